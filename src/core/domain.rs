@@ -1,0 +1,21 @@
+//! The nouns: what Kubernetes, Prometheus and logs tell us, in the few fields that Pilothouse shows or plans with.
+//!
+//! Sources convert into these types at the door; text that came from outside is sanitised there ([`text`]).
+
+pub mod autoscaler;
+pub mod budget;
+pub mod event;
+pub mod id;
+pub mod log;
+pub mod node;
+pub mod pod;
+pub mod quantity;
+pub mod selector;
+pub mod service;
+pub mod settings;
+pub mod source;
+pub mod text;
+pub mod time;
+pub mod traffic;
+pub mod usage;
+pub mod workload;

@@ -1,0 +1,94 @@
+//! HorizontalPodAutoscalers (autoscaling/v2).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Kind, Name, Uid, Version};
+use super::node::{ChangedBy, Condition};
+use super::time::Stamp;
+
+/// How a metric's target is written.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Target {
+    /// Percent of the requests.
+    Utilization(i32),
+    /// Per pod, in thousandths of the metric's unit.
+    AverageValue(i64),
+    /// As it is, in thousandths of the metric's unit.
+    Value(i64),
+    /// Not one of the three, or absent.
+    None,
+}
+
+/// One entry of `spec.metrics[]` with its current value of `status.currentMetrics[]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// `Resource`, `ContainerResource`, `Pods`, `Object`, `External`, or what the server wrote.
+    pub kind: Name,
+    /// `cpu`, `queue_depth`; with the container in front (`app/cpu`) for ContainerResource.
+    pub name: Name,
+    pub target: Target,
+    /// In the target's own form: percent, or thousandths. None = the autoscaler has no value (never 0).
+    pub current: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hpa {
+    pub uid: Uid,
+    pub version: Version,
+    pub namespace: Name,
+    pub name: Name,
+    pub created: Stamp,
+    pub target_kind: Kind,
+    pub target_group: Name,
+    pub target_name: Name,
+    /// 1 when absent, as the API defaults it.
+    pub min: i32,
+    pub max: i32,
+    /// `status.currentReplicas`, None when absent (target at 0 or missing).
+    pub current: Option<i32>,
+    /// `status.desiredReplicas`; 0 in the first seconds means nothing.
+    pub desired: Option<i32>,
+    pub metrics: Arc<[Metric]>,
+    pub conditions: Arc<[Condition]>,
+    pub last_scale: Option<Stamp>,
+    /// Tolerances of `spec.behavior` in thousandths; None = the cluster's default (0.1).
+    pub tolerance_up: Option<i64>,
+    pub tolerance_down: Option<i64>,
+    pub changed: Option<ChangedBy>,
+    /// Owned by a ScaledObject: edits are reverted.
+    pub keda: bool,
+}
+
+impl Hpa {
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|c| c.kind == kind)
+    }
+}
+
+impl Default for Hpa {
+    fn default() -> Self {
+        Self {
+            uid: Uid::default(),
+            version: Version::default(),
+            namespace: Name::default(),
+            name: Name::default(),
+            created: Stamp::default(),
+            target_kind: Kind::Deployment,
+            target_group: Name::default(),
+            target_name: Name::default(),
+            min: 1,
+            max: 1,
+            current: None,
+            desired: None,
+            metrics: Arc::default(),
+            conditions: Arc::default(),
+            last_scale: None,
+            tolerance_up: None,
+            tolerance_down: None,
+            changed: None,
+            keda: false,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Kubernetes Events (the objects; the shared state's own events are in [`crate::model::event`]).
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Name, ObjectRef, Uid, Version};
+use super::time::Stamp;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KubeEvent {
+    pub uid: Uid,
+    pub version: Version,
+    pub namespace: Name,
+    pub name: Name,
+    pub about: ObjectRef,
+    /// Type Warning. A node's NodeNotReady is Normal: never filter by this alone.
+    pub warning: bool,
+    pub reason: Name,
+    pub message: Name,
+    pub count: u32,
+    pub first: Option<Stamp>,
+    pub last: Option<Stamp>,
+    pub component: Name,
+}

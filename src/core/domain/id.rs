@@ -1,0 +1,382 @@
+//! Identity: names, UIDs, kinds and the key that pins one object of one cluster.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A short shared text (a namespace, an object's name, an image). Cloning is a reference count.
+///
+/// Sources intern the names that repeat; equality is by text, so a name that was not interned still compares right.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// How many owners this very allocation has: what the interner's sweep asks.
+    pub fn owners(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Self(Arc::from(""))
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
+impl From<String> for Name {
+    fn from(text: String) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
+impl PartialEq<str> for Name {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for Name {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// `metadata.uid`. API servers write RFC 4122 UUIDs, kept in 16 bytes; anything else is kept as it came, because the
+/// API promises only an opaque string and eviction preconditions must send back the very same text.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Uid {
+    Uuid(u128),
+    Text(Name),
+}
+
+impl Uid {
+    pub fn parse(text: &str) -> Self {
+        match parse_uuid(text) {
+            Some(value) => Self::Uuid(value),
+            None => Self::Text(Name::from(text)),
+        }
+    }
+}
+
+/// Canonical lower-case form only: any other spelling would not print back the same.
+fn parse_uuid(text: &str) -> Option<u128> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 36 {
+        return None;
+    }
+    let mut value = 0u128;
+    for (i, byte) in bytes.iter().enumerate() {
+        if matches!(i, 8 | 13 | 18 | 23) {
+            if *byte != b'-' {
+                return None;
+            }
+            continue;
+        }
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u128::from(digit);
+    }
+    Some(value)
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uuid(v) => write!(
+                f,
+                "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                (v >> 96) as u32,
+                (v >> 80) as u16,
+                (v >> 64) as u16,
+                (v >> 48) as u16,
+                v & 0xffff_ffff_ffff
+            ),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Default for Uid {
+    fn default() -> Self {
+        Self::Text(Name::default())
+    }
+}
+
+impl Serialize for Uid {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Uid {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Ok(Self::parse(&text))
+    }
+}
+
+/// `metadata.resourceVersion` as a number: comparable on every API server since 1.35, and in practice before.
+/// 0 means unknown (a server that writes something else), which never wins over a known one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+impl Version {
+    pub fn parse(text: &str) -> Self {
+        Self(text.parse().unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The kinds that Pilothouse knows by name. Everything else is `Other` with its Kind as the server spells it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    Node,
+    Pod,
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    DaemonSet,
+    Job,
+    CronJob,
+    Service,
+    EndpointSlice,
+    HorizontalPodAutoscaler,
+    PodDisruptionBudget,
+    Event,
+    Lease,
+    Namespace,
+    Other(Name),
+}
+
+impl Kind {
+    /// The Kind as the API spells it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Node => "Node",
+            Self::Pod => "Pod",
+            Self::Deployment => "Deployment",
+            Self::ReplicaSet => "ReplicaSet",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::Job => "Job",
+            Self::CronJob => "CronJob",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::Event => "Event",
+            Self::Lease => "Lease",
+            Self::Namespace => "Namespace",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// From the API's spelling; never fails.
+    pub fn parse(text: &str) -> Self {
+        const KNOWN: [Kind; 15] = [
+            Kind::Node,
+            Kind::Pod,
+            Kind::Deployment,
+            Kind::ReplicaSet,
+            Kind::StatefulSet,
+            Kind::DaemonSet,
+            Kind::Job,
+            Kind::CronJob,
+            Kind::Service,
+            Kind::EndpointSlice,
+            Kind::HorizontalPodAutoscaler,
+            Kind::PodDisruptionBudget,
+            Kind::Event,
+            Kind::Lease,
+            Kind::Namespace,
+        ];
+        KNOWN.into_iter().find(|kind| kind.as_str() == text).unwrap_or_else(|| Kind::Other(Name::from(text)))
+    }
+
+    /// kubectl's short name, as used in `deploy/checkout`; the kind itself, lower-cased, where there is none.
+    pub fn short(&self) -> String {
+        match self {
+            Self::Deployment => "deploy".into(),
+            Self::ReplicaSet => "rs".into(),
+            Self::StatefulSet => "sts".into(),
+            Self::DaemonSet => "ds".into(),
+            Self::CronJob => "cj".into(),
+            Self::Service => "svc".into(),
+            Self::HorizontalPodAutoscaler => "hpa".into(),
+            Self::PodDisruptionBudget => "pdb".into(),
+            Self::Namespace => "ns".into(),
+            other => other.as_str().to_lowercase(),
+        }
+    }
+
+    /// Reads what people type: `deploy`, `deployment`, `deployments`, `deployment.apps` (kubectl's ways).
+    pub fn from_word(word: &str) -> Option<Self> {
+        let lower = word.to_lowercase();
+        let base = lower.split('.').next().unwrap_or_default();
+        Some(match base {
+            "no" | "node" | "nodes" => Self::Node,
+            "po" | "pod" | "pods" => Self::Pod,
+            "deploy" | "deployment" | "deployments" => Self::Deployment,
+            "rs" | "replicaset" | "replicasets" => Self::ReplicaSet,
+            "sts" | "statefulset" | "statefulsets" => Self::StatefulSet,
+            "ds" | "daemonset" | "daemonsets" => Self::DaemonSet,
+            "job" | "jobs" => Self::Job,
+            "cj" | "cronjob" | "cronjobs" => Self::CronJob,
+            "svc" | "service" | "services" => Self::Service,
+            "endpointslice" | "endpointslices" => Self::EndpointSlice,
+            "hpa" | "horizontalpodautoscaler" | "horizontalpodautoscalers" => Self::HorizontalPodAutoscaler,
+            "pdb" | "poddisruptionbudget" | "poddisruptionbudgets" => Self::PodDisruptionBudget,
+            "ev" | "event" | "events" => Self::Event,
+            "lease" | "leases" => Self::Lease,
+            "ns" | "namespace" | "namespaces" => Self::Namespace,
+            _ => return None,
+        })
+    }
+
+    pub fn is_namespaced(&self) -> bool {
+        !matches!(self, Self::Node | Self::Namespace)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Which of the console's clusters: an index into `World::clusters`, stable while the process lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClusterId(pub u16);
+
+/// What pins one object for good: a name can be reused, this cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectKey {
+    pub cluster: ClusterId,
+    pub kind: Kind,
+    pub uid: Uid,
+}
+
+/// An object as people name it, with the UID when it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectRef {
+    pub kind: Kind,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: Name,
+    pub name: Name,
+    #[serde(default)]
+    pub uid: Uid,
+}
+
+impl ObjectRef {
+    pub fn new(kind: Kind, namespace: &Name, name: &Name, uid: &Uid) -> Self {
+        Self { kind, namespace: namespace.clone(), name: name.clone(), uid: uid.clone() }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    /// `deploy/checkout`, with the namespace in front where there is one: `shop/deploy/checkout`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{}/{}", self.kind.short(), self.name)
+        } else {
+            write!(f, "{}/{}/{}", self.namespace, self.kind.short(), self.name)
+        }
+    }
+}
+
+/// The controlling owner of an object (`metadata.ownerReferences[]` with `controller: true`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Owner {
+    pub kind: Kind,
+    pub name: Name,
+    pub uid: Uid,
+    /// The API group, "" for core: a Karpenter or Argo kind must not pass for a built-in one.
+    pub group: Name,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uid_prints_back_the_very_text() {
+        for text in ["c0ffee00-1234-4abc-8def-0123456789ab", "C0FFEE00-1234-4abc-8def-0123456789ab", "", "mirror"] {
+            assert_eq!(Uid::parse(text).to_string(), text);
+        }
+        assert!(matches!(Uid::parse("c0ffee00-1234-4abc-8def-0123456789ab"), Uid::Uuid(_)));
+    }
+
+    #[test]
+    fn kinds_read_as_people_type_them() {
+        assert_eq!(Kind::from_word("deployment.apps"), Some(Kind::Deployment));
+        assert_eq!(Kind::from_word("STS"), Some(Kind::StatefulSet));
+        assert_eq!(Kind::from_word("rollout"), None);
+        assert_eq!(Kind::parse("Rollout"), Kind::Other("Rollout".into()));
+        assert_eq!(Kind::parse("Pod"), Kind::Pod);
+    }
+}

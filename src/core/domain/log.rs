@@ -1,0 +1,70 @@
+//! What the log store tells the shared state: groups of error lines, never the lines.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::Name;
+use super::time::Stamp;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Level {
+    Trace,
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+    Fatal,
+}
+
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+        }
+    }
+}
+
+/// Error lines of one fingerprint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ErrorGroup {
+    /// Hash of the template, in hex.
+    pub fingerprint: Name,
+    /// The line with its numbers, ids and addresses masked.
+    pub template: Name,
+    pub level: Level,
+    pub count: u64,
+    pub per_minute: f64,
+    /// Lines in each of the last minutes, oldest first.
+    pub trend: Arc<[u32]>,
+    pub first: Stamp,
+    pub last: Stamp,
+    /// `namespace/workload`.
+    pub workloads: Arc<[Name]>,
+    /// How many distinct pods, and the first few of their names.
+    pub pod_count: u32,
+    pub pods: Arc<[Name]>,
+    /// Image tags of the pods that wrote it.
+    pub versions: Arc<[Name]>,
+    /// One whole line, sanitised and capped.
+    pub sample: Name,
+}
+
+/// The state of log collection and its groups.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogSummary {
+    pub at: Stamp,
+    pub following: u32,
+    /// How many pods could be followed.
+    pub candidates: u32,
+    pub lines: u64,
+    /// Lines that were lost, by rate limit or ring overflow before they were counted.
+    pub dropped: u64,
+    pub groups: Arc<[Arc<ErrorGroup>]>,
+}

@@ -1,0 +1,159 @@
+//! Pods: slim rows, with what repeats between the pods of one owner shared in a [`PodShape`].
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Name, Owner, Uid, Version};
+use super::quantity::Resources;
+use super::time::Stamp;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    #[default]
+    Unknown,
+}
+
+impl Phase {
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "Pending" => Self::Pending,
+            "Running" => Self::Running,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    /// Succeeded or Failed: holds no resources any more and blocks no drain.
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// What is wrong with a pod's containers, if anything: the class that rules and colours work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Trouble {
+    /// CrashLoopBackOff, RunContainerError, CreateContainerError …
+    CrashLoop,
+    /// ErrImagePull, ImagePullBackOff, InvalidImageName …
+    ImagePull,
+    /// CreateContainerConfigError: a missing ConfigMap or Secret.
+    Config,
+    /// The last termination was OOMKilled.
+    OomKilled,
+    /// The scheduler finds no node.
+    Unschedulable,
+    /// Phase Failed by eviction.
+    Evicted,
+}
+
+/// How a container ended last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastExit {
+    pub reason: Name,
+    pub code: i32,
+    pub at: Option<Stamp>,
+    pub container: Name,
+}
+
+/// What the pods of one template have in common, one allocation for all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PodShape {
+    /// Labels without those that differ from pod to pod (`statefulset.kubernetes.io/pod-name` and the like).
+    pub labels: Box<[(Name, Name)]>,
+    pub containers: Box<[ContainerShape]>,
+    pub init_containers: Box<[ContainerShape]>,
+    /// Effective requests of the template (`policy::requests`); a resize in place may make one pod differ.
+    pub requests: Resources,
+    /// An emptyDir volume: its data is lost with the pod.
+    pub empty_dir: bool,
+    pub grace_secs: Option<u32>,
+    pub priority: i32,
+    pub host_network: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ContainerShape {
+    pub name: Name,
+    pub image: Name,
+    /// An init container with `restartPolicy: Always`.
+    pub sidecar: bool,
+}
+
+impl PodShape {
+    pub fn label(&self, key: &str) -> Option<&Name> {
+        self.labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+}
+
+/// A pod as the console shows and plans with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    pub uid: Uid,
+    pub version: Version,
+    pub namespace: Name,
+    pub name: Name,
+    pub node: Option<Name>,
+    pub owner: Option<Arc<Owner>>,
+    pub shape: Arc<PodShape>,
+    /// Effective requests of this pod, resizes in place included.
+    pub requests: Resources,
+    pub phase: Phase,
+    /// Condition Ready=True.
+    pub ready: bool,
+    pub ready_since: Option<Stamp>,
+    pub containers_ready: u16,
+    pub containers: u16,
+    pub created: Stamp,
+    pub started: Option<Stamp>,
+    /// `deletionTimestamp`: when it will be killed, not when deletion was asked for.
+    pub deleting: Option<Stamp>,
+    /// `metadata.deletionGracePeriodSeconds`: `deleting` less this is when deletion was asked for.
+    pub deletion_grace_secs: Option<u32>,
+    pub restarts: u32,
+    pub last_exit: Option<Arc<LastExit>>,
+    pub trouble: Option<Trouble>,
+    /// The word that kubectl shows under STATUS (`CrashLoopBackOff`, `Init:0/1`, `Terminating` is added by the view).
+    pub status: Name,
+    /// The scheduler's or the kubelet's message for `trouble`.
+    pub message: Option<Name>,
+    pub ip: Option<Name>,
+    /// Annotation `kubernetes.io/config.mirror`: a static pod's shadow, which deleting does not stop.
+    pub mirror: bool,
+}
+
+impl Pod {
+    pub fn is_terminating(&self) -> bool {
+        self.deleting.is_some()
+    }
+
+    /// When deletion was asked for.
+    pub fn deletion_asked(&self) -> Option<Stamp> {
+        self.deleting.map(|at| at.plus_secs(-i64::from(self.deletion_grace_secs.unwrap_or(0))))
+    }
+
+    /// Not healthy in a way a person should see: in trouble, or running and not ready, or failed.
+    pub fn is_bad(&self) -> bool {
+        match self.phase {
+            Phase::Succeeded => false,
+            Phase::Failed | Phase::Unknown => true,
+            Phase::Running => self.trouble.is_some() || (!self.ready && self.deleting.is_none()),
+            Phase::Pending => self.trouble.is_some(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Kubernetes quantities (`100m`, `128Mi`, `1e3`, `15800000n`) in exact integers.
+//!
+//! Semantics: apimachinery's `resource.Quantity`; values are kept to the nano and rounded **up** when a coarser unit is
+//! asked for, as `MilliValue` and `Value` do.
+
+use serde::{Deserialize, Serialize};
+
+const NANO: i128 = 1_000_000_000;
+
+/// The quantity in billionths of its unit; None if it is not one.
+pub fn nanos(text: &str) -> Option<i128> {
+    let text = text.trim();
+    let split = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '+' | '-')).unwrap_or(text.len());
+    let (mut number, mut suffix) = text.split_at_checked(split)?;
+    // An exponent's sign ends the suffix scan early: "1e-3" splits as ("1", "e-3"), "1e3" as ("1", "e3").
+    let mut exponent = 0i32;
+    if let Some(rest) = suffix.strip_prefix(['e', 'E'])
+        && !rest.is_empty()
+        && rest.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'+')
+    {
+        exponent = rest.parse().ok().filter(|e: &i32| e.abs() <= 30)?;
+        suffix = "";
+    }
+    let negative = number.starts_with('-');
+    number = number.strip_prefix(['-', '+']).unwrap_or(number);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) || whole.len() > 20 {
+        return None;
+    }
+    let (scale, shift): (i128, i32) = match suffix {
+        "" => (NANO, 0),
+        "n" => (1, 0),
+        "u" => (1_000, 0),
+        "m" => (1_000_000, 0),
+        "k" => (NANO, 3),
+        "M" => (NANO, 6),
+        "G" => (NANO, 9),
+        "T" => (NANO, 12),
+        "P" => (NANO, 15),
+        "E" => (NANO, 18),
+        "Ki" => (NANO << 10, 0),
+        "Mi" => (NANO << 20, 0),
+        "Gi" => (NANO << 30, 0),
+        "Ti" => (NANO << 40, 0),
+        "Pi" => (NANO << 50, 0),
+        "Ei" => (NANO << 60, 0),
+        _ => return None,
+    };
+    let mut value = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? }.checked_mul(scale)?;
+    let mut part = scale;
+    let mut rest = 0i128;
+    let mut divisor = 1i128;
+    for byte in fraction.bytes().take(12) {
+        divisor *= 10;
+        rest = rest * 10 + i128::from(byte - b'0');
+    }
+    part = part.checked_mul(rest)?;
+    value = value.checked_add(ceil_div(part, divisor))?;
+    let power = shift + exponent;
+    value = if power >= 0 {
+        value.checked_mul(10i128.checked_pow(power.unsigned_abs())?)?
+    } else {
+        ceil_div(value, 10i128.checked_pow(power.unsigned_abs())?)
+    };
+    Some(if negative { -value } else { value })
+}
+
+fn ceil_div(value: i128, by: i128) -> i128 {
+    value.div_euclid(by) + i128::from(value.rem_euclid(by) != 0)
+}
+
+/// Thousandths, rounded up: CPU in millicores.
+pub fn milli(text: &str) -> Option<i64> {
+    i64::try_from(ceil_div(nanos(text)?, 1_000_000)).ok()
+}
+
+/// Whole units, rounded up: bytes, pods.
+pub fn whole(text: &str) -> Option<i64> {
+    i64::try_from(ceil_div(nanos(text)?, NANO)).ok()
+}
+
+/// The resources that Pilothouse counts with. CPU in millicores, the rest in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Resources {
+    pub cpu_milli: i64,
+    pub memory_bytes: i64,
+    pub ephemeral_bytes: i64,
+}
+
+impl Resources {
+    pub fn plus(self, other: Self) -> Self {
+        self.zip(other, i64::saturating_add)
+    }
+
+    pub fn minus(self, other: Self) -> Self {
+        self.zip(other, i64::saturating_sub)
+    }
+
+    pub fn max(self, other: Self) -> Self {
+        self.zip(other, Ord::max)
+    }
+
+    /// True if each part of `self` is within `room`.
+    pub fn fits(self, room: Self) -> bool {
+        self.cpu_milli <= room.cpu_milli
+            && self.memory_bytes <= room.memory_bytes
+            && self.ephemeral_bytes <= room.ephemeral_bytes
+    }
+
+    fn zip(self, other: Self, with: impl Fn(i64, i64) -> i64) -> Self {
+        Self {
+            cpu_milli: with(self.cpu_milli, other.cpu_milli),
+            memory_bytes: with(self.memory_bytes, other.memory_bytes),
+            ephemeral_bytes: with(self.ephemeral_bytes, other.ephemeral_bytes),
+        }
+    }
+}
+
+/// `1.5 cores` as people read them: `1500m` stays below ten cores, whole cores above.
+pub fn show_cpu(milli: i64) -> String {
+    if milli % 1000 == 0 { format!("{}", milli / 1000) } else { format!("{milli}m") }
+}
+
+/// `512Mi`, `62Gi`: the largest binary unit that leaves at least two digits.
+pub fn show_bytes(bytes: i64) -> String {
+    const UNITS: [(&str, i64); 4] = [("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+    for (unit, size) in UNITS {
+        if bytes >= size * 10 || bytes % size == 0 && bytes >= size {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    format!("{bytes}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_what_kubernetes_writes() {
+        for (text, want) in [
+            ("100m", 100),
+            ("0.1", 100),
+            ("2", 2000),
+            ("1e3", 1_000_000),
+            ("1E", 1_000_000_000_000_000_000_000),
+            ("15800000n", 16),
+            ("250u", 1),
+            ("1.5", 1500),
+            ("1e-2", 10),
+            ("-1", -1000),
+        ] {
+            assert_eq!(nanos(text).map(|v| ceil_div(v, 1_000_000)), Some(want), "{text}");
+        }
+        assert_eq!(whole("128Mi"), Some(134_217_728));
+        assert_eq!(whole("1.5Gi"), Some(1_610_612_736));
+        assert_eq!(whole("90k"), Some(90_000));
+        for bad in ["", "m", "1x", "1.2.3", "--1", "1 000", "0x10", "٣", "1e400"] {
+            assert_eq!(nanos(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in ".{0,24}") {
+            nanos(&text);
+        }
+
+        #[test]
+        fn milli_is_exact(n in 0i64..1_000_000_000) {
+            prop_assert_eq!(milli(&format!("{n}m")), Some(n));
+            prop_assert_eq!(milli(&n.to_string()), Some(n * 1000));
+        }
+    }
+}

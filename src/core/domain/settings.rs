@@ -1,0 +1,155 @@
+//! Settings without Options: what the config file, the environment and the flags come down to.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be configured. `config.example.toml` parses to exactly [`Settings::default`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub ui: UiSettings,
+    pub guards: GuardSettings,
+    pub prometheus: PrometheusSettings,
+    pub logs: LogSettings,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UiSettings {
+    pub theme: String,
+    /// Frames a second at most.
+    pub max_fps: u32,
+    /// Command id -> keys, over the table's defaults.
+    pub keys: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+impl Default for UiSettings {
+    fn default() -> Self {
+        Self { theme: "default".into(), max_fps: 20, keys: std::collections::BTreeMap::new() }
+    }
+}
+
+/// What makes an action ask more, or refuses it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuardSettings {
+    pub read_only: bool,
+    /// Globs over context names, in addition to the built-in ones.
+    pub protected_contexts: Vec<String>,
+    /// Globs over namespaces.
+    pub protected_namespaces: Vec<String>,
+}
+
+/// Contexts that are protected whatever the config says.
+pub const BUILT_IN_PROTECTED: [&str; 3] = ["*prod*", "*prd*", "*live*"];
+
+impl Default for GuardSettings {
+    fn default() -> Self {
+        Self { read_only: false, protected_contexts: Vec::new(), protected_namespaces: Vec::new() }
+    }
+}
+
+impl GuardSettings {
+    pub fn protects_context(&self, context: &str) -> bool {
+        BUILT_IN_PROTECTED.iter().any(|g| glob(g, context))
+            || self.protected_contexts.iter().any(|g| glob(g, context))
+    }
+
+    pub fn protects_namespace(&self, namespace: &str) -> bool {
+        self.protected_namespaces.iter().any(|g| glob(g, namespace))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrometheusSettings {
+    /// Base URL; empty = none. Per context: see `contexts`.
+    pub url: String,
+    /// Environment variable that holds a bearer token; empty = none.
+    pub token_env: String,
+    pub poll_secs: u32,
+    /// The rate window.
+    pub window_secs: u32,
+    /// `auto`, or preset names in order.
+    pub presets: Vec<String>,
+}
+
+impl Default for PrometheusSettings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            token_env: String::new(),
+            poll_secs: 10,
+            window_secs: 60,
+            presets: vec!["auto".into()],
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogSettings {
+    pub enabled: bool,
+    /// Streams followed at the same time.
+    pub max_streams: u32,
+    /// The store's memory for lines, in MiB.
+    pub memory_mib: u32,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { enabled: true, max_streams: 50, memory_mib: 16 }
+    }
+}
+
+/// Shell-style matching with `*` and `?`, case-insensitive (a context named PROD is still production).
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
+    let text: Vec<char> = text.to_lowercase().chars().collect();
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || text.get(t) == Some(c) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    p = at + 1;
+                    t = from + 1;
+                    star = Some((at, from + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(p).all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, want) in [
+            ("*prod*", "eu-PROD-1", true),
+            ("*prod*", "staging", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*", "", true),
+            ("", "", true),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyy", false),
+        ] {
+            assert_eq!(glob(pattern, text), want, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn production_is_protected_without_a_config() {
+        let guards = GuardSettings::default();
+        assert!(guards.protects_context("gke_prod_eu"));
+        assert!(guards.protects_context("live-1"));
+        assert!(!guards.protects_context("test"));
+    }
+}

@@ -1,0 +1,58 @@
+//! The state of the sources themselves: freshness and completeness are data like any other.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::Name;
+use super::time::Stamp;
+
+/// How a source is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceState {
+    /// Not asked yet.
+    #[default]
+    Starting,
+    /// Answering; what is shown is current.
+    Live,
+    /// Was live; now failing since.
+    Stale { since: Stamp },
+    /// Never answered yet, and failing.
+    Down { since: Stamp },
+    /// The server says no (403), or there is no such API (404): waiting will not help by itself.
+    Denied,
+    /// Not configured, so not asked.
+    Off,
+}
+
+impl SourceState {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Stale { .. } => "stale",
+            Self::Down { .. } => "down",
+            Self::Denied => "denied",
+            Self::Off => "off",
+        }
+    }
+
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, Self::Stale { .. } | Self::Down { .. } | Self::Denied)
+    }
+}
+
+/// One source's status: `pods`, `metrics.k8s.io`, `prometheus`, `logs` …
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    pub name: Name,
+    pub state: SourceState,
+    /// When it last gave data or a sign of life (a bookmark, a poll's answer).
+    pub last_ok: Option<Stamp>,
+    /// In words a person can act on: what, where, what to do.
+    pub error: Option<Name>,
+    /// The request that failed.
+    pub request: Option<Name>,
+    /// When the next attempt is due.
+    pub retry_at: Option<Stamp>,
+    /// Attempts since it last worked.
+    pub attempts: u32,
+}

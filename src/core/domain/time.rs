@@ -1,0 +1,112 @@
+//! Time as the shared state keeps it: UTC milliseconds, handed in from outside, never read here.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+/// A moment in UTC, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stamp(pub i64);
+
+impl Stamp {
+    /// RFC 3339, as Kubernetes writes it (`2026-01-01T00:00:00Z`, with or without fractions).
+    pub fn parse(text: &str) -> Option<Self> {
+        DateTime::parse_from_rfc3339(text).ok().map(|t| Self(t.timestamp_millis()))
+    }
+
+    pub fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds from `earlier` to `self`, never negative: clocks of other machines run ahead at times.
+    pub fn since(self, earlier: Stamp) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
+    pub fn secs_since(self, earlier: Stamp) -> u64 {
+        self.since(earlier) / 1000
+    }
+
+    pub fn plus_secs(self, secs: i64) -> Self {
+        Self(self.0.saturating_add(secs.saturating_mul(1000)))
+    }
+
+    pub fn to_chrono(self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_millis(self.0)
+    }
+
+    /// `03:12` (UTC).
+    pub fn clock(self) -> String {
+        self.to_chrono().map_or_else(|| "--:--".into(), |t| t.format("%H:%M").to_string())
+    }
+
+    /// `03:12:45` (UTC).
+    pub fn clock_secs(self) -> String {
+        self.to_chrono().map_or_else(|| "--:--:--".into(), |t| t.format("%H:%M:%S").to_string())
+    }
+}
+
+impl fmt::Display for Stamp {
+    /// RFC 3339 in UTC, to the second, or with milliseconds where there are any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let format = if self.0 % 1000 == 0 { SecondsFormat::Secs } else { SecondsFormat::Millis };
+        match self.to_chrono() {
+            Some(t) => f.write_str(&t.to_rfc3339_opts(format, true)),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+impl Serialize for Stamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Stamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("not an RFC 3339 time: {text}")))
+    }
+}
+
+/// A rounded age: `45s`, `3m`, `2h`, `4d`. Below a minute in steps of 15 s, so that a quiet screen writes little.
+pub fn age(millis: u64) -> String {
+    let secs = millis / 1000;
+    match secs {
+        0..=14 => "now".into(),
+        15..=59 => format!("{}s", secs / 15 * 15),
+        60..=7_199 => format!("{}m", secs / 60),
+        7_200..=172_799 => format!("{}h", secs / 3600),
+        _ => format!("{}d", secs / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_the_form_of_kubernetes() {
+        for text in ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.250Z"] {
+            assert_eq!(Stamp::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Stamp::parse("2026-01-01T02:00:00+02:00"), Stamp::parse("2026-01-01T00:00:00Z"));
+        assert_eq!(Stamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn ages_are_rounded() {
+        for (secs, shown) in
+            [(3, "now"), (59, "45s"), (61, "1m"), (3_599, "59m"), (7_200, "2h"), (200_000, "2d")]
+        {
+            assert_eq!(age(secs * 1000), shown);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_runs_ahead_gives_age_zero() {
+        assert_eq!(Stamp(1).since(Stamp(5_000)), 0);
+    }
+}

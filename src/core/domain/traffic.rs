@@ -1,0 +1,99 @@
+//! Traffic per backend, as Prometheus has it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::Name;
+use super::time::Stamp;
+
+/// How requests are meant to be spread over the backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Policy {
+    /// In turn, or at random: 1/N expected.
+    #[default]
+    RoundRobin,
+    Random,
+    /// W_i / sum of W.
+    Weighted,
+    LeastConnections,
+    ResponseTime,
+    /// Source IP, session affinity, ring hash, maglev.
+    ByClient,
+    /// Header, path or cookie.
+    ByRequest,
+    /// Headless Service: the client's resolver.
+    ByName,
+    Unknown,
+}
+
+impl Policy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round robin",
+            Self::Random => "random",
+            Self::Weighted => "weighted",
+            Self::LeastConnections => "least connections",
+            Self::ResponseTime => "response time",
+            Self::ByClient => "by client",
+            Self::ByRequest => "by request",
+            Self::ByName => "by name",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where a policy is known from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    #[default]
+    Assumed,
+    Discovered,
+    Configured,
+}
+
+/// One service (or proxy) and its backends in one poll. Unknown numbers are None, never 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceTraffic {
+    /// Empty when the source knows no namespace (a HAProxy outside the cluster).
+    pub namespace: Name,
+    /// The Service's name, or the proxy's where no Service is known.
+    pub name: Name,
+    /// The preset that the numbers come from: `haproxy`, `http_requests_total`.
+    pub preset: Name,
+    pub policy: Policy,
+    pub origin: Origin,
+    pub rps: Option<f64>,
+    /// 0..1.
+    pub error_ratio: Option<f64>,
+    pub p50_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub backends: Arc<[BackendTraffic]>,
+    /// The rate window in seconds: `rps * window` is about the number of requests seen.
+    pub window_secs: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackendTraffic {
+    /// The pod's name, or the proxy's server name.
+    pub name: Name,
+    pub rps: Option<f64>,
+    pub error_ratio: Option<f64>,
+    pub p95_ms: Option<f64>,
+    /// Mean response time, where the source has no quantiles.
+    pub mean_ms: Option<f64>,
+    /// Connections or sessions now.
+    pub active: Option<f64>,
+    /// Configured weight, for [`Policy::Weighted`].
+    pub weight: Option<f64>,
+    /// The proxy's own verdict (UP, DOWN, MAINT), where it has one.
+    pub up: Option<bool>,
+}
+
+/// All services of one poll.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrafficSeen {
+    pub at: Stamp,
+    pub services: Arc<[Arc<ServiceTraffic>]>,
+}

@@ -1,0 +1,101 @@
+//! Events: past-tense facts on their way into the shared state. One format for the live queue, recordings, replay and
+//! test scenarios: JSON lines.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::autoscaler::Hpa;
+use crate::domain::budget::Pdb;
+use crate::domain::event::KubeEvent;
+use crate::domain::id::{ClusterId, Name, Uid, Version};
+use crate::domain::log::LogSummary;
+use crate::domain::node::{Node, NodeLease};
+use crate::domain::pod::Pod;
+use crate::domain::service::{EndpointSlice, Service};
+use crate::domain::source::SourceStatus;
+use crate::domain::time::Stamp;
+use crate::domain::traffic::TrafficSeen;
+use crate::domain::usage::{NodeUsage, PodUsage};
+use crate::domain::workload::Workload;
+
+use super::world::ActionView;
+
+/// One fact batch with its origin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub at: Stamp,
+    pub cluster: ClusterId,
+    pub fact: Fact,
+}
+
+/// What sources and the executor can say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Fact {
+    Nodes(Batch<Node>),
+    Leases(Batch<NodeLease>),
+    Pods(Batch<Pod>),
+    Deployments(Batch<Workload>),
+    ReplicaSets(Batch<Workload>),
+    StatefulSets(Batch<Workload>),
+    DaemonSets(Batch<Workload>),
+    Jobs(Batch<Workload>),
+    Services(Batch<Service>),
+    EndpointSlices(Batch<EndpointSlice>),
+    Hpas(Batch<Hpa>),
+    Pdbs(Batch<Pdb>),
+    Events(Batch<KubeEvent>),
+    /// All nodes' use in one poll; `source` names who measured.
+    NodeUsage { source: Name, rows: Vec<NodeUsage> },
+    PodUsage { source: Name, rows: Vec<PodUsage> },
+    Traffic(TrafficSeen),
+    Logs(LogSummary),
+    Source(SourceStatus),
+    Identity(Identity),
+    Action(ActionView),
+}
+
+/// Who we are to the cluster and what it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The server's version (`v1.36.2`), None until it answered.
+    pub version: Option<Name>,
+    /// The user's name by SelfSubjectReview, else the kubeconfig's.
+    pub user: Option<Name>,
+    /// The server's clock less ours, in milliseconds, from the `Date` header.
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// A piece of a list or a watch. At most 256 items or 5 ms a batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Batch<T> {
+    /// A list began.
+    Begin { generation: u32 },
+    /// The server's estimate of the total.
+    Expect { of: u32 },
+    /// The source may see these namespaces only (None = all), to be sent before End.
+    Scope { namespaces: Option<Vec<Name>> },
+    Upsert(Vec<T>),
+    Gone(Vec<Gone>),
+    /// The list ended with its closing token: rows that it did not name are swept.
+    End { generation: u32, version: Version },
+    /// The server refuses this resource.
+    Denied { reason: Name },
+    /// The source fails since; None = it works again.
+    Stale { since: Option<Stamp> },
+}
+
+/// An object was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    pub uid: Uid,
+    pub version: Version,
+}
+
+/// The first line of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingHeader {
+    pub schema: String,
+    pub contexts: Vec<String>,
+}
+
+/// The version of the recording format.
+pub const RECORDING: &str = "pilothouse/events/v1";

@@ -1,0 +1,432 @@
+//! The snapshot that everybody reads: immutable, cheap to clone, published by the hub.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::autoscaler::Hpa;
+use crate::domain::budget::Pdb;
+use crate::domain::event::KubeEvent;
+use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
+use crate::domain::log::LogSummary;
+use crate::domain::node::{Node, NodeLease};
+use crate::domain::pod::Pod;
+use crate::domain::quantity::Resources;
+use crate::domain::service::{EndpointSlice, Service};
+use crate::domain::source::SourceStatus;
+use crate::domain::time::Stamp;
+use crate::domain::traffic::TrafficSeen;
+use crate::domain::usage::{NodeUsage, PodUsage};
+use crate::domain::workload::Workload;
+
+use super::event::Identity;
+use super::plan::Plan;
+use super::table::{Row, Table};
+
+/// Everything known, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Rises with every publish.
+    pub seq: u64,
+    /// When it was published, by our clock.
+    pub at: Stamp,
+    pub clusters: Arc<[Arc<Cluster>]>,
+    /// Running and past actions of this process and of the journal, newest first.
+    pub actions: Arc<[Arc<ActionView>]>,
+}
+
+impl World {
+    pub fn cluster(&self, id: ClusterId) -> Option<&Arc<Cluster>> {
+        self.clusters.get(usize::from(id.0))
+    }
+}
+
+/// What is pinned about a cluster at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterInfo {
+    pub id: ClusterId,
+    pub context: Name,
+    /// The kubeconfig's user entry: shown until the server has said who we are.
+    pub kubeconfig_user: Name,
+    pub server: Name,
+    pub protected: bool,
+    pub read_only: bool,
+    /// The namespace that the person asked for; None = all.
+    pub namespace: Option<Name>,
+}
+
+/// One cluster's facts and what follows from them.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    pub info: Arc<ClusterInfo>,
+    pub identity: Identity,
+    pub nodes: Table<Node>,
+    pub leases: Table<NodeLease>,
+    pub pods: Table<Pod>,
+    pub deployments: Table<Workload>,
+    pub replicasets: Table<Workload>,
+    pub statefulsets: Table<Workload>,
+    pub daemonsets: Table<Workload>,
+    pub jobs: Table<Workload>,
+    pub services: Table<Service>,
+    pub slices: Table<EndpointSlice>,
+    pub hpas: Table<Hpa>,
+    pub pdbs: Table<Pdb>,
+    pub events: Table<KubeEvent>,
+    /// By node name, with who measured.
+    pub node_usage: Arc<HashMap<Name, NodeUsage>>,
+    pub node_usage_source: Option<Name>,
+    /// By (namespace, pod).
+    pub pod_usage: Arc<HashMap<(Name, Name), PodUsage>>,
+    pub traffic: Arc<TrafficSeen>,
+    pub logs: Arc<LogSummary>,
+    pub sources: Arc<[SourceStatus]>,
+    pub derived: Derived,
+}
+
+impl Cluster {
+    /// The table of a workload kind.
+    pub fn workloads(&self, kind: &Kind) -> Option<&Table<Workload>> {
+        match kind {
+            Kind::Deployment => Some(&self.deployments),
+            Kind::ReplicaSet => Some(&self.replicasets),
+            Kind::StatefulSet => Some(&self.statefulsets),
+            Kind::DaemonSet => Some(&self.daemonsets),
+            Kind::Job => Some(&self.jobs),
+            _ => None,
+        }
+    }
+
+    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|n| n.name == name)
+    }
+
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&Arc<Pod>> {
+        self.pods.iter().find(|p| p.name == name && p.namespace == namespace)
+    }
+
+    pub fn workload(&self, kind: &Kind, namespace: &str, name: &str) -> Option<&Arc<Workload>> {
+        self.workloads(kind)?.iter().find(|w| w.name == name && w.namespace == namespace)
+    }
+
+    pub fn source(&self, name: &str) -> Option<&SourceStatus> {
+        self.sources.iter().find(|s| s.name == name)
+    }
+
+    /// The workload that a pod belongs to in the end: a Deployment for a pod of one of its ReplicaSets, else the
+    /// direct owner. None for a bare pod.
+    pub fn top_owner(&self, pod: &Pod) -> Option<(Kind, Name)> {
+        let owner = pod.owner.as_ref()?;
+        if owner.kind == Kind::ReplicaSet
+            && let Some(of) = self.derived.replicaset_owner.get(&owner.uid)
+        {
+            return Some((of.kind.clone(), of.name.clone()));
+        }
+        Some((owner.kind.clone(), owner.name.clone()))
+    }
+}
+
+/// What follows from the facts; see [`super::derive`].
+#[derive(Clone, Debug, Default)]
+pub struct Derived {
+    pub nodes: Table<NodeRow>,
+    pub workloads: Table<WorkloadRow>,
+    pub services: Table<ServiceRow>,
+    /// ReplicaSet uid -> its owner.
+    pub replicaset_owner: Arc<HashMap<Uid, Arc<crate::domain::id::Owner>>>,
+    pub counts: Counts,
+    /// Ranked, worst first.
+    pub causes: Arc<[Arc<Cause>]>,
+    /// Newest first, of the last 30 minutes.
+    pub changes: Arc<[Arc<Change>]>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub nodes: u32,
+    pub nodes_ready: u32,
+    pub nodes_cordoned: u32,
+    pub pods: u32,
+    pub pods_bad: u32,
+    pub pods_pending: u32,
+    pub pods_unschedulable: u32,
+}
+
+/// A node's state, worst last. `Suspect`: its Lease stopped renewing, but the control plane still says Ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NodeState {
+    #[default]
+    Ready,
+    Suspect,
+    NotReady,
+    Unknown,
+}
+
+impl NodeState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Suspect => "Suspect",
+            Self::NotReady => "NotReady",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// What the pods bound to a node add up to, as `kubectl describe node` counts: finished ones left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeTotals {
+    pub pods: u32,
+    pub bad: u32,
+    pub terminating: u32,
+    pub requests: Resources,
+}
+
+/// A node with everything that is shown in its row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeRow {
+    pub node: Arc<Node>,
+    pub state: NodeState,
+    /// Since when it is in that state.
+    pub since: Option<Stamp>,
+    /// Conditions that are bad besides Ready (pressure, network, what a problem detector adds).
+    pub problems: Arc<[Name]>,
+    pub totals: NodeTotals,
+    pub usage: Option<NodeUsage>,
+    /// When the lease was last seen to change, by our clock; None without lease data.
+    pub heartbeat: Option<Stamp>,
+}
+
+impl Row for NodeRow {
+    fn uid(&self) -> &Uid {
+        &self.node.uid
+    }
+    fn version(&self) -> Version {
+        self.node.version
+    }
+    fn namespace(&self) -> &str {
+        ""
+    }
+}
+
+/// The pods of one owner, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnerTotals {
+    pub pods: u32,
+    pub ready: u32,
+    pub bad: u32,
+    pub terminating: u32,
+    pub restarts: u64,
+    pub crash_loop: u32,
+    pub image_pull: u32,
+    pub config: u32,
+    pub oom: u32,
+    pub unschedulable: u32,
+}
+
+/// A workload with everything that is shown in its row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadRow {
+    pub workload: Arc<Workload>,
+    pub totals: OwnerTotals,
+    pub rollout: crate::policy::rollout::Rollout,
+}
+
+impl Row for WorkloadRow {
+    fn uid(&self) -> &Uid {
+        &self.workload.uid
+    }
+    fn version(&self) -> Version {
+        self.workload.version
+    }
+    fn namespace(&self) -> &str {
+        &self.workload.namespace
+    }
+}
+
+/// A Service with its slices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceRow {
+    pub service: Arc<Service>,
+    pub slices: Arc<[Arc<EndpointSlice>]>,
+    /// Endpoints (distinct targets) that are ready, and in all.
+    pub ready: u32,
+    pub total: u32,
+}
+
+impl Row for ServiceRow {
+    fn uid(&self) -> &Uid {
+        &self.service.uid
+    }
+    fn version(&self) -> Version {
+        self.service.version
+    }
+    fn namespace(&self) -> &str {
+        &self.service.namespace
+    }
+}
+
+macro_rules! row {
+    ($($type:ty, $namespace:expr;)*) => {$(
+        impl Row for $type {
+            fn uid(&self) -> &Uid {
+                &self.uid
+            }
+            fn version(&self) -> Version {
+                self.version
+            }
+            fn namespace(&self) -> &str {
+                let namespace: fn(&$type) -> &str = $namespace;
+                namespace(self)
+            }
+        }
+    )*};
+}
+row! {
+    Node, |_| "";
+    NodeLease, |_| "kube-node-lease";
+    Pod, |r| &r.namespace;
+    Workload, |r| &r.namespace;
+    Service, |r| &r.namespace;
+    EndpointSlice, |r| &r.namespace;
+    Hpa, |r| &r.namespace;
+    Pdb, |r| &r.namespace;
+    KubeEvent, |r| &r.namespace;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Info,
+    Warning,
+    Critical,
+}
+
+/// A finding of one rule, with what a person needs to judge and to act.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    /// The rule's name: `node-not-ready`.
+    pub rule: &'static str,
+    pub severity: Severity,
+    /// What is wrong, where, how much: one line.
+    pub title: String,
+    /// What it is about, the main object first.
+    pub objects: Vec<ObjectRef>,
+    pub since: Option<Stamp>,
+    /// Lines for "why": what was seen, with numbers and where they come from; folded findings too.
+    pub evidence: Vec<String>,
+    pub action: Option<Suggestion>,
+    /// How far it reaches, for ranking.
+    pub reach: Reach,
+}
+
+/// How much is affected.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reach {
+    pub services: u32,
+    pub pods: u32,
+    pub nodes: u32,
+    /// 0..1, where traffic is known.
+    pub error_ratio: Option<f64>,
+}
+
+/// What the key in a NOW line opens: the id of a command of the table and its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suggestion {
+    /// A command id (`cordon`, `rollout-restart`), which the front end maps to its key.
+    pub command: &'static str,
+    /// In words: `cordon node x`.
+    pub title: String,
+    pub on: ObjectRef,
+}
+
+/// Something that changed in the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    pub at: Stamp,
+    /// `rollout app:1.0→app:1.1`, `scaled 3→5`, `node joined`.
+    pub what: String,
+    pub object: ObjectRef,
+    /// Who, by managedFields or the journal.
+    pub by: Option<Name>,
+}
+
+/// How an action ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Done,
+    Failed,
+    Refused,
+    Unknown,
+    Cancelled,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepState {
+    #[default]
+    Waiting,
+    /// The intent is journaled; the request may have been sent.
+    Running,
+    /// The server accepted it.
+    Accepted,
+    /// Seen in the cluster.
+    Verified,
+    Failed,
+    /// Sent, and no answer came.
+    Unknown,
+    Skipped,
+}
+
+impl StepState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Accepted => "accepted",
+            Self::Verified => "verified",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// An action as the screen shows it; the executor sends a new one at every transition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActionView {
+    pub id: Name,
+    pub cluster: ClusterId,
+    pub plan: Arc<Plan>,
+    pub steps: Vec<StepView>,
+    pub started: Stamp,
+    pub ended: Option<Stamp>,
+    pub outcome: Option<Outcome>,
+    /// What it is doing, or why it ended so.
+    pub message: String,
+    /// Done by another process and read from its journal.
+    pub foreign: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    pub what: String,
+    pub on: String,
+    pub state: StepState,
+    pub at: Option<Stamp>,
+    pub note: String,
+}

@@ -1,0 +1,5 @@
+//! Pilothouse: the on-call engineer's terminal console for Kubernetes.
+
+pub mod clock;
+pub mod source;
+pub mod wire;
