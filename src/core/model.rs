@@ -1,10 +1,14 @@
 //! The one shared state: events in ([`event`]), tables of rows ([`table`]), an immutable snapshot out ([`world`]).
 //!
-//! `reduce` folds an event into the facts, `derive` keeps what follows from them; both are called by the hub
-//! alone. Everyone else holds an `Arc<World>`.
+//! [`reduce`] folds an event into the facts, [`derive`] keeps what follows from them, [`state`] ties the two to one
+//! cluster; all three are called by the hub alone. Everyone else holds an `Arc<World>`.
 
+pub mod changes;
+pub mod derive;
 pub mod event;
 pub mod intern;
 pub mod plan;
+pub mod reduce;
+pub mod state;
 pub mod table;
 pub mod world;

@@ -1,4 +1,8 @@
 //! Pure maths and rules: what follows from facts, with the reason beside the number.
 
+pub mod health;
+pub mod hpa;
 pub mod requests;
 pub mod rollout;
+pub mod rules;
+pub mod shares;

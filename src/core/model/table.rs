@@ -24,6 +24,8 @@ pub trait Row {
     fn version(&self) -> Version;
     /// Empty for cluster-scoped kinds.
     fn namespace(&self) -> &str;
+    /// True if the two say the same and differ in their version at most: a heartbeat, a relist.
+    fn same_content(&self, other: &Self) -> bool;
 }
 
 /// Where a row lies. The generation tells a reused slot from the row that was there before.
@@ -395,6 +397,9 @@ mod tests {
         }
         fn namespace(&self) -> &str {
             ""
+        }
+        fn same_content(&self, other: &Self) -> bool {
+            self.2 == other.2
         }
     }
 

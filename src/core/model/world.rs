@@ -194,8 +194,6 @@ pub struct NodeRow {
     pub problems: Arc<[Name]>,
     pub totals: NodeTotals,
     pub usage: Option<NodeUsage>,
-    /// When the lease was last seen to change, by our clock; None without lease data.
-    pub heartbeat: Option<Stamp>,
 }
 
 impl Row for NodeRow {
@@ -207,6 +205,9 @@ impl Row for NodeRow {
     }
     fn namespace(&self) -> &str {
         ""
+    }
+    fn same_content(&self, other: &Self) -> bool {
+        self == other
     }
 }
 
@@ -243,6 +244,9 @@ impl Row for WorkloadRow {
     fn namespace(&self) -> &str {
         &self.workload.namespace
     }
+    fn same_content(&self, other: &Self) -> bool {
+        self == other
+    }
 }
 
 /// A Service with its slices.
@@ -265,6 +269,9 @@ impl Row for ServiceRow {
     fn namespace(&self) -> &str {
         &self.service.namespace
     }
+    fn same_content(&self, other: &Self) -> bool {
+        self == other
+    }
 }
 
 macro_rules! row {
@@ -279,6 +286,9 @@ macro_rules! row {
             fn namespace(&self) -> &str {
                 let namespace: fn(&$type) -> &str = $namespace;
                 namespace(self)
+            }
+            fn same_content(&self, other: &Self) -> bool {
+                self == &Self { version: self.version, ..other.clone() }
             }
         }
     )*};

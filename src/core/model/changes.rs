@@ -1,0 +1,215 @@
+//! What changed in the last 30 minutes: rollouts, scalings, autoscaler edits, nodes that joined, left, were cordoned
+//! or changed state. At the start it is filled from what the objects themselves remember.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::domain::autoscaler::Hpa;
+use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::node::{ChangedBy, Node};
+use crate::domain::time::Stamp;
+use crate::domain::workload::Workload;
+
+use super::reduce::{Delta, Facts};
+use super::world::Change;
+
+/// How far back it looks.
+pub const WINDOW_SECS: i64 = 30 * 60;
+const CAP: usize = 200;
+
+/// The bounded memory of changes, newest first.
+#[derive(Default)]
+pub struct Changes {
+    list: VecDeque<Arc<Change>>,
+    dirty: bool,
+}
+
+impl Changes {
+    pub fn add(&mut self, change: Change, now: Stamp) {
+        if change.at < now.plus_secs(-WINDOW_SECS) || self.list.iter().any(|held| **held == change) {
+            return;
+        }
+        let at = self.list.iter().position(|held| held.at <= change.at).unwrap_or(self.list.len());
+        self.list.insert(at, Arc::new(change));
+        self.list.truncate(CAP);
+        self.dirty = true;
+    }
+
+    /// The list, if it is another than at the last call.
+    pub fn take(&mut self, now: Stamp) -> Option<Arc<[Arc<Change>]>> {
+        let oldest = now.plus_secs(-WINDOW_SECS);
+        while self.list.back().is_some_and(|change| change.at < oldest) {
+            self.list.pop_back();
+            self.dirty = true;
+        }
+        std::mem::take(&mut self.dirty).then(|| self.list.iter().cloned().collect())
+    }
+
+    pub fn node(&mut self, delta: &Delta<Node>, complete: bool, now: Stamp) {
+        let (old, new) = (delta.old.as_deref(), delta.new.as_deref());
+        match (old, new) {
+            (None, Some(n)) => self.say(n.created, "joined", node_ref(n), None, now),
+            (Some(n), None) if complete => self.say(now, "left", node_ref(n), None, now),
+            (Some(old), Some(n)) => {
+                if old.cordoned != n.cordoned {
+                    let what = if n.cordoned { "cordoned" } else { "uncordoned" };
+                    self.say(now, what, node_ref(n), recent(n.changed.as_ref(), now), now);
+                }
+                let ready = |n: &Node| n.condition("Ready").map(|c| c.status);
+                if let (Some(was), Some(is)) = (ready(old), ready(n))
+                    && was != is
+                {
+                    let what = format!("Ready {}→{}", was.as_str(), is.as_str());
+                    self.say(now, &what, node_ref(n), None, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn workload(&mut self, delta: &Delta<Workload>, now: Stamp) {
+        let (Some(old), Some(new)) = (delta.old.as_deref(), delta.new.as_deref()) else { return };
+        let by = recent(new.changed.as_ref(), now);
+        if new.kind != Kind::Job && new.kind != Kind::DaemonSet && old.replicas != new.replicas {
+            let what = format!("scaled {}→{}", old.replicas, new.replicas);
+            self.say(now, &what, new.reference(), by.clone(), now);
+        }
+        if old.paused != new.paused {
+            let what = if new.paused { "rollout paused" } else { "rollout resumed" };
+            self.say(now, what, new.reference(), by.clone(), now);
+        }
+        if old.restarted_at != new.restarted_at && new.restarted_at.is_some() {
+            self.say(now, "restarted", new.reference(), by.clone(), now);
+        }
+        // a Deployment's rollouts are told by its ReplicaSets, which also remember those before our start
+        if new.kind != Kind::Deployment && old.images != new.images {
+            let what = format!("rollout {}", images(&old.images, &new.images));
+            self.say(now, &what, new.reference(), by, now);
+        }
+    }
+
+    /// A ReplicaSet that is new, or that became the current one again, is a rollout of its Deployment.
+    pub fn replicaset(&mut self, facts: &Facts, delta: &Delta<Workload>, now: Stamp) {
+        let Some(new) = delta.new.as_deref() else { return };
+        let (Some(owner), Some(revision)) = (&new.owner, new.revision) else { return };
+        if revision < 2 || owner.kind != Kind::Deployment {
+            return;
+        }
+        let at = match delta.old.as_deref() {
+            None => new.created,
+            Some(old) if old.revision != new.revision => now,
+            Some(_) => return,
+        };
+        if at < now.plus_secs(-WINDOW_SECS) {
+            return;
+        }
+        let before = facts
+            .replicasets
+            .table()
+            .iter()
+            .filter(|rs| rs.uid != new.uid && rs.owner.as_ref().is_some_and(|o| o.uid == owner.uid))
+            .filter(|rs| rs.revision.is_some_and(|r| r < revision))
+            .max_by_key(|rs| rs.revision);
+        let what = match before {
+            Some(before) if before.images == new.images => "restarted or reconfigured".to_owned(),
+            Some(before) => format!("rollout {}", images(&before.images, &new.images)),
+            None => format!("rollout to revision {revision}"),
+        };
+        let deployment = facts.deployments.get(&owner.uid);
+        let by = deployment
+            .and_then(|d| d.changed.as_ref())
+            .filter(|c| c.at.0.abs_diff(at.0) < 60_000)
+            .map(|c| c.manager.clone());
+        let object = ObjectRef::new(Kind::Deployment, &new.namespace, &owner.name, &owner.uid);
+        self.say(at, &what, object, by, now);
+    }
+
+    pub fn hpa(&mut self, delta: &Delta<Hpa>, now: Stamp) {
+        let Some(new) = delta.new.as_deref() else { return };
+        let object = ObjectRef::new(Kind::HorizontalPodAutoscaler, &new.namespace, &new.name, &new.uid);
+        let Some(old) = delta.old.as_deref() else {
+            if let Some(at) = new.last_scale {
+                let what = format!("scaled its target, now {}", new.desired.unwrap_or(0));
+                self.say(at, &what, object, None, now);
+            }
+            return;
+        };
+        let by = recent(new.changed.as_ref(), now);
+        if old.max != new.max {
+            self.say(now, &format!("max {}→{}", old.max, new.max), object.clone(), by.clone(), now);
+        }
+        if old.min != new.min {
+            self.say(now, &format!("min {}→{}", old.min, new.min), object, by, now);
+        }
+    }
+
+    fn say(&mut self, at: Stamp, what: &str, object: ObjectRef, by: Option<Name>, now: Stamp) {
+        self.add(Change { at, what: what.to_owned(), object, by }, now);
+    }
+}
+
+fn node_ref(node: &Node) -> ObjectRef {
+    ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid)
+}
+
+/// Who, if the newest entry of managedFields is fresh enough to be about this change.
+fn recent(changed: Option<&ChangedBy>, now: Stamp) -> Option<Name> {
+    changed.filter(|c| c.at.0.abs_diff(now.0) < 60_000).map(|c| c.manager.clone())
+}
+
+/// `app:1.0→1.1` for one image that changed; the count for more.
+fn images(old: &[Name], new: &[Name]) -> String {
+    let changed: Vec<(&str, &str)> =
+        old.iter().zip(new).filter(|(a, b)| a != b).map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    match changed.as_slice() {
+        [(a, b)] => {
+            let (name_a, tag_a) = split_image(a);
+            let (name_b, tag_b) = split_image(b);
+            if name_a == name_b { format!("{name_a} {tag_a}→{tag_b}") } else { format!("{name_a}:{tag_a}→{name_b}:{tag_b}") }
+        }
+        [] => "of another template".into(),
+        many => format!("of {} images", many.len()),
+    }
+}
+
+/// The last part of the image's name and its tag (or the start of its digest).
+pub fn split_image(image: &str) -> (&str, &str) {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if let Some((name, digest)) = last.split_once('@') {
+        let name = name.split(':').next().unwrap_or(name);
+        let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
+        return (name, digest.get(..12).unwrap_or(digest));
+    }
+    last.split_once(':').unwrap_or((last, "latest"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_show_what_moved() {
+        assert_eq!(images(&["r.io/shop/app:1.0".into()], &["r.io/shop/app:1.1".into()]), "app 1.0→1.1");
+        assert_eq!(split_image("r.io:5000/app@sha256:0123456789abcdef"), ("app", "0123456789ab"));
+        assert_eq!(split_image("busybox"), ("busybox", "latest"));
+    }
+
+    #[test]
+    fn newest_first_without_repeats_and_within_the_window() {
+        let mut changes = Changes::default();
+        let now = Stamp::from_secs(10_000);
+        let change = |secs| Change {
+            at: Stamp::from_secs(secs),
+            what: "x".into(),
+            object: ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &crate::domain::id::Uid::default()),
+            by: None,
+        };
+        for secs in [9_000, 9_500, 9_000, 100] {
+            changes.add(change(secs), now);
+        }
+        let list = changes.take(now).unwrap();
+        assert_eq!(list.iter().map(|c| c.at).collect::<Vec<_>>(), [Stamp::from_secs(9_500), Stamp::from_secs(9_000)]);
+        assert!(changes.take(now).is_none());
+        assert_eq!(changes.take(now.plus_secs(1_500)).unwrap().len(), 1, "what is too old leaves");
+    }
+}

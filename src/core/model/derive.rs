@@ -1,0 +1,390 @@
+//! What follows from the facts, kept incrementally: per-node and per-owner sums by adding the new row and taking the
+//! old one off, joined rows for the panes, counts, causes and changes.
+//!
+//! A property test holds it to the sums recomputed from scratch.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::domain::id::{Name, Owner, Uid, Version};
+use crate::domain::pod::{Phase, Pod, Trouble};
+use crate::domain::time::Stamp;
+use crate::policy::{health, rollout};
+
+use super::changes::Changes;
+use super::reduce::{Delta, Dirty, Facts, Parts};
+use super::table::{Rows, Wrote};
+use super::world::{Counts, Derived, NodeRow, NodeTotals, OwnerTotals, ServiceRow, WorkloadRow};
+
+/// The hub's working memory beside the published [`Derived`].
+#[derive(Default)]
+pub struct Derivation {
+    node_totals: HashMap<Name, NodeTotals>,
+    owner_totals: HashMap<Uid, OwnerTotals>,
+    /// Deployment uid -> its ReplicaSets.
+    children: HashMap<Uid, Vec<Uid>>,
+    replicaset_owner: Arc<HashMap<Uid, Arc<Owner>>>,
+    node_by_name: HashMap<Name, Uid>,
+    lease_by_node: HashMap<Name, Uid>,
+    service_by_name: HashMap<(Name, Name), Uid>,
+    slices_by_service: HashMap<(Name, Name), Vec<Uid>>,
+    nodes: Rows<NodeRow>,
+    workloads: Rows<WorkloadRow>,
+    services: Rows<ServiceRow>,
+    /// Pods that are not well, for the rules.
+    pub bad: HashMap<Uid, Arc<Pod>>,
+    pub counts: Counts,
+    pub changes: Changes,
+    /// ReplicaSets that came before their list was complete.
+    waiting_replicasets: Vec<Delta<crate::domain::workload::Workload>>,
+}
+
+impl Derivation {
+    /// Brings everything up to date with what `dirty` names. Returns the parts whose *derived* rows changed.
+    pub fn update(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) -> Parts {
+        let mut changed = Parts::default();
+        let mut nodes: HashSet<Name> = dirty.usage.iter().cloned().collect();
+        let mut owners: HashSet<Uid> = HashSet::new();
+        for delta in &dirty.pods {
+            self.pod(delta, &mut nodes, &mut owners);
+        }
+        for delta in &dirty.nodes {
+            self.node(facts, delta, now, &mut nodes);
+        }
+        for delta in &dirty.leases {
+            if let Some(lease) = delta.new.as_ref().or(delta.old.as_ref()) {
+                if delta.new.is_some() {
+                    self.lease_by_node.insert(lease.node.clone(), lease.uid.clone());
+                } else {
+                    self.lease_by_node.remove(&lease.node);
+                }
+                nodes.insert(lease.node.clone());
+            }
+        }
+        for delta in &dirty.replicasets {
+            self.replicaset(delta, &mut owners);
+        }
+        self.tell_rollouts(facts, dirty, now);
+        for delta in &dirty.workloads {
+            self.changes.workload(delta, now);
+            if let Some(workload) = delta.new.as_ref().or(delta.old.as_ref()) {
+                owners.insert(workload.uid.clone());
+            }
+        }
+        for delta in &dirty.hpas {
+            self.changes.hpa(delta, now);
+        }
+        for name in &nodes {
+            if self.refresh_node(facts, name, now) {
+                changed.add(Parts::NODES);
+            }
+        }
+        if changed.meets(Parts::NODES) || dirty.nodes.iter().any(|d| d.new.is_none()) {
+            self.recount_nodes();
+            changed.add(Parts::NODES);
+        }
+        for uid in owners {
+            let top = self.replicaset_owner.get(&uid).map_or(uid, |owner| owner.uid.clone());
+            if self.refresh_workload(facts, &top) {
+                changed.add(Parts::WORKLOADS);
+            }
+        }
+        if self.refresh_services(facts, dirty) {
+            changed.add(Parts::SERVICES);
+        }
+        changed
+    }
+
+    /// What only time changes: nodes whose lease went silent. Returns true if a row changed.
+    pub fn tick(&mut self, facts: &Facts, now: Stamp) -> bool {
+        let mut changed = false;
+        for name in self.node_by_name.keys().cloned().collect::<Vec<_>>() {
+            changed |= self.refresh_node(facts, &name, now);
+        }
+        if changed {
+            self.recount_nodes();
+        }
+        changed
+    }
+
+    /// Writes the published form.
+    pub fn publish(&mut self, into: &mut Derived, now: Stamp) {
+        into.nodes = self.nodes.table().clone();
+        into.workloads = self.workloads.table().clone();
+        into.services = self.services.table().clone();
+        into.replicaset_owner = self.replicaset_owner.clone();
+        into.counts = self.counts;
+        if let Some(changes) = self.changes.take(now) {
+            into.changes = changes;
+        }
+    }
+
+    fn pod(&mut self, delta: &Delta<Pod>, nodes: &mut HashSet<Name>, owners: &mut HashSet<Uid>) {
+        if let Some(old) = &delta.old {
+            self.count_pod(old, -1);
+            self.bad.remove(&old.uid);
+        }
+        if let Some(new) = &delta.new {
+            self.count_pod(new, 1);
+            if new.is_bad() {
+                self.bad.insert(new.uid.clone(), new.clone());
+            }
+        }
+        for pod in [&delta.old, &delta.new].into_iter().flatten() {
+            if let Some(node) = &pod.node {
+                nodes.insert(node.clone());
+            }
+            if let Some(owner) = &pod.owner {
+                owners.insert(owner.uid.clone());
+            }
+        }
+    }
+
+    fn count_pod(&mut self, pod: &Pod, sign: i64) {
+        let bump = |n: &mut u32, yes: bool| *n = n.saturating_add_signed((i64::from(yes) * sign) as i32);
+        let counts = &mut self.counts;
+        bump(&mut counts.pods, true);
+        bump(&mut counts.pods_bad, pod.is_bad());
+        bump(&mut counts.pods_pending, pod.phase == Phase::Pending);
+        bump(&mut counts.pods_unschedulable, pod.trouble == Some(Trouble::Unschedulable));
+        if let Some(node) = &pod.node
+            && !pod.phase.is_finished()
+        {
+            let totals = self.node_totals.entry(node.clone()).or_default();
+            bump(&mut totals.pods, true);
+            bump(&mut totals.bad, pod.is_bad());
+            bump(&mut totals.terminating, pod.is_terminating());
+            totals.requests =
+                if sign > 0 { totals.requests.plus(pod.requests) } else { totals.requests.minus(pod.requests) };
+            if totals.pods == 0 {
+                self.node_totals.remove(node);
+            }
+        }
+        if let Some(owner) = &pod.owner {
+            let totals = self.owner_totals.entry(owner.uid.clone()).or_default();
+            bump(&mut totals.pods, true);
+            bump(&mut totals.ready, pod.ready);
+            bump(&mut totals.bad, pod.is_bad());
+            bump(&mut totals.terminating, pod.is_terminating());
+            totals.restarts = totals.restarts.saturating_add_signed(i64::from(pod.restarts) * sign);
+            bump(&mut totals.crash_loop, pod.trouble == Some(Trouble::CrashLoop));
+            bump(&mut totals.image_pull, pod.trouble == Some(Trouble::ImagePull));
+            bump(&mut totals.config, pod.trouble == Some(Trouble::Config));
+            bump(&mut totals.oom, pod.trouble == Some(Trouble::OomKilled));
+            bump(&mut totals.unschedulable, pod.trouble == Some(Trouble::Unschedulable));
+            if totals.pods == 0 {
+                self.owner_totals.remove(&owner.uid);
+            }
+        }
+    }
+
+    fn node(
+        &mut self,
+        facts: &Facts,
+        delta: &Delta<crate::domain::node::Node>,
+        now: Stamp,
+        dirty: &mut HashSet<Name>,
+    ) {
+        self.changes.node(delta, facts.nodes.table().cover.is_complete(), now);
+        if let Some(old) = &delta.old
+            && delta.new.as_ref().is_none_or(|new| new.name != old.name)
+            && self.node_by_name.get(&old.name) == Some(&old.uid)
+        {
+            self.node_by_name.remove(&old.name);
+        }
+        if let Some(old) = &delta.old
+            && delta.new.is_none()
+        {
+            self.nodes.remove(&old.uid, Version(0));
+        }
+        if let Some(new) = &delta.new {
+            self.node_by_name.insert(new.name.clone(), new.uid.clone());
+            dirty.insert(new.name.clone());
+        }
+    }
+
+    fn recount_nodes(&mut self) {
+        let rows = self.nodes.table();
+        self.counts.nodes = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let count = |f: fn(&NodeRow) -> bool| u32::try_from(rows.iter().filter(|r| f(r)).count()).unwrap_or(u32::MAX);
+        self.counts.nodes_ready = count(|r| r.state <= super::world::NodeState::Suspect);
+        self.counts.nodes_cordoned = count(|r| r.node.cordoned);
+    }
+
+    fn refresh_node(&mut self, facts: &Facts, name: &Name, now: Stamp) -> bool {
+        let Some(node) = self.node_by_name.get(name).and_then(|uid| facts.nodes.get(uid)) else { return false };
+        let lease = self.lease_by_node.get(name).and_then(|uid| facts.leases.get(uid));
+        let leases = facts.leases.table();
+        let live = leases.cover.is_complete() && leases.fresh.stale_since.is_none();
+        let verdict = health::judge(node, lease.map(AsRef::as_ref), live, now);
+        let row = NodeRow {
+            node: node.clone(),
+            state: verdict.state,
+            since: verdict.since,
+            problems: health::problems(node).into_iter().map(|c| c.kind.clone()).collect(),
+            totals: self.node_totals.get(name).copied().unwrap_or_default(),
+            usage: facts.node_usage.get(name).cloned(),
+        };
+        put(&mut self.nodes, row)
+    }
+
+    fn replicaset(&mut self, delta: &Delta<crate::domain::workload::Workload>, owners: &mut HashSet<Uid>) {
+        if delta.new.is_none()
+            && let Some(old) = &delta.old
+        {
+            Arc::make_mut(&mut self.replicaset_owner).remove(&old.uid);
+            if let Some(owner) = &old.owner
+                && let Some(list) = self.children.get_mut(&owner.uid)
+            {
+                list.retain(|uid| *uid != old.uid);
+                if list.is_empty() {
+                    self.children.remove(&owner.uid);
+                }
+                owners.insert(owner.uid.clone());
+            }
+            owners.insert(old.uid.clone());
+        }
+        let Some(new) = &delta.new else { return };
+        owners.insert(new.uid.clone());
+        if let Some(owner) = &new.owner
+            && self.replicaset_owner.get(&new.uid) != Some(owner)
+        {
+            Arc::make_mut(&mut self.replicaset_owner).insert(new.uid.clone(), owner.clone());
+            let list = self.children.entry(owner.uid.clone()).or_default();
+            if !list.contains(&new.uid) {
+                list.push(new.uid.clone());
+            }
+        }
+    }
+
+    /// Rollouts are told once the list of ReplicaSets is complete: the one before must be known.
+    fn tell_rollouts(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) {
+        let oldest = now.plus_secs(-super::changes::WINDOW_SECS);
+        let worth = dirty.replicasets.iter().filter(|d| {
+            d.new.as_ref().is_some_and(|n| match &d.old {
+                None => n.created >= oldest,
+                Some(old) => old.revision != n.revision,
+            })
+        });
+        self.waiting_replicasets.extend(worth.cloned());
+        let cover = &facts.replicasets.table().cover;
+        if !matches!(cover, super::table::Coverage::Complete | super::table::Coverage::Namespaces(_)) {
+            return;
+        }
+        for delta in std::mem::take(&mut self.waiting_replicasets) {
+            self.changes.replicaset(facts, &delta, now);
+        }
+    }
+
+    fn refresh_workload(&mut self, facts: &Facts, uid: &Uid) -> bool {
+        // a ReplicaSet that nobody owns is a workload of its own
+        let workload = facts.workload(uid).or_else(|| facts.replicasets.get(uid).filter(|rs| rs.owner.is_none()));
+        let Some(workload) = workload else {
+            return matches!(self.workloads.remove(uid, Version(0)), Wrote::Removed(_));
+        };
+        let mut totals = self.owner_totals.get(uid).copied().unwrap_or_default();
+        for child in self.children.get(uid).into_iter().flatten() {
+            if let Some(more) = self.owner_totals.get(child) {
+                totals = totals.plus(*more);
+            }
+        }
+        let row = WorkloadRow { workload: workload.clone(), totals, rollout: rollout::judge(workload) };
+        put(&mut self.workloads, row)
+    }
+
+    fn refresh_services(&mut self, facts: &Facts, dirty: &Dirty) -> bool {
+        let mut keys: HashSet<(Name, Name)> = HashSet::new();
+        let mut changed = false;
+        for delta in &dirty.slices {
+            for slice in [&delta.old, &delta.new].into_iter().flatten() {
+                keys.insert((slice.namespace.clone(), slice.service.clone()));
+            }
+            if let Some(old) = &delta.old
+                && delta.new.as_ref().is_none_or(|new| new.service != old.service)
+            {
+                let key = (old.namespace.clone(), old.service.clone());
+                if let Some(list) = self.slices_by_service.get_mut(&key) {
+                    list.retain(|uid| *uid != old.uid);
+                    if list.is_empty() {
+                        self.slices_by_service.remove(&key);
+                    }
+                }
+            }
+            if let Some(new) = &delta.new {
+                let list =
+                    self.slices_by_service.entry((new.namespace.clone(), new.service.clone())).or_default();
+                if !list.contains(&new.uid) {
+                    list.push(new.uid.clone());
+                }
+            }
+        }
+        for delta in &dirty.services {
+            if let Some(new) = &delta.new {
+                let key = (new.namespace.clone(), new.name.clone());
+                self.service_by_name.insert(key.clone(), new.uid.clone());
+                keys.insert(key);
+            } else if let Some(old) = &delta.old {
+                let key = (old.namespace.clone(), old.name.clone());
+                if self.service_by_name.get(&key) == Some(&old.uid) {
+                    self.service_by_name.remove(&key);
+                }
+                changed |= matches!(
+                    self.services.remove(&old.uid, Version(0)),
+                    Wrote::Removed(_)
+                );
+            }
+        }
+        for key in keys {
+            let Some(service) = self.service_by_name.get(&key).and_then(|uid| facts.services.get(uid)) else {
+                continue;
+            };
+            let slices: Vec<_> = self
+                .slices_by_service
+                .get(&key)
+                .into_iter()
+                .flatten()
+                .filter_map(|uid| facts.slices.get(uid).cloned())
+                .collect();
+            let mut seen: HashMap<&str, bool> = HashMap::new();
+            for endpoint in slices.iter().flat_map(|s| s.endpoints.iter()) {
+                // one pod has an endpoint per address family: count it once
+                let id = endpoint.pod.as_ref().map_or(endpoint.address.as_str(), |pod| pod.as_str());
+                *seen.entry(id).or_default() |= endpoint.ready;
+            }
+            let ready = seen.values().filter(|ready| **ready).count();
+            let row = ServiceRow {
+                service: service.clone(),
+                ready: u32::try_from(ready).unwrap_or(u32::MAX),
+                total: u32::try_from(seen.len()).unwrap_or(u32::MAX),
+                slices: slices.into(),
+            };
+            changed |= put(&mut self.services, row);
+        }
+        changed
+    }
+}
+
+/// Upserts a joined row; false if it says what it said before.
+fn put<T: super::table::Row + PartialEq>(rows: &mut Rows<T>, row: T) -> bool {
+    if rows.get(row.uid()).is_some_and(|held| **held == row) {
+        return false;
+    }
+    !matches!(rows.upsert(row), Wrote::Ignored)
+}
+
+impl OwnerTotals {
+    fn plus(self, o: Self) -> Self {
+        Self {
+            pods: self.pods + o.pods,
+            ready: self.ready + o.ready,
+            bad: self.bad + o.bad,
+            terminating: self.terminating + o.terminating,
+            restarts: self.restarts + o.restarts,
+            crash_loop: self.crash_loop + o.crash_loop,
+            image_pull: self.image_pull + o.image_pull,
+            config: self.config + o.config,
+            oom: self.oom + o.oom,
+            unschedulable: self.unschedulable + o.unschedulable,
+        }
+    }
+}

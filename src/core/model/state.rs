@@ -1,0 +1,121 @@
+//! One cluster's state inside the hub: facts in, snapshot out. The hub thread owns it; nobody else writes.
+
+use std::sync::Arc;
+
+use crate::domain::time::Stamp;
+use crate::policy::rules::{Findings, Scene};
+
+use super::changes::WINDOW_SECS;
+use super::derive::Derivation;
+use super::event::Fact;
+use super::reduce::{Dirty, Facts, Parts, reduce};
+use super::world::{ActionView, Change, Cluster, ClusterInfo, Derived};
+
+/// Facts, what follows from them, and what was published last.
+pub struct ClusterState {
+    pub info: Arc<ClusterInfo>,
+    facts: Facts,
+    derivation: Derivation,
+    findings: Findings,
+    derived: Derived,
+    dirty: Dirty,
+    published: Arc<Cluster>,
+}
+
+impl ClusterState {
+    pub fn new(info: ClusterInfo) -> Self {
+        let info = Arc::new(info);
+        let published = Arc::new(Cluster { info: info.clone(), ..Cluster::default() });
+        Self {
+            info,
+            facts: Facts::default(),
+            derivation: Derivation::default(),
+            findings: Findings::default(),
+            derived: Derived::default(),
+            dirty: Dirty::default(),
+            published,
+        }
+    }
+
+    /// Folds one fact in. Actions belong to no cluster's tables and are handed back.
+    pub fn apply(&mut self, fact: Fact, at: Stamp) -> Option<ActionView> {
+        reduce(&mut self.facts, fact, at, &mut self.dirty)
+    }
+
+    /// Notes one of our own actions among the changes.
+    pub fn note(&mut self, change: Change, now: Stamp) {
+        self.derivation.changes.add(change, now);
+        self.dirty.cover = true;
+    }
+
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Brings what follows up to date and publishes, if anything that people see changed. `tick`: time has passed.
+    pub fn publish(&mut self, now: Stamp, tick: bool) -> Option<Arc<Cluster>> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut changed = self.derivation.update(&self.facts, &dirty, now);
+        let mut parts = dirty.parts;
+        if tick {
+            if self.derivation.tick(&self.facts, now) {
+                changed.add(Parts::NODES);
+            }
+            parts.add(Parts::TIME);
+        }
+        parts.add(changed);
+        let silent = Parts(parts.0 & !(Parts::LEASES.0 | Parts::TIME.0)).is_empty() && !dirty.cover;
+        let had_changes = self.derived.changes.clone();
+        self.derivation.publish(&mut self.derived, now);
+        let cluster = self.assemble();
+        let scene = Scene { cluster: &cluster, bad: &self.derivation.bad, now };
+        let causes = self.findings.update(&scene, parts);
+        if silent && causes.is_none() && Arc::ptr_eq(&had_changes, &self.derived.changes) {
+            return None;
+        }
+        let mut cluster = cluster;
+        if let Some(causes) = causes {
+            self.derived.causes = causes.clone();
+            cluster.derived.causes = causes;
+        }
+        self.published = Arc::new(cluster);
+        Some(self.published.clone())
+    }
+
+    pub fn published(&self) -> &Arc<Cluster> {
+        &self.published
+    }
+
+    fn assemble(&self) -> Cluster {
+        let f = &self.facts;
+        Cluster {
+            info: self.info.clone(),
+            identity: f.identity.clone(),
+            nodes: f.nodes.table().clone(),
+            leases: f.leases.table().clone(),
+            pods: f.pods.table().clone(),
+            deployments: f.deployments.table().clone(),
+            replicasets: f.replicasets.table().clone(),
+            statefulsets: f.statefulsets.table().clone(),
+            daemonsets: f.daemonsets.table().clone(),
+            jobs: f.jobs.table().clone(),
+            services: f.services.table().clone(),
+            slices: f.slices.table().clone(),
+            hpas: f.hpas.table().clone(),
+            pdbs: f.pdbs.table().clone(),
+            events: f.events.table().clone(),
+            node_usage: f.node_usage.clone(),
+            node_usage_source: f.node_usage_source.clone(),
+            pod_usage: f.pod_usage.clone(),
+            traffic: f.traffic.clone(),
+            logs: f.logs.clone(),
+            sources: f.sources.clone(),
+            derived: self.derived.clone(),
+        }
+    }
+
+    /// How far back "changed" looks, for titles.
+    pub fn window_minutes() -> i64 {
+        WINDOW_SECS / 60
+    }
+}

@@ -1,0 +1,260 @@
+//! What a HorizontalPodAutoscaler is doing and why, from its spec, status and conditions.
+//!
+//! Semantics: the controller's `horizontal.go` and `replica_calculator.go`; ScalingLimited keeps its old value while
+//! metrics fail, so "at max" counts only with ScalingActive=True.
+
+use crate::domain::autoscaler::{Hpa, Metric, Target};
+use crate::domain::node::Status;
+use crate::domain::time::Stamp;
+
+/// How bad it is, worst last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HpaState {
+    #[default]
+    Steady,
+    /// Was made seconds ago: no status yet.
+    New,
+    Scaling,
+    /// At its minimum with the metrics asking for less: normal at night.
+    AtMin,
+    /// The target is at 0: switched off until someone scales up.
+    Disabled,
+    /// Wants more than maxReplicas.
+    AtMax,
+    /// Cannot compute or cannot act.
+    Failing,
+}
+
+/// The verdict on one HPA.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HpaVerdict {
+    pub state: HpaState,
+    /// In words: `at max`, `up now`, `cannot read cpu`.
+    pub why: String,
+    pub since: Option<Stamp>,
+    /// What the metrics ask for, before the limits; None when they cannot be read.
+    pub wants: Option<i32>,
+    /// The arithmetic for `wants`: `ceil(4 x 82/60) = 6`.
+    pub computed: Option<String>,
+    /// `maxReplicas`, `minReplicas`, or what the condition ScalingLimited names.
+    pub limited_by: Option<String>,
+}
+
+/// The default tolerance, in thousandths (`--horizontal-pod-autoscaler-tolerance`).
+const TOLERANCE: i64 = 100;
+
+/// What one metric asks for: replicas and the arithmetic.
+///
+/// The controller multiplies by the pods that are ready; the status has only the number of replicas, so with unready
+/// pods this is an upper estimate, and the text says `about`.
+pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
+    let current = i64::from(hpa.current?);
+    let value = metric.current?;
+    let (target, shown_value, shown_target) = match metric.target {
+        Target::Utilization(percent) => (i64::from(percent), value.to_string(), percent.to_string()),
+        Target::AverageValue(target) | Target::Value(target) => (target, milli(value), milli(target)),
+        Target::None => return None,
+    };
+    if target <= 0 {
+        return None;
+    }
+    let up = hpa.tolerance_up.unwrap_or(TOLERANCE);
+    let down = hpa.tolerance_down.unwrap_or(TOLERANCE);
+    // within tolerance: (1 - down) <= value/target <= (1 + up), in exact integers
+    if i128::from(value) * 1000 <= i128::from(target) * i128::from(1000 + up)
+        && i128::from(value) * 1000 >= i128::from(target) * i128::from(1000 - down)
+    {
+        return Some((
+            i32::try_from(current).ok()?,
+            format!("{shown_value}/{shown_target} is within the tolerance: stays at {current}"),
+        ));
+    }
+    let product = i128::from(current) * i128::from(value);
+    let wants = (product + i128::from(target) - 1).div_euclid(i128::from(target));
+    let wants = i32::try_from(wants).unwrap_or(i32::MAX);
+    Some((wants, format!("ceil({current} x {shown_value}/{shown_target}) = {wants}")))
+}
+
+fn milli(value: i64) -> String {
+    if value % 1000 == 0 { (value / 1000).to_string() } else { format!("{value}m") }
+}
+
+/// Judges one HPA.
+pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
+    let able = hpa.condition("AbleToScale");
+    let active = hpa.condition("ScalingActive");
+    let limited = hpa.condition("ScalingLimited");
+    let asked = hpa.metrics.iter().filter_map(|m| ask(hpa, m)).max_by_key(|(wants, _)| *wants);
+    let mut verdict = HpaVerdict {
+        wants: asked.as_ref().map(|(wants, _)| *wants),
+        computed: asked.map(|(_, arithmetic)| arithmetic),
+        ..HpaVerdict::default()
+    };
+    let mut say = |state, why: String, since| {
+        verdict.state = state;
+        verdict.why = why;
+        verdict.since = since;
+    };
+    if let Some(c) = able.filter(|c| c.status == Status::False) {
+        say(HpaState::Failing, format!("cannot scale: {}", words(&c.reason, &c.message)), c.since);
+        return verdict;
+    }
+    if let Some(c) = active.filter(|c| c.status == Status::False) {
+        if c.reason == "ScalingDisabled" {
+            say(HpaState::Disabled, "off: the target is at 0".into(), c.since);
+        } else {
+            say(HpaState::Failing, words(&c.reason, &c.message), c.since);
+        }
+        return verdict;
+    }
+    if active.is_none() {
+        let state = if now.secs_since(hpa.created) < 120 { HpaState::New } else { HpaState::Failing };
+        let why = if state == HpaState::New { "no status yet" } else { "the controller has not looked at it" };
+        say(state, why.into(), Some(hpa.created));
+        return verdict;
+    }
+    let (current, desired) = (hpa.current.unwrap_or(0), hpa.desired.unwrap_or(0));
+    match limited.filter(|c| c.status == Status::True) {
+        Some(c) if c.reason == "TooManyReplicas" && current >= hpa.max => {
+            say(HpaState::AtMax, "at max".into(), c.since);
+            verdict.limited_by = Some("maxReplicas".into());
+        }
+        Some(c) if c.reason == "TooFewReplicas" && current <= hpa.min => {
+            say(HpaState::AtMin, "at min".into(), c.since);
+            verdict.limited_by = Some("minReplicas".into());
+        }
+        limited => {
+            if let Some(c) = limited {
+                verdict.limited_by = Some(match c.reason.as_str() {
+                    "TooManyReplicas" => "maxReplicas".into(),
+                    "TooFewReplicas" => "minReplicas".into(),
+                    other => other.to_owned(),
+                });
+            }
+            let mut say = |state, why: String, since| {
+                verdict.state = state;
+                verdict.why = why;
+                verdict.since = since;
+            };
+            match desired.cmp(&current) {
+                std::cmp::Ordering::Greater if desired > 0 => say(HpaState::Scaling, "up now".into(), hpa.last_scale),
+                std::cmp::Ordering::Less if desired > 0 => say(HpaState::Scaling, "down now".into(), hpa.last_scale),
+                _ => {
+                    let held = able.filter(|c| c.reason == "ScaleDownStabilized" || c.reason == "ScaleUpStabilized");
+                    match held {
+                        Some(c) => say(HpaState::Steady, "steady (stabilization window)".into(), c.since),
+                        None => say(HpaState::Steady, "steady".into(), hpa.last_scale),
+                    }
+                }
+            }
+        }
+    }
+    verdict
+}
+
+fn words(reason: &str, message: &str) -> String {
+    match reason {
+        "FailedGetResourceMetric" | "FailedGetContainerResourceMetric" => {
+            format!("cannot read cpu/memory use: {}", tail(message))
+        }
+        "FailedGetPodsMetric" => format!("cannot read the pods' metric: {}", tail(message)),
+        "FailedGetObjectMetric" => format!("cannot read the object's metric: {}", tail(message)),
+        "FailedGetExternalMetric" => format!("cannot read the external metric: {}", tail(message)),
+        "FailedGetScale" => format!("target not found or without a scale: {}", tail(message)),
+        "AmbiguousSelector" => "another autoscaler matches the same pods".into(),
+        "InvalidSelector" => "the target's selector is invalid".into(),
+        _ if message.is_empty() => reason.to_owned(),
+        _ => format!("{reason}: {}", tail(message)),
+    }
+}
+
+/// The controller chains its errors with colons; the last part says what is wrong.
+fn tail(message: &str) -> &str {
+    message.rsplit(": ").next().unwrap_or(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::node::Condition;
+
+    fn condition(kind: &str, status: Status, reason: &str) -> Condition {
+        Condition {
+            kind: kind.into(),
+            status,
+            reason: reason.into(),
+            message: "a: b: no metrics known".into(),
+            since: Some(Stamp(7)),
+        }
+    }
+
+    fn hpa(current: i32, desired: i32, cpu: i64, conditions: Vec<Condition>) -> Hpa {
+        Hpa {
+            min: 2,
+            max: 10,
+            current: Some(current),
+            desired: Some(desired),
+            metrics: Arc::from([Metric {
+                kind: "Resource".into(),
+                name: "cpu".into(),
+                target: Target::Utilization(60),
+                current: Some(cpu),
+            }]),
+            conditions: conditions.into(),
+            ..Hpa::default()
+        }
+    }
+
+    fn active() -> Vec<Condition> {
+        vec![
+            condition("AbleToScale", Status::True, "ReadyForNewScale"),
+            condition("ScalingActive", Status::True, "ValidMetricFound"),
+        ]
+    }
+
+    #[test]
+    fn the_arithmetic() {
+        let h = hpa(4, 6, 82, active());
+        assert_eq!(ask(&h, &h.metrics[0]), Some((6, "ceil(4 x 82/60) = 6".into())));
+        let h = hpa(4, 4, 54, active());
+        assert_eq!(ask(&h, &h.metrics[0]).unwrap().0, 4, "54/60 is exactly at the tolerance");
+        let h = hpa(4, 4, 53, active());
+        assert_eq!(ask(&h, &h.metrics[0]).unwrap().0, 4, "ceil(3.53)");
+    }
+
+    #[test]
+    fn at_max_counts_only_while_metrics_work() {
+        let limited = condition("ScalingLimited", Status::True, "TooManyReplicas");
+        let mut conditions = active();
+        conditions.push(limited.clone());
+        let v = judge(&hpa(10, 10, 92, conditions), Stamp(10));
+        assert_eq!((v.state, v.wants, v.limited_by.as_deref()), (HpaState::AtMax, Some(16), Some("maxReplicas")));
+        let failing = vec![
+            condition("AbleToScale", Status::True, "SucceededGetScale"),
+            condition("ScalingActive", Status::False, "FailedGetResourceMetric"),
+            limited,
+        ];
+        let v = judge(&hpa(10, 10, 92, failing), Stamp(10));
+        assert_eq!(v.state, HpaState::Failing);
+        assert_eq!(v.why, "cannot read cpu/memory use: no metrics known");
+    }
+
+    #[test]
+    fn a_desired_of_zero_in_the_first_seconds_means_nothing() {
+        let mut h = hpa(3, 0, 60, vec![]);
+        h.desired = Some(0);
+        h.created = Stamp(0);
+        assert_eq!(judge(&h, Stamp(5_000)).state, HpaState::New);
+        assert_eq!(judge(&h, Stamp(500_000)).state, HpaState::Failing);
+        h.conditions = active().into();
+        assert_eq!(judge(&h, Stamp(5_000)).state, HpaState::Steady);
+    }
+
+    #[test]
+    fn off_at_zero() {
+        let v = judge(&hpa(0, 0, 0, vec![condition("ScalingActive", Status::False, "ScalingDisabled")]), Stamp(0));
+        assert_eq!(v.state, HpaState::Disabled);
+    }
+}

@@ -1,0 +1,220 @@
+//! NOW: small named rules over the shared state. Each finds causes of one kind; [`rank`] orders what all of them found
+//! and folds children under their cause.
+//!
+//! A rule says nothing over a table that was not received: no finding is better than a wrong one, and the missing
+//! source is a finding of its own.
+
+mod nodes;
+mod pods;
+mod services;
+mod sources;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::pod::Pod;
+use crate::domain::time::Stamp;
+use crate::model::reduce::Parts;
+use crate::model::world::{Cause, Cluster, NodeState, Severity};
+
+/// What a rule may look at.
+pub struct Scene<'a> {
+    pub cluster: &'a Cluster,
+    /// Pods that are not well, by uid.
+    pub bad: &'a HashMap<Uid, Arc<Pod>>,
+    pub now: Stamp,
+}
+
+/// One named rule.
+pub struct Rule {
+    pub name: &'static str,
+    /// It runs again when one of these changed.
+    pub inputs: Parts,
+    pub find: fn(&Scene<'_>) -> Vec<Cause>,
+}
+
+/// All rules.
+pub const RULES: [Rule; 15] = [
+    Rule { name: "node-not-ready", inputs: Parts::NODES.and(Parts::PODS), find: nodes::not_ready },
+    Rule { name: "node-suspect", inputs: Parts::NODES.and(Parts::TIME), find: nodes::suspect },
+    Rule { name: "node-pressure", inputs: Parts::NODES, find: nodes::pressure },
+    Rule { name: "crash-loop", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::crash_loop },
+    Rule { name: "image-pull", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::image_pull },
+    Rule { name: "bad-config", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::config },
+    Rule { name: "oom-killed", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::oom },
+    Rule { name: "unschedulable", inputs: Parts::PODS.and(Parts::WORKLOADS), find: pods::unschedulable },
+    Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS, find: pods::rollout_stuck },
+    Rule {
+        name: "no-ready-endpoints",
+        inputs: Parts::SERVICES.and(Parts::WORKLOADS).and(Parts::TIME),
+        find: services::no_ready_endpoints,
+    },
+    Rule { name: "service-errors", inputs: Parts::TRAFFIC, find: services::errors },
+    Rule { name: "errors-since-rollout", inputs: Parts::LOGS, find: services::errors_since_rollout },
+    Rule { name: "hpa", inputs: Parts::HPAS.and(Parts::TIME), find: services::hpa },
+    Rule { name: "pdb-blocks", inputs: Parts::PDBS, find: services::pdb },
+    Rule { name: "source", inputs: Parts::SOURCES, find: sources::trouble },
+];
+
+/// The findings of each rule, so that only rules with new input run again.
+#[derive(Default)]
+pub struct Findings {
+    by_rule: Vec<Vec<Cause>>,
+    shown: Arc<[Arc<Cause>]>,
+}
+
+impl Findings {
+    /// Runs the rules that `parts` concerns; returns the ranked list if it is another than before.
+    pub fn update(&mut self, scene: &Scene<'_>, parts: Parts) -> Option<Arc<[Arc<Cause>]>> {
+        self.by_rule.resize_with(RULES.len(), Vec::new);
+        let mut ran = false;
+        for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
+            if parts.meets(rule.inputs) {
+                *found = (rule.find)(scene);
+                ran = true;
+            }
+        }
+        if !ran {
+            return None;
+        }
+        let ranked = rank(scene, self.by_rule.iter().flatten().cloned().collect());
+        let same = ranked.len() == self.shown.len() && ranked.iter().zip(self.shown.iter()).all(|(a, b)| *a == **b);
+        if same {
+            return None;
+        }
+        self.shown = ranked.into_iter().map(Arc::new).collect();
+        Some(self.shown.clone())
+    }
+}
+
+/// More are counted in the last line, not listed.
+const MOST: usize = 200;
+
+/// Folds children under their causes and orders: severity, then reach, then the older first.
+pub fn rank(scene: &Scene<'_>, mut causes: Vec<Cause>) -> Vec<Cause> {
+    fold(scene, &mut causes);
+    causes.sort_by(|a, b| {
+        b.severity
+            .cmp(&a.severity)
+            .then_with(|| b.reach.error_ratio.unwrap_or(0.0).total_cmp(&a.reach.error_ratio.unwrap_or(0.0)))
+            .then_with(|| b.reach.services.cmp(&a.reach.services))
+            .then_with(|| b.reach.pods.cmp(&a.reach.pods))
+            .then_with(|| a.since.is_none().cmp(&b.since.is_none()))
+            .then_with(|| a.since.cmp(&b.since))
+            .then_with(|| a.title.cmp(&b.title))
+    });
+    causes.truncate(MOST);
+    causes
+}
+
+/// A workload's pods in trouble explain its stuck rollout, and both explain a Service without endpoints.
+fn fold(scene: &Scene<'_>, causes: &mut Vec<Cause>) {
+    const POD_RULES: [&str; 5] = ["crash-loop", "image-pull", "bad-config", "oom-killed", "unschedulable"];
+    let workload_of = |cause: &Cause| cause.objects.first().filter(|o| o.kind != Kind::Pod).map(|o| o.uid.clone());
+    // 1. one workload, several findings: the stuck rollout leads
+    let stuck: HashMap<Uid, usize> = causes
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| c.rule == "rollout-stuck")
+        .filter_map(|(i, c)| workload_of(c).map(|uid| (uid, i)))
+        .collect();
+    let mut gone = vec![false; causes.len()];
+    for i in 0..causes.len() {
+        let Some(child) = causes.get(i) else { continue };
+        if !POD_RULES.contains(&child.rule) {
+            continue;
+        }
+        if let Some(parent) = workload_of(child).and_then(|uid| stuck.get(&uid)).copied() {
+            let child = child.clone();
+            adopt(causes.get_mut(parent), &child);
+            gone.get_mut(i).into_iter().for_each(|g| *g = true);
+        }
+    }
+    // 2. a Service without endpoints belongs to the workload that it selects
+    let parents: Vec<(usize, Arc<[(Name, Name)]>, Name)> = causes
+        .iter()
+        .enumerate()
+        .filter(|(i, c)| !gone.get(*i).copied().unwrap_or(false) && (POD_RULES.contains(&c.rule) || c.rule == "rollout-stuck"))
+        .filter_map(|(i, c)| {
+            let object = c.objects.first()?;
+            let workload = scene.cluster.workload(&object.kind, &object.namespace, &object.name)?;
+            Some((i, workload.template_labels.clone(), workload.namespace.clone()))
+        })
+        .collect();
+    for i in 0..causes.len() {
+        let Some(child) = causes.get(i).filter(|c| c.rule == "no-ready-endpoints") else { continue };
+        let Some(object) = child.objects.first() else { continue };
+        let Some(row) = scene.cluster.derived.services.iter().find(|r| r.service.uid == object.uid) else { continue };
+        let parent = parents
+            .iter()
+            .find(|(_, labels, namespace)| *namespace == object.namespace && row.service.selector.matches(labels))
+            .map(|(parent, ..)| *parent);
+        if let Some(parent) = parent {
+            let child = child.clone();
+            adopt(causes.get_mut(parent), &child);
+            gone.get_mut(i).into_iter().for_each(|g| *g = true);
+        }
+    }
+    let mut gone = gone.into_iter();
+    causes.retain(|_| !gone.next().unwrap_or(false));
+}
+
+fn adopt(parent: Option<&mut Cause>, child: &Cause) {
+    let Some(parent) = parent else { return };
+    parent.evidence.push(format!("{}: {}", child.rule, child.title));
+    parent.evidence.extend(child.evidence.iter().cloned());
+    parent.severity = parent.severity.max(child.severity);
+    parent.reach.services += child.reach.services;
+    parent.reach.pods = parent.reach.pods.max(child.reach.pods);
+    parent.since = match (parent.since, child.since) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    for object in &child.objects {
+        if !parent.objects.contains(object) {
+            parent.objects.push(object.clone());
+        }
+    }
+}
+
+/// Nodes that are not to be believed: their pods' states are history.
+fn dead_nodes(cluster: &Cluster) -> Vec<Name> {
+    cluster
+        .derived
+        .nodes
+        .iter()
+        .filter(|row| row.state >= NodeState::NotReady)
+        .map(|row| row.node.name.clone())
+        .collect()
+}
+
+/// How many Services select pods with these labels.
+fn services_of(cluster: &Cluster, namespace: &str, labels: &[(Name, Name)]) -> u32 {
+    let count = cluster
+        .services
+        .iter()
+        .filter(|s| s.namespace == namespace && !s.selector.is_empty() && s.selector.matches(labels))
+        .count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// `shop/checkout`.
+fn title_of(object: &ObjectRef) -> String {
+    if object.namespace.is_empty() { object.name.to_string() } else { format!("{}/{}", object.namespace, object.name) }
+}
+
+/// `1 pod`, `3 pods`.
+pub fn count(n: impl Into<u64>, noun: &str) -> String {
+    let n = n.into();
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// The glyph of a severity, legible without colour.
+pub fn glyph(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "✖",
+        Severity::Warning => "!",
+        Severity::Info => "~",
+    }
+}

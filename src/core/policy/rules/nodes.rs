@@ -1,0 +1,150 @@
+//! Rules about nodes.
+
+use std::collections::BTreeMap;
+
+use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::model::world::{Cause, Cluster, NodeRow, NodeState, Reach, Severity, Suggestion};
+use crate::policy::health;
+
+use super::{Scene, count};
+
+fn reference(row: &NodeRow) -> ObjectRef {
+    ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
+}
+
+fn cordon(row: &NodeRow) -> Option<Suggestion> {
+    (!row.node.cordoned).then(|| Suggestion {
+        command: "cordon",
+        title: format!("cordon {}", row.node.name),
+        on: reference(row),
+    })
+}
+
+/// One line a node; a zone in which nothing is Ready any more is one line.
+pub fn not_ready(scene: &Scene<'_>) -> Vec<Cause> {
+    let mut zones: BTreeMap<Name, (Vec<&NodeRow>, usize)> = BTreeMap::new();
+    let rows: Vec<_> = scene.cluster.derived.nodes.iter().collect();
+    for row in &rows {
+        let zone = zones.entry(row.node.zone.clone().unwrap_or_default()).or_default();
+        zone.1 += 1;
+        if row.state >= NodeState::NotReady {
+            zone.0.push(row);
+        }
+    }
+    let several = zones.len() > 1;
+    let mut found = Vec::new();
+    for (zone, (mut down, all)) in zones {
+        down.sort_by(|a, b| a.node.name.cmp(&b.node.name));
+        if several && !zone.is_empty() && down.len() == all && all >= 3 {
+            found.push(whole_zone(scene.cluster, &zone, &down));
+        } else {
+            found.extend(down.into_iter().map(|row| one(scene, row)));
+        }
+    }
+    found
+}
+
+fn one(scene: &Scene<'_>, row: &NodeRow) -> Cause {
+    let why = health::judge(&row.node, None, false, scene.now).why;
+    let mut title = format!("node {} {}", row.node.name, row.state.as_str());
+    if let Some(zone) = &row.node.zone {
+        title.push_str(&format!(", {zone}"));
+    }
+    title.push_str(&format!(": {} on it", count(row.totals.pods, "pod")));
+    if row.totals.terminating > 0 {
+        title.push_str(&format!(", {} stuck Terminating", row.totals.terminating));
+    }
+    let mut evidence = vec![format!("condition Ready: {why}")];
+    if let Some(since) = row.since {
+        evidence.push(format!("since {since} (lastTransitionTime)"));
+    }
+    for taint in row.node.taints.iter() {
+        evidence.push(format!("taint {}={}:{}", taint.key, taint.value, taint.effect));
+    }
+    evidence.push(format!("{} of its pods are bad, {} terminating", row.totals.bad, row.totals.terminating));
+    Cause {
+        rule: "node-not-ready",
+        severity: Severity::Critical,
+        title,
+        objects: vec![reference(row)],
+        since: row.since,
+        evidence,
+        action: cordon(row),
+        reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
+    }
+}
+
+fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
+    let pods = down.iter().map(|row| row.totals.pods).sum::<u32>();
+    let left = cluster.derived.counts.nodes_ready;
+    Cause {
+        rule: "node-not-ready",
+        severity: Severity::Critical,
+        title: format!("{zone}: all {} nodes down, {} on them; {left} nodes Ready elsewhere", down.len(), count(pods, "pod")),
+        objects: down.iter().map(|row| reference(row)).collect(),
+        since: down.iter().filter_map(|row| row.since).min(),
+        evidence: down
+            .iter()
+            .map(|row| format!("{} {} since {}", row.node.name, row.state.as_str(), row.since.map_or_else(|| "unknown".into(), |s| s.to_string())))
+            .collect(),
+        action: None,
+        reach: Reach { pods, nodes: u32::try_from(down.len()).unwrap_or(u32::MAX), ..Reach::default() },
+    }
+}
+
+/// Heartbeats stopped, the control plane has not noticed yet.
+pub fn suspect(scene: &Scene<'_>) -> Vec<Cause> {
+    let rows = || scene.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Suspect);
+    let all = scene.cluster.derived.nodes.len();
+    let silent = rows().count();
+    // all at once is more likely our view, or the API server's, than the machines
+    if silent > 2 && silent * 2 > all {
+        let since = rows().filter_map(|row| row.since).min();
+        return vec![Cause {
+            rule: "node-suspect",
+            severity: Severity::Warning,
+            title: format!("{silent} of {all} nodes stopped renewing their leases: look at the control plane or our own connection first"),
+            objects: rows().map(|row| reference(row)).collect(),
+            since,
+            evidence: vec!["leases in kube-node-lease are renewed every 10 s".into()],
+            action: None,
+            reach: Reach { nodes: u32::try_from(silent).unwrap_or(u32::MAX), ..Reach::default() },
+        }];
+    }
+    rows()
+        .map(|row| Cause {
+            rule: "node-suspect",
+            severity: Severity::Warning,
+            title: format!("node {} stopped its heartbeat, still Ready by the control plane: {}", row.node.name, count(row.totals.pods, "pod")),
+            objects: vec![reference(row)],
+            since: row.since,
+            evidence: vec![format!(
+                "its Lease in kube-node-lease has not changed for more than {} s (renewed every 10 s)",
+                health::SUSPECT_AFTER_MS / 1000
+            )],
+            action: cordon(row),
+            reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
+        })
+        .collect()
+}
+
+/// Pressure conditions and what a problem detector adds.
+pub fn pressure(scene: &Scene<'_>) -> Vec<Cause> {
+    let rows = scene.cluster.derived.nodes.iter().filter(|row| row.state < NodeState::NotReady);
+    rows.filter(|row| !row.problems.is_empty())
+        .map(|row| {
+            let problems = health::problems(&row.node);
+            let names: Vec<&str> = problems.iter().map(|c| c.kind.as_str()).collect();
+            Cause {
+                rule: "node-pressure",
+                severity: Severity::Warning,
+                title: format!("node {} {}: {}", row.node.name, names.join(", "), count(row.totals.pods, "pod")),
+                objects: vec![reference(row)],
+                since: problems.iter().filter_map(|c| c.since).min(),
+                evidence: problems.iter().map(|c| format!("{}: {} {}", c.kind, c.reason, c.message)).collect(),
+                action: cordon(row),
+                reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
+            }
+        })
+        .collect()
+}

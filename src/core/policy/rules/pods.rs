@@ -1,0 +1,246 @@
+//! Rules about workloads and their pods.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::pod::{Phase, Pod, Trouble};
+use crate::domain::time::Stamp;
+use crate::model::world::{Cause, Reach, Severity, Suggestion};
+use crate::policy::rollout::RolloutPhase;
+
+use super::{Scene, count, dead_nodes, services_of, title_of};
+
+/// The bad pods of one trouble, by the workload that they belong to (the pod itself when it has no owner).
+fn by_owner(scene: &Scene<'_>, trouble: Trouble) -> BTreeMap<ObjectRef, Vec<Arc<Pod>>> {
+    let dead = dead_nodes(scene.cluster);
+    let mut groups: BTreeMap<ObjectRef, Vec<Arc<Pod>>> = BTreeMap::new();
+    for pod in scene.bad.values() {
+        if pod.trouble != Some(trouble)
+            || pod.is_terminating()
+            || pod.phase == Phase::Failed
+            || pod.node.as_ref().is_some_and(|node| dead.contains(node))
+        {
+            continue;
+        }
+        groups.entry(owner(scene, pod)).or_default().push(pod.clone());
+    }
+    for pods in groups.values_mut() {
+        pods.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    groups
+}
+
+fn owner(scene: &Scene<'_>, pod: &Pod) -> ObjectRef {
+    let Some(direct) = &pod.owner else {
+        return ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+    };
+    let top = scene.cluster.derived.replicaset_owner.get(&direct.uid).unwrap_or(direct);
+    ObjectRef::new(top.kind.clone(), &pod.namespace, &top.name, &top.uid)
+}
+
+/// How many pods the workload has and wants, in words.
+fn of_how_many(scene: &Scene<'_>, object: &ObjectRef, bad: usize) -> (String, bool) {
+    let row = scene.cluster.derived.workloads.iter().find(|r| r.workload.uid == object.uid);
+    match row {
+        Some(row) if row.totals.pods > 0 => {
+            let none_left = row.totals.ready == 0;
+            (format!("{bad} of {}", count(row.totals.pods, "pod")), none_left)
+        }
+        _ => (count(bad as u64, "pod"), true),
+    }
+}
+
+fn reach(scene: &Scene<'_>, object: &ObjectRef, pods: &[Arc<Pod>]) -> Reach {
+    let services = pods.first().map_or(0, |pod| services_of(scene.cluster, &object.namespace, &pod.shape.labels));
+    Reach { services, pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Reach::default() }
+}
+
+fn restartable(object: &ObjectRef) -> Option<Suggestion> {
+    matches!(object.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet).then(|| Suggestion {
+        command: "restart",
+        title: format!("restart {}", object.name),
+        on: object.clone(),
+    })
+}
+
+/// A pod's last exit and message, as evidence.
+fn evidence(pods: &[Arc<Pod>]) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let mut lines: Vec<String> = pods
+        .iter()
+        .take(SHOWN)
+        .map(|pod| {
+            let mut line = format!("pod {} {}", pod.name, pod.status);
+            if pod.restarts > 0 {
+                line.push_str(&format!(", {}", count(pod.restarts, "restart")));
+            }
+            if let Some(exit) = &pod.last_exit {
+                line.push_str(&format!(", {} exited {} ({})", exit.container, exit.code, exit.reason));
+                if let Some(at) = exit.at {
+                    line.push_str(&format!(" at {at}"));
+                }
+            }
+            if let Some(node) = &pod.node {
+                line.push_str(&format!(", on {node}"));
+            }
+            if let Some(message) = &pod.message {
+                line.push_str(&format!(": {message}"));
+            }
+            line
+        })
+        .collect();
+    if pods.len() > SHOWN {
+        lines.push(format!("and {} more", pods.len() - SHOWN));
+    }
+    lines
+}
+
+fn since(pods: &[Arc<Pod>]) -> Option<Stamp> {
+    pods.iter().filter_map(|pod| pod.started.or(Some(pod.created))).min()
+}
+
+struct Finding {
+    rule: &'static str,
+    trouble: Trouble,
+    words: fn(&[Arc<Pod>]) -> String,
+    /// Severity while some pods of the workload are still ready.
+    mild: Severity,
+}
+
+fn find(scene: &Scene<'_>, finding: &Finding) -> Vec<Cause> {
+    by_owner(scene, finding.trouble)
+        .into_iter()
+        .map(|(object, pods)| {
+            let (many, none_left) = of_how_many(scene, &object, pods.len());
+            Cause {
+                rule: finding.rule,
+                severity: if none_left { Severity::Critical } else { finding.mild },
+                title: format!("{} {}: {many}", title_of(&object), (finding.words)(&pods)),
+                since: since(&pods),
+                evidence: evidence(&pods),
+                action: restartable(&object).filter(|_| finding.trouble == Trouble::CrashLoop),
+                reach: reach(scene, &object, &pods),
+                objects: objects(object, &pods),
+            }
+        })
+        .collect()
+}
+
+fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
+    let mut all = vec![object];
+    for pod in pods {
+        let reference = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+        if !all.contains(&reference) {
+            all.push(reference);
+        }
+    }
+    all
+}
+
+pub fn crash_loop(scene: &Scene<'_>) -> Vec<Cause> {
+    find(scene, &Finding {
+        rule: "crash-loop",
+        trouble: Trouble::CrashLoop,
+        words: |pods| {
+            let exit = pods.iter().find_map(|p| p.last_exit.as_ref());
+            exit.map_or_else(|| "crash loop".into(), |e| format!("crash loop, exit {} ({})", e.code, e.reason))
+        },
+        mild: Severity::Critical,
+    })
+}
+
+pub fn image_pull(scene: &Scene<'_>) -> Vec<Cause> {
+    find(scene, &Finding {
+        rule: "image-pull",
+        trouble: Trouble::ImagePull,
+        words: |pods| {
+            let image = pods.first().and_then(|p| p.shape.containers.first()).map(|c| c.image.clone());
+            image.map_or_else(|| "image cannot be pulled".into(), |image| format!("cannot pull {image}"))
+        },
+        mild: Severity::Warning,
+    })
+}
+
+pub fn config(scene: &Scene<'_>) -> Vec<Cause> {
+    find(scene, &Finding {
+        rule: "bad-config",
+        trouble: Trouble::Config,
+        words: |_| "container config error".into(),
+        mild: Severity::Warning,
+    })
+}
+
+pub fn oom(scene: &Scene<'_>) -> Vec<Cause> {
+    find(scene, &Finding {
+        rule: "oom-killed",
+        trouble: Trouble::OomKilled,
+        words: |pods| {
+            let container = pods.iter().find_map(|p| p.last_exit.as_ref()).map(|e| e.container.clone());
+            container.map_or_else(|| "OOMKilled".into(), |c| format!("OOMKilled ({c})"))
+        },
+        mild: Severity::Warning,
+    })
+}
+
+/// Pods that the scheduler finds no node for, with its reason.
+pub fn unschedulable(scene: &Scene<'_>) -> Vec<Cause> {
+    by_owner(scene, Trouble::Unschedulable)
+        .into_iter()
+        .map(|(object, pods)| {
+            let reason = pods.iter().find_map(|p| p.message.as_ref()).map_or("no reason given", |m| m.as_str());
+            // "0/50 nodes are available: 50 Insufficient cpu. preemption: …": the part after preemption is noise
+            let short = reason.split(". ").next().unwrap_or(reason).trim_end_matches('.');
+            let (many, none_left) = of_how_many(scene, &object, pods.len());
+            Cause {
+                rule: "unschedulable",
+                severity: if none_left { Severity::Critical } else { Severity::Warning },
+                title: format!("{} unschedulable: {many}: {short}", title_of(&object)),
+                since: pods.iter().map(|p| p.created).min(),
+                evidence: vec![
+                    format!("the scheduler says: {reason}"),
+                    format!("each asks for {}", requests(&pods)),
+                ],
+                action: None,
+                reach: reach(scene, &object, &pods),
+                objects: objects(object, &pods),
+            }
+        })
+        .collect()
+}
+
+fn requests(pods: &[Arc<Pod>]) -> String {
+    use crate::domain::quantity::{show_bytes, show_cpu};
+    pods.first().map_or_else(String::new, |p| {
+        format!("cpu {} memory {}", show_cpu(p.requests.cpu_milli), show_bytes(p.requests.memory_bytes))
+    })
+}
+
+pub fn rollout_stuck(scene: &Scene<'_>) -> Vec<Cause> {
+    let rows = scene.cluster.derived.workloads.iter().filter(|row| row.rollout.phase == RolloutPhase::Stuck);
+    rows.map(|row| {
+        let w = &row.workload;
+        let object = w.reference();
+        Cause {
+            rule: "rollout-stuck",
+            severity: if w.available == 0 { Severity::Critical } else { Severity::Warning },
+            title: format!("{} rollout stuck: {}", title_of(&object), row.rollout.why),
+            since: row.rollout.since,
+            evidence: vec![
+                format!(
+                    "condition Progressing=False ProgressDeadlineExceeded; updated {} available {} of {}",
+                    w.updated, w.available, w.desired
+                ),
+                format!("images {}", w.images.join(", ")),
+            ],
+            action: restartable(&object),
+            reach: Reach {
+                services: services_of(scene.cluster, &w.namespace, &w.template_labels),
+                pods: u32::try_from((w.desired - w.available).max(0)).unwrap_or(0),
+                ..Reach::default()
+            },
+            objects: vec![object],
+        }
+    })
+    .collect()
+}

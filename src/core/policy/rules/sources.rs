@@ -1,0 +1,67 @@
+//! Rules about our own sources: what we cannot see must not look healthy.
+
+use std::collections::BTreeMap;
+
+use crate::domain::source::{SourceState, SourceStatus};
+use crate::domain::time::Stamp;
+use crate::model::world::{Cause, Reach, Severity};
+
+use super::Scene;
+
+/// Sources without which the panes cannot be believed.
+const VITAL: [&str; 2] = ["nodes", "pods"];
+
+/// One line for all sources that fail for the same reason.
+pub fn trouble(scene: &Scene<'_>) -> Vec<Cause> {
+    let mut groups: BTreeMap<(String, bool), Vec<&SourceStatus>> = BTreeMap::new();
+    for source in scene.cluster.sources.iter().filter(|s| s.state.is_trouble()) {
+        let why = source.error.as_ref().map_or_else(|| source.state.as_str().to_owned(), ToString::to_string);
+        let denied = source.state == SourceState::Denied;
+        groups.entry((if denied { String::new() } else { why }, denied)).or_default().push(source);
+    }
+    groups
+        .into_iter()
+        .map(|((why, denied), sources)| {
+            let names: Vec<&str> = sources.iter().map(|s| s.name.as_str()).collect();
+            let vital = names.iter().any(|name| VITAL.contains(name));
+            let list = match names.as_slice() {
+                [a, b, c, rest @ ..] if !rest.is_empty() => format!("{a}, {b}, {c} and {} more", rest.len()),
+                some => some.join(", "),
+            };
+            let title = if denied {
+                format!("no permission: {list}")
+            } else {
+                format!("no fresh data from {list}: {why}")
+            };
+            let since = sources.iter().filter_map(|s| since(s)).min();
+            Cause {
+                rule: "source",
+                severity: match (vital, denied) {
+                    (true, false) => Severity::Critical,
+                    (true, true) | (false, false) => Severity::Warning,
+                    (false, true) => Severity::Info,
+                },
+                title,
+                objects: Vec::new(),
+                since,
+                evidence: sources
+                    .iter()
+                    .map(|s| {
+                        let error = s.error.as_ref().map_or("", |e| e.as_str());
+                        let request = s.request.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+                        format!("{}: {} {error}{request}", s.name, s.state.as_str())
+                    })
+                    .collect(),
+                action: None,
+                reach: Reach::default(),
+            }
+        })
+        .collect()
+}
+
+fn since(source: &SourceStatus) -> Option<Stamp> {
+    match source.state {
+        SourceState::Stale { since } | SourceState::Down { since } => Some(since),
+        _ => None,
+    }
+}

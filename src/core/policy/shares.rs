@@ -1,0 +1,189 @@
+//! How traffic should be spread, how it is, and whether the difference means anything.
+//!
+//! Expected: 1/N under round robin and random, W_i / sum W under weights, (w_i/T_i) / sum under least connections and
+//! response time (Little's law). A verdict needs an effect (25 % off) and evidence (z beyond its 99 % bound,
+//! corrected for the number of backends).
+
+use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
+
+/// One backend's share.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share {
+    pub observed: Option<f64>,
+    pub expected: Option<f64>,
+    /// None = cannot be judged (no expectation, too few requests).
+    pub significant: Option<bool>,
+}
+
+/// The shares of all backends of one service, in their order, and why a judgement is missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shares {
+    pub backends: Vec<Share>,
+    pub note: Option<String>,
+}
+
+/// Off by less than this is not worth a mark, however certain.
+const EFFECT: f64 = 0.25;
+
+/// Computes the shares. Backends that are known to be down are not eligible and expect nothing.
+pub fn judge(service: &ServiceTraffic) -> Shares {
+    let total: f64 = service.backends.iter().filter_map(|b| b.rps).sum();
+    let eligible = |b: &BackendTraffic| b.up != Some(false);
+    let weights: Option<Vec<f64>> = match service.policy {
+        Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
+            Some(service.backends.iter().map(|b| f64::from(u8::from(eligible(b)))).collect())
+        }
+        Policy::Weighted => service
+            .backends
+            .iter()
+            .map(|b| if eligible(b) { b.weight.filter(|w| w.is_finite() && *w >= 0.0) } else { Some(0.0) })
+            .collect(),
+        Policy::LeastConnections | Policy::ResponseTime => service
+            .backends
+            .iter()
+            .map(|b| {
+                if !eligible(b) {
+                    return Some(0.0);
+                }
+                let time = b.mean_ms.filter(|t| t.is_finite() && *t > 0.0)?;
+                Some(b.weight.unwrap_or(1.0) / time)
+            })
+            .collect(),
+        Policy::Unknown => None,
+    };
+    let sum: f64 = weights.as_ref().map_or(0.0, |w| w.iter().sum());
+    let n = total * f64::from(service.window_secs);
+    let k = service.backends.iter().filter(|b| eligible(b)).count();
+    let bound = critical(0.01 / (2.0 * k.max(1) as f64));
+    let hashed = matches!(service.policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
+    let mut short = false;
+    let backends = service
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(i, backend)| {
+            let observed = backend.rps.filter(|_| total > 0.0).map(|rps| rps / total);
+            let weight = weights.as_ref().and_then(|w| w.get(i)).copied();
+            let expected = weight.filter(|_| sum > 0.0).map(|w| w / sum);
+            let significant = match (observed, expected) {
+                (Some(o), Some(p)) if p > 0.0 && p < 1.0 => {
+                    if n * p < 5.0 {
+                        short = true;
+                        None
+                    } else if hashed {
+                        None
+                    } else {
+                        let z = (n * o - n * p) / (n * p * (1.0 - p)).sqrt();
+                        Some((o / p - 1.0).abs() >= EFFECT && z.abs() >= bound)
+                    }
+                }
+                (Some(o), Some(p)) if p == 0.0 => Some(o * n >= 5.0),
+                (Some(_), Some(_)) => Some(false),
+                _ => None,
+            };
+            Share { observed, expected, significant }
+        })
+        .collect();
+    let note = if service.policy == Policy::Unknown {
+        Some("the policy is not known: no share is expected".into())
+    } else if weights.is_none() {
+        Some("weights or response times are missing: no share is expected".into())
+    } else if hashed {
+        Some("under a hash the noise depends on the number of clients, which is not known".into())
+    } else if short {
+        Some(format!("too few requests to judge ({n:.0} in the window)"))
+    } else {
+        None
+    };
+    Shares { backends, note }
+}
+
+/// The z beyond which a two-sided normal deviate has probability `2 * tail` (Acklam's central and tail rational
+/// approximations are more than is needed here; Abramowitz & Stegun 26.2.23 is good to 4.5e-4).
+fn critical(tail: f64) -> f64 {
+    let t = (-2.0 * tail.ln()).sqrt();
+    let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
+    let below = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
+    t - above / below
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn service(policy: Policy, backends: &[(f64, f64, f64)]) -> ServiceTraffic {
+        ServiceTraffic {
+            policy,
+            window_secs: 60,
+            backends: backends
+                .iter()
+                .map(|(rps, weight, mean)| BackendTraffic {
+                    rps: Some(*rps),
+                    weight: Some(*weight),
+                    mean_ms: Some(*mean),
+                    ..BackendTraffic::default()
+                })
+                .collect::<Arc<[_]>>(),
+            ..ServiceTraffic::default()
+        }
+    }
+
+    #[test]
+    fn one_over_n_and_weights() {
+        let s = judge(&service(Policy::RoundRobin, &[(10.0, 1.0, 1.0), (10.0, 9.0, 1.0)]));
+        assert_eq!(s.backends[1].expected, Some(0.5));
+        let s = judge(&service(Policy::Weighted, &[(50.0, 50.0, 1.0), (30.0, 30.0, 1.0), (20.0, 20.0, 1.0)]));
+        assert_eq!(s.backends.iter().map(|b| b.expected.unwrap()).collect::<Vec<_>>(), [0.5, 0.3, 0.2]);
+        assert!(s.backends.iter().all(|b| b.significant == Some(false)));
+    }
+
+    #[test]
+    fn a_slow_backend_with_a_smaller_share_is_right_under_least_connections() {
+        let s = judge(&service(Policy::LeastConnections, &[(45.0, 1.0, 10.0), (44.0, 1.0, 10.0), (11.0, 1.0, 40.0)]));
+        assert!((s.backends[2].expected.unwrap() - 0.111).abs() < 0.001);
+        assert!(s.backends.iter().all(|b| b.significant == Some(false)));
+    }
+
+    #[test]
+    fn effect_and_evidence() {
+        // 10,000 requests as 3700/3300/3000 are certain, but 11 % off: no mark
+        let per = |n: f64| (n / 60.0, 1.0, 1.0);
+        let s = judge(&service(Policy::RoundRobin, &[per(3700.0), per(3300.0), per(3000.0)]));
+        assert!(s.backends.iter().all(|b| b.significant == Some(false)));
+        let s = judge(&service(Policy::RoundRobin, &[per(5000.0), per(3000.0), per(2000.0)]));
+        assert_eq!(s.backends[0].significant, Some(true));
+        let s = judge(&service(Policy::RoundRobin, &[per(5.0), per(3.0), per(2.0)]));
+        assert_eq!(s.backends[0].significant, None);
+        assert!(s.note.unwrap().contains("too few requests"));
+    }
+
+    #[test]
+    fn the_bound_is_the_normal_one() {
+        assert!((critical(0.025) - 1.96).abs() < 0.001);
+        assert!((critical(0.005) - 2.576).abs() < 0.001);
+    }
+
+    proptest! {
+        #[test]
+        fn shares_sum_to_one(rates in prop::collection::vec((0.0f64..1000.0, 0.1f64..100.0, 0.1f64..500.0), 1..12)) {
+            for policy in [Policy::RoundRobin, Policy::Weighted, Policy::LeastConnections] {
+                let s = judge(&service(policy, &rates));
+                let expected: f64 = s.backends.iter().filter_map(|b| b.expected).sum();
+                prop_assert!((expected - 1.0).abs() < 1e-9);
+                if rates.iter().any(|r| r.0 > 0.0) {
+                    let observed: f64 = s.backends.iter().filter_map(|b| b.observed).sum();
+                    prop_assert!((observed - 1.0).abs() < 1e-9);
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_breaks_it(rates in prop::collection::vec((any::<f64>(), any::<f64>(), any::<f64>()), 0..5)) {
+            judge(&service(Policy::Weighted, &rates));
+        }
+    }
+}
