@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod client;
 pub mod connect;
 pub mod credential;
+pub mod decode;
 pub mod error;
 pub mod frames;
 pub mod items;

@@ -99,12 +99,12 @@ impl Journal {
 
     /// Every action that any journal in the folder knows, newest first, and what could not be read.
     pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<String>) {
-        let mut actions = Vec::new();
+        let mut actions: Vec<ActionView> = Vec::new();
         let mut problems = Vec::new();
         let entries = match std::fs::read_dir(&*self.folder) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return (actions, problems),
-            Err(e) => return (actions, vec![format!("{}: {e}", self.folder.display())]),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return (Vec::new(), problems),
+            Err(e) => return (Vec::new(), vec![format!("{}: {e}", self.folder.display())]),
         };
         for path in entries.flatten().map(|e| e.path()) {
             if path.extension().is_none_or(|e| e != "jsonl") {

@@ -8,7 +8,7 @@ use pilothouse_core::policy::rollout::{self, RolloutPhase};
 use serde::Deserialize;
 
 use crate::wire::client::ReadClient;
-use crate::wire::decode::workload::workload;
+use crate::wire::decode::{Pools, workload::workload};
 use crate::wire::error::ApiError;
 
 use super::requests::{is_workload, path};
@@ -56,7 +56,7 @@ fn decode(kind: &Kind, body: &[u8]) -> Result<Live, ApiError> {
     }
     let object: Object = serde_json::from_slice(body).map_err(|e| ApiError::Decode(e.to_string()))?;
     let workload = if is_workload(kind) {
-        Some(workload(kind, body).map_err(|e| ApiError::Decode(e.to_string()))?)
+        Some(workload(&mut Pools::default(), kind, body).map_err(|e| ApiError::Decode(e.to_string()))?)
     } else {
         None
     };

@@ -1,12 +1,5 @@
 //! A cluster's objects: one list-watch per kind, nodes first, and who we are to the server.
 
-mod decode;
-mod decode_event;
-mod decode_network;
-mod decode_node;
-mod decode_pod;
-mod decode_policy;
-mod decode_workload;
 pub mod identity;
 pub mod metrics;
 
@@ -16,12 +9,12 @@ use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::model::event::{Batch, Fact};
 use tokio::sync::watch;
 
-use self::decode::Pools;
-use self::decode_node::Heartbeats;
 use super::sink::FactSink;
 use super::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 use crate::wire::connect::{ConnectError, Connection};
+use crate::wire::decode::node::Heartbeats;
+use crate::wire::decode::{self, Pools};
 use crate::wire::list_watch::{DecodeError, ListWatch, Place, Plan, Pulse};
 
 /// More leases than this are listed every so often: 5,000 nodes renew 500 times a second.
@@ -85,11 +78,11 @@ pub fn start(
     let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback, scope, nodes };
     at.spawn(&NODES, None, Some(nodes_out), |fact| Fact::Nodes(fact), |_| {
         let mut pools = Pools::default();
-        Box::new(move |json| decode_node::node(&mut pools, json).map(Some))
+        Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
     });
     at.spawn(&PODS, None, Some(pods_out), |fact| Fact::Pods(fact), |sink| {
         let (mut pools, clock) = (Pools::default(), sink.clock().clone());
-        Box::new(move |json| decode_pod::pod(&mut pools, json, clock.now()).map(Some))
+        Box::new(move |json| decode::pod::pod(&mut pools, json, clock.now()).map(Some))
     });
     at.spawn(&LEASES, Some((LEASES_WATCHED, LEASES_EVERY)), None, |fact| Fact::Leases(fact), |sink| {
         let (mut beats, clock) = (Heartbeats::default(), sink.clock().clone());
@@ -100,11 +93,11 @@ pub fn start(
     at.workloads(&STATEFUL_SETS, &Kind::StatefulSet, |fact| Fact::StatefulSets(fact));
     at.workloads(&DAEMON_SETS, &Kind::DaemonSet, |fact| Fact::DaemonSets(fact));
     at.workloads(&JOBS, &Kind::Job, |fact| Fact::Jobs(fact));
-    at.plain(&SERVICES, |fact| Fact::Services(fact), decode_network::service);
-    at.plain(&ENDPOINT_SLICES, |fact| Fact::EndpointSlices(fact), decode_network::endpoint_slice);
-    at.plain(&HPAS, |fact| Fact::Hpas(fact), decode_policy::hpa);
-    at.plain(&PDBS, |fact| Fact::Pdbs(fact), decode_policy::pdb);
-    at.plain(&EVENTS, |fact| Fact::Events(fact), decode_event::event);
+    at.plain(&SERVICES, |fact| Fact::Services(fact), decode::network::service);
+    at.plain(&ENDPOINT_SLICES, |fact| Fact::EndpointSlices(fact), decode::network::endpoint_slice);
+    at.plain(&HPAS, |fact| Fact::Hpas(fact), decode::policy::hpa);
+    at.plain(&PDBS, |fact| Fact::Pdbs(fact), decode::policy::pdb);
+    at.plain(&EVENTS, |fact| Fact::Events(fact), decode::event::event);
     identity::start(connection, &client, sink, supervisor, pulse_out);
     metrics::start(&client, scope, sink, supervisor, &pods);
     Ok(Started { client, pods, pulse })
@@ -134,7 +127,7 @@ impl Machines<'_> {
         let kind = kind.clone();
         self.spawn(resource, None, None, fact, move |_| {
             let (mut pools, kind) = (Pools::default(), kind.clone());
-            Box::new(move |json| decode_workload::workload(&mut pools, &kind, json).map(Some))
+            Box::new(move |json| decode::workload::workload(&mut pools, &kind, json).map(Some))
         });
     }
 
@@ -218,4 +211,4 @@ static ENDPOINT_SLICES: Resource =
 static HPAS: Resource =
     resource("horizontalpodautoscalers", "/apis/autoscaling/v2", "horizontalpodautoscalers.autoscaling");
 static PDBS: Resource = resource("poddisruptionbudgets", "/apis/policy/v1", "poddisruptionbudgets.policy");
-static EVENTS: Resource = Resource { query: decode_event::SELECTOR, ..resource("events", "/api/v1", "events") };
+static EVENTS: Resource = Resource { query: decode::event::SELECTOR, ..resource("events", "/api/v1", "events") };

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::Scope;
-use super::decode::{Labels, Meta, Pools, Text, read};
+use crate::wire::decode::{Labels, Meta, Pools, Text, read};
 use crate::source::sink::FactSink;
 use crate::source::supervise::{Backoff, Supervisor};
 use crate::wire::client::{ReadClient, escape};

@@ -4,7 +4,7 @@ use pilothouse_core::domain::event::KubeEvent;
 use pilothouse_core::domain::id::{ObjectRef, Uid};
 use serde::Deserialize;
 
-use super::decode::{Meta, Pools, Text, group_of, kind_of, message, read, single};
+use super::{Meta, Pools, Text, group_of, kind_of, message, read, single};
 use crate::wire::list_watch::DecodeError;
 
 /// The steps of every pod's normal life are left out: nine of ten events, and nobody asks for them.

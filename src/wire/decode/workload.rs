@@ -4,7 +4,7 @@ use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::workload::{Strategy, Workload};
 use serde::Deserialize;
 
-use super::decode::{ConditionDoc, Labels, Meta, Pools, SelectorDoc, Text, int, read, single};
+use super::{ConditionDoc, Labels, Meta, Pools, SelectorDoc, Text, int, read, single};
 use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]

@@ -8,7 +8,7 @@ use pilothouse_core::domain::quantity;
 use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
 
-use super::decode::{ConditionDoc, Labels, Meta, Pools, Text, read, resources, single};
+use super::{ConditionDoc, Labels, Meta, Pools, Text, read, resources, single};
 use crate::wire::list_watch::DecodeError;
 
 /// Labels that name a node's pool, most telling first.

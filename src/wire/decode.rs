@@ -1,6 +1,13 @@
 //! What all decoders share: tolerant field types that borrow from the JSON, the slim metadata, and the pools that keep
 //! one copy of what repeats.
 
+pub mod event;
+pub mod network;
+pub mod node;
+pub mod pod;
+pub mod policy;
+pub mod workload;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::quantity;
 use serde::Deserialize;
 
-use super::decode::{ConditionDoc, Meta, Pools, SelectorDoc, Text, group_of, int, kind_of, read, single};
+use super::{ConditionDoc, Meta, Pools, SelectorDoc, Text, group_of, int, kind_of, read, single};
 use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]

@@ -5,7 +5,7 @@ use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service, ServiceType};
 use serde::Deserialize;
 
-use super::decode::{Labels, Meta, Pools, Text, read, single};
+use super::{Labels, Meta, Pools, Text, read, single};
 use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]

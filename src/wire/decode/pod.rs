@@ -11,7 +11,7 @@ use pilothouse_core::policy::requests::{Container, PodLevel, PodRequests, effect
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::decode::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
+use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
 use crate::wire::list_watch::DecodeError;
 
 /// An out-of-memory kill is news for an hour.
