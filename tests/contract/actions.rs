@@ -5,12 +5,9 @@ use serde_json::Value;
 use crate::rig::{Rig, err, out, rig, until};
 
 fn make(rig: &Rig, name: &str) {
+    rig.namespace("contract-actions");
     rig.apply(&format!(
         r#"
-apiVersion: v1
-kind: Namespace
-metadata: {{name: contract-actions}}
----
 apiVersion: apps/v1
 kind: Deployment
 metadata: {{name: {name}, namespace: contract-actions}}

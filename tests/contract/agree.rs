@@ -50,16 +50,9 @@ fn number(text: &str, milli: bool) -> i64 {
 
 /// Pods whose requests are easy to count wrong, bound to one node.
 fn odd_pods(rig: &Rig) {
+    rig.namespace("contract-requests");
     rig.apply(
         r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: contract-requests}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: default, namespace: contract-requests}
----
 apiVersion: node.k8s.io/v1
 kind: RuntimeClass
 metadata: {name: contract-overhead}

@@ -41,16 +41,9 @@ fn ours(rig: &Rig, node: &str, flags: &[&str]) -> (BTreeSet<String>, bool, Value
 
 /// A pod that has finished and belongs to nobody, with an emptyDir, on a node that has every other kind as well.
 fn odd_pods(rig: &Rig) {
+    rig.namespace("contract-drain");
     rig.apply(
         r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: contract-drain}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: default, namespace: contract-drain}
----
 apiVersion: v1
 kind: Pod
 metadata: {name: finished, namespace: contract-drain}

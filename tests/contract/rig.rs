@@ -75,6 +75,15 @@ impl Rig {
         assert!(child.wait().unwrap().success(), "kubectl apply of {yaml}");
     }
 
+    /// A namespace with its default account, without which no pod can be made in it.
+    pub fn namespace(&self, name: &str) {
+        self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"));
+        until(20, "the default service account", || {
+            let account = self.kubectl(&["-n", name, "get", "serviceaccount", "default"]);
+            if account.status.success() { Ok(()) } else { Err(err(&account)) }
+        });
+    }
+
     /// Our binary with a home of its own, as a person: `admin`, `operator`, `viewer` or `nobody`.
     pub fn command_as(&self, who: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse"));
