@@ -208,7 +208,11 @@ struct RowMeta {
 }
 
 /// Lists a kind as the server's table (the first thousand rows).
-pub async fn table(read: &ReadClient, resource: &ApiResource, namespace: Option<&str>) -> Result<ServerTable, ApiError> {
+pub async fn table(
+    read: &ReadClient,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+) -> Result<ServerTable, ApiError> {
     let path = format!("{}?limit={ROWS}", resource.path(namespace, None));
     let doc: TableDoc = read.get_table(&path).await?;
     if doc.kind != "Table" {
@@ -299,7 +303,10 @@ mod tests {
             "data": {"k": "aHVudGVyMg=="}, "stringData": {"x": "hunter2"}});
         tidy(&mut secret);
         let shown = to_yaml(&secret);
-        assert!(!shown.contains("aHVudGVyMg") && !shown.contains("hunter2") && !shown.contains("managedFields"), "{shown}");
+        assert!(
+            !shown.contains("aHVudGVyMg") && !shown.contains("hunter2") && !shown.contains("managedFields"),
+            "{shown}"
+        );
         assert!(shown.contains("k: '*** (about 9 bytes)'"), "{shown}");
     }
 
@@ -318,6 +325,9 @@ mod tests {
             assert!(ingress.answers_to(word), "{word}");
         }
         assert!(!ingress.answers_to("ingresses.extensions"));
-        assert_eq!(ingress.path(Some("shop"), Some("a b")), "/apis/networking.k8s.io/v1/namespaces/shop/ingresses/a%20b");
+        assert_eq!(
+            ingress.path(Some("shop"), Some("a b")),
+            "/apis/networking.k8s.io/v1/namespaces/shop/ingresses/a%20b"
+        );
     }
 }

@@ -72,7 +72,9 @@ async fn poll(client: Prometheus, settings: PrometheusSettings, out: FactSink) {
                 let wait = backoff.next().max(every).max(error.retry_after().unwrap_or_default());
                 held.state = match held.state {
                     SourceState::Live => SourceState::Stale { since: held.last_ok.unwrap_or(now) },
-                    SourceState::Starting | SourceState::Off | SourceState::Denied => SourceState::Down { since: now },
+                    SourceState::Starting | SourceState::Off | SourceState::Denied => {
+                        SourceState::Down { since: now }
+                    }
                     before => before,
                 };
                 held.error = Some(Name::from(error.to_string()));
@@ -100,8 +102,13 @@ async fn detect(
             continue;
         }
         let answer = client.query(&presets::samples_query(preset), limit).await?;
-        let Some(samples) = answer.samples.first().and_then(|s| s.value).filter(|v| *v >= 1.0) else { continue };
-        found.push(Found { preset, window_secs: presets::window(samples, settings.window_secs, WINDOW_AT_MOST) });
+        let Some(samples) = answer.samples.first().and_then(|s| s.value).filter(|v| *v >= 1.0) else {
+            continue;
+        };
+        found.push(Found {
+            preset,
+            window_secs: presets::window(samples, settings.window_secs, WINDOW_AT_MOST),
+        });
     }
     Ok(found)
 }
@@ -110,7 +117,10 @@ async fn ask(
     client: &Prometheus,
     found: &[Found],
     limit: Duration,
-) -> Result<(Vec<std::sync::Arc<pilothouse_core::domain::traffic::ServiceTraffic>>, Vec<String>), PrometheusError> {
+) -> Result<
+    (Vec<std::sync::Arc<pilothouse_core::domain::traffic::ServiceTraffic>>, Vec<String>),
+    PrometheusError,
+> {
     let mut services = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
     for preset in found {

@@ -24,9 +24,9 @@ pub struct Masked {
 pub fn mask(line: &str) -> Masked {
     let template = template(line);
     // FNV-1a: stable between versions, unlike the standard library's hasher
-    let hash = template.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = template
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     Masked { fingerprint: format!("{hash:016x}"), template }
 }
 
@@ -118,21 +118,25 @@ fn class(token: &str) -> Option<&'static str> {
 
 fn is_uuid(token: &str) -> bool {
     token.len() == 36
-        && token.bytes().enumerate().all(|(i, b)| {
-            if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() }
-        })
+        && token
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
 }
 
 /// `2026-01-01T00:00:00.1Z`, `2026-01-01`, `03:12:45.123`.
 fn is_time(token: &str) -> bool {
     let date = |s: &str| {
         let mut parts = s.splitn(3, '-');
-        let mut number = |len: usize| parts.next().is_some_and(|p| p.len() == len && p.bytes().all(|b| b.is_ascii_digit()));
+        let mut number = |len: usize| {
+            parts.next().is_some_and(|p| p.len() == len && p.bytes().all(|b| b.is_ascii_digit()))
+        };
         number(4) && number(2) && number(2)
     };
     let clock = |s: &str| {
         let s = s.strip_suffix('Z').unwrap_or(s);
-        s.matches(':').count() >= 2 && s.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-'))
+        s.matches(':').count() >= 2
+            && s.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-'))
     };
     match token.split_once(['T', 't']) {
         Some((day, time)) => date(day) && clock(time),
@@ -153,8 +157,8 @@ fn is_address(token: &str) -> bool {
 /// `15ms`, `1.5s`, `2h3m0.5s`, `12MiB` counts too: a number with a unit.
 fn is_duration(token: &str) -> bool {
     const UNITS: [&str; 23] = [
-        "ns", "us", "µs", "ms", "s", "m", "h", "d", "sec", "secs", "min", "hours", "days", "b", "kb", "mb", "gb",
-        "kib", "mib", "gib", "k", "g", "ki",
+        "ns", "us", "µs", "ms", "s", "m", "h", "d", "sec", "secs", "min", "hours", "days", "b", "kb", "mb",
+        "gb", "kib", "mib", "gib", "k", "g", "ki",
     ];
     let mut rest = token;
     let mut parts = 0;
@@ -195,10 +199,10 @@ fn push_part(out: &mut String, part: &str) {
         out.push_str(part);
         return;
     }
-    let letters_after_digits =
-        part.find(|c: char| c.is_ascii_digit()).and_then(|at| part.get(at..)).is_some_and(|tail| {
-            tail.chars().any(char::is_alphabetic)
-        });
+    let letters_after_digits = part
+        .find(|c: char| c.is_ascii_digit())
+        .and_then(|at| part.get(at..))
+        .is_some_and(|tail| tail.chars().any(char::is_alphabetic));
     if part.len() >= 5 && letters_after_digits {
         out.push_str("<id>");
         return;
@@ -241,9 +245,8 @@ fn by_name(word: &str) -> Option<Level> {
         "info" | "information" | "informational" | "inf" | "notice" | "i" | "default" | "log" => Level::Info,
         "warn" | "warning" | "wrn" | "w" => Level::Warn,
         "error" | "err" | "eror" | "severe" | "e" => Level::Error,
-        "fatal" | "ftl" | "critical" | "crit" | "alert" | "emergency" | "emerg" | "panic" | "f" | "dpanic" => {
-            Level::Fatal
-        }
+        "fatal" | "ftl" | "critical" | "crit" | "alert" | "emergency" | "emerg" | "panic" | "f"
+        | "dpanic" => Level::Fatal,
         _ => return None,
     })
 }
@@ -330,7 +333,15 @@ impl<'de> de::Deserialize<'de> for JsonLevel {
                 while let Some(key) = map.next_key::<std::borrow::Cow<'_, str>>()? {
                     let is_level = matches!(
                         &*key,
-                        "level" | "severity" | "lvl" | "log.level" | "levelname" | "@l" | "s" | "log" | "@level"
+                        "level"
+                            | "severity"
+                            | "lvl"
+                            | "log.level"
+                            | "levelname"
+                            | "@l"
+                            | "s"
+                            | "log"
+                            | "@level"
                     );
                     if is_level && found.is_none() {
                         found = map.next_value::<Value>()?.0;
@@ -412,16 +423,25 @@ fn word_level(head: &str) -> Option<Level> {
         let word = head.get(start..end)?;
         let before = head.get(..start)?.chars().next_back();
         let after = head.get(end..)?.chars().next();
-        let bracketed = matches!((before, after), (Some('['), Some(']')) | (Some('<'), Some('>')) | (Some('|'), Some('|')) | (Some('('), Some(')')));
+        let bracketed = matches!(
+            (before, after),
+            (Some('['), Some(']')) | (Some('<'), Some('>')) | (Some('|'), Some('|')) | (Some('('), Some(')'))
+        );
         let open = before.is_none_or(|c| c.is_whitespace() || matches!(c, '[' | '|' | ']' | '(' | '<' | ':'));
-        let shut = after.is_none_or(|c| c.is_whitespace() || matches!(c, ']' | '|' | ':' | ')' | '>' | ',' | '['));
+        let shut =
+            after.is_none_or(|c| c.is_whitespace() || matches!(c, ']' | '|' | ':' | ')' | '>' | ',' | '['));
         let upper = word.len() >= 3 && word.bytes().all(|b| b.is_ascii_uppercase());
-        if word.len() >= 3 && (bracketed || (upper && open && shut)) && let Some(level) = by_name(word) {
+        if word.len() >= 3
+            && (bracketed || (upper && open && shut))
+            && let Some(level) = by_name(word)
+        {
             return Some(level);
         }
         if words == 0 && start == 0 && after == Some(':') && word.len() >= 3 {
             let value = head.get(end + 1..)?.trim_start();
-            let nothing = ["null", "nil", "none", "false", "0", "<nil>", "\"\""].iter().any(|n| value.to_ascii_lowercase().starts_with(n));
+            let nothing = ["null", "nil", "none", "false", "0", "<nil>", "\"\""]
+                .iter()
+                .any(|n| value.to_ascii_lowercase().starts_with(n));
             if let Some(level) = by_name(word).filter(|_| !nothing && !value.is_empty()) {
                 return Some(level);
             }
@@ -444,7 +464,8 @@ fn trace_level(head: &str) -> Option<Level> {
     }
     let (class, _) = head.split_once(": ")?;
     let plain = class.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'$'));
-    (plain && class.len() > 5 && (class.ends_with("Exception") || class.ends_with("Error"))).then_some(Level::Error)
+    (plain && class.len() > 5 && (class.ends_with("Exception") || class.ends_with("Error")))
+        .then_some(Level::Error)
 }
 
 /// True if the line goes on with the entry before it: stack frames, causes, indented text.
@@ -517,7 +538,13 @@ mod tests {
 
     #[test]
     fn stack_traces_continue() {
-        for line in ["\tat com.x.Y(Z.java:1)", "    at f (a.js:1)", "Caused by: x", "  File \"a.py\", line 1", "goroutine 1 [running]:"] {
+        for line in [
+            "\tat com.x.Y(Z.java:1)",
+            "    at f (a.js:1)",
+            "Caused by: x",
+            "  File \"a.py\", line 1",
+            "goroutine 1 [running]:",
+        ] {
             assert!(continues(line), "{line}");
         }
         for line in ["at last it works", "2026-01-01 ERROR x", "", "done"] {

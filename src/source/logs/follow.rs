@@ -77,7 +77,11 @@ pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLin
 
 /// Streams a log into `out`, beginning with its last `tail` lines, until the receiver is dropped or the pod is gone.
 /// Breaks are bridged; the error is what ended it.
-pub async fn follow_log(read: &ReadClient, query: &LogQuery, out: mpsc::Sender<LogLine>) -> Result<(), ApiError> {
+pub async fn follow_log(
+    read: &ReadClient,
+    query: &LogQuery,
+    out: mpsc::Sender<LogLine>,
+) -> Result<(), ApiError> {
     let begin = format!("&tailLines={}", query.tail.max(1));
     let mut stream = Stream::new(query.clone(), begin);
     loop {
@@ -89,7 +93,9 @@ pub async fn follow_log(read: &ReadClient, query: &LogQuery, out: mpsc::Sender<L
             Ok(End::Closed) => return Ok(()),
             Ok(End::Ended) if query.previous => return Ok(()),
             Ok(End::Ended) => {}
-            Err(error @ (ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::Unauthorized(_))) => {
+            Err(
+                error @ (ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::Unauthorized(_)),
+            ) => {
                 return Err(error);
             }
             Err(error @ ApiError::Invalid { .. }) if query.previous => return Err(error),
@@ -288,7 +294,16 @@ mod tests {
 
     #[test]
     fn paths() {
-        let query = LogQuery { namespace: "n".into(), pod: "p".into(), container: "c d".into(), previous: true, tail: 1 };
-        assert_eq!(query.path("&x=1"), "/api/v1/namespaces/n/pods/p/log?container=c%20d&timestamps=true&previous=true&x=1");
+        let query = LogQuery {
+            namespace: "n".into(),
+            pod: "p".into(),
+            container: "c d".into(),
+            previous: true,
+            tail: 1,
+        };
+        assert_eq!(
+            query.path("&x=1"),
+            "/api/v1/namespaces/n/pods/p/log?container=c%20d&timestamps=true&previous=true&x=1"
+        );
     }
 }

@@ -56,7 +56,8 @@ impl Groups {
         let Some(print) = &line.fingerprint else { return };
         if !self.by_print.contains_key(print) {
             if self.by_print.len() >= GROUPS
-                && let Some(quietest) = self.by_print.iter().min_by_key(|(_, g)| g.last).map(|(p, _)| p.clone())
+                && let Some(quietest) =
+                    self.by_print.iter().min_by_key(|(_, g)| g.last).map(|(p, _)| p.clone())
             {
                 self.by_print.remove(&quietest);
             }
@@ -90,7 +91,8 @@ impl Groups {
         if group.pods.len() < PODS {
             group.pods.insert(line.pod.clone());
         }
-        for (set, name) in [(&mut group.workloads, &origin.workload), (&mut group.versions, &origin.version)] {
+        for (set, name) in [(&mut group.workloads, &origin.workload), (&mut group.versions, &origin.version)]
+        {
             if !name.is_empty() && set.len() < NAMES && !set.contains(name) {
                 set.insert(name.clone());
             }
@@ -131,7 +133,10 @@ impl Groups {
             })
             .collect();
         rows.sort_by(|a, b| {
-            b.per_minute.total_cmp(&a.per_minute).then(b.last.cmp(&a.last)).then(a.fingerprint.cmp(&b.fingerprint))
+            b.per_minute
+                .total_cmp(&a.per_minute)
+                .then(b.last.cmp(&a.last))
+                .then(a.fingerprint.cmp(&b.fingerprint))
         });
         rows.truncate(TOLD);
         rows.into()
@@ -187,7 +192,8 @@ mod tests {
     fn the_number_of_groups_is_bounded() {
         let mut groups = Groups::default();
         for i in 0..(GROUPS as i64 + 50) {
-            let line = LogLine { at: Stamp(i), fingerprint: Some(Name::from(i.to_string())), ..LogLine::default() };
+            let line =
+                LogLine { at: Stamp(i), fingerprint: Some(Name::from(i.to_string())), ..LogLine::default() };
             groups.add(&line, &Origin::default());
         }
         assert_eq!(groups.by_print.len(), GROUPS);

@@ -62,7 +62,9 @@ impl Joiner {
 
     /// Takes a line; returns the entry that it shows to be finished.
     pub fn take(&mut self, raw: &Raw, now: Stamp) -> Option<LogLine> {
-        if raw.more && let Some(held) = &mut self.held {
+        if raw.more
+            && let Some(held) = &mut self.held
+        {
             if held.lines >= ENTRY_LINES || held.text.len() + raw.text.len() > ENTRY_BYTES {
                 held.full = true;
             } else {
@@ -73,8 +75,7 @@ impl Joiner {
             return None;
         }
         let done = self.flush();
-        self.held =
-            Some(Held { at: raw.at.unwrap_or(now), text: raw.text.clone(), lines: 1, full: false });
+        self.held = Some(Held { at: raw.at.unwrap_or(now), text: raw.text.clone(), lines: 1, full: false });
         done
     }
 
@@ -122,7 +123,10 @@ mod tests {
     #[test]
     fn stamps_come_off_and_controls_become_marks() {
         let line = raw(b"2026-01-01T00:00:00.123456789Z hello \x1b[31mred\r");
-        assert_eq!((line.at, line.text.as_str()), (Stamp::parse("2026-01-01T00:00:00.123Z"), "hello ␛[31mred"));
+        assert_eq!(
+            (line.at, line.text.as_str()),
+            (Stamp::parse("2026-01-01T00:00:00.123Z"), "hello ␛[31mred")
+        );
         assert_eq!(raw(b"no stamp here").text, "no stamp here");
         assert_eq!(raw(b"\xff\xfe").text, "��");
     }

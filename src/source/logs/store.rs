@@ -175,7 +175,10 @@ mod tests {
     fn filters() {
         let store = LogStore::new(1 << 20);
         store.push(line(1, "n/a", "x"), &Origin::default());
-        store.push(LogLine { level: Level::Error, fingerprint: Some("f".into()), ..line(2, "n/b", "y") }, &Origin::default());
+        store.push(
+            LogLine { level: Level::Error, fingerprint: Some("f".into()), ..line(2, "n/b", "y") },
+            &Origin::default(),
+        );
         let of = |filter: LogFilter| store.lines(&filter, 9).len();
         assert_eq!(of(LogFilter { pods: vec!["n/a".into()], ..LogFilter::default() }), 1);
         assert_eq!(of(LogFilter { fingerprint: Some("f".into()), ..LogFilter::default() }), 1);

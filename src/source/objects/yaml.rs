@@ -126,9 +126,10 @@ fn quoted(value: &str) -> Cow<'_, str> {
 fn looks_like_something_else(text: &str) -> bool {
     const WORDS: [&str; 12] =
         ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", ".nan", ".inf"];
-    let digits_only = text.bytes().all(|b| b.is_ascii_digit() || b"+-_.:eExXoTZabcdfABCDF".contains(&b));
-    (digits_only && text.bytes().any(|b| b.is_ascii_digit()))
-        || WORDS.iter().any(|w| text.eq_ignore_ascii_case(w))
+    let number = text.parse::<f64>().is_ok() || text.starts_with("0x") || text.starts_with("0o");
+    let timed = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b"+-_.:TtZz ".contains(&b));
+    number || timed || WORDS.iter().any(|w| text.eq_ignore_ascii_case(w))
 }
 
 #[cfg(test)]
@@ -138,9 +139,9 @@ mod tests {
 
     #[test]
     fn reads_like_kubectl() {
-        let object = json!({"a": {"b": [1, {"c": "x", "d": {}}, [2, "3"]], "e": null}, "t": "true", "n": "1e3",
+        let object = json!({"a": {"b": [1, {"c": "x", "d": {}}, [2, "3"]], "e": null}, "t": "true", "nn": "1e3",
             "u": "a: b", "m": "one\ntwo\n", "l": "x\ny", "z": "\u{1b}[2J", "q": "it's", "w": "a-b/c:1.2", "v": ""});
-        let want = "a:\n  b:\n  - 1\n  - c: x\n    d: {}\n  -\n    - 2\n    - '3'\n  e: null\nl: |-\n  x\n  y\nm: |\n  one\n  two\nn: '1e3'\nq: it's\nt: 'true'\nu: 'a: b'\nv: ''\nw: a-b/c:1.2\nz: '␛[2J'\n";
+        let want = "a:\n  b:\n  - 1\n  - c: x\n    d: {}\n  -\n    - 2\n    - '3'\n  e: null\nl: |-\n  x\n  y\nm: |\n  one\n  two\nnn: '1e3'\nq: it's\nt: 'true'\nu: 'a: b'\nv: ''\nw: a-b/c:1.2\nz: '␛[2J'\n";
         let mut got: Vec<_> = to_yaml(&object).lines().map(String::from).collect();
         let mut want: Vec<_> = want.lines().map(String::from).collect();
         got.sort();

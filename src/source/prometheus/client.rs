@@ -119,7 +119,8 @@ impl Prometheus {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let home = (base.host_str().map(str::to_owned), base.port_or_known_default(), base.scheme().to_owned());
+        let home =
+            (base.host_str().map(str::to_owned), base.port_or_known_default(), base.scheme().to_owned());
         let redirects = Policy::custom(move |attempt| {
             let to = attempt.url();
             let here = home.0.as_deref() == to.host_str()
@@ -140,7 +141,10 @@ impl Prometheus {
             builder = builder.tls_backend_preconfigured(tls);
         }
         let http = builder.build().map_err(|e| {
-            bad(format!("TLS cannot be set up ({}): is a CA certificate store installed on this machine?", words(&e)))
+            bad(format!(
+                "TLS cannot be set up ({}): is a CA certificate store installed on this machine?",
+                words(&e)
+            ))
         })?;
         Ok(Self { http, base, token })
     }
@@ -202,14 +206,21 @@ impl Prometheus {
                     .and_then(|v| v.as_array())
                     .into_iter()
                     .flatten()
-                    .filter_map(|p| Some((Stamp((p.get(0)?.as_f64()? * 1000.0).round() as i64), number(p.get(1)))))
+                    .filter_map(|p| {
+                        Some((Stamp((p.get(0)?.as_f64()? * 1000.0).round() as i64), number(p.get(1))))
+                    })
                     .collect(),
             })
             .collect();
         Ok(Matrix { series, warnings })
     }
 
-    async fn ask(&self, path: &str, query: &str, limit: Duration) -> Result<(Data, Vec<String>), PrometheusError> {
+    async fn ask(
+        &self,
+        path: &str,
+        query: &str,
+        limit: Duration,
+    ) -> Result<(Data, Vec<String>), PrometheusError> {
         match tokio::time::timeout(limit, self.send(path, query)).await {
             Ok(answer) => answer,
             Err(_) => Err(PrometheusError::Timeout(limit)),
@@ -254,7 +265,11 @@ impl Prometheus {
     }
 }
 
-fn read(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Result<(Data, Vec<String>), PrometheusError> {
+fn read(
+    status: StatusCode,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> Result<(Data, Vec<String>), PrometheusError> {
     let envelope: Result<Envelope, _> = serde_json::from_slice(body);
     let clean = |s: &str| text::cap(&text::clean(s), 300).into_owned();
     match envelope {
@@ -265,7 +280,8 @@ fn read(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Resul
             Err(PrometheusError::Refused { code: status.as_u16(), message: clean(&error), retry_after })
         }
         _ if !status.is_success() => {
-            let said = String::from_utf8_lossy(body.get(..body.len().min(200)).unwrap_or_default()).into_owned();
+            let said =
+                String::from_utf8_lossy(body.get(..body.len().min(200)).unwrap_or_default()).into_owned();
             let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
             let message = if line.starts_with('<') || line.is_empty() {
                 status.canonical_reason().unwrap_or("refused").to_owned()
@@ -275,7 +291,9 @@ fn read(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Resul
             Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after })
         }
         Ok(_) => Err(PrometheusError::Decode("no data in the answer; is this URL a Prometheus?".into())),
-        Err(error) => Err(PrometheusError::Decode(format!("{}; is this URL a Prometheus?", clean(&error.to_string())))),
+        Err(error) => {
+            Err(PrometheusError::Decode(format!("{}; is this URL a Prometheus?", clean(&error.to_string()))))
+        }
     }
 }
 
@@ -310,10 +328,19 @@ mod tests {
         let ok = br#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["store x down\u001b"]}"#;
         assert_eq!(read(StatusCode::OK, ok, None).unwrap().1, ["store x down␛"]);
         let bad = br#"{"status":"error","errorType":"bad_data","error":"parse error"}"#;
-        assert_eq!(read(StatusCode::BAD_REQUEST, bad, None).map(|_| ()).unwrap_err().to_string(), "400: parse error");
+        assert_eq!(
+            read(StatusCode::BAD_REQUEST, bad, None).map(|_| ()).unwrap_err().to_string(),
+            "400: parse error"
+        );
         let html = read(StatusCode::BAD_GATEWAY, b"<html>", None).map(|_| ()).unwrap_err();
         assert_eq!(html.to_string(), "502: Bad Gateway");
-        assert!(read(StatusCode::OK, b"<html>", None).map(|_| ()).unwrap_err().to_string().contains("is this URL a Prometheus?"));
+        assert!(
+            read(StatusCode::OK, b"<html>", None)
+                .map(|_| ())
+                .unwrap_err()
+                .to_string()
+                .contains("is this URL a Prometheus?")
+        );
         for (text, want) in [("\"NaN\"", None), ("\"+Inf\"", None), ("\"1.5\"", Some(1.5)), ("2", None)] {
             assert_eq!(number(serde_json::from_str(text).ok().as_ref()), want);
         }

@@ -82,7 +82,9 @@ pub(super) fn queries(found: &Found) -> Vec<String> {
         Preset::HaProxy => {
             &[HAPROXY_RATE, HAPROXY_ACTIVE, HAPROXY_WEIGHT, HAPROXY_MEAN, HAPROXY_STATUS, HAPROXY_USER_WEIGHT]
         }
-        Preset::HttpRequests => &[HTTP_RATE, HTTP_P50, HTTP_P95, HTTP_P99, HTTP_POD_P95, HTTP_ACTIVE, HTTP_POD_MEAN],
+        Preset::HttpRequests => {
+            &[HTTP_RATE, HTTP_P50, HTTP_P95, HTTP_P99, HTTP_POD_P95, HTTP_ACTIVE, HTTP_POD_MEAN]
+        }
     };
     list.iter().map(|q| q.replace("$W", &format!("{}s", found.window_secs))).collect()
 }
@@ -167,7 +169,8 @@ fn http_requests<'a>(found: &Found, answer: impl Fn(usize) -> &'a [Sample]) -> V
     for sample in answer(0) {
         let backend = at(&mut all, sample.label("namespace"), &name(sample), &pod(sample));
         add(&mut backend.rate, sample.value);
-        let code = if sample.label("code").is_empty() { sample.label("status") } else { sample.label("code") };
+        let code =
+            if sample.label("code").is_empty() { sample.label("status") } else { sample.label("code") };
         if !code.is_empty() {
             backend.judged = true;
             if code.starts_with('5') {
@@ -285,7 +288,10 @@ mod tests {
         let mean = vec![sample(&of("a"), 0.012), sample(&of("b"), f64::NAN)];
         let out = services(&found, &[rates, vec![], weights, mean, status, vec![]]);
         let cart = &out[0];
-        assert_eq!((cart.policy, cart.origin, cart.rps, cart.error_ratio), (Policy::Weighted, Origin::Discovered, Some(10.0), Some(0.1)));
+        assert_eq!(
+            (cart.policy, cart.origin, cart.rps, cart.error_ratio),
+            (Policy::Weighted, Origin::Discovered, Some(10.0), Some(0.1))
+        );
         let rows: Vec<_> = cart.backends.iter().map(|b| (b.up, b.error_ratio, b.mean_ms, b.active)).collect();
         assert_eq!(rows, [(Some(true), Some(0.1), Some(12.0), None), (Some(false), None, None, None)]);
     }
@@ -296,7 +302,11 @@ mod tests {
         let of = |pod: &'static str, key: &'static str, value: &'static str| {
             [("namespace", "shop"), ("service", "checkout"), ("pod", pod), (key, value)]
         };
-        let rates = vec![sample(&of("p0", "code", "200"), 3.0), sample(&of("p1", "status", "503"), 1.0), sample(&of("p2", "x", ""), 2.0)];
+        let rates = vec![
+            sample(&of("p0", "code", "200"), 3.0),
+            sample(&of("p1", "status", "503"), 1.0),
+            sample(&of("p2", "x", ""), 2.0),
+        ];
         let p95 = vec![sample(&[("namespace", "shop"), ("service", "checkout")], 0.25)];
         let out = services(&found, &[rates, vec![], p95, vec![], vec![], vec![], vec![]]);
         assert_eq!((out[0].rps, out[0].p95_ms, out[0].p50_ms), (Some(6.0), Some(250.0), None));
