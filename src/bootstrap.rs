@@ -103,12 +103,18 @@ impl Start {
 
     fn headless(self, command: Command) -> u8 {
         if self.global.context.len() > 1 && is_action(&command) {
-            tell("pilothouse: an action takes one --context, so that there is no doubt which cluster it changes");
+            tell(
+                "pilothouse: an action takes one --context, so that there is no doubt which cluster it changes",
+            );
             return exit::USAGE;
         }
         let needs_config = !matches!(
             command,
-            Command::Config { .. } | Command::Completions { .. } | Command::Man | Command::Keys { .. } | Command::Themes
+            Command::Config { .. }
+                | Command::Completions { .. }
+                | Command::Man
+                | Command::Keys { .. }
+                | Command::Themes
         );
         if needs_config && !self.loaded.problems.is_empty() && !matches!(command, Command::Doctor { .. }) {
             for problem in &self.loaded.problems {
@@ -117,20 +123,25 @@ impl Start {
             return exit::USAGE;
         }
         match command {
-            Command::Snapshot { look, watch } => self.with_runtime(async |s| look::snapshot(s, &look, watch).await),
+            Command::Snapshot { look, watch } => {
+                self.with_runtime(async |s| look::snapshot(s, &look, watch).await)
+            }
             Command::Why { look } => self.with_runtime(async |s| look::why(s, &look).await),
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
             Command::Drain { nodes, drain, action } => {
                 self.with_runtime(async |s| act::drain(s, &nodes, drain.into(), &action).await)
             }
-            Command::Cordon { nodes, action } => self.with_runtime(async |s| act::cordon(s, &nodes, true, &action).await),
+            Command::Cordon { nodes, action } => {
+                self.with_runtime(async |s| act::cordon(s, &nodes, true, &action).await)
+            }
             Command::Uncordon { nodes, action } => {
                 self.with_runtime(async |s| act::cordon(s, &nodes, false, &action).await)
             }
-            Command::Restart { workload, action } => self.with_runtime(async |s| act::restart(s, &workload, &action).await),
-            Command::Scale { workload, replicas, current_replicas, action } => {
-                self.with_runtime(async |s| act::scale(s, &workload, replicas, current_replicas, &action).await)
+            Command::Restart { workload, action } => {
+                self.with_runtime(async |s| act::restart(s, &workload, &action).await)
             }
+            Command::Scale { workload, replicas, current_replicas, action } => self
+                .with_runtime(async |s| act::scale(s, &workload, replicas, current_replicas, &action).await),
             Command::Journal { what } => said(self.journal_text(&what)),
             Command::Config { what } => self.config(&what),
             Command::Keys { .. } | Command::Themes => said(Ok(String::new())),
@@ -142,7 +153,9 @@ impl Start {
             Command::Man => {
                 let mut page = Vec::new();
                 let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
-                said(rendered.map_err(|e| e.to_string()).map(|()| String::from_utf8_lossy(&page).into_owned()))
+                said(
+                    rendered.map_err(|e| e.to_string()).map(|()| String::from_utf8_lossy(&page).into_owned()),
+                )
             }
         }
     }
@@ -177,17 +190,26 @@ impl Start {
                 .iter()
                 .map(|a| {
                     let outcome = a.outcome.map_or("running", pilothouse_core::model::world::Outcome::as_str);
-                    let targets: Vec<String> = a.plan.intent.targets.iter().map(ToString::to_string).collect();
+                    let targets: Vec<String> =
+                        a.plan.intent.targets.iter().map(ToString::to_string).collect();
                     let act = a.plan.intent.act.as_str();
-                    format!("{}  {}  {act} {}  {outcome}: {}\n", a.id, a.started, targets.join(", "), a.message)
+                    format!(
+                        "{}  {}  {act} {}  {outcome}: {}\n",
+                        a.id,
+                        a.started,
+                        targets.join(", "),
+                        a.message
+                    )
                 })
                 .collect()),
             JournalCommand::Show { id, output } => {
-                let action = actions.iter().find(|a| a.id == id.as_str()).ok_or_else(|| {
-                    format!("there is no action {id}; `pilothouse journal list` has them")
-                })?;
+                let action = actions
+                    .iter()
+                    .find(|a| a.id == id.as_str())
+                    .ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` has them"))?;
                 if json(output) {
-                    return serde_json::to_string(&plan::document(&action.plan, Some(action))).map_err(|e| e.to_string());
+                    return serde_json::to_string(&plan::document(&action.plan, Some(action)))
+                        .map_err(|e| e.to_string());
                 }
                 let mut lines = plan::text(&action.plan);
                 lines.extend(plan::result_text(action));
@@ -203,7 +225,11 @@ impl Start {
                     tell(&problem.to_string());
                 }
                 if self.loaded.problems.is_empty() {
-                    let there = if self.loaded.path.exists() { "no problems" } else { "not there: the defaults hold" };
+                    let there = if self.loaded.path.exists() {
+                        "no problems"
+                    } else {
+                        "not there: the defaults hold"
+                    };
                     return said(Ok(format!("{}: {there}", self.loaded.path.display())));
                 }
                 exit::USAGE
@@ -216,7 +242,10 @@ impl Start {
                     let key = format!("{}.{}", field.section, field.key);
                     let origin = self.loaded.origins.iter().rev().find(|(k, _)| *k == key).map(|(_, o)| o);
                     let origin = origin.unwrap_or(&Origin::Default);
-                    out.push_str(&format!("{key} = {}  # {origin}\n", config::fields::show(field, &mut settings)));
+                    out.push_str(&format!(
+                        "{key} = {}  # {origin}\n",
+                        config::fields::show(field, &mut settings)
+                    ));
                 }
                 said(Ok(out))
             }
@@ -256,7 +285,8 @@ fn said(text: Result<String, String>) -> u8 {
 
 /// `user@host` of the person at the keyboard, for the journal.
 pub(crate) fn who() -> (String, String) {
-    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
+    let user =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     (user, host)
 }

@@ -278,7 +278,19 @@ mod tests {
 
     #[test]
     fn drain_takes_kubectls_flags() {
-        let cli = Cli::try_parse_from(["pilothouse", "drain", "n1", "n2", "--force", "--grace-period=-1", "--timeout=0", "--dry-run=server", "-o", "json"]).unwrap();
+        let cli = Cli::try_parse_from([
+            "pilothouse",
+            "drain",
+            "n1",
+            "n2",
+            "--force",
+            "--grace-period=-1",
+            "--timeout=0",
+            "--dry-run=server",
+            "-o",
+            "json",
+        ])
+        .unwrap();
         let Some(Command::Drain { nodes, drain, action }) = cli.command else { panic!("not a drain") };
         assert_eq!(nodes, ["n1", "n2"]);
         assert!(action.is_dry_run());

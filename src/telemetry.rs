@@ -20,7 +20,8 @@ pub fn start(state: &Path) -> Option<WorkerGuard> {
         .build(&folder)
         .ok()?;
     let (writer, guard) = tracing_appender::non_blocking(file);
-    let filter = EnvFilter::try_from_env("PILOTHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
+    let filter = EnvFilter::try_from_env("PILOTHOUSE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).try_init().ok()?;
     Some(guard)
 }

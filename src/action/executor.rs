@@ -50,7 +50,13 @@ enum Ended {
 
 impl Executor {
     /// Runs the plan to its end. `settle_for`: how long the effect may take (None = by the kind of step).
-    pub async fn run(&self, id: Name, plan: &Plan, cancel: CancellationToken, settle_for: Option<Duration>) -> ActionView {
+    pub async fn run(
+        &self,
+        id: Name,
+        plan: &Plan,
+        cancel: CancellationToken,
+        settle_for: Option<Duration>,
+    ) -> ActionView {
         let mut action = view(&id, self.clock.now(), plan, false);
         if let Some(refusal) = plan.refusals.first() {
             return self.end(action, Outcome::Refused, refusal.reason.clone(), false).await;
@@ -151,7 +157,10 @@ impl Executor {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         // it may still be on its way: not applied so far is no proof
-        Some(Ended::Unknown(format!("{why}; read back for {} s: {seen}; not repeated", UNKNOWN_FOR.as_secs())))
+        Some(Ended::Unknown(format!(
+            "{why}; read back for {} s: {seen}; not repeated",
+            UNKNOWN_FOR.as_secs()
+        )))
     }
 
     async fn verify(
@@ -206,13 +215,23 @@ impl Executor {
         written.is_ok()
     }
 
-    async fn end(&self, mut action: ActionView, outcome: Outcome, message: String, journaled: bool) -> ActionView {
+    async fn end(
+        &self,
+        mut action: ActionView,
+        outcome: Outcome,
+        message: String,
+        journaled: bool,
+    ) -> ActionView {
         action.ended = Some(self.clock.now());
         action.outcome = Some(outcome);
         action.message = message.clone();
         if journaled {
-            let record =
-                Record::Ended { id: action.id.clone(), at: self.clock.now(), outcome, message: message.clone() };
+            let record = Record::Ended {
+                id: action.id.clone(),
+                at: self.clock.now(),
+                outcome,
+                message: message.clone(),
+            };
             if let Err(e) = self.journal.write(&record) {
                 action.message = format!("{message} (the end could not be written down: {e})");
             }

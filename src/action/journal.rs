@@ -21,10 +21,27 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "record", rename_all = "kebab-case")]
 pub enum Record {
     /// A confirmed plan, before anything is sent.
-    Intent { id: Name, at: Stamp, user: String, host: String, plan: Box<Plan> },
+    Intent {
+        id: Name,
+        at: Stamp,
+        user: String,
+        host: String,
+        plan: Box<Plan>,
+    },
     /// A step's state is about to be, or has become, this.
-    Step { id: Name, at: Stamp, step: usize, state: StepState, note: String },
-    Ended { id: Name, at: Stamp, outcome: Outcome, message: String },
+    Step {
+        id: Name,
+        at: Stamp,
+        step: usize,
+        state: StepState,
+        note: String,
+    },
+    Ended {
+        id: Name,
+        at: Stamp,
+        outcome: Outcome,
+        message: String,
+    },
 }
 
 impl Record {
@@ -127,7 +144,8 @@ impl Journal {
 
 /// True if a living process holds it.
 fn is_locked(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+    File::open(path)
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 fn read(path: &Path) -> std::io::Result<(Vec<Record>, Option<String>)> {
@@ -138,7 +156,8 @@ fn read(path: &Path) -> std::io::Result<(Vec<Record>, Option<String>)> {
             Some(record) => records.push(record),
             None if line.is_empty() => {}
             None => {
-                let problem = format!("{}:{}: a torn or damaged record was skipped", path.display(), number + 1);
+                let problem =
+                    format!("{}:{}: a torn or damaged record was skipped", path.display(), number + 1);
                 return Ok((records, Some(problem)));
             }
         }
@@ -247,7 +266,13 @@ mod tests {
     }
 
     fn intent(id: &str) -> Record {
-        Record::Intent { id: id.into(), at: Stamp(1000), user: "u".into(), host: "h".into(), plan: Box::new(plan()) }
+        Record::Intent {
+            id: id.into(),
+            at: Stamp(1000),
+            user: "u".into(),
+            host: "h".into(),
+            plan: Box::new(plan()),
+        }
     }
 
     #[test]

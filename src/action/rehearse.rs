@@ -54,7 +54,8 @@ async fn probe(plan: &Plan, reader: &ReadClient) -> Evidence {
         match answer {
             Ok(answer) if answer.allowed => {}
             Ok(answer) => {
-                let reason = if answer.reason.is_empty() { String::new() } else { format!(" ({})", answer.reason) };
+                let reason =
+                    if answer.reason.is_empty() { String::new() } else { format!(" ({})", answer.reason) };
                 evidence.denied.push(format!("you may not {access}{reason}"));
             }
             Err(e) => evidence.unanswered.push(format!("may you {access}: {e}")),
@@ -70,8 +71,12 @@ async fn dry_run(plan: &Plan, writer: &WriteClient, evidence: &mut Evidence) {
         let Some(request) = mutation(&step.what, &step.on, None, &stamp) else { continue };
         match request.send(writer, true).await {
             Ok(_) => {}
-            Err(WriteError::Refused(e)) => evidence.dry_run_refused.push(format!("{} {}: {e}", step.what, step.on)),
-            Err(e @ WriteError::Unknown(_)) => evidence.unanswered.push(format!("dry run of {}: {e}", step.on)),
+            Err(WriteError::Refused(e)) => {
+                evidence.dry_run_refused.push(format!("{} {}: {e}", step.what, step.on))
+            }
+            Err(e @ WriteError::Unknown(_)) => {
+                evidence.unanswered.push(format!("dry run of {}: {e}", step.on))
+            }
         }
     }
 }

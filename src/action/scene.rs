@@ -56,20 +56,26 @@ pub async fn fetch(
             what: what(),
             error: ApiError::Invalid { message: format!("a {} is not known here", target.kind) },
         })?;
-        let body = reader.get_bytes(&path, 8 << 20).await.map_err(|error| SceneError::Read { what: what(), error })?;
+        let body = reader
+            .get_bytes(&path, 8 << 20)
+            .await
+            .map_err(|error| SceneError::Read { what: what(), error })?;
         let fail = |error| SceneError::Decode { what: what(), error };
         let (uid, fact) = if target.kind == Kind::Node {
             let node: Node = decode::node::node(&mut pools, &body).map_err(fail)?;
             (node.uid.clone(), Fact::Nodes(Batch::Upsert(vec![node])))
         } else {
-            let workload: Workload = decode::workload::workload(&mut pools, &target.kind, &body).map_err(fail)?;
+            let workload: Workload =
+                decode::workload::workload(&mut pools, &target.kind, &body).map_err(fail)?;
             (workload.uid.clone(), workload_fact(&target.kind, vec![workload]))
         };
         pinned.push(ObjectRef { uid, ..target.clone() });
         state.apply(fact, now);
     }
     match &act {
-        Act::Drain(options) => drain(reader, &mut state, &mut pools, targets, options.pod_selector.as_deref(), now).await?,
+        Act::Drain(options) => {
+            drain(reader, &mut state, &mut pools, targets, options.pod_selector.as_deref(), now).await?
+        }
         Act::Scale(_) => {
             for namespace in targets.iter().map(|t| t.namespace.clone()).collect::<BTreeSet<_>>() {
                 let path = format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers");
@@ -118,7 +124,8 @@ async fn drain(
 ) -> Result<(), SceneError> {
     let mut pods = Vec::new();
     for node in nodes {
-        let mut path = format!("/api/v1/pods?fieldSelector={}", escape(&format!("spec.nodeName={}", node.name)));
+        let mut path =
+            format!("/api/v1/pods?fieldSelector={}", escape(&format!("spec.nodeName={}", node.name)));
         if let Some(selector) = selector {
             path.push_str(&format!("&labelSelector={}", escape(selector)));
         }
@@ -185,12 +192,17 @@ pub fn target(text: &str, namespace: &Name) -> Result<ObjectRef, String> {
     let Some((kind, name)) = text.split_once('/') else {
         return Err(format!("{text:?} is not KIND/NAME, for example deploy/checkout"));
     };
-    let kind = Kind::from_word(kind).filter(|k| resource(k).is_some()).ok_or_else(|| {
-        format!("{kind:?} is not a kind that this can act on: deploy, sts, ds")
-    })?;
+    let kind = Kind::from_word(kind)
+        .filter(|k| resource(k).is_some())
+        .ok_or_else(|| format!("{kind:?} is not a kind that this can act on: deploy, sts, ds"))?;
     let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
     if name.is_empty() || !name.bytes().all(valid) {
         return Err(format!("{name:?} is not a name: lower-case letters, digits, - and . only"));
     }
-    Ok(ObjectRef { kind, namespace: namespace.clone(), name: name.into(), uid: pilothouse_core::domain::id::Uid::default() })
+    Ok(ObjectRef {
+        kind,
+        namespace: namespace.clone(),
+        name: name.into(),
+        uid: pilothouse_core::domain::id::Uid::default(),
+    })
 }

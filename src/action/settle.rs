@@ -97,7 +97,8 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
         },
         StepKind::Scale { from, to } => match live.workload.as_ref().map(|w| (w.replicas, w)) {
             Some((now, w)) if now != *from => {
-                let who = w.changed.as_ref().map_or_else(String::new, |c| format!(" by {} at {}", c.manager, c.at));
+                let who =
+                    w.changed.as_ref().map_or_else(String::new, |c| format!(" by {} at {}", c.manager, c.at));
                 if now == *to {
                     Check::Done(format!("was scaled to {to} meanwhile{who}"))
                 } else {
@@ -139,7 +140,9 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
             let Some(w) = &live.workload else { return Standing::NotApplied };
             let rollout = rollout::judge(w);
             match rollout.phase {
-                RolloutPhase::Complete => Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired)),
+                RolloutPhase::Complete => {
+                    Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired))
+                }
                 RolloutPhase::NotApplicable => Standing::Verified(rollout.why),
                 RolloutPhase::Stuck => Standing::Overridden(format!("the rollout is stuck: {}", rollout.why)),
                 RolloutPhase::Paused | RolloutPhase::Progressing => Standing::Settling(rollout.why),
@@ -152,7 +155,10 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
             }
             if w.replicas != *to {
                 let who = w.changed.as_ref().map_or_else(String::new, |c| format!(" by {}", c.manager));
-                return Standing::Overridden(format!("it has {} replicas now: changed again{who}", w.replicas));
+                return Standing::Overridden(format!(
+                    "it has {} replicas now: changed again{who}",
+                    w.replicas
+                ));
             }
             if w.observed_generation >= w.generation && w.current == *to && w.ready == *to {
                 Standing::Verified(format!("{to} of {to} ready"))

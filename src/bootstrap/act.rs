@@ -44,7 +44,13 @@ pub async fn restart(start: &Start, workload: &str, flags: &ActionFlags) -> u8 {
     act(start, Act::Restart, Err(workload), flags).await
 }
 
-pub async fn scale(start: &Start, workload: &str, replicas: i32, seen: Option<i32>, flags: &ActionFlags) -> u8 {
+pub async fn scale(
+    start: &Start,
+    workload: &str,
+    replicas: i32,
+    seen: Option<i32>,
+    flags: &ActionFlags,
+) -> u8 {
     act(start, Act::Scale(ScaleBy { replicas, current_replicas: seen }), Err(workload), flags).await
 }
 
@@ -77,7 +83,9 @@ async fn attempt(
     let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
     let now = start.clock.now();
     let is_drain = matches!(act, Act::Drain(_));
-    let scene = scene::fetch(&reader, info, act, &targets, now).await.map_err(|e| (scene_status(&e), e.to_string()))?;
+    let scene = scene::fetch(&reader, info, act, &targets, now)
+        .await
+        .map_err(|e| (scene_status(&e), e.to_string()))?;
     // in read-only mode the client that can write is never made
     let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
     let guards = &start.settings.guards;
@@ -105,8 +113,16 @@ async fn attempt(
     let (user, host) = super::who();
     let (tell_to, mut told) = mpsc::channel(64);
     let stop = CancellationToken::new();
-    let executor =
-        Executor { reader, writer, journal: start.journal(), clock: start.clock.clone(), tell: tell_to, stop, user, host };
+    let executor = Executor {
+        reader,
+        writer,
+        journal: start.journal(),
+        clock: start.clock.clone(),
+        tell: tell_to,
+        stop,
+        user,
+        host,
+    };
     let id = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
     let stop = executor.stop.clone();
     let run = executor.run(id, &plan, CancellationToken::new(), None);

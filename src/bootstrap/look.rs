@@ -30,8 +30,11 @@ fn is_settled(start: &Start, cluster: &Cluster) -> bool {
         ("events", &cluster.events.cover),
     ];
     let in_trouble = |name: &str| cluster.source(name).is_some_and(|s| s.state.is_trouble());
-    let answered = |name: &str| cluster.source(name).is_some_and(|s| s.last_ok.is_some() || s.state.is_trouble());
-    tables.iter().all(|(name, cover)| !matches!(cover, Coverage::Never | Coverage::Loading { .. }) || in_trouble(name))
+    let answered =
+        |name: &str| cluster.source(name).is_some_and(|s| s.last_ok.is_some() || s.state.is_trouble());
+    tables
+        .iter()
+        .all(|(name, cover)| !matches!(cover, Coverage::Never | Coverage::Loading { .. }) || in_trouble(name))
         && (cluster.node_usage_source.is_some() || in_trouble("metrics.k8s.io"))
         && (start.settings.prometheus.url.is_empty() || answered("prometheus"))
 }
@@ -43,7 +46,8 @@ async fn look(start: &Start, look: &Look) -> Result<(Session, Arc<World>), u8> {
         exit::USAGE
     };
     let connection = start.connect().await.map_err(failed)?;
-    let mut session = Session::open(start, connection, start.journal().history().0, |_| {}).map_err(failed)?;
+    let mut session =
+        Session::open(start, connection, start.journal().history().0, |_| {}).map_err(failed)?;
     let settled = session.world.wait_for(|w| w.clusters.first().is_some_and(|c| is_settled(start, c)));
     // an incomplete picture is printed all the same: it says what is missing
     let _complete = tokio::time::timeout(look.wait, settled).await.is_ok();
@@ -55,13 +59,18 @@ async fn look(start: &Start, look: &Look) -> Result<(Session, Arc<World>), u8> {
 fn saw_nothing(cluster: &Cluster) -> bool {
     cluster.nodes.is_empty()
         && cluster.pods.is_empty()
-        && [&cluster.nodes.cover, &cluster.pods.cover].into_iter().all(|c| !matches!(c, Coverage::Complete | Coverage::Namespaces(_)))
+        && [&cluster.nodes.cover, &cluster.pods.cover]
+            .into_iter()
+            .all(|c| !matches!(c, Coverage::Complete | Coverage::Namespaces(_)))
 }
 
 fn explain_nothing(cluster: &Cluster) {
     let why = cluster.sources.iter().filter(|s| s.state.is_trouble()).find_map(|s| s.error.as_ref());
     let why = why.map_or("no answer in time", |e| e.as_str());
-    tell(&format!("pilothouse: nothing was seen of {} at {}: {why}", cluster.info.context, cluster.info.server));
+    tell(&format!(
+        "pilothouse: nothing was seen of {} at {}: {why}",
+        cluster.info.context, cluster.info.server
+    ));
 }
 
 pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
@@ -212,7 +221,8 @@ fn doctor_text(
     permissions: &[(String, Option<bool>, String)],
 ) -> Vec<String> {
     let c = &session.connection;
-    let or_unknown = |v: Option<&pilothouse_core::domain::id::Name>| v.map_or("unknown".to_owned(), ToString::to_string);
+    let or_unknown =
+        |v: Option<&pilothouse_core::domain::id::Name>| v.map_or("unknown".to_owned(), ToString::to_string);
     let mut lines = vec![
         format!("context {} at {}", c.context, c.server),
         format!("server version {}", or_unknown(cluster.identity.version.as_ref())),

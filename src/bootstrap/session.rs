@@ -54,10 +54,11 @@ impl Session {
         let sink = FactSink::new(ClusterId(0), start.clock.clone(), facts, control.clone());
         let supervisor = Supervisor::new();
         let (world_out, world) = watch::channel(Arc::new(World::default()));
-        let hub = Hub::new(vec![info(start, &connection)], past, start.clock.clone(), move |world: Arc<World>| {
-            publish(&world);
-            world_out.send_replace(world);
-        });
+        let hub =
+            Hub::new(vec![info(start, &connection)], past, start.clock.clone(), move |world: Arc<World>| {
+                publish(&world);
+                world_out.send_replace(world);
+            });
         let stop = CancellationToken::new();
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
         let scope = Scope { namespace: start.global.namespace.as_deref().map(Name::from) };
@@ -91,7 +92,8 @@ fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(
     queues: Queues,
     stop: CancellationToken,
 ) -> Result<std::thread::JoinHandle<()>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| e.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| e.to_string())?;
     std::thread::Builder::new()
         .name("hub".into())
         .spawn(move || runtime.block_on(hub.run(queues, stop)))

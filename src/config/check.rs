@@ -62,7 +62,12 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn problem(&mut self, span: Option<Range<usize>>, what: String, hint: String) {
         let line = span.map(|s| self.text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
-        self.out.problems.push(Problem { path: self.path.to_owned(), line, what: clean(&what).into_owned(), hint });
+        self.out.problems.push(Problem {
+            path: self.path.to_owned(),
+            line,
+            what: clean(&what).into_owned(),
+            hint,
+        });
     }
 
     fn root(&mut self, table: &DeTable<'_>) {
@@ -77,7 +82,11 @@ impl Walk<'_> {
                 }
                 DeValue::Table(keys) => self.section(section, keys),
                 _ => {
-                    self.problem(Some(value.span()), format!("{section} must be a section"), format!("write [{section}]"));
+                    self.problem(
+                        Some(value.span()),
+                        format!("{section} must be a section"),
+                        format!("write [{section}]"),
+                    );
                     self.out.unsafe_to_write |= section == "guards";
                 }
             }

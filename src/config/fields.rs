@@ -110,7 +110,8 @@ pub fn show(field: &Field, settings: &mut Settings) -> String {
         Place::Flag(get) => get(settings).to_string(),
         Place::Number(get, ..) => get(settings).to_string(),
         Place::Texts(get) => {
-            let list: Vec<String> = get(settings).iter().map(|t| toml::Value::from(t.as_str()).to_string()).collect();
+            let list: Vec<String> =
+                get(settings).iter().map(|t| toml::Value::from(t.as_str()).to_string()).collect();
             format!("[{}]", list.join(", "))
         }
     }

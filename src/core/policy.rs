@@ -8,3 +8,4 @@ pub mod requests;
 pub mod rollout;
 pub mod rules;
 pub mod shares;
+pub mod template;

@@ -175,7 +175,8 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
 /// A plan for people, a line each.
 pub fn text(plan: &Plan) -> Vec<String> {
     let targets: Vec<String> = plan.intent.targets.iter().map(ToString::to_string).collect();
-    let mut lines = vec![format!("{} {} in {}", plan.intent.act.as_str(), targets.join(", "), plan.intent.context)];
+    let mut lines =
+        vec![format!("{} {} in {}", plan.intent.act.as_str(), targets.join(", "), plan.intent.context)];
     for pod in &plan.pods {
         let reason = if pod.reason.is_empty() { String::new() } else { format!(": {}", pod.reason) };
         lines.push(format!("  {:6} {}/{}{reason}", pod.fate.as_str(), pod.pod.namespace, pod.pod.name));
@@ -198,7 +199,11 @@ pub fn text(plan: &Plan) -> Vec<String> {
             service.namespace, service.name, service.ready_before, service.ready_after
         ));
     }
-    lines.extend(plan.unplaced.iter().map(|u| format!("  does not fit elsewhere: {}/{}: {}", u.namespace, u.name, u.reason)));
+    lines.extend(
+        plan.unplaced
+            .iter()
+            .map(|u| format!("  does not fit elsewhere: {}/{}: {}", u.namespace, u.name, u.reason)),
+    );
     lines.extend(plan.warnings.iter().map(|w| format!("warning: {w}")));
     lines.extend(plan.refusals.iter().map(|r| format!("REFUSED by {}: {}", r.guard, r.reason)));
     lines.push(format!("with kubectl: {}", plan.kubectl));

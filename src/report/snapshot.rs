@@ -179,7 +179,10 @@ fn nodes(cluster: &Cluster, now: Stamp) -> Vec<doc::Node> {
                     requested_bytes: complete.then_some(row.totals.requests.memory_bytes),
                     allocatable_bytes: n.allocatable.memory_bytes,
                 },
-                pods: doc::NodePods { count: complete.then_some(row.totals.pods), capacity: n.allocatable_pods },
+                pods: doc::NodePods {
+                    count: complete.then_some(row.totals.pods),
+                    capacity: n.allocatable_pods,
+                },
                 heartbeat_age_seconds: heartbeats.get(&n.name).map(|at| now.secs_since(*at)),
             }
         })
@@ -194,7 +197,9 @@ fn services(cluster: &Cluster) -> Vec<doc::Service> {
     for traffic in cluster.traffic.services.iter() {
         rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(traffic);
     }
-    rows.into_iter().map(|((namespace, name), (row, traffic))| service(&namespace, &name, row, traffic)).collect()
+    rows.into_iter()
+        .map(|((namespace, name), (row, traffic))| service(&namespace, &name, row, traffic))
+        .collect()
 }
 
 fn service(

@@ -18,7 +18,10 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     } else {
         format!("nodes {}/{}", counts.nodes_ready, counts.nodes)
     };
-    let mut lines = vec![format!("{} at {now}: {nodes}, pods {} ({} bad)", cluster.info.context, counts.pods, counts.pods_bad)];
+    let mut lines = vec![format!(
+        "{} at {now}: {nodes}, pods {} ({} bad)",
+        cluster.info.context, counts.pods, counts.pods_bad
+    )];
     if let Some(note) = cluster.pods.cover.note() {
         lines.push(format!("pods: {note}"));
     }
@@ -44,7 +47,9 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
 pub fn snapshot(doc: &Snapshot, cluster: &Cluster, now: Stamp) -> Vec<String> {
     let mut lines = why(cluster, now);
     lines.push(String::new());
-    lines.push("NODE  STATE  ZONE  CPU used/requested/allocatable  MEMORY used/requested/allocatable  PODS".into());
+    lines.push(
+        "NODE  STATE  ZONE  CPU used/requested/allocatable  MEMORY used/requested/allocatable  PODS".into(),
+    );
     for n in &doc.nodes {
         lines.push(format!(
             "{}  {}{}  {}  {}/{}/{}m  {}/{}/{}  {}/{}",
@@ -97,7 +102,9 @@ pub fn snapshot(doc: &Snapshot, cluster: &Cluster, now: Stamp) -> Vec<String> {
 pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
     let mut lines = Vec::new();
     for source in cluster.sources.iter() {
-        let seen = source.last_ok.map_or_else(|| "never answered".into(), |at| format!("{} s ago", now.secs_since(at)));
+        let seen = source
+            .last_ok
+            .map_or_else(|| "never answered".into(), |at| format!("{} s ago", now.secs_since(at)));
         let error = source.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
         lines.push(format!("source {} {} ({seen}){error}", source.name, source.state.as_str()));
     }

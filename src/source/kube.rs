@@ -76,18 +76,36 @@ pub fn start(
     let (pods_out, pods) = watch::channel(None);
     let fallback = Name::from(connection.namespace.as_str());
     let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback, scope, nodes };
-    at.spawn(&NODES, None, Some(nodes_out), |fact| Fact::Nodes(fact), |_| {
-        let mut pools = Pools::default();
-        Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
-    });
-    at.spawn(&PODS, None, Some(pods_out), |fact| Fact::Pods(fact), |sink| {
-        let (mut pools, clock) = (Pools::default(), sink.clock().clone());
-        Box::new(move |json| decode::pod::pod(&mut pools, json, clock.now()).map(Some))
-    });
-    at.spawn(&LEASES, Some((LEASES_WATCHED, LEASES_EVERY)), None, |fact| Fact::Leases(fact), |sink| {
-        let (mut beats, clock) = (Heartbeats::default(), sink.clock().clone());
-        Box::new(move |json| beats.lease(json, clock.now()).map(Some))
-    });
+    at.spawn(
+        &NODES,
+        None,
+        Some(nodes_out),
+        |fact| Fact::Nodes(fact),
+        |_| {
+            let mut pools = Pools::default();
+            Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
+        },
+    );
+    at.spawn(
+        &PODS,
+        None,
+        Some(pods_out),
+        |fact| Fact::Pods(fact),
+        |sink| {
+            let (mut pools, clock) = (Pools::default(), sink.clock().clone());
+            Box::new(move |json| decode::pod::pod(&mut pools, json, clock.now()).map(Some))
+        },
+    );
+    at.spawn(
+        &LEASES,
+        Some((LEASES_WATCHED, LEASES_EVERY)),
+        None,
+        |fact| Fact::Leases(fact),
+        |sink| {
+            let (mut beats, clock) = (Heartbeats::default(), sink.clock().clone());
+            Box::new(move |json| beats.lease(json, clock.now()).map(Some))
+        },
+    );
     at.workloads(&DEPLOYMENTS, &Kind::Deployment, |fact| Fact::Deployments(fact));
     at.workloads(&REPLICA_SETS, &Kind::ReplicaSet, |fact| Fact::ReplicaSets(fact));
     at.workloads(&STATEFUL_SETS, &Kind::StatefulSet, |fact| Fact::StatefulSets(fact));
@@ -145,6 +163,7 @@ impl Machines<'_> {
             places: self.places(resource),
             query: resource.query.to_owned(),
             gather: if poll_above.is_some() { Duration::from_secs(1) } else { Duration::ZERO },
+            count: resource.name == PODS.name,
             poll_above,
         };
         let (client, sink, pulse) = (self.client.clone(), self.sink.clone(), self.pulse.clone());
@@ -182,7 +201,10 @@ impl Machines<'_> {
         };
         let everywhere = Place { path: format!("{root}/{name}"), namespace: None };
         if name == &LEASES.name {
-            return vec![Place { path: format!("{root}/namespaces/kube-node-lease/{name}"), namespace: None }];
+            return vec![Place {
+                path: format!("{root}/namespaces/kube-node-lease/{name}"),
+                namespace: None,
+            }];
         }
         match &self.scope.namespace {
             _ if !resource.namespaced => vec![everywhere],
@@ -211,4 +233,5 @@ static ENDPOINT_SLICES: Resource =
 static HPAS: Resource =
     resource("horizontalpodautoscalers", "/apis/autoscaling/v2", "horizontalpodautoscalers.autoscaling");
 static PDBS: Resource = resource("poddisruptionbudgets", "/apis/policy/v1", "poddisruptionbudgets.policy");
-static EVENTS: Resource = Resource { query: decode::event::SELECTOR, ..resource("events", "/api/v1", "events") };
+static EVENTS: Resource =
+    Resource { query: decode::event::SELECTOR, ..resource("events", "/api/v1", "events") };

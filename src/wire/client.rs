@@ -152,7 +152,8 @@ impl ReadClient {
             "spec": {"resourceAttributes": {"verb": ask.verb, "group": ask.group, "resource": ask.resource,
                 "subresource": ask.subresource, "namespace": ask.namespace, "name": ask.name}},
         });
-        let review: Review = self.review("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body).await?;
+        let review: Review =
+            self.review("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body).await?;
         let status = review.status.unwrap_or_default();
         let reason = pilothouse_core::domain::text::clean(&status.reason.unwrap_or_default()).into_owned();
         Ok(Access { allowed: status.allowed, denied: status.denied, reason })
@@ -178,7 +179,8 @@ impl ReadClient {
         }
         let body = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
             "spec": {"namespace": namespace}});
-        let review: Review = self.review("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &body).await?;
+        let review: Review =
+            self.review("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &body).await?;
         Ok(review.status.unwrap_or_default())
     }
 
@@ -275,10 +277,11 @@ pub(super) async fn refusal(response: Response<Body>) -> ApiError {
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.trim().parse().ok())
         .map(Duration::from_secs);
-    let body = match tokio::time::timeout(Duration::from_secs(5), collect(response.into_body(), 1 << 20)).await {
-        Ok(Ok(body)) => body,
-        _ => Bytes::new(),
-    };
+    let body =
+        match tokio::time::timeout(Duration::from_secs(5), collect(response.into_body(), 1 << 20)).await {
+            Ok(Ok(body)) => body,
+            _ => Bytes::new(),
+        };
     ApiError::from_answer(code, wait, &body)
 }
 
@@ -298,9 +301,8 @@ pub(super) async fn collect(mut body: Body, cap: usize) -> Result<Bytes, ApiErro
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|e| {
-        ApiError::Decode(pilothouse_core::domain::text::clean(&e.to_string()).into_owned())
-    })
+    serde_json::from_slice(body)
+        .map_err(|e| ApiError::Decode(pilothouse_core::domain::text::clean(&e.to_string()).into_owned()))
 }
 
 fn date(response: &Response<Body>) -> Option<Stamp> {

@@ -68,7 +68,8 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// Reads the configuration and runs the exec plugin, if there is one. Nothing is sent to the server yet.
     pub async fn open(options: ConnectOptions) -> Result<Self, ConnectError> {
-        let loaded = super::kubeconfig::load(options.kubeconfig.as_deref(), options.context.as_deref()).await?;
+        let loaded =
+            super::kubeconfig::load(options.kubeconfig.as_deref(), options.context.as_deref()).await?;
         let mut config = loaded.config;
         // it repeats 429, 503 and 504 of every verb, up to 15 times
         config.default_retry = false;

@@ -94,8 +94,9 @@ impl Credential {
     fn token(&self, status: &Status) -> Result<Token, ConnectError> {
         let header = match &status.token {
             Some(token) => {
-                let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                    .map_err(|_| ConnectError(format!("{}: the token has bytes that no header can carry", self.name())))?;
+                let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+                    ConnectError(format!("{}: the token has bytes that no header can carry", self.name()))
+                })?;
                 value.set_sensitive(true);
                 Some(value)
             }
@@ -133,7 +134,8 @@ impl Credential {
             .process_group(0)
             .kill_on_drop(true);
         let child = command.spawn().map_err(|e| {
-            let hint = config.install_hint.as_deref().map(|h| format!("; {}", text::clean(h))).unwrap_or_default();
+            let hint =
+                config.install_hint.as_deref().map(|h| format!("; {}", text::clean(h))).unwrap_or_default();
             ConnectError(format!("{}: {e}{hint}", self.name()))
         })?;
         let group = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
@@ -164,7 +166,9 @@ impl Credential {
             .ok()
             .and_then(|a| a.status)
             .filter(|s| s.token.is_some() || s.client_certificate_data.is_some())
-            .ok_or_else(|| ConnectError(format!("{}: its answer holds no token and no certificate", self.name())))
+            .ok_or_else(|| {
+                ConnectError(format!("{}: its answer holds no token and no certificate", self.name()))
+            })
     }
 }
 
@@ -196,10 +200,9 @@ mod tests {
 
     #[tokio::test]
     async fn failures_are_words() {
-        for (script, words) in [
-            ("echo 'login first' >&2; exit 3", "login first"),
-            ("echo '{}'", "no token and no certificate"),
-        ] {
+        for (script, words) in
+            [("echo 'login first' >&2; exit 3", "login first"), ("echo '{}'", "no token and no certificate")]
+        {
             let error = Credential::take(&mut shell(script), Clock::system()).await.unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }

@@ -59,8 +59,12 @@ impl Pools {
         let found = meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))?;
         let group = group_of(&found.api_version);
         let kind = kind_of(&found.kind, group);
-        let owner =
-            Owner { kind, name: self.name(&found.name), uid: Uid::parse(&found.uid), group: self.name(group) };
+        let owner = Owner {
+            kind,
+            name: self.name(&found.name),
+            uid: Uid::parse(&found.uid),
+            group: self.name(group),
+        };
         Some(self.owners.get(owner))
     }
 

@@ -74,15 +74,18 @@ impl ApiError {
         };
         if message.is_empty() {
             let reason = StatusCode::from_u16(code).ok().and_then(|c| c.canonical_reason());
-            message = format!("{code} {}", status.reason.as_deref().or(reason).unwrap_or_default()).trim().to_owned();
+            message = format!("{code} {}", status.reason.as_deref().or(reason).unwrap_or_default())
+                .trim()
+                .to_owned();
         }
         let budget = causes.iter().find(|c| c.reason.as_deref() == Some("DisruptionBudget"));
         if let Some(detail) = budget.and_then(|c| c.message.as_deref()) {
             message = text::clean(detail).into_owned();
         }
         let message = text::cap(&message, 600).into_owned();
-        let retry_after =
-            header.or_else(|| status.details.as_ref()?.retry_after_seconds.map(Duration::from_secs)).map(|d| {
+        let retry_after = header
+            .or_else(|| status.details.as_ref()?.retry_after_seconds.map(Duration::from_secs))
+            .map(|d| {
                 // a server (or proxy) that says a day must not stop us for a day
                 d.min(Duration::from_secs(300))
             });
@@ -164,7 +167,9 @@ fn io_words(io: &std::io::Error) -> Option<String> {
     Some(match io.kind() {
         ErrorKind::ConnectionRefused => "connection refused".into(),
         ErrorKind::ConnectionReset => "connection reset".into(),
-        ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => "connection lost".into(),
+        ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
+            "connection lost".into()
+        }
         ErrorKind::TimedOut => "no answer (timed out)".into(),
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
             "network unreachable".into()
@@ -186,12 +191,15 @@ fn tls_words(error: &rustls::Error) -> String {
     match error {
         Error::InvalidCertificate(reason) => {
             let why = match reason {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".into(),
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    "it has expired".into()
+                }
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                     "it is not valid yet: compare the clocks".into()
                 }
                 CertificateError::UnknownIssuer => {
-                    "it is signed by an unknown authority: check certificate-authority in the kubeconfig".into()
+                    "it is signed by an unknown authority: check certificate-authority in the kubeconfig"
+                        .into()
                 }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     "it is for another name: check `server` or tls-server-name in the kubeconfig".into()
@@ -226,7 +234,11 @@ mod tests {
                 message: "The disruption budget svc needs 3 healthy pods␛ and has 3 currently".into()
             }
         );
-        let plain = ApiError::from_answer(429, Some(Duration::from_secs(1)), b"Too many requests, please try again later.\n");
+        let plain = ApiError::from_answer(
+            429,
+            Some(Duration::from_secs(1)),
+            b"Too many requests, please try again later.\n",
+        );
         assert_eq!(plain.retry_after(), Some(Duration::from_secs(1)));
         assert_eq!(plain.to_string(), "Too many requests, please try again later.");
         assert_eq!(ApiError::from_answer(503, None, b"<html>").to_string(), "503: 503 Service Unavailable");

@@ -249,7 +249,8 @@ impl Items {
             }
             _ => {
                 if let Some(bytes) = whole.filter(|_| self.key == "metadata") {
-                    self.meta = serde_json::from_slice::<Option<ListMeta>>(bytes).ok().flatten().unwrap_or_default();
+                    self.meta =
+                        serde_json::from_slice::<Option<ListMeta>>(bytes).ok().flatten().unwrap_or_default();
                 }
                 self.key.clear();
                 State::BeforeKey

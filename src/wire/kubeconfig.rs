@@ -38,7 +38,8 @@ fn read(explicit: Option<&Path>) -> Result<Found, ConnectError> {
         return Ok(Found::Files(Box::new(read_file(path)?), path.display().to_string()));
     }
     if let Some(list) = std::env::var_os("KUBECONFIG").filter(|v| !v.is_empty()) {
-        let paths: Vec<PathBuf> = std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()).collect();
+        let paths: Vec<PathBuf> =
+            std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()).collect();
         let shown = paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
         let mut merged: Option<Kubeconfig> = None;
         // as kubectl: files of the list that do not exist are passed over
@@ -59,7 +60,9 @@ fn read(explicit: Option<&Path>) -> Result<Found, ConnectError> {
     }
     let home = etcetera::home_dir().ok().map(|home| home.join(".kube").join("config"));
     match home {
-        Some(path) if path.exists() => Ok(Found::Files(Box::new(read_file(&path)?), path.display().to_string())),
+        Some(path) if path.exists() => {
+            Ok(Found::Files(Box::new(read_file(&path)?), path.display().to_string()))
+        }
         _ if in_pod() => Ok(Found::InCluster),
         Some(path) => Err(ConnectError(format!(
             "no kubeconfig: {} does not exist and KUBECONFIG is not set; give --kubeconfig FILE, or try `pilothouse --demo`",
@@ -139,7 +142,9 @@ pub(super) async fn load(explicit: Option<&Path>, context: Option<&str>) -> Resu
     if let Some(auth) = file.auth_infos.iter().find(|u| u.name == user).and_then(|u| u.auth_info.as_ref()) {
         check_user(auth, &user, &shown)?;
     } else if !user.is_empty() {
-        return Err(ConnectError(format!("{shown}: context {name:?} names the user {user:?}, which is not there")));
+        return Err(ConnectError(format!(
+            "{shown}: context {name:?} names the user {user:?}, which is not there"
+        )));
     }
     let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(|e| explain(&e, &shown))?;
@@ -150,7 +155,10 @@ pub(super) async fn load(explicit: Option<&Path>, context: Option<&str>) -> Resu
 /// Files that the user's entry names and that kube would miss only when it connects.
 fn check_user(auth: &AuthInfo, user: &str, shown: &str) -> Result<(), ConnectError> {
     let files = [
-        ("client-certificate", auth.client_certificate.as_ref().filter(|_| auth.client_certificate_data.is_none())),
+        (
+            "client-certificate",
+            auth.client_certificate.as_ref().filter(|_| auth.client_certificate_data.is_none()),
+        ),
         ("client-key", auth.client_key.as_ref().filter(|_| auth.client_key_data.is_none())),
         ("tokenFile", auth.token_file.as_ref().filter(|_| auth.token.is_none())),
     ];
@@ -171,10 +179,14 @@ fn explain(error: &KubeconfigError, file: &str) -> ConnectError {
             format!("no such kubeconfig: {file}")
         }
         KubeconfigError::ReadConfig(io, _) => format!("cannot read {file}: {io}"),
-        KubeconfigError::Parse(e) => format!("{file} is not a valid kubeconfig: {}", one_line(&e.to_string())),
+        KubeconfigError::Parse(e) => {
+            format!("{file} is not a valid kubeconfig: {}", one_line(&e.to_string()))
+        }
         KubeconfigError::MissingClusterUrl => format!("{file}: the cluster has no `server`"),
         KubeconfigError::ParseClusterUrl(e) => format!("{file}: the cluster's `server` is not a URL: {e}"),
-        KubeconfigError::ParseProxyUrl(e) => format!("{file}: `proxy-url` (or HTTPS_PROXY) is not a URL: {e}"),
+        KubeconfigError::ParseProxyUrl(e) => {
+            format!("{file}: `proxy-url` (or HTTPS_PROXY) is not a URL: {e}")
+        }
         KubeconfigError::LoadCertificateAuthority(e) => format!("{file}: certificate-authority: {e}"),
         KubeconfigError::LoadClientCertificate(e) => format!("{file}: client-certificate: {e}"),
         KubeconfigError::LoadClientKey(e) => format!("{file}: client-key: {e}"),

@@ -1,22 +1,25 @@
 //! The one machine that keeps a kind current: LIST decoded while its body arrives, then WATCH from its version, and
 //! what to do about every way in which either can end.
 
+mod seen;
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use kube::client::Body;
-use pilothouse_core::domain::id::{Name, Uid, Version};
+use pilothouse_core::domain::id::{Name, Version};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::event::{Batch, Fact, Gone};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use pilothouse_core::model::event::{Batch, Fact};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::seen::{Seen, Unread};
 use super::backoff::Backoff;
 use super::client::ReadClient;
 use super::error::ApiError;
@@ -72,6 +75,8 @@ pub struct Plan {
     pub query: String,
     /// How long rows of a watch are gathered; zero = 5 ms.
     pub gather: Duration,
+    /// Ask how many there are before the first list: `12400 of 150000` while it arrives.
+    pub count: bool,
     /// More rows than this are listed every so often instead of watched.
     pub poll_above: Option<(u64, Duration)>,
 }
@@ -113,8 +118,7 @@ struct Run {
     last_ok: Option<Stamp>,
     told_ok: Stamp,
     attempts: u32,
-    unread: u64,
-    unread_words: Option<String>,
+    unread: Unread,
     rows: u64,
 }
 
@@ -124,31 +128,6 @@ enum Next {
     Resume,
     /// The version is too old.
     Relist,
-}
-
-#[derive(Deserialize)]
-struct Frame<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    object: &'a RawValue,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Head<'a> {
-    #[serde(borrow)]
-    metadata: Option<Meta<'a>>,
-    code: Option<u16>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Meta<'a> {
-    #[serde(borrow)]
-    uid: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow)]
-    resource_version: Option<std::borrow::Cow<'a, str>>,
 }
 
 impl<O, T, D, F> ListWatch<O, D, F>
@@ -172,8 +151,7 @@ where
             last_ok: None,
             told_ok: Stamp(0),
             attempts: 0,
-            unread: 0,
-            unread_words: None,
+            unread: Unread::default(),
             rows: 0,
         };
         let mut backoff = Backoff::api();
@@ -183,7 +161,8 @@ where
             let ended = match run.version.clone() {
                 None => self.list(&mut run).await.map(|()| Next::Resume),
                 Some(_) if self.polls(&run) => {
-                    sleep(self.plan.poll_above.map_or(Duration::ZERO, |(_, every)| jitter(every, 0.15))).await;
+                    sleep(self.plan.poll_above.map_or(Duration::ZERO, |(_, every)| jitter(every, 0.15)))
+                        .await;
                     self.list(&mut run).await.map(|()| Next::Resume)
                 }
                 Some(version) => self.watch(&mut run, &version).await,
@@ -233,7 +212,9 @@ where
         let Some(place) = self.plan.places.get(at).cloned() else { return Ok(()) };
         // the first list may come from the server's cache; a later one must not go back in time
         let asks: &[Option<String>] = &match &run.last {
-            Some(version) => [Some(format!("resourceVersion={version}&resourceVersionMatch=NotOlderThan")), None],
+            Some(version) => {
+                [Some(format!("resourceVersion={version}&resourceVersionMatch=NotOlderThan")), None]
+            }
             None => [Some("resourceVersion=0".into()), None],
         };
         let mut ended = Ok(());
@@ -249,17 +230,20 @@ where
     }
 
     async fn list_path(&mut self, run: &mut Run, path: &str, place: &Place) -> Result<(), ApiError> {
+        let of = if self.plan.count && !run.ever { self.estimate(&place.path).await } else { None };
         let response = self.client.stream(path, "application/json").await?;
         let mut body = response.into_body();
         run.generation = run.generation.wrapping_add(1);
-        run.unread = 0;
-        run.unread_words = None;
+        run.unread = Unread::default();
         let generation = run.generation;
         self.out.fact((self.fact)(Batch::Begin { generation })).await;
+        if let Some(of) = of {
+            self.out.fact((self.fact)(Batch::Expect { of })).await;
+        }
         let mut items = Items::with_cap(ITEM_CAP);
         let mut rows: Vec<T> = Vec::with_capacity(BATCH);
         let mut count = 0u64;
-        let mut expected = false;
+        let mut expected = of.is_some();
         let mut since = Instant::now();
         loop {
             let data = match timeout(STALLED, body.frame()).await {
@@ -274,10 +258,7 @@ where
                 .feed(&data, |bytes| match decode(bytes) {
                     Ok(Some(row)) => rows.push(row),
                     Ok(None) => {}
-                    Err(error) => {
-                        run.unread += 1;
-                        run.unread_words.get_or_insert(error.0);
-                    }
+                    Err(error) => run.unread.add(error.0),
                 })
                 .map_err(|e| ApiError::Decode(e.to_string()))?;
             if !expected && let Some(rest) = items.meta().remaining_item_count {
@@ -296,7 +277,7 @@ where
         if !items.is_complete() {
             return Err(ApiError::Unreachable("the list ended early".into()));
         }
-        run.unread += items.oversized();
+        run.unread.count += items.oversized();
         let version = items.meta().resource_version.clone().unwrap_or_default();
         let namespaces = place.namespace.clone().map(|n| vec![n]);
         self.out.fact((self.fact)(Batch::Scope { namespaces })).await;
@@ -311,6 +292,15 @@ where
         }
         self.alive(run, true).await;
         Ok(())
+    }
+
+    /// The server's estimate, from a list of one.
+    async fn estimate(&self, path: &str) -> Option<u32> {
+        let path = join(path, &["limit=1", &self.plan.query]);
+        let body = self.client.get_bytes(&path, ITEM_CAP).await.ok()?;
+        let mut items = Items::default();
+        items.feed(&body, |_| ()).ok()?;
+        u32::try_from(items.meta().remaining_item_count? + items.count()).ok()
     }
 
     async fn upsert(&self, rows: &mut Vec<T>) {
@@ -339,11 +329,13 @@ where
                 return Err(error);
             }
         };
+        // it answered us: what the heartbeat said before is no news
+        self.pulse.mark_unchanged();
         self.alive(run, true).await;
         let gather = if self.plan.gather.is_zero() { GATHER } else { self.plan.gather };
         let mut body: Body = response.into_body();
         let mut lines = Lines::whole(ITEM_CAP + 1024);
-        let mut seen = Seen { rows: Vec::new(), gone: Vec::new(), version: None, ended: None, lines: 0 };
+        let mut seen: Seen<T> = Seen::default();
         let mut heard = Instant::now();
         let mut due: Option<Instant> = None;
         loop {
@@ -394,8 +386,8 @@ where
             heard = Instant::now();
             let dropped = lines.oversized();
             let decode = &mut self.decode;
-            lines.feed(&data, |line| seen.line(line, decode, run));
-            run.unread += lines.oversized() - dropped;
+            lines.feed(&data, |line| seen.line(line, decode, &mut run.unread));
+            run.unread.count += lines.oversized() - dropped;
             if let Some(version) = seen.version.take() {
                 run.last = Some(version.clone());
                 run.version = Some(version);
@@ -437,12 +429,11 @@ where
             run.stale = false;
             self.out.fact((self.fact)(Batch::Stale { since: None })).await;
         }
-        if run.state != SourceState::Live && (transition || !run.stale) || now.since(run.told_ok) >= LIFE_EVERY_MS {
+        if run.state != SourceState::Live && (transition || !run.stale)
+            || now.since(run.told_ok) >= LIFE_EVERY_MS
+        {
             run.told_ok = now;
-            let words = (run.unread > 0).then(|| {
-                let first = run.unread_words.as_deref().unwrap_or("too large");
-                format!("{} objects could not be read (the first: {first})", run.unread)
-            });
+            let words = run.unread.words();
             let state = if run.stale { run.state.clone() } else { SourceState::Live };
             self.tell(run, state, words, None).await;
         }
@@ -477,6 +468,10 @@ where
         let state = if denied {
             run.denied = true;
             run.version = None;
+            if let Some(listed) = &self.listed {
+                // nobody needs to wait for it
+                listed.send_if_modified(|held| held.is_none() && held.replace(0).is_none());
+            }
             let reason = Name::from(said.as_str());
             self.out.fact((self.fact)(Batch::Denied { reason })).await;
             SourceState::Denied
@@ -534,59 +529,6 @@ async fn recovered(pulse: &mut watch::Receiver<Pulse>) {
         }
     }
     std::future::pending::<()>().await;
-}
-
-/// What came on a watch since the last batch.
-struct Seen<T> {
-    rows: Vec<T>,
-    gone: Vec<Gone>,
-    version: Option<String>,
-    ended: Option<ApiError>,
-    lines: u64,
-}
-
-impl<T> Seen<T> {
-    fn line<D>(&mut self, line: &[u8], decode: &mut D, run: &mut Run)
-    where
-        D: FnMut(&[u8]) -> Result<Option<T>, DecodeError>,
-    {
-        if line.iter().all(u8::is_ascii_whitespace) || self.ended.is_some() {
-            return;
-        }
-        self.lines += 1;
-        let mut unread = |words: String| {
-            run.unread += 1;
-            run.unread_words.get_or_insert(words);
-        };
-        let frame: Frame<'_> = match serde_json::from_slice(line) {
-            Ok(frame) => frame,
-            Err(error) => return unread(error.to_string()),
-        };
-        let object = frame.object.get().as_bytes();
-        let head: Head<'_> = serde_json::from_slice(object).unwrap_or_default();
-        if frame.kind == "ERROR" {
-            self.ended = Some(ApiError::from_answer(head.code.unwrap_or(500), None, object));
-            return;
-        }
-        let meta = head.metadata.unwrap_or_default();
-        let version = meta.resource_version.as_deref().unwrap_or_default();
-        match &*frame.kind {
-            "ADDED" | "MODIFIED" => match decode(object) {
-                Ok(Some(row)) => self.rows.push(row),
-                Ok(None) => {}
-                Err(error) => unread(error.0),
-            },
-            "DELETED" => match meta.uid {
-                Some(uid) => self.gone.push(Gone { uid: Uid::parse(&uid), version: Version::parse(version) }),
-                None => unread("a deleted object without uid".into()),
-            },
-            // BOOKMARK, and whatever comes later: only the version counts
-            _ => {}
-        }
-        if !version.is_empty() {
-            self.version = Some(version.to_owned());
-        }
-    }
 }
 
 /// A path with its non-empty queries.

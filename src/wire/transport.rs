@@ -38,7 +38,8 @@ pub(super) enum Use {
 /// (kube 5.0 compares NO_PROXY with the proxy's own address.)
 pub(super) fn proxy(cluster: Option<&Cluster>, server: &Uri) -> Result<Option<Uri>, ConnectError> {
     if let Some(url) = cluster.and_then(|c| c.proxy_url.as_ref()).filter(|u| !u.is_empty()) {
-        let uri = url.parse::<Uri>().map_err(|e| ConnectError(format!("proxy-url {url:?} is not a URL: {e}")))?;
+        let uri =
+            url.parse::<Uri>().map_err(|e| ConnectError(format!("proxy-url {url:?} is not a URL: {e}")))?;
         return Ok(Some(uri));
     }
     Ok(Matcher::from_env().intercept(server).and_then(|found| {
@@ -71,7 +72,8 @@ fn tcp() -> HttpConnector {
 fn basic(proxy: &Uri) -> Option<HeaderValue> {
     let (user, _) = proxy.authority()?.as_str().split_once('@')?;
     let mut value =
-        HeaderValue::from_str(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(user))).ok()?;
+        HeaderValue::from_str(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(user)))
+            .ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -114,7 +116,10 @@ where
     let mut builder = Builder::new(TokioExecutor::new());
     builder.pool_timer(TokioTimer::new());
     if purpose == Use::Write {
-        builder.retry_canceled_requests(false).pool_idle_timeout(Duration::from_secs(10)).pool_max_idle_per_host(2);
+        builder
+            .retry_canceled_requests(false)
+            .pool_idle_timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(2);
     }
     let http: Http<C, Body> = builder.build(connector);
     let service = ServiceBuilder::new()

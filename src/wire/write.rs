@@ -67,11 +67,23 @@ impl WriteClient {
         self.send(Method::PATCH, &path, content_type, Some(body)).await
     }
 
-    pub async fn put(&self, path: &str, body: &Value, dry_run: bool, field_manager: &str) -> Result<Value, WriteError> {
+    pub async fn put(
+        &self,
+        path: &str,
+        body: &Value,
+        dry_run: bool,
+        field_manager: &str,
+    ) -> Result<Value, WriteError> {
         self.send(Method::PUT, &query(path, dry_run, field_manager), "application/json", Some(body)).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value, dry_run: bool, field_manager: &str) -> Result<Value, WriteError> {
+    pub async fn post(
+        &self,
+        path: &str,
+        body: &Value,
+        dry_run: bool,
+        field_manager: &str,
+    ) -> Result<Value, WriteError> {
         self.send(Method::POST, &query(path, dry_run, field_manager), "application/json", Some(body)).await
     }
 
@@ -88,8 +100,9 @@ impl WriteClient {
         body: Option<&Value>,
     ) -> Result<Value, WriteError> {
         let body = body.map(|b| Bytes::from(b.to_string()));
-        let mut request =
-            request(&self.link, &method, path, "application/json", body).await.map_err(WriteError::Refused)?;
+        let mut request = request(&self.link, &method, path, "application/json", body)
+            .await
+            .map_err(WriteError::Refused)?;
         let kind = HeaderValue::from_str(content_type).map_err(|e| {
             WriteError::Refused(ApiError::Invalid { message: format!("content type {content_type:?}: {e}") })
         })?;
@@ -128,7 +141,8 @@ async fn judge(error: ApiError, link: &Link) -> WriteError {
 fn unsent_or_unknown(error: &kube::Error) -> WriteError {
     let mut part: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(current) = part {
-        let unsent = current.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect());
+        let unsent =
+            current.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect());
         if unsent {
             return WriteError::Refused(ApiError::Unreachable(words(error)));
         }

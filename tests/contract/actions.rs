@@ -19,7 +19,14 @@ spec:
     spec: {{terminationGracePeriodSeconds: 1, containers: [{{name: a, image: "a:1"}}]}}
 "#
     ));
-    rig.kubectl_ok(&["-n", "contract-actions", "rollout", "status", &format!("deploy/{name}"), "--timeout=60s"]);
+    rig.kubectl_ok(&[
+        "-n",
+        "contract-actions",
+        "rollout",
+        "status",
+        &format!("deploy/{name}"),
+        "--timeout=60s",
+    ]);
 }
 
 #[test]
@@ -41,7 +48,9 @@ fn cordon_and_uncordon() {
 fn scale_has_a_precondition() {
     let Some(rig) = rig() else { return };
     make(&rig, "scaled");
-    let replicas = || rig.kubectl_json(&["-n", "contract-actions", "get", "deploy", "scaled"])["spec"]["replicas"].clone();
+    let replicas = || {
+        rig.kubectl_json(&["-n", "contract-actions", "get", "deploy", "scaled"])["spec"]["replicas"].clone()
+    };
     let base = ["-n", "contract-actions", "scale", "deploy/scaled", "--yes", "-o", "json"];
     let refused = rig.json(&[&base[..], &["--replicas", "5", "--current-replicas", "4"]].concat(), 3);
     assert_eq!(refused["refusals"][0]["guard"], "precondition");
@@ -49,8 +58,20 @@ fn scale_has_a_precondition() {
     let done = rig.json(&[&base[..], &["--replicas", "5", "--current-replicas", "2"]].concat(), 0);
     assert_eq!(done["outcome"], "done");
     let live = rig.kubectl_json(&["-n", "contract-actions", "get", "deploy", "scaled"]);
-    assert_eq!((&live["spec"]["replicas"], &live["status"]["readyReplicas"]), (&Value::from(5), &Value::from(5)));
-    let managers = rig.kubectl_ok(&["-n", "contract-actions", "get", "deploy", "scaled", "-o", "json", "--show-managed-fields"]);
+    assert_eq!(
+        (&live["spec"]["replicas"], &live["status"]["readyReplicas"]),
+        (&Value::from(5), &Value::from(5))
+    );
+    let managers = rig.kubectl_ok(&[
+        "-n",
+        "contract-actions",
+        "get",
+        "deploy",
+        "scaled",
+        "-o",
+        "json",
+        "--show-managed-fields",
+    ]);
     assert!(managers.contains(r#""manager": "pilothouse""#), "who did it is on the object");
 }
 
@@ -58,15 +79,20 @@ fn scale_has_a_precondition() {
 fn restart_is_kubectls_restart() {
     let Some(rig) = rig() else { return };
     make(&rig, "restarted");
-    let history = || rig.kubectl_ok(&["-n", "contract-actions", "rollout", "history", "deploy/restarted"]).lines().count();
+    let history = || {
+        rig.kubectl_ok(&["-n", "contract-actions", "rollout", "history", "deploy/restarted"]).lines().count()
+    };
     let before = history();
     let done = rig.json(&["-n", "contract-actions", "restart", "deploy/restarted", "--yes", "-o", "json"], 0);
     assert_eq!(done["outcome"], "done", "{done}");
     assert_eq!(history(), before + 1);
     let live = rig.kubectl_json(&["-n", "contract-actions", "get", "deploy", "restarted"]);
-    assert!(live["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string());
+    assert!(
+        live["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string()
+    );
     rig.kubectl_ok(&["-n", "contract-actions", "rollout", "pause", "deploy/restarted"]);
-    let refused = rig.json(&["-n", "contract-actions", "restart", "deploy/restarted", "--yes", "-o", "json"], 3);
+    let refused =
+        rig.json(&["-n", "contract-actions", "restart", "deploy/restarted", "--yes", "-o", "json"], 3);
     assert!(refused["refusals"][0]["reason"].as_str().unwrap().contains("paused"), "{refused}");
 }
 
@@ -75,7 +101,10 @@ fn a_step_is_sent_once_and_named_in_the_journal() {
     let Some(rig) = rig() else { return };
     make(&rig, "once");
     let mark = rig.audit_mark();
-    let done = rig.json(&["-n", "contract-actions", "scale", "deploy/once", "--replicas", "3", "--yes", "-o", "json"], 0);
+    let done = rig.json(
+        &["-n", "contract-actions", "scale", "deploy/once", "--replicas", "3", "--yes", "-o", "json"],
+        0,
+    );
     let writes = until(10, "the audit log", || {
         let writes: Vec<Value> =
             rig.audit_since(mark).into_iter().filter(|e| e["verb"] == "patch" && !dry(e)).collect();

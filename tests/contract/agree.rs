@@ -108,7 +108,8 @@ fn nodes() {
     for node in theirs {
         let name = node["metadata"]["name"].as_str().unwrap();
         let ours = ours[name];
-        let ready = node["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap();
+        let ready =
+            node["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap();
         let state = match ready["status"].as_str().unwrap() {
             "True" => "Ready",
             "False" => "NotReady",
@@ -125,11 +126,16 @@ fn nodes() {
             ("cpu", ours["cpu"]["requested_milli"] == number(cpu, true)),
             ("memory", ours["memory"]["requested_bytes"] == number(memory, false)),
             ("pods", ours["pods"]["count"] == *pods),
-            ("allocatable cpu", ours["cpu"]["allocatable_milli"] == number(node["status"]["allocatable"]["cpu"].as_str().unwrap(), true)),
+            (
+                "allocatable cpu",
+                ours["cpu"]["allocatable_milli"]
+                    == number(node["status"]["allocatable"]["cpu"].as_str().unwrap(), true),
+            ),
         ];
         for (what, same) in checks {
             if !same {
-                differences.push(format!("{name} {what}: ours {ours}, kubectl {cpu} {memory} {pods} {state}"));
+                differences
+                    .push(format!("{name} {what}: ours {ours}, kubectl {cpu} {memory} {pods} {state}"));
             }
         }
     }
@@ -139,7 +145,8 @@ fn nodes() {
 fn taints(list: &Value) -> Vec<(String, String, String)> {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut taints: Vec<_> = list.iter().map(|t| (text(&t["key"]), text(&t["value"]), text(&t["effect"]))).collect();
+    let mut taints: Vec<_> =
+        list.iter().map(|t| (text(&t["key"]), text(&t["value"]), text(&t["effect"]))).collect();
     taints.sort();
     taints
 }
@@ -149,9 +156,10 @@ fn autoscalers() {
     let Some(rig) = rig() else { return };
     let ours = rig.json(&["snapshot", "-o", "json"], 0);
     let theirs = rig.kubectl_json(&["get", "hpa", "-A"]);
-    let row = |namespace: &Value, name: &Value, current: &Value, desired: &Value, min: &Value, max: &Value| {
-        format!("{namespace}/{name} {current}->{desired} {min}-{max}")
-    };
+    let row =
+        |namespace: &Value, name: &Value, current: &Value, desired: &Value, min: &Value, max: &Value| {
+            format!("{namespace}/{name} {current}->{desired} {min}-{max}")
+        };
     let mut ours: Vec<String> = ours["autoscalers"]
         .as_array()
         .unwrap()
@@ -164,7 +172,14 @@ fn autoscalers() {
         .iter()
         .map(|h| {
             let (m, s, t) = (&h["metadata"], &h["spec"], &h["status"]);
-            row(&m["namespace"], &m["name"], &t["currentReplicas"], &t["desiredReplicas"], &s["minReplicas"], &s["maxReplicas"])
+            row(
+                &m["namespace"],
+                &m["name"],
+                &t["currentReplicas"],
+                &t["desiredReplicas"],
+                &s["minReplicas"],
+                &s["maxReplicas"],
+            )
         })
         .collect();
     ours.sort();

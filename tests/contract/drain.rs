@@ -21,7 +21,8 @@ fn theirs(rig: &Rig, node: &str, flags: &[&str]) -> (BTreeSet<String>, bool) {
 
 fn ours(rig: &Rig, node: &str, flags: &[&str]) -> (BTreeSet<String>, bool, Value) {
     let output = rig.run(&[&["drain", node, "--dry-run", "-o", "json"], flags].concat());
-    let plan: Value = serde_json::from_str(&out(&output)).unwrap_or_else(|e| panic!("{e}: {}{}", out(&output), err(&output)));
+    let plan: Value = serde_json::from_str(&out(&output))
+        .unwrap_or_else(|e| panic!("{e}: {}{}", out(&output), err(&output)));
     let refused = plan["refusals"].as_array().unwrap().iter().any(|r| r["guard"] == "kubectl-filter");
     assert_eq!(output.status.code(), Some(if refused { 3 } else { 0 }), "{plan}");
     let going = |p: &&Value| p["fate"] == "evict" || p["fate"] == "wait";
@@ -62,7 +63,17 @@ spec:
   containers: [{name: a, image: a}]
 "#,
     );
-    rig.kubectl_ok(&["-n", "contract-drain", "patch", "pod", "finished", "--subresource=status", "--type=merge", "-p", r#"{"status":{"phase":"Succeeded"}}"#]);
+    rig.kubectl_ok(&[
+        "-n",
+        "contract-drain",
+        "patch",
+        "pod",
+        "finished",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status":{"phase":"Succeeded"}}"#,
+    ]);
 }
 
 #[test]
@@ -106,7 +117,19 @@ fn names_the_pods_that_kubectl_names() {
 fn changes_nothing() {
     let Some(rig) = rig() else { return };
     let mark = rig.audit_mark();
-    rig.json(&["drain", "node-0003", "--dry-run", "-o", "json", "--ignore-daemonsets", "--force", "--delete-emptydir-data"], 0);
+    rig.json(
+        &[
+            "drain",
+            "node-0003",
+            "--dry-run",
+            "-o",
+            "json",
+            "--ignore-daemonsets",
+            "--force",
+            "--delete-emptydir-data",
+        ],
+        0,
+    );
     let node = rig.kubectl_json(&["get", "node", "node-0003"]);
     assert!(node["spec"]["unschedulable"].is_null());
     let entries = rig.audit_since(mark);

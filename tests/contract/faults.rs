@@ -50,7 +50,11 @@ fn fires(fault: &str, rule: &str) {
         std::panic::resume_unwind(why);
     }
     until(40, &format!("{fault}: gone again"), || {
-        let left: Vec<_> = causes(&rig).iter().filter(|c| c["rule"] == rule && !rest.contains(&identity(c))).cloned().collect();
+        let left: Vec<_> = causes(&rig)
+            .iter()
+            .filter(|c| c["rule"] == rule && !rest.contains(&identity(c)))
+            .cloned()
+            .collect();
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     });
 }

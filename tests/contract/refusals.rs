@@ -70,7 +70,11 @@ fn nobody_and_viewer_see_what_they_may_and_why_not_the_rest() {
     let viewer = rig.run_as("viewer", &["snapshot", "-o", "json"]);
     assert_eq!(viewer.status.code(), Some(0), "{}", err(&viewer));
     let doc: Value = serde_json::from_str(&out(&viewer)).unwrap();
-    assert!(doc["sources"].as_array().unwrap().iter().all(|s| s["state"] == "live" || s["state"] == "off"), "{}", doc["sources"]);
+    assert!(
+        doc["sources"].as_array().unwrap().iter().all(|s| s["state"] == "live" || s["state"] == "off"),
+        "{}",
+        doc["sources"]
+    );
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub fn rig() -> Option<Rig> {
     let rig = Rig {
         kubeconfig,
         folder: var("PILOTHOUSE_TEST_DIR").expect("PILOTHOUSE_TEST_DIR, printed by tests/cluster/up"),
-        kubectl: var("PILOTHOUSE_TEST_KUBECTL").expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up"),
+        kubectl: var("PILOTHOUSE_TEST_KUBECTL")
+            .expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up"),
         home: tempfile::tempdir().unwrap(),
         _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner),
     };
@@ -110,8 +111,15 @@ impl Rig {
     /// Our standard output as JSON; the exit status must be `status`.
     pub fn json(&self, args: &[&str], status: i32) -> Value {
         let output = self.run(args);
-        assert_eq!(output.status.code(), Some(status), "pilothouse {args:?}: {}{}", out(&output), err(&output));
-        serde_json::from_str(&out(&output)).unwrap_or_else(|e| panic!("pilothouse {args:?}: {e}: {}", out(&output)))
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "pilothouse {args:?}: {}{}",
+            out(&output),
+            err(&output)
+        );
+        serde_json::from_str(&out(&output))
+            .unwrap_or_else(|e| panic!("pilothouse {args:?}: {e}: {}", out(&output)))
     }
 
     /// Runs one of the scripts beside the cluster.

@@ -36,12 +36,18 @@ fn wait_for(docs: &mpsc::Receiver<Value>, secs: u64, what: &str, is_it: impl Fn(
         }
         last = doc;
     }
-    panic!("{what}: not within {secs} s; the last document's sources: {} causes: {}", last["sources"], last["causes"]);
+    panic!(
+        "{what}: not within {secs} s; the last document's sources: {} causes: {}",
+        last["sources"], last["causes"]
+    );
 }
 
 fn state(doc: &Value, source: &str) -> String {
     let sources = doc["sources"].as_array().unwrap();
-    sources.iter().find(|s| s["name"] == source).map_or(String::new(), |s| s["state"].as_str().unwrap().to_owned())
+    sources
+        .iter()
+        .find(|s| s["name"] == source)
+        .map_or(String::new(), |s| s["state"].as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -53,12 +59,19 @@ fn stale_with_a_reason_and_back_without_a_restart() {
     rig.script("apiserver", &["kill", rig.folder()]);
     let stale = wait_for(&docs, 20, "stale", |d| state(d, "nodes") == "stale" && state(d, "pods") == "stale");
     assert_eq!(stale["nodes"].as_array().unwrap().len(), nodes, "the last values stay");
-    let cause = wait_for(&docs, 20, "a cause", |d| d["causes"].as_array().unwrap().iter().any(|c| c["rule"] == "source"));
+    let cause = wait_for(&docs, 20, "a cause", |d| {
+        d["causes"].as_array().unwrap().iter().any(|c| c["rule"] == "source")
+    });
     assert!(cause["causes"].to_string().contains("refused"), "{}", cause["causes"]);
     let mark = rig.audit_mark();
     rig.script("apiserver", &["start", rig.folder()]);
     wait_for(&docs, 60, "live again", |d| {
-        d["sources"].as_array().unwrap().iter().filter(|s| s["coverage"].is_string()).all(|s| s["state"] == "live")
+        d["sources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|s| s["coverage"].is_string())
+            .all(|s| s["state"] == "live")
     });
     let lists: Vec<String> = rig
         .audit_since(mark)

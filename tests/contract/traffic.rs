@@ -31,7 +31,8 @@ fn rps_per_backend_is_what_prometheus_answers() {
         let answer = query(&url, "sum by (proxy, server) (rate(haproxy_server_http_responses_total[1m]))");
         let mut compared = 0;
         for series in answer["data"]["result"].as_array().unwrap() {
-            let (proxy, server) = (series["metric"]["proxy"].as_str().unwrap(), series["metric"]["server"].as_str().unwrap());
+            let (proxy, server) =
+                (series["metric"]["proxy"].as_str().unwrap(), series["metric"]["server"].as_str().unwrap());
             let theirs: f64 = series["value"][1].as_str().unwrap().parse().unwrap();
             let services = doc["services"].as_array().unwrap();
             let ours = services

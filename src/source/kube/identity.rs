@@ -41,7 +41,8 @@ pub fn start(
     let out = sink.clone();
     let user = connection.user.clone();
     let pulse = Arc::new(pulse);
-    supervisor.spawn("api", sink.clone(), move || beat(client.clone(), out.clone(), user.clone(), pulse.clone()));
+    supervisor
+        .spawn("api", sink.clone(), move || beat(client.clone(), out.clone(), user.clone(), pulse.clone()));
 }
 
 async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch::Sender<Pulse>>) {

@@ -12,10 +12,10 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::Scope;
-use crate::wire::decode::{Labels, Meta, Pools, Text, read};
 use crate::source::sink::FactSink;
 use crate::source::supervise::{Backoff, Supervisor};
 use crate::wire::client::{ReadClient, escape};
+use crate::wire::decode::{Labels, Meta, Pools, Text, read};
 use crate::wire::error::ApiError;
 use crate::wire::items::Items;
 use crate::wire::list_watch::{DecodeError, jitter};

@@ -75,7 +75,8 @@ pub fn event(pools: &mut Pools, json: &[u8]) -> Result<KubeEvent, DecodeError> {
     meta.check("event")?;
     let about = doc.involved_object.unwrap_or_default();
     let series = doc.series.unwrap_or_default();
-    let component = doc.source.map(|s| s.component).filter(|c| !c.is_empty()).unwrap_or(doc.reporting_component);
+    let component =
+        doc.source.map(|s| s.component).filter(|c| !c.is_empty()).unwrap_or(doc.reporting_component);
     // the scheduler writes new-style events, which have neither first nor last
     let event_time = doc.event_time.stamp();
     Ok(KubeEvent {
@@ -112,13 +113,19 @@ mod tests {
     #[test]
     fn old_and_new_style() {
         let of = |rest: &str| {
-            let json = format!(r#"{{"metadata":{{"name":"e","namespace":"n","uid":"u","creationTimestamp":"2026-01-01T00:00:00Z"}},"involvedObject":{{"kind":"Node","name":"n1","uid":"n1"}}{rest}}}"#);
+            let json = format!(
+                r#"{{"metadata":{{"name":"e","namespace":"n","uid":"u","creationTimestamp":"2026-01-01T00:00:00Z"}},"involvedObject":{{"kind":"Node","name":"n1","uid":"n1"}}{rest}}}"#
+            );
             event(&mut Pools::default(), json.as_bytes()).unwrap()
         };
-        let new = of(r#","type":"Warning","reason":"FailedScheduling","eventTime":"2026-01-01T00:00:05.5Z","firstTimestamp":null,"lastTimestamp":null,"reportingComponent":"default-scheduler""#);
+        let new = of(
+            r#","type":"Warning","reason":"FailedScheduling","eventTime":"2026-01-01T00:00:05.5Z","firstTimestamp":null,"lastTimestamp":null,"reportingComponent":"default-scheduler""#,
+        );
         assert!(new.warning && new.count == 1 && new.component == "default-scheduler");
         assert_eq!(new.last, Stamp::parse("2026-01-01T00:00:05.5Z"));
-        let old = of(r#","type":"Normal","count":4,"firstTimestamp":"2026-01-01T00:00:01Z","lastTimestamp":"2026-01-01T00:00:09Z","source":{"component":"kubelet"},"message":"a\u001bb""#);
+        let old = of(
+            r#","type":"Normal","count":4,"firstTimestamp":"2026-01-01T00:00:01Z","lastTimestamp":"2026-01-01T00:00:09Z","source":{"component":"kubelet"},"message":"a\u001bb""#,
+        );
         assert_eq!((old.count, old.message.as_str(), old.component.as_str()), (4, "a␛b", "kubelet"));
         assert_eq!(old.about.to_string(), "node/n1");
     }

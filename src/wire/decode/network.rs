@@ -148,7 +148,10 @@ mod tests {
         let service = service(&mut Pools::default(), json).unwrap();
         assert!(service.headless && service.sticky && service.kind == ServiceType::LoadBalancer);
         assert!(service.selector.matches(&[("app".into(), "a".into())]));
-        let by_hand = super::service(&mut Pools::default(), br#"{"metadata":{"name":"s","uid":"u"},"spec":{"selector":null}}"#);
+        let by_hand = super::service(
+            &mut Pools::default(),
+            br#"{"metadata":{"name":"s","uid":"u"},"spec":{"selector":null}}"#,
+        );
         assert!(by_hand.unwrap().selector.is_empty());
     }
 

@@ -98,7 +98,8 @@ pub fn node(pools: &mut Pools, json: &[u8]) -> Result<Node, DecodeError> {
     meta.check("node")?;
     let spec = doc.spec.unwrap_or_default();
     let status = doc.status.unwrap_or_default();
-    let labelled = |keys: &[&str]| keys.iter().find_map(|k| meta.labels.get(k)).unwrap_or_default().to_owned();
+    let labelled =
+        |keys: &[&str]| keys.iter().find_map(|k| meta.labels.get(k)).unwrap_or_default().to_owned();
     let info = status.node_info.unwrap_or_default();
     Ok(Node {
         uid: meta.uid(),
@@ -226,7 +227,11 @@ mod tests {
     #[test]
     fn liveness_is_by_our_clock() {
         let mut beats = Heartbeats::default();
-        let lease = |renew: &str| format!(r#"{{"metadata":{{"name":"n","uid":"u"}},"spec":{{"renewTime":"{renew}","leaseDurationSeconds":40}}}}"#);
+        let lease = |renew: &str| {
+            format!(
+                r#"{{"metadata":{{"name":"n","uid":"u"}},"spec":{{"renewTime":"{renew}","leaseDurationSeconds":40}}}}"#
+            )
+        };
         let first = lease("2020-01-01T00:00:00.000000Z");
         assert_eq!(beats.lease(first.as_bytes(), Stamp(1000)).unwrap().seen_at, Stamp(1000));
         assert_eq!(beats.lease(first.as_bytes(), Stamp(9000)).unwrap().seen_at, Stamp(1000), "not renewed");

@@ -212,7 +212,9 @@ fn condition<'a, 'b>(status: &'b PodStatus<'a>, kind: &str) -> Option<&'b Condit
 fn is_noise(key: &str) -> bool {
     matches!(
         key,
-        "statefulset.kubernetes.io/pod-name" | "apps.kubernetes.io/pod-index" | "batch.kubernetes.io/job-completion-index"
+        "statefulset.kubernetes.io/pod-name"
+            | "apps.kubernetes.io/pod-index"
+            | "batch.kubernetes.io/job-completion-index"
     ) || key.starts_with("topology.kubernetes.io/")
 }
 
@@ -228,8 +230,13 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
             .collect()
     };
     let (main, init) = (containers(spec.containers.as_ref()), containers(spec.init_containers.as_ref()));
-    let labels =
-        meta.labels.0.iter().filter(|(k, _)| !is_noise(k)).map(|(k, v)| (pools.name(k), pools.name(v))).collect();
+    let labels = meta
+        .labels
+        .0
+        .iter()
+        .filter(|(k, _)| !is_noise(k))
+        .map(|(k, v)| (pools.name(k), pools.name(v)))
+        .collect();
     let shape = PodShape {
         labels,
         containers: main,
@@ -283,9 +290,9 @@ fn requests(spec: &Spec<'_>, status: Option<&PodStatus<'_>>) -> PodRequests {
             ephemeral_bytes: level.and_then(|l| l.get("ephemeral-storage")).and_then(quantity::whole),
         },
         overhead: resources(&spec.overhead),
-        resize_infeasible: status.and_then(|s| condition(s, "PodResizePending")).is_some_and(|c| {
-            &*c.reason == "Infeasible" && Status::parse(&c.status) == Status::True
-        }),
+        resize_infeasible: status
+            .and_then(|s| condition(s, "PodResizePending"))
+            .is_some_and(|c| &*c.reason == "Infeasible" && Status::parse(&c.status) == Status::True),
     }
 }
 
@@ -302,7 +309,8 @@ fn columns(spec: &Spec<'_>, status: &PodStatus<'_>) -> Columns {
     let sidecar = |name: &str| init.iter().any(|c| &*c.name == name && c.sidecar());
     let sidecars = init.iter().filter(|c| c.sidecar()).count();
     let total = spec.containers.as_ref().map_or(0, Vec::len) + sidecars;
-    let mut word = if status.reason.is_empty() { status.phase.to_string() } else { status.reason.to_string() };
+    let mut word =
+        if status.reason.is_empty() { status.phase.to_string() } else { status.reason.to_string() };
     if condition(status, "PodScheduled").is_some_and(|c| &*c.reason == "SchedulingGated") {
         word = "SchedulingGated".into();
     }
@@ -351,7 +359,8 @@ fn columns(spec: &Spec<'_>, status: &PodStatus<'_>) -> Columns {
             }
         }
         if word == "Completed" && running {
-            let is_ready = condition(status, "Ready").is_some_and(|c| Status::parse(&c.status) == Status::True);
+            let is_ready =
+                condition(status, "Ready").is_some_and(|c| Status::parse(&c.status) == Status::True);
             word = if is_ready { "Running".into() } else { "NotReady".into() };
         }
     }
@@ -373,10 +382,21 @@ impl Terminated<'_> {
 
 fn waiting_trouble(reason: &str) -> Option<Trouble> {
     Some(match reason {
-        "CrashLoopBackOff" | "RunContainerError" | "CreateContainerError" | "StartError" | "ContainerCannotRun"
-        | "PostStartHookError" | "PreCreateHookError" | "PreStartHookError" => Trouble::CrashLoop,
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable"
-        | "ImageInspectError" | "SignatureValidationFailed" => Trouble::ImagePull,
+        "CrashLoopBackOff"
+        | "RunContainerError"
+        | "CreateContainerError"
+        | "StartError"
+        | "ContainerCannotRun"
+        | "PostStartHookError"
+        | "PreCreateHookError"
+        | "PreStartHookError" => Trouble::CrashLoop,
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
+        | "ImageInspectError"
+        | "SignatureValidationFailed" => Trouble::ImagePull,
         "CreateContainerConfigError" => Trouble::Config,
         _ => return None,
     })
@@ -401,18 +421,13 @@ fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>
         let waiting = container.waiting().and_then(|w| Some((waiting_trouble(&w.reason)?, said(&w.message))));
         let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
         let oom = |t: &Terminated<'_>| &*t.reason == "OOMKilled";
-        let recent = |t: &Terminated<'_>| {
-            t.finished_at.stamp().is_some_and(|at| now.secs_since(at) < OOM_NEWS_SECS)
-        };
+        let recent =
+            |t: &Terminated<'_>| t.finished_at.stamp().is_some_and(|at| now.secs_since(at) < OOM_NEWS_SECS);
         let restarting = matches!(waiting, Some((Trouble::CrashLoop, _)));
         let killed = container.terminated().is_some_and(oom)
             || last.is_some_and(|t| oom(t) && (restarting || recent(t)));
         // that memory ran out says more than that it is waiting to be started again
-        let this = if killed {
-            Some((Trouble::OomKilled, waiting.and_then(|(_, m)| m)))
-        } else {
-            waiting
-        };
+        let this = if killed { Some((Trouble::OomKilled, waiting.and_then(|(_, m)| m))) } else { waiting };
         if let Some(this) = this
             && found.as_ref().is_none_or(|(held, _)| this.0 < *held)
         {
@@ -471,21 +486,91 @@ mod tests {
         let init = r#"{"containers":[{"name":"a"}],"initContainers":[{"name":"i"},{"name":"s","restartPolicy":"Always"}]}"#;
         for (spec, status, word, ready, total) in [
             (one, r#"{"phase":"Pending"}"#, "Pending", 0, 1),
-            (one, r#"{"phase":"Running","containerStatuses":[{"name":"a","ready":true,"state":{"running":{}}}]}"#, "Running", 1, 1),
-            (one, r#"{"phase":"Running","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"CrashLoopBackOff"}}}]}"#, "CrashLoopBackOff", 0, 1),
-            (one, r#"{"phase":"Succeeded","containerStatuses":[{"name":"a","state":{"terminated":{"reason":"Completed","exitCode":0}}}]}"#, "Completed", 0, 1),
-            (one, r#"{"phase":"Failed","containerStatuses":[{"name":"a","state":{"terminated":{"exitCode":3}}}]}"#, "ExitCode:3", 0, 1),
-            (one, r#"{"phase":"Failed","containerStatuses":[{"name":"a","state":{"terminated":{"signal":9,"exitCode":137}}}]}"#, "Signal:9", 0, 1),
+            (
+                one,
+                r#"{"phase":"Running","containerStatuses":[{"name":"a","ready":true,"state":{"running":{}}}]}"#,
+                "Running",
+                1,
+                1,
+            ),
+            (
+                one,
+                r#"{"phase":"Running","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"CrashLoopBackOff"}}}]}"#,
+                "CrashLoopBackOff",
+                0,
+                1,
+            ),
+            (
+                one,
+                r#"{"phase":"Succeeded","containerStatuses":[{"name":"a","state":{"terminated":{"reason":"Completed","exitCode":0}}}]}"#,
+                "Completed",
+                0,
+                1,
+            ),
+            (
+                one,
+                r#"{"phase":"Failed","containerStatuses":[{"name":"a","state":{"terminated":{"exitCode":3}}}]}"#,
+                "ExitCode:3",
+                0,
+                1,
+            ),
+            (
+                one,
+                r#"{"phase":"Failed","containerStatuses":[{"name":"a","state":{"terminated":{"signal":9,"exitCode":137}}}]}"#,
+                "Signal:9",
+                0,
+                1,
+            ),
             (one, r#"{"phase":"Failed","reason":"Evicted","message":"low on memory"}"#, "Evicted", 0, 1),
-            (one, r#"{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"SchedulingGated"}]}"#, "SchedulingGated", 0, 1),
-            (init, r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"running":{}}},{"name":"s"}]}"#, "Init:0/2", 0, 2),
-            (init, r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"waiting":{"reason":"ImagePullBackOff"}}}]}"#, "Init:ImagePullBackOff", 0, 2),
-            (init, r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":1,"reason":"Error"}}}]}"#, "Init:Error", 0, 2),
-            (init, r#"{"phase":"Running","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":0}}},{"name":"s","started":true,"ready":true,"state":{"running":{}}}],"containerStatuses":[{"name":"a","ready":true,"state":{"running":{}}}]}"#, "Running", 2, 2),
-            (r#"{"containers":[{"name":"a"},{"name":"b"}]}"#, r#"{"phase":"Running","containerStatuses":[{"name":"a","state":{"terminated":{"reason":"Completed","exitCode":0}}},{"name":"b","ready":true,"state":{"running":{}}}]}"#, "NotReady", 1, 2),
+            (
+                one,
+                r#"{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"SchedulingGated"}]}"#,
+                "SchedulingGated",
+                0,
+                1,
+            ),
+            (
+                init,
+                r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"running":{}}},{"name":"s"}]}"#,
+                "Init:0/2",
+                0,
+                2,
+            ),
+            (
+                init,
+                r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"waiting":{"reason":"ImagePullBackOff"}}}]}"#,
+                "Init:ImagePullBackOff",
+                0,
+                2,
+            ),
+            (
+                init,
+                r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":1,"reason":"Error"}}}]}"#,
+                "Init:Error",
+                0,
+                2,
+            ),
+            (
+                init,
+                r#"{"phase":"Running","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":0}}},{"name":"s","started":true,"ready":true,"state":{"running":{}}}],"containerStatuses":[{"name":"a","ready":true,"state":{"running":{}}}]}"#,
+                "Running",
+                2,
+                2,
+            ),
+            (
+                r#"{"containers":[{"name":"a"},{"name":"b"}]}"#,
+                r#"{"phase":"Running","containerStatuses":[{"name":"a","state":{"terminated":{"reason":"Completed","exitCode":0}}},{"name":"b","ready":true,"state":{"running":{}}}]}"#,
+                "NotReady",
+                1,
+                2,
+            ),
         ] {
             let pod = read_pod(spec, status);
-            assert_eq!((pod.status.as_str(), pod.containers_ready, pod.containers), (word, ready, total), "{status}");
+            assert_eq!(
+                (pod.status.as_str(), pod.containers_ready, pod.containers),
+                (word, ready, total),
+                "{status}"
+            );
         }
     }
 
@@ -494,24 +579,48 @@ mod tests {
         let one = r#"{"containers":[{"name":"a"}]}"#;
         let of = |status: &str| read_pod(one, status).trouble;
         let oom = |finished: &str, state: &str| {
-            format!(r#"{{"phase":"Running","containerStatuses":[{{"name":"a","state":{{{state}}},"lastState":{{"terminated":{{"reason":"OOMKilled","exitCode":137,"finishedAt":"{finished}"}}}}}}]}}"#)
+            format!(
+                r#"{{"phase":"Running","containerStatuses":[{{"name":"a","state":{{{state}}},"lastState":{{"terminated":{{"reason":"OOMKilled","exitCode":137,"finishedAt":"{finished}"}}}}}}]}}"#
+            )
         };
         assert_eq!(of(&oom("2025-12-31T23:30:00Z", r#""running":{}"#)), Some(Trouble::OomKilled));
         assert_eq!(of(&oom("2025-12-31T20:00:00Z", r#""running":{}"#)), None, "old news");
-        assert_eq!(of(&oom("2025-12-31T20:00:00Z", r#""waiting":{"reason":"CrashLoopBackOff"}"#)), Some(Trouble::OomKilled));
-        let waiting = read_pod(one, r#"{"phase":"Pending","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"CreateContainerConfigError","message":"secret \"x\" not found"}}}]}"#);
+        assert_eq!(
+            of(&oom("2025-12-31T20:00:00Z", r#""waiting":{"reason":"CrashLoopBackOff"}"#)),
+            Some(Trouble::OomKilled)
+        );
+        let waiting = read_pod(
+            one,
+            r#"{"phase":"Pending","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"CreateContainerConfigError","message":"secret \"x\" not found"}}}]}"#,
+        );
         assert_eq!(waiting.trouble, Some(Trouble::Config));
         assert_eq!(waiting.message.as_deref(), Some("secret \"x\" not found"));
-        assert_eq!(of(r#"{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/3 nodes"}]}"#), Some(Trouble::Unschedulable));
+        assert_eq!(
+            of(
+                r#"{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/3 nodes"}]}"#
+            ),
+            Some(Trouble::Unschedulable)
+        );
         assert_eq!(of(r#"{"phase":"Failed","reason":"Evicted"}"#), Some(Trouble::Evicted));
-        assert_eq!(of(r#"{"phase":"Weird","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"NewReason"}}}]}"#), None);
+        assert_eq!(
+            of(
+                r#"{"phase":"Weird","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"NewReason"}}}]}"#
+            ),
+            None
+        );
     }
 
     #[test]
     fn noise_is_taken_out_and_requests_follow_a_resize() {
         let spec = r#"{"containers":[{"name":"a","image":"i:1","resources":{"requests":{"cpu":"500m","memory":"1Gi"}}}],"volumes":[{"name":"v","emptyDir":{}}],"terminationGracePeriodSeconds":30}"#;
-        let pod = read_pod(spec, r#"{"phase":"Running","containerStatuses":[{"name":"a","restartCount":3,"allocatedResources":{"cpu":"800m"},"resources":{"requests":{"cpu":"700m"}}}]}"#);
-        assert_eq!(pod.shape.labels.iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>(), ["app", "pod-template-hash"]);
+        let pod = read_pod(
+            spec,
+            r#"{"phase":"Running","containerStatuses":[{"name":"a","restartCount":3,"allocatedResources":{"cpu":"800m"},"resources":{"requests":{"cpu":"700m"}}}]}"#,
+        );
+        assert_eq!(
+            pod.shape.labels.iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>(),
+            ["app", "pod-template-hash"]
+        );
         assert_eq!((pod.shape.requests.cpu_milli, pod.requests.cpu_milli), (500, 800));
         assert!(pod.shape.empty_dir && pod.restarts == 3);
         assert_eq!(pod.owner.unwrap().name, "rs");

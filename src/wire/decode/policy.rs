@@ -201,8 +201,9 @@ pub fn hpa(pools: &mut Pools, json: &[u8]) -> Result<Hpa, DecodeError> {
             }
         })
         .collect();
-    let tolerance =
-        |rules: Option<&Rules<'_>>| rules.filter(|r| !r.tolerance.is_empty()).and_then(|r| quantity::milli(&r.tolerance));
+    let tolerance = |rules: Option<&Rules<'_>>| {
+        rules.filter(|r| !r.tolerance.is_empty()).and_then(|r| quantity::milli(&r.tolerance))
+    };
     let behavior = spec.behavior.unwrap_or_default();
     Ok(Hpa {
         uid: meta.uid(),
@@ -337,7 +338,11 @@ mod tests {
         let pdb = pdb(&mut Pools::default(), json).unwrap();
         assert_eq!((pdb.min_available.as_deref(), pdb.max_unavailable), (Some("3"), None));
         assert!(pdb.selector.matches(&[]), "an empty selector is all pods");
-        let nil = super::pdb(&mut Pools::default(), br#"{"metadata":{"name":"b","uid":"u"},"spec":{"maxUnavailable":"25%"}}"#).unwrap();
+        let nil = super::pdb(
+            &mut Pools::default(),
+            br#"{"metadata":{"name":"b","uid":"u"},"spec":{"maxUnavailable":"25%"}}"#,
+        )
+        .unwrap();
         assert!(nil.selector.nothing && nil.max_unavailable.as_deref() == Some("25%"));
     }
 }

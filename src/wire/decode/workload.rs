@@ -197,7 +197,13 @@ fn managed_by(pools: &mut Pools, meta: &Meta<'_>) -> Option<Name> {
         of("Argo CD", id.split(':').next())
     } else if let Some(name) = label("argocd.argoproj.io/instance") {
         of("Argo CD", Some(name))
-    } else if meta.annotations.0.iter().chain(&meta.labels.0).any(|(k, _)| k.starts_with("argocd.argoproj.io/")) {
+    } else if meta
+        .annotations
+        .0
+        .iter()
+        .chain(&meta.labels.0)
+        .any(|(k, _)| k.starts_with("argocd.argoproj.io/"))
+    {
         of("Argo CD", label("app.kubernetes.io/instance"))
     } else if let Some(name) = label("kustomize.toolkit.fluxcd.io/name") {
         of("Flux", Some(name))
@@ -216,7 +222,9 @@ mod tests {
     use super::*;
 
     fn of(kind: Kind, meta: &str, rest: &str) -> Workload {
-        let json = format!(r#"{{"metadata":{{"name":"w","namespace":"shop","uid":"u","generation":2{meta}}}{rest}}}"#);
+        let json = format!(
+            r#"{{"metadata":{{"name":"w","namespace":"shop","uid":"u","generation":2{meta}}}{rest}}}"#
+        );
         workload(&mut Pools::default(), &kind, json.as_bytes()).unwrap()
     }
 
@@ -229,18 +237,34 @@ mod tests {
         );
         assert_eq!((deploy.desired, deploy.current, deploy.updated, deploy.revision), (3, 4, 1, Some(7)));
         assert!(deploy.paused && deploy.strategy == Strategy::Recreate && deploy.restarted_at.is_some());
-        let sts = of(Kind::StatefulSet, "", r#","spec":{"updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"partition":2}}},"status":null"#);
+        let sts = of(
+            Kind::StatefulSet,
+            "",
+            r#","spec":{"updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"partition":2}}},"status":null"#,
+        );
         assert_eq!((sts.replicas, sts.partition), (1, Some(2)));
-        let ds = of(Kind::DaemonSet, "", r#","status":{"desiredNumberScheduled":5,"numberReady":4,"currentNumberScheduled":5}"#);
+        let ds = of(
+            Kind::DaemonSet,
+            "",
+            r#","status":{"desiredNumberScheduled":5,"numberReady":4,"currentNumberScheduled":5}"#,
+        );
         assert_eq!((ds.replicas, ds.desired, ds.ready, ds.current), (0, 5, 4, 5));
-        let job = of(Kind::Job, "", r#","spec":{"parallelism":2,"completions":6},"status":{"active":2,"succeeded":3}"#);
+        let job = of(
+            Kind::Job,
+            "",
+            r#","spec":{"parallelism":2,"completions":6},"status":{"active":2,"succeeded":3}"#,
+        );
         assert_eq!((job.replicas, job.desired, job.current, job.succeeded), (2, 6, 2, 3));
     }
 
     #[test]
     fn who_reverts_changes() {
         let by = |meta: &str| of(Kind::Deployment, meta, "").managed_by.map(|n| n.to_string());
-        assert_eq!(by(r#","annotations":{"argocd.argoproj.io/tracking-id":"shop:apps/Deployment:shop/w"}"#).as_deref(), Some("Argo CD shop"));
+        assert_eq!(
+            by(r#","annotations":{"argocd.argoproj.io/tracking-id":"shop:apps/Deployment:shop/w"}"#)
+                .as_deref(),
+            Some("Argo CD shop")
+        );
         assert_eq!(by(r#","labels":{"helm.toolkit.fluxcd.io/name":"w"}"#).as_deref(), Some("Flux w"));
         assert_eq!(by(r#","labels":{"app.kubernetes.io/managed-by":"Helm"}"#).as_deref(), Some("Helm"));
         assert_eq!(by(""), None);
