@@ -2,4 +2,6 @@
 
 pub mod clock;
 pub mod source;
+pub mod terminal;
+pub mod ui;
 pub mod wire;
