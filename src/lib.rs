@@ -9,4 +9,6 @@ pub mod hub;
 pub mod report;
 pub mod source;
 pub mod telemetry;
+pub mod terminal;
+pub mod ui;
 pub mod wire;

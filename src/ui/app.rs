@@ -1,0 +1,379 @@
+//! The state of the screen: what is open, focused, selected, typed. Nothing of the cluster is kept here but what a
+//! view was opened for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use pilothouse_core::domain::autoscaler::Hpa;
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
+use pilothouse_core::domain::pod::Pod;
+use pilothouse_core::domain::settings::UiSettings;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::traffic::ServiceTraffic;
+use pilothouse_core::model::plan::Intent;
+use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, WorkloadRow, World};
+
+use super::command::Context;
+use super::keymap::Keymap;
+use super::list::{Base, List, ListId};
+use super::request::{LogLine, Rehearsal, TableText, Ticket};
+
+/// What the screen shows below the header.
+#[derive(Debug)]
+pub enum Screen {
+    /// NOW and the four panes.
+    Panes,
+    /// A list of its own.
+    List(ListId),
+    Text(Box<TextView>),
+    Log(Box<LogView>),
+}
+
+/// Whose pods are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PodScope {
+    #[default]
+    All,
+    Owner { kind: Kind, namespace: Name, name: Name },
+    Node(Name),
+}
+
+/// Where the lines of a text come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TextSource {
+    /// The evidence of a cause, by the identity of its row.
+    Why(Name),
+    Describe(ObjectRef),
+    Events(ObjectRef),
+    ErrorGroup(Name),
+    Action(Name),
+    Help,
+    /// Asked of the server.
+    Asked(Ticket),
+    Fixed,
+}
+
+/// A line of a text with what it means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextLine {
+    pub text: String,
+    pub role: super::theme::Role,
+}
+
+impl TextLine {
+    /// A line of a role.
+    pub fn new(role: super::theme::Role, text: impl Into<String>) -> Self {
+        Self { text: text.into(), role }
+    }
+}
+
+/// A text that is read: describe, YAML, events, evidence.
+#[derive(Clone, Debug)]
+pub struct TextView {
+    pub title: String,
+    pub source: TextSource,
+    /// What `l`, `y` and the rest act on.
+    pub object: Option<ObjectRef>,
+    pub lines: Vec<TextLine>,
+    pub top: usize,
+    pub wrap: bool,
+    pub find: String,
+    /// Rows on the screen, rows in all and cells in a row, at the last draw.
+    pub page: usize,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl TextView {
+    /// A text that is not read yet.
+    pub fn new(title: impl Into<String>, source: TextSource, object: Option<ObjectRef>) -> Self {
+        Self {
+            title: title.into(),
+            source,
+            object,
+            lines: Vec::new(),
+            top: 0,
+            wrap: true,
+            find: String::new(),
+            page: 0,
+            rows: 0,
+            columns: 0,
+        }
+    }
+}
+
+/// Lines kept of a log that is followed.
+pub const LOG_LINES: usize = 20_000;
+
+/// A log that is read.
+#[derive(Clone, Debug)]
+pub struct LogView {
+    pub title: String,
+    pub ticket: Ticket,
+    pub lines: VecDeque<LogLine>,
+    /// Lines that fell out at the front.
+    pub dropped: u64,
+    pub ended: Option<String>,
+    pub follow: bool,
+    pub wrap: bool,
+    pub times: bool,
+    /// Several pods: show which.
+    pub several: bool,
+    pub find: String,
+    /// The first line shown.
+    pub top: usize,
+    pub page: usize,
+}
+
+/// What the confirmation dialog knows.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// The plan is being made.
+    Waiting,
+    Ready(Rehearsal),
+    Failed(String),
+}
+
+/// A rehearsal and its confirmation.
+#[derive(Clone, Debug)]
+pub struct Dialog {
+    pub intent: Intent,
+    pub ticket: Ticket,
+    pub stage: Stage,
+    pub typed: String,
+    /// Since when the plan that is to be confirmed has been on the screen, in [`Ui::clock_ms`]'s time.
+    pub painted: Option<u64>,
+    pub note: String,
+    pub top: usize,
+    pub rows: usize,
+    pub page: usize,
+    /// When it was asked for last.
+    pub asked_ms: u64,
+    pub read_only: bool,
+    pub protected: bool,
+}
+
+/// Something else than a plan that is asked: leaving, stopping an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    CancelAction(Name),
+}
+
+/// A line that is being typed.
+#[derive(Clone, Debug)]
+pub enum Prompt {
+    Filter { list: ListId, before: super::list::Filter },
+    FindText,
+    Palette { hits: Vec<super::present::palette::Hit>, at: usize },
+    Scale { targets: Vec<ObjectRef>, from: Option<i32> },
+}
+
+/// A service with its traffic.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    pub row: Option<Arc<ServiceRow>>,
+    pub traffic: Option<Arc<ServiceTraffic>>,
+}
+
+/// What the lists were made from.
+#[derive(Debug, Default)]
+pub struct Bases {
+    pub nodes: Base<NodeRow>,
+    pub workloads: Base<WorkloadRow>,
+    pub pods: Base<Pod>,
+    pub hpas: Base<Hpa>,
+    pub services: Option<pilothouse_core::model::table::Table<ServiceRow>>,
+    pub traffic: Option<Arc<pilothouse_core::domain::traffic::TrafficSeen>>,
+    pub joined: Vec<Joined>,
+    pub namespaces: Vec<Name>,
+    pub backends: Vec<super::present::backends::Backend>,
+}
+
+/// The focused pane of the first screen.
+pub const FOCUS: [ListId; 5] =
+    [ListId::Now, ListId::Nodes, ListId::Traffic, ListId::Errors, ListId::Autoscalers];
+
+/// Everything.
+#[derive(Debug)]
+pub struct Ui {
+    pub keymap: Keymap,
+    pub cluster: ClusterId,
+    pub namespace: Option<Name>,
+    pub focus: ListId,
+    pub zoom: bool,
+    /// The screens, the one on top last; never empty.
+    pub screens: Vec<Screen>,
+    pub pod_scope: PodScope,
+    pub service: (Name, Name),
+    pub table: TableText,
+    /// What the table is of, and its state when there are no rows yet.
+    pub table_of: (String, Ticket, Option<String>),
+    lists: [List; ListId::COUNT],
+    pub bases: Bases,
+    pub dialog: Option<Dialog>,
+    pub question: Option<Question>,
+    pub prompt: Option<Prompt>,
+    pub input: String,
+    /// A message, and until when it is shown.
+    pub note: Option<(String, u64)>,
+    /// Now, by the wall clock: for ages.
+    pub now: Stamp,
+    /// Milliseconds of a clock that never jumps: for what must not be confirmed too early.
+    pub clock_ms: u64,
+    /// The frame that is drawn next, and the last one that reached the terminal.
+    pub frame: u64,
+    /// The frame that first showed the dialog as it is.
+    pub dialog_frame: Option<u64>,
+    pub quit_asked: Option<u64>,
+    pub size: (u16, u16),
+    next_ticket: u64,
+}
+
+impl Ui {
+    /// The screen as it opens. Also returns what is wrong with the person's own keys.
+    pub fn new(settings: &UiSettings) -> (Self, Vec<String>) {
+        let (keymap, problems) = Keymap::new(&settings.keys);
+        let ui = Self {
+            keymap,
+            cluster: ClusterId::default(),
+            namespace: None,
+            focus: ListId::Nodes,
+            zoom: false,
+            screens: vec![Screen::Panes],
+            pod_scope: PodScope::All,
+            service: (Name::default(), Name::default()),
+            table: TableText::default(),
+            table_of: (String::new(), Ticket(0), None),
+            lists: std::array::from_fn(|_| List::default()),
+            bases: Bases::default(),
+            dialog: None,
+            question: None,
+            prompt: None,
+            input: String::new(),
+            note: None,
+            now: Stamp::default(),
+            clock_ms: 0,
+            frame: 0,
+            dialog_frame: None,
+            quit_asked: None,
+            size: (80, 24),
+            next_ticket: 0,
+        };
+        (ui, problems)
+    }
+
+    /// The list's state.
+    pub fn list(&self, id: ListId) -> &List {
+        match self.lists.get(id as usize) {
+            Some(list) => list,
+            None => &self.lists[0],
+        }
+    }
+
+    /// The list's state, to change.
+    pub fn list_mut(&mut self, id: ListId) -> &mut List {
+        let at = if (id as usize) < ListId::COUNT { id as usize } else { 0 };
+        &mut self.lists[at]
+    }
+
+    /// Takes the list's state out to work on it; to be put back with [`Ui::put_list`].
+    pub fn take_list(&mut self, id: ListId) -> List {
+        std::mem::take(self.list_mut(id))
+    }
+
+    /// Puts it back.
+    pub fn put_list(&mut self, id: ListId, list: List) {
+        *self.list_mut(id) = list;
+    }
+
+    /// The screen on top.
+    pub fn screen(&self) -> &Screen {
+        self.screens.last().unwrap_or(&Screen::Panes)
+    }
+
+    /// The list that keys act on, if the screen has one.
+    pub fn active_list(&self) -> Option<ListId> {
+        match self.screen() {
+            Screen::Panes => Some(self.focus),
+            Screen::List(id) => Some(*id),
+            Screen::Text(_) | Screen::Log(_) => None,
+        }
+    }
+
+    /// Where a key is looked up, the narrowest first.
+    pub fn contexts(&self) -> &'static [Context] {
+        use Context::{Actions, Autoscalers, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Traffic, Workloads};
+        if self.dialog.is_some() || self.question.is_some() {
+            return &[Dialog];
+        }
+        match self.screen() {
+            Screen::Text(view) if view.object.is_some() => &[Text, Objects, Everywhere],
+            Screen::Text(_) => &[Text, Everywhere],
+            Screen::Log(_) => &[Log, Everywhere],
+            Screen::Panes | Screen::List(_) => match self.active_list().unwrap_or(ListId::Nodes) {
+                ListId::Now => &[Now, Lists, Objects, Everywhere],
+                ListId::Nodes => &[Nodes, Lists, Objects, Everywhere],
+                ListId::Traffic => &[Traffic, Lists, Objects, Everywhere],
+                ListId::Errors => &[Errors, Lists, Objects, Everywhere],
+                ListId::Autoscalers => &[Autoscalers, Lists, Objects, Everywhere],
+                ListId::Workloads => &[Workloads, Lists, Objects, Everywhere],
+                ListId::Pods => &[Pods, Lists, Objects, Everywhere],
+                ListId::Backends | ListId::Table => &[Lists, Objects, Everywhere],
+                ListId::Actions => &[Actions, Lists, Everywhere],
+                ListId::Namespaces => &[Lists, Everywhere],
+            },
+        }
+    }
+
+    /// The cluster that is shown.
+    pub fn shown<'w>(&self, world: &'w World) -> Option<&'w Arc<Cluster>> {
+        world.cluster(self.cluster)
+    }
+
+    /// A new ticket.
+    pub fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    /// Shows a message for a while.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.note = Some((text.into(), self.clock_ms + 6_000));
+    }
+
+    /// The terminal has shown the frame of that number.
+    pub fn painted(&mut self, frame: u64) {
+        let now = self.clock_ms;
+        if let (Some(first), Some(dialog)) = (self.dialog_frame, &mut self.dialog)
+            && frame >= first
+            && dialog.painted.is_none()
+        {
+            dialog.painted = Some(now);
+        }
+    }
+}
+
+impl Ui {
+    /// Where keys would be looked up on the screen below the one on top: what help is asked about.
+    pub fn contexts_below(&self) -> &'static [Context] {
+        use Context::{Actions, Autoscalers, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Traffic, Workloads};
+        let below = self.screens.iter().rev().nth(1);
+        let list = match below {
+            Some(Screen::Text(_)) => return &[Text, Objects],
+            Some(Screen::Log(_)) => return &[Log],
+            Some(Screen::List(id)) => *id,
+            Some(Screen::Panes) | None => self.focus,
+        };
+        match list {
+            ListId::Now => &[Now, Lists, Objects],
+            ListId::Nodes => &[Nodes, Lists, Objects],
+            ListId::Traffic => &[Traffic, Lists, Objects],
+            ListId::Errors => &[Errors, Lists, Objects],
+            ListId::Autoscalers => &[Autoscalers, Lists, Objects],
+            ListId::Workloads => &[Workloads, Lists, Objects],
+            ListId::Pods => &[Pods, Lists, Objects],
+            ListId::Actions => &[Actions, Lists],
+            ListId::Backends | ListId::Table | ListId::Namespaces => &[Lists, Everywhere],
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The state of a list: its filter, order, marks and selection. The selection is an object's identity, never a row
+//! number; the rows are ids into what the list shows, sorted once and repaired where the table changed.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::{Name, Uid};
+use pilothouse_core::model::table::{CHUNK, Row, Table};
+
+use super::widget::text::contains_fold;
+
+/// The lists that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListId {
+    Now,
+    Nodes,
+    Traffic,
+    Errors,
+    Autoscalers,
+    Workloads,
+    Pods,
+    Backends,
+    Actions,
+    Namespaces,
+    Table,
+}
+
+impl ListId {
+    /// How many.
+    pub const COUNT: usize = 11;
+}
+
+/// What rows are wanted: a text, or with `!` in front the rows without it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    needle: String,
+    invert: bool,
+}
+
+impl Filter {
+    /// Reads what was typed.
+    pub fn new(text: &str) -> Self {
+        let text = text.trim();
+        match text.strip_prefix('!') {
+            Some(rest) => Self { needle: rest.trim().to_lowercase(), invert: !rest.trim().is_empty() },
+            None => Self { needle: text.to_lowercase(), invert: false },
+        }
+    }
+
+    /// True if it lets everything pass.
+    pub fn is_empty(&self) -> bool {
+        self.needle.is_empty()
+    }
+
+    /// Whether a row with these texts is wanted.
+    pub fn passes(&self, texts: &[&str]) -> bool {
+        self.needle.is_empty() || texts.iter().any(|t| contains_fold(t, &self.needle)) != self.invert
+    }
+}
+
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.invert { "!" } else { "" }, self.needle)
+    }
+}
+
+/// What a list's rows depend on besides its table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spec {
+    pub filter: Filter,
+    pub order: usize,
+    pub namespace: Option<Name>,
+    /// Whose rows: the owner, the node, the service.
+    pub scope: String,
+    /// Changes when something beside the table does.
+    pub salt: u64,
+}
+
+/// The table that a list's rows were taken from, to see what changed since.
+#[derive(Debug)]
+pub struct Base<T> {
+    table: Option<Table<T>>,
+    spec: Spec,
+}
+
+impl<T> Default for Base<T> {
+    fn default() -> Self {
+        Self { table: None, spec: Spec::default() }
+    }
+}
+
+impl<T: Row> Base<T> {
+    /// Brings `ids` (slots of the table, in order) up to date. Sorts all only if the wish or most of the table changed;
+    /// else it takes out the rows of changed chunks and puts what is there now in its place. Returns true if it worked.
+    pub fn refresh(
+        &mut self,
+        ids: &mut Vec<u32>,
+        table: &Table<T>,
+        spec: &Spec,
+        passes: impl Fn(&T) -> bool,
+        order: impl Fn(&T, &T) -> Ordering,
+    ) -> bool {
+        let by = |a: &(u32, &Arc<T>), b: &(u32, &Arc<T>)| order(a.1, b.1).then(a.0.cmp(&b.0));
+        let changed = match &self.table {
+            Some(old) if self.spec == *spec => Some(table.changed_chunks(old)),
+            _ => None,
+        };
+        match changed {
+            Some(changed) if changed.is_empty() => return false,
+            Some(changed) if changed.len() * CHUNK * 4 < table.len() => {
+                let touched: HashSet<usize> = changed.iter().copied().collect();
+                ids.retain(|slot| !touched.contains(&(*slot as usize / CHUNK)));
+                let mut fresh: Vec<(u32, &Arc<T>)> =
+                    changed.iter().flat_map(|c| table.chunk(*c)).filter(|(_, row)| passes(row)).collect();
+                fresh.sort_unstable_by(by);
+                let mut merged = Vec::with_capacity(ids.len() + fresh.len());
+                let mut rest = ids.as_slice();
+                for new in fresh {
+                    let at = rest.partition_point(|slot| {
+                        table.at(*slot).is_some_and(|row| by(&(*slot, row), &new) == Ordering::Less)
+                    });
+                    let (before, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+                    merged.extend_from_slice(before);
+                    merged.push(new.0);
+                    rest = after;
+                }
+                merged.extend_from_slice(rest);
+                *ids = merged;
+            }
+            _ => {
+                let mut rows: Vec<(u32, &Arc<T>)> = table.slots().filter(|(_, row)| passes(row)).collect();
+                rows.sort_unstable_by(by);
+                *ids = rows.into_iter().map(|(slot, _)| slot).collect();
+            }
+        }
+        self.table = Some(table.clone());
+        self.spec = spec.clone();
+        true
+    }
+}
+
+/// One list.
+#[derive(Clone, Debug, Default)]
+pub struct List {
+    pub filter: Filter,
+    pub order: usize,
+    pub marks: BTreeSet<Uid>,
+    last_mark: Option<Uid>,
+    pub selected: Option<Uid>,
+    /// Where the selected row was, to find it fast and to stay near when it goes.
+    pub at: usize,
+    pub top: usize,
+    /// Rows on the screen at the last draw.
+    pub page: usize,
+    /// A person has moved: until then the selection stays on the first row.
+    pub moved: bool,
+    /// What the list shows, in order.
+    pub ids: Vec<u32>,
+}
+
+impl List {
+    /// Finds the selected object again after the rows changed. `key`: the identity of a row. Returns the identity that
+    /// went away, if the selection had to move to another object.
+    pub fn settle(&mut self, focused: bool, key: impl Fn(u32) -> Option<Uid>) -> Option<Uid> {
+        let mut lost = None;
+        if self.ids.is_empty() {
+            self.at = 0;
+            self.top = 0;
+            return None;
+        }
+        if !self.moved && !focused {
+            self.selected = None;
+        }
+        let here = |at: usize| self.ids.get(at).and_then(|id| key(*id));
+        match &self.selected {
+            Some(wanted) if here(self.at).as_ref() == Some(wanted) => {}
+            Some(wanted) => match self.ids.iter().position(|id| key(*id).as_ref() == Some(wanted)) {
+                Some(at) => self.at = at,
+                None => {
+                    lost = self.moved.then(|| wanted.clone());
+                    self.at = if self.moved { self.at.min(self.ids.len() - 1) } else { 0 };
+                    self.selected = here(self.at);
+                }
+            },
+            None => {
+                self.at = 0;
+                self.selected = here(0);
+            }
+        }
+        lost
+    }
+
+    /// Keeps the selected row on a screen of `page` rows.
+    pub fn scroll(&mut self, page: usize) {
+        self.page = page;
+        let last = self.ids.len().saturating_sub(page);
+        self.top = self.top.min(last).min(self.at).max((self.at + 1).saturating_sub(page.max(1)));
+    }
+
+    /// Moves the selection by rows.
+    pub fn step(&mut self, by: isize, key: impl Fn(u32) -> Option<Uid>) {
+        let last = self.ids.len().saturating_sub(1);
+        self.go(self.at.saturating_add_signed(by).min(last), key);
+    }
+
+    /// Moves the selection to a row.
+    pub fn go(&mut self, at: usize, key: impl Fn(u32) -> Option<Uid>) {
+        self.moved = true;
+        self.at = at.min(self.ids.len().saturating_sub(1));
+        self.selected = self.ids.get(self.at).and_then(|id| key(*id));
+    }
+
+    /// Marks or unmarks the selected row.
+    pub fn mark(&mut self) {
+        if let Some(selected) = &self.selected {
+            if !self.marks.remove(selected) {
+                self.marks.insert(selected.clone());
+            }
+            self.last_mark = Some(selected.clone());
+        }
+    }
+
+    /// Marks from the row marked last to the selected one.
+    pub fn mark_range(&mut self, key: impl Fn(u32) -> Option<Uid>) {
+        let from = self.last_mark.as_ref().and_then(|m| self.ids.iter().position(|id| key(*id).as_ref() == Some(m)));
+        let from = from.unwrap_or(self.at);
+        let (a, b) = (from.min(self.at), from.max(self.at));
+        for id in self.ids.iter().skip(a).take(b - a + 1) {
+            if let Some(uid) = key(*id) {
+                self.marks.insert(uid);
+            }
+        }
+        self.last_mark = self.selected.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::Version;
+    use pilothouse_core::model::table::Rows;
+
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq)]
+    struct Item(Uid, u64, u32);
+    impl Row for Item {
+        fn uid(&self) -> &Uid {
+            &self.0
+        }
+        fn version(&self) -> Version {
+            Version(self.1)
+        }
+        fn namespace(&self) -> &str {
+            ""
+        }
+        fn same_content(&self, other: &Self) -> bool {
+            self.2 == other.2
+        }
+    }
+
+    fn uid(n: u32) -> Uid {
+        Uid::Uuid(u128::from(n))
+    }
+
+    #[test]
+    fn a_repaired_order_equals_a_sorted_one() {
+        let mut rows = Rows::default();
+        for n in 0..5000u32 {
+            rows.upsert(Item(uid(n), 1, n.wrapping_mul(2_654_435_761) % 1000));
+        }
+        let spec = Spec::default();
+        let passes = |i: &Item| !i.2.is_multiple_of(7);
+        let order = |a: &Item, b: &Item| a.2.cmp(&b.2);
+        let (mut base, mut ids) = (Base::default(), Vec::new());
+        base.refresh(&mut ids, rows.table(), &spec, passes, order);
+        for round in 0..30u32 {
+            for n in 0..5 {
+                let id = (round * 97 + n * 13) % 5200;
+                rows.upsert(Item(uid(id), 2 + u64::from(round), round * 31 + n));
+            }
+            rows.remove(&uid(round * 7), Version(0));
+            assert!(base.refresh(&mut ids, rows.table(), &spec, passes, order));
+            let (mut whole, mut want) = (Base::default(), Vec::new());
+            whole.refresh(&mut want, rows.table(), &spec, passes, order);
+            assert_eq!(ids, want);
+        }
+        assert!(!base.refresh(&mut ids, rows.table(), &spec, passes, order), "nothing changed, nothing done");
+    }
+
+    #[test]
+    fn the_selection_follows_the_object() {
+        let mut list = List { ids: vec![1, 2, 3], ..List::default() };
+        list.settle(true, |id| Some(uid(id)));
+        list.step(1, |id| Some(uid(id)));
+        assert_eq!(list.selected, Some(uid(2)));
+        list.ids = vec![9, 8, 1, 3, 2];
+        assert_eq!(list.settle(true, |id| Some(uid(id))), None);
+        assert_eq!((list.at, list.selected.clone()), (4, Some(uid(2))));
+        list.ids = vec![9, 8, 1, 3];
+        assert_eq!(list.settle(true, |id| Some(uid(id))), Some(uid(2)), "told that it is gone");
+        assert_eq!(list.selected, Some(uid(3)));
+    }
+
+    #[test]
+    fn untouched_and_unfocused_it_stays_on_the_worst() {
+        let mut list = List { ids: vec![1, 2], ..List::default() };
+        list.settle(false, |id| Some(uid(id)));
+        list.ids = vec![5, 1, 2];
+        list.settle(false, |id| Some(uid(id)));
+        assert_eq!(list.selected, Some(uid(5)));
+        list.settle(true, |id| Some(uid(id)));
+        list.ids = vec![7, 5, 1];
+        list.settle(true, |id| Some(uid(id)));
+        assert_eq!(list.selected, Some(uid(5)), "what a person looks at does not slip away");
+    }
+
+    #[test]
+    fn filters() {
+        assert!(Filter::new("CRASH").passes(&["x", "CrashLoop"]));
+        assert!(!Filter::new("!crash").passes(&["x", "CrashLoop"]));
+        assert!(Filter::new("!crash").passes(&["x"]));
+        assert!(Filter::new("!").passes(&["x"]), "an unfinished inversion shows all");
+        assert!(Filter::new("").passes(&[]));
+    }
+
+    #[test]
+    fn ranges() {
+        let mut list = List { ids: vec![1, 2, 3, 4], ..List::default() };
+        let key = |id| Some(uid(id));
+        list.settle(true, key);
+        list.mark();
+        list.go(2, key);
+        list.mark_range(key);
+        assert_eq!(list.marks.len(), 3);
+        list.mark();
+        assert_eq!(list.marks.len(), 2);
+    }
+}

@@ -1,0 +1,192 @@
+//! From World and Ui to view models: what stands on the screen, in words and roles, with nothing drawn yet.
+
+pub mod actions;
+pub mod autoscalers;
+pub mod backends;
+pub mod causes;
+pub mod describe;
+pub mod dialog;
+pub mod errors;
+pub mod header;
+pub mod lists;
+pub mod namespaces;
+pub mod nodes;
+pub mod palette;
+pub mod pods;
+pub mod sources;
+pub mod texts;
+pub mod traffic;
+pub mod workloads;
+
+use pilothouse_core::domain::time::{Stamp, age};
+
+use super::theme::Role;
+use super::widget::columns::Column;
+
+/// One cell of a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    pub text: String,
+    pub role: Role,
+}
+
+/// A cell of a role.
+pub fn cell(role: Role, text: impl Into<String>) -> Cell {
+    Cell { text: text.into(), role }
+}
+
+/// A cell of ordinary text.
+pub fn plain(text: impl Into<String>) -> Cell {
+    cell(Role::Text, text)
+}
+
+/// How bad a row is, for its glyph, its colour and its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    #[default]
+    Fine,
+    /// Out of the ordinary, and meant so.
+    Info,
+    Warning,
+    Critical,
+}
+
+impl Grade {
+    /// Legible without colour.
+    pub fn glyph(self) -> &'static str {
+        match self {
+            Self::Fine => " ",
+            Self::Info => "~",
+            Self::Warning => "!",
+            Self::Critical => "✖",
+        }
+    }
+
+    /// Its colour.
+    pub fn role(self) -> Role {
+        match self {
+            Self::Fine => Role::Text,
+            Self::Info => Role::Info,
+            Self::Warning => Role::Warning,
+            Self::Critical => Role::Critical,
+        }
+    }
+}
+
+/// One row of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowView {
+    pub grade: Grade,
+    pub cells: Vec<Cell>,
+    pub marked: bool,
+}
+
+/// A list as it stands on the screen: the visible rows only.
+#[derive(Clone, Debug, Default)]
+pub struct ListView {
+    /// The key that focuses it.
+    pub key: Option<char>,
+    pub title: String,
+    /// Counts, coverage, staleness, filter: after the title.
+    pub notes: Vec<Cell>,
+    pub columns: Vec<Column>,
+    pub rows: Vec<RowView>,
+    /// The selected one among the visible rows.
+    pub selected: Option<usize>,
+    pub focused: bool,
+    pub footer: Vec<Cell>,
+    /// What to say where there are no rows.
+    pub empty: Vec<Cell>,
+    /// Of all rows: how many lie above, and how many there are.
+    pub above: usize,
+    pub total: usize,
+}
+
+/// The rounded age of a moment; `–` where it is not known.
+pub fn ago(now: Stamp, since: Option<Stamp>) -> String {
+    since.map_or_else(|| "–".into(), |since| age(now.since(since)))
+}
+
+/// `71`, `–` where it is not known. `part` of `whole` in percent.
+pub fn percent(part: Option<i64>, whole: i64) -> String {
+    match part {
+        Some(part) if whole > 0 => (i128::from(part) * 100 / i128::from(whole)).to_string(),
+        _ => "–".into(),
+    }
+}
+
+/// A rate in at most four characters: `0.4`, `83`, `1.2k`.
+pub fn rate(value: Option<f64>) -> String {
+    match value {
+        None => "–".into(),
+        Some(v) if !v.is_finite() => "–".into(),
+        Some(v) if v >= 1_000_000.0 => format!("{:.1}M", v / 1_000_000.0),
+        Some(v) if v >= 10_000.0 => format!("{:.0}k", v / 1000.0),
+        Some(v) if v >= 1000.0 => format!("{:.1}k", v / 1000.0),
+        Some(v) if v >= 10.0 => format!("{v:.0}"),
+        Some(0.0) => "0".into(),
+        Some(v) => format!("{v:.1}"),
+    }
+}
+
+/// `810ms`, `2.4s`.
+pub fn millis(value: Option<f64>) -> String {
+    match value {
+        Some(v) if v.is_finite() && v >= 10_000.0 => format!("{:.0}s", v / 1000.0),
+        Some(v) if v.is_finite() && v >= 1000.0 => format!("{:.1}s", v / 1000.0),
+        Some(v) if v.is_finite() => format!("{v:.0}ms"),
+        _ => "–".into(),
+    }
+}
+
+/// A ratio in percent with one digit: `4.1`.
+pub fn ratio(value: Option<f64>) -> String {
+    match value {
+        Some(v) if v.is_finite() => {
+            let percent = v * 100.0;
+            if percent >= 99.95 { "100".into() } else if percent == 0.0 { "0".into() } else { format!("{percent:.1}") }
+        }
+        _ => "–".into(),
+    }
+}
+
+/// `2.1Gi`, `512Mi`.
+pub fn bytes(value: i64) -> String {
+    let mib = value as f64 / (1024.0 * 1024.0);
+    if mib >= 10_240.0 {
+        format!("{:.0}Gi", mib / 1024.0)
+    } else if mib >= 1024.0 {
+        format!("{:.1}Gi", mib / 1024.0)
+    } else {
+        format!("{mib:.0}Mi")
+    }
+}
+
+/// `250m`, `3.5`, `64` cores.
+pub fn cores(milli: i64) -> String {
+    if milli >= 10_000 || (milli >= 1000 && milli % 1000 == 0) {
+        (milli / 1000).to_string()
+    } else if milli >= 1000 {
+        format!("{:.1}", milli as f64 / 1000.0)
+    } else {
+        format!("{milli}m")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_people_read_them() {
+        assert_eq!(rate(Some(842.3)), "842");
+        assert_eq!(rate(Some(1234.0)), "1.2k");
+        assert_eq!(rate(None), "–");
+        assert_eq!(rate(Some(f64::NAN)), "–");
+        assert_eq!(millis(Some(810.2)), "810ms");
+        assert_eq!(ratio(Some(0.041)), "4.1");
+        assert_eq!(percent(Some(1), 0), "–");
+        assert_eq!(cores(2500), "2.5");
+        assert_eq!(bytes(3 << 30), "3.0Gi");
+    }
+}

@@ -1,0 +1,101 @@
+//! View 8: running and past actions, and the job line.
+
+use pilothouse_core::domain::id::Uid;
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::world::{ActionView, Outcome, StepState, World};
+
+use super::super::command::Cmd;
+use super::super::keymap::Keymap;
+use super::super::theme::Role;
+use super::super::widget::columns::Column;
+use super::{Cell, Grade, RowView, cell, plain};
+
+/// The columns.
+pub const COLUMNS: [Column; 5] = [
+    Column::left("ACTION", 20, 60, 0),
+    Column::left("STATE", 9, 10, 0),
+    Column::left("STEPS", 7, 12, 2),
+    Column::right("STARTED", 7, 8, 4),
+    Column::left("NOW", 16, 0, 3),
+];
+
+/// How bad.
+pub fn grade(action: &ActionView) -> Grade {
+    match action.outcome {
+        None | Some(Outcome::Cancelled) => Grade::Info,
+        Some(Outcome::Done) => Grade::Fine,
+        Some(Outcome::Refused) => Grade::Warning,
+        Some(Outcome::Failed | Outcome::Unknown) => Grade::Critical,
+    }
+}
+
+/// `cordon no/ip-10-0-3-7`, `restart 3 objects`.
+pub fn title(action: &ActionView) -> String {
+    let intent = &action.plan.intent;
+    match intent.targets.as_slice() {
+        [one] => format!("{} {one}", intent.act.as_str()),
+        more => format!("{} {} objects", intent.act.as_str(), more.len()),
+    }
+}
+
+fn steps(action: &ActionView) -> String {
+    let done = action.steps.iter().filter(|s| matches!(s.state, StepState::Verified | StepState::Skipped)).count();
+    format!("{done}/{}", action.steps.len())
+}
+
+fn state(action: &ActionView) -> &'static str {
+    action.outcome.map_or("running", Outcome::as_str)
+}
+
+/// One row.
+pub fn row(action: &ActionView, now: Stamp) -> RowView {
+    let grade = grade(action);
+    let mut message = action.message.clone();
+    if action.foreign {
+        message = format!("(of another process) {message}");
+    }
+    RowView {
+        grade,
+        cells: vec![
+            cell(Role::Strong, title(action)),
+            cell(grade.role(), state(action)),
+            plain(steps(action)),
+            cell(Role::Dim, age(now.since(action.started))),
+            plain(message),
+        ],
+        marked: false,
+    }
+}
+
+/// The row's identity.
+pub fn key(action: &ActionView) -> Uid {
+    Uid::Text(action.id.clone())
+}
+
+/// How long an ended action stays in the job line.
+const STAYS_SECS: u64 = 60;
+
+/// The job line; empty when nothing runs and nothing ended a short while ago.
+pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
+    let ours = || world.actions.iter().filter(|a| !a.foreign);
+    let running: Vec<_> = ours().filter(|a| a.outcome.is_none()).collect();
+    let recent = ours().find(|a| a.ended.is_some_and(|at| now.secs_since(at) < STAYS_SECS));
+    let Some(action) = running.first().copied().or(recent) else { return Vec::new() };
+    let grade = grade(action);
+    let mut line = vec![
+        cell(Role::Job, "JOB"),
+        cell(Role::Strong, title(action)),
+        cell(grade.role(), format!("{} {}", grade.glyph().trim(), state(action)).trim().to_owned()),
+        plain(format!("{} steps", steps(action))),
+    ];
+    if !action.message.is_empty() {
+        line.push(plain(format!("· {}", action.message)));
+    }
+    if running.len() > 1 {
+        line.push(cell(Role::Info, format!("· {} more running", running.len() - 1)));
+    }
+    if let Some(key) = keymap.key(Cmd::ActionsView) {
+        line.push(cell(Role::Key, format!("· {key} view")));
+    }
+    line
+}

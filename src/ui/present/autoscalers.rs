@@ -1,0 +1,123 @@
+//! The Autoscalers pane.
+
+use std::cmp::Ordering;
+
+use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::hpa::{HpaState, judge};
+
+use super::super::list::Spec;
+use super::super::theme::Role;
+use super::super::widget::columns::Column;
+use super::{Cell, Grade, RowView, cell, plain};
+
+/// The orders that `o` goes through.
+pub const ORDERS: [&str; 3] = ["at limit first", "by name", "by replicas"];
+
+/// The columns.
+pub const COLUMNS: [Column; 5] = [
+    Column::name("TARGET", 10, 40),
+    Column::left("NOW→WANT", 8, 10, 0),
+    Column::left("MIN-MAX", 6, 9, 4),
+    Column::left("METRIC", 10, 28, 6),
+    Column::left("VERDICT", 12, 0, 0),
+];
+
+/// How bad a state is.
+pub fn grade_of(state: HpaState) -> Grade {
+    match state {
+        HpaState::Failing => Grade::Critical,
+        HpaState::AtMax => Grade::Warning,
+        HpaState::Scaling | HpaState::Disabled | HpaState::New => Grade::Info,
+        HpaState::Steady | HpaState::AtMin => Grade::Fine,
+    }
+}
+
+/// Whether it is wanted.
+pub fn passes(hpa: &Hpa, spec: &Spec) -> bool {
+    spec.namespace.as_ref().is_none_or(|ns| hpa.namespace == *ns)
+        && (spec.filter.is_empty() || spec.filter.passes(&[&hpa.namespace, &hpa.name, &hpa.target_name]))
+}
+
+/// The order of two rows.
+pub fn order(a: &Hpa, b: &Hpa, order: usize, now: Stamp) -> Ordering {
+    let by = match order {
+        1 => Ordering::Equal,
+        2 => b.current.cmp(&a.current),
+        _ => judge(b, now).state.cmp(&judge(a, now).state).then_with(|| b.current.cmp(&a.current)),
+    };
+    by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
+}
+
+/// `cpu 92/60%`.
+pub fn metric(metric: &Metric) -> String {
+    let milli = |v: i64| if v % 1000 == 0 { (v / 1000).to_string() } else { format!("{v}m") };
+    match metric.target {
+        Target::Utilization(target) => {
+            let current = metric.current.map_or_else(|| "–".into(), |c| c.to_string());
+            format!("{} {current}/{target}%", metric.name)
+        }
+        Target::AverageValue(target) | Target::Value(target) => {
+            let current = metric.current.map_or_else(|| "–".into(), milli);
+            format!("{} {current}/{}", metric.name, milli(target))
+        }
+        Target::None => metric.name.to_string(),
+    }
+}
+
+/// One row.
+pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
+    let verdict = judge(hpa, now);
+    let grade = grade_of(verdict.state);
+    let current = hpa.current.map_or_else(|| "–".into(), |n| n.to_string());
+    // what the metrics ask for says more than what the limits left of it
+    let wants = match (verdict.state, verdict.wants) {
+        (HpaState::AtMax, Some(wants)) => wants.to_string(),
+        _ => hpa.desired.filter(|d| *d > 0).map_or_else(|| "–".into(), |d| d.to_string()),
+    };
+    let target = if several_namespaces { format!("{}/{}", hpa.namespace, hpa.target_name) } else { hpa.target_name.to_string() };
+    let worst = hpa.metrics.iter().max_by_key(|m| match (m.target, m.current) {
+        (Target::Utilization(t), Some(c)) if t > 0 => c.saturating_mul(1000) / i64::from(t),
+        (Target::AverageValue(t) | Target::Value(t), Some(c)) if t > 0 => c.saturating_mul(1000) / t,
+        _ => i64::MIN,
+    });
+    let more = if hpa.metrics.len() > 1 { format!(" +{}", hpa.metrics.len() - 1) } else { String::new() };
+    let since = match verdict.state {
+        HpaState::Steady | HpaState::AtMin => String::new(),
+        _ => verdict.since.map_or_else(String::new, |s| format!(" {}", age(now.since(s)))),
+    };
+    RowView {
+        grade,
+        cells: vec![
+            cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, target),
+            plain(format!("{current}→{wants}")),
+            plain(format!("{}-{}", hpa.min, hpa.max)),
+            plain(worst.map_or_else(String::new, |m| format!("{}{more}", metric(m)))),
+            cell(grade.role(), format!("{}{since}", verdict.why)),
+        ],
+        marked: false,
+    }
+}
+
+/// The line below.
+pub fn footer(cluster: &Cluster) -> Vec<Cell> {
+    let pods = cluster.derived.counts.pods_unschedulable;
+    vec![cell(if pods > 0 { Role::Warning } else { Role::Dim }, format!("unschedulable pods {pods}"))]
+}
+
+/// The object of a row.
+pub fn object(hpa: &Hpa) -> ObjectRef {
+    ObjectRef::new(Kind::HorizontalPodAutoscaler, &hpa.namespace, &hpa.name, &hpa.uid)
+}
+
+/// What it scales.
+pub fn target(hpa: &Hpa) -> ObjectRef {
+    ObjectRef { kind: hpa.target_kind.clone(), namespace: hpa.namespace.clone(), name: hpa.target_name.clone(), uid: Default::default() }
+}
+
+/// Its namespace and name, for titles.
+pub fn name(hpa: &Hpa) -> (&Name, &Name) {
+    (&hpa.namespace, &hpa.name)
+}

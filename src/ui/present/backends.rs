@@ -1,0 +1,178 @@
+//! The backends of one service: share against what is expected, errors, readiness, place, version.
+
+use std::collections::HashMap;
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::traffic::BackendTraffic;
+use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::shares::{self, Share};
+
+use super::super::list::Spec;
+use super::super::theme::Role;
+use super::super::widget::columns::Column;
+use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
+
+/// One backend with everything that is shown of it.
+#[derive(Clone, Debug, Default)]
+pub struct Backend {
+    pub name: Name,
+    pub traffic: Option<BackendTraffic>,
+    pub share: Share,
+    pub ready: Option<bool>,
+    pub pod: Option<Uid>,
+    pub node: Option<Name>,
+    pub zone: Option<Name>,
+    pub version: String,
+}
+
+/// The orders that `o` goes through.
+pub const ORDERS: [&str; 3] = ["worst first", "by name", "by requests"];
+
+/// The columns.
+pub const COLUMNS: [Column; 11] = [
+    Column::name("BACKEND", 10, 48),
+    Column::left("READY", 5, 5, 0),
+    Column::right("RPS", 4, 6, 0),
+    Column::right("ERR%", 4, 5, 0),
+    Column::right("P95", 5, 6, 3),
+    Column::right("SHARE", 5, 5, 0),
+    Column::right("exp", 4, 5, 0),
+    Column::left("", 8, 10, 0),
+    Column::left("ZONE", 4, 14, 8),
+    Column::name("NODE", 8, 30),
+    Column::left("VERSION", 7, 24, 9),
+];
+
+/// The backends of a service, and the note on their shares.
+pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>, Option<String>) {
+    let mut backends: Vec<Backend> = Vec::new();
+    let mut place: HashMap<Name, usize> = HashMap::new();
+    let traffic = cluster.traffic.services.iter().find(|t| t.namespace == namespace && t.name == name);
+    let mut note = None;
+    if let Some(traffic) = traffic {
+        let shares = shares::judge(traffic);
+        note = shares.note;
+        for (backend, share) in traffic.backends.iter().zip(shares.backends) {
+            place.insert(backend.name.clone(), backends.len());
+            backends.push(Backend {
+                name: backend.name.clone(),
+                traffic: Some(backend.clone()),
+                share,
+                ready: backend.up,
+                ..Backend::default()
+            });
+        }
+    }
+    let row = cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
+    for endpoint in row.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter()) {
+        let id = endpoint.pod.clone().unwrap_or_else(|| endpoint.address.clone());
+        let at = *place.entry(id.clone()).or_insert_with(|| {
+            backends.push(Backend { name: id, ..Backend::default() });
+            backends.len() - 1
+        });
+        if let Some(backend) = backends.get_mut(at) {
+            backend.ready = Some(backend.ready.unwrap_or(false) | endpoint.ready);
+            backend.pod = endpoint.pod_uid.clone();
+            backend.node.clone_from(&endpoint.node);
+            backend.zone.clone_from(&endpoint.zone);
+        }
+    }
+    for pod in cluster.pods.iter().filter(|p| p.namespace == namespace) {
+        if let Some(backend) = place.get(&pod.name).and_then(|at| backends.get_mut(*at)) {
+            backend.pod = Some(pod.uid.clone());
+            backend.version = pod.shape.containers.first().map_or_else(String::new, |c| tag(&c.image).to_owned());
+            if backend.node.is_none() {
+                backend.node.clone_from(&pod.node);
+            }
+        }
+    }
+    (backends, note)
+}
+
+/// An image's tag.
+pub fn tag(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split_once(':').map_or(last, |(_, tag)| tag)
+}
+
+impl Backend {
+    /// How bad.
+    pub fn grade(&self) -> Grade {
+        let errors = self.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(0.0);
+        if errors >= 0.05 || self.ready == Some(false) {
+            Grade::Critical
+        } else if errors >= 0.01 || self.share.significant == Some(true) {
+            Grade::Warning
+        } else {
+            Grade::Fine
+        }
+    }
+
+    /// The row's identity.
+    pub fn key(&self) -> Uid {
+        Uid::Text(Name::from(format!("backend {}", self.name)))
+    }
+
+    /// The pod, if it is one.
+    pub fn object(&self, namespace: &Name) -> Option<ObjectRef> {
+        self.pod.as_ref().map(|uid| ObjectRef::new(Kind::Pod, namespace, &self.name, uid))
+    }
+}
+
+/// Whether it is wanted.
+pub fn passes(backend: &Backend, spec: &Spec) -> bool {
+    spec.filter.passes(&[
+        &backend.name,
+        backend.node.as_ref().map_or("", Name::as_str),
+        backend.zone.as_ref().map_or("", Name::as_str),
+        &backend.version,
+    ])
+}
+
+/// The order of two rows.
+pub fn order(a: &Backend, b: &Backend, order: usize) -> std::cmp::Ordering {
+    let rps = |x: &Backend| x.traffic.as_ref().and_then(|t| t.rps).unwrap_or(-1.0);
+    let errors = |x: &Backend| x.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(-1.0);
+    let by = match order {
+        1 => std::cmp::Ordering::Equal,
+        2 => rps(b).total_cmp(&rps(a)),
+        _ => b.grade().cmp(&a.grade()).then_with(|| errors(b).total_cmp(&errors(a))),
+    };
+    by.then_with(|| a.name.cmp(&b.name))
+}
+
+/// One row.
+pub fn row(backend: &Backend) -> RowView {
+    let grade = backend.grade();
+    let traffic = backend.traffic.as_ref();
+    let errors = traffic.and_then(|t| t.error_ratio);
+    let share = |v: Option<f64>| v.map_or_else(|| "–".into(), |v| format!("{:.1}", v * 100.0));
+    let verdict: Cell = match (backend.share.significant, backend.share.observed, backend.share.expected) {
+        (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
+        (Some(true), ..) => cell(Role::Warning, "▲ too many"),
+        (Some(false), ..) => cell(Role::Dim, "noise"),
+        (None, ..) => cell(Role::Dim, ""),
+    };
+    let ready = match backend.ready {
+        Some(true) => plain("yes"),
+        Some(false) => cell(Role::Critical, "NO"),
+        None => cell(Role::Dim, "–"),
+    };
+    RowView {
+        grade,
+        cells: vec![
+            cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, backend.name.as_str()),
+            ready,
+            plain(rate(traffic.and_then(|t| t.rps))),
+            cell(if errors.is_some_and(|e| e >= 0.01) { Role::Critical } else { Role::Text }, ratio(errors)),
+            plain(millis(traffic.and_then(|t| t.p95_ms.or(t.mean_ms)))),
+            plain(share(backend.share.observed)),
+            cell(Role::Dim, share(backend.share.expected)),
+            verdict,
+            plain(backend.zone.as_ref().map_or("", Name::as_str)),
+            cell(Role::Dim, backend.node.as_ref().map_or("", Name::as_str)),
+            plain(backend.version.as_str()),
+        ],
+        marked: false,
+    }
+}

@@ -1,0 +1,350 @@
+//! `d`: all that the World knows about one object, as lines.
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::node::{Condition, Status};
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::hpa;
+
+use super::super::app::TextLine;
+use super::super::theme::Role;
+use super::super::widget::text;
+use super::{Grade, ago, autoscalers, backends, bytes, cores, nodes, percent, pods, workloads};
+
+/// The lines being written.
+pub struct Lines(pub Vec<TextLine>);
+
+impl Lines {
+    /// A heading, with an empty line before it.
+    pub fn head(&mut self, title: &str) {
+        if !self.0.is_empty() {
+            self.0.push(TextLine::default());
+        }
+        self.0.push(TextLine::new(Role::Title, title));
+    }
+
+    /// A line of a role.
+    pub fn say(&mut self, role: Role, text: impl Into<String>) {
+        self.0.push(TextLine::new(role, text));
+    }
+
+    /// `label      value`.
+    pub fn field(&mut self, label: &str, value: impl AsRef<str>) {
+        if !value.as_ref().is_empty() {
+            self.say(Role::Text, format!("  {label:<14} {}", value.as_ref()));
+        }
+    }
+}
+
+/// Describes an object.
+pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine> {
+    let mut out = Lines(Vec::new());
+    let known = match &object.kind {
+        Kind::Node => node(&mut out, cluster, object, now),
+        Kind::Pod => pod(&mut out, cluster, object, now),
+        Kind::Service => service(&mut out, cluster, object, now),
+        Kind::HorizontalPodAutoscaler => autoscaler(&mut out, cluster, object, now),
+        Kind::PodDisruptionBudget => budget(&mut out, cluster, object, now),
+        _ => workload(&mut out, cluster, object, now),
+    };
+    if known.is_none() {
+        out.say(Role::Warning, format!("{object} is not among what is watched: it is gone, not loaded yet, or of another kind"));
+        out.say(Role::Dim, "its YAML may still be asked of the server (y)");
+    }
+    events(&mut out, cluster, object, now);
+    out.0
+}
+
+fn conditions(out: &mut Lines, conditions: &[Condition], bad: impl Fn(&Condition) -> bool, now: Stamp) {
+    if conditions.is_empty() {
+        return;
+    }
+    out.head("Conditions");
+    for c in conditions {
+        let role = if bad(c) { Role::Critical } else { Role::Text };
+        let glyph = if bad(c) { "✖" } else { " " };
+        let line = format!("{glyph} {:<22} {:<8} {:>4}  {}", c.kind, c.status.as_str(), ago(now, c.since), c.reason);
+        out.say(role, line.trim_end());
+        if !c.message.is_empty() {
+            out.say(Role::Dim, format!("      {}", c.message));
+        }
+    }
+}
+
+fn node(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let row = cluster.derived.nodes.iter().find(|r| r.node.name == object.name)?;
+    let n = &row.node;
+    out.head(&format!("Node {}", n.name));
+    let grade = nodes::grade(row);
+    out.say(grade.role(), format!("  {:<14} {} {}", "state", grade.glyph().trim(), nodes::state(row, now)));
+    out.field("zone", n.zone.as_ref().map_or("", Name::as_str));
+    out.field("pool", n.pool.as_ref().map_or("", Name::as_str));
+    out.field("kubelet", &n.kubelet);
+    out.field("address", n.internal_ip.as_ref().map_or("", Name::as_str));
+    out.field("age", age(now.since(n.created)));
+    if let Some(by) = n.changed.as_ref().filter(|_| n.cordoned) {
+        out.field("cordoned by", format!("{}, {} ago", by.manager, age(now.since(by.at))));
+    }
+    for taint in n.taints.iter() {
+        let since = taint.added.map_or_else(String::new, |at| format!(", {} ago", age(now.since(at))));
+        out.field("taint", format!("{}={}:{}{since}", taint.key, taint.value, taint.effect));
+    }
+    out.head("Resources             allocatable   requested        used");
+    let used = row.usage.as_ref();
+    let line = |name: &str, whole: i64, requested: i64, used: Option<i64>, show: fn(i64) -> String| {
+        let with = |part: Option<i64>| {
+            part.map_or_else(|| "–".into(), |p| format!("{} {:>3}%", show(p), percent(Some(p), whole)))
+        };
+        format!("  {name:<18} {:>12} {:>11} {:>11}", show(whole), with(Some(requested)), with(used))
+    };
+    let total = row.totals.requests;
+    out.say(Role::Text, line("cpu", n.allocatable.cpu_milli, total.cpu_milli, used.map(|u| u.cpu_milli), cores));
+    out.say(Role::Text, line("memory", n.allocatable.memory_bytes, total.memory_bytes, used.map(|u| u.memory_bytes), bytes));
+    let what = match (&cluster.node_usage_source, used) {
+        (Some(source), Some(u)) => format!("used: {source}, {} ago", age(now.since(u.at))),
+        _ => "used: not measured".into(),
+    };
+    out.say(Role::Dim, format!("  pods {} of {}; {what}", row.totals.pods, n.allocatable_pods));
+    conditions(out, &n.conditions, |c| (c.kind == "Ready") != (c.status == Status::True) && (c.kind == "Ready" || c.status == Status::True), now);
+    pod_table(out, cluster, "Pods", now, |p| p.node.as_ref() == Some(&n.name));
+    Some(())
+}
+
+/// Pods in a text, worst first.
+fn pod_table(
+    out: &mut Lines,
+    cluster: &Cluster,
+    title: &str,
+    now: Stamp,
+    wanted: impl Fn(&pilothouse_core::domain::pod::Pod) -> bool,
+) {
+    let mut found: Vec<_> = cluster.pods.iter().filter(|p| wanted(p)).collect();
+    found.sort_by(|a, b| pods::order(a, b, 0));
+    let note = cluster.pods.cover.note().map_or_else(String::new, |n| format!(" ({n})"));
+    out.head(&format!("{title}: {}{note}", found.len()));
+    for pod in found.iter().take(300) {
+        let grade = pods::grade(pod);
+        let key = (pod.namespace.clone(), pod.name.clone());
+        let used = cluster.pod_usage.get(&key).map_or_else(
+            || "–".into(),
+            |u| format!("{}/{}", cores(u.cpu_milli), bytes(u.memory_bytes)),
+        );
+        out.say(
+            if grade == Grade::Fine { Role::Text } else { grade.role() },
+            format!(
+                "{} {:<52} {:>5} {:<20} {:>4} restarts  use {:<12} req {}/{}  {}",
+                grade.glyph(),
+                text::tail(&format!("{}/{}", pod.namespace, pod.name), 52),
+                format!("{}/{}", pod.containers_ready, pod.containers),
+                text::head(pods::status(pod), 20),
+                pod.restarts,
+                used,
+                cores(pod.requests.cpu_milli),
+                bytes(pod.requests.memory_bytes),
+                age(now.since(pod.created)),
+            ),
+        );
+    }
+    if found.len() > 300 {
+        out.say(Role::Dim, format!("  and {} more", found.len() - 300));
+    }
+}
+
+fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let pod = cluster.pods.by_uid(&object.uid).or_else(|| cluster.pod(&object.namespace, &object.name))?;
+    out.head(&format!("Pod {}/{}", pod.namespace, pod.name));
+    let grade = pods::grade(pod);
+    out.say(grade.role(), format!("  {:<14} {} {}", "status", grade.glyph().trim(), pods::status(pod)));
+    out.field("phase", pod.phase.as_str());
+    if let Some(message) = &pod.message {
+        out.say(Role::Warning, format!("  {:<14} {message}", "says"));
+    }
+    out.field("ready", format!("{}/{} containers{}", pod.containers_ready, pod.containers, pod.ready_since.map_or_else(String::new, |s| format!(", since {}", age(now.since(s))))));
+    out.field("restarts", pod.restarts.to_string());
+    if let Some(exit) = &pod.last_exit {
+        let when = exit.at.map_or_else(String::new, |at| format!(", {} ago ({at})", age(now.since(at))));
+        out.say(Role::Warning, format!("  {:<14} {} exited with {} ({}){when}", "last exit", exit.container, exit.code, exit.reason));
+    }
+    if let Some(asked) = pod.deletion_asked() {
+        out.say(Role::Warning, format!("  {:<14} for {}", "terminating", age(now.since(asked))));
+    }
+    if let Some((kind, name)) = cluster.top_owner(pod) {
+        out.field("owner", format!("{}/{name}", kind.short()));
+    }
+    out.field("node", pod.node.as_ref().map_or("not bound to a node", |n| n.as_str()));
+    out.field("ip", pod.ip.as_ref().map_or("", Name::as_str));
+    out.field("age", age(now.since(pod.created)));
+    let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
+    out.field("requests", format!("cpu {} memory {}", cores(pod.requests.cpu_milli), bytes(pod.requests.memory_bytes)));
+    out.field("used", used.map_or_else(|| "not measured".into(), |u| {
+        format!("cpu {} memory {}, {} ago", cores(u.cpu_milli), bytes(u.memory_bytes), age(now.since(u.at)))
+    }));
+    if pod.shape.empty_dir {
+        out.field("volumes", "has an emptyDir: its data goes with the pod");
+    }
+    out.head("Containers");
+    for (container, init) in
+        pod.shape.init_containers.iter().map(|c| (c, true)).chain(pod.shape.containers.iter().map(|c| (c, false)))
+    {
+        let kind = if container.sidecar { " (sidecar)" } else if init { " (init)" } else { "" };
+        out.say(Role::Text, format!("  {:<24} {}", format!("{}{kind}", container.name), container.image));
+    }
+    let labels: Vec<String> = pod.shape.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    if !labels.is_empty() {
+        out.head("Labels");
+        out.say(Role::Dim, format!("  {}", labels.join("  ")));
+    }
+    Some(())
+}
+
+fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let row = cluster.derived.workloads.iter().find(|r| {
+        let w = &r.workload;
+        w.kind == object.kind && w.namespace == object.namespace && w.name == object.name
+    })?;
+    let w = &row.workload;
+    out.head(&format!("{} {}/{}", w.kind, w.namespace, w.name));
+    let grade = workloads::grade(row);
+    let why = if row.rollout.why.is_empty() { String::new() } else { format!(": {}", row.rollout.why) };
+    out.say(grade.role(), format!("  {:<14} {} {}{why}", "rollout", grade.glyph().trim(), row.rollout.phase.as_str()));
+    out.field("replicas", format!("{} wanted, {} ready, {} up to date, {} available", w.desired, w.ready, w.updated, w.available));
+    let t = row.totals;
+    out.field("pods", format!("{} ({} ready, {} bad, {} terminating), {} restarts", t.pods, t.ready, t.bad, t.terminating, t.restarts));
+    for image in w.images.iter() {
+        out.field("image", image);
+    }
+    out.field("revision", w.revision.map_or_else(|| w.update_revision.to_string(), |r| r.to_string()));
+    out.field("managed by", w.managed_by.as_ref().map_or("", Name::as_str));
+    if let Some(by) = &w.changed {
+        out.field("last change", format!("by {}, {} ago ({})", by.manager, age(now.since(by.at)), by.at));
+    }
+    out.field("restarted at", w.restarted_at.as_ref().map_or("", Name::as_str));
+    out.field("age", age(now.since(w.created)));
+    for hpa in cluster.hpas.iter().filter(|h| h.namespace == w.namespace && h.target_name == w.name && h.target_kind == w.kind) {
+        let verdict = hpa::judge(hpa, now);
+        out.field("autoscaler", format!("{} {}-{}: {}", hpa.name, hpa.min, hpa.max, verdict.why));
+    }
+    conditions(out, &w.conditions, |c| match c.kind.as_str() {
+        "ReplicaFailure" | "Failed" => c.status == Status::True,
+        _ => c.status == Status::False,
+    }, now);
+    let (kind, ns, name) = (w.kind.clone(), w.namespace.clone(), w.name.clone());
+    pod_table(out, cluster, "Pods", now, |p| pods::belongs(p, cluster, &kind, &ns, &name));
+    Some(())
+}
+
+fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let row = cluster.derived.services.iter().find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
+    let traffic = cluster.traffic.services.iter().find(|t| t.namespace == object.namespace && t.name == object.name);
+    if row.is_none() && traffic.is_none() {
+        return None;
+    }
+    out.head(&format!("Service {}/{}", object.namespace, object.name));
+    if let Some(row) = row {
+        let s = &row.service;
+        let role = if row.ready == 0 { Role::Critical } else { Role::Text };
+        out.say(role, format!("  {:<14} {} of {} ready", "backends", row.ready, row.total));
+        let selector: Vec<String> = s.selector.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        out.field("selector", if selector.is_empty() { "none: endpoints are made by hand".into() } else { selector.join(",") });
+        out.field("type", format!("{:?}{}", s.kind, if s.headless { ", headless (clients balance by name)" } else { "" }));
+        if s.sticky {
+            out.field("affinity", "ClientIP");
+        }
+        out.field("age", age(now.since(s.created)));
+    }
+    if let Some(t) = traffic {
+        out.field("traffic", format!("{} rps, {}% errors, p50 {} p95 {} p99 {}", super::rate(t.rps), super::ratio(t.error_ratio), super::millis(t.p50_ms), super::millis(t.p95_ms), super::millis(t.p99_ms)));
+        out.field("balancing", format!("{} ({:?}), measured by {} over {} s", t.policy.as_str(), t.origin, t.preset, t.window_secs));
+    }
+    let (found, note) = backends::collect(cluster, &object.namespace, &object.name);
+    out.head(&format!("Backends: {}", found.len()));
+    let mut found: Vec<_> = found.iter().collect();
+    found.sort_by(|a, b| backends::order(a, b, 0));
+    for b in found {
+        let cells: Vec<String> = backends::row(b).cells.into_iter().map(|c| c.text).collect();
+        if let [name, ready, rps, errors, p95, share, expected, verdict, zone, node, version] = cells.as_slice() {
+            out.say(b.grade().role(), format!(
+                "{} {:<40} ready {ready:<4} {rps:>5} rps {errors:>5}% {p95:>6}  share {share:>5} expected {expected:>5} {verdict:<10} {zone} {node} {version}",
+                b.grade().glyph(), text::tail(name, 40)));
+        }
+    }
+    if let Some(note) = note {
+        out.say(Role::Dim, format!("  {note}"));
+    }
+    Some(())
+}
+
+fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let h = cluster.hpas.iter().find(|h| h.namespace == object.namespace && h.name == object.name)?;
+    let verdict = hpa::judge(h, now);
+    let grade = autoscalers::grade_of(verdict.state);
+    out.head(&format!("HorizontalPodAutoscaler {}/{}", h.namespace, h.name));
+    let since = verdict.since.map_or_else(String::new, |s| format!(", {} ({s})", age(now.since(s))));
+    out.say(grade.role(), format!("  {:<14} {} {}{since}", "verdict", grade.glyph().trim(), verdict.why));
+    out.field("target", format!("{}/{}", h.target_kind.short(), h.target_name));
+    let show = |n: Option<i32>| n.map_or_else(|| "–".into(), |n| n.to_string());
+    out.field("replicas", format!("{} now, {} desired, {} to {} allowed", show(h.current), show(h.desired), h.min, h.max));
+    if let Some(by) = &h.changed {
+        out.field("last edit", format!("by {}, {} ago", by.manager, age(now.since(by.at))));
+    }
+    out.field("last scaling", h.last_scale.map_or_else(String::new, |s| format!("{} ago", age(now.since(s)))));
+    if h.keda {
+        out.say(Role::Info, "  owned by a ScaledObject (KEDA): edits of the HPA are reverted");
+    }
+    out.head("How it comes to its number");
+    for m in h.metrics.iter() {
+        let asks = hpa::ask(h, m).map_or_else(|| "no value: cannot ask for anything".into(), |(_, text)| text);
+        out.say(Role::Text, format!("  {:<28} {asks}", autoscalers::metric(m)));
+    }
+    if let (Some(wants), Some(limit)) = (verdict.wants, &verdict.limited_by) {
+        out.say(grade.role(), format!("  asks for {wants}, limited to {} by {limit}", show(h.desired.or(h.current))));
+    }
+    conditions(out, &h.conditions, |c| (c.kind == "ScalingLimited") == (c.status == Status::True), now);
+    Some(())
+}
+
+fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let p = cluster.pdbs.iter().find(|p| p.namespace == object.namespace && p.name == object.name)?;
+    out.head(&format!("PodDisruptionBudget {}/{}", p.namespace, p.name));
+    let role = if p.allowed <= 0 { Role::Warning } else { Role::Ok };
+    out.say(role, format!("  {:<14} {}", "allows now", text::count(usize::try_from(p.allowed).unwrap_or(0), "disruption")));
+    out.field("rule", match (&p.min_available, &p.max_unavailable) {
+        (Some(min), _) => format!("minAvailable {min}"),
+        (None, Some(max)) => format!("maxUnavailable {max}"),
+        _ => "none".into(),
+    });
+    out.field("healthy", format!("{} of {} expected, {} needed", p.current_healthy, p.expected, p.desired_healthy));
+    out.field("blocked since", p.blocked_since().map_or_else(String::new, |s| format!("{s} ({})", age(now.since(s)))));
+    conditions(out, &p.conditions, |c| c.status == Status::False, now);
+    let selector = p.selector.clone();
+    let ns = p.namespace.clone();
+    pod_table(out, cluster, "Pods that it protects", now, |pod| pod.namespace == ns && selector.matches(&pod.shape.labels));
+    Some(())
+}
+
+/// The events about an object, the newest first; of a workload, its pods' and ReplicaSets' too.
+pub fn events(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) {
+    let about = |o: &ObjectRef| {
+        (o.kind == object.kind && o.name == object.name && (o.namespace == object.namespace || object.namespace.is_empty()))
+            || (o.namespace == object.namespace
+                && !object.namespace.is_empty()
+                && matches!(o.kind, Kind::Pod | Kind::ReplicaSet)
+                && matches!(object.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Job)
+                && o.name.strip_prefix(object.name.as_str()).is_some_and(|rest| rest.starts_with('-')))
+    };
+    let mut found: Vec<_> = cluster.events.iter().filter(|e| about(&e.about)).collect();
+    found.sort_by_key(|e| std::cmp::Reverse(e.last.or(e.first)));
+    let note = cluster.events.cover.note().map_or_else(String::new, |n| format!(" ({n})"));
+    out.head(&format!("Events: {}{note}", found.len()));
+    if found.is_empty() {
+        out.say(Role::Dim, "  none kept by the server (it forgets after an hour)");
+    }
+    for e in found.into_iter().take(100) {
+        let times = if e.count > 1 { format!(" x{}", e.count) } else { String::new() };
+        let whom = if e.about.name == object.name { String::new() } else { format!("{}: ", e.about.name) };
+        out.say(
+            if e.warning { Role::Warning } else { Role::Text },
+            format!("{} {:>4} {:<22}{times} {whom}{}", if e.warning { "!" } else { " " }, ago(now, e.last.or(e.first)), e.reason, e.message),
+        );
+    }
+}

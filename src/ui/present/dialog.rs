@@ -1,0 +1,229 @@
+//! The rehearsal and what it asks for, as lines.
+
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::plan::{Act, Confirm, Fate, Plan};
+
+use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
+use super::super::command::Cmd;
+use super::super::request::Rehearsal;
+use super::super::theme::Role;
+use super::super::widget::text;
+use super::describe::Lines;
+use super::{Cell, ago, cell};
+
+/// The dialog as it stands on the screen.
+#[derive(Clone, Debug, Default)]
+pub struct DialogView {
+    pub title: String,
+    pub danger: bool,
+    pub lines: Vec<TextLine>,
+    /// What is asked, at the bottom, always visible.
+    pub ask: Vec<Cell>,
+    /// What was typed so far, where text is asked for.
+    pub typed: Option<String>,
+    pub note: String,
+    pub keys: Vec<Cell>,
+}
+
+/// Said of a drain: its plan is shown, but nobody carries it out.
+pub const NO_DRAIN: &str = "the drain itself comes with a later version";
+
+/// Why the plan cannot be carried out; empty = it can.
+pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
+    let mut all: Vec<String> =
+        rehearsal.plan.refusals.iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect();
+    all.extend(rehearsal.evidence.denied.iter().map(|d| format!("no permission: {d}")));
+    all.extend(rehearsal.evidence.dry_run_refused.iter().map(|d| format!("the server's dry run refuses: {d}")));
+    if read_only && !rehearsal.plan.refusals.iter().any(|r| r.guard == "read-only") {
+        all.push("read-only: this console was started to look only".into());
+    }
+    if matches!(rehearsal.plan.intent.act, Act::Drain(_)) {
+        all.push(NO_DRAIN.into());
+    }
+    all
+}
+
+/// `cordon no/ip-10-0-3-7` or `cordon 3 nodes`.
+pub fn title(plan_or_intent: &pilothouse_core::model::plan::Intent) -> String {
+    let act = match &plan_or_intent.act {
+        Act::Scale(by) => format!("scale to {}", by.replicas),
+        other => other.as_str().to_owned(),
+    };
+    match plan_or_intent.targets.as_slice() {
+        [one] => format!("{act} {one}"),
+        more => format!("{act} {} objects", more.len()),
+    }
+}
+
+/// The dialog's view.
+pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
+    let mut view = DialogView {
+        title: format!("Rehearsal: {} in {}", title(&dialog.intent), dialog.intent.context),
+        danger: dialog.protected,
+        note: dialog.note.clone(),
+        ..DialogView::default()
+    };
+    let cancel = ui.keymap.key(Cmd::Cancel).map_or_else(String::new, |k| format!("{k} cancel"));
+    match &dialog.stage {
+        Stage::Waiting => {
+            view.lines.push(TextLine::new(Role::Dim, "rehearsing: making the plan and asking the server what is allowed …"));
+            view.keys.push(cell(Role::Key, cancel));
+        }
+        Stage::Failed(why) => {
+            view.lines.push(TextLine::new(Role::Critical, format!("✖ the rehearsal failed: {why}")));
+            view.lines.push(TextLine::new(Role::Text, "nothing was changed"));
+            view.keys.push(cell(Role::Key, cancel));
+        }
+        Stage::Ready(rehearsal) => {
+            let refusals = refusals(rehearsal, dialog.read_only);
+            view.lines = plan_lines(rehearsal, &refusals, ui.now);
+            ask(&mut view, dialog, &rehearsal.plan, &refusals);
+            view.keys.push(cell(Role::Key, cancel));
+            let copy = ui.keymap.key(Cmd::CopyKubectl).map_or_else(String::new, |k| format!("{k} copy kubectl"));
+            view.keys.push(cell(Role::Key, copy));
+        }
+    }
+    view
+}
+
+fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String]) {
+    if !refusals.is_empty() {
+        view.ask = vec![cell(Role::Critical, "✖ refused: nothing can be confirmed here")];
+        return;
+    }
+    if dialog.painted.is_none() {
+        view.ask = vec![cell(Role::Dim, "wait …")];
+        return;
+    }
+    view.ask = match plan.confirm {
+        Confirm::Yes => vec![cell(Role::KeyDanger, "y"), cell(Role::Strong, "do it"), cell(Role::Dim, "anything else does nothing")],
+        Confirm::Suffix => vec![
+            cell(Role::Strong, "type the end of the name:"),
+            cell(Role::KeyDanger, plan.answer.as_str()),
+            cell(Role::Dim, "and Enter"),
+        ],
+        Confirm::Count => vec![
+            cell(Role::Strong, "type the number of objects:"),
+            cell(Role::KeyDanger, plan.answer.as_str()),
+            cell(Role::Dim, "and Enter"),
+        ],
+        Confirm::Context => vec![
+            cell(Role::Strong, "type the context's name:"),
+            cell(Role::KeyDanger, plan.answer.as_str()),
+            cell(Role::Dim, "and Enter"),
+        ],
+    };
+    view.danger |= plan.confirm >= Confirm::Context;
+    if plan.confirm != Confirm::Yes {
+        view.typed = Some(dialog.typed.clone());
+    }
+}
+
+/// The plan in words: what stops it, what it does, what it costs, how to take it back.
+pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec<TextLine> {
+    let plan = &rehearsal.plan;
+    let mut out = Lines(Vec::new());
+    for refusal in refusals {
+        out.say(Role::Critical, format!("✖ {refusal}"));
+    }
+    for unanswered in &rehearsal.evidence.unanswered {
+        out.say(Role::Warning, format!("! could not be asked: {unanswered}"));
+    }
+    for warning in &plan.warnings {
+        out.say(Role::Warning, format!("! {warning}"));
+    }
+    let drain = matches!(plan.intent.act, Act::Drain(_));
+    if drain {
+        drain_summary(&mut out, plan);
+    }
+    out.head(if refusals.is_empty() { "What will be done" } else { "What it would do" });
+    let first: Vec<_> = plan.steps.iter().take(if drain { 8 } else { 40 }).collect();
+    for (i, step) in first.iter().enumerate() {
+        out.say(Role::Text, format!("  {}. {} {}", i + 1, step.what, step.on));
+    }
+    if plan.steps.is_empty() {
+        out.say(Role::Dim, "  nothing: it is so already");
+    }
+    if plan.steps.len() > first.len() {
+        out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len()));
+    }
+    if !plan.pdbs.is_empty() {
+        out.head("Budgets");
+        for pdb in &plan.pdbs {
+            let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
+            let role = if pdb.allowed <= 0 { Role::Critical } else { Role::Text };
+            let blocks: Vec<&str> = pdb.blocks.iter().take(6).map(|n| n.as_str()).collect();
+            let held = if blocks.is_empty() { String::new() } else { format!(": holds back {}", blocks.join(" ")) };
+            let glyph = if pdb.allowed <= 0 { "✖" } else { " " };
+            out.say(role, format!("{glyph} PDB {}/{} allows {}{since}{held}", pdb.namespace, pdb.name, pdb.allowed));
+        }
+    }
+    if !plan.services.is_empty() {
+        out.head("Services");
+        for s in &plan.services {
+            let role = if s.ready_after == 0 { Role::Critical } else { Role::Text };
+            let glyph = if s.ready_after == 0 { "✖" } else { " " };
+            out.say(role, format!("{glyph} {}/{}: {} ready backends → {}", s.namespace, s.name, s.ready_before, s.ready_after));
+        }
+    }
+    if !plan.unplaced.is_empty() {
+        out.head("Fits nowhere else");
+        for u in &plan.unplaced {
+            out.say(Role::Critical, format!("✖ {}/{}: {}", u.namespace, u.name, u.reason));
+        }
+    }
+    if !plan.pods.is_empty() {
+        out.head(&format!("Pods: {}", plan.pods.len()));
+        let mut pods: Vec<_> = plan.pods.iter().collect();
+        pods.sort_by_key(|p| (std::cmp::Reverse(fate_rank(p.fate)), &p.pod.namespace, &p.pod.name));
+        for p in pods.iter().take(500) {
+            let (glyph, role) = match p.fate {
+                Fate::Refuse => ("✖", Role::Critical),
+                Fate::Wait => ("!", Role::Warning),
+                Fate::Evict => (" ", Role::Text),
+                Fate::Skip => (" ", Role::Dim),
+            };
+            let name = text::tail(&format!("{}/{}", p.pod.namespace, p.pod.name), 44);
+            out.say(role, format!("{glyph} {:<6} {name:<44} {}", p.fate.as_str(), p.reason));
+        }
+    }
+    out.head("The same with kubectl");
+    out.say(Role::Text, format!("  {}", plan.kubectl));
+    out.head("Taking it back");
+    let undo = if plan.undo.is_empty() { "this cannot be undone" } else { plan.undo.as_str() };
+    out.say(if plan.undo.is_empty() { Role::Warning } else { Role::Text }, format!("  {undo}"));
+    out.0
+}
+
+fn fate_rank(fate: Fate) -> u8 {
+    match fate {
+        Fate::Refuse => 3,
+        Fate::Wait => 2,
+        Fate::Evict => 1,
+        Fate::Skip => 0,
+    }
+}
+
+fn drain_summary(out: &mut Lines, plan: &Plan) {
+    let n = |fate| plan.pods.iter().filter(|p| p.fate == fate).count();
+    let (evict, wait, skip, refuse) = (n(Fate::Evict), n(Fate::Wait), n(Fate::Skip), n(Fate::Refuse));
+    out.say(
+        Role::Strong,
+        format!("{} pods: {evict} evicted at once, {wait} wait for a budget, {skip} stay, {refuse} block the drain", plan.pods.len()),
+    );
+}
+
+/// A question that is no rehearsal.
+pub fn question(question: &Question) -> DialogView {
+    match question {
+        Question::CancelAction(id) => DialogView {
+            title: "Stop the action?".into(),
+            lines: vec![
+                TextLine::new(Role::Text, format!("{id}: the step that is under way ends, no further one starts.")),
+                TextLine::new(Role::Text, "What was done stays done."),
+            ],
+            ask: vec![cell(Role::KeyDanger, "y"), cell(Role::Strong, "stop it"), cell(Role::Dim, "anything else lets it run")],
+            ..DialogView::default()
+        },
+    }
+}

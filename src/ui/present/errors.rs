@@ -1,0 +1,130 @@
+//! The Errors pane: groups of error lines.
+
+use std::cmp::Ordering;
+
+use pilothouse_core::domain::id::{Name, Uid};
+use pilothouse_core::domain::log::{ErrorGroup, Level};
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::world::Cluster;
+
+use super::super::list::Spec;
+use super::super::theme::Role;
+use super::super::widget::columns::Column;
+use super::super::widget::text;
+use super::{Cell, Grade, RowView, cell, plain, rate};
+
+/// The orders that `o` goes through.
+pub const ORDERS: [&str; 4] = ["new first", "by rate", "by count", "latest first"];
+
+/// First seen less than this long ago is NEW.
+pub const NEW_SECS: u64 = 600;
+
+/// The columns.
+pub const COLUMNS: [Column; 7] = [
+    Column::left("", 3, 3, 0),
+    Column::right("/MIN", 4, 5, 0),
+    Column::left("TREND", 5, 12, 10),
+    Column::left("MESSAGE", 16, 0, 0),
+    Column::name("WHERE", 12, 34),
+    Column::left("VERSIONS", 8, 22, 5),
+    Column::right("FIRST", 5, 5, 8),
+];
+
+/// Whether it was first seen a short while ago.
+pub fn is_new(group: &ErrorGroup, now: Stamp) -> bool {
+    now.secs_since(group.first) < NEW_SECS
+}
+
+/// How bad.
+pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
+    match (is_new(group, now), group.level) {
+        (true, Level::Fatal) => Grade::Critical,
+        (true, _) | (_, Level::Fatal) => Grade::Warning,
+        _ => Grade::Fine,
+    }
+}
+
+/// Whether it is wanted.
+pub fn passes(group: &ErrorGroup, spec: &Spec) -> bool {
+    let here = spec.namespace.as_ref().is_none_or(|ns| {
+        group.workloads.is_empty()
+            || group.workloads.iter().any(|w| w.split_once('/').is_some_and(|(n, _)| n == ns.as_str()))
+    });
+    here && (spec.filter.is_empty() || {
+        let mut texts: Vec<&str> = vec![&group.template, &group.sample];
+        texts.extend(group.workloads.iter().map(Name::as_str));
+        texts.extend(group.versions.iter().map(Name::as_str));
+        spec.filter.passes(&texts)
+    })
+}
+
+/// The order of two groups.
+pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Ordering {
+    let by = match order {
+        1 => b.per_minute.total_cmp(&a.per_minute),
+        2 => b.count.cmp(&a.count),
+        3 => b.last.cmp(&a.last),
+        _ => is_new(b, now).cmp(&is_new(a, now)).then_with(|| b.per_minute.total_cmp(&a.per_minute)),
+    };
+    by.then_with(|| b.count.cmp(&a.count)).then_with(|| a.fingerprint.cmp(&b.fingerprint))
+}
+
+/// `only v1.8.2`, `3 versions`.
+pub fn versions(group: &ErrorGroup) -> String {
+    match &*group.versions {
+        [] => String::new(),
+        [one] => format!("only {one}"),
+        [a, b] => format!("{a} {b}"),
+        more => format!("{} versions", more.len()),
+    }
+}
+
+/// Who wrote it.
+pub fn place(group: &ErrorGroup) -> String {
+    let pods = text::count(group.pod_count as usize, "pod");
+    match &*group.workloads {
+        [] => pods,
+        [one] => format!("{one} {pods}"),
+        more => format!("{} workloads {pods}", more.len()),
+    }
+}
+
+/// One row.
+pub fn row(group: &ErrorGroup, now: Stamp) -> RowView {
+    let new = is_new(group, now);
+    RowView {
+        grade: grade(group, now),
+        cells: vec![
+            cell(Role::Warning, if new { "NEW" } else { "" }),
+            plain(rate(Some(group.per_minute))),
+            cell(Role::Trend, text::trend(&group.trend, 12)),
+            cell(if new { Role::Strong } else { Role::Text }, group.template.as_str()),
+            plain(place(group)),
+            cell(if group.versions.len() == 1 { Role::Info } else { Role::Dim }, versions(group)),
+            cell(Role::Dim, age(now.since(group.first))),
+        ],
+        marked: false,
+    }
+}
+
+/// The counts after the title.
+pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
+    let logs = &cluster.logs;
+    if logs.at == Stamp::default() {
+        return Vec::new();
+    }
+    let new = logs.groups.iter().filter(|g| is_new(g, now)).count();
+    let mut notes = Vec::new();
+    if new > 0 {
+        notes.push(cell(Role::Warning, format!("{new} new")));
+    }
+    notes.push(plain(format!("following {}/{}", logs.following, logs.candidates)));
+    let dropped = logs.dropped;
+    notes.push(cell(if dropped > 0 { Role::Warning } else { Role::Dim }, format!("{} dropped", text::grouped(dropped))));
+    notes
+}
+
+/// The row's identity.
+pub fn key(group: &ErrorGroup) -> Uid {
+    Uid::Text(group.fingerprint.clone())
+}

@@ -1,0 +1,113 @@
+//! The first line: where we are, what we may do, how it stands, how fresh it is.
+
+use pilothouse_core::domain::source::SourceState;
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::table::Coverage;
+use pilothouse_core::model::world::{Cluster, World};
+
+use super::super::app::Ui;
+use super::super::theme::Role;
+use super::super::widget::text::grouped;
+use super::{Cell, cell, plain};
+
+/// The header: parts from the left, the most important first, and what stands at the right end.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderView {
+    /// Groups; a bar stands between two of them. The last ones leave first.
+    pub groups: Vec<Vec<Cell>>,
+    pub right: Vec<Cell>,
+}
+
+/// What the header says.
+pub fn view(ui: &Ui, world: &World) -> HeaderView {
+    let mut header = HeaderView { right: vec![plain(format!("{} UTC", ui.now.clock()))], ..HeaderView::default() };
+    let Some(cluster) = ui.shown(world) else {
+        header.groups.push(vec![cell(Role::Dim, "connecting …")]);
+        return header;
+    };
+    let info = &cluster.info;
+    let (mode, role) = if info.read_only {
+        ("READ-ONLY", Role::ModeReadOnly)
+    } else if info.protected {
+        ("PROTECTED", Role::ModeProtected)
+    } else {
+        ("WRITE", Role::ModeWrite)
+    };
+    let context = if info.protected { Role::ContextProtected } else { Role::Context };
+    let mut first = vec![cell(context, info.context.as_str()), cell(role, mode)];
+    let user = cluster.identity.user.as_ref().unwrap_or(&info.kubeconfig_user);
+    first.push(cell(Role::Dim, user.as_str()));
+    first.push(plain(format!("ns:{}", ui.namespace.as_ref().map_or("all", |ns| ns.as_str()))));
+    header.groups.push(first);
+    header.groups.push(nodes(cluster));
+    header.groups.push(pods(cluster));
+    if let Some(worst) = worst_source(cluster, ui.now) {
+        header.groups.push(vec![worst]);
+    }
+    if let Some(version) = &cluster.identity.version {
+        header.right.insert(0, cell(Role::Dim, version.as_str()));
+    }
+    header
+}
+
+fn unknown(cover: &Coverage) -> Option<Cell> {
+    match cover {
+        Coverage::Never => Some(cell(Role::Dim, "…")),
+        Coverage::Denied(_) => Some(cell(Role::Denied, "denied")),
+        _ => None,
+    }
+}
+
+fn nodes(cluster: &Cluster) -> Vec<Cell> {
+    let counts = cluster.derived.counts;
+    let mut group = vec![plain("nodes")];
+    match unknown(&cluster.nodes.cover) {
+        Some(word) => group.push(word),
+        None => {
+            let role = if counts.nodes_ready < counts.nodes { Role::Critical } else { Role::Ok };
+            group.push(cell(role, format!("{}/{}", counts.nodes_ready, grouped(u64::from(counts.nodes)))));
+        }
+    }
+    group
+}
+
+fn pods(cluster: &Cluster) -> Vec<Cell> {
+    let counts = cluster.derived.counts;
+    let mut group = vec![plain("pods")];
+    if let Some(word) = unknown(&cluster.pods.cover) {
+        group.push(word);
+        return group;
+    }
+    if counts.pods_bad > 0 {
+        group.push(cell(Role::Critical, format!("{} bad", grouped(u64::from(counts.pods_bad)))));
+    }
+    if counts.pods_pending > 0 {
+        group.push(cell(Role::Warning, format!("{} pending", grouped(u64::from(counts.pods_pending)))));
+    }
+    if counts.pods_bad == 0 && counts.pods_pending == 0 {
+        group.push(cell(Role::Ok, format!("{} ok", grouped(u64::from(counts.pods)))));
+    }
+    if let Coverage::Loading { have, of: Some(of) } = &cluster.pods.cover {
+        group.push(cell(Role::Info, format!("({} of {})", grouped(u64::from(*have)), grouped(u64::from(*of)))));
+    }
+    group
+}
+
+/// The source that is worst off, if one is not fresh.
+fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
+    let rank = |state: &SourceState| match state {
+        SourceState::Stale { .. } => 3,
+        SourceState::Down { .. } => 2,
+        SourceState::Denied => 1,
+        _ => 0,
+    };
+    let troubled = cluster.sources.iter().filter(|s| s.state.is_trouble());
+    let n = troubled.clone().count();
+    let worst = troubled.max_by_key(|s| (rank(&s.state), matches!(s.name.as_str(), "nodes" | "pods")))?;
+    let more = if n > 1 { format!(" +{}", n - 1) } else { String::new() };
+    Some(match worst.state {
+        SourceState::Stale { since } => cell(Role::Stale, format!("{} STALE {}{more}", worst.name, age(now.since(since)))),
+        SourceState::Down { since } => cell(Role::Stale, format!("{} DOWN {}{more}", worst.name, age(now.since(since)))),
+        _ => cell(Role::Denied, format!("{} DENIED{more}", worst.name)),
+    })
+}

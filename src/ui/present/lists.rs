@@ -1,0 +1,360 @@
+//! What all lists share: bringing their rows up to date, their identities, and the view of the rows that fit.
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::model::world::{Cluster, World};
+
+use super::super::app::{PodScope, Ui};
+use super::super::list::{ListId, Spec};
+use super::super::theme::Role;
+use super::super::widget::columns::Column;
+use super::super::widget::text::{self, grouped};
+use super::sources::{self, State};
+use super::{
+    Cell, ListView, RowView, actions, autoscalers, backends, causes, cell, errors, namespaces, nodes, plain, pods, traffic,
+    workloads,
+};
+
+/// The names of the orders of a list.
+pub fn orders(id: ListId) -> &'static [&'static str] {
+    match id {
+        ListId::Nodes => &nodes::ORDERS,
+        ListId::Traffic => &traffic::ORDERS,
+        ListId::Errors => &errors::ORDERS,
+        ListId::Autoscalers => &autoscalers::ORDERS,
+        ListId::Workloads => &workloads::ORDERS,
+        ListId::Pods => &pods::ORDERS,
+        ListId::Backends => &backends::ORDERS,
+        ListId::Now | ListId::Actions | ListId::Namespaces | ListId::Table => &[],
+    }
+}
+
+/// The identity of row `row` of a list.
+pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
+    let cluster = ui.shown(world)?;
+    let at = row as usize;
+    match id {
+        ListId::Now => cluster.derived.causes.get(at).map(|c| causes::key(c)),
+        ListId::Nodes => cluster.derived.nodes.at(row).map(|r| r.node.uid.clone()),
+        ListId::Traffic => ui.bases.joined.get(at).map(super::super::app::Joined::key),
+        ListId::Errors => cluster.logs.groups.get(at).map(|g| errors::key(g)),
+        ListId::Autoscalers => cluster.hpas.at(row).map(|h| h.uid.clone()),
+        ListId::Workloads => cluster.derived.workloads.at(row).map(|r| r.workload.uid.clone()),
+        ListId::Pods => cluster.pods.at(row).map(|p| p.uid.clone()),
+        ListId::Backends => ui.bases.backends.get(at).map(backends::Backend::key),
+        ListId::Actions => world.actions.get(at).map(|a| actions::key(a)),
+        ListId::Namespaces => ui.bases.namespaces.get(at).map(|n| Uid::Text(n.clone())),
+        ListId::Table => ui.table.rows.get(at).map(|r| Uid::Text(Name::from(format!("{}/{}", r.namespace, r.name)))),
+    }
+}
+
+/// Brings a list's rows and selection up to date with the World.
+pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
+    let Some(cluster) = ui.shown(world).cloned() else { return };
+    let mut list = ui.take_list(id);
+    let mut spec = Spec {
+        filter: list.filter.clone(),
+        order: list.order,
+        namespace: ui.namespace.clone(),
+        ..Spec::default()
+    };
+    let now = ui.now;
+    let ids = &mut list.ids;
+    match id {
+        ListId::Nodes => {
+            let order = spec.order;
+            ui.bases.nodes.refresh(ids, &cluster.derived.nodes, &spec, |r| nodes::passes(r, &spec), |a, b| nodes::order(a, b, order));
+        }
+        ListId::Workloads => {
+            let order = spec.order;
+            ui.bases.workloads.refresh(ids, &cluster.derived.workloads, &spec, |r| workloads::passes(r, &spec), |a, b| {
+                workloads::order(a, b, order)
+            });
+        }
+        ListId::Pods => {
+            let order = spec.order;
+            let scope = ui.pod_scope.clone();
+            spec.scope = format!("{scope:?}");
+            if matches!(scope, PodScope::Owner { .. }) {
+                // whose a pod is may be known later than the pod
+                spec.salt = cluster.derived.replicaset_owner.len() as u64;
+            }
+            ui.bases.pods.refresh(ids, &cluster.pods, &spec, |p| pods::passes(p, &spec, &scope, &cluster), |a, b| {
+                pods::order(a, b, order)
+            });
+        }
+        ListId::Autoscalers => {
+            let order = spec.order;
+            // verdicts move with time: once a minute is enough
+            spec.salt = u64::try_from(now.0 / 60_000).unwrap_or(0);
+            ui.bases.hpas.refresh(ids, &cluster.hpas, &spec, |h| autoscalers::passes(h, &spec), |a, b| {
+                autoscalers::order(a, b, order, now)
+            });
+        }
+        ListId::Traffic => {
+            traffic::join(&mut ui.bases, &cluster);
+            let joined = &ui.bases.joined;
+            *ids = indexes(joined, |j| traffic::passes(j, &spec));
+            ids.sort_by(|a, b| by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)));
+        }
+        ListId::Errors => {
+            let groups = &cluster.logs.groups;
+            *ids = indexes(groups, |g| errors::passes(g, &spec));
+            ids.sort_by(|a, b| by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)));
+        }
+        ListId::Now => *ids = indexes(&cluster.derived.causes, |c| causes::passes(c, &spec)),
+        ListId::Actions => *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message])),
+        ListId::Backends => {
+            let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
+            *ids = indexes(&found, |b| backends::passes(b, &spec));
+            ids.sort_by(|a, b| by_index(&found, *a, *b, |a, b| backends::order(a, b, spec.order)));
+            ui.bases.backends = found;
+        }
+        ListId::Namespaces => *ids = indexes(&ui.bases.namespaces, |n| spec.filter.passes(&[n.as_str()])),
+        ListId::Table => {
+            *ids = indexes(&ui.table.rows, |r| {
+                spec.filter.passes(&r.cells.iter().map(String::as_str).chain([r.name.as_str()]).collect::<Vec<_>>())
+            });
+        }
+    }
+    let lost = list.settle(focused, |row| key(ui, world, id, row));
+    ui.put_list(id, list);
+    if lost.is_some() && focused {
+        ui.say("the selected row is gone; the selection moved to its neighbour");
+    }
+}
+
+fn indexes<T>(rows: &[T], passes: impl Fn(&T) -> bool) -> Vec<u32> {
+    (0u32..).zip(rows).filter(|(_, row)| passes(row)).map(|(i, _)| i).collect()
+}
+
+fn by_index<T>(rows: &[T], a: u32, b: u32, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> std::cmp::Ordering {
+    match (rows.get(a as usize), rows.get(b as usize)) {
+        (Some(a), Some(b)) => order(a, b),
+        _ => std::cmp::Ordering::Equal,
+    }
+}
+
+/// The object that a row is about.
+pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef> {
+    let cluster = ui.shown(world)?;
+    match id {
+        ListId::Now => cluster.derived.causes.iter().find(|c| causes::key(c) == *uid)?.objects.first().cloned(),
+        ListId::Nodes => cluster.derived.nodes.by_uid(uid).map(|r| nodes::object(r)),
+        ListId::Traffic => ui.bases.joined.iter().find(|j| j.key() == *uid).map(super::super::app::Joined::object),
+        ListId::Errors => {
+            let group = cluster.logs.groups.iter().find(|g| errors::key(g) == *uid)?;
+            let (namespace, name) = group.workloads.first()?.split_once('/')?;
+            let row = cluster
+                .derived
+                .workloads
+                .iter()
+                .find(|r| r.workload.namespace == namespace && r.workload.name == name)?;
+            Some(row.workload.reference())
+        }
+        ListId::Autoscalers => cluster.hpas.by_uid(uid).map(|h| autoscalers::object(h)),
+        ListId::Workloads => cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference()),
+        ListId::Pods => cluster.pods.by_uid(uid).map(|p| pods::object(p)),
+        ListId::Backends => ui.bases.backends.iter().find(|b| b.key() == *uid)?.object(&ui.service.0),
+        ListId::Table => {
+            let row = ui.table.rows.iter().find(|r| *uid == Uid::Text(Name::from(format!("{}/{}", r.namespace, r.name))))?;
+            (!row.kind.is_empty())
+                .then(|| ObjectRef::new(Kind::parse(&row.kind), &row.namespace, &row.name, &Uid::default()))
+        }
+        ListId::Actions | ListId::Namespaces => None,
+    }
+}
+
+/// The title, its key, and the state of its source.
+fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<Cell>, State, Vec<Cell>) {
+    let now = ui.now;
+    let table = |source: &str, cover, fresh| sources::of_table(cluster, source, cover, fresh, now);
+    let none = Vec::new;
+    match id {
+        ListId::Now => {
+            let n = cluster.derived.causes.len();
+            let notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { none() };
+            let state = State { why_empty: causes::empty(cluster), ..State::default() };
+            (None, "NOW".into(), notes, state, causes::changes(cluster, ui.namespace.as_ref()))
+        }
+        ListId::Nodes => {
+            let state = table("nodes", &cluster.nodes.cover, cluster.nodes.fresh);
+            (Some('1'), "Nodes".into(), nodes::counts(cluster), state, nodes::footer(cluster))
+        }
+        ListId::Traffic => {
+            let mut state = table("services", &cluster.services.cover, cluster.services.fresh);
+            let metrics = sources::of_source(cluster, "prometheus", now);
+            state.notes.extend(metrics.notes);
+            let mut footer = traffic::footer(cluster);
+            if cluster.traffic.services.is_empty() {
+                footer.extend(metrics.why_empty);
+            }
+            (Some('2'), "Traffic".into(), none(), state, footer)
+        }
+        ListId::Errors => {
+            let mut state = sources::of_source(cluster, "logs", now);
+            if cluster.logs.at.0 > 0 {
+                state.why_empty.retain(|c| c.role != Role::Dim);
+            }
+            (Some('3'), "Errors".into(), errors::counts(cluster, now), state, none())
+        }
+        ListId::Autoscalers => {
+            let state = table("hpas", &cluster.hpas.cover, cluster.hpas.fresh);
+            (Some('4'), "Autoscalers".into(), none(), state, autoscalers::footer(cluster))
+        }
+        ListId::Workloads => {
+            let mut state = table("deployments", &cluster.deployments.cover, cluster.deployments.fresh);
+            for (source, other) in
+                [("statefulsets", &cluster.statefulsets), ("daemonsets", &cluster.daemonsets), ("jobs", &cluster.jobs)]
+            {
+                for note in table(source, &other.cover, other.fresh).notes {
+                    state.notes.push(cell(note.role, format!("{source} {}", note.text)));
+                }
+            }
+            let all = grouped(cluster.derived.workloads.len() as u64);
+            (Some('5'), "Workloads".into(), vec![plain(all)], state, none())
+        }
+        ListId::Pods => {
+            let title = match &ui.pod_scope {
+                PodScope::All => "Pods".into(),
+                PodScope::Owner { kind, namespace, name } => format!("Pods of {namespace}/{}/{name}", kind.short()),
+                PodScope::Node(node) => format!("Pods on {node}"),
+            };
+            (Some('5'), title, none(), table("pods", &cluster.pods.cover, cluster.pods.fresh), none())
+        }
+        ListId::Backends => {
+            let (_, note) = backends::collect(cluster, &ui.service.0, &ui.service.1);
+            let footer = note.map_or_else(none, |n| vec![cell(Role::Dim, n)]);
+            (None, format!("Backends of {}/{}", ui.service.0, ui.service.1), none(), State::default(), footer)
+        }
+        ListId::Actions => {
+            let why_empty = vec![cell(Role::Dim, "no actions yet: they appear here with their steps")];
+            (Some('8'), "Actions".into(), none(), State { why_empty, ..State::default() }, none())
+        }
+        ListId::Namespaces => (None, "Namespaces".into(), none(), State::default(), none()),
+        ListId::Table => {
+            let mut state = State::default();
+            if let Some(words) = &ui.table_of.2 {
+                state.why_empty.push(plain(words.as_str()));
+            }
+            (None, ui.table_of.0.clone(), none(), state, none())
+        }
+    }
+}
+
+fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
+    let fixed: &[Column] = match id {
+        ListId::Now => &causes::COLUMNS,
+        ListId::Nodes => &nodes::COLUMNS,
+        ListId::Traffic => &traffic::COLUMNS,
+        ListId::Errors => &errors::COLUMNS,
+        ListId::Autoscalers => &autoscalers::COLUMNS,
+        ListId::Workloads => &workloads::COLUMNS,
+        ListId::Pods => &pods::COLUMNS,
+        ListId::Backends => &backends::COLUMNS,
+        ListId::Actions => &actions::COLUMNS,
+        ListId::Namespaces => &namespaces::COLUMNS,
+        ListId::Table => {
+            return (0u8..)
+                .zip(&ui.table.columns)
+                .map(|(i, _)| if i == 0 { Column::name("", 10, 60) } else { Column::left("", 4, 40, i.min(200)) })
+                .collect();
+        }
+    };
+    fixed.to_vec()
+}
+
+fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Option<RowView> {
+    let at = row as usize;
+    let now = ui.now;
+    let several = ui.namespace.is_none();
+    Some(match id {
+        ListId::Now => causes::row(cluster.derived.causes.get(at)?, &ui.keymap, now),
+        ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, now),
+        ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several),
+        ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),
+        ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),
+        ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
+        ListId::Pods => pods::row(cluster.pods.at(row)?, now),
+        ListId::Backends => backends::row(ui.bases.backends.get(at)?),
+        ListId::Actions => actions::row(world.actions.get(at)?, now),
+        ListId::Namespaces => namespaces::row(ui.bases.namespaces.get(at)?, ui.namespace.as_ref()),
+        ListId::Table => RowView {
+            cells: ui.table.rows.get(at)?.cells.iter().map(|c| plain(c.as_str())).collect(),
+            ..RowView::default()
+        },
+    })
+}
+
+/// The list as it stands on the screen, with at most `room` rows. Call [`refresh`] before.
+pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) -> ListView {
+    let Some(cluster) = ui.shown(world).cloned() else {
+        return ListView { title: "no cluster".into(), ..ListView::default() };
+    };
+    ui.list_mut(id).scroll(room);
+    let list = ui.list(id);
+    let (key_char, title, mut notes, state, footer) = frame(ui, &cluster, id);
+    if !list.filter.is_empty() {
+        notes.push(cell(Role::Match, format!("/{}", list.filter)));
+        notes.push(plain(format!("{} match", grouped(list.ids.len() as u64))));
+    } else if focused && !list.ids.is_empty() && list.ids.len() > room {
+        notes.push(cell(Role::Dim, format!("{}/{}", list.at + 1, grouped(list.ids.len() as u64))));
+    }
+    if !list.marks.is_empty() {
+        notes.push(cell(Role::Marked, format!("{} marked", list.marks.len())));
+    }
+    if list.order > 0 {
+        notes.extend(orders(id).get(list.order).map(|o| cell(Role::Info, *o)));
+    }
+    notes.extend(state.notes);
+    if matches!(id, ListId::Traffic | ListId::Autoscalers | ListId::Workloads | ListId::Errors) {
+        notes.extend(ui.namespace.as_ref().map(|ns| cell(Role::Info, format!("ns:{ns}"))));
+    }
+    let visible: Vec<u32> = list.ids.iter().skip(list.top).take(room).copied().collect();
+    let rows = visible
+        .iter()
+        .filter_map(|r| {
+            let mut view = row(ui, world, &cluster, id, *r)?;
+            view.marked = !list.marks.is_empty() && key(ui, world, id, *r).is_some_and(|uid| list.marks.contains(&uid));
+            Some(view)
+        })
+        .collect();
+    let empty = if !list.ids.is_empty() {
+        Vec::new()
+    } else if !list.filter.is_empty() {
+        vec![cell(Role::Dim, format!("nothing matches {}; Esc shows all", list.filter))]
+    } else if !state.why_empty.is_empty() {
+        state.why_empty
+    } else {
+        let place = ui.namespace.as_ref().map_or_else(String::new, |ns| format!(" in namespace {ns}"));
+        vec![cell(Role::Dim, format!("{}{place}", nothing(id)))]
+    };
+    ListView {
+        key: key_char,
+        title,
+        notes,
+        columns: columns(ui, id),
+        rows,
+        selected: (!list.ids.is_empty()).then(|| list.at.saturating_sub(list.top)),
+        focused,
+        footer,
+        empty,
+        above: list.top,
+        total: list.ids.len(),
+    }
+}
+
+fn nothing(id: ListId) -> &'static str {
+    match id {
+        ListId::Now => "no causes",
+        ListId::Nodes => "no nodes",
+        ListId::Traffic => "no services",
+        ListId::Errors => "no error lines so far",
+        ListId::Autoscalers => "no autoscalers",
+        ListId::Workloads => "no workloads",
+        ListId::Pods => "no pods",
+        ListId::Backends => "no backends",
+        ListId::Actions => "no actions",
+        ListId::Namespaces => "no namespaces seen yet",
+        ListId::Table => "no rows",
+    }
+}

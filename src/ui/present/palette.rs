@@ -1,0 +1,197 @@
+//! `:` finds any object by name and any command. Ranked by how well the name matches; only the best are kept.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
+use pilothouse_core::model::world::World;
+
+use super::super::app::Ui;
+use super::super::command::{COMMANDS, Cmd};
+use super::super::widget::text::contains_fold;
+
+/// What a hit stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    Command(&'static str),
+    Object(ObjectRef),
+    Context(ClusterId, Name),
+    /// A kind that the server prints.
+    Resource(String),
+    Quit,
+}
+
+/// One line of the palette.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    pub target: Target,
+    pub kind: String,
+    pub title: String,
+    pub detail: String,
+}
+
+/// Kept.
+const MOST: usize = 30;
+
+/// The smaller, the better: exact, beginning, beginning of a word, anywhere.
+fn score(text: &str, needle: &str) -> Option<u32> {
+    if needle.is_empty() || !contains_fold(text, needle) {
+        return None;
+    }
+    let lower = text.to_lowercase();
+    let class = if lower == needle {
+        0
+    } else if lower.starts_with(needle) {
+        1
+    } else if lower.split(['-', '/', '.', ' ']).any(|word| word.starts_with(needle)) {
+        2
+    } else {
+        3
+    };
+    Some(class * 1000 + u32::try_from(text.len()).unwrap_or(999).min(999))
+}
+
+/// Words that the palette takes for a view of ours rather than a table of the server.
+fn view_of(word: &str) -> Option<Cmd> {
+    Some(match Kind::from_word(word)? {
+        Kind::Node => Cmd::FocusNodes,
+        Kind::Service | Kind::EndpointSlice => Cmd::FocusTraffic,
+        Kind::HorizontalPodAutoscaler => Cmd::FocusAutoscalers,
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Pod => Cmd::WorkloadsView,
+        Kind::Namespace => Cmd::Namespaces,
+        _ => return None,
+    })
+}
+
+/// The best hits for what was typed.
+pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
+    let needle = typed.trim().to_lowercase();
+    let mut hits: Vec<(u32, Hit)> = Vec::new();
+    if matches!(needle.as_str(), "q" | "quit" | "exit") {
+        let title = "quit".to_owned();
+        hits.push((0, Hit { target: Target::Quit, kind: "quit".into(), title, detail: "leave at once".into() }));
+    }
+    let view = view_of(&needle);
+    for command in COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel)) {
+        let best = if view == Some(command.cmd) {
+            Some(0)
+        } else if needle.is_empty() {
+            (command.hint > 0).then_some(5000)
+        } else {
+            score(command.id, &needle).or_else(|| score(command.title, &needle))
+        };
+        if let Some(best) = best {
+            let key = ui.keymap.key(command.cmd).map_or_else(String::new, |k| format!("[{k}] "));
+            hits.push((best + 500, Hit {
+                target: Target::Command(command.id),
+                kind: "command".into(),
+                title: command.id.into(),
+                detail: format!("{key}{}", command.doc),
+            }));
+        }
+    }
+    if world.clusters.len() > 1 {
+        for cluster in world.clusters.iter().filter(|c| c.info.id != ui.cluster) {
+            if let Some(best) = score(&cluster.info.context, &needle) {
+                hits.push((best, Hit {
+                    target: Target::Context(cluster.info.id, cluster.info.context.clone()),
+                    kind: "context".into(),
+                    title: cluster.info.context.to_string(),
+                    detail: "show this cluster".into(),
+                }));
+            }
+        }
+    }
+    for (best, object) in objects(ui, world, &needle) {
+        hits.push((best, Hit {
+            kind: object.kind.short(),
+            title: if object.namespace.is_empty() {
+                object.name.to_string()
+            } else {
+                format!("{}/{}", object.namespace, object.name)
+            },
+            detail: String::new(),
+            target: Target::Object(object),
+        }));
+    }
+    hits.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.title.cmp(&b.1.title)));
+    hits.truncate(MOST);
+    let mut hits: Vec<Hit> = hits.into_iter().map(|(_, hit)| hit).collect();
+    let word = needle.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    if !needle.is_empty() && word && view.is_none() {
+        let exact = hits.first().is_some_and(|h| h.title.to_lowercase() == needle);
+        let hit = Hit {
+            target: Target::Resource(needle.clone()),
+            kind: "table".into(),
+            title: needle.clone(),
+            detail: format!("list {needle} as the server prints it"),
+        };
+        // a word that is nearly surely a kind comes first: `pvc`, `ing`, `cm`
+        if !exact && SHORT_KINDS.contains(&needle.as_str()) {
+            hits.insert(0, hit);
+        } else {
+            hits.push(hit);
+        }
+    }
+    hits
+}
+
+const SHORT_KINDS: [&str; 20] = [
+    "pvc", "pv", "ing", "ingress", "ingresses", "cm", "configmap", "configmaps", "sa", "cj", "job", "jobs", "rs", "quota",
+    "limits", "sc", "crd", "netpol", "secret", "secrets",
+];
+
+fn objects(ui: &Ui, world: &World, needle: &str) -> Vec<(u32, ObjectRef)> {
+    let Some(cluster) = ui.shown(world).filter(|_| !needle.is_empty()) else { return Vec::new() };
+    // only the best are turned into objects: a scan of 150,000 names allocates nothing for the rest
+    let mut best: BinaryHeap<(u32, Reverse<usize>, ObjectRef)> = BinaryHeap::new();
+    let (namespace, name) = match needle.split_once('/') {
+        Some((ns, name)) => (Some(ns), name),
+        None => (None, needle),
+    };
+    let mut offer = |order: usize, kind: &Kind, ns: &Name, text: &Name, uid: &pilothouse_core::domain::id::Uid| {
+        if namespace.is_some_and(|wanted| !contains_fold(ns, wanted)) {
+            return;
+        }
+        let Some(score) = (if name.is_empty() { Some(9000) } else { score(text, name) }) else { return };
+        if best.len() >= MOST && best.peek().is_some_and(|worst| worst.0 <= score) {
+            return;
+        }
+        best.push((score, Reverse(order), ObjectRef::new(kind.clone(), ns, text, uid)));
+        if best.len() > MOST {
+            best.pop();
+        }
+    };
+    let none = Name::default();
+    for node in cluster.nodes.iter() {
+        offer(0, &Kind::Node, &none, &node.name, &node.uid);
+    }
+    for row in cluster.derived.workloads.iter() {
+        offer(1, &row.workload.kind, &row.workload.namespace, &row.workload.name, &row.workload.uid);
+    }
+    for service in cluster.services.iter() {
+        offer(2, &Kind::Service, &service.namespace, &service.name, &service.uid);
+    }
+    for hpa in cluster.hpas.iter() {
+        offer(3, &Kind::HorizontalPodAutoscaler, &hpa.namespace, &hpa.name, &hpa.uid);
+    }
+    for pdb in cluster.pdbs.iter() {
+        offer(4, &Kind::PodDisruptionBudget, &pdb.namespace, &pdb.name, &pdb.uid);
+    }
+    for pod in cluster.pods.iter() {
+        offer(5, &Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+    }
+    best.into_sorted_vec().into_iter().map(|(score, Reverse(order), object)| (score + order as u32, object)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_better_match_scores_lower() {
+        let s = |text| score(text, "cart").unwrap();
+        assert!(s("cart") < s("cart-db") && s("cart-db") < s("shop-cart") && s("shop-cart") < s("mycart"));
+        assert_eq!(score("checkout", "cart"), None);
+    }
+}

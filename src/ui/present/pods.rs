@@ -1,0 +1,126 @@
+//! Pods: all, of a workload, or on a node.
+
+use std::cmp::Ordering;
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::world::Cluster;
+
+use super::super::app::PodScope;
+use super::super::list::Spec;
+use super::super::theme::Role;
+use super::super::widget::columns::Column;
+use super::{Grade, RowView, cell, plain};
+
+/// The orders that `o` goes through.
+pub const ORDERS: [&str; 5] = ["worst first", "by name", "by restarts", "youngest first", "by node"];
+
+/// The columns.
+pub const COLUMNS: [Column; 9] = [
+    Column::left("NAMESPACE", 6, 18, 5),
+    Column::name("POD", 14, 56),
+    Column::right("READY", 5, 6, 0),
+    Column::left("STATUS", 12, 26, 0),
+    Column::right("RESTARTS", 8, 8, 3),
+    Column::left("LAST EXIT", 10, 24, 6),
+    Column::name("NODE", 8, 34),
+    Column::left("VERSION", 7, 26, 8),
+    Column::right("AGE", 4, 5, 7),
+];
+
+/// How bad.
+pub fn grade(pod: &Pod) -> Grade {
+    match pod.trouble {
+        Some(Trouble::CrashLoop | Trouble::ImagePull | Trouble::Config) => Grade::Critical,
+        _ if pod.phase == Phase::Failed || pod.phase == Phase::Unknown => Grade::Critical,
+        Some(_) => Grade::Warning,
+        None if pod.is_bad() => Grade::Warning,
+        None if pod.is_terminating() || pod.phase == Phase::Pending => Grade::Info,
+        None => Grade::Fine,
+    }
+}
+
+/// What kubectl would print under STATUS.
+pub fn status(pod: &Pod) -> &str {
+    if pod.is_terminating() {
+        "Terminating"
+    } else if pod.status.is_empty() {
+        pod.phase.as_str()
+    } else {
+        &pod.status
+    }
+}
+
+/// Whether it is wanted.
+pub fn passes(pod: &Pod, spec: &Spec, scope: &PodScope, cluster: &Cluster) -> bool {
+    let here = match scope {
+        PodScope::All => spec.namespace.as_ref().is_none_or(|ns| pod.namespace == *ns),
+        PodScope::Node(node) => pod.node.as_ref() == Some(node),
+        PodScope::Owner { kind, namespace, name } => belongs(pod, cluster, kind, namespace, name),
+    };
+    here && (spec.filter.is_empty()
+        || spec.filter.passes(&[
+            &pod.name,
+            &pod.namespace,
+            status(pod),
+            pod.node.as_ref().map_or("", Name::as_str),
+            pod.shape.containers.first().map_or("", |c| c.image.as_str()),
+        ]))
+}
+
+/// Whether a pod is of a workload.
+pub fn belongs(pod: &Pod, cluster: &Cluster, kind: &Kind, namespace: &str, name: &str) -> bool {
+    pod.namespace == namespace
+        && (cluster.top_owner(pod).is_some_and(|(k, n)| k == *kind && n == name)
+            || pod.owner.as_ref().is_some_and(|o| o.kind == *kind && o.name == name))
+}
+
+/// The order of two rows.
+pub fn order(a: &Pod, b: &Pod, order: usize) -> Ordering {
+    let by = match order {
+        1 => Ordering::Equal,
+        2 => b.restarts.cmp(&a.restarts),
+        3 => b.created.cmp(&a.created),
+        4 => a.node.cmp(&b.node),
+        _ => grade(b).cmp(&grade(a)).then_with(|| {
+            // of healthy pods the restarts say little: they would shuffle the list
+            if grade(a) >= Grade::Warning { b.restarts.cmp(&a.restarts) } else { Ordering::Equal }
+        }),
+    };
+    by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
+}
+
+/// One row.
+pub fn row(pod: &Pod, now: Stamp) -> RowView {
+    let grade = grade(pod);
+    let exit = pod.last_exit.as_ref().map_or_else(String::new, |exit| {
+        let when = exit.at.map_or_else(String::new, |at| format!(" {}", age(now.since(at))));
+        format!("{} {}{when}", exit.reason, exit.code)
+    });
+    let mut words = status(pod).to_owned();
+    if pod.is_terminating() {
+        words.push_str(&format!(" {}", super::ago(now, pod.deletion_asked())));
+    }
+    let ready = if pod.containers_ready < pod.containers && !pod.phase.is_finished() { Role::Warning } else { Role::Text };
+    RowView {
+        grade,
+        cells: vec![
+            cell(Role::Dim, pod.namespace.as_str()),
+            cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, pod.name.as_str()),
+            cell(ready, format!("{}/{}", pod.containers_ready, pod.containers)),
+            cell(grade.role(), words),
+            plain(pod.restarts.to_string()),
+            plain(exit),
+            plain(pod.node.as_ref().map_or("–", Name::as_str)),
+            plain(pod.shape.containers.first().map_or("", |c| super::backends::tag(&c.image))),
+            cell(Role::Dim, age(now.since(pod.created))),
+        ],
+        marked: false,
+    }
+}
+
+/// The object of a row.
+pub fn object(pod: &Pod) -> ObjectRef {
+    ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid)
+}

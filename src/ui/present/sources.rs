@@ -1,0 +1,122 @@
+//! What a source's trouble means for a pane: a note for its title, and the words that stand where rows would be.
+
+use pilothouse_core::domain::source::SourceState;
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::table::{Coverage, Freshness};
+use pilothouse_core::model::world::Cluster;
+
+use super::super::theme::Role;
+use super::super::widget::text::grouped;
+use super::{Cell, cell};
+
+/// A pane's state in words.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub notes: Vec<Cell>,
+    /// Shown when there are no rows; empty = there really are none.
+    pub why_empty: Vec<Cell>,
+}
+
+fn words(cluster: &Cluster, source: &str) -> Option<String> {
+    let status = cluster.source(source)?;
+    let error = status.error.as_ref()?;
+    Some(error.to_string())
+}
+
+/// The lines that explain a source: its error, its request, when it is tried again.
+fn detail(cluster: &Cluster, source: &str, now: Stamp) -> Vec<Cell> {
+    let Some(status) = cluster.source(source) else { return Vec::new() };
+    let mut lines = Vec::new();
+    if let Some(error) = &status.error {
+        lines.push(cell(Role::Text, error.as_str()));
+    }
+    if let Some(request) = &status.request {
+        lines.push(cell(Role::Dim, format!("request: {request}")));
+    }
+    if status.attempts > 0 {
+        let next = status.retry_at.map_or_else(String::new, |at| {
+            let secs = at.secs_since(now);
+            if secs == 0 { ", trying now".into() } else { format!(", next at {}", at.clock_secs()) }
+        });
+        lines.push(cell(Role::Dim, format!("{} attempts{next}", status.attempts)));
+    }
+    lines
+}
+
+/// The state of a table's source.
+pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshness, now: Stamp) -> State {
+    let mut state = State::default();
+    match cover {
+        Coverage::Never => {
+            let failing = cluster.source(source).filter(|s| s.state.is_trouble());
+            if let Some(status) = failing {
+                state.notes.push(cell(Role::Stale, status.state.as_str().to_uppercase()));
+                state.why_empty.push(cell(Role::Stale, format!("no answer yet for {source}")));
+                state.why_empty.extend(detail(cluster, source, now));
+            } else {
+                state.notes.push(cell(Role::Dim, "loading"));
+                state.why_empty.push(cell(Role::Dim, format!("loading {source} …")));
+            }
+        }
+        Coverage::Loading { have, of } => {
+            let text = match of {
+                Some(of) => format!("{} of {}", grouped(u64::from(*have)), grouped(u64::from(*of))),
+                None => format!("{} so far", grouped(u64::from(*have))),
+            };
+            state.why_empty.push(cell(Role::Dim, format!("loading {source}: {text}")));
+            state.notes.push(cell(Role::Info, text));
+        }
+        Coverage::Denied(reason) => {
+            state.notes.push(cell(Role::Denied, "DENIED"));
+            state.why_empty.push(cell(Role::Denied, format!("no permission to read {source}")));
+            state.why_empty.push(cell(Role::Text, reason.as_str()));
+            state.why_empty.extend(detail(cluster, source, now).into_iter().filter(|l| l.text != reason.as_str()));
+        }
+        Coverage::Namespaces(_) => {
+            state.notes.extend(cover.note().map(|note| cell(Role::Info, note)));
+        }
+        Coverage::Complete => {}
+    }
+    if let Some(since) = fresh.stale_since {
+        let why = words(cluster, source).map_or_else(String::new, |w| format!(": {w}"));
+        state.notes.push(cell(Role::Stale, format!("STALE {}{why}", age(now.since(since)))));
+    }
+    state
+}
+
+/// The state of a source that has no table: prometheus, logs, metrics.k8s.io.
+pub fn of_source(cluster: &Cluster, source: &str, now: Stamp) -> State {
+    let mut state = State::default();
+    let Some(status) = cluster.source(source) else {
+        state.notes.push(cell(Role::Dim, "loading"));
+        state.why_empty.push(cell(Role::Dim, format!("waiting for {source} …")));
+        return state;
+    };
+    let error = status.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
+    match status.state {
+        SourceState::Live => {}
+        SourceState::Starting => {
+            state.notes.push(cell(Role::Dim, "loading"));
+            state.why_empty.push(cell(Role::Dim, format!("waiting for {source} …")));
+        }
+        SourceState::Stale { since } => {
+            state.notes.push(cell(Role::Stale, format!("STALE {}{error}", age(now.since(since)))));
+        }
+        SourceState::Down { since } => {
+            state.notes.push(cell(Role::Stale, format!("{source} DOWN {}", age(now.since(since)))));
+            state.why_empty.push(cell(Role::Stale, format!("{source} does not answer")));
+            state.why_empty.extend(detail(cluster, source, now));
+        }
+        SourceState::Denied => {
+            state.notes.push(cell(Role::Denied, format!("{source} DENIED")));
+            state.why_empty.push(cell(Role::Denied, format!("{source}: not permitted, or not there")));
+            state.why_empty.extend(detail(cluster, source, now));
+        }
+        SourceState::Off => {
+            state.notes.push(cell(Role::Dim, format!("no {source}")));
+            let why = status.error.as_ref().map_or_else(|| format!("{source} is not configured"), ToString::to_string);
+            state.why_empty.push(cell(Role::Dim, why));
+        }
+    }
+    state
+}

@@ -1,0 +1,138 @@
+//! The lines of the texts that follow the World: why, describe, events, error groups, actions, help.
+
+use pilothouse_core::domain::id::Uid;
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::world::{StepState, World};
+
+use super::super::app::{TextLine, TextSource, Ui};
+use super::super::command::{COMMANDS, Context};
+use super::super::theme::Role;
+use super::super::widget::text;
+use super::describe::{self, Lines};
+use super::{actions, ago, causes, errors};
+
+/// The lines of a source that is not the server; None = they stay as they are.
+pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine>> {
+    let cluster = ui.shown(world)?;
+    let now = ui.now;
+    let mut out = Lines(Vec::new());
+    match source {
+        TextSource::Why(key) => {
+            let cause = cluster.derived.causes.iter().find(|c| causes::key(c) == Uid::Text(key.clone()))?;
+            let grade = causes::grade(cause);
+            out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
+            let since = cause.since.map_or_else(|| "not known".into(), |s| format!("{s} ({} ago)", age(now.since(s))));
+            out.say(Role::Text, String::new());
+            out.field("since", since);
+            let r = cause.reach;
+            let mut reach: Vec<String> = [(r.services, "service"), (r.nodes, "node"), (r.pods, "pod")]
+                .into_iter()
+                .filter(|(n, _)| *n > 0)
+                .map(|(n, noun)| text::count(n as usize, noun))
+                .collect();
+            reach.extend(r.error_ratio.map(|e| format!("{:.1}% errors", e * 100.0)));
+            out.field("reaches", reach.join(", "));
+            out.field("found by", format!("rule {}", cause.rule));
+            if let Some(action) = &cause.action {
+                let key = super::super::command::by_id(action.command).and_then(|c| ui.keymap.key(c.cmd));
+                let key = key.map_or_else(String::new, |k| format!("{k} in NOW: "));
+                out.say(Role::Key, format!("  {:<14} {key}{}", "can do", action.title));
+            }
+            out.head("Evidence");
+            for line in &cause.evidence {
+                out.say(Role::Text, format!("  {line}"));
+            }
+            if cause.evidence.is_empty() {
+                out.say(Role::Dim, "  none beyond the title");
+            }
+            if !cause.objects.is_empty() {
+                out.head("About");
+                for object in cause.objects.iter().take(40) {
+                    out.say(Role::Text, format!("  {object}"));
+                }
+                if cause.objects.len() > 40 {
+                    out.say(Role::Dim, format!("  and {} more", cause.objects.len() - 40));
+                }
+            }
+            if let Some(object) = cause.objects.first() {
+                describe::events(&mut out, cluster, object, now);
+            }
+        }
+        TextSource::Describe(object) => return Some(describe::lines(cluster, object, now)),
+        TextSource::Events(object) => describe::events(&mut out, cluster, object, now),
+        TextSource::ErrorGroup(fingerprint) => {
+            let group = cluster.logs.groups.iter().find(|g| g.fingerprint == *fingerprint)?;
+            out.say(Role::Strong, group.template.to_string());
+            out.say(Role::Text, String::new());
+            out.field("level", group.level.as_str());
+            out.field("lines", format!("{}, {}/min now", text::grouped(group.count), super::rate(Some(group.per_minute))));
+            let new = if errors::is_new(group, now) { " NEW" } else { "" };
+            out.field("first seen", format!("{} ({} ago){new}", group.first, age(now.since(group.first))));
+            out.field("last seen", format!("{} ({} ago)", group.last, age(now.since(group.last))));
+            out.field("versions", errors::versions(group));
+            out.field("trend", text::trend(&group.trend, 60));
+            out.head("Workloads");
+            for workload in group.workloads.iter() {
+                out.say(Role::Text, format!("  {workload}"));
+            }
+            out.head(&format!("Pods: {}", group.pod_count));
+            for pod in group.pods.iter() {
+                out.say(Role::Text, format!("  {pod}"));
+            }
+            out.head("A whole line");
+            out.say(Role::Text, format!("  {}", group.sample));
+        }
+        TextSource::Action(id) => action(&mut out, world, id, now)?,
+        TextSource::Help => help(&mut out, ui),
+        TextSource::Asked(_) | TextSource::Fixed => return None,
+    }
+    Some(out.0)
+}
+
+fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
+    let action = world.actions.iter().find(|a| a.id == *id)?;
+    let grade = actions::grade(action);
+    let state = action.outcome.map_or("running", |o| o.as_str());
+    out.say(Role::Strong, actions::title(action));
+    out.say(grade.role(), format!("{} {state} {}", grade.glyph().trim(), action.message).trim().to_owned());
+    out.say(Role::Text, String::new());
+    out.field("id", &action.id);
+    out.field("context", &action.plan.intent.context);
+    out.field("started", format!("{} ({} ago)", action.started, age(now.since(action.started))));
+    out.field("ended", action.ended.map_or_else(String::new, |at| at.to_string()));
+    out.field("kubectl", &action.plan.kubectl);
+    out.field("undo", &action.plan.undo);
+    if action.foreign {
+        out.say(Role::Info, "  done by another process, read from its journal");
+    }
+    out.head("Steps");
+    for step in &action.steps {
+        let role = match step.state {
+            StepState::Failed | StepState::Unknown => Role::Critical,
+            StepState::Verified => Role::Ok,
+            StepState::Running | StepState::Accepted => Role::Info,
+            StepState::Waiting | StepState::Skipped => Role::Dim,
+        };
+        out.say(role, format!("  {:<9} {:>4}  {} {}  {}", step.state.as_str(), ago(now, step.at), step.what, step.on, step.note));
+    }
+    Some(())
+}
+
+fn help(out: &mut Lines, ui: &Ui) {
+    out.say(Role::Strong, "Lower case looks, CAPITALS change the cluster and always open a rehearsal first.");
+    out.say(Role::Dim, "glyphs: ✖ broken   ! needs a look   ~ out of the ordinary   – not known");
+    let here = ui.screens.len().checked_sub(2).map_or(&[Context::Everywhere][..], |_| ui.contexts_below());
+    let rest = Context::ALL.iter().filter(|c| !here.contains(c));
+    for context in here.iter().chain(rest) {
+        let rows: Vec<_> = COMMANDS.iter().filter(|c| c.contexts.contains(context) && !c.title.is_empty()).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let mark = if here.contains(context) { "works here: " } else { "" };
+        out.head(&format!("{mark}{}", context.title()));
+        for command in rows {
+            let keys: Vec<String> = ui.keymap.keys(command.cmd).iter().map(ToString::to_string).collect();
+            out.say(Role::Text, format!("  {:<14} {:<18} {}", keys.join(" "), command.id, command.doc));
+        }
+    }
+}

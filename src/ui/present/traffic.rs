@@ -1,0 +1,211 @@
+//! The Traffic pane: services with their requests, errors and balance.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::service::ServiceType;
+use pilothouse_core::domain::traffic::Origin;
+use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::shares;
+
+use super::super::app::{Bases, Joined};
+use super::super::list::Spec;
+use super::super::theme::Role;
+use super::super::widget::columns::Column;
+use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
+
+/// The orders that `o` goes through.
+pub const ORDERS: [&str; 4] = ["worst first", "by name", "by requests", "by p95"];
+
+/// The columns.
+pub const COLUMNS: [Column; 7] = [
+    Column::name("SERVICE", 12, 48),
+    Column::right("RPS", 4, 6, 0),
+    Column::right("ERR%", 4, 5, 0),
+    Column::right("P95", 5, 6, 3),
+    Column::left("SHARE", 8, 12, 5),
+    Column::right("READY", 5, 7, 0),
+    Column::left("POLICY", 11, 20, 9),
+];
+
+impl Joined {
+    /// Namespace and name.
+    pub fn name(&self) -> (&Name, &Name) {
+        match (&self.row, &self.traffic) {
+            (Some(row), _) => (&row.service.namespace, &row.service.name),
+            (None, Some(traffic)) => (&traffic.namespace, &traffic.name),
+            // not built so: see `join`
+            (None, None) => unreachable_names(),
+        }
+    }
+
+    /// The row's identity.
+    pub fn key(&self) -> Uid {
+        match &self.row {
+            Some(row) => row.service.uid.clone(),
+            None => {
+                let (ns, name) = self.name();
+                Uid::Text(Name::from(format!("traffic {ns}/{name}")))
+            }
+        }
+    }
+
+    /// The object of the row.
+    pub fn object(&self) -> ObjectRef {
+        let (ns, name) = self.name();
+        let uid = self.row.as_ref().map(|r| r.service.uid.clone()).unwrap_or_default();
+        ObjectRef::new(Kind::Service, ns, name, &uid)
+    }
+
+    /// How bad.
+    pub fn grade(&self) -> Grade {
+        let errors = self.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(0.0);
+        let dead = self.row.as_ref().is_some_and(|r| {
+            r.ready == 0 && !r.service.selector.is_empty() && r.service.kind != ServiceType::ExternalName
+        });
+        let wanted = self.row.as_ref().is_some_and(|r| r.total > 0) || self.traffic.is_some();
+        let partly = self.row.as_ref().is_some_and(|r| r.ready < r.total);
+        if errors >= 0.05 || (dead && wanted) {
+            Grade::Critical
+        } else if errors >= 0.01 || dead {
+            Grade::Warning
+        } else if partly {
+            Grade::Info
+        } else {
+            Grade::Fine
+        }
+    }
+}
+
+fn unreachable_names() -> (&'static Name, &'static Name) {
+    static EMPTY: std::sync::OnceLock<Name> = std::sync::OnceLock::new();
+    let empty = EMPTY.get_or_init(Name::default);
+    (empty, empty)
+}
+
+/// Services joined with traffic, again only if one of them is another than before. Returns true if it was done.
+pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
+    let same = bases.services.as_ref().is_some_and(|s| s.same_rows(&cluster.derived.services))
+        && bases.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.traffic));
+    if same {
+        return false;
+    }
+    let mut by_name: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut joined: Vec<Joined> = cluster
+        .derived
+        .services
+        .iter()
+        .map(|row| Joined { row: Some(row.clone()), traffic: None })
+        .collect();
+    for (i, row) in cluster.derived.services.iter().enumerate() {
+        by_name.insert((&row.service.namespace, &row.service.name), i);
+    }
+    for traffic in cluster.traffic.services.iter() {
+        let at = by_name.get(&(traffic.namespace.as_str(), traffic.name.as_str())).and_then(|i| joined.get_mut(*i));
+        match at {
+            Some(held) => held.traffic = Some(traffic.clone()),
+            None => joined.push(Joined { row: None, traffic: Some(traffic.clone()) }),
+        }
+    }
+    bases.joined = joined;
+    bases.services = Some(cluster.derived.services.clone());
+    bases.traffic = Some(cluster.traffic.clone());
+    true
+}
+
+/// Whether it is wanted.
+pub fn passes(joined: &Joined, spec: &Spec) -> bool {
+    let (ns, name) = joined.name();
+    spec.namespace.as_ref().is_none_or(|wanted| ns.is_empty() || ns == wanted)
+        && (spec.filter.is_empty() || spec.filter.passes(&[ns, name]))
+}
+
+/// The order of two rows.
+pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
+    let rps = |j: &Joined| j.traffic.as_ref().and_then(|t| t.rps).unwrap_or(-1.0);
+    let errors = |j: &Joined| j.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(-1.0);
+    let p95 = |j: &Joined| j.traffic.as_ref().and_then(|t| t.p95_ms).unwrap_or(-1.0);
+    let by = match order {
+        1 => Ordering::Equal,
+        2 => rps(b).total_cmp(&rps(a)),
+        3 => p95(b).total_cmp(&p95(a)),
+        _ => b
+            .grade()
+            .cmp(&a.grade())
+            .then_with(|| b.traffic.is_some().cmp(&a.traffic.is_some()))
+            .then_with(|| errors(b).total_cmp(&errors(a)))
+            .then_with(|| rps(b).total_cmp(&rps(a))),
+    };
+    by.then_with(|| a.name().cmp(&b.name()))
+}
+
+/// `even`, `2 uneven`, `–`.
+fn balance(joined: &Joined) -> Cell {
+    let Some(traffic) = joined.traffic.as_ref().filter(|t| t.backends.len() > 1) else {
+        return cell(Role::Dim, "–");
+    };
+    let shares = shares::judge(traffic);
+    let uneven = shares.backends.iter().filter(|s| s.significant == Some(true)).count();
+    let judged = shares.backends.iter().any(|s| s.significant.is_some());
+    match (uneven, judged) {
+        (0, true) => plain("as expected"),
+        (0, false) => cell(Role::Dim, "no verdict"),
+        (n, _) => cell(Role::Warning, format!("{n} uneven")),
+    }
+}
+
+/// One row.
+pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
+    let grade = joined.grade();
+    let (ns, name) = joined.name();
+    let name = if ns.is_empty() || !several_namespaces { name.to_string() } else { format!("{ns}/{name}") };
+    let traffic = joined.traffic.as_ref();
+    let errors = traffic.and_then(|t| t.error_ratio);
+    let errors_role = match errors {
+        Some(e) if e >= 0.05 => Role::Critical,
+        Some(e) if e >= 0.01 => Role::Warning,
+        _ => Role::Text,
+    };
+    let ready = joined.row.as_ref().map_or_else(
+        || cell(Role::Dim, "–"),
+        |r| {
+            let role = if r.ready == 0 && r.total > 0 {
+                Role::Critical
+            } else if r.ready < r.total {
+                Role::Warning
+            } else {
+                Role::Text
+            };
+            cell(role, format!("{}/{}", r.ready, r.total))
+        },
+    );
+    RowView {
+        grade,
+        cells: vec![
+            cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, name),
+            plain(rate(traffic.and_then(|t| t.rps))),
+            cell(errors_role, ratio(errors)),
+            plain(millis(traffic.and_then(|t| t.p95_ms))),
+            balance(joined),
+            ready,
+            cell(Role::Dim, traffic.map_or("", |t| t.policy.as_str())),
+        ],
+        marked: false,
+    }
+}
+
+/// The line below: where the numbers come from.
+pub fn footer(cluster: &Cluster) -> Vec<Cell> {
+    let Some(first) = cluster.traffic.services.first() else { return Vec::new() };
+    let origin = match first.origin {
+        Origin::Assumed => "assumed",
+        Origin::Discovered => "discovered",
+        Origin::Configured => "configured",
+    };
+    vec![
+        cell(Role::Dim, format!("expected: {} ({origin})", first.policy.as_str())),
+        cell(Role::Dim, format!("{} over {}s", first.preset, first.window_secs)),
+    ]
+}

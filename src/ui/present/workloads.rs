@@ -1,0 +1,99 @@
+//! View 5: workloads with their rollouts.
+
+use std::cmp::Ordering;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::world::WorkloadRow;
+use pilothouse_core::policy::rollout::RolloutPhase;
+
+use super::super::list::Spec;
+use super::super::theme::Role;
+use super::super::widget::columns::Column;
+use super::{Grade, RowView, cell, plain};
+
+/// The orders that `o` goes through.
+pub const ORDERS: [&str; 4] = ["worst first", "by name", "by restarts", "youngest first"];
+
+/// The columns.
+pub const COLUMNS: [Column; 9] = [
+    Column::left("NAMESPACE", 6, 18, 0),
+    Column::name("WORKLOAD", 14, 44),
+    Column::right("READY", 5, 9, 0),
+    Column::right("UP-TO-DATE", 10, 10, 7),
+    Column::right("AVAILABLE", 9, 9, 8),
+    Column::right("RESTARTS", 8, 8, 4),
+    Column::left("ROLLOUT", 10, 40, 2),
+    Column::left("IMAGES", 12, 50, 5),
+    Column::right("AGE", 4, 5, 6),
+];
+
+/// How bad.
+pub fn grade(row: &WorkloadRow) -> Grade {
+    let w = &row.workload;
+    if row.rollout.phase == RolloutPhase::Stuck || (w.desired > 0 && w.ready == 0 && row.totals.bad > 0) {
+        Grade::Critical
+    } else if row.totals.bad > 0 || row.totals.unschedulable > 0 || w.failed > 0 {
+        Grade::Warning
+    } else if matches!(row.rollout.phase, RolloutPhase::Progressing | RolloutPhase::Paused) {
+        Grade::Info
+    } else {
+        Grade::Fine
+    }
+}
+
+/// Whether it is wanted.
+pub fn passes(row: &WorkloadRow, spec: &Spec) -> bool {
+    let w = &row.workload;
+    spec.namespace.as_ref().is_none_or(|ns| w.namespace == *ns)
+        && (spec.filter.is_empty() || {
+            let mut texts: Vec<&str> = vec![&w.namespace, &w.name, w.kind.as_str(), row.rollout.phase.as_str()];
+            texts.extend(w.images.iter().map(Name::as_str));
+            spec.filter.passes(&texts)
+        })
+}
+
+/// The order of two rows.
+pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize) -> Ordering {
+    let by = match order {
+        1 => Ordering::Equal,
+        2 => b.totals.restarts.cmp(&a.totals.restarts),
+        3 => b.workload.created.cmp(&a.workload.created),
+        _ => grade(b).cmp(&grade(a)).then_with(|| b.totals.bad.cmp(&a.totals.bad)),
+    };
+    let name = |r: &WorkloadRow| (r.workload.namespace.clone(), r.workload.name.clone());
+    by.then_with(|| name(a).cmp(&name(b))).then_with(|| a.workload.kind.cmp(&b.workload.kind))
+}
+
+/// The last part of an image's name, with its tag.
+pub fn image(image: &str) -> &str {
+    image.rsplit('/').next().unwrap_or(image)
+}
+
+/// One row.
+pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
+    let w = &row.workload;
+    let grade = grade(row);
+    let rollout = match row.rollout.phase {
+        RolloutPhase::Complete => "complete".to_owned(),
+        RolloutPhase::NotApplicable => "–".to_owned(),
+        phase => format!("{}: {}", phase.as_str(), row.rollout.why),
+    };
+    let ready = if w.ready < w.desired { Role::Warning } else { Role::Text };
+    let images: Vec<&str> = w.images.iter().map(|i| image(i)).collect();
+    RowView {
+        grade,
+        cells: vec![
+            cell(Role::Dim, w.namespace.as_str()),
+            cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, format!("{}/{}", w.kind.short(), w.name)),
+            cell(ready, format!("{}/{}", w.ready, w.desired)),
+            plain(w.updated.to_string()),
+            plain(w.available.to_string()),
+            cell(if row.totals.crash_loop > 0 { Role::Warning } else { Role::Text }, row.totals.restarts.to_string()),
+            cell(grade.role(), rollout),
+            plain(images.join(" ")),
+            cell(Role::Dim, age(now.since(w.created))),
+        ],
+        marked: false,
+    }
+}

@@ -1,0 +1,124 @@
+//! What comes into the ui thread ([`Msg`]) and what it asks of the others ([`Effect`]).
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::{ClusterId, Kind, Name};
+use pilothouse_core::domain::log::Level;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::plan::{Evidence, Intent, Plan};
+
+use super::key::Key;
+
+/// Ties an answer to its question; answers to a screen that was left are dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Msg {
+    Key(Key),
+    /// Bracketed paste: text, never a confirmation.
+    Paste(String),
+    Resize(u16, u16),
+    WorldChanged,
+    Reply(Ticket, Reply),
+    /// More lines of a log that is followed.
+    LogLines(Ticket, Vec<LogLine>),
+    /// The log ended, or failed, in words.
+    LogEnded(Ticket, String),
+    /// A second has passed.
+    Tick,
+    /// A message for the status line, of our own machinery.
+    Notice(String),
+    /// The terminal is gone.
+    Hangup,
+}
+
+/// What the ui thread wants done. All are handed over without waiting.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Answer with [`Reply::Rehearsal`].
+    Plan(Ticket, Intent),
+    /// Confirmed: carry out the plan if its fingerprint is still this one. `answer` is what the person typed.
+    Run { intent: Intent, fingerprint: u64, answer: String },
+    CancelAction(Name),
+    /// Answer with [`Reply::Text`] or [`Reply::Table`].
+    Fetch(Ticket, Request),
+    /// Answer with [`Msg::LogLines`] and [`Msg::LogEnded`] until [`Effect::StopLogs`].
+    FollowLogs(Ticket, LogRequest),
+    StopLogs(Ticket),
+    /// To the clipboard, by OSC 52: carried out by the run loop itself.
+    Copy(String),
+    /// Answer with a [`Msg::Notice`] that names the file.
+    ScreenDump(String),
+    /// Paint everything again: carried out by the run loop itself.
+    Redraw,
+    /// End the loop: carried out by the run loop itself.
+    Quit,
+}
+
+/// A question that only the server can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// With the data of Secrets masked by whoever answers.
+    Yaml { cluster: ClusterId, kind: Kind, namespace: Name, name: Name },
+    /// As the server prints it (`Accept: ...;as=Table`). `resource` is what the person typed: `pvc`, `ingress`.
+    Table { cluster: ClusterId, resource: String, namespace: Option<Name> },
+}
+
+/// The logs of one or several containers, merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRequest {
+    pub cluster: ClusterId,
+    pub namespace: Name,
+    /// Pods, with the container (None = all of the pod's).
+    pub pods: Vec<(Name, Option<Name>)>,
+    pub previous: bool,
+    pub follow: bool,
+    /// Lines from the end of each, to begin with.
+    pub tail: u32,
+}
+
+/// One line of a log, sanitised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogLine {
+    pub at: Option<Stamp>,
+    pub level: Level,
+    pub pod: Name,
+    pub container: Name,
+    pub text: String,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Text(Vec<String>),
+    Table(TableText),
+    Rehearsal(Rehearsal),
+    /// In words that a person can act on.
+    Failed(String),
+}
+
+/// A table as the server prints it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableText {
+    pub columns: Vec<String>,
+    pub rows: Vec<TableLine>,
+}
+
+/// One row of it, with the object that it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableLine {
+    /// The kind as the API spells it, empty when unknown.
+    pub kind: Name,
+    pub namespace: Name,
+    pub name: Name,
+    pub cells: Vec<String>,
+}
+
+/// A plan and what the server said about it.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    pub plan: Arc<Plan>,
+    pub evidence: Evidence,
+}

@@ -1,0 +1,312 @@
+//! The loop around the screen, on its own thread: wait, take in all that came, update, draw in one place and only when
+//! something changed. A key is drawn at once; news of the cluster at most `max_fps` times a second. It never waits for
+//! the terminal: while a frame is being written, only the newest state is kept.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pilothouse_core::model::world::World;
+
+use super::app::Ui;
+use super::key::Key;
+use super::paint::{Painter, text_of};
+use super::request::{Effect, LogLine, Msg, Reply, Ticket};
+use super::theme::Theme;
+use super::update::update;
+use super::view;
+use crate::clock::Clock;
+
+/// What comes in on the one queue.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// When it was read, too: what was typed ahead must be known as such.
+    Key(Key, Instant),
+    Paste(String),
+    Resize(u16, u16),
+    /// There is a new World in the cell.
+    World,
+    Reply(Ticket, Reply),
+    LogLines(Ticket, Vec<LogLine>),
+    LogEnded(Ticket, String),
+    Notice(String),
+    /// The writer has written the frame of that number.
+    Written(u64),
+    /// The screen may hold anything: after a stop, or a resize that the terminal did itself.
+    Repaint,
+    /// The terminal is gone, or we are told to go (SIGHUP, SIGTERM).
+    Hangup,
+    Terminate,
+}
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The person left.
+    Quit,
+    /// The terminal is gone: nothing more can be shown.
+    Hangup,
+    /// SIGTERM or SIGINT.
+    Terminated,
+}
+
+/// Room in the queue.
+const QUEUE: usize = 1024;
+
+/// The queue's two ends.
+pub fn queue() -> (SyncSender<Input>, Receiver<Input>) {
+    sync_channel(QUEUE)
+}
+
+/// Where the hub publishes: the newest World only, and one wake message however many are published meanwhile.
+#[derive(Clone)]
+pub struct WorldCell {
+    newest: Arc<Mutex<Arc<World>>>,
+    told: Arc<AtomicBool>,
+    wake: SyncSender<Input>,
+}
+
+impl WorldCell {
+    /// A cell that wakes the loop behind `wake`.
+    pub fn new(wake: SyncSender<Input>) -> Self {
+        Self { newest: Arc::default(), told: Arc::default(), wake }
+    }
+
+    /// Puts a World in place of the one before. Never waits.
+    pub fn publish(&self, world: Arc<World>) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = world;
+        if !self.told.swap(true, Ordering::SeqCst) {
+            match self.wake.try_send(Input::World) {
+                Ok(()) => {}
+                // the queue is full: the next publish tries again, and the loop looks by itself every second
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.told.store(false, Ordering::SeqCst),
+            }
+        }
+    }
+
+    /// The newest World.
+    pub fn latest(&self) -> Arc<World> {
+        self.told.store(false, Ordering::SeqCst);
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A frame on its way to the terminal.
+#[derive(Debug)]
+pub struct FrameBytes {
+    pub number: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// What the loop needs beside its state.
+pub struct Stage {
+    pub world: WorldCell,
+    pub inbox: Receiver<Input>,
+    /// To the writer, room for one.
+    pub frames: SyncSender<FrameBytes>,
+    pub clock: Clock,
+    pub theme: Theme,
+    pub ascii: bool,
+    pub max_fps: u32,
+    pub size: (u16, u16),
+}
+
+/// Runs until the person leaves or the terminal does. `perform` must not wait.
+pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome {
+    let start = Clock::instant();
+    let millis = |at: Instant| u64::try_from(at.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX);
+    let frame_gap = Duration::from_millis(1000 / u64::from(stage.max_fps.clamp(1, 60)));
+    let mut show = Show::new(stage.frames);
+    let mut world = stage.world.latest();
+    ui.size = stage.size;
+    ui.frame = 1;
+    let mut dirty = Dirty::Now;
+    let mut last_news: Option<Instant> = None;
+    let mut last_tick = start;
+    loop {
+        let now = Clock::instant();
+        let wait = match dirty {
+            Dirty::Now if !show.busy => Duration::ZERO,
+            Dirty::Soon if !show.busy => {
+                last_news.map_or(Duration::ZERO, |at| (at + frame_gap).saturating_duration_since(now))
+            }
+            _ => (last_tick + Duration::from_secs(1)).saturating_duration_since(now),
+        };
+        let mut next = if wait.is_zero() {
+            stage.inbox.try_recv().ok()
+        } else {
+            match stage.inbox.recv_timeout(wait) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Outcome::Hangup,
+            }
+        };
+        let now = Clock::instant();
+        ui.now = stage.clock.now();
+        ui.clock_ms = millis(now);
+        let mut effects = Vec::new();
+        let mut taken = 0;
+        while let Some(input) = next {
+            taken += 1;
+            match input {
+                Input::Key(key, at) => {
+                    ui.clock_ms = millis(at);
+                    effects.extend(update(&mut ui, &world, Msg::Key(key)));
+                    ui.clock_ms = millis(now);
+                    dirty = Dirty::Now;
+                }
+                Input::Paste(text) => {
+                    effects.extend(update(&mut ui, &world, Msg::Paste(text)));
+                    dirty = Dirty::Now;
+                }
+                Input::Resize(width, height) => {
+                    effects.extend(update(&mut ui, &world, Msg::Resize(width, height)));
+                    dirty = Dirty::Now;
+                }
+                Input::World => {
+                    world = stage.world.latest();
+                    effects.extend(update(&mut ui, &world, Msg::WorldChanged));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::Reply(ticket, reply) => {
+                    effects.extend(update(&mut ui, &world, Msg::Reply(ticket, reply)));
+                    dirty = Dirty::Now;
+                }
+                Input::LogLines(ticket, lines) => {
+                    effects.extend(update(&mut ui, &world, Msg::LogLines(ticket, lines)));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::LogEnded(ticket, why) => {
+                    effects.extend(update(&mut ui, &world, Msg::LogEnded(ticket, why)));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::Notice(words) => {
+                    effects.extend(update(&mut ui, &world, Msg::Notice(words)));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::Written(number) => {
+                    show.busy = false;
+                    ui.painted(number);
+                    if ui.dialog.as_ref().is_some_and(|d| d.painted == Some(ui.clock_ms)) {
+                        // from `wait …` to what is asked
+                        dirty = dirty.at_least_soon();
+                    }
+                }
+                Input::Repaint => {
+                    show.painter.forget();
+                    dirty = Dirty::Now;
+                }
+                Input::Hangup => return Outcome::Hangup,
+                Input::Terminate => return Outcome::Terminated,
+            }
+            // keys that were pressed together are drawn together, but a flood of news must not hold the frame up
+            next = if taken < 256 { stage.inbox.try_recv().ok() } else { None };
+        }
+        if now.saturating_duration_since(last_tick) >= Duration::from_secs(1) {
+            last_tick = now;
+            world = stage.world.latest();
+            effects.extend(update(&mut ui, &world, Msg::Tick));
+            dirty = dirty.at_least_soon();
+        }
+        for effect in effects {
+            match effect {
+                Effect::Quit => return Outcome::Quit,
+                Effect::Redraw => {
+                    show.painter.forget();
+                    dirty = Dirty::Now;
+                }
+                Effect::Copy(text) => show.extra.extend(clipboard(&text)),
+                Effect::ScreenDump(_) => {
+                    let text = show.painter.shown().map(text_of).unwrap_or_default();
+                    perform(Effect::ScreenDump(text));
+                }
+                other => perform(other),
+            }
+        }
+        let due = match dirty {
+            Dirty::No => false,
+            Dirty::Now => true,
+            Dirty::Soon => last_news.is_none_or(|at| now.saturating_duration_since(at) >= frame_gap),
+        };
+        if due && !show.busy {
+            let (width, height) = ui.size;
+            let drawn = view::draw(&mut ui, &world, &stage.theme, stage.ascii, width, height);
+            ui.size = (width, height);
+            match show.send(drawn, ui.frame) {
+                Sent::Frame => ui.frame += 1,
+                // it is on the screen already
+                Sent::Nothing => ui.painted(ui.frame),
+                Sent::Gone => return Outcome::Hangup,
+            }
+            dirty = Dirty::No;
+            last_news = Some(now);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dirty {
+    No,
+    Soon,
+    Now,
+}
+
+impl Dirty {
+    fn at_least_soon(self) -> Self {
+        if self == Self::No { Self::Soon } else { self }
+    }
+}
+
+/// The way to the terminal.
+struct Show {
+    painter: Painter,
+    frames: SyncSender<FrameBytes>,
+    /// A frame is being written.
+    busy: bool,
+    /// What goes out with the next frame beside it: the clipboard.
+    extra: Vec<u8>,
+}
+
+enum Sent {
+    Frame,
+    Nothing,
+    Gone,
+}
+
+impl Show {
+    fn new(frames: SyncSender<FrameBytes>) -> Self {
+        Self { painter: Painter::default(), frames, busy: false, extra: Vec::new() }
+    }
+
+    fn send(&mut self, drawn: view::Drawn, number: u64) -> Sent {
+        let mut bytes = std::mem::take(&mut self.extra);
+        bytes.extend(self.painter.paint(drawn.buffer, drawn.cursor).unwrap_or_default());
+        if bytes.is_empty() {
+            return Sent::Nothing;
+        }
+        match self.frames.try_send(FrameBytes { number, bytes }) {
+            Ok(()) => {
+                self.busy = true;
+                Sent::Frame
+            }
+            Err(TrySendError::Full(_)) => {
+                // cannot be: one frame is sent only after the one before was written
+                self.painter.forget();
+                self.busy = true;
+                Sent::Frame
+            }
+            Err(TrySendError::Disconnected(_)) => Sent::Gone,
+        }
+    }
+}
+
+/// OSC 52: the terminal puts it on the clipboard, also over SSH.
+fn clipboard(text: &str) -> Vec<u8> {
+    let command = crossterm::clipboard::CopyToClipboard::to_clipboard_from(text);
+    let mut out = String::new();
+    match crossterm::Command::write_ansi(&command, &mut out) {
+        Ok(()) => out.into_bytes(),
+        Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,374 @@
+//! What a message does to the screen's state, and what it asks of others. No waiting, no clock, no terminal.
+
+mod dialog;
+mod open;
+mod prompt;
+mod scroll;
+
+use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+use pilothouse_core::domain::text;
+use pilothouse_core::model::plan::{Act, DrainOptions};
+use pilothouse_core::model::world::World;
+
+use super::app::{FOCUS, LOG_LINES, PodScope, Prompt, Question, Screen, Stage, TextLine, TextSource, TextView, Ui};
+use super::command::Cmd;
+use super::key::{Code, Key};
+use super::list::ListId;
+use super::present::{self, autoscalers};
+use super::request::{Effect, Msg, Reply};
+use super::theme::Role;
+
+/// Takes one message in.
+pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    match msg {
+        Msg::Key(key) => press(ui, world, key, &mut effects),
+        Msg::Paste(pasted) => prompt::paste(ui, world, &pasted),
+        Msg::Resize(width, height) => ui.size = (width, height),
+        Msg::WorldChanged | Msg::Tick => dialog::renew(ui, &mut effects),
+        Msg::Reply(ticket, reply) => take_reply(ui, ticket, reply),
+        Msg::LogLines(ticket, lines) => {
+            if let Some(view) = logs_of(ui, ticket) {
+                view.lines.extend(lines);
+                while view.lines.len() > LOG_LINES {
+                    view.lines.pop_front();
+                    view.dropped += 1;
+                    view.top = view.top.saturating_sub(1);
+                }
+            }
+        }
+        Msg::LogEnded(ticket, why) => {
+            if let Some(view) = logs_of(ui, ticket) {
+                view.ended = Some(text::clean(&why).into_owned());
+            }
+        }
+        Msg::Notice(words) => ui.say(text::clean(&words).into_owned()),
+        Msg::Hangup => effects.push(Effect::Quit),
+    }
+    if ui.note.as_ref().is_some_and(|(_, until)| *until <= ui.clock_ms) {
+        ui.note = None;
+    }
+    effects
+}
+
+fn logs_of(ui: &mut Ui, ticket: super::request::Ticket) -> Option<&mut super::app::LogView> {
+    ui.screens.iter_mut().find_map(|s| match s {
+        Screen::Log(view) if view.ticket == ticket => Some(view.as_mut()),
+        _ => None,
+    })
+}
+
+fn take_reply(ui: &mut Ui, ticket: super::request::Ticket, reply: Reply) {
+    if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
+        return dialog::take(ui, reply);
+    }
+    if ui.table_of.1 == ticket {
+        match reply {
+            Reply::Table(table) => {
+                ui.table_of.2 = None;
+                ui.table = table;
+            }
+            Reply::Failed(why) => ui.table_of.2 = Some(text::clean(&why).into_owned()),
+            Reply::Text(_) | Reply::Rehearsal(_) => {}
+        }
+        return;
+    }
+    let view = ui.screens.iter_mut().find_map(|s| match s {
+        Screen::Text(view) if view.source == TextSource::Asked(ticket) => Some(view),
+        _ => None,
+    });
+    if let Some(view) = view {
+        view.source = TextSource::Fixed;
+        view.lines = match reply {
+            Reply::Text(lines) => lines
+                .iter()
+                .flat_map(|l| text::clean_lines(l).split('\n').map(str::to_owned).collect::<Vec<_>>())
+                .map(|l| TextLine::new(yaml_role(&l), l))
+                .collect(),
+            Reply::Failed(why) => vec![TextLine::new(Role::Critical, format!("✖ {}", text::clean(&why)))],
+            Reply::Table(_) | Reply::Rehearsal(_) => Vec::new(),
+        };
+    }
+}
+
+/// Keys of top-level YAML stand out.
+fn yaml_role(line: &str) -> Role {
+    if line.starts_with(|c: char| c.is_ascii_alphabetic()) && line.contains(':') { Role::Strong } else { Role::Text }
+}
+
+fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
+    let interrupt = Key { code: Code::Char('c'), ctrl: true, alt: false };
+    if key == interrupt {
+        return run(ui, world, Cmd::Interrupt, effects);
+    }
+    if ui.prompt.is_some() {
+        return prompt::press(ui, world, key, effects);
+    }
+    if ui.dialog.is_some() || ui.question.is_some() {
+        return dialog::press(ui, key, effects);
+    }
+    let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else { return };
+    if !matches!(cmd, Cmd::Quit) {
+        ui.quit_asked = None;
+    }
+    ui.note = None;
+    run(ui, world, cmd, effects);
+}
+
+/// Carries a command out, from a key or from the palette.
+pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
+    match cmd {
+        Cmd::FocusNodes => focus(ui, ListId::Nodes, effects),
+        Cmd::FocusTraffic => focus(ui, ListId::Traffic, effects),
+        Cmd::FocusErrors => focus(ui, ListId::Errors, effects),
+        Cmd::FocusAutoscalers => focus(ui, ListId::Autoscalers, effects),
+        Cmd::NextPane => cycle(ui, 1),
+        Cmd::PreviousPane => cycle(ui, FOCUS.len() - 1),
+        Cmd::Zoom => ui.zoom = !ui.zoom,
+        Cmd::WorkloadsView => open::list(ui, ListId::Workloads, effects),
+        Cmd::ActionsView => open::list(ui, ListId::Actions, effects),
+        Cmd::Namespaces => {
+            ui.bases.namespaces = ui.shown(world).map_or_else(Vec::new, |c| present::namespaces::collect(c));
+            open::list(ui, ListId::Namespaces, effects);
+        }
+        Cmd::AllNamespaces => {
+            ui.namespace = None;
+            ui.say("all namespaces");
+        }
+        Cmd::Find => prompt::palette(ui, world, ""),
+        Cmd::Help => {
+            if !matches!(ui.screen(), Screen::Text(v) if v.source == TextSource::Help) {
+                ui.screens.push(Screen::Text(Box::new(TextView::new("Help", TextSource::Help, None))));
+            }
+        }
+        Cmd::Back => back(ui, effects),
+        Cmd::Quit => quit(ui, effects),
+        Cmd::Interrupt => interrupt(ui, world, effects),
+        Cmd::Down => scroll::rows(ui, world, 1),
+        Cmd::Up => scroll::rows(ui, world, -1),
+        Cmd::PageDown => scroll::page(ui, world, 1),
+        Cmd::PageUp => scroll::page(ui, world, -1),
+        Cmd::Top => scroll::ends(ui, world, false),
+        Cmd::Bottom => scroll::ends(ui, world, true),
+        Cmd::ScreenDump => effects.push(Effect::ScreenDump(String::new())),
+        Cmd::Redraw => effects.push(Effect::Redraw),
+        Cmd::Filter => prompt::filter(ui),
+        Cmd::Order => order(ui),
+        Cmd::Mark => {
+            if let Some(id) = ui.active_list() {
+                ui.list_mut(id).mark();
+                scroll::rows(ui, world, 1);
+            }
+        }
+        Cmd::MarkRange => {
+            if let Some(id) = ui.active_list() {
+                let mut list = ui.take_list(id);
+                list.mark_range(|row| present::lists::key(ui, world, id, row));
+                ui.put_list(id, list);
+            }
+        }
+        Cmd::TogglePods => toggle_pods(ui),
+        Cmd::Why => open::enter(ui, world, effects),
+        Cmd::Describe => with_object(ui, world, |ui, object| open::text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object)),
+        Cmd::Events => with_object(ui, world, |ui, object| open::text(ui, format!("Events of {object}"), TextSource::Events(object.clone()), &object)),
+        Cmd::Yaml => with_object(ui, world, |ui, object| open::yaml(ui, &object, effects)),
+        Cmd::Logs => with_object(ui, world, |ui, object| open::logs(ui, world, &object, false, effects)),
+        Cmd::PreviousLogs => with_object(ui, world, |ui, object| open::logs(ui, world, &object, true, effects)),
+        Cmd::Copy => with_object(ui, world, |ui, object| {
+            let name = object.name.to_string();
+            ui.say(format!("copied {name}{}", if object.kind == Kind::Node { "; to cordon press C" } else { "" }));
+            effects.push(Effect::Copy(name));
+        }),
+        Cmd::Hint => ui.say("lower case changes nothing here: C cordons and uncordons, R restarts, S scales, D rehearses a drain"),
+        Cmd::Drain => rehearse(ui, world, Act::Drain(DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() }), effects),
+        Cmd::Cordon => cordon(ui, world, effects),
+        Cmd::Restart => rehearse(ui, world, Act::Restart, effects),
+        Cmd::Scale => prompt::scale(ui, world),
+        Cmd::CancelAction => cancel_action(ui, world),
+        Cmd::FindText => {
+            ui.input.clear();
+            ui.prompt = Some(Prompt::FindText);
+        }
+        Cmd::NextMatch => scroll::find(ui, true),
+        Cmd::PreviousMatch => scroll::find(ui, false),
+        Cmd::Wrap => match ui.screens.last_mut() {
+            Some(Screen::Text(view)) => view.wrap = !view.wrap,
+            Some(Screen::Log(view)) => view.wrap = !view.wrap,
+            _ => {}
+        },
+        Cmd::Follow => {
+            if let Some(Screen::Log(view)) = ui.screens.last_mut() {
+                view.follow = !view.follow;
+            }
+        }
+        Cmd::Timestamps => {
+            if let Some(Screen::Log(view)) = ui.screens.last_mut() {
+                view.times = !view.times;
+            }
+        }
+        Cmd::NextError => scroll::error(ui, true),
+        Cmd::PreviousError => scroll::error(ui, false),
+        // only meant in a dialog
+        Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl => {}
+    }
+}
+
+fn focus(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
+    open::to_root(ui, effects);
+    ui.focus = id;
+}
+
+fn cycle(ui: &mut Ui, by: usize) {
+    if matches!(ui.screen(), Screen::Panes) {
+        let at = FOCUS.iter().position(|id| *id == ui.focus).unwrap_or(0);
+        ui.focus = FOCUS.get((at + by) % FOCUS.len()).copied().unwrap_or(ListId::Nodes);
+    }
+}
+
+fn toggle_pods(ui: &mut Ui) {
+    match ui.screens.last_mut() {
+        Some(Screen::List(id @ ListId::Workloads)) => {
+            ui.pod_scope = PodScope::All;
+            *id = ListId::Pods;
+        }
+        Some(Screen::List(id @ ListId::Pods)) => *id = ListId::Workloads,
+        _ => {}
+    }
+}
+
+fn order(ui: &mut Ui) {
+    let Some(id) = ui.active_list() else { return };
+    let orders = present::lists::orders(id);
+    if orders.is_empty() {
+        return;
+    }
+    let list = ui.list_mut(id);
+    list.order = (list.order + 1) % orders.len();
+    list.top = 0;
+    let name = orders.get(list.order).copied().unwrap_or_default();
+    ui.say(format!("order: {name}"));
+}
+
+fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    if let Some(id) = ui.active_list() {
+        let list = ui.list_mut(id);
+        if !list.marks.is_empty() {
+            list.marks.clear();
+            return;
+        }
+        if !list.filter.is_empty() {
+            list.filter = super::list::Filter::default();
+            return;
+        }
+    }
+    if ui.screens.len() > 1 {
+        open::close(ui, effects);
+    } else if ui.zoom {
+        ui.zoom = false;
+    }
+}
+
+fn quit(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    if ui.screens.len() > 1 || ui.zoom {
+        return back(ui, effects);
+    }
+    match ui.quit_asked {
+        Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
+        _ => {
+            ui.quit_asked = Some(ui.clock_ms + 3_000);
+            ui.say("q again quits");
+        }
+    }
+}
+
+fn interrupt(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let runs = world.actions.iter().any(|a| a.outcome.is_none() && !a.foreign);
+    match ui.quit_asked {
+        _ if !runs => effects.push(Effect::Quit),
+        Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
+        _ => {
+            ui.quit_asked = Some(ui.clock_ms + 3_000);
+            ui.say("an action is running: ^c again stops it before its next step and quits");
+        }
+    }
+}
+
+/// The object that the screen is about: the selected row's, or the text's.
+pub fn object(ui: &Ui, world: &World) -> Option<ObjectRef> {
+    match ui.screen() {
+        Screen::Text(view) => view.object.clone(),
+        Screen::Log(_) => None,
+        Screen::Panes | Screen::List(_) => {
+            let id = ui.active_list()?;
+            let selected = ui.list(id).selected.as_ref()?;
+            present::lists::object(ui, world, id, selected)
+        }
+    }
+}
+
+fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)) {
+    match object(ui, world) {
+        Some(object) => then(ui, object),
+        None => ui.say("no object is selected"),
+    }
+}
+
+/// What an action is about: the marked rows, else the selected one. In NOW, what the cause suggests.
+fn targets(ui: &Ui, world: &World, command: &str) -> Vec<ObjectRef> {
+    let Some(id) = ui.active_list() else { return Vec::new() };
+    let list = ui.list(id);
+    if id == ListId::Now {
+        let Some(cluster) = ui.shown(world) else { return Vec::new() };
+        let cause = cluster.derived.causes.iter().find(|c| Some(present::causes::key(c)) == list.selected);
+        return cause
+            .and_then(|c| c.action.as_ref())
+            .filter(|a| a.command == command)
+            .map(|a| vec![a.on.clone()])
+            .unwrap_or_default();
+    }
+    let chosen: Vec<&Uid> =
+        if list.marks.is_empty() { list.selected.iter().collect() } else { list.marks.iter().collect() };
+    chosen.into_iter().filter_map(|uid| present::lists::object(ui, world, id, uid)).collect()
+}
+
+fn cordon(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let targets = targets(ui, world, "cordon");
+    let open = |o: &ObjectRef| {
+        ui.shown(world).and_then(|c| c.nodes.by_uid(&o.uid)).is_some_and(|node| !node.cordoned)
+    };
+    let act = if targets.iter().any(open) { Act::Cordon } else { Act::Uncordon };
+    dialog::open(ui, world, act, targets, effects);
+}
+
+fn rehearse(ui: &mut Ui, world: &World, act: Act, effects: &mut Vec<Effect>) {
+    let targets = targets(ui, world, act.as_str());
+    dialog::open(ui, world, act, targets, effects);
+}
+
+fn cancel_action(ui: &mut Ui, world: &World) {
+    let selected = ui.list(ListId::Actions).selected.clone();
+    let action = world.actions.iter().find(|a| Some(present::actions::key(a)) == selected);
+    match action {
+        Some(action) if action.outcome.is_none() && !action.foreign => {
+            ui.question = Some(Question::CancelAction(action.id.clone()));
+        }
+        Some(_) => ui.say("it is not running here"),
+        None => ui.say("no action is selected"),
+    }
+}
+
+/// The workload that logs are read of, for objects that have none themselves.
+fn logs_target(world: &World, ui: &Ui, object: &ObjectRef) -> ObjectRef {
+    if object.kind == Kind::HorizontalPodAutoscaler
+        && let Some(cluster) = ui.shown(world)
+        && let Some(hpa) = cluster.hpas.by_uid(&object.uid)
+    {
+        return autoscalers::target(hpa);
+    }
+    object.clone()
+}
+
+/// True while a rehearsal that can be confirmed is on the screen.
+pub fn confirming(ui: &Ui) -> bool {
+    ui.dialog.as_ref().is_some_and(|d| matches!(d.stage, Stage::Ready(_)))
+}

@@ -1,0 +1,204 @@
+//! Rehearsals: opening one, renewing it, confirming it. A confirmation counts only after the plan has been on the
+//! screen for a moment; what was typed ahead or pasted never does.
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::domain::text;
+use pilothouse_core::model::plan::{Act, Confirm, Intent};
+use pilothouse_core::model::world::World;
+
+use super::super::app::{Dialog, Question, Stage, Ui};
+use super::super::command::{Cmd, Context};
+use super::super::key::{Code, Key};
+use super::super::present::dialog::refusals;
+use super::super::request::{Effect, Reply};
+
+/// How long a plan must have been on the screen before a key can confirm it.
+pub const ARMED_AFTER_MS: u64 = 300;
+/// How often an open rehearsal is made again.
+const RENEW_MS: u64 = 2_000;
+
+/// Opens a rehearsal on objects that were pinned at the key press.
+pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
+    let Some(cluster) = ui.shown(world) else { return };
+    if targets.is_empty() {
+        return ui.say(format!("there is nothing here to {}", act.as_str()));
+    }
+    let cluster = cluster.clone();
+    let intent = Intent { cluster: ui.cluster, context: cluster.info.context.clone(), act, targets };
+    let ticket = ui.ticket();
+    ui.dialog = Some(Dialog {
+        intent: intent.clone(),
+        ticket,
+        stage: Stage::Waiting,
+        typed: String::new(),
+        painted: None,
+        note: String::new(),
+        top: 0,
+        rows: 0,
+        page: 0,
+        asked_ms: ui.clock_ms,
+        read_only: cluster.info.read_only,
+        protected: cluster.info.protected,
+    });
+    ui.dialog_frame = None;
+    effects.push(Effect::Plan(ticket, intent));
+}
+
+/// Makes an open rehearsal again from time to time.
+pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    let now = ui.clock_ms;
+    if let Some(dialog) = &mut ui.dialog
+        && matches!(dialog.stage, Stage::Ready(_))
+        && now.saturating_sub(dialog.asked_ms) >= RENEW_MS
+    {
+        dialog.asked_ms = now;
+        effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
+    }
+}
+
+/// An answer for the open rehearsal.
+pub fn take(ui: &mut Ui, reply: Reply) {
+    let Some(dialog) = &mut ui.dialog else { return };
+    match reply {
+        Reply::Rehearsal(new) => {
+            let same = match &dialog.stage {
+                Stage::Ready(old) => {
+                    old.plan.fingerprint() == new.plan.fingerprint() && old.evidence == new.evidence
+                        && old.plan.answer == new.plan.answer
+                }
+                Stage::Waiting | Stage::Failed(_) => false,
+            };
+            let had = matches!(dialog.stage, Stage::Ready(_));
+            dialog.stage = Stage::Ready(new);
+            if !same {
+                // another plan than the one that was read: the confirmation starts again
+                dialog.typed.clear();
+                dialog.painted = None;
+                ui.dialog_frame = None;
+                dialog.note = if had { "the plan has changed: read it again".into() } else { String::new() };
+            }
+        }
+        Reply::Failed(why) => {
+            dialog.stage = Stage::Failed(text::clean(&why).into_owned());
+            dialog.typed.clear();
+        }
+        Reply::Text(_) | Reply::Table(_) => {}
+    }
+}
+
+/// A key while a dialog is open.
+pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
+    if let Some(Question::CancelAction(id)) = ui.question.take() {
+        if ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm) {
+            effects.push(Effect::CancelAction(id));
+            ui.say("stopping before the next step");
+        }
+        return;
+    }
+    let command = ui.keymap.lookup(&[Context::Dialog], key);
+    let now = ui.clock_ms;
+    let moves = ui.keymap.lookup(&[Context::Everywhere], key);
+    let Some(dialog) = &mut ui.dialog else { return };
+    let asks = match &dialog.stage {
+        Stage::Ready(rehearsal) if refusals(rehearsal, dialog.read_only).is_empty() => Some(rehearsal.plan.clone()),
+        _ => None,
+    };
+    // where a text is asked for, characters belong to it, unless nothing is typed yet and it cannot begin so
+    if let Some(plan) = asks.as_ref().filter(|p| p.confirm != Confirm::Yes) {
+        let begins = key.typed().is_some_and(|c| !dialog.typed.is_empty() || plan.answer.starts_with(c));
+        let edits = matches!(key.code, Code::Enter | Code::Backspace) || begins;
+        if edits {
+            return type_in(ui, key, &plan.clone(), now, effects);
+        }
+    }
+    match command {
+        Some(Cmd::Cancel) => {
+            ui.dialog = None;
+            ui.say("cancelled: nothing was changed");
+        }
+        Some(Cmd::CopyKubectl) => {
+            if let Stage::Ready(rehearsal) = &dialog.stage {
+                effects.push(Effect::Copy(rehearsal.plan.kubectl.clone()));
+                dialog.note = "copied the kubectl command".into();
+            }
+        }
+        Some(Cmd::Confirm) => match asks {
+            Some(plan) if plan.confirm == Confirm::Yes => {
+                if armed(dialog, now) {
+                    confirm(ui, &plan, String::from("y"), effects);
+                } else {
+                    dialog.note = "too early: read the plan, then press it again".into();
+                }
+            }
+            _ => {}
+        },
+        _ => match moves {
+            Some(Cmd::Down) => move_by(dialog, 1),
+            Some(Cmd::Up) => move_by(dialog, -1),
+            Some(Cmd::PageDown) => move_by(dialog, isize::try_from(dialog.page.max(2) / 2).unwrap_or(1)),
+            Some(Cmd::PageUp) => move_by(dialog, -isize::try_from(dialog.page.max(2) / 2).unwrap_or(1)),
+            Some(Cmd::Top) => dialog.top = 0,
+            Some(Cmd::Bottom) => dialog.top = dialog.rows.saturating_sub(dialog.page),
+            _ => {}
+        },
+    }
+}
+
+fn move_by(dialog: &mut Dialog, by: isize) {
+    dialog.top = dialog.top.saturating_add_signed(by).min(dialog.rows.saturating_sub(dialog.page));
+}
+
+fn armed(dialog: &Dialog, now: u64) -> bool {
+    dialog.painted.is_some_and(|at| now >= at + ARMED_AFTER_MS)
+}
+
+fn type_in(
+    ui: &mut Ui,
+    key: Key,
+    plan: &Arc<pilothouse_core::model::plan::Plan>,
+    now: u64,
+    effects: &mut Vec<Effect>,
+) {
+    let Some(dialog) = &mut ui.dialog else { return };
+    if !armed(dialog, now) {
+        dialog.note = "too early: what was typed before the plan was on the screen does not count".into();
+        return;
+    }
+    match key.code {
+        Code::Enter if dialog.typed == plan.answer => {
+            let answer = dialog.typed.clone();
+            confirm(ui, plan, answer, effects);
+        }
+        Code::Enter => {
+            dialog.note = format!("that is not `{}`", plan.answer);
+            dialog.typed.clear();
+        }
+        Code::Backspace => {
+            dialog.typed.pop();
+        }
+        _ => {
+            if let Some(c) = key.typed()
+                && dialog.typed.chars().count() < 200
+            {
+                dialog.typed.push(c);
+                dialog.note.clear();
+            }
+        }
+    }
+}
+
+fn confirm(
+    ui: &mut Ui,
+    plan: &Arc<pilothouse_core::model::plan::Plan>,
+    answer: String,
+    effects: &mut Vec<Effect>,
+) {
+    let Some(dialog) = ui.dialog.take() else { return };
+    if let Some(id) = ui.active_list() {
+        ui.list_mut(id).marks.clear();
+    }
+    ui.say(format!("started: {}; 8 shows it", super::super::present::dialog::title(&dialog.intent)));
+    effects.push(Effect::Run { intent: dialog.intent, fingerprint: plan.fingerprint(), answer });
+}

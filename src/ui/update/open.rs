@@ -1,0 +1,219 @@
+//! Opening and closing screens.
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::model::world::World;
+
+use super::super::app::{LogView, PodScope, Screen, TextLine, TextSource, TextView, Ui};
+use super::super::list::{List, ListId};
+use super::super::present;
+use super::super::request::{Effect, LogRequest, Request, TableText};
+use super::super::theme::Role;
+
+/// Closes the screen on top; a log that is followed is let go.
+pub fn close(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    if ui.screens.len() > 1
+        && let Some(Screen::Log(view)) = ui.screens.pop()
+    {
+        effects.push(Effect::StopLogs(view.ticket));
+    }
+}
+
+/// Back to the panes.
+pub fn to_root(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    while ui.screens.len() > 1 {
+        close(ui, effects);
+    }
+}
+
+/// A full-screen list.
+pub fn list(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
+    if id != ListId::Namespaces {
+        to_root(ui, effects);
+    }
+    if !matches!(ui.screen(), Screen::List(on_top) if *on_top == id) {
+        ui.screens.push(Screen::List(id));
+    }
+}
+
+fn deeper(ui: &mut Ui, id: ListId) {
+    ui.put_list(id, List::default());
+    ui.screens.push(Screen::List(id));
+}
+
+/// A text about an object.
+pub fn text(ui: &mut Ui, title: String, source: TextSource, object: &ObjectRef) {
+    // from a text about the same object: one in place of the other
+    if matches!(ui.screen(), Screen::Text(v) if v.object.as_ref() == Some(object)) {
+        ui.screens.pop();
+    }
+    ui.screens.push(Screen::Text(Box::new(TextView::new(title, source, Some(object.clone())))));
+}
+
+/// The object's YAML, asked of the server.
+pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
+    let ticket = ui.ticket();
+    text(ui, format!("YAML of {object}"), TextSource::Asked(ticket), object);
+    if let Some(Screen::Text(view)) = ui.screens.last_mut() {
+        view.lines = vec![TextLine::new(Role::Dim, "asking the server …")];
+        view.wrap = false;
+    }
+    effects.push(Effect::Fetch(ticket, Request::Yaml {
+        cluster: ui.cluster,
+        kind: object.kind.clone(),
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+    }));
+}
+
+/// Other kinds, as the server prints them.
+pub fn table(ui: &mut Ui, resource: &str, effects: &mut Vec<Effect>) {
+    let ticket = ui.ticket();
+    ui.table = TableText::default();
+    ui.table_of = (resource.to_owned(), ticket, Some("asking the server …".into()));
+    to_root(ui, effects);
+    deeper(ui, ListId::Table);
+    effects.push(Effect::Fetch(ticket, Request::Table {
+        cluster: ui.cluster,
+        resource: resource.to_owned(),
+        namespace: ui.namespace.clone(),
+    }));
+}
+
+/// Most pods of a workload whose logs are followed at once.
+const MOST_PODS: usize = 20;
+
+/// The logs of a pod, or of all pods of a workload, a service or what an autoscaler scales.
+pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effects: &mut Vec<Effect>) {
+    let Some(cluster) = ui.shown(world).cloned() else { return };
+    let object = super::logs_target(world, ui, object);
+    let mut pods: Vec<_> = match &object.kind {
+        Kind::Pod => cluster
+            .pods
+            .by_uid(&object.uid)
+            .or_else(|| cluster.pod(&object.namespace, &object.name))
+            .into_iter()
+            .collect(),
+        Kind::Service => {
+            let row = cluster
+                .derived
+                .services
+                .iter()
+                .find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
+            let selector = row.map(|r| r.service.selector.clone()).filter(|s| !s.is_empty());
+            cluster
+                .pods
+                .iter()
+                .filter(|p| p.namespace == object.namespace)
+                .filter(|p| selector.as_ref().is_some_and(|s| s.matches(&p.shape.labels)))
+                .collect()
+        }
+        kind => cluster
+            .pods
+            .iter()
+            .filter(|p| present::pods::belongs(p, &cluster, kind, &object.namespace, &object.name))
+            .collect(),
+    };
+    pods.sort_by(|a, b| present::pods::order(a, b, 0));
+    let found = pods.len();
+    pods.truncate(MOST_PODS);
+    if pods.is_empty() {
+        return ui.say(format!("{object} has no pods to read logs of"));
+    }
+    let ticket = ui.ticket();
+    let what = if previous { "Previous logs" } else { "Logs" };
+    let many = if found > MOST_PODS { format!(" ({MOST_PODS} of {found} pods, the worst first)") } else { String::new() };
+    ui.screens.push(Screen::Log(Box::new(LogView {
+        title: format!("{what} of {object}{many}"),
+        ticket,
+        lines: std::collections::VecDeque::new(),
+        dropped: 0,
+        ended: None,
+        follow: !previous,
+        wrap: false,
+        times: false,
+        several: pods.len() > 1 || pods.first().is_some_and(|p| p.containers > 1),
+        find: String::new(),
+        top: 0,
+        page: 0,
+    })));
+    effects.push(Effect::FollowLogs(ticket, LogRequest {
+        cluster: ui.cluster,
+        namespace: object.namespace.clone(),
+        pods: pods.iter().map(|p| (p.name.clone(), None)).collect(),
+        previous,
+        follow: !previous,
+        tail: if found > 1 { 200 } else { 1000 },
+    }));
+}
+
+/// Enter: why, or what is behind the row.
+pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let Some(id) = ui.active_list() else { return };
+    let Some(selected) = ui.list(id).selected.clone() else { return };
+    let object = present::lists::object(ui, world, id, &selected);
+    let name_of = |uid: &Uid| match uid {
+        Uid::Text(name) => name.clone(),
+        Uid::Uuid(_) => Name::default(),
+    };
+    match (id, object) {
+        (ListId::Now, object) => {
+            let source = TextSource::Why(name_of(&selected));
+            ui.screens.push(Screen::Text(Box::new(TextView::new("Why", source, object))));
+        }
+        (ListId::Errors, object) => {
+            let source = TextSource::ErrorGroup(name_of(&selected));
+            ui.screens.push(Screen::Text(Box::new(TextView::new("Error group", source, object))));
+        }
+        (ListId::Actions, _) => {
+            let source = TextSource::Action(name_of(&selected));
+            ui.screens.push(Screen::Text(Box::new(TextView::new("Action", source, None))));
+        }
+        (ListId::Namespaces, _) => {
+            ui.namespace = Some(name_of(&selected));
+            close(ui, effects);
+        }
+        (ListId::Traffic, Some(object)) => {
+            ui.service = (object.namespace, object.name);
+            deeper(ui, ListId::Backends);
+        }
+        (ListId::Workloads, Some(object)) => {
+            ui.pod_scope =
+                PodScope::Owner { kind: object.kind, namespace: object.namespace, name: object.name };
+            deeper(ui, ListId::Pods);
+        }
+        (ListId::Nodes | ListId::Autoscalers | ListId::Pods | ListId::Backends, Some(object)) => {
+            text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object);
+        }
+        (ListId::Table, Some(object)) => yaml(ui, &object, effects),
+        _ => ui.say("there is nothing behind this row"),
+    }
+}
+
+/// Shows an object that was found by name: in its list where there is one, with its description on top.
+pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
+    to_root(ui, effects);
+    let id = match object.kind {
+        Kind::Node => Some(ListId::Nodes),
+        Kind::Service => Some(ListId::Traffic),
+        Kind::HorizontalPodAutoscaler => Some(ListId::Autoscalers),
+        Kind::Pod => Some(ListId::Pods),
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Job | Kind::ReplicaSet => Some(ListId::Workloads),
+        _ => None,
+    };
+    if let Some(id) = id {
+        if ui.namespace.as_ref().is_some_and(|ns| !object.namespace.is_empty() && *ns != object.namespace) {
+            ui.namespace = None;
+        }
+        if matches!(id, ListId::Pods | ListId::Workloads) {
+            ui.pod_scope = PodScope::All;
+            ui.screens.push(Screen::List(id));
+        } else {
+            ui.focus = id;
+        }
+        let list = ui.list_mut(id);
+        list.filter = super::super::list::Filter::default();
+        list.moved = true;
+        list.selected = Some(object.uid.clone());
+    }
+    text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), object);
+}

@@ -1,0 +1,209 @@
+//! Typing a line: filters, searches, the palette, a number of replicas.
+
+use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::domain::text;
+use pilothouse_core::model::plan::{Act, ScaleBy};
+use pilothouse_core::model::world::World;
+
+use super::super::app::{Prompt, Screen, Ui};
+use super::super::command;
+use super::super::key::{Code, Key};
+use super::super::list::Filter;
+use super::super::present::palette::{self, Target};
+use super::super::request::Effect;
+use super::{dialog, open, scroll};
+
+/// Opens the filter of the active list.
+pub fn filter(ui: &mut Ui) {
+    if let Some(list) = ui.active_list() {
+        let before = ui.list(list).filter.clone();
+        ui.input = before.to_string();
+        ui.prompt = Some(Prompt::Filter { list, before });
+    }
+}
+
+/// Opens the palette.
+pub fn palette(ui: &mut Ui, world: &World, text: &str) {
+    text.clone_into(&mut ui.input);
+    let hits = palette::search(ui, world, text);
+    ui.prompt = Some(Prompt::Palette { hits, at: 0 });
+}
+
+/// Asks how many replicas.
+pub fn scale(ui: &mut Ui, world: &World) {
+    let targets = super::targets(ui, world, "scale");
+    if targets.is_empty() {
+        return ui.say("no workload is selected");
+    }
+    let from = match targets.as_slice() {
+        [one] => ui
+            .shown(world)
+            .and_then(|c| c.workload(&one.kind, &one.namespace, &one.name).map(|w| w.replicas)),
+        _ => None,
+    };
+    ui.input.clear();
+    ui.prompt = Some(Prompt::Scale { targets, from });
+}
+
+/// Text that was pasted: typed into a line, but never into a confirmation.
+pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
+    if let Some(dialog) = &mut ui.dialog {
+        "pasted text never confirms: type it".clone_into(&mut dialog.note);
+        return;
+    }
+    if ui.prompt.is_some() {
+        let line = pasted.lines().next().unwrap_or_default();
+        ui.input.extend(text::clean(line).chars().take(200));
+        typed(ui, world);
+    }
+}
+
+/// A key while a line is typed.
+pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
+    match (key.code, key.ctrl) {
+        (Code::Esc, _) => return cancel(ui),
+        (Code::Enter, _) => return accept(ui, world, effects),
+        (Code::Down, _) | (Code::Tab, _) | (Code::Char('n' | 'j'), true) => return choose(ui, 1),
+        (Code::Up, _) | (Code::BackTab, _) | (Code::Char('p' | 'k'), true) => return choose(ui, -1),
+        (Code::Backspace, _) | (Code::Char('h'), true) => {
+            if ui.input.pop().is_none() {
+                return cancel(ui);
+            }
+        }
+        (Code::Char('u'), true) => ui.input.clear(),
+        (Code::Char('w'), true) => {
+            let kept = ui.input.trim_end().rfind(' ').map_or(0, |at| at + 1);
+            ui.input.truncate(kept);
+        }
+        _ => match key.typed() {
+            Some(c) if ui.input.chars().count() < 200 => ui.input.push(c),
+            _ => return,
+        },
+    }
+    typed(ui, world);
+}
+
+fn choose(ui: &mut Ui, by: isize) {
+    if let Some(Prompt::Palette { hits, at }) = &mut ui.prompt {
+        *at = at.saturating_add_signed(by).min(hits.len().saturating_sub(1));
+    }
+}
+
+/// What follows from the text at once.
+fn typed(ui: &mut Ui, world: &World) {
+    match &ui.prompt {
+        Some(Prompt::Filter { list, .. }) => {
+            let (list, filter) = (*list, Filter::new(&ui.input));
+            let list = ui.list_mut(list);
+            list.filter = filter;
+            list.top = 0;
+        }
+        Some(Prompt::Palette { .. }) => {
+            let text = ui.input.clone();
+            palette(ui, world, &text);
+        }
+        _ => {}
+    }
+}
+
+fn cancel(ui: &mut Ui) {
+    if let Some(Prompt::Filter { list, before }) = ui.prompt.take() {
+        ui.list_mut(list).filter = before;
+    }
+    ui.input.clear();
+}
+
+fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let Some(prompt) = ui.prompt.take() else { return };
+    let input = std::mem::take(&mut ui.input);
+    match prompt {
+        Prompt::Filter { .. } => {}
+        Prompt::FindText => {
+            match ui.screens.last_mut() {
+                Some(Screen::Text(view)) => view.find = input,
+                Some(Screen::Log(view)) => view.find = input,
+                _ => return,
+            }
+            scroll::find(ui, true);
+        }
+        Prompt::Palette { hits, at } => match hits.into_iter().nth(at).map(|h| h.target) {
+            Some(Target::Quit) => effects.push(Effect::Quit),
+            Some(Target::Command(id)) => {
+                if let Some(command) = command::by_id(id) {
+                    let here = ui.contexts();
+                    if command.contexts.iter().any(|c| here.contains(c)) {
+                        super::run(ui, world, command.cmd, effects);
+                    } else {
+                        let where_: Vec<&str> = command.contexts.iter().map(|c| c.title()).collect();
+                        ui.say(format!("{id} works in: {}", where_.join(", ")));
+                    }
+                }
+            }
+            Some(Target::Object(object)) => open::object(ui, &object, effects),
+            Some(Target::Context(id, name)) => {
+                open::to_root(ui, effects);
+                ui.cluster = id;
+                ui.say(format!("now showing {name}"));
+            }
+            Some(Target::Resource(word)) => open::table(ui, &word, effects),
+            None => ui.say(format!("nothing is called {input}")),
+        },
+        Prompt::Scale { targets, from } => scale_to(ui, world, &input, targets, from, effects),
+    }
+}
+
+fn scale_to(
+    ui: &mut Ui,
+    world: &World,
+    input: &str,
+    targets: Vec<ObjectRef>,
+    from: Option<i32>,
+    effects: &mut Vec<Effect>,
+) {
+    match replicas(input, from) {
+        Ok(replicas) => {
+            let act = Act::Scale(ScaleBy { replicas, current_replicas: from });
+            dialog::open(ui, world, act, targets, effects);
+        }
+        Err(why) => ui.say(why),
+    }
+}
+
+/// Reads `5`, `+2`, `-1`, `x2`.
+pub fn replicas(input: &str, from: Option<i32>) -> Result<i32, String> {
+    let input = input.trim();
+    let number = |text: &str| text.trim().parse::<i32>().ok().filter(|n| *n >= 0);
+    let relative = || from.ok_or_else(|| "a relative number needs one workload whose replicas are known".to_owned());
+    let bad = || format!("`{input}` is not a number of replicas: 5, +2, -1 or x2");
+    let result = if let Some(more) = input.strip_prefix('+') {
+        number(more).map(|n| relative().map(|from| from.saturating_add(n)))
+    } else if let Some(less) = input.strip_prefix('-') {
+        number(less).map(|n| relative().map(|from| from.saturating_sub(n)))
+    } else if let Some(times) = input.strip_prefix(['x', '*']) {
+        number(times).map(|n| relative().map(|from| from.saturating_mul(n)))
+    } else {
+        number(input).map(Ok)
+    };
+    let wanted = result.ok_or_else(bad)??;
+    if wanted < 0 {
+        return Err(format!("{wanted} replicas is less than none"));
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replicas;
+
+    #[test]
+    fn numbers_of_replicas() {
+        for (text, want) in [("5", Some(5)), ("+2", Some(6)), ("-1", Some(3)), ("x2", Some(8)), ("0", Some(0))] {
+            assert_eq!(replicas(text, Some(4)).ok(), want, "{text}");
+        }
+        for text in ["", "five", "-9", "--1", "1.5", "x"] {
+            assert!(replicas(text, Some(4)).is_err(), "{text}");
+        }
+        assert!(replicas("+1", None).is_err());
+        assert_eq!(replicas("x9999999", Some(9999)).ok(), Some(i32::MAX));
+    }
+}

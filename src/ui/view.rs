@@ -1,0 +1,38 @@
+//! From view models to cells. Nothing here reads the World's tables or decides what matters.
+
+mod canvas;
+mod dialog;
+mod line;
+mod list;
+mod log;
+mod overlay;
+mod screen;
+mod text;
+
+use pilothouse_core::model::world::World;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::app::Ui;
+use super::theme::Theme;
+use super::widget::ascii;
+use canvas::Canvas;
+
+/// A finished frame.
+#[derive(Debug)]
+pub struct Drawn {
+    pub buffer: Buffer,
+    pub cursor: Option<(u16, u16)>,
+}
+
+/// Draws everything at a size. Also brings the lists' rows and selections up to date: what is drawn is what keys act on.
+pub fn draw(ui: &mut Ui, world: &World, theme: &Theme, ascii_only: bool, width: u16, height: u16) -> Drawn {
+    let area = Rect::new(0, 0, width, height);
+    let mut canvas = Canvas::new(area, theme);
+    screen::draw(ui, world, &mut canvas, area);
+    let (mut buffer, cursor) = canvas.finish();
+    if ascii_only {
+        ascii::flatten(&mut buffer);
+    }
+    Drawn { buffer, cursor }
+}

@@ -1,0 +1,112 @@
+//! Cells that can be written by role and never past an edge.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::present::Cell;
+use super::super::theme::{Role, Theme};
+use super::super::widget::text;
+
+/// Where views draw.
+pub struct Canvas<'t> {
+    buffer: Buffer,
+    theme: &'t Theme,
+    pub cursor: Option<(u16, u16)>,
+}
+
+impl<'t> Canvas<'t> {
+    pub fn new(area: Rect, theme: &'t Theme) -> Self {
+        Self { buffer: Buffer::empty(area), theme, cursor: None }
+    }
+
+    pub fn finish(self) -> (Buffer, Option<(u16, u16)>) {
+        (self.buffer, self.cursor)
+    }
+
+    pub fn style(&self, role: Role) -> Style {
+        self.theme.style(role)
+    }
+
+    /// Writes text within `max` cells; returns the cell after it.
+    pub fn put(&mut self, x: u16, y: u16, max: u16, role: Role, words: &str) -> u16 {
+        let area = self.buffer.area;
+        if y >= area.bottom() || x >= area.right() || max == 0 {
+            return x;
+        }
+        let style = self.theme.style(role);
+        let shown = text::head(words, usize::from(max.min(area.right() - x)));
+        self.buffer.set_stringn(x, y, shown, usize::from(max), style).0
+    }
+
+    /// Blanks an area.
+    pub fn clear(&mut self, area: Rect) {
+        let area = area.intersection(self.buffer.area);
+        for y in area.top()..area.bottom() {
+            for x in area.left()..area.right() {
+                if let Some(cell) = self.buffer.cell_mut((x, y)) {
+                    cell.reset();
+                }
+            }
+        }
+    }
+
+    /// Lays a role over an area: the selected row.
+    pub fn cover(&mut self, area: Rect, role: Role) {
+        let style = self.theme.style(role);
+        let area = area.intersection(self.buffer.area);
+        if style.bg.is_some() || style.add_modifier.contains(ratatui::style::Modifier::REVERSED) {
+            for y in area.top()..area.bottom() {
+                for x in area.left()..area.right() {
+                    if let Some(cell) = self.buffer.cell_mut((x, y)) {
+                        // one colour for the whole row: patches of reversed colours cannot be read
+                        cell.fg = ratatui::style::Color::Reset;
+                        cell.bg = ratatui::style::Color::Reset;
+                        cell.modifier = ratatui::style::Modifier::empty();
+                    }
+                }
+            }
+        }
+        self.buffer.set_style(area, style);
+    }
+
+    /// Cells in a row with a space between; the last that does not fit is cut, the rest is left out. Returns the end.
+    pub fn cells(&mut self, mut x: u16, y: u16, right: u16, cells: &[Cell]) -> u16 {
+        let start = x;
+        for cell in cells.iter().filter(|c| !c.text.is_empty()) {
+            let from = if x == start { x } else { x.saturating_add(1) };
+            if from >= right {
+                break;
+            }
+            x = self.put(from, y, right - from, cell.role, &cell.text);
+        }
+        x
+    }
+
+    /// A frame with room for a title in its upper and a footer in its lower edge.
+    pub fn frame(&mut self, area: Rect, role: Role) {
+        let area = area.intersection(self.buffer.area);
+        if area.width < 2 || area.height < 2 {
+            return;
+        }
+        let (left, right, top, bottom) = (area.left(), area.right() - 1, area.top(), area.bottom() - 1);
+        let line = "─".repeat(usize::from(area.width - 2));
+        self.put(left, top, 1, role, "╭");
+        self.put(left + 1, top, area.width - 2, role, &line);
+        self.put(right, top, 1, role, "╮");
+        for y in top + 1..bottom {
+            self.put(left, y, 1, role, "│");
+            self.put(right, y, 1, role, "│");
+        }
+        self.put(left, bottom, 1, role, "╰");
+        self.put(left + 1, bottom, area.width - 2, role, &line);
+        self.put(right, bottom, 1, role, "╯");
+    }
+}
+
+/// Cells that a row of cells takes.
+pub fn width_of(cells: &[Cell]) -> u16 {
+    let filled = cells.iter().filter(|c| !c.text.is_empty());
+    let sum: usize = filled.clone().map(|c| text::width(&c.text)).sum();
+    u16::try_from(sum + filled.count().saturating_sub(1)).unwrap_or(u16::MAX)
+}

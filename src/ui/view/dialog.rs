@@ -1,0 +1,72 @@
+//! A dialog over the screen: the plan scrolls, what is asked stays in sight.
+
+use ratatui::layout::Rect;
+
+use super::super::present::dialog::DialogView;
+use super::super::theme::Role;
+use super::super::widget::text as words;
+use super::canvas::Canvas;
+use super::text;
+
+/// What fits: rows of the plan on the screen, and rows in all.
+pub struct Fit {
+    pub page: usize,
+    pub rows: usize,
+    pub top: usize,
+}
+
+/// Draws it; `top` is the first row of the plan that is shown.
+pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize) -> Fit {
+    let width = screen.width.min(110).max(screen.width.min(40));
+    let cells = usize::from(width.saturating_sub(4));
+    let rows = text::rows(&view.lines, cells, true);
+    // frame, what is asked, the note, the keys
+    let fixed = 2 + 1 + u16::from(!view.ask.is_empty()) + u16::from(view.typed.is_some()) + u16::from(!view.note.is_empty());
+    let wanted = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(fixed);
+    let height = wanted.min(screen.height.saturating_sub(2)).max(screen.height.min(6));
+    let area = Rect::new(
+        screen.x + (screen.width - width) / 2,
+        screen.y + (screen.height.saturating_sub(height)) / 2,
+        width,
+        height,
+    );
+    canvas.clear(area);
+    canvas.frame(area, if view.danger { Role::DialogDanger } else { Role::Dialog });
+    let title = format!(" {} ", view.title);
+    canvas.put(area.x + 2, area.y, area.width.saturating_sub(4), Role::TitleFocus, &title);
+    let page = height.saturating_sub(fixed);
+    let top = top.min(rows.len().saturating_sub(usize::from(page)));
+    let inner = area.width.saturating_sub(4);
+    for (y, (role, line)) in (area.y + 1..area.y + 1 + page).zip(rows.iter().skip(top)) {
+        canvas.put(area.x + 2, y, inner, *role, line);
+    }
+    let mut y = area.y + 1 + page;
+    if !view.note.is_empty() {
+        canvas.put(area.x + 2, y, inner, Role::Note, &view.note);
+        y += 1;
+    }
+    if !view.ask.is_empty() {
+        canvas.cells(area.x + 2, y, area.right() - 2, &view.ask);
+        y += 1;
+    }
+    if let Some(typed) = &view.typed {
+        let x = canvas.put(area.x + 2, y, inner, Role::Key, "> ");
+        let room = area.right().saturating_sub(x + 2);
+        let end = canvas.put(x, y, room, Role::Input, &words::tail(typed, usize::from(room.saturating_sub(1))));
+        canvas.cursor = Some((end, y));
+        y += 1;
+    }
+    let mut keys = view.keys.clone();
+    if rows.len() > usize::from(page) {
+        let more = format!("j k scroll ({}/{})", (top + usize::from(page)).min(rows.len()), rows.len());
+        keys.push(super::super::present::cell(Role::Dim, more));
+    }
+    let mut x = area.x + 2;
+    for key in &keys {
+        x = canvas.put(x, y, area.right().saturating_sub(x + 2), key.role, &key.text) + 3;
+        if x >= area.right().saturating_sub(2) {
+            break;
+        }
+    }
+    Fit { page: usize::from(page), rows: rows.len(), top }
+}

@@ -1,0 +1,131 @@
+//! The single lines: header, job or message, keys.
+
+use pilothouse_core::model::world::World;
+use ratatui::layout::Rect;
+
+use super::super::app::{Prompt, Ui};
+use super::super::command::{COMMANDS, Risk};
+use super::super::present::header::HeaderView;
+use super::super::present::{self, Cell, cell};
+use super::super::theme::Role;
+use super::canvas::{Canvas, width_of};
+
+/// The header.
+pub fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
+    let mut right = view.right.clone();
+    let needed: u16 = view.groups.iter().map(|g| width_of(g) + 3).sum();
+    while right.len() > 1 && needed + width_of(&right) + 2 > area.width {
+        right.remove(0);
+    }
+    let right_width = width_of(&right);
+    let end = area.right().saturating_sub(right_width + 2);
+    let mut x = area.left() + 1;
+    for (i, group) in view.groups.iter().enumerate() {
+        if i > 0 {
+            if x + 3 + width_of(group).min(12) > end {
+                break;
+            }
+            x = canvas.put(x + 1, area.top(), 1, Role::Border, "│") + 1;
+        }
+        x = canvas.cells(x, area.top(), end, group);
+    }
+    if right_width < area.width {
+        canvas.cells(area.right() - right_width - 1, area.top(), area.right(), &right);
+    }
+}
+
+/// The message, else the running job.
+pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
+    if let Some((note, _)) = &ui.note {
+        canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Note, note);
+        return;
+    }
+    let job = present::actions::job(world, &ui.keymap, ui.now);
+    canvas.cells(area.left() + 1, area.top(), area.right(), &job);
+}
+
+/// The keys that work here, or the line that is being typed.
+pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui) {
+    if let Some(prompt) = &ui.prompt {
+        return typed(canvas, area, ui, prompt);
+    }
+    let mut x = area.left() + 1;
+    for (key, title, role) in hints(ui) {
+        let width = u16::try_from(key.chars().count() + title.chars().count() + 1).unwrap_or(u16::MAX);
+        if x.saturating_add(width) > area.right() {
+            continue;
+        }
+        x = canvas.put(x, area.top(), area.right() - x, role, &key);
+        x = canvas.put(x + 1, area.top(), area.right().saturating_sub(x + 1), Role::KeyTitle, title) + 2;
+    }
+}
+
+/// Keys and words for the hint bar: what changes the cluster first, then by the table's order; help always last.
+fn hints(ui: &Ui) -> Vec<(String, &'static str, Role)> {
+    let contexts = ui.contexts();
+    let mut found: Vec<_> = COMMANDS
+        .iter()
+        .filter(|c| c.hint > 0)
+        .filter_map(|c| {
+            let place = contexts.iter().position(|x| c.contexts.contains(x))?;
+            let key = ui.keymap.key(c.cmd)?;
+            // hidden by a narrower command on the same key
+            (ui.keymap.lookup(contexts, key) == Some(c.cmd)).then_some((c, key, place))
+        })
+        .filter(|(c, ..)| ui.screens.len() > 1 || c.id != "back")
+        .collect();
+    found.sort_by_key(|(c, _, place)| (c.risk == Risk::None, c.hint, *place));
+    found
+        .into_iter()
+        .map(|(c, key, _)| {
+            (key.to_string(), c.title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })
+        })
+        .collect()
+}
+
+fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
+    let (label, hint): (String, &str) = match prompt {
+        Prompt::Filter { .. } => ("/".into(), "!text shows the others   Enter keeps   Esc drops"),
+        Prompt::FindText => ("find: ".into(), "Enter finds   Esc closes"),
+        Prompt::Palette { .. } => (":".into(), "Up Down choose   Enter opens   Esc closes"),
+        Prompt::Scale { targets, from } => {
+            let what = match targets.as_slice() {
+                [one] => one.to_string(),
+                more => format!("{} workloads", more.len()),
+            };
+            let now = from.map_or_else(String::new, |n| format!(" (now {n})"));
+            (format!("scale {what}{now} to: "), "5  +2  -1  x2   Enter rehearses   Esc closes")
+        }
+    };
+    let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);
+    let room = area.right().saturating_sub(x);
+    let shown = super::super::widget::text::tail(&ui.input, usize::from(room.saturating_sub(1)));
+    let end = canvas.put(x, area.top(), room, Role::Input, &shown);
+    canvas.cursor = Some((end.min(area.right().saturating_sub(1)), area.top()));
+    let width = u16::try_from(hint.len()).unwrap_or(u16::MAX);
+    if end.saturating_add(width).saturating_add(3) < area.right() {
+        canvas.put(area.right() - width - 1, area.top(), width, Role::Dim, hint);
+    }
+}
+
+/// A line of cells that stands for a pane that has no room.
+pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focused: bool) {
+    let mut cells: Vec<Cell> = vec![
+        cell(Role::Key, view.key.map_or_else(String::new, |k| k.to_string())),
+        cell(if focused { Role::TitleFocus } else { Role::Title }, view.title.as_str()),
+    ];
+    cells.extend(view.notes.iter().cloned());
+    if let Some(first) = view.rows.first() {
+        cells.push(cell(Role::Dim, "│"));
+        cells.push(cell(first.grade.role(), first.grade.glyph().trim()));
+        let mut row: Vec<Cell> = first.cells.iter().filter(|c| !c.text.trim().is_empty()).take(5).cloned().collect();
+        if let Some(name) = row.first_mut() {
+            name.text = super::super::widget::text::tail(&name.text, 30);
+        }
+        cells.extend(row);
+    } else if let Some(first) = view.empty.first() {
+        cells.push(cell(Role::Dim, "│"));
+        cells.push(first.clone());
+    }
+    canvas.cells(area.left() + 1, area.top(), area.right(), &cells);
+}

@@ -1,0 +1,109 @@
+//! A log that is read: the end while it is followed, else from its first shown line on.
+
+use pilothouse_core::domain::log::Level;
+use ratatui::layout::Rect;
+
+use super::super::app::LogView;
+use super::super::present::{Cell, ListView, cell};
+use super::super::request::LogLine;
+use super::super::theme::Role;
+use super::super::widget::text::{self, grouped};
+use super::canvas::Canvas;
+use super::list::{self, Chrome};
+
+fn role(level: Level) -> Role {
+    match level {
+        Level::Fatal | Level::Error => Role::Critical,
+        Level::Warn => Role::Warning,
+        Level::Info => Role::Text,
+        Level::Debug | Level::Trace => Role::Dim,
+    }
+}
+
+/// Draws it and remembers how much fits.
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
+    let inner = Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
+    view.page = usize::from(inner.height);
+    let last = view.lines.len().saturating_sub(1);
+    if view.follow {
+        view.top = last_page(view, inner.width);
+    }
+    view.top = view.top.min(last);
+    let mut notes: Vec<Cell> = vec![cell(Role::Dim, format!("{} lines", grouped(view.lines.len() as u64)))];
+    if view.dropped > 0 {
+        notes.push(cell(Role::Warning, format!("{} older ones let go", grouped(view.dropped))));
+    }
+    notes.push(match (&view.ended, view.follow) {
+        (Some(why), _) => cell(Role::Stale, format!("ended: {why}")),
+        (None, true) => cell(Role::Ok, "following"),
+        (None, false) => cell(Role::Info, format!("line {}; f follows", view.top + 1)),
+    });
+    if !view.find.is_empty() {
+        notes.push(cell(Role::Match, format!("/{}", view.find)));
+    }
+    let empty = vec![cell(Role::Dim, if view.ended.is_some() { "no lines" } else { "waiting for lines …" })];
+    let chrome = ListView { title: view.title.clone(), notes, focused: true, empty, ..ListView::default() };
+    list::draw(canvas, area, &ListView { rows: Vec::new(), ..chrome.clone() }, Chrome::Frame, false);
+    if view.lines.is_empty() {
+        return;
+    }
+    canvas.clear(inner);
+    let needle = view.find.to_lowercase();
+    let mut y = inner.y;
+    for line in view.lines.iter().skip(view.top) {
+        let mut x = inner.x;
+        if y >= inner.bottom() {
+            break;
+        }
+        if !needle.is_empty() && text::contains_fold(&line.text, &needle) {
+            canvas.put(x, y, 1, Role::Match, ">");
+        }
+        x += 1;
+        let (time, source) = prefix(view, line);
+        if !time.is_empty() {
+            x = canvas.put(x, y, inner.right().saturating_sub(x), Role::LogTime, &time) + 1;
+        }
+        if !source.is_empty() {
+            x = canvas.put(x, y, inner.right().saturating_sub(x), Role::LogSource, &source) + 1;
+        }
+        let room = inner.right().saturating_sub(x);
+        if view.wrap {
+            for part in text::wrap(&line.text, usize::from(room.max(8))) {
+                if y >= inner.bottom() {
+                    break;
+                }
+                canvas.put(x, y, room, role(line.level), &part);
+                y += 1;
+            }
+        } else {
+            canvas.put(x, y, room, role(line.level), &line.text);
+            y += 1;
+        }
+    }
+}
+
+fn prefix(view: &LogView, line: &LogLine) -> (String, String) {
+    let time = if view.times { line.at.map_or_else(|| "--:--:--".into(), pilothouse_core::domain::time::Stamp::clock_secs) } else { String::new() };
+    let source = if view.several { format!("{:<14}", text::tail(&line.pod, 14)) } else { String::new() };
+    (time, source)
+}
+
+/// The first line with which the last one is still on the screen.
+fn last_page(view: &LogView, width: u16) -> usize {
+    if !view.wrap {
+        return view.lines.len().saturating_sub(view.page);
+    }
+    let mut left = view.page;
+    let mut at = view.lines.len();
+    for line in view.lines.iter().rev() {
+        let (time, source) = prefix(view, line);
+        let lost = text::width(&time) + text::width(&source) + 3;
+        let rows = text::wrap(&line.text, usize::from(width).saturating_sub(lost).max(8)).len();
+        if rows > left {
+            break;
+        }
+        left -= rows;
+        at -= 1;
+    }
+    at.min(view.lines.len().saturating_sub(1))
+}

@@ -1,0 +1,46 @@
+//! A text that is read.
+
+use ratatui::layout::Rect;
+
+use super::super::app::{TextLine, TextView};
+use super::super::present::{Cell, ListView, cell};
+use super::super::theme::Role;
+use super::super::widget::text;
+use super::canvas::Canvas;
+use super::list::{self, Chrome};
+
+/// Draws it in its frame and remembers how much fits.
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
+    let inner = Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
+    let cells = usize::from(inner.width.saturating_sub(1));
+    let rows = rows(&view.lines, cells, view.wrap);
+    view.page = usize::from(inner.height);
+    view.rows = rows.len();
+    view.columns = cells;
+    view.top = view.top.min(view.rows.saturating_sub(view.page));
+    let mut notes: Vec<Cell> = Vec::new();
+    if view.rows > view.page {
+        let end = (view.top + view.page).min(view.rows);
+        notes.push(cell(Role::Dim, format!("{}-{end} of {}", view.top + 1, view.rows)));
+    }
+    if !view.find.is_empty() {
+        notes.push(cell(Role::Match, format!("/{}", view.find)));
+    }
+    let chrome = ListView { title: view.title.clone(), notes, focused: true, ..ListView::default() };
+    list::draw(canvas, area, &chrome, Chrome::Frame, false);
+    let needle = view.find.to_lowercase();
+    for (y, (role, line)) in (inner.y..inner.bottom()).zip(rows.into_iter().skip(view.top)) {
+        canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), role, &line);
+        if !needle.is_empty() && text::contains_fold(&line, &needle) {
+            canvas.put(inner.x, y, 1, Role::Match, ">");
+        }
+    }
+}
+
+/// The rows that lines take.
+pub fn rows(lines: &[TextLine], cells: usize, wrap: bool) -> Vec<(Role, String)> {
+    if !wrap {
+        return lines.iter().map(|l| (l.role, l.text.clone())).collect();
+    }
+    lines.iter().flat_map(|l| text::wrap(&l.text, cells).into_iter().map(|row| (l.role, row))).collect()
+}

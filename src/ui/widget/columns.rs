@@ -1,0 +1,124 @@
+//! Columns that leave in a fixed order when there is no room, and are as wide as what stands in them.
+
+use super::text;
+
+/// A column of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    pub head: &'static str,
+    /// Never narrower.
+    pub min: u16,
+    /// Never wider; 0 = takes what is left.
+    pub max: u16,
+    pub right: bool,
+    /// Names keep their tails, other text its beginning.
+    pub tail: bool,
+    /// 0 = stays; else the higher, the earlier it leaves.
+    pub leave: u8,
+}
+
+impl Column {
+    /// A left-aligned column.
+    pub const fn left(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
+        Self { head, min, max, right: false, tail: false, leave }
+    }
+
+    /// A right-aligned column: numbers.
+    pub const fn right(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
+        Self { head, min, max, right: true, tail: false, leave }
+    }
+
+    /// A column of names.
+    pub const fn name(head: &'static str, min: u16, max: u16) -> Self {
+        Self { head, min, max, right: false, tail: true, leave: 0 }
+    }
+}
+
+/// Where a column lies: its index, first cell and width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub index: usize,
+    pub x: u16,
+    pub width: u16,
+}
+
+/// Places the columns in `room` cells. `content(i)`: the widest text of column `i` among the visible rows.
+pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) -> Vec<Placed> {
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let min_of = |i: usize| columns.get(i).map_or(0, |c| c.min.max(u16::try_from(text::width(c.head)).unwrap_or(0)));
+    let needed = |kept: &[usize]| -> u16 {
+        let sum: u16 = kept.iter().map(|i| min_of(*i)).sum();
+        sum + u16::try_from(kept.len().saturating_sub(1)).unwrap_or(0)
+    };
+    while needed(&kept) > room && kept.len() > 1 {
+        let leaves = kept
+            .iter()
+            .enumerate()
+            .max_by_key(|(at, i)| (columns.get(**i).map_or(0, |c| c.leave), *at))
+            .map(|(at, _)| at);
+        match leaves {
+            Some(at) => {
+                kept.remove(at);
+            }
+            None => break,
+        }
+    }
+    let mut spare = room.saturating_sub(needed(&kept));
+    let mut widths: Vec<u16> = kept.iter().map(|i| min_of(*i)).collect();
+    // what is limited first, then what takes the rest
+    for unlimited in [false, true] {
+        for (i, width) in kept.iter().zip(widths.iter_mut()) {
+            let Some(column) = columns.get(*i) else { continue };
+            if (column.max == 0) != unlimited {
+                continue;
+            }
+            let wanted = u16::try_from(content(*i)).unwrap_or(u16::MAX);
+            let wanted = if unlimited { wanted } else { wanted.min(column.max) };
+            let more = wanted.saturating_sub(*width).min(spare);
+            *width += more;
+            spare -= more;
+        }
+    }
+    // a wide screen has room for two cells between columns
+    let gap = if spare >= u16::try_from(kept.len()).unwrap_or(0) { 2 } else { 1 };
+    let mut x = 0u16;
+    let mut placed = Vec::with_capacity(kept.len());
+    for (index, width) in kept.into_iter().zip(widths) {
+        let width = width.min(room.saturating_sub(x));
+        placed.push(Placed { index, x, width });
+        x = x.saturating_add(width).saturating_add(gap);
+    }
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [
+        Column::name("NAME", 8, 0),
+        Column::left("STATE", 6, 10, 0),
+        Column::left("ZN", 4, 4, 5),
+        Column::right("AGE", 3, 4, 9),
+    ];
+
+    #[test]
+    fn columns_leave_in_their_order() {
+        let shown = |room| place(&COLUMNS, room, &|_| 3).iter().map(|p| p.index).collect::<Vec<_>>();
+        assert_eq!(shown(40), [0, 1, 2, 3]);
+        assert_eq!(shown(22), [0, 1, 2]);
+        assert_eq!(shown(16), [0, 1]);
+        assert_eq!(shown(3), [0]);
+    }
+
+    #[test]
+    fn never_past_the_room() {
+        for room in 0..60 {
+            for long in [0, 5, 100] {
+                for p in place(&COLUMNS, room, &|_| long) {
+                    assert!(p.width == 0 || p.x + p.width <= room, "{room} {p:?}");
+                }
+            }
+        }
+    }
+}

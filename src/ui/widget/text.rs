@@ -1,0 +1,167 @@
+//! Text that fits a number of cells.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Cells that a text takes.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The beginning, with `…` where something is missing.
+pub fn head(text: &str, cells: usize) -> String {
+    if width(text) <= cells {
+        return text.to_owned();
+    }
+    if cells == 0 {
+        return String::new();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let w = c.width().unwrap_or(0);
+        if used + w + 1 > cells {
+            break;
+        }
+        used += w;
+        out.push(c);
+    }
+    out.push('…');
+    out
+}
+
+/// The end, with `…` in front where something is missing: names differ in their tails.
+pub fn tail(text: &str, cells: usize) -> String {
+    if width(text) <= cells {
+        return text.to_owned();
+    }
+    if cells == 0 {
+        return String::new();
+    }
+    let mut kept: Vec<char> = Vec::new();
+    let mut used = 0;
+    for c in text.chars().rev() {
+        let w = c.width().unwrap_or(0);
+        if used + w + 1 > cells {
+            break;
+        }
+        used += w;
+        kept.push(c);
+    }
+    kept.push('…');
+    kept.into_iter().rev().collect()
+}
+
+/// Lines of at most `cells`, broken at spaces where possible.
+pub fn wrap(text: &str, cells: usize) -> Vec<String> {
+    let cells = cells.max(1);
+    if width(text) <= cells {
+        return vec![text.to_owned()];
+    }
+    let indent: String = text.chars().take_while(|c| *c == ' ').take(cells / 2).collect();
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut used = 0;
+    for word in text.split_inclusive(' ') {
+        let w = width(word);
+        if used + width(word.trim_end()) > cells && !line.trim().is_empty() {
+            lines.push(line.trim_end().to_owned());
+            line = indent.clone();
+            used = width(&indent);
+        }
+        if used + w <= cells + 1 {
+            line.push_str(word);
+            used += w;
+            continue;
+        }
+        for c in word.chars() {
+            let w = c.width().unwrap_or(0);
+            if used + w > cells {
+                lines.push(std::mem::replace(&mut line, indent.clone()));
+                used = width(&indent);
+            }
+            line.push(c);
+            used += w;
+        }
+    }
+    if !line.trim().is_empty() {
+        lines.push(line.trim_end().to_owned());
+    }
+    lines
+}
+
+/// `1 pod`, `3 pods`.
+pub fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{} {noun}s", grouped(n as u64)) }
+}
+
+/// `48,200`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A trend in eight heights, the newest right, at most `cells` of it.
+pub fn trend(values: &[u32], cells: usize) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let from = values.len().saturating_sub(cells);
+    let shown = values.get(from..).unwrap_or_default();
+    let most = shown.iter().copied().max().unwrap_or(0).max(1);
+    shown
+        .iter()
+        .map(|v| {
+            let height = (u64::from(*v) * 7).div_ceil(u64::from(most));
+            BARS.get(usize::try_from(height).unwrap_or(7)).copied().unwrap_or('█')
+        })
+        .collect()
+}
+
+/// True if `text` contains `needle`, which is in lower case; ASCII letters compare without case.
+pub fn contains_fold(text: &str, needle: &str) -> bool {
+    let (text, needle) = (text.as_bytes(), needle.as_bytes());
+    let Some(first) = needle.first() else { return true };
+    memchr::memchr2_iter(*first, first.to_ascii_uppercase(), text).any(|at| {
+        text.get(at..at + needle.len()).is_some_and(|part| part.eq_ignore_ascii_case(needle))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_part_that_tells() {
+        assert_eq!(tail("ip-10-0-3-117-x7kq", 6), "…-x7kq");
+        assert_eq!(head("connection reset", 6), "conne…");
+        assert_eq!(tail("short", 6), "short");
+        assert_eq!(tail("日本語", 4), "…語");
+        assert_eq!(head("x", 0), "");
+    }
+
+    #[test]
+    fn wraps_at_spaces() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("", 4), [""]);
+        for cells in 0..12 {
+            for line in wrap("  some words of日本 various lengthsssssssssss here", cells) {
+                assert!(width(&line) <= cells.max(2), "{cells}: {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_trends() {
+        assert_eq!(grouped(150_000), "150,000");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(trend(&[0, 1, 7], 3), "▁▂█");
+        assert_eq!(trend(&[], 3), "");
+        assert!(contains_fold("CrashLoopBackOff", "backoff"));
+    }
+}
