@@ -1,6 +1,7 @@
 //! Pure maths and rules: what follows from facts, with the reason beside the number.
 
 pub mod drain;
+pub mod follow;
 pub mod health;
 pub mod hpa;
 pub mod plan;
