@@ -141,8 +141,9 @@ async fn judge(error: ApiError, link: &Link) -> WriteError {
 fn unsent_or_unknown(error: &kube::Error) -> WriteError {
     let mut part: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(current) = part {
-        let unsent =
-            current.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect());
+        let unsent = current
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(hyper_util::client::legacy::Error::is_connect);
         if unsent {
             return WriteError::Refused(ApiError::Unreachable(words(error)));
         }
