@@ -47,7 +47,7 @@ struct Machines<'a> {
     client: &'a ReadClient,
     pulse: &'a watch::Receiver<Pulse>,
     /// Lists of a namespace are tried when the cluster-wide one is forbidden.
-    fallback: Name,
+    fallback: &'a Name,
     scope: &'a Scope,
     nodes: watch::Receiver<Option<u64>>,
 }
@@ -75,7 +75,7 @@ pub fn start(
     let (nodes_out, nodes) = watch::channel(None);
     let (pods_out, pods) = watch::channel(None);
     let fallback = Name::from(connection.namespace.as_str());
-    let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback, scope, nodes };
+    let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback: &fallback, scope, nodes };
     at.spawn(&NODES, None, Some(nodes_out), Fact::Nodes, |_| {
         let mut pools = Pools::default();
         Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
@@ -99,7 +99,7 @@ pub fn start(
     at.plain(&PDBS, Fact::Pdbs, decode::policy::pdb);
     at.plain(&EVENTS, Fact::Events, decode::event::event);
     identity::start(connection, &client, sink, supervisor, pulse_out);
-    metrics::start(&client, scope, sink, supervisor, &pods);
+    metrics::start(&client, scope, sink, supervisor, &pods, &fallback);
     Ok(Started { client, pods, pulse })
 }
 
@@ -191,7 +191,7 @@ impl Machines<'_> {
         match &self.scope.namespace {
             _ if !resource.namespaced => vec![everywhere],
             Some(namespace) => vec![within(namespace)],
-            None => vec![everywhere, within(&self.fallback)],
+            None => vec![everywhere, within(self.fallback)],
         }
     }
 }
