@@ -47,7 +47,7 @@ struct Machines<'a> {
     client: &'a ReadClient,
     pulse: &'a watch::Receiver<Pulse>,
     /// Lists of a namespace are tried when the cluster-wide one is forbidden.
-    fallback: Name,
+    fallback: &'a Name,
     scope: &'a Scope,
     nodes: watch::Receiver<Option<u64>>,
 }
@@ -75,49 +75,31 @@ pub fn start(
     let (nodes_out, nodes) = watch::channel(None);
     let (pods_out, pods) = watch::channel(None);
     let fallback = Name::from(connection.namespace.as_str());
-    let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback, scope, nodes };
-    at.spawn(
-        &NODES,
-        None,
-        Some(nodes_out),
-        |fact| Fact::Nodes(fact),
-        |_| {
-            let mut pools = Pools::default();
-            Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
-        },
-    );
-    at.spawn(
-        &PODS,
-        None,
-        Some(pods_out),
-        |fact| Fact::Pods(fact),
-        |sink| {
-            let (mut pools, clock) = (Pools::default(), sink.clock().clone());
-            Box::new(move |json| decode::pod::pod(&mut pools, json, clock.now()).map(Some))
-        },
-    );
-    at.spawn(
-        &LEASES,
-        Some((LEASES_WATCHED, LEASES_EVERY)),
-        None,
-        |fact| Fact::Leases(fact),
-        |sink| {
-            let (mut beats, clock) = (Heartbeats::default(), sink.clock().clone());
-            Box::new(move |json| beats.lease(json, clock.now()).map(Some))
-        },
-    );
-    at.workloads(&DEPLOYMENTS, &Kind::Deployment, |fact| Fact::Deployments(fact));
-    at.workloads(&REPLICA_SETS, &Kind::ReplicaSet, |fact| Fact::ReplicaSets(fact));
-    at.workloads(&STATEFUL_SETS, &Kind::StatefulSet, |fact| Fact::StatefulSets(fact));
-    at.workloads(&DAEMON_SETS, &Kind::DaemonSet, |fact| Fact::DaemonSets(fact));
-    at.workloads(&JOBS, &Kind::Job, |fact| Fact::Jobs(fact));
-    at.plain(&SERVICES, |fact| Fact::Services(fact), decode::network::service);
-    at.plain(&ENDPOINT_SLICES, |fact| Fact::EndpointSlices(fact), decode::network::endpoint_slice);
-    at.plain(&HPAS, |fact| Fact::Hpas(fact), decode::policy::hpa);
-    at.plain(&PDBS, |fact| Fact::Pdbs(fact), decode::policy::pdb);
-    at.plain(&EVENTS, |fact| Fact::Events(fact), decode::event::event);
+    let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback: &fallback, scope, nodes };
+    at.spawn(&NODES, None, Some(nodes_out), Fact::Nodes, |_| {
+        let mut pools = Pools::default();
+        Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
+    });
+    at.spawn(&PODS, None, Some(pods_out), Fact::Pods, |sink| {
+        let (mut pools, clock) = (Pools::default(), sink.clock().clone());
+        Box::new(move |json| decode::pod::pod(&mut pools, json, clock.now()).map(Some))
+    });
+    at.spawn(&LEASES, Some((LEASES_WATCHED, LEASES_EVERY)), None, Fact::Leases, |sink| {
+        let (mut beats, clock) = (Heartbeats::default(), sink.clock().clone());
+        Box::new(move |json| beats.lease(json, clock.now()).map(Some))
+    });
+    at.workloads(&DEPLOYMENTS, &Kind::Deployment, Fact::Deployments);
+    at.workloads(&REPLICA_SETS, &Kind::ReplicaSet, Fact::ReplicaSets);
+    at.workloads(&STATEFUL_SETS, &Kind::StatefulSet, Fact::StatefulSets);
+    at.workloads(&DAEMON_SETS, &Kind::DaemonSet, Fact::DaemonSets);
+    at.workloads(&JOBS, &Kind::Job, Fact::Jobs);
+    at.plain(&SERVICES, Fact::Services, decode::network::service);
+    at.plain(&ENDPOINT_SLICES, Fact::EndpointSlices, decode::network::endpoint_slice);
+    at.plain(&HPAS, Fact::Hpas, decode::policy::hpa);
+    at.plain(&PDBS, Fact::Pdbs, decode::policy::pdb);
+    at.plain(&EVENTS, Fact::Events, decode::event::event);
     identity::start(connection, &client, sink, supervisor, pulse_out);
-    metrics::start(&client, scope, sink, supervisor, &pods);
+    metrics::start(&client, scope, sink, supervisor, &pods, &fallback);
     Ok(Started { client, pods, pulse })
 }
 
@@ -209,7 +191,7 @@ impl Machines<'_> {
         match &self.scope.namespace {
             _ if !resource.namespaced => vec![everywhere],
             Some(namespace) => vec![within(namespace)],
-            None => vec![everywhere, within(&self.fallback)],
+            None => vec![everywhere, within(self.fallback)],
         }
     }
 }

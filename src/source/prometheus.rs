@@ -123,7 +123,7 @@ async fn ask(
 > {
     let mut services = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
-    for preset in found {
+    for preset in found.iter().copied() {
         let queries = presets::queries(preset);
         // at most four at the same time
         let mut answers = Vec::with_capacity(queries.len());

@@ -32,7 +32,7 @@ impl Backoff {
         let limit = self.base.saturating_mul(1 << self.tries.min(16)).min(self.cap);
         self.tries = self.tries.saturating_add(1);
         let floor = (self.base / 2).min(limit);
-        floor + (limit - floor).mul_f64(fastrand::f64())
+        floor + limit.saturating_sub(floor).mul_f64(fastrand::f64())
     }
 
     /// It worked for long enough.

@@ -324,10 +324,26 @@ pub fn escape(value: &str) -> String {
     out
 }
 
+/// The text behind [`escape`]; what is no escape stays as it is.
+pub(super) fn unescape(value: &str) -> String {
+    let mut out = Vec::with_capacity(value.len());
+    let mut bytes = value.as_bytes();
+    while let Some((&first, rest)) = bytes.split_first() {
+        let code = rest
+            .get(..2)
+            .filter(|two| first == b'%' && two.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        out.push(code.unwrap_or(first));
+        bytes = if code.is_some() { rest.get(2..).unwrap_or_default() } else { rest };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn escapes_what_a_url_cannot_hold() {
         assert_eq!(super::escape("a/b c=é"), "a%2Fb%20c%3D%C3%A9");
+        assert_eq!(super::unescape("a%2Fb%20c%3D%C3%A9%+A%4"), "a/b c=é%+A%4");
     }
 }

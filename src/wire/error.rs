@@ -74,9 +74,8 @@ impl ApiError {
         };
         if message.is_empty() {
             let reason = StatusCode::from_u16(code).ok().and_then(|c| c.canonical_reason());
-            message = format!("{code} {}", status.reason.as_deref().or(reason).unwrap_or_default())
-                .trim()
-                .to_owned();
+            let said = status.reason.as_deref().or(reason).unwrap_or_default();
+            message = if said.is_empty() { code.to_string() } else { format!("{code} {said}") };
         }
         let budget = causes.iter().find(|c| c.reason.as_deref() == Some("DisruptionBudget"));
         if let Some(detail) = budget.and_then(|c| c.message.as_deref()) {

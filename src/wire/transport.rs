@@ -16,6 +16,7 @@ use kube::config::{Cluster, Config};
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 use tower_http::decompression::DecompressionLayer;
 
+use super::client::{escape, unescape};
 use super::connect::ConnectError;
 
 /// Establishing a TCP connection.
@@ -45,7 +46,7 @@ pub(super) fn proxy(cluster: Option<&Cluster>, server: &Uri) -> Result<Option<Ur
     Ok(Matcher::from_env().intercept(server).and_then(|found| {
         let Some((user, password)) = found.raw_auth() else { return Some(found.uri().clone()) };
         // keep the credentials where `with_auth` below reads them
-        let authority = format!("{user}:{password}@{}", found.uri().authority()?);
+        let authority = format!("{}:{}@{}", escape(user), escape(password), found.uri().authority()?);
         Uri::builder()
             .scheme(found.uri().scheme_str().unwrap_or("http"))
             .authority(authority)
@@ -70,10 +71,12 @@ fn tcp() -> HttpConnector {
 }
 
 fn basic(proxy: &Uri) -> Option<HeaderValue> {
-    let (user, _) = proxy.authority()?.as_str().split_once('@')?;
-    let mut value =
-        HeaderValue::from_str(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(user)))
-            .ok()?;
+    let (user, _) = proxy.authority()?.as_str().rsplit_once('@')?;
+    let mut value = HeaderValue::from_str(&format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(unescape(user))
+    ))
+    .ok()?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -141,8 +141,9 @@ async fn judge(error: ApiError, link: &Link) -> WriteError {
 fn unsent_or_unknown(error: &kube::Error) -> WriteError {
     let mut part: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(current) = part {
-        let unsent =
-            current.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect());
+        let unsent = current
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(hyper_util::client::legacy::Error::is_connect);
         if unsent {
             return WriteError::Refused(ApiError::Unreachable(words(error)));
         }
@@ -175,5 +176,56 @@ mod tests {
         assert_eq!(query("/a", true, "pilothouse"), "/a?dryRun=All&fieldManager=pilothouse");
         assert_eq!(query("/a?x=1", false, "p"), "/a?x=1&fieldManager=p");
         assert_eq!(query("/a", false, ""), "/a");
+    }
+
+    /// A client of a server that does `with` each connection.
+    async fn client(with: &'static str) -> (WriteClient, u16) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = format!(
+            "clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\ncontexts: [{{name: a, context: {{cluster: c}}}}]\ncurrent-context: a\n"
+        );
+        std::fs::write(file.path(), config).unwrap();
+        let options = crate::wire::connect::ConnectOptions {
+            kubeconfig: Some(file.path().into()),
+            ..crate::wire::connect::ConnectOptions::default()
+        };
+        let client = crate::wire::connect::Connection::open(options).await.unwrap().writer().unwrap();
+        if with == "refuse" {
+            return (client, port);
+        }
+        #[allow(clippy::disallowed_methods)]
+        tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut some = [0u8; 4096];
+                assert!(socket.read(&mut some).await.unwrap() > 0);
+                socket.write_all(with.as_bytes()).await.unwrap();
+            }
+        });
+        (client, port)
+    }
+
+    #[tokio::test]
+    async fn only_what_provably_did_nothing_is_refused() {
+        let ask = async |with: &'static str| {
+            let (client, _) = client(with).await;
+            client.post("/x", &serde_json::json!({}), false, "p").await
+        };
+        assert_eq!(
+            ask("refuse").await,
+            Err(WriteError::Refused(ApiError::Unreachable("connection refused".into())))
+        );
+        assert!(matches!(ask("").await, Err(WriteError::Unknown(_))), "sent, and no answer");
+        let answer = |code: &str| format!("HTTP/1.1 {code} X\r\ncontent-length: 0\r\n\r\n");
+        for code in ["500", "503", "504"] {
+            assert!(matches!(ask(answer(code).leak()).await, Err(WriteError::Unknown(_))), "{code}");
+        }
+        for code in ["400", "403", "404", "409", "422", "429"] {
+            assert!(matches!(ask(answer(code).leak()).await, Err(WriteError::Refused(_))), "{code}");
+        }
+        assert!(ask(answer("200").leak()).await.is_ok());
     }
 }

@@ -64,12 +64,14 @@ pub(super) fn start(
     sink: &FactSink,
     supervisor: &Supervisor,
     pods: &watch::Receiver<Option<u64>>,
+    fallback: &Name,
 ) {
     let (reader, out) = (client.clone(), sink.clone());
     supervisor.spawn("metrics.k8s.io", sink.clone(), move || nodes(reader.clone(), out.clone()));
-    let (reader, out, scope, pods) = (client.clone(), sink.clone(), scope.clone(), pods.clone());
+    let (reader, out, pods) = (client.clone(), sink.clone(), pods.clone());
+    let (scope, fallback) = (scope.clone(), fallback.clone());
     supervisor.spawn("metrics.k8s.io pods", sink.clone(), move || {
-        self::pods(reader.clone(), out.clone(), scope.clone(), pods.clone())
+        self::pods(reader.clone(), out.clone(), scope.clone(), pods.clone(), fallback.clone())
     });
 }
 
@@ -151,9 +153,16 @@ async fn nodes(client: ReadClient, out: FactSink) {
     }
 }
 
-async fn pods(client: ReadClient, out: FactSink, scope: Scope, mut known: watch::Receiver<Option<u64>>) {
-    let path = match &scope.namespace {
-        Some(namespace) => format!("{ROOT}/namespaces/{}/pods", escape(namespace)),
+async fn pods(
+    client: ReadClient,
+    out: FactSink,
+    scope: Scope,
+    mut known: watch::Receiver<Option<u64>>,
+    fallback: Name,
+) {
+    let within = |namespace: &Name| format!("{ROOT}/namespaces/{}/pods", escape(namespace));
+    let mut path = match &scope.namespace {
+        Some(namespace) => within(namespace),
         None => format!("{ROOT}/pods"),
     };
     let mut teller = Teller::new("metrics.k8s.io pods", "list pods.metrics.k8s.io", path.clone());
@@ -180,6 +189,11 @@ async fn pods(client: ReadClient, out: FactSink, scope: Scope, mut known: watch:
                 out.fact(Fact::PodUsage { source: Name::from("metrics.k8s.io"), rows }).await;
                 teller.ok(&out).await;
                 PODS_EVERY
+            }
+            Err(ApiError::Forbidden { .. }) if scope.namespace.is_none() && path != within(&fallback) => {
+                // not of the whole cluster, but perhaps of our namespace
+                path = within(&fallback);
+                continue;
             }
             Err(error) => teller.failed(&out, &error, PODS_EVERY).await,
         };

@@ -77,7 +77,7 @@ const HTTP_ACTIVE: &str = "sum by (namespace, service, job, pod, instance) (http
 const HTTP_POD_MEAN: &str = "sum by (namespace, service, job, pod, instance) (rate(http_request_duration_seconds_sum[$W])) / sum by (namespace, service, job, pod, instance) (rate(http_request_duration_seconds_count[$W]))";
 
 /// The queries of one poll, in the order that [`services`] expects.
-pub(super) fn queries(found: &Found) -> Vec<String> {
+pub(super) fn queries(found: Found) -> Vec<String> {
     let list: &[&str] = match found.preset {
         Preset::HaProxy => {
             &[HAPROXY_RATE, HAPROXY_ACTIVE, HAPROXY_WEIGHT, HAPROXY_MEAN, HAPROXY_STATUS, HAPROXY_USER_WEIGHT]
@@ -90,7 +90,7 @@ pub(super) fn queries(found: &Found) -> Vec<String> {
 }
 
 /// The answers as services and backends, ordered by name.
-pub(super) fn services(found: &Found, answers: &[Vec<Sample>]) -> Vec<Arc<ServiceTraffic>> {
+pub(super) fn services(found: Found, answers: &[Vec<Sample>]) -> Vec<Arc<ServiceTraffic>> {
     let answer = |at: usize| answers.get(at).map_or(&[][..], Vec::as_slice);
     match found.preset {
         Preset::HaProxy => haproxy(found, answer),
@@ -117,7 +117,7 @@ fn add(to: &mut Option<f64>, value: Option<f64>) {
     }
 }
 
-fn haproxy<'a>(found: &Found, answer: impl Fn(usize) -> &'a [Sample]) -> Vec<Arc<ServiceTraffic>> {
+fn haproxy<'a>(found: Found, answer: impl Fn(usize) -> &'a [Sample]) -> Vec<Arc<ServiceTraffic>> {
     let mut all = Services::new();
     for sample in answer(0) {
         let backend = at(&mut all, "", sample.label("proxy"), sample.label("server"));
@@ -156,7 +156,7 @@ fn weighted(backends: &BTreeMap<String, Backend>) -> (Policy, Origin) {
     }
 }
 
-fn http_requests<'a>(found: &Found, answer: impl Fn(usize) -> &'a [Sample]) -> Vec<Arc<ServiceTraffic>> {
+fn http_requests<'a>(found: Found, answer: impl Fn(usize) -> &'a [Sample]) -> Vec<Arc<ServiceTraffic>> {
     let name = |s: &Sample| {
         let service = s.label("service");
         if service.is_empty() { s.label("job").to_owned() } else { service.to_owned() }
@@ -219,7 +219,7 @@ fn ratio(errors: Option<f64>, rate: Option<f64>, judged: bool) -> Option<f64> {
 }
 
 fn service(
-    found: &Found,
+    found: Found,
     (namespace, name): (String, String),
     backends: BTreeMap<String, Backend>,
     policy: impl Fn(&BTreeMap<String, Backend>) -> (Policy, Origin),
@@ -286,7 +286,7 @@ mod tests {
         let weights = vec![sample(&of("a"), 50.0), sample(&of("b"), 30.0)];
         let status = vec![sample(&with("a", "state", "UP"), 1.0), sample(&with("b", "state", "MAINT"), 1.0)];
         let mean = vec![sample(&of("a"), 0.012), sample(&of("b"), f64::NAN)];
-        let out = services(&found, &[rates, vec![], weights, mean, status, vec![]]);
+        let out = services(found, &[rates, vec![], weights, mean, status, vec![]]);
         let cart = &out[0];
         assert_eq!(
             (cart.policy, cart.origin, cart.rps, cart.error_ratio),
@@ -308,7 +308,7 @@ mod tests {
             sample(&of("p2", "x", ""), 2.0),
         ];
         let p95 = vec![sample(&[("namespace", "shop"), ("service", "checkout")], 0.25)];
-        let out = services(&found, &[rates, vec![], p95, vec![], vec![], vec![], vec![]]);
+        let out = services(found, &[rates, vec![], p95, vec![], vec![], vec![], vec![]]);
         assert_eq!((out[0].rps, out[0].p95_ms, out[0].p50_ms), (Some(6.0), Some(250.0), None));
         let ratios: Vec<_> = out[0].backends.iter().map(|b| b.error_ratio).collect();
         assert_eq!(ratios, [Some(0.0), Some(1.0), None], "without a status label the errors are unknown");
