@@ -4,8 +4,6 @@
 //! Our own writer instead of a backend: the sixteen colours go out as 30-37 and 90-97 (what follows the person's
 //! palette everywhere), nothing is reset that was not set, and there is no question to the terminal.
 
-use std::fmt::Write as _;
-
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
@@ -99,9 +97,9 @@ impl Pen {
 fn move_to(out: &mut String, at: Option<(u16, u16)>, x: u16, y: u16) {
     match at {
         Some((from, row)) if row == y && x > from && x - from == 1 => out.push_str("\x1b[C"),
-        Some((from, row)) if row == y && x > from => drop(write!(out, "\x1b[{}C", x - from)),
-        _ if x == 0 => drop(write!(out, "\x1b[{}H", y + 1)),
-        _ => drop(write!(out, "\x1b[{};{}H", y + 1, x + 1)),
+        Some((from, row)) if row == y && x > from => out.push_str(&format!("\x1b[{}C", x - from)),
+        _ if x == 0 => out.push_str(&format!("\x1b[{}H", y + 1)),
+        _ => out.push_str(&format!("\x1b[{};{}H", y + 1, x + 1)),
     }
 }
 
@@ -109,7 +107,7 @@ fn sgr(out: &mut String, (fg, bg, modifier): (Color, Color, Modifier)) {
     out.push_str("\x1b[0");
     for (attribute, code) in ATTRIBUTES {
         if modifier.contains(attribute) {
-            drop(write!(out, ";{code}"));
+            out.push_str(&format!(";{code}"));
         }
     }
     color(out, fg, 30);
@@ -136,10 +134,10 @@ fn color(out: &mut String, color: Color, base: u8) {
         Color::LightMagenta => 65,
         Color::LightCyan => 66,
         Color::White => 67,
-        Color::Indexed(n) => return drop(write!(out, ";{};5;{n}", base + 8)),
-        Color::Rgb(r, g, b) => return drop(write!(out, ";{};2;{r};{g};{b}", base + 8)),
+        Color::Indexed(n) => return out.push_str(&format!(";{};5;{n}", base + 8)),
+        Color::Rgb(r, g, b) => return out.push_str(&format!(";{};2;{r};{g};{b}", base + 8)),
     };
-    drop(write!(out, ";{}", base + index));
+    out.push_str(&format!(";{}", base + index));
 }
 
 /// The frame as text, for the screen dump: trailing blanks cut.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, NodeRow, NodeState};
 use pilothouse_core::policy::health::short_problem;
 
@@ -20,7 +21,7 @@ pub const ORDERS: [&str; 6] = ["worst first", "by name", "by CPU use", "by memor
 pub const COLUMNS: [Column; 8] = [
     Column::name("NODE", 8, 44),
     Column::left("STATE", 12, 24, 0),
-    Column::left("ZONE", 4, 16, 8),
+    Column::name("ZONE", 5, 16).leaving(8),
     Column::right("CPU use/req", 8, 11, 4),
     Column::right("MEM use/req", 8, 11, 6),
     Column::right("PODS bad", 5, 10, 2),
@@ -141,6 +142,9 @@ pub fn counts(cluster: &Cluster) -> Vec<Cell> {
 
 /// The line below.
 pub fn footer(cluster: &Cluster) -> Vec<Cell> {
+    if matches!(cluster.nodes.cover, Coverage::Never | Coverage::Denied(_)) {
+        return Vec::new();
+    }
     let counts = cluster.derived.counts;
     let mut line = vec![plain(format!("{} Ready", counts.nodes_ready))];
     if counts.nodes_cordoned > 0 {

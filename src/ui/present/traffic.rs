@@ -196,6 +196,16 @@ pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
     }
 }
 
+/// The counts after the title.
+pub fn counts(joined: &[Joined]) -> Vec<Cell> {
+    let bad = joined.iter().filter(|j| j.grade() >= Grade::Warning).count();
+    match (bad, joined.len()) {
+        (_, 0) => Vec::new(),
+        (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
+        (bad, all) => vec![cell(Role::Critical, format!("{bad} bad")), plain(format!("of {all}"))],
+    }
+}
+
 /// The line below: where the numbers come from.
 pub fn footer(cluster: &Cluster) -> Vec<Cell> {
     let Some(first) = cluster.traffic.services.first() else { return Vec::new() };
