@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::Cluster;
@@ -128,7 +128,7 @@ pub fn object(hpa: &Hpa) -> ObjectRef {
 
 /// What it scales.
 pub fn target(hpa: &Hpa) -> ObjectRef {
-    ObjectRef { kind: hpa.target_kind.clone(), namespace: hpa.namespace.clone(), name: hpa.target_name.clone(), uid: Default::default() }
+    ObjectRef { kind: hpa.target_kind.clone(), namespace: hpa.namespace.clone(), name: hpa.target_name.clone(), uid: Uid::default() }
 }
 
 /// Its namespace and name, for titles.

@@ -290,7 +290,7 @@ fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp
     if let Some(by) = &h.changed {
         out.field("last edit", format!("by {}, {}", by.manager, past(now, by.at)));
     }
-    out.field("last scaling", h.last_scale.map_or_else(String::new, |s| format!("{}", past(now, s))));
+    out.field("last scaling", h.last_scale.map_or_else(String::new, |s| past(now, s)));
     if h.keda {
         out.say(Role::Info, "  owned by a ScaledObject (KEDA): edits of the HPA are reverted");
     }

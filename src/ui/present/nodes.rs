@@ -150,15 +150,11 @@ pub fn footer(cluster: &Cluster) -> Vec<Cell> {
     if counts.nodes_cordoned > 0 {
         line.push(cell(Role::Info, format!("{} cordoned", counts.nodes_cordoned)));
     }
-    line.push(match &cluster.node_usage_source {
-        Some(source) => cell(Role::Dim, format!("use: {source}")),
-        None => {
-            let why = cluster.source("metrics.k8s.io").and_then(|s| s.error.as_ref());
-            match why {
-                Some(why) => cell(Role::Denied, format!("use: {why}")),
-                None => cell(Role::Dim, "use: not measured"),
-            }
-        }
+    let why = cluster.source("metrics.k8s.io").and_then(|s| s.error.as_ref());
+    line.push(match (&cluster.node_usage_source, why) {
+        (Some(source), _) => cell(Role::Dim, format!("use: {source}")),
+        (None, Some(why)) => cell(Role::Denied, format!("use: {why}")),
+        (None, None) => cell(Role::Dim, "use: not measured"),
     });
     line
 }

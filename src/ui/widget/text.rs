@@ -65,7 +65,7 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
         let w = width(word);
         if used + width(word.trim_end()) > cells && !line.trim().is_empty() {
             lines.push(line.trim_end().to_owned());
-            line = indent.clone();
+            line.clone_from(&indent);
             used = width(&indent);
         }
         if used + w <= cells + 1 {
