@@ -90,7 +90,11 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
         },
     };
     if row.node.cordoned {
-        words.push_str(if row.state == NodeState::Ready { " cordoned" } else { " cord." });
+        if words == "Ready" {
+            // that it is Ready shows in that it is only this
+            return "cordoned".into();
+        }
+        words.push_str(" cord.");
     }
     words
 }
