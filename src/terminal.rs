@@ -1,1 +1,290 @@
-//! stub
+//! The terminal: taking it over and giving it back, keys and signals in, frames out.
+//!
+//! Three threads: one reads keys and watches for the end of the terminal itself (crossterm spins on a dead one), one
+//! waits for signals, one writes frames. None of them is waited for at the end: a write to a dead link may never
+//! return, and the process has a second to go.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, getpid, kill_process};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::iterator::Signals;
+
+use crate::clock::Clock;
+use crate::ui::key::{Code, Key};
+use crate::ui::run::{FrameBytes, Input};
+
+/// Alternate screen, bracketed paste, no cursor, no wrapping at the edge.
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[?7l";
+/// Everything back, in the other order; also ends a synchronized update that was cut off.
+const LEAVE: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?2004l\x1b[?1049l";
+
+/// Set while the terminal is ours: the panic hook and the guard give it back once.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The terminal, ours until this is dropped.
+#[derive(Debug)]
+pub struct Terminal {
+    /// Frames are thrown away: we are stopped.
+    paused: Arc<AtomicBool>,
+    /// There is nobody to give the terminal back to.
+    gone: bool,
+}
+
+impl Terminal {
+    /// Takes the terminal over. Also sets a panic hook that gives it back before the message is printed.
+    pub fn take() -> io::Result<Self> {
+        if !io::stdout().is_terminal() {
+            return Err(io::Error::other("standard output is not a terminal"));
+        }
+        // a colourless theme is ours to choose; crossterm's NO_COLOR would wipe bold and reverse as well
+        crossterm::style::force_color_output(true);
+        crossterm::terminal::enable_raw_mode()?;
+        TAKEN.store(true, Ordering::SeqCst);
+        let terminal = Self { paused: Arc::default(), gone: false };
+        write_all(ENTER)?;
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            before(panic);
+        }));
+        Ok(terminal)
+    }
+
+    /// The size in cells; 80x24 where the terminal does not say.
+    pub fn size() -> (u16, u16) {
+        crossterm::terminal::size().ok().filter(|(w, h)| *w > 0 && *h > 0).unwrap_or((80, 24))
+    }
+
+    /// Starts the three threads. Keys and signals go to `inbox`; the sender that is returned takes one frame at a time.
+    pub fn start(&self, inbox: &SyncSender<Input>) -> io::Result<SyncSender<FrameBytes>> {
+        let (frames, outgoing) = sync_channel(1);
+        let to = inbox.clone();
+        let tty = tty()?;
+        thread::Builder::new().name("keys".into()).spawn(move || read_keys(&tty, &to))?;
+        let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGWINCH, SIGTSTP, SIGCONT])?;
+        let (to, paused) = (inbox.clone(), self.paused.clone());
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            for signal in signals.forever() {
+                if !take_signal(signal, &to, &paused) {
+                    return;
+                }
+            }
+        })?;
+        let (to, paused) = (inbox.clone(), self.paused.clone());
+        thread::Builder::new().name("frames".into()).spawn(move || write_frames(&outgoing, &to, &paused))?;
+        Ok(frames)
+    }
+
+    /// The other end is gone: writing to it at the end could hang.
+    pub fn abandon(mut self) {
+        self.gone = true;
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.paused.store(true, Ordering::SeqCst);
+        if self.gone {
+            TAKEN.store(false, Ordering::SeqCst);
+        } else {
+            give_back();
+        }
+    }
+}
+
+/// Restores the terminal, once however often it is called.
+pub fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // there is nothing to be done about a terminal that takes nothing any more
+        if can_write(200) {
+            drop(write_all(LEAVE));
+        }
+        drop(crossterm::terminal::disable_raw_mode());
+    }
+}
+
+/// Past the standard library's lock, which a writer that hangs would hold for ever.
+fn write_all(mut bytes: &[u8]) -> io::Result<()> {
+    let out = io::stdout();
+    while !bytes.is_empty() {
+        match rustix::io::write(out.as_fd(), bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => {
+                if !can_write(1000) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the terminal takes something within that many milliseconds.
+fn can_write(millis: i64) -> bool {
+    let out = io::stdout();
+    let mut fds = [PollFd::new(&out, PollFlags::OUT)];
+    let timeout = Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 };
+    matches!(poll(&mut fds, Some(&timeout)), Ok(n) if n > 0)
+        && fds.first().is_some_and(|fd| fd.revents().contains(PollFlags::OUT))
+}
+
+/// Where keys come from, as crossterm chooses it: standard input, or the controlling terminal.
+fn tty() -> io::Result<OwnedFd> {
+    if io::stdin().is_terminal() {
+        io::stdin().as_fd().try_clone_to_owned()
+    } else {
+        File::open("/dev/tty").map(OwnedFd::from)
+    }
+}
+
+/// What poll said.
+enum Waited {
+    Ready,
+    Nothing,
+    Gone,
+}
+
+fn wait_for_input(tty: BorrowedFd<'_>) -> Waited {
+    let mut fds = [PollFd::from_borrowed_fd(tty, PollFlags::IN)];
+    // not for ever: the thread ends when nobody listens any more
+    let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(0) | Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Waited::Nothing,
+        Ok(_) => {
+            let seen = fds.first().map_or(PollFlags::empty(), PollFd::revents);
+            if seen.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+                return Waited::Gone;
+            }
+            // readable with nothing to read is the end of the file
+            match rustix::io::ioctl_fionread(tty) {
+                Ok(0) | Err(_) => Waited::Gone,
+                Ok(_) => Waited::Ready,
+            }
+        }
+        Err(_) => Waited::Gone,
+    }
+}
+
+fn read_keys(tty: &OwnedFd, inbox: &SyncSender<Input>) {
+    loop {
+        match wait_for_input(tty.as_fd()) {
+            Waited::Nothing => {}
+            Waited::Gone => {
+                drop(inbox.send(Input::Hangup));
+                return;
+            }
+            Waited::Ready => {
+                while matches!(event::poll(Duration::ZERO), Ok(true)) {
+                    let Ok(event) = event::read() else {
+                        drop(inbox.send(Input::Hangup));
+                        return;
+                    };
+                    if let Some(input) = input_of(event)
+                        && inbox.send(input).is_err()
+                    {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn input_of(event: Event) -> Option<Input> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => key_of(key).map(|key| Input::Key(key, Clock::instant())),
+        Event::Paste(text) => Some(Input::Paste(text)),
+        Event::Resize(width, height) => Some(Input::Resize(width, height)),
+        _ => None,
+    }
+}
+
+fn key_of(key: KeyEvent) -> Option<Key> {
+    let code = match key.code {
+        KeyCode::Char(c) => Code::Char(c),
+        KeyCode::Enter => Code::Enter,
+        KeyCode::Esc => Code::Esc,
+        KeyCode::Tab => Code::Tab,
+        KeyCode::BackTab => Code::BackTab,
+        KeyCode::Backspace => Code::Backspace,
+        KeyCode::Delete => Code::Delete,
+        KeyCode::Up => Code::Up,
+        KeyCode::Down => Code::Down,
+        KeyCode::Left => Code::Left,
+        KeyCode::Right => Code::Right,
+        KeyCode::PageUp => Code::PageUp,
+        KeyCode::PageDown => Code::PageDown,
+        KeyCode::Home => Code::Home,
+        KeyCode::End => Code::End,
+        KeyCode::F(n) => Code::F(n),
+        _ => return None,
+    };
+    Some(Key {
+        code,
+        ctrl: key.modifiers.contains(KeyModifiers::CONTROL),
+        alt: key.modifiers.contains(KeyModifiers::ALT),
+    })
+}
+
+/// Returns false when there is nothing more to wait for.
+fn take_signal(signal: i32, inbox: &SyncSender<Input>, paused: &AtomicBool) -> bool {
+    match signal {
+        SIGWINCH => {
+            let (width, height) = Terminal::size();
+            inbox.send(Input::Resize(width, height)).is_ok()
+        }
+        SIGHUP => {
+            drop(inbox.send(Input::Hangup));
+            false
+        }
+        SIGTERM | SIGINT => {
+            drop(inbox.send(Input::Terminate));
+            false
+        }
+        SIGTSTP => {
+            paused.store(true, Ordering::SeqCst);
+            give_back();
+            // from here on we stand still until somebody continues us
+            kill_process(getpid(), Signal::STOP).is_ok()
+        }
+        SIGCONT => {
+            if !TAKEN.load(Ordering::SeqCst) && paused.load(Ordering::SeqCst) {
+                let again = crossterm::terminal::enable_raw_mode().and_then(|()| write_all(ENTER));
+                if again.is_err() {
+                    drop(inbox.send(Input::Hangup));
+                    return false;
+                }
+                TAKEN.store(true, Ordering::SeqCst);
+                paused.store(false, Ordering::SeqCst);
+            }
+            let (width, height) = Terminal::size();
+            inbox.send(Input::Resize(width, height)).is_ok() && inbox.send(Input::Repaint).is_ok()
+        }
+        _ => true,
+    }
+}
+
+fn write_frames(frames: &Receiver<FrameBytes>, inbox: &SyncSender<Input>, paused: &AtomicBool) {
+    while let Ok(frame) = frames.recv() {
+        if !paused.load(Ordering::SeqCst) && write_all(&frame.bytes).is_err() {
+            drop(inbox.send(Input::Hangup));
+            return;
+        }
+        if inbox.send(Input::Written(frame.number)).is_err() {
+            return;
+        }
+    }
+}

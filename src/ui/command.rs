@@ -247,9 +247,9 @@ pub fn keys_text() -> String {
         if rows.is_empty() {
             continue;
         }
-        out.push_str(&format!("{}\n", context.title()));
+        out += format!("{}\n", context.title()).as_str();
         for command in rows {
-            out.push_str(&format!("  {:<26} {:<18} {}\n", command.keys.join(" "), command.id, command.doc));
+            out += format!("  {:<26} {:<18} {}\n", command.keys.join(" "), command.id, command.doc).as_str();
         }
     }
     out
@@ -261,13 +261,13 @@ pub fn keys_table_markdown() -> String {
     for context in Context::ALL {
         for command in COMMANDS.iter().filter(|c| c.contexts.contains(&context)) {
             let keys: Vec<String> = command.keys.iter().map(|k| format!("`{k}`")).collect();
-            out.push_str(&format!(
+            out += format!(
                 "| {} | {} | `{}` | {} |\n",
                 context.title(),
                 keys.join(" "),
                 command.id,
                 command.doc
-            ));
+            ).as_str();
         }
     }
     out

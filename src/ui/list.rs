@@ -175,14 +175,15 @@ impl List {
         let here = |at: usize| self.ids.get(at).and_then(|id| key(*id));
         match &self.selected {
             Some(wanted) if here(self.at).as_ref() == Some(wanted) => {}
-            Some(wanted) => match self.ids.iter().position(|id| key(*id).as_ref() == Some(wanted)) {
-                Some(at) => self.at = at,
-                None => {
+            Some(wanted) => {
+                if let Some(at) = self.ids.iter().position(|id| key(*id).as_ref() == Some(wanted)) {
+                    self.at = at;
+                } else {
                     lost = self.moved.then(|| wanted.clone());
                     self.at = if self.moved { self.at.min(self.ids.len() - 1) } else { 0 };
                     self.selected = here(self.at);
                 }
-            },
+            }
             None => {
                 self.at = 0;
                 self.selected = here(0);

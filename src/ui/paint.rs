@@ -4,8 +4,6 @@
 //! Our own writer instead of a backend: the sixteen colours go out as 30-37 and 90-97 (what follows the person's
 //! palette everywhere), nothing is reset that was not set, and there is no question to the terminal.
 
-use std::fmt::Write as _;
-
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
@@ -48,7 +46,7 @@ impl Painter {
         if let Some((x, y)) = cursor
             && (drew || self.cursor != cursor || whole)
         {
-            out.push_str(&format!("\x1b[{};{}H", y + 1, x + 1));
+            add(&mut out, format_args!("\x1b[{};{}H", y + 1, x + 1));
         }
         if self.cursor.is_some() != cursor.is_some() || whole {
             out.push_str(if cursor.is_some() { "\x1b[?25h" } else { "\x1b[?25l" });
@@ -96,12 +94,19 @@ impl Pen {
     }
 }
 
+/// A String takes whatever is written to it.
+fn add(out: &mut String, words: std::fmt::Arguments<'_>) {
+    if std::fmt::Write::write_fmt(out, words).is_err() {
+        out.clear();
+    }
+}
+
 fn move_to(out: &mut String, at: Option<(u16, u16)>, x: u16, y: u16) {
     match at {
         Some((from, row)) if row == y && x > from && x - from == 1 => out.push_str("\x1b[C"),
-        Some((from, row)) if row == y && x > from => drop(write!(out, "\x1b[{}C", x - from)),
-        _ if x == 0 => drop(write!(out, "\x1b[{}H", y + 1)),
-        _ => drop(write!(out, "\x1b[{};{}H", y + 1, x + 1)),
+        Some((from, row)) if row == y && x > from => add(out, format_args!("\x1b[{}C", x - from)),
+        _ if x == 0 => add(out, format_args!("\x1b[{}H", y + 1)),
+        _ => add(out, format_args!("\x1b[{};{}H", y + 1, x + 1)),
     }
 }
 
@@ -109,7 +114,7 @@ fn sgr(out: &mut String, (fg, bg, modifier): (Color, Color, Modifier)) {
     out.push_str("\x1b[0");
     for (attribute, code) in ATTRIBUTES {
         if modifier.contains(attribute) {
-            drop(write!(out, ";{code}"));
+            add(out, format_args!(";{code}"));
         }
     }
     color(out, fg, 30);
@@ -136,10 +141,10 @@ fn color(out: &mut String, color: Color, base: u8) {
         Color::LightMagenta => 65,
         Color::LightCyan => 66,
         Color::White => 67,
-        Color::Indexed(n) => return drop(write!(out, ";{};5;{n}", base + 8)),
-        Color::Rgb(r, g, b) => return drop(write!(out, ";{};2;{r};{g};{b}", base + 8)),
+        Color::Indexed(n) => return add(out, format_args!(";{};5;{n}", base + 8)),
+        Color::Rgb(r, g, b) => return add(out, format_args!(";{};2;{r};{g};{b}", base + 8)),
     };
-    drop(write!(out, ";{}", base + index));
+    add(out, format_args!(";{}", base + index));
 }
 
 /// The frame as text, for the screen dump: trailing blanks cut.

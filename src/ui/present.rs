@@ -90,6 +90,8 @@ pub struct ListView {
     /// Counts, coverage, staleness, filter: after the title.
     pub notes: Vec<Cell>,
     pub columns: Vec<Column>,
+    /// Heads that only the server knows; else the columns' own.
+    pub heads: Vec<String>,
     pub rows: Vec<RowView>,
     /// The selected one among the visible rows.
     pub selected: Option<usize>,
@@ -105,6 +107,14 @@ pub struct ListView {
 /// The rounded age of a moment; `–` where it is not known.
 pub fn ago(now: Stamp, since: Option<Stamp>) -> String {
     since.map_or_else(|| "–".into(), |since| age(now.since(since)))
+}
+
+/// `3m ago`, `just now`.
+pub fn past(now: Stamp, at: Stamp) -> String {
+    match age(now.since(at)).as_str() {
+        "now" => "just now".into(),
+        age => format!("{age} ago"),
+    }
 }
 
 /// `71`, `–` where it is not known. `part` of `whole` in percent.

@@ -1,1 +1,3 @@
+//! What the parts do together.
 
+mod ui;

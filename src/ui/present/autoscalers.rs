@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::hpa::{HpaState, judge};
 
@@ -101,8 +102,21 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
     }
 }
 
+/// The counts after the title.
+pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
+    let bad = cluster.hpas.iter().filter(|h| grade_of(judge(h, now).state) >= Grade::Warning).count();
+    match (bad, cluster.hpas.len()) {
+        (_, 0) => Vec::new(),
+        (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
+        (bad, all) => vec![cell(Role::Warning, format!("{bad} at limit or failing")), plain(format!("of {all}"))],
+    }
+}
+
 /// The line below.
 pub fn footer(cluster: &Cluster) -> Vec<Cell> {
+    if matches!(cluster.pods.cover, Coverage::Never | Coverage::Denied(_)) {
+        return Vec::new();
+    }
     let pods = cluster.derived.counts.pods_unschedulable;
     vec![cell(if pods > 0 { Role::Warning } else { Role::Dim }, format!("unschedulable pods {pods}"))]
 }
@@ -114,7 +128,7 @@ pub fn object(hpa: &Hpa) -> ObjectRef {
 
 /// What it scales.
 pub fn target(hpa: &Hpa) -> ObjectRef {
-    ObjectRef { kind: hpa.target_kind.clone(), namespace: hpa.namespace.clone(), name: hpa.target_name.clone(), uid: Default::default() }
+    ObjectRef { kind: hpa.target_kind.clone(), namespace: hpa.namespace.clone(), name: hpa.target_name.clone(), uid: Uid::default() }
 }
 
 /// Its namespace and name, for titles.

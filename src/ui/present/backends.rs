@@ -72,7 +72,7 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
         });
         if let Some(backend) = backends.get_mut(at) {
             backend.ready = Some(backend.ready.unwrap_or(false) | endpoint.ready);
-            backend.pod = endpoint.pod_uid.clone();
+            backend.pod.clone_from(&endpoint.pod_uid);
             backend.node.clone_from(&endpoint.node);
             backend.zone.clone_from(&endpoint.zone);
         }

@@ -9,7 +9,7 @@ use pilothouse_core::policy::hpa;
 use super::super::app::TextLine;
 use super::super::theme::Role;
 use super::super::widget::text;
-use super::{Grade, ago, autoscalers, backends, bytes, cores, nodes, percent, pods, workloads};
+use super::{Grade, past, ago, autoscalers, backends, bytes, cores, nodes, percent, pods, workloads};
 
 /// The lines being written.
 pub struct Lines(pub Vec<TextLine>);
@@ -83,10 +83,10 @@ fn node(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> O
     out.field("address", n.internal_ip.as_ref().map_or("", Name::as_str));
     out.field("age", age(now.since(n.created)));
     if let Some(by) = n.changed.as_ref().filter(|_| n.cordoned) {
-        out.field("cordoned by", format!("{}, {} ago", by.manager, age(now.since(by.at))));
+        out.field("cordoned by", format!("{}, {}", by.manager, past(now, by.at)));
     }
     for taint in n.taints.iter() {
-        let since = taint.added.map_or_else(String::new, |at| format!(", {} ago", age(now.since(at))));
+        let since = taint.added.map_or_else(String::new, |at| format!(", {}", past(now, at)));
         out.field("taint", format!("{}={}:{}{since}", taint.key, taint.value, taint.effect));
     }
     out.head("Resources             allocatable   requested        used");
@@ -101,7 +101,7 @@ fn node(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> O
     out.say(Role::Text, line("cpu", n.allocatable.cpu_milli, total.cpu_milli, used.map(|u| u.cpu_milli), cores));
     out.say(Role::Text, line("memory", n.allocatable.memory_bytes, total.memory_bytes, used.map(|u| u.memory_bytes), bytes));
     let what = match (&cluster.node_usage_source, used) {
-        (Some(source), Some(u)) => format!("used: {source}, {} ago", age(now.since(u.at))),
+        (Some(source), Some(u)) => format!("used: {source}, {}", past(now, u.at)),
         _ => "used: not measured".into(),
     };
     out.say(Role::Dim, format!("  pods {} of {}; {what}", row.totals.pods, n.allocatable_pods));
@@ -122,6 +122,10 @@ fn pod_table(
     found.sort_by(|a, b| pods::order(a, b, 0));
     let note = cluster.pods.cover.note().map_or_else(String::new, |n| format!(" ({n})"));
     out.head(&format!("{title}: {}{note}", found.len()));
+    if !found.is_empty() {
+        let heads = format!("  {:<38} READY {:<17} RSTS USE cpu/mem REQ cpu/mem  AGE", "POD", "STATUS");
+        out.say(Role::Head, heads);
+    }
     for pod in found.iter().take(300) {
         let grade = pods::grade(pod);
         let key = (pod.namespace.clone(), pod.name.clone());
@@ -132,15 +136,14 @@ fn pod_table(
         out.say(
             if grade == Grade::Fine { Role::Text } else { grade.role() },
             format!(
-                "{} {:<52} {:>5} {:<20} {:>4} restarts  use {:<12} req {}/{}  {}",
+                "{} {:<38} {:>5} {:<17} {:>4} {:>11} {:>11} {:>4}",
                 grade.glyph(),
-                text::tail(&format!("{}/{}", pod.namespace, pod.name), 52),
+                text::tail(&format!("{}/{}", pod.namespace, pod.name), 38),
                 format!("{}/{}", pod.containers_ready, pod.containers),
-                text::head(pods::status(pod), 20),
+                text::head(pods::status(pod), 17),
                 pod.restarts,
                 used,
-                cores(pod.requests.cpu_milli),
-                bytes(pod.requests.memory_bytes),
+                format!("{}/{}", cores(pod.requests.cpu_milli), bytes(pod.requests.memory_bytes)),
                 age(now.since(pod.created)),
             ),
         );
@@ -162,7 +165,7 @@ fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Op
     out.field("ready", format!("{}/{} containers{}", pod.containers_ready, pod.containers, pod.ready_since.map_or_else(String::new, |s| format!(", since {}", age(now.since(s))))));
     out.field("restarts", pod.restarts.to_string());
     if let Some(exit) = &pod.last_exit {
-        let when = exit.at.map_or_else(String::new, |at| format!(", {} ago ({at})", age(now.since(at))));
+        let when = exit.at.map_or_else(String::new, |at| format!(", {} ({at})", past(now, at)));
         out.say(Role::Warning, format!("  {:<14} {} exited with {} ({}){when}", "last exit", exit.container, exit.code, exit.reason));
     }
     if let Some(asked) = pod.deletion_asked() {
@@ -177,7 +180,7 @@ fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Op
     let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
     out.field("requests", format!("cpu {} memory {}", cores(pod.requests.cpu_milli), bytes(pod.requests.memory_bytes)));
     out.field("used", used.map_or_else(|| "not measured".into(), |u| {
-        format!("cpu {} memory {}, {} ago", cores(u.cpu_milli), bytes(u.memory_bytes), age(now.since(u.at)))
+        format!("cpu {} memory {}, {}", cores(u.cpu_milli), bytes(u.memory_bytes), past(now, u.at))
     }));
     if pod.shape.empty_dir {
         out.field("volumes", "has an emptyDir: its data goes with the pod");
@@ -216,7 +219,7 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
     out.field("revision", w.revision.map_or_else(|| w.update_revision.to_string(), |r| r.to_string()));
     out.field("managed by", w.managed_by.as_ref().map_or("", Name::as_str));
     if let Some(by) = &w.changed {
-        out.field("last change", format!("by {}, {} ago ({})", by.manager, age(now.since(by.at)), by.at));
+        out.field("last change", format!("by {}, {} ({})", by.manager, past(now, by.at), by.at));
     }
     out.field("restarted at", w.restarted_at.as_ref().map_or("", Name::as_str));
     out.field("age", age(now.since(w.created)));
@@ -285,9 +288,9 @@ fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp
     let show = |n: Option<i32>| n.map_or_else(|| "–".into(), |n| n.to_string());
     out.field("replicas", format!("{} now, {} desired, {} to {} allowed", show(h.current), show(h.desired), h.min, h.max));
     if let Some(by) = &h.changed {
-        out.field("last edit", format!("by {}, {} ago", by.manager, age(now.since(by.at))));
+        out.field("last edit", format!("by {}, {}", by.manager, past(now, by.at)));
     }
-    out.field("last scaling", h.last_scale.map_or_else(String::new, |s| format!("{} ago", age(now.since(s)))));
+    out.field("last scaling", h.last_scale.map_or_else(String::new, |s| past(now, s)));
     if h.keda {
         out.say(Role::Info, "  owned by a ScaledObject (KEDA): edits of the HPA are reverted");
     }

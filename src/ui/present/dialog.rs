@@ -152,7 +152,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         for pdb in &plan.pdbs {
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
             let role = if pdb.allowed <= 0 { Role::Critical } else { Role::Text };
-            let blocks: Vec<&str> = pdb.blocks.iter().take(6).map(|n| n.as_str()).collect();
+            let blocks: Vec<&str> = pdb.blocks.iter().take(6).map(pilothouse_core::domain::id::Name::as_str).collect();
             let held = if blocks.is_empty() { String::new() } else { format!(": holds back {}", blocks.join(" ")) };
             let glyph = if pdb.allowed <= 0 { "✖" } else { " " };
             out.say(role, format!("{glyph} PDB {}/{} allows {}{since}{held}", pdb.namespace, pdb.name, pdb.allowed));

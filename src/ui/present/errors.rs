@@ -20,13 +20,14 @@ pub const ORDERS: [&str; 4] = ["new first", "by rate", "by count", "latest first
 pub const NEW_SECS: u64 = 600;
 
 /// The columns.
-pub const COLUMNS: [Column; 7] = [
+pub const COLUMNS: [Column; 8] = [
     Column::left("", 3, 3, 0),
     Column::right("/MIN", 4, 5, 0),
     Column::left("TREND", 5, 12, 10),
     Column::left("MESSAGE", 16, 0, 0),
     Column::name("WHERE", 12, 34),
-    Column::left("VERSIONS", 8, 22, 5),
+    Column::right("PODS", 4, 5, 7),
+    Column::left("VERSIONS", 11, 22, 5),
     Column::right("FIRST", 5, 5, 8),
 ];
 
@@ -81,11 +82,10 @@ pub fn versions(group: &ErrorGroup) -> String {
 
 /// Who wrote it.
 pub fn place(group: &ErrorGroup) -> String {
-    let pods = text::count(group.pod_count as usize, "pod");
     match &*group.workloads {
-        [] => pods,
-        [one] => format!("{one} {pods}"),
-        more => format!("{} workloads {pods}", more.len()),
+        [] => "–".into(),
+        [one] => one.to_string(),
+        more => text::count(more.len(), "workload"),
     }
 }
 
@@ -100,6 +100,7 @@ pub fn row(group: &ErrorGroup, now: Stamp) -> RowView {
             cell(Role::Trend, text::trend(&group.trend, 12)),
             cell(if new { Role::Strong } else { Role::Text }, group.template.as_str()),
             plain(place(group)),
+            plain(group.pod_count.to_string()),
             cell(if group.versions.len() == 1 { Role::Info } else { Role::Dim }, versions(group)),
             cell(Role::Dim, age(now.since(group.first))),
         ],

@@ -61,12 +61,11 @@ fn unknown(cover: &Coverage) -> Option<Cell> {
 fn nodes(cluster: &Cluster) -> Vec<Cell> {
     let counts = cluster.derived.counts;
     let mut group = vec![plain("nodes")];
-    match unknown(&cluster.nodes.cover) {
-        Some(word) => group.push(word),
-        None => {
-            let role = if counts.nodes_ready < counts.nodes { Role::Critical } else { Role::Ok };
-            group.push(cell(role, format!("{}/{}", counts.nodes_ready, grouped(u64::from(counts.nodes)))));
-        }
+    if let Some(word) = unknown(&cluster.nodes.cover) {
+        group.push(word);
+    } else {
+        let role = if counts.nodes_ready < counts.nodes { Role::Critical } else { Role::Ok };
+        group.push(cell(role, format!("{}/{}", counts.nodes_ready, grouped(u64::from(counts.nodes)))));
     }
     group
 }

@@ -183,12 +183,13 @@ fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<C
         ListId::Traffic => {
             let mut state = table("services", &cluster.services.cover, cluster.services.fresh);
             let metrics = sources::of_source(cluster, "prometheus", now);
-            state.notes.extend(metrics.notes);
+            // one word of waiting is enough
+            state.notes.extend(metrics.notes.into_iter().filter(|n| n.role != Role::Dim || cluster.services.cover.is_complete()));
             let mut footer = traffic::footer(cluster);
             if cluster.traffic.services.is_empty() {
                 footer.extend(metrics.why_empty);
             }
-            (Some('2'), "Traffic".into(), none(), state, footer)
+            (Some('2'), "Traffic".into(), traffic::counts(&ui.bases.joined), state, footer)
         }
         ListId::Errors => {
             let mut state = sources::of_source(cluster, "logs", now);
@@ -199,7 +200,7 @@ fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<C
         }
         ListId::Autoscalers => {
             let state = table("hpas", &cluster.hpas.cover, cluster.hpas.fresh);
-            (Some('4'), "Autoscalers".into(), none(), state, autoscalers::footer(cluster))
+            (Some('4'), "Autoscalers".into(), autoscalers::counts(cluster, now), state, autoscalers::footer(cluster))
         }
         ListId::Workloads => {
             let mut state = table("deployments", &cluster.deployments.cover, cluster.deployments.fresh);
@@ -333,6 +334,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         title,
         notes,
         columns: columns(ui, id),
+        heads: if id == ListId::Table { ui.table.columns.clone() } else { Vec::new() },
         rows,
         selected: (!list.ids.is_empty()).then(|| list.at.saturating_sub(list.top)),
         focused,

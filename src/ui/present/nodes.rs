@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, NodeRow, NodeState};
 use pilothouse_core::policy::health::short_problem;
 
@@ -20,7 +21,7 @@ pub const ORDERS: [&str; 6] = ["worst first", "by name", "by CPU use", "by memor
 pub const COLUMNS: [Column; 8] = [
     Column::name("NODE", 8, 44),
     Column::left("STATE", 12, 24, 0),
-    Column::left("ZONE", 4, 16, 8),
+    Column::name("ZONE", 5, 16).leaving(8),
     Column::right("CPU use/req", 8, 11, 4),
     Column::right("MEM use/req", 8, 11, 6),
     Column::right("PODS bad", 5, 10, 2),
@@ -89,7 +90,11 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
         },
     };
     if row.node.cordoned {
-        words.push_str(if row.state == NodeState::Ready { " cordoned" } else { " cord." });
+        if words == "Ready" {
+            // that it is Ready shows in that it is only this
+            return "cordoned".into();
+        }
+        words.push_str(" cord.");
     }
     words
 }
@@ -141,20 +146,19 @@ pub fn counts(cluster: &Cluster) -> Vec<Cell> {
 
 /// The line below.
 pub fn footer(cluster: &Cluster) -> Vec<Cell> {
+    if matches!(cluster.nodes.cover, Coverage::Never | Coverage::Denied(_)) {
+        return Vec::new();
+    }
     let counts = cluster.derived.counts;
     let mut line = vec![plain(format!("{} Ready", counts.nodes_ready))];
     if counts.nodes_cordoned > 0 {
         line.push(cell(Role::Info, format!("{} cordoned", counts.nodes_cordoned)));
     }
-    line.push(match &cluster.node_usage_source {
-        Some(source) => cell(Role::Dim, format!("use: {source}")),
-        None => {
-            let why = cluster.source("metrics.k8s.io").and_then(|s| s.error.as_ref());
-            match why {
-                Some(why) => cell(Role::Denied, format!("use: {why}")),
-                None => cell(Role::Dim, "use: not measured"),
-            }
-        }
+    let why = cluster.source("metrics.k8s.io").and_then(|s| s.error.as_ref());
+    line.push(match (&cluster.node_usage_source, why) {
+        (Some(source), _) => cell(Role::Dim, format!("use: {source}")),
+        (None, Some(why)) => cell(Role::Denied, format!("use: {why}")),
+        (None, None) => cell(Role::Dim, "use: not measured"),
     });
     line
 }

@@ -100,7 +100,7 @@ pub fn row(pod: &Pod, now: Stamp) -> RowView {
     });
     let mut words = status(pod).to_owned();
     if pod.is_terminating() {
-        words.push_str(&format!(" {}", super::ago(now, pod.deletion_asked())));
+        words += format!(" {}", super::ago(now, pod.deletion_asked())).as_str();
     }
     let ready = if pod.containers_ready < pod.containers && !pod.phase.is_finished() { Role::Warning } else { Role::Text };
     RowView {

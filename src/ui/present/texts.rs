@@ -1,7 +1,7 @@
 //! The lines of the texts that follow the World: why, describe, events, error groups, actions, help.
 
 use pilothouse_core::domain::id::Uid;
-use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::world::{StepState, World};
 
 use super::super::app::{TextLine, TextSource, Ui};
@@ -9,7 +9,7 @@ use super::super::command::{COMMANDS, Context};
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
-use super::{actions, ago, causes, errors};
+use super::{actions, ago, causes, errors, past};
 
 /// The lines of a source that is not the server; None = they stay as they are.
 pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine>> {
@@ -21,7 +21,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             let cause = cluster.derived.causes.iter().find(|c| causes::key(c) == Uid::Text(key.clone()))?;
             let grade = causes::grade(cause);
             out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
-            let since = cause.since.map_or_else(|| "not known".into(), |s| format!("{s} ({} ago)", age(now.since(s))));
+            let since = cause.since.map_or_else(|| "not known".into(), |s| format!("{s} ({})", past(now, s)));
             out.say(Role::Text, String::new());
             out.field("since", since);
             let r = cause.reach;
@@ -67,8 +67,8 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("level", group.level.as_str());
             out.field("lines", format!("{}, {}/min now", text::grouped(group.count), super::rate(Some(group.per_minute))));
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
-            out.field("first seen", format!("{} ({} ago){new}", group.first, age(now.since(group.first))));
-            out.field("last seen", format!("{} ({} ago)", group.last, age(now.since(group.last))));
+            out.field("first seen", format!("{} ({}){new}", group.first, past(now, group.first)));
+            out.field("last seen", format!("{} ({})", group.last, past(now, group.last)));
             out.field("versions", errors::versions(group));
             out.field("trend", text::trend(&group.trend, 60));
             out.head("Workloads");
@@ -98,7 +98,7 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
     out.say(Role::Text, String::new());
     out.field("id", &action.id);
     out.field("context", &action.plan.intent.context);
-    out.field("started", format!("{} ({} ago)", action.started, age(now.since(action.started))));
+    out.field("started", format!("{} ({})", action.started, past(now, action.started)));
     out.field("ended", action.ended.map_or_else(String::new, |at| at.to_string()));
     out.field("kubectl", &action.plan.kubectl);
     out.field("undo", &action.plan.undo);

@@ -32,31 +32,28 @@ pub const COLUMNS: [Column; 7] = [
 
 impl Joined {
     /// Namespace and name.
-    pub fn name(&self) -> (&Name, &Name) {
+    pub fn name(&self) -> (&str, &str) {
         match (&self.row, &self.traffic) {
             (Some(row), _) => (&row.service.namespace, &row.service.name),
             (None, Some(traffic)) => (&traffic.namespace, &traffic.name),
-            // not built so: see `join`
-            (None, None) => unreachable_names(),
+            (None, None) => ("", ""),
         }
     }
 
     /// The row's identity.
     pub fn key(&self) -> Uid {
-        match &self.row {
-            Some(row) => row.service.uid.clone(),
-            None => {
-                let (ns, name) = self.name();
-                Uid::Text(Name::from(format!("traffic {ns}/{name}")))
-            }
+        if let Some(row) = &self.row {
+            return row.service.uid.clone();
         }
+        let (ns, name) = self.name();
+        Uid::Text(Name::from(format!("traffic {ns}/{name}")))
     }
 
     /// The object of the row.
     pub fn object(&self) -> ObjectRef {
         let (ns, name) = self.name();
         let uid = self.row.as_ref().map(|r| r.service.uid.clone()).unwrap_or_default();
-        ObjectRef::new(Kind::Service, ns, name, &uid)
+        ObjectRef::new(Kind::Service, &ns.into(), &name.into(), &uid)
     }
 
     /// How bad.
@@ -77,12 +74,6 @@ impl Joined {
             Grade::Fine
         }
     }
-}
-
-fn unreachable_names() -> (&'static Name, &'static Name) {
-    static EMPTY: std::sync::OnceLock<Name> = std::sync::OnceLock::new();
-    let empty = EMPTY.get_or_init(Name::default);
-    (empty, empty)
 }
 
 /// Services joined with traffic, again only if one of them is another than before. Returns true if it was done.
@@ -118,7 +109,7 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
 /// Whether it is wanted.
 pub fn passes(joined: &Joined, spec: &Spec) -> bool {
     let (ns, name) = joined.name();
-    spec.namespace.as_ref().is_none_or(|wanted| ns.is_empty() || ns == wanted)
+    spec.namespace.as_ref().is_none_or(|wanted| ns.is_empty() || *wanted == ns)
         && (spec.filter.is_empty() || spec.filter.passes(&[ns, name]))
 }
 
@@ -193,6 +184,16 @@ pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
             cell(Role::Dim, traffic.map_or("", |t| t.policy.as_str())),
         ],
         marked: false,
+    }
+}
+
+/// The counts after the title.
+pub fn counts(joined: &[Joined]) -> Vec<Cell> {
+    let bad = joined.iter().filter(|j| j.grade() >= Grade::Warning).count();
+    match (bad, joined.len()) {
+        (_, 0) => Vec::new(),
+        (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
+        (bad, all) => vec![cell(Role::Critical, format!("{bad} bad")), plain(format!("of {all}"))],
     }
 }
 

@@ -63,8 +63,8 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     match (key.code, key.ctrl) {
         (Code::Esc, _) => return cancel(ui),
         (Code::Enter, _) => return accept(ui, world, effects),
-        (Code::Down, _) | (Code::Tab, _) | (Code::Char('n' | 'j'), true) => return choose(ui, 1),
-        (Code::Up, _) | (Code::BackTab, _) | (Code::Char('p' | 'k'), true) => return choose(ui, -1),
+        (Code::Down | Code::Tab, _) | (Code::Char('n' | 'j'), true) => return choose(ui, 1),
+        (Code::Up | Code::BackTab, _) | (Code::Char('p' | 'k'), true) => return choose(ui, -1),
         (Code::Backspace, _) | (Code::Char('h'), true) => {
             if ui.input.pop().is_none() {
                 return cancel(ui);

@@ -2,7 +2,6 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 
 use super::super::present::Cell;
 use super::super::theme::{Role, Theme};
@@ -22,10 +21,6 @@ impl<'t> Canvas<'t> {
 
     pub fn finish(self) -> (Buffer, Option<(u16, u16)>) {
         (self.buffer, self.cursor)
-    }
-
-    pub fn style(&self, role: Role) -> Style {
-        self.theme.style(role)
     }
 
     /// Writes text within `max` cells; returns the cell after it.

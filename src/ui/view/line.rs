@@ -18,9 +18,20 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
         right.remove(0);
     }
     let right_width = width_of(&right);
+    let mut groups = view.groups.clone();
+    let taken = |groups: &[Vec<Cell>]| groups.iter().map(|g| width_of(g) + 3).sum::<u16>() + right_width + 1;
+    // who we are is known to us, and so is that nothing is left out
+    for droppable in [2, 2] {
+        if taken(&groups) > area.width
+            && let Some(first) = groups.first_mut()
+            && first.get(droppable).is_some_and(|c| !c.text.starts_with("ns:") || c.text == "ns:all")
+        {
+            first.remove(droppable);
+        }
+    }
     let end = area.right().saturating_sub(right_width + 2);
     let mut x = area.left() + 1;
-    for (i, group) in view.groups.iter().enumerate() {
+    for (i, group) in groups.iter().enumerate() {
         if i > 0 {
             if x + 3 + width_of(group).min(12) > end {
                 break;
@@ -50,11 +61,21 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui) {
         return typed(canvas, area, ui, prompt);
     }
     let mut x = area.left() + 1;
-    for (key, title, role) in hints(ui) {
-        let width = u16::try_from(key.chars().count() + title.chars().count() + 1).unwrap_or(u16::MAX);
-        if x.saturating_add(width) > area.right() {
-            continue;
-        }
+    let (last, hints): (Vec<_>, Vec<_>) = hints(ui).into_iter().partition(|(_, title, _)| *title == "help");
+    let width = |(key, title, _): &(String, &str, Role)| {
+        u16::try_from(key.chars().count() + title.chars().count() + 1).unwrap_or(u16::MAX)
+    };
+    let reserved: u16 = last.iter().map(|h| width(h) + 2).sum();
+    let mut room = area.width.saturating_sub(reserved + 1);
+    let kept: Vec<_> = hints
+        .into_iter()
+        .filter(|h| {
+            let fits = width(h) + 2 <= room;
+            room = room.saturating_sub(if fits { width(h) + 2 } else { 0 });
+            fits
+        })
+        .collect();
+    for (key, title, role) in kept.into_iter().chain(last) {
         x = canvas.put(x, area.top(), area.right() - x, role, &key);
         x = canvas.put(x + 1, area.top(), area.right().saturating_sub(x + 1), Role::KeyTitle, title) + 2;
     }
@@ -118,7 +139,7 @@ pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focus
     if let Some(first) = view.rows.first() {
         cells.push(cell(Role::Dim, "│"));
         cells.push(cell(first.grade.role(), first.grade.glyph().trim()));
-        let mut row: Vec<Cell> = first.cells.iter().filter(|c| !c.text.trim().is_empty()).take(5).cloned().collect();
+        let mut row: Vec<Cell> = first.cells.iter().filter(|c| !matches!(c.text.trim(), "" | "–")).take(5).cloned().collect();
         if let Some(name) = row.first_mut() {
             name.text = super::super::widget::text::tail(&name.text, 30);
         }

@@ -54,9 +54,8 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
             let (left, right) = (width_of(&title) + 5, width_of(&view.footer) + 3);
             if !view.footer.is_empty() && left + right <= area.width {
                 let x = area.right() - right;
-                canvas.put(x, area.y, 1, border, " ");
+                canvas.clear(Rect::new(x, area.y, right - 1, 1));
                 canvas.cells(x + 1, area.y, area.right() - 1, &view.footer);
-                canvas.put(area.right() - 2, area.y, 1, border, " ");
             }
             Rect::new(area.x, area.y + 1, area.width, area.height.saturating_sub(1))
         }
@@ -73,11 +72,9 @@ fn on_edge(canvas: &mut Canvas<'_>, area: Rect, y: u16, cells: &[Cell]) {
         return;
     }
     let right = area.right().saturating_sub(2);
-    canvas.put(area.x + 1, y, 1, Role::Border, " ");
-    let end = canvas.cells(area.x + 2, y, right, cells);
-    if end < right + 1 {
-        canvas.put(end, y, 1, Role::Border, " ");
-    }
+    let wide = width_of(cells).saturating_add(2).min(right + 1 - (area.x + 1));
+    canvas.clear(Rect::new(area.x + 1, y, wide, 1));
+    canvas.cells(area.x + 2, y, right, cells);
 }
 
 fn empty(canvas: &mut Canvas<'_>, area: Rect, words: &[Cell]) {
@@ -95,7 +92,8 @@ fn empty(canvas: &mut Canvas<'_>, area: Rect, words: &[Cell]) {
 
 fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
     let widest = |i: usize| {
-        view.rows.iter().filter_map(|r| r.cells.get(i)).map(|c| text::width(&c.text)).max().unwrap_or(0)
+        let head = view.heads.get(i).map_or(0, |h| text::width(h));
+        view.rows.iter().filter_map(|r| r.cells.get(i)).map(|c| text::width(&c.text)).max().unwrap_or(0).max(head)
     };
     // two cells for the glyph
     let placed = place(&view.columns, area.width.saturating_sub(2), &widest);
@@ -103,7 +101,8 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
     if heads && area.height > 1 {
         for p in &placed {
             if let Some(column) = view.columns.get(p.index) {
-                write(canvas, area, y, p, column.right, false, Role::Head, column.head);
+                let head = view.heads.get(p.index).map_or(column.head, String::as_str);
+                write(canvas, area, y, p, column.right, false, Role::Head, head);
             }
         }
         y += 1;

@@ -32,6 +32,12 @@ impl Column {
     pub const fn name(head: &'static str, min: u16, max: u16) -> Self {
         Self { head, min, max, right: false, tail: true, leave: 0 }
     }
+
+    /// The same column, which leaves when there is no room.
+    pub const fn leaving(mut self, leave: u8) -> Self {
+        self.leave = leave;
+        self
+    }
 }
 
 /// Where a column lies: its index, first cell and width.
@@ -42,6 +48,11 @@ pub struct Placed {
     pub width: u16,
 }
 
+/// Names up to this long are worth more than a luxury.
+const WHOLE: u16 = 24;
+/// Columns that leave from here on go before names are cut.
+const LUXURY: u8 = 7;
+
 /// Places the columns in `room` cells. `content(i)`: the widest text of column `i` among the visible rows.
 pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) -> Vec<Placed> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
@@ -50,7 +61,21 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
         let sum: u16 = kept.iter().map(|i| min_of(*i)).sum();
         sum + u16::try_from(kept.len().saturating_sub(1)).unwrap_or(0)
     };
-    while needed(&kept) > room && kept.len() > 1 {
+    // what stays should be read whole, up to a length: for that, what says least may go
+    let wanted = |kept: &[usize]| -> u16 {
+        let more: u16 = kept
+            .iter()
+            .filter_map(|i| columns.get(*i).map(|c| (*i, c)))
+            .filter(|(_, c)| c.leave == 0)
+            .map(|(i, c)| {
+                let most = if c.max == 0 { WHOLE } else { c.max.min(WHOLE) };
+                u16::try_from(content(i)).unwrap_or(u16::MAX).min(most).saturating_sub(min_of(i))
+            })
+            .sum();
+        needed(kept).saturating_add(more)
+    };
+    let luxury = |kept: &[usize]| kept.iter().any(|i| columns.get(*i).is_some_and(|c| c.leave >= LUXURY));
+    while kept.len() > 1 && (needed(&kept) > room || (luxury(&kept) && wanted(&kept) > room)) {
         let leaves = kept
             .iter()
             .enumerate()

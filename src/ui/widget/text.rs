@@ -65,10 +65,10 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
         let w = width(word);
         if used + width(word.trim_end()) > cells && !line.trim().is_empty() {
             lines.push(line.trim_end().to_owned());
-            line = indent.clone();
+            line.clone_from(&indent);
             used = width(&indent);
         }
-        if used + w <= cells + 1 {
+        if used + width(word.trim_end()) <= cells {
             line.push_str(word);
             used += w;
             continue;
@@ -76,8 +76,12 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
         for c in word.chars() {
             let w = c.width().unwrap_or(0);
             if used + w > cells {
-                lines.push(std::mem::replace(&mut line, indent.clone()));
-                used = width(&indent);
+                if !line.trim().is_empty() {
+                    lines.push(line.trim_end().to_owned());
+                }
+                // an indent that leaves no room for a character is none
+                line = if width(&indent) + w <= cells { indent.clone() } else { String::new() };
+                used = width(&line);
             }
             line.push(c);
             used += w;

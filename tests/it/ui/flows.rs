@@ -1,0 +1,314 @@
+//! What keys do, from the first press to the effect.
+
+use std::sync::Arc;
+
+use pilothouse::ui::app::{Screen, Stage};
+use pilothouse::ui::list::ListId;
+use pilothouse::ui::request::{Effect, LogLine, Msg, Rehearsal, Reply, Request, TableLine, TableText, Ticket};
+use pilothouse::ui::update::update;
+use pilothouse_core::domain::log::Level;
+use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Refusal, Step, StepKind};
+
+use super::{Desk, scene};
+
+fn plan(intent: &Intent, confirm: Confirm, answer: &str) -> Plan {
+    Plan {
+        intent: intent.clone(),
+        made_at: scene::NOW,
+        steps: intent.targets.iter().map(|on| Step { what: StepKind::Cordon, on: on.clone() }).collect(),
+        pods: Vec::new(),
+        pdbs: Vec::new(),
+        services: Vec::new(),
+        unplaced: Vec::new(),
+        warnings: vec!["one zone has no other node".into()],
+        refusals: Vec::new(),
+        confirm,
+        answer: answer.into(),
+        kubectl: "kubectl cordon x".into(),
+        undo: "uncordon".into(),
+    }
+}
+
+/// Opens the rehearsal with a key and answers it.
+fn rehearse(desk: &mut Desk, key: &str, make: impl Fn(&Intent) -> Plan) -> Intent {
+    desk.dump(120, 36);
+    let effects = desk.press(key);
+    let Some(Effect::Plan(ticket, intent)) = effects.into_iter().next() else { panic!("no rehearsal by {key}") };
+    reply(desk, ticket, make(&intent));
+    intent
+}
+
+fn reply(desk: &mut Desk, ticket: Ticket, plan: Plan) {
+    let rehearsal = Rehearsal { plan: Arc::new(plan), evidence: Evidence::default() };
+    let effects = update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Rehearsal(rehearsal)));
+    assert_eq!(effects, Vec::new());
+}
+
+fn runs(effects: &[Effect]) -> bool {
+    effects.iter().any(|e| matches!(e, Effect::Run { .. }))
+}
+
+#[test]
+fn cordon_pins_the_object_and_runs_after_a_look() {
+    let mut desk = Desk::new(scene::trouble());
+    let intent = rehearse(&mut desk, "C", |i| plan(i, Confirm::Yes, "y"));
+    assert_eq!(intent.act, Act::Cordon);
+    assert_eq!(intent.targets.first().unwrap().uid, scene::uid(1003));
+    assert_eq!(intent.context, "prod-eu");
+    let text = desk.dump(120, 36);
+    for word in ["Rehearsal: cordon", "one zone has no other node", "kubectl cordon x", "uncordon"] {
+        assert!(text.contains(word), "{word}:\n{text}");
+    }
+    desk.ui.clock_ms += 301;
+    let effects = desk.press("y");
+    assert!(runs(&effects), "{effects:?}");
+    assert!(desk.ui.dialog.is_none());
+}
+
+#[test]
+fn typed_ahead_never_confirms() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "C", |i| plan(i, Confirm::Yes, "y"));
+    assert!(!runs(&desk.press("y")), "before it was painted");
+    desk.dump(120, 36);
+    assert!(!runs(&desk.press("y")), "at the moment it is painted");
+    desk.ui.clock_ms += 299;
+    assert!(!runs(&desk.press("y")), "too early still");
+    desk.ui.clock_ms += 2;
+    assert!(runs(&desk.press("y")));
+}
+
+#[test]
+fn pasted_text_never_confirms() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "C", |i| plan(i, Confirm::Context, "prod-eu"));
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 1000;
+    assert!(!runs(&update(&mut desk.ui, &desk.world, Msg::Paste("prod-eu\n".into()))));
+    assert!(!runs(&desk.press("enter")));
+    assert!(desk.dump(120, 36).contains("pasted text never confirms") || desk.ui.dialog.as_ref().unwrap().typed.is_empty());
+    desk.type_text("prod-eu");
+    assert!(runs(&desk.press("enter")));
+}
+
+#[test]
+fn a_wrong_answer_does_nothing_and_letters_of_the_answer_are_no_commands() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "C", |i| plan(i, Confirm::Suffix, "nc7y"));
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 1000;
+    assert_eq!(desk.type_text("nc7"), Vec::new());
+    assert!(!runs(&desk.press("enter")));
+    assert!(desk.ui.dialog.is_some());
+    assert!(!runs(&desk.type_text("y")), "y alone confirms nothing here");
+    assert!(desk.press("c").iter().any(|e| matches!(e, Effect::Copy(_))), "no letter of a beginning: a command");
+    desk.type_text("nc7y");
+    assert!(runs(&desk.press("enter")));
+}
+
+#[test]
+fn another_plan_starts_the_confirmation_again() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "C", |i| plan(i, Confirm::Yes, "y"));
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 2_500;
+    let effects = update(&mut desk.ui, &desk.world, Msg::Tick);
+    let Some(Effect::Plan(ticket, intent)) = effects.into_iter().next() else { panic!("not renewed") };
+    let same = plan(&intent, Confirm::Yes, "y");
+    reply(&mut desk, ticket, same.clone());
+    assert!(desk.ui.dialog.as_ref().unwrap().painted.is_some(), "the same plan changes nothing");
+    let worse = Plan { steps: Vec::new(), ..same };
+    reply(&mut desk, ticket, worse);
+    assert!(!runs(&desk.press("y")), "it was another plan that was read");
+    reply(&mut desk, ticket, plan(&intent, Confirm::Yes, "y"));
+    assert!(desk.dump(120, 36).contains("the plan has changed"));
+}
+
+#[test]
+fn refusals_leave_nothing_to_confirm() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "C", |i| Plan { refusals: vec![Refusal::new("rbac", "needs patch nodes")], ..plan(i, Confirm::Yes, "y") });
+    let text = desk.dump(120, 36);
+    assert!(text.contains("needs patch nodes") && text.contains("refused"), "{text}");
+    desk.ui.clock_ms += 1000;
+    assert!(!runs(&desk.press("y")));
+    desk.press("esc");
+    assert!(desk.ui.dialog.is_none());
+}
+
+#[test]
+fn a_read_only_console_refuses_whatever_the_plan_says() {
+    let mut state = scene::trouble_with(|info| info.read_only = true);
+    let mut desk = Desk::new(std::mem::replace(&mut state, scene::loading()));
+    rehearse(&mut desk, "C", |i| plan(i, Confirm::Yes, "y"));
+    assert!(desk.dump(120, 36).contains("read-only"));
+    desk.ui.clock_ms += 1000;
+    assert!(!runs(&desk.press("y")));
+}
+
+#[test]
+fn a_drain_is_rehearsed_and_not_carried_out() {
+    let mut desk = Desk::new(scene::trouble());
+    let intent = rehearse(&mut desk, "D", |i| plan(i, Confirm::Suffix, "daa5"));
+    assert!(matches!(intent.act, Act::Drain(ref o) if o.ignore_daemonsets));
+    assert!(desk.dump(120, 36).contains("comes with a later version"));
+    desk.ui.clock_ms += 1000;
+    desk.type_text("daa5");
+    assert!(!runs(&desk.press("enter")));
+}
+
+#[test]
+fn marks_make_one_action_of_several() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    desk.press("space space");
+    let Some(Effect::Plan(_, intent)) = desk.press("C").into_iter().next() else { panic!() };
+    assert_eq!(intent.targets.len(), 2);
+}
+
+#[test]
+fn scale_asks_for_a_number() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    desk.press("S");
+    assert!(desk.dump(120, 36).contains("(now 3)"));
+    desk.type_text("x2");
+    let Some(Effect::Plan(_, intent)) = desk.press("enter").into_iter().next() else { panic!() };
+    assert!(matches!(intent.act, Act::Scale(ref by) if by.replicas == 6 && by.current_replicas == Some(3)));
+}
+
+#[test]
+fn k9s_habits_change_nothing() {
+    let mut desk = Desk::new(scene::trouble());
+    for keys in ["r", "u", "5 r", "ctrl-d"] {
+        desk.dump(120, 36);
+        let effects = desk.press(keys);
+        assert_eq!(effects, Vec::new(), "{keys}");
+        assert!(desk.ui.dialog.is_none());
+    }
+    desk.press("1");
+    desk.dump(120, 36);
+    assert!(matches!(desk.press("c").as_slice(), [Effect::Copy(_)]));
+}
+
+#[test]
+fn now_carries_out_what_its_line_says() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("back-tab");
+    desk.dump(120, 36);
+    let Some(Effect::Plan(_, intent)) = desk.press("R").into_iter().next() else { panic!() };
+    assert_eq!(intent.act, Act::Restart);
+    assert_eq!(intent.targets.first().unwrap().name, "pay");
+    desk.press("esc enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Evidence") && text.contains("crash-loop"), "{text}");
+}
+
+#[test]
+fn logs_are_followed_and_let_go() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    let effects = desk.press("l");
+    let Some(Effect::FollowLogs(ticket, request)) = effects.into_iter().next() else { panic!() };
+    assert_eq!(request.pods.len(), 3);
+    let lines = (0..100)
+        .map(|i| LogLine {
+            level: if i % 40 == 39 { Level::Error } else { Level::Info },
+            pod: "pay-7c9f-1".into(),
+            text: format!("line number {i}"),
+            ..LogLine::default()
+        })
+        .collect();
+    update(&mut desk.ui, &desk.world, Msg::LogLines(ticket, lines));
+    assert!(desk.dump(120, 36).contains("line number 99"));
+    desk.press("g e");
+    assert!(desk.dump(120, 36).contains("line number 39"));
+    desk.press("/");
+    desk.type_text("number 7");
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("line number 7"), "{text}");
+    assert_eq!(desk.press("esc"), vec![Effect::StopLogs(ticket)]);
+}
+
+#[test]
+fn yaml_and_tables_are_asked_and_shown() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    let effects = desk.press("y");
+    let Some(Effect::Fetch(ticket, Request::Yaml { name, .. })) = effects.into_iter().next() else { panic!() };
+    assert_eq!(name, scene::node_name(3).as_str());
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Text(vec!["kind: Node\x1b[2J".into()])));
+    let text = desk.dump(120, 36);
+    assert!(text.contains("kind: Node") && !text.contains('\x1b'));
+    desk.press("esc :");
+    desk.type_text("pvc");
+    let effects = desk.press("enter");
+    let Some(Effect::Fetch(ticket, Request::Table { resource, .. })) = effects.into_iter().next() else { panic!() };
+    assert_eq!(resource, "pvc");
+    let table = TableText {
+        columns: vec!["NAME".into(), "STATUS".into()],
+        rows: vec![TableLine { kind: "PersistentVolumeClaim".into(), namespace: "shop".into(), name: "data-0".into(), cells: vec!["data-0".into(), "Bound".into()] }],
+    };
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Table(table)));
+    let text = desk.dump(120, 36);
+    assert!(text.contains("data-0") && text.contains("STATUS") && text.contains("Bound"), "{text}");
+    assert!(matches!(desk.press("y").first(), Some(Effect::Fetch(..))));
+}
+
+#[test]
+fn the_palette_finds_objects_and_commands_and_quits() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press(":");
+    desk.type_text("checkout");
+    desk.press("enter");
+    assert!(desk.dump(120, 36).contains("Deployment shop/checkout"));
+    desk.press(":");
+    desk.type_text("actions-view");
+    desk.press("enter");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Actions)));
+    desk.press(":");
+    desk.type_text("q");
+    assert_eq!(desk.press("enter"), vec![Effect::Quit]);
+}
+
+#[test]
+fn esc_goes_back_one_step_and_q_quits_at_the_root_twice() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    desk.press("enter enter esc");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Pods | ListId::Workloads)));
+    desk.press("esc esc esc");
+    assert!(matches!(desk.ui.screen(), Screen::Panes));
+    assert_eq!(desk.press("q"), Vec::new());
+    desk.ui.clock_ms += 10_000;
+    assert_eq!(desk.press("q"), Vec::new(), "the first was long ago");
+    assert_eq!(desk.press("q"), vec![Effect::Quit]);
+}
+
+#[test]
+fn a_failed_rehearsal_says_so() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    let Some(Effect::Plan(ticket, _)) = desk.press("C").into_iter().next() else { panic!() };
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Failed("the API server does not answer".into())));
+    assert!(matches!(desk.ui.dialog.as_ref().unwrap().stage, Stage::Failed(_)));
+    assert!(desk.dump(80, 24).contains("does not answer"));
+}
+
+#[test]
+fn filters_narrow_and_esc_takes_them_off() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    desk.press("/");
+    desk.type_text("!eu-1a");
+    desk.press("enter");
+    desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Nodes).ids.len(), 8);
+    desk.press("esc");
+    desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Nodes).ids.len(), 12);
+}

@@ -1,0 +1,472 @@
+//! A small cluster in trouble, built from facts as sources send them.
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
+use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::event::KubeEvent;
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
+use pilothouse_core::domain::log::{ErrorGroup, Level, LogSummary};
+use pilothouse_core::domain::node::{Condition, Node, Status};
+use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShape, Trouble};
+use pilothouse_core::domain::quantity::Resources;
+use pilothouse_core::domain::selector::Selector;
+use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::traffic::{BackendTraffic, Origin, Policy, ServiceTraffic, TrafficSeen};
+use pilothouse_core::domain::usage::NodeUsage;
+use pilothouse_core::domain::workload::Workload;
+use pilothouse_core::model::event::{Batch, Fact, Identity};
+use pilothouse_core::model::state::ClusterState;
+use pilothouse_core::model::world::{ClusterInfo, World};
+
+/// 03:12 UTC of some night.
+pub const NOW: Stamp = Stamp(1_795_230_720_000);
+
+pub fn ago(secs: i64) -> Stamp {
+    NOW.plus_secs(-secs)
+}
+
+pub fn uid(n: u128) -> Uid {
+    Uid::Uuid(n)
+}
+
+pub fn info() -> ClusterInfo {
+    ClusterInfo {
+        id: ClusterId(0),
+        context: "prod-eu".into(),
+        kubeconfig_user: "alice".into(),
+        protected: true,
+        ..ClusterInfo::default()
+    }
+}
+
+pub fn world(state: &mut ClusterState) -> World {
+    state.publish(NOW, true);
+    World { seq: 1, at: NOW, clusters: Arc::from([state.published().clone()]), actions: Arc::from([]) }
+}
+
+fn condition(kind: &str, status: Status, secs: i64, message: &str) -> Condition {
+    Condition {
+        kind: kind.into(),
+        status,
+        reason: if status == Status::Unknown { "NodeStatusUnknown".into() } else { "KubeletSays".into() },
+        message: message.into(),
+        since: Some(ago(secs)),
+    }
+}
+
+fn whole<T>(rows: Vec<T>) -> [Batch<T>; 3] {
+    [Batch::Begin { generation: 1 }, Batch::Upsert(rows), Batch::End { generation: 1, version: Version(100) }]
+}
+
+pub fn node_name(i: u32) -> String {
+    format!("ip-10-0-{}-{}-{:04x}", i % 3, i, i.wrapping_mul(40_503) % 65_536)
+}
+
+fn nodes() -> Vec<Node> {
+    (0..12u32)
+        .map(|i| {
+            let mut conditions = vec![match i {
+                3 => condition("Ready", Status::Unknown, 200, "Kubelet stopped posting node status."),
+                _ => condition("Ready", Status::True, 900_000, ""),
+            }];
+            if i == 5 {
+                conditions.push(condition("DiskPressure", Status::True, 540, "kubelet has disk pressure"));
+            }
+            Node {
+                uid: uid(1000 + u128::from(i)),
+                version: Version(5),
+                name: node_name(i).into(),
+                created: ago(86_400 * 9 + i64::from(i) * 3600),
+                zone: Some(["eu-1a", "eu-1b", "eu-1c"][(i % 3) as usize].into()),
+                cordoned: i == 7,
+                conditions: conditions.into(),
+                allocatable: Resources { cpu_milli: 8000, memory_bytes: 32 << 30, ephemeral_bytes: 0 },
+                allocatable_pods: 110,
+                kubelet: "v1.33.4".into(),
+                ..Node::default()
+            }
+        })
+        .collect()
+}
+
+fn shape(app: &str, image: &str) -> Arc<PodShape> {
+    Arc::new(PodShape {
+        labels: [(Name::from("app"), Name::from(app))].into(),
+        containers: [ContainerShape { name: "app".into(), image: image.into(), sidecar: false }].into(),
+        requests: Resources { cpu_milli: 500, memory_bytes: 1 << 30, ephemeral_bytes: 0 },
+        ..PodShape::default()
+    })
+}
+
+const APPS: [(&str, &str, i32); 4] = [("checkout", "v1.8.2", 5), ("cart", "v2.0.1", 11), ("search", "v7", 6), ("pay", "v3", 3)];
+
+fn workloads() -> (Vec<Workload>, Vec<Workload>) {
+    let mut deployments = Vec::new();
+    let mut sets = Vec::new();
+    for (i, (app, tag, n)) in APPS.iter().enumerate() {
+        let labels: Arc<[(Name, Name)]> = Arc::from([(Name::from("app"), Name::from(*app))]);
+        let ready = if *app == "pay" { 0 } else { *n };
+        let mut w = Workload {
+            kind: Kind::Deployment,
+            uid: uid(2000 + i as u128),
+            version: Version(9),
+            namespace: "shop".into(),
+            name: (*app).into(),
+            created: ago(40 * 86_400),
+            replicas: *n,
+            desired: *n,
+            current: *n,
+            updated: *n,
+            ready,
+            available: ready,
+            images: [Name::from(format!("registry.example/shop/{app}:{tag}"))].into(),
+            selector: Arc::new(Selector::from_labels([("app".into(), (*app).into())])),
+            template_labels: labels,
+            revision: Some(7),
+            ..Workload::default()
+        };
+        deployments.push(w.clone());
+        w.kind = Kind::ReplicaSet;
+        w.uid = uid(2100 + i as u128);
+        w.name = format!("{app}-7c9f").into();
+        w.created = if *app == "checkout" { ago(180) } else { ago(20 * 86_400) };
+        w.owner = Some(Arc::new(Owner { kind: Kind::Deployment, name: (*app).into(), uid: uid(2000 + i as u128), group: "apps".into() }));
+        sets.push(w);
+    }
+    (deployments, sets)
+}
+
+pub fn pods() -> Vec<Pod> {
+    let mut pods = Vec::new();
+    for (i, (app, tag, n)) in APPS.iter().enumerate() {
+        let shape = shape(app, &format!("registry.example/shop/{app}:{tag}"));
+        for p in 0..*n {
+            let crash = *app == "pay";
+            let number = 3000 + i as u128 * 100 + p as u128;
+            pods.push(Pod {
+                uid: uid(number),
+                version: Version(3),
+                namespace: "shop".into(),
+                name: format!("{app}-7c9f-{:05x}", number * 7919).into(),
+                node: Some(node_name((i as u32 * 3 + p as u32) % 12).into()),
+                owner: Some(Arc::new(Owner { kind: Kind::ReplicaSet, name: format!("{app}-7c9f").into(), uid: uid(2100 + i as u128), group: "apps".into() })),
+                shape: shape.clone(),
+                requests: shape.requests,
+                phase: Phase::Running,
+                ready: !crash,
+                containers: 1,
+                containers_ready: u16::from(!crash),
+                created: ago(3600),
+                started: Some(ago(3500)),
+                restarts: if crash { 17 } else { 0 },
+                trouble: crash.then_some(Trouble::CrashLoop),
+                status: if crash { "CrashLoopBackOff".into() } else { "Running".into() },
+                message: crash.then(|| "back-off 5m0s restarting failed container".into()),
+                last_exit: crash.then(|| Arc::new(LastExit { reason: "Error".into(), code: 1, at: Some(ago(120)), container: "app".into() })),
+                ..Pod::default()
+            });
+        }
+    }
+    pods
+}
+
+fn services() -> (Vec<Service>, Vec<EndpointSlice>) {
+    let pods = pods();
+    APPS.iter()
+        .enumerate()
+        .map(|(i, (app, ..))| {
+            let service = Service {
+                uid: uid(4000 + i as u128),
+                version: Version(1),
+                namespace: "shop".into(),
+                name: (*app).into(),
+                created: ago(86_400),
+                selector: Arc::new(Selector::from_labels([("app".into(), (*app).into())])),
+                ..Service::default()
+            };
+            let endpoints: Vec<Endpoint> = pods
+                .iter()
+                .filter(|p| p.name.starts_with(app))
+                .map(|p| Endpoint {
+                    address: "10.0.0.1".into(),
+                    pod: Some(p.name.clone()),
+                    pod_uid: Some(p.uid.clone()),
+                    ready: p.ready,
+                    node: p.node.clone(),
+                    zone: Some("eu-1a".into()),
+                    ..Endpoint::default()
+                })
+                .collect();
+            let slice = EndpointSlice {
+                uid: uid(4100 + i as u128),
+                version: Version(1),
+                namespace: "shop".into(),
+                name: format!("{app}-x").into(),
+                service: (*app).into(),
+                address_type: "IPv4".into(),
+                endpoints: endpoints.into(),
+            };
+            (service, slice)
+        })
+        .unzip()
+}
+
+fn traffic() -> TrafficSeen {
+    let pods = pods();
+    let of = |app: &str, rps: f64, errors: f64, p95: f64| {
+        let names: Vec<Name> = pods.iter().filter(|p| p.name.starts_with(app)).map(|p| p.name.clone()).collect();
+        let n = names.len() as f64;
+        Arc::new(ServiceTraffic {
+            namespace: "shop".into(),
+            name: app.into(),
+            preset: "http_requests_total".into(),
+            policy: Policy::RoundRobin,
+            origin: Origin::Discovered,
+            rps: Some(rps),
+            error_ratio: Some(errors),
+            p50_ms: Some(p95 / 4.0),
+            p95_ms: Some(p95),
+            p99_ms: Some(p95 * 1.5),
+            backends: names
+                .into_iter()
+                .enumerate()
+                .map(|(i, name)| BackendTraffic {
+                    name,
+                    rps: Some(if i == 0 { rps / n / 2.0 } else { rps / n }),
+                    error_ratio: Some(if i == 0 { errors * 3.0 } else { 0.0 }),
+                    p95_ms: Some(p95),
+                    ..BackendTraffic::default()
+                })
+                .collect(),
+            window_secs: 60,
+        })
+    };
+    TrafficSeen { at: NOW, services: Arc::from([of("checkout", 842.0, 0.041, 810.0), of("cart", 1270.0, 0.0002, 35.0)]) }
+}
+
+fn logs() -> LogSummary {
+    let group = |n: u32, template: &str, per: f64, first: i64| {
+        Arc::new(ErrorGroup {
+            fingerprint: format!("{n:08x}").into(),
+            template: template.into(),
+            level: Level::Error,
+            count: (per * 7.0) as u64,
+            per_minute: per,
+            trend: Arc::from([0, 0, 1, 3, 9, 20, 30]),
+            first: ago(first),
+            last: ago(5),
+            workloads: Arc::from([Name::from("shop/checkout")]),
+            pod_count: 5,
+            pods: Arc::from([Name::from("checkout-7c9f-1")]),
+            versions: if first < 600 { Arc::from([Name::from("v1.8.2")]) } else { Arc::from(["v1.8.1".into(), "v1.8.2".into()]) },
+            sample: "upstream 10.0.1.7 timed out after 3000ms".into(),
+        })
+    };
+    LogSummary {
+        at: NOW,
+        following: 50,
+        candidates: 3120,
+        lines: 90_000,
+        dropped: 0,
+        groups: Arc::from([
+            group(1, "connection reset by peer", 12.0, 86_400),
+            group(2, "upstream <ip> timed out after <n>ms", 214.0, 160),
+        ]),
+    }
+}
+
+fn hpas() -> Vec<Hpa> {
+    let conditions = |limited: bool| {
+        let one = |kind: &str, status, reason: &str| Condition {
+            kind: kind.into(),
+            status,
+            reason: reason.into(),
+            message: "".into(),
+            since: Some(ago(840)),
+        };
+        vec![
+            one("AbleToScale", Status::True, "ReadyForNewScale"),
+            one("ScalingActive", Status::True, "ValidMetricFound"),
+            if limited { one("ScalingLimited", Status::True, "TooManyReplicas") } else { one("ScalingLimited", Status::False, "DesiredWithinRange") },
+        ]
+    };
+    let hpa = |n: u128, app: &str, current, desired, max, cpu, limited| Hpa {
+        uid: uid(5000 + n),
+        version: Version(1),
+        namespace: "shop".into(),
+        name: app.into(),
+        created: ago(86_400),
+        target_name: app.into(),
+        min: 2,
+        max,
+        current: Some(current),
+        desired: Some(desired),
+        metrics: Arc::from([Metric { kind: "Resource".into(), name: "cpu".into(), target: Target::Utilization(60), current: Some(cpu) }]),
+        conditions: conditions(limited).into(),
+        last_scale: Some(ago(900)),
+        ..Hpa::default()
+    };
+    vec![hpa(1, "cart", 8, 11, 11, 71, false), hpa(2, "checkout", 30, 30, 30, 92, true), hpa(3, "search", 6, 6, 12, 58, false)]
+}
+
+fn source(name: &str, state: SourceState, error: Option<&str>) -> Fact {
+    Fact::Source(SourceStatus {
+        name: name.into(),
+        state,
+        last_ok: Some(ago(40)),
+        error: error.map(Name::from),
+        request: error.map(|_| "GET /apis/metrics.k8s.io/v1beta1/nodes".into()),
+        ..SourceStatus::default()
+    })
+}
+
+pub fn apply(state: &mut ClusterState, facts: impl IntoIterator<Item = Fact>) {
+    for fact in facts {
+        state.apply(fact, NOW);
+    }
+}
+
+/// Nodes, pods, workloads, services, traffic, errors, autoscalers; several things wrong.
+pub fn trouble() -> ClusterState {
+    trouble_with(|_| {})
+}
+
+/// The same with other guards.
+pub fn trouble_with(change: impl FnOnce(&mut ClusterInfo)) -> ClusterState {
+    let mut info = info();
+    change(&mut info);
+    let mut state = ClusterState::new(info);
+    let s = &mut state;
+    apply(s, whole(nodes()).map(Fact::Nodes));
+    let (deployments, sets) = workloads();
+    apply(s, whole(deployments).map(Fact::Deployments));
+    apply(s, whole(sets).map(Fact::ReplicaSets));
+    for empty in [Fact::StatefulSets as fn(Batch<Workload>) -> Fact, Fact::DaemonSets, Fact::Jobs] {
+        apply(s, whole(Vec::new()).map(empty));
+    }
+    apply(s, whole(pods()).map(Fact::Pods));
+    let (services, slices) = services();
+    apply(s, whole(services).map(Fact::Services));
+    apply(s, whole(slices).map(Fact::EndpointSlices));
+    apply(s, whole(hpas()).map(Fact::Hpas));
+    apply(
+        s,
+        whole(vec![Pdb {
+            uid: uid(6000),
+            version: Version(1),
+            namespace: "shop".into(),
+            name: "cart".into(),
+            selector: Arc::new(Selector::from_labels([("app".into(), "cart".into())])),
+            min_available: Some("11".into()),
+            current_healthy: 11,
+            desired_healthy: 11,
+            expected: 11,
+            ..Pdb::default()
+        }])
+        .map(Fact::Pdbs),
+    );
+    apply(
+        s,
+        whole(vec![KubeEvent {
+            uid: uid(7000),
+            version: Version(1),
+            namespace: "default".into(),
+            name: "e1".into(),
+            about: ObjectRef::new(Kind::Node, &Name::default(), &node_name(3).into(), &uid(1003)),
+            warning: false,
+            reason: "NodeNotReady".into(),
+            message: "Node status is now: NodeNotReady".into(),
+            count: 1,
+            first: Some(ago(200)),
+            last: Some(ago(200)),
+            component: "node-controller".into(),
+        }])
+        .map(Fact::Events),
+    );
+    let usage = (0..12u32)
+        .filter(|i| *i != 3)
+        .map(|i| NodeUsage {
+            node: node_name(i).into(),
+            cpu_milli: i64::from(i) * 600,
+            memory_bytes: i64::from(i + 3) << 31,
+            at: ago(15),
+        })
+        .collect();
+    apply(
+        s,
+        [
+            Fact::NodeUsage { source: "metrics.k8s.io".into(), rows: usage },
+            Fact::Traffic(traffic()),
+            Fact::Logs(logs()),
+            Fact::Identity(Identity { version: Some("v1.33.4".into()), user: Some("alice".into()), clock_offset_ms: None }),
+            source("prometheus", SourceState::Live, None),
+            source("logs", SourceState::Live, None),
+            source("nodes", SourceState::Live, None),
+        ],
+    );
+    state
+}
+
+/// Nothing received yet.
+pub fn loading() -> ClusterState {
+    let mut state = ClusterState::new(info());
+    apply(&mut state, [Fact::Pods(Batch::Begin { generation: 1 }), Fact::Pods(Batch::Expect { of: 150_000 })]);
+    apply(&mut state, [Fact::Pods(Batch::Upsert(pods()))]);
+    state
+}
+
+/// A person with few rights.
+pub fn denied() -> ClusterState {
+    let mut state = ClusterState::new(info());
+    let reason = || Name::from("nodes is forbidden: User \"alice\" cannot list resource \"nodes\" at the cluster scope");
+    apply(
+        &mut state,
+        [
+            Fact::Nodes(Batch::Denied { reason: reason() }),
+            Fact::Hpas(Batch::Denied { reason: "hpas: 403".into() }),
+            source("nodes", SourceState::Denied, Some("403: needs list nodes")),
+            source("prometheus", SourceState::Off, None),
+            source("logs", SourceState::Denied, Some("403: needs get pods/log")),
+        ],
+    );
+    apply(&mut state, whole(pods()).map(Fact::Pods));
+    state
+}
+
+/// The connection broke a while ago.
+pub fn stale() -> ClusterState {
+    let mut state = trouble();
+    apply(
+        &mut state,
+        [
+            Fact::Nodes(Batch::Stale { since: Some(ago(75)) }),
+            Fact::Pods(Batch::Stale { since: Some(ago(75)) }),
+            source("nodes", SourceState::Stale { since: ago(75) }, Some("connection refused")),
+            source("prometheus", SourceState::Stale { since: ago(95) }, Some("timed out after 5s")),
+        ],
+    );
+    state
+}
+
+/// A large cluster's pods.
+pub fn many_pods(state: &mut ClusterState, n: u32) {
+    let shape = shape("web", "registry.example/web:v1");
+    apply(state, [Fact::Pods(Batch::Begin { generation: 1 })]);
+    let rows: Vec<Pod> = (0..n)
+        .map(|i| Pod {
+            uid: uid(10_000 + u128::from(i)),
+            version: Version(1),
+            namespace: "web".into(),
+            name: format!("web-{i:07}").into(),
+            shape: shape.clone(),
+            phase: Phase::Running,
+            ready: true,
+            created: ago(100),
+            ..Pod::default()
+        })
+        .collect();
+    apply(state, [Fact::Pods(Batch::Upsert(rows)), Fact::Pods(Batch::End { generation: 1, version: Version(9) })]);
+}

@@ -1,0 +1,149 @@
+//! What stands on the screen at the sizes people have.
+
+use pilothouse::ui::command::{keys_table_markdown, keys_text};
+use pilothouse::ui::list::ListId;
+use pilothouse_core::model::state::ClusterState;
+
+use super::{Desk, scene};
+
+const SIZES: [(u16, u16); 4] = [(80, 24), (120, 36), (200, 50), (40, 10)];
+
+fn has(text: &str, wanted: &[&str]) {
+    for word in wanted {
+        assert!(text.contains(word), "`{word}` is missing:\n{text}");
+    }
+}
+
+#[test]
+fn trouble_is_named_at_every_size() {
+    for (w, h) in SIZES {
+        let text = Desk::new(scene::trouble()).dump(w, h);
+        has(&text, &["prod-eu", "PROTECTED", "shop/pay crash loop"]);
+        if w >= 80 {
+            has(&text, &["03:12 UTC", "nodes 11/12", "pods 3 bad", "Unknown 3m", "DiskPress 9m", "changed 30m:", "? help"]);
+            has(&text, &["1 Nodes 2 bad of 12", "2 Traffic 2 bad of 4", "3 Errors 1 new", "4 Autoscalers 1 at limit"]);
+            has(&text, &["D drain", "C cordon", "30→46", "NEW", "R restart"]);
+        }
+        if w >= 120 {
+            has(&text, &["Enter why", "round robin", "at max 14m", "50/3120", "82/18%", "0 dropped"]);
+        }
+    }
+}
+
+#[test]
+fn the_compact_screen_keeps_its_rows() {
+    let text = Desk::new(scene::trouble()).dump(80, 24);
+    let nodes = text.lines().filter(|l| l.contains("Ready") || l.contains("Unknown 3m") || l.contains("DiskPress")).count();
+    assert!(nodes >= 12, "{text}");
+    assert_eq!(text.lines().count(), 24);
+}
+
+#[test]
+fn before_the_first_sync_nothing_looks_empty() {
+    for (w, h) in SIZES {
+        let text = Desk::new(scene::loading()).dump(w, h);
+        for lie in ["no nodes", "no services", "no autoscalers", "0/0", "nothing wrong"] {
+            assert!(!text.contains(lie), "{lie}:\n{text}");
+        }
+        if w >= 80 {
+            has(&text, &["loading nodes", "25 of 150,000"]);
+        }
+    }
+}
+
+#[test]
+fn what_is_denied_says_so_and_why() {
+    for (w, h) in [(80, 24), (120, 36), (200, 50)] {
+        let text = Desk::new(scene::denied()).dump(w, h);
+        has(&text, &["nodes denied", "no permission to read nodes", "cannot list resource", "logs DENIED"]);
+        assert!(!text.contains("0 Ready"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_stale_keeps_its_rows_and_says_since_when() {
+    for (w, h) in [(80, 24), (120, 36), (200, 50)] {
+        let text = Desk::new(scene::stale()).dump(w, h);
+        has(&text, &["nodes STALE 1m", "STALE 1m: connection refused", "DiskPress 9m", "timed out after 5s"]);
+    }
+}
+
+#[test]
+fn no_size_and_no_screen_breaks_it() {
+    let states: [fn() -> ClusterState; 4] = [scene::trouble, scene::loading, scene::denied, scene::stale];
+    for state in states {
+        for keys in ["1", "back-tab", "3", "5", "5 tab", "8", "d", "?", "n", ":", "/", "z", "C", "5 S", "l", "2 enter", "back-tab enter"] {
+            let mut desk = Desk::new(state());
+            desk.dump(80, 24);
+            for key in keys.split(' ') {
+                desk.press(key);
+                desk.dump(80, 24);
+            }
+            for (w, h) in [(1, 1), (2, 60), (39, 10), (40, 10), (41, 11), (60, 20), (80, 12), (109, 28), (110, 28), (300, 5), (0, 0)] {
+                desk.dump(w, h);
+            }
+        }
+    }
+    let mut desk = Desk::new(scene::trouble());
+    for w in 1..=60 {
+        for h in 1..=20 {
+            desk.dump(w, h);
+        }
+    }
+}
+
+#[test]
+fn too_small_says_so() {
+    has(&Desk::new(scene::trouble()).dump(39, 9), &["too small"]);
+}
+
+#[test]
+fn ascii_terminals_get_ascii() {
+    let mut desk = Desk::new(scene::trouble());
+    for (w, h) in [(80, 24), (120, 36)] {
+        let drawn = pilothouse::ui::view::draw(&mut desk.ui, &desk.world, &desk.theme, true, w, h);
+        let text = pilothouse::ui::paint::text_of(&drawn.buffer);
+        assert!(text.is_ascii(), "{text}");
+        assert!(text.contains("X shop/pay"), "{text}");
+    }
+}
+
+#[test]
+fn a_quiet_screen_writes_nothing() {
+    let mut desk = Desk::new(scene::trouble());
+    let mut painter = pilothouse::ui::paint::Painter::default();
+    let draw = |desk: &mut Desk| pilothouse::ui::view::draw(&mut desk.ui, &desk.world, &desk.theme, false, 120, 36);
+    let first = painter.paint(draw(&mut desk).buffer, None).unwrap();
+    assert!(first.len() < 16_000, "{}", first.len());
+    desk.ui.now = desk.ui.now.plus_secs(1);
+    assert_eq!(painter.paint(draw(&mut desk).buffer, None), None);
+    desk.press("j");
+    let moved = painter.paint(draw(&mut desk).buffer, None).unwrap();
+    assert!(moved.len() < 600, "{}", moved.len());
+}
+
+#[test]
+fn help_and_the_tables_are_written_from_the_same_rows() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    desk.press("?");
+    has(&desk.dump(120, 60), &["works here: Nodes", "drain", "CAPITALS"]);
+    assert!(keys_text().contains("workloads-view"));
+    assert!(keys_table_markdown().starts_with("| where |"));
+}
+
+#[test]
+fn a_large_table_is_filtered_and_ordered_quickly() {
+    let mut state = ClusterState::new(scene::info());
+    scene::many_pods(&mut state, 150_000);
+    let mut desk = Desk::new(state);
+    desk.press("5 tab");
+    desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Pods).ids.len(), 150_000);
+    desk.press("/");
+    desk.type_text("web-0149");
+    let text = desk.dump(120, 36);
+    has(&text, &["/web-0149", "match"]);
+    desk.press("esc : w e b - 0 1 4 9 9 9 9");
+    has(&desk.dump(120, 36), &["web-0149999"]);
+}
