@@ -1,3 +1,4 @@
 //! What the parts do together.
 
+mod properties;
 mod ui;

@@ -34,29 +34,21 @@ pub struct Rule {
     pub find: fn(&Scene<'_>) -> Vec<Cause>,
 }
 
+/// What a finding about a workload's pods depends on: the pods, whose they are, which Services they stand behind, and
+/// whether their nodes can be believed.
+const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES).and(Parts::NODES);
+
 /// All rules.
 pub const RULES: [Rule; 15] = [
     Rule { name: "node-not-ready", inputs: Parts::NODES.and(Parts::PODS), find: nodes::not_ready },
     Rule { name: "node-suspect", inputs: Parts::NODES.and(Parts::TIME), find: nodes::suspect },
     Rule { name: "node-pressure", inputs: Parts::NODES, find: nodes::pressure },
-    Rule {
-        name: "crash-loop",
-        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
-        find: pods::crash_loop,
-    },
-    Rule {
-        name: "image-pull",
-        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
-        find: pods::image_pull,
-    },
-    Rule {
-        name: "bad-config",
-        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
-        find: pods::config,
-    },
-    Rule { name: "oom-killed", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::oom },
-    Rule { name: "unschedulable", inputs: Parts::PODS.and(Parts::WORKLOADS), find: pods::unschedulable },
-    Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS, find: pods::rollout_stuck },
+    Rule { name: "crash-loop", inputs: OWNED_PODS, find: pods::crash_loop },
+    Rule { name: "image-pull", inputs: OWNED_PODS, find: pods::image_pull },
+    Rule { name: "bad-config", inputs: OWNED_PODS, find: pods::config },
+    Rule { name: "oom-killed", inputs: OWNED_PODS, find: pods::oom },
+    Rule { name: "unschedulable", inputs: OWNED_PODS, find: pods::unschedulable },
+    Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS.and(Parts::SERVICES), find: pods::rollout_stuck },
     Rule {
         name: "no-ready-endpoints",
         inputs: Parts::SERVICES.and(Parts::WORKLOADS).and(Parts::TIME),
