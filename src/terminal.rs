@@ -205,7 +205,9 @@ fn read_keys(tty: &OwnedFd, inbox: &SyncSender<Input>) {
 
 fn input_of(event: Event) -> Option<Input> {
     match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => key_of(key).map(|key| Input::Key(key, Clock::instant())),
+        Event::Key(key) if key.kind != KeyEventKind::Release => {
+            key_of(key).map(|key| Input::Key(key, Clock::instant()))
+        }
         Event::Paste(text) => Some(Input::Paste(text)),
         Event::Resize(width, height) => Some(Input::Resize(width, height)),
         _ => None,
