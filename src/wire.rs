@@ -1,1 +1,17 @@
-//! The clients.
+//! The clients: how bytes reach and leave an API server. Depends on core only.
+//!
+//! [`connect`] reads the kubeconfig and makes the two clients, [`client`] reads, [`write`] changes (and belongs to the
+//! executor alone), [`list_watch`] is the one machine that keeps every kind current.
+
+pub mod backoff;
+pub mod client;
+pub mod connect;
+pub mod credential;
+pub mod decode;
+pub mod error;
+pub mod frames;
+pub mod items;
+pub mod kubeconfig;
+pub mod list_watch;
+pub mod transport;
+pub mod write;

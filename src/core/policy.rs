@@ -1,8 +1,12 @@
 //! Pure maths and rules: what follows from facts, with the reason beside the number.
 
+pub mod drain;
+pub mod follow;
 pub mod health;
 pub mod hpa;
+pub mod plan;
 pub mod requests;
 pub mod rollout;
 pub mod rules;
 pub mod shares;
+pub mod template;

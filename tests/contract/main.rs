@@ -1,1 +1,13 @@
+//! The contract with a real control plane: what the console relies on, side by side with kubectl on the same cluster.
+//!
+//! `tests/cluster/up` starts one and prints the variables; without PILOTHOUSE_TEST_KUBECONFIG each test says that it
+//! was not run, with it each fails when the cluster is not there. The tests share one cluster and take turns.
 
+mod actions;
+mod agree;
+mod drain;
+mod faults;
+mod refusals;
+mod rig;
+mod server;
+mod traffic;

@@ -365,7 +365,9 @@ mod tests {
 
     #[test]
     fn uid_prints_back_the_very_text() {
-        for text in ["c0ffee00-1234-4abc-8def-0123456789ab", "C0FFEE00-1234-4abc-8def-0123456789ab", "", "mirror"] {
+        for text in
+            ["c0ffee00-1234-4abc-8def-0123456789ab", "C0FFEE00-1234-4abc-8def-0123456789ab", "", "mirror"]
+        {
             assert_eq!(Uid::parse(text).to_string(), text);
         }
         assert!(matches!(Uid::parse("c0ffee00-1234-4abc-8def-0123456789ab"), Uid::Uuid(_)));

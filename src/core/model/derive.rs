@@ -154,8 +154,11 @@ impl Derivation {
             bump(&mut totals.pods, true);
             bump(&mut totals.bad, pod.is_bad());
             bump(&mut totals.terminating, pod.is_terminating());
-            totals.requests =
-                if sign > 0 { totals.requests.plus(pod.requests) } else { totals.requests.minus(pod.requests) };
+            totals.requests = if sign > 0 {
+                totals.requests.plus(pod.requests)
+            } else {
+                totals.requests.minus(pod.requests)
+            };
             if totals.pods == 0 {
                 self.node_totals.remove(node);
             }
@@ -206,13 +209,16 @@ impl Derivation {
     fn recount_nodes(&mut self) {
         let rows = self.nodes.table();
         self.counts.nodes = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        let count = |f: fn(&NodeRow) -> bool| u32::try_from(rows.iter().filter(|r| f(r)).count()).unwrap_or(u32::MAX);
+        let count =
+            |f: fn(&NodeRow) -> bool| u32::try_from(rows.iter().filter(|r| f(r)).count()).unwrap_or(u32::MAX);
         self.counts.nodes_ready = count(|r| r.state <= super::world::NodeState::Suspect);
         self.counts.nodes_cordoned = count(|r| r.node.cordoned);
     }
 
     fn refresh_node(&mut self, facts: &Facts, name: &Name, now: Stamp) -> bool {
-        let Some(node) = self.node_by_name.get(name).and_then(|uid| facts.nodes.get(uid)) else { return false };
+        let Some(node) = self.node_by_name.get(name).and_then(|uid| facts.nodes.get(uid)) else {
+            return false;
+        };
         let lease = self.lease_by_node.get(name).and_then(|uid| facts.leases.get(uid));
         let leases = facts.leases.table();
         let live = leases.cover.is_complete() && leases.fresh.stale_since.is_none();
@@ -278,7 +284,8 @@ impl Derivation {
 
     fn refresh_workload(&mut self, facts: &Facts, uid: &Uid) -> bool {
         // a ReplicaSet that nobody owns is a workload of its own
-        let workload = facts.workload(uid).or_else(|| facts.replicasets.get(uid).filter(|rs| rs.owner.is_none()));
+        let workload =
+            facts.workload(uid).or_else(|| facts.replicasets.get(uid).filter(|rs| rs.owner.is_none()));
         let Some(workload) = workload else {
             return matches!(self.workloads.remove(uid, Version(0)), Wrote::Removed(_));
         };
@@ -328,10 +335,7 @@ impl Derivation {
                 if self.service_by_name.get(&key) == Some(&old.uid) {
                     self.service_by_name.remove(&key);
                 }
-                changed |= matches!(
-                    self.services.remove(&old.uid, Version(0)),
-                    Wrote::Removed(_)
-                );
+                changed |= matches!(self.services.remove(&old.uid, Version(0)), Wrote::Removed(_));
             }
         }
         for key in keys {

@@ -44,8 +44,14 @@ pub enum Fact {
     Pdbs(Batch<Pdb>),
     Events(Batch<KubeEvent>),
     /// All nodes' use in one poll; `source` names who measured.
-    NodeUsage { source: Name, rows: Vec<NodeUsage> },
-    PodUsage { source: Name, rows: Vec<PodUsage> },
+    NodeUsage {
+        source: Name,
+        rows: Vec<NodeUsage>,
+    },
+    PodUsage {
+        source: Name,
+        rows: Vec<PodUsage>,
+    },
     Traffic(TrafficSeen),
     Logs(LogSummary),
     Source(SourceStatus),
@@ -68,19 +74,32 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Batch<T> {
     /// A list began.
-    Begin { generation: u32 },
+    Begin {
+        generation: u32,
+    },
     /// The server's estimate of the total.
-    Expect { of: u32 },
+    Expect {
+        of: u32,
+    },
     /// The source may see these namespaces only (None = all), to be sent before End.
-    Scope { namespaces: Option<Vec<Name>> },
+    Scope {
+        namespaces: Option<Vec<Name>>,
+    },
     Upsert(Vec<T>),
     Gone(Vec<Gone>),
     /// The list ended with its closing token: rows that it did not name are swept.
-    End { generation: u32, version: Version },
+    End {
+        generation: u32,
+        version: Version,
+    },
     /// The server refuses this resource.
-    Denied { reason: Name },
+    Denied {
+        reason: Name,
+    },
     /// The source fails since; None = it works again.
-    Stale { since: Option<Stamp> },
+    Stale {
+        since: Option<Stamp>,
+    },
 }
 
 /// An object was deleted.

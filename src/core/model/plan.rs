@@ -202,9 +202,14 @@ pub enum StepKind {
     Cordon,
     Uncordon,
     /// Write the annotation of the template, under the version that was planned with.
-    Restart { version: Version },
+    Restart {
+        version: Version,
+    },
     /// From what was seen to what is wanted, by the scale subresource.
-    Scale { from: i32, to: i32 },
+    Scale {
+        from: i32,
+        to: i32,
+    },
     Evict,
     Delete,
 }

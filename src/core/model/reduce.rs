@@ -123,12 +123,20 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
         Fact::Nodes(batch) => fold(&mut facts.nodes, batch, Parts::NODES, dirty, |d| &mut d.nodes),
         Fact::Leases(batch) => fold(&mut facts.leases, batch, Parts::LEASES, dirty, |d| &mut d.leases),
         Fact::Pods(batch) => fold(&mut facts.pods, batch, Parts::PODS, dirty, |d| &mut d.pods),
-        Fact::Deployments(b) => fold(&mut facts.deployments, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
-        Fact::StatefulSets(b) => fold(&mut facts.statefulsets, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
+        Fact::Deployments(b) => {
+            fold(&mut facts.deployments, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads);
+        }
+        Fact::StatefulSets(b) => {
+            fold(&mut facts.statefulsets, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads);
+        }
         Fact::DaemonSets(b) => fold(&mut facts.daemonsets, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
         Fact::Jobs(b) => fold(&mut facts.jobs, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
-        Fact::ReplicaSets(b) => fold(&mut facts.replicasets, b, Parts::WORKLOADS, dirty, |d| &mut d.replicasets),
-        Fact::Services(batch) => fold(&mut facts.services, batch, Parts::SERVICES, dirty, |d| &mut d.services),
+        Fact::ReplicaSets(b) => {
+            fold(&mut facts.replicasets, b, Parts::WORKLOADS, dirty, |d| &mut d.replicasets);
+        }
+        Fact::Services(batch) => {
+            fold(&mut facts.services, batch, Parts::SERVICES, dirty, |d| &mut d.services);
+        }
         Fact::EndpointSlices(b) => fold(&mut facts.slices, b, Parts::SERVICES, dirty, |d| &mut d.slices),
         Fact::Hpas(batch) => fold(&mut facts.hpas, batch, Parts::HPAS, dirty, |d| &mut d.hpas),
         Fact::Pdbs(batch) => {
@@ -252,6 +260,8 @@ fn fold_into<T: Row>(
 impl Facts {
     /// Looks up a workload of any kind that owns pods directly.
     pub fn workload(&self, uid: &Uid) -> Option<&Arc<Workload>> {
-        [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs].into_iter().find_map(|rows| rows.get(uid))
+        [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs]
+            .into_iter()
+            .find_map(|rows| rows.get(uid))
     }
 }

@@ -59,7 +59,10 @@ pub enum Coverage {
     /// Nothing was received yet: not the same as empty.
     #[default]
     Never,
-    Loading { have: u32, of: Option<u32> },
+    Loading {
+        have: u32,
+        of: Option<u32>,
+    },
     Complete,
     /// Complete for these namespaces only.
     Namespaces(Arc<[Name]>),
@@ -204,7 +207,10 @@ impl<T: Row> Table<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wrote<T> {
     Added(Arc<T>),
-    Replaced { old: Arc<T>, new: Arc<T> },
+    Replaced {
+        old: Arc<T>,
+        new: Arc<T>,
+    },
     Removed(Arc<T>),
     /// An older version than the one held, or no such row.
     Ignored,
@@ -395,7 +401,7 @@ mod tests {
         fn version(&self) -> Version {
             self.1
         }
-        fn namespace(&self) -> &str {
+        fn namespace(&self) -> &'static str {
             ""
         }
         fn same_content(&self, other: &Self) -> bool {

@@ -203,7 +203,7 @@ impl Row for NodeRow {
     fn version(&self) -> Version {
         self.node.version
     }
-    fn namespace(&self) -> &str {
+    fn namespace(&self) -> &'static str {
         ""
     }
     fn same_content(&self, other: &Self) -> bool {

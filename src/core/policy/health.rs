@@ -37,7 +37,10 @@ pub fn judge(node: &Node, lease: Option<&NodeLease>, lease_is_live: bool, now: S
         return NodeVerdict {
             state: NodeState::Suspect,
             since: Some(lease.seen_at),
-            why: format!("no heartbeat for {} s; the control plane still says Ready", now.secs_since(lease.seen_at)),
+            why: format!(
+                "no heartbeat for {} s; the control plane still says Ready",
+                now.secs_since(lease.seen_at)
+            ),
         };
     }
     NodeVerdict { state, since, why }
@@ -90,7 +93,11 @@ mod tests {
         let at = |node: &Node, live, ms| judge(node, Some(&lease), live, Stamp(ms)).state;
         assert_eq!(at(&node(Status::True), true, 20_000), NodeState::Ready);
         assert_eq!(at(&node(Status::True), true, 23_000), NodeState::Suspect);
-        assert_eq!(at(&node(Status::True), false, 23_000), NodeState::Ready, "our own blindness is not its fault");
+        assert_eq!(
+            at(&node(Status::True), false, 23_000),
+            NodeState::Ready,
+            "our own blindness is not its fault"
+        );
         assert_eq!(at(&node(Status::Unknown), true, 23_000), NodeState::Unknown);
         assert_eq!(at(&node(Status::False), true, 23_000), NodeState::NotReady);
     }

@@ -109,7 +109,8 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
     }
     if active.is_none() {
         let state = if now.secs_since(hpa.created) < 120 { HpaState::New } else { HpaState::Failing };
-        let why = if state == HpaState::New { "no status yet" } else { "the controller has not looked at it" };
+        let why =
+            if state == HpaState::New { "no status yet" } else { "the controller has not looked at it" };
         say(state, why.into(), Some(hpa.created));
         return verdict;
     }
@@ -137,10 +138,15 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
                 verdict.since = since;
             };
             match desired.cmp(&current) {
-                std::cmp::Ordering::Greater if desired > 0 => say(HpaState::Scaling, "up now".into(), hpa.last_scale),
-                std::cmp::Ordering::Less if desired > 0 => say(HpaState::Scaling, "down now".into(), hpa.last_scale),
+                std::cmp::Ordering::Greater if desired > 0 => {
+                    say(HpaState::Scaling, "up now".into(), hpa.last_scale);
+                }
+                std::cmp::Ordering::Less if desired > 0 => {
+                    say(HpaState::Scaling, "down now".into(), hpa.last_scale);
+                }
                 _ => {
-                    let held = able.filter(|c| c.reason == "ScaleDownStabilized" || c.reason == "ScaleUpStabilized");
+                    let held =
+                        able.filter(|c| c.reason == "ScaleDownStabilized" || c.reason == "ScaleUpStabilized");
                     match held {
                         Some(c) => say(HpaState::Steady, "steady (stabilization window)".into(), c.since),
                         None => say(HpaState::Steady, "steady".into(), hpa.last_scale),
@@ -230,7 +236,10 @@ mod tests {
         let mut conditions = active();
         conditions.push(limited.clone());
         let v = judge(&hpa(10, 10, 92, conditions), Stamp(10));
-        assert_eq!((v.state, v.wants, v.limited_by.as_deref()), (HpaState::AtMax, Some(16), Some("maxReplicas")));
+        assert_eq!(
+            (v.state, v.wants, v.limited_by.as_deref()),
+            (HpaState::AtMax, Some(16), Some("maxReplicas"))
+        );
         let failing = vec![
             condition("AbleToScale", Status::True, "SucceededGetScale"),
             condition("ScalingActive", Status::False, "FailedGetResourceMetric"),
@@ -254,7 +263,10 @@ mod tests {
 
     #[test]
     fn off_at_zero() {
-        let v = judge(&hpa(0, 0, 0, vec![condition("ScalingActive", Status::False, "ScalingDisabled")]), Stamp(0));
+        let v = judge(
+            &hpa(0, 0, 0, vec![condition("ScalingActive", Status::False, "ScalingDisabled")]),
+            Stamp(0),
+        );
         assert_eq!(v.state, HpaState::Disabled);
     }
 }

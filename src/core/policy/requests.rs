@@ -123,12 +123,8 @@ mod tests {
 
     #[test]
     fn a_resize_in_place_counts_the_larger_until_it_is_infeasible() {
-        let container = Container {
-            spec: cpu(500),
-            actuated: Some(cpu(200)),
-            allocated: Some(cpu(300)),
-            sidecar: false,
-        };
+        let container =
+            Container { spec: cpu(500), actuated: Some(cpu(200)), allocated: Some(cpu(300)), sidecar: false };
         let mut pod = PodRequests { containers: vec![container], ..PodRequests::default() };
         assert_eq!(effective(&pod).cpu_milli, 500);
         pod.resize_infeasible = true;

@@ -68,7 +68,11 @@ fn deployment(w: &Workload) -> Rollout {
     {
         return Rollout {
             phase: RolloutPhase::Stuck,
-            why: format!("exceeded its progress deadline: {} of {} updated replicas are available", available_new(w), w.desired),
+            why: format!(
+                "exceeded its progress deadline: {} of {} updated replicas are available",
+                available_new(w),
+                w.desired
+            ),
             since: condition.since,
         };
     }
@@ -129,7 +133,10 @@ fn stateful_set(w: &Workload) -> Rollout {
         return unobserved();
     }
     if w.ready < w.replicas {
-        return Rollout::new(RolloutPhase::Progressing, format!("waiting for {} pods to be ready", w.replicas - w.ready));
+        return Rollout::new(
+            RolloutPhase::Progressing,
+            format!("waiting for {} pods to be ready", w.replicas - w.ready),
+        );
     }
     if let Some(partition) = w.partition {
         let wanted = w.replicas - partition;
@@ -193,7 +200,10 @@ mod tests {
         late.observed_generation = 1;
         assert_eq!(judge(&late).phase, RolloutPhase::Progressing);
         for (edit, want) in [
-            ((|w: &mut Workload| w.updated = 1) as fn(&mut Workload), "1 of 3 new replicas have been updated"),
+            (
+                (|w: &mut Workload| w.updated = 1) as fn(&mut Workload),
+                "1 of 3 new replicas have been updated",
+            ),
             (|w| w.current = 5, "2 old replicas are pending termination"),
             (|w| w.available = 2, "2 of 3 updated replicas are available"),
         ] {

@@ -39,9 +39,21 @@ pub const RULES: [Rule; 15] = [
     Rule { name: "node-not-ready", inputs: Parts::NODES.and(Parts::PODS), find: nodes::not_ready },
     Rule { name: "node-suspect", inputs: Parts::NODES.and(Parts::TIME), find: nodes::suspect },
     Rule { name: "node-pressure", inputs: Parts::NODES, find: nodes::pressure },
-    Rule { name: "crash-loop", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::crash_loop },
-    Rule { name: "image-pull", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::image_pull },
-    Rule { name: "bad-config", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::config },
+    Rule {
+        name: "crash-loop",
+        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
+        find: pods::crash_loop,
+    },
+    Rule {
+        name: "image-pull",
+        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
+        find: pods::image_pull,
+    },
+    Rule {
+        name: "bad-config",
+        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
+        find: pods::config,
+    },
     Rule { name: "oom-killed", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::oom },
     Rule { name: "unschedulable", inputs: Parts::PODS.and(Parts::WORKLOADS), find: pods::unschedulable },
     Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS, find: pods::rollout_stuck },
@@ -79,7 +91,8 @@ impl Findings {
             return None;
         }
         let ranked = rank(scene, self.by_rule.iter().flatten().cloned().collect());
-        let same = ranked.len() == self.shown.len() && ranked.iter().zip(self.shown.iter()).all(|(a, b)| *a == **b);
+        let same =
+            ranked.len() == self.shown.len() && ranked.iter().zip(self.shown.iter()).all(|(a, b)| *a == **b);
         if same {
             return None;
         }
@@ -111,7 +124,8 @@ pub fn rank(scene: &Scene<'_>, mut causes: Vec<Cause>) -> Vec<Cause> {
 /// A workload's pods in trouble explain its stuck rollout, and both explain a Service without endpoints.
 fn fold(scene: &Scene<'_>, causes: &mut Vec<Cause>) {
     const POD_RULES: [&str; 5] = ["crash-loop", "image-pull", "bad-config", "oom-killed", "unschedulable"];
-    let workload_of = |cause: &Cause| cause.objects.first().filter(|o| o.kind != Kind::Pod).map(|o| o.uid.clone());
+    let workload_of =
+        |cause: &Cause| cause.objects.first().filter(|o| o.kind != Kind::Pod).map(|o| o.uid.clone());
     // 1. one workload, several findings: the stuck rollout leads
     let stuck: HashMap<Uid, usize> = causes
         .iter()
@@ -132,10 +146,13 @@ fn fold(scene: &Scene<'_>, causes: &mut Vec<Cause>) {
         }
     }
     // 2. a Service without endpoints belongs to the workload that it selects
-    let parents: Vec<(usize, Arc<[(Name, Name)]>, Name)> = causes
+    let parents: Vec<Parent> = causes
         .iter()
         .enumerate()
-        .filter(|(i, c)| !gone.get(*i).copied().unwrap_or(false) && (POD_RULES.contains(&c.rule) || c.rule == "rollout-stuck"))
+        .filter(|(i, c)| {
+            !gone.get(*i).copied().unwrap_or(false)
+                && (POD_RULES.contains(&c.rule) || c.rule == "rollout-stuck")
+        })
         .filter_map(|(i, c)| {
             let object = c.objects.first()?;
             let workload = scene.cluster.workload(&object.kind, &object.namespace, &object.name)?;
@@ -145,10 +162,14 @@ fn fold(scene: &Scene<'_>, causes: &mut Vec<Cause>) {
     for i in 0..causes.len() {
         let Some(child) = causes.get(i).filter(|c| c.rule == "no-ready-endpoints") else { continue };
         let Some(object) = child.objects.first() else { continue };
-        let Some(row) = scene.cluster.derived.services.iter().find(|r| r.service.uid == object.uid) else { continue };
+        let Some(row) = scene.cluster.derived.services.iter().find(|r| r.service.uid == object.uid) else {
+            continue;
+        };
         let parent = parents
             .iter()
-            .find(|(_, labels, namespace)| *namespace == object.namespace && row.service.selector.matches(labels))
+            .find(|(_, labels, namespace)| {
+                *namespace == object.namespace && row.service.selector.matches(labels)
+            })
             .map(|(parent, ..)| *parent);
         if let Some(parent) = parent {
             let child = child.clone();
@@ -159,6 +180,9 @@ fn fold(scene: &Scene<'_>, causes: &mut Vec<Cause>) {
     let mut gone = gone.into_iter();
     causes.retain(|_| !gone.next().unwrap_or(false));
 }
+
+/// A cause's place in the list, its workload's template labels and namespace.
+type Parent = (usize, Arc<[(Name, Name)]>, Name);
 
 fn adopt(parent: Option<&mut Cause>, child: &Cause) {
     let Some(parent) = parent else { return };
@@ -201,7 +225,11 @@ fn services_of(cluster: &Cluster, namespace: &str, labels: &[(Name, Name)]) -> u
 
 /// `shop/checkout`.
 fn title_of(object: &ObjectRef) -> String {
-    if object.namespace.is_empty() { object.name.to_string() } else { format!("{}/{}", object.namespace, object.name) }
+    if object.namespace.is_empty() {
+        object.name.to_string()
+    } else {
+        format!("{}/{}", object.namespace, object.name)
+    }
 }
 
 /// `1 pod`, `3 pods`.

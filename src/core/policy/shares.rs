@@ -77,7 +77,7 @@ pub fn judge(service: &ServiceTraffic) -> Shares {
                         Some((o / p - 1.0).abs() >= EFFECT && z.abs() >= bound)
                     }
                 }
-                (Some(o), Some(p)) if p == 0.0 => Some(o * n >= 5.0),
+                (Some(o), Some(0.0)) => Some(o * n >= 5.0),
                 (Some(_), Some(_)) => Some(false),
                 _ => None,
             };
@@ -143,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_slow_backend_with_a_smaller_share_is_right_under_least_connections() {
-        let s = judge(&service(Policy::LeastConnections, &[(45.0, 1.0, 10.0), (44.0, 1.0, 10.0), (11.0, 1.0, 40.0)]));
+        let s = judge(&service(
+            Policy::LeastConnections,
+            &[(45.0, 1.0, 10.0), (44.0, 1.0, 10.0), (11.0, 1.0, 40.0)],
+        ));
         assert!((s.backends[2].expected.unwrap() - 0.111).abs() < 0.001);
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));
     }

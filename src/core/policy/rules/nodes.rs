@@ -80,12 +80,23 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
     Cause {
         rule: "node-not-ready",
         severity: Severity::Critical,
-        title: format!("{zone}: all {} nodes down, {} on them; {left} nodes Ready elsewhere", down.len(), count(pods, "pod")),
+        title: format!(
+            "{zone}: all {} nodes down, {} on them; {left} nodes Ready elsewhere",
+            down.len(),
+            count(pods, "pod")
+        ),
         objects: down.iter().map(|row| reference(row)).collect(),
         since: down.iter().filter_map(|row| row.since).min(),
         evidence: down
             .iter()
-            .map(|row| format!("{} {} since {}", row.node.name, row.state.as_str(), row.since.map_or_else(|| "unknown".into(), |s| s.to_string())))
+            .map(|row| {
+                format!(
+                    "{} {} since {}",
+                    row.node.name,
+                    row.state.as_str(),
+                    row.since.map_or_else(|| "unknown".into(), |s| s.to_string())
+                )
+            })
             .collect(),
         action: None,
         reach: Reach { pods, nodes: u32::try_from(down.len()).unwrap_or(u32::MAX), ..Reach::default() },
@@ -103,7 +114,9 @@ pub fn suspect(scene: &Scene<'_>) -> Vec<Cause> {
         return vec![Cause {
             rule: "node-suspect",
             severity: Severity::Warning,
-            title: format!("{silent} of {all} nodes stopped renewing their leases: look at the control plane or our own connection first"),
+            title: format!(
+                "{silent} of {all} nodes stopped renewing their leases: look at the control plane or our own connection first"
+            ),
             objects: rows().map(|row| reference(row)).collect(),
             since,
             evidence: vec!["leases in kube-node-lease are renewed every 10 s".into()],
@@ -115,7 +128,11 @@ pub fn suspect(scene: &Scene<'_>) -> Vec<Cause> {
         .map(|row| Cause {
             rule: "node-suspect",
             severity: Severity::Warning,
-            title: format!("node {} stopped its heartbeat, still Ready by the control plane: {}", row.node.name, count(row.totals.pods, "pod")),
+            title: format!(
+                "node {} stopped its heartbeat, still Ready by the control plane: {}",
+                row.node.name,
+                count(row.totals.pods, "pod")
+            ),
             objects: vec![reference(row)],
             since: row.since,
             evidence: vec![format!(
@@ -138,10 +155,18 @@ pub fn pressure(scene: &Scene<'_>) -> Vec<Cause> {
             Cause {
                 rule: "node-pressure",
                 severity: Severity::Warning,
-                title: format!("node {} {}: {}", row.node.name, names.join(", "), count(row.totals.pods, "pod")),
+                title: format!(
+                    "node {} {}: {}",
+                    row.node.name,
+                    names.join(", "),
+                    count(row.totals.pods, "pod")
+                ),
                 objects: vec![reference(row)],
                 since: problems.iter().filter_map(|c| c.since).min(),
-                evidence: problems.iter().map(|c| format!("{}: {} {}", c.kind, c.reason, c.message)).collect(),
+                evidence: problems
+                    .iter()
+                    .map(|c| format!("{}: {} {}", c.kind, c.reason, c.message))
+                    .collect(),
                 action: cordon(row),
                 reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
             }

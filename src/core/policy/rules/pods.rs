@@ -52,7 +52,8 @@ fn of_how_many(scene: &Scene<'_>, object: &ObjectRef, bad: usize) -> (String, bo
 }
 
 fn reach(scene: &Scene<'_>, object: &ObjectRef, pods: &[Arc<Pod>]) -> Reach {
-    let services = pods.first().map_or(0, |pod| services_of(scene.cluster, &object.namespace, &pod.shape.labels));
+    let services =
+        pods.first().map_or(0, |pod| services_of(scene.cluster, &object.namespace, &pod.shape.labels));
     Reach { services, pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Reach::default() }
 }
 
@@ -139,48 +140,63 @@ fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
 }
 
 pub fn crash_loop(scene: &Scene<'_>) -> Vec<Cause> {
-    find(scene, &Finding {
-        rule: "crash-loop",
-        trouble: Trouble::CrashLoop,
-        words: |pods| {
-            let exit = pods.iter().find_map(|p| p.last_exit.as_ref());
-            exit.map_or_else(|| "crash loop".into(), |e| format!("crash loop, exit {} ({})", e.code, e.reason))
+    find(
+        scene,
+        &Finding {
+            rule: "crash-loop",
+            trouble: Trouble::CrashLoop,
+            words: |pods| {
+                let exit = pods.iter().find_map(|p| p.last_exit.as_ref());
+                exit.map_or_else(
+                    || "crash loop".into(),
+                    |e| format!("crash loop, exit {} ({})", e.code, e.reason),
+                )
+            },
+            mild: Severity::Critical,
         },
-        mild: Severity::Critical,
-    })
+    )
 }
 
 pub fn image_pull(scene: &Scene<'_>) -> Vec<Cause> {
-    find(scene, &Finding {
-        rule: "image-pull",
-        trouble: Trouble::ImagePull,
-        words: |pods| {
-            let image = pods.first().and_then(|p| p.shape.containers.first()).map(|c| c.image.clone());
-            image.map_or_else(|| "image cannot be pulled".into(), |image| format!("cannot pull {image}"))
+    find(
+        scene,
+        &Finding {
+            rule: "image-pull",
+            trouble: Trouble::ImagePull,
+            words: |pods| {
+                let image = pods.first().and_then(|p| p.shape.containers.first()).map(|c| c.image.clone());
+                image.map_or_else(|| "image cannot be pulled".into(), |image| format!("cannot pull {image}"))
+            },
+            mild: Severity::Warning,
         },
-        mild: Severity::Warning,
-    })
+    )
 }
 
 pub fn config(scene: &Scene<'_>) -> Vec<Cause> {
-    find(scene, &Finding {
-        rule: "bad-config",
-        trouble: Trouble::Config,
-        words: |_| "container config error".into(),
-        mild: Severity::Warning,
-    })
+    find(
+        scene,
+        &Finding {
+            rule: "bad-config",
+            trouble: Trouble::Config,
+            words: |_| "container config error".into(),
+            mild: Severity::Warning,
+        },
+    )
 }
 
 pub fn oom(scene: &Scene<'_>) -> Vec<Cause> {
-    find(scene, &Finding {
-        rule: "oom-killed",
-        trouble: Trouble::OomKilled,
-        words: |pods| {
-            let container = pods.iter().find_map(|p| p.last_exit.as_ref()).map(|e| e.container.clone());
-            container.map_or_else(|| "OOMKilled".into(), |c| format!("OOMKilled ({c})"))
+    find(
+        scene,
+        &Finding {
+            rule: "oom-killed",
+            trouble: Trouble::OomKilled,
+            words: |pods| {
+                let container = pods.iter().find_map(|p| p.last_exit.as_ref()).map(|e| e.container.clone());
+                container.map_or_else(|| "OOMKilled".into(), |c| format!("OOMKilled ({c})"))
+            },
+            mild: Severity::Warning,
         },
-        mild: Severity::Warning,
-    })
+    )
 }
 
 /// Pods that the scheduler finds no node for, with its reason.
@@ -188,7 +204,8 @@ pub fn unschedulable(scene: &Scene<'_>) -> Vec<Cause> {
     by_owner(scene, Trouble::Unschedulable)
         .into_iter()
         .map(|(object, pods)| {
-            let reason = pods.iter().find_map(|p| p.message.as_ref()).map_or("no reason given", |m| m.as_str());
+            let reason =
+                pods.iter().find_map(|p| p.message.as_ref()).map_or("no reason given", |m| m.as_str());
             // "0/50 nodes are available: 50 Insufficient cpu. preemption: …": the part after preemption is noise
             let short = reason.split(". ").next().unwrap_or(reason).trim_end_matches('.');
             let (many, none_left) = of_how_many(scene, &object, pods.len());

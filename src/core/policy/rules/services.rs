@@ -13,7 +13,9 @@ const GRACE_SECS: u64 = 30;
 
 pub fn no_ready_endpoints(scene: &Scene<'_>) -> Vec<Cause> {
     // without endpoint data every Service would look empty
-    if !scene.cluster.slices.cover.is_complete() && !matches!(scene.cluster.slices.cover, crate::model::table::Coverage::Namespaces(_)) {
+    if !scene.cluster.slices.cover.is_complete()
+        && !matches!(scene.cluster.slices.cover, crate::model::table::Coverage::Namespaces(_))
+    {
         return Vec::new();
     }
     let rows = scene.cluster.derived.services.iter().filter(|row| {
@@ -31,7 +33,9 @@ pub fn no_ready_endpoints(scene: &Scene<'_>) -> Vec<Cause> {
             .derived
             .workloads
             .iter()
-            .filter(|w| w.workload.namespace == s.namespace && s.selector.matches(&w.workload.template_labels))
+            .filter(|w| {
+                w.workload.namespace == s.namespace && s.selector.matches(&w.workload.template_labels)
+            })
             .collect();
         let off = !behind.is_empty() && behind.iter().all(|w| w.workload.desired == 0);
         let why = if behind.is_empty() {
@@ -66,17 +70,22 @@ const BAD_RATIO: f64 = 0.01;
 pub fn errors(scene: &Scene<'_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
         let (rps, ratio) = (s.rps?, s.error_ratio?);
-        let enough = rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
+        let enough =
+            rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
         (enough && ratio >= BAD_RATIO).then_some((s, rps, ratio))
     });
     services
         .map(|(s, rps, ratio)| {
-            let object = ObjectRef::new(Kind::Service, &s.namespace, &s.name, &crate::domain::id::Uid::default());
-            let mut bad: Vec<_> = s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
+            let object =
+                ObjectRef::new(Kind::Service, &s.namespace, &s.name, &crate::domain::id::Uid::default());
+            let mut bad: Vec<_> =
+                s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
             let whom = match bad.as_slice() {
                 [one] if s.backends.len() > 1 => format!(", only backend {}", one.name),
-                some if some.len() < s.backends.len() => format!(", {} of {} backends", some.len(), s.backends.len()),
+                some if some.len() < s.backends.len() => {
+                    format!(", {} of {} backends", some.len(), s.backends.len())
+                }
                 _ => ", all backends".into(),
             };
             Cause {
@@ -133,8 +142,18 @@ pub fn errors_since_rollout(scene: &Scene<'_>) -> Vec<Cause> {
             objects: vec![change.object.clone()],
             since: Some(group.first),
             evidence: vec![
-                format!("{} lines, {:.0}/min, {}", group.count, group.per_minute, count(group.pod_count, "pod")),
-                format!("{} at {} by {}", change.what, change.at, change.by.as_ref().map_or("unknown", |b| b.as_str())),
+                format!(
+                    "{} lines, {:.0}/min, {}",
+                    group.count,
+                    group.per_minute,
+                    count(group.pod_count, "pod")
+                ),
+                format!(
+                    "{} at {} by {}",
+                    change.what,
+                    change.at,
+                    change.by.as_ref().map_or("unknown", |b| b.as_str())
+                ),
                 format!("sample: {}", group.sample),
             ],
             action: None,
@@ -166,10 +185,21 @@ pub fn hpa(scene: &Scene<'_>) -> Vec<Cause> {
         for condition in hpa.conditions.iter() {
             let bad = (condition.kind == "ScalingLimited") == (condition.status == Status::True);
             if bad {
-                evidence.push(format!("{}={} {}: {}", condition.kind, condition.status.as_str(), condition.reason, condition.message));
+                evidence.push(format!(
+                    "{}={} {}: {}",
+                    condition.kind,
+                    condition.status.as_str(),
+                    condition.reason,
+                    condition.message
+                ));
             }
         }
-        let target = ObjectRef::new(hpa.target_kind.clone(), &hpa.namespace, &hpa.target_name, &crate::domain::id::Uid::default());
+        let target = ObjectRef::new(
+            hpa.target_kind.clone(),
+            &hpa.namespace,
+            &hpa.target_name,
+            &crate::domain::id::Uid::default(),
+        );
         found.push(Cause {
             rule: if verdict.state == HpaState::AtMax { "hpa-at-limit" } else { "hpa-failing" },
             severity,
@@ -207,7 +237,10 @@ pub fn pdb(scene: &Scene<'_>) -> Vec<Cause> {
                 objects: vec![object],
                 since: p.blocked_since(),
                 evidence: vec![
-                    format!("{rule}; healthy {} desired {} expected {}", p.current_healthy, p.desired_healthy, p.expected),
+                    format!(
+                        "{rule}; healthy {} desired {} expected {}",
+                        p.current_healthy, p.desired_healthy, p.expected
+                    ),
                     format!("observedGeneration {} of {}", p.observed_generation, p.generation),
                 ],
                 action: None,

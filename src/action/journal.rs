@@ -1,0 +1,335 @@
+//! The journal: what was intended, sent and known of it, on disk before the first request goes out.
+//!
+//! One append-only file per process (mode 0600, locked while the process lives), a JSON line per record with a CRC-32
+//! over its text, fsync for every record that a request depends on. A torn last line is what a crash leaves: it is
+//! reported and skipped, everything before it counts.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::plan::Plan;
+use pilothouse_core::model::world::{ActionView, Outcome, StepState, StepView};
+use serde::{Deserialize, Serialize};
+
+/// One thing to remember.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+pub enum Record {
+    /// A confirmed plan, before anything is sent.
+    Intent {
+        id: Name,
+        at: Stamp,
+        user: String,
+        host: String,
+        plan: Box<Plan>,
+    },
+    /// A step's state is about to be, or has become, this.
+    Step {
+        id: Name,
+        at: Stamp,
+        step: usize,
+        state: StepState,
+        note: String,
+    },
+    Ended {
+        id: Name,
+        at: Stamp,
+        outcome: Outcome,
+        message: String,
+    },
+}
+
+impl Record {
+    fn id(&self) -> &Name {
+        match self {
+            Self::Intent { id, .. } | Self::Step { id, .. } | Self::Ended { id, .. } => id,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    crc: u32,
+    #[serde(borrow)]
+    body: &'a serde_json::value::RawValue,
+}
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("journal {path}: {error}")]
+pub struct JournalError {
+    pub path: PathBuf,
+    pub error: std::io::Error,
+}
+
+/// This process's journal. The file is made with the first record, so that looking around leaves nothing behind.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    folder: Arc<PathBuf>,
+    owner: Arc<str>,
+    file: Arc<Mutex<Option<File>>>,
+}
+
+impl Journal {
+    /// `owner` names the file and must be unique to this process (start time and pid).
+    pub fn new(folder: PathBuf, owner: &str) -> Self {
+        Self { folder: Arc::new(folder), owner: owner.into(), file: Arc::default() }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(format!("{}.jsonl", self.owner))
+    }
+
+    /// Appends and waits until it is on disk. An error means: do not send.
+    pub fn write(&self, record: &Record) -> Result<(), JournalError> {
+        let error = |error| JournalError { path: self.path(), error };
+        let body = serde_json::value::to_raw_value(record).map_err(|e| error(e.into()))?;
+        let line = Line { crc: crc32fast::hash(body.get().as_bytes()), body: &body };
+        let mut text = serde_json::to_vec(&line).map_err(|e| error(e.into()))?;
+        text.push(b'\n');
+        let mut held = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let file = match held.as_mut() {
+            Some(file) => file,
+            None => held.insert(self.create().map_err(error)?),
+        };
+        file.write_all(&text).and_then(|()| file.sync_data()).map_err(error)
+    }
+
+    fn create(&self) -> std::io::Result<File> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&*self.folder)?;
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path())?;
+        file.try_lock().map_err(|e| std::io::Error::other(e.to_string()))?;
+        // the file's name must survive a crash as well as its contents
+        File::open(&*self.folder)?.sync_all()?;
+        Ok(file)
+    }
+
+    /// Every action that any journal in the folder knows, newest first, and what could not be read.
+    pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<String>) {
+        let mut actions: Vec<ActionView> = Vec::new();
+        let mut problems = Vec::new();
+        let entries = match std::fs::read_dir(&*self.folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return (Vec::new(), problems),
+            Err(e) => return (Vec::new(), vec![format!("{}: {e}", self.folder.display())]),
+        };
+        for path in entries.flatten().map(|e| e.path()) {
+            if path.extension().is_none_or(|e| e != "jsonl") {
+                continue;
+            }
+            match read(&path) {
+                Ok((records, torn)) => {
+                    problems.extend(torn);
+                    let own = path == self.path();
+                    let alive = own || is_locked(&path);
+                    actions.extend(replay(&records, alive, !own));
+                }
+                Err(e) => problems.push(format!("{}: {e}", path.display())),
+            }
+        }
+        actions.sort_by_key(|a| std::cmp::Reverse(a.started));
+        (actions.into_iter().map(Arc::new).collect(), problems)
+    }
+}
+
+/// True if a living process holds it.
+fn is_locked(path: &Path) -> bool {
+    File::open(path)
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
+fn read(path: &Path) -> std::io::Result<(Vec<Record>, Option<String>)> {
+    let mut records = Vec::new();
+    for (number, line) in BufReader::new(File::open(path)?).split(b'\n').enumerate() {
+        let line = line?;
+        match parse(&line) {
+            Some(record) => records.push(record),
+            None if line.is_empty() => {}
+            None => {
+                let problem =
+                    format!("{}:{}: a torn or damaged record was skipped", path.display(), number + 1);
+                return Ok((records, Some(problem)));
+            }
+        }
+    }
+    Ok((records, None))
+}
+
+fn parse(line: &[u8]) -> Option<Record> {
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    (crc32fast::hash(line.body.get().as_bytes()) == line.crc).then_some(())?;
+    serde_json::from_str(line.body.get()).ok()
+}
+
+/// Folds records into actions. `alive`: their process still runs, so an open end is no accident.
+fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
+    let mut actions: Vec<ActionView> = Vec::new();
+    for record in records {
+        if let Record::Intent { id, at, plan, .. } = record {
+            actions.push(view(id, *at, plan, foreign));
+            continue;
+        }
+        let Some(action) = actions.iter_mut().find(|a| a.id == *record.id()) else { continue };
+        match record {
+            Record::Step { at, step, state, note, .. } => {
+                if let Some(held) = action.steps.get_mut(*step) {
+                    held.state = *state;
+                    held.at = Some(*at);
+                    held.note.clone_from(note);
+                }
+            }
+            Record::Ended { at, outcome, message, .. } => {
+                action.ended = Some(*at);
+                action.outcome = Some(*outcome);
+                action.message.clone_from(message);
+            }
+            Record::Intent { .. } => {}
+        }
+    }
+    if !alive {
+        for action in actions.iter_mut().filter(|a| a.outcome.is_none()) {
+            let sent = action.steps.iter().filter(|s| s.state != StepState::Waiting).count();
+            action.outcome = Some(Outcome::Unknown);
+            action.message = format!(
+                "its process ended in the middle: {sent} of {} steps were sent; look before repeating any",
+                action.steps.len()
+            );
+        }
+    }
+    actions
+}
+
+/// An action that has just been confirmed.
+pub fn view(id: &Name, at: Stamp, plan: &Plan, foreign: bool) -> ActionView {
+    ActionView {
+        id: id.clone(),
+        cluster: plan.intent.cluster,
+        plan: Arc::new(plan.clone()),
+        steps: plan
+            .steps
+            .iter()
+            .map(|step| StepView {
+                what: step.what.to_string(),
+                on: step.on.to_string(),
+                state: StepState::Waiting,
+                at: None,
+                note: String::new(),
+            })
+            .collect(),
+        started: at,
+        ended: None,
+        outcome: None,
+        message: String::new(),
+        foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+    use pilothouse_core::model::plan::{Act, Confirm, Intent, Step, StepKind};
+
+    use super::*;
+
+    fn plan() -> Plan {
+        let node = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
+        Plan {
+            intent: Intent {
+                cluster: pilothouse_core::domain::id::ClusterId(0),
+                context: "test".into(),
+                act: Act::Cordon,
+                targets: vec![node.clone()],
+            },
+            made_at: Stamp(0),
+            steps: vec![Step { what: StepKind::Cordon, on: node }],
+            pods: vec![],
+            pdbs: vec![],
+            services: vec![],
+            unplaced: vec![],
+            warnings: vec![],
+            refusals: vec![],
+            confirm: Confirm::Yes,
+            answer: "y".into(),
+            kubectl: String::new(),
+            undo: String::new(),
+        }
+    }
+
+    fn intent(id: &str) -> Record {
+        Record::Intent {
+            id: id.into(),
+            at: Stamp(1000),
+            user: "u".into(),
+            host: "h".into(),
+            plan: Box::new(plan()),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_the_living_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().join("journal"), "a");
+        assert!(journal.history().0.is_empty());
+        journal.write(&intent("1")).unwrap();
+        let other = Journal::new(folder.path().join("journal"), "b");
+        assert_eq!(other.history().0[0].outcome, None, "its process lives");
+        drop(journal);
+        let (actions, problems) = other.history();
+        assert_eq!(actions[0].outcome, Some(Outcome::Unknown), "its process is gone and it never ended");
+        assert!(actions[0].foreign);
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn a_torn_last_line_is_reported_and_loses_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().to_owned(), "a");
+        let ended =
+            Record::Ended { id: "1".into(), at: Stamp(2000), outcome: Outcome::Done, message: "ok".into() };
+        journal.write(&intent("1")).unwrap();
+        journal.write(&ended).unwrap();
+        drop(journal);
+        let path = folder.path().join("a.jsonl");
+        let whole = std::fs::read(&path).unwrap();
+        let first = whole.iter().position(|b| *b == b'\n').unwrap() + 1;
+        for cut in first..whole.len() - 1 {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let (actions, problems) = Journal::new(folder.path().to_owned(), "b").history();
+            assert_eq!(actions.len(), 1);
+            assert_eq!(actions[0].outcome, Some(Outcome::Unknown));
+            assert_eq!(problems.is_empty(), cut == first, "cut at {cut}");
+        }
+        let mut damaged = whole.clone();
+        damaged[first + 30] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert_eq!(Journal::new(folder.path().to_owned(), "b").history().1.len(), 1);
+    }
+
+    #[test]
+    fn the_file_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().join("j"), "a");
+        journal.write(&intent("1")).unwrap();
+        let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder.path().join("j/a.jsonl")), 0o600);
+        assert_eq!(mode(&folder.path().join("j")), 0o700);
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(Journal::new(folder.path().join("file/journal"), "a").write(&intent("1")).is_err());
+    }
+}

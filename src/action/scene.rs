@@ -1,0 +1,208 @@
+//! What a headless action needs to know, fetched by a handful of requests instead of watching the cluster: its
+//! targets, and for a drain the pods of its nodes, DaemonSets, budgets and the Services of those namespaces.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Version};
+use pilothouse_core::domain::node::Node;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::workload::Workload;
+use pilothouse_core::model::event::{Batch, Fact};
+use pilothouse_core::model::plan::{Act, Intent};
+use pilothouse_core::model::state::ClusterState;
+use pilothouse_core::model::world::{Cluster, ClusterInfo};
+use pilothouse_core::policy::plan::resource;
+
+use crate::wire::client::{ReadClient, escape};
+use crate::wire::decode::{self, Pools};
+use crate::wire::error::ApiError;
+use crate::wire::items::Items;
+use crate::wire::list_watch::DecodeError;
+
+use super::requests::path;
+
+/// Why the scene could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum SceneError {
+    #[error("{what}: {error}")]
+    Read { what: String, error: ApiError },
+    #[error("{what}: {error}")]
+    Decode { what: String, error: DecodeError },
+}
+
+/// What was fetched, and the intent with its UIDs pinned.
+#[derive(Debug)]
+pub struct Scene {
+    pub cluster: Arc<Cluster>,
+    pub intent: Intent,
+}
+
+/// Fetches what `act` on `targets` (by kind, namespace and name) needs.
+pub async fn fetch(
+    reader: &ReadClient,
+    info: ClusterInfo,
+    act: Act,
+    targets: &[ObjectRef],
+    now: Stamp,
+) -> Result<Scene, SceneError> {
+    let mut state = ClusterState::new(info);
+    let mut pools = Pools::default();
+    let mut pinned = Vec::new();
+    for target in targets {
+        let what = || target.to_string();
+        let path = path(target).ok_or_else(|| SceneError::Read {
+            what: what(),
+            error: ApiError::Invalid { message: format!("a {} is not known here", target.kind) },
+        })?;
+        let body = reader
+            .get_bytes(&path, 8 << 20)
+            .await
+            .map_err(|error| SceneError::Read { what: what(), error })?;
+        let fail = |error| SceneError::Decode { what: what(), error };
+        let (uid, fact) = if target.kind == Kind::Node {
+            let node: Node = decode::node::node(&mut pools, &body).map_err(fail)?;
+            (node.uid.clone(), Fact::Nodes(Batch::Upsert(vec![node])))
+        } else {
+            let workload: Workload =
+                decode::workload::workload(&mut pools, &target.kind, &body).map_err(fail)?;
+            (workload.uid.clone(), workload_fact(&target.kind, vec![workload]))
+        };
+        pinned.push(ObjectRef { uid, ..target.clone() });
+        state.apply(fact, now);
+    }
+    match &act {
+        Act::Drain(options) => {
+            drain(reader, &mut state, &mut pools, targets, options.pod_selector.as_deref(), now).await?
+        }
+        Act::Scale(_) => {
+            for namespace in targets.iter().map(|t| t.namespace.clone()).collect::<BTreeSet<_>>() {
+                let path = format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers");
+                // without the right to see autoscalers the plan says that it does not know
+                if let Ok(hpas) = list(reader, &path, |json| decode::policy::hpa(&mut pools, json)).await {
+                    whole(&mut state, hpas, Fact::Hpas, now);
+                }
+            }
+        }
+        Act::Cordon | Act::Uncordon | Act::Restart => {}
+    }
+    let context = state.info.context.clone();
+    let cluster = state.publish(now, false).unwrap_or_else(|| state.published().clone());
+    Ok(Scene { cluster, intent: Intent { cluster: ClusterId(0), context, act, targets: pinned } })
+}
+
+fn workload_fact(kind: &Kind, rows: Vec<Workload>) -> Fact {
+    let batch = Batch::Upsert(rows);
+    match kind {
+        Kind::StatefulSet => Fact::StatefulSets(batch),
+        Kind::DaemonSet => Fact::DaemonSets(batch),
+        Kind::ReplicaSet => Fact::ReplicaSets(batch),
+        Kind::Job => Fact::Jobs(batch),
+        _ => Fact::Deployments(batch),
+    }
+}
+
+/// A table that is complete for what is asked of it.
+fn whole<T>(state: &mut ClusterState, rows: Vec<T>, fact: fn(Batch<T>) -> Fact, now: Stamp) {
+    for batch in [
+        Batch::Begin { generation: 1 },
+        Batch::Upsert(rows),
+        Batch::End { generation: 1, version: Version::default() },
+    ] {
+        state.apply(fact(batch), now);
+    }
+}
+
+async fn drain(
+    reader: &ReadClient,
+    state: &mut ClusterState,
+    pools: &mut Pools,
+    nodes: &[ObjectRef],
+    selector: Option<&str>,
+    now: Stamp,
+) -> Result<(), SceneError> {
+    let mut pods = Vec::new();
+    for node in nodes {
+        let mut path =
+            format!("/api/v1/pods?fieldSelector={}", escape(&format!("spec.nodeName={}", node.name)));
+        if let Some(selector) = selector {
+            path.push_str(&format!("&labelSelector={}", escape(selector)));
+        }
+        pods.extend(list(reader, &path, |json| decode::pod::pod(pools, json, now)).await?);
+    }
+    let namespaces: BTreeSet<Name> = pods.iter().map(|p| p.namespace.clone()).collect();
+    whole(state, pods, Fact::Pods, now);
+    let daemonsets = list(reader, "/apis/apps/v1/daemonsets", |json| {
+        decode::workload::workload(pools, &Kind::DaemonSet, json)
+    });
+    whole(state, daemonsets.await?, Fact::DaemonSets, now);
+    let pdbs = list(reader, "/apis/policy/v1/poddisruptionbudgets", |json| decode::policy::pdb(pools, json));
+    whole(state, pdbs.await?, Fact::Pdbs, now);
+    let services = try_join_all(namespaces.iter().map(|ns| async move {
+        let mut pools = Pools::default();
+        let path = format!("/api/v1/namespaces/{ns}/services");
+        list(reader, &path, |json| decode::network::service(&mut pools, json)).await
+    }));
+    let slices = try_join_all(namespaces.iter().map(|ns| async move {
+        let mut pools = Pools::default();
+        let path = format!("/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices");
+        list(reader, &path, |json| decode::network::endpoint_slice(&mut pools, json)).await
+    }));
+    let (services, slices) = futures::join!(services, slices);
+    // what a service would lose is told where it may be seen; the plan does not depend on it
+    whole(state, services.map(|s| s.concat()).unwrap_or_default(), Fact::Services, now);
+    whole(state, slices.map(|s| s.concat()).unwrap_or_default(), Fact::EndpointSlices, now);
+    Ok(())
+}
+
+/// A whole list, read once (resourceVersion unset: what an action judges must not be stale).
+async fn list<T>(
+    reader: &ReadClient,
+    path: &str,
+    mut read: impl FnMut(&[u8]) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, SceneError> {
+    let what = || resource_of(path);
+    let fail = |error| SceneError::Read { what: what(), error };
+    let body = reader.get_bytes(path, 256 << 20).await.map_err(fail)?;
+    let mut items = Items::default();
+    let mut rows = Vec::new();
+    let mut problem = None;
+    let fed = items.feed(&body, |json| match read(json) {
+        Ok(row) => rows.push(row),
+        Err(error) => problem = Some(error),
+    });
+    if let Some(error) = problem {
+        return Err(SceneError::Decode { what: what(), error });
+    }
+    if fed.is_err() || !items.is_complete() || items.oversized() > 0 {
+        return Err(fail(ApiError::Decode("the list was not whole".into())));
+    }
+    Ok(rows)
+}
+
+/// `pods` of `/api/v1/pods?…`.
+fn resource_of(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or(path);
+    format!("list {}", path.rsplit('/').next().unwrap_or(path))
+}
+
+/// Reads `KIND/NAME` or `KIND.group/NAME`, as people type a workload.
+pub fn target(text: &str, namespace: &Name) -> Result<ObjectRef, String> {
+    let Some((kind, name)) = text.split_once('/') else {
+        return Err(format!("{text:?} is not KIND/NAME, for example deploy/checkout"));
+    };
+    let kind = Kind::from_word(kind)
+        .filter(|k| resource(k).is_some())
+        .ok_or_else(|| format!("{kind:?} is not a kind that this can act on: deploy, sts, ds"))?;
+    let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    if name.is_empty() || !name.bytes().all(valid) {
+        return Err(format!("{name:?} is not a name: lower-case letters, digits, - and . only"));
+    }
+    Ok(ObjectRef {
+        kind,
+        namespace: namespace.clone(),
+        name: name.into(),
+        uid: pilothouse_core::domain::id::Uid::default(),
+    })
+}

@@ -1,0 +1,297 @@
+//! Start-up and wiring: the only room that sees every other.
+
+mod act;
+mod look;
+mod session;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{CommandFactory, Parser};
+use pilothouse_core::domain::settings::Settings;
+
+use crate::action::journal::Journal;
+use crate::cli::{Cli, Command, ConfigCommand, Global, JournalCommand, Output};
+use crate::clock::Clock;
+use crate::config::{self, Home, Loaded, Origin};
+use crate::report::headless::{print, tell};
+use crate::report::{exit, plan};
+use crate::wire::connect::{ConnectOptions, Connection};
+
+/// What every command starts from.
+pub(crate) struct Start {
+    pub global: Global,
+    pub settings: Settings,
+    pub loaded: Loaded,
+    pub home: Home,
+    pub clock: Clock,
+}
+
+/// Parses, dispatches, and gives the exit status.
+pub fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // help and version are data and no mistake; clap knows which stream
+            let status = if e.use_stderr() { exit::USAGE } else { exit::DONE };
+            return if e.print().is_ok() { status } else { exit::FAILED };
+        }
+    };
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let start = Start::new(cli.global);
+    match cli.command {
+        None => start.console(),
+        Some(command) => start.headless(command),
+    }
+}
+
+/// The user's folders; a process without a home keeps its state in a folder that is gone with the machine's.
+fn home() -> Home {
+    config::home().unwrap_or_else(|| {
+        let folder = std::env::temp_dir().join("pilothouse");
+        Home { config: folder.clone(), state: folder }
+    })
+}
+
+impl Start {
+    fn new(global: Global) -> Self {
+        let home = home();
+        let path = global.config.clone().unwrap_or_else(|| config::default_path(&home));
+        let mut loaded = config::load(&path, global.config.is_some());
+        let mut settings = loaded.settings.clone();
+        let mut set = |key: &str, origin| loaded.origins.push((key.to_owned(), origin));
+        if let Some(theme) = &global.theme {
+            settings.ui.theme.clone_from(theme);
+            set("ui.theme", Origin::Flag("--theme"));
+        }
+        if let Some(url) = &global.prometheus {
+            settings.prometheus.url.clone_from(url);
+            set("prometheus.url", Origin::Flag("--prometheus"));
+        }
+        if global.read_only {
+            settings.guards.read_only = true;
+            set("guards.read_only", Origin::Flag("--read-only"));
+        }
+        if loaded.unsafe_to_write {
+            settings.guards.read_only = true;
+        }
+        Self { global, settings, loaded, home, clock: Clock::system() }
+    }
+
+    pub(crate) fn journal(&self) -> Journal {
+        let owner = format!("{}-{}", self.clock.now().0, std::process::id());
+        Journal::new(self.home.state.join("journal"), &owner)
+    }
+
+    /// Opens the first context that was asked for (the current one else).
+    pub(crate) async fn connect(&self) -> Result<Connection, String> {
+        let options = ConnectOptions {
+            kubeconfig: self.global.kubeconfig.clone(),
+            context: self.global.context.first().cloned(),
+            user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
+            clock: self.clock.clone(),
+        };
+        Connection::open(options).await.map_err(|e| e.to_string())
+    }
+
+    fn console(self) -> u8 {
+        let _ = Arc::new(());
+        exit::USAGE
+    }
+
+    fn headless(self, command: Command) -> u8 {
+        if self.global.context.len() > 1 && is_action(&command) {
+            tell(
+                "pilothouse: an action takes one --context, so that there is no doubt which cluster it changes",
+            );
+            return exit::USAGE;
+        }
+        let needs_config = !matches!(
+            command,
+            Command::Config { .. }
+                | Command::Completions { .. }
+                | Command::Man
+                | Command::Keys { .. }
+                | Command::Themes
+        );
+        if needs_config && !self.loaded.problems.is_empty() && !matches!(command, Command::Doctor { .. }) {
+            for problem in &self.loaded.problems {
+                tell(&format!("pilothouse: {problem}"));
+            }
+            return exit::USAGE;
+        }
+        match command {
+            Command::Snapshot { look, watch } => {
+                self.with_runtime(async |s| look::snapshot(s, &look, watch).await)
+            }
+            Command::Why { look } => self.with_runtime(async |s| look::why(s, &look).await),
+            Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
+            Command::Drain { nodes, drain, action } => {
+                self.with_runtime(async |s| act::drain(s, &nodes, drain.into(), &action).await)
+            }
+            Command::Cordon { nodes, action } => {
+                self.with_runtime(async |s| act::cordon(s, &nodes, true, &action).await)
+            }
+            Command::Uncordon { nodes, action } => {
+                self.with_runtime(async |s| act::cordon(s, &nodes, false, &action).await)
+            }
+            Command::Restart { workload, action } => {
+                self.with_runtime(async |s| act::restart(s, &workload, &action).await)
+            }
+            Command::Scale { workload, replicas, current_replicas, action } => self
+                .with_runtime(async |s| act::scale(s, &workload, replicas, current_replicas, &action).await),
+            Command::Journal { what } => said(self.journal_text(&what)),
+            Command::Config { what } => self.config(&what),
+            Command::Keys { .. } | Command::Themes => said(Ok(String::new())),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "pilothouse", &mut script);
+                said(Ok(String::from_utf8_lossy(&script).into_owned()))
+            }
+            Command::Man => {
+                let mut page = Vec::new();
+                let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+                said(
+                    rendered.map_err(|e| e.to_string()).map(|()| String::from_utf8_lossy(&page).into_owned()),
+                )
+            }
+        }
+    }
+
+    fn with_runtime(self, work: impl AsyncFnOnce(&Start) -> u8) -> u8 {
+        let _log = crate::telemetry::start(&self.home.state);
+        match runtime() {
+            Ok(runtime) => {
+                let status = runtime.block_on(work(&self));
+                runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+                status
+            }
+            Err(e) => {
+                tell(&format!("pilothouse: {e}"));
+                exit::FAILED
+            }
+        }
+    }
+
+    fn journal_text(&self, what: &JournalCommand) -> Result<String, String> {
+        let (actions, problems) = self.journal().history();
+        for problem in problems {
+            tell(&format!("pilothouse: {problem}"));
+        }
+        let json = |output: &Output| *output == Output::Json;
+        match what {
+            JournalCommand::List { output } if json(output) => {
+                let docs: Vec<_> = actions.iter().map(|a| plan::document(&a.plan, Some(a))).collect();
+                serde_json::to_string(&docs).map_err(|e| e.to_string())
+            }
+            JournalCommand::List { .. } => Ok(actions
+                .iter()
+                .map(|a| {
+                    let outcome = a.outcome.map_or("running", pilothouse_core::model::world::Outcome::as_str);
+                    let targets: Vec<String> =
+                        a.plan.intent.targets.iter().map(ToString::to_string).collect();
+                    let act = a.plan.intent.act.as_str();
+                    format!(
+                        "{}  {}  {act} {}  {outcome}: {}\n",
+                        a.id,
+                        a.started,
+                        targets.join(", "),
+                        a.message
+                    )
+                })
+                .collect()),
+            JournalCommand::Show { id, output } => {
+                let action = actions
+                    .iter()
+                    .find(|a| a.id == id.as_str())
+                    .ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` has them"))?;
+                if json(output) {
+                    return serde_json::to_string(&plan::document(&action.plan, Some(action)))
+                        .map_err(|e| e.to_string());
+                }
+                let mut lines = plan::text(&action.plan);
+                lines.extend(plan::result_text(action));
+                Ok(lines.join("\n"))
+            }
+        }
+    }
+
+    fn config(&self, what: &ConfigCommand) -> u8 {
+        match what {
+            ConfigCommand::Check => {
+                for problem in &self.loaded.problems {
+                    tell(&problem.to_string());
+                }
+                if self.loaded.problems.is_empty() {
+                    let there = if self.loaded.path.exists() {
+                        "no problems"
+                    } else {
+                        "not there: the defaults hold"
+                    };
+                    return said(Ok(format!("{}: {there}", self.loaded.path.display())));
+                }
+                exit::USAGE
+            }
+            ConfigCommand::Example => said(Ok(config::fields::example())),
+            ConfigCommand::Print => {
+                let mut settings = self.settings.clone();
+                let mut out = String::new();
+                for field in config::fields::FIELDS {
+                    let key = format!("{}.{}", field.section, field.key);
+                    let origin = self.loaded.origins.iter().rev().find(|(k, _)| *k == key).map(|(_, o)| o);
+                    let origin = origin.unwrap_or(&Origin::Default);
+                    out.push_str(&format!(
+                        "{key} = {}  # {origin}\n",
+                        config::fields::show(field, &mut settings)
+                    ));
+                }
+                said(Ok(out))
+            }
+        }
+    }
+}
+
+fn is_action(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Drain { .. }
+            | Command::Cordon { .. }
+            | Command::Uncordon { .. }
+            | Command::Restart { .. }
+            | Command::Scale { .. }
+    )
+}
+
+/// Two workers are plenty: the work is waiting, and the hub and the screen have threads of their own.
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+/// Prints data, or says what went wrong.
+fn said(text: Result<String, String>) -> u8 {
+    match text {
+        Ok(text) => match print(&text) {
+            Ok(()) => exit::DONE,
+            Err(_) => exit::FAILED,
+        },
+        Err(why) => {
+            tell(&format!("pilothouse: {why}"));
+            exit::USAGE
+        }
+    }
+}
+
+/// `user@host` of the person at the keyboard, for the journal.
+pub(crate) fn who() -> (String, String) {
+    let user =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    (user, host)
+}
+
+/// Where the journal lies, for messages.
+pub(crate) fn journal_folder(home: &Home) -> PathBuf {
+    home.state.join("journal")
+}

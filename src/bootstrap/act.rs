@@ -1,0 +1,185 @@
+//! The headless actions: fetch what the plan needs, rehearse, confirm, execute; the same planner, executor, journal
+//! and guards as the keys.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::model::plan::{Act, DrainOptions, Plan, Refusal, ScaleBy};
+use pilothouse_core::policy::plan::View;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Start;
+use super::session::info;
+use crate::action::executor::{Executor, new_id};
+use crate::action::rehearse::rehearse;
+use crate::action::scene::{self, SceneError};
+use crate::cli::{ActionFlags, Output};
+use crate::report::headless::{Confirmed, confirm, print, tell};
+use crate::report::{exit, plan as report};
+use crate::wire::error::ApiError;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+fn nodes(names: &[String]) -> Vec<ObjectRef> {
+    let mut targets: Vec<ObjectRef> = Vec::new();
+    for name in names {
+        let name = name.strip_prefix("node/").unwrap_or(name);
+        if !targets.iter().any(|t| t.name == name) {
+            targets.push(ObjectRef::new(Kind::Node, &Name::default(), &name.into(), &Uid::default()));
+        }
+    }
+    targets
+}
+
+pub async fn cordon(start: &Start, names: &[String], on: bool, flags: &ActionFlags) -> u8 {
+    act(start, if on { Act::Cordon } else { Act::Uncordon }, Ok(nodes(names)), flags).await
+}
+
+pub async fn drain(start: &Start, names: &[String], options: DrainOptions, flags: &ActionFlags) -> u8 {
+    act(start, Act::Drain(options), Ok(nodes(names)), flags).await
+}
+
+pub async fn restart(start: &Start, workload: &str, flags: &ActionFlags) -> u8 {
+    act(start, Act::Restart, Err(workload), flags).await
+}
+
+pub async fn scale(
+    start: &Start,
+    workload: &str,
+    replicas: i32,
+    seen: Option<i32>,
+    flags: &ActionFlags,
+) -> u8 {
+    act(start, Act::Scale(ScaleBy { replicas, current_replicas: seen }), Err(workload), flags).await
+}
+
+/// `targets`: nodes, or the text of a workload that still needs the connection's namespace.
+async fn act(start: &Start, act: Act, targets: Result<Vec<ObjectRef>, &str>, flags: &ActionFlags) -> u8 {
+    match attempt(start, act, targets, flags).await {
+        Ok(status) => status,
+        Err((status, why)) => {
+            tell(&format!("pilothouse: {why}"));
+            status
+        }
+    }
+}
+
+async fn attempt(
+    start: &Start,
+    act: Act,
+    targets: Result<Vec<ObjectRef>, &str>,
+    flags: &ActionFlags,
+) -> Result<u8, (u8, String)> {
+    let usage = |why: String| (exit::USAGE, why);
+    let connection = start.connect().await.map_err(usage)?;
+    let namespace = Name::from(start.global.namespace.as_deref().unwrap_or(&connection.namespace));
+    let targets = match targets {
+        Ok(nodes) => nodes,
+        Err(workload) => vec![scene::target(workload, &namespace).map_err(usage)?],
+    };
+    let info = info(start, &connection);
+    let read_only = info.read_only;
+    let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
+    let now = start.clock.now();
+    let is_drain = matches!(act, Act::Drain(_));
+    let scene = scene::fetch(&reader, info, act, &targets, now)
+        .await
+        .map_err(|e| (scene_status(&e), e.to_string()))?;
+    // in read-only mode the client that can write is never made
+    let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
+    let guards = &start.settings.guards;
+    let mut plan =
+        rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reader, writer.as_ref()).await;
+    if flags.is_dry_run() {
+        show(&plan, flags)?;
+        return Ok(report::plan_status(&plan));
+    }
+    if is_drain {
+        let why = format!("executing a drain comes with a later version; until then: {}", plan.kubectl);
+        plan.refusals.push(Refusal::new("version", why));
+    }
+    let Some(writer) = writer.filter(|_| plan.refusals.is_empty()) else {
+        show(&plan, flags)?;
+        return Ok(exit::REFUSED);
+    };
+    for line in report::text(&plan) {
+        tell(&line);
+    }
+    match confirm(&plan, flags, guards) {
+        Confirmed::Yes => {}
+        Confirmed::No(why) => return Err((exit::REFUSED, why)),
+    }
+    let (user, host) = super::who();
+    let (tell_to, mut told) = mpsc::channel(64);
+    let stop = CancellationToken::new();
+    let executor = Executor {
+        reader,
+        writer,
+        journal: start.journal(),
+        clock: start.clock.clone(),
+        tell: tell_to,
+        stop,
+        user,
+        host,
+    };
+    let id = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
+    let stop = executor.stop.clone();
+    let run = executor.run(id, &plan, CancellationToken::new(), None);
+    tokio::pin!(run);
+    let mut last = String::new();
+    let done = loop {
+        tokio::select! {
+            done = &mut run => break done,
+            Some(progress) = told.recv() => {
+                let line = progress.message.clone();
+                if !line.is_empty() && line != last && flags.output == Output::Text {
+                    tell(&line);
+                    last = line;
+                }
+            }
+            () = interrupted(), if !stop.is_cancelled() => stop.cancel(),
+        }
+    };
+    match flags.output {
+        Output::Json => json(&report::document(&plan, Some(&done)))?,
+        Output::Text => printed(&report::result_text(&done).join("\n"))?,
+    }
+    Ok(report::result_status(&done))
+}
+
+/// Ctrl-C, a hang-up or a termination.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut hup), Ok(mut term)) = (signal(SignalKind::hangup()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = hup.recv() => {}
+        _ = term.recv() => {}
+    }
+}
+
+fn scene_status(error: &SceneError) -> u8 {
+    match error {
+        SceneError::Read { error: ApiError::Forbidden { .. }, .. } => exit::REFUSED,
+        _ => exit::FAILED,
+    }
+}
+
+fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
+    match flags.output {
+        Output::Json => json(&report::document(plan, None)),
+        Output::Text => printed(&report::text(plan).join("\n")),
+    }
+}
+
+fn json(document: &impl serde::Serialize) -> Result<(), (u8, String)> {
+    let text = serde_json::to_string(document).map_err(|e| (exit::FAILED, e.to_string()))?;
+    printed(&text)
+}
+
+fn printed(text: &str) -> Result<(), (u8, String)> {
+    print(text).map_err(|e| (exit::FAILED, format!("standard output: {e}")))
+}

@@ -1,0 +1,251 @@
+//! `snapshot`, `why` and `doctor`: look until the sources are complete, then print.
+
+use std::sync::Arc;
+
+use pilothouse_core::model::table::Coverage;
+use pilothouse_core::model::world::{Cluster, World};
+
+use super::Start;
+use super::session::Session;
+use crate::cli::{Look, Output};
+use crate::report::headless::{print, tell};
+use crate::report::{exit, snapshot as documents, text};
+use crate::wire::client::Ask;
+
+/// True once every table has come to an end of some kind.
+fn is_settled(start: &Start, cluster: &Cluster) -> bool {
+    let tables: [(&str, &Coverage); 13] = [
+        ("nodes", &cluster.nodes.cover),
+        ("leases", &cluster.leases.cover),
+        ("pods", &cluster.pods.cover),
+        ("deployments", &cluster.deployments.cover),
+        ("replicasets", &cluster.replicasets.cover),
+        ("statefulsets", &cluster.statefulsets.cover),
+        ("daemonsets", &cluster.daemonsets.cover),
+        ("jobs", &cluster.jobs.cover),
+        ("services", &cluster.services.cover),
+        ("endpointslices", &cluster.slices.cover),
+        ("horizontalpodautoscalers", &cluster.hpas.cover),
+        ("poddisruptionbudgets", &cluster.pdbs.cover),
+        ("events", &cluster.events.cover),
+    ];
+    let in_trouble = |name: &str| cluster.source(name).is_some_and(|s| s.state.is_trouble());
+    let answered =
+        |name: &str| cluster.source(name).is_some_and(|s| s.last_ok.is_some() || s.state.is_trouble());
+    tables
+        .iter()
+        .all(|(name, cover)| !matches!(cover, Coverage::Never | Coverage::Loading { .. }) || in_trouble(name))
+        && (cluster.node_usage_source.is_some() || in_trouble("metrics.k8s.io"))
+        && (start.settings.prometheus.url.is_empty() || answered("prometheus"))
+}
+
+/// Opens a session and waits until it is settled or the time is up.
+async fn look(start: &Start, look: &Look) -> Result<(Session, Arc<World>), u8> {
+    let failed = |why: String| {
+        tell(&format!("pilothouse: {why}"));
+        exit::USAGE
+    };
+    let connection = start.connect().await.map_err(failed)?;
+    let mut session =
+        Session::open(start, connection, start.journal().history().0, |_| {}).map_err(failed)?;
+    let settled = session.world.wait_for(|w| w.clusters.first().is_some_and(|c| is_settled(start, c)));
+    // an incomplete picture is printed all the same: it says what is missing
+    let _complete = tokio::time::timeout(look.wait, settled).await.is_ok();
+    let world = session.world.borrow().clone();
+    Ok((session, world))
+}
+
+/// Nothing at all was received: a document full of nulls must not pass for an answer.
+fn saw_nothing(cluster: &Cluster) -> bool {
+    cluster.nodes.is_empty()
+        && cluster.pods.is_empty()
+        && [&cluster.nodes.cover, &cluster.pods.cover]
+            .into_iter()
+            .all(|c| !matches!(c, Coverage::Complete | Coverage::Namespaces(_)))
+}
+
+fn explain_nothing(cluster: &Cluster) {
+    let why = cluster.sources.iter().filter(|s| s.state.is_trouble()).find_map(|s| s.error.as_ref());
+    let why = why.map_or("no answer in time", |e| e.as_str());
+    tell(&format!(
+        "pilothouse: nothing was seen of {} at {}: {why}",
+        cluster.info.context, cluster.info.server
+    ));
+}
+
+pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
+    let (mut session, mut world) = match look(start, flags).await {
+        Ok(seen) => seen,
+        Err(status) => return status,
+    };
+    let status = loop {
+        let now = start.clock.now();
+        let Some(cluster) = world.clusters.first() else { break exit::FAILED };
+        let doc = documents::snapshot(&world, cluster, now);
+        let text = match flags.output {
+            Output::Json => serde_json::to_string(&doc).map_err(|e| e.to_string()),
+            Output::Text => Ok(text::snapshot(&doc, cluster, now).join("\n")),
+        };
+        if text.and_then(|t| print(&t).map_err(|e| e.to_string())).is_err() {
+            break exit::FAILED;
+        }
+        if !watch {
+            if saw_nothing(cluster) {
+                explain_nothing(cluster);
+                break exit::FAILED;
+            }
+            break exit::DONE;
+        }
+        tokio::select! {
+            changed = session.world.changed() => {
+                if changed.is_err() {
+                    break exit::FAILED;
+                }
+                world = session.world.borrow_and_update().clone();
+            }
+            _ = tokio::signal::ctrl_c() => break exit::INTERRUPTED,
+        }
+    };
+    session.close();
+    status
+}
+
+pub async fn why(start: &Start, flags: &Look) -> u8 {
+    let (session, world) = match look(start, flags).await {
+        Ok(seen) => seen,
+        Err(status) => return status,
+    };
+    let now = start.clock.now();
+    let mut status = exit::DONE;
+    if let Some(cluster) = world.clusters.first() {
+        let doc = documents::snapshot(&world, cluster, now);
+        let text = match flags.output {
+            Output::Json => serde_json::to_string(&serde_json::json!({
+                "schema": doc.schema, "at": doc.at, "cluster": doc.cluster, "causes": doc.causes, "changes": doc.changes,
+            }))
+            .unwrap_or_default(),
+            Output::Text => text::why(cluster, now).join("\n"),
+        };
+        if print(&text).is_err() {
+            status = exit::FAILED;
+        }
+        if saw_nothing(cluster) {
+            explain_nothing(cluster);
+            status = exit::FAILED;
+        }
+    }
+    session.close();
+    status
+}
+
+/// What the console wants to read and what its actions need, as (verb, group, resource, subresource).
+const WANTED: [(&str, &str, &str, &str); 22] = [
+    ("list", "", "nodes", ""),
+    ("list", "coordination.k8s.io", "leases", ""),
+    ("list", "", "pods", ""),
+    ("get", "", "pods", "log"),
+    ("list", "apps", "deployments", ""),
+    ("list", "apps", "replicasets", ""),
+    ("list", "apps", "statefulsets", ""),
+    ("list", "apps", "daemonsets", ""),
+    ("list", "batch", "jobs", ""),
+    ("list", "", "services", ""),
+    ("list", "discovery.k8s.io", "endpointslices", ""),
+    ("list", "autoscaling", "horizontalpodautoscalers", ""),
+    ("list", "policy", "poddisruptionbudgets", ""),
+    ("list", "", "events", ""),
+    ("list", "metrics.k8s.io", "nodes", ""),
+    ("patch", "", "nodes", ""),
+    ("create", "", "pods", "eviction"),
+    ("patch", "apps", "deployments", ""),
+    ("patch", "apps", "deployments", "scale"),
+    ("patch", "apps", "statefulsets", ""),
+    ("patch", "apps", "daemonsets", ""),
+    ("patch", "autoscaling", "horizontalpodautoscalers", ""),
+];
+
+pub async fn doctor(start: &Start, flags: &Look) -> u8 {
+    let (session, world) = match look(start, flags).await {
+        Ok(seen) => seen,
+        Err(status) => return status,
+    };
+    let now = start.clock.now();
+    let Some(cluster) = world.clusters.first() else { return exit::FAILED };
+    let namespace = start.global.namespace.clone().unwrap_or_default();
+    let asked = futures::future::join_all(WANTED.iter().map(|(verb, group, resource, subresource)| {
+        let ask = Ask { verb, group, resource, subresource, namespace: &namespace, name: "" };
+        session.reader.may(ask)
+    }))
+    .await;
+    let mut permissions = Vec::new();
+    for ((verb, group, resource, subresource), answer) in WANTED.iter().zip(asked) {
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        let dot = if group.is_empty() { "" } else { "." };
+        let name = format!("{verb} {resource}{slash}{subresource}{dot}{group}");
+        let (allowed, why) = match answer {
+            Ok(a) => (Some(a.allowed), a.reason),
+            Err(e) => (None, e.to_string()),
+        };
+        permissions.push((name, allowed, why));
+    }
+    let troubled = cluster.sources.iter().any(|s| s.state.is_trouble()) || !start.loaded.problems.is_empty();
+    let text = match flags.output {
+        Output::Json => serde_json::to_string(&serde_json::json!({
+            "schema": "pilothouse/doctor/v1",
+            "context": session.connection.context, "server": session.connection.server,
+            "version": cluster.identity.version, "user": cluster.identity.user,
+            "clock_offset_ms": cluster.identity.clock_offset_ms,
+            "insecure": session.connection.insecure,
+            "config": {
+                "path": start.loaded.path,
+                "problems": start.loaded.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
+            "journal": super::journal_folder(&start.home),
+            "sources": documents::sources(cluster, now),
+            "permissions": permissions.iter().map(|(name, allowed, why)| serde_json::json!({
+                "access": name, "allowed": allowed, "reason": why,
+            })).collect::<Vec<_>>(),
+        }))
+        .unwrap_or_default(),
+        Output::Text => doctor_text(start, &session, cluster, &permissions).join("\n"),
+    };
+    let printed = print(&text).is_ok();
+    session.close();
+    if printed && !troubled { exit::DONE } else { exit::FAILED }
+}
+
+fn doctor_text(
+    start: &Start,
+    session: &Session,
+    cluster: &Cluster,
+    permissions: &[(String, Option<bool>, String)],
+) -> Vec<String> {
+    let c = &session.connection;
+    let or_unknown =
+        |v: Option<&pilothouse_core::domain::id::Name>| v.map_or("unknown".to_owned(), ToString::to_string);
+    let mut lines = vec![
+        format!("context {} at {}", c.context, c.server),
+        format!("server version {}", or_unknown(cluster.identity.version.as_ref())),
+        format!("user {}", or_unknown(cluster.identity.user.as_ref())),
+    ];
+    if let Some(offset) = cluster.identity.clock_offset_ms.filter(|o| o.abs() > 2000) {
+        lines.push(format!("CLOCK: the server's clock is {} s off ours", offset / 1000));
+    }
+    if c.insecure {
+        lines.push("INSECURE: the server's certificate is not checked".into());
+    }
+    lines.push(format!("config {}", start.loaded.path.display()));
+    lines.extend(start.loaded.problems.iter().map(|p| format!("CONFIG: {p}")));
+    lines.push(format!("journal {}", super::journal_folder(&start.home).display()));
+    lines.extend(text::sources(cluster, start.clock.now()));
+    for (name, allowed, why) in permissions {
+        let word = match allowed {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "unknown",
+        };
+        let why = if why.is_empty() || *allowed == Some(true) { String::new() } else { format!(" ({why})") };
+        lines.push(format!("may {name}: {word}{why}"));
+    }
+    lines
+}

@@ -1,0 +1,101 @@
+//! A session: a connection, its sources, the hub on its thread, and the newest world.
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::model::event::Event;
+use pilothouse_core::model::world::{ActionView, ClusterInfo, World};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Start;
+use crate::hub::{CONTROL, FACTS, Hub, Queues};
+use crate::source::kube::{self, Scope};
+use crate::source::sink::FactSink;
+use crate::source::supervise::Supervisor;
+use crate::wire::client::ReadClient;
+use crate::wire::connect::Connection;
+
+/// What runs while somebody looks.
+pub struct Session {
+    pub connection: Connection,
+    pub reader: ReadClient,
+    pub world: watch::Receiver<Arc<World>>,
+    pub supervisor: Supervisor,
+    pub control: mpsc::Sender<Event>,
+    pub sink: FactSink,
+    stop: CancellationToken,
+    hub: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What is pinned about the cluster of a connection.
+pub fn info(start: &Start, connection: &Connection) -> ClusterInfo {
+    ClusterInfo {
+        id: ClusterId(0),
+        context: connection.context.as_str().into(),
+        kubeconfig_user: connection.user.as_str().into(),
+        server: connection.server.as_str().into(),
+        protected: start.settings.guards.protects_context(&connection.context),
+        read_only: start.settings.guards.read_only,
+        namespace: start.global.namespace.as_deref().map(Name::from),
+    }
+}
+
+impl Session {
+    /// Starts everything; nothing is waited for. `publish` is called by the hub's thread with each new world.
+    pub fn open(
+        start: &Start,
+        connection: Connection,
+        past: Vec<Arc<ActionView>>,
+        mut publish: impl FnMut(&Arc<World>) + Send + 'static,
+    ) -> Result<Self, String> {
+        let (facts, facts_in) = mpsc::channel(FACTS);
+        let (control, control_in) = mpsc::channel(CONTROL);
+        let sink = FactSink::new(ClusterId(0), start.clock.clone(), facts, control.clone());
+        let supervisor = Supervisor::new();
+        let (world_out, world) = watch::channel(Arc::new(World::default()));
+        let hub =
+            Hub::new(vec![info(start, &connection)], past, start.clock.clone(), move |world: Arc<World>| {
+                publish(&world);
+                world_out.send_replace(world);
+            });
+        let stop = CancellationToken::new();
+        let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
+        let scope = Scope { namespace: start.global.namespace.as_deref().map(Name::from) };
+        let started = kube::start(&connection, &scope, &sink, &supervisor).map_err(|e| e.to_string())?;
+        Ok(Self {
+            connection,
+            reader: started.client,
+            world,
+            supervisor,
+            control,
+            sink,
+            stop,
+            hub: Some(hub),
+        })
+    }
+
+    /// Stops the sources, then the hub.
+    pub fn close(mut self) {
+        self.supervisor.cancel();
+        self.stop.cancel();
+        if let Some(hub) = self.hub.take()
+            && hub.join().is_err()
+        {
+            tracing::error!("the hub ended by a panic");
+        }
+    }
+}
+
+fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(
+    hub: Hub<P>,
+    queues: Queues,
+    stop: CancellationToken,
+) -> Result<std::thread::JoinHandle<()>, String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| e.to_string())?;
+    std::thread::Builder::new()
+        .name("hub".into())
+        .spawn(move || runtime.block_on(hub.run(queues, stop)))
+        .map_err(|e| format!("the hub's thread cannot be started: {e}"))
+}

@@ -1,0 +1,301 @@
+//! The command line, as product.md's contract has it: names are what scripts rely on.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pilothouse_core::model::plan::DrainOptions;
+
+/// The on-call engineer's terminal console for Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "pilothouse", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What every command understands.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// Context of the kubeconfig (may be given several times: the first is shown)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Vec<String>,
+    /// Kubeconfig file, as kubectl's --kubeconfig
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Only this namespace
+    #[arg(short, long, global = true, value_name = "NS", conflicts_with = "all_namespaces")]
+    pub namespace: Option<String>,
+    /// All namespaces (the default)
+    #[arg(short = 'A', long, global = true)]
+    pub all_namespaces: bool,
+    /// Config file in the place of $XDG_CONFIG_HOME/pilothouse/config.toml
+    #[arg(long, global = true, value_name = "FILE", env = "PILOTHOUSE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Theme: default, light, mono, or a file's name in the themes folder
+    #[arg(long, global = true, value_name = "NAME")]
+    pub theme: Option<String>,
+    /// Send only reads and access reviews
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// Base URL of a Prometheus, over the config's
+    #[arg(long, global = true, value_name = "URL", env = "PILOTHOUSE_PROMETHEUS")]
+    pub prometheus: Option<String>,
+    /// Borders and glyphs in ASCII
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    #[default]
+    Auto,
+    Never,
+    #[value(name = "16")]
+    Ansi,
+    #[value(name = "256")]
+    Indexed,
+    True,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+/// How long to look before answering, and in which form.
+#[derive(Args, Clone, Debug)]
+pub struct Look {
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Wait at most this long for the sources to be complete
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub wait: std::time::Duration,
+}
+
+/// What every action understands.
+#[derive(Args, Clone, Debug)]
+pub struct ActionFlags {
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Print the plan and change nothing (server: the same here, kubectl's spelling)
+    #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "server", value_parser = ["server", "client", "none"])]
+    pub dry_run: Option<String>,
+    /// Confirm without a question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// The context's name, needed with --yes for a protected context
+    #[arg(long, value_name = "CONTEXT")]
+    pub confirm: Option<String>,
+}
+
+impl ActionFlags {
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run.as_deref().is_some_and(|mode| mode != "none")
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One snapshot of the shared state
+    Snapshot {
+        #[command(flatten)]
+        look: Look,
+        /// One document a line, whenever something changed
+        #[arg(long)]
+        watch: bool,
+    },
+    /// What is wrong and what changed, for people and chat
+    Why {
+        #[command(flatten)]
+        look: Look,
+    },
+    /// Each source, each permission, each config problem
+    Doctor {
+        #[command(flatten)]
+        look: Look,
+    },
+    /// What a drain would do (--dry-run; executing it comes with a later version)
+    Drain {
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        drain: DrainFlags,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Mark nodes unschedulable
+    Cordon {
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Mark nodes schedulable
+    Uncordon {
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Restart a workload's pods by a rollout
+    Restart {
+        #[arg(value_name = "KIND/NAME")]
+        workload: String,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Set a workload's number of replicas
+    Scale {
+        #[arg(value_name = "KIND/NAME")]
+        workload: String,
+        #[arg(long, value_name = "N")]
+        replicas: i32,
+        /// Refuse unless it has this many now
+        #[arg(long, value_name = "M")]
+        current_replicas: Option<i32>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// What this user's actions were
+    Journal {
+        #[command(subcommand)]
+        what: JournalCommand,
+    },
+    /// The configuration
+    Config {
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
+    /// Every key and what it does
+    Keys {
+        /// As the README's table
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// The themes that can be named
+    Themes,
+    /// A completion script
+    Completions { shell: clap_complete::Shell },
+    /// The manual page, in roff
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// One line an action
+    List {
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// One action, whole
+    Show {
+        id: String,
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every problem of the file; exit status 2 if there is one
+    Check,
+    /// Every setting, its value and where it comes from
+    Print,
+    /// The example file
+    Example,
+}
+
+/// kubectl drain's flags under their own names.
+#[derive(Args, Clone, Debug)]
+pub struct DrainFlags {
+    /// Also pods that declare no controller
+    #[arg(long)]
+    pub force: bool,
+    /// Leave DaemonSet-managed pods where they are
+    #[arg(long)]
+    pub ignore_daemonsets: bool,
+    /// Also pods with emptyDir volumes, whose data is lost
+    #[arg(long)]
+    pub delete_emptydir_data: bool,
+    /// Delete instead of evict: budgets are not asked
+    #[arg(long)]
+    pub disable_eviction: bool,
+    /// Seconds each pod gets to end; -1 = its own
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
+    pub grace_period: i64,
+    /// Give up after this time; 0 = never
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration)]
+    pub timeout: std::time::Duration,
+    /// Do not wait for pods that were deleted more than this many seconds ago
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub skip_wait_for_delete_timeout: u64,
+    /// Only pods with these labels
+    #[arg(long, value_name = "SELECTOR")]
+    pub pod_selector: Option<String>,
+}
+
+/// Go's `0` needs no unit.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    if text == "0" {
+        return Ok(std::time::Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|e| e.to_string())
+}
+
+impl From<DrainFlags> for DrainOptions {
+    fn from(flags: DrainFlags) -> Self {
+        Self {
+            force: flags.force,
+            ignore_daemonsets: flags.ignore_daemonsets,
+            delete_emptydir_data: flags.delete_emptydir_data,
+            disable_eviction: flags.disable_eviction,
+            grace_period: flags.grace_period,
+            timeout: flags.timeout.as_secs(),
+            skip_wait_for_delete_timeout: flags.skip_wait_for_delete_timeout,
+            pod_selector: flags.pod_selector,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_arguments_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn drain_takes_kubectls_flags() {
+        let cli = Cli::try_parse_from([
+            "pilothouse",
+            "drain",
+            "n1",
+            "n2",
+            "--force",
+            "--grace-period=-1",
+            "--timeout=0",
+            "--dry-run=server",
+            "-o",
+            "json",
+        ])
+        .unwrap();
+        let Some(Command::Drain { nodes, drain, action }) = cli.command else { panic!("not a drain") };
+        assert_eq!(nodes, ["n1", "n2"]);
+        assert!(action.is_dry_run());
+        assert_eq!(DrainOptions::from(drain), DrainOptions { force: true, ..DrainOptions::default() });
+        let cli = Cli::try_parse_from(["pilothouse", "drain", "n1", "--dry-run"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Drain { action, .. }) if action.is_dry_run()));
+    }
+}

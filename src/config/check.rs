@@ -1,0 +1,269 @@
+//! Checks a config file: a walk over the spanned TOML, since serde would stop at the first problem.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use pilothouse_core::domain::settings::Settings;
+use pilothouse_core::domain::text::clean;
+use serde_spanned::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fields::{FIELDS, Field, Place};
+
+/// One thing that is wrong: where, what, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub path: PathBuf,
+    pub line: Option<usize>,
+    pub what: String,
+    pub hint: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.what)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, " ({})", self.hint) }
+    }
+}
+
+/// What a file came to.
+#[derive(Debug, Default)]
+pub struct Checked {
+    pub settings: Settings,
+    /// The keys that the file sets, as `section.key`.
+    pub set: Vec<String>,
+    pub problems: Vec<Problem>,
+    pub unsafe_to_write: bool,
+}
+
+/// Checks a file's text. Never fails: what is wrong keeps its default and is a problem.
+pub fn check(text: &str, path: &Path) -> Checked {
+    let mut walk = Walk { text, path, out: Checked::default() };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        walk.problem(error.span(), error.message().to_owned(), "see config.example.toml".into());
+        // what cannot be parsed could have been a guard
+        walk.out.unsafe_to_write = true;
+    }
+    walk.root(table.get_ref());
+    walk.out
+}
+
+struct Walk<'a> {
+    text: &'a str,
+    path: &'a Path,
+    out: Checked,
+}
+
+impl Walk<'_> {
+    fn problem(&mut self, span: Option<Range<usize>>, what: String, hint: String) {
+        let line = span.map(|s| self.text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
+        self.out.problems.push(Problem {
+            path: self.path.to_owned(),
+            line,
+            what: clean(&what).into_owned(),
+            hint,
+        });
+    }
+
+    fn root(&mut self, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let section = name.get_ref().as_ref();
+            let known = FIELDS.iter().any(|f| f.section == section);
+            match value.get_ref() {
+                _ if !known => {
+                    let hint = nearest(section, FIELDS.iter().map(|f| f.section));
+                    self.problem(Some(name.span()), format!("unknown section [{section}]"), hint);
+                    self.out.unsafe_to_write |= hint_is_guard(section);
+                }
+                DeValue::Table(keys) => self.section(section, keys),
+                _ => {
+                    self.problem(
+                        Some(value.span()),
+                        format!("{section} must be a section"),
+                        format!("write [{section}]"),
+                    );
+                    self.out.unsafe_to_write |= section == "guards";
+                }
+            }
+        }
+    }
+
+    fn section(&mut self, section: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let key = name.get_ref().as_ref();
+            if section == "ui" && key == "keys" {
+                self.keys(value);
+                continue;
+            }
+            let Some(field) = FIELDS.iter().find(|f| f.section == section && f.key == key) else {
+                let hint = nearest(key, FIELDS.iter().filter(|f| f.section == section).map(|f| f.key));
+                self.problem(Some(name.span()), format!("unknown key {key:?} in [{section}]"), hint);
+                self.out.unsafe_to_write |= section == "guards";
+                continue;
+            };
+            match set(field, value.get_ref(), &mut self.out.settings) {
+                Ok(()) => self.out.set.push(format!("{section}.{key}")),
+                Err(why) => {
+                    self.problem(Some(value.span()), format!("{section}.{key} {why}"), field.doc.to_owned());
+                    self.out.unsafe_to_write |= section == "guards";
+                }
+            }
+        }
+    }
+
+    fn keys(&mut self, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(bindings) = value.get_ref() else {
+            self.problem(Some(value.span()), "ui.keys must be a section".into(), "write [ui.keys]".into());
+            self.out.unsafe_to_write = true;
+            return;
+        };
+        for (command, value) in bindings {
+            match texts(value.get_ref()) {
+                Some(keys) => {
+                    self.out.set.push(format!("ui.keys.{}", command.get_ref()));
+                    self.out.settings.ui.keys.insert(command.get_ref().to_string(), keys);
+                }
+                None => {
+                    self.problem(
+                        Some(value.span()),
+                        format!("ui.keys.{} must be a list of keys", command.get_ref()),
+                        "for example [\"z\", \"ctrl-w\"]".into(),
+                    );
+                    self.out.unsafe_to_write = true;
+                }
+            }
+        }
+    }
+}
+
+fn hint_is_guard(section: &str) -> bool {
+    nearest(section, ["guards"].into_iter()).contains("guards")
+}
+
+fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
+    match value {
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| match item.get_ref() {
+                DeValue::String(text) => Some(text.to_string()),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<(), String> {
+    match (&field.place, value) {
+        (Place::Text(place), DeValue::String(text)) => *place(settings) = text.to_string(),
+        (Place::Flag(place), DeValue::Boolean(flag)) => *place(settings) = *flag,
+        (Place::Number(place, least, most), DeValue::Integer(number)) => {
+            let number = u32::from_str_radix(number.as_str(), number.radix()).ok();
+            match number.filter(|n| (least..=most).contains(&n)) {
+                Some(number) => *place(settings) = number,
+                None => return Err(format!("must be a number from {least} to {most}")),
+            }
+        }
+        (Place::Texts(place), value) => match texts(value) {
+            Some(list) => *place(settings) = list,
+            None => return Err("must be a list of texts".into()),
+        },
+        (Place::Text(_), _) => return Err("must be a text in quotes".into()),
+        (Place::Flag(_), _) => return Err("must be true or false".into()),
+        (Place::Number(_, least, most), _) => return Err(format!("must be a number from {least} to {most}")),
+    }
+    Ok(())
+}
+
+/// `did you mean "theme"?`, or the list of what there is.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    known.dedup();
+    let best = known.iter().map(|k| (distance(word, k), *k)).min();
+    match best {
+        Some((d, name)) if d <= 1 + name.len() / 4 => format!("did you mean {name:?}?"),
+        _ => format!("there is {}", known.join(", ")),
+    }
+}
+
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, cb) in row.iter_mut().skip(1).zip(&b) {
+            let next = (left + 1).min(*cell + 1).min(diagonal + usize::from(ca != *cb));
+            diagonal = *cell;
+            *cell = next;
+            left = next;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::fields::example;
+
+    fn problems(text: &str) -> Vec<String> {
+        check(text, Path::new("c.toml")).problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_example_is_exactly_the_defaults() {
+        let checked = check(&example(), Path::new("config.example.toml"));
+        assert_eq!(checked.problems, []);
+        assert_eq!(checked.settings, Settings::default());
+        assert_eq!(checked.set.len(), FIELDS.len());
+    }
+
+    #[test]
+    fn all_problems_at_once_with_lines_and_hints() {
+        let text = "[ui]\nthene = \"x\"\nmax_fps = 900\n\n[guards]\nread_only = \"yes\"\n\n[prom]\n";
+        assert_eq!(
+            problems(text),
+            [
+                "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
+                "c.toml:3: ui.max_fps must be a number from 1 to 60 (frames a second at most, 1 to 60)",
+                "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
+                "c.toml:8: unknown section [prom] (there is guards, logs, prometheus, ui)",
+            ]
+        );
+        assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");
+    }
+
+    #[test]
+    fn what_is_good_counts_although_something_else_is_bad() {
+        let checked = check("[ui]\nmax_fps = 5\n[logs]\nmax_streams = \"x\"\n", Path::new("c"));
+        assert_eq!(checked.settings.ui.max_fps, 5);
+        assert_eq!(checked.settings.logs.max_streams, 50);
+        assert!(!checked.unsafe_to_write);
+    }
+
+    #[test]
+    fn broken_toml_is_read_only() {
+        let checked = check("[guards\nread_only = true\n", Path::new("c"));
+        assert!(!checked.problems.is_empty());
+        assert!(checked.unsafe_to_write);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in any::<String>()) {
+            check(&text, Path::new("c"));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The hub: the one writer of the shared state. A thread of its own reads two bounded queues (source status and
+//! actions first, then facts), folds them in, and publishes an `Arc<World>` at most 20 times a second, only when
+//! something that people see has changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::event::{Event, Fact};
+use pilothouse_core::model::state::ClusterState;
+use pilothouse_core::model::world::{ActionView, Change, ClusterInfo, Outcome, World};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+
+/// Between two publishes.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// How often verdicts that only time changes are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Depth of the fact queue: a full one makes sources wait.
+pub const FACTS: usize = 256;
+pub const CONTROL: usize = 256;
+/// Events folded in before looking whether a publish is due.
+const AT_ONCE: usize = 64;
+/// Past actions that stay on the screen.
+const ACTIONS: usize = 200;
+
+/// The hub's inputs.
+pub struct Queues {
+    pub facts: mpsc::Receiver<Event>,
+    pub control: mpsc::Receiver<Event>,
+}
+
+/// The state and whom it is published to.
+pub struct Hub<P> {
+    clusters: Vec<ClusterState>,
+    actions: Vec<Arc<ActionView>>,
+    noted: HashMap<Name, ()>,
+    actions_dirty: bool,
+    world: World,
+    clock: Clock,
+    publish: P,
+}
+
+impl<P: FnMut(Arc<World>)> Hub<P> {
+    pub fn new(clusters: Vec<ClusterInfo>, past: Vec<Arc<ActionView>>, clock: Clock, publish: P) -> Self {
+        let clusters: Vec<_> = clusters.into_iter().map(ClusterState::new).collect();
+        let world = World {
+            seq: 0,
+            at: clock.now(),
+            clusters: clusters.iter().map(|c| c.published().clone()).collect(),
+            actions: past.clone().into(),
+        };
+        Self { clusters, actions: past, noted: HashMap::new(), actions_dirty: false, world, clock, publish }
+    }
+
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Folds one event in.
+    pub fn apply(&mut self, event: Event) {
+        let Some(cluster) = self.clusters.get_mut(usize::from(event.cluster.0)) else { return };
+        if let Some(action) = cluster.apply(event.fact, event.at) {
+            self.action(action, event.at);
+        }
+    }
+
+    fn action(&mut self, action: ActionView, now: Stamp) {
+        if action.outcome == Some(Outcome::Done)
+            && !action.foreign
+            && self.noted.insert(action.id.clone(), ()).is_none()
+            && let Some(cluster) = self.clusters.get_mut(usize::from(action.cluster.0))
+        {
+            for target in &action.plan.intent.targets {
+                let change = Change {
+                    at: now,
+                    what: format!("{} by this console", action.plan.intent.act.as_str()),
+                    object: target.clone(),
+                    by: Some("pilothouse".into()),
+                };
+                cluster.note(change, now);
+            }
+        }
+        let action = Arc::new(action);
+        match self.actions.iter_mut().find(|a| a.id == action.id) {
+            Some(held) => *held = action,
+            None => self.actions.insert(0, action),
+        }
+        self.actions.truncate(ACTIONS);
+        self.actions_dirty = true;
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.actions_dirty || self.clusters.iter().any(ClusterState::is_dirty)
+    }
+
+    /// Publishes what changed. `tick`: verdicts that depend on time are looked at too.
+    pub fn publish(&mut self, tick: bool) -> bool {
+        let now = self.clock.now();
+        let mut changed = std::mem::take(&mut self.actions_dirty);
+        for cluster in &mut self.clusters {
+            changed |= cluster.publish(now, tick).is_some();
+        }
+        if changed {
+            self.world = World {
+                seq: self.world.seq + 1,
+                at: now,
+                clusters: self.clusters.iter().map(|c| c.published().clone()).collect(),
+                actions: self.actions.clone().into(),
+            };
+            (self.publish)(Arc::new(self.world.clone()));
+        }
+        changed
+    }
+
+    /// Runs until stopped or until nobody can send any more.
+    pub async fn run(mut self, mut queues: Queues, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut due = Instant::now();
+        loop {
+            let mut ticked = false;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(event) = queues.control.recv() => self.apply(event),
+                () = tokio::time::sleep_until(due), if self.is_dirty() => {}
+                Some(event) = queues.facts.recv() => self.apply(event),
+                _ = tick.tick() => ticked = true,
+            }
+            let mut budget = AT_ONCE;
+            while budget > 0
+                && let Ok(event) = queues.control.try_recv().or_else(|_| queues.facts.try_recv())
+            {
+                self.apply(event);
+                budget -= 1;
+            }
+            if ticked || (self.is_dirty() && Instant::now() >= due) {
+                self.publish(ticked);
+                due = Instant::now() + PUBLISH_EVERY;
+            }
+        }
+    }
+}
+
+/// An action's transition as an event for the control queue.
+pub fn action_event(action: ActionView, at: Stamp) -> Event {
+    let cluster: ClusterId = action.cluster;
+    Event { at, cluster, fact: Fact::Action(action) }
+}

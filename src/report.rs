@@ -1,0 +1,18 @@
+//! What scripts and chats read: documents with fixed names, separate from the shared state's types, and the headless
+//! commands that print them.
+
+pub mod document;
+pub mod headless;
+pub mod plan;
+pub mod snapshot;
+pub mod text;
+
+/// Exit statuses, as the command line promises them.
+pub mod exit {
+    pub const DONE: u8 = 0;
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const REFUSED: u8 = 3;
+    pub const UNKNOWN: u8 = 4;
+    pub const INTERRUPTED: u8 = 130;
+}

@@ -1,0 +1,231 @@
+//! The snapshot document `pilothouse/v1`: names that scripts rely on. Unknown numbers are null, never 0.
+
+use serde::Serialize;
+
+/// The version of the snapshot document.
+pub const SNAPSHOT: &str = "pilothouse/v1";
+
+#[derive(Debug, Serialize)]
+pub struct Snapshot {
+    pub schema: &'static str,
+    pub at: String,
+    pub cluster: Cluster,
+    pub sources: Vec<Source>,
+    pub causes: Vec<Cause>,
+    pub changes: Vec<Change>,
+    pub nodes: Vec<Node>,
+    pub services: Vec<Service>,
+    pub error_groups: Vec<ErrorGroup>,
+    pub autoscalers: Vec<Autoscaler>,
+    pub workloads: Vec<Workload>,
+    /// Alertmanager is not read yet.
+    pub alerts: Vec<serde_json::Value>,
+    pub actions: Vec<Action>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Cluster {
+    pub context: String,
+    pub version: Option<String>,
+    pub server: String,
+    pub user: Option<String>,
+    pub namespace: Option<String>,
+    pub pods: Counts,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Counts {
+    pub count: Option<u32>,
+    pub bad: Option<u32>,
+    pub pending: Option<u32>,
+    pub unschedulable: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Source {
+    pub name: String,
+    pub state: &'static str,
+    pub age_seconds: Option<u64>,
+    /// `complete`, `loading`, `namespaces`, `denied`, `never`; null for sources without a table.
+    pub coverage: Option<&'static str>,
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Object {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Cause {
+    pub rule: &'static str,
+    pub severity: pilothouse_core::model::world::Severity,
+    pub title: String,
+    pub objects: Vec<Object>,
+    pub since: Option<String>,
+    pub evidence: Vec<String>,
+    pub action: Option<Suggested>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Suggested {
+    pub command: &'static str,
+    pub title: String,
+    pub on: Object,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Change {
+    pub at: String,
+    pub what: String,
+    pub object: Object,
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Node {
+    pub name: String,
+    pub uid: String,
+    pub state: &'static str,
+    pub since: Option<String>,
+    pub cordoned: bool,
+    pub conditions: Vec<Condition>,
+    pub taints: Vec<Taint>,
+    pub zone: Option<String>,
+    pub cpu: Cpu,
+    pub memory: Memory,
+    pub pods: NodePods,
+    pub heartbeat_age_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Condition {
+    pub r#type: String,
+    pub status: &'static str,
+    pub reason: String,
+    pub message: String,
+    pub since: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Taint {
+    pub key: String,
+    pub value: String,
+    pub effect: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Cpu {
+    pub used_milli: Option<i64>,
+    /// Null while the pods are not completely known.
+    pub requested_milli: Option<i64>,
+    pub allocatable_milli: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Memory {
+    pub used_bytes: Option<i64>,
+    pub requested_bytes: Option<i64>,
+    pub allocatable_bytes: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct NodePods {
+    pub count: Option<u32>,
+    pub capacity: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Service {
+    pub namespace: String,
+    pub name: String,
+    pub policy: Option<String>,
+    pub rps: Option<f64>,
+    pub error_ratio: Option<f64>,
+    pub p50_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub ready: Option<u32>,
+    pub endpoints: Option<u32>,
+    pub backends: Vec<Backend>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Backend {
+    pub name: String,
+    pub ready: Option<bool>,
+    pub rps: Option<f64>,
+    pub observed_share: Option<f64>,
+    pub expected_share: Option<f64>,
+    pub significant: Option<bool>,
+    pub error_ratio: Option<f64>,
+    pub p95_ms: Option<f64>,
+    pub active: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ErrorGroup {
+    pub fingerprint: String,
+    pub template: String,
+    pub count: u64,
+    pub per_minute: f64,
+    pub first_seen: String,
+    pub last_seen: String,
+    pub workloads: Vec<String>,
+    pub sample: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Autoscaler {
+    pub namespace: String,
+    pub name: String,
+    pub kind: &'static str,
+    pub target: String,
+    pub current: Option<i32>,
+    pub desired: Option<i32>,
+    pub min: i32,
+    pub max: i32,
+    pub computed: Option<String>,
+    pub limited_by: Option<String>,
+    pub metrics: Vec<Metric>,
+    pub verdict: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Metric {
+    pub name: String,
+    pub r#type: String,
+    /// In the target's own form: percent, or thousandths of the metric's unit.
+    pub current: Option<i64>,
+    pub target: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Workload {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub desired: i32,
+    pub ready: i32,
+    pub updated: i32,
+    pub available: i32,
+    pub rollout: &'static str,
+    pub rollout_why: String,
+    pub images: Vec<String>,
+    pub restarts: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Action {
+    pub id: String,
+    pub action: &'static str,
+    pub targets: Vec<Object>,
+    pub outcome: Option<&'static str>,
+    pub message: String,
+    pub started: String,
+    pub ended: Option<String>,
+}

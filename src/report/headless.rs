@@ -1,0 +1,70 @@
+//! The headless commands' common part: who confirms, and how a plan becomes a result.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use pilothouse_core::domain::settings::GuardSettings;
+use pilothouse_core::model::plan::Plan;
+
+use crate::cli::ActionFlags;
+
+/// What a person said, or why nobody may be asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    Yes,
+    /// In words, with what to do.
+    No(String),
+}
+
+/// Confirms a plan by flags, or by asking at a terminal.
+pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Confirmed {
+    let context = plan.intent.context.as_str();
+    let protected = guards.protects_context(context);
+    if let Some(named) = &flags.confirm
+        && named != context
+    {
+        return Confirmed::No(format!("--confirm {named} is not this context, which is {context}"));
+    }
+    if flags.yes {
+        if protected && flags.confirm.is_none() {
+            return Confirmed::No(format!("{context} is protected: add --confirm {context}"));
+        }
+        return Confirmed::Yes;
+    }
+    if !std::io::stdin().is_terminal() {
+        return Confirmed::No("there is no terminal to ask at: add --yes".into());
+    }
+    ask(plan)
+}
+
+fn ask(plan: &Plan) -> Confirmed {
+    let mut err = std::io::stderr().lock();
+    let question = match plan.confirm {
+        pilothouse_core::model::plan::Confirm::Yes => "go on? type y: ".to_owned(),
+        _ => format!("to go on, type {}: ", plan.answer),
+    };
+    if write!(err, "{question}").and_then(|()| err.flush()).is_err() {
+        return Confirmed::No("the question could not be shown".into());
+    }
+    let mut line = String::new();
+    match std::io::stdin().lock().read_line(&mut line) {
+        Ok(_) if line.trim() == plan.answer => Confirmed::Yes,
+        Ok(_) => Confirmed::No("not confirmed: nothing was changed".into()),
+        Err(e) => Confirmed::No(format!("no answer: {e}")),
+    }
+}
+
+/// Standard output is data.
+pub fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Standard error is for people.
+pub fn tell(text: &str) {
+    // nobody left to tell is no reason to stop
+    let _unheard = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,238 @@
+//! Plans and results as documents (`pilothouse/plan/v1`) and as text.
+
+use pilothouse_core::model::plan::{Confirm, Plan};
+use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use serde::Serialize;
+
+use super::document::Object;
+use super::exit;
+use super::snapshot::object;
+
+/// The version of the plan and result documents.
+pub const PLAN: &str = "pilothouse/plan/v1";
+
+#[derive(Debug, Serialize)]
+pub struct Document {
+    schema: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    action: &'static str,
+    context: String,
+    targets: Vec<Object>,
+    steps: Vec<Step>,
+    pods: Vec<Pod>,
+    pdbs: Vec<Pdb>,
+    services: Vec<Service>,
+    unplaced: Vec<Unplaced>,
+    warnings: Vec<String>,
+    refusals: Vec<Refusal>,
+    confirm: Confirm,
+    kubectl: String,
+    undo: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    what: String,
+    on: Object,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Pod {
+    namespace: String,
+    name: String,
+    uid: String,
+    node: String,
+    fate: &'static str,
+    reason: String,
+    owner: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Pdb {
+    namespace: String,
+    name: String,
+    disruptions_allowed: i32,
+    blocks: Vec<String>,
+    since: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Service {
+    namespace: String,
+    name: String,
+    ready_before: u32,
+    ready_after: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Unplaced {
+    namespace: String,
+    name: String,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Refusal {
+    guard: String,
+    reason: String,
+}
+
+/// A plan, or with `action` its result.
+pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
+    let step = |i: usize| action.and_then(|a| a.steps.get(i));
+    Document {
+        schema: PLAN,
+        id: action.map(|a| a.id.to_string()),
+        outcome: action.and_then(|a| a.outcome).map(Outcome::as_str),
+        message: action.map(|a| a.message.clone()),
+        started: action.map(|a| a.started.to_string()),
+        ended: action.and_then(|a| a.ended).map(|e| e.to_string()),
+        action: plan.intent.act.as_str(),
+        context: plan.intent.context.to_string(),
+        targets: plan.intent.targets.iter().map(object).collect(),
+        steps: plan
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(i, s)| Step {
+                what: s.what.to_string(),
+                on: object(&s.on),
+                state: step(i).map(|s| s.state.as_str()),
+                at: step(i).and_then(|s| s.at).map(|at| at.to_string()),
+                note: step(i).map(|s| s.note.clone()),
+            })
+            .collect(),
+        pods: plan
+            .pods
+            .iter()
+            .map(|p| Pod {
+                namespace: p.pod.namespace.to_string(),
+                name: p.pod.name.to_string(),
+                uid: p.pod.uid.to_string(),
+                node: p.node.to_string(),
+                fate: p.fate.as_str(),
+                reason: p.reason.clone(),
+                owner: p.owner.clone(),
+            })
+            .collect(),
+        pdbs: plan
+            .pdbs
+            .iter()
+            .map(|p| Pdb {
+                namespace: p.namespace.to_string(),
+                name: p.name.to_string(),
+                disruptions_allowed: p.allowed,
+                blocks: p.blocks.iter().map(ToString::to_string).collect(),
+                since: p.since.map(|s| s.to_string()),
+            })
+            .collect(),
+        services: plan
+            .services
+            .iter()
+            .map(|s| Service {
+                namespace: s.namespace.to_string(),
+                name: s.name.to_string(),
+                ready_before: s.ready_before,
+                ready_after: s.ready_after,
+            })
+            .collect(),
+        unplaced: plan
+            .unplaced
+            .iter()
+            .map(|u| Unplaced {
+                namespace: u.namespace.to_string(),
+                name: u.name.to_string(),
+                reason: u.reason.clone(),
+            })
+            .collect(),
+        warnings: plan.warnings.clone(),
+        refusals: plan
+            .refusals
+            .iter()
+            .map(|r| Refusal { guard: r.guard.clone(), reason: r.reason.clone() })
+            .collect(),
+        confirm: plan.confirm,
+        kubectl: plan.kubectl.clone(),
+        undo: plan.undo.clone(),
+    }
+}
+
+/// A plan for people, a line each.
+pub fn text(plan: &Plan) -> Vec<String> {
+    let targets: Vec<String> = plan.intent.targets.iter().map(ToString::to_string).collect();
+    let mut lines =
+        vec![format!("{} {} in {}", plan.intent.act.as_str(), targets.join(", "), plan.intent.context)];
+    for pod in &plan.pods {
+        let reason = if pod.reason.is_empty() { String::new() } else { format!(": {}", pod.reason) };
+        lines.push(format!("  {:6} {}/{}{reason}", pod.fate.as_str(), pod.pod.namespace, pod.pod.name));
+    }
+    if plan.pods.is_empty() {
+        lines.extend(plan.steps.iter().map(|s| format!("  {} {}", s.what, s.on)));
+    }
+    for pdb in plan.pdbs.iter().filter(|p| !p.blocks.is_empty()) {
+        lines.push(format!(
+            "  PDB {}/{} allows {} and holds back {}",
+            pdb.namespace,
+            pdb.name,
+            pdb.allowed,
+            pdb.blocks.join(", ")
+        ));
+    }
+    for service in &plan.services {
+        lines.push(format!(
+            "  service {}/{} ready endpoints {} to {}",
+            service.namespace, service.name, service.ready_before, service.ready_after
+        ));
+    }
+    lines.extend(
+        plan.unplaced
+            .iter()
+            .map(|u| format!("  does not fit elsewhere: {}/{}: {}", u.namespace, u.name, u.reason)),
+    );
+    lines.extend(plan.warnings.iter().map(|w| format!("warning: {w}")));
+    lines.extend(plan.refusals.iter().map(|r| format!("REFUSED by {}: {}", r.guard, r.reason)));
+    lines.push(format!("with kubectl: {}", plan.kubectl));
+    lines
+}
+
+/// A result for people.
+pub fn result_text(action: &ActionView) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in action.steps.iter().filter(|s| s.state != StepState::Waiting) {
+        lines.push(format!("{} {}: {} {}", step.what, step.on, step.state.as_str(), step.note));
+    }
+    let outcome = action.outcome.map_or("unfinished", Outcome::as_str);
+    lines.push(format!("{outcome}: {} (journal {})", action.message, action.id));
+    lines
+}
+
+/// The exit status of a plan that is only shown.
+pub fn plan_status(plan: &Plan) -> u8 {
+    if plan.refusals.is_empty() { exit::DONE } else { exit::REFUSED }
+}
+
+/// The exit status of an action.
+pub fn result_status(action: &ActionView) -> u8 {
+    match action.outcome {
+        Some(Outcome::Done) => exit::DONE,
+        Some(Outcome::Refused) => exit::REFUSED,
+        Some(Outcome::Unknown) => exit::UNKNOWN,
+        Some(Outcome::Cancelled) => exit::INTERRUPTED,
+        Some(Outcome::Failed) | None => exit::FAILED,
+    }
+}

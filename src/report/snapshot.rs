@@ -1,0 +1,342 @@
+//! The shared state as a document.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pilothouse_core::domain::autoscaler::Target;
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::traffic::ServiceTraffic;
+use pilothouse_core::model::table::Coverage;
+use pilothouse_core::model::world::{ActionView, Cluster, NodeRow, ServiceRow, World};
+use pilothouse_core::policy::{hpa, shares};
+
+use super::document as doc;
+
+/// One cluster of the world, at `now`.
+pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
+    doc::Snapshot {
+        schema: doc::SNAPSHOT,
+        at: now.to_string(),
+        cluster: head(cluster),
+        sources: sources(cluster, now),
+        causes: causes(cluster),
+        changes: cluster
+            .derived
+            .changes
+            .iter()
+            .map(|c| doc::Change {
+                at: c.at.to_string(),
+                what: c.what.clone(),
+                object: object(&c.object),
+                by: c.by.as_ref().map(ToString::to_string),
+            })
+            .collect(),
+        nodes: nodes(cluster, now),
+        services: services(cluster),
+        error_groups: errors(cluster),
+        autoscalers: autoscalers(cluster, now),
+        workloads: workloads(cluster),
+        alerts: Vec::new(),
+        actions: world.actions.iter().map(|a| action(a)).collect(),
+    }
+}
+
+pub fn object(reference: &ObjectRef) -> doc::Object {
+    doc::Object {
+        kind: reference.kind.to_string(),
+        namespace: reference.namespace.to_string(),
+        name: reference.name.to_string(),
+        uid: reference.uid.to_string(),
+    }
+}
+
+fn action(view: &ActionView) -> doc::Action {
+    doc::Action {
+        id: view.id.to_string(),
+        action: view.plan.intent.act.as_str(),
+        targets: view.plan.intent.targets.iter().map(object).collect(),
+        outcome: view.outcome.map(pilothouse_core::model::world::Outcome::as_str),
+        message: view.message.clone(),
+        started: view.started.to_string(),
+        ended: view.ended.map(|e| e.to_string()),
+    }
+}
+
+/// A count, if anything was received that it could count.
+fn known(cover: &Coverage, n: u32) -> Option<u32> {
+    matches!(cover, Coverage::Complete | Coverage::Namespaces(_)).then_some(n)
+}
+
+fn head(cluster: &Cluster) -> doc::Cluster {
+    let counts = cluster.derived.counts;
+    let cover = &cluster.pods.cover;
+    doc::Cluster {
+        context: cluster.info.context.to_string(),
+        version: cluster.identity.version.as_ref().map(ToString::to_string),
+        server: cluster.info.server.to_string(),
+        user: cluster.identity.user.as_ref().map(ToString::to_string),
+        namespace: cluster.info.namespace.as_ref().map(ToString::to_string),
+        pods: doc::Counts {
+            count: known(cover, counts.pods),
+            bad: known(cover, counts.pods_bad),
+            pending: known(cover, counts.pods_pending),
+            unschedulable: known(cover, counts.pods_unschedulable),
+        },
+    }
+}
+
+/// The table that a source fills, for its coverage.
+fn cover<'a>(cluster: &'a Cluster, source: &str) -> Option<&'a Coverage> {
+    Some(match source {
+        "nodes" => &cluster.nodes.cover,
+        "leases" => &cluster.leases.cover,
+        "pods" => &cluster.pods.cover,
+        "deployments" => &cluster.deployments.cover,
+        "replicasets" => &cluster.replicasets.cover,
+        "statefulsets" => &cluster.statefulsets.cover,
+        "daemonsets" => &cluster.daemonsets.cover,
+        "jobs" => &cluster.jobs.cover,
+        "services" => &cluster.services.cover,
+        "endpointslices" => &cluster.slices.cover,
+        "horizontalpodautoscalers" => &cluster.hpas.cover,
+        "poddisruptionbudgets" => &cluster.pdbs.cover,
+        "events" => &cluster.events.cover,
+        _ => return None,
+    })
+}
+
+pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<doc::Source> {
+    let rows = cluster.sources.iter().map(|s| doc::Source {
+        name: s.name.to_string(),
+        state: s.state.as_str(),
+        age_seconds: s.last_ok.map(|at| now.secs_since(at)),
+        coverage: cover(cluster, &s.name).map(Coverage::as_str),
+        error: s.error.as_ref().map(ToString::to_string),
+    });
+    rows.collect()
+}
+
+fn causes(cluster: &Cluster) -> Vec<doc::Cause> {
+    let rows = cluster.derived.causes.iter().map(|c| doc::Cause {
+        rule: c.rule,
+        severity: c.severity,
+        title: c.title.clone(),
+        objects: c.objects.iter().map(object).collect(),
+        since: c.since.map(|s| s.to_string()),
+        evidence: c.evidence.clone(),
+        action: c.action.as_ref().map(|a| doc::Suggested {
+            command: a.command,
+            title: a.title.clone(),
+            on: object(&a.on),
+        }),
+    });
+    rows.collect()
+}
+
+fn nodes(cluster: &Cluster, now: Stamp) -> Vec<doc::Node> {
+    // what the pods add up to is a fact only when all pods are known
+    let complete = cluster.pods.cover.is_complete();
+    let heartbeats: HashMap<&Name, Stamp> = cluster.leases.iter().map(|l| (&l.node, l.seen_at)).collect();
+    let mut rows: Vec<&NodeRow> = cluster.derived.nodes.iter().map(AsRef::as_ref).collect();
+    rows.sort_by(|a, b| a.node.name.cmp(&b.node.name));
+    rows.into_iter()
+        .map(|row| {
+            let n = &row.node;
+            doc::Node {
+                name: n.name.to_string(),
+                uid: n.uid.to_string(),
+                state: row.state.as_str(),
+                since: row.since.map(|s| s.to_string()),
+                cordoned: n.cordoned,
+                conditions: n
+                    .conditions
+                    .iter()
+                    .map(|c| doc::Condition {
+                        r#type: c.kind.to_string(),
+                        status: c.status.as_str(),
+                        reason: c.reason.to_string(),
+                        message: c.message.to_string(),
+                        since: c.since.map(|s| s.to_string()),
+                    })
+                    .collect(),
+                taints: n
+                    .taints
+                    .iter()
+                    .map(|t| doc::Taint {
+                        key: t.key.to_string(),
+                        value: t.value.to_string(),
+                        effect: t.effect.to_string(),
+                    })
+                    .collect(),
+                zone: n.zone.as_ref().map(ToString::to_string),
+                cpu: doc::Cpu {
+                    used_milli: row.usage.as_ref().map(|u| u.cpu_milli),
+                    requested_milli: complete.then_some(row.totals.requests.cpu_milli),
+                    allocatable_milli: n.allocatable.cpu_milli,
+                },
+                memory: doc::Memory {
+                    used_bytes: row.usage.as_ref().map(|u| u.memory_bytes),
+                    requested_bytes: complete.then_some(row.totals.requests.memory_bytes),
+                    allocatable_bytes: n.allocatable.memory_bytes,
+                },
+                pods: doc::NodePods {
+                    count: complete.then_some(row.totals.pods),
+                    capacity: n.allocatable_pods,
+                },
+                heartbeat_age_seconds: heartbeats.get(&n.name).map(|at| now.secs_since(*at)),
+            }
+        })
+        .collect()
+}
+
+fn services(cluster: &Cluster) -> Vec<doc::Service> {
+    let mut rows: BTreeMap<(Name, Name), (Option<&ServiceRow>, Option<&ServiceTraffic>)> = BTreeMap::new();
+    for row in cluster.derived.services.iter() {
+        rows.entry((row.service.namespace.clone(), row.service.name.clone())).or_default().0 = Some(row);
+    }
+    for traffic in cluster.traffic.services.iter() {
+        rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(traffic);
+    }
+    rows.into_iter()
+        .map(|((namespace, name), (row, traffic))| service(&namespace, &name, row, traffic))
+        .collect()
+}
+
+fn service(
+    namespace: &str,
+    name: &str,
+    row: Option<&ServiceRow>,
+    traffic: Option<&ServiceTraffic>,
+) -> doc::Service {
+    let readiness: BTreeMap<&str, bool> = row
+        .into_iter()
+        .flat_map(|r| r.slices.iter())
+        .flat_map(|s| s.endpoints.iter())
+        .map(|e| (e.pod.as_ref().map_or(e.address.as_str(), |p| p.as_str()), e.ready))
+        .collect();
+    let judged = traffic.map(shares::judge).unwrap_or_default();
+    let mut backends: Vec<doc::Backend> = traffic
+        .into_iter()
+        .flat_map(|t| t.backends.iter().zip(&judged.backends))
+        .map(|(b, share)| doc::Backend {
+            name: b.name.to_string(),
+            ready: readiness.get(b.name.as_str()).copied().or(b.up),
+            rps: b.rps,
+            observed_share: share.observed,
+            expected_share: share.expected,
+            significant: share.significant,
+            error_ratio: b.error_ratio,
+            p95_ms: b.p95_ms,
+            active: b.active,
+        })
+        .collect();
+    for (pod, ready) in &readiness {
+        if !backends.iter().any(|b| b.name == *pod) {
+            backends.push(doc::Backend {
+                name: (*pod).to_owned(),
+                ready: Some(*ready),
+                rps: None,
+                observed_share: None,
+                expected_share: None,
+                significant: None,
+                error_ratio: None,
+                p95_ms: None,
+                active: None,
+            });
+        }
+    }
+    doc::Service {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        policy: traffic.map(|t| t.policy.as_str().to_owned()),
+        rps: traffic.and_then(|t| t.rps),
+        error_ratio: traffic.and_then(|t| t.error_ratio),
+        p50_ms: traffic.and_then(|t| t.p50_ms),
+        p95_ms: traffic.and_then(|t| t.p95_ms),
+        p99_ms: traffic.and_then(|t| t.p99_ms),
+        ready: row.map(|r| r.ready),
+        endpoints: row.map(|r| r.total),
+        backends,
+    }
+}
+
+fn errors(cluster: &Cluster) -> Vec<doc::ErrorGroup> {
+    let rows = cluster.logs.groups.iter().map(|g| doc::ErrorGroup {
+        fingerprint: g.fingerprint.to_string(),
+        template: g.template.to_string(),
+        count: g.count,
+        per_minute: g.per_minute,
+        first_seen: g.first.to_string(),
+        last_seen: g.last.to_string(),
+        workloads: g.workloads.iter().map(ToString::to_string).collect(),
+        sample: g.sample.to_string(),
+    });
+    rows.collect()
+}
+
+fn autoscalers(cluster: &Cluster, now: Stamp) -> Vec<doc::Autoscaler> {
+    let mut rows: Vec<doc::Autoscaler> = cluster
+        .hpas
+        .iter()
+        .map(|h| {
+            let verdict = hpa::judge(h, now);
+            doc::Autoscaler {
+                namespace: h.namespace.to_string(),
+                name: h.name.to_string(),
+                kind: "HorizontalPodAutoscaler",
+                target: format!("{}/{}", h.target_kind, h.target_name),
+                current: h.current,
+                desired: h.desired,
+                min: h.min,
+                max: h.max,
+                computed: verdict.computed,
+                limited_by: verdict.limited_by,
+                metrics: h
+                    .metrics
+                    .iter()
+                    .map(|m| doc::Metric {
+                        name: m.name.to_string(),
+                        r#type: m.kind.to_string(),
+                        current: m.current,
+                        target: match m.target {
+                            Target::Utilization(percent) => Some(i64::from(percent)),
+                            Target::AverageValue(v) | Target::Value(v) => Some(v),
+                            Target::None => None,
+                        },
+                    })
+                    .collect(),
+                verdict: verdict.why,
+            }
+        })
+        .collect();
+    rows.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    rows
+}
+
+fn workloads(cluster: &Cluster) -> Vec<doc::Workload> {
+    let mut rows: Vec<doc::Workload> = cluster
+        .derived
+        .workloads
+        .iter()
+        .filter(|row| row.workload.kind != Kind::ReplicaSet || row.workload.owner.is_none())
+        .map(|row| {
+            let w = &row.workload;
+            doc::Workload {
+                kind: w.kind.to_string(),
+                namespace: w.namespace.to_string(),
+                name: w.name.to_string(),
+                uid: w.uid.to_string(),
+                desired: w.desired,
+                ready: w.ready,
+                updated: w.updated,
+                available: w.available,
+                rollout: row.rollout.phase.as_str(),
+                rollout_why: row.rollout.why.clone(),
+                images: w.images.iter().map(ToString::to_string).collect(),
+                restarts: row.totals.restarts,
+            }
+        })
+        .collect();
+    rows.sort_by(|a, b| (&a.namespace, &a.kind, &a.name).cmp(&(&b.namespace, &b.kind, &b.name)));
+    rows
+}

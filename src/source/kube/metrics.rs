@@ -1,0 +1,263 @@
+//! Measured use from metrics.k8s.io: nodes every 15 s, pods every 30 s where there are not too many of them.
+
+use std::time::Duration;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::quantity;
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::usage::{NodeUsage, PodUsage};
+use pilothouse_core::model::event::Fact;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::Scope;
+use crate::source::sink::FactSink;
+use crate::source::supervise::{Backoff, Supervisor};
+use crate::wire::client::{ReadClient, escape};
+use crate::wire::decode::{Labels, Meta, Pools, Text, read};
+use crate::wire::error::ApiError;
+use crate::wire::items::Items;
+use crate::wire::list_watch::{DecodeError, jitter};
+
+const ROOT: &str = "/apis/metrics.k8s.io/v1beta1";
+const NODES_EVERY: Duration = Duration::from_secs(15);
+const PODS_EVERY: Duration = Duration::from_secs(30);
+/// A cluster-wide list of more pods than this is too much to ask for every half minute.
+const PODS_AT_MOST: u64 = 5_000;
+const BODY_CAP: usize = 64 << 20;
+/// Absent, forbidden or broken: ask seldom.
+const SELDOM: Duration = Duration::from_secs(120);
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeDoc<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow)]
+    timestamp: Text<'a>,
+    #[serde(borrow)]
+    usage: Labels<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PodDoc<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow)]
+    timestamp: Text<'a>,
+    #[serde(borrow)]
+    containers: Option<Vec<ContainerDoc<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ContainerDoc<'a> {
+    #[serde(borrow)]
+    usage: Labels<'a>,
+}
+
+pub(super) fn start(
+    client: &ReadClient,
+    scope: &Scope,
+    sink: &FactSink,
+    supervisor: &Supervisor,
+    pods: &watch::Receiver<Option<u64>>,
+    fallback: &Name,
+) {
+    let (reader, out) = (client.clone(), sink.clone());
+    supervisor.spawn("metrics.k8s.io", sink.clone(), move || nodes(reader.clone(), out.clone()));
+    let (reader, out, pods) = (client.clone(), sink.clone(), pods.clone());
+    let (scope, fallback) = (scope.clone(), fallback.clone());
+    supervisor.spawn("metrics.k8s.io pods", sink.clone(), move || {
+        self::pods(reader.clone(), out.clone(), scope.clone(), pods.clone(), fallback.clone())
+    });
+}
+
+/// What is told about a poll.
+struct Teller {
+    name: &'static str,
+    needs: &'static str,
+    path: String,
+    held: SourceStatus,
+    backoff: Backoff,
+}
+
+impl Teller {
+    fn new(name: &'static str, needs: &'static str, path: String) -> Self {
+        Self { name, needs, path, held: SourceStatus::default(), backoff: Backoff::api() }
+    }
+
+    async fn ok(&mut self, out: &FactSink) {
+        self.backoff.reset();
+        let now = out.clock().now();
+        let status = SourceStatus {
+            name: Name::from(self.name),
+            state: SourceState::Live,
+            last_ok: Some(now),
+            ..SourceStatus::default()
+        };
+        self.held = status.clone();
+        out.status(status).await;
+    }
+
+    /// Tells the failure and says how long to wait.
+    async fn failed(&mut self, out: &FactSink, error: &ApiError, every: Duration) -> Duration {
+        let now = out.clock().now();
+        let denied = error.is_denial();
+        let words = match error {
+            ApiError::Forbidden { .. } => format!("metrics.k8s.io: 403, needs {}", self.needs),
+            ApiError::NotFound { .. } => "metrics.k8s.io: 404, metrics-server is not installed".into(),
+            ApiError::Server { code: 503, message, .. } => {
+                format!("metrics.k8s.io: 503, metrics-server does not answer: {message}")
+            }
+            other => format!("metrics.k8s.io: {other}"),
+        };
+        let wait = if denied { jitter(SELDOM, 0.2) } else { self.backoff.next().max(every) };
+        let state = match (&self.held.state, denied) {
+            (_, true) => SourceState::Denied,
+            (SourceState::Live, _) => SourceState::Stale { since: self.held.last_ok.unwrap_or(now) },
+            (SourceState::Stale { since }, _) => SourceState::Stale { since: *since },
+            (SourceState::Down { since }, _) => SourceState::Down { since: *since },
+            _ => SourceState::Down { since: now },
+        };
+        self.held = SourceStatus {
+            name: Name::from(self.name),
+            state,
+            last_ok: self.held.last_ok,
+            error: Some(Name::from(words)),
+            request: Some(Name::from(format!("GET {}", self.path))),
+            retry_at: Some(Stamp(now.0 + i64::try_from(wait.as_millis()).unwrap_or(0))),
+            attempts: self.held.attempts.saturating_add(1),
+        };
+        out.status(self.held.clone()).await;
+        wait
+    }
+}
+
+async fn nodes(client: ReadClient, out: FactSink) {
+    let path = format!("{ROOT}/nodes");
+    let mut teller = Teller::new("metrics.k8s.io", "list nodes.metrics.k8s.io", path.clone());
+    let mut pools = Pools::default();
+    loop {
+        let wait = match list(&client, &path, |json| node(&mut pools, json)).await {
+            Ok(rows) => {
+                out.fact(Fact::NodeUsage { source: Name::from("metrics.k8s.io"), rows }).await;
+                teller.ok(&out).await;
+                NODES_EVERY
+            }
+            Err(error) => teller.failed(&out, &error, NODES_EVERY).await,
+        };
+        tokio::time::sleep(jitter(wait, 0.05)).await;
+    }
+}
+
+async fn pods(
+    client: ReadClient,
+    out: FactSink,
+    scope: Scope,
+    mut known: watch::Receiver<Option<u64>>,
+    fallback: Name,
+) {
+    let within = |namespace: &Name| format!("{ROOT}/namespaces/{}/pods", escape(namespace));
+    let mut path = match &scope.namespace {
+        Some(namespace) => within(namespace),
+        None => format!("{ROOT}/pods"),
+    };
+    let mut teller = Teller::new("metrics.k8s.io pods", "list pods.metrics.k8s.io", path.clone());
+    let mut pools = Pools::default();
+    loop {
+        // how many there are is known from the list of pods
+        let Ok(count) = known.wait_for(Option::is_some).await.map(|c| c.unwrap_or(0)) else {
+            return std::future::pending().await;
+        };
+        if scope.namespace.is_none() && count > PODS_AT_MOST {
+            let words = format!("not asked for {count} pods (at most {PODS_AT_MOST}); choose a namespace");
+            let status = SourceStatus {
+                name: Name::from(teller.name),
+                state: SourceState::Off,
+                error: Some(Name::from(words)),
+                ..SourceStatus::default()
+            };
+            out.status(status).await;
+            tokio::time::sleep(SELDOM).await;
+            continue;
+        }
+        let wait = match list(&client, &path, |json| pod(&mut pools, json)).await {
+            Ok(rows) => {
+                out.fact(Fact::PodUsage { source: Name::from("metrics.k8s.io"), rows }).await;
+                teller.ok(&out).await;
+                PODS_EVERY
+            }
+            Err(ApiError::Forbidden { .. }) if scope.namespace.is_none() && path != within(&fallback) => {
+                // not of the whole cluster, but perhaps of our namespace
+                path = within(&fallback);
+                continue;
+            }
+            Err(error) => teller.failed(&out, &error, PODS_EVERY).await,
+        };
+        tokio::time::sleep(jitter(wait, 0.05)).await;
+    }
+}
+
+async fn list<T>(
+    client: &ReadClient,
+    path: &str,
+    mut read: impl FnMut(&[u8]) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, ApiError> {
+    let body = client.get_bytes(path, BODY_CAP).await?;
+    let mut rows = Vec::new();
+    let mut items = Items::default();
+    items
+        .feed(&body, |json| {
+            // one that cannot be read is missing, and missing is shown as unknown
+            rows.extend(read(json).ok());
+        })
+        .map_err(|e| ApiError::Decode(e.to_string()))?;
+    if items.is_complete() { Ok(rows) } else { Err(ApiError::Decode("the list ended early".into())) }
+}
+
+fn amounts(usage: &Labels<'_>) -> Option<(i64, i64)> {
+    Some((usage.get("cpu").and_then(quantity::milli)?, usage.get("memory").and_then(quantity::whole)?))
+}
+
+fn node(pools: &mut Pools, json: &[u8]) -> Result<NodeUsage, DecodeError> {
+    let doc: NodeDoc<'_> = read(json)?;
+    let (cpu_milli, memory_bytes) =
+        amounts(&doc.usage).ok_or_else(|| DecodeError("usage without cpu or memory".into()))?;
+    let at = doc.timestamp.stamp().unwrap_or_default();
+    Ok(NodeUsage { node: pools.name(&doc.metadata.name), cpu_milli, memory_bytes, at })
+}
+
+fn pod(pools: &mut Pools, json: &[u8]) -> Result<PodUsage, DecodeError> {
+    let doc: PodDoc<'_> = read(json)?;
+    let (mut cpu_milli, mut memory_bytes) = (0i64, 0i64);
+    for container in doc.containers.iter().flatten() {
+        let (cpu, memory) =
+            amounts(&container.usage).ok_or_else(|| DecodeError("usage without cpu or memory".into()))?;
+        cpu_milli = cpu_milli.saturating_add(cpu);
+        memory_bytes = memory_bytes.saturating_add(memory);
+    }
+    Ok(PodUsage {
+        namespace: pools.name(&doc.metadata.namespace),
+        pod: pools.name(&doc.metadata.name),
+        cpu_milli,
+        memory_bytes,
+        at: doc.timestamp.stamp().unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_added_up_and_none_is_guessed() {
+        let mut pools = Pools::default();
+        let json = br#"{"metadata":{"name":"p","namespace":"n"},"timestamp":"2026-01-01T00:00:00Z","containers":[{"usage":{"cpu":"15800000n","memory":"1Mi"}},{"usage":{"cpu":"2m","memory":"1024Ki"}}]}"#;
+        let seen = pod(&mut pools, json).unwrap();
+        assert_eq!((seen.cpu_milli, seen.memory_bytes), (18, 2 << 20));
+        assert!(node(&mut pools, br#"{"metadata":{"name":"n"},"usage":{"cpu":"1"}}"#).is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! Log lines: followed through the API, kept in a bounded store beside the shared state, and told to it as groups.
+
+pub mod follow;
+mod group;
+mod join;
+pub mod store;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
+use pilothouse_core::model::event::Fact;
+use tokio::sync::watch;
+
+pub use self::follow::{LogQuery, fetch_log, follow_log};
+pub use self::store::{LogFilter, LogLine, LogStore};
+use super::sink::FactSink;
+use super::supervise::Supervisor;
+use crate::wire::client::ReadClient;
+
+/// Between the starts of two streams: each is a connection of the API server and one of a kubelet.
+const STAGGER: Duration = Duration::from_millis(25);
+/// Summaries a second at most: two.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Without new lines the rates fall, so they are told from time to time.
+const TELL_QUIET: u32 = 20;
+
+/// One container to follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Target {
+    pub namespace: Name,
+    pub pod: Name,
+    pub container: Name,
+    /// `namespace/workload`.
+    pub workload: Name,
+    /// The image's tag.
+    pub version: Name,
+    /// When it grows, the log of the container before is read too.
+    pub restarts: u32,
+}
+
+/// What to follow: the caller decides it from the world and changes it at any time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FollowPlan {
+    /// Most interesting first: only the first `max_streams` are followed.
+    pub targets: Vec<Target>,
+    /// How many pods could be followed.
+    pub candidates: u32,
+}
+
+/// Starts following what the plan names. The store is shared with the views.
+pub fn start(
+    client: &ReadClient,
+    store: &Arc<LogStore>,
+    plan: &watch::Receiver<FollowPlan>,
+    max_streams: u32,
+    sink: &FactSink,
+    supervisor: &Supervisor,
+) {
+    let (client, kept, out) = (client.clone(), store.clone(), sink.clone());
+    let (plan, group) = (plan.clone(), supervisor.child());
+    supervisor.spawn("logs", sink.clone(), move || {
+        // a restart after a panic begins with no streams: those of the run before are stopped with its group
+        let streams = group.child();
+        run(client.clone(), kept.clone(), plan.clone(), max_streams, out.clone(), streams)
+    });
+    let (kept, out) = (store.clone(), sink.clone());
+    supervisor.spawn("log groups", sink.clone(), move || tell(kept.clone(), out.clone()));
+}
+
+/// Ends its streams with itself.
+struct Streams {
+    group: Supervisor,
+    running: HashMap<(Name, Name, Name), (u32, Supervisor)>,
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.group.cancel();
+    }
+}
+
+async fn run(
+    client: ReadClient,
+    store: Arc<LogStore>,
+    mut plan: watch::Receiver<FollowPlan>,
+    max_streams: u32,
+    out: FactSink,
+    group: Supervisor,
+) {
+    let mut streams = Streams { group, running: HashMap::new() };
+    plan.mark_changed();
+    while plan.changed().await.is_ok() {
+        let wanted = plan.borrow_and_update().clone();
+        let chosen: Vec<&Target> = wanted.targets.iter().take(max_streams as usize).collect();
+        let key = |t: &Target| (t.namespace.clone(), t.pod.clone(), t.container.clone());
+        let keep: std::collections::HashSet<_> = chosen.iter().map(|t| key(t)).collect();
+        streams.running.retain(|held, (_, stream)| {
+            let stays = keep.contains(held);
+            if !stays {
+                stream.cancel();
+            }
+            stays
+        });
+        for target in chosen {
+            let held = streams.running.get(&key(target)).map(|(restarts, _)| *restarts);
+            if held == Some(target.restarts) {
+                continue;
+            }
+            if let Some((_, old)) = streams.running.remove(&key(target)) {
+                old.cancel();
+            }
+            let stream = streams.group.child();
+            // it restarted since we looked last, or before we looked at all
+            let previous = target.restarts > held.unwrap_or(0);
+            let (client, store, target) = (client.clone(), store.clone(), target.clone());
+            streams.running.insert(key(&target), (target.restarts, stream.clone()));
+            stream.spawn("log stream", out.clone(), move || {
+                follow::keep_following(client.clone(), store.clone(), target.clone(), previous)
+            });
+            tokio::time::sleep(STAGGER).await;
+            if plan.has_changed().unwrap_or(false) {
+                // the rest is decided by the new plan
+                break;
+            }
+        }
+        store.following(streams.running.len(), wanted.candidates);
+        let now = out.clock().now();
+        let status = SourceStatus {
+            name: Name::from("logs"),
+            state: SourceState::Live,
+            last_ok: Some(now),
+            ..SourceStatus::default()
+        };
+        out.status(status).await;
+    }
+    // nobody changes the plan any more: go on with what runs until we are stopped
+    std::future::pending::<()>().await;
+}
+
+async fn tell(store: Arc<LogStore>, out: FactSink) {
+    let mut last = None;
+    let mut quiet = 0;
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let changes = store.changes();
+        quiet += 1;
+        let due = last != Some(changes) || (quiet >= TELL_QUIET && store.has_groups());
+        if due {
+            (last, quiet) = (Some(changes), 0);
+            let summary = store.summary(out.clock().now());
+            out.fact(Fact::Logs(summary)).await;
+        }
+    }
+}

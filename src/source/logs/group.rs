@@ -1,0 +1,202 @@
+//! Errors of one fingerprint as one group: how many, how often, by whom.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::log::{ErrorGroup, Level};
+use pilothouse_core::domain::text;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::policy::template;
+
+use super::store::{LogLine, Origin};
+
+/// Groups kept; the one that is quiet for longest goes first.
+const GROUPS: usize = 1000;
+/// Groups told.
+const TOLD: usize = 200;
+/// Minutes of trend.
+const MINUTES: usize = 30;
+/// Distinct pods that are counted exactly.
+const PODS: usize = 2000;
+const NAMES: usize = 8;
+const SAMPLE: usize = 2048;
+
+#[derive(Debug)]
+struct Group {
+    template: Name,
+    level: Level,
+    count: u64,
+    /// Lines by minute since 1970.
+    minutes: HashMap<i64, u32>,
+    first: Stamp,
+    last: Stamp,
+    workloads: BTreeSet<Name>,
+    pods: HashSet<Name>,
+    versions: BTreeSet<Name>,
+    sample: Name,
+}
+
+/// All groups.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    by_print: HashMap<Name, Group>,
+}
+
+fn minute(at: Stamp) -> i64 {
+    at.0.div_euclid(60_000)
+}
+
+impl Groups {
+    pub fn is_empty(&self) -> bool {
+        self.by_print.is_empty()
+    }
+
+    pub fn add(&mut self, line: &LogLine, origin: &Origin) {
+        let Some(print) = &line.fingerprint else { return };
+        if !self.by_print.contains_key(print) {
+            if self.by_print.len() >= GROUPS
+                && let Some(quietest) =
+                    self.by_print.iter().min_by_key(|(_, g)| g.last).map(|(p, _)| p.clone())
+            {
+                self.by_print.remove(&quietest);
+            }
+            let group = Group {
+                template: Name::from(template::template(subject(&line.text).as_ref())),
+                level: line.level,
+                count: 0,
+                minutes: HashMap::new(),
+                first: line.at,
+                last: line.at,
+                workloads: BTreeSet::new(),
+                pods: HashSet::new(),
+                versions: BTreeSet::new(),
+                sample: Name::default(),
+            };
+            self.by_print.insert(print.clone(), group);
+        }
+        let Some(group) = self.by_print.get_mut(print) else { return };
+        group.count += 1;
+        group.level = group.level.max(line.level);
+        group.first = group.first.min(line.at);
+        if line.at >= group.last {
+            group.last = line.at;
+            group.sample = Name::from(&*text::cap(&line.text, SAMPLE));
+        }
+        *group.minutes.entry(minute(line.at)).or_default() += 1;
+        if group.minutes.len() > MINUTES * 2 {
+            let oldest = minute(group.last) - MINUTES as i64;
+            group.minutes.retain(|m, _| *m > oldest);
+        }
+        if group.pods.len() < PODS {
+            group.pods.insert(line.pod.clone());
+        }
+        for (set, name) in [(&mut group.workloads, &origin.workload), (&mut group.versions, &origin.version)]
+        {
+            if !name.is_empty() && set.len() < NAMES && !set.contains(name) {
+                set.insert(name.clone());
+            }
+        }
+    }
+
+    /// The groups to be told, the busiest of the last minutes first.
+    pub fn view(&mut self, now: Stamp) -> Arc<[Arc<ErrorGroup>]> {
+        let this = minute(now);
+        let mut rows: Vec<Arc<ErrorGroup>> = self
+            .by_print
+            .iter()
+            .map(|(print, g)| {
+                let trend: Vec<u32> = (this - MINUTES as i64 + 1..=this)
+                    .map(|m| g.minutes.get(&m).copied().unwrap_or(0))
+                    .collect();
+                // the last five minutes, the running one counted for the part that has passed
+                let recent: u32 = trend.iter().rev().take(5).sum();
+                let passed = 4.0 + (now.0.rem_euclid(60_000) as f64 / 60_000.0).max(0.1);
+                let mut pods: Vec<Name> = g.pods.iter().cloned().collect();
+                pods.sort_unstable();
+                pods.truncate(NAMES);
+                Arc::new(ErrorGroup {
+                    fingerprint: print.clone(),
+                    template: g.template.clone(),
+                    level: g.level,
+                    count: g.count,
+                    per_minute: f64::from(recent) / passed,
+                    trend: trend.into(),
+                    first: g.first,
+                    last: g.last,
+                    workloads: g.workloads.iter().cloned().collect(),
+                    pod_count: u32::try_from(g.pods.len()).unwrap_or(u32::MAX),
+                    pods: pods.into(),
+                    versions: g.versions.iter().cloned().collect(),
+                    sample: g.sample.clone(),
+                })
+            })
+            .collect();
+        rows.sort_by(|a, b| {
+            b.per_minute
+                .total_cmp(&a.per_minute)
+                .then(b.last.cmp(&a.last))
+                .then(a.fingerprint.cmp(&b.fingerprint))
+        });
+        rows.truncate(TOLD);
+        rows.into()
+    }
+}
+
+/// The part of an entry that names the error: a JSON line's message, or its first line without time and level.
+pub(super) fn subject(text: &str) -> std::borrow::Cow<'_, str> {
+    let first = text.split('\n').next().unwrap_or_default();
+    if first.starts_with('{')
+        && let Ok(serde_json::Value::Object(map)) = serde_json::from_str(first)
+    {
+        let message = ["msg", "message", "@m", "@mt", "error", "err", "log", "event"]
+            .iter()
+            .find_map(|key| map.get(*key).and_then(|v| v.as_str()).filter(|m| !m.is_empty()));
+        if let Some(message) = message {
+            return std::borrow::Cow::Owned(message.to_owned());
+        }
+    }
+    std::borrow::Cow::Borrowed(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_error_of_many_pods_is_one_group() {
+        let mut groups = Groups::default();
+        let now = Stamp(10 * 60_000 + 30_000);
+        for i in 0..6 {
+            let text = format!(r#"{{"level":"error","msg":"timeout after {i}ms","id":{i}}}"#);
+            let print = template::mask(&subject(&text)).fingerprint;
+            let line = LogLine {
+                at: Stamp(now.0 - i * 60_000),
+                pod: Name::from(format!("n/p{}", i % 3)),
+                level: Level::Error,
+                text: Name::from(text),
+                fingerprint: Some(Name::from(print)),
+                ..LogLine::default()
+            };
+            groups.add(&line, &Origin { workload: "n/w".into(), version: "v1".into() });
+        }
+        let view = groups.view(now);
+        assert_eq!(view.len(), 1);
+        let group = &view[0];
+        assert_eq!((group.count, group.pod_count, group.template.as_str()), (6, 3, "timeout after <dur>"));
+        assert_eq!(group.trend.iter().rev().take(6).copied().collect::<Vec<_>>(), [1, 1, 1, 1, 1, 1]);
+        assert!((group.per_minute - 5.0 / 4.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_number_of_groups_is_bounded() {
+        let mut groups = Groups::default();
+        for i in 0..(GROUPS as i64 + 50) {
+            let line =
+                LogLine { at: Stamp(i), fingerprint: Some(Name::from(i.to_string())), ..LogLine::default() };
+            groups.add(&line, &Origin::default());
+        }
+        assert_eq!(groups.by_print.len(), GROUPS);
+        assert_eq!(groups.view(Stamp(0)).len(), TOLD);
+    }
+}

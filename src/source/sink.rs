@@ -1,0 +1,70 @@
+//! Where sources put what they saw: two bounded queues, one for facts and one, read first, for the sources' own state.
+
+use pilothouse_core::domain::id::ClusterId;
+use pilothouse_core::domain::source::SourceStatus;
+use pilothouse_core::model::event::{Event, Fact, Identity};
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::wire::list_watch::Outlet;
+
+/// One cluster's way into the hub. A full queue makes the source wait; nothing is dropped here.
+#[derive(Clone, Debug)]
+pub struct FactSink {
+    cluster: ClusterId,
+    clock: Clock,
+    facts: mpsc::Sender<Event>,
+    control: mpsc::Sender<Event>,
+}
+
+impl FactSink {
+    pub fn new(
+        cluster: ClusterId,
+        clock: Clock,
+        facts: mpsc::Sender<Event>,
+        control: mpsc::Sender<Event>,
+    ) -> Self {
+        Self { cluster, clock, facts, control }
+    }
+
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Rows and measurements.
+    pub async fn fact(&self, fact: Fact) {
+        self.send(&self.facts, fact).await;
+    }
+
+    /// How a source is doing.
+    pub async fn status(&self, status: SourceStatus) {
+        self.send(&self.control, Fact::Source(status)).await;
+    }
+
+    /// Who we are to the cluster.
+    pub async fn identity(&self, identity: Identity) {
+        self.send(&self.control, Fact::Identity(identity)).await;
+    }
+
+    async fn send(&self, queue: &mpsc::Sender<Event>, fact: Fact) {
+        let event = Event { at: self.clock.now(), cluster: self.cluster, fact };
+        if queue.send(event).await.is_err() {
+            // the hub is gone: we are shutting down, and whoever ended it cancels this task next
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Outlet for FactSink {
+    async fn fact(&self, fact: Fact) {
+        FactSink::fact(self, fact).await;
+    }
+
+    async fn status(&self, status: SourceStatus) {
+        FactSink::status(self, status).await;
+    }
+}

@@ -1,0 +1,155 @@
+//! Owns every long-lived task: named, cancelled together, restarted after a panic, joined at shutdown. The only place
+//! that spawns.
+
+use std::future::Future;
+use std::time::Duration;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
+use pilothouse_core::domain::text;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::sink::FactSink;
+pub use crate::wire::backoff::Backoff;
+
+/// A group of tasks that end together.
+#[derive(Clone, Debug, Default)]
+pub struct Supervisor {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Ends the task with its owner.
+struct Owned(JoinHandle<()>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Supervisor {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A group within this one: it can be stopped by itself (one cluster's sources), and stops with this one.
+    pub fn child(&self) -> Self {
+        Self { stop: self.stop.child_token(), tasks: self.tasks.clone() }
+    }
+
+    /// Cancelled at shutdown.
+    pub fn token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Runs what `make` makes until it ends or the group is stopped. A panic becomes a status event and a restart
+    /// with back-off.
+    #[allow(clippy::disallowed_methods)]
+    pub fn spawn<M, T>(&self, name: impl Into<String>, sink: FactSink, mut make: M)
+    where
+        M: FnMut() -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let name = name.into();
+        let stop = self.stop.clone();
+        let work = async move {
+            let mut backoff = Backoff::api();
+            loop {
+                let began = crate::clock::Clock::instant();
+                let mut task = Owned(tokio::spawn(make()));
+                let ended = tokio::select! {
+                    ended = &mut task.0 => ended,
+                    () = stop.cancelled() => return,
+                };
+                let Err(error) = ended else { return };
+                if error.is_cancelled() {
+                    return;
+                }
+                if began.elapsed() >= Duration::from_secs(60) {
+                    backoff.reset();
+                }
+                let wait = backoff.next();
+                tracing::error!(task = %name, %error, "a task panicked and is restarted");
+                let status = panicked(&name, &error.to_string(), &sink, backoff.tries(), wait);
+                tokio::select! {
+                    () = async { sink.status(status).await; tokio::time::sleep(wait).await } => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+        };
+        self.tasks.spawn(work);
+    }
+
+    /// Runs a future to its end or until the group is stopped, without restarts.
+    pub fn spawn_once(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Stops the group and waits for its tasks, at most this long. Returns whether all ended.
+    pub async fn shutdown(&self, within: Duration) -> bool {
+        self.stop.cancel();
+        self.tasks.close();
+        tokio::time::timeout(within, self.tasks.wait()).await.is_ok()
+    }
+
+    /// Stops the group without waiting.
+    pub fn cancel(&self) {
+        self.stop.cancel();
+    }
+}
+
+fn panicked(name: &str, words: &str, sink: &FactSink, tries: u32, wait: Duration) -> SourceStatus {
+    let now = sink.clock().now();
+    SourceStatus {
+        name: Name::from(name),
+        state: SourceState::Down { since: now },
+        last_ok: None,
+        error: Some(Name::from(text::clean(&format!("internal error, restarting: {words}")).into_owned())),
+        request: None,
+        retry_at: Some(now.plus_secs(i64::try_from(wait.as_secs()).unwrap_or(30))),
+        attempts: tries,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use pilothouse_core::domain::id::ClusterId;
+    use pilothouse_core::model::event::Fact;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::sync::mpsc;
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_the_task_restarted() {
+        let (facts, _f) = mpsc::channel(8);
+        let (control, mut told) = mpsc::channel(8);
+        let sink = FactSink::new(ClusterId(0), Clock::system(), facts, control);
+        let all = Supervisor::new();
+        let runs = Arc::new(AtomicU32::new(0));
+        let seen = runs.clone();
+        all.child().spawn("pods", sink, move || {
+            let run = seen.fetch_add(1, Ordering::SeqCst);
+            async move {
+                assert!(run > 0, "boom");
+                std::future::pending::<()>().await;
+            }
+        });
+        let event = told.recv().await.unwrap();
+        assert!(matches!(event.fact, Fact::Source(s) if s.name == "pods" && s.error.is_some()));
+        while runs.load(Ordering::SeqCst) < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(all.shutdown(Duration::from_secs(1)).await, "children end with their group");
+    }
+}

@@ -1,0 +1,349 @@
+//! The client that reads: GET and LIST, streams, and the reviews that say what we may do. It has no way to change
+//! anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::BodyExt as _;
+use kube::Client;
+use kube::client::Body;
+use pilothouse_core::domain::time::Stamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::connect::Link;
+use super::error::ApiError;
+
+/// The deadline of a unary call.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+/// Until a stream's first byte: an API server that asks a hung extension answers only after 44 s.
+const STREAM_HEAD: Duration = Duration::from_secs(50);
+/// The largest unary answer that is read.
+const BODY_CAP: usize = 64 << 20;
+const JSON: &str = "application/json";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+/// Reads from one cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct ReadClient {
+    inner: Client,
+    link: Arc<Link>,
+    deadline: Duration,
+}
+
+/// What the server said to "may I?".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    pub allowed: bool,
+    pub denied: bool,
+    pub reason: String,
+}
+
+/// One question of a SelfSubjectAccessReview.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask<'a> {
+    pub verb: &'a str,
+    /// "" for core.
+    pub group: &'a str,
+    pub resource: &'a str,
+    /// "" for none.
+    pub subresource: &'a str,
+    /// "" for cluster-wide.
+    pub namespace: &'a str,
+    /// "" for any.
+    pub name: &'a str,
+}
+
+/// One rule of a SelfSubjectRulesReview.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Rule {
+    pub verbs: Vec<String>,
+    pub api_groups: Vec<String>,
+    pub resources: Vec<String>,
+    pub resource_names: Vec<String>,
+}
+
+/// A namespace's rules. `incomplete`: the absence of a rule is no denial.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Rules {
+    pub resource_rules: Vec<Rule>,
+    pub incomplete: bool,
+}
+
+/// A body and what its headers told.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub body: Bytes,
+    /// The server's clock less ours, in milliseconds (the header has seconds, so it is about half a second off).
+    pub clock_offset_ms: Option<i64>,
+}
+
+impl std::fmt::Debug for ReadClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadClient").finish_non_exhaustive()
+    }
+}
+
+impl ReadClient {
+    pub(super) fn new(inner: Client, link: Arc<Link>) -> Self {
+        Self { inner, link, deadline: DEADLINE }
+    }
+
+    /// The same client with another deadline for unary calls.
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { deadline, ..self.clone() }
+    }
+
+    /// GET and decode JSON.
+    pub async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        decode(&self.get(path, JSON, BODY_CAP).await?.body)
+    }
+
+    /// GET and decode a server-side Table (an object that knows no Table form comes as it is).
+    pub async fn get_table<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        decode(&self.get(path, TABLE, BODY_CAP).await?.body)
+    }
+
+    /// GET a text; bytes that are not UTF-8 become marks. Not sanitised: it may have lines.
+    pub async fn get_text(&self, path: &str) -> Result<String, ApiError> {
+        Ok(String::from_utf8_lossy(&self.get(path, "*/*", BODY_CAP).await?.body).into_owned())
+    }
+
+    /// GET at most `cap` bytes; more is an error.
+    pub async fn get_bytes(&self, path: &str, cap: usize) -> Result<Bytes, ApiError> {
+        Ok(self.get(path, "*/*", cap).await?.body)
+    }
+
+    /// GET with the answer's headers.
+    pub async fn get(&self, path: &str, accept: &str, cap: usize) -> Result<Answer, ApiError> {
+        self.within(self.unary(Method::GET, path, accept, None, cap)).await
+    }
+
+    /// GET whose body is read by the caller as it arrives. Only the head has a deadline.
+    pub async fn stream(&self, path: &str, accept: &str) -> Result<Response<Body>, ApiError> {
+        let sent = self.send(Method::GET, path, accept, None);
+        match tokio::time::timeout(STREAM_HEAD, sent).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ApiError::Timeout(STREAM_HEAD)),
+        }
+    }
+
+    /// `SelfSubjectAccessReview`: may we?
+    pub async fn may(&self, ask: Ask<'_>) -> Result<Access, ApiError> {
+        #[derive(Deserialize)]
+        struct Review {
+            status: Option<Status>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Status {
+            allowed: bool,
+            denied: bool,
+            reason: Option<String>,
+        }
+        let body = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {"verb": ask.verb, "group": ask.group, "resource": ask.resource,
+                "subresource": ask.subresource, "namespace": ask.namespace, "name": ask.name}},
+        });
+        let review: Review =
+            self.review("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body).await?;
+        let status = review.status.unwrap_or_default();
+        let reason = pilothouse_core::domain::text::clean(&status.reason.unwrap_or_default()).into_owned();
+        Ok(Access { allowed: status.allowed, denied: status.denied, reason })
+    }
+
+    /// `SelfSubjectReview`: our user name as the server knows it.
+    pub async fn who_am_i(&self) -> Result<String, ApiError> {
+        let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+        let review: serde_json::Value =
+            self.review("/apis/authentication.k8s.io/v1/selfsubjectreviews", &body).await?;
+        review
+            .pointer("/status/userInfo/username")
+            .and_then(|v| v.as_str())
+            .map(|name| pilothouse_core::domain::text::clean(name).into_owned())
+            .ok_or_else(|| ApiError::Decode("SelfSubjectReview without a username".into()))
+    }
+
+    /// `SelfSubjectRulesReview`: what we may do in a namespace.
+    pub async fn rules(&self, namespace: &str) -> Result<Rules, ApiError> {
+        #[derive(Deserialize)]
+        struct Review {
+            status: Option<Rules>,
+        }
+        let body = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": namespace}});
+        let review: Review =
+            self.review("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &body).await?;
+        Ok(review.status.unwrap_or_default())
+    }
+
+    /// The server is this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.link.loopback
+    }
+
+    async fn review<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, ApiError> {
+        let body = Bytes::from(body.to_string());
+        decode(&self.within(self.unary(Method::POST, path, JSON, Some(body), BODY_CAP)).await?.body)
+    }
+
+    async fn within<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        match tokio::time::timeout(self.deadline, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ApiError::Timeout(self.deadline)),
+        }
+    }
+
+    async fn unary(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<Bytes>,
+        cap: usize,
+    ) -> Result<Answer, ApiError> {
+        let response = self.send(method, path, accept, body).await?;
+        let clock_offset_ms = date(&response).map(|server| server.0 - self.link.clock.now().0);
+        let body = collect(response.into_body(), cap).await?;
+        Ok(Answer { body, clock_offset_ms })
+    }
+
+    /// Sends, once more with a fresh token after a 401 if a plugin gives them.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<Bytes>,
+    ) -> Result<Response<Body>, ApiError> {
+        for last in [false, true] {
+            let request = request(&self.link, &method, path, accept, body.clone()).await?;
+            let response = self.inner.send(request).await.map_err(|e| ApiError::from_transport(&e))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let error = refusal(response).await;
+            match (&error, &self.link.credential) {
+                (ApiError::Unauthorized(_), Some(plugin)) if !last => plugin.forget().await,
+                _ => return Err(error),
+            }
+        }
+        Err(ApiError::Unauthorized("the server refuses a fresh token".into()))
+    }
+}
+
+/// A request with everything that goes on each of ours.
+pub(super) async fn request(
+    link: &Link,
+    method: &Method,
+    path: &str,
+    accept: &str,
+    body: Option<Bytes>,
+) -> Result<Request<Body>, ApiError> {
+    let mut builder = Request::builder()
+        .method(method.clone())
+        .uri(path)
+        .header(ACCEPT, accept)
+        .header(USER_AGENT, link.agent.clone());
+    if link.loopback {
+        builder = builder.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    if body.is_some() {
+        builder = builder.header(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    }
+    if let Some(plugin) = &link.credential
+        && let Some(value) = plugin.header().await.map_err(|e| ApiError::Unauthorized(e.0))?
+    {
+        builder = builder.header(AUTHORIZATION, value);
+    }
+    builder
+        .body(body.map_or_else(Body::empty, Body::from))
+        .map_err(|e| ApiError::Invalid { message: format!("{path}: {e}") })
+}
+
+/// The error of an answer that is no success.
+pub(super) async fn refusal(response: Response<Body>) -> ApiError {
+    let code = response.status().as_u16();
+    let wait = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.trim().parse().ok())
+        .map(Duration::from_secs);
+    let body =
+        match tokio::time::timeout(Duration::from_secs(5), collect(response.into_body(), 1 << 20)).await {
+            Ok(Ok(body)) => body,
+            _ => Bytes::new(),
+        };
+    ApiError::from_answer(code, wait, &body)
+}
+
+/// Reads a whole body of at most `cap` bytes.
+pub(super) async fn collect(mut body: Body, cap: usize) -> Result<Bytes, ApiError> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| ApiError::from_transport(&e))?;
+        if let Ok(data) = frame.into_data() {
+            if whole.len() + data.len() > cap {
+                return Err(ApiError::Decode(format!("more than {cap} bytes")));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.freeze())
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body)
+        .map_err(|e| ApiError::Decode(pilothouse_core::domain::text::clean(&e.to_string()).into_owned()))
+}
+
+fn date(response: &Response<Body>) -> Option<Stamp> {
+    let value = response.headers().get(DATE)?.to_str().ok()?;
+    chrono::DateTime::parse_from_rfc2822(value).ok().map(|t| Stamp(t.timestamp_millis()))
+}
+
+/// Escapes what is put into a path segment or a query value.
+pub fn escape(value: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(char::from(byte));
+        } else if write!(out, "%{byte:02X}").is_err() {
+            return out;
+        }
+    }
+    out
+}
+
+/// The text behind [`escape`]; what is no escape stays as it is.
+pub(super) fn unescape(value: &str) -> String {
+    let mut out = Vec::with_capacity(value.len());
+    let mut bytes = value.as_bytes();
+    while let Some((&first, rest)) = bytes.split_first() {
+        let code = rest
+            .get(..2)
+            .filter(|two| first == b'%' && two.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        out.push(code.unwrap_or(first));
+        bytes = if code.is_some() { rest.get(2..).unwrap_or_default() } else { rest };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn escapes_what_a_url_cannot_hold() {
+        assert_eq!(super::escape("a/b c=é"), "a%2Fb%20c%3D%C3%A9");
+        assert_eq!(super::unescape("a%2Fb%20c%3D%C3%A9%+A%4"), "a/b c=é%+A%4");
+    }
+}

@@ -1,0 +1,169 @@
+//! Services and EndpointSlices.
+
+use pilothouse_core::domain::id::Uid;
+use pilothouse_core::domain::selector::Selector;
+use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service, ServiceType};
+use serde::Deserialize;
+
+use super::{Labels, Meta, Pools, Text, read, single};
+use crate::wire::list_watch::DecodeError;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Doc<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow)]
+    spec: Option<Spec<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow, rename = "clusterIP")]
+    cluster_ip: Text<'a>,
+    #[serde(borrow)]
+    session_affinity: Text<'a>,
+    #[serde(borrow)]
+    selector: Labels<'a>,
+    publish_not_ready_addresses: Option<bool>,
+}
+
+/// A Service from its JSON.
+pub fn service(pools: &mut Pools, json: &[u8]) -> Result<Service, DecodeError> {
+    let doc: Doc<'_> = read(json)?;
+    let meta = &doc.metadata;
+    meta.check("service")?;
+    let spec = doc.spec.unwrap_or_default();
+    let selector = Selector::from_labels(pools.pairs(&spec.selector));
+    Ok(Service {
+        uid: meta.uid(),
+        version: meta.version(),
+        namespace: pools.name(&meta.namespace),
+        name: pools.name(&meta.name),
+        created: meta.created(),
+        kind: match &*spec.kind {
+            "NodePort" => ServiceType::NodePort,
+            "LoadBalancer" => ServiceType::LoadBalancer,
+            "ExternalName" => ServiceType::ExternalName,
+            _ => ServiceType::ClusterIp,
+        },
+        headless: &*spec.cluster_ip == "None",
+        sticky: &*spec.session_affinity == "ClientIP",
+        selector: pools.share_selector(selector),
+        publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SliceDoc<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow)]
+    address_type: Text<'a>,
+    #[serde(borrow)]
+    endpoints: Option<Vec<EndpointDoc<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct EndpointDoc<'a> {
+    #[serde(borrow)]
+    addresses: Option<Vec<Text<'a>>>,
+    conditions: Option<Conditions>,
+    #[serde(borrow)]
+    target_ref: Option<Target<'a>>,
+    #[serde(borrow)]
+    node_name: Text<'a>,
+    #[serde(borrow)]
+    zone: Text<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Conditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Target<'a> {
+    #[serde(borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    uid: Text<'a>,
+}
+
+/// An EndpointSlice from its JSON.
+pub fn endpoint_slice(pools: &mut Pools, json: &[u8]) -> Result<EndpointSlice, DecodeError> {
+    let doc: SliceDoc<'_> = read(json)?;
+    let meta = &doc.metadata;
+    meta.check("endpointslice")?;
+    let endpoints = doc
+        .endpoints
+        .iter()
+        .flatten()
+        .map(|e| {
+            let conditions = e.conditions.as_ref();
+            let pod = e.target_ref.as_ref().filter(|t| &*t.kind == "Pod" && !t.name.is_empty());
+            // nil means ready, and serving is ready when it is not said
+            let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+            Endpoint {
+                address: e.addresses.iter().flatten().next().map(|a| single(a)).unwrap_or_default(),
+                pod: pod.map(|t| single(&t.name)),
+                pod_uid: pod.filter(|t| !t.uid.is_empty()).map(|t| Uid::parse(&t.uid)),
+                ready,
+                serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
+                terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
+                node: pools.some(&e.node_name),
+                zone: pools.some(&e.zone),
+            }
+        })
+        .collect();
+    Ok(EndpointSlice {
+        uid: meta.uid(),
+        version: meta.version(),
+        namespace: pools.name(&meta.namespace),
+        name: single(&meta.name),
+        service: pools.name(meta.labels.get("kubernetes.io/service-name").unwrap_or_default()),
+        address_type: pools.name(&doc.address_type),
+        endpoints,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services() {
+        let json = br#"{"metadata":{"name":"s","namespace":"n","uid":"u"},"spec":{"type":"LoadBalancer","clusterIP":"None","sessionAffinity":"ClientIP","selector":{"app":"a"}}}"#;
+        let service = service(&mut Pools::default(), json).unwrap();
+        assert!(service.headless && service.sticky && service.kind == ServiceType::LoadBalancer);
+        assert!(service.selector.matches(&[("app".into(), "a".into())]));
+        let by_hand = super::service(
+            &mut Pools::default(),
+            br#"{"metadata":{"name":"s","uid":"u"},"spec":{"selector":null}}"#,
+        );
+        assert!(by_hand.unwrap().selector.is_empty());
+    }
+
+    #[test]
+    fn an_endpoint_without_conditions_is_ready() {
+        let json = br#"{"metadata":{"name":"s-1","uid":"u","labels":{"kubernetes.io/service-name":"s"}},"addressType":"IPv4","endpoints":[
+            {"addresses":["10.0.0.1"],"targetRef":{"kind":"Pod","name":"p","uid":"x"}},{"addresses":["10.0.0.2"],"conditions":{"ready":false,"serving":true,"terminating":true}}]}"#;
+        let slice = endpoint_slice(&mut Pools::default(), json).unwrap();
+        let states: Vec<_> = slice.endpoints.iter().map(|e| (e.ready, e.serving, e.terminating)).collect();
+        assert_eq!(states, [(true, true, false), (false, true, true)]);
+        assert_eq!(slice.service, "s");
+        let empty = br#"{"metadata":{"name":"s-1","uid":"u"},"endpoints":null}"#;
+        assert!(endpoint_slice(&mut Pools::default(), empty).unwrap().endpoints.is_empty());
+    }
+}

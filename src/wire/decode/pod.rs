@@ -1,0 +1,637 @@
+//! Pods: kubectl's STATUS and READY, what is in trouble and why, requests with resizes in place.
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::node::Status;
+use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShape, Trouble};
+use pilothouse_core::domain::quantity;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::policy::requests::{Container, PodLevel, PodRequests, effective};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
+use crate::wire::list_watch::DecodeError;
+
+/// An out-of-memory kill is news for an hour.
+const OOM_NEWS_SECS: u64 = 3600;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Doc<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow)]
+    spec: Option<Spec<'a>>,
+    #[serde(borrow)]
+    status: Option<PodStatus<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec<'a> {
+    #[serde(borrow)]
+    node_name: Text<'a>,
+    #[serde(borrow)]
+    containers: Option<Vec<ContainerDoc<'a>>>,
+    #[serde(borrow)]
+    init_containers: Option<Vec<ContainerDoc<'a>>>,
+    #[serde(borrow)]
+    resources: Option<Requests<'a>>,
+    #[serde(borrow)]
+    overhead: Labels<'a>,
+    volumes: Option<Vec<Volume>>,
+    termination_grace_period_seconds: Option<i64>,
+    priority: Option<i32>,
+    host_network: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerDoc<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    image: Text<'a>,
+    #[serde(borrow)]
+    restart_policy: Text<'a>,
+    #[serde(borrow)]
+    resources: Option<Requests<'a>>,
+}
+
+impl ContainerDoc<'_> {
+    fn sidecar(&self) -> bool {
+        &*self.restart_policy == "Always"
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Requests<'a> {
+    #[serde(borrow)]
+    requests: Labels<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Volume {
+    empty_dir: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus<'a> {
+    #[serde(borrow)]
+    phase: Text<'a>,
+    #[serde(borrow)]
+    reason: Text<'a>,
+    #[serde(borrow)]
+    message: Text<'a>,
+    #[serde(borrow, rename = "podIP")]
+    pod_ip: Text<'a>,
+    #[serde(borrow)]
+    start_time: Text<'a>,
+    #[serde(borrow)]
+    conditions: Option<Vec<ConditionDoc<'a>>>,
+    #[serde(borrow)]
+    container_statuses: Option<Vec<ContainerStatus<'a>>>,
+    #[serde(borrow)]
+    init_container_statuses: Option<Vec<ContainerStatus<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerStatus<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    ready: Option<bool>,
+    started: Option<bool>,
+    restart_count: Option<i64>,
+    #[serde(borrow)]
+    state: Option<State<'a>>,
+    #[serde(borrow)]
+    last_state: Option<State<'a>>,
+    #[serde(borrow)]
+    allocated_resources: Option<Labels<'a>>,
+    #[serde(borrow)]
+    resources: Option<Requests<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct State<'a> {
+    #[serde(borrow)]
+    waiting: Option<Waiting<'a>>,
+    running: Option<IgnoredAny>,
+    #[serde(borrow)]
+    terminated: Option<Terminated<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Waiting<'a> {
+    #[serde(borrow)]
+    reason: Text<'a>,
+    #[serde(borrow)]
+    message: Text<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Terminated<'a> {
+    #[serde(borrow)]
+    reason: Text<'a>,
+    exit_code: Option<i64>,
+    signal: Option<i64>,
+    #[serde(borrow)]
+    finished_at: Text<'a>,
+}
+
+impl ContainerStatus<'_> {
+    fn waiting(&self) -> Option<&Waiting<'_>> {
+        self.state.as_ref()?.waiting.as_ref()
+    }
+    fn terminated(&self) -> Option<&Terminated<'_>> {
+        self.state.as_ref()?.terminated.as_ref()
+    }
+    fn running(&self) -> bool {
+        self.state.as_ref().is_some_and(|s| s.running.is_some())
+    }
+    fn restarts(&self) -> u32 {
+        u32::try_from(self.restart_count.unwrap_or(0)).unwrap_or(0)
+    }
+}
+
+/// A pod from its JSON, read at `now`.
+pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeError> {
+    let doc: Doc<'_> = read(json)?;
+    let meta = &doc.metadata;
+    meta.check("pod")?;
+    let spec = doc.spec.unwrap_or_default();
+    let status = doc.status.unwrap_or_default();
+    let phase = Phase::parse(&status.phase);
+    let shape = shape(pools, meta, &spec);
+    let requests = if resized(&status) { effective(&requests(&spec, Some(&status))) } else { shape.requests };
+    let ready = condition(&status, "Ready").filter(|c| Status::parse(&c.status) == Status::True);
+    let columns = columns(&spec, &status);
+    let (trouble, why) = trouble(&status, phase, now);
+    Ok(Pod {
+        uid: meta.uid(),
+        version: meta.version(),
+        namespace: pools.name(&meta.namespace),
+        name: single(&meta.name),
+        node: pools.some(&spec.node_name),
+        owner: pools.owner(meta),
+        shape,
+        requests,
+        phase,
+        ready: ready.is_some(),
+        ready_since: ready.and_then(|c| c.last_transition_time.stamp()),
+        containers_ready: columns.ready,
+        containers: columns.total,
+        created: meta.created(),
+        started: status.start_time.stamp(),
+        deleting: meta.deletion_timestamp.stamp(),
+        deletion_grace_secs: meta.deletion_grace_period_seconds.and_then(|s| u32::try_from(s).ok()),
+        restarts: columns.restarts,
+        last_exit: last_exit(pools, &status),
+        trouble,
+        status: pools.name(&columns.status),
+        message: why,
+        ip: (!status.pod_ip.is_empty()).then(|| single(&status.pod_ip)),
+        mirror: meta.annotations.get("kubernetes.io/config.mirror").is_some(),
+    })
+}
+
+fn condition<'a, 'b>(status: &'b PodStatus<'a>, kind: &str) -> Option<&'b ConditionDoc<'a>> {
+    status.conditions.iter().flatten().find(|c| &*c.kind == kind)
+}
+
+/// Labels that differ from pod to pod of one owner, or that repeat the node's.
+fn is_noise(key: &str) -> bool {
+    matches!(
+        key,
+        "statefulset.kubernetes.io/pod-name"
+            | "apps.kubernetes.io/pod-index"
+            | "batch.kubernetes.io/job-completion-index"
+    ) || key.starts_with("topology.kubernetes.io/")
+}
+
+fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
+    let mut containers = |list: Option<&Vec<ContainerDoc<'_>>>| {
+        list.into_iter()
+            .flatten()
+            .map(|c| ContainerShape {
+                name: pools.name(&c.name),
+                image: pools.name(&c.image),
+                sidecar: c.sidecar(),
+            })
+            .collect()
+    };
+    let (main, init) = (containers(spec.containers.as_ref()), containers(spec.init_containers.as_ref()));
+    let labels = meta
+        .labels
+        .0
+        .iter()
+        .filter(|(k, _)| !is_noise(k))
+        .map(|(k, v)| (pools.name(k), pools.name(v)))
+        .collect();
+    let shape = PodShape {
+        labels,
+        containers: main,
+        init_containers: init,
+        requests: effective(&requests(spec, None)),
+        empty_dir: spec.volumes.iter().flatten().any(|v| v.empty_dir.is_some()),
+        grace_secs: spec.termination_grace_period_seconds.and_then(|s| u32::try_from(s).ok()),
+        priority: spec.priority.unwrap_or(0),
+        host_network: spec.host_network.unwrap_or(false),
+    };
+    pools.shapes.get(shape)
+}
+
+/// A container reports resources of its own: they may differ from the template's.
+fn resized(status: &PodStatus<'_>) -> bool {
+    status
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(status.init_container_statuses.iter().flatten())
+        .any(|c| c.resources.is_some() || c.allocated_resources.is_some())
+}
+
+fn requests(spec: &Spec<'_>, status: Option<&PodStatus<'_>>) -> PodRequests {
+    let one = |c: &ContainerDoc<'_>, statuses: Option<&Vec<ContainerStatus<'_>>>| {
+        let found = statuses.into_iter().flatten().find(|s| *s.name == *c.name);
+        Container {
+            spec: c.resources.as_ref().map(|r| resources(&r.requests)).unwrap_or_default(),
+            actuated: found.and_then(|s| s.resources.as_ref()).map(|r| resources(&r.requests)),
+            allocated: found.and_then(|s| s.allocated_resources.as_ref()).map(resources),
+            sidecar: c.sidecar(),
+        }
+    };
+    let level = spec.resources.as_ref().map(|r| &r.requests);
+    PodRequests {
+        containers: spec
+            .containers
+            .iter()
+            .flatten()
+            .map(|c| one(c, status.and_then(|s| s.container_statuses.as_ref())))
+            .collect(),
+        init_containers: spec
+            .init_containers
+            .iter()
+            .flatten()
+            .map(|c| one(c, status.and_then(|s| s.init_container_statuses.as_ref())))
+            .collect(),
+        pod_level: PodLevel {
+            cpu_milli: level.and_then(|l| l.get("cpu")).and_then(quantity::milli),
+            memory_bytes: level.and_then(|l| l.get("memory")).and_then(quantity::whole),
+            ephemeral_bytes: level.and_then(|l| l.get("ephemeral-storage")).and_then(quantity::whole),
+        },
+        overhead: resources(&spec.overhead),
+        resize_infeasible: status
+            .and_then(|s| condition(s, "PodResizePending"))
+            .is_some_and(|c| &*c.reason == "Infeasible" && Status::parse(&c.status) == Status::True),
+    }
+}
+
+struct Columns {
+    status: String,
+    ready: u16,
+    total: u16,
+    restarts: u32,
+}
+
+/// kubectl's STATUS, READY and RESTARTS (`printPod`), without the Terminating case.
+fn columns(spec: &Spec<'_>, status: &PodStatus<'_>) -> Columns {
+    let init: &[ContainerDoc<'_>] = spec.init_containers.as_deref().unwrap_or_default();
+    let sidecar = |name: &str| init.iter().any(|c| &*c.name == name && c.sidecar());
+    let sidecars = init.iter().filter(|c| c.sidecar()).count();
+    let total = spec.containers.as_ref().map_or(0, Vec::len) + sidecars;
+    let mut word =
+        if status.reason.is_empty() { status.phase.to_string() } else { status.reason.to_string() };
+    if condition(status, "PodScheduled").is_some_and(|c| &*c.reason == "SchedulingGated") {
+        word = "SchedulingGated".into();
+    }
+    let mut ready = 0usize;
+    let mut restarts = 0u32;
+    let mut sidecar_restarts = 0u32;
+    let mut initializing = false;
+    for (at, container) in status.init_container_statuses.iter().flatten().enumerate() {
+        restarts = restarts.saturating_add(container.restarts());
+        let is_sidecar = sidecar(&container.name);
+        if is_sidecar {
+            sidecar_restarts = sidecar_restarts.saturating_add(container.restarts());
+        }
+        if container.terminated().is_some_and(|t| t.exit_code.unwrap_or(0) == 0) {
+            continue;
+        }
+        if is_sidecar && container.started == Some(true) {
+            ready += usize::from(container.ready == Some(true));
+            continue;
+        }
+        initializing = true;
+        word = match (container.terminated(), container.waiting()) {
+            (Some(ended), _) => format!("Init:{}", ended.word()),
+            (None, Some(w)) if !w.reason.is_empty() && &*w.reason != "PodInitializing" => {
+                format!("Init:{}", w.reason)
+            }
+            _ => format!("Init:{at}/{}", init.len()),
+        };
+        break;
+    }
+    let initialized =
+        condition(status, "Initialized").is_some_and(|c| Status::parse(&c.status) == Status::True);
+    if !initializing || initialized {
+        restarts = sidecar_restarts;
+        let mut running = false;
+        for container in status.container_statuses.iter().flatten().rev() {
+            restarts = restarts.saturating_add(container.restarts());
+            match (container.waiting(), container.terminated()) {
+                (Some(w), _) if !w.reason.is_empty() => word = w.reason.to_string(),
+                (_, Some(ended)) => word = ended.word(),
+                _ if container.ready == Some(true) && container.running() => {
+                    running = true;
+                    ready += 1;
+                }
+                _ => {}
+            }
+        }
+        if word == "Completed" && running {
+            let is_ready =
+                condition(status, "Ready").is_some_and(|c| Status::parse(&c.status) == Status::True);
+            word = if is_ready { "Running".into() } else { "NotReady".into() };
+        }
+    }
+    let small = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    Columns { status: word, ready: small(ready), total: small(total), restarts }
+}
+
+impl Terminated<'_> {
+    fn word(&self) -> String {
+        if !self.reason.is_empty() {
+            self.reason.to_string()
+        } else if let Some(signal) = self.signal.filter(|s| *s != 0) {
+            format!("Signal:{signal}")
+        } else {
+            format!("ExitCode:{}", self.exit_code.unwrap_or(0))
+        }
+    }
+}
+
+fn waiting_trouble(reason: &str) -> Option<Trouble> {
+    Some(match reason {
+        "CrashLoopBackOff"
+        | "RunContainerError"
+        | "CreateContainerError"
+        | "StartError"
+        | "ContainerCannotRun"
+        | "PostStartHookError"
+        | "PreCreateHookError"
+        | "PreStartHookError" => Trouble::CrashLoop,
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
+        | "ImageInspectError"
+        | "SignatureValidationFailed" => Trouble::ImagePull,
+        "CreateContainerConfigError" => Trouble::Config,
+        _ => return None,
+    })
+}
+
+/// What is wrong, with the message of the scheduler or the kubelet.
+fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>, Option<Name>) {
+    let said = |text: &str| (!text.is_empty()).then(|| message(text));
+    if phase == Phase::Failed {
+        let evicted = &*status.reason == "Evicted";
+        return (evicted.then_some(Trouble::Evicted), said(&status.message));
+    }
+    if phase == Phase::Succeeded {
+        return (None, None);
+    }
+    let containers = || {
+        let init = status.init_container_statuses.iter().flatten();
+        status.container_statuses.iter().flatten().chain(init)
+    };
+    let mut found: Option<(Trouble, Option<Name>)> = None;
+    for container in containers() {
+        let waiting = container.waiting().and_then(|w| Some((waiting_trouble(&w.reason)?, said(&w.message))));
+        let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+        let oom = |t: &Terminated<'_>| &*t.reason == "OOMKilled";
+        let recent =
+            |t: &Terminated<'_>| t.finished_at.stamp().is_some_and(|at| now.secs_since(at) < OOM_NEWS_SECS);
+        let restarting = matches!(waiting, Some((Trouble::CrashLoop, _)));
+        let killed = container.terminated().is_some_and(oom)
+            || last.is_some_and(|t| oom(t) && (restarting || recent(t)));
+        // that memory ran out says more than that it is waiting to be started again
+        let this = if killed { Some((Trouble::OomKilled, waiting.and_then(|(_, m)| m))) } else { waiting };
+        if let Some(this) = this
+            && found.as_ref().is_none_or(|(held, _)| this.0 < *held)
+        {
+            found = Some(this);
+        }
+    }
+    if let Some((trouble, words)) = found {
+        return (Some(trouble), words.or_else(|| said(&status.message)));
+    }
+    if let Some(c) = condition(status, "PodScheduled")
+        && Status::parse(&c.status) == Status::False
+        && &*c.reason == "Unschedulable"
+    {
+        return (Some(Trouble::Unschedulable), said(&c.message));
+    }
+    (None, said(&status.message))
+}
+
+/// The newest end of a container.
+fn last_exit(pools: &mut Pools, status: &PodStatus<'_>) -> Option<Arc<LastExit>> {
+    let (ended, container) = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(status.init_container_statuses.iter().flatten())
+        .flat_map(|c| {
+            let last = c.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+            // an init container that ended well is no news
+            let now = c.terminated().filter(|t| t.exit_code.unwrap_or(0) != 0);
+            [last, now].into_iter().flatten().map(move |t| (t, c))
+        })
+        .max_by_key(|(t, _)| t.finished_at.stamp())?;
+    Some(Arc::new(LastExit {
+        reason: pools.name(&ended.word()),
+        code: i32::try_from(ended.exit_code.unwrap_or(0)).unwrap_or(-1),
+        at: ended.finished_at.stamp(),
+        container: pools.name(&container.name),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_pod(spec: &str, status: &str) -> Pod {
+        let json = format!(
+            r#"{{"metadata":{{"name":"p","namespace":"shop","uid":"u","labels":{{"app":"a","apps.kubernetes.io/pod-index":"0","topology.kubernetes.io/zone":"z","pod-template-hash":"h"}},
+            "ownerReferences":[{{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"rs","uid":"r","controller":true}}]}},"spec":{spec},"status":{status}}}"#
+        );
+        pod(&mut Pools::default(), json.as_bytes(), Stamp::parse("2026-01-01T00:00:00Z").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn status_and_ready_as_kubectl_prints_them() {
+        let one = r#"{"containers":[{"name":"a"}]}"#;
+        let init = r#"{"containers":[{"name":"a"}],"initContainers":[{"name":"i"},{"name":"s","restartPolicy":"Always"}]}"#;
+        for (spec, status, word, ready, total) in [
+            (one, r#"{"phase":"Pending"}"#, "Pending", 0, 1),
+            (
+                one,
+                r#"{"phase":"Running","containerStatuses":[{"name":"a","ready":true,"state":{"running":{}}}]}"#,
+                "Running",
+                1,
+                1,
+            ),
+            (
+                one,
+                r#"{"phase":"Running","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"CrashLoopBackOff"}}}]}"#,
+                "CrashLoopBackOff",
+                0,
+                1,
+            ),
+            (
+                one,
+                r#"{"phase":"Succeeded","containerStatuses":[{"name":"a","state":{"terminated":{"reason":"Completed","exitCode":0}}}]}"#,
+                "Completed",
+                0,
+                1,
+            ),
+            (
+                one,
+                r#"{"phase":"Failed","containerStatuses":[{"name":"a","state":{"terminated":{"exitCode":3}}}]}"#,
+                "ExitCode:3",
+                0,
+                1,
+            ),
+            (
+                one,
+                r#"{"phase":"Failed","containerStatuses":[{"name":"a","state":{"terminated":{"signal":9,"exitCode":137}}}]}"#,
+                "Signal:9",
+                0,
+                1,
+            ),
+            (one, r#"{"phase":"Failed","reason":"Evicted","message":"low on memory"}"#, "Evicted", 0, 1),
+            (
+                one,
+                r#"{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"SchedulingGated"}]}"#,
+                "SchedulingGated",
+                0,
+                1,
+            ),
+            (
+                init,
+                r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"running":{}}},{"name":"s"}]}"#,
+                "Init:0/2",
+                0,
+                2,
+            ),
+            (
+                init,
+                r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"waiting":{"reason":"ImagePullBackOff"}}}]}"#,
+                "Init:ImagePullBackOff",
+                0,
+                2,
+            ),
+            (
+                init,
+                r#"{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":1,"reason":"Error"}}}]}"#,
+                "Init:Error",
+                0,
+                2,
+            ),
+            (
+                init,
+                r#"{"phase":"Running","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":0}}},{"name":"s","started":true,"ready":true,"state":{"running":{}}}],"containerStatuses":[{"name":"a","ready":true,"state":{"running":{}}}]}"#,
+                "Running",
+                2,
+                2,
+            ),
+            (
+                r#"{"containers":[{"name":"a"},{"name":"b"}]}"#,
+                r#"{"phase":"Running","containerStatuses":[{"name":"a","state":{"terminated":{"reason":"Completed","exitCode":0}}},{"name":"b","ready":true,"state":{"running":{}}}]}"#,
+                "NotReady",
+                1,
+                2,
+            ),
+        ] {
+            let pod = read_pod(spec, status);
+            assert_eq!(
+                (pod.status.as_str(), pod.containers_ready, pod.containers),
+                (word, ready, total),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn trouble_is_the_cause() {
+        let one = r#"{"containers":[{"name":"a"}]}"#;
+        let of = |status: &str| read_pod(one, status).trouble;
+        let oom = |finished: &str, state: &str| {
+            format!(
+                r#"{{"phase":"Running","containerStatuses":[{{"name":"a","state":{{{state}}},"lastState":{{"terminated":{{"reason":"OOMKilled","exitCode":137,"finishedAt":"{finished}"}}}}}}]}}"#
+            )
+        };
+        assert_eq!(of(&oom("2025-12-31T23:30:00Z", r#""running":{}"#)), Some(Trouble::OomKilled));
+        assert_eq!(of(&oom("2025-12-31T20:00:00Z", r#""running":{}"#)), None, "old news");
+        assert_eq!(
+            of(&oom("2025-12-31T20:00:00Z", r#""waiting":{"reason":"CrashLoopBackOff"}"#)),
+            Some(Trouble::OomKilled)
+        );
+        let waiting = read_pod(
+            one,
+            r#"{"phase":"Pending","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"CreateContainerConfigError","message":"secret \"x\" not found"}}}]}"#,
+        );
+        assert_eq!(waiting.trouble, Some(Trouble::Config));
+        assert_eq!(waiting.message.as_deref(), Some("secret \"x\" not found"));
+        assert_eq!(
+            of(
+                r#"{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/3 nodes"}]}"#
+            ),
+            Some(Trouble::Unschedulable)
+        );
+        assert_eq!(of(r#"{"phase":"Failed","reason":"Evicted"}"#), Some(Trouble::Evicted));
+        assert_eq!(
+            of(
+                r#"{"phase":"Weird","containerStatuses":[{"name":"a","state":{"waiting":{"reason":"NewReason"}}}]}"#
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn noise_is_taken_out_and_requests_follow_a_resize() {
+        let spec = r#"{"containers":[{"name":"a","image":"i:1","resources":{"requests":{"cpu":"500m","memory":"1Gi"}}}],"volumes":[{"name":"v","emptyDir":{}}],"terminationGracePeriodSeconds":30}"#;
+        let pod = read_pod(
+            spec,
+            r#"{"phase":"Running","containerStatuses":[{"name":"a","restartCount":3,"allocatedResources":{"cpu":"800m"},"resources":{"requests":{"cpu":"700m"}}}]}"#,
+        );
+        assert_eq!(
+            pod.shape.labels.iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>(),
+            ["app", "pod-template-hash"]
+        );
+        assert_eq!((pod.shape.requests.cpu_milli, pod.requests.cpu_milli), (500, 800));
+        assert!(pod.shape.empty_dir && pod.restarts == 3);
+        assert_eq!(pod.owner.unwrap().name, "rs");
+    }
+
+    #[test]
+    fn nulls_never_fail() {
+        let pod = read_pod(
+            r#"{"containers":null,"initContainers":null,"volumes":[{"emptyDir":null}],"overhead":null,"resources":null}"#,
+            r#"{"conditions":null,"containerStatuses":[{"name":"a","state":null,"lastState":{}}],"phase":null}"#,
+        );
+        assert_eq!(pod.phase, Phase::Unknown);
+    }
+}

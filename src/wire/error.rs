@@ -1,0 +1,247 @@
+//! What an API call can end in, in words for people. Bodies of 429 and 503 may be plain text: never require a Status.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use http::StatusCode;
+use pilothouse_core::domain::text;
+use serde::Deserialize;
+
+/// Why a call failed. All text is sanitised.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// No answer: connection refused, name unknown, TLS refused, connection lost.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// 401, or the credential plugin failed.
+    #[error("not logged in: {0}")]
+    Unauthorized(String),
+    #[error("{message}")]
+    Forbidden { message: String },
+    #[error("{message}")]
+    NotFound { message: String },
+    #[error("{message}")]
+    Conflict { message: String },
+    /// 410: the version is too old.
+    #[error("{message}")]
+    Gone { message: String },
+    /// 429; `budget` = a PodDisruptionBudget refuses the eviction, else the server is throttling.
+    #[error("{message}")]
+    TooMany { retry_after: Option<Duration>, budget: bool, message: String },
+    /// 400 and 422.
+    #[error("{message}")]
+    Invalid { message: String },
+    /// Any other status.
+    #[error("{code}: {message}")]
+    Server { code: u16, message: String, retry_after: Option<Duration> },
+    /// The answer was not what it should be.
+    #[error("answer not understood: {0}")]
+    Decode(String),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    message: Option<String>,
+    reason: Option<String>,
+    details: Option<Details>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    causes: Option<Vec<Cause>>,
+    retry_after_seconds: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+impl ApiError {
+    /// From an HTTP status and its body (a Status object, or any text), or from the Status of a watch's ERROR event.
+    pub fn from_answer(code: u16, header: Option<Duration>, body: &[u8]) -> Self {
+        let status: Status = serde_json::from_slice(body).unwrap_or_default();
+        let causes = status.details.as_ref().and_then(|d| d.causes.as_deref()).unwrap_or_default();
+        let mut message = match &status.message {
+            Some(message) if !message.is_empty() => text::clean(message).into_owned(),
+            _ => plain(body),
+        };
+        if message.is_empty() {
+            let reason = StatusCode::from_u16(code).ok().and_then(|c| c.canonical_reason());
+            let said = status.reason.as_deref().or(reason).unwrap_or_default();
+            message = if said.is_empty() { code.to_string() } else { format!("{code} {said}") };
+        }
+        let budget = causes.iter().find(|c| c.reason.as_deref() == Some("DisruptionBudget"));
+        if let Some(detail) = budget.and_then(|c| c.message.as_deref()) {
+            message = text::clean(detail).into_owned();
+        }
+        let message = text::cap(&message, 600).into_owned();
+        let retry_after = header
+            .or_else(|| status.details.as_ref()?.retry_after_seconds.map(Duration::from_secs))
+            .map(|d| {
+                // a server (or proxy) that says a day must not stop us for a day
+                d.min(Duration::from_secs(300))
+            });
+        match code {
+            400 | 422 => Self::Invalid { message },
+            401 => Self::Unauthorized(message),
+            403 => Self::Forbidden { message },
+            404 => Self::NotFound { message },
+            409 => Self::Conflict { message },
+            410 => Self::Gone { message },
+            429 => Self::TooMany { retry_after, budget: budget.is_some(), message },
+            _ => Self::Server { code, message, retry_after },
+        }
+    }
+
+    /// From an error below HTTP.
+    pub fn from_transport(error: &(dyn StdError + 'static)) -> Self {
+        Self::Unreachable(words(error))
+    }
+
+    /// How long the server asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooMany { retry_after, .. } | Self::Server { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Waiting will not help by itself: no permission, or no such API.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Forbidden { .. } | Self::NotFound { .. })
+    }
+
+    /// The asked-for resourceVersion is ahead of the server (etcd restored): list without one.
+    pub fn is_version_ahead(&self) -> bool {
+        matches!(self, Self::Server { code: 504, message, .. } if message.contains("resource version"))
+    }
+}
+
+/// An HTML or plain text body as one short line.
+fn plain(body: &[u8]) -> String {
+    let start = body.get(..body.len().min(2000)).unwrap_or_default();
+    let said = String::from_utf8_lossy(start);
+    let trimmed = said.trim();
+    if trimmed.starts_with('{') || trimmed.starts_with('<') {
+        return String::new();
+    }
+    let line = trimmed.split_whitespace().collect::<Vec<_>>().join(" ");
+    text::cap(&text::clean(&line), 300).into_owned()
+}
+
+/// The deepest cause of an error below HTTP, in words.
+pub fn words(error: &(dyn StdError + 'static)) -> String {
+    let mut chain: Vec<&(dyn StdError + 'static)> = vec![error];
+    let mut current = error;
+    while let Some(source) = current.source().filter(|_| chain.len() < 16) {
+        chain.push(source);
+        current = source;
+    }
+    for part in &chain {
+        if let Some(io) = part.downcast_ref::<std::io::Error>()
+            && let Some(said) = io_words(io)
+        {
+            return said;
+        }
+        if let Some(tls) = part.downcast_ref::<rustls::Error>() {
+            return tls_words(tls);
+        }
+    }
+    let deepest = chain.last().map(ToString::to_string).unwrap_or_default();
+    text::cap(&text::clean(&deepest), 300).into_owned()
+}
+
+fn io_words(io: &std::io::Error) -> Option<String> {
+    use std::io::ErrorKind;
+    if let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        return Some(tls_words(tls));
+    }
+    Some(match io.kind() {
+        ErrorKind::ConnectionRefused => "connection refused".into(),
+        ErrorKind::ConnectionReset => "connection reset".into(),
+        ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
+            "connection lost".into()
+        }
+        ErrorKind::TimedOut => "no answer (timed out)".into(),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+            "network unreachable".into()
+        }
+        ErrorKind::NotFound => return None,
+        _ => {
+            let said = io.to_string();
+            if said.contains("lookup address") || said.contains("Name or service") {
+                "the server's name cannot be resolved (DNS)".into()
+            } else {
+                return None;
+            }
+        }
+    })
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    use rustls::{AlertDescription, CertificateError, Error};
+    match error {
+        Error::InvalidCertificate(reason) => {
+            let why = match reason {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    "it has expired".into()
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    "it is not valid yet: compare the clocks".into()
+                }
+                CertificateError::UnknownIssuer => {
+                    "it is signed by an unknown authority: check certificate-authority in the kubeconfig"
+                        .into()
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "it is for another name: check `server` or tls-server-name in the kubeconfig".into()
+                }
+                other => format!("{other}"),
+            };
+            text::cap(&format!("the server's certificate is refused: {why}"), 300).into_owned()
+        }
+        Error::AlertReceived(
+            AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA,
+        ) => "the server refuses our client certificate".into(),
+        other => text::cap(&format!("TLS: {other}"), 300).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_may_be_anything() {
+        let budget = br#"{"kind":"Status","code":429,"message":"Cannot evict pod","details":{"causes":[{"reason":"DisruptionBudget","message":"The disruption budget svc needs 3 healthy pods\u001b and has 3 currently"}],"retryAfterSeconds":10}}"#;
+        assert_eq!(
+            ApiError::from_answer(429, None, budget),
+            ApiError::TooMany {
+                retry_after: Some(Duration::from_secs(10)),
+                budget: true,
+                message: "The disruption budget svc needs 3 healthy pods␛ and has 3 currently".into()
+            }
+        );
+        let plain = ApiError::from_answer(
+            429,
+            Some(Duration::from_secs(1)),
+            b"Too many requests, please try again later.\n",
+        );
+        assert_eq!(plain.retry_after(), Some(Duration::from_secs(1)));
+        assert_eq!(plain.to_string(), "Too many requests, please try again later.");
+        assert_eq!(ApiError::from_answer(503, None, b"<html>").to_string(), "503: 503 Service Unavailable");
+        assert_eq!(ApiError::from_answer(404, None, b"").to_string(), "404 Not Found");
+        assert_eq!(ApiError::from_answer(503, None, &[0xff, 0x1b]).to_string(), "503: �␛");
+    }
+}

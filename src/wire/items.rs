@@ -1,0 +1,354 @@
+//! Reads a Kubernetes List while its body arrives: each element of `items` is handed out as soon as its last byte is
+//! there, whatever the split of the chunks, and a body that ends early is never taken for a complete one.
+
+use memchr::memchr2;
+use serde::Deserialize;
+
+/// Larger objects are counted and left out (etcd refuses above 1.5 MiB by default).
+pub const ITEM_CAP: usize = 4 << 20;
+/// The list's own metadata and the keys beside it are small.
+const META_CAP: usize = 64 << 10;
+
+/// What the list says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListMeta {
+    pub resource_version: Option<String>,
+    pub remaining_item_count: Option<u64>,
+    #[serde(rename = "continue")]
+    pub continue_token: Option<String>,
+}
+
+/// The body is not a JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the list is not valid JSON")]
+pub struct Malformed;
+
+/// The incremental decoder. Feed it every chunk; ask [`Items::is_complete`] when the body has ended.
+#[derive(Debug)]
+pub struct Items {
+    state: State,
+    nest: Nest,
+    /// Bytes of the token in progress that came with earlier chunks.
+    buf: Vec<u8>,
+    /// The token in progress is too large and is being skipped.
+    over: bool,
+    cap: usize,
+    key: String,
+    meta: ListMeta,
+    items: u64,
+    oversized: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Start,
+    BeforeKey,
+    Key,
+    Colon,
+    BeforeValue,
+    Value,
+    BetweenItems,
+    Item,
+    Done,
+    Bad,
+}
+
+/// Finds the end of one JSON value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Nest {
+    depth: u32,
+    string: bool,
+    escape: bool,
+    /// A number or a word: ends before the next delimiter.
+    scalar: bool,
+}
+
+impl Nest {
+    fn begin(first: u8) -> Self {
+        Self { scalar: !matches!(first, b'{' | b'[' | b'"'), ..Self::default() }
+    }
+
+    /// How many of `bytes` belong to the value if it ends here; None if it goes on.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.scalar {
+            return bytes.iter().position(|b| matches!(b, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
+        }
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.escape {
+                self.escape = false;
+                at += 1;
+                continue;
+            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            if self.string {
+                let found = memchr2(b'"', b'\\', rest)?;
+                at += found + 1;
+                if rest.get(found) == Some(&b'\\') {
+                    self.escape = true;
+                } else {
+                    self.string = false;
+                    if self.depth == 0 {
+                        return Some(at);
+                    }
+                }
+                continue;
+            }
+            let found = rest.iter().position(|b| matches!(b, b'"' | b'{' | b'}' | b'[' | b']'))?;
+            at += found + 1;
+            match rest.get(found) {
+                Some(b'"') => self.string = true,
+                Some(b'{' | b'[') => self.depth += 1,
+                _ => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 0 {
+                        return Some(at);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Default for Items {
+    fn default() -> Self {
+        Self::with_cap(ITEM_CAP)
+    }
+}
+
+impl Items {
+    pub fn with_cap(cap: usize) -> Self {
+        Self {
+            state: State::Start,
+            nest: Nest::default(),
+            buf: Vec::new(),
+            over: false,
+            cap,
+            key: String::new(),
+            meta: ListMeta::default(),
+            items: 0,
+            oversized: 0,
+        }
+    }
+
+    /// The closing token was read: nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        self.state == State::Done
+    }
+
+    pub fn meta(&self) -> &ListMeta {
+        &self.meta
+    }
+
+    /// Items handed out so far.
+    pub fn count(&self) -> u64 {
+        self.items
+    }
+
+    /// Items left out because they were too large.
+    pub fn oversized(&self) -> u64 {
+        self.oversized
+    }
+
+    /// Takes the next piece of the body and hands out the items that it completes.
+    pub fn feed(&mut self, chunk: &[u8], mut item: impl FnMut(&[u8])) -> Result<(), Malformed> {
+        let mut rest = chunk;
+        while let Some(&byte) = rest.first() {
+            let white = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+            let used = match self.state {
+                State::Done if white => 1,
+                State::Done | State::Bad => return self.bad(),
+                State::Key | State::Value | State::Item => self.token(rest, &mut item)?,
+                _ if white => 1,
+                State::Start if byte == b'{' => self.go(State::BeforeKey),
+                State::BeforeKey if byte == b'"' => self.begin(State::Key, byte),
+                State::BeforeKey if byte == b',' => 1,
+                State::BeforeKey if byte == b'}' => self.go(State::Done),
+                State::Colon if byte == b':' => self.go(State::BeforeValue),
+                State::BeforeValue if byte == b'[' && self.key == "items" => self.go(State::BetweenItems),
+                State::BeforeValue if matches!(byte, b',' | b']' | b'}' | b':') => return self.bad(),
+                State::BeforeValue => self.begin(State::Value, byte),
+                State::BetweenItems if byte == b',' => 1,
+                State::BetweenItems if byte == b']' => self.go(State::BeforeKey),
+                State::BetweenItems if matches!(byte, b'}' | b':') => return self.bad(),
+                State::BetweenItems => self.begin(State::Item, byte),
+                _ => return self.bad(),
+            };
+            rest = rest.get(used..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn bad(&mut self) -> Result<(), Malformed> {
+        self.state = State::Bad;
+        Err(Malformed)
+    }
+
+    fn go(&mut self, state: State) -> usize {
+        self.state = state;
+        1
+    }
+
+    fn begin(&mut self, state: State, first: u8) -> usize {
+        self.state = state;
+        self.nest = Nest::begin(first);
+        self.buf.clear();
+        self.over = false;
+        0
+    }
+
+    /// Goes on with the key, value or item in progress; returns how many bytes it took.
+    fn token(&mut self, rest: &[u8], item: &mut impl FnMut(&[u8])) -> Result<usize, Malformed> {
+        let keep = self.state == State::Item || self.state == State::Key || self.key == "metadata";
+        let cap = if self.state == State::Item { self.cap } else { META_CAP };
+        let Some(end) = self.nest.end(rest) else {
+            if keep && !self.over {
+                if self.buf.len() + rest.len() > cap {
+                    self.over = true;
+                    self.buf = Vec::new();
+                } else {
+                    self.buf.extend_from_slice(rest);
+                }
+            }
+            return Ok(rest.len());
+        };
+        let tail = rest.get(..end).unwrap_or_default();
+        self.over |= self.buf.len() + tail.len() > cap;
+        let whole = if !keep || self.over {
+            None
+        } else if self.buf.is_empty() {
+            Some(tail)
+        } else {
+            self.buf.extend_from_slice(tail);
+            Some(self.buf.as_slice())
+        };
+        self.state = match self.state {
+            State::Item => {
+                match whole {
+                    Some(bytes) => {
+                        self.items += 1;
+                        item(bytes);
+                    }
+                    None => self.oversized += 1,
+                }
+                State::BetweenItems
+            }
+            State::Key => {
+                // an escaped key is the same key
+                match whole.map(serde_json::from_slice::<String>) {
+                    Some(Ok(key)) => self.key = key,
+                    Some(Err(_)) => {
+                        self.state = State::Bad;
+                        return Err(Malformed);
+                    }
+                    None => self.key.clear(),
+                }
+                State::Colon
+            }
+            _ => {
+                if let Some(bytes) = whole.filter(|_| self.key == "metadata") {
+                    self.meta =
+                        serde_json::from_slice::<Option<ListMeta>>(bytes).ok().flatten().unwrap_or_default();
+                }
+                self.key.clear();
+                State::BeforeKey
+            }
+        };
+        if self.state == State::BetweenItems {
+            self.buf.clear();
+        }
+        Ok(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn read(chunks: &[&[u8]]) -> (Vec<Value>, Items) {
+        let mut items = Items::default();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            items.feed(chunk, |bytes| out.push(serde_json::from_slice(bytes).unwrap())).unwrap();
+        }
+        (out, items)
+    }
+
+    #[test]
+    fn equals_serde_json_at_every_split_point() {
+        let texts = [
+            json!({"kind": "PodList", "metadata": {"resourceVersion": "42", "remainingItemCount": 7},
+                   "items": [{"a": "x\"}]\\"}, {"b": [1, {"c": null}]}, {}, 3, "s", null]})
+            .to_string(),
+            r#" { "it\u0065ms" : [ {"a":1} , {"b":"\\\""} ] , "metadata" : { "resourceVersion":"42","remainingItemCount":7 } } "#.into(),
+        ];
+        for text in texts {
+            let whole: Value = serde_json::from_str(&text).unwrap();
+            let bytes = text.as_bytes();
+            for split in 0..=bytes.len() {
+                let (out, items) = read(&[&bytes[..split], &bytes[split..]]);
+                assert_eq!(Value::Array(out), whole["items"], "split at {split}");
+                assert!(items.is_complete());
+                assert_eq!(items.meta().resource_version.as_deref(), Some("42"));
+                assert_eq!(items.meta().remaining_item_count, Some(7));
+            }
+        }
+    }
+
+    #[test]
+    fn null_and_absent_items_are_an_empty_list() {
+        for text in [r#"{"metadata":null,"items":null}"#, r#"{"metadata":{}}"#, "{}", r#"{"items":[]}"#] {
+            let (out, items) = read(&[text.as_bytes()]);
+            assert!(out.is_empty() && items.is_complete(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cut_list_never_says_complete() {
+        let text = r#"{"metadata":{"resourceVersion":"1"},"items":[{"a":"}]}"},{"b":2}]}"#;
+        for cut in 0..text.len() {
+            assert!(!read(&[&text.as_bytes()[..cut]]).1.is_complete(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn too_large_items_are_counted_and_left_out() {
+        let mut items = Items::with_cap(16);
+        let text = br#"{"items":[{"a":"0123456789abcdef"},{"b":1}]}"#;
+        for size in [1, 7, 100] {
+            let mut seen = 0;
+            items = Items::with_cap(16);
+            for chunk in text.chunks(size) {
+                items.feed(chunk, |_| seen += 1).unwrap();
+            }
+            assert_eq!((seen, items.oversized(), items.is_complete()), (1, 1, true));
+        }
+        assert_eq!(items.count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6)) {
+            let mut items = Items::with_cap(32);
+            for chunk in &chunks {
+                if items.feed(chunk, |_| ()).is_err() {
+                    break;
+                }
+            }
+        }
+
+        #[test]
+        fn json_like_bytes_never_panic(text in r#"[\{\}\[\]",:\\ a1items]{0,60}"#, at in 0usize..60) {
+            let bytes = text.as_bytes();
+            let (a, b) = bytes.split_at(at.min(bytes.len()));
+            let mut items = Items::default();
+            if items.feed(a, |_| ()).is_ok() && items.feed(b, |_| ()).is_ok() && serde_json::from_str::<Value>(&text).is_ok_and(|v| v.is_object()) {
+                prop_assert!(items.is_complete());
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The machine against a scripted server: what it asks, and what it says about each answer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use pilothouse_core::model::event::Gone;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::wire::connect::{ConnectOptions, Connection};
+
+/// Answers requests in order; holds the last connection open when the script is over.
+struct Server {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n\r\n{body}")
+}
+
+fn refuse(code: u16, body: &str) -> String {
+    format!("HTTP/1.1 {code} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+async fn serve(script: Vec<String>) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = asked.clone();
+    let mut script: VecDeque<String> = script.into();
+    #[allow(clippy::disallowed_methods)]
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(socket.read_u8().await.unwrap());
+            }
+            let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+            seen.lock().unwrap().push(line.split(' ').nth(1).unwrap_or_default().to_owned());
+            match script.pop_front() {
+                Some(answer) => socket.write_all(answer.as_bytes()).await.unwrap(),
+                None => {
+                    socket.write_all(ok("").as_bytes()).await.unwrap();
+                    held.push(socket);
+                }
+            }
+        }
+    });
+    Server { port, asked }
+}
+
+#[derive(Clone)]
+struct Out(mpsc::UnboundedSender<Said>);
+
+#[derive(Debug)]
+enum Said {
+    Rows(Batch<pilothouse_core::domain::node::NodeLease>),
+    Status(SourceStatus),
+}
+
+impl Outlet for Out {
+    async fn fact(&self, fact: Fact) {
+        if let Fact::Leases(batch) = fact {
+            self.0.send(Said::Rows(batch)).unwrap();
+        }
+    }
+    async fn status(&self, status: SourceStatus) {
+        self.0.send(Said::Status(status)).unwrap();
+    }
+}
+
+/// Runs the machine over a script and returns what it said until `done` holds, with what it asked.
+async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>, Vec<String>) {
+    let server = serve(script).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = format!(
+        "clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{}'}}}}]\ncontexts: [{{name: a, context: {{cluster: c}}}}]\ncurrent-context: a\n",
+        server.port
+    );
+    std::fs::write(file.path(), config).unwrap();
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let options = ConnectOptions { kubeconfig: Some(file.path().into()), ..ConnectOptions::default() };
+    let client = Connection::open(options).await.unwrap().reader().unwrap();
+    let (out, mut said) = mpsc::unbounded_channel();
+    let (_pulse, pulse) = watch::channel(Pulse::default());
+    let place = |path: &str, ns: Option<&str>| Place { path: path.into(), namespace: ns.map(Name::from) };
+    let machine = ListWatch {
+        client,
+        out: Out(out),
+        clock: Clock::system(),
+        plan: Plan {
+            name: "things",
+            needs: "list things".into(),
+            places: vec![place("/all", None), place("/ns/shop", Some("shop"))],
+            query: String::new(),
+            gather: Duration::ZERO,
+            count: false,
+            poll_above: None,
+        },
+        pulse,
+        listed: None,
+        decode: |json: &[u8]| {
+            #[derive(Deserialize)]
+            struct Thing {
+                metadata: Named,
+            }
+            #[derive(Deserialize)]
+            struct Named {
+                name: String,
+            }
+            let thing: Thing = serde_json::from_slice(json).map_err(|e| DecodeError(e.to_string()))?;
+            let node = Name::from(thing.metadata.name);
+            Ok(Some(pilothouse_core::domain::node::NodeLease { node, ..Default::default() }))
+        },
+        fact: Fact::Leases,
+    };
+    let mut all = Vec::new();
+    let collect = async {
+        while !done(&all) {
+            all.push(said.recv().await.unwrap());
+        }
+    };
+    tokio::select! {
+        () = machine.run() => {}
+        () = collect => {}
+        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("not within 20 s"),
+    }
+    let asked = server.asked.lock().unwrap().clone();
+    (all, asked)
+}
+
+fn names(said: &[Said]) -> Vec<String> {
+    said.iter()
+        .flat_map(|s| match s {
+            Said::Rows(Batch::Upsert(rows)) => rows.iter().map(|r| r.node.to_string()).collect(),
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+fn ends(said: &[Said]) -> usize {
+    said.iter().filter(|s| matches!(s, Said::Rows(Batch::End { .. }))).count()
+}
+
+fn gone(said: &[Said]) -> Vec<Gone> {
+    said.iter()
+        .flat_map(|s| match s {
+            Said::Rows(Batch::Gone(gone)) => gone.clone(),
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+const LIST: &str =
+    r#"{"metadata":{"resourceVersion":"10"},"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}"#;
+
+#[tokio::test]
+async fn lists_then_watches_from_its_version() {
+    let watch = concat!(
+        r#"{"type":"MODIFIED","object":{"metadata":{"name":"b","uid":"u","resourceVersion":"11"}}}"#,
+        "\n",
+        r#"{"type":"DELETED","object":{"metadata":{"name":"a","uid":"u1","resourceVersion":"12"}}}"#,
+        "\n",
+        r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"20"}}}"#,
+        "\n",
+    );
+    let (said, asked) = run(vec![ok(LIST), ok(watch)], |said| {
+        gone(said).len() == 1
+            && said.iter().any(|s| matches!(s, Said::Status(st) if st.state == SourceState::Live))
+    })
+    .await;
+    assert_eq!(names(&said), ["a", "b", "b"]);
+    assert_eq!(gone(&said)[0].version, Version(12));
+    assert!(matches!(&said[1], Said::Rows(Batch::Begin { generation: 1 })), "{:?}", said[1]);
+    assert!(asked[0].starts_with("/all?resourceVersion=0"), "{asked:?}");
+    assert!(
+        asked[1].starts_with("/all?watch=1&resourceVersion=10&allowWatchBookmarks=true&timeoutSeconds=2"),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_ended_watch_goes_on_from_the_last_version_without_a_list() {
+    let bookmark = "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"20\"}}}\n";
+    let event = "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\",\"uid\":\"u\",\"resourceVersion\":\"21\"}}}\n";
+    let (said, asked) = run(vec![ok(LIST), ok(bookmark), ok(event)], |said| names(said).len() == 3).await;
+    assert_eq!(ends(&said), 1);
+    assert!(asked[2].contains("watch=1&resourceVersion=20&"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_version_that_is_too_old_is_listed_anew_and_never_older() {
+    let expired = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}}"#;
+    let (said, asked) =
+        run(vec![ok(LIST), ok(&format!("{expired}\n")), refuse(410, "{}"), ok(LIST)], |said| ends(said) == 2)
+            .await;
+    assert_eq!(asked[2], "/all?resourceVersion=10&resourceVersionMatch=NotOlderThan");
+    assert_eq!(asked[3], "/all", "falls back to whatever is newest");
+    assert!(!said.iter().any(|s| matches!(s, Said::Rows(Batch::Stale { .. }))), "this is no failure");
+}
+
+#[tokio::test]
+async fn a_list_that_ends_early_is_never_ended() {
+    let cut = LIST.get(..LIST.len() - 2).unwrap();
+    let (said, _) = run(vec![ok(cut), ok(LIST)], |said| ends(said) == 1).await;
+    let statuses: Vec<_> = said
+        .iter()
+        .filter_map(|s| match s {
+            Said::Status(s) => Some(s),
+            Said::Rows(_) => None,
+        })
+        .collect();
+    assert!(matches!(statuses[1].state, SourceState::Down { .. }), "{statuses:?}");
+    assert_eq!(statuses[1].error.as_deref(), Some("the list ended early"));
+    assert!(statuses[1].retry_at.is_some());
+    let begins: Vec<_> = said.iter().filter(|s| matches!(s, Said::Rows(Batch::Begin { .. }))).collect();
+    assert_eq!(begins.len(), 2);
+}
+
+#[tokio::test]
+async fn forbidden_everywhere_else_is_seen_in_the_namespace() {
+    let forbidden = r#"{"kind":"Status","code":403,"message":"forbidden"}"#;
+    let (said, asked) = run(vec![refuse(403, forbidden), ok(LIST)], |said| ends(said) == 1).await;
+    assert!(asked[1].starts_with("/ns/shop?"));
+    assert!(
+        said.iter()
+            .any(|s| matches!(s, Said::Rows(Batch::Scope { namespaces: Some(ns) }) if *ns == ["shop"]))
+    );
+}
+
+#[tokio::test]
+async fn forbidden_in_both_is_denied_with_what_is_needed() {
+    let (said, _) = run(vec![refuse(403, "no"), refuse(403, "no")], |said| {
+        said.iter().any(|s| matches!(s, Said::Rows(Batch::Denied { .. })))
+    })
+    .await;
+    assert!(
+        said.iter()
+            .any(|s| matches!(s, Said::Rows(Batch::Denied { reason }) if reason == "403, needs list things"))
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_counted_and_ends_nothing() {
+    let list = r#"{"metadata":{"resourceVersion":"10"},"items":[{"metadata":{}},{"metadata":{"name":"b"}}]}"#;
+    let watch = "nonsense\n{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\",\"uid\":\"u\",\"resourceVersion\":\"11\"}}}\n";
+    let (said, _) = run(vec![ok(list), ok(watch)], |said| names(said).len() == 2).await;
+    assert_eq!(names(&said), ["b", "c"]);
+    assert!(said.iter().any(|s| matches!(s, Said::Status(st) if st.state == SourceState::Live
+        && st.error.as_deref().is_some_and(|e| e.starts_with("1 objects could not be read")))));
+}
+
+#[tokio::test]
+async fn a_server_that_asks_to_wait_is_obeyed() {
+    let throttled = "HTTP/1.1 429 X\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 17\r\n\r\nToo many requests".to_owned();
+    let (said, _) =
+        run(vec![throttled], |said| said.iter().any(|s| matches!(s, Said::Status(st) if st.attempts == 1)))
+            .await;
+    let Some(Said::Status(status)) = said.last() else { panic!("{said:?}") };
+    assert_eq!(status.error.as_deref(), Some("Too many requests"));
+    let wait = status.retry_at.unwrap().0 - Clock::system().now().0;
+    assert!(wait > 1_000, "{wait}");
+}

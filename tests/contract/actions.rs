@@ -1,0 +1,164 @@
+//! Cordon, uncordon, scale and restart: what they change, what they refuse, and what they never send.
+
+use serde_json::Value;
+
+use crate::rig::{Rig, err, out, rig, until};
+
+fn make(rig: &Rig, name: &str) {
+    rig.namespace("contract-actions");
+    rig.apply(&format!(
+        r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: contract-actions}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec: {{terminationGracePeriodSeconds: 1, containers: [{{name: a, image: "a:1"}}]}}
+"#
+    ));
+    rig.kubectl_ok(&[
+        "-n",
+        "contract-actions",
+        "rollout",
+        "status",
+        &format!("deploy/{name}"),
+        "--timeout=60s",
+    ]);
+}
+
+#[test]
+fn cordon_and_uncordon() {
+    let Some(rig) = rig() else { return };
+    let cordoned = || rig.kubectl_json(&["get", "node", "node-0007"])["spec"]["unschedulable"].as_bool();
+    let done = rig.json(&["cordon", "node-0007", "--yes", "-o", "json"], 0);
+    assert_eq!((done["outcome"].as_str(), cordoned()), (Some("done"), Some(true)));
+    assert_eq!(done["steps"][0]["state"], "verified");
+    let again = rig.json(&["cordon", "node-0007", "--yes", "-o", "json"], 0);
+    assert!(again["steps"].as_array().unwrap().is_empty(), "nothing to do is not done twice: {again}");
+    rig.json(&["uncordon", "node-0007", "--yes", "-o", "json"], 0);
+    assert_eq!(cordoned(), None);
+    let listed = out(&rig.run(&["journal", "list"]));
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+}
+
+#[test]
+fn scale_has_a_precondition() {
+    let Some(rig) = rig() else { return };
+    make(&rig, "scaled");
+    let replicas = || {
+        rig.kubectl_json(&["-n", "contract-actions", "get", "deploy", "scaled"])["spec"]["replicas"].clone()
+    };
+    let base = ["-n", "contract-actions", "scale", "deploy/scaled", "--yes", "-o", "json"];
+    let refused = rig.json(&[&base[..], &["--replicas", "5", "--current-replicas", "4"]].concat(), 3);
+    assert_eq!(refused["refusals"][0]["guard"], "precondition");
+    assert_eq!(replicas(), 2);
+    let done = rig.json(&[&base[..], &["--replicas", "5", "--current-replicas", "2"]].concat(), 0);
+    assert_eq!(done["outcome"], "done");
+    let live = rig.kubectl_json(&["-n", "contract-actions", "get", "deploy", "scaled"]);
+    assert_eq!(
+        (&live["spec"]["replicas"], &live["status"]["readyReplicas"]),
+        (&Value::from(5), &Value::from(5))
+    );
+    let managers = rig.kubectl_ok(&[
+        "-n",
+        "contract-actions",
+        "get",
+        "deploy",
+        "scaled",
+        "-o",
+        "json",
+        "--show-managed-fields",
+    ]);
+    assert!(managers.contains(r#""manager": "pilothouse""#), "who did it is on the object");
+}
+
+#[test]
+fn restart_is_kubectls_restart() {
+    let Some(rig) = rig() else { return };
+    make(&rig, "restarted");
+    let history = || {
+        rig.kubectl_ok(&["-n", "contract-actions", "rollout", "history", "deploy/restarted"]).lines().count()
+    };
+    let before = history();
+    let done = rig.json(&["-n", "contract-actions", "restart", "deploy/restarted", "--yes", "-o", "json"], 0);
+    assert_eq!(done["outcome"], "done", "{done}");
+    assert_eq!(history(), before + 1);
+    let live = rig.kubectl_json(&["-n", "contract-actions", "get", "deploy", "restarted"]);
+    assert!(
+        live["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string()
+    );
+    rig.kubectl_ok(&["-n", "contract-actions", "rollout", "pause", "deploy/restarted"]);
+    let refused =
+        rig.json(&["-n", "contract-actions", "restart", "deploy/restarted", "--yes", "-o", "json"], 3);
+    assert!(refused["refusals"][0]["reason"].as_str().unwrap().contains("paused"), "{refused}");
+}
+
+#[test]
+fn a_step_is_sent_once_and_named_in_the_journal() {
+    let Some(rig) = rig() else { return };
+    make(&rig, "once");
+    let mark = rig.audit_mark();
+    let done = rig.json(
+        &["-n", "contract-actions", "scale", "deploy/once", "--replicas", "3", "--yes", "-o", "json"],
+        0,
+    );
+    let writes = until(10, "the audit log", || {
+        let writes: Vec<Value> =
+            rig.audit_since(mark).into_iter().filter(|e| e["verb"] == "patch" && !dry(e)).collect();
+        if writes.is_empty() { Err("no write seen yet".into()) } else { Ok(writes) }
+    });
+    assert_eq!(writes.len(), 1, "{writes:?}");
+    let shown = rig.json(&["journal", "show", done["id"].as_str().unwrap(), "-o", "json"], 0);
+    assert_eq!(shown["outcome"], "done");
+    assert_eq!(shown["steps"][0]["state"], "verified");
+}
+
+fn dry(entry: &Value) -> bool {
+    entry["requestURI"].as_str().unwrap().contains("dryRun=All")
+}
+
+#[test]
+fn read_only_sends_no_write_and_no_dry_run() {
+    let Some(rig) = rig() else { return };
+    make(&rig, "safe");
+    let mark = rig.audit_mark();
+    for args in [
+        &["cordon", "node-0002"][..],
+        &["uncordon", "node-0002"],
+        &["-n", "contract-actions", "restart", "deploy/safe"],
+        &["-n", "contract-actions", "scale", "deploy/safe", "--replicas", "0"],
+        &["drain", "node-0002"],
+        &["drain", "node-0002", "--dry-run"],
+    ] {
+        let output = rig.run(&[args, &["--read-only", "--yes"]].concat());
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {}{}", out(&output), err(&output));
+        assert!(out(&output).contains("read-only"), "{args:?}");
+    }
+    let entries = rig.audit_since(mark);
+    assert!(!entries.is_empty());
+    assert!(entries.iter().all(|e| matches!(e["verb"].as_str(), Some("get" | "list" | "watch"))
+        || e["objectRef"]["resource"].as_str().is_some_and(|r| r.starts_with("selfsubject"))));
+}
+
+#[test]
+fn whoever_may_not_is_told_before_anything_is_sent() {
+    let Some(rig) = rig() else { return };
+    let mark = rig.audit_mark();
+    let output = rig.run_as("viewer", &["cordon", "node-0002", "--yes"]);
+    assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+    assert!(out(&output).contains("you may not patch nodes"), "{}", out(&output));
+    assert!(rig.audit_since(mark).iter().all(|e| e["verb"] != "patch"));
+}
+
+#[test]
+fn without_a_terminal_and_without_yes_it_refuses() {
+    let Some(rig) = rig() else { return };
+    let output = rig.run(&["cordon", "node-0002"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(err(&output).contains("add --yes"), "{}", err(&output));
+    let twice = rig.run(&["--context", "test", "--context", "other", "cordon", "node-0002", "--yes"]);
+    assert_eq!(twice.status.code(), Some(2));
+}

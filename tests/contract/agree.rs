@@ -1,0 +1,189 @@
+//! `snapshot -o json` agrees with kubectl on every node and every autoscaler: no difference at all.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::rig::{Rig, rig};
+
+/// What `kubectl describe nodes` adds up, per node: cpu requests, memory requests, pods.
+fn described(rig: &Rig) -> BTreeMap<String, (String, String, u64)> {
+    let text = rig.kubectl_ok(&["describe", "nodes"]);
+    let mut nodes = BTreeMap::new();
+    let (mut name, mut pods, mut cpu) = (String::new(), 0, String::new());
+    let mut allocated = false;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["Name:", node] => {
+                name = (*node).to_owned();
+                allocated = false;
+            }
+            ["Non-terminated", "Pods:", count, ..] => pods = count.trim_start_matches('(').parse().unwrap(),
+            ["Allocated", "resources:"] => allocated = true,
+            ["cpu", request, ..] if allocated => cpu = (*request).to_owned(),
+            ["memory", request, ..] if allocated => {
+                nodes.insert(name.clone(), (cpu.clone(), (*request).to_owned(), pods));
+            }
+            _ => {}
+        }
+    }
+    nodes
+}
+
+/// kubectl's own spelling of a sum, in our unit: enough of a parser for what it prints.
+fn number(text: &str, milli: bool) -> i64 {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let value: i64 = text[..split].parse().unwrap();
+    let factor = match (&text[split..], milli) {
+        ("m", true) | ("", false) => 1,
+        ("", true) => 1000,
+        ("Ki", false) => 1 << 10,
+        ("Mi", false) => 1 << 20,
+        ("Gi", false) => 1 << 30,
+        ("k", false) => 1000,
+        ("M", false) => 1_000_000,
+        (suffix, _) => panic!("a suffix that this test does not know: {text} ({suffix})"),
+    };
+    value * factor
+}
+
+/// Pods whose requests are easy to count wrong, bound to one node.
+fn odd_pods(rig: &Rig) {
+    rig.namespace("contract-requests");
+    rig.apply(
+        r#"
+apiVersion: node.k8s.io/v1
+kind: RuntimeClass
+metadata: {name: contract-overhead}
+handler: none
+overhead: {podFixed: {cpu: 50m, memory: 32Mi}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: ordered-init, namespace: contract-requests}
+spec:
+  nodeName: node-0005
+  runtimeClassName: contract-overhead
+  initContainers:
+  - {name: sidecar, image: a, restartPolicy: Always, resources: {requests: {cpu: 100m, memory: 64Mi}}}
+  - {name: prepare, image: a, resources: {requests: {cpu: "1", memory: 16Mi}}}
+  containers:
+  - {name: a, image: a, resources: {requests: {cpu: 500m, memory: 100Mi}}}
+  - {name: b, image: a, resources: {requests: {cpu: 250m, memory: 100Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pod-level, namespace: contract-requests}
+spec:
+  nodeName: node-0005
+  resources: {requests: {cpu: 700m}}
+  containers:
+  - {name: a, image: a, resources: {requests: {cpu: 100m, memory: 90M}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: fractions, namespace: contract-requests}
+spec:
+  nodeName: node-0005
+  containers:
+  - {name: a, image: a, resources: {requests: {cpu: "0.1", memory: 1.5Gi}}}
+"#,
+    );
+}
+
+#[test]
+fn nodes() {
+    let Some(rig) = rig() else { return };
+    odd_pods(&rig);
+    let ours = rig.json(&["snapshot", "-o", "json"], 0);
+    let theirs = rig.kubectl_json(&["get", "nodes"]);
+    let sums = described(&rig);
+    let ours: BTreeMap<&str, &Value> =
+        ours["nodes"].as_array().unwrap().iter().map(|n| (n["name"].as_str().unwrap(), n)).collect();
+    let theirs = theirs["items"].as_array().unwrap();
+    assert_eq!(ours.len(), theirs.len());
+    assert!(theirs.len() >= 8, "too small a cluster to prove anything");
+    let mut differences = Vec::new();
+    for node in theirs {
+        let name = node["metadata"]["name"].as_str().unwrap();
+        let ours = ours[name];
+        let ready =
+            node["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap();
+        let state = match ready["status"].as_str().unwrap() {
+            "True" => "Ready",
+            "False" => "NotReady",
+            _ => "Unknown",
+        };
+        let taints: Vec<(String, String, String)> = taints(&node["spec"]["taints"]);
+        let (cpu, memory, pods) = &sums[name];
+        let checks = [
+            ("state", ours["state"] == state),
+            ("cordon", ours["cordoned"] == node["spec"]["unschedulable"].as_bool().unwrap_or(false)),
+            ("zone", ours["zone"] == node["metadata"]["labels"]["topology.kubernetes.io/zone"]),
+            ("taints", self::taints(&ours["taints"]) == taints),
+            ("uid", ours["uid"] == node["metadata"]["uid"]),
+            ("cpu", ours["cpu"]["requested_milli"] == number(cpu, true)),
+            ("memory", ours["memory"]["requested_bytes"] == number(memory, false)),
+            ("pods", ours["pods"]["count"] == *pods),
+            (
+                "allocatable cpu",
+                ours["cpu"]["allocatable_milli"]
+                    == number(node["status"]["allocatable"]["cpu"].as_str().unwrap(), true),
+            ),
+        ];
+        for (what, same) in checks {
+            if !same {
+                differences
+                    .push(format!("{name} {what}: ours {ours}, kubectl {cpu} {memory} {pods} {state}"));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn taints(list: &Value) -> Vec<(String, String, String)> {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut taints: Vec<_> =
+        list.iter().map(|t| (text(&t["key"]), text(&t["value"]), text(&t["effect"]))).collect();
+    taints.sort();
+    taints
+}
+
+#[test]
+fn autoscalers() {
+    let Some(rig) = rig() else { return };
+    let ours = rig.json(&["snapshot", "-o", "json"], 0);
+    let theirs = rig.kubectl_json(&["get", "hpa", "-A"]);
+    let row =
+        |namespace: &Value, name: &Value, current: &Value, desired: &Value, min: &Value, max: &Value| {
+            format!("{namespace}/{name} {current}->{desired} {min}-{max}")
+        };
+    let mut ours: Vec<String> = ours["autoscalers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| row(&a["namespace"], &a["name"], &a["current"], &a["desired"], &a["min"], &a["max"]))
+        .collect();
+    let mut theirs: Vec<String> = theirs["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|h| {
+            let (m, s, t) = (&h["metadata"], &h["spec"], &h["status"]);
+            row(
+                &m["namespace"],
+                &m["name"],
+                &t["currentReplicas"],
+                &t["desiredReplicas"],
+                &s["minReplicas"],
+                &s["maxReplicas"],
+            )
+        })
+        .collect();
+    ours.sort();
+    theirs.sort();
+    assert!(!theirs.is_empty());
+    assert_eq!(ours, theirs);
+}

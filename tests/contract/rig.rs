@@ -1,0 +1,163 @@
+//! The cluster under test: kubectl, our binary, the audit log, and waiting for predicates.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// One test's turn on the cluster.
+pub struct Rig {
+    pub kubeconfig: PathBuf,
+    pub folder: PathBuf,
+    kubectl: PathBuf,
+    home: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// The rig, or None (said on standard error) when no cluster was promised.
+pub fn rig() -> Option<Rig> {
+    let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let Some(kubeconfig) = var("PILOTHOUSE_TEST_KUBECONFIG") else {
+        eprintln!("NOT RUN: needs the real control plane (tests/cluster/up) and PILOTHOUSE_TEST_KUBECONFIG");
+        return None;
+    };
+    let rig = Rig {
+        kubeconfig,
+        folder: var("PILOTHOUSE_TEST_DIR").expect("PILOTHOUSE_TEST_DIR, printed by tests/cluster/up"),
+        kubectl: var("PILOTHOUSE_TEST_KUBECTL")
+            .expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up"),
+        home: tempfile::tempdir().unwrap(),
+        _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner),
+    };
+    let version = rig.kubectl(&["version", "-o", "json"]);
+    assert!(version.status.success(), "the control plane is not there: {}", err(&version));
+    Some(rig)
+}
+
+pub fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+impl Rig {
+    pub fn kubectl(&self, args: &[&str]) -> Output {
+        Command::new(&self.kubectl).arg("--kubeconfig").arg(&self.kubeconfig).args(args).output().unwrap()
+    }
+
+    /// kubectl's standard output; fails if it failed.
+    pub fn kubectl_ok(&self, args: &[&str]) -> String {
+        let output = self.kubectl(args);
+        assert!(output.status.success(), "kubectl {args:?}: {}", err(&output));
+        out(&output)
+    }
+
+    pub fn kubectl_json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.kubectl_ok(&[args, &["-o", "json"]].concat())).unwrap()
+    }
+
+    pub fn apply(&self, yaml: &str) {
+        use std::io::Write;
+        let mut child = Command::new(&self.kubectl)
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(["apply", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(yaml.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "kubectl apply of {yaml}");
+    }
+
+    /// A namespace with its default account, without which no pod can be made in it.
+    pub fn namespace(&self, name: &str) {
+        self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"));
+        until(20, "the default service account", || {
+            let account = self.kubectl(&["-n", name, "get", "serviceaccount", "default"]);
+            if account.status.success() { Ok(()) } else { Err(err(&account)) }
+        });
+    }
+
+    /// Our binary with a home of its own, as a person: `admin`, `operator`, `viewer` or `nobody`.
+    pub fn command_as(&self, who: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse"));
+        command
+            .arg("--kubeconfig")
+            .arg(self.folder.join(format!("{who}.kubeconfig")))
+            .args(args)
+            .env("XDG_CONFIG_HOME", self.home.path().join("config"))
+            .env("XDG_STATE_HOME", self.home.path().join("state"))
+            .env_remove("PILOTHOUSE_PROMETHEUS")
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run_as(&self, who: &str, args: &[&str]) -> Output {
+        self.command_as(who, args).output().unwrap()
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.run_as("operator", args)
+    }
+
+    /// Our standard output as JSON; the exit status must be `status`.
+    pub fn json(&self, args: &[&str], status: i32) -> Value {
+        let output = self.run(args);
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "pilothouse {args:?}: {}{}",
+            out(&output),
+            err(&output)
+        );
+        serde_json::from_str(&out(&output))
+            .unwrap_or_else(|e| panic!("pilothouse {args:?}: {e}: {}", out(&output)))
+    }
+
+    /// Runs one of the scripts beside the cluster.
+    pub fn script(&self, name: &str, args: &[&str]) -> String {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster").join(name);
+        let output = Command::new(script).args(args).output().unwrap();
+        assert!(output.status.success(), "{name} {args:?}: {}{}", out(&output), err(&output));
+        out(&output)
+    }
+
+    pub fn folder(&self) -> &str {
+        self.folder.to_str().unwrap()
+    }
+
+    /// The audit log's entries since `from` (a byte offset of [`Rig::audit_mark`]) by our User-Agent.
+    pub fn audit_since(&self, from: u64) -> Vec<Value> {
+        let text = std::fs::read(self.folder.join("audit.jsonl")).unwrap();
+        let tail = text.get(usize::try_from(from).unwrap()..).unwrap_or_default();
+        String::from_utf8_lossy(tail)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|e| e["userAgent"].as_str().is_some_and(|a| a.starts_with("pilothouse/")))
+            .collect()
+    }
+
+    pub fn audit_mark(&self) -> u64 {
+        std::fs::metadata(self.folder.join("audit.jsonl")).unwrap().len()
+    }
+}
+
+/// Tries until the predicate gives a value; fails with the last reason after `secs`.
+pub fn until<T>(secs: u64, what: &str, mut predicate: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(secs);
+    loop {
+        match predicate() {
+            Ok(value) => return value,
+            Err(why) if Instant::now() >= deadline => panic!("{what}: not within {secs} s: {why}"),
+            Err(_) => {}
+        }
+    }
+}
