@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan, Refusal};
+use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan};
 use pilothouse_core::model::world::World;
 use pilothouse_core::policy::plan::View;
 use tokio::sync::{mpsc, watch};
@@ -81,7 +81,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let session = Session::open(start, connection, past, move |world| publish.publish(world.clone()))?;
     cell.publish(session.world.borrow().clone());
     session.follow_logs(start);
-    let (ui, key_problems) = Ui::new(&start.settings.ui);
+    let (mut ui, key_problems) = Ui::new(&start.settings.ui);
+    ui.namespace = start.global.namespace.as_deref().map(Name::from);
     // keys that could not be read might have been meant to keep an action away
     let read_only = start.settings.guards.read_only || !key_problems.is_empty();
     problems.extend(key_problems);
@@ -234,6 +235,10 @@ impl Desk {
 
     /// Carries out what was confirmed, if it is still the same plan.
     fn run(&mut self, intent: Intent, fingerprint: u64, answer: String) {
+        if matches!(intent.act, Act::Drain(_)) {
+            let _full = self.inbox.try_send(Input::Notice("nothing was sent: a drain is only rehearsed here".into()));
+            return;
+        }
         let Some(writer) = self.writer.clone() else {
             let _full = self.inbox.try_send(Input::Notice("read-only: nothing was sent".into()));
             return;

@@ -253,7 +253,7 @@ mod tests {
         fn version(&self) -> Version {
             Version(self.1)
         }
-        fn namespace(&self) -> &str {
+        fn namespace(&self) -> &'static str {
             ""
         }
         fn same_content(&self, other: &Self) -> bool {

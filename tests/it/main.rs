@@ -1,3 +1,5 @@
 //! What the parts do together.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod ui;
