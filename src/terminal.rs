@@ -201,48 +201,7 @@ fn read_keys(tty: &OwnedFd, inbox: &SyncSender<Input>) {
             }
         }
     }
-<<<<<<< HEAD
-}
-
-fn input_of(event: Event) -> Option<Input> {
-    match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => {
-            key_of(key).map(|key| Input::Key(key, Clock::instant()))
-        }
-        Event::Paste(text) => Some(Input::Paste(text)),
-        Event::Resize(width, height) => Some(Input::Resize(width, height)),
-        _ => None,
-    }
-}
-
-fn key_of(key: KeyEvent) -> Option<Key> {
-    let code = match key.code {
-        KeyCode::Char(c) => Code::Char(c),
-        KeyCode::Enter => Code::Enter,
-        KeyCode::Esc => Code::Esc,
-        KeyCode::Tab => Code::Tab,
-        KeyCode::BackTab => Code::BackTab,
-        KeyCode::Backspace => Code::Backspace,
-        KeyCode::Delete => Code::Delete,
-        KeyCode::Up => Code::Up,
-        KeyCode::Down => Code::Down,
-        KeyCode::Left => Code::Left,
-        KeyCode::Right => Code::Right,
-        KeyCode::PageUp => Code::PageUp,
-        KeyCode::PageDown => Code::PageDown,
-        KeyCode::Home => Code::Home,
-        KeyCode::End => Code::End,
-        KeyCode::F(n) => Code::F(n),
-        _ => return None,
-    };
-    Some(Key {
-        code,
-        ctrl: key.modifiers.contains(KeyModifiers::CONTROL),
-        alt: key.modifiers.contains(KeyModifiers::ALT),
-    })
-=======
     drop(inbox.send(Input::Hangup));
->>>>>>> ui
 }
 
 /// Returns false when there is nothing more to wait for.

@@ -236,7 +236,8 @@ impl Desk {
     /// Carries out what was confirmed, if it is still the same plan.
     fn run(&mut self, intent: Intent, fingerprint: u64, answer: String) {
         if matches!(intent.act, Act::Drain(_)) {
-            let _full = self.inbox.try_send(Input::Notice("nothing was sent: a drain is only rehearsed here".into()));
+            let _full =
+                self.inbox.try_send(Input::Notice("nothing was sent: a drain is only rehearsed here".into()));
             return;
         }
         let Some(writer) = self.writer.clone() else {
