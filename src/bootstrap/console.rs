@@ -209,14 +209,7 @@ impl Desk {
             (self.reader.clone(), self.writer.clone(), self.guards.clone(), self.clock.now());
         async move {
             let cluster = world.cluster(intent.cluster)?;
-            let mut plan =
-                rehearse(cluster, &intent, &guards, View::Whole, now, &reader, writer.as_ref()).await;
-            if matches!(intent.act, Act::Drain(_)) {
-                let why =
-                    format!("executing a drain comes with a later version; until then: {}", plan.kubectl);
-                plan.refusals.push(Refusal::new("version", why));
-            }
-            Some(plan)
+            Some(rehearse(cluster, &intent, &guards, View::Whole, now, &reader, writer.as_ref()).await)
         }
     }
 
