@@ -1,11 +1,13 @@
 //! Start-up and wiring: the only room that sees every other.
 
 mod act;
+mod appearance;
+mod console;
+mod logs;
 mod look;
 mod session;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 use pilothouse_core::domain::settings::Settings;
@@ -42,7 +44,7 @@ pub fn run() -> u8 {
     }
     let start = Start::new(cli.global);
     match cli.command {
-        None => start.console(),
+        None => console::console(start),
         Some(command) => start.headless(command),
     }
 }
@@ -96,11 +98,6 @@ impl Start {
         Connection::open(options).await.map_err(|e| e.to_string())
     }
 
-    fn console(self) -> u8 {
-        let _ = Arc::new(());
-        exit::USAGE
-    }
-
     fn headless(self, command: Command) -> u8 {
         if self.global.context.len() > 1 && is_action(&command) {
             tell(
@@ -144,7 +141,9 @@ impl Start {
                 .with_runtime(async |s| act::scale(s, &workload, replicas, current_replicas, &action).await),
             Command::Journal { what } => said(self.journal_text(&what)),
             Command::Config { what } => self.config(&what),
-            Command::Keys { .. } | Command::Themes => said(Ok(String::new())),
+            Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),
+            Command::Keys { markdown: false } => said(Ok(crate::ui::command::keys_text())),
+            Command::Themes => said(Ok(appearance::names(&self))),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "pilothouse", &mut script);

@@ -1,8 +1,10 @@
 //! The terminal: taking it over and giving it back, keys and signals in, frames out.
 //!
-//! Three threads: one reads keys and watches for the end of the terminal itself (crossterm spins on a dead one), one
+//! Three threads: one reads keys and watches for the end of the terminal, one
 //! waits for signals, one writes frames. None of them is waited for at the end: a write to a dead link may never
 //! return, and the process has a second to go.
+
+mod decode;
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -11,17 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpid, kill_process};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use crate::clock::Clock;
-use crate::ui::key::{Code, Key};
 use crate::ui::run::{FrameBytes, Input};
+use decode::{Decoder, Typed};
 
 /// Alternate screen, bracketed paste, no cursor, no wrapping at the edge.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[?7l";
@@ -141,7 +141,7 @@ fn can_write(millis: i64) -> bool {
         && fds.first().is_some_and(|fd| fd.revents().contains(PollFlags::OUT))
 }
 
-/// Where keys come from, as crossterm chooses it: standard input, or the controlling terminal.
+/// Where keys come from: standard input, or the controlling terminal.
 fn tty() -> io::Result<OwnedFd> {
     if io::stdin().is_terminal() {
         io::stdin().as_fd().try_clone_to_owned()
@@ -157,10 +157,9 @@ enum Waited {
     Gone,
 }
 
-fn wait_for_input(tty: BorrowedFd<'_>) -> Waited {
+fn wait_for_input(tty: BorrowedFd<'_>, millis: i64) -> Waited {
     let mut fds = [PollFd::from_borrowed_fd(tty, PollFlags::IN)];
-    // not for ever: the thread ends when nobody listens any more
-    let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let timeout = Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 };
     match poll(&mut fds, Some(&timeout)) {
         Ok(0) | Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Waited::Nothing,
         Ok(_) => {
@@ -168,75 +167,41 @@ fn wait_for_input(tty: BorrowedFd<'_>) -> Waited {
             if seen.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
                 return Waited::Gone;
             }
-            // readable with nothing to read is the end of the file
-            match rustix::io::ioctl_fionread(tty) {
-                Ok(0) | Err(_) => Waited::Gone,
-                Ok(_) => Waited::Ready,
-            }
+            Waited::Ready
         }
         Err(_) => Waited::Gone,
     }
 }
 
+/// How long the rest of an escape sequence may take on a slow link before a lone ESC is the key.
+const ESCAPE_MS: i64 = 50;
+
 fn read_keys(tty: &OwnedFd, inbox: &SyncSender<Input>) {
+    let mut decoder = Decoder::default();
+    let mut bytes = [0u8; 4096];
     loop {
-        match wait_for_input(tty.as_fd()) {
-            Waited::Nothing => {}
-            Waited::Gone => {
-                drop(inbox.send(Input::Hangup));
+        let typed = match wait_for_input(tty.as_fd(), if decoder.is_waiting() { ESCAPE_MS } else { 1000 }) {
+            Waited::Nothing => decoder.settle(),
+            Waited::Gone => break,
+            Waited::Ready => match rustix::io::read(tty, &mut bytes[..]) {
+                Ok(0) => break,
+                Ok(n) => decoder.feed(bytes.get(..n).unwrap_or_default()),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Vec::new(),
+                Err(_) => break,
+            },
+        };
+        let at = Clock::instant();
+        for typed in typed {
+            let input = match typed {
+                Typed::Key(key) => Input::Key(key, at),
+                Typed::Paste(text) => Input::Paste(text),
+            };
+            if inbox.send(input).is_err() {
                 return;
-            }
-            Waited::Ready => {
-                while matches!(event::poll(Duration::ZERO), Ok(true)) {
-                    let Ok(event) = event::read() else {
-                        drop(inbox.send(Input::Hangup));
-                        return;
-                    };
-                    if let Some(input) = input_of(event)
-                        && inbox.send(input).is_err()
-                    {
-                        return;
-                    }
-                }
             }
         }
     }
-}
-
-fn input_of(event: Event) -> Option<Input> {
-    match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => key_of(key).map(|key| Input::Key(key, Clock::instant())),
-        Event::Paste(text) => Some(Input::Paste(text)),
-        Event::Resize(width, height) => Some(Input::Resize(width, height)),
-        _ => None,
-    }
-}
-
-fn key_of(key: KeyEvent) -> Option<Key> {
-    let code = match key.code {
-        KeyCode::Char(c) => Code::Char(c),
-        KeyCode::Enter => Code::Enter,
-        KeyCode::Esc => Code::Esc,
-        KeyCode::Tab => Code::Tab,
-        KeyCode::BackTab => Code::BackTab,
-        KeyCode::Backspace => Code::Backspace,
-        KeyCode::Delete => Code::Delete,
-        KeyCode::Up => Code::Up,
-        KeyCode::Down => Code::Down,
-        KeyCode::Left => Code::Left,
-        KeyCode::Right => Code::Right,
-        KeyCode::PageUp => Code::PageUp,
-        KeyCode::PageDown => Code::PageDown,
-        KeyCode::Home => Code::Home,
-        KeyCode::End => Code::End,
-        KeyCode::F(n) => Code::F(n),
-        _ => return None,
-    };
-    Some(Key {
-        code,
-        ctrl: key.modifiers.contains(KeyModifiers::CONTROL),
-        alt: key.modifiers.contains(KeyModifiers::ALT),
-    })
+    drop(inbox.send(Input::Hangup));
 }
 
 /// Returns false when there is nothing more to wait for.

@@ -7,13 +7,14 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::plan::{Act, Intent, Plan, Refusal};
+use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan};
 use pilothouse_core::model::world::World;
 use pilothouse_core::policy::plan::View;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
+use super::appearance as look;
 use super::logs::follow;
 use super::session::Session;
 use crate::action::executor::{Executor, new_id};
@@ -31,7 +32,6 @@ use crate::terminal::Terminal;
 use crate::ui::app::Ui;
 use crate::ui::request::{Effect, Rehearsal, Reply, Request, TableLine, TableText, Ticket};
 use crate::ui::run::{Input, Outcome, Stage, WorldCell, queue, run};
-use crate::ui::theme::Theme;
 use crate::wire::client::ReadClient;
 use crate::wire::write::WriteClient;
 
@@ -69,7 +69,7 @@ fn failed(why: &str) -> u8 {
 /// Everything that can be wrong with the configuration is said before the terminal is taken.
 fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, String> {
     let connection = runtime.block_on(start.connect())?;
-    let (theme, mut problems) = super::look_of(start);
+    let (theme, mut problems) = look::theme(start);
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
     let journal = start.journal();
     let (past, torn) = journal.history();
@@ -80,13 +80,13 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let guard = runtime.enter();
     let session = Session::open(start, connection, past, move |world| publish.publish(world.clone()))?;
     cell.publish(session.world.borrow().clone());
-    let (keys, key_problems) = super::keymap(start);
+    session.follow_logs(start);
+    let (mut ui, key_problems) = Ui::new(&start.settings.ui);
+    ui.namespace = start.global.namespace.as_deref().map(Name::from);
+    // keys that could not be read might have been meant to keep an action away
+    let read_only = start.settings.guards.read_only || !key_problems.is_empty();
     problems.extend(key_problems);
-    let writer = if start.settings.guards.read_only || session.read_only {
-        None
-    } else {
-        Some(session.connection.writer().map_err(|e| e.to_string())?)
-    };
+    let writer = if read_only { None } else { Some(session.connection.writer().map_err(|e| e.to_string())?) };
     let desk = Desk {
         reader: session.reader.clone(),
         writer,
@@ -107,7 +107,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let (effects, effects_in) = mpsc::channel(EFFECTS);
     session.supervisor.spawn_once(desk.serve(effects_in));
     drop(guard);
-    let ui = Ui::new(keys);
     let terminal = Terminal::take().map_err(|e| format!("the terminal cannot be used: {e}"))?;
     let frames = terminal.start(&inbox_in).map_err(|e| format!("the terminal cannot be used: {e}"))?;
     for problem in problems {
@@ -119,7 +118,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         frames,
         clock: start.clock.clone(),
         theme,
-        ascii: super::wants_ascii(start),
+        ascii: look::wants_ascii(start),
         max_fps: start.settings.ui.max_fps,
         size: Terminal::size(),
     };
@@ -210,12 +209,7 @@ impl Desk {
             (self.reader.clone(), self.writer.clone(), self.guards.clone(), self.clock.now());
         async move {
             let cluster = world.cluster(intent.cluster)?;
-            let mut plan = rehearse(cluster, &intent, &guards, View::Whole, now, &reader, writer.as_ref()).await;
-            if matches!(intent.act, Act::Drain(_)) {
-                let why = format!("executing a drain comes with a later version; until then: {}", plan.kubectl);
-                plan.refusals.push(Refusal::new("version", why));
-            }
-            Some(plan)
+            Some(rehearse(cluster, &intent, &guards, View::Whole, now, &reader, writer.as_ref()).await)
         }
     }
 
@@ -223,7 +217,9 @@ impl Desk {
         let (inbox, rehearsal) = (self.inbox.clone(), self.rehearsal(intent));
         self.supervisor.spawn_once(async move {
             let reply = match rehearsal.await {
-                Some(plan) => Reply::Rehearsal(Rehearsal { plan: Arc::new(plan), evidence: Default::default() }),
+                Some(plan) => {
+                    Reply::Rehearsal(Rehearsal { plan: Arc::new(plan), evidence: Evidence::default() })
+                }
                 None => Reply::Failed("that cluster is not there".into()),
             };
             hand(&inbox, Input::Reply(ticket, reply)).await;
@@ -232,6 +228,11 @@ impl Desk {
 
     /// Carries out what was confirmed, if it is still the same plan.
     fn run(&mut self, intent: Intent, fingerprint: u64, answer: String) {
+        if matches!(intent.act, Act::Drain(_)) {
+            let _full =
+                self.inbox.try_send(Input::Notice("nothing was sent: a drain is only rehearsed here".into()));
+            return;
+        }
         let Some(writer) = self.writer.clone() else {
             let _full = self.inbox.try_send(Input::Notice("read-only: nothing was sent".into()));
             return;
@@ -274,7 +275,8 @@ impl Desk {
             } else {
                 let done = executor.run(id, &plan, cancel.clone(), None).await;
                 cancel.cancel();
-                let outcome = done.outcome.map_or("unfinished", pilothouse_core::model::world::Outcome::as_str);
+                let outcome =
+                    done.outcome.map_or("unfinished", pilothouse_core::model::world::Outcome::as_str);
                 format!("{} {outcome}: {}", plan.intent.act.as_str(), done.message)
             };
             hand(&inbox, Input::Notice(why)).await;
@@ -285,8 +287,12 @@ impl Desk {
         let (reader, inbox, resources) = (self.reader.clone(), self.inbox.clone(), self.resources.clone());
         self.supervisor.spawn_once(async move {
             let reply = match request {
-                Request::Yaml { kind, namespace, name, .. } => yaml(&reader, &resources, kind, namespace, name).await,
-                Request::Table { resource, namespace, .. } => table(&reader, &resources, &resource, namespace).await,
+                Request::Yaml { kind, namespace, name, .. } => {
+                    yaml(&reader, &resources, kind, namespace, name).await
+                }
+                Request::Table { resource, namespace, .. } => {
+                    table(&reader, &resources, &resource, namespace).await
+                }
             };
             let reply = reply.unwrap_or_else(Reply::Failed);
             hand(&inbox, Input::Reply(ticket, reply)).await;
@@ -364,9 +370,4 @@ fn dump(home: &Home, clock: &Clock, text: &str) -> std::io::Result<String> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     file.write_all(text.as_bytes())?;
     Ok(path.display().to_string())
-}
-
-/// The theme and what was wrong with it.
-pub(super) fn default_theme() -> Theme {
-    Theme::default()
 }

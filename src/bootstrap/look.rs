@@ -1,6 +1,7 @@
 //! `snapshot`, `why` and `doctor`: look until the sources are complete, then print.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
@@ -11,6 +12,9 @@ use crate::cli::{Look, Output};
 use crate::report::headless::{print, tell};
 use crate::report::{exit, snapshot as documents, text};
 use crate::wire::client::Ask;
+
+/// How long sources get to stop.
+const CLOSE: Duration = Duration::from_millis(500);
 
 /// True once every table has come to an end of some kind.
 fn is_settled(start: &Start, cluster: &Cluster) -> bool {
@@ -106,7 +110,7 @@ pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
             _ = tokio::signal::ctrl_c() => break exit::INTERRUPTED,
         }
     };
-    session.close();
+    session.close(CLOSE).await;
     status
 }
 
@@ -134,7 +138,7 @@ pub async fn why(start: &Start, flags: &Look) -> u8 {
             status = exit::FAILED;
         }
     }
-    session.close();
+    session.close(CLOSE).await;
     status
 }
 
@@ -210,7 +214,7 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
         Output::Text => doctor_text(start, &session, cluster, &permissions).join("\n"),
     };
     let printed = print(&text).is_ok();
-    session.close();
+    session.close(CLOSE).await;
     if printed && !troubled { exit::DONE } else { exit::FAILED }
 }
 

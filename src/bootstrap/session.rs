@@ -1,6 +1,7 @@
 //! A session: a connection, its sources, the hub on its thread, and the newest world.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::model::event::Event;
@@ -9,8 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
+use super::logs::choose_while_it_changes;
 use crate::hub::{CONTROL, FACTS, Hub, Queues};
 use crate::source::kube::{self, Scope};
+use crate::source::logs::{self, FollowPlan, LogStore};
+use crate::source::prometheus::{self, Prometheus};
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
 use crate::wire::client::ReadClient;
@@ -63,6 +67,7 @@ impl Session {
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
         let scope = Scope { namespace: start.global.namespace.as_deref().map(Name::from) };
         let started = kube::start(&connection, &scope, &sink, &supervisor).map_err(|e| e.to_string())?;
+        prometheus_from(start, &sink, &supervisor)?;
         Ok(Self {
             connection,
             reader: started.client,
@@ -75,9 +80,28 @@ impl Session {
         })
     }
 
-    /// Stops the sources, then the hub.
-    pub fn close(mut self) {
-        self.supervisor.cancel();
+    /// Follows the logs of pods in trouble, as the settings allow.
+    pub fn follow_logs(&self, start: &Start) {
+        let settings = &start.settings.logs;
+        if !settings.enabled {
+            return;
+        }
+        let store = Arc::new(LogStore::new(settings.memory_mib as usize * 1024 * 1024));
+        let (plan_out, plan) = watch::channel(FollowPlan::default());
+        logs::start(&self.reader, &store, &plan, settings.max_streams, &self.sink, &self.supervisor);
+        self.supervisor.spawn_once(choose_while_it_changes(
+            self.world.clone(),
+            plan_out,
+            settings.max_streams as usize,
+            start.clock.clone(),
+        ));
+    }
+
+    /// Stops the sources, then the hub, within about `within`.
+    pub async fn close(mut self, within: Duration) {
+        if !self.supervisor.shutdown(within).await {
+            tracing::warn!("some tasks did not stop in time");
+        }
         self.stop.cancel();
         if let Some(hub) = self.hub.take()
             && hub.join().is_err()
@@ -85,6 +109,24 @@ impl Session {
             tracing::error!("the hub ended by a panic");
         }
     }
+}
+
+/// Starts the polls of a Prometheus, if one is configured.
+fn prometheus_from(start: &Start, sink: &FactSink, supervisor: &Supervisor) -> Result<(), String> {
+    let settings = &start.settings.prometheus;
+    if settings.url.is_empty() {
+        return Ok(());
+    }
+    let token = match settings.token_env.as_str() {
+        "" => None,
+        name => Some(std::env::var(name).map_err(|_| {
+            format!("prometheus.token_env names {name}, which is not set in the environment")
+        })?),
+    };
+    let agent = concat!("pilothouse/", env!("CARGO_PKG_VERSION"));
+    let client = Prometheus::new(&settings.url, token.map(Into::into), agent).map_err(|e| e.to_string())?;
+    prometheus::start(&client, settings, sink, supervisor);
+    Ok(())
 }
 
 fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(

@@ -34,7 +34,11 @@ pub enum Screen {
 pub enum PodScope {
     #[default]
     All,
-    Owner { kind: Kind, namespace: Name, name: Name },
+    Owner {
+        kind: Kind,
+        namespace: Name,
+        name: Name,
+    },
     Node(Name),
 }
 
@@ -302,7 +306,10 @@ impl Ui {
 
     /// Where a key is looked up, the narrowest first.
     pub fn contexts(&self) -> &'static [Context] {
-        use Context::{Actions, Autoscalers, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Traffic, Workloads};
+        use Context::{
+            Actions, Autoscalers, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text,
+            Traffic, Workloads,
+        };
         if self.dialog.is_some() || self.question.is_some() {
             return &[Dialog];
         }
@@ -356,7 +363,10 @@ impl Ui {
 impl Ui {
     /// Where keys would be looked up on the screen below the one on top: what help is asked about.
     pub fn contexts_below(&self) -> &'static [Context] {
-        use Context::{Actions, Autoscalers, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Traffic, Workloads};
+        use Context::{
+            Actions, Autoscalers, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Traffic,
+            Workloads,
+        };
         let below = self.screens.iter().rev().nth(1);
         let list = match below {
             Some(Screen::Text(_)) => return &[Text, Objects],

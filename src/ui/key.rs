@@ -81,7 +81,9 @@ impl Key {
             key.code = *code;
             return Some(key);
         }
-        if let Some(n) = rest.strip_prefix('f').and_then(|n| n.parse::<u8>().ok()).filter(|n| (1..=12).contains(n)) {
+        if let Some(n) =
+            rest.strip_prefix('f').and_then(|n| n.parse::<u8>().ok()).filter(|n| (1..=12).contains(n))
+        {
             key.code = Code::F(n);
             return Some(key);
         }
@@ -141,9 +143,15 @@ mod tests {
 
     #[test]
     fn reads_what_the_table_writes() {
-        for (text, shown) in
-            [("j", "j"), ("D", "D"), ("ctrl-d", "^d"), ("space", "Space"), ("page-down", "PgDn"), ("f1", "F1"), ("-", "-")]
-        {
+        for (text, shown) in [
+            ("j", "j"),
+            ("D", "D"),
+            ("ctrl-d", "^d"),
+            ("space", "Space"),
+            ("page-down", "PgDn"),
+            ("f1", "F1"),
+            ("-", "-"),
+        ] {
             assert_eq!(Key::parse(text).unwrap().to_string(), shown);
         }
         assert_eq!(Key::parse("hello"), None);

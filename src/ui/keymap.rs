@@ -19,7 +19,8 @@ impl Keymap {
         let mut problems = Vec::new();
         for id in own.keys() {
             if command::by_id(id).is_none() {
-                problems.push(format!("ui.keys.{id}: there is no such command; `pilothouse keys` lists them"));
+                problems
+                    .push(format!("ui.keys.{id}: there is no such command; `pilothouse keys` lists them"));
             }
         }
         let mut built = Self::default();

@@ -224,7 +224,8 @@ impl List {
 
     /// Marks from the row marked last to the selected one.
     pub fn mark_range(&mut self, key: impl Fn(u32) -> Option<Uid>) {
-        let from = self.last_mark.as_ref().and_then(|m| self.ids.iter().position(|id| key(*id).as_ref() == Some(m)));
+        let from =
+            self.last_mark.as_ref().and_then(|m| self.ids.iter().position(|id| key(*id).as_ref() == Some(m)));
         let from = from.unwrap_or(self.at);
         let (a, b) = (from.min(self.at), from.max(self.at));
         for id in self.ids.iter().skip(a).take(b - a + 1) {
@@ -252,7 +253,7 @@ mod tests {
         fn version(&self) -> Version {
             Version(self.1)
         }
-        fn namespace(&self) -> &str {
+        fn namespace(&self) -> &'static str {
             ""
         }
         fn same_content(&self, other: &Self) -> bool {

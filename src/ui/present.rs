@@ -154,7 +154,13 @@ pub fn ratio(value: Option<f64>) -> String {
     match value {
         Some(v) if v.is_finite() => {
             let percent = v * 100.0;
-            if percent >= 99.95 { "100".into() } else if percent == 0.0 { "0".into() } else { format!("{percent:.1}") }
+            if percent >= 99.95 {
+                "100".into()
+            } else if percent == 0.0 {
+                "0".into()
+            } else {
+                format!("{percent:.1}")
+            }
         }
         _ => "–".into(),
     }

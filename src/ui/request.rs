@@ -40,7 +40,11 @@ pub enum Effect {
     /// Answer with [`Reply::Rehearsal`].
     Plan(Ticket, Intent),
     /// Confirmed: carry out the plan if its fingerprint is still this one. `answer` is what the person typed.
-    Run { intent: Intent, fingerprint: u64, answer: String },
+    Run {
+        intent: Intent,
+        fingerprint: u64,
+        answer: String,
+    },
     CancelAction(Name),
     /// Answer with [`Reply::Text`] or [`Reply::Table`].
     Fetch(Ticket, Request),

@@ -80,7 +80,9 @@ impl WorldCell {
             match self.wake.try_send(Input::World) {
                 Ok(()) => {}
                 // the queue is full: the next publish tries again, and the loop looks by itself every second
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.told.store(false, Ordering::SeqCst),
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                    self.told.store(false, Ordering::SeqCst)
+                }
             }
         }
     }
@@ -115,7 +117,8 @@ pub struct Stage {
 /// Runs until the person leaves or the terminal does. `perform` must not wait.
 pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome {
     let start = Clock::instant();
-    let millis = |at: Instant| u64::try_from(at.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX);
+    let millis =
+        |at: Instant| u64::try_from(at.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX);
     let frame_gap = Duration::from_millis(1000 / u64::from(stage.max_fps.clamp(1, 60)));
     let mut show = Show::new(stage.frames);
     let mut world = stage.world.latest();

@@ -142,11 +142,17 @@ impl Theme {
         Self::resolve(name, &palette, &roles)
     }
 
-    fn resolve(name: &str, palette: &BTreeMap<String, String>, roles: &BTreeMap<String, Look>) -> Result<Self, String> {
+    fn resolve(
+        name: &str,
+        palette: &BTreeMap<String, String>,
+        roles: &BTreeMap<String, Look>,
+    ) -> Result<Self, String> {
         let mut styles = vec![Style::default(); Role::ALL.len()];
         for (i, (_, role_name, parent)) in Role::ALL.iter().enumerate() {
             let style = match (roles.get(*role_name), parent) {
-                (Some(look), _) => look.style(palette).map_err(|e| format!("theme {name}: role `{role_name}`: {e}"))?,
+                (Some(look), _) => {
+                    look.style(palette).map_err(|e| format!("theme {name}: role `{role_name}`: {e}"))?
+                }
                 (None, Some(parent)) => styles.get(*parent as usize).copied().unwrap_or_default(),
                 (None, None) => Style::default(),
             };

@@ -10,7 +10,9 @@ use pilothouse_core::domain::text;
 use pilothouse_core::model::plan::{Act, DrainOptions};
 use pilothouse_core::model::world::World;
 
-use super::app::{FOCUS, LOG_LINES, PodScope, Prompt, Question, Screen, Stage, TextLine, TextSource, TextView, Ui};
+use super::app::{
+    FOCUS, LOG_LINES, PodScope, Prompt, Question, Screen, Stage, TextLine, TextSource, TextView, Ui,
+};
 use super::command::Cmd;
 use super::key::{Code, Key};
 use super::list::ListId;
@@ -93,7 +95,11 @@ fn take_reply(ui: &mut Ui, ticket: super::request::Ticket, reply: Reply) {
 
 /// Keys of top-level YAML stand out.
 fn yaml_role(line: &str) -> Role {
-    if line.starts_with(|c: char| c.is_ascii_alphabetic()) && line.contains(':') { Role::Strong } else { Role::Text }
+    if line.starts_with(|c: char| c.is_ascii_alphabetic()) && line.contains(':') {
+        Role::Strong
+    } else {
+        Role::Text
+    }
 }
 
 fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {

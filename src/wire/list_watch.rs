@@ -37,6 +37,8 @@ const SILENCE: Duration = Duration::from_secs(75);
 const STALLED: Duration = Duration::from_secs(30);
 /// A denied kind is asked for again.
 const DENIED_AGAIN: (u64, u64) = (180, 300);
+/// Refusals in a row before rows that were once allowed count as denied (about a minute, by the back-off).
+const DENIED_AFTER: u32 = 8;
 /// After this long without a failure the back-off starts anew.
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Signs of life are told at most this often.
@@ -193,8 +195,13 @@ where
 
     async fn list(&mut self, run: &mut Run) -> Result<(), ApiError> {
         let mut last = None;
-        let first = if run.denied { 0 } else { run.place };
-        for at in first..self.plan.places.len() {
+        // a narrower place is for those who never saw more: falling back later would sweep what was seen
+        let places = match (run.denied, run.ever) {
+            (true, _) => 0..self.plan.places.len(),
+            (false, true) => run.place..run.place + 1,
+            (false, false) => run.place..self.plan.places.len(),
+        };
+        for at in places {
             match self.list_at(run, at).await {
                 Err(error @ ApiError::Forbidden { .. }) => last = Some(error),
                 other => {
@@ -453,7 +460,9 @@ where
     async fn failed(&mut self, run: &mut Run, backoff: &mut Backoff, error: &ApiError) {
         let now = self.clock.now();
         run.attempts += 1;
-        let denied = error.is_denial();
+        // an API server that has just started refuses people until it has read its roles, and knows no extension yet:
+        // what once worked is not given up at the first refusal
+        let denied = error.is_denial() && (!run.ever || run.attempts >= DENIED_AFTER);
         let wait = if denied {
             Duration::from_secs(fastrand::u64(DENIED_AGAIN.0..DENIED_AGAIN.1))
         } else {

@@ -1,4 +1,9 @@
 //! What the parts do together.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod architecture;
+mod documents;
 mod properties;
+mod scenario;
 mod ui;

@@ -60,12 +60,34 @@ fn look() {
     for (w, h) in [(80, 24), (120, 36), (200, 50)] {
         out(&format!("trouble {w}x{h}"), Desk::new(scene::trouble()).dump(w, h));
     }
-    for (name, state) in [("loading", scene::loading()), ("denied", scene::denied()), ("stale", scene::stale())] {
+    for (name, state) in
+        [("loading", scene::loading()), ("denied", scene::denied()), ("stale", scene::stale())]
+    {
         let mut desk = Desk::new(state);
         out(&format!("{name} 80x24"), desk.dump(80, 24));
         out(&format!("{name} 120x36"), desk.dump(120, 36));
     }
-    for keys in ["tab", "2", "3", "4", "5", "5 enter", "2 enter", "d", "2 d", "4 d", "back-tab enter", "?", "n", "8", ": p a y", "S", "3 enter", "z", "5 tab"] {
+    for keys in [
+        "tab",
+        "2",
+        "3",
+        "4",
+        "5",
+        "5 enter",
+        "2 enter",
+        "d",
+        "2 d",
+        "4 d",
+        "back-tab enter",
+        "?",
+        "n",
+        "8",
+        ": p a y",
+        "S",
+        "3 enter",
+        "z",
+        "5 tab",
+    ] {
         let mut desk = Desk::new(scene::trouble());
         desk.dump(100, 30);
         for key in keys.split(' ') {
@@ -76,4 +98,3 @@ fn look() {
         out(&format!("{keys} {effects:?}"), desk.dump(100, 30));
     }
 }
-

@@ -1,1 +1,3 @@
+//! The built binary on a real pseudo-terminal.
+
 

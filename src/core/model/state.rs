@@ -68,7 +68,7 @@ impl ClusterState {
         let had_changes = self.derived.changes.clone();
         self.derivation.publish(&mut self.derived, now);
         let cluster = self.assemble();
-        let scene = Scene { cluster: &cluster, bad: &self.derivation.bad, now };
+        let scene = Scene { cluster: &cluster, bad: &self.derivation.bad, now, before: &[] };
         let causes = self.findings.update(&scene, parts);
         if silent && causes.is_none() && Arc::ptr_eq(&had_changes, &self.derived.changes) {
             return None;

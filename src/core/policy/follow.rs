@@ -38,7 +38,8 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
         .map(|(namespace, b)| (namespace, b.name.as_str()))
         .collect();
     let behind = |pod: &Pod| {
-        failing.contains(&(pod.namespace.as_str(), pod.name.as_str())) || failing.contains(&("", pod.name.as_str()))
+        failing.contains(&(pod.namespace.as_str(), pod.name.as_str()))
+            || failing.contains(&("", pod.name.as_str()))
     };
     let mut candidates = 0u32;
     let mut chosen: Vec<(u8, &Pod)> = Vec::new();

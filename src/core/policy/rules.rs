@@ -24,6 +24,15 @@ pub struct Scene<'a> {
     /// Pods that are not well, by uid.
     pub bad: &'a HashMap<Uid, Arc<Pod>>,
     pub now: Stamp,
+    /// What the rule that runs found the last time: for those that clear later than they fire.
+    pub before: &'a [Cause],
+}
+
+impl Scene<'_> {
+    /// True if the running rule's last findings had one about this object.
+    fn held(&self, object: &ObjectRef) -> bool {
+        self.before.iter().any(|cause| cause.objects.first() == Some(object))
+    }
 }
 
 /// One named rule.
@@ -75,7 +84,8 @@ impl Findings {
         let mut ran = false;
         for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
             if parts.meets(rule.inputs) {
-                *found = (rule.find)(scene);
+                let now = (rule.find)(&Scene { before: found, ..*scene });
+                *found = now;
                 ran = true;
             }
         }

@@ -39,7 +39,8 @@ pub fn title(action: &ActionView) -> String {
 }
 
 fn steps(action: &ActionView) -> String {
-    let done = action.steps.iter().filter(|s| matches!(s.state, StepState::Verified | StepState::Skipped)).count();
+    let done =
+        action.steps.iter().filter(|s| matches!(s.state, StepState::Verified | StepState::Skipped)).count();
     format!("{done}/{}", action.steps.len())
 }
 

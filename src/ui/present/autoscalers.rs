@@ -78,7 +78,11 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
         (HpaState::AtMax, Some(wants)) => wants.to_string(),
         _ => hpa.desired.filter(|d| *d > 0).map_or_else(|| "–".into(), |d| d.to_string()),
     };
-    let target = if several_namespaces { format!("{}/{}", hpa.namespace, hpa.target_name) } else { hpa.target_name.to_string() };
+    let target = if several_namespaces {
+        format!("{}/{}", hpa.namespace, hpa.target_name)
+    } else {
+        hpa.target_name.to_string()
+    };
     let worst = hpa.metrics.iter().max_by_key(|m| match (m.target, m.current) {
         (Target::Utilization(t), Some(c)) if t > 0 => c.saturating_mul(1000) / i64::from(t),
         (Target::AverageValue(t) | Target::Value(t), Some(c)) if t > 0 => c.saturating_mul(1000) / t,
@@ -108,7 +112,9 @@ pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
     match (bad, cluster.hpas.len()) {
         (_, 0) => Vec::new(),
         (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
-        (bad, all) => vec![cell(Role::Warning, format!("{bad} at limit or failing")), plain(format!("of {all}"))],
+        (bad, all) => {
+            vec![cell(Role::Warning, format!("{bad} at limit or failing")), plain(format!("of {all}"))]
+        }
     }
 }
 
@@ -128,7 +134,12 @@ pub fn object(hpa: &Hpa) -> ObjectRef {
 
 /// What it scales.
 pub fn target(hpa: &Hpa) -> ObjectRef {
-    ObjectRef { kind: hpa.target_kind.clone(), namespace: hpa.namespace.clone(), name: hpa.target_name.clone(), uid: Uid::default() }
+    ObjectRef {
+        kind: hpa.target_kind.clone(),
+        namespace: hpa.namespace.clone(),
+        name: hpa.target_name.clone(),
+        uid: Uid::default(),
+    }
 }
 
 /// Its namespace and name, for titles.

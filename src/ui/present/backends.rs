@@ -63,7 +63,8 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
             });
         }
     }
-    let row = cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
+    let row =
+        cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
     for endpoint in row.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter()) {
         let id = endpoint.pod.clone().unwrap_or_else(|| endpoint.address.clone());
         let at = *place.entry(id.clone()).or_insert_with(|| {
@@ -80,7 +81,8 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
     for pod in cluster.pods.iter().filter(|p| p.namespace == namespace) {
         if let Some(backend) = place.get(&pod.name).and_then(|at| backends.get_mut(*at)) {
             backend.pod = Some(pod.uid.clone());
-            backend.version = pod.shape.containers.first().map_or_else(String::new, |c| tag(&c.image).to_owned());
+            backend.version =
+                pod.shape.containers.first().map_or_else(String::new, |c| tag(&c.image).to_owned());
             if backend.node.is_none() {
                 backend.node.clone_from(&pod.node);
             }

@@ -77,11 +77,10 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
 /// The last line: what changed.
 pub fn changes(cluster: &Cluster, namespace: Option<&Name>) -> Vec<Cell> {
     let mut line = vec![cell(Role::Title, format!("changed {}m:", ClusterState::window_minutes()))];
-    let wanted = cluster
-        .derived
-        .changes
-        .iter()
-        .filter(|c| namespace.is_none_or(|ns| c.object.namespace.is_empty() || c.object.namespace == *ns));
+    let wanted =
+        cluster.derived.changes.iter().filter(|c| {
+            namespace.is_none_or(|ns| c.object.namespace.is_empty() || c.object.namespace == *ns)
+        });
     for (i, change) in wanted.take(12).enumerate() {
         if i > 0 {
             line.push(cell(Role::Dim, "·"));

@@ -9,7 +9,7 @@ use pilothouse_core::policy::hpa;
 use super::super::app::TextLine;
 use super::super::theme::Role;
 use super::super::widget::text;
-use super::{Grade, past, ago, autoscalers, backends, bytes, cores, nodes, percent, pods, workloads};
+use super::{Grade, ago, autoscalers, backends, bytes, cores, nodes, past, percent, pods, workloads};
 
 /// The lines being written.
 pub struct Lines(pub Vec<TextLine>);
@@ -48,7 +48,10 @@ pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine>
         _ => workload(&mut out, cluster, object, now),
     };
     if known.is_none() {
-        out.say(Role::Warning, format!("{object} is not among what is watched: it is gone, not loaded yet, or of another kind"));
+        out.say(
+            Role::Warning,
+            format!("{object} is not among what is watched: it is gone, not loaded yet, or of another kind"),
+        );
         out.say(Role::Dim, "its YAML may still be asked of the server (y)");
     }
     events(&mut out, cluster, object, now);
@@ -63,7 +66,8 @@ fn conditions(out: &mut Lines, conditions: &[Condition], bad: impl Fn(&Condition
     for c in conditions {
         let role = if bad(c) { Role::Critical } else { Role::Text };
         let glyph = if bad(c) { "✖" } else { " " };
-        let line = format!("{glyph} {:<22} {:<8} {:>4}  {}", c.kind, c.status.as_str(), ago(now, c.since), c.reason);
+        let line =
+            format!("{glyph} {:<22} {:<8} {:>4}  {}", c.kind, c.status.as_str(), ago(now, c.since), c.reason);
         out.say(role, line.trim_end());
         if !c.message.is_empty() {
             out.say(Role::Dim, format!("      {}", c.message));
@@ -98,14 +102,28 @@ fn node(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> O
         format!("  {name:<18} {:>12} {:>11} {:>11}", show(whole), with(Some(requested)), with(used))
     };
     let total = row.totals.requests;
-    out.say(Role::Text, line("cpu", n.allocatable.cpu_milli, total.cpu_milli, used.map(|u| u.cpu_milli), cores));
-    out.say(Role::Text, line("memory", n.allocatable.memory_bytes, total.memory_bytes, used.map(|u| u.memory_bytes), bytes));
+    out.say(
+        Role::Text,
+        line("cpu", n.allocatable.cpu_milli, total.cpu_milli, used.map(|u| u.cpu_milli), cores),
+    );
+    out.say(
+        Role::Text,
+        line("memory", n.allocatable.memory_bytes, total.memory_bytes, used.map(|u| u.memory_bytes), bytes),
+    );
     let what = match (&cluster.node_usage_source, used) {
         (Some(source), Some(u)) => format!("used: {source}, {}", past(now, u.at)),
         _ => "used: not measured".into(),
     };
     out.say(Role::Dim, format!("  pods {} of {}; {what}", row.totals.pods, n.allocatable_pods));
-    conditions(out, &n.conditions, |c| (c.kind == "Ready") != (c.status == Status::True) && (c.kind == "Ready" || c.status == Status::True), now);
+    conditions(
+        out,
+        &n.conditions,
+        |c| {
+            (c.kind == "Ready") != (c.status == Status::True)
+                && (c.kind == "Ready" || c.status == Status::True)
+        },
+        now,
+    );
     pod_table(out, cluster, "Pods", now, |p| p.node.as_ref() == Some(&n.name));
     Some(())
 }
@@ -129,10 +147,10 @@ fn pod_table(
     for pod in found.iter().take(300) {
         let grade = pods::grade(pod);
         let key = (pod.namespace.clone(), pod.name.clone());
-        let used = cluster.pod_usage.get(&key).map_or_else(
-            || "–".into(),
-            |u| format!("{}/{}", cores(u.cpu_milli), bytes(u.memory_bytes)),
-        );
+        let used = cluster
+            .pod_usage
+            .get(&key)
+            .map_or_else(|| "–".into(), |u| format!("{}/{}", cores(u.cpu_milli), bytes(u.memory_bytes)));
         out.say(
             if grade == Grade::Fine { Role::Text } else { grade.role() },
             format!(
@@ -162,11 +180,25 @@ fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Op
     if let Some(message) = &pod.message {
         out.say(Role::Warning, format!("  {:<14} {message}", "says"));
     }
-    out.field("ready", format!("{}/{} containers{}", pod.containers_ready, pod.containers, pod.ready_since.map_or_else(String::new, |s| format!(", since {}", age(now.since(s))))));
+    out.field(
+        "ready",
+        format!(
+            "{}/{} containers{}",
+            pod.containers_ready,
+            pod.containers,
+            pod.ready_since.map_or_else(String::new, |s| format!(", since {}", age(now.since(s))))
+        ),
+    );
     out.field("restarts", pod.restarts.to_string());
     if let Some(exit) = &pod.last_exit {
         let when = exit.at.map_or_else(String::new, |at| format!(", {} ({at})", past(now, at)));
-        out.say(Role::Warning, format!("  {:<14} {} exited with {} ({}){when}", "last exit", exit.container, exit.code, exit.reason));
+        out.say(
+            Role::Warning,
+            format!(
+                "  {:<14} {} exited with {} ({}){when}",
+                "last exit", exit.container, exit.code, exit.reason
+            ),
+        );
     }
     if let Some(asked) = pod.deletion_asked() {
         out.say(Role::Warning, format!("  {:<14} for {}", "terminating", age(now.since(asked))));
@@ -178,18 +210,35 @@ fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Op
     out.field("ip", pod.ip.as_ref().map_or("", Name::as_str));
     out.field("age", age(now.since(pod.created)));
     let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
-    out.field("requests", format!("cpu {} memory {}", cores(pod.requests.cpu_milli), bytes(pod.requests.memory_bytes)));
-    out.field("used", used.map_or_else(|| "not measured".into(), |u| {
-        format!("cpu {} memory {}, {}", cores(u.cpu_milli), bytes(u.memory_bytes), past(now, u.at))
-    }));
+    out.field(
+        "requests",
+        format!("cpu {} memory {}", cores(pod.requests.cpu_milli), bytes(pod.requests.memory_bytes)),
+    );
+    out.field(
+        "used",
+        used.map_or_else(
+            || "not measured".into(),
+            |u| format!("cpu {} memory {}, {}", cores(u.cpu_milli), bytes(u.memory_bytes), past(now, u.at)),
+        ),
+    );
     if pod.shape.empty_dir {
         out.field("volumes", "has an emptyDir: its data goes with the pod");
     }
     out.head("Containers");
-    for (container, init) in
-        pod.shape.init_containers.iter().map(|c| (c, true)).chain(pod.shape.containers.iter().map(|c| (c, false)))
+    for (container, init) in pod
+        .shape
+        .init_containers
+        .iter()
+        .map(|c| (c, true))
+        .chain(pod.shape.containers.iter().map(|c| (c, false)))
     {
-        let kind = if container.sidecar { " (sidecar)" } else if init { " (init)" } else { "" };
+        let kind = if container.sidecar {
+            " (sidecar)"
+        } else if init {
+            " (init)"
+        } else {
+            ""
+        };
         out.say(Role::Text, format!("  {:<24} {}", format!("{}{kind}", container.name), container.image));
     }
     let labels: Vec<String> = pod.shape.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -209,10 +258,25 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
     out.head(&format!("{} {}/{}", w.kind, w.namespace, w.name));
     let grade = workloads::grade(row);
     let why = if row.rollout.why.is_empty() { String::new() } else { format!(": {}", row.rollout.why) };
-    out.say(grade.role(), format!("  {:<14} {} {}{why}", "rollout", grade.glyph().trim(), row.rollout.phase.as_str()));
-    out.field("replicas", format!("{} wanted, {} ready, {} up to date, {} available", w.desired, w.ready, w.updated, w.available));
+    out.say(
+        grade.role(),
+        format!("  {:<14} {} {}{why}", "rollout", grade.glyph().trim(), row.rollout.phase.as_str()),
+    );
+    out.field(
+        "replicas",
+        format!(
+            "{} wanted, {} ready, {} up to date, {} available",
+            w.desired, w.ready, w.updated, w.available
+        ),
+    );
     let t = row.totals;
-    out.field("pods", format!("{} ({} ready, {} bad, {} terminating), {} restarts", t.pods, t.ready, t.bad, t.terminating, t.restarts));
+    out.field(
+        "pods",
+        format!(
+            "{} ({} ready, {} bad, {} terminating), {} restarts",
+            t.pods, t.ready, t.bad, t.terminating, t.restarts
+        ),
+    );
     for image in w.images.iter() {
         out.field("image", image);
     }
@@ -223,22 +287,36 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
     }
     out.field("restarted at", w.restarted_at.as_ref().map_or("", Name::as_str));
     out.field("age", age(now.since(w.created)));
-    for hpa in cluster.hpas.iter().filter(|h| h.namespace == w.namespace && h.target_name == w.name && h.target_kind == w.kind) {
+    for hpa in cluster
+        .hpas
+        .iter()
+        .filter(|h| h.namespace == w.namespace && h.target_name == w.name && h.target_kind == w.kind)
+    {
         let verdict = hpa::judge(hpa, now);
         out.field("autoscaler", format!("{} {}-{}: {}", hpa.name, hpa.min, hpa.max, verdict.why));
     }
-    conditions(out, &w.conditions, |c| match c.kind.as_str() {
-        "ReplicaFailure" | "Failed" => c.status == Status::True,
-        _ => c.status == Status::False,
-    }, now);
+    conditions(
+        out,
+        &w.conditions,
+        |c| match c.kind.as_str() {
+            "ReplicaFailure" | "Failed" => c.status == Status::True,
+            _ => c.status == Status::False,
+        },
+        now,
+    );
     let (kind, ns, name) = (w.kind.clone(), w.namespace.clone(), w.name.clone());
     pod_table(out, cluster, "Pods", now, |p| pods::belongs(p, cluster, &kind, &ns, &name));
     Some(())
 }
 
 fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
-    let row = cluster.derived.services.iter().find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
-    let traffic = cluster.traffic.services.iter().find(|t| t.namespace == object.namespace && t.name == object.name);
+    let row = cluster
+        .derived
+        .services
+        .iter()
+        .find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
+    let traffic =
+        cluster.traffic.services.iter().find(|t| t.namespace == object.namespace && t.name == object.name);
     if row.is_none() && traffic.is_none() {
         return None;
     }
@@ -248,16 +326,41 @@ fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -
         let role = if row.ready == 0 { Role::Critical } else { Role::Text };
         out.say(role, format!("  {:<14} {} of {} ready", "backends", row.ready, row.total));
         let selector: Vec<String> = s.selector.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        out.field("selector", if selector.is_empty() { "none: endpoints are made by hand".into() } else { selector.join(",") });
-        out.field("type", format!("{:?}{}", s.kind, if s.headless { ", headless (clients balance by name)" } else { "" }));
+        out.field(
+            "selector",
+            if selector.is_empty() { "none: endpoints are made by hand".into() } else { selector.join(",") },
+        );
+        out.field(
+            "type",
+            format!("{:?}{}", s.kind, if s.headless { ", headless (clients balance by name)" } else { "" }),
+        );
         if s.sticky {
             out.field("affinity", "ClientIP");
         }
         out.field("age", age(now.since(s.created)));
     }
     if let Some(t) = traffic {
-        out.field("traffic", format!("{} rps, {}% errors, p50 {} p95 {} p99 {}", super::rate(t.rps), super::ratio(t.error_ratio), super::millis(t.p50_ms), super::millis(t.p95_ms), super::millis(t.p99_ms)));
-        out.field("balancing", format!("{} ({:?}), measured by {} over {} s", t.policy.as_str(), t.origin, t.preset, t.window_secs));
+        out.field(
+            "traffic",
+            format!(
+                "{} rps, {}% errors, p50 {} p95 {} p99 {}",
+                super::rate(t.rps),
+                super::ratio(t.error_ratio),
+                super::millis(t.p50_ms),
+                super::millis(t.p95_ms),
+                super::millis(t.p99_ms)
+            ),
+        );
+        out.field(
+            "balancing",
+            format!(
+                "{} ({:?}), measured by {} over {} s",
+                t.policy.as_str(),
+                t.origin,
+                t.preset,
+                t.window_secs
+            ),
+        );
     }
     let (found, note) = backends::collect(cluster, &object.namespace, &object.name);
     out.head(&format!("Backends: {}", found.len()));
@@ -265,7 +368,9 @@ fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -
     found.sort_by(|a, b| backends::order(a, b, 0));
     for b in found {
         let cells: Vec<String> = backends::row(b).cells.into_iter().map(|c| c.text).collect();
-        if let [name, ready, rps, errors, p95, share, expected, verdict, zone, node, version] = cells.as_slice() {
+        if let [name, ready, rps, errors, p95, share, expected, verdict, zone, node, version] =
+            cells.as_slice()
+        {
             out.say(b.grade().role(), format!(
                 "{} {:<40} ready {ready:<4} {rps:>5} rps {errors:>5}% {p95:>6}  share {share:>5} expected {expected:>5} {verdict:<10} {zone} {node} {version}",
                 b.grade().glyph(), text::tail(name, 40)));
@@ -286,7 +391,10 @@ fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp
     out.say(grade.role(), format!("  {:<14} {} {}{since}", "verdict", grade.glyph().trim(), verdict.why));
     out.field("target", format!("{}/{}", h.target_kind.short(), h.target_name));
     let show = |n: Option<i32>| n.map_or_else(|| "–".into(), |n| n.to_string());
-    out.field("replicas", format!("{} now, {} desired, {} to {} allowed", show(h.current), show(h.desired), h.min, h.max));
+    out.field(
+        "replicas",
+        format!("{} now, {} desired, {} to {} allowed", show(h.current), show(h.desired), h.min, h.max),
+    );
     if let Some(by) = &h.changed {
         out.field("last edit", format!("by {}, {}", by.manager, past(now, by.at)));
     }
@@ -296,11 +404,15 @@ fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp
     }
     out.head("How it comes to its number");
     for m in h.metrics.iter() {
-        let asks = hpa::ask(h, m).map_or_else(|| "no value: cannot ask for anything".into(), |(_, text)| text);
+        let asks =
+            hpa::ask(h, m).map_or_else(|| "no value: cannot ask for anything".into(), |(_, text)| text);
         out.say(Role::Text, format!("  {:<28} {asks}", autoscalers::metric(m)));
     }
     if let (Some(wants), Some(limit)) = (verdict.wants, &verdict.limited_by) {
-        out.say(grade.role(), format!("  asks for {wants}, limited to {} by {limit}", show(h.desired.or(h.current))));
+        out.say(
+            grade.role(),
+            format!("  asks for {wants}, limited to {} by {limit}", show(h.desired.or(h.current))),
+        );
     }
     conditions(out, &h.conditions, |c| (c.kind == "ScalingLimited") == (c.status == Status::True), now);
     Some(())
@@ -310,25 +422,45 @@ fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) ->
     let p = cluster.pdbs.iter().find(|p| p.namespace == object.namespace && p.name == object.name)?;
     out.head(&format!("PodDisruptionBudget {}/{}", p.namespace, p.name));
     let role = if p.allowed <= 0 { Role::Warning } else { Role::Ok };
-    out.say(role, format!("  {:<14} {}", "allows now", text::count(usize::try_from(p.allowed).unwrap_or(0), "disruption")));
-    out.field("rule", match (&p.min_available, &p.max_unavailable) {
-        (Some(min), _) => format!("minAvailable {min}"),
-        (None, Some(max)) => format!("maxUnavailable {max}"),
-        _ => "none".into(),
-    });
-    out.field("healthy", format!("{} of {} expected, {} needed", p.current_healthy, p.expected, p.desired_healthy));
-    out.field("blocked since", p.blocked_since().map_or_else(String::new, |s| format!("{s} ({})", age(now.since(s)))));
+    out.say(
+        role,
+        format!(
+            "  {:<14} {}",
+            "allows now",
+            text::count(usize::try_from(p.allowed).unwrap_or(0), "disruption")
+        ),
+    );
+    out.field(
+        "rule",
+        match (&p.min_available, &p.max_unavailable) {
+            (Some(min), _) => format!("minAvailable {min}"),
+            (None, Some(max)) => format!("maxUnavailable {max}"),
+            _ => "none".into(),
+        },
+    );
+    out.field(
+        "healthy",
+        format!("{} of {} expected, {} needed", p.current_healthy, p.expected, p.desired_healthy),
+    );
+    out.field(
+        "blocked since",
+        p.blocked_since().map_or_else(String::new, |s| format!("{s} ({})", age(now.since(s)))),
+    );
     conditions(out, &p.conditions, |c| c.status == Status::False, now);
     let selector = p.selector.clone();
     let ns = p.namespace.clone();
-    pod_table(out, cluster, "Pods that it protects", now, |pod| pod.namespace == ns && selector.matches(&pod.shape.labels));
+    pod_table(out, cluster, "Pods that it protects", now, |pod| {
+        pod.namespace == ns && selector.matches(&pod.shape.labels)
+    });
     Some(())
 }
 
 /// The events about an object, the newest first; of a workload, its pods' and ReplicaSets' too.
 pub fn events(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) {
     let about = |o: &ObjectRef| {
-        (o.kind == object.kind && o.name == object.name && (o.namespace == object.namespace || object.namespace.is_empty()))
+        (o.kind == object.kind
+            && o.name == object.name
+            && (o.namespace == object.namespace || object.namespace.is_empty()))
             || (o.namespace == object.namespace
                 && !object.namespace.is_empty()
                 && matches!(o.kind, Kind::Pod | Kind::ReplicaSet)
@@ -347,7 +479,13 @@ pub fn events(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp
         let whom = if e.about.name == object.name { String::new() } else { format!("{}: ", e.about.name) };
         out.say(
             if e.warning { Role::Warning } else { Role::Text },
-            format!("{} {:>4} {:<22}{times} {whom}{}", if e.warning { "!" } else { " " }, ago(now, e.last.or(e.first)), e.reason, e.message),
+            format!(
+                "{} {:>4} {:<22}{times} {whom}{}",
+                if e.warning { "!" } else { " " },
+                ago(now, e.last.or(e.first)),
+                e.reason,
+                e.message
+            ),
         );
     }
 }

@@ -33,7 +33,9 @@ pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
     let mut all: Vec<String> =
         rehearsal.plan.refusals.iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect();
     all.extend(rehearsal.evidence.denied.iter().map(|d| format!("no permission: {d}")));
-    all.extend(rehearsal.evidence.dry_run_refused.iter().map(|d| format!("the server's dry run refuses: {d}")));
+    all.extend(
+        rehearsal.evidence.dry_run_refused.iter().map(|d| format!("the server's dry run refuses: {d}")),
+    );
     if read_only && !rehearsal.plan.refusals.iter().any(|r| r.guard == "read-only") {
         all.push("read-only: this console was started to look only".into());
     }
@@ -66,7 +68,10 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
     let cancel = ui.keymap.key(Cmd::Cancel).map_or_else(String::new, |k| format!("{k} cancel"));
     match &dialog.stage {
         Stage::Waiting => {
-            view.lines.push(TextLine::new(Role::Dim, "rehearsing: making the plan and asking the server what is allowed …"));
+            view.lines.push(TextLine::new(
+                Role::Dim,
+                "rehearsing: making the plan and asking the server what is allowed …",
+            ));
             view.keys.push(cell(Role::Key, cancel));
         }
         Stage::Failed(why) => {
@@ -79,7 +84,8 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
             view.lines = plan_lines(rehearsal, &refusals, ui.now);
             ask(&mut view, dialog, &rehearsal.plan, &refusals);
             view.keys.push(cell(Role::Key, cancel));
-            let copy = ui.keymap.key(Cmd::CopyKubectl).map_or_else(String::new, |k| format!("{k} copy kubectl"));
+            let copy =
+                ui.keymap.key(Cmd::CopyKubectl).map_or_else(String::new, |k| format!("{k} copy kubectl"));
             view.keys.push(cell(Role::Key, copy));
         }
     }
@@ -96,7 +102,11 @@ fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String])
         return;
     }
     view.ask = match plan.confirm {
-        Confirm::Yes => vec![cell(Role::KeyDanger, "y"), cell(Role::Strong, "do it"), cell(Role::Dim, "anything else does nothing")],
+        Confirm::Yes => vec![
+            cell(Role::KeyDanger, "y"),
+            cell(Role::Strong, "do it"),
+            cell(Role::Dim, "anything else does nothing"),
+        ],
         Confirm::Suffix => vec![
             cell(Role::Strong, "type the end of the name:"),
             cell(Role::KeyDanger, plan.answer.as_str()),
@@ -152,10 +162,15 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         for pdb in &plan.pdbs {
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
             let role = if pdb.allowed <= 0 { Role::Critical } else { Role::Text };
-            let blocks: Vec<&str> = pdb.blocks.iter().take(6).map(pilothouse_core::domain::id::Name::as_str).collect();
-            let held = if blocks.is_empty() { String::new() } else { format!(": holds back {}", blocks.join(" ")) };
+            let blocks: Vec<&str> =
+                pdb.blocks.iter().take(6).map(pilothouse_core::domain::id::Name::as_str).collect();
+            let held =
+                if blocks.is_empty() { String::new() } else { format!(": holds back {}", blocks.join(" ")) };
             let glyph = if pdb.allowed <= 0 { "✖" } else { " " };
-            out.say(role, format!("{glyph} PDB {}/{} allows {}{since}{held}", pdb.namespace, pdb.name, pdb.allowed));
+            out.say(
+                role,
+                format!("{glyph} PDB {}/{} allows {}{since}{held}", pdb.namespace, pdb.name, pdb.allowed),
+            );
         }
     }
     if !plan.services.is_empty() {
@@ -163,7 +178,13 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         for s in &plan.services {
             let role = if s.ready_after == 0 { Role::Critical } else { Role::Text };
             let glyph = if s.ready_after == 0 { "✖" } else { " " };
-            out.say(role, format!("{glyph} {}/{}: {} ready backends → {}", s.namespace, s.name, s.ready_before, s.ready_after));
+            out.say(
+                role,
+                format!(
+                    "{glyph} {}/{}: {} ready backends → {}",
+                    s.namespace, s.name, s.ready_before, s.ready_after
+                ),
+            );
         }
     }
     if !plan.unplaced.is_empty() {
@@ -219,10 +240,17 @@ pub fn question(question: &Question) -> DialogView {
         Question::CancelAction(id) => DialogView {
             title: "Stop the action?".into(),
             lines: vec![
-                TextLine::new(Role::Text, format!("{id}: the step that is under way ends, no further one starts.")),
+                TextLine::new(
+                    Role::Text,
+                    format!("{id}: the step that is under way ends, no further one starts."),
+                ),
                 TextLine::new(Role::Text, "What was done stays done."),
             ],
-            ask: vec![cell(Role::KeyDanger, "y"), cell(Role::Strong, "stop it"), cell(Role::Dim, "anything else lets it run")],
+            ask: vec![
+                cell(Role::KeyDanger, "y"),
+                cell(Role::Strong, "stop it"),
+                cell(Role::Dim, "anything else lets it run"),
+            ],
             ..DialogView::default()
         },
     }

@@ -121,7 +121,10 @@ pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
     }
     notes.push(plain(format!("following {}/{}", logs.following, logs.candidates)));
     let dropped = logs.dropped;
-    notes.push(cell(if dropped > 0 { Role::Warning } else { Role::Dim }, format!("{} dropped", text::grouped(dropped))));
+    notes.push(cell(
+        if dropped > 0 { Role::Warning } else { Role::Dim },
+        format!("{} dropped", text::grouped(dropped)),
+    ));
     notes
 }
 

@@ -20,7 +20,8 @@ pub struct HeaderView {
 
 /// What the header says.
 pub fn view(ui: &Ui, world: &World) -> HeaderView {
-    let mut header = HeaderView { right: vec![plain(format!("{} UTC", ui.now.clock()))], ..HeaderView::default() };
+    let mut header =
+        HeaderView { right: vec![plain(format!("{} UTC", ui.now.clock()))], ..HeaderView::default() };
     let Some(cluster) = ui.shown(world) else {
         header.groups.push(vec![cell(Role::Dim, "connecting …")]);
         return header;
@@ -87,7 +88,10 @@ fn pods(cluster: &Cluster) -> Vec<Cell> {
         group.push(cell(Role::Ok, format!("{} ok", grouped(u64::from(counts.pods)))));
     }
     if let Coverage::Loading { have, of: Some(of) } = &cluster.pods.cover {
-        group.push(cell(Role::Info, format!("({} of {})", grouped(u64::from(*have)), grouped(u64::from(*of)))));
+        group.push(cell(
+            Role::Info,
+            format!("({} of {})", grouped(u64::from(*have)), grouped(u64::from(*of))),
+        ));
     }
     group
 }
@@ -105,8 +109,12 @@ fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
     let worst = troubled.max_by_key(|s| (rank(&s.state), matches!(s.name.as_str(), "nodes" | "pods")))?;
     let more = if n > 1 { format!(" +{}", n - 1) } else { String::new() };
     Some(match worst.state {
-        SourceState::Stale { since } => cell(Role::Stale, format!("{} STALE {}{more}", worst.name, age(now.since(since)))),
-        SourceState::Down { since } => cell(Role::Stale, format!("{} DOWN {}{more}", worst.name, age(now.since(since)))),
+        SourceState::Stale { since } => {
+            cell(Role::Stale, format!("{} STALE {}{more}", worst.name, age(now.since(since))))
+        }
+        SourceState::Down { since } => {
+            cell(Role::Stale, format!("{} DOWN {}{more}", worst.name, age(now.since(since))))
+        }
         _ => cell(Role::Denied, format!("{} DENIED{more}", worst.name)),
     })
 }

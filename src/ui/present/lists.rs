@@ -10,8 +10,8 @@ use super::super::widget::columns::Column;
 use super::super::widget::text::{self, grouped};
 use super::sources::{self, State};
 use super::{
-    Cell, ListView, RowView, actions, autoscalers, backends, causes, cell, errors, namespaces, nodes, plain, pods, traffic,
-    workloads,
+    Cell, ListView, RowView, actions, autoscalers, backends, causes, cell, errors, namespaces, nodes, plain,
+    pods, traffic, workloads,
 };
 
 /// The names of the orders of a list.
@@ -43,7 +43,9 @@ pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
         ListId::Backends => ui.bases.backends.get(at).map(backends::Backend::key),
         ListId::Actions => world.actions.get(at).map(|a| actions::key(a)),
         ListId::Namespaces => ui.bases.namespaces.get(at).map(|n| Uid::Text(n.clone())),
-        ListId::Table => ui.table.rows.get(at).map(|r| Uid::Text(Name::from(format!("{}/{}", r.namespace, r.name)))),
+        ListId::Table => {
+            ui.table.rows.get(at).map(|r| Uid::Text(Name::from(format!("{}/{}", r.namespace, r.name))))
+        }
     }
 }
 
@@ -62,13 +64,23 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     match id {
         ListId::Nodes => {
             let order = spec.order;
-            ui.bases.nodes.refresh(ids, &cluster.derived.nodes, &spec, |r| nodes::passes(r, &spec), |a, b| nodes::order(a, b, order));
+            ui.bases.nodes.refresh(
+                ids,
+                &cluster.derived.nodes,
+                &spec,
+                |r| nodes::passes(r, &spec),
+                |a, b| nodes::order(a, b, order),
+            );
         }
         ListId::Workloads => {
             let order = spec.order;
-            ui.bases.workloads.refresh(ids, &cluster.derived.workloads, &spec, |r| workloads::passes(r, &spec), |a, b| {
-                workloads::order(a, b, order)
-            });
+            ui.bases.workloads.refresh(
+                ids,
+                &cluster.derived.workloads,
+                &spec,
+                |r| workloads::passes(r, &spec),
+                |a, b| workloads::order(a, b, order),
+            );
         }
         ListId::Pods => {
             let order = spec.order;
@@ -78,17 +90,25 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 // whose a pod is may be known later than the pod
                 spec.salt = cluster.derived.replicaset_owner.len() as u64;
             }
-            ui.bases.pods.refresh(ids, &cluster.pods, &spec, |p| pods::passes(p, &spec, &scope, &cluster), |a, b| {
-                pods::order(a, b, order)
-            });
+            ui.bases.pods.refresh(
+                ids,
+                &cluster.pods,
+                &spec,
+                |p| pods::passes(p, &spec, &scope, &cluster),
+                |a, b| pods::order(a, b, order),
+            );
         }
         ListId::Autoscalers => {
             let order = spec.order;
             // verdicts move with time: once a minute is enough
             spec.salt = u64::try_from(now.0 / 60_000).unwrap_or(0);
-            ui.bases.hpas.refresh(ids, &cluster.hpas, &spec, |h| autoscalers::passes(h, &spec), |a, b| {
-                autoscalers::order(a, b, order, now)
-            });
+            ui.bases.hpas.refresh(
+                ids,
+                &cluster.hpas,
+                &spec,
+                |h| autoscalers::passes(h, &spec),
+                |a, b| autoscalers::order(a, b, order, now),
+            );
         }
         ListId::Traffic => {
             traffic::join(&mut ui.bases, &cluster);
@@ -102,7 +122,9 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             ids.sort_by(|a, b| by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)));
         }
         ListId::Now => *ids = indexes(&cluster.derived.causes, |c| causes::passes(c, &spec)),
-        ListId::Actions => *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message])),
+        ListId::Actions => {
+            *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message]))
+        }
         ListId::Backends => {
             let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
             *ids = indexes(&found, |b| backends::passes(b, &spec));
@@ -112,7 +134,8 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         ListId::Namespaces => *ids = indexes(&ui.bases.namespaces, |n| spec.filter.passes(&[n.as_str()])),
         ListId::Table => {
             *ids = indexes(&ui.table.rows, |r| {
-                spec.filter.passes(&r.cells.iter().map(String::as_str).chain([r.name.as_str()]).collect::<Vec<_>>())
+                spec.filter
+                    .passes(&r.cells.iter().map(String::as_str).chain([r.name.as_str()]).collect::<Vec<_>>())
             });
         }
     }
@@ -127,7 +150,12 @@ fn indexes<T>(rows: &[T], passes: impl Fn(&T) -> bool) -> Vec<u32> {
     (0u32..).zip(rows).filter(|(_, row)| passes(row)).map(|(i, _)| i).collect()
 }
 
-fn by_index<T>(rows: &[T], a: u32, b: u32, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> std::cmp::Ordering {
+fn by_index<T>(
+    rows: &[T],
+    a: u32,
+    b: u32,
+    order: impl Fn(&T, &T) -> std::cmp::Ordering,
+) -> std::cmp::Ordering {
     match (rows.get(a as usize), rows.get(b as usize)) {
         (Some(a), Some(b)) => order(a, b),
         _ => std::cmp::Ordering::Equal,
@@ -138,9 +166,13 @@ fn by_index<T>(rows: &[T], a: u32, b: u32, order: impl Fn(&T, &T) -> std::cmp::O
 pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef> {
     let cluster = ui.shown(world)?;
     match id {
-        ListId::Now => cluster.derived.causes.iter().find(|c| causes::key(c) == *uid)?.objects.first().cloned(),
+        ListId::Now => {
+            cluster.derived.causes.iter().find(|c| causes::key(c) == *uid)?.objects.first().cloned()
+        }
         ListId::Nodes => cluster.derived.nodes.by_uid(uid).map(|r| nodes::object(r)),
-        ListId::Traffic => ui.bases.joined.iter().find(|j| j.key() == *uid).map(super::super::app::Joined::object),
+        ListId::Traffic => {
+            ui.bases.joined.iter().find(|j| j.key() == *uid).map(super::super::app::Joined::object)
+        }
         ListId::Errors => {
             let group = cluster.logs.groups.iter().find(|g| errors::key(g) == *uid)?;
             let (namespace, name) = group.workloads.first()?.split_once('/')?;
@@ -156,7 +188,11 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
         ListId::Pods => cluster.pods.by_uid(uid).map(|p| pods::object(p)),
         ListId::Backends => ui.bases.backends.iter().find(|b| b.key() == *uid)?.object(&ui.service.0),
         ListId::Table => {
-            let row = ui.table.rows.iter().find(|r| *uid == Uid::Text(Name::from(format!("{}/{}", r.namespace, r.name))))?;
+            let row = ui
+                .table
+                .rows
+                .iter()
+                .find(|r| *uid == Uid::Text(Name::from(format!("{}/{}", r.namespace, r.name))))?;
             (!row.kind.is_empty())
                 .then(|| ObjectRef::new(Kind::parse(&row.kind), &row.namespace, &row.name, &Uid::default()))
         }
@@ -184,7 +220,12 @@ fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<C
             let mut state = table("services", &cluster.services.cover, cluster.services.fresh);
             let metrics = sources::of_source(cluster, "prometheus", now);
             // one word of waiting is enough
-            state.notes.extend(metrics.notes.into_iter().filter(|n| n.role != Role::Dim || cluster.services.cover.is_complete()));
+            state.notes.extend(
+                metrics
+                    .notes
+                    .into_iter()
+                    .filter(|n| n.role != Role::Dim || cluster.services.cover.is_complete()),
+            );
             let mut footer = traffic::footer(cluster);
             if cluster.traffic.services.is_empty() {
                 footer.extend(metrics.why_empty);
@@ -200,13 +241,21 @@ fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<C
         }
         ListId::Autoscalers => {
             let state = table("hpas", &cluster.hpas.cover, cluster.hpas.fresh);
-            (Some('4'), "Autoscalers".into(), autoscalers::counts(cluster, now), state, autoscalers::footer(cluster))
+            (
+                Some('4'),
+                "Autoscalers".into(),
+                autoscalers::counts(cluster, now),
+                state,
+                autoscalers::footer(cluster),
+            )
         }
         ListId::Workloads => {
             let mut state = table("deployments", &cluster.deployments.cover, cluster.deployments.fresh);
-            for (source, other) in
-                [("statefulsets", &cluster.statefulsets), ("daemonsets", &cluster.daemonsets), ("jobs", &cluster.jobs)]
-            {
+            for (source, other) in [
+                ("statefulsets", &cluster.statefulsets),
+                ("daemonsets", &cluster.daemonsets),
+                ("jobs", &cluster.jobs),
+            ] {
                 for note in table(source, &other.cover, other.fresh).notes {
                     state.notes.push(cell(note.role, format!("{source} {}", note.text)));
                 }
@@ -217,7 +266,9 @@ fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<C
         ListId::Pods => {
             let title = match &ui.pod_scope {
                 PodScope::All => "Pods".into(),
-                PodScope::Owner { kind, namespace, name } => format!("Pods of {namespace}/{}/{name}", kind.short()),
+                PodScope::Owner { kind, namespace, name } => {
+                    format!("Pods of {namespace}/{}/{name}", kind.short())
+                }
                 PodScope::Node(node) => format!("Pods on {node}"),
             };
             (Some('5'), title, none(), table("pods", &cluster.pods.cover, cluster.pods.fresh), none())
@@ -257,7 +308,11 @@ fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
         ListId::Table => {
             return (0u8..)
                 .zip(&ui.table.columns)
-                .map(|(i, _)| if i == 0 { Column::name("", 10, 60) } else { Column::left("", 4, 40, i.min(200)) })
+                .map(
+                    |(i, _)| {
+                        if i == 0 { Column::name("", 10, 60) } else { Column::left("", 4, 40, i.min(200)) }
+                    },
+                )
                 .collect();
         }
     };
@@ -315,7 +370,8 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         .iter()
         .filter_map(|r| {
             let mut view = row(ui, world, &cluster, id, *r)?;
-            view.marked = !list.marks.is_empty() && key(ui, world, id, *r).is_some_and(|uid| list.marks.contains(&uid));
+            view.marked =
+                !list.marks.is_empty() && key(ui, world, id, *r).is_some_and(|uid| list.marks.contains(&uid));
             Some(view)
         })
         .collect();

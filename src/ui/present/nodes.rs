@@ -15,7 +15,8 @@ use super::super::widget::text;
 use super::{Cell, Grade, RowView, ago, cell, percent, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 6] = ["worst first", "by name", "by CPU use", "by memory use", "by pods", "youngest first"];
+pub const ORDERS: [&str; 6] =
+    ["worst first", "by name", "by CPU use", "by memory use", "by pods", "youngest first"];
 
 /// The columns.
 pub const COLUMNS: [Column; 8] = [
@@ -57,9 +58,11 @@ pub fn passes(row: &NodeRow, spec: &Spec) -> bool {
 
 /// The order of two rows.
 pub fn order(a: &NodeRow, b: &NodeRow, order: usize) -> Ordering {
-    let share = |part: Option<i64>, whole: i64| part.filter(|_| whole > 0).map(|p| p.saturating_mul(1000) / whole);
+    let share =
+        |part: Option<i64>, whole: i64| part.filter(|_| whole > 0).map(|p| p.saturating_mul(1000) / whole);
     let cpu = |r: &NodeRow| share(r.usage.as_ref().map(|u| u.cpu_milli), r.node.allocatable.cpu_milli);
-    let memory = |r: &NodeRow| share(r.usage.as_ref().map(|u| u.memory_bytes), r.node.allocatable.memory_bytes);
+    let memory =
+        |r: &NodeRow| share(r.usage.as_ref().map(|u| u.memory_bytes), r.node.allocatable.memory_bytes);
     let by = match order {
         1 => Ordering::Equal,
         2 => cpu(b).cmp(&cpu(a)),
@@ -80,7 +83,8 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
     let mut words = match (row.state, row.problems.first()) {
         (NodeState::Ready, Some(problem)) => {
             let since = row.node.condition(problem).and_then(|c| c.since);
-            let more = if row.problems.len() > 1 { format!(" +{}", row.problems.len() - 1) } else { String::new() };
+            let more =
+                if row.problems.len() > 1 { format!(" +{}", row.problems.len() - 1) } else { String::new() };
             format!("{}{more} {}", short_problem(problem), ago(now, since))
         }
         (NodeState::Ready, None) => "Ready".into(),
@@ -121,7 +125,11 @@ pub fn row(row: &NodeRow, now: Stamp) -> RowView {
             cell(grade.role(), state(row, now)),
             plain(node.zone.as_ref().map_or("", Name::as_str)),
             pair(used.map(|u| u.cpu_milli), row.totals.requests.cpu_milli, node.allocatable.cpu_milli),
-            pair(used.map(|u| u.memory_bytes), row.totals.requests.memory_bytes, node.allocatable.memory_bytes),
+            pair(
+                used.map(|u| u.memory_bytes),
+                row.totals.requests.memory_bytes,
+                node.allocatable.memory_bytes,
+            ),
             pods,
             cell(Role::Dim, age(now.since(node.created))),
             cell(Role::Dim, node.kubelet.as_str()),

@@ -69,10 +69,15 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     let mut hits: Vec<(u32, Hit)> = Vec::new();
     if matches!(needle.as_str(), "q" | "quit" | "exit") {
         let title = "quit".to_owned();
-        hits.push((0, Hit { target: Target::Quit, kind: "quit".into(), title, detail: "leave at once".into() }));
+        hits.push((
+            0,
+            Hit { target: Target::Quit, kind: "quit".into(), title, detail: "leave at once".into() },
+        ));
     }
     let view = view_of(&needle);
-    for command in COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel)) {
+    for command in
+        COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel))
+    {
         let best = if view == Some(command.cmd) {
             Some(0)
         } else if needle.is_empty() {
@@ -82,37 +87,46 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
         };
         if let Some(best) = best {
             let key = ui.keymap.key(command.cmd).map_or_else(String::new, |k| format!("[{k}] "));
-            hits.push((best + 500, Hit {
-                target: Target::Command(command.id),
-                kind: "command".into(),
-                title: command.id.into(),
-                detail: format!("{key}{}", command.doc),
-            }));
+            hits.push((
+                best + 500,
+                Hit {
+                    target: Target::Command(command.id),
+                    kind: "command".into(),
+                    title: command.id.into(),
+                    detail: format!("{key}{}", command.doc),
+                },
+            ));
         }
     }
     if world.clusters.len() > 1 {
         for cluster in world.clusters.iter().filter(|c| c.info.id != ui.cluster) {
             if let Some(best) = score(&cluster.info.context, &needle) {
-                hits.push((best, Hit {
-                    target: Target::Context(cluster.info.id, cluster.info.context.clone()),
-                    kind: "context".into(),
-                    title: cluster.info.context.to_string(),
-                    detail: "show this cluster".into(),
-                }));
+                hits.push((
+                    best,
+                    Hit {
+                        target: Target::Context(cluster.info.id, cluster.info.context.clone()),
+                        kind: "context".into(),
+                        title: cluster.info.context.to_string(),
+                        detail: "show this cluster".into(),
+                    },
+                ));
             }
         }
     }
     for (best, object) in objects(ui, world, &needle) {
-        hits.push((best, Hit {
-            kind: object.kind.short(),
-            title: if object.namespace.is_empty() {
-                object.name.to_string()
-            } else {
-                format!("{}/{}", object.namespace, object.name)
+        hits.push((
+            best,
+            Hit {
+                kind: object.kind.short(),
+                title: if object.namespace.is_empty() {
+                    object.name.to_string()
+                } else {
+                    format!("{}/{}", object.namespace, object.name)
+                },
+                detail: String::new(),
+                target: Target::Object(object),
             },
-            detail: String::new(),
-            target: Target::Object(object),
-        }));
+        ));
     }
     hits.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.title.cmp(&b.1.title)));
     hits.truncate(MOST);
@@ -137,8 +151,26 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
 }
 
 const SHORT_KINDS: [&str; 20] = [
-    "pvc", "pv", "ing", "ingress", "ingresses", "cm", "configmap", "configmaps", "sa", "cj", "job", "jobs", "rs", "quota",
-    "limits", "sc", "crd", "netpol", "secret", "secrets",
+    "pvc",
+    "pv",
+    "ing",
+    "ingress",
+    "ingresses",
+    "cm",
+    "configmap",
+    "configmaps",
+    "sa",
+    "cj",
+    "job",
+    "jobs",
+    "rs",
+    "quota",
+    "limits",
+    "sc",
+    "crd",
+    "netpol",
+    "secret",
+    "secrets",
 ];
 
 fn objects(ui: &Ui, world: &World, needle: &str) -> Vec<(u32, ObjectRef)> {
@@ -149,19 +181,20 @@ fn objects(ui: &Ui, world: &World, needle: &str) -> Vec<(u32, ObjectRef)> {
         Some((ns, name)) => (Some(ns), name),
         None => (None, needle),
     };
-    let mut offer = |order: usize, kind: &Kind, ns: &Name, text: &Name, uid: &pilothouse_core::domain::id::Uid| {
-        if namespace.is_some_and(|wanted| !contains_fold(ns, wanted)) {
-            return;
-        }
-        let Some(score) = (if name.is_empty() { Some(9000) } else { score(text, name) }) else { return };
-        if best.len() >= MOST && best.peek().is_some_and(|worst| worst.0 <= score) {
-            return;
-        }
-        best.push((score, Reverse(order), ObjectRef::new(kind.clone(), ns, text, uid)));
-        if best.len() > MOST {
-            best.pop();
-        }
-    };
+    let mut offer =
+        |order: usize, kind: &Kind, ns: &Name, text: &Name, uid: &pilothouse_core::domain::id::Uid| {
+            if namespace.is_some_and(|wanted| !contains_fold(ns, wanted)) {
+                return;
+            }
+            let Some(score) = (if name.is_empty() { Some(9000) } else { score(text, name) }) else { return };
+            if best.len() >= MOST && best.peek().is_some_and(|worst| worst.0 <= score) {
+                return;
+            }
+            best.push((score, Reverse(order), ObjectRef::new(kind.clone(), ns, text, uid)));
+            if best.len() > MOST {
+                best.pop();
+            }
+        };
     let none = Name::default();
     for node in cluster.nodes.iter() {
         offer(0, &Kind::Node, &none, &node.name, &node.uid);
@@ -181,7 +214,10 @@ fn objects(ui: &Ui, world: &World, needle: &str) -> Vec<(u32, ObjectRef)> {
     for pod in cluster.pods.iter() {
         offer(5, &Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
     }
-    best.into_sorted_vec().into_iter().map(|(score, Reverse(order), object)| (score + order as u32, object)).collect()
+    best.into_sorted_vec()
+        .into_iter()
+        .map(|(score, Reverse(order), object)| (score + order as u32, object))
+        .collect()
 }
 
 #[cfg(test)]

@@ -102,7 +102,11 @@ pub fn row(pod: &Pod, now: Stamp) -> RowView {
     if pod.is_terminating() {
         words += format!(" {}", super::ago(now, pod.deletion_asked())).as_str();
     }
-    let ready = if pod.containers_ready < pod.containers && !pod.phase.is_finished() { Role::Warning } else { Role::Text };
+    let ready = if pod.containers_ready < pod.containers && !pod.phase.is_finished() {
+        Role::Warning
+    } else {
+        Role::Text
+    };
     RowView {
         grade,
         cells: vec![

@@ -70,7 +70,9 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
             state.notes.push(cell(Role::Denied, "DENIED"));
             state.why_empty.push(cell(Role::Denied, format!("no permission to read {source}")));
             state.why_empty.push(cell(Role::Text, reason.as_str()));
-            state.why_empty.extend(detail(cluster, source, now).into_iter().filter(|l| l.text != reason.as_str()));
+            state
+                .why_empty
+                .extend(detail(cluster, source, now).into_iter().filter(|l| l.text != reason.as_str()));
         }
         Coverage::Namespaces(_) => {
             state.notes.extend(cover.note().map(|note| cell(Role::Info, note)));
@@ -114,7 +116,10 @@ pub fn of_source(cluster: &Cluster, source: &str, now: Stamp) -> State {
         }
         SourceState::Off => {
             state.notes.push(cell(Role::Dim, format!("no {source}")));
-            let why = status.error.as_ref().map_or_else(|| format!("{source} is not configured"), ToString::to_string);
+            let why = status
+                .error
+                .as_ref()
+                .map_or_else(|| format!("{source} is not configured"), ToString::to_string);
             state.why_empty.push(cell(Role::Dim, why));
         }
     }

@@ -65,7 +65,10 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.say(Role::Strong, group.template.to_string());
             out.say(Role::Text, String::new());
             out.field("level", group.level.as_str());
-            out.field("lines", format!("{}, {}/min now", text::grouped(group.count), super::rate(Some(group.per_minute))));
+            out.field(
+                "lines",
+                format!("{}, {}/min now", text::grouped(group.count), super::rate(Some(group.per_minute))),
+            );
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
             out.field("first seen", format!("{} ({}){new}", group.first, past(now, group.first)));
             out.field("last seen", format!("{} ({})", group.last, past(now, group.last)));
@@ -113,7 +116,17 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
             StepState::Running | StepState::Accepted => Role::Info,
             StepState::Waiting | StepState::Skipped => Role::Dim,
         };
-        out.say(role, format!("  {:<9} {:>4}  {} {}  {}", step.state.as_str(), ago(now, step.at), step.what, step.on, step.note));
+        out.say(
+            role,
+            format!(
+                "  {:<9} {:>4}  {} {}  {}",
+                step.state.as_str(),
+                ago(now, step.at),
+                step.what,
+                step.on,
+                step.note
+            ),
+        );
     }
     Some(())
 }
@@ -124,7 +137,8 @@ fn help(out: &mut Lines, ui: &Ui) {
     let here = ui.screens.len().checked_sub(2).map_or(&[Context::Everywhere][..], |_| ui.contexts_below());
     let rest = Context::ALL.iter().filter(|c| !here.contains(c));
     for context in here.iter().chain(rest) {
-        let rows: Vec<_> = COMMANDS.iter().filter(|c| c.contexts.contains(context) && !c.title.is_empty()).collect();
+        let rows: Vec<_> =
+            COMMANDS.iter().filter(|c| c.contexts.contains(context) && !c.title.is_empty()).collect();
         if rows.is_empty() {
             continue;
         }

@@ -84,17 +84,15 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
         return false;
     }
     let mut by_name: HashMap<(&str, &str), usize> = HashMap::new();
-    let mut joined: Vec<Joined> = cluster
-        .derived
-        .services
-        .iter()
-        .map(|row| Joined { row: Some(row.clone()), traffic: None })
-        .collect();
+    let mut joined: Vec<Joined> =
+        cluster.derived.services.iter().map(|row| Joined { row: Some(row.clone()), traffic: None }).collect();
     for (i, row) in cluster.derived.services.iter().enumerate() {
         by_name.insert((&row.service.namespace, &row.service.name), i);
     }
     for traffic in cluster.traffic.services.iter() {
-        let at = by_name.get(&(traffic.namespace.as_str(), traffic.name.as_str())).and_then(|i| joined.get_mut(*i));
+        let at = by_name
+            .get(&(traffic.namespace.as_str(), traffic.name.as_str()))
+            .and_then(|i| joined.get_mut(*i));
         match at {
             Some(held) => held.traffic = Some(traffic.clone()),
             None => joined.push(Joined { row: None, traffic: Some(traffic.clone()) }),

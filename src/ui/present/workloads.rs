@@ -47,7 +47,8 @@ pub fn passes(row: &WorkloadRow, spec: &Spec) -> bool {
     let w = &row.workload;
     spec.namespace.as_ref().is_none_or(|ns| w.namespace == *ns)
         && (spec.filter.is_empty() || {
-            let mut texts: Vec<&str> = vec![&w.namespace, &w.name, w.kind.as_str(), row.rollout.phase.as_str()];
+            let mut texts: Vec<&str> =
+                vec![&w.namespace, &w.name, w.kind.as_str(), row.rollout.phase.as_str()];
             texts.extend(w.images.iter().map(Name::as_str));
             spec.filter.passes(&texts)
         })
@@ -85,11 +86,17 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
         grade,
         cells: vec![
             cell(Role::Dim, w.namespace.as_str()),
-            cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, format!("{}/{}", w.kind.short(), w.name)),
+            cell(
+                if grade >= Grade::Warning { Role::Strong } else { Role::Text },
+                format!("{}/{}", w.kind.short(), w.name),
+            ),
             cell(ready, format!("{}/{}", w.ready, w.desired)),
             plain(w.updated.to_string()),
             plain(w.available.to_string()),
-            cell(if row.totals.crash_loop > 0 { Role::Warning } else { Role::Text }, row.totals.restarts.to_string()),
+            cell(
+                if row.totals.crash_loop > 0 { Role::Warning } else { Role::Text },
+                row.totals.restarts.to_string(),
+            ),
             cell(grade.role(), rollout),
             plain(images.join(" ")),
             cell(Role::Dim, age(now.since(w.created))),

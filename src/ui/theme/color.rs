@@ -93,17 +93,17 @@ impl Depth {
 
 /// WCAG's contrast ratio, 1 to 21.
 #[cfg(test)]
-pub fn contrast(a: Color, b: Color) -> f64 {
-    let luminance = |c: Color| {
-        let (r, g, b) = rgb(c).unwrap_or_default();
-        let channel = |v: u8| {
-            let v = f64::from(v) / 255.0;
-            if v <= 0.03928 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
-        };
-        0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b)
+pub fn contrast(one: Color, other: Color) -> f64 {
+    let channel = |value: u8| {
+        let value = f64::from(value) / 255.0;
+        if value <= 0.03928 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
     };
-    let (a, b) = (luminance(a), luminance(b));
-    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    let luminance = |color: Color| {
+        let (red, green, blue) = rgb(color).unwrap_or_default();
+        0.2126 * channel(red) + 0.7152 * channel(green) + 0.0722 * channel(blue)
+    };
+    let (one, other) = (luminance(one), luminance(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
 }
 
 #[cfg(test)]

@@ -65,7 +65,8 @@ pub fn take(ui: &mut Ui, reply: Reply) {
         Reply::Rehearsal(new) => {
             let same = match &dialog.stage {
                 Stage::Ready(old) => {
-                    old.plan.fingerprint() == new.plan.fingerprint() && old.evidence == new.evidence
+                    old.plan.fingerprint() == new.plan.fingerprint()
+                        && old.evidence == new.evidence
                         && old.plan.answer == new.plan.answer
                 }
                 Stage::Waiting | Stage::Failed(_) => false,
@@ -102,7 +103,9 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     let moves = ui.keymap.lookup(&[Context::Everywhere], key);
     let Some(dialog) = &mut ui.dialog else { return };
     let asks = match &dialog.stage {
-        Stage::Ready(rehearsal) if refusals(rehearsal, dialog.read_only).is_empty() => Some(rehearsal.plan.clone()),
+        Stage::Ready(rehearsal) if refusals(rehearsal, dialog.read_only).is_empty() => {
+            Some(rehearsal.plan.clone())
+        }
         _ => None,
     };
     // where a text is asked for, characters belong to it, unless nothing is typed yet and it cannot begin so

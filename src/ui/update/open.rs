@@ -57,12 +57,15 @@ pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
         view.lines = vec![TextLine::new(Role::Dim, "asking the server …")];
         view.wrap = false;
     }
-    effects.push(Effect::Fetch(ticket, Request::Yaml {
-        cluster: ui.cluster,
-        kind: object.kind.clone(),
-        namespace: object.namespace.clone(),
-        name: object.name.clone(),
-    }));
+    effects.push(Effect::Fetch(
+        ticket,
+        Request::Yaml {
+            cluster: ui.cluster,
+            kind: object.kind.clone(),
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+        },
+    ));
 }
 
 /// Other kinds, as the server prints them.
@@ -72,11 +75,14 @@ pub fn table(ui: &mut Ui, resource: &str, effects: &mut Vec<Effect>) {
     ui.table_of = (resource.to_owned(), ticket, Some("asking the server …".into()));
     to_root(ui, effects);
     deeper(ui, ListId::Table);
-    effects.push(Effect::Fetch(ticket, Request::Table {
-        cluster: ui.cluster,
-        resource: resource.to_owned(),
-        namespace: ui.namespace.clone(),
-    }));
+    effects.push(Effect::Fetch(
+        ticket,
+        Request::Table {
+            cluster: ui.cluster,
+            resource: resource.to_owned(),
+            namespace: ui.namespace.clone(),
+        },
+    ));
 }
 
 /// Most pods of a workload whose logs are followed at once.
@@ -121,7 +127,11 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
     }
     let ticket = ui.ticket();
     let what = if previous { "Previous logs" } else { "Logs" };
-    let many = if found > MOST_PODS { format!(" ({MOST_PODS} of {found} pods, the worst first)") } else { String::new() };
+    let many = if found > MOST_PODS {
+        format!(" ({MOST_PODS} of {found} pods, the worst first)")
+    } else {
+        String::new()
+    };
     ui.screens.push(Screen::Log(Box::new(LogView {
         title: format!("{what} of {object}{many}"),
         ticket,
@@ -136,14 +146,17 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
         top: 0,
         page: 0,
     })));
-    effects.push(Effect::FollowLogs(ticket, LogRequest {
-        cluster: ui.cluster,
-        namespace: object.namespace.clone(),
-        pods: pods.iter().map(|p| (p.name.clone(), None)).collect(),
-        previous,
-        follow: !previous,
-        tail: if found > 1 { 200 } else { 1000 },
-    }));
+    effects.push(Effect::FollowLogs(
+        ticket,
+        LogRequest {
+            cluster: ui.cluster,
+            namespace: object.namespace.clone(),
+            pods: pods.iter().map(|p| (p.name.clone(), None)).collect(),
+            previous,
+            follow: !previous,
+            tail: if found > 1 { 200 } else { 1000 },
+        },
+    ));
 }
 
 /// Enter: why, or what is behind the row.
@@ -197,7 +210,9 @@ pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
         Kind::Service => Some(ListId::Traffic),
         Kind::HorizontalPodAutoscaler => Some(ListId::Autoscalers),
         Kind::Pod => Some(ListId::Pods),
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Job | Kind::ReplicaSet => Some(ListId::Workloads),
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Job | Kind::ReplicaSet => {
+            Some(ListId::Workloads)
+        }
         _ => None,
     };
     if let Some(id) = id {

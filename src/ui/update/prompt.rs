@@ -36,9 +36,9 @@ pub fn scale(ui: &mut Ui, world: &World) {
         return ui.say("no workload is selected");
     }
     let from = match targets.as_slice() {
-        [one] => ui
-            .shown(world)
-            .and_then(|c| c.workload(&one.kind, &one.namespace, &one.name).map(|w| w.replicas)),
+        [one] => {
+            ui.shown(world).and_then(|c| c.workload(&one.kind, &one.namespace, &one.name).map(|w| w.replicas))
+        }
         _ => None,
     };
     ui.input.clear();
@@ -173,7 +173,8 @@ fn scale_to(
 pub fn replicas(input: &str, from: Option<i32>) -> Result<i32, String> {
     let input = input.trim();
     let number = |text: &str| text.trim().parse::<i32>().ok().filter(|n| *n >= 0);
-    let relative = || from.ok_or_else(|| "a relative number needs one workload whose replicas are known".to_owned());
+    let relative =
+        || from.ok_or_else(|| "a relative number needs one workload whose replicas are known".to_owned());
     let bad = || format!("`{input}` is not a number of replicas: 5, +2, -1 or x2");
     let result = if let Some(more) = input.strip_prefix('+') {
         number(more).map(|n| relative().map(|from| from.saturating_add(n)))
@@ -197,7 +198,9 @@ mod tests {
 
     #[test]
     fn numbers_of_replicas() {
-        for (text, want) in [("5", Some(5)), ("+2", Some(6)), ("-1", Some(3)), ("x2", Some(8)), ("0", Some(0))] {
+        for (text, want) in
+            [("5", Some(5)), ("+2", Some(6)), ("-1", Some(3)), ("x2", Some(8)), ("0", Some(0))]
+        {
             assert_eq!(replicas(text, Some(4)).ok(), want, "{text}");
         }
         for text in ["", "five", "-9", "--1", "1.5", "x"] {

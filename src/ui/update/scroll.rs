@@ -108,7 +108,9 @@ pub fn error(ui: &mut Ui, forward: bool) {
 /// From `at` on, then from the other end.
 fn search(len: usize, at: Option<usize>, forward: bool, hit: impl Fn(usize) -> bool) -> Option<usize> {
     let start = at.unwrap_or(0);
-    (1..=len).map(|step| if forward { (start + step) % len } else { (start + len - step) % len }).find(|i| hit(*i))
+    (1..=len)
+        .map(|step| if forward { (start + step) % len } else { (start + len - step) % len })
+        .find(|i| hit(*i))
 }
 
 fn line_at(view: &TextView) -> Option<usize> {

@@ -21,7 +21,11 @@ pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize
     let cells = usize::from(width.saturating_sub(4));
     let rows = text::rows(&view.lines, cells, true);
     // frame, what is asked, the note, the keys
-    let fixed = 2 + 1 + u16::from(!view.ask.is_empty()) + u16::from(view.typed.is_some()) + u16::from(!view.note.is_empty());
+    let fixed = 2
+        + 1
+        + u16::from(!view.ask.is_empty())
+        + u16::from(view.typed.is_some())
+        + u16::from(!view.note.is_empty());
     let wanted = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(fixed);
     let height = wanted.min(screen.height.saturating_sub(2)).max(screen.height.min(6));
     let area = Rect::new(
@@ -52,7 +56,8 @@ pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize
     if let Some(typed) = &view.typed {
         let x = canvas.put(area.x + 2, y, inner, Role::Key, "> ");
         let room = area.right().saturating_sub(x + 2);
-        let end = canvas.put(x, y, room, Role::Input, &words::tail(typed, usize::from(room.saturating_sub(1))));
+        let end =
+            canvas.put(x, y, room, Role::Input, &words::tail(typed, usize::from(room.saturating_sub(1))));
         canvas.cursor = Some((end, y));
         y += 1;
     }

@@ -139,7 +139,8 @@ pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focus
     if let Some(first) = view.rows.first() {
         cells.push(cell(Role::Dim, "│"));
         cells.push(cell(first.grade.role(), first.grade.glyph().trim()));
-        let mut row: Vec<Cell> = first.cells.iter().filter(|c| !matches!(c.text.trim(), "" | "–")).take(5).cloned().collect();
+        let mut row: Vec<Cell> =
+            first.cells.iter().filter(|c| !matches!(c.text.trim(), "" | "–")).take(5).cloned().collect();
         if let Some(name) = row.first_mut() {
             name.text = super::super::widget::text::tail(&name.text, 30);
         }

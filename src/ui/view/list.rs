@@ -40,12 +40,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
             if area.height > 1 {
                 on_edge(canvas, area, area.bottom() - 1, &view.footer);
             }
-            Rect::new(
-                area.x + 1,
-                area.y + 1,
-                area.width.saturating_sub(2),
-                area.height.saturating_sub(2),
-            )
+            Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2))
         }
         Chrome::Rule => {
             canvas.put(area.x, area.y, area.width, border, &"─".repeat(usize::from(area.width)));
@@ -93,7 +88,13 @@ fn empty(canvas: &mut Canvas<'_>, area: Rect, words: &[Cell]) {
 fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
     let widest = |i: usize| {
         let head = view.heads.get(i).map_or(0, |h| text::width(h));
-        view.rows.iter().filter_map(|r| r.cells.get(i)).map(|c| text::width(&c.text)).max().unwrap_or(0).max(head)
+        view.rows
+            .iter()
+            .filter_map(|r| r.cells.get(i))
+            .map(|c| text::width(&c.text))
+            .max()
+            .unwrap_or(0)
+            .max(head)
     };
     // two cells for the glyph
     let placed = place(&view.columns, area.width.saturating_sub(2), &widest);
@@ -111,7 +112,8 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
         if y >= area.bottom() {
             break;
         }
-        let (glyph, role) = if row.marked { ("+", Role::Marked) } else { (row.grade.glyph(), row.grade.role()) };
+        let (glyph, role) =
+            if row.marked { ("+", Role::Marked) } else { (row.grade.glyph(), row.grade.role()) };
         canvas.put(area.x, y, 1, role, glyph);
         for p in &placed {
             if let (Some(column), Some(cell)) = (view.columns.get(p.index), row.cells.get(p.index)) {
@@ -130,7 +132,16 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
 }
 
 #[allow(clippy::too_many_arguments)]
-fn write(canvas: &mut Canvas<'_>, area: Rect, y: u16, p: &Placed, right: bool, tail: bool, role: Role, words: &str) {
+fn write(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    y: u16,
+    p: &Placed,
+    right: bool,
+    tail: bool,
+    role: Role,
+    words: &str,
+) {
     let cells = usize::from(p.width);
     let shown = if tail { text::tail(words, cells) } else { text::head(words, cells) };
     let pad = if right { p.width.saturating_sub(u16::try_from(text::width(&shown)).unwrap_or(0)) } else { 0 };

@@ -22,7 +22,8 @@ fn role(level: Level) -> Role {
 
 /// Draws it and remembers how much fits.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
-    let inner = Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
+    let inner =
+        Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
     view.page = usize::from(inner.height);
     let last = view.lines.len().saturating_sub(1);
     if view.follow {
@@ -83,7 +84,11 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
 }
 
 fn prefix(view: &LogView, line: &LogLine) -> (String, String) {
-    let time = if view.times { line.at.map_or_else(|| "--:--:--".into(), pilothouse_core::domain::time::Stamp::clock_secs) } else { String::new() };
+    let time = if view.times {
+        line.at.map_or_else(|| "--:--:--".into(), pilothouse_core::domain::time::Stamp::clock_secs)
+    } else {
+        String::new()
+    };
     let source = if view.several { format!("{:<14}", text::tail(&line.pod, 14)) } else { String::new() };
     (time, source)
 }

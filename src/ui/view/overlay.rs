@@ -29,7 +29,11 @@ pub fn palette(canvas: &mut Canvas<'_>, screen: Rect, hits: &[Hit], at: usize) {
         .skip(top)
         .take(most)
         .map(|h| RowView {
-            cells: vec![cell(Role::Dim, h.kind.as_str()), plain(h.title.as_str()), cell(Role::Dim, h.detail.as_str())],
+            cells: vec![
+                cell(Role::Dim, h.kind.as_str()),
+                plain(h.title.as_str()),
+                cell(Role::Dim, h.detail.as_str()),
+            ],
             ..RowView::default()
         })
         .collect();

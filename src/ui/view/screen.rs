@@ -15,7 +15,13 @@ use super::{dialog, line, list, log, overlay, text};
 pub fn draw(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     ui.size = (area.width, area.height);
     if area.width < 40 || area.height < 10 {
-        canvas.put(0, area.height / 2, area.width, Role::Warning, &format!("too small: {}x{}, needs 40x10", area.width, area.height));
+        canvas.put(
+            0,
+            area.height / 2,
+            area.width,
+            Role::Warning,
+            &format!("too small: {}x{}, needs 40x10", area.width, area.height),
+        );
         return;
     }
     line::header(canvas, Rect { height: 1, ..area }, &header::view(ui, world));
@@ -57,7 +63,15 @@ fn over(ui: &mut Ui, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-fn one(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId, focused: bool, chrome: Chrome) {
+fn one(
+    ui: &mut Ui,
+    world: &World,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    id: ListId,
+    focused: bool,
+    chrome: Chrome,
+) {
     let heads = id != ListId::Now && id != ListId::Namespaces;
     lists::refresh(ui, world, id, focused);
     let view = lists::view(ui, world, id, room(area, chrome, heads), focused);
@@ -71,7 +85,13 @@ fn full(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: Lis
 /// 120x30 and more: NOW in its box, four panes.
 fn panes(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let causes = ui.shown(world).map_or(0, |c| c.derived.causes.len());
-    let most = if area.height >= 40 { 6 } else if area.height >= 32 { 5 } else { 4 };
+    let most = if area.height >= 40 {
+        6
+    } else if area.height >= 32 {
+        5
+    } else {
+        4
+    };
     let shown = u16::try_from(causes.clamp(1, most)).unwrap_or(1);
     let now = Rect { height: shown + 2, ..area };
     one(ui, world, canvas, now, ListId::Now, ui.focus == ListId::Now, Chrome::Frame);

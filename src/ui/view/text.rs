@@ -11,7 +11,8 @@ use super::list::{self, Chrome};
 
 /// Draws it in its frame and remembers how much fits.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
-    let inner = Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
+    let inner =
+        Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
     let cells = usize::from(inner.width.saturating_sub(1));
     let rows = rows(&view.lines, cells, view.wrap);
     view.page = usize::from(inner.height);

@@ -56,7 +56,8 @@ const LUXURY: u8 = 7;
 /// Places the columns in `room` cells. `content(i)`: the widest text of column `i` among the visible rows.
 pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) -> Vec<Placed> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let min_of = |i: usize| columns.get(i).map_or(0, |c| c.min.max(u16::try_from(text::width(c.head)).unwrap_or(0)));
+    let min_of =
+        |i: usize| columns.get(i).map_or(0, |c| c.min.max(u16::try_from(text::width(c.head)).unwrap_or(0)));
     let needed = |kept: &[usize]| -> u16 {
         let sum: u16 = kept.iter().map(|i| min_of(*i)).sum();
         sum + u16::try_from(kept.len().saturating_sub(1)).unwrap_or(0)

@@ -130,9 +130,8 @@ pub fn trend(values: &[u32], cells: usize) -> String {
 pub fn contains_fold(text: &str, needle: &str) -> bool {
     let (text, needle) = (text.as_bytes(), needle.as_bytes());
     let Some(first) = needle.first() else { return true };
-    memchr::memchr2_iter(*first, first.to_ascii_uppercase(), text).any(|at| {
-        text.get(at..at + needle.len()).is_some_and(|part| part.eq_ignore_ascii_case(needle))
-    })
+    memchr::memchr2_iter(*first, first.to_ascii_uppercase(), text)
+        .any(|at| text.get(at..at + needle.len()).is_some_and(|part| part.eq_ignore_ascii_case(needle)))
 }
 
 #[cfg(test)]

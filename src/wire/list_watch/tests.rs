@@ -247,6 +247,20 @@ async fn forbidden_in_both_is_denied_with_what_is_needed() {
 }
 
 #[tokio::test]
+async fn what_once_worked_is_not_given_up_at_the_first_refusal() {
+    let refusal = || refuse(403, "no");
+    let (said, asked) = run(vec![ok(LIST), refusal(), ok(LIST)], |said| ends(said) == 2).await;
+    assert!(
+        !said.iter().any(|s| matches!(s, Said::Rows(Batch::Denied { .. }))),
+        "the server had only just started"
+    );
+    assert!(
+        !asked.iter().skip(1).any(|path| path.starts_with("/ns/")),
+        "nothing narrower was asked: {asked:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_counted_and_ends_nothing() {
     let list = r#"{"metadata":{"resourceVersion":"10"},"items":[{"metadata":{}},{"metadata":{"name":"b"}}]}"#;
     let watch = "nonsense\n{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\",\"uid\":\"u\",\"resourceVersion\":\"11\"}}}\n";

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use pilothouse::ui::app::{Screen, Stage};
 use pilothouse::ui::list::ListId;
-use pilothouse::ui::request::{Effect, LogLine, Msg, Rehearsal, Reply, Request, TableLine, TableText, Ticket};
+use pilothouse::ui::request::{
+    Effect, LogLine, Msg, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
+};
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Refusal, Step, StepKind};
@@ -33,7 +35,9 @@ fn plan(intent: &Intent, confirm: Confirm, answer: &str) -> Plan {
 fn rehearse(desk: &mut Desk, key: &str, make: impl Fn(&Intent) -> Plan) -> Intent {
     desk.dump(120, 36);
     let effects = desk.press(key);
-    let Some(Effect::Plan(ticket, intent)) = effects.into_iter().next() else { panic!("no rehearsal by {key}") };
+    let Some(Effect::Plan(ticket, intent)) = effects.into_iter().next() else {
+        panic!("no rehearsal by {key}")
+    };
     reply(desk, ticket, make(&intent));
     intent
 }
@@ -86,7 +90,10 @@ fn pasted_text_never_confirms() {
     desk.ui.clock_ms += 1000;
     assert!(!runs(&update(&mut desk.ui, &desk.world, Msg::Paste("prod-eu\n".into()))));
     assert!(!runs(&desk.press("enter")));
-    assert!(desk.dump(120, 36).contains("pasted text never confirms") || desk.ui.dialog.as_ref().unwrap().typed.is_empty());
+    assert!(
+        desk.dump(120, 36).contains("pasted text never confirms")
+            || desk.ui.dialog.as_ref().unwrap().typed.is_empty()
+    );
     desk.type_text("prod-eu");
     assert!(runs(&desk.press("enter")));
 }
@@ -101,7 +108,10 @@ fn a_wrong_answer_does_nothing_and_letters_of_the_answer_are_no_commands() {
     assert!(!runs(&desk.press("enter")));
     assert!(desk.ui.dialog.is_some());
     assert!(!runs(&desk.type_text("y")), "y alone confirms nothing here");
-    assert!(desk.press("c").iter().any(|e| matches!(e, Effect::Copy(_))), "no letter of a beginning: a command");
+    assert!(
+        desk.press("c").iter().any(|e| matches!(e, Effect::Copy(_))),
+        "no letter of a beginning: a command"
+    );
     desk.type_text("nc7y");
     assert!(runs(&desk.press("enter")));
 }
@@ -127,7 +137,10 @@ fn another_plan_starts_the_confirmation_again() {
 #[test]
 fn refusals_leave_nothing_to_confirm() {
     let mut desk = Desk::new(scene::trouble());
-    rehearse(&mut desk, "C", |i| Plan { refusals: vec![Refusal::new("rbac", "needs patch nodes")], ..plan(i, Confirm::Yes, "y") });
+    rehearse(&mut desk, "C", |i| Plan {
+        refusals: vec![Refusal::new("rbac", "needs patch nodes")],
+        ..plan(i, Confirm::Yes, "y")
+    });
     let text = desk.dump(120, 36);
     assert!(text.contains("needs patch nodes") && text.contains("refused"), "{text}");
     desk.ui.clock_ms += 1000;
@@ -238,7 +251,9 @@ fn yaml_and_tables_are_asked_and_shown() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
     let effects = desk.press("y");
-    let Some(Effect::Fetch(ticket, Request::Yaml { name, .. })) = effects.into_iter().next() else { panic!() };
+    let Some(Effect::Fetch(ticket, Request::Yaml { name, .. })) = effects.into_iter().next() else {
+        panic!()
+    };
     assert_eq!(name, scene::node_name(3).as_str());
     update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Text(vec!["kind: Node\x1b[2J".into()])));
     let text = desk.dump(120, 36);
@@ -246,11 +261,18 @@ fn yaml_and_tables_are_asked_and_shown() {
     desk.press("esc :");
     desk.type_text("pvc");
     let effects = desk.press("enter");
-    let Some(Effect::Fetch(ticket, Request::Table { resource, .. })) = effects.into_iter().next() else { panic!() };
+    let Some(Effect::Fetch(ticket, Request::Table { resource, .. })) = effects.into_iter().next() else {
+        panic!()
+    };
     assert_eq!(resource, "pvc");
     let table = TableText {
         columns: vec!["NAME".into(), "STATUS".into()],
-        rows: vec![TableLine { kind: "PersistentVolumeClaim".into(), namespace: "shop".into(), name: "data-0".into(), cells: vec!["data-0".into(), "Bound".into()] }],
+        rows: vec![TableLine {
+            kind: "PersistentVolumeClaim".into(),
+            namespace: "shop".into(),
+            name: "data-0".into(),
+            cells: vec!["data-0".into(), "Bound".into()],
+        }],
     };
     update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Table(table)));
     let text = desk.dump(120, 36);
@@ -294,7 +316,11 @@ fn a_failed_rehearsal_says_so() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
     let Some(Effect::Plan(ticket, _)) = desk.press("C").into_iter().next() else { panic!() };
-    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Failed("the API server does not answer".into())));
+    update(
+        &mut desk.ui,
+        &desk.world,
+        Msg::Reply(ticket, Reply::Failed("the API server does not answer".into())),
+    );
     assert!(matches!(desk.ui.dialog.as_ref().unwrap().stage, Stage::Failed(_)));
     assert!(desk.dump(80, 24).contains("does not answer"));
 }

@@ -101,7 +101,8 @@ fn shape(app: &str, image: &str) -> Arc<PodShape> {
     })
 }
 
-const APPS: [(&str, &str, i32); 4] = [("checkout", "v1.8.2", 5), ("cart", "v2.0.1", 11), ("search", "v7", 6), ("pay", "v3", 3)];
+const APPS: [(&str, &str, i32); 4] =
+    [("checkout", "v1.8.2", 5), ("cart", "v2.0.1", 11), ("search", "v7", 6), ("pay", "v3", 3)];
 
 fn workloads() -> (Vec<Workload>, Vec<Workload>) {
     let mut deployments = Vec::new();
@@ -133,7 +134,12 @@ fn workloads() -> (Vec<Workload>, Vec<Workload>) {
         w.uid = uid(2100 + i as u128);
         w.name = format!("{app}-7c9f").into();
         w.created = if *app == "checkout" { ago(180) } else { ago(20 * 86_400) };
-        w.owner = Some(Arc::new(Owner { kind: Kind::Deployment, name: (*app).into(), uid: uid(2000 + i as u128), group: "apps".into() }));
+        w.owner = Some(Arc::new(Owner {
+            kind: Kind::Deployment,
+            name: (*app).into(),
+            uid: uid(2000 + i as u128),
+            group: "apps".into(),
+        }));
         sets.push(w);
     }
     (deployments, sets)
@@ -152,7 +158,12 @@ pub fn pods() -> Vec<Pod> {
                 namespace: "shop".into(),
                 name: format!("{app}-7c9f-{:05x}", number * 7919).into(),
                 node: Some(node_name((i as u32 * 3 + p as u32) % 12).into()),
-                owner: Some(Arc::new(Owner { kind: Kind::ReplicaSet, name: format!("{app}-7c9f").into(), uid: uid(2100 + i as u128), group: "apps".into() })),
+                owner: Some(Arc::new(Owner {
+                    kind: Kind::ReplicaSet,
+                    name: format!("{app}-7c9f").into(),
+                    uid: uid(2100 + i as u128),
+                    group: "apps".into(),
+                })),
                 shape: shape.clone(),
                 requests: shape.requests,
                 phase: Phase::Running,
@@ -165,7 +176,14 @@ pub fn pods() -> Vec<Pod> {
                 trouble: crash.then_some(Trouble::CrashLoop),
                 status: if crash { "CrashLoopBackOff".into() } else { "Running".into() },
                 message: crash.then(|| "back-off 5m0s restarting failed container".into()),
-                last_exit: crash.then(|| Arc::new(LastExit { reason: "Error".into(), code: 1, at: Some(ago(120)), container: "app".into() })),
+                last_exit: crash.then(|| {
+                    Arc::new(LastExit {
+                        reason: "Error".into(),
+                        code: 1,
+                        at: Some(ago(120)),
+                        container: "app".into(),
+                    })
+                }),
                 ..Pod::default()
             });
         }
@@ -217,7 +235,8 @@ fn services() -> (Vec<Service>, Vec<EndpointSlice>) {
 fn traffic() -> TrafficSeen {
     let pods = pods();
     let of = |app: &str, rps: f64, errors: f64, p95: f64| {
-        let names: Vec<Name> = pods.iter().filter(|p| p.name.starts_with(app)).map(|p| p.name.clone()).collect();
+        let names: Vec<Name> =
+            pods.iter().filter(|p| p.name.starts_with(app)).map(|p| p.name.clone()).collect();
         let n = names.len() as f64;
         Arc::new(ServiceTraffic {
             namespace: "shop".into(),
@@ -244,7 +263,10 @@ fn traffic() -> TrafficSeen {
             window_secs: 60,
         })
     };
-    TrafficSeen { at: NOW, services: Arc::from([of("checkout", 842.0, 0.041, 810.0), of("cart", 1270.0, 0.0002, 35.0)]) }
+    TrafficSeen {
+        at: NOW,
+        services: Arc::from([of("checkout", 842.0, 0.041, 810.0), of("cart", 1270.0, 0.0002, 35.0)]),
+    }
 }
 
 fn logs() -> LogSummary {
@@ -261,7 +283,11 @@ fn logs() -> LogSummary {
             workloads: Arc::from([Name::from("shop/checkout")]),
             pod_count: 5,
             pods: Arc::from([Name::from("checkout-7c9f-1")]),
-            versions: if first < 600 { Arc::from([Name::from("v1.8.2")]) } else { Arc::from(["v1.8.1".into(), "v1.8.2".into()]) },
+            versions: if first < 600 {
+                Arc::from([Name::from("v1.8.2")])
+            } else {
+                Arc::from(["v1.8.1".into(), "v1.8.2".into()])
+            },
             sample: "upstream 10.0.1.7 timed out after 3000ms".into(),
         })
     };
@@ -290,7 +316,11 @@ fn hpas() -> Vec<Hpa> {
         vec![
             one("AbleToScale", Status::True, "ReadyForNewScale"),
             one("ScalingActive", Status::True, "ValidMetricFound"),
-            if limited { one("ScalingLimited", Status::True, "TooManyReplicas") } else { one("ScalingLimited", Status::False, "DesiredWithinRange") },
+            if limited {
+                one("ScalingLimited", Status::True, "TooManyReplicas")
+            } else {
+                one("ScalingLimited", Status::False, "DesiredWithinRange")
+            },
         ]
     };
     let hpa = |n: u128, app: &str, current, desired, max, cpu, limited| Hpa {
@@ -304,12 +334,21 @@ fn hpas() -> Vec<Hpa> {
         max,
         current: Some(current),
         desired: Some(desired),
-        metrics: Arc::from([Metric { kind: "Resource".into(), name: "cpu".into(), target: Target::Utilization(60), current: Some(cpu) }]),
+        metrics: Arc::from([Metric {
+            kind: "Resource".into(),
+            name: "cpu".into(),
+            target: Target::Utilization(60),
+            current: Some(cpu),
+        }]),
         conditions: conditions(limited).into(),
         last_scale: Some(ago(900)),
         ..Hpa::default()
     };
-    vec![hpa(1, "cart", 8, 11, 11, 71, false), hpa(2, "checkout", 30, 30, 30, 92, true), hpa(3, "search", 6, 6, 12, 58, false)]
+    vec![
+        hpa(1, "cart", 8, 11, 11, 71, false),
+        hpa(2, "checkout", 30, 30, 30, 92, true),
+        hpa(3, "search", 6, 6, 12, 58, false),
+    ]
 }
 
 fn source(name: &str, state: SourceState, error: Option<&str>) -> Fact {
@@ -401,7 +440,11 @@ pub fn trouble_with(change: impl FnOnce(&mut ClusterInfo)) -> ClusterState {
             Fact::NodeUsage { source: "metrics.k8s.io".into(), rows: usage },
             Fact::Traffic(traffic()),
             Fact::Logs(logs()),
-            Fact::Identity(Identity { version: Some("v1.33.4".into()), user: Some("alice".into()), clock_offset_ms: None }),
+            Fact::Identity(Identity {
+                version: Some("v1.33.4".into()),
+                user: Some("alice".into()),
+                clock_offset_ms: None,
+            }),
             source("prometheus", SourceState::Live, None),
             source("logs", SourceState::Live, None),
             source("nodes", SourceState::Live, None),
@@ -413,7 +456,10 @@ pub fn trouble_with(change: impl FnOnce(&mut ClusterInfo)) -> ClusterState {
 /// Nothing received yet.
 pub fn loading() -> ClusterState {
     let mut state = ClusterState::new(info());
-    apply(&mut state, [Fact::Pods(Batch::Begin { generation: 1 }), Fact::Pods(Batch::Expect { of: 150_000 })]);
+    apply(
+        &mut state,
+        [Fact::Pods(Batch::Begin { generation: 1 }), Fact::Pods(Batch::Expect { of: 150_000 })],
+    );
     apply(&mut state, [Fact::Pods(Batch::Upsert(pods()))]);
     state
 }
@@ -421,7 +467,9 @@ pub fn loading() -> ClusterState {
 /// A person with few rights.
 pub fn denied() -> ClusterState {
     let mut state = ClusterState::new(info());
-    let reason = || Name::from("nodes is forbidden: User \"alice\" cannot list resource \"nodes\" at the cluster scope");
+    let reason = || {
+        Name::from("nodes is forbidden: User \"alice\" cannot list resource \"nodes\" at the cluster scope")
+    };
     apply(
         &mut state,
         [
@@ -468,5 +516,8 @@ pub fn many_pods(state: &mut ClusterState, n: u32) {
             ..Pod::default()
         })
         .collect();
-    apply(state, [Fact::Pods(Batch::Upsert(rows)), Fact::Pods(Batch::End { generation: 1, version: Version(9) })]);
+    apply(
+        state,
+        [Fact::Pods(Batch::Upsert(rows)), Fact::Pods(Batch::End { generation: 1, version: Version(9) })],
+    );
 }

@@ -20,8 +20,27 @@ fn trouble_is_named_at_every_size() {
         let text = Desk::new(scene::trouble()).dump(w, h);
         has(&text, &["prod-eu", "PROTECTED", "shop/pay crash loop"]);
         if w >= 80 {
-            has(&text, &["03:12 UTC", "nodes 11/12", "pods 3 bad", "Unknown 3m", "DiskPress 9m", "changed 30m:", "? help"]);
-            has(&text, &["1 Nodes 2 bad of 12", "2 Traffic 2 bad of 4", "3 Errors 1 new", "4 Autoscalers 1 at limit"]);
+            has(
+                &text,
+                &[
+                    "03:12 UTC",
+                    "nodes 11/12",
+                    "pods 3 bad",
+                    "Unknown 3m",
+                    "DiskPress 9m",
+                    "changed 30m:",
+                    "? help",
+                ],
+            );
+            has(
+                &text,
+                &[
+                    "1 Nodes 2 bad of 12",
+                    "2 Traffic 2 bad of 4",
+                    "3 Errors 1 new",
+                    "4 Autoscalers 1 at limit",
+                ],
+            );
             has(&text, &["D drain", "C cordon", "30→46", "NEW", "R restart"]);
         }
         if w >= 120 {
@@ -33,7 +52,10 @@ fn trouble_is_named_at_every_size() {
 #[test]
 fn the_compact_screen_keeps_its_rows() {
     let text = Desk::new(scene::trouble()).dump(80, 24);
-    let nodes = text.lines().filter(|l| l.contains("Ready") || l.contains("Unknown 3m") || l.contains("DiskPress")).count();
+    let nodes = text
+        .lines()
+        .filter(|l| l.contains("Ready") || l.contains("Unknown 3m") || l.contains("DiskPress"))
+        .count();
     assert!(nodes >= 12, "{text}");
     assert_eq!(text.lines().count(), 24);
 }
@@ -72,14 +94,44 @@ fn what_is_stale_keeps_its_rows_and_says_since_when() {
 fn no_size_and_no_screen_breaks_it() {
     let states: [fn() -> ClusterState; 4] = [scene::trouble, scene::loading, scene::denied, scene::stale];
     for state in states {
-        for keys in ["1", "back-tab", "3", "5", "5 tab", "8", "d", "?", "n", ":", "/", "z", "C", "5 S", "l", "2 enter", "back-tab enter"] {
+        for keys in [
+            "1",
+            "back-tab",
+            "3",
+            "5",
+            "5 tab",
+            "8",
+            "d",
+            "?",
+            "n",
+            ":",
+            "/",
+            "z",
+            "C",
+            "5 S",
+            "l",
+            "2 enter",
+            "back-tab enter",
+        ] {
             let mut desk = Desk::new(state());
             desk.dump(80, 24);
             for key in keys.split(' ') {
                 desk.press(key);
                 desk.dump(80, 24);
             }
-            for (w, h) in [(1, 1), (2, 60), (39, 10), (40, 10), (41, 11), (60, 20), (80, 12), (109, 28), (110, 28), (300, 5), (0, 0)] {
+            for (w, h) in [
+                (1, 1),
+                (2, 60),
+                (39, 10),
+                (40, 10),
+                (41, 11),
+                (60, 20),
+                (80, 12),
+                (109, 28),
+                (110, 28),
+                (300, 5),
+                (0, 0),
+            ] {
                 desk.dump(w, h);
             }
         }
@@ -112,7 +164,8 @@ fn ascii_terminals_get_ascii() {
 fn a_quiet_screen_writes_nothing() {
     let mut desk = Desk::new(scene::trouble());
     let mut painter = pilothouse::ui::paint::Painter::default();
-    let draw = |desk: &mut Desk| pilothouse::ui::view::draw(&mut desk.ui, &desk.world, &desk.theme, false, 120, 36);
+    let draw =
+        |desk: &mut Desk| pilothouse::ui::view::draw(&mut desk.ui, &desk.world, &desk.theme, false, 120, 36);
     let first = painter.paint(draw(&mut desk).buffer, None).unwrap();
     assert!(first.len() < 16_000, "{}", first.len());
     desk.ui.now = desk.ui.now.plus_secs(1);

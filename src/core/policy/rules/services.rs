@@ -1,8 +1,9 @@
 //! Rules about Services, traffic, errors, autoscalers and budgets.
 
-use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::service::ServiceType;
+use crate::domain::traffic::ServiceTraffic;
 use crate::model::world::{Cause, Reach, Severity};
 use crate::policy::hpa::{self as autoscaling, HpaState};
 
@@ -66,18 +67,20 @@ pub fn no_ready_endpoints(scene: &Scene<'_>) -> Vec<Cause> {
 /// Requests below this many in the window prove nothing.
 const ENOUGH: f64 = 20.0;
 const BAD_RATIO: f64 = 0.01;
+/// A finding goes only below this one, so that a ratio at the threshold does not flicker.
+const GOOD_RATIO: f64 = 0.005;
 
 pub fn errors(scene: &Scene<'_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
         let (rps, ratio) = (s.rps?, s.error_ratio?);
         let enough =
             rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
-        (enough && ratio >= BAD_RATIO).then_some((s, rps, ratio))
+        let object = about(s);
+        let held = scene.held(&object) && ratio >= GOOD_RATIO;
+        (held || enough && ratio >= BAD_RATIO).then_some((s, object, rps, ratio))
     });
     services
-        .map(|(s, rps, ratio)| {
-            let object =
-                ObjectRef::new(Kind::Service, &s.namespace, &s.name, &crate::domain::id::Uid::default());
+        .map(|(s, object, rps, ratio)| {
             let mut bad: Vec<_> =
                 s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
@@ -116,6 +119,10 @@ pub fn errors(scene: &Scene<'_>) -> Vec<Cause> {
             }
         })
         .collect()
+}
+
+fn about(service: &ServiceTraffic) -> ObjectRef {
+    ObjectRef::new(Kind::Service, &service.namespace, &service.name, &Uid::default())
 }
 
 /// An error that was first seen within ten minutes after a rollout of the only workload that logs it.
@@ -194,12 +201,8 @@ pub fn hpa(scene: &Scene<'_>) -> Vec<Cause> {
                 ));
             }
         }
-        let target = ObjectRef::new(
-            hpa.target_kind.clone(),
-            &hpa.namespace,
-            &hpa.target_name,
-            &crate::domain::id::Uid::default(),
-        );
+        let target =
+            ObjectRef::new(hpa.target_kind.clone(), &hpa.namespace, &hpa.target_name, &Uid::default());
         found.push(Cause {
             rule: if verdict.state == HpaState::AtMax { "hpa-at-limit" } else { "hpa-failing" },
             severity,

@@ -1,0 +1,80 @@
+//! What the terminal can show and what the person wants: theme, colours, ASCII.
+
+use std::io::IsTerminal;
+
+use super::Start;
+use crate::cli::Color;
+use crate::ui::theme::{BUILT_IN, Depth, Theme};
+
+fn var(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+/// The theme, fitted to the terminal, and what was wrong with it.
+pub fn theme(start: &Start) -> (Theme, Vec<String>) {
+    let mut problems = Vec::new();
+    let name = if colourless(start) { "mono" } else { start.settings.ui.theme.as_str() };
+    let folder = start.home.config.join("themes");
+    let own = |name: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        // a name, never a path
+        name.bytes()
+            .all(plain)
+            .then(|| std::fs::read_to_string(folder.join(format!("{name}.toml"))).ok())
+            .flatten()
+    };
+    let theme = Theme::load(name, &own).unwrap_or_else(|why| {
+        problems.push(why);
+        Theme::built_in("default").unwrap_or_default()
+    });
+    (theme.reduced(depth(start)), problems)
+}
+
+/// NO_COLOR, CLICOLOR=0, `--color never` and terminals without colours get the theme of bold and reverse.
+fn colourless(start: &Start) -> bool {
+    match start.global.color {
+        Color::Never => true,
+        Color::Auto => {
+            std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+                || var("CLICOLOR") == "0"
+                || matches!(var("TERM").as_str(), "dumb" | "vt100" | "vt220")
+                || !std::io::stdout().is_terminal()
+        }
+        _ => false,
+    }
+}
+
+fn depth(start: &Start) -> Depth {
+    match start.global.color {
+        Color::Ansi => Depth::Ansi16,
+        Color::Indexed => Depth::Ansi256,
+        Color::True => Depth::True,
+        Color::Auto | Color::Never => {
+            if matches!(var("COLORTERM").as_str(), "truecolor" | "24bit") {
+                Depth::True
+            } else if var("TERM").contains("256") {
+                Depth::Ansi256
+            } else {
+                Depth::Ansi16
+            }
+        }
+    }
+}
+
+/// `--ascii`, or a locale that is not UTF-8.
+pub fn wants_ascii(start: &Start) -> bool {
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].iter().map(|n| var(n)).find(|v| !v.is_empty()).unwrap_or_default();
+    let locale = locale.to_lowercase();
+    start.global.ascii || !(locale.contains("utf-8") || locale.contains("utf8")) || var("TERM") == "linux"
+}
+
+/// `pilothouse themes`: the built-in ones and the person's own.
+pub fn names(start: &Start) -> String {
+    let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let files = std::fs::read_dir(start.home.config.join("themes")).into_iter().flatten().flatten();
+    names.extend(files.filter_map(|f| f.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned)));
+    names.sort();
+    names.dedup();
+    names.join("\n")
+}
