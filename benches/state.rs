@@ -82,7 +82,10 @@ impl Shop {
                 namespace: format!("team-{:03}", i % 100).into(),
             })
             .collect();
-        Self { sets, nodes: (0..nodes).map(|i| format!("ip-10-{}-{}-{i:04x}", i % 3, i / 250).into()).collect() }
+        Self {
+            sets,
+            nodes: (0..nodes).map(|i| format!("ip-10-{}-{}-{i:04x}", i % 3, i / 250).into()).collect(),
+        }
     }
 
     /// Every hundredth pod is in a crash loop; `round` makes it another version with other content.
@@ -194,8 +197,14 @@ impl Shop {
         let s = &mut state;
         apply(s, whole((0..nodes).map(|i| self.node(i)).collect()).map(Fact::Nodes));
         apply(s, whole((0..nodes).map(|i| self.lease(i, 0)).collect()).map(Fact::Leases));
-        apply(s, whole((0..sets).map(|i| self.workload(i, Kind::Deployment)).collect()).map(Fact::Deployments));
-        apply(s, whole((0..sets).map(|i| self.workload(i, Kind::ReplicaSet)).collect()).map(Fact::ReplicaSets));
+        apply(
+            s,
+            whole((0..sets).map(|i| self.workload(i, Kind::Deployment)).collect()).map(Fact::Deployments),
+        );
+        apply(
+            s,
+            whole((0..sets).map(|i| self.workload(i, Kind::ReplicaSet)).collect()).map(Fact::ReplicaSets),
+        );
         apply(s, whole((0..sets).map(|i| self.service(i)).collect()).map(Fact::Services));
         apply(s, whole((0..pods).map(|i| self.pod(i, 0)).collect()).map(Fact::Pods));
         state.publish(NOW, true);

@@ -17,7 +17,10 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("clock", &[]),
     ("telemetry", &[]),
     // the only room that sees every other
-    ("bootstrap", &["action", "cli", "config", "hub", "report", "source", "telemetry", "terminal", "ui", "wire"]),
+    (
+        "bootstrap",
+        &["action", "cli", "config", "hub", "report", "source", "telemetry", "terminal", "ui", "wire"],
+    ),
 ];
 
 /// Files that hold more than 450 lines without their tests. Shrink these when they are touched next; add none.
@@ -174,7 +177,8 @@ fn the_pure_package_stays_pure() {
     for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
         let Some(section) = manifest.get(section).and_then(toml::Value::as_table) else { continue };
         for name in section.keys() {
-            let foul = ["tokio", "kube", "k8s-openapi", "ratatui", "crossterm", "reqwest", "hyper", "futures"];
+            let foul =
+                ["tokio", "kube", "k8s-openapi", "ratatui", "crossterm", "reqwest", "hyper", "futures"];
             if foul.iter().any(|foul| name.starts_with(foul)) {
                 violations.push(name.clone());
             }
@@ -182,7 +186,16 @@ fn the_pure_package_stays_pure() {
     }
     for (file, text) in files("src/core") {
         for (n, line) in without_tests(&text).lines().enumerate() {
-            let io = ["std::fs", "std::io", "TcpStream", "UdpSocket", "std::process", "std::thread", "std::env", "::now()"];
+            let io = [
+                "std::fs",
+                "std::io",
+                "TcpStream",
+                "UdpSocket",
+                "std::process",
+                "std::thread",
+                "std::env",
+                "::now()",
+            ];
             if io.iter().any(|io| code(line).contains(io)) {
                 violations.push(format!("{file}:{}: {}", n + 1, line.trim()));
             }
@@ -214,7 +227,8 @@ fn no_new_file_is_long() {
         if lines > MOST_LINES {
             println!("{file}: {lines} lines without its tests");
             if !listed {
-                violations.push(format!("{file}: {lines} lines; past {MOST_LINES} a file usually holds two ideas"));
+                violations
+                    .push(format!("{file}: {lines} lines; past {MOST_LINES} a file usually holds two ideas"));
             }
         } else if listed {
             violations.push(format!("{file}: {lines} lines, short again: take it off the list"));

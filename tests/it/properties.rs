@@ -164,7 +164,8 @@ fn labels(app: u64) -> (Name, Name) {
 
 fn pod(s: Seed) -> Pod {
     let app = s.pick(16, 3);
-    let troubles = [None, None, Some(Trouble::CrashLoop), Some(Trouble::OomKilled), Some(Trouble::Unschedulable)];
+    let troubles =
+        [None, None, Some(Trouble::CrashLoop), Some(Trouble::OomKilled), Some(Trouble::Unschedulable)];
     let owner = |kind: Kind, uid: Uid, name: Name| Arc::new(Owner { kind, name, uid, group: "apps".into() });
     Pod {
         uid: Table::Pods.uid(s.index, s.life),
@@ -181,8 +182,13 @@ fn pod(s: Seed) -> Pod {
             }
         },
         shape: Arc::new(PodShape { labels: [labels(app)].into(), ..PodShape::default() }),
-        requests: Resources { cpu_milli: s.pick(12, 900) as i64, memory_bytes: s.pick(20, 1 << 20) as i64, ..Resources::default() },
-        phase: [Phase::Running, Phase::Running, Phase::Pending, Phase::Succeeded, Phase::Failed][s.pick(30, 5) as usize],
+        requests: Resources {
+            cpu_milli: s.pick(12, 900) as i64,
+            memory_bytes: s.pick(20, 1 << 20) as i64,
+            ..Resources::default()
+        },
+        phase: [Phase::Running, Phase::Running, Phase::Pending, Phase::Succeeded, Phase::Failed]
+            [s.pick(30, 5) as usize],
         ready: s.pick(33, 2) == 1,
         trouble: troubles[s.pick(35, 5) as usize],
         deleting: (s.pick(38, 4) == 0).then_some(NOW),
@@ -269,15 +275,29 @@ fn slice(s: Seed) -> EndpointSlice {
 #[derive(Clone, Debug)]
 enum Step {
     Upsert(Table, Vec<Seed>),
-    Gone { table: Table, index: u32, version: u64 },
+    Gone {
+        table: Table,
+        index: u32,
+        version: u64,
+    },
     /// `whole`: with its closing token; without it the list was cut off and deletes nothing.
-    Relist { table: Table, seeds: Vec<Seed>, whole: bool },
-    Publish { tick: bool },
+    Relist {
+        table: Table,
+        seeds: Vec<Seed>,
+        whole: bool,
+    },
+    Publish {
+        tick: bool,
+    },
 }
 
 fn seed() -> impl Strategy<Value = Seed> {
-    (0..5u32, 0..2u32, 1..12u64, any::<u64>())
-        .prop_map(|(index, life, version, content)| Seed { index, life, version, content })
+    (0..5u32, 0..2u32, 1..12u64, any::<u64>()).prop_map(|(index, life, version, content)| Seed {
+        index,
+        life,
+        version,
+        content,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -359,7 +379,8 @@ impl Truth {
     fn told_once(&self) -> ClusterState {
         let mut state = empty();
         for table in Table::ALL {
-            let seeds: Vec<Seed> = self.rows.iter().filter(|((t, _), _)| *t == table).map(|(_, s)| *s).collect();
+            let seeds: Vec<Seed> =
+                self.rows.iter().filter(|((t, _), _)| *t == table).map(|(_, s)| *s).collect();
             state.apply(table.upsert(&seeds), NOW);
         }
         state
@@ -400,7 +421,10 @@ fn follows(cluster: &Cluster) -> Follows {
             .iter()
             .map(|r| {
                 let node = Node { version: Version(0), ..(*r.node).clone() };
-                (node.uid.clone(), format!("{node:?} {:?} {:?} {:?} {:?}", r.state, r.since, r.problems, r.totals))
+                (
+                    node.uid.clone(),
+                    format!("{node:?} {:?} {:?} {:?} {:?}", r.state, r.since, r.problems, r.totals),
+                )
             })
             .collect(),
         workloads: d
@@ -449,17 +473,20 @@ fn fact() -> impl Strategy<Value = Fact> {
             rows: vec![NodeUsage { node, cpu_milli: n, memory_bytes: n, at }],
         }),
         (text(), finite(), finite(), stamp()).prop_map(|(name, rps, error_ratio, at)| {
-            let backend = BackendTraffic { name: name.clone(), rps, error_ratio, ..BackendTraffic::default() };
-            let service =
-                ServiceTraffic { name, rps, error_ratio, backends: Arc::from([backend]), ..ServiceTraffic::default() };
+            let backend =
+                BackendTraffic { name: name.clone(), rps, error_ratio, ..BackendTraffic::default() };
+            let service = ServiceTraffic {
+                name,
+                rps,
+                error_ratio,
+                backends: Arc::from([backend]),
+                ..ServiceTraffic::default()
+            };
             Fact::Traffic(TrafficSeen { at, services: Arc::from([Arc::new(service)]) })
         }),
-        (text(), prop::option::of(text()), stamp()).prop_map(|(name, error, since)| Fact::Source(SourceStatus {
-            name,
-            state: SourceState::Stale { since },
-            error,
-            ..SourceStatus::default()
-        })),
+        (text(), prop::option::of(text()), stamp()).prop_map(|(name, error, since)| Fact::Source(
+            SourceStatus { name, state: SourceState::Stale { since }, error, ..SourceStatus::default() }
+        )),
         (prop::option::of(text()), prop::option::of(any::<i64>())).prop_map(|(user, clock_offset_ms)| {
             Fact::Identity(Identity { user, clock_offset_ms, ..Identity::default() })
         }),

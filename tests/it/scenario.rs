@@ -178,7 +178,8 @@ fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
                 &d.workloads
                     .iter()
                     .map(|r| {
-                        let state = format!("{}/{} {}", r.totals.ready, r.totals.pods, r.rollout.phase.as_str());
+                        let state =
+                            format!("{}/{} {}", r.totals.ready, r.totals.pods, r.rollout.phase.as_str());
                         (r.workload.name.to_string(), state)
                     })
                     .collect(),

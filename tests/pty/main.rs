@@ -1,3 +1,1 @@
 //! The built binary on a real pseudo-terminal.
-
-
