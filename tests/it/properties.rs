@@ -494,7 +494,7 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_follows_step_by_step_is_what_follows_from_the_last_facts(steps in prop::collection::vec(step(), 0..40)) {
