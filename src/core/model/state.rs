@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::time::Stamp;
-use crate::policy::rules::{Findings, Scene};
+use crate::policy::rules::{Findings, Index, Scene};
 
 use super::changes::WINDOW_SECS;
 use super::derive::Derivation;
@@ -68,7 +68,8 @@ impl ClusterState {
         let had_changes = self.derived.changes.clone();
         self.derivation.publish(&mut self.derived, now);
         let cluster = self.assemble();
-        let scene = Scene { cluster: &cluster, bad: &self.derivation.bad, now, before: &[] };
+        let index = Index::default();
+        let scene = Scene { cluster: &cluster, bad: &self.derivation.bad, now, before: &[], index: &index };
         let causes = self.findings.update(&scene, parts);
         if silent && causes.is_none() && Arc::ptr_eq(&had_changes, &self.derived.changes) {
             return None;
