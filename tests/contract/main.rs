@@ -9,6 +9,7 @@
     clippy::panic,
     clippy::string_slice,
     clippy::disallowed_methods,
+    clippy::unused_self,
     reason = "tests: a panic is the report, and deadlines are the machine's own time"
 )]
 
