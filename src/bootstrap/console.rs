@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Start;
 use super::appearance as look;
-use super::logs::follow;
+use super::logs::{follow, shown};
 use super::session::Session;
 use crate::action::executor::{Executor, new_id};
 use crate::action::journal::Journal;
@@ -26,6 +26,7 @@ use crate::config::Home;
 use crate::hub::action_event;
 use crate::report::exit;
 use crate::report::headless::tell;
+use crate::source::logs::{LogFilter, LogStore};
 use crate::source::objects::{self, ApiResource};
 use crate::source::supervise::Supervisor;
 use crate::terminal::Terminal;
@@ -78,7 +79,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let cell = WorldCell::new(inbox_in.clone());
     let publish = cell.clone();
     let guard = runtime.enter();
-    let session = Session::open(start, connection, past, move |world| publish.publish(world.clone()))?;
+    let mut session = Session::open(start, connection, past, move |world| publish.publish(world.clone()))?;
     cell.publish(session.world.borrow().clone());
     session.follow_logs(start);
     let (mut ui, key_problems) = Ui::new(&start.settings.ui);
@@ -95,6 +96,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         guards: start.settings.guards.clone(),
         world: session.world.clone(),
         inbox: inbox_in.clone(),
+        lines: session.logs.clone(),
         control: session.control.clone(),
         supervisor: session.supervisor.child(),
         stop: session.supervisor.token(),
@@ -110,7 +112,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let terminal = Terminal::take().map_err(|e| format!("the terminal cannot be used: {e}"))?;
     let frames = terminal.start(&inbox_in).map_err(|e| format!("the terminal cannot be used: {e}"))?;
     for problem in problems {
-        let _full = inbox_in.try_send(Input::Notice(problem));
+        let _full = inbox_in.try_send(Input::Problem(problem));
     }
     let stage = Stage {
         world: cell,
@@ -147,6 +149,8 @@ struct Desk {
     guards: pilothouse_core::domain::settings::GuardSettings,
     world: watch::Receiver<Arc<World>>,
     inbox: SyncSender<Input>,
+    /// None where logs are not followed.
+    lines: Option<Arc<LogStore>>,
     control: mpsc::Sender<pilothouse_core::model::event::Event>,
     supervisor: Supervisor,
     stop: CancellationToken,
@@ -285,6 +289,7 @@ impl Desk {
 
     fn fetch(&self, ticket: Ticket, request: Request) {
         let (reader, inbox, resources) = (self.reader.clone(), self.inbox.clone(), self.resources.clone());
+        let lines = self.lines.clone();
         self.supervisor.spawn_once(async move {
             let reply = match request {
                 Request::Yaml { kind, namespace, name, .. } => {
@@ -293,11 +298,23 @@ impl Desk {
                 Request::Table { resource, namespace, .. } => {
                     table(&reader, &resources, &resource, namespace).await
                 }
+                Request::ErrorLines { fingerprint, .. } => match lines {
+                    Some(store) => Ok(error_lines(&store, fingerprint)),
+                    None => Err("logs are not followed: logs.enabled is false".into()),
+                },
             };
             let reply = reply.unwrap_or_else(Reply::Failed);
             hand(&inbox, Input::Reply(ticket, reply)).await;
         });
     }
+}
+
+/// Lines of an error group that are handed over at most.
+const ERROR_LINES: usize = 200;
+
+fn error_lines(store: &LogStore, fingerprint: Name) -> Reply {
+    let filter = LogFilter { fingerprint: Some(fingerprint), ..LogFilter::default() };
+    Reply::Lines(store.lines(&filter, ERROR_LINES).into_iter().map(shown).collect())
 }
 
 type Resources = tokio::sync::OnceCell<Vec<ApiResource>>;

@@ -123,7 +123,8 @@ async fn pump(ticket: Ticket, mut lines: mpsc::Receiver<LogLine>, inbox: SyncSen
     }
 }
 
-fn shown(line: LogLine) -> Shown {
+/// A line as the screen takes it.
+pub fn shown(line: LogLine) -> Shown {
     let pod = line.pod.rsplit('/').next().map_or_else(Name::default, Name::from);
     Shown {
         at: (line.at != Stamp::default()).then_some(line.at),

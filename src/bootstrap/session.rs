@@ -28,6 +28,8 @@ pub struct Session {
     pub supervisor: Supervisor,
     pub control: mpsc::Sender<Event>,
     pub sink: FactSink,
+    /// The lines of the logs that are followed by themselves.
+    pub logs: Option<Arc<LogStore>>,
     stop: CancellationToken,
     hub: Option<std::thread::JoinHandle<()>>,
 }
@@ -75,13 +77,14 @@ impl Session {
             supervisor,
             control,
             sink,
+            logs: None,
             stop,
             hub: Some(hub),
         })
     }
 
     /// Follows the logs of pods in trouble, as the settings allow.
-    pub fn follow_logs(&self, start: &Start) {
+    pub fn follow_logs(&mut self, start: &Start) {
         let settings = &start.settings.logs;
         if !settings.enabled {
             return;
@@ -95,6 +98,7 @@ impl Session {
             settings.max_streams as usize,
             start.clock.clone(),
         ));
+        self.logs = Some(store);
     }
 
     /// Stops the sources, then the hub, within about `within`.

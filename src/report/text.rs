@@ -1,6 +1,7 @@
 //! Snapshot, why and doctor for people and chats: plain lines, no colours, safe text.
 
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::changes::{fold_for_people, words};
 use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::rules::glyph;
 
@@ -36,9 +37,8 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     if !cluster.derived.changes.is_empty() {
         lines.push("changed in the last 30 minutes:".into());
     }
-    for change in cluster.derived.changes.iter() {
-        let by = change.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
-        lines.push(format!("  {} {} {}{by}", change.at.clock(), change.object, change.what));
+    for change in fold_for_people(&cluster.derived.changes) {
+        lines.push(format!("  {} {}", change.at.clock(), words(&change, false)));
     }
     lines
 }

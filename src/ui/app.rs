@@ -71,6 +71,15 @@ impl TextLine {
     }
 }
 
+/// The log lines under an error group.
+#[derive(Clone, Debug, Default)]
+pub struct Below {
+    pub ticket: Ticket,
+    /// How many lines the group had when it was asked, and when that was.
+    pub asked: Option<(u64, u64)>,
+    pub lines: Vec<TextLine>,
+}
+
 /// A text that is read: describe, YAML, events, evidence.
 #[derive(Clone, Debug)]
 pub struct TextView {
@@ -79,6 +88,8 @@ pub struct TextView {
     /// What `l`, `y` and the rest act on.
     pub object: Option<ObjectRef>,
     pub lines: Vec<TextLine>,
+    /// Below what follows the World: what was asked for beside it.
+    pub below: Below,
     pub top: usize,
     pub wrap: bool,
     pub find: String,
@@ -96,6 +107,7 @@ impl TextView {
             source,
             object,
             lines: Vec::new(),
+            below: Below::default(),
             top: 0,
             wrap: true,
             find: String::new(),
@@ -220,6 +232,8 @@ pub struct Ui {
     pub input: String,
     /// A message, and until when it is shown.
     pub note: Option<(String, u64)>,
+    /// What is wrong with the configuration: stays on the screen.
+    pub problems: Vec<String>,
     /// Now, by the wall clock: for ages.
     pub now: Stamp,
     /// Milliseconds of a clock that never jumps: for what must not be confirmed too early.
@@ -255,6 +269,7 @@ impl Ui {
             prompt: None,
             input: String::new(),
             note: None,
+            problems: Vec::new(),
             now: Stamp::default(),
             clock_ms: 0,
             frame: 0,
@@ -330,6 +345,11 @@ impl Ui {
                 ListId::Namespaces => &[Lists, Everywhere],
             },
         }
+    }
+
+    /// Whether NOW is one box among others, where many causes of a kind take one line.
+    pub fn folds_now(&self) -> bool {
+        !self.zoom && matches!(self.screen(), Screen::Panes)
     }
 
     /// The cluster that is shown.

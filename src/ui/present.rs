@@ -14,6 +14,7 @@ pub mod nodes;
 pub mod palette;
 pub mod pods;
 pub mod sources;
+pub mod targets;
 pub mod texts;
 pub mod traffic;
 pub mod workloads;

@@ -30,6 +30,8 @@ pub enum Msg {
     Tick,
     /// A message for the status line, of our own machinery.
     Notice(String),
+    /// Something is wrong with the configuration: stays in sight.
+    Problem(String),
     /// The terminal is gone.
     Hangup,
 }
@@ -46,7 +48,7 @@ pub enum Effect {
         answer: String,
     },
     CancelAction(Name),
-    /// Answer with [`Reply::Text`] or [`Reply::Table`].
+    /// Answer with [`Reply::Text`], [`Reply::Table`] or [`Reply::Lines`].
     Fetch(Ticket, Request),
     /// Answer with [`Msg::LogLines`] and [`Msg::LogEnded`] until [`Effect::StopLogs`].
     FollowLogs(Ticket, LogRequest),
@@ -68,6 +70,8 @@ pub enum Request {
     Yaml { cluster: ClusterId, kind: Kind, namespace: Name, name: Name },
     /// As the server prints it (`Accept: ...;as=Table`). `resource` is what the person typed: `pvc`, `ingress`.
     Table { cluster: ClusterId, resource: String, namespace: Option<Name> },
+    /// The newest lines of an error group, of those that are kept.
+    ErrorLines { cluster: ClusterId, fingerprint: Name },
 }
 
 /// The logs of one or several containers, merged.
@@ -99,6 +103,8 @@ pub enum Reply {
     Text(Vec<String>),
     Table(TableText),
     Rehearsal(Rehearsal),
+    /// The oldest first.
+    Lines(Vec<LogLine>),
     /// In words that a person can act on.
     Failed(String),
 }

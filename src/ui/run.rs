@@ -31,6 +31,8 @@ pub enum Input {
     LogLines(Ticket, Vec<LogLine>),
     LogEnded(Ticket, String),
     Notice(String),
+    /// For the banner that stays.
+    Problem(String),
     /// The writer has written the frame of that number.
     Written(u64),
     /// The screen may hold anything: after a stop, or a resize that the terminal did itself.
@@ -186,6 +188,10 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                 }
                 Input::Notice(words) => {
                     effects.extend(update(&mut ui, &world, Msg::Notice(words)));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::Problem(words) => {
+                    effects.extend(update(&mut ui, &world, Msg::Problem(words)));
                     dirty = dirty.at_least_soon();
                 }
                 Input::Written(number) => {

@@ -5,7 +5,7 @@ mod open;
 mod prompt;
 mod scroll;
 
-use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::text;
 use pilothouse_core::model::plan::{Act, DrainOptions};
 use pilothouse_core::model::world::World;
@@ -27,7 +27,10 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         Msg::Key(key) => press(ui, world, key, &mut effects),
         Msg::Paste(pasted) => prompt::paste(ui, world, &pasted),
         Msg::Resize(width, height) => ui.size = (width, height),
-        Msg::WorldChanged | Msg::Tick => dialog::renew(ui, &mut effects),
+        Msg::WorldChanged | Msg::Tick => {
+            dialog::renew(ui, &mut effects);
+            open::ask_lines(ui, world, &mut effects);
+        }
         Msg::Reply(ticket, reply) => take_reply(ui, ticket, reply),
         Msg::LogLines(ticket, lines) => {
             if let Some(view) = logs_of(ui, ticket) {
@@ -45,6 +48,7 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
             }
         }
         Msg::Notice(words) => ui.say(text::clean(&words).into_owned()),
+        Msg::Problem(words) => ui.problems.push(text::clean(&words).into_owned()),
         Msg::Hangup => effects.push(Effect::Quit),
     }
     if ui.note.as_ref().is_some_and(|(_, until)| *until <= ui.clock_ms) {
@@ -71,8 +75,20 @@ fn take_reply(ui: &mut Ui, ticket: super::request::Ticket, reply: Reply) {
                 ui.table = table;
             }
             Reply::Failed(why) => ui.table_of.2 = Some(text::clean(&why).into_owned()),
-            Reply::Text(_) | Reply::Rehearsal(_) => {}
+            Reply::Text(_) | Reply::Rehearsal(_) | Reply::Lines(_) => {}
         }
+        return;
+    }
+    let group = ui.screens.iter_mut().find_map(|s| match s {
+        Screen::Text(view) if view.below.asked.is_some() && view.below.ticket == ticket => Some(view),
+        _ => None,
+    });
+    if let Some(view) = group {
+        view.below.lines = match reply {
+            Reply::Lines(lines) => present::texts::error_lines(&lines),
+            Reply::Failed(why) => vec![TextLine::new(Role::Warning, format!("! {}", text::clean(&why)))],
+            Reply::Text(_) | Reply::Table(_) | Reply::Rehearsal(_) => return,
+        };
         return;
     }
     let view = ui.screens.iter_mut().find_map(|s| match s {
@@ -88,7 +104,7 @@ fn take_reply(ui: &mut Ui, ticket: super::request::Ticket, reply: Reply) {
                 .map(|l| TextLine::new(yaml_role(&l), l))
                 .collect(),
             Reply::Failed(why) => vec![TextLine::new(Role::Critical, format!("✖ {}", text::clean(&why)))],
-            Reply::Table(_) | Reply::Rehearsal(_) => Vec::new(),
+            Reply::Table(_) | Reply::Rehearsal(_) | Reply::Lines(_) => Vec::new(),
         };
     }
 }
@@ -186,9 +202,9 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             effects.push(Effect::Copy(name));
         }),
         Cmd::Hint => ui.say("lower case changes nothing here: C cordons and uncordons, R restarts, S scales, D rehearses a drain"),
-        Cmd::Drain => rehearse(ui, world, Act::Drain(DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() }), effects),
+        Cmd::Drain => rehearse(ui, world, cmd, Act::Drain(DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() }), effects),
         Cmd::Cordon => cordon(ui, world, effects),
-        Cmd::Restart => rehearse(ui, world, Act::Restart, effects),
+        Cmd::Restart => rehearse(ui, world, cmd, Act::Restart, effects),
         Cmd::Scale => prompt::scale(ui, world),
         Cmd::CancelAction => cancel_action(ui, world),
         Cmd::FindText => {
@@ -319,26 +335,8 @@ fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)
     }
 }
 
-/// What an action is about: the marked rows, else the selected one. In NOW, what the cause suggests.
-fn targets(ui: &Ui, world: &World, command: &str) -> Vec<ObjectRef> {
-    let Some(id) = ui.active_list() else { return Vec::new() };
-    let list = ui.list(id);
-    if id == ListId::Now {
-        let Some(cluster) = ui.shown(world) else { return Vec::new() };
-        let cause = cluster.derived.causes.iter().find(|c| Some(present::causes::key(c)) == list.selected);
-        return cause
-            .and_then(|c| c.action.as_ref())
-            .filter(|a| a.command == command)
-            .map(|a| vec![a.on.clone()])
-            .unwrap_or_default();
-    }
-    let chosen: Vec<&Uid> =
-        if list.marks.is_empty() { list.selected.iter().collect() } else { list.marks.iter().collect() };
-    chosen.into_iter().filter_map(|uid| present::lists::object(ui, world, id, uid)).collect()
-}
-
 fn cordon(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let targets = targets(ui, world, "cordon");
+    let targets = present::targets::of(ui, world, Cmd::Cordon);
     let open = |o: &ObjectRef| {
         ui.shown(world).and_then(|c| c.nodes.by_uid(&o.uid)).is_some_and(|node| !node.cordoned)
     };
@@ -346,8 +344,8 @@ fn cordon(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     dialog::open(ui, world, act, targets, effects);
 }
 
-fn rehearse(ui: &mut Ui, world: &World, act: Act, effects: &mut Vec<Effect>) {
-    let targets = targets(ui, world, act.as_str());
+fn rehearse(ui: &mut Ui, world: &World, cmd: Cmd, act: Act, effects: &mut Vec<Effect>) {
+    let targets = present::targets::of(ui, world, cmd);
     dialog::open(ui, world, act, targets, effects);
 }
 

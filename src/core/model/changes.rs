@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::node::{ChangedBy, Node};
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
@@ -16,6 +16,12 @@ use super::world::Change;
 /// How far back it looks.
 pub const WINDOW_SECS: i64 = 30 * 60;
 const CAP: usize = 200;
+/// A new ReplicaSet whose images are the ones before: a restart, or another setting.
+const SAME_IMAGES: &str = "new pods of the same images";
+/// Changes that are alike and within this long of each other are told as one …
+const ALIKE_MS: u64 = 60_000;
+/// … if they are at least this many.
+const FOLD_FROM: usize = 3;
 
 /// The bounded memory of changes, newest first.
 #[derive(Default)]
@@ -111,7 +117,7 @@ impl Changes {
             .filter(|rs| rs.revision.is_some_and(|r| r < revision))
             .max_by_key(|rs| rs.revision);
         let what = match before {
-            Some(before) if before.images == new.images => "restarted or reconfigured".to_owned(),
+            Some(before) if before.images == new.images => SAME_IMAGES.to_owned(),
             Some(before) => format!("rollout {}", images(&before.images, &new.images)),
             None => format!("rollout to revision {revision}"),
         };
@@ -150,6 +156,98 @@ impl Changes {
 
 fn node_ref(node: &Node) -> ObjectRef {
     ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid)
+}
+
+/// The changes as a person wants to read them, newest first: many that are alike are one entry without an object's
+/// name (`50 nodes joined`), and a restart is not told a second time by its ReplicaSet.
+pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
+    let mut groups: Vec<(String, Vec<&Change>)> = Vec::new();
+    for change in changes {
+        let told_twice = change.what == SAME_IMAGES
+            && changes.iter().any(|other| {
+                other.what == "restarted"
+                    && other.object.uid == change.object.uid
+                    && other.at.0.abs_diff(change.at.0) <= ALIKE_MS
+            });
+        if told_twice {
+            continue;
+        }
+        let kind = stem(&change.what);
+        let near = groups.iter_mut().find(|(held, group)| {
+            *held == kind
+                && group.first().is_some_and(|newest| {
+                    newest.object.kind == change.object.kind
+                        && newest.object.namespace == change.object.namespace
+                        && newest.by == change.by
+                        && newest.at.since(change.at) <= ALIKE_MS
+                })
+        });
+        match near {
+            Some((_, group)) => group.push(change),
+            None => groups.push((kind, vec![change])),
+        }
+    }
+    let mut told: Vec<Change> = Vec::new();
+    for (kind, group) in groups {
+        let mut objects: Vec<&Name> = group.iter().map(|c| &c.object.name).collect();
+        objects.sort();
+        objects.dedup();
+        match group.as_slice() {
+            [newest, ..] if objects.len() >= FOLD_FROM => {
+                let same = group.iter().all(|c| c.what == newest.what);
+                let what = if same { newest.what.as_str() } else { kind.as_str() };
+                let object = ObjectRef::new(
+                    newest.object.kind.clone(),
+                    &newest.object.namespace,
+                    &Name::default(),
+                    &Uid::default(),
+                );
+                let what = format!("{} {} {what}", objects.len(), plural(&newest.object.kind));
+                told.push(Change { at: newest.at, what, object, by: newest.by.clone() });
+            }
+            _ => told.extend(group.into_iter().cloned()),
+        }
+    }
+    told.sort_by_key(|change| std::cmp::Reverse(change.at));
+    told
+}
+
+/// What was done, without its numbers: `scaled` of `scaled 3→5`.
+fn stem(what: &str) -> String {
+    let end = what.find(|c: char| c.is_ascii_digit()).unwrap_or(what.len());
+    let words = what.get(..end).unwrap_or(what).trim_end();
+    words.strip_suffix(", now").unwrap_or(words).to_owned()
+}
+
+fn plural(kind: &Kind) -> String {
+    match kind {
+        Kind::HorizontalPodAutoscaler => "HPAs".into(),
+        kind => format!("{}s", kind.as_str().to_lowercase()),
+    }
+}
+
+/// A change in words, without its time: `shop/checkout rollout app 1.0→1.1 (argocd)`; `brief` for where there is
+/// little room: `checkout 1.0→1.1`.
+pub fn words(change: &Change, brief: bool) -> String {
+    let object = &change.object;
+    let mut what = change.what.as_str();
+    let place = match (&object.kind, object.name.as_str()) {
+        (_, "") if object.namespace.is_empty() => String::new(),
+        (_, "") => format!("{}: ", object.namespace),
+        (Kind::Node, name) => format!("node {name} "),
+        (Kind::HorizontalPodAutoscaler, name) if brief => format!("HPA {name} "),
+        (Kind::HorizontalPodAutoscaler, name) => format!("HPA {}/{name} ", object.namespace),
+        (_, name) if brief || object.namespace.is_empty() => {
+            // an image that is called as its workload needs no second name
+            if let Some(rest) = what.strip_prefix("rollout ") {
+                what = rest.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')).unwrap_or(rest);
+            }
+            format!("{name} ")
+        }
+        (_, name) => format!("{}/{name} ", object.namespace),
+    };
+    let by = change.by.as_ref().filter(|_| !brief).map_or_else(String::new, |by| format!(" ({by})"));
+    format!("{place}{what}{by}")
 }
 
 /// Who, if the newest entry of managedFields is fresh enough to be about this change.
@@ -196,6 +294,45 @@ mod tests {
         assert_eq!(images(&["r.io/shop/app:1.0".into()], &["r.io/shop/app:1.1".into()]), "app 1.0→1.1");
         assert_eq!(split_image("r.io:5000/app@sha256:0123456789abcdef"), ("app", "0123456789ab"));
         assert_eq!(split_image("busybox"), ("busybox", "latest"));
+    }
+
+    fn change(secs: i64, kind: Kind, name: &str, what: &str) -> Arc<Change> {
+        let namespace = if kind == Kind::Node { "" } else { "shop" };
+        let object = ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Text(name.into()));
+        Arc::new(Change { at: Stamp::from_secs(secs), what: what.into(), object, by: None })
+    }
+
+    #[test]
+    fn what_is_alike_is_told_as_one() {
+        let mut changes: Vec<_> =
+            (0..50).map(|i| change(5_000 - i, Kind::Node, &format!("n{i}"), "joined")).collect();
+        changes.push(change(4_000, Kind::Node, "late", "joined"));
+        for (i, to) in [5, 7, 9].into_iter().enumerate() {
+            changes.push(change(3_000, Kind::Deployment, &format!("d{i}"), &format!("scaled 3→{to}")));
+        }
+        changes.push(change(2_010, Kind::Deployment, "pay", "restarted"));
+        changes.push(change(2_000, Kind::Deployment, "pay", SAME_IMAGES));
+        changes.push(change(1_000, Kind::Deployment, "app", "rollout app 1.0→1.1"));
+        let told: Vec<String> =
+            fold_for_people(&changes).iter().map(|c| format!("{} {}", c.at.0 / 1000, words(c, false))).collect();
+        assert_eq!(
+            told,
+            [
+                "5000 50 nodes joined",
+                "4000 node late joined",
+                "3000 shop: 3 deployments scaled",
+                "2010 shop/pay restarted",
+                "1000 shop/app rollout app 1.0→1.1",
+            ]
+        );
+        let brief: Vec<String> = fold_for_people(&changes).iter().skip(4).map(|c| words(c, true)).collect();
+        assert_eq!(brief, ["app 1.0→1.1"]);
+    }
+
+    #[test]
+    fn one_object_that_changes_often_is_not_many() {
+        let scaled = |i: i64| change(100 - i, Kind::Deployment, "web", &format!("scaled {i}→{}", i + 1));
+        assert_eq!(fold_for_people(&(0..5).map(scaled).collect::<Vec<_>>()).len(), 5);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! NOW: ranked causes and what changed.
 
+use std::sync::Arc;
+
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::changes::{fold_for_people, words};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cause, Cluster, Severity};
@@ -21,6 +24,96 @@ pub const COLUMNS: [Column; 3] =
 pub fn key(cause: &Cause) -> Uid {
     let about = cause.objects.first().map_or_else(|| cause.title.clone(), ToString::to_string);
     Uid::Text(Name::from(format!("{} {about}", cause.rule)))
+}
+
+/// More causes than this of one rule and severity stand in one line of the first screen.
+const FOLD_ABOVE: usize = 3;
+/// Marks a row of NOW as standing for several causes; the rest of it is the first one's place.
+pub const FOLDED: u32 = 1 << 31;
+
+/// Whether two causes are of one kind.
+fn alike(a: &Cause, b: &Cause) -> bool {
+    a.rule == b.rule && a.severity == b.severity
+}
+
+/// The rows of NOW on the first screen: what is too many of a kind becomes one row, in the place of the first.
+pub fn fold(causes: &[Arc<Cause>], rows: &[u32]) -> Vec<u32> {
+    let at = |row: u32| causes.get(row as usize);
+    rows.iter()
+        .filter_map(|row| {
+            let cause = at(*row)?;
+            let mut members = rows.iter().filter(|r| at(**r).is_some_and(|c| alike(c, cause)));
+            if members.clone().count() <= FOLD_ABOVE {
+                return Some(*row);
+            }
+            (members.next() == Some(row)).then_some(*row | FOLDED)
+        })
+        .collect()
+}
+
+/// The identity of a folded row.
+pub fn fold_key(cause: &Cause) -> Uid {
+    Uid::Text(Name::from(format!("all {} {:?}", cause.rule, cause.severity)))
+}
+
+/// Carries the selection between the folded list and the whole one.
+pub fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
+    let at = |row: &u32| causes.get((*row & !FOLDED) as usize);
+    let here = |row: &&u32| {
+        let key_of = if **row & FOLDED == 0 { key } else { fold_key };
+        at(row).is_some_and(|c| key_of(c) == *selected)
+    };
+    if rows.iter().any(|row| here(&row)) {
+        return None;
+    }
+    // it is one of those that are folded now, or the fold that has been opened
+    if let Some(cause) = causes.iter().find(|c| key(c) == *selected) {
+        let fold = rows.iter().find(|r| **r & FOLDED != 0 && at(r).is_some_and(|c| alike(c, cause)))?;
+        return at(fold).map(|c| fold_key(c));
+    }
+    rows.iter().find_map(|r| at(r).filter(|c| r & FOLDED == 0 && fold_key(c) == *selected)).map(|c| key(c))
+}
+
+/// The row that stands for all causes like `first`.
+pub fn folded_row(causes: &[Arc<Cause>], first: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
+    let grade = grade(first);
+    let all: Vec<&Arc<Cause>> = causes.iter().filter(|c| alike(c, first)).collect();
+    let (word, noun) = match first.rule {
+        "hpa" => ("HPA ", "HPAs"),
+        "pdb-blocks" => ("PDB ", "budgets"),
+        "node-not-ready" | "node-pressure" | "node-suspect" => ("node ", "nodes"),
+        "no-ready-endpoints" => ("service ", "services"),
+        "service-errors" => ("", "services"),
+        "source" => ("no fresh data from ", "sources"),
+        _ => ("", "workloads"),
+    };
+    // what all say need not be said again
+    let common = [" at max "].into_iter().find(|words| all.iter().all(|c| c.title.contains(words)));
+    let names: Vec<String> = all
+        .iter()
+        .map(|c| {
+            let title = c.title.strip_prefix(word).unwrap_or(&c.title);
+            match common.and_then(|words| title.split_once(words)) {
+                Some((name, rest)) => match rest.split_once(", wants ") {
+                    Some((max, wants)) => format!("{name} wants {wants} of {max}"),
+                    None => format!("{name} {rest}"),
+                },
+                None => title.to_owned(),
+            }
+        })
+        .collect();
+    let common = common.unwrap_or_default().trim_end();
+    let since = all.iter().filter_map(|c| c.since).min();
+    let open = keymap.key(command::Cmd::Why).map_or_else(String::new, |k| format!("{k} all"));
+    RowView {
+        grade,
+        cells: vec![
+            cell(Role::Strong, format!("{} {noun}{common}: {}", all.len(), names.join(", "))),
+            cell(Role::Dim, since.map_or_else(String::new, |s| age(now.since(s)))),
+            cell(Role::Key, open),
+        ],
+        marked: false,
+    }
 }
 
 /// How bad.
@@ -75,19 +168,18 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
 }
 
 /// The last line: what changed.
-pub fn changes(cluster: &Cluster, namespace: Option<&Name>) -> Vec<Cell> {
+pub fn changes(cluster: &Cluster, namespace: Option<&Name>, brief: bool) -> Vec<Cell> {
     let mut line = vec![cell(Role::Title, format!("changed {}m:", ClusterState::window_minutes()))];
-    let wanted =
-        cluster.derived.changes.iter().filter(|c| {
-            namespace.is_none_or(|ns| c.object.namespace.is_empty() || c.object.namespace == *ns)
-        });
+    let folded = fold_for_people(&cluster.derived.changes);
+    let wanted = folded
+        .iter()
+        .filter(|c| namespace.is_none_or(|ns| c.object.namespace.is_empty() || c.object.namespace == *ns));
     for (i, change) in wanted.take(12).enumerate() {
         if i > 0 {
             line.push(cell(Role::Dim, "·"));
         }
-        let by = change.by.as_ref().map_or_else(String::new, |by| format!(" ({by})"));
         line.push(cell(Role::Dim, change.at.clock()));
-        line.push(cell(Role::Text, format!("{} {}{by}", change.object.name, change.what)));
+        line.push(cell(Role::Text, words(change, brief)));
     }
     if line.len() == 1 {
         line.push(cell(Role::Dim, "nothing seen"));

@@ -1,6 +1,7 @@
 //! What all lists share: bringing their rows up to date, their identities, and the view of the rows that fit.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
 
 use super::super::app::{PodScope, Ui};
@@ -33,6 +34,9 @@ pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
     let cluster = ui.shown(world)?;
     let at = row as usize;
     match id {
+        ListId::Now if row & causes::FOLDED != 0 => {
+            cluster.derived.causes.get((row & !causes::FOLDED) as usize).map(|c| causes::fold_key(c))
+        }
         ListId::Now => cluster.derived.causes.get(at).map(|c| causes::key(c)),
         ListId::Nodes => cluster.derived.nodes.at(row).map(|r| r.node.uid.clone()),
         ListId::Traffic => ui.bases.joined.get(at).map(super::super::app::Joined::key),
@@ -121,7 +125,16 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             *ids = indexes(groups, |g| errors::passes(g, &spec));
             ids.sort_by(|a, b| by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)));
         }
-        ListId::Now => *ids = indexes(&cluster.derived.causes, |c| causes::passes(c, &spec)),
+        ListId::Now => {
+            let found = &cluster.derived.causes;
+            *ids = indexes(found, |c| causes::passes(c, &spec));
+            if ui.folds_now() {
+                *ids = causes::fold(found, ids);
+            }
+            if let Some(moved) = list.selected.as_ref().and_then(|s| causes::follow(found, ids, s)) {
+                list.selected = Some(moved);
+            }
+        }
         ListId::Actions => {
             *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message]))
         }
@@ -210,7 +223,7 @@ fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<C
             let n = cluster.derived.causes.len();
             let notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { none() };
             let state = State { why_empty: causes::empty(cluster), ..State::default() };
-            (None, "NOW".into(), notes, state, causes::changes(cluster, ui.namespace.as_ref()))
+            (None, "NOW".into(), notes, state, causes::changes(cluster, ui.namespace.as_ref(), ui.size.0 < 110))
         }
         ListId::Nodes => {
             let state = table("nodes", &cluster.nodes.cover, cluster.nodes.fresh);
@@ -237,10 +250,13 @@ fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<C
             if cluster.logs.at.0 > 0 {
                 state.why_empty.retain(|c| c.role != Role::Dim);
             }
+            if state.why_empty.is_empty() && matches!(cluster.pods.cover, Coverage::Never) {
+                state.why_empty.push(cell(Role::Dim, "waiting for pods: their logs are followed then"));
+            }
             (Some('3'), "Errors".into(), errors::counts(cluster, now), state, none())
         }
         ListId::Autoscalers => {
-            let state = table("hpas", &cluster.hpas.cover, cluster.hpas.fresh);
+            let state = table("horizontalpodautoscalers", &cluster.hpas.cover, cluster.hpas.fresh);
             (
                 Some('4'),
                 "Autoscalers".into(),
@@ -324,6 +340,10 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
     let now = ui.now;
     let several = ui.namespace.is_none();
     Some(match id {
+        ListId::Now if row & causes::FOLDED != 0 => {
+            let all = &cluster.derived.causes;
+            causes::folded_row(all, all.get((row & !causes::FOLDED) as usize)?, &ui.keymap, now)
+        }
         ListId::Now => causes::row(cluster.derived.causes.get(at)?, &ui.keymap, now),
         ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, now),
         ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several),

@@ -23,22 +23,29 @@ fn words(cluster: &Cluster, source: &str) -> Option<String> {
     Some(error.to_string())
 }
 
+/// A source as panes call it.
+fn named(source: &str) -> &str {
+    if source == "horizontalpodautoscalers" { "autoscalers" } else { source }
+}
+
 /// The lines that explain a source: its error, its request, when it is tried again.
-fn detail(cluster: &Cluster, source: &str, now: Stamp) -> Vec<Cell> {
+fn detail(cluster: &Cluster, source: &str) -> Vec<Cell> {
     let Some(status) = cluster.source(source) else { return Vec::new() };
     let mut lines = Vec::new();
     if let Some(error) = &status.error {
         lines.push(cell(Role::Text, error.as_str()));
     }
     if let Some(request) = &status.request {
+        // a path of the API server says little without the server
+        let request = match request.split_once(' ') {
+            Some((verb, path)) if path.starts_with('/') => format!("{verb} {}{path}", cluster.info.server),
+            _ => request.to_string(),
+        };
         lines.push(cell(Role::Dim, format!("request: {request}")));
     }
-    if status.attempts > 0 {
-        let next = status.retry_at.map_or_else(String::new, |at| {
-            let secs = at.secs_since(now);
-            if secs == 0 { ", trying now".into() } else { format!(", next at {}", at.clock_secs()) }
-        });
-        lines.push(cell(Role::Dim, format!("{} attempts{next}", status.attempts)));
+    // no count and no countdown: they would change the screen with every attempt
+    if let SourceState::Stale { since } | SourceState::Down { since } = status.state {
+        lines.push(cell(Role::Dim, format!("failing since {}, tried again and again", since.clock_secs())));
     }
     lines
 }
@@ -51,11 +58,11 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
             let failing = cluster.source(source).filter(|s| s.state.is_trouble());
             if let Some(status) = failing {
                 state.notes.push(cell(Role::Stale, status.state.as_str().to_uppercase()));
-                state.why_empty.push(cell(Role::Stale, format!("no answer yet for {source}")));
-                state.why_empty.extend(detail(cluster, source, now));
+                state.why_empty.push(cell(Role::Stale, format!("no answer yet for {}", named(source))));
+                state.why_empty.extend(detail(cluster, source));
             } else {
                 state.notes.push(cell(Role::Dim, "loading"));
-                state.why_empty.push(cell(Role::Dim, format!("loading {source} …")));
+                state.why_empty.push(cell(Role::Dim, format!("loading {} …", named(source))));
             }
         }
         Coverage::Loading { have, of } => {
@@ -63,16 +70,16 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
                 Some(of) => format!("{} of {}", grouped(u64::from(*have)), grouped(u64::from(*of))),
                 None => format!("{} so far", grouped(u64::from(*have))),
             };
-            state.why_empty.push(cell(Role::Dim, format!("loading {source}: {text}")));
+            state.why_empty.push(cell(Role::Dim, format!("loading {}: {text}", named(source))));
             state.notes.push(cell(Role::Info, text));
         }
         Coverage::Denied(reason) => {
             state.notes.push(cell(Role::Denied, "DENIED"));
-            state.why_empty.push(cell(Role::Denied, format!("no permission to read {source}")));
+            state.why_empty.push(cell(Role::Denied, format!("no permission to read {}", named(source))));
             state.why_empty.push(cell(Role::Text, reason.as_str()));
             state
                 .why_empty
-                .extend(detail(cluster, source, now).into_iter().filter(|l| l.text != reason.as_str()));
+                .extend(detail(cluster, source).into_iter().filter(|l| l.text != reason.as_str()));
         }
         Coverage::Namespaces(_) => {
             state.notes.extend(cover.note().map(|note| cell(Role::Info, note)));
@@ -107,12 +114,12 @@ pub fn of_source(cluster: &Cluster, source: &str, now: Stamp) -> State {
         SourceState::Down { since } => {
             state.notes.push(cell(Role::Stale, format!("{source} DOWN {}", age(now.since(since)))));
             state.why_empty.push(cell(Role::Stale, format!("{source} does not answer")));
-            state.why_empty.extend(detail(cluster, source, now));
+            state.why_empty.extend(detail(cluster, source));
         }
         SourceState::Denied => {
             state.notes.push(cell(Role::Denied, format!("{source} DENIED")));
             state.why_empty.push(cell(Role::Denied, format!("{source}: not permitted, or not there")));
-            state.why_empty.extend(detail(cluster, source, now));
+            state.why_empty.extend(detail(cluster, source));
         }
         SourceState::Off => {
             state.notes.push(cell(Role::Dim, format!("no {source}")));

@@ -4,8 +4,9 @@ use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::world::{StepState, World};
 
-use super::super::app::{TextLine, TextSource, Ui};
+use super::super::app::{Screen, TextLine, TextSource, Ui};
 use super::super::command::{COMMANDS, Context};
+use super::super::request::LogLine;
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
@@ -82,14 +83,36 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             for pod in group.pods.iter() {
                 out.say(Role::Text, format!("  {pod}"));
             }
-            out.head("A whole line");
-            out.say(Role::Text, format!("  {}", group.sample));
+            let shown = matches!(ui.screen(), Screen::Text(v) if !v.below.lines.is_empty());
+            if !shown {
+                out.head("A whole line");
+                out.say(Role::Text, format!("  {}", group.sample));
+            }
         }
         TextSource::Action(id) => action(&mut out, world, id, now)?,
         TextSource::Help => help(&mut out, ui),
         TextSource::Asked(_) | TextSource::Fixed => return None,
     }
     Some(out.0)
+}
+
+/// The lines of an error group, newest first: what was asked for is in sight without scrolling.
+pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
+    let mut out = Lines(vec![TextLine::default()]);
+    let title = match lines.len() {
+        0 => "Lines: none of them is kept any more".to_owned(),
+        n => format!("Lines: the newest {n} that are kept, newest first"),
+    };
+    out.0.push(TextLine::new(Role::Title, title));
+    for line in lines.iter().rev() {
+        let at = line.at.map_or_else(|| "--:--:--".into(), Stamp::clock_secs);
+        let mut parts = line.text.lines();
+        out.say(Role::Text, format!("  {at} {} {}", line.pod, parts.next().unwrap_or_default()));
+        for part in parts {
+            out.say(Role::Dim, format!("           {}", part.replace('\t', "    ")));
+        }
+    }
+    out.0
 }
 
 fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
@@ -132,6 +155,13 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
 }
 
 fn help(out: &mut Lines, ui: &Ui) {
+    if !ui.problems.is_empty() {
+        out.head("Problems of the configuration");
+        for problem in &ui.problems {
+            out.say(Role::Warning, format!("  {problem}"));
+        }
+        out.say(Role::Text, String::new());
+    }
     out.say(Role::Strong, "Lower case looks, CAPITALS change the cluster and always open a rehearsal first.");
     out.say(Role::Dim, "glyphs: ✖ broken   ! needs a look   ~ out of the ordinary   – not known");
     let here = ui.screens.len().checked_sub(2).map_or(&[Context::Everywhere][..], |_| ui.contexts_below());

@@ -85,7 +85,7 @@ pub fn take(ui: &mut Ui, reply: Reply) {
             dialog.stage = Stage::Failed(text::clean(&why).into_owned());
             dialog.typed.clear();
         }
-        Reply::Text(_) | Reply::Table(_) => {}
+        Reply::Text(_) | Reply::Table(_) | Reply::Lines(_) => {}
     }
 }
 

@@ -159,6 +159,37 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
     ));
 }
 
+/// Whether the selected line of NOW stands for several causes.
+fn list_has_fold(ui: &Ui, world: &World, selected: &Uid) -> bool {
+    ui.shown(world).is_some_and(|c| c.derived.causes.iter().any(|c| present::causes::fold_key(c) == *selected))
+}
+
+/// How often the lines of an open error group are asked for again, if there are more.
+const LINES_EVERY_MS: u64 = 2_000;
+
+/// Asks for the lines of the error group on the screen, at first and when it has grown.
+pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let now = ui.clock_ms;
+    let Some(cluster) = ui.shown(world).cloned() else { return };
+    let Some(Screen::Text(view)) = ui.screens.last() else { return };
+    let TextSource::ErrorGroup(fingerprint) = view.source.clone() else { return };
+    let Some(group) = cluster.logs.groups.iter().find(|g| g.fingerprint == fingerprint) else { return };
+    let due = view
+        .below
+        .asked
+        .is_none_or(|(count, at)| count != group.count && now.saturating_sub(at) >= LINES_EVERY_MS);
+    if !due {
+        return;
+    }
+    let first = view.below.asked.is_none();
+    let ticket = if first { ui.ticket() } else { view.below.ticket };
+    if let Some(Screen::Text(view)) = ui.screens.last_mut() {
+        view.below.ticket = ticket;
+        view.below.asked = Some((group.count, now));
+    }
+    effects.push(Effect::Fetch(ticket, Request::ErrorLines { cluster: ui.cluster, fingerprint }));
+}
+
 /// Enter: why, or what is behind the row.
 pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(id) = ui.active_list() else { return };
@@ -169,6 +200,9 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         Uid::Uuid(_) => Name::default(),
     };
     match (id, object) {
+        (ListId::Now, _) if ui.folds_now() && list_has_fold(ui, world, &selected) => {
+            ui.screens.push(Screen::List(ListId::Now));
+        }
         (ListId::Now, object) => {
             let source = TextSource::Why(name_of(&selected));
             ui.screens.push(Screen::Text(Box::new(TextView::new("Why", source, object))));
@@ -176,6 +210,7 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         (ListId::Errors, object) => {
             let source = TextSource::ErrorGroup(name_of(&selected));
             ui.screens.push(Screen::Text(Box::new(TextView::new("Error group", source, object))));
+            ask_lines(ui, world, effects);
         }
         (ListId::Actions, _) => {
             let source = TextSource::Action(name_of(&selected));

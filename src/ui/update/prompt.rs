@@ -6,10 +6,13 @@ use pilothouse_core::model::plan::{Act, ScaleBy};
 use pilothouse_core::model::world::World;
 
 use super::super::app::{Prompt, Screen, Ui};
-use super::super::command;
+use super::super::command::{self, Cmd};
 use super::super::key::{Code, Key};
 use super::super::list::Filter;
-use super::super::present::palette::{self, Target};
+use super::super::present::{
+    self,
+    palette::{self, Target},
+};
 use super::super::request::Effect;
 use super::{dialog, open, scroll};
 
@@ -31,9 +34,9 @@ pub fn palette(ui: &mut Ui, world: &World, text: &str) {
 
 /// Asks how many replicas.
 pub fn scale(ui: &mut Ui, world: &World) {
-    let targets = super::targets(ui, world, "scale");
+    let targets = present::targets::of(ui, world, Cmd::Scale);
     if targets.is_empty() {
-        return ui.say("no workload is selected");
+        return ui.say("there is no workload here that can be scaled");
     }
     let from = match targets.as_slice() {
         [one] => {

@@ -3,10 +3,10 @@
 use pilothouse_core::model::world::World;
 use ratatui::layout::Rect;
 
-use super::super::app::{Prompt, Ui};
-use super::super::command::{COMMANDS, Risk};
+use super::super::app::{Prompt, Screen, Ui};
+use super::super::command::{COMMANDS, Cmd, Risk};
 use super::super::present::header::HeaderView;
-use super::super::present::{self, Cell, cell};
+use super::super::present::{self, Cell, cell, targets};
 use super::super::theme::Role;
 use super::canvas::{Canvas, width_of};
 
@@ -51,17 +51,21 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Note, note);
         return;
     }
-    let job = present::actions::job(world, &ui.keymap, ui.now);
+    let mut job = present::actions::job(world, &ui.keymap, ui.now);
+    if let (true, Some(first)) = (job.is_empty(), ui.problems.first()) {
+        let more = if ui.problems.len() > 1 { format!("(+{} more, ? shows)", ui.problems.len() - 1) } else { String::new() };
+        job = vec![cell(Role::Warning, "!"), cell(Role::Warning, first.as_str()), cell(Role::Dim, more)];
+    }
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
 }
 
 /// The keys that work here, or the line that is being typed.
-pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui) {
+pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     if let Some(prompt) = &ui.prompt {
         return typed(canvas, area, ui, prompt);
     }
     let mut x = area.left() + 1;
-    let (last, hints): (Vec<_>, Vec<_>) = hints(ui).into_iter().partition(|(_, title, _)| *title == "help");
+    let (last, hints): (Vec<_>, Vec<_>) = hints(ui, world).into_iter().partition(|(_, title, _)| *title == "help");
     let width = |(key, title, _): &(String, &str, Role)| {
         u16::try_from(key.chars().count() + title.chars().count() + 1).unwrap_or(u16::MAX)
     };
@@ -82,7 +86,7 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui) {
 }
 
 /// Keys and words for the hint bar: what changes the cluster first, then by the table's order; help always last.
-fn hints(ui: &Ui) -> Vec<(String, &'static str, Role)> {
+fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
     let contexts = ui.contexts();
     let mut found: Vec<_> = COMMANDS
         .iter()
@@ -93,7 +97,11 @@ fn hints(ui: &Ui) -> Vec<(String, &'static str, Role)> {
             // hidden by a narrower command on the same key
             (ui.keymap.lookup(contexts, key) == Some(c.cmd)).then_some((c, key, place))
         })
-        .filter(|(c, ..)| ui.screens.len() > 1 || c.id != "back")
+        .filter(|(c, ..)| match c.cmd {
+            Cmd::Back => ui.screens.len() > 1,
+            Cmd::NextPane => matches!(ui.screen(), Screen::Panes),
+            _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
+        })
         .collect();
     found.sort_by_key(|(c, _, place)| (c.risk == Risk::None, c.hint, *place));
     found

@@ -102,7 +102,7 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
     if heads && area.height > 1 {
         for p in &placed {
             if let Some(column) = view.columns.get(p.index) {
-                let head = view.heads.get(p.index).map_or(column.head, String::as_str);
+                let head = view.heads.get(p.index).map_or(column.head_in(p.width), String::as_str);
                 write(canvas, area, y, p, column.right, false, Role::Head, head);
             }
         }

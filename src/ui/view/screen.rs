@@ -38,7 +38,7 @@ pub fn draw(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         Screen::Text(_) | Screen::Log(_) => reading(ui, world, canvas, main),
     }
     line::job(canvas, Rect::new(area.x, area.bottom() - 2, area.width, 1), ui, world);
-    line::keys(canvas, Rect::new(area.x, area.bottom() - 1, area.width, 1), ui);
+    line::keys(canvas, Rect::new(area.x, area.bottom() - 1, area.width, 1), ui, world);
     over(ui, canvas, area);
 }
 
@@ -84,7 +84,8 @@ fn full(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: Lis
 
 /// 120x30 and more: NOW in its box, four panes.
 fn panes(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
-    let causes = ui.shown(world).map_or(0, |c| c.derived.causes.len());
+    lists::refresh(ui, world, ListId::Now, ui.focus == ListId::Now);
+    let causes = ui.list(ListId::Now).ids.len();
     let most = if area.height >= 40 {
         6
     } else if area.height >= 32 {
@@ -113,7 +114,6 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let focus = ui.focus;
     let mut y = area.y;
-    let found = cluster.derived.causes.len();
     // what there is room for: the focused pane comes first
     let others: u16 = if area.height >= 14 { 3 } else { 0 };
     let lines: u16 = match area.height {
@@ -123,6 +123,7 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     };
     if focus != ListId::Now {
         lists::refresh(ui, world, ListId::Now, false);
+        let found = ui.list(ListId::Now).ids.len();
         let shown = lines.min(u16::try_from(found.max(1)).unwrap_or(1));
         let mut view = lists::view(ui, world, ListId::Now, usize::from(shown), false);
         if view.rows.is_empty() {
@@ -141,7 +142,7 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
             }
         }
     }
-    let changes = causes::changes(&cluster, ui.namespace.as_ref());
+    let changes = causes::changes(&cluster, ui.namespace.as_ref(), area.width < 110);
     canvas.cells(area.x + 1, y, area.right(), &changes);
     y += 1;
     let below = others + u16::from(focus == ListId::Now && others > 0);
@@ -187,7 +188,10 @@ fn reading(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     match ui.screens.last_mut() {
         Some(Screen::Text(view)) => {
             match lines {
-                Some(lines) => view.lines = lines,
+                Some(lines) => {
+                    view.lines = lines;
+                    view.lines.extend(view.below.lines.iter().cloned());
+                }
                 None if view.lines.is_empty() => {
                     view.lines.push(super::super::app::TextLine::new(Role::Dim, "it is gone"));
                 }

@@ -15,22 +15,35 @@ pub struct Column {
     pub tail: bool,
     /// 0 = stays; else the higher, the earlier it leaves.
     pub leave: u8,
+    /// The head where there is no room for the whole one.
+    pub short: &'static str,
 }
 
 impl Column {
     /// A left-aligned column.
     pub const fn left(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: false, tail: false, leave }
+        Self { head, min, max, right: false, tail: false, leave, short: head }
     }
 
     /// A right-aligned column: numbers.
     pub const fn right(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: true, tail: false, leave }
+        Self { head, min, max, right: true, tail: false, leave, short: head }
     }
 
     /// A column of names.
     pub const fn name(head: &'static str, min: u16, max: u16) -> Self {
-        Self { head, min, max, right: false, tail: true, leave: 0 }
+        Self { head, min, max, right: false, tail: true, leave: 0, short: head }
+    }
+
+    /// The same column with a head for narrow places.
+    pub const fn short(mut self, head: &'static str) -> Self {
+        self.short = head;
+        self
+    }
+
+    /// The head that fits.
+    pub fn head_in(&self, cells: u16) -> &'static str {
+        if text::width(self.head) <= usize::from(cells) { self.head } else { self.short }
     }
 
     /// The same column, which leaves when there is no room.
@@ -57,7 +70,7 @@ const LUXURY: u8 = 7;
 pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) -> Vec<Placed> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
     let min_of =
-        |i: usize| columns.get(i).map_or(0, |c| c.min.max(u16::try_from(text::width(c.head)).unwrap_or(0)));
+        |i: usize| columns.get(i).map_or(0, |c| c.min.max(u16::try_from(text::width(c.short)).unwrap_or(0)));
     let needed = |kept: &[usize]| -> u16 {
         let sum: u16 = kept.iter().map(|i| min_of(*i)).sum();
         sum + u16::try_from(kept.len().saturating_sub(1)).unwrap_or(0)
@@ -98,7 +111,7 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
             if (column.max == 0) != unlimited {
                 continue;
             }
-            let wanted = u16::try_from(content(*i)).unwrap_or(u16::MAX);
+            let wanted = u16::try_from(content(*i).max(text::width(column.head))).unwrap_or(u16::MAX);
             let wanted = if unlimited { wanted } else { wanted.min(column.max) };
             let more = wanted.saturating_sub(*width).min(spare);
             *width += more;

@@ -57,7 +57,10 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     if width(text) <= cells {
         return vec![text.to_owned()];
     }
-    let indent: String = text.chars().take_while(|c| *c == ' ').take(cells / 2).collect();
+    // a glyph in front belongs to the indent
+    let mark = text.chars().next().is_some_and(|c| matches!(c, '✖' | '!' | '~'));
+    let blanks = text.chars().skip(usize::from(mark)).take_while(|c| *c == ' ').count() + usize::from(mark);
+    let indent = " ".repeat(if blanks > 1 || !mark { blanks.min(cells / 2) } else { 0 });
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut used = 0;

@@ -28,8 +28,12 @@ pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 [a, b, c, rest @ ..] if !rest.is_empty() => format!("{a}, {b}, {c} and {} more", rest.len()),
                 some => some.join(", "),
             };
+            let server = scene.cluster.info.server.as_str();
             let title = if denied {
                 format!("no permission: {list}")
+            } else if !server.is_empty() && VITAL.iter().all(|vital| names.contains(vital)) {
+                // not some sources but the server behind them
+                format!("no answer from {server}: {why} ({} sources)", names.len())
             } else {
                 format!("no fresh data from {list}: {why}")
             };

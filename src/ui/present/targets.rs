@@ -1,0 +1,78 @@
+//! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::model::world::{Cause, Cluster, World};
+
+use super::super::app::{Screen, TextSource, Ui};
+use super::super::command::{self, Cmd};
+use super::super::list::ListId;
+use super::{causes, lists};
+
+/// Whether a command fits objects of a kind.
+fn fits(cmd: Cmd, kind: &Kind) -> bool {
+    match cmd {
+        Cmd::Drain | Cmd::Cordon => *kind == Kind::Node,
+        Cmd::Restart => matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet),
+        Cmd::Scale => matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet),
+        _ => false,
+    }
+}
+
+/// The marked rows, else the selected one; in NOW what the cause is about; in a text the object it describes.
+pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
+    let Some(cluster) = ui.shown(world) else { return Vec::new() };
+    let id = match ui.screen() {
+        Screen::Text(view) => {
+            let about = match &view.source {
+                TextSource::Why(key) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
+                _ => view.object.as_ref(),
+            };
+            return about.filter(|o| fits(cmd, &o.kind)).and_then(|o| known(cluster, o)).into_iter().collect();
+        }
+        Screen::Log(_) => return Vec::new(),
+        Screen::Panes => ui.focus,
+        Screen::List(id) => *id,
+    };
+    let list = ui.list(id);
+    if id == ListId::Now {
+        return list.selected.as_ref().map_or_else(Vec::new, |key| by_cause(cluster, key, cmd));
+    }
+    let chosen: Vec<&Uid> =
+        if list.marks.is_empty() { list.selected.iter().collect() } else { list.marks.iter().collect() };
+    chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid)).collect()
+}
+
+/// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
+pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
+    let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
+    !elsewhere || !of(ui, world, cmd).is_empty()
+}
+
+fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
+    let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else { return Vec::new() };
+    suggested(cause, cmd)
+        .or_else(|| cause.objects.first().filter(|o| fits(cmd, &o.kind)))
+        .and_then(|o| known(cluster, o))
+        .into_iter()
+        .collect()
+}
+
+fn suggested(cause: &Cause, cmd: Cmd) -> Option<&ObjectRef> {
+    let action = cause.action.as_ref()?;
+    (command::by_id(action.command)?.cmd == cmd).then_some(&action.on)
+}
+
+/// The object as it is now, with its identity; None if it is not among what is watched.
+fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
+    let same = |uid: &Uid| object.uid == Uid::default() || object.uid == *uid;
+    match &object.kind {
+        Kind::Node => {
+            let node = cluster.node(&object.name).filter(|n| same(&n.uid))?;
+            Some(ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
+        }
+        kind => {
+            let found = cluster.workload(kind, &object.namespace, &object.name)?;
+            same(&found.uid).then(|| found.reference())
+        }
+    }
+}
