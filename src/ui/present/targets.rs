@@ -27,7 +27,11 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
                 TextSource::Why(key) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
                 _ => view.object.as_ref(),
             };
-            return about.filter(|o| fits(cmd, &o.kind)).and_then(|o| known(cluster, o)).into_iter().collect();
+            return about
+                .filter(|o| fits(cmd, &o.kind))
+                .and_then(|o| known(cluster, o))
+                .into_iter()
+                .collect();
         }
         Screen::Log(_) => return Vec::new(),
         Screen::Panes => ui.focus,
@@ -49,7 +53,9 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
 }
 
 fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
-    let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else { return Vec::new() };
+    let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else {
+        return Vec::new();
+    };
     suggested(cause, cmd)
         .or_else(|| cause.objects.first().filter(|o| fits(cmd, &o.kind)))
         .and_then(|o| known(cluster, o))

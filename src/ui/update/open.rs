@@ -161,7 +161,8 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
 
 /// Whether the selected line of NOW stands for several causes.
 fn list_has_fold(ui: &Ui, world: &World, selected: &Uid) -> bool {
-    ui.shown(world).is_some_and(|c| c.derived.causes.iter().any(|c| present::causes::fold_key(c) == *selected))
+    ui.shown(world)
+        .is_some_and(|c| c.derived.causes.iter().any(|c| present::causes::fold_key(c) == *selected))
 }
 
 /// How often the lines of an open error group are asked for again, if there are more.
