@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::id::{Name, Owner, Uid, Version};
+use crate::domain::node::NodeLease;
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
 use crate::policy::{health, rollout};
@@ -14,7 +15,7 @@ use crate::policy::{health, rollout};
 use super::changes::Changes;
 use super::reduce::{Delta, Dirty, Facts, Parts};
 use super::table::{Rows, Wrote};
-use super::world::{Counts, Derived, NodeRow, NodeTotals, OwnerTotals, ServiceRow, WorkloadRow};
+use super::world::{Counts, Derived, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, WorkloadRow};
 
 /// The hub's working memory beside the published [`Derived`].
 #[derive(Default)]
@@ -100,10 +101,16 @@ impl Derivation {
         changed
     }
 
-    /// What only time changes: nodes whose lease went silent. Returns true if a row changed.
+    /// What only time changes: nodes whose lease went silent. Only those are looked at whose verdict can be another
+    /// by now. Returns true if a row changed.
     pub fn tick(&mut self, facts: &Facts, now: Stamp) -> bool {
+        let silent = |lease: &&Arc<NodeLease>| now.since(lease.seen_at) > health::SUSPECT_AFTER_MS;
+        let mut due: HashSet<Name> =
+            facts.leases.table().iter().filter(silent).map(|l| l.node.clone()).collect();
+        let suspect = |row: &&Arc<NodeRow>| row.state == NodeState::Suspect;
+        due.extend(self.nodes.table().iter().filter(suspect).map(|row| row.node.name.clone()));
         let mut changed = false;
-        for name in self.node_by_name.keys().cloned().collect::<Vec<_>>() {
+        for name in due {
             changed |= self.refresh_node(facts, &name, now);
         }
         if changed {

@@ -11,6 +11,9 @@ use super::event::Fact;
 use super::reduce::{Dirty, Facts, Parts, reduce};
 use super::world::{ActionView, Change, Cluster, ClusterInfo, Derived};
 
+/// Rules that depend on time count in half minutes: this is often enough for them.
+const TIMED_EVERY_MS: u64 = 5_000;
+
 /// Facts, what follows from them, and what was published last.
 pub struct ClusterState {
     pub info: Arc<ClusterInfo>,
@@ -19,6 +22,8 @@ pub struct ClusterState {
     findings: Findings,
     derived: Derived,
     dirty: Dirty,
+    /// When the rules that depend on time ran last.
+    timed: Stamp,
     published: Arc<Cluster>,
 }
 
@@ -33,6 +38,7 @@ impl ClusterState {
             findings: Findings::default(),
             derived: Derived::default(),
             dirty: Dirty::default(),
+            timed: Stamp::default(),
             published,
         }
     }
@@ -61,7 +67,10 @@ impl ClusterState {
             if self.derivation.tick(&self.facts, now) {
                 changed.add(Parts::NODES);
             }
-            parts.add(Parts::TIME);
+            if now.since(self.timed) >= TIMED_EVERY_MS {
+                self.timed = now;
+                parts.add(Parts::TIME);
+            }
         }
         parts.add(changed);
         let silent = Parts(parts.0 & !(Parts::LEASES.0 | Parts::TIME.0)).is_empty() && !dirty.cover;

@@ -100,7 +100,7 @@ const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES)
 /// All rules.
 pub const RULES: [Rule; 15] = [
     Rule { name: "node-not-ready", inputs: Parts::NODES.and(Parts::PODS), find: nodes::not_ready },
-    Rule { name: "node-suspect", inputs: Parts::NODES.and(Parts::TIME), find: nodes::suspect },
+    Rule { name: "node-suspect", inputs: Parts::NODES, find: nodes::suspect },
     Rule { name: "node-pressure", inputs: Parts::NODES, find: nodes::pressure },
     Rule { name: "crash-loop", inputs: OWNED_PODS, find: pods::crash_loop },
     Rule { name: "image-pull", inputs: OWNED_PODS, find: pods::image_pull },

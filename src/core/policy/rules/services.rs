@@ -35,8 +35,13 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
             .filter(|w| s.selector.matches(&w.workload.template_labels))
             .collect();
         let off = !behind.is_empty() && behind.iter().all(|w| w.workload.desired == 0);
-        let why = if behind.is_empty() {
+        let c = scene.cluster;
+        let known =
+            [&c.deployments, &c.statefulsets, &c.daemonsets].iter().all(|t| t.cover.covers(&s.namespace));
+        let why = if behind.is_empty() && known && row.total == 0 {
             "its selector matches no workload".to_owned()
+        } else if behind.is_empty() {
+            format!("{} of {} endpoints ready", row.ready, row.total)
         } else if off {
             format!("{} is scaled to 0", behind.first().map_or("", |w| w.workload.name.as_str()))
         } else {
