@@ -50,6 +50,7 @@ pub fn check(text: &str, path: &Path) -> Checked {
         walk.out.unsafe_to_write = true;
     }
     walk.root(table.get_ref());
+    walk.out.problems.sort_by_key(|problem| problem.line);
     walk.out
 }
 
