@@ -182,7 +182,14 @@ pub const COMMANDS: &[Command] = &[
         &[Nodes, Now, Text],
         &["D"],
     ),
-    act(Cmd::Cordon, "cordon", "cordon", "cordon or uncordon, after a rehearsal", &[Nodes, Now, Text], &["C"]),
+    act(
+        Cmd::Cordon,
+        "cordon",
+        "cordon",
+        "cordon or uncordon, after a rehearsal",
+        &[Nodes, Now, Text],
+        &["C"],
+    ),
     act(
         Cmd::Restart,
         "restart",

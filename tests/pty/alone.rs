@@ -94,7 +94,11 @@ fn q_twice_leaves_and_gives_the_terminal_back() {
     seat.types("q");
     let status = seat.ends_within(Duration::from_secs(2));
     assert!(status.success(), "{status}");
-    assert!(seat.is_restored(), "{:?}", String::from_utf8_lossy(&seat.raw).chars().rev().take(80).collect::<String>());
+    assert!(
+        seat.is_restored(),
+        "{:?}",
+        String::from_utf8_lossy(&seat.raw).chars().rev().take(80).collect::<String>()
+    );
 }
 
 #[test]

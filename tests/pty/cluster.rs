@@ -26,7 +26,8 @@ fn rig() -> Option<Rig> {
         eprintln!("NOT RUN: needs the real control plane (tests/cluster/up) and PILOTHOUSE_TEST_KUBECONFIG");
         return None;
     };
-    let kubectl = var("PILOTHOUSE_TEST_KUBECTL").expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up");
+    let kubectl =
+        var("PILOTHOUSE_TEST_KUBECTL").expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up");
     let folder = var("PILOTHOUSE_TEST_DIR").expect("PILOTHOUSE_TEST_DIR, printed by tests/cluster/up");
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     Some(Rig { kubeconfig, folder, kubectl, _turn })
@@ -118,9 +119,19 @@ spec:
 
 /// Opens the description of an object by its name.
 fn find(seat: &mut Seat, name: &str) {
+    let whole = format!("{NAMESPACE}/{name}");
     seat.press(":", &["Enter opens"]);
-    seat.press(name, &[&format!("deploy/{name}")]);
-    seat.press("\r", &["Describe", &format!("Deployment {NAMESPACE}/{name}")]);
+    seat.types(&whole);
+    // what matches is looked up with each key: once more until the list of Deployments has come
+    let last = name.chars().last().unwrap();
+    for _ in 0..100 {
+        if seat.text().contains(&format!("deploy   {whole} ")) {
+            break;
+        }
+        seat.types(&format!("\x7f{last}"));
+        seat.bytes_within(Duration::from_millis(100));
+    }
+    seat.press("\r", &["Describe", &format!("Deployment {whole}")]);
 }
 
 #[test]
@@ -138,7 +149,9 @@ fn finds_a_workload_reads_its_logs_and_scales_it() {
     seat.press("S", &["scale", "(now 2) to:"]);
     seat.press("+1\r", &["Rehearsal: scale", "scale 2 to 3", "y do it"]);
     confirm(&mut seat, "y", &["done"]);
-    rig.until(&["-n", NAMESPACE, "get", "deploy", "found", "-o", "jsonpath={.status.readyReplicas}"], |n| n == "3");
+    rig.until(&["-n", NAMESPACE, "get", "deploy", "found", "-o", "jsonpath={.status.readyReplicas}"], |n| {
+        n == "3"
+    });
     seat.sees(&["3 wanted, 3 ready"]);
     // and in the list, where the selection is on it
     seat.press("\x1b", &["5 Workloads", "R restart"]);
@@ -157,9 +170,19 @@ fn confirm(seat: &mut Seat, key: &str, then: &[&str]) {
     seat.sees(then);
 }
 
+/// Takes the mark off again, whatever became of the test.
+struct Uncordon<'a>(&'a Rig);
+
+impl Drop for Uncordon<'_> {
+    fn drop(&mut self) {
+        drop(self.0.kubectl(&["uncordon", "node-0003"]));
+    }
+}
+
 #[test]
 fn cordons_a_node_and_back() {
     let Some(rig) = rig() else { return };
+    let _undo = Uncordon(&rig);
     let cordoned = || rig.ask(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"]);
     assert_eq!(cordoned(), "");
     let mut seat = rig.sit(&[]);
@@ -172,11 +195,13 @@ fn cordons_a_node_and_back() {
     seat.sees(&["pasted text never confirms"]);
     assert_eq!(cordoned(), "");
     confirm(&mut seat, "y", &["cordoned"]);
-    rig.until(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"], |answer| answer == "true");
+    rig.until(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"], |answer| {
+        answer == "true"
+    });
     // cordoned again means uncordon; from its description this time
-    seat.press("d", &["Describe no/node-0003", "C cordon"]);
+    seat.press("d", &["Describe node/node-0003", "C uncordon"]);
     seat.press("C", &["Rehearsal: uncordon", "y do it"]);
-    confirm(&mut seat, "y", &["uncordon done"]);
+    confirm(&mut seat, "y", &["uncordon node/node-0003 done"]);
     rig.until(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"], str::is_empty);
 }
 
@@ -231,7 +256,10 @@ fn lives_through_the_loss_of_the_api_server() {
     }
     seat.wait_for("live again", 90, |seat| {
         let text = seat.text();
-        !text.contains("STALE") && !text.contains("DOWN") && !text.contains("no answer") && text.contains("node-0")
+        !text.contains("STALE")
+            && !text.contains("DOWN")
+            && !text.contains("no answer")
+            && text.contains("node-0")
     });
     rig.deployment("after");
     find(&mut seat, "after");

@@ -141,7 +141,11 @@ impl Seat {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let open = !left.is_zero() && self.take(left);
-            assert!(open || predicate(self), "{what}: not within {secs} s; the last screen:\n{}", self.text());
+            assert!(
+                open || predicate(self),
+                "{what}: not within {secs} s; the last screen:\n{}",
+                self.text()
+            );
         }
     }
 

@@ -313,8 +313,10 @@ mod tests {
         changes.push(change(2_010, Kind::Deployment, "pay", "restarted"));
         changes.push(change(2_000, Kind::Deployment, "pay", SAME_IMAGES));
         changes.push(change(1_000, Kind::Deployment, "app", "rollout app 1.0→1.1"));
-        let told: Vec<String> =
-            fold_for_people(&changes).iter().map(|c| format!("{} {}", c.at.0 / 1000, words(c, false))).collect();
+        let told: Vec<String> = fold_for_people(&changes)
+            .iter()
+            .map(|c| format!("{} {}", c.at.0 / 1000, words(c, false)))
+            .collect();
         assert_eq!(
             told,
             [

@@ -223,7 +223,13 @@ fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<C
             let n = cluster.derived.causes.len();
             let notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { none() };
             let state = State { why_empty: causes::empty(cluster), ..State::default() };
-            (None, "NOW".into(), notes, state, causes::changes(cluster, ui.namespace.as_ref(), ui.size.0 < 110))
+            (
+                None,
+                "NOW".into(),
+                notes,
+                state,
+                causes::changes(cluster, ui.namespace.as_ref(), ui.size.0 < 110),
+            )
         }
         ListId::Nodes => {
             let state = table("nodes", &cluster.nodes.cover, cluster.nodes.fresh);

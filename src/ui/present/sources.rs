@@ -77,9 +77,7 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
             state.notes.push(cell(Role::Denied, "DENIED"));
             state.why_empty.push(cell(Role::Denied, format!("no permission to read {}", named(source))));
             state.why_empty.push(cell(Role::Text, reason.as_str()));
-            state
-                .why_empty
-                .extend(detail(cluster, source).into_iter().filter(|l| l.text != reason.as_str()));
+            state.why_empty.extend(detail(cluster, source).into_iter().filter(|l| l.text != reason.as_str()));
         }
         Coverage::Namespaces(_) => {
             state.notes.extend(cover.note().map(|note| cell(Role::Info, note)));

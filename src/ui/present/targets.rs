@@ -27,7 +27,11 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
                 TextSource::Why(key) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
                 _ => view.object.as_ref(),
             };
-            return about.filter(|o| fits(cmd, &o.kind)).and_then(|o| known(cluster, o)).into_iter().collect();
+            return about
+                .filter(|o| fits(cmd, &o.kind))
+                .and_then(|o| known(cluster, o))
+                .into_iter()
+                .collect();
         }
         Screen::Log(_) => return Vec::new(),
         Screen::Panes => ui.focus,
@@ -42,6 +46,13 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid)).collect()
 }
 
+/// Whether there are nodes to act on and all of them are cordoned: the key would uncordon them.
+pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
+    let Some(cluster) = ui.shown(world) else { return false };
+    let nodes = of(ui, world, Cmd::Cordon);
+    !nodes.is_empty() && nodes.iter().all(|o| cluster.nodes.by_uid(&o.uid).is_some_and(|node| node.cordoned))
+}
+
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
@@ -49,7 +60,9 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
 }
 
 fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
-    let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else { return Vec::new() };
+    let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else {
+        return Vec::new();
+    };
     suggested(cause, cmd)
         .or_else(|| cause.objects.first().filter(|o| fits(cmd, &o.kind)))
         .and_then(|o| known(cluster, o))

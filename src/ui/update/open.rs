@@ -161,7 +161,8 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
 
 /// Whether the selected line of NOW stands for several causes.
 fn list_has_fold(ui: &Ui, world: &World, selected: &Uid) -> bool {
-    ui.shown(world).is_some_and(|c| c.derived.causes.iter().any(|c| present::causes::fold_key(c) == *selected))
+    ui.shown(world)
+        .is_some_and(|c| c.derived.causes.iter().any(|c| present::causes::fold_key(c) == *selected))
 }
 
 /// How often the lines of an open error group are asked for again, if there are more.
@@ -177,9 +178,9 @@ pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     // under somebody who reads further down the lines do not move
     let due = (view.top == 0 || view.below.asked.is_none())
         && view
-        .below
-        .asked
-        .is_none_or(|(count, at)| count != group.count && now.saturating_sub(at) >= LINES_EVERY_MS);
+            .below
+            .asked
+            .is_none_or(|(count, at)| count != group.count && now.saturating_sub(at) >= LINES_EVERY_MS);
     if !due {
         return;
     }

@@ -53,7 +53,11 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     }
     let mut job = present::actions::job(world, &ui.keymap, ui.now);
     if let (true, Some(first)) = (job.is_empty(), ui.problems.first()) {
-        let more = if ui.problems.len() > 1 { format!("(+{} more, ? shows)", ui.problems.len() - 1) } else { String::new() };
+        let more = if ui.problems.len() > 1 {
+            format!("(+{} more, ? shows)", ui.problems.len() - 1)
+        } else {
+            String::new()
+        };
         job = vec![cell(Role::Warning, "!"), cell(Role::Warning, first.as_str()), cell(Role::Dim, more)];
     }
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
@@ -65,7 +69,8 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         return typed(canvas, area, ui, prompt);
     }
     let mut x = area.left() + 1;
-    let (last, hints): (Vec<_>, Vec<_>) = hints(ui, world).into_iter().partition(|(_, title, _)| *title == "help");
+    let (last, hints): (Vec<_>, Vec<_>) =
+        hints(ui, world).into_iter().partition(|(_, title, _)| *title == "help");
     let width = |(key, title, _): &(String, &str, Role)| {
         u16::try_from(key.chars().count() + title.chars().count() + 1).unwrap_or(u16::MAX)
     };
@@ -107,7 +112,9 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
     found
         .into_iter()
         .map(|(c, key, _)| {
-            (key.to_string(), c.title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })
+            let title =
+                if c.cmd == Cmd::Cordon && targets::all_cordoned(ui, world) { "uncordon" } else { c.title };
+            (key.to_string(), title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })
         })
         .collect()
 }
