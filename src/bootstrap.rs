@@ -44,7 +44,7 @@ pub fn run() -> u8 {
     }
     let start = Start::new(cli.global);
     match cli.command {
-        None => console::console(start),
+        None => console::console(&start),
         Some(command) => start.headless(command),
     }
 }

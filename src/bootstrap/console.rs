@@ -41,13 +41,13 @@ const EFFECTS: usize = 64;
 /// From the end of the loop to the end of the process.
 const SHUTDOWN: Duration = Duration::from_millis(700);
 
-pub fn console(start: Start) -> u8 {
+pub fn console(start: &Start) -> u8 {
     let _log = crate::telemetry::start(&start.home.state);
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&e.to_string()),
     };
-    let status = match open(&start, &runtime) {
+    let status = match open(start, &runtime) {
         Ok(outcome) => match outcome {
             Outcome::Quit => exit::DONE,
             Outcome::Hangup => exit::FAILED,

@@ -83,7 +83,7 @@ impl WorldCell {
                 Ok(()) => {}
                 // the queue is full: the next publish tries again, and the loop looks by itself every second
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    self.told.store(false, Ordering::SeqCst)
+                    self.told.store(false, Ordering::SeqCst);
                 }
             }
         }

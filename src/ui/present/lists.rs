@@ -136,7 +136,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             }
         }
         ListId::Actions => {
-            *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message]))
+            *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message]));
         }
         ListId::Backends => {
             let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
