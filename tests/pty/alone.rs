@@ -155,9 +155,10 @@ fn without_colours_the_selected_row_still_shows() {
 /// The SGR sequences that set a colour.
 fn colour_codes(raw: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(raw);
+    let codes = |c: char| c.is_ascii_digit() || c == ';' || c == ':';
     let sgr = text.split("\x1b[").skip(1).filter_map(|rest| {
-        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == ';' || c == ':'))?;
-        rest[end..].starts_with('m').then(|| rest[..end].to_owned())
+        let after = rest.trim_start_matches(codes);
+        after.starts_with('m').then(|| rest.strip_suffix(after).unwrap_or_default().to_owned())
     });
     let colour = |code: &str| matches!(code.parse(), Ok(30..=38 | 40..=48 | 90..=97 | 100..=107));
     sgr.filter(|codes| codes.split([';', ':']).any(colour)).collect()

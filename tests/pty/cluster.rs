@@ -17,7 +17,7 @@ struct Rig {
     kubeconfig: PathBuf,
     folder: PathBuf,
     kubectl: PathBuf,
-    _turn: MutexGuard<'static, ()>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 fn rig() -> Option<Rig> {
@@ -29,8 +29,8 @@ fn rig() -> Option<Rig> {
     let kubectl =
         var("PILOTHOUSE_TEST_KUBECTL").expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up");
     let folder = var("PILOTHOUSE_TEST_DIR").expect("PILOTHOUSE_TEST_DIR, printed by tests/cluster/up");
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(Rig { kubeconfig, folder, kubectl, _turn })
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(Rig { kubeconfig, folder, kubectl, _alone: turn })
 }
 
 impl Rig {

@@ -2,6 +2,8 @@
 //! PILOTHOUSE_TEST_BINARY names another binary than the one that was just built.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// deadlines of a test are those of the machine's clock
+#![allow(clippy::disallowed_methods)]
 
 mod alone;
 mod cluster;
