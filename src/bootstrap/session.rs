@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::model::event::Event;
 use pilothouse_core::model::world::{ActionView, ClusterInfo, World};
 use tokio::sync::{mpsc, watch};
@@ -119,6 +120,18 @@ impl Session {
 fn prometheus_from(start: &Start, sink: &FactSink, supervisor: &Supervisor) -> Result<(), String> {
     let settings = &start.settings.prometheus;
     if settings.url.is_empty() {
+        let (sink, off) = (sink.clone(), SourceState::Off);
+        let how = "no Prometheus is configured: --prometheus URL, or prometheus.url in the config";
+        let name = Name::from("prometheus");
+        supervisor.spawn_once(async move {
+            sink.status(SourceStatus {
+                name,
+                state: off,
+                error: Some(how.into()),
+                ..SourceStatus::default()
+            })
+            .await;
+        });
         return Ok(());
     }
     let token = match settings.token_env.as_str() {

@@ -62,12 +62,14 @@ pub enum TextSource {
 pub struct TextLine {
     pub text: String,
     pub role: super::theme::Role,
+    /// One row even where long lines are wrapped: of a table.
+    pub whole: bool,
 }
 
 impl TextLine {
     /// A line of a role.
     pub fn new(role: super::theme::Role, text: impl Into<String>) -> Self {
-        Self { text: text.into(), role }
+        Self { text: text.into(), role, whole: false }
     }
 }
 

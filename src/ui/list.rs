@@ -189,6 +189,11 @@ impl List {
                 self.selected = here(0);
             }
         }
+        if !self.moved && self.at >= self.page.max(1) {
+            // it would leave the screen and take the worst rows with it: nobody has chosen it
+            self.at = 0;
+            self.selected = here(0);
+        }
         lost
     }
 
@@ -306,7 +311,7 @@ mod tests {
 
     #[test]
     fn untouched_and_unfocused_it_stays_on_the_worst() {
-        let mut list = List { ids: vec![1, 2], ..List::default() };
+        let mut list = List { ids: vec![1, 2], page: 3, ..List::default() };
         list.settle(false, |id| Some(uid(id)));
         list.ids = vec![5, 1, 2];
         list.settle(false, |id| Some(uid(id)));
@@ -315,6 +320,13 @@ mod tests {
         list.ids = vec![7, 5, 1];
         list.settle(true, |id| Some(uid(id)));
         assert_eq!(list.selected, Some(uid(5)), "what a person looks at does not slip away");
+        list.ids = vec![1, 2, 3, 4, 5];
+        list.settle(true, |id| Some(uid(id)));
+        assert_eq!(list.selected, Some(uid(1)), "but it does not hide the worst either");
+        list.step(3, |id| Some(uid(id)));
+        list.ids = vec![9, 1, 2, 3, 5, 4];
+        list.settle(true, |id| Some(uid(id)));
+        assert_eq!(list.selected, Some(uid(4)), "what was chosen is followed anywhere");
     }
 
     #[test]

@@ -337,10 +337,7 @@ fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)
 
 fn cordon(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let targets = present::targets::of(ui, world, Cmd::Cordon);
-    let open = |o: &ObjectRef| {
-        ui.shown(world).and_then(|c| c.nodes.by_uid(&o.uid)).is_some_and(|node| !node.cordoned)
-    };
-    let act = if targets.iter().any(open) { Act::Cordon } else { Act::Uncordon };
+    let act = if present::targets::all_cordoned(ui, world) { Act::Uncordon } else { Act::Cordon };
     dialog::open(ui, world, act, targets, effects);
 }
 

@@ -78,15 +78,11 @@ pub fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid
 pub fn folded_row(causes: &[Arc<Cause>], first: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
     let grade = grade(first);
     let all: Vec<&Arc<Cause>> = causes.iter().filter(|c| alike(c, first)).collect();
-    let (word, noun) = match first.rule {
-        "hpa" => ("HPA ", "HPAs"),
-        "pdb-blocks" => ("PDB ", "budgets"),
-        "node-not-ready" | "node-pressure" | "node-suspect" => ("node ", "nodes"),
-        "no-ready-endpoints" => ("service ", "services"),
-        "service-errors" => ("", "services"),
-        "source" => ("no fresh data from ", "sources"),
-        _ => ("", "workloads"),
-    };
+    let nouns = [("HPA ", "HPAs"), ("PDB ", "PDBs"), ("node ", "nodes"), ("service ", "services")];
+    let (word, noun) = nouns
+        .into_iter()
+        .find(|(word, _)| all.iter().all(|c| c.title.starts_with(word)))
+        .unwrap_or(("", if first.rule == "service-errors" { "services" } else { "findings" }));
     // what all say need not be said again
     let common = [" at max "].into_iter().find(|words| all.iter().all(|c| c.title.contains(words)));
     let names: Vec<String> = all

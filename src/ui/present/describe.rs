@@ -28,6 +28,11 @@ impl Lines {
         self.0.push(TextLine::new(role, text));
     }
 
+    /// A row of a table: cut where there is no room, never wrapped.
+    pub fn row(&mut self, role: Role, text: impl Into<String>) {
+        self.0.push(TextLine { whole: true, ..TextLine::new(role, text) });
+    }
+
     /// `label      value`.
     pub fn field(&mut self, label: &str, value: impl AsRef<str>) {
         if !value.as_ref().is_empty() {
@@ -142,7 +147,7 @@ fn pod_table(
     out.head(&format!("{title}: {}{note}", found.len()));
     if !found.is_empty() {
         let heads = format!("  {:<38} READY {:<17} RSTS USE cpu/mem REQ cpu/mem  AGE", "POD", "STATUS");
-        out.say(Role::Head, heads);
+        out.row(Role::Head, heads);
     }
     for pod in found.iter().take(300) {
         let grade = pods::grade(pod);
@@ -151,7 +156,7 @@ fn pod_table(
             .pod_usage
             .get(&key)
             .map_or_else(|| "–".into(), |u| format!("{}/{}", cores(u.cpu_milli), bytes(u.memory_bytes)));
-        out.say(
+        out.row(
             if grade == Grade::Fine { Role::Text } else { grade.role() },
             format!(
                 "{} {:<38} {:>5} {:<17} {:>4} {:>11} {:>11} {:>4}",

@@ -338,7 +338,15 @@ fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
                 .collect();
         }
     };
-    fixed.to_vec()
+    let mut columns = fixed.to_vec();
+    if id == ListId::Pods
+        && matches!(ui.pod_scope, PodScope::Owner { .. })
+        && let Some(namespace) = columns.first_mut()
+    {
+        // the title names it already
+        namespace.leave = u8::MAX;
+    }
+    columns
 }
 
 fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Option<RowView> {

@@ -22,10 +22,10 @@ pub const ORDERS: [&str; 6] =
 pub const COLUMNS: [Column; 8] = [
     Column::name("NODE", 8, 44),
     Column::left("STATE", 12, 24, 0),
-    Column::name("ZONE", 5, 16).leaving(8),
+    Column::name("ZONE", 6, 16).leaving(8),
     Column::right("CPU use/req", 7, 11, 4).short("CPU u/r"),
     Column::right("MEM use/req", 7, 11, 6).short("MEM u/r"),
-    Column::right("PODS bad", 4, 10, 2).short("PODS"),
+    Column::right("PODS bad", 6, 10, 2).short("PODS"),
     Column::right("AGE", 4, 5, 9),
     Column::left("VERSION", 8, 14, 10),
 ];

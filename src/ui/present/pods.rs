@@ -24,9 +24,9 @@ pub const COLUMNS: [Column; 9] = [
     Column::left("STATUS", 12, 26, 0),
     Column::right("RESTARTS", 8, 8, 3),
     Column::left("LAST EXIT", 10, 24, 6),
-    Column::name("NODE", 8, 34),
-    Column::left("VERSION", 7, 26, 8),
-    Column::right("AGE", 4, 5, 7),
+    Column::name("NODE", 8, 34).leaving(7),
+    Column::left("VERSION", 7, 26, 9),
+    Column::right("AGE", 4, 5, 8),
 ];
 
 /// How bad.

@@ -46,6 +46,13 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid)).collect()
 }
 
+/// Whether there are nodes to act on and all of them are cordoned: the key would uncordon them.
+pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
+    let Some(cluster) = ui.shown(world) else { return false };
+    let nodes = of(ui, world, Cmd::Cordon);
+    !nodes.is_empty() && nodes.iter().all(|o| cluster.nodes.by_uid(&o.uid).is_some_and(|node| node.cordoned))
+}
+
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);

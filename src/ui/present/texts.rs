@@ -36,7 +36,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("found by", format!("rule {}", cause.rule));
             if let Some(action) = &cause.action {
                 let key = super::super::command::by_id(action.command).and_then(|c| ui.keymap.key(c.cmd));
-                let key = key.map_or_else(String::new, |k| format!("{k} in NOW: "));
+                let key = key.map_or_else(String::new, |k| format!("{k}: "));
                 out.say(Role::Key, format!("  {:<14} {key}{}", "can do", action.title));
             }
             out.head("Evidence");

@@ -20,12 +20,12 @@ pub const COLUMNS: [Column; 9] = [
     Column::left("NAMESPACE", 6, 18, 0),
     Column::name("WORKLOAD", 14, 44),
     Column::right("READY", 5, 9, 0),
-    Column::right("UP-TO-DATE", 10, 10, 7),
-    Column::right("AVAILABLE", 9, 9, 8),
+    Column::right("UP-TO-DATE", 10, 10, 9),
+    Column::right("AVAILABLE", 9, 9, 10),
     Column::right("RESTARTS", 8, 8, 4),
     Column::left("ROLLOUT", 10, 40, 2),
-    Column::left("IMAGES", 12, 50, 5),
-    Column::right("AGE", 4, 5, 6),
+    Column::left("IMAGES", 12, 50, 8),
+    Column::right("AGE", 4, 5, 7),
 ];
 
 /// How bad.

@@ -175,10 +175,12 @@ pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(Screen::Text(view)) = ui.screens.last() else { return };
     let TextSource::ErrorGroup(fingerprint) = view.source.clone() else { return };
     let Some(group) = cluster.logs.groups.iter().find(|g| g.fingerprint == fingerprint) else { return };
-    let due = view
-        .below
-        .asked
-        .is_none_or(|(count, at)| count != group.count && now.saturating_sub(at) >= LINES_EVERY_MS);
+    // under somebody who reads further down the lines do not move
+    let due = (view.top == 0 || view.below.asked.is_none())
+        && view
+            .below
+            .asked
+            .is_none_or(|(count, at)| count != group.count && now.saturating_sub(at) >= LINES_EVERY_MS);
     if !due {
         return;
     }

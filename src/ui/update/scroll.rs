@@ -3,9 +3,9 @@
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::model::world::World;
 
-use super::super::app::{LogView, Screen, TextView, Ui};
+use super::super::app::{LogView, Screen, TextLine, TextView, Ui};
 use super::super::present;
-use super::super::widget::text::contains_fold;
+use super::super::widget::text::{contains_fold, wrap};
 
 /// By rows.
 pub fn rows(ui: &mut Ui, world: &World, by: isize) {
@@ -117,15 +117,15 @@ fn line_at(view: &TextView) -> Option<usize> {
     let mut row = 0;
     view.lines.iter().position(|line| {
         let here = row >= view.top;
-        row += height(view, &line.text);
+        row += height(view, line);
         here
     })
 }
 
 fn row_of(view: &TextView, line: usize) -> usize {
-    view.lines.iter().take(line).map(|l| height(view, &l.text)).sum()
+    view.lines.iter().take(line).map(|l| height(view, l)).sum()
 }
 
-fn height(view: &TextView, text: &str) -> usize {
-    if view.wrap && view.columns > 0 { super::super::widget::text::wrap(text, view.columns).len() } else { 1 }
+fn height(view: &TextView, line: &TextLine) -> usize {
+    if view.wrap && view.columns > 0 && !line.whole { wrap(&line.text, view.columns).len() } else { 1 }
 }

@@ -112,7 +112,9 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
     found
         .into_iter()
         .map(|(c, key, _)| {
-            (key.to_string(), c.title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })
+            let title =
+                if c.cmd == Cmd::Cordon && targets::all_cordoned(ui, world) { "uncordon" } else { c.title };
+            (key.to_string(), title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })
         })
         .collect()
 }

@@ -74,7 +74,11 @@ fn one(
 ) {
     let heads = id != ListId::Now && id != ListId::Namespaces;
     lists::refresh(ui, world, id, focused);
-    let view = lists::view(ui, world, id, room(area, chrome, heads), focused);
+    let mut view = lists::view(ui, world, id, room(area, chrome, heads), focused);
+    if id == ListId::Now && chrome == Chrome::Rule {
+        // the changes have a line of their own there
+        view.footer.clear();
+    }
     list::draw(canvas, area, &view, chrome, heads);
 }
 
@@ -148,10 +152,6 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let below = others + u16::from(focus == ListId::Now && others > 0);
     let pane = Rect::new(area.x, y, area.width, area.bottom().saturating_sub(y + below));
     one(ui, world, canvas, pane, focus, true, Chrome::Rule);
-    if focus == ListId::Now {
-        // the changes stand above already
-        canvas.put(area.x, area.y, 0, Role::Text, "");
-    }
     y = pane.bottom();
     for id in FOCUS.into_iter().filter(|id| *id != focus && *id != ListId::Now).take(usize::from(below)) {
         lists::refresh(ui, world, id, false);

@@ -43,5 +43,6 @@ pub fn rows(lines: &[TextLine], cells: usize, wrap: bool) -> Vec<(Role, String)>
     if !wrap {
         return lines.iter().map(|l| (l.role, l.text.clone())).collect();
     }
-    lines.iter().flat_map(|l| text::wrap(&l.text, cells).into_iter().map(|row| (l.role, row))).collect()
+    let parts = |l: &TextLine| if l.whole { vec![l.text.clone()] } else { text::wrap(&l.text, cells) };
+    lines.iter().flat_map(|l| parts(l).into_iter().map(|row| (l.role, row))).collect()
 }

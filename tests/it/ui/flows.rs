@@ -338,3 +338,123 @@ fn filters_narrow_and_esc_takes_them_off() {
     desk.dump(120, 36);
     assert_eq!(desk.ui.list(ListId::Nodes).ids.len(), 12);
 }
+
+fn planned(effects: Vec<Effect>) -> Intent {
+    match effects.into_iter().next() {
+        Some(Effect::Plan(_, intent)) => intent,
+        other => panic!("no rehearsal but {other:?}"),
+    }
+}
+
+#[test]
+fn a_described_object_is_acted_on_where_it_is_described() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press(":");
+    desk.type_text("shop/cart");
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("R restart") && text.contains("S scale") && !text.contains("D drain"), "{text}");
+    let intent = planned(desk.press("R"));
+    assert_eq!((intent.act, intent.targets.first().unwrap().name.as_str()), (Act::Restart, "cart"));
+    desk.press("esc S");
+    desk.type_text("+1");
+    let intent = planned(desk.press("enter"));
+    assert_eq!(intent.targets.first().unwrap().uid, scene::uid(2001));
+    desk.press("esc");
+    assert_eq!(desk.press("D"), Vec::new(), "a Deployment is not drained");
+    assert!(desk.dump(120, 36).contains("nothing here to drain"));
+
+    desk.press("1");
+    desk.dump(120, 36);
+    desk.press("d");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("D drain") && text.contains("C cordon") && !text.contains("S scale"), "{text}");
+    assert_eq!(planned(desk.press("C")).act, Act::Cordon);
+    desk.press("esc");
+    assert!(matches!(planned(desk.press("D")).act, Act::Drain(_)));
+}
+
+#[test]
+fn a_line_of_now_offers_what_fits_its_object() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("back-tab");
+    let mut seen = Vec::new();
+    for _ in 0..desk.world.clusters[0].derived.causes.len() {
+        let text = desk.dump(120, 36);
+        let keys = text.lines().last().unwrap().to_owned();
+        seen.push((keys.contains("S scale"), keys.contains("D drain")));
+        desk.press("j");
+    }
+    assert!(
+        seen.contains(&(true, false)) && seen.contains(&(false, true)) && seen.contains(&(false, false)),
+        "{seen:?}"
+    );
+    desk.press("g");
+    desk.dump(120, 36);
+    // the reason of the line acts as the line does
+    desk.press("enter");
+    desk.dump(120, 36);
+    desk.press("S");
+    assert!(desk.dump(120, 36).contains("to:") || desk.dump(120, 36).contains("no workload here"));
+}
+
+#[test]
+fn an_error_group_asks_for_its_lines_and_for_more_when_it_grows() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("3");
+    desk.dump(120, 36);
+    let effects = desk.press("enter");
+    let Some(Effect::Fetch(ticket, Request::ErrorLines { fingerprint, .. })) = effects.into_iter().next()
+    else {
+        panic!("no question")
+    };
+    assert_eq!(fingerprint, "00000002");
+    assert!(desk.dump(120, 36).contains("A whole line"), "until there is an answer");
+    let line =
+        |text: &str| LogLine { pod: "checkout-7c9f-1".into(), text: text.into(), ..LogLine::default() };
+    let lines = vec![line("the older one"), line("the newer one\n\tat some.place")];
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Lines(lines)));
+    let text = desk.dump(120, 36);
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}:\n{text}"));
+    assert!(at("the newest 2") < at("the newer one") && at("at some.place") < at("the older one"));
+    desk.ui.clock_ms += 10_000;
+    assert_eq!(update(&mut desk.ui, &desk.world, Msg::Tick), Vec::new(), "it has not grown");
+    let mut state = scene::trouble();
+    scene::more_errors(&mut state);
+    desk.world = scene::world(&mut state);
+    let again = update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+    assert!(
+        matches!(again.as_slice(), [Effect::Fetch(t, Request::ErrorLines { .. })] if *t == ticket),
+        "{again:?}"
+    );
+    assert!(desk.dump(120, 36).contains("the newer one"), "what is there stays meanwhile");
+}
+
+#[test]
+fn many_causes_of_a_kind_are_one_line_until_it_is_opened() {
+    let mut state = scene::trouble();
+    scene::many_at_max(&mut state, 7);
+    for (w, h) in [(80, 24), (120, 36)] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.world = scene::world(&mut state);
+        desk.press("back-tab");
+        let text = desk.dump(w, h);
+        assert!(text.contains("HPAs at max: shop/"), "{text}");
+        assert!(w < 100 || text.contains("Enter all"), "{text}");
+        let mut left = 20;
+        while !desk.ui.list(ListId::Now).selected.as_ref().unwrap().to_string().starts_with("all ") {
+            desk.press("j");
+            left -= 1;
+            assert!(left > 0, "{:?}", desk.ui.list(ListId::Now).selected);
+        }
+        desk.press("enter");
+        let text = desk.dump(w, h);
+        assert!(text.matches("HPA shop/").count() >= 7, "{text}");
+        assert!(!text.contains("is gone"), "{text}");
+        desk.press("enter");
+        assert!(desk.dump(w, h).contains("Evidence"));
+        desk.press("esc esc");
+        let text = desk.dump(w, h);
+        assert!(text.contains("HPAs at max: shop/") && !text.contains("is gone"), "{text}");
+    }
+}

@@ -521,3 +521,52 @@ pub fn many_pods(state: &mut ClusterState, n: u32) {
         [Fact::Pods(Batch::Upsert(rows)), Fact::Pods(Batch::End { generation: 1, version: Version(9) })],
     );
 }
+
+/// The error groups have grown.
+pub fn more_errors(state: &mut ClusterState) {
+    let mut summary = logs();
+    summary.groups = summary
+        .groups
+        .iter()
+        .map(|g| Arc::new(ErrorGroup { count: g.count + 7, ..ErrorGroup::clone(g) }))
+        .collect();
+    apply(state, [Fact::Logs(summary)]);
+}
+
+/// That many autoscalers more that are at their maximum.
+pub fn many_at_max(state: &mut ClusterState, n: u32) {
+    let model = hpas().remove(1);
+    let rows = (0..n)
+        .map(|i| Hpa {
+            uid: uid(5100 + u128::from(i)),
+            name: format!("svc-{i:03}").into(),
+            target_name: format!("svc-{i:03}").into(),
+            ..model.clone()
+        })
+        .collect();
+    apply(state, [Fact::Hpas(Batch::Upsert(rows))]);
+}
+
+/// The nodes with names that leave room for other columns.
+pub fn short_names(state: &mut ClusterState) {
+    let rows: Vec<Node> = nodes()
+        .into_iter()
+        .enumerate()
+        .map(|(i, node)| Node { name: format!("node-{i}").into(), version: Version(6), ..node })
+        .collect();
+    apply(state, [Fact::Nodes(Batch::Upsert(rows))]);
+}
+
+/// Nodes that joined within a minute, a while ago.
+pub fn many_joined(state: &mut ClusterState, n: u32) {
+    let model = nodes().remove(0);
+    let rows = (0..n)
+        .map(|i| Node {
+            uid: uid(1500 + u128::from(i)),
+            name: format!("new-{i:03}").into(),
+            created: ago(300 + i64::from(i)),
+            ..model.clone()
+        })
+        .collect();
+    apply(state, [Fact::Nodes(Batch::Upsert(rows))]);
+}

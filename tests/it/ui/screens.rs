@@ -200,3 +200,41 @@ fn a_large_table_is_filtered_and_ordered_quickly() {
     desk.press("esc : w e b - 0 1 4 9 9 9 9");
     has(&desk.dump(120, 36), &["web-0149999"]);
 }
+
+#[test]
+fn at_120_columns_nodes_keep_their_zone_and_their_names() {
+    let text = Desk::new(scene::trouble()).dump(120, 36);
+    let heads = text.lines().find(|l| l.contains("NODE")).unwrap();
+    has(heads, &["STATE", "CPU", "MEM", "PODS"]);
+    has(&text, &[&scene::node_name(3), "Unknown 3m"]);
+    let mut state = scene::trouble();
+    scene::short_names(&mut state);
+    let text = Desk::new(state).dump(120, 36);
+    has(text.lines().find(|l| l.contains("NODE")).unwrap(), &["STATE", "ZONE", "CPU", "MEM", "PODS"]);
+    has(&text, &["node-3 ", "eu-1a", "Unknown 3m"]);
+}
+
+#[test]
+fn what_changed_reads_as_words() {
+    let mut state = scene::trouble();
+    scene::many_joined(&mut state, 50);
+    let text = Desk::new(state).dump(200, 50);
+    has(&text, &["50 nodes joined"]);
+    assert_eq!(text.matches(" joined").count(), 1, "{text}");
+}
+
+#[test]
+fn problems_of_the_configuration_stay_in_sight() {
+    let mut desk = Desk::new(scene::trouble());
+    for words in ["config.toml:3: unknown key `themee`", "config.toml:9: not a number"] {
+        pilothouse::ui::update::update(
+            &mut desk.ui,
+            &desk.world,
+            pilothouse::ui::request::Msg::Problem(words.into()),
+        );
+    }
+    has(&desk.dump(120, 36), &["unknown key `themee`", "+1 more"]);
+    desk.ui.clock_ms += 60_000;
+    desk.press("?");
+    has(&desk.dump(120, 36), &["not a number"]);
+}

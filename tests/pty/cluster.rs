@@ -1,0 +1,266 @@
+//! On a real control plane (tests/cluster/up): finding, reading, acting, refusing, and living through the loss of the
+//! API server.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::seat::{PATIENCE, Seat, Start};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+const NAMESPACE: &str = "pty-console";
+
+/// One test's turn on the cluster.
+struct Rig {
+    kubeconfig: PathBuf,
+    folder: PathBuf,
+    kubectl: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
+fn rig() -> Option<Rig> {
+    let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let Some(kubeconfig) = var("PILOTHOUSE_TEST_KUBECONFIG") else {
+        eprintln!("NOT RUN: needs the real control plane (tests/cluster/up) and PILOTHOUSE_TEST_KUBECONFIG");
+        return None;
+    };
+    let kubectl =
+        var("PILOTHOUSE_TEST_KUBECTL").expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up");
+    let folder = var("PILOTHOUSE_TEST_DIR").expect("PILOTHOUSE_TEST_DIR, printed by tests/cluster/up");
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(Rig { kubeconfig, folder, kubectl, _alone: turn })
+}
+
+impl Rig {
+    fn kubectl(&self, args: &[&str]) -> Output {
+        Command::new(&self.kubectl).arg("--kubeconfig").arg(&self.kubeconfig).args(args).output().unwrap()
+    }
+
+    fn ask(&self, args: &[&str]) -> String {
+        let output = self.kubectl(args);
+        assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Tries until kubectl's answer is as wanted.
+    fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE);
+        loop {
+            let answer = self.ask(args);
+            if wanted(&answer) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "kubectl {args:?}: still {answer:?}");
+        }
+    }
+
+    fn apply(&self, yaml: &str) {
+        use std::io::Write;
+        let mut child = Command::new(&self.kubectl)
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(["apply", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(yaml.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "kubectl apply of {yaml}");
+    }
+
+    /// A Deployment of two ready pods, whose logs can be read, in a namespace of our own.
+    fn deployment(&self, name: &str) {
+        self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"));
+        let account = ["-n", NAMESPACE, "get", "serviceaccount", "--ignore-not-found", "-o", "name"];
+        self.until(&account, |accounts| accounts.contains("default"));
+        let log = self.folder.join("logs/shop.log");
+        self.apply(&format!(
+            r#"
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: ClusterLogs
+metadata: {{name: {NAMESPACE}}}
+spec:
+  selector: {{matchNamespaces: [{NAMESPACE}]}}
+  logs: [{{logsFile: {log}, previousLogsFile: {log}, follow: true}}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: {NAMESPACE}}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec: {{terminationGracePeriodSeconds: 1, containers: [{{name: a, image: "a:1"}}]}}
+"#,
+            log = log.display()
+        ));
+        self.ask(&["-n", NAMESPACE, "rollout", "status", &format!("deploy/{name}"), "--timeout=60s"]);
+    }
+
+    fn replicas(&self, name: &str) -> String {
+        self.ask(&["-n", NAMESPACE, "get", "deploy", name, "-o", "jsonpath={.spec.replicas}"])
+    }
+
+    fn sit(&self, args: &[&str]) -> Seat {
+        let mut seat = Start { args, ..Start::new(&self.kubeconfig) }.sit();
+        seat.sees(&["1 Nodes", "node-0", "Ready", "pods", "? help"]);
+        seat
+    }
+
+    fn apiserver(&self, verb: &str) {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/apiserver");
+        let output = Command::new(script).arg(verb).arg(&self.folder).output().unwrap();
+        assert!(output.status.success(), "apiserver {verb}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Opens the description of an object by its name.
+fn find(seat: &mut Seat, name: &str) {
+    let whole = format!("{NAMESPACE}/{name}");
+    seat.press(":", &["Enter opens"]);
+    seat.types(&whole);
+    // what matches is looked up with each key: once more until the list of Deployments has come
+    let last = name.chars().last().unwrap();
+    for _ in 0..100 {
+        if seat.text().contains(&format!("deploy   {whole} ")) {
+            break;
+        }
+        seat.types(&format!("\x7f{last}"));
+        seat.bytes_within(Duration::from_millis(100));
+    }
+    seat.press("\r", &["Describe", &format!("Deployment {whole}")]);
+}
+
+#[test]
+fn finds_a_workload_reads_its_logs_and_scales_it() {
+    let Some(rig) = rig() else { return };
+    rig.deployment("found");
+    let mut seat = rig.sit(&[]);
+    find(&mut seat, "found");
+    seat.sees(&["2 wanted, 2 ready"]);
+    seat.press("l", &["Logs of", "following"]);
+    seat.wait_for("a line of the log", PATIENCE, |seat| {
+        ["order", "batch", "Synced", "level", "listening"].iter().any(|word| seat.text().contains(word))
+    });
+    seat.press("\x1b", &["Describe"]);
+    seat.press("S", &["scale", "(now 2) to:"]);
+    seat.press("+1\r", &["Rehearsal: scale", "scale 2 to 3", "y do it"]);
+    confirm(&mut seat, "y", &["done"]);
+    rig.until(&["-n", NAMESPACE, "get", "deploy", "found", "-o", "jsonpath={.status.readyReplicas}"], |n| {
+        n == "3"
+    });
+    seat.sees(&["3 wanted, 3 ready"]);
+    // and in the list, where the selection is on it
+    seat.press("\x1b", &["5 Workloads", "R restart"]);
+    seat.press("8", &["8 Actions", "scale"]);
+}
+
+/// Presses the key that confirms until it counts: it does not before the plan has been on the screen for a moment.
+fn confirm(seat: &mut Seat, key: &str, then: &[&str]) {
+    for _ in 0..50 {
+        if !seat.text().contains("Rehearsal:") {
+            break;
+        }
+        seat.types(key);
+        seat.bytes_within(Duration::from_millis(100));
+    }
+    seat.sees(then);
+}
+
+/// Takes the mark off again, whatever became of the test.
+struct Uncordon<'a>(&'a Rig);
+
+impl Drop for Uncordon<'_> {
+    fn drop(&mut self) {
+        drop(self.0.kubectl(&["uncordon", "node-0003"]));
+    }
+}
+
+#[test]
+fn cordons_a_node_and_back() {
+    let Some(rig) = rig() else { return };
+    let _undo = Uncordon(&rig);
+    let cordoned = || rig.ask(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"]);
+    assert_eq!(cordoned(), "");
+    let mut seat = rig.sit(&[]);
+    seat.press("/", &["Enter keeps"]);
+    seat.press("node-0003\r", &["1 match"]);
+    // a confirmation that was typed ahead, in the same write as the key that asks for the rehearsal
+    seat.types("Cy");
+    seat.sees(&["Rehearsal: cordon", "y do it"]);
+    seat.pastes("y");
+    seat.sees(&["pasted text never confirms"]);
+    assert_eq!(cordoned(), "");
+    confirm(&mut seat, "y", &["cordoned"]);
+    rig.until(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"], |answer| {
+        answer == "true"
+    });
+    // cordoned again means uncordon; from its description this time
+    seat.press("d", &["Describe node/node-0003", "C uncordon"]);
+    seat.press("C", &["Rehearsal: uncordon", "y do it"]);
+    confirm(&mut seat, "y", &["uncordon node/node-0003 done"]);
+    rig.until(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"], str::is_empty);
+}
+
+#[test]
+fn what_is_typed_ahead_or_pasted_does_not_confirm() {
+    let Some(rig) = rig() else { return };
+    rig.deployment("kept");
+    let mut seat = rig.sit(&[]);
+    find(&mut seat, "kept");
+    // one less asks for the last characters of the name: all of it typed ahead
+    seat.press("S", &["(now 2) to:"]);
+    seat.types("-1\rkept\r");
+    seat.sees(&["Rehearsal: scale", "type"]);
+    seat.pastes("kept\n");
+    seat.sees(&["pasted text never confirms"]);
+    seat.types("\r");
+    assert!(seat.text().contains("Rehearsal"), "{}", seat.text());
+    seat.press("\x1b", &["cancelled: nothing was changed"]);
+    assert_eq!(rig.replicas("kept"), "2");
+}
+
+#[test]
+fn read_only_refuses_in_words() {
+    let Some(rig) = rig() else { return };
+    rig.deployment("safe");
+    let mut seat = rig.sit(&["--read-only"]);
+    seat.sees(&["READ-ONLY"]);
+    find(&mut seat, "safe");
+    seat.press("S", &["(now 2) to:"]);
+    seat.press("+1\r", &["refused", "read-only"]);
+    seat.types("y");
+    seat.press("\x1b", &["nothing was changed"]);
+    assert_eq!(rig.replicas("safe"), "2");
+}
+
+#[test]
+fn lives_through_the_loss_of_the_api_server() {
+    let Some(rig) = rig() else { return };
+    let mut seat = rig.sit(&[]);
+    rig.apiserver("kill");
+    let lost = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        seat.sees(&["STALE", "no answer from https://", "refused", "node-0"]);
+        seat.press("?", &["Help", "CAPITALS"]);
+        seat.press("\x1b", &["1 Nodes"]);
+        seat.press("5", &["5 Workloads", "svc-0"]);
+        seat.press("1", &["1 Nodes"]);
+    }));
+    // whatever was seen: the cluster is for others too
+    rig.apiserver("start");
+    if let Err(failed) = lost {
+        std::panic::resume_unwind(failed);
+    }
+    seat.wait_for("live again", 90, |seat| {
+        let text = seat.text();
+        !text.contains("STALE")
+            && !text.contains("DOWN")
+            && !text.contains("no answer")
+            && text.contains("node-0")
+    });
+    rig.deployment("after");
+    find(&mut seat, "after");
+}
