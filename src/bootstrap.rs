@@ -185,22 +185,16 @@ impl Start {
                 let docs: Vec<_> = actions.iter().map(|a| plan::document(&a.plan, Some(a))).collect();
                 serde_json::to_string(&docs).map_err(|e| e.to_string())
             }
-            JournalCommand::List { .. } => Ok(actions
-                .iter()
-                .map(|a| {
+            JournalCommand::List { .. } => {
+                let line = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {
                     let outcome = a.outcome.map_or("running", pilothouse_core::model::world::Outcome::as_str);
                     let targets: Vec<String> =
                         a.plan.intent.targets.iter().map(ToString::to_string).collect();
                     let act = a.plan.intent.act.as_str();
-                    format!(
-                        "{}  {}  {act} {}  {outcome}: {}\n",
-                        a.id,
-                        a.started,
-                        targets.join(", "),
-                        a.message
-                    )
-                })
-                .collect()),
+                    format!("{}  {}  {act} {}  {outcome}: {}", a.id, a.started, targets.join(", "), a.message)
+                };
+                Ok(actions.iter().map(line).collect::<Vec<_>>().join("\n"))
+            }
             JournalCommand::Show { id, output } => {
                 let action = actions
                     .iter()

@@ -2,7 +2,7 @@
 //! actions first, then facts), folds them in, and publishes an `Arc<World>` at most 20 times a second, only when
 //! something that people see has changed.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Queues {
 pub struct Hub<P> {
     clusters: Vec<ClusterState>,
     actions: Vec<Arc<ActionView>>,
-    noted: HashMap<Name, ()>,
+    noted: HashSet<Name>,
     actions_dirty: bool,
     world: World,
     clock: Clock,
@@ -55,7 +55,7 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
             clusters: clusters.iter().map(|c| c.published().clone()).collect(),
             actions: past.clone().into(),
         };
-        Self { clusters, actions: past, noted: HashMap::new(), actions_dirty: false, world, clock, publish }
+        Self { clusters, actions: past, noted: HashSet::new(), actions_dirty: false, world, clock, publish }
     }
 
     pub fn world(&self) -> &World {
@@ -73,7 +73,7 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
     fn action(&mut self, action: ActionView, now: Stamp) {
         if action.outcome == Some(Outcome::Done)
             && !action.foreign
-            && self.noted.insert(action.id.clone(), ()).is_none()
+            && self.noted.insert(action.id.clone())
             && let Some(cluster) = self.clusters.get_mut(usize::from(action.cluster.0))
         {
             for target in &action.plan.intent.targets {

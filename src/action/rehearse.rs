@@ -72,10 +72,10 @@ async fn dry_run(plan: &Plan, writer: &WriteClient, evidence: &mut Evidence) {
         match request.send(writer, true).await {
             Ok(_) => {}
             Err(WriteError::Refused(e)) => {
-                evidence.dry_run_refused.push(format!("{} {}: {e}", step.what, step.on))
+                evidence.dry_run_refused.push(format!("{} {}: {e}", step.what, step.on));
             }
             Err(e @ WriteError::Unknown(_)) => {
-                evidence.unanswered.push(format!("dry run of {}: {e}", step.on))
+                evidence.unanswered.push(format!("dry run of {}: {e}", step.on));
             }
         }
     }

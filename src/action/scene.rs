@@ -74,7 +74,7 @@ pub async fn fetch(
     }
     match &act {
         Act::Drain(options) => {
-            drain(reader, &mut state, &mut pools, targets, options.pod_selector.as_deref(), now).await?
+            drain(reader, &mut state, &mut pools, targets, options.pod_selector.as_deref(), now).await?;
         }
         Act::Scale(_) => {
             for namespace in targets.iter().map(|t| t.namespace.clone()).collect::<BTreeSet<_>>() {

@@ -45,11 +45,13 @@ pub fn check(text: &str, path: &Path) -> Checked {
     let mut walk = Walk { text, path, out: Checked::default() };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
-        walk.problem(error.span(), error.message().to_owned(), "see config.example.toml".into());
+        walk.problem(error.span(), error.message(), "see config.example.toml".into());
         // what cannot be parsed could have been a guard
         walk.out.unsafe_to_write = true;
     }
     walk.root(table.get_ref());
+    // in the order of the file: the parser's tables keep none
+    walk.out.problems.sort_by_key(|problem| problem.line);
     walk.out
 }
 
@@ -60,12 +62,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn problem(&mut self, span: Option<Range<usize>>, what: String, hint: String) {
+    fn problem(&mut self, span: Option<Range<usize>>, what: &str, hint: String) {
         let line = span.map(|s| self.text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
         self.out.problems.push(Problem {
             path: self.path.to_owned(),
             line,
-            what: clean(&what).into_owned(),
+            what: clean(what).into_owned(),
             hint,
         });
     }
@@ -77,14 +79,14 @@ impl Walk<'_> {
             match value.get_ref() {
                 _ if !known => {
                     let hint = nearest(section, FIELDS.iter().map(|f| f.section));
-                    self.problem(Some(name.span()), format!("unknown section [{section}]"), hint);
+                    self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
                 DeValue::Table(keys) => self.section(section, keys),
                 _ => {
                     self.problem(
                         Some(value.span()),
-                        format!("{section} must be a section"),
+                        &format!("{section} must be a section"),
                         format!("write [{section}]"),
                     );
                     self.out.unsafe_to_write |= section == "guards";
@@ -102,14 +104,14 @@ impl Walk<'_> {
             }
             let Some(field) = FIELDS.iter().find(|f| f.section == section && f.key == key) else {
                 let hint = nearest(key, FIELDS.iter().filter(|f| f.section == section).map(|f| f.key));
-                self.problem(Some(name.span()), format!("unknown key {key:?} in [{section}]"), hint);
+                self.problem(Some(name.span()), &format!("unknown key {key:?} in [{section}]"), hint);
                 self.out.unsafe_to_write |= section == "guards";
                 continue;
             };
             match set(field, value.get_ref(), &mut self.out.settings) {
                 Ok(()) => self.out.set.push(format!("{section}.{key}")),
                 Err(why) => {
-                    self.problem(Some(value.span()), format!("{section}.{key} {why}"), field.doc.to_owned());
+                    self.problem(Some(value.span()), &format!("{section}.{key} {why}"), field.doc.to_owned());
                     self.out.unsafe_to_write |= section == "guards";
                 }
             }
@@ -118,24 +120,21 @@ impl Walk<'_> {
 
     fn keys(&mut self, value: &Spanned<DeValue<'_>>) {
         let DeValue::Table(bindings) = value.get_ref() else {
-            self.problem(Some(value.span()), "ui.keys must be a section".into(), "write [ui.keys]".into());
+            self.problem(Some(value.span()), "ui.keys must be a section", "write [ui.keys]".into());
             self.out.unsafe_to_write = true;
             return;
         };
         for (command, value) in bindings {
-            match texts(value.get_ref()) {
-                Some(keys) => {
-                    self.out.set.push(format!("ui.keys.{}", command.get_ref()));
-                    self.out.settings.ui.keys.insert(command.get_ref().to_string(), keys);
-                }
-                None => {
-                    self.problem(
-                        Some(value.span()),
-                        format!("ui.keys.{} must be a list of keys", command.get_ref()),
-                        "for example [\"z\", \"ctrl-w\"]".into(),
-                    );
-                    self.out.unsafe_to_write = true;
-                }
+            if let Some(keys) = texts(value.get_ref()) {
+                self.out.set.push(format!("ui.keys.{}", command.get_ref()));
+                self.out.settings.ui.keys.insert(command.get_ref().to_string(), keys);
+            } else {
+                self.problem(
+                    Some(value.span()),
+                    &format!("ui.keys.{} must be a list of keys", command.get_ref()),
+                    "for example [\"z\", \"ctrl-w\"]".into(),
+                );
+                self.out.unsafe_to_write = true;
             }
         }
     }

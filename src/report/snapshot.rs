@@ -190,7 +190,8 @@ fn nodes(cluster: &Cluster, now: Stamp) -> Vec<doc::Node> {
 }
 
 fn services(cluster: &Cluster) -> Vec<doc::Service> {
-    let mut rows: BTreeMap<(Name, Name), (Option<&ServiceRow>, Option<&ServiceTraffic>)> = BTreeMap::new();
+    type Halves<'a> = (Option<&'a ServiceRow>, Option<&'a ServiceTraffic>);
+    let mut rows: BTreeMap<(Name, Name), Halves<'_>> = BTreeMap::new();
     for row in cluster.derived.services.iter() {
         rows.entry((row.service.namespace.clone(), row.service.name.clone())).or_default().0 = Some(row);
     }

@@ -16,12 +16,12 @@ fn described(rig: &Rig) -> BTreeMap<String, (String, String, u64)> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["Name:", node] => {
-                name = (*node).to_owned();
+                (*node).clone_into(&mut name);
                 allocated = false;
             }
             ["Non-terminated", "Pods:", count, ..] => pods = count.trim_start_matches('(').parse().unwrap(),
             ["Allocated", "resources:"] => allocated = true,
-            ["cpu", request, ..] if allocated => cpu = (*request).to_owned(),
+            ["cpu", request, ..] if allocated => (*request).clone_into(&mut cpu),
             ["memory", request, ..] if allocated => {
                 nodes.insert(name.clone(), (cpu.clone(), (*request).to_owned(), pods));
             }

@@ -44,7 +44,7 @@ fn ours(rig: &Rig, node: &str, flags: &[&str]) -> (BTreeSet<String>, bool, Value
 fn odd_pods(rig: &Rig) {
     rig.namespace("contract-drain");
     rig.apply(
-        r#"
+        r"
 apiVersion: v1
 kind: Pod
 metadata: {name: finished, namespace: contract-drain}
@@ -61,7 +61,7 @@ spec:
   nodeName: node-0001
   volumes: [{name: tmp, emptyDir: {}}]
   containers: [{name: a, image: a}]
-"#,
+",
     );
     rig.kubectl_ok(&[
         "-n",

@@ -3,6 +3,16 @@
 //! `tests/cluster/up` starts one and prints the variables; without PILOTHOUSE_TEST_KUBECONFIG each test says that it
 //! was not run, with it each fails when the cluster is not there. The tests share one cluster and take turns.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    clippy::unused_self,
+    reason = "tests: a panic is the report, and deadlines are the machine's own time"
+)]
+
 mod actions;
 mod agree;
 mod drain;

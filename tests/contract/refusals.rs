@@ -81,13 +81,13 @@ fn nobody_and_viewer_see_what_they_may_and_why_not_the_rest() {
 fn one_namespace_is_enough_to_work_with() {
     let Some(rig) = rig() else { return };
     rig.apply(
-        r#"
+        r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: contract-nobody, namespace: data}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: console-viewer}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: nobodies}]
-"#,
+",
     );
     let output = rig.run_as("nobody", &["-n", "data", "snapshot", "-o", "json"]);
     rig.kubectl_ok(&["-n", "data", "delete", "rolebinding", "contract-nobody"]);

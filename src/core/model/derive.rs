@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::id::{Name, Owner, Uid, Version};
+use crate::domain::node::NodeLease;
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
 use crate::policy::{health, rollout};
@@ -14,7 +15,7 @@ use crate::policy::{health, rollout};
 use super::changes::Changes;
 use super::reduce::{Delta, Dirty, Facts, Parts};
 use super::table::{Rows, Wrote};
-use super::world::{Counts, Derived, NodeRow, NodeTotals, OwnerTotals, ServiceRow, WorkloadRow};
+use super::world::{Counts, Derived, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, WorkloadRow};
 
 /// The hub's working memory beside the published [`Derived`].
 #[derive(Default)]
@@ -55,7 +56,7 @@ impl Derivation {
             if let Some(lease) = delta.new.as_ref().or(delta.old.as_ref()) {
                 if delta.new.is_some() {
                     self.lease_by_node.insert(lease.node.clone(), lease.uid.clone());
-                } else {
+                } else if self.lease_by_node.get(&lease.node) == Some(&lease.uid) {
                     self.lease_by_node.remove(&lease.node);
                 }
                 nodes.insert(lease.node.clone());
@@ -83,9 +84,14 @@ impl Derivation {
             self.recount_nodes();
             changed.add(Parts::NODES);
         }
-        for uid in owners {
-            let top = self.replicaset_owner.get(&uid).map_or(uid, |owner| owner.uid.clone());
-            if self.refresh_workload(facts, &top) {
+        // the ReplicaSets that were adopted just now had a row of their own
+        let tops: HashSet<Uid> = owners
+            .iter()
+            .filter_map(|uid| self.replicaset_owner.get(uid))
+            .map(|owner| owner.uid.clone())
+            .collect();
+        for uid in owners.union(&tops) {
+            if self.refresh_workload(facts, uid) {
                 changed.add(Parts::WORKLOADS);
             }
         }
@@ -95,10 +101,16 @@ impl Derivation {
         changed
     }
 
-    /// What only time changes: nodes whose lease went silent. Returns true if a row changed.
+    /// What only time changes: nodes whose lease went silent. Only those are looked at whose verdict can be another
+    /// by now. Returns true if a row changed.
     pub fn tick(&mut self, facts: &Facts, now: Stamp) -> bool {
+        let silent = |lease: &&Arc<NodeLease>| now.since(lease.seen_at) > health::SUSPECT_AFTER_MS;
+        let mut due: HashSet<Name> =
+            facts.leases.table().iter().filter(silent).map(|l| l.node.clone()).collect();
+        let suspect = |row: &&Arc<NodeRow>| row.state == NodeState::Suspect;
+        due.extend(self.nodes.table().iter().filter(suspect).map(|row| row.node.name.clone()));
         let mut changed = false;
-        for name in self.node_by_name.keys().cloned().collect::<Vec<_>>() {
+        for name in due {
             changed |= self.refresh_node(facts, &name, now);
         }
         if changed {
@@ -235,16 +247,16 @@ impl Derivation {
     }
 
     fn replicaset(&mut self, delta: &Delta<crate::domain::workload::Workload>, owners: &mut HashSet<Uid>) {
-        if delta.new.is_none()
-            && let Some(old) = &delta.old
+        if let Some(old) = &delta.old
+            && delta.new.as_ref().is_none_or(|new| new.owner != old.owner)
         {
             Arc::make_mut(&mut self.replicaset_owner).remove(&old.uid);
-            if let Some(owner) = &old.owner
-                && let Some(list) = self.children.get_mut(&owner.uid)
-            {
-                list.retain(|uid| *uid != old.uid);
-                if list.is_empty() {
-                    self.children.remove(&owner.uid);
+            if let Some(owner) = &old.owner {
+                if let Some(list) = self.children.get_mut(&owner.uid) {
+                    list.retain(|uid| *uid != old.uid);
+                    if list.is_empty() {
+                        self.children.remove(&owner.uid);
+                    }
                 }
                 owners.insert(owner.uid.clone());
             }
@@ -368,10 +380,16 @@ impl Derivation {
     }
 }
 
-/// Upserts a joined row; false if it says what it said before.
-fn put<T: super::table::Row + PartialEq>(rows: &mut Rows<T>, row: T) -> bool {
-    if rows.get(row.uid()).is_some_and(|held| **held == row) {
-        return false;
+/// Upserts a joined row; false if it says what it said before. Which version of an object counts was decided when its
+/// facts were folded in, so that here the last one wins.
+fn put<T: super::table::Row>(rows: &mut Rows<T>, row: T) -> bool {
+    if let Some(held) = rows.get(row.uid()).cloned() {
+        if held.same_content(&row) {
+            return false;
+        }
+        if row.version() < held.version() {
+            rows.remove(held.uid(), Version(0));
+        }
     }
     !matches!(rows.upsert(row), Wrote::Ignored)
 }

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use crate::domain::time::Stamp;
-use crate::policy::rules::{Findings, Scene};
+use crate::policy::rules::{Findings, Index, Scene};
 
 use super::changes::WINDOW_SECS;
 use super::derive::Derivation;
 use super::event::Fact;
 use super::reduce::{Dirty, Facts, Parts, reduce};
 use super::world::{ActionView, Change, Cluster, ClusterInfo, Derived};
+
+/// Rules that depend on time count in half minutes: this is often enough for them.
+const TIMED_EVERY_MS: u64 = 5_000;
 
 /// Facts, what follows from them, and what was published last.
 pub struct ClusterState {
@@ -19,6 +22,8 @@ pub struct ClusterState {
     findings: Findings,
     derived: Derived,
     dirty: Dirty,
+    /// When the rules that depend on time ran last.
+    timed: Stamp,
     published: Arc<Cluster>,
 }
 
@@ -33,6 +38,7 @@ impl ClusterState {
             findings: Findings::default(),
             derived: Derived::default(),
             dirty: Dirty::default(),
+            timed: Stamp::default(),
             published,
         }
     }
@@ -61,14 +67,18 @@ impl ClusterState {
             if self.derivation.tick(&self.facts, now) {
                 changed.add(Parts::NODES);
             }
-            parts.add(Parts::TIME);
+            if now.since(self.timed) >= TIMED_EVERY_MS {
+                self.timed = now;
+                parts.add(Parts::TIME);
+            }
         }
         parts.add(changed);
         let silent = Parts(parts.0 & !(Parts::LEASES.0 | Parts::TIME.0)).is_empty() && !dirty.cover;
         let had_changes = self.derived.changes.clone();
         self.derivation.publish(&mut self.derived, now);
         let cluster = self.assemble();
-        let scene = Scene { cluster: &cluster, bad: &self.derivation.bad, now, before: &[] };
+        let index = Index::default();
+        let scene = Scene { cluster: &cluster, bad: &self.derivation.bad, now, before: &[], index: &index };
         let causes = self.findings.update(&scene, parts);
         if silent && causes.is_none() && Arc::ptr_eq(&had_changes, &self.derived.changes) {
             return None;

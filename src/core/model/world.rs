@@ -207,7 +207,7 @@ impl Row for NodeRow {
         ""
     }
     fn same_content(&self, other: &Self) -> bool {
-        self == other
+        same(&self.node, &other.node) && *self == Self { node: self.node.clone(), ..other.clone() }
     }
 }
 
@@ -245,7 +245,8 @@ impl Row for WorkloadRow {
         &self.workload.namespace
     }
     fn same_content(&self, other: &Self) -> bool {
-        self == other
+        same(&self.workload, &other.workload)
+            && *self == Self { workload: self.workload.clone(), ..other.clone() }
     }
 }
 
@@ -270,8 +271,14 @@ impl Row for ServiceRow {
         &self.service.namespace
     }
     fn same_content(&self, other: &Self) -> bool {
-        self == other
+        same(&self.service, &other.service)
+            && *self == Self { service: self.service.clone(), ..other.clone() }
     }
+}
+
+/// Whether two rows say the same, their versions aside.
+fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
+    Arc::ptr_eq(a, b) || a.same_content(b)
 }
 
 macro_rules! row {

@@ -9,6 +9,7 @@ mod pods;
 mod services;
 mod sources;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,19 +17,68 @@ use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::model::reduce::Parts;
-use crate::model::world::{Cause, Cluster, NodeState, Severity};
+use crate::model::world::{Cause, Cluster, NodeState, ServiceRow, Severity, WorkloadRow};
 
 /// What a rule may look at.
-pub struct Scene<'a> {
-    pub cluster: &'a Cluster,
+pub struct Scene<'s, 'c> {
+    pub cluster: &'c Cluster,
     /// Pods that are not well, by uid.
-    pub bad: &'a HashMap<Uid, Arc<Pod>>,
+    pub bad: &'s HashMap<Uid, Arc<Pod>>,
     pub now: Stamp,
     /// What the rule that runs found the last time: for those that clear later than they fire.
-    pub before: &'a [Cause],
+    pub before: &'s [Cause],
+    pub index: &'s Index<'c>,
 }
 
-impl Scene<'_> {
+/// Look-ups that several rules need, each made when first asked for: a rule that scans for every finding is slow just
+/// when there are many.
+#[derive(Default)]
+pub struct Index<'a> {
+    workloads: OnceCell<HashMap<&'a str, Vec<&'a Arc<WorkloadRow>>>>,
+    by_uid: OnceCell<HashMap<&'a Uid, &'a Arc<WorkloadRow>>>,
+    services: OnceCell<HashMap<&'a str, Vec<&'a Arc<ServiceRow>>>>,
+}
+
+impl<'s, 'c> Scene<'s, 'c> {
+    /// The workloads of a namespace.
+    fn workloads_in(&self, namespace: &str) -> &'s [&'c Arc<WorkloadRow>] {
+        let all = self.index.workloads.get_or_init(|| {
+            let mut all: HashMap<&str, Vec<_>> = HashMap::new();
+            for row in self.cluster.derived.workloads.iter() {
+                all.entry(row.workload.namespace.as_str()).or_default().push(row);
+            }
+            all
+        });
+        all.get(namespace).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn workload(&self, uid: &Uid) -> Option<&'c WorkloadRow> {
+        let all = self.index.by_uid.get_or_init(|| {
+            self.cluster.derived.workloads.iter().map(|row| (&row.workload.uid, row)).collect()
+        });
+        all.get(uid).map(|row: &&'c Arc<WorkloadRow>| -> &'c WorkloadRow { row })
+    }
+
+    /// The Services of a namespace.
+    fn services_in(&self, namespace: &str) -> &'s [&'c Arc<ServiceRow>] {
+        let all = self.index.services.get_or_init(|| {
+            let mut all: HashMap<&str, Vec<_>> = HashMap::new();
+            for row in self.cluster.derived.services.iter() {
+                all.entry(row.service.namespace.as_str()).or_default().push(row);
+            }
+            all
+        });
+        all.get(namespace).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// How many Services select pods with these labels.
+    fn services_of(&self, namespace: &str, labels: &[(Name, Name)]) -> u32 {
+        let selects = |row: &&&Arc<ServiceRow>| {
+            !row.service.selector.is_empty() && row.service.selector.matches(labels)
+        };
+        u32::try_from(self.services_in(namespace).iter().filter(selects).count()).unwrap_or(u32::MAX)
+    }
+
     /// True if the running rule's last findings had one about this object.
     fn held(&self, object: &ObjectRef) -> bool {
         self.before.iter().any(|cause| cause.objects.first() == Some(object))
@@ -40,32 +90,24 @@ pub struct Rule {
     pub name: &'static str,
     /// It runs again when one of these changed.
     pub inputs: Parts,
-    pub find: fn(&Scene<'_>) -> Vec<Cause>,
+    pub find: fn(&Scene<'_, '_>) -> Vec<Cause>,
 }
+
+/// What a finding about a workload's pods depends on: the pods, whose they are, which Services they stand behind, and
+/// whether their nodes can be believed.
+const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES).and(Parts::NODES);
 
 /// All rules.
 pub const RULES: [Rule; 15] = [
     Rule { name: "node-not-ready", inputs: Parts::NODES.and(Parts::PODS), find: nodes::not_ready },
-    Rule { name: "node-suspect", inputs: Parts::NODES.and(Parts::TIME), find: nodes::suspect },
+    Rule { name: "node-suspect", inputs: Parts::NODES, find: nodes::suspect },
     Rule { name: "node-pressure", inputs: Parts::NODES, find: nodes::pressure },
-    Rule {
-        name: "crash-loop",
-        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
-        find: pods::crash_loop,
-    },
-    Rule {
-        name: "image-pull",
-        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
-        find: pods::image_pull,
-    },
-    Rule {
-        name: "bad-config",
-        inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES),
-        find: pods::config,
-    },
-    Rule { name: "oom-killed", inputs: Parts::PODS.and(Parts::WORKLOADS).and(Parts::NODES), find: pods::oom },
-    Rule { name: "unschedulable", inputs: Parts::PODS.and(Parts::WORKLOADS), find: pods::unschedulable },
-    Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS, find: pods::rollout_stuck },
+    Rule { name: "crash-loop", inputs: OWNED_PODS, find: pods::crash_loop },
+    Rule { name: "image-pull", inputs: OWNED_PODS, find: pods::image_pull },
+    Rule { name: "bad-config", inputs: OWNED_PODS, find: pods::config },
+    Rule { name: "oom-killed", inputs: OWNED_PODS, find: pods::oom },
+    Rule { name: "unschedulable", inputs: OWNED_PODS, find: pods::unschedulable },
+    Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS.and(Parts::SERVICES), find: pods::rollout_stuck },
     Rule {
         name: "no-ready-endpoints",
         inputs: Parts::SERVICES.and(Parts::WORKLOADS).and(Parts::TIME),
@@ -87,7 +129,7 @@ pub struct Findings {
 
 impl Findings {
     /// Runs the rules that `parts` concerns; returns the ranked list if it is another than before.
-    pub fn update(&mut self, scene: &Scene<'_>, parts: Parts) -> Option<Arc<[Arc<Cause>]>> {
+    pub fn update(&mut self, scene: &Scene<'_, '_>, parts: Parts) -> Option<Arc<[Arc<Cause>]>> {
         self.by_rule.resize_with(RULES.len(), Vec::new);
         let mut ran = false;
         for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
@@ -115,7 +157,7 @@ impl Findings {
 const MOST: usize = 200;
 
 /// Folds children under their causes and orders: severity, then reach, then the older first.
-pub fn rank(scene: &Scene<'_>, mut causes: Vec<Cause>) -> Vec<Cause> {
+pub fn rank(scene: &Scene<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
     fold(scene, &mut causes);
     causes.sort_by(|a, b| {
         b.severity
@@ -132,7 +174,7 @@ pub fn rank(scene: &Scene<'_>, mut causes: Vec<Cause>) -> Vec<Cause> {
 }
 
 /// A workload's pods in trouble explain its stuck rollout, and both explain a Service without endpoints.
-fn fold(scene: &Scene<'_>, causes: &mut Vec<Cause>) {
+fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
     const POD_RULES: [&str; 5] = ["crash-loop", "image-pull", "bad-config", "oom-killed", "unschedulable"];
     let workload_of =
         |cause: &Cause| cause.objects.first().filter(|o| o.kind != Kind::Pod).map(|o| o.uid.clone());
@@ -165,14 +207,16 @@ fn fold(scene: &Scene<'_>, causes: &mut Vec<Cause>) {
         })
         .filter_map(|(i, c)| {
             let object = c.objects.first()?;
-            let workload = scene.cluster.workload(&object.kind, &object.namespace, &object.name)?;
+            let workload = &scene.workload(&object.uid)?.workload;
             Some((i, workload.template_labels.clone(), workload.namespace.clone()))
         })
         .collect();
-    for i in 0..causes.len() {
+    let services = if parents.is_empty() { 0 } else { causes.len() };
+    for i in 0..services {
         let Some(child) = causes.get(i).filter(|c| c.rule == "no-ready-endpoints") else { continue };
         let Some(object) = child.objects.first() else { continue };
-        let Some(row) = scene.cluster.derived.services.iter().find(|r| r.service.uid == object.uid) else {
+        let Some(row) = scene.services_in(&object.namespace).iter().find(|r| r.service.uid == object.uid)
+        else {
             continue;
         };
         let parent = parents
@@ -221,16 +265,6 @@ fn dead_nodes(cluster: &Cluster) -> Vec<Name> {
         .filter(|row| row.state >= NodeState::NotReady)
         .map(|row| row.node.name.clone())
         .collect()
-}
-
-/// How many Services select pods with these labels.
-fn services_of(cluster: &Cluster, namespace: &str, labels: &[(Name, Name)]) -> u32 {
-    let count = cluster
-        .services
-        .iter()
-        .filter(|s| s.namespace == namespace && !s.selector.is_empty() && s.selector.matches(labels))
-        .count();
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// `shop/checkout`.

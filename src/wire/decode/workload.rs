@@ -221,36 +221,36 @@ fn managed_by(pools: &mut Pools, meta: &Meta<'_>) -> Option<Name> {
 mod tests {
     use super::*;
 
-    fn of(kind: Kind, meta: &str, rest: &str) -> Workload {
+    fn of(kind: &Kind, meta: &str, rest: &str) -> Workload {
         let json = format!(
             r#"{{"metadata":{{"name":"w","namespace":"shop","uid":"u","generation":2{meta}}}{rest}}}"#
         );
-        workload(&mut Pools::default(), &kind, json.as_bytes()).unwrap()
+        workload(&mut Pools::default(), kind, json.as_bytes()).unwrap()
     }
 
     #[test]
     fn counts_by_kind() {
         let deploy = of(
-            Kind::Deployment,
+            &Kind::Deployment,
             r#","annotations":{"deployment.kubernetes.io/revision":"7"}"#,
             r#","spec":{"replicas":3,"paused":true,"strategy":{"type":"Recreate"},"template":{"metadata":{"labels":{"app":"a"},"annotations":{"kubectl.kubernetes.io/restartedAt":"t"}},"spec":{"containers":[{"image":"i:1"}]}}},"status":{"observedGeneration":2,"replicas":4,"updatedReplicas":1}"#,
         );
         assert_eq!((deploy.desired, deploy.current, deploy.updated, deploy.revision), (3, 4, 1, Some(7)));
         assert!(deploy.paused && deploy.strategy == Strategy::Recreate && deploy.restarted_at.is_some());
         let sts = of(
-            Kind::StatefulSet,
+            &Kind::StatefulSet,
             "",
             r#","spec":{"updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"partition":2}}},"status":null"#,
         );
         assert_eq!((sts.replicas, sts.partition), (1, Some(2)));
         let ds = of(
-            Kind::DaemonSet,
+            &Kind::DaemonSet,
             "",
             r#","status":{"desiredNumberScheduled":5,"numberReady":4,"currentNumberScheduled":5}"#,
         );
         assert_eq!((ds.replicas, ds.desired, ds.ready, ds.current), (0, 5, 4, 5));
         let job = of(
-            Kind::Job,
+            &Kind::Job,
             "",
             r#","spec":{"parallelism":2,"completions":6},"status":{"active":2,"succeeded":3}"#,
         );
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn who_reverts_changes() {
-        let by = |meta: &str| of(Kind::Deployment, meta, "").managed_by.map(|n| n.to_string());
+        let by = |meta: &str| of(&Kind::Deployment, meta, "").managed_by.map(|n| n.to_string());
         assert_eq!(
             by(r#","annotations":{"argocd.argoproj.io/tracking-id":"shop:apps/Deployment:shop/w"}"#)
                 .as_deref(),

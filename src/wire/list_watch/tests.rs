@@ -43,12 +43,11 @@ async fn serve(script: Vec<String>) -> Server {
             }
             let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
             seen.lock().unwrap().push(line.split(' ').nth(1).unwrap_or_default().to_owned());
-            match script.pop_front() {
-                Some(answer) => socket.write_all(answer.as_bytes()).await.unwrap(),
-                None => {
-                    socket.write_all(ok("").as_bytes()).await.unwrap();
-                    held.push(socket);
-                }
+            if let Some(answer) = script.pop_front() {
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            } else {
+                socket.write_all(ok("").as_bytes()).await.unwrap();
+                held.push(socket);
             }
         }
     });

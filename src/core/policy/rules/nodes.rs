@@ -21,7 +21,7 @@ fn cordon(row: &NodeRow) -> Option<Suggestion> {
 }
 
 /// One line a node; a zone in which nothing is Ready any more is one line.
-pub fn not_ready(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut zones: BTreeMap<Name, (Vec<&NodeRow>, usize)> = BTreeMap::new();
     let rows: Vec<_> = scene.cluster.derived.nodes.iter().collect();
     for row in &rows {
@@ -44,7 +44,7 @@ pub fn not_ready(scene: &Scene<'_>) -> Vec<Cause> {
     found
 }
 
-fn one(scene: &Scene<'_>, row: &NodeRow) -> Cause {
+fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
     let why = health::judge(&row.node, None, false, scene.now).why;
     let mut title = format!("node {} {}", row.node.name, row.state.as_str());
     if let Some(zone) = &row.node.zone {
@@ -104,7 +104,7 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
 }
 
 /// Heartbeats stopped, the control plane has not noticed yet.
-pub fn suspect(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let rows = || scene.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Suspect);
     let all = scene.cluster.derived.nodes.len();
     let silent = rows().count();
@@ -146,7 +146,7 @@ pub fn suspect(scene: &Scene<'_>) -> Vec<Cause> {
 }
 
 /// Pressure conditions and what a problem detector adds.
-pub fn pressure(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn pressure(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let rows = scene.cluster.derived.nodes.iter().filter(|row| row.state < NodeState::NotReady);
     rows.filter(|row| !row.problems.is_empty())
         .map(|row| {

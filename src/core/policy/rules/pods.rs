@@ -9,10 +9,10 @@ use crate::domain::time::Stamp;
 use crate::model::world::{Cause, Reach, Severity, Suggestion};
 use crate::policy::rollout::RolloutPhase;
 
-use super::{Scene, count, dead_nodes, services_of, title_of};
+use super::{Scene, count, dead_nodes, title_of};
 
 /// The bad pods of one trouble, by the workload that they belong to (the pod itself when it has no owner).
-fn by_owner(scene: &Scene<'_>, trouble: Trouble) -> BTreeMap<ObjectRef, Vec<Arc<Pod>>> {
+fn by_owner(scene: &Scene<'_, '_>, trouble: Trouble) -> BTreeMap<ObjectRef, Vec<Arc<Pod>>> {
     let dead = dead_nodes(scene.cluster);
     let mut groups: BTreeMap<ObjectRef, Vec<Arc<Pod>>> = BTreeMap::new();
     for pod in scene.bad.values() {
@@ -31,7 +31,7 @@ fn by_owner(scene: &Scene<'_>, trouble: Trouble) -> BTreeMap<ObjectRef, Vec<Arc<
     groups
 }
 
-fn owner(scene: &Scene<'_>, pod: &Pod) -> ObjectRef {
+fn owner(scene: &Scene<'_, '_>, pod: &Pod) -> ObjectRef {
     let Some(direct) = &pod.owner else {
         return ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
     };
@@ -40,8 +40,8 @@ fn owner(scene: &Scene<'_>, pod: &Pod) -> ObjectRef {
 }
 
 /// How many pods the workload has and wants, in words.
-fn of_how_many(scene: &Scene<'_>, object: &ObjectRef, bad: usize) -> (String, bool) {
-    let row = scene.cluster.derived.workloads.iter().find(|r| r.workload.uid == object.uid);
+fn of_how_many(scene: &Scene<'_, '_>, object: &ObjectRef, bad: usize) -> (String, bool) {
+    let row = scene.workload(&object.uid);
     match row {
         Some(row) if row.totals.pods > 0 => {
             let none_left = row.totals.ready == 0;
@@ -51,9 +51,8 @@ fn of_how_many(scene: &Scene<'_>, object: &ObjectRef, bad: usize) -> (String, bo
     }
 }
 
-fn reach(scene: &Scene<'_>, object: &ObjectRef, pods: &[Arc<Pod>]) -> Reach {
-    let services =
-        pods.first().map_or(0, |pod| services_of(scene.cluster, &object.namespace, &pod.shape.labels));
+fn reach(scene: &Scene<'_, '_>, object: &ObjectRef, pods: &[Arc<Pod>]) -> Reach {
+    let services = pods.first().map_or(0, |pod| scene.services_of(&object.namespace, &pod.shape.labels));
     Reach { services, pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Reach::default() }
 }
 
@@ -109,7 +108,7 @@ struct Finding {
     mild: Severity,
 }
 
-fn find(scene: &Scene<'_>, finding: &Finding) -> Vec<Cause> {
+fn find(scene: &Scene<'_, '_>, finding: &Finding) -> Vec<Cause> {
     by_owner(scene, finding.trouble)
         .into_iter()
         .map(|(object, pods)| {
@@ -139,7 +138,7 @@ fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
     all
 }
 
-pub fn crash_loop(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn crash_loop(scene: &Scene<'_, '_>) -> Vec<Cause> {
     find(
         scene,
         &Finding {
@@ -157,7 +156,7 @@ pub fn crash_loop(scene: &Scene<'_>) -> Vec<Cause> {
     )
 }
 
-pub fn image_pull(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn image_pull(scene: &Scene<'_, '_>) -> Vec<Cause> {
     find(
         scene,
         &Finding {
@@ -172,7 +171,7 @@ pub fn image_pull(scene: &Scene<'_>) -> Vec<Cause> {
     )
 }
 
-pub fn config(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn config(scene: &Scene<'_, '_>) -> Vec<Cause> {
     find(
         scene,
         &Finding {
@@ -184,7 +183,7 @@ pub fn config(scene: &Scene<'_>) -> Vec<Cause> {
     )
 }
 
-pub fn oom(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn oom(scene: &Scene<'_, '_>) -> Vec<Cause> {
     find(
         scene,
         &Finding {
@@ -200,7 +199,7 @@ pub fn oom(scene: &Scene<'_>) -> Vec<Cause> {
 }
 
 /// Pods that the scheduler finds no node for, with its reason.
-pub fn unschedulable(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn unschedulable(scene: &Scene<'_, '_>) -> Vec<Cause> {
     by_owner(scene, Trouble::Unschedulable)
         .into_iter()
         .map(|(object, pods)| {
@@ -233,7 +232,7 @@ fn requests(pods: &[Arc<Pod>]) -> String {
     })
 }
 
-pub fn rollout_stuck(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn rollout_stuck(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let rows = scene.cluster.derived.workloads.iter().filter(|row| row.rollout.phase == RolloutPhase::Stuck);
     rows.map(|row| {
         let w = &row.workload;
@@ -252,7 +251,7 @@ pub fn rollout_stuck(scene: &Scene<'_>) -> Vec<Cause> {
             ],
             action: restartable(&object),
             reach: Reach {
-                services: services_of(scene.cluster, &w.namespace, &w.template_labels),
+                services: scene.services_of(&w.namespace, &w.template_labels),
                 pods: u32::try_from((w.desired - w.available).max(0)).unwrap_or(0),
                 ..Reach::default()
             },

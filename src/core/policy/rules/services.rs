@@ -12,7 +12,7 @@ use super::{Scene, count, title_of};
 /// A Service is given this long to get its first endpoints.
 const GRACE_SECS: u64 = 30;
 
-pub fn no_ready_endpoints(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
     // without endpoint data every Service would look empty
     if !scene.cluster.slices.cover.is_complete()
         && !matches!(scene.cluster.slices.cover, crate::model::table::Coverage::Namespaces(_))
@@ -30,17 +30,18 @@ pub fn no_ready_endpoints(scene: &Scene<'_>) -> Vec<Cause> {
         let s = &row.service;
         let object = ObjectRef::new(Kind::Service, &s.namespace, &s.name, &s.uid);
         let behind: Vec<_> = scene
-            .cluster
-            .derived
-            .workloads
+            .workloads_in(&s.namespace)
             .iter()
-            .filter(|w| {
-                w.workload.namespace == s.namespace && s.selector.matches(&w.workload.template_labels)
-            })
+            .filter(|w| s.selector.matches(&w.workload.template_labels))
             .collect();
         let off = !behind.is_empty() && behind.iter().all(|w| w.workload.desired == 0);
-        let why = if behind.is_empty() {
+        let c = scene.cluster;
+        let known =
+            [&c.deployments, &c.statefulsets, &c.daemonsets].iter().all(|t| t.cover.covers(&s.namespace));
+        let why = if behind.is_empty() && known && row.total == 0 {
             "its selector matches no workload".to_owned()
+        } else if behind.is_empty() {
+            format!("{} of {} endpoints ready", row.ready, row.total)
         } else if off {
             format!("{} is scaled to 0", behind.first().map_or("", |w| w.workload.name.as_str()))
         } else {
@@ -70,7 +71,7 @@ const BAD_RATIO: f64 = 0.01;
 /// A finding goes only below this one, so that a ratio at the threshold does not flicker.
 const GOOD_RATIO: f64 = 0.005;
 
-pub fn errors(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
         let (rps, ratio) = (s.rps?, s.error_ratio?);
         let enough =
@@ -126,7 +127,7 @@ fn about(service: &ServiceTraffic) -> ObjectRef {
 }
 
 /// An error that was first seen within ten minutes after a rollout of the only workload that logs it.
-pub fn errors_since_rollout(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn errors_since_rollout(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut found = Vec::new();
     for group in scene.cluster.logs.groups.iter() {
         let [workload] = &*group.workloads else { continue };
@@ -170,7 +171,7 @@ pub fn errors_since_rollout(scene: &Scene<'_>) -> Vec<Cause> {
     found
 }
 
-pub fn hpa(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut found = Vec::new();
     for hpa in scene.cluster.hpas.iter() {
         let verdict = autoscaling::judge(hpa, scene.now);
@@ -217,7 +218,7 @@ pub fn hpa(scene: &Scene<'_>) -> Vec<Cause> {
     found
 }
 
-pub fn pdb(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let blocking = scene.cluster.pdbs.iter().filter(|p| p.allowed <= 0 && p.expected > 0);
     blocking
         .map(|p| {

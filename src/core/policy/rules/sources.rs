@@ -12,7 +12,7 @@ use super::Scene;
 const VITAL: [&str; 2] = ["nodes", "pods"];
 
 /// One line for all sources that fail for the same reason.
-pub fn trouble(scene: &Scene<'_>) -> Vec<Cause> {
+pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut groups: BTreeMap<(String, bool), Vec<&SourceStatus>> = BTreeMap::new();
     for source in scene.cluster.sources.iter().filter(|s| s.state.is_trouble()) {
         let why = source.error.as_ref().map_or_else(|| source.state.as_str().to_owned(), ToString::to_string);

@@ -1,0 +1,248 @@
+//! The rooms and who may use whom, as the design has them; what Cargo cannot hold inside one package.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Room -> the rooms that it may name as `crate::ROOM`, its own aside. Everyone may read the clock.
+const MAY_USE: [(&str, &[&str]); 12] = [
+    ("wire", &[]),
+    ("source", &["wire"]),
+    ("action", &["wire"]),
+    ("report", &["action", "cli"]),
+    ("ui", &[]),
+    ("config", &[]),
+    ("terminal", &["ui"]),
+    ("hub", &[]),
+    ("cli", &[]),
+    ("clock", &[]),
+    ("telemetry", &[]),
+    // the only room that sees every other
+    (
+        "bootstrap",
+        &["action", "cli", "config", "hub", "report", "source", "telemetry", "terminal", "ui", "wire"],
+    ),
+];
+
+/// Files that hold more than 450 lines without their tests. Shrink these when they are touched next; add none.
+const LONG: [&str; 6] = [
+    "src/core/policy/plan.rs",
+    "src/core/policy/template.rs",
+    "src/ui/command.rs",
+    "src/ui/present/describe.rs",
+    "src/wire/decode/pod.rs",
+    "src/wire/list_watch.rs",
+];
+const MOST_LINES: usize = 450;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every .rs file under a folder, by its path from the root.
+fn files(folder: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut todo: Vec<PathBuf> = vec![root().join(folder)];
+    while let Some(folder) = todo.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+                found.insert(name, std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no .rs file under {folder}");
+    found
+}
+
+/// The root package's sources.
+fn rooms() -> BTreeMap<String, String> {
+    let mut files = files("src");
+    files.retain(|name, _| !name.starts_with("src/core/"));
+    files
+}
+
+/// `src/ui/view/list.rs` -> `ui`.
+fn room_of(file: &str) -> &str {
+    file.trim_start_matches("src/").split(['/', '.']).next().unwrap()
+}
+
+/// The code before the file's own tests.
+fn without_tests(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\nmod tests {").next().unwrap()
+}
+
+/// A line's code, without what a comment says.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap()
+}
+
+/// The rooms that a line names: `crate::wire::…`, `crate::{clock, wire::…}`.
+fn named(line: &str) -> Vec<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = Vec::new();
+    for rest in code(line).split("crate::").skip(1) {
+        match rest.strip_prefix('{') {
+            None => found.push(word(rest)),
+            Some(list) => {
+                let mut depth = 0;
+                let mut start = true;
+                for (i, c) in list.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => start = true,
+                        c if start && c.is_alphabetic() => {
+                            found.push(word(list.get(i..).unwrap()));
+                            start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn none(violations: &[String]) {
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+}
+
+#[test]
+fn a_room_uses_only_the_rooms_that_it_may() {
+    let mut violations = Vec::new();
+    for (file, text) in rooms() {
+        let room = room_of(&file);
+        if matches!(room, "lib" | "main") {
+            continue;
+        }
+        let Some((_, may)) = MAY_USE.iter().find(|(name, _)| *name == room) else {
+            violations.push(format!("{file}: {room} is not in the table of rooms"));
+            continue;
+        };
+        for (n, line) in text.lines().enumerate() {
+            // a list of names may span lines: they are read as one
+            let line = if line.contains("crate::{") && !line.contains("};") {
+                text.lines().skip(n).take_while(|l| !l.contains("};")).collect::<String>()
+            } else {
+                line.to_owned()
+            };
+            for used in named(&line) {
+                if used != room && used != "clock" && !may.contains(&used.as_str()) {
+                    violations.push(format!("{file}:{}: {room} uses {used}", n + 1));
+                }
+            }
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn no_room_reaches_another_by_climbing() {
+    let mut violations = Vec::new();
+    for (file, text) in rooms() {
+        // a/b/c.rs is three modules deep, and the third `super` from there is the crate
+        let depth = file.trim_start_matches("src/").trim_end_matches(".rs").split('/').count();
+        // `mod tests` inside a file lies one deeper
+        for (n, line) in without_tests(&text).lines().enumerate() {
+            if code(line).contains(&"super::".repeat(depth)) {
+                violations.push(format!("{file}:{}: {}", n + 1, line.trim()));
+            }
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn only_action_names_the_client_that_writes() {
+    let violations: Vec<String> = rooms()
+        .into_iter()
+        // wire makes it, bootstrap hands it over
+        .filter(|(file, _)| !matches!(room_of(file), "action" | "wire" | "bootstrap"))
+        .filter(|(_, text)| text.lines().any(|line| code(line).contains("WriteClient")))
+        .map(|(file, _)| file)
+        .collect();
+    none(&violations);
+}
+
+#[test]
+fn the_pure_package_stays_pure() {
+    let manifest = std::fs::read_to_string(root().join("src/core/Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let mut violations = Vec::new();
+    for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+        let Some(section) = manifest.get(section).and_then(toml::Value::as_table) else { continue };
+        for name in section.keys() {
+            let foul =
+                ["tokio", "kube", "k8s-openapi", "ratatui", "crossterm", "reqwest", "hyper", "futures"];
+            if foul.iter().any(|foul| name.starts_with(foul)) {
+                violations.push(name.clone());
+            }
+        }
+    }
+    for (file, text) in files("src/core") {
+        for (n, line) in without_tests(&text).lines().enumerate() {
+            let io = [
+                "std::fs",
+                "std::io",
+                "TcpStream",
+                "UdpSocket",
+                "std::process",
+                "std::thread",
+                "std::env",
+                "::now()",
+            ];
+            if io.iter().any(|io| code(line).contains(io)) {
+                violations.push(format!("{file}:{}: {}", n + 1, line.trim()));
+            }
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn every_file_opens_with_what_it_is_for() {
+    let mut violations = Vec::new();
+    for (file, text) in files("src").into_iter().chain(files("tests")).chain(files("benches")) {
+        if !text.starts_with("//!") {
+            violations.push(file.clone());
+        }
+        if file.ends_with("/mod.rs") {
+            violations.push(format!("{file}: foo.rs beside foo/, no mod.rs"));
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn no_new_file_is_long() {
+    let mut violations = Vec::new();
+    for (file, text) in files("src") {
+        let lines = without_tests(&text).lines().count();
+        let listed = LONG.contains(&file.as_str());
+        if lines > MOST_LINES {
+            eprintln!("{file}: {lines} lines without its tests");
+            if !listed {
+                violations
+                    .push(format!("{file}: {lines} lines; past {MOST_LINES} a file usually holds two ideas"));
+            }
+        } else if listed {
+            violations.push(format!("{file}: {lines} lines, short again: take it off the list"));
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn the_scan_sees_what_it_looks_for() {
+    assert_eq!(named("use crate::wire::write::{A, B};"), ["wire"]);
+    assert_eq!(named("use crate::{clock::Clock, wire::{x, y}, ui};"), ["clock", "wire", "ui"]);
+    assert_eq!(named("let x = crate::hub::f(crate::ui::g());"), ["hub", "ui"]);
+    assert_eq!(named("// see crate::wire"), Vec::<String>::new());
+    assert_eq!(room_of("src/ui/view/list.rs"), "ui");
+    assert_eq!(room_of("src/hub.rs"), "hub");
+}

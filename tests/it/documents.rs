@@ -1,0 +1,39 @@
+//! What is written down for people is what the program says.
+
+use std::path::Path;
+
+use pilothouse::config;
+use pilothouse::ui::command::keys_table_markdown;
+use pilothouse_core::domain::settings::Settings;
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_example_config_is_the_one_that_the_program_prints() {
+    assert_eq!(
+        read("config.example.toml"),
+        config::fields::example(),
+        "run: pilothouse config example > config.example.toml"
+    );
+}
+
+#[test]
+fn the_example_config_is_exactly_the_defaults() {
+    let checked = config::check(&read("config.example.toml"), Path::new("config.example.toml"));
+    assert!(checked.problems.is_empty(), "{:?}", checked.problems);
+    assert_eq!(checked.settings, Settings::default());
+}
+
+#[test]
+fn the_readme_has_the_table_of_keys() {
+    let readme = read("README.md");
+    let (_, rest) = readme.split_once("<!-- keys -->\n").expect("the marker before the table");
+    let (table, _) = rest.split_once("<!-- /keys -->").expect("the marker after the table");
+    assert_eq!(
+        table.trim(),
+        keys_table_markdown().trim(),
+        "put the output of `pilothouse keys --markdown` between the markers"
+    );
+}

@@ -1,0 +1,294 @@
+//! Scenarios: files of events and, between them, what must be known by then.
+//!
+//! A line is either an event as recordings have it, `{"at": …, "cluster": 0, "fact": {…}}`, or an expectation,
+//! `{"at": …, "expect": {…}}`. Rows of an event may leave fields out: they are taken from the type's default. A time may
+//! be written as seconds after the scenario's start, `"+30"`. An expectation has any of:
+//!
+//! - `nodes`, `pods`, `workloads`, `services`: name -> state (`Suspect`; the phase; `2/3 stuck`; `ready/total`), all of them
+//! - `cover`: table -> `complete`, `loading`, `denied` …
+//! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
+//! - `changes`: parts of what changed, newest first, all of them
+//! - `counts`: name -> number
+//! - `quiet`: true if nothing was worth publishing since the expectation before
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
+use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
+use pilothouse_core::domain::pod::{ContainerShape, LastExit, Pod};
+use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
+use pilothouse_core::domain::source::SourceStatus;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::workload::Workload;
+use pilothouse_core::model::event::{Event, RECORDING, RecordingHeader};
+use pilothouse_core::model::state::ClusterState;
+use pilothouse_core::model::world::{Cluster, ClusterInfo};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+const START: Stamp = Stamp(1_795_230_720_000);
+
+fn value<T: Serialize>(of: T) -> Value {
+    serde_json::to_value(of).unwrap()
+}
+
+/// What stands for the fields that a row of this fact leaves out.
+fn row_default(fact: &str) -> Option<Value> {
+    Some(match fact {
+        "Nodes" => value(Node::default()),
+        "Leases" => value(NodeLease::default()),
+        "Pods" => value(Pod::default()),
+        "Deployments" | "ReplicaSets" | "StatefulSets" | "DaemonSets" | "Jobs" => value(Workload::default()),
+        "Services" => value(Service::default()),
+        "EndpointSlices" => value(EndpointSlice::default()),
+        "Hpas" => value(Hpa::default()),
+        "Pdbs" => value(Pdb::default()),
+        "Source" => value(SourceStatus::default()),
+        _ => return None,
+    })
+}
+
+/// The same for what lies under a key of a row, in a list or alone.
+fn part_default(key: &str) -> Option<Value> {
+    Some(match key {
+        "conditions" => value(Condition {
+            kind: "".into(),
+            status: Status::True,
+            reason: "".into(),
+            message: "".into(),
+            since: None,
+        }),
+        "endpoints" => value(Endpoint::default()),
+        "containers" => value(ContainerShape::default()),
+        "owner" => json!({"group": "apps"}),
+        "last_exit" => value(LastExit { reason: "Error".into(), code: 1, at: None, container: "app".into() }),
+        "metrics" => {
+            value(Metric { kind: "Resource".into(), name: "cpu".into(), target: Target::None, current: None })
+        }
+        _ => return None,
+    })
+}
+
+/// `+30` -> the time 30 s after the start, wherever it stands.
+fn stamps(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(secs) = text.strip_prefix('+').and_then(|t| t.parse::<i64>().ok()) {
+                *text = START.plus_secs(secs).to_string();
+            } else if let Some(secs) = text.strip_prefix("-").and_then(|t| t.parse::<i64>().ok()) {
+                *text = START.plus_secs(-secs).to_string();
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(stamps),
+        Value::Object(map) => map.values_mut().for_each(stamps),
+        _ => {}
+    }
+}
+
+/// Puts `given` over `base`; a key that the base lacks is a mistake in the scenario.
+fn over(base: Value, given: Value) -> Value {
+    let (Value::Object(mut base), Value::Object(given)) = (base, given.clone()) else { return given };
+    for (key, given) in given {
+        let part = part_default(&key);
+        let held = base.remove(&key);
+        let filled = match (given, part) {
+            (Value::Array(list), Some(part)) => list.into_iter().map(|v| over(part.clone(), v)).collect(),
+            (Value::Object(map), Some(part)) => whole(part, map),
+            (given @ Value::Object(_), None) => over(held.unwrap_or(Value::Null), given),
+            (given, _) => given,
+        };
+        base.insert(key, filled);
+    }
+    Value::Object(base)
+}
+
+fn whole(mut part: Value, given: Map<String, Value>) -> Value {
+    let base = part.as_object_mut().unwrap();
+    base.extend(given);
+    part
+}
+
+/// An event from a line that may be thin.
+fn event(mut line: Value) -> Event {
+    stamps(&mut line);
+    let fact = line["fact"].as_object_mut().expect("a fact has one name");
+    for (name, body) in fact.iter_mut() {
+        let Some(base) = row_default(name) else { continue };
+        if name == "Source" {
+            *body = over(base, body.take());
+        } else if let Some(rows) = body.get_mut("Upsert").and_then(Value::as_array_mut) {
+            for row in rows {
+                for key in row.as_object().unwrap().keys() {
+                    assert!(base.get(key).is_some(), "{name} has no field {key}");
+                }
+                *row = over(base.clone(), row.take());
+            }
+        }
+    }
+    serde_json::from_value(line.clone()).unwrap_or_else(|e| panic!("{e}: {line}"))
+}
+
+/// Compares what is expected under one key with what is there.
+fn compare(what: &str, wanted: &Value, is: &BTreeMap<String, String>) {
+    let wanted: BTreeMap<String, String> = wanted
+        .as_object()
+        .unwrap_or_else(|| panic!("{what}: an object"))
+        .iter()
+        .map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
+        .collect();
+    assert_eq!(&wanted, is, "{what}");
+}
+
+/// Each wanted part must be in the text at its place, and there must be as many.
+fn parts(what: &str, wanted: &Value, is: &[String], all: bool) {
+    let wanted: Vec<&str> = wanted.as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+    if all {
+        assert_eq!(wanted.len(), is.len(), "{what}: wanted {wanted:?}, is {is:#?}");
+        for (part, text) in wanted.iter().zip(is) {
+            assert!(text.contains(part), "{what}: `{part}` is not in `{text}`");
+        }
+        return;
+    }
+    for part in wanted {
+        assert!(is.iter().any(|text| text.contains(part)), "{what}: `{part}` is not in {is:#?}");
+    }
+}
+
+fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
+    let d = &cluster.derived;
+    let causes: Vec<String> = d.causes.iter().map(|c| format!("{}: {}", c.rule, c.title)).collect();
+    for (what, wanted) in expect {
+        match what.as_str() {
+            "nodes" => compare(
+                what,
+                wanted,
+                &d.nodes.iter().map(|r| (r.node.name.to_string(), r.state.as_str().to_owned())).collect(),
+            ),
+            "pods" => compare(
+                what,
+                wanted,
+                &cluster.pods.iter().map(|p| (p.name.to_string(), p.phase.as_str().to_owned())).collect(),
+            ),
+            "workloads" => compare(
+                what,
+                wanted,
+                &d.workloads
+                    .iter()
+                    .map(|r| {
+                        let state =
+                            format!("{}/{} {}", r.totals.ready, r.totals.pods, r.rollout.phase.as_str());
+                        (r.workload.name.to_string(), state)
+                    })
+                    .collect(),
+            ),
+            "services" => compare(
+                what,
+                wanted,
+                &d.services
+                    .iter()
+                    .map(|r| (r.service.name.to_string(), format!("{}/{}", r.ready, r.total)))
+                    .collect(),
+            ),
+            "cover" => {
+                for (table, wanted) in wanted.as_object().unwrap() {
+                    let cover = match table.as_str() {
+                        "nodes" => &cluster.nodes.cover,
+                        "pods" => &cluster.pods.cover,
+                        other => panic!("no table {other} here"),
+                    };
+                    assert_eq!(cover.as_str(), wanted, "{table}: {:?}", cover.note());
+                }
+            }
+            "counts" => {
+                for (name, wanted) in wanted.as_object().unwrap() {
+                    let c = d.counts;
+                    let is = match name.as_str() {
+                        "nodes_ready" => c.nodes_ready,
+                        "nodes_cordoned" => c.nodes_cordoned,
+                        "pods" => c.pods,
+                        "pods_bad" => c.pods_bad,
+                        "pods_pending" => c.pods_pending,
+                        other => panic!("no count {other} here"),
+                    };
+                    assert_eq!(json!(is), *wanted, "{name}");
+                }
+            }
+            "causes" => parts(what, wanted, &causes, true),
+            "why" => parts(what, wanted, &d.causes.first().expect("a cause").evidence, false),
+            "changes" => {
+                let changes: Vec<String> =
+                    d.changes.iter().map(|c| format!("{} {}", c.object, c.what)).collect();
+                parts(what, wanted, &changes, true);
+            }
+            "quiet" => assert_eq!(json!(!published), *wanted, "quiet"),
+            other => panic!("no expectation {other}"),
+        }
+    }
+}
+
+fn play(path: &Path) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let (_, header) = lines.next().expect("a header");
+    let header: RecordingHeader = serde_json::from_str(header).unwrap();
+    assert_eq!(header.schema, RECORDING);
+    let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
+    let mut expectations = 0;
+    for (n, line) in lines {
+        let what = format!("{}:{}", path.file_name().unwrap().display(), n + 1);
+        let mut line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let Some(expect) = line.get("expect").cloned() else {
+            let event = event(line);
+            // what a scenario says can be recorded as it is
+            let written = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&written).unwrap(), event, "{what}");
+            assert!(state.apply(event.fact, event.at).is_none(), "{what}");
+            continue;
+        };
+        stamps(&mut line["at"]);
+        let at = Stamp::parse(line["at"].as_str().unwrap()).unwrap();
+        let published = state.publish(at, true).is_some();
+        let cluster: Arc<Cluster> = state.published().clone();
+        let outcome = std::panic::catch_unwind(|| check(&cluster, published, expect.as_object().unwrap()));
+        assert!(outcome.is_ok(), "{what}: see above");
+        expectations += 1;
+    }
+    assert!(expectations > 0, "{} expects nothing", path.display());
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/scenarios");
+            play(&folder.join(concat!(stringify!($name), ".jsonl")));
+        })*
+
+        #[test]
+        fn every_scenario_is_played() {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/scenarios");
+            let mut there: Vec<String> = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|f| f.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+                .collect();
+            there.sort();
+            let mut played = vec![$(stringify!($name)),*];
+            played.sort_unstable();
+            assert_eq!(there, played);
+        }
+    };
+}
+
+scenarios! {
+    a_403_on_pods_is_said_and_nothing_looks_empty
+    a_budget_that_allows_nothing_is_found
+    a_heartbeat_is_quiet
+    a_list_that_was_cut_off_deletes_nothing
+    a_node_goes_suspect_then_not_ready_then_ready
+    a_relist_deletes_what_it_does_not_name
+    a_stuck_rollout_explains_its_crash_loop_and_its_service
+    an_autoscaler_at_its_maximum_is_found
+}
