@@ -50,7 +50,6 @@ pub fn check(text: &str, path: &Path) -> Checked {
         walk.out.unsafe_to_write = true;
     }
     walk.root(table.get_ref());
-    // in the order of the file: the parser's tables keep none
     walk.out.problems.sort_by_key(|problem| problem.line);
     walk.out
 }

@@ -54,7 +54,6 @@ impl Desk {
 }
 
 #[test]
-#[ignore = "for looking at"]
 fn look() {
     let out = |title: &str, text: String| eprintln!("=== {title}\n{text}");
     for (w, h) in [(80, 24), (120, 36), (200, 50)] {
