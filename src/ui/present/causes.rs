@@ -37,7 +37,7 @@ fn alike(a: &Cause, b: &Cause) -> bool {
 }
 
 /// The rows of NOW on the first screen: what is too many of a kind becomes one row, in the place of the first.
-pub fn fold(causes: &[Arc<Cause>], rows: &[u32]) -> Vec<u32> {
+fn fold(causes: &[Arc<Cause>], rows: &[u32]) -> Vec<u32> {
     let at = |row: u32| causes.get(row as usize);
     rows.iter()
         .filter_map(|row| {
@@ -51,13 +51,23 @@ pub fn fold(causes: &[Arc<Cause>], rows: &[u32]) -> Vec<u32> {
         .collect()
 }
 
+/// Folds the rows where they are to be folded, and takes the selection along.
+pub fn settle(causes: &[Arc<Cause>], rows: &mut Vec<u32>, selected: &mut Option<Uid>, folds: bool) {
+    if folds {
+        *rows = fold(causes, rows);
+    }
+    if let Some(moved) = selected.as_ref().and_then(|s| follow(causes, rows, s)) {
+        *selected = Some(moved);
+    }
+}
+
 /// The identity of a folded row.
 pub fn fold_key(cause: &Cause) -> Uid {
     Uid::Text(Name::from(format!("all {} {:?}", cause.rule, cause.severity)))
 }
 
 /// Carries the selection between the folded list and the whole one.
-pub fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
+fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
     let at = |row: &u32| causes.get((*row & !FOLDED) as usize);
     let here = |row: &&u32| {
         let key_of = if **row & FOLDED == 0 { key } else { fold_key };

@@ -128,12 +128,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         ListId::Now => {
             let found = &cluster.derived.causes;
             *ids = indexes(found, |c| causes::passes(c, &spec));
-            if ui.folds_now() {
-                *ids = causes::fold(found, ids);
-            }
-            if let Some(moved) = list.selected.as_ref().and_then(|s| causes::follow(found, ids, s)) {
-                list.selected = Some(moved);
-            }
+            causes::settle(found, ids, &mut list.selected, ui.folds_now());
         }
         ListId::Actions => {
             *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message]));
