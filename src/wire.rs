@@ -1,6 +1,6 @@
 //! The clients: how bytes reach and leave an API server. Depends on core only.
 //!
-//! [`connect`] reads the kubeconfig and makes the two clients, [`client`] reads, [`write`] changes (and belongs to the
+//! [`connect`] reads the kubeconfig and makes the two clients, [`client`] reads, [`mod@write`] changes (and belongs to the
 //! executor alone), [`list_watch`] is the one machine that keeps every kind current.
 
 pub mod backoff;

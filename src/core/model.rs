@@ -1,6 +1,6 @@
 //! The one shared state: events in ([`event`]), tables of rows ([`table`]), an immutable snapshot out ([`world`]).
 //!
-//! [`reduce`] folds an event into the facts, [`derive`] keeps what follows from them, [`state`] ties the two to one
+//! [`mod@reduce`] folds an event into the facts, [`mod@derive`] keeps what follows from them, [`state`] ties the two to one
 //! cluster; all three are called by the hub alone. Everyone else holds an `Arc<World>`.
 
 pub mod changes;
