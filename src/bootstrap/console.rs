@@ -194,10 +194,10 @@ impl Desk {
                         group.cancel();
                     }
                 }
-                Effect::ScreenDump(text) => {
+                Effect::ScreenDump(text) | Effect::Save(text) => {
                     let said = match dump(&self.home, &self.clock, &text) {
-                        Ok(path) => format!("screen written to {path}"),
-                        Err(e) => format!("the screen could not be written: {e}"),
+                        Ok(path) => format!("written to {path}"),
+                        Err(e) => format!("nothing was written: {e}"),
                     };
                     hand(&self.inbox, Input::Notice(said)).await;
                 }

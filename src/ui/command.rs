@@ -123,6 +123,7 @@ pub enum Cmd {
     Wrap,
     Follow,
     Timestamps,
+    Save,
     NextError,
     PreviousError,
     Confirm,
@@ -402,6 +403,7 @@ pub const COMMANDS: &[Command] = &[
     look(Cmd::Wrap, "wrap", "wrap", "wrap long lines, or cut them", &[Text, Log], &["w"], 4),
     look(Cmd::Follow, "follow", "follow", "follow the end", &[Log], &["f"], 1),
     look(Cmd::Timestamps, "timestamps", "times", "show the time of each line", &[Log], &["t"], 5),
+    look(Cmd::Save, "save", "save", "write the whole text to a file", &[Text, Log], &["ctrl-s"], 0),
     look(
         Cmd::NextError,
         "next-error",

@@ -57,6 +57,8 @@ pub enum Effect {
     Copy(String),
     /// Answer with a [`Msg::Notice`] that names the file.
     ScreenDump(String),
+    /// A whole text or log into a file: answer with a [`Msg::Notice`] that names it.
+    Save(String),
     /// Paint everything again: carried out by the run loop itself.
     Redraw,
     /// End the loop: carried out by the run loop itself.

@@ -228,11 +228,29 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
                 view.times = !view.times;
             }
         }
+        Cmd::Save => effects.extend(whole_text(ui).map(Effect::Save)),
         Cmd::NextError => scroll::error(ui, true),
         Cmd::PreviousError => scroll::error(ui, false),
         // only meant in a dialog
         Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl => {}
     }
+}
+
+/// All of the text or log that is open, as it goes to a file.
+fn whole_text(ui: &Ui) -> Option<String> {
+    let lines: Vec<String> = match ui.screens.last()? {
+        Screen::Text(view) => view.lines.iter().map(|line| line.text.clone()).collect(),
+        Screen::Log(view) => view
+            .lines
+            .iter()
+            .map(|line| {
+                let at = line.at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+                format!("{at} {} {} {}", line.pod, line.container, line.text)
+            })
+            .collect(),
+        _ => return None,
+    };
+    Some(lines.join("\n"))
 }
 
 fn focus(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
