@@ -2,15 +2,14 @@
 //! actions first, then facts), folds them in, and publishes an `Arc<World>` at most 20 times a second, only when
 //! something that people see has changed.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::event::{Event, Fact};
 use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{ActionView, Change, ClusterInfo, Outcome, World};
+use pilothouse_core::model::world::{ActionView, ClusterInfo, World};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +38,6 @@ pub struct Queues {
 pub struct Hub<P> {
     clusters: Vec<ClusterState>,
     actions: Vec<Arc<ActionView>>,
-    noted: HashSet<Name>,
     actions_dirty: bool,
     world: World,
     clock: Clock,
@@ -55,7 +53,7 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
             clusters: clusters.iter().map(|c| c.published().clone()).collect(),
             actions: past.clone().into(),
         };
-        Self { clusters, actions: past, noted: HashSet::new(), actions_dirty: false, world, clock, publish }
+        Self { clusters, actions: past, actions_dirty: false, world, clock, publish }
     }
 
     pub fn world(&self) -> &World {
@@ -66,26 +64,12 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
     pub fn apply(&mut self, event: Event) {
         let Some(cluster) = self.clusters.get_mut(usize::from(event.cluster.0)) else { return };
         if let Some(action) = cluster.apply(event.fact, event.at) {
-            self.action(action, event.at);
+            self.action(action);
         }
     }
 
-    fn action(&mut self, action: ActionView, now: Stamp) {
-        if action.outcome == Some(Outcome::Done)
-            && !action.foreign
-            && self.noted.insert(action.id.clone())
-            && let Some(cluster) = self.clusters.get_mut(usize::from(action.cluster.0))
-        {
-            for target in &action.plan.intent.targets {
-                let change = Change {
-                    at: now,
-                    what: format!("{} by this console", action.plan.intent.act.as_str()),
-                    object: target.clone(),
-                    by: Some("pilothouse".into()),
-                };
-                cluster.note(change, now);
-            }
-        }
+    /// What an action changed is seen by the watches, with our name on it: it is not noted twice.
+    fn action(&mut self, action: ActionView) {
         let action = Arc::new(action);
         match self.actions.iter_mut().find(|a| a.id == action.id) {
             Some(held) => *held = action,

@@ -53,9 +53,15 @@ impl Terminal {
         let terminal = Self { paused: Arc::default(), gone: false };
         write_all(ENTER)?;
         let before = std::panic::take_hook();
+        let screen = thread::current().id();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back();
-            before(panic);
+            // a task that panics is started anew while the screen goes on: only the screen's own end gives it back
+            if thread::current().id() == screen || !TAKEN.load(Ordering::SeqCst) {
+                give_back();
+                before(panic);
+            } else {
+                tracing::error!(%panic, "a task panicked");
+            }
         }));
         Ok(terminal)
     }

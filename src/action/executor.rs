@@ -125,6 +125,9 @@ impl Executor {
         if !self.mark(action, i, StepState::Running, &format!("sending at version {version}")).await {
             return Ended::Failed("not sent: the step cannot be written down".into());
         }
+        if self.stop.is_cancelled() || cancel.is_cancelled() {
+            return Ended::Stopped("stopped before it was sent".into());
+        }
         match request.send(&self.writer, false).await {
             Ok(_) => {
                 self.mark(action, i, StepState::Accepted, "accepted").await;
@@ -154,13 +157,13 @@ impl Executor {
                 },
                 Err(e) => seen = e.to_string(),
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.stop.cancelled() => break,
+            }
         }
         // it may still be on its way: not applied so far is no proof
-        Some(Ended::Unknown(format!(
-            "{why}; read back for {} s: {seen}; not repeated",
-            UNKNOWN_FOR.as_secs()
-        )))
+        Some(Ended::Unknown(format!("{why}; read back: {seen}; not repeated")))
     }
 
     async fn verify(
@@ -194,8 +197,8 @@ impl Executor {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = cancel.cancelled() => return Ended::Stopped(format!("applied; no longer watched: {missing}")),
-                () = self.stop.cancelled() => return Ended::Stopped(format!("applied; no longer watched: {missing}")),
+                () = cancel.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
+                () = self.stop.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
             }
         }
     }

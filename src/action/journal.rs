@@ -101,14 +101,22 @@ impl Journal {
             Some(file) => file,
             None => held.insert(self.create().map_err(error)?),
         };
-        file.write_all(&text).and_then(|()| file.sync_data()).map_err(error)
+        let written = file.write_all(&text).and_then(|()| file.sync_data());
+        if written.is_err() {
+            // half a line may be in it: the next record must not be glued to it
+            *held = None;
+        }
+        written.map_err(error)
     }
 
     fn create(&self) -> std::io::Result<File> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&*self.folder)?;
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path())?;
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.path())?;
         file.try_lock().map_err(|e| std::io::Error::other(e.to_string()))?;
+        if file.metadata()?.len() > 0 {
+            file.write_all(b"\n")?;
+        }
         // the file's name must survive a crash as well as its contents
         File::open(&*self.folder)?.sync_all()?;
         Ok(file)
@@ -150,6 +158,7 @@ fn is_locked(path: &Path) -> bool {
 
 fn read(path: &Path) -> std::io::Result<(Vec<Record>, Option<String>)> {
     let mut records = Vec::new();
+    let mut damaged = None;
     for (number, line) in BufReader::new(File::open(path)?).split(b'\n').enumerate() {
         let line = line?;
         match parse(&line) {
@@ -158,11 +167,11 @@ fn read(path: &Path) -> std::io::Result<(Vec<Record>, Option<String>)> {
             None => {
                 let problem =
                     format!("{}:{}: a torn or damaged record was skipped", path.display(), number + 1);
-                return Ok((records, Some(problem)));
+                damaged = Some(problem);
             }
         }
     }
-    Ok((records, None))
+    Ok((records, damaged))
 }
 
 fn parse(line: &[u8]) -> Option<Record> {

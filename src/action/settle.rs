@@ -97,8 +97,7 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
         },
         StepKind::Scale { from, to } => match live.workload.as_ref().map(|w| (w.replicas, w)) {
             Some((now, w)) if now != *from => {
-                let who =
-                    w.changed.as_ref().map_or_else(String::new, |c| format!(" by {} at {}", c.manager, c.at));
+                let who = w.changed.as_ref().map_or_else(String::new, |c| format!(" by {}", c.manager));
                 if now == *to {
                     Check::Done(format!("was scaled to {to} meanwhile{who}"))
                 } else {
@@ -135,6 +134,11 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
         StepKind::Cordon | StepKind::Uncordon => Standing::NotApplied,
         StepKind::Restart { .. } => {
             if live.restarted_at.as_deref() != Some(stamp) {
+                let at = |text: &str| pilothouse_core::domain::time::Stamp::parse(text);
+                let theirs = live.restarted_at.as_deref().and_then(at);
+                if theirs > at(stamp) {
+                    return Standing::Overridden("it was restarted again by somebody else".into());
+                }
                 return Standing::NotApplied;
             }
             let Some(w) = &live.workload else { return Standing::NotApplied };

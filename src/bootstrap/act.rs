@@ -128,6 +128,8 @@ async fn attempt(
     let run = executor.run(id, &plan, CancellationToken::new(), None);
     tokio::pin!(run);
     let mut last = String::new();
+    let asked = interrupted();
+    tokio::pin!(asked);
     let done = loop {
         tokio::select! {
             done = &mut run => break done,
@@ -138,7 +140,7 @@ async fn attempt(
                     last = line;
                 }
             }
-            () = interrupted(), if !stop.is_cancelled() => stop.cancel(),
+            () = &mut asked, if !stop.is_cancelled() => stop.cancel(),
         }
     };
     match flags.output {

@@ -12,6 +12,7 @@ use pilothouse_core::model::world::World;
 use pilothouse_core::policy::plan::View;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Start;
 use super::appearance as look;
@@ -36,10 +37,13 @@ use crate::ui::run::{Input, Outcome, Stage, WorldCell, queue, run};
 use crate::wire::client::ReadClient;
 use crate::wire::write::WriteClient;
 
+/// What is said when the hub has ended.
+const FROZEN: &str = "internal error: the picture is frozen; nothing can be judged by it: restart pilothouse";
 /// Effects that wait to be carried out.
 const EFFECTS: usize = 64;
 /// From the end of the loop to the end of the process.
-const SHUTDOWN: Duration = Duration::from_millis(700);
+const SHUTDOWN: Duration = Duration::from_millis(600);
+const CLOSE: Duration = Duration::from_millis(150);
 
 pub fn console(start: &Start) -> u8 {
     let _log = crate::telemetry::start(&start.home.state);
@@ -88,6 +92,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let read_only = start.settings.guards.read_only || !key_problems.is_empty();
     problems.extend(key_problems);
     let writer = if read_only { None } else { Some(session.connection.writer().map_err(|e| e.to_string())?) };
+    let executions = TaskTracker::new();
     let desk = Desk {
         reader: session.reader.clone(),
         writer,
@@ -102,12 +107,25 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         stop: session.supervisor.token(),
         home: start.home.clone(),
         running: HashMap::new(),
+        executions: executions.clone(),
         logs: HashMap::new(),
         resources: Arc::default(),
         count: 0,
     };
     let (effects, effects_in) = mpsc::channel(EFFECTS);
     session.supervisor.spawn_once(desk.serve(effects_in));
+    if let Some(why) = runtime.block_on(async {
+        let asked = super::session::no_such_namespace(start, &session.connection);
+        // a server that does not answer is shown, not waited for
+        tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
+    }) {
+        problems.push(why);
+    }
+    let (mut world, told) = (session.world.clone(), inbox_in.clone());
+    session.supervisor.spawn_once(async move {
+        while world.changed().await.is_ok() {}
+        hand(&told, Input::Problem(FROZEN.into())).await;
+    });
     drop(guard);
     let terminal = Terminal::take().map_err(|e| format!("the terminal cannot be used: {e}"))?;
     let frames = terminal.start(&inbox_in).map_err(|e| format!("the terminal cannot be used: {e}"))?;
@@ -135,7 +153,15 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     } else {
         drop(terminal);
     }
-    runtime.block_on(session.close(SHUTDOWN));
+    let stop = session.supervisor.token();
+    runtime.block_on(async {
+        stop.cancel();
+        executions.close();
+        if tokio::time::timeout(SHUTDOWN, executions.wait()).await.is_err() {
+            tracing::warn!("an action did not come to its end in time; its journal says how far it got");
+        }
+        session.close(CLOSE).await;
+    });
     Ok(outcome)
 }
 
@@ -156,6 +182,8 @@ struct Desk {
     stop: CancellationToken,
     home: Home,
     running: HashMap<Name, CancellationToken>,
+    /// Ends by itself once `stop` is set: the step that was sent is read or noted, no other begins.
+    executions: TaskTracker,
     logs: HashMap<Ticket, Supervisor>,
     resources: Arc<tokio::sync::OnceCell<Vec<ApiResource>>>,
     count: u32,
@@ -217,7 +245,16 @@ impl Desk {
         }
     }
 
+    /// The hub is gone: what is shown is frozen, and nothing may be judged by it.
+    fn is_frozen(&self) -> bool {
+        self.world.has_changed().is_err()
+    }
+
     fn plan(&self, ticket: Ticket, intent: Intent) {
+        if self.is_frozen() {
+            let _full = self.inbox.try_send(Input::Reply(ticket, Reply::Failed(FROZEN.into())));
+            return;
+        }
         let (inbox, rehearsal) = (self.inbox.clone(), self.rehearsal(intent));
         self.supervisor.spawn_once(async move {
             let reply = match rehearsal.await {
@@ -232,6 +269,10 @@ impl Desk {
 
     /// Carries out what was confirmed, if it is still the same plan.
     fn run(&mut self, intent: Intent, fingerprint: u64, answer: String) {
+        if self.is_frozen() {
+            let _full = self.inbox.try_send(Input::Notice(FROZEN.into()));
+            return;
+        }
         if matches!(intent.act, Act::Drain(_)) {
             let _full =
                 self.inbox.try_send(Input::Notice("nothing was sent: a drain is only rehearsed here".into()));
@@ -268,7 +309,8 @@ impl Desk {
             }
         });
         let rehearsal = self.rehearsal(intent);
-        self.supervisor.spawn_once(async move {
+        // not with the sources: these are dropped when we stop, an execution has to come to an end of its own
+        self.executions.spawn(async move {
             let Some(plan) = rehearsal.await else { return };
             let why = if let Some(refusal) = plan.refusals.first() {
                 format!("nothing was sent: {}", refusal.reason)

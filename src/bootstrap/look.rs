@@ -50,6 +50,9 @@ async fn look(start: &Start, look: &Look) -> Result<(Session, Arc<World>), u8> {
         exit::USAGE
     };
     let connection = start.connect().await.map_err(failed)?;
+    if let Some(why) = super::session::no_such_namespace(start, &connection).await {
+        return Err(failed(why));
+    }
     let mut session =
         Session::open(start, connection, start.journal().history().0, |_| {}).map_err(failed)?;
     let settled = session.world.wait_for(|w| w.clusters.first().is_some_and(|c| is_settled(start, c)));
@@ -143,7 +146,7 @@ pub async fn why(start: &Start, flags: &Look) -> u8 {
 }
 
 /// What the console wants to read and what its actions need, as (verb, group, resource, subresource).
-const WANTED: [(&str, &str, &str, &str); 22] = [
+const WANTED: [(&str, &str, &str, &str); 24] = [
     ("list", "", "nodes", ""),
     ("list", "coordination.k8s.io", "leases", ""),
     ("list", "", "pods", ""),
@@ -159,13 +162,15 @@ const WANTED: [(&str, &str, &str, &str); 22] = [
     ("list", "policy", "poddisruptionbudgets", ""),
     ("list", "", "events", ""),
     ("list", "metrics.k8s.io", "nodes", ""),
+    ("list", "metrics.k8s.io", "pods", ""),
     ("patch", "", "nodes", ""),
     ("create", "", "pods", "eviction"),
     ("patch", "apps", "deployments", ""),
     ("patch", "apps", "deployments", "scale"),
     ("patch", "apps", "statefulsets", ""),
     ("patch", "apps", "daemonsets", ""),
-    ("patch", "autoscaling", "horizontalpodautoscalers", ""),
+    ("patch", "apps", "statefulsets", "scale"),
+    ("patch", "apps", "replicasets", "scale"),
 ];
 
 pub async fn doctor(start: &Start, flags: &Look) -> u8 {

@@ -20,6 +20,7 @@ use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
+use crate::wire::error::ApiError;
 
 /// What runs while somebody looks.
 pub struct Session {
@@ -113,6 +114,20 @@ impl Session {
         {
             tracing::error!("the hub ended by a panic");
         }
+    }
+}
+
+/// In words, if the server says that the namespace that was asked for does not exist: an empty picture must not pass
+/// for a healthy one. Whoever may not ask is not told.
+pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option<String> {
+    let name = start.global.namespace.as_deref()?;
+    let reader = connection.reader().ok()?;
+    let path = format!("/api/v1/namespaces/{}", crate::wire::client::escape(name));
+    match reader.get_bytes(&path, 1 << 20).await {
+        Err(ApiError::NotFound { .. }) => {
+            Some(format!("there is no namespace {name:?} in {}", connection.context))
+        }
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::Plan;
+use pilothouse_core::policy::plan::is_protected;
 
 use crate::cli::ActionFlags;
 
@@ -18,7 +19,7 @@ pub enum Confirmed {
 /// Confirms a plan by flags, or by asking at a terminal.
 pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Confirmed {
     let context = plan.intent.context.as_str();
-    let protected = guards.protects_context(context);
+    let protected = is_protected(plan, guards);
     if let Some(named) = &flags.confirm
         && named != context
     {
@@ -26,7 +27,7 @@ pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Conf
     }
     if flags.yes {
         if protected && flags.confirm.is_none() {
-            return Confirmed::No(format!("{context} is protected: add --confirm {context}"));
+            return Confirmed::No(format!("this is protected: add --confirm {context}"));
         }
         return Confirmed::Yes;
     }
@@ -44,6 +45,10 @@ fn ask(plan: &Plan) -> Confirmed {
     };
     if write!(err, "{question}").and_then(|()| err.flush()).is_err() {
         return Confirmed::No("the question could not be shown".into());
+    }
+    // what was typed before the question is no answer to it
+    if rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush).is_err() {
+        return Confirmed::No("the terminal cannot be emptied of what was typed before: use --yes".into());
     }
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {

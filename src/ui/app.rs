@@ -167,6 +167,8 @@ pub struct Dialog {
     pub page: usize,
     /// When it was asked for last.
     pub asked_ms: u64,
+    /// A rehearsal was asked for and is not answered: no other is asked for meanwhile.
+    pub in_flight: bool,
     pub read_only: bool,
     pub protected: bool,
 }

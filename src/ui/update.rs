@@ -164,7 +164,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             }
         }
         Cmd::Back => back(ui, effects),
-        Cmd::Quit => quit(ui, effects),
+        Cmd::Quit => quit(ui, world, effects),
         Cmd::Interrupt => interrupt(ui, world, effects),
         Cmd::Down => scroll::rows(ui, world, 1),
         Cmd::Up => scroll::rows(ui, world, -1),
@@ -308,9 +308,12 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
     }
 }
 
-fn quit(ui: &mut Ui, effects: &mut Vec<Effect>) {
+fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if ui.screens.len() > 1 || ui.zoom {
         return back(ui, effects);
+    }
+    if world.actions.iter().any(|a| a.outcome.is_none() && !a.foreign) {
+        return interrupt(ui, world, effects);
     }
     match ui.quit_asked {
         Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
@@ -328,7 +331,7 @@ fn interrupt(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
         _ => {
             ui.quit_asked = Some(ui.clock_ms + 3_000);
-            ui.say("an action is running: ^c again stops it before its next step and quits");
+            ui.say("an action is running: again stops it before its next step and quits");
         }
     }
 }

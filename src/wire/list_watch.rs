@@ -37,6 +37,8 @@ const SILENCE: Duration = Duration::from_secs(75);
 const STALLED: Duration = Duration::from_secs(30);
 /// A denied kind is asked for again.
 const DENIED_AGAIN: (u64, u64) = (180, 300);
+/// A watch that breaks within this time of its start has not worked.
+const BROKE_AT_ONCE: Duration = Duration::from_secs(5);
 /// Refusals in a row before rows that were once allowed count as denied (about a minute, by the back-off).
 const DENIED_AFTER: u32 = 8;
 /// After this long without a failure the back-off starts anew.
@@ -120,6 +122,8 @@ struct Run {
     last_ok: Option<Stamp>,
     told_ok: Stamp,
     attempts: u32,
+    /// Watches in a row that broke as soon as they were open.
+    broken: u32,
     unread: Unread,
     rows: u64,
 }
@@ -153,6 +157,7 @@ where
             last_ok: None,
             told_ok: Stamp(0),
             attempts: 0,
+            broken: 0,
             unread: Unread::default(),
             rows: 0,
         };
@@ -319,6 +324,7 @@ where
     }
 
     async fn watch(&mut self, run: &mut Run, version: &str) -> Result<Next, ApiError> {
+        let began = Instant::now();
         let Some(place) = self.plan.places.get(run.place).cloned() else { return Ok(Next::Relist) };
         let ask = format!(
             "watch=1&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds={}",
@@ -384,8 +390,19 @@ where
                 }
                 Some(Err(error)) => {
                     self.flush(&mut seen).await;
-                    tracing::debug!(source = self.plan.name, error = %super::error::words(&error), "watch broke");
-                    return Ok(Next::Resume);
+                    let words = super::error::words(&error);
+                    tracing::debug!(source = self.plan.name, error = %words, "watch broke");
+                    if began.elapsed() < BROKE_AT_ONCE {
+                        run.broken += 1;
+                    } else {
+                        run.broken = 0;
+                    }
+                    // one that opens and breaks again and again is no live source
+                    return if run.broken >= 3 {
+                        Err(ApiError::Unreachable(words))
+                    } else {
+                        Ok(Next::Resume)
+                    };
                 }
                 Some(Ok(frame)) => frame.into_data(),
             };

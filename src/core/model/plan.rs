@@ -263,6 +263,14 @@ impl Plan {
         for refusal in &self.refusals {
             refusal.reason.hash(&mut hasher);
         }
+        for warning in &self.warnings {
+            // counters move by themselves; another sentence is another plan
+            warning.chars().filter(|c| !c.is_ascii_digit()).for_each(|c| c.hash(&mut hasher));
+        }
+        for service in &self.services {
+            (&service.namespace, &service.name, service.ready_after == 0).hash(&mut hasher);
+        }
+        self.unplaced.len().hash(&mut hasher);
         self.confirm.hash(&mut hasher);
         hasher.finish()
     }

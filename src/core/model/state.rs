@@ -9,7 +9,7 @@ use super::changes::WINDOW_SECS;
 use super::derive::Derivation;
 use super::event::Fact;
 use super::reduce::{Dirty, Facts, Parts, reduce};
-use super::world::{ActionView, Change, Cluster, ClusterInfo, Derived};
+use super::world::{ActionView, Cluster, ClusterInfo, Derived};
 
 /// Rules that depend on time count in half minutes: this is often enough for them.
 const TIMED_EVERY_MS: u64 = 5_000;
@@ -46,12 +46,6 @@ impl ClusterState {
     /// Folds one fact in. Actions belong to no cluster's tables and are handed back.
     pub fn apply(&mut self, fact: Fact, at: Stamp) -> Option<ActionView> {
         reduce(&mut self.facts, fact, at, &mut self.dirty)
-    }
-
-    /// Notes one of our own actions among the changes.
-    pub fn note(&mut self, change: Change, now: Stamp) {
-        self.derivation.changes.add(change, now);
-        self.dirty.cover = true;
     }
 
     pub fn is_dirty(&self) -> bool {

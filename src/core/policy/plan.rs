@@ -7,7 +7,7 @@ use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::domain::workload::{Strategy, Workload};
 use crate::model::plan::{
-    Act, Confirm, DrainOptions, Evidence, Intent, Plan, Refusal, ScaleBy, Step, StepKind,
+    Act, Confirm, DrainOptions, Evidence, Fate, Intent, Plan, Refusal, ScaleBy, ServiceEffect, Step, StepKind,
 };
 use crate::model::world::Cluster;
 use crate::policy::drain;
@@ -62,10 +62,12 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     if plan.intent.targets.len() > 1 {
         plan.confirm = plan.confirm.max(Confirm::Count);
     }
-    let protected = guards.protects_context(&plan.intent.context)
-        || plan.intent.targets.iter().any(|t| guards.protects_namespace(&t.namespace));
-    if protected {
+    if is_protected(plan, guards) {
         plan.confirm = plan.confirm.raised();
+        // the number of one object is no question
+        if plan.confirm == Confirm::Count && plan.intent.targets.len() == 1 {
+            plan.confirm = Confirm::Context;
+        }
     }
     plan.answer = match plan.confirm {
         Confirm::Yes => "y".into(),
@@ -73,6 +75,13 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
         Confirm::Count => plan.intent.targets.len().to_string(),
         Confirm::Context => plan.intent.context.to_string(),
     };
+}
+
+/// True if the context, a target's namespace or that of a pod that would go is protected.
+pub fn is_protected(plan: &Plan, guards: &GuardSettings) -> bool {
+    let going = plan.pods.iter().filter(|p| matches!(p.fate, Fate::Evict | Fate::Wait)).map(|p| &p.pod);
+    guards.protects_context(&plan.intent.context)
+        || plan.intent.targets.iter().chain(going).any(|o| guards.protects_namespace(&o.namespace))
 }
 
 /// The last characters of the name: four or more, enough to tell it from the others of its kind.
@@ -146,6 +155,11 @@ fn too_many_cordoned(cluster: &Cluster, plan: &mut Plan, view: View) {
     if view == View::Targets {
         return;
     }
+    if !cluster.nodes.cover.is_complete() || cluster.nodes.fresh.stale_since.is_some() {
+        plan.warnings.push("how many nodes are cordoned already is not known for sure".into());
+        plan.confirm = Confirm::Context;
+        return;
+    }
     let already = cluster.nodes.iter().filter(|n| n.cordoned).count();
     let new = plan
         .intent
@@ -188,7 +202,7 @@ fn workload<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Op
 fn restart(cluster: &Cluster, plan: &mut Plan) {
     let mut words = Vec::new();
     for target in plan.intent.targets.clone() {
-        words.push(format!("{}/{}", target.kind.short(), quote(&target.name)));
+        words.push((target.namespace.clone(), format!("{}/{}", target.kind.short(), quote(&target.name))));
         if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
             let why = format!("a {} has no rollout: evict or delete its pods instead", target.kind);
             plan.refusals.push(Refusal::new("precondition", why));
@@ -235,8 +249,9 @@ fn restart(cluster: &Cluster, plan: &mut Plan) {
     }
     plan.undo =
         "nothing: the pods that were replaced do not come back (roll back the template instead)".into();
-    let namespace = plan.intent.targets.first().map(|t| t.namespace.clone()).unwrap_or_default();
-    plan.kubectl = kubectl(plan, &format!("-n {} rollout restart {}", quote(&namespace), words.join(" ")));
+    let each =
+        words.iter().map(|(ns, what)| kubectl(plan, &format!("-n {} rollout restart {what}", quote(ns))));
+    plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
 /// The HPA that scales a workload, found by its reference and not by its name.
@@ -247,7 +262,6 @@ pub fn autoscaler_of<'a>(cluster: &'a Cluster, target: &ObjectRef) -> Option<&'a
 }
 
 fn scale(cluster: &Cluster, plan: &mut Plan, by: &ScaleBy) {
-    let mut words = Vec::new();
     if by.replicas < 0 {
         plan.refusals.push(Refusal::new(
             "precondition",
@@ -255,7 +269,6 @@ fn scale(cluster: &Cluster, plan: &mut Plan, by: &ScaleBy) {
         ));
     }
     for target in plan.intent.targets.clone() {
-        words.push(format!("{}/{}", target.kind.short(), quote(&target.name)));
         if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet) {
             let why = format!("a {} cannot be scaled", target.kind);
             plan.refusals.push(Refusal::new("precondition", why));
@@ -268,7 +281,7 @@ fn scale(cluster: &Cluster, plan: &mut Plan, by: &ScaleBy) {
             let who = w
                 .changed
                 .as_ref()
-                .map_or_else(String::new, |c| format!(" (changed by {} at {})", c.manager, c.at));
+                .map_or_else(String::new, |c| format!(" (that field is managed by {})", c.manager));
             let why = format!("{} has {} replicas, not {seen}{who}", w.name, w.replicas);
             plan.refusals.push(Refusal::new("precondition", why));
             continue;
@@ -276,6 +289,12 @@ fn scale(cluster: &Cluster, plan: &mut Plan, by: &ScaleBy) {
         if w.replicas == by.replicas {
             plan.warnings.push(format!("{} has {} replicas already: nothing to do", w.name, w.replicas));
             continue;
+        }
+        if by.replicas > w.replicas && w.ready == 0 && w.replicas > 0 {
+            plan.warnings.push(format!(
+                "none of {}'s {} replicas is ready: more of them may not help",
+                w.name, w.replicas
+            ));
         }
         if let Some(hpa) = autoscaler_of(cluster, &target) {
             plan.warnings.push(autoscaled(hpa, by.replicas));
@@ -295,24 +314,40 @@ fn scale(cluster: &Cluster, plan: &mut Plan, by: &ScaleBy) {
             Confirm::Yes
         };
         plan.confirm = plan.confirm.max(confirm);
+        services_after(cluster, plan, w, by.replicas);
         plan.undo = format!("scale back to {}, if it still has {} then", w.replicas, by.replicas);
         plan.steps.push(Step { what: StepKind::Scale { from: w.replicas, to: by.replicas }, on: target });
     }
-    let namespace = plan.intent.targets.first().map(|t| t.namespace.clone()).unwrap_or_default();
-    let from = plan.steps.first().and_then(|s| match s.what {
-        StepKind::Scale { from, .. } => Some(format!(" --current-replicas {from}")),
-        _ => None,
+    let each = plan.intent.targets.iter().map(|target| {
+        let from = plan.steps.iter().find(|s| s.on == *target).and_then(|s| match s.what {
+            StepKind::Scale { from, .. } => Some(format!(" --current-replicas {from}")),
+            _ => None,
+        });
+        let (kind, from) = (target.kind.short(), from.unwrap_or_default());
+        let (ns, name) = (quote(&target.namespace), quote(&target.name));
+        kubectl(plan, &format!("-n {ns} scale {kind}/{name} --replicas {}{from}", by.replicas))
     });
-    plan.kubectl = kubectl(
-        plan,
-        &format!(
-            "-n {} scale {} --replicas {}{}",
-            quote(&namespace),
-            words.join(" "),
-            by.replicas,
-            from.unwrap_or_default()
-        ),
-    );
+    plan.kubectl = each.collect::<Vec<_>>().join(" && ");
+}
+
+/// The Services that lose endpoints when a workload shrinks.
+fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i32) {
+    let lost = u32::try_from(w.replicas - replicas).unwrap_or(0);
+    if lost == 0 {
+        return;
+    }
+    let behind = cluster.derived.services.iter().filter(|row| {
+        let s = &row.service;
+        s.namespace == w.namespace && !s.selector.is_empty() && s.selector.matches(&w.template_labels)
+    });
+    for row in behind {
+        let ready_after = row.ready.saturating_sub(lost);
+        let (namespace, name) = (row.service.namespace.clone(), row.service.name.clone());
+        if ready_after == 0 && row.ready > 0 {
+            plan.warnings.push(format!("service {namespace}/{name} is left without a ready endpoint"));
+        }
+        plan.services.push(ServiceEffect { namespace, name, ready_before: row.ready, ready_after });
+    }
 }
 
 /// What an autoscaler will make of a manual number.
@@ -352,24 +387,25 @@ fn drain_nodes(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, view:
             plan.steps.push(Step { what: StepKind::Cordon, on: target });
         }
     }
-    for (what, table) in [
-        ("pods", &cluster.pods.cover),
-        ("daemonsets", &cluster.daemonsets.cover),
-        ("poddisruptionbudgets", &cluster.pdbs.cover),
+    for (what, cover, fresh) in [
+        ("pods", &cluster.pods.cover, cluster.pods.fresh),
+        ("daemonsets", &cluster.daemonsets.cover, cluster.daemonsets.fresh),
+        ("poddisruptionbudgets", &cluster.pdbs.cover, cluster.pdbs.fresh),
     ] {
-        if !table.is_complete() {
-            let note = table.note().unwrap_or_default();
+        if !cover.is_complete() {
+            let note = cover.note().unwrap_or_default();
             let why =
                 format!("{what} are not completely known ({note}): the plan could miss what it must not");
+            plan.refusals.push(Refusal::new("incomplete-data", why));
+        } else if let Some(since) = fresh.stale_since {
+            let why =
+                format!("what is known of {what} is stale since {since}: the plan could be wrong by now");
             plan.refusals.push(Refusal::new("incomplete-data", why));
         }
     }
     let drain = drain::rehearse(cluster, &names, options, view == View::Whole, now);
     let evict = if options.disable_eviction { StepKind::Delete } else { StepKind::Evict };
-    let going = drain
-        .pods
-        .iter()
-        .filter(|p| matches!(p.fate, crate::model::plan::Fate::Evict | crate::model::plan::Fate::Wait));
+    let going = drain.pods.iter().filter(|p| matches!(p.fate, Fate::Evict | Fate::Wait));
     plan.steps.extend(going.map(|p| Step { what: evict.clone(), on: p.pod.clone() }));
     plan.pods = drain.pods;
     plan.pdbs = drain.pdbs;
@@ -541,7 +577,9 @@ mod tests {
         for fact in [
             Fact::Deployments(Batch::Upsert(vec![deployment])),
             Fact::Hpas(Batch::Upsert(vec![hpa])),
+            Fact::Nodes(Batch::Begin { generation: 1 }),
             Fact::Nodes(Batch::Upsert(nodes.collect())),
+            Fact::Nodes(Batch::End { generation: 1, version: Version(1) }),
         ] {
             state.apply(fact, Stamp(0));
         }
@@ -582,6 +620,13 @@ mod tests {
             Stamp(0),
         );
         assert_eq!(raised.confirm, Confirm::Suffix);
+        let by = ScaleBy { replicas: 1, current_replicas: None };
+        let down = intent(Act::Scale(by), Kind::Deployment, 1, "checkout");
+        let raised = plan(&cluster(), &down, &guards, View::Whole, Stamp(0));
+        assert_eq!(
+            raised.answer, "test",
+            "the number of one object would be a weaker question than its name"
+        );
     }
 
     #[test]

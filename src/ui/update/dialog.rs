@@ -39,6 +39,7 @@ pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effec
         rows: 0,
         page: 0,
         asked_ms: ui.clock_ms,
+        in_flight: true,
         read_only: cluster.info.read_only,
         protected: cluster.info.protected,
     });
@@ -51,9 +52,11 @@ pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let now = ui.clock_ms;
     if let Some(dialog) = &mut ui.dialog
         && matches!(dialog.stage, Stage::Ready(_))
+        && !dialog.in_flight
         && now.saturating_sub(dialog.asked_ms) >= RENEW_MS
     {
         dialog.asked_ms = now;
+        dialog.in_flight = true;
         effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
     }
 }
@@ -61,6 +64,7 @@ pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
 /// An answer for the open rehearsal.
 pub fn take(ui: &mut Ui, reply: Reply) {
     let Some(dialog) = &mut ui.dialog else { return };
+    dialog.in_flight = false;
     match reply {
         Reply::Rehearsal(new) => {
             let same = match &dialog.stage {
