@@ -2,7 +2,6 @@
 //!
 //! A write is never repeated. An answer that was lost makes the step UNKNOWN, and reading back settles it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
@@ -274,6 +273,3 @@ pub fn new_id(clock: &Clock, count: u32) -> Name {
     let at = clock.now().to_chrono().map_or_else(String::new, |t| t.format("%m%d-%H%M%S").to_string());
     Name::from(format!("{at}-{:x}{count:x}", std::process::id() & 0xfff))
 }
-
-/// Shares one executor per cluster.
-pub type Shared = Arc<Executor>;
