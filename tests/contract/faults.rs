@@ -41,9 +41,7 @@ fn fires(fault: &str, rule: &str) {
             }
             // a fault may have made several objects that show it
             let meant = |c: &Value| c["rule"] == rule && names(c).iter().any(|n| wanted.contains(n));
-            // the cluster's own load drives the autoscalers of its shop to their limits in the minutes after its start
-            let own_load = |c: &Value| c["rule"] == "hpa-at-limit" && c["objects"][0]["namespace"] == "shop";
-            let others: Vec<_> = new.iter().filter(|c| !meant(c) && !own_load(c)).collect();
+            let others: Vec<_> = new.iter().filter(|c| !meant(c)).collect();
             if others.is_empty() { Ok(()) } else { Err(format!("something else fired too: {others:?}")) }
         });
     });
