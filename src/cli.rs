@@ -241,6 +241,12 @@ pub struct DrainFlags {
     /// Only pods with these labels
     #[arg(long, value_name = "SELECTOR")]
     pub pod_selector: Option<String>,
+    /// Nodes that are emptied at the same time
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub nodes_at_once: u16,
+    /// Pods of a node that go at the same time; 0 = all of them
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub pods_at_once: u16,
 }
 
 /// Go's `0` needs no unit.
@@ -262,6 +268,8 @@ impl From<DrainFlags> for DrainOptions {
             timeout: flags.timeout.as_secs(),
             skip_wait_for_delete_timeout: flags.skip_wait_for_delete_timeout,
             pod_selector: flags.pod_selector,
+            nodes_at_once: flags.nodes_at_once,
+            pods_at_once: flags.pods_at_once,
         }
     }
 }

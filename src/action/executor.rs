@@ -5,18 +5,19 @@
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::{Plan, Step, StepKind};
+use pilothouse_core::model::plan::{Act, Gate, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::wire::client::ReadClient;
-use crate::wire::write::{WriteClient, WriteError};
+use crate::wire::write::WriteError;
 
+use super::gate::{Gauge, Held, look, too_many_errors};
 use super::journal::{Journal, Record, view};
+use super::reach::Reach;
 use super::requests::mutation;
-use super::settle::{Check, Standing, check, read, standing};
+use super::settle::{Check, Live, Standing, check, read, standing};
 
 /// Between two looks at a step that settles.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -26,8 +27,9 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(15);
 /// What an execution needs.
 #[derive(Clone)]
 pub struct Executor {
-    pub reader: ReadClient,
-    pub writer: WriteClient,
+    pub reach: Reach,
+    /// What a watched error ratio is read from.
+    pub gauge: Gauge,
     pub journal: Journal,
     pub clock: Clock,
     /// Each transition of an action goes here.
@@ -108,7 +110,19 @@ impl Executor {
         cancel: &CancellationToken,
         settle_for: Option<Duration>,
     ) -> Ended {
-        let live = match read(&self.reader, &step.on).await {
+        if let Act::Failover { plan, .. } = &action.plan.intent.act
+            && let Some(why) = plan.watched.as_ref().and_then(|w| too_many_errors(&self.gauge, w))
+        {
+            return Ended::Failed(why);
+        }
+        if let StepKind::Check(gate) = &step.what {
+            return self.gate(action, i, step, gate, cancel).await;
+        }
+        let (reader, writer) = match (self.reach.reader(step), self.reach.writer(step)) {
+            (Ok(reader), Ok(writer)) => (reader, writer),
+            (Err(why), _) | (_, Err(why)) => return Ended::Failed(format!("not sent: {why}")),
+        };
+        let live = match read(reader, &step.what, &step.on).await {
             Ok(live) => live,
             Err(e) => return Ended::Failed(format!("not sent: the re-check failed: {e}")),
         };
@@ -118,8 +132,9 @@ impl Executor {
             Check::Stop(why) => return Ended::Failed(format!("not sent: {why}")),
         };
         let stamp = self.clock.now().to_string();
-        let Some(request) = mutation(&step.what, &step.on, version_for(&step.what, &version), &stamp) else {
-            return Ended::Failed(format!("{} cannot be executed by this version", step.what));
+        let request = match mutation(&step.what, &step.on, live.as_ref(), &stamp) {
+            Ok(request) => request,
+            Err(why) => return Ended::Failed(format!("not sent: {why}")),
         };
         if !self.mark(action, i, StepState::Running, &format!("sending at version {version}")).await {
             return Ended::Failed("not sent: the step cannot be written down".into());
@@ -127,7 +142,7 @@ impl Executor {
         if self.stop.is_cancelled() || cancel.is_cancelled() {
             return Ended::Stopped("stopped before it was sent".into());
         }
-        match request.send(&self.writer, false).await {
+        match request.send(writer, false).await {
             Ok(_) => {
                 self.mark(action, i, StepState::Accepted, "accepted").await;
             }
@@ -143,12 +158,57 @@ impl Executor {
         self.verify(action, i, step, &stamp, cancel, settle_for.unwrap_or_else(|| patience(&step.what))).await
     }
 
+    async fn read(&self, step: &Step) -> Result<Option<Live>, String> {
+        read(self.reach.reader(step)?, &step.what, &step.on).await.map_err(|e| e.to_string())
+    }
+
+    /// A step that only looks: until it holds, or its time is over.
+    async fn gate(
+        &self,
+        action: &mut ActionView,
+        i: usize,
+        step: &Step,
+        gate: &Gate,
+        cancel: &CancellationToken,
+    ) -> Ended {
+        let reader = match self.reach.reader(step) {
+            Ok(reader) => reader,
+            Err(why) => return Ended::Failed(why),
+        };
+        let (began, mut said) = (Clock::instant(), String::new());
+        let patience = match gate {
+            Gate::Soak { secs, .. } => u64::from(*secs) + 5,
+            _ => 60,
+        };
+        loop {
+            let waited = (Clock::instant() - began).as_secs();
+            match look(reader, &step.on, gate, &self.gauge, waited).await {
+                Held::Yes(note) => return Ended::Verified(note),
+                Held::No(why) => return Ended::Failed(why),
+                Held::NotYet(why) if waited > patience => {
+                    return Ended::Failed(format!("after {patience} s: {why}"));
+                }
+                Held::NotYet(why) => {
+                    if why != said {
+                        self.mark(action, i, StepState::Running, &why).await;
+                        said = why;
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = cancel.cancelled() => return Ended::Stopped("cancelled while watching".into()),
+                () = self.stop.cancelled() => return Ended::Stopped("stopped while watching".into()),
+            }
+        }
+    }
+
     /// After a lost answer: None = it was applied.
     async fn read_back(&self, step: &Step, stamp: &str, why: &str) -> Option<Ended> {
         let deadline = Clock::deadline(UNKNOWN_FOR);
         let mut seen = String::from("the object could not be read");
         while Clock::instant() < deadline {
-            match read(&self.reader, &step.on).await {
+            match self.read(step).await {
                 Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
                     Standing::NotApplied => seen = "it is not there".into(),
                     Standing::Overridden(what) => return Some(Ended::Unknown(format!("{why}; {what}"))),
@@ -177,7 +237,7 @@ impl Executor {
         let deadline = Clock::deadline(patience);
         let mut missing = String::from("not seen yet");
         loop {
-            match read(&self.reader, &step.on).await {
+            match self.read(step).await {
                 Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
                     Standing::Verified(note) => return Ended::Verified(note),
                     Standing::Overridden(note) => return Ended::Failed(note),
@@ -250,19 +310,10 @@ impl Executor {
     }
 }
 
-/// Replacing a template under the version that was checked; a scale compares the number itself, and a node's status
-/// moves its version every few seconds.
-fn version_for<'a>(what: &StepKind, version: &'a str) -> Option<&'a str> {
-    match what {
-        StepKind::Restart { .. } | StepKind::Scale { .. } => Some(version),
-        _ => None,
-    }
-}
-
 /// How long an effect may take before the action is called failed.
 fn patience(what: &StepKind) -> Duration {
     match what {
-        StepKind::Cordon | StepKind::Uncordon => Duration::from_secs(15),
+        StepKind::Cordon | StepKind::Uncordon | StepKind::Change(_) => Duration::from_secs(15),
         StepKind::Scale { .. } => Duration::from_secs(300),
         _ => Duration::from_secs(600),
     }

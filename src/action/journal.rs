@@ -246,32 +246,21 @@ pub fn view(id: &Name, at: Stamp, plan: &Plan, foreign: bool) -> ActionView {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
-    use pilothouse_core::model::plan::{Act, Confirm, Intent, Step, StepKind};
+    use pilothouse_core::model::plan::{Act, Intent, Step, StepKind};
 
     use super::*;
 
     fn plan() -> Plan {
         let node = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
-        Plan {
-            intent: Intent {
-                cluster: pilothouse_core::domain::id::ClusterId(0),
-                context: "test".into(),
-                act: Act::Cordon,
-                targets: vec![node.clone()],
-            },
-            made_at: Stamp(0),
-            steps: vec![Step { what: StepKind::Cordon, on: node }],
-            pods: vec![],
-            pdbs: vec![],
-            services: vec![],
-            unplaced: vec![],
-            warnings: vec![],
-            refusals: vec![],
-            confirm: Confirm::Yes,
-            answer: "y".into(),
-            kubectl: String::new(),
-            undo: String::new(),
-        }
+        let intent = Intent {
+            cluster: pilothouse_core::domain::id::ClusterId(0),
+            context: "test".into(),
+            act: Act::Cordon,
+            targets: vec![node.clone()],
+        };
+        let mut plan = Plan::new(intent, Stamp(0));
+        plan.steps.push(Step::new(StepKind::Cordon, node));
+        plan
     }
 
     fn intent(id: &str) -> Record {

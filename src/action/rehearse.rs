@@ -1,43 +1,57 @@
 //! A rehearsal: the pure plan, with what only the server knows asked for and settled in. Nothing is changed.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Evidence, Intent, Plan};
+use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan, StepKind};
 use pilothouse_core::model::world::Cluster;
-use pilothouse_core::policy::plan::{self, View};
+use pilothouse_core::policy::plan::{self, Grounds, View};
 
-use crate::wire::client::{Ask, ReadClient};
-use crate::wire::write::{WriteClient, WriteError};
-
+use super::reach::{Reach, extras};
 use super::requests::mutation;
+use super::settle::read;
+use crate::wire::client::{Ask, ReadClient};
+use crate::wire::error::ApiError;
+use crate::wire::write::WriteError;
 
-/// Plans, asks and settles. Without a `writer` (read-only) no dry run is sent: that client does not exist.
+/// Plans, asks and settles. Without writers (read-only) no dry run is sent: those clients do not exist.
 pub async fn rehearse(
     cluster: &Cluster,
     intent: &Intent,
     guards: &GuardSettings,
     view: View,
     now: Stamp,
-    reader: &ReadClient,
-    writer: Option<&WriteClient>,
+    reach: &Reach,
 ) -> Plan {
-    let plan = plan::plan(cluster, intent, guards, view, now);
+    let extras = extras(reach, plan::needs(intent)).await;
+    let plan = plan::plan(Grounds { cluster, guards, view, extras: &extras, now }, intent);
     if !plan.refusals.is_empty() {
         return plan;
     }
-    let mut evidence = probe(&plan, reader).await;
-    if let Some(writer) = writer
-        && evidence.denied.is_empty()
-    {
-        dry_run(&plan, writer, &mut evidence).await;
+    let mut evidence = Evidence::default();
+    for context in contexts(&plan) {
+        match reach.of(&context) {
+            Some(clients) => probe(&plan, &context, &clients.reader, &mut evidence).await,
+            None => evidence.denied.push(format!("there is no connection to context {context}")),
+        }
+    }
+    if evidence.denied.is_empty() && reach.own.writer.is_some() {
+        dry_run(&plan, reach, &mut evidence).await;
     }
     plan::settle(plan, &evidence)
 }
 
-/// Access reviews for everything that the plan needs.
-async fn probe(plan: &Plan, reader: &ReadClient) -> Evidence {
-    let needed = plan::access(plan);
+/// The contexts of the steps, each once.
+fn contexts(plan: &Plan) -> BTreeSet<Name> {
+    plan.steps.iter().map(|s| s.context.clone()).collect()
+}
+
+/// Access reviews for everything that the plan needs of one cluster.
+async fn probe(plan: &Plan, context: &str, reader: &ReadClient, evidence: &mut Evidence) {
+    let needed = plan::access(plan, context);
     let answers = join_all(needed.iter().map(|a| {
         reader.may(Ask {
             verb: a.verb,
@@ -49,28 +63,42 @@ async fn probe(plan: &Plan, reader: &ReadClient) -> Evidence {
         })
     }))
     .await;
-    let mut evidence = Evidence::default();
+    let place = if context.is_empty() { String::new() } else { format!(" in context {context}") };
     for (access, answer) in needed.iter().zip(answers) {
         match answer {
             Ok(answer) if answer.allowed => {}
             Ok(answer) => {
                 let reason =
                     if answer.reason.is_empty() { String::new() } else { format!(" ({})", answer.reason) };
-                evidence.denied.push(format!("you may not {access}{reason}"));
+                evidence.denied.push(format!("you may not {access}{place}{reason}"));
             }
-            Err(e) => evidence.unanswered.push(format!("may you {access}: {e}")),
+            Err(e) => evidence.unanswered.push(format!("may you {access}{place}: {e}")),
         }
     }
-    evidence
 }
 
-/// The server's own dry run of each step that has one.
-async fn dry_run(plan: &Plan, writer: &WriteClient, evidence: &mut Evidence) {
+/// The server's own dry run of each step that stands on what is there now: not of a later step of the same object,
+/// and not of a drain's evictions, whose budgets add up and which would double its requests.
+async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
     let stamp = plan.made_at.to_string();
+    let mut seen = BTreeSet::new();
     for step in &plan.steps {
-        let Some(request) = mutation(&step.what, &step.on, None, &stamp) else { continue };
+        let is_drain = step.is_eviction() && !matches!(plan.intent.act, Act::Evict(_));
+        if is_drain || step.is_check() || !seen.insert((step.context.clone(), step.on.clone())) {
+            continue;
+        }
+        let (Ok(reader), Ok(writer)) = (reach.reader(step), reach.writer(step)) else { continue };
+        let live = match &step.what {
+            StepKind::Change(_) | StepKind::Rollback { .. } => {
+                read(reader, &step.what, &step.on).await.ok().flatten()
+            }
+            _ => None,
+        };
+        let Ok(request) = mutation(&step.what, &step.on, live.as_ref(), &stamp) else { continue };
         match request.send(writer, true).await {
             Ok(_) => {}
+            // what a budget allows is in the plan already: it is waited for
+            Err(WriteError::Refused(ApiError::TooMany { .. })) => {}
             Err(WriteError::Refused(e)) => {
                 evidence.dry_run_refused.push(format!("{} {}: {e}", step.what, step.on));
             }

@@ -2,10 +2,13 @@
 //! with, so that it cannot hit another object or overwrite another change.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
-use pilothouse_core::model::plan::StepKind;
+use pilothouse_core::model::plan::{Change, StepKind};
 use pilothouse_core::policy::plan::resource;
-use serde_json::{Value, json};
+use pilothouse_core::policy::revisions;
+use pilothouse_core::policy::routes::ROUTES;
+use serde_json::{Map, Value, json};
 
+use super::settle::Live;
 use crate::wire::write::{WriteClient, WriteError, content};
 
 /// The field manager that our changes carry in managedFields.
@@ -17,7 +20,10 @@ pub fn path(object: &ObjectRef) -> Option<String> {
     let version = match group {
         "" => "/api/v1".to_owned(),
         "autoscaling" => "/apis/autoscaling/v2".to_owned(),
-        group => format!("/apis/{group}/v1"),
+        group => {
+            let route = ROUTES.iter().find(|(_, of, ..)| *of == group);
+            format!("/apis/{group}/{}", route.map_or("v1", |(_, _, version, _)| version))
+        }
     };
     Some(if object.kind.is_namespaced() {
         format!("{version}/namespaces/{}/{plural}/{}", object.namespace, object.name)
@@ -26,49 +32,161 @@ pub fn path(object: &ObjectRef) -> Option<String> {
     })
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Patch(&'static str),
+    Post,
+    Delete,
+}
+
 /// One mutating request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mutation {
+    pub method: Method,
     pub path: String,
-    pub content: &'static str,
     pub body: Value,
 }
 
-/// Builds the request of a step. `version`: the object's resourceVersion at the re-check, None for a dry run before
-/// it. `stamp`: RFC 3339, the value that a restart writes; it is what tells later whether it was applied.
-pub fn mutation(what: &StepKind, on: &ObjectRef, version: Option<&str>, stamp: &str) -> Option<Mutation> {
+/// Builds the request of a step. `live`: the object at the re-check, whose version guards what replaces fields; an
+/// eviction needs none. `stamp`: RFC 3339, the value that a restart writes; it is what tells later whether it was
+/// applied. Err: why there is none.
+pub fn mutation(
+    what: &StepKind,
+    on: &ObjectRef,
+    live: Option<&Live>,
+    stamp: &str,
+) -> Result<Mutation, String> {
     let mut metadata = json!({ "uid": on.uid.to_string() });
-    if let (Some(version), Some(object)) = (version, metadata.as_object_mut()) {
-        object.insert("resourceVersion".into(), json!(version));
+    // a node's status moves its version every few seconds: it would conflict for nothing
+    let guarded =
+        matches!(what, StepKind::Restart { .. } | StepKind::Scale { .. } | StepKind::Rollback { .. });
+    if let (true, Some(live), Some(object)) = (guarded, live, metadata.as_object_mut()) {
+        object.insert("resourceVersion".into(), json!(live.version));
     }
-    let path = path(on)?;
-    Some(match what {
+    let path = path(on).ok_or_else(|| format!("no path is known for a {}", on.kind))?;
+    let patch = |content, path, body| Mutation { method: Method::Patch(content), path, body };
+    Ok(match what {
         // unschedulable true or absent, as kubectl leaves it
-        StepKind::Cordon => Mutation {
+        StepKind::Cordon => {
+            patch(content::MERGE, path, json!({ "metadata": metadata, "spec": { "unschedulable": true } }))
+        }
+        StepKind::Uncordon => {
+            patch(content::MERGE, path, json!({ "metadata": metadata, "spec": { "unschedulable": null } }))
+        }
+        StepKind::Restart { .. } => patch(
+            content::STRATEGIC,
             path,
-            content: content::MERGE,
-            body: json!({ "metadata": metadata, "spec": { "unschedulable": true } }),
-        },
-        StepKind::Uncordon => Mutation {
-            path,
-            content: content::MERGE,
-            body: json!({ "metadata": metadata, "spec": { "unschedulable": null } }),
-        },
-        StepKind::Restart { .. } => Mutation {
-            path,
-            content: content::STRATEGIC,
-            body: json!({ "metadata": metadata, "spec": { "template": { "metadata": { "annotations": {
+            json!({ "metadata": metadata, "spec": { "template": { "metadata": { "annotations": {
                 RESTARTED_AT: stamp
             } } } } }),
-        },
-        StepKind::Scale { to, .. } => Mutation {
-            path: format!("{path}/scale"),
-            content: content::MERGE,
-            body: json!({ "metadata": metadata, "spec": { "replicas": to } }),
-        },
-        // the drain's own steps come with its executor
-        StepKind::Evict | StepKind::Delete => return None,
+        ),
+        StepKind::Scale { to, .. } => patch(
+            content::MERGE,
+            format!("{path}/scale"),
+            json!({ "metadata": metadata, "spec": { "replicas": to } }),
+        ),
+        StepKind::Rollback { .. } => {
+            let live = live.ok_or("the workload was not read")?;
+            let holder = live.to.as_ref().ok_or("the revision was not read")?;
+            return rollback(path, &metadata, live, holder);
+        }
+        StepKind::Change(change) => {
+            let live = live.ok_or("the object was not read")?;
+            patch(content::JSON_PATCH, path, change_patch(on, live, change))
+        }
+        StepKind::Evict { grace_period } => {
+            let body = json!({
+                "apiVersion": "policy/v1",
+                "kind": "Eviction",
+                "metadata": { "name": on.name.as_str(), "namespace": on.namespace.as_str() },
+                "deleteOptions": delete_options(on, *grace_period),
+            });
+            Mutation { method: Method::Post, path: format!("{path}/eviction"), body }
+        }
+        StepKind::Delete { grace_period } => {
+            let mut body = delete_options(on, *grace_period);
+            if let Some(body) = body.as_object_mut() {
+                body.insert("apiVersion".into(), json!("v1"));
+                body.insert("kind".into(), json!("DeleteOptions"));
+            }
+            Mutation { method: Method::Delete, path, body }
+        }
+        StepKind::Check(_) => return Err("a check sends nothing".into()),
     })
+}
+
+fn delete_options(on: &ObjectRef, grace_period: i64) -> Value {
+    let mut options = json!({ "preconditions": { "uid": on.uid.to_string() } });
+    if let (true, Some(object)) = (grace_period >= 0, options.as_object_mut()) {
+        object.insert("gracePeriodSeconds".into(), json!(grace_period));
+    }
+    options
+}
+
+/// The annotations of a Deployment that a roll-back leaves as they are; the rest come from the ReplicaSet.
+const OWN_ANNOTATIONS: [&str; 6] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deployment.kubernetes.io/revision",
+    "deployment.kubernetes.io/revision-history",
+    "deployment.kubernetes.io/desired-replicas",
+    "deployment.kubernetes.io/max-replicas",
+    "deprecated.deployment.rollback.to",
+];
+
+/// As `kubectl rollout undo` (`pkg/polymorphichelpers/rollback.go`): a Deployment gets the template and the annotations
+/// of the ReplicaSet, the others the data of the ControllerRevision.
+fn rollback(path: String, metadata: &Value, live: &Live, holder: &Value) -> Result<Mutation, String> {
+    if let Some(data) = holder.get("data").and_then(Value::as_object) {
+        let mut body = data.clone();
+        body.insert("metadata".into(), metadata.clone());
+        return Ok(Mutation { method: Method::Patch(content::STRATEGIC), path, body: Value::Object(body) });
+    }
+    let annotations = |object: &Value| -> Map<String, Value> {
+        object.pointer("/metadata/annotations").and_then(Value::as_object).cloned().unwrap_or_default()
+    };
+    let own = |key: &String| OWN_ANNOTATIONS.contains(&key.as_str());
+    let mut wanted: Map<String, Value> =
+        annotations(&live.value).into_iter().filter(|(k, _)| own(k)).collect();
+    wanted.extend(annotations(holder).into_iter().filter(|(k, _)| !own(k)));
+    let template = revisions::template(holder);
+    if template.is_null() {
+        return Err("the revision has no template".into());
+    }
+    let body = json!([
+        { "op": "test", "path": "/metadata/uid", "value": live.uid },
+        { "op": "test", "path": "/metadata/resourceVersion", "value": live.version },
+        { "op": "replace", "path": "/spec/template", "value": template },
+        // add replaces as well, and a Deployment need not have any
+        { "op": "add", "path": "/metadata/annotations", "value": wanted },
+    ]);
+    Ok(Mutation { method: Method::Patch(content::JSON_PATCH), path, body })
+}
+
+/// Each field is tested before it is written. What was absent cannot be tested: then the version is.
+fn change_patch(on: &ObjectRef, live: &Live, change: &Change) -> Value {
+    let mut ops = vec![json!({ "op": "test", "path": "/metadata/uid", "value": on.uid.to_string() })];
+    if change.fields.iter().any(|f| f.from.is_null()) {
+        ops.push(json!({ "op": "test", "path": "/metadata/resourceVersion", "value": live.version }));
+    }
+    let mut made: Vec<&str> = Vec::new();
+    for field in &change.fields {
+        let pointer = field.pointer.as_str();
+        if field.from.is_null() {
+            let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+            if live.value.pointer(parent).is_none_or(Value::is_null) && !made.contains(&parent) {
+                ops.push(json!({ "op": "add", "path": parent, "value": {} }));
+                made.push(parent);
+            }
+        } else {
+            ops.push(json!({ "op": "test", "path": pointer, "value": field.from }));
+        }
+        ops.push(match (&field.from, &field.to) {
+            (_, Value::Null) => json!({ "op": "remove", "path": pointer }),
+            (Value::Null, to) => json!({ "op": "add", "path": pointer, "value": to }),
+            (_, to) => json!({ "op": "replace", "path": pointer, "value": to }),
+        });
+    }
+    Value::Array(ops)
 }
 
 /// What kubectl writes, so that its `rollout history` and other tools see the same.
@@ -77,7 +195,11 @@ pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 impl Mutation {
     /// Sends it, once.
     pub async fn send(&self, client: &WriteClient, dry_run: bool) -> Result<Value, WriteError> {
-        client.patch(&self.path, self.content, &self.body, dry_run, MANAGER).await
+        match self.method {
+            Method::Patch(content) => client.patch(&self.path, content, &self.body, dry_run, MANAGER).await,
+            Method::Post => client.post(&self.path, &self.body, dry_run, MANAGER).await,
+            Method::Delete => client.delete(&self.path, &self.body, dry_run).await,
+        }
     }
 }
 
@@ -89,18 +211,23 @@ pub fn is_workload(kind: &Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::Uid;
+    use pilothouse_core::model::plan::FieldChange;
 
     use super::*;
 
+    fn live(value: Value) -> Live {
+        Live { uid: "u".into(), version: "42".into(), value, ..Live::default() }
+    }
+
+    fn object(kind: Kind) -> ObjectRef {
+        let uid = Uid::parse("c0ffee00-1234-4abc-8def-0123456789ab");
+        ObjectRef::new(kind, &"shop".into(), &"checkout".into(), &uid)
+    }
+
     #[test]
     fn every_request_pins_the_object() {
-        let object = ObjectRef::new(
-            Kind::Deployment,
-            &"shop".into(),
-            &"checkout".into(),
-            &Uid::parse("c0ffee00-1234-4abc-8def-0123456789ab"),
-        );
-        let m = mutation(&StepKind::Scale { from: 3, to: 5 }, &object, Some("42"), "").unwrap();
+        let on = object(Kind::Deployment);
+        let m = mutation(&StepKind::Scale { from: 3, to: 5 }, &on, Some(&live(json!({}))), "").unwrap();
         assert_eq!(m.path, "/apis/apps/v1/namespaces/shop/deployments/checkout/scale");
         assert_eq!(
             m.body,
@@ -111,5 +238,54 @@ mod tests {
         assert_eq!(m.path, "/api/v1/nodes/n");
         assert!(m.body.pointer("/metadata/resourceVersion").is_none());
         assert!(m.body.pointer("/spec/unschedulable").unwrap().is_null());
+        let m = mutation(&StepKind::Evict { grace_period: -1 }, &object(Kind::Pod), None, "").unwrap();
+        assert_eq!(m.path, "/api/v1/namespaces/shop/pods/checkout/eviction");
+        assert_eq!(
+            m.body["deleteOptions"],
+            json!({"preconditions": {"uid": "c0ffee00-1234-4abc-8def-0123456789ab"}})
+        );
+        let m = mutation(&StepKind::Delete { grace_period: 0 }, &object(Kind::Pod), None, "").unwrap();
+        assert_eq!((m.method, m.body["gracePeriodSeconds"].as_i64()), (Method::Delete, Some(0)));
+    }
+
+    #[test]
+    fn a_change_tests_what_it_replaces() {
+        let field = |pointer: &str, from, to| FieldChange { pointer: pointer.into(), from, to };
+        let change = Change {
+            words: String::new(),
+            fields: vec![
+                field("/metadata/labels/app", json!("a"), Value::Null),
+                field("/metadata/annotations/x~1y", Value::Null, json!("z")),
+            ],
+        };
+        let on = object(Kind::Pod);
+        let body = change_patch(&on, &live(json!({ "metadata": { "labels": { "app": "a" } } })), &change);
+        assert_eq!(
+            body,
+            json!([
+                { "op": "test", "path": "/metadata/uid", "value": "c0ffee00-1234-4abc-8def-0123456789ab" },
+                { "op": "test", "path": "/metadata/resourceVersion", "value": "42" },
+                { "op": "test", "path": "/metadata/labels/app", "value": "a" },
+                { "op": "remove", "path": "/metadata/labels/app" },
+                { "op": "add", "path": "/metadata/annotations", "value": {} },
+                { "op": "add", "path": "/metadata/annotations/x~1y", "value": "z" }
+            ])
+        );
+    }
+
+    #[test]
+    fn a_roll_back_keeps_the_deployments_own_annotations() {
+        let is = live(json!({ "metadata": { "annotations": {
+            "deployment.kubernetes.io/revision": "3", "kubernetes.io/change-cause": "bad" } } }));
+        let holder = json!({
+            "metadata": { "annotations": { "deployment.kubernetes.io/revision": "2", "kubernetes.io/change-cause": "good" } },
+            "spec": { "template": { "metadata": { "labels": { "app": "a", "pod-template-hash": "h" } }, "spec": {} } }
+        });
+        let m = rollback("/p".into(), &json!({}), &is, &holder).unwrap();
+        assert_eq!(m.body[2]["value"], json!({ "metadata": { "labels": { "app": "a" } }, "spec": {} }));
+        assert_eq!(
+            m.body[3]["value"],
+            json!({ "deployment.kubernetes.io/revision": "3", "kubernetes.io/change-cause": "good" })
+        );
     }
 }

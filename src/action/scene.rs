@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use pilothouse_core::domain::failover::FailoverKind;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Version};
 use pilothouse_core::domain::node::Node;
 use pilothouse_core::domain::time::Stamp;
@@ -13,6 +14,7 @@ use pilothouse_core::model::event::{Batch, Fact};
 use pilothouse_core::model::plan::{Act, Intent};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{Cluster, ClusterInfo};
+use pilothouse_core::policy::plan::failover::picked;
 use pilothouse_core::policy::plan::resource;
 
 use crate::wire::client::{ReadClient, escape};
@@ -61,31 +63,55 @@ pub async fn fetch(
             .await
             .map_err(|error| SceneError::Read { what: what(), error })?;
         let fail = |error| SceneError::Decode { what: what(), error };
-        let (uid, fact) = if target.kind == Kind::Node {
-            let node: Node = decode::node::node(&mut pools, &body).map_err(fail)?;
-            (node.uid.clone(), Fact::Nodes(Batch::Upsert(vec![node])))
-        } else {
-            let workload: Workload =
-                decode::workload::workload(&mut pools, &target.kind, &body).map_err(fail)?;
-            (workload.uid.clone(), workload_fact(&target.kind, vec![workload]))
+        let (uid, fact) = match &target.kind {
+            Kind::Node => {
+                let node: Node = decode::node::node(&mut pools, &body).map_err(fail)?;
+                (node.uid.clone(), Fact::Nodes(Batch::Upsert(vec![node])))
+            }
+            Kind::Pod => {
+                let pod = decode::pod::pod(&mut pools, &body, now).map_err(fail)?;
+                (pod.uid.clone(), Fact::Pods(Batch::Upsert(vec![pod])))
+            }
+            Kind::HorizontalPodAutoscaler => {
+                let hpa = decode::policy::hpa(&mut pools, &body).map_err(fail)?;
+                (hpa.uid.clone(), Fact::Hpas(Batch::Upsert(vec![hpa])))
+            }
+            kind => {
+                let workload: Workload = decode::workload::workload(&mut pools, kind, &body).map_err(fail)?;
+                (workload.uid.clone(), workload_fact(kind, vec![workload]))
+            }
         };
         pinned.push(ObjectRef { uid, ..target.clone() });
         state.apply(fact, now);
     }
+    let namespaces: BTreeSet<Name> = targets.iter().map(|t| t.namespace.clone()).collect();
+    let mut fetch = Fetch { reader, state: &mut state, pools: &mut pools, now };
     match &act {
-        Act::Drain(options) => {
-            drain(reader, &mut state, &mut pools, targets, options.pod_selector.as_deref(), now).await?;
-        }
+        Act::Drain(options) => fetch.drain(targets, options.pod_selector.as_deref()).await?,
         Act::Scale(_) => {
-            for namespace in targets.iter().map(|t| t.namespace.clone()).collect::<BTreeSet<_>>() {
+            for namespace in namespaces {
                 let path = format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers");
                 // without the right to see autoscalers the plan says that it does not know
-                if let Ok(hpas) = list(reader, &path, |json| decode::policy::hpa(&mut pools, json)).await {
-                    whole(&mut state, hpas, Fact::Hpas, now);
+                let read = list(reader, &path, |json| decode::policy::hpa(fetch.pools, json)).await;
+                if let Ok(hpas) = read {
+                    whole(fetch.state, hpas, Fact::Hpas, now);
                 }
             }
         }
-        Act::Cordon | Act::Uncordon | Act::Restart => {}
+        Act::Evict(_) => fetch.budgets().await?,
+        Act::OutOfRotation { .. } => fetch.services(&namespaces).await,
+        Act::Failover { plan, .. } => fetch.failover(&plan.kind).await?,
+        Act::Cordon
+        | Act::Uncordon
+        | Act::OutOfService
+        | Act::InService
+        | Act::Restart
+        | Act::Rollback { .. }
+        | Act::PauseRollout
+        | Act::ResumeRollout
+        | Act::Bounds { .. }
+        | Act::IntoRotation
+        | Act::Undo(_) => {}
     }
     let context = state.info.context.clone();
     let cluster = state.publish(now, false).unwrap_or_else(|| state.published().clone());
@@ -114,46 +140,90 @@ fn whole<T>(state: &mut ClusterState, rows: Vec<T>, fact: fn(Batch<T>) -> Fact, 
     }
 }
 
-async fn drain(
-    reader: &ReadClient,
-    state: &mut ClusterState,
-    pools: &mut Pools,
-    nodes: &[ObjectRef],
-    selector: Option<&str>,
+/// What is being fetched, and where it goes.
+struct Fetch<'a> {
+    reader: &'a ReadClient,
+    state: &'a mut ClusterState,
+    pools: &'a mut Pools,
     now: Stamp,
-) -> Result<(), SceneError> {
-    let mut pods = Vec::new();
-    for node in nodes {
-        let mut path =
-            format!("/api/v1/pods?fieldSelector={}", escape(&format!("spec.nodeName={}", node.name)));
-        if let Some(selector) = selector {
-            path.push_str(&format!("&labelSelector={}", escape(selector)));
+}
+
+impl Fetch<'_> {
+    async fn drain(&mut self, nodes: &[ObjectRef], selector: Option<&str>) -> Result<(), SceneError> {
+        let mut pods = Vec::new();
+        for node in nodes {
+            let mut path =
+                format!("/api/v1/pods?fieldSelector={}", escape(&format!("spec.nodeName={}", node.name)));
+            if let Some(selector) = selector {
+                path.push_str(&format!("&labelSelector={}", escape(selector)));
+            }
+            pods.extend(self.pods(&path).await?);
         }
-        pods.extend(list(reader, &path, |json| decode::pod::pod(pools, json, now)).await?);
+        let namespaces: BTreeSet<Name> = pods.iter().map(|p| p.namespace.clone()).collect();
+        whole(self.state, pods, Fact::Pods, self.now);
+        let daemonsets = list(self.reader, "/apis/apps/v1/daemonsets", |json| {
+            decode::workload::workload(self.pools, &Kind::DaemonSet, json)
+        });
+        whole(self.state, daemonsets.await?, Fact::DaemonSets, self.now);
+        self.budgets().await?;
+        self.services(&namespaces).await;
+        Ok(())
     }
-    let namespaces: BTreeSet<Name> = pods.iter().map(|p| p.namespace.clone()).collect();
-    whole(state, pods, Fact::Pods, now);
-    let daemonsets = list(reader, "/apis/apps/v1/daemonsets", |json| {
-        decode::workload::workload(pools, &Kind::DaemonSet, json)
-    });
-    whole(state, daemonsets.await?, Fact::DaemonSets, now);
-    let pdbs = list(reader, "/apis/policy/v1/poddisruptionbudgets", |json| decode::policy::pdb(pools, json));
-    whole(state, pdbs.await?, Fact::Pdbs, now);
-    let services = try_join_all(namespaces.iter().map(|ns| async move {
-        let mut pools = Pools::default();
-        let path = format!("/api/v1/namespaces/{ns}/services");
-        list(reader, &path, |json| decode::network::service(&mut pools, json)).await
-    }));
-    let slices = try_join_all(namespaces.iter().map(|ns| async move {
-        let mut pools = Pools::default();
-        let path = format!("/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices");
-        list(reader, &path, |json| decode::network::endpoint_slice(&mut pools, json)).await
-    }));
-    let (services, slices) = futures::join!(services, slices);
-    // what a service would lose is told where it may be seen; the plan does not depend on it
-    whole(state, services.map(|s| s.concat()).unwrap_or_default(), Fact::Services, now);
-    whole(state, slices.map(|s| s.concat()).unwrap_or_default(), Fact::EndpointSlices, now);
-    Ok(())
+
+    async fn pods(&mut self, path: &str) -> Result<Vec<pilothouse_core::domain::pod::Pod>, SceneError> {
+        let now = self.now;
+        list(self.reader, path, |json| decode::pod::pod(self.pools, json, now)).await
+    }
+
+    async fn budgets(&mut self) -> Result<(), SceneError> {
+        let path = "/apis/policy/v1/poddisruptionbudgets";
+        let pdbs = list(self.reader, path, |json| decode::policy::pdb(self.pools, json)).await?;
+        whole(self.state, pdbs, Fact::Pdbs, self.now);
+        Ok(())
+    }
+
+    /// What a Service would lose is told where it may be seen; a plan that depends on it says what is missing.
+    async fn services(&mut self, namespaces: &BTreeSet<Name>) {
+        let reader = self.reader;
+        let services = try_join_all(namespaces.iter().map(|ns| async move {
+            let mut pools = Pools::default();
+            let path = format!("/api/v1/namespaces/{ns}/services");
+            list(reader, &path, |json| decode::network::service(&mut pools, json)).await
+        }));
+        let slices = try_join_all(namespaces.iter().map(|ns| async move {
+            let mut pools = Pools::default();
+            let path = format!("/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices");
+            list(reader, &path, |json| decode::network::endpoint_slice(&mut pools, json)).await
+        }));
+        let (services, slices) = futures::join!(services, slices);
+        whole(self.state, services.map(|s| s.concat()).unwrap_or_default(), Fact::Services, self.now);
+        whole(self.state, slices.map(|s| s.concat()).unwrap_or_default(), Fact::EndpointSlices, self.now);
+    }
+
+    async fn failover(&mut self, kind: &FailoverKind) -> Result<(), SceneError> {
+        match kind {
+            FailoverKind::Selector { namespace, .. } => {
+                let pods = self.pods(&format!("/api/v1/namespaces/{namespace}/pods")).await?;
+                whole(self.state, pods, Fact::Pods, self.now);
+                self.services(&BTreeSet::from([namespace.clone()])).await;
+            }
+            FailoverKind::Weight(shift) => self.services(&BTreeSet::from([shift.namespace.clone()])).await,
+            FailoverKind::Standby(standby) => {
+                if let Some(shift) = &standby.shift {
+                    self.services(&BTreeSet::from([shift.namespace.clone()])).await;
+                }
+            }
+            FailoverKind::Evacuate(pick) => {
+                let nodes =
+                    list(self.reader, "/api/v1/nodes", |json| decode::node::node(self.pools, json)).await?;
+                whole(self.state, nodes, Fact::Nodes, self.now);
+                if let Some(cluster) = self.state.publish(self.now, false) {
+                    self.drain(&picked(&cluster, pick), None).await?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A whole list, read once (resourceVersion unset: what an action judges must not be stale).

@@ -3,9 +3,10 @@
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::plan::StepKind;
+use pilothouse_core::model::plan::{Change, FieldChange, RevisionRef, StepKind};
+use pilothouse_core::policy::revisions;
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, workload::workload};
@@ -14,59 +15,116 @@ use crate::wire::error::ApiError;
 use super::requests::{is_workload, path};
 
 /// The live object, as much of it as the steps need.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Live {
     pub uid: String,
     pub version: String,
     pub cordoned: bool,
     pub restarted_at: Option<String>,
+    pub deleting: bool,
     pub workload: Option<Workload>,
+    /// All of it.
+    pub value: Value,
+    /// For a roll-back: the revision to go to, and the one that was there.
+    pub to: Option<Value>,
+    pub from: Option<Value>,
 }
 
-/// Reads an object. `Ok(None)`: there is none of that name.
-pub async fn read(client: &ReadClient, object: &ObjectRef) -> Result<Option<Live>, ApiError> {
-    let Some(path) = path(object) else {
-        return Err(ApiError::Invalid { message: format!("no path is known for a {}", object.kind) });
+/// Reads what a step is about. `Ok(None)`: there is no object of that name.
+pub async fn read(client: &ReadClient, what: &StepKind, on: &ObjectRef) -> Result<Option<Live>, ApiError> {
+    let Some(body) = get(client, on).await? else { return Ok(None) };
+    let mut live = decode(&on.kind, &body)?;
+    if let StepKind::Rollback { to, from } = what {
+        let holder = async |revision: &RevisionRef| -> Result<Option<Value>, ApiError> {
+            let body = get(client, &revision.holder).await?;
+            body.map(|b| serde_json::from_slice(&b).map_err(|e| ApiError::Decode(e.to_string()))).transpose()
+        };
+        live.to = holder(to).await?;
+        live.from = holder(from).await?;
+    }
+    Ok(Some(live))
+}
+
+/// One object as the server sends it. None: there is none of that name.
+pub async fn get(client: &ReadClient, on: &ObjectRef) -> Result<Option<bytes::Bytes>, ApiError> {
+    let Some(path) = path(on) else {
+        return Err(ApiError::Invalid { message: format!("no path is known for a {}", on.kind) });
     };
-    let body = match client.get_bytes(&path, 4 << 20).await {
-        Ok(body) => body,
-        Err(ApiError::NotFound { .. }) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    decode(&object.kind, &body).map(Some)
+    match client.get_bytes(&path, 4 << 20).await {
+        Ok(body) => Ok(Some(body)),
+        Err(ApiError::NotFound { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 fn decode(kind: &Kind, body: &[u8]) -> Result<Live, ApiError> {
-    #[derive(Deserialize)]
-    struct Object {
-        metadata: Metadata,
-        #[serde(default)]
-        spec: Spec,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        uid: String,
-        resource_version: String,
-    }
-    #[derive(Default, Deserialize)]
-    struct Spec {
-        #[serde(default)]
-        unschedulable: Option<bool>,
-    }
-    let object: Object = serde_json::from_slice(body).map_err(|e| ApiError::Decode(e.to_string()))?;
+    let fail = |e: &dyn std::fmt::Display| ApiError::Decode(e.to_string());
+    let value: Value = serde_json::from_slice(body).map_err(|e| fail(&e))?;
     let workload = if is_workload(kind) {
-        Some(workload(&mut Pools::default(), kind, body).map_err(|e| ApiError::Decode(e.to_string()))?)
+        Some(workload(&mut Pools::default(), kind, body).map_err(|e| fail(&e))?)
     } else {
         None
     };
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(Live {
-        uid: object.metadata.uid,
-        version: object.metadata.resource_version,
-        cordoned: object.spec.unschedulable.unwrap_or(false),
+        uid: text("/metadata/uid"),
+        version: text("/metadata/resourceVersion"),
+        cordoned: value.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false),
         restarted_at: workload.as_ref().and_then(|w| w.restarted_at.as_ref().map(ToString::to_string)),
+        deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
         workload,
+        value,
+        to: None,
+        from: None,
     })
+}
+
+/// Who changed an object last and when, from its managedFields, status writers left out.
+fn last_change(value: &Value) -> String {
+    let entries = value.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let text =
+        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let newest = entries
+        .into_iter()
+        .flatten()
+        .filter(|e| e.get("subresource").and_then(Value::as_str) != Some("status"))
+        .max_by_key(|e| text(e, "time"));
+    newest.map_or_else(String::new, |e| {
+        format!(" (last changed by {} at {})", text(e, "manager"), text(e, "time"))
+    })
+}
+
+/// Where the fields of a change stand.
+enum Fields {
+    Before,
+    After,
+    Other(String),
+}
+
+fn fields(live: &Live, change: &Change) -> Fields {
+    let is = |f: &FieldChange| live.value.pointer(&f.pointer).cloned().unwrap_or(Value::Null);
+    if change.fields.iter().all(|f| is(f) == f.to) {
+        return Fields::After;
+    }
+    match change.fields.iter().find(|f| is(f) != f.from) {
+        None => Fields::Before,
+        Some(f) => {
+            Fields::Other(format!("{} is {}, not {}{}", f.pointer, is(f), f.from, last_change(&live.value)))
+        }
+    }
+}
+
+/// Where the template of a roll-back stands.
+fn templates(live: &Live) -> Fields {
+    let is = revisions::template(&live.value);
+    let same = |holder: Option<&Value>| holder.is_some_and(|h| revisions::template(h) == is);
+    if same(live.to.as_ref()) {
+        Fields::After
+    } else if same(live.from.as_ref()) {
+        Fields::Before
+    } else {
+        Fields::Other(format!("its template is of neither revision{}", last_change(&live.value)))
+    }
 }
 
 /// What the re-check before a step found.
@@ -97,7 +155,8 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
         },
         StepKind::Scale { from, to } => match live.workload.as_ref().map(|w| (w.replicas, w)) {
             Some((now, w)) if now != *from => {
-                let who = w.changed.as_ref().map_or_else(String::new, |c| format!(" by {}", c.manager));
+                let who =
+                    w.changed.as_ref().map_or_else(String::new, |c| format!(" by {} at {}", c.manager, c.at));
                 if now == *to {
                     Check::Done(format!("was scaled to {to} meanwhile{who}"))
                 } else {
@@ -107,7 +166,21 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
             Some(_) => go(),
             None => Check::Stop("its replicas cannot be read".into()),
         },
-        StepKind::Evict | StepKind::Delete => Check::Stop("not executed here".into()),
+        StepKind::Rollback { to, .. } => match templates(live) {
+            Fields::After => Check::Done(format!("has the template of revision {} already", to.number)),
+            Fields::Before if live.workload.as_ref().is_some_and(|w| w.paused) => {
+                Check::Stop(format!("{on} was paused meanwhile"))
+            }
+            Fields::Before => go(),
+            Fields::Other(why) => Check::Stop(why),
+        },
+        StepKind::Change(change) => match fields(live, change) {
+            Fields::After => Check::Done("is so already".into()),
+            Fields::Before => go(),
+            Fields::Other(why) => Check::Stop(why),
+        },
+        StepKind::Evict { .. } | StepKind::Delete { .. } => go(),
+        StepKind::Check(_) => go(),
     }
 }
 
@@ -125,7 +198,11 @@ pub enum Standing {
 
 /// Judges the live object after a step. `stamp`: what a restart wrote.
 pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &str) -> Standing {
-    let Some(live) = live.filter(|l| l.uid == on.uid.to_string()) else {
+    let live = live.filter(|l| l.uid == on.uid.to_string());
+    let Some(live) = live else {
+        if matches!(what, StepKind::Evict { .. } | StepKind::Delete { .. }) {
+            return Standing::Verified("gone".into());
+        }
         return Standing::Overridden(format!("{on} was deleted meanwhile"));
     };
     match what {
@@ -141,17 +218,18 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
                 }
                 return Standing::NotApplied;
             }
-            let Some(w) = &live.workload else { return Standing::NotApplied };
-            let rollout = rollout::judge(w);
-            match rollout.phase {
-                RolloutPhase::Complete => {
-                    Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired))
-                }
-                RolloutPhase::NotApplicable => Standing::Verified(rollout.why),
-                RolloutPhase::Stuck => Standing::Overridden(format!("the rollout is stuck: {}", rollout.why)),
-                RolloutPhase::Paused | RolloutPhase::Progressing => Standing::Settling(rollout.why),
-            }
+            rolled_out(live)
         }
+        StepKind::Rollback { .. } => match templates(live) {
+            Fields::Before => Standing::NotApplied,
+            Fields::After => rolled_out(live),
+            Fields::Other(why) => Standing::Overridden(why),
+        },
+        StepKind::Change(change) => match fields(live, change) {
+            Fields::Before => Standing::NotApplied,
+            Fields::After => Standing::Verified(change.words.clone()),
+            Fields::Other(why) => Standing::Overridden(why),
+        },
         StepKind::Scale { from, to } => {
             let Some(w) = &live.workload else { return Standing::NotApplied };
             if w.replicas == *from {
@@ -170,7 +248,24 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
                 Standing::Settling(format!("{} of {to} ready", w.ready))
             }
         }
-        StepKind::Evict | StepKind::Delete => Standing::NotApplied,
+        StepKind::Evict { .. } | StepKind::Delete { .. } if live.deleting => {
+            Standing::Settling("terminating".into())
+        }
+        StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => Standing::NotApplied,
+    }
+}
+
+/// How far the rollout of a new template is, as kubectl judges it.
+fn rolled_out(live: &Live) -> Standing {
+    let Some(w) = &live.workload else { return Standing::NotApplied };
+    let rollout = rollout::judge(w);
+    match rollout.phase {
+        RolloutPhase::Complete => {
+            Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired))
+        }
+        RolloutPhase::NotApplicable => Standing::Verified(rollout.why),
+        RolloutPhase::Stuck => Standing::Overridden(format!("the rollout is stuck: {}", rollout.why)),
+        RolloutPhase::Paused | RolloutPhase::Progressing => Standing::Settling(rollout.why),
     }
 }
 
@@ -189,9 +284,8 @@ mod tests {
         Live {
             uid: Uid::Uuid(1).to_string(),
             version: "9".into(),
-            cordoned: false,
-            restarted_at: None,
             workload: Some(workload),
+            ..Live::default()
         }
     }
 

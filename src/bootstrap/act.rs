@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Start;
 use super::session::info;
 use crate::action::executor::{Executor, new_id};
+use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
 use crate::action::scene::{self, SceneError};
 use crate::cli::{ActionFlags, Output};
@@ -89,8 +90,9 @@ async fn attempt(
     // in read-only mode the client that can write is never made
     let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
     let guards = &start.settings.guards;
-    let mut plan =
-        rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reader, writer.as_ref()).await;
+    let can_write = writer.is_some();
+    let reach = Reach::new(reader, writer);
+    let mut plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
     if flags.is_dry_run() {
         show(&plan, flags)?;
         return Ok(report::plan_status(&plan));
@@ -99,10 +101,10 @@ async fn attempt(
         let why = format!("executing a drain comes with a later version; until then: {}", plan.kubectl);
         plan.refusals.push(Refusal::new("version", why));
     }
-    let Some(writer) = writer.filter(|_| plan.refusals.is_empty()) else {
+    if !can_write || !plan.refusals.is_empty() {
         show(&plan, flags)?;
         return Ok(exit::REFUSED);
-    };
+    }
     for line in report::text(&plan) {
         tell(&line);
     }
@@ -114,8 +116,8 @@ async fn attempt(
     let (tell_to, mut told) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let executor = Executor {
-        reader,
-        writer,
+        reach,
+        gauge: std::sync::Arc::new(|_| None),
         journal: start.journal(),
         clock: start.clock.clone(),
         tell: tell_to,

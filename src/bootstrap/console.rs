@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan};
 use pilothouse_core::model::world::World;
 use pilothouse_core::policy::plan::View;
+use pilothouse_core::policy::plan::failover::error_ratio;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +20,9 @@ use super::appearance as look;
 use super::logs::{follow, shown};
 use super::session::Session;
 use crate::action::executor::{Executor, new_id};
+use crate::action::gate::Gauge;
 use crate::action::journal::Journal;
+use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
 use crate::action::requests::path;
 use crate::clock::Clock;
@@ -237,12 +240,21 @@ impl Desk {
     /// A rehearsal over the newest world.
     fn rehearsal(&self, intent: Intent) -> impl Future<Output = Option<Plan>> + use<> {
         let world = self.world.borrow().clone();
-        let (reader, writer, guards, now) =
-            (self.reader.clone(), self.writer.clone(), self.guards.clone(), self.clock.now());
+        let (reach, guards, now) = (self.reach(), self.guards.clone(), self.clock.now());
         async move {
             let cluster = world.cluster(intent.cluster)?;
-            Some(rehearse(cluster, &intent, &guards, View::Whole, now, &reader, writer.as_ref()).await)
+            Some(rehearse(cluster, &intent, &guards, View::Whole, now, &reach).await)
         }
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::new(self.reader.clone(), self.writer.clone())
+    }
+
+    /// The error ratios of the newest world.
+    fn gauge(&self, cluster: ClusterId) -> Gauge {
+        let world = self.world.clone();
+        Arc::new(move |watched| error_ratio(world.borrow().cluster(cluster)?, watched))
     }
 
     /// The hub is gone: what is shown is frozen, and nothing may be judged by it.
@@ -278,10 +290,10 @@ impl Desk {
                 self.inbox.try_send(Input::Notice("nothing was sent: a drain is only rehearsed here".into()));
             return;
         }
-        let Some(writer) = self.writer.clone() else {
+        if self.writer.is_none() {
             let _full = self.inbox.try_send(Input::Notice("read-only: nothing was sent".into()));
             return;
-        };
+        }
         self.count += 1;
         let id = new_id(&self.clock, self.count);
         let cancel = CancellationToken::new();
@@ -290,8 +302,8 @@ impl Desk {
         let (user, host) = super::who();
         let (told, mut tellings) = mpsc::channel(64);
         let executor = Executor {
-            reader: self.reader.clone(),
-            writer,
+            reach: self.reach(),
+            gauge: self.gauge(intent.cluster),
             journal: self.journal.clone(),
             clock: self.clock.clone(),
             tell: told,

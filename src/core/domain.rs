@@ -5,6 +5,7 @@
 pub mod autoscaler;
 pub mod budget;
 pub mod event;
+pub mod failover;
 pub mod id;
 pub mod log;
 pub mod node;

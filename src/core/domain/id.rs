@@ -23,6 +23,11 @@ impl Name {
         &self.0
     }
 
+    /// For serde, which cannot look through the deref.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many owners this very allocation has: what the interner's sweep asks.
     pub fn owners(&self) -> usize {
         Arc::strong_count(&self.0)

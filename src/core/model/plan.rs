@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::failover::{FailoverPlan, Watched};
 use crate::domain::id::{ClusterId, Name, ObjectRef, Version};
 use crate::domain::time::Stamp;
 
@@ -19,15 +20,43 @@ pub struct Intent {
     pub targets: Vec<ObjectRef>,
 }
 
-/// The verbs. Each new action adds a variant here, a planner in policy and an executor in action.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The verbs. Each has a planner in [`crate::policy::plan`] and its steps an executor in the action room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Act {
     Cordon,
     Uncordon,
-    Restart,
-    Scale(ScaleBy),
     Drain(DrainOptions),
+    /// A person asserts that the machine is off: the taint `node.kubernetes.io/out-of-service`.
+    OutOfService,
+    /// The taint away again.
+    InService,
+    Restart,
+    /// To this revision; None = the one before the newest, as kubectl's `--to-revision=0`.
+    Rollback {
+        to_revision: Option<i64>,
+    },
+    PauseRollout,
+    ResumeRollout,
+    Scale(ScaleBy),
+    /// minReplicas and maxReplicas of an HPA; None = as it is.
+    Bounds {
+        min: Option<i32>,
+        max: Option<i32>,
+    },
+    Evict(EvictOptions),
+    /// Pods lose the labels that this Service selects.
+    OutOfRotation {
+        service: Name,
+    },
+    /// They get them back.
+    IntoRotation,
+    Failover {
+        plan: Box<FailoverPlan>,
+        revert: bool,
+    },
+    /// The inverse steps of an action, worked out when it was asked for.
+    Undo(Box<Undoing>),
 }
 
 impl Act {
@@ -35,10 +64,49 @@ impl Act {
         match self {
             Self::Cordon => "cordon",
             Self::Uncordon => "uncordon",
-            Self::Restart => "restart",
-            Self::Scale(_) => "scale",
             Self::Drain(_) => "drain",
+            Self::OutOfService => "out-of-service",
+            Self::InService => "in-service",
+            Self::Restart => "restart",
+            Self::Rollback { .. } => "rollback",
+            Self::PauseRollout => "pause-rollout",
+            Self::ResumeRollout => "resume-rollout",
+            Self::Scale(_) => "scale",
+            Self::Bounds { .. } => "bounds",
+            Self::Evict(_) => "evict",
+            Self::OutOfRotation { .. } => "out-of-rotation",
+            Self::IntoRotation => "into-rotation",
+            Self::Failover { revert: false, .. } => "failover",
+            Self::Failover { revert: true, .. } => "failover-revert",
+            Self::Undo(_) => "undo",
         }
+    }
+}
+
+/// What an undo undoes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Undoing {
+    /// The id of the action in the journal.
+    pub of: Name,
+    /// What it was: `scale shop/deploy/checkout`.
+    pub title: String,
+    pub steps: Vec<Step>,
+    /// What is not restored, in words; empty = everything is.
+    pub remains: String,
+}
+
+/// How single pods go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvictOptions {
+    /// DELETE in the place of the eviction API: budgets are not asked.
+    pub delete: bool,
+    /// Seconds; -1 = each pod's own.
+    pub grace_period: i64,
+}
+
+impl Default for EvictOptions {
+    fn default() -> Self {
+        Self { delete: false, grace_period: -1 }
     }
 }
 
@@ -65,6 +133,10 @@ pub struct DrainOptions {
     /// Seconds; 0 = wait for all.
     pub skip_wait_for_delete_timeout: u64,
     pub pod_selector: Option<String>,
+    /// Nodes that are emptied at the same time (kubectl: one after another).
+    pub nodes_at_once: u16,
+    /// Evictions under way on a node at the same time; 0 = all of them, as kubectl does.
+    pub pods_at_once: u16,
 }
 
 impl Default for DrainOptions {
@@ -78,6 +150,8 @@ impl Default for DrainOptions {
             timeout: 0,
             skip_wait_for_delete_timeout: 0,
             pod_selector: None,
+            nodes_at_once: 1,
+            pods_at_once: 0,
         }
     }
 }
@@ -188,15 +262,33 @@ impl Refusal {
     }
 }
 
-/// One mutating step, in order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One step, in order. Evictions that follow each other run at the same time, everything else one by one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub what: StepKind,
     pub on: ObjectRef,
+    /// Another cluster than the intent's, by its context; empty = the intent's.
+    #[serde(default, skip_serializing_if = "Name::is_empty")]
+    pub context: Name,
+}
+
+impl Step {
+    pub fn new(what: StepKind, on: ObjectRef) -> Self {
+        Self { what, on, context: Name::default() }
+    }
+
+    pub fn is_eviction(&self) -> bool {
+        matches!(self.what, StepKind::Evict { .. } | StepKind::Delete { .. })
+    }
+
+    /// True for what only looks.
+    pub fn is_check(&self) -> bool {
+        matches!(self.what, StepKind::Check(_))
+    }
 }
 
 /// The requests that exist. `Display` gives the words for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepKind {
     Cordon,
@@ -205,13 +297,64 @@ pub enum StepKind {
     Restart {
         version: Version,
     },
+    /// Put back the template of a revision.
+    Rollback {
+        to: RevisionRef,
+        from: RevisionRef,
+    },
     /// From what was seen to what is wanted, by the scale subresource.
     Scale {
         from: i32,
         to: i32,
     },
-    Evict,
-    Delete,
+    Evict {
+        /// Seconds; -1 = the pod's own.
+        grace_period: i64,
+    },
+    Delete {
+        grace_period: i64,
+    },
+    /// Fields of one object.
+    Change(Change),
+    /// Sends nothing: what must hold before the next step.
+    Check(Gate),
+}
+
+/// Fields of one object from what was seen to what is wanted, in one request that changes nothing if they are others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// For people: `selector version=blue to version=green`.
+    pub words: String,
+    pub fields: Vec<FieldChange>,
+}
+
+/// One field. `Null` = absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// RFC 6901.
+    pub pointer: String,
+    pub from: serde_json::Value,
+    pub to: serde_json::Value,
+}
+
+/// A revision of a workload by its number and the object that holds its template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionRef {
+    pub number: i64,
+    /// ReplicaSet or ControllerRevision.
+    pub holder: ObjectRef,
+}
+
+/// What must hold before an action goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// The Service's ready endpoints are pods with these labels, at least so many, and nobody else.
+    ServedBy { labels: Vec<(Name, Name)>, at_least: u32 },
+    /// The route's controllers have accepted this generation of it.
+    RouteAccepted,
+    /// A while in which the watched error ratio stays below its limit.
+    Soak { secs: u32, watched: Option<Watched> },
 }
 
 impl std::fmt::Display for StepKind {
@@ -220,9 +363,34 @@ impl std::fmt::Display for StepKind {
             Self::Cordon => f.write_str("cordon"),
             Self::Uncordon => f.write_str("uncordon"),
             Self::Restart { .. } => f.write_str("restart"),
+            Self::Rollback { to, from } => {
+                write!(f, "roll back from revision {} to {}", from.number, to.number)
+            }
             Self::Scale { from, to } => write!(f, "scale {from} to {to}"),
-            Self::Evict => f.write_str("evict"),
-            Self::Delete => f.write_str("delete"),
+            Self::Evict { .. } => f.write_str("evict"),
+            Self::Delete { .. } => f.write_str("delete"),
+            Self::Change(change) => f.write_str(&change.words),
+            Self::Check(gate) => gate.fmt(f),
+        }
+    }
+}
+
+impl std::fmt::Display for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ServedBy { labels, at_least } => {
+                let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                write!(f, "check that it is served by {at_least} or more of {}", labels.join(","))
+            }
+            Self::RouteAccepted => f.write_str("check that the route is accepted"),
+            Self::Soak { secs, watched: None } => write!(f, "wait {secs} s"),
+            Self::Soak { secs, watched: Some(w) } => {
+                write!(
+                    f,
+                    "wait {secs} s while {}/{} has at most {} % errors",
+                    w.namespace, w.service, w.max_error_percent
+                )
+            }
         }
     }
 }
@@ -237,6 +405,9 @@ pub struct Plan {
     pub pdbs: Vec<PdbEffect>,
     pub services: Vec<ServiceEffect>,
     pub unplaced: Vec<Unplaced>,
+    /// What a template or an object would lose and gain, a line each: `- image: a:1`, `+ image: a:2`.
+    #[serde(default)]
+    pub diff: Vec<String>,
     pub warnings: Vec<String>,
     pub refusals: Vec<Refusal>,
     pub confirm: Confirm,
@@ -249,6 +420,26 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Without any step yet.
+    pub fn new(intent: Intent, made_at: Stamp) -> Self {
+        Self {
+            intent,
+            made_at,
+            steps: Vec::new(),
+            pods: Vec::new(),
+            pdbs: Vec::new(),
+            services: Vec::new(),
+            unplaced: Vec::new(),
+            diff: Vec::new(),
+            warnings: Vec::new(),
+            refusals: Vec::new(),
+            confirm: Confirm::Yes,
+            answer: String::new(),
+            kubectl: String::new(),
+            undo: String::new(),
+        }
+    }
+
     /// Changes when the plan becomes another or a worse one, not with every resourceVersion.
     pub fn fingerprint(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
@@ -270,6 +461,7 @@ impl Plan {
         for service in &self.services {
             (&service.namespace, &service.name, service.ready_after == 0).hash(&mut hasher);
         }
+        self.diff.hash(&mut hasher);
         self.unplaced.len().hash(&mut hasher);
         self.confirm.hash(&mut hasher);
         hasher.finish()
@@ -285,4 +477,35 @@ pub struct Evidence {
     pub dry_run_refused: Vec<String>,
     /// Could not be asked, and why: shown, and not taken for a yes.
     pub unanswered: Vec<String>,
+}
+
+/// What a plan needs to know beyond the shared state: read for the rehearsal, at most once each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Need {
+    /// One object, of the cluster of this context (empty = the intent's).
+    Object { context: Name, on: ObjectRef },
+    /// The objects that hold a workload's templates: ReplicaSets or ControllerRevisions that it owns.
+    Revisions(ObjectRef),
+    /// The ResourceQuotas of a namespace.
+    Quotas(Name),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    Objects(Vec<serde_json::Value>),
+    /// There is none of that name.
+    Absent,
+    /// It could not be read, and why.
+    Unread(String),
+}
+
+/// All that was read for a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extras(pub Vec<(Need, Found)>);
+
+impl Extras {
+    pub fn get(&self, need: &Need) -> Option<&Found> {
+        self.0.iter().find(|(n, _)| n == need).map(|(_, found)| found)
+    }
 }

@@ -14,21 +14,14 @@ use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Refusal
 use super::{Desk, scene};
 
 fn plan(intent: &Intent, confirm: Confirm, answer: &str) -> Plan {
-    Plan {
-        intent: intent.clone(),
-        made_at: scene::NOW,
-        steps: intent.targets.iter().map(|on| Step { what: StepKind::Cordon, on: on.clone() }).collect(),
-        pods: Vec::new(),
-        pdbs: Vec::new(),
-        services: Vec::new(),
-        unplaced: Vec::new(),
-        warnings: vec!["one zone has no other node".into()],
-        refusals: Vec::new(),
-        confirm,
-        answer: answer.into(),
-        kubectl: "kubectl cordon x".into(),
-        undo: "uncordon".into(),
-    }
+    let mut plan = Plan::new(intent.clone(), scene::NOW);
+    plan.steps = intent.targets.iter().map(|on| Step::new(StepKind::Cordon, on.clone())).collect();
+    plan.warnings = vec!["one zone has no other node".into()];
+    plan.confirm = confirm;
+    plan.answer = answer.into();
+    plan.kubectl = "kubectl cordon x".into();
+    plan.undo = "uncordon".into();
+    plan
 }
 
 /// Opens the rehearsal with a key and answers it.

@@ -1,0 +1,130 @@
+//! What must hold before an action goes on: looked at until it does, or until the time for it is over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pilothouse_core::domain::failover::Watched;
+use pilothouse_core::domain::id::{Name, ObjectRef};
+use pilothouse_core::model::plan::Gate;
+use serde_json::Value;
+
+use super::settle::get;
+use crate::wire::client::{ReadClient, escape};
+use crate::wire::error::ApiError;
+
+/// The error ratio of a Service now, 0..1; None where it is not known.
+pub type Gauge = Arc<dyn Fn(&Watched) -> Option<f64> + Send + Sync>;
+
+/// What one look found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Held {
+    Yes(String),
+    /// Not yet, and what is missing.
+    NotYet(String),
+    /// It never will.
+    No(String),
+}
+
+/// One look at a gate. `waited`: seconds since the first.
+pub async fn look(reader: &ReadClient, on: &ObjectRef, gate: &Gate, gauge: &Gauge, waited: u64) -> Held {
+    let looked = match gate {
+        Gate::ServedBy { labels, at_least } => served_by(reader, on, labels, *at_least).await,
+        Gate::RouteAccepted => route_accepted(reader, on, waited).await,
+        Gate::Soak { secs, watched } => {
+            if let Some(why) = watched.as_ref().and_then(|w| too_many_errors(gauge, w)) {
+                return Held::No(why);
+            }
+            Ok(if waited >= u64::from(*secs) {
+                Held::Yes(format!("held for {secs} s"))
+            } else {
+                Held::NotYet(format!("watching: {} s to go", u64::from(*secs) - waited))
+            })
+        }
+    };
+    looked.unwrap_or_else(|e| Held::NotYet(format!("cannot be read: {e}")))
+}
+
+/// Why an action that is watched must stop now.
+pub fn too_many_errors(gauge: &Gauge, watched: &Watched) -> Option<String> {
+    let percent = gauge(watched)? * 100.0;
+    (percent > watched.max_error_percent).then(|| {
+        format!(
+            "stopped: {}/{} has {percent:.1} % errors, more than {} %",
+            watched.namespace, watched.service, watched.max_error_percent
+        )
+    })
+}
+
+/// The Service's ready endpoints are pods with these labels, and nobody else.
+async fn served_by(
+    reader: &ReadClient,
+    service: &ObjectRef,
+    labels: &[(Name, Name)],
+    at_least: u32,
+) -> Result<Held, ApiError> {
+    let namespace = &service.namespace;
+    let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let pods = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", escape(&selector.join(",")));
+    let pods: Value = reader.get_json(&pods).await?;
+    let wanted: BTreeSet<&str> =
+        items(&pods).filter_map(|p| p.pointer("/metadata/name")).filter_map(Value::as_str).collect();
+    let label = escape(&format!("kubernetes.io/service-name={}", service.name));
+    let slices =
+        format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector={label}");
+    let slices: Value = reader.get_json(&slices).await?;
+    let endpoints = items(&slices).filter_map(|s| s.get("endpoints")).filter_map(Value::as_array).flatten();
+    let ready = endpoints
+        .filter(|e| e.pointer("/conditions/ready").and_then(Value::as_bool) != Some(false))
+        .filter_map(|e| e.pointer("/targetRef/name").and_then(Value::as_str));
+    let (ours, others): (BTreeSet<&str>, BTreeSet<&str>) = ready.partition(|name| wanted.contains(name));
+    let selector = selector.join(",");
+    if !others.is_empty() {
+        return Ok(Held::NotYet(format!("{} endpoints are not of {selector} yet", others.len())));
+    }
+    if ours.len() < usize::try_from(at_least).unwrap_or(usize::MAX) {
+        return Ok(Held::NotYet(format!("{} of {at_least} endpoints of {selector} are ready", ours.len())));
+    }
+    Ok(Held::Yes(format!("served by {} endpoints of {selector}", ours.len())))
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.get("items").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// How long a route may stay without a word of any controller.
+const SILENCE_SECS: u64 = 10;
+
+/// Gateway API: `status.parents[].conditions` Accepted and ResolvedRefs of this generation.
+async fn route_accepted(reader: &ReadClient, route: &ObjectRef, waited: u64) -> Result<Held, ApiError> {
+    let Some(body) = get(reader, route).await? else { return Ok(Held::No(format!("{route} is gone"))) };
+    let route: Value = serde_json::from_slice(&body).map_err(|e| ApiError::Decode(e.to_string()))?;
+    let generation = route.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+    let parents = route.pointer("/status/parents").and_then(Value::as_array);
+    let parents = parents.map(Vec::as_slice).unwrap_or_default();
+    if parents.is_empty() {
+        return Ok(if waited >= SILENCE_SECS {
+            Held::Yes("written; no gateway reports about this route".into())
+        } else {
+            Held::NotYet("no gateway has reported yet".into())
+        });
+    }
+    for parent in parents {
+        let conditions = parent.get("conditions").and_then(Value::as_array).into_iter().flatten();
+        for condition in conditions {
+            let text = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default();
+            if !matches!(text("type"), "Accepted" | "ResolvedRefs") {
+                continue;
+            }
+            let seen = condition.get("observedGeneration").and_then(Value::as_i64).unwrap_or(0);
+            if seen < generation {
+                return Ok(Held::NotYet(format!("{} is of an older generation", text("type"))));
+            }
+            if text("status") != "True" {
+                let why =
+                    format!("{} is {}: {} {}", text("type"), text("status"), text("reason"), text("message"));
+                return Ok(Held::No(why));
+            }
+        }
+    }
+    Ok(Held::Yes(format!("accepted by {} parents", parents.len())))
+}

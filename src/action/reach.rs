@@ -1,0 +1,109 @@
+//! The clients that an action works with: those of its own cluster, and of the others that its plan names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
+use pilothouse_core::model::plan::{Extras, Found, Need, Step};
+use pilothouse_core::policy::plan::resource;
+use pilothouse_core::policy::revisions;
+
+use crate::wire::client::ReadClient;
+use crate::wire::error::ApiError;
+use crate::wire::write::WriteClient;
+
+use super::requests::path;
+use super::settle::get;
+
+/// The clients of one cluster. `writer` is None in read-only mode: what does not exist cannot be used by mistake.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub reader: ReadClient,
+    pub writer: Option<WriteClient>,
+}
+
+/// All that an action may reach.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    pub own: Clients,
+    /// By context.
+    pub others: Arc<BTreeMap<Name, Clients>>,
+}
+
+impl Reach {
+    pub fn new(reader: ReadClient, writer: Option<WriteClient>) -> Self {
+        Self { own: Clients { reader, writer }, others: Arc::default() }
+    }
+
+    /// The clients of a context, empty = the action's own.
+    pub fn of(&self, context: &str) -> Option<&Clients> {
+        if context.is_empty() { Some(&self.own) } else { self.others.get(context) }
+    }
+
+    pub fn reader(&self, step: &Step) -> Result<&ReadClient, String> {
+        let clients = self.of(&step.context);
+        clients
+            .map(|c| &c.reader)
+            .ok_or_else(|| format!("there is no connection to context {}", step.context))
+    }
+
+    pub fn writer(&self, step: &Step) -> Result<&WriteClient, String> {
+        let clients = self.of(&step.context).and_then(|c| c.writer.as_ref());
+        clients.ok_or_else(|| format!("there is no writing connection to context {}", step.context))
+    }
+}
+
+/// Reads what a plan needs beyond the shared state. What cannot be read is in the answer, with the reason.
+pub async fn extras(reach: &Reach, needs: Vec<Need>) -> Extras {
+    let asked = needs.into_iter().map(|need| async move {
+        let found = find(reach, &need).await;
+        (need, found)
+    });
+    Extras(futures::future::join_all(asked).await)
+}
+
+async fn find(reach: &Reach, need: &Need) -> Found {
+    match need {
+        Need::Object { context, on } => {
+            let Some(clients) = reach.of(context) else {
+                return Found::Unread(format!("there is no connection to context {context}"));
+            };
+            match get(&clients.reader, on).await {
+                Ok(None) => Found::Absent,
+                Ok(Some(body)) => match serde_json::from_slice(&body) {
+                    Ok(value) => Found::Objects(vec![value]),
+                    Err(e) => Found::Unread(format!("{on}: {e}")),
+                },
+                Err(e) => Found::Unread(format!("{on}: {e}")),
+            }
+        }
+        Need::Revisions(workload) => {
+            let holder = ObjectRef::new(
+                revisions::holder_kind(&workload.kind),
+                &workload.namespace,
+                &Name::default(),
+                &Uid::default(),
+            );
+            list(reach, &holder).await
+        }
+        Need::Quotas(namespace) => {
+            let kind = pilothouse_core::domain::id::Kind::Other("ResourceQuota".into());
+            list(reach, &ObjectRef::new(kind, namespace, &Name::default(), &Uid::default())).await
+        }
+    }
+}
+
+/// All objects of the kind and namespace of `like`.
+async fn list(reach: &Reach, like: &ObjectRef) -> Found {
+    #[derive(serde::Deserialize)]
+    struct List {
+        items: Vec<serde_json::Value>,
+    }
+    let plural = resource(&like.kind).map_or("objects", |(_, plural)| plural);
+    let Some(path) = path(like) else { return Found::Unread(format!("no path is known for {plural}")) };
+    let read: Result<List, ApiError> = reach.own.reader.get_json(path.trim_end_matches('/')).await;
+    match read {
+        Ok(list) => Found::Objects(list.items),
+        Err(e) => Found::Unread(format!("{plural} in {}: {e}", like.namespace)),
+    }
+}

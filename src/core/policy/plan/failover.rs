@@ -1,0 +1,386 @@
+//! Failover: what moves, in which order, and what must hold in between.
+//!
+//! Every stopping point is safe: traffic moves only to what was seen ready, and what is left stays up until the end.
+
+use serde_json::Value;
+
+use super::{Grounds, kubectl, nodes, quote};
+use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::traffic::ServiceTraffic;
+use crate::model::plan::{
+    Change, Confirm, DrainOptions, Extras, FieldChange, Found, Gate, Need, Plan, Refusal, ServiceEffect,
+    Step, StepKind,
+};
+use crate::model::world::Cluster;
+use crate::policy::routes;
+
+fn object(context: &Name, on: ObjectRef) -> Need {
+    Need::Object { context: context.clone(), on }
+}
+
+fn service_ref(namespace: &Name, service: &Name) -> ObjectRef {
+    ObjectRef::new(Kind::Service, namespace, service, &Uid::default())
+}
+
+/// What has to be read.
+pub(super) fn needs(plan: &FailoverPlan) -> Vec<Need> {
+    let here = Name::default();
+    match &plan.kind {
+        FailoverKind::Selector { namespace, service, .. } => {
+            vec![object(&here, service_ref(namespace, service))]
+        }
+        FailoverKind::Weight(shift) => vec![object(&here, shift.object())],
+        FailoverKind::Evacuate(_) => Vec::new(),
+        FailoverKind::Standby(standby) => {
+            let mut needs = Vec::new();
+            for (kind, namespace, name) in &standby.workloads {
+                let on = ObjectRef::new(kind.clone(), namespace, name, &Uid::default());
+                needs.push(object(&here, on.clone()));
+                needs.push(object(&standby.context, on));
+            }
+            needs.extend(standby.shift.iter().map(|shift| object(&here, shift.object())));
+            needs
+        }
+    }
+}
+
+/// The one object that was read, or a refusal.
+fn read<'a>(extras: &'a Extras, plan: &mut Plan, context: &Name, on: &ObjectRef) -> Option<&'a Value> {
+    let place = if context.is_empty() { String::new() } else { format!(" in {context}") };
+    let why = match extras.get(&object(context, on.clone())) {
+        Some(Found::Objects(objects)) if !objects.is_empty() => return objects.first(),
+        Some(Found::Unread(why)) => format!("{on}{place} cannot be read: {why}"),
+        Some(Found::Absent) => format!("{on} is not there{place}"),
+        _ => format!("{on}{place} was not read"),
+    };
+    let guard = if why.contains("not there") { "precondition" } else { "incomplete-data" };
+    plan.refusals.push(Refusal::new(guard, why));
+    None
+}
+
+fn pinned(on: &ObjectRef, live: &Value) -> ObjectRef {
+    let uid = live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+    ObjectRef { uid: Uid::parse(uid), ..on.clone() }
+}
+
+/// The plan of a way, or of its way back.
+pub(super) fn plan(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, revert: bool) {
+    plan.confirm = Confirm::Context;
+    match &way.kind {
+        FailoverKind::Selector { namespace, service, from, to } => {
+            let (from, to) = if revert { (to, from) } else { (from, to) };
+            selector(grounds, plan, &service_ref(namespace, service), from, to);
+            soak(plan, way);
+        }
+        FailoverKind::Weight(shift) => {
+            weight(grounds, plan, way, &turned(shift, revert));
+        }
+        FailoverKind::Evacuate(pick) => evacuate(grounds, plan, pick, revert),
+        FailoverKind::Standby(standby) => self::standby(grounds, plan, way, standby, revert),
+    }
+    watched(grounds.cluster, plan, way.watched.as_ref());
+    if plan.kubectl.is_empty() {
+        let back = if revert { " --revert" } else { "" };
+        plan.kubectl = format!("pilothouse failover {}{back}", quote(&way.name));
+    }
+}
+
+fn turned(shift: &WeightShift, revert: bool) -> WeightShift {
+    if !revert {
+        return shift.clone();
+    }
+    // back at once: what one flees from is the new place
+    WeightShift { from: shift.to.clone(), to: shift.from.clone(), steps: vec![100], ..shift.clone() }
+}
+
+fn soak(plan: &mut Plan, way: &FailoverPlan) {
+    let Some(on) = plan.steps.last().map(|s| s.on.clone()) else { return };
+    if way.soak_secs > 0 {
+        let gate = Gate::Soak { secs: way.soak_secs, watched: way.watched.clone() };
+        plan.steps.push(Step::new(StepKind::Check(gate), on));
+    }
+}
+
+/// The error ratio that would stop it, as it is now.
+fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
+    let Some(watched) = watched else {
+        plan.warnings.push("no error ratio is watched: it does not stop by itself".into());
+        return;
+    };
+    let ratio = error_ratio(cluster, watched);
+    let (namespace, service) = (&watched.namespace, &watched.service);
+    plan.warnings.push(match ratio {
+        Some(ratio) => format!(
+            "it stops when {namespace}/{service} has more than {} % errors; now {:.1} %",
+            watched.max_error_percent,
+            ratio * 100.0
+        ),
+        None => format!(
+            "it stops when {namespace}/{service} has more than {} % errors; now unknown: without a metric it goes on",
+            watched.max_error_percent
+        ),
+    });
+}
+
+/// The error ratio of the watched Service, 0..1; None where no metric tells.
+pub fn error_ratio(cluster: &Cluster, watched: &Watched) -> Option<f64> {
+    let of =
+        |t: &&std::sync::Arc<ServiceTraffic>| t.namespace == watched.namespace && t.name == watched.service;
+    cluster.traffic.services.iter().find(of)?.error_ratio
+}
+
+/// Blue/green: the Service's selector from one value to another.
+fn selector(
+    grounds: Grounds<'_>,
+    plan: &mut Plan,
+    service: &ObjectRef,
+    from: &[(Name, Name)],
+    to: &[(Name, Name)],
+) {
+    let Some(live) = read(grounds.extras, plan, &Name::default(), service) else { return };
+    let service = pinned(service, live);
+    let empty = serde_json::Map::new();
+    let selector = live.pointer("/spec/selector").and_then(Value::as_object).unwrap_or(&empty);
+    let value = |key: &Name| selector.get(key.as_str()).and_then(Value::as_str);
+    if to.iter().all(|(key, wanted)| value(key) == Some(wanted)) {
+        plan.warnings.push(format!("{service} selects {} already: nothing to do", words(to)));
+        return;
+    }
+    for (key, was) in from {
+        if value(key) != Some(was) {
+            let is = value(key).unwrap_or("nothing");
+            let why = format!("the selector of {service} has {key}={is}, not {was}");
+            plan.refusals.push(Refusal::new("precondition", why));
+        }
+    }
+    let mut after: Vec<(Name, Name)> = selector
+        .iter()
+        .filter(|(key, _)| !to.iter().any(|(k, _)| k.as_str() == key.as_str()))
+        .map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str().unwrap_or_default())))
+        .collect();
+    after.extend(to.iter().cloned());
+    let fields = to
+        .iter()
+        .map(|(key, wanted)| FieldChange {
+            pointer: format!("/spec/selector/{}", key.replace('~', "~0").replace('/', "~1")),
+            from: selector.get(key.as_str()).cloned().unwrap_or(Value::Null),
+            to: Value::from(wanted.as_str()),
+        })
+        .collect();
+    let matching = |labels: &[(Name, Name)], of: &[(Name, Name)]| of.iter().all(|l| labels.contains(l));
+    let pods: Vec<_> = grounds
+        .cluster
+        .pods
+        .iter()
+        .filter(|p| p.namespace == service.namespace && matching(&p.shape.labels, &after))
+        .filter(|p| !p.is_terminating() && !p.phase.is_finished())
+        .collect();
+    let ready = u32::try_from(pods.iter().filter(|p| p.ready).count()).unwrap_or(u32::MAX);
+    if ready == 0 {
+        let why = format!("no pod with {} is ready: {service} would have no endpoint", words(&after));
+        plan.refusals.push(Refusal::new("precondition", why));
+    } else if usize::try_from(ready).unwrap_or(usize::MAX) < pods.len() {
+        plan.warnings.push(format!("only {ready} of {} pods with {} are ready", pods.len(), words(&after)));
+    }
+    let row = grounds.cluster.derived.services.iter().find(|r| r.service.uid == service.uid);
+    let before = row.map_or(0, |r| r.ready);
+    if ready < before {
+        plan.warnings.push(format!("{ready} backends carry what {before} carry now"));
+    }
+    plan.services.push(ServiceEffect {
+        namespace: service.namespace.clone(),
+        name: service.name.clone(),
+        ready_before: before,
+        ready_after: ready,
+    });
+    plan.warnings.push("open connections stay where they are until they end".into());
+    let change = Change { words: format!("selector {} to {}", words(from), words(to)), fields };
+    plan.steps.push(Step::new(StepKind::Change(change), service.clone()));
+    let gate = Gate::ServedBy { labels: after, at_least: ready.max(1) };
+    plan.steps.push(Step::new(StepKind::Check(gate), service.clone()));
+    plan.undo = format!("selector back to {}", words(from));
+    let patch: serde_json::Map<String, Value> =
+        to.iter().map(|(k, v)| (k.to_string(), Value::from(v.as_str()))).collect();
+    let patch = serde_json::json!({ "spec": { "selector": patch } }).to_string();
+    plan.kubectl = kubectl(
+        plan,
+        &format!(
+            "-n {} patch service {} --type=merge -p {}",
+            quote(&service.namespace),
+            quote(&service.name),
+            quote(&patch)
+        ),
+    );
+}
+
+fn words(labels: &[(Name, Name)]) -> String {
+    labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+}
+
+/// The weight of two backends of a route, in steps.
+fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift) {
+    let route = shift.object();
+    let Some(live) = read(grounds.extras, plan, &Name::default(), &route) else { return };
+    let route = pinned(&route, live);
+    let pairs = routes::pairs(&shift.kind, live, &shift.from, &shift.to);
+    if pairs.is_empty() {
+        let known: Vec<String> =
+            routes::backends(&shift.kind, live).iter().map(|b| b.name.to_string()).collect();
+        let why = format!(
+            "{route} has no rule with both {} and {}; its backends are {}",
+            shift.from,
+            shift.to,
+            known.join(", ")
+        );
+        plan.refusals.push(Refusal::new("precondition", why));
+        return;
+    }
+    ready_behind(grounds.cluster, plan, shift);
+    let now = |pair: &routes::Pair| format!("{}:{}", pair.from.weight, pair.to.weight);
+    let mut before: Vec<(String, Value)> =
+        pairs.iter().flat_map(|p| [p.from.held.clone(), p.to.held.clone()]).collect();
+    let mut share = pairs.first().map(now).unwrap_or_default();
+    for percent in &shift.steps {
+        let after: Vec<(String, Value)> = pairs.iter().flat_map(|pair| pair.at(*percent)).collect();
+        let fields: Vec<FieldChange> = before
+            .iter()
+            .zip(&after)
+            .filter(|(from, to)| from.1 != to.1)
+            .map(|(from, to)| FieldChange { pointer: to.0.clone(), from: from.1.clone(), to: to.1.clone() })
+            .collect();
+        if fields.is_empty() {
+            continue;
+        }
+        let to =
+            pairs.first().map(|p| p.weights(*percent)).map(|(a, b)| format!("{a}:{b}")).unwrap_or_default();
+        let words = format!("weight {}:{} from {share} to {to}", shift.from, shift.to);
+        plan.steps.push(Step::new(StepKind::Change(Change { words, fields }), route.clone()));
+        if shift.kind.as_str() == "HTTPRoute" {
+            plan.steps.push(Step::new(StepKind::Check(Gate::RouteAccepted), route.clone()));
+        }
+        soak(plan, way);
+        before = after;
+        share = to;
+    }
+    if plan.steps.is_empty() {
+        plan.warnings.push(format!("{route} has these weights already: nothing to do"));
+    }
+    plan.undo = format!("weights back to {}", pairs.first().map(now).unwrap_or_default());
+}
+
+/// The Service that would get the traffic has somebody who answers.
+fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift) {
+    let name = routes::service_name(&shift.to);
+    let row = cluster
+        .derived
+        .services
+        .iter()
+        .find(|r| r.service.namespace == shift.namespace && r.service.name == *name);
+    match row {
+        Some(row) if row.ready == 0 => {
+            let why = format!("service {}/{name} has no ready endpoint", shift.namespace);
+            plan.refusals.push(Refusal::new("precondition", why));
+        }
+        Some(row) => plan.services.push(ServiceEffect {
+            namespace: shift.namespace.clone(),
+            name: name.into(),
+            ready_before: row.ready,
+            ready_after: row.ready,
+        }),
+        None => plan.warnings.push(format!("whether {} has a ready endpoint is not known here", shift.to)),
+    }
+}
+
+/// Nodes are emptied, and stay cordoned.
+fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
+    let Grounds { cluster, view, now, .. } = grounds;
+    plan.intent.targets = picked(cluster, pick);
+    if plan.intent.targets.is_empty() {
+        plan.refusals.push(Refusal::new("precondition", "no node is in it"));
+        return;
+    }
+    if revert {
+        nodes::cordon(cluster, plan, false, view);
+    } else {
+        let options = DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() };
+        nodes::drain(cluster, plan, &options, view, now);
+    }
+    plan.confirm = Confirm::Context;
+}
+
+/// The nodes of a pick, by name.
+pub fn picked(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
+    let mut nodes: Vec<ObjectRef> = cluster
+        .nodes
+        .iter()
+        .filter(|node| match pick {
+            Pick::Nodes(names) => names.contains(&node.name),
+            Pick::Zone(zone) => node.zone.as_ref() == Some(zone),
+            Pick::Pool(pool) => node.pool.as_ref() == Some(pool),
+        })
+        .map(|node| ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
+        .collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
+fn replicas(live: &Value) -> i32 {
+    let replicas = live.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+    i32::try_from(replicas).unwrap_or(i32::MAX)
+}
+
+/// Another cluster takes over, or gives back.
+fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
+    let here = Name::default();
+    let (up_in, down_in) = if revert { (&here, &standby.context) } else { (&standby.context, &here) };
+    let mut down = Vec::new();
+    for (kind, namespace, name) in &standby.workloads {
+        let on = ObjectRef::new(kind.clone(), namespace, name, &Uid::default());
+        let taker = read(grounds.extras, plan, up_in, &on);
+        let giver = read(grounds.extras, plan, down_in, &on);
+        let (Some(taker), Some(giver)) = (taker, giver) else { continue };
+        let (has, wanted) = (replicas(taker), replicas(giver));
+        if images(taker) != images(giver) {
+            let place = |context: &Name| {
+                if context.is_empty() { plan.intent.context.clone() } else { context.clone() }
+            };
+            let why = format!(
+                "{on} runs {} in {} and {} in {}",
+                images(giver).join(", "),
+                place(down_in),
+                images(taker).join(", "),
+                place(up_in)
+            );
+            plan.warnings.push(why);
+        }
+        if has < wanted {
+            let mut step = Step::new(StepKind::Scale { from: has, to: wanted }, pinned(&on, taker));
+            step.context = up_in.clone();
+            plan.steps.push(step);
+        }
+        if standby.scale_down && wanted > 0 {
+            let mut step = Step::new(StepKind::Scale { from: wanted, to: 0 }, pinned(&on, giver));
+            step.context = down_in.clone();
+            down.push(step);
+        }
+    }
+    match &standby.shift {
+        Some(shift) => weight(grounds, plan, way, &turned(shift, revert)),
+        None => plan.warnings.push(
+            "traffic is not moved by this plan: move it (DNS, the load balancer) before the last step".into(),
+        ),
+    }
+    plan.steps.extend(down);
+    if plan.steps.is_empty() && plan.refusals.is_empty() {
+        plan.warnings.push("both clusters stand as they should: nothing to do".into());
+    }
+    plan.kubectl = String::new();
+    plan.undo = "each scaling and shift backwards, as far as it got".into();
+}
+
+fn images(live: &Value) -> Vec<String> {
+    let containers = live.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let image = |c: &Value| c.get("image").and_then(Value::as_str).map(str::to_owned);
+    containers.into_iter().flatten().filter_map(image).collect()
+}

@@ -1,0 +1,228 @@
+//! Actions on nodes: cordon, drain, the taint of a machine that is off.
+
+use serde_json::{Value, json};
+
+use super::{Grounds, View, gone, here, kubectl, quote};
+use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::time::Stamp;
+use crate::model::plan::{
+    Change, Confirm, DrainOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal, Step, StepKind,
+};
+use crate::model::world::{Cluster, NodeState};
+use crate::policy::drain as draining;
+
+/// At most this many nodes are cordoned or draining at once without typing the context.
+fn most_cordoned(nodes: usize) -> usize {
+    (nodes / 20).max(1)
+}
+
+pub(super) fn cordon(cluster: &Cluster, plan: &mut Plan, on: bool, view: View) {
+    let verb = if on { "cordon" } else { "uncordon" };
+    let mut names = Vec::new();
+    for target in plan.intent.targets.clone() {
+        let Some(node) = cluster.nodes.iter().find(|n| n.uid == target.uid) else {
+            plan.refusals.push(gone(&target));
+            continue;
+        };
+        names.push(quote(&node.name));
+        if node.cordoned == on {
+            plan.warnings.push(format!("{} is already {verb}ed: nothing to do", node.name));
+            continue;
+        }
+        let what = if on { StepKind::Cordon } else { StepKind::Uncordon };
+        plan.steps.push(Step::new(what, target));
+    }
+    if on {
+        too_many_cordoned(cluster, plan, view);
+        plan.undo = "uncordon what this cordoned".into();
+    } else {
+        plan.undo = "cordon what this uncordoned".into();
+    }
+    plan.kubectl = kubectl(plan, &format!("{verb} {}", names.join(" ")));
+}
+
+/// Judged only where all nodes are known: a headless command fetches its targets alone, and asks for `--yes` anyway.
+fn too_many_cordoned(cluster: &Cluster, plan: &mut Plan, view: View) {
+    if view == View::Targets {
+        return;
+    }
+    if !cluster.nodes.cover.is_complete() || cluster.nodes.fresh.stale_since.is_some() {
+        plan.warnings.push("how many nodes are cordoned already is not known for sure".into());
+        plan.confirm = Confirm::Context;
+        return;
+    }
+    let already = cluster.nodes.iter().filter(|n| n.cordoned).count();
+    let new = plan
+        .intent
+        .targets
+        .iter()
+        .filter(|t| cluster.nodes.iter().any(|n| n.uid == t.uid && !n.cordoned))
+        .count();
+    let most = most_cordoned(cluster.nodes.len());
+    if new > 0 && already + new > most {
+        plan.warnings.push(format!(
+            "{} of {} nodes would be cordoned; more than {most} asks for the context's name",
+            already + new,
+            cluster.nodes.len()
+        ));
+        plan.confirm = Confirm::Context;
+    }
+}
+
+pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, view: View, now: Stamp) {
+    plan.confirm = Confirm::Suffix;
+    let mut names = Vec::new();
+    for target in plan.intent.targets.clone() {
+        let Some(node) = cluster.nodes.iter().find(|n| n.uid == target.uid) else {
+            plan.refusals.push(gone(&target));
+            continue;
+        };
+        names.push(node.name.clone());
+        if !node.cordoned {
+            plan.steps.push(Step::new(StepKind::Cordon, target));
+        }
+    }
+    for (what, cover, fresh) in [
+        ("pods", &cluster.pods.cover, cluster.pods.fresh),
+        ("daemonsets", &cluster.daemonsets.cover, cluster.daemonsets.fresh),
+        ("poddisruptionbudgets", &cluster.pdbs.cover, cluster.pdbs.fresh),
+    ] {
+        if !cover.is_complete() {
+            let note = cover.note().unwrap_or_default();
+            let why =
+                format!("{what} are not completely known ({note}): the plan could miss what it must not");
+            plan.refusals.push(Refusal::new("incomplete-data", why));
+        } else if let Some(since) = fresh.stale_since {
+            let why =
+                format!("what is known of {what} is stale since {since}: the plan could be wrong by now");
+            plan.refusals.push(Refusal::new("incomplete-data", why));
+        }
+    }
+    let drain = draining::rehearse(cluster, &names, options, view == View::Whole, now);
+    let grace_period = options.grace_period;
+    let evict = if options.disable_eviction {
+        StepKind::Delete { grace_period }
+    } else {
+        StepKind::Evict { grace_period }
+    };
+    let going = drain.pods.iter().filter(|p| matches!(p.fate, Fate::Evict | Fate::Wait));
+    plan.steps.extend(going.map(|p| Step::new(evict.clone(), p.pod.clone())));
+    plan.pods = drain.pods;
+    plan.pdbs = drain.pdbs;
+    plan.services = drain.services;
+    plan.unplaced = drain.unplaced;
+    plan.warnings.extend(drain.warnings);
+    plan.refusals.extend(drain.refusals);
+    too_many_cordoned(cluster, plan, view);
+    plan.undo = "uncordon; evicted pods do not move back".into();
+    let mut words = format!("drain {}", names.iter().map(|n| quote(n)).collect::<Vec<_>>().join(" "));
+    for (on, flag) in [
+        (options.force, "--force"),
+        (options.ignore_daemonsets, "--ignore-daemonsets"),
+        (options.delete_emptydir_data, "--delete-emptydir-data"),
+        (options.disable_eviction, "--disable-eviction"),
+    ] {
+        if on {
+            words.push(' ');
+            words.push_str(flag);
+        }
+    }
+    for (value, unset, flag, unit) in [
+        (options.grace_period, -1, "--grace-period", ""),
+        (i64::try_from(options.timeout).unwrap_or(i64::MAX), 0, "--timeout", "s"),
+        (
+            i64::try_from(options.skip_wait_for_delete_timeout).unwrap_or(i64::MAX),
+            0,
+            "--skip-wait-for-delete-timeout",
+            "",
+        ),
+    ] {
+        if value != unset {
+            words.push_str(&format!(" {flag}={value}{unit}"));
+        }
+    }
+    if let Some(selector) = &options.pod_selector {
+        words.push_str(&format!(" --pod-selector={}", quote(selector)));
+    }
+    plan.kubectl = kubectl(plan, &words);
+}
+
+/// The taint by which a person says that the machine is really off: its pods are deleted by force and their volumes
+/// detached at once.
+pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
+    let cluster = grounds.cluster;
+    plan.confirm = if on { Confirm::Context } else { Confirm::Yes };
+    let mut names = Vec::new();
+    for target in plan.intent.targets.clone() {
+        let Some(row) = cluster.derived.nodes.iter().find(|row| row.node.uid == target.uid) else {
+            plan.refusals.push(gone(&target));
+            continue;
+        };
+        let node = &row.node;
+        names.push(quote(&node.name));
+        if on && matches!(row.state, NodeState::Ready | NodeState::Suspect) {
+            let why = format!(
+                "{} is {}: the taint is only for a machine that is off, and deletes its pods by force",
+                node.name,
+                row.state.as_str()
+            );
+            plan.refusals.push(Refusal::new("precondition", why));
+            continue;
+        }
+        let live = match grounds.extras.get(&here(&target)) {
+            Some(Found::Objects(objects)) => objects.first(),
+            _ => None,
+        };
+        let Some(live) = live else {
+            plan.refusals.push(Refusal::new("incomplete-data", format!("{} could not be read", node.name)));
+            continue;
+        };
+        let before = live.pointer("/spec/taints").cloned().unwrap_or(Value::Null);
+        let mut taints: Vec<Value> = before.as_array().cloned().unwrap_or_default();
+        let has = |taint: &Value| taint.get("key").and_then(Value::as_str) == Some(OUT_OF_SERVICE);
+        if taints.iter().any(has) == on {
+            let state = if on { "has the taint already" } else { "has no such taint" };
+            plan.warnings.push(format!("{} {state}: nothing to do", node.name));
+            continue;
+        }
+        if on {
+            taints.push(json!({ "key": OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute" }));
+        } else {
+            taints.retain(|taint| !has(taint));
+        }
+        let after = if taints.is_empty() { Value::Null } else { Value::Array(taints) };
+        let words = if on { "taint out-of-service" } else { "remove the taint out-of-service" };
+        plan.steps.push(Step::new(
+            StepKind::Change(Change {
+                words: words.into(),
+                fields: vec![FieldChange { pointer: "/spec/taints".into(), from: before, to: after }],
+            }),
+            target.clone(),
+        ));
+        if on {
+            for pod in cluster.pods.iter().filter(|p| p.node.as_ref() == Some(&node.name)) {
+                if pod.phase.is_finished() {
+                    continue;
+                }
+                plan.pods.push(PodFate {
+                    pod: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+                    node: node.name.clone(),
+                    fate: Fate::Evict,
+                    reason: "deleted by force, its volumes detached, unless it tolerates the taint".into(),
+                    owner: pod.owner.as_ref().map_or_else(String::new, |o| format!("{}/{}", o.kind, o.name)),
+                });
+            }
+        }
+    }
+    if on {
+        plan.warnings.push(
+            "only if the machine is surely off: two writers on one volume destroy data; nobody removes the taint by itself".into(),
+        );
+    }
+    let sign = if on { "=nodeshutdown:NoExecute" } else { ":NoExecute-" };
+    plan.kubectl = kubectl(plan, &format!("taint nodes {} {OUT_OF_SERVICE}{sign}", names.join(" ")));
+    plan.undo =
+        if on { "the taint away again; deleted pods do not come back" } else { "the taint again" }.into();
+}

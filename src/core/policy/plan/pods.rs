@@ -1,0 +1,259 @@
+//! Actions on single pods: evict, and out of or into the rotation of a Service.
+
+use serde_json::{Map, Value, json};
+
+use super::{Grounds, gone, here, kubectl, quote};
+use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::pod::Pod;
+use crate::domain::time::Stamp;
+use crate::model::plan::{
+    Change, Confirm, EvictOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal, ServiceEffect, Step,
+    StepKind,
+};
+use crate::model::world::Cluster;
+
+fn pod<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Pod> {
+    let found = cluster.pods.iter().find(|p| p.uid == target.uid);
+    if found.is_none() {
+        plan.refusals.push(gone(target));
+    }
+    found.map(AsRef::as_ref)
+}
+
+/// Single pods by the eviction API, or by DELETE.
+pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions, _now: Stamp) {
+    plan.confirm = Confirm::Suffix;
+    let grace_period = options.grace_period;
+    for target in plan.intent.targets.clone() {
+        let Some(pod) = pod(cluster, plan, &target) else { continue };
+        let owner = pod.owner.as_ref().map_or_else(String::new, |o| format!("{}/{}", o.kind, o.name));
+        let reason = if pod.mirror {
+            plan.refusals.push(Refusal::new(
+                "precondition",
+                format!("{} is a static pod: its kubelet starts it again, whatever the API says", pod.name),
+            ));
+            "static pod (mirror)"
+        } else if pod.owner.is_none() {
+            plan.warnings.push(format!("{} has no controller: nothing will re-create it", pod.name));
+            "nothing will re-create it"
+        } else {
+            ""
+        };
+        if pod.shape.empty_dir {
+            plan.warnings.push(format!("{}: its emptyDir data is lost", pod.name));
+        }
+        plan.pods.push(PodFate {
+            pod: target.clone(),
+            node: pod.node.clone().unwrap_or_default(),
+            fate: Fate::Evict,
+            reason: reason.into(),
+            owner,
+        });
+        let what =
+            if options.delete { StepKind::Delete { grace_period } } else { StepKind::Evict { grace_period } };
+        plan.steps.push(Step::new(what, target));
+    }
+    if options.delete {
+        plan.warnings.push("deleted, not evicted: budgets are not asked".into());
+    }
+    plan.undo = "nothing: a pod that is gone does not come back, its controller makes another".into();
+    let names = |plan: &Plan| -> Vec<String> {
+        plan.intent
+            .targets
+            .iter()
+            .map(|t| format!("-n {} delete pod {}", quote(&t.namespace), quote(&t.name)))
+            .collect()
+    };
+    plan.kubectl = names(plan).iter().map(|n| kubectl(plan, n)).collect::<Vec<_>>().join(" && ");
+}
+
+/// What was taken from a pod, so that anybody can give it back: the labels as a JSON object.
+pub const OUT_OF_ROTATION: &str = "pilothouse.dev/out-of-rotation";
+
+/// A key as a part of a JSON pointer.
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn label_field(key: &str, from: Value, to: Value) -> FieldChange {
+    FieldChange { pointer: format!("/metadata/labels/{}", escape(key)), from, to }
+}
+
+fn note_field(from: Value, to: Value) -> FieldChange {
+    FieldChange { pointer: format!("/metadata/annotations/{}", escape(OUT_OF_ROTATION)), from, to }
+}
+
+fn live<'a>(grounds: Grounds<'a>, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Value> {
+    match grounds.extras.get(&here(target)) {
+        Some(Found::Objects(objects)) if !objects.is_empty() => objects.first(),
+        Some(Found::Unread(why)) => {
+            plan.refusals.push(Refusal::new("incomplete-data", why.clone()));
+            None
+        }
+        Some(Found::Absent) => {
+            plan.refusals.push(gone(target));
+            None
+        }
+        _ => {
+            plan.refusals.push(Refusal::new("incomplete-data", format!("{target} was not read")));
+            None
+        }
+    }
+}
+
+/// The labels that leave a pod so that the Service no longer selects it. One that its controller does not select by,
+/// if there is one: then the pod stays its controller's, and no replacement is made.
+fn labels_to_take(cluster: &Cluster, pod: &Pod, selector: &[(Name, Name)]) -> (Vec<(Name, Name)>, bool) {
+    let owner = pod.owner.as_ref().and_then(|o| cluster.workloads(&o.kind)?.iter().find(|w| w.uid == o.uid));
+    let Some(owner) = owner else { return (selector.to_vec(), pod.owner.is_some()) };
+    let owned = |key: &Name| {
+        owner.selector.labels.iter().any(|(k, _)| k == key)
+            || owner.selector.expressions.iter().any(|r| r.key == *key)
+    };
+    match selector.iter().find(|(key, _)| !owned(key)) {
+        Some(free) => (vec![free.clone()], false),
+        None => (selector.to_vec(), true),
+    }
+}
+
+/// A backend leaves its Service and stays for a look at it.
+pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &Name) {
+    let cluster = grounds.cluster;
+    plan.confirm = Confirm::Suffix;
+    let mut commands = Vec::new();
+    let mut leaving: Vec<Name> = Vec::new();
+    for target in plan.intent.targets.clone() {
+        let Some(pod) = pod(cluster, plan, &target) else { continue };
+        let found = cluster.services.iter().find(|s| s.namespace == pod.namespace && s.name == *service);
+        let Some(found) = found else {
+            let why = format!("service {}/{service} is not there", pod.namespace);
+            plan.refusals.push(Refusal::new("precondition", why));
+            continue;
+        };
+        if found.selector.is_empty() || !found.selector.matches(&pod.shape.labels) {
+            let why = format!("service {service} does not select {}", pod.name);
+            plan.refusals.push(Refusal::new("precondition", why));
+            continue;
+        }
+        let Some(live) = live(grounds, plan, &target) else { continue };
+        let (taken, orphaned) = labels_to_take(cluster, pod, &found.selector.labels);
+        let mut fields = Vec::new();
+        let mut note = Map::new();
+        for (key, _) in &taken {
+            let value = live.pointer("/metadata/labels").and_then(|l| l.get(key.as_str()));
+            let Some(value) = value else { continue };
+            fields.push(label_field(key, value.clone(), Value::Null));
+            note.insert(key.to_string(), value.clone());
+        }
+        fields.push(note_field(Value::Null, Value::String(Value::Object(note).to_string())));
+        if orphaned {
+            let owner =
+                pod.owner.as_ref().map_or_else(String::new, |o| format!("{}/{}", o.kind.short(), o.name));
+            plan.warnings
+                .push(format!("{} leaves {owner} as well, which starts another pod in its place", pod.name));
+            if pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet) {
+                let why = format!("{} has a StatefulSet's identity: two pods cannot share it", pod.name);
+                plan.refusals.push(Refusal::new("precondition", why));
+            }
+        }
+        let keys: Vec<&str> = taken.iter().map(|(k, _)| k.as_str()).collect();
+        commands.push(kubectl(
+            plan,
+            &format!(
+                "-n {} label pod {} {}",
+                quote(&pod.namespace),
+                quote(&pod.name),
+                keys.iter().map(|k| quote(&format!("{k}-"))).collect::<Vec<_>>().join(" ")
+            ),
+        ));
+        leaving.push(pod.name.clone());
+        let words = format!("take it out of service {service} (label {})", keys.join(", "));
+        plan.steps.push(Step::new(StepKind::Change(Change { words, fields }), target));
+    }
+    after(cluster, plan, service, &leaving);
+    plan.undo = "the labels are put back".into();
+    plan.kubectl = commands.join(" && ");
+}
+
+/// What the Services of these pods have left.
+fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
+    let namespace = plan.intent.targets.first().map(|t| t.namespace.clone()).unwrap_or_default();
+    let row = cluster
+        .derived
+        .services
+        .iter()
+        .find(|row| row.service.name == *service && row.service.namespace == namespace);
+    let Some(row) = row else {
+        plan.warnings.push(format!("the endpoints of service {service} are not known"));
+        plan.confirm = Confirm::Context;
+        return;
+    };
+    let endpoints = row.slices.iter().flat_map(|s| s.endpoints.iter());
+    let lost = endpoints
+        .filter(|e| e.ready && e.pod.as_ref().is_some_and(|p| leaving.contains(p)))
+        .filter_map(|e| e.pod.as_ref())
+        .collect::<std::collections::BTreeSet<_>>()
+        .len();
+    let ready_after = row.ready.saturating_sub(u32::try_from(lost).unwrap_or(u32::MAX));
+    if ready_after == 0 && lost > 0 {
+        plan.warnings.push(format!("service {namespace}/{service} is left without a ready endpoint"));
+        plan.confirm = Confirm::Context;
+    }
+    plan.services.push(ServiceEffect {
+        namespace,
+        name: service.clone(),
+        ready_before: row.ready,
+        ready_after,
+    });
+}
+
+/// A backend gets back what was taken from it.
+pub(super) fn into_rotation(grounds: Grounds<'_>, plan: &mut Plan) {
+    let mut commands = Vec::new();
+    for target in plan.intent.targets.clone() {
+        if pod(grounds.cluster, plan, &target).is_none() {
+            continue;
+        }
+        let Some(live) = live(grounds, plan, &target) else { continue };
+        let note = live.pointer("/metadata/annotations").and_then(|a| a.get(OUT_OF_ROTATION));
+        let taken =
+            note.and_then(Value::as_str).and_then(|t| serde_json::from_str::<Map<String, Value>>(t).ok());
+        let Some(taken) = taken else {
+            let why = format!(
+                "{} was not taken out of rotation by pilothouse (no annotation {OUT_OF_ROTATION})",
+                target.name
+            );
+            plan.refusals.push(Refusal::new("precondition", why));
+            continue;
+        };
+        let labels = live.pointer("/metadata/labels");
+        let mut fields = Vec::new();
+        for (key, value) in &taken {
+            match labels.and_then(|l| l.get(key)) {
+                None => fields.push(label_field(key, Value::Null, value.clone())),
+                Some(now) if now == value => {}
+                Some(now) => plan.refusals.push(Refusal::new(
+                    "precondition",
+                    format!("{} has label {key}={now} by now, not {value}", target.name),
+                )),
+            }
+        }
+        fields.push(note_field(note.cloned().unwrap_or(json!(null)), Value::Null));
+        let labels: Vec<String> =
+            taken.iter().map(|(k, v)| quote(&format!("{k}={}", v.as_str().unwrap_or_default()))).collect();
+        commands.push(kubectl(
+            plan,
+            &format!(
+                "-n {} label pod {} {}",
+                quote(&target.namespace),
+                quote(&target.name),
+                labels.join(" ")
+            ),
+        ));
+        let words = "put it back into rotation".to_owned();
+        plan.steps.push(Step::new(StepKind::Change(Change { words, fields }), target));
+    }
+    plan.warnings.push("its controller may have started another pod meanwhile: then one of them goes".into());
+    plan.undo = "out of rotation again".into();
+    plan.kubectl = commands.join(" && ");
+}
