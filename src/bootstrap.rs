@@ -240,6 +240,10 @@ impl Start {
                         config::fields::show(field, &mut settings)
                     ));
                 }
+                for plan in &settings.failover {
+                    let words = config::failover::words(plan);
+                    out.push_str(&format!("failover.{}: {words}  # {}\n", plan.name, self.loaded.path.display()));
+                }
                 said(Ok(out))
             }
         }

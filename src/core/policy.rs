@@ -1,6 +1,7 @@
 //! Pure maths and rules: what follows from facts, with the reason beside the number.
 
 pub mod drain;
+pub mod drift;
 pub mod follow;
 pub mod health;
 pub mod hpa;
@@ -12,3 +13,4 @@ pub mod routes;
 pub mod rules;
 pub mod shares;
 pub mod template;
+pub mod undo;

@@ -439,6 +439,34 @@ pub struct ActionView {
     pub foreign: bool,
 }
 
+impl ActionView {
+    /// An action that has just been confirmed.
+    pub fn new(id: Name, plan: Arc<Plan>, started: Stamp) -> Self {
+        let steps = plan
+            .steps
+            .iter()
+            .map(|step| StepView {
+                what: step.what.to_string(),
+                on: step.on.to_string(),
+                state: StepState::Waiting,
+                at: None,
+                note: String::new(),
+            })
+            .collect();
+        Self {
+            id,
+            cluster: plan.intent.cluster,
+            plan,
+            steps,
+            started,
+            ended: None,
+            outcome: None,
+            message: String::new(),
+            foreign: false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepView {
     pub what: String,
