@@ -89,9 +89,14 @@ impl Start {
 
     /// Opens the first context that was asked for (the current one else).
     pub(crate) async fn connect(&self) -> Result<Connection, String> {
+        self.connect_to(self.global.context.first().map(String::as_str)).await
+    }
+
+    /// Opens a context, or the current one.
+    pub(crate) async fn connect_to(&self, context: Option<&str>) -> Result<Connection, String> {
         let options = ConnectOptions {
             kubeconfig: self.global.kubeconfig.clone(),
-            context: self.global.context.first().cloned(),
+            context: context.map(str::to_owned),
             user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
             clock: self.clock.clone(),
         };
@@ -99,7 +104,7 @@ impl Start {
     }
 
     fn headless(self, command: Command) -> u8 {
-        if self.global.context.len() > 1 && is_action(&command) {
+        if self.global.context.len() > 1 && matches!(command, Command::Action(_)) {
             tell(
                 "pilothouse: an action takes one --context, so that there is no doubt which cluster it changes",
             );
@@ -125,20 +130,7 @@ impl Start {
             }
             Command::Why { look } => self.with_runtime(async |s| look::why(s, &look).await),
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
-            Command::Drain { nodes, drain, action } => {
-                self.with_runtime(async |s| act::drain(s, &nodes, drain.into(), &action).await)
-            }
-            Command::Cordon { nodes, action } => {
-                self.with_runtime(async |s| act::cordon(s, &nodes, true, &action).await)
-            }
-            Command::Uncordon { nodes, action } => {
-                self.with_runtime(async |s| act::cordon(s, &nodes, false, &action).await)
-            }
-            Command::Restart { workload, action } => {
-                self.with_runtime(async |s| act::restart(s, &workload, &action).await)
-            }
-            Command::Scale { workload, replicas, current_replicas, action } => self
-                .with_runtime(async |s| act::scale(s, &workload, replicas, current_replicas, &action).await),
+            Command::Action(action) => self.with_runtime(async |s| act::run(s, action).await),
             Command::Journal { what } => said(self.journal_text(&what)),
             Command::Config { what } => self.config(&what),
             Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),
@@ -242,23 +234,16 @@ impl Start {
                 }
                 for plan in &settings.failover {
                     let words = config::failover::words(plan);
-                    out.push_str(&format!("failover.{}: {words}  # {}\n", plan.name, self.loaded.path.display()));
+                    out.push_str(&format!(
+                        "failover.{}: {words}  # {}\n",
+                        plan.name,
+                        self.loaded.path.display()
+                    ));
                 }
                 said(Ok(out))
             }
         }
     }
-}
-
-fn is_action(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Drain { .. }
-            | Command::Cordon { .. }
-            | Command::Uncordon { .. }
-            | Command::Restart { .. }
-            | Command::Scale { .. }
-    )
 }
 
 /// Two workers are plenty: the work is waiting, and the hub and the screen have threads of their own.

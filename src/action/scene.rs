@@ -52,7 +52,12 @@ pub async fn fetch(
     let mut state = ClusterState::new(info);
     let mut pools = Pools::default();
     let mut pinned = Vec::new();
-    for target in targets {
+    // what is pinned already, and read by the rehearsal
+    let given = matches!(act, Act::Undo(_) | Act::Failover { .. });
+    if given {
+        pinned = targets.to_vec();
+    }
+    for target in targets.iter().filter(|_| !given) {
         let what = || target.to_string();
         let path = path(target).ok_or_else(|| SceneError::Read {
             what: what(),

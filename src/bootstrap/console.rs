@@ -254,7 +254,7 @@ impl Desk {
     /// The error ratios of the newest world.
     fn gauge(&self, cluster: ClusterId) -> Gauge {
         let world = self.world.clone();
-        Arc::new(move |watched| error_ratio(world.borrow().cluster(cluster)?, watched))
+        Arc::new(move |watched| error_ratio(&world.borrow().cluster(cluster)?.traffic, watched))
     }
 
     /// The hub is gone: what is shown is frozen, and nothing may be judged by it.

@@ -195,7 +195,9 @@ impl Written<'_> {
             Some((DeValue::Array(items), _)) => items
                 .iter()
                 .filter_map(|item| match item.get_ref() {
-                    DeValue::Integer(n) => u8::from_str_radix(n.as_str(), n.radix()).ok().filter(|n| *n <= 100),
+                    DeValue::Integer(n) => {
+                        u8::from_str_radix(n.as_str(), n.radix()).ok().filter(|n| *n <= 100)
+                    }
                     _ => None,
                 })
                 .collect(),
@@ -271,7 +273,9 @@ impl Written<'_> {
 
 /// For the example file, as comments: there is no plan by default.
 pub fn example() -> String {
-    let mut out = String::from("\n# [failover.NAME]: a way to move traffic or load, run with F or `pilothouse failover NAME`\n");
+    let mut out = String::from(
+        "\n# [failover.NAME]: a way to move traffic or load, run with F or `pilothouse failover NAME`\n",
+    );
     for (key, doc) in KEYS {
         out.push_str(&format!("#   {key}: {doc}\n"));
     }
@@ -283,7 +287,8 @@ pub fn example() -> String {
 
 /// `selector shop/checkout version=blue to version=green`, for `config print` and lists.
 pub fn words(plan: &FailoverPlan) -> String {
-    let labels = |of: &[(Name, Name)]| of.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
+    let labels =
+        |of: &[(Name, Name)]| of.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
     match &plan.kind {
         FailoverKind::Selector { namespace, service, from, to } => {
             format!("selector of {namespace}/{service} from {} to {}", labels(from), labels(to))
@@ -295,8 +300,11 @@ pub fn words(plan: &FailoverPlan) -> String {
         FailoverKind::Evacuate(Pick::Pool(pool)) => format!("evacuate pool {pool}"),
         FailoverKind::Evacuate(Pick::Nodes(nodes)) => format!("evacuate {}", nodes.join(", ")),
         FailoverKind::Standby(standby) => {
-            let names: Vec<String> =
-                standby.workloads.iter().map(|(kind, ns, name)| format!("{}/{ns}/{name}", kind.short())).collect();
+            let names: Vec<String> = standby
+                .workloads
+                .iter()
+                .map(|(kind, ns, name)| format!("{}/{ns}/{name}", kind.short()))
+                .collect();
             format!("{} over to context {}", names.join(", "), standby.context)
         }
     }
@@ -352,7 +360,10 @@ scale_down = true
         assert_eq!(problems.len(), 3, "{problems:#?}");
         assert!(problems[0].starts_with("c:3: failover.a.route must be KIND/NAMESPACE/NAME"), "{problems:?}");
         assert!(problems[1].starts_with("c:6: failover.b.service must be NAMESPACE/NAME"), "{problems:?}");
-        assert!(problems[2].contains("unknown key \"frm\" in [failover.b] (did you mean \"from\"?)"), "{problems:?}");
+        assert!(
+            problems[2].contains("unknown key \"frm\" in [failover.b] (did you mean \"from\"?)"),
+            "{problems:?}"
+        );
         assert!(checked.settings.failover.is_empty());
         assert!(!checked.unsafe_to_write);
     }

@@ -23,9 +23,7 @@ pub fn of_change(live: &Value, change: &Change) -> Drift {
     }
     match change.fields.iter().find(|f| is(f) != f.from) {
         None => Drift::Before,
-        Some(f) => {
-            Drift::Other(format!("{} is {}, not {}{}", f.pointer, is(f), f.from, last_change(live)))
-        }
+        Some(f) => Drift::Other(format!("{} is {}, not {}{}", f.pointer, is(f), f.from, last_change(live))),
     }
 }
 
@@ -56,7 +54,8 @@ pub fn of_step(live: &Value, what: &StepKind) -> Drift {
 /// Who changed an object last and when, from its managedFields, status writers left out: ` (last changed by …)`.
 pub fn last_change(live: &Value) -> String {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let newest = entries
         .into_iter()
         .flatten()

@@ -40,7 +40,9 @@ pub fn undoing(action: &ActionView) -> Undoing {
         match (&step.what, inverse(&step.what)) {
             (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => gone += 1,
             (StepKind::Restart { .. }, _) => restarted.push(step.on.to_string()),
-            (_, Some(what)) => push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() }),
+            (_, Some(what)) => {
+                push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() })
+            }
             (_, None) => {}
         }
     }
@@ -91,7 +93,8 @@ fn words(change: &Change) -> String {
         .fields
         .iter()
         .map(|f| {
-            let name = f.pointer.rsplit('/').next().unwrap_or(&f.pointer).replace("~1", "/").replace("~0", "~");
+            let name =
+                f.pointer.rsplit('/').next().unwrap_or(&f.pointer).replace("~1", "/").replace("~0", "~");
             format!("{name} back from {} to {}", show(&f.from), show(&f.to))
         })
         .collect();
@@ -124,8 +127,7 @@ mod tests {
 
     fn action(act: Act, steps: Vec<(StepKind, StepState)>) -> ActionView {
         let on = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
-        let intent =
-            Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![on.clone()] };
+        let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![on.clone()] };
         let mut plan = Plan::new(intent, Stamp(0));
         plan.steps = steps.iter().map(|(what, _)| Step::new(what.clone(), on.clone())).collect();
         let views = steps.iter().map(|(what, state)| StepView {
@@ -170,7 +172,10 @@ mod tests {
         ];
         let undo = undoing(&action(Act::Restart, steps));
         let StepKind::Change(change) = &undo.steps[0].what else { panic!("{undo:?}") };
-        assert_eq!((undo.steps.len(), &change.fields[0].from, &change.fields[0].to), (1, &json!(25), &json!(0)));
+        assert_eq!(
+            (undo.steps.len(), &change.fields[0].from, &change.fields[0].to),
+            (1, &json!(25), &json!(0))
+        );
         assert_eq!(change.words, "weight back from 25 to 0");
         let mut ended = action(Act::Cordon, vec![]);
         ended.outcome = Some(Outcome::Refused);

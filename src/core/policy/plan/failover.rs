@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Grounds, kubectl, nodes, quote};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::domain::traffic::ServiceTraffic;
+use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::model::plan::{
     Change, Confirm, DrainOptions, Extras, FieldChange, Found, Gate, Need, Plan, Refusal, ServiceEffect,
     Step, StepKind,
@@ -108,7 +108,7 @@ fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
         plan.warnings.push("no error ratio is watched: it does not stop by itself".into());
         return;
     };
-    let ratio = error_ratio(cluster, watched);
+    let ratio = error_ratio(&cluster.traffic, watched);
     let (namespace, service) = (&watched.namespace, &watched.service);
     plan.warnings.push(match ratio {
         Some(ratio) => format!(
@@ -124,10 +124,14 @@ fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
 }
 
 /// The error ratio of the watched Service, 0..1; None where no metric tells.
-pub fn error_ratio(cluster: &Cluster, watched: &Watched) -> Option<f64> {
-    let of =
-        |t: &&std::sync::Arc<ServiceTraffic>| t.namespace == watched.namespace && t.name == watched.service;
-    cluster.traffic.services.iter().find(of)?.error_ratio
+pub fn error_ratio(traffic: &TrafficSeen, watched: &Watched) -> Option<f64> {
+    // a proxy outside the cluster knows no namespaces; its backends are usually called NAMESPACE_NAME
+    let outside = format!("{}_{}", watched.namespace, watched.service);
+    let of = |t: &&std::sync::Arc<ServiceTraffic>| {
+        (t.namespace == watched.namespace && t.name == watched.service)
+            || (t.namespace.is_empty() && t.name == *outside)
+    };
+    traffic.services.iter().filter(of).find_map(|t| t.error_ratio)
 }
 
 /// Blue/green: the Service's selector from one value to another.
