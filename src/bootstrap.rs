@@ -3,6 +3,7 @@
 mod act;
 mod appearance;
 mod console;
+mod fetch;
 mod logs;
 mod look;
 mod session;
@@ -233,12 +234,8 @@ impl Start {
                     ));
                 }
                 for plan in &settings.failover {
-                    let words = config::failover::words(plan);
-                    out.push_str(&format!(
-                        "failover.{}: {words}  # {}\n",
-                        plan.name,
-                        self.loaded.path.display()
-                    ));
+                    let file = self.loaded.path.display();
+                    out.push_str(&format!("failover.{}: {}  # {file}\n", plan.name, plan.kind));
                 }
                 said(Ok(out))
             }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::Plan;
-use pilothouse_core::model::world::{ActionView, Outcome, StepState, StepView};
+use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use serde::{Deserialize, Serialize};
 
 /// One thing to remember.
@@ -220,27 +220,7 @@ fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
 
 /// An action that has just been confirmed.
 pub fn view(id: &Name, at: Stamp, plan: &Plan, foreign: bool) -> ActionView {
-    ActionView {
-        id: id.clone(),
-        cluster: plan.intent.cluster,
-        plan: Arc::new(plan.clone()),
-        steps: plan
-            .steps
-            .iter()
-            .map(|step| StepView {
-                what: step.what.to_string(),
-                on: step.on.to_string(),
-                state: StepState::Waiting,
-                at: None,
-                note: String::new(),
-            })
-            .collect(),
-        started: at,
-        ended: None,
-        outcome: None,
-        message: String::new(),
-        foreign,
-    }
+    ActionView { foreign, ..ActionView::new(id.clone(), Arc::new(plan.clone()), at) }
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan};
+use pilothouse_core::domain::failover::FailoverPlan;
+use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::model::plan::{Evidence, Intent, Plan};
 use pilothouse_core::model::world::World;
+use pilothouse_core::policy::failover;
 use pilothouse_core::policy::plan::View;
 use pilothouse_core::policy::plan::failover::error_ratio;
 use tokio::sync::{mpsc, watch};
@@ -17,25 +19,24 @@ use tokio_util::task::TaskTracker;
 
 use super::Start;
 use super::appearance as look;
-use super::logs::{follow, shown};
+use super::fetch::{Resources, error_lines, routes, table, yaml};
+use super::logs::follow;
 use super::session::Session;
 use crate::action::executor::{Executor, new_id};
 use crate::action::gate::Gauge;
 use crate::action::journal::Journal;
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
-use crate::action::requests::path;
 use crate::clock::Clock;
 use crate::config::Home;
 use crate::hub::action_event;
 use crate::report::exit;
 use crate::report::headless::tell;
-use crate::source::logs::{LogFilter, LogStore};
-use crate::source::objects::{self, ApiResource};
+use crate::source::logs::LogStore;
 use crate::source::supervise::Supervisor;
 use crate::terminal::Terminal;
 use crate::ui::app::Ui;
-use crate::ui::request::{Effect, Rehearsal, Reply, Request, TableLine, TableText, Ticket};
+use crate::ui::request::{Effect, Order, Rehearsal, Reply, Request, Ticket};
 use crate::ui::run::{Input, Outcome, Stage, WorldCell, queue, run};
 use crate::wire::client::ReadClient;
 use crate::wire::write::WriteClient;
@@ -102,6 +103,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         journal,
         clock: start.clock.clone(),
         guards: start.settings.guards.clone(),
+        failover: start.settings.failover.clone(),
         world: session.world.clone(),
         inbox: inbox_in.clone(),
         lines: session.logs.clone(),
@@ -176,6 +178,8 @@ struct Desk {
     journal: Journal,
     clock: Clock,
     guards: pilothouse_core::domain::settings::GuardSettings,
+    /// The plans of the config.
+    failover: Vec<FailoverPlan>,
     world: watch::Receiver<Arc<World>>,
     inbox: SyncSender<Input>,
     /// None where logs are not followed.
@@ -188,7 +192,7 @@ struct Desk {
     /// Ends by itself once `stop` is set: the step that was sent is read or noted, no other begins.
     executions: TaskTracker,
     logs: HashMap<Ticket, Supervisor>,
-    resources: Arc<tokio::sync::OnceCell<Vec<ApiResource>>>,
+    resources: Arc<Resources>,
     count: u32,
 }
 
@@ -208,10 +212,16 @@ impl Desk {
         while let Some(effect) = effects.recv().await {
             match effect {
                 Effect::Plan(ticket, intent) => self.plan(ticket, intent),
-                Effect::Run { intent, fingerprint, answer } => self.run(intent, fingerprint, answer),
-                Effect::CancelAction(id) => {
+                Effect::Run { intent, fingerprint, answer, resumes } => {
+                    self.run(intent, fingerprint, answer, resumes).await;
+                }
+                Effect::Resume(ticket, id) => self.resume(ticket, &id),
+                Effect::Order(id, order) => {
                     if let Some(token) = self.running.get(&id) {
-                        token.cancel();
+                        match order {
+                            Order::Cancel { .. } => token.cancel(),
+                            Order::Pause(_) => {}
+                        }
                     }
                 }
                 Effect::Fetch(ticket, request) => self.fetch(ticket, request),
@@ -280,14 +290,9 @@ impl Desk {
     }
 
     /// Carries out what was confirmed, if it is still the same plan.
-    fn run(&mut self, intent: Intent, fingerprint: u64, answer: String) {
+    async fn run(&mut self, intent: Intent, fingerprint: u64, answer: String, _resumes: Option<Name>) {
         if self.is_frozen() {
             let _full = self.inbox.try_send(Input::Notice(FROZEN.into()));
-            return;
-        }
-        if matches!(intent.act, Act::Drain(_)) {
-            let _full =
-                self.inbox.try_send(Input::Notice("nothing was sent: a drain is only rehearsed here".into()));
             return;
         }
         if self.writer.is_none() {
@@ -341,9 +346,14 @@ impl Desk {
         });
     }
 
+    fn resume(&self, ticket: Ticket, _id: &Name) {
+        let _full = self.inbox.try_send(Input::Reply(ticket, Reply::Failed("not yet".into())));
+    }
+
     fn fetch(&self, ticket: Ticket, request: Request) {
         let (reader, inbox, resources) = (self.reader.clone(), self.inbox.clone(), self.resources.clone());
         let lines = self.lines.clone();
+        let (world, mut plans) = (self.world.borrow().clone(), self.failover.clone());
         self.supervisor.spawn_once(async move {
             let reply = match request {
                 Request::Yaml { kind, namespace, name, .. } => {
@@ -352,6 +362,13 @@ impl Desk {
                 Request::Table { resource, namespace, .. } => {
                     table(&reader, &resources, &resource, namespace).await
                 }
+                Request::FailoverPlans { cluster } => match world.cluster(cluster) {
+                    Some(cluster) => {
+                        plans.extend(failover::suggest(cluster, &routes(&reader).await));
+                        Ok(Reply::Plans(plans))
+                    }
+                    None => Err("that cluster is not there".into()),
+                },
                 Request::ErrorLines { fingerprint, .. } => match lines {
                     Some(store) => Ok(error_lines(&store, fingerprint)),
                     None => Err("logs are not followed: logs.enabled is false".into()),
@@ -361,74 +378,6 @@ impl Desk {
             hand(&inbox, Input::Reply(ticket, reply)).await;
         });
     }
-}
-
-/// Lines of an error group that are handed over at most.
-const ERROR_LINES: usize = 200;
-
-fn error_lines(store: &LogStore, fingerprint: Name) -> Reply {
-    let filter = LogFilter { fingerprint: Some(fingerprint), ..LogFilter::default() };
-    Reply::Lines(store.lines(&filter, ERROR_LINES).into_iter().map(shown).collect())
-}
-
-type Resources = tokio::sync::OnceCell<Vec<ApiResource>>;
-
-async fn known<'a>(reader: &ReadClient, resources: &'a Resources) -> Result<&'a Vec<ApiResource>, String> {
-    resources.get_or_try_init(|| objects::resources(reader)).await.map_err(|e| e.to_string())
-}
-
-async fn yaml(
-    reader: &ReadClient,
-    resources: &Resources,
-    kind: Kind,
-    namespace: Name,
-    name: Name,
-) -> Result<Reply, String> {
-    let object = ObjectRef::new(kind, &namespace, &name, &Uid::default());
-    let path = if let Some(path) = path(&object) {
-        path
-    } else {
-        let all = known(reader, resources).await?;
-        let resource = all.iter().find(|r| r.kind == object.kind.as_str());
-        let resource = resource.ok_or_else(|| format!("the server has no kind {}", object.kind))?;
-        resource.path(resource.namespaced.then_some(namespace.as_str()), Some(&name))
-    };
-    let text = objects::yaml(reader, &path).await.map_err(|e| e.to_string())?;
-    Ok(Reply::Text(text.lines().map(str::to_owned).collect()))
-}
-
-async fn table(
-    reader: &ReadClient,
-    resources: &Resources,
-    word: &str,
-    namespace: Option<Name>,
-) -> Result<Reply, String> {
-    let all = known(reader, resources).await?;
-    let resource = all.iter().find(|r| r.answers_to(word));
-    let resource = resource.ok_or_else(|| format!("the server has no resource {word:?}"))?;
-    let table = objects::table(reader, resource, namespace.as_deref()).await.map_err(|e| e.to_string())?;
-    let kind = Name::from(resource.kind.as_str());
-    let narrow: Vec<bool> = table.columns.iter().map(|c| c.priority == 0).collect();
-    let pick = |cells: Vec<String>| -> Vec<String> {
-        cells.into_iter().zip(&narrow).filter(|(_, keep)| **keep).map(|(cell, _)| cell).collect()
-    };
-    let mut columns = pick(table.columns.iter().map(|c| c.name.clone()).collect());
-    let namespaced = resource.namespaced && namespace.is_none();
-    if namespaced {
-        columns.insert(0, "Namespace".into());
-    }
-    let rows = table
-        .rows
-        .into_iter()
-        .map(|row| {
-            let mut cells = pick(row.cells);
-            if namespaced {
-                cells.insert(0, row.namespace.clone());
-            }
-            TableLine { kind: kind.clone(), namespace: row.namespace.into(), name: row.name.into(), cells }
-        })
-        .collect();
-    Ok(Reply::Table(TableText { columns, rows }))
 }
 
 /// Writes the screen into a fresh file of the state folder; no name from the cluster is in its path.

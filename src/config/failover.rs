@@ -285,31 +285,6 @@ pub fn example() -> String {
     out
 }
 
-/// `selector shop/checkout version=blue to version=green`, for `config print` and lists.
-pub fn words(plan: &FailoverPlan) -> String {
-    let labels =
-        |of: &[(Name, Name)]| of.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
-    match &plan.kind {
-        FailoverKind::Selector { namespace, service, from, to } => {
-            format!("selector of {namespace}/{service} from {} to {}", labels(from), labels(to))
-        }
-        FailoverKind::Weight(shift) => {
-            format!("weight of {} from {} to {}", shift.object(), shift.from, shift.to)
-        }
-        FailoverKind::Evacuate(Pick::Zone(zone)) => format!("evacuate zone {zone}"),
-        FailoverKind::Evacuate(Pick::Pool(pool)) => format!("evacuate pool {pool}"),
-        FailoverKind::Evacuate(Pick::Nodes(nodes)) => format!("evacuate {}", nodes.join(", ")),
-        FailoverKind::Standby(standby) => {
-            let names: Vec<String> = standby
-                .workloads
-                .iter()
-                .map(|(kind, ns, name)| format!("{}/{ns}/{name}", kind.short()))
-                .collect();
-            format!("{} over to context {}", names.join(", "), standby.context)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -2,6 +2,7 @@
 
 pub mod drain;
 pub mod drift;
+pub mod failover;
 pub mod follow;
 pub mod health;
 pub mod hpa;

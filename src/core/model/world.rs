@@ -437,6 +437,9 @@ pub struct ActionView {
     pub message: String,
     /// Done by another process and read from its journal.
     pub foreign: bool,
+    /// A person has stopped it for a while: nothing further starts.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 impl ActionView {
@@ -463,6 +466,7 @@ impl ActionView {
             outcome: None,
             message: String::new(),
             foreign: false,
+            paused: false,
         }
     }
 }

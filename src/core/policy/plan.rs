@@ -1,17 +1,19 @@
 //! Planning: an intent and the shared state give the plan with its blast radius; what the server adds (access, dry
 //! run) is settled into it. Pure: the same inputs give the same plan.
 //!
-//! One file for each family of actions: [`nodes`], [`workloads`], [`pods`], [`failover`]; [`access`] says what rights
+//! One file for each family of actions: `nodes`, `workloads`, `scale`, `pods`, [`failover`]; [`access()`] says what rights
 //! a plan needs, [`needs`] what has to be read for it beyond the shared state.
 
 mod access;
 pub mod failover;
 mod nodes;
 mod pods;
+mod scale;
 mod workloads;
 
 pub use access::{Access, access, resource};
-pub use workloads::autoscaler_of;
+pub use nodes::OUT_OF_SERVICE;
+pub use scale::autoscaler_of;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
@@ -59,8 +61,8 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         Act::Rollback { to_revision } => workloads::rollback(grounds, &mut plan, *to_revision),
         Act::PauseRollout => workloads::pause(cluster, &mut plan, true),
         Act::ResumeRollout => workloads::pause(cluster, &mut plan, false),
-        Act::Scale(by) => workloads::scale(grounds, &mut plan, by),
-        Act::Bounds { min, max } => workloads::bounds(cluster, &mut plan, *min, *max),
+        Act::Scale(by) => scale::scale(grounds, &mut plan, by),
+        Act::Bounds { min, max } => scale::bounds(cluster, &mut plan, *min, *max),
         Act::Evict(options) => pods::evict(cluster, &mut plan, options, now),
         Act::OutOfRotation { service } => pods::out_of_rotation(grounds, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(grounds, &mut plan),

@@ -1,7 +1,7 @@
 //! The rehearsal and what it asks for, as lines.
 
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, Confirm, Fate, Plan};
+use pilothouse_core::model::plan::{Act, Confirm, Fate, Intent, Plan};
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::command::Cmd;
@@ -25,9 +25,6 @@ pub struct DialogView {
     pub keys: Vec<Cell>,
 }
 
-/// Said of a drain: its plan is shown, but nobody carries it out.
-pub const NO_DRAIN: &str = "the drain itself comes with a later version";
-
 /// Why the plan cannot be carried out; empty = it can.
 pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
     let mut all: Vec<String> =
@@ -39,19 +36,18 @@ pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
     if read_only && !rehearsal.plan.refusals.iter().any(|r| r.guard == "read-only") {
         all.push("read-only: this console was started to look only".into());
     }
-    if matches!(rehearsal.plan.intent.act, Act::Drain(_)) {
-        all.push(NO_DRAIN.into());
-    }
     all
 }
 
 /// `cordon no/ip-10-0-3-7` or `cordon 3 nodes`.
-pub fn title(plan_or_intent: &pilothouse_core::model::plan::Intent) -> String {
-    let act = match &plan_or_intent.act {
+pub fn title(intent: &Intent) -> String {
+    let act = match &intent.act {
         Act::Scale(by) => format!("scale to {}", by.replicas),
+        Act::Failover { plan, .. } => return format!("{} {}", intent.act.as_str(), plan.name),
+        Act::Undo(undoing) => return format!("undo of {}", undoing.title),
         other => other.as_str().to_owned(),
     };
-    match plan_or_intent.targets.as_slice() {
+    match intent.targets.as_slice() {
         [one] => format!("{act} {one}"),
         more => format!("{act} {} objects", more.len()),
     }
@@ -81,15 +77,38 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
         }
         Stage::Ready(rehearsal) => {
             let refusals = refusals(rehearsal, dialog.read_only);
+            if dialog.choosing {
+                view.lines = choice_lines(&rehearsal.plan);
+                view.ask = vec![cell(Role::Strong, "a number picks one; anything else goes back")];
+                return view;
+            }
             view.lines = plan_lines(rehearsal, &refusals, ui.now);
             ask(&mut view, dialog, &rehearsal.plan, &refusals);
             view.keys.push(cell(Role::Key, cancel));
             let copy =
                 ui.keymap.key(Cmd::CopyKubectl).map_or_else(String::new, |k| format!("{k} copy kubectl"));
+            if !rehearsal.plan.choices.is_empty() {
+                let options = ui.keymap.key(Cmd::Options);
+                view.keys.push(cell(Role::Key, options.map_or_else(String::new, |k| format!("{k} options"))));
+            }
             view.keys.push(cell(Role::Key, copy));
         }
     }
     view
+}
+
+fn choice_lines(plan: &Plan) -> Vec<TextLine> {
+    let mut out = Lines(Vec::new());
+    out.head("Other ways to do it");
+    for (i, choice) in plan.choices.iter().take(9).enumerate() {
+        let mark = if choice.on { "[x]" } else { "[ ]" };
+        let role = if choice.on { Role::Strong } else { Role::Text };
+        out.say(role, format!("  {} {mark} {}", i + 1, choice.words));
+    }
+    if plan.choices.len() > 9 {
+        out.say(Role::Dim, format!("  … and {} more, by the command line", plan.choices.len() - 9));
+    }
+    out.0
 }
 
 fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String]) {
@@ -156,6 +175,17 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     if plan.steps.len() > first.len() {
         out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len()));
+    }
+    if !plan.diff.is_empty() {
+        out.head("What changes in it");
+        for line in plan.diff.iter().take(60) {
+            let role = match line.chars().next() {
+                Some('+') => Role::Ok,
+                Some('-') => Role::Critical,
+                _ => Role::Warning,
+            };
+            out.say(role, format!("  {line}"));
+        }
     }
     if !plan.pdbs.is_empty() {
         out.head("Budgets");
@@ -237,21 +267,25 @@ fn drain_summary(out: &mut Lines, plan: &Plan) {
 /// A question that is no rehearsal.
 pub fn question(question: &Question) -> DialogView {
     match question {
-        Question::CancelAction(id) => DialogView {
-            title: "Stop the action?".into(),
-            lines: vec![
-                TextLine::new(
-                    Role::Text,
-                    format!("{id}: the step that is under way ends, no further one starts."),
-                ),
-                TextLine::new(Role::Text, "What was done stays done."),
-            ],
-            ask: vec![
-                cell(Role::KeyDanger, "y"),
-                cell(Role::Strong, "stop it"),
-                cell(Role::Dim, "anything else lets it run"),
-            ],
-            ..DialogView::default()
-        },
+        Question::CancelAction { id, cordoned } => {
+            let mut ask = vec![cell(Role::KeyDanger, "y"), cell(Role::Strong, "stop it")];
+            if *cordoned {
+                ask.push(cell(Role::KeyDanger, "u"));
+                ask.push(cell(Role::Strong, "stop it and uncordon"));
+            }
+            ask.push(cell(Role::Dim, "anything else lets it run"));
+            DialogView {
+                title: "Stop the action?".into(),
+                lines: vec![
+                    TextLine::new(
+                        Role::Text,
+                        format!("{id}: what was sent goes on to its end, nothing further is sent."),
+                    ),
+                    TextLine::new(Role::Text, "What was done stays done."),
+                ],
+                ask,
+                ..DialogView::default()
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::{Cause, Cluster, World};
+use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
 use super::super::app::{Screen, TextSource, Ui};
 use super::super::command::{self, Cmd};
@@ -11,9 +12,16 @@ use super::{causes, lists};
 /// Whether a command fits objects of a kind.
 fn fits(cmd: Cmd, kind: &Kind) -> bool {
     match cmd {
-        Cmd::Drain | Cmd::Cordon => *kind == Kind::Node,
-        Cmd::Restart => matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet),
+        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => *kind == Kind::Node,
+        Cmd::Restart | Cmd::Rollback => {
+            matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
+        }
+        Cmd::PauseRollout => *kind == Kind::Deployment,
         Cmd::Scale => matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet),
+        Cmd::Evict | Cmd::Rotation => *kind == Kind::Pod,
+        Cmd::Bounds => *kind == Kind::HorizontalPodAutoscaler,
+        // not about the object
+        Cmd::Failover | Cmd::Weight | Cmd::Undo => true,
         _ => false,
     }
 }
@@ -43,7 +51,39 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     }
     let chosen: Vec<&Uid> =
         if list.marks.is_empty() { list.selected.iter().collect() } else { list.marks.iter().collect() };
-    chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid)).collect()
+    let objects = chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid));
+    objects.filter(|o| fits(cmd, &o.kind)).collect()
+}
+
+/// Whether all the chosen Deployments are paused: the key would resume them.
+pub fn all_paused(ui: &Ui, world: &World) -> bool {
+    let Some(cluster) = ui.shown(world) else { return false };
+    let chosen = of(ui, world, Cmd::PauseRollout);
+    let paused = |o: &ObjectRef| cluster.workload(&o.kind, &o.namespace, &o.name).is_some_and(|w| w.paused);
+    !chosen.is_empty() && chosen.iter().all(paused)
+}
+
+/// Whether all the chosen nodes have the taint of a machine that is off.
+pub fn all_out_of_service(ui: &Ui, world: &World) -> bool {
+    let Some(cluster) = ui.shown(world) else { return false };
+    let chosen = of(ui, world, Cmd::OutOfService);
+    let has = |o: &ObjectRef| {
+        cluster.nodes.by_uid(&o.uid).is_some_and(|n| n.taints.iter().any(|t| t.key == OUT_OF_SERVICE))
+    };
+    !chosen.is_empty() && chosen.iter().all(has)
+}
+
+/// The Service that the chosen pods would leave; None: no Service selects them, so they would come back.
+pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
+    if ui.active_list() == Some(ListId::Backends) {
+        return Some(ui.service.1.clone());
+    }
+    let cluster = ui.shown(world)?;
+    let pod = pods.first().and_then(|o| cluster.pods.by_uid(&o.uid))?;
+    let selects = |s: &&std::sync::Arc<pilothouse_core::domain::service::Service>| {
+        s.namespace == pod.namespace && !s.selector.is_empty() && s.selector.matches(&pod.shape.labels)
+    };
+    cluster.services.iter().find(selects).map(|s| s.name.clone())
 }
 
 /// Whether there are nodes to act on and all of them are cordoned: the key would uncordon them.
@@ -82,6 +122,10 @@ fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
         Kind::Node => {
             let node = cluster.node(&object.name).filter(|n| same(&n.uid))?;
             Some(ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
+        }
+        Kind::Pod => {
+            let pod = cluster.pod(&object.namespace, &object.name).filter(|p| same(&p.uid))?;
+            Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
         }
         kind => {
             let found = cluster.workload(kind, &object.namespace, &object.name)?;
