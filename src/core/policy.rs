@@ -4,6 +4,7 @@ pub mod drain;
 pub mod follow;
 pub mod health;
 pub mod hpa;
+pub mod pick;
 pub mod placement;
 pub mod plan;
 pub mod requests;

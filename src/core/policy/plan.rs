@@ -7,7 +7,7 @@ use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::domain::workload::{Strategy, Workload};
 use crate::model::plan::{
-    Act, Confirm, DrainOptions, Evidence, Fate, Intent, Plan, Refusal, ScaleBy, ServiceEffect, Step, StepKind,
+    Act, Confirm, DrainOptions, Evidence, Fate, Intent, Plan, Refusal, ScaleBy, Step, StepKind,
 };
 use crate::model::world::Cluster;
 use crate::policy::drain;
@@ -346,7 +346,7 @@ fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i3
         if ready_after == 0 && row.ready > 0 {
             plan.warnings.push(format!("service {namespace}/{name} is left without a ready endpoint"));
         }
-        plan.services.push(ServiceEffect { namespace, name, ready_before: row.ready, ready_after });
+        plan.services.push(drain::service_effect(cluster, row, ready_after));
     }
 }
 
@@ -411,6 +411,9 @@ fn drain_nodes(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, view:
     plan.pdbs = drain.pdbs;
     plan.services = drain.services;
     plan.unplaced = drain.unplaced;
+    if drain.whole_zone {
+        plan.confirm = Confirm::Context;
+    }
     plan.warnings.extend(drain.warnings);
     plan.refusals.extend(drain.refusals);
     too_many_cordoned(cluster, plan, view);
