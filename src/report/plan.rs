@@ -1,6 +1,7 @@
 //! Plans and results as documents (`pilothouse/plan/v1`) and as text.
 
-use pilothouse_core::model::plan::{Confirm, Plan};
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::model::plan::{BudgetWait, Confirm, Plan, ServiceEffect};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use serde::Serialize;
 
@@ -69,6 +70,11 @@ struct Pdb {
     disruptions_allowed: i32,
     blocks: Vec<String>,
     since: Option<String>,
+    /// An estimate by grace periods alone; null where it is not known or has no end.
+    wait_seconds: Option<u64>,
+    /// As things are, no drain ever passes.
+    unbounded: bool,
+    note: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +83,9 @@ struct Service {
     name: String,
     ready_before: u32,
     ready_after: u32,
+    share_after: Option<f64>,
+    rps_before: Option<f64>,
+    rps_after: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +148,12 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
                 disruptions_allowed: p.allowed,
                 blocks: p.blocks.iter().map(ToString::to_string).collect(),
                 since: p.since.map(|s| s.to_string()),
+                wait_seconds: match p.wait {
+                    Some(BudgetWait::AtLeast(secs)) => Some(secs),
+                    Some(BudgetWait::Unbounded) | None => None,
+                },
+                unbounded: p.wait == Some(BudgetWait::Unbounded),
+                note: p.note.clone(),
             })
             .collect(),
         services: plan
@@ -149,6 +164,9 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
                 name: s.name.to_string(),
                 ready_before: s.ready_before,
                 ready_after: s.ready_after,
+                share_after: s.share_after,
+                rps_before: s.rps_before,
+                rps_after: s.rps_after,
             })
             .collect(),
         unplaced: plan
@@ -184,19 +202,21 @@ pub fn text(plan: &Plan) -> Vec<String> {
     if plan.pods.is_empty() {
         lines.extend(plan.steps.iter().map(|s| format!("  {} {}", s.what, s.on)));
     }
-    for pdb in plan.pdbs.iter().filter(|p| !p.blocks.is_empty()) {
-        lines.push(format!(
-            "  PDB {}/{} allows {} and holds back {}",
-            pdb.namespace,
-            pdb.name,
-            pdb.allowed,
-            pdb.blocks.join(", ")
-        ));
+    for pdb in plan.pdbs.iter().filter(|p| !p.blocks.is_empty() || !p.note.is_empty()) {
+        let blocks: Vec<&str> = pdb.blocks.iter().map(Name::as_str).collect();
+        let held =
+            if blocks.is_empty() { String::new() } else { format!(" and holds back {}", blocks.join(", ")) };
+        let note = if pdb.note.is_empty() { String::new() } else { format!(": {}", pdb.note) };
+        lines.push(format!("  PDB {}/{} allows {}{held}{note}", pdb.namespace, pdb.name, pdb.allowed));
     }
     for service in &plan.services {
         lines.push(format!(
-            "  service {}/{} ready endpoints {} to {}",
-            service.namespace, service.name, service.ready_before, service.ready_after
+            "  service {}/{} ready endpoints {} to {}{}",
+            service.namespace,
+            service.name,
+            service.ready_before,
+            service.ready_after,
+            load(service)
         ));
     }
     lines.extend(
@@ -208,6 +228,15 @@ pub fn text(plan: &Plan) -> Vec<String> {
     lines.extend(plan.refusals.iter().map(|r| format!("REFUSED by {}: {}", r.guard, r.reason)));
     lines.push(format!("with kubectl: {}", plan.kubectl));
     lines
+}
+
+/// `, 50 % each (12.0 to 18.0 rps)`: what each backend that stays will carry, as far as it is known.
+fn load(service: &ServiceEffect) -> String {
+    let share = service.share_after.map_or_else(String::new, |s| format!(", {:.0} % each", s * 100.0));
+    match (service.rps_before, service.rps_after) {
+        (Some(before), Some(after)) => format!("{share} ({before:.1} to {after:.1} rps)"),
+        _ => share,
+    }
 }
 
 /// A result for people.
