@@ -265,3 +265,98 @@ pub fn result_status(action: &ActionView) -> u8 {
         Some(Outcome::Failed) | None => exit::FAILED,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::ClusterId;
+    use pilothouse_core::domain::time::Stamp;
+    use pilothouse_core::model::plan::{Act, DrainOptions, Intent, PdbEffect};
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(wait: Option<BudgetWait>, note: &str) -> Plan {
+        let intent = Intent {
+            cluster: ClusterId::default(),
+            context: "test".into(),
+            act: Act::Drain(DrainOptions::default()),
+            targets: Vec::new(),
+        };
+        Plan {
+            intent,
+            made_at: Stamp(0),
+            steps: Vec::new(),
+            pods: Vec::new(),
+            pdbs: vec![PdbEffect {
+                namespace: "shop".into(),
+                name: "a".into(),
+                allowed: 0,
+                blocks: vec!["p1".into(), "p2".into()],
+                since: None,
+                wait,
+                note: note.into(),
+            }],
+            services: vec![
+                ServiceEffect {
+                    namespace: "shop".into(),
+                    name: "web".into(),
+                    ready_before: 3,
+                    ready_after: 2,
+                    share_after: Some(0.5),
+                    rps_before: Some(12.0),
+                    rps_after: Some(18.0),
+                },
+                ServiceEffect {
+                    namespace: "shop".into(),
+                    name: "db".into(),
+                    ready_before: 1,
+                    ..ServiceEffect::default()
+                },
+            ],
+            unplaced: Vec::new(),
+            warnings: Vec::new(),
+            refusals: Vec::new(),
+            confirm: Confirm::Suffix,
+            answer: String::new(),
+            kubectl: String::new(),
+            undo: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let of = |wait| serde_json::to_value(document(&plan(wait, "why"), None)).unwrap();
+        let doc = of(Some(BudgetWait::AtLeast(90)));
+        assert_eq!(
+            doc["pdbs"][0],
+            json!({"namespace": "shop", "name": "a", "disruptions_allowed": 0, "blocks": ["p1", "p2"],
+            "since": null, "wait_seconds": 90, "unbounded": false, "note": "why"})
+        );
+        assert_eq!(
+            doc["services"][0],
+            json!({"namespace": "shop", "name": "web", "ready_before": 3, "ready_after": 2,
+            "share_after": 0.5, "rps_before": 12.0, "rps_after": 18.0})
+        );
+        assert_eq!(doc["services"][1]["share_after"], json!(null));
+        let never = of(Some(BudgetWait::Unbounded));
+        assert_eq!(
+            (&never["pdbs"][0]["wait_seconds"], &never["pdbs"][0]["unbounded"]),
+            (&json!(null), &json!(true))
+        );
+    }
+
+    #[test]
+    fn a_plan_in_lines() {
+        let lines = text(&plan(None, "needs 3 healthy of 3"));
+        assert!(
+            lines.contains(&"  PDB shop/a allows 0 and holds back p1, p2: needs 3 healthy of 3".to_owned()),
+            "{lines:?}"
+        );
+        assert!(
+            lines.contains(
+                &"  service shop/web ready endpoints 3 to 2, 50 % each (12.0 to 18.0 rps)".to_owned()
+            )
+        );
+        assert!(lines.contains(&"  service shop/db ready endpoints 1 to 0".to_owned()));
+    }
+}

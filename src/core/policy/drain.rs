@@ -281,12 +281,14 @@ mod tests {
     use crate::domain::quantity::Resources;
     use crate::domain::selector::Selector;
     use crate::domain::service::{Endpoint, EndpointSlice, Service};
+    use crate::domain::settings::GuardSettings;
     use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
     use crate::domain::workload::Workload;
     use crate::model::event::{Batch, Fact};
-    use crate::model::plan::BudgetWait;
+    use crate::model::plan::{Act, BudgetWait, Confirm, Intent};
     use crate::model::state::ClusterState;
     use crate::model::world::ClusterInfo;
+    use crate::policy::{pick, plan};
 
     fn pod(id: u32, edit: impl Fn(&mut Pod)) -> Pod {
         let mut pod = Pod {
@@ -631,6 +633,26 @@ mod tests {
         );
         assert!(!alone.iter().any(|w| w.contains("replica")), "{alone:?}");
         assert!(alone.iter().any(|w| w.starts_with("where the pods will fit was not judged")));
+    }
+
+    #[test]
+    fn a_whole_zone_asks_for_the_context() {
+        let c = shop(vec![], vec![]);
+        let confirm = |names: &[&str]| {
+            let intent = Intent {
+                cluster: crate::domain::id::ClusterId::default(),
+                context: "test".into(),
+                act: Act::Drain(DrainOptions::default()),
+                targets: pick::nodes_of(
+                    &c,
+                    &pick::Pick::Nodes(names.iter().map(|n| Name::from(*n)).collect()),
+                ),
+            };
+            let plan = plan::plan(&c, &intent, &GuardSettings::default(), plan::View::Whole, Stamp(0));
+            (plan.confirm, plan.answer)
+        };
+        assert_eq!(confirm(&["a1"]).0, Confirm::Suffix);
+        assert_eq!(confirm(&["a1", "a2"]), (Confirm::Context, "test".into()));
     }
 
     #[test]

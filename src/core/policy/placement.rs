@@ -153,14 +153,15 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
     let away = |i: usize| seats.get(i).is_some_and(|s| s.leaving);
     let mut others = Others::new(cluster, &rows, &away, &index, &pods, &gone);
     let mut out = Placement::default();
-    let mut failed: Option<(usize, Resources, String)> = None;
+    let mut failed: Option<(usize, Resources, usize, String)> = None;
     for pod in pods {
         note_unjudged(pod, &mut out);
         let Some(class) = others.class(pod) else { continue };
-        if let Some((same, requests, reason)) = &failed
+        // room only shrinks; but a pod that was placed since may be the company that this one asks for
+        if let Some((same, requests, placed, reason)) = &failed
             && *same == class
             && *requests == pod.requests
-            && !pod.shape.scheduling.looks_at_pods()
+            && (*placed == out.placed.len() || !pod.shape.scheduling.looks_at_pods())
         {
             out.unplaced.push(unplaced(pod, reason.clone()));
             continue;
@@ -181,7 +182,7 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
         let found = near.or_else(|| seats.iter().enumerate().position(|(i, s)| fits(i, s)));
         let Some(at) = found else {
             let reason = why(&seats, &others, class, &lows, pod);
-            failed = Some((class, pod.requests, reason.clone()));
+            failed = Some((class, pod.requests, out.placed.len(), reason.clone()));
             out.unplaced.push(unplaced(pod, reason));
             continue;
         };

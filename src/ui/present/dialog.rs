@@ -28,6 +28,9 @@ pub struct DialogView {
 /// Said of a drain: its plan is shown, but nobody carries it out.
 pub const NO_DRAIN: &str = "the drain itself comes with a later version";
 
+/// Of the pods that fit nowhere; the others are among the pods below.
+const MOST_UNPLACED: usize = 40;
+
 /// Why the plan cannot be carried out; empty = it can.
 pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
     let mut all: Vec<String> =
@@ -197,8 +200,11 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     if !plan.unplaced.is_empty() {
         out.head("Fits nowhere else");
-        for u in &plan.unplaced {
+        for u in plan.unplaced.iter().take(MOST_UNPLACED) {
             out.say(Role::Critical, format!("✖ {}/{}: {}", u.namespace, u.name, u.reason));
+        }
+        if let more @ 1.. = plan.unplaced.len().saturating_sub(MOST_UNPLACED) {
+            out.say(Role::Critical, format!("  … and {more} more pods"));
         }
     }
     if !plan.pods.is_empty() {
