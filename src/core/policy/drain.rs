@@ -256,9 +256,12 @@ fn few(names: &[String]) -> String {
 
 /// `45s`, `1m30s`, `2h`: to the second, for estimates that are added up.
 fn span(secs: u64) -> String {
-    let parts = [(secs / 3600, "h"), (secs / 60 % 60, "m"), (secs % 60, "s")];
-    let said: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
-    if said.is_empty() { "0s".into() } else { said }
+    let (hours, minutes, rest) = (secs / 3600, secs / 60 % 60, secs % 60);
+    let part = |n: u64, unit: &str| if n > 0 { format!("{n}{unit}") } else { String::new() };
+    if secs == 0 {
+        return "0s".into();
+    }
+    part(hours, "h") + &part(minutes, "m") + &part(rest, "s")
 }
 
 /// How long a pod may take to end: what the drain sets for all, else its own.
@@ -520,7 +523,7 @@ mod tests {
         state.publish(Stamp(0), false).unwrap()
     }
 
-    fn owned(id: u32, node: &str, kind: Kind, owner: u128, name: &str) -> Pod {
+    fn owned(id: u32, node: &str, kind: &Kind, owner: u128, name: &str) -> Pod {
         pod(id, |p| {
             p.node = Some(node.into());
             p.owner = Some(Arc::new(Owner {
@@ -572,7 +575,7 @@ mod tests {
             current: Some(2),
             ..Hpa::default()
         };
-        let mut db = owned(1, "a1", Kind::StatefulSet, 30, "db");
+        let mut db = owned(1, "a1", &Kind::StatefulSet, 30, "db");
         db.shape = Arc::new(PodShape {
             claims: true,
             host_path: true,
@@ -583,12 +586,12 @@ mod tests {
         let rs = Kind::ReplicaSet;
         let pods = vec![
             db,
-            owned(2, "a1", rs.clone(), 20, "solo"),
-            owned(3, "a1", rs.clone(), 21, "wide"),
-            owned(4, "b1", rs.clone(), 21, "wide"),
-            owned(5, "a1", rs.clone(), 22, "here"),
-            owned(6, "a1", rs, 22, "here"),
-            owned(7, "a1", Kind::Job, 40, "report"),
+            owned(2, "a1", &rs, 20, "solo"),
+            owned(3, "a1", &rs, 21, "wide"),
+            owned(4, "b1", &rs, 21, "wide"),
+            owned(5, "a1", &rs, 22, "here"),
+            owned(6, "a1", &rs, 22, "here"),
+            owned(7, "a1", &Kind::Job, 40, "report"),
         ];
         let c = shop(
             pods.clone(),
@@ -694,13 +697,13 @@ mod tests {
         };
         let rs = || Kind::ReplicaSet;
         let pods = vec![
-            owned(1, "a1", rs(), 1, "x"),
-            owned(2, "b1", rs(), 1, "x"),
-            owned(3, "b2", rs(), 1, "x"),
-            owned(4, "a1", rs(), 1, "y"),
-            owned(5, "b1", rs(), 1, "y"),
-            owned(6, "b1", rs(), 1, "y"),
-            owned(7, "b1", rs(), 1, "y"),
+            owned(1, "a1", &rs(), 1, "x"),
+            owned(2, "b1", &rs(), 1, "x"),
+            owned(3, "b2", &rs(), 1, "x"),
+            owned(4, "a1", &rs(), 1, "y"),
+            owned(5, "b1", &rs(), 1, "y"),
+            owned(6, "b1", &rs(), 1, "y"),
+            owned(7, "b1", &rs(), 1, "y"),
         ];
         let facts = [service("three", &[1, 2, 3]), service("one", &[4]), service("four", &[4, 5, 6, 7])]
             .into_iter()

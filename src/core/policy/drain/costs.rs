@@ -120,7 +120,6 @@ fn outages(owners: &Owners<'_>, drain: &mut Drain) {
 #[derive(Default)]
 struct Staying {
     ready: u32,
-    pods: u32,
     zones: HashSet<Name>,
 }
 
@@ -146,7 +145,6 @@ fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>,
         let Some(node) = pod.node.as_ref().filter(|n| !drained.contains(n)) else { continue };
         let Some(top) = owners.of(pod) else { continue };
         let stays = staying.entry(top).or_default();
-        stays.pods += 1;
         stays.ready += u32::from(pod.ready);
         if let Some(zone) = zone_of.get(node).filter(|z| left.contains(*z)) {
             stays.zones.insert((*zone).clone());
@@ -160,10 +158,12 @@ fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>,
         }
     }
     let (mut all, mut last) = (Vec::new(), Vec::new());
+    let serving: HashSet<&Uid> = going.iter().filter(|p| p.ready).filter_map(|p| owners.of(p)).collect();
     for w in owners.workloads.values().filter(|w| w.replicas > 1) {
         let stays = staying.get(&w.uid);
         if stays.is_none_or(|s| s.ready == 0) {
-            all.push(named(w));
+            // what was not ready anywhere loses nothing
+            all.extend(serving.contains(&w.uid).then(|| named(w)));
             continue;
         }
         // a zone without nodes has been told of already

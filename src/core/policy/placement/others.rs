@@ -279,7 +279,9 @@ impl<'a> Others<'a> {
                     class.holds.push(held);
                 }
                 if let Some(held) = self.held.get_mut(held) {
-                    at.iter().for_each(|(node, _)| held.count.add(*node));
+                    for (node, _) in at {
+                        held.count.add(*node);
+                    }
                 }
             }
         }
