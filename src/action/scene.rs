@@ -14,7 +14,7 @@ use pilothouse_core::model::event::{Batch, Fact};
 use pilothouse_core::model::plan::{Act, Intent};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{Cluster, ClusterInfo};
-use pilothouse_core::policy::plan::failover::picked;
+use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::resource;
 
 use crate::wire::client::{ReadClient, escape};
@@ -223,7 +223,7 @@ impl Fetch<'_> {
                     list(self.reader, "/api/v1/nodes", |json| decode::node::node(self.pools, json)).await?;
                 whole(self.state, nodes, Fact::Nodes, self.now);
                 if let Some(cluster) = self.state.publish(self.now, false) {
-                    self.drain(&picked(&cluster, pick), None).await?;
+                    self.drain(&nodes_of(&cluster, pick), None).await?;
                 }
             }
         }

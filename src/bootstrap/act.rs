@@ -9,8 +9,9 @@ use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, Refusal, ScaleBy};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::View;
-use pilothouse_core::policy::plan::failover::{error_ratio, picked};
+use pilothouse_core::policy::plan::failover::error_ratio;
 use pilothouse_core::policy::undo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -229,7 +230,7 @@ async fn picked_nodes(start: &Start, pick: &Pick) -> Result<Vec<String>, (u8, St
     let scene = scene::fetch(&reader, info(start, &connection), act, &[], start.clock.now())
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
-    let names: Vec<String> = picked(&scene.cluster, pick).iter().map(|n| n.name.to_string()).collect();
+    let names: Vec<String> = nodes_of(&scene.cluster, pick).iter().map(|n| n.name.to_string()).collect();
     if names.is_empty() {
         let known = match pick {
             Pick::Zone(zone) => format!("there is no node in zone {zone}"),

@@ -6,6 +6,8 @@ pub mod failover;
 pub mod follow;
 pub mod health;
 pub mod hpa;
+pub mod pick;
+pub mod placement;
 pub mod plan;
 pub mod requests;
 pub mod revisions;

@@ -235,14 +235,37 @@ pub struct PdbEffect {
     /// The names of the pods that it holds back.
     pub blocks: Vec<Name>,
     pub since: Option<Stamp>,
+    /// How long its pods take to leave; None = not known.
+    #[serde(default)]
+    pub wait: Option<BudgetWait>,
+    /// The same in words, with what would unblock it.
+    #[serde(default)]
+    pub note: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetWait {
+    /// Seconds, if each pod takes its whole grace period; what the replacements need to become ready comes on top.
+    AtLeast(u64),
+    /// As things are, no drain ever ends.
+    Unbounded,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceEffect {
     pub namespace: Name,
     pub name: Name,
     pub ready_before: u32,
     pub ready_after: u32,
+    /// The share of each ready backend that remains, if the load is spread evenly: 1/N.
+    #[serde(default)]
+    pub share_after: Option<f64>,
+    /// Requests per second of one ready backend; None where the traffic is not known.
+    #[serde(default)]
+    pub rps_before: Option<f64>,
+    #[serde(default)]
+    pub rps_after: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

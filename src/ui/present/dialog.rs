@@ -1,7 +1,7 @@
 //! The rehearsal and what it asks for, as lines.
 
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, Confirm, Fate, Intent, Plan};
+use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Fate, Intent, Plan, ServiceEffect};
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::command::Cmd;
@@ -24,6 +24,9 @@ pub struct DialogView {
     pub note: String,
     pub keys: Vec<Cell>,
 }
+
+/// Of the pods that fit nowhere; the others are among the pods below.
+const MOST_UNPLACED: usize = 40;
 
 /// Why the plan cannot be carried out; empty = it can.
 pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
@@ -201,6 +204,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
                 role,
                 format!("{glyph} PDB {}/{} allows {}{since}{held}", pdb.namespace, pdb.name, pdb.allowed),
             );
+            if !pdb.note.is_empty() {
+                let never = pdb.wait == Some(BudgetWait::Unbounded);
+                out.say(if never { Role::Critical } else { Role::Dim }, format!("    {}", pdb.note));
+            }
         }
     }
     if !plan.services.is_empty() {
@@ -211,16 +218,23 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
             out.say(
                 role,
                 format!(
-                    "{glyph} {}/{}: {} ready backends → {}",
-                    s.namespace, s.name, s.ready_before, s.ready_after
+                    "{glyph} {}/{}: {} ready backends → {}{}",
+                    s.namespace,
+                    s.name,
+                    s.ready_before,
+                    s.ready_after,
+                    load(s)
                 ),
             );
         }
     }
     if !plan.unplaced.is_empty() {
         out.head("Fits nowhere else");
-        for u in &plan.unplaced {
+        for u in plan.unplaced.iter().take(MOST_UNPLACED) {
             out.say(Role::Critical, format!("✖ {}/{}: {}", u.namespace, u.name, u.reason));
+        }
+        if let more @ 1.. = plan.unplaced.len().saturating_sub(MOST_UNPLACED) {
+            out.say(Role::Critical, format!("  … and {more} more pods"));
         }
     }
     if !plan.pods.is_empty() {
@@ -244,6 +258,15 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     let undo = if plan.undo.is_empty() { "this cannot be undone" } else { plan.undo.as_str() };
     out.say(if plan.undo.is_empty() { Role::Warning } else { Role::Text }, format!("  {undo}"));
     out.0
+}
+
+/// `, 50 % each, 12.0 → 18.0 rps`: what each backend that stays will carry, as far as it is known.
+fn load(s: &ServiceEffect) -> String {
+    let share = s.share_after.map_or_else(String::new, |share| format!(", {:.0} % each", share * 100.0));
+    match (s.rps_before, s.rps_after) {
+        (Some(before), Some(after)) => format!("{share}, {before:.1} → {after:.1} rps"),
+        _ => share,
+    }
 }
 
 fn fate_rank(fate: Fate) -> u8 {

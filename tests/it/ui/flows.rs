@@ -9,7 +9,9 @@ use pilothouse::ui::request::{
 };
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::log::Level;
-use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Refusal, Step, StepKind};
+use pilothouse_core::model::plan::{
+    Act, BudgetWait, Confirm, Evidence, Intent, PdbEffect, Plan, Refusal, ServiceEffect, Step, StepKind,
+};
 
 use super::{Desk, scene};
 
@@ -161,6 +163,41 @@ fn a_drain_is_rehearsed_and_not_carried_out() {
     desk.ui.clock_ms += 1000;
     desk.type_text("daa5");
     assert!(!runs(&desk.press("enter")));
+}
+
+#[test]
+fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "D", |i| {
+        let mut plan = plan(i, Confirm::Suffix, "daa5");
+        plan.pdbs.push(PdbEffect {
+            namespace: "shop".into(),
+            name: "pay".into(),
+            allowed: 0,
+            blocks: vec!["pay-1".into()],
+            since: None,
+            wait: Some(BudgetWait::Unbounded),
+            note: "needs 3 healthy of 3: no drain can ever pass".into(),
+        });
+        plan.services.push(ServiceEffect {
+            namespace: "shop".into(),
+            name: "cart".into(),
+            ready_before: 3,
+            ready_after: 2,
+            share_after: Some(0.5),
+            rps_before: Some(12.0),
+            rps_after: Some(18.0),
+        });
+        plan
+    });
+    let text = desk.dump(120, 60);
+    for words in [
+        "PDB shop/pay allows 0: holds back pay-1",
+        "needs 3 healthy of 3: no drain can ever pass",
+        "shop/cart: 3 ready backends → 2, 50 % each, 12.0 → 18.0 rps",
+    ] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::model::plan::{
     Step, StepKind,
 };
 use crate::model::world::Cluster;
+use crate::policy::pick::nodes_of;
 use crate::policy::routes;
 
 fn object(context: &Name, on: ObjectRef) -> Need {
@@ -197,6 +198,7 @@ fn selector(
         name: service.name.clone(),
         ready_before: before,
         ready_after: ready,
+        ..ServiceEffect::default()
     });
     plan.warnings.push("open connections stay where they are until they end".into());
     let change = Change { words: format!("selector {} to {}", words(from), words(to)), fields };
@@ -291,6 +293,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift) {
             name: name.into(),
             ready_before: row.ready,
             ready_after: row.ready,
+            ..ServiceEffect::default()
         }),
         None => plan.warnings.push(format!("whether {} has a ready endpoint is not known here", shift.to)),
     }
@@ -299,7 +302,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift) {
 /// Nodes are emptied, and stay cordoned.
 fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
     let Grounds { cluster, view, now, .. } = grounds;
-    plan.intent.targets = picked(cluster, pick);
+    plan.intent.targets = nodes_of(cluster, pick);
     if plan.intent.targets.is_empty() {
         plan.refusals.push(Refusal::new("precondition", "no node is in it"));
         return;
@@ -311,22 +314,6 @@ fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
         nodes::drain(cluster, plan, &options, view, now);
     }
     plan.confirm = Confirm::Context;
-}
-
-/// The nodes of a pick, by name.
-pub fn picked(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
-    let mut nodes: Vec<ObjectRef> = cluster
-        .nodes
-        .iter()
-        .filter(|node| match pick {
-            Pick::Nodes(names) => names.contains(&node.name),
-            Pick::Zone(zone) => node.zone.as_ref() == Some(zone),
-            Pick::Pool(pool) => node.pool.as_ref() == Some(pool),
-        })
-        .map(|node| ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
-        .collect();
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    nodes
 }
 
 fn replicas(live: &Value) -> i32 {

@@ -113,6 +113,9 @@ pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, 
     plan.pdbs = drain.pdbs;
     plan.services = drain.services;
     plan.unplaced = drain.unplaced;
+    if drain.whole_zone && names.len() > 1 {
+        plan.confirm = Confirm::Context;
+    }
     plan.warnings.extend(drain.warnings);
     plan.refusals.extend(drain.refusals);
     too_many_cordoned(cluster, plan, view);

@@ -209,6 +209,7 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
         name: service.clone(),
         ready_before: row.ready,
         ready_after,
+        ..ServiceEffect::default()
     });
 }
 

@@ -8,10 +8,9 @@ use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::quantity;
 use crate::domain::workload::Workload;
-use crate::model::plan::{
-    Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, ServiceEffect, Step, StepKind,
-};
+use crate::model::plan::{Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind};
 use crate::model::world::Cluster;
+use crate::policy::drain as draining;
 
 /// The HPA that scales a workload, found by its reference and not by its name.
 pub fn autoscaler_of<'a>(cluster: &'a Cluster, target: &ObjectRef) -> Option<&'a Hpa> {
@@ -107,7 +106,7 @@ fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i3
         if ready_after == 0 && row.ready > 0 {
             plan.warnings.push(format!("service {namespace}/{name} is left without a ready endpoint"));
         }
-        plan.services.push(ServiceEffect { namespace, name, ready_before: row.ready, ready_after });
+        plan.services.push(draining::service_effect(cluster, row, ready_after));
     }
 }
 
