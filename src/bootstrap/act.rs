@@ -1,7 +1,6 @@
 //! The headless actions: fetch what the plan needs, rehearse, confirm, execute; the same planner, executor, journal
 //! and guards as the keys.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,10 +16,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
+use super::failover::{contexts, others};
 use super::session::info;
 use crate::action::executor::{Executor, new_id};
 use crate::action::gate::Gauge;
-use crate::action::reach::{Clients, Reach};
+use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
 use crate::action::scene::{self, SceneError};
 use crate::cli::{ActionCommand, ActionFlags, Output};
@@ -267,7 +267,7 @@ async fn attempt(
     let guards = &start.settings.guards;
     let can_write = writer.is_some();
     let mut reach = Reach::new(reader, writer);
-    reach.others = others(start, &contexts, read_only).await.map_err(usage)?;
+    reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
     let mut plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
     if flags.is_dry_run() {
         show(&plan, flags)?;
@@ -328,36 +328,6 @@ async fn attempt(
         Output::Text => printed(&report::result_text(&done).join("\n"))?,
     }
     Ok(report::result_status(&done))
-}
-
-/// The other clusters that an action reaches.
-pub(super) fn contexts(act: &Act) -> BTreeSet<Name> {
-    match act {
-        Act::Failover { plan, .. } => match &plan.kind {
-            FailoverKind::Standby(standby) => BTreeSet::from([standby.context.clone()]),
-            _ => BTreeSet::new(),
-        },
-        Act::Undo(undoing) => {
-            undoing.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect()
-        }
-        _ => BTreeSet::new(),
-    }
-}
-
-/// Opens them.
-pub(super) async fn others(
-    start: &Start,
-    contexts: &BTreeSet<Name>,
-    read_only: bool,
-) -> Result<Arc<BTreeMap<Name, Clients>>, String> {
-    let mut others = BTreeMap::new();
-    for context in contexts {
-        let connection = start.connect_to(Some(context)).await?;
-        let reader = connection.reader().map_err(|e| e.to_string())?;
-        let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
-        others.insert(context.clone(), Clients { reader, writer });
-    }
-    Ok(Arc::new(others))
 }
 
 /// What an error ratio is read from: the polls of the configured Prometheus, which end with the second value.

@@ -17,11 +17,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Start;
 use super::appearance as look;
+use super::failover::{contexts, others, validate};
 use super::fetch::{Resources, error_lines, routes, table, yaml};
 use super::logs::follow;
 use super::session::Session;
+use super::{Dialer, Start};
 use crate::action::executor::{Executor, new_id};
 use crate::action::gate::Gauge;
 use crate::action::journal::Journal;
@@ -104,6 +105,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         clock: start.clock.clone(),
         guards: start.settings.guards.clone(),
         failover: start.settings.failover.clone(),
+        dialer: start.dialer(),
         world: session.world.clone(),
         inbox: inbox_in.clone(),
         lines: session.logs.clone(),
@@ -125,6 +127,19 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
     }) {
         problems.push(why);
+    }
+    if !start.settings.failover.is_empty() {
+        let (plans, dialer, reader) =
+            (start.settings.failover.clone(), start.dialer(), session.reader.clone());
+        let (info, now) = (super::session::info(start, &session.connection), start.clock.now());
+        let told = inbox_in.clone();
+        session.supervisor.spawn_once(async move {
+            for (name, against) in validate(&plans, &dialer, &reader, &info, now).await {
+                if let Some(first) = against.first() {
+                    hand(&told, Input::Problem(format!("failover plan {name}: {first}"))).await;
+                }
+            }
+        });
     }
     let (mut world, told) = (session.world.clone(), inbox_in.clone());
     session.supervisor.spawn_once(async move {
@@ -180,6 +195,7 @@ struct Desk {
     guards: pilothouse_core::domain::settings::GuardSettings,
     /// The plans of the config.
     failover: Vec<FailoverPlan>,
+    dialer: Dialer,
     world: watch::Receiver<Arc<World>>,
     inbox: SyncSender<Input>,
     /// None where logs are not followed.
@@ -250,9 +266,12 @@ impl Desk {
     /// A rehearsal over the newest world.
     fn rehearsal(&self, intent: Intent) -> impl Future<Output = Option<Plan>> + use<> {
         let world = self.world.borrow().clone();
-        let (reach, guards, now) = (self.reach(), self.guards.clone(), self.clock.now());
+        let (mut reach, guards, now) = (self.reach(), self.guards.clone(), self.clock.now());
+        let (dialer, read_only) = (self.dialer.clone(), self.writer.is_none());
         async move {
             let cluster = world.cluster(intent.cluster)?;
+            // a context that cannot be opened is a refusal of the plan, with the reason that reading it gives
+            reach.others = others(&dialer, &contexts(&intent.act), read_only).await.unwrap_or_default();
             Some(rehearse(cluster, &intent, &guards, View::Whole, now, &reach).await)
         }
     }
@@ -306,7 +325,7 @@ impl Desk {
         self.running.insert(id.clone(), cancel.clone());
         let (user, host) = super::who();
         let (told, mut tellings) = mpsc::channel(64);
-        let executor = Executor {
+        let mut executor = Executor {
             reach: self.reach(),
             gauge: self.gauge(intent.cluster),
             journal: self.journal.clone(),
@@ -325,10 +344,13 @@ impl Desk {
                 }
             }
         });
+        let contexts = contexts(&intent.act);
         let rehearsal = self.rehearsal(intent);
+        let (dialer, contexts) = (self.dialer.clone(), contexts);
         // not with the sources: these are dropped when we stop, an execution has to come to an end of its own
         self.executions.spawn(async move {
             let Some(plan) = rehearsal.await else { return };
+            executor.reach.others = others(&dialer, &contexts, false).await.unwrap_or_default();
             let why = if let Some(refusal) = plan.refusals.first() {
                 format!("nothing was sent: {}", refusal.reason)
             } else if plan.fingerprint() != fingerprint {

@@ -96,7 +96,9 @@ pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
-    !elsewhere || !of(ui, world, cmd).is_empty()
+    !elsewhere
+        || !of(ui, world, cmd).is_empty()
+        || (cmd == Cmd::Scale && !of(ui, world, Cmd::Bounds).is_empty())
 }
 
 fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
@@ -122,6 +124,13 @@ fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
         Kind::Node => {
             let node = cluster.node(&object.name).filter(|n| same(&n.uid))?;
             Some(ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
+        }
+        Kind::HorizontalPodAutoscaler => {
+            let named = |h: &&std::sync::Arc<pilothouse_core::domain::autoscaler::Hpa>| {
+                h.namespace == object.namespace && h.name == object.name && same(&h.uid)
+            };
+            let hpa = cluster.hpas.iter().find(named)?;
+            Some(ObjectRef::new(object.kind.clone(), &hpa.namespace, &hpa.name, &hpa.uid))
         }
         Kind::Pod => {
             let pod = cluster.pod(&object.namespace, &object.name).filter(|p| same(&p.uid))?;
