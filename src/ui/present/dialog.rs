@@ -1,7 +1,7 @@
 //! The rehearsal and what it asks for, as lines.
 
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Fate, Intent, Plan, ServiceEffect};
+use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Fate, Intent, PdbEffect, Plan, ServiceEffect};
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::command::Cmd;
@@ -158,6 +158,9 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     for refusal in refusals {
         out.say(Role::Critical, format!("✖ {refusal}"));
     }
+    if plan.refusals.iter().any(|r| r.guard == "kubectl-filter") {
+        out.say(Role::Strong, "  the options have the switches that let these pods go");
+    }
     for unanswered in &rehearsal.evidence.unanswered {
         out.say(Role::Warning, format!("! could not be asked: {unanswered}"));
     }
@@ -192,7 +195,13 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     if !plan.pdbs.is_empty() {
         out.head("Budgets");
-        for pdb in &plan.pdbs {
+        let free = |p: &&PdbEffect| p.blocks.is_empty() && p.allowed > 0;
+        let names: Vec<String> =
+            plan.pdbs.iter().filter(free).map(|p| format!("{}/{}", p.namespace, p.name)).collect();
+        if !names.is_empty() {
+            out.say(Role::Dim, format!("  {} let all go at once: {}", names.len(), names.join(" ")));
+        }
+        for pdb in plan.pdbs.iter().filter(|p| !free(p)) {
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
             let role = if pdb.allowed <= 0 { Role::Critical } else { Role::Text };
             let blocks: Vec<&str> =

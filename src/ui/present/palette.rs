@@ -130,13 +130,15 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             let title = format!("{verb} {}", plan.name);
             if let Some(best) = score(&title, &needle) {
                 let origin = if plan.suggested { " (offered by the cluster)" } else { " (of the config)" };
+                let way = if revert { "back: " } else { "" };
+                // before the command that asked for them
                 hits.push((
-                    best + u32::from(plan.suggested),
+                    best.saturating_sub(1000) + u32::from(plan.suggested),
                     Hit {
                         target: Target::Failover(at, revert),
                         kind: "plan".into(),
                         title,
-                        detail: format!("{}{origin}", plan.kind),
+                        detail: format!("{way}{}{origin}", plan.kind),
                     },
                 ));
             }
