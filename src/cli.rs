@@ -123,7 +123,7 @@ pub enum Command {
         #[command(flatten)]
         look: Look,
     },
-    /// What a drain would do (--dry-run; executing it comes with a later version)
+    /// Empty nodes: cordon, then evict, as kubectl drain
     Drain {
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,

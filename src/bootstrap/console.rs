@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan};
+use pilothouse_core::model::plan::{Evidence, Intent, Plan};
 use pilothouse_core::model::world::World;
 use pilothouse_core::policy::plan::View;
 use pilothouse_core::policy::plan::failover::error_ratio;
@@ -19,7 +19,7 @@ use super::Start;
 use super::appearance as look;
 use super::logs::{follow, shown};
 use super::session::Session;
-use crate::action::executor::{Executor, new_id};
+use crate::action::executor::{Control, Executor, Pace, new_id};
 use crate::action::gate::Gauge;
 use crate::action::journal::Journal;
 use crate::action::reach::Reach;
@@ -110,6 +110,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         stop: session.supervisor.token(),
         home: start.home.clone(),
         running: HashMap::new(),
+        pace: Pace::default(),
         executions: executions.clone(),
         logs: HashMap::new(),
         resources: Arc::default(),
@@ -184,7 +185,8 @@ struct Desk {
     supervisor: Supervisor,
     stop: CancellationToken,
     home: Home,
-    running: HashMap<Name, CancellationToken>,
+    running: HashMap<Name, Control>,
+    pace: Pace,
     /// Ends by itself once `stop` is set: the step that was sent is read or noted, no other begins.
     executions: TaskTracker,
     logs: HashMap<Ticket, Supervisor>,
@@ -210,8 +212,8 @@ impl Desk {
                 Effect::Plan(ticket, intent) => self.plan(ticket, intent),
                 Effect::Run { intent, fingerprint, answer } => self.run(intent, fingerprint, answer),
                 Effect::CancelAction(id) => {
-                    if let Some(token) = self.running.get(&id) {
-                        token.cancel();
+                    if let Some(control) = self.running.get(&id) {
+                        control.cancel(false);
                     }
                 }
                 Effect::Fetch(ticket, request) => self.fetch(ticket, request),
@@ -285,20 +287,15 @@ impl Desk {
             let _full = self.inbox.try_send(Input::Notice(FROZEN.into()));
             return;
         }
-        if matches!(intent.act, Act::Drain(_)) {
-            let _full =
-                self.inbox.try_send(Input::Notice("nothing was sent: a drain is only rehearsed here".into()));
-            return;
-        }
         if self.writer.is_none() {
             let _full = self.inbox.try_send(Input::Notice("read-only: nothing was sent".into()));
             return;
         }
         self.count += 1;
         let id = new_id(&self.clock, self.count);
-        let cancel = CancellationToken::new();
-        self.running.retain(|_, token| !token.is_cancelled());
-        self.running.insert(id.clone(), cancel.clone());
+        let running = Control::default();
+        self.running.retain(|_, control| !control.is_cancelled());
+        self.running.insert(id.clone(), running.clone());
         let (user, host) = super::who();
         let (told, mut tellings) = mpsc::channel(64);
         let executor = Executor {
@@ -310,6 +307,9 @@ impl Desk {
             stop: self.stop.clone(),
             user,
             host,
+            pace: self.pace.clone(),
+            memory_journal: false,
+            follows: None,
         };
         let (inbox, control, clock) = (self.inbox.clone(), self.control.clone(), self.clock.clone());
         self.supervisor.spawn_once(async move {
@@ -331,8 +331,8 @@ impl Desk {
             } else if plan.answer != answer {
                 "nothing was sent: that is not what had to be typed".to_owned()
             } else {
-                let done = executor.run(id, &plan, cancel.clone(), None).await;
-                cancel.cancel();
+                let done = executor.run(id, &plan, running.clone(), None).await;
+                running.cancel(false);
                 let outcome =
                     done.outcome.map_or("unfinished", pilothouse_core::model::world::Outcome::as_str);
                 format!("{} {outcome}: {}", plan.intent.act.as_str(), done.message)

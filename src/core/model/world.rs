@@ -407,6 +407,8 @@ pub enum StepState {
     /// Sent, and no answer came.
     Unknown,
     Skipped,
+    /// Refused by a budget, so not applied: sent again when the budget allows.
+    Held,
 }
 
 impl StepState {
@@ -419,6 +421,7 @@ impl StepState {
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::Skipped => "skipped",
+            Self::Held => "held",
         }
     }
 }
@@ -437,6 +440,9 @@ pub struct ActionView {
     pub message: String,
     /// Done by another process and read from its journal.
     pub foreign: bool,
+    /// A person holds it: nothing new is sent.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
