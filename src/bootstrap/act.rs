@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, Refusal, ScaleBy};
+use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleBy};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::View;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Start;
 use super::failover::{contexts, others};
 use super::session::info;
-use crate::action::executor::{Executor, new_id};
+use crate::action::executor::{Control, Executor, Pace, new_id};
 use crate::action::gate::Gauge;
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
@@ -258,7 +258,6 @@ async fn attempt(
     let read_only = info.read_only;
     let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
     let now = start.clock.now();
-    let is_drain = matches!(act, Act::Drain(_));
     let scene = scene::fetch(&reader, info, act, &targets, now)
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
@@ -268,14 +267,10 @@ async fn attempt(
     let can_write = writer.is_some();
     let mut reach = Reach::new(reader, writer);
     reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
-    let mut plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
+    let plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
     if flags.is_dry_run() {
         show(&plan, flags)?;
         return Ok(report::plan_status(&plan));
-    }
-    if is_drain {
-        let why = format!("executing a drain comes with a later version; until then: {}", plan.kubectl);
-        plan.refusals.push(Refusal::new("version", why));
     }
     if !can_write || !plan.refusals.is_empty() {
         show(&plan, flags)?;
@@ -302,29 +297,39 @@ async fn attempt(
         stop,
         user,
         host,
+        pace: Pace::default(),
+        memory_journal: false,
+        follows: None,
     };
     let id = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
-    let stop = executor.stop.clone();
-    let run = executor.run(id, &plan, CancellationToken::new(), None);
+    let (stop, control) = (executor.stop.clone(), Control::default());
+    let run = executor.run(id, &plan, control.clone(), None);
     tokio::pin!(run);
     let mut last = String::new();
-    let asked = interrupted();
-    tokio::pin!(asked);
+    let mut signals = Signals::new();
     let done = loop {
         tokio::select! {
             done = &mut run => break done,
             Some(progress) = told.recv() => {
-                let line = progress.message.clone();
-                if !line.is_empty() && line != last && flags.output == Output::Text {
+                let line = progress.message;
+                if !line.is_empty() && line != last {
                     tell(&line);
                     last = line;
                 }
             }
-            () = &mut asked, if !stop.is_cancelled() => stop.cancel(),
+            // once: finish what was sent and end in order; twice, or told to end: now
+            again = signals.next() => {
+                if again || control.is_cancelled() {
+                    stop.cancel();
+                } else {
+                    tell("cancelled: nothing more is sent; once more ends it now");
+                    control.cancel(false);
+                }
+            }
         }
     };
     match flags.output {
-        Output::Json => json(&report::document(&plan, Some(&done)))?,
+        Output::Json => json(&report::document(&done.plan, Some(&done)))?,
         Output::Text => printed(&report::result_text(&done).join("\n"))?,
     }
     Ok(report::result_status(&done))
@@ -340,16 +345,32 @@ fn gauge(start: &Start, wanted: bool) -> Result<(Gauge, Option<Supervisor>), Str
     Ok((Arc::new(move |watched| error_ratio(&traffic.borrow(), watched)), Some(supervisor)))
 }
 
-/// Ctrl-C, a hang-up or a termination.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut hup), Ok(mut term)) = (signal(SignalKind::hangup()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = hup.recv() => {}
-        _ = term.recv() => {}
+/// What ends an action from outside.
+struct Signals([Option<tokio::signal::unix::Signal>; 3]);
+
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self([SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()].map(|k| signal(k).ok()))
+    }
+
+    /// True: a hang-up or a termination, false: Ctrl-C.
+    async fn next(&mut self) -> bool {
+        async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
+            let told = match signal {
+                Some(signal) => signal.recv().await,
+                None => None,
+            };
+            if told.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+        let Self([interrupt, hangup, terminate]) = self;
+        tokio::select! {
+            () = of(interrupt) => false,
+            () = of(hangup) => true,
+            () = of(terminate) => true,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use super::fetch::{Resources, error_lines, routes, table, yaml};
 use super::logs::follow;
 use super::session::Session;
 use super::{Dialer, Start};
-use crate::action::executor::{Executor, new_id};
+use crate::action::executor::{Control, Executor, Pace, new_id};
 use crate::action::gate::Gauge;
 use crate::action::journal::Journal;
 use crate::action::reach::Reach;
@@ -114,6 +114,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         stop: session.supervisor.token(),
         home: start.home.clone(),
         running: HashMap::new(),
+        pace: Pace::default(),
         executions: executions.clone(),
         logs: HashMap::new(),
         resources: Arc::default(),
@@ -204,7 +205,8 @@ struct Desk {
     supervisor: Supervisor,
     stop: CancellationToken,
     home: Home,
-    running: HashMap<Name, CancellationToken>,
+    running: HashMap<Name, Control>,
+    pace: Pace,
     /// Ends by itself once `stop` is set: the step that was sent is read or noted, no other begins.
     executions: TaskTracker,
     logs: HashMap<Ticket, Supervisor>,
@@ -233,10 +235,10 @@ impl Desk {
                 }
                 Effect::Resume(ticket, id) => self.resume(ticket, &id),
                 Effect::Order(id, order) => {
-                    if let Some(token) = self.running.get(&id) {
+                    if let Some(control) = self.running.get(&id) {
                         match order {
-                            Order::Cancel { .. } => token.cancel(),
-                            Order::Pause(_) => {}
+                            Order::Cancel { uncordon } => control.cancel(uncordon),
+                            Order::Pause(on) => control.pause(on),
                         }
                     }
                 }
@@ -320,9 +322,9 @@ impl Desk {
         }
         self.count += 1;
         let id = new_id(&self.clock, self.count);
-        let cancel = CancellationToken::new();
-        self.running.retain(|_, token| !token.is_cancelled());
-        self.running.insert(id.clone(), cancel.clone());
+        let running = Control::default();
+        self.running.retain(|_, control| !control.is_cancelled());
+        self.running.insert(id.clone(), running.clone());
         let (user, host) = super::who();
         let (told, mut tellings) = mpsc::channel(64);
         let mut executor = Executor {
@@ -334,6 +336,9 @@ impl Desk {
             stop: self.stop.clone(),
             user,
             host,
+            pace: self.pace.clone(),
+            memory_journal: false,
+            follows: None,
         };
         let (inbox, control, clock) = (self.inbox.clone(), self.control.clone(), self.clock.clone());
         self.supervisor.spawn_once(async move {
@@ -358,8 +363,8 @@ impl Desk {
             } else if plan.answer != answer {
                 "nothing was sent: that is not what had to be typed".to_owned()
             } else {
-                let done = executor.run(id, &plan, cancel.clone(), None).await;
-                cancel.cancel();
+                let done = executor.run(id, &plan, running.clone(), None).await;
+                running.cancel(false);
                 let outcome =
                     done.outcome.map_or("unfinished", pilothouse_core::model::world::Outcome::as_str);
                 format!("{} {outcome}: {}", plan.intent.act.as_str(), done.message)

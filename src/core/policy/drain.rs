@@ -121,6 +121,12 @@ fn judge(
     (Fate::Evict, reason, group)
 }
 
+/// The filters alone, for a pod that came after the plan was made. `exists`: the DaemonSet that owns it does.
+pub fn fate(pod: &Pod, options: &DrainOptions, exists: bool, now: Stamp) -> (Fate, String) {
+    let (fate, reason, _) = judge(pod, options, exists, now);
+    (fate, reason)
+}
+
 /// What a drain of some nodes would do.
 #[derive(Debug, Default)]
 pub struct Drain {

@@ -136,7 +136,7 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
         let role = match step.state {
             StepState::Failed | StepState::Unknown => Role::Critical,
             StepState::Verified => Role::Ok,
-            StepState::Running | StepState::Accepted => Role::Info,
+            StepState::Running | StepState::Accepted | StepState::Held => Role::Info,
             StepState::Waiting | StepState::Skipped => Role::Dim,
         };
         out.say(
