@@ -64,23 +64,43 @@ pub fn undoing(action: &ActionView) -> Undoing {
     Undoing { of: action.id.clone(), title: title(plan), steps, remains: remains.join("; ") }
 }
 
-/// Changes of the same fields in a row become one: back to where the first began.
+/// Steps of the same object that undo each other, or that go the same way in stages, become one: back to where the
+/// first began.
 fn push(steps: &mut Vec<Step>, step: Step) {
-    if let (Some(last), StepKind::Change(change)) = (steps.last_mut(), &step.what)
-        && last.on == step.on
-        && last.context == step.context
-        && let StepKind::Change(before) = &mut last.what
-    {
-        for field in &change.fields {
-            match before.fields.iter_mut().find(|f| f.pointer == field.pointer) {
-                Some(held) => held.to = field.to.clone(),
-                None => before.fields.push(field.clone()),
+    let same = |held: &&mut Step| held.on == step.on && held.context == step.context;
+    for held in steps.iter_mut().filter(same) {
+        match (&mut held.what, &step.what) {
+            (StepKind::Change(before), StepKind::Change(change)) => {
+                for field in &change.fields {
+                    match before.fields.iter_mut().find(|f| f.pointer == field.pointer) {
+                        Some(known) => known.to = field.to.clone(),
+                        None => before.fields.push(field.clone()),
+                    }
+                }
+                before.fields.retain(|f| f.from != f.to);
             }
+            (StepKind::Scale { to: before, .. }, StepKind::Scale { to, .. }) => *before = *to,
+            (StepKind::Rollback { to: before, .. }, StepKind::Rollback { to, .. }) => before.clone_from(to),
+            (before @ StepKind::Cordon, StepKind::Uncordon) => *before = NOTHING,
+            (before @ StepKind::Uncordon, StepKind::Cordon) => *before = NOTHING,
+            _ => continue,
         }
-        before.fields.retain(|f| f.from != f.to);
+        steps.retain(|s| !is_nothing(&s.what));
         return;
     }
     steps.push(step);
+}
+
+/// A step that leaves everything as it is; never in a plan.
+const NOTHING: StepKind = StepKind::Scale { from: 0, to: 0 };
+
+fn is_nothing(what: &StepKind) -> bool {
+    match what {
+        StepKind::Change(change) => change.fields.is_empty(),
+        StepKind::Scale { from, to } => from == to,
+        StepKind::Rollback { to, from } => to == from,
+        _ => false,
+    }
 }
 
 fn words(change: &Change) -> String {
@@ -155,6 +175,22 @@ mod tests {
         let undo = undoing(&action(Act::Drain(DrainOptions::default()), steps));
         assert_eq!(undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(), [StepKind::Uncordon]);
         assert_eq!(undo.remains, "1 evicted pods do not move back");
+    }
+
+    #[test]
+    fn what_the_action_took_back_itself_is_not_done_again() {
+        let steps = vec![
+            (StepKind::Cordon, StepState::Verified),
+            (StepKind::Evict { grace_period: -1 }, StepState::Skipped),
+            (StepKind::Uncordon, StepState::Verified),
+        ];
+        assert_eq!(undoing(&action(Act::Drain(DrainOptions::default()), steps)).steps, []);
+        let scale = |from, to| (StepKind::Scale { from, to }, StepState::Verified);
+        let undo = undoing(&action(Act::Restart, vec![scale(2, 4), scale(4, 8)]));
+        assert_eq!(
+            undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(),
+            [StepKind::Scale { from: 8, to: 2 }]
+        );
     }
 
     #[test]

@@ -167,20 +167,27 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     for warning in &plan.warnings {
         out.say(Role::Warning, format!("! {warning}"));
     }
-    let drain = matches!(plan.intent.act, Act::Drain(_));
+    let drain = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. }) && !plan.pods.is_empty();
     if drain {
         drain_summary(&mut out, plan);
     }
     out.head(if refusals.is_empty() { "What will be done" } else { "What it would do" });
-    let first: Vec<_> = plan.steps.iter().take(if drain { 8 } else { 40 }).collect();
+    // evictions are told pod by pod below
+    let told = plan.steps.iter().filter(|s| !drain || !s.is_eviction());
+    let first: Vec<_> = told.take(40).collect();
     for (i, step) in first.iter().enumerate() {
-        out.say(Role::Text, format!("  {}. {} {}", i + 1, step.what, step.on));
+        let place = if step.context.is_empty() { String::new() } else { format!(" in {}", step.context) };
+        out.say(Role::Text, format!("  {}. {} {}{place}", i + 1, step.what, step.on));
+    }
+    let evictions = plan.steps.iter().filter(|s| drain && s.is_eviction()).count();
+    if evictions > 0 {
+        out.say(Role::Text, format!("  {}. evict {evictions} pods, each listed below", first.len() + 1));
     }
     if plan.steps.is_empty() {
         out.say(Role::Dim, "  nothing: it is so already");
     }
-    if plan.steps.len() > first.len() {
-        out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len()));
+    if plan.steps.len() > first.len() + evictions {
+        out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len() - evictions));
     }
     if !plan.diff.is_empty() {
         out.head("What changes in it");

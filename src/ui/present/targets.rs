@@ -1,7 +1,7 @@
 //! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::world::{Cause, Cluster, World};
+use pilothouse_core::model::world::{ActionView, Cause, Cluster, Outcome, World};
 use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
 use super::super::app::{Screen, TextSource, Ui};
@@ -95,10 +95,32 @@ pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
 
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
+    match cmd {
+        Cmd::PauseAction | Cmd::CancelAction => {
+            return action(ui, world).is_some_and(|a| a.outcome.is_none() && !a.foreign);
+        }
+        Cmd::UndoThis => return action(ui, world).is_some_and(|a| a.outcome.is_some()),
+        Cmd::ResumeAction => {
+            return action(ui, world).is_some_and(|a| a.foreign && a.outcome == Some(Outcome::Unknown));
+        }
+        _ => {}
+    }
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
     !elsewhere
         || !of(ui, world, cmd).is_empty()
         || (cmd == Cmd::Scale && !of(ui, world, Cmd::Bounds).is_empty())
+}
+
+/// The action that is selected in their list, or read.
+pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w std::sync::Arc<ActionView>> {
+    let key = match ui.screen() {
+        Screen::Text(view) => match &view.source {
+            TextSource::Action(id) => Uid::Text(id.clone()),
+            _ => return None,
+        },
+        _ => ui.list(ListId::Actions).selected.clone()?,
+    };
+    world.actions.iter().find(|a| super::actions::key(a) == key)
 }
 
 fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
