@@ -5,6 +5,7 @@ mod appearance;
 mod console;
 mod logs;
 mod look;
+mod resume;
 mod session;
 
 use std::path::PathBuf;
@@ -139,6 +140,9 @@ impl Start {
             }
             Command::Scale { workload, replicas, current_replicas, action } => self
                 .with_runtime(async |s| act::scale(s, &workload, replicas, current_replicas, &action).await),
+            Command::Resume { id, uncordon, dismiss, action } => {
+                self.with_runtime(async |s| resume::resume(s, &id, uncordon, dismiss, &action).await)
+            }
             Command::Journal { what } => said(self.journal_text(&what)),
             Command::Config { what } => self.config(&what),
             Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),
@@ -193,7 +197,12 @@ impl Start {
                     let act = a.plan.intent.act.as_str();
                     format!("{}  {}  {act} {}  {outcome}: {}", a.id, a.started, targets.join(", "), a.message)
                 };
-                Ok(actions.iter().map(line).collect::<Vec<_>>().join("\n"))
+                let unfinished = crate::action::resume::unfinished(&self.journal());
+                let marked = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {
+                    let open = unfinished.iter().any(|u| u.id == a.id);
+                    format!("{}{}", line(a), if open { "; UNFINISHED: pilothouse resume" } else { "" })
+                };
+                Ok(actions.iter().map(marked).collect::<Vec<_>>().join("\n"))
             }
             JournalCommand::Show { id, output } => {
                 let action = actions
@@ -254,6 +263,7 @@ fn is_action(command: &Command) -> bool {
             | Command::Uncordon { .. }
             | Command::Restart { .. }
             | Command::Scale { .. }
+            | Command::Resume { .. }
     )
 }
 

@@ -95,6 +95,9 @@ pub struct ActionFlags {
     /// The context's name, needed with --yes for a protected context
     #[arg(long, value_name = "CONTEXT")]
     pub confirm: Option<String>,
+    /// If the disk refuses the journal, go on with one in memory and on standard error; takes the context's name
+    #[arg(long, value_name = "CONTEXT")]
+    pub journal_in_memory: Option<String>,
 }
 
 impl ActionFlags {
@@ -162,6 +165,19 @@ pub enum Command {
         /// Refuse unless it has this many now
         #[arg(long, value_name = "M")]
         current_replicas: Option<i32>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Take up an action whose process ended in the middle
+    Resume {
+        /// As `journal list` and the line on standard error name it
+        id: String,
+        /// Take it back: make the nodes schedulable that it cordoned
+        #[arg(long, conflicts_with = "dismiss")]
+        uncordon: bool,
+        /// Say that nothing is to be done about it
+        #[arg(long)]
+        dismiss: bool,
         #[command(flatten)]
         action: ActionFlags,
     },

@@ -12,15 +12,17 @@ use tokio_util::sync::CancellationToken;
 use super::Start;
 use super::session::info;
 use crate::action::executor::{Control, Executor, Pace, new_id};
+use crate::action::journal::Follows;
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
+use crate::action::resume;
 use crate::action::scene::{self, SceneError};
 use crate::cli::{ActionFlags, Output};
 use crate::report::headless::{Confirmed, confirm, print, tell};
 use crate::report::{exit, plan as report};
 use crate::wire::error::ApiError;
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
+pub(super) static COUNT: AtomicU32 = AtomicU32::new(0);
 
 fn nodes(names: &[String]) -> Vec<ObjectRef> {
     let mut targets: Vec<ObjectRef> = Vec::new();
@@ -73,6 +75,9 @@ async fn attempt(
     flags: &ActionFlags,
 ) -> Result<u8, (u8, String)> {
     let usage = |why: String| (exit::USAGE, why);
+    for unfinished in resume::unfinished(&start.journal()) {
+        tell(&unfinished.line());
+    }
     let connection = start.connect().await.map_err(usage)?;
     let namespace = Name::from(start.global.namespace.as_deref().unwrap_or(&connection.namespace));
     let targets = match targets {
@@ -100,10 +105,29 @@ async fn attempt(
         show(&plan, flags)?;
         return Ok(exit::REFUSED);
     }
-    for line in report::text(&plan) {
+    carry_out(start, reach, &plan, flags, None).await
+}
+
+/// Confirms, executes and reports a plan without refusals. `follows`: the unfinished action that it takes up.
+pub(super) async fn carry_out(
+    start: &Start,
+    reach: Reach,
+    plan: &Plan,
+    flags: &ActionFlags,
+    follows: Option<Follows>,
+) -> Result<u8, (u8, String)> {
+    let memory_journal = match &flags.journal_in_memory {
+        Some(named) if plan.intent.context != *named.as_str() => {
+            let why =
+                format!("--journal-in-memory {named} is not this context, which is {}", plan.intent.context);
+            return Err((exit::USAGE, why));
+        }
+        named => named.is_some(),
+    };
+    for line in report::text(plan) {
         tell(&line);
     }
-    match confirm(&plan, flags, guards) {
+    match confirm(plan, flags, &start.settings.guards) {
         Confirmed::Yes => {}
         Confirmed::No(why) => return Err((exit::REFUSED, why)),
     }
@@ -120,12 +144,12 @@ async fn attempt(
         user,
         host,
         pace: Pace::default(),
-        memory_journal: false,
-        follows: None,
+        memory_journal,
+        follows,
     };
     let id = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
     let (stop, control) = (executor.stop.clone(), Control::default());
-    let run = executor.run(id, &plan, control.clone(), None);
+    let run = executor.run(id, plan, control.clone(), None);
     tokio::pin!(run);
     let mut last = String::new();
     let mut signals = Signals::new();
@@ -186,14 +210,14 @@ impl Signals {
     }
 }
 
-fn scene_status(error: &SceneError) -> u8 {
+pub(super) fn scene_status(error: &SceneError) -> u8 {
     match error {
         SceneError::Read { error: ApiError::Forbidden { .. }, .. } => exit::REFUSED,
         _ => exit::FAILED,
     }
 }
 
-fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
+pub(super) fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
     match flags.output {
         Output::Json => json(&report::document(plan, None)),
         Output::Text => printed(&report::text(plan).join("\n")),
