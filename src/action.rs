@@ -2,7 +2,7 @@
 //!
 //! One path for every action: intent -> rehearse ([`rehearse`]) -> confirm (the front end) -> journal ([`journal`]) ->
 //! execute ([`executor`], one request a step from [`requests`], evictions side by side in [`drain`]; [`gate`]: what
-//! must hold in between; [`control`]: pause and cancel) -> verify ([`settle`]). A new action adds a variant of `Act` and a planner in core's policy; the path stays.
+//! must hold in between; [`control`]: pause and cancel) -> verify ([`settle`]); [`resume`] takes up what a process left. A new action adds a variant of `Act` and a planner in core's policy; the path stays.
 
 pub mod control;
 pub mod drain;
@@ -12,5 +12,6 @@ pub mod journal;
 pub mod reach;
 pub mod rehearse;
 pub mod requests;
+pub mod resume;
 pub mod scene;
 pub mod settle;

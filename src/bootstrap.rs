@@ -7,6 +7,7 @@ mod failover;
 mod fetch;
 mod logs;
 mod look;
+mod resume;
 mod session;
 
 use std::path::PathBuf;
@@ -203,7 +204,12 @@ impl Start {
                     let act = a.plan.intent.act.as_str();
                     format!("{}  {}  {act} {}  {outcome}: {}", a.id, a.started, targets.join(", "), a.message)
                 };
-                Ok(actions.iter().map(line).collect::<Vec<_>>().join("\n"))
+                let unfinished = crate::action::resume::unfinished(&self.journal());
+                let marked = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {
+                    let open = unfinished.iter().any(|u| u.id == a.id);
+                    format!("{}{}", line(a), if open { "; UNFINISHED: pilothouse resume" } else { "" })
+                };
+                Ok(actions.iter().map(marked).collect::<Vec<_>>().join("\n"))
             }
             JournalCommand::Show { id, output } => {
                 let action = actions

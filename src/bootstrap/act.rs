@@ -20,8 +20,10 @@ use super::failover::{contexts, others};
 use super::session::info;
 use crate::action::executor::{Control, Executor, Pace, new_id};
 use crate::action::gate::Gauge;
+use crate::action::journal::Follows;
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
+use crate::action::resume;
 use crate::action::scene::{self, SceneError};
 use crate::cli::{ActionCommand, ActionFlags, Output};
 use crate::report::headless::{Confirmed, confirm, print, tell};
@@ -29,7 +31,7 @@ use crate::report::{exit, plan as report};
 use crate::source::supervise::Supervisor;
 use crate::wire::error::ApiError;
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
+pub(super) static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// What an action is about, as it was typed.
 enum Targets<'a> {
@@ -142,6 +144,9 @@ pub async fn run(start: &Start, command: ActionCommand) -> u8 {
             }
             Err(e) => Err((exit::USAGE, e)),
         },
+        ActionCommand::Resume { id, uncordon, dismiss, .. } => {
+            super::resume::attempt(start, id, *uncordon, *dismiss, &flags).await
+        }
         ActionCommand::Undo { id, .. } => match undoing(start, id.as_deref()) {
             Ok((act, targets)) => attempt(start, act, Targets::Pinned(targets), &flags).await,
             Err(e) => Err((exit::USAGE, e)),
@@ -249,11 +254,13 @@ async fn attempt(
     flags: &ActionFlags,
 ) -> Result<u8, (u8, String)> {
     let usage = |why: String| (exit::USAGE, why);
+    for unfinished in resume::unfinished(&start.journal()) {
+        tell(&unfinished.line());
+    }
     let connection = start.connect().await.map_err(usage)?;
     let namespace = Name::from(start.global.namespace.as_deref().unwrap_or(&connection.namespace));
     let targets = targets.resolve(&namespace).map_err(usage)?;
     let contexts = contexts(&act);
-    let watches = matches!(&act, Act::Failover { plan, .. } if plan.watched.is_some());
     let info = info(start, &connection);
     let read_only = info.read_only;
     let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
@@ -276,16 +283,36 @@ async fn attempt(
         show(&plan, flags)?;
         return Ok(exit::REFUSED);
     }
-    for line in report::text(&plan) {
+    carry_out(start, reach, &plan, flags, None).await
+}
+
+/// Confirms, executes and reports a plan without refusals. `follows`: the unfinished action that it takes up.
+pub(super) async fn carry_out(
+    start: &Start,
+    reach: Reach,
+    plan: &Plan,
+    flags: &ActionFlags,
+    follows: Option<Follows>,
+) -> Result<u8, (u8, String)> {
+    let memory_journal = match &flags.journal_in_memory {
+        Some(named) if plan.intent.context != *named.as_str() => {
+            let why =
+                format!("--journal-in-memory {named} is not this context, which is {}", plan.intent.context);
+            return Err((exit::USAGE, why));
+        }
+        named => named.is_some(),
+    };
+    for line in report::text(plan) {
         tell(&line);
     }
-    match confirm(&plan, flags, guards) {
+    match confirm(plan, flags, &start.settings.guards) {
         Confirmed::Yes => {}
         Confirmed::No(why) => return Err((exit::REFUSED, why)),
     }
     let (user, host) = super::who();
     // polled only while something is watched by it
-    let (gauge, _polls) = gauge(start, watches).map_err(usage)?;
+    let watches = matches!(&plan.intent.act, Act::Failover { plan, .. } if plan.watched.is_some());
+    let (gauge, _polls) = gauge(start, watches).map_err(|why| (exit::USAGE, why))?;
     let (tell_to, mut told) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let executor = Executor {
@@ -298,12 +325,12 @@ async fn attempt(
         user,
         host,
         pace: Pace::default(),
-        memory_journal: false,
-        follows: None,
+        memory_journal,
+        follows,
     };
     let id = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
     let (stop, control) = (executor.stop.clone(), Control::default());
-    let run = executor.run(id, &plan, control.clone(), None);
+    let run = executor.run(id, plan, control.clone(), None);
     tokio::pin!(run);
     let mut last = String::new();
     let mut signals = Signals::new();
@@ -374,14 +401,14 @@ impl Signals {
     }
 }
 
-fn scene_status(error: &SceneError) -> u8 {
+pub(super) fn scene_status(error: &SceneError) -> u8 {
     match error {
         SceneError::Read { error: ApiError::Forbidden { .. }, .. } => exit::REFUSED,
         _ => exit::FAILED,
     }
 }
 
-fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
+pub(super) fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
     match flags.output {
         Output::Json => json(&report::document(plan, None)),
         Output::Text => printed(&report::text(plan).join("\n")),
