@@ -3,6 +3,7 @@
 mod act;
 mod appearance;
 mod console;
+mod desk;
 mod failover;
 mod fetch;
 mod logs;

@@ -53,7 +53,7 @@ pub async fn fetch(
     let mut pools = Pools::default();
     let mut pinned = Vec::new();
     // what is pinned already, and read by the rehearsal
-    let given = matches!(act, Act::Undo(_) | Act::Failover { .. });
+    let given = matches!(act, Act::Undo(_) | Act::Resume(_) | Act::Failover { .. });
     if given {
         pinned = targets.to_vec();
     }
@@ -116,7 +116,8 @@ pub async fn fetch(
         | Act::ResumeRollout
         | Act::Bounds { .. }
         | Act::IntoRotation
-        | Act::Undo(_) => {}
+        | Act::Undo(_)
+        | Act::Resume(_) => {}
     }
     let context = state.info.context.clone();
     let cluster = state.publish(now, false).unwrap_or_else(|| state.published().clone());

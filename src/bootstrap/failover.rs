@@ -25,7 +25,7 @@ pub fn contexts(act: &Act) -> BTreeSet<Name> {
             FailoverKind::Standby(standby) => BTreeSet::from([standby.context.clone()]),
             _ => BTreeSet::new(),
         },
-        Act::Undo(undoing) => {
+        Act::Undo(undoing) | Act::Resume(undoing) => {
             undoing.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect()
         }
         _ => BTreeSet::new(),

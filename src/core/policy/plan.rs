@@ -19,7 +19,7 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Step, Undoing,
+    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step,
 };
 use crate::model::world::Cluster;
 use crate::policy::drift::{self, Drift};
@@ -48,7 +48,9 @@ pub struct Grounds<'a> {
 pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
     let Grounds { cluster, view, now, .. } = grounds;
     let mut plan = Plan::new(intent.clone(), now);
-    if intent.targets.is_empty() && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_)) {
+    if intent.targets.is_empty()
+        && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_) | Act::Resume(_))
+    {
         plan.refusals.push(Refusal::new("precondition", "nothing is selected"));
     }
     match &intent.act {
@@ -68,6 +70,7 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         Act::IntoRotation => pods::into_rotation(grounds, &mut plan),
         Act::Failover { plan: way, revert } => failover::plan(grounds, &mut plan, way, *revert),
         Act::Undo(undoing) => undo(grounds, &mut plan, undoing),
+        Act::Resume(rest) => resume(grounds, &mut plan, rest),
     }
     guard(cluster, &mut plan, grounds.guards);
     plan
@@ -86,7 +89,7 @@ pub fn needs(intent: &Intent) -> Vec<Need> {
             intent.targets.iter().map(here).collect()
         }
         Act::Failover { plan, .. } => failover::needs(plan),
-        Act::Undo(undoing) => {
+        Act::Undo(undoing) | Act::Resume(undoing) => {
             let need = |s: &Step| Need::Object { context: s.context.clone(), on: s.on.clone() };
             undoing.steps.iter().map(need).collect()
         }
@@ -100,7 +103,7 @@ fn here(target: &ObjectRef) -> Need {
 }
 
 /// The steps were worked out from the journal. What somebody changed since is not overwritten.
-fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Undoing) {
+fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
     for step in &undoing.steps {
         let need = Need::Object { context: step.context.clone(), on: step.on.clone() };
         let live = match grounds.extras.get(&need) {
@@ -137,6 +140,15 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Undoing) {
     plan.confirm = Confirm::Suffix;
     plan.undo = "the action itself again".into();
     plan.kubectl = format!("pilothouse undo {}", quote(&undoing.of));
+}
+
+/// The steps that an action whose process ended had not done. What it had is not done again; what somebody changed
+/// since is not overwritten.
+fn resume(grounds: Grounds<'_>, plan: &mut Plan, rest: &Sequel) {
+    undo(grounds, plan, rest);
+    plan.refusals.retain(|r| !r.reason.starts_with("nothing of "));
+    plan.undo = "as the action itself: select it in the list of actions".into();
+    plan.kubectl = format!("pilothouse resume {}", quote(&rest.of));
 }
 
 /// Read-only, protection, several objects, and what has to be typed.

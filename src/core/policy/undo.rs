@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::model::plan::{Change, FieldChange, Plan, Step, StepKind, Undoing};
+use crate::model::plan::{Change, FieldChange, Plan, Sequel, Step, StepKind};
 use crate::model::world::{ActionView, StepState};
 
 /// The inverse of a step. None = it has none.
@@ -28,7 +28,7 @@ fn inverse(what: &StepKind) -> Option<StepKind> {
 
 /// What an undo of this action would do. Steps that were never sent are left out; of those that were, each is checked
 /// against the cluster before it is written, so that one that was not applied costs nothing.
-pub fn undoing(action: &ActionView) -> Undoing {
+pub fn undoing(action: &ActionView) -> Sequel {
     let plan = &action.plan;
     let mut steps: Vec<Step> = Vec::new();
     let mut gone = 0;
@@ -61,7 +61,7 @@ pub fn undoing(action: &ActionView) -> Undoing {
     if steps.is_empty() && remains.is_empty() {
         remains.push("it changed nothing".into());
     }
-    Undoing { of: action.id.clone(), title: title(plan), steps, remains: remains.join("; ") }
+    Sequel { of: action.id.clone(), title: title(plan), steps, remains: remains.join("; ") }
 }
 
 /// Steps of the same object that undo each other, or that go the same way in stages, become one: back to where the
@@ -128,6 +128,7 @@ pub fn title(plan: &Plan) -> String {
     match (&plan.intent.act, plan.intent.targets.as_slice()) {
         (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
         (Act::Undo(undoing), _) => format!("undo of {}", undoing.title),
+        (Act::Resume(rest), _) => format!("rest of {}", rest.title),
         (_, [one]) => format!("{act} {one}"),
         (_, more) => format!("{act} {} objects", more.len()),
     }

@@ -48,6 +48,7 @@ pub fn title(intent: &Intent) -> String {
         Act::Scale(by) => format!("scale to {}", by.replicas),
         Act::Failover { plan, .. } => return format!("{} {}", intent.act.as_str(), plan.name),
         Act::Undo(undoing) => return format!("undo of {}", undoing.title),
+        Act::Resume(rest) => return format!("rest of {}", rest.title),
         other => other.as_str().to_owned(),
     };
     match intent.targets.as_slice() {
