@@ -58,7 +58,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let connection = runtime.block_on(start.connect())?;
     let (theme, mut problems) = look::theme(start);
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
-    let journal = start.journal();
+    let journal = start.journal().quiet();
+    let kept = journal.clone();
     let (past, torn) = journal.history();
     problems.extend(torn);
     problems.extend(resume::unfinished(&journal).iter().map(|u| {
@@ -168,5 +169,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         }
         session.close(CLOSE).await;
     });
+    for record in kept.kept() {
+        tell(&format!("pilothouse: kept in memory only: {record}"));
+    }
     Ok(outcome)
 }

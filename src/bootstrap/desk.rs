@@ -9,7 +9,7 @@ use std::time::Duration;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan, Sequel};
+use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Sequel};
 use pilothouse_core::model::world::World;
 use pilothouse_core::policy::failover;
 use pilothouse_core::policy::plan::View;
@@ -126,12 +126,20 @@ impl Desk {
     fn rehearsal(&self, intent: Intent) -> impl Future<Output = Option<Plan>> + use<> {
         let world = self.world.borrow().clone();
         let (mut reach, guards, now) = (self.reach(), self.guards.clone(), self.clock.now());
-        let (dialer, read_only) = (self.dialer.clone(), self.writer.is_none());
+        let (dialer, journal, read_only) = (self.dialer.clone(), self.journal.clone(), self.writer.is_none());
         async move {
             let cluster = world.cluster(intent.cluster)?;
             // a context that cannot be opened is a refusal of the plan, with the reason that reading it gives
             reach.others = others(&dialer, &contexts(&intent.act), read_only).await.unwrap_or_default();
-            Some(rehearse(cluster, &intent, &guards, View::Whole, now, &reach).await)
+            let mut plan = rehearse(cluster, &intent, &guards, View::Whole, now, &reach).await;
+            if !read_only && let Err(e) = usable(&journal).await {
+                plan.warnings.push(format!(
+                    "{e}: the record of this would be kept in memory only and is lost with this process"
+                ));
+                plan.confirm = Confirm::Context;
+                plan.answer = plan.intent.context.to_string();
+            }
+            Some(plan)
         }
     }
 
@@ -220,6 +228,9 @@ impl Desk {
             } else if plan.answer != answer {
                 "nothing was sent: that is not what had to be typed".to_owned()
             } else {
+                // the context's name was typed over the warning that says so
+                executor.memory_journal =
+                    plan.confirm == Confirm::Context && usable(&executor.journal).await.is_err();
                 let done = executor.run(id, &plan, running.clone(), None).await;
                 running.cancel(false);
                 let outcome =
@@ -277,6 +288,13 @@ impl Desk {
             hand(&inbox, Input::Reply(ticket, reply)).await;
         });
     }
+}
+
+/// Whether the journal can be written now, without holding up anybody who waits.
+async fn usable(journal: &Journal) -> Result<(), String> {
+    let journal = journal.clone();
+    let tried = tokio::task::spawn_blocking(move || journal.usable().map_err(|e| e.to_string())).await;
+    tried.unwrap_or_else(|e| Err(e.to_string()))
 }
 
 /// The intent that goes on with an action, or why there is none.

@@ -41,7 +41,7 @@ pub fn undoing(action: &ActionView) -> Sequel {
             (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => gone += 1,
             (StepKind::Restart { .. }, _) => restarted.push(step.on.to_string()),
             (_, Some(what)) => {
-                push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() })
+                push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() });
             }
             (_, None) => {}
         }
@@ -146,6 +146,7 @@ mod tests {
     use crate::model::plan::{Act, DrainOptions, Intent};
     use crate::model::world::{Outcome, StepView};
 
+    #[allow(clippy::needless_pass_by_value)]
     fn action(act: Act, steps: Vec<(StepKind, StepState)>) -> ActionView {
         let on = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
         let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![on.clone()] };
