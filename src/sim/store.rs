@@ -1,0 +1,199 @@
+//! The object store: every object of the cluster in memory, one version counter for all of them, and per resource a
+//! bounded log of changes that watches read. Cheap to call thousands of times a second: one lock, shared objects out.
+//!
+//! Writers are the API and the loops inside the cluster; both come through here, so that versions, generations,
+//! managedFields, finalizers and the collection of orphans are the same for both.
+
+mod delete;
+mod index;
+mod managed;
+mod object;
+mod shelf;
+mod watch;
+mod write;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch as signal;
+
+pub use delete::{Delete, Deleted, Propagation};
+pub use object::{Change, Happened, Key, Object, condition};
+pub use watch::Subscription;
+pub use write::{Scope, Write};
+
+use crate::clock::Clock;
+use crate::resources::Res;
+use crate::rng::Random;
+use crate::selector::Labels;
+use crate::status::Status;
+use index::Index;
+use shelf::Shelf;
+
+/// How many changes the log of each resource keeps unless told otherwise.
+pub const LOG: usize = 8192;
+
+#[derive(Debug)]
+struct Inner {
+    version: u64,
+    shelves: Vec<Shelf>,
+    index: Index,
+    clock: Arc<Clock>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inner: RwLock<Inner>,
+    clock: Arc<Clock>,
+    random: Arc<Random>,
+    version: signal::Sender<u64>,
+}
+
+/// The objects of the cluster. Clones share one store.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Shared>);
+
+impl Inner {
+    fn shelf(&self, res: Res) -> Option<&Shelf> {
+        self.shelves.get(res as usize)
+    }
+
+    fn get(&self, res: Res, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        self.shelf(res)?.get(namespace, name)
+    }
+
+    fn at(&self, key: &Key) -> Option<&Arc<Object>> {
+        self.get(key.res, &key.namespace, &key.name)
+    }
+}
+
+impl Store {
+    /// An empty store whose logs keep `log` changes per resource.
+    pub fn new(clock: Arc<Clock>, random: Arc<Random>, log: usize) -> Self {
+        let shelves = Res::ALL.iter().map(|_| Shelf::new(log)).collect();
+        // Version 0 means "any" on the wire, so no object may have it.
+        let inner = Inner { version: 1, shelves, index: Index::default(), clock: clock.clone() };
+        let version = signal::Sender::new(1);
+        Self(Arc::new(Shared { inner: RwLock::new(inner), clock, random, version }))
+    }
+
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.0.clock
+    }
+
+    pub fn random(&self) -> &Arc<Random> {
+        &self.0.random
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.0.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locked(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.0.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version of the newest change.
+    pub fn version(&self) -> u64 {
+        self.read().version
+    }
+
+    /// Wakes at every change of anything: for tests and loops that wait for a predicate.
+    pub fn changes(&self) -> signal::Receiver<u64> {
+        self.0.version.subscribe()
+    }
+
+    /// Waits until `done` says so, looking again after every change.
+    pub async fn until(&self, mut done: impl FnMut(&Store) -> bool) {
+        let mut changes = self.changes();
+        loop {
+            changes.mark_unchanged();
+            if done(self) || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub fn get(&self, res: Res, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.read().get(res, namespace, name).cloned()
+    }
+
+    /// In order of namespace and name; `None` is every namespace.
+    pub fn list(&self, res: Res, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        self.snapshot(res, namespace).1
+    }
+
+    /// A list together with the version it is true at: the place to subscribe from.
+    pub fn snapshot(&self, res: Res, namespace: Option<&str>) -> (u64, Vec<Arc<Object>>) {
+        let inner = self.read();
+        let all = inner.shelf(res).map(|shelf| shelf.iter(namespace).cloned().collect()).unwrap_or_default();
+        (inner.version, all)
+    }
+
+    pub fn list_by_label(&self, res: Res, namespace: Option<&str>, labels: &Labels) -> Vec<Arc<Object>> {
+        let inner = self.read();
+        let Some(shelf) = inner.shelf(res) else { return Vec::new() };
+        shelf.iter(namespace).filter(|object| labels.matches(object.labels())).cloned().collect()
+    }
+
+    pub fn count(&self, res: Res) -> usize {
+        self.read().shelf(res).map_or(0, Shelf::len)
+    }
+
+    /// The pods bound to a node, finished ones too.
+    pub fn pods_on(&self, node: &str) -> Vec<Arc<Object>> {
+        let inner = self.read();
+        inner.index.on_node(node).filter_map(|key| inner.at(key)).cloned().collect()
+    }
+
+    /// The objects of a resource that name `uid` as an owner.
+    pub fn owned_by(&self, res: Res, uid: &str) -> Vec<Arc<Object>> {
+        let inner = self.read();
+        let owned = inner.index.dependents(uid).filter(|key| key.res == res);
+        owned.filter_map(|key| inner.at(key)).cloned().collect()
+    }
+
+    pub fn by_uid(&self, uid: &str) -> Option<Arc<Object>> {
+        let inner = self.read();
+        inner.index.by_uid(uid).and_then(|key| inner.at(key)).cloned()
+    }
+
+    /// Reads the log from the present on.
+    pub fn subscribe(&self, res: Res) -> Subscription {
+        self.subscribe_from(res, self.version())
+    }
+
+    /// Reads the log from `version` on. That the log no longer reaches back so far shows at the first read.
+    pub fn subscribe_from(&self, res: Res, version: u64) -> Subscription {
+        let news = self.read().shelf(res).map_or_else(|| self.changes(), Shelf::news);
+        Subscription::new(self.clone(), res, version, news)
+    }
+
+    /// Everything there is, and the log from there on: what an informer does.
+    pub fn list_and_subscribe(&self, res: Res) -> (Vec<Arc<Object>>, Subscription) {
+        let (version, all) = self.snapshot(res, None);
+        (all, self.subscribe_from(res, version))
+    }
+
+    /// Changes after `version`, and the version that the caller has then reached.
+    fn since(&self, res: Res, version: u64, limit: usize) -> Result<(Vec<Arc<Change>>, u64), Status> {
+        let inner = self.read();
+        let changes = inner.shelf(res).map_or(Ok(Vec::new()), |shelf| shelf.since(version, limit))?;
+        let reached = match changes.last() {
+            Some(last) if changes.len() >= limit => last.version,
+            _ => inner.version.max(version),
+        };
+        Ok((changes, reached))
+    }
+
+    /// Forgets the log of a resource: watches from older versions get 410.
+    pub fn compact(&self, res: Res) {
+        let mut inner = self.locked();
+        let at = inner.version;
+        if let Some(shelf) = inner.shelves.get_mut(res as usize) {
+            shelf.compact(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! One version of one object, shared by everybody who looks at it, and one entry of the event log.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+use crate::clock;
+use crate::resources::Res;
+
+/// Where an object lives. `namespace` is empty for cluster-scoped ones.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub res: Res,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// An immutable version of an object.
+#[derive(Debug)]
+pub struct Object {
+    pub res: Res,
+    /// The whole document, with apiVersion and kind.
+    pub value: Value,
+    /// `metadata.resourceVersion` as a number.
+    pub version: u64,
+    json: OnceLock<Bytes>,
+}
+
+/// The document without apiVersion and kind, as items of lists are written.
+struct Item<'a>(&'a Value);
+
+impl Serialize for Item<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(map) = self.0.as_object() else { return self.0.serialize(serializer) };
+        let mut out = serializer.serialize_map(None)?;
+        for (key, value) in map.iter().filter(|(key, _)| *key != "apiVersion" && *key != "kind") {
+            out.serialize_entry(key, value)?;
+        }
+        out.end()
+    }
+}
+
+impl Object {
+    pub fn new(res: Res, value: Value, version: u64) -> Self {
+        Self { res, value, version, json: OnceLock::new() }
+    }
+
+    /// The document without apiVersion and kind, serialised once.
+    pub fn item(&self) -> &Bytes {
+        self.json.get_or_init(|| {
+            // Writing JSON into memory fails only for map keys that are not strings; a Value has none.
+            serde_json::to_vec(&Item(&self.value)).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
+        })
+    }
+
+    pub fn at(&self, pointer: &str) -> &Value {
+        self.value.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// The text at a JSON pointer, empty if there is none.
+    pub fn text(&self, pointer: &str) -> &str {
+        self.at(pointer).as_str().unwrap_or_default()
+    }
+
+    pub fn int(&self, pointer: &str) -> Option<i64> {
+        self.at(pointer).as_i64()
+    }
+
+    pub fn time(&self, pointer: &str) -> Option<DateTime<Utc>> {
+        clock::parse(self.text(pointer))
+    }
+
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    pub fn namespace(&self) -> &str {
+        self.text("/metadata/namespace")
+    }
+
+    pub fn uid(&self) -> &str {
+        self.text("/metadata/uid")
+    }
+
+    pub fn generation(&self) -> i64 {
+        self.int("/metadata/generation").unwrap_or_default()
+    }
+
+    pub fn key(&self) -> Key {
+        Key { res: self.res, namespace: self.namespace().into(), name: self.name().into() }
+    }
+
+    pub fn labels(&self) -> &Value {
+        self.at("/metadata/labels")
+    }
+
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels().get(name)?.as_str()
+    }
+
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.at("/metadata/annotations").get(name)?.as_str()
+    }
+
+    /// Someone asked for its deletion.
+    pub fn is_terminating(&self) -> bool {
+        !self.at("/metadata/deletionTimestamp").is_null()
+    }
+
+    pub fn owners(&self) -> impl Iterator<Item = &Value> {
+        self.at("/metadata/ownerReferences").as_array().map(Vec::as_slice).unwrap_or_default().iter()
+    }
+
+    /// The owner with `controller: true`.
+    pub fn controller(&self) -> Option<&Value> {
+        self.owners().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+    }
+
+    pub fn controlled_by(&self, uid: &str) -> bool {
+        self.controller().and_then(|owner| owner.get("uid")).and_then(Value::as_str) == Some(uid)
+    }
+
+    /// The `status` of a condition: `True`, `False`, `Unknown`, or nothing.
+    pub fn condition(&self, kind: &str) -> Option<&str> {
+        condition(&self.value, kind)?.get("status")?.as_str()
+    }
+}
+
+/// A condition of a document by its type.
+pub fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Value> {
+    let all = value.pointer("/status/conditions")?.as_array()?;
+    all.iter().find(|one| one.get("type").and_then(Value::as_str) == Some(kind))
+}
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happened {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// One entry of the event log.
+#[derive(Debug)]
+pub struct Change {
+    pub happened: Happened,
+    pub version: u64,
+    /// The object after the change; of a deleted one its last state, with the version of the deletion.
+    pub object: Arc<Object>,
+    /// The object before it: a watch with a selector needs to know what left its view.
+    pub before: Option<Arc<Object>>,
+}

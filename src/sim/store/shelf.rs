@@ -1,0 +1,101 @@
+//! The objects of one resource and the log of what happened to them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::object::{Change, Happened, Key, Object};
+use crate::status::Status;
+
+#[derive(Debug)]
+pub(super) struct Shelf {
+    spaces: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Object>>>,
+    len: usize,
+    log: VecDeque<Arc<Change>>,
+    capacity: usize,
+    /// Everything after this version is still in the log.
+    floor: u64,
+    news: watch::Sender<u64>,
+}
+
+impl Shelf {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            spaces: BTreeMap::new(),
+            len: 0,
+            log: VecDeque::new(),
+            capacity: capacity.max(1),
+            floor: 0,
+            news: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        self.spaces.get(namespace)?.get(name)
+    }
+
+    /// In order of namespace and name, as the real server lists.
+    pub(super) fn iter<'a>(
+        &'a self,
+        namespace: Option<&str>,
+    ) -> Box<dyn Iterator<Item = &'a Arc<Object>> + 'a> {
+        match namespace {
+            None => Box::new(self.spaces.values().flat_map(BTreeMap::values)),
+            Some(one) => Box::new(self.spaces.get(one).into_iter().flat_map(BTreeMap::values)),
+        }
+    }
+
+    pub(super) fn has_any(&self, namespace: &str) -> bool {
+        self.spaces.get(namespace).is_some_and(|space| !space.is_empty())
+    }
+
+    /// Puts a version in its place and into the log.
+    pub(super) fn apply(&mut self, key: &Key, happened: Happened, object: Arc<Object>) {
+        let version = object.version;
+        let before = if happened == Happened::Deleted {
+            let before = self.spaces.get_mut(&key.namespace).and_then(|space| space.remove(&key.name));
+            if !self.has_any(&key.namespace) {
+                self.spaces.remove(&key.namespace);
+            }
+            self.len -= usize::from(before.is_some());
+            before
+        } else {
+            let space = self.spaces.entry(key.namespace.clone()).or_default();
+            let before = space.insert(key.name.clone(), object.clone());
+            self.len += usize::from(before.is_none());
+            before
+        };
+        if self.log.len() >= self.capacity
+            && let Some(old) = self.log.pop_front()
+        {
+            self.floor = old.version;
+        }
+        self.log.push_back(Arc::new(Change { happened, version, object, before }));
+        self.news.send_replace(version);
+    }
+
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// At most `limit` changes after `version`.
+    pub(super) fn since(&self, version: u64, limit: usize) -> Result<Vec<Arc<Change>>, Status> {
+        if version < self.floor {
+            return Err(Status::expired(version, self.floor));
+        }
+        let from = self.log.partition_point(|change| change.version <= version);
+        Ok(self.log.range(from..).take(limit).cloned().collect())
+    }
+
+    /// Forgets the log, as etcd's compaction does: older watches get 410.
+    pub(super) fn compact(&mut self, at: u64) {
+        self.log.clear();
+        self.floor = at;
+        self.news.send_replace(at);
+    }
+}

@@ -1,0 +1,393 @@
+//! Creating and changing objects: versions, generations, preconditions, what a writer may touch.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::delete::is_released;
+use super::managed::{Author, credit};
+use super::object::{Happened, Key, Object};
+use super::{Inner, Store};
+use crate::defaults;
+use crate::resources::Res;
+use crate::status::Status;
+
+/// Which part of an object a write may change. What lies outside keeps its old value, silently, as on the real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything: for the loops.
+    All,
+    /// All but the status: the object's own endpoint.
+    Main,
+    /// The status and nothing else: `/status`.
+    Status,
+}
+
+/// Who writes, and under which conditions.
+#[derive(Debug, Clone)]
+pub struct Write<'a> {
+    /// The field manager.
+    pub manager: &'a str,
+    pub scope: Scope,
+    /// `Apply` for a server-side apply, else `Update`.
+    pub operation: &'static str,
+    pub subresource: Option<&'static str>,
+    pub dry_run: bool,
+    /// Record the writer even of a resource of which there are many.
+    pub tracked: bool,
+    /// Refuse unless the object still has this uid.
+    pub uid: Option<&'a str>,
+    /// Refuse unless the object still has this version.
+    pub version: Option<&'a str>,
+}
+
+impl<'a> Write<'a> {
+    /// A loop inside the cluster.
+    pub fn by(manager: &'a str) -> Self {
+        Self {
+            manager,
+            scope: Scope::All,
+            operation: "Update",
+            subresource: None,
+            dry_run: false,
+            tracked: false,
+            uid: None,
+            version: None,
+        }
+    }
+
+    /// A request through the API.
+    pub fn request(manager: &'a str) -> Self {
+        Self { scope: Scope::Main, tracked: true, ..Self::by(manager) }
+    }
+
+    pub fn status(mut self) -> Self {
+        self.scope = Scope::Status;
+        self.subresource = Some("status");
+        self
+    }
+
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    pub fn if_uid(mut self, uid: Option<&'a str>) -> Self {
+        self.uid = uid;
+        self
+    }
+
+    pub fn if_version(mut self, version: Option<&'a str>) -> Self {
+        self.version = version;
+        self
+    }
+}
+
+/// A map inside a document, made if it is not there.
+pub(super) fn map_at<'a>(value: &'a mut Value, field: &str) -> &'a mut Value {
+    if !value.is_object() {
+        *value = json!({});
+    }
+    let entry = &mut value[field];
+    if !entry.is_object() {
+        *entry = json!({});
+    }
+    entry
+}
+
+/// Edits the document's metadata, made if it is not there.
+pub(super) fn metadata(value: &mut Value) -> &mut Map<String, Value> {
+    match map_at(value, "metadata") {
+        Value::Object(map) => map,
+        // map_at has just made a map; a leak that never happens is better than a panic that never happens.
+        _ => Box::leak(Box::default()),
+    }
+}
+
+/// The metadata that only the server writes.
+const SERVER_METADATA: &[&str] = &[
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "resourceVersion",
+    "managedFields",
+    "generateName",
+    "selfLink",
+];
+
+/// Gives `new` what a writer cannot change.
+fn protect(res: Res, old: &Value, new: &mut Value, scope: Scope) {
+    let info = res.info();
+    let old_metadata = old.get("metadata").and_then(Value::as_object);
+    if scope == Scope::Status {
+        let status = new.get_mut("status").map(Value::take);
+        *new = old.clone();
+        if let (Some(status), Some(map)) = (status, new.as_object_mut()) {
+            if status.is_null() {
+                map.remove("status")
+            } else {
+                map.insert("status".into(), status)
+            };
+        }
+    } else if scope == Scope::Main
+        && info.has("status")
+        && let Some(map) = new.as_object_mut()
+    {
+        match old.get("status") {
+            Some(status) => map.insert("status".into(), status.clone()),
+            None => map.remove("status"),
+        };
+    }
+    let new_metadata = metadata(new);
+    for field in SERVER_METADATA {
+        match old_metadata.and_then(|old| old.get(*field)) {
+            Some(value) => new_metadata.insert((*field).into(), value.clone()),
+            None => new_metadata.remove(*field),
+        };
+    }
+    new_metadata.retain(|key, value| {
+        !(matches!(key.as_str(), "labels" | "annotations") && value.as_object().is_none_or(Map::is_empty)
+            || matches!(key.as_str(), "finalizers" | "ownerReferences")
+                && value.as_array().is_none_or(Vec::is_empty))
+    });
+    if let Some(map) = new.as_object_mut() {
+        map.insert("apiVersion".into(), json!(info.api_version()));
+        map.insert("kind".into(), json!(info.kind));
+    }
+}
+
+/// Something outside metadata and status differs.
+fn spec_differs(old: &Value, new: &Value) -> bool {
+    let rest = |value: &Value| {
+        value.as_object().map(|map| {
+            map.iter()
+                .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect::<Vec<_>>()
+        })
+    };
+    // The spec is compared in place; the rest (data of a ConfigMap, webhooks) exists for few kinds and is small.
+    old.get("spec") != new.get("spec") || (old.get("spec").is_none() && rest(old) != rest(new))
+}
+
+impl Inner {
+    /// Gives a document the next version and puts it in its place.
+    pub(super) fn commit(&mut self, key: &Key, happened: Happened, mut value: Value) -> Arc<Object> {
+        self.version += 1;
+        let version = self.version;
+        metadata(&mut value).insert("resourceVersion".into(), json!(version.to_string()));
+        let object = Arc::new(Object::new(key.res, value, version));
+        let before = self.at(key).cloned();
+        let after = (happened != Happened::Deleted).then_some(object.as_ref());
+        self.index.note(key, before.as_deref(), after);
+        if let Some(shelf) = self.shelves.get_mut(key.res as usize) {
+            shelf.apply(key, happened, object.clone());
+        }
+        object
+    }
+}
+
+impl Store {
+    fn author<'a>(&self, how: &'a Write<'_>, api_version: &'a str) -> Author<'a> {
+        Author {
+            manager: how.manager,
+            operation: how.operation,
+            api_version,
+            subresource: how.subresource,
+            time: self.clock().stamp(),
+        }
+    }
+
+    /// Creates an object. The namespace must exist and not be going away; names may be generated.
+    pub fn create(&self, res: Res, mut value: Value, how: &Write<'_>) -> Result<Arc<Object>, Status> {
+        let info = res.info();
+        if how.scope == Scope::Main
+            && info.has("status")
+            && let Some(map) = value.as_object_mut()
+        {
+            map.remove("status");
+        }
+        defaults::fill(res, &mut value, self);
+        let api_version = info.api_version();
+        let now = self.clock().stamp();
+        let fields = metadata(&mut value);
+        let prefix = fields.get("generateName").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut name = fields.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let generated = name.is_empty();
+        if generated && prefix.is_empty() {
+            let why = "Required value: name or generateName is required";
+            return Err(Status::invalid(res, "", "metadata.name", "FieldValueRequired", why));
+        }
+        let namespace = if info.namespaced {
+            fields.get("namespace").and_then(Value::as_str).unwrap_or("default").to_owned()
+        } else {
+            String::new()
+        };
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"] {
+            fields.remove(field);
+        }
+        fields.retain(|_, value| !value.is_null());
+        fields.insert("uid".into(), json!(self.random().uid()));
+        fields.insert("creationTimestamp".into(), json!(now));
+        if info.generation {
+            fields.insert("generation".into(), json!(1));
+        }
+        if info.namespaced {
+            fields.insert("namespace".into(), json!(namespace));
+        }
+        if let Some(map) = value.as_object_mut() {
+            map.insert("apiVersion".into(), json!(api_version));
+            map.insert("kind".into(), json!(info.kind));
+        }
+        defaults::check(res, &name, &value)?;
+        if info.tracked || how.tracked {
+            credit(None, &mut value, &self.author(how, &api_version));
+        }
+
+        let mut inner = self.locked();
+        if info.namespaced {
+            let Some(space) = inner.get(Res::Namespaces, "", &namespace) else {
+                return Err(Status::not_found(Res::Namespaces, &namespace));
+            };
+            if space.is_terminating() {
+                return Err(terminating(res, &name, &namespace));
+            }
+        }
+        if generated {
+            loop {
+                name = format!("{prefix}{}", self.random().suffix(5));
+                if inner.get(res, &namespace, &name).is_none() {
+                    break;
+                }
+            }
+            metadata(&mut value).insert("name".into(), json!(name));
+        }
+        if inner.get(res, &namespace, &name).is_some() {
+            return Err(Status::already_exists(res, &name));
+        }
+        if how.dry_run {
+            return Ok(Arc::new(Object::new(res, value, 0)));
+        }
+        let key = Key { res, namespace: namespace.into(), name: name.into() };
+        let object = inner.commit(&key, Happened::Added, value);
+        drop(inner);
+        self.told(object.version);
+        Ok(object)
+    }
+
+    /// Changes an object under the lock: `change` sees the present version and must not call the store. A change that
+    /// changes nothing keeps the version.
+    pub fn write(
+        &self,
+        res: Res,
+        namespace: &str,
+        name: &str,
+        how: &Write<'_>,
+        change: impl FnOnce(&mut Value) -> Result<(), Status>,
+    ) -> Result<Arc<Object>, Status> {
+        let info = res.info();
+        let mut inner = self.locked();
+        let Some(old) = inner.get(res, namespace, name).cloned() else {
+            return Err(Status::not_found(res, name));
+        };
+        if how.uid.is_some_and(|uid| uid != old.uid()) {
+            let (uid, hint) =
+                (how.uid.unwrap_or_default(), "The object might have been deleted and then recreated");
+            return Err(Status::precondition(res, name, "UID", uid, old.uid(), hint));
+        }
+        if how.version.is_some_and(|version| version != old.text("/metadata/resourceVersion")) {
+            return Err(Status::conflict(res, name));
+        }
+        let mut new = old.value.clone();
+        change(&mut new)?;
+        let named = new.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
+        if !named.is_empty() && named != old.text("/metadata/resourceVersion") {
+            return Err(Status::conflict(res, name));
+        }
+        let uid = new.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        if !uid.is_empty() && uid != old.uid() {
+            let why = format!("Invalid value: \"{uid}\": field is immutable");
+            return Err(Status::invalid(res, name, "metadata.uid", "FieldValueInvalid", &why));
+        }
+        protect(res, &old.value, &mut new, how.scope);
+        if new == old.value {
+            return Ok(old);
+        }
+        defaults::check(res, name, &new)?;
+        if info.generation && spec_differs(&old.value, &new) {
+            metadata(&mut new).insert("generation".into(), json!(old.generation() + 1));
+        }
+        if info.tracked || how.tracked {
+            credit(Some(&old.value), &mut new, &self.author(how, &info.api_version()));
+        }
+        if how.dry_run {
+            return Ok(Arc::new(Object::new(res, new, old.version)));
+        }
+        let key = old.key();
+        let object = if is_released(res, &new) {
+            inner.remove(&key, Some(new)).unwrap_or(old)
+        } else {
+            inner.commit(&key, Happened::Modified, new)
+        };
+        let version = inner.version;
+        drop(inner);
+        self.told(version);
+        Ok(object)
+    }
+
+    /// Changes anything of an object, for the loops.
+    pub fn update(
+        &self,
+        res: Res,
+        namespace: &str,
+        name: &str,
+        manager: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Object>, Status> {
+        self.write(res, namespace, name, &Write::by(manager), |value| {
+            change(value);
+            Ok(())
+        })
+    }
+
+    /// Changes the status of an object; `change` gets the status, an empty map if there is none.
+    pub fn update_status(
+        &self,
+        res: Res,
+        namespace: &str,
+        name: &str,
+        manager: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Object>, Status> {
+        self.write(res, namespace, name, &Write::by(manager).status(), |value| {
+            change(map_at(value, "status"));
+            Ok(())
+        })
+    }
+
+    /// Tells who waits for any change.
+    pub(super) fn told(&self, version: u64) {
+        self.0.version.send_if_modified(|known| {
+            let newer = version > *known;
+            *known = (*known).max(version);
+            newer
+        });
+    }
+}
+
+fn terminating(res: Res, name: &str, namespace: &str) -> Status {
+    let info = res.info();
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let mut status = Status::forbidden(info.plural, info.group, name, &why);
+    if let Some(Value::Object(details)) = &mut status.details {
+        let message = format!("namespace {namespace} is being terminated");
+        let cause =
+            json!([{"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}]);
+        details.insert("causes".into(), cause);
+    }
+    status
+}
