@@ -7,13 +7,26 @@
 //! | [`store`] | every object, one version counter, the event log that watches read |
 //! | [`resources`], [`columns`] | THE table of resources, and what `kubectl get` prints of each |
 //! | [`clock`], [`rng`] | simulated time, and everything random from one seed |
-//! | [`status`] | refusals in the real server's words |
+//! | [`api`], [`status`], [`selector`], [`defaults`] | the Kubernetes API server, refusals in the real server's words |
+//! | [`access`], [`faults`], [`audit`], [`control`] | who may what, what goes wrong, what was asked; all set over `/sim/…` |
+//! | [`logs`], [`usage`] | what the API server reads of running containers: their lines and what they use |
+//! | [`server`], [`listener`], [`seed`] | starting it, its socket, the first objects |
 
+pub mod access;
+pub mod api;
+pub mod audit;
 pub mod clock;
 pub mod columns;
+pub mod control;
 pub mod defaults;
+pub mod faults;
+pub mod listener;
+pub mod logs;
 pub mod resources;
 pub mod rng;
+pub mod seed;
 pub mod selector;
+pub mod server;
 pub mod status;
 pub mod store;
+pub mod usage;

@@ -1,0 +1,175 @@
+//! pods/log: the lines of a container, followed if asked.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{Answer, Api, Call, reply};
+use crate::clock;
+use crate::logs::{Line, LogBook};
+use crate::resources::Res;
+use crate::status::Status;
+use crate::store::Object;
+
+/// How many lines are read at once.
+const PAGE: usize = 1000;
+
+/// A log on its way out.
+struct Tail {
+    book: Arc<dyn LogBook>,
+    pod: String,
+    container: String,
+    previous: bool,
+    follow: bool,
+    timestamps: bool,
+    since: Option<DateTime<Utc>>,
+    /// Bytes that may still be sent.
+    left: u64,
+    next: u64,
+    grown: watch::Receiver<u64>,
+    cut: watch::Receiver<u64>,
+}
+
+impl Tail {
+    fn write(&self, out: &mut BytesMut, line: &Line) {
+        if self.since.is_some_and(|since| line.at < since) {
+            return;
+        }
+        if self.timestamps {
+            out.extend_from_slice(line.at.to_rfc3339_opts(SecondsFormat::Nanos, true).as_bytes());
+            out.extend_from_slice(b" ");
+        }
+        out.extend_from_slice(&line.text);
+        out.extend_from_slice(b"\n");
+    }
+
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        loop {
+            if self.left == 0 {
+                return None;
+            }
+            self.grown.mark_unchanged();
+            let page = self.book.read(&self.pod, &self.container, self.previous, self.next, PAGE)?;
+            self.next = page.next;
+            if !page.lines.is_empty() {
+                let mut out = BytesMut::new();
+                for line in &page.lines {
+                    self.write(&mut out, line);
+                }
+                out.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+                self.left -= out.len() as u64;
+                if !out.is_empty() {
+                    return Some((Ok(out.freeze()), self));
+                }
+                continue;
+            }
+            if page.ended || !self.follow {
+                return None;
+            }
+            tokio::select! {
+                grown = self.grown.changed() => if grown.is_err() { return None },
+                _ = self.cut.changed() => return None,
+            }
+        }
+    }
+}
+
+/// The container that is meant: the named one, or the only one, or the annotated default.
+fn container(call: &Call, pod: &Object) -> Result<String, Status> {
+    let names = |pointer: &str| -> Vec<String> {
+        let list = pod.at(pointer).as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(|one| one.get("name")?.as_str().map(str::to_owned)).collect()
+    };
+    let main = names("/spec/containers");
+    let asked = call.query.text("container");
+    let name = pod.name();
+    if asked.is_empty() {
+        return match main.as_slice() {
+            [only] => Ok(only.clone()),
+            [_, ..] => {
+                let default = pod.annotation("kubectl.kubernetes.io/default-container");
+                if let Some(default) = default.filter(|one| main.iter().any(|name| name == one)) {
+                    return Ok(default.to_owned());
+                }
+                let all = main.join(" ");
+                let what =
+                    format!("a container name must be specified for pod {name}, choose one of: [{all}]");
+                Err(Status::bad_request(what))
+            }
+            [] => Err(Status::bad_request(format!("pod {name} has no containers"))),
+        };
+    }
+    let init = names("/spec/initContainers");
+    if main.iter().chain(&init).any(|one| one == asked) {
+        return Ok(asked.to_owned());
+    }
+    Err(Status::bad_request(format!("container {asked} is not valid for pod {name}")))
+}
+
+impl Api {
+    pub(super) fn log(&self, call: &Call) -> Answer {
+        let pod = self.find(call, Res::Pods)?;
+        let container = container(call, &pod)?;
+        let name = pod.name();
+        if pod.text("/spec/nodeName").is_empty() {
+            let what = format!("pod {name} does not have a host assigned");
+            return Err(Status::bad_request(what));
+        }
+        let previous = call.query.flag("previous");
+        let book = self.logs.clone();
+        if book.read(pod.uid(), &container, previous, u64::MAX, 0).is_none() {
+            if previous {
+                let what =
+                    format!("previous terminated container \"{container}\" in pod \"{name}\" not found");
+                return Err(Status::bad_request(what));
+            }
+            if let Some(why) = waiting(&pod, &container) {
+                let what = format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}");
+                return Err(Status::bad_request(what));
+            }
+            // It runs and has not said anything yet.
+        }
+        let since = match (call.query.number("sinceSeconds"), clock::parse(call.query.text("sinceTime"))) {
+            (Some(seconds), _) => {
+                let ago = TimeDelta::try_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+                    .unwrap_or(TimeDelta::MAX);
+                self.clock.now().checked_sub_signed(ago)
+            }
+            (None, at) => at,
+        };
+        let next = match call.query.number("tailLines") {
+            Some(lines) => book.tail(pod.uid(), &container, previous, lines),
+            None => 0,
+        };
+        let tail = Tail {
+            grown: book.grown(),
+            book,
+            pod: pod.uid().to_owned(),
+            container,
+            previous,
+            follow: call.query.flag("follow") && call.query.get("follow").is_some(),
+            timestamps: call.query.flag("timestamps") && call.query.get("timestamps").is_some(),
+            since,
+            left: call.query.number("limitBytes").unwrap_or(u64::MAX),
+            next,
+            cut: self.cut.subscribe(),
+        };
+        Ok(reply::stream(Body::from_stream(futures::stream::unfold(tail, Tail::next)), "text/plain"))
+    }
+}
+
+/// Why a container does not run yet.
+fn waiting(pod: &Object, container: &str) -> Option<String> {
+    for list in ["/status/containerStatuses", "/status/initContainerStatuses"] {
+        let all = pod.at(list).as_array().map(Vec::as_slice).unwrap_or_default();
+        if let Some(one) = all.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(container)) {
+            return one.pointer("/state/waiting/reason").and_then(Value::as_str).map(str::to_owned);
+        }
+    }
+    Some("ContainerCreating".to_owned())
+}

@@ -1,0 +1,101 @@
+//! Answers as the server prints them: tables for kubectl, and metadata alone.
+
+use std::sync::Arc;
+
+use axum::http::header;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use super::Call;
+use crate::resources::Res;
+use crate::store::Object;
+
+/// The form in which a client wants objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Object,
+    /// PartialObjectMetadata.
+    Metadata,
+    /// A table whose rows carry: nothing, the metadata, the object.
+    Bare,
+    Rows,
+    Full,
+}
+
+impl Shape {
+    pub(super) fn of(call: &Call) -> Self {
+        let accept = call.header(header::ACCEPT);
+        // The first of several that we can do.
+        for one in accept.split(',') {
+            if one.contains("as=Table") && one.contains("json") {
+                return match call.query.text("includeObject") {
+                    "None" => Self::Bare,
+                    "Object" => Self::Full,
+                    _ => Self::Rows,
+                };
+            }
+            if one.contains("as=PartialObjectMetadata") && one.contains("json") {
+                return Self::Metadata;
+            }
+            if one.trim() == "application/json" {
+                return Self::Object;
+            }
+        }
+        Self::Object
+    }
+}
+
+fn metadata(object: &Object) -> Value {
+    object.at("/metadata").clone()
+}
+
+pub(super) fn metadata_only(object: &Object) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata(object)})
+}
+
+fn definitions(res: Res) -> Value {
+    let columns = res.info().columns.iter().map(|column| {
+        let format = if column.name == "Name" { "name" } else { "" };
+        let description = column.name;
+        json!({"name": column.name, "type": column.kind, "format": format, "description": description,
+            "priority": column.priority})
+    });
+    Value::Array(columns.collect())
+}
+
+fn row(object: &Object, now: DateTime<Utc>, shape: Shape) -> Value {
+    let cells: Vec<Value> =
+        object.res.info().columns.iter().map(|column| (column.cell)(&object.value, now)).collect();
+    let mut out = Map::new();
+    out.insert("cells".into(), Value::Array(cells));
+    match shape {
+        Shape::Full => out.insert("object".into(), object.value.clone()),
+        Shape::Bare => None,
+        _ => out.insert("object".into(), metadata_only(object)),
+    };
+    Value::Object(out)
+}
+
+pub(super) fn table(
+    res: Res,
+    objects: &[Arc<Object>],
+    version: u64,
+    now: DateTime<Utc>,
+    shape: Shape,
+) -> Value {
+    let rows: Vec<Value> = objects.iter().map(|object| row(object, now, shape)).collect();
+    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version.to_string()},
+        "columnDefinitions": definitions(res), "rows": rows})
+}
+
+/// The object of one watch event. Only the first of a watch describes the columns.
+pub(super) fn one_row(object: &Arc<Object>, now: DateTime<Utc>, shape: Shape, described: bool) -> Value {
+    if shape == Shape::Metadata {
+        return metadata_only(object);
+    }
+    let mut out = table(object.res, std::slice::from_ref(object), object.version, now, shape);
+    if !described && let Some(map) = out.as_object_mut() {
+        map.insert("columnDefinitions".into(), Value::Null);
+    }
+    out
+}

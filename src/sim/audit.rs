@@ -1,0 +1,86 @@
+//! Who asked for what: the last requests, and how often each was made. Tests count with it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// One request.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    pub id: String,
+    pub verb: String,
+    /// `pods`, `pods/eviction`, or the path of what is no resource.
+    pub resource: String,
+    pub namespace: String,
+    pub name: String,
+    pub user: String,
+    pub agent: String,
+    pub code: u16,
+    pub dry_run: bool,
+}
+
+/// How many requests are kept word for word.
+const KEPT: usize = 4096;
+
+#[derive(Debug, Default)]
+struct Book {
+    last: VecDeque<Entry>,
+    counts: BTreeMap<String, u64>,
+}
+
+/// The requests so far.
+#[derive(Debug)]
+pub struct Audit {
+    book: Mutex<Book>,
+    total: watch::Sender<u64>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { book: Mutex::default(), total: watch::Sender::new(0) }
+    }
+}
+
+impl Audit {
+    fn with<T>(&self, f: impl FnOnce(&mut Book) -> T) -> T {
+        f(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn note(&self, entry: Entry) {
+        self.with(|book| {
+            // Paths that are no resources come from outside and could be endless.
+            if book.counts.len() < KEPT {
+                *book.counts.entry(format!("{} {}", entry.verb, entry.resource)).or_default() += 1;
+            }
+            if book.last.len() >= KEPT {
+                book.last.pop_front();
+            }
+            book.last.push_back(entry);
+        });
+        self.total.send_modify(|n| *n += 1);
+    }
+
+    /// How often `verb` was asked of `resource` (`create`, `pods/eviction`).
+    pub fn count(&self, verb: &str, resource: &str) -> u64 {
+        self.with(|book| book.counts.get(&format!("{verb} {resource}")).copied().unwrap_or_default())
+    }
+
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.with(|book| book.counts.clone())
+    }
+
+    pub fn last(&self) -> Vec<Entry> {
+        self.with(|book| book.last.iter().cloned().collect())
+    }
+
+    pub fn clear(&self) {
+        self.with(|book| *book = Book::default());
+    }
+
+    /// Wakes at every request.
+    pub fn total(&self) -> watch::Receiver<u64> {
+        self.total.subscribe()
+    }
+}

@@ -1,0 +1,149 @@
+//! `/sim/…`: the control endpoint, on the same listener: faults, time, tokens, outages, counters. It is for tests and
+//! scenarios; there is nothing like it on a real server.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use chrono::TimeDelta;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::api::Api;
+use crate::clock;
+use crate::faults::Rule;
+use crate::resources::Res;
+
+/// What the control endpoint works on.
+#[derive(Debug, Clone)]
+pub struct Control {
+    pub api: Arc<Api>,
+    /// True while connections are refused.
+    pub down: Arc<watch::Sender<bool>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Time {
+    set: Option<String>,
+    advance_seconds: Option<f64>,
+    factor: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Token {
+    token: String,
+    expired: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outage {
+    down: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Compact {
+    /// Plurals; empty is everything.
+    #[serde(default)]
+    resources: Vec<String>,
+}
+
+async fn status(State(control): State<Control>) -> Json<Value> {
+    let api = &control.api;
+    Json(json!({"time": api.clock.micro(), "factor": api.clock.factor(), "version": api.store.version(),
+        "down": *control.down.borrow(), "requests": api.audit.counts()}))
+}
+
+async fn add_fault(State(control): State<Control>, Json(rule): Json<Rule>) -> (StatusCode, Json<Value>) {
+    match control.api.faults.add(rule) {
+        Some(id) => (StatusCode::CREATED, Json(json!({"id": id}))),
+        None => (StatusCode::INSUFFICIENT_STORAGE, Json(json!({"error": "too many faults"}))),
+    }
+}
+
+async fn faults(State(control): State<Control>) -> Json<Vec<Rule>> {
+    Json(control.api.faults.list())
+}
+
+async fn clear_faults(State(control): State<Control>) -> StatusCode {
+    control.api.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn remove_fault(State(control): State<Control>, Path(id): Path<u64>) -> StatusCode {
+    if control.api.faults.remove(id) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
+}
+
+async fn time(State(control): State<Control>, Json(time): Json<Time>) -> (StatusCode, Json<Value>) {
+    let clock = &control.api.clock;
+    if let Some(text) = &time.set {
+        let Some(at) = clock::parse(text) else {
+            return (StatusCode::BAD_REQUEST, Json(json!({"error": "set is not an RFC 3339 time"})));
+        };
+        clock.set(at);
+    }
+    if let Some(seconds) = time.advance_seconds {
+        clock.advance(TimeDelta::microseconds((seconds * 1e6) as i64));
+    }
+    if let Some(factor) = time.factor {
+        clock.set_factor(factor);
+    }
+    (StatusCode::OK, Json(json!({"time": clock.micro(), "factor": clock.factor()})))
+}
+
+async fn token(State(control): State<Control>, Json(token): Json<Token>) -> StatusCode {
+    control.api.access.expire(&token.token, token.expired);
+    StatusCode::NO_CONTENT
+}
+
+async fn outage(State(control): State<Control>, Json(outage): Json<Outage>) -> StatusCode {
+    control.down.send_replace(outage.down);
+    if outage.down {
+        control.api.cut.send_modify(|n| *n = n.wrapping_add(1));
+    }
+    StatusCode::NO_CONTENT
+}
+
+async fn cut(State(control): State<Control>) -> StatusCode {
+    control.api.cut.send_modify(|n| *n = n.wrapping_add(1));
+    StatusCode::NO_CONTENT
+}
+
+async fn compact(State(control): State<Control>, Json(which): Json<Compact>) -> StatusCode {
+    for res in Res::ALL {
+        if which.resources.is_empty() || which.resources.iter().any(|one| one == res.info().plural) {
+            control.api.store.compact(*res);
+        }
+    }
+    StatusCode::NO_CONTENT
+}
+
+async fn audit(State(control): State<Control>) -> Json<Value> {
+    Json(json!({"counts": control.api.audit.counts(), "last": control.api.audit.last()}))
+}
+
+async fn clear_audit(State(control): State<Control>) -> StatusCode {
+    control.api.audit.clear();
+    StatusCode::NO_CONTENT
+}
+
+/// The routes below `/sim`.
+pub fn router(control: Control) -> Router {
+    Router::new()
+        .route("/sim/status", get(status))
+        .route("/sim/faults", get(faults).post(add_fault).delete(clear_faults))
+        .route("/sim/faults/{id}", delete(remove_fault))
+        .route("/sim/clock", post(time))
+        .route("/sim/token", post(token))
+        .route("/sim/outage", post(outage))
+        .route("/sim/watches/cut", post(cut))
+        .route("/sim/compact", post(compact))
+        .route("/sim/audit", get(audit).delete(clear_audit))
+        .with_state(control)
+}

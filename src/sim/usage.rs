@@ -1,0 +1,80 @@
+//! What nodes and containers use: the source behind metrics.k8s.io. Whoever simulates load fills it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+/// CPU in billionths of a core and the working set in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Used {
+    pub cpu_nano: u64,
+    pub memory: u64,
+}
+
+/// The measurements of the cluster.
+pub trait Usage: Send + Sync + std::fmt::Debug {
+    fn node(&self, name: &str) -> Option<Used>;
+    /// By container. `None` leaves the pod out, as a pod that has not been scraped twice is.
+    fn pod(&self, namespace: &str, name: &str) -> Option<Containers>;
+    /// The metrics server answers at all.
+    fn is_up(&self) -> bool {
+        true
+    }
+}
+
+/// What each container of a pod uses.
+pub type Containers = Vec<(String, Used)>;
+
+/// The last measurements, in memory.
+#[derive(Debug)]
+pub struct Meter {
+    nodes: RwLock<HashMap<String, Used>>,
+    pods: RwLock<HashMap<(String, String), Containers>>,
+    up: AtomicBool,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self { nodes: RwLock::default(), pods: RwLock::default(), up: AtomicBool::new(true) }
+    }
+}
+
+impl Meter {
+    /// A new measurement of a node; `None` forgets it.
+    pub fn set_node(&self, name: &str, used: Option<Used>) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        match used {
+            Some(used) => nodes.insert(name.to_owned(), used),
+            None => nodes.remove(name),
+        };
+    }
+
+    /// A new measurement of a pod's containers; `None` forgets it.
+    pub fn set_pod(&self, namespace: &str, name: &str, used: Option<Containers>) {
+        let mut pods = self.pods.write().unwrap_or_else(PoisonError::into_inner);
+        let key = (namespace.to_owned(), name.to_owned());
+        match used {
+            Some(used) => pods.insert(key, used),
+            None => pods.remove(&key),
+        };
+    }
+
+    pub fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
+    }
+}
+
+impl Usage for Meter {
+    fn node(&self, name: &str) -> Option<Used> {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
+    fn pod(&self, namespace: &str, name: &str) -> Option<Containers> {
+        let pods = self.pods.read().unwrap_or_else(PoisonError::into_inner);
+        pods.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+}
