@@ -7,6 +7,7 @@ mod evict;
 mod log;
 mod measure;
 mod patch;
+mod proto;
 mod read;
 mod reply;
 mod review;
@@ -83,6 +84,9 @@ impl Call {
 
     /// The body as JSON.
     fn json(&self) -> Result<Value, Status> {
+        if proto::is_protobuf(&self.body) {
+            return proto::document(&self.body).ok_or_else(Status::unsupported_media_type);
+        }
         serde_json::from_slice(&self.body).map_err(|why| {
             let text = String::from_utf8_lossy(&self.body);
             let text: String = text.chars().take(200).collect();
@@ -250,9 +254,8 @@ pub async fn handle(
             if let Some(stop) = suffer(&api, &peer, &entry.faulted(None)).await {
                 return stop;
             }
-            let json = |value: &Value| reply::json(200, value);
             return match api.discover(path, &parts.headers) {
-                Ok(value) => json(&value),
+                Ok(document) => document,
                 Err(None) => reply::plain(404, "404 page not found\n"),
                 Err(Some(refused)) => reply::status(&refused),
             };

@@ -1,11 +1,14 @@
 //! What the cluster says about itself: version, groups, resources, in the old form and the aggregated one.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::Api;
+use super::{Api, reply};
 use crate::resources::{Res, Resource, VERBS};
 use crate::status::Status;
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// A resource that is served without being stored.
 struct Virtual {
@@ -89,10 +92,10 @@ impl Api {
     }
 
     /// The document at a path that names no resource. `Err(None)` is the plain 404 of an unknown path.
-    pub(super) fn discover(&self, path: &str, headers: &HeaderMap) -> Result<Value, Option<Status>> {
+    pub(super) fn discover(&self, path: &str, headers: &HeaderMap) -> Result<Response, Option<Status>> {
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let aggregated = accept.contains("as=APIGroupDiscoveryList") && accept.contains("v=v2");
-        match path.trim_end_matches('/') {
+        let document = match path.trim_end_matches('/') {
             "/version" => Ok(json!({
                 "major": "1", "minor": "36", "gitVersion": "v1.36.2", "gitCommit": "unknown", "gitTreeState": "clean",
                 "buildDate": "1970-01-01T00:00:00Z", "goVersion": "go1.26.8", "compiler": "gc",
@@ -129,7 +132,13 @@ impl Api {
                     Some(_) => Err(None),
                 }
             }
+        };
+        let mut out = reply::json(200, &document?);
+        if aggregated && matches!(path.trim_end_matches('/'), "/api" | "/apis") {
+            // Clients tell the two forms apart by this and not by the document.
+            out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
         }
+        Ok(out)
     }
 
     fn aggregated(&self, wanted: impl Fn(&str) -> bool) -> Value {

@@ -99,7 +99,7 @@ pub(super) fn status(pod: &Value, _: DateTime<Utc>) -> Value {
             }
         }
         if word == "Completed" && running {
-            word = if condition_true(pod, "Ready") { "Running" } else { "NotReady" }.to_owned();
+            word = String::from(if condition_true(pod, "Ready") { "Running" } else { "NotReady" });
         }
     }
     if pod.pointer("/metadata/deletionTimestamp").is_some() {
