@@ -82,6 +82,10 @@ async fn remove_fault(State(control): State<Control>, Path(id): Path<u64>) -> St
 
 async fn time(State(control): State<Control>, Json(time): Json<Time>) -> (StatusCode, Json<Value>) {
     let clock = &control.api.clock;
+    // First, so that a clock that is stopped and set at once stands exactly where it was set.
+    if let Some(factor) = time.factor {
+        clock.set_factor(factor);
+    }
     if let Some(text) = &time.set {
         let Some(at) = clock::parse(text) else {
             return (StatusCode::BAD_REQUEST, Json(json!({"error": "set is not an RFC 3339 time"})));
@@ -90,9 +94,6 @@ async fn time(State(control): State<Control>, Json(time): Json<Time>) -> (Status
     }
     if let Some(seconds) = time.advance_seconds {
         clock.advance(TimeDelta::microseconds((seconds * 1e6) as i64));
-    }
-    if let Some(factor) = time.factor {
-        clock.set_factor(factor);
     }
     (StatusCode::OK, Json(json!({"time": clock.micro(), "factor": clock.factor()})))
 }
