@@ -56,6 +56,8 @@ pub struct Api {
     pub hidden: Vec<String>,
     /// Changes when every open watch and log stream is to end.
     pub cut: signal::Sender<u64>,
+    /// Plurals whose open watches are silent, bookmarks too: a connection that died without a word.
+    pub silent: signal::Sender<Vec<String>>,
     pages: read::Pages,
 }
 
@@ -117,6 +119,7 @@ impl Api {
             usage,
             hidden: Vec::new(),
             cut: signal::Sender::new(0),
+            silent: signal::Sender::new(Vec::new()),
             pages: read::Pages::default(),
         }
     }
@@ -340,12 +343,8 @@ async fn suffer(api: &Api, peer: &Peer, about: &Faulted) -> Option<Response> {
     }
     match verdict.fault? {
         Fault::Throttle { retry_after } => Some(throttled(retry_after)),
-        Fault::Status { code, reason, message } => {
-            let mut status = Status::new(code, known_reason(code), message);
-            if !reason.is_empty() {
-                status.message = format!("{}: {reason}", status.message);
-            }
-            Some(reply::status(&status))
+        Fault::Status { code, message } => {
+            Some(reply::status(&Status::new(code, known_reason(code), message)))
         }
         Fault::Plain { code, body } => Some(reply::plain(code, &body)),
         Fault::Delay { .. } => None,

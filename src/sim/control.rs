@@ -48,6 +48,13 @@ struct Outage {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Stall {
+    /// The plurals whose watches are silent from now on; empty lets all speak again.
+    resources: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Compact {
     /// Plurals; empty is everything.
     #[serde(default)]
@@ -116,6 +123,11 @@ async fn cut(State(control): State<Control>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+async fn stall(State(control): State<Control>, Json(which): Json<Stall>) -> StatusCode {
+    control.api.silent.send_replace(which.resources);
+    StatusCode::NO_CONTENT
+}
+
 async fn compact(State(control): State<Control>, Json(which): Json<Compact>) -> StatusCode {
     for res in Res::ALL {
         if which.resources.is_empty() || which.resources.iter().any(|one| one == res.info().plural) {
@@ -144,6 +156,7 @@ pub fn router(control: Control) -> Router {
         .route("/sim/token", post(token))
         .route("/sim/outage", post(outage))
         .route("/sim/watches/cut", post(cut))
+        .route("/sim/watches/stall", post(stall))
         .route("/sim/compact", post(compact))
         .route("/sim/audit", get(audit).delete(clear_audit))
         .with_state(control)

@@ -20,8 +20,6 @@ pub enum Fault {
     Status {
         code: u16,
         #[serde(default)]
-        reason: String,
-        #[serde(default)]
         message: String,
     },
     /// A body that is no Status.
@@ -32,7 +30,7 @@ pub enum Fault {
     Disconnect,
     /// The connection ends without an answer after the request has been carried out.
     Lost,
-    /// No answer, ever; an open watch falls silent.
+    /// No answer, ever. Open watches fall silent by `/sim/watches/stall`.
     Stall,
 }
 

@@ -30,7 +30,7 @@ use index::Index;
 use shelf::Shelf;
 
 /// How many changes the log of each resource keeps unless told otherwise.
-pub const LOG: usize = 8192;
+pub const LOG: usize = 4096;
 
 #[derive(Debug)]
 struct Inner {

@@ -177,17 +177,15 @@ impl Api {
             self.pages.put(Rest { token, version, objects: rest });
         }
         let shape = Shape::of(call);
-        if shape != Shape::Object {
-            let mut value = if shape == Shape::Metadata {
-                let items: Vec<Value> = objects.iter().map(|object| table::metadata_only(object)).collect();
-                json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": items})
-            } else {
-                table::table(res, &objects, version, self.clock.now(), shape)
-            };
-            if let Some(map) = value.as_object_mut() {
-                map.insert("metadata".into(), metadata);
-            }
+        if shape == Shape::Metadata {
+            let items: Vec<Value> = objects.iter().map(|object| table::metadata_only(object)).collect();
+            let value = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": metadata, "items": items});
             return Ok(reply::parts(vec![Bytes::from(value.to_string())], call.gzip()).await);
+        }
+        if shape != Shape::Object {
+            let parts = table::parts(res, &objects, &metadata, self.clock.now(), shape);
+            return Ok(reply::parts(parts, call.gzip()).await);
         }
         let info = res.info();
         let head = format!(

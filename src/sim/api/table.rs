@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::header;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
@@ -86,6 +87,28 @@ pub(super) fn table(
     let rows: Vec<Value> = objects.iter().map(|object| row(object, now, shape)).collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version.to_string()},
         "columnDefinitions": definitions(res), "rows": rows})
+}
+
+/// A table in parts, row by row: a large one is never held as a whole document.
+pub(super) fn parts(
+    res: Res,
+    objects: &[Arc<Object>],
+    head: &Value,
+    now: DateTime<Utc>,
+    shape: Shape,
+) -> Vec<Bytes> {
+    let start = format!(
+        "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{head},\"columnDefinitions\":{},\"rows\":[",
+        definitions(res)
+    );
+    let mut out = Vec::with_capacity(objects.len() + 2);
+    out.push(Bytes::from(start));
+    for (n, object) in objects.iter().enumerate() {
+        let comma = if n > 0 { "," } else { "" };
+        out.push(Bytes::from(format!("{comma}{}", row(object, now, shape))));
+    }
+    out.push(Bytes::from_static(b"]}"));
+    out
 }
 
 /// The object of one watch event. Only the first of a watch describes the columns.

@@ -36,6 +36,7 @@ struct Feed {
     next_bookmark: Instant,
     end: std::pin::Pin<Box<Sleep>>,
     cut: signal::Receiver<u64>,
+    silent: signal::Receiver<Vec<String>>,
     over: bool,
 }
 
@@ -84,6 +85,11 @@ impl Feed {
         }
     }
 
+    fn is_silent(&mut self) -> bool {
+        let plural = self.res.info().plural;
+        self.silent.borrow_and_update().iter().any(|one| one == plural)
+    }
+
     fn bookmark(&self, initial_end: bool) -> Bytes {
         let info = self.res.info();
         let mut metadata = json!({"resourceVersion": self.subscription.cursor().to_string()});
@@ -102,6 +108,12 @@ impl Feed {
     /// The next lines, or the end.
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         loop {
+            while self.is_silent() {
+                tokio::select! {
+                    changed = self.silent.changed() => if changed.is_err() { return None },
+                    _ = self.cut.changed() => return None,
+                }
+            }
             if let Some(first) = self.waiting.pop_front() {
                 // Many small events go out together, in pieces that a slow client can take.
                 let mut out = first.to_vec();
@@ -171,6 +183,7 @@ impl Api {
             next_bookmark: end.deadline() - lasts + BOOKMARKS,
             end,
             cut: self.cut.subscribe(),
+            silent: self.silent.subscribe(),
             over: false,
         };
         for object in &objects {

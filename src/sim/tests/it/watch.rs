@@ -108,6 +108,15 @@ async fn bookmarks_end_the_initial_events_and_the_watch() {
     assert!(lines.next().await.is_none());
     let mut cut = Lines::open(&cluster, "").await;
     assert_eq!(cut.short().await, pair("ADDED", "a"));
+    let silence = async |resources: Value| {
+        cluster.send(Method::POST, "/sim/watches/stall", json!({"resources": resources})).await.0
+    };
+    assert_eq!(silence(json!(["pods"])).await, 204);
+    cluster.pod("b", "web", "node-0000");
+    let quiet = std::time::Duration::from_millis(100);
+    assert!(tokio::time::timeout(quiet, cut.next()).await.is_err(), "a stalled watch says nothing");
+    assert_eq!(silence(json!([])).await, 204);
+    assert_eq!(cut.short().await, pair("ADDED", "b"));
     cluster.ask(Method::POST, "/sim/watches/cut").send().await.unwrap();
     assert!(cut.next().await.is_none());
 }
