@@ -2,6 +2,7 @@
 //! scenarios; there is nothing like it on a real server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -21,8 +22,10 @@ use crate::resources::Res;
 #[derive(Debug, Clone)]
 pub struct Control {
     pub api: Arc<Api>,
-    /// True while connections are refused.
+    /// True while connections are refused and open ones end.
     pub down: Arc<watch::Sender<bool>>,
+    /// When an outage is to end, in real seconds from the moment this is set.
+    pub lift: Arc<watch::Sender<f64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,7 +46,8 @@ struct Token {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Outage {
-    down: bool,
+    /// Real seconds: the control endpoint is out of reach meanwhile, so an outage must end by itself.
+    seconds: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,11 +115,20 @@ async fn token(State(control): State<Control>, Json(token): Json<Token>) -> Stat
 }
 
 async fn outage(State(control): State<Control>, Json(outage): Json<Outage>) -> StatusCode {
-    control.down.send_replace(outage.down);
-    if outage.down {
-        control.api.cut.send_modify(|n| *n = n.wrapping_add(1));
-    }
+    control.down.send_replace(true);
+    control.lift.send_replace(outage.seconds);
     StatusCode::NO_CONTENT
+}
+
+/// Ends outages when their time is over.
+pub async fn lift_outages(control: Control) {
+    let mut lift = control.lift.subscribe();
+    while lift.changed().await.is_ok() {
+        let seconds = *lift.borrow_and_update();
+        let wait = if seconds.is_finite() { seconds.clamp(0.0, 86_400.0) } else { 0.0 };
+        tokio::time::sleep(Duration::from_secs_f64(wait)).await;
+        control.down.send_replace(false);
+    }
 }
 
 async fn cut(State(control): State<Control>) -> StatusCode {

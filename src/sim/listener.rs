@@ -29,11 +29,11 @@ impl Peer {
     }
 }
 
-/// A connection that its [`Peer`] can cut.
-#[derive(Debug)]
+/// A connection that its [`Peer`] can cut, and that ends when the server goes down.
 pub struct Wire {
     stream: TcpStream,
     peer: Peer,
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 fn cut() -> io::Error {
@@ -46,6 +46,10 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // The end of the stream wakes idle connections too, which a check at the next write would not.
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -110,7 +114,12 @@ impl Listener for Door {
             }
             // Small answers must not wait for one another.
             drop(stream.set_nodelay(true));
-            return (Wire { stream, peer: Peer::default() }, addr);
+            let mut down = self.down.clone();
+            let end = Box::pin(async move {
+                // Without its server a connection has nobody to talk to either.
+                drop(down.wait_for(|down| *down).await);
+            });
+            return (Wire { stream, peer: Peer::default(), end }, addr);
         }
     }
 

@@ -101,10 +101,11 @@ impl Sim {
         let addr = listener.local_addr()?;
         let down = Arc::new(watch::Sender::new(false));
         let door = Door::new(listener, down.subscribe());
-        let control = Control { api: api.clone(), down };
+        let control = Control { api: api.clone(), down, lift: Arc::new(watch::Sender::new(0.0)) };
         let kubernetes = Router::new().fallback(api::handle).with_state(api.clone());
         let router: Router = kubernetes.merge(control::router(control.clone())).merge(more(&api));
         let mut tasks = JoinSet::new();
+        tasks.spawn(control::lift_outages(control.clone()));
         let service = router.into_make_service_with_connect_info::<Peer>();
         tasks.spawn(async move {
             // Serving ends only with the task.
@@ -150,7 +151,14 @@ impl Running {
 
     /// Ends everything and waits until it has ended.
     pub async fn stop(mut self) {
-        self.api.cut.send_modify(|n| *n = n.wrapping_add(1));
+        self.control.down.send_replace(true);
         self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Connections are not tasks of ours: they end by this.
+        self.control.down.send_replace(true);
     }
 }

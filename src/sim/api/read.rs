@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::response::Response;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::table::Shape;
@@ -14,13 +15,15 @@ use crate::selector::{Fields, Labels};
 use crate::status::Status;
 use crate::store::Object;
 
-/// Lists that are being read page by page; when there are too many the oldest is forgotten and its reader gets 410.
+/// Lists that are being read page by page; after five minutes, or when there are too many, the oldest is forgotten and
+/// its reader gets 410.
 const OPEN_LISTS: usize = 64;
 
 /// What is left of a list whose first pages have been handed out.
 #[derive(Debug)]
 struct Rest {
     token: String,
+    at: DateTime<Utc>,
     version: u64,
     objects: Vec<Arc<Object>>,
 }
@@ -32,6 +35,7 @@ pub(super) struct Pages(Mutex<VecDeque<Rest>>);
 impl Pages {
     fn put(&self, rest: Rest) {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|old| (rest.at - old.at).num_minutes() < 5);
         if open.len() >= OPEN_LISTS {
             open.pop_front();
         }
@@ -174,7 +178,7 @@ impl Api {
                     map.insert("remainingItemCount".into(), json!(left));
                 }
             }
-            self.pages.put(Rest { token, version, objects: rest });
+            self.pages.put(Rest { token, at: self.clock.now(), version, objects: rest });
         }
         let shape = Shape::of(call);
         if shape == Shape::Metadata {

@@ -73,12 +73,16 @@ async fn tokens_time_and_outages_are_set_from_outside() {
         .send(Method::POST, "/api/v1/namespaces/shop/configmaps", json!({"metadata": {"name": "c"}}))
         .await;
     assert_eq!(made["metadata"]["creationTimestamp"], "2030-01-02T03:05:00Z");
-    cluster.send(Method::POST, "/sim/outage", json!({"down": true})).await;
-    let fresh = reqwest::Client::builder().no_proxy().build().unwrap();
-    assert!(fresh.get(format!("{}/version", cluster.running.url())).send().await.is_err());
-    // The connection that is already open still carries the control endpoint.
+    cluster.running.control().down.send_replace(true);
+    assert!(
+        cluster.ask(Method::GET, "/version").send().await.is_err(),
+        "open connections end, new ones are refused"
+    );
     cluster.running.control().down.send_replace(false);
-    assert_eq!(fresh.get(format!("{}/version", cluster.running.url())).send().await.unwrap().status(), 200);
+    assert_eq!(cluster.send(Method::POST, "/sim/outage", json!({"seconds": 0.05})).await.0, 204);
+    let mut down = cluster.running.control().down.subscribe();
+    down.wait_for(|down| !down).await.unwrap();
+    assert_eq!(cluster.get("/version").await.0, 200);
     let (_, status) = cluster.get("/sim/status").await;
     assert_eq!(status["down"], false);
     assert!(status["requests"]["list pods"].is_null());
