@@ -326,7 +326,7 @@ impl Work<'_, '_> {
         let secs = self.board.deadline.unwrap_or_default().as_secs();
         for i in 0..self.items.len() {
             let Some(item) = self.items.get(i) else { continue };
-            let (name, held) = (item.name(), item.held.as_ref().map(|(_, words)| words.clone()));
+            let (name, held) = (item.name(), item.held.is_some().then(|| item.note.clone()));
             match (item.at, close) {
                 (At::Done, _) => {}
                 (At::Unknown(_), _) => {
