@@ -22,8 +22,10 @@ use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::event::{Batch, Fact};
+use pilothouse_core::model::plan::DrainOptions;
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{ClusterInfo, World};
+use pilothouse_core::policy::drain::rehearse;
 
 const NOW: Stamp = Stamp(1_795_230_720_000);
 const PODS_A_SET: u32 = 20;
@@ -248,6 +250,16 @@ fn a_round_of_1000_heartbeats(bencher: Bencher) {
             state.apply(Fact::Leases(Batch::Upsert(rows)), NOW);
             black_box(state.publish(NOW, true))
         });
+}
+
+/// What `D` costs on a node of 5,000 with 150,000 pods: fates, budgets, services and where the pods would go.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn rehearse_a_drain_among_150000_pods(bencher: Bencher) {
+    let shop = Shop::new(5_000, 150_000);
+    let state = shop.open(150_000);
+    let node = [shop.nodes[11].clone()];
+    let cluster = state.published().clone();
+    bencher.bench_local(|| black_box(rehearse(&cluster, &node, &DrainOptions::default(), true, NOW)));
 }
 
 /// From nothing to the first snapshot.

@@ -3,6 +3,9 @@
 mod act;
 mod appearance;
 mod console;
+mod desk;
+mod failover;
+mod fetch;
 mod logs;
 mod look;
 mod resume;
@@ -28,6 +31,25 @@ pub(crate) struct Start {
     pub loaded: Loaded,
     pub home: Home,
     pub clock: Clock,
+}
+
+/// Opens contexts of the kubeconfig, the current one or another.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    kubeconfig: Option<PathBuf>,
+    clock: Clock,
+}
+
+impl Dialer {
+    pub(crate) async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
+        let options = ConnectOptions {
+            kubeconfig: self.kubeconfig.clone(),
+            context: context.map(str::to_owned),
+            user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
+            clock: self.clock.clone(),
+        };
+        Connection::open(options).await.map_err(|e| e.to_string())
+    }
 }
 
 /// Parses, dispatches, and gives the exit status.
@@ -90,17 +112,19 @@ impl Start {
 
     /// Opens the first context that was asked for (the current one else).
     pub(crate) async fn connect(&self) -> Result<Connection, String> {
-        let options = ConnectOptions {
-            kubeconfig: self.global.kubeconfig.clone(),
-            context: self.global.context.first().cloned(),
-            user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
-            clock: self.clock.clone(),
-        };
-        Connection::open(options).await.map_err(|e| e.to_string())
+        self.connect_to(self.global.context.first().map(String::as_str)).await
+    }
+
+    pub(crate) async fn connect_to(&self, context: Option<&str>) -> Result<Connection, String> {
+        self.dialer().open(context).await
+    }
+
+    pub(crate) fn dialer(&self) -> Dialer {
+        Dialer { kubeconfig: self.global.kubeconfig.clone(), clock: self.clock.clone() }
     }
 
     fn headless(self, command: Command) -> u8 {
-        if self.global.context.len() > 1 && is_action(&command) {
+        if self.global.context.len() > 1 && matches!(command, Command::Action(_)) {
             tell(
                 "pilothouse: an action takes one --context, so that there is no doubt which cluster it changes",
             );
@@ -126,23 +150,7 @@ impl Start {
             }
             Command::Why { look } => self.with_runtime(async |s| look::why(s, &look).await),
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
-            Command::Drain { nodes, drain, action } => {
-                self.with_runtime(async |s| act::drain(s, &nodes, drain.into(), &action).await)
-            }
-            Command::Cordon { nodes, action } => {
-                self.with_runtime(async |s| act::cordon(s, &nodes, true, &action).await)
-            }
-            Command::Uncordon { nodes, action } => {
-                self.with_runtime(async |s| act::cordon(s, &nodes, false, &action).await)
-            }
-            Command::Restart { workload, action } => {
-                self.with_runtime(async |s| act::restart(s, &workload, &action).await)
-            }
-            Command::Scale { workload, replicas, current_replicas, action } => self
-                .with_runtime(async |s| act::scale(s, &workload, replicas, current_replicas, &action).await),
-            Command::Resume { id, uncordon, dismiss, action } => {
-                self.with_runtime(async |s| resume::resume(s, &id, uncordon, dismiss, &action).await)
-            }
+            Command::Action(action) => self.with_runtime(async |s| act::run(s, action).await),
             Command::Journal { what } => said(self.journal_text(&what)),
             Command::Config { what } => self.config(&what),
             Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),
@@ -249,22 +257,14 @@ impl Start {
                         config::fields::show(field, &mut settings)
                     ));
                 }
+                for plan in &settings.failover {
+                    let file = self.loaded.path.display();
+                    out.push_str(&format!("failover.{}: {}  # {file}\n", plan.name, plan.kind));
+                }
                 said(Ok(out))
             }
         }
     }
-}
-
-fn is_action(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Drain { .. }
-            | Command::Cordon { .. }
-            | Command::Uncordon { .. }
-            | Command::Restart { .. }
-            | Command::Scale { .. }
-            | Command::Resume { .. }
-    )
 }
 
 /// Two workers are plenty: the work is waiting, and the hub and the screen have threads of their own.

@@ -126,61 +126,8 @@ pub enum Command {
         #[command(flatten)]
         look: Look,
     },
-    /// Empty nodes: cordon, then evict, as kubectl drain
-    Drain {
-        #[arg(required = true, value_name = "NODE")]
-        nodes: Vec<String>,
-        #[command(flatten)]
-        drain: DrainFlags,
-        #[command(flatten)]
-        action: ActionFlags,
-    },
-    /// Mark nodes unschedulable
-    Cordon {
-        #[arg(required = true, value_name = "NODE")]
-        nodes: Vec<String>,
-        #[command(flatten)]
-        action: ActionFlags,
-    },
-    /// Mark nodes schedulable
-    Uncordon {
-        #[arg(required = true, value_name = "NODE")]
-        nodes: Vec<String>,
-        #[command(flatten)]
-        action: ActionFlags,
-    },
-    /// Restart a workload's pods by a rollout
-    Restart {
-        #[arg(value_name = "KIND/NAME")]
-        workload: String,
-        #[command(flatten)]
-        action: ActionFlags,
-    },
-    /// Set a workload's number of replicas
-    Scale {
-        #[arg(value_name = "KIND/NAME")]
-        workload: String,
-        #[arg(long, value_name = "N")]
-        replicas: i32,
-        /// Refuse unless it has this many now
-        #[arg(long, value_name = "M")]
-        current_replicas: Option<i32>,
-        #[command(flatten)]
-        action: ActionFlags,
-    },
-    /// Take up an action whose process ended in the middle
-    Resume {
-        /// As `journal list` and the line on standard error name it
-        id: String,
-        /// Take it back: make the nodes schedulable that it cordoned
-        #[arg(long, conflicts_with = "dismiss")]
-        uncordon: bool,
-        /// Say that nothing is to be done about it
-        #[arg(long)]
-        dismiss: bool,
-        #[command(flatten)]
-        action: ActionFlags,
-    },
+    #[command(flatten)]
+    Action(ActionCommand),
     /// What this user's actions were
     Journal {
         #[command(subcommand)]
@@ -203,6 +150,192 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// The manual page, in roff
     Man,
+}
+
+/// What changes the cluster: each is rehearsed, confirmed, journaled and verified.
+#[derive(Debug, Subcommand)]
+pub enum ActionCommand {
+    /// Empty nodes, as kubectl drain: cordon, then evict
+    #[command(group(clap::ArgGroup::new("which").required(true).multiple(false).args(["nodes", "zone", "pool"])))]
+    Drain {
+        #[arg(value_name = "NODE")]
+        nodes: Vec<String>,
+        /// All nodes of a zone (topology.kubernetes.io/zone)
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+        /// All nodes of a pool, as the node list shows it
+        #[arg(long, value_name = "POOL")]
+        pool: Option<String>,
+        #[command(flatten)]
+        drain: DrainFlags,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Mark nodes unschedulable
+    Cordon {
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Mark nodes schedulable
+    Uncordon {
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Taint nodes whose machines are off, so that their pods and volumes are let go
+    OutOfService {
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Remove that taint
+    InService {
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Restart a workload's pods by a rollout
+    Restart {
+        #[arg(value_name = "KIND/NAME")]
+        workload: String,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Put back an earlier template, as kubectl rollout undo
+    Rollback {
+        #[arg(value_name = "KIND/NAME")]
+        workload: String,
+        /// 0 = the one before the newest
+        #[arg(long, value_name = "N")]
+        to_revision: Option<i64>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Stop a Deployment's rollout where it is
+    PauseRollout {
+        #[arg(value_name = "KIND/NAME")]
+        workload: String,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Let it go on
+    ResumeRollout {
+        #[arg(value_name = "KIND/NAME")]
+        workload: String,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Set a workload's number of replicas
+    Scale {
+        #[arg(value_name = "KIND/NAME")]
+        workload: String,
+        #[arg(long, value_name = "N")]
+        replicas: i32,
+        /// Refuse unless it has this many now
+        #[arg(long, value_name = "M")]
+        current_replicas: Option<i32>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Set the bounds of a HorizontalPodAutoscaler
+    Bounds {
+        #[arg(value_name = "HPA")]
+        hpa: String,
+        #[arg(long, value_name = "N", required_unless_present = "max")]
+        min: Option<i32>,
+        #[arg(long, value_name = "N")]
+        max: Option<i32>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Evict single pods
+    Evict {
+        #[arg(required = true, value_name = "POD")]
+        pods: Vec<String>,
+        /// Delete instead of evict: budgets are not asked
+        #[arg(long)]
+        delete: bool,
+        /// Seconds each pod gets to end; -1 = its own
+        #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
+        grace_period: i64,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Take pods out of a Service; they stay, for a look at them
+    OutOfRotation {
+        #[arg(required = true, value_name = "POD")]
+        pods: Vec<String>,
+        #[arg(long, value_name = "SERVICE")]
+        service: String,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Put them back
+    IntoRotation {
+        #[arg(required = true, value_name = "POD")]
+        pods: Vec<String>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Run a failover plan of the config, or zone/NAME, pool/NAME
+    Failover {
+        #[arg(value_name = "PLAN")]
+        plan: String,
+        /// Go back
+        #[arg(long)]
+        revert: bool,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Take up an action whose process ended in the middle
+    Resume {
+        /// As `journal list` and the line on standard error name it
+        id: String,
+        /// Take it back: make the nodes schedulable that it cordoned
+        #[arg(long, conflicts_with = "dismiss")]
+        uncordon: bool,
+        /// Say that nothing is to be done about it
+        #[arg(long)]
+        dismiss: bool,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Undo an action of the journal; without an id, list them
+    Undo {
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+}
+
+impl ActionCommand {
+    pub fn flags(&self) -> &ActionFlags {
+        match self {
+            Self::Drain { action, .. }
+            | Self::Cordon { action, .. }
+            | Self::Uncordon { action, .. }
+            | Self::OutOfService { action, .. }
+            | Self::InService { action, .. }
+            | Self::Restart { action, .. }
+            | Self::Rollback { action, .. }
+            | Self::PauseRollout { action, .. }
+            | Self::ResumeRollout { action, .. }
+            | Self::Scale { action, .. }
+            | Self::Bounds { action, .. }
+            | Self::Evict { action, .. }
+            | Self::OutOfRotation { action, .. }
+            | Self::IntoRotation { action, .. }
+            | Self::Failover { action, .. }
+            | Self::Resume { action, .. }
+            | Self::Undo { action, .. } => action,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -315,11 +448,13 @@ mod tests {
             "json",
         ])
         .unwrap();
-        let Some(Command::Drain { nodes, drain, action }) = cli.command else { panic!("not a drain") };
+        let Some(Command::Action(ActionCommand::Drain { nodes, drain, action, .. })) = cli.command else {
+            panic!("not a drain")
+        };
         assert_eq!(nodes, ["n1", "n2"]);
         assert!(action.is_dry_run());
         assert_eq!(DrainOptions::from(drain), DrainOptions { force: true, ..DrainOptions::default() });
         let cli = Cli::try_parse_from(["pilothouse", "drain", "n1", "--dry-run"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Drain { action, .. }) if action.is_dry_run()));
+        assert!(matches!(cli.command, Some(Command::Action(a)) if a.flags().is_dry_run()));
     }
 }

@@ -4,6 +4,7 @@
 //! hint for an unknown key all read it.
 
 pub mod check;
+pub mod failover;
 pub mod fields;
 
 use std::path::{Path, PathBuf};

@@ -174,6 +174,20 @@ impl Journal {
         Self { probe: Some(probe), ..Self::new(folder, owner) }
     }
 
+    /// Whether records can be written now: room for a large plan, in the journal's own folder. Err: why not.
+    pub fn usable(&self) -> Result<(), JournalError> {
+        const ROOM: usize = 64 << 10;
+        let path = self.folder.join(format!("{}.try", self.owner));
+        let written = make_folder(&self.folder).and_then(|()| {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            file.write_all(&vec![b' '; ROOM])?;
+            file.sync_data()
+        });
+        let removed = std::fs::remove_file(&path);
+        written.and(removed).map_err(|error| JournalError { path: self.path(), error })
+    }
+
     /// Nothing is printed when records stay in memory: the screen is taken. Print [`Journal::kept`] at the end.
     pub fn quiet(self) -> Self {
         Self { quiet: true, ..self }
@@ -230,8 +244,7 @@ impl Journal {
     }
 
     fn create(&self) -> std::io::Result<File> {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&*self.folder)?;
+        make_folder(&self.folder)?;
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.path())?;
         file.try_lock().map_err(|e| std::io::Error::other(e.to_string()))?;
         if file.metadata()?.len() > 0 {
@@ -281,6 +294,11 @@ impl Journal {
         actions.sort_by_key(|a| std::cmp::Reverse(a.started));
         (actions.into_iter().map(Arc::new).collect(), problems)
     }
+}
+
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// True if a living process holds it.
@@ -354,34 +372,13 @@ pub fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView>
 
 /// An action that has just been confirmed.
 pub fn view(id: &Name, at: Stamp, plan: &Plan, foreign: bool) -> ActionView {
-    ActionView {
-        id: id.clone(),
-        cluster: plan.intent.cluster,
-        plan: Arc::new(plan.clone()),
-        steps: plan.steps.iter().map(waiting).collect(),
-        started: at,
-        ended: None,
-        outcome: None,
-        message: String::new(),
-        foreign,
-        paused: false,
-    }
+    ActionView { foreign, ..ActionView::new(id.clone(), Arc::new(plan.clone()), at) }
 }
 
 /// Appends a step that the plan did not have.
 pub fn add(action: &mut ActionView, step: &Step) {
     Arc::make_mut(&mut action.plan).steps.push(step.clone());
-    action.steps.push(waiting(step));
-}
-
-fn waiting(step: &Step) -> StepView {
-    StepView {
-        what: step.what.to_string(),
-        on: step.on.to_string(),
-        state: StepState::Waiting,
-        at: None,
-        note: String::new(),
-    }
+    action.steps.push(StepView::waiting(step));
 }
 
 #[cfg(test)]
@@ -475,6 +472,10 @@ mod tests {
     fn a_disk_that_refuses_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
-        assert!(Journal::new(folder.path().join("file/journal"), "a").write(&intent("1")).is_err());
+        let journal = Journal::new(folder.path().join("file/journal"), "a");
+        assert!(journal.write(&intent("1")).is_err() && journal.usable().is_err());
+        let journal = Journal::new(folder.path().join("journal"), "a");
+        journal.usable().unwrap();
+        assert_eq!(std::fs::read_dir(journal.folder()).unwrap().count(), 0, "looking leaves nothing behind");
     }
 }

@@ -11,6 +11,7 @@ use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Act, Intent, Plan, Step, StepKind};
 use pilothouse_core::model::world::{StepState, StepView};
+use pilothouse_core::policy::undo;
 
 use super::journal::{Chapter, How, Journal, JournalError, Record};
 use super::reach::Reach;
@@ -45,8 +46,7 @@ pub struct Mark {
 impl Unfinished {
     /// `drain node/node-0041`
     pub fn title(&self) -> String {
-        let targets: Vec<String> = self.plan.intent.targets.iter().map(ToString::to_string).collect();
-        format!("{} {}", self.plan.intent.act.as_str(), targets.join(", "))
+        undo::title(&self.plan)
     }
 
     /// One line for standard error.

@@ -14,7 +14,7 @@ use pilothouse_core::model::event::{Batch, Fact};
 use pilothouse_core::model::plan::{Act, Intent};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{Cluster, ClusterInfo};
-use pilothouse_core::policy::plan::failover::picked;
+use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::resource;
 
 use crate::wire::client::{ReadClient, escape};
@@ -52,7 +52,12 @@ pub async fn fetch(
     let mut state = ClusterState::new(info);
     let mut pools = Pools::default();
     let mut pinned = Vec::new();
-    for target in targets {
+    // what is pinned already, and read by the rehearsal
+    let given = matches!(act, Act::Undo(_) | Act::Resume(_) | Act::Failover { .. });
+    if given {
+        pinned = targets.to_vec();
+    }
+    for target in targets.iter().filter(|_| !given) {
         let what = || target.to_string();
         let path = path(target).ok_or_else(|| SceneError::Read {
             what: what(),
@@ -111,7 +116,8 @@ pub async fn fetch(
         | Act::ResumeRollout
         | Act::Bounds { .. }
         | Act::IntoRotation
-        | Act::Undo(_) => {}
+        | Act::Undo(_)
+        | Act::Resume(_) => {}
     }
     let context = state.info.context.clone();
     let cluster = state.publish(now, false).unwrap_or_else(|| state.published().clone());
@@ -218,7 +224,7 @@ impl Fetch<'_> {
                     list(self.reader, "/api/v1/nodes", |json| decode::node::node(self.pools, json)).await?;
                 whole(self.state, nodes, Fact::Nodes, self.now);
                 if let Some(cluster) = self.state.publish(self.now, false) {
-                    self.drain(&picked(&cluster, pick), None).await?;
+                    self.drain(&nodes_of(&cluster, pick), None).await?;
                 }
             }
         }

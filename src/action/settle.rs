@@ -3,7 +3,8 @@
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::plan::{Change, FieldChange, RevisionRef, StepKind};
+use pilothouse_core::model::plan::{RevisionRef, StepKind};
+use pilothouse_core::policy::drift::{Drift, last_change, of_change};
 use pilothouse_core::policy::revisions;
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
 use serde_json::Value;
@@ -79,51 +80,16 @@ fn decode(kind: &Kind, body: &[u8]) -> Result<Live, ApiError> {
     })
 }
 
-/// Who changed an object last and when, from its managedFields, status writers left out.
-fn last_change(value: &Value) -> String {
-    let entries = value.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let text =
-        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let newest = entries
-        .into_iter()
-        .flatten()
-        .filter(|e| e.get("subresource").and_then(Value::as_str) != Some("status"))
-        .max_by_key(|e| text(e, "time"));
-    newest.map_or_else(String::new, |e| {
-        format!(" (last changed by {} at {})", text(e, "manager"), text(e, "time"))
-    })
-}
-
-/// Where the fields of a change stand.
-enum Fields {
-    Before,
-    After,
-    Other(String),
-}
-
-fn fields(live: &Live, change: &Change) -> Fields {
-    let is = |f: &FieldChange| live.value.pointer(&f.pointer).cloned().unwrap_or(Value::Null);
-    if change.fields.iter().all(|f| is(f) == f.to) {
-        return Fields::After;
-    }
-    match change.fields.iter().find(|f| is(f) != f.from) {
-        None => Fields::Before,
-        Some(f) => {
-            Fields::Other(format!("{} is {}, not {}{}", f.pointer, is(f), f.from, last_change(&live.value)))
-        }
-    }
-}
-
 /// Where the template of a roll-back stands.
-fn templates(live: &Live) -> Fields {
+fn templates(live: &Live) -> Drift {
     let is = revisions::template(&live.value);
     let same = |holder: Option<&Value>| holder.is_some_and(|h| revisions::template(h) == is);
     if same(live.to.as_ref()) {
-        Fields::After
+        Drift::After
     } else if same(live.from.as_ref()) {
-        Fields::Before
+        Drift::Before
     } else {
-        Fields::Other(format!("its template is of neither revision{}", last_change(&live.value)))
+        Drift::Other(format!("its template is of neither revision{}", last_change(&live.value)))
     }
 }
 
@@ -167,17 +133,17 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
             None => Check::Stop("its replicas cannot be read".into()),
         },
         StepKind::Rollback { to, .. } => match templates(live) {
-            Fields::After => Check::Done(format!("has the template of revision {} already", to.number)),
-            Fields::Before if live.workload.as_ref().is_some_and(|w| w.paused) => {
+            Drift::After => Check::Done(format!("has the template of revision {} already", to.number)),
+            Drift::Before if live.workload.as_ref().is_some_and(|w| w.paused) => {
                 Check::Stop(format!("{on} was paused meanwhile"))
             }
-            Fields::Before => go(),
-            Fields::Other(why) => Check::Stop(why),
+            Drift::Before => go(),
+            Drift::Other(why) => Check::Stop(why),
         },
-        StepKind::Change(change) => match fields(live, change) {
-            Fields::After => Check::Done("is so already".into()),
-            Fields::Before => go(),
-            Fields::Other(why) => Check::Stop(why),
+        StepKind::Change(change) => match of_change(&live.value, change) {
+            Drift::After => Check::Done("is so already".into()),
+            Drift::Before => go(),
+            Drift::Other(why) => Check::Stop(why),
         },
         StepKind::Evict { .. } | StepKind::Delete { .. } => go(),
         StepKind::Check(_) => go(),
@@ -221,14 +187,14 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
             rolled_out(live)
         }
         StepKind::Rollback { .. } => match templates(live) {
-            Fields::Before => Standing::NotApplied,
-            Fields::After => rolled_out(live),
-            Fields::Other(why) => Standing::Overridden(why),
+            Drift::Before => Standing::NotApplied,
+            Drift::After => rolled_out(live),
+            Drift::Other(why) => Standing::Overridden(why),
         },
-        StepKind::Change(change) => match fields(live, change) {
-            Fields::Before => Standing::NotApplied,
-            Fields::After => Standing::Verified(change.words.clone()),
-            Fields::Other(why) => Standing::Overridden(why),
+        StepKind::Change(change) => match of_change(&live.value, change) {
+            Drift::Before => Standing::NotApplied,
+            Drift::After => Standing::Verified(change.words.clone()),
+            Drift::Other(why) => Standing::Overridden(why),
         },
         StepKind::Scale { from, to } => {
             let Some(w) = &live.workload else { return Standing::NotApplied };

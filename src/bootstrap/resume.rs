@@ -9,6 +9,7 @@ use pilothouse_core::policy::plan::View;
 
 use super::Start;
 use super::act::{COUNT, carry_out, scene_status, show};
+use super::failover::others;
 use super::session::info;
 use crate::action::executor::new_id;
 use crate::action::journal::{Follows, How};
@@ -24,17 +25,7 @@ use crate::report::{exit, plan as report};
 /// How long steps that take effect are waited for before the rest follows.
 const SETTLES_WITHIN: Duration = Duration::from_secs(600);
 
-pub async fn resume(start: &Start, id: &str, uncordon: bool, dismiss: bool, flags: &ActionFlags) -> u8 {
-    match attempt(start, id, uncordon, dismiss, flags).await {
-        Ok(status) => status,
-        Err((status, why)) => {
-            tell(&format!("pilothouse: {why}"));
-            status
-        }
-    }
-}
-
-async fn attempt(
+pub(super) async fn attempt(
     start: &Start,
     id: &str,
     uncordon: bool,
@@ -64,7 +55,9 @@ async fn attempt(
     let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
     let read_only = start.settings.guards.read_only;
     let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
-    let reach = Reach::new(reader, writer);
+    let mut reach = Reach::new(reader, writer);
+    let contexts = action.plan.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect();
+    reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
     let settled = settled(&reach, &action).await;
     tell(&format!("{} ({id}): {}", action.title(), settled.summary));
     for step in &settled.steps {

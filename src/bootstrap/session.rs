@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
-use pilothouse_core::model::event::Event;
+use pilothouse_core::domain::traffic::TrafficSeen;
+use pilothouse_core::model::event::{Event, Fact};
 use pilothouse_core::model::world::{ActionView, ClusterInfo, World};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -159,6 +160,24 @@ fn prometheus_from(start: &Start, sink: &FactSink, supervisor: &Supervisor) -> R
     let client = Prometheus::new(&settings.url, token.map(Into::into), agent).map_err(|e| e.to_string())?;
     prometheus::start(&client, settings, sink, supervisor);
     Ok(())
+}
+
+/// Only the traffic, for a headless action that watches an error ratio: polls without the rest of a session.
+pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver<Arc<TrafficSeen>>, String> {
+    let (facts, mut facts_in) = mpsc::channel(FACTS);
+    let (control, mut control_in) = mpsc::channel(CONTROL);
+    let sink = FactSink::new(ClusterId(0), start.clock.clone(), facts, control);
+    let (out, traffic) = watch::channel(Arc::new(TrafficSeen::default()));
+    supervisor.spawn_once(async move { while control_in.recv().await.is_some() {} });
+    supervisor.spawn_once(async move {
+        while let Some(event) = facts_in.recv().await {
+            if let Fact::Traffic(seen) = event.fact {
+                out.send_replace(Arc::new(seen));
+            }
+        }
+    });
+    prometheus_from(start, &sink, supervisor)?;
+    Ok(traffic)
 }
 
 fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(

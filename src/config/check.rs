@@ -8,6 +8,7 @@ use pilothouse_core::domain::text::clean;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::failover;
 use super::fields::{FIELDS, Field, Place};
 
 /// One thing that is wrong: where, what, what to do.
@@ -76,8 +77,9 @@ impl Walk<'_> {
             let section = name.get_ref().as_ref();
             let known = FIELDS.iter().any(|f| f.section == section);
             match value.get_ref() {
+                DeValue::Table(plans) if section == "failover" => self.failover(plans),
                 _ if !known => {
-                    let hint = nearest(section, FIELDS.iter().map(|f| f.section));
+                    let hint = nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover"]));
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
@@ -117,6 +119,24 @@ impl Walk<'_> {
         }
     }
 
+    fn failover(&mut self, plans: &DeTable<'_>) {
+        let mut ordered: Vec<_> = plans.iter().collect();
+        ordered.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in ordered {
+            match failover::read(name.get_ref(), value) {
+                Ok(plan) => {
+                    self.out.set.push(format!("failover.{}", plan.name));
+                    self.out.settings.failover.push(plan);
+                }
+                Err(wrong) => {
+                    for w in wrong {
+                        self.problem(Some(w.span), &w.what, w.hint);
+                    }
+                }
+            }
+        }
+    }
+
     fn keys(&mut self, value: &Spanned<DeValue<'_>>) {
         let DeValue::Table(bindings) = value.get_ref() else {
             self.problem(Some(value.span()), "ui.keys must be a section", "write [ui.keys]".into());
@@ -143,7 +163,7 @@ fn hint_is_guard(section: &str) -> bool {
     nearest(section, ["guards"].into_iter()).contains("guards")
 }
 
-fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
+pub(super) fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
     match value {
         DeValue::Array(items) => items
             .iter()
@@ -237,7 +257,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (frames a second at most, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (there is guards, logs, prometheus, ui)",
+                "c.toml:8: unknown section [prom] (there is failover, guards, logs, prometheus, ui)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");

@@ -135,5 +135,6 @@ pub fn example() -> String {
     out.push_str(
         "\n[ui.keys]\n# command = [\"key\", …], in the place of the command's own keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
     );
+    out.push_str(&super::failover::example());
     out
 }

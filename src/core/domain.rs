@@ -11,6 +11,7 @@ pub mod log;
 pub mod node;
 pub mod pod;
 pub mod quantity;
+pub mod scheduling;
 pub mod selector;
 pub mod service;
 pub mod settings;

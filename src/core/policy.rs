@@ -1,9 +1,13 @@
 //! Pure maths and rules: what follows from facts, with the reason beside the number.
 
 pub mod drain;
+pub mod drift;
+pub mod failover;
 pub mod follow;
 pub mod health;
 pub mod hpa;
+pub mod pick;
+pub mod placement;
 pub mod plan;
 pub mod requests;
 pub mod revisions;
@@ -12,3 +16,4 @@ pub mod routes;
 pub mod rules;
 pub mod shares;
 pub mod template;
+pub mod undo;

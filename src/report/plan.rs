@@ -1,6 +1,7 @@
 //! Plans and results as documents (`pilothouse/plan/v1`) and as text.
 
-use pilothouse_core::model::plan::{Confirm, Plan};
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::model::plan::{BudgetWait, Confirm, Plan, ServiceEffect};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use serde::Serialize;
 
@@ -69,6 +70,11 @@ struct Pdb {
     disruptions_allowed: i32,
     blocks: Vec<String>,
     since: Option<String>,
+    /// An estimate by grace periods alone; null where it is not known or has no end.
+    wait_seconds: Option<u64>,
+    /// As things are, no drain ever passes.
+    unbounded: bool,
+    note: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +83,9 @@ struct Service {
     name: String,
     ready_before: u32,
     ready_after: u32,
+    share_after: Option<f64>,
+    rps_before: Option<f64>,
+    rps_after: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +148,12 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
                 disruptions_allowed: p.allowed,
                 blocks: p.blocks.iter().map(ToString::to_string).collect(),
                 since: p.since.map(|s| s.to_string()),
+                wait_seconds: match p.wait {
+                    Some(BudgetWait::AtLeast(secs)) => Some(secs),
+                    Some(BudgetWait::Unbounded) | None => None,
+                },
+                unbounded: p.wait == Some(BudgetWait::Unbounded),
+                note: p.note.clone(),
             })
             .collect(),
         services: plan
@@ -149,6 +164,9 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
                 name: s.name.to_string(),
                 ready_before: s.ready_before,
                 ready_after: s.ready_after,
+                share_after: s.share_after,
+                rps_before: s.rps_before,
+                rps_after: s.rps_after,
             })
             .collect(),
         unplaced: plan
@@ -184,19 +202,21 @@ pub fn text(plan: &Plan) -> Vec<String> {
     if plan.pods.is_empty() {
         lines.extend(plan.steps.iter().map(|s| format!("  {} {}", s.what, s.on)));
     }
-    for pdb in plan.pdbs.iter().filter(|p| !p.blocks.is_empty()) {
-        lines.push(format!(
-            "  PDB {}/{} allows {} and holds back {}",
-            pdb.namespace,
-            pdb.name,
-            pdb.allowed,
-            pdb.blocks.join(", ")
-        ));
+    for pdb in plan.pdbs.iter().filter(|p| !p.blocks.is_empty() || !p.note.is_empty()) {
+        let blocks: Vec<&str> = pdb.blocks.iter().map(Name::as_str).collect();
+        let held =
+            if blocks.is_empty() { String::new() } else { format!(" and holds back {}", blocks.join(", ")) };
+        let note = if pdb.note.is_empty() { String::new() } else { format!(": {}", pdb.note) };
+        lines.push(format!("  PDB {}/{} allows {}{held}{note}", pdb.namespace, pdb.name, pdb.allowed));
     }
     for service in &plan.services {
         lines.push(format!(
-            "  service {}/{} ready endpoints {} to {}",
-            service.namespace, service.name, service.ready_before, service.ready_after
+            "  service {}/{} ready endpoints {} to {}{}",
+            service.namespace,
+            service.name,
+            service.ready_before,
+            service.ready_after,
+            load(service)
         ));
     }
     lines.extend(
@@ -208,6 +228,15 @@ pub fn text(plan: &Plan) -> Vec<String> {
     lines.extend(plan.refusals.iter().map(|r| format!("REFUSED by {}: {}", r.guard, r.reason)));
     lines.push(format!("with kubectl: {}", plan.kubectl));
     lines
+}
+
+/// `, 50 % each (12.0 to 18.0 rps)`: what each backend that stays will carry, as far as it is known.
+fn load(service: &ServiceEffect) -> String {
+    let share = service.share_after.map_or_else(String::new, |s| format!(", {:.0} % each", s * 100.0));
+    match (service.rps_before, service.rps_after) {
+        (Some(before), Some(after)) => format!("{share} ({before:.1} to {after:.1} rps)"),
+        _ => share,
+    }
 }
 
 /// A result for people.
@@ -234,5 +263,90 @@ pub fn result_status(action: &ActionView) -> u8 {
         Some(Outcome::Unknown) => exit::UNKNOWN,
         Some(Outcome::Cancelled) => exit::INTERRUPTED,
         Some(Outcome::Failed) | None => exit::FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::ClusterId;
+    use pilothouse_core::domain::time::Stamp;
+    use pilothouse_core::model::plan::{Act, DrainOptions, Intent, PdbEffect};
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(wait: Option<BudgetWait>, note: &str) -> Plan {
+        let intent = Intent {
+            cluster: ClusterId::default(),
+            context: "test".into(),
+            act: Act::Drain(DrainOptions::default()),
+            targets: Vec::new(),
+        };
+        Plan {
+            pdbs: vec![PdbEffect {
+                namespace: "shop".into(),
+                name: "a".into(),
+                allowed: 0,
+                blocks: vec!["p1".into(), "p2".into()],
+                since: None,
+                wait,
+                note: note.into(),
+            }],
+            services: vec![
+                ServiceEffect {
+                    namespace: "shop".into(),
+                    name: "web".into(),
+                    ready_before: 3,
+                    ready_after: 2,
+                    share_after: Some(0.5),
+                    rps_before: Some(12.0),
+                    rps_after: Some(18.0),
+                },
+                ServiceEffect {
+                    namespace: "shop".into(),
+                    name: "db".into(),
+                    ready_before: 1,
+                    ..ServiceEffect::default()
+                },
+            ],
+            ..Plan::new(intent, Stamp(0))
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let of = |wait| serde_json::to_value(document(&plan(wait, "why"), None)).unwrap();
+        let doc = of(Some(BudgetWait::AtLeast(90)));
+        assert_eq!(
+            doc["pdbs"][0],
+            json!({"namespace": "shop", "name": "a", "disruptions_allowed": 0, "blocks": ["p1", "p2"],
+            "since": null, "wait_seconds": 90, "unbounded": false, "note": "why"})
+        );
+        assert_eq!(
+            doc["services"][0],
+            json!({"namespace": "shop", "name": "web", "ready_before": 3, "ready_after": 2,
+            "share_after": 0.5, "rps_before": 12.0, "rps_after": 18.0})
+        );
+        assert_eq!(doc["services"][1]["share_after"], json!(null));
+        let never = of(Some(BudgetWait::Unbounded));
+        assert_eq!(
+            (&never["pdbs"][0]["wait_seconds"], &never["pdbs"][0]["unbounded"]),
+            (&json!(null), &json!(true))
+        );
+    }
+
+    #[test]
+    fn a_plan_in_lines() {
+        let lines = text(&plan(None, "needs 3 healthy of 3"));
+        assert!(
+            lines.contains(&"  PDB shop/a allows 0 and holds back p1, p2: needs 3 healthy of 3".to_owned()),
+            "{lines:?}"
+        );
+        assert!(
+            lines.contains(
+                &"  service shop/web ready endpoints 3 to 2, 50 % each (12.0 to 18.0 rps)".to_owned()
+            )
+        );
+        assert!(lines.contains(&"  service shop/db ready endpoints 1 to 0".to_owned()));
     }
 }

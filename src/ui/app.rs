@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::Hpa;
+use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::settings::UiSettings;
@@ -171,21 +172,41 @@ pub struct Dialog {
     pub in_flight: bool,
     pub read_only: bool,
     pub protected: bool,
+    /// The choices are shown, and a number picks one.
+    pub choosing: bool,
+    /// The unfinished action that this goes on with.
+    pub resumes: Option<Name>,
 }
 
 /// Something else than a plan that is asked: leaving, stopping an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    CancelAction(Name),
+    /// `cordoned`: it has cordoned nodes, which can be uncordoned with it.
+    CancelAction { id: Name, cordoned: bool },
 }
 
 /// A line that is being typed.
 #[derive(Clone, Debug)]
 pub enum Prompt {
-    Filter { list: ListId, before: super::list::Filter },
+    Filter {
+        list: ListId,
+        before: super::list::Filter,
+    },
     FindText,
-    Palette { hits: Vec<super::present::palette::Hit>, at: usize },
-    Scale { targets: Vec<ObjectRef>, from: Option<i32> },
+    Palette {
+        hits: Vec<super::present::palette::Hit>,
+        at: usize,
+    },
+    Scale {
+        targets: Vec<ObjectRef>,
+        from: Option<i32>,
+    },
+    /// minReplicas and maxReplicas, as they are.
+    Bounds {
+        target: ObjectRef,
+        min: i32,
+        max: i32,
+    },
 }
 
 /// A service with its traffic.
@@ -228,6 +249,9 @@ pub struct Ui {
     pub table: TableText,
     /// What the table is of, and its state when there are no rows yet.
     pub table_of: (String, Ticket, Option<String>),
+    /// The failover plans that were asked for, for the palette.
+    pub failovers: Vec<FailoverPlan>,
+    pub failovers_of: Ticket,
     lists: [List; ListId::COUNT],
     pub bases: Bases,
     pub dialog: Option<Dialog>,
@@ -266,6 +290,8 @@ impl Ui {
             service: (Name::default(), Name::default()),
             table: TableText::default(),
             table_of: (String::new(), Ticket(0), None),
+            failovers: Vec::new(),
+            failovers_of: Ticket(0),
             lists: std::array::from_fn(|_| List::default()),
             bases: Bases::default(),
             dialog: None,
@@ -326,13 +352,16 @@ impl Ui {
     /// Where a key is looked up, the narrowest first.
     pub fn contexts(&self) -> &'static [Context] {
         use Context::{
-            Actions, Autoscalers, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text,
-            Traffic, Workloads,
+            Actions, Autoscalers, Backends, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects,
+            Pods, Text, Traffic, Workloads,
         };
         if self.dialog.is_some() || self.question.is_some() {
             return &[Dialog];
         }
         match self.screen() {
+            Screen::Text(view) if matches!(view.source, TextSource::Action(_)) => {
+                &[Actions, Text, Everywhere]
+            }
             Screen::Text(view) if view.object.is_some() => &[Text, Objects, Everywhere],
             Screen::Text(_) => &[Text, Everywhere],
             Screen::Log(_) => &[Log, Everywhere],
@@ -344,7 +373,8 @@ impl Ui {
                 ListId::Autoscalers => &[Autoscalers, Lists, Objects, Everywhere],
                 ListId::Workloads => &[Workloads, Lists, Objects, Everywhere],
                 ListId::Pods => &[Pods, Lists, Objects, Everywhere],
-                ListId::Backends | ListId::Table => &[Lists, Objects, Everywhere],
+                ListId::Backends => &[Backends, Lists, Objects, Everywhere],
+                ListId::Table => &[Lists, Objects, Everywhere],
                 ListId::Actions => &[Actions, Lists, Everywhere],
                 ListId::Namespaces => &[Lists, Everywhere],
             },
@@ -388,8 +418,8 @@ impl Ui {
     /// Where keys would be looked up on the screen below the one on top: what help is asked about.
     pub fn contexts_below(&self) -> &'static [Context] {
         use Context::{
-            Actions, Autoscalers, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Traffic,
-            Workloads,
+            Actions, Autoscalers, Backends, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text,
+            Traffic, Workloads,
         };
         let below = self.screens.iter().rev().nth(1);
         let list = match below {
@@ -407,7 +437,8 @@ impl Ui {
             ListId::Workloads => &[Workloads, Lists, Objects],
             ListId::Pods => &[Pods, Lists, Objects],
             ListId::Actions => &[Actions, Lists],
-            ListId::Backends | ListId::Table | ListId::Namespaces => &[Lists, Everywhere],
+            ListId::Backends => &[Backends, Lists, Objects],
+            ListId::Table | ListId::Namespaces => &[Lists, Everywhere],
         }
     }
 }

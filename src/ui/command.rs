@@ -16,6 +16,7 @@ pub enum Context {
     Autoscalers,
     Workloads,
     Pods,
+    Backends,
     Actions,
     /// Read-only text: describe, YAML, events, why.
     Text,
@@ -25,7 +26,7 @@ pub enum Context {
 
 impl Context {
     /// All, in the order of help and of the README.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
@@ -36,6 +37,7 @@ impl Context {
         Self::Autoscalers,
         Self::Workloads,
         Self::Pods,
+        Self::Backends,
         Self::Actions,
         Self::Text,
         Self::Log,
@@ -55,6 +57,7 @@ impl Context {
             Self::Autoscalers => "Autoscalers",
             Self::Workloads => "Workloads",
             Self::Pods => "Pods",
+            Self::Backends => "backends of a service",
             Self::Actions => "Actions",
             Self::Text => "text",
             Self::Log => "log text",
@@ -113,8 +116,20 @@ pub enum Cmd {
     Hint,
     Drain,
     Cordon,
+    OutOfService,
     Restart,
+    Rollback,
+    PauseRollout,
     Scale,
+    Bounds,
+    Evict,
+    Rotation,
+    Weight,
+    Failover,
+    Undo,
+    UndoThis,
+    PauseAction,
+    ResumeAction,
     TogglePods,
     CancelAction,
     FindText,
@@ -129,6 +144,7 @@ pub enum Cmd {
     Confirm,
     Cancel,
     CopyKubectl,
+    Options,
 }
 
 /// One row of the table.
@@ -171,7 +187,10 @@ const fn act(
     Command { cmd, id, title, doc, contexts, keys, risk: Risk::Rehearsed, hint: 1 }
 }
 
-use Context::{Actions, Dialog, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Workloads};
+use Context::{
+    Actions, Autoscalers, Backends, Dialog, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Traffic,
+    Workloads,
+};
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
@@ -179,7 +198,7 @@ pub const COMMANDS: &[Command] = &[
         Cmd::Drain,
         "drain",
         "drain",
-        "rehearse a drain: each pod's fate, budgets, services; not carried out yet",
+        "empty nodes; asks for the end of the name; undo uncordons, evicted pods do not move back",
         &[Nodes, Now, Text],
         &["D"],
     ),
@@ -187,25 +206,133 @@ pub const COMMANDS: &[Command] = &[
         Cmd::Cordon,
         "cordon",
         "cordon",
-        "cordon or uncordon, after a rehearsal",
+        "cordon or uncordon; asks y; undo is the other one",
         &[Nodes, Now, Text],
         &["C"],
     ),
+    Command {
+        hint: 0,
+        ..act(
+            Cmd::OutOfService,
+            "out-of-service",
+            "machine is off",
+            "say that a dead node's machine is off, so that its pods and volumes are let go; or take that back; asks for the context; undo removes the taint",
+            &[Nodes, Now, Text],
+            &["O"],
+        )
+    },
     act(
         Cmd::Restart,
         "restart",
         "restart",
-        "restart the workload's pods (rollout restart), after a rehearsal",
+        "restart the workload's pods (rollout restart); asks y, more if it is not healthy; cannot be undone",
         &[Workloads, Now, Text],
         &["R"],
+    ),
+    act(
+        Cmd::Rollback,
+        "rollback",
+        "roll back",
+        "put back an earlier template (o picks the revision); asks for the end of the name; undo rolls forward again",
+        &[Workloads, Now, Text],
+        &["B"],
     ),
     act(
         Cmd::Scale,
         "scale",
         "scale",
-        "change the number of replicas, after a rehearsal",
+        "change the number of replicas; asks y up, the end of the name down, the context for 0; undo scales back",
         &[Workloads, Now, Text],
         &["S"],
+    ),
+    Command {
+        hint: 0,
+        ..act(
+            Cmd::PauseRollout,
+            "pause-rollout",
+            "pause",
+            "pause or resume a Deployment's rollout; asks y; undo is the other one",
+            &[Workloads, Text],
+            &["P"],
+        )
+    },
+    act(
+        Cmd::Bounds,
+        "bounds",
+        "bounds",
+        "minReplicas and maxReplicas; asks y, the end of the name to lower; undo restores them",
+        &[Autoscalers],
+        &["S"],
+    ),
+    act(
+        Cmd::Evict,
+        "evict",
+        "evict",
+        "evict pods (o: delete instead); asks for the end of the name; cannot be undone",
+        &[Pods, Backends, Text],
+        &["K"],
+    ),
+    act(
+        Cmd::Rotation,
+        "rotation",
+        "out/in rotation",
+        "take a pod out of its Service by its labels, or put it back; asks for the end of the name, the context for the last one; undo is the other one",
+        &[Backends, Pods],
+        &["X"],
+    ),
+    act(
+        Cmd::Failover,
+        "failover",
+        "failover",
+        "the plans of the config and those that the cluster offers; asks for the context; undo goes back as far as it got",
+        &[Traffic, Backends, Nodes, Now],
+        &["F"],
+    ),
+    Command {
+        hint: 0,
+        ..act(
+            Cmd::Weight,
+            "weight",
+            "weight",
+            "shift the weights of a route's backends; asks for the context; undo restores them",
+            &[Traffic, Backends],
+            &["W"],
+        )
+    },
+    act(
+        Cmd::UndoThis,
+        "undo",
+        "undo",
+        "the inverse of this action, where nobody changed it since; asks for the end of the name",
+        &[Actions],
+        &["U"],
+    ),
+    Command {
+        hint: 0,
+        ..act(
+            Cmd::Undo,
+            "undo-list",
+            "undo",
+            "the list of actions, to undo one of them",
+            &[Everywhere],
+            &["U"],
+        )
+    },
+    act(
+        Cmd::ResumeAction,
+        "resume-action",
+        "resume",
+        "go on with an action whose process ended in the middle; asks as the action does",
+        &[Actions],
+        &["R"],
+    ),
+    act(
+        Cmd::PauseAction,
+        "pause-action",
+        "pause",
+        "start no further eviction or step until it is pressed again; asks nothing",
+        &[Actions],
+        &["P"],
     ),
     look(Cmd::FocusNodes, "focus-nodes", "nodes", "the Nodes pane", &[Everywhere], &["1"], 0),
     look(Cmd::FocusTraffic, "focus-traffic", "traffic", "the Traffic pane", &[Everywhere], &["2"], 0),
@@ -335,7 +462,7 @@ pub const COMMANDS: &[Command] = &[
         "mark",
         "mark",
         "mark the row for an action on several",
-        &[Nodes, Workloads],
+        &[Nodes, Workloads, Pods, Backends],
         &["space"],
         9,
     ),
@@ -344,7 +471,7 @@ pub const COMMANDS: &[Command] = &[
         "mark-range",
         "mark to here",
         "mark all rows from the last marked one to here",
-        &[Nodes, Workloads],
+        &[Nodes, Workloads, Pods, Backends],
         &["v"],
         0,
     ),
@@ -431,6 +558,15 @@ pub const COMMANDS: &[Command] = &[
         "copy the equivalent kubectl command",
         &[Dialog],
         &["c"],
+        0,
+    ),
+    look(
+        Cmd::Options,
+        "options",
+        "options",
+        "other ways to do it: switches, revisions; a number picks one",
+        &[Dialog],
+        &["o"],
         0,
     ),
 ];

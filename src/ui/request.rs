@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::time::Stamp;
@@ -46,8 +47,13 @@ pub enum Effect {
         intent: Intent,
         fingerprint: u64,
         answer: String,
+        /// The unfinished action that this goes on with.
+        resumes: Option<Name>,
     },
-    CancelAction(Name),
+    /// To an action that runs here.
+    Order(Name, Order),
+    /// What is left of an unfinished action: answer with [`Reply::Resume`].
+    Resume(Ticket, Name),
     /// Answer with [`Reply::Text`], [`Reply::Table`] or [`Reply::Lines`].
     Fetch(Ticket, Request),
     /// Answer with [`Msg::LogLines`] and [`Msg::LogEnded`] until [`Effect::StopLogs`].
@@ -65,6 +71,16 @@ pub enum Effect {
     Quit,
 }
 
+/// What a person tells a running action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// No further step; with `uncordon` the nodes that it cordoned are uncordoned.
+    Cancel {
+        uncordon: bool,
+    },
+    Pause(bool),
+}
+
 /// A question that only the server can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -72,6 +88,8 @@ pub enum Request {
     Yaml { cluster: ClusterId, kind: Kind, namespace: Name, name: Name },
     /// As the server prints it (`Accept: ...;as=Table`). `resource` is what the person typed: `pvc`, `ingress`.
     Table { cluster: ClusterId, resource: String, namespace: Option<Name> },
+    /// Failover plans: answer with [`Reply::Plans`].
+    FailoverPlans { cluster: ClusterId },
     /// The newest lines of an error group, of those that are kept.
     ErrorLines { cluster: ClusterId, fingerprint: Name },
 }
@@ -107,6 +125,9 @@ pub enum Reply {
     Rehearsal(Rehearsal),
     /// The oldest first.
     Lines(Vec<LogLine>),
+    Plans(Vec<FailoverPlan>),
+    /// The intent that goes on with an action.
+    Resume(Intent),
     /// In words that a person can act on.
     Failed(String),
 }

@@ -1,5 +1,6 @@
 //! What a message does to the screen's state, and what it asks of others. No waiting, no clock, no terminal.
 
+mod actions;
 mod dialog;
 mod open;
 mod prompt;
@@ -7,17 +8,15 @@ mod scroll;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::text;
-use pilothouse_core::model::plan::{Act, DrainOptions};
+use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::model::world::World;
 
-use super::app::{
-    FOCUS, LOG_LINES, PodScope, Prompt, Question, Screen, Stage, TextLine, TextSource, TextView, Ui,
-};
+use super::app::{FOCUS, LOG_LINES, PodScope, Prompt, Screen, Stage, TextLine, TextSource, TextView, Ui};
 use super::command::Cmd;
 use super::key::{Code, Key};
 use super::list::ListId;
 use super::present::{self, autoscalers};
-use super::request::{Effect, Msg, Reply};
+use super::request::{Effect, Msg, Reply, Request};
 use super::theme::Role;
 
 /// Takes one message in.
@@ -31,7 +30,7 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
             dialog::renew(ui, &mut effects);
             open::ask_lines(ui, world, &mut effects);
         }
-        Msg::Reply(ticket, reply) => take_reply(ui, ticket, reply),
+        Msg::Reply(ticket, reply) => take_reply(ui, world, ticket, reply, &mut effects),
         Msg::LogLines(ticket, lines) => {
             if let Some(view) = logs_of(ui, ticket) {
                 view.lines.extend(lines);
@@ -64,9 +63,26 @@ fn logs_of(ui: &mut Ui, ticket: super::request::Ticket) -> Option<&mut super::ap
     })
 }
 
-fn take_reply(ui: &mut Ui, ticket: super::request::Ticket, reply: Reply) {
+fn take_reply(
+    ui: &mut Ui,
+    world: &World,
+    ticket: super::request::Ticket,
+    reply: Reply,
+    effects: &mut Vec<Effect>,
+) {
     if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
-        return dialog::take(ui, reply);
+        return dialog::take(ui, reply, effects);
+    }
+    if ui.failovers_of == ticket {
+        match reply {
+            Reply::Plans(plans) => {
+                ui.failovers = plans;
+                prompt::refresh(ui, world);
+            }
+            Reply::Failed(why) => ui.say(text::clean(&why).into_owned()),
+            _ => {}
+        }
+        return;
     }
     if ui.table_of.1 == ticket {
         match reply {
@@ -75,7 +91,7 @@ fn take_reply(ui: &mut Ui, ticket: super::request::Ticket, reply: Reply) {
                 ui.table = table;
             }
             Reply::Failed(why) => ui.table_of.2 = Some(text::clean(&why).into_owned()),
-            Reply::Text(_) | Reply::Rehearsal(_) | Reply::Lines(_) => {}
+            _ => {}
         }
         return;
     }
@@ -87,7 +103,7 @@ fn take_reply(ui: &mut Ui, ticket: super::request::Ticket, reply: Reply) {
         view.below.lines = match reply {
             Reply::Lines(lines) => present::texts::error_lines(&lines),
             Reply::Failed(why) => vec![TextLine::new(Role::Warning, format!("! {}", text::clean(&why)))],
-            Reply::Text(_) | Reply::Table(_) | Reply::Rehearsal(_) => return,
+            _ => return,
         };
         return;
     }
@@ -104,7 +120,7 @@ fn take_reply(ui: &mut Ui, ticket: super::request::Ticket, reply: Reply) {
                 .map(|l| TextLine::new(yaml_role(&l), l))
                 .collect(),
             Reply::Failed(why) => vec![TextLine::new(Role::Critical, format!("✖ {}", text::clean(&why)))],
-            Reply::Table(_) | Reply::Rehearsal(_) | Reply::Lines(_) => Vec::new(),
+            _ => Vec::new(),
         };
     }
 }
@@ -201,12 +217,45 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             ui.say(format!("copied {name}{}", if object.kind == Kind::Node { "; to cordon press C" } else { "" }));
             effects.push(Effect::Copy(name));
         }),
-        Cmd::Hint => ui.say("lower case changes nothing here: C cordons and uncordons, R restarts, S scales, D rehearses a drain"),
+        Cmd::Hint => ui.say("lower case changes nothing here: C cordons and uncordons, R restarts, S scales, D drains, K evicts"),
         Cmd::Drain => rehearse(ui, world, cmd, Act::Drain(DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() }), effects),
         Cmd::Cordon => cordon(ui, world, effects),
+        Cmd::OutOfService => {
+            let off = present::targets::all_out_of_service(ui, world);
+            rehearse(ui, world, cmd, if off { Act::InService } else { Act::OutOfService }, effects);
+        }
         Cmd::Restart => rehearse(ui, world, cmd, Act::Restart, effects),
+        Cmd::Rollback => rehearse(ui, world, cmd, Act::Rollback { to_revision: None }, effects),
+        Cmd::PauseRollout => {
+            let paused = present::targets::all_paused(ui, world);
+            rehearse(ui, world, cmd, if paused { Act::ResumeRollout } else { Act::PauseRollout }, effects);
+        }
+        // one key: where the object is an autoscaler, its bounds are what can be scaled
+        Cmd::Scale if present::targets::of(ui, world, cmd).is_empty() => {
+            if present::targets::of(ui, world, Cmd::Bounds).is_empty() {
+                prompt::scale(ui, world);
+            } else {
+                prompt::bounds(ui, world);
+            }
+        }
         Cmd::Scale => prompt::scale(ui, world),
-        Cmd::CancelAction => cancel_action(ui, world),
+        Cmd::Bounds => prompt::bounds(ui, world),
+        Cmd::Evict => rehearse(ui, world, cmd, Act::Evict(EvictOptions::default()), effects),
+        Cmd::Rotation => {
+            let pods = present::targets::of(ui, world, cmd);
+            let act = match present::targets::service_of(ui, world, &pods) {
+                Some(service) => Act::OutOfRotation { service },
+                None => Act::IntoRotation,
+            };
+            dialog::open(ui, world, act, pods, effects);
+        }
+        Cmd::Failover => failovers(ui, world, "failover ", effects),
+        Cmd::Weight => failovers(ui, world, "weight ", effects),
+        Cmd::Undo => open::list(ui, ListId::Actions, effects),
+        Cmd::UndoThis => actions::undo(ui, world, effects),
+        Cmd::ResumeAction => actions::resume(ui, world, effects),
+        Cmd::PauseAction => actions::pause(ui, world, effects),
+        Cmd::CancelAction => actions::cancel(ui, world),
         Cmd::FindText => {
             ui.input.clear();
             ui.prompt = Some(Prompt::FindText);
@@ -232,7 +281,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::NextError => scroll::error(ui, true),
         Cmd::PreviousError => scroll::error(ui, false),
         // only meant in a dialog
-        Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl => {}
+        Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl | Cmd::Options => {}
     }
 }
 
@@ -367,16 +416,12 @@ fn rehearse(ui: &mut Ui, world: &World, cmd: Cmd, act: Act, effects: &mut Vec<Ef
     dialog::open(ui, world, act, targets, effects);
 }
 
-fn cancel_action(ui: &mut Ui, world: &World) {
-    let selected = ui.list(ListId::Actions).selected.clone();
-    let action = world.actions.iter().find(|a| Some(present::actions::key(a)) == selected);
-    match action {
-        Some(action) if action.outcome.is_none() && !action.foreign => {
-            ui.question = Some(Question::CancelAction(action.id.clone()));
-        }
-        Some(_) => ui.say("it is not running here"),
-        None => ui.say("no action is selected"),
-    }
+/// Opens the palette on failover plans, and asks for those of the cluster.
+fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>) {
+    let ticket = ui.ticket();
+    ui.failovers_of = ticket;
+    effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));
+    prompt::palette(ui, world, begin);
 }
 
 /// The workload that logs are read of, for objects that have none themselves.

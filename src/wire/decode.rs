@@ -17,6 +17,7 @@ use pilothouse_core::domain::id::{Kind, Name, Owner, Uid, Version};
 use pilothouse_core::domain::node::{ChangedBy, Condition, Status};
 use pilothouse_core::domain::pod::PodShape;
 use pilothouse_core::domain::quantity::{self, Resources};
+use pilothouse_core::domain::scheduling::Scheduling;
 use pilothouse_core::domain::selector::{Operator, Requirement, Selector};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
@@ -35,6 +36,7 @@ const MESSAGE_CAP: usize = 1024;
 pub struct Pools {
     names: Names,
     pub(super) shapes: Shared<PodShape>,
+    pub(super) scheduling: Shared<Scheduling>,
     owners: Shared<Owner>,
     selectors: Shared<Selector>,
 }

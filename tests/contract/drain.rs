@@ -111,6 +111,7 @@ fn names_the_pods_that_kubectl_names() {
     let pdb = plan["pdbs"].as_array().unwrap().iter().find(|p| p["name"] == "frozen").unwrap();
     assert_eq!(pdb["disruptions_allowed"], 0);
     assert!(pdb["blocks"].as_array().unwrap().contains(&held.as_str().into()));
+    assert!(!pdb["note"].as_str().unwrap().is_empty(), "why, and what would unblock it: {pdb}");
 }
 
 #[test]

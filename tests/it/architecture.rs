@@ -24,12 +24,10 @@ const MAY_USE: [(&str, &[&str]); 12] = [
 ];
 
 /// Files that hold more than 450 lines without their tests. Shrink these when they are touched next; add none.
-const LONG: [&str; 6] = [
-    "src/core/policy/plan.rs",
+const LONG: [&str; 4] = [
     "src/core/policy/template.rs",
     "src/ui/command.rs",
     "src/ui/present/describe.rs",
-    "src/wire/decode/pod.rs",
     "src/wire/list_watch.rs",
 ];
 const MOST_LINES: usize = 450;

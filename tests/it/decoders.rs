@@ -47,8 +47,23 @@ fn whole() -> Value {
             "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}}],
             "strategy": {"type": "RollingUpdate"}, "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}},
             "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
-            "containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}],
+            "containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"}},
+                "ports": [{"containerPort": 80, "hostPort": 80, "protocol": "TCP", "hostIP": "10.0.0.1"}, {"containerPort": 1}]}],
             "initContainers": [{"name": "i", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1m"}}}],
+            "nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoSchedule"}],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["8"]}],
+                     "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}]}},
+                "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                    {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "zone", "namespaces": ["other"]}]},
+                "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                    {"topologyKey": "kubernetes.io/hostname", "namespaceSelector": {"matchLabels": {"team": "x"}},
+                     "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b", "c"]}]}}]}},
+            "topologySpreadConstraints": [
+                {"maxSkew": 2, "minDomains": 3, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+                 "labelSelector": {"matchLabels": {"x": "y"}}, "matchLabelKeys": ["a"], "nodeTaintsPolicy": "Honor",
+                 "nodeAffinityPolicy": "Ignore"},
+                {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
             "volumes": [{"name": "v", "emptyDir": {}}], "overhead": {"cpu": "1m"}, "resources": {"requests": {"cpu": "2"}},
             "minAvailable": "50%", "maxUnavailable": 1, "clusterIP": "None", "sessionAffinity": "ClientIP"},
         "status": {"phase": "Running", "replicas": 3, "readyReplicas": 3, "conditions":
@@ -98,6 +113,63 @@ fn a_document_that_is_cut_anywhere_panics_nobody() {
     for end in 0..text.len() {
         feed(&text.as_bytes()[..end]);
     }
+}
+
+#[test]
+fn what_a_pod_asks_of_its_node() {
+    let text = whole().to_string();
+    let pod = decode::pod::pod(&mut Pools::default(), text.as_bytes(), Stamp(0)).unwrap();
+    let selector = |labels: Value, expressions: Value| json!({"labels": labels, "expressions": expressions, "nothing": false});
+    assert_eq!(
+        serde_json::to_value(&pod.shape.scheduling).unwrap(),
+        json!({
+            "node_selector": [["disk", "ssd"]],
+            "node_terms": [{"labels": [{"key": "cores", "operator": "Gt", "values": ["8"]}],
+                "fields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}],
+            "tolerations": [{"key": "k", "value": "", "exists": true, "effect": "NoSchedule"}],
+            "affinity": [{"selector": selector(json!([["a", "b"]]), json!([])), "topology_key": "zone",
+                "namespaces": {"These": ["other"]}}],
+            "anti_affinity": [{"selector": selector(json!([]), json!([{"key": "a", "operator": "In", "values": ["b", "c"]}])),
+                "topology_key": "kubernetes.io/hostname", "namespaces": "ByLabels"}],
+            "spread": [{"max_skew": 2, "min_domains": 3, "topology_key": "zone",
+                "selector": selector(json!([["x", "y"], ["a", "b"]]), json!([])), "honor_taints": true, "ignore_affinity": true}],
+            "host_ports": [{"port": 80, "protocol": "TCP", "ip": "10.0.0.1"}],
+            "extended": ["nvidia.com/gpu"],
+        })
+    );
+    let shape = &pod.shape;
+    assert_eq!(
+        (shape.claims, shape.host_path, shape.empty_dir, shape.keep_in_place),
+        (false, false, true, false)
+    );
+    let other = json!({"metadata": {"name": "n", "namespace": "ns", "uid": "u",
+            "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}},
+        "spec": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}, {"name": "b", "persistentVolumeClaim": {"claimName": "c"}}],
+            "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "t", "namespaceSelector": {}}, {"topologyKey": "t"}]}}}});
+    let pod = decode::pod::pod(&mut Pools::default(), other.to_string().as_bytes(), Stamp(0)).unwrap();
+    assert!(pod.shape.claims && pod.shape.host_path && pod.shape.keep_in_place);
+    let terms = serde_json::to_value(&pod.shape.scheduling.affinity).unwrap();
+    assert_eq!((&terms[0]["namespaces"], &terms[1]["namespaces"]), (&json!("All"), &json!("Own")));
+    assert_eq!(terms[0]["selector"]["nothing"], json!(true), "no selector looks for no pod");
+}
+
+/// The controller pins each DaemonSet pod to its node by name; the pods of a node pool would share nothing.
+#[test]
+fn the_pods_of_a_daemonset_share_one_shape() {
+    let pools = &mut Pools::default();
+    let mut shape = |node: &str, owner: &str| {
+        let pod = json!({"metadata": {"name": node, "namespace": "ns", "uid": node, "ownerReferences":
+                [{"apiVersion": "apps/v1", "kind": owner, "name": "o", "uid": "o", "controller": true}]},
+            "spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms":
+                [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]}}},
+                "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}]}});
+        decode::pod::pod(pools, pod.to_string().as_bytes(), Stamp(0)).unwrap().shape
+    };
+    let (a, b) = (shape("n1", "DaemonSet"), shape("n2", "DaemonSet"));
+    assert!(std::sync::Arc::ptr_eq(&a, &b) && a.scheduling.node_terms.is_none());
+    let (a, b) = (shape("n1", "StatefulSet"), shape("n2", "StatefulSet"));
+    assert!(a != b && a.scheduling.node_terms.is_some(), "nobody else's pin is the controller's");
 }
 
 proptest! {

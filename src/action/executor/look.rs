@@ -72,7 +72,7 @@ impl Executor {
                     Standing::Overridden(what) => return Some(Ended::Unknown(format!("{why}; {what}"))),
                     Standing::Settling(_) | Standing::Verified(_) => return None,
                 },
-                Err(e) => seen = e.to_string(),
+                Err(e) => seen = e,
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -94,3 +94,32 @@ pub struct Standby {
     /// To 0 here, at the end.
     pub scale_down: bool,
 }
+
+fn labels(of: &[(Name, Name)]) -> String {
+    of.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+}
+
+/// In words: `selector of shop/web from version=blue to version=green`.
+impl std::fmt::Display for FailoverKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Selector { namespace, service, from, to } => {
+                write!(f, "selector of {namespace}/{service} from {} to {}", labels(from), labels(to))
+            }
+            Self::Weight(shift) => {
+                write!(f, "weight of {} from {} to {}", shift.object(), shift.from, shift.to)
+            }
+            Self::Evacuate(Pick::Zone(zone)) => write!(f, "evacuate zone {zone}"),
+            Self::Evacuate(Pick::Pool(pool)) => write!(f, "evacuate pool {pool}"),
+            Self::Evacuate(Pick::Nodes(nodes)) => {
+                write!(f, "evacuate {}", nodes.iter().map(Name::as_str).collect::<Vec<_>>().join(", "))
+            }
+            Self::Standby(standby) => {
+                for (i, (kind, namespace, name)) in standby.workloads.iter().enumerate() {
+                    write!(f, "{}{namespace}/{}/{name}", if i > 0 { ", " } else { "" }, kind.short())?;
+                }
+                write!(f, " over to context {}", standby.context)
+            }
+        }
+    }
+}

@@ -79,6 +79,10 @@ pub struct Node {
 }
 
 impl Node {
+    pub fn label(&self, key: &str) -> Option<&Name> {
+        self.labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
     pub fn condition(&self, kind: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Name, Owner, Uid, Version};
 use super::quantity::Resources;
+use super::scheduling::Scheduling;
 use super::time::Stamp;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -85,6 +86,17 @@ pub struct PodShape {
     pub grace_secs: Option<u32>,
     pub priority: i32,
     pub host_network: bool,
+    /// Persistent volume claims: the volumes may bind the pod to a zone.
+    #[serde(default)]
+    pub claims: bool,
+    /// A hostPath volume: what it wrote stays on the node.
+    #[serde(default)]
+    pub host_path: bool,
+    /// Annotation `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`: somebody asks to leave it where it is.
+    #[serde(default)]
+    pub keep_in_place: bool,
+    #[serde(default)]
+    pub scheduling: Arc<Scheduling>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -9,6 +9,8 @@ pub struct Settings {
     pub guards: GuardSettings,
     pub prometheus: PrometheusSettings,
     pub logs: LogSettings,
+    /// In the file's order.
+    pub failover: Vec<super::failover::FailoverPlan>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

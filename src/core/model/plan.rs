@@ -3,11 +3,15 @@
 //! Planning is pure ([`crate::policy::plan`]); what only the server knows (access, dry run) is added as [`Evidence`]
 //! and judged by [`crate::policy::plan::settle`].
 
+mod step;
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::failover::{FailoverPlan, Watched};
-use crate::domain::id::{ClusterId, Name, ObjectRef, Version};
+use crate::domain::failover::FailoverPlan;
+use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
+
+pub use step::{Change, FieldChange, Gate, RevisionRef, Step, StepKind};
 
 /// What a person wants, pinned at the key press.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +60,9 @@ pub enum Act {
         revert: bool,
     },
     /// The inverse steps of an action, worked out when it was asked for.
-    Undo(Box<Undoing>),
+    Undo(Box<Sequel>),
+    /// What is left of an action whose process ended in the middle.
+    Resume(Box<Sequel>),
 }
 
 impl Act {
@@ -79,19 +85,20 @@ impl Act {
             Self::Failover { revert: false, .. } => "failover",
             Self::Failover { revert: true, .. } => "failover-revert",
             Self::Undo(_) => "undo",
+            Self::Resume(_) => "resume",
         }
     }
 }
 
-/// What an undo undoes.
+/// What follows an action of the journal: its inverse, or the rest of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Undoing {
-    /// The id of the action in the journal.
+pub struct Sequel {
+    /// The id of that action.
     pub of: Name,
     /// What it was: `scale shop/deploy/checkout`.
     pub title: String,
     pub steps: Vec<Step>,
-    /// What is not restored, in words; empty = everything is.
+    /// What an undo does not restore, in words; empty = it restores everything.
     pub remains: String,
 }
 
@@ -231,14 +238,37 @@ pub struct PdbEffect {
     /// The names of the pods that it holds back.
     pub blocks: Vec<Name>,
     pub since: Option<Stamp>,
+    /// How long its pods take to leave; None = not known.
+    #[serde(default)]
+    pub wait: Option<BudgetWait>,
+    /// The same in words, with what would unblock it.
+    #[serde(default)]
+    pub note: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetWait {
+    /// Seconds, if each pod takes its whole grace period; what the replacements need to become ready comes on top.
+    AtLeast(u64),
+    /// As things are, no drain ever ends.
+    Unbounded,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceEffect {
     pub namespace: Name,
     pub name: Name,
     pub ready_before: u32,
     pub ready_after: u32,
+    /// The share of each ready backend that remains, if the load is spread evenly: 1/N.
+    #[serde(default)]
+    pub share_after: Option<f64>,
+    /// Requests per second of one ready backend; None where the traffic is not known.
+    #[serde(default)]
+    pub rps_before: Option<f64>,
+    #[serde(default)]
+    pub rps_after: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,139 +292,6 @@ impl Refusal {
     }
 }
 
-/// One step, in order. Evictions that follow each other run at the same time, everything else one by one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
-    pub what: StepKind,
-    pub on: ObjectRef,
-    /// Another cluster than the intent's, by its context; empty = the intent's.
-    #[serde(default, skip_serializing_if = "Name::is_empty")]
-    pub context: Name,
-}
-
-impl Step {
-    pub fn new(what: StepKind, on: ObjectRef) -> Self {
-        Self { what, on, context: Name::default() }
-    }
-
-    pub fn is_eviction(&self) -> bool {
-        matches!(self.what, StepKind::Evict { .. } | StepKind::Delete { .. })
-    }
-
-    /// True for what only looks.
-    pub fn is_check(&self) -> bool {
-        matches!(self.what, StepKind::Check(_))
-    }
-}
-
-/// The requests that exist. `Display` gives the words for people.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StepKind {
-    Cordon,
-    Uncordon,
-    /// Write the annotation of the template, under the version that was planned with.
-    Restart {
-        version: Version,
-    },
-    /// Put back the template of a revision.
-    Rollback {
-        to: RevisionRef,
-        from: RevisionRef,
-    },
-    /// From what was seen to what is wanted, by the scale subresource.
-    Scale {
-        from: i32,
-        to: i32,
-    },
-    Evict {
-        /// Seconds; -1 = the pod's own.
-        grace_period: i64,
-    },
-    Delete {
-        grace_period: i64,
-    },
-    /// Fields of one object.
-    Change(Change),
-    /// Sends nothing: what must hold before the next step.
-    Check(Gate),
-}
-
-/// Fields of one object from what was seen to what is wanted, in one request that changes nothing if they are others.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Change {
-    /// For people: `selector version=blue to version=green`.
-    pub words: String,
-    pub fields: Vec<FieldChange>,
-}
-
-/// One field. `Null` = absent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FieldChange {
-    /// RFC 6901.
-    pub pointer: String,
-    pub from: serde_json::Value,
-    pub to: serde_json::Value,
-}
-
-/// A revision of a workload by its number and the object that holds its template.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RevisionRef {
-    pub number: i64,
-    /// ReplicaSet or ControllerRevision.
-    pub holder: ObjectRef,
-}
-
-/// What must hold before an action goes on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Gate {
-    /// The Service's ready endpoints are pods with these labels, at least so many, and nobody else.
-    ServedBy { labels: Vec<(Name, Name)>, at_least: u32 },
-    /// The route's controllers have accepted this generation of it.
-    RouteAccepted,
-    /// A while in which the watched error ratio stays below its limit.
-    Soak { secs: u32, watched: Option<Watched> },
-}
-
-impl std::fmt::Display for StepKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cordon => f.write_str("cordon"),
-            Self::Uncordon => f.write_str("uncordon"),
-            Self::Restart { .. } => f.write_str("restart"),
-            Self::Rollback { to, from } => {
-                write!(f, "roll back from revision {} to {}", from.number, to.number)
-            }
-            Self::Scale { from, to } => write!(f, "scale {from} to {to}"),
-            Self::Evict { .. } => f.write_str("evict"),
-            Self::Delete { .. } => f.write_str("delete"),
-            Self::Change(change) => f.write_str(&change.words),
-            Self::Check(gate) => gate.fmt(f),
-        }
-    }
-}
-
-impl std::fmt::Display for Gate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::ServedBy { labels, at_least } => {
-                let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                write!(f, "check that it is served by {at_least} or more of {}", labels.join(","))
-            }
-            Self::RouteAccepted => f.write_str("check that the route is accepted"),
-            Self::Soak { secs, watched: None } => write!(f, "wait {secs} s"),
-            Self::Soak { secs, watched: Some(w) } => {
-                write!(
-                    f,
-                    "wait {secs} s while {}/{} has at most {} % errors",
-                    w.namespace, w.service, w.max_error_percent
-                )
-            }
-        }
-    }
-}
-
 /// What will happen, to whom, and what it takes to allow it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -405,6 +302,9 @@ pub struct Plan {
     pub pdbs: Vec<PdbEffect>,
     pub services: Vec<ServiceEffect>,
     pub unplaced: Vec<Unplaced>,
+    /// Other ways to do it, for the dialog: switches and revisions. Not kept in the journal.
+    #[serde(skip)]
+    pub choices: Vec<Choice>,
     /// What a template or an object would lose and gain, a line each: `- image: a:1`, `+ image: a:2`.
     #[serde(default)]
     pub diff: Vec<String>,
@@ -419,6 +319,16 @@ pub struct Plan {
     pub undo: String,
 }
 
+/// The same action done in another way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    pub words: String,
+    /// What it would be then.
+    pub act: Act,
+    /// True if it is so now.
+    pub on: bool,
+}
+
 impl Plan {
     /// Without any step yet.
     pub fn new(intent: Intent, made_at: Stamp) -> Self {
@@ -430,6 +340,7 @@ impl Plan {
             pdbs: Vec::new(),
             services: Vec::new(),
             unplaced: Vec::new(),
+            choices: Vec::new(),
             diff: Vec::new(),
             warnings: Vec::new(),
             refusals: Vec::new(),

@@ -4,15 +4,19 @@
 //! Semantics: kubectl's `pkg/drain/filters.go` (order: skip-deleted, DaemonSet, mirror, local storage, no controller;
 //! the first filter that says "do not delete" ends the chain) and the eviction subresource's `eviction.go`.
 
-use std::collections::BTreeMap;
+mod budgets;
+mod costs;
+mod services;
 
-use crate::domain::budget::Pdb;
+use std::collections::{BTreeMap, HashMap};
+
+pub use self::services::effect as service_effect;
+use super::placement;
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::domain::pod::{Phase, Pod};
-use crate::domain::quantity::Resources;
+use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::model::plan::{DrainOptions, Fate, PdbEffect, PodFate, Refusal, ServiceEffect, Unplaced};
-use crate::model::world::{Cluster, NodeState};
+use crate::model::world::Cluster;
 
 /// What one filter says.
 enum Verdict {
@@ -132,6 +136,8 @@ pub struct Drain {
     pub unplaced: Vec<Unplaced>,
     pub warnings: Vec<String>,
     pub refusals: Vec<Refusal>,
+    /// All nodes of some zone are among the drained ones.
+    pub whole_zone: bool,
 }
 
 /// Rehearses. The caller has made sure that the tables it needs are complete; `elsewhere`: whether the pods of other
@@ -146,10 +152,15 @@ pub fn rehearse(
     let mut drain = Drain::default();
     let mut groups: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     let mut errors: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let mut moving: Vec<&Pod> = Vec::new();
+    let mut going: Vec<&Pod> = Vec::new();
+    let mut by_node: HashMap<&Name, Vec<&Pod>> = nodes.iter().map(|n| (n, Vec::new())).collect();
+    for pod in cluster.pods.iter() {
+        if let Some(pods) = pod.node.as_ref().and_then(|node| by_node.get_mut(node)) {
+            pods.push(pod);
+        }
+    }
     for node in nodes {
-        let mut pods: Vec<&Pod> =
-            cluster.pods.iter().filter(|p| p.node.as_ref() == Some(node)).map(AsRef::as_ref).collect();
+        let mut pods = by_node.remove(node).unwrap_or_default();
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         let mut refused = false;
         let first = drain.pods.len();
@@ -161,15 +172,14 @@ pub fn rehearse(
                         .is_some_and(|o| o.uid == d.uid || (o.name == d.name && d.namespace == pod.namespace))
                 });
             let (fate, reason, group) = judge(pod, options, exists, now);
-            let full = format!("{}/{}", pod.namespace, pod.name);
             if fate == Fate::Refuse {
                 refused = true;
-                errors.entry(group.unwrap_or("refused")).or_default().push(full);
+                errors.entry(group.unwrap_or("refused")).or_default().push(full_name(pod));
             } else if let Some(group) = group {
-                groups.entry(group).or_default().push(full);
+                groups.entry(group).or_default().push(full_name(pod));
             }
             if fate == Fate::Evict {
-                moving.push(pod);
+                going.push(pod);
             }
             drain.pods.push(PodFate {
                 pod: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
@@ -190,170 +200,79 @@ pub fn rehearse(
     for (why, names) in &errors {
         drain.refusals.push(Refusal::new("kubectl-filter", format!("{why}: {}", names.join(", "))));
     }
-    for (why, names) in &groups {
-        drain.warnings.push(format!("{why}: {}", names.join(", ")));
-    }
     if !options.disable_eviction {
-        budgets(cluster, &moving, &mut drain);
+        budgets::judge(cluster, &going, options, &mut drain);
     }
-    services(cluster, &moving, &mut drain);
-    if elsewhere {
-        placement(cluster, nodes, &moving, &mut drain);
-    } else {
-        drain
-            .warnings
-            .push("where the pods will fit was not judged: only this node's pods are known here".into());
+    services::judge(cluster, &going, &mut drain);
+    fit(cluster, nodes, &going, elsewhere, &mut drain);
+    costs::judge(cluster, nodes, &going, options, elsewhere, &mut drain);
+    for (why, names) in &groups {
+        drain.warnings.push(format!("{why}: {}", few(names)));
     }
     drain
 }
 
-/// Marks the pods that budgets hold back now. The server debits per eviction, so the pods of one budget are summed.
-fn budgets(cluster: &Cluster, moving: &[&Pod], drain: &mut Drain) {
-    let mut left: BTreeMap<(Name, Name), i32> = BTreeMap::new();
-    let mut effects: BTreeMap<(Name, Name), PdbEffect> = BTreeMap::new();
-    for pod in moving {
-        // the server does not ask budgets for these
-        if pod.phase != Phase::Running && pod.phase != Phase::Unknown || pod.is_terminating() {
-            continue;
-        }
-        let matching: Vec<&Pdb> = cluster
-            .pdbs
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(|p| p.namespace == pod.namespace && p.selector.matches(&pod.shape.labels))
-            .collect();
-        for pdb in &matching {
-            effects.entry((pdb.namespace.clone(), pdb.name.clone())).or_insert_with(|| PdbEffect {
-                namespace: pdb.namespace.clone(),
-                name: pdb.name.clone(),
-                allowed: pdb.allowed,
-                blocks: Vec::new(),
-                since: pdb.blocked_since(),
-            });
-        }
-        let held = match matching.as_slice() {
-            [] => None,
-            [pdb] => held_by(pdb, pod, &mut left),
-            several => Some(format!(
-                "has more than one PodDisruptionBudget ({}), which the eviction API never allows",
-                several.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")
-            )),
-        };
-        if let Some(reason) = held {
-            for pdb in &matching {
-                if let Some(effect) = effects.get_mut(&(pdb.namespace.clone(), pdb.name.clone())) {
-                    effect.blocks.push(pod.name.clone());
-                }
-            }
-            if let Some(fate) = drain.pods.iter_mut().find(|f| f.pod.uid == pod.uid) {
-                fate.fate = Fate::Wait;
-                fate.reason = reason;
-            }
-        }
+/// What finds no other node, and what of that could not be judged.
+fn fit(cluster: &Cluster, nodes: &[Name], going: &[&Pod], elsewhere: bool, drain: &mut Drain) {
+    if !elsewhere {
+        drain
+            .warnings
+            .push("where the pods will fit was not judged: only this node's pods are known here".into());
+        return;
     }
-    drain.pdbs = effects.into_values().collect();
-}
-
-fn held_by(pdb: &Pdb, pod: &Pod, left: &mut BTreeMap<(Name, Name), i32>) -> Option<String> {
-    let who = format!("PDB {}/{}", pdb.namespace, pdb.name);
-    if !pod.ready
-        && (pdb.always_allow_unhealthy
-            || (pdb.current_healthy >= pdb.desired_healthy && pdb.desired_healthy > 0))
-    {
-        return None;
+    if !cluster.nodes.cover.is_complete() {
+        drain.warnings.push(
+            "where the pods will fit was judged by the nodes known so far: the list is not complete".into(),
+        );
     }
-    if pdb.observed_generation < pdb.generation {
-        return Some(format!("{who} is still being processed by the controller"));
+    let placement = placement::place(cluster, nodes, going);
+    if !placement.unplaced.is_empty() {
+        drain.warnings.push(format!("{} pods fit on no other node", placement.unplaced.len()));
     }
-    let left = left.entry((pdb.namespace.clone(), pdb.name.clone())).or_insert(pdb.allowed);
-    if *left > 0 {
-        *left -= 1;
-        return None;
-    }
-    Some(format!(
-        "{who} needs {} healthy and has {}: {} allowed",
-        pdb.desired_healthy, pdb.current_healthy, pdb.allowed
-    ))
-}
-
-/// Which Services lose ready endpoints.
-fn services(cluster: &Cluster, moving: &[&Pod], drain: &mut Drain) {
-    for row in cluster.derived.services.iter() {
-        let lost = row
-            .slices
-            .iter()
-            .flat_map(|s| s.endpoints.iter())
-            .filter(|e| e.ready)
-            .filter_map(|e| e.pod.as_ref())
-            .filter(|name| moving.iter().any(|p| p.name == **name && p.namespace == row.service.namespace))
-            .collect::<std::collections::BTreeSet<_>>()
-            .len();
-        if lost == 0 {
-            continue;
-        }
-        let after = row.ready.saturating_sub(u32::try_from(lost).unwrap_or(u32::MAX));
-        if after == 0 {
-            drain.warnings.push(format!(
-                "service {}/{} loses its last ready endpoint until a replacement is ready",
-                row.service.namespace, row.service.name
-            ));
-        }
-        drain.services.push(ServiceEffect {
-            namespace: row.service.namespace.clone(),
-            name: row.service.name.clone(),
-            ready_before: row.ready,
-            ready_after: after,
-        });
-    }
-    drain.services.sort_by_key(|s| (s.ready_after, s.namespace.clone(), s.name.clone()));
-}
-
-/// First-fit decreasing by requests over nodes that take pods without a toleration. Selectors, affinity and
-/// tolerations are not judged here, and the warning says so.
-fn placement(cluster: &Cluster, nodes: &[Name], moving: &[&Pod], drain: &mut Drain) {
-    let mut room: Vec<(Resources, i64)> = cluster
-        .derived
-        .nodes
+    let far: Vec<String> = placement
+        .placed
         .iter()
-        .filter(|row| {
-            row.state == NodeState::Ready
-                && !row.node.cordoned
-                && !nodes.contains(&row.node.name)
-                && !row.node.taints.iter().any(|t| t.effect == "NoSchedule" || t.effect == "NoExecute")
-        })
-        .map(|row| {
-            (
-                row.node.allocatable.minus(row.totals.requests),
-                row.node.allocatable_pods - i64::from(row.totals.pods),
-            )
-        })
+        .filter_map(|p| Some(format!("{}/{} ({})", p.namespace, p.name, p.out_of.as_ref()?)))
         .collect();
-    let mut pods: Vec<&&Pod> =
-        moving.iter().filter(|p| p.owner.is_some() && !p.phase.is_finished()).collect();
-    pods.sort_by_key(|p| std::cmp::Reverse((p.requests.cpu_milli, p.requests.memory_bytes)));
-    for pod in pods {
-        match room.iter_mut().find(|(free, slots)| *slots > 0 && pod.requests.fits(*free)) {
-            Some((free, slots)) => {
-                *free = free.minus(pod.requests);
-                *slots -= 1;
-            }
-            None => drain.unplaced.push(Unplaced {
-                namespace: pod.namespace.clone(),
-                name: pod.name.clone(),
-                reason: format!(
-                    "no other untainted Ready node has {}m cpu and {} memory free",
-                    pod.requests.cpu_milli,
-                    crate::domain::quantity::show_bytes(pod.requests.memory_bytes)
-                ),
-            }),
+    for (what, names) in [
+        ("fit only outside their zone, where their volumes may not follow", &far),
+        ("resources that are not counted here decide where these fit", &placement.extended),
+        ("affinity to namespaces by their labels was not judged for", &placement.by_labels),
+    ] {
+        if !names.is_empty() {
+            drain.warnings.push(format!("{what}: {}", few(names)));
         }
     }
-    if !drain.unplaced.is_empty() {
-        drain.warnings.push(format!(
-            "{} pods would not fit elsewhere by their requests (selectors and affinity not judged)",
-            drain.unplaced.len()
-        ));
+    drain.unplaced = placement.unplaced;
+}
+
+fn full_name(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
+}
+
+/// `a, b, c, d, e and 7 more`.
+fn few(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let first: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+    match names.len().saturating_sub(MOST) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
+}
+
+/// `45s`, `1m30s`, `2h`: to the second, for estimates that are added up.
+fn span(secs: u64) -> String {
+    let (hours, minutes, rest) = (secs / 3600, secs / 60 % 60, secs % 60);
+    let part = |n: u64, unit: &str| if n > 0 { format!("{n}{unit}") } else { String::new() };
+    if secs == 0 {
+        return "0s".into();
+    }
+    part(hours, "h") + &part(minutes, "m") + &part(rest, "s")
+}
+
+/// How long a pod may take to end: what the drain sets for all, else its own.
+fn grace_secs(pod: &Pod, options: &DrainOptions) -> u64 {
+    u64::try_from(options.grace_period).unwrap_or_else(|_| u64::from(pod.shape.grace_secs.unwrap_or(30)))
 }
 
 #[cfg(test)]
@@ -363,13 +282,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::autoscaler::Hpa;
+    use crate::domain::budget::Pdb;
     use crate::domain::id::{Owner, Uid, Version};
-    use crate::domain::pod::PodShape;
+    use crate::domain::node::{Condition, Node, Status};
+    use crate::domain::pod::{Phase, PodShape};
+    use crate::domain::quantity::Resources;
     use crate::domain::selector::Selector;
+    use crate::domain::service::{Endpoint, EndpointSlice, Service};
+    use crate::domain::settings::GuardSettings;
+    use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
     use crate::domain::workload::Workload;
     use crate::model::event::{Batch, Fact};
+    use crate::model::plan::{Act, BudgetWait, Confirm, Intent};
     use crate::model::state::ClusterState;
     use crate::model::world::ClusterInfo;
+    use crate::policy::{pick, plan};
 
     fn pod(id: u32, edit: impl Fn(&mut Pod)) -> Pod {
         let mut pod = Pod {
@@ -493,6 +421,331 @@ mod tests {
         let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), false, Stamp(0));
         assert_eq!(drain.pods[0].fate, Fate::Wait);
         assert!(drain.pods[0].reason.contains("more than one"));
+    }
+
+    /// The numbers of one budget over `ready` pods of this node: the wait and its words.
+    fn wait(pdb: Pdb, ready: &[bool], options: &DrainOptions) -> (Option<BudgetWait>, String) {
+        let pods = ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
+        let c = cluster(pods, vec![pdb]);
+        let effect = rehearse(&c, &["n".into()], options, false, Stamp(0)).pdbs.remove(0);
+        (effect.wait, effect.note)
+    }
+
+    #[test]
+    fn a_budget_says_how_long_and_what_would_unblock_it() {
+        let options = DrainOptions::default();
+        let has = |(got, note): (Option<BudgetWait>, String), want, words: &str| {
+            assert_eq!(got, want, "{note}");
+            assert!(note.contains(words), "{note}");
+        };
+        // three pods one at a time with the default grace of 30 s
+        has(wait(pdb(1), &[true; 3], &options), Some(BudgetWait::AtLeast(90)), "3 rounds, 1m30s if each");
+        has(wait(pdb(3), &[true; 3], &options), Some(BudgetWait::AtLeast(30)), "lets all 3 go at once");
+        has(
+            wait(pdb(2), &[true; 3], &DrainOptions { grace_period: 5, ..options.clone() }),
+            Some(BudgetWait::AtLeast(10)),
+            "2 rounds",
+        );
+        let all = Pdb { current_healthy: 3, desired_healthy: 3, expected: 3, ..pdb(0) };
+        has(
+            wait(all.clone(), &[true], &options),
+            Some(BudgetWait::Unbounded),
+            "needs 3 healthy of 3: no drain can ever pass until minAvailable is lowered",
+        );
+        has(
+            wait(Pdb { max_unavailable: Some("0".into()), ..all.clone() }, &[true], &options),
+            Some(BudgetWait::Unbounded),
+            "until maxUnavailable is raised",
+        );
+        has(
+            wait(Pdb { desired_healthy: 2, current_healthy: 1, ..all.clone() }, &[true], &options),
+            None,
+            "needs 2 healthy of 3 and has 1: waits until 2 more become ready",
+        );
+        has(
+            wait(Pdb { desired_healthy: 2, current_healthy: 1, ..all.clone() }, &[false], &options),
+            None,
+            "AlwaysAllow",
+        );
+        has(
+            wait(Pdb { expected: 0, desired_healthy: 0, ..pdb(0) }, &[true], &options),
+            Some(BudgetWait::Unbounded),
+            "counts no pod",
+        );
+        has(
+            wait(Pdb { generation: 2, observed_generation: 1, ..pdb(1) }, &[true], &options),
+            None,
+            "newest version",
+        );
+        has(wait(Pdb { always_allow_unhealthy: true, ..all }, &[false], &options), None, "");
+        let c = cluster(vec![pod(1, |_| {})], vec![pdb(0)]);
+        let drain = rehearse(&c, &["n".into()], &options, false, Stamp(0));
+        assert!(
+            drain.warnings.iter().any(|w| w == "as they are, these budgets let no drain end: shop/a"),
+            "{:?}",
+            drain.warnings
+        );
+    }
+
+    #[test]
+    fn a_line_names_five_and_counts_the_rest() {
+        let names: Vec<String> = (0..7).map(|i| format!("p{i}")).collect();
+        assert_eq!(few(&names), "p0, p1, p2, p3, p4 and 2 more");
+        assert_eq!(few(&names[..5]), "p0, p1, p2, p3, p4");
+        assert_eq!((span(0), span(90), span(7205)), ("0s".into(), "1m30s".into(), "2h5s".into()));
+    }
+
+    /// Two zones with two nodes each; `a1` is drained.
+    fn shop(pods: Vec<Pod>, more: Vec<Fact>) -> Arc<Cluster> {
+        let mut state = ClusterState::new(ClusterInfo::default());
+        let node = |name: &str, zone: &str| Node {
+            uid: Uid::parse(name),
+            name: name.into(),
+            zone: Some(zone.into()),
+            conditions: [Condition {
+                kind: "Ready".into(),
+                status: Status::True,
+                reason: "".into(),
+                message: "".into(),
+                since: None,
+            }]
+            .into(),
+            allocatable: Resources { cpu_milli: 4000, memory_bytes: 8 << 30, ephemeral_bytes: 0 },
+            allocatable_pods: 10,
+            ..Node::default()
+        };
+        let nodes = vec![node("a1", "a"), node("a2", "a"), node("b1", "b"), node("b2", "b")];
+        for fact in [
+            Fact::Nodes(Batch::Begin { generation: 1 }),
+            Fact::Nodes(Batch::Upsert(nodes)),
+            Fact::Nodes(Batch::End { generation: 1, version: Version(1) }),
+            Fact::Pods(Batch::Upsert(pods)),
+        ]
+        .into_iter()
+        .chain(more)
+        {
+            state.apply(fact, Stamp(0));
+        }
+        state.publish(Stamp(0), false).unwrap()
+    }
+
+    fn owned(id: u32, node: &str, kind: &Kind, owner: u128, name: &str) -> Pod {
+        pod(id, |p| {
+            p.node = Some(node.into());
+            p.owner = Some(Arc::new(Owner {
+                kind: kind.clone(),
+                name: name.into(),
+                uid: Uid::Uuid(owner),
+                group: "apps".into(),
+            }));
+        })
+    }
+
+    fn workload(kind: Kind, uid: u128, name: &str, replicas: i32) -> Workload {
+        Workload {
+            kind,
+            uid: Uid::Uuid(uid),
+            namespace: "shop".into(),
+            name: name.into(),
+            replicas,
+            ..Workload::default()
+        }
+    }
+
+    fn warned(c: &Cluster, nodes: &[&str], elsewhere: bool) -> (Vec<String>, bool) {
+        let nodes: Vec<Name> = nodes.iter().map(|n| Name::from(*n)).collect();
+        let drain = rehearse(c, &nodes, &DrainOptions::default(), elsewhere, Stamp(0));
+        (drain.warnings, drain.whole_zone)
+    }
+
+    #[test]
+    fn singletons_zones_and_controllers_are_told_in_one_line_each() {
+        let mut solo = workload(Kind::Deployment, 10, "solo", 1);
+        solo.managed_by = Some("Argo CD shop".into());
+        let wide = workload(Kind::Deployment, 11, "wide", 2);
+        let here = workload(Kind::Deployment, 12, "here", 2);
+        let set = |uid, name: &str, of| Workload {
+            owner: Some(Arc::new(Owner {
+                kind: Kind::Deployment,
+                name: name.into(),
+                uid: Uid::Uuid(of),
+                group: "apps".into(),
+            })),
+            ..workload(Kind::ReplicaSet, uid, name, 1)
+        };
+        let hpa = Hpa {
+            namespace: "shop".into(),
+            name: "h".into(),
+            target_name: "wide".into(),
+            max: 2,
+            current: Some(2),
+            ..Hpa::default()
+        };
+        let mut db = owned(1, "a1", &Kind::StatefulSet, 30, "db");
+        db.shape = Arc::new(PodShape {
+            claims: true,
+            host_path: true,
+            keep_in_place: true,
+            grace_secs: Some(600),
+            ..PodShape::default()
+        });
+        let rs = Kind::ReplicaSet;
+        let pods = vec![
+            db,
+            owned(2, "a1", &rs, 20, "solo"),
+            owned(3, "a1", &rs, 21, "wide"),
+            owned(4, "b1", &rs, 21, "wide"),
+            owned(5, "a1", &rs, 22, "here"),
+            owned(6, "a1", &rs, 22, "here"),
+            owned(7, "a1", &Kind::Job, 40, "report"),
+        ];
+        let c = shop(
+            pods.clone(),
+            vec![
+                Fact::Deployments(Batch::Upsert(vec![solo, wide, here])),
+                Fact::ReplicaSets(Batch::Upsert(vec![
+                    set(20, "solo", 10),
+                    set(21, "wide", 11),
+                    set(22, "here", 12),
+                ])),
+                Fact::StatefulSets(Batch::Upsert(vec![workload(Kind::StatefulSet, 30, "db", 1)])),
+                Fact::Hpas(Batch::Upsert(vec![hpa])),
+            ],
+        );
+        assert_eq!(warned(&c, &["a1"], true), (vec![
+            "one replica, so an outage until its replacement is ready (cordon, then restart it with surge first): shop/solo".to_owned(),
+            "one replica, so an outage until it is ready again elsewhere: shop/db".into(),
+            "every ready replica is on what is drained: shop/here".into(),
+            "the last replicas in their zone: shop/wide (a)".into(),
+            "re-created under the same name, only after the old one is gone: shop/p01".into(),
+            "jobs that start again from zero: shop/p07".into(),
+            "marked as not safe to evict, for the cluster autoscaler: shop/p01".into(),
+            "files in hostPath volumes stay behind: shop/p01".into(),
+            "shop/p01 may take 10m to end, and the drain as long".into(),
+            "autoscalers at their maximum, which add nothing while the load moves: shop/h (2)".into(),
+            "managed by GitOps, which reverts edits made to let the drain pass: shop/solo (Argo CD shop)".into(),
+        ], false));
+        let (zone, whole) = warned(&c, &["a1", "a2"], true);
+        assert!(
+            whole && zone.contains(&"zones left without a node that takes pods: a".to_owned()),
+            "{zone:?}"
+        );
+        assert!(
+            !zone.iter().any(|w| w.starts_with("the last replicas")),
+            "the zone says it already: {zone:?}"
+        );
+        // a headless command knows the targets alone: what it has no data for it does not claim
+        let (alone, whole) = warned(&shop(pods, vec![]), &["a1"], false);
+        assert!(
+            !whole && alone.contains(&"their volumes may bind them to the zone: shop/p01 (a)".to_owned()),
+            "{alone:?}"
+        );
+        assert!(!alone.iter().any(|w| w.contains("replica")), "{alone:?}");
+        assert!(alone.iter().any(|w| w.starts_with("where the pods will fit was not judged")));
+    }
+
+    #[test]
+    fn a_whole_zone_asks_for_the_context() {
+        let c = shop(vec![], vec![]);
+        let confirm = |names: &[&str]| {
+            let intent = Intent {
+                cluster: crate::domain::id::ClusterId::default(),
+                context: "test".into(),
+                act: Act::Drain(DrainOptions::default()),
+                targets: pick::nodes_of(
+                    &c,
+                    &crate::domain::failover::Pick::Nodes(names.iter().map(|n| Name::from(*n)).collect()),
+                ),
+            };
+            let (guards, extras) = (GuardSettings::default(), crate::model::plan::Extras::default());
+            let grounds = plan::Grounds {
+                cluster: &c,
+                guards: &guards,
+                view: plan::View::Whole,
+                extras: &extras,
+                now: Stamp(0),
+            };
+            let plan = plan::plan(grounds, &intent);
+            (plan.confirm, plan.answer)
+        };
+        assert_eq!(confirm(&["a1"]).0, Confirm::Suffix);
+        assert_eq!(confirm(&["a1", "a2"]), (Confirm::Context, "test".into()));
+    }
+
+    #[test]
+    fn what_stays_carries_more() {
+        let service = |name: &str, pods: &[u32]| {
+            let uid = |n: u32| Uid::parse(&format!("{name}-{n}"));
+            let endpoints = pods.iter().map(|i| Endpoint {
+                address: format!("10.0.0.{i}").into(),
+                pod: Some(format!("p{i:02}").into()),
+                ready: true,
+                ..Endpoint::default()
+            });
+            [
+                Fact::Services(Batch::Upsert(vec![Service {
+                    uid: uid(7),
+                    namespace: "shop".into(),
+                    name: name.into(),
+                    ..Service::default()
+                }])),
+                Fact::EndpointSlices(Batch::Upsert(vec![EndpointSlice {
+                    uid: uid(8),
+                    namespace: "shop".into(),
+                    name: name.into(),
+                    service: name.into(),
+                    endpoints: endpoints.collect(),
+                    ..EndpointSlice::default()
+                }])),
+            ]
+        };
+        let traffic = TrafficSeen {
+            services: [Arc::new(ServiceTraffic {
+                namespace: "shop".into(),
+                name: "three".into(),
+                rps: Some(36.0),
+                ..ServiceTraffic::default()
+            })]
+            .into(),
+            ..TrafficSeen::default()
+        };
+        let rs = || Kind::ReplicaSet;
+        let pods = vec![
+            owned(1, "a1", &rs(), 1, "x"),
+            owned(2, "b1", &rs(), 1, "x"),
+            owned(3, "b2", &rs(), 1, "x"),
+            owned(4, "a1", &rs(), 1, "y"),
+            owned(5, "b1", &rs(), 1, "y"),
+            owned(6, "b1", &rs(), 1, "y"),
+            owned(7, "b1", &rs(), 1, "y"),
+        ];
+        let facts = [service("three", &[1, 2, 3]), service("one", &[4]), service("four", &[4, 5, 6, 7])]
+            .into_iter()
+            .flatten()
+            .chain([Fact::Traffic(traffic)]);
+        let c = shop(pods, facts.collect());
+        let drain = rehearse(&c, &["a1".into()], &DrainOptions::default(), true, Stamp(0));
+        let seen: Vec<_> = drain
+            .services
+            .iter()
+            .map(|s| {
+                (s.name.as_str(), s.ready_before, s.ready_after, s.share_after, s.rps_before, s.rps_after)
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("one", 1, 0, None, None, None),
+                ("three", 3, 2, Some(0.5), Some(12.0), Some(18.0)),
+                ("four", 4, 3, Some(1.0 / 3.0), None, None),
+            ]
+        );
+        assert!(drain.warnings.contains(
+            &"services that lose their last ready endpoint until a replacement is ready: shop/one".to_owned()
+        ));
+        assert!(drain.warnings.contains(
+            &"each backend that stays carries half as much again or more: shop/three 3 to 2 backends (12.0 to 18.0 rps each)".to_owned()
+        ), "{:?}", drain.warnings);
     }
 
     proptest! {

@@ -1,23 +1,28 @@
 //! Planning: an intent and the shared state give the plan with its blast radius; what the server adds (access, dry
 //! run) is settled into it. Pure: the same inputs give the same plan.
 //!
-//! One file for each family of actions: [`nodes`], [`workloads`], [`pods`], [`failover`]; [`access`] says what rights
+//! One file for each family of actions: `nodes`, `workloads`, `scale`, `pods`, [`failover`]; [`access()`] says what rights
 //! a plan needs, [`needs`] what has to be read for it beyond the shared state.
 
 mod access;
 pub mod failover;
 mod nodes;
 mod pods;
+mod scale;
 mod workloads;
 
 pub use access::{Access, access, resource};
-pub use workloads::autoscaler_of;
+pub use nodes::OUT_OF_SERVICE;
+pub use scale::autoscaler_of;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
-use crate::model::plan::{Act, Confirm, Evidence, Extras, Fate, Intent, Need, Plan, Refusal};
+use crate::model::plan::{
+    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step,
+};
 use crate::model::world::Cluster;
+use crate::policy::drift::{self, Drift};
 
 /// What the planner may assume about the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +48,9 @@ pub struct Grounds<'a> {
 pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
     let Grounds { cluster, view, now, .. } = grounds;
     let mut plan = Plan::new(intent.clone(), now);
-    if intent.targets.is_empty() && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_)) {
+    if intent.targets.is_empty()
+        && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_) | Act::Resume(_))
+    {
         plan.refusals.push(Refusal::new("precondition", "nothing is selected"));
     }
     match &intent.act {
@@ -56,13 +63,14 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         Act::Rollback { to_revision } => workloads::rollback(grounds, &mut plan, *to_revision),
         Act::PauseRollout => workloads::pause(cluster, &mut plan, true),
         Act::ResumeRollout => workloads::pause(cluster, &mut plan, false),
-        Act::Scale(by) => workloads::scale(grounds, &mut plan, by),
-        Act::Bounds { min, max } => workloads::bounds(cluster, &mut plan, *min, *max),
+        Act::Scale(by) => scale::scale(grounds, &mut plan, by),
+        Act::Bounds { min, max } => scale::bounds(cluster, &mut plan, *min, *max),
         Act::Evict(options) => pods::evict(cluster, &mut plan, options, now),
         Act::OutOfRotation { service } => pods::out_of_rotation(grounds, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(grounds, &mut plan),
         Act::Failover { plan: way, revert } => failover::plan(grounds, &mut plan, way, *revert),
-        Act::Undo(undoing) => undo(&mut plan, undoing),
+        Act::Undo(undoing) => undo(grounds, &mut plan, undoing),
+        Act::Resume(rest) => resume(grounds, &mut plan, rest),
     }
     guard(cluster, &mut plan, grounds.guards);
     plan
@@ -81,6 +89,10 @@ pub fn needs(intent: &Intent) -> Vec<Need> {
             intent.targets.iter().map(here).collect()
         }
         Act::Failover { plan, .. } => failover::needs(plan),
+        Act::Undo(undoing) | Act::Resume(undoing) => {
+            let need = |s: &Step| Need::Object { context: s.context.clone(), on: s.on.clone() };
+            undoing.steps.iter().map(need).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -90,19 +102,53 @@ fn here(target: &ObjectRef) -> Need {
     Need::Object { context: Name::default(), on: target.clone() }
 }
 
-/// The steps were worked out from the journal; each is checked against the live object before it is sent, which is
-/// the drift check.
-fn undo(plan: &mut Plan, undoing: &crate::model::plan::Undoing) {
-    plan.steps.clone_from(&undoing.steps);
-    if plan.steps.is_empty() {
-        let why = format!("nothing of {} can be undone: {}", undoing.title, undoing.remains);
+/// The steps were worked out from the journal. What somebody changed since is not overwritten.
+fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
+    for step in &undoing.steps {
+        let need = Need::Object { context: step.context.clone(), on: step.on.clone() };
+        let live = match grounds.extras.get(&need) {
+            Some(Found::Objects(objects)) => objects.first(),
+            Some(Found::Unread(why)) => {
+                plan.refusals.push(Refusal::new("incomplete-data", why.clone()));
+                continue;
+            }
+            Some(Found::Absent) | None => None,
+        };
+        let same = live.is_some_and(|l| {
+            l.pointer("/metadata/uid").and_then(|u| u.as_str()) == Some(step.on.uid.to_string().as_str())
+        });
+        let Some(live) = live.filter(|_| same) else {
+            plan.refusals.push(gone(&step.on));
+            continue;
+        };
+        match drift::of_step(live, &step.what) {
+            Drift::Before => plan.steps.push(step.clone()),
+            Drift::After => plan.warnings.push(format!("{}: {} already", step.on, step.what)),
+            Drift::Other(why) => {
+                let why = format!("{} was changed since: {why}", step.on);
+                plan.refusals.push(Refusal::new("precondition", why));
+            }
+        }
+    }
+    if plan.steps.is_empty() && plan.refusals.is_empty() {
+        let why = if undoing.remains.is_empty() { "it is undone already" } else { &undoing.remains };
+        let why = format!("nothing of {} can be undone: {why}", undoing.title);
         plan.refusals.push(Refusal::new("precondition", why));
     } else if !undoing.remains.is_empty() {
         plan.warnings.push(format!("not restored: {}", undoing.remains));
     }
     plan.confirm = Confirm::Suffix;
     plan.undo = "the action itself again".into();
-    plan.kubectl = format!("pilothouse undo {}", undoing.of);
+    plan.kubectl = format!("pilothouse undo {}", quote(&undoing.of));
+}
+
+/// The steps that an action whose process ended had not done. What it had is not done again; what somebody changed
+/// since is not overwritten.
+fn resume(grounds: Grounds<'_>, plan: &mut Plan, rest: &Sequel) {
+    undo(grounds, plan, rest);
+    plan.refusals.retain(|r| !r.reason.starts_with("nothing of "));
+    plan.undo = "as the action itself: select it in the list of actions".into();
+    plan.kubectl = format!("pilothouse resume {}", quote(&rest.of));
 }
 
 /// Read-only, protection, several objects, and what has to be typed.

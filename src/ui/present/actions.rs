@@ -3,6 +3,7 @@
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState, World};
+use pilothouse_core::policy::undo;
 
 use super::super::command::Cmd;
 use super::super::keymap::Keymap;
@@ -31,11 +32,7 @@ pub fn grade(action: &ActionView) -> Grade {
 
 /// `cordon no/ip-10-0-3-7`, `restart 3 objects`.
 pub fn title(action: &ActionView) -> String {
-    let intent = &action.plan.intent;
-    match intent.targets.as_slice() {
-        [one] => format!("{} {one}", intent.act.as_str()),
-        more => format!("{} {} objects", intent.act.as_str(), more.len()),
-    }
+    undo::title(&action.plan)
 }
 
 fn steps(action: &ActionView) -> String {

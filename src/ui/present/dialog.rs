@@ -1,7 +1,7 @@
 //! The rehearsal and what it asks for, as lines.
 
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, Confirm, Fate, Plan};
+use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Fate, Intent, PdbEffect, Plan, ServiceEffect};
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::command::Cmd;
@@ -25,8 +25,8 @@ pub struct DialogView {
     pub keys: Vec<Cell>,
 }
 
-/// Said of a drain: its plan is shown, but nobody carries it out.
-pub const NO_DRAIN: &str = "the drain itself comes with a later version";
+/// Of the pods that fit nowhere; the others are among the pods below.
+const MOST_UNPLACED: usize = 40;
 
 /// Why the plan cannot be carried out; empty = it can.
 pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
@@ -39,19 +39,19 @@ pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
     if read_only && !rehearsal.plan.refusals.iter().any(|r| r.guard == "read-only") {
         all.push("read-only: this console was started to look only".into());
     }
-    if matches!(rehearsal.plan.intent.act, Act::Drain(_)) {
-        all.push(NO_DRAIN.into());
-    }
     all
 }
 
 /// `cordon no/ip-10-0-3-7` or `cordon 3 nodes`.
-pub fn title(plan_or_intent: &pilothouse_core::model::plan::Intent) -> String {
-    let act = match &plan_or_intent.act {
+pub fn title(intent: &Intent) -> String {
+    let act = match &intent.act {
         Act::Scale(by) => format!("scale to {}", by.replicas),
+        Act::Failover { plan, .. } => return format!("{} {}", intent.act.as_str(), plan.name),
+        Act::Undo(undoing) => return format!("undo of {}", undoing.title),
+        Act::Resume(rest) => return format!("rest of {}", rest.title),
         other => other.as_str().to_owned(),
     };
-    match plan_or_intent.targets.as_slice() {
+    match intent.targets.as_slice() {
         [one] => format!("{act} {one}"),
         more => format!("{act} {} objects", more.len()),
     }
@@ -81,15 +81,38 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
         }
         Stage::Ready(rehearsal) => {
             let refusals = refusals(rehearsal, dialog.read_only);
+            if dialog.choosing {
+                view.lines = choice_lines(&rehearsal.plan);
+                view.ask = vec![cell(Role::Strong, "a number picks one; anything else goes back")];
+                return view;
+            }
             view.lines = plan_lines(rehearsal, &refusals, ui.now);
             ask(&mut view, dialog, &rehearsal.plan, &refusals);
             view.keys.push(cell(Role::Key, cancel));
             let copy =
                 ui.keymap.key(Cmd::CopyKubectl).map_or_else(String::new, |k| format!("{k} copy kubectl"));
+            if !rehearsal.plan.choices.is_empty() {
+                let options = ui.keymap.key(Cmd::Options);
+                view.keys.push(cell(Role::Key, options.map_or_else(String::new, |k| format!("{k} options"))));
+            }
             view.keys.push(cell(Role::Key, copy));
         }
     }
     view
+}
+
+fn choice_lines(plan: &Plan) -> Vec<TextLine> {
+    let mut out = Lines(Vec::new());
+    out.head("Other ways to do it");
+    for (i, choice) in plan.choices.iter().take(9).enumerate() {
+        let mark = if choice.on { "[x]" } else { "[ ]" };
+        let role = if choice.on { Role::Strong } else { Role::Text };
+        out.say(role, format!("  {} {mark} {}", i + 1, choice.words));
+    }
+    if plan.choices.len() > 9 {
+        out.say(Role::Dim, format!("  … and {} more, by the command line", plan.choices.len() - 9));
+    }
+    out.0
 }
 
 fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String]) {
@@ -136,30 +159,57 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     for refusal in refusals {
         out.say(Role::Critical, format!("✖ {refusal}"));
     }
+    if plan.refusals.iter().any(|r| r.guard == "kubectl-filter") {
+        out.say(Role::Strong, "  the options have the switches that let these pods go");
+    }
     for unanswered in &rehearsal.evidence.unanswered {
         out.say(Role::Warning, format!("! could not be asked: {unanswered}"));
     }
     for warning in &plan.warnings {
         out.say(Role::Warning, format!("! {warning}"));
     }
-    let drain = matches!(plan.intent.act, Act::Drain(_));
+    let drain = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. }) && !plan.pods.is_empty();
     if drain {
         drain_summary(&mut out, plan);
     }
     out.head(if refusals.is_empty() { "What will be done" } else { "What it would do" });
-    let first: Vec<_> = plan.steps.iter().take(if drain { 8 } else { 40 }).collect();
+    // evictions are told pod by pod below
+    let told = plan.steps.iter().filter(|s| !drain || !s.is_eviction());
+    let first: Vec<_> = told.take(40).collect();
     for (i, step) in first.iter().enumerate() {
-        out.say(Role::Text, format!("  {}. {} {}", i + 1, step.what, step.on));
+        let place = if step.context.is_empty() { String::new() } else { format!(" in {}", step.context) };
+        out.say(Role::Text, format!("  {}. {} {}{place}", i + 1, step.what, step.on));
+    }
+    let evictions = plan.steps.iter().filter(|s| drain && s.is_eviction()).count();
+    if evictions > 0 {
+        out.say(Role::Text, format!("  {}. evict {evictions} pods, each listed below", first.len() + 1));
     }
     if plan.steps.is_empty() {
         out.say(Role::Dim, "  nothing: it is so already");
     }
-    if plan.steps.len() > first.len() {
-        out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len()));
+    if plan.steps.len() > first.len() + evictions {
+        out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len() - evictions));
+    }
+    if !plan.diff.is_empty() {
+        out.head("What changes in it");
+        for line in plan.diff.iter().take(60) {
+            let role = match line.chars().next() {
+                Some('+') => Role::Ok,
+                Some('-') => Role::Critical,
+                _ => Role::Warning,
+            };
+            out.say(role, format!("  {line}"));
+        }
     }
     if !plan.pdbs.is_empty() {
         out.head("Budgets");
-        for pdb in &plan.pdbs {
+        let free = |p: &&PdbEffect| p.blocks.is_empty() && p.allowed > 0;
+        let names: Vec<String> =
+            plan.pdbs.iter().filter(free).map(|p| format!("{}/{}", p.namespace, p.name)).collect();
+        if !names.is_empty() {
+            out.say(Role::Dim, format!("  {} let all go at once: {}", names.len(), names.join(" ")));
+        }
+        for pdb in plan.pdbs.iter().filter(|p| !free(p)) {
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
             let role = if pdb.allowed <= 0 { Role::Critical } else { Role::Text };
             let blocks: Vec<&str> =
@@ -171,6 +221,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
                 role,
                 format!("{glyph} PDB {}/{} allows {}{since}{held}", pdb.namespace, pdb.name, pdb.allowed),
             );
+            if !pdb.note.is_empty() {
+                let never = pdb.wait == Some(BudgetWait::Unbounded);
+                out.say(if never { Role::Critical } else { Role::Dim }, format!("    {}", pdb.note));
+            }
         }
     }
     if !plan.services.is_empty() {
@@ -181,16 +235,23 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
             out.say(
                 role,
                 format!(
-                    "{glyph} {}/{}: {} ready backends → {}",
-                    s.namespace, s.name, s.ready_before, s.ready_after
+                    "{glyph} {}/{}: {} ready backends → {}{}",
+                    s.namespace,
+                    s.name,
+                    s.ready_before,
+                    s.ready_after,
+                    load(s)
                 ),
             );
         }
     }
     if !plan.unplaced.is_empty() {
         out.head("Fits nowhere else");
-        for u in &plan.unplaced {
+        for u in plan.unplaced.iter().take(MOST_UNPLACED) {
             out.say(Role::Critical, format!("✖ {}/{}: {}", u.namespace, u.name, u.reason));
+        }
+        if let more @ 1.. = plan.unplaced.len().saturating_sub(MOST_UNPLACED) {
+            out.say(Role::Critical, format!("  … and {more} more pods"));
         }
     }
     if !plan.pods.is_empty() {
@@ -216,6 +277,15 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     out.0
 }
 
+/// `, 50 % each, 12.0 → 18.0 rps`: what each backend that stays will carry, as far as it is known.
+fn load(s: &ServiceEffect) -> String {
+    let share = s.share_after.map_or_else(String::new, |share| format!(", {:.0} % each", share * 100.0));
+    match (s.rps_before, s.rps_after) {
+        (Some(before), Some(after)) => format!("{share}, {before:.1} → {after:.1} rps"),
+        _ => share,
+    }
+}
+
 fn fate_rank(fate: Fate) -> u8 {
     match fate {
         Fate::Refuse => 3,
@@ -237,21 +307,25 @@ fn drain_summary(out: &mut Lines, plan: &Plan) {
 /// A question that is no rehearsal.
 pub fn question(question: &Question) -> DialogView {
     match question {
-        Question::CancelAction(id) => DialogView {
-            title: "Stop the action?".into(),
-            lines: vec![
-                TextLine::new(
-                    Role::Text,
-                    format!("{id}: the step that is under way ends, no further one starts."),
-                ),
-                TextLine::new(Role::Text, "What was done stays done."),
-            ],
-            ask: vec![
-                cell(Role::KeyDanger, "y"),
-                cell(Role::Strong, "stop it"),
-                cell(Role::Dim, "anything else lets it run"),
-            ],
-            ..DialogView::default()
-        },
+        Question::CancelAction { id, cordoned } => {
+            let mut ask = vec![cell(Role::KeyDanger, "y"), cell(Role::Strong, "stop it")];
+            if *cordoned {
+                ask.push(cell(Role::KeyDanger, "u"));
+                ask.push(cell(Role::Strong, "stop it and uncordon"));
+            }
+            ask.push(cell(Role::Dim, "anything else lets it run"));
+            DialogView {
+                title: "Stop the action?".into(),
+                lines: vec![
+                    TextLine::new(
+                        Role::Text,
+                        format!("{id}: what was sent goes on to its end, nothing further is sent."),
+                    ),
+                    TextLine::new(Role::Text, "What was done stays done."),
+                ],
+                ask,
+                ..DialogView::default()
+            }
+        }
     }
 }

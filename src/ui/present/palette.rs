@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::model::world::World;
 
@@ -18,6 +19,8 @@ pub enum Target {
     Context(ClusterId, Name),
     /// A kind that the server prints.
     Resource(String),
+    /// A plan of [`Ui::failovers`], and whether it is the way back.
+    Failover(usize, bool),
     Quit,
 }
 
@@ -49,6 +52,11 @@ fn score(text: &str, needle: &str) -> Option<u32> {
         3
     };
     Some(class * 1000 + u32::try_from(text.len()).unwrap_or(999).min(999))
+}
+
+/// `weight` plans are found under that word as well.
+fn verb_of(plan: &FailoverPlan) -> &'static str {
+    if matches!(plan.kind, FailoverKind::Weight(_)) { "failover weight" } else { "failover" }
 }
 
 /// Words that the palette takes for a view of ours rather than a table of the server.
@@ -108,6 +116,29 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
                         kind: "context".into(),
                         title: cluster.info.context.to_string(),
                         detail: "show this cluster".into(),
+                    },
+                ));
+            }
+        }
+    }
+    for (at, plan) in ui.failovers.iter().enumerate() {
+        for (verb, revert) in [(verb_of(plan), false), ("failover-revert", true)] {
+            // what the cluster offers has not been gone: there is no way back from it yet
+            if revert && plan.suggested {
+                continue;
+            }
+            let title = format!("{verb} {}", plan.name);
+            if let Some(best) = score(&title, &needle) {
+                let origin = if plan.suggested { " (offered by the cluster)" } else { " (of the config)" };
+                let way = if revert { "back: " } else { "" };
+                // before the command that asked for them
+                hits.push((
+                    best.saturating_sub(1000) + u32::from(plan.suggested),
+                    Hit {
+                        target: Target::Failover(at, revert),
+                        kind: "plan".into(),
+                        title,
+                        detail: format!("{way}{}{origin}", plan.kind),
                     },
                 ));
             }

@@ -1,7 +1,8 @@
 //! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::world::{Cause, Cluster, World};
+use pilothouse_core::model::world::{ActionView, Cause, Cluster, Outcome, World};
+use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
 use super::super::app::{Screen, TextSource, Ui};
 use super::super::command::{self, Cmd};
@@ -11,9 +12,16 @@ use super::{causes, lists};
 /// Whether a command fits objects of a kind.
 fn fits(cmd: Cmd, kind: &Kind) -> bool {
     match cmd {
-        Cmd::Drain | Cmd::Cordon => *kind == Kind::Node,
-        Cmd::Restart => matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet),
+        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => *kind == Kind::Node,
+        Cmd::Restart | Cmd::Rollback => {
+            matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
+        }
+        Cmd::PauseRollout => *kind == Kind::Deployment,
         Cmd::Scale => matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet),
+        Cmd::Evict | Cmd::Rotation => *kind == Kind::Pod,
+        Cmd::Bounds => *kind == Kind::HorizontalPodAutoscaler,
+        // not about the object
+        Cmd::Failover | Cmd::Weight | Cmd::Undo => true,
         _ => false,
     }
 }
@@ -43,7 +51,39 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     }
     let chosen: Vec<&Uid> =
         if list.marks.is_empty() { list.selected.iter().collect() } else { list.marks.iter().collect() };
-    chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid)).collect()
+    let objects = chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid));
+    objects.filter(|o| fits(cmd, &o.kind)).collect()
+}
+
+/// Whether all the chosen Deployments are paused: the key would resume them.
+pub fn all_paused(ui: &Ui, world: &World) -> bool {
+    let Some(cluster) = ui.shown(world) else { return false };
+    let chosen = of(ui, world, Cmd::PauseRollout);
+    let paused = |o: &ObjectRef| cluster.workload(&o.kind, &o.namespace, &o.name).is_some_and(|w| w.paused);
+    !chosen.is_empty() && chosen.iter().all(paused)
+}
+
+/// Whether all the chosen nodes have the taint of a machine that is off.
+pub fn all_out_of_service(ui: &Ui, world: &World) -> bool {
+    let Some(cluster) = ui.shown(world) else { return false };
+    let chosen = of(ui, world, Cmd::OutOfService);
+    let has = |o: &ObjectRef| {
+        cluster.nodes.by_uid(&o.uid).is_some_and(|n| n.taints.iter().any(|t| t.key == OUT_OF_SERVICE))
+    };
+    !chosen.is_empty() && chosen.iter().all(has)
+}
+
+/// The Service that the chosen pods would leave; None: no Service selects them, so they would come back.
+pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
+    if ui.active_list() == Some(ListId::Backends) {
+        return Some(ui.service.1.clone());
+    }
+    let cluster = ui.shown(world)?;
+    let pod = pods.first().and_then(|o| cluster.pods.by_uid(&o.uid))?;
+    let selects = |s: &&std::sync::Arc<pilothouse_core::domain::service::Service>| {
+        s.namespace == pod.namespace && !s.selector.is_empty() && s.selector.matches(&pod.shape.labels)
+    };
+    cluster.services.iter().find(selects).map(|s| s.name.clone())
 }
 
 /// Whether there are nodes to act on and all of them are cordoned: the key would uncordon them.
@@ -55,8 +95,32 @@ pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
 
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
+    match cmd {
+        Cmd::PauseAction | Cmd::CancelAction => {
+            return action(ui, world).is_some_and(|a| a.outcome.is_none() && !a.foreign);
+        }
+        Cmd::UndoThis => return action(ui, world).is_some_and(|a| a.outcome.is_some()),
+        Cmd::ResumeAction => {
+            return action(ui, world).is_some_and(|a| a.foreign && a.outcome == Some(Outcome::Unknown));
+        }
+        _ => {}
+    }
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
-    !elsewhere || !of(ui, world, cmd).is_empty()
+    !elsewhere
+        || !of(ui, world, cmd).is_empty()
+        || (cmd == Cmd::Scale && !of(ui, world, Cmd::Bounds).is_empty())
+}
+
+/// The action that is selected in their list, or read.
+pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w std::sync::Arc<ActionView>> {
+    let key = match ui.screen() {
+        Screen::Text(view) => match &view.source {
+            TextSource::Action(id) => Uid::Text(id.clone()),
+            _ => return None,
+        },
+        _ => ui.list(ListId::Actions).selected.clone()?,
+    };
+    world.actions.iter().find(|a| super::actions::key(a) == key)
 }
 
 fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
@@ -82,6 +146,17 @@ fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
         Kind::Node => {
             let node = cluster.node(&object.name).filter(|n| same(&n.uid))?;
             Some(ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
+        }
+        Kind::HorizontalPodAutoscaler => {
+            let named = |h: &&std::sync::Arc<pilothouse_core::domain::autoscaler::Hpa>| {
+                h.namespace == object.namespace && h.name == object.name && same(&h.uid)
+            };
+            let hpa = cluster.hpas.iter().find(named)?;
+            Some(ObjectRef::new(object.kind.clone(), &hpa.namespace, &hpa.name, &hpa.uid))
+        }
+        Kind::Pod => {
+            let pod = cluster.pod(&object.namespace, &object.name).filter(|p| same(&p.uid))?;
+            Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
         }
         kind => {
             let found = cluster.workload(kind, &object.namespace, &object.name)?;

@@ -12,7 +12,7 @@ use super::super::app::{Dialog, Question, Stage, Ui};
 use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::present::dialog::refusals;
-use super::super::request::{Effect, Reply};
+use super::super::request::{Effect, Order, Reply};
 
 /// How long a plan must have been on the screen before a key can confirm it.
 pub const ARMED_AFTER_MS: u64 = 300;
@@ -22,7 +22,7 @@ const RENEW_MS: u64 = 2_000;
 /// Opens a rehearsal on objects that were pinned at the key press.
 pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
     let Some(cluster) = ui.shown(world) else { return };
-    if targets.is_empty() {
+    if targets.is_empty() && !matches!(act, Act::Failover { .. }) {
         return ui.say(format!("there is nothing here to {}", act.as_str()));
     }
     let cluster = cluster.clone();
@@ -42,6 +42,8 @@ pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effec
         in_flight: true,
         read_only: cluster.info.read_only,
         protected: cluster.info.protected,
+        choosing: false,
+        resumes: None,
     });
     ui.dialog_frame = None;
     effects.push(Effect::Plan(ticket, intent));
@@ -62,7 +64,7 @@ pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
 }
 
 /// An answer for the open rehearsal.
-pub fn take(ui: &mut Ui, reply: Reply) {
+pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
     let Some(dialog) = &mut ui.dialog else { return };
     dialog.in_flight = false;
     match reply {
@@ -89,15 +91,35 @@ pub fn take(ui: &mut Ui, reply: Reply) {
             dialog.stage = Stage::Failed(text::clean(&why).into_owned());
             dialog.typed.clear();
         }
-        Reply::Text(_) | Reply::Table(_) | Reply::Lines(_) => {}
+        Reply::Resume(intent) => {
+            dialog.intent = intent.clone();
+            dialog.in_flight = true;
+            effects.push(Effect::Plan(dialog.ticket, intent));
+        }
+        _ => {}
     }
+}
+
+/// Picks a choice of the plan by its number.
+fn choose(dialog: &mut Dialog, number: usize, effects: &mut Vec<Effect>) {
+    let Stage::Ready(rehearsal) = &dialog.stage else { return };
+    let Some(choice) = rehearsal.plan.choices.get(number.saturating_sub(1)) else { return };
+    dialog.intent.act = choice.act.clone();
+    dialog.choosing = false;
+    dialog.in_flight = true;
+    dialog.typed.clear();
+    dialog.painted = None;
+    dialog.top = 0;
+    dialog.stage = Stage::Waiting;
+    effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
 }
 
 /// A key while a dialog is open.
 pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
-    if let Some(Question::CancelAction(id)) = ui.question.take() {
-        if ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm) {
-            effects.push(Effect::CancelAction(id));
+    if let Some(Question::CancelAction { id, cordoned }) = ui.question.take() {
+        let uncordon = cordoned && key.code == Code::Char('u') && !key.ctrl && !key.alt;
+        if uncordon || ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm) {
+            effects.push(Effect::Order(id, Order::Cancel { uncordon }));
             ui.say("stopping before the next step");
         }
         return;
@@ -106,6 +128,16 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     let now = ui.clock_ms;
     let moves = ui.keymap.lookup(&[Context::Everywhere], key);
     let Some(dialog) = &mut ui.dialog else { return };
+    if dialog.choosing {
+        match key.typed().and_then(|c| c.to_digit(10)) {
+            Some(number) => {
+                choose(dialog, usize::try_from(number).unwrap_or(0), effects);
+                ui.dialog_frame = None;
+            }
+            None => dialog.choosing = false,
+        }
+        return;
+    }
     let asks = match &dialog.stage {
         Stage::Ready(rehearsal) if refusals(rehearsal, dialog.read_only).is_empty() => {
             Some(rehearsal.plan.clone())
@@ -124,6 +156,17 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
         Some(Cmd::Cancel) => {
             ui.dialog = None;
             ui.say("cancelled: nothing was changed");
+        }
+        Some(Cmd::Options) => {
+            let choices = match &dialog.stage {
+                Stage::Ready(rehearsal) => rehearsal.plan.choices.len(),
+                Stage::Waiting | Stage::Failed(_) => 0,
+            };
+            dialog.choosing = choices > 0;
+            dialog.top = 0;
+            if choices == 0 {
+                dialog.note = "there is only this way to do it".into();
+            }
         }
         Some(Cmd::CopyKubectl) => {
             if let Stage::Ready(rehearsal) = &dialog.stage {
@@ -207,5 +250,10 @@ fn confirm(
         ui.list_mut(id).marks.clear();
     }
     ui.say(format!("started: {}; 8 shows it", super::super::present::dialog::title(&dialog.intent)));
-    effects.push(Effect::Run { intent: dialog.intent, fingerprint: plan.fingerprint(), answer });
+    effects.push(Effect::Run {
+        intent: dialog.intent,
+        fingerprint: plan.fingerprint(),
+        answer,
+        resumes: dialog.resumes,
+    });
 }

@@ -48,6 +48,25 @@ pub fn scale(ui: &mut Ui, world: &World) {
     ui.prompt = Some(Prompt::Scale { targets, from });
 }
 
+/// Asks for the bounds of an autoscaler.
+pub fn bounds(ui: &mut Ui, world: &World) {
+    let target = present::targets::of(ui, world, Cmd::Bounds).into_iter().next();
+    let hpa = target.as_ref().and_then(|t| ui.shown(world)?.hpas.by_uid(&t.uid).cloned());
+    let (Some(target), Some(hpa)) = (target, hpa) else {
+        return ui.say("there is no autoscaler here whose bounds can be set");
+    };
+    ui.input.clear();
+    ui.prompt = Some(Prompt::Bounds { target, min: hpa.min, max: hpa.max });
+}
+
+/// The palette again, for what has come in meanwhile.
+pub fn refresh(ui: &mut Ui, world: &World) {
+    if matches!(ui.prompt, Some(Prompt::Palette { .. })) {
+        let text = ui.input.clone();
+        palette(ui, world, &text);
+    }
+}
+
 /// Text that was pasted: typed into a line, but never into a confirmation.
 pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
     if let Some(dialog) = &mut ui.dialog {
@@ -149,10 +168,42 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 ui.say(format!("now showing {name}"));
             }
             Some(Target::Resource(word)) => open::table(ui, &word, effects),
+            Some(Target::Failover(at, revert)) => {
+                if let Some(plan) = ui.failovers.get(at).cloned() {
+                    let act = Act::Failover { plan: Box::new(plan), revert };
+                    dialog::open(ui, world, act, Vec::new(), effects);
+                }
+            }
             None => ui.say(format!("nothing is called {input}")),
         },
         Prompt::Scale { targets, from } => scale_to(ui, world, &input, targets, from, effects),
+        Prompt::Bounds { target, min, max } => match bounds_of(&input, min, max) {
+            Ok((min, max)) => {
+                let act = Act::Bounds { min: Some(min), max: Some(max) };
+                dialog::open(ui, world, act, vec![target], effects);
+            }
+            Err(why) => ui.say(why),
+        },
     }
+}
+
+/// Reads `4-30`, `4-`, `-30`, and `30` for the upper one.
+pub fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> {
+    let input = input.trim();
+    let bad = || format!("`{input}` is no pair of bounds: 4-30, 4- or -30");
+    let number = |text: &str, old: i32| {
+        if text.trim().is_empty() { Some(old) } else { text.trim().parse::<i32>().ok().filter(|n| *n >= 0) }
+    };
+    let (low, high) = match input.split_once('-') {
+        Some((low, high)) => (number(low, min), number(high, max)),
+        None if input.is_empty() => (None, None),
+        None => (Some(min), number(input, max)),
+    };
+    let (low, high) = low.zip(high).ok_or_else(bad)?;
+    if low > high {
+        return Err(format!("{low} is more than {high}"));
+    }
+    Ok((low, high))
 }
 
 fn scale_to(
@@ -197,7 +248,19 @@ pub fn replicas(input: &str, from: Option<i32>) -> Result<i32, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::replicas;
+    use super::{bounds_of, replicas};
+
+    #[test]
+    fn bounds() {
+        for (text, want) in
+            [("4-30", Some((4, 30))), ("-30", Some((2, 30))), ("4-", Some((4, 11))), ("30", Some((2, 30)))]
+        {
+            assert_eq!(bounds_of(text, 2, 11).ok(), want, "{text}");
+        }
+        for text in ["", "a", "4-x", "9-3", "1-2-3"] {
+            assert!(bounds_of(text, 2, 11).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn numbers_of_replicas() {

@@ -105,6 +105,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
         .filter(|(c, ..)| match c.cmd {
             Cmd::Back => ui.screens.len() > 1,
             Cmd::NextPane => matches!(ui.screen(), Screen::Panes),
+            Cmd::CancelAction => targets::offered(ui, world, c.cmd),
             _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
         })
         .collect();
@@ -132,6 +133,10 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             let now = from.map_or_else(String::new, |n| format!(" (now {n})"));
             (format!("scale {what}{now} to: "), "5  +2  -1  x2   Enter rehearses   Esc closes")
         }
+        Prompt::Bounds { target, min, max } => (
+            format!("bounds of {target} (now {min}-{max}) to: "),
+            "4-30  4-  -30   Enter rehearses   Esc closes",
+        ),
     };
     let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);
     let room = area.right().saturating_sub(x);

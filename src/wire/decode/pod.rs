@@ -1,5 +1,8 @@
 //! Pods: kubectl's STATUS and READY, what is in trouble and why, requests with resizes in place.
 
+mod columns;
+mod scheduling;
+
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
@@ -11,6 +14,8 @@ use pilothouse_core::policy::requests::{Container, PodLevel, PodRequests, effect
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use self::columns::columns;
+use self::scheduling::{AffinityDoc, Port, SpreadDoc, TolerationDoc};
 use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
 use crate::wire::list_watch::DecodeError;
 
@@ -42,6 +47,14 @@ struct Spec<'a> {
     #[serde(borrow)]
     overhead: Labels<'a>,
     volumes: Option<Vec<Volume>>,
+    #[serde(borrow)]
+    node_selector: Labels<'a>,
+    #[serde(borrow)]
+    affinity: Option<AffinityDoc<'a>>,
+    #[serde(borrow)]
+    tolerations: Option<Vec<TolerationDoc<'a>>>,
+    #[serde(borrow)]
+    topology_spread_constraints: Option<Vec<SpreadDoc<'a>>>,
     termination_grace_period_seconds: Option<i64>,
     priority: Option<i32>,
     host_network: Option<bool>,
@@ -58,6 +71,8 @@ struct ContainerDoc<'a> {
     restart_policy: Text<'a>,
     #[serde(borrow)]
     resources: Option<Requests<'a>>,
+    #[serde(borrow)]
+    ports: Option<Vec<Port<'a>>>,
 }
 
 impl ContainerDoc<'_> {
@@ -77,6 +92,10 @@ struct Requests<'a> {
 #[serde(rename_all = "camelCase", default)]
 struct Volume {
     empty_dir: Option<IgnoredAny>,
+    host_path: Option<IgnoredAny>,
+    persistent_volume_claim: Option<IgnoredAny>,
+    /// A claim that is made and deleted with the pod.
+    ephemeral: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -237,15 +256,21 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
         .filter(|(k, _)| !is_noise(k))
         .map(|(k, v)| (pools.name(k), pools.name(v)))
         .collect();
+    let has = |volume: fn(&Volume) -> bool| spec.volumes.iter().flatten().any(volume);
     let shape = PodShape {
         labels,
         containers: main,
         init_containers: init,
         requests: effective(&requests(spec, None)),
-        empty_dir: spec.volumes.iter().flatten().any(|v| v.empty_dir.is_some()),
+        empty_dir: has(|v| v.empty_dir.is_some()),
         grace_secs: spec.termination_grace_period_seconds.and_then(|s| u32::try_from(s).ok()),
         priority: spec.priority.unwrap_or(0),
         host_network: spec.host_network.unwrap_or(false),
+        claims: has(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some()),
+        host_path: has(|v| v.host_path.is_some()),
+        keep_in_place: meta.annotations.get("cluster-autoscaler.kubernetes.io/safe-to-evict")
+            == Some("false"),
+        scheduling: scheduling::scheduling(pools, meta, spec),
     };
     pools.shapes.get(shape)
 }
@@ -293,90 +318,6 @@ fn requests(spec: &Spec<'_>, status: Option<&PodStatus<'_>>) -> PodRequests {
         resize_infeasible: status
             .and_then(|s| condition(s, "PodResizePending"))
             .is_some_and(|c| &*c.reason == "Infeasible" && Status::parse(&c.status) == Status::True),
-    }
-}
-
-struct Columns {
-    status: String,
-    ready: u16,
-    total: u16,
-    restarts: u32,
-}
-
-/// kubectl's STATUS, READY and RESTARTS (`printPod`), without the Terminating case.
-fn columns(spec: &Spec<'_>, status: &PodStatus<'_>) -> Columns {
-    let init: &[ContainerDoc<'_>] = spec.init_containers.as_deref().unwrap_or_default();
-    let sidecar = |name: &str| init.iter().any(|c| &*c.name == name && c.sidecar());
-    let sidecars = init.iter().filter(|c| c.sidecar()).count();
-    let total = spec.containers.as_ref().map_or(0, Vec::len) + sidecars;
-    let mut word =
-        if status.reason.is_empty() { status.phase.to_string() } else { status.reason.to_string() };
-    if condition(status, "PodScheduled").is_some_and(|c| &*c.reason == "SchedulingGated") {
-        word = "SchedulingGated".into();
-    }
-    let mut ready = 0usize;
-    let mut restarts = 0u32;
-    let mut sidecar_restarts = 0u32;
-    let mut initializing = false;
-    for (at, container) in status.init_container_statuses.iter().flatten().enumerate() {
-        restarts = restarts.saturating_add(container.restarts());
-        let is_sidecar = sidecar(&container.name);
-        if is_sidecar {
-            sidecar_restarts = sidecar_restarts.saturating_add(container.restarts());
-        }
-        if container.terminated().is_some_and(|t| t.exit_code.unwrap_or(0) == 0) {
-            continue;
-        }
-        if is_sidecar && container.started == Some(true) {
-            ready += usize::from(container.ready == Some(true));
-            continue;
-        }
-        initializing = true;
-        word = match (container.terminated(), container.waiting()) {
-            (Some(ended), _) => format!("Init:{}", ended.word()),
-            (None, Some(w)) if !w.reason.is_empty() && &*w.reason != "PodInitializing" => {
-                format!("Init:{}", w.reason)
-            }
-            _ => format!("Init:{at}/{}", init.len()),
-        };
-        break;
-    }
-    let initialized =
-        condition(status, "Initialized").is_some_and(|c| Status::parse(&c.status) == Status::True);
-    if !initializing || initialized {
-        restarts = sidecar_restarts;
-        let mut running = false;
-        for container in status.container_statuses.iter().flatten().rev() {
-            restarts = restarts.saturating_add(container.restarts());
-            match (container.waiting(), container.terminated()) {
-                (Some(w), _) if !w.reason.is_empty() => word = w.reason.to_string(),
-                (_, Some(ended)) => word = ended.word(),
-                _ if container.ready == Some(true) && container.running() => {
-                    running = true;
-                    ready += 1;
-                }
-                _ => {}
-            }
-        }
-        if word == "Completed" && running {
-            let is_ready =
-                condition(status, "Ready").is_some_and(|c| Status::parse(&c.status) == Status::True);
-            word = if is_ready { "Running".into() } else { "NotReady".into() };
-        }
-    }
-    let small = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-    Columns { status: word, ready: small(ready), total: small(total), restarts }
-}
-
-impl Terminated<'_> {
-    fn word(&self) -> String {
-        if !self.reason.is_empty() {
-            self.reason.to_string()
-        } else if let Some(signal) = self.signal.filter(|s| *s != 0) {
-            format!("Signal:{signal}")
-        } else {
-            format!("ExitCode:{}", self.exit_code.unwrap_or(0))
-        }
     }
 }
 

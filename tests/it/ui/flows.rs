@@ -8,8 +8,12 @@ use pilothouse::ui::request::{
     Effect, LogLine, Msg, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
 use pilothouse::ui::update::update;
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::log::Level;
-use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Refusal, Step, StepKind};
+use pilothouse_core::model::plan::{
+    Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
+    ServiceEffect, Step, StepKind,
+};
 
 use super::{Desk, scene};
 
@@ -153,14 +157,94 @@ fn a_read_only_console_refuses_whatever_the_plan_says() {
 }
 
 #[test]
-fn a_drain_is_rehearsed_and_not_carried_out() {
+fn a_drain_runs_after_the_end_of_the_name() {
     let mut desk = Desk::new(scene::trouble());
     let intent = rehearse(&mut desk, "D", |i| plan(i, Confirm::Suffix, "daa5"));
     assert!(matches!(intent.act, Act::Drain(ref o) if o.ignore_daemonsets));
-    assert!(desk.dump(120, 36).contains("comes with a later version"));
+    desk.dump(120, 36);
     desk.ui.clock_ms += 1000;
+    assert!(!runs(&desk.type_text("y")));
+    desk.type_text("daa5");
+    assert!(runs(&desk.press("enter")));
+}
+
+#[test]
+fn a_choice_makes_another_plan_and_confirms_nothing() {
+    let mut desk = Desk::new(scene::trouble());
+    let with_choices = |i: &Intent| {
+        let mut plan = plan(i, Confirm::Suffix, "daa5");
+        let force = DrainOptions { force: true, ..DrainOptions::default() };
+        plan.choices =
+            vec![Choice { words: "--force: also bare-1".into(), act: Act::Drain(force), on: false }];
+        plan
+    };
+    rehearse(&mut desk, "D", with_choices);
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 1000;
+    assert_eq!(desk.press("o"), []);
+    assert!(desk.dump(120, 36).contains("1 [ ] --force: also bare-1"), "{}", desk.dump(120, 36));
+    let effects = desk.press("1");
+    let [Effect::Plan(_, intent)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(matches!(intent.act, Act::Drain(ref o) if o.force));
+    // the new plan is not there yet: what was typed for the old one counts for nothing
     desk.type_text("daa5");
     assert!(!runs(&desk.press("enter")));
+}
+
+#[test]
+fn failover_lists_the_plans_and_opens_one() {
+    let mut desk = Desk::new(scene::trouble());
+    let effects = desk.press("2 F");
+    let Some(Effect::Fetch(ticket, Request::FailoverPlans { .. })) = effects.first() else {
+        panic!("{effects:?}")
+    };
+    let kind = FailoverKind::Evacuate(Pick::Zone("b".into()));
+    let green = FailoverPlan { name: "zone-b".into(), kind, watched: None, soak_secs: 0, suggested: false };
+    update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Plans(vec![green])));
+    let text = desk.dump(120, 36);
+    assert!(text.contains("failover zone-b") && text.contains("failover-revert zone-b"), "{text}");
+    desk.press("backspace");
+    desk.type_text(" zone-b");
+    let effects = desk.press("enter");
+    assert!(
+        matches!(effects.first(), Some(Effect::Plan(_, i)) if matches!(i.act, Act::Failover { revert: false, .. })),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "D", |i| {
+        let mut plan = plan(i, Confirm::Suffix, "daa5");
+        plan.pdbs.push(PdbEffect {
+            namespace: "shop".into(),
+            name: "pay".into(),
+            allowed: 0,
+            blocks: vec!["pay-1".into()],
+            since: None,
+            wait: Some(BudgetWait::Unbounded),
+            note: "needs 3 healthy of 3: no drain can ever pass".into(),
+        });
+        plan.services.push(ServiceEffect {
+            namespace: "shop".into(),
+            name: "cart".into(),
+            ready_before: 3,
+            ready_after: 2,
+            share_after: Some(0.5),
+            rps_before: Some(12.0),
+            rps_after: Some(18.0),
+        });
+        plan
+    });
+    let text = desk.dump(120, 60);
+    for words in [
+        "PDB shop/pay allows 0: holds back pay-1",
+        "needs 3 healthy of 3: no drain can ever pass",
+        "shop/cart: 3 ready backends → 2, 50 % each, 12.0 → 18.0 rps",
+    ] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
 }
 
 #[test]

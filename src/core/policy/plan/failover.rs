@@ -7,12 +7,13 @@ use serde_json::Value;
 use super::{Grounds, kubectl, nodes, quote};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::domain::traffic::ServiceTraffic;
+use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::model::plan::{
     Change, Confirm, DrainOptions, Extras, FieldChange, Found, Gate, Need, Plan, Refusal, ServiceEffect,
     Step, StepKind,
 };
 use crate::model::world::Cluster;
+use crate::policy::pick::nodes_of;
 use crate::policy::routes;
 
 fn object(context: &Name, on: ObjectRef) -> Need {
@@ -108,7 +109,7 @@ fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
         plan.warnings.push("no error ratio is watched: it does not stop by itself".into());
         return;
     };
-    let ratio = error_ratio(cluster, watched);
+    let ratio = error_ratio(&cluster.traffic, watched);
     let (namespace, service) = (&watched.namespace, &watched.service);
     plan.warnings.push(match ratio {
         Some(ratio) => format!(
@@ -124,10 +125,14 @@ fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
 }
 
 /// The error ratio of the watched Service, 0..1; None where no metric tells.
-pub fn error_ratio(cluster: &Cluster, watched: &Watched) -> Option<f64> {
-    let of =
-        |t: &&std::sync::Arc<ServiceTraffic>| t.namespace == watched.namespace && t.name == watched.service;
-    cluster.traffic.services.iter().find(of)?.error_ratio
+pub fn error_ratio(traffic: &TrafficSeen, watched: &Watched) -> Option<f64> {
+    // a proxy outside the cluster knows no namespaces; its backends are usually called NAMESPACE_NAME
+    let outside = format!("{}_{}", watched.namespace, watched.service);
+    let of = |t: &&std::sync::Arc<ServiceTraffic>| {
+        (t.namespace == watched.namespace && t.name == watched.service)
+            || (t.namespace.is_empty() && t.name == *outside)
+    };
+    traffic.services.iter().filter(of).find_map(|t| t.error_ratio)
 }
 
 /// Blue/green: the Service's selector from one value to another.
@@ -193,6 +198,7 @@ fn selector(
         name: service.name.clone(),
         ready_before: before,
         ready_after: ready,
+        ..ServiceEffect::default()
     });
     plan.warnings.push("open connections stay where they are until they end".into());
     let change = Change { words: format!("selector {} to {}", words(from), words(to)), fields };
@@ -287,6 +293,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift) {
             name: name.into(),
             ready_before: row.ready,
             ready_after: row.ready,
+            ..ServiceEffect::default()
         }),
         None => plan.warnings.push(format!("whether {} has a ready endpoint is not known here", shift.to)),
     }
@@ -295,7 +302,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift) {
 /// Nodes are emptied, and stay cordoned.
 fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
     let Grounds { cluster, view, now, .. } = grounds;
-    plan.intent.targets = picked(cluster, pick);
+    plan.intent.targets = nodes_of(cluster, pick);
     if plan.intent.targets.is_empty() {
         plan.refusals.push(Refusal::new("precondition", "no node is in it"));
         return;
@@ -307,22 +314,6 @@ fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
         nodes::drain(cluster, plan, &options, view, now);
     }
     plan.confirm = Confirm::Context;
-}
-
-/// The nodes of a pick, by name.
-pub fn picked(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
-    let mut nodes: Vec<ObjectRef> = cluster
-        .nodes
-        .iter()
-        .filter(|node| match pick {
-            Pick::Nodes(names) => names.contains(&node.name),
-            Pick::Zone(zone) => node.zone.as_ref() == Some(zone),
-            Pick::Pool(pool) => node.pool.as_ref() == Some(pool),
-        })
-        .map(|node| ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
-        .collect();
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    nodes
 }
 
 fn replicas(live: &Value) -> i32 {

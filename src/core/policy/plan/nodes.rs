@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Grounds, View, gone, here, kubectl, quote};
-use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Change, Confirm, DrainOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal, Step, StepKind,
+    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal, Step,
+    StepKind,
 };
 use crate::model::world::{Cluster, NodeState};
 use crate::policy::drain as draining;
@@ -111,9 +113,13 @@ pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, 
     plan.pdbs = drain.pdbs;
     plan.services = drain.services;
     plan.unplaced = drain.unplaced;
+    if drain.whole_zone && names.len() > 1 {
+        plan.confirm = Confirm::Context;
+    }
     plan.warnings.extend(drain.warnings);
     plan.refusals.extend(drain.refusals);
     too_many_cordoned(cluster, plan, view);
+    choices(cluster, plan, options, &names);
     plan.undo = "uncordon; evicted pods do not move back".into();
     let mut words = format!("drain {}", names.iter().map(|n| quote(n)).collect::<Vec<_>>().join(" "));
     for (on, flag) in [
@@ -145,6 +151,62 @@ pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, 
         words.push_str(&format!(" --pod-selector={}", quote(selector)));
     }
     plan.kubectl = kubectl(plan, &words);
+}
+
+/// kubectl's switches, with the pods that each concerns.
+fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[Name]) {
+    let on_nodes = |p: &&std::sync::Arc<Pod>| {
+        p.node.as_ref().is_some_and(|n| nodes.contains(n)) && !p.phase.is_finished() && !p.mirror
+    };
+    let names = |wanted: fn(&Pod) -> bool| {
+        let names: Vec<&str> =
+            cluster.pods.iter().filter(on_nodes).filter(|p| wanted(p)).map(|p| p.name.as_str()).collect();
+        match names.len() {
+            0 => "no pod".to_owned(),
+            n if n > 3 => {
+                format!("{} and {} more", names.iter().take(3).copied().collect::<Vec<_>>().join(", "), n - 3)
+            }
+            _ => names.join(", "),
+        }
+    };
+    let daemons = |p: &Pod| p.owner.as_ref().is_some_and(|o| o.kind == Kind::DaemonSet);
+    let flip = |edit: fn(&mut DrainOptions)| {
+        let mut other = options.clone();
+        edit(&mut other);
+        Act::Drain(other)
+    };
+    plan.choices = vec![
+        Choice {
+            words: format!("--ignore-daemonsets: leave {}", names(daemons)),
+            act: flip(|o| o.ignore_daemonsets = !o.ignore_daemonsets),
+            on: options.ignore_daemonsets,
+        },
+        Choice {
+            words: format!("--delete-emptydir-data: lose the data of {}", names(|p| p.shape.empty_dir)),
+            act: flip(|o| o.delete_emptydir_data = !o.delete_emptydir_data),
+            on: options.delete_emptydir_data,
+        },
+        Choice {
+            words: format!("--force: also what nothing re-creates: {}", names(|p| p.owner.is_none())),
+            act: flip(|o| o.force = !o.force),
+            on: options.force,
+        },
+        Choice {
+            words: "--disable-eviction: delete, without asking the budgets".into(),
+            act: flip(|o| o.disable_eviction = !o.disable_eviction),
+            on: options.disable_eviction,
+        },
+        Choice {
+            words: "--pods-at-once=1: one pod after another".into(),
+            act: flip(|o| o.pods_at_once = u16::from(o.pods_at_once != 1)),
+            on: options.pods_at_once == 1,
+        },
+        Choice {
+            words: "--timeout=10m: give up then, with what still stands".into(),
+            act: flip(|o| o.timeout = if o.timeout == 600 { 0 } else { 600 }),
+            on: options.timeout == 600,
+        },
+    ];
 }
 
 /// The taint by which a person says that the machine is really off: its pods are deleted by force and their volumes

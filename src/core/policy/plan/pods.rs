@@ -7,8 +7,8 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Change, Confirm, EvictOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal, ServiceEffect, Step,
-    StepKind,
+    Act, Change, Choice, Confirm, EvictOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal,
+    ServiceEffect, Step, StepKind,
 };
 use crate::model::world::Cluster;
 
@@ -53,6 +53,11 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions, 
             if options.delete { StepKind::Delete { grace_period } } else { StepKind::Evict { grace_period } };
         plan.steps.push(Step::new(what, target));
     }
+    plan.choices.push(Choice {
+        words: "delete in the place of evict: budgets are not asked".into(),
+        act: Act::Evict(EvictOptions { delete: !options.delete, ..options.clone() }),
+        on: options.delete,
+    });
     if options.delete {
         plan.warnings.push("deleted, not evicted: budgets are not asked".into());
     }
@@ -204,6 +209,7 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
         name: service.clone(),
         ready_before: row.ready,
         ready_after,
+        ..ServiceEffect::default()
     });
 }
 

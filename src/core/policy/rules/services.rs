@@ -4,7 +4,7 @@ use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::service::ServiceType;
 use crate::domain::traffic::ServiceTraffic;
-use crate::model::world::{Cause, Reach, Severity};
+use crate::model::world::{Cause, Reach, Severity, Suggestion};
 use crate::policy::hpa::{self as autoscaling, HpaState};
 
 use super::{Scene, count, title_of};
@@ -204,14 +204,17 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
         }
         let target =
             ObjectRef::new(hpa.target_kind.clone(), &hpa.namespace, &hpa.target_name, &Uid::default());
+        let at_max = verdict.state == HpaState::AtMax;
+        let bounds =
+            Suggestion { command: "bounds", title: format!("bounds of {}", hpa.name), on: object.clone() };
         found.push(Cause {
-            rule: if verdict.state == HpaState::AtMax { "hpa-at-limit" } else { "hpa-failing" },
+            rule: if at_max { "hpa-at-limit" } else { "hpa-failing" },
             severity,
             title,
             objects: vec![object, target],
             since: verdict.since,
             evidence,
-            action: None,
+            action: at_max.then_some(bounds),
             reach: Reach { pods: u32::try_from(hpa.current.unwrap_or(0)).unwrap_or(0), ..Reach::default() },
         });
     }

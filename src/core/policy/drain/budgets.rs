@@ -1,0 +1,191 @@
+//! Which budget holds whom back, for how long at least, and what would unblock it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Drain, few, grace_secs, span};
+use crate::domain::budget::Pdb;
+use crate::domain::id::{Name, Uid};
+use crate::domain::pod::{Phase, Pod};
+use crate::model::plan::{BudgetWait, DrainOptions, Fate, PdbEffect};
+use crate::model::world::Cluster;
+
+type Key = (Name, Name);
+
+/// What is found out about one budget on the way.
+struct Asked<'a> {
+    pdb: &'a Pdb,
+    left: i32,
+    /// Pods that take from it, and the longest grace period among them.
+    pods: u64,
+    grace: u64,
+    blocks: Vec<Name>,
+    /// Unready pods that it does not let go.
+    unready: bool,
+    /// Another budget over the same pod.
+    shared_with: Option<Name>,
+}
+
+/// Marks the pods that budgets hold back now. The server debits per eviction, so the pods of one budget are summed.
+pub(super) fn judge(cluster: &Cluster, going: &[&Pod], options: &DrainOptions, drain: &mut Drain) {
+    let mut asked: BTreeMap<Key, Asked<'_>> = BTreeMap::new();
+    let at: HashMap<Uid, usize> =
+        drain.pods.iter().enumerate().map(|(i, fate)| (fate.pod.uid.clone(), i)).collect();
+    for pod in going {
+        // the server does not ask budgets for these
+        if pod.phase != Phase::Running && pod.phase != Phase::Unknown || pod.is_terminating() {
+            continue;
+        }
+        let matching: Vec<&Pdb> = cluster
+            .pdbs
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|p| p.namespace == pod.namespace && p.selector.matches(&pod.shape.labels))
+            .collect();
+        let mut held = None;
+        for pdb in &matching {
+            let budget = asked.entry((pdb.namespace.clone(), pdb.name.clone())).or_insert_with(|| Asked {
+                pdb,
+                left: pdb.allowed,
+                pods: 0,
+                grace: 0,
+                blocks: Vec::new(),
+                unready: false,
+                shared_with: None,
+            });
+            if matching.len() == 1 {
+                held = budget.ask(pod, grace_secs(pod, options));
+            } else {
+                budget.shared_with =
+                    matching.iter().find(|other| other.name != pdb.name).map(|other| other.name.clone());
+                budget.blocks.push(pod.name.clone());
+            }
+        }
+        if matching.len() > 1 {
+            held = Some(format!(
+                "has more than one PodDisruptionBudget ({}), which the eviction API never allows",
+                matching.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")
+            ));
+        }
+        if let Some(reason) = held
+            && let Some(fate) = at.get(&pod.uid).and_then(|i| drain.pods.get_mut(*i))
+        {
+            fate.fate = Fate::Wait;
+            fate.reason = reason;
+        }
+    }
+    drain.pdbs = asked.into_values().map(Asked::effect).collect();
+    let never: Vec<String> = drain
+        .pdbs
+        .iter()
+        .filter(|p| p.wait == Some(BudgetWait::Unbounded))
+        .map(|p| format!("{}/{}", p.namespace, p.name))
+        .collect();
+    if !never.is_empty() {
+        drain.warnings.push(format!("as they are, these budgets let no drain end: {}", few(&never)));
+    }
+}
+
+impl Asked<'_> {
+    /// What the eviction API would say for one more pod; None = it goes.
+    fn ask(&mut self, pod: &Pod, grace: u64) -> Option<String> {
+        let pdb = self.pdb;
+        let who = format!("PDB {}/{}", pdb.namespace, pdb.name);
+        if !pod.ready
+            && (pdb.always_allow_unhealthy
+                || (pdb.current_healthy >= pdb.desired_healthy && pdb.desired_healthy > 0))
+        {
+            return None;
+        }
+        self.pods += 1;
+        self.grace = self.grace.max(grace);
+        if pdb.observed_generation < pdb.generation {
+            self.blocks.push(pod.name.clone());
+            return Some(format!("{who} is still being processed by the controller"));
+        }
+        if self.left > 0 {
+            self.left -= 1;
+            return None;
+        }
+        self.blocks.push(pod.name.clone());
+        self.unready |= !pod.ready;
+        Some(format!(
+            "{who} needs {} healthy and has {}: {} allowed",
+            pdb.desired_healthy, pdb.current_healthy, pdb.allowed
+        ))
+    }
+
+    fn effect(self) -> PdbEffect {
+        let (wait, note) = self.wait();
+        PdbEffect {
+            namespace: self.pdb.namespace.clone(),
+            name: self.pdb.name.clone(),
+            allowed: self.pdb.allowed,
+            blocks: self.blocks,
+            since: self.pdb.blocked_since(),
+            wait,
+            note,
+        }
+    }
+
+    /// How long its pods take at least, and why.
+    fn wait(&self) -> (Option<BudgetWait>, String) {
+        let pdb = self.pdb;
+        let never = |why: String| (Some(BudgetWait::Unbounded), why);
+        if let Some(other) = &self.shared_with {
+            return never(format!(
+                "pods here match PDB {other} too, which the eviction API never allows: narrow a selector"
+            ));
+        }
+        if self.pods == 0 {
+            return (None, String::new());
+        }
+        let failed = pdb.conditions.iter().find(|c| c.reason == "SyncFailed");
+        if let Some(failed) = failed.filter(|_| pdb.allowed <= 0) {
+            return never(format!("its controller cannot compute it: {}", failed.message));
+        }
+        if pdb.observed_generation < pdb.generation {
+            return (None, "its controller has not seen its newest version yet".into());
+        }
+        if let Ok(allowed @ 1..) = u64::try_from(pdb.allowed) {
+            let rounds = self.pods.div_ceil(allowed);
+            let total = rounds.saturating_mul(self.grace);
+            let note = if rounds == 1 {
+                format!("lets all {} go at once", self.pods)
+            } else {
+                format!(
+                    "{} pods, {allowed} at a time: {rounds} rounds, {} if each takes its grace of {} s, and on top \
+                     what each replacement needs to become ready",
+                    self.pods,
+                    span(total),
+                    self.grace
+                )
+            };
+            return (Some(BudgetWait::AtLeast(total)), note);
+        }
+        let (needs, expected, has) = (pdb.desired_healthy, pdb.expected, pdb.current_healthy);
+        if expected <= 0 {
+            return never(
+                "counts no pod of a controller that it knows: only a number in minAvailable works for such pods".into(),
+            );
+        }
+        if needs >= expected {
+            let remedy = match (&pdb.max_unavailable, &pdb.min_available) {
+                (Some(_), None) => "maxUnavailable is raised",
+                _ => "minAvailable is lowered or there are more replicas",
+            };
+            return never(format!(
+                "needs {needs} healthy of {expected}: no drain can ever pass until {remedy}"
+            ));
+        }
+        let mut note = format!(
+            "needs {needs} healthy of {expected} and has {has}: waits until {} more become ready",
+            (needs - has + 1).max(1)
+        );
+        if self.unready && !pdb.always_allow_unhealthy {
+            note.push_str(
+                "; unready pods here are held too: mend them, or set unhealthyPodEvictionPolicy to AlwaysAllow",
+            );
+        }
+        (None, note)
+    }
+}

@@ -1,0 +1,200 @@
+//! What a drain costs beside budgets and endpoints: outages of what has one replica, work that is lost, volumes that do
+//! not follow, zones that are left empty. One line per kind.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::{Drain, few, full_name, grace_secs, span};
+use crate::domain::id::{Kind, Name, Uid};
+use crate::domain::pod::Pod;
+use crate::domain::workload::{Strategy, Workload};
+use crate::model::plan::DrainOptions;
+use crate::model::world::{Cluster, NodeState};
+use crate::policy::pick;
+
+/// A grace period that is worth a word.
+const LONG_GRACE_SECS: u64 = 120;
+
+pub(super) fn judge(
+    cluster: &Cluster,
+    nodes: &[Name],
+    going: &[&Pod],
+    options: &DrainOptions,
+    elsewhere: bool,
+    drain: &mut Drain,
+) {
+    let going: Vec<&Pod> = going.iter().copied().filter(|p| !p.phase.is_finished()).collect();
+    let owners = Owners::new(cluster, &going);
+    outages(&owners, drain);
+    if elsewhere {
+        zones(cluster, nodes, &going, &owners, drain);
+    } else {
+        // where they fit was not judged, so that they may not follow is all that can be said
+        let zone = |pod: &Pod| cluster.node(pod.node.as_ref()?)?.zone.clone();
+        let bound = going.iter().filter(|p| p.shape.claims);
+        let bound =
+            bound.filter_map(|p| Some(format!("{} ({})", full_name(p), zone(p)?))).collect::<Vec<_>>();
+        say(drain, "their volumes may bind them to the zone", &bound);
+    }
+    let pods = |keep: &dyn Fn(&Pod) -> bool| {
+        going.iter().filter(|p| keep(p)).map(|p| full_name(p)).collect::<Vec<_>>()
+    };
+    let owned = |pod: &Pod, kind: Kind| pod.owner.as_ref().is_some_and(|o| o.kind == kind);
+    for (what, names) in [
+        (
+            "re-created under the same name, only after the old one is gone",
+            pods(&|p| owned(p, Kind::StatefulSet)),
+        ),
+        ("jobs that start again from zero", pods(&|p| owned(p, Kind::Job))),
+        ("marked as not safe to evict, for the cluster autoscaler", pods(&|p| p.shape.keep_in_place)),
+        ("files in hostPath volumes stay behind", pods(&|p| p.shape.host_path)),
+    ] {
+        say(drain, what, &names);
+    }
+    if let Some(slowest) = going.iter().max_by_key(|p| grace_secs(p, options))
+        && grace_secs(slowest, options) > LONG_GRACE_SECS
+    {
+        let (name, grace) = (full_name(slowest), grace_secs(slowest, options));
+        drain.warnings.push(format!("{name} may take {} to end, and the drain as long", span(grace)));
+    }
+    controllers(cluster, &owners, drain);
+}
+
+fn say(drain: &mut Drain, what: &str, names: &[String]) {
+    if !names.is_empty() {
+        drain.warnings.push(format!("{what}: {}", few(names)));
+    }
+}
+
+/// The workloads that the pods belong to in the end.
+struct Owners<'a> {
+    /// Direct owner to the top one: a ReplicaSet's Deployment.
+    top: HashMap<&'a Uid, &'a Uid>,
+    /// By top owner; only what is known.
+    workloads: BTreeMap<(&'a Name, &'a Name, &'a Uid), &'a Workload>,
+}
+
+impl<'a> Owners<'a> {
+    fn new(cluster: &'a Cluster, going: &[&'a Pod]) -> Self {
+        let parents = &cluster.derived.replicaset_owner;
+        let parent = |uid: &'a Uid| parents.get(uid).map_or(uid, |owner| &owner.uid);
+        let mut tops: HashSet<&Uid> =
+            going.iter().filter_map(|p| p.owner.as_ref()).map(|o| parent(&o.uid)).collect();
+        let mut workloads = BTreeMap::new();
+        for table in [&cluster.deployments, &cluster.statefulsets, &cluster.replicasets] {
+            for w in table.iter().filter(|w| tops.contains(&w.uid)) {
+                workloads.insert((&w.namespace, &w.name, &w.uid), &**w);
+            }
+        }
+        let known: HashSet<&Uid> = workloads.keys().map(|(_, _, uid)| *uid).collect();
+        tops.retain(|uid| known.contains(uid));
+        let top = tops.iter().map(|uid| (*uid, *uid));
+        let children =
+            parents.iter().filter(|(_, o)| tops.contains(&o.uid)).map(|(child, o)| (child, &o.uid));
+        Self { top: top.chain(children).collect(), workloads }
+    }
+
+    fn of(&self, pod: &Pod) -> Option<&'a Uid> {
+        self.top.get(&pod.owner.as_ref()?.uid).copied()
+    }
+}
+
+fn named(w: &Workload) -> String {
+    format!("{}/{}", w.namespace, w.name)
+}
+
+/// What has one replica is away until the replacement is ready: eviction deletes, it does not surge.
+fn outages(owners: &Owners<'_>, drain: &mut Drain) {
+    let single = || owners.workloads.values().filter(|w| w.replicas == 1);
+    let surges =
+        |w: &Workload| w.kind == Kind::Deployment && w.strategy == Strategy::RollingUpdate && !w.paused;
+    let names = |with: bool| single().filter(|w| surges(w) == with).map(|w| named(w)).collect::<Vec<_>>();
+    say(
+        drain,
+        "one replica, so an outage until its replacement is ready (cordon, then restart it with surge first)",
+        &names(true),
+    );
+    say(drain, "one replica, so an outage until it is ready again elsewhere", &names(false));
+}
+
+/// Where an owner's pods that stay are.
+#[derive(Default)]
+struct Staying {
+    ready: u32,
+    zones: HashSet<Name>,
+}
+
+/// Zones that are left without a node to schedule on, and owners that are left without a replica in a zone.
+fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>, drain: &mut Drain) {
+    let drained: HashSet<&Name> = nodes.iter().collect();
+    drain.whole_zone = pick::empties_zone(cluster, nodes);
+    let mut open: BTreeMap<&Name, bool> = BTreeMap::new();
+    let mut zone_of: HashMap<&Name, &Name> = HashMap::new();
+    for row in cluster.derived.nodes.iter() {
+        let Some(zone) = &row.node.zone else { continue };
+        zone_of.insert(&row.node.name, zone);
+        let takes = row.state == NodeState::Ready && !row.node.cordoned && !drained.contains(&row.node.name);
+        *open.entry(zone).or_default() |= takes;
+    }
+    let left: BTreeSet<&Name> = nodes.iter().filter_map(|n| zone_of.get(n).copied()).collect();
+    let empty: Vec<String> =
+        left.iter().filter(|z| open.get(**z) == Some(&false)).map(ToString::to_string).collect();
+    say(drain, "zones left without a node that takes pods", &empty);
+
+    let mut staying: HashMap<&Uid, Staying> = HashMap::new();
+    for pod in cluster.pods.iter().filter(|p| !p.phase.is_finished() && !p.is_terminating()) {
+        let Some(node) = pod.node.as_ref().filter(|n| !drained.contains(n)) else { continue };
+        let Some(top) = owners.of(pod) else { continue };
+        let stays = staying.entry(top).or_default();
+        stays.ready += u32::from(pod.ready);
+        if let Some(zone) = zone_of.get(node).filter(|z| left.contains(*z)) {
+            stays.zones.insert((*zone).clone());
+        }
+    }
+    // which owner loses pods in which zone
+    let mut losing: BTreeSet<(&Name, &Uid)> = BTreeSet::new();
+    for pod in going {
+        if let (Some(zone), Some(top)) = (pod.node.as_ref().and_then(|n| zone_of.get(n)), owners.of(pod)) {
+            losing.insert((zone, top));
+        }
+    }
+    let (mut all, mut last) = (Vec::new(), Vec::new());
+    let serving: HashSet<&Uid> = going.iter().filter(|p| p.ready).filter_map(|p| owners.of(p)).collect();
+    for w in owners.workloads.values().filter(|w| w.replicas > 1) {
+        let stays = staying.get(&w.uid);
+        if stays.is_none_or(|s| s.ready == 0) {
+            // what was not ready anywhere loses nothing
+            all.extend(serving.contains(&w.uid).then(|| named(w)));
+            continue;
+        }
+        // a zone without nodes has been told of already
+        let gone = left.iter().filter(|z| open.get(**z) == Some(&true)).find(|zone| {
+            losing.contains(&(**zone, &w.uid)) && stays.is_some_and(|s| !s.zones.contains(**zone))
+        });
+        if let Some(zone) = gone {
+            last.push(format!("{} ({zone})", named(w)));
+        }
+    }
+    say(drain, "every ready replica is on what is drained", &all);
+    say(drain, "the last replicas in their zone", &last);
+}
+
+/// What autoscalers and GitOps controllers make of it.
+fn controllers(cluster: &Cluster, owners: &Owners<'_>, drain: &mut Drain) {
+    let scaled: HashMap<(&Name, &Kind, &Name), &crate::domain::autoscaler::Hpa> =
+        cluster.hpas.iter().map(|h| ((&h.namespace, &h.target_kind, &h.target_name), &**h)).collect();
+    let full: Vec<String> = owners
+        .workloads
+        .values()
+        .filter_map(|w| scaled.get(&(&w.namespace, &w.kind, &w.name)))
+        .filter(|h| h.current.is_some_and(|n| n >= h.max))
+        .map(|h| format!("{}/{} ({})", h.namespace, h.name, h.max))
+        .collect();
+    say(drain, "autoscalers at their maximum, which add nothing while the load moves", &full);
+    let reverted: Vec<String> = owners
+        .workloads
+        .values()
+        .filter_map(|w| Some((w, w.managed_by.as_ref().filter(|by| !by.starts_with("Helm"))?)))
+        .map(|(w, by)| format!("{} ({by})", named(w)))
+        .collect();
+    say(drain, "managed by GitOps, which reverts edits made to let the drain pass", &reverted);
+}

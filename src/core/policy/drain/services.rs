@@ -1,0 +1,80 @@
+//! Which Services lose ready endpoints, and what the rest has to carry.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::{Drain, few};
+use crate::domain::id::Name;
+use crate::domain::pod::Pod;
+use crate::model::plan::ServiceEffect;
+use crate::model::world::{Cluster, ServiceRow};
+
+/// A Service with `ready_after` ready endpoints instead of those that it has. Load is taken to spread evenly; what the
+/// policy really makes of it is only known afterwards.
+pub fn effect(cluster: &Cluster, row: &ServiceRow, ready_after: u32) -> ServiceEffect {
+    let (namespace, name) = (row.service.namespace.clone(), row.service.name.clone());
+    let seen = cluster.traffic.services.iter().filter(|t| t.namespace == namespace && t.name == name);
+    let rps = seen.filter_map(|t| t.rps).find(|rps| rps.is_finite());
+    let each = |backends: u32| (backends > 0).then(|| rps.map(|rps| rps / f64::from(backends))).flatten();
+    ServiceEffect {
+        namespace,
+        name,
+        ready_before: row.ready,
+        ready_after,
+        share_after: (ready_after > 0).then(|| 1.0 / f64::from(ready_after)),
+        rps_before: each(row.ready),
+        rps_after: each(ready_after),
+    }
+}
+
+pub(super) fn judge(cluster: &Cluster, going: &[&Pod], drain: &mut Drain) {
+    let leaving: HashSet<(&Name, &Name)> = going.iter().map(|p| (&p.namespace, &p.name)).collect();
+    for row in cluster.derived.services.iter() {
+        let lost = row
+            .slices
+            .iter()
+            .flat_map(|s| s.endpoints.iter())
+            .filter(|e| e.ready)
+            .filter_map(|e| e.pod.as_ref())
+            .filter(|name| leaving.contains(&(&row.service.namespace, *name)))
+            .collect::<BTreeSet<_>>()
+            .len();
+        if lost > 0 {
+            let after = row.ready.saturating_sub(u32::try_from(lost).unwrap_or(u32::MAX));
+            drain.services.push(effect(cluster, row, after));
+        }
+    }
+    drain
+        .services
+        .sort_by(|a, b| (a.ready_after, &a.namespace, &a.name).cmp(&(b.ready_after, &b.namespace, &b.name)));
+    let last: Vec<String> = drain
+        .services
+        .iter()
+        .filter(|s| s.ready_after == 0)
+        .map(|s| format!("{}/{}", s.namespace, s.name))
+        .collect();
+    if !last.is_empty() {
+        drain.warnings.push(format!(
+            "services that lose their last ready endpoint until a replacement is ready: {}",
+            few(&last)
+        ));
+    }
+    let loaded: Vec<String> = drain.services.iter().filter(|s| is_burdened(s)).map(burden).collect();
+    if !loaded.is_empty() {
+        drain
+            .warnings
+            .push(format!("each backend that stays carries half as much again or more: {}", few(&loaded)));
+    }
+}
+
+/// The load of each remaining backend rises by 50 % or more.
+fn is_burdened(s: &ServiceEffect) -> bool {
+    s.ready_after > 0 && u64::from(s.ready_before) * 2 >= u64::from(s.ready_after) * 3
+}
+
+fn burden(s: &ServiceEffect) -> String {
+    let name = format!("{}/{} {} to {} backends", s.namespace, s.name, s.ready_before, s.ready_after);
+    match (s.rps_before, s.rps_after) {
+        (Some(before), Some(after)) => format!("{name} ({before:.1} to {after:.1} rps each)"),
+        _ => name,
+    }
+}

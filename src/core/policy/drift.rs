@@ -1,0 +1,101 @@
+//! Whether an object is still as a step was planned with, or as it left it.
+
+use serde_json::Value;
+
+use crate::model::plan::{Change, FieldChange, StepKind};
+
+/// Where the fields of a change stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// As before the change.
+    Before,
+    /// As after it.
+    After,
+    /// Neither: which field, and who changed the object last.
+    Other(String),
+}
+
+/// Where a change stands in the live object.
+pub fn of_change(live: &Value, change: &Change) -> Drift {
+    let is = |f: &FieldChange| live.pointer(&f.pointer).cloned().unwrap_or(Value::Null);
+    if change.fields.iter().all(|f| is(f) == f.to) {
+        return Drift::After;
+    }
+    match change.fields.iter().find(|f| is(f) != f.from) {
+        None => Drift::Before,
+        Some(f) => Drift::Other(format!("{} is {}, not {}{}", f.pointer, is(f), f.from, last_change(live))),
+    }
+}
+
+/// Where a step stands, for those whose value is in the object itself.
+pub fn of_step(live: &Value, what: &StepKind) -> Drift {
+    let judge = |is: i64, from: i64, to: i64, unit: &str| {
+        if is == to {
+            Drift::After
+        } else if is == from {
+            Drift::Before
+        } else {
+            Drift::Other(format!("has {is} {unit}, not {from}{}", last_change(live)))
+        }
+    };
+    let cordoned = live.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false);
+    match what {
+        StepKind::Change(change) => of_change(live, change),
+        StepKind::Scale { from, to } => {
+            let is = live.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+            judge(is, i64::from(*from), i64::from(*to), "replicas")
+        }
+        StepKind::Cordon if cordoned => Drift::After,
+        StepKind::Uncordon if !cordoned => Drift::After,
+        _ => Drift::Before,
+    }
+}
+
+/// Who changed an object last and when, from its managedFields, status writers left out: ` (last changed by …)`.
+pub fn last_change(live: &Value) -> String {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let text =
+        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let newest = entries
+        .into_iter()
+        .flatten()
+        .filter(|e| e.get("subresource").and_then(Value::as_str) != Some("status"))
+        .max_by_key(|e| text(e, "time"));
+    newest.map_or_else(String::new, |e| {
+        format!(" (last changed by {} at {})", text(e, "manager"), text(e, "time"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_third_value_names_who_wrote_it() {
+        let live = json!({
+            "metadata": { "managedFields": [
+                { "manager": "kube-controller-manager", "time": "2026-01-03T00:00:00Z", "subresource": "status" },
+                { "manager": "argocd", "time": "2026-01-02T00:00:00Z" },
+                { "manager": "kubectl", "time": "2026-01-01T00:00:00Z" }
+            ] },
+            "spec": { "replicas": 7 }
+        });
+        let what = StepKind::Scale { from: 3, to: 5 };
+        assert_eq!(
+            of_step(&live, &what),
+            Drift::Other("has 7 replicas, not 3 (last changed by argocd at 2026-01-02T00:00:00Z)".into())
+        );
+        assert_eq!(of_step(&json!({ "spec": { "replicas": 5 } }), &what), Drift::After);
+        assert_eq!(of_step(&json!({ "spec": { "replicas": 3 } }), &what), Drift::Before);
+    }
+
+    #[test]
+    fn an_absent_field_is_null() {
+        let field = FieldChange { pointer: "/spec/paused".into(), from: Value::Null, to: json!(true) };
+        let change = Change { words: String::new(), fields: vec![field] };
+        assert_eq!(of_change(&json!({ "spec": {} }), &change), Drift::Before);
+        assert_eq!(of_change(&json!({ "spec": { "paused": true } }), &change), Drift::After);
+    }
+}

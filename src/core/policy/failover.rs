@@ -1,0 +1,118 @@
+//! Failover plans that a cluster offers by what it has: a Service with a blue and a green workload, a route with two
+//! backends, a zone.
+
+use serde_json::Value;
+
+use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Watched, WeightShift};
+use crate::domain::id::{Kind, Name};
+use crate::model::world::Cluster;
+use crate::policy::routes;
+
+/// Most plans of each kind: a list that one can read.
+const MOST: usize = 40;
+
+/// What the cluster offers. `routes`: objects of the kinds of [`routes::ROUTES`].
+pub fn suggest(cluster: &Cluster, routes: &[(Kind, Value)]) -> Vec<FailoverPlan> {
+    let mut plans = Vec::new();
+    plans.extend(blue_green(cluster).take(MOST));
+    plans.extend(routes.iter().flat_map(|(kind, route)| shifts(kind, route)).take(MOST));
+    plans.extend(zones(cluster).into_iter().take(MOST));
+    plans
+}
+
+fn suggested(name: String, kind: FailoverKind, watched: Option<Watched>) -> FailoverPlan {
+    let soak_secs = if watched.is_some() { 30 } else { 10 };
+    FailoverPlan { name: name.into(), kind, watched, soak_secs, suggested: true }
+}
+
+fn watch(namespace: &Name, service: &Name) -> Watched {
+    Watched { namespace: namespace.clone(), service: service.clone(), max_error_percent: 5.0 }
+}
+
+/// Services of whose selector one label has another value on another ready workload.
+fn blue_green(cluster: &Cluster) -> impl Iterator<Item = FailoverPlan> {
+    cluster.services.iter().filter(|s| s.selector.labels.len() > 1).flat_map(move |service| {
+        let selector = &service.selector.labels;
+        let in_namespace = cluster
+            .deployments
+            .iter()
+            .filter(|w| w.namespace == service.namespace && w.ready > 0)
+            .collect::<Vec<_>>();
+        let others = selector.iter().flat_map(|(key, value)| {
+            let rest = selector.iter().filter(move |(k, _)| k != key);
+            in_namespace
+                .iter()
+                .filter(|w| rest.clone().all(|label| w.template_labels.contains(label)))
+                .filter_map(|w| w.template_labels.iter().find(|(k, v)| k == key && v != value))
+                .map(|(_, other)| (key.clone(), value.clone(), other.clone()))
+                .collect::<Vec<_>>()
+        });
+        let (namespace, name) = (service.namespace.clone(), service.name.clone());
+        others
+            .map(move |(key, from, to)| {
+                let kind = FailoverKind::Selector {
+                    namespace: namespace.clone(),
+                    service: name.clone(),
+                    from: vec![(key.clone(), from)],
+                    to: vec![(key.clone(), to.clone())],
+                };
+                suggested(format!("{namespace}/{name}/{key}={to}"), kind, Some(watch(&namespace, &name)))
+            })
+            .collect::<Vec<_>>()
+    })
+}
+
+/// From the heaviest backend of a rule to each other.
+fn shifts(kind: &Kind, route: &Value) -> Vec<FailoverPlan> {
+    let text = |pointer: &str| Name::from(route.pointer(pointer).and_then(Value::as_str).unwrap_or_default());
+    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    let all = routes::backends(kind, route);
+    let heaviest = all.iter().max_by_key(|b| b.weight);
+    let Some(from) = heaviest.filter(|b| b.weight > 0) else { return Vec::new() };
+    let others = all.iter().filter(|b| b.rule == from.rule && b.name != from.name);
+    others
+        .map(|to| {
+            let shift = WeightShift {
+                kind: kind.clone(),
+                namespace: namespace.clone(),
+                route: name.clone(),
+                from: from.name.clone(),
+                to: to.name.clone(),
+                steps: vec![5, 25, 50, 100],
+            };
+            let watched = watch(&namespace, &routes::service_name(&to.name).into());
+            let title = format!("{namespace}/{name}/{}", to.name);
+            suggested(title, FailoverKind::Weight(shift), Some(watched))
+        })
+        .collect()
+}
+
+fn zones(cluster: &Cluster) -> Vec<FailoverPlan> {
+    let mut zones: Vec<Name> = cluster.nodes.iter().filter_map(|n| n.zone.clone()).collect();
+    zones.sort();
+    zones.dedup();
+    let plan = |zone: Name| {
+        let kind = FailoverKind::Evacuate(Pick::Zone(zone.clone()));
+        suggested(format!("zone/{zone}"), kind, None)
+    };
+    zones.into_iter().map(plan).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_route_is_shifted_away_from_its_heaviest_backend() {
+        let kind = routes::kind("httproute").unwrap();
+        let route = json!({
+            "metadata": { "namespace": "shop", "name": "web" },
+            "spec": { "rules": [{ "backendRefs": [{ "name": "v1", "weight": 90 }, { "name": "v2", "weight": 10 }] }] }
+        });
+        let plans = shifts(&kind, &route);
+        assert_eq!(plans.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["shop/web/v2"]);
+        assert_eq!(plans[0].kind.to_string(), "weight of shop/httproute/web from v1 to v2");
+    }
+}

@@ -1,0 +1,441 @@
+//! What depends on where other pods are: affinity, anti-affinity both ways, topology spread.
+//!
+//! Pods of one shape and namespace are one *class*; a selector is matched with classes, never with pods. All pods are
+//! looked at once, to count the classes that matter per node; placing a pod then adds one to the counts that its class
+//! was found to feed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::Why;
+use crate::domain::id::{Name, Uid};
+use crate::domain::pod::{Pod, PodShape};
+use crate::domain::scheduling::{Namespaces, PodTerm, Scheduling, Spread};
+use crate::model::world::{Cluster, NodeRow};
+
+/// The domain of a node that lacks the topology key.
+const NOWHERE: u32 = u32::MAX;
+
+/// A class: the address of the shared shape, and the namespace.
+type Key<'a> = (usize, &'a Name);
+
+/// Pods per domain of one topology.
+struct Count {
+    /// The domain of each node.
+    of: Arc<[u32]>,
+    by: Vec<u32>,
+    total: u32,
+}
+
+impl Count {
+    /// None where the node has no such domain.
+    fn at(&self, node: usize) -> Option<u32> {
+        self.by.get(*self.of.get(node)? as usize).copied()
+    }
+
+    fn add(&mut self, node: usize) {
+        let domain = self.of.get(node).copied().unwrap_or(NOWHERE);
+        if let Some(n) = self.by.get_mut(domain as usize) {
+            *n += 1;
+            self.total += 1;
+        }
+    }
+}
+
+/// One spread constraint: only pods on eligible nodes count, and only their domains.
+struct Domains<'a> {
+    spread: &'a Spread,
+    count: Count,
+    eligible: Vec<bool>,
+    /// By domain: it has an eligible node.
+    is_domain: Vec<bool>,
+}
+
+impl Domains<'_> {
+    fn add(&mut self, node: usize) {
+        if self.eligible.get(node) == Some(&true) {
+            self.count.add(node);
+        }
+    }
+
+    /// The fewest pods in a domain.
+    fn low(&self) -> u32 {
+        let held = || self.count.by.iter().zip(&self.is_domain).filter(|(_, is)| **is).map(|(n, _)| *n);
+        if held().count() < self.spread.min_domains as usize { 0 } else { held().min().unwrap_or(0) }
+    }
+}
+
+/// The terms of one scheduling in one namespace, with their counts.
+struct Rules<'a> {
+    scheduling: &'a Scheduling,
+    namespace: &'a Name,
+    /// Pods that match *all* affinity terms, per term's topology.
+    affinity: Vec<Count>,
+    anti: Vec<Count>,
+    spread: Vec<Domains<'a>>,
+}
+
+/// An anti-affinity term and where the pods are that have it.
+struct Held<'a> {
+    term: &'a PodTerm,
+    namespace: &'a Name,
+    count: Count,
+}
+
+/// What a placed pod of a class adds to.
+#[derive(Clone, Copy)]
+enum Feed {
+    Affinity(usize),
+    Anti(usize, usize),
+    Spread(usize, usize),
+}
+
+#[derive(Default)]
+struct Class {
+    rules: Option<usize>,
+    repelled_by: Vec<usize>,
+    holds: Vec<usize>,
+    feeds: Vec<Feed>,
+    /// It would satisfy its own affinity: the first of a group may go anywhere.
+    is_own_company: bool,
+    /// By spread constraint: it counts itself.
+    counts_itself: Vec<bool>,
+}
+
+/// The pods of one class that stay, by node.
+struct Group<'a> {
+    namespace: &'a Name,
+    shape: &'a PodShape,
+    at: Vec<(usize, bool)>,
+}
+
+/// All counts that the moving pods depend on.
+pub(super) struct Others<'a> {
+    rules: Vec<Rules<'a>>,
+    held: Vec<Held<'a>>,
+    classes: Vec<Class>,
+    index: HashMap<Key<'a>, usize>,
+}
+
+/// The domains of the nodes by topology key, each worked out once.
+struct Topologies<'a> {
+    rows: &'a [&'a NodeRow],
+    known: HashMap<&'a Name, (Arc<[u32]>, usize)>,
+}
+
+impl<'a> Topologies<'a> {
+    fn of(&mut self, key: &'a Name) -> (Arc<[u32]>, usize) {
+        let rows = self.rows;
+        let made = self.known.entry(key).or_insert_with(|| {
+            let mut names: HashMap<&Name, u32> = HashMap::new();
+            let of = rows
+                .iter()
+                .map(|row| {
+                    let next = u32::try_from(names.len()).unwrap_or(NOWHERE);
+                    row.node.label(key).map_or(NOWHERE, |value| *names.entry(value).or_insert(next))
+                })
+                .collect();
+            (of, names.len())
+        });
+        made.clone()
+    }
+
+    fn count(&mut self, key: &'a Name) -> Count {
+        let (of, domains) = self.of(key);
+        Count { of, by: vec![0; domains], total: 0 }
+    }
+}
+
+fn address<T>(of: &Arc<T>) -> usize {
+    Arc::as_ptr(of) as usize
+}
+
+impl<'a> Rules<'a> {
+    fn new(pod: &'a Pod, away: &dyn Fn(usize) -> bool, topologies: &mut Topologies<'a>) -> Self {
+        let scheduling = &*pod.shape.scheduling;
+        let mut counts =
+            |terms: &'a [PodTerm]| terms.iter().map(|t| topologies.count(&t.topology_key)).collect();
+        let (affinity, anti) = (counts(&scheduling.affinity), counts(&scheduling.anti_affinity));
+        let keys: Vec<Arc<[u32]>> =
+            scheduling.spread.iter().map(|s| topologies.of(&s.topology_key).0).collect();
+        let spread = scheduling
+            .spread
+            .iter()
+            .map(|spread| {
+                let count = topologies.count(&spread.topology_key);
+                let eligible: Vec<bool> = topologies
+                    .rows
+                    .iter()
+                    .enumerate()
+                    .map(|(i, row)| {
+                        let node = &row.node;
+                        // a drained node stays a domain unless the constraint honours its cordon
+                        let open = !spread.honor_taints
+                            || !(node.cordoned || away(i)) && scheduling.repelled_by(node).is_none();
+                        open && keys.iter().all(|of| of.get(i).is_some_and(|d| *d != NOWHERE))
+                            && (spread.ignore_affinity
+                                || scheduling.selects(node) && scheduling.has_affinity_to(node))
+                    })
+                    .collect();
+                let mut is_domain = vec![false; count.by.len()];
+                for (domain, eligible) in count.of.iter().zip(&eligible) {
+                    if let Some(is) = is_domain.get_mut(*domain as usize) {
+                        *is |= eligible;
+                    }
+                }
+                Domains { spread, count, eligible, is_domain }
+            })
+            .collect();
+        Self { scheduling, namespace: &pod.namespace, affinity, anti, spread }
+    }
+
+    fn is_company(&self, namespace: &Name, shape: &PodShape) -> bool {
+        let mut terms = self.scheduling.affinity.iter().filter(|t| t.is_judged()).peekable();
+        terms.peek().is_some() && terms.all(|t| t.selects(self.namespace, namespace, &shape.labels))
+    }
+
+    /// Which of the counts pods of this class add to.
+    fn fed_by(&self, at: usize, namespace: &Name, shape: &PodShape) -> Vec<Feed> {
+        let mut feeds = Vec::new();
+        if self.is_company(namespace, shape) {
+            feeds.push(Feed::Affinity(at));
+        }
+        for (i, term) in self.scheduling.anti_affinity.iter().enumerate() {
+            if term.selects(self.namespace, namespace, &shape.labels) {
+                feeds.push(Feed::Anti(at, i));
+            }
+        }
+        for (i, spread) in self.scheduling.spread.iter().enumerate() {
+            if self.namespace == namespace && spread.selector.matches(&shape.labels) {
+                feeds.push(Feed::Spread(at, i));
+            }
+        }
+        feeds
+    }
+}
+
+impl<'a> Others<'a> {
+    /// `rows` are all nodes; `away` tells those that are left; `gone` are the pods that leave them.
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        rows: &'a [&'a NodeRow],
+        away: &dyn Fn(usize) -> bool,
+        index: &HashMap<&Name, usize>,
+        moving: &[&'a Pod],
+        gone: &HashSet<&Uid>,
+    ) -> Self {
+        let mut topologies = Topologies { rows, known: HashMap::new() };
+        let mut all =
+            Self { rules: Vec::new(), held: Vec::new(), classes: Vec::new(), index: HashMap::new() };
+        let mut rules_of: HashMap<Key<'a>, usize> = HashMap::new();
+        let mut shapes: Vec<(&'a Name, &'a PodShape)> = Vec::new();
+        for pod in moving {
+            let pod: &'a Pod = pod;
+            let key = (address(&pod.shape), &pod.namespace);
+            if all.index.contains_key(&key) {
+                continue;
+            }
+            all.index.insert(key, all.classes.len());
+            shapes.push((&pod.namespace, &pod.shape));
+            let rules = pod.shape.scheduling.looks_at_pods().then(|| {
+                *rules_of.entry((address(&pod.shape.scheduling), &pod.namespace)).or_insert_with(|| {
+                    all.rules.push(Rules::new(pod, away, &mut topologies));
+                    all.rules.len() - 1
+                })
+            });
+            all.classes.push(Class { rules, ..Class::default() });
+        }
+        let groups = groups(cluster, &all.rules, index, gone);
+        all.hold(&groups, &shapes, &mut topologies);
+        all.count(&groups);
+        all.link(&shapes);
+        all
+    }
+
+    /// Registers the anti-affinity terms that some moving pod is subject to, and where their holders are.
+    fn hold(
+        &mut self,
+        groups: &[Group<'a>],
+        shapes: &[(&'a Name, &'a PodShape)],
+        topologies: &mut Topologies<'a>,
+    ) {
+        let mut known: HashMap<(usize, &Name, usize), Option<usize>> = HashMap::new();
+        let staying = groups.iter().map(|g| (g.namespace, g.shape, &*g.at, None));
+        let moving =
+            shapes.iter().enumerate().map(|(class, (ns, shape))| (*ns, *shape, &[][..], Some(class)));
+        for (namespace, shape, at, class) in staying.chain(moving) {
+            for (i, term) in shape.scheduling.anti_affinity.iter().enumerate() {
+                let held = *known.entry((address(&shape.scheduling), namespace, i)).or_insert_with(|| {
+                    let concerns =
+                        shapes.iter().any(|(ns, moving)| term.selects(namespace, ns, &moving.labels));
+                    concerns.then(|| {
+                        let count = topologies.count(&term.topology_key);
+                        self.held.push(Held { term, namespace, count });
+                        self.held.len() - 1
+                    })
+                });
+                let Some(held) = held else { continue };
+                if let Some(class) = class.and_then(|c| self.classes.get_mut(c)) {
+                    class.holds.push(held);
+                }
+                if let Some(held) = self.held.get_mut(held) {
+                    for (node, _) in at {
+                        held.count.add(*node);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts the pods that stay.
+    fn count(&mut self, groups: &[Group<'a>]) {
+        for group in groups {
+            for at in 0..self.rules.len() {
+                let feeds = self
+                    .rules
+                    .get(at)
+                    .map(|r| r.fed_by(at, group.namespace, group.shape))
+                    .unwrap_or_default();
+                for feed in feeds {
+                    for (node, terminating) in &group.at {
+                        // a pod that is on its way out has left its spread, but not yet its affinities
+                        if !(*terminating && matches!(feed, Feed::Spread(..))) {
+                            self.feed(feed, *node);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What each class is subject to and what it adds to.
+    fn link(&mut self, shapes: &[(&'a Name, &'a PodShape)]) {
+        for (class, (namespace, shape)) in self.classes.iter_mut().zip(shapes) {
+            class.repelled_by = self
+                .held
+                .iter()
+                .enumerate()
+                .filter(|(_, h)| h.term.selects(h.namespace, namespace, &shape.labels))
+                .map(|(i, _)| i)
+                .collect();
+            class.feeds = self
+                .rules
+                .iter()
+                .enumerate()
+                .flat_map(|(i, rules)| rules.fed_by(i, namespace, shape))
+                .collect();
+            let Some(rules) = class.rules.and_then(|i| self.rules.get(i)) else { continue };
+            class.is_own_company = rules.is_company(namespace, shape);
+            class.counts_itself =
+                rules.spread.iter().map(|d| d.spread.selector.matches(&shape.labels)).collect();
+        }
+    }
+
+    fn feed(&mut self, feed: Feed, node: usize) {
+        match feed {
+            Feed::Affinity(rules) => {
+                if let Some(rules) = self.rules.get_mut(rules) {
+                    rules.affinity.iter_mut().for_each(|count| count.add(node));
+                }
+            }
+            Feed::Anti(rules, i) => {
+                if let Some(count) = self.rules.get_mut(rules).and_then(|r| r.anti.get_mut(i)) {
+                    count.add(node);
+                }
+            }
+            Feed::Spread(rules, i) => {
+                if let Some(domains) = self.rules.get_mut(rules).and_then(|r| r.spread.get_mut(i)) {
+                    domains.add(node);
+                }
+            }
+        }
+    }
+
+    pub(super) fn class(&self, pod: &Pod) -> Option<usize> {
+        self.index.get(&(address(&pod.shape), &pod.namespace)).copied()
+    }
+
+    /// The fewest pods per domain now, for each spread constraint of the class.
+    pub(super) fn lows(&self, class: usize) -> Vec<u32> {
+        let rules = self.classes.get(class).and_then(|c| self.rules.get(c.rules?));
+        rules.map(|r| r.spread.iter().map(Domains::low).collect()).unwrap_or_default()
+    }
+
+    /// Why a pod of this class cannot go on this node, as far as other pods have a say.
+    pub(super) fn refuses(&self, class: usize, lows: &[u32], node: usize) -> Option<Why<'a>> {
+        let class = self.classes.get(class)?;
+        if let Some(rules) = class.rules.and_then(|i| self.rules.get(i)) {
+            for ((domains, low), itself) in rules.spread.iter().zip(lows).zip(&class.counts_itself) {
+                let Some(here) = domains.count.at(node) else {
+                    return Some(Why::NoDomain(&domains.spread.topology_key));
+                };
+                if here + u32::from(*itself) > low + domains.spread.max_skew {
+                    return Some(Why::Spread(&domains.spread.topology_key));
+                }
+            }
+            let judged =
+                || rules.affinity.iter().zip(&rules.scheduling.affinity).filter(|(_, t)| t.is_judged());
+            let alone = class.is_own_company && judged().all(|(count, _)| count.total == 0);
+            if judged().any(|(count, _)| count.at(node).is_none_or(|n| n == 0 && !alone)) {
+                return Some(Why::PodAffinity);
+            }
+            if rules.anti.iter().any(|count| count.at(node).is_some_and(|n| n > 0)) {
+                return Some(Why::AntiAffinity);
+            }
+        }
+        let held = class.repelled_by.iter().filter_map(|i| self.held.get(*i));
+        held.into_iter().any(|h| h.count.at(node).is_some_and(|n| n > 0)).then_some(Why::Repelled)
+    }
+
+    /// A pod of this class goes on this node.
+    pub(super) fn put(&mut self, class: usize, node: usize) {
+        let Some(held) = self.classes.get(class) else { return };
+        let (feeds, holds) = (held.feeds.clone(), held.holds.clone());
+        for feed in feeds {
+            self.feed(feed, node);
+        }
+        for i in holds {
+            if let Some(held) = self.held.get_mut(i) {
+                held.count.add(node);
+            }
+        }
+    }
+}
+
+/// The classes of pods that stay, as far as somebody's terms can look at them or they have terms of their own.
+fn groups<'a>(
+    cluster: &'a Cluster,
+    rules: &[Rules<'a>],
+    index: &HashMap<&Name, usize>,
+    gone: &HashSet<&Uid>,
+) -> Vec<Group<'a>> {
+    let mut everywhere = false;
+    let mut seen: HashSet<&Name> = HashSet::new();
+    for rule in rules {
+        seen.insert(rule.namespace);
+        for term in rule.scheduling.affinity.iter().chain(&rule.scheduling.anti_affinity) {
+            match &term.namespaces {
+                Namespaces::These(names) => seen.extend(names),
+                Namespaces::All => everywhere = true,
+                Namespaces::Own | Namespaces::ByLabels => {}
+            }
+        }
+    }
+    let mut found: HashMap<Key<'a>, Group<'a>> = HashMap::new();
+    for pod in cluster.pods.iter() {
+        let looked_at = !rules.is_empty() && (everywhere || seen.contains(&pod.namespace));
+        if !looked_at && pod.shape.scheduling.anti_affinity.is_empty() {
+            continue;
+        }
+        if pod.phase.is_finished() || gone.contains(&pod.uid) {
+            continue;
+        }
+        let Some(node) = pod.node.as_ref().and_then(|n| index.get(n)) else { continue };
+        found
+            .entry((address(&pod.shape), &pod.namespace))
+            .or_insert_with(|| Group { namespace: &pod.namespace, shape: &pod.shape, at: Vec::new() })
+            .at
+            .push((*node, pod.is_terminating()));
+    }
+    found.into_values().collect()
+}

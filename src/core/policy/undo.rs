@@ -1,0 +1,222 @@
+//! Undo: the inverse of what an action did, worked out from its plan and from how far it got.
+
+use serde_json::Value;
+
+use crate::model::plan::{Change, FieldChange, Plan, Sequel, Step, StepKind};
+use crate::model::world::{ActionView, StepState};
+
+/// The inverse of a step. None = it has none.
+fn inverse(what: &StepKind) -> Option<StepKind> {
+    Some(match what {
+        StepKind::Cordon => StepKind::Uncordon,
+        StepKind::Uncordon => StepKind::Cordon,
+        StepKind::Scale { from, to } => StepKind::Scale { from: *to, to: *from },
+        StepKind::Rollback { to, from } => StepKind::Rollback { to: from.clone(), from: to.clone() },
+        StepKind::Change(change) => StepKind::Change(Change {
+            words: String::new(),
+            fields: change
+                .fields
+                .iter()
+                .map(|f| FieldChange { pointer: f.pointer.clone(), from: f.to.clone(), to: f.from.clone() })
+                .collect(),
+        }),
+        StepKind::Restart { .. } | StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => {
+            return None;
+        }
+    })
+}
+
+/// What an undo of this action would do. Steps that were never sent are left out; of those that were, each is checked
+/// against the cluster before it is written, so that one that was not applied costs nothing.
+pub fn undoing(action: &ActionView) -> Sequel {
+    let plan = &action.plan;
+    let mut steps: Vec<Step> = Vec::new();
+    let mut gone = 0;
+    let mut restarted = Vec::new();
+    for (step, view) in plan.steps.iter().zip(&action.steps).rev() {
+        if matches!(view.state, StepState::Waiting | StepState::Skipped) {
+            continue;
+        }
+        match (&step.what, inverse(&step.what)) {
+            (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => gone += 1,
+            (StepKind::Restart { .. }, _) => restarted.push(step.on.to_string()),
+            (_, Some(what)) => {
+                push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() });
+            }
+            (_, None) => {}
+        }
+    }
+    for step in &mut steps {
+        if let StepKind::Change(change) = &mut step.what {
+            change.words = words(change);
+        }
+    }
+    let mut remains = Vec::new();
+    if gone > 0 {
+        remains.push(format!("{gone} evicted pods do not move back"));
+    }
+    if !restarted.is_empty() {
+        remains.push(format!("the pods of {} that were replaced do not come back", restarted.join(", ")));
+    }
+    if steps.is_empty() && remains.is_empty() {
+        remains.push("it changed nothing".into());
+    }
+    Sequel { of: action.id.clone(), title: title(plan), steps, remains: remains.join("; ") }
+}
+
+/// Steps of the same object that undo each other, or that go the same way in stages, become one: back to where the
+/// first began.
+fn push(steps: &mut Vec<Step>, step: Step) {
+    let same = |held: &&mut Step| held.on == step.on && held.context == step.context;
+    for held in steps.iter_mut().filter(same) {
+        match (&mut held.what, &step.what) {
+            (StepKind::Change(before), StepKind::Change(change)) => {
+                for field in &change.fields {
+                    match before.fields.iter_mut().find(|f| f.pointer == field.pointer) {
+                        Some(known) => known.to = field.to.clone(),
+                        None => before.fields.push(field.clone()),
+                    }
+                }
+                before.fields.retain(|f| f.from != f.to);
+            }
+            (StepKind::Scale { to: before, .. }, StepKind::Scale { to, .. }) => *before = *to,
+            (StepKind::Rollback { to: before, .. }, StepKind::Rollback { to, .. }) => before.clone_from(to),
+            (before @ StepKind::Cordon, StepKind::Uncordon) => *before = NOTHING,
+            (before @ StepKind::Uncordon, StepKind::Cordon) => *before = NOTHING,
+            _ => continue,
+        }
+        steps.retain(|s| !is_nothing(&s.what));
+        return;
+    }
+    steps.push(step);
+}
+
+/// A step that leaves everything as it is; never in a plan.
+const NOTHING: StepKind = StepKind::Scale { from: 0, to: 0 };
+
+fn is_nothing(what: &StepKind) -> bool {
+    match what {
+        StepKind::Change(change) => change.fields.is_empty(),
+        StepKind::Scale { from, to } => from == to,
+        StepKind::Rollback { to, from } => to == from,
+        _ => false,
+    }
+}
+
+fn words(change: &Change) -> String {
+    let show = |value: &Value| match value {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let fields: Vec<String> = change
+        .fields
+        .iter()
+        .map(|f| {
+            let name =
+                f.pointer.rsplit('/').next().unwrap_or(&f.pointer).replace("~1", "/").replace("~0", "~");
+            format!("{name} back from {} to {}", show(&f.from), show(&f.to))
+        })
+        .collect();
+    fields.join(", ")
+}
+
+/// `scale shop/deploy/checkout`, `drain 3 objects`.
+pub fn title(plan: &Plan) -> String {
+    use crate::model::plan::Act;
+    let act = plan.intent.act.as_str();
+    match (&plan.intent.act, plan.intent.targets.as_slice()) {
+        (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
+        (Act::Undo(undoing), _) => format!("undo of {}", undoing.title),
+        (Act::Resume(rest), _) => format!("rest of {}", rest.title),
+        (_, [one]) => format!("{act} {one}"),
+        (_, more) => format!("{act} {} objects", more.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::id::{ClusterId, Kind, ObjectRef, Uid};
+    use crate::domain::time::Stamp;
+    use crate::model::plan::{Act, DrainOptions, Intent};
+    use crate::model::world::{Outcome, StepView};
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn action(act: Act, steps: Vec<(StepKind, StepState)>) -> ActionView {
+        let on = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
+        let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![on.clone()] };
+        let mut plan = Plan::new(intent, Stamp(0));
+        plan.steps = steps.iter().map(|(what, _)| Step::new(what.clone(), on.clone())).collect();
+        let views = steps.iter().map(|(what, state)| StepView {
+            what: what.to_string(),
+            on: on.to_string(),
+            state: *state,
+            at: None,
+            note: String::new(),
+        });
+        ActionView { steps: views.collect(), ..ActionView::new("1".into(), Arc::new(plan), Stamp(0)) }
+    }
+
+    fn weight(from: i64, to: i64) -> StepKind {
+        let field = FieldChange { pointer: "/spec/rules/0/weight".into(), from: json!(from), to: json!(to) };
+        StepKind::Change(Change { words: "weight".into(), fields: vec![field] })
+    }
+
+    #[test]
+    fn a_drain_is_uncordoned_and_says_what_is_not_restored() {
+        let steps = vec![
+            (StepKind::Cordon, StepState::Verified),
+            (StepKind::Evict { grace_period: -1 }, StepState::Verified),
+            (StepKind::Evict { grace_period: -1 }, StepState::Waiting),
+        ];
+        let undo = undoing(&action(Act::Drain(DrainOptions::default()), steps));
+        assert_eq!(undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(), [StepKind::Uncordon]);
+        assert_eq!(undo.remains, "1 evicted pods do not move back");
+    }
+
+    #[test]
+    fn what_the_action_took_back_itself_is_not_done_again() {
+        let steps = vec![
+            (StepKind::Cordon, StepState::Verified),
+            (StepKind::Evict { grace_period: -1 }, StepState::Skipped),
+            (StepKind::Uncordon, StepState::Verified),
+        ];
+        assert_eq!(undoing(&action(Act::Drain(DrainOptions::default()), steps)).steps, []);
+        let scale = |from, to| (StepKind::Scale { from, to }, StepState::Verified);
+        let undo = undoing(&action(Act::Restart, vec![scale(2, 4), scale(4, 8)]));
+        assert_eq!(
+            undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(),
+            [StepKind::Scale { from: 8, to: 2 }]
+        );
+    }
+
+    #[test]
+    fn a_cordon_that_somebody_else_made_stays() {
+        let steps = vec![(StepKind::Cordon, StepState::Skipped)];
+        assert!(undoing(&action(Act::Drain(DrainOptions::default()), steps)).steps.is_empty());
+    }
+
+    #[test]
+    fn shifts_in_steps_go_back_at_once_to_where_the_first_began() {
+        let steps = vec![
+            (weight(0, 5), StepState::Verified),
+            (weight(5, 25), StepState::Failed),
+            (weight(25, 100), StepState::Waiting),
+        ];
+        let undo = undoing(&action(Act::Restart, steps));
+        let StepKind::Change(change) = &undo.steps[0].what else { panic!("{undo:?}") };
+        assert_eq!(
+            (undo.steps.len(), &change.fields[0].from, &change.fields[0].to),
+            (1, &json!(25), &json!(0))
+        );
+        assert_eq!(change.words, "weight back from 25 to 0");
+        let mut ended = action(Act::Cordon, vec![]);
+        ended.outcome = Some(Outcome::Refused);
+        assert!(undoing(&ended).remains.contains("changed nothing"));
+    }
+}

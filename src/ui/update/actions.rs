@@ -1,0 +1,87 @@
+//! The Actions view's own keys: cancel, pause, undo, resume. All of the selected action, never of "the last".
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::model::plan::{Act, StepKind};
+use pilothouse_core::model::world::{ActionView, Outcome, StepState, World};
+use pilothouse_core::policy::undo;
+
+use super::super::app::{Question, Ui};
+use super::super::present;
+use super::super::request::{Effect, Order};
+use super::dialog;
+
+/// The selected action, or the one that is read.
+fn selected(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
+    let found = present::targets::action(ui, world).cloned();
+    if found.is_none() {
+        ui.say("no action is selected");
+    }
+    found
+}
+
+/// The selected action, if it runs in this process.
+fn running(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
+    let action = selected(ui, world)?;
+    if action.outcome.is_some() || action.foreign {
+        ui.say("it is not running here");
+        return None;
+    }
+    Some(action)
+}
+
+pub fn cancel(ui: &mut Ui, world: &World) {
+    let Some(action) = running(ui, world) else { return };
+    let cordoned = action
+        .plan
+        .steps
+        .iter()
+        .zip(&action.steps)
+        .any(|(step, view)| step.what == StepKind::Cordon && view.state == StepState::Verified);
+    ui.question = Some(Question::CancelAction { id: action.id.clone(), cordoned });
+}
+
+pub fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let Some(action) = running(ui, world) else { return };
+    let on = !action.paused;
+    ui.say(if on { "paused: what was sent goes on, nothing more starts" } else { "goes on" });
+    effects.push(Effect::Order(action.id.clone(), Order::Pause(on)));
+}
+
+pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let Some(action) = selected(ui, world) else { return };
+    if action.outcome.is_none() {
+        return ui.say("it still runs: cancel it first");
+    }
+    let here = ui.shown(world).map(|c| c.info.context.clone());
+    if here.as_ref() != Some(&action.plan.intent.context) {
+        return ui.say(format!("it was done in context {}", action.plan.intent.context));
+    }
+    let undoing = undo::undoing(&action);
+    let mut targets: Vec<ObjectRef> = Vec::new();
+    for step in &undoing.steps {
+        if !targets.contains(&step.on) {
+            targets.push(step.on.clone());
+        }
+    }
+    if targets.is_empty() {
+        return ui.say(format!("nothing of it can be undone: {}", undoing.remains));
+    }
+    dialog::open(ui, world, Act::Undo(Box::new(undoing)), targets, effects);
+}
+
+pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let Some(action) = selected(ui, world) else { return };
+    if action.outcome != Some(Outcome::Unknown) {
+        return ui.say("it has come to its end: there is nothing to go on with");
+    }
+    let intent = action.plan.intent.clone();
+    dialog::open(ui, world, intent.act, intent.targets, effects);
+    if let Some(open) = &mut ui.dialog {
+        open.resumes = Some(action.id.clone());
+        // worked out from the journal and from where the cluster stands, not planned anew
+        effects.pop();
+        effects.push(Effect::Resume(open.ticket, action.id.clone()));
+    }
+}
