@@ -270,6 +270,34 @@ async fn a_pod_that_comes_in_between_is_judged_first() {
 }
 
 #[tokio::test]
+async fn watches_that_break_are_listed_anew() {
+    let fake = Fake::start(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&fake, drain()).await;
+    fake.state.lock().unwrap().breaks = 4;
+    fake.state.lock().unwrap().linger = Duration::from_secs(5);
+    let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+    let state = fake.state.lock().unwrap();
+    assert!(state.breaks <= 1, "it was asked again");
+    assert_eq!((state.pods(), state.total()), (0, 4));
+}
+
+#[tokio::test]
+async fn a_node_that_vanishes_is_reported() {
+    let fake = Fake::start(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&fake, drain()).await;
+    fake.state.lock().unwrap().vanish = true;
+    let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
+    assert!(done.message.contains("n1: the node is gone"), "{}", done.message);
+    assert_eq!(fake.state.lock().unwrap().total(), 1, "the cordon alone");
+}
+
+#[tokio::test]
 async fn pause_holds_and_cancel_gives_the_node_back() {
     let fake = Fake::start(3).await;
     let folder = tempfile::tempdir().unwrap();

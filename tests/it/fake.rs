@@ -32,6 +32,12 @@ pub struct State {
     /// Writes that were applied, by what they did to which uid.
     pub applied: BTreeMap<String, u32>,
     pub swallow: Swallow,
+    /// Watches that break first: by a 410, and in the middle of a line.
+    pub breaks: u32,
+    /// How long a pod terminates; 30 ms at least.
+    pub linger: Duration,
+    /// The node is gone, with its pods, as soon as these are listed.
+    pub vanish: bool,
     /// A pod that appears when a node is cordoned.
     pub late: Option<Value>,
 }
@@ -229,6 +235,17 @@ impl Fake {
         let mut at: u64 = from.parse().unwrap();
         let mut changed = self.changed.subscribe();
         socket.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+        let breaks = {
+            let mut state = self.state.lock().unwrap();
+            state.breaks = state.breaks.saturating_sub(1);
+            state.breaks
+        };
+        if breaks > 0 {
+            let gone = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
+            let text = if breaks % 2 == 0 { format!("{gone}\n") } else { gone.replace("410", "4") };
+            let chunk = format!("{:x}\r\n{text}\r\n", text.len());
+            return socket.get_mut().write_all(chunk.as_bytes()).await;
+        }
         loop {
             let mut news = String::new();
             for (version, kind, object) in &self.state.lock().unwrap().events {
@@ -252,6 +269,9 @@ impl Fake {
             (code, json!({"kind": "Status", "code": code, "message": message}), false)
         };
         if method == "GET" {
+            if state.vanish && path == "/api/v1/pods" {
+                state.objects.clear();
+            }
             if let Some(object) = state.objects.get(path) {
                 return (200, object.clone(), false);
             }
@@ -304,8 +324,9 @@ impl Fake {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             state.put(pod, object, "MODIFIED");
             let (fake, pod) = (self.clone(), pod.to_owned());
+            let linger = state.linger.max(Duration::from_millis(30));
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(30)).await;
+                tokio::time::sleep(linger).await;
                 let mut state = fake.state.lock().unwrap();
                 if let Some(object) = state.objects.get(&pod).cloned() {
                     state.put(&pod, object, "DELETED");
