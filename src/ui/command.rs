@@ -603,8 +603,9 @@ pub fn keys_table_markdown() -> String {
     for command in COMMANDS {
         let keys: Vec<String> = command.keys.iter().map(|k| format!("`{k}`")).collect();
         let places: Vec<&str> = command.contexts.iter().map(|c| c.title()).collect();
-        out += format!("| {} | {} | `{}` | {} |\n", keys.join(" "), places.join(", "), command.id, command.doc)
-            .as_str();
+        out +=
+            format!("| {} | {} | `{}` | {} |\n", keys.join(" "), places.join(", "), command.id, command.doc)
+                .as_str();
     }
     out
 }
