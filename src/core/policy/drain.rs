@@ -212,6 +212,18 @@ pub fn rehearse(
     drain
 }
 
+/// Single pods that a person has named: whether budgets hold them back, and what their Services have left.
+pub fn single(cluster: &Cluster, pods: Vec<PodFate>, options: &DrainOptions) -> Drain {
+    let named = |fate: &PodFate| cluster.pods.by_uid(&fate.pod.uid).map(AsRef::as_ref);
+    let going: Vec<&Pod> = pods.iter().filter_map(named).collect();
+    let mut drain = Drain { pods, ..Drain::default() };
+    if !options.disable_eviction {
+        budgets::judge(cluster, &going, options, &mut drain);
+    }
+    services::judge(cluster, &going, &mut drain);
+    drain
+}
+
 /// What finds no other node, and what of that could not be judged.
 fn fit(cluster: &Cluster, nodes: &[Name], going: &[&Pod], elsewhere: bool, drain: &mut Drain) {
     if !elsewhere {

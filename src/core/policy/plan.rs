@@ -65,7 +65,7 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         Act::ResumeRollout => workloads::pause(cluster, &mut plan, false),
         Act::Scale(by) => scale::scale(grounds, &mut plan, by),
         Act::Bounds { min, max } => scale::bounds(cluster, &mut plan, *min, *max),
-        Act::Evict(options) => pods::evict(cluster, &mut plan, options, now),
+        Act::Evict(options) => pods::evict(cluster, &mut plan, options),
         Act::OutOfRotation { service } => pods::out_of_rotation(grounds, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(grounds, &mut plan),
         Act::Failover { plan: way, revert } => failover::plan(grounds, &mut plan, way, *revert),

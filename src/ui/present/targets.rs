@@ -10,7 +10,7 @@ use super::super::list::ListId;
 use super::{causes, lists};
 
 /// Whether a command fits objects of a kind.
-fn fits(cmd: Cmd, kind: &Kind) -> bool {
+pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
     match cmd {
         Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => *kind == Kind::Node,
         Cmd::Restart | Cmd::Rollback => {

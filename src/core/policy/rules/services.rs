@@ -1,6 +1,6 @@
 //! Rules about Services, traffic, errors, autoscalers and budgets.
 
-use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::service::ServiceType;
 use crate::domain::traffic::ServiceTraffic;
@@ -110,7 +110,10 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     })
                     .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
                     .collect(),
-                action: None,
+                action: match bad.as_slice() {
+                    [one] if s.backends.len() > 1 => removable(scene, s, &one.name),
+                    _ => None,
+                },
                 reach: Reach {
                     services: 1,
                     pods: u32::try_from(bad.len()).unwrap_or(u32::MAX),
@@ -120,6 +123,17 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             }
         })
         .collect()
+}
+
+/// Taking the one bad backend out of its Service. Not a StatefulSet's pod: nobody else can have its name.
+fn removable(scene: &Scene<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Suggestion> {
+    let pod = scene.cluster.pod(&service.namespace, backend)?;
+    let stays = pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet);
+    (!stays).then(|| Suggestion {
+        command: "rotation",
+        title: format!("take {backend} out of {}", service.name),
+        on: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+    })
 }
 
 fn about(service: &ServiceTraffic) -> ObjectRef {
