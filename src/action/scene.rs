@@ -23,7 +23,8 @@ use crate::wire::error::ApiError;
 use crate::wire::items::Items;
 use crate::wire::list_watch::DecodeError;
 
-use super::requests::path;
+use super::requests::{is_workload, path};
+use super::settle::get;
 
 /// Why the scene could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +105,10 @@ pub async fn fetch(
             }
         }
         Act::Evict(_) => fetch.budgets().await?,
-        Act::OutOfRotation { .. } => fetch.services(&namespaces).await,
+        Act::OutOfRotation { .. } => {
+            fetch.owners().await?;
+            fetch.services(&namespaces).await;
+        }
         Act::Failover { plan, .. } => fetch.failover(&plan.kind).await?,
         Act::Cordon
         | Act::Uncordon
@@ -184,6 +188,32 @@ impl Fetch<'_> {
         let path = "/apis/policy/v1/poddisruptionbudgets";
         let pdbs = list(self.reader, path, |json| decode::policy::pdb(self.pools, json)).await?;
         whole(self.state, pdbs, Fact::Pdbs, self.now);
+        Ok(())
+    }
+
+    /// The controllers of the pods that were fetched: which labels they select by decides what may be taken away.
+    async fn owners(&mut self) -> Result<(), SceneError> {
+        let pods = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
+        let mut owners: BTreeSet<ObjectRef> = BTreeSet::new();
+        for pod in pods.pods.iter() {
+            // another group's kind of the same name has another path
+            if let Some(owner) = pod.owner.as_ref().filter(|o| o.group == "apps" && is_workload(&o.kind)) {
+                owners.insert(ObjectRef::new(owner.kind.clone(), &pod.namespace, &owner.name, &owner.uid));
+            }
+        }
+        for owner in owners {
+            let read = get(self.reader, &owner).await;
+            let what = || owner.to_string();
+            // one that is gone, or may not be read, is treated as unknown by the plan
+            let body = match read {
+                Ok(Some(body)) => body,
+                Ok(None) | Err(ApiError::Forbidden { .. }) => continue,
+                Err(error) => return Err(SceneError::Read { what: what(), error }),
+            };
+            let workload = decode::workload::workload(self.pools, &owner.kind, &body)
+                .map_err(|error| SceneError::Decode { what: what(), error })?;
+            self.state.apply(workload_fact(&owner.kind, vec![workload]), self.now);
+        }
         Ok(())
     }
 

@@ -63,11 +63,16 @@ impl Rig {
     }
 
     pub fn apply(&self, yaml: &str) {
+        self.apply_in("default", yaml);
+    }
+
+    /// For objects that do not say in which namespace they are.
+    pub fn apply_in(&self, namespace: &str, yaml: &str) {
         use std::io::Write;
         let mut child = Command::new(&self.kubectl)
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
-            .args(["apply", "-f", "-"])
+            .args(["-n", namespace, "apply", "-f", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -98,6 +103,13 @@ impl Rig {
             .env_remove("KUBECONFIG")
             .stdin(Stdio::null());
         command
+    }
+
+    /// Our config file from now on.
+    pub fn config(&self, text: &str) {
+        let folder = self.home.path().join("config/pilothouse");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.toml"), text).unwrap();
     }
 
     pub fn run_as(&self, who: &str, args: &[&str]) -> Output {
@@ -143,6 +155,20 @@ impl Rig {
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
             .filter(|e| e["userAgent"].as_str().is_some_and(|a| a.starts_with("pilothouse/")))
             .collect()
+    }
+
+    /// The same once the log has what was asked of the server so far: a request of our own is waited for in it.
+    pub fn audit_settled(&self, from: u64) -> Vec<Value> {
+        let name = format!("audit-mark-{from}");
+        let seen = self.kubectl(&["get", "configmap", &name, "--ignore-not-found"]);
+        assert!(seen.status.success(), "{}", err(&seen));
+        until(10, "the audit log", || {
+            let text = std::fs::read(self.folder.join("audit.jsonl")).unwrap();
+            let tail = text.get(usize::try_from(from).unwrap()..).unwrap_or_default();
+            let written = String::from_utf8_lossy(tail).contains(&name);
+            if written { Ok(()) } else { Err("the mark is not in it".into()) }
+        });
+        self.audit_since(from)
     }
 
     pub fn audit_mark(&self) -> u64 {

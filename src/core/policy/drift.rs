@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::model::plan::{Change, FieldChange, StepKind};
+use crate::policy::revisions;
 
 /// Where the fields of a change stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,19 @@ pub fn of_change(live: &Value, change: &Change) -> Drift {
     match change.fields.iter().find(|f| is(f) != f.from) {
         None => Drift::Before,
         Some(f) => Drift::Other(format!("{} is {}, not {}{}", f.pointer, is(f), f.from, last_change(live))),
+    }
+}
+
+/// Where the template of a roll-back stands, by the objects that hold the two.
+pub fn of_template(live: &Value, from: Option<&Value>, to: Option<&Value>) -> Drift {
+    let is = revisions::template(live);
+    let same = |holder: Option<&Value>| holder.is_some_and(|h| revisions::template(h) == is);
+    if same(to) {
+        Drift::After
+    } else if same(from) {
+        Drift::Before
+    } else {
+        Drift::Other(format!("its template is of neither revision{}", last_change(live)))
     }
 }
 
