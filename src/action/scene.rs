@@ -95,6 +95,7 @@ pub async fn fetch(
     match &act {
         Act::Drain(options) => fetch.drain(targets, options.pod_selector.as_deref()).await?,
         Act::Scale(_) => {
+            fetch.samples(targets).await;
             for namespace in namespaces {
                 let path = format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers");
                 // without the right to see autoscalers the plan says that it does not know
@@ -182,6 +183,26 @@ impl Fetch<'_> {
     async fn pods(&mut self, path: &str) -> Result<Vec<pilothouse_core::domain::pod::Pod>, SceneError> {
         let now = self.now;
         list(self.reader, path, |json| decode::pod::pod(self.pools, json, now)).await
+    }
+
+    /// One pod of each workload: what more of them would ask of a quota.
+    async fn samples(&mut self, targets: &[ObjectRef]) {
+        let cluster = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
+        for target in targets {
+            let rows = cluster.workloads(&target.kind).into_iter().flat_map(|t| t.iter());
+            let found = rows.into_iter().find(|w| w.namespace == target.namespace && w.name == target.name);
+            let Some(labels) = found.map(|w| &w.selector.labels).filter(|l| !l.is_empty()) else { continue };
+            let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let path = format!(
+                "/api/v1/namespaces/{}/pods?limit=1&labelSelector={}",
+                target.namespace,
+                escape(&selector.join(","))
+            );
+            // without the right to see pods the plan says that it does not know
+            if let Ok(pods) = self.pods(&path).await {
+                self.state.apply(Fact::Pods(Batch::Upsert(pods)), self.now);
+            }
+        }
     }
 
     async fn budgets(&mut self) -> Result<(), SceneError> {

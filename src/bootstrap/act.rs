@@ -4,16 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, Refusal, ScaleBy};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::View;
 use pilothouse_core::policy::plan::failover::error_ratio;
 use pilothouse_core::policy::undo;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
@@ -28,6 +30,9 @@ use crate::report::headless::{Confirmed, confirm, print, tell};
 use crate::report::{exit, plan as report};
 use crate::source::supervise::Supervisor;
 use crate::wire::error::ApiError;
+
+/// How long a plan waits for the error ratio that would stop it.
+const FIRST_POLL: Duration = Duration::from_secs(5);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -259,9 +264,14 @@ async fn attempt(
     let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
     let now = start.clock.now();
     let is_drain = matches!(act, Act::Drain(_));
-    let scene = scene::fetch(&reader, info, act, &targets, now)
+    let mut scene = scene::fetch(&reader, info, act, &targets, now)
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
+    // polled only while something is watched by it
+    let (gauge, polls) = gauge(start, watches).map_err(usage)?;
+    if let Some((traffic, _)) = &polls {
+        Arc::make_mut(&mut scene.cluster).traffic = first_poll(start, traffic.clone()).await;
+    }
     // in read-only mode the client that can write is never made
     let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
     let guards = &start.settings.guards;
@@ -289,8 +299,6 @@ async fn attempt(
         Confirmed::No(why) => return Err((exit::REFUSED, why)),
     }
     let (user, host) = super::who();
-    // polled only while something is watched by it
-    let (gauge, _polls) = gauge(start, watches).map_err(usage)?;
     let (tell_to, mut told) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let executor = Executor {
@@ -360,14 +368,29 @@ pub(super) async fn others(
     Ok(Arc::new(others))
 }
 
+/// The newest traffic, and what keeps it new.
+type Polls = (watch::Receiver<Arc<TrafficSeen>>, Supervisor);
+
+/// The first answer of the polls: a plan without it could not say how things stand. Without one it says so.
+async fn first_poll(start: &Start, mut traffic: watch::Receiver<Arc<TrafficSeen>>) -> Arc<TrafficSeen> {
+    if !start.settings.prometheus.url.is_empty() {
+        let first = traffic.wait_for(|seen| !seen.services.is_empty());
+        if tokio::time::timeout(FIRST_POLL, first).await.is_err() {
+            tracing::warn!("no traffic metric came in time");
+        }
+    }
+    traffic.borrow().clone()
+}
+
 /// What an error ratio is read from: the polls of the configured Prometheus, which end with the second value.
-fn gauge(start: &Start, wanted: bool) -> Result<(Gauge, Option<Supervisor>), String> {
+fn gauge(start: &Start, wanted: bool) -> Result<(Gauge, Option<Polls>), String> {
     if !wanted {
         return Ok((Arc::new(|_| None), None));
     }
     let supervisor = Supervisor::new();
     let traffic = super::session::traffic(start, &supervisor)?;
-    Ok((Arc::new(move |watched| error_ratio(&traffic.borrow(), watched)), Some(supervisor)))
+    let newest = traffic.clone();
+    Ok((Arc::new(move |watched| error_ratio(&newest.borrow(), watched)), Some((traffic, supervisor))))
 }
 
 /// Ctrl-C, a hang-up or a termination.

@@ -47,6 +47,9 @@ pub struct Document {
 struct Step {
     what: String,
     on: Object,
+    /// Of another cluster than the plan's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    context: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +127,7 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
             .map(|(i, s)| Step {
                 what: s.what.to_string(),
                 on: object(&s.on),
+                context: s.context.to_string(),
                 state: step(i).map(|s| s.state.as_str()),
                 at: step(i).and_then(|s| s.at).map(|at| at.to_string()),
                 note: step(i).map(|s| s.note.clone()),

@@ -16,10 +16,12 @@
 mod actions;
 mod agree;
 mod drain;
+mod failover;
 mod faults;
 mod readonly;
 mod refusals;
 mod rig;
 mod rollouts;
+mod rotation;
 mod server;
 mod traffic;

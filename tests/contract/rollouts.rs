@@ -223,7 +223,7 @@ const CASES: [Case; 13] = [
         "",
         "complete",
     ),
-    ("d-recreate", "Deployment", "minReadySeconds: 4, strategy: {type: Recreate}, ", "", "complete"),
+    ("d-recreate", "Deployment", "minReadySeconds: 8, strategy: {type: Recreate}, ", "", "complete"),
     (
         "d-unavailable",
         "Deployment",
@@ -231,7 +231,7 @@ const CASES: [Case; 13] = [
         "",
         "complete",
     ),
-    ("d-slow", "Deployment", "minReadySeconds: 6, ", "", "complete"),
+    ("d-slow", "Deployment", "minReadySeconds: 10, ", "", "complete"),
     ("d-stuck", "Deployment", "progressDeadlineSeconds: 12, ", UNREADY, "stuck"),
     (
         "d-unready",
@@ -244,11 +244,11 @@ const CASES: [Case; 13] = [
     (
         "s-partition",
         "StatefulSet",
-        "minReadySeconds: 3, updateStrategy: {rollingUpdate: {partition: 1}}, ",
+        "minReadySeconds: 8, updateStrategy: {rollingUpdate: {partition: 1}}, ",
         "",
         "complete",
     ),
-    ("s-rolling", "StatefulSet", "minReadySeconds: 3, ", "", "complete"),
+    ("s-rolling", "StatefulSet", "minReadySeconds: 8, ", "", "complete"),
     ("s-stuck", "StatefulSet", "", UNREADY, "progressing"),
     ("s-on-delete", "StatefulSet", "updateStrategy: {type: OnDelete}, ", "", "n/a"),
     ("ds-rolling", "DaemonSet", "minReadySeconds: 4, ", "", "complete"),
@@ -371,5 +371,5 @@ fn a_rollout_stands_where_kubectl_says() {
     let total: u32 = compared.values().flat_map(BTreeMap::values).sum();
     let moving = compared.values().filter(|seen| seen.len() > 1).count();
     assert!(moving >= 4, "hardly any rollout was seen under way ({total} comparisons): {compared:?}");
-    rig.kubectl_ok(&["delete", "namespace", NAMESPACE, "--wait=false"]);
+    rig.kubectl_ok(&["-n", NAMESPACE, "delete", "deploy,sts,ds", "--all", "--wait=false"]);
 }
