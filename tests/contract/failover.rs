@@ -378,8 +378,18 @@ fn an_evacuation_names_the_nodes_of_a_zone_or_pool() {
             .map(|n| n["metadata"]["name"].as_str().unwrap().to_owned())
             .collect()
     };
-    for (plan, selector) in [("zone/zone-a", "topology.kubernetes.io/zone=zone-a"), ("pool/gpu", "pool=gpu")]
-    {
+    rig.kubectl_ok(&[
+        "label",
+        "node",
+        "node-0001",
+        "node-0011",
+        "--overwrite",
+        "karpenter.sh/nodepool=contract",
+    ]);
+    for (plan, selector) in [
+        ("zone/zone-a", "topology.kubernetes.io/zone=zone-a"),
+        ("pool/contract", "karpenter.sh/nodepool=contract"),
+    ] {
         let output = rig.run(&["failover", plan, "--dry-run", "-o", "json"]);
         let doc: Value =
             serde_json::from_str(&out(&output)).unwrap_or_else(|e| panic!("{plan}: {e}: {}", err(&output)));
@@ -398,6 +408,7 @@ fn an_evacuation_names_the_nodes_of_a_zone_or_pool() {
         let back = rig.json(&["failover", plan, "--revert", "--dry-run", "-o", "json"], 0);
         assert!(back["warnings"].to_string().contains("already uncordoned"), "{back}");
     }
+    rig.kubectl_ok(&["label", "node", "node-0001", "node-0011", "karpenter.sh/nodepool-"]);
     let unknown = rig.run(&["failover", "zone/nowhere", "--dry-run"]);
     assert_eq!(unknown.status.code(), Some(3), "{}{}", out(&unknown), err(&unknown));
 }
