@@ -213,6 +213,8 @@ fn weights_are_shifted_in_steps_on_each_kind_of_route() {
             let done = run(&rig, &["failover", "shift"], 0);
             assert!(states(&done).iter().all(|s| *s == "verified"), "{kind}: {done}");
             assert_eq!(weights(&rig, resource, at), [0, 100], "{kind}");
+            let again = run(&rig, &["failover", "shift"], 0);
+            assert!(again["steps"].as_array().unwrap().is_empty(), "{kind}: nothing goes back: {again}");
             let plural = resource.split('.').next().unwrap();
             let patches = |e: &Value| {
                 e["verb"] == "patch"

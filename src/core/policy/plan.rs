@@ -11,6 +11,9 @@ mod pods;
 mod scale;
 mod workloads;
 
+#[cfg(test)]
+mod table;
+
 pub use access::{Access, access, resource};
 pub use nodes::OUT_OF_SERVICE;
 pub use scale::autoscaler_of;

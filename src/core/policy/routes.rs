@@ -107,8 +107,17 @@ impl Pair {
         (self.total - to, to)
     }
 
-    /// Where and what, for `from` and `to`.
+    /// True if `to` has this percentage already, or more.
+    pub fn has(&self, percent: u8) -> bool {
+        let sum = self.from.weight + self.to.weight;
+        sum > 0 && self.to.weight * 100 >= sum * i64::from(percent)
+    }
+
+    /// Where and what, for `from` and `to`: a step never takes back what `to` has.
     pub fn at(&self, percent: u8) -> [(String, Value); 2] {
+        if self.has(percent) {
+            return [self.from.held.clone(), self.to.held.clone()];
+        }
         let (from, to) = self.weights(percent);
         [(self.from.held.0.clone(), from.into()), (self.to.held.0.clone(), to.into())]
     }

@@ -276,8 +276,8 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         if fields.is_empty() {
             continue;
         }
-        let to =
-            pairs.first().map(|p| p.weights(*percent)).map(|(a, b)| format!("{a}:{b}")).unwrap_or_default();
+        let moved = pairs.iter().find(|p| !p.has(*percent));
+        let to = moved.map(|p| p.weights(*percent)).map(|(a, b)| format!("{a}:{b}")).unwrap_or_default();
         let words = format!("weight {}:{} from {share} to {to}", shift.from, shift.to);
         plan.steps.push(Step::new(StepKind::Change(Change { words, fields }), route.clone()));
         if shift.kind.as_str() == "HTTPRoute" {
