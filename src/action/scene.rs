@@ -189,7 +189,7 @@ impl Fetch<'_> {
     async fn samples(&mut self, targets: &[ObjectRef]) {
         let cluster = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
         for target in targets {
-            let rows = cluster.workloads(&target.kind).into_iter().flat_map(|t| t.iter());
+            let rows = cluster.workloads(&target.kind).into_iter().flat_map(pilothouse_core::model::table::Table::iter);
             let found = rows.into_iter().find(|w| w.namespace == target.namespace && w.name == target.name);
             let Some(labels) = found.map(|w| &w.selector.labels).filter(|l| !l.is_empty()) else { continue };
             let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();

@@ -24,4 +24,5 @@ mod rig;
 mod rollouts;
 mod rotation;
 mod server;
+mod standby;
 mod traffic;
