@@ -1,14 +1,17 @@
 //! The room that changes the world, and the only one that holds a [`WriteClient`](crate::wire::write::WriteClient).
 //!
 //! One path for every action: intent -> rehearse ([`rehearse`]) -> confirm (the front end) -> journal ([`journal`]) ->
-//! execute ([`executor`], one request a step from [`requests`]; [`gate`]: what must hold in between) -> verify
-//! ([`settle`]). A new action adds a variant of `Act` and a planner in core's policy; the path stays.
+//! execute ([`executor`], one request a step from [`requests`], evictions side by side in [`drain`]; [`gate`]: what
+//! must hold in between; [`control`]: pause and cancel) -> verify ([`settle`]); [`resume`] takes up what a process left. A new action adds a variant of `Act` and a planner in core's policy; the path stays.
 
+pub mod control;
+pub mod drain;
 pub mod executor;
 pub mod gate;
 pub mod journal;
 pub mod reach;
 pub mod rehearse;
 pub mod requests;
+pub mod resume;
 pub mod scene;
 pub mod settle;

@@ -3,9 +3,13 @@
 mod act;
 mod appearance;
 mod console;
+mod desk;
+mod failover;
 mod fetch;
+mod gauge;
 mod logs;
 mod look;
+mod resume;
 mod session;
 
 use std::path::PathBuf;
@@ -28,6 +32,25 @@ pub(crate) struct Start {
     pub loaded: Loaded,
     pub home: Home,
     pub clock: Clock,
+}
+
+/// Opens contexts of the kubeconfig, the current one or another.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    kubeconfig: Option<PathBuf>,
+    clock: Clock,
+}
+
+impl Dialer {
+    pub(crate) async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
+        let options = ConnectOptions {
+            kubeconfig: self.kubeconfig.clone(),
+            context: context.map(str::to_owned),
+            user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
+            clock: self.clock.clone(),
+        };
+        Connection::open(options).await.map_err(|e| e.to_string())
+    }
 }
 
 /// Parses, dispatches, and gives the exit status.
@@ -93,15 +116,12 @@ impl Start {
         self.connect_to(self.global.context.first().map(String::as_str)).await
     }
 
-    /// Opens a context, or the current one.
     pub(crate) async fn connect_to(&self, context: Option<&str>) -> Result<Connection, String> {
-        let options = ConnectOptions {
-            kubeconfig: self.global.kubeconfig.clone(),
-            context: context.map(str::to_owned),
-            user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
-            clock: self.clock.clone(),
-        };
-        Connection::open(options).await.map_err(|e| e.to_string())
+        self.dialer().open(context).await
+    }
+
+    pub(crate) fn dialer(&self) -> Dialer {
+        Dialer { kubeconfig: self.global.kubeconfig.clone(), clock: self.clock.clone() }
     }
 
     fn headless(self, command: Command) -> u8 {
@@ -186,7 +206,12 @@ impl Start {
                     let act = a.plan.intent.act.as_str();
                     format!("{}  {}  {act} {}  {outcome}: {}", a.id, a.started, targets.join(", "), a.message)
                 };
-                Ok(actions.iter().map(line).collect::<Vec<_>>().join("\n"))
+                let unfinished = crate::action::resume::unfinished(&self.journal());
+                let marked = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {
+                    let open = unfinished.iter().any(|u| u.id == a.id);
+                    format!("{}{}", line(a), if open { "; UNFINISHED: pilothouse resume" } else { "" })
+                };
+                Ok(actions.iter().map(marked).collect::<Vec<_>>().join("\n"))
             }
             JournalCommand::Show { id, output } => {
                 let action = actions

@@ -95,6 +95,9 @@ pub struct ActionFlags {
     /// The context's name, needed with --yes for a protected context
     #[arg(long, value_name = "CONTEXT")]
     pub confirm: Option<String>,
+    /// If the disk refuses the journal, go on with one in memory and on standard error; takes the context's name
+    #[arg(long, value_name = "CONTEXT")]
+    pub journal_in_memory: Option<String>,
 }
 
 impl ActionFlags {
@@ -289,6 +292,19 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
+    /// Take up an action whose process ended in the middle
+    Resume {
+        /// As `journal list` and the line on standard error name it
+        id: String,
+        /// Take it back: make the nodes schedulable that it cordoned
+        #[arg(long, conflicts_with = "dismiss")]
+        uncordon: bool,
+        /// Say that nothing is to be done about it
+        #[arg(long)]
+        dismiss: bool,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
     /// Undo an action of the journal; without an id, list them
     Undo {
         #[arg(value_name = "ID")]
@@ -316,6 +332,7 @@ impl ActionCommand {
             | Self::OutOfRotation { action, .. }
             | Self::IntoRotation { action, .. }
             | Self::Failover { action, .. }
+            | Self::Resume { action, .. }
             | Self::Undo { action, .. } => action,
         }
     }

@@ -1,28 +1,32 @@
 //! Executes a confirmed plan: journal, re-check, send once, settle, verify; every transition told.
 //!
-//! A write is never repeated. An answer that was lost makes the step UNKNOWN, and reading back settles it.
+//! A write that may have been applied is never repeated. An answer that was lost makes the step UNKNOWN, and reading
+//! back settles it.
+
+mod look;
 
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::{Act, Gate, Plan, Step, StepKind};
+use pilothouse_core::model::plan::{Act, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::wire::write::WriteError;
+use crate::wire::error::ApiError;
+use crate::wire::write::{WriteError, content};
 
-use super::gate::{Gauge, Held, look, too_many_errors};
-use super::journal::{Journal, Record, view};
+pub use super::control::{Control, Pace};
+use super::drain;
+use super::gate::{Gauge, too_many_errors};
+use super::journal::{Follows, Journal, JournalError, Record, add, view};
 use super::reach::Reach;
-use super::requests::mutation;
-use super::settle::{Check, Live, Standing, check, read, standing};
+use super::requests::{Method, mutation};
+use super::settle::{Check, check, read};
 
-/// Between two looks at a step that settles.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a lost answer is looked for before the outcome stays unknown.
-const UNKNOWN_FOR: Duration = Duration::from_secs(15);
+/// How often a step is sent while each answer proves that it was not applied.
+const ATTEMPTS: u32 = 3;
 
 /// What an execution needs.
 #[derive(Clone)]
@@ -38,10 +42,16 @@ pub struct Executor {
     pub stop: CancellationToken,
     pub user: String,
     pub host: String,
+    /// Shared by all actions of the session.
+    pub pace: Pace,
+    /// A person has typed the context's name to go on without a journal on disk.
+    pub memory_journal: bool,
+    /// The unfinished action of another process that this one takes up.
+    pub follows: Option<Follows>,
 }
 
 /// How a step ended.
-enum Ended {
+pub(super) enum Ended {
     Verified(String),
     Skipped(String),
     Failed(String),
@@ -55,7 +65,7 @@ impl Executor {
         &self,
         id: Name,
         plan: &Plan,
-        cancel: CancellationToken,
+        control: Control,
         settle_for: Option<Duration>,
     ) -> ActionView {
         let mut action = view(&id, self.clock.now(), plan, false);
@@ -68,18 +78,55 @@ impl Executor {
             user: self.user.clone(),
             host: self.host.clone(),
             plan: Box::new(plan.clone()),
+            follows: self.follows.clone(),
         };
-        if let Err(e) = self.journal.write(&intent) {
+        if let Err(e) = self.write(&intent) {
             let why = format!("nothing was sent: the intent cannot be written down ({e})");
             return self.end(action, Outcome::Refused, why, false).await;
         }
         self.tell(&action).await;
+        let (mut outcome, mut message) = self.steps(&mut action, plan, &control, settle_for).await;
+        if control.wants_uncordon() && !self.stop.is_cancelled() {
+            let back = self.uncordon(&mut action).await;
+            if !back.is_empty() {
+                message = format!("{message}; {back}");
+            }
+        }
+        if self.stop.is_cancelled() && outcome == Outcome::Failed {
+            // it was ended from outside: whoever looks may take it up
+            outcome = Outcome::Cancelled;
+        }
+        self.end(action, outcome, message, true).await
+    }
+
+    async fn steps(
+        &self,
+        action: &mut ActionView,
+        plan: &Plan,
+        control: &Control,
+        settle_for: Option<Duration>,
+    ) -> (Outcome, String) {
         let mut last = String::from("nothing to do");
-        for (i, step) in plan.steps.iter().enumerate() {
-            let ended = if self.stop.is_cancelled() || cancel.is_cancelled() {
+        let mut drained = false;
+        let mut i = 0;
+        while let Some(step) = plan.steps.get(i) {
+            self.wait_while_paused(action, control).await;
+            let evictions = plan.steps.iter().skip(i).take_while(|s| s.is_eviction()).count();
+            if evictions > 0 {
+                drained = true;
+                let (outcome, message) =
+                    drain::run(self, action, i..i + evictions, control, settle_for).await;
+                if outcome != Outcome::Done {
+                    return (outcome, message);
+                }
+                last = message;
+                i += evictions;
+                continue;
+            }
+            let ended = if self.stop.is_cancelled() || control.is_cancelled() {
                 Ended::Stopped("stopped before it was sent".into())
             } else {
-                self.step(&mut action, i, step, &cancel, settle_for).await
+                self.step(action, i, step, control, settle_for).await
             };
             let (state, note, outcome) = match ended {
                 Ended::Verified(note) => (StepState::Verified, note, None),
@@ -88,18 +135,86 @@ impl Executor {
                 Ended::Unknown(note) => (StepState::Unknown, note, Some(Outcome::Unknown)),
                 Ended::Stopped(note) => (StepState::Skipped, note, Some(Outcome::Cancelled)),
             };
-            self.mark(&mut action, i, state, &note).await;
+            // told to end: what was not sent is left as it is, for whoever takes the action up
+            let left = self.stop.is_cancelled() && outcome == Some(Outcome::Cancelled);
+            self.mark(action, i, if left { StepState::Waiting } else { state }, &note).await;
             if let Some(outcome) = outcome {
-                return self.end(action, outcome, format!("{} {}: {note}", step.what, step.on), true).await;
+                return (outcome, format!("{} {}: {note}", step.what, step.on));
             }
             last = note;
+            i += 1;
+        }
+        if matches!(action.plan.intent.act, Act::Drain(_)) && !drained {
+            // pods may have come since the plan found none
+            return drain::run(self, action, i..i, control, settle_for).await;
         }
         let message = match plan.steps.len() {
             0 => plan.warnings.first().cloned().unwrap_or(last),
             1 => last,
+            _ if drained => last,
             n => format!("{n} steps verified"),
         };
-        self.end(action, Outcome::Done, message, true).await
+        (Outcome::Done, message)
+    }
+
+    async fn wait_while_paused(&self, action: &mut ActionView, control: &Control) {
+        let mut pauses = control.pauses();
+        while *pauses.borrow_and_update() && !control.is_cancelled() && !self.stop.is_cancelled() {
+            action.paused = true;
+            self.tell(action).await;
+            tokio::select! {
+                changed = pauses.changed() => if changed.is_err() { break },
+                () = control.cancelled() => break,
+                () = self.stop.cancelled() => break,
+            }
+        }
+        action.paused = false;
+    }
+
+    /// Gives back the nodes that this action cordoned, as steps of its own.
+    async fn uncordon(&self, action: &mut ActionView) -> String {
+        let ours: Vec<Step> = action
+            .plan
+            .steps
+            .iter()
+            .zip(&action.steps)
+            .filter(|(step, seen)| step.what == StepKind::Cordon && seen.state == StepState::Verified)
+            .map(|(step, _)| Step { what: StepKind::Uncordon, ..step.clone() })
+            .collect();
+        let mut said = Vec::new();
+        for step in ours {
+            let Some(i) = self.added(action, &step) else {
+                return "not uncordoned: that cannot be written down".into();
+            };
+            let (state, note) = match self.step(action, i, &step, &Control::default(), None).await {
+                Ended::Verified(note) => (StepState::Verified, note),
+                Ended::Skipped(note) => (StepState::Skipped, note),
+                Ended::Failed(note) | Ended::Stopped(note) => (StepState::Failed, note),
+                Ended::Unknown(note) => (StepState::Unknown, note),
+            };
+            self.mark(action, i, state, &note).await;
+            said.push(format!("{} {note}", step.on.name));
+        }
+        said.join(", ")
+    }
+
+    /// Writes down a step that the plan did not have. None if that cannot be done.
+    pub(super) fn added(&self, action: &mut ActionView, step: &Step) -> Option<usize> {
+        let record =
+            Record::Added { id: action.id.clone(), at: self.clock.now(), step: Box::new(step.clone()) };
+        self.write(&record).ok()?;
+        add(action, step);
+        Some(action.steps.len() - 1)
+    }
+
+    /// To disk; to memory if a person has said so.
+    fn write(&self, record: &Record) -> Result<(), JournalError> {
+        let written = self.journal.write(record);
+        if written.is_err() && self.memory_journal {
+            self.journal.keep_in_memory();
+            return self.journal.write(record);
+        }
+        written
     }
 
     async fn step(
@@ -107,7 +222,7 @@ impl Executor {
         action: &mut ActionView,
         i: usize,
         step: &Step,
-        cancel: &CancellationToken,
+        control: &Control,
         settle_for: Option<Duration>,
     ) -> Ended {
         if let Act::Failover { plan, .. } = &action.plan.intent.act
@@ -116,165 +231,107 @@ impl Executor {
             return Ended::Failed(why);
         }
         if let StepKind::Check(gate) = &step.what {
-            return self.gate(action, i, step, gate, cancel).await;
+            return self.gate(action, i, step, gate, control).await;
         }
         let (reader, writer) = match (self.reach.reader(step), self.reach.writer(step)) {
             (Ok(reader), Ok(writer)) => (reader, writer),
             (Err(why), _) | (_, Err(why)) => return Ended::Failed(format!("not sent: {why}")),
         };
-        let live = match read(reader, &step.what, &step.on).await {
-            Ok(live) => live,
-            Err(e) => return Ended::Failed(format!("not sent: the re-check failed: {e}")),
-        };
-        let version = match check(&step.what, &step.on, live.as_ref()) {
-            Check::Go(version) => version,
-            Check::Done(why) => return Ended::Skipped(why),
-            Check::Stop(why) => return Ended::Failed(format!("not sent: {why}")),
-        };
         let stamp = self.clock.now().to_string();
-        let request = match mutation(&step.what, &step.on, live.as_ref(), &stamp) {
-            Ok(request) => request,
-            Err(why) => return Ended::Failed(format!("not sent: {why}")),
-        };
-        if !self.mark(action, i, StepState::Running, &format!("sending at version {version}")).await {
-            return Ended::Failed("not sent: the step cannot be written down".into());
-        }
-        if self.stop.is_cancelled() || cancel.is_cancelled() {
-            return Ended::Stopped("stopped before it was sent".into());
-        }
-        match request.send(writer, false).await {
-            Ok(_) => {
-                self.mark(action, i, StepState::Accepted, "accepted").await;
+        let mut refused: Option<(String, String)> = None;
+        for attempt in 1..=ATTEMPTS {
+            let live = match read(reader, &step.what, &step.on).await {
+                Ok(live) => live,
+                Err(e) => return Ended::Failed(format!("not sent: the re-check failed: {e}")),
+            };
+            let version = match check(&step.what, &step.on, live.as_ref()) {
+                Check::Go(version) => version,
+                Check::Done(why) => return Ended::Skipped(why),
+                Check::Stop(why) => return Ended::Failed(format!("not sent: {why}")),
+            };
+            if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
+                // nothing has changed, so the same would be refused again
+                return Ended::Failed(why);
             }
-            Err(WriteError::Refused(e)) => return Ended::Failed(e.to_string()),
-            Err(WriteError::Unknown(why)) => {
-                self.mark(action, i, StepState::Unknown, &format!("{why}; reading back")).await;
-                if let Some(ended) = self.read_back(step, &stamp, &why).await {
-                    return ended;
-                }
-                self.mark(action, i, StepState::Accepted, "the answer was lost; it was applied").await;
+            let request = match mutation(&step.what, &step.on, live.as_ref(), &stamp) {
+                Ok(request) => request,
+                Err(why) => return Ended::Failed(format!("not sent: {why}")),
+            };
+            let note = match attempt {
+                1 => format!("sending at version {version}"),
+                n => format!(
+                    "changed meanwhile, not applied: sending at version {version} ({n} of {ATTEMPTS})"
+                ),
+            };
+            if !self.mark_with(action, i, StepState::Running, &note, &stamp).await {
+                return Ended::Failed("not sent: the step cannot be written down".into());
             }
-        }
-        self.verify(action, i, step, &stamp, cancel, settle_for.unwrap_or_else(|| patience(&step.what))).await
-    }
-
-    async fn read(&self, step: &Step) -> Result<Option<Live>, String> {
-        read(self.reach.reader(step)?, &step.what, &step.on).await.map_err(|e| e.to_string())
-    }
-
-    /// A step that only looks: until it holds, or its time is over.
-    async fn gate(
-        &self,
-        action: &mut ActionView,
-        i: usize,
-        step: &Step,
-        gate: &Gate,
-        cancel: &CancellationToken,
-    ) -> Ended {
-        let reader = match self.reach.reader(step) {
-            Ok(reader) => reader,
-            Err(why) => return Ended::Failed(why),
-        };
-        let (began, mut said) = (Clock::instant(), String::new());
-        let patience = match gate {
-            Gate::Soak { secs, .. } => u64::from(*secs) + 5,
-            _ => 60,
-        };
-        loop {
-            let waited = (Clock::instant() - began).as_secs();
-            match look(reader, &step.on, gate, &self.gauge, waited).await {
-                Held::Yes(note) => return Ended::Verified(note),
-                Held::No(why) => return Ended::Failed(why),
-                Held::NotYet(why) if waited > patience => {
-                    return Ended::Failed(format!("after {patience} s: {why}"));
+            if self.stop.is_cancelled() || control.is_cancelled() {
+                return Ended::Stopped("stopped before it was sent".into());
+            }
+            match request.send(writer, false).await {
+                Ok(_) => {
+                    self.mark(action, i, StepState::Accepted, "accepted").await;
+                    break;
                 }
-                Held::NotYet(why) => {
-                    if why != said {
-                        self.mark(action, i, StepState::Running, &why).await;
-                        said = why;
+                // the version or a tested field is another by now: provably not applied, so it may be sent again
+                Err(WriteError::Refused(ApiError::Conflict { .. })) if attempt < ATTEMPTS => {}
+                Err(WriteError::Refused(e @ ApiError::Invalid { .. }))
+                    if attempt < ATTEMPTS && request.method == Method::Patch(content::JSON_PATCH) =>
+                {
+                    refused = Some((version, e.to_string()));
+                }
+                Err(WriteError::Refused(e)) => return Ended::Failed(e.to_string()),
+                Err(WriteError::Unknown(why)) => {
+                    self.mark(action, i, StepState::Unknown, &format!("{why}; reading back")).await;
+                    if let Some(ended) = self.read_back(step, &stamp, &why).await {
+                        return ended;
                     }
+                    self.mark(action, i, StepState::Accepted, "the answer was lost; it was applied").await;
+                    break;
                 }
             }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = cancel.cancelled() => return Ended::Stopped("cancelled while watching".into()),
-                () = self.stop.cancelled() => return Ended::Stopped("stopped while watching".into()),
-            }
         }
-    }
-
-    /// After a lost answer: None = it was applied.
-    async fn read_back(&self, step: &Step, stamp: &str, why: &str) -> Option<Ended> {
-        let deadline = Clock::deadline(UNKNOWN_FOR);
-        let mut seen = String::from("the object could not be read");
-        while Clock::instant() < deadline {
-            match self.read(step).await {
-                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
-                    Standing::NotApplied => seen = "it is not there".into(),
-                    Standing::Overridden(what) => return Some(Ended::Unknown(format!("{why}; {what}"))),
-                    Standing::Settling(_) | Standing::Verified(_) => return None,
-                },
-                Err(e) => seen = e.to_string(),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = self.stop.cancelled() => break,
-            }
-        }
-        // it may still be on its way: not applied so far is no proof
-        Some(Ended::Unknown(format!("{why}; read back: {seen}; not repeated")))
-    }
-
-    async fn verify(
-        &self,
-        action: &mut ActionView,
-        i: usize,
-        step: &Step,
-        stamp: &str,
-        cancel: &CancellationToken,
-        patience: Duration,
-    ) -> Ended {
-        let deadline = Clock::deadline(patience);
-        let mut missing = String::from("not seen yet");
-        loop {
-            match self.read(step).await {
-                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
-                    Standing::Verified(note) => return Ended::Verified(note),
-                    Standing::Overridden(note) => return Ended::Failed(note),
-                    Standing::Settling(note) => {
-                        if note != missing {
-                            self.mark(action, i, StepState::Accepted, &note).await;
-                        }
-                        missing = note;
-                    }
-                    Standing::NotApplied => missing = "accepted, but not there when read back".into(),
-                },
-                Err(e) => missing = format!("cannot be read: {e}"),
-            }
-            if Clock::instant() >= deadline {
-                return Ended::Failed(format!("applied, but after {} s: {missing}", patience.as_secs()));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = cancel.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
-                () = self.stop.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
-            }
-        }
+        self.verify(action, i, step, &stamp, control, settle_for.unwrap_or_else(|| patience(&step.what)))
+            .await
     }
 
     /// Writes a transition down and tells it. False if it could not be written.
     async fn mark(&self, action: &mut ActionView, i: usize, state: StepState, note: &str) -> bool {
+        self.mark_with(action, i, state, note, "").await
+    }
+
+    async fn mark_with(
+        &self,
+        action: &mut ActionView,
+        i: usize,
+        state: StepState,
+        note: &str,
+        stamp: &str,
+    ) -> bool {
+        note.clone_into(&mut action.message);
+        let written = self.note(action, i, state, note, stamp);
+        self.tell(action).await;
+        written
+    }
+
+    /// Writes a transition down. False if it could not be written.
+    pub(super) fn note(
+        &self,
+        action: &mut ActionView,
+        i: usize,
+        state: StepState,
+        note: &str,
+        stamp: &str,
+    ) -> bool {
         let at = self.clock.now();
         if let Some(step) = action.steps.get_mut(i) {
             step.state = state;
             step.at = Some(at);
             note.clone_into(&mut step.note);
         }
-        note.clone_into(&mut action.message);
-        let record = Record::Step { id: action.id.clone(), at, step: i, state, note: note.to_owned() };
-        let written = self.journal.write(&record);
-        self.tell(action).await;
-        written.is_ok()
+        let (id, note, stamp) = (action.id.clone(), note.to_owned(), stamp.to_owned());
+        self.write(&Record::Step { id, at, step: i, state, note, stamp }).is_ok()
     }
 
     async fn end(
@@ -293,8 +350,10 @@ impl Executor {
                 at: self.clock.now(),
                 outcome,
                 message: message.clone(),
+                interrupted: self.stop.is_cancelled()
+                    && matches!(outcome, Outcome::Cancelled | Outcome::Unknown),
             };
-            if let Err(e) = self.journal.write(&record) {
+            if let Err(e) = self.write(&record) {
                 action.message = format!("{message} (the end could not be written down: {e})");
             }
         }
@@ -302,7 +361,7 @@ impl Executor {
         action
     }
 
-    async fn tell(&self, action: &ActionView) {
+    pub(super) async fn tell(&self, action: &ActionView) {
         // a listener that is gone (headless, shutdown) changes nothing about the action
         if self.tell.send(action.clone()).await.is_err() {
             tracing::debug!(action = %action.id, "nobody listens");
@@ -311,7 +370,7 @@ impl Executor {
 }
 
 /// How long an effect may take before the action is called failed.
-fn patience(what: &StepKind) -> Duration {
+pub(super) fn patience(what: &StepKind) -> Duration {
     match what {
         StepKind::Cordon | StepKind::Uncordon | StepKind::Change(_) => Duration::from_secs(15),
         StepKind::Scale { .. } => Duration::from_secs(300),

@@ -8,12 +8,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::Plan;
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::model::plan::{Plan, Step};
+use pilothouse_core::model::world::{ActionView, Outcome, StepState, StepView};
 use serde::{Deserialize, Serialize};
 
 /// One thing to remember.
@@ -27,7 +27,12 @@ pub enum Record {
         user: String,
         host: String,
         plan: Box<Plan>,
+        /// The unfinished action of another process that this one takes up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follows: Option<Follows>,
     },
+    /// A step that the plan did not have: a pod that came in between, a node that is given back.
+    Added { id: Name, at: Stamp, step: Box<Step> },
     /// A step's state is about to be, or has become, this.
     Step {
         id: Name,
@@ -35,19 +40,65 @@ pub enum Record {
         step: usize,
         state: StepState,
         note: String,
+        /// What a restart writes: by it a later process knows whether it was applied.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        stamp: String,
     },
     Ended {
         id: Name,
         at: Stamp,
         outcome: Outcome,
         message: String,
+        /// The process was told to end (hang-up): steps are left that somebody may take up.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        interrupted: bool,
     },
+    /// An unfinished action of another process was dealt with without an action of its own.
+    Followed { id: Name, at: Stamp, by: Name, how: How },
+}
+
+/// Which unfinished action is dealt with, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Follows {
+    pub id: Name,
+    pub how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    Resumed,
+    Compensated,
+    Dismissed,
+}
+
+impl How {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resumed => "resumed",
+            Self::Compensated => "compensated",
+            Self::Dismissed => "dismissed",
+        }
+    }
 }
 
 impl Record {
-    fn id(&self) -> &Name {
+    pub fn id(&self) -> &Name {
         match self {
-            Self::Intent { id, .. } | Self::Step { id, .. } | Self::Ended { id, .. } => id,
+            Self::Intent { id, .. }
+            | Self::Added { id, .. }
+            | Self::Step { id, .. }
+            | Self::Ended { id, .. }
+            | Self::Followed { id, .. } => id,
+        }
+    }
+
+    /// The action of another process that this deals with, how, and by which action.
+    pub fn follows(&self) -> Option<(&Name, How, &Name)> {
+        match self {
+            Self::Intent { id, follows: Some(f), .. } => Some((&f.id, f.how, id)),
+            Self::Followed { id, how, by, .. } => Some((id, *how, by)),
+            _ => None,
         }
     }
 }
@@ -67,18 +118,89 @@ pub struct JournalError {
     pub error: std::io::Error,
 }
 
+/// On which side of the disk a record is when a [`Probe`] sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Before,
+    After,
+}
+
+/// Sees each record on its way: how a test ends the process at any of them.
+pub type Probe = Arc<dyn Fn(&Record, Moment) + Send + Sync>;
+
 /// This process's journal. The file is made with the first record, so that looking around leaves nothing behind.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Journal {
     folder: Arc<PathBuf>,
     owner: Arc<str>,
     file: Arc<Mutex<Option<File>>>,
+    /// Once the disk has refused and a person went on: the records, which are printed as well unless `quiet`.
+    kept: Arc<Mutex<Option<Vec<String>>>>,
+    quiet: bool,
+    probe: Option<Probe>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// One process's file.
+#[derive(Debug)]
+pub struct Chapter {
+    pub records: Vec<Record>,
+    /// Its process still runs.
+    pub alive: bool,
+    /// It is this process's.
+    pub own: bool,
 }
 
 impl Journal {
     /// `owner` names the file and must be unique to this process (start time and pid).
     pub fn new(folder: PathBuf, owner: &str) -> Self {
-        Self { folder: Arc::new(folder), owner: owner.into(), file: Arc::default() }
+        Self {
+            folder: Arc::new(folder),
+            owner: owner.into(),
+            file: Arc::default(),
+            kept: Arc::default(),
+            quiet: false,
+            probe: None,
+        }
+    }
+
+    /// A journal that shows `probe` each record before it is written and after it is on disk.
+    pub fn with_probe(folder: PathBuf, owner: &str, probe: Probe) -> Self {
+        Self { probe: Some(probe), ..Self::new(folder, owner) }
+    }
+
+    /// Whether records can be written now: room for a large plan, in the journal's own folder. Err: why not.
+    pub fn usable(&self) -> Result<(), JournalError> {
+        const ROOM: usize = 64 << 10;
+        let path = self.folder.join(format!("{}.try", self.owner));
+        let written = make_folder(&self.folder).and_then(|()| {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            file.write_all(&vec![b' '; ROOM])?;
+            file.sync_data()
+        });
+        let removed = std::fs::remove_file(&path);
+        written.and(removed).map_err(|error| JournalError { path: self.path(), error })
+    }
+
+    /// Nothing is printed when records stay in memory: the screen is taken. Print [`Journal::kept`] at the end.
+    pub fn quiet(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
+    /// From now on records go to memory and standard error: the disk refuses, and a person has said to go on.
+    pub fn keep_in_memory(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+    }
+
+    /// The records that are in memory only.
+    pub fn kept(&self) -> Vec<String> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
     pub fn folder(&self) -> &Path {
@@ -91,12 +213,22 @@ impl Journal {
 
     /// Appends and waits until it is on disk. An error means: do not send.
     pub fn write(&self, record: &Record) -> Result<(), JournalError> {
+        let see = |moment| self.probe.as_ref().into_iter().for_each(|probe| probe(record, moment));
+        see(Moment::Before);
         let error = |error| JournalError { path: self.path(), error };
         let body = serde_json::value::to_raw_value(record).map_err(|e| error(e.into()))?;
+        if let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            if !self.quiet {
+                // nobody left to read it is no reason to stop: it is in memory
+                let _unheard = writeln!(std::io::stderr().lock(), "journal: {}", body.get());
+            }
+            kept.push(body.get().to_owned());
+            return Ok(());
+        }
         let line = Line { crc: crc32fast::hash(body.get().as_bytes()), body: &body };
         let mut text = serde_json::to_vec(&line).map_err(|e| error(e.into()))?;
         text.push(b'\n');
-        let mut held = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match held.as_mut() {
             Some(file) => file,
             None => held.insert(self.create().map_err(error)?),
@@ -106,12 +238,13 @@ impl Journal {
             // half a line may be in it: the next record must not be glued to it
             *held = None;
         }
+        drop(held);
+        see(Moment::After);
         written.map_err(error)
     }
 
     fn create(&self) -> std::io::Result<File> {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&*self.folder)?;
+        make_folder(&self.folder)?;
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.path())?;
         file.try_lock().map_err(|e| std::io::Error::other(e.to_string()))?;
         if file.metadata()?.len() > 0 {
@@ -122,32 +255,50 @@ impl Journal {
         Ok(file)
     }
 
-    /// Every action that any journal in the folder knows, newest first, and what could not be read.
-    pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<String>) {
-        let mut actions: Vec<ActionView> = Vec::new();
-        let mut problems = Vec::new();
+    /// Every file of the folder, and what could not be read.
+    pub fn chapters(&self) -> (Vec<Chapter>, Vec<String>) {
+        let (mut chapters, mut problems) = (Vec::new(), Vec::new());
         let entries = match std::fs::read_dir(&*self.folder) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return (Vec::new(), problems),
-            Err(e) => return (Vec::new(), vec![format!("{}: {e}", self.folder.display())]),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return (chapters, problems),
+            Err(e) => return (chapters, vec![format!("{}: {e}", self.folder.display())]),
         };
         for path in entries.flatten().map(|e| e.path()) {
             if path.extension().is_none_or(|e| e != "jsonl") {
                 continue;
             }
+            // asked first: what a process writes between the two looks is then not taken for a dead one's end
+            let own = path == self.path();
+            let alive = own || is_locked(&path);
             match read(&path) {
                 Ok((records, torn)) => {
                     problems.extend(torn);
-                    let own = path == self.path();
-                    let alive = own || is_locked(&path);
-                    actions.extend(replay(&records, alive, !own));
+                    chapters.push(Chapter { records, alive, own });
                 }
                 Err(e) => problems.push(format!("{}: {e}", path.display())),
+            }
+        }
+        (chapters, problems)
+    }
+
+    /// Every action that any journal in the folder knows, newest first, and what could not be read.
+    pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<String>) {
+        let (chapters, problems) = self.chapters();
+        let mut actions: Vec<ActionView> =
+            chapters.iter().flat_map(|c| replay(&c.records, c.alive, !c.own)).collect();
+        for (id, how, by) in chapters.iter().flat_map(|c| &c.records).filter_map(Record::follows) {
+            if let Some(action) = actions.iter_mut().find(|a| a.id == *id) {
+                action.message.push_str(&format!("; {} by {by}", how.as_str()));
             }
         }
         actions.sort_by_key(|a| std::cmp::Reverse(a.started));
         (actions.into_iter().map(Arc::new).collect(), problems)
     }
+}
+
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// True if a living process holds it.
@@ -181,7 +332,7 @@ fn parse(line: &[u8]) -> Option<Record> {
 }
 
 /// Folds records into actions. `alive`: their process still runs, so an open end is no accident.
-fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
+pub fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
     let mut actions: Vec<ActionView> = Vec::new();
     for record in records {
         if let Record::Intent { id, at, plan, .. } = record {
@@ -197,12 +348,13 @@ fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
                     held.note.clone_from(note);
                 }
             }
+            Record::Added { step, .. } => add(action, step),
             Record::Ended { at, outcome, message, .. } => {
                 action.ended = Some(*at);
                 action.outcome = Some(*outcome);
                 action.message.clone_from(message);
             }
-            Record::Intent { .. } => {}
+            Record::Intent { .. } | Record::Followed { .. } => {}
         }
     }
     if !alive {
@@ -221,6 +373,12 @@ fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
 /// An action that has just been confirmed.
 pub fn view(id: &Name, at: Stamp, plan: &Plan, foreign: bool) -> ActionView {
     ActionView { foreign, ..ActionView::new(id.clone(), Arc::new(plan.clone()), at) }
+}
+
+/// Appends a step that the plan did not have.
+pub fn add(action: &mut ActionView, step: &Step) {
+    Arc::make_mut(&mut action.plan).steps.push(step.clone());
+    action.steps.push(StepView::waiting(step));
 }
 
 #[cfg(test)]
@@ -250,6 +408,7 @@ mod tests {
             user: "u".into(),
             host: "h".into(),
             plan: Box::new(plan()),
+            follows: None,
         }
     }
 
@@ -272,8 +431,13 @@ mod tests {
     fn a_torn_last_line_is_reported_and_loses_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(folder.path().to_owned(), "a");
-        let ended =
-            Record::Ended { id: "1".into(), at: Stamp(2000), outcome: Outcome::Done, message: "ok".into() };
+        let ended = Record::Ended {
+            id: "1".into(),
+            at: Stamp(2000),
+            outcome: Outcome::Done,
+            message: "ok".into(),
+            interrupted: false,
+        };
         journal.write(&intent("1")).unwrap();
         journal.write(&ended).unwrap();
         drop(journal);
@@ -308,6 +472,10 @@ mod tests {
     fn a_disk_that_refuses_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
-        assert!(Journal::new(folder.path().join("file/journal"), "a").write(&intent("1")).is_err());
+        let journal = Journal::new(folder.path().join("file/journal"), "a");
+        assert!(journal.write(&intent("1")).is_err() && journal.usable().is_err());
+        let journal = Journal::new(folder.path().join("journal"), "a");
+        journal.usable().unwrap();
+        assert_eq!(std::fs::read_dir(journal.folder()).unwrap().count(), 0, "looking leaves nothing behind");
     }
 }

@@ -54,7 +54,7 @@ pub async fn fetch(
     let mut pools = Pools::default();
     let mut pinned = Vec::new();
     // what is pinned already, and read by the rehearsal
-    let given = matches!(act, Act::Undo(_) | Act::Failover { .. });
+    let given = matches!(act, Act::Undo(_) | Act::Resume(_) | Act::Failover { .. });
     if given {
         pinned = targets.to_vec();
     }
@@ -121,7 +121,8 @@ pub async fn fetch(
         | Act::ResumeRollout
         | Act::Bounds { .. }
         | Act::IntoRotation
-        | Act::Undo(_) => {}
+        | Act::Undo(_)
+        | Act::Resume(_) => {}
     }
     let context = state.info.context.clone();
     let cluster = state.publish(now, false).unwrap_or_else(|| state.published().clone());
@@ -189,7 +190,10 @@ impl Fetch<'_> {
     async fn samples(&mut self, targets: &[ObjectRef]) {
         let cluster = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
         for target in targets {
-            let rows = cluster.workloads(&target.kind).into_iter().flat_map(pilothouse_core::model::table::Table::iter);
+            let rows = cluster
+                .workloads(&target.kind)
+                .into_iter()
+                .flat_map(pilothouse_core::model::table::Table::iter);
             let found = rows.into_iter().find(|w| w.namespace == target.namespace && w.name == target.name);
             let Some(labels) = found.map(|w| &w.selector.labels).filter(|l| !l.is_empty()) else { continue };
             let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();

@@ -1,40 +1,35 @@
 //! The headless actions: fetch what the plan needs, rehearse, confirm, execute; the same planner, executor, journal
 //! and guards as the keys.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::domain::traffic::TrafficSeen;
-use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, Refusal, ScaleBy};
+use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleBy};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::View;
-use pilothouse_core::policy::plan::failover::error_ratio;
 use pilothouse_core::policy::undo;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
+use super::failover::{contexts, others};
+use super::gauge::Watch;
 use super::session::info;
-use crate::action::executor::{Executor, new_id};
-use crate::action::gate::Gauge;
-use crate::action::reach::{Clients, Reach};
+use crate::action::executor::{Control, Executor, Pace, new_id};
+use crate::action::journal::Follows;
+use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
+use crate::action::resume;
 use crate::action::scene::{self, SceneError};
 use crate::cli::{ActionCommand, ActionFlags, Output};
 use crate::report::headless::{Confirmed, confirm, print, tell};
 use crate::report::{exit, plan as report};
-use crate::source::supervise::Supervisor;
 use crate::wire::error::ApiError;
 
-/// How long a plan waits for the error ratio that would stop it.
-const FIRST_POLL: Duration = Duration::from_secs(5);
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
+pub(super) static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// What an action is about, as it was typed.
 enum Targets<'a> {
@@ -147,6 +142,9 @@ pub async fn run(start: &Start, command: ActionCommand) -> u8 {
             }
             Err(e) => Err((exit::USAGE, e)),
         },
+        ActionCommand::Resume { id, uncordon, dismiss, .. } => {
+            super::resume::attempt(start, id, *uncordon, *dismiss, &flags).await
+        }
         ActionCommand::Undo { id, .. } => match undoing(start, id.as_deref()) {
             Ok((act, targets)) => attempt(start, act, Targets::Pinned(targets), &flags).await,
             Err(e) => Err((exit::USAGE, e)),
@@ -254,166 +252,151 @@ async fn attempt(
     flags: &ActionFlags,
 ) -> Result<u8, (u8, String)> {
     let usage = |why: String| (exit::USAGE, why);
+    for unfinished in resume::unfinished(&start.journal()) {
+        tell(&unfinished.line());
+    }
     let connection = start.connect().await.map_err(usage)?;
     let namespace = Name::from(start.global.namespace.as_deref().unwrap_or(&connection.namespace));
     let targets = targets.resolve(&namespace).map_err(usage)?;
     let contexts = contexts(&act);
-    let watches = matches!(&act, Act::Failover { plan, .. } if plan.watched.is_some());
     let info = info(start, &connection);
     let read_only = info.read_only;
     let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
     let now = start.clock.now();
-    let is_drain = matches!(act, Act::Drain(_));
+    let watched = Watch::of(start, &act).await.map_err(usage)?;
     let mut scene = scene::fetch(&reader, info, act, &targets, now)
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
-    // polled only while something is watched by it
-    let (gauge, polls) = gauge(start, watches).map_err(usage)?;
-    if let Some((traffic, _)) = &polls {
-        Arc::make_mut(&mut scene.cluster).traffic = first_poll(start, traffic.clone()).await;
-    }
+    Arc::make_mut(&mut scene.cluster).traffic = watched.seen();
     // in read-only mode the client that can write is never made
     let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
     let guards = &start.settings.guards;
     let can_write = writer.is_some();
     let mut reach = Reach::new(reader, writer);
-    reach.others = others(start, &contexts, read_only).await.map_err(usage)?;
-    let mut plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
+    reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
+    let plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
     if flags.is_dry_run() {
         show(&plan, flags)?;
         return Ok(report::plan_status(&plan));
-    }
-    if is_drain {
-        let why = format!("executing a drain comes with a later version; until then: {}", plan.kubectl);
-        plan.refusals.push(Refusal::new("version", why));
     }
     if !can_write || !plan.refusals.is_empty() {
         show(&plan, flags)?;
         return Ok(exit::REFUSED);
     }
-    for line in report::text(&plan) {
+    carry_out(start, reach, &plan, flags, None).await
+}
+
+/// Confirms, executes and reports a plan without refusals. `follows`: the unfinished action that it takes up.
+pub(super) async fn carry_out(
+    start: &Start,
+    reach: Reach,
+    plan: &Plan,
+    flags: &ActionFlags,
+    follows: Option<Follows>,
+) -> Result<u8, (u8, String)> {
+    let memory_journal = match &flags.journal_in_memory {
+        Some(named) if plan.intent.context != *named.as_str() => {
+            let why =
+                format!("--journal-in-memory {named} is not this context, which is {}", plan.intent.context);
+            return Err((exit::USAGE, why));
+        }
+        named => named.is_some(),
+    };
+    for line in report::text(plan) {
         tell(&line);
     }
-    match confirm(&plan, flags, guards) {
+    match confirm(plan, flags, &start.settings.guards) {
         Confirmed::Yes => {}
         Confirmed::No(why) => return Err((exit::REFUSED, why)),
     }
     let (user, host) = super::who();
+    let watched = Watch::of(start, &plan.intent.act).await.map_err(|why| (exit::USAGE, why))?;
     let (tell_to, mut told) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let executor = Executor {
         reach,
-        gauge,
+        gauge: watched.gauge(),
         journal: start.journal(),
         clock: start.clock.clone(),
         tell: tell_to,
         stop,
         user,
         host,
+        pace: Pace::default(),
+        memory_journal,
+        follows,
     };
     let id = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
-    let stop = executor.stop.clone();
-    let run = executor.run(id, &plan, CancellationToken::new(), None);
+    let (stop, control) = (executor.stop.clone(), Control::default());
+    let run = executor.run(id, plan, control.clone(), None);
     tokio::pin!(run);
     let mut last = String::new();
-    let asked = interrupted();
-    tokio::pin!(asked);
+    let mut signals = Signals::new();
     let done = loop {
         tokio::select! {
             done = &mut run => break done,
             Some(progress) = told.recv() => {
-                let line = progress.message.clone();
-                if !line.is_empty() && line != last && flags.output == Output::Text {
+                let line = progress.message;
+                if !line.is_empty() && line != last {
                     tell(&line);
                     last = line;
                 }
             }
-            () = &mut asked, if !stop.is_cancelled() => stop.cancel(),
+            // once: finish what was sent and end in order; twice, or told to end: now
+            again = signals.next() => {
+                if again || control.is_cancelled() {
+                    stop.cancel();
+                } else {
+                    tell("cancelled: nothing more is sent; once more ends it now");
+                    control.cancel(false);
+                }
+            }
         }
     };
     match flags.output {
-        Output::Json => json(&report::document(&plan, Some(&done)))?,
+        Output::Json => json(&report::document(&done.plan, Some(&done)))?,
         Output::Text => printed(&report::result_text(&done).join("\n"))?,
     }
     Ok(report::result_status(&done))
 }
 
-/// The other clusters that an action reaches.
-pub(super) fn contexts(act: &Act) -> BTreeSet<Name> {
-    match act {
-        Act::Failover { plan, .. } => match &plan.kind {
-            FailoverKind::Standby(standby) => BTreeSet::from([standby.context.clone()]),
-            _ => BTreeSet::new(),
-        },
-        Act::Undo(undoing) => {
-            undoing.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect()
+/// What ends an action from outside.
+struct Signals([Option<tokio::signal::unix::Signal>; 3]);
+
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self([SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()].map(|k| signal(k).ok()))
+    }
+
+    /// True: a hang-up or a termination, false: Ctrl-C.
+    async fn next(&mut self) -> bool {
+        async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
+            let told = match signal {
+                Some(signal) => signal.recv().await,
+                None => None,
+            };
+            if told.is_none() {
+                std::future::pending::<()>().await;
+            }
         }
-        _ => BTreeSet::new(),
-    }
-}
-
-/// Opens them.
-pub(super) async fn others(
-    start: &Start,
-    contexts: &BTreeSet<Name>,
-    read_only: bool,
-) -> Result<Arc<BTreeMap<Name, Clients>>, String> {
-    let mut others = BTreeMap::new();
-    for context in contexts {
-        let connection = start.connect_to(Some(context)).await?;
-        let reader = connection.reader().map_err(|e| e.to_string())?;
-        let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
-        others.insert(context.clone(), Clients { reader, writer });
-    }
-    Ok(Arc::new(others))
-}
-
-/// The newest traffic, and what keeps it new.
-type Polls = (watch::Receiver<Arc<TrafficSeen>>, Supervisor);
-
-/// The first answer of the polls: a plan without it could not say how things stand. Without one it says so.
-async fn first_poll(start: &Start, mut traffic: watch::Receiver<Arc<TrafficSeen>>) -> Arc<TrafficSeen> {
-    if !start.settings.prometheus.url.is_empty() {
-        let first = traffic.wait_for(|seen| !seen.services.is_empty());
-        if tokio::time::timeout(FIRST_POLL, first).await.is_err() {
-            tracing::warn!("no traffic metric came in time");
+        let Self([interrupt, hangup, terminate]) = self;
+        tokio::select! {
+            () = of(interrupt) => false,
+            () = of(hangup) => true,
+            () = of(terminate) => true,
         }
     }
-    traffic.borrow().clone()
 }
 
-/// What an error ratio is read from: the polls of the configured Prometheus, which end with the second value.
-fn gauge(start: &Start, wanted: bool) -> Result<(Gauge, Option<Polls>), String> {
-    if !wanted {
-        return Ok((Arc::new(|_| None), None));
-    }
-    let supervisor = Supervisor::new();
-    let traffic = super::session::traffic(start, &supervisor)?;
-    let newest = traffic.clone();
-    Ok((Arc::new(move |watched| error_ratio(&newest.borrow(), watched)), Some((traffic, supervisor))))
-}
-
-/// Ctrl-C, a hang-up or a termination.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut hup), Ok(mut term)) = (signal(SignalKind::hangup()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = hup.recv() => {}
-        _ = term.recv() => {}
-    }
-}
-
-fn scene_status(error: &SceneError) -> u8 {
+pub(super) fn scene_status(error: &SceneError) -> u8 {
     match error {
         SceneError::Read { error: ApiError::Forbidden { .. }, .. } => exit::REFUSED,
         _ => exit::FAILED,
     }
 }
 
-fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
+pub(super) fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
     match flags.output {
         Output::Json => json(&report::document(plan, None)),
         Output::Text => printed(&report::text(plan).join("\n")),

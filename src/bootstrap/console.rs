@@ -1,48 +1,26 @@
 //! The live console: terminal, screen, session, and the desk that carries out what the screen asks for.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use pilothouse_core::domain::failover::FailoverPlan;
-use pilothouse_core::domain::id::{ClusterId, Name};
-use pilothouse_core::model::plan::{Evidence, Intent, Plan};
-use pilothouse_core::model::world::World;
-use pilothouse_core::policy::failover;
-use pilothouse_core::policy::plan::View;
-use pilothouse_core::policy::plan::failover::error_ratio;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use pilothouse_core::domain::id::Name;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::Start;
 use super::appearance as look;
-use super::fetch::{Resources, error_lines, routes, table, yaml};
-use super::logs::follow;
+use super::desk::{Desk, FROZEN, hand};
+use super::failover::validate;
 use super::session::Session;
-use crate::action::executor::{Executor, new_id};
-use crate::action::gate::Gauge;
-use crate::action::journal::Journal;
-use crate::action::reach::Reach;
-use crate::action::rehearse::rehearse;
-use crate::clock::Clock;
-use crate::config::Home;
-use crate::hub::action_event;
+use crate::action::executor::Pace;
+use crate::action::resume::{self};
 use crate::report::exit;
 use crate::report::headless::tell;
-use crate::source::logs::LogStore;
-use crate::source::supervise::Supervisor;
 use crate::terminal::Terminal;
 use crate::ui::app::Ui;
-use crate::ui::request::{Effect, Order, Rehearsal, Reply, Request, Ticket};
 use crate::ui::run::{Input, Outcome, Stage, WorldCell, queue, run};
-use crate::wire::client::ReadClient;
-use crate::wire::write::WriteClient;
 
-/// What is said when the hub has ended.
-const FROZEN: &str = "internal error: the picture is frozen; nothing can be judged by it: restart pilothouse";
 /// Effects that wait to be carried out.
 const EFFECTS: usize = 64;
 /// From the end of the loop to the end of the process.
@@ -80,9 +58,18 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let connection = runtime.block_on(start.connect())?;
     let (theme, mut problems) = look::theme(start);
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
-    let journal = start.journal();
+    let journal = start.journal().quiet();
+    let kept = journal.clone();
     let (past, torn) = journal.history();
     problems.extend(torn);
+    problems.extend(resume::unfinished(&journal).iter().map(|u| {
+        format!(
+            "unfinished in {}: {} ({}): 8, then R goes on with it",
+            u.plan.intent.context,
+            u.title(),
+            u.id
+        )
+    }));
     let (inbox_in, inbox) = queue();
     let cell = WorldCell::new(inbox_in.clone());
     let publish = cell.clone();
@@ -104,6 +91,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         clock: start.clock.clone(),
         guards: start.settings.guards.clone(),
         failover: start.settings.failover.clone(),
+        dialer: start.dialer(),
         world: session.world.clone(),
         inbox: inbox_in.clone(),
         lines: session.logs.clone(),
@@ -112,6 +100,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         stop: session.supervisor.token(),
         home: start.home.clone(),
         running: HashMap::new(),
+        pace: Pace::default(),
         executions: executions.clone(),
         logs: HashMap::new(),
         resources: Arc::default(),
@@ -125,6 +114,19 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
     }) {
         problems.push(why);
+    }
+    if !start.settings.failover.is_empty() {
+        let (plans, dialer, reader) =
+            (start.settings.failover.clone(), start.dialer(), session.reader.clone());
+        let (info, now) = (super::session::info(start, &session.connection), start.clock.now());
+        let told = inbox_in.clone();
+        session.supervisor.spawn_once(async move {
+            for (name, against) in validate(&plans, &dialer, &reader, &info, now).await {
+                if let Some(first) = against.first() {
+                    hand(&told, Input::Problem(format!("failover plan {name}: {first}"))).await;
+                }
+            }
+        });
     }
     let (mut world, told) = (session.world.clone(), inbox_in.clone());
     session.supervisor.spawn_once(async move {
@@ -167,227 +169,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         }
         session.close(CLOSE).await;
     });
+    for record in kept.kept() {
+        tell(&format!("pilothouse: kept in memory only: {record}"));
+    }
     Ok(outcome)
-}
-
-/// Carries out effects, each in a task of its own; the screen never waits for it.
-struct Desk {
-    reader: ReadClient,
-    /// None in read-only mode: what does not exist cannot be used by mistake.
-    writer: Option<WriteClient>,
-    journal: Journal,
-    clock: Clock,
-    guards: pilothouse_core::domain::settings::GuardSettings,
-    /// The plans of the config.
-    failover: Vec<FailoverPlan>,
-    world: watch::Receiver<Arc<World>>,
-    inbox: SyncSender<Input>,
-    /// None where logs are not followed.
-    lines: Option<Arc<LogStore>>,
-    control: mpsc::Sender<pilothouse_core::model::event::Event>,
-    supervisor: Supervisor,
-    stop: CancellationToken,
-    home: Home,
-    running: HashMap<Name, CancellationToken>,
-    /// Ends by itself once `stop` is set: the step that was sent is read or noted, no other begins.
-    executions: TaskTracker,
-    logs: HashMap<Ticket, Supervisor>,
-    resources: Arc<Resources>,
-    count: u32,
-}
-
-/// Hands something to the screen; waits a little while its queue is full, for it is never full for long.
-pub(super) async fn hand(inbox: &SyncSender<Input>, mut input: Input) {
-    loop {
-        match inbox.try_send(input) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => return,
-            Err(TrySendError::Full(back)) => input = back,
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-impl Desk {
-    async fn serve(mut self, mut effects: mpsc::Receiver<Effect>) {
-        while let Some(effect) = effects.recv().await {
-            match effect {
-                Effect::Plan(ticket, intent) => self.plan(ticket, intent),
-                Effect::Run { intent, fingerprint, answer, resumes } => {
-                    self.run(intent, fingerprint, answer, resumes).await;
-                }
-                Effect::Resume(ticket, id) => self.resume(ticket, &id),
-                Effect::Order(id, order) => {
-                    if let Some(token) = self.running.get(&id) {
-                        match order {
-                            Order::Cancel { .. } => token.cancel(),
-                            Order::Pause(_) => {}
-                        }
-                    }
-                }
-                Effect::Fetch(ticket, request) => self.fetch(ticket, request),
-                Effect::FollowLogs(ticket, request) => {
-                    let group = self.supervisor.child();
-                    follow(&group, &self.reader, ticket, &request, &self.inbox);
-                    self.logs.insert(ticket, group);
-                }
-                Effect::StopLogs(ticket) => {
-                    if let Some(group) = self.logs.remove(&ticket) {
-                        group.cancel();
-                    }
-                }
-                Effect::ScreenDump(text) | Effect::Save(text) => {
-                    let said = match dump(&self.home, &self.clock, &text) {
-                        Ok(path) => format!("written to {path}"),
-                        Err(e) => format!("nothing was written: {e}"),
-                    };
-                    hand(&self.inbox, Input::Notice(said)).await;
-                }
-                Effect::Copy(_) | Effect::Redraw | Effect::Quit => {}
-            }
-        }
-    }
-
-    /// A rehearsal over the newest world.
-    fn rehearsal(&self, intent: Intent) -> impl Future<Output = Option<Plan>> + use<> {
-        let world = self.world.borrow().clone();
-        let (reach, guards, now) = (self.reach(), self.guards.clone(), self.clock.now());
-        async move {
-            let cluster = world.cluster(intent.cluster)?;
-            Some(rehearse(cluster, &intent, &guards, View::Whole, now, &reach).await)
-        }
-    }
-
-    fn reach(&self) -> Reach {
-        Reach::new(self.reader.clone(), self.writer.clone())
-    }
-
-    /// The error ratios of the newest world.
-    fn gauge(&self, cluster: ClusterId) -> Gauge {
-        let world = self.world.clone();
-        Arc::new(move |watched| error_ratio(&world.borrow().cluster(cluster)?.traffic, watched))
-    }
-
-    /// The hub is gone: what is shown is frozen, and nothing may be judged by it.
-    fn is_frozen(&self) -> bool {
-        self.world.has_changed().is_err()
-    }
-
-    fn plan(&self, ticket: Ticket, intent: Intent) {
-        if self.is_frozen() {
-            let _full = self.inbox.try_send(Input::Reply(ticket, Reply::Failed(FROZEN.into())));
-            return;
-        }
-        let (inbox, rehearsal) = (self.inbox.clone(), self.rehearsal(intent));
-        self.supervisor.spawn_once(async move {
-            let reply = match rehearsal.await {
-                Some(plan) => {
-                    Reply::Rehearsal(Rehearsal { plan: Arc::new(plan), evidence: Evidence::default() })
-                }
-                None => Reply::Failed("that cluster is not there".into()),
-            };
-            hand(&inbox, Input::Reply(ticket, reply)).await;
-        });
-    }
-
-    /// Carries out what was confirmed, if it is still the same plan.
-    async fn run(&mut self, intent: Intent, fingerprint: u64, answer: String, _resumes: Option<Name>) {
-        if self.is_frozen() {
-            let _full = self.inbox.try_send(Input::Notice(FROZEN.into()));
-            return;
-        }
-        if self.writer.is_none() {
-            let _full = self.inbox.try_send(Input::Notice("read-only: nothing was sent".into()));
-            return;
-        }
-        self.count += 1;
-        let id = new_id(&self.clock, self.count);
-        let cancel = CancellationToken::new();
-        self.running.retain(|_, token| !token.is_cancelled());
-        self.running.insert(id.clone(), cancel.clone());
-        let (user, host) = super::who();
-        let (told, mut tellings) = mpsc::channel(64);
-        let executor = Executor {
-            reach: self.reach(),
-            gauge: self.gauge(intent.cluster),
-            journal: self.journal.clone(),
-            clock: self.clock.clone(),
-            tell: told,
-            stop: self.stop.clone(),
-            user,
-            host,
-        };
-        let (inbox, control, clock) = (self.inbox.clone(), self.control.clone(), self.clock.clone());
-        self.supervisor.spawn_once(async move {
-            while let Some(view) = tellings.recv().await {
-                let at = clock.now();
-                if control.send(action_event(view, at)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let rehearsal = self.rehearsal(intent);
-        // not with the sources: these are dropped when we stop, an execution has to come to an end of its own
-        self.executions.spawn(async move {
-            let Some(plan) = rehearsal.await else { return };
-            let why = if let Some(refusal) = plan.refusals.first() {
-                format!("nothing was sent: {}", refusal.reason)
-            } else if plan.fingerprint() != fingerprint {
-                "nothing was sent: the plan has changed since it was shown; look again".to_owned()
-            } else if plan.answer != answer {
-                "nothing was sent: that is not what had to be typed".to_owned()
-            } else {
-                let done = executor.run(id, &plan, cancel.clone(), None).await;
-                cancel.cancel();
-                let outcome =
-                    done.outcome.map_or("unfinished", pilothouse_core::model::world::Outcome::as_str);
-                format!("{} {outcome}: {}", plan.intent.act.as_str(), done.message)
-            };
-            hand(&inbox, Input::Notice(why)).await;
-        });
-    }
-
-    fn resume(&self, ticket: Ticket, _id: &Name) {
-        let _full = self.inbox.try_send(Input::Reply(ticket, Reply::Failed("not yet".into())));
-    }
-
-    fn fetch(&self, ticket: Ticket, request: Request) {
-        let (reader, inbox, resources) = (self.reader.clone(), self.inbox.clone(), self.resources.clone());
-        let lines = self.lines.clone();
-        let (world, mut plans) = (self.world.borrow().clone(), self.failover.clone());
-        self.supervisor.spawn_once(async move {
-            let reply = match request {
-                Request::Yaml { kind, namespace, name, .. } => {
-                    yaml(&reader, &resources, kind, namespace, name).await
-                }
-                Request::Table { resource, namespace, .. } => {
-                    table(&reader, &resources, &resource, namespace).await
-                }
-                Request::FailoverPlans { cluster } => match world.cluster(cluster) {
-                    Some(cluster) => {
-                        plans.extend(failover::suggest(cluster, &routes(&reader).await));
-                        Ok(Reply::Plans(plans))
-                    }
-                    None => Err("that cluster is not there".into()),
-                },
-                Request::ErrorLines { fingerprint, .. } => match lines {
-                    Some(store) => Ok(error_lines(&store, fingerprint)),
-                    None => Err("logs are not followed: logs.enabled is false".into()),
-                },
-            };
-            let reply = reply.unwrap_or_else(Reply::Failed);
-            hand(&inbox, Input::Reply(ticket, reply)).await;
-        });
-    }
-}
-
-/// Writes the screen into a fresh file of the state folder; no name from the cluster is in its path.
-fn dump(home: &Home, clock: &Clock, text: &str) -> std::io::Result<String> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let folder = home.state.join("screens");
-    std::fs::create_dir_all(&folder)?;
-    let at = clock.now().to_string().replace(':', "");
-    let path = folder.join(format!("screen-{at}.txt"));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(path.display().to_string())
 }

@@ -10,7 +10,7 @@ use pilothouse_core::model::world::World;
 use pilothouse_core::policy::follow::choose;
 use tokio::sync::{mpsc, watch};
 
-use super::console::hand;
+use super::desk::hand;
 use crate::clock::Clock;
 use crate::source::logs::follow::{LogQuery, fetch_log, follow_log};
 use crate::source::logs::store::LogLine;

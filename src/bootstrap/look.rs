@@ -197,7 +197,13 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
         };
         permissions.push((name, allowed, why));
     }
-    let troubled = cluster.sources.iter().any(|s| s.state.is_trouble()) || !start.loaded.problems.is_empty();
+    let info = super::session::info(start, &session.connection);
+    let plans =
+        super::failover::validate(&start.settings.failover, &start.dialer(), &session.reader, &info, now)
+            .await;
+    let missing = plans.iter().any(|(_, against)| !against.is_empty());
+    let troubled =
+        missing || cluster.sources.iter().any(|s| s.state.is_trouble()) || !start.loaded.problems.is_empty();
     let text = match flags.output {
         Output::Json => serde_json::to_string(&serde_json::json!({
             "schema": "pilothouse/doctor/v1",
@@ -210,13 +216,25 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
                 "problems": start.loaded.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
             },
             "journal": super::journal_folder(&start.home),
+            "failover": plans.iter().map(|(name, against)| serde_json::json!({
+                "name": name, "missing": against,
+            })).collect::<Vec<_>>(),
             "sources": documents::sources(cluster, now),
             "permissions": permissions.iter().map(|(name, allowed, why)| serde_json::json!({
                 "access": name, "allowed": allowed, "reason": why,
             })).collect::<Vec<_>>(),
         }))
         .unwrap_or_default(),
-        Output::Text => doctor_text(start, &session, cluster, &permissions).join("\n"),
+        Output::Text => {
+            let mut lines = doctor_text(start, &session, cluster, &permissions);
+            for (name, against) in &plans {
+                match against.as_slice() {
+                    [] => lines.push(format!("failover {name}: ready")),
+                    more => lines.extend(more.iter().map(|why| format!("FAILOVER {name}: {why}"))),
+                }
+            }
+            lines.join("\n")
+        }
     };
     let printed = print(&text).is_ok();
     session.close(CLOSE).await;

@@ -89,13 +89,11 @@ impl Written<'_> {
     }
 
     fn text(&mut self, key: &str) -> Option<String> {
-        match self.value(key)? {
-            (DeValue::String(text), _) => Some(text.to_string()),
-            _ => {
-                self.bad(key, "must be a text in quotes");
-                None
-            }
+        if let (DeValue::String(text), _) = self.value(key)? {
+            return Some(text.to_string());
         }
+        self.bad(key, "must be a text in quotes");
+        None
     }
 
     fn needed(&mut self, key: &str) -> Option<String> {
@@ -322,7 +320,7 @@ scale_down = true
         assert_eq!(checked.problems, []);
         let plans = checked.settings.failover;
         assert_eq!(plans.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["green", "canary", "b", "dr"]);
-        assert_eq!(plans[0].watched.as_ref().unwrap().max_error_percent, 2.0);
+        assert!((plans[0].watched.as_ref().unwrap().max_error_percent - 2.0).abs() < f64::EPSILON);
         let FailoverKind::Weight(shift) = &plans[1].kind else { panic!("{:?}", plans[1]) };
         assert_eq!((shift.steps.as_slice(), plans[1].soak_secs), ([10, 100].as_slice(), 5));
     }

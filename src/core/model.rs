@@ -3,6 +3,7 @@
 //! [`mod@reduce`] folds an event into the facts, [`mod@derive`] keeps what follows from them, [`state`] ties the two to one
 //! cluster; all three are called by the hub alone. Everyone else holds an `Arc<World>`.
 
+pub mod action;
 pub mod changes;
 pub mod derive;
 pub mod event;

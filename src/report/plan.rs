@@ -202,7 +202,7 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
 pub fn text(plan: &Plan) -> Vec<String> {
     let title = match &plan.intent.act {
         // what they are about is in their name
-        Act::Failover { .. } | Act::Undo(_) => undo::title(plan),
+        Act::Failover { .. } | Act::Undo(_) | Act::Resume(_) => undo::title(plan),
         act => {
             let targets: Vec<String> = plan.intent.targets.iter().map(ToString::to_string).collect();
             format!("{} {}", act.as_str(), targets.join(", "))
@@ -291,7 +291,7 @@ pub fn result_status(action: &ActionView) -> u8 {
 mod tests {
     use pilothouse_core::domain::id::ClusterId;
     use pilothouse_core::domain::time::Stamp;
-    use pilothouse_core::model::plan::{DrainOptions, Intent, PdbEffect, Undoing};
+    use pilothouse_core::model::plan::{DrainOptions, Intent, PdbEffect, Sequel};
     use serde_json::json;
 
     use super::*;
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn an_undo_names_what_it_undoes_and_what_changes() {
-        let undoing = Undoing {
+        let undoing = Sequel {
             of: "7".into(),
             title: "rollback shop/deploy/web".into(),
             steps: Vec::new(),

@@ -359,6 +359,9 @@ impl Ui {
             return &[Dialog];
         }
         match self.screen() {
+            Screen::Text(view) if matches!(view.source, TextSource::Action(_)) => {
+                &[Actions, Text, Everywhere]
+            }
             Screen::Text(view) if view.object.is_some() => &[Text, Objects, Everywhere],
             Screen::Text(_) => &[Text, Everywhere],
             Screen::Log(_) => &[Log, Everywhere],

@@ -277,7 +277,7 @@ pub const COMMANDS: &[Command] = &[
         "rotation",
         "out/in rotation",
         "take a pod out of its Service by its labels, or put it back; asks for the end of the name, the context for the last one; undo is the other one",
-        &[Backends, Pods],
+        &[Backends, Pods, Now, Text],
         &["X"],
     ),
     act(
@@ -597,21 +597,15 @@ pub fn keys_text() -> String {
     out
 }
 
-/// The README's table.
+/// The README's table: a row for each command, those that change the cluster first.
 pub fn keys_table_markdown() -> String {
-    let mut out = String::from("| where | key | command | what it does |\n|---|---|---|---|\n");
-    for context in Context::ALL {
-        for command in COMMANDS.iter().filter(|c| c.contexts.contains(&context)) {
-            let keys: Vec<String> = command.keys.iter().map(|k| format!("`{k}`")).collect();
-            out += format!(
-                "| {} | {} | `{}` | {} |\n",
-                context.title(),
-                keys.join(" "),
-                command.id,
-                command.doc
-            )
-            .as_str();
-        }
+    let mut out = String::from("| key | where | command | what it does |\n|---|---|---|---|\n");
+    for command in COMMANDS {
+        let keys: Vec<String> = command.keys.iter().map(|k| format!("`{k}`")).collect();
+        let places: Vec<&str> = command.contexts.iter().map(|c| c.title()).collect();
+        out +=
+            format!("| {} | {} | `{}` | {} |\n", keys.join(" "), places.join(", "), command.id, command.doc)
+                .as_str();
     }
     out
 }

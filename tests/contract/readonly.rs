@@ -1,8 +1,10 @@
 //! `--read-only`: every action is refused, and nothing but reads and access reviews reaches the server. The audit log says so.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
-use crate::rig::{err, out, rig};
+use crate::rig::{Rig, err, out, rig, until};
 
 /// True for a request that changes something, or would: a dry run is one as well. Reviews of one's own rights are reads
 /// that the API makes as a POST.
@@ -35,6 +37,16 @@ kind: Service
 metadata: {name: web}
 spec: {selector: {app: web, version: blue}, ports: [{port: 80}]}
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: other}
+spec: {type: ExternalName, externalName: other.example.test}
+---
+apiVersion: traefik.io/v1alpha1
+kind: TraefikService
+metadata: {name: web}
+spec: {weighted: {services: [{name: web, weight: 100}, {name: other, weight: 0}]}}
+---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: web}
@@ -45,6 +57,26 @@ spec:
   metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}]
 "#;
 
+/// An action whose process was killed between two of its steps: its id.
+fn unfinished(rig: &Rig) -> String {
+    let mut child =
+        rig.command_as("operator", &["failover", "part", "--yes"]).stderr(Stdio::null()).spawn().unwrap();
+    until(30, "the first step", || {
+        let route = rig.kubectl_json(&["-n", NAMESPACE, "get", "traefikservice", "web"]);
+        let weight = &route["spec"]["weighted"]["services"][1]["weight"];
+        if *weight == 50 { Ok(()) } else { Err(weight.to_string()) }
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let listed: Value = serde_json::from_str(&out(&rig.run(&["journal", "list", "-o", "json"]))).unwrap();
+    let text = listed.to_string();
+    let all = listed.as_array().or(listed["actions"].as_array()).unwrap_or_else(|| panic!("{text}"));
+    all.iter().find(|a| a["action"] == "failover").unwrap_or_else(|| panic!("{text}"))["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
 #[test]
 fn every_action_is_refused_and_nothing_is_sent() {
     let Some(rig) = rig() else { return };
@@ -53,12 +85,14 @@ fn every_action_is_refused_and_nothing_is_sent() {
     rig.kubectl_ok(&["-n", NAMESPACE, "rollout", "status", "deploy/web", "--timeout=60s"]);
     rig.kubectl_ok(&["-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/single", "--timeout=60s"]);
     rig.config(&format!(
-        "[failover.green]\nkind = \"selector\"\nservice = \"{NAMESPACE}/web\"\nfrom = \"version=blue\"\nto = \"version=green\"\n"
+        "[failover.green]\nkind = \"selector\"\nservice = \"{NAMESPACE}/web\"\nfrom = \"version=blue\"\nto = \"version=green\"\n\
+        [failover.part]\nkind = \"weight\"\nroute = \"traefikservice/{NAMESPACE}/web\"\nfrom = \"web\"\nto = \"other\"\nsteps = [50, 100]\nsoak_secs = 600\n"
     ));
     // something to undo, made while writing was allowed
     let scale = ["-n", NAMESPACE, "scale", "deploy/web", "--replicas", "3", "--yes", "-o", "json"];
     let done = rig.json(&scale, 0);
     let id = done["id"].as_str().unwrap();
+    let cut_off = unfinished(&rig);
     let actions: &[&[&str]] = &[
         &["drain", "node-0002"],
         &["drain", "--zone", "zone-a"],
@@ -81,6 +115,7 @@ fn every_action_is_refused_and_nothing_is_sent() {
         &["failover", "zone/zone-a"],
         &["failover", "pool/general"],
         &["undo", id],
+        &["resume", &cut_off],
     ];
     // a subcommand that is added later must be added here too
     let help = out(&rig.run(&["--help"]));

@@ -304,8 +304,8 @@ fn numbers(text: &str) -> Vec<u64> {
 
 #[test]
 fn a_rollout_stands_where_kubectl_says() {
-    let Some(rig) = rig() else { return };
     const NAMESPACE: &str = "contract-status";
+    let Some(rig) = rig() else { return };
     rig.namespace(NAMESPACE);
     rig.kubectl_ok(&["-n", NAMESPACE, "delete", "deploy,sts,ds", "--all", "--wait"]);
     let all = |second| CASES.iter().map(|c| case(c, second)).collect::<String>();

@@ -60,7 +60,9 @@ pub enum Act {
         revert: bool,
     },
     /// The inverse steps of an action, worked out when it was asked for.
-    Undo(Box<Undoing>),
+    Undo(Box<Sequel>),
+    /// What is left of an action whose process ended in the middle.
+    Resume(Box<Sequel>),
 }
 
 impl Act {
@@ -83,19 +85,20 @@ impl Act {
             Self::Failover { revert: false, .. } => "failover",
             Self::Failover { revert: true, .. } => "failover-revert",
             Self::Undo(_) => "undo",
+            Self::Resume(_) => "resume",
         }
     }
 }
 
-/// What an undo undoes.
+/// What follows an action of the journal: its inverse, or the rest of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Undoing {
-    /// The id of the action in the journal.
+pub struct Sequel {
+    /// The id of that action.
     pub of: Name,
     /// What it was: `scale shop/deploy/checkout`.
     pub title: String,
     pub steps: Vec<Step>,
-    /// What is not restored, in words; empty = everything is.
+    /// What an undo does not restore, in words; empty = it restores everything.
     pub remains: String,
 }
 

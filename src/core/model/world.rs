@@ -20,8 +20,8 @@ use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
+pub use super::action::{ActionView, Outcome, StepState, StepView};
 use super::event::Identity;
-use super::plan::Plan;
 use super::table::{Row, Table};
 
 /// Everything known, at one moment.
@@ -367,115 +367,4 @@ pub struct Change {
     pub object: ObjectRef,
     /// Who, by managedFields or the journal.
     pub by: Option<Name>,
-}
-
-/// How an action ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    Done,
-    Failed,
-    Refused,
-    Unknown,
-    Cancelled,
-}
-
-impl Outcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Refused => "refused",
-            Self::Unknown => "unknown",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepState {
-    #[default]
-    Waiting,
-    /// The intent is journaled; the request may have been sent.
-    Running,
-    /// The server accepted it.
-    Accepted,
-    /// Seen in the cluster.
-    Verified,
-    Failed,
-    /// Sent, and no answer came.
-    Unknown,
-    Skipped,
-}
-
-impl StepState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Accepted => "accepted",
-            Self::Verified => "verified",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-/// An action as the screen shows it; the executor sends a new one at every transition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ActionView {
-    pub id: Name,
-    pub cluster: ClusterId,
-    pub plan: Arc<Plan>,
-    pub steps: Vec<StepView>,
-    pub started: Stamp,
-    pub ended: Option<Stamp>,
-    pub outcome: Option<Outcome>,
-    /// What it is doing, or why it ended so.
-    pub message: String,
-    /// Done by another process and read from its journal.
-    pub foreign: bool,
-    /// A person has stopped it for a while: nothing further starts.
-    #[serde(default)]
-    pub paused: bool,
-}
-
-impl ActionView {
-    /// An action that has just been confirmed.
-    pub fn new(id: Name, plan: Arc<Plan>, started: Stamp) -> Self {
-        let steps = plan
-            .steps
-            .iter()
-            .map(|step| StepView {
-                what: step.what.to_string(),
-                on: step.on.to_string(),
-                state: StepState::Waiting,
-                at: None,
-                note: String::new(),
-            })
-            .collect();
-        Self {
-            id,
-            cluster: plan.intent.cluster,
-            plan,
-            steps,
-            started,
-            ended: None,
-            outcome: None,
-            message: String::new(),
-            foreign: false,
-            paused: false,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepView {
-    pub what: String,
-    pub on: String,
-    pub state: StepState,
-    pub at: Option<Stamp>,
-    pub note: String,
 }

@@ -121,6 +121,12 @@ fn judge(
     (Fate::Evict, reason, group)
 }
 
+/// The filters alone, for a pod that came after the plan was made. `exists`: the DaemonSet that owns it does.
+pub fn fate(pod: &Pod, options: &DrainOptions, exists: bool, now: Stamp) -> (Fate, String) {
+    let (fate, reason, _) = judge(pod, options, exists, now);
+    (fate, reason)
+}
+
 /// What a drain of some nodes would do.
 #[derive(Debug, Default)]
 pub struct Drain {
@@ -203,6 +209,18 @@ pub fn rehearse(
     for (why, names) in &groups {
         drain.warnings.push(format!("{why}: {}", few(names)));
     }
+    drain
+}
+
+/// Single pods that a person has named: whether budgets hold them back, and what their Services have left.
+pub fn single(cluster: &Cluster, pods: Vec<PodFate>, options: &DrainOptions) -> Drain {
+    let named = |fate: &PodFate| cluster.pods.by_uid(&fate.pod.uid).map(AsRef::as_ref);
+    let going: Vec<&Pod> = pods.iter().filter_map(named).collect();
+    let mut drain = Drain { pods, ..Drain::default() };
+    if !options.disable_eviction {
+        budgets::judge(cluster, &going, options, &mut drain);
+    }
+    services::judge(cluster, &going, &mut drain);
     drain
 }
 

@@ -22,7 +22,7 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Step, StepKind, Undoing,
+    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step, StepKind,
 };
 use crate::model::world::Cluster;
 use crate::policy::drift::{self, Drift};
@@ -52,7 +52,9 @@ pub struct Grounds<'a> {
 pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
     let Grounds { cluster, view, now, .. } = grounds;
     let mut plan = Plan::new(intent.clone(), now);
-    if intent.targets.is_empty() && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_)) {
+    if intent.targets.is_empty()
+        && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_) | Act::Resume(_))
+    {
         plan.refusals.push(Refusal::new("precondition", "nothing is selected"));
     }
     match &intent.act {
@@ -67,11 +69,12 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         Act::ResumeRollout => workloads::pause(cluster, &mut plan, false),
         Act::Scale(by) => scale::scale(grounds, &mut plan, by),
         Act::Bounds { min, max } => scale::bounds(cluster, &mut plan, *min, *max),
-        Act::Evict(options) => pods::evict(cluster, &mut plan, options, now),
+        Act::Evict(options) => pods::evict(cluster, &mut plan, options),
         Act::OutOfRotation { service } => pods::out_of_rotation(grounds, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(grounds, &mut plan),
         Act::Failover { plan: way, revert } => failover::plan(grounds, &mut plan, way, *revert),
         Act::Undo(undoing) => undo(grounds, &mut plan, undoing),
+        Act::Resume(rest) => resume(grounds, &mut plan, rest),
     }
     guard(cluster, &mut plan, grounds.guards);
     plan
@@ -90,7 +93,7 @@ pub fn needs(intent: &Intent) -> Vec<Need> {
             intent.targets.iter().map(here).collect()
         }
         Act::Failover { plan, .. } => failover::needs(plan),
-        Act::Undo(undoing) => {
+        Act::Undo(undoing) | Act::Resume(undoing) => {
             let need = |s: &Step| {
                 let held = match &s.what {
                     StepKind::Rollback { to, from } => vec![&from.holder, &to.holder],
@@ -114,7 +117,7 @@ fn here(target: &ObjectRef) -> Need {
 }
 
 /// The steps were worked out from the journal. What somebody changed since is not overwritten.
-fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Undoing) {
+fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
     let found = |step: &Step, on: &ObjectRef| {
         grounds.extras.get(&Need::Object { context: step.context.clone(), on: on.clone() })
     };
@@ -169,6 +172,15 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Undoing) {
     plan.confirm = Confirm::Suffix;
     plan.undo = "the action itself again".into();
     plan.kubectl = format!("pilothouse undo {}", quote(&undoing.of));
+}
+
+/// The steps that an action whose process ended had not done. What it had is not done again; what somebody changed
+/// since is not overwritten.
+fn resume(grounds: Grounds<'_>, plan: &mut Plan, rest: &Sequel) {
+    undo(grounds, plan, rest);
+    plan.refusals.retain(|r| !r.reason.starts_with("nothing of "));
+    plan.undo = "as the action itself: select it in the list of actions".into();
+    plan.kubectl = format!("pilothouse resume {}", quote(&rest.of));
 }
 
 /// Read-only, protection, several objects, and what has to be typed.

@@ -127,11 +127,11 @@ pub fn template(object: &Value) -> Value {
 /// What changes from one template to another, a line for each field: `~ containers[app].image: a:1 -> a:2`.
 pub fn diff(from: &Value, to: &Value) -> Vec<String> {
     let mut lines = Vec::new();
-    compare(&mut lines, String::new(), from, to);
+    compare(&mut lines, "", from, to);
     lines
 }
 
-fn compare(lines: &mut Vec<String>, path: String, from: &Value, to: &Value) {
+fn compare(lines: &mut Vec<String>, path: &str, from: &Value, to: &Value) {
     if from == to {
         return;
     }
@@ -144,7 +144,7 @@ fn compare(lines: &mut Vec<String>, path: String, from: &Value, to: &Value) {
             for key in keys {
                 compare(
                     lines,
-                    below(key),
+                    &below(key),
                     a.get(key).unwrap_or(&Value::Null),
                     b.get(key).unwrap_or(&Value::Null),
                 );
@@ -158,7 +158,7 @@ fn compare(lines: &mut Vec<String>, path: String, from: &Value, to: &Value) {
             names.dedup();
             for name in names {
                 let (x, y) = (a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null));
-                compare(lines, format!("{path}[{name}]"), x, y);
+                compare(lines, &format!("{path}[{name}]"), x, y);
             }
         }
         (Value::Null, to) => lines.push(format!("+ {path}: {to}")),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::model::plan::{Change, FieldChange, Plan, Step, StepKind, Undoing};
+use crate::model::plan::{Change, FieldChange, Plan, Sequel, Step, StepKind};
 use crate::model::world::{ActionView, StepState};
 
 /// The inverse of a step. None = it has none.
@@ -28,7 +28,7 @@ fn inverse(what: &StepKind) -> Option<StepKind> {
 
 /// What an undo of this action would do. Steps that were never sent are left out; of those that were, each is checked
 /// against the cluster before it is written, so that one that was not applied costs nothing.
-pub fn undoing(action: &ActionView) -> Undoing {
+pub fn undoing(action: &ActionView) -> Sequel {
     let plan = &action.plan;
     let mut steps: Vec<Step> = Vec::new();
     let mut gone = 0;
@@ -41,7 +41,7 @@ pub fn undoing(action: &ActionView) -> Undoing {
             (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => gone += 1,
             (StepKind::Restart { .. }, _) => restarted.push(step.on.to_string()),
             (_, Some(what)) => {
-                push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() })
+                push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() });
             }
             (_, None) => {}
         }
@@ -61,26 +61,46 @@ pub fn undoing(action: &ActionView) -> Undoing {
     if steps.is_empty() && remains.is_empty() {
         remains.push("it changed nothing".into());
     }
-    Undoing { of: action.id.clone(), title: title(plan), steps, remains: remains.join("; ") }
+    Sequel { of: action.id.clone(), title: title(plan), steps, remains: remains.join("; ") }
 }
 
-/// Changes of the same fields in a row become one: back to where the first began.
+/// Steps of the same object that undo each other, or that go the same way in stages, become one: back to where the
+/// first began.
 fn push(steps: &mut Vec<Step>, step: Step) {
-    if let (Some(last), StepKind::Change(change)) = (steps.last_mut(), &step.what)
-        && last.on == step.on
-        && last.context == step.context
-        && let StepKind::Change(before) = &mut last.what
-    {
-        for field in &change.fields {
-            match before.fields.iter_mut().find(|f| f.pointer == field.pointer) {
-                Some(held) => held.to = field.to.clone(),
-                None => before.fields.push(field.clone()),
+    let same = |held: &&mut Step| held.on == step.on && held.context == step.context;
+    for held in steps.iter_mut().filter(same) {
+        match (&mut held.what, &step.what) {
+            (StepKind::Change(before), StepKind::Change(change)) => {
+                for field in &change.fields {
+                    match before.fields.iter_mut().find(|f| f.pointer == field.pointer) {
+                        Some(known) => known.to = field.to.clone(),
+                        None => before.fields.push(field.clone()),
+                    }
+                }
+                before.fields.retain(|f| f.from != f.to);
             }
+            (StepKind::Scale { to: before, .. }, StepKind::Scale { to, .. }) => *before = *to,
+            (StepKind::Rollback { to: before, .. }, StepKind::Rollback { to, .. }) => before.clone_from(to),
+            (before @ StepKind::Cordon, StepKind::Uncordon) => *before = NOTHING,
+            (before @ StepKind::Uncordon, StepKind::Cordon) => *before = NOTHING,
+            _ => continue,
         }
-        before.fields.retain(|f| f.from != f.to);
+        steps.retain(|s| !is_nothing(&s.what));
         return;
     }
     steps.push(step);
+}
+
+/// A step that leaves everything as it is; never in a plan.
+const NOTHING: StepKind = StepKind::Scale { from: 0, to: 0 };
+
+fn is_nothing(what: &StepKind) -> bool {
+    match what {
+        StepKind::Change(change) => change.fields.is_empty(),
+        StepKind::Scale { from, to } => from == to,
+        StepKind::Rollback { to, from } => to == from,
+        _ => false,
+    }
 }
 
 fn words(change: &Change) -> String {
@@ -108,6 +128,7 @@ pub fn title(plan: &Plan) -> String {
     match (&plan.intent.act, plan.intent.targets.as_slice()) {
         (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
         (Act::Undo(undoing), _) => format!("undo of {}", undoing.title),
+        (Act::Resume(rest), _) => format!("rest of {}", rest.title),
         (_, [one]) => format!("{act} {one}"),
         (_, more) => format!("{act} {} objects", more.len()),
     }
@@ -125,6 +146,7 @@ mod tests {
     use crate::model::plan::{Act, DrainOptions, Intent};
     use crate::model::world::{Outcome, StepView};
 
+    #[allow(clippy::needless_pass_by_value)]
     fn action(act: Act, steps: Vec<(StepKind, StepState)>) -> ActionView {
         let on = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
         let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![on.clone()] };
@@ -155,6 +177,22 @@ mod tests {
         let undo = undoing(&action(Act::Drain(DrainOptions::default()), steps));
         assert_eq!(undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(), [StepKind::Uncordon]);
         assert_eq!(undo.remains, "1 evicted pods do not move back");
+    }
+
+    #[test]
+    fn what_the_action_took_back_itself_is_not_done_again() {
+        let steps = vec![
+            (StepKind::Cordon, StepState::Verified),
+            (StepKind::Evict { grace_period: -1 }, StepState::Skipped),
+            (StepKind::Uncordon, StepState::Verified),
+        ];
+        assert_eq!(undoing(&action(Act::Drain(DrainOptions::default()), steps)).steps, []);
+        let scale = |from, to| (StepKind::Scale { from, to }, StepState::Verified);
+        let undo = undoing(&action(Act::Restart, vec![scale(2, 4), scale(4, 8)]));
+        assert_eq!(
+            undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(),
+            [StepKind::Scale { from: 8, to: 2 }]
+        );
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn steps(action: &ActionView) -> String {
 }
 
 fn state(action: &ActionView) -> &'static str {
-    action.outcome.map_or("running", Outcome::as_str)
+    action.outcome.map_or(if action.paused { "paused" } else { "running" }, Outcome::as_str)
 }
 
 /// One row.

@@ -1,7 +1,7 @@
 //! The rehearsal and what it asks for, as lines.
 
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Fate, Intent, Plan, ServiceEffect};
+use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Fate, Intent, PdbEffect, Plan, ServiceEffect};
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::command::Cmd;
@@ -48,6 +48,7 @@ pub fn title(intent: &Intent) -> String {
         Act::Scale(by) => format!("scale to {}", by.replicas),
         Act::Failover { plan, .. } => return format!("{} {}", intent.act.as_str(), plan.name),
         Act::Undo(undoing) => return format!("undo of {}", undoing.title),
+        Act::Resume(rest) => return format!("rest of {}", rest.title),
         other => other.as_str().to_owned(),
     };
     match intent.targets.as_slice() {
@@ -158,26 +159,36 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     for refusal in refusals {
         out.say(Role::Critical, format!("✖ {refusal}"));
     }
+    if plan.refusals.iter().any(|r| r.guard == "kubectl-filter") {
+        out.say(Role::Strong, "  the options have the switches that let these pods go");
+    }
     for unanswered in &rehearsal.evidence.unanswered {
         out.say(Role::Warning, format!("! could not be asked: {unanswered}"));
     }
     for warning in &plan.warnings {
         out.say(Role::Warning, format!("! {warning}"));
     }
-    let drain = matches!(plan.intent.act, Act::Drain(_));
+    let drain = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. }) && !plan.pods.is_empty();
     if drain {
         drain_summary(&mut out, plan);
     }
     out.head(if refusals.is_empty() { "What will be done" } else { "What it would do" });
-    let first: Vec<_> = plan.steps.iter().take(if drain { 8 } else { 40 }).collect();
+    // evictions are told pod by pod below
+    let told = plan.steps.iter().filter(|s| !drain || !s.is_eviction());
+    let first: Vec<_> = told.take(40).collect();
     for (i, step) in first.iter().enumerate() {
-        out.say(Role::Text, format!("  {}. {} {}", i + 1, step.what, step.on));
+        let place = if step.context.is_empty() { String::new() } else { format!(" in {}", step.context) };
+        out.say(Role::Text, format!("  {}. {} {}{place}", i + 1, step.what, step.on));
+    }
+    let evictions = plan.steps.iter().filter(|s| drain && s.is_eviction()).count();
+    if evictions > 0 {
+        out.say(Role::Text, format!("  {}. evict {evictions} pods, each listed below", first.len() + 1));
     }
     if plan.steps.is_empty() {
         out.say(Role::Dim, "  nothing: it is so already");
     }
-    if plan.steps.len() > first.len() {
-        out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len()));
+    if plan.steps.len() > first.len() + evictions {
+        out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len() - evictions));
     }
     if !plan.diff.is_empty() {
         out.head("What changes in it");
@@ -192,7 +203,13 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     if !plan.pdbs.is_empty() {
         out.head("Budgets");
-        for pdb in &plan.pdbs {
+        let free = |p: &&PdbEffect| p.blocks.is_empty() && p.allowed > 0;
+        let names: Vec<String> =
+            plan.pdbs.iter().filter(free).map(|p| format!("{}/{}", p.namespace, p.name)).collect();
+        if !names.is_empty() {
+            out.say(Role::Dim, format!("  {} let all go at once: {}", names.len(), names.join(" ")));
+        }
+        for pdb in plan.pdbs.iter().filter(|p| !free(p)) {
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
             let role = if pdb.allowed <= 0 { Role::Critical } else { Role::Text };
             let blocks: Vec<&str> =

@@ -86,10 +86,6 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     for command in
         COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel))
     {
-        // its key has been pressed, and what follows is one of its plans: the command itself would open this list again
-        if typed.ends_with(' ') && command.id == needle {
-            continue;
-        }
         let best = if view == Some(command.cmd) {
             Some(0)
         } else if needle.is_empty() {
@@ -134,13 +130,15 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             let title = format!("{verb} {}", plan.name);
             if let Some(best) = score(&title, &needle) {
                 let origin = if plan.suggested { " (offered by the cluster)" } else { " (of the config)" };
+                let way = if revert { "back: " } else { "" };
+                // before the command that asked for them
                 hits.push((
-                    best + u32::from(plan.suggested),
+                    best.saturating_sub(1000) + u32::from(plan.suggested),
                     Hit {
                         target: Target::Failover(at, revert),
                         kind: "plan".into(),
                         title,
-                        detail: format!("{}{origin}", plan.kind),
+                        detail: format!("{way}{}{origin}", plan.kind),
                     },
                 ));
             }

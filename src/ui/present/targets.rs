@@ -1,7 +1,7 @@
 //! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::world::{Cause, Cluster, World};
+use pilothouse_core::model::world::{ActionView, Cause, Cluster, Outcome, World};
 use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
 use super::super::app::{Screen, TextSource, Ui};
@@ -10,7 +10,7 @@ use super::super::list::ListId;
 use super::{causes, lists};
 
 /// Whether a command fits objects of a kind.
-fn fits(cmd: Cmd, kind: &Kind) -> bool {
+pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
     match cmd {
         Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => *kind == Kind::Node,
         Cmd::Restart | Cmd::Rollback => {
@@ -95,8 +95,32 @@ pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
 
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
+    match cmd {
+        Cmd::PauseAction | Cmd::CancelAction => {
+            return action(ui, world).is_some_and(|a| a.outcome.is_none() && !a.foreign);
+        }
+        Cmd::UndoThis => return action(ui, world).is_some_and(|a| a.outcome.is_some()),
+        Cmd::ResumeAction => {
+            return action(ui, world).is_some_and(|a| a.foreign && a.outcome == Some(Outcome::Unknown));
+        }
+        _ => {}
+    }
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
-    !elsewhere || !of(ui, world, cmd).is_empty()
+    !elsewhere
+        || !of(ui, world, cmd).is_empty()
+        || (cmd == Cmd::Scale && !of(ui, world, Cmd::Bounds).is_empty())
+}
+
+/// The action that is selected in their list, or read.
+pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w std::sync::Arc<ActionView>> {
+    let key = match ui.screen() {
+        Screen::Text(view) => match &view.source {
+            TextSource::Action(id) => Uid::Text(id.clone()),
+            _ => return None,
+        },
+        _ => ui.list(ListId::Actions).selected.clone()?,
+    };
+    world.actions.iter().find(|a| super::actions::key(a) == key)
 }
 
 fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
@@ -122,6 +146,13 @@ fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
         Kind::Node => {
             let node = cluster.node(&object.name).filter(|n| same(&n.uid))?;
             Some(ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
+        }
+        Kind::HorizontalPodAutoscaler => {
+            let named = |h: &&std::sync::Arc<pilothouse_core::domain::autoscaler::Hpa>| {
+                h.namespace == object.namespace && h.name == object.name && same(&h.uid)
+            };
+            let hpa = cluster.hpas.iter().find(named)?;
+            Some(ObjectRef::new(object.kind.clone(), &hpa.namespace, &hpa.name, &hpa.uid))
         }
         Kind::Pod => {
             let pod = cluster.pod(&object.namespace, &object.name).filter(|p| same(&p.uid))?;

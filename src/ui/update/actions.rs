@@ -7,22 +7,14 @@ use pilothouse_core::model::plan::{Act, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState, World};
 use pilothouse_core::policy::undo;
 
-use super::super::app::{Question, Screen, TextSource, Ui};
-use super::super::list::ListId;
+use super::super::app::{Question, Ui};
 use super::super::present;
 use super::super::request::{Effect, Order};
 use super::dialog;
 
 /// The selected action, or the one that is read.
 fn selected(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
-    let key = match ui.screen() {
-        Screen::Text(view) => match &view.source {
-            TextSource::Action(id) => Some(pilothouse_core::domain::id::Uid::Text(id.clone())),
-            _ => None,
-        },
-        _ => ui.list(ListId::Actions).selected.clone(),
-    };
-    let found = world.actions.iter().find(|a| Some(present::actions::key(a)) == key).cloned();
+    let found = present::targets::action(ui, world).cloned();
     if found.is_none() {
         ui.say("no action is selected");
     }

@@ -8,9 +8,11 @@ use pilothouse::ui::request::{
     Effect, LogLine, Msg, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
 use pilothouse::ui::update::update;
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::model::plan::{
-    Act, BudgetWait, Confirm, Evidence, Intent, PdbEffect, Plan, Refusal, ServiceEffect, Step, StepKind,
+    Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
+    ServiceEffect, Step, StepKind,
 };
 
 use super::{Desk, scene};
@@ -155,14 +157,59 @@ fn a_read_only_console_refuses_whatever_the_plan_says() {
 }
 
 #[test]
-fn a_drain_is_rehearsed_and_not_carried_out() {
+fn a_drain_runs_after_the_end_of_the_name() {
     let mut desk = Desk::new(scene::trouble());
     let intent = rehearse(&mut desk, "D", |i| plan(i, Confirm::Suffix, "daa5"));
     assert!(matches!(intent.act, Act::Drain(ref o) if o.ignore_daemonsets));
-    assert!(desk.dump(120, 36).contains("comes with a later version"));
+    desk.dump(120, 36);
     desk.ui.clock_ms += 1000;
+    assert!(!runs(&desk.type_text("y")));
+    desk.type_text("daa5");
+    assert!(runs(&desk.press("enter")));
+}
+
+#[test]
+fn a_choice_makes_another_plan_and_confirms_nothing() {
+    let mut desk = Desk::new(scene::trouble());
+    let with_choices = |i: &Intent| {
+        let mut plan = plan(i, Confirm::Suffix, "daa5");
+        let force = DrainOptions { force: true, ..DrainOptions::default() };
+        plan.choices =
+            vec![Choice { words: "--force: also bare-1".into(), act: Act::Drain(force), on: false }];
+        plan
+    };
+    rehearse(&mut desk, "D", with_choices);
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 1000;
+    assert_eq!(desk.press("o"), []);
+    assert!(desk.dump(120, 36).contains("1 [ ] --force: also bare-1"), "{}", desk.dump(120, 36));
+    let effects = desk.press("1");
+    let [Effect::Plan(_, intent)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(matches!(intent.act, Act::Drain(ref o) if o.force));
+    // the new plan is not there yet: what was typed for the old one counts for nothing
     desk.type_text("daa5");
     assert!(!runs(&desk.press("enter")));
+}
+
+#[test]
+fn failover_lists_the_plans_and_opens_one() {
+    let mut desk = Desk::new(scene::trouble());
+    let effects = desk.press("2 F");
+    let Some(Effect::Fetch(ticket, Request::FailoverPlans { .. })) = effects.first() else {
+        panic!("{effects:?}")
+    };
+    let kind = FailoverKind::Evacuate(Pick::Zone("b".into()));
+    let green = FailoverPlan { name: "zone-b".into(), kind, watched: None, soak_secs: 0, suggested: false };
+    update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Plans(vec![green])));
+    let text = desk.dump(120, 36);
+    assert!(text.contains("failover zone-b") && text.contains("failover-revert zone-b"), "{text}");
+    desk.press("backspace");
+    desk.type_text(" zone-b");
+    let effects = desk.press("enter");
+    assert!(
+        matches!(effects.first(), Some(Effect::Plan(_, i)) if matches!(i.act, Act::Failover { revert: false, .. })),
+        "{effects:?}"
+    );
 }
 
 #[test]

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 use super::{Grounds, gone, here, kubectl, quote};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::pod::Pod;
-use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Change, Choice, Confirm, EvictOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal,
-    ServiceEffect, Step, StepKind,
+    Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, Found, Plan, PodFate,
+    Refusal, ServiceEffect, Step, StepKind,
 };
 use crate::model::world::Cluster;
+use crate::policy::drain as draining;
 
 fn pod<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Pod> {
     let found = cluster.pods.iter().find(|p| p.uid == target.uid);
@@ -21,7 +21,7 @@ fn pod<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Option<
 }
 
 /// Single pods by the eviction API, or by DELETE.
-pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions, _now: Stamp) {
+pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) {
     plan.confirm = Confirm::Suffix;
     let grace_period = options.grace_period;
     for target in plan.intent.targets.clone() {
@@ -53,6 +53,12 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions, 
             if options.delete { StepKind::Delete { grace_period } } else { StepKind::Evict { grace_period } };
         plan.steps.push(Step::new(what, target));
     }
+    let as_drain = DrainOptions { disable_eviction: options.delete, grace_period, ..DrainOptions::default() };
+    let judged = draining::single(cluster, std::mem::take(&mut plan.pods), &as_drain);
+    plan.pods = judged.pods;
+    plan.pdbs = judged.pdbs;
+    plan.services = judged.services;
+    plan.warnings.extend(judged.warnings);
     plan.choices.push(Choice {
         words: "delete in the place of evict: budgets are not asked".into(),
         act: Act::Evict(EvictOptions { delete: !options.delete, ..options.clone() }),
@@ -62,14 +68,24 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions, 
         plan.warnings.push("deleted, not evicted: budgets are not asked".into());
     }
     plan.undo = "nothing: a pod that is gone does not come back, its controller makes another".into();
-    let names = |plan: &Plan| -> Vec<String> {
-        plan.intent
-            .targets
-            .iter()
-            .map(|t| format!("-n {} delete pod {}", quote(&t.namespace), quote(&t.name)))
-            .collect()
+    let words = |t: &ObjectRef| {
+        let grace = if grace_period < 0 { String::new() } else { format!(" --grace-period={grace_period}") };
+        if options.delete {
+            return format!("-n {} delete pod {}{grace}", quote(&t.namespace), quote(&t.name));
+        }
+        // kubectl has no word of its own for an eviction
+        let mut body = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": { "namespace": t.namespace.as_str(), "name": t.name.as_str() },
+        });
+        if let (true, Some(body)) = (grace_period >= 0, body.as_object_mut()) {
+            body.insert("deleteOptions".into(), json!({ "gracePeriodSeconds": grace_period }));
+        }
+        let path = format!("/api/v1/namespaces/{}/pods/{}/eviction", t.namespace, t.name);
+        format!("create --raw {} -f - <<< {}", quote(&path), quote(&body.to_string()))
     };
-    plan.kubectl = names(plan).iter().map(|n| kubectl(plan, n)).collect::<Vec<_>>().join(" && ");
+    let each = plan.intent.targets.iter().map(|t| kubectl(plan, &words(t)));
+    plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
 /// What was taken from a pod, so that anybody can give it back: the labels as a JSON object.

@@ -3,14 +3,16 @@
 use serde_json::Value;
 
 use super::workloads::workload;
-use super::{Grounds, gone, kubectl, quote};
+use super::{Grounds, View, gone, kubectl, quote};
 use crate::domain::autoscaler::Hpa;
-use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::pod::Pod;
 use crate::domain::quantity;
 use crate::domain::workload::Workload;
 use crate::model::plan::{Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind};
 use crate::model::world::Cluster;
 use crate::policy::drain as draining;
+use crate::policy::placement::place;
 
 /// The HPA that scales a workload, found by its reference and not by its name.
 pub fn autoscaler_of<'a>(cluster: &'a Cluster, target: &ObjectRef) -> Option<&'a Hpa> {
@@ -75,6 +77,7 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
         plan.confirm = plan.confirm.max(confirm);
         services_after(cluster, plan, w, by.replicas);
         quotas(grounds, plan, w, by.replicas);
+        headroom(grounds, plan, w, by.replicas);
         plan.undo = format!("scale back to {}, if it still has {} then", w.replicas, by.replicas);
         plan.steps.push(Step::new(StepKind::Scale { from: w.replicas, to: by.replicas }, target));
     }
@@ -132,6 +135,43 @@ fn autoscaled(hpa: &Hpa, wanted: i32) -> String {
         "HPA {name} ({}-{}) recomputes the number at its next sync: change its bounds instead",
         hpa.min, hpa.max
     )
+}
+
+/// Most new pods that are looked for a place for.
+const MOST_PLACED: i32 = 5_000;
+
+/// Whether more pods of this kind find a node now.
+fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
+    let more = replicas.saturating_sub(w.replicas).min(MOST_PLACED);
+    let cluster = grounds.cluster;
+    if more <= 0 || grounds.view == View::Targets {
+        return;
+    }
+    if !cluster.pods.cover.is_complete() || !cluster.nodes.cover.is_complete() {
+        plan.warnings.push("whether more pods find a node is not known: not all pods and nodes are".into());
+        return;
+    }
+    let like = cluster.pods.iter().find(|p| {
+        p.namespace == w.namespace && !p.phase.is_finished() && w.selector.matches(&p.shape.labels)
+    });
+    let Some(like) = like else { return };
+    let new: Vec<Pod> = (0..more)
+        .map(|i| Pod {
+            uid: Uid::Text(format!("new {i}").into()),
+            name: format!("{}-new-{i}", w.name).into(),
+            node: None,
+            ..Pod::clone(like)
+        })
+        .collect();
+    let placement = place(cluster, &[], &new.iter().collect::<Vec<_>>());
+    if let Some(first) = placement.unplaced.first() {
+        plan.warnings.push(format!(
+            "{} of {more} more pods find no node now: {}",
+            placement.unplaced.len(),
+            first.reason
+        ));
+        plan.confirm = plan.confirm.max(Confirm::Suffix);
+    }
 }
 
 /// The quotas of the namespace that more pods would not fit under.

@@ -64,6 +64,15 @@ fn restartable(object: &ObjectRef) -> Option<Suggestion> {
     })
 }
 
+/// A rollout that does not get through goes back to the template before it.
+fn revertible(object: &ObjectRef) -> Option<Suggestion> {
+    restartable(object).map(|s| Suggestion {
+        command: "rollback",
+        title: format!("roll back {}", object.name),
+        ..s
+    })
+}
+
 /// A pod's last exit and message, as evidence.
 fn evidence(pods: &[Arc<Pod>]) -> Vec<String> {
     const SHOWN: usize = 5;
@@ -249,7 +258,7 @@ pub fn rollout_stuck(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 ),
                 format!("images {}", w.images.join(", ")),
             ],
-            action: restartable(&object),
+            action: revertible(&object),
             reach: Reach {
                 services: scene.services_of(&w.namespace, &w.template_labels),
                 pods: u32::try_from((w.desired - w.available).max(0)).unwrap_or(0),

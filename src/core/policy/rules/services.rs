@@ -1,10 +1,10 @@
 //! Rules about Services, traffic, errors, autoscalers and budgets.
 
-use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::service::ServiceType;
 use crate::domain::traffic::ServiceTraffic;
-use crate::model::world::{Cause, Reach, Severity};
+use crate::model::world::{Cause, Reach, Severity, Suggestion};
 use crate::policy::hpa::{self as autoscaling, HpaState};
 
 use super::{Scene, count, title_of};
@@ -110,7 +110,10 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     })
                     .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
                     .collect(),
-                action: None,
+                action: match bad.as_slice() {
+                    [one] if s.backends.len() > 1 => removable(scene, s, &one.name),
+                    _ => None,
+                },
                 reach: Reach {
                     services: 1,
                     pods: u32::try_from(bad.len()).unwrap_or(u32::MAX),
@@ -120,6 +123,17 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             }
         })
         .collect()
+}
+
+/// Taking the one bad backend out of its Service. Not a StatefulSet's pod: nobody else can have its name.
+fn removable(scene: &Scene<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Suggestion> {
+    let pod = scene.cluster.pod(&service.namespace, backend)?;
+    let stays = pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet);
+    (!stays).then(|| Suggestion {
+        command: "rotation",
+        title: format!("take {backend} out of {}", service.name),
+        on: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+    })
 }
 
 fn about(service: &ServiceTraffic) -> ObjectRef {
@@ -204,14 +218,17 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
         }
         let target =
             ObjectRef::new(hpa.target_kind.clone(), &hpa.namespace, &hpa.target_name, &Uid::default());
+        let at_max = verdict.state == HpaState::AtMax;
+        let bounds =
+            Suggestion { command: "bounds", title: format!("bounds of {}", hpa.name), on: object.clone() };
         found.push(Cause {
-            rule: if verdict.state == HpaState::AtMax { "hpa-at-limit" } else { "hpa-failing" },
+            rule: if at_max { "hpa-at-limit" } else { "hpa-failing" },
             severity,
             title,
             objects: vec![object, target],
             since: verdict.since,
             evidence,
-            action: None,
+            action: at_max.then_some(bounds),
             reach: Reach { pods: u32::try_from(hpa.current.unwrap_or(0)).unwrap_or(0), ..Reach::default() },
         });
     }

@@ -1,0 +1,373 @@
+//! Empties one node (or the given pods of a namespace): list, watch, evict, wait; until all are gone, the time is
+//! over, or somebody says stop. [`turns`] has what each piece of news means for its pod.
+
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::id::Uid;
+use pilothouse_core::domain::pod::Pod;
+use pilothouse_core::model::plan::Step;
+use pilothouse_core::model::world::StepState;
+
+use super::super::requests::mutation;
+use super::answer::{Answer, judge};
+use super::budget::{self, Budget, Key};
+use super::watch::{News, PodWatch};
+use super::{Board, Ending, Place};
+use crate::clock::Clock;
+use crate::wire::client::ReadClient;
+use crate::wire::error::ApiError;
+use crate::wire::write::WriteClient;
+
+/// How long a lost answer is looked for by the watch alone.
+const UNKNOWN_FOR: Duration = Duration::from_secs(15);
+/// A pod that is still there so long after its grace period is asked about.
+const OVERDUE: Duration = Duration::from_secs(10);
+/// Between two looks at the node of overdue pods.
+const NODE_EVERY: Duration = Duration::from_secs(30);
+/// How long answers under way are awaited after a cancel, at a deadline, and when the process is told to end.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+const LAST_MOMENT: Duration = Duration::from_millis(200);
+
+/// One pod to evict.
+pub struct Item {
+    step: usize,
+    what: Step,
+    at: At,
+    /// Whose budget refused it last, and in which words.
+    held: Option<(Key, String)>,
+    /// What is written down of it.
+    note: String,
+}
+
+/// Where a pod is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Todo,
+    /// Not before then.
+    Later(Instant),
+    /// By a budget that is known; without one it is `Later`.
+    Held,
+    Sending,
+    /// The server took it: the watch tells when it is gone.
+    Going,
+    /// No answer came, then.
+    Unknown(Instant),
+    Done,
+}
+
+impl Item {
+    pub fn new(step: usize, what: Step) -> Self {
+        Self { step, what, at: At::Todo, held: None, note: String::new() }
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.what.on.namespace, self.what.on.name)
+    }
+
+    fn is_held_by(&self, key: &Key) -> bool {
+        self.at == At::Held && self.held.as_ref().is_some_and(|(by, _)| by == key)
+    }
+
+    /// Sent, and not gone.
+    fn is_under_way(&self) -> bool {
+        matches!(self.at, At::Sending | At::Going | At::Unknown(_))
+    }
+
+    /// Not sent, or refused: it may be sent.
+    fn is_open(&self) -> bool {
+        matches!(self.at, At::Todo | At::Later(_) | At::Held)
+    }
+}
+
+/// Why nothing more is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Close {
+    Deadline,
+    Cancelled,
+    Stopped,
+}
+
+type Sends = FuturesUnordered<BoxFuture<'static, (usize, Answer)>>;
+
+enum Tick {
+    News(News),
+    Answer(usize, Answer),
+    Budget(Key, Result<Option<Pdb>, ApiError>),
+    Close(Close),
+    Timer,
+}
+
+struct Work<'b, 'a> {
+    board: &'b Board<'a>,
+    place: Place,
+    reader: ReadClient,
+    writer: WriteClient,
+    items: Vec<Item>,
+    live: BTreeMap<Uid, Pod>,
+    known: BTreeSet<Uid>,
+    budgets: BTreeMap<Key, Budget>,
+    listed: bool,
+    /// Pods that went without us: perhaps the node did.
+    by_themselves: bool,
+    node_looked: Instant,
+    troubled: bool,
+    ending: Ending,
+}
+
+pub(super) async fn empty(board: &Board<'_>, place: Place, items: Vec<Item>) -> Ending {
+    let mut ending = Ending::default();
+    let clients = board.exec.reach.of(items.first().map_or("", |i| i.what.context.as_str()));
+    let Some((reader, Some(writer))) = clients.map(|c| (c.reader.clone(), c.writer.clone())) else {
+        ending.failed.push(("not sent: there is no writing connection".into(), place.to_string()));
+        return ending;
+    };
+    let watch = PodWatch::new(reader.clone(), board.exec.clock.clone(), place.path());
+    let known = board.planned.iter().chain(items.iter().map(|i| &i.what.on.uid)).cloned().collect();
+    let work = Work {
+        board,
+        place,
+        reader,
+        writer,
+        items,
+        live: BTreeMap::new(),
+        known,
+        budgets: BTreeMap::new(),
+        listed: false,
+        by_themselves: false,
+        node_looked: Clock::instant(),
+        troubled: false,
+        ending,
+    };
+    work.run(watch).await
+}
+
+impl Work<'_, '_> {
+    async fn run(mut self, mut watch: PodWatch) -> Ending {
+        let board = self.board;
+        let deadline = board.deadline.map(Clock::deadline);
+        let mut sends = Sends::new();
+        let mut reads = FuturesUnordered::new();
+        let mut pauses = board.control.pauses();
+        let mut closing: Option<(Close, Instant)> = None;
+        let mut denied = None;
+        loop {
+            let now = Clock::instant();
+            let mut wake = now + NODE_EVERY;
+            if closing.is_none() && self.listed {
+                wake = wake.min(self.issue(&mut sends));
+                for (key, budget) in &mut self.budgets {
+                    let holds = self.items.iter().any(|i| i.is_held_by(key));
+                    if holds && !budget.reading && budget.next <= now {
+                        budget.reading = true;
+                        reads.push(budget::read(self.reader.clone(), key.clone()));
+                    } else if holds && !budget.reading {
+                        wake = wake.min(budget.next);
+                    }
+                }
+                wake = wake.min(self.overdue_at());
+            }
+            board.tell().await;
+            if closing.is_some_and(|(_, limit)| sends.is_empty() || limit <= now)
+                || denied.is_some()
+                || (self.listed && self.items.iter().all(|i| i.at == At::Done))
+            {
+                break;
+            }
+            wake = match (closing, deadline) {
+                (Some((_, limit)), _) => wake.min(limit),
+                (None, Some(deadline)) => wake.min(deadline),
+                (None, None) => wake,
+            };
+            let stopping = closing.is_some_and(|(why, _)| why == Close::Stopped);
+            let tick = tokio::select! {
+                biased;
+                () = board.exec.stop.cancelled(), if !stopping => Tick::Close(Close::Stopped),
+                () = board.control.cancelled(), if closing.is_none() => Tick::Close(Close::Cancelled),
+                Some((i, answer)) = sends.next(), if !sends.is_empty() => Tick::Answer(i, answer),
+                Some((key, read)) = reads.next(), if !reads.is_empty() => Tick::Budget(key, read),
+                () = tokio::time::sleep_until(wake.into()) => Tick::Timer,
+                changed = pauses.changed() => {
+                    if changed.is_err() {
+                        // whoever could pause it is gone, and cancelling is all that is left
+                        pauses = board.control.pauses();
+                    }
+                    board.with(|_| ());
+                    Tick::Timer
+                }
+                news = watch.next(), if !stopping => Tick::News(news),
+            };
+            match tick {
+                Tick::Close(why) => {
+                    let wait = if why == Close::Stopped { LAST_MOMENT } else { LAST_ANSWERS };
+                    closing = Some((why, Clock::deadline(wait)));
+                }
+                Tick::Answer(i, answer) => self.answer(i, answer),
+                Tick::Budget(key, read) => self.budget(&key, read),
+                Tick::News(News::Trouble(error)) => {
+                    self.troubled = true;
+                    board.with(|told| told.troubles.insert(self.place.clone(), error.to_string()));
+                    denied = (error.is_denial() && !self.listed).then(|| error.to_string());
+                }
+                Tick::News(news) => {
+                    if std::mem::take(&mut self.troubled) {
+                        board.with(|told| told.troubles.remove(&self.place));
+                    }
+                    self.news(news).await;
+                }
+                Tick::Timer => {
+                    if closing.is_none() && deadline.is_some_and(|d| d <= Clock::instant()) {
+                        closing = Some((Close::Deadline, Clock::deadline(LAST_ANSWERS)));
+                    } else if closing.is_none() {
+                        self.look_closer().await;
+                    }
+                }
+            }
+        }
+        if let Some(why) = denied {
+            self.leave_the_rest(&format!("its pods cannot be listed: {why}"));
+        }
+        self.finish(closing.map(|(why, _)| why), &mut watch).await;
+        board.with(|told| told.troubles.remove(&self.place));
+        board.tell().await;
+        self.ending
+    }
+
+    /// Sends what may be sent now; when to come back for the rest.
+    fn issue(&mut self, sends: &mut Sends) -> Instant {
+        let (board, now) = (self.board, Clock::instant());
+        let mut wake = now + NODE_EVERY;
+        if board.control.is_paused() || board.control.is_cancelled() || board.stopping() {
+            return wake;
+        }
+        let most = match board.options.pods_at_once {
+            0 => usize::MAX,
+            n => usize::from(n),
+        };
+        let mut under_way = self.items.iter().filter(|i| i.is_under_way()).count();
+        for (i, item) in self.items.iter_mut().enumerate() {
+            match item.at {
+                At::Todo => {}
+                At::Later(at) if at <= now => {}
+                At::Later(at) => {
+                    wake = wake.min(at);
+                    continue;
+                }
+                _ => continue,
+            }
+            if under_way >= most {
+                break;
+            }
+            if let Err(at) = board.exec.pace.take(now) {
+                wake = wake.min(at);
+                break;
+            }
+            let request = mutation(&item.what.what, &item.what.on, None, "");
+            let request = request.and_then(|request| {
+                // on disk before it is on the wire
+                let written = board.note(item.step, StepState::Running, "sending");
+                if written { Ok(request) } else { Err("the step cannot be written down".into()) }
+            });
+            match request {
+                Ok(request) => {
+                    item.at = At::Sending;
+                    under_way += 1;
+                    let writer = self.writer.clone();
+                    sends.push(Box::pin(async move { (i, judge(request.send(&writer, false).await)) }));
+                }
+                Err(why) => {
+                    let why = format!("not sent: {why}");
+                    item.at = At::Done;
+                    self.ending.failed.push((why.clone(), item.name()));
+                    board.note(item.step, StepState::Failed, &why);
+                }
+            }
+        }
+        wake
+    }
+
+    /// Ends what is not sent yet.
+    fn leave_the_rest(&mut self, why: &str) {
+        for i in 0..self.items.len() {
+            if self.items.get(i).is_some_and(Item::is_open) {
+                self.set(i, At::Done, StepState::Skipped, &format!("not evicted: {why}"));
+            }
+        }
+        if !self.ending.failed.iter().any(|(said, _)| said == why) {
+            self.ending.failed.push((why.to_owned(), self.place.to_string()));
+        }
+    }
+
+    /// What is left when nothing more is sent: looked at once more, and written down as it is.
+    async fn finish(&mut self, close: Option<Close>, watch: &mut PodWatch) {
+        for i in 0..self.items.len() {
+            if self.items.get(i).is_some_and(|item| item.at == At::Sending) {
+                let why = "sent, and no answer came before the end";
+                self.set(i, At::Unknown(Clock::instant()), StepState::Unknown, why);
+            }
+        }
+        let Some(close) = close else {
+            if self.by_themselves {
+                self.is_node_there().await;
+            }
+            return;
+        };
+        if close != Close::Stopped && self.items.iter().any(Item::is_under_way) {
+            let look = tokio::time::timeout(Duration::from_secs(3), watch.look());
+            if let Some(Ok(Ok(pods))) = self.unless_stopped(look).await {
+                self.all(pods);
+            }
+        }
+        let secs = self.board.deadline.unwrap_or_default().as_secs();
+        for i in 0..self.items.len() {
+            let Some(item) = self.items.get(i) else { continue };
+            let (name, held) = (item.name(), item.held.as_ref().map(|(_, words)| words.clone()));
+            match (item.at, close) {
+                (At::Done, _) => {}
+                (At::Unknown(_), _) => {
+                    self.ending
+                        .unknown
+                        .push(("sent, and it is not known whether it was applied".into(), name));
+                }
+                // as they are: whoever takes it up reads where they stand
+                (_, Close::Stopped) => {}
+                (At::Going, Close::Deadline) => {
+                    let why = format!("still terminating after {secs} s");
+                    self.fail(i, &why);
+                }
+                (At::Going, Close::Cancelled) => {
+                    self.set(i, At::Done, StepState::Accepted, "terminating; no longer watched");
+                }
+                (_, Close::Deadline) => {
+                    let why = held.unwrap_or_else(|| "its turn did not come".into());
+                    self.fail(i, &format!("not evicted within {secs} s: {why}"));
+                }
+                (_, Close::Cancelled) => {
+                    self.set(i, At::Done, StepState::Skipped, "cancelled before it was evicted");
+                }
+            }
+        }
+        let keys: Vec<Key> = self.budgets.keys().cloned().collect();
+        self.board.with(|told| told.waits.retain(|key, _| !keys.contains(key)));
+    }
+
+    fn set(&mut self, i: usize, at: At, state: StepState, note: &str) {
+        let Some(item) = self.items.get_mut(i) else { return };
+        item.at = at;
+        note.clone_into(&mut item.note);
+        // a transition that cannot be written down has happened all the same
+        self.board.note(item.step, state, note);
+    }
+
+    fn fail(&mut self, i: usize, why: &str) {
+        if let Some(item) = self.items.get(i) {
+            self.ending.failed.push((why.to_owned(), item.name()));
+        }
+        self.set(i, At::Done, StepState::Failed, why);
+    }
+}

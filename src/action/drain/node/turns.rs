@@ -1,0 +1,357 @@
+//! What each piece of news means for its pod.
+
+use std::time::Duration;
+
+use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::pod::Pod;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::plan::{Fate, Step};
+use pilothouse_core::model::world::StepState;
+use pilothouse_core::policy::drain::fate;
+use serde_json::Value;
+
+use super::super::super::settle::{Standing, get, read, standing};
+use super::super::answer::Answer;
+use super::super::budget::{self, Budget, Key, may_go};
+use super::super::watch::News;
+use super::super::{Place, Told};
+use super::{At, Item, NODE_EVERY, OVERDUE, UNKNOWN_FOR, Work};
+use crate::clock::Clock;
+use crate::wire::error::ApiError;
+
+impl Work<'_, '_> {
+    pub(super) async fn news(&mut self, news: News) {
+        match news {
+            News::All(pods) => {
+                self.all(pods);
+                let late: Vec<Pod> =
+                    self.live.values().filter(|p| !self.known.contains(&p.uid)).cloned().collect();
+                self.late(late).await;
+            }
+            News::Seen(pod) => {
+                let (uid, late) = (pod.uid.clone(), !self.known.contains(&pod.uid));
+                self.live.insert(uid.clone(), (*pod).clone());
+                match self.index(&uid) {
+                    Some(i) => self.seen(i),
+                    None if late => self.late(vec![*pod]).await,
+                    None => {}
+                }
+            }
+            News::Gone(uid) => {
+                self.live.remove(&uid);
+                if let Some(i) = self.index(&uid) {
+                    self.gone(i);
+                }
+            }
+            News::Trouble(_) => {}
+        }
+    }
+
+    fn index(&self, uid: &Uid) -> Option<usize> {
+        self.items.iter().position(|item| item.what.on.uid == *uid)
+    }
+
+    /// A whole list: what is not in it is gone.
+    pub(super) fn all(&mut self, pods: Vec<Pod>) {
+        self.live = pods.into_iter().map(|pod| (pod.uid.clone(), pod)).collect();
+        self.listed = true;
+        for i in 0..self.items.len() {
+            let there = self.items.get(i).is_some_and(|item| self.live.contains_key(&item.what.on.uid));
+            if there { self.seen(i) } else { self.gone(i) }
+        }
+    }
+
+    fn gone(&mut self, i: usize) {
+        match self.items.get(i).map(|item| item.at) {
+            Some(At::Todo | At::Later(_) | At::Held) => {
+                self.by_themselves = true;
+                self.set(i, At::Done, StepState::Skipped, "gone already");
+            }
+            Some(At::Going | At::Unknown(_)) => self.set(i, At::Done, StepState::Verified, "gone"),
+            // the answer is on its way and says more
+            Some(At::Sending | At::Done) | None => {}
+        }
+    }
+
+    fn seen(&mut self, i: usize) {
+        let Some(item) = self.items.get(i) else { return };
+        let Some(pod) = self.live.get(&item.what.on.uid).filter(|p| p.is_terminating()) else { return };
+        let skipped = self.waited_enough(pod);
+        match item.at {
+            At::Todo | At::Later(_) | At::Held if skipped => self.skip_wait(i),
+            At::Todo | At::Later(_) | At::Held => {
+                self.set(i, At::Going, StepState::Accepted, "was terminating already: only waited for");
+            }
+            At::Unknown(_) => {
+                self.set(i, At::Going, StepState::Accepted, "the answer was lost; it was applied");
+            }
+            At::Going if skipped => self.skip_wait(i),
+            At::Sending | At::Going | At::Done => {}
+        }
+    }
+
+    fn waited_enough(&self, pod: &Pod) -> bool {
+        let limit = self.board.options.skip_wait_for_delete_timeout;
+        let now = self.board.exec.clock.now();
+        limit > 0 && pod.deleting.is_some_and(|at| now.secs_since(at) > limit)
+    }
+
+    fn skip_wait(&mut self, i: usize) {
+        let limit = self.board.options.skip_wait_for_delete_timeout;
+        let why = format!("has been terminating for more than {limit} s: not waited for");
+        self.set(i, At::Done, StepState::Skipped, &why);
+    }
+
+    /// Pods that the plan did not know, by kubectl's filters: they go as well, stay, or end the drain of this node.
+    async fn late(&mut self, pods: Vec<Pod>) {
+        let mut refused = Vec::new();
+        for pod in pods {
+            self.known.insert(pod.uid.clone());
+            if !self.board.judges_late || !matches!(self.place, Place::Node(_)) {
+                continue;
+            }
+            let exists = self.daemonset_exists(&pod).await;
+            let (fate, reason) = fate(&pod, &self.board.options, exists, self.board.exec.clock.now());
+            match fate {
+                Fate::Skip => {}
+                Fate::Evict | Fate::Wait => {
+                    let on = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+                    if let Some(step) = self.board.add(&on) {
+                        self.items.push(Item::new(step, Step::new(self.board.evict.clone(), on)));
+                        self.seen(self.items.len() - 1);
+                    } else {
+                        refused.push(("came meanwhile, and its step cannot be written down".into(), pod));
+                    }
+                }
+                Fate::Refuse => refused.push((format!("came meanwhile: {reason}"), pod)),
+            }
+        }
+        if let Some((why, pod)) = refused.first() {
+            let why = format!("{}/{} {why}", pod.namespace, pod.name);
+            self.leave_the_rest(&why);
+        }
+    }
+
+    async fn daemonset_exists(&self, pod: &Pod) -> bool {
+        let Some(owner) = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet) else { return true };
+        let key = (pod.namespace.clone(), format!("{}/{}", owner.kind, owner.name));
+        if self.board.daemonsets.contains(&key) {
+            return true;
+        }
+        let on = ObjectRef::new(Kind::DaemonSet, &pod.namespace, &owner.name, &owner.uid);
+        // what cannot be asked is taken to exist: then its pod is never evicted
+        !matches!(self.unless_stopped(get(&self.reader, &on)).await, Some(Ok(None)))
+    }
+
+    pub(super) fn answer(&mut self, i: usize, answer: Answer) {
+        let Some(item) = self.items.get(i) else { return };
+        let there = self.live.get(&item.what.on.uid).map(Pod::is_terminating);
+        match answer {
+            Answer::Accepted if there.is_none() => self.set(i, At::Done, StepState::Verified, "gone"),
+            Answer::Accepted => {
+                self.progress(i);
+                self.set(i, At::Going, StepState::Accepted, "accepted: terminating");
+            }
+            Answer::Gone(note) => self.set(i, At::Done, StepState::Verified, &note),
+            Answer::Budget(name, said) => self.hold(i, name, said),
+            Answer::Again(wait, why) => {
+                let at = self.board.exec.clock.now().plus_secs(i64::try_from(wait.as_secs()).unwrap_or(0));
+                let note = format!("{why}; again at {}", at.clock_secs());
+                self.set(i, At::Later(Clock::deadline(wait)), StepState::Waiting, &note);
+            }
+            Answer::Ending(why) => {
+                self.set(i, At::Going, StepState::Waiting, &format!("goes with its namespace: {why}"));
+            }
+            Answer::Failed(why) => self.fail(i, &why),
+            Answer::Unknown(_) if there.is_none() => self.set(i, At::Done, StepState::Verified, "gone"),
+            Answer::Unknown(_) if there == Some(true) => {
+                self.set(i, At::Going, StepState::Accepted, "the answer was lost; it was applied");
+            }
+            Answer::Unknown(why) => {
+                let note = format!("{why}; looked for, and not repeated");
+                self.set(i, At::Unknown(Clock::instant()), StepState::Unknown, &note);
+            }
+        }
+    }
+
+    /// A pod of a budget went: the next may follow soon.
+    fn progress(&mut self, i: usize) {
+        let held = self.items.get_mut(i).and_then(|item| item.held.take());
+        if let Some(budget) = held.and_then(|(key, _)| self.budgets.get_mut(&key)) {
+            budget.progress();
+        }
+        self.tell_waits();
+    }
+
+    fn hold(&mut self, i: usize, name: Option<Name>, said: String) {
+        let Some(item) = self.items.get_mut(i) else { return };
+        let on = &item.what.on;
+        let planned = || {
+            let blocks = |p: &&_| holds(p, on);
+            self.board.pdbs.iter().find(blocks).map(|p| p.name.clone())
+        };
+        let Some(name) = name.or_else(planned) else {
+            let wait = budget::again();
+            let at = self.board.exec.clock.now().plus_secs(i64::try_from(wait.as_secs()).unwrap_or(5));
+            let note = format!("a budget refuses: {said}; next try at {}", at.clock_secs());
+            self.set(i, At::Later(Clock::deadline(wait)), StepState::Held, &note);
+            return;
+        };
+        let key = (on.namespace.clone(), name);
+        let now = self.board.exec.clock.now();
+        let budget = self.budgets.entry(key.clone()).or_insert_with(|| Budget::new(now));
+        budget.refused = Clock::instant();
+        let words = budget.words(&key, &said);
+        item.held = Some((key, said));
+        self.set(i, At::Held, StepState::Held, &words);
+        self.tell_waits();
+    }
+
+    pub(super) fn budget(&mut self, key: &Key, read: Result<Option<Pdb>, ApiError>) {
+        let Some(budget) = self.budgets.get_mut(key) else { return };
+        let leave = budget.look(read);
+        let next = budget.next.saturating_duration_since(Clock::instant());
+        let at = self.board.exec.clock.now().plus_secs(i64::try_from(next.as_secs()).unwrap_or(0));
+        let mut tried = 0;
+        for item in self.items.iter_mut().filter(|i| i.is_held_by(key)) {
+            let pod = self.live.get(&item.what.on.uid);
+            if may_go(&leave, pod, tried) {
+                tried += usize::from(pod.is_none_or(|p| p.ready));
+                item.at = At::Todo;
+                continue;
+            }
+            let said = item.held.as_ref().map_or("", |(_, said)| said);
+            let words = budget.words(key, said);
+            if item.note != words {
+                self.board.note(item.step, StepState::Held, &words);
+                item.note.clone_from(&words);
+            }
+            self.board.show(item.step, &format!("{words}; next look at {}", at.clock_secs()));
+        }
+        self.tell_waits();
+    }
+
+    /// The budgets that hold pods of this node, for the action's message.
+    fn tell_waits(&self) {
+        let waits: Vec<(&Key, Option<(String, Stamp)>)> = self
+            .budgets
+            .iter()
+            .map(|(key, budget)| {
+                let holds = self.items.iter().any(|i| i.is_held_by(key));
+                (key, holds.then(|| (budget.numbers(), budget.since)))
+            })
+            .collect();
+        self.board.with(|told: &mut Told<'_>| {
+            for (key, wait) in waits {
+                match wait {
+                    Some(wait) => told.waits.insert(key.clone(), wait),
+                    None => told.waits.remove(key),
+                };
+            }
+        });
+    }
+
+    /// When something is due that no news will tell.
+    pub(super) fn overdue_at(&self) -> std::time::Instant {
+        let every = if self.board.options.skip_wait_for_delete_timeout > 0 { 1 } else { 5 };
+        let waits = self.items.iter().any(|i| matches!(i.at, At::Going | At::Unknown(_)));
+        Clock::deadline(if waits { Duration::from_secs(every) } else { NODE_EVERY })
+    }
+
+    /// Lost answers that the watch did not settle, pods that do not end.
+    pub(super) async fn look_closer(&mut self) {
+        for i in 0..self.items.len() {
+            let Some(item) = self.items.get(i) else { continue };
+            match item.at {
+                At::Unknown(since) if since.elapsed() >= UNKNOWN_FOR => self.settle_unknown(i).await,
+                At::Going => self.seen(i),
+                _ => {}
+            }
+        }
+        let now = self.board.exec.clock.now();
+        let late = |item: &Item| {
+            let pod = self.live.get(&item.what.on.uid);
+            item.at == At::Going
+                && pod.and_then(|p| p.deleting).is_some_and(|at| now.secs_since(at) > OVERDUE.as_secs())
+        };
+        let overdue: Vec<usize> =
+            self.items.iter().enumerate().filter(|(_, item)| late(item)).map(|(i, _)| i).collect();
+        if overdue.is_empty() || self.node_looked.elapsed() < NODE_EVERY {
+            return;
+        }
+        let Some(node) = self.is_node_there().await else { return };
+        let why = if is_ready(&node) {
+            "still terminating past its grace period: a finalizer, or a container that does not end"
+        } else {
+            "the kubelet does not answer: not terminating; if the machine is surely off, the out-of-service taint"
+        };
+        for i in overdue {
+            if self.items.get(i).is_some_and(|item| item.note != why) {
+                self.set(i, At::Going, StepState::Accepted, why);
+            }
+        }
+    }
+
+    /// One read of a pod whose eviction got no answer.
+    async fn settle_unknown(&mut self, i: usize) {
+        let Some(item) = self.items.get(i) else { return };
+        let (on, name) = (item.what.on.clone(), item.name());
+        let looked = read(&self.reader, &item.what.what, &on);
+        let Some(looked) = self.unless_stopped(looked).await else { return };
+        match looked.map(|live| standing(&self.board.evict, &on, live.as_ref(), "")) {
+            Ok(Standing::Verified(note)) => self.set(i, At::Done, StepState::Verified, &note),
+            Ok(Standing::Settling(_)) => {
+                self.set(i, At::Going, StepState::Accepted, "the answer was lost; it was applied");
+            }
+            Ok(_) => {
+                let why = "no answer came, and it is not terminating: not repeated";
+                self.ending.unknown.push((why.into(), name));
+                self.set(i, At::Done, StepState::Unknown, why);
+            }
+            // it stays unknown, and is asked for again
+            Err(_) => {
+                if let Some(item) = self.items.get_mut(i) {
+                    item.at = At::Unknown(Clock::instant());
+                }
+            }
+        }
+    }
+
+    /// The node as it is; if there is none any more, its drain is over.
+    pub(super) async fn is_node_there(&mut self) -> Option<Value> {
+        let Place::Node(name) = &self.place else { return None };
+        self.node_looked = Clock::instant();
+        let on = ObjectRef::new(Kind::Node, &Name::default(), name, &Uid::default());
+        let body = self.unless_stopped(get(&self.reader, &on)).await?.ok()?;
+        if let Some(body) = body {
+            return serde_json::from_slice(&body).ok();
+        }
+        self.leave_the_rest("the node is gone");
+        for item in self.items.iter_mut().filter(|i| !matches!(i.at, At::Sending)) {
+            item.at = At::Done;
+        }
+        None
+    }
+
+    /// None: the process is told to end, and nothing slow is waited for.
+    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.board.exec.stop.cancelled() => None,
+            done = work => Some(done),
+        }
+    }
+}
+
+fn holds(pdb: &pilothouse_core::model::plan::PdbEffect, pod: &ObjectRef) -> bool {
+    pdb.namespace == pod.namespace && pdb.blocks.contains(&pod.name)
+}
+
+fn is_ready(node: &Value) -> bool {
+    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|c| {
+        c.get("type").and_then(Value::as_str) == Some("Ready")
+            && c.get("status").and_then(Value::as_str) == Some("True")
+    })
+}

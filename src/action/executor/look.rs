@@ -1,0 +1,122 @@
+//! What a step came to: gates that must hold, lost answers that are looked for, effects that take their time.
+
+use std::time::Duration;
+
+use pilothouse_core::model::plan::{Gate, Step};
+use pilothouse_core::model::world::{ActionView, StepState};
+
+use super::super::gate::{Held, look};
+use super::super::settle::{Live, Standing, read, standing};
+use super::{Control, Ended, Executor};
+use crate::clock::Clock;
+
+/// Between two looks at a step that settles.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a lost answer is looked for before the outcome stays unknown.
+const UNKNOWN_FOR: Duration = Duration::from_secs(15);
+
+impl Executor {
+    async fn read(&self, step: &Step) -> Result<Option<Live>, String> {
+        read(self.reach.reader(step)?, &step.what, &step.on).await.map_err(|e| e.to_string())
+    }
+
+    /// A step that only looks: until it holds, or its time is over.
+    pub(super) async fn gate(
+        &self,
+        action: &mut ActionView,
+        i: usize,
+        step: &Step,
+        gate: &Gate,
+        control: &Control,
+    ) -> Ended {
+        let reader = match self.reach.reader(step) {
+            Ok(reader) => reader,
+            Err(why) => return Ended::Failed(why),
+        };
+        let (began, mut said) = (Clock::instant(), String::new());
+        let patience = match gate {
+            Gate::Soak { secs, .. } => u64::from(*secs) + 5,
+            _ => 60,
+        };
+        loop {
+            let waited = (Clock::instant() - began).as_secs();
+            match look(reader, &step.on, gate, &self.gauge, waited).await {
+                Held::Yes(note) => return Ended::Verified(note),
+                Held::No(why) => return Ended::Failed(why),
+                Held::NotYet(why) if waited > patience => {
+                    return Ended::Failed(format!("after {patience} s: {why}"));
+                }
+                Held::NotYet(why) => {
+                    if why != said {
+                        self.mark(action, i, StepState::Running, &why).await;
+                        said = why;
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = control.cancelled() => return Ended::Stopped("cancelled while watching".into()),
+                () = self.stop.cancelled() => return Ended::Stopped("stopped while watching".into()),
+            }
+        }
+    }
+
+    /// After a lost answer: None = it was applied.
+    pub(super) async fn read_back(&self, step: &Step, stamp: &str, why: &str) -> Option<Ended> {
+        let deadline = Clock::deadline(UNKNOWN_FOR);
+        let mut seen = String::from("the object could not be read");
+        while Clock::instant() < deadline {
+            match self.read(step).await {
+                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
+                    Standing::NotApplied => seen = "it is not there".into(),
+                    Standing::Overridden(what) => return Some(Ended::Unknown(format!("{why}; {what}"))),
+                    Standing::Settling(_) | Standing::Verified(_) => return None,
+                },
+                Err(e) => seen = e,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.stop.cancelled() => break,
+            }
+        }
+        // it may still be on its way: not applied so far is no proof
+        Some(Ended::Unknown(format!("{why}; read back: {seen}; not repeated")))
+    }
+
+    pub(super) async fn verify(
+        &self,
+        action: &mut ActionView,
+        i: usize,
+        step: &Step,
+        stamp: &str,
+        control: &Control,
+        patience: Duration,
+    ) -> Ended {
+        let deadline = Clock::deadline(patience);
+        let mut missing = String::from("not seen yet");
+        loop {
+            match self.read(step).await {
+                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
+                    Standing::Verified(note) => return Ended::Verified(note),
+                    Standing::Overridden(note) => return Ended::Failed(note),
+                    Standing::Settling(note) => {
+                        if note != missing {
+                            self.mark(action, i, StepState::Accepted, &note).await;
+                        }
+                        missing = note;
+                    }
+                    Standing::NotApplied => missing = "accepted, but not there when read back".into(),
+                },
+                Err(e) => missing = format!("cannot be read: {e}"),
+            }
+            if Clock::instant() >= deadline {
+                return Ended::Failed(format!("applied, but after {} s: {missing}", patience.as_secs()));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = control.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
+                () = self.stop.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
+            }
+        }
+    }
+}

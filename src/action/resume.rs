@@ -1,0 +1,274 @@
+//! Unfinished actions: those whose process ended in the middle. They are found in the journals, read back step by
+//! step, and offered: what is left as a new run, or what takes it back.
+//!
+//! An action is unfinished if its process is dead and it has no end, or one that says it was told to end; and nobody
+//! has taken it up, given it back or dismissed it.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use pilothouse_core::domain::id::{Name, ObjectRef};
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::plan::{Act, Intent, Plan, Step, StepKind};
+use pilothouse_core::model::world::{StepState, StepView};
+use pilothouse_core::policy::undo;
+
+use super::journal::{Chapter, How, Journal, JournalError, Record};
+use super::reach::Reach;
+use super::settle::{Standing, read, standing};
+
+/// Reads under way at the same time.
+const AT_ONCE: usize = 16;
+
+/// What the journal knows of an action that did not come to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfinished {
+    pub id: Name,
+    pub at: Stamp,
+    pub user: String,
+    pub host: String,
+    /// With the steps that were added on the way.
+    pub plan: Plan,
+    /// A mark for each step.
+    pub marks: Vec<Mark>,
+}
+
+/// The last that was written down of a step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mark {
+    pub state: StepState,
+    pub at: Option<Stamp>,
+    pub note: String,
+    /// What a restart wrote.
+    pub stamp: String,
+}
+
+impl Unfinished {
+    /// `drain node/node-0041`
+    pub fn title(&self) -> String {
+        undo::title(&self.plan)
+    }
+
+    /// One line for standard error.
+    pub fn line(&self) -> String {
+        format!(
+            "unfinished in {}: {} ({}): pilothouse resume {}",
+            self.plan.intent.context,
+            self.title(),
+            self.id,
+            self.id
+        )
+    }
+}
+
+/// Where its steps stand by the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    pub steps: Vec<StepView>,
+    /// Steps that are not applied, in order.
+    pub rest: Vec<Step>,
+    /// Applied, and not in effect yet.
+    pub settling: bool,
+    /// Why it cannot simply go on: somebody else changed something, a step failed, or cannot be read.
+    pub blocked: Option<String>,
+    /// The nodes that it cordoned.
+    pub cordoned: Vec<ObjectRef>,
+    pub summary: String,
+}
+
+/// What resuming means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Remaining {
+    /// Everything is applied.
+    Nothing,
+    /// The same intent, to be planned anew from what the cluster is now.
+    Intent(Intent),
+    /// The steps that are left.
+    Plan(Box<Plan>),
+    /// It must not go on, and why.
+    Blocked(String),
+}
+
+/// What to ask a person about one unfinished action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    pub unfinished: Unfinished,
+    pub settled: Settled,
+    pub remaining: Remaining,
+    /// What takes it back: a drain's nodes schedulable again.
+    pub compensation: Option<Intent>,
+}
+
+/// The unfinished actions of dead processes, oldest first; each once.
+pub fn unfinished(journal: &Journal) -> Vec<Unfinished> {
+    let (chapters, _) = journal.chapters();
+    let mut found: Vec<Unfinished> = chapters.iter().filter(|c| !c.alive).flat_map(of_chapter).collect();
+    for (id, ..) in chapters.iter().flat_map(|c| &c.records).filter_map(Record::follows) {
+        found.retain(|u| u.id != *id);
+    }
+    found.sort_by_key(|u| u.at);
+    found
+}
+
+fn of_chapter(chapter: &Chapter) -> Vec<Unfinished> {
+    let mut open: BTreeMap<&Name, Unfinished> = BTreeMap::new();
+    for record in &chapter.records {
+        match record {
+            Record::Intent { id, at, user, host, plan, .. } => {
+                let marks = vec![Mark::default(); plan.steps.len()];
+                let (user, host, plan) = (user.clone(), host.clone(), (**plan).clone());
+                open.insert(id, Unfinished { id: id.clone(), at: *at, user, host, plan, marks });
+            }
+            Record::Added { id, step, .. } => {
+                if let Some(action) = open.get_mut(id) {
+                    action.plan.steps.push((**step).clone());
+                    action.marks.push(Mark::default());
+                }
+            }
+            Record::Step { id, at, step, state, note, stamp } => {
+                if let Some(mark) = open.get_mut(id).and_then(|a| a.marks.get_mut(*step)) {
+                    mark.state = *state;
+                    mark.at = Some(*at);
+                    mark.note.clone_from(note);
+                    if !stamp.is_empty() {
+                        mark.stamp.clone_from(stamp);
+                    }
+                }
+            }
+            Record::Ended { id, interrupted: false, .. } => {
+                open.remove(id);
+            }
+            Record::Ended { .. } | Record::Followed { .. } => {}
+        }
+    }
+    open.into_values().collect()
+}
+
+/// Reads back what was sent and not verified. Nothing is changed.
+pub async fn settle(reach: &Reach, action: &Unfinished) -> Settled {
+    let all: Vec<(&Step, &Mark)> = action.plan.steps.iter().zip(&action.marks).collect();
+    let mut found = Vec::with_capacity(all.len());
+    for some in all.chunks(AT_ONCE) {
+        found.extend(join_all(some.iter().map(|(step, mark)| now(reach, step, mark))).await);
+    }
+    let mut settled = Settled {
+        steps: Vec::new(),
+        rest: Vec::new(),
+        settling: false,
+        blocked: None,
+        cordoned: Vec::new(),
+        summary: String::new(),
+    };
+    let (mut applied, mut open) = (0usize, 0usize);
+    for ((step, mark), (state, note)) in all.into_iter().zip(found) {
+        let words = format!("{} {}: {note}", step.what, step.on);
+        match state {
+            StepState::Waiting | StepState::Held | StepState::Running => settled.rest.push(step.clone()),
+            StepState::Accepted => {
+                settled.settling = true;
+                applied += 1;
+            }
+            StepState::Verified | StepState::Skipped => applied += 1,
+            StepState::Failed | StepState::Unknown => {
+                open += 1;
+                settled.blocked.get_or_insert(words);
+            }
+        }
+        let is_cordon = step.what == StepKind::Cordon && step.context.is_empty();
+        if is_cordon && state == StepState::Verified {
+            settled.cordoned.push(step.on.clone());
+        }
+        if step.what == StepKind::Uncordon {
+            settled.cordoned.retain(|node| state != StepState::Verified || node.uid != step.on.uid);
+        }
+        settled.steps.push(StepView {
+            what: step.what.to_string(),
+            on: step.on.to_string(),
+            state,
+            at: mark.at,
+            note,
+        });
+    }
+    settled.summary = format!(
+        "{applied} of {} steps are applied, {} are left{}",
+        settled.steps.len(),
+        settled.rest.len(),
+        if open > 0 { format!(", {open} need a look") } else { String::new() }
+    );
+    settled
+}
+
+/// One step as the cluster has it.
+async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
+    let as_it_is = || (mark.state, mark.note.clone());
+    match mark.state {
+        StepState::Running | StepState::Accepted | StepState::Unknown if step.is_check() => {
+            (StepState::Waiting, "is looked at again".into())
+        }
+        StepState::Running | StepState::Accepted | StepState::Unknown => {
+            let reader = match reach.reader(step) {
+                Ok(reader) => reader,
+                Err(why) => return (StepState::Unknown, why),
+            };
+            match read(reader, &step.what, &step.on).await {
+                Err(e) => (StepState::Unknown, format!("cannot be read: {e}")),
+                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), &mark.stamp) {
+                    Standing::Verified(note) => (StepState::Verified, note),
+                    Standing::Settling(note) => (StepState::Accepted, format!("applied: {note}")),
+                    Standing::NotApplied => (StepState::Waiting, "was not applied".into()),
+                    Standing::Overridden(note) => (StepState::Failed, note),
+                },
+            }
+        }
+        _ => as_it_is(),
+    }
+}
+
+/// What is left to do.
+pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
+    if matches!(action.plan.intent.act, Act::Drain(_)) {
+        // planned anew: pods that are gone or terminating are not evicted again, by their UIDs
+        return if settled.rest.is_empty() && !settled.settling && settled.blocked.is_none() {
+            Remaining::Nothing
+        } else {
+            Remaining::Intent(action.plan.intent.clone())
+        };
+    }
+    if let Some(why) = &settled.blocked {
+        return Remaining::Blocked(why.clone());
+    }
+    if settled.rest.is_empty() {
+        return Remaining::Nothing;
+    }
+    let mut plan = action.plan.clone();
+    plan.steps.clone_from(&settled.rest);
+    plan.kubectl = format!("pilothouse resume {}", action.id);
+    Remaining::Plan(Box::new(plan))
+}
+
+/// What takes it back.
+pub fn compensation(action: &Unfinished, settled: &Settled) -> Option<Intent> {
+    let intent = &action.plan.intent;
+    (matches!(intent.act, Act::Drain(_)) && !settled.cordoned.is_empty()).then(|| Intent {
+        act: Act::Uncordon,
+        targets: settled.cordoned.clone(),
+        ..intent.clone()
+    })
+}
+
+/// The unfinished actions of a context, each read back.
+pub async fn offers(journal: &Journal, reach: &Reach, context: &str) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for unfinished in unfinished(journal).into_iter().filter(|u| u.plan.intent.context == context) {
+        let settled = settle(reach, &unfinished).await;
+        let remaining = resume_intent(&unfinished, &settled);
+        let compensation = compensation(&unfinished, &settled);
+        offers.push(Offer { unfinished, settled, remaining, compensation });
+    }
+    offers
+}
+
+/// Writes down that an unfinished action needs no action of its own: everything was applied, or a person says so.
+pub fn close(journal: &Journal, id: &Name, by: &Name, how: How, at: Stamp) -> Result<(), JournalError> {
+    journal.write(&Record::Followed { id: id.clone(), at, by: by.clone(), how })
+}
