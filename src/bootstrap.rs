@@ -6,6 +6,7 @@ mod console;
 mod desk;
 mod failover;
 mod fetch;
+mod gauge;
 mod logs;
 mod look;
 mod resume;

@@ -4,8 +4,7 @@
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::plan::{RevisionRef, StepKind};
-use pilothouse_core::policy::drift::{Drift, last_change, of_change};
-use pilothouse_core::policy::revisions;
+use pilothouse_core::policy::drift::{Drift, of_change, of_template};
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
 use serde_json::Value;
 
@@ -82,15 +81,7 @@ fn decode(kind: &Kind, body: &[u8]) -> Result<Live, ApiError> {
 
 /// Where the template of a roll-back stands.
 fn templates(live: &Live) -> Drift {
-    let is = revisions::template(&live.value);
-    let same = |holder: Option<&Value>| holder.is_some_and(|h| revisions::template(h) == is);
-    if same(live.to.as_ref()) {
-        Drift::After
-    } else if same(live.from.as_ref()) {
-        Drift::Before
-    } else {
-        Drift::Other(format!("its template is of neither revision{}", last_change(&live.value)))
-    }
+    of_template(&live.value, live.from.as_ref(), live.to.as_ref())
 }
 
 /// What the re-check before a step found.

@@ -11,6 +11,9 @@ mod pods;
 mod scale;
 mod workloads;
 
+#[cfg(test)]
+mod table;
+
 pub use access::{Access, access, resource};
 pub use nodes::OUT_OF_SERVICE;
 pub use scale::autoscaler_of;
@@ -19,10 +22,11 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step,
+    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step, StepKind,
 };
 use crate::model::world::Cluster;
 use crate::policy::drift::{self, Drift};
+use crate::policy::revisions;
 
 /// What the planner may assume about the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +94,18 @@ pub fn needs(intent: &Intent) -> Vec<Need> {
         }
         Act::Failover { plan, .. } => failover::needs(plan),
         Act::Undo(undoing) | Act::Resume(undoing) => {
-            let need = |s: &Step| Need::Object { context: s.context.clone(), on: s.on.clone() };
-            undoing.steps.iter().map(need).collect()
+            let need = |s: &Step| {
+                let held = match &s.what {
+                    StepKind::Rollback { to, from } => vec![&from.holder, &to.holder],
+                    _ => Vec::new(),
+                };
+                let objects: Vec<&ObjectRef> = std::iter::once(&s.on).chain(held).collect();
+                objects
+                    .into_iter()
+                    .map(|on| Need::Object { context: s.context.clone(), on: on.clone() })
+                    .collect::<Vec<_>>()
+            };
+            undoing.steps.iter().flat_map(need).collect()
         }
         _ => Vec::new(),
     }
@@ -104,9 +118,11 @@ fn here(target: &ObjectRef) -> Need {
 
 /// The steps were worked out from the journal. What somebody changed since is not overwritten.
 fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
+    let found = |step: &Step, on: &ObjectRef| {
+        grounds.extras.get(&Need::Object { context: step.context.clone(), on: on.clone() })
+    };
     for step in &undoing.steps {
-        let need = Need::Object { context: step.context.clone(), on: step.on.clone() };
-        let live = match grounds.extras.get(&need) {
+        let live = match found(step, &step.on) {
             Some(Found::Objects(objects)) => objects.first(),
             Some(Found::Unread(why)) => {
                 plan.refusals.push(Refusal::new("incomplete-data", why.clone()));
@@ -121,7 +137,23 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
             plan.refusals.push(gone(&step.on));
             continue;
         };
-        match drift::of_step(live, &step.what) {
+        let drift = match &step.what {
+            StepKind::Rollback { to, from } => {
+                let held = |on: &ObjectRef| match found(step, on) {
+                    Some(Found::Objects(objects)) => objects.first(),
+                    _ => None,
+                };
+                let Some(wanted) = held(&to.holder) else {
+                    let why = format!("revision {} of {} is not there any more", to.number, step.on);
+                    plan.refusals.push(Refusal::new("precondition", why));
+                    continue;
+                };
+                plan.diff.extend(revisions::diff(&revisions::template(live), &revisions::template(wanted)));
+                drift::of_template(live, held(&from.holder), Some(wanted))
+            }
+            what => drift::of_step(live, what),
+        };
+        match drift {
             Drift::Before => plan.steps.push(step.clone()),
             Drift::After => plan.warnings.push(format!("{}: {} already", step.on, step.what)),
             Drift::Other(why) => {

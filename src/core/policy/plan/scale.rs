@@ -42,7 +42,7 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
             let who = w
                 .changed
                 .as_ref()
-                .map_or_else(String::new, |c| format!(" (that field is managed by {})", c.manager));
+                .map_or_else(String::new, |c| format!(" (last changed by {} at {})", c.manager, c.at));
             let why = format!("{} has {} replicas, not {seen}{who}", w.name, w.replicas);
             plan.refusals.push(Refusal::new("precondition", why));
             continue;
