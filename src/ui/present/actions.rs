@@ -49,8 +49,9 @@ fn state(action: &ActionView) -> &'static str {
 pub fn row(action: &ActionView, now: Stamp) -> RowView {
     let grade = grade(action);
     let mut message = action.message.clone();
-    if action.foreign {
-        message = format!("(of another process) {message}");
+    // of those that have ended it does not matter whose they were
+    if action.foreign && action.outcome.is_none() {
+        message = format!("in another process: {message}");
     }
     RowView {
         grade,
