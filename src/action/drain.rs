@@ -86,7 +86,7 @@ struct Told<'a> {
     steps: Vec<usize>,
     /// Budgets that hold pods back: their numbers, and since when.
     waits: BTreeMap<(Name, Name), (String, Stamp)>,
-    /// Places whose pods cannot be followed now, and why.
+    /// What is in the way at a place: its pods cannot be followed now, or they do not end.
     troubles: BTreeMap<Place, String>,
     dirty: bool,
 }
@@ -159,7 +159,7 @@ impl Told<'_> {
             let since = age(now.since(*since));
             said.push(format!("waits for PDB {namespace}/{name} ({numbers}, since {since})"));
         }
-        said.extend(self.troubles.iter().map(|(place, why)| format!("{place} is not followed now: {why}")));
+        said.extend(self.troubles.iter().map(|(place, why)| format!("{place}: {why}")));
         said.join(" · ")
     }
 }

@@ -92,6 +92,12 @@ impl Executor {
                 message = format!("{message}; {back}");
             }
         }
+        if outcome != Outcome::Done && !control.wants_uncordon() {
+            let cordoned: Vec<String> = cordoned(&action).map(|s| s.on.name.to_string()).collect();
+            if matches!(plan.intent.act, Act::Drain(_)) && !cordoned.is_empty() {
+                message = format!("{message}; still cordoned: {}", cordoned.join(", "));
+            }
+        }
         if self.stop.is_cancelled() && outcome == Outcome::Failed {
             // it was ended from outside: whoever looks may take it up
             outcome = Outcome::Cancelled;
@@ -173,14 +179,8 @@ impl Executor {
 
     /// Gives back the nodes that this action cordoned, as steps of its own.
     async fn uncordon(&self, action: &mut ActionView) -> String {
-        let ours: Vec<Step> = action
-            .plan
-            .steps
-            .iter()
-            .zip(&action.steps)
-            .filter(|(step, seen)| step.what == StepKind::Cordon && seen.state == StepState::Verified)
-            .map(|(step, _)| Step { what: StepKind::Uncordon, ..step.clone() })
-            .collect();
+        let ours: Vec<Step> =
+            cordoned(action).map(|step| Step { what: StepKind::Uncordon, ..step.clone() }).collect();
         let mut said = Vec::new();
         for step in ours {
             let Some(i) = self.added(action, &step) else {
@@ -367,6 +367,14 @@ impl Executor {
             tracing::debug!(action = %action.id, "nobody listens");
         }
     }
+}
+
+/// The steps by which this action cordoned nodes.
+fn cordoned(action: &ActionView) -> impl Iterator<Item = &Step> {
+    let pairs = action.plan.steps.iter().zip(&action.steps);
+    pairs
+        .filter(|(step, seen)| step.what == StepKind::Cordon && seen.state == StepState::Verified)
+        .map(|(step, _)| step)
 }
 
 /// How long an effect may take before the action is called failed.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
@@ -25,10 +26,13 @@ use crate::action::rehearse::rehearse;
 use crate::action::resume;
 use crate::action::scene::{self, SceneError};
 use crate::cli::{ActionCommand, ActionFlags, Output};
+use crate::clock::Clock;
 use crate::report::headless::{Confirmed, confirm, print, tell};
 use crate::report::{exit, plan as report};
 use crate::wire::error::ApiError;
 
+/// From being told to end to the end.
+const SHUTDOWN: Duration = Duration::from_millis(600);
 pub(super) static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// What an action is about, as it was typed.
@@ -331,10 +335,14 @@ pub(super) async fn carry_out(
     let run = executor.run(id, plan, control.clone(), None);
     tokio::pin!(run);
     let mut last = String::new();
-    let mut signals = Signals::new();
+    let (mut signals, mut ends) = (Signals::new(), None);
     let done = loop {
         tokio::select! {
             done = &mut run => break done,
+            // a server that does not answer must not keep us: the journal says that it was sent
+            () = tokio::time::sleep_until(ends.unwrap_or_else(Clock::instant).into()), if ends.is_some() => {
+                return Err((exit::INTERRUPTED, "ended in the middle: see pilothouse journal list".into()));
+            }
             Some(progress) = told.recv() => {
                 let line = progress.message;
                 if !line.is_empty() && line != last {
@@ -345,6 +353,7 @@ pub(super) async fn carry_out(
             // once: finish what was sent and end in order; twice, or told to end: now
             again = signals.next() => {
                 if again || control.is_cancelled() {
+                    ends.get_or_insert_with(|| Clock::deadline(SHUTDOWN));
                     stop.cancel();
                 } else {
                     tell("cancelled: nothing more is sent; once more ends it now");

@@ -16,6 +16,7 @@
 mod actions;
 mod agree;
 mod drain;
+mod eviction;
 mod failover;
 mod faults;
 mod readonly;

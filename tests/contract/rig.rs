@@ -173,12 +173,17 @@ impl Rig {
 
     /// The audit log's entries since `from` (a byte offset of [`Rig::audit_mark`]) by our User-Agent.
     pub fn audit_since(&self, from: u64) -> Vec<Value> {
+        self.audit_of(from, "pilothouse/")
+    }
+
+    /// The same by another agent.
+    pub fn audit_of(&self, from: u64, agent: &str) -> Vec<Value> {
         let text = std::fs::read(self.folder.join("audit.jsonl")).unwrap();
         let tail = text.get(usize::try_from(from).unwrap()..).unwrap_or_default();
         String::from_utf8_lossy(tail)
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|e| e["userAgent"].as_str().is_some_and(|a| a.starts_with("pilothouse/")))
+            .filter(|e| e["userAgent"].as_str().is_some_and(|a| a.starts_with(agent)))
             .collect()
     }
 

@@ -37,6 +37,8 @@ pub struct Backend {
     pub weight: i64,
     /// Where the weight stands and what stands there (`Null` = nothing).
     pub held: (String, Value),
+    /// Where its name stands, and what: a list's items have only their places, which others may have changed.
+    pub named: Vec<(String, Value)>,
 }
 
 /// All weighted backends of a route.
@@ -71,6 +73,12 @@ fn read(items: Option<&Vec<Value>>, at: &str, rule: usize, default: i64) -> impl
             name: name(item),
             weight: weight.as_i64().unwrap_or(default),
             held: (format!("{at}/{i}/weight"), weight),
+            named: ["name", "namespace", "destination/host", "destination/subset"]
+                .into_iter()
+                .filter_map(|key| {
+                    Some((format!("{at}/{i}/{key}"), item.pointer(&format!("/{key}"))?.clone()))
+                })
+                .collect(),
         }
     })
 }

@@ -77,7 +77,6 @@ fn push(steps: &mut Vec<Step>, step: Step) {
                         None => before.fields.push(field.clone()),
                     }
                 }
-                before.fields.retain(|f| f.from != f.to);
             }
             (StepKind::Scale { to: before, .. }, StepKind::Scale { to, .. }) => *before = *to,
             (StepKind::Rollback { to: before, .. }, StepKind::Rollback { to, .. }) => before.clone_from(to),
@@ -96,7 +95,7 @@ const NOTHING: StepKind = StepKind::Scale { from: 0, to: 0 };
 
 fn is_nothing(what: &StepKind) -> bool {
     match what {
-        StepKind::Change(change) => change.fields.is_empty(),
+        StepKind::Change(change) => change.fields.iter().all(FieldChange::is_guard),
         StepKind::Scale { from, to } => from == to,
         StepKind::Rollback { to, from } => to == from,
         _ => false,
@@ -112,6 +111,7 @@ fn words(change: &Change) -> String {
     let fields: Vec<String> = change
         .fields
         .iter()
+        .filter(|f| !f.is_guard())
         .map(|f| {
             let name =
                 f.pointer.rsplit('/').next().unwrap_or(&f.pointer).replace("~1", "/").replace("~0", "~");

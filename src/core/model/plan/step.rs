@@ -80,6 +80,17 @@ pub struct FieldChange {
     pub to: serde_json::Value,
 }
 
+impl FieldChange {
+    /// What must be there for the change to mean what it was planned for, and stays as it is.
+    pub fn guard(pointer: &str, value: &serde_json::Value) -> Self {
+        Self { pointer: pointer.to_owned(), from: value.clone(), to: value.clone() }
+    }
+
+    pub fn is_guard(&self) -> bool {
+        self.from == self.to
+    }
+}
+
 /// A revision of a workload by its number and the object that holds its template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionRef {

@@ -265,9 +265,11 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
     let mut before: Vec<(String, Value)> =
         pairs.iter().flat_map(|p| [p.from.held.clone(), p.to.held.clone()]).collect();
     let mut share = pairs.first().map(now).unwrap_or_default();
+    let names = pairs.iter().flat_map(|p| p.from.named.iter().chain(&p.to.named));
+    let names: Vec<FieldChange> = names.map(|(at, name)| FieldChange::guard(at, name)).collect();
     for percent in &shift.steps {
         let after: Vec<(String, Value)> = pairs.iter().flat_map(|pair| pair.at(*percent)).collect();
-        let fields: Vec<FieldChange> = before
+        let mut fields: Vec<FieldChange> = before
             .iter()
             .zip(&after)
             .filter(|(from, to)| from.1 != to.1)
@@ -276,6 +278,7 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         if fields.is_empty() {
             continue;
         }
+        fields.extend(names.iter().cloned());
         let moved = pairs.iter().find(|p| !p.has(*percent));
         let to = moved.map(|p| p.weights(*percent)).map(|(a, b)| format!("{a}:{b}")).unwrap_or_default();
         let words = format!("weight {}:{} from {share} to {to}", shift.from, shift.to);
