@@ -4,7 +4,7 @@
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::plan::{RevisionRef, StepKind};
-use pilothouse_core::policy::drift::{Drift, of_change, of_template};
+use pilothouse_core::policy::drift::{Drift, last_change, of_change, of_template};
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
 use serde_json::Value;
 
@@ -111,13 +111,12 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
             _ => go(),
         },
         StepKind::Scale { from, to } => match live.workload.as_ref().map(|w| (w.replicas, w)) {
-            Some((now, w)) if now != *from => {
-                let who =
-                    w.changed.as_ref().map_or_else(String::new, |c| format!(" by {} at {}", c.manager, c.at));
+            Some((now, _)) if now != *from => {
+                let who = last_change(&live.value, "/spec/replicas");
                 if now == *to {
                     Check::Done(format!("was scaled to {to} meanwhile{who}"))
                 } else {
-                    Check::Stop(format!("has {now} replicas, not {from}: changed{who}"))
+                    Check::Stop(format!("has {now} replicas, not {from}{who}"))
                 }
             }
             Some(_) => go(),
@@ -193,11 +192,8 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
                 return Standing::NotApplied;
             }
             if w.replicas != *to {
-                let who = w.changed.as_ref().map_or_else(String::new, |c| format!(" by {}", c.manager));
-                return Standing::Overridden(format!(
-                    "it has {} replicas now: changed again{who}",
-                    w.replicas
-                ));
+                let who = last_change(&live.value, "/spec/replicas");
+                return Standing::Overridden(format!("it has {} replicas now{who}", w.replicas));
             }
             if w.observed_generation >= w.generation && w.current == *to && w.ready == *to {
                 Standing::Verified(format!("{to} of {to} ready"))

@@ -188,24 +188,27 @@ fn the_undo_of_a_scale_says_who_was_faster() {
     act(&["undo", first["id"].as_str().unwrap()], 0);
     assert_eq!(replicas(), 2);
     let second = act(&["scale", &object, "--replicas", "4"], 0);
-    rig.kubectl_ok(&["-n", OURS, "scale", &object, "--replicas", "7"]);
-    for (words, guard) in [
-        (&["undo", second["id"].as_str().unwrap()][..], "precondition"),
-        (&["scale", &object, "--replicas", "3", "--current-replicas", "4"], "precondition"),
+    // the API server keeps no time of what the scale subresource wrote, only whose it is
+    for (theirs, who) in [
+        (&["scale", &object, "--replicas", "7"][..], "7 replicas, not 4 (last changed by kubectl)"),
+        (
+            &["patch", &object, "--type=merge", "-p", r#"{"spec":{"replicas":8}}"#],
+            "8 replicas, not 4 (last changed by kubectl-patch at 20",
+        ),
     ] {
-        let refused = act(words, 3);
-        let refusal = &refused["refusals"][0];
-        assert_eq!(refusal["guard"], guard, "{refused}");
-        let reason = refusal["reason"].as_str().unwrap();
-        assert!(
-            reason.contains('7')
-                && reason.contains('4')
-                && reason.contains("kubectl")
-                && reason.contains("at 20"),
-            "{words:?} does not say what, who and when: {reason}"
-        );
+        rig.kubectl_ok(&[&["-n", OURS], theirs].concat());
+        for words in [
+            &["undo", second["id"].as_str().unwrap()][..],
+            &["scale", &object, "--replicas", "3", "--current-replicas", "4"],
+        ] {
+            let refused = act(words, 3);
+            let refusal = &refused["refusals"][0];
+            assert_eq!(refusal["guard"], "precondition", "{refused}");
+            let reason = refusal["reason"].as_str().unwrap();
+            assert!(reason.contains(who), "{words:?} does not say {who:?}: {reason}");
+        }
     }
-    assert_eq!(replicas(), 7);
+    assert_eq!(replicas(), 8);
 }
 
 // --- where a rollout stands

@@ -137,9 +137,18 @@ fn all_keys(seat: &mut Seat, view: &View, keys: &BTreeSet<String>) -> BTreeSet<S
             "S" => "+1\r",
             _ => "\r",
         };
-        for answer in [first, "y", "\r", "test\r"] {
+        let is_refused = |seat: &Seat| {
             let text = seat.text();
-            if text.contains("Rehearsal") && text.contains("this console is read-only") {
+            text.contains("Rehearsal") && text.contains("this console is read-only")
+        };
+        if view.3.contains(key.as_str()) {
+            if !seat.text().contains("Rehearsal") {
+                seat.types(first);
+            }
+            seat.wait_for(&format!("a refusal of {key} in {}", view.0), PATIENCE, is_refused);
+        }
+        for answer in [first, "y", "\r", "test\r"] {
+            if is_refused(seat) {
                 refused.insert(key.clone());
             }
             seat.types(answer);
@@ -182,10 +191,6 @@ fn no_key_writes_in_read_only_mode() {
     assert!(changes.is_empty(), "{changes:#?}");
     assert!(seen.len() > 100, "only {} requests of ours in the log", seen.len());
     eprintln!("{} keys in {} views, {} requests; refused: {refused:?}", keys.len(), VIEWS.len(), seen.len());
-    for (name, _, _, must) in VIEWS {
-        let missing: Vec<char> = must.chars().filter(|k| !refused[name].contains(&k.to_string())).collect();
-        assert!(missing.is_empty(), "{name}: no refusal was seen for {missing:?}: {refused:?}");
-    }
     // what the log would show: a rehearsal without --read-only sends a dry run
     let mark = rig.mark();
     let mut seat = rig.sit(&[]);

@@ -72,8 +72,9 @@ pub fn of_step(live: &Value, what: &StepKind) -> Drift {
 }
 
 /// Who changed a field last and when, from the object's managedFields, status writers left out: ` (last changed by …)`.
-/// Their times are whole seconds, so of two writers it is the owner of the field, and then the newer one.
-fn last_change(live: &Value, pointer: &str) -> String {
+/// Their times are whole seconds, so of two writers it is the owner of the field, and then the newer one. What was
+/// written by the scale subresource has no time at all.
+pub fn last_change(live: &Value, pointer: &str) -> String {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let text =
         |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -83,7 +84,9 @@ fn last_change(live: &Value, pointer: &str) -> String {
         .filter(|e| e.get("subresource").and_then(Value::as_str) != Some("status"))
         .max_by_key(|e| (owned(e, pointer), text(e, "time")));
     newest.map_or_else(String::new, |e| {
-        format!(" (last changed by {} at {})", text(e, "manager"), text(e, "time"))
+        let at = text(e, "time");
+        let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
+        format!(" (last changed by {}{at})", text(e, "manager"))
     })
 }
 
@@ -132,6 +135,11 @@ mod tests {
         ] } });
         assert!(last_change(&live, "/spec/maxReplicas").contains("by kubectl-patch"));
         assert!(last_change(&live, "/spec/minReplicas").contains("by pilothouse"));
+        let scaled = json!({ "metadata": { "managedFields": [
+            { "manager": "kubectl", "subresource": "scale", "fieldsV1": { "f:spec": { "f:replicas": {} } } },
+            entry("argocd", json!({ "f:spec": { "f:template": {} } })),
+        ] } });
+        assert_eq!(last_change(&scaled, "/spec/replicas"), " (last changed by kubectl)");
     }
 
     #[test]

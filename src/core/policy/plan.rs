@@ -84,10 +84,12 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
 pub fn needs(intent: &Intent) -> Vec<Need> {
     match &intent.act {
         Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_needs).collect(),
-        Act::Scale(_) => {
+        Act::Scale(by) => {
             let mut namespaces: Vec<Name> = intent.targets.iter().map(|t| t.namespace.clone()).collect();
             namespaces.dedup();
-            namespaces.into_iter().map(Need::Quotas).collect()
+            // who was faster is told by the object itself
+            let seen = intent.targets.iter().filter(|_| by.current_replicas.is_some()).map(here);
+            namespaces.into_iter().map(Need::Quotas).chain(seen).collect()
         }
         Act::OutOfService | Act::InService | Act::OutOfRotation { .. } | Act::IntoRotation => {
             intent.targets.iter().map(here).collect()

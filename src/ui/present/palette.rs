@@ -86,6 +86,10 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     for command in
         COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel))
     {
+        // its key has been pressed, and what follows is one of its plans: the command itself would open this list again
+        if typed.ends_with(' ') && command.id == needle {
+            continue;
+        }
         let best = if view == Some(command.cmd) {
             Some(0)
         } else if needle.is_empty() {
