@@ -192,7 +192,9 @@ pub(super) async fn run(
         None => (options.timeout > 0).then(|| Duration::from_secs(options.timeout)),
     };
     let mut places: BTreeMap<Place, Vec<node::Item>> = BTreeMap::new();
-    if single.is_none() {
+    // the rest of an action is these very pods
+    let whole = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. });
+    if whole {
         let cordoned = plan.steps.iter().filter(|s| s.what == StepKind::Cordon).map(|s| &s.on);
         for node in plan.intent.targets.iter().chain(cordoned).filter(|o| o.kind == Kind::Node) {
             places.entry(Place::Node(node.name.clone())).or_default();
@@ -216,7 +218,7 @@ pub(super) async fn run(
         control,
         evict,
         deadline: limit,
-        judges_late: single.is_none() && options.pod_selector.is_none(),
+        judges_late: whole && options.pod_selector.is_none(),
         pdbs: plan.pdbs.clone(),
         planned: plan.pods.iter().map(|p| p.pod.uid.clone()).collect(),
         daemonsets: owners.map(|p| (p.pod.namespace.clone(), p.owner.clone())).collect(),

@@ -55,6 +55,8 @@ pub(super) enum Ended {
     Verified(String),
     Skipped(String),
     Failed(String),
+    /// The action fails, and this step was never sent.
+    NotSent(String),
     Unknown(String),
     Stopped(String),
 }
@@ -94,7 +96,7 @@ impl Executor {
         }
         if outcome != Outcome::Done && !control.wants_uncordon() {
             let cordoned: Vec<String> = cordoned(&action).map(|s| s.on.name.to_string()).collect();
-            if matches!(plan.intent.act, Act::Drain(_)) && !cordoned.is_empty() {
+            if !matches!(plan.intent.act, Act::Cordon) && !cordoned.is_empty() {
                 message = format!("{message}; still cordoned: {}", cordoned.join(", "));
             }
         }
@@ -137,6 +139,8 @@ impl Executor {
             let (state, note, outcome) = match ended {
                 Ended::Verified(note) => (StepState::Verified, note, None),
                 Ended::Skipped(note) => (StepState::Skipped, note, None),
+                // nothing was sent: there is nothing of it to undo
+                Ended::NotSent(note) => (StepState::Skipped, note, Some(Outcome::Failed)),
                 Ended::Failed(note) => (StepState::Failed, note, Some(Outcome::Failed)),
                 Ended::Unknown(note) => (StepState::Unknown, note, Some(Outcome::Unknown)),
                 Ended::Stopped(note) => (StepState::Skipped, note, Some(Outcome::Cancelled)),
@@ -189,7 +193,9 @@ impl Executor {
             let (state, note) = match self.step(action, i, &step, &Control::default(), None).await {
                 Ended::Verified(note) => (StepState::Verified, note),
                 Ended::Skipped(note) => (StepState::Skipped, note),
-                Ended::Failed(note) | Ended::Stopped(note) => (StepState::Failed, note),
+                Ended::Failed(note) | Ended::NotSent(note) | Ended::Stopped(note) => {
+                    (StepState::Failed, note)
+                }
                 Ended::Unknown(note) => (StepState::Unknown, note),
             };
             self.mark(action, i, state, &note).await;
@@ -209,12 +215,7 @@ impl Executor {
 
     /// To disk; to memory if a person has said so.
     fn write(&self, record: &Record) -> Result<(), JournalError> {
-        let written = self.journal.write(record);
-        if written.is_err() && self.memory_journal {
-            self.journal.keep_in_memory();
-            return self.journal.write(record);
-        }
-        written
+        if self.memory_journal { self.journal.write_or_keep(record) } else { self.journal.write(record) }
     }
 
     async fn step(
@@ -225,29 +226,32 @@ impl Executor {
         control: &Control,
         settle_for: Option<Duration>,
     ) -> Ended {
-        if let Act::Failover { plan, .. } = &action.plan.intent.act
-            && let Some(why) = plan.watched.as_ref().and_then(|w| too_many_errors(&self.gauge, w))
-        {
-            return Ended::Failed(why);
+        let watched = match &action.plan.intent.act {
+            Act::Failover { plan, .. } => plan.watched.as_ref(),
+            Act::Resume(rest) => rest.watched.as_ref(),
+            _ => None,
+        };
+        if let Some(why) = watched.and_then(|w| too_many_errors(&self.gauge, w)) {
+            return Ended::NotSent(why);
         }
         if let StepKind::Check(gate) = &step.what {
             return self.gate(action, i, step, gate, control).await;
         }
         let (reader, writer) = match (self.reach.reader(step), self.reach.writer(step)) {
             (Ok(reader), Ok(writer)) => (reader, writer),
-            (Err(why), _) | (_, Err(why)) => return Ended::Failed(format!("not sent: {why}")),
+            (Err(why), _) | (_, Err(why)) => return Ended::NotSent(format!("not sent: {why}")),
         };
         let stamp = self.clock.now().to_string();
         let mut refused: Option<(String, String)> = None;
         for attempt in 1..=ATTEMPTS {
             let live = match read(reader, &step.what, &step.on).await {
                 Ok(live) => live,
-                Err(e) => return Ended::Failed(format!("not sent: the re-check failed: {e}")),
+                Err(e) => return Ended::NotSent(format!("not sent: the re-check failed: {e}")),
             };
             let version = match check(&step.what, &step.on, live.as_ref()) {
                 Check::Go(version) => version,
                 Check::Done(why) => return Ended::Skipped(why),
-                Check::Stop(why) => return Ended::Failed(format!("not sent: {why}")),
+                Check::Stop(why) => return Ended::NotSent(format!("not sent: {why}")),
             };
             if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
                 // nothing has changed, so the same would be refused again
@@ -255,7 +259,7 @@ impl Executor {
             }
             let request = match mutation(&step.what, &step.on, live.as_ref(), &stamp) {
                 Ok(request) => request,
-                Err(why) => return Ended::Failed(format!("not sent: {why}")),
+                Err(why) => return Ended::NotSent(format!("not sent: {why}")),
             };
             let note = match attempt {
                 1 => format!("sending at version {version}"),
@@ -264,7 +268,7 @@ impl Executor {
                 ),
             };
             if !self.mark_with(action, i, StepState::Running, &note, &stamp).await {
-                return Ended::Failed("not sent: the step cannot be written down".into());
+                return Ended::NotSent("not sent: the step cannot be written down".into());
             }
             if self.stop.is_cancelled() || control.is_cancelled() {
                 return Ended::Stopped("stopped before it was sent".into());
@@ -372,9 +376,9 @@ impl Executor {
 /// The steps by which this action cordoned nodes.
 fn cordoned(action: &ActionView) -> impl Iterator<Item = &Step> {
     let pairs = action.plan.steps.iter().zip(&action.steps);
-    pairs
-        .filter(|(step, seen)| step.what == StepKind::Cordon && seen.state == StepState::Verified)
-        .map(|(step, _)| step)
+    // sent, and not refused: one whose outcome is not known may stand
+    let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
+    pairs.filter(move |(step, seen)| step.what == StepKind::Cordon && sent(seen.state)).map(|(step, _)| step)
 }
 
 /// How long an effect may take before the action is called failed.

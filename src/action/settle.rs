@@ -2,7 +2,7 @@
 //! somebody else change it meanwhile.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
-use pilothouse_core::domain::workload::Workload;
+use pilothouse_core::domain::workload::{Strategy, Workload};
 use pilothouse_core::model::plan::{RevisionRef, StepKind};
 use pilothouse_core::policy::drift::{Drift, last_change, of_change, of_template};
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
@@ -215,6 +215,13 @@ fn rolled_out(live: &Live) -> Standing {
     match rollout.phase {
         RolloutPhase::Complete => {
             Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired))
+        }
+        // nobody replaces them: to call this done would be untrue
+        RolloutPhase::NotApplicable if w.strategy == Strategy::OnDelete && w.updated < w.desired => {
+            Standing::Overridden(format!(
+                "written; {} pods still run the old template: delete them one by one",
+                w.desired - w.updated
+            ))
         }
         RolloutPhase::NotApplicable => Standing::Verified(rollout.why),
         RolloutPhase::Stuck => Standing::Overridden(format!("the rollout is stuck: {}", rollout.why)),

@@ -244,10 +244,14 @@ impl Desk {
     /// What is left of an unfinished action, by its journal and by where the cluster stands.
     fn resume(&self, ticket: Ticket, id: Name) {
         let (journal, mut reach, dialer) = (self.journal.clone(), self.reach(), self.dialer.clone());
+        let here = self.world.borrow().clusters.first().map(|c| c.info.context.clone());
         let (inbox, read_only, now) = (self.inbox.clone(), self.writer.is_none(), self.clock.now());
         self.supervisor.spawn_once(async move {
             let reply = match resume::unfinished(&journal).into_iter().find(|u| u.id == id) {
                 None => Reply::Failed("it is taken up, given back or dismissed already".into()),
+                Some(action) if here.as_ref() != Some(&action.plan.intent.context) => {
+                    Reply::Failed(format!("it was done in context {}", action.plan.intent.context))
+                }
                 Some(action) => {
                     let contexts = action.plan.steps.iter().map(|s| s.context.clone());
                     let contexts = contexts.filter(|c| !c.is_empty()).collect();
@@ -307,6 +311,12 @@ fn rest_of(action: &Unfinished, settled: &Settled, journal: &Journal, now: Stamp
                 title: undo::title(&action.plan),
                 steps: plan.steps.clone(),
                 remains: String::new(),
+                confirm: action.plan.confirm,
+                watched: match &action.plan.intent.act {
+                    Act::Failover { plan, .. } => plan.watched.clone(),
+                    Act::Resume(rest) => rest.watched.clone(),
+                    _ => None,
+                },
             };
             Reply::Resume(Intent { act: Act::Resume(Box::new(sequel)), ..plan.intent.clone() })
         }

@@ -66,7 +66,10 @@ pub(super) async fn attempt(
     let (remaining, how) = if uncordon {
         match resume::compensation(&action, &settled) {
             Some(intent) => (Remaining::Intent(intent), How::Compensated),
-            None => (Remaining::Nothing, How::Compensated),
+            None => {
+                let why = "it cordoned no node, or that cannot be read now: nothing was taken back";
+                return Err((exit::REFUSED, format!("{id}: {why}")));
+            }
         }
     } else {
         (resume::resume_intent(&action, &settled), How::Resumed)

@@ -363,6 +363,8 @@ mod tests {
             title: "rollback shop/deploy/web".into(),
             steps: Vec::new(),
             remains: String::new(),
+            confirm: Confirm::Suffix,
+            watched: None,
         };
         let mut plan = plan(None, "");
         plan.intent.act = Act::Undo(Box::new(undoing));

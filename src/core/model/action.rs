@@ -79,6 +79,9 @@ pub struct ActionView {
     pub message: String,
     /// Done by another process and read from its journal.
     pub foreign: bool,
+    /// Its process ended in the middle, and it can be taken up.
+    #[serde(default)]
+    pub unfinished: bool,
     /// A person has stopped it for a while: nothing further starts.
     #[serde(default)]
     pub paused: bool,
@@ -98,6 +101,7 @@ impl ActionView {
             outcome: None,
             message: String::new(),
             foreign: false,
+            unfinished: false,
             paused: false,
         }
     }

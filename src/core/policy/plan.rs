@@ -22,7 +22,7 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step, StepKind,
+    Act, Change, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step, StepKind,
 };
 use crate::model::world::Cluster;
 use crate::policy::drift::{self, Drift};
@@ -136,7 +136,11 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
             l.pointer("/metadata/uid").and_then(|u| u.as_str()) == Some(step.on.uid.to_string().as_str())
         });
         let Some(live) = live.filter(|_| same) else {
-            plan.refusals.push(gone(&step.on));
+            if step.is_eviction() {
+                plan.warnings.push(format!("{} is gone already", step.on));
+            } else {
+                plan.refusals.push(gone(&step.on));
+            }
             continue;
         };
         let drift = match &step.what {
@@ -156,7 +160,16 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
             what => drift::of_step(live, what),
         };
         match drift {
-            Drift::Before => plan.steps.push(step.clone()),
+            Drift::Before => {
+                // nothing puts the taint of a machine that is off on a node that answers
+                let alive =
+                    matches!(&step.what, StepKind::Change(c) if adds_out_of_service(c)) && is_ready(live);
+                if alive {
+                    let why = format!("{} is Ready: the taint would delete its pods by force", step.on);
+                    plan.refusals.push(Refusal::new("precondition", why));
+                }
+                plan.steps.push(step.clone());
+            }
             Drift::After => plan.warnings.push(format!("{}: {} already", step.on, step.what)),
             Drift::Other(why) => {
                 let why = format!("{} was changed since: {why}", step.on);
@@ -171,15 +184,41 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
     } else if !undoing.remains.is_empty() {
         plan.warnings.push(format!("not restored: {}", undoing.remains));
     }
-    plan.confirm = Confirm::Suffix;
+    plan.confirm = undoing.confirm.max(weight(plan));
     plan.undo = "the action itself again".into();
     plan.kubectl = format!("pilothouse undo {}", quote(&undoing.of));
+}
+
+/// How much steps ask for by what they do, whoever asked for them.
+fn weight(plan: &Plan) -> Confirm {
+    let of = |step: &Step| match &step.what {
+        StepKind::Scale { to: 0, .. } => Confirm::Context,
+        StepKind::Change(change) if adds_out_of_service(change) => Confirm::Context,
+        _ => Confirm::Suffix,
+    };
+    plan.steps.iter().map(of).max().unwrap_or(Confirm::Suffix)
+}
+
+fn adds_out_of_service(change: &Change) -> bool {
+    let has = |value: &serde_json::Value| value.to_string().contains(OUT_OF_SERVICE);
+    change.fields.iter().any(|f| has(&f.to) && !has(&f.from))
+}
+
+/// The node's own word.
+fn is_ready(node: &serde_json::Value) -> bool {
+    let conditions = node.pointer("/status/conditions").and_then(|c| c.as_array());
+    let text = |c: &serde_json::Value, key: &str| c.get(key).and_then(|v| v.as_str()).map(str::to_owned);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| text(c, "type").as_deref() == Some("Ready") && text(c, "status").as_deref() == Some("True"))
 }
 
 /// The steps that an action whose process ended had not done. What it had is not done again; what somebody changed
 /// since is not overwritten.
 fn resume(grounds: Grounds<'_>, plan: &mut Plan, rest: &Sequel) {
     undo(grounds, plan, rest);
+    plan.confirm = rest.confirm.max(weight(plan));
     plan.refusals.retain(|r| !r.reason.starts_with("nothing of "));
     plan.undo = "as the action itself: select it in the list of actions".into();
     plan.kubectl = format!("pilothouse resume {}", quote(&rest.of));
@@ -200,6 +239,10 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
         if plan.confirm == Confirm::Count && plan.intent.targets.len() == 1 {
             plan.confirm = Confirm::Context;
         }
+    }
+    if plan.confirm == Confirm::Suffix && plan.intent.targets.is_empty() {
+        // there is no name whose end could be typed
+        plan.confirm = Confirm::Context;
     }
     plan.answer = match plan.confirm {
         Confirm::Yes => "y".into(),
@@ -228,6 +271,14 @@ fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
     let Some(target) = target else { return String::new() };
     let others: Vec<Name> = match &target.kind {
         Kind::Node => cluster.nodes.iter().map(|n| n.name.clone()).collect(),
+        Kind::Pod => {
+            let near = cluster.pods.iter().filter(|p| p.namespace == target.namespace);
+            near.map(|p| p.name.clone()).collect()
+        }
+        Kind::HorizontalPodAutoscaler => {
+            let near = cluster.hpas.iter().filter(|h| h.namespace == target.namespace);
+            near.map(|h| h.name.clone()).collect()
+        }
         kind => cluster
             .workloads(kind)
             .map(|t| t.iter().filter(|w| w.namespace == target.namespace).map(|w| w.name.clone()).collect())

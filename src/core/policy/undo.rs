@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::model::plan::{Change, FieldChange, Plan, Sequel, Step, StepKind};
+use crate::model::plan::{Act, Change, Confirm, FieldChange, Plan, Sequel, Step, StepKind};
 use crate::model::world::{ActionView, StepState};
 
 /// The inverse of a step. None = it has none.
@@ -61,7 +61,20 @@ pub fn undoing(action: &ActionView) -> Sequel {
     if steps.is_empty() && remains.is_empty() {
         remains.push("it changed nothing".into());
     }
-    Sequel { of: action.id.clone(), title: title(plan), steps, remains: remains.join("; ") }
+    // what moved traffic or a whole cluster's load asks as much on its way back
+    let confirm = match &plan.intent.act {
+        Act::Failover { .. } => Confirm::Context,
+        Act::Undo(sequel) | Act::Resume(sequel) => sequel.confirm,
+        _ => Confirm::Suffix,
+    };
+    Sequel {
+        of: action.id.clone(),
+        title: title(plan),
+        steps,
+        remains: remains.join("; "),
+        confirm,
+        watched: None,
+    }
 }
 
 /// Steps of the same object that undo each other, or that go the same way in stages, become one: back to where the
@@ -123,7 +136,6 @@ fn words(change: &Change) -> String {
 
 /// `scale shop/deploy/checkout`, `drain 3 objects`.
 pub fn title(plan: &Plan) -> String {
-    use crate::model::plan::Act;
     let act = plan.intent.act.as_str();
     match (&plan.intent.act, plan.intent.targets.as_slice()) {
         (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
@@ -143,7 +155,7 @@ mod tests {
     use super::*;
     use crate::domain::id::{ClusterId, Kind, ObjectRef, Uid};
     use crate::domain::time::Stamp;
-    use crate::model::plan::{Act, DrainOptions, Intent};
+    use crate::model::plan::{DrainOptions, Intent};
     use crate::model::world::{Outcome, StepView};
 
     #[allow(clippy::needless_pass_by_value)]

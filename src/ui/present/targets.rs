@@ -1,7 +1,7 @@
 //! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::world::{ActionView, Cause, Cluster, Outcome, World};
+use pilothouse_core::model::world::{ActionView, Cause, Cluster, World};
 use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
 use super::super::app::{Screen, TextSource, Ui};
@@ -101,7 +101,7 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
         }
         Cmd::UndoThis => return action(ui, world).is_some_and(|a| a.outcome.is_some()),
         Cmd::ResumeAction => {
-            return action(ui, world).is_some_and(|a| a.foreign && a.outcome == Some(Outcome::Unknown));
+            return action(ui, world).is_some_and(|a| a.unfinished);
         }
         _ => {}
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::model::plan::{Act, StepKind};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState, World};
+use pilothouse_core::model::world::{ActionView, StepState, World};
 use pilothouse_core::policy::undo;
 
 use super::super::app::{Question, Ui};
@@ -73,8 +73,12 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
-    if action.outcome != Some(Outcome::Unknown) {
+    if !action.unfinished {
         return ui.say("it has come to its end: there is nothing to go on with");
+    }
+    let here = ui.shown(world).map(|c| c.info.context.clone());
+    if here.as_ref() != Some(&action.plan.intent.context) {
+        return ui.say(format!("it was done in context {}", action.plan.intent.context));
     }
     let intent = action.plan.intent.clone();
     dialog::open(ui, world, intent.act, intent.targets, effects);

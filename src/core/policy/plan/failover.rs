@@ -1,6 +1,7 @@
 //! Failover: what moves, in which order, and what must hold in between.
 //!
-//! Every stopping point is safe: traffic moves only to what was seen ready, and what is left stays up until the end.
+//! Every stopping point is safe: traffic moves only to what a step before has seen ready, and what is left stays up
+//! until the end.
 
 use serde_json::Value;
 
@@ -356,7 +357,7 @@ fn replicas(live: &Value) -> i32 {
 fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
     let here = Name::default();
     let (up_in, down_in) = if revert { (&here, &standby.context) } else { (&standby.context, &here) };
-    let mut down = Vec::new();
+    let (mut ready, mut down) = (Vec::new(), Vec::new());
     for (kind, namespace, name) in &standby.workloads {
         let on = ObjectRef::new(kind.clone(), namespace, name, &Uid::default());
         let taker = read(grounds.extras, plan, up_in, &on);
@@ -381,20 +382,33 @@ fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &
             step.context = up_in.clone();
             plan.steps.push(step);
         }
+        if wanted > 0 {
+            let replicas = wanted.max(has);
+            let mut step = Step::new(StepKind::Check(Gate::Ready { replicas }), pinned(&on, taker));
+            step.context = up_in.clone();
+            ready.push(step);
+        }
         if standby.scale_down && wanted > 0 {
             let mut step = Step::new(StepKind::Scale { from: wanted, to: 0 }, pinned(&on, giver));
             step.context = down_in.clone();
             down.push(step);
         }
     }
+    // ready there, whoever scaled it, before anything moves
+    plan.steps.extend(ready);
     match &standby.shift {
+        None if standby.scale_down => plan.refusals.push(Refusal::new(
+            "precondition",
+            "scale_down needs a route: without one nobody knows when traffic has moved",
+        )),
         Some(shift) => weight(grounds, plan, way, &turned(shift, revert), up_in.is_empty()),
         None => plan.warnings.push(
             "traffic is not moved by this plan: move it (DNS, the load balancer) before the last step".into(),
         ),
     }
     plan.steps.extend(down);
-    if plan.steps.is_empty() && plan.refusals.is_empty() {
+    if plan.steps.iter().all(Step::is_check) && plan.refusals.is_empty() {
+        plan.steps.clear();
         plan.warnings.push("both clusters stand as they should: nothing to do".into());
     }
     plan.kubectl = String::new();

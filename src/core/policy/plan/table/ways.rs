@@ -190,6 +190,8 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
         (vec!["scale 1 to 3@dr".into(), "scale 3 to 0@".into()], Confirm::Context)
     );
     assert!(p.warnings.iter().any(|w| w.contains("runs a:1 in test and a:2 in dr")), "{:?}", p.warnings);
+    // nothing here may go down as long as nobody can tell that traffic has left
+    assert!(refused(&p).contains("scale_down needs a route"), "{}", refused(&p));
     let p = plan(live(3, "a:1"), live(3, "a:1"), Some(shift("TraefikService", "outside")), false);
     assert_eq!(placed(&p).last().map(String::as_str), Some("scale 3 to 0@"));
     assert!(!placed(&p)[0].starts_with("scale"), "it is up already: {:?}", placed(&p));
@@ -200,8 +202,9 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     assert_eq!(refused(&p), "");
     let kinds: Vec<String> = p.steps.iter().map(|s| format!("{}@{}", s.what, s.context)).collect();
     assert_eq!(kinds[0], "scale 0 to 3@");
-    assert!(kinds[1].starts_with("check that it is served by 1 or more of app=none"), "{kinds:?}");
-    assert!(kinds[2].starts_with("weight outside:none"), "{kinds:?}");
+    assert_eq!(kinds[1], "check that 3 of its pods are ready@");
+    assert!(kinds[2].starts_with("check that it is served by 1 or more of app=none"), "{kinds:?}");
+    assert!(kinds[3].starts_with("weight outside:none"), "{kinds:?}");
     assert_eq!(kinds.last().map(String::as_str), Some("scale 3 to 0@dr"));
     for (there, said) in [
         (Found::Absent, "precondition: shop/deploy/web is not there in dr"),
