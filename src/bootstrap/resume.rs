@@ -64,13 +64,11 @@ pub(super) async fn attempt(
         tell(&format!("  {:8} {} {}: {}", step.state.as_str(), step.what, step.on, step.note));
     }
     let (remaining, how) = if uncordon {
-        match resume::compensation(&action, &settled) {
-            Some(intent) => (Remaining::Intent(intent), How::Compensated),
-            None => {
-                let why = "it cordoned no node, or that cannot be read now: nothing was taken back";
-                return Err((exit::REFUSED, format!("{id}: {why}")));
-            }
-        }
+        let Some(intent) = resume::compensation(&action, &settled) else {
+            let why = "it cordoned no node, or that cannot be read now: nothing was taken back";
+            return Err((exit::REFUSED, format!("{id}: {why}")));
+        };
+        (Remaining::Intent(intent), How::Compensated)
     } else {
         (resume::resume_intent(&action, &settled), How::Resumed)
     };

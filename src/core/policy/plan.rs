@@ -479,4 +479,93 @@ mod tests {
         let p = settle(p, &Evidence { denied: vec!["patch deployments".into()], ..Evidence::default() });
         assert_eq!(p.refusals[0].guard, "rbac");
     }
+
+    #[test]
+    fn what_moves_by_itself_is_no_other_plan_and_what_is_worse_is() {
+        use crate::domain::failover::Watched;
+        use crate::model::plan::{Gate, ServiceEffect, Unplaced};
+        let on = ObjectRef::new(Kind::Service, &"shop".into(), &"web".into(), &Uid::Uuid(5));
+        let made = |percent: f64, warning: &str, left: u32, unplaced: &str, context: &str| {
+            let mut p = scale_to(5, None);
+            let watched =
+                Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: percent };
+            let gate = Gate::Soak { secs: 30, watched: Some(watched) };
+            p.steps.push(Step::new(StepKind::Check(gate), on.clone()));
+            p.steps[0].context = context.into();
+            p.warnings.push(warning.into());
+            p.services.push(ServiceEffect {
+                namespace: "shop".into(),
+                name: "web".into(),
+                ready_before: 10,
+                ready_after: left,
+                ..ServiceEffect::default()
+            });
+            let reason = "0 of 3 nodes".into();
+            p.unplaced.push(Unplaced { namespace: "shop".into(), name: unplaced.into(), reason });
+            p.fingerprint()
+        };
+        let same = made(12.3, "now 12.3 % errors on node-0041", 9, "a", "");
+        assert_eq!(made(12.9, "now 12.9 % errors on node-0041", 9, "a", ""), same);
+        for worse in [
+            made(12.3, "now 12.3 % errors on node-0042", 9, "a", ""),
+            made(12.3, "now 12.3 % errors on node-0041", 1, "a", ""),
+            made(12.3, "now 12.3 % errors on node-0041", 9, "b", ""),
+            made(12.3, "now 12.3 % errors on node-0041", 9, "a", "dr"),
+        ] {
+            assert_ne!(worse, same);
+        }
+    }
+
+    #[test]
+    fn an_undo_asks_for_what_its_steps_do() {
+        use crate::model::plan::FieldChange;
+        let on = ObjectRef::new(Kind::Node, &"".into(), &"node-0000".into(), &Uid::Uuid(10));
+        let taints = serde_json::json!([{ "key": OUT_OF_SERVICE, "effect": "NoExecute" }]);
+        let field = |from, to| FieldChange { pointer: "/spec/taints".into(), from, to };
+        let undo = |what: StepKind, on: &ObjectRef, live: serde_json::Value, targets: Vec<ObjectRef>| {
+            let sequel = Sequel {
+                of: "1".into(),
+                title: "in-service".into(),
+                steps: vec![Step::new(what, on.clone())],
+                remains: String::new(),
+                confirm: Confirm::Suffix,
+                watched: None,
+            };
+            let need = Need::Object { context: Name::default(), on: on.clone() };
+            let extras = Extras(vec![(need, Found::Objects(vec![live]))]);
+            let (cluster, guards) = (cluster(), GuardSettings::default());
+            let grounds = Grounds {
+                cluster: &cluster,
+                guards: &guards,
+                view: View::Whole,
+                extras: &extras,
+                now: Stamp(0),
+            };
+            let intent = Intent {
+                act: Act::Undo(Box::new(sequel)),
+                targets,
+                ..intent(Act::Cordon, Kind::Node, 10, "n")
+            };
+            plan(grounds, &intent)
+        };
+        let node = |ready: &str| {
+            serde_json::json!({
+                "metadata": { "uid": on.uid.to_string() },
+                "status": { "conditions": [{ "type": "Ready", "status": ready }] }
+            })
+        };
+        let change = Change { words: "taints".into(), fields: vec![field(serde_json::Value::Null, taints)] };
+        let p = undo(StepKind::Change(change.clone()), &on, node("True"), vec![on.clone()]);
+        assert!(p.refusals[0].reason.contains("is Ready"), "{:?}", p.refusals);
+        let p = undo(StepKind::Change(change), &on, node("Unknown"), vec![on.clone()]);
+        assert_eq!((p.refusals.len(), p.confirm), (0, Confirm::Context));
+        let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
+        let live =
+            serde_json::json!({ "metadata": { "uid": web.uid.to_string() }, "spec": { "replicas": 5 } });
+        let p = undo(StepKind::Scale { from: 5, to: 0 }, &web, live.clone(), vec![web.clone()]);
+        assert_eq!(p.confirm, Confirm::Context, "{:?}", p.refusals);
+        // without a name there is nothing whose end could be typed: an empty answer would be Enter alone
+        let p = undo(StepKind::Scale { from: 5, to: 3 }, &web, live, Vec::new());
+        assert_eq!((p.confirm, p.answer.as_str()), (Confirm::Context, "test"));
+    }
 }
