@@ -225,10 +225,8 @@ impl Start {
             JournalCommand::List { .. } => {
                 let line = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {
                     let outcome = a.outcome.map_or("running", pilothouse_core::model::world::Outcome::as_str);
-                    let targets: Vec<String> =
-                        a.plan.intent.targets.iter().map(ToString::to_string).collect();
-                    let act = a.plan.intent.act.as_str();
-                    format!("{}  {}  {act} {}  {outcome}: {}", a.id, a.started, targets.join(", "), a.message)
+                    let title = pilothouse_core::policy::undo::title(&a.plan);
+                    format!("{}  {}  {title}  {outcome}: {}", a.id, a.started, a.message)
                 };
                 let unfinished = crate::action::resume::unfinished(&self.journal());
                 let marked = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {

@@ -71,6 +71,7 @@ impl Executor {
         settle_for: Option<Duration>,
     ) -> ActionView {
         let mut action = view(&id, self.clock.now(), plan, false);
+        action.inherited = self.follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
         if let Some(refusal) = plan.refusals.first() {
             return self.end(action, Outcome::Refused, refusal.reason.clone(), false).await;
         }
@@ -95,7 +96,7 @@ impl Executor {
             }
         }
         if outcome != Outcome::Done && !control.wants_uncordon() {
-            let cordoned: Vec<String> = cordoned(&action).map(|s| s.on.name.to_string()).collect();
+            let cordoned: Vec<String> = cordoned(&action).iter().map(|s| s.on.name.to_string()).collect();
             if !matches!(plan.intent.act, Act::Cordon) && !cordoned.is_empty() {
                 message = format!("{message}; still cordoned: {}", cordoned.join(", "));
             }
@@ -184,7 +185,7 @@ impl Executor {
     /// Gives back the nodes that this action cordoned, as steps of its own.
     async fn uncordon(&self, action: &mut ActionView) -> String {
         let ours: Vec<Step> =
-            cordoned(action).map(|step| Step { what: StepKind::Uncordon, ..step.clone() }).collect();
+            cordoned(action).into_iter().map(|step| Step { what: StepKind::Uncordon, ..step }).collect();
         let mut said = Vec::new();
         for step in ours {
             let Some(i) = self.added(action, &step) else {
@@ -373,12 +374,14 @@ impl Executor {
     }
 }
 
-/// The steps by which this action cordoned nodes.
-fn cordoned(action: &ActionView) -> impl Iterator<Item = &Step> {
+/// The steps by which this action cordoned nodes, or the one that it goes on with.
+fn cordoned(action: &ActionView) -> Vec<Step> {
     let pairs = action.plan.steps.iter().zip(&action.steps);
     // sent, and not refused: one whose outcome is not known may stand
     let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
-    pairs.filter(move |(step, seen)| step.what == StepKind::Cordon && sent(seen.state)).map(|(step, _)| step)
+    let own = pairs.filter(|(step, seen)| step.what == StepKind::Cordon && sent(seen.state));
+    let inherited = action.inherited.iter().map(|node| Step::new(StepKind::Cordon, node.clone()));
+    own.map(|(step, _)| step.clone()).chain(inherited).collect()
 }
 
 /// How long an effect may take before the action is called failed.

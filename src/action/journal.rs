@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Plan, Step};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState, StepView};
@@ -62,6 +62,9 @@ pub enum Record {
 pub struct Follows {
     pub id: Name,
     pub how: How,
+    /// The nodes that it had cordoned: they are this action's to give back.
+    #[serde(default)]
+    pub cordoned: Vec<ObjectRef>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -334,8 +337,9 @@ fn parse(line: &[u8]) -> Option<Record> {
 pub fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
     let mut actions: Vec<ActionView> = Vec::new();
     for record in records {
-        if let Record::Intent { id, at, plan, .. } = record {
-            actions.push(view(id, *at, plan, foreign));
+        if let Record::Intent { id, at, plan, follows, .. } = record {
+            let inherited = follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
+            actions.push(ActionView { inherited, ..view(id, *at, plan, foreign) });
             continue;
         }
         let Some(action) = actions.iter_mut().find(|a| a.id == *record.id()) else { continue };
@@ -359,7 +363,8 @@ pub fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView>
     }
     if !alive {
         for action in actions.iter_mut().filter(|a| a.outcome.is_none()) {
-            let sent = action.steps.iter().filter(|s| s.state != StepState::Waiting).count();
+            let unsent = |state| matches!(state, StepState::Waiting | StepState::Held | StepState::Skipped);
+            let sent = action.steps.iter().filter(|s| !unsent(s.state)).count();
             action.outcome = Some(Outcome::Unknown);
             action.unfinished = true;
             action.message = format!(

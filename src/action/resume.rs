@@ -32,6 +32,8 @@ pub struct Unfinished {
     pub plan: Plan,
     /// A mark for each step.
     pub marks: Vec<Mark>,
+    /// Nodes that an action before it had cordoned.
+    pub inherited: Vec<ObjectRef>,
 }
 
 /// The last that was written down of a step.
@@ -105,10 +107,11 @@ fn of_chapter(chapter: &Chapter) -> Vec<Unfinished> {
     let mut open: BTreeMap<&Name, Unfinished> = BTreeMap::new();
     for record in &chapter.records {
         match record {
-            Record::Intent { id, at, user, host, plan, .. } => {
+            Record::Intent { id, at, user, host, plan, follows } => {
+                let inherited = follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
                 let marks = vec![Mark::default(); plan.steps.len()];
                 let (user, host, plan) = (user.clone(), host.clone(), (**plan).clone());
-                open.insert(id, Unfinished { id: id.clone(), at: *at, user, host, plan, marks });
+                open.insert(id, Unfinished { id: id.clone(), at: *at, user, host, plan, marks, inherited });
             }
             Record::Added { id, step, .. } => {
                 if let Some(action) = open.get_mut(id) {
@@ -235,6 +238,14 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
     plan.steps.clone_from(&settled.rest);
     plan.kubectl = format!("pilothouse resume {}", action.id);
     Remaining::Plan(Box::new(plan))
+}
+
+/// The nodes that it cordoned, by its journal: sent, and not refused. With those that it had itself taken over.
+pub fn cordoned(action: &Unfinished) -> Vec<ObjectRef> {
+    let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
+    let steps = action.plan.steps.iter().zip(&action.marks);
+    let own = steps.filter(|(step, mark)| step.what == StepKind::Cordon && sent(mark.state));
+    own.map(|(step, _)| step.on.clone()).chain(action.inherited.iter().cloned()).collect()
 }
 
 fn empties_nodes(act: &Act) -> bool {

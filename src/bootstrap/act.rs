@@ -284,7 +284,10 @@ async fn attempt(
         return Ok(report::plan_status(&plan));
     }
     if !can_write || !plan.refusals.is_empty() {
-        show(&plan, flags)?;
+        match flags.output {
+            Output::Json => json(&report::refused(&plan))?,
+            Output::Text => show(&plan, flags)?,
+        }
         return Ok(exit::REFUSED);
     }
     carry_out(start, reach, &plan, flags, None).await

@@ -94,7 +94,8 @@ pub(super) async fn attempt(
         show(&plan, flags)?;
         return Ok(if flags.is_dry_run() { report::plan_status(&plan) } else { exit::REFUSED });
     }
-    let follows = Follows { id: action.id.clone(), how };
+    let cordoned = if how == How::Resumed { resume::cordoned(&action) } else { Vec::new() };
+    let follows = Follows { id: action.id.clone(), how, cordoned };
     carry_out(start, reach, &plan, flags, Some(follows)).await
 }
 

@@ -107,6 +107,16 @@ struct Refusal {
     reason: String,
 }
 
+/// A plan that was to be carried out and is refused: with the outcome, as a result has it.
+pub fn refused(plan: &Plan) -> Document {
+    let why = plan.refusals.iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect::<Vec<_>>();
+    Document {
+        outcome: Some(Outcome::Refused.as_str()),
+        message: Some(why.join("; ")),
+        ..document(plan, None)
+    }
+}
+
 /// A plan, or with `action` its result.
 pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
     let step = |i: usize| action.and_then(|a| a.steps.get(i));

@@ -145,7 +145,7 @@ async fn takes_up(fake: &Fake, folder: &Path) -> usize {
             Remaining::Blocked(why) => panic!("blocked: {why}"),
         };
         let (mut executor, _told) = executor(fake, journal.clone());
-        executor.follows = Some(Follows { id: action.id.clone(), how: How::Resumed });
+        executor.follows = Some(Follows { id: action.id.clone(), how: How::Resumed, cordoned: Vec::new() });
         let done = executor.run(new_id(&executor.clock, 2), &plan, Control::default(), None).await;
         assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
     }

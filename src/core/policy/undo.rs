@@ -31,20 +31,26 @@ fn inverse(what: &StepKind) -> Option<StepKind> {
 pub fn undoing(action: &ActionView) -> Sequel {
     let plan = &action.plan;
     let mut steps: Vec<Step> = Vec::new();
-    let mut gone = 0;
+    let mut gone = 0usize;
     let mut restarted = Vec::new();
     for (step, view) in plan.steps.iter().zip(&action.steps).rev() {
         if matches!(view.state, StepState::Waiting | StepState::Skipped) {
             continue;
         }
         match (&step.what, inverse(&step.what)) {
-            (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => gone += 1,
+            (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => {
+                // held back by a budget: it was asked for, and nothing happened
+                gone += usize::from(!matches!(view.state, StepState::Held | StepState::Failed));
+            }
             (StepKind::Restart { .. }, _) => restarted.push(step.on.to_string()),
             (_, Some(what)) => {
                 push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() });
             }
             (_, None) => {}
         }
+    }
+    for node in &action.inherited {
+        push(&mut steps, Step::new(StepKind::Uncordon, node.clone()));
     }
     for step in &mut steps {
         if let StepKind::Change(change) = &mut step.what {

@@ -73,7 +73,7 @@ fn view_of(word: &str) -> Option<Cmd> {
 
 /// The best hits for what was typed.
 pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
-    let needle = typed.trim().to_lowercase();
+    let needle = typed.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let mut hits: Vec<(u32, Hit)> = Vec::new();
     if matches!(needle.as_str(), "q" | "quit" | "exit") {
         let title = "quit".to_owned();

@@ -47,10 +47,10 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     };
     let list = ui.list(id);
     if id == ListId::Now {
-        return list.selected.as_ref().map_or_else(Vec::new, |key| by_cause(cluster, key, cmd));
+        return list.chosen().map_or_else(Vec::new, |key| by_cause(cluster, key, cmd));
     }
     let chosen: Vec<&Uid> =
-        if list.marks.is_empty() { list.selected.iter().collect() } else { list.marks.iter().collect() };
+        if list.marks.is_empty() { list.chosen().into_iter().collect() } else { list.marks.iter().collect() };
     let objects = chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid));
     objects.filter(|o| fits(cmd, &o.kind)).collect()
 }
@@ -118,7 +118,7 @@ pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w std::sync::Arc<Action
             TextSource::Action(id) => Uid::Text(id.clone()),
             _ => return None,
         },
-        _ => ui.list(ListId::Actions).selected.clone()?,
+        _ => ui.list(ListId::Actions).chosen().cloned()?,
     };
     world.actions.iter().find(|a| super::actions::key(a) == key)
 }

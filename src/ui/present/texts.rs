@@ -135,7 +135,7 @@ pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
 fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
     let action = world.actions.iter().find(|a| a.id == *id)?;
     let grade = actions::grade(action);
-    let state = action.outcome.map_or("running", |o| o.as_str());
+    let state = actions::state(action);
     out.say(Role::Strong, actions::title(action));
     out.say(grade.role(), format!("{} {state} {}", grade.glyph().trim(), action.message).trim().to_owned());
     out.say(Role::Text, String::new());

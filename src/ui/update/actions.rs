@@ -39,7 +39,9 @@ pub fn cancel(ui: &mut Ui, world: &World) {
         .iter()
         .zip(&action.steps)
         .any(|(step, view)| step.what == StepKind::Cordon && view.state == StepState::Verified);
-    ui.question = Some(Question::CancelAction { id: action.id.clone(), cordoned });
+    let cordoned = cordoned || !action.inherited.is_empty();
+    let title = undo::title(&action.plan);
+    ui.question = Some(Question::CancelAction { id: action.id.clone(), title, cordoned });
 }
 
 pub fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
