@@ -9,6 +9,7 @@ use pilothouse::ui::request::{
 };
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
+use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::model::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
@@ -451,7 +452,7 @@ fn the_list_of_actions_opens_on_what_runs() {
     let made = |id: &str, outcome| {
         let targets = vec![];
         let intent =
-            Intent { cluster: Default::default(), context: "test".into(), act: Act::Cordon, targets };
+            Intent { cluster: ClusterId::default(), context: "test".into(), act: Act::Cordon, targets };
         let plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
         Arc::new(ActionView { outcome, ..ActionView::new(id.into(), plan, scene::NOW) })
     };
