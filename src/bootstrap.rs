@@ -6,17 +6,22 @@ mod console;
 mod desk;
 mod failover;
 mod fetch;
+mod gauge;
 mod logs;
 mod look;
 mod resume;
 mod session;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::Settings;
 
 use crate::action::journal::Journal;
+use crate::action::reach::Clients;
 use crate::cli::{Cli, Command, ConfigCommand, Global, JournalCommand, Output};
 use crate::clock::Clock;
 use crate::config::{self, Home, Loaded, Origin};
@@ -38,9 +43,25 @@ pub(crate) struct Start {
 pub(crate) struct Dialer {
     kubeconfig: Option<PathBuf>,
     clock: Clock,
+    /// The clients that were opened, by context and whether they only read: a rehearsal is renewed every two seconds.
+    opened: Arc<tokio::sync::Mutex<BTreeMap<(Name, bool), Clients>>>,
 }
 
 impl Dialer {
+    /// The clients of another context, opened once.
+    pub(crate) async fn clients(&self, context: &Name, read_only: bool) -> Result<Clients, String> {
+        let mut opened = self.opened.lock().await;
+        if let Some(held) = opened.get(&(context.clone(), read_only)) {
+            return Ok(held.clone());
+        }
+        let connection = self.open(Some(context)).await?;
+        let reader = connection.reader().map_err(|e| e.to_string())?;
+        let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
+        let clients = Clients { reader, writer };
+        opened.insert((context.clone(), read_only), clients.clone());
+        Ok(clients)
+    }
+
     pub(crate) async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
         let options = ConnectOptions {
             kubeconfig: self.kubeconfig.clone(),
@@ -120,7 +141,11 @@ impl Start {
     }
 
     pub(crate) fn dialer(&self) -> Dialer {
-        Dialer { kubeconfig: self.global.kubeconfig.clone(), clock: self.clock.clone() }
+        Dialer {
+            kubeconfig: self.global.kubeconfig.clone(),
+            clock: self.clock.clone(),
+            opened: Arc::default(),
+        }
     }
 
     fn headless(self, command: Command) -> u8 {
@@ -200,10 +225,8 @@ impl Start {
             JournalCommand::List { .. } => {
                 let line = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {
                     let outcome = a.outcome.map_or("running", pilothouse_core::model::world::Outcome::as_str);
-                    let targets: Vec<String> =
-                        a.plan.intent.targets.iter().map(ToString::to_string).collect();
-                    let act = a.plan.intent.act.as_str();
-                    format!("{}  {}  {act} {}  {outcome}: {}", a.id, a.started, targets.join(", "), a.message)
+                    let title = pilothouse_core::policy::undo::title(&a.plan);
+                    format!("{}  {}  {title}  {outcome}: {}", a.id, a.started, a.message)
                 };
                 let unfinished = crate::action::resume::unfinished(&self.journal());
                 let marked = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {

@@ -86,7 +86,7 @@ struct Told<'a> {
     steps: Vec<usize>,
     /// Budgets that hold pods back: their numbers, and since when.
     waits: BTreeMap<(Name, Name), (String, Stamp)>,
-    /// Places whose pods cannot be followed now, and why.
+    /// What is in the way at a place: its pods cannot be followed now, or they do not end.
     troubles: BTreeMap<Place, String>,
     dirty: bool,
 }
@@ -159,7 +159,7 @@ impl Told<'_> {
             let since = age(now.since(*since));
             said.push(format!("waits for PDB {namespace}/{name} ({numbers}, since {since})"));
         }
-        said.extend(self.troubles.iter().map(|(place, why)| format!("{place} is not followed now: {why}")));
+        said.extend(self.troubles.iter().map(|(place, why)| format!("{place}: {why}")));
         said.join(" · ")
     }
 }
@@ -192,7 +192,9 @@ pub(super) async fn run(
         None => (options.timeout > 0).then(|| Duration::from_secs(options.timeout)),
     };
     let mut places: BTreeMap<Place, Vec<node::Item>> = BTreeMap::new();
-    if single.is_none() {
+    // the rest of an action is these very pods
+    let whole = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. });
+    if whole {
         let cordoned = plan.steps.iter().filter(|s| s.what == StepKind::Cordon).map(|s| &s.on);
         for node in plan.intent.targets.iter().chain(cordoned).filter(|o| o.kind == Kind::Node) {
             places.entry(Place::Node(node.name.clone())).or_default();
@@ -216,7 +218,7 @@ pub(super) async fn run(
         control,
         evict,
         deadline: limit,
-        judges_late: single.is_none() && options.pod_selector.is_none(),
+        judges_late: whole && options.pod_selector.is_none(),
         pdbs: plan.pdbs.clone(),
         planned: plan.pods.iter().map(|p| p.pod.uid.clone()).collect(),
         daemonsets: owners.map(|p| (p.pod.namespace.clone(), p.owner.clone())).collect(),

@@ -55,6 +55,8 @@ pub(super) enum Ended {
     Verified(String),
     Skipped(String),
     Failed(String),
+    /// The action fails, and this step was never sent.
+    NotSent(String),
     Unknown(String),
     Stopped(String),
 }
@@ -69,6 +71,7 @@ impl Executor {
         settle_for: Option<Duration>,
     ) -> ActionView {
         let mut action = view(&id, self.clock.now(), plan, false);
+        action.inherited = self.follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
         if let Some(refusal) = plan.refusals.first() {
             return self.end(action, Outcome::Refused, refusal.reason.clone(), false).await;
         }
@@ -90,6 +93,12 @@ impl Executor {
             let back = self.uncordon(&mut action).await;
             if !back.is_empty() {
                 message = format!("{message}; {back}");
+            }
+        }
+        if outcome != Outcome::Done && !control.wants_uncordon() {
+            let cordoned: Vec<String> = cordoned(&action).iter().map(|s| s.on.name.to_string()).collect();
+            if !matches!(plan.intent.act, Act::Cordon) && !cordoned.is_empty() {
+                message = format!("{message}; still cordoned: {}", cordoned.join(", "));
             }
         }
         if self.stop.is_cancelled() && outcome == Outcome::Failed {
@@ -131,6 +140,8 @@ impl Executor {
             let (state, note, outcome) = match ended {
                 Ended::Verified(note) => (StepState::Verified, note, None),
                 Ended::Skipped(note) => (StepState::Skipped, note, None),
+                // nothing was sent: there is nothing of it to undo
+                Ended::NotSent(note) => (StepState::Skipped, note, Some(Outcome::Failed)),
                 Ended::Failed(note) => (StepState::Failed, note, Some(Outcome::Failed)),
                 Ended::Unknown(note) => (StepState::Unknown, note, Some(Outcome::Unknown)),
                 Ended::Stopped(note) => (StepState::Skipped, note, Some(Outcome::Cancelled)),
@@ -173,14 +184,8 @@ impl Executor {
 
     /// Gives back the nodes that this action cordoned, as steps of its own.
     async fn uncordon(&self, action: &mut ActionView) -> String {
-        let ours: Vec<Step> = action
-            .plan
-            .steps
-            .iter()
-            .zip(&action.steps)
-            .filter(|(step, seen)| step.what == StepKind::Cordon && seen.state == StepState::Verified)
-            .map(|(step, _)| Step { what: StepKind::Uncordon, ..step.clone() })
-            .collect();
+        let ours: Vec<Step> =
+            cordoned(action).into_iter().map(|step| Step { what: StepKind::Uncordon, ..step }).collect();
         let mut said = Vec::new();
         for step in ours {
             let Some(i) = self.added(action, &step) else {
@@ -189,7 +194,9 @@ impl Executor {
             let (state, note) = match self.step(action, i, &step, &Control::default(), None).await {
                 Ended::Verified(note) => (StepState::Verified, note),
                 Ended::Skipped(note) => (StepState::Skipped, note),
-                Ended::Failed(note) | Ended::Stopped(note) => (StepState::Failed, note),
+                Ended::Failed(note) | Ended::NotSent(note) | Ended::Stopped(note) => {
+                    (StepState::Failed, note)
+                }
                 Ended::Unknown(note) => (StepState::Unknown, note),
             };
             self.mark(action, i, state, &note).await;
@@ -209,12 +216,7 @@ impl Executor {
 
     /// To disk; to memory if a person has said so.
     fn write(&self, record: &Record) -> Result<(), JournalError> {
-        let written = self.journal.write(record);
-        if written.is_err() && self.memory_journal {
-            self.journal.keep_in_memory();
-            return self.journal.write(record);
-        }
-        written
+        if self.memory_journal { self.journal.write_or_keep(record) } else { self.journal.write(record) }
     }
 
     async fn step(
@@ -225,29 +227,32 @@ impl Executor {
         control: &Control,
         settle_for: Option<Duration>,
     ) -> Ended {
-        if let Act::Failover { plan, .. } = &action.plan.intent.act
-            && let Some(why) = plan.watched.as_ref().and_then(|w| too_many_errors(&self.gauge, w))
-        {
-            return Ended::Failed(why);
+        let watched = match &action.plan.intent.act {
+            Act::Failover { plan, .. } => plan.watched.as_ref(),
+            Act::Resume(rest) => rest.watched.as_ref(),
+            _ => None,
+        };
+        if let Some(why) = watched.and_then(|w| too_many_errors(&self.gauge, w)) {
+            return Ended::NotSent(why);
         }
         if let StepKind::Check(gate) = &step.what {
             return self.gate(action, i, step, gate, control).await;
         }
         let (reader, writer) = match (self.reach.reader(step), self.reach.writer(step)) {
             (Ok(reader), Ok(writer)) => (reader, writer),
-            (Err(why), _) | (_, Err(why)) => return Ended::Failed(format!("not sent: {why}")),
+            (Err(why), _) | (_, Err(why)) => return Ended::NotSent(format!("not sent: {why}")),
         };
         let stamp = self.clock.now().to_string();
         let mut refused: Option<(String, String)> = None;
         for attempt in 1..=ATTEMPTS {
             let live = match read(reader, &step.what, &step.on).await {
                 Ok(live) => live,
-                Err(e) => return Ended::Failed(format!("not sent: the re-check failed: {e}")),
+                Err(e) => return Ended::NotSent(format!("not sent: the re-check failed: {e}")),
             };
             let version = match check(&step.what, &step.on, live.as_ref()) {
                 Check::Go(version) => version,
                 Check::Done(why) => return Ended::Skipped(why),
-                Check::Stop(why) => return Ended::Failed(format!("not sent: {why}")),
+                Check::Stop(why) => return Ended::NotSent(format!("not sent: {why}")),
             };
             if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
                 // nothing has changed, so the same would be refused again
@@ -255,7 +260,7 @@ impl Executor {
             }
             let request = match mutation(&step.what, &step.on, live.as_ref(), &stamp) {
                 Ok(request) => request,
-                Err(why) => return Ended::Failed(format!("not sent: {why}")),
+                Err(why) => return Ended::NotSent(format!("not sent: {why}")),
             };
             let note = match attempt {
                 1 => format!("sending at version {version}"),
@@ -264,7 +269,7 @@ impl Executor {
                 ),
             };
             if !self.mark_with(action, i, StepState::Running, &note, &stamp).await {
-                return Ended::Failed("not sent: the step cannot be written down".into());
+                return Ended::NotSent("not sent: the step cannot be written down".into());
             }
             if self.stop.is_cancelled() || control.is_cancelled() {
                 return Ended::Stopped("stopped before it was sent".into());
@@ -367,6 +372,16 @@ impl Executor {
             tracing::debug!(action = %action.id, "nobody listens");
         }
     }
+}
+
+/// The steps by which this action cordoned nodes, or the one that it goes on with.
+fn cordoned(action: &ActionView) -> Vec<Step> {
+    let pairs = action.plan.steps.iter().zip(&action.steps);
+    // sent, and not refused: one whose outcome is not known may stand
+    let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
+    let own = pairs.filter(|(step, seen)| step.what == StepKind::Cordon && sent(seen.state));
+    let inherited = action.inherited.iter().map(|node| Step::new(StepKind::Cordon, node.clone()));
+    own.map(|(step, _)| step.clone()).chain(inherited).collect()
 }
 
 /// How long an effect may take before the action is called failed.

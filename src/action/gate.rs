@@ -29,6 +29,7 @@ pub enum Held {
 pub async fn look(reader: &ReadClient, on: &ObjectRef, gate: &Gate, gauge: &Gauge, waited: u64) -> Held {
     let looked = match gate {
         Gate::ServedBy { labels, at_least } => served_by(reader, on, labels, *at_least).await,
+        Gate::Ready { replicas } => ready(reader, on, *replicas).await,
         Gate::RouteAccepted => route_accepted(reader, on, waited).await,
         Gate::Soak { secs, watched } => {
             if let Some(why) = watched.as_ref().and_then(|w| too_many_errors(gauge, w)) {
@@ -85,6 +86,20 @@ async fn served_by(
         return Ok(Held::NotYet(format!("{} of {at_least} endpoints of {selector} are ready", ours.len())));
     }
     Ok(Held::Yes(format!("served by {} endpoints of {selector}", ours.len())))
+}
+
+/// So many pods of the workload are ready, by its own status of this generation.
+async fn ready(reader: &ReadClient, on: &ObjectRef, replicas: i32) -> Result<Held, ApiError> {
+    let Some(body) = get(reader, on).await? else { return Ok(Held::No(format!("{on} is gone"))) };
+    let live: Value = serde_json::from_slice(&body).map_err(|e| ApiError::Decode(e.to_string()))?;
+    let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let ready = number("/status/readyReplicas");
+    let current = number("/status/observedGeneration") >= number("/metadata/generation");
+    Ok(if current && ready >= i64::from(replicas) {
+        Held::Yes(format!("{ready} ready"))
+    } else {
+        Held::NotYet(format!("{ready} of {replicas} ready"))
+    })
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {

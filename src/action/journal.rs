@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Plan, Step};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState, StepView};
@@ -62,6 +62,9 @@ pub enum Record {
 pub struct Follows {
     pub id: Name,
     pub how: How,
+    /// The nodes that it had cordoned: they are this action's to give back.
+    #[serde(default)]
+    pub cordoned: Vec<ObjectRef>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,8 +137,8 @@ pub struct Journal {
     folder: Arc<PathBuf>,
     owner: Arc<str>,
     file: Arc<Mutex<Option<File>>>,
-    /// Once the disk has refused and a person went on: the records, which are printed as well unless `quiet`.
-    kept: Arc<Mutex<Option<Vec<String>>>>,
+    /// What the disk refused and a person went on with; printed as well unless `quiet`.
+    kept: Arc<Mutex<Vec<String>>>,
     quiet: bool,
     probe: Option<Probe>,
 }
@@ -193,14 +196,21 @@ impl Journal {
         Self { quiet: true, ..self }
     }
 
-    /// From now on records go to memory and standard error: the disk refuses, and a person has said to go on.
-    pub fn keep_in_memory(&self) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+    /// To disk; where that refuses, to memory and standard error: a person has said to go on with this action so.
+    pub fn write_or_keep(&self, record: &Record) -> Result<(), JournalError> {
+        let Err(refused) = self.write(record) else { return Ok(()) };
+        let Ok(body) = serde_json::to_string(record) else { return Err(refused) };
+        if !self.quiet {
+            // nobody left to read it is no reason to stop: it is in memory
+            let _unheard = writeln!(std::io::stderr().lock(), "journal: {body}");
+        }
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(body);
+        Ok(())
     }
 
     /// The records that are in memory only.
     pub fn kept(&self) -> Vec<String> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn folder(&self) -> &Path {
@@ -217,14 +227,6 @@ impl Journal {
         see(Moment::Before);
         let error = |error| JournalError { path: self.path(), error };
         let body = serde_json::value::to_raw_value(record).map_err(|e| error(e.into()))?;
-        if let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            if !self.quiet {
-                // nobody left to read it is no reason to stop: it is in memory
-                let _unheard = writeln!(std::io::stderr().lock(), "journal: {}", body.get());
-            }
-            kept.push(body.get().to_owned());
-            return Ok(());
-        }
         let line = Line { crc: crc32fast::hash(body.get().as_bytes()), body: &body };
         let mut text = serde_json::to_vec(&line).map_err(|e| error(e.into()))?;
         text.push(b'\n');
@@ -335,8 +337,9 @@ fn parse(line: &[u8]) -> Option<Record> {
 pub fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
     let mut actions: Vec<ActionView> = Vec::new();
     for record in records {
-        if let Record::Intent { id, at, plan, .. } = record {
-            actions.push(view(id, *at, plan, foreign));
+        if let Record::Intent { id, at, plan, follows, .. } = record {
+            let inherited = follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
+            actions.push(ActionView { inherited, ..view(id, *at, plan, foreign) });
             continue;
         }
         let Some(action) = actions.iter_mut().find(|a| a.id == *record.id()) else { continue };
@@ -349,8 +352,9 @@ pub fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView>
                 }
             }
             Record::Added { step, .. } => add(action, step),
-            Record::Ended { at, outcome, message, .. } => {
+            Record::Ended { at, outcome, message, interrupted, .. } => {
                 action.ended = Some(*at);
+                action.unfinished = *interrupted && !alive;
                 action.outcome = Some(*outcome);
                 action.message.clone_from(message);
             }
@@ -359,8 +363,10 @@ pub fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView>
     }
     if !alive {
         for action in actions.iter_mut().filter(|a| a.outcome.is_none()) {
-            let sent = action.steps.iter().filter(|s| s.state != StepState::Waiting).count();
+            let unsent = |state| matches!(state, StepState::Waiting | StepState::Held | StepState::Skipped);
+            let sent = action.steps.iter().filter(|s| !unsent(s.state)).count();
             action.outcome = Some(Outcome::Unknown);
+            action.unfinished = true;
             action.message = format!(
                 "its process ended in the middle: {sent} of {} steps were sent; look before repeating any",
                 action.steps.len()

@@ -99,6 +99,13 @@ async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
             Ok(_) => {}
             // what a budget allows is in the plan already: it is waited for
             Err(WriteError::Refused(ApiError::TooMany { .. })) => {}
+            // that the question cannot be asked is no answer to it
+            Err(WriteError::Refused(
+                e @ (ApiError::Unreachable(_) | ApiError::Unauthorized(_) | ApiError::Conflict { .. }),
+            )) => evidence.unanswered.push(format!("dry run of {}: {e}", step.on)),
+            Err(WriteError::Refused(ApiError::Invalid { message })) if message.contains("dry run") => {
+                evidence.unanswered.push(format!("dry run of {}: {message}", step.on));
+            }
             Err(WriteError::Refused(e)) => {
                 evidence.dry_run_refused.push(format!("{} {}: {e}", step.what, step.on));
             }

@@ -169,7 +169,10 @@ fn change_patch(on: &ObjectRef, live: &Live, change: &Change) -> Value {
         ops.push(json!({ "op": "test", "path": "/metadata/resourceVersion", "value": live.version }));
     }
     let mut made: Vec<&str> = Vec::new();
-    for field in &change.fields {
+    for guard in change.fields.iter().filter(|f| f.is_guard() && !f.from.is_null()) {
+        ops.push(json!({ "op": "test", "path": guard.pointer, "value": guard.from }));
+    }
+    for field in change.fields.iter().filter(|f| !f.is_guard()) {
         let pointer = field.pointer.as_str();
         if field.from.is_null() {
             let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
+use pilothouse_core::domain::failover::FailoverKind;
 use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Act, Intent, Plan, Step, StepKind};
@@ -31,6 +32,8 @@ pub struct Unfinished {
     pub plan: Plan,
     /// A mark for each step.
     pub marks: Vec<Mark>,
+    /// Nodes that an action before it had cordoned.
+    pub inherited: Vec<ObjectRef>,
 }
 
 /// The last that was written down of a step.
@@ -89,16 +92,6 @@ pub enum Remaining {
     Blocked(String),
 }
 
-/// What to ask a person about one unfinished action.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Offer {
-    pub unfinished: Unfinished,
-    pub settled: Settled,
-    pub remaining: Remaining,
-    /// What takes it back: a drain's nodes schedulable again.
-    pub compensation: Option<Intent>,
-}
-
 /// The unfinished actions of dead processes, oldest first; each once.
 pub fn unfinished(journal: &Journal) -> Vec<Unfinished> {
     let (chapters, _) = journal.chapters();
@@ -114,10 +107,11 @@ fn of_chapter(chapter: &Chapter) -> Vec<Unfinished> {
     let mut open: BTreeMap<&Name, Unfinished> = BTreeMap::new();
     for record in &chapter.records {
         match record {
-            Record::Intent { id, at, user, host, plan, .. } => {
+            Record::Intent { id, at, user, host, plan, follows } => {
+                let inherited = follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
                 let marks = vec![Mark::default(); plan.steps.len()];
                 let (user, host, plan) = (user.clone(), host.clone(), (**plan).clone());
-                open.insert(id, Unfinished { id: id.clone(), at: *at, user, host, plan, marks });
+                open.insert(id, Unfinished { id: id.clone(), at: *at, user, host, plan, marks, inherited });
             }
             Record::Added { id, step, .. } => {
                 if let Some(action) = open.get_mut(id) {
@@ -226,7 +220,7 @@ async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
 
 /// What is left to do.
 pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
-    if matches!(action.plan.intent.act, Act::Drain(_)) {
+    if empties_nodes(&action.plan.intent.act) {
         // planned anew: pods that are gone or terminating are not evicted again, by their UIDs
         return if settled.rest.is_empty() && !settled.settling && settled.blocked.is_none() {
             Remaining::Nothing
@@ -246,26 +240,30 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
     Remaining::Plan(Box::new(plan))
 }
 
-/// What takes it back.
+/// The nodes that it cordoned, by its journal: sent, and not refused. With those that it had itself taken over.
+pub fn cordoned(action: &Unfinished) -> Vec<ObjectRef> {
+    let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
+    let steps = action.plan.steps.iter().zip(&action.marks);
+    let own = steps.filter(|(step, mark)| step.what == StepKind::Cordon && sent(mark.state));
+    own.map(|(step, _)| step.on.clone()).chain(action.inherited.iter().cloned()).collect()
+}
+
+fn empties_nodes(act: &Act) -> bool {
+    match act {
+        Act::Drain(_) => true,
+        Act::Failover { plan, revert } => matches!(plan.kind, FailoverKind::Evacuate(_)) && !revert,
+        _ => false,
+    }
+}
+
+/// What takes it back: the nodes that it cordoned, whatever it was for.
 pub fn compensation(action: &Unfinished, settled: &Settled) -> Option<Intent> {
     let intent = &action.plan.intent;
-    (matches!(intent.act, Act::Drain(_)) && !settled.cordoned.is_empty()).then(|| Intent {
+    (!settled.cordoned.is_empty()).then(|| Intent {
         act: Act::Uncordon,
         targets: settled.cordoned.clone(),
         ..intent.clone()
     })
-}
-
-/// The unfinished actions of a context, each read back.
-pub async fn offers(journal: &Journal, reach: &Reach, context: &str) -> Vec<Offer> {
-    let mut offers = Vec::new();
-    for unfinished in unfinished(journal).into_iter().filter(|u| u.plan.intent.context == context) {
-        let settled = settle(reach, &unfinished).await;
-        let remaining = resume_intent(&unfinished, &settled);
-        let compensation = compensation(&unfinished, &settled);
-        offers.push(Offer { unfinished, settled, remaining, compensation });
-    }
-    offers
 }
 
 /// Writes down that an unfinished action needs no action of its own: everything was applied, or a person says so.

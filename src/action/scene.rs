@@ -23,7 +23,8 @@ use crate::wire::error::ApiError;
 use crate::wire::items::Items;
 use crate::wire::list_watch::DecodeError;
 
-use super::requests::path;
+use super::requests::{is_workload, path};
+use super::settle::get;
 
 /// Why the scene could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,7 @@ pub async fn fetch(
     match &act {
         Act::Drain(options) => fetch.drain(targets, options.pod_selector.as_deref()).await?,
         Act::Scale(_) => {
+            fetch.samples(targets).await;
             for namespace in namespaces {
                 let path = format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers");
                 // without the right to see autoscalers the plan says that it does not know
@@ -104,7 +106,10 @@ pub async fn fetch(
             }
         }
         Act::Evict(_) => fetch.budgets().await?,
-        Act::OutOfRotation { .. } => fetch.services(&namespaces).await,
+        Act::OutOfRotation { .. } => {
+            fetch.owners().await?;
+            fetch.services(&namespaces).await;
+        }
         Act::Failover { plan, .. } => fetch.failover(&plan.kind).await?,
         Act::Cordon
         | Act::Uncordon
@@ -181,10 +186,59 @@ impl Fetch<'_> {
         list(self.reader, path, |json| decode::pod::pod(self.pools, json, now)).await
     }
 
+    /// One pod of each workload: what more of them would ask of a quota.
+    async fn samples(&mut self, targets: &[ObjectRef]) {
+        let cluster = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
+        for target in targets {
+            let rows = cluster
+                .workloads(&target.kind)
+                .into_iter()
+                .flat_map(pilothouse_core::model::table::Table::iter);
+            let found = rows.into_iter().find(|w| w.namespace == target.namespace && w.name == target.name);
+            let Some(labels) = found.map(|w| &w.selector.labels).filter(|l| !l.is_empty()) else { continue };
+            let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let path = format!(
+                "/api/v1/namespaces/{}/pods?limit=1&labelSelector={}",
+                target.namespace,
+                escape(&selector.join(","))
+            );
+            // without the right to see pods the plan says that it does not know
+            if let Ok(pods) = self.pods(&path).await {
+                self.state.apply(Fact::Pods(Batch::Upsert(pods)), self.now);
+            }
+        }
+    }
+
     async fn budgets(&mut self) -> Result<(), SceneError> {
         let path = "/apis/policy/v1/poddisruptionbudgets";
         let pdbs = list(self.reader, path, |json| decode::policy::pdb(self.pools, json)).await?;
         whole(self.state, pdbs, Fact::Pdbs, self.now);
+        Ok(())
+    }
+
+    /// The controllers of the pods that were fetched: which labels they select by decides what may be taken away.
+    async fn owners(&mut self) -> Result<(), SceneError> {
+        let pods = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
+        let mut owners: BTreeSet<ObjectRef> = BTreeSet::new();
+        for pod in pods.pods.iter() {
+            // another group's kind of the same name has another path
+            if let Some(owner) = pod.owner.as_ref().filter(|o| o.group == "apps" && is_workload(&o.kind)) {
+                owners.insert(ObjectRef::new(owner.kind.clone(), &pod.namespace, &owner.name, &owner.uid));
+            }
+        }
+        for owner in owners {
+            let read = get(self.reader, &owner).await;
+            let what = || owner.to_string();
+            // one that is gone, or may not be read, is treated as unknown by the plan
+            let body = match read {
+                Ok(Some(body)) => body,
+                Ok(None) | Err(ApiError::Forbidden { .. }) => continue,
+                Err(error) => return Err(SceneError::Read { what: what(), error }),
+            };
+            let workload = decode::workload::workload(self.pools, &owner.kind, &body)
+                .map_err(|error| SceneError::Decode { what: what(), error })?;
+            self.state.apply(workload_fact(&owner.kind, vec![workload]), self.now);
+        }
         Ok(())
     }
 

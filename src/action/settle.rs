@@ -2,10 +2,9 @@
 //! somebody else change it meanwhile.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
-use pilothouse_core::domain::workload::Workload;
+use pilothouse_core::domain::workload::{Strategy, Workload};
 use pilothouse_core::model::plan::{RevisionRef, StepKind};
-use pilothouse_core::policy::drift::{Drift, last_change, of_change};
-use pilothouse_core::policy::revisions;
+use pilothouse_core::policy::drift::{Drift, last_change, of_change, of_template};
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
 use serde_json::Value;
 
@@ -82,15 +81,7 @@ fn decode(kind: &Kind, body: &[u8]) -> Result<Live, ApiError> {
 
 /// Where the template of a roll-back stands.
 fn templates(live: &Live) -> Drift {
-    let is = revisions::template(&live.value);
-    let same = |holder: Option<&Value>| holder.is_some_and(|h| revisions::template(h) == is);
-    if same(live.to.as_ref()) {
-        Drift::After
-    } else if same(live.from.as_ref()) {
-        Drift::Before
-    } else {
-        Drift::Other(format!("its template is of neither revision{}", last_change(&live.value)))
-    }
+    of_template(&live.value, live.from.as_ref(), live.to.as_ref())
 }
 
 /// What the re-check before a step found.
@@ -120,13 +111,12 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
             _ => go(),
         },
         StepKind::Scale { from, to } => match live.workload.as_ref().map(|w| (w.replicas, w)) {
-            Some((now, w)) if now != *from => {
-                let who =
-                    w.changed.as_ref().map_or_else(String::new, |c| format!(" by {} at {}", c.manager, c.at));
+            Some((now, _)) if now != *from => {
+                let who = last_change(&live.value, "/spec/replicas");
                 if now == *to {
                     Check::Done(format!("was scaled to {to} meanwhile{who}"))
                 } else {
-                    Check::Stop(format!("has {now} replicas, not {from}: changed{who}"))
+                    Check::Stop(format!("has {now} replicas, not {from}{who}"))
                 }
             }
             Some(_) => go(),
@@ -202,11 +192,8 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
                 return Standing::NotApplied;
             }
             if w.replicas != *to {
-                let who = w.changed.as_ref().map_or_else(String::new, |c| format!(" by {}", c.manager));
-                return Standing::Overridden(format!(
-                    "it has {} replicas now: changed again{who}",
-                    w.replicas
-                ));
+                let who = last_change(&live.value, "/spec/replicas");
+                return Standing::Overridden(format!("it has {} replicas now{who}", w.replicas));
             }
             if w.observed_generation >= w.generation && w.current == *to && w.ready == *to {
                 Standing::Verified(format!("{to} of {to} ready"))
@@ -228,6 +215,13 @@ fn rolled_out(live: &Live) -> Standing {
     match rollout.phase {
         RolloutPhase::Complete => {
             Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired))
+        }
+        // nobody replaces them: to call this done would be untrue
+        RolloutPhase::NotApplicable if w.strategy == Strategy::OnDelete && w.updated < w.desired => {
+            Standing::Overridden(format!(
+                "written; {} pods still run the old template: delete them one by one",
+                w.desired - w.updated
+            ))
         }
         RolloutPhase::NotApplicable => Standing::Verified(rollout.why),
         RolloutPhase::Stuck => Standing::Overridden(format!("the rollout is stuck: {}", rollout.why)),

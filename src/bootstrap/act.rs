@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
@@ -10,27 +11,28 @@ use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleB
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::View;
-use pilothouse_core::policy::plan::failover::error_ratio;
 use pilothouse_core::policy::undo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
 use super::failover::{contexts, others};
+use super::gauge::Watch;
 use super::session::info;
 use crate::action::executor::{Control, Executor, Pace, new_id};
-use crate::action::gate::Gauge;
 use crate::action::journal::Follows;
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
 use crate::action::resume;
 use crate::action::scene::{self, SceneError};
 use crate::cli::{ActionCommand, ActionFlags, Output};
+use crate::clock::Clock;
 use crate::report::headless::{Confirmed, confirm, print, tell};
 use crate::report::{exit, plan as report};
-use crate::source::supervise::Supervisor;
 use crate::wire::error::ApiError;
 
+/// From being told to end to the end.
+const SHUTDOWN: Duration = Duration::from_millis(600);
 pub(super) static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// What an action is about, as it was typed.
@@ -265,9 +267,11 @@ async fn attempt(
     let read_only = info.read_only;
     let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
     let now = start.clock.now();
-    let scene = scene::fetch(&reader, info, act, &targets, now)
+    let watched = Watch::of(start, &act).await.map_err(usage)?;
+    let mut scene = scene::fetch(&reader, info, act, &targets, now)
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
+    Arc::make_mut(&mut scene.cluster).traffic = watched.seen();
     // in read-only mode the client that can write is never made
     let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
     let guards = &start.settings.guards;
@@ -280,7 +284,10 @@ async fn attempt(
         return Ok(report::plan_status(&plan));
     }
     if !can_write || !plan.refusals.is_empty() {
-        show(&plan, flags)?;
+        match flags.output {
+            Output::Json => json(&report::refused(&plan))?,
+            Output::Text => show(&plan, flags)?,
+        }
         return Ok(exit::REFUSED);
     }
     carry_out(start, reach, &plan, flags, None).await
@@ -310,14 +317,12 @@ pub(super) async fn carry_out(
         Confirmed::No(why) => return Err((exit::REFUSED, why)),
     }
     let (user, host) = super::who();
-    // polled only while something is watched by it
-    let watches = matches!(&plan.intent.act, Act::Failover { plan, .. } if plan.watched.is_some());
-    let (gauge, _polls) = gauge(start, watches).map_err(|why| (exit::USAGE, why))?;
+    let watched = Watch::of(start, &plan.intent.act).await.map_err(|why| (exit::USAGE, why))?;
     let (tell_to, mut told) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let executor = Executor {
         reach,
-        gauge,
+        gauge: watched.gauge(),
         journal: start.journal(),
         clock: start.clock.clone(),
         tell: tell_to,
@@ -333,10 +338,14 @@ pub(super) async fn carry_out(
     let run = executor.run(id, plan, control.clone(), None);
     tokio::pin!(run);
     let mut last = String::new();
-    let mut signals = Signals::new();
+    let (mut signals, mut ends) = (Signals::new(), None);
     let done = loop {
         tokio::select! {
             done = &mut run => break done,
+            // a server that does not answer must not keep us: the journal says that it was sent
+            () = tokio::time::sleep_until(ends.unwrap_or_else(Clock::instant).into()), if ends.is_some() => {
+                return Err((exit::INTERRUPTED, "ended in the middle: see pilothouse journal list".into()));
+            }
             Some(progress) = told.recv() => {
                 let line = progress.message;
                 if !line.is_empty() && line != last {
@@ -347,6 +356,7 @@ pub(super) async fn carry_out(
             // once: finish what was sent and end in order; twice, or told to end: now
             again = signals.next() => {
                 if again || control.is_cancelled() {
+                    ends.get_or_insert_with(|| Clock::deadline(SHUTDOWN));
                     stop.cancel();
                 } else {
                     tell("cancelled: nothing more is sent; once more ends it now");
@@ -360,16 +370,6 @@ pub(super) async fn carry_out(
         Output::Text => printed(&report::result_text(&done).join("\n"))?,
     }
     Ok(report::result_status(&done))
-}
-
-/// What an error ratio is read from: the polls of the configured Prometheus, which end with the second value.
-fn gauge(start: &Start, wanted: bool) -> Result<(Gauge, Option<Supervisor>), String> {
-    if !wanted {
-        return Ok((Arc::new(|_| None), None));
-    }
-    let supervisor = Supervisor::new();
-    let traffic = super::session::traffic(start, &supervisor)?;
-    Ok((Arc::new(move |watched| error_ratio(&traffic.borrow(), watched)), Some(supervisor)))
 }
 
 /// What ends an action from outside.

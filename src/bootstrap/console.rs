@@ -14,7 +14,7 @@ use super::desk::{Desk, FROZEN, hand};
 use super::failover::validate;
 use super::session::Session;
 use crate::action::executor::Pace;
-use crate::action::resume::{self};
+
 use crate::report::exit;
 use crate::report::headless::tell;
 use crate::terminal::Terminal;
@@ -62,14 +62,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let kept = journal.clone();
     let (past, torn) = journal.history();
     problems.extend(torn);
-    problems.extend(resume::unfinished(&journal).iter().map(|u| {
-        format!(
-            "unfinished in {}: {} ({}): 8, then R goes on with it",
-            u.plan.intent.context,
-            u.title(),
-            u.id
-        )
-    }));
     let (inbox_in, inbox) = queue();
     let cell = WorldCell::new(inbox_in.clone());
     let publish = cell.clone();

@@ -10,7 +10,7 @@ use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Sequel};
-use pilothouse_core::model::world::World;
+use pilothouse_core::model::world::{ActionView, World};
 use pilothouse_core::policy::failover;
 use pilothouse_core::policy::plan::View;
 use pilothouse_core::policy::plan::failover::error_ratio;
@@ -203,9 +203,13 @@ impl Desk {
             host,
             pace: self.pace.clone(),
             memory_journal: false,
-            follows: resumes.map(|id| Follows { id, how: How::Resumed }),
+            follows: None,
         };
+        let before = resumes.as_ref().and_then(|old| {
+            self.world.borrow().actions.iter().find(|a| a.id == *old).map(|a| ActionView::clone(a))
+        });
         let (inbox, control, clock) = (self.inbox.clone(), self.control.clone(), self.clock.clone());
+        let taken_up = control.clone();
         self.supervisor.spawn_once(async move {
             while let Some(view) = tellings.recv().await {
                 let at = clock.now();
@@ -228,6 +232,16 @@ impl Desk {
             } else if plan.answer != answer {
                 "nothing was sent: that is not what had to be typed".to_owned()
             } else {
+                if let Some(old) = resumes {
+                    executor.follows = Some(follows(&executor.journal, old).await);
+                }
+                if let Some(mut old) = before {
+                    old.unfinished = false;
+                    old.message = format!("taken up by {id}: {}", old.message);
+                    let at = executor.clock.now();
+                    // without a hub there is nobody to show it to
+                    let _unshown = taken_up.send(action_event(old, at)).await;
+                }
                 // the context's name was typed over the warning that says so
                 executor.memory_journal =
                     plan.confirm == Confirm::Context && usable(&executor.journal).await.is_err();
@@ -244,10 +258,14 @@ impl Desk {
     /// What is left of an unfinished action, by its journal and by where the cluster stands.
     fn resume(&self, ticket: Ticket, id: Name) {
         let (journal, mut reach, dialer) = (self.journal.clone(), self.reach(), self.dialer.clone());
+        let here = self.world.borrow().clusters.first().map(|c| c.info.context.clone());
         let (inbox, read_only, now) = (self.inbox.clone(), self.writer.is_none(), self.clock.now());
         self.supervisor.spawn_once(async move {
             let reply = match resume::unfinished(&journal).into_iter().find(|u| u.id == id) {
                 None => Reply::Failed("it is taken up, given back or dismissed already".into()),
+                Some(action) if here.as_ref() != Some(&action.plan.intent.context) => {
+                    Reply::Failed(format!("it was done in context {}", action.plan.intent.context))
+                }
                 Some(action) => {
                     let contexts = action.plan.steps.iter().map(|s| s.context.clone());
                     let contexts = contexts.filter(|c| !c.is_empty()).collect();
@@ -290,6 +308,18 @@ impl Desk {
     }
 }
 
+/// What an action takes over from the one that it goes on with.
+async fn follows(journal: &Journal, id: Name) -> Follows {
+    let journal = journal.clone();
+    let old = id.clone();
+    let read = move || {
+        let found = resume::unfinished(&journal).into_iter().find(|u| u.id == old);
+        found.map(|u| resume::cordoned(&u)).unwrap_or_default()
+    };
+    let cordoned = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+    Follows { id, how: How::Resumed, cordoned }
+}
+
 /// Whether the journal can be written now, without holding up anybody who waits.
 async fn usable(journal: &Journal) -> Result<(), String> {
     let journal = journal.clone();
@@ -307,6 +337,12 @@ fn rest_of(action: &Unfinished, settled: &Settled, journal: &Journal, now: Stamp
                 title: undo::title(&action.plan),
                 steps: plan.steps.clone(),
                 remains: String::new(),
+                confirm: action.plan.confirm,
+                watched: match &action.plan.intent.act {
+                    Act::Failover { plan, .. } => plan.watched.clone(),
+                    Act::Resume(rest) => rest.watched.clone(),
+                    _ => None,
+                },
             };
             Reply::Resume(Intent { act: Act::Resume(Box::new(sequel)), ..plan.intent.clone() })
         }

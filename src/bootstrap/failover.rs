@@ -40,10 +40,7 @@ pub async fn others(
 ) -> Result<Arc<BTreeMap<Name, Clients>>, String> {
     let mut others = BTreeMap::new();
     for context in contexts {
-        let connection = dialer.open(Some(context)).await?;
-        let reader = connection.reader().map_err(|e| e.to_string())?;
-        let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
-        others.insert(context.clone(), Clients { reader, writer });
+        others.insert(context.clone(), dialer.clients(context, read_only).await?);
     }
     Ok(Arc::new(others))
 }

@@ -64,10 +64,11 @@ pub(super) async fn attempt(
         tell(&format!("  {:8} {} {}: {}", step.state.as_str(), step.what, step.on, step.note));
     }
     let (remaining, how) = if uncordon {
-        match resume::compensation(&action, &settled) {
-            Some(intent) => (Remaining::Intent(intent), How::Compensated),
-            None => (Remaining::Nothing, How::Compensated),
-        }
+        let Some(intent) = resume::compensation(&action, &settled) else {
+            let why = "it cordoned no node, or that cannot be read now: nothing was taken back";
+            return Err((exit::REFUSED, format!("{id}: {why}")));
+        };
+        (Remaining::Intent(intent), How::Compensated)
     } else {
         (resume::resume_intent(&action, &settled), How::Resumed)
     };
@@ -93,7 +94,8 @@ pub(super) async fn attempt(
         show(&plan, flags)?;
         return Ok(if flags.is_dry_run() { report::plan_status(&plan) } else { exit::REFUSED });
     }
-    let follows = Follows { id: action.id.clone(), how };
+    let cordoned = if how == How::Resumed { resume::cordoned(&action) } else { Vec::new() };
+    let follows = Follows { id: action.id.clone(), how, cordoned };
     carry_out(start, reach, &plan, flags, Some(follows)).await
 }
 

@@ -260,6 +260,9 @@ impl Written<'_> {
                 false
             }
         };
+        if scale_down && shift.is_none() {
+            self.bad("scale_down", "needs a route: without one nobody knows when traffic has moved");
+        }
         Some(FailoverKind::Standby(Standby {
             context: context.into(),
             workloads: workloads?,
@@ -314,6 +317,9 @@ zone = "zone-b"
 kind = "standby"
 context = "dr"
 workloads = ["deploy/shop/checkout"]
+route = "httproute/shop/entry"
+from = "checkout"
+to = "checkout-standby"
 scale_down = true
 "#;
         let checked = check(text, Path::new("c"));

@@ -1,8 +1,9 @@
 //! Plans and results as documents (`pilothouse/plan/v1`) and as text.
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::{BudgetWait, Confirm, Plan, ServiceEffect};
+use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Plan, ServiceEffect};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::policy::undo;
 use serde::Serialize;
 
 use super::document::Object;
@@ -33,6 +34,8 @@ pub struct Document {
     pdbs: Vec<Pdb>,
     services: Vec<Service>,
     unplaced: Vec<Unplaced>,
+    /// What a template would lose and gain, a line for each field.
+    diff: Vec<String>,
     warnings: Vec<String>,
     refusals: Vec<Refusal>,
     confirm: Confirm,
@@ -44,6 +47,9 @@ pub struct Document {
 struct Step {
     what: String,
     on: Object,
+    /// Of another cluster than the plan's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    context: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +107,16 @@ struct Refusal {
     reason: String,
 }
 
+/// A plan that was to be carried out and is refused: with the outcome, as a result has it.
+pub fn refused(plan: &Plan) -> Document {
+    let why = plan.refusals.iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect::<Vec<_>>();
+    Document {
+        outcome: Some(Outcome::Refused.as_str()),
+        message: Some(why.join("; ")),
+        ..document(plan, None)
+    }
+}
+
 /// A plan, or with `action` its result.
 pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
     let step = |i: usize| action.and_then(|a| a.steps.get(i));
@@ -121,6 +137,7 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
             .map(|(i, s)| Step {
                 what: s.what.to_string(),
                 on: object(&s.on),
+                context: s.context.to_string(),
                 state: step(i).map(|s| s.state.as_str()),
                 at: step(i).and_then(|s| s.at).map(|at| at.to_string()),
                 note: step(i).map(|s| s.note.clone()),
@@ -178,6 +195,7 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
                 reason: u.reason.clone(),
             })
             .collect(),
+        diff: plan.diff.clone(),
         warnings: plan.warnings.clone(),
         refusals: plan
             .refusals
@@ -192,16 +210,26 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
 
 /// A plan for people, a line each.
 pub fn text(plan: &Plan) -> Vec<String> {
-    let targets: Vec<String> = plan.intent.targets.iter().map(ToString::to_string).collect();
-    let mut lines =
-        vec![format!("{} {} in {}", plan.intent.act.as_str(), targets.join(", "), plan.intent.context)];
+    let title = match &plan.intent.act {
+        // what they are about is in their name
+        Act::Failover { .. } | Act::Undo(_) | Act::Resume(_) => undo::title(plan),
+        act => {
+            let targets: Vec<String> = plan.intent.targets.iter().map(ToString::to_string).collect();
+            format!("{} {}", act.as_str(), targets.join(", "))
+        }
+    };
+    let mut lines = vec![format!("{title} in {}", plan.intent.context)];
     for pod in &plan.pods {
         let reason = if pod.reason.is_empty() { String::new() } else { format!(": {}", pod.reason) };
         lines.push(format!("  {:6} {}/{}{reason}", pod.fate.as_str(), pod.pod.namespace, pod.pod.name));
     }
     if plan.pods.is_empty() {
-        lines.extend(plan.steps.iter().map(|s| format!("  {} {}", s.what, s.on)));
+        let place = |context: &Name| {
+            if context.is_empty() { String::new() } else { format!(" in {context}") }
+        };
+        lines.extend(plan.steps.iter().map(|s| format!("  {} {}{}", s.what, s.on, place(&s.context))));
     }
+    lines.extend(plan.diff.iter().map(|line| format!("  {line}")));
     for pdb in plan.pdbs.iter().filter(|p| !p.blocks.is_empty() || !p.note.is_empty()) {
         let blocks: Vec<&str> = pdb.blocks.iter().map(Name::as_str).collect();
         let held =
@@ -226,6 +254,9 @@ pub fn text(plan: &Plan) -> Vec<String> {
     );
     lines.extend(plan.warnings.iter().map(|w| format!("warning: {w}")));
     lines.extend(plan.refusals.iter().map(|r| format!("REFUSED by {}: {}", r.guard, r.reason)));
+    if !plan.undo.is_empty() {
+        lines.push(format!("undo restores: {}", plan.undo));
+    }
     lines.push(format!("with kubectl: {}", plan.kubectl));
     lines
 }
@@ -270,7 +301,7 @@ pub fn result_status(action: &ActionView) -> u8 {
 mod tests {
     use pilothouse_core::domain::id::ClusterId;
     use pilothouse_core::domain::time::Stamp;
-    use pilothouse_core::model::plan::{Act, DrainOptions, Intent, PdbEffect};
+    use pilothouse_core::model::plan::{DrainOptions, Intent, PdbEffect, Sequel};
     use serde_json::json;
 
     use super::*;
@@ -333,6 +364,27 @@ mod tests {
             (&never["pdbs"][0]["wait_seconds"], &never["pdbs"][0]["unbounded"]),
             (&json!(null), &json!(true))
         );
+    }
+
+    #[test]
+    fn an_undo_names_what_it_undoes_and_what_changes() {
+        let undoing = Sequel {
+            of: "7".into(),
+            title: "rollback shop/deploy/web".into(),
+            steps: Vec::new(),
+            remains: String::new(),
+            confirm: Confirm::Suffix,
+            watched: None,
+        };
+        let mut plan = plan(None, "");
+        plan.intent.act = Act::Undo(Box::new(undoing));
+        plan.diff = vec!["~ spec.containers[app].image: \"a:1\" -> \"a:2\"".into()];
+        plan.undo = "the action itself again".into();
+        let lines = text(&plan);
+        assert_eq!(lines[0], "undo of rollback shop/deploy/web in test");
+        assert!(lines.contains(&format!("  {}", plan.diff[0])), "{lines:?}");
+        assert!(lines.contains(&"undo restores: the action itself again".to_owned()), "{lines:?}");
+        assert_eq!(serde_json::to_value(document(&plan, None)).unwrap()["diff"][0], json!(plan.diff[0]));
     }
 
     #[test]

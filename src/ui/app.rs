@@ -182,7 +182,7 @@ pub struct Dialog {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// `cordoned`: it has cordoned nodes, which can be uncordoned with it.
-    CancelAction { id: Name, cordoned: bool },
+    CancelAction { id: Name, title: String, cordoned: bool },
 }
 
 /// A line that is being typed.

@@ -55,7 +55,17 @@ impl Filter {
 
     /// Whether a row with these texts is wanted.
     pub fn passes(&self, texts: &[&str]) -> bool {
-        self.needle.is_empty() || texts.iter().any(|t| contains_fold(t, &self.needle)) != self.invert
+        if self.needle.is_empty() {
+            return true;
+        }
+        let mut found = texts.iter().any(|t| contains_fold(t, &self.needle));
+        // `shop/web`, as objects are called elsewhere on the screen: two texts that stand side by side
+        if let (false, Some((before, after))) = (found, self.needle.split_once('/')) {
+            let ends = |text: &str| text.to_lowercase().ends_with(before);
+            let begins = |text: &str| text.to_lowercase().starts_with(after);
+            found = texts.iter().any(|t| ends(t)) && texts.iter().any(|t| begins(t));
+        }
+        found != self.invert
     }
 }
 
@@ -195,6 +205,11 @@ impl List {
             self.selected = here(0);
         }
         lost
+    }
+
+    /// The selected row, if it can be seen: what a filter hides is not acted upon.
+    pub fn chosen(&self) -> Option<&Uid> {
+        self.selected.as_ref().filter(|_| !self.ids.is_empty())
     }
 
     /// Keeps the selected row on a screen of `page` rows.

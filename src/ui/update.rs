@@ -164,7 +164,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::PreviousPane => cycle(ui, FOCUS.len() - 1),
         Cmd::Zoom => ui.zoom = !ui.zoom,
         Cmd::WorkloadsView => open::list(ui, ListId::Workloads, effects),
-        Cmd::ActionsView => open::list(ui, ListId::Actions, effects),
+        Cmd::ActionsView => open::actions(ui, world, effects),
         Cmd::Namespaces => {
             ui.bases.namespaces = ui.shown(world).map_or_else(Vec::new, |c| present::namespaces::collect(c));
             open::list(ui, ListId::Namespaces, effects);
@@ -251,7 +251,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         }
         Cmd::Failover => failovers(ui, world, "failover ", effects),
         Cmd::Weight => failovers(ui, world, "weight ", effects),
-        Cmd::Undo => open::list(ui, ListId::Actions, effects),
+        Cmd::Undo => open::actions(ui, world, effects),
         Cmd::UndoThis => actions::undo(ui, world, effects),
         Cmd::ResumeAction => actions::resume(ui, world, effects),
         Cmd::PauseAction => actions::pause(ui, world, effects),
@@ -392,7 +392,7 @@ pub fn object(ui: &Ui, world: &World) -> Option<ObjectRef> {
         Screen::Log(_) => None,
         Screen::Panes | Screen::List(_) => {
             let id = ui.active_list()?;
-            let selected = ui.list(id).selected.as_ref()?;
+            let selected = ui.list(id).chosen()?;
             present::lists::object(ui, world, id, selected)
         }
     }

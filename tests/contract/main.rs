@@ -16,8 +16,14 @@
 mod actions;
 mod agree;
 mod drain;
+mod eviction;
+mod failover;
 mod faults;
+mod readonly;
 mod refusals;
 mod rig;
+mod rollouts;
+mod rotation;
 mod server;
+mod standby;
 mod traffic;

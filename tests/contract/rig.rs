@@ -1,6 +1,6 @@
 //! The cluster under test: kubectl, our binary, the audit log, and waiting for predicates.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -63,11 +63,33 @@ impl Rig {
     }
 
     pub fn apply(&self, yaml: &str) {
+        self.pipe(&self.kubeconfig, &["apply", "-f", "-"], yaml);
+    }
+
+    /// For objects that do not say in which namespace they are.
+    pub fn apply_in(&self, namespace: &str, yaml: &str) {
+        self.pipe(&self.kubeconfig, &["-n", namespace, "apply", "-f", "-"], yaml);
+    }
+
+    /// On another cluster.
+    pub fn apply_at(&self, kubeconfig: &Path, yaml: &str) {
+        self.pipe(kubeconfig, &["apply", "-f", "-"], yaml);
+    }
+
+    /// kubectl's standard output on another cluster.
+    pub fn kubectl_at(&self, kubeconfig: &Path, args: &[&str]) -> String {
+        let output =
+            Command::new(&self.kubectl).arg("--kubeconfig").arg(kubeconfig).args(args).output().unwrap();
+        assert!(output.status.success(), "kubectl {args:?}: {}", err(&output));
+        out(&output)
+    }
+
+    fn pipe(&self, kubeconfig: &Path, args: &[&str], yaml: &str) {
         use std::io::Write;
         let mut child = Command::new(&self.kubectl)
             .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .args(["apply", "-f", "-"])
+            .arg(kubeconfig)
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -87,10 +109,18 @@ impl Rig {
 
     /// Our binary with a home of its own, as a person: `admin`, `operator`, `viewer` or `nobody`.
     pub fn command_as(&self, who: &str, args: &[&str]) -> Command {
+        self.command_with(&self.folder.join(format!("{who}.kubeconfig")), args)
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn command_with(&self, kubeconfig: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse"));
         command
             .arg("--kubeconfig")
-            .arg(self.folder.join(format!("{who}.kubeconfig")))
+            .arg(kubeconfig)
             .args(args)
             .env("XDG_CONFIG_HOME", self.home.path().join("config"))
             .env("XDG_STATE_HOME", self.home.path().join("state"))
@@ -98,6 +128,13 @@ impl Rig {
             .env_remove("KUBECONFIG")
             .stdin(Stdio::null());
         command
+    }
+
+    /// Our config file from now on.
+    pub fn config(&self, text: &str) {
+        let folder = self.home.path().join("config/pilothouse");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.toml"), text).unwrap();
     }
 
     pub fn run_as(&self, who: &str, args: &[&str]) -> Output {
@@ -136,13 +173,32 @@ impl Rig {
 
     /// The audit log's entries since `from` (a byte offset of [`Rig::audit_mark`]) by our User-Agent.
     pub fn audit_since(&self, from: u64) -> Vec<Value> {
+        self.audit_of(from, "pilothouse/")
+    }
+
+    /// The same by another agent.
+    pub fn audit_of(&self, from: u64, agent: &str) -> Vec<Value> {
         let text = std::fs::read(self.folder.join("audit.jsonl")).unwrap();
         let tail = text.get(usize::try_from(from).unwrap()..).unwrap_or_default();
         String::from_utf8_lossy(tail)
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|e| e["userAgent"].as_str().is_some_and(|a| a.starts_with("pilothouse/")))
+            .filter(|e| e["userAgent"].as_str().is_some_and(|a| a.starts_with(agent)))
             .collect()
+    }
+
+    /// The same once the log has what was asked of the server so far: a request of our own is waited for in it.
+    pub fn audit_settled(&self, from: u64) -> Vec<Value> {
+        let name = format!("audit-mark-{from}");
+        let seen = self.kubectl(&["get", "configmap", &name, "--ignore-not-found"]);
+        assert!(seen.status.success(), "{}", err(&seen));
+        until(10, "the audit log", || {
+            let text = std::fs::read(self.folder.join("audit.jsonl")).unwrap();
+            let tail = text.get(usize::try_from(from).unwrap()..).unwrap_or_default();
+            let written = String::from_utf8_lossy(tail).contains(&name);
+            if written { Ok(()) } else { Err("the mark is not in it".into()) }
+        });
+        self.audit_since(from)
     }
 
     pub fn audit_mark(&self) -> u64 {

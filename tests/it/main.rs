@@ -1,10 +1,12 @@
 //! What the parts do together.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod architecture;
+mod crash;
 mod decoders;
 mod documents;
+mod fake;
 mod properties;
 mod scenario;
 mod ui;

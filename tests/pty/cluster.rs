@@ -10,17 +10,17 @@ use crate::seat::{PATIENCE, Seat, Start};
 
 static TURN: Mutex<()> = Mutex::new(());
 
-const NAMESPACE: &str = "pty-console";
+pub const NAMESPACE: &str = "pty-console";
 
 /// One test's turn on the cluster.
-struct Rig {
-    kubeconfig: PathBuf,
-    folder: PathBuf,
+pub struct Rig {
+    pub kubeconfig: PathBuf,
+    pub folder: PathBuf,
     kubectl: PathBuf,
     _alone: MutexGuard<'static, ()>,
 }
 
-fn rig() -> Option<Rig> {
+pub fn rig() -> Option<Rig> {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let Some(kubeconfig) = var("PILOTHOUSE_TEST_KUBECONFIG") else {
         eprintln!("NOT RUN: needs the real control plane (tests/cluster/up) and PILOTHOUSE_TEST_KUBECONFIG");
@@ -34,18 +34,18 @@ fn rig() -> Option<Rig> {
 }
 
 impl Rig {
-    fn kubectl(&self, args: &[&str]) -> Output {
+    pub fn kubectl(&self, args: &[&str]) -> Output {
         Command::new(&self.kubectl).arg("--kubeconfig").arg(&self.kubeconfig).args(args).output().unwrap()
     }
 
-    fn ask(&self, args: &[&str]) -> String {
+    pub fn ask(&self, args: &[&str]) -> String {
         let output = self.kubectl(args);
         assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// Tries until kubectl's answer is as wanted.
-    fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) {
+    pub fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(PATIENCE);
         loop {
             let answer = self.ask(args);
@@ -56,7 +56,7 @@ impl Rig {
         }
     }
 
-    fn apply(&self, yaml: &str) {
+    pub fn apply(&self, yaml: &str) {
         use std::io::Write;
         let mut child = Command::new(&self.kubectl)
             .arg("--kubeconfig")
@@ -71,7 +71,7 @@ impl Rig {
     }
 
     /// A Deployment of two ready pods, whose logs can be read, in a namespace of our own.
-    fn deployment(&self, name: &str) {
+    pub fn deployment(&self, name: &str) {
         self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"));
         let account = ["-n", NAMESPACE, "get", "serviceaccount", "--ignore-not-found", "-o", "name"];
         self.until(&account, |accounts| accounts.contains("default"));
@@ -104,7 +104,7 @@ spec:
         self.ask(&["-n", NAMESPACE, "get", "deploy", name, "-o", "jsonpath={.spec.replicas}"])
     }
 
-    fn sit(&self, args: &[&str]) -> Seat {
+    pub fn sit(&self, args: &[&str]) -> Seat {
         let mut seat = Start { args, ..Start::new(&self.kubeconfig) }.sit();
         seat.sees(&["1 Nodes", "node-0", "Ready", "pods", "? help"]);
         seat

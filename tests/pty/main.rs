@@ -7,4 +7,5 @@
 
 mod alone;
 mod cluster;
+mod readonly;
 mod seat;

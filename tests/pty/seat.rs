@@ -191,6 +191,12 @@ impl Seat {
         }
     }
 
+    /// Takes in what comes until nothing has for a while, at most `most`.
+    pub fn quiet(&mut self, pause: Duration, most: Duration) {
+        let deadline = Instant::now() + most;
+        while Instant::now() < deadline && self.bytes_within(pause) > 0 {}
+    }
+
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

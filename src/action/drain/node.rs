@@ -43,6 +43,8 @@ pub struct Item {
     held: Option<(Key, String)>,
     /// What is written down of it.
     note: String,
+    /// Why it does not end, once it is overdue.
+    stuck: Option<&'static str>,
 }
 
 /// Where a pod is on its way.
@@ -63,7 +65,7 @@ enum At {
 
 impl Item {
     pub fn new(step: usize, what: Step) -> Self {
-        Self { step, what, at: At::Todo, held: None, note: String::new() }
+        Self { step, what, at: At::Todo, held: None, note: String::new(), stuck: None }
     }
 
     fn name(&self) -> String {
@@ -115,7 +117,7 @@ struct Work<'b, 'a> {
     listed: bool,
     /// Pods that went without us: perhaps the node did.
     by_themselves: bool,
-    node_looked: Instant,
+    node_looked: Option<Instant>,
     troubled: bool,
     ending: Ending,
 }
@@ -140,7 +142,7 @@ pub(super) async fn empty(board: &Board<'_>, place: Place, items: Vec<Item>) -> 
         budgets: BTreeMap::new(),
         listed: false,
         by_themselves: false,
-        node_looked: Clock::instant(),
+        node_looked: None,
         troubled: false,
         ending,
     };
@@ -211,7 +213,8 @@ impl Work<'_, '_> {
                 Tick::Budget(key, read) => self.budget(&key, read),
                 Tick::News(News::Trouble(error)) => {
                     self.troubled = true;
-                    board.with(|told| told.troubles.insert(self.place.clone(), error.to_string()));
+                    let why = format!("its pods are not followed now: {error}");
+                    board.with(|told| told.troubles.insert(self.place.clone(), why));
                     denied = (error.is_denial() && !self.listed).then(|| error.to_string());
                 }
                 Tick::News(news) => {
@@ -326,7 +329,7 @@ impl Work<'_, '_> {
         let secs = self.board.deadline.unwrap_or_default().as_secs();
         for i in 0..self.items.len() {
             let Some(item) = self.items.get(i) else { continue };
-            let (name, held) = (item.name(), item.held.as_ref().map(|(_, words)| words.clone()));
+            let (name, held) = (item.name(), item.held.is_some().then(|| item.note.clone()));
             match (item.at, close) {
                 (At::Done, _) => {}
                 (At::Unknown(_), _) => {
@@ -337,8 +340,8 @@ impl Work<'_, '_> {
                 // as they are: whoever takes it up reads where they stand
                 (_, Close::Stopped) => {}
                 (At::Going, Close::Deadline) => {
-                    let why = format!("still terminating after {secs} s");
-                    self.fail(i, &why);
+                    let why = item.stuck.unwrap_or("still terminating");
+                    self.fail(i, &format!("not gone within {secs} s: {why}"));
                 }
                 (At::Going, Close::Cancelled) => {
                     self.set(i, At::Done, StepState::Accepted, "terminating; no longer watched");
@@ -353,7 +356,10 @@ impl Work<'_, '_> {
             }
         }
         let keys: Vec<Key> = self.budgets.keys().cloned().collect();
-        self.board.with(|told| told.waits.retain(|key, _| !keys.contains(key)));
+        self.board.with(|told| {
+            told.waits.retain(|key, _| !keys.contains(key));
+            told.troubles.remove(&self.place);
+        });
     }
 
     fn set(&mut self, i: usize, at: At, state: StepState, note: &str) {

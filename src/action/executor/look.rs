@@ -36,7 +36,9 @@ impl Executor {
         let (began, mut said) = (Clock::instant(), String::new());
         let patience = match gate {
             Gate::Soak { secs, .. } => u64::from(*secs) + 5,
-            _ => 60,
+            // images may have to be pulled
+            Gate::Ready { .. } => 300,
+            Gate::ServedBy { .. } | Gate::RouteAccepted => 60,
         };
         loop {
             let waited = (Clock::instant() - began).as_secs();
@@ -95,6 +97,7 @@ impl Executor {
         let deadline = Clock::deadline(patience);
         let mut missing = String::from("not seen yet");
         loop {
+            let mut unread = false;
             match self.read(step).await {
                 Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
                     Standing::Verified(note) => return Ended::Verified(note),
@@ -107,9 +110,15 @@ impl Executor {
                     }
                     Standing::NotApplied => missing = "accepted, but not there when read back".into(),
                 },
-                Err(e) => missing = format!("cannot be read: {e}"),
+                Err(e) => {
+                    missing = format!("cannot be read: {e}");
+                    unread = true;
+                }
             }
             if Clock::instant() >= deadline {
+                if unread {
+                    return Ended::Unknown(format!("accepted; after {} s: {missing}", patience.as_secs()));
+                }
                 return Ended::Failed(format!("applied, but after {} s: {missing}", patience.as_secs()));
             }
             tokio::select! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::{ClusterId, Name};
+use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
 use crate::model::plan::{Plan, Step};
 
@@ -79,6 +79,12 @@ pub struct ActionView {
     pub message: String,
     /// Done by another process and read from its journal.
     pub foreign: bool,
+    /// Nodes that the action which this goes on with had cordoned.
+    #[serde(default)]
+    pub inherited: Vec<ObjectRef>,
+    /// Its process ended in the middle, and it can be taken up.
+    #[serde(default)]
+    pub unfinished: bool,
     /// A person has stopped it for a while: nothing further starts.
     #[serde(default)]
     pub paused: bool,
@@ -98,6 +104,8 @@ impl ActionView {
             outcome: None,
             message: String::new(),
             foreign: false,
+            inherited: Vec::new(),
+            unfinished: false,
             paused: false,
         }
     }

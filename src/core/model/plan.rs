@@ -7,7 +7,7 @@ mod step;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::failover::FailoverPlan;
+use crate::domain::failover::{FailoverPlan, Watched};
 use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
 
@@ -100,6 +100,11 @@ pub struct Sequel {
     pub steps: Vec<Step>,
     /// What an undo does not restore, in words; empty = it restores everything.
     pub remains: String,
+    /// What it asks for at least.
+    pub confirm: Confirm,
+    /// Whose errors stop it.
+    #[serde(default)]
+    pub watched: Option<Watched>,
 }
 
 /// How single pods go.
@@ -351,30 +356,42 @@ impl Plan {
         }
     }
 
-    /// Changes when the plan becomes another or a worse one, not with every resourceVersion.
+    /// Changes when the plan becomes another or a worse one, not with every resourceVersion nor with numbers that move by
+    /// themselves (budgets, ages, measured ratios).
     pub fn fingerprint(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         for step in &self.steps {
-            step.what.to_string().hash(&mut hasher);
-            step.on.hash(&mut hasher);
+            (&step.on, &step.context).hash(&mut hasher);
+            match &step.what {
+                StepKind::Check(gate) => gate.name().hash(&mut hasher),
+                StepKind::Change(change) => {
+                    for field in &change.fields {
+                        (&field.pointer, field.from.to_string(), field.to.to_string()).hash(&mut hasher);
+                    }
+                }
+                what => what.to_string().hash(&mut hasher),
+            }
         }
         for pod in &self.pods {
-            (&pod.pod, pod.fate, &pod.reason).hash(&mut hasher);
+            (&pod.pod, pod.fate).hash(&mut hasher);
         }
-        for refusal in &self.refusals {
-            refusal.reason.hash(&mut hasher);
-        }
-        for warning in &self.warnings {
-            // counters move by themselves; another sentence is another plan
-            warning.chars().filter(|c| !c.is_ascii_digit()).for_each(|c| c.hash(&mut hasher));
+        for words in self.refusals.iter().map(|r| &r.reason).chain(&self.warnings) {
+            // another sentence is another plan; what begins with a digit is a count, an age, a percentage
+            let steady = words.split_whitespace().filter(|w| !w.starts_with(|c: char| c.is_ascii_digit()));
+            steady.for_each(|w| w.hash(&mut hasher));
         }
         for service in &self.services {
-            (&service.namespace, &service.name, service.ready_after == 0).hash(&mut hasher);
+            // none left, or which quarter of them is lost
+            let lost = service.ready_before.saturating_sub(service.ready_after);
+            let quarters = (lost * 4).checked_div(service.ready_before);
+            (&service.namespace, &service.name, service.ready_after == 0, quarters).hash(&mut hasher);
         }
+        let mut unplaced: Vec<_> = self.unplaced.iter().map(|u| (&u.namespace, &u.name)).collect();
+        unplaced.sort();
+        unplaced.hash(&mut hasher);
         self.diff.hash(&mut hasher);
-        self.unplaced.len().hash(&mut hasher);
-        self.confirm.hash(&mut hasher);
+        (self.confirm, &self.answer).hash(&mut hasher);
         hasher.finish()
     }
 }

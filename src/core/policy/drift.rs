@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::model::plan::{Change, FieldChange, StepKind};
+use crate::policy::revisions;
 
 /// Where the fields of a change stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,19 +24,38 @@ pub fn of_change(live: &Value, change: &Change) -> Drift {
     }
     match change.fields.iter().find(|f| is(f) != f.from) {
         None => Drift::Before,
-        Some(f) => Drift::Other(format!("{} is {}, not {}{}", f.pointer, is(f), f.from, last_change(live))),
+        Some(f) => Drift::Other(format!(
+            "{} is {}, not {}{}",
+            f.pointer,
+            is(f),
+            f.from,
+            last_change(live, &f.pointer)
+        )),
+    }
+}
+
+/// Where the template of a roll-back stands, by the objects that hold the two.
+pub fn of_template(live: &Value, from: Option<&Value>, to: Option<&Value>) -> Drift {
+    let is = revisions::template(live);
+    let same = |holder: Option<&Value>| holder.is_some_and(|h| revisions::template(h) == is);
+    if same(to) {
+        Drift::After
+    } else if same(from) {
+        Drift::Before
+    } else {
+        Drift::Other(format!("its template is of neither revision{}", last_change(live, "/spec/template")))
     }
 }
 
 /// Where a step stands, for those whose value is in the object itself.
 pub fn of_step(live: &Value, what: &StepKind) -> Drift {
-    let judge = |is: i64, from: i64, to: i64, unit: &str| {
+    let judge = |is: i64, from: i64, to: i64| {
         if is == to {
             Drift::After
         } else if is == from {
             Drift::Before
         } else {
-            Drift::Other(format!("has {is} {unit}, not {from}{}", last_change(live)))
+            Drift::Other(format!("has {is} replicas, not {from}{}", last_change(live, "/spec/replicas")))
         }
     };
     let cordoned = live.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false);
@@ -43,7 +63,7 @@ pub fn of_step(live: &Value, what: &StepKind) -> Drift {
         StepKind::Change(change) => of_change(live, change),
         StepKind::Scale { from, to } => {
             let is = live.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-            judge(is, i64::from(*from), i64::from(*to), "replicas")
+            judge(is, i64::from(*from), i64::from(*to))
         }
         StepKind::Cordon if cordoned => Drift::After,
         StepKind::Uncordon if !cordoned => Drift::After,
@@ -51,8 +71,10 @@ pub fn of_step(live: &Value, what: &StepKind) -> Drift {
     }
 }
 
-/// Who changed an object last and when, from its managedFields, status writers left out: ` (last changed by …)`.
-pub fn last_change(live: &Value) -> String {
+/// Who changed a field last and when, from the object's managedFields, status writers left out: ` (last changed by …)`.
+/// Their times are whole seconds, so of two writers it is the owner of the field, and then the newer one. What was
+/// written by the scale subresource has no time at all.
+pub fn last_change(live: &Value, pointer: &str) -> String {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let text =
         |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -60,10 +82,23 @@ pub fn last_change(live: &Value) -> String {
         .into_iter()
         .flatten()
         .filter(|e| e.get("subresource").and_then(Value::as_str) != Some("status"))
-        .max_by_key(|e| text(e, "time"));
+        .max_by_key(|e| (owned(e, pointer), text(e, "time")));
     newest.map_or_else(String::new, |e| {
-        format!(" (last changed by {} at {})", text(e, "manager"), text(e, "time"))
+        let at = text(e, "time");
+        let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
+        format!(" (last changed by {}{at})", text(e, "manager"))
     })
+}
+
+/// How far down the path to a field an entry of managedFields owns: keyed items of lists have no place in a pointer.
+fn owned(entry: &Value, pointer: &str) -> usize {
+    let mut fields = entry.get("fieldsV1");
+    let below = |segment: &str| {
+        let name = segment.replace("~1", "/").replace("~0", "~");
+        fields = fields.and_then(|f| f.get(format!("f:{name}")));
+        fields.is_some()
+    };
+    pointer.split('/').skip(1).map(below).take_while(|found| *found).count()
 }
 
 #[cfg(test)]
@@ -89,6 +124,22 @@ mod tests {
         );
         assert_eq!(of_step(&json!({ "spec": { "replicas": 5 } }), &what), Drift::After);
         assert_eq!(of_step(&json!({ "spec": { "replicas": 3 } }), &what), Drift::Before);
+    }
+
+    #[test]
+    fn of_two_writers_in_one_second_it_is_the_fields_owner() {
+        let entry = |manager: &str, fields: Value| json!({ "manager": manager, "time": "2026-01-01T00:00:00Z", "fieldsV1": fields });
+        let live = json!({ "metadata": { "managedFields": [
+            entry("kubectl-patch", json!({ "f:spec": { "f:maxReplicas": {} } })),
+            entry("pilothouse", json!({ "f:spec": { "f:minReplicas": {} } })),
+        ] } });
+        assert!(last_change(&live, "/spec/maxReplicas").contains("by kubectl-patch"));
+        assert!(last_change(&live, "/spec/minReplicas").contains("by pilothouse"));
+        let scaled = json!({ "metadata": { "managedFields": [
+            { "manager": "kubectl", "subresource": "scale", "fieldsV1": { "f:spec": { "f:replicas": {} } } },
+            entry("argocd", json!({ "f:spec": { "f:template": {} } })),
+        ] } });
+        assert_eq!(last_change(&scaled, "/spec/replicas"), " (last changed by kubectl)");
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::policy::routes;
 /// Most plans of each kind: a list that one can read.
 const MOST: usize = 40;
 
+/// Labels that say what an application is: with another value it is another application, not another colour of it.
+const IDENTITY: [&str; 4] = ["app", "app.kubernetes.io/name", "k8s-app", "app.kubernetes.io/component"];
+
 /// What the cluster offers. `routes`: objects of the kinds of [`routes::ROUTES`].
 pub fn suggest(cluster: &Cluster, routes: &[(Kind, Value)]) -> Vec<FailoverPlan> {
     let mut plans = Vec::new();
@@ -38,7 +41,8 @@ fn blue_green(cluster: &Cluster) -> impl Iterator<Item = FailoverPlan> {
             .iter()
             .filter(|w| w.namespace == service.namespace && w.ready > 0)
             .collect::<Vec<_>>();
-        let others = selector.iter().flat_map(|(key, value)| {
+        let turns = selector.iter().filter(|(key, _)| !IDENTITY.contains(&key.as_str()));
+        let others = turns.flat_map(|(key, value)| {
             let rest = selector.iter().filter(move |(k, _)| k != key);
             in_namespace
                 .iter()

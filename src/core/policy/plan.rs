@@ -11,6 +11,9 @@ mod pods;
 mod scale;
 mod workloads;
 
+#[cfg(test)]
+mod table;
+
 pub use access::{Access, access, resource};
 pub use nodes::OUT_OF_SERVICE;
 pub use scale::autoscaler_of;
@@ -19,10 +22,11 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step,
+    Act, Change, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step, StepKind,
 };
 use crate::model::world::Cluster;
 use crate::policy::drift::{self, Drift};
+use crate::policy::revisions;
 
 /// What the planner may assume about the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,18 +84,30 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
 pub fn needs(intent: &Intent) -> Vec<Need> {
     match &intent.act {
         Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_needs).collect(),
-        Act::Scale(_) => {
+        Act::Scale(by) => {
             let mut namespaces: Vec<Name> = intent.targets.iter().map(|t| t.namespace.clone()).collect();
             namespaces.dedup();
-            namespaces.into_iter().map(Need::Quotas).collect()
+            // who was faster is told by the object itself
+            let seen = intent.targets.iter().filter(|_| by.current_replicas.is_some()).map(here);
+            namespaces.into_iter().map(Need::Quotas).chain(seen).collect()
         }
         Act::OutOfService | Act::InService | Act::OutOfRotation { .. } | Act::IntoRotation => {
             intent.targets.iter().map(here).collect()
         }
         Act::Failover { plan, .. } => failover::needs(plan),
         Act::Undo(undoing) | Act::Resume(undoing) => {
-            let need = |s: &Step| Need::Object { context: s.context.clone(), on: s.on.clone() };
-            undoing.steps.iter().map(need).collect()
+            let need = |s: &Step| {
+                let held = match &s.what {
+                    StepKind::Rollback { to, from } => vec![&from.holder, &to.holder],
+                    _ => Vec::new(),
+                };
+                let objects: Vec<&ObjectRef> = std::iter::once(&s.on).chain(held).collect();
+                objects
+                    .into_iter()
+                    .map(|on| Need::Object { context: s.context.clone(), on: on.clone() })
+                    .collect::<Vec<_>>()
+            };
+            undoing.steps.iter().flat_map(need).collect()
         }
         _ => Vec::new(),
     }
@@ -104,9 +120,11 @@ fn here(target: &ObjectRef) -> Need {
 
 /// The steps were worked out from the journal. What somebody changed since is not overwritten.
 fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
+    let found = |step: &Step, on: &ObjectRef| {
+        grounds.extras.get(&Need::Object { context: step.context.clone(), on: on.clone() })
+    };
     for step in &undoing.steps {
-        let need = Need::Object { context: step.context.clone(), on: step.on.clone() };
-        let live = match grounds.extras.get(&need) {
+        let live = match found(step, &step.on) {
             Some(Found::Objects(objects)) => objects.first(),
             Some(Found::Unread(why)) => {
                 plan.refusals.push(Refusal::new("incomplete-data", why.clone()));
@@ -118,11 +136,40 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
             l.pointer("/metadata/uid").and_then(|u| u.as_str()) == Some(step.on.uid.to_string().as_str())
         });
         let Some(live) = live.filter(|_| same) else {
-            plan.refusals.push(gone(&step.on));
+            if step.is_eviction() {
+                plan.warnings.push(format!("{} is gone already", step.on));
+            } else {
+                plan.refusals.push(gone(&step.on));
+            }
             continue;
         };
-        match drift::of_step(live, &step.what) {
-            Drift::Before => plan.steps.push(step.clone()),
+        let drift = match &step.what {
+            StepKind::Rollback { to, from } => {
+                let held = |on: &ObjectRef| match found(step, on) {
+                    Some(Found::Objects(objects)) => objects.first(),
+                    _ => None,
+                };
+                let Some(wanted) = held(&to.holder) else {
+                    let why = format!("revision {} of {} is not there any more", to.number, step.on);
+                    plan.refusals.push(Refusal::new("precondition", why));
+                    continue;
+                };
+                plan.diff.extend(revisions::diff(&revisions::template(live), &revisions::template(wanted)));
+                drift::of_template(live, held(&from.holder), Some(wanted))
+            }
+            what => drift::of_step(live, what),
+        };
+        match drift {
+            Drift::Before => {
+                // nothing puts the taint of a machine that is off on a node that answers
+                let alive =
+                    matches!(&step.what, StepKind::Change(c) if adds_out_of_service(c)) && is_ready(live);
+                if alive {
+                    let why = format!("{} is Ready: the taint would delete its pods by force", step.on);
+                    plan.refusals.push(Refusal::new("precondition", why));
+                }
+                plan.steps.push(step.clone());
+            }
             Drift::After => plan.warnings.push(format!("{}: {} already", step.on, step.what)),
             Drift::Other(why) => {
                 let why = format!("{} was changed since: {why}", step.on);
@@ -137,15 +184,41 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
     } else if !undoing.remains.is_empty() {
         plan.warnings.push(format!("not restored: {}", undoing.remains));
     }
-    plan.confirm = Confirm::Suffix;
+    plan.confirm = undoing.confirm.max(weight(plan));
     plan.undo = "the action itself again".into();
     plan.kubectl = format!("pilothouse undo {}", quote(&undoing.of));
+}
+
+/// How much steps ask for by what they do, whoever asked for them.
+fn weight(plan: &Plan) -> Confirm {
+    let of = |step: &Step| match &step.what {
+        StepKind::Scale { to: 0, .. } => Confirm::Context,
+        StepKind::Change(change) if adds_out_of_service(change) => Confirm::Context,
+        _ => Confirm::Suffix,
+    };
+    plan.steps.iter().map(of).max().unwrap_or(Confirm::Suffix)
+}
+
+fn adds_out_of_service(change: &Change) -> bool {
+    let has = |value: &serde_json::Value| value.to_string().contains(OUT_OF_SERVICE);
+    change.fields.iter().any(|f| has(&f.to) && !has(&f.from))
+}
+
+/// The node's own word.
+fn is_ready(node: &serde_json::Value) -> bool {
+    let conditions = node.pointer("/status/conditions").and_then(|c| c.as_array());
+    let text = |c: &serde_json::Value, key: &str| c.get(key).and_then(|v| v.as_str()).map(str::to_owned);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| text(c, "type").as_deref() == Some("Ready") && text(c, "status").as_deref() == Some("True"))
 }
 
 /// The steps that an action whose process ended had not done. What it had is not done again; what somebody changed
 /// since is not overwritten.
 fn resume(grounds: Grounds<'_>, plan: &mut Plan, rest: &Sequel) {
     undo(grounds, plan, rest);
+    plan.confirm = rest.confirm.max(weight(plan));
     plan.refusals.retain(|r| !r.reason.starts_with("nothing of "));
     plan.undo = "as the action itself: select it in the list of actions".into();
     plan.kubectl = format!("pilothouse resume {}", quote(&rest.of));
@@ -166,6 +239,10 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
         if plan.confirm == Confirm::Count && plan.intent.targets.len() == 1 {
             plan.confirm = Confirm::Context;
         }
+    }
+    if plan.confirm == Confirm::Suffix && plan.intent.targets.is_empty() {
+        // there is no name whose end could be typed
+        plan.confirm = Confirm::Context;
     }
     plan.answer = match plan.confirm {
         Confirm::Yes => "y".into(),
@@ -194,6 +271,14 @@ fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
     let Some(target) = target else { return String::new() };
     let others: Vec<Name> = match &target.kind {
         Kind::Node => cluster.nodes.iter().map(|n| n.name.clone()).collect(),
+        Kind::Pod => {
+            let near = cluster.pods.iter().filter(|p| p.namespace == target.namespace);
+            near.map(|p| p.name.clone()).collect()
+        }
+        Kind::HorizontalPodAutoscaler => {
+            let near = cluster.hpas.iter().filter(|h| h.namespace == target.namespace);
+            near.map(|h| h.name.clone()).collect()
+        }
         kind => cluster
             .workloads(kind)
             .map(|t| t.iter().filter(|w| w.namespace == target.namespace).map(|w| w.name.clone()).collect())
@@ -393,5 +478,94 @@ mod tests {
         assert_eq!(access(&p, "")[0].to_string(), "patch deployments/scale.apps in shop");
         let p = settle(p, &Evidence { denied: vec!["patch deployments".into()], ..Evidence::default() });
         assert_eq!(p.refusals[0].guard, "rbac");
+    }
+
+    #[test]
+    fn what_moves_by_itself_is_no_other_plan_and_what_is_worse_is() {
+        use crate::domain::failover::Watched;
+        use crate::model::plan::{Gate, ServiceEffect, Unplaced};
+        let on = ObjectRef::new(Kind::Service, &"shop".into(), &"web".into(), &Uid::Uuid(5));
+        let made = |percent: f64, warning: &str, left: u32, unplaced: &str, context: &str| {
+            let mut p = scale_to(5, None);
+            let watched =
+                Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: percent };
+            let gate = Gate::Soak { secs: 30, watched: Some(watched) };
+            p.steps.push(Step::new(StepKind::Check(gate), on.clone()));
+            p.steps[0].context = context.into();
+            p.warnings.push(warning.into());
+            p.services.push(ServiceEffect {
+                namespace: "shop".into(),
+                name: "web".into(),
+                ready_before: 10,
+                ready_after: left,
+                ..ServiceEffect::default()
+            });
+            let reason = "0 of 3 nodes".into();
+            p.unplaced.push(Unplaced { namespace: "shop".into(), name: unplaced.into(), reason });
+            p.fingerprint()
+        };
+        let same = made(12.3, "now 12.3 % errors on node-0041", 9, "a", "");
+        assert_eq!(made(12.9, "now 12.9 % errors on node-0041", 9, "a", ""), same);
+        for worse in [
+            made(12.3, "now 12.3 % errors on node-0042", 9, "a", ""),
+            made(12.3, "now 12.3 % errors on node-0041", 1, "a", ""),
+            made(12.3, "now 12.3 % errors on node-0041", 9, "b", ""),
+            made(12.3, "now 12.3 % errors on node-0041", 9, "a", "dr"),
+        ] {
+            assert_ne!(worse, same);
+        }
+    }
+
+    #[test]
+    fn an_undo_asks_for_what_its_steps_do() {
+        use crate::model::plan::FieldChange;
+        let on = ObjectRef::new(Kind::Node, &"".into(), &"node-0000".into(), &Uid::Uuid(10));
+        let taints = serde_json::json!([{ "key": OUT_OF_SERVICE, "effect": "NoExecute" }]);
+        let field = |from, to| FieldChange { pointer: "/spec/taints".into(), from, to };
+        let undo = |what: StepKind, on: &ObjectRef, live: serde_json::Value, targets: Vec<ObjectRef>| {
+            let sequel = Sequel {
+                of: "1".into(),
+                title: "in-service".into(),
+                steps: vec![Step::new(what, on.clone())],
+                remains: String::new(),
+                confirm: Confirm::Suffix,
+                watched: None,
+            };
+            let need = Need::Object { context: Name::default(), on: on.clone() };
+            let extras = Extras(vec![(need, Found::Objects(vec![live]))]);
+            let (cluster, guards) = (cluster(), GuardSettings::default());
+            let grounds = Grounds {
+                cluster: &cluster,
+                guards: &guards,
+                view: View::Whole,
+                extras: &extras,
+                now: Stamp(0),
+            };
+            let intent = Intent {
+                act: Act::Undo(Box::new(sequel)),
+                targets,
+                ..intent(Act::Cordon, Kind::Node, 10, "n")
+            };
+            plan(grounds, &intent)
+        };
+        let node = |ready: &str| {
+            serde_json::json!({
+                "metadata": { "uid": on.uid.to_string() },
+                "status": { "conditions": [{ "type": "Ready", "status": ready }] }
+            })
+        };
+        let change = Change { words: "taints".into(), fields: vec![field(serde_json::Value::Null, taints)] };
+        let p = undo(StepKind::Change(change.clone()), &on, node("True"), vec![on.clone()]);
+        assert!(p.refusals[0].reason.contains("is Ready"), "{:?}", p.refusals);
+        let p = undo(StepKind::Change(change), &on, node("Unknown"), vec![on.clone()]);
+        assert_eq!((p.refusals.len(), p.confirm), (0, Confirm::Context));
+        let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
+        let live =
+            serde_json::json!({ "metadata": { "uid": web.uid.to_string() }, "spec": { "replicas": 5 } });
+        let p = undo(StepKind::Scale { from: 5, to: 0 }, &web, live.clone(), vec![web.clone()]);
+        assert_eq!(p.confirm, Confirm::Context, "{:?}", p.refusals);
+        // without a name there is nothing whose end could be typed: an empty answer would be Enter alone
+        let p = undo(StepKind::Scale { from: 5, to: 3 }, &web, live, Vec::new());
+        assert_eq!((p.confirm, p.answer.as_str()), (Confirm::Context, "test"));
     }
 }

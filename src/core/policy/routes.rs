@@ -37,6 +37,8 @@ pub struct Backend {
     pub weight: i64,
     /// Where the weight stands and what stands there (`Null` = nothing).
     pub held: (String, Value),
+    /// Where its name stands, and what: a list's items have only their places, which others may have changed.
+    pub named: Vec<(String, Value)>,
 }
 
 /// All weighted backends of a route.
@@ -71,6 +73,12 @@ fn read(items: Option<&Vec<Value>>, at: &str, rule: usize, default: i64) -> impl
             name: name(item),
             weight: weight.as_i64().unwrap_or(default),
             held: (format!("{at}/{i}/weight"), weight),
+            named: ["name", "namespace", "destination/host", "destination/subset"]
+                .into_iter()
+                .filter_map(|key| {
+                    Some((format!("{at}/{i}/{key}"), item.pointer(&format!("/{key}"))?.clone()))
+                })
+                .collect(),
         }
     })
 }
@@ -107,8 +115,17 @@ impl Pair {
         (self.total - to, to)
     }
 
-    /// Where and what, for `from` and `to`.
+    /// True if `to` has this percentage already, or more.
+    pub fn has(&self, percent: u8) -> bool {
+        let sum = self.from.weight + self.to.weight;
+        sum > 0 && self.to.weight * 100 >= sum * i64::from(percent)
+    }
+
+    /// Where and what, for `from` and `to`: a step never takes back what `to` has.
     pub fn at(&self, percent: u8) -> [(String, Value); 2] {
+        if self.has(percent) {
+            return [self.from.held.clone(), self.to.held.clone()];
+        }
         let (from, to) = self.weights(percent);
         [(self.from.held.0.clone(), from.into()), (self.to.held.0.clone(), to.into())]
     }

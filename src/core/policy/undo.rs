@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::model::plan::{Change, FieldChange, Plan, Sequel, Step, StepKind};
+use crate::model::plan::{Act, Change, Confirm, FieldChange, Plan, Sequel, Step, StepKind};
 use crate::model::world::{ActionView, StepState};
 
 /// The inverse of a step. None = it has none.
@@ -31,20 +31,26 @@ fn inverse(what: &StepKind) -> Option<StepKind> {
 pub fn undoing(action: &ActionView) -> Sequel {
     let plan = &action.plan;
     let mut steps: Vec<Step> = Vec::new();
-    let mut gone = 0;
+    let mut gone = 0usize;
     let mut restarted = Vec::new();
     for (step, view) in plan.steps.iter().zip(&action.steps).rev() {
         if matches!(view.state, StepState::Waiting | StepState::Skipped) {
             continue;
         }
         match (&step.what, inverse(&step.what)) {
-            (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => gone += 1,
+            (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => {
+                // held back by a budget: it was asked for, and nothing happened
+                gone += usize::from(!matches!(view.state, StepState::Held | StepState::Failed));
+            }
             (StepKind::Restart { .. }, _) => restarted.push(step.on.to_string()),
             (_, Some(what)) => {
                 push(&mut steps, Step { what, on: step.on.clone(), context: step.context.clone() });
             }
             (_, None) => {}
         }
+    }
+    for node in &action.inherited {
+        push(&mut steps, Step::new(StepKind::Uncordon, node.clone()));
     }
     for step in &mut steps {
         if let StepKind::Change(change) = &mut step.what {
@@ -61,7 +67,20 @@ pub fn undoing(action: &ActionView) -> Sequel {
     if steps.is_empty() && remains.is_empty() {
         remains.push("it changed nothing".into());
     }
-    Sequel { of: action.id.clone(), title: title(plan), steps, remains: remains.join("; ") }
+    // what moved traffic or a whole cluster's load asks as much on its way back
+    let confirm = match &plan.intent.act {
+        Act::Failover { .. } => Confirm::Context,
+        Act::Undo(sequel) | Act::Resume(sequel) => sequel.confirm,
+        _ => Confirm::Suffix,
+    };
+    Sequel {
+        of: action.id.clone(),
+        title: title(plan),
+        steps,
+        remains: remains.join("; "),
+        confirm,
+        watched: None,
+    }
 }
 
 /// Steps of the same object that undo each other, or that go the same way in stages, become one: back to where the
@@ -77,7 +96,6 @@ fn push(steps: &mut Vec<Step>, step: Step) {
                         None => before.fields.push(field.clone()),
                     }
                 }
-                before.fields.retain(|f| f.from != f.to);
             }
             (StepKind::Scale { to: before, .. }, StepKind::Scale { to, .. }) => *before = *to,
             (StepKind::Rollback { to: before, .. }, StepKind::Rollback { to, .. }) => before.clone_from(to),
@@ -96,7 +114,7 @@ const NOTHING: StepKind = StepKind::Scale { from: 0, to: 0 };
 
 fn is_nothing(what: &StepKind) -> bool {
     match what {
-        StepKind::Change(change) => change.fields.is_empty(),
+        StepKind::Change(change) => change.fields.iter().all(FieldChange::is_guard),
         StepKind::Scale { from, to } => from == to,
         StepKind::Rollback { to, from } => to == from,
         _ => false,
@@ -112,6 +130,7 @@ fn words(change: &Change) -> String {
     let fields: Vec<String> = change
         .fields
         .iter()
+        .filter(|f| !f.is_guard())
         .map(|f| {
             let name =
                 f.pointer.rsplit('/').next().unwrap_or(&f.pointer).replace("~1", "/").replace("~0", "~");
@@ -123,7 +142,6 @@ fn words(change: &Change) -> String {
 
 /// `scale shop/deploy/checkout`, `drain 3 objects`.
 pub fn title(plan: &Plan) -> String {
-    use crate::model::plan::Act;
     let act = plan.intent.act.as_str();
     match (&plan.intent.act, plan.intent.targets.as_slice()) {
         (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
@@ -143,7 +161,7 @@ mod tests {
     use super::*;
     use crate::domain::id::{ClusterId, Kind, ObjectRef, Uid};
     use crate::domain::time::Stamp;
-    use crate::model::plan::{Act, DrainOptions, Intent};
+    use crate::model::plan::{DrainOptions, Intent};
     use crate::model::world::{Outcome, StepView};
 
     #[allow(clippy::needless_pass_by_value)]

@@ -41,7 +41,8 @@ fn steps(action: &ActionView) -> String {
     format!("{done}/{}", action.steps.len())
 }
 
-fn state(action: &ActionView) -> &'static str {
+/// In a word.
+pub fn state(action: &ActionView) -> &'static str {
     action.outcome.map_or(if action.paused { "paused" } else { "running" }, Outcome::as_str)
 }
 
@@ -49,8 +50,9 @@ fn state(action: &ActionView) -> &'static str {
 pub fn row(action: &ActionView, now: Stamp) -> RowView {
     let grade = grade(action);
     let mut message = action.message.clone();
-    if action.foreign {
-        message = format!("(of another process) {message}");
+    // of those that have ended it does not matter whose they were
+    if action.foreign && action.outcome.is_none() {
+        message = format!("in another process: {message}");
     }
     RowView {
         grade,
@@ -68,6 +70,20 @@ pub fn row(action: &ActionView, now: Stamp) -> RowView {
 /// The row's identity.
 pub fn key(action: &ActionView) -> Uid {
     Uid::Text(action.id.clone())
+}
+
+/// An action whose process ended in the middle, and what to press about it.
+pub fn unfinished(world: &World, keymap: &Keymap) -> Vec<Cell> {
+    let Some(action) = world.actions.iter().find(|a| a.unfinished) else { return Vec::new() };
+    let more = world.actions.iter().filter(|a| a.unfinished).count() - 1;
+    let mut line = vec![cell(Role::Warning, "! unfinished:"), cell(Role::Strong, title(action))];
+    if let (Some(list), Some(resume)) = (keymap.key(Cmd::ActionsView), keymap.key(Cmd::ResumeAction)) {
+        line.push(cell(Role::Key, format!("· {list}, then {resume} goes on with it")));
+    }
+    if more > 0 {
+        line.push(cell(Role::Dim, format!("(+{more} more)")));
+    }
+    line
 }
 
 /// How long an ended action stays in the job line.

@@ -128,7 +128,7 @@ fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String])
         Confirm::Yes => vec![
             cell(Role::KeyDanger, "y"),
             cell(Role::Strong, "do it"),
-            cell(Role::Dim, "anything else does nothing"),
+            cell(Role::Dim, "· anything else does nothing"),
         ],
         Confirm::Suffix => vec![
             cell(Role::Strong, "type the end of the name:"),
@@ -185,7 +185,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         out.say(Role::Text, format!("  {}. evict {evictions} pods, each listed below", first.len() + 1));
     }
     if plan.steps.is_empty() {
-        out.say(Role::Dim, "  nothing: it is so already");
+        out.say(Role::Dim, if refusals.is_empty() { "  nothing: it is so already" } else { "  nothing" });
     }
     if plan.steps.len() > first.len() + evictions {
         out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len() - evictions));
@@ -269,8 +269,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
             out.say(role, format!("{glyph} {:<6} {name:<44} {}", p.fate.as_str(), p.reason));
         }
     }
-    out.head("The same with kubectl");
-    out.say(Role::Text, format!("  {}", plan.kubectl));
+    if !plan.kubectl.is_empty() {
+        out.head("The same, as a command");
+        out.say(Role::Text, format!("  {}", plan.kubectl));
+    }
     out.head("Taking it back");
     let undo = if plan.undo.is_empty() { "this cannot be undone" } else { plan.undo.as_str() };
     out.say(if plan.undo.is_empty() { Role::Warning } else { Role::Text }, format!("  {undo}"));
@@ -307,15 +309,16 @@ fn drain_summary(out: &mut Lines, plan: &Plan) {
 /// A question that is no rehearsal.
 pub fn question(question: &Question) -> DialogView {
     match question {
-        Question::CancelAction { id, cordoned } => {
+        Question::CancelAction { id, title, cordoned } => {
             let mut ask = vec![cell(Role::KeyDanger, "y"), cell(Role::Strong, "stop it")];
             if *cordoned {
+                ask.push(cell(Role::Dim, "·"));
                 ask.push(cell(Role::KeyDanger, "u"));
                 ask.push(cell(Role::Strong, "stop it and uncordon"));
             }
-            ask.push(cell(Role::Dim, "anything else lets it run"));
+            ask.push(cell(Role::Dim, "· anything else lets it run"));
             DialogView {
-                title: "Stop the action?".into(),
+                title: format!("Stop {title}?"),
                 lines: vec![
                     TextLine::new(
                         Role::Text,

@@ -73,7 +73,7 @@ fn view_of(word: &str) -> Option<Cmd> {
 
 /// The best hits for what was typed.
 pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
-    let needle = typed.trim().to_lowercase();
+    let needle = typed.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let mut hits: Vec<(u32, Hit)> = Vec::new();
     if matches!(needle.as_str(), "q" | "quit" | "exit") {
         let title = "quit".to_owned();
@@ -86,6 +86,10 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     for command in
         COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel))
     {
+        // its key has been pressed, and what follows is one of its plans: the command itself would open this list again
+        if typed.ends_with(' ') && command.id == needle {
+            continue;
+        }
         let best = if view == Some(command.cmd) {
             Some(0)
         } else if needle.is_empty() {

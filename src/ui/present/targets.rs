@@ -1,7 +1,7 @@
 //! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::world::{ActionView, Cause, Cluster, Outcome, World};
+use pilothouse_core::model::world::{ActionView, Cause, Cluster, World};
 use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
 use super::super::app::{Screen, TextSource, Ui};
@@ -10,7 +10,7 @@ use super::super::list::ListId;
 use super::{causes, lists};
 
 /// Whether a command fits objects of a kind.
-fn fits(cmd: Cmd, kind: &Kind) -> bool {
+pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
     match cmd {
         Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => *kind == Kind::Node,
         Cmd::Restart | Cmd::Rollback => {
@@ -47,10 +47,10 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     };
     let list = ui.list(id);
     if id == ListId::Now {
-        return list.selected.as_ref().map_or_else(Vec::new, |key| by_cause(cluster, key, cmd));
+        return list.chosen().map_or_else(Vec::new, |key| by_cause(cluster, key, cmd));
     }
     let chosen: Vec<&Uid> =
-        if list.marks.is_empty() { list.selected.iter().collect() } else { list.marks.iter().collect() };
+        if list.marks.is_empty() { list.chosen().into_iter().collect() } else { list.marks.iter().collect() };
     let objects = chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid));
     objects.filter(|o| fits(cmd, &o.kind)).collect()
 }
@@ -101,7 +101,7 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
         }
         Cmd::UndoThis => return action(ui, world).is_some_and(|a| a.outcome.is_some()),
         Cmd::ResumeAction => {
-            return action(ui, world).is_some_and(|a| a.foreign && a.outcome == Some(Outcome::Unknown));
+            return action(ui, world).is_some_and(|a| a.unfinished);
         }
         _ => {}
     }
@@ -118,7 +118,7 @@ pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w std::sync::Arc<Action
             TextSource::Action(id) => Uid::Text(id.clone()),
             _ => return None,
         },
-        _ => ui.list(ListId::Actions).selected.clone()?,
+        _ => ui.list(ListId::Actions).chosen().cloned()?,
     };
     world.actions.iter().find(|a| super::actions::key(a) == key)
 }

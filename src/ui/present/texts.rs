@@ -1,16 +1,16 @@
 //! The lines of the texts that follow the World: why, describe, events, error groups, actions, help.
 
-use pilothouse_core::domain::id::Uid;
+use pilothouse_core::domain::id::{ObjectRef, Uid};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::world::{StepState, World};
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
-use super::super::command::{COMMANDS, Context};
+use super::super::command::{COMMANDS, Context, Risk};
 use super::super::request::LogLine;
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
-use super::{actions, ago, causes, errors, past};
+use super::{actions, ago, causes, errors, past, targets};
 
 /// The lines of a source that is not the server; None = they stay as they are.
 pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine>> {
@@ -39,6 +39,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 let key = key.map_or_else(String::new, |k| format!("{k}: "));
                 out.say(Role::Key, format!("  {:<14} {key}{}", "can do", action.title));
             }
+            choices(&mut out, ui, &cause.objects);
             out.head("Evidence");
             for line in &cause.evidence {
                 out.say(Role::Text, format!("  {line}"));
@@ -96,6 +97,22 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
     Some(out.0)
 }
 
+/// The actions that fit what a cause is about, with their keys.
+fn choices(out: &mut Lines, ui: &Ui, objects: &[ObjectRef]) {
+    let Some(main) = objects.first() else { return };
+    let fitting = COMMANDS.iter().filter(|c| {
+        c.risk == Risk::Rehearsed && c.contexts.contains(&Context::Text) && targets::fits(c.cmd, &main.kind)
+    });
+    let fitting: Vec<_> = fitting.filter_map(|c| Some((ui.keymap.key(c.cmd)?, c))).collect();
+    if fitting.is_empty() {
+        return;
+    }
+    out.head("What can be done, after a rehearsal");
+    for (key, command) in fitting {
+        out.say(Role::Text, format!("  {key}  {:<16} {}", command.title, command.doc));
+    }
+}
+
 /// The lines of an error group, newest first: what was asked for is in sight without scrolling.
 pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
     let mut out = Lines(vec![TextLine::default()]);
@@ -118,7 +135,7 @@ pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
 fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
     let action = world.actions.iter().find(|a| a.id == *id)?;
     let grade = actions::grade(action);
-    let state = action.outcome.map_or("running", |o| o.as_str());
+    let state = actions::state(action);
     out.say(Role::Strong, actions::title(action));
     out.say(grade.role(), format!("{} {state} {}", grade.glyph().trim(), action.message).trim().to_owned());
     out.say(Role::Text, String::new());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::model::plan::{Act, StepKind};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState, World};
+use pilothouse_core::model::world::{ActionView, StepState, World};
 use pilothouse_core::policy::undo;
 
 use super::super::app::{Question, Ui};
@@ -39,7 +39,9 @@ pub fn cancel(ui: &mut Ui, world: &World) {
         .iter()
         .zip(&action.steps)
         .any(|(step, view)| step.what == StepKind::Cordon && view.state == StepState::Verified);
-    ui.question = Some(Question::CancelAction { id: action.id.clone(), cordoned });
+    let cordoned = cordoned || !action.inherited.is_empty();
+    let title = undo::title(&action.plan);
+    ui.question = Some(Question::CancelAction { id: action.id.clone(), title, cordoned });
 }
 
 pub fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
@@ -73,8 +75,12 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
-    if action.outcome != Some(Outcome::Unknown) {
+    if !action.unfinished {
         return ui.say("it has come to its end: there is nothing to go on with");
+    }
+    let here = ui.shown(world).map(|c| c.info.context.clone());
+    if here.as_ref() != Some(&action.plan.intent.context) {
+        return ui.say(format!("it was done in context {}", action.plan.intent.context));
     }
     let intent = action.plan.intent.clone();
     dialog::open(ui, world, intent.act, intent.targets, effects);

@@ -116,7 +116,7 @@ fn choose(dialog: &mut Dialog, number: usize, effects: &mut Vec<Effect>) {
 
 /// A key while a dialog is open.
 pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
-    if let Some(Question::CancelAction { id, cordoned }) = ui.question.take() {
+    if let Some(Question::CancelAction { id, cordoned, .. }) = ui.question.take() {
         let uncordon = cordoned && key.code == Code::Char('u') && !key.ctrl && !key.alt;
         if uncordon || ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm) {
             effects.push(Effect::Order(id, Order::Cancel { uncordon }));

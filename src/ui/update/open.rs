@@ -27,12 +27,23 @@ pub fn to_root(ui: &mut Ui, effects: &mut Vec<Effect>) {
 
 /// A full-screen list.
 pub fn list(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
-    if id != ListId::Namespaces {
+    // what one only looks into goes back to where one came from
+    if !matches!(id, ListId::Namespaces | ListId::Actions) {
         to_root(ui, effects);
     }
     if !matches!(ui.screen(), Screen::List(on_top) if *on_top == id) {
         ui.screens.push(Screen::List(id));
     }
+}
+
+/// The actions, on the one that runs, else on the newest: the keys there are about what was started last.
+pub fn actions(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let runs = world.actions.iter().find(|a| a.outcome.is_none() && !a.foreign);
+    let first = runs.or_else(|| world.actions.first()).map(|a| present::actions::key(a));
+    list(ui, ListId::Actions, effects);
+    let list = ui.list_mut(ListId::Actions);
+    list.selected = first.or_else(|| list.selected.take());
+    list.moved = true;
 }
 
 fn deeper(ui: &mut Ui, id: ListId) {
@@ -196,7 +207,7 @@ pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 /// Enter: why, or what is behind the row.
 pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(id) = ui.active_list() else { return };
-    let Some(selected) = ui.list(id).selected.clone() else { return };
+    let Some(selected) = ui.list(id).chosen().cloned() else { return };
     let object = present::lists::object(ui, world, id, &selected);
     let name_of = |uid: &Uid| match uid {
         Uid::Text(name) => name.clone(),

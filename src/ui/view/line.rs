@@ -52,6 +52,9 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         return;
     }
     let mut job = present::actions::job(world, &ui.keymap, ui.now);
+    if job.is_empty() {
+        job = present::actions::unfinished(world, &ui.keymap);
+    }
     if let (true, Some(first)) = (job.is_empty(), ui.problems.first()) {
         let more = if ui.problems.len() > 1 {
             format!("(+{} more, ? shows)", ui.problems.len() - 1)
@@ -113,8 +116,12 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
     found
         .into_iter()
         .map(|(c, key, _)| {
-            let title =
-                if c.cmd == Cmd::Cordon && targets::all_cordoned(ui, world) { "uncordon" } else { c.title };
+            let paused = || targets::action(ui, world).is_some_and(|a| a.paused);
+            let title = match c.cmd {
+                Cmd::Cordon if targets::all_cordoned(ui, world) => "uncordon",
+                Cmd::PauseAction if paused() => "go on",
+                _ => c.title,
+            };
             (key.to_string(), title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })
         })
         .collect()

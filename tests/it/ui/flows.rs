@@ -5,10 +5,11 @@ use std::sync::Arc;
 use pilothouse::ui::app::{Screen, Stage};
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::request::{
-    Effect, LogLine, Msg, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
+    Effect, LogLine, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
+use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::model::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
@@ -414,6 +415,59 @@ fn filters_narrow_and_esc_takes_them_off() {
     desk.press("esc");
     desk.dump(120, 36);
     assert_eq!(desk.ui.list(ListId::Nodes).ids.len(), 12);
+}
+
+#[test]
+fn what_a_filter_hides_is_not_acted_upon() {
+    let mut desk = Desk::new(scene::trouble());
+    for (view, keys) in [("1", "D C O"), ("5", "R B S P")] {
+        desk.press(view);
+        desk.dump(120, 36);
+        desk.press("/");
+        desk.type_text("zzz");
+        desk.press("enter");
+        desk.dump(120, 36);
+        for key in keys.split(' ') {
+            assert_eq!(desk.press(key), [], "{view} {key}");
+            assert!(desk.ui.dialog.is_none() && desk.ui.prompt.is_none(), "{view} {key}");
+        }
+        desk.press("esc");
+    }
+    // and what is shown as shop/name is found so
+    desk.press("5");
+    desk.dump(120, 36);
+    let all = desk.ui.list(ListId::Workloads).ids.len();
+    desk.press("/");
+    desk.type_text("shop/");
+    desk.press("enter");
+    desk.dump(120, 36);
+    let some = desk.ui.list(ListId::Workloads).ids.len();
+    assert!(some > 0 && some <= all, "{some} of {all}");
+}
+
+#[test]
+fn the_list_of_actions_opens_on_what_runs() {
+    use pilothouse_core::model::world::{ActionView, Outcome};
+    let mut desk = Desk::new(scene::trouble());
+    let made = |id: &str, outcome| {
+        let targets = vec![];
+        let intent =
+            Intent { cluster: ClusterId::default(), context: "test".into(), act: Act::Cordon, targets };
+        let plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
+        Arc::new(ActionView { outcome, ..ActionView::new(id.into(), plan, scene::NOW) })
+    };
+    desk.world.actions = [made("old", Some(Outcome::Done))].into();
+    desk.press("8");
+    desk.dump(120, 36);
+    desk.press("esc");
+    desk.world.actions =
+        [made("newest", Some(Outcome::Done)), made("runs", None), made("old", Some(Outcome::Done))].into();
+    desk.press("8");
+    let text = desk.dump(120, 36);
+    assert_eq!(desk.press("P"), [Effect::Order("runs".into(), Order::Pause(true))], "{text}");
+    // back to where one came from
+    desk.press("esc 5 8 esc");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Workloads)));
 }
 
 fn planned(effects: Vec<Effect>) -> Intent {

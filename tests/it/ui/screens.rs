@@ -182,7 +182,7 @@ fn help_and_the_tables_are_written_from_the_same_rows() {
     desk.press("?");
     has(&desk.dump(120, 60), &["works here: Nodes", "drain", "CAPITALS"]);
     assert!(keys_text().contains("workloads-view"));
-    assert!(keys_table_markdown().starts_with("| where |"));
+    assert!(keys_table_markdown().starts_with("| key |"));
 }
 
 #[test]

@@ -277,7 +277,7 @@ impl Work<'_, '_> {
         };
         let overdue: Vec<usize> =
             self.items.iter().enumerate().filter(|(_, item)| late(item)).map(|(i, _)| i).collect();
-        if overdue.is_empty() || self.node_looked.elapsed() < NODE_EVERY {
+        if overdue.is_empty() || self.node_looked.is_some_and(|at| at.elapsed() < NODE_EVERY) {
             return;
         }
         let Some(node) = self.is_node_there().await else { return };
@@ -286,11 +286,17 @@ impl Work<'_, '_> {
         } else {
             "the kubelet does not answer: not terminating; if the machine is surely off, the out-of-service taint"
         };
+        let words = format!("{} of its pods: {why}", overdue.len());
         for i in overdue {
-            if self.items.get(i).is_some_and(|item| item.note != why) {
+            if self.items.get(i).is_some_and(|item| item.stuck != Some(why)) {
                 self.set(i, At::Going, StepState::Accepted, why);
+                if let Some(item) = self.items.get_mut(i) {
+                    item.stuck = Some(why);
+                }
             }
         }
+        self.troubled = false;
+        self.board.with(|told| told.troubles.insert(self.place.clone(), words));
     }
 
     /// One read of a pod whose eviction got no answer.
@@ -321,7 +327,7 @@ impl Work<'_, '_> {
     /// The node as it is; if there is none any more, its drain is over.
     pub(super) async fn is_node_there(&mut self) -> Option<Value> {
         let Place::Node(name) = &self.place else { return None };
-        self.node_looked = Clock::instant();
+        self.node_looked = Some(Clock::instant());
         let on = ObjectRef::new(Kind::Node, &Name::default(), name, &Uid::default());
         let body = self.unless_stopped(get(&self.reader, &on)).await?.ok()?;
         if let Some(body) = body {

@@ -36,7 +36,7 @@ impl Step {
 pub enum StepKind {
     Cordon,
     Uncordon,
-    /// Write the annotation of the template, under the version that was planned with.
+    /// Write the annotation of the template.
     Restart {
         version: Version,
     },
@@ -80,6 +80,17 @@ pub struct FieldChange {
     pub to: serde_json::Value,
 }
 
+impl FieldChange {
+    /// What must be there for the change to mean what it was planned for, and stays as it is.
+    pub fn guard(pointer: &str, value: &serde_json::Value) -> Self {
+        Self { pointer: pointer.to_owned(), from: value.clone(), to: value.clone() }
+    }
+
+    pub fn is_guard(&self) -> bool {
+        self.from == self.to
+    }
+}
+
 /// A revision of a workload by its number and the object that holds its template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionRef {
@@ -94,6 +105,8 @@ pub struct RevisionRef {
 pub enum Gate {
     /// The Service's ready endpoints are pods with these labels, at least so many, and nobody else.
     ServedBy { labels: Vec<(Name, Name)>, at_least: u32 },
+    /// So many pods of the workload are ready.
+    Ready { replicas: i32 },
     /// The route's controllers have accepted this generation of it.
     RouteAccepted,
     /// A while in which the watched error ratio stays below its limit.
@@ -118,6 +131,18 @@ impl std::fmt::Display for StepKind {
     }
 }
 
+impl Gate {
+    /// Which it is, without its numbers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ServedBy { .. } => "served-by",
+            Self::Ready { .. } => "ready",
+            Self::RouteAccepted => "route-accepted",
+            Self::Soak { .. } => "soak",
+        }
+    }
+}
+
 impl std::fmt::Display for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -125,6 +150,7 @@ impl std::fmt::Display for Gate {
                 let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 write!(f, "check that it is served by {at_least} or more of {}", labels.join(","))
             }
+            Self::Ready { replicas } => write!(f, "check that {replicas} of its pods are ready"),
             Self::RouteAccepted => f.write_str("check that the route is accepted"),
             Self::Soak { secs, watched: None } => write!(f, "wait {secs} s"),
             Self::Soak { secs, watched: Some(w) } => {

@@ -1,15 +1,17 @@
 //! Failover: what moves, in which order, and what must hold in between.
 //!
-//! Every stopping point is safe: traffic moves only to what was seen ready, and what is left stays up until the end.
+//! Every stopping point is safe: traffic moves only to what a step before has seen ready, and what is left stays up
+//! until the end.
 
 use serde_json::Value;
 
 use super::{Grounds, kubectl, nodes, quote};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::service::ServiceType;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::model::plan::{
-    Change, Confirm, DrainOptions, Extras, FieldChange, Found, Gate, Need, Plan, Refusal, ServiceEffect,
+    Act, Change, Confirm, DrainOptions, Extras, FieldChange, Found, Gate, Need, Plan, Refusal, ServiceEffect,
     Step, StepKind,
 };
 use crate::model::world::Cluster;
@@ -68,6 +70,7 @@ fn pinned(on: &ObjectRef, live: &Value) -> ObjectRef {
 /// The plan of a way, or of its way back.
 pub(super) fn plan(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, revert: bool) {
     plan.confirm = Confirm::Context;
+    let way = &from_where_it_stands(grounds.cluster, plan, way);
     match &way.kind {
         FailoverKind::Selector { namespace, service, from, to } => {
             let (from, to) = if revert { (to, from) } else { (from, to) };
@@ -75,7 +78,7 @@ pub(super) fn plan(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, re
             soak(plan, way);
         }
         FailoverKind::Weight(shift) => {
-            weight(grounds, plan, way, &turned(shift, revert));
+            weight(grounds, plan, way, &turned(shift, revert), false);
         }
         FailoverKind::Evacuate(pick) => evacuate(grounds, plan, pick, revert),
         FailoverKind::Standby(standby) => self::standby(grounds, plan, way, standby, revert),
@@ -85,6 +88,21 @@ pub(super) fn plan(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, re
         let back = if revert { " --revert" } else { "" };
         plan.kubectl = format!("pilothouse failover {}{back}", quote(&way.name));
     }
+}
+
+/// One fails over because something fails: errors that are there already do not stop it, more of them do.
+fn from_where_it_stands(cluster: &Cluster, plan: &mut Plan, way: &FailoverPlan) -> FailoverPlan {
+    let mut way = way.clone();
+    let Some(watched) = way.watched.as_mut() else { return way };
+    let now = error_ratio(&cluster.traffic, watched).map_or(0.0, |ratio| (ratio * 1000.0).round() / 10.0);
+    if now <= watched.max_error_percent {
+        return way;
+    }
+    watched.max_error_percent += now;
+    if let Act::Failover { plan: held, .. } = &mut plan.intent.act {
+        held.watched.clone_from(&way.watched);
+    }
+    way
 }
 
 fn turned(shift: &WeightShift, revert: bool) -> WeightShift {
@@ -225,7 +243,8 @@ fn words(labels: &[(Name, Name)]) -> String {
 }
 
 /// The weight of two backends of a route, in steps.
-fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift) {
+/// `rises`: the steps before it start what answers behind `shift.to`.
+fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift, rises: bool) {
     let route = shift.object();
     let Some(live) = read(grounds.extras, plan, &Name::default(), &route) else { return };
     let route = pinned(&route, live);
@@ -242,14 +261,16 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         plan.refusals.push(Refusal::new("precondition", why));
         return;
     }
-    ready_behind(grounds.cluster, plan, shift);
+    ready_behind(grounds.cluster, plan, shift, rises);
     let now = |pair: &routes::Pair| format!("{}:{}", pair.from.weight, pair.to.weight);
     let mut before: Vec<(String, Value)> =
         pairs.iter().flat_map(|p| [p.from.held.clone(), p.to.held.clone()]).collect();
     let mut share = pairs.first().map(now).unwrap_or_default();
+    let names = pairs.iter().flat_map(|p| p.from.named.iter().chain(&p.to.named));
+    let names: Vec<FieldChange> = names.map(|(at, name)| FieldChange::guard(at, name)).collect();
     for percent in &shift.steps {
         let after: Vec<(String, Value)> = pairs.iter().flat_map(|pair| pair.at(*percent)).collect();
-        let fields: Vec<FieldChange> = before
+        let mut fields: Vec<FieldChange> = before
             .iter()
             .zip(&after)
             .filter(|(from, to)| from.1 != to.1)
@@ -258,8 +279,9 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         if fields.is_empty() {
             continue;
         }
-        let to =
-            pairs.first().map(|p| p.weights(*percent)).map(|(a, b)| format!("{a}:{b}")).unwrap_or_default();
+        fields.extend(names.iter().cloned());
+        let moved = pairs.iter().find(|p| !p.has(*percent));
+        let to = moved.map(|p| p.weights(*percent)).map(|(a, b)| format!("{a}:{b}")).unwrap_or_default();
         let words = format!("weight {}:{} from {share} to {to}", shift.from, shift.to);
         plan.steps.push(Step::new(StepKind::Change(Change { words, fields }), route.clone()));
         if shift.kind.as_str() == "HTTPRoute" {
@@ -276,7 +298,7 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
 }
 
 /// The Service that would get the traffic has somebody who answers.
-fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift) {
+fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: bool) {
     let name = routes::service_name(&shift.to);
     let row = cluster
         .derived
@@ -284,6 +306,16 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift) {
         .iter()
         .find(|r| r.service.namespace == shift.namespace && r.service.name == *name);
     match row {
+        // what is outside the cluster has no endpoints here
+        Some(row) if row.service.kind == ServiceType::ExternalName => {
+            plan.warnings
+                .push(format!("{} is outside of this cluster: whether it answers is not known", shift.to));
+        }
+        Some(row) if row.ready == 0 && rises && !row.service.selector.is_empty() => {
+            let labels = row.service.selector.labels.to_vec();
+            let service = ObjectRef::new(Kind::Service, &shift.namespace, &name.into(), &row.service.uid);
+            plan.steps.push(Step::new(StepKind::Check(Gate::ServedBy { labels, at_least: 1 }), service));
+        }
         Some(row) if row.ready == 0 => {
             let why = format!("service {}/{name} has no ready endpoint", shift.namespace);
             plan.refusals.push(Refusal::new("precondition", why));
@@ -325,7 +357,7 @@ fn replicas(live: &Value) -> i32 {
 fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
     let here = Name::default();
     let (up_in, down_in) = if revert { (&here, &standby.context) } else { (&standby.context, &here) };
-    let mut down = Vec::new();
+    let (mut ready, mut down) = (Vec::new(), Vec::new());
     for (kind, namespace, name) in &standby.workloads {
         let on = ObjectRef::new(kind.clone(), namespace, name, &Uid::default());
         let taker = read(grounds.extras, plan, up_in, &on);
@@ -350,20 +382,33 @@ fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &
             step.context = up_in.clone();
             plan.steps.push(step);
         }
+        if wanted > 0 {
+            let replicas = wanted.max(has);
+            let mut step = Step::new(StepKind::Check(Gate::Ready { replicas }), pinned(&on, taker));
+            step.context = up_in.clone();
+            ready.push(step);
+        }
         if standby.scale_down && wanted > 0 {
             let mut step = Step::new(StepKind::Scale { from: wanted, to: 0 }, pinned(&on, giver));
             step.context = down_in.clone();
             down.push(step);
         }
     }
+    // ready there, whoever scaled it, before anything moves
+    plan.steps.extend(ready);
     match &standby.shift {
-        Some(shift) => weight(grounds, plan, way, &turned(shift, revert)),
+        None if standby.scale_down => plan.refusals.push(Refusal::new(
+            "precondition",
+            "scale_down needs a route: without one nobody knows when traffic has moved",
+        )),
+        Some(shift) => weight(grounds, plan, way, &turned(shift, revert), up_in.is_empty()),
         None => plan.warnings.push(
             "traffic is not moved by this plan: move it (DNS, the load balancer) before the last step".into(),
         ),
     }
     plan.steps.extend(down);
-    if plan.steps.is_empty() && plan.refusals.is_empty() {
+    if plan.steps.iter().all(Step::is_check) && plan.refusals.is_empty() {
+        plan.steps.clear();
         plan.warnings.push("both clusters stand as they should: nothing to do".into());
     }
     plan.kubectl = String::new();

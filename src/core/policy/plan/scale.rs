@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::workloads::workload;
-use super::{Grounds, View, gone, kubectl, quote};
+use super::{Grounds, View, gone, here, kubectl, quote};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::pod::Pod;
@@ -12,6 +12,7 @@ use crate::domain::workload::Workload;
 use crate::model::plan::{Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind};
 use crate::model::world::Cluster;
 use crate::policy::drain as draining;
+use crate::policy::drift::last_change;
 use crate::policy::placement::place;
 
 /// The HPA that scales a workload, found by its reference and not by its name.
@@ -39,10 +40,11 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
         if let Some(seen) = by.current_replicas
             && seen != w.replicas
         {
-            let who = w
-                .changed
-                .as_ref()
-                .map_or_else(String::new, |c| format!(" (that field is managed by {})", c.manager));
+            let who = match grounds.extras.get(&here(&target)) {
+                Some(Found::Objects(objects)) => objects.first().map(|l| last_change(l, "/spec/replicas")),
+                _ => None,
+            };
+            let who = who.unwrap_or_default();
             let why = format!("{} has {} replicas, not {seen}{who}", w.name, w.replicas);
             plan.refusals.push(Refusal::new("precondition", why));
             continue;

@@ -1,0 +1,364 @@
+//! The planners of single kinds of actions, case by case: what would be sent, what is refused, what must be typed.
+
+mod ways;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Grounds, View, plan};
+use crate::domain::autoscaler::Hpa;
+use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
+use crate::domain::node::{Condition, Node, Status};
+use crate::domain::pod::{Phase, Pod, PodShape};
+use crate::domain::selector::Selector;
+use crate::domain::service::{Endpoint, EndpointSlice, Service, ServiceType};
+use crate::domain::settings::GuardSettings;
+use crate::domain::time::Stamp;
+use crate::domain::workload::Workload;
+use crate::model::event::{Batch, Fact};
+use crate::model::plan::{Act, Confirm, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind};
+use crate::model::state::ClusterState;
+use crate::model::world::{Cluster, ClusterInfo};
+
+fn labels(text: &str) -> Vec<(Name, Name)> {
+    text.split(',').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
+}
+
+fn pod(uid: u128, name: &str, text: &str, owner: Option<(Kind, u128)>) -> Pod {
+    let shape = PodShape { labels: labels(text).into(), ..PodShape::default() };
+    let owner = owner.map(|(kind, uid)| {
+        Arc::new(Owner { kind, name: "o".into(), uid: Uid::Uuid(uid), group: "apps".into() })
+    });
+    Pod {
+        uid: Uid::Uuid(uid),
+        namespace: "shop".into(),
+        name: name.into(),
+        shape: Arc::new(shape),
+        owner,
+        phase: Phase::Running,
+        ready: true,
+        ..Pod::default()
+    }
+}
+
+fn workload(kind: Kind, uid: u128, name: &str, selects: &str) -> Workload {
+    Workload {
+        kind,
+        uid: Uid::Uuid(uid),
+        namespace: "shop".into(),
+        name: name.into(),
+        replicas: 3,
+        desired: 3,
+        current: 3,
+        updated: 3,
+        ready: 3,
+        available: 3,
+        selector: Arc::new(Selector::from_labels(labels(selects))),
+        ..Workload::default()
+    }
+}
+
+fn service(uid: u128, name: &str, selects: &str) -> Service {
+    Service {
+        uid: Uid::Uuid(uid),
+        namespace: "shop".into(),
+        name: name.into(),
+        selector: Arc::new(Selector::from_labels(labels(selects))),
+        ..Service::default()
+    }
+}
+
+fn slice(uid: u128, service: &str, pods: &[&str]) -> EndpointSlice {
+    let endpoint = |name: &&str| Endpoint {
+        address: (*name).into(),
+        pod: Some((*name).into()),
+        ready: true,
+        serving: true,
+        ..Endpoint::default()
+    };
+    EndpointSlice {
+        uid: Uid::Uuid(uid),
+        namespace: "shop".into(),
+        name: format!("{service}-1").into(),
+        service: service.into(),
+        endpoints: pods.iter().map(endpoint).collect(),
+        ..EndpointSlice::default()
+    }
+}
+
+fn node(uid: u128, name: &str, ready: Status) -> Node {
+    let condition =
+        Condition { kind: "Ready".into(), status: ready, reason: "".into(), message: "".into(), since: None };
+    Node { uid: Uid::Uuid(uid), name: name.into(), conditions: Arc::from([condition]), ..Node::default() }
+}
+
+fn whole<T>(rows: Vec<T>, fact: fn(Batch<T>) -> Fact) -> [Fact; 3] {
+    let end = Batch::End { generation: 1, version: Version(1) };
+    [fact(Batch::Begin { generation: 1 }), fact(Batch::Upsert(rows)), fact(end)]
+}
+
+/// `web` with pods a and b behind the Services `web` (a label that no controller selects by) and `all` (only such).
+fn cluster() -> Arc<Cluster> {
+    let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
+    let rs = || Some((Kind::ReplicaSet, 20));
+    let mut scratch = pod(3, "scratch", "app=job", None);
+    scratch.shape = Arc::new(PodShape { empty_dir: true, ..PodShape::clone(&scratch.shape) });
+    let pods = vec![
+        pod(1, "a", "app=web,in=yes,color=blue", rs()),
+        pod(2, "b", "app=web,in=yes,color=blue", rs()),
+        scratch,
+        Pod { mirror: true, ..pod(4, "static", "app=proxy", None) },
+        pod(5, "db-0", "app=db", Some((Kind::StatefulSet, 21))),
+        pod(6, "g", "app=web,color=green", rs()),
+    ];
+    let paused = Workload { paused: true, ..workload(Kind::Deployment, 31, "held", "app=held") };
+    let moving = Workload { updated: 1, ..workload(Kind::Deployment, 32, "moving", "app=moving") };
+    let outside = Service { kind: ServiceType::ExternalName, ..service(44, "outside", "") };
+    let hpa = Hpa {
+        uid: Uid::Uuid(60),
+        namespace: "shop".into(),
+        name: "h".into(),
+        target_name: "web".into(),
+        min: 2,
+        max: 5,
+        current: Some(4),
+        ..Hpa::default()
+    };
+    let keda = Hpa { uid: Uid::Uuid(61), name: "k".into(), keda: true, ..hpa.clone() };
+    let services = vec![
+        service(40, "web", "app=web,in=yes"),
+        service(41, "all", "app=web"),
+        service(42, "db", "app=db"),
+        service(43, "none", "app=none"),
+        outside,
+        service(45, "color", "app=web,color=blue"),
+    ];
+    let slices = vec![
+        slice(50, "web", &["a", "b"]),
+        slice(51, "all", &["a", "b", "g"]),
+        slice(52, "db", &["db-0"]),
+        slice(53, "color", &["a", "b"]),
+    ];
+    let nodes = vec![node(10, "up", Status::True), node(11, "off", Status::False)];
+    let facts = whole(pods, Fact::Pods)
+        .into_iter()
+        .chain(whole(vec![workload(Kind::ReplicaSet, 20, "web-1", "app=web,hash=1")], Fact::ReplicaSets))
+        .chain(whole(vec![workload(Kind::StatefulSet, 21, "db", "app=db")], Fact::StatefulSets))
+        .chain(whole(
+            vec![workload(Kind::Deployment, 30, "web", "app=web"), paused, moving],
+            Fact::Deployments,
+        ))
+        .chain(whole(services, Fact::Services))
+        .chain(whole(slices, Fact::EndpointSlices))
+        .chain(whole(vec![hpa, keda], Fact::Hpas))
+        .chain(whole(nodes, Fact::Nodes));
+    for fact in facts {
+        state.apply(fact, Stamp(0));
+    }
+    state.publish(Stamp(0), false).unwrap()
+}
+
+fn target(kind: Kind, uid: u128, name: &str) -> ObjectRef {
+    let namespace = if kind == Kind::Node { "" } else { "shop" };
+    ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Uuid(uid))
+}
+
+fn here(on: &ObjectRef, live: Value) -> (Need, Found) {
+    (Need::Object { context: "".into(), on: on.clone() }, Found::Objects(vec![live]))
+}
+
+fn make(cluster: &Cluster, act: Act, targets: Vec<ObjectRef>, extras: Vec<(Need, Found)>) -> Plan {
+    let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets };
+    let (guards, extras) = (GuardSettings::default(), Extras(extras));
+    plan(Grounds { cluster, guards: &guards, view: View::Whole, extras: &extras, now: Stamp(0) }, &intent)
+}
+
+/// The steps in words.
+fn steps(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(|s| format!("{} {}", s.what, s.on.name)).collect()
+}
+
+fn refused(plan: &Plan) -> String {
+    plan.refusals.iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect::<Vec<_>>().join("; ")
+}
+
+fn fields(step: &Step) -> Vec<(&str, &Value, &Value)> {
+    let StepKind::Change(change) = &step.what else { panic!("{step:?}") };
+    change.fields.iter().map(|f| (f.pointer.as_str(), &f.from, &f.to)).collect()
+}
+
+#[test]
+fn the_taint_is_for_a_machine_that_is_off() {
+    let cluster = cluster();
+    let ours = json!({ "key": super::nodes::OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute" });
+    let other = json!({ "key": "team", "effect": "NoSchedule" });
+    let (up, off) = (target(Kind::Node, 10, "up"), target(Kind::Node, 11, "off"));
+    let with = |taints: &Value| vec![here(&off, json!({ "spec": { "taints": taints } }))];
+    let p = make(&cluster, Act::OutOfService, vec![up.clone()], vec![here(&up, json!({ "spec": {} }))]);
+    assert!(refused(&p).contains("up is Ready"), "{}", refused(&p));
+    assert!(p.steps.is_empty());
+    let none = json!(null);
+    for (act, before, after) in [
+        (Act::OutOfService, &none, Some(json!([ours]))),
+        (Act::OutOfService, &json!([other]), Some(json!([other, ours]))),
+        (Act::OutOfService, &json!([ours]), None),
+        (Act::InService, &json!([ours]), Some(json!(null))),
+        (Act::InService, &json!([other, ours]), Some(json!([other]))),
+        (Act::InService, &json!([other]), None),
+    ] {
+        let p = make(&cluster, act.clone(), vec![off.clone()], with(before));
+        assert_eq!(refused(&p), "", "{act:?} of {before}");
+        let change = p.steps.first().map(fields);
+        assert_eq!(change.map(|f| f[0].2.clone()), after, "{act:?} of {before}");
+        if act == Act::OutOfService && after.is_some() {
+            assert_eq!(p.confirm, Confirm::Context);
+        }
+    }
+    let p = make(&cluster, Act::OutOfService, vec![off], vec![]);
+    assert!(refused(&p).starts_with("incomplete-data"), "what was not read is not guessed: {}", refused(&p));
+}
+
+#[test]
+fn only_a_deployment_is_paused_and_only_once() {
+    let cluster = cluster();
+    for (act, kind, uid, name, sent, said) in [
+        (Act::PauseRollout, Kind::Deployment, 30, "web", 1, ""),
+        (Act::PauseRollout, Kind::Deployment, 32, "moving", 1, "stops half way: 1 of 3"),
+        (Act::PauseRollout, Kind::Deployment, 31, "held", 0, "held is paused already"),
+        (Act::PauseRollout, Kind::StatefulSet, 21, "db", 0, "only a Deployment"),
+        (Act::ResumeRollout, Kind::Deployment, 31, "held", 1, ""),
+        (Act::ResumeRollout, Kind::Deployment, 30, "web", 0, "web is resumed already"),
+        (Act::PauseRollout, Kind::Deployment, 99, "web", 0, "is not in the cluster any more"),
+    ] {
+        let p = make(&cluster, act.clone(), vec![target(kind, uid, name)], vec![]);
+        let words = format!("{} {}", p.warnings.join("; "), refused(&p));
+        assert_eq!(p.steps.len(), sent, "{act:?} {name}: {words}");
+        assert!(words.contains(said), "{act:?} {name}: {words}");
+        if sent == 1 {
+            let (yes, no) = (json!(true), json!(null));
+            let (from, to) = if act == Act::PauseRollout { (&no, &yes) } else { (&yes, &no) };
+            assert_eq!(fields(&p.steps[0]), [("/spec/paused", from, to)]);
+            assert_eq!(p.confirm, Confirm::Yes);
+        }
+    }
+}
+
+#[test]
+fn bounds_are_checked_and_lowering_asks_for_more() {
+    let cluster = cluster();
+    for (min, max, sent, confirm, said) in [
+        (None, Some(9), 1, Confirm::Yes, ""),
+        (Some(3), None, 1, Confirm::Yes, ""),
+        (Some(6), Some(9), 1, Confirm::Yes, "it has 4 replicas: 2 more start"),
+        (None, Some(3), 1, Confirm::Suffix, "it has 4 replicas: 1 of them go"),
+        (Some(1), None, 1, Confirm::Suffix, ""),
+        (Some(2), Some(5), 0, Confirm::Yes, "nothing to do"),
+        (Some(6), None, 0, Confirm::Yes, "6-5 are no bounds"),
+        (Some(-1), None, 0, Confirm::Yes, "-1-5 are no bounds"),
+        (Some(0), Some(0), 0, Confirm::Yes, "0-0 are no bounds"),
+    ] {
+        let on = vec![target(Kind::HorizontalPodAutoscaler, 60, "h")];
+        let p = make(&cluster, Act::Bounds { min, max }, on, vec![]);
+        let words = format!("{} {}", p.warnings.join("; "), refused(&p));
+        assert_eq!((p.steps.len(), p.confirm), (sent, confirm), "{min:?}-{max:?}: {words}");
+        assert!(words.contains(said), "{min:?}-{max:?}: {words}");
+    }
+    let on = vec![target(Kind::HorizontalPodAutoscaler, 61, "k")];
+    let p = make(&cluster, Act::Bounds { min: None, max: Some(9) }, on, vec![]);
+    assert_eq!(fields(&p.steps[0]), [("/spec/maxReplicas", &json!(5), &json!(9))], "only what changes");
+    assert!(p.warnings[0].contains("KEDA"), "{:?}", p.warnings);
+}
+
+#[test]
+fn an_eviction_says_what_does_not_come_back() {
+    let cluster = cluster();
+    for (uid, name, delete, step, said) in [
+        (1, "a", false, "evict a", ""),
+        (1, "a", true, "delete a", "budgets are not asked"),
+        (
+            3,
+            "scratch",
+            false,
+            "evict scratch",
+            "nothing will re-create it; scratch: its emptyDir data is lost",
+        ),
+        (4, "static", false, "evict static", "static pod: its kubelet starts it again"),
+    ] {
+        let act = Act::Evict(EvictOptions { delete, grace_period: 7 });
+        let p = make(&cluster, act, vec![target(Kind::Pod, uid, name)], vec![]);
+        let words = format!("{} {}", p.warnings.join("; "), refused(&p));
+        assert_eq!(steps(&p), [step]);
+        assert!(words.contains(said), "{name}: {words}");
+        assert_eq!(p.refusals.is_empty(), name != "static", "{words}");
+        assert_eq!(p.confirm, Confirm::Suffix);
+        let grace = match p.steps[0].what {
+            StepKind::Evict { grace_period } | StepKind::Delete { grace_period } => grace_period,
+            _ => 0,
+        };
+        assert_eq!(grace, 7);
+    }
+    let two = vec![target(Kind::Pod, 1, "a"), target(Kind::Pod, 2, "b")];
+    assert_eq!(make(&cluster, Act::Evict(EvictOptions::default()), two, vec![]).answer, "2");
+}
+
+#[test]
+fn a_pod_loses_as_few_labels_as_it_can() {
+    let cluster = cluster();
+    let live = |p: &ObjectRef| here(p, json!({ "metadata": { "labels": { "app": "web", "in": "yes" } } }));
+    let out = |service: &str, pods: &[ObjectRef]| {
+        let act = Act::OutOfRotation { service: service.into() };
+        make(&cluster, act, pods.to_vec(), pods.iter().map(live).collect())
+    };
+    let (a, b) = (target(Kind::Pod, 1, "a"), target(Kind::Pod, 2, "b"));
+    let p = out("web", std::slice::from_ref(&a));
+    assert_eq!((refused(&p).as_str(), p.confirm), ("", Confirm::Suffix));
+    assert_eq!(
+        fields(&p.steps[0]),
+        [
+            ("/metadata/labels/in", &json!("yes"), &json!(null)),
+            (
+                "/metadata/annotations/pilothouse.dev~1out-of-rotation",
+                &json!(null),
+                &json!(r#"{"in":"yes"}"#)
+            ),
+        ]
+    );
+    assert_eq!((p.services[0].ready_before, p.services[0].ready_after), (2, 1));
+    assert!(!p.warnings.iter().any(|w| w.contains("starts another pod")), "{:?}", p.warnings);
+    // without a label of its own it leaves its controller too
+    let p = out("all", std::slice::from_ref(&a));
+    assert!(p.warnings[0].contains("starts another pod in its place"), "{:?}", p.warnings);
+    assert_eq!(fields(&p.steps[0])[0].0, "/metadata/labels/app");
+    // the last of them
+    let p = out("web", &[a.clone(), b]);
+    assert_eq!((p.confirm, p.services[0].ready_after), (Confirm::Context, 0));
+    for (service, uid, name, said) in [
+        ("nowhere", 1, "a", "service shop/nowhere is not there"),
+        ("db", 1, "a", "does not select a"),
+        ("none", 1, "a", "does not select a"),
+        ("outside", 1, "a", "does not select a"),
+        ("db", 5, "db-0", "two pods cannot share it"),
+        ("web", 99, "a", "is not in the cluster any more"),
+    ] {
+        let p = out(service, &[target(Kind::Pod, uid, name)]);
+        assert!(refused(&p).contains(said), "{service} {name}: {}", refused(&p));
+    }
+    let unread = make(&cluster, Act::OutOfRotation { service: "web".into() }, vec![a], vec![]);
+    assert!(refused(&unread).starts_with("incomplete-data"), "{}", refused(&unread));
+}
+
+#[test]
+fn a_pod_gets_back_what_was_taken() {
+    let cluster = cluster();
+    let a = target(Kind::Pod, 1, "a");
+    let back = |live: Value| make(&cluster, Act::IntoRotation, vec![a.clone()], vec![here(&a, live)]);
+    let taken = json!({ "pilothouse.dev/out-of-rotation": r#"{"in":"yes"}"# });
+    let p = back(json!({ "metadata": { "labels": { "app": "web" }, "annotations": taken } }));
+    assert_eq!(fields(&p.steps[0])[0], ("/metadata/labels/in", &json!(null), &json!("yes")));
+    assert_eq!((p.confirm, fields(&p.steps[0])[1].2), (Confirm::Yes, &json!(null)));
+    let p = back(json!({ "metadata": { "labels": { "in": "other" }, "annotations": taken } }));
+    assert!(refused(&p).contains("has label in=\"other\" by now"), "{}", refused(&p));
+    let p = back(json!({ "metadata": { "labels": {} } }));
+    assert!(refused(&p).contains("was not taken out of rotation by pilothouse"), "{}", refused(&p));
+}

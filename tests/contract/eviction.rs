@@ -1,0 +1,265 @@
+//! A drain that is carried out, side by side with kubectl's: the same pods, no slower, far fewer requests; a budget
+//! that allows nothing; and a process that ends in the middle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::rig::{Rig, out, rig, until};
+
+const SPACE: &str = "contract-eviction";
+const FLAGS: [&str; 3] = ["--ignore-daemonsets", "--force", "--delete-emptydir-data"];
+
+/// A deployment of `replicas` on this node alone; the node has nothing else that a drain with its selector takes.
+fn make(rig: &Rig, name: &str, node: &str, replicas: u32) {
+    rig.namespace(SPACE);
+    rig.kubectl_ok(&["uncordon", node]);
+    rig.kubectl(&["-n", SPACE, "delete", "deploy", name, "--ignore-not-found", "--cascade=foreground"]);
+    rig.apply(&format!(
+        r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: {SPACE}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}, part: contract-eviction}}}}
+    spec:
+      terminationGracePeriodSeconds: 2
+      nodeSelector: {{kubernetes.io/hostname: {node}}}
+      containers: [{{name: a, image: "a:1"}}]
+"#
+    ));
+    let deploy = format!("deploy/{name}");
+    rig.kubectl_ok(&["-n", SPACE, "rollout", "status", &deploy, "--timeout=90s"]);
+}
+
+/// Names of the pods of a node that a drain takes.
+fn pods(rig: &Rig, node: &str) -> BTreeSet<String> {
+    let field = format!("spec.nodeName={node}");
+    let list = rig.kubectl_json(&["-n", SPACE, "get", "pods", "--field-selector", &field]);
+    let name = |p: &Value| p["metadata"]["name"].as_str().unwrap().to_owned();
+    list["items"].as_array().unwrap().iter().map(name).collect()
+}
+
+fn clean(rig: &Rig, name: &str, node: &str) {
+    rig.kubectl(&["-n", SPACE, "delete", "deploy", name, "--ignore-not-found"]);
+    rig.kubectl_ok(&["uncordon", node]);
+}
+
+/// Everything by this agent since the mark that is no event of a stream's end.
+fn requests(rig: &Rig, mark: u64, agent: &str) -> Vec<Value> {
+    rig.audit_of(mark, agent).into_iter().filter(|e| e["stage"] != "ResponseStarted").collect()
+}
+
+fn evictions(entries: &[Value]) -> BTreeMap<String, u32> {
+    let mut by = BTreeMap::new();
+    for e in entries.iter().filter(|e| e["objectRef"]["subresource"] == "eviction") {
+        if e["responseStatus"]["code"] == 201 {
+            *by.entry(e["objectRef"]["name"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    by
+}
+
+const SELECT: &str = "--pod-selector=part=contract-eviction";
+
+#[test]
+fn the_same_as_kubectl_and_cheaper() {
+    let Some(rig) = rig() else { return };
+    let (theirs, ours) = ("node-0043", "node-0044");
+    make(&rig, "theirs", theirs, 50);
+    make(&rig, "ours", ours, 50);
+    let (their_pods, our_pods) = (pods(&rig, theirs), pods(&rig, ours));
+    assert_eq!((their_pods.len(), our_pods.len()), (50, 50));
+
+    let (mark, began) = (rig.audit_mark(), Instant::now());
+    rig.kubectl_ok(&[&["drain", theirs, SELECT], &FLAGS[..]].concat());
+    let their_time = began.elapsed();
+    let their_requests = requests(&rig, mark, "kubectl/");
+
+    let (mark, began) = (rig.audit_mark(), Instant::now());
+    let done = rig.json(&[&["drain", ours, SELECT, "--yes", "-o", "json"], &FLAGS[..]].concat(), 0);
+    let our_time = began.elapsed();
+    assert_eq!(done["outcome"], "done", "{done}");
+    // the rehearsal before the confirmation is not the execution
+    until(10, "the end of the watch in the audit log", || {
+        let all = requests(&rig, mark, "pilothouse/");
+        if all.iter().any(|e| e["verb"] == "watch") { Ok(()) } else { Err("not yet".into()) }
+    });
+    // consoles of other people on the same cluster are not counted: what is not about this node or namespace
+    let about =
+        |e: &Value| e["requestURI"].as_str().is_some_and(|uri| uri.contains(ours) || uri.contains(SPACE));
+    let mut all = requests(&rig, mark, "pilothouse/");
+    all.retain(about);
+    let is_cordon = |e: &Value| e["verb"] == "patch" && !e["requestURI"].as_str().unwrap().contains("dryRun");
+    let first = all.iter().position(is_cordon).unwrap();
+    // and the look at the node before the cordon is
+    let executed = all.len() - first + 1;
+
+    assert_eq!(evictions(&their_requests).into_keys().collect::<BTreeSet<_>>(), their_pods);
+    assert_eq!(evictions(&all).into_keys().collect::<BTreeSet<_>>(), our_pods);
+    assert!(evictions(&all).values().all(|n| *n == 1));
+    for node in [theirs, ours] {
+        assert!(pods(&rig, node).is_empty());
+        assert_eq!(rig.kubectl_json(&["get", "node", node])["spec"]["unschedulable"], true);
+    }
+    eprintln!(
+        "drain of 50 pods: kubectl {:.1} s and {} requests, ours {:.1} s and {} requests ({executed} after the confirmation)",
+        their_time.as_secs_f32(),
+        their_requests.len(),
+        our_time.as_secs_f32(),
+        all.len()
+    );
+    let others: Vec<String> = all
+        .iter()
+        .skip(first)
+        .filter(|e| e["objectRef"]["subresource"] != "eviction")
+        .map(|e| format!("{} {}", e["verb"], e["requestURI"]))
+        .collect();
+    eprintln!("besides the evictions: {others:#?}");
+    assert!(executed <= 50 + 6, "{executed} requests");
+    // a bound for sanity: the machine is shared, and kubectl's time moves with its polls
+    assert!(our_time <= their_time.mul_f32(1.2) + Duration::from_secs(2), "{our_time:?} and {their_time:?}");
+    clean(&rig, "theirs", theirs);
+    clean(&rig, "ours", ours);
+}
+
+/// Our binary in the background.
+fn start(rig: &Rig, args: &[&str]) -> Child {
+    rig.command_as("operator", args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+}
+
+fn said(child: &mut Child) -> (String, String) {
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    (out, err)
+}
+
+fn budget(rig: &Rig, name: &str, least: u32) {
+    rig.apply(&format!(
+        "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {{name: {name}, namespace: {SPACE}}}\nspec: {{minAvailable: {least}, selector: {{matchLabels: {{app: {name}}}}}}}\n"
+    ));
+    until(20, "the budget is counted", || {
+        let pdb = rig.kubectl_json(&["-n", SPACE, "get", "pdb", name]);
+        let status = &pdb["status"];
+        let seen = status["observedGeneration"] == pdb["metadata"]["generation"];
+        if seen && status["currentHealthy"] == 3 { Ok(()) } else { Err(status.to_string()) }
+    });
+}
+
+#[test]
+fn a_budget_is_named_with_its_numbers_and_waited_for() {
+    let Some(rig) = rig() else { return };
+    let node = "node-0045";
+    make(&rig, "held", node, 3);
+    budget(&rig, "held", 3);
+    let args = [&["drain", node, SELECT, "--yes", "-o", "json"], &FLAGS[..]].concat();
+
+    // at the deadline it ends with 1 and says what still stands
+    let mark = rig.audit_mark();
+    let failed = rig.json(&[&args[..], &["--timeout=8s"]].concat(), 1);
+    let message = failed["message"].as_str().unwrap();
+    for part in ["PDB contract-eviction/held allows 0", "needs 3 healthy and has 3", "since 20"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let posts = rig
+        .audit_of(mark, "pilothouse/")
+        .into_iter()
+        .filter(|e| e["objectRef"]["subresource"] == "eviction")
+        .count();
+    assert_eq!(posts, 3, "a budget that allows nothing is read, not hammered");
+
+    // Ctrl-C: in order, with a truthful journal
+    let mut child = start(&rig, &args);
+    std::thread::sleep(Duration::from_secs(3));
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let (text, progress) = said(&mut child);
+    let done: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(done["outcome"], "cancelled");
+    assert!(
+        progress.contains("waits for PDB contract-eviction/held (0 allowed, needs 3 has 3, since"),
+        "{progress}"
+    );
+    let id = done["id"].as_str().unwrap();
+    let kept: Value = serde_json::from_str(&out(&rig.run(&["journal", "show", id, "-o", "json"]))).unwrap();
+    assert_eq!(kept["steps"], done["steps"], "the journal has what was shown");
+    assert!(!out(&rig.run(&["journal", "list"])).contains("UNFINISHED"), "a person has ended it");
+
+    // and goes on by itself when the budget allows
+    let mut child = start(&rig, &args);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(pods(&rig, node).len(), 3);
+    budget(&rig, "held", 0);
+    let status = until(40, "the drain goes on", || child.try_wait().unwrap().ok_or("runs".to_owned()));
+    assert_eq!(status.code(), Some(0), "{:?}", said(&mut child));
+    assert!(pods(&rig, node).is_empty());
+    rig.kubectl_ok(&["-n", SPACE, "delete", "pdb", "held"]);
+    clean(&rig, "held", node);
+}
+
+#[test]
+fn what_a_dead_process_left_is_taken_up() {
+    let Some(rig) = rig() else { return };
+    for (name, node, how) in [("killed", "node-0046", "KILL"), ("hung-up", "node-0047", "HUP")] {
+        make(&rig, name, node, 50);
+        let all = pods(&rig, node);
+        let mark = rig.audit_mark();
+        let args =
+            [&["drain", node, SELECT, "--yes", "--pods-at-once", "5", "-o", "json"], &FLAGS[..]].concat();
+        let mut child = start(&rig, &args);
+        until(30, "some pods were sent", || {
+            let sent = evictions(&rig.audit_of(mark, "pilothouse/")).len();
+            if sent >= 8 { Ok(()) } else { Err(format!("{sent}")) }
+        });
+        let began = Instant::now();
+        signal(&child, how);
+        let status = child.wait().unwrap();
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(1), "{how}: {took:?}");
+        assert_ne!(status.code(), Some(0));
+        std::thread::sleep(Duration::from_secs(2));
+        let sent = evictions(&rig.audit_of(mark, "pilothouse/"));
+        assert!(sent.len() < 50, "it was in the middle");
+
+        // any other action says so, and the journal knows what was sent
+        let line = crate::rig::err(&rig.run(&["cordon", node, "--yes"]));
+        assert!(line.contains("unfinished in") && line.contains(": pilothouse resume "), "{line}");
+        let list = out(&rig.run(&["journal", "list"]));
+        let entry = list.lines().find(|l| l.contains("UNFINISHED")).unwrap_or_else(|| panic!("{list}"));
+        let id = entry.split_whitespace().next().unwrap();
+        let kept: Value =
+            serde_json::from_str(&out(&rig.run(&["journal", "show", id, "-o", "json"]))).unwrap();
+        let known: BTreeSet<&str> = kept["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|s| s["what"] == "evict" && s["state"] != "waiting")
+            .map(|s| s["on"]["name"].as_str().unwrap())
+            .collect();
+        for pod in sent.keys() {
+            assert!(known.contains(pod.as_str()), "{how}: {pod} was sent and the journal does not know");
+        }
+        assert!(known.len() <= sent.len() + 5, "{how}: {} known, {} sent", known.len(), sent.len());
+
+        let resumed = rig.run(&["resume", id, "--yes", "-o", "json"]);
+        assert_eq!(resumed.status.code(), Some(0), "{}", crate::rig::err(&resumed));
+        assert!(pods(&rig, node).is_empty());
+        let sent = evictions(&rig.audit_of(mark, "pilothouse/"));
+        assert_eq!(sent.keys().cloned().collect::<BTreeSet<_>>(), all);
+        assert!(sent.values().all(|n| *n == 1), "{how}: evicted twice: {sent:?}");
+        assert!(!out(&rig.run(&["journal", "list"])).contains("UNFINISHED"));
+        clean(&rig, name, node);
+    }
+}

@@ -1,0 +1,365 @@
+//! The real executor and the real journal against a server in this process: the process dies at every write of its
+//! journal, answers get lost, people cancel and pause; nothing is lost, nothing is applied twice.
+
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pilothouse::action::executor::{Control, Executor, Pace, new_id};
+use pilothouse::action::journal::{Follows, How, Journal, Moment};
+use pilothouse::action::reach::Reach;
+use pilothouse::action::rehearse::rehearse;
+use pilothouse::action::resume::{self, Remaining, Unfinished};
+use pilothouse::action::scene;
+use pilothouse::clock::Clock;
+use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
+use pilothouse_core::domain::settings::GuardSettings;
+use pilothouse_core::model::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
+use pilothouse_core::model::world::{ActionView, ClusterInfo, Outcome, StepState};
+use pilothouse_core::policy::plan::View;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::fake::{Fake, Swallow, pod};
+
+const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+const NODE: &str = "/api/v1/nodes/n1";
+
+fn reach(fake: &Fake) -> Reach {
+    Reach::new(fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
+}
+
+fn node() -> ObjectRef {
+    ObjectRef::new(Kind::Node, &"".into(), &"n1".into(), &Uid::default())
+}
+
+fn web() -> ObjectRef {
+    ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default())
+}
+
+fn drain() -> Act {
+    Act::Drain(DrainOptions::default())
+}
+
+async fn plan(fake: &Fake, act: Act) -> Plan {
+    let target = match act {
+        Act::Drain(_) | Act::Cordon => node(),
+        _ => web(),
+    };
+    let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![target] };
+    planned(fake, intent).await
+}
+
+async fn planned(fake: &Fake, intent: Intent) -> Plan {
+    let reach = reach(fake);
+    let info = ClusterInfo { context: "test".into(), ..ClusterInfo::default() };
+    let now = Clock::system().now();
+    let scene = scene::fetch(&reach.own.reader, info, intent.act, &intent.targets, now).await.unwrap();
+    let guards = GuardSettings::default();
+    let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach).await;
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    plan
+}
+
+fn executor(fake: &Fake, journal: Journal) -> (Executor, mpsc::Receiver<ActionView>) {
+    let (tell, told) = mpsc::channel(10_000);
+    let executor = Executor {
+        reach: reach(fake),
+        gauge: Arc::new(|_| None),
+        journal,
+        clock: Clock::system(),
+        tell,
+        stop: CancellationToken::new(),
+        user: "u".into(),
+        host: "h".into(),
+        pace: Pace::default(),
+        memory_journal: false,
+        follows: None,
+    };
+    (executor, told)
+}
+
+/// Dies at the `at`-th sight of a record. True if it did.
+async fn dies(fake: &Fake, folder: &Path, plan: &Plan, at: usize) -> bool {
+    let seen = AtomicUsize::new(0);
+    let probe = move |_: &_, _: Moment| {
+        if seen.fetch_add(1, Ordering::SeqCst) == at {
+            // as a panic, without its report
+            resume_unwind(Box::new("the process dies here"));
+        }
+    };
+    let journal = Journal::with_probe(folder.to_owned(), "first", Arc::new(probe));
+    let (executor, _told) = executor(fake, journal);
+    let plan = plan.clone();
+    let id = new_id(&executor.clock, 1);
+    let run = tokio::spawn(async move { executor.run(id, &plan, Control::default(), None).await.outcome });
+    match run.await {
+        Ok(outcome) => {
+            assert_eq!(outcome, Some(Outcome::Done));
+            false
+        }
+        Err(e) => {
+            assert!(e.is_panic());
+            true
+        }
+    }
+}
+
+/// What the journal says of each step must fit what the server has applied.
+fn truthful(fake: &Fake, action: &Unfinished) {
+    let state = fake.state.lock().unwrap();
+    for (step, mark) in action.plan.steps.iter().zip(&action.marks) {
+        let what = if step.is_eviction() { "evict" } else { "patch" };
+        let applied = state.applied.get(&format!("{what} {}", step.on.uid)).copied().unwrap_or(0);
+        match mark.state {
+            StepState::Waiting | StepState::Held => {
+                assert_eq!(applied, 0, "{step:?} was applied and the journal does not know");
+            }
+            StepState::Accepted | StepState::Verified => {
+                assert_eq!(applied, 1, "{step:?} is called done and is not");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Starts again on the same folder and carries what is left to its end.
+async fn takes_up(fake: &Fake, folder: &Path) -> usize {
+    let journal = Journal::new(folder.to_owned(), "second");
+    let found = resume::unfinished(&journal);
+    for action in &found {
+        truthful(fake, action);
+        let reach = reach(fake);
+        let settled = resume::settle(&reach, action).await;
+        assert_eq!(settled.steps.len(), action.plan.steps.len());
+        let plan = match resume::resume_intent(action, &settled) {
+            Remaining::Nothing => {
+                let by = "nothing".into();
+                resume::close(&journal, &action.id, &by, How::Resumed, Clock::system().now()).unwrap();
+                continue;
+            }
+            Remaining::Intent(intent) => planned(fake, intent).await,
+            Remaining::Plan(plan) => *plan,
+            Remaining::Blocked(why) => panic!("blocked: {why}"),
+        };
+        let (mut executor, _told) = executor(fake, journal.clone());
+        executor.follows = Some(Follows { id: action.id.clone(), how: How::Resumed, cordoned: Vec::new() });
+        let done = executor.run(new_id(&executor.clock, 2), &plan, Control::default(), None).await;
+        assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+    }
+    found.len()
+}
+
+async fn at_every_write(act: Act, pods: u32, applied: u32, reached: impl Fn(&Fake) -> bool) {
+    let mut deaths = 0;
+    for at in 0.. {
+        let fake = Fake::start(pods).await;
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(&fake, act.clone()).await;
+        let died = dies(&fake, folder.path(), &plan, at).await;
+        fake.quiet().await;
+        let found = takes_up(&fake, folder.path()).await;
+        if at == 0 {
+            assert_eq!(
+                (found, fake.state.lock().unwrap().total()),
+                (0, 0),
+                "nothing is sent before the intent"
+            );
+            continue;
+        }
+        let last = folder.path().join("first.jsonl");
+        let ended = std::fs::read_to_string(last).unwrap().contains(r#""record":"ended""#);
+        assert_eq!(found, usize::from(died && !ended), "death {at}: listed once, unless it had ended");
+        fake.quiet().await;
+        assert!(reached(&fake), "death {at}: the end is reached");
+        let state = fake.state.lock().unwrap();
+        assert!(state.applied.values().all(|n| *n == 1), "death {at}: {:?}", state.applied);
+        assert_eq!(state.total(), applied, "death {at}: {:?}", state.applied);
+        drop(state);
+        let third = Journal::new(folder.path().to_owned(), "third");
+        assert!(resume::unfinished(&third).is_empty(), "death {at}: taken up, and not listed again");
+        assert!(third.history().0.iter().any(|a| a.plan.intent == plan.intent), "death {at}: not forgotten");
+        if !died {
+            break;
+        }
+        deaths += 1;
+    }
+    eprintln!("{}: died {deaths} times", act.as_str());
+    assert!(deaths > 5, "the probe sees each write twice");
+}
+
+#[tokio::test]
+async fn a_drain_that_dies_at_any_write_is_taken_up() {
+    at_every_write(drain(), 3, 4, |fake| {
+        let state = fake.state.lock().unwrap();
+        state.pods() == 0 && state.get(NODE).unwrap()["spec"]["unschedulable"] == true
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scale_that_dies_at_any_write_is_taken_up() {
+    let act = Act::Scale(ScaleBy { replicas: 5, current_replicas: Some(3) });
+    at_every_write(act, 0, 1, |fake| fake.state.lock().unwrap().get(WEB).unwrap()["spec"]["replicas"] == 5)
+        .await;
+}
+
+#[tokio::test]
+async fn a_restart_that_dies_at_any_write_is_not_done_twice() {
+    at_every_write(Act::Restart, 0, 1, |fake| {
+        let state = fake.state.lock().unwrap();
+        let template = &state.get(WEB).unwrap()["spec"]["template"];
+        template["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_that_dies_at_any_write_is_taken_up() {
+    at_every_write(Act::PauseRollout, 0, 1, |fake| {
+        fake.state.lock().unwrap().get(WEB).unwrap()["spec"]["paused"] == true
+    })
+    .await;
+}
+
+/// Runs to its end with answers that get lost.
+async fn loses(act: Act, swallow: Swallow) -> (Fake, ActionView) {
+    let fake = Fake::start(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&fake, act).await;
+    fake.state.lock().unwrap().swallow = swallow;
+    let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    (fake, done)
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_read_back_and_nothing_is_sent_twice() {
+    for act in [drain(), Act::Restart, Act::Scale(ScaleBy { replicas: 5, current_replicas: None })] {
+        let (fake, done) = loses(act, Swallow::Answer).await;
+        assert_eq!(done.outcome, Some(Outcome::Done), "{}: {:?}", done.message, done.steps);
+        let state = fake.state.lock().unwrap();
+        assert!(state.applied.values().all(|n| *n == 1), "{:?}", state.applied);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_request_ends_unknown_and_is_not_repeated() {
+    let (fake, done) = loses(Act::Cordon, Swallow::Request).await;
+    assert_eq!(done.outcome, Some(Outcome::Unknown), "{}", done.message);
+    assert_eq!(fake.state.lock().unwrap().total(), 0);
+}
+
+#[tokio::test]
+async fn a_pod_that_comes_in_between_is_judged_first() {
+    for (owned, outcome, evicted) in [(true, Outcome::Done, 4), (false, Outcome::Failed, 0)] {
+        let fake = Fake::start(3).await;
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(&fake, drain()).await;
+        fake.state.lock().unwrap().late = Some(pod(77, "n1", owned));
+        let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+        let done = executor.run("1".into(), &plan, Control::default(), None).await;
+        assert_eq!(done.outcome, Some(outcome), "{}", done.message);
+        let state = fake.state.lock().unwrap();
+        let count = state.applied.iter().filter(|(what, _)| what.starts_with("evict")).count();
+        assert_eq!(count, evicted, "{}", done.message);
+        assert_eq!(done.message.contains("shop/p77"), !owned, "{}", done.message);
+    }
+}
+
+#[tokio::test]
+async fn watches_that_break_are_listed_anew() {
+    let fake = Fake::start(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&fake, drain()).await;
+    fake.state.lock().unwrap().breaks = 4;
+    fake.state.lock().unwrap().linger = Duration::from_secs(5);
+    let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+    let state = fake.state.lock().unwrap();
+    assert!(state.breaks <= 1, "it was asked again");
+    assert_eq!((state.pods(), state.total()), (0, 4));
+}
+
+#[tokio::test]
+async fn a_node_that_vanishes_is_reported() {
+    let fake = Fake::start(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&fake, drain()).await;
+    fake.state.lock().unwrap().vanish = true;
+    let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
+    assert!(done.message.contains("n1: the node is gone"), "{}", done.message);
+    assert_eq!(fake.state.lock().unwrap().total(), 1, "the cordon alone");
+}
+
+#[tokio::test]
+async fn pause_holds_and_cancel_gives_the_node_back() {
+    let fake = Fake::start(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };
+    let plan = plan(&fake, Act::Drain(options)).await;
+    let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    let control = Control::default();
+    control.pause(true);
+    let (held, worker) = (control.clone(), executor.clone());
+    let run = tokio::spawn(async move { worker.run("1".into(), &plan, held, None).await });
+    while !told.recv().await.unwrap().paused {}
+    fake.quiet().await;
+    assert_eq!(fake.state.lock().unwrap().total(), 0);
+    control.pause(false);
+    while told.recv().await.unwrap().steps[1].state != StepState::Accepted {}
+    control.cancel(true);
+    let done = run.await.unwrap();
+    assert_eq!(done.outcome, Some(Outcome::Cancelled), "{}", done.message);
+    let last = done.steps.last().unwrap();
+    assert_eq!((last.what.as_str(), last.state), ("uncordon", StepState::Verified));
+    assert!(fake.state.lock().unwrap().get(NODE).unwrap()["spec"]["unschedulable"].is_null());
+    assert_eq!(fake.state.lock().unwrap().total(), 3, "cordon, one eviction, uncordon");
+    drop(executor);
+    let journal = Journal::new(folder.path().to_owned(), "b");
+    assert!(resume::unfinished(&journal).is_empty(), "a person has ended it");
+    assert_eq!(journal.history().0[0].steps, done.steps, "the journal has what was shown");
+}
+
+#[tokio::test]
+async fn a_process_that_is_told_to_end_stops_at_once_and_leaves_the_rest_to_the_next() {
+    let fake = Fake::start(4).await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };
+    let plan = plan(&fake, Act::Drain(options)).await;
+    let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "first"));
+    let (stop, worker) = (executor.stop.clone(), executor.clone());
+    let run = tokio::spawn(async move { worker.run("1".into(), &plan, Control::default(), None).await });
+    while told.recv().await.unwrap().steps[1].state != StepState::Accepted {}
+    stop.cancel();
+    let began = Instant::now();
+    let done = run.await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+    assert_eq!(done.outcome, Some(Outcome::Cancelled), "{}", done.message);
+    drop(executor);
+    fake.quiet().await;
+    assert!(fake.state.lock().unwrap().total() < 5);
+    assert_eq!(takes_up(&fake, folder.path()).await, 1);
+    assert_eq!(fake.state.lock().unwrap().total(), 5, "each once");
+}
+
+#[tokio::test]
+async fn without_a_disk_nothing_is_sent_unless_a_person_says_so() {
+    let fake = Fake::start(0).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let journal = Journal::new(folder.path().join("file/journal"), "a");
+    let plan = plan(&fake, Act::Cordon).await;
+    let (mut executor, _told) = executor(&fake, journal.clone());
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    assert_eq!((done.outcome, fake.state.lock().unwrap().total()), (Some(Outcome::Refused), 0));
+    executor.memory_journal = true;
+    let done = executor.run("2".into(), &plan, Control::default(), None).await;
+    assert_eq!((done.outcome, fake.state.lock().unwrap().total()), (Some(Outcome::Done), 1));
+    assert!(journal.kept().iter().any(|line| line.contains("intent")));
+}

@@ -1,0 +1,372 @@
+//! An API server in this process: nodes, pods and deployments in memory; GET, LIST, WATCH, PATCH and evictions; it
+//! counts what it applies, and can swallow answers. Quick, and no proof of what a real one does.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pilothouse::wire::connect::{ConnectOptions, Connection};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What becomes of an answer to a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Swallow {
+    #[default]
+    Nothing,
+    /// Applied, and the connection closed without an answer.
+    Answer,
+    /// Not applied either.
+    Request,
+}
+
+#[derive(Default)]
+pub struct State {
+    version: u64,
+    /// By path.
+    objects: BTreeMap<String, Value>,
+    events: Vec<(u64, &'static str, Value)>,
+    /// Writes that were applied, by what they did to which uid.
+    pub applied: BTreeMap<String, u32>,
+    pub swallow: Swallow,
+    /// Watches that break first: by a 410, and in the middle of a line.
+    pub breaks: u32,
+    /// How long a pod terminates; 30 ms at least.
+    pub linger: Duration,
+    /// The node is gone, with its pods, as soon as these are listed.
+    pub vanish: bool,
+    /// A pod that appears when a node is cordoned.
+    pub late: Option<Value>,
+}
+
+#[derive(Clone)]
+pub struct Fake {
+    pub state: Arc<Mutex<State>>,
+    pub connection: Connection,
+    changed: Arc<watch::Sender<u64>>,
+    busy: Arc<AtomicUsize>,
+    _config: Arc<tempfile::NamedTempFile>,
+}
+
+pub fn uid(n: u32) -> String {
+    format!("00000000-0000-4000-8000-{n:012x}")
+}
+
+pub fn pod(n: u32, node: &str, owned: bool) -> Value {
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": uid(900), "controller": true}]);
+    json!({
+        "metadata": {"name": format!("p{n}"), "namespace": "shop", "uid": uid(n),
+            "ownerReferences": if owned { owner } else { json!([]) }},
+        "spec": {"nodeName": node, "containers": [{"name": "a", "image": "a"}]},
+        "status": {"phase": "Running"},
+    })
+}
+
+impl State {
+    fn put(&mut self, path: &str, mut object: Value, kind: &'static str) {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        if path.contains("/pods/") {
+            self.events.push((self.version, kind, object.clone()));
+        }
+        match kind {
+            "DELETED" => self.objects.remove(path),
+            _ => self.objects.insert(path.to_owned(), object),
+        };
+    }
+
+    fn count(&mut self, what: &str, object: &Value) {
+        let uid = object["metadata"]["uid"].as_str().unwrap();
+        *self.applied.entry(format!("{what} {uid}")).or_default() += 1;
+    }
+
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        self.objects.get(path)
+    }
+
+    pub fn pods(&self) -> usize {
+        self.objects.keys().filter(|k| k.contains("/pods/")).count()
+    }
+
+    pub fn total(&self) -> u32 {
+        self.applied.values().sum()
+    }
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    let object = into.as_object_mut().unwrap();
+    for (key, value) in patch {
+        if value.is_null() {
+            object.remove(key);
+        } else {
+            merge(object.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// False: a test failed.
+fn json_patch(into: &mut Value, ops: &Value) -> bool {
+    for op in ops.as_array().unwrap() {
+        let path = op["path"].as_str().unwrap();
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        match op["op"].as_str().unwrap() {
+            "test" if into.pointer(path) != Some(&op["value"]) => return false,
+            "test" => {}
+            "remove" => {
+                into.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
+            }
+            _ => into.pointer_mut(parent).unwrap()[key] = op["value"].clone(),
+        }
+    }
+    true
+}
+
+impl Fake {
+    /// A server with a node of `pods` pods and a deployment of three.
+    pub async fn start(pods: u32) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = tempfile::NamedTempFile::new().unwrap();
+        let text = format!(
+            "clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\ncontexts: [{{name: test, context: {{cluster: c}}}}]\ncurrent-context: test\n"
+        );
+        std::fs::write(config.path(), text).unwrap();
+        let options = ConnectOptions { kubeconfig: Some(config.path().into()), ..ConnectOptions::default() };
+        let fake = Self {
+            state: Arc::default(),
+            connection: Connection::open(options).await.unwrap(),
+            changed: Arc::default(),
+            busy: Arc::default(),
+            _config: Arc::new(config),
+        };
+        {
+            let mut state = fake.state.lock().unwrap();
+            state.put(
+                "/api/v1/nodes/n1",
+                json!({"metadata": {"name": "n1", "uid": uid(500)}, "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+                "ADDED",
+            );
+            for n in 0..pods {
+                state.put(&format!("/api/v1/namespaces/shop/pods/p{n}"), pod(n, "n1", true), "ADDED");
+            }
+            state.put(
+                "/apis/apps/v1/namespaces/shop/deployments/web",
+                json!({"metadata": {"name": "web", "namespace": "shop", "uid": uid(600), "generation": 1},
+                    "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}},
+                    "status": {"observedGeneration": 1, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3, "availableReplicas": 3}}),
+                "ADDED",
+            );
+        }
+        let server = fake.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let server = server.clone();
+                // a client that goes away ends its connection and nothing else
+                tokio::spawn(async move { drop(server.connection(socket).await) });
+            }
+        });
+        fake
+    }
+
+    /// Until no request is under way: what a dead process had sent has arrived or never will.
+    pub async fn quiet(&self) {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            while self.busy.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    async fn connection(self, socket: TcpStream) -> std::io::Result<()> {
+        let mut socket = BufReader::new(socket);
+        loop {
+            let (mut head, mut length, mut first) = (String::new(), 0, String::new());
+            loop {
+                head.clear();
+                if socket.read_line(&mut head).await? == 0 {
+                    return Ok(());
+                }
+                if first.is_empty() {
+                    first = head.trim().to_owned();
+                }
+                if let Some(value) = head.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if head == "\r\n" {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            socket.read_exact(&mut body).await?;
+            let mut words = first.split(' ');
+            let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+            if target.contains("watch=1") {
+                return self.watch(socket, &target).await;
+            }
+            self.busy.fetch_add(1, Ordering::SeqCst);
+            let (code, answer, swallowed) = self.answer(&method, &target, &body);
+            self.busy.fetch_sub(1, Ordering::SeqCst);
+            if swallowed {
+                return Ok(());
+            }
+            let answer = answer.to_string();
+            let text = format!(
+                "HTTP/1.1 {code} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
+                answer.len()
+            );
+            socket.get_mut().write_all(text.as_bytes()).await?;
+        }
+    }
+
+    async fn watch(&self, mut socket: BufReader<TcpStream>, target: &str) -> std::io::Result<()> {
+        let from = target.split("resourceVersion=").nth(1).unwrap().split('&').next().unwrap();
+        let mut at: u64 = from.parse().unwrap();
+        let mut changed = self.changed.subscribe();
+        socket.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+        let breaks = {
+            let mut state = self.state.lock().unwrap();
+            state.breaks = state.breaks.saturating_sub(1);
+            state.breaks
+        };
+        if breaks > 0 {
+            let gone = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
+            let text = if breaks % 2 == 0 { format!("{gone}\n") } else { gone.replace("410", "4") };
+            let chunk = format!("{:x}\r\n{text}\r\n", text.len());
+            return socket.get_mut().write_all(chunk.as_bytes()).await;
+        }
+        loop {
+            let mut news = String::new();
+            for (version, kind, object) in &self.state.lock().unwrap().events {
+                if *version > at {
+                    news += &format!("{}\n", json!({"type": kind, "object": object}));
+                    at = *version;
+                }
+            }
+            if !news.is_empty() {
+                let chunk = format!("{:x}\r\n{news}\r\n", news.len());
+                socket.get_mut().write_all(chunk.as_bytes()).await?;
+            }
+            changed.changed().await.unwrap();
+        }
+    }
+
+    fn answer(&self, method: &str, target: &str, body: &[u8]) -> (u16, Value, bool) {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut state = self.state.lock().unwrap();
+        let status = |code: u16, message: &str| {
+            (code, json!({"kind": "Status", "code": code, "message": message}), false)
+        };
+        if method == "GET" {
+            if state.vanish && path == "/api/v1/pods" {
+                state.objects.clear();
+            }
+            if let Some(object) = state.objects.get(path) {
+                return (200, object.clone(), false);
+            }
+            if path.rsplit('/').next().is_some_and(|last| last.ends_with('s')) {
+                let prefix = format!("{path}/");
+                let all = path == "/api/v1/pods";
+                let items: Vec<&Value> = state
+                    .objects
+                    .iter()
+                    .filter(|(k, _)| k.starts_with(&prefix) || all && k.contains("/pods/"))
+                    .map(|(_, v)| v)
+                    .collect();
+                let version = state.version.to_string();
+                return (
+                    200,
+                    json!({"kind": "List", "metadata": {"resourceVersion": version}, "items": items}),
+                    false,
+                );
+            }
+            return status(404, "not found");
+        }
+        if path.ends_with("selfsubjectaccessreviews") {
+            return (201, json!({"status": {"allowed": true}}), false);
+        }
+        if query.contains("dryRun") {
+            return (200, json!({}), false);
+        }
+        if state.swallow == Swallow::Request {
+            return (0, Value::Null, true);
+        }
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let answer = self.write(&mut state, path, &body);
+        let swallowed = state.swallow == Swallow::Answer;
+        let version = state.version;
+        drop(state);
+        self.changed.send_replace(version);
+        match answer {
+            Ok(value) => (200, value, swallowed),
+            Err((code, message)) => status(code, message),
+        }
+    }
+
+    fn write(&self, state: &mut State, path: &str, body: &Value) -> Result<Value, (u16, &'static str)> {
+        if let Some(pod) = path.strip_suffix("/eviction") {
+            let Some(mut object) = state.objects.get(pod).cloned() else { return Err((404, "gone")) };
+            if object["metadata"]["uid"] != body["deleteOptions"]["preconditions"]["uid"] {
+                return Err((409, "Precondition failed: UID in precondition"));
+            }
+            state.count("evict", &object);
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            state.put(pod, object, "MODIFIED");
+            let (fake, pod) = (self.clone(), pod.to_owned());
+            let linger = state.linger.max(Duration::from_millis(30));
+            tokio::spawn(async move {
+                tokio::time::sleep(linger).await;
+                let mut state = fake.state.lock().unwrap();
+                if let Some(object) = state.objects.get(&pod).cloned() {
+                    state.put(&pod, object, "DELETED");
+                }
+                fake.changed.send_replace(state.version);
+            });
+            return Ok(json!({"kind": "Status"}));
+        }
+        let path = path.trim_end_matches("/scale");
+        let Some(mut object) = state.objects.get(path).cloned() else { return Err((404, "gone")) };
+        let version = body.pointer("/metadata/resourceVersion");
+        if version.is_some_and(|v| *v != object["metadata"]["resourceVersion"]) {
+            return Err((409, "the object has been modified"));
+        }
+        let before = object["spec"].clone();
+        if body.is_array() {
+            if !json_patch(&mut object, body) {
+                return Err((422, "the server rejected our request due to an error in our request"));
+            }
+        } else {
+            merge(&mut object, body);
+        }
+        if object["spec"] == before {
+            return Ok(object);
+        }
+        state.count("patch", &object);
+        if path.contains("/deployments/") {
+            let generation = object["metadata"]["generation"].as_i64().unwrap() + 1;
+            let n = object["spec"]["replicas"].clone();
+            object["metadata"]["generation"] = json!(generation);
+            object["status"] = json!({"observedGeneration": generation, "replicas": n, "readyReplicas": n,
+                "updatedReplicas": n, "availableReplicas": n});
+        }
+        if object["spec"]["unschedulable"] == true
+            && let Some(late) = state.late.take()
+        {
+            let path = format!("/api/v1/namespaces/shop/pods/{}", late["metadata"]["name"].as_str().unwrap());
+            state.put(&path, late, "ADDED");
+        }
+        state.put(path, object.clone(), "MODIFIED");
+        Ok(object)
+    }
+}
