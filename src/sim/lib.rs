@@ -22,6 +22,7 @@ pub mod defaults;
 pub mod faults;
 pub mod listener;
 pub mod logs;
+pub mod prom;
 pub mod resources;
 pub mod rng;
 pub mod seed;

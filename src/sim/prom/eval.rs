@@ -36,19 +36,24 @@ impl QueryError {
 /// A labelled value of an instant vector.
 pub type Point = (Labels, f64);
 
+/// The samples of each series of a range.
+pub type Ranges = Vec<(Labels, Vec<Sample>)>;
+
 /// What an expression comes to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Scalar(f64),
     Text(String),
     Vector(Vec<Point>),
-    Matrix(Vec<(Labels, Vec<Sample>)>),
+    Matrix(Ranges),
 }
 
 /// Parses, with Prometheus' words for what is wrong.
 pub fn parse(query: &str) -> Result<Expr, QueryError> {
     if query.trim().is_empty() {
-        return Err(QueryError::BadData("invalid parameter \"query\": 1:1: parse error: no expression found in input".into()));
+        return Err(QueryError::BadData(
+            "invalid parameter \"query\": 1:1: parse error: no expression found in input".into(),
+        ));
     }
     parser::parse(query)
         .map_err(|e| QueryError::BadData(format!("invalid parameter \"query\": 1:1: parse error: {e}")))
@@ -95,7 +100,7 @@ pub fn eval(db: &Tsdb, expr: &Expr, at: i64) -> Result<Value, QueryError> {
             binary(joined)
         }
         Expr::Subquery(_) => Err(unsupported("a subquery")),
-        _ => Err(unsupported("this expression")),
+        Expr::Extension(_) => Err(unsupported("this expression")),
     }
 }
 
@@ -169,7 +174,7 @@ impl Args<'_> {
     }
 
     /// Each series of a range, with the range's start and end.
-    fn ranges(&self, i: usize) -> Result<(Vec<(Labels, Vec<Sample>)>, i64, i64), QueryError> {
+    fn ranges(&self, i: usize) -> Result<(Ranges, i64, i64), QueryError> {
         let Expr::MatrixSelector(matrix) = self.expr(i)? else {
             return Err(unsupported("a range of anything but a selector"));
         };
@@ -180,7 +185,11 @@ impl Args<'_> {
         }
     }
 
-    fn over_range(&self, i: usize, work: impl Fn(&[Sample], i64, i64) -> Option<f64>) -> Result<Value, QueryError> {
+    fn over_range(
+        &self,
+        i: usize,
+        work: impl Fn(&[Sample], i64, i64) -> Option<f64>,
+    ) -> Result<Value, QueryError> {
         let (ranges, start, end) = self.ranges(i)?;
         let points = ranges
             .into_iter()
@@ -216,7 +225,10 @@ fn function(db: &Tsdb, call: &Call, at: i64) -> Result<Value, QueryError> {
         "last_over_time" => args.over_range(0, |s, _, _| s.last().map(|s| s.value)),
         "present_over_time" => args.over_range(0, |_, _, _| Some(1.0)),
         "changes" => args.over_range(0, |s, _, _| {
-            Some(s.iter().zip(s.iter().skip(1)).filter(|(a, b)| a.value != b.value).count() as f64)
+            Some(
+                s.iter().zip(s.iter().skip(1)).filter(|(a, b)| a.value.to_bits() != b.value.to_bits()).count()
+                    as f64,
+            )
         }),
         "resets" => args.over_range(0, |s, _, _| {
             Some(s.iter().zip(s.iter().skip(1)).filter(|(a, b)| b.value < a.value).count() as f64)
@@ -413,16 +425,20 @@ mod tests {
         assert_eq!(ask("count(http_requests_total) > 3"), []);
         assert_eq!(ask("topk(1, sum by (pod) (rate(http_requests_total[1m])))"), [("pod=b".into(), 20.0)]);
         assert_eq!(ask("absent(nothing)"), [(String::new(), 1.0)]);
-        assert_eq!(ask("2 * sum by (pod) (irate(http_requests_total[1m])) > bool 30"), [
-            ("pod=a".into(), 0.0),
-            ("pod=b".into(), 1.0)
-        ]);
         assert_eq!(
-            ask("sum by (pod) (rate(http_requests_total{code=\"500\"}[1m])) / on (pod) sum by (pod) (rate(http_requests_total[1m]))"),
+            ask("2 * sum by (pod) (irate(http_requests_total[1m])) > bool 30"),
+            [("pod=a".into(), 0.0), ("pod=b".into(), 1.0)]
+        );
+        assert_eq!(
+            ask(
+                "sum by (pod) (rate(http_requests_total{code=\"500\"}[1m])) / on (pod) sum by (pod) (rate(http_requests_total[1m]))"
+            ),
             [("pod=a".into(), 0.1)]
         );
         assert_eq!(
-            ask("sum by (pod) (rate(http_requests_total{code=\"500\"}[1m])) or sum by (pod) (rate(http_requests_total[1m]) * 0)"),
+            ask(
+                "sum by (pod) (rate(http_requests_total{code=\"500\"}[1m])) or sum by (pod) (rate(http_requests_total[1m]) * 0)"
+            ),
             [("pod=a".into(), 1.0), ("pod=b".into(), 0.0)]
         );
         assert_eq!(ask("vector(1)"), [(String::new(), 1.0)]);
@@ -432,8 +448,16 @@ mod tests {
     fn what_is_wrong_or_missing_is_an_error_and_never_a_number() {
         assert_eq!(parse("sum(").unwrap_err().kind(), "bad_data");
         assert_eq!(parse("").unwrap_err().kind(), "bad_data");
-        let err = eval(&db(), &parse("holt_winters(http_requests_total[5m], 0.5, 0.5)").unwrap_or_else(|_| parse("day_of_week()").unwrap()), 0).unwrap_err();
+        let err = eval(
+            &db(),
+            &parse("holt_winters(http_requests_total[5m], 0.5, 0.5)")
+                .unwrap_or_else(|_| parse("day_of_week()").unwrap()),
+            0,
+        )
+        .unwrap_err();
         assert!(err.to_string().contains("not simulated"), "{err}");
-        assert!(eval(&db(), &parse("max_over_time(rate(http_requests_total[1m])[5m:1m])").unwrap(), 0).is_err());
+        assert!(
+            eval(&db(), &parse("max_over_time(rate(http_requests_total[1m])[5m:1m])").unwrap(), 0).is_err()
+        );
     }
 }

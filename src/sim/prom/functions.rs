@@ -14,7 +14,13 @@ fn resets(samples: &[Sample]) -> f64 {
 
 /// `rate`, `increase`, `delta` over `(start, end]` in milliseconds: extrapolated to the edges of the range, but not below
 /// zero and not further than half an interval where the series begins or ends within it.
-pub fn extrapolated(samples: &[Sample], start: i64, end: i64, counter: bool, per_second: bool) -> Option<f64> {
+pub fn extrapolated(
+    samples: &[Sample],
+    start: i64,
+    end: i64,
+    counter: bool,
+    per_second: bool,
+) -> Option<f64> {
     let (first, last) = (samples.first()?, samples.last()?);
     if samples.len() < 2 {
         return None;

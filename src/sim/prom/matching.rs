@@ -86,7 +86,9 @@ fn key(labels: &Labels, modifier: Option<&BinModifier>) -> Labels {
     let matching = modifier.and_then(|m| m.matching.as_ref());
     let keeps = |label: &str| match matching {
         Some(LabelModifier::Include(on)) => on.labels.iter().any(|l| l == label),
-        Some(LabelModifier::Exclude(ignoring)) => !ignoring.labels.iter().any(|l| l == label) && label != NAME,
+        Some(LabelModifier::Exclude(ignoring)) => {
+            !ignoring.labels.iter().any(|l| l == label) && label != NAME
+        }
         None => label != NAME,
     };
     labels.iter().filter(|(k, _)| keeps(k)).map(|(k, v)| (k.clone(), v.clone())).collect()
@@ -96,18 +98,14 @@ fn sets(op: &str, modifier: Option<&BinModifier>, left: Vec<Point>, right: Vec<P
     let keys = |points: &[Point]| -> std::collections::HashSet<Labels> {
         points.iter().map(|(l, _)| key(l, modifier)).collect()
     };
-    match op {
-        "or" => {
-            let held = keys(&left);
-            let more = right.into_iter().filter(|(l, _)| !held.contains(&key(l, modifier)));
-            left.into_iter().chain(more.collect::<Vec<_>>()).collect()
-        }
-        _ => {
-            let others = keys(&right);
-            let wanted = op == "and";
-            left.into_iter().filter(|(l, _)| others.contains(&key(l, modifier)) == wanted).collect()
-        }
+    if op == "or" {
+        let held = keys(&left);
+        let more = right.into_iter().filter(|(l, _)| !held.contains(&key(l, modifier)));
+        return left.into_iter().chain(more.collect::<Vec<_>>()).collect();
     }
+    let others = keys(&right);
+    let wanted = op == "and";
+    left.into_iter().filter(|(l, _)| others.contains(&key(l, modifier)) == wanted).collect()
 }
 
 fn pairs(
@@ -140,7 +138,8 @@ fn pairs(
         let Some((other, held)) = index.get(&group) else { continue };
         if brought.is_none() && !met.insert(group.clone()) {
             return Err(QueryError::Execution(
-                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".into(),
+                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+                    .into(),
             ));
         }
         let (a, b) = if swapped { (*held, value) } else { (value, *held) };
