@@ -140,7 +140,8 @@ fn finds_a_workload_reads_its_logs_and_scales_it() {
     rig.deployment("found");
     let mut seat = rig.sit(&[]);
     find(&mut seat, "found");
-    seat.sees(&["2 wanted, 2 ready"]);
+    // the pods as well: their watch is another than that of their Deployment
+    seat.sees(&["2 wanted, 2 ready", "2 (2 ready"]);
     seat.press("l", &["Logs of", "following"]);
     seat.wait_for("a line of the log", PATIENCE, |seat| {
         ["order", "batch", "Synced", "level", "listening"].iter().any(|word| seat.text().contains(word))
@@ -246,7 +247,7 @@ fn lives_through_the_loss_of_the_api_server() {
         seat.sees(&["STALE", "no answer from https://", "refused", "node-0"]);
         seat.press("?", &["Help", "CAPITALS"]);
         seat.press("\x1b", &["1 Nodes"]);
-        seat.press("5", &["5 Workloads", "svc-0"]);
+        seat.press("5", &["5 Workloads", "deploy/"]);
         seat.press("1", &["1 Nodes"]);
     }));
     // whatever was seen: the cluster is for others too

@@ -20,7 +20,8 @@ const VIEWS: [View; 10] = [
     ("Traffic", &["2", "g"], "2 Traffic", "FW"),
     ("Errors", &["3"], "3 Errors", ""),
     ("Autoscalers", &["4", "g"], "4 Autoscalers", "S"),
-    ("Workloads", &["5", "g"], "5 Workloads", "BPRS"),
+    // on a Deployment: not every kind can be paused
+    ("Workloads", &["5", "/", "locked\r", "g"], "5 Workloads", "BPRS"),
     ("Pods", &["5", "\t", "g"], "5 Pods", "K"),
     ("Actions", &["8"], "8 Actions", ""),
     ("a description", &["1", "g", "d"], "Describe", "CDO"),
@@ -126,7 +127,7 @@ fn all_keys(seat: &mut Seat, view: &View, keys: &BTreeSet<String>) -> BTreeSet<S
         if view.3.contains(key.as_str()) {
             // some ask for a number or a plan first
             seat.wait_for(&format!("an answer to {key} in {}", view.0), PATIENCE, |seat| {
-                ["Rehearsal", "to:", "bounds", "Enter opens"].iter().any(|w| seat.text().contains(w))
+                ["Rehearsal", "to:", "bounds", "plan    failover"].iter().any(|w| seat.text().contains(w))
             });
         }
         seat.quiet(Duration::from_millis(40), Duration::from_secs(1));

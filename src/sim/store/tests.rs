@@ -1,3 +1,5 @@
+//! The store by itself: versions, preconditions, watches, graceful deletion, orphans.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

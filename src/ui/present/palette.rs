@@ -167,7 +167,9 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     hits.truncate(MOST);
     let mut hits: Vec<Hit> = hits.into_iter().map(|(_, hit)| hit).collect();
     let word = needle.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
-    if !needle.is_empty() && word && view.is_none() {
+    // the plans are still on their way: their word is no kind of the server
+    let plans = matches!(needle.as_str(), "failover" | "weight");
+    if !needle.is_empty() && word && view.is_none() && !plans {
         let exact = hits.first().is_some_and(|h| h.title.to_lowercase() == needle);
         let hit = Hit {
             target: Target::Resource(needle.clone()),

@@ -27,6 +27,8 @@ impl Cluster {
 
     async fn with(options: Options) -> Self {
         let running = Sim::start(options).await.unwrap();
+        // in a build of the whole workspace reqwest has no TLS provider of its own; the second to install one is refused
+        drop(rustls::crypto::ring::default_provider().install_default());
         Self { running, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
