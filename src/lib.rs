@@ -23,13 +23,15 @@
 //! | [`hub`] | the one writer of the shared state | core |
 //! | [`terminal`] | taking the terminal over and giving it back; keys, signals, frames | ui's keys and queue |
 //! | [`bootstrap`] | start-up and wiring | all of them |
+//! | `pilothouse_sim` | the simulated cluster in the making: store, API server, PromQL; not wired to the console yet | nothing of ours |
 //!
 //! [`clock`] alone reads the time, [`telemetry`] writes our own log, [`cli`] is the command line's grammar.
 //! `tests/it/architecture.rs` holds this table.
 //!
 //! Where to look first: what NOW finds is `pilothouse_core::policy::rules`; what a drain would do
 //! `pilothouse_core::policy::drain`; how lists and watches survive what servers do [`wire::list_watch`]; every key
-//! and command [`ui::command`]; how an action is carried out [`action::executor`].
+//! and command [`ui::command`]; what an action would do `pilothouse_core::policy::plan`, how it is carried out
+//! [`action::executor`], a drain [`action`]'s `drain`, and what becomes of one whose process ended [`action::resume`].
 
 pub mod action;
 pub mod bootstrap;

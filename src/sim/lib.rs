@@ -9,6 +9,7 @@
 //! | [`clock`], [`rng`] | simulated time, and everything random from one seed |
 //! | [`api`], [`status`], [`selector`], [`defaults`] | the Kubernetes API server, refusals in the real server's words |
 //! | [`access`], [`faults`], [`audit`], [`control`] | who may what, what goes wrong, what was asked; all set over `/sim/…` |
+//! | [`prom`] | samples in memory and the PromQL over them, not served yet |
 //! | [`logs`], [`usage`] | what the API server reads of running containers: their lines and what they use |
 //! | [`server`], [`listener`], [`seed`] | starting it, its socket, the first objects |
 
