@@ -27,9 +27,10 @@ impl Cluster {
 
     async fn with(options: Options) -> Self {
         let running = Sim::start(options).await.unwrap();
-        // in a build of the whole workspace reqwest has no TLS provider of its own; the second to install one is refused
+        // in a build of the whole workspace reqwest has no TLS provider of its own (the second to install one is refused),
+        // and takes gzip off unseen
         drop(rustls::crypto::ring::default_provider().install_default());
-        Self { running, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Self { running, http: reqwest::Client::builder().no_proxy().no_gzip().build().unwrap() }
     }
 
     fn ask(&self, method: Method, path: &str) -> RequestBuilder {
