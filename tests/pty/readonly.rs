@@ -127,7 +127,8 @@ fn all_keys(seat: &mut Seat, view: &View, keys: &BTreeSet<String>) -> BTreeSet<S
         if view.3.contains(key.as_str()) {
             // some ask for a number or a plan first
             seat.wait_for(&format!("an answer to {key} in {}", view.0), PATIENCE, |seat| {
-                ["Rehearsal", "to:", "bounds", "plan    failover"].iter().any(|w| seat.text().contains(w))
+                // a row of the list of plans, or what is asked
+                ["Rehearsal", "to:", "bounds", "│  plan "].iter().any(|w| seat.text().contains(w))
             });
         }
         seat.quiet(Duration::from_millis(40), Duration::from_secs(1));
