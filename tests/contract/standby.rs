@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::failover::{id, states};
-use crate::rig::{Rig, err, out, rig};
+use crate::rig::{Rig, err, out, rig, until};
 
 /// A kubeconfig with the operator's context of both clusters: `test` and `standby`.
 fn both(rig: &Rig, standby: &std::path::Path) -> std::path::PathBuf {
@@ -56,23 +56,23 @@ fn a_standby_takes_over_and_gives_back() {
     rig.config("[failover.dr]\nkind = \"standby\"\ncontext = \"standby\"\nworkloads = [\"deploy/contract-standby/web\"]\nscale_down = true\nroute = \"traefikservice/contract-standby/web\"\nfrom = \"here\"\nto = \"there\"\nsteps = [50, 100]\nsoak_secs = 1\n");
     let stands = |what: &str, here: i64, standby: i64, weights: [i64; 2]| {
         let get = ["-n", "contract-standby", "get", "deploy", "web", "-o", "json"];
-        let ready = |text: &str| -> i64 {
+        // wanted and ready: pods may lose their readiness for a while with their node's, after another test's outage
+        let ready = |text: &str| -> (i64, i64) {
             let live: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(
-                live["spec"]["replicas"],
-                live["status"].get("readyReplicas").cloned().unwrap_or(json!(0)),
-                "{what}"
-            );
-            live["spec"]["replicas"].as_i64().unwrap()
+            let ready = live["status"]["readyReplicas"].as_i64().unwrap_or(0);
+            (live["spec"]["replicas"].as_i64().unwrap(), ready)
         };
-        let route = rig.kubectl_json(&["-n", "contract-standby", "get", "traefikservice", "web"]);
-        let services = &route["spec"]["weighted"]["services"];
-        let seen = (
-            ready(&rig.kubectl_ok(&get)),
-            ready(&rig.kubectl_at(there, &get)),
-            [&services[0], &services[1]].map(|s| s["weight"].as_i64().unwrap()),
-        );
-        assert_eq!(seen, (here, standby, weights), "{what}");
+        until(60, what, || {
+            let route = rig.kubectl_json(&["-n", "contract-standby", "get", "traefikservice", "web"]);
+            let services = &route["spec"]["weighted"]["services"];
+            let seen = (
+                ready(&rig.kubectl_ok(&get)),
+                ready(&rig.kubectl_at(there, &get)),
+                [&services[0], &services[1]].map(|s| s["weight"].as_i64().unwrap()),
+            );
+            let wanted = ((here, here), (standby, standby), weights);
+            if seen == wanted { Ok(()) } else { Err(format!("{seen:?}, not {wanted:?}")) }
+        });
     };
     let run = |words: &[&str], status: i32| -> Value {
         let output =
