@@ -1,0 +1,32 @@
+//! The table in print: `pilothouse keys` and the README.
+
+use super::{COMMANDS, Context};
+
+/// `pilothouse keys`: plain text, a section for each place.
+pub fn keys_text() -> String {
+    let mut out = String::new();
+    for context in Context::ALL {
+        let rows: Vec<_> = COMMANDS.iter().filter(|c| c.contexts.contains(&context)).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        out += format!("{}\n", context.title()).as_str();
+        for command in rows {
+            out += format!("  {:<26} {:<18} {}\n", command.keys.join(" "), command.id, command.doc).as_str();
+        }
+    }
+    out
+}
+
+/// The README's table: a row for each command, those that change the cluster first.
+pub fn keys_table_markdown() -> String {
+    let mut out = String::from("| key | where | command | what it does |\n|---|---|---|---|\n");
+    for command in COMMANDS {
+        let keys: Vec<String> = command.keys.iter().map(|k| format!("`{k}`")).collect();
+        let places: Vec<&str> = command.contexts.iter().map(|c| c.title()).collect();
+        out +=
+            format!("| {} | {} | `{}` | {} |\n", keys.join(" "), places.join(", "), command.id, command.doc)
+                .as_str();
+    }
+    out
+}
