@@ -130,20 +130,40 @@ fn the_same_as_kubectl_and_cheaper() {
 }
 
 /// Our binary in the background.
-fn start(rig: &Rig, args: &[&str]) -> Child {
-    rig.command_as("operator", args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+/// A drain that runs beside the test; what it tells people goes to a file, to be read while it runs.
+struct Running {
+    child: Child,
+    told: tempfile::NamedTempFile,
+}
+
+fn start(rig: &Rig, args: &[&str]) -> Running {
+    let told = tempfile::NamedTempFile::new().unwrap();
+    let mut command = rig.command_as("operator", args);
+    let child = command.stdout(Stdio::piped()).stderr(told.reopen().unwrap()).spawn().unwrap();
+    Running { child, told }
+}
+
+impl Running {
+    fn progress(&self) -> String {
+        std::fs::read_to_string(self.told.path()).unwrap()
+    }
+
+    /// Until it says so.
+    fn says(&self, words: &str) {
+        until(30, words, || if self.progress().contains(words) { Ok(()) } else { Err(self.progress()) });
+    }
+
+    /// Standard output to its end, and all that was told.
+    fn said(&mut self) -> (String, String) {
+        let mut out = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        (out, self.progress())
+    }
 }
 
 fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
-}
-
-fn said(child: &mut Child) -> (String, String) {
-    let (mut out, mut err) = (String::new(), String::new());
-    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-    (out, err)
 }
 
 fn budget(rig: &Rig, name: &str, least: u32) {
@@ -182,10 +202,10 @@ fn a_budget_is_named_with_its_numbers_and_waited_for() {
 
     // Ctrl-C: in order, with a truthful journal
     let mut child = start(&rig, &args);
-    std::thread::sleep(Duration::from_secs(3));
-    signal(&child, "INT");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    let (text, progress) = said(&mut child);
+    child.says("waits for PDB contract-eviction/held (0 allowed, needs 3 has 3, since");
+    signal(&child.child, "INT");
+    assert_eq!(child.child.wait().unwrap().code(), Some(130));
+    let (text, progress) = child.said();
     let done: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(done["outcome"], "cancelled");
     assert!(
@@ -199,11 +219,11 @@ fn a_budget_is_named_with_its_numbers_and_waited_for() {
 
     // and goes on by itself when the budget allows
     let mut child = start(&rig, &args);
-    std::thread::sleep(Duration::from_secs(3));
+    child.says("waits for PDB contract-eviction/held (0 allowed, needs 3 has 3, since");
     assert_eq!(pods(&rig, node).len(), 3);
     budget(&rig, "held", 0);
-    let status = until(40, "the drain goes on", || child.try_wait().unwrap().ok_or("runs".to_owned()));
-    assert_eq!(status.code(), Some(0), "{:?}", said(&mut child));
+    let status = until(40, "the drain goes on", || child.child.try_wait().unwrap().ok_or("runs".to_owned()));
+    assert_eq!(status.code(), Some(0), "{:?}", child.said());
     assert!(pods(&rig, node).is_empty());
     rig.kubectl_ok(&["-n", SPACE, "delete", "pdb", "held"]);
     clean(&rig, "held", node);
@@ -224,13 +244,12 @@ fn what_a_dead_process_left_is_taken_up() {
             if sent >= 8 { Ok(()) } else { Err(format!("{sent}")) }
         });
         let began = Instant::now();
-        signal(&child, how);
-        let status = child.wait().unwrap();
+        signal(&child.child, how);
+        let status = child.child.wait().unwrap();
         let took = began.elapsed();
         assert!(took < Duration::from_secs(1), "{how}: {took:?}");
         assert_ne!(status.code(), Some(0));
-        std::thread::sleep(Duration::from_secs(2));
-        let sent = evictions(&rig.audit_of(mark, "pilothouse/"));
+        let sent = evictions(&rig.audit_settled(mark));
         assert!(sent.len() < 50, "it was in the middle");
 
         // any other action says so, and the journal knows what was sent
