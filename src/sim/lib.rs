@@ -9,6 +9,7 @@
 //! | [`clock`], [`rng`] | simulated time, and everything random from one seed |
 //! | [`api`], [`status`], [`selector`], [`defaults`] | the Kubernetes API server, refusals in the real server's words |
 //! | [`access`], [`faults`], [`audit`], [`control`] | who may what, what goes wrong, what was asked; all set over `/sim/…` |
+//! | [`world`], [`engine`] | how applications behave and what is broken; the one task that makes it all happen |
 //! | [`prom`] | samples in memory and the PromQL over them, not served yet |
 //! | [`logs`], [`usage`] | what the API server reads of running containers: their lines and what they use |
 //! | [`server`], [`listener`], [`seed`] | starting it, its socket, the first objects |
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod columns;
 pub mod control;
 pub mod defaults;
+pub mod engine;
 pub mod faults;
 pub mod listener;
 pub mod logs;
@@ -32,3 +34,4 @@ pub mod server;
 pub mod status;
 pub mod store;
 pub mod usage;
+pub mod world;

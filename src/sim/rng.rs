@@ -7,15 +7,28 @@ const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// A generator that tasks may share; the same seed and the same order of calls give the same answers.
 #[derive(Debug)]
-pub struct Random(Mutex<fastrand::Rng>);
+pub struct Random {
+    seed: u64,
+    shared: Mutex<fastrand::Rng>,
+}
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
+        Self { seed, shared: Mutex::new(fastrand::Rng::with_seed(seed)) }
+    }
+
+    /// The generator of one thing: the same seed and the same key give the same draws, whatever happens elsewhere and
+    /// whenever. For names, jitter and choices that belong to the story.
+    pub fn keyed(&self, key: &[&str]) -> fastrand::Rng {
+        let mut hash = fnv(&self.seed.to_le_bytes(), FNV);
+        for part in key {
+            hash = fnv(&[0xff], fnv(part.as_bytes(), hash));
+        }
+        fastrand::Rng::with_seed(hash)
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A generator of one's own, so that one loop's draws do not depend on when another one runs.
@@ -34,9 +47,7 @@ impl Random {
 
     /// `len` characters for a generated name (the real server appends five).
     pub fn suffix(&self, len: usize) -> String {
-        self.with(|rng| {
-            (0..len).filter_map(|_| rng.choice(ALPHABET.iter().copied())).map(char::from).collect()
-        })
+        self.with(|rng| suffix_of(rng, len))
     }
 
     /// Uniform in `[0, 1)`.
@@ -45,13 +56,22 @@ impl Random {
     }
 }
 
+/// Where FNV-1a begins.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a: stable between builds, unlike the standard library's hasher.
+fn fnv(bytes: &[u8], from: u64) -> u64 {
+    bytes.iter().fold(from, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// `len` characters for a generated name from a generator of one's own.
+pub fn suffix_of(rng: &mut fastrand::Rng, len: usize) -> String {
+    (0..len).filter_map(|_| rng.choice(ALPHABET.iter().copied())).map(char::from).collect()
+}
+
 /// A stable hash of text in that alphabet, for `pod-template-hash` and the like.
 pub fn short_hash(text: &[u8]) -> String {
-    // FNV-1a: stable between builds, unlike the standard library's hasher.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in text {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
+    let hash = fnv(text, FNV);
     let mut hash = hash ^ (hash >> 32);
     let mut out = String::with_capacity(10);
     for _ in 0..10 {

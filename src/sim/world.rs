@@ -1,0 +1,380 @@
+//! What the API does not show: how the applications behave, how much is asked of them, and what is broken. Kubelets,
+//! traffic and logs read it; the story and tests change it. Everything visible must follow from this and from the
+//! objects, never be painted on.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::watch;
+
+/// A namespace and a name: of an application (the label `app` of its pods) or of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+impl Id {
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Reads `namespace/name`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/')?;
+        (!namespace.is_empty() && !name.is_empty()).then(|| Self::new(namespace, name))
+    }
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// How an application writes its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Json,
+    Logfmt,
+    Klog,
+    Nginx,
+    Java,
+    Plain,
+}
+
+/// A Service that an application calls while it answers a request.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// `namespace/name`.
+    pub service: String,
+    /// Calls per request that the caller answers.
+    #[serde(default = "one")]
+    pub per_request: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// What a version of an application does differently. The defaults are those of a healthy one.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Version {
+    /// Requests of 1 that fail by the version's own fault.
+    pub errors: f64,
+    /// What latency is multiplied by.
+    pub slower: f64,
+    /// What the CPU per request is multiplied by.
+    pub hungrier: f64,
+    /// The container ends by itself, again and again.
+    pub crash: Option<Crash>,
+    /// The image cannot be pulled.
+    pub no_image: bool,
+    /// The readiness probe fails for ever.
+    pub never_ready: bool,
+    /// The working set grows by this many MiB a minute; at the limit the container is killed (OOMKilled).
+    pub leak_mib_per_minute: f64,
+    /// What it logs when a request fails by its own fault; `{id}`, `{ms}`, `{ip}` and `{n}` vary.
+    pub message: Option<String>,
+    /// A stack trace that follows the message, one frame per line.
+    pub trace: Option<String>,
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        Self {
+            errors: 0.0,
+            slower: 1.0,
+            hungrier: 1.0,
+            crash: None,
+            no_image: false,
+            never_ready: false,
+            leak_mib_per_minute: 0.0,
+            message: None,
+            trace: None,
+        }
+    }
+}
+
+/// How a container ends by itself.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crash {
+    /// How long after its start.
+    #[serde(with = "span")]
+    pub after: Duration,
+    #[serde(default = "one_code")]
+    pub code: i32,
+    /// The last lines that it writes.
+    #[serde(default)]
+    pub last_words: Vec<String>,
+}
+
+fn one_code() -> i32 {
+    1
+}
+
+/// How the pods of an application behave.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct App {
+    /// From the start of the container until the readiness probe passes.
+    #[serde(with = "span")]
+    pub startup: Duration,
+    /// From SIGTERM until the container has ended, if its grace allows.
+    #[serde(with = "span")]
+    pub shutdown: Duration,
+    pub log: Format,
+    /// Median time of an answer without load, in milliseconds.
+    pub latency_ms: f64,
+    /// Sigma of the log-normal distribution of latency.
+    pub spread: f64,
+    /// CPU of one request, in core-milliseconds.
+    pub cpu_ms_per_request: f64,
+    /// CPU without any request, in thousandths of a core.
+    pub cpu_idle_milli: f64,
+    /// Working set, in MiB.
+    pub memory_mib: f64,
+    /// Requests per second that one pod can answer on its CPU limit (or request, where there is no limit); beyond it
+    /// latency grows and then requests are turned away. `None`: what its CPU allows.
+    pub capacity_rps: Option<f64>,
+    pub calls: Vec<Call>,
+    /// By the tag of the image. A tag that is not here is healthy.
+    pub versions: BTreeMap<String, Version>,
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self {
+            startup: Duration::from_secs(4),
+            shutdown: Duration::from_secs(2),
+            log: Format::Json,
+            latency_ms: 20.0,
+            spread: 0.4,
+            cpu_ms_per_request: 4.0,
+            cpu_idle_milli: 8.0,
+            memory_mib: 120.0,
+            capacity_rps: None,
+            calls: Vec::new(),
+            versions: BTreeMap::new(),
+        }
+    }
+}
+
+/// How requests to a Service are distributed among its ready endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    #[default]
+    RoundRobin,
+    Random,
+    /// By the annotation `sim.pilothouse/weight` of the pod (1 where there is none).
+    Weighted,
+    LeastConnections,
+    ResponseTime,
+    /// By a hash of the client: few clients, uneven shares.
+    ClientHash,
+}
+
+/// What is asked of a Service from outside the cluster, and how its requests are distributed, inner calls included.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Demand {
+    /// Requests per second from outside; 0 for a Service that only others call.
+    pub rps: f64,
+    /// The load swings by this part of it.
+    pub swing: f64,
+    #[serde(with = "span")]
+    pub period: Duration,
+    pub policy: Policy,
+    /// Clients, for the policy that hashes them.
+    pub clients: u32,
+    /// An HAProxy of this name stands before it and exports `haproxy_…` metrics.
+    pub proxy: Option<String>,
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self {
+            rps: 0.0,
+            swing: 0.1,
+            period: Duration::from_secs(600),
+            policy: Policy::RoundRobin,
+            clients: 200,
+            proxy: None,
+        }
+    }
+}
+
+/// What is wrong with a machine. The default is a sound one.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NodeTrouble {
+    /// The machine is off: no kubelet, no containers, no network. Requests to its pods time out.
+    pub off: bool,
+    /// Only the kubelet is silent (no Lease, no status); containers run on and answer.
+    pub silent: bool,
+    /// The kubelet itself says NotReady, with this message.
+    pub not_ready: Option<String>,
+    pub memory_pressure: bool,
+    pub disk_pressure: bool,
+    pub pid_pressure: bool,
+    /// What latency on it is multiplied by; 0 is 1.
+    pub slower: f64,
+}
+
+/// What is wrong with one pod, by its uid: its replacement is sound. The default is a sound one.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PodTrouble {
+    /// Requests of 1 that it fails.
+    pub errors: f64,
+    /// What its latency is multiplied by; 0 is 1.
+    pub slower: f64,
+    /// Its readiness probe fails.
+    pub unready: bool,
+    /// It does not end at SIGTERM, and not after its grace either.
+    pub stuck: bool,
+    /// What it logs for a request that it fails.
+    pub message: Option<String>,
+    /// Part of the requests that a broken balancer sends it beyond its share: its weight is multiplied by this; 0 is 1.
+    pub favoured: f64,
+}
+
+/// Everything of the world at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// By namespace and the label `app`.
+    pub apps: BTreeMap<Id, Arc<App>>,
+    /// By Service.
+    pub demand: BTreeMap<Id, Demand>,
+    /// By node.
+    pub nodes: BTreeMap<Arc<str>, NodeTrouble>,
+    /// By the pod's uid.
+    pub pods: BTreeMap<Arc<str>, PodTrouble>,
+    /// All load from outside is multiplied by this.
+    pub load: f64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: RwLock<Arc<State>>,
+    version: watch::Sender<u64>,
+}
+
+/// The world of one cluster. Clones share it.
+#[derive(Debug, Clone)]
+pub struct World(Arc<Shared>);
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new(State { load: 1.0, ..State::default() })
+    }
+}
+
+impl World {
+    pub fn new(state: State) -> Self {
+        Self(Arc::new(Shared { state: RwLock::new(Arc::new(state)), version: watch::Sender::new(1) }))
+    }
+
+    /// The world as it is now: one snapshot for a whole step.
+    pub fn now(&self) -> Arc<State> {
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes it and wakes the engine.
+    pub fn change(&self, change: impl FnOnce(&mut State)) {
+        {
+            let mut state = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
+            change(Arc::make_mut(&mut state));
+        }
+        self.0.version.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    pub fn version(&self) -> u64 {
+        *self.0.version.borrow()
+    }
+
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.version.subscribe()
+    }
+}
+
+impl State {
+    /// How the pods of an application behave; one that nobody described behaves like [`App::default`].
+    pub fn app(&self, namespace: &str, app: &str) -> Arc<App> {
+        self.apps.get(&Id::new(namespace, app)).cloned().unwrap_or_default()
+    }
+
+    /// What is wrong with a node; nothing, usually.
+    pub fn node(&self, name: &str) -> NodeTrouble {
+        self.nodes.get(name).cloned().unwrap_or_default()
+    }
+
+    /// What is wrong with a pod; nothing, usually.
+    pub fn pod(&self, uid: &str) -> PodTrouble {
+        self.pods.get(uid).cloned().unwrap_or_default()
+    }
+}
+
+impl App {
+    /// How a version behaves, by the tag of its image.
+    pub fn version(&self, image: &str) -> Version {
+        self.versions.get(tag(image)).cloned().unwrap_or_default()
+    }
+}
+
+/// The tag of an image: what stands behind the last colon of its last path element.
+pub fn tag(image: &str) -> &str {
+    let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
+    last.rsplit_once(':').map_or("latest", |(_, tag)| tag)
+}
+
+/// Spans of time as people write them: `500ms`, `4s`, `20m`, `1h`.
+pub mod span {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer};
+
+    /// Reads one number with its unit.
+    pub fn parse(text: &str) -> Option<Duration> {
+        let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, unit) = text.split_at_checked(at)?;
+        let factor = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(format!("`{text}` is no span of time such as 500ms, 4s, 20m or 1h"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_tags_are_read() {
+        assert_eq!(span::parse("1.5s"), Some(Duration::from_millis(1500)));
+        assert_eq!(span::parse("20m"), Some(Duration::from_secs(1200)));
+        assert_eq!(span::parse("20"), None);
+        assert_eq!(span::parse("-1s"), None);
+        assert_eq!(tag("registry.sim:5000/shop/cart:v2"), "v2");
+        assert_eq!(tag("registry.sim:5000/shop/cart"), "latest");
+    }
+}
