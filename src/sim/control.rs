@@ -17,6 +17,7 @@ use crate::api::Api;
 use crate::clock;
 use crate::faults::Rule;
 use crate::resources::Res;
+use crate::usage::Meter;
 
 /// What the control endpoint works on.
 #[derive(Debug, Clone)]
@@ -26,6 +27,25 @@ pub struct Control {
     pub down: Arc<watch::Sender<bool>>,
     /// When an outage is to end, in real seconds from the moment this is set.
     pub lift: Arc<watch::Sender<f64>>,
+    pub usage: Arc<Meter>,
+}
+
+impl Control {
+    /// Every open watch ends.
+    pub fn cut_watches(&self) {
+        self.api.cut.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Refuses connections and ends open ones for so many real seconds.
+    pub fn outage(&self, seconds: f64) {
+        self.down.send_replace(true);
+        self.lift.send_replace(seconds);
+    }
+
+    /// Whether metrics.k8s.io answers.
+    pub fn metrics_server(&self, up: bool) {
+        self.usage.set_up(up);
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,8 +135,7 @@ async fn token(State(control): State<Control>, Json(token): Json<Token>) -> Stat
 }
 
 async fn outage(State(control): State<Control>, Json(outage): Json<Outage>) -> StatusCode {
-    control.down.send_replace(true);
-    control.lift.send_replace(outage.seconds);
+    control.outage(outage.seconds);
     StatusCode::NO_CONTENT
 }
 
@@ -132,7 +151,7 @@ pub async fn lift_outages(control: Control) {
 }
 
 async fn cut(State(control): State<Control>) -> StatusCode {
-    control.api.cut.send_modify(|n| *n = n.wrapping_add(1));
+    control.cut_watches();
     StatusCode::NO_CONTENT
 }
 

@@ -12,7 +12,8 @@
 //! | [`world`], [`engine`] | how applications behave and what is broken; the one task that makes it all happen |
 //! | [`prom`] | samples in memory and the PromQL over them, not served yet |
 //! | [`logs`], [`usage`] | what the API server reads of running containers: their lines and what they use |
-//! | [`server`], [`listener`], [`seed`] | starting it, its socket, the first objects |
+//! | [`scenario`], [`story`] | TOML: what the cluster consists of, what happens in it, and who makes it happen |
+//! | [`server`], [`listener`] | building a cluster, living through its history, opening its socket |
 
 pub mod access;
 pub mod api;
@@ -28,10 +29,11 @@ pub mod logs;
 pub mod prom;
 pub mod resources;
 pub mod rng;
-pub mod seed;
+pub mod scenario;
 pub mod selector;
 pub mod server;
 pub mod status;
 pub mod store;
+pub mod story;
 pub mod usage;
 pub mod world;

@@ -1,12 +1,17 @@
-//! Starting and stopping the simulated cluster: [`Sim::start`].
+//! Building, starting and stopping a simulated cluster: [`Sim::start`].
+//!
+//! A cluster is not painted as if it were old: its workloads are founded at their times, each is let settle, the quiet
+//! days between are skipped, and the last minutes before the opening are lived through with traffic and logs. So its
+//! ages, revisions, events, samples and lines come from the same rules as what happens later.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -15,12 +20,20 @@ use crate::access::{self, Access, Persona};
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::control::{self, Control};
+use crate::engine::Engine;
 use crate::listener::{Door, Peer};
 use crate::logs::Notebook;
 use crate::rng::Random;
-use crate::seed;
+use crate::scenario::{Scenario, cast};
 use crate::store::{self, Store};
+use crate::story::Story;
 use crate::usage::Meter;
+use crate::world::World;
+
+/// How long what was founded in the past is lived through before the clock leaps on: every rollout is done by then.
+const SETTLES: TimeDelta = TimeDelta::seconds(90);
+/// The least history that is kept when a cluster of many copies makes it dear.
+const LEAST_HISTORY: Duration = Duration::from_secs(60);
 
 /// How to start a cluster.
 #[derive(Debug, Clone)]
@@ -28,14 +41,15 @@ pub struct Options {
     pub seed: u64,
     /// 0 takes any free port. The address is always loopback.
     pub port: u16,
-    /// Nodes to begin with; 0 starts an empty cluster (the namespaces of the system only).
-    pub nodes: usize,
-    /// Replicas of the first workloads are multiplied by this.
-    pub scale: u32,
+    pub scenario: Scenario,
+    /// The scenario's nodes and workloads are there so many times; the story concerns the first copy.
+    pub scale: usize,
     /// Simulated seconds per second.
     pub factor: f64,
-    /// When simulated time begins; `None` is now.
-    pub start: Option<DateTime<Utc>>,
+    /// When the cluster opens, in simulated time; `None` is now.
+    pub opening: Option<DateTime<Utc>>,
+    /// Controllers, kubelets, traffic and the story run. Without them the API server serves what is written to it.
+    pub alive: bool,
     pub personas: Vec<Persona>,
     /// Who a request without a token is; `None` answers it with 401.
     pub anonymous: Option<String>,
@@ -45,15 +59,16 @@ pub struct Options {
     pub log: usize,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    pub fn new(scenario: Scenario) -> Self {
         Self {
             seed: 1,
             port: 0,
-            nodes: 9,
+            scenario,
             scale: 1,
             factor: 1.0,
-            start: None,
+            opening: None,
+            alive: true,
             personas: access::personas(),
             anonymous: Some("admin".to_owned()),
             hidden: Vec::new(),
@@ -71,6 +86,7 @@ pub struct Sim;
 pub struct Running {
     pub addr: SocketAddr,
     pub store: Store,
+    pub world: World,
     pub api: Arc<Api>,
     pub logs: Arc<Notebook>,
     pub usage: Arc<Meter>,
@@ -78,40 +94,89 @@ pub struct Running {
     tasks: JoinSet<()>,
 }
 
-impl Sim {
-    /// Starts a cluster whose API server listens when this returns.
-    pub async fn start(options: Options) -> io::Result<Running> {
-        Self::start_with(options, |_| Router::new()).await
-    }
+/// A cluster that has been built and lived through its history, but has no socket yet.
+#[derive(Debug)]
+struct Built {
+    store: Store,
+    world: World,
+    logs: Arc<Notebook>,
+    control: Control,
+    engine: Engine,
+    more: Router,
+}
 
-    /// The same, with further routes on the same listener (Prometheus, Alertmanager, Loki).
-    pub async fn start_with(options: Options, more: impl FnOnce(&Arc<Api>) -> Router) -> io::Result<Running> {
-        let clock = match options.start {
-            Some(at) => Clock::starting(at, options.factor),
-            None => Clock::real(options.factor),
-        };
-        let store = Store::new(Arc::new(clock), Arc::new(Random::new(options.seed)), options.log);
-        seed::cluster(&store, options.nodes, options.scale).map_err(io::Error::other)?;
-        let (logs, usage) = (Arc::new(Notebook::new(2000)), Arc::new(Meter::default()));
-        let access = Access::new(options.personas, options.anonymous);
-        let mut api = Api::new(store.clone(), access, logs.clone(), usage.clone());
-        api.hidden = options.hidden;
-        let api = Arc::new(api);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+fn build(options: Options) -> io::Result<Built> {
+    let now = Clock::real(1.0).now();
+    let opening = options.opening.unwrap_or(now);
+    let clock = Arc::new(Clock::manual(opening));
+    let store = Store::new(clock.clone(), Arc::new(Random::new(options.seed)), options.log);
+    let world = World::default();
+    let (logs, usage) = (Arc::new(Notebook::new(2000)), Arc::new(Meter::default()));
+    let access = Access::new(options.personas, options.anonymous);
+    let mut api = Api::new(store.clone(), access, logs.clone(), usage.clone());
+    api.hidden = options.hidden;
+    let control = Control {
+        api: Arc::new(api),
+        down: Arc::new(watch::Sender::new(false)),
+        lift: Arc::new(watch::Sender::new(0.0)),
+        usage: usage.clone(),
+    };
+    let (scenario, copies) = (&options.scenario, options.scale.max(1));
+    let story = Story::new(&store, &world, &control, scenario, copies, opening);
+    let times = story.times();
+    let history = (scenario.history / u32::try_from(copies).unwrap_or(u32::MAX))
+        .max(LEAST_HISTORY.min(scenario.history));
+    let lived = opening - TimeDelta::from_std(history).unwrap_or_default();
+    let founded = times.first().map_or(lived, |first| (*first).min(lived)) - TimeDelta::days(1);
+    clock.set(founded);
+    cast::system(&store).map_err(io::Error::other)?;
+    let mut count = 0;
+    for pool in &scenario.pools {
+        count = cast::nodes(&store, pool, &scenario.zones, copies, count).map_err(io::Error::other)?;
+    }
+    let mut engine = Engine::new(store.clone(), world.clone());
+    let more = Router::new();
+    if options.alive {
+        engine.add(Box::new(story));
+        let mut past = times.into_iter().filter(|at| *at < lived).peekable();
+        while let Some(at) = past.next() {
+            // Steps that follow closely are lived through together.
+            let end = past.peek().map_or(lived, |next| *next).min(at + SETTLES);
+            clock.set(clock.now().max(at));
+            engine.fast_forward(end);
+        }
+        clock.set(lived);
+        engine.fast_forward(opening);
+    }
+    // What history took in real time is made up for at once.
+    clock.set(options.opening.unwrap_or_else(|| Clock::real(1.0).now()));
+    clock.set_factor(options.factor);
+    Ok(Built { store, world, logs, control, engine, more })
+}
+
+impl Sim {
+    /// Builds a cluster, lives through its history (which takes a moment of the caller's thread), and starts it. Its
+    /// API server listens when this returns.
+    pub async fn start(options: Options) -> io::Result<Running> {
+        let (port, alive) = (options.port, options.alive);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let Built { store, world, logs, control, engine, more } = build(options)?;
         let addr = listener.local_addr()?;
-        let down = Arc::new(watch::Sender::new(false));
-        let door = Door::new(listener, down.subscribe());
-        let control = Control { api: api.clone(), down, lift: Arc::new(watch::Sender::new(0.0)) };
-        let kubernetes = Router::new().fallback(api::handle).with_state(api.clone());
-        let router: Router = kubernetes.merge(control::router(control.clone())).merge(more(&api));
+        let door = Door::new(listener, control.down.subscribe());
+        let kubernetes = Router::new().fallback(api::handle).with_state(control.api.clone());
+        let router: Router = kubernetes.merge(control::router(control.clone())).merge(more);
         let mut tasks = JoinSet::new();
         tasks.spawn(control::lift_outages(control.clone()));
+        if alive {
+            tasks.spawn(engine.run());
+        }
         let service = router.into_make_service_with_connect_info::<Peer>();
         tasks.spawn(async move {
             // Serving ends only with the task.
             drop(axum::serve(door, service).await);
         });
-        Ok(Running { addr, store, api, logs, usage, control, tasks })
+        let (api, usage) = (control.api.clone(), control.usage.clone());
+        Ok(Running { addr, store, world, api, logs, usage, control, tasks })
     }
 }
 

@@ -336,7 +336,7 @@ pub fn tag(image: &str) -> &str {
     last.rsplit_once(':').map_or("latest", |(_, tag)| tag)
 }
 
-/// Spans of time as people write them: `500ms`, `4s`, `20m`, `1h`.
+/// Spans of time as people write them: `500ms`, `4s`, `20m`, `1h`, `9d`.
 pub mod span {
     use std::time::Duration;
 
@@ -351,6 +351,7 @@ pub mod span {
             "s" => 1.0,
             "m" => 60.0,
             "h" => 3600.0,
+            "d" => 86_400.0,
             _ => return None,
         };
         Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
@@ -359,7 +360,7 @@ pub mod span {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
         parse(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!("`{text}` is no span of time such as 500ms, 4s, 20m or 1h"))
+            serde::de::Error::custom(format!("`{text}` is no span of time such as 500ms, 4s, 20m, 1h or 9d"))
         })
     }
 }

@@ -153,8 +153,8 @@ async fn lists_have_pages_tables_and_selectors() {
 
 #[tokio::test]
 async fn personas_may_what_their_rules_say() {
-    let options = Options { nodes: 1, anonymous: None, ..Options::default() };
-    let cluster = Cluster::with(options).await;
+    let options = Options { anonymous: None, ..super::dead() };
+    let cluster = Cluster::with(1, options).await;
     let url = cluster.running.url();
     let ask = |token: &str, path: &str| cluster.http.get(format!("{url}{path}")).bearer_auth(token);
     assert_eq!(answer(cluster.http.get(format!("{url}/api/v1/pods"))).await.0, 401);

@@ -6,13 +6,20 @@ mod api;
 mod evict;
 mod faults;
 mod kubectl;
+mod seed;
 mod watch;
 
 use pilothouse_sim::resources::Res;
+use pilothouse_sim::scenario::Scenario;
 use pilothouse_sim::server::{Options, Running, Sim};
 use pilothouse_sim::store::Write;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+
+/// A server in whose cluster nothing happens.
+fn dead() -> Options {
+    Options { alive: false, ..Options::new(Scenario::load("bare").unwrap()) }
+}
 
 /// A cluster with two nodes, and a client of it.
 struct Cluster {
@@ -22,11 +29,13 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
-        Self::with(Options { nodes: 2, ..Options::default() }).await
+        Self::with(2, dead()).await
     }
 
-    async fn with(options: Options) -> Self {
+    /// With `nodes` nodes and the seed's workloads, as objects only.
+    async fn with(nodes: usize, options: Options) -> Self {
         let running = Sim::start(options).await.unwrap();
+        seed::cluster(&running.store, nodes, 1).unwrap();
         // in a build of the whole workspace reqwest has no TLS provider of its own (the second to install one is refused),
         // and takes gzip off unseen
         drop(rustls::crypto::ring::default_provider().install_default());

@@ -70,7 +70,7 @@ async fn a_selector_sees_objects_come_and_go() {
 
 #[tokio::test]
 async fn a_watch_resumes_until_its_version_is_too_old() {
-    let cluster = Cluster::with(Options { nodes: 1, log: 4, ..Options::default() }).await;
+    let cluster = Cluster::with(1, Options { log: 4, ..super::dead() }).await;
     let start = cluster.running.store.version();
     cluster.pod("a", "web", "node-0000");
     cluster.pod("b", "web", "node-0000");

@@ -1,20 +1,20 @@
-//! The first cluster: nodes in three zones, namespaces, and workloads as plain objects. The loops make the pods.
+//! A small cluster as plain objects: nodes in three zones, namespaces, and workloads as plain objects.
 
 use serde_json::{Value, json};
 
-use crate::resources::Res;
-use crate::status::Status;
-use crate::store::{Store, Write};
+use pilothouse_sim::resources::Res;
+use pilothouse_sim::status::Status;
+use pilothouse_sim::store::{Store, Write};
 
 const MANAGER: &str = "seed";
-pub const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
+const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
 
 fn make(store: &Store, res: Res, value: Value) -> Result<(), Status> {
     store.create(res, value, &Write::by(MANAGER)).map(|_| ())
 }
 
 /// A node with 8 CPUs and 32 GiB, ready.
-pub fn node(store: &Store, n: usize) -> Value {
+fn node(store: &Store, n: usize) -> Value {
     let name = format!("node-{n:04}");
     let zone = ZONES.get(n % ZONES.len()).copied().unwrap_or("zone-a");
     let pool = if n % 5 == 4 { "highmem" } else { "general" };
@@ -48,7 +48,7 @@ pub fn node(store: &Store, n: usize) -> Value {
 }
 
 /// The Lease by which a node shows that it lives.
-pub fn lease(store: &Store, node: &str, uid: &str) -> Value {
+fn lease(store: &Store, node: &str, uid: &str) -> Value {
     json!({"metadata": {"name": node, "namespace": "kube-node-lease",
             "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}]},
         "spec": {"holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": store.clock().micro()}})
@@ -105,44 +105,8 @@ fn deployment(
     service(store, namespace, app)
 }
 
-/// The namespaces that every cluster has.
-fn system(store: &Store) -> Result<(), Status> {
-    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        make(store, Res::Namespaces, json!({"metadata": {"name": name}}))?;
-        make(store, Res::ServiceAccounts, json!({"metadata": {"name": "default", "namespace": name}}))?;
-    }
-    make(
-        store,
-        Res::Services,
-        json!({"metadata": {"name": "kubernetes", "namespace": "default",
-            "labels": {"component": "apiserver", "provider": "kubernetes"}},
-        "spec": {"clusterIP": "10.0.0.1", "ports": [{"name": "https", "port": 443, "targetPort": 6443}]}}),
-    )?;
-    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)]
-    {
-        make(
-            store,
-            Res::PriorityClasses,
-            json!({"metadata": {"name": name}, "value": value,
-            "preemptionPolicy": "PreemptLowerPriority"}),
-        )?;
-    }
-    make(
-        store,
-        Res::StorageClasses,
-        json!({"metadata": {"name": "standard",
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-        "provisioner": "sim.pilothouse/disk", "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
-        "allowVolumeExpansion": true}),
-    )
-}
-
-/// Fills an empty store. Without nodes only what every cluster has is made.
+/// Adds nodes and workloads to an empty cluster.
 pub fn cluster(store: &Store, nodes: usize, scale: u32) -> Result<(), Status> {
-    system(store)?;
-    if nodes == 0 {
-        return Ok(());
-    }
     for n in 0..nodes {
         let made = store.create(Res::Nodes, node(store, n), &Write::by(MANAGER))?;
         make(store, Res::Leases, lease(store, made.name(), made.uid()))?;

@@ -1,0 +1,190 @@
+//! The steps of a story: what may happen, and when.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+
+use super::Workload;
+use crate::faults::Rule;
+use crate::world::{NodeTrouble, PodTrouble, Version, span};
+
+/// Something that happens at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// From the opening on; negative has happened before.
+    pub at: TimeDelta,
+    pub what: What,
+    /// The time as it was written, for messages.
+    pub told: String,
+}
+
+/// Which node is meant: the `nth` (from 0), by name, of those that fit.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodePick {
+    pub name: Option<String>,
+    pub zone: Option<String>,
+    pub pool: Option<String>,
+    /// `namespace/app`: only nodes on which a pod of it runs.
+    pub hosting: Option<String>,
+    pub nth: usize,
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum What {
+    /// Somebody rolls out another image.
+    Release {
+        workload: String,
+        version: String,
+        #[serde(default = "deployer")]
+        by: String,
+    },
+    /// Somebody sets the number of replicas.
+    Scale {
+        workload: String,
+        replicas: u32,
+        #[serde(default = "person")]
+        by: String,
+    },
+    /// Somebody edits an autoscaler.
+    Bounds {
+        autoscaler: String,
+        min: Option<u32>,
+        max: Option<u32>,
+        #[serde(default = "person")]
+        by: String,
+    },
+    /// Somebody edits or makes a budget (`namespace/name`, for the pods of the application of that name).
+    Budget {
+        budget: String,
+        min_available: Option<String>,
+        max_unavailable: Option<String>,
+        #[serde(default = "person")]
+        by: String,
+    },
+    /// Somebody cordons a node.
+    Cordon {
+        node: NodePick,
+        #[serde(default = "person")]
+        by: String,
+    },
+    /// All load from outside is multiplied by this.
+    Load { factor: f64 },
+    /// Another load for one Service.
+    Demand { service: String, rps: f64 },
+    /// A version of an application behaves differently from now on.
+    Behave { workload: String, version: String, now: Box<Version> },
+    /// A machine is in trouble.
+    Node { node: NodePick, trouble: NodeTrouble },
+    /// Every machine of a zone is.
+    Zone { zone: String, trouble: NodeTrouble },
+    /// The `nth` pod (by name) of an application is in trouble.
+    Pod {
+        workload: String,
+        #[serde(default)]
+        nth: usize,
+        trouble: Box<PodTrouble>,
+    },
+    /// Nothing is wrong with machines and pods any more.
+    Heal,
+    /// Requests to the API go wrong, for a while or for good.
+    Api {
+        fault: Rule,
+        #[serde(default, deserialize_with = "some_span", rename = "for")]
+        lasting: Option<Duration>,
+    },
+    /// A bearer token stops being valid, or is valid again.
+    Token { token: String, expired: bool },
+    /// Every open watch ends.
+    CutWatches,
+    /// The API server refuses connections for a while.
+    Outage {
+        #[serde(rename = "for", with = "span")]
+        lasting: Duration,
+    },
+    /// The metrics server answers, or does not.
+    MetricsServer { up: bool },
+    /// A workload is created. The workloads of a scenario become such steps.
+    #[serde(skip)]
+    Found(Box<Workload>),
+}
+
+fn deployer() -> String {
+    "argocd-controller".into()
+}
+
+fn person() -> String {
+    "kubectl-edit".into()
+}
+
+fn some_span<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    span::deserialize(from).map(Some)
+}
+
+impl What {
+    /// What it is, in a few words, for messages.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Release { workload, version, .. } => format!("release of {workload} {version}"),
+            Self::Scale { workload, replicas, .. } => format!("scale of {workload} to {replicas}"),
+            Self::Bounds { autoscaler, .. } => format!("bounds of {autoscaler}"),
+            Self::Budget { budget, .. } => format!("budget {budget}"),
+            Self::Cordon { .. } => "cordon".into(),
+            Self::Load { factor } => format!("load x{factor}"),
+            Self::Demand { service, rps } => format!("demand of {service}: {rps}/s"),
+            Self::Behave { workload, version, .. } => format!("behaviour of {workload} {version}"),
+            Self::Node { .. } => "trouble of a node".into(),
+            Self::Zone { zone, .. } => format!("trouble of {zone}"),
+            Self::Pod { workload, nth, .. } => format!("trouble of pod {nth} of {workload}"),
+            Self::Heal => "heal".into(),
+            Self::Api { .. } => "fault of the API".into(),
+            Self::Token { token, .. } => format!("token of {token}"),
+            Self::CutWatches => "cut of watches".into(),
+            Self::Outage { .. } => "outage of the API".into(),
+            Self::MetricsServer { up } => format!("metrics server {}", if *up { "up" } else { "down" }),
+            Self::Found(workload) => format!("workload {}/{}", workload.namespace, workload.name),
+        }
+    }
+
+    /// The workload that the step names, `namespace/name`.
+    pub fn workload(&self) -> Option<&str> {
+        match self {
+            Self::Release { workload, .. }
+            | Self::Scale { workload, .. }
+            | Self::Behave { workload, .. }
+            | Self::Pod { workload, .. } => Some(workload),
+            Self::Bounds { autoscaler, .. } => Some(autoscaler),
+            Self::Demand { service, .. } => Some(service),
+            _ => None,
+        }
+    }
+}
+
+/// `-40s`, `2m`, `+2m`.
+fn offset(text: &str) -> Option<TimeDelta> {
+    let (negative, rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let by = TimeDelta::from_std(span::parse(rest)?).ok()?;
+    Some(if negative { -by } else { by })
+}
+
+impl Step {
+    /// Reads a `[[step]]`. The time is taken out first, so that every other key is held against what the step knows.
+    pub fn read(mut table: toml::Table) -> Result<Self, String> {
+        let told = match table.remove("at") {
+            Some(toml::Value::String(told)) => told,
+            Some(other) => return Err(format!("at = {other}: a text such as \"-4m\" or \"90s\" is needed")),
+            None => return Err("`at` is missing: when it happens, as \"-4m\" or \"90s\"".into()),
+        };
+        let at = offset(&told)
+            .ok_or_else(|| format!("at = {told:?}: no span of time such as \"-4m\" or \"90s\""))?;
+        let what =
+            What::deserialize(toml::Value::Table(table)).map_err(|e| e.to_string().trim_end().to_owned())?;
+        Ok(Self { at, what, told })
+    }
+}
