@@ -3,6 +3,8 @@
 mod act;
 mod appearance;
 mod console;
+#[cfg(feature = "demo")]
+mod demo;
 mod desk;
 mod failover;
 mod fetch;
@@ -36,6 +38,9 @@ pub(crate) struct Start {
     pub loaded: Loaded,
     pub home: Home,
     pub clock: Clock,
+    /// Kept until the end: the simulated cluster ends with it.
+    #[cfg(feature = "demo")]
+    _demo: Option<demo::Demo>,
 }
 
 /// Opens contexts of the kubeconfig, the current one or another.
@@ -86,7 +91,17 @@ pub fn run() -> u8 {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed before");
     }
-    let start = Start::new(cli.global);
+    #[cfg(feature = "demo")]
+    if let Some(Command::Sim(flags)) = &cli.command {
+        return demo::serve(flags, &cli.global.demo);
+    }
+    let start = match Start::new(cli.global) {
+        Ok(start) => start,
+        Err(why) => {
+            tell(&format!("pilothouse: {why}"));
+            return exit::USAGE;
+        }
+    };
     match cli.command {
         None => console::console(&start),
         Some(command) => start.headless(command),
@@ -102,8 +117,12 @@ fn home() -> Home {
 }
 
 impl Start {
-    fn new(global: Global) -> Self {
-        let home = home();
+    #[cfg_attr(
+        not(feature = "demo"),
+        allow(unused_mut, clippy::unnecessary_wraps, reason = "only a demo can fail")
+    )]
+    fn new(mut global: Global) -> Result<Self, String> {
+        let mut home = home();
         let path = global.config.clone().unwrap_or_else(|| config::default_path(&home));
         let mut loaded = config::load(&path, global.config.is_some());
         let mut settings = loaded.settings.clone();
@@ -123,7 +142,30 @@ impl Start {
         if loaded.unsafe_to_write {
             settings.guards.read_only = true;
         }
-        Self { global, settings, loaded, home, clock: Clock::system() }
+        #[cfg(feature = "demo")]
+        let demo = match &global.demo.demo {
+            Some(name) => Some(demo::Demo::start(name, &global.demo)?),
+            None => None,
+        };
+        #[cfg(feature = "demo")]
+        if let Some(demo) = &demo {
+            // its own cluster, journal and log; the person's theme and keys
+            global.kubeconfig = Some(demo.kubeconfig());
+            demo.folder().clone_into(&mut home.state);
+            settings.prometheus.url.clone_from(&demo.prometheus);
+            settings.prometheus.token_env.clear();
+            settings.failover.clear();
+            loaded.origins.push(("prometheus.url".to_owned(), Origin::Flag("--demo")));
+        }
+        Ok(Self {
+            global,
+            settings,
+            loaded,
+            home,
+            clock: Clock::system(),
+            #[cfg(feature = "demo")]
+            _demo: demo,
+        })
     }
 
     pub(crate) fn journal(&self) -> Journal {
@@ -181,6 +223,8 @@ impl Start {
             Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),
             Command::Keys { markdown: false } => said(Ok(crate::ui::command::keys_text())),
             Command::Themes => said(Ok(appearance::names(&self))),
+            #[cfg(feature = "demo")]
+            Command::Sim(flags) => demo::serve(&flags, &self.global.demo),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "pilothouse", &mut script);

@@ -1,5 +1,8 @@
 //! The command line, as product.md's contract has it: names are what scripts rely on.
 
+#[cfg(feature = "demo")]
+pub mod demo;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -48,6 +51,9 @@ pub struct Global {
     /// Colours
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
     pub color: Color,
+    #[cfg(feature = "demo")]
+    #[command(flatten)]
+    pub demo: demo::DemoFlags,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -133,6 +139,9 @@ pub enum Command {
         #[command(subcommand)]
         what: JournalCommand,
     },
+    /// Serve a simulated cluster (Kubernetes, Prometheus, Alertmanager, Loki) on 127.0.0.1 until it is interrupted
+    #[cfg(feature = "demo")]
+    Sim(demo::SimFlags),
     /// The configuration
     Config {
         #[command(subcommand)]

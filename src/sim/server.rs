@@ -185,6 +185,21 @@ impl Running {
         format!("http://{}", self.addr)
     }
 
+    /// The base URL of the cluster's Prometheus.
+    pub fn prometheus(&self) -> String {
+        format!("{}/prometheus", self.url())
+    }
+
+    /// The base URL of its Alertmanager.
+    pub fn alertmanager(&self) -> String {
+        format!("{}/alertmanager", self.url())
+    }
+
+    /// The base URL of its Loki.
+    pub fn loki(&self) -> String {
+        format!("{}/loki-gateway", self.url())
+    }
+
     /// A task that ends with the cluster: for its loops.
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
@@ -198,9 +213,9 @@ impl Running {
     pub fn kubeconfig_as(&self, token: &str) -> String {
         let url = self.url();
         format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: sim\n  cluster:\n    server: {url}/as/{token}\nusers:\n\
-             - name: {token}\n  user:\n    token: {token}\ncontexts:\n- name: sim\n  context:\n    cluster: sim\n    \
-             user: {token}\ncurrent-context: sim\n"
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: demo\n  cluster:\n    server: {url}/as/{token}\nusers:\n\
+             - name: {token}\n  user:\n    token: {token}\ncontexts:\n- name: demo\n  context:\n    cluster: demo\n    \
+             user: {token}\ncurrent-context: demo\n"
         )
     }
 

@@ -1,0 +1,150 @@
+//! The simulated cluster: in this process for `--demo`, served for `pilothouse sim`. It is reached by the ordinary clients
+//! over loopback; what is here ends at handing a kubeconfig and addresses to the start-up.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use pilothouse_sim::scenario::{self, Scenario};
+use pilothouse_sim::server::{Options, Running, Sim};
+use tokio::sync::oneshot;
+
+use crate::cli::demo::{DemoFlags, SimFlags};
+use crate::report::exit;
+use crate::report::headless::{print, tell};
+
+/// The people that the simulated cluster knows.
+const PEOPLE: [&str; 4] = ["admin", "operator", "viewer", "nobody"];
+
+/// A simulated cluster that runs beside the console and ends with it.
+#[derive(Debug)]
+pub struct Demo {
+    /// Kubeconfig, journal and log: a demo leaves nothing behind.
+    folder: tempfile::TempDir,
+    pub prometheus: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+fn options(name: &str, flags: &DemoFlags) -> Result<Options, String> {
+    let scenario = Scenario::load(name).map_err(|e| e.to_string())?;
+    Ok(Options { seed: flags.seed, scale: flags.scale as usize, ..Options::new(scenario) })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())
+}
+
+impl Demo {
+    /// Starts the cluster on a thread of its own; it is open when this returns.
+    pub fn start(name: &str, flags: &DemoFlags) -> Result<Self, String> {
+        let options = options(name, flags)?;
+        let folder =
+            tempfile::Builder::new().prefix("pilothouse-demo-").tempdir().map_err(|e| e.to_string())?;
+        let (stop, stopped) = oneshot::channel();
+        let (opened, open) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("simulator".into())
+            .spawn(move || {
+                let runtime = match runtime() {
+                    Ok(runtime) => runtime,
+                    Err(e) => return drop(opened.send(Err(e))),
+                };
+                runtime.block_on(async {
+                    match Sim::start(options).await {
+                        Ok(running) => {
+                            let said = opened.send(Ok((running.kubeconfig(), running.prometheus())));
+                            if said.is_ok() {
+                                // an error is the other end's death, which ends the cluster too
+                                drop(stopped.await);
+                            }
+                            running.stop().await;
+                        }
+                        Err(e) => drop(opened.send(Err(e.to_string()))),
+                    }
+                });
+            })
+            .map_err(|e| e.to_string())?;
+        let (kubeconfig, prometheus) =
+            open.recv().map_err(|_| "the simulated cluster ended while it started".to_owned())??;
+        let demo = Self { folder, prometheus, stop: Some(stop), thread: Some(thread) };
+        std::fs::write(demo.kubeconfig(), kubeconfig).map_err(|e| e.to_string())?;
+        Ok(demo)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take()
+            && stop.send(()).is_err()
+        {
+            tracing::debug!("the simulated cluster had ended before");
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the simulated cluster ended by a panic");
+        }
+    }
+}
+
+/// `pilothouse sim`: serves until it is told to end.
+pub fn serve(flags: &SimFlags, demo: &DemoFlags) -> u8 {
+    let served =
+        if flags.list { list() } else { runtime().and_then(|runtime| runtime.block_on(run(flags, demo))) };
+    match served {
+        Ok(()) => exit::DONE,
+        Err(why) => {
+            tell(&format!("pilothouse: {why}"));
+            exit::USAGE
+        }
+    }
+}
+
+fn list() -> Result<(), String> {
+    let lines: Vec<String> = scenario::names().into_iter().map(|(_, title)| title).collect();
+    print(&lines.join("\n")).map_err(|e| e.to_string())
+}
+
+async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
+    if !(flags.factor.is_finite() && (0.0..=1000.0).contains(&flags.factor)) {
+        return Err(format!("--factor {}: from 0 (time stands still) to 1000", flags.factor));
+    }
+    let mut ended = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|e| e.to_string())?;
+    let options = Options { port: flags.port, factor: flags.factor, ..options(&flags.scenario, demo)? };
+    let running = Sim::start(options).await.map_err(|e| format!("127.0.0.1:{}: {e}", flags.port))?;
+    write_kubeconfigs(&running, flags)?;
+    tell(&format!("the cluster {} is open on {}", flags.scenario, running.url()));
+    tell(&format!("  pilothouse --kubeconfig FILE --prometheus {}", running.prometheus()));
+    tokio::select! {
+        _ = ended.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|e| e.to_string())?,
+    }
+    running.stop().await;
+    Ok(())
+}
+
+fn write_kubeconfigs(running: &Running, flags: &SimFlags) -> Result<(), String> {
+    let write = |path: &Path, who: &str| {
+        running.write_kubeconfig(path, who).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    if let Some(folder) = &flags.people {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        for who in PEOPLE {
+            write(&folder.join(format!("{who}.kubeconfig")), who)?;
+        }
+    }
+    match &flags.kubeconfig_out {
+        Some(path) => write(path, "admin"),
+        None if flags.people.is_some() => Ok(()),
+        None => print(running.kubeconfig().trim_end()).map_err(|e| e.to_string()),
+    }
+}

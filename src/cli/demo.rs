@@ -1,0 +1,43 @@
+//! The flags of the simulated cluster.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `--demo` and what goes with it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DemoFlags {
+    /// Start a simulated cluster in this process and open it; `pilothouse sim --list` has the scenarios
+    #[arg(long, global = true, value_name = "SCENARIO", num_args = 0..=1, default_missing_value = "incident",
+        conflicts_with_all = ["context", "kubeconfig"])]
+    pub demo: Option<String>,
+    /// What picks names, jitter and draws of the simulated cluster; the same number, the same story
+    #[arg(long, global = true, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// So many times the scenario's nodes and workloads
+    #[arg(long, global = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub scale: u32,
+}
+
+/// `pilothouse sim`.
+#[derive(Args, Clone, Debug)]
+pub struct SimFlags {
+    /// Name of a scenario, or the path of a .toml file
+    #[arg(long, value_name = "S", default_value = "incident")]
+    pub scenario: String,
+    /// Port on 127.0.0.1; 0 = any free one
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub port: u16,
+    /// Write the administrator's kubeconfig here in the place of standard output
+    #[arg(long, value_name = "F")]
+    pub kubeconfig_out: Option<PathBuf>,
+    /// Simulated seconds per second. The console's clock is the real one: keep 1 for it
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub factor: f64,
+    /// Write a kubeconfig per person (admin, operator, viewer, nobody) into this folder
+    #[arg(long, value_name = "DIR")]
+    pub people: Option<PathBuf>,
+    /// Print the scenarios and end
+    #[arg(long)]
+    pub list: bool,
+}
