@@ -119,7 +119,9 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
     }
     let mut ended = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| e.to_string())?;
-    let options = Options { port: flags.port, factor: flags.factor, ..options(&flags.scenario, demo)? };
+    let audit = flags.audit_out.clone();
+    let options =
+        Options { port: flags.port, factor: flags.factor, audit, ..options(&flags.scenario, demo)? };
     let running = Sim::start(options).await.map_err(|e| format!("127.0.0.1:{}: {e}", flags.port))?;
     write_kubeconfigs(&running, flags)?;
     tell(&format!("the cluster {} is open on {}", flags.scenario, running.url()));

@@ -37,6 +37,9 @@ pub struct SimFlags {
     /// Write a kubeconfig per person (admin, operator, viewer, nobody) into this folder
     #[arg(long, value_name = "DIR")]
     pub people: Option<PathBuf>,
+    /// Write an audit log, as the real API server's, into this file
+    #[arg(long, value_name = "F")]
+    pub audit_out: Option<PathBuf>,
     /// Print the scenarios and end
     #[arg(long)]
     pub list: bool,

@@ -236,6 +236,8 @@ pub async fn handle(
     let mut entry = Entry {
         id: api.random.uid(),
         verb: parts.method.as_str().to_ascii_lowercase(),
+        uri: parts.uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")),
+        group: String::new(),
         resource: path.chars().take(200).collect(),
         namespace: String::new(),
         name: String::new(),
@@ -266,6 +268,7 @@ pub async fn handle(
         let verb = verb(&parts.method, &target, &query);
         verb.clone_into(&mut entry.verb);
         entry.resource = target.resource();
+        entry.group.clone_from(&target.group);
         entry.namespace = target.namespace.clone().unwrap_or_default();
         entry.name.clone_from(&target.name);
         if let Some(stop) = suffer(&api, &peer, &entry.faulted(Some(&target))).await {

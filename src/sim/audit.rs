@@ -1,9 +1,13 @@
 //! Who asked for what: the last requests, and how often each was made. Tests count with it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 /// One request.
@@ -11,6 +15,9 @@ use tokio::sync::watch;
 pub struct Entry {
     pub id: String,
     pub verb: String,
+    /// Path and query, as they were asked for.
+    pub uri: String,
+    pub group: String,
     /// `pods`, `pods/eviction`, or the path of what is no resource.
     pub resource: String,
     pub namespace: String,
@@ -35,11 +42,28 @@ struct Book {
 pub struct Audit {
     book: Mutex<Book>,
     total: watch::Sender<u64>,
+    /// Where entries go besides, in the form of the real server's audit log.
+    file: Option<Mutex<File>>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { book: Mutex::default(), total: watch::Sender::new(0) }
+        Self { book: Mutex::default(), total: watch::Sender::new(0), file: None }
+    }
+}
+
+impl Entry {
+    /// As an event of audit.k8s.io/v1 at level Metadata.
+    fn event(&self) -> Value {
+        let (resource, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
+        let mut event = json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata",
+            "auditID": self.id, "stage": "ResponseComplete", "requestURI": self.uri, "verb": self.verb,
+            "user": {"username": self.user}, "userAgent": self.agent, "responseStatus": {"code": self.code}});
+        if !resource.is_empty() {
+            event["objectRef"] = json!({"resource": resource, "subresource": subresource, "apiGroup": self.group,
+                "namespace": self.namespace, "name": self.name});
+        }
+        event
     }
 }
 
@@ -48,7 +72,19 @@ impl Audit {
         f(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Writes every entry to a file as well, a line each. What the file holds is lost.
+    pub fn write_to(&mut self, path: &Path) -> io::Result<()> {
+        self.file = Some(Mutex::new(File::create(path)?));
+        Ok(())
+    }
+
     pub fn note(&self, entry: Entry) {
+        if let Some(file) = &self.file {
+            let mut line = entry.event().to_string();
+            line.push('\n');
+            // A full disk must not end the cluster; whoever reads the file misses the entry.
+            drop(file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes()));
+        }
         self.with(|book| {
             // Paths that are no resources come from outside and could be endless.
             if book.counts.len() < KEPT {

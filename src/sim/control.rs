@@ -1,7 +1,7 @@
 //! `/sim/…`: the control endpoint, on the same listener: faults, time, tokens, outages, counters. It is for tests and
 //! scenarios; there is nothing like it on a real server.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -17,7 +17,9 @@ use crate::api::Api;
 use crate::clock;
 use crate::faults::Rule;
 use crate::resources::Res;
+use crate::scenario::What;
 use crate::usage::Meter;
+use crate::world::World;
 
 /// What the control endpoint works on.
 #[derive(Debug, Clone)]
@@ -28,6 +30,9 @@ pub struct Control {
     /// When an outage is to end, in real seconds from the moment this is set.
     pub lift: Arc<watch::Sender<f64>>,
     pub usage: Arc<Meter>,
+    pub world: World,
+    /// Steps that are to be carried out at once, besides those of the scenario.
+    pub wishes: Arc<Mutex<Vec<What>>>,
 }
 
 impl Control {
@@ -40,6 +45,17 @@ impl Control {
     pub fn outage(&self, seconds: f64) {
         self.down.send_replace(true);
         self.lift.send_replace(seconds);
+    }
+
+    /// Has the story carry out a step as soon as it can.
+    pub fn wish(&self, what: What) {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+        self.world.change(|_| ());
+    }
+
+    /// The steps that were wished for since.
+    pub fn take_wishes(&self) -> Vec<What> {
+        std::mem::take(&mut *self.wishes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether metrics.k8s.io answers.
@@ -169,6 +185,11 @@ async fn compact(State(control): State<Control>, Json(which): Json<Compact>) -> 
     StatusCode::NO_CONTENT
 }
 
+async fn step(State(control): State<Control>, Json(what): Json<What>) -> StatusCode {
+    control.wish(what);
+    StatusCode::ACCEPTED
+}
+
 async fn audit(State(control): State<Control>) -> Json<Value> {
     Json(json!({"counts": control.api.audit.counts(), "last": control.api.audit.last()}))
 }
@@ -190,6 +211,7 @@ pub fn router(control: Control) -> Router {
         .route("/sim/watches/cut", post(cut))
         .route("/sim/watches/stall", post(stall))
         .route("/sim/compact", post(compact))
+        .route("/sim/steps", post(step))
         .route("/sim/audit", get(audit).delete(clear_audit))
         .with_state(control)
 }

@@ -13,6 +13,7 @@
 //! | [`prom`] | samples in memory and the PromQL over them, not served yet |
 //! | [`logs`], [`usage`] | what the API server reads of running containers: their lines and what they use |
 //! | [`scenario`], [`story`] | TOML: what the cluster consists of, what happens in it, and who makes it happen |
+//! | [`labels`] | trouble that a label switches on |
 //! | [`server`], [`listener`] | building a cluster, living through its history, opening its socket |
 
 pub mod access;
@@ -24,6 +25,7 @@ pub mod control;
 pub mod defaults;
 pub mod engine;
 pub mod faults;
+pub mod labels;
 pub mod listener;
 pub mod logs;
 pub mod prom;

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::control::{self, Control};
 use crate::engine::Engine;
+use crate::labels::Labels;
 use crate::listener::{Door, Peer};
 use crate::logs::Notebook;
 use crate::rng::Random;
@@ -57,6 +58,8 @@ pub struct Options {
     pub hidden: Vec<String>,
     /// Changes kept per resource for watches.
     pub log: usize,
+    /// A file for the audit log, in the real server's form.
+    pub audit: Option<PathBuf>,
 }
 
 impl Options {
@@ -73,6 +76,7 @@ impl Options {
             anonymous: Some("admin".to_owned()),
             hidden: Vec::new(),
             log: store::LOG,
+            audit: None,
         }
     }
 }
@@ -115,11 +119,16 @@ fn build(options: Options) -> io::Result<Built> {
     let access = Access::new(options.personas, options.anonymous);
     let mut api = Api::new(store.clone(), access, logs.clone(), usage.clone());
     api.hidden = options.hidden;
+    if let Some(path) = &options.audit {
+        api.audit.write_to(path)?;
+    }
     let control = Control {
         api: Arc::new(api),
         down: Arc::new(watch::Sender::new(false)),
         lift: Arc::new(watch::Sender::new(0.0)),
         usage: usage.clone(),
+        world: world.clone(),
+        wishes: Arc::default(),
     };
     let (scenario, copies) = (&options.scenario, options.scale.max(1));
     let story = Story::new(&store, &world, &control, scenario, copies, opening);
@@ -138,6 +147,7 @@ fn build(options: Options) -> io::Result<Built> {
     let more = Router::new();
     if options.alive {
         engine.add(Box::new(story));
+        engine.add(Box::new(Labels::new(&store, &world)));
         let mut past = times.into_iter().filter(|at| *at < lived).peekable();
         while let Some(at) = past.next() {
             // Steps that follow closely are lived through together.

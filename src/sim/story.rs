@@ -249,6 +249,11 @@ impl Part for Story {
                 self.failed.push(format!("{}: {why}", what.title()));
             }
         }
+        for what in self.control.take_wishes() {
+            if let Err(why) = self.perform(at, &what) {
+                self.failed.push(format!("{}: {why}", what.title()));
+            }
+        }
         let faults = &self.api.faults;
         self.ending.retain(|(end, id)| {
             let over = *end <= at;
