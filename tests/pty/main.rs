@@ -7,5 +7,9 @@
 
 mod alone;
 mod cluster;
+#[cfg(feature = "demo")]
+mod demo;
+#[cfg(feature = "demo")]
+mod picture;
 mod readonly;
 mod seat;

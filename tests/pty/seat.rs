@@ -32,7 +32,8 @@ pub struct Seat {
 
 /// What is to be started, and where.
 pub struct Start<'a> {
-    pub kubeconfig: &'a Path,
+    /// None for a demo, which brings its own.
+    pub kubeconfig: Option<&'a Path>,
     pub args: &'a [&'a str],
     pub size: (u16, u16),
     pub env: &'a [(&'a str, &'a str)],
@@ -42,7 +43,11 @@ pub struct Start<'a> {
 
 impl<'a> Start<'a> {
     pub fn new(kubeconfig: &'a Path) -> Self {
-        Self { kubeconfig, args: &[], size: (120, 36), env: &[], config: None }
+        Self { kubeconfig: Some(kubeconfig), ..Self::without_kubeconfig() }
+    }
+
+    pub fn without_kubeconfig() -> Self {
+        Self { kubeconfig: None, args: &[], size: (120, 36), env: &[], config: None }
     }
 
     pub fn sit(&self) -> Seat {
@@ -65,8 +70,10 @@ impl<'a> Start<'a> {
         for (name, value) in self.env {
             command.env(name, value);
         }
-        command.arg("--kubeconfig");
-        command.arg(self.kubeconfig);
+        if let Some(kubeconfig) = self.kubeconfig {
+            command.arg("--kubeconfig");
+            command.arg(kubeconfig);
+        }
         command.args(self.args);
         command.cwd(home.path());
         let child = pty.slave.spawn_command(command).unwrap();
