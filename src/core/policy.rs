@@ -6,6 +6,7 @@ pub mod failover;
 pub mod follow;
 pub mod health;
 pub mod hpa;
+pub mod level;
 pub mod pick;
 pub mod placement;
 pub mod plan;

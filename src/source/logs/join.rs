@@ -4,7 +4,7 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::policy::template;
+use pilothouse_core::policy::{level, template};
 
 use super::group::subject;
 use super::store::LogLine;
@@ -36,7 +36,7 @@ pub(super) fn raw(line: &[u8]) -> Raw {
         Some(at) => (Some(at), stamp.to_owned(), rest),
         None => (None, String::new(), &*whole),
     };
-    Raw { at, stamp, text: text::clean(body).into_owned(), more: template::continues(body) }
+    Raw { at, stamp, text: text::clean(body).into_owned(), more: level::continues(body) }
 }
 
 /// Joins the lines of one container's stream.
@@ -90,7 +90,7 @@ impl Joiner {
             held.text.push_str("\n…");
         }
         let first = held.text.split('\n').next().unwrap_or_default();
-        let level = template::level(first).unwrap_or(if held.lines > 2 && has_frames(&held.text) {
+        let level = level::level(first).unwrap_or(if held.lines > 2 && has_frames(&held.text) {
             Level::Error
         } else {
             Level::Info

@@ -1,0 +1,158 @@
+//! What stands between workloads and their load: Services, autoscalers and budgets.
+
+use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::domain::node::Status;
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::hpa;
+
+use super::super::super::theme::Role;
+use super::super::super::widget::text;
+use super::super::{autoscalers, backends, millis, past, rate, ratio};
+use super::{Lines, conditions, pod_table};
+
+pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let row = cluster
+        .derived
+        .services
+        .iter()
+        .find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
+    let traffic =
+        cluster.traffic.services.iter().find(|t| t.namespace == object.namespace && t.name == object.name);
+    if row.is_none() && traffic.is_none() {
+        return None;
+    }
+    out.head(&format!("Service {}/{}", object.namespace, object.name));
+    if let Some(row) = row {
+        let s = &row.service;
+        let role = if row.ready == 0 { Role::Critical } else { Role::Text };
+        out.say(role, format!("  {:<14} {} of {} ready", "backends", row.ready, row.total));
+        let selector: Vec<String> = s.selector.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        out.field(
+            "selector",
+            if selector.is_empty() { "none: endpoints are made by hand".into() } else { selector.join(",") },
+        );
+        out.field(
+            "type",
+            format!("{:?}{}", s.kind, if s.headless { ", headless (clients balance by name)" } else { "" }),
+        );
+        if s.sticky {
+            out.field("affinity", "ClientIP");
+        }
+        out.field("age", age(now.since(s.created)));
+    }
+    if let Some(t) = traffic {
+        out.field(
+            "traffic",
+            format!(
+                "{} rps, {}% errors, p50 {} p95 {} p99 {}",
+                rate(t.rps),
+                ratio(t.error_ratio),
+                millis(t.p50_ms),
+                millis(t.p95_ms),
+                millis(t.p99_ms)
+            ),
+        );
+        out.field(
+            "balancing",
+            format!(
+                "{} ({:?}), measured by {} over {} s",
+                t.policy.as_str(),
+                t.origin,
+                t.preset,
+                t.window_secs
+            ),
+        );
+    }
+    let (found, note) = backends::collect(cluster, &object.namespace, &object.name);
+    out.head(&format!("Backends: {}", found.len()));
+    let mut found: Vec<_> = found.iter().collect();
+    found.sort_by(|a, b| backends::order(a, b, 0));
+    for b in found {
+        let cells: Vec<String> = backends::row(b).cells.into_iter().map(|c| c.text).collect();
+        if let [name, ready, rps, errors, p95, share, expected, verdict, zone, node, version] =
+            cells.as_slice()
+        {
+            out.say(b.grade().role(), format!(
+                "{} {:<40} ready {ready:<4} {rps:>5} rps {errors:>5}% {p95:>6}  share {share:>5} expected {expected:>5} {verdict:<10} {zone} {node} {version}",
+                b.grade().glyph(), text::tail(name, 40)));
+        }
+    }
+    if let Some(note) = note {
+        out.say(Role::Dim, format!("  {note}"));
+    }
+    Some(())
+}
+
+pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let h = cluster.hpas.iter().find(|h| h.namespace == object.namespace && h.name == object.name)?;
+    let verdict = hpa::judge(h, now);
+    let grade = autoscalers::grade_of(verdict.state);
+    out.head(&format!("HorizontalPodAutoscaler {}/{}", h.namespace, h.name));
+    let since = verdict.since.map_or_else(String::new, |s| format!(", {} ({s})", age(now.since(s))));
+    out.say(grade.role(), format!("  {:<14} {} {}{since}", "verdict", grade.glyph().trim(), verdict.why));
+    out.field("target", format!("{}/{}", h.target_kind.short(), h.target_name));
+    let show = |n: Option<i32>| n.map_or_else(|| "–".into(), |n| n.to_string());
+    out.field(
+        "replicas",
+        format!("{} now, {} desired, {} to {} allowed", show(h.current), show(h.desired), h.min, h.max),
+    );
+    if let Some(by) = &h.changed {
+        out.field("last edit", format!("by {}, {}", by.manager, past(now, by.at)));
+    }
+    out.field("last scaling", h.last_scale.map_or_else(String::new, |s| past(now, s)));
+    if h.keda {
+        out.say(Role::Info, "  owned by a ScaledObject (KEDA): edits of the HPA are reverted");
+    }
+    out.head("How it comes to its number");
+    for m in h.metrics.iter() {
+        let asks =
+            hpa::ask(h, m).map_or_else(|| "no value: cannot ask for anything".into(), |(_, text)| text);
+        out.say(Role::Text, format!("  {:<28} {asks}", autoscalers::metric(m)));
+    }
+    if let (Some(wants), Some(limit)) = (verdict.wants, &verdict.limited_by) {
+        out.say(
+            grade.role(),
+            format!("  asks for {wants}, limited to {} by {limit}", show(h.desired.or(h.current))),
+        );
+    }
+    conditions(out, &h.conditions, |c| (c.kind == "ScalingLimited") == (c.status == Status::True), now);
+    Some(())
+}
+
+pub(super) fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let p = cluster.pdbs.iter().find(|p| p.namespace == object.namespace && p.name == object.name)?;
+    out.head(&format!("PodDisruptionBudget {}/{}", p.namespace, p.name));
+    let role = if p.allowed <= 0 { Role::Warning } else { Role::Ok };
+    out.say(
+        role,
+        format!(
+            "  {:<14} {}",
+            "allows now",
+            text::count(usize::try_from(p.allowed).unwrap_or(0), "disruption")
+        ),
+    );
+    out.field(
+        "rule",
+        match (&p.min_available, &p.max_unavailable) {
+            (Some(min), _) => format!("minAvailable {min}"),
+            (None, Some(max)) => format!("maxUnavailable {max}"),
+            _ => "none".into(),
+        },
+    );
+    out.field(
+        "healthy",
+        format!("{} of {} expected, {} needed", p.current_healthy, p.expected, p.desired_healthy),
+    );
+    out.field(
+        "blocked since",
+        p.blocked_since().map_or_else(String::new, |s| format!("{s} ({})", age(now.since(s)))),
+    );
+    conditions(out, &p.conditions, |c| c.status == Status::False, now);
+    let selector = p.selector.clone();
+    let ns = p.namespace.clone();
+    pod_table(out, cluster, "Pods that it protects", now, |pod| {
+        pod.namespace == ns && selector.matches(&pod.shape.labels)
+    });
+    Some(())
+}
