@@ -25,6 +25,7 @@ pub mod engine;
 pub mod faults;
 pub mod listener;
 pub mod logs;
+pub mod loops;
 pub mod prom;
 pub mod resources;
 pub mod rng;

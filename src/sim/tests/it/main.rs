@@ -6,6 +6,8 @@ mod api;
 mod evict;
 mod faults;
 mod kubectl;
+mod live;
+mod rollouts;
 mod watch;
 
 use pilothouse_sim::resources::Res;
