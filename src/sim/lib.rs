@@ -28,6 +28,7 @@ pub mod faults;
 pub mod labels;
 pub mod listener;
 pub mod logs;
+pub mod loops;
 pub mod prom;
 pub mod resources;
 pub mod rng;

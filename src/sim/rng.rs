@@ -37,12 +37,7 @@ impl Random {
     }
 
     pub fn uid(&self) -> String {
-        let bits = self.with(|rng| rng.u128(..));
-        // version 4, variant 1
-        let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-        let hex = format!("{bits:032x}");
-        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-        format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+        self.with(uid_of)
     }
 
     /// `len` characters for a generated name (the real server appends five).
@@ -62,6 +57,14 @@ const FNV: u64 = 0xcbf2_9ce4_8422_2325;
 /// FNV-1a: stable between builds, unlike the standard library's hasher.
 fn fnv(bytes: &[u8], from: u64) -> u64 {
     bytes.iter().fold(from, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// A random uid (version 4, variant 1) from a generator of one's own.
+pub fn uid_of(rng: &mut fastrand::Rng) -> String {
+    let bits = (rng.u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 /// `len` characters for a generated name from a generator of one's own.

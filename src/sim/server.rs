@@ -24,6 +24,7 @@ use crate::engine::Engine;
 use crate::labels::Labels;
 use crate::listener::{Door, Peer};
 use crate::logs::Notebook;
+use crate::loops;
 use crate::rng::Random;
 use crate::scenario::{Scenario, cast};
 use crate::store::{self, Store};
@@ -148,6 +149,9 @@ fn build(options: Options) -> io::Result<Built> {
     if options.alive {
         engine.add(Box::new(story));
         engine.add(Box::new(Labels::new(&store, &world)));
+        for part in loops::parts(&store, &world, &logs, &usage) {
+            engine.add(part);
+        }
         let mut past = times.into_iter().filter(|at| *at < lived).peekable();
         while let Some(at) = past.next() {
             // Steps that follow closely are lived through together.

@@ -231,7 +231,10 @@ impl Store {
             fields.remove(field);
         }
         fields.retain(|_, value| !value.is_null());
-        fields.insert("uid".into(), json!(self.random().uid()));
+        // A loop may bring a uid that does not depend on when others asked for theirs.
+        if how.scope != Scope::All || fields.get("uid").and_then(Value::as_str).is_none_or(str::is_empty) {
+            fields.insert("uid".into(), json!(self.random().uid()));
+        }
         fields.insert("creationTimestamp".into(), json!(now));
         if info.generation {
             fields.insert("generation".into(), json!(1));

@@ -6,6 +6,8 @@ mod api;
 mod evict;
 mod faults;
 mod kubectl;
+mod live;
+mod rollouts;
 mod seed;
 mod watch;
 

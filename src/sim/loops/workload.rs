@@ -1,0 +1,166 @@
+//! What all controllers of pods share: making a pod from a template, and telling what came of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::doc::{create, is_active, owner, put};
+use super::events::Recorder;
+use super::feed::{News, Queue};
+use super::quota;
+use crate::resources::Res;
+use crate::rng::{short_hash, suffix_of};
+use crate::status::Status;
+use crate::store::{Delete, Key, Object, Store};
+
+/// How a pod is to be called.
+#[derive(Debug, Clone, Copy)]
+pub enum Name<'a> {
+    /// The owner's name and five characters.
+    Generated,
+    Fixed(&'a str),
+}
+
+/// Makes pods for a controller and remembers how many it made, so that their names do not depend on anything else.
+#[derive(Debug)]
+pub struct Maker {
+    pub store: Store,
+    pub recorder: Recorder,
+    manager: &'static str,
+    made: HashMap<String, u64>,
+}
+
+impl Maker {
+    pub fn new(store: &Store, recorder: &Recorder, manager: &'static str) -> Self {
+        Self { store: store.clone(), recorder: recorder.clone(), manager, made: HashMap::new() }
+    }
+
+    /// A pod from a template, changed by `finish` before it is made.
+    pub fn pod(
+        &mut self,
+        of: &Object,
+        template: &Value,
+        name: Name<'_>,
+        finish: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Object>, Status> {
+        let mut metadata = json!({"namespace": of.namespace(), "ownerReferences": [owner(of)]});
+        for field in ["labels", "annotations", "finalizers"] {
+            if let Some(value) = template.pointer("/metadata").and_then(|metadata| metadata.get(field)) {
+                put(&mut metadata, &[field], value.clone());
+            }
+        }
+        let mut pod =
+            json!({"metadata": metadata, "spec": template.get("spec").cloned().unwrap_or_default()});
+        finish(&mut pod);
+        let counter = match name {
+            Name::Generated => format!("{}/{}", of.namespace(), of.name()),
+            Name::Fixed(name) => format!("{}/={name}", of.namespace()),
+        };
+        let nth = self.made.entry(counter).or_default();
+        let made = loop {
+            *nth += 1;
+            let chosen = match name {
+                Name::Fixed(name) => name.to_owned(),
+                Name::Generated => {
+                    let key = ["pod", of.namespace(), of.name(), &nth.to_string()];
+                    put(&mut pod, &["metadata", "generateName"], json!(format!("{}-", of.name())));
+                    format!("{}-{}", of.name(), suffix_of(&mut self.store.random().keyed(&key), 5))
+                }
+            };
+            put(&mut pod, &["metadata", "name"], json!(chosen));
+            let made = quota::admit(&self.store, of.namespace(), &chosen, &pod)
+                .and_then(|()| create(&self.store, Res::Pods, pod.clone(), "kube-controller-manager", *nth));
+            match made {
+                Err(why) if why.reason == "AlreadyExists" && matches!(name, Name::Generated) => {}
+                made => break made,
+            }
+        };
+        match &made {
+            Ok(pod) => {
+                self.recorder.normal(
+                    of,
+                    self.manager,
+                    "SuccessfulCreate",
+                    &format!("Created pod: {}", pod.name()),
+                );
+            }
+            // A namespace that is going away is no news.
+            Err(why) if why.message.contains("being terminated") => {}
+            Err(why) => {
+                let message = format!("Error creating: {}", why.message);
+                self.recorder.warning(of, self.manager, "FailedCreate", &message);
+            }
+        }
+        made
+    }
+
+    /// Asks for the end of a pod.
+    pub fn delete(&self, of: &Object, pod: &Object) {
+        let options = Delete { uid: Some(pod.uid().to_owned()), ..Delete::default() };
+        if self.store.delete(Res::Pods, pod.namespace(), pod.name(), &options).is_ok() {
+            self.recorder.normal(
+                of,
+                self.manager,
+                "SuccessfulDelete",
+                &format!("Deleted pod: {}", pod.name()),
+            );
+        }
+    }
+
+    /// The pods that an object controls, and those that match but have lost their owner are not looked for.
+    pub fn pods(&self, of: &Object) -> Vec<Arc<Object>> {
+        let mut all = self.store.owned_by(Res::Pods, of.uid());
+        all.retain(|pod| pod.controlled_by(of.uid()));
+        all
+    }
+
+    pub fn active(&self, of: &Object) -> Vec<Arc<Object>> {
+        let mut all = self.pods(of);
+        all.retain(|pod| is_active(pod));
+        all
+    }
+}
+
+/// The hash of a template, as it stands in names and labels.
+pub fn template_hash(template: &Value, collisions: i64) -> String {
+    let mut bytes = template.to_string().into_bytes();
+    bytes.extend(collisions.to_le_bytes().iter().filter(|_| collisions > 0));
+    short_hash(&bytes)
+}
+
+/// Marks the owner of `kind` of everything that news are about.
+pub fn mark_owners(queue: &mut Queue<Key>, news: Vec<News>, res: Res) {
+    let kind = res.info().kind;
+    let mut mark = |object: &Object| {
+        if let Some(owner) = object.controller()
+            && owner.get("kind").and_then(Value::as_str) == Some(kind)
+        {
+            let name = owner.get("name").and_then(Value::as_str).unwrap_or_default();
+            queue.mark(Key { res, namespace: object.namespace().into(), name: name.into() });
+        }
+    };
+    for one in news {
+        match one {
+            News::Reset => {}
+            News::Now(now, before) => {
+                mark(&now);
+                if let Some(before) = before.filter(|before| before.controller() != now.controller()) {
+                    mark(&before);
+                }
+            }
+            News::Gone(last) => mark(&last),
+        }
+    }
+}
+
+/// Marks everything that news are about.
+pub fn mark_all(queue: &mut Queue<Key>, news: Vec<News>) {
+    for one in news {
+        match one {
+            News::Reset => {}
+            News::Now(now, _) => queue.mark(now.key()),
+            News::Gone(last) => queue.forget(&last.key()),
+        }
+    }
+}
