@@ -25,6 +25,7 @@ use crate::labels::Labels;
 use crate::listener::{Door, Peer};
 use crate::logs::Notebook;
 use crate::loops;
+use crate::resources::Res;
 use crate::rng::Random;
 use crate::scenario::{Scenario, cast};
 use crate::store::{self, Store};
@@ -161,6 +162,10 @@ fn build(options: Options) -> io::Result<Built> {
         }
         clock.set(lived);
         engine.fast_forward(opening);
+    }
+    // Nobody has watched so far: the log of the past is only weight.
+    for res in Res::ALL {
+        store.compact(*res);
     }
     // What history took in real time is made up for at once.
     clock.set(options.opening.unwrap_or_else(|| Clock::real(1.0).now()));
