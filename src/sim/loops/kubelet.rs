@@ -193,7 +193,7 @@ impl Kubelets {
             return;
         }
         let Some(node) = self.store.get(Res::Nodes, "", name) else { return };
-        Machine::beat(&self.store, &node);
+        machine.beat(&self.store, &node);
         machine.report(&self.store, &self.recorder, &node, at);
         // Nodes come in groups on whole seconds, so that a thousand of them do not wake everybody a thousand times.
         let period = BEAT.num_milliseconds();

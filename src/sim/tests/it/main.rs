@@ -7,6 +7,7 @@ mod evict;
 mod faults;
 mod kubectl;
 mod live;
+mod machines;
 mod rollouts;
 mod watch;
 
