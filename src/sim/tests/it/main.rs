@@ -5,11 +5,14 @@
 mod api;
 mod evict;
 mod faults;
+mod guards;
 mod kubectl;
+mod kubectl_live;
 mod live;
 mod machines;
 mod rollouts;
 mod watch;
+mod workloads;
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::server::{Options, Running, Sim};
