@@ -34,12 +34,15 @@ fn main() -> io::Result<()> {
         store::LOG,
     );
     seed::cluster(&store, nodes, 1).map_err(io::Error::other)?;
+    store
+        .create(Res::Namespaces, json!({"metadata": {"name": "load"}}), &Write::by("load"))
+        .map_err(io::Error::other)?;
     for n in 0..pods / EACH {
         let app = format!("app-{n:04}");
         let template = json!({"metadata": {"labels": {"app": app}}, "spec": {"containers": [{"name": "app",
             "image": format!("registry.sim/{app}:v1"), "ports": [{"name": "http", "containerPort": 8080}],
             "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}]}});
-        let metadata = json!({"name": app, "namespace": "shop", "labels": {"app": app}});
+        let metadata = json!({"name": app, "namespace": "load", "labels": {"app": app}});
         for (res, spec) in [
             (
                 Res::Deployments,

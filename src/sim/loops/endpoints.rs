@@ -175,7 +175,7 @@ impl Endpoints {
                 continue;
             }
             kept += 1;
-            self.put_slice(&service, slice.as_deref(), endpoints, &ports, &mut nth);
+            self.put_slice(&service, slice.as_deref(), &endpoints, &ports, &mut nth);
         }
         self.classic(&service, &pods, &ports);
     }
@@ -184,7 +184,7 @@ impl Endpoints {
         &self,
         service: &Object,
         old: Option<&Object>,
-        endpoints: Vec<Value>,
+        endpoints: &[Value],
         ports: &[Value],
         nth: &mut u64,
     ) {

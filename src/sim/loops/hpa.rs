@@ -186,13 +186,12 @@ impl Hpas {
             let ready = ("ReadyForNewScale", "recommended size matches current size");
             work.set("AbleToScale", "True", held.unwrap_or(ready));
             let (wanted, limited) = memory.limit(&behavior, current, stable, (min, max), at);
-            match limited {
-                Some(why) => work.set("ScalingLimited", "True", why),
-                None => {
-                    let why = ("DesiredWithinRange", "the desired count is within the acceptable range");
-                    work.set("ScalingLimited", "False", why);
-                }
-            }
+            let in_range = ("DesiredWithinRange", "the desired count is within the acceptable range");
+            work.set(
+                "ScalingLimited",
+                if limited.is_some() { "True" } else { "False" },
+                limited.unwrap_or(in_range),
+            );
             let why = if proposed > current {
                 format!("{title} above target")
             } else {

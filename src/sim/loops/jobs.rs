@@ -103,15 +103,13 @@ impl Jobs {
         let mut next = deadline;
         let mut ended = None;
         if let Some((reason, message)) = failure {
-            active.iter().for_each(|pod| self.maker.delete(job, pod));
-            active.clear();
+            self.end(job, &mut active);
             for kind in ["FailureTarget", "Failed"] {
                 set_condition(&mut conditions, Condition::new(kind, "True", reason, message), at);
             }
             self.maker.recorder.warning(job, NAME, reason, message);
         } else if succeeded >= wanted {
-            active.iter().for_each(|pod| self.maker.delete(job, pod));
-            active.clear();
+            self.end(job, &mut active);
             let message = "Reached expected number of succeeded pods";
             for kind in ["SuccessCriteriaMet", "Complete"] {
                 set_condition(
@@ -123,8 +121,7 @@ impl Jobs {
             ended = Some(stamp(at));
             self.maker.recorder.normal(job, NAME, "Completed", "Job completed");
         } else if suspended {
-            active.iter().for_each(|pod| self.maker.delete(job, pod));
-            active.clear();
+            self.end(job, &mut active);
             set_condition(
                 &mut conditions,
                 Condition::new("Suspended", "True", "JobSuspended", "Job suspended"),
@@ -138,7 +135,7 @@ impl Jobs {
                     at,
                 );
             }
-            let held = self.held_back(&pods, failed, at);
+            let held = Self::held_back(&pods, failed, at);
             next = sooner(next, held);
             if held.is_none() {
                 self.fill(job, &pods, &mut active, (wanted - succeeded).min(parallel), wanted);
@@ -165,8 +162,15 @@ impl Jobs {
         next
     }
 
+    /// Nothing more is to run.
+    fn end(&self, job: &Object, active: &mut Vec<Arc<Object>>) {
+        for pod in active.drain(..) {
+            self.maker.delete(job, &pod);
+        }
+    }
+
     /// After failures it waits, 10 s and then twice as long each time.
-    fn held_back(&self, pods: &[Arc<Object>], failed: i64, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    fn held_back(pods: &[Arc<Object>], failed: i64, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if failed == 0 {
             return None;
         }

@@ -180,9 +180,7 @@ pub fn propose(
             }
             Aim::Average(target) => target,
         };
-        if first < 1.0 || first > 1.0 {
-            used.insert(name.clone(), assumed);
-        }
+        used.insert(name.clone(), assumed);
     }
     if unready_counts {
         used.extend(classes.unready.iter().map(|name| (name.clone(), 0)));

@@ -1,5 +1,7 @@
 //! How fast an autoscaler may follow its metrics: stabilization, policies, limits.
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -70,9 +72,9 @@ impl Memory {
         self.recommended.push((at, wanted));
         let out = if behavior.is_null() { high } else { current.max(low).min(high) };
         let why = match out.cmp(&wanted) {
-            std::cmp::Ordering::Greater => Some(DOWN_STABLE),
-            std::cmp::Ordering::Less => Some(UP_STABLE),
-            std::cmp::Ordering::Equal => None,
+            Ordering::Greater => Some(DOWN_STABLE),
+            Ordering::Less => Some(UP_STABLE),
+            Ordering::Equal => None,
         };
         (out, why)
     }
@@ -97,20 +99,22 @@ impl Memory {
                 _ => (wanted, None),
             };
         }
-        if wanted > current {
-            let most = self.bound(behavior, true, current, at).max(current);
-            let (bound, why) = if most < max { (most, UP_LIMIT) } else { (max, TOO_MANY) };
-            if wanted > bound { (bound, Some(why)) } else { self.floor(wanted, min) }
-        } else if wanted < current {
-            let least = self.bound(behavior, false, current, at).min(current);
-            let (bound, why) = if least > min { (least, DOWN_LIMIT) } else { (min, TOO_FEW) };
-            if wanted < bound { (bound, Some(why)) } else { (wanted, None) }
-        } else {
-            self.floor(wanted, min)
+        match wanted.cmp(&current) {
+            Ordering::Greater => {
+                let most = self.bound(behavior, true, current, at).max(current);
+                let (bound, why) = if most < max { (most, UP_LIMIT) } else { (max, TOO_MANY) };
+                if wanted > bound { (bound, Some(why)) } else { Self::floor(wanted, min) }
+            }
+            Ordering::Less => {
+                let least = self.bound(behavior, false, current, at).min(current);
+                let (bound, why) = if least > min { (least, DOWN_LIMIT) } else { (min, TOO_FEW) };
+                if wanted < bound { (bound, Some(why)) } else { (wanted, None) }
+            }
+            Ordering::Equal => Self::floor(wanted, min),
         }
     }
 
-    fn floor(&self, wanted: i64, min: i64) -> Held {
+    fn floor(wanted: i64, min: i64) -> Held {
         if wanted < min { (min, Some(TOO_FEW)) } else { (wanted, None) }
     }
 

@@ -34,7 +34,7 @@ fn size(live: &Live) -> i64 {
 #[test]
 fn an_autoscaler_goes_up_at_once_and_down_after_five_minutes() {
     let mut live = Live::new(3);
-    live.deployment("web", 4, json!({}));
+    live.deployment("web", 4, &json!({}));
     live.run(30);
     load(&live, "web", 54);
     autoscaler(&live, Value::Null);
@@ -75,7 +75,7 @@ fn an_autoscaler_goes_up_at_once_and_down_after_five_minutes() {
 #[test]
 fn policies_and_limits_hold_an_autoscaler() {
     let mut live = Live::new(3);
-    live.deployment("web", 4, json!({}));
+    live.deployment("web", 4, &json!({}));
     live.run(30);
     load(&live, "web", 500);
     autoscaler(&live, json!({"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}}));
@@ -107,7 +107,7 @@ fn policies_and_limits_hold_an_autoscaler() {
 #[test]
 fn budgets_round_up_and_tell_when_they_cannot_be_kept() {
     let mut live = Live::new(3);
-    live.deployment("web", 7, json!({}));
+    live.deployment("web", 7, &json!({}));
     let budget = |live: &Live, name: &str, app: &str, spec: Value| {
         let mut spec = spec;
         spec["selector"] = json!({"matchLabels": {"app": app}});
@@ -156,7 +156,7 @@ async fn evictions_pass_one_after_another_as_the_budget_comes_back() {
     let start = pilothouse_sim::clock::parse("2026-01-02T03:04:05Z");
     let cluster = Cluster::with(Options { nodes: 0, factor: 0.0, start, ..Options::default() }).await;
     let mut live = Live::on(cluster.running.store.clone(), 3);
-    live.deployment("web", 3, json!({}));
+    live.deployment("web", 3, &json!({}));
     live.make(
         Res::Pdbs,
         json!({"metadata": {"name": "web", "namespace": "shop"},

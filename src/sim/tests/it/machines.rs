@@ -1,6 +1,7 @@
 //! Nodes that fall silent, are cordoned, marked as out of service, or come back.
 
 use pilothouse_sim::resources::Res;
+use pilothouse_sim::store::Delete;
 use serde_json::json;
 
 use crate::live::Live;
@@ -21,7 +22,7 @@ fn taints(live: &Live, node: &str) -> Vec<String> {
 #[test]
 fn a_node_that_is_off_loses_its_pods_after_50_and_300_seconds() {
     let mut live = Live::new(3);
-    live.deployment("web", 3, json!({}));
+    live.deployment("web", 3, &json!({}));
     live.run(20);
     trouble(&live, "n1", |node| node.off = true);
     let (mut unknown, mut marked) = (None, None);
@@ -55,7 +56,7 @@ fn a_node_that_is_off_loses_its_pods_after_50_and_300_seconds() {
 #[test]
 fn when_no_node_is_well_nobody_is_driven_off() {
     let mut live = Live::new(3);
-    live.deployment("web", 3, json!({}));
+    live.deployment("web", 3, &json!({}));
     live.run(20);
     for node in ["n0", "n1", "n2"] {
         trouble(&live, node, |node| node.silent = true);
@@ -81,7 +82,7 @@ fn when_no_node_is_well_nobody_is_driven_off() {
 #[test]
 fn out_of_service_lets_the_pods_of_a_dead_machine_go() {
     let mut live = Live::new(2);
-    live.deployment("web", 2, json!({}));
+    live.deployment("web", 2, &json!({}));
     live.run(20);
     trouble(&live, "n1", |node| node.off = true);
     live.run(60);
@@ -125,7 +126,7 @@ fn pressures_taint_and_linger_and_cordons_taint() {
 #[test]
 fn a_kubelet_that_says_not_ready_is_tainted_and_its_pods_stay_in_service() {
     let mut live = Live::new(3);
-    live.deployment("web", 3, json!({}));
+    live.deployment("web", 3, &json!({}));
     live.make(
         Res::Services,
         json!({"metadata": {"name": "web", "namespace": "shop"},
@@ -144,9 +145,9 @@ fn a_kubelet_that_says_not_ready_is_tainted_and_its_pods_stay_in_service() {
 #[test]
 fn pods_of_a_node_that_is_deleted_are_collected() {
     let mut live = Live::new(2);
-    live.deployment("web", 2, json!({}));
+    live.deployment("web", 2, &json!({}));
     live.run(20);
-    live.store.delete(Res::Nodes, "", "n1", &pilothouse_sim::store::Delete::now()).unwrap();
+    live.store.delete(Res::Nodes, "", "n1", &Delete::now()).unwrap();
     live.run(80);
     assert!(live.pods("web").iter().all(|pod| pod.text("/spec/nodeName") == "n0"));
     assert_eq!(live.ready("web"), 2);
@@ -155,11 +156,11 @@ fn pods_of_a_node_that_is_deleted_are_collected() {
 #[test]
 fn a_stuck_pod_outlives_its_grace_until_it_is_let_go() {
     let mut live = Live::new(1);
-    live.deployment("web", 1, json!({}));
+    live.deployment("web", 1, &json!({}));
     live.run(15);
     let pod = live.pods("web")[0].clone();
     live.world.change(|state| state.pods.entry(pod.uid().into()).or_default().stuck = true);
-    live.store.delete(Res::Pods, "shop", pod.name(), &Default::default()).unwrap();
+    live.store.delete(Res::Pods, "shop", pod.name(), &Delete::default()).unwrap();
     live.run(120);
     assert!(live.store.by_uid(pod.uid()).is_some_and(|pod| pod.is_terminating()));
     live.world.change(|state| state.pods.clear());

@@ -1,6 +1,7 @@
 //! StatefulSets, DaemonSets, Jobs, quotas, endpoints, and what the scheduler says.
 
 use pilothouse_sim::resources::Res;
+use pilothouse_sim::store::Delete;
 use serde_json::{Value, json};
 
 use crate::live::{Live, template};
@@ -79,7 +80,7 @@ fn a_partition_holds_the_lower_pods_back() {
         |live: &Live, name: &str| live.get(Res::Pods, name).text("/spec/containers/0/image").to_owned();
     assert_eq!(image(&live, "db-2"), "registry.sim/db:v2");
     assert_eq!(image(&live, "db-1"), "registry.sim/db:v1");
-    live.store.delete(Res::Pods, "shop", "db-0", &Default::default()).unwrap();
+    live.store.delete(Res::Pods, "shop", "db-0", &Delete::default()).unwrap();
     live.run(20);
     assert_eq!(image(&live, "db-0"), "registry.sim/db:v1", "it comes back as it was");
     assert_eq!(live.get(Res::StatefulSets, "db").int("/status/updatedReplicas"), Some(1));
@@ -117,7 +118,7 @@ fn daemons_run_on_every_node_that_takes_them() {
     );
 }
 
-fn job(live: &Live, name: &str, spec: Value) {
+fn job(live: &Live, name: &str, spec: &Value) {
     let mut whole = json!({"template": template(name, "v1", "10m")});
     whole["template"]["spec"]["restartPolicy"] = json!("Never");
     for (field, value) in spec.as_object().unwrap() {
@@ -129,10 +130,10 @@ fn job(live: &Live, name: &str, spec: Value) {
 #[test]
 fn jobs_are_done_or_give_up() {
     let mut live = Live::new(2);
-    job(&live, "report", json!({"completions": 3, "parallelism": 2}));
+    job(&live, "report", &json!({"completions": 3, "parallelism": 2}));
     let mut most = 0;
     live.watch(100, |live, _| {
-        most = most.max(live.get(Res::Jobs, "report").int("/status/active").unwrap_or_default())
+        most = most.max(live.get(Res::Jobs, "report").int("/status/active").unwrap_or_default());
     });
     assert_eq!(most, 2);
     let report = live.get(Res::Jobs, "report");
@@ -149,7 +150,7 @@ fn jobs_are_done_or_give_up() {
         app.versions
             .insert("v1".into(), pilothouse_sim::world::Version { crash: Some(crash), ..Default::default() });
     });
-    job(&live, "bad", json!({"backoffLimit": 1}));
+    job(&live, "bad", &json!({"backoffLimit": 1}));
     live.run(60);
     assert_eq!(live.condition(Res::Jobs, "bad", "Failed")[1], "BackoffLimitExceeded");
     assert_eq!(live.get(Res::Jobs, "bad").int("/status/failed"), Some(2));
@@ -160,7 +161,7 @@ fn the_scheduler_says_why_not_and_tries_again() {
     let mut live = Live::new(4);
     live.edit(Res::Nodes, "n0", |v| v["spec"]["unschedulable"] = json!(true));
     live.edit(Res::Nodes, "n1", |v| {
-        v["spec"]["taints"] = json!([{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])
+        v["spec"]["taints"] = json!([{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]);
     });
     live.run(1);
     let mut pod = template("big", "v1", "5");
@@ -190,15 +191,15 @@ fn affinity_spread_and_ports_are_kept() {
     let mut solo = template("solo", "v1", "100m");
     solo["spec"]["affinity"] =
         json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": refuse}});
-    live.deployment("solo", 4, json!({"template": solo}));
+    live.deployment("solo", 4, &json!({"template": solo}));
     let mut even = template("even", "v1", "100m");
     even["spec"]["topologySpreadConstraints"] = json!([{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone",
         "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "even"}}}]);
     even["spec"]["nodeSelector"] = json!({"kubernetes.io/os": "plan9"});
-    live.deployment("even", 1, json!({"template": even}));
+    live.deployment("even", 1, &json!({"template": even}));
     let mut port = template("port", "v1", "100m");
     port["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(8080);
-    live.deployment("port", 4, json!({"template": port}));
+    live.deployment("port", 4, &json!({"template": port}));
     live.run(15);
     let refusals = live.told("FailedScheduling").join("\n");
     for why in [
@@ -219,7 +220,7 @@ fn quotas_count_and_refuse() {
         json!({"metadata": {"name": "q", "namespace": "shop"},
         "spec": {"hard": {"pods": "2", "requests.cpu": "1"}}}),
     );
-    live.deployment("web", 3, json!({}));
+    live.deployment("web", 3, &json!({}));
     live.run(15);
     assert_eq!(live.ready("web"), 2);
     assert_eq!(
@@ -250,7 +251,7 @@ fn endpoints_follow_readiness_and_the_end_of_pods() {
     };
     assert!(slice(&live).at("/endpoints").as_array().unwrap().is_empty());
     live.app("web", |app| app.shutdown = std::time::Duration::from_secs(10));
-    live.deployment("web", 2, json!({}));
+    live.deployment("web", 2, &json!({}));
     let conditions = |live: &Live| -> Vec<(bool, bool, bool)> {
         let slice = slice(live);
         let all = slice.at("/endpoints").as_array().unwrap().clone();
@@ -266,7 +267,7 @@ fn endpoints_follow_readiness_and_the_end_of_pods() {
     assert_eq!(made.label("kubernetes.io/service-name"), Some("web"));
     assert!(["a", "b", "c"].contains(&made.text("/endpoints/0/zone")));
     let pod = live.pods("web")[0].clone();
-    live.store.delete(Res::Pods, "shop", pod.name(), &Default::default()).unwrap();
+    live.store.delete(Res::Pods, "shop", pod.name(), &Delete::default()).unwrap();
     live.run(1);
     assert!(conditions(&live).contains(&(false, true, true)), "it still answers while it ends");
     let other = live.pods("web").into_iter().find(|one| one.uid() != pod.uid()).unwrap();
@@ -276,7 +277,7 @@ fn endpoints_follow_readiness_and_the_end_of_pods() {
     assert!(!ready.to_string().contains(other.uid()));
     live.run(20);
     assert_eq!(conditions(&live).len(), 2);
-    live.store.delete(Res::Services, "shop", "web", &Default::default()).unwrap();
+    live.store.delete(Res::Services, "shop", "web", &Delete::default()).unwrap();
     live.run(1);
     assert_eq!(live.store.list(Res::EndpointSlices, Some("shop")).len(), 0);
 }
@@ -284,12 +285,12 @@ fn endpoints_follow_readiness_and_the_end_of_pods() {
 #[test]
 fn deletion_cost_and_readiness_decide_who_goes_first() {
     let mut live = Live::new(3);
-    live.deployment("web", 4, json!({}));
+    live.deployment("web", 4, &json!({}));
     live.run(15);
     let pods = live.pods("web");
     let cheap = pods[2].name().to_owned();
     live.edit(Res::Pods, &cheap, |v| {
-        v["metadata"]["annotations"] = json!({"controller.kubernetes.io/pod-deletion-cost": "-5"})
+        v["metadata"]["annotations"] = json!({"controller.kubernetes.io/pod-deletion-cost": "-5"});
     });
     live.world.change(|state| state.pods.entry(pods[1].uid().into()).or_default().unready = true);
     live.run(1);
@@ -303,7 +304,7 @@ fn deletion_cost_and_readiness_decide_who_goes_first() {
 #[test]
 fn events_are_counted_and_forgotten_after_an_hour() {
     let mut live = Live::new(1);
-    live.deployment("web", 1, json!({}));
+    live.deployment("web", 1, &json!({}));
     live.app("web", |app| {
         app.versions
             .insert("v1".into(), pilothouse_sim::world::Version { never_ready: true, ..Default::default() });
