@@ -1,16 +1,25 @@
 //! The control loops of the cluster: what the scheduler, the kubelets and the controller manager do in a real one. Each
 //! is a part of the engine with its own places in the store's log.
 
+mod budgets;
+mod daemonsets;
 mod deployments;
 pub mod doc;
+mod endpoints;
 pub mod events;
 pub mod feed;
 mod fit;
+mod hpa;
+mod jobs;
 mod kubelet;
+mod members;
+mod nodes;
 mod quota;
 mod replicasets;
 pub mod requests;
+mod revisions;
 mod scheduler;
+mod statefulsets;
 mod volumes;
 mod workload;
 
@@ -26,10 +35,19 @@ use crate::world::World;
 pub fn parts(store: &Store, world: &World, logs: &Arc<Notebook>, usage: &Arc<Meter>) -> Vec<Box<dyn Part>> {
     let recorder = events::Recorder::new(store);
     vec![
+        Box::new(hpa::Hpas::new(store, usage, &recorder)),
         Box::new(deployments::Deployments::new(store, &recorder)),
         Box::new(replicasets::ReplicaSets::new(store, &recorder)),
+        Box::new(statefulsets::StatefulSets::new(store, &recorder)),
+        Box::new(daemonsets::DaemonSets::new(store, &recorder)),
+        Box::new(jobs::Jobs::new(store, &recorder)),
         Box::new(scheduler::Scheduler::new(store, &recorder)),
         Box::new(kubelet::Kubelets::new(store, world, logs, &recorder)),
+        Box::new(nodes::Lifecycle::new(store, &recorder)),
+        Box::new(nodes::Evictions::new(store, &recorder)),
+        Box::new(nodes::Garbage::new(store, &recorder)),
+        Box::new(endpoints::Endpoints::new(store)),
+        Box::new(budgets::Budgets::new(store, &recorder)),
         Box::new(quota::Quotas::new(store)),
         Box::new(events::Pruner::new(&recorder)),
     ]

@@ -118,10 +118,10 @@ impl Deployments {
             collisions: int(deployment.at("/status"), "collisionCount"),
         };
         if !deployment.is_terminating() {
-            self.pause_is_told(&mut work, at);
+            Self::pause_is_told(&mut work, at);
             if is_paused(deployment) {
                 self.scale_all(&mut work);
-            } else if self.is_rescaled(&work) {
+            } else if Self::is_rescaled(&work) {
                 self.number(&mut work, at);
                 self.scale_all(&mut work);
             } else if deployment.text("/spec/strategy/type") == "Recreate" {
@@ -142,7 +142,7 @@ impl Deployments {
         next
     }
 
-    fn pause_is_told(&self, work: &mut Work, at: DateTime<Utc>) {
+    fn pause_is_told(work: &mut Work, at: DateTime<Utc>) {
         if work.deployment.at("/spec/progressDeadlineSeconds").is_null() {
             return;
         }
@@ -157,7 +157,7 @@ impl Deployments {
     }
 
     /// The wanted number has changed since the sets were last given theirs.
-    fn is_rescaled(&self, work: &Work) -> bool {
+    fn is_rescaled(work: &Work) -> bool {
         let wanted = replicas(&work.deployment).to_string();
         work.all()
             .iter()

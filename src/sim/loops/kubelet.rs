@@ -102,8 +102,9 @@ impl Kubelets {
         for news in self.pods.read() {
             match news {
                 News::Reset => {
-                    let all: Vec<Arc<str>> = self.runs.keys().cloned().collect();
-                    all.into_iter().for_each(|uid| self.queue.mark(uid));
+                    for uid in self.runs.keys() {
+                        self.queue.mark(uid.clone());
+                    }
                 }
                 News::Now(pod, _) => {
                     if !pod.text("/spec/nodeName").is_empty() {
@@ -193,7 +194,7 @@ impl Kubelets {
             return;
         }
         let Some(node) = self.store.get(Res::Nodes, "", name) else { return };
-        Machine::beat(&self.store, &node);
+        machine.beat(&self.store, &node);
         machine.report(&self.store, &self.recorder, &node, at);
         // Nodes come in groups on whole seconds, so that a thousand of them do not wake everybody a thousand times.
         let period = BEAT.num_milliseconds();
@@ -365,7 +366,7 @@ impl Kubelets {
                 ),
             ),
             Step::Unready => {
-                warning("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+                warning("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503");
             }
         }
     }

@@ -138,6 +138,10 @@ impl ReplicaSets {
         }
         let mut conditions = list(&set.value, "/status/conditions").to_vec();
         match failure {
+            // The message names a pod, another one at each try: what stands there already stays.
+            Some((reason, _))
+                if crate::store::condition(&set.value, "ReplicaFailure")
+                    .is_some_and(|old| super::doc::text(old, "reason") == reason) => {}
             Some((reason, message)) => {
                 set_condition(
                     &mut conditions,

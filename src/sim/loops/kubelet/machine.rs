@@ -84,8 +84,8 @@ impl Machine {
         self.linger.iter().flatten().copied().filter(|due| *due > at).min()
     }
 
-    /// Renews its Lease.
-    pub fn beat(store: &Store, node: &Object) {
+    /// Renews its Lease; if there can be none, the status has to show that it lives.
+    pub fn beat(&mut self, store: &Store, node: &Object) {
         let now = store.clock().micro();
         let how = Write::by(NAME);
         let renewed = store.write(Res::Leases, "kube-node-lease", node.name(), &how, |value| {
@@ -96,8 +96,9 @@ impl Machine {
             let lease = json!({"metadata": {"name": node.name(), "namespace": "kube-node-lease",
                     "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node.name(), "uid": node.uid()}]},
                 "spec": {"holderIdentity": node.name(), "leaseDurationSeconds": 40, "renewTime": now}});
-            // Where the namespace is missing there are no Leases.
-            drop(store.create(Res::Leases, lease, &how));
+            if store.create(Res::Leases, lease, &how).is_err() {
+                self.reported = None;
+            }
         }
     }
 

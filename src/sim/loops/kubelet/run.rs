@@ -99,6 +99,8 @@ pub enum Step {
 pub struct Fate<'a> {
     pub pod: &'a Object,
     pub app: Arc<App>,
+    /// Somebody said how the application behaves; of one that nobody described the memory is not known.
+    described: bool,
     pub trouble: PodTrouble,
     /// The same for the same pod, 0.85 to 1.15.
     pub jitter: f64,
@@ -112,7 +114,15 @@ fn span(duration: std::time::Duration, factor: f64) -> TimeDelta {
 impl<'a> Fate<'a> {
     pub fn new(state: &State, pod: &'a Object, run: &Run, jitter: f64, pull: TimeDelta) -> Self {
         let app = state.app(&run.namespace, &run.app);
-        Self { pod, app, trouble: state.pod(pod.uid()), jitter, pull }
+        let id = crate::world::Id { namespace: run.namespace.clone(), name: run.app.clone() };
+        Self {
+            pod,
+            app,
+            described: state.apps.contains_key(&id),
+            trouble: state.pod(pod.uid()),
+            jitter,
+            pull,
+        }
     }
 
     fn container(&self, name: &str) -> &Value {
@@ -139,7 +149,7 @@ impl<'a> Fate<'a> {
             let limit = quantity(
                 self.container(&cell.name).pointer("/resources/limits/memory").unwrap_or(&Value::Null),
             );
-            if limit > 0 {
+            if limit > 0 && self.described {
                 let room = limit as f64 / 1000.0 / 1_048_576.0 - self.app.memory_mib;
                 if room <= 0.0 {
                     ends.push((after(since, TimeDelta::seconds(1)), 137, "OOMKilled"));

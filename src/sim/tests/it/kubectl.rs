@@ -1,6 +1,6 @@
 //! Everyday kubectl, unmodified, against the simulated cluster. Runs when PILOTHOUSE_TEST_KUBECTL names one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,7 +14,15 @@ use serde_json::json;
 use crate::Cluster;
 
 /// A directory that goes with the test.
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("pilothouse-sim-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -23,20 +31,20 @@ impl Drop for Scratch {
 }
 
 #[derive(Clone)]
-struct Kubectl {
-    binary: PathBuf,
-    home: PathBuf,
+pub struct Kubectl {
+    pub binary: PathBuf,
+    pub home: PathBuf,
 }
 
 impl Kubectl {
     /// What it prints; panics with both outputs if it fails.
-    async fn run(&self, line: &str) -> String {
+    pub async fn run(&self, line: &str) -> String {
         let (ok, out) = self.attempt(line).await;
         assert!(ok, "kubectl {line}\n{out}");
         out
     }
 
-    async fn attempt(&self, line: &str) -> (bool, String) {
+    pub async fn attempt(&self, line: &str) -> (bool, String) {
         let (this, line) = (self.clone(), line.to_owned());
         tokio::task::spawn_blocking(move || {
             let out = Command::new(&this.binary)
@@ -52,6 +60,15 @@ impl Kubectl {
         .await
         .unwrap()
     }
+}
+
+/// The kubectl to test with, if there is one.
+pub fn binary() -> Option<PathBuf> {
+    let found = std::env::var_os("PILOTHOUSE_TEST_KUBECTL").map(PathBuf::from).filter(|name| name.exists());
+    if found.is_none() {
+        eprintln!("not run: PILOTHOUSE_TEST_KUBECTL names no kubectl");
+    }
+    found
 }
 
 /// Ends terminating pods when their time has come, as kubelets do, and gives the budget back, as its controller does.
@@ -76,16 +93,11 @@ async fn kubelets(store: Store) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everyday_kubectl() {
-    let Some(binary) = std::env::var_os("PILOTHOUSE_TEST_KUBECTL").filter(|name| Path::new(name).exists())
-    else {
-        eprintln!("not run: PILOTHOUSE_TEST_KUBECTL names no kubectl");
-        return;
-    };
+    let Some(binary) = binary() else { return };
     let mut cluster = Cluster::start().await;
-    let home = Scratch(std::env::temp_dir().join(format!("pilothouse-sim-kubectl-{}", std::process::id())));
-    std::fs::create_dir_all(&home.0).unwrap();
+    let home = Scratch::new("kubectl");
     cluster.running.write_kubeconfig(&home.0.join("config"), "admin").unwrap();
-    let kubectl = Kubectl { binary: binary.into(), home: home.0.clone() };
+    let kubectl = Kubectl { binary, home: home.0.clone() };
     let store = cluster.running.store.clone();
     for n in 0..3 {
         cluster.pod(&format!("storefront-{n}"), "storefront", if n < 2 { "node-0000" } else { "node-0001" });

@@ -72,7 +72,7 @@ impl Live {
     }
 
     /// A Deployment in `shop` whose pods ask for a tenth of a core.
-    pub fn deployment(&self, app: &str, replicas: i64, spec: Value) -> Arc<Object> {
+    pub fn deployment(&self, app: &str, replicas: i64, spec: &Value) -> Arc<Object> {
         let mut whole = json!({"replicas": replicas, "selector": {"matchLabels": {"app": app}},
             "template": template(app, "v1", "100m")});
         for (field, value) in spec.as_object().unwrap() {

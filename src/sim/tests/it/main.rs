@@ -5,11 +5,15 @@
 mod api;
 mod evict;
 mod faults;
+mod guards;
 mod kubectl;
+mod kubectl_live;
 mod live;
+mod machines;
 mod rollouts;
 mod seed;
 mod watch;
+mod workloads;
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::scenario::Scenario;

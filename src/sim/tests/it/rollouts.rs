@@ -1,5 +1,6 @@
 //! Deployments from the first pod to the undo.
 
+use pilothouse_sim::logs::LogBook;
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::world::{Crash, Version};
 use serde_json::json;
@@ -15,7 +16,7 @@ fn numbers(live: &Live, name: &str) -> [i64; 4] {
 #[test]
 fn pods_are_pulled_started_and_become_ready() {
     let mut live = Live::new(3);
-    live.deployment("web", 3, json!({}));
+    live.deployment("web", 3, &json!({}));
     live.engine.settle();
     assert_eq!(live.pods("web").len(), 3);
     assert!(live.pods("web").iter().all(|pod| pod.text("/status/phase") == "Pending"));
@@ -50,7 +51,7 @@ fn pods_are_pulled_started_and_become_ready() {
 fn the_same_seed_gives_the_same_names() {
     let names = || {
         let mut live = Live::new(2);
-        live.deployment("web", 4, json!({}));
+        live.deployment("web", 4, &json!({}));
         // Someone else asks the server for things meanwhile.
         live.store.random().uid();
         live.run(20);
@@ -69,7 +70,7 @@ fn a_rolling_update_keeps_its_bounds() {
     let mut live = Live::new(3);
     let rolling =
         json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}});
-    live.deployment("web", 4, rolling);
+    live.deployment("web", 4, &rolling);
     live.run(15);
     live.image(Res::Deployments, "web", "registry.sim/web:v2");
     let (mut most, mut least) = (0, 9);
@@ -92,7 +93,7 @@ fn a_crash_stops_the_rollout_and_undo_makes_a_new_revision() {
             Crash { after: std::time::Duration::from_secs(2), code: 3, last_words: vec!["no config".into()] };
         app.versions.insert("v2".into(), Version { crash: Some(crash), ..Version::default() });
     });
-    live.deployment("web", 4, json!({"progressDeadlineSeconds": 60}));
+    live.deployment("web", 4, &json!({"progressDeadlineSeconds": 60}));
     live.run(15);
     let good = live.get(Res::Deployments, "web").at("/spec/template").clone();
     live.image(Res::Deployments, "web", "registry.sim/web:v2");
@@ -119,7 +120,7 @@ fn a_crash_loop_backs_off() {
             Crash { after: std::time::Duration::from_secs(1), code: 3, last_words: vec!["no config".into()] };
         app.versions.insert("v1".into(), Version { crash: Some(crash), ..Version::default() });
     });
-    live.deployment("web", 1, json!({}));
+    live.deployment("web", 1, &json!({}));
     let mut starts = Vec::new();
     let mut said = Vec::new();
     live.watch(220, |live, _| {
@@ -145,7 +146,6 @@ fn a_crash_loop_backs_off() {
     let pod = &live.pods("web")[0];
     assert_eq!(pod.int("/status/containerStatuses/0/restartCount"), Some(5));
     assert_eq!(pod.int("/status/containerStatuses/0/lastState/terminated/exitCode"), Some(3));
-    use pilothouse_sim::logs::LogBook;
     let page = live.logs.read(pod.uid(), "app", true, 0, 10).unwrap();
     assert_eq!(&page.lines[0].text[..], b"no config");
     assert_eq!(live.told("BackOff").len(), 1, "one event, counted");

@@ -1,0 +1,140 @@
+//! Pod garbage collection: pods of nodes that no longer exist, and of machines that a person says are off, go without
+//! anybody's consent. Volumes of claims that are gone go with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::super::doc::{Condition, after, change, is_finished, list, put, set_condition, text};
+use super::super::events::Recorder;
+use super::super::feed::{Feed, News};
+use super::super::{fit, volumes};
+use crate::engine::Part;
+use crate::resources::Res;
+use crate::store::{Delete, Object, Store};
+
+const NAME: &str = "pod-garbage-collector";
+const PERIOD: i64 = 20;
+/// How long a node has to be missing.
+const MISSING: TimeDelta = TimeDelta::seconds(40);
+const OUT: &str = "node.kubernetes.io/out-of-service";
+
+#[derive(Debug)]
+pub struct Garbage {
+    store: Store,
+    recorder: Recorder,
+    nodes: Feed,
+    pods: Feed,
+    claims: Feed,
+    out: BTreeSet<Arc<str>>,
+    /// Nodes that pods name and that do not exist, and since when.
+    missing: BTreeMap<Arc<str>, DateTime<Utc>>,
+    due: Option<DateTime<Utc>>,
+}
+
+impl Garbage {
+    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+        Self {
+            store: store.clone(),
+            recorder: recorder.clone(),
+            nodes: Feed::new(store, Res::Nodes),
+            pods: Feed::new(store, Res::Pods),
+            claims: Feed::new(store, Res::PersistentVolumeClaims),
+            out: BTreeSet::new(),
+            missing: BTreeMap::new(),
+            due: None,
+        }
+    }
+
+    fn listen(&mut self, at: DateTime<Utc>) {
+        for news in self.nodes.read() {
+            match news {
+                News::Reset => self.out.clear(),
+                News::Now(node, _) => {
+                    self.missing.remove(node.name());
+                    if list(&node.value, "/spec/taints").iter().any(|taint| text(taint, "key") == OUT) {
+                        self.out.insert(node.name().into());
+                    } else {
+                        self.out.remove(node.name());
+                    }
+                }
+                News::Gone(node) => {
+                    self.out.remove(node.name());
+                    self.missing.insert(node.name().into(), at);
+                }
+            }
+        }
+        for news in self.pods.read() {
+            if let News::Now(pod, before) = news {
+                let node = pod.text("/spec/nodeName");
+                let bound = before.is_none_or(|old| old.text("/spec/nodeName") != node);
+                if bound && !node.is_empty() && self.store.get(Res::Nodes, "", node).is_none() {
+                    self.missing.entry(node.into()).or_insert(at);
+                }
+            }
+        }
+        for news in self.claims.read() {
+            if let News::Gone(claim) = news {
+                volumes::release(&self.store, &claim);
+            }
+        }
+    }
+
+    fn collect(&self, pod: &Object, why: &str, at: DateTime<Utc>) {
+        let condition = Condition::new("DisruptionTarget", "True", "DeletionByPodGC", why);
+        // What is gone already is what is wanted.
+        drop(change(&self.store, pod, "kube-controller-manager", |value| {
+            let mut conditions = list(value, "/status/conditions").to_vec();
+            set_condition(&mut conditions, condition, at);
+            put(value, &["status", "conditions"], json!(conditions));
+            if !is_finished(pod) {
+                put(value, &["status", "phase"], json!("Failed"));
+            }
+        }));
+        self.recorder.normal(pod, NAME, "PodGC", &format!("PodGC: {why}"));
+        let options = Delete { uid: Some(pod.uid().to_owned()), ..Delete::now() };
+        drop(self.store.delete(Res::Pods, pod.namespace(), pod.name(), &options));
+    }
+}
+
+impl Part for Garbage {
+    fn name(&self) -> &'static str {
+        "pod garbage"
+    }
+
+    fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.listen(at);
+        if self.out.is_empty() && self.missing.is_empty() {
+            self.due = None;
+            return None;
+        }
+        if self.due.is_some_and(|due| due <= at) {
+            self.due = None;
+            for name in &self.out {
+                let Some(node) = self.store.get(Res::Nodes, "", name) else { continue };
+                if node.condition("Ready") == Some("True") {
+                    continue;
+                }
+                let taints = list(&node.value, "/spec/taints").iter();
+                let out: Vec<_> = taints.filter(|taint| text(taint, "key") == OUT).cloned().collect();
+                for pod in self.store.pods_on(name).iter().filter(|pod| pod.is_terminating()) {
+                    if fit::untolerated(pod.at("/spec"), &out, &["NoExecute", "NoSchedule"]).is_some() {
+                        self.collect(pod, "node is out-of-service", at);
+                    }
+                }
+            }
+            let lost = self.missing.iter().filter(|(_, since)| after(**since, MISSING) <= at);
+            for name in lost.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                for pod in self.store.pods_on(&name) {
+                    self.collect(&pod, "node no longer exists", at);
+                }
+                self.missing.remove(&name);
+            }
+        }
+        let next = (at.timestamp().div_euclid(PERIOD) + 1) * PERIOD;
+        self.due = self.due.or(DateTime::from_timestamp(next, 0));
+        self.due
+    }
+}

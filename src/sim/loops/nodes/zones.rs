@@ -1,0 +1,63 @@
+//! How fast the pods of bad nodes are driven off, by zone.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::super::doc::after;
+
+/// The nodes of a zone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Zone {
+    pub good: usize,
+    pub bad: usize,
+}
+
+impl Zone {
+    /// The time between two nodes; `None`: none is driven off.
+    pub fn pause(self) -> Option<TimeDelta> {
+        let all = self.good + self.bad;
+        let partly = self.good > 0 && self.bad > 2 && self.bad * 100 >= all * 55;
+        match (partly, all > 50) {
+            (false, _) => Some(TimeDelta::seconds(10)),
+            (true, true) => Some(TimeDelta::seconds(100)),
+            (true, false) => None,
+        }
+    }
+}
+
+/// When the next node of each zone may have its turn.
+#[derive(Debug, Default)]
+pub struct Zones {
+    free: BTreeMap<String, DateTime<Utc>>,
+    pub due: Option<DateTime<Utc>>,
+}
+
+impl Zones {
+    /// Takes a turn, or says when there is one; `None`: not before the zone is better.
+    pub fn may(&mut self, zone: &str, count: Zone, at: DateTime<Utc>) -> Result<(), Option<DateTime<Utc>>> {
+        let Some(pause) = count.pause() else { return Err(None) };
+        match self.free.get(zone) {
+            Some(free) if *free > at => Err(Some(*free)),
+            _ => {
+                self.free.insert(zone.to_owned(), after(at, pause));
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_half_down_stops_and_one_wholly_down_goes_on() {
+        let pause = |good, bad| Zone { good, bad }.pause().map(|pause| pause.num_seconds());
+        assert_eq!(pause(9, 1), Some(10));
+        assert_eq!(pause(1, 2), Some(10), "fewer than three are no pattern");
+        assert_eq!(pause(2, 3), None);
+        assert_eq!(pause(40, 60), Some(100));
+        assert_eq!(pause(0, 5), Some(10));
+    }
+}
