@@ -6,6 +6,9 @@ mod api;
 mod evict;
 mod faults;
 mod kubectl;
+mod metrics;
+mod stage;
+mod traffic;
 mod watch;
 
 use pilothouse_sim::resources::Res;
