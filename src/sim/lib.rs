@@ -10,13 +10,16 @@
 //! | [`api`], [`status`], [`selector`], [`defaults`] | the Kubernetes API server, refusals in the real server's words |
 //! | [`access`], [`faults`], [`audit`], [`control`] | who may what, what goes wrong, what was asked; all set over `/sim/…` |
 //! | [`world`], [`engine`] | how applications behave and what is broken; the one task that makes it all happen |
-//! | [`prom`] | samples in memory and the PromQL over them, not served yet |
+//! | [`traffic`], [`lines`] | requests on their way through Services to pods, and what the applications log of it |
+//! | [`observe`] | the observation APIs in one place: what a cluster adds to its engine and its listener |
+//! | [`prom`], [`alerts`], [`loki`] | the Prometheus, the Alertmanager and the Loki of the cluster |
 //! | [`logs`], [`usage`] | what the API server reads of running containers: their lines and what they use |
 //! | [`scenario`], [`story`] | TOML: what the cluster consists of, what happens in it, and who makes it happen |
 //! | [`labels`] | trouble that a label switches on |
 //! | [`server`], [`listener`] | building a cluster, living through its history, opening its socket |
 
 pub mod access;
+pub mod alerts;
 pub mod api;
 pub mod audit;
 pub mod clock;
@@ -26,9 +29,12 @@ pub mod defaults;
 pub mod engine;
 pub mod faults;
 pub mod labels;
+//pub mod lines;
 pub mod listener;
 pub mod logs;
+//pub mod loki;
 pub mod loops;
+pub mod observe;
 pub mod prom;
 pub mod resources;
 pub mod rng;
@@ -38,5 +44,6 @@ pub mod server;
 pub mod status;
 pub mod store;
 pub mod story;
+pub mod traffic;
 pub mod usage;
 pub mod world;

@@ -25,6 +25,7 @@ use crate::labels::Labels;
 use crate::listener::{Door, Peer};
 use crate::logs::Notebook;
 use crate::loops;
+use crate::observe::{self, Observe};
 use crate::resources::Res;
 use crate::rng::Random;
 use crate::scenario::{Scenario, cast};
@@ -37,6 +38,9 @@ use crate::world::World;
 const SETTLES: TimeDelta = TimeDelta::seconds(90);
 /// The least history that is kept when a cluster of many copies makes it dear.
 const LEAST_HISTORY: Duration = Duration::from_secs(60);
+
+/// One step of traffic in the history: nobody watches it second by second.
+const PAST_STEP: Duration = Duration::from_secs(5);
 
 /// How to start a cluster.
 #[derive(Debug, Clone)]
@@ -146,7 +150,7 @@ fn build(options: Options) -> io::Result<Built> {
         count = cast::nodes(&store, pool, &scenario.zones, copies, count).map_err(io::Error::other)?;
     }
     let mut engine = Engine::new(store.clone(), world.clone());
-    let more = Router::new();
+    let mut more = Router::new();
     if options.alive {
         engine.add(Box::new(story));
         engine.add(Box::new(Labels::new(&store, &world)));
@@ -161,7 +165,14 @@ fn build(options: Options) -> io::Result<Built> {
             engine.fast_forward(end);
         }
         clock.set(lived);
+        let (observe, parts) = Observe::new(&store, &world, &logs, &usage, observe::Settings::default());
+        for part in parts {
+            engine.add(part);
+        }
+        observe.pace().set(PAST_STEP);
         engine.fast_forward(opening);
+        observe.pace().set(observe::Settings::default().step);
+        more = observe.router();
     }
     // Nobody has watched so far: the log of the past is only weight.
     for res in Res::ALL {

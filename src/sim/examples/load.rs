@@ -11,7 +11,7 @@ use pilothouse_sim::logs::Notebook;
 use pilothouse_sim::loops;
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::rng::Random;
-use pilothouse_sim::seed;
+use pilothouse_sim::scenario::{Scenario, cast};
 use pilothouse_sim::store::{self, Store, Write};
 use pilothouse_sim::usage::Meter;
 use pilothouse_sim::world::World;
@@ -33,7 +33,13 @@ fn main() -> io::Result<()> {
         Arc::new(Random::new(1)),
         store::LOG,
     );
-    seed::cluster(&store, nodes, 1).map_err(io::Error::other)?;
+    cast::system(&store).map_err(io::Error::other)?;
+    let scenario = Scenario::load("shop").map_err(io::Error::other)?;
+    let mut made = 0;
+    for pool in scenario.pools.iter().take(1) {
+        let copies = nodes.div_ceil(pool.nodes);
+        made = cast::nodes(&store, pool, &scenario.zones, copies, made).map_err(io::Error::other)?;
+    }
     store
         .create(Res::Namespaces, json!({"metadata": {"name": "load"}}), &Write::by("load"))
         .map_err(io::Error::other)?;

@@ -1,6 +1,7 @@
 //! Evaluates PromQL over the database at one moment: selectors, the functions that dashboards use, aggregations,
 //! operators. What is not here is an error in Prometheus' own shape, never invented data.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use promql_parser::parser::{self, AggregateExpr, Call, Expr, LabelModifier, Offset, VectorSelector};
@@ -328,12 +329,14 @@ fn bound(le: &str) -> Option<f64> {
 pub fn grouped(labels: &Labels, modifier: Option<&LabelModifier>) -> Labels {
     match modifier {
         None => Labels::new(),
-        Some(LabelModifier::Include(by)) => {
-            by.labels.iter().filter_map(|k| labels.get(k).map(|v| (k.clone(), v.clone()))).collect()
-        }
+        Some(LabelModifier::Include(by)) => by
+            .labels
+            .iter()
+            .filter_map(|k| labels.get(k).map(|v| (Arc::from(k.as_str()), v.clone())))
+            .collect(),
         Some(LabelModifier::Exclude(without)) => labels
             .iter()
-            .filter(|(k, _)| *k != NAME && !without.labels.contains(k))
+            .filter(|(k, _)| ***k != *NAME && !without.labels.iter().any(|label| **label == ***k))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
     }
@@ -397,7 +400,7 @@ mod tests {
         for t in 0..=60 {
             for (pod, code, each) in [("a", "200", 9.0), ("a", "500", 1.0), ("b", "200", 20.0)] {
                 let labels = [(NAME, "http_requests_total"), ("pod", pod), ("code", code), ("job", "web")];
-                let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+                let labels = labels.into_iter().collect();
                 db.append(labels, t * 5_000, each * 5.0 * t as f64);
             }
         }

@@ -153,9 +153,9 @@ fn pairs(
                 let mut labels = if keeps { labels } else { unnamed(labels) };
                 for name in &extra.labels {
                     match other.get(name) {
-                        Some(value) => labels.insert(name.clone(), value.clone()),
-                        None => labels.remove(name),
-                    };
+                        Some(value) => labels.insert(name.as_str(), value.clone()),
+                        None => drop(labels.remove(name)),
+                    }
                 }
                 labels
             }

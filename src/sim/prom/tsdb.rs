@@ -1,12 +1,64 @@
 //! Samples in memory: series by their labels, the newest of a bounded time.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use promql_parser::label::{MatchOp, Matcher, Matchers};
 
-/// A series' labels; its metric's name is under [`NAME`].
-pub type Labels = BTreeMap<String, String>;
+/// A series' labels in order of their names; its metric's name is under [`NAME`]. Texts are shared: whoever makes many
+/// series from the same texts pays for each text once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Vec<(Arc<str>, Arc<str>)>);
+
+impl Labels {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(held, _)| (**held).cmp(name))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Arc<str>> {
+        self.0.get(self.place(name).ok()?).map(|(_, value)| value)
+    }
+
+    pub fn insert(&mut self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) {
+        let (name, value) = (name.into(), value.into());
+        match self.place(&name) {
+            Ok(at) => {
+                if let Some(pair) = self.0.get_mut(at) {
+                    pair.1 = value;
+                }
+            }
+            Err(at) => self.0.insert(at, (name, value)),
+        }
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Arc<str>> {
+        Some(self.0.remove(self.place(name).ok()?).1)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+}
+
+impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let mut labels = Self::new();
+        for (name, value) in pairs {
+            labels.insert(name, value);
+        }
+        labels
+    }
+}
+
+impl serde::Serialize for Labels {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (&**name, &**value)))
+    }
+}
 
 /// The label that holds the metric's name.
 pub const NAME: &str = "__name__";
@@ -31,105 +83,206 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// One series.
+/// One series. A sample takes 12 bytes.
 #[derive(Debug)]
 pub struct Series {
     pub labels: Arc<Labels>,
-    samples: VecDeque<Sample>,
+    /// Milliseconds after `base`.
+    times: VecDeque<u32>,
+    values: VecDeque<f64>,
+    base: i64,
 }
 
 impl Series {
+    fn at(&self, place: usize) -> Option<Sample> {
+        let at = self.base + i64::from(*self.times.get(place)?);
+        Some(Sample { at, value: *self.values.get(place)? })
+    }
+
+    /// How many samples are not newer than `until`.
+    fn upto(&self, until: i64) -> usize {
+        let Ok(offset) = u32::try_from((until - self.base).min(i64::from(u32::MAX))) else { return 0 };
+        self.times.partition_point(|at| *at <= offset)
+    }
+
+    /// The newest sample of all, markers included.
+    pub fn last(&self) -> Option<Sample> {
+        self.at(self.times.len().checked_sub(1)?)
+    }
+
     /// The samples in `(after, until]`, the oldest first, markers included.
     pub fn between(&self, after: i64, until: i64) -> impl Iterator<Item = Sample> + '_ {
-        let first = self.samples.partition_point(|s| s.at <= after);
-        self.samples.iter().skip(first).take_while(move |s| s.at <= until).copied()
+        (self.upto(after)..self.upto(until)).filter_map(|place| self.at(place))
     }
 
     /// The newest sample in `(after, until]`, unless it is the marker.
     pub fn newest(&self, after: i64, until: i64) -> Option<Sample> {
-        let end = self.samples.partition_point(|s| s.at <= until);
-        let sample = self.samples.get(end.checked_sub(1)?)?;
-        (sample.at > after && !is_stale(sample.value)).then_some(*sample)
+        let sample = self.at(self.upto(until).checked_sub(1)?)?;
+        (sample.at > after && !is_stale(sample.value)).then_some(sample)
     }
+
+    /// A sample that is not newer than the last one is dropped, as Prometheus drops it.
+    fn push(&mut self, at: i64, value: f64, keep: i64) {
+        if self.last().is_some_and(|last| last.at >= at) {
+            return;
+        }
+        if self.times.is_empty() {
+            self.base = at;
+        }
+        while self.at(0).is_some_and(|first| first.at < at - keep) {
+            self.times.pop_front();
+            self.values.pop_front();
+        }
+        if at - self.base > i64::from(u32::MAX) {
+            // Offsets begin anew at the oldest sample; what then still does not fit is too old to matter.
+            let first = self.times.front().copied().unwrap_or_default();
+            self.base += i64::from(first);
+            for time in &mut self.times {
+                *time -= first;
+            }
+            if at - self.base > i64::from(u32::MAX) {
+                self.times.clear();
+                self.values.clear();
+                self.base = at;
+            }
+        }
+        self.times.push_back(u32::try_from(at - self.base).unwrap_or(u32::MAX));
+        self.values.push_back(value);
+    }
+
+    /// Bytes that its samples take, unused room included.
+    fn bytes(&self) -> usize {
+        self.times.capacity() * 4 + self.values.capacity() * 8
+    }
+}
+
+/// A series that its writer holds open. It stays right until the series is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    place: u32,
+    generation: u32,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    series: Option<Series>,
 }
 
 /// The database.
 #[derive(Debug)]
 pub struct Tsdb {
-    series: Vec<Series>,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
     by_labels: HashMap<Arc<Labels>, usize>,
-    by_name: HashMap<String, Vec<usize>>,
+    by_name: HashMap<Arc<str>, Vec<usize>>,
     keep_ms: i64,
 }
 
 impl Tsdb {
     /// Keeps samples for this long.
     pub fn new(keep_ms: i64) -> Self {
-        Self { series: Vec::new(), by_labels: HashMap::new(), by_name: HashMap::new(), keep_ms }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_labels: HashMap::new(),
+            by_name: HashMap::new(),
+            keep_ms,
+        }
+    }
+
+    /// How long samples are kept, in milliseconds.
+    pub fn keeps(&self) -> i64 {
+        self.keep_ms
     }
 
     /// Adds a sample. One that is not newer than the last of its series is dropped, as Prometheus drops it.
     pub fn append(&mut self, labels: Labels, at: i64, value: f64) {
-        let i = match self.by_labels.get(&labels) {
-            Some(i) => *i,
+        let open = self.open(labels);
+        self.push(open, at, value);
+    }
+
+    /// The series with these labels, a new one if there is none.
+    pub fn open(&mut self, labels: Labels) -> Open {
+        let place = match self.by_labels.get(&labels) {
+            Some(place) => *place,
             None => self.insert(labels),
         };
+        let generation = self.slots.get(place).map_or(0, |slot| slot.generation);
+        Open { place: u32::try_from(place).unwrap_or(u32::MAX), generation }
+    }
+
+    fn of(&mut self, open: Open) -> Option<&mut Series> {
+        let slot = self.slots.get_mut(open.place as usize)?;
+        if slot.generation == open.generation { slot.series.as_mut() } else { None }
+    }
+
+    /// Adds a sample to an open series. False when it was forgotten meanwhile.
+    pub fn push(&mut self, open: Open, at: i64, value: f64) -> bool {
         let keep = self.keep_ms;
-        let Some(series) = self.series.get_mut(i) else { return };
-        if series.samples.back().is_some_and(|s| s.at >= at) {
-            return;
-        }
-        series.samples.push_back(Sample { at, value });
-        while series.samples.front().is_some_and(|s| s.at < at - keep) {
-            series.samples.pop_front();
+        self.of(open).map(|series| series.push(at, value, keep)).is_some()
+    }
+
+    /// Marks an open series as gone.
+    pub fn close(&mut self, open: Open, at: i64) {
+        let keep = self.keep_ms;
+        if let Some(series) = self.of(open)
+            && series.last().is_some_and(|last| !is_stale(last.value))
+        {
+            series.push(at, stale(), keep);
         }
     }
 
     fn insert(&mut self, labels: Labels) -> usize {
-        let i = self.series.len();
+        let place = self.free.pop().unwrap_or(self.slots.len());
+        if place == self.slots.len() {
+            self.slots.push(Slot::default());
+        }
         let labels = Arc::new(labels);
-        self.by_name.entry(labels.get(NAME).cloned().unwrap_or_default()).or_default().push(i);
-        self.by_labels.insert(labels.clone(), i);
-        self.series.push(Series { labels, samples: VecDeque::new() });
-        i
+        self.by_name.entry(labels.get(NAME).cloned().unwrap_or_default()).or_default().push(place);
+        self.by_labels.insert(labels.clone(), place);
+        let series = Series { labels, times: VecDeque::new(), values: VecDeque::new(), base: 0 };
+        if let Some(slot) = self.slots.get_mut(place) {
+            slot.series = Some(series);
+        }
+        place
     }
 
     /// Marks every series that these labels are part of as gone: a pod that ended, a target that left.
     pub fn end(&mut self, part: &[(&str, &str)], at: i64) {
-        for series in &mut self.series {
-            let of_it = part.iter().all(|(k, v)| series.labels.get(*k).is_some_and(|held| held == v));
-            let open = series.samples.back().is_some_and(|s| s.at < at && !is_stale(s.value));
-            if of_it && open {
-                series.samples.push_back(Sample { at, value: stale() });
+        let keep = self.keep_ms;
+        for series in self.slots.iter_mut().filter_map(|slot| slot.series.as_mut()) {
+            let of_it = part.iter().all(|(k, v)| series.labels.get(k).is_some_and(|held| **held == **v));
+            if of_it && series.last().is_some_and(|s| s.at < at && !is_stale(s.value)) {
+                series.push(at, stale(), keep);
             }
         }
     }
 
     /// Forgets series without a sample since `before`.
     pub fn compact(&mut self, before: i64) {
-        if self.series.iter().all(|s| s.samples.back().is_some_and(|s| s.at >= before)) {
-            return;
+        let mut gone = false;
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            let old = |series: &Series| series.last().is_none_or(|last| last.at < before);
+            if let Some(series) = slot.series.take_if(|series| old(series)) {
+                self.by_labels.remove(&series.labels);
+                slot.generation = slot.generation.wrapping_add(1);
+                self.free.push(place);
+                gone = true;
+            }
         }
-        let kept: Vec<Series> = std::mem::take(&mut self.series)
-            .into_iter()
-            .filter(|s| s.samples.back().is_some_and(|s| s.at >= before))
-            .collect();
-        self.by_labels.clear();
-        self.by_name.clear();
-        for (i, series) in kept.iter().enumerate() {
-            self.by_labels.insert(series.labels.clone(), i);
-            self.by_name.entry(series.labels.get(NAME).cloned().unwrap_or_default()).or_default().push(i);
+        if gone {
+            let slots = &self.slots;
+            self.by_name.retain(|_, places| {
+                places.retain(|place| slots.get(*place).is_some_and(|slot| slot.series.is_some()));
+                !places.is_empty()
+            });
         }
-        self.series = kept;
     }
 
     /// The series that a selector means.
     pub fn select<'a>(&'a self, name: Option<&'a str>, matchers: &'a Matchers) -> Vec<&'a Series> {
-        let wanted = move |series: &&Series| {
-            matchers.matchers.iter().all(|m| fits(m, &series.labels))
-                && (matchers.or_matchers.is_empty()
-                    || matchers.or_matchers.iter().any(|all| all.iter().all(|m| fits(m, &series.labels))))
-        };
+        let wanted = move |series: &&Series| fit(matchers, &series.labels);
         let named = name.or_else(|| {
             let by_name = matchers.matchers.iter().find(|m| m.name == NAME && m.op == MatchOp::Equal);
             by_name.map(|m| m.value.as_str())
@@ -137,29 +290,41 @@ impl Tsdb {
         match named {
             Some(name) => {
                 let of_name = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
-                of_name.iter().filter_map(|i| self.series.get(*i)).filter(wanted).collect()
+                of_name.iter().filter_map(|i| self.slots.get(*i)?.series.as_ref()).filter(wanted).collect()
             }
-            None => self.series.iter().filter(wanted).collect(),
+            None => self.all().filter(wanted).collect(),
         }
     }
 
     /// All series, for label listings.
     pub fn all(&self) -> impl Iterator<Item = &Series> {
-        self.series.iter()
+        self.slots.iter().filter_map(|slot| slot.series.as_ref())
     }
 
     pub fn len(&self) -> usize {
-        self.series.len()
+        self.by_labels.len()
+    }
+
+    /// Bytes of all samples, unused room included; without labels.
+    pub fn bytes(&self) -> usize {
+        self.all().map(Series::bytes).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.series.is_empty()
+        self.by_labels.is_empty()
     }
+}
+
+/// Whether labels meet all conditions of a selector.
+pub fn fit(matchers: &Matchers, labels: &Labels) -> bool {
+    matchers.matchers.iter().all(|m| fits(m, labels))
+        && (matchers.or_matchers.is_empty()
+            || matchers.or_matchers.iter().any(|all| all.iter().all(|m| fits(m, labels))))
 }
 
 /// A label that is absent is an empty one.
 fn fits(matcher: &Matcher, labels: &Labels) -> bool {
-    let value = labels.get(&matcher.name).map(String::as_str).unwrap_or_default();
+    let value = labels.get(&matcher.name).map(|value| &**value).unwrap_or_default();
     match &matcher.op {
         MatchOp::Equal => value == matcher.value,
         MatchOp::NotEqual => value != matcher.value,
@@ -173,7 +338,7 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs.iter().copied().collect()
     }
 
     #[test]

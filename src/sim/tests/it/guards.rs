@@ -154,7 +154,7 @@ fn budgets_round_up_and_tell_when_they_cannot_be_kept() {
 #[tokio::test]
 async fn evictions_pass_one_after_another_as_the_budget_comes_back() {
     let start = pilothouse_sim::clock::parse("2026-01-02T03:04:05Z");
-    let cluster = Cluster::with(Options { nodes: 0, factor: 0.0, start, ..Options::default() }).await;
+    let cluster = Cluster::bare(Options { factor: 0.0, opening: start, ..crate::dead() }).await;
     let mut live = Live::on(cluster.running.store.clone(), 3);
     live.deployment("web", 3, &json!({}));
     live.make(

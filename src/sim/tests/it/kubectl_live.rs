@@ -20,7 +20,7 @@ fn ready(store: &Store, name: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubectl_against_living_loops() {
     let Some(binary) = crate::kubectl::binary() else { return };
-    let mut cluster = Cluster::with(Options { nodes: 4, factor: 10.0, ..Options::default() }).await;
+    let mut cluster = Cluster::with(4, Options { factor: 10.0, ..crate::dead() }).await;
     let home = Scratch::new("live");
     cluster.running.write_kubeconfig(&home.0.join("config"), "admin").unwrap();
     let kubectl = Kubectl { binary, home: home.0.clone() };

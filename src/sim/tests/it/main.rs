@@ -10,8 +10,11 @@ mod kubectl;
 mod kubectl_live;
 mod live;
 mod machines;
+mod metrics;
 mod rollouts;
 mod seed;
+mod stage;
+mod traffic;
 mod watch;
 mod workloads;
 
@@ -40,8 +43,14 @@ impl Cluster {
 
     /// With `nodes` nodes and the seed's workloads, as objects only.
     async fn with(nodes: usize, options: Options) -> Self {
+        let cluster = Self::bare(options).await;
+        seed::cluster(&cluster.running.store, nodes, 1).unwrap();
+        cluster
+    }
+
+    /// With what every cluster has.
+    async fn bare(options: Options) -> Self {
         let running = Sim::start(options).await.unwrap();
-        seed::cluster(&running.store, nodes, 1).unwrap();
         // in a build of the whole workspace reqwest has no TLS provider of its own (the second to install one is refused),
         // and takes gzip off unseen
         drop(rustls::crypto::ring::default_provider().install_default());

@@ -1,0 +1,129 @@
+//! What a cluster adds to its engine and to its listener so that it can be observed: traffic, application logs, the
+//! metrics server, Prometheus, Alertmanager, Loki.
+//!
+//! The base URLs are `http://ADDR/prometheus`, `http://ADDR/alertmanager` and `http://ADDR/loki-gateway`: `/api/v1` of
+//! the listener itself belongs to Kubernetes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+
+use crate::alerts::{self, Alertmanager};
+use crate::clock::Clock;
+use crate::engine::Part;
+use crate::logs::Notebook;
+use crate::prom::eval::{Point, QueryError, eval, parse, vector};
+use crate::prom::http;
+use crate::prom::http::Served;
+use crate::prom::rules::{self, Rule, Ruler, Rules};
+use crate::prom::scrape::{Scraper, SharedTsdb};
+use crate::store::Store;
+use crate::traffic::meter::MetricsServer;
+use crate::traffic::{Pace, SharedField, Traffic, Truth};
+use crate::usage::Meter;
+use crate::world::World;
+
+/// How a cluster is observed.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// One step of traffic in simulated time.
+    pub step: Duration,
+    /// How long samples are kept, in simulated time.
+    pub retention: Duration,
+    /// Above so many pods less is exported of each: fewer buckets, one CPU per machine.
+    pub slim_above: usize,
+    /// Log lines of ordinary requests per simulated second, all pods together.
+    pub lines: f64,
+    pub rules: Vec<Rule>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            step: Duration::from_secs(1),
+            retention: Duration::from_secs(3600),
+            slim_above: 2000,
+            lines: 30.0,
+            rules: rules::built_in(),
+        }
+    }
+}
+
+/// The observation of one cluster. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Observe {
+    field: SharedField,
+    db: SharedTsdb,
+    rules: Rules,
+    alertmanager: Alertmanager,
+    logs: Arc<Notebook>,
+    pace: Pace,
+    clock: Arc<Clock>,
+}
+
+impl Observe {
+    /// What observes a cluster, and the parts that its engine is to run, in this order and after the control loops.
+    pub fn new(
+        store: &Store,
+        world: &World,
+        logs: &Arc<Notebook>,
+        meter: &Arc<Meter>,
+        settings: Settings,
+    ) -> (Self, Vec<Box<dyn Part>>) {
+        let one = Self {
+            field: SharedField::default(),
+            db: SharedTsdb::new(settings.retention),
+            rules: Rules::new(settings.rules),
+            alertmanager: Alertmanager::new(store.random()),
+            logs: logs.clone(),
+            pace: Pace::new(settings.step),
+            clock: store.clock().clone(),
+        };
+        let parts: Vec<Box<dyn Part>> = vec![
+            Box::new(Traffic::new(store, world, &one.field, &one.pace)),
+            Box::new(MetricsServer::new(store, world, &one.field, meter)),
+            Box::new(Scraper::new(store, world, &one.field, &one.db, settings.slim_above)),
+            Box::new(Ruler::new(&one.rules, &one.db, &one.alertmanager)),
+        ];
+        (one, parts)
+    }
+
+    /// The routes of all three APIs, for the listener of the API server.
+    pub fn router(&self) -> Router {
+        let served = Served { db: self.db.clone(), rules: self.rules.clone(), clock: self.clock.clone() };
+        http::router(served).merge(alerts::router(&self.alertmanager, &self.clock))
+    }
+
+    /// What really happened to all requests.
+    pub fn truth(&self) -> Truth {
+        Truth::of(&self.field.read())
+    }
+
+    /// The state of traffic.
+    pub fn field(&self) -> &SharedField {
+        &self.field
+    }
+
+    pub fn tsdb(&self) -> &SharedTsdb {
+        &self.db
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub fn alertmanager(&self) -> &Alertmanager {
+        &self.alertmanager
+    }
+
+    /// The length of traffic's steps: longer ones for a warm-up.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// An instant query at the simulated now.
+    pub fn ask(&self, query: &str) -> Result<Vec<Point>, QueryError> {
+        vector(eval(&self.db.read(), &parse(query)?, self.clock.now().timestamp_millis())?)
+    }
+}

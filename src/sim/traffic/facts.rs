@@ -1,0 +1,477 @@
+//! What traffic must know of the objects: running pods with what they may use, and who stands behind which Service.
+//! It follows the store's log; only what has changed is read again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::field::{Backend, Behaviour, Fate, Field, Pod, Service};
+use crate::resources::Res;
+use crate::store::{Happened, Object, Store, Subscription};
+use crate::world::{Id, State};
+
+/// The label of an EndpointSlice that names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The annotation of a pod that says its weight.
+const WEIGHT: &str = "sim.pilothouse/weight";
+
+/// One endpoint of a slice.
+#[derive(Debug, Clone)]
+struct Endpoint {
+    pod: Arc<str>,
+    ready: bool,
+    serving: bool,
+    terminating: bool,
+}
+
+/// The followed logs, and what was read of slices.
+#[derive(Debug)]
+pub(super) struct Facts {
+    store: Store,
+    pods: Subscription,
+    slices: Subscription,
+    started: bool,
+    by_name: HashMap<(Arc<str>, Arc<str>), usize>,
+    endpoints: BTreeMap<Id, BTreeMap<String, Vec<Endpoint>>>,
+    free: Vec<usize>,
+    /// Pods that a slice names and that are not there yet.
+    missing: HashMap<(Arc<str>, Arc<str>), Id>,
+    dirty: BTreeSet<Id>,
+    world: u64,
+}
+
+fn text(value: &Value, pointer: &str) -> Arc<str> {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().into()
+}
+
+/// A quantity as a number: cores or bytes.
+pub(crate) fn quantity(value: &Value) -> Option<f64> {
+    let text = match value {
+        Value::Number(number) => return number.as_f64(),
+        Value::String(text) => text.as_str(),
+        _ => return None,
+    };
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(at)?;
+    let factor = match unit {
+        "" => 1.0,
+        "n" => 1e-9,
+        "u" => 1e-6,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        "Ti" => 1_099_511_627_776.0,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
+/// How a pod behaves now.
+pub(super) fn behaviour(state: &State, pod: &Pod) -> Behaviour {
+    let app = state.app(&pod.namespace, &pod.app);
+    let version = app.version(&pod.image);
+    let (trouble, node) = (state.pod(&pod.uid), state.node(&pod.node));
+    let factor = |value: f64| if value > 0.0 { value } else { 1.0 };
+    let cpu_request = (app.cpu_ms_per_request * factor(version.hungrier) / 1000.0).max(1e-6);
+    let cores = pod.cpu_limit.or(pod.cpu_requested).unwrap_or(1.0);
+    Behaviour {
+        log: app.log,
+        message: trouble.message.as_deref().map(Arc::from),
+        median: (app.latency_ms / 1000.0
+            * factor(version.slower)
+            * factor(trouble.slower)
+            * factor(node.slower))
+        .max(1e-5),
+        sigma: app.spread.clamp(0.01, 3.0),
+        cpu_request,
+        cpu_idle: app.cpu_idle_milli / 1000.0,
+        memory: app.memory_mib * 1_048_576.0,
+        leak: version.leak_mib_per_minute * 1_048_576.0 / 60.0,
+        capacity: app.capacity_rps.unwrap_or(cores / cpu_request).max(0.01),
+        version_errors: version.errors.clamp(0.0, 1.0),
+        pod_errors: trouble.errors.clamp(0.0, 1.0),
+        favoured: factor(trouble.favoured),
+        off: node.off,
+        silent: node.off || node.silent,
+        version: Arc::new(version),
+    }
+}
+
+/// The pod as its object says. Nothing for one without a node or that has finished.
+fn read(object: &Object, state: &State) -> Option<Pod> {
+    let value = &object.value;
+    let (node, phase) = (text(value, "/spec/nodeName"), text(value, "/status/phase"));
+    let phase = if phase.is_empty() { "Pending".into() } else { phase };
+    if node.is_empty() || matches!(&*phase, "Succeeded" | "Failed") {
+        return None;
+    }
+    let containers = value.pointer("/spec/containers")?.as_array()?;
+    let first = containers.first()?;
+    let container = text(first, "/name");
+    let statuses = value.pointer("/status/containerStatuses").and_then(Value::as_array);
+    let status = statuses
+        .into_iter()
+        .flatten()
+        .find(|one| one.get("name").and_then(Value::as_str) == Some(&*container));
+    let running = status.and_then(|one| one.pointer("/state/running"));
+    let since =
+        running.and_then(|one| one.get("startedAt")).and_then(Value::as_str).and_then(crate::clock::parse);
+    let amount = |pointer: &str| first.pointer(pointer).and_then(quantity);
+    let owner = object.controller();
+    let of_owner = |key: &str| owner.map_or_else(|| Arc::from("<none>"), |owner| text(owner, key));
+    let app = object.label("app").or_else(|| object.label("app.kubernetes.io/name"));
+    let app = app.or_else(|| object.label("k8s-app")).unwrap_or(object.name());
+    let mut pod = Pod {
+        uid: object.uid().into(),
+        namespace: object.namespace().into(),
+        name: object.name().into(),
+        node,
+        app: app.into(),
+        others: containers.iter().skip(1).map(|one| text(one, "/name")).collect(),
+        image: text(first, "/image"),
+        container,
+        ip: text(value, "/status/podIP"),
+        owner: (of_owner("/kind"), of_owner("/name")),
+        phase,
+        waiting: status.map_or_else(|| "".into(), |one| text(one, "/state/waiting/reason")),
+        restarts: status.and_then(|one| one.get("restartCount")).and_then(Value::as_u64).unwrap_or_default(),
+        cpu_limit: amount("/resources/limits/cpu"),
+        cpu_requested: amount("/resources/requests/cpu"),
+        memory_limit: amount("/resources/limits/memory"),
+        weight: object.annotation(WEIGHT).and_then(|text| text.parse::<f64>().ok()).unwrap_or(1.0).max(0.0),
+        started: running.map(|_| since.or_else(|| object.time("/status/startTime")).unwrap_or_default()),
+        behaviour: Behaviour {
+            log: crate::world::Format::Json,
+            version: Arc::default(),
+            message: None,
+            median: 0.0,
+            sigma: 0.0,
+            cpu_request: 0.0,
+            cpu_idle: 0.0,
+            memory: 0.0,
+            leak: 0.0,
+            capacity: 1.0,
+            version_errors: 0.0,
+            pod_errors: 0.0,
+            favoured: 1.0,
+            off: false,
+            silent: false,
+        },
+        counts: Vec::new(),
+        cpu_seconds: 0.0,
+        cpu: 0.0,
+        memory: 0.0,
+        periods: 0.0,
+        throttled: 0.0,
+        metered: 0.0,
+        backlog: 0.0,
+        busy: 0.0,
+        arrived: 0.0,
+        spent: 0.0,
+    };
+    pod.behaviour = behaviour(state, &pod);
+    Some(pod)
+}
+
+impl Facts {
+    pub(super) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            pods: store.subscribe(Res::Pods),
+            slices: store.subscribe(Res::EndpointSlices),
+            started: false,
+            by_name: HashMap::new(),
+            endpoints: BTreeMap::new(),
+            free: Vec::new(),
+            missing: HashMap::new(),
+            dirty: BTreeSet::new(),
+            world: 0,
+        }
+    }
+
+    /// Brings the field up to what the store and the world say. Returns whether any Service's backends may be others.
+    pub(super) fn follow(&mut self, field: &mut Field, state: &State, world: u64) -> bool {
+        if !self.started || self.drain_pods(field, state).is_err() {
+            self.read_pods(field, state);
+        }
+        if !self.started || self.drain_slices().is_err() {
+            self.read_slices();
+        }
+        self.started = true;
+        let other_world = self.world != world;
+        if other_world {
+            self.world = world;
+            for pod in field.pods.iter_mut().flatten() {
+                pod.behaviour = behaviour(state, pod);
+            }
+            self.note_services(field, state);
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        for id in &dirty {
+            self.rebuild(field, id);
+        }
+        if !dirty.is_empty() || other_world {
+            calls(field, state);
+        }
+        other_world || !dirty.is_empty()
+    }
+
+    fn drain_pods(&mut self, field: &mut Field, state: &State) -> Result<(), crate::status::Status> {
+        loop {
+            let changes = self.pods.poll()?;
+            if changes.is_empty() {
+                return Ok(());
+            }
+            for change in changes {
+                let gone = change.happened == Happened::Deleted;
+                self.pod(field, &change.object, if gone { None } else { read(&change.object, state) });
+            }
+        }
+    }
+
+    fn read_pods(&mut self, field: &mut Field, state: &State) {
+        let (all, news) = self.store.list_and_subscribe(Res::Pods);
+        self.pods = news;
+        let there: BTreeSet<&str> = all.iter().map(|object| object.uid()).collect();
+        let gone: Vec<usize> =
+            field.by_uid.iter().filter(|(uid, _)| !there.contains(&***uid)).map(|(_, slot)| *slot).collect();
+        for slot in gone {
+            self.drop_pod(field, slot);
+        }
+        for object in &all {
+            self.pod(field, object, read(object, state));
+        }
+    }
+
+    fn drop_pod(&mut self, field: &mut Field, slot: usize) {
+        if let Some(old) = field.pods.get_mut(slot).and_then(Option::take) {
+            field.by_uid.remove(&old.uid);
+            let name = (old.namespace, old.name);
+            if self.by_name.get(&name) == Some(&slot) {
+                self.by_name.remove(&name);
+            }
+            self.free.push(slot);
+            field.shape += 1;
+            let of = old.counts.iter().filter_map(|(at, _)| field.services.get(*at));
+            self.dirty.extend(of.map(|service| service.id.clone()));
+        }
+    }
+
+    fn pod(&mut self, field: &mut Field, object: &Object, pod: Option<Pod>) {
+        let known = field.by_uid.get(object.uid()).copied();
+        match (known, pod) {
+            (Some(slot), None) => self.drop_pod(field, slot),
+            (None, None) => {}
+            (None, Some(pod)) => {
+                let slot = self.free.pop().unwrap_or(field.pods.len());
+                if slot == field.pods.len() {
+                    field.pods.push(None);
+                }
+                field.by_uid.insert(pod.uid.clone(), slot);
+                self.by_name.insert((pod.namespace.clone(), pod.name.clone()), slot);
+                self.dirty.extend(self.missing.remove(&(pod.namespace.clone(), pod.name.clone())));
+                if let Some(place) = field.pods.get_mut(slot) {
+                    *place = Some(pod);
+                }
+                field.shape += 1;
+            }
+            (Some(slot), Some(mut pod)) => {
+                if let Some(old) = field.pod_mut(slot) {
+                    // A new run of the container counts from zero, as a process does.
+                    if old.started == pod.started {
+                        pod.counts = std::mem::take(&mut old.counts);
+                        pod.cpu_seconds = old.cpu_seconds;
+                        pod.metered = old.metered;
+                        pod.periods = old.periods;
+                        pod.throttled = old.throttled;
+                        pod.backlog = old.backlog;
+                        pod.busy = old.busy;
+                        pod.cpu = old.cpu;
+                        pod.memory = old.memory;
+                    } else {
+                        pod.counts =
+                            old.counts.iter().map(|(of, _)| (*of, super::Counts::default())).collect();
+                    }
+                    *old = pod;
+                }
+            }
+        }
+    }
+
+    fn drain_slices(&mut self) -> Result<(), crate::status::Status> {
+        loop {
+            let changes = self.slices.poll()?;
+            if changes.is_empty() {
+                return Ok(());
+            }
+            for change in changes {
+                self.slice(&change.object, change.happened == Happened::Deleted);
+            }
+        }
+    }
+
+    fn read_slices(&mut self) {
+        let (all, news) = self.store.list_and_subscribe(Res::EndpointSlices);
+        self.slices = news;
+        self.dirty.extend(self.endpoints.keys().cloned());
+        self.endpoints.clear();
+        for object in &all {
+            self.slice(object, false);
+        }
+    }
+
+    fn slice(&mut self, object: &Object, gone: bool) {
+        let Some(service) = object.label(SERVICE_NAME) else { return };
+        let id = Id::new(object.namespace(), service);
+        let slices = self.endpoints.entry(id.clone()).or_default();
+        if gone {
+            slices.remove(object.name());
+        } else {
+            let all = object.at("/endpoints").as_array().map(Vec::as_slice).unwrap_or_default();
+            let endpoints =
+                all.iter().filter(|one| text(one, "/targetRef/kind").as_ref() == "Pod").map(|one| {
+                    let flag =
+                        |key: &str| one.pointer(&format!("/conditions/{key}")).and_then(Value::as_bool);
+                    let ready = flag("ready").unwrap_or(true);
+                    Endpoint {
+                        pod: text(one, "/targetRef/name"),
+                        ready,
+                        serving: flag("serving").unwrap_or(ready),
+                        terminating: flag("terminating").unwrap_or(false),
+                    }
+                });
+            slices.insert(object.name().to_owned(), endpoints.collect());
+        }
+        self.dirty.insert(id);
+    }
+
+    /// Services that the world speaks of exist for traffic, endpoints or not.
+    fn note_services(&mut self, field: &mut Field, state: &State) {
+        for id in state.demand.keys() {
+            place(field, id);
+        }
+        for call in state.apps.values().flat_map(|app| &app.calls) {
+            if let Some(id) = Id::parse(&call.service) {
+                place(field, &id);
+            }
+        }
+        for (id, at) in field.by_service.clone() {
+            let demand = state.demand.get(&id).cloned().unwrap_or_default();
+            if let Some(service) = field.services.get_mut(at) {
+                service.policy = demand.policy;
+                service.proxy = demand.proxy.as_deref().map(Arc::from);
+                service.clients = demand.clients.clamp(1, 10_000);
+                for backend in &mut service.backends {
+                    backend.credit = 0.0;
+                }
+            }
+            self.dirty.insert(id);
+        }
+    }
+
+    /// The backends of a Service anew; what is known of those that stay is kept.
+    fn rebuild(&mut self, field: &mut Field, id: &Id) {
+        let Some(at) = field.by_service.get(id).copied() else { return };
+        let mut there: BTreeMap<Arc<str>, (usize, bool, bool)> = BTreeMap::new();
+        let endpoints = || self.endpoints.get(id).into_iter().flat_map(BTreeMap::values).flatten();
+        // As kube-proxy does: with nobody ready, those that end but still serve.
+        let mut absent = Vec::new();
+        let none_ready = !endpoints().any(|endpoint| endpoint.ready);
+        for endpoint in endpoints() {
+            let name = (id.namespace.clone(), endpoint.pod.clone());
+            let Some(slot) = self.by_name.get(&name) else {
+                absent.push(name);
+                continue;
+            };
+            let ready = endpoint.ready || (none_ready && endpoint.serving && endpoint.terminating);
+            there.insert(endpoint.pod.clone(), (*slot, ready, endpoint.terminating));
+        }
+        let Some(service) = field.services.get_mut(at) else { return };
+        let mut old: HashMap<Arc<str>, Backend> =
+            service.backends.drain(..).map(|backend| (backend.uid.clone(), backend)).collect();
+        service.pending.clear();
+        for (name, (slot, ready, terminating)) in there {
+            let Some(pod) = field.pods.get_mut(slot).and_then(Option::as_mut) else { continue };
+            if !pod.counts.iter().any(|(of, _)| *of == at) {
+                pod.counts.push((at, super::Counts::default()));
+            }
+            let mut backend = old.remove(&pod.uid).unwrap_or_else(|| Backend {
+                pod: slot,
+                uid: pod.uid.clone(),
+                name,
+                ready,
+                terminating,
+                missed: 0,
+                down: false,
+                credit: 0.0,
+                ewma: pod.behaviour.median,
+                in_flight: 0,
+                fate: Fate::default(),
+                clients: 0,
+            });
+            // In line again: with what it was owed before, it would be flooded.
+            backend.credit = 0.0;
+            (backend.pod, backend.ready, backend.terminating, backend.in_flight) =
+                (slot, ready, terminating, 0);
+            service.backends.push(backend);
+        }
+        super::route::spread_clients(service);
+        field.shape += 1;
+        self.missing.extend(absent.into_iter().map(|name| (name, id.clone())));
+    }
+}
+
+/// The place of a Service, a new one if it has none.
+fn place(field: &mut Field, id: &Id) -> usize {
+    if let Some(at) = field.by_service.get(id) {
+        return *at;
+    }
+    let at = field.services.len();
+    field.services.push(Service {
+        id: id.clone(),
+        policy: crate::world::Policy::default(),
+        proxy: None,
+        clients: 1,
+        backends: Vec::new(),
+        calls: Vec::new(),
+        turn: 0,
+        pending: super::field::Pending::new(),
+        total: Fate::default(),
+        unrouted: 0,
+        again: 0,
+        lost: 0.0,
+        failing: 0.0,
+        excess: 0.0,
+    });
+    field.by_service.insert(id.clone(), at);
+    at
+}
+
+/// Which Services each one calls: what the application of its first pod calls.
+fn calls(field: &mut Field, state: &State) {
+    for at in 0..field.services.len() {
+        let Some(service) = field.services.get(at) else { continue };
+        let pod = service.backends.first().and_then(|backend| field.pod(backend.pod));
+        let app = pod.map(|pod| state.app(&pod.namespace, &pod.app));
+        let calls = app.iter().flat_map(|app| &app.calls).filter_map(|call| {
+            let to = field.by_service.get(&Id::parse(&call.service)?)?;
+            Some((*to, call.clone()))
+        });
+        let calls: Vec<_> = calls.collect();
+        if let Some(service) = field.services.get_mut(at) {
+            service.calls = calls;
+        }
+    }
+}
+
+/// How long a container has run, in seconds.
+pub(super) fn age(pod: &Pod, at: DateTime<Utc>) -> f64 {
+    pod.started.map_or(0.0, |started| (at - started).num_milliseconds().max(0) as f64 / 1000.0)
+}

@@ -1,0 +1,318 @@
+//! The state of traffic that its readers share: pods with their counters, Services with their backends. Traffic writes
+//! it once a step; the scraper, the log lines and tests read it.
+
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use chrono::{DateTime, Utc};
+
+use crate::world::{Call, Format, Id, Policy, Version};
+
+/// Upper bounds of the latency histogram's buckets in seconds; one more bucket has what is above.
+pub const BOUNDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+/// The status codes that are counted.
+pub const CODES: [&str; 5] = ["200", "500", "502", "503", "504"];
+
+/// A status code by its place in [`CODES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    Ok,
+    /// The pod's own fault, or an inner call that was answered with an error.
+    Own,
+    /// An inner call that got no answer.
+    Bad,
+    /// Turned away by overload.
+    Away,
+}
+
+/// What one pod has answered for one Service since its container started.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// By code, in the order of [`CODES`].
+    pub codes: [u64; 5],
+    /// Answers by latency, not cumulative.
+    pub buckets: [u64; 11],
+    /// Sum of latencies in seconds.
+    pub sum: f64,
+    /// Requests that are being answered.
+    pub in_flight: u64,
+}
+
+/// How a pod behaves, from its application, its version, what is wrong with it and with its node.
+#[derive(Debug, Clone)]
+pub struct Behaviour {
+    pub log: Format,
+    pub version: Arc<Version>,
+    /// What it logs when it fails by its own trouble.
+    pub message: Option<Arc<str>>,
+    /// Seconds, without load.
+    pub median: f64,
+    pub sigma: f64,
+    /// Core-seconds per request.
+    pub cpu_request: f64,
+    /// Cores, without a request.
+    pub cpu_idle: f64,
+    /// Bytes.
+    pub memory: f64,
+    /// Bytes per second.
+    pub leak: f64,
+    /// Requests per second.
+    pub capacity: f64,
+    /// Part of requests that fail by the version's and by the pod's fault.
+    pub version_errors: f64,
+    pub pod_errors: f64,
+    pub favoured: f64,
+    /// Its node is off.
+    pub off: bool,
+    /// The kubelet of its node does not answer.
+    pub silent: bool,
+}
+
+/// One pod that is bound to a node.
+#[derive(Debug)]
+pub struct Pod {
+    pub uid: Arc<str>,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub node: Arc<str>,
+    pub app: Arc<str>,
+    /// The container that answers, and the ones beside it.
+    pub container: Arc<str>,
+    pub others: Vec<Arc<str>>,
+    pub image: Arc<str>,
+    pub ip: Arc<str>,
+    /// `<kind>/<name>` of its controller.
+    pub owner: (Arc<str>, Arc<str>),
+    pub phase: Arc<str>,
+    /// Why its container waits.
+    pub waiting: Arc<str>,
+    pub restarts: u64,
+    /// Cores.
+    pub cpu_limit: Option<f64>,
+    pub cpu_requested: Option<f64>,
+    /// Bytes.
+    pub memory_limit: Option<f64>,
+    pub weight: f64,
+    /// Since when its container runs; `None` while it does not.
+    pub started: Option<DateTime<Utc>>,
+    pub behaviour: Behaviour,
+    /// By the place of the Service in [`Field::services`].
+    pub counts: Vec<(usize, Counts)>,
+    /// Core-seconds since the container started, and cores in the last step.
+    pub cpu_seconds: f64,
+    pub cpu: f64,
+    /// Bytes.
+    pub memory: f64,
+    /// Periods of the CPU quota, and those in which the container was held back.
+    pub periods: f64,
+    pub throttled: f64,
+    /// Core-seconds when the metrics server last looked.
+    pub metered: f64,
+    /// Requests that wait, and the smoothed utilisation of its capacity.
+    pub backlog: f64,
+    pub busy: f64,
+    /// Of the current step: requests that came, core-seconds that they cost.
+    pub arrived: f64,
+    pub spent: f64,
+}
+
+impl Pod {
+    /// It answers: its container runs and its node is on.
+    pub fn is_alive(&self) -> bool {
+        self.started.is_some() && !self.behaviour.off
+    }
+}
+
+/// What became of the requests that went to one backend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// Requests that were sent to it.
+    pub picked: u64,
+    pub ok: u64,
+    /// Answered with a 5xx.
+    pub errors: u64,
+    /// Its node is off: no answer within a second (504 at the caller).
+    pub timeouts: u64,
+    /// Nobody listens there (502 at the caller).
+    pub refused: u64,
+}
+
+impl Fate {
+    /// Adds another one's numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.picked += other.picked;
+        self.ok += other.ok;
+        self.errors += other.errors;
+        self.timeouts += other.timeouts;
+        self.refused += other.refused;
+    }
+
+    /// What came back as no success.
+    pub fn failed(&self) -> u64 {
+        self.errors + self.timeouts + self.refused
+    }
+}
+
+/// One endpoint of a Service.
+#[derive(Debug)]
+pub struct Backend {
+    pub pod: usize,
+    pub uid: Arc<str>,
+    pub name: Arc<str>,
+    /// It may get requests; otherwise it only finishes what it has.
+    pub ready: bool,
+    pub terminating: bool,
+    /// The proxy's check of it has failed so many times in a row.
+    pub missed: u32,
+    /// The proxy takes it for dead.
+    pub down: bool,
+    /// What it is owed of the requests so far, for deterministic shares.
+    pub credit: f64,
+    /// Smoothed latency in seconds.
+    pub ewma: f64,
+    pub in_flight: u64,
+    pub fate: Fate,
+    pub clients: u32,
+}
+
+/// Latest first in a heap that has the earliest on top: nanoseconds, backend's uid is found by its place.
+pub type Pending = BinaryHeap<std::cmp::Reverse<(u64, usize)>>;
+
+/// One Service that is asked something.
+#[derive(Debug)]
+pub struct Service {
+    pub id: Id,
+    pub policy: Policy,
+    pub proxy: Option<Arc<str>>,
+    pub clients: u32,
+    /// Ordered by the pods' names.
+    pub backends: Vec<Backend>,
+    pub calls: Vec<(usize, Call)>,
+    /// Where the turn of round robin is.
+    pub turn: usize,
+    /// Requests in flight under least connections: when they end.
+    pub pending: Pending,
+    /// All requests so far, backends that are gone included.
+    pub total: Fate,
+    /// Requests that no backend could be found for (503).
+    pub unrouted: u64,
+    /// Calls to be made again in the next step.
+    pub again: u64,
+    /// Of the last step: part of the requests that failed without and with an answer, and latency beyond the usual.
+    pub lost: f64,
+    pub failing: f64,
+    pub excess: f64,
+}
+
+/// What went wrong in one step, for the logs.
+#[derive(Debug, Clone)]
+pub struct Note {
+    pub pod: usize,
+    pub wrong: Wrong,
+    pub count: u64,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// The fault of its version, or of this one pod.
+    Version,
+    Pod,
+    /// An inner call to this Service that timed out or was refused at this address, had no backend, or was answered
+    /// with an error.
+    Timeout(usize, Arc<str>),
+    Refused(usize, Arc<str>),
+    NoBackend(usize),
+    Answered(usize),
+    /// More requests than it can take.
+    Overload,
+}
+
+/// The shared state.
+#[derive(Debug, Default)]
+pub struct Field {
+    /// Slots are used again.
+    pub pods: Vec<Option<Pod>>,
+    pub by_uid: HashMap<Arc<str>, usize>,
+    pub services: Vec<Service>,
+    pub by_service: BTreeMap<Id, usize>,
+    /// Of the last step.
+    pub notes: Vec<Note>,
+    /// Requests that pods answered in the last step, by slot, and their sum.
+    pub served: Vec<(usize, u64)>,
+    pub served_total: u64,
+    /// When the last step ended, its length in seconds, and how many there were.
+    pub at: DateTime<Utc>,
+    pub seconds: f64,
+    pub steps: u64,
+    /// Changes when pods or endpoints have changed.
+    pub shape: u64,
+}
+
+impl Field {
+    pub fn pod(&self, slot: usize) -> Option<&Pod> {
+        self.pods.get(slot)?.as_ref()
+    }
+
+    pub fn pod_mut(&mut self, slot: usize) -> Option<&mut Pod> {
+        self.pods.get_mut(slot)?.as_mut()
+    }
+
+    pub fn live(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().flatten()
+    }
+}
+
+/// The state behind its lock. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct SharedField(Arc<RwLock<Field>>);
+
+impl SharedField {
+    pub fn read(&self) -> RwLockReadGuard<'_, Field> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, Field> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What really happened, for tests to compare answers with.
+#[derive(Debug, Clone, Default)]
+pub struct Truth {
+    pub services: BTreeMap<Id, ServiceTruth>,
+}
+
+/// What really happened to the requests of one Service.
+#[derive(Debug, Clone)]
+pub struct ServiceTruth {
+    pub policy: Policy,
+    /// All of them, those to backends that are gone included.
+    pub total: Fate,
+    /// Requests that found no backend (503).
+    pub unrouted: u64,
+    /// By the pod's name: endpoints of now.
+    pub backends: BTreeMap<String, Fate>,
+    /// What the pods' own counters say: answers by code and latency in seconds, since their containers started.
+    pub counts: BTreeMap<String, Counts>,
+}
+
+impl Truth {
+    pub fn of(field: &Field) -> Self {
+        let one = |place: usize, service: &Service| ServiceTruth {
+            policy: service.policy,
+            total: service.total,
+            unrouted: service.unrouted,
+            backends: service.backends.iter().map(|b| (b.name.to_string(), b.fate)).collect(),
+            counts: field
+                .live()
+                .filter_map(|pod| {
+                    let (_, counts) = pod.counts.iter().find(|(of, _)| *of == place)?;
+                    Some((pod.name.to_string(), counts.clone()))
+                })
+                .collect(),
+        };
+        let all = field.services.iter().enumerate();
+        Self { services: all.map(|(place, service)| (service.id.clone(), one(place, service))).collect() }
+    }
+}

@@ -1,0 +1,323 @@
+//! One step of traffic: requests go down from who is asked to who is called, failures and slowness come up again.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::draw::Dice;
+use super::facts::age;
+use super::field::{Code, Fate, Field, Note, Wrong};
+use super::route::{Choice, Route, spread_clients};
+use super::serve::Taken;
+use crate::world::{Call, Policy, State};
+
+/// A call that gets no answer is given up after so many seconds.
+const PATIENCE: f64 = 1.0;
+/// Part of failed inner calls that are made again once.
+const RETRIED: f64 = 0.5;
+/// A proxy checks each server so often, and takes it for dead after so many failures in a row.
+const CHECK_SECONDS: f64 = 2.0;
+const CHECK_FALLS: u32 = 3;
+
+/// What one backend got in this step.
+struct Work {
+    backend: usize,
+    pod: usize,
+    taken: Taken,
+}
+
+/// The order of Services, callers first, with the calls that would close a circle left out.
+pub(super) struct Order {
+    order: Vec<usize>,
+    calls: Vec<Vec<(usize, Call)>>,
+}
+
+impl Order {
+    pub(super) fn of(field: &Field, state: &State) -> Self {
+        let len = field.services.len();
+        let mut one = Self { order: Vec::with_capacity(len), calls: vec![Vec::new(); len] };
+        // 0 not seen, 1 on the way, 2 done
+        let mut seen = vec![0_u8; len];
+        // Who is asked from outside comes first: of a circle the call back to it is left out.
+        let rps = |id| state.demand.get(id).map_or(0.0, |demand| demand.rps);
+        let mut roots: Vec<(f64, usize)> = field.by_service.iter().map(|(id, at)| (rps(id), *at)).collect();
+        roots.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for (_, at) in roots {
+            one.visit(field, at, &mut seen);
+        }
+        one.order.reverse();
+        one
+    }
+
+    fn visit(&mut self, field: &Field, at: usize, seen: &mut [u8]) {
+        if seen.get(at).is_none_or(|state| *state != 0) {
+            return;
+        }
+        if let Some(state) = seen.get_mut(at) {
+            *state = 1;
+        }
+        for (to, call) in field.services.get(at).map(|service| service.calls.as_slice()).unwrap_or_default() {
+            if seen.get(*to).is_some_and(|state| *state == 1) {
+                continue;
+            }
+            self.visit(field, *to, seen);
+            if let Some(calls) = self.calls.get_mut(at) {
+                calls.push((*to, call.clone()));
+            }
+        }
+        if let Some(state) = seen.get_mut(at) {
+            *state = 2;
+        }
+        self.order.push(at);
+    }
+}
+
+/// What is asked of a Service from outside at that time, per second.
+fn demand(state: &State, field: &Field, at: usize, now: DateTime<Utc>) -> f64 {
+    let Some(demand) = field.services.get(at).and_then(|service| state.demand.get(&service.id)) else {
+        return 0.0;
+    };
+    let period = demand.period.as_secs_f64().max(1.0);
+    let phase = (now.timestamp_millis() as f64 / 1000.0 / period).fract() * std::f64::consts::TAU;
+    (demand.rps * state.load * (1.0 + demand.swing * phase.sin())).max(0.0)
+}
+
+/// Runs traffic for `seconds` up to `now`.
+pub(super) fn step(
+    field: &mut Field,
+    state: &State,
+    order: &Order,
+    dice: &mut Dice,
+    now: DateTime<Utc>,
+    seconds: f64,
+) {
+    field.notes.clear();
+    field.served.clear();
+    field.served_total = 0;
+    let mut asked = vec![0_u64; field.services.len()];
+    let mut works: Vec<Vec<Work>> = Vec::with_capacity(order.order.len());
+    for at in &order.order {
+        let outside = dice.poisson(demand(state, field, *at, now) * seconds);
+        let again = field.services.get_mut(*at).map_or(0, |service| std::mem::take(&mut service.again));
+        let n = outside + again + asked.get(*at).copied().unwrap_or_default();
+        checks(field, *at, seconds);
+        let work = route(field, *at, n, dice, now, seconds);
+        let answers: u64 =
+            work.iter().map(|work| work.taken.taken - work.taken.by_version - work.taken.by_pod).sum();
+        for (to, call) in order.calls.get(*at).map(Vec::as_slice).unwrap_or_default() {
+            if let Some(asked) = asked.get_mut(*to) {
+                *asked += dice.whole(answers as f64 * call.per_request);
+            }
+        }
+        works.push(work);
+    }
+    for (at, work) in order.order.iter().zip(&works).rev() {
+        let calls = order.calls.get(*at).map(Vec::as_slice).unwrap_or_default();
+        answer(field, *at, work, calls, dice, seconds);
+    }
+    for pod in field.pods.iter_mut().flatten() {
+        let age = age(pod, now);
+        pod.settle(seconds, age, dice);
+    }
+    (field.at, field.seconds) = (now, seconds);
+    field.steps += 1;
+}
+
+/// The checks of a proxy: a server that does not answer is dead after three of them, alive again after two.
+fn checks(field: &mut Field, at: usize, seconds: f64) {
+    let Field { pods, services, .. } = field;
+    let Some(service) = services.get_mut(at).filter(|service| service.proxy.is_some()) else { return };
+    let mut moved = false;
+    for backend in &mut service.backends {
+        // A server that is not ready is in maintenance and is not checked.
+        let alive = !backend.ready
+            || pods.get(backend.pod).and_then(Option::as_ref).is_some_and(super::Pod::is_alive);
+        if alive {
+            moved |= backend.down;
+            (backend.missed, backend.down) = (0, false);
+        } else {
+            let before = backend.down;
+            backend.missed = backend.missed.saturating_add(((seconds * 1000.0) as u32).max(1));
+            backend.down = f64::from(backend.missed) >= CHECK_SECONDS * 1000.0 * f64::from(CHECK_FALLS);
+            moved |= before != backend.down;
+        }
+    }
+    if moved {
+        spread_clients(service);
+    }
+}
+
+/// Sends `n` requests to the backends of a Service.
+fn route(
+    field: &mut Field,
+    at: usize,
+    n: u64,
+    dice: &mut Dice,
+    now: DateTime<Utc>,
+    seconds: f64,
+) -> Vec<Work> {
+    let Field { pods, services, served, served_total, .. } = field;
+    let Some(service) = services.get_mut(at) else { return Vec::new() };
+    let weighted = service.policy == Policy::Weighted;
+    let choices: Vec<Choice> = service
+        .backends
+        .iter()
+        .enumerate()
+        .filter(|(_, backend)| backend.ready && !backend.down)
+        .filter_map(|(at, backend)| {
+            let pod = pods.get(backend.pod)?.as_ref()?;
+            let weight = if weighted { pod.weight } else { 1.0 };
+            Some(Choice { at, weight: weight * pod.behaviour.favoured })
+        })
+        .collect();
+    let choosable = choices.iter().any(|choice| choice.weight > 0.0);
+    (service.lost, service.failing) = (0.0, 0.0);
+    if !choosable {
+        service.unrouted += n;
+        service.lost = 1.0;
+        return Vec::new();
+    }
+    let from = now.timestamp_millis().rem_euclid(1 << 40) as f64 / 1000.0 - seconds;
+    let shares = Route { service, choices: &choices, dice, from, seconds }.shares(n);
+    let mut work = Vec::new();
+    let mut lost = 0;
+    for (choice, n) in choices.iter().zip(shares).filter(|(_, n)| *n > 0) {
+        let Some(backend) = service.backends.get_mut(choice.at) else { continue };
+        let Some(pod) = pods.get_mut(backend.pod).and_then(Option::as_mut) else { continue };
+        backend.fate.picked += n;
+        service.total.picked += n;
+        if pod.is_alive() {
+            let taken = pod.take(n, seconds, dice);
+            served.push((backend.pod, taken.taken));
+            *served_total += taken.taken;
+            work.push(Work { backend: choice.at, pod: backend.pod, taken });
+            continue;
+        }
+        lost += n;
+        let fate = if pod.behaviour.off {
+            // A policy that looks at latency learns from it.
+            backend.ewma = backend.ewma.max(PATIENCE);
+            Fate { timeouts: n, ..Fate::default() }
+        } else {
+            Fate { refused: n, ..Fate::default() }
+        };
+        backend.fate.add(&fate);
+        service.total.add(&fate);
+    }
+    service.lost = if n == 0 { 0.0 } else { lost as f64 / n as f64 };
+    work
+}
+
+/// How the calls of a Service go in this step: what fails a request, and how long they take beyond the usual.
+struct Inner {
+    lost: f64,
+    failing: f64,
+    excess: f64,
+    /// Who is to blame, for the logs.
+    blame: Option<Wrong>,
+}
+
+fn inner(field: &Field, calls: &[(usize, Call)]) -> Inner {
+    let mut all = Inner { lost: 0.0, failing: 0.0, excess: 0.0, blame: None };
+    let mut worst = 0.0;
+    for (to, call) in calls {
+        let Some(service) = field.services.get(*to) else { continue };
+        // A retry goes wrong as often as the call before it.
+        let after = |p: f64| p * (1.0 - RETRIED) + p * RETRIED * p;
+        let per_request = |p: f64| 1.0 - (1.0 - after(p)).powf(call.per_request.max(0.0));
+        let (lost, failing) = (per_request(service.lost), per_request(service.failing));
+        all.lost += (1.0 - all.lost) * lost;
+        all.failing += (1.0 - all.failing) * failing;
+        all.excess += service.excess * call.per_request;
+        if lost.max(failing) > worst {
+            worst = lost.max(failing);
+            all.blame = Some(blame(field, *to));
+        }
+    }
+    all
+}
+
+/// Why calls to a Service fail: a backend without an answer if there is one.
+fn blame(field: &Field, to: usize) -> Wrong {
+    let Some(service) = field.services.get(to) else { return Wrong::NoBackend(to) };
+    if service.lost <= 0.0 {
+        return Wrong::Answered(to);
+    }
+    let mut dead = service.backends.iter().filter(|backend| backend.ready && !backend.down);
+    let dead = dead.find_map(|backend| field.pod(backend.pod).filter(|pod| !pod.is_alive()));
+    match dead {
+        None => Wrong::NoBackend(to),
+        Some(pod) => {
+            let address: Arc<str> =
+                format!("{}:8080", if pod.ip.is_empty() { "10.244.0.2" } else { &pod.ip }).into();
+            if pod.behaviour.off { Wrong::Timeout(to, address) } else { Wrong::Refused(to, address) }
+        }
+    }
+}
+
+/// The answers of a Service's backends: codes, latencies, and what its callers see of it.
+fn answer(
+    field: &mut Field,
+    at: usize,
+    works: &[Work],
+    calls: &[(usize, Call)],
+    dice: &mut Dice,
+    seconds: f64,
+) {
+    let inner = inner(field, calls);
+    let Field { pods, services, notes, .. } = field;
+    let Some(service) = services.get_mut(at) else { return };
+    let (mut asked, mut failed, mut slow, mut again) = (0, 0, 0.0, 0.0);
+    for work in works {
+        let Some(pod) = pods.get_mut(work.pod).and_then(Option::as_mut) else { continue };
+        let Taken { taken, away, by_version, by_pod } = work.taken;
+        let fine = taken - by_version - by_pod;
+        let lost = dice.binomial(fine, inner.lost);
+        let answered = dice.binomial(fine - lost, inner.failing);
+        again += (lost + answered) as f64 * RETRIED;
+        let (median, sigma) = (pod.median(), pod.behaviour.sigma);
+        let Some((_, counts)) = pod.counts.iter_mut().find(|(of, _)| *of == at) else { continue };
+        counts.answered(Code::Ok, fine - lost - answered);
+        counts.answered(Code::Own, by_version + by_pod + answered);
+        counts.answered(Code::Bad, lost);
+        counts.answered(Code::Away, away);
+        let timed_out = matches!(inner.blame, Some(Wrong::Timeout(..)));
+        let late = if timed_out { lost } else { 0 };
+        let before = counts.sum;
+        counts.lasted(taken - late, median, sigma, inner.excess, dice);
+        counts.lasted(late, median, sigma, PATIENCE, dice);
+        let mean = if taken == 0 { median + inner.excess } else { (counts.sum - before) / taken as f64 };
+        counts.lasted(away, 0.002, 0.3, 0.0, dice);
+        counts.in_flight = dice.poisson(taken as f64 / seconds * mean);
+        let errors = by_version + by_pod + answered + lost + away;
+        let fate = Fate { ok: fine - lost - answered, errors, ..Fate::default() };
+        service.total.add(&fate);
+        if let Some(backend) = service.backends.get_mut(work.backend) {
+            backend.fate.add(&fate);
+            if taken > 0 {
+                let keep = (-seconds / 10.0).exp();
+                backend.ewma = backend.ewma * keep + mean * (1.0 - keep);
+            }
+        }
+        asked += taken + away;
+        failed += errors;
+        slow += taken as f64 * (mean - pod.behaviour.median * (sigma * sigma / 2.0).exp()).max(0.0);
+        let mut note = |wrong: Wrong, count: u64| {
+            if count > 0 {
+                notes.push(Note { pod: work.pod, wrong, count });
+            }
+        };
+        note(Wrong::Version, by_version);
+        note(Wrong::Pod, by_pod);
+        note(Wrong::Overload, away);
+        if let Some(blame) = &inner.blame {
+            note(blame.clone(), lost + answered);
+        }
+    }
+    service.failing = if asked == 0 { 0.0 } else { failed as f64 / asked as f64 * (1.0 - service.lost) };
+    service.excess = if asked == 0 { 0.0 } else { slow / asked as f64 };
+    let per_call = calls.first().map(|(to, _)| *to);
+    if let Some(service) = per_call.and_then(|to| services.get_mut(to)) {
+        service.again += dice.whole(again);
+    }
+}
