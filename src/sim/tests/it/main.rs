@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;
+mod cost;
 mod evict;
 mod faults;
 mod kubectl;
+mod lines;
 mod metrics;
+mod observe;
 mod stage;
 mod traffic;
 mod watch;

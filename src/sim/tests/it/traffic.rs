@@ -1,5 +1,7 @@
 //! Requests are distributed as their policy says, and what goes wrong follows from what is broken.
 
+#![allow(clippy::float_cmp, reason = "counters are whole numbers")]
+
 use std::sync::Arc;
 
 use chrono::TimeDelta;
