@@ -1,6 +1,6 @@
 //! Where the logs of containers come from. The API server reads a [`LogBook`]; whoever runs the containers fills it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
@@ -38,11 +38,23 @@ pub trait LogBook: Send + Sync + std::fmt::Debug {
     fn grown(&self) -> watch::Receiver<u64>;
 }
 
+/// What a line costs beside its text: its place in the queue and the head of its allocation.
+const LINE: usize = size_of::<Line>() + 24;
+
 #[derive(Debug, Default)]
 struct Run {
     lines: VecDeque<Line>,
     next: u64,
     ended: bool,
+    bytes: usize,
+}
+
+impl Run {
+    fn drop_first(&mut self) -> usize {
+        let freed = self.lines.pop_front().map_or(0, |line| line.text.len() + LINE);
+        self.bytes = self.bytes.saturating_sub(freed);
+        freed
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,39 +63,102 @@ struct Runs {
     previous: Option<Run>,
 }
 
-/// A pod's uid and a container's name.
-type Place = (Arc<str>, Arc<str>);
+impl Runs {
+    fn bytes(&self) -> usize {
+        self.now.bytes + self.previous.as_ref().map_or(0, |run| run.bytes)
+    }
+}
 
-/// A log book in memory: the last lines of each container, by the pod's uid and the container's name.
+#[derive(Debug, Default)]
+struct Book {
+    /// By the pod's uid and the container's name.
+    pods: HashMap<Arc<str>, BTreeMap<Arc<str>, Runs>>,
+    /// Of all lines.
+    bytes: usize,
+}
+
+impl Book {
+    /// Makes room: each run gives up its oldest quarter, so that this is rare and no log is lost for another one's sake.
+    fn shrink(&mut self, most: usize) {
+        while self.bytes > most {
+            let mut freed = 0;
+            for runs in self.pods.values_mut().flat_map(BTreeMap::values_mut) {
+                for run in std::iter::once(&mut runs.now).chain(&mut runs.previous) {
+                    for _ in 0..run.lines.len().div_ceil(4) {
+                        freed += run.drop_first();
+                    }
+                    run.lines.shrink_to(run.lines.len() * 2);
+                }
+            }
+            self.bytes = self.bytes.saturating_sub(freed);
+            if freed == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// A log book in memory: the last lines of each container, by the pod's uid and the container's name, and not more than
+/// so many bytes of all.
 #[derive(Debug)]
 pub struct Notebook {
-    runs: RwLock<HashMap<Place, Runs>>,
+    book: RwLock<Book>,
     capacity: usize,
+    most: usize,
     grown: watch::Sender<u64>,
 }
 
 impl Notebook {
+    /// Bytes that all logs together may take unless told otherwise.
+    pub const BYTES: usize = 16 << 20;
+
     /// Keeps `capacity` lines per run of a container.
     pub fn new(capacity: usize) -> Self {
-        Self { runs: RwLock::default(), capacity: capacity.max(1), grown: watch::Sender::new(0) }
+        Self::bounded(capacity, Self::BYTES)
+    }
+
+    /// Keeps `capacity` lines per run of a container and `most` bytes of all.
+    pub fn bounded(capacity: usize, most: usize) -> Self {
+        Self { book: RwLock::default(), capacity: capacity.max(1), most, grown: watch::Sender::new(0) }
+    }
+
+    /// Bytes that all lines take now.
+    pub fn bytes(&self) -> usize {
+        self.book.read().unwrap_or_else(PoisonError::into_inner).bytes
     }
 
     fn change(&self, pod: &str, container: &str, change: impl FnOnce(&mut Runs)) {
         {
-            let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
-            change(runs.entry((pod.into(), container.into())).or_default());
+            let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+            if !book.pods.contains_key(pod) {
+                book.pods.insert(pod.into(), BTreeMap::new());
+            }
+            let Some(containers) = book.pods.get_mut(pod) else { return };
+            if !containers.contains_key(container) {
+                containers.insert(container.into(), Runs::default());
+            }
+            let Some(runs) = containers.get_mut(container) else { return };
+            let before = runs.bytes();
+            change(runs);
+            let after = runs.bytes();
+            book.bytes = (book.bytes + after).saturating_sub(before);
+            if book.bytes > self.most {
+                book.shrink(self.most);
+            }
         }
         self.grown.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     pub fn append(&self, pod: &str, container: &str, at: DateTime<Utc>, text: impl Into<bytes::Bytes>) {
+        let (text, capacity) = (text.into(), self.capacity);
         self.change(pod, container, |runs| {
             let run = &mut runs.now;
             run.ended = false;
-            if run.lines.len() >= self.capacity {
-                run.lines.pop_front();
+            if run.lines.len() >= capacity {
+                run.drop_first();
             }
-            run.lines.push_back(Line { seq: run.next, at, text: text.into() });
+            run.bytes += text.len() + LINE;
+            run.lines.push_back(Line { seq: run.next, at, text });
             run.next += 1;
         });
     }
@@ -104,13 +179,43 @@ impl Notebook {
 
     /// The pod is gone.
     pub fn forget(&self, pod: &str) {
-        self.runs.write().unwrap_or_else(PoisonError::into_inner).retain(|(uid, _), _| &**uid != pod);
+        {
+            let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+            let gone = book.pods.remove(pod);
+            let freed: usize = gone.iter().flat_map(BTreeMap::values).map(Runs::bytes).sum();
+            book.bytes = book.bytes.saturating_sub(freed);
+        }
         self.grown.send_modify(|n| *n = n.wrapping_add(1));
     }
 
+    /// The containers of a pod that have logs.
+    pub fn containers(&self, pod: &str) -> Vec<Arc<str>> {
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
+        book.pods.get(pod).map(|all| all.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The lines of a container written in `[from, until)`, those of its run before the last restart first.
+    pub fn written(
+        &self,
+        pod: &str,
+        container: &str,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Vec<Line> {
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(runs) = book.pods.get(pod).and_then(|all| all.get(container)) else { return Vec::new() };
+        let both = runs.previous.iter().chain(std::iter::once(&runs.now));
+        both.flat_map(|run| {
+            let start = run.lines.partition_point(|line| line.at < from);
+            run.lines.range(start..).take_while(|line| line.at < until)
+        })
+        .cloned()
+        .collect()
+    }
+
     fn with<T>(&self, pod: &str, container: &str, previous: bool, f: impl FnOnce(&Run) -> T) -> Option<T> {
-        let runs = self.runs.read().unwrap_or_else(PoisonError::into_inner);
-        let runs = runs.get(&(pod.into(), container.into()))?;
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
+        let runs = book.pods.get(pod)?.get(container)?;
         if previous { runs.previous.as_ref().map(f) } else { Some(f(&runs.now)) }
     }
 }

@@ -12,7 +12,9 @@ use axum::Router;
 use crate::alerts::{self, Alertmanager};
 use crate::clock::Clock;
 use crate::engine::Part;
+use crate::lines::Lines;
 use crate::logs::Notebook;
+use crate::loki::{self, Loki};
 use crate::prom::eval::{Point, QueryError, eval, parse, vector};
 use crate::prom::http;
 use crate::prom::http::Served;
@@ -82,6 +84,7 @@ impl Observe {
         };
         let parts: Vec<Box<dyn Part>> = vec![
             Box::new(Traffic::new(store, world, &one.field, &one.pace)),
+            Box::new(Lines::new(&one.field, logs, settings.lines, store.random().keyed(&["lines"]))),
             Box::new(MetricsServer::new(store, world, &one.field, meter)),
             Box::new(Scraper::new(store, world, &one.field, &one.db, settings.slim_above)),
             Box::new(Ruler::new(&one.rules, &one.db, &one.alertmanager)),
@@ -92,7 +95,8 @@ impl Observe {
     /// The routes of all three APIs, for the listener of the API server.
     pub fn router(&self) -> Router {
         let served = Served { db: self.db.clone(), rules: self.rules.clone(), clock: self.clock.clone() };
-        http::router(served).merge(alerts::router(&self.alertmanager, &self.clock))
+        let loki = Loki { field: self.field.clone(), logs: self.logs.clone(), clock: self.clock.clone() };
+        http::router(served).merge(alerts::router(&self.alertmanager, &self.clock)).merge(loki::router(loki))
     }
 
     /// What really happened to all requests.

@@ -1,14 +1,15 @@
 //! Traffic: who is asked how much, which backend answers, how long it takes and what goes wrong. Requests are really
 //! distributed; every number that metrics, logs and autoscalers see is counted here and nowhere else.
 //!
-//! [`field`] is the state that readers share, `facts` reads objects into it, `route` chooses backends, `serve` is what
+//! [`field`] is the state that readers share, `facts` and `read` bring objects into it, `route` chooses backends, `serve` is what
 //! a pod does with its requests, `flow` is one step of all Services, [`meter`] is the metrics server.
 
 pub mod draw;
-pub(crate) mod facts;
+mod facts;
 pub mod field;
 mod flow;
 pub mod meter;
+pub(crate) mod read;
 mod route;
 mod serve;
 

@@ -309,12 +309,16 @@ fn regex_lite(pattern: &str) -> Result<regex::Regex, QueryError> {
 fn histogram(args: &Args<'_>) -> Result<Value, QueryError> {
     let q = args.scalar(0)?;
     let mut groups: Vec<(Labels, Vec<(f64, f64)>)> = Vec::new();
+    let mut known: std::collections::HashMap<Labels, usize> = std::collections::HashMap::new();
     for (labels, count) in args.vector(1)? {
         let mut labels = unnamed(labels);
         let Some(le) = labels.remove("le").and_then(|le| bound(&le)) else { continue };
-        match groups.iter_mut().find(|(held, _)| *held == labels) {
-            Some((_, buckets)) => buckets.push((le, count)),
-            None => groups.push((labels, vec![(le, count)])),
+        let place = *known.entry(labels).or_insert_with_key(|labels| {
+            groups.push((labels.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        if let Some((_, buckets)) = groups.get_mut(place) {
+            buckets.push((le, count));
         }
     }
     let points = groups.into_iter().map(|(labels, buckets)| (labels, histogram_quantile(q, buckets)));

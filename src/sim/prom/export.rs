@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::sheet::{Desk, Sheet};
 use crate::resources::Res;
 use crate::store::{Object, Store};
-use crate::traffic::facts::quantity;
 use crate::traffic::field::{BOUNDS, CODES, Service};
 use crate::traffic::meter::{BESIDE_CPU, BESIDE_MEMORY, SYSTEM_CPU, SYSTEM_MEMORY};
+use crate::traffic::read::quantity;
 use crate::traffic::{Counts, Pod};
 use crate::world::State;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::draw::Dice;
-use super::facts::age;
 use super::field::{Code, Fate, Field, Note, Wrong};
+use super::read::age;
 use super::route::{Choice, Route, spread_clients};
 use super::serve::Taken;
 use crate::world::{Call, Policy, State};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::facts::age;
 use super::field::SharedField;
+use super::read::age;
 use crate::engine::Part;
 use crate::resources::Res;
 use crate::store::Store;

@@ -36,7 +36,7 @@ impl Pod {
     }
 
     /// The median latency in seconds under the load that it has.
-    pub(super) fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         let busy = self.busy.min(0.98);
         self.behaviour.median * (1.0 + busy.powi(4) / (1.0 - busy)) + self.backlog / self.behaviour.capacity
     }

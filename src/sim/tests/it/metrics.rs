@@ -1,5 +1,7 @@
 //! What Prometheus answers is what really happened.
 
+#![allow(clippy::float_cmp, reason = "counters are whole numbers")]
+
 use std::sync::Arc;
 
 use pilothouse_sim::resources::Res;
@@ -213,7 +215,7 @@ fn rules_fire_are_silenced_and_resolve() {
         comment: "known".into(),
     };
     let id = stage.observe.alertmanager().silence(silence, now).unwrap();
-    assert_eq!(stage.observe.alertmanager().alerts(now)[0].1, [id.clone()]);
+    assert_eq!(stage.observe.alertmanager().alerts(now)[0].1, std::slice::from_ref(&id));
     assert!(stage.observe.alertmanager().expire(&id, now));
     assert!(stage.observe.alertmanager().alerts(now)[0].1.is_empty());
     set(&stage, bad(0.0));

@@ -1,5 +1,10 @@
 //! A cluster of plain objects, without control loops, whose traffic tests can reckon themselves.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "json! makes values, and tests read better without borrowing them"
+)]
+
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
