@@ -19,6 +19,12 @@ pub struct Members {
     groups: BTreeMap<Arc<str>, BTreeMap<Key, Group>>,
 }
 
+/// What Services and budgets look at in a pod, beside its labels.
+fn matters(pod: &Object) -> (bool, bool, &str, &str, &str) {
+    let phase = pod.text("/status/phase");
+    (super::doc::is_ready(pod), pod.is_terminating(), phase, pod.text("/status/podIP"), pod.uid())
+}
+
 impl Members {
     /// Takes note of an object with a selector.
     pub fn set(&mut self, store: &Store, key: &Key, selector: Labels) {
@@ -47,6 +53,9 @@ impl Members {
                         queue.mark(key.clone());
                     }
                 }
+                // Most changes of pods concern nobody here, and there may be a thousand groups.
+                News::Now(pod, Some(old))
+                    if matters(&old) == matters(&pod) && old.labels() == pod.labels() => {}
                 News::Now(pod, _) => self.pod(&pod, true, queue),
                 News::Gone(pod) => self.pod(&pod, false, queue),
             }
