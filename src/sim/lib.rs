@@ -10,6 +10,7 @@
 //! | [`api`], [`status`], [`selector`], [`defaults`] | the Kubernetes API server, refusals in the real server's words |
 //! | [`access`], [`faults`], [`audit`], [`control`] | who may what, what goes wrong, what was asked; all set over `/sim/…` |
 //! | [`world`], [`engine`] | how applications behave and what is broken; the one task that makes it all happen |
+//! | [`loops`] | scheduler, kubelets and controllers: the parts of the engine that a real cluster has too |
 //! | [`prom`] | samples in memory and the PromQL over them, not served yet |
 //! | [`logs`], [`usage`] | what the API server reads of running containers: their lines and what they use |
 //! | [`server`], [`listener`], [`seed`] | starting it, its socket, the first objects |
