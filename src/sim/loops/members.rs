@@ -25,6 +25,8 @@ struct Space {
 /// Groups of pods by the object whose selector means them.
 #[derive(Debug, Default)]
 pub struct Members {
+    /// The pods have been read once: before that, the first reading will bring them all.
+    primed: bool,
     spaces: BTreeMap<Arc<str>, Space>,
 }
 
@@ -86,7 +88,11 @@ impl Members {
             return;
         }
         space.forget(key);
-        let pods = store.list_by_label(crate::resources::Res::Pods, Some(&key.namespace), &selector);
+        let pods = if self.primed {
+            store.list_by_label(crate::resources::Res::Pods, Some(&key.namespace), &selector)
+        } else {
+            Vec::new()
+        };
         let pods: BTreeSet<Arc<str>> = pods.iter().map(|pod| pod.name().into()).collect();
         for pod in &pods {
             space.of_pod.entry(pod.clone()).or_default().insert(key.clone());
@@ -106,6 +112,7 @@ impl Members {
 
     /// Takes note of changed pods and marks the groups that they are or were in.
     pub fn pods(&mut self, news: Vec<News>, queue: &mut Queue<Key>) {
+        self.primed = true;
         for one in news {
             match one {
                 News::Reset => {
