@@ -10,6 +10,7 @@
 //! | [`api`], [`status`], [`selector`], [`defaults`] | the Kubernetes API server, refusals in the real server's words |
 //! | [`access`], [`faults`], [`audit`], [`control`] | who may what, what goes wrong, what was asked; all set over `/sim/…` |
 //! | [`world`], [`engine`] | how applications behave and what is broken; the one task that makes it all happen |
+//! | [`loops`] | scheduler, kubelets and controllers: the parts of the engine that a real cluster has too |
 //! | [`traffic`], [`lines`] | requests on their way through Services to pods, and what the applications log of it |
 //! | [`observe`] | the observation APIs in one place: what a cluster adds to its engine and its listener |
 //! | [`prom`], [`alerts`], [`loki`] | the Prometheus, the Alertmanager and the Loki of the cluster |

@@ -108,6 +108,14 @@ impl Labels {
         self.needs.is_empty() && !self.nothing
     }
 
+    /// `key=value` that all it matches have, if it asks for one: to look it up by.
+    pub fn anchor(&self) -> Option<String> {
+        self.needs.iter().find_map(|need| match need {
+            Need::In(key, values) if values.len() == 1 => Some(format!("{key}={}", values.first()?)),
+            _ => None,
+        })
+    }
+
     pub fn matches(&self, labels: &Value) -> bool {
         !self.nothing && self.needs.iter().all(|need| need.holds(labels))
     }

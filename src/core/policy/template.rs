@@ -100,11 +100,12 @@ fn class(token: &str) -> Option<&'static str> {
     if token.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Some("<n>");
     }
-    if is_duration(token) {
-        return Some("<dur>");
-    }
+    // before durations: an id of digits and a `d` at its end is no number of days
     if token.len() >= 8 && token.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Some("<hex>");
+    }
+    if is_duration(token) {
+        return Some("<dur>");
     }
     None
 }
@@ -229,6 +230,7 @@ mod tests {
             ("at 2026-01-01T00:00:00.123Z ptr 0xdeadBEEF", "at <time> ptr <hex>"),
             ("cannot open \"a b 7\" can't", "cannot open \"<q>\" can't"),
             ("commit 9fceb02d0ae598e95dc970b74767f19372d61af8", "commit <hex>"),
+            ("order 40718263d of 3d", "order <hex> of <dur>"),
             ("user42  failed   twice", "user<n> failed twice"),
             ("[::1]:80 and fe80::1", "[::<n>]:<n> and <ip>"),
             ("v1.8.2", "v<n>.<n>.<n>"),

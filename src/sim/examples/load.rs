@@ -1,12 +1,14 @@
 //! How much the loops cost: `cargo run --release -p pilothouse-sim --example load -- [NODES] [PODS]` makes a cluster,
 //! waits until all its pods are ready and prints what that and an idle minute took.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use pilothouse_sim::clock::Clock;
-use pilothouse_sim::engine::Engine;
+use pilothouse_sim::engine::{Engine, Part};
 use pilothouse_sim::logs::Notebook;
 use pilothouse_sim::loops;
 use pilothouse_sim::resources::Res;
@@ -23,6 +25,27 @@ const EACH: usize = 20;
 #[allow(clippy::disallowed_methods, reason = "it measures real time")]
 fn now() -> std::time::Instant {
     std::time::Instant::now()
+}
+
+/// Time spent in each part.
+type Spent = Arc<Mutex<BTreeMap<&'static str, (u64, Duration)>>>;
+
+/// A part that is timed.
+struct Timed(Box<dyn Part>, Spent);
+
+impl Part for Timed {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let began = now();
+        let next = self.0.step(at);
+        let mut spent = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = spent.entry(self.0.name()).or_default();
+        *mine = (mine.0 + 1, mine.1 + began.elapsed());
+        next
+    }
 }
 
 fn main() -> io::Result<()> {
@@ -63,8 +86,9 @@ fn main() -> io::Result<()> {
     }
     let (world, logs, usage) = (World::default(), Arc::new(Notebook::new(100)), Arc::new(Meter::default()));
     let mut engine = Engine::new(store.clone(), world.clone());
+    let spent = Spent::default();
     for part in loops::parts(&store, &world, &logs, &usage) {
-        engine.add(part);
+        engine.add(Box::new(Timed(part, spent.clone())));
     }
     let mut out = io::stdout().lock();
     for (what, seconds) in [("until all run", 60), ("60 idle seconds", 60), ("60 idle seconds", 60)] {
@@ -81,6 +105,11 @@ fn main() -> io::Result<()> {
             store.count(Res::Pods),
             store.count(Res::Events)
         )?;
+        for (name, (steps, time)) in
+            std::mem::take(&mut *spent.lock().unwrap_or_else(PoisonError::into_inner))
+        {
+            writeln!(out, "    {name}: {time:?} in {steps} steps")?;
+        }
     }
     writeln!(out, "restless: {:?}", engine.restless)
 }

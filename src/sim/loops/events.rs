@@ -136,10 +136,11 @@ impl Part for Pruner {
     }
 
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mut gone = Vec::new();
+        let (mut gone, mut reset) = (Vec::new(), false);
         for news in self.events.read() {
             match news {
                 News::Reset => {
+                    reset = true;
                     self.queue.clear();
                     self.count = 0;
                 }
@@ -165,6 +166,11 @@ impl Part for Pruner {
         {
             self.drop_one(&key);
             excess -= 1;
+        }
+        if reset {
+            // Those that went meanwhile were not told one by one.
+            let mut known = self.recorder.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|_, key| self.store.get(Res::Events, &key.namespace, &key.name).is_some());
         }
         if !gone.is_empty() {
             let gone: std::collections::HashSet<Key> = gone.into_iter().collect();

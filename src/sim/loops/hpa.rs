@@ -200,7 +200,6 @@ impl Hpas {
             (wanted, why)
         };
         put(&mut work.status, &["desiredReplicas"], json!(wanted));
-        put(&mut work.status, &["observedGeneration"], Value::Null);
         if wanted != current {
             self.rescale(key, work, &target, (current, wanted), &why);
         }

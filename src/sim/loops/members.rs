@@ -1,6 +1,6 @@
 //! Which pods the selectors of Services and budgets mean, kept up to date change by change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::feed::{News, Queue};
@@ -13,40 +13,120 @@ struct Group {
     pods: BTreeSet<Arc<str>>,
 }
 
+/// The groups of one namespace, found by one label that their pods must have.
+#[derive(Debug, Default)]
+struct Space {
+    groups: BTreeMap<Key, Group>,
+    anchored: HashMap<String, BTreeSet<Key>>,
+    loose: BTreeSet<Key>,
+    of_pod: HashMap<Arc<str>, BTreeSet<Key>>,
+}
+
 /// Groups of pods by the object whose selector means them.
 #[derive(Debug, Default)]
 pub struct Members {
-    groups: BTreeMap<Arc<str>, BTreeMap<Key, Group>>,
+    /// The pods have been read once: before that, the first reading will bring them all.
+    primed: bool,
+    spaces: BTreeMap<Arc<str>, Space>,
+}
+
+impl Space {
+    fn forget(&mut self, key: &Key) {
+        let Some(group) = self.groups.remove(key) else { return };
+        self.loose.remove(key);
+        if let Some(anchor) = group.selector.anchor()
+            && let Some(keys) = self.anchored.get_mut(&anchor)
+        {
+            keys.remove(key);
+        }
+        for pod in group.pods {
+            if let Some(keys) = self.of_pod.get_mut(&pod) {
+                keys.remove(key);
+            }
+        }
+    }
+
+    fn pod(&mut self, pod: &Object, exists: bool, queue: &mut Queue<Key>) {
+        let name: Arc<str> = pod.name().into();
+        let mut concerned = self.of_pod.remove(&name).unwrap_or_default();
+        if exists {
+            concerned.extend(self.loose.iter().cloned());
+            for (label, value) in pod.labels().as_object().into_iter().flatten() {
+                let anchor = format!("{label}={}", value.as_str().unwrap_or_default());
+                concerned.extend(self.anchored.get(&anchor).into_iter().flatten().cloned());
+            }
+        }
+        let mut member = BTreeSet::new();
+        for key in concerned {
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            let is = exists && group.selector.matches(pod.labels());
+            let changed = if is { group.pods.insert(name.clone()) } else { group.pods.remove(&name) };
+            if is || changed {
+                queue.mark(key.clone());
+            }
+            if is {
+                member.insert(key);
+            }
+        }
+        if !member.is_empty() {
+            self.of_pod.insert(name, member);
+        }
+    }
+}
+
+/// What Services and budgets look at in a pod, beside its labels.
+fn matters(pod: &Object) -> (bool, bool, &str, &str, &str) {
+    let phase = pod.text("/status/phase");
+    (super::doc::is_ready(pod), pod.is_terminating(), phase, pod.text("/status/podIP"), pod.uid())
 }
 
 impl Members {
     /// Takes note of an object with a selector.
     pub fn set(&mut self, store: &Store, key: &Key, selector: Labels) {
-        let space = self.groups.entry(key.namespace.clone()).or_default();
-        if space.get(key).is_some_and(|group| group.selector == selector) {
+        let space = self.spaces.entry(key.namespace.clone()).or_default();
+        if space.groups.get(key).is_some_and(|group| group.selector == selector) {
             return;
         }
-        let pods = store.list_by_label(crate::resources::Res::Pods, Some(&key.namespace), &selector);
-        let pods = pods.iter().map(|pod| pod.name().into()).collect();
-        space.insert(key.clone(), Group { selector, pods });
+        space.forget(key);
+        let pods = if self.primed {
+            store.list_by_label(crate::resources::Res::Pods, Some(&key.namespace), &selector)
+        } else {
+            Vec::new()
+        };
+        let pods: BTreeSet<Arc<str>> = pods.iter().map(|pod| pod.name().into()).collect();
+        for pod in &pods {
+            space.of_pod.entry(pod.clone()).or_default().insert(key.clone());
+        }
+        match selector.anchor() {
+            Some(anchor) => space.anchored.entry(anchor).or_default().insert(key.clone()),
+            None => space.loose.insert(key.clone()),
+        };
+        space.groups.insert(key.clone(), Group { selector, pods });
     }
 
     pub fn forget(&mut self, key: &Key) {
-        if let Some(space) = self.groups.get_mut(&key.namespace) {
-            space.remove(key);
+        if let Some(space) = self.spaces.get_mut(&key.namespace) {
+            space.forget(key);
         }
     }
 
     /// Takes note of changed pods and marks the groups that they are or were in.
     pub fn pods(&mut self, news: Vec<News>, queue: &mut Queue<Key>) {
+        self.primed = true;
         for one in news {
             match one {
                 News::Reset => {
-                    for (key, group) in self.groups.values_mut().flatten() {
-                        group.pods.clear();
-                        queue.mark(key.clone());
+                    for space in self.spaces.values_mut() {
+                        space.of_pod.clear();
+                        for (key, group) in &mut space.groups {
+                            group.pods.clear();
+                            queue.mark(key.clone());
+                        }
                     }
                 }
+                // Most changes of pods concern nobody here, and there may be a thousand groups.
+                News::Now(pod, Some(old))
+                    if matters(&old) == matters(&pod) && old.labels() == pod.labels() => {}
                 News::Now(pod, _) => self.pod(&pod, true, queue),
                 News::Gone(pod) => self.pod(&pod, false, queue),
             }
@@ -54,24 +134,14 @@ impl Members {
     }
 
     fn pod(&mut self, pod: &Object, exists: bool, queue: &mut Queue<Key>) {
-        let Some(space) = self.groups.get_mut(pod.namespace()) else { return };
-        for (key, group) in space {
-            let is = exists && group.selector.matches(pod.labels());
-            let was = group.pods.contains(pod.name());
-            if is && !was {
-                group.pods.insert(pod.name().into());
-            } else if was && !is {
-                group.pods.remove(pod.name());
-            }
-            if is || was {
-                queue.mark(key.clone());
-            }
+        if let Some(space) = self.spaces.get_mut(pod.namespace()) {
+            space.pod(pod, exists, queue);
         }
     }
 
     /// The pods of a group, in order of their names.
     pub fn of(&self, store: &Store, key: &Key) -> Vec<Arc<Object>> {
-        let group = self.groups.get(&key.namespace).and_then(|space| space.get(key));
+        let group = self.spaces.get(&key.namespace).and_then(|space| space.groups.get(key));
         let names = group.into_iter().flat_map(|group| &group.pods);
         names.filter_map(|name| store.get(crate::resources::Res::Pods, &key.namespace, name)).collect()
     }

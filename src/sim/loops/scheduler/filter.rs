@@ -37,6 +37,8 @@ pub struct Wish<'a> {
     anti: Vec<Term>,
     refusing: Vec<Term>,
     spread: Vec<Spread>,
+    /// Tolerates that a node is cordoned.
+    stands_cordons: bool,
     /// Node affinity of the volumes it is bound to.
     volumes: Vec<Value>,
 }
@@ -120,6 +122,7 @@ impl<'a> Wish<'a> {
             }
         }
         let rules = list(spec, "/topologySpreadConstraints").iter();
+        let cordon = serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
         let hard = rules.filter(|rule| text(rule, "whenUnsatisfiable") != "ScheduleAnyway");
         Self {
             pod,
@@ -129,6 +132,7 @@ impl<'a> Wish<'a> {
             affinity: affinity.collect(),
             anti: anti_affinity(pod).iter().map(|one| term(board, one, home)).collect(),
             refusing: refusing.into_iter().map(|(key, there)| Term { key, there }).collect(),
+            stands_cordons: list(spec, "/tolerations").iter().any(|one| fit::tolerates(one, &cordon)),
             spread: hard.map(|rule| spread(board, pod, rule)).collect(),
             volumes,
         }
@@ -138,10 +142,7 @@ impl<'a> Wish<'a> {
     pub fn refusals(&self, node: &Arc<Object>, place: &Place) -> Vec<String> {
         let one = |why: &str| vec![why.to_owned()];
         let taints = list(&node.value, "/spec/taints");
-        let cordon = serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
-        if node.at("/spec/unschedulable") == &Value::Bool(true)
-            && !list(self.spec, "/tolerations").iter().any(|one| fit::tolerates(one, &cordon))
-        {
+        if node.at("/spec/unschedulable") == &Value::Bool(true) && !self.stands_cordons {
             return one("node(s) were unschedulable");
         }
         if fit::untolerated(self.spec, taints, &["NoSchedule", "NoExecute"]).is_some() {
