@@ -7,6 +7,7 @@
 //! - `nodes`, `pods`, `workloads`, `services`: name -> state (`Suspect`; the phase; `2/3 stuck`; `ready/total`), all of them
 //! - `cover`: table -> `complete`, `loading`, `denied` …
 //! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
+//! - `action`: what the first one suggests, `command uid`
 //! - `changes`: parts of what changed, newest first, all of them
 //! - `counts`: name -> number
 //! - `quiet`: true if nothing was worth publishing since the expectation before
@@ -218,6 +219,13 @@ fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
             }
             "causes" => parts(what, wanted, &causes, true),
             "why" => parts(what, wanted, &d.causes.first().expect("a cause").evidence, false),
+            "action" => {
+                let action = d.causes.first().and_then(|c| c.action.as_ref());
+                assert_eq!(
+                    action.map(|a| json!(format!("{} {}", a.command, a.on.uid))),
+                    Some(wanted.clone())
+                );
+            }
             "changes" => {
                 let changes: Vec<String> =
                     d.changes.iter().map(|c| format!("{} {}", c.object, c.what)).collect();
@@ -291,4 +299,5 @@ scenarios! {
     a_relist_deletes_what_it_does_not_name
     a_stuck_rollout_explains_its_crash_loop_and_its_service
     an_autoscaler_at_its_maximum_is_found
+    errors_that_began_with_a_rollout_lead_to_the_roll_back
 }

@@ -4,6 +4,7 @@
 //! A rule says nothing over a table that was not received: no finding is better than a wrong one, and the missing
 //! source is a finding of its own.
 
+mod errors;
 mod nodes;
 mod pods;
 mod services;
@@ -113,8 +114,16 @@ pub const RULES: [Rule; 15] = [
         inputs: Parts::SERVICES.and(Parts::WORKLOADS).and(Parts::TIME),
         find: services::no_ready_endpoints,
     },
-    Rule { name: "service-errors", inputs: Parts::TRAFFIC, find: services::errors },
-    Rule { name: "errors-since-rollout", inputs: Parts::LOGS, find: services::errors_since_rollout },
+    Rule {
+        name: "service-errors",
+        inputs: Parts::TRAFFIC.and(Parts::LOGS).and(Parts::SERVICES).and(Parts::WORKLOADS),
+        find: errors::errors,
+    },
+    Rule {
+        name: "errors-since-rollout",
+        inputs: Parts::LOGS.and(Parts::WORKLOADS),
+        find: errors::errors_since_rollout,
+    },
     Rule { name: "hpa", inputs: Parts::HPAS.and(Parts::TIME), find: services::hpa },
     Rule { name: "pdb-blocks", inputs: Parts::PDBS, find: services::pdb },
     Rule { name: "source", inputs: Parts::SOURCES, find: sources::trouble },
@@ -230,6 +239,28 @@ fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
             adopt(causes.get_mut(parent), &child);
             gone.get_mut(i).into_iter().for_each(|g| *g = true);
         }
+    }
+    // 3. new errors of a workload whose Service answers with errors are evidence of that
+    let told: HashMap<Uid, usize> = causes
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| c.rule == "service-errors")
+        .filter_map(|(i, c)| c.objects.get(1).map(|workload| (workload.uid.clone(), i)))
+        .collect();
+    for i in 0..causes.len() {
+        let Some(child) = causes.get(i).filter(|c| c.rule == "errors-since-rollout") else { continue };
+        let Some(parent) = workload_of(child).and_then(|uid| told.get(&uid)).copied() else { continue };
+        let child = child.clone();
+        if let Some(parent) = causes.get_mut(parent) {
+            parent.reach.pods = parent.reach.pods.max(child.reach.pods);
+            let new = child.evidence.into_iter().filter(|line| line.starts_with("new error "));
+            for line in new {
+                if !parent.evidence.contains(&line) {
+                    parent.evidence.push(line);
+                }
+            }
+        }
+        gone.get_mut(i).into_iter().for_each(|g| *g = true);
     }
     let mut gone = gone.into_iter();
     causes.retain(|_| !gone.next().unwrap_or(false));

@@ -65,7 +65,7 @@ fn restartable(object: &ObjectRef) -> Option<Suggestion> {
 }
 
 /// A rollout that does not get through goes back to the template before it.
-fn revertible(object: &ObjectRef) -> Option<Suggestion> {
+pub(super) fn revertible(object: &ObjectRef) -> Option<Suggestion> {
     restartable(object).map(|s| Suggestion {
         command: "rollback",
         title: format!("roll back {}", object.name),

@@ -1,13 +1,12 @@
-//! Rules about Services, traffic, errors, autoscalers and budgets.
+//! Rules about Services without backends, autoscalers and budgets.
 
-use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::service::ServiceType;
-use crate::domain::traffic::ServiceTraffic;
 use crate::model::world::{Cause, Reach, Severity, Suggestion};
 use crate::policy::hpa::{self as autoscaling, HpaState};
 
-use super::{Scene, count, title_of};
+use super::{Scene, title_of};
 
 /// A Service is given this long to get its first endpoints.
 const GRACE_SECS: u64 = 30;
@@ -63,126 +62,6 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
         }
     })
     .collect()
-}
-
-/// Requests below this many in the window prove nothing.
-const ENOUGH: f64 = 20.0;
-const BAD_RATIO: f64 = 0.01;
-/// A finding goes only below this one, so that a ratio at the threshold does not flicker.
-const GOOD_RATIO: f64 = 0.005;
-
-pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let services = scene.cluster.traffic.services.iter().filter_map(|s| {
-        let (rps, ratio) = (s.rps?, s.error_ratio?);
-        let enough =
-            rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
-        let object = about(s);
-        let held = scene.held(&object) && ratio >= GOOD_RATIO;
-        (held || enough && ratio >= BAD_RATIO).then_some((s, object, rps, ratio))
-    });
-    services
-        .map(|(s, object, rps, ratio)| {
-            let mut bad: Vec<_> =
-                s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
-            bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
-            let whom = match bad.as_slice() {
-                [one] if s.backends.len() > 1 => format!(", only backend {}", one.name),
-                some if some.len() < s.backends.len() => {
-                    format!(", {} of {} backends", some.len(), s.backends.len())
-                }
-                _ => ", all backends".into(),
-            };
-            Cause {
-                rule: "service-errors",
-                severity: if ratio >= 0.05 { Severity::Critical } else { Severity::Warning },
-                title: format!("{} {:.1}% errors at {rps:.0} rps{whom}", title_of(&object), ratio * 100.0),
-                objects: vec![object],
-                since: None,
-                evidence: bad
-                    .iter()
-                    .map(|b| {
-                        format!(
-                            "backend {}: {:.1}% errors at {:.1} rps",
-                            b.name,
-                            b.error_ratio.unwrap_or(0.0) * 100.0,
-                            b.rps.unwrap_or(0.0)
-                        )
-                    })
-                    .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
-                    .collect(),
-                action: match bad.as_slice() {
-                    [one] if s.backends.len() > 1 => removable(scene, s, &one.name),
-                    _ => None,
-                },
-                reach: Reach {
-                    services: 1,
-                    pods: u32::try_from(bad.len()).unwrap_or(u32::MAX),
-                    error_ratio: Some(ratio),
-                    ..Reach::default()
-                },
-            }
-        })
-        .collect()
-}
-
-/// Taking the one bad backend out of its Service. Not a StatefulSet's pod: nobody else can have its name.
-fn removable(scene: &Scene<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Suggestion> {
-    let pod = scene.cluster.pod(&service.namespace, backend)?;
-    let stays = pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet);
-    (!stays).then(|| Suggestion {
-        command: "rotation",
-        title: format!("take {backend} out of {}", service.name),
-        on: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
-    })
-}
-
-fn about(service: &ServiceTraffic) -> ObjectRef {
-    ObjectRef::new(Kind::Service, &service.namespace, &service.name, &Uid::default())
-}
-
-/// An error that was first seen within ten minutes after a rollout of the only workload that logs it.
-pub fn errors_since_rollout(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let mut found = Vec::new();
-    for group in scene.cluster.logs.groups.iter() {
-        let [workload] = &*group.workloads else { continue };
-        let change = scene.cluster.derived.changes.iter().find(|c| {
-            c.what.starts_with("rollout ")
-                && format!("{}/{}", c.object.namespace, c.object.name) == workload.as_str()
-                && group.first >= c.at
-                && group.first.secs_since(c.at) <= 600
-        });
-        let Some(change) = change else { continue };
-        found.push(Cause {
-            rule: "errors-since-rollout",
-            severity: Severity::Warning,
-            title: format!(
-                "{workload} new error {}s after {}: {}",
-                group.first.secs_since(change.at),
-                change.what,
-                group.template
-            ),
-            objects: vec![change.object.clone()],
-            since: Some(group.first),
-            evidence: vec![
-                format!(
-                    "{} lines, {:.0}/min, {}",
-                    group.count,
-                    group.per_minute,
-                    count(group.pod_count, "pod")
-                ),
-                format!(
-                    "{} at {} by {}",
-                    change.what,
-                    change.at,
-                    change.by.as_ref().map_or("unknown", |b| b.as_str())
-                ),
-                format!("sample: {}", group.sample),
-            ],
-            action: None,
-            reach: Reach { services: 0, pods: group.pod_count, ..Reach::default() },
-        });
-    }
-    found
 }
 
 pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {

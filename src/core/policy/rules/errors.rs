@@ -1,0 +1,189 @@
+//! Rules about errors: what Services answer, and what logs say since a rollout.
+
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::log::ErrorGroup;
+use crate::domain::traffic::ServiceTraffic;
+use crate::model::world::{Cause, Change, Cluster, Reach, Severity, Suggestion};
+
+use super::pods::revertible;
+use super::{Scene, count, title_of};
+
+/// Requests below this many in the window prove nothing.
+const ENOUGH: f64 = 20.0;
+const BAD_RATIO: f64 = 0.01;
+/// A finding goes only below this one, so that a ratio at the threshold does not flicker.
+const GOOD_RATIO: f64 = 0.005;
+
+pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
+    let services = scene.cluster.traffic.services.iter().filter_map(|s| {
+        let (rps, ratio) = (s.rps?, s.error_ratio?);
+        let enough =
+            rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
+        let object = about(s);
+        let held = scene.held(&object) && ratio >= GOOD_RATIO;
+        (held || enough && ratio >= BAD_RATIO).then_some((s, object, rps, ratio))
+    });
+    services
+        .map(|(s, object, rps, ratio)| {
+            let mut bad: Vec<_> =
+                s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
+            bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
+            let release = release_behind(scene, s);
+            let whom = match bad.as_slice() {
+                [one] if s.backends.len() > 1 => format!(", only backend {}", one.name),
+                some if some.len() < s.backends.len() => {
+                    format!(", {} of {} backends", some.len(), s.backends.len())
+                }
+                _ => ", all backends".into(),
+            };
+            Cause {
+                rule: "service-errors",
+                severity: if ratio >= 0.05 { Severity::Critical } else { Severity::Warning },
+                title: format!(
+                    "{} {:.1}% errors at {rps:.0} rps{}{whom}",
+                    title_of(&object),
+                    ratio * 100.0,
+                    release.as_ref().map_or_else(String::new, Release::told)
+                ),
+                objects: [object]
+                    .into_iter()
+                    .chain(release.iter().map(|r| r.change.object.clone()))
+                    .collect(),
+                since: release.as_ref().map(|r| r.group.first),
+                evidence: bad
+                    .iter()
+                    .map(|b| {
+                        format!(
+                            "backend {}: {:.1}% errors at {:.1} rps",
+                            b.name,
+                            b.error_ratio.unwrap_or(0.0) * 100.0,
+                            b.rps.unwrap_or(0.0)
+                        )
+                    })
+                    .chain(release.iter().flat_map(Release::evidence))
+                    .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
+                    .collect(),
+                action: match bad.as_slice() {
+                    _ if release.is_some() => release.as_ref().and_then(Release::roll_back),
+                    [one] if s.backends.len() > 1 => removable(scene, s, &one.name),
+                    _ => None,
+                },
+                reach: Reach {
+                    services: 1,
+                    pods: u32::try_from(bad.len()).unwrap_or(u32::MAX),
+                    error_ratio: Some(ratio),
+                    ..Reach::default()
+                },
+            }
+        })
+        .collect()
+}
+
+/// Taking the one bad backend out of its Service. Not a StatefulSet's pod: nobody else can have its name.
+fn removable(scene: &Scene<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Suggestion> {
+    let pod = scene.cluster.pod(&service.namespace, backend)?;
+    let stays = pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet);
+    (!stays).then(|| Suggestion {
+        command: "rotation",
+        title: format!("take {backend} out of {}", service.name),
+        on: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+    })
+}
+
+fn about(service: &ServiceTraffic) -> ObjectRef {
+    ObjectRef::new(Kind::Service, &service.namespace, &service.name, &Uid::default())
+}
+
+/// Errors count as a rollout's when they were first seen within this time after it.
+const AFTER_SECS: u64 = 600;
+
+/// A rollout, and an error that nobody had seen before it.
+struct Release<'a> {
+    change: &'a Change,
+    group: &'a ErrorGroup,
+}
+
+impl Release<'_> {
+    /// `, since rollout v1.8.1→v1.8.2 by argocd`.
+    fn told(&self) -> String {
+        let what = self.change.what.trim_start_matches("rollout ");
+        // the container has the workload's name more often than not
+        let what = what.strip_prefix(self.change.object.name.as_str()).map_or(what, str::trim_start);
+        let by = self.change.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+        format!(", since rollout {what}{by}")
+    }
+
+    fn evidence(&self) -> [String; 3] {
+        let (change, group) = (self.change, self.group);
+        let by = change.by.as_ref().map_or("unknown", |by| by.as_str());
+        [
+            format!("{} at {} by {by}", change.what, change.at),
+            format!(
+                "new error {}s after it, {} lines, {:.0}/min, {}: {}",
+                group.first.secs_since(change.at),
+                group.count,
+                group.per_minute,
+                count(group.pod_count, "pod"),
+                group.template
+            ),
+            format!("sample: {}", group.sample),
+        ]
+    }
+
+    fn roll_back(&self) -> Option<Suggestion> {
+        revertible(&self.change.object)
+    }
+}
+
+/// The newest rollout of the one workload that logs an error which is not older than it.
+fn release_of<'a>(scene: &Scene<'_, 'a>, group: &'a ErrorGroup) -> Option<Release<'a>> {
+    let [workload] = &*group.workloads else { return None };
+    let rollouts = scene.cluster.derived.changes.iter().filter(|c| {
+        c.what.starts_with("rollout ")
+            && !matches!(c.what.as_str(), "rollout paused" | "rollout resumed")
+            && workload.split_once('/') == Some((c.object.namespace.as_str(), c.object.name.as_str()))
+    });
+    // once it was rolled back, or on, the rollout before that is no longer what to undo
+    let change = rollouts.max_by_key(|c| c.at)?;
+    let after = group.first >= change.at && group.first.secs_since(change.at) <= AFTER_SECS;
+    after.then_some(Release { change, group })
+}
+
+/// The same, of a workload behind a Service: of several errors the most frequent.
+fn release_behind<'a>(scene: &Scene<'_, 'a>, service: &ServiceTraffic) -> Option<Release<'a>> {
+    let row = scene.services_in(&service.namespace).iter().find(|r| r.service.name == service.name)?;
+    let selected = |object: &ObjectRef| {
+        scene.workload(&object.uid).is_some_and(|w| row.service.selector.matches(&w.workload.template_labels))
+    };
+    let cluster: &'a Cluster = scene.cluster;
+    let releases = cluster.logs.groups.iter().filter_map(|group| release_of(scene, group));
+    releases
+        .filter(|release| !row.service.selector.is_empty() && selected(&release.change.object))
+        .max_by_key(|release| release.group.count)
+}
+
+/// An error that was first seen within ten minutes after a rollout of the only workload that logs it.
+pub fn errors_since_rollout(scene: &Scene<'_, '_>) -> Vec<Cause> {
+    let releases = scene.cluster.logs.groups.iter().filter_map(|group| release_of(scene, group));
+    releases
+        .map(|release| {
+            let (change, group) = (release.change, release.group);
+            Cause {
+                rule: "errors-since-rollout",
+                severity: Severity::Warning,
+                title: format!(
+                    "{} new error {}s after {}: {}",
+                    title_of(&change.object),
+                    group.first.secs_since(change.at),
+                    change.what,
+                    group.template
+                ),
+                objects: vec![change.object.clone()],
+                since: Some(group.first),
+                evidence: release.evidence().to_vec(),
+                action: release.roll_back(),
+                reach: Reach { services: 0, pods: group.pod_count, ..Reach::default() },
+            }
+        })
+        .collect()
+}
