@@ -16,5 +16,6 @@ pub mod rollout;
 pub mod routes;
 pub mod rules;
 pub mod shares;
+pub mod subject;
 pub mod template;
 pub mod undo;

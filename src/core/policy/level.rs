@@ -27,7 +27,8 @@ pub fn level(line: &str) -> Option<Level> {
         .or_else(|| trace_level(head))
 }
 
-fn by_name(word: &str) -> Option<Level> {
+/// A level by one of its usual names, in any case.
+pub(super) fn by_name(word: &str) -> Option<Level> {
     Some(match word.to_ascii_lowercase().as_str() {
         "trace" | "trc" | "finest" | "verbose" => Level::Trace,
         "debug" | "dbg" | "fine" | "finer" | "d" => Level::Debug,

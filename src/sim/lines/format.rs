@@ -152,12 +152,12 @@ fn java(pod: &Pod, at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> String 
     };
     let stamp = at.format("%Y-%m-%d %H:%M:%S,%3f");
     let (level, thread) = (entry.level.upper(), dice.0.u8(1..17));
-    let mut out =
-        format!("{stamp} {level:<5} [http-nio-8080-exec-{thread}] c.e.{class}Controller - {}", entry.message);
-    if let Some((path, code, ms)) = &entry.request {
-        out.push_str(&format!(" [path={path} status={code} took={ms}ms trace={}]", entry.id));
-    }
-    out
+    // as with a mapped diagnostic context: the trace before the logger, nothing behind the message
+    let trace = entry.request.as_ref().map_or_else(String::new, |_| format!(" [trace={}]", entry.id));
+    format!(
+        "{stamp} {level:<5} [http-nio-8080-exec-{thread}]{trace} c.e.{class}Controller - {}",
+        entry.message
+    )
 }
 
 fn plain(at: DateTime<Utc>, entry: &Entry) -> String {

@@ -7,6 +7,7 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::policy::subject::subject;
 use pilothouse_core::policy::template;
 
 use super::store::{LogLine, Origin};
@@ -141,22 +142,6 @@ impl Groups {
         rows.truncate(TOLD);
         rows.into()
     }
-}
-
-/// The part of an entry that names the error: a JSON line's message, or its first line without time and level.
-pub(super) fn subject(text: &str) -> std::borrow::Cow<'_, str> {
-    let first = text.split('\n').next().unwrap_or_default();
-    if first.starts_with('{')
-        && let Ok(serde_json::Value::Object(map)) = serde_json::from_str(first)
-    {
-        let message = ["msg", "message", "@m", "@mt", "error", "err", "log", "event"]
-            .iter()
-            .find_map(|key| map.get(*key).and_then(|v| v.as_str()).filter(|m| !m.is_empty()));
-        if let Some(message) = message {
-            return std::borrow::Cow::Owned(message.to_owned());
-        }
-    }
-    std::borrow::Cow::Borrowed(first)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::policy::subject::subject;
 use pilothouse_core::policy::{level, template};
 
-use super::group::subject;
 use super::store::LogLine;
 
 /// A line is cut here.

@@ -1,0 +1,142 @@
+//! What a log entry is about: its message without time, level and thread. Groups are made of it and titled with it.
+
+use std::borrow::Cow;
+
+use super::level;
+
+/// The part of an entry that names the error: the message of a JSON or logfmt line, with its error; else the first line
+/// without what stands before the message.
+pub fn subject(text: &str) -> Cow<'_, str> {
+    let first = text.split('\n').next().unwrap_or_default();
+    let structured = if first.starts_with('{') { json(first) } else { logfmt(first) };
+    if let Some(message) = structured {
+        return Cow::Owned(message);
+    }
+    match klog(first) {
+        Some(rest) => klog_structured(rest).map_or(Cow::Borrowed(rest), Cow::Owned),
+        None => Cow::Borrowed(headless(first)),
+    }
+}
+
+fn json(line: &str) -> Option<String> {
+    let serde_json::Value::Object(map) = serde_json::from_str(line).ok()? else { return None };
+    ["msg", "message", "@m", "@mt", "error", "err", "log", "event"]
+        .iter()
+        .find_map(|key| map.get(*key).and_then(|v| v.as_str()).filter(|m| !m.is_empty()))
+        .map(str::to_owned)
+}
+
+/// The value of a key of a logfmt line, unquoted.
+fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!(" {key}="))?;
+    match rest.strip_prefix('"') {
+        Some(quoted) => {
+            let mut escaped = false;
+            let end = quoted.find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            })?;
+            quoted.get(..end)
+        }
+        None => rest.split(' ').next(),
+    }
+}
+
+/// Only of a line that names its level as logfmt does: other lines may have a `msg=` somewhere.
+fn logfmt(line: &str) -> Option<String> {
+    let line = format!(" {line}");
+    ["level", "lvl", "severity"].iter().find_map(|key| value(&line, key))?;
+    let message = value(&line, "msg").or_else(|| value(&line, "message"))?;
+    let error = value(&line, "err").or_else(|| value(&line, "error"));
+    Some(error.map_or_else(|| message.to_owned(), |error| format!("{message}: {error}")))
+}
+
+/// `E0102 15:04:05.123456       1 file.go:12] message`: what follows the bracket.
+fn klog(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix(['I', 'W', 'E', 'F'])?;
+    let dated = rest.len() > 4 && rest.bytes().take(4).all(|b| b.is_ascii_digit());
+    let (_, message) = dated.then(|| rest.split_once("] "))??;
+    (!message.is_empty()).then_some(message)
+}
+
+/// `"message" key=value err="x"`: the message and the error, without the other keys.
+fn klog_structured(rest: &str) -> Option<String> {
+    let (message, keys) = rest.strip_prefix('"')?.split_once('"')?;
+    let error = value(keys, "err");
+    Some(error.map_or_else(|| message.to_owned(), |error| format!("{message}: {error}")))
+}
+
+/// A date, a clock, or both: digits and what stands between them.
+fn is_time(word: &str) -> bool {
+    let word = word.trim_matches(['[', ']', ',']);
+    let between = |b: u8| matches!(b, b':' | b'-' | b'/' | b'.' | b',' | b'T' | b'Z' | b'+');
+    word.len() >= 8
+        && word.bytes().next().is_some_and(|b| b.is_ascii_digit())
+        && word.bytes().all(|b| b.is_ascii_digit() || between(b))
+        && word.bytes().filter(|b| matches!(b, b':' | b'-' | b'/')).count() >= 2
+}
+
+/// `ERROR`, `[error]`, `error:`. A word like any other, as in `Error reading x`, is part of the message.
+fn is_level(word: &str) -> bool {
+    let bare = word.trim_matches(['[', ']', ':', '|']);
+    let marked = bare.len() < word.len() || bare.bytes().all(|b| b.is_ascii_uppercase());
+    bare.len() >= 3 && marked && level::by_name(bare).is_some()
+}
+
+/// The line behind time, level, process and thread.
+fn headless(line: &str) -> &str {
+    let (mut rest, mut leveled) = (line.trim_start(), false);
+    loop {
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let (word, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let tail = tail.trim_start();
+        let process = leveled && word.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let thread = leveled && word.starts_with('[') && word.ends_with(']');
+        let level = is_level(word);
+        if tail.is_empty() || !(is_time(word) || level || process || thread) {
+            return rest;
+        }
+        leveled |= level;
+        rest = tail;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_stands_before_the_message_is_left_out() {
+        for (line, want) in [
+            (r#"{"level":"error","msg":"no stock","id":4}"#, "no stock"),
+            (
+                "ts=1 level=error msg=\"payment \\\"x\\\" declined\" err=expired",
+                "payment \\\"x\\\" declined: expired",
+            ),
+            ("E0102 15:04:05.123456       1 file.go:12] \"Failed\" pod=\"a/b\" err=\"x\"", "Failed: x"),
+            ("E0102 15:04:05.123456       1 file.go:12] no stock", "no stock"),
+            ("2026-01-01 00:00:00,123 ERROR [http-8080-exec-1] c.e.Stock - no stock", "c.e.Stock - no stock"),
+            ("2026-01-01T00:00:00.1Z ERROR 1 --- [main] c.e.Stock : no stock", "c.e.Stock : no stock"),
+            ("2026/01/01 00:00:00 [error] 7#7: *3 upstream timed out", "7#7: *3 upstream timed out"),
+            ("[2026-01-01 00:00:00] FATAL: no stock", "no stock"),
+            ("error: cannot open", "cannot open"),
+            ("Error reading the index", "Error reading the index"),
+            ("ERROR", "ERROR"),
+            ("10.0.0.1 - - \"GET / HTTP/1.1\" 502", "10.0.0.1 - - \"GET / HTTP/1.1\" 502"),
+            ("{broken", "{broken"),
+            ("", ""),
+        ] {
+            assert_eq!(subject(line), want, "{line}");
+        }
+        assert_eq!(subject("2026-01-01 00:00:00 ERROR boom\n\tat x"), "boom");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in any::<String>()) {
+            subject(&text);
+        }
+    }
+}
