@@ -256,6 +256,13 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     if !plan.pods.is_empty() {
         out.head(&format!("Pods: {}", plan.pods.len()));
+        // what holds for every pod is said once
+        let common = plan.pods.first().map(|p| p.reason.as_str()).filter(|reason| {
+            plan.pods.len() > 1 && !reason.is_empty() && plan.pods.iter().all(|p| p.reason == *reason)
+        });
+        if let Some(reason) = common {
+            out.say(Role::Text, format!("  each: {reason}"));
+        }
         let mut pods: Vec<_> = plan.pods.iter().collect();
         pods.sort_by_key(|p| (std::cmp::Reverse(fate_rank(p.fate)), &p.pod.namespace, &p.pod.name));
         for p in pods.iter().take(500) {
@@ -266,7 +273,9 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
                 Fate::Skip => (" ", Role::Dim),
             };
             let name = text::tail(&format!("{}/{}", p.pod.namespace, p.pod.name), 44);
-            out.say(role, format!("{glyph} {:<6} {name:<44} {}", p.fate.as_str(), p.reason));
+            let reason = if common.is_some() { "" } else { p.reason.as_str() };
+            let line = format!("{glyph} {:<6} {name:<44} {reason}", p.fate.as_str());
+            out.say(role, line.trim_end().to_owned());
         }
     }
     if !plan.kubectl.is_empty() {

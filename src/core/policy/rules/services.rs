@@ -64,6 +64,9 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
     .collect()
 }
 
+/// An autoscaler that cannot act is a finding after this time.
+const FAILING_SECS: u64 = 60;
+
 pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut found = Vec::new();
     for hpa in scene.cluster.hpas.iter() {
@@ -78,6 +81,10 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 }
                 let wants = verdict.wants.map_or_else(String::new, |wants| format!(", wants {wants}"));
                 (Severity::Warning, format!("HPA {name} at max {}{wants}", hpa.max))
+            }
+            // while a rollout replaces every pod there are no metrics, and half a minute later there are
+            HpaState::Failing if verdict.since.is_some_and(|s| scene.now.secs_since(s) < FAILING_SECS) => {
+                continue;
             }
             HpaState::Failing => (Severity::Warning, format!("HPA {name} cannot act: {}", verdict.why)),
             _ => continue,
