@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::model::world::{Cause, Cluster, NodeRow, NodeState, Reach, Severity, Suggestion};
 use crate::policy::health;
+use crate::policy::plan::OUT_OF_SERVICE;
 
 use super::{Scene, count};
 
@@ -16,6 +17,20 @@ fn cordon(row: &NodeRow) -> Option<Suggestion> {
     (!row.node.cordoned).then(|| Suggestion {
         command: "cordon",
         title: format!("cordon {}", row.node.name),
+        on: reference(row),
+    })
+}
+
+/// Somebody has said that the machine is off.
+fn is_out_of_service(row: &NodeRow) -> bool {
+    row.node.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
+}
+
+/// What follows the cordon: its pods and volumes are let go, once a person says that the machine is off.
+fn out_of_service(row: &NodeRow) -> Option<Suggestion> {
+    (row.totals.pods > 0).then(|| Suggestion {
+        command: "out-of-service",
+        title: format!("say that {} is off", row.node.name),
         on: reference(row),
     })
 }
@@ -50,6 +65,11 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
     if let Some(zone) = &row.node.zone {
         title.push_str(&format!(", {zone}"));
     }
+    // what is on it has been let go: it is no emergency any more, and stays to be repaired
+    let let_go = is_out_of_service(row);
+    if let_go {
+        title.push_str(", out of service");
+    }
     title.push_str(&format!(": {} on it", count(row.totals.pods, "pod")));
     if row.totals.terminating > 0 {
         title.push_str(&format!(", {} stuck Terminating", row.totals.terminating));
@@ -64,12 +84,12 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
     evidence.push(format!("{} of its pods are bad, {} terminating", row.totals.bad, row.totals.terminating));
     Cause {
         rule: "node-not-ready",
-        severity: Severity::Critical,
+        severity: if let_go { Severity::Info } else { Severity::Critical },
         title,
         objects: vec![reference(row)],
         since: row.since,
         evidence,
-        action: cordon(row),
+        action: if let_go { None } else { cordon(row).or_else(|| out_of_service(row)) },
         reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
     }
 }
