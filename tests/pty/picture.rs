@@ -5,8 +5,33 @@ use std::path::Path;
 
 use crate::seat::Seat;
 
+/// What a terminal of today makes of the sixteen colours that are its own to choose.
+const PALETTE: [(u8, u8, u8); 16] = [
+    (0x1b, 0x1e, 0x25),
+    (0xe0, 0x5f, 0x65),
+    (0x78, 0xc3, 0x79),
+    (0xe5, 0xb5, 0x67),
+    (0x6c, 0x9c, 0xef),
+    (0xb8, 0x82, 0xd9),
+    (0x56, 0xc2, 0xcf),
+    (0xd3, 0xd7, 0xde),
+    (0x7b, 0x83, 0x92),
+    (0xff, 0x6b, 0x72),
+    (0x8f, 0xdd, 0x90),
+    (0xff, 0xcc, 0x7a),
+    (0x86, 0xb2, 0xff),
+    (0xd0, 0x9c, 0xf0),
+    (0x74, 0xdd, 0xe8),
+    (0xf4, 0xf6, 0xf9),
+];
+
 /// What a colour is in an SGR sequence; `base` is 38 or 48.
 fn color(out: &mut String, color: vt100::Color, base: u8) {
+    if let vt100::Color::Idx(n) = color
+        && let Some((r, g, b)) = PALETTE.get(usize::from(n))
+    {
+        return write!(out, ";{base};2;{r};{g};{b}").unwrap();
+    }
     match color {
         vt100::Color::Default => Ok(()),
         vt100::Color::Idx(n) => write!(out, ";{base};5;{n}"),
@@ -51,7 +76,7 @@ fn ansi(screen: &vt100::Screen) -> String {
 /// Writes the screen of a seat as `NAME.svg`.
 pub fn draw(seat: &Seat, folder: &Path, name: &str) {
     let term = anstyle_svg::Term::new()
-        .fg_color(anstyle::Color::Rgb(anstyle::RgbColor(0xd8, 0xd8, 0xd8)))
+        .fg_color(anstyle::Color::Rgb(anstyle::RgbColor(0xd3, 0xd7, 0xde)))
         .bg_color(anstyle::Color::Rgb(anstyle::RgbColor(0x14, 0x16, 0x1b)));
     let svg = term.render_svg(&ansi(seat.screen()));
     std::fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
