@@ -20,8 +20,10 @@ fn demo(scenario: &str, size: (u16, u16)) -> Seat {
     Start { args: &["--demo", scenario, "--seed", "1"], size, ..Start::without_kubeconfig() }.sit()
 }
 
-fn keep(seat: &Seat, name: &str) {
+fn keep(seat: &mut Seat, name: &str) {
     if let Some(folder) = std::env::var_os("PILOTHOUSE_DRAW") {
+        // a picture of a whole screen, not of one that is being painted
+        seat.quiet(Duration::from_millis(200), Duration::from_secs(5));
         draw(seat, &PathBuf::from(folder), name);
     }
 }
@@ -100,23 +102,23 @@ impl Seat {
 fn the_panes_of_the_incident() {
     let mut seat = demo("incident", (120, 36));
     seat.sees(&["Unknown", "since rollout v1.8.1→v1.8.2", "B roll back", "payment intent", "at max"]);
-    keep(&seat, "overview");
+    keep(&mut seat, "overview");
     seat.types("1z");
     seat.wait_for("the nodes alone", PATIENCE, |seat| !seat.text().contains("2 Traffic"));
     seat.sees(&["VERSION"]);
-    keep(&seat, "nodes");
+    keep(&mut seat, "nodes");
     seat.press("z", &["2 Traffic"]);
     seat.press("2/", &["Enter keeps"]);
     seat.press("shop/checkout\r", &["/shop/checkout"]);
     seat.press("\r", &["Backends of shop/checkout", "v1.8.2", "exp"]);
-    keep(&seat, "traffic");
+    keep(&mut seat, "traffic");
     seat.escapes();
     seat.escapes();
     seat.press("3\r", &["Error group", "only v1.8.2", "currency EUR"]);
-    keep(&seat, "errors");
+    keep(&mut seat, "errors");
     seat.escapes();
     seat.press("4\r", &["How it comes to its number", "limited to 9 by maxReplicas"]);
-    keep(&seat, "autoscalers");
+    keep(&mut seat, "autoscalers");
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
     // a release that fails: rolled back
     seat.selects("shop/checkout");
     seat.press("B", &["Rehearsal: rollback shop/deploy/checkout", "type the end of the name"]);
-    keep(&seat, "rehearsal");
+    keep(&mut seat, "rehearsal");
     let end = asked(&seat);
     seat.confirms(&end);
     seat.is_done("rollback shop/deploy/checkout");
@@ -161,7 +163,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
         let bad = lines.iter().filter(|line| line.contains('✖') || line.contains('!')).count();
         bad == 0 && lines.iter().any(|line| line.contains("out of service"))
     });
-    keep(&seat, "resolved");
+    keep(&mut seat, "resolved");
     let text = seat.text();
     assert!(text.contains("nodes 11/12"), "{text}");
 }

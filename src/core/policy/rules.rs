@@ -5,6 +5,7 @@
 //! source is a finding of its own.
 
 mod errors;
+mod fold;
 mod nodes;
 mod pods;
 mod services;
@@ -14,7 +15,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::id::{Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::model::reduce::Parts;
@@ -167,7 +168,7 @@ const MOST: usize = 200;
 
 /// Folds children under their causes and orders: severity, then reach, then the older first.
 pub fn rank(scene: &Scene<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
-    fold(scene, &mut causes);
+    fold::fold(scene, &mut causes);
     causes.sort_by(|a, b| {
         b.severity
             .cmp(&a.severity)
@@ -180,111 +181,6 @@ pub fn rank(scene: &Scene<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
     });
     causes.truncate(MOST);
     causes
-}
-
-/// A workload's pods in trouble explain its stuck rollout, and both explain a Service without endpoints.
-fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
-    const POD_RULES: [&str; 5] = ["crash-loop", "image-pull", "bad-config", "oom-killed", "unschedulable"];
-    let workload_of =
-        |cause: &Cause| cause.objects.first().filter(|o| o.kind != Kind::Pod).map(|o| o.uid.clone());
-    // 1. one workload, several findings: the stuck rollout leads
-    let stuck: HashMap<Uid, usize> = causes
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.rule == "rollout-stuck")
-        .filter_map(|(i, c)| workload_of(c).map(|uid| (uid, i)))
-        .collect();
-    let mut gone = vec![false; causes.len()];
-    for i in 0..causes.len() {
-        let Some(child) = causes.get(i) else { continue };
-        if !POD_RULES.contains(&child.rule) {
-            continue;
-        }
-        if let Some(parent) = workload_of(child).and_then(|uid| stuck.get(&uid)).copied() {
-            let child = child.clone();
-            adopt(causes.get_mut(parent), &child);
-            gone.get_mut(i).into_iter().for_each(|g| *g = true);
-        }
-    }
-    // 2. a Service without endpoints belongs to the workload that it selects
-    let parents: Vec<Parent> = causes
-        .iter()
-        .enumerate()
-        .filter(|(i, c)| {
-            !gone.get(*i).copied().unwrap_or(false)
-                && (POD_RULES.contains(&c.rule) || c.rule == "rollout-stuck")
-        })
-        .filter_map(|(i, c)| {
-            let object = c.objects.first()?;
-            let workload = &scene.workload(&object.uid)?.workload;
-            Some((i, workload.template_labels.clone(), workload.namespace.clone()))
-        })
-        .collect();
-    let services = if parents.is_empty() { 0 } else { causes.len() };
-    for i in 0..services {
-        let Some(child) = causes.get(i).filter(|c| c.rule == "no-ready-endpoints") else { continue };
-        let Some(object) = child.objects.first() else { continue };
-        let Some(row) = scene.services_in(&object.namespace).iter().find(|r| r.service.uid == object.uid)
-        else {
-            continue;
-        };
-        let parent = parents
-            .iter()
-            .find(|(_, labels, namespace)| {
-                *namespace == object.namespace && row.service.selector.matches(labels)
-            })
-            .map(|(parent, ..)| *parent);
-        if let Some(parent) = parent {
-            let child = child.clone();
-            adopt(causes.get_mut(parent), &child);
-            gone.get_mut(i).into_iter().for_each(|g| *g = true);
-        }
-    }
-    // 3. new errors of a workload whose Service answers with errors are evidence of that
-    let told: HashMap<Uid, usize> = causes
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.rule == "service-errors")
-        .filter_map(|(i, c)| c.objects.get(1).map(|workload| (workload.uid.clone(), i)))
-        .collect();
-    for i in 0..causes.len() {
-        let Some(child) = causes.get(i).filter(|c| c.rule == "errors-since-rollout") else { continue };
-        let Some(parent) = workload_of(child).and_then(|uid| told.get(&uid)).copied() else { continue };
-        let child = child.clone();
-        if let Some(parent) = causes.get_mut(parent) {
-            parent.reach.pods = parent.reach.pods.max(child.reach.pods);
-            let new = child.evidence.into_iter().filter(|line| line.starts_with("new error "));
-            for line in new {
-                if !parent.evidence.contains(&line) {
-                    parent.evidence.push(line);
-                }
-            }
-        }
-        gone.get_mut(i).into_iter().for_each(|g| *g = true);
-    }
-    let mut gone = gone.into_iter();
-    causes.retain(|_| !gone.next().unwrap_or(false));
-}
-
-/// A cause's place in the list, its workload's template labels and namespace.
-type Parent = (usize, Arc<[(Name, Name)]>, Name);
-
-fn adopt(parent: Option<&mut Cause>, child: &Cause) {
-    let Some(parent) = parent else { return };
-    parent.evidence.push(format!("{}: {}", child.rule, child.title));
-    parent.evidence.extend(child.evidence.iter().cloned());
-    parent.severity = parent.severity.max(child.severity);
-    parent.reach.services += child.reach.services;
-    parent.reach.pods = parent.reach.pods.max(child.reach.pods);
-    parent.since = match (parent.since, child.since) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    for object in &child.objects {
-        if !parent.objects.contains(object) {
-            parent.objects.push(object.clone());
-        }
-    }
 }
 
 /// Nodes that are not to be believed: their pods' states are history.
