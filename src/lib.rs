@@ -23,7 +23,7 @@
 //! | [`hub`] | the one writer of the shared state | core |
 //! | [`terminal`] | taking the terminal over and giving it back; keys, signals, frames | ui's keys and queue |
 //! | [`bootstrap`] | start-up and wiring | all of them |
-//! | `pilothouse_sim` | the simulated cluster in the making: store, API server, PromQL; not wired to the console yet | nothing of ours |
+//! | `pilothouse_sim` | the simulated cluster of `--demo` and `pilothouse sim` (feature `demo`): API server, control loops, traffic, Prometheus, Alertmanager, Loki, scenarios | nothing of ours |
 //!
 //! [`clock`] alone reads the time, [`telemetry`] writes our own log, [`cli`] is the command line's grammar.
 //! `tests/it/architecture.rs` holds this table.
@@ -32,6 +32,7 @@
 //! `pilothouse_core::policy::drain`; how lists and watches survive what servers do [`wire::list_watch`]; every key
 //! and command [`ui::command`]; what an action would do `pilothouse_core::policy::plan`, how it is carried out
 //! [`action::executor`], a drain [`action`]'s `drain`, and what becomes of one whose process ended [`action::resume`].
+//! A demo differs from any other cluster in `bootstrap`'s `demo` alone.
 
 pub mod action;
 pub mod bootstrap;
