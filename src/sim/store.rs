@@ -30,7 +30,9 @@ use index::Index;
 use shelf::Shelf;
 
 /// How many changes the log of each resource keeps unless told otherwise.
-pub const LOG: usize = 4096;
+pub const LOG: usize = 1024;
+/// A log without bounds: for a time in which [`Store::forget`] keeps the logs short.
+pub const UNBOUNDED: usize = usize::MAX;
 
 #[derive(Debug)]
 struct Inner {
@@ -183,6 +185,31 @@ impl Store {
             _ => inner.version.max(version),
         };
         Ok((changes, reached))
+    }
+
+    /// From now on the log of each resource keeps so many changes.
+    pub fn keep(&self, log: usize) {
+        for shelf in &mut self.locked().shelves {
+            shelf.keep(log);
+        }
+    }
+
+    /// Forgets the logs, of which all readers have read everything: unlike [`Store::compact`] it costs nobody their place.
+    pub fn forget(&self) {
+        for shelf in &mut self.locked().shelves {
+            shelf.forget();
+        }
+    }
+
+    /// The version of the newest change of any of these resources.
+    pub fn newest(&self, resources: &[Res]) -> u64 {
+        let inner = self.read();
+        resources.iter().filter_map(|res| inner.shelf(*res)).map(Shelf::newest).max().unwrap_or_default()
+    }
+
+    /// How many changes the log of a resource has, and roughly how many bytes they take.
+    pub fn logged(&self, res: Res) -> (usize, usize) {
+        self.read().shelf(res).map(Shelf::logged).unwrap_or_default()
     }
 
     /// Forgets the log of a resource: watches from older versions get 410.

@@ -27,6 +27,23 @@ pub struct Object {
     /// `metadata.resourceVersion` as a number.
     pub version: u64,
     json: OnceLock<Bytes>,
+    weight: u32,
+}
+
+/// Bytes that a document takes in memory, roughly: what its allocations ask for.
+fn weight(value: &Value) -> usize {
+    /// A node of a map has room for so many entries, however few there are.
+    const ROOM: usize = 11;
+    match value {
+        Value::String(text) => text.len().max(16) + 8,
+        Value::Array(all) => all.len() * size_of::<Value>() + all.iter().map(weight).sum::<usize>(),
+        Value::Object(map) => {
+            let entry = size_of::<String>() + size_of::<Value>();
+            let nodes = map.len().div_ceil(ROOM * 3 / 4) * (ROOM * entry + 24);
+            nodes + map.iter().map(|(key, value)| key.len().max(16) + 8 + weight(value)).sum::<usize>()
+        }
+        _ => 0,
+    }
 }
 
 /// The document without apiVersion and kind, as items of lists are written.
@@ -45,7 +62,13 @@ impl Serialize for Item<'_> {
 
 impl Object {
     pub fn new(res: Res, value: Value, version: u64) -> Self {
-        Self { res, value, version, json: OnceLock::new() }
+        let weight = u32::try_from(size_of::<Self>() + weight(&value)).unwrap_or(u32::MAX);
+        Self { res, value, version, json: OnceLock::new(), weight }
+    }
+
+    /// Bytes that it takes in memory, roughly.
+    pub fn weight(&self) -> usize {
+        self.weight as usize
     }
 
     /// The document without apiVersion and kind, serialised once.
