@@ -38,6 +38,8 @@ use crate::world::World;
 /// How long what was founded in the past is lived through at most before the clock leaps on: every rollout is done by
 /// then. Most are much earlier, which is looked for at such steps.
 const SETTLES: TimeDelta = TimeDelta::seconds(90);
+/// What is older leaves no events.
+const EVENTS: TimeDelta = TimeDelta::hours(1);
 const LOOK: TimeDelta = TimeDelta::seconds(3);
 /// The least history that is kept when a cluster of many copies makes it dear.
 const LEAST_HISTORY: Duration = Duration::from_secs(60);
@@ -200,6 +202,7 @@ pub fn build(options: Options) -> io::Result<Built> {
     let lived = opening - TimeDelta::from_std(history).unwrap_or_default();
     let founded = times.first().map_or(lived, |first| (*first).min(lived)) - TimeDelta::days(1);
     clock.set(founded);
+    store.set_sparing(copies >= MANY);
     cast::system(&store).map_err(io::Error::other)?;
     let mut count = 0;
     for pool in &scenario.pools {
@@ -229,8 +232,10 @@ pub fn build(options: Options) -> io::Result<Built> {
             // Steps that follow closely are lived through together.
             let end = past.peek().map_or(lived, |next| *next).min(at + SETTLES);
             clock.set(clock.now().max(at));
+            store.set_past(at + SETTLES + EVENTS < opening);
             settle(&mut engine, &store, end);
         }
+        store.set_past(false);
         reached("founding");
         clock.set(lived);
         let mut settings = observe::Settings::default();

@@ -12,12 +12,13 @@ mod shelf;
 mod watch;
 mod write;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch as signal;
 
 pub use delete::{Delete, Deleted, Propagation};
-pub use object::{Change, Happened, Key, Object, condition};
+pub use object::{Change, Happened, Key, Object, condition, walk};
 pub use watch::Subscription;
 pub use write::{Scope, Write};
 
@@ -48,6 +49,8 @@ struct Shared {
     clock: Arc<Clock>,
     random: Arc<Random>,
     version: signal::Sender<u64>,
+    past: AtomicBool,
+    sparing: AtomicBool,
 }
 
 /// The objects of the cluster. Clones share one store.
@@ -75,7 +78,34 @@ impl Store {
         // Version 0 means "any" on the wire, so no object may have it.
         let inner = Inner { version: 1, shelves, index: Index::default(), clock: clock.clone() };
         let version = signal::Sender::new(1);
-        Self(Arc::new(Shared { inner: RwLock::new(inner), clock, random, version }))
+        Self(Arc::new(Shared {
+            inner: RwLock::new(inner),
+            clock,
+            random,
+            version,
+            past: AtomicBool::new(false),
+            sparing: AtomicBool::new(false),
+        }))
+    }
+
+    /// A past is lived through that nobody will see: what leaves no trace need not be written (events that will have
+    /// expired, every single heartbeat).
+    pub fn set_past(&self, past: bool) {
+        self.0.past.store(past, Ordering::Relaxed);
+    }
+
+    pub fn is_past(&self) -> bool {
+        self.0.past.load(Ordering::Relaxed)
+    }
+
+    /// What the loops write is not recorded in managedFields: in a cluster of many thousand objects that is a third of
+    /// all memory. What people write is.
+    pub fn set_sparing(&self, sparing: bool) {
+        self.0.sparing.store(sparing, Ordering::Relaxed);
+    }
+
+    fn is_tracked(&self, res: Res, how: &Write<'_>) -> bool {
+        how.tracked || res.info().tracked && !self.0.sparing.load(Ordering::Relaxed)
     }
 
     pub fn clock(&self) -> &Arc<Clock> {

@@ -14,6 +14,7 @@ mod machines;
 mod metrics;
 mod observe;
 mod rollouts;
+mod same;
 mod seed;
 mod stage;
 mod traffic;
