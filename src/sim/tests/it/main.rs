@@ -7,6 +7,7 @@ mod evict;
 mod faults;
 mod guards;
 mod kubectl;
+mod kubectl_calm;
 mod kubectl_live;
 mod lines;
 mod live;
