@@ -114,7 +114,7 @@ fn main() -> io::Result<()> {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         for series in observe.tsdb().read().all() {
             *names
-                .entry(series.labels.get("__name__").map(|n| n.to_string()).unwrap_or_default())
+                .entry(series.labels.get("__name__").map(ToString::to_string).unwrap_or_default())
                 .or_default() += 1;
         }
         let mut names: Vec<_> = names.into_iter().collect();

@@ -165,10 +165,8 @@ fn protect(res: Res, old: &Value, new: &mut Value, scope: Scope) {
 /// Something other than the status differs: comparing is much cheaper than copying.
 fn differs_beside_status(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
-    fn rest<'a>(map: &'a Map<String, Value>) -> impl Iterator<Item = (&'a String, &'a Value)> {
-        map.iter().filter(|(key, _)| *key != "status")
-    }
-    !rest(old).eq(rest(new))
+    let counts = |(key, _): &(&String, &Value)| *key != "status";
+    !old.iter().filter(counts).eq(new.iter().filter(counts))
 }
 
 /// Something outside metadata and status differs.
