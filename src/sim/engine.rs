@@ -92,8 +92,18 @@ impl Engine {
 
     /// Runs the cluster up to `end` as fast as the machine can. The clock must stand still (factor 0).
     pub fn fast_forward(&mut self, end: DateTime<Utc>) {
+        self.forward(end, |_| {});
+    }
+
+    /// The same while nobody but the parts reads the logs: they are forgotten as soon as all parts have read them.
+    pub fn live_through(&mut self, end: DateTime<Utc>) {
+        self.forward(end, Store::forget);
+    }
+
+    fn forward(&mut self, end: DateTime<Utc>, settled: impl Fn(&Store)) {
         loop {
             let next = self.settle();
+            settled(&self.store);
             let now = self.store.clock().now();
             if now >= end {
                 return;

@@ -110,7 +110,7 @@ pub struct Notebook {
 
 impl Notebook {
     /// Bytes that all logs together may take unless told otherwise.
-    pub const BYTES: usize = 16 << 20;
+    pub const BYTES: usize = 8 << 20;
 
     /// Keeps `capacity` lines per run of a container.
     pub fn new(capacity: usize) -> Self {

@@ -44,7 +44,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             step: Duration::from_secs(1),
-            retention: Duration::from_secs(3600),
+            retention: Duration::from_secs(1800),
             slim_above: 2000,
             lines: 30.0,
             rules: rules::built_in(),

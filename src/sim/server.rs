@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use crate::access::{self, Access, Persona};
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::control::{self, Control};
-use crate::engine::Engine;
+use crate::engine::{Engine, Part};
 use crate::labels::Labels;
 use crate::listener::{Door, Peer};
 use crate::logs::Notebook;
@@ -29,15 +30,25 @@ use crate::observe::{self, Observe};
 use crate::resources::Res;
 use crate::rng::Random;
 use crate::scenario::{Scenario, cast};
-use crate::store::{self, Store};
+use crate::store::{self, Object, Store};
 use crate::story::Story;
 use crate::usage::Meter;
 use crate::world::World;
 
-/// How long what was founded in the past is lived through before the clock leaps on: every rollout is done by then.
+/// How long what was founded in the past is lived through at most before the clock leaps on: every rollout is done by
+/// then. Most are much earlier, which is looked for at such steps.
 const SETTLES: TimeDelta = TimeDelta::seconds(90);
+/// What is older leaves no events.
+const EVENTS: TimeDelta = TimeDelta::hours(1);
+const LOOK: TimeDelta = TimeDelta::seconds(3);
 /// The least history that is kept when a cluster of many copies makes it dear.
 const LEAST_HISTORY: Duration = Duration::from_secs(60);
+
+/// From so many copies on samples are kept for a shorter time, or they would outweigh everything else.
+const MANY: usize = 8;
+const SHORT_RETENTION: Duration = Duration::from_secs(900);
+/// What a watch may be behind grows with the cluster: changes kept per copy of the scenario.
+const LOG_PER_COPY: usize = 32;
 
 /// One step of traffic in the history: nobody watches it second by second.
 const PAST_STEP: Duration = Duration::from_secs(5);
@@ -62,10 +73,21 @@ pub struct Options {
     pub anonymous: Option<String>,
     /// API groups that this cluster does not serve.
     pub hidden: Vec<String>,
-    /// Changes kept per resource for watches.
+    /// Changes kept per resource for watches; more in a cluster of many copies.
     pub log: usize,
     /// A file for the audit log, in the real server's form.
     pub audit: Option<PathBuf>,
+    /// Looks at how a cluster comes to be.
+    pub probe: Option<Probe>,
+}
+
+/// Measures the making of a cluster from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    /// Told at the end of each phase, with its name.
+    pub phase: fn(&str, &Store),
+    /// May wrap each part of the engine, to time it.
+    pub part: fn(Box<dyn Part>) -> Box<dyn Part>,
 }
 
 impl Options {
@@ -83,6 +105,7 @@ impl Options {
             hidden: Vec::new(),
             log: store::LOG,
             audit: None,
+            probe: None,
         }
     }
 }
@@ -106,20 +129,55 @@ pub struct Running {
 
 /// A cluster that has been built and lived through its history, but has no socket yet.
 #[derive(Debug)]
-struct Built {
-    store: Store,
-    world: World,
-    logs: Arc<Notebook>,
+pub struct Built {
+    pub store: Store,
+    pub world: World,
+    pub logs: Arc<Notebook>,
     control: Control,
-    engine: Engine,
-    more: Router,
+    pub engine: Engine,
+    /// Absent from a cluster that does not live.
+    pub observe: Option<Observe>,
 }
 
-fn build(options: Options) -> io::Result<Built> {
+/// Every pod is ready or done, and no rollout is under way.
+fn is_settled(store: &Store) -> bool {
+    let done = |pod: &Arc<Object>| {
+        !pod.is_terminating()
+            && (pod.condition("Ready") == Some("True")
+                || matches!(pod.text("/status/phase"), "Succeeded" | "Failed"))
+    };
+    let rolled = |one: &Arc<Object>| {
+        let wanted = one.int("/spec/replicas").unwrap_or(1);
+        let has = |field: &str| one.at("/status").get(field).and_then(Value::as_i64).unwrap_or_default();
+        one.int("/status/observedGeneration") == Some(one.generation())
+            && ["replicas", "updatedReplicas", "availableReplicas"].iter().all(|field| has(field) == wanted)
+    };
+    [Res::Deployments, Res::StatefulSets].iter().all(|res| store.list(*res, None).iter().all(rolled))
+        && store.list(Res::Pods, None).iter().all(done)
+}
+
+/// Lives on until what has been founded stands, at the longest until `end`.
+fn settle(engine: &mut Engine, store: &Store, end: DateTime<Utc>) {
+    const LOOKED_AT: [Res; 5] = [Res::Pods, Res::Deployments, Res::StatefulSets, Res::DaemonSets, Res::Jobs];
+    loop {
+        let before = store.newest(&LOOKED_AT);
+        let now = store.clock().now();
+        if now >= end {
+            return;
+        }
+        engine.live_through((now + LOOK).min(end));
+        if store.newest(&LOOKED_AT) == before && is_settled(store) {
+            return;
+        }
+    }
+}
+
+/// Builds a cluster and lives through its history; its clock then stands still unless the options let it run.
+pub fn build(options: Options) -> io::Result<Built> {
     let now = Clock::real(1.0).now();
     let opening = options.opening.unwrap_or(now);
     let clock = Arc::new(Clock::manual(opening));
-    let store = Store::new(clock.clone(), Arc::new(Random::new(options.seed)), options.log);
+    let store = Store::new(clock.clone(), Arc::new(Random::new(options.seed)), store::UNBOUNDED);
     let world = World::default();
     let (logs, usage) = (Arc::new(Notebook::new(2000)), Arc::new(Meter::default()));
     let access = Access::new(options.personas, options.anonymous);
@@ -144,44 +202,64 @@ fn build(options: Options) -> io::Result<Built> {
     let lived = opening - TimeDelta::from_std(history).unwrap_or_default();
     let founded = times.first().map_or(lived, |first| (*first).min(lived)) - TimeDelta::days(1);
     clock.set(founded);
+    store.set_sparing(copies >= MANY);
     cast::system(&store).map_err(io::Error::other)?;
     let mut count = 0;
     for pool in &scenario.pools {
         count = cast::nodes(&store, pool, &scenario.zones, copies, count).map_err(io::Error::other)?;
     }
     let mut engine = Engine::new(store.clone(), world.clone());
-    let mut more = Router::new();
-    if options.alive {
-        engine.add(Box::new(story));
-        engine.add(Box::new(Labels::new(&store, &world)));
-        for part in loops::parts(&store, &world, &logs, &usage) {
-            engine.add(part);
+    let mut observed = None;
+    let probe = options.probe;
+    let reached = |phase: &str| {
+        if let Some(probe) = &probe {
+            (probe.phase)(phase, &store);
         }
+    };
+    let seat = |part: Box<dyn Part>| match probe {
+        Some(probe) => (probe.part)(part),
+        None => part,
+    };
+    if options.alive {
+        let mut parts: Vec<Box<dyn Part>> = vec![Box::new(story), Box::new(Labels::new(&store, &world))];
+        parts.extend(loops::parts(&store, &world, &logs, &usage));
+        for part in parts {
+            engine.add(seat(part));
+        }
+        reached("nodes");
         let mut past = times.into_iter().filter(|at| *at < lived).peekable();
         while let Some(at) = past.next() {
             // Steps that follow closely are lived through together.
             let end = past.peek().map_or(lived, |next| *next).min(at + SETTLES);
             clock.set(clock.now().max(at));
-            engine.fast_forward(end);
+            store.set_past(at + SETTLES + EVENTS < opening);
+            settle(&mut engine, &store, end);
         }
+        store.set_past(false);
+        reached("founding");
         clock.set(lived);
-        let (observe, parts) = Observe::new(&store, &world, &logs, &usage, observe::Settings::default());
+        let mut settings = observe::Settings::default();
+        if copies >= MANY {
+            settings.retention = SHORT_RETENTION;
+        }
+        let (observe, parts) = Observe::new(&store, &world, &logs, &usage, settings);
         for part in parts {
-            engine.add(part);
+            engine.add(seat(part));
         }
         observe.pace().set(PAST_STEP);
-        engine.fast_forward(opening);
+        engine.live_through(opening);
         observe.pace().set(observe::Settings::default().step);
-        more = observe.router();
+        observed = Some(observe);
+        reached("history");
     }
     // Nobody has watched so far: the log of the past is only weight.
-    for res in Res::ALL {
-        store.compact(*res);
-    }
+    store.forget();
+    store.keep(if copies > 1 { options.log.max(LOG_PER_COPY * copies) } else { options.log });
     // What history took in real time is made up for at once.
     clock.set(options.opening.unwrap_or_else(|| Clock::real(1.0).now()));
     clock.set_factor(options.factor);
-    Ok(Built { store, world, logs, control, engine, more })
+    reached("opening");
+    Ok(Built { store, world, logs, control, engine, observe: observed })
 }
 
 impl Sim {
@@ -190,7 +268,8 @@ impl Sim {
     pub async fn start(options: Options) -> io::Result<Running> {
         let (port, alive) = (options.port, options.alive);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let Built { store, world, logs, control, engine, more } = build(options)?;
+        let Built { store, world, logs, control, engine, observe } = build(options)?;
+        let more = observe.as_ref().map(Observe::router).unwrap_or_default();
         let addr = listener.local_addr()?;
         let door = Door::new(listener, control.down.subscribe());
         let kubernetes = Router::new().fallback(api::handle).with_state(control.api.clone());

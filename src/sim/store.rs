@@ -12,12 +12,13 @@ mod shelf;
 mod watch;
 mod write;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch as signal;
 
 pub use delete::{Delete, Deleted, Propagation};
-pub use object::{Change, Happened, Key, Object, condition};
+pub use object::{Change, Happened, Key, Object, condition, walk};
 pub use watch::Subscription;
 pub use write::{Scope, Write};
 
@@ -30,7 +31,9 @@ use index::Index;
 use shelf::Shelf;
 
 /// How many changes the log of each resource keeps unless told otherwise.
-pub const LOG: usize = 4096;
+pub const LOG: usize = 1024;
+/// A log without bounds: for a time in which [`Store::forget`] keeps the logs short.
+pub const UNBOUNDED: usize = usize::MAX;
 
 #[derive(Debug)]
 struct Inner {
@@ -46,6 +49,8 @@ struct Shared {
     clock: Arc<Clock>,
     random: Arc<Random>,
     version: signal::Sender<u64>,
+    past: AtomicBool,
+    sparing: AtomicBool,
 }
 
 /// The objects of the cluster. Clones share one store.
@@ -73,7 +78,34 @@ impl Store {
         // Version 0 means "any" on the wire, so no object may have it.
         let inner = Inner { version: 1, shelves, index: Index::default(), clock: clock.clone() };
         let version = signal::Sender::new(1);
-        Self(Arc::new(Shared { inner: RwLock::new(inner), clock, random, version }))
+        Self(Arc::new(Shared {
+            inner: RwLock::new(inner),
+            clock,
+            random,
+            version,
+            past: AtomicBool::new(false),
+            sparing: AtomicBool::new(false),
+        }))
+    }
+
+    /// A past is lived through that nobody will see: what leaves no trace need not be written (events that will have
+    /// expired, every single heartbeat).
+    pub fn set_past(&self, past: bool) {
+        self.0.past.store(past, Ordering::Relaxed);
+    }
+
+    pub fn is_past(&self) -> bool {
+        self.0.past.load(Ordering::Relaxed)
+    }
+
+    /// What the loops write is not recorded in managedFields: in a cluster of many thousand objects that is a third of
+    /// all memory. What people write is.
+    pub fn set_sparing(&self, sparing: bool) {
+        self.0.sparing.store(sparing, Ordering::Relaxed);
+    }
+
+    fn is_tracked(&self, res: Res, how: &Write<'_>) -> bool {
+        how.tracked || res.info().tracked && !self.0.sparing.load(Ordering::Relaxed)
     }
 
     pub fn clock(&self) -> &Arc<Clock> {
@@ -183,6 +215,31 @@ impl Store {
             _ => inner.version.max(version),
         };
         Ok((changes, reached))
+    }
+
+    /// From now on the log of each resource keeps so many changes.
+    pub fn keep(&self, log: usize) {
+        for shelf in &mut self.locked().shelves {
+            shelf.keep(log);
+        }
+    }
+
+    /// Forgets the logs, of which all readers have read everything: unlike [`Store::compact`] it costs nobody their place.
+    pub fn forget(&self) {
+        for shelf in &mut self.locked().shelves {
+            shelf.forget();
+        }
+    }
+
+    /// The version of the newest change of any of these resources.
+    pub fn newest(&self, resources: &[Res]) -> u64 {
+        let inner = self.read();
+        resources.iter().filter_map(|res| inner.shelf(*res)).map(Shelf::newest).max().unwrap_or_default()
+    }
+
+    /// How many changes the log of a resource has, and roughly how many bytes they take.
+    pub fn logged(&self, res: Res) -> (usize, usize) {
+        self.read().shelf(res).map(Shelf::logged).unwrap_or_default()
     }
 
     /// Forgets the log of a resource: watches from older versions get 410.

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::clock::stamp;
 use crate::resources::Res;
 use crate::status::Status;
-use crate::store::{Object, Store, Write};
+use crate::store::{Object, Store, Write, walk};
 
 /// The list at a pointer, empty if there is none.
 pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    walk(value, pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -220,7 +220,7 @@ pub fn create(
     manager: &str,
     nth: u64,
 ) -> Result<Arc<Object>, Status> {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |pointer: &str| walk(&value, pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
     let mut rng = store.random().keyed(&["uid", res.info().plural, &namespace, &name, &nth.to_string()]);
     put(&mut value, &["metadata", "uid"], json!(crate::rng::uid_of(&mut rng)));
@@ -229,5 +229,5 @@ pub fn create(
 
 /// A map of a document, empty if it is not there.
 pub fn map_of(value: &Value, pointer: &str) -> Map<String, Value> {
-    value.pointer(pointer).and_then(Value::as_object).cloned().unwrap_or_default()
+    walk(value, pointer).and_then(Value::as_object).cloned().unwrap_or_default()
 }

@@ -58,6 +58,9 @@ impl Recorder {
     }
 
     pub fn tell(&self, of: &Object, tale: Tale<'_>) {
+        if self.store.is_past() {
+            return;
+        }
         let now = self.store.clock().now();
         let mut hash = self.store.random().keyed(&[tale.message, tale.from, tale.field]);
         let theme = (of.uid().to_owned(), tale.reason.to_owned(), hash.u64(..));

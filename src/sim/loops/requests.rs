@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::store::walk;
 use serde_json::Value;
 
 use super::doc::{list, quantity, text};
@@ -37,8 +38,8 @@ impl Amounts {
 
 /// A container's requests; what has only a limit requests its limit.
 fn requested(container: &Value) -> Amounts {
-    let mut out = Amounts::of(container.pointer("/resources/limits").unwrap_or(&Value::Null));
-    let own = Amounts::of(container.pointer("/resources/requests").unwrap_or(&Value::Null));
+    let mut out = Amounts::of(walk(container, "/resources/limits").unwrap_or(&Value::Null));
+    let own = Amounts::of(walk(container, "/resources/requests").unwrap_or(&Value::Null));
     out.0.extend(own.0);
     out
 }
@@ -64,7 +65,7 @@ pub fn effective(spec: &Value) -> Amounts {
         }
     }
     main.max(&worst);
-    main.0.extend(Amounts::of(spec.pointer("/resources/requests").unwrap_or(&Value::Null)).0);
+    main.0.extend(Amounts::of(walk(spec, "/resources/requests").unwrap_or(&Value::Null)).0);
     main.add(&Amounts::of(spec.get("overhead").unwrap_or(&Value::Null)), 1);
     main
 }

@@ -19,14 +19,19 @@ fn leaf() -> Value {
     Value::Object(Map::new())
 }
 
+fn every(_: &str) -> bool {
+    true
+}
+
 /// Collects what differs between two maps: set or changed fields, and removed ones.
 fn differences(
     old: &Map<String, Value>,
     new: &Map<String, Value>,
+    concerns: impl Fn(&str) -> bool,
     set: &mut Map<String, Value>,
     gone: &mut Map<String, Value>,
 ) {
-    for (key, value) in new {
+    for (key, value) in new.iter().filter(|(key, _)| concerns(key)) {
         let before = old.get(key);
         if before == Some(value) {
             continue;
@@ -38,7 +43,7 @@ fn differences(
             let empty = Map::new();
             let before = before.and_then(Value::as_object).unwrap_or(&empty);
             let (mut inner_set, mut inner_gone) = (Map::new(), Map::new());
-            differences(before, map, &mut inner_set, &mut inner_gone);
+            differences(before, map, every, &mut inner_set, &mut inner_gone);
             if !inner_set.is_empty() {
                 set.insert(field.clone(), Value::Object(inner_set));
             }
@@ -49,20 +54,28 @@ fn differences(
             set.insert(field, leaf());
         }
     }
-    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+    for key in old.keys().filter(|key| concerns(key) && !new.contains_key(*key)) {
         gone.insert(format!("f:{key}"), leaf());
     }
 }
 
-/// The part of a document whose fields have owners.
-fn ownable(value: &Value) -> Map<String, Value> {
-    let mut out = value.as_object().cloned().unwrap_or_default();
-    out.remove("apiVersion");
-    out.remove("kind");
-    if let Some(Value::Object(metadata)) = out.get_mut("metadata") {
-        metadata.retain(|key, _| OWNED_METADATA.contains(&key.as_str()));
+/// What differs between two documents in fields that have owners.
+fn differing(old: Option<&Value>, new: &Value) -> (Map<String, Value>, Map<String, Value>) {
+    let (mut set, mut gone, none) = (Map::new(), Map::new(), Map::new());
+    let old = old.and_then(Value::as_object).unwrap_or(&none);
+    let new = new.as_object().unwrap_or(&none);
+    let body = |key: &str| !matches!(key, "apiVersion" | "kind" | "metadata");
+    differences(old, new, body, &mut set, &mut gone);
+    let (mut inner_set, mut inner_gone) = (Map::new(), Map::new());
+    let [head, new_head] =
+        [old, new].map(|map| map.get("metadata").and_then(Value::as_object).unwrap_or(&none));
+    differences(head, new_head, |key| OWNED_METADATA.contains(&key), &mut inner_set, &mut inner_gone);
+    for (tree, inner) in [(&mut set, inner_set), (&mut gone, inner_gone)] {
+        if !inner.is_empty() {
+            tree.insert("f:metadata".into(), Value::Object(inner));
+        }
     }
-    out
+    (set, gone)
 }
 
 fn subtract(tree: &mut Map<String, Value>, other: &Map<String, Value>) {
@@ -94,9 +107,7 @@ fn merge(tree: &mut Map<String, Value>, other: Map<String, Value>) {
 
 /// Credits `author` with everything in which `new` differs from `old`.
 pub(super) fn credit(old: Option<&Value>, new: &mut Value, author: &Author<'_>) {
-    let (mut set, mut gone) = (Map::new(), Map::new());
-    let before = old.map(ownable).unwrap_or_default();
-    differences(&before, &ownable(new), &mut set, &mut gone);
+    let (set, gone) = differing(old, new);
     if set.is_empty() && gone.is_empty() {
         return;
     }

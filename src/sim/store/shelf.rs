@@ -8,11 +8,19 @@ use tokio::sync::watch;
 use super::object::{Change, Happened, Key, Object};
 use crate::status::Status;
 
+/// Bytes that every log may take.
+const BYTES: usize = 2 << 20;
+/// So many changes are kept whatever they weigh.
+const FEWEST: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Shelf {
     spaces: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Object>>>,
     len: usize,
     log: VecDeque<Arc<Change>>,
+    /// Bytes of the versions in the log and of the present objects, roughly.
+    bytes: usize,
+    held: usize,
     capacity: usize,
     /// Everything after this version is still in the log.
     floor: u64,
@@ -25,6 +33,8 @@ impl Shelf {
             spaces: BTreeMap::new(),
             len: 0,
             log: VecDeque::new(),
+            bytes: 0,
+            held: 0,
             capacity: capacity.max(1),
             floor: 0,
             news: watch::Sender::new(0),
@@ -70,13 +80,53 @@ impl Shelf {
             self.len += usize::from(before.is_none());
             before
         };
-        if self.log.len() >= self.capacity
-            && let Some(old) = self.log.pop_front()
+        if happened != Happened::Deleted {
+            self.held += object.weight();
+        }
+        self.held = self.held.saturating_sub(before.as_ref().map_or(0, |before| before.weight()));
+        self.bytes += object.weight();
+        self.log.push_back(Arc::new(Change { happened, version, object, before }));
+        self.trim();
+        self.news.send_replace(version);
+    }
+
+    /// Keeps the log within its bounds: so many changes, and not many more bytes than half of what there is now.
+    fn trim(&mut self) {
+        let most = BYTES.max(self.held / 2);
+        while self.log.len() > self.capacity
+            || (self.bytes > most && self.log.len() > FEWEST && self.capacity != usize::MAX)
         {
+            let Some(old) = self.log.pop_front() else { return };
+            self.bytes = self.bytes.saturating_sub(old.object.weight());
             self.floor = old.version;
         }
-        self.log.push_back(Arc::new(Change { happened, version, object, before }));
-        self.news.send_replace(version);
+    }
+
+    /// Forgets the changes that are known to have been read by everybody: none of them gets 410.
+    pub(super) fn forget(&mut self) {
+        if let Some(last) = self.log.back() {
+            self.floor = last.version;
+            self.log.clear();
+            self.log.shrink_to(FEWEST);
+            self.bytes = 0;
+        }
+    }
+
+    /// The version of the newest change.
+    pub(super) fn newest(&self) -> u64 {
+        *self.news.borrow()
+    }
+
+    /// From now on the log keeps so many changes.
+    pub(super) fn keep(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+        self.trim();
+        self.log.shrink_to(self.capacity.min(self.log.len() * 2));
+    }
+
+    /// How many changes there are in the log, and how many bytes they take.
+    pub(super) fn logged(&self) -> (usize, usize) {
+        (self.log.len(), self.bytes)
     }
 
     pub(super) fn news(&self) -> watch::Receiver<u64> {
@@ -94,7 +144,8 @@ impl Shelf {
 
     /// Forgets the log, as etcd's compaction does: older watches get 410.
     pub(super) fn compact(&mut self, at: u64) {
-        self.log.clear();
+        self.log = VecDeque::new();
+        self.bytes = 0;
         self.floor = at;
         self.news.send_replace(at);
     }

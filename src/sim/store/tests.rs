@@ -165,3 +165,52 @@ async fn the_log_is_read_from_a_version_until_it_is_too_old() {
     assert!(later.poll().is_err());
     assert!(store.subscribe(Res::Pods).poll().unwrap().is_empty());
 }
+
+#[test]
+fn a_log_is_bounded_by_what_it_weighs() {
+    let store = store();
+    store.keep(10_000);
+    store
+        .create(Res::ConfigMaps, json!({"metadata": {"name": "big", "namespace": "shop"}}), &Write::by("t"))
+        .unwrap();
+    let mut far = store.subscribe(Res::ConfigMaps);
+    let mut near = store.subscribe(Res::ConfigMaps);
+    let text = |n: usize| format!("{n:020000}");
+    for n in 0..200 {
+        store
+            .update(Res::ConfigMaps, "shop", "big", "t", |value| value["data"]["a"] = json!(text(n)))
+            .unwrap();
+        assert_eq!(near.poll().unwrap().len(), 1, "who keeps up misses nothing");
+    }
+    let (changes, bytes) = store.logged(Res::ConfigMaps);
+    assert!((64..200).contains(&changes), "{changes} changes");
+    assert!(bytes <= 2 << 20, "{bytes} bytes");
+    assert_eq!(far.poll().unwrap_err().code, 410);
+}
+
+#[test]
+fn what_everybody_has_read_is_forgotten_without_harm() {
+    let store = store();
+    let (mut reader, mut late) = (store.subscribe(Res::Pods), store.subscribe(Res::Pods));
+    store.create(Res::Pods, pod("a", ""), &Write::by("t")).unwrap();
+    assert_eq!(reader.poll().unwrap().len(), 1);
+    store
+        .create(Res::ConfigMaps, json!({"metadata": {"name": "c", "namespace": "shop"}}), &Write::by("t"))
+        .unwrap();
+    store.forget();
+    assert_eq!(store.logged(Res::Pods), (0, 0));
+    store.create(Res::Pods, pod("b", ""), &Write::by("t")).unwrap();
+    let news = reader.poll().unwrap();
+    assert_eq!(news.iter().map(|one| one.object.name()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(late.poll().unwrap_err().code, 410, "who had not read it is told so");
+}
+
+#[test]
+fn walking_finds_what_a_pointer_finds() {
+    let value = json!({"a": {"b": [1, {"c/d": 2, "": 3}]}, "": {"": 4}});
+    for pointer in
+        ["", "/a", "/a/b/0", "/a/b/1/c~1d", "/a/b/1/", "/", "//", "/a/b/2", "/a/x", "a", "/a/b/-1", "/a/b/c"]
+    {
+        assert_eq!(walk(&value, pointer), value.pointer(pointer), "{pointer}");
+    }
+}

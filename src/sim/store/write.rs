@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::delete::is_released;
 use super::managed::{Author, credit};
-use super::object::{Happened, Key, Object};
+use super::object::{Happened, Key, Object, walk};
 use super::{Inner, Store};
 use crate::defaults;
 use crate::resources::Res;
@@ -124,14 +124,16 @@ fn protect(res: Res, old: &Value, new: &mut Value, scope: Scope) {
     let info = res.info();
     let old_metadata = old.get("metadata").and_then(Value::as_object);
     if scope == Scope::Status {
-        let status = new.get_mut("status").map(Value::take);
-        *new = old.clone();
-        if let (Some(status), Some(map)) = (status, new.as_object_mut()) {
-            if status.is_null() {
-                map.remove("status")
-            } else {
-                map.insert("status".into(), status)
-            };
+        if differs_beside_status(old, new) {
+            let status = new.get_mut("status").map(Value::take);
+            *new = old.clone();
+            if let (Some(status), Some(map)) = (status, new.as_object_mut()) {
+                map.insert("status".into(), status);
+            }
+        }
+        let is_null = new.get("status").is_some_and(Value::is_null);
+        if let Some(map) = new.as_object_mut().filter(|_| is_null) {
+            map.remove("status");
         }
     } else if scope == Scope::Main
         && info.has("status")
@@ -158,6 +160,13 @@ fn protect(res: Res, old: &Value, new: &mut Value, scope: Scope) {
         map.insert("apiVersion".into(), json!(info.api_version()));
         map.insert("kind".into(), json!(info.kind));
     }
+}
+
+/// Something other than the status differs: comparing is much cheaper than copying.
+fn differs_beside_status(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
+    let counts = |(key, _): &(&String, &Value)| *key != "status";
+    !old.iter().filter(counts).eq(new.iter().filter(counts))
 }
 
 /// Something outside metadata and status differs.
@@ -247,7 +256,7 @@ impl Store {
             map.insert("kind".into(), json!(info.kind));
         }
         defaults::check(res, &name, &value)?;
-        if info.tracked || how.tracked {
+        if self.is_tracked(res, how) {
             credit(None, &mut value, &self.author(how, &api_version));
         }
 
@@ -307,11 +316,11 @@ impl Store {
         }
         let mut new = old.value.clone();
         change(&mut new)?;
-        let named = new.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
+        let named = walk(&new, "/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
         if !named.is_empty() && named != old.text("/metadata/resourceVersion") {
             return Err(Status::conflict(res, name));
         }
-        let uid = new.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let uid = walk(&new, "/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         if !uid.is_empty() && uid != old.uid() {
             let why = format!("Invalid value: \"{uid}\": field is immutable");
             return Err(Status::invalid(res, name, "metadata.uid", "FieldValueInvalid", &why));
@@ -324,7 +333,7 @@ impl Store {
         if info.generation && spec_differs(&old.value, &new) {
             metadata(&mut new).insert("generation".into(), json!(old.generation() + 1));
         }
-        if info.tracked || how.tracked {
+        if self.is_tracked(res, how) {
             credit(Some(&old.value), &mut new, &self.author(how, &info.api_version()));
         }
         if how.dry_run {

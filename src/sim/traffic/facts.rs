@@ -100,8 +100,10 @@ impl Facts {
         let (all, news) = self.store.list_and_subscribe(Res::Pods);
         self.pods = news;
         let there: BTreeSet<&str> = all.iter().map(|object| object.uid()).collect();
-        let gone: Vec<usize> =
+        let mut gone: Vec<usize> =
             field.by_uid.iter().filter(|(uid, _)| !there.contains(&***uid)).map(|(_, slot)| *slot).collect();
+        // Who gets a freed place must not hang on the order of a hash map: dice are thrown in order of places.
+        gone.sort_unstable();
         for slot in gone {
             self.drop_pod(field, slot);
         }

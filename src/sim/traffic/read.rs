@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::field::{Behaviour, Pod};
-use crate::store::Object;
+use crate::store::{Object, walk};
 use crate::world::State;
 
 /// The annotation of a pod that says its weight.
 const WEIGHT: &str = "sim.pilothouse/weight";
 
 pub(super) fn text(value: &Value, pointer: &str) -> Arc<str> {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().into()
+    walk(value, pointer).and_then(Value::as_str).unwrap_or_default().into()
 }
 
 /// A quantity as a number: cores or bytes.
@@ -82,18 +82,18 @@ pub(super) fn read(object: &Object, state: &State) -> Option<Pod> {
     if node.is_empty() || matches!(&*phase, "Succeeded" | "Failed") {
         return None;
     }
-    let containers = value.pointer("/spec/containers")?.as_array()?;
+    let containers = walk(value, "/spec/containers")?.as_array()?;
     let first = containers.first()?;
     let container = text(first, "/name");
-    let statuses = value.pointer("/status/containerStatuses").and_then(Value::as_array);
+    let statuses = walk(value, "/status/containerStatuses").and_then(Value::as_array);
     let status = statuses
         .into_iter()
         .flatten()
         .find(|one| one.get("name").and_then(Value::as_str) == Some(&*container));
-    let running = status.and_then(|one| one.pointer("/state/running"));
+    let running = status.and_then(|one| walk(one, "/state/running"));
     let since =
         running.and_then(|one| one.get("startedAt")).and_then(Value::as_str).and_then(crate::clock::parse);
-    let amount = |pointer: &str| first.pointer(pointer).and_then(quantity);
+    let amount = |pointer: &str| walk(first, pointer).and_then(quantity);
     let owner = object.controller();
     let of_owner = |key: &str| owner.map_or_else(|| Arc::from("<none>"), |owner| text(owner, key));
     let app = object.label("app").or_else(|| object.label("app.kubernetes.io/name"));

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::doc::{after, list, quantity, text};
 use crate::clock::parse;
-use crate::store::{Object, condition};
+use crate::store::{Object, condition, walk};
 use crate::usage::Usage;
 
 /// A pod's CPU is not believed before, while it may still be starting.
@@ -120,9 +120,9 @@ pub fn requests(
             if container.is_some_and(|wanted| wanted != text(one, "name")) {
                 continue;
             }
-            let request = one.pointer("/resources/requests").and_then(|all| all.get(resource));
+            let request = walk(one, "/resources/requests").and_then(|all| all.get(resource));
             let request =
-                request.or_else(|| one.pointer("/resources/limits").and_then(|all| all.get(resource)));
+                request.or_else(|| walk(one, "/resources/limits").and_then(|all| all.get(resource)));
             let Some(request) = request else {
                 return Err(format!(
                     "missing request for {resource} in container {} of Pod {}",

@@ -133,7 +133,7 @@ impl Machine {
                 told.push(if status == "True" { "NodeReady" } else { "NodeNotReady" });
             }
         }
-        let due = self.reported.is_none_or(|last| at - last >= REPORT);
+        let due = self.reported.is_none_or(|last| at - last >= REPORT && !store.is_past());
         if !changed && !due {
             return;
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::doc::{after, int, list, quantity, text};
 use crate::clock;
-use crate::store::Object;
+use crate::store::{Object, walk};
 use crate::world::{App, PodTrouble, State};
 
 /// How long a pod of a Job runs unless the annotation says otherwise.
@@ -147,7 +147,7 @@ impl<'a> Fate<'a> {
                 ends.push((after(since, span(crash.after, 1.0)), i64::from(crash.code), reason));
             }
             let limit = quantity(
-                self.container(&cell.name).pointer("/resources/limits/memory").unwrap_or(&Value::Null),
+                walk(self.container(&cell.name), "/resources/limits/memory").unwrap_or(&Value::Null),
             );
             if limit > 0 && self.described {
                 let room = limit as f64 / 1000.0 / 1_048_576.0 - self.app.memory_mib;
@@ -190,7 +190,7 @@ impl<'a> Fate<'a> {
         }
         let before = list(&self.pod.value, "/spec/containers")
             .iter()
-            .filter_map(|one| one.pointer("/lifecycle/preStop/sleep/seconds")?.as_i64())
+            .filter_map(|one| walk(one, "/lifecycle/preStop/sleep/seconds")?.as_i64())
             .max()
             .unwrap_or_default();
         let done = after(from, span(self.app.shutdown, self.jitter) + TimeDelta::seconds(before));
@@ -225,7 +225,7 @@ impl Cell {
     pub fn adopted(container: &Value, status: &Value, at: DateTime<Utc>) -> Self {
         let mut cell = Self::new(container, at);
         cell.restarts = int(status, "restartCount");
-        if let Some(running) = status.pointer("/state/running") {
+        if let Some(running) = walk(status, "/state/running") {
             let since = clock::parse(text(running, "startedAt")).unwrap_or(at);
             cell.stage = Stage::Running { since };
             cell.told_pull = true;
