@@ -88,9 +88,15 @@ fn qos(spec: &Map<String, Value>) -> &'static str {
     }
 }
 
-fn pod(value: &mut Value) {
+fn pod(value: &mut Value, store: &Store) {
     let Some(spec) = map(value, "spec") else { return };
     pod_spec(spec);
+    let class = spec.get("runtimeClassName").and_then(Value::as_str);
+    if let Some(class) = class.and_then(|name| store.get(Res::RuntimeClasses, "", name))
+        && !class.at("/overhead/podFixed").is_null()
+    {
+        spec.insert("overhead".into(), class.at("/overhead/podFixed").clone());
+    }
     default(spec, "serviceAccountName", || json!("default"));
     default(spec, "enableServiceLinks", || json!(true));
     tolerations(spec);
@@ -133,7 +139,7 @@ pub fn fill(res: Res, value: &mut Value, store: &Store) {
         *value = json!({});
     }
     match res {
-        Res::Pods => return pod(value),
+        Res::Pods => return pod(value, store),
         Res::Services => return service(value, store),
         Res::Namespaces => {
             let name = value.pointer("/metadata/name").cloned().unwrap_or_default();

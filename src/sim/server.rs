@@ -192,7 +192,7 @@ impl Sim {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let Built { store, world, logs, control, engine, more } = build(options)?;
         let addr = listener.local_addr()?;
-        let door = Door::new(listener, control.down.subscribe());
+        let door = Door::new(listener, control.down.subscribe())?;
         let kubernetes = Router::new().fallback(api::handle).with_state(control.api.clone());
         let router: Router = kubernetes.merge(control::router(control.clone())).merge(more);
         let mut tasks = JoinSet::new();

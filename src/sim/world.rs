@@ -111,6 +111,12 @@ pub struct Crash {
     pub after: Duration,
     #[serde(default = "one_code")]
     pub code: i32,
+    /// The kernel killed it for its memory.
+    #[serde(default)]
+    pub oom: bool,
+    /// After so many it runs on; `None`: it never does.
+    #[serde(default)]
+    pub times: Option<u32>,
     /// The last lines that it writes.
     #[serde(default)]
     pub last_words: Vec<String>,
