@@ -93,7 +93,8 @@ impl Labels {
         };
         let version = Version { crash, no_image, ..Version::default() };
         self.world.change(|state| {
-            Arc::make_mut(state.apps.entry(id).or_default()).versions.insert(tag, version);
+            let others = state.others.clone();
+            Arc::make_mut(state.apps.entry(id).or_insert(others)).versions.insert(tag, version);
         });
     }
 }

@@ -137,6 +137,7 @@ fn build(options: Options) -> io::Result<Built> {
         wishes: Arc::default(),
     };
     let (scenario, copies) = (&options.scenario, options.scale.max(1));
+    world.change(|state| state.others = Arc::new(scenario.others.clone()));
     let story = Story::new(&store, &world, &control, scenario, copies, opening);
     let times = story.times();
     let history = (scenario.history / u32::try_from(copies).unwrap_or(u32::MAX))

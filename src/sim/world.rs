@@ -258,6 +258,8 @@ pub struct PodTrouble {
 pub struct State {
     /// By namespace and the label `app`.
     pub apps: BTreeMap<Id, Arc<App>>,
+    /// How all other applications behave.
+    pub others: Arc<App>,
     /// By Service.
     pub demand: BTreeMap<Id, Demand>,
     /// By node.
@@ -313,9 +315,9 @@ impl World {
 }
 
 impl State {
-    /// How the pods of an application behave; one that nobody described behaves like [`App::default`].
+    /// How the pods of an application behave; one that nobody described behaves like all [others](Self::others).
     pub fn app(&self, namespace: &str, app: &str) -> Arc<App> {
-        self.apps.get(&Id::new(namespace, app)).cloned().unwrap_or_default()
+        self.apps.get(&Id::new(namespace, app)).unwrap_or(&self.others).clone()
     }
 
     /// What is wrong with a node; nothing, usually.

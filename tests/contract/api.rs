@@ -78,9 +78,11 @@ fn who_comes_second_is_told() {
         wire.ask("DELETE", &one, JSON, &options)
     };
     let uid = made["metadata"]["uid"].as_str().unwrap();
-    let words = format!("UID in precondition: someone-elses, UID in object meta: {uid}");
+    let words =
+        format!("the UID in the precondition (someone-elses) does not match the UID in record ({uid})");
     says(&delete(json!({"uid": "someone-elses"})), 409, "Conflict", &words);
-    says(&delete(json!({"resourceVersion": old})), 409, "Conflict", "ResourceVersion in precondition");
+    let words = "the ResourceVersion in the precondition";
+    says(&delete(json!({"resourceVersion": old})), 409, "Conflict", words);
     let newest = &changed["metadata"]["resourceVersion"];
     let gone = delete(json!({"uid": uid, "resourceVersion": newest}));
     assert_eq!((gone.0, &gone.1["status"]), (200, &json!("Success")), "{}", gone.1);
@@ -253,7 +255,7 @@ fn what_pods_and_nodes_use() {
     for pod in &pods {
         let used = milli(&pod["containers"][0]["usage"]["cpu"]);
         assert!((100.0..180.0).contains(&used), "140m by annotation: {pod}");
-        assert!(pod["containers"][0]["usage"]["memory"].as_str().unwrap().ends_with("Ki"), "{pod}");
+        assert!(pod["containers"][0]["usage"]["memory"].as_str().unwrap().ends_with('i'), "{pod}");
         assert!(pod["timestamp"].is_string() && pod["window"].as_str().unwrap().ends_with('s'), "{pod}");
     }
     let nodes = wire.ok("GET", &format!("{base}/nodes"), JSON, &Value::Null);
