@@ -133,6 +133,22 @@ fn service(value: &mut Value, store: &Store) {
     }
 }
 
+/// A strategy, of which any part may have been given.
+fn update_strategy(spec: &mut Map<String, Value>, rolling: &Value) {
+    default(spec, "updateStrategy", || json!({}));
+    let Some(Value::Object(strategy)) = spec.get_mut("updateStrategy") else { return };
+    default(strategy, "type", || json!("RollingUpdate"));
+    if strategy.get("type").and_then(Value::as_str) != Some("RollingUpdate") {
+        return;
+    }
+    default(strategy, "rollingUpdate", || json!({}));
+    if let Some(Value::Object(given)) = strategy.get_mut("rollingUpdate") {
+        for (field, value) in rolling.as_object().into_iter().flatten() {
+            default(given, field, || value.clone());
+        }
+    }
+}
+
 /// Fills in what a new object leaves open.
 pub fn fill(res: Res, value: &mut Value, store: &Store) {
     if !value.is_object() {
@@ -197,19 +213,13 @@ pub fn fill(res: Res, value: &mut Value, store: &Store) {
             default(spec, "replicas", || json!(1));
             default(spec, "revisionHistoryLimit", || json!(10));
             default(spec, "podManagementPolicy", || json!("OrderedReady"));
-            default(
-                spec,
-                "updateStrategy",
-                || json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
-            );
+            update_strategy(spec, &json!({"partition": 0}));
             let retain = || json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
             default(spec, "persistentVolumeClaimRetentionPolicy", retain);
         }
         Res::DaemonSets => {
             default(spec, "revisionHistoryLimit", || json!(10));
-            let rolling =
-                || json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
-            default(spec, "updateStrategy", rolling);
+            update_strategy(spec, &json!({"maxSurge": 0, "maxUnavailable": 1}));
         }
         Res::Jobs => {
             default(spec, "parallelism", || json!(1));
