@@ -32,7 +32,11 @@ pub struct Stream {
 impl Wire {
     pub fn of(rig: &Rig, who: &str) -> Self {
         let mut command = rig.kubectl_command(&rig.folder.join(format!("{who}.kubeconfig")));
-        let mut proxy = command.args(["proxy", "--port=0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut proxy = command
+            .args(["proxy", "--port=0", "--append-server-path"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut said = String::new();
         BufReader::new(proxy.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
         // Starting to serve on 127.0.0.1:12345
