@@ -23,6 +23,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::watch as signal;
 
@@ -296,12 +297,35 @@ pub async fn handle(
         headers.insert("audit-id", id);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    api.audit.note(entry);
+    // As on the real server these have a beginning and an end in the audit log, and all others only an end.
+    let long = entry.verb == "watch" || entry.resource == "pods/log";
+    api.audit.write(&entry, if long { "ResponseStarted" } else { "ResponseComplete" });
+    api.audit.note(entry.clone());
     if peer.is_lost() {
         // The socket is closed by the listener when this is written.
         *response.body_mut() = Body::empty();
+    } else if long {
+        let ending = Ending { api: api.clone(), entry };
+        response = response.map(|body| {
+            Body::from_stream(body.into_data_stream().map(move |piece| {
+                let _until_the_last = &ending;
+                piece
+            }))
+        });
     }
     response
+}
+
+/// Writes the end of a long answer into the audit log when its stream is dropped, by whichever side.
+struct Ending {
+    api: Arc<Api>,
+    entry: Entry,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.api.audit.write(&self.entry, "ResponseComplete");
+    }
 }
 
 /// What the faults are asked about.

@@ -54,10 +54,10 @@ impl Default for Audit {
 
 impl Entry {
     /// As an event of audit.k8s.io/v1 at level Metadata.
-    fn event(&self) -> Value {
+    fn event(&self, stage: &str) -> Value {
         let (resource, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
         let mut event = json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata",
-            "auditID": self.id, "stage": "ResponseComplete", "requestURI": self.uri, "verb": self.verb,
+            "auditID": self.id, "stage": stage, "requestURI": self.uri, "verb": self.verb,
             "user": {"username": self.user}, "userAgent": self.agent, "responseStatus": {"code": self.code}});
         if !resource.is_empty() {
             event["objectRef"] = json!({"resource": resource, "subresource": subresource, "apiGroup": self.group,
@@ -78,13 +78,18 @@ impl Audit {
         Ok(())
     }
 
-    pub fn note(&self, entry: Entry) {
+    /// An answer that goes on for long (a watch, a log) has begun or has ended: the file gets a line for each.
+    pub fn write(&self, entry: &Entry, stage: &str) {
         if let Some(file) = &self.file {
-            let mut line = entry.event().to_string();
+            let mut line = entry.event(stage).to_string();
             line.push('\n');
             // A full disk must not end the cluster; whoever reads the file misses the entry.
             drop(file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes()));
         }
+    }
+
+    /// Counts a request that has got its answer, or the beginning of it.
+    pub fn note(&self, entry: Entry) {
         self.with(|book| {
             // Paths that are no resources come from outside and could be endless.
             if book.counts.len() < KEPT {

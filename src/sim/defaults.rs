@@ -88,9 +88,15 @@ fn qos(spec: &Map<String, Value>) -> &'static str {
     }
 }
 
-fn pod(value: &mut Value) {
+fn pod(value: &mut Value, store: &Store) {
     let Some(spec) = map(value, "spec") else { return };
     pod_spec(spec);
+    let class = spec.get("runtimeClassName").and_then(Value::as_str);
+    if let Some(class) = class.and_then(|name| store.get(Res::RuntimeClasses, "", name))
+        && !class.at("/overhead/podFixed").is_null()
+    {
+        spec.insert("overhead".into(), class.at("/overhead/podFixed").clone());
+    }
     default(spec, "serviceAccountName", || json!("default"));
     default(spec, "enableServiceLinks", || json!(true));
     tolerations(spec);
@@ -127,13 +133,29 @@ fn service(value: &mut Value, store: &Store) {
     }
 }
 
+/// A strategy, of which any part may have been given.
+fn update_strategy(spec: &mut Map<String, Value>, rolling: &Value) {
+    default(spec, "updateStrategy", || json!({}));
+    let Some(Value::Object(strategy)) = spec.get_mut("updateStrategy") else { return };
+    default(strategy, "type", || json!("RollingUpdate"));
+    if strategy.get("type").and_then(Value::as_str) != Some("RollingUpdate") {
+        return;
+    }
+    default(strategy, "rollingUpdate", || json!({}));
+    if let Some(Value::Object(given)) = strategy.get_mut("rollingUpdate") {
+        for (field, value) in rolling.as_object().into_iter().flatten() {
+            default(given, field, || value.clone());
+        }
+    }
+}
+
 /// Fills in what a new object leaves open.
 pub fn fill(res: Res, value: &mut Value, store: &Store) {
     if !value.is_object() {
         *value = json!({});
     }
     match res {
-        Res::Pods => return pod(value),
+        Res::Pods => return pod(value, store),
         Res::Services => return service(value, store),
         Res::Namespaces => {
             let name = value.pointer("/metadata/name").cloned().unwrap_or_default();
@@ -191,19 +213,13 @@ pub fn fill(res: Res, value: &mut Value, store: &Store) {
             default(spec, "replicas", || json!(1));
             default(spec, "revisionHistoryLimit", || json!(10));
             default(spec, "podManagementPolicy", || json!("OrderedReady"));
-            default(
-                spec,
-                "updateStrategy",
-                || json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
-            );
+            update_strategy(spec, &json!({"partition": 0}));
             let retain = || json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
             default(spec, "persistentVolumeClaimRetentionPolicy", retain);
         }
         Res::DaemonSets => {
             default(spec, "revisionHistoryLimit", || json!(10));
-            let rolling =
-                || json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
-            default(spec, "updateStrategy", rolling);
+            update_strategy(spec, &json!({"maxSurge": 0, "maxUnavailable": 1}));
         }
         Res::Jobs => {
             default(spec, "parallelism", || json!(1));

@@ -85,11 +85,16 @@ impl Labels {
         }
         let last_words =
             vec!["fatal: cannot read /etc/app/config.yaml: no such file or directory".to_owned()];
-        let crash = crash.then(|| Crash { after: Duration::from_secs(1), code: 1, last_words });
-        let leak_mib_per_minute = if oom { 60_000.0 } else { 0.0 };
-        let version = Version { crash, no_image, leak_mib_per_minute, ..Version::default() };
+        let after = Duration::from_secs(1);
+        let crash = if oom {
+            Some(Crash { after, code: 137, last_words: Vec::new(), oom: true, times: Some(3) })
+        } else {
+            crash.then_some(Crash { after, code: 1, last_words, oom: false, times: None })
+        };
+        let version = Version { crash, no_image, ..Version::default() };
         self.world.change(|state| {
-            Arc::make_mut(state.apps.entry(id).or_default()).versions.insert(tag, version);
+            let others = state.others.clone();
+            Arc::make_mut(state.apps.entry(id).or_insert(others)).versions.insert(tag, version);
         });
     }
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -89,16 +90,41 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Accepts connections; while the cluster is down it drops them at once.
+/// Accepts connections. While the cluster is down nothing listens, so that clients are refused as by a dead server.
 #[derive(Debug)]
 pub struct Door {
-    inner: TcpListener,
+    inner: Option<TcpListener>,
+    addr: SocketAddr,
     down: watch::Receiver<bool>,
 }
 
+/// How long to wait before the port is asked for again when somebody else has it.
+const AGAIN: Duration = Duration::from_millis(50);
+
 impl Door {
-    pub fn new(inner: TcpListener, down: watch::Receiver<bool>) -> Self {
-        Self { inner, down }
+    pub fn new(inner: TcpListener, down: watch::Receiver<bool>) -> io::Result<Self> {
+        Ok(Self { addr: inner.local_addr()?, inner: Some(inner), down })
+    }
+
+    /// The listening socket, opened (again) if the cluster is up.
+    async fn listener(&mut self) -> &mut TcpListener {
+        if *self.down.borrow() {
+            self.inner = None;
+        }
+        while self.inner.is_none() {
+            if self.down.wait_for(|down| !down).await.is_err() {
+                // Nobody is left who could bring it up.
+                std::future::pending::<()>().await;
+            }
+            match TcpListener::bind(self.addr).await {
+                Ok(listener) => self.inner = Some(listener),
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+        match &mut self.inner {
+            Some(listener) => listener,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -108,13 +134,19 @@ impl Listener for Door {
 
     async fn accept(&mut self) -> (Wire, SocketAddr) {
         loop {
-            let (stream, addr) = Listener::accept(&mut self.inner).await;
-            if *self.down.borrow() {
-                continue;
-            }
+            let mut down = self.down.clone();
+            let listener = self.listener().await;
+            let went_down = async {
+                if down.wait_for(|down| *down).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let (stream, addr) = tokio::select! {
+                accepted = Listener::accept(listener) => accepted,
+                () = went_down => continue,
+            };
             // Small answers must not wait for one another.
             drop(stream.set_nodelay(true));
-            let mut down = self.down.clone();
             let end = Box::pin(async move {
                 // Without its server a connection has nobody to talk to either.
                 drop(down.wait_for(|down| *down).await);
@@ -124,7 +156,7 @@ impl Listener for Door {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        Ok(self.addr)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The control loops of the cluster: what the scheduler, the kubelets and the controller manager do in a real one. Each
 //! is a part of the engine with its own places in the store's log.
 
+mod accounts;
 mod budgets;
 mod daemonsets;
 mod deployments;
@@ -49,6 +50,7 @@ pub fn parts(store: &Store, world: &World, logs: &Arc<Notebook>, usage: &Arc<Met
         Box::new(endpoints::Endpoints::new(store)),
         Box::new(budgets::Budgets::new(store, &recorder)),
         Box::new(quota::Quotas::new(store)),
+        Box::new(accounts::Accounts::new(store)),
         Box::new(events::Pruner::new(&recorder)),
     ]
 }

@@ -194,6 +194,7 @@ table! {
         .cluster().short(&["sc"]).columns(columns::STORAGECLASSES);
     PriorityClasses = Resource::new("scheduling.k8s.io", "v1", "priorityclasses", "priorityclass", "PriorityClass")
         .cluster().short(&["pc"]).spec().columns(columns::PRIORITIES);
+    RuntimeClasses = Resource::new("node.k8s.io", "v1", "runtimeclasses", "runtimeclass", "RuntimeClass").cluster();
     Roles = Resource::new("rbac.authorization.k8s.io", "v1", "roles", "role", "Role");
     RoleBindings = Resource::new("rbac.authorization.k8s.io", "v1", "rolebindings", "rolebinding", "RoleBinding");
     ClusterRoles = Resource::new("rbac.authorization.k8s.io", "v1", "clusterroles", "clusterrole", "ClusterRole")

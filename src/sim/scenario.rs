@@ -185,6 +185,8 @@ pub struct Scenario {
     pub zones: Vec<String>,
     pub pools: Vec<Pool>,
     pub workloads: Vec<Workload>,
+    /// How applications behave that are not described here.
+    pub others: App,
     /// In order of time.
     pub steps: Vec<Step>,
 }
@@ -205,6 +207,7 @@ struct File {
     pool: Vec<Pool>,
     #[serde(default)]
     workload: Vec<Workload>,
+    others: Option<App>,
     #[serde(default)]
     step: Vec<toml::Table>,
 }
@@ -293,6 +296,7 @@ fn parse(name: &str, text: &str, depth: usize) -> Result<Scenario, Bad> {
             zones: vec!["zone-a".into(), "zone-b".into(), "zone-c".into()],
             pools: Vec::new(),
             workloads: Vec::new(),
+            others: App::default(),
             steps: Vec::new(),
         },
     };
@@ -306,6 +310,7 @@ fn parse(name: &str, text: &str, depth: usize) -> Result<Scenario, Bad> {
     if !file.pool.is_empty() {
         scenario.pools = file.pool;
     }
+    scenario.others = file.others.unwrap_or(scenario.others);
     for workload in file.workload {
         scenario.workloads.retain(|w| (&w.namespace, &w.name) != (&workload.namespace, &workload.name));
         scenario.workloads.push(workload);

@@ -258,9 +258,14 @@ impl Fields {
                 return Err(Status::bad_request(what));
             };
             if !matches!(path, "metadata.name" | "metadata.namespace") && !known(res).contains(&path) {
-                let all = ["metadata.name", "metadata.namespace"].iter().chain(known(res));
-                let all: Vec<String> = all.map(|one| format!("\"{one}\"")).collect();
-                let what = format!("\"{path}\" is not a known field selector: only {}", all.join(", "));
+                // Kinds with fields of their own have words of their own.
+                let what = if known(res).is_empty() {
+                    format!(
+                        "\"{path}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
+                } else {
+                    format!("field label not supported: {path}")
+                };
                 return Err(Status::bad_request(what));
             }
             out.push((path.to_owned(), wanted, value.to_owned()));

@@ -195,6 +195,7 @@ pub fn build(options: Options) -> io::Result<Built> {
         wishes: Arc::default(),
     };
     let (scenario, copies) = (&options.scenario, options.scale.max(1));
+    world.change(|state| state.others = Arc::new(scenario.others.clone()));
     let story = Story::new(&store, &world, &control, scenario, copies, opening);
     let times = story.times();
     let history = (scenario.history / u32::try_from(copies).unwrap_or(u32::MAX))
@@ -271,7 +272,7 @@ impl Sim {
         let Built { store, world, logs, control, engine, observe } = build(options)?;
         let more = observe.as_ref().map(Observe::router).unwrap_or_default();
         let addr = listener.local_addr()?;
-        let door = Door::new(listener, control.down.subscribe());
+        let door = Door::new(listener, control.down.subscribe())?;
         let kubernetes = Router::new().fallback(api::handle).with_state(control.api.clone());
         let router: Router = kubernetes.merge(control::router(control.clone())).merge(more);
         let mut tasks = JoinSet::new();

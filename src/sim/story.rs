@@ -197,7 +197,8 @@ impl Story {
             What::Behave { workload, version, now } => {
                 let (space, name) = split(workload);
                 self.world.change(|state| {
-                    let app = state.apps.entry(Id::new(space, name)).or_default();
+                    let others = state.others.clone();
+                    let app = state.apps.entry(Id::new(space, name)).or_insert(others);
                     Arc::make_mut(app).versions.insert(version.clone(), (**now).clone());
                 });
             }

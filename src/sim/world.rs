@@ -111,6 +111,12 @@ pub struct Crash {
     pub after: Duration,
     #[serde(default = "one_code")]
     pub code: i32,
+    /// The kernel killed it for its memory.
+    #[serde(default)]
+    pub oom: bool,
+    /// After so many it runs on; `None`: it never does.
+    #[serde(default)]
+    pub times: Option<u32>,
     /// The last lines that it writes.
     #[serde(default)]
     pub last_words: Vec<String>,
@@ -252,6 +258,8 @@ pub struct PodTrouble {
 pub struct State {
     /// By namespace and the label `app`.
     pub apps: BTreeMap<Id, Arc<App>>,
+    /// How all other applications behave.
+    pub others: Arc<App>,
     /// By Service.
     pub demand: BTreeMap<Id, Demand>,
     /// By node.
@@ -307,9 +315,9 @@ impl World {
 }
 
 impl State {
-    /// How the pods of an application behave; one that nobody described behaves like [`App::default`].
+    /// How the pods of an application behave; one that nobody described behaves like all [others](Self::others).
     pub fn app(&self, namespace: &str, app: &str) -> Arc<App> {
-        self.apps.get(&Id::new(namespace, app)).cloned().unwrap_or_default()
+        self.apps.get(&Id::new(namespace, app)).unwrap_or(&self.others).clone()
     }
 
     /// What is wrong with a node; nothing, usually.

@@ -15,6 +15,7 @@
 
 mod actions;
 mod agree;
+mod api;
 mod drain;
 mod eviction;
 mod failover;
@@ -27,3 +28,5 @@ mod rotation;
 mod server;
 mod standby;
 mod traffic;
+mod watches;
+mod wire;

@@ -43,10 +43,10 @@ fn an_unreachable_server_is_said_with_its_address() {
     let text = std::fs::read_to_string(rig.folder.join("operator.kubeconfig")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let start = text.find("https://127.0.0.1:").unwrap();
-    let end = start + text[start..].find('"').unwrap();
+    let start = text.find("127.0.0.1:").unwrap() + "127.0.0.1:".len();
+    let end = start + text[start..].find(|c: char| !c.is_ascii_digit()).unwrap();
     let path = folder.path().join("config");
-    std::fs::write(&path, format!("{}https://127.0.0.1:{port}{}", &text[..start], &text[end..])).unwrap();
+    std::fs::write(&path, format!("{}{port}{}", &text[..start], &text[end..])).unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_pilothouse"))
         .args(["--kubeconfig", path.to_str().unwrap(), "why", "--wait", "5s"])
         .env("HOME", folder.path())

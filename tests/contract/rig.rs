@@ -62,7 +62,13 @@ pub fn err(output: &Output) -> String {
 
 impl Rig {
     pub fn kubectl(&self, args: &[&str]) -> Output {
-        Command::new(&self.kubectl).arg("--kubeconfig").arg(&self.kubeconfig).args(args).output().unwrap()
+        self.kubectl_command(&self.kubeconfig).args(args).output().unwrap()
+    }
+
+    pub fn kubectl_command(&self, kubeconfig: &Path) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.arg("--kubeconfig").arg(kubeconfig);
+        command
     }
 
     /// kubectl's standard output; fails if it failed.
@@ -92,8 +98,7 @@ impl Rig {
 
     /// kubectl's standard output on another cluster.
     pub fn kubectl_at(&self, kubeconfig: &Path, args: &[&str]) -> String {
-        let output =
-            Command::new(&self.kubectl).arg("--kubeconfig").arg(kubeconfig).args(args).output().unwrap();
+        let output = self.kubectl_command(kubeconfig).args(args).output().unwrap();
         assert!(output.status.success(), "kubectl {args:?}: {}", err(&output));
         out(&output)
     }

@@ -117,8 +117,8 @@ impl Api {
         let container = container(call, &pod)?;
         let name = pod.name();
         if pod.text("/spec/nodeName").is_empty() {
-            let what = format!("pod {name} does not have a host assigned");
-            return Err(Status::bad_request(what));
+            // No node has it: nothing is said, and nothing is wrong.
+            return Ok(reply::plain(204, ""));
         }
         let previous = call.query.flag("previous");
         let book = self.logs.clone();

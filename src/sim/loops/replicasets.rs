@@ -12,8 +12,8 @@ use super::doc::{
     write_status,
 };
 use super::events::Recorder;
-use super::feed::{Feed, Queue, sooner};
-use super::workload::{Maker, Name, mark_all, mark_owners};
+use super::feed::{Feed, News, Queue, sooner};
+use super::workload::{Claims, Maker, Name, mark_all, mark_owners};
 use crate::clock::parse;
 use crate::engine::Part;
 use crate::resources::Res;
@@ -28,6 +28,7 @@ const RETRY: chrono::TimeDelta = chrono::TimeDelta::seconds(15);
 pub struct ReplicaSets {
     store: Store,
     maker: Maker,
+    claims: Claims,
     sets: Feed,
     pods: Feed,
     queue: Queue<Key>,
@@ -62,6 +63,7 @@ impl ReplicaSets {
         Self {
             store: store.clone(),
             maker: Maker::new(store, recorder, NAME),
+            claims: Claims::new(store, Res::ReplicaSets),
             sets: Feed::new(store, Res::ReplicaSets),
             pods: Feed::new(store, Res::Pods),
             queue: Queue::default(),
@@ -84,7 +86,7 @@ impl ReplicaSets {
 
     fn sync(&mut self, set: &Arc<Object>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let wanted = set.int("/spec/replicas").unwrap_or(1).max(0);
-        let mut active = self.maker.active(set);
+        let mut active = self.claims.release(set, self.maker.active(set));
         let mut failure = None;
         if !set.is_terminating() {
             let missing = wanted - active.len() as i64;
@@ -174,8 +176,16 @@ impl Part for ReplicaSets {
     }
 
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        mark_all(&mut self.queue, self.sets.read());
-        mark_owners(&mut self.queue, self.pods.read(), Res::ReplicaSets);
+        let sets = self.sets.read();
+        for one in &sets {
+            if let News::Now(set, None) = one {
+                self.claims.found(set);
+            }
+        }
+        mark_all(&mut self.queue, sets);
+        let pods = self.pods.read();
+        self.claims.adopt(&pods);
+        mark_owners(&mut self.queue, pods, Res::ReplicaSets);
         for key in self.queue.take(at) {
             let Some(set) = self.store.get(key.res, &key.namespace, &key.name) else { continue };
             let next = self.sync(&set, at);

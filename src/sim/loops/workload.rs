@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::doc::{create, is_active, owner, put};
+use super::doc::{change, create, is_active, owner, put, text};
 use super::events::Recorder;
 use super::feed::{News, Queue};
 use super::quota;
 use crate::resources::Res;
 use crate::rng::{short_hash, suffix_of};
+use crate::selector::Labels;
 use crate::status::Status;
 use crate::store::{Delete, Key, Object, Store};
 
@@ -119,6 +120,74 @@ impl Maker {
         let mut all = self.pods(of);
         all.retain(|pod| is_active(pod));
         all
+    }
+}
+
+/// Which pods a controller of this kind owns follows from their labels: it lets go of those that its selector no longer
+/// means, and takes those in that have nobody.
+#[derive(Debug)]
+pub struct Claims {
+    store: Store,
+    res: Res,
+}
+
+impl Claims {
+    pub fn new(store: &Store, res: Res) -> Self {
+        Self { store: store.clone(), res }
+    }
+
+    /// Lets go of what does not match. Returns what is left.
+    pub fn release(&self, of: &Object, pods: Vec<Arc<Object>>) -> Vec<Arc<Object>> {
+        let selector = Labels::of(of.at("/spec/selector"));
+        let (own, others): (Vec<_>, Vec<_>) =
+            pods.into_iter().partition(|pod| selector.matches(pod.labels()));
+        for pod in others.iter().filter(|_| !of.is_terminating()) {
+            // A pod that is gone meanwhile is released as well.
+            drop(change(&self.store, pod, "kube-controller-manager", |value| {
+                if let Some(Value::Array(owners)) = value.pointer_mut("/metadata/ownerReferences") {
+                    owners.retain(|one| text(one, "uid") != of.uid());
+                }
+            }));
+        }
+        own
+    }
+
+    /// Gives orphans among the news to whom they match.
+    pub fn adopt(&self, news: &[News]) {
+        for one in news {
+            let News::Now(pod, before) = one else { continue };
+            let is_new = before.as_ref().is_none_or(|old| {
+                old.labels() != pod.labels() || old.controller().is_some() || !is_active(old)
+            });
+            if is_new && pod.controller().is_none() && is_active(pod) {
+                let sets = self.store.list(self.res, Some(pod.namespace()));
+                let mut sets = sets.iter().filter(|set| !set.is_terminating());
+                let means = |set: &&Arc<Object>| Labels::of(set.at("/spec/selector")).matches(pod.labels());
+                if let Some(set) = sets.find(means) {
+                    self.take(set, pod);
+                }
+            }
+        }
+    }
+
+    /// A set that is new takes what is there already.
+    pub fn found(&self, set: &Object) {
+        let selector = Labels::of(set.at("/spec/selector"));
+        for pod in self.store.list_by_label(Res::Pods, Some(set.namespace()), &selector) {
+            if pod.controller().is_none() && is_active(&pod) && !set.is_terminating() {
+                self.take(set, &pod);
+            }
+        }
+    }
+
+    fn take(&self, set: &Object, pod: &Object) {
+        // Somebody else may have been faster.
+        drop(change(&self.store, pod, "kube-controller-manager", |value| {
+            let owners = value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+            let mut owners = owners.cloned().unwrap_or_default();
+            owners.push(owner(set));
+            put(value, &["metadata", "ownerReferences"], json!(owners));
+        }));
     }
 }
 

@@ -81,12 +81,20 @@ pub fn nodes(
     Ok(first + count)
 }
 
-fn node(store: &Store, pool: &Pool, name: &str, zone: &str, n: usize) -> Result<(), Status> {
-    let now = store.clock().stamp();
+/// What a kubelet says of its machine.
+pub fn node_info(store: &Store, name: &str) -> Value {
     let id = |what: &str| {
         let mut rng = store.random().keyed(&["machine", what, name]);
         format!("{:032x}", rng.u128(..))
     };
+    json!({"architecture": "amd64", "bootID": id("boot"), "containerRuntimeVersion": "containerd://2.1.4",
+        "kernelVersion": "6.12.0-sim", "kubeProxyVersion": "", "kubeletVersion": "v1.36.2",
+        "machineID": id("machine"), "operatingSystem": "linux", "osImage": "Simulated Linux 1",
+        "systemUUID": id("system")})
+}
+
+fn node(store: &Store, pool: &Pool, name: &str, zone: &str, n: usize) -> Result<(), Status> {
+    let now = store.clock().stamp();
     let taints: Vec<Value> = pool.taints.iter().filter_map(|text| taint(text)).collect();
     let made = store.create(
         Res::Nodes,
@@ -107,10 +115,7 @@ fn node(store: &Store, pool: &Pool, name: &str, zone: &str, n: usize) -> Result<
                     well("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure", &now),
                     well("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available", &now),
                     well("Ready", "True", "KubeletReady", "kubelet is posting ready status", &now)],
-                "nodeInfo": {"architecture": "amd64", "bootID": id("boot"), "containerRuntimeVersion": "containerd://2.1.4",
-                    "kernelVersion": "6.12.0-sim", "kubeProxyVersion": "", "kubeletVersion": "v1.36.2",
-                    "machineID": id("machine"), "operatingSystem": "linux", "osImage": "Simulated Linux 1",
-                    "systemUUID": id("system")}},
+                "nodeInfo": node_info(store, name)},
         }),
         &Write::by("kubelet"),
     )?;

@@ -141,10 +141,16 @@ pub(super) fn credit(old: Option<&Value>, new: &mut Value, author: &Author<'_>) 
         merge(&mut fields, set);
         let mut entry = json!({
             "manager": author.manager, "operation": author.operation, "apiVersion": author.api_version,
-            "time": author.time, "fieldsType": "FieldsV1", "fieldsV1": fields,
+            "fieldsType": "FieldsV1", "fieldsV1": fields,
         });
-        if let (Some(subresource), Some(map)) = (author.subresource, entry.as_object_mut()) {
-            map.insert("subresource".into(), json!(subresource));
+        if let Some(map) = entry.as_object_mut() {
+            // Of a scaling the real server keeps who did it and not when.
+            if author.subresource != Some("scale") {
+                map.insert("time".into(), json!(author.time));
+            }
+            if let Some(subresource) = author.subresource {
+                map.insert("subresource".into(), json!(subresource));
+            }
         }
         entries.push(entry);
     }

@@ -214,8 +214,10 @@ impl Store {
     /// Creates an object. The namespace must exist and not be going away; names may be generated.
     pub fn create(&self, res: Res, mut value: Value, how: &Write<'_>) -> Result<Arc<Object>, Status> {
         let info = res.info();
+        // A node may be registered with its status, as kubelets do it; of everything else it is the controllers'.
         if how.scope == Scope::Main
             && info.has("status")
+            && res != Res::Nodes
             && let Some(map) = value.as_object_mut()
         {
             map.remove("status");

@@ -93,6 +93,9 @@ pub struct Pod {
     /// Bytes.
     pub memory_limit: Option<f64>,
     pub weight: f64,
+    /// What it uses whatever is asked of it, if an annotation says so: cores and bytes.
+    pub fixed_cpu: Option<f64>,
+    pub fixed_memory: Option<f64>,
     /// Since when its container runs; `None` while it does not.
     pub started: Option<DateTime<Utc>>,
     pub behaviour: Behaviour,

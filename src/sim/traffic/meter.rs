@@ -72,7 +72,10 @@ impl Part for MetricsServer {
         let mut field = self.field.write();
         for pod in field.pods.iter_mut().flatten() {
             let young = age(pod, at) < YOUNGEST;
-            let cpu = seconds.map_or(pod.cpu, |seconds| (pod.cpu_seconds - pod.metered).max(0.0) / seconds);
+            // Traffic counts on in steps of its own, which would make what is constant look as if it moved.
+            let cpu = pod.fixed_cpu.unwrap_or_else(|| {
+                seconds.map_or(pod.cpu, |seconds| (pod.cpu_seconds - pod.metered).max(0.0) / seconds)
+            });
             pod.metered = pod.cpu_seconds;
             if !pod.is_alive() {
                 continue;

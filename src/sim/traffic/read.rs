@@ -11,6 +11,9 @@ use crate::world::State;
 
 /// The annotation of a pod that says its weight.
 const WEIGHT: &str = "sim.pilothouse/weight";
+/// The annotations that say what a pod uses, as KWOK takes them: manifests for it behave the same here.
+const USES_CPU: &str = "kwok.x-k8s.io/usage-cpu";
+const USES_MEMORY: &str = "kwok.x-k8s.io/usage-memory";
 
 pub(super) fn text(value: &Value, pointer: &str) -> Arc<str> {
     walk(value, pointer).and_then(Value::as_str).unwrap_or_default().into()
@@ -18,11 +21,14 @@ pub(super) fn text(value: &Value, pointer: &str) -> Arc<str> {
 
 /// A quantity as a number: cores or bytes.
 pub(crate) fn quantity(value: &Value) -> Option<f64> {
-    let text = match value {
-        Value::Number(number) => return number.as_f64(),
-        Value::String(text) => text.as_str(),
-        _ => return None,
-    };
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => amount_of(text),
+        _ => None,
+    }
+}
+
+fn amount_of(text: &str) -> Option<f64> {
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(at)?;
     let factor = match unit {
@@ -94,6 +100,7 @@ pub(super) fn read(object: &Object, state: &State) -> Option<Pod> {
     let since =
         running.and_then(|one| one.get("startedAt")).and_then(Value::as_str).and_then(crate::clock::parse);
     let amount = |pointer: &str| walk(first, pointer).and_then(quantity);
+    let said = |annotation: &str| object.annotation(annotation).and_then(amount_of);
     let owner = object.controller();
     let of_owner = |key: &str| owner.map_or_else(|| Arc::from("<none>"), |owner| text(owner, key));
     let app = object.label("app").or_else(|| object.label("app.kubernetes.io/name"));
@@ -116,6 +123,8 @@ pub(super) fn read(object: &Object, state: &State) -> Option<Pod> {
         cpu_requested: amount("/resources/requests/cpu"),
         memory_limit: amount("/resources/limits/memory"),
         weight: object.annotation(WEIGHT).and_then(|text| text.parse::<f64>().ok()).unwrap_or(1.0).max(0.0),
+        fixed_cpu: said(USES_CPU),
+        fixed_memory: said(USES_MEMORY),
         started: running.map(|_| since.or_else(|| object.time("/status/startTime")).unwrap_or_default()),
         behaviour: Behaviour {
             log: crate::world::Format::Json,

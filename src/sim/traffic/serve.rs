@@ -55,6 +55,7 @@ impl Pod {
         self.backlog = (self.backlog + self.arrived - capacity * seconds).clamp(0.0, capacity * QUEUE);
         let noise = 1.0 + 0.06 * dice.normal();
         let wanted = (self.spent / seconds + self.behaviour.cpu_idle) * noise.clamp(0.7, 1.3);
+        let wanted = self.fixed_cpu.unwrap_or(wanted);
         self.cpu = wanted;
         if let Some(limit) = self.cpu_limit {
             self.cpu = wanted.min(limit);
@@ -66,6 +67,7 @@ impl Pod {
         let warm = 0.7 + 0.3 * (age / 120.0).min(1.0);
         let requests = self.busy.min(1.0) * 0.12;
         let memory = self.behaviour.memory * (warm + requests) + self.behaviour.leak * age;
+        let memory = self.fixed_memory.unwrap_or(memory);
         self.memory = self.memory_limit.map_or(memory, |limit| memory.min(limit));
         (self.arrived, self.spent) = (0.0, 0.0);
     }

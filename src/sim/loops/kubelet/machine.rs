@@ -143,6 +143,11 @@ impl Machine {
                 put(one, &["lastHeartbeatTime"], json!(stamp(at)));
             }
         }
+        let info = crate::scenario::cast::node_info(store, node.name());
+        let mut place = store.random().keyed(&["address", node.name()]);
+        let ip = format!("10.2.{}.{}", place.u8(..), place.u8(1..255));
+        let addresses =
+            json!([{"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": node.name()}]);
         let how = Write::by(NAME).status().if_uid(Some(node.uid()));
         let written = store.write(Res::Nodes, "", node.name(), &how, |value| {
             put(value, &["status", "conditions"], json!(conditions));
@@ -150,6 +155,13 @@ impl Machine {
                 && let Some(capacity) = value.pointer("/status/capacity").cloned()
             {
                 put(value, &["status", "allocatable"], capacity);
+            }
+            // A node that somebody else has registered does not know its machine yet.
+            if value.pointer("/status/nodeInfo").is_none() {
+                put(value, &["status", "nodeInfo"], info);
+            }
+            if value.pointer("/status/addresses").is_none() {
+                put(value, &["status", "addresses"], addresses);
             }
             Ok(())
         });

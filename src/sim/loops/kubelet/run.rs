@@ -142,8 +142,15 @@ impl<'a> Fate<'a> {
         let mut ends = Vec::new();
         if self.is_main(&cell.name) {
             let version = self.app.version(&cell.image);
-            if let Some(crash) = &version.crash {
-                let reason = if crash.code == 0 { "Completed" } else { "Error" };
+            let crash = version.crash.as_ref();
+            if let Some(crash) =
+                crash.filter(|crash| crash.times.is_none_or(|times| cell.restarts < i64::from(times)))
+            {
+                let reason = match crash.code {
+                    _ if crash.oom => "OOMKilled",
+                    0 => "Completed",
+                    _ => "Error",
+                };
                 ends.push((after(since, span(crash.after, 1.0)), i64::from(crash.code), reason));
             }
             let limit = quantity(

@@ -59,6 +59,13 @@ async fn an_answer_can_get_lost_with_or_without_the_deed() {
     assert!(hung.unwrap_err().is_timeout());
 }
 
+/// A server that comes back needs a moment to open its port.
+async fn listens(cluster: &Cluster) {
+    while cluster.ask(Method::GET, "/version").send().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn tokens_time_and_outages_are_set_from_outside() {
     let cluster = Cluster::start().await;
@@ -79,9 +86,11 @@ async fn tokens_time_and_outages_are_set_from_outside() {
         "open connections end, new ones are refused"
     );
     cluster.running.control().down.send_replace(false);
+    listens(&cluster).await;
     assert_eq!(cluster.send(Method::POST, "/sim/outage", json!({"seconds": 0.05})).await.0, 204);
     let mut down = cluster.running.control().down.subscribe();
     down.wait_for(|down| !down).await.unwrap();
+    listens(&cluster).await;
     assert_eq!(cluster.get("/version").await.0, 200);
     let (_, status) = cluster.get("/sim/status").await;
     assert_eq!(status["down"], false);

@@ -89,8 +89,13 @@ fn a_rolling_update_keeps_its_bounds() {
 fn a_crash_stops_the_rollout_and_undo_makes_a_new_revision() {
     let mut live = Live::new(3);
     live.app("web", |app| {
-        let crash =
-            Crash { after: std::time::Duration::from_secs(2), code: 3, last_words: vec!["no config".into()] };
+        let crash = Crash {
+            after: std::time::Duration::from_secs(2),
+            code: 3,
+            last_words: vec!["no config".into()],
+            oom: false,
+            times: None,
+        };
         app.versions.insert("v2".into(), Version { crash: Some(crash), ..Version::default() });
     });
     live.deployment("web", 4, &json!({"progressDeadlineSeconds": 60}));
@@ -116,8 +121,13 @@ fn a_crash_stops_the_rollout_and_undo_makes_a_new_revision() {
 fn a_crash_loop_backs_off() {
     let mut live = Live::new(1);
     live.app("web", |app| {
-        let crash =
-            Crash { after: std::time::Duration::from_secs(1), code: 3, last_words: vec!["no config".into()] };
+        let crash = Crash {
+            after: std::time::Duration::from_secs(1),
+            code: 3,
+            last_words: vec!["no config".into()],
+            oom: false,
+            times: None,
+        };
         app.versions.insert("v1".into(), Version { crash: Some(crash), ..Version::default() });
     });
     live.deployment("web", 1, &json!({}));

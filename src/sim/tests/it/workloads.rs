@@ -146,6 +146,8 @@ fn jobs_are_done_or_give_up() {
             after: std::time::Duration::from_secs(1),
             code: 2,
             last_words: vec![],
+            oom: false,
+            times: None,
         };
         app.versions
             .insert("v1".into(), pilothouse_sim::world::Version { crash: Some(crash), ..Default::default() });
