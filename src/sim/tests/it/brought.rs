@@ -2,7 +2,7 @@
 //! trouble on, and pods that change hands.
 
 use pilothouse_sim::resources::Res;
-use pilothouse_sim::store::Write;
+use pilothouse_sim::store::{Delete, Write};
 use serde_json::json;
 
 use crate::live::Live;
@@ -70,7 +70,11 @@ fn every_namespace_has_its_account() {
     live.make(Res::Namespaces, json!({"metadata": {"name": "team"}}));
     live.run(1);
     let first = live.store.get(Res::ServiceAccounts, "team", "default").unwrap();
+<<<<<<< HEAD
     live.store.delete(Res::ServiceAccounts, "team", "default", &pilothouse_sim::store::Delete::default()).unwrap();
+=======
+    live.store.delete(Res::ServiceAccounts, "team", "default", &Delete::default()).unwrap();
+>>>>>>> contract-sim
     live.run(1);
     let second = live.store.get(Res::ServiceAccounts, "team", "default").unwrap();
     assert_ne!(first.uid(), second.uid());
