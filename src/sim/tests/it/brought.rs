@@ -70,11 +70,7 @@ fn every_namespace_has_its_account() {
     live.make(Res::Namespaces, json!({"metadata": {"name": "team"}}));
     live.run(1);
     let first = live.store.get(Res::ServiceAccounts, "team", "default").unwrap();
-<<<<<<< HEAD
-    live.store.delete(Res::ServiceAccounts, "team", "default", &pilothouse_sim::store::Delete::default()).unwrap();
-=======
     live.store.delete(Res::ServiceAccounts, "team", "default", &Delete::default()).unwrap();
->>>>>>> contract-sim
     live.run(1);
     let second = live.store.get(Res::ServiceAccounts, "team", "default").unwrap();
     assert_ne!(first.uid(), second.uid());
