@@ -15,6 +15,9 @@ use crate::report::headless::{print, tell};
 /// The people that the simulated cluster knows.
 const PEOPLE: [&str; 4] = ["admin", "operator", "viewer", "nobody"];
 
+/// From this scale on the start takes long enough to be announced.
+const SLOW_SCALE: u32 = 8;
+
 /// A simulated cluster that runs beside the console and ends with it.
 #[derive(Debug)]
 pub struct Demo {
@@ -38,6 +41,9 @@ impl Demo {
     /// Starts the cluster on a thread of its own; it is open when this returns.
     pub fn start(name: &str, flags: &DemoFlags) -> Result<Self, String> {
         let options = options(name, flags)?;
+        if flags.scale >= SLOW_SCALE {
+            tell(&format!("pilothouse: the simulated cluster is {} times its size: some seconds", flags.scale));
+        }
         let folder =
             tempfile::Builder::new().prefix("pilothouse-demo-").tempdir().map_err(|e| e.to_string())?;
         let (stop, stopped) = oneshot::channel();
