@@ -1,13 +1,16 @@
 //! The simulated cluster: in this process for `--demo`, served for `pilothouse sim`. It is reached by the ordinary clients
 //! over loopback; what is here ends at handing a kubeconfig and addresses to the start-up.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
+use clap::CommandFactory;
 use pilothouse_sim::scenario::{self, Scenario};
 use pilothouse_sim::server::{Options, Running, Sim};
 use tokio::sync::oneshot;
 
+use crate::cli::Cli;
 use crate::cli::demo::{DemoFlags, SimFlags};
 use crate::report::exit;
 use crate::report::headless::{print, tell};
@@ -29,7 +32,12 @@ pub struct Demo {
 }
 
 fn options(name: &str, flags: &DemoFlags) -> Result<Options, String> {
-    let scenario = Scenario::load(name).map_err(|e| e.to_string())?;
+    let scenario = Scenario::load(name).map_err(|e| {
+        let is_command = Cli::command().get_subcommands().any(|command| command.get_name() == name);
+        let hint =
+            if is_command { format!("; commands go first: pilothouse {name} --demo") } else { String::new() };
+        format!("{e}{hint}")
+    })?;
     Ok(Options { seed: flags.seed, scale: flags.scale as usize, ..Options::new(scenario) })
 }
 
@@ -37,15 +45,40 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())
 }
 
+/// What the folders of demos are called: this, the process, and something random.
+const FOLDER: &str = "pilothouse-demo-";
+
+/// Removes the folders of demos whose processes were killed.
+fn sweep() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split('-').next()?.parse::<u32>().ok());
+        let gone = owner.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists());
+        if gone && Path::new("/proc/self").exists() {
+            // another person's folder stays where it is
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
 impl Demo {
     /// Starts the cluster on a thread of its own; it is open when this returns.
     pub fn start(name: &str, flags: &DemoFlags) -> Result<Self, String> {
         let options = options(name, flags)?;
         if flags.scale >= SLOW_SCALE {
-            tell(&format!("pilothouse: the simulated cluster is {} times its size: some seconds", flags.scale));
+            tell(&format!(
+                "pilothouse: the simulated cluster is {} times its size: some seconds",
+                flags.scale
+            ));
         }
-        let folder =
-            tempfile::Builder::new().prefix("pilothouse-demo-").tempdir().map_err(|e| e.to_string())?;
+        sweep();
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("{FOLDER}{}-", std::process::id()))
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(|e| e.to_string())?;
         let (stop, stopped) = oneshot::channel();
         let (opened, open) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -131,7 +164,10 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
     let running = Sim::start(options).await.map_err(|e| format!("127.0.0.1:{}: {e}", flags.port))?;
     write_kubeconfigs(&running, flags)?;
     tell(&format!("the cluster {} is open on {}", flags.scenario, running.url()));
-    tell(&format!("  pilothouse --kubeconfig FILE --prometheus {}", running.prometheus()));
+    let file = flags.kubeconfig_out.clone().or_else(|| Some(flags.people.as_ref()?.join("admin.kubeconfig")));
+    let file = file.map_or_else(|| "FILE".to_owned(), |file| file.display().to_string());
+    tell(&format!("  pilothouse --kubeconfig {file} --prometheus {}", running.prometheus()));
+    tell(&format!("  Alertmanager {}, Loki {}", running.alertmanager(), running.loki()));
     tokio::select! {
         _ = ended.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|e| e.to_string())?,

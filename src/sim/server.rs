@@ -255,6 +255,7 @@ pub fn build(options: Options) -> io::Result<Built> {
     }
     // Nobody has watched so far: the log of the past is only weight.
     store.forget();
+    store.open();
     store.keep(if copies > 1 { options.log.max(LOG_PER_COPY * copies) } else { options.log });
     // What history took in real time is made up for at once.
     clock.set(options.opening.unwrap_or_else(|| Clock::real(1.0).now()));

@@ -12,7 +12,7 @@ mod shelf;
 mod watch;
 mod write;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch as signal;
@@ -51,6 +51,8 @@ struct Shared {
     version: signal::Sender<u64>,
     past: AtomicBool,
     sparing: AtomicBool,
+    /// The version at which the cluster opened.
+    opened: AtomicU64,
 }
 
 /// The objects of the cluster. Clones share one store.
@@ -85,6 +87,7 @@ impl Store {
             version,
             past: AtomicBool::new(false),
             sparing: AtomicBool::new(false),
+            opened: AtomicU64::new(0),
         }))
     }
 
@@ -229,6 +232,16 @@ impl Store {
         for shelf in &mut self.locked().shelves {
             shelf.forget();
         }
+    }
+
+    /// From now on what lies before is history: clients that ask for its versions get 410.
+    pub fn open(&self) {
+        self.0.opened.store(self.version(), Ordering::Relaxed);
+    }
+
+    /// The version at which the cluster opened.
+    pub fn opened(&self) -> u64 {
+        self.0.opened.load(Ordering::Relaxed)
     }
 
     /// The version of the newest change of any of these resources.

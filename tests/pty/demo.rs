@@ -124,7 +124,7 @@ fn the_panes_of_the_incident() {
 #[test]
 fn the_incident_is_resolved_from_the_keyboard() {
     let mut seat = demo("incident", (120, 36));
-    seat.sees(&["since rollout v1.8.1→v1.8.2", "B roll back", "C cordon"]);
+    seat.sees(&["since rollout v1.8.1→v1.8.2", "B roll back", "O machine is off"]);
     // NOW is the pane before the first
     seat.types("\x1b[Z");
 

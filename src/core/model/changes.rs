@@ -202,6 +202,7 @@ pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
                     &Name::default(),
                     &Uid::default(),
                 );
+                let what = what.replace(" its target", " their targets");
                 let what = format!("{} {} {what}", objects.len(), plural(&newest.object.kind));
                 told.push(Change { at: newest.at, what, object, by: newest.by.clone() });
             }

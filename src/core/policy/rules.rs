@@ -100,7 +100,7 @@ pub struct Rule {
 const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES).and(Parts::NODES);
 
 /// All rules.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 16] = [
     Rule { name: "node-not-ready", inputs: Parts::NODES.and(Parts::PODS), find: nodes::not_ready },
     Rule { name: "node-suspect", inputs: Parts::NODES, find: nodes::suspect },
     Rule { name: "node-pressure", inputs: Parts::NODES, find: nodes::pressure },
@@ -120,6 +120,7 @@ pub const RULES: [Rule; 15] = [
         inputs: Parts::TRAFFIC.and(Parts::LOGS).and(Parts::SERVICES).and(Parts::WORKLOADS),
         find: errors::errors,
     },
+    Rule { name: "traffic-uneven", inputs: Parts::TRAFFIC, find: errors::uneven },
     Rule {
         name: "errors-since-rollout",
         inputs: Parts::LOGS.and(Parts::WORKLOADS),

@@ -186,6 +186,10 @@ impl Api {
             silent: self.silent.subscribe(),
             over: false,
         };
+        if !synthetic && asked < self.store.opened() {
+            feed.waiting.push_back(error_line(&Status::expired(asked, self.store.opened())));
+            feed.over = true;
+        }
         for object in &objects {
             let line = feed.event("ADDED", object);
             feed.waiting.push_back(line);

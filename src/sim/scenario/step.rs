@@ -183,8 +183,8 @@ impl Step {
         };
         let at = offset(&told)
             .ok_or_else(|| format!("at = {told:?}: no span of time such as \"-4m\" or \"90s\""))?;
-        let what =
-            What::deserialize(toml::Value::Table(table)).map_err(|e| e.to_string().trim_end().to_owned())?;
+        let what = What::deserialize(toml::Value::Table(table))
+            .map_err(|e| e.to_string().split_whitespace().collect::<Vec<_>>().join(" "))?;
         Ok(Self { at, what, told })
     }
 }

@@ -1,6 +1,7 @@
 //! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::node::Node;
 use pilothouse_core::model::world::{ActionView, Cause, Cluster, World};
 use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
@@ -63,13 +64,15 @@ pub fn all_paused(ui: &Ui, world: &World) -> bool {
     !chosen.is_empty() && chosen.iter().all(paused)
 }
 
+fn is_off(node: &Node) -> bool {
+    node.taints.iter().any(|t| t.key == OUT_OF_SERVICE)
+}
+
 /// Whether all the chosen nodes have the taint of a machine that is off.
 pub fn all_out_of_service(ui: &Ui, world: &World) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
     let chosen = of(ui, world, Cmd::OutOfService);
-    let has = |o: &ObjectRef| {
-        cluster.nodes.by_uid(&o.uid).is_some_and(|n| n.taints.iter().any(|t| t.key == OUT_OF_SERVICE))
-    };
+    let has = |o: &ObjectRef| cluster.nodes.by_uid(&o.uid).is_some_and(|n| is_off(n));
     !chosen.is_empty() && chosen.iter().all(has)
 }
 
@@ -127,6 +130,15 @@ fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
     let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else {
         return Vec::new();
     };
+    // a zone's loss is about all its nodes
+    let nodes: Vec<&ObjectRef> = cause.objects.iter().filter(|o| o.kind == Kind::Node).collect();
+    if nodes.len() > 1 && fits(cmd, &Kind::Node) {
+        let all: Vec<ObjectRef> = nodes.into_iter().filter_map(|o| known(cluster, o)).collect();
+        let off = |o: &ObjectRef| cluster.nodes.by_uid(&o.uid).is_some_and(|n| is_off(n));
+        let left: Vec<ObjectRef> = all.iter().filter(|o| !off(o)).cloned().collect();
+        // those that were said to be off already are not asked about again
+        return if cmd == Cmd::OutOfService && !left.is_empty() { left } else { all };
+    }
     suggested(cause, cmd)
         .or_else(|| cause.objects.first().filter(|o| fits(cmd, &o.kind)))
         .and_then(|o| known(cluster, o))

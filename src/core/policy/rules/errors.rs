@@ -2,11 +2,12 @@
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::ErrorGroup;
-use crate::domain::traffic::ServiceTraffic;
+use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
 use crate::model::world::{Cause, Change, Cluster, Reach, Severity, Suggestion};
 
 use super::pods::revertible;
 use super::{Scene, count, title_of};
+use crate::policy::shares;
 
 /// Requests below this many in the window prove nothing.
 const ENOUGH: f64 = 20.0;
@@ -29,10 +30,12 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
             let release = release_behind(scene, s);
-            let whom = match bad.as_slice() {
-                [one] if s.backends.len() > 1 => format!(", only backend {}", one.name),
-                some if some.len() < s.backends.len() => {
-                    format!(", {} of {} backends", some.len(), s.backends.len())
+            let alone = alone(s, &bad);
+            let whom = match (alone, bad.len()) {
+                (Some(one), _) => format!(", only backend {}", one.name),
+                // a ratio a little over the line on some and a little under it on others is everybody's
+                (None, some) if some > 0 && some < s.backends.len() && stands_out(s, &bad) => {
+                    format!(", {some} of {} backends", s.backends.len())
                 }
                 _ => ", all backends".into(),
             };
@@ -63,10 +66,10 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     .chain(release.iter().flat_map(Release::evidence))
                     .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
                     .collect(),
-                action: match bad.as_slice() {
-                    _ if release.is_some() => release.as_ref().and_then(Release::roll_back),
-                    [one] if s.backends.len() > 1 => removable(scene, s, &one.name),
-                    _ => None,
+                action: match (&release, alone) {
+                    (Some(release), _) => release.roll_back(),
+                    (None, Some(one)) => removable(scene, s, &one.name),
+                    (None, None) => None,
                 },
                 reach: Reach {
                     services: 1,
@@ -75,6 +78,65 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     ..Reach::default()
                 },
             }
+        })
+        .collect()
+}
+
+/// True if the bad backends are at least three times as bad as every other one that answers requests.
+fn stands_out(service: &ServiceTraffic, bad: &[&BackendTraffic]) -> bool {
+    let ratio = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
+    let least = bad.iter().map(|b| ratio(b)).fold(f64::INFINITY, f64::min);
+    let others = service.backends.iter().filter(|b| !bad.iter().any(|one| one.name == b.name));
+    others.map(ratio).all(|other| other * 3.0 <= least)
+}
+
+/// The one backend whose fault it is.
+fn alone<'b>(service: &ServiceTraffic, bad: &[&'b BackendTraffic]) -> Option<&'b BackendTraffic> {
+    let [one] = bad else { return None };
+    (service.backends.len() > 1 && stands_out(service, bad)).then_some(*one)
+}
+
+/// A backend that gets this many times its share is worth a line, if its answers are late by as much.
+const UNEVEN: f64 = 2.0;
+
+/// A balancer that sends a backend several times its share, and answers that are late for it. Without the latency the
+/// Traffic pane shows it, and nobody is called.
+pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
+    let services = scene.cluster.traffic.services.iter().filter_map(|s| {
+        let shares = shares::judge(s);
+        let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
+        late.sort_by(f64::total_cmp);
+        let usual = *late.get(late.len() / 2)?;
+        let burdened = s.backends.iter().zip(&shares.backends).find_map(|(backend, share)| {
+            let (observed, expected) = (share.observed?, share.expected?);
+            let much = share.significant == Some(true) && observed >= expected * UNEVEN;
+            (much && backend.p95_ms? >= usual * UNEVEN).then_some((backend, observed, expected))
+        });
+        burdened.map(|found| (s, usual, found))
+    });
+    services
+        .map(|(s, usual, (backend, observed, expected))| Cause {
+            rule: "traffic-uneven",
+            severity: Severity::Warning,
+            title: format!(
+                "{} uneven: {} gets {:.0}% of the requests instead of {:.0}%",
+                title_of(&about(s)),
+                backend.name,
+                observed * 100.0,
+                expected * 100.0
+            ),
+            objects: vec![about(s)],
+            since: None,
+            evidence: vec![
+                format!(
+                    "p95 of {}: {:.0} ms, of the others about {usual:.0} ms",
+                    backend.name,
+                    backend.p95_ms.unwrap_or(0.0)
+                ),
+                format!("measured by {} over {} s", s.preset, s.window_secs),
+            ],
+            action: removable(scene, s, &backend.name),
+            reach: Reach { services: 1, pods: 1, ..Reach::default() },
         })
         .collect()
 }

@@ -26,7 +26,7 @@ fn is_out_of_service(row: &NodeRow) -> bool {
     row.node.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
-/// What follows the cordon: its pods and volumes are let go, once a person says that the machine is off.
+/// The way out for a machine that the control plane has lost, which nothing is scheduled on anyway: its pods and volumes are let go, once a person says that the machine is off.
 fn out_of_service(row: &NodeRow) -> Option<Suggestion> {
     (row.totals.pods > 0).then(|| Suggestion {
         command: "out-of-service",
@@ -89,7 +89,11 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
         objects: vec![reference(row)],
         since: row.since,
         evidence,
-        action: if let_go { None } else { cordon(row).or_else(|| out_of_service(row)) },
+        action: match row.state {
+            _ if let_go => None,
+            NodeState::Unknown => out_of_service(row).or_else(|| cordon(row)),
+            _ => cordon(row),
+        },
         reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
     }
 }
