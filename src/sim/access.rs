@@ -5,6 +5,9 @@ use std::sync::{PoisonError, RwLock};
 
 use serde_json::{Value, json};
 
+/// The group of everybody who is somebody.
+const AUTHENTICATED: &str = "system:authenticated";
+
 /// A rule of a role; `*` matches all.
 #[derive(Debug, Clone)]
 pub struct Grant {
@@ -83,7 +86,7 @@ impl Persona {
     }
 
     fn named(name: &str, groups: &[&str], grants: Vec<Grant>) -> Self {
-        let groups = groups.iter().chain(&["system:authenticated"]).map(|one| (*one).to_owned()).collect();
+        let groups = groups.iter().chain(&[AUTHENTICATED]).map(|one| (*one).to_owned()).collect();
         Self { token: name.to_owned(), user: name.to_owned(), groups, grants }
     }
 }
@@ -196,6 +199,25 @@ impl Access {
         }
         let personas = self.personas.read().unwrap_or_else(PoisonError::into_inner);
         personas.iter().find(|one| one.token == token).cloned()
+    }
+
+    /// Acts for somebody: as the persona of that name, or as a user without rights if there is none. Who names groups
+    /// acts in these and not in those of the persona, and may what their members may.
+    pub fn acting(&self, user: &str, groups: &[String]) -> Persona {
+        let personas = self.personas.read().unwrap_or_else(PoisonError::into_inner);
+        let known = personas.iter().find(|one| one.user == user).cloned();
+        let mut acting = known.unwrap_or_else(|| Persona::named(user, &[], Vec::new()));
+        if !groups.is_empty() {
+            acting.groups = groups.to_vec();
+            if !acting.groups.iter().any(|one| one == AUTHENTICATED) {
+                acting.groups.push(AUTHENTICATED.to_owned());
+            }
+            let shares = |one: &&Persona| {
+                one.groups.iter().any(|group| group != AUTHENTICATED && groups.contains(group))
+            };
+            acting.grants.extend(personas.iter().filter(shares).flat_map(|one| one.grants.clone()));
+        }
+        acting
     }
 
     /// Lets a token expire, or makes it good again.

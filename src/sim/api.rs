@@ -4,6 +4,7 @@
 mod change;
 mod discovery;
 mod evict;
+mod impersonate;
 mod log;
 mod measure;
 mod patch;
@@ -168,16 +169,21 @@ impl Api {
         if call.persona.may(&wish) {
             return Ok(());
         }
-        let place = if namespace.is_empty() {
-            "at the cluster scope".to_owned()
-        } else {
-            format!("in the namespace \"{namespace}\"")
-        };
-        let (user, verb, group) = (&call.persona.user, call.verb, &target.group);
-        let why =
-            format!("User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}");
-        Err(Status::forbidden(&target.plural, group, &target.name, &why))
+        Err(refusal(&call.persona.user, &wish, &target.plural, &target.name))
     }
+}
+
+/// 403 as the authorizer words it.
+fn refusal(user: &str, wish: &Wish<'_>, plural: &str, name: &str) -> Status {
+    let Wish { verb, group, resource, namespace } = wish;
+    let place = if namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace \"{namespace}\"")
+    };
+    let why =
+        format!("User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}");
+    Status::forbidden(plural, group, name, &why)
 }
 
 /// The verb of a request on a resource.
@@ -243,6 +249,7 @@ pub async fn handle(
         namespace: String::new(),
         name: String::new(),
         user: String::new(),
+        acting: String::new(),
         agent: agent.to_owned(),
         code: 0,
         dry_run: false,
@@ -252,10 +259,18 @@ pub async fn handle(
         if matches!(path, "/healthz" | "/livez" | "/readyz") {
             return reply::plain(200, "ok");
         }
-        let Some(persona) = api.access.who(bearer.or(named)) else {
+        let Some(mut persona) = api.access.who(bearer.or(named)) else {
             return reply::status(&Status::unauthorized());
         };
         entry.user.clone_from(&persona.user);
+        match api.impersonate(&persona, &parts.headers, &entry.uri) {
+            Ok(None) => {}
+            Ok(Some(acting)) => {
+                entry.acting.clone_from(&acting.user);
+                persona = acting;
+            }
+            Err(refused) => return *refused,
+        }
         let Some(target) = Target::of(path) else {
             if let Some(stop) = suffer(&api, &peer, &entry.faulted(None)).await {
                 return stop;
@@ -348,7 +363,7 @@ impl Entry {
             subresource: target.map(|target| target.subresource.clone()).unwrap_or_default(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-            user: self.user.clone(),
+            user: if self.acting.is_empty() { self.user.clone() } else { self.acting.clone() },
         }
     }
 }

@@ -23,6 +23,9 @@ pub struct Entry {
     pub namespace: String,
     pub name: String,
     pub user: String,
+    /// The user that the request acts for; empty if its caller acts for himself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub acting: String,
     pub agent: String,
     pub code: u16,
     pub dry_run: bool,
@@ -59,6 +62,9 @@ impl Entry {
         let mut event = json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata",
             "auditID": self.id, "stage": stage, "requestURI": self.uri, "verb": self.verb,
             "user": {"username": self.user}, "userAgent": self.agent, "responseStatus": {"code": self.code}});
+        if !self.acting.is_empty() {
+            event["impersonatedUser"] = json!({"username": self.acting});
+        }
         if !resource.is_empty() {
             event["objectRef"] = json!({"resource": resource, "subresource": subresource, "apiGroup": self.group,
                 "namespace": self.namespace, "name": self.name});

@@ -26,6 +26,13 @@ pub struct Page {
     pub ended: bool,
 }
 
+/// How far a reader of a container's log has come. It holds across a restart, where the lines begin to count anew.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mark {
+    run: u64,
+    next: u64,
+}
+
 /// The logs of all containers.
 pub trait LogBook: Send + Sync + std::fmt::Debug {
     /// The lines of a container from sequence number `from` on, at most `limit`. `None`: no such run of a container.
@@ -61,6 +68,7 @@ impl Run {
 struct Runs {
     now: Run,
     previous: Option<Run>,
+    restarts: u64,
 }
 
 impl Runs {
@@ -174,6 +182,7 @@ impl Notebook {
             let mut old = std::mem::take(&mut runs.now);
             old.ended = true;
             runs.previous = Some(old);
+            runs.restarts += 1;
         });
     }
 
@@ -211,6 +220,38 @@ impl Notebook {
         })
         .cloned()
         .collect()
+    }
+
+    /// The lines of a container behind a mark, which moves behind them, those of its run before the last restart first;
+    /// and whether there are younger ones than `until`, which are left for later.
+    pub fn after(
+        &self,
+        pod: &str,
+        container: &str,
+        mark: &mut Mark,
+        until: Option<DateTime<Utc>>,
+    ) -> (Vec<Line>, bool) {
+        let mut out = Vec::new();
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(runs) = book.pods.get(pod).and_then(|all| all.get(container)) else { return (out, false) };
+        let previous = runs.previous.iter().map(|run| (runs.restarts.saturating_sub(1), run));
+        for (number, run) in previous.chain(std::iter::once((runs.restarts, &runs.now))) {
+            if number < mark.run {
+                continue;
+            }
+            if number > mark.run {
+                *mark = Mark { run: number, next: 0 };
+            }
+            let start = run.lines.partition_point(|line| line.seq < mark.next);
+            for line in run.lines.range(start..) {
+                if until.is_some_and(|until| line.at > until) {
+                    return (out, true);
+                }
+                mark.next = line.seq + 1;
+                out.push(line.clone());
+            }
+        }
+        (out, false)
     }
 
     fn with<T>(&self, pod: &str, container: &str, previous: bool, f: impl FnOnce(&Run) -> T) -> Option<T> {

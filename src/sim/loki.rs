@@ -1,9 +1,10 @@
 //! The Loki of the simulated cluster: it reads the same log book as the API server, by the labels of pods.
 //!
-//! [`logql`] reads queries, `http` serves them.
+//! [`logql`] reads queries, `http` serves them, `tail` follows lines over websockets.
 
 mod http;
 pub mod logql;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub use http::router;
 use crate::clock::Clock;
 use crate::logs::Notebook;
 use crate::prom::tsdb::Labels;
-use crate::traffic::SharedField;
+use crate::traffic::{Pod, SharedField};
 use logql::{Metric, Selector};
 
 /// What Loki reads. Clones share it.
@@ -36,24 +37,28 @@ pub struct Found {
 }
 
 impl Loki {
+    fn labels(pod: &Pod, container: &Arc<str>) -> Labels {
+        let mut labels = Labels::new();
+        for (name, value) in [
+            ("namespace", &pod.namespace),
+            ("app", &pod.app),
+            ("pod", &pod.name),
+            ("container", container),
+            ("node_name", &pod.node),
+        ] {
+            labels.insert(name, value.clone());
+        }
+        labels.insert("job", format!("{}/{}", pod.namespace, pod.app));
+        labels
+    }
+
     /// Every stream with the pod's uid and the container's name.
     fn streams(&self) -> Vec<(Arc<Labels>, Arc<str>, Arc<str>)> {
         let field = self.field.read();
         let mut out = Vec::new();
         for pod in field.live() {
             for container in self.logs.containers(&pod.uid) {
-                let mut labels = Labels::new();
-                for (name, value) in [
-                    ("namespace", &pod.namespace),
-                    ("app", &pod.app),
-                    ("pod", &pod.name),
-                    ("container", &container),
-                    ("node_name", &pod.node),
-                ] {
-                    labels.insert(name, value.clone());
-                }
-                labels.insert("job", format!("{}/{}", pod.namespace, pod.app));
-                out.push((Arc::new(labels), pod.uid.clone(), container));
+                out.push((Arc::new(Self::labels(pod, &container)), pod.uid.clone(), container));
             }
         }
         out

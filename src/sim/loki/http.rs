@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::logql::{self, Metric, Selector};
+use super::tail::{self, Tails};
 use super::{Found, Loki};
 use crate::prom::tsdb::Labels;
 
@@ -32,14 +33,14 @@ pub fn router(loki: Loki) -> Router {
         .route("/labels", get(labels))
         .route("/label/{name}/values", get(values))
         .route("/series", get(series).post(series))
-        .route("/tail", get(tail));
+        .route("/tail", get(tail::serve).with_state(Tails::new(loki.clone())));
     Router::new()
         .nest("/loki-gateway/loki/api/v1", api)
         .route("/loki-gateway/ready", get(|| async { "ready\n" }))
         .with_state(loki)
 }
 
-fn bad(text: impl Into<String>) -> Response {
+pub(super) fn bad(text: impl Into<String>) -> Response {
     (StatusCode::BAD_REQUEST, text.into()).into_response()
 }
 
@@ -48,7 +49,7 @@ fn success(data: &Value) -> Response {
 }
 
 /// The parameters of a request.
-struct Asked(Vec<(String, String)>);
+pub(super) struct Asked(pub Vec<(String, String)>);
 
 impl Asked {
     fn of(query: Pairs, form: Posted) -> Self {
@@ -61,12 +62,12 @@ impl Asked {
         Self(all)
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     /// Nanoseconds, seconds with a point, or RFC 3339.
-    fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, String> {
+    pub fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let wrong = || {
             format!(
@@ -89,7 +90,7 @@ impl Asked {
         crate::clock::parse(text).map(Some).ok_or_else(wrong)
     }
 
-    fn span(&self, name: &str) -> Result<Option<TimeDelta>, String> {
+    pub fn span(&self, name: &str) -> Result<Option<TimeDelta>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
         let span = seconds.map(|seconds| TimeDelta::milliseconds((seconds * 1000.0) as i64));
@@ -108,7 +109,7 @@ impl Asked {
         Ok((start, end))
     }
 
-    fn limit(&self) -> Result<usize, String> {
+    pub fn limit(&self) -> Result<usize, String> {
         let limit = match self.get("limit") {
             None => 100,
             Some(text) => {
@@ -130,7 +131,7 @@ fn nanos(at: DateTime<Utc>) -> String {
 }
 
 /// Streams with their lines, in the order in which they were found.
-fn streams(found: &[Found]) -> Vec<Value> {
+pub(super) fn streams(found: &[Found]) -> Vec<Value> {
     let mut all: BTreeMap<&Labels, (Arc<Labels>, Vec<Value>)> = BTreeMap::new();
     for one in found {
         let (_, values) = all.entry(&one.stream).or_insert_with(|| (one.stream.clone(), Vec::new()));
@@ -241,9 +242,4 @@ async fn series(State(loki): State<Loki>, query: Pairs, form: Posted) -> Respons
         |stream: &Arc<Labels>| wanted.is_empty() || wanted.iter().any(|selector| selector.means(stream));
     let all: Vec<Value> = streams.filter(fits).map(|stream| json!(*stream)).collect();
     success(&json!(all))
-}
-
-/// Following over a websocket is not there yet; saying so is better than a stream that stays empty.
-async fn tail() -> Response {
-    (StatusCode::NOT_IMPLEMENTED, "tail is not simulated: poll query_range").into_response()
 }

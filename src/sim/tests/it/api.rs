@@ -193,6 +193,62 @@ async fn personas_may_what_their_rules_say() {
 }
 
 #[tokio::test]
+async fn callers_who_may_act_for_others() {
+    let cluster = Cluster::with(1, Options { anonymous: None, ..super::dead() }).await;
+    let url = cluster.running.url();
+    let ask = |token: &str, user: &str, path: &str| {
+        cluster.http.get(format!("{url}{path}")).bearer_auth(token).header("Impersonate-User", user)
+    };
+    let (pods, secrets) = ("/api/v1/pods", "/api/v1/namespaces/shop/secrets");
+    assert_eq!(answer(ask("admin", "viewer", pods)).await.0, 200);
+    for (user, path, place) in [
+        ("viewer", secrets, "\"secrets\" in API group \"\" in the namespace \"shop\""),
+        ("stranger", pods, "\"pods\" in API group \"\" at the cluster scope"),
+    ] {
+        let (code, status) = answer(ask("admin", user, path)).await;
+        let words = status["message"].as_str().unwrap();
+        assert!(
+            words.ends_with(&format!(" is forbidden: User \"{user}\" cannot list resource {place}")),
+            "{words}"
+        );
+        assert_eq!((code, &status["reason"]), (403, &json!("Forbidden")));
+    }
+    let last = cluster.running.api.audit.last().pop().unwrap();
+    assert_eq!((last.user.as_str(), last.acting.as_str()), ("admin", "stranger"));
+    // Discovery too is refused to who may not.
+    for path in [pods, "/version"] {
+        let (code, status) = answer(ask("operator", "admin", path)).await;
+        assert_eq!(code, 403);
+        assert_eq!(
+            status["message"],
+            "users \"admin\" is forbidden: User \"operator\" cannot impersonate resource \"users\" in API group \
+             \"\" at the cluster scope"
+        );
+        assert_eq!(status["details"], json!({"name": "admin", "kind": "users"}));
+    }
+    let who = async |groups: &[&str]| {
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let mut asked = cluster.http.post(format!("{url}{path}")).bearer_auth("admin");
+        asked = asked.header("Impersonate-User", "stranger");
+        for group in groups {
+            asked = asked.header("Impersonate-Group", *group);
+        }
+        let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"});
+        answer(asked.json(&review)).await.1["status"]["userInfo"].clone()
+    };
+    assert_eq!(who(&[]).await, json!({"username": "stranger", "groups": ["system:authenticated"]}));
+    assert_eq!(
+        who(&["viewers", "others"]).await,
+        json!({"username": "stranger", "groups": ["viewers", "others", "system:authenticated"]})
+    );
+    let grouped = |group: &str| ask("admin", "stranger", pods).header("Impersonate-Group", group);
+    assert_eq!(answer(grouped("viewers")).await.0, 200);
+    assert_eq!(answer(grouped("system:authenticated")).await.0, 403, "that says nothing");
+    let alone = cluster.http.get(format!("{url}{pods}")).bearer_auth("admin");
+    assert_eq!(answer(alone.header("Impersonate-Group", "viewers")).await.0, 500);
+}
+
+#[tokio::test]
 async fn logs_tail_and_follow() {
     let cluster = Cluster::start().await;
     cluster.pod("p", "web", "node-0000");

@@ -82,6 +82,11 @@ async fn reading(kubectl: &Kubectl, store: &Store) {
         assert!(row.get(2).is_some_and(|memory| memory.ends_with("Mi") && *memory != "0Mi"), "{row:?}");
     }
     assert_eq!(kubectl.run("auth can-i delete pods -n shop").await.trim(), "yes");
+    let (_, can) = kubectl.attempt("auth can-i delete pods -n shop --as viewer").await;
+    assert_eq!(can.trim(), "no");
+    let (ok, why) = kubectl.attempt("get secrets -n shop --as viewer").await;
+    assert!(!ok && why.contains("User \"viewer\" cannot list resource \"secrets\""), "{why}");
+    assert!(kubectl.run("get pods -n shop --as somebody --as-group viewers").await.contains("payments"));
 }
 
 /// Changes of objects, and that the loops follow them.

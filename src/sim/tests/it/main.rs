@@ -19,6 +19,7 @@ mod rollouts;
 mod same;
 mod seed;
 mod stage;
+mod tail;
 mod traffic;
 mod watch;
 mod workloads;

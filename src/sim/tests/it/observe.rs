@@ -56,7 +56,7 @@ impl Served {
     }
 }
 
-fn joined(pairs: &[(&str, &str)]) -> String {
+pub fn joined(pairs: &[(&str, &str)]) -> String {
     let mut out = String::new();
     for (key, value) in pairs {
         out.push_str(&format!("{key}="));
