@@ -22,6 +22,7 @@
 pub mod access;
 pub mod alerts;
 pub mod api;
+mod asked;
 pub mod audit;
 pub mod clock;
 pub mod columns;

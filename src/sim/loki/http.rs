@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -15,15 +14,13 @@ use serde_json::{Value, json};
 use super::logql::{self, Metric, Selector};
 use super::tail::{self, Tails};
 use super::{Found, Loki};
+use crate::asked::{Pairs, Posted, gather};
 use crate::prom::tsdb::Labels;
 
 /// The most lines that one query may ask for.
 const LINES: usize = 5000;
 /// The most points per series.
 const POINTS: i64 = 11_000;
-
-type Pairs = Query<Vec<(String, String)>>;
-type Posted = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 /// The routes.
 pub fn router(loki: Loki) -> Router {
@@ -53,13 +50,7 @@ pub(super) struct Asked(pub Vec<(String, String)>);
 
 impl Asked {
     fn of(query: Pairs, form: Posted) -> Self {
-        let Query(mut all) = query;
-        if let Ok(Form(more)) = form
-            && more != all
-        {
-            all.extend(more);
-        }
-        Self(all)
+        Self(gather(query, form))
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {

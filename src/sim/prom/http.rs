@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -17,6 +16,7 @@ use super::eval::{QueryError, Value, eval, parse};
 use super::rules::{Active, Held, Rules};
 use super::scrape::SharedTsdb;
 use super::tsdb::{Labels, NAME, Series, Tsdb};
+use crate::asked::{Pairs, Posted, gather};
 use crate::clock::Clock;
 
 /// The most points that one series of a range may have.
@@ -34,17 +34,8 @@ pub struct Served {
 struct Asked(Vec<(String, String)>);
 
 impl Asked {
-    fn of(
-        query: Query<Vec<(String, String)>>,
-        form: Result<Form<Vec<(String, String)>>, FormRejection>,
-    ) -> Self {
-        let Query(mut all) = query;
-        if let Ok(Form(more)) = form
-            && more != all
-        {
-            all.extend(more);
-        }
-        Self(all)
+    fn of(query: Pairs, form: Posted) -> Self {
+        Self(gather(query, form))
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -84,9 +75,6 @@ impl Asked {
         })
     }
 }
-
-type Pairs = Query<Vec<(String, String)>>;
-type Posted = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 /// The routes.
 pub fn router(served: Served) -> Router {
