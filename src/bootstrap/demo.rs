@@ -26,6 +26,8 @@ const SLOW_SCALE: u32 = 8;
 pub struct Demo {
     /// Kubeconfig, journal and log: a demo leaves nothing behind.
     folder: tempfile::TempDir,
+    /// Held while the process lives, however it ends.
+    _lock: std::fs::File,
     pub prometheus: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -45,22 +47,38 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())
 }
 
-/// What the folders of demos are called: this, the process, and something random.
+/// What the folders of demos are called: this, and something random.
 const FOLDER: &str = "pilothouse-demo-";
 
-/// Removes the folders of demos whose processes were killed.
+/// Whoever has locked this file of a demo's folder lives.
+const LOCK: &str = "lock";
+
+/// Removes the folders of demos whose processes were killed. One that cannot be opened is somebody else's.
 fn sweep() {
     let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let owner =
-            name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split('-').next()?.parse::<u32>().ok());
-        let gone = owner.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists());
-        if gone && Path::new("/proc/self").exists() {
-            // another person's folder stays where it is
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDER));
+        let lock = std::fs::File::open(entry.path().join(LOCK));
+        if ours && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
             drop(std::fs::remove_dir_all(entry.path()));
         }
     }
+}
+
+/// Writes a kubeconfig for its owner alone, over another one of a simulated cluster at the most.
+fn write_kubeconfig(path: &Path, text: &str) -> Result<(), String> {
+    let told = |e: std::io::Error| format!("{}: {e}", path.display());
+    if let Ok(there) = std::fs::read_to_string(path)
+        && !there.is_empty()
+        && !there.contains("current-context: demo")
+    {
+        return Err(format!(
+            "{}: there is a file that no simulated cluster has written; name another one",
+            path.display()
+        ));
+    }
+    std::fs::write(path, text).map_err(told)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(told)
 }
 
 impl Demo {
@@ -75,10 +93,12 @@ impl Demo {
         }
         sweep();
         let folder = tempfile::Builder::new()
-            .prefix(&format!("{FOLDER}{}-", std::process::id()))
+            .prefix(FOLDER)
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|e| e.to_string())?;
+        let lock = std::fs::File::create(folder.path().join(LOCK)).map_err(|e| e.to_string())?;
+        lock.try_lock().map_err(|e| e.to_string())?;
         let (stop, stopped) = oneshot::channel();
         let (opened, open) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -105,8 +125,8 @@ impl Demo {
             .map_err(|e| e.to_string())?;
         let (kubeconfig, prometheus) =
             open.recv().map_err(|_| "the simulated cluster ended while it started".to_owned())??;
-        let demo = Self { folder, prometheus, stop: Some(stop), thread: Some(thread) };
-        std::fs::write(demo.kubeconfig(), kubeconfig).map_err(|e| e.to_string())?;
+        let demo = Self { folder, _lock: lock, prometheus, stop: Some(stop), thread: Some(thread) };
+        write_kubeconfig(&demo.kubeconfig(), &kubeconfig)?;
         Ok(demo)
     }
 
@@ -177,9 +197,7 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
 }
 
 fn write_kubeconfigs(running: &Running, flags: &SimFlags) -> Result<(), String> {
-    let write = |path: &Path, who: &str| {
-        running.write_kubeconfig(path, who).map_err(|e| format!("{}: {e}", path.display()))
-    };
+    let write = |path: &Path, who: &str| write_kubeconfig(path, &running.kubeconfig_as(who));
     if let Some(folder) = &flags.people {
         std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         for who in PEOPLE {

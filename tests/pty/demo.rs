@@ -101,7 +101,7 @@ impl Seat {
 #[test]
 fn the_panes_of_the_incident() {
     let mut seat = demo("incident", (120, 36));
-    seat.sees(&["Unknown", "since rollout v1.8.1→v1.8.2", "B roll back", "payment intent", "at max"]);
+    seat.sees(&["Unknown", "after rollout v1.8.1→v1.8.2", "B roll back", "payment intent", "at max"]);
     keep(&mut seat, "overview");
     seat.types("1z");
     seat.wait_for("the nodes alone", PATIENCE, |seat| !seat.text().contains("2 Traffic"));
@@ -124,7 +124,7 @@ fn the_panes_of_the_incident() {
 #[test]
 fn the_incident_is_resolved_from_the_keyboard() {
     let mut seat = demo("incident", (120, 36));
-    seat.sees(&["since rollout v1.8.1→v1.8.2", "B roll back", "O machine is off"]);
+    seat.sees(&["after rollout v1.8.1→v1.8.2", "B roll back"]);
     // NOW is the pane before the first
     seat.types("\x1b[Z");
 

@@ -117,7 +117,7 @@ impl Endpoints {
         let ready = is_ready(pod);
         let anyway = service.at("/spec/publishNotReadyAddresses") == &Value::Bool(true);
         let mut out = json!({"addresses": [pod.text("/status/podIP")], "nodeName": pod.text("/spec/nodeName"),
-            "conditions": {"ready": anyway || ready && !pod.is_terminating(), "serving": anyway || ready,
+            "conditions": {"ready": anyway || ready && !pod.is_terminating(), "serving": ready,
                 "terminating": pod.is_terminating()}, "targetRef": reference(pod)});
         let node = self.store.get(Res::Nodes, "", pod.text("/spec/nodeName"));
         if let Some(zone) = node.as_ref().and_then(|node| node.label(ZONE)) {

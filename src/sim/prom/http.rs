@@ -22,6 +22,9 @@ use crate::clock::Clock;
 /// The most points that one series of a range may have.
 const POINTS: i64 = 11_000;
 
+/// Seconds before and after 1970 beyond which a time is a mistake (the year 9999), and sums could overflow.
+const LATEST: f64 = 253_402_300_799.0;
+
 /// What the API reads.
 #[derive(Debug, Clone)]
 pub struct Served {
@@ -49,7 +52,7 @@ impl Asked {
     /// A time in milliseconds: Unix seconds or RFC 3339.
     fn time(&self, name: &str) -> Result<Option<i64>, QueryError> {
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-        let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
+        let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() <= LATEST);
         let millis = seconds.map(|seconds| (seconds * 1000.0).round() as i64);
         millis.or_else(|| crate::clock::parse(text).map(|at| at.timestamp_millis())).map(Some).ok_or_else(
             || {

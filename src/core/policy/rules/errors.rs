@@ -29,8 +29,9 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let mut bad: Vec<_> =
                 s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
-            let release = release_behind(scene, s);
             let alone = alone(s, &bad);
+            // one bad backend of a release that the others bear is that backend's fault
+            let release = release_behind(scene, s).filter(|r| alone.is_none() || r.group.pod_count > 1);
             let whom = match (alone, bad.len()) {
                 (Some(one), _) => format!(", only backend {}", one.name),
                 // a ratio a little over the line on some and a little under it on others is everybody's
@@ -98,19 +99,25 @@ fn alone<'b>(service: &ServiceTraffic, bad: &[&'b BackendTraffic]) -> Option<&'b
 
 /// A backend that gets this many times its share is worth a line, if its answers are late by as much.
 const UNEVEN: f64 = 2.0;
+/// The line goes only below this, so that it does not flicker.
+const STILL_UNEVEN: f64 = 1.5;
+/// Answers faster than this are not late, whatever the others need.
+const LATE_MS: f64 = 50.0;
 
 /// A balancer that sends a backend several times its share, and answers that are late for it. Without the latency the
 /// Traffic pane shows it, and nobody is called.
 pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
         let shares = shares::judge(s);
+        let times = if scene.held(&about(s)) { STILL_UNEVEN } else { UNEVEN };
         let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
         late.sort_by(f64::total_cmp);
         let usual = *late.get(late.len() / 2)?;
         let burdened = s.backends.iter().zip(&shares.backends).find_map(|(backend, share)| {
-            let (observed, expected) = (share.observed?, share.expected?);
-            let much = share.significant == Some(true) && observed >= expected * UNEVEN;
-            (much && backend.p95_ms? >= usual * UNEVEN).then_some((backend, observed, expected))
+            let (observed, expected) = (share.observed?, share.expected.filter(|share| *share > 0.0)?);
+            let much = share.significant == Some(true) && observed >= expected * times;
+            let (late, up) = (backend.p95_ms?, backend.up != Some(false));
+            (up && much && late >= LATE_MS && late >= usual * times).then_some((backend, observed, expected))
         });
         burdened.map(|found| (s, usual, found))
     });
@@ -135,7 +142,8 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 ),
                 format!("measured by {} over {} s", s.preset, s.window_secs),
             ],
-            action: removable(scene, s, &backend.name),
+            // it is the balancer's fault: without this pod the others would bear its share
+            action: None,
             reach: Reach { services: 1, pods: 1, ..Reach::default() },
         })
         .collect()
@@ -159,6 +167,9 @@ fn about(service: &ServiceTraffic) -> ObjectRef {
 /// Errors count as a rollout's when they were first seen within this time after it.
 const AFTER_SECS: u64 = 600;
 
+/// An error counts as going on when it was logged within this time.
+const LATELY_SECS: u64 = 300;
+
 /// A rollout, and an error that nobody had seen before it.
 struct Release<'a> {
     change: &'a Change,
@@ -166,13 +177,13 @@ struct Release<'a> {
 }
 
 impl Release<'_> {
-    /// `, since rollout v1.8.1→v1.8.2 by argocd`.
+    /// `, after rollout v1.8.1→v1.8.2 by argocd`: after, for what was never read before may still be old.
     fn told(&self) -> String {
         let what = self.change.what.trim_start_matches("rollout ");
         // the container has the workload's name more often than not
         let what = what.strip_prefix(self.change.object.name.as_str()).map_or(what, str::trim_start);
         let by = self.change.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
-        format!(", since rollout {what}{by}")
+        format!(", after rollout {what}{by}")
     }
 
     fn evidence(&self) -> [String; 3] {
@@ -181,7 +192,7 @@ impl Release<'_> {
         [
             format!("{} at {} by {by}", change.what, change.at),
             format!(
-                "new error {}s after it, {} lines, {:.0}/min, {}: {}",
+                "error first seen {}s after it, {} lines, {:.0}/min, {}: {}",
                 group.first.secs_since(change.at),
                 group.count,
                 group.per_minute,
@@ -206,9 +217,22 @@ fn release_of<'a>(scene: &Scene<'_, 'a>, group: &'a ErrorGroup) -> Option<Releas
             && workload.split_once('/') == Some((c.object.namespace.as_str(), c.object.name.as_str()))
     });
     // once it was rolled back, or on, the rollout before that is no longer what to undo
-    let change = rollouts.max_by_key(|c| c.at)?;
+    let change = rollouts.clone().max_by_key(|c| c.at)?;
     let after = group.first >= change.at && group.first.secs_since(change.at) <= AFTER_SECS;
-    after.then_some(Release { change, group })
+    let goes_on = group.per_minute > 0.0 && scene.now.secs_since(group.last) <= LATELY_SECS;
+    let (old, new) = tags(&change.what);
+    // what the version before logs as well is not this one's, and a way back is not to be undone
+    let shared = old.is_some_and(|old| group.versions.iter().any(|v| v.as_str() == old));
+    let back = new.is_some() && rollouts.filter(|c| c.at < change.at).any(|c| tags(&c.what).0 == new);
+    (after && goes_on && !shared && !back).then_some(Release { change, group })
+}
+
+/// The tags of `rollout app 1.0→1.1`, where it names two.
+fn tags(what: &str) -> (Option<&str>, Option<&str>) {
+    let Some((before, after)) = what.split_once('→') else { return (None, None) };
+    let old = before.get(before.rfind([' ', ':']).map_or(0, |at| at + 1)..).filter(|text| !text.is_empty());
+    let new = after.get(after.rfind(':').map_or(0, |at| at + 1)..).filter(|text| !text.is_empty());
+    (old, new)
 }
 
 /// The same, of a workload behind a Service: of several errors the most frequent.
@@ -234,7 +258,7 @@ pub fn errors_since_rollout(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 rule: "errors-since-rollout",
                 severity: Severity::Warning,
                 title: format!(
-                    "{} new error {}s after {}: {}",
+                    "{} error first seen {}s after {}: {}",
                     title_of(&change.object),
                     group.first.secs_since(change.at),
                     change.what,

@@ -79,7 +79,7 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         let child = child.clone();
         if let Some(parent) = causes.get_mut(parent) {
             parent.reach.pods = parent.reach.pods.max(child.reach.pods);
-            let new = child.evidence.into_iter().filter(|line| line.starts_with("new error "));
+            let new = child.evidence.into_iter().filter(|line| line.starts_with("error first seen "));
             for line in new {
                 if !parent.evidence.contains(&line) {
                     parent.evidence.push(line);
@@ -130,14 +130,19 @@ fn budgets_of_dead_nodes(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut
             .values()
             .filter(|pod| pod.namespace == pdb.namespace && pdb.selector.matches(&pod.shape.labels))
             .map(|pod| pod.node.clone().unwrap_or_default());
-        let Some(node) = missing.next().filter(|node| dead.contains(node)) else { continue };
-        if !missing.all(|node| dead.contains(&node)) {
+        let missing: Vec<Name> = missing.by_ref().collect();
+        // pods that were never made, or wait elsewhere, are not the node's doing
+        let lacking = usize::try_from(pdb.expected.saturating_sub(pdb.current_healthy)).unwrap_or(0);
+        let Some(node) = missing.first().filter(|_| missing.len() >= lacking) else { continue };
+        if !missing.iter().all(|node| dead.contains(node)) {
             continue;
         }
         let title = causes.get(i).map(|c| c.title.clone()).unwrap_or_default();
         let parent = causes
             .iter_mut()
-            .find(|c| c.rule == "node-not-ready" && c.objects.iter().any(|o| o.name == node));
+            .find(|c| c.rule == "node-not-ready" && c.objects.iter().any(|o| o.name == *node))
+            // a line that is no emergency must not hide one that is
+            .filter(|c| c.severity >= Severity::Warning);
         if let Some(parent) = parent {
             parent.evidence.push(title);
             gone.get_mut(i).into_iter().for_each(|g| *g = true);

@@ -28,11 +28,15 @@ fn is_out_of_service(row: &NodeRow) -> bool {
 
 /// The way out for a machine that the control plane has lost, which nothing is scheduled on anyway: its pods and volumes are let go, once a person says that the machine is off.
 fn out_of_service(row: &NodeRow) -> Option<Suggestion> {
-    (row.totals.pods > 0).then(|| Suggestion {
+    (row.totals.terminating > 0).then(|| Suggestion {
         command: "out-of-service",
         title: format!("say that {} is off", row.node.name),
         on: reference(row),
     })
+}
+
+fn lost_alone(scene: &Scene<'_, '_>) -> bool {
+    scene.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Unknown).count() == 1
 }
 
 /// One line a node; a zone in which nothing is Ready any more is one line.
@@ -91,7 +95,8 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
         evidence,
         action: match row.state {
             _ if let_go => None,
-            NodeState::Unknown => out_of_service(row).or_else(|| cordon(row)),
+            // of several that are lost at once none is to be declared dead: the network is likelier
+            NodeState::Unknown if lost_alone(scene) => out_of_service(row).or_else(|| cordon(row)),
             _ => cordon(row),
         },
         reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
