@@ -275,7 +275,6 @@ async fn watches_that_break_are_listed_anew() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&fake, drain()).await;
     fake.state.lock().unwrap().breaks = 4;
-    fake.state.lock().unwrap().linger = Duration::from_secs(5);
     let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
     let done = executor.run("1".into(), &plan, Control::default(), None).await;
     assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
@@ -309,7 +308,7 @@ async fn pause_holds_and_cancel_gives_the_node_back() {
     let (held, worker) = (control.clone(), executor.clone());
     let run = tokio::spawn(async move { worker.run("1".into(), &plan, held, None).await });
     while !told.recv().await.unwrap().paused {}
-    fake.quiet().await;
+    fake.turns().await;
     assert_eq!(fake.state.lock().unwrap().total(), 0);
     control.pause(false);
     while told.recv().await.unwrap().steps[1].state != StepState::Accepted {}

@@ -2,7 +2,6 @@
 //! counts what it applies, and can swallow answers. Quick, and no proof of what a real one does.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,8 +33,6 @@ pub struct State {
     pub swallow: Swallow,
     /// Watches that break first: by a 410, and in the middle of a line.
     pub breaks: u32,
-    /// How long a pod terminates; 30 ms at least.
-    pub linger: Duration,
     /// The node is gone, with its pods, as soon as these are listed.
     pub vanish: bool,
     /// A pod that appears when a node is cordoned.
@@ -47,7 +44,8 @@ pub struct Fake {
     pub state: Arc<Mutex<State>>,
     pub connection: Connection,
     changed: Arc<watch::Sender<u64>>,
-    busy: Arc<AtomicUsize>,
+    /// Connections that clients hold.
+    open: Arc<watch::Sender<usize>>,
     _config: Arc<tempfile::NamedTempFile>,
 }
 
@@ -147,7 +145,7 @@ impl Fake {
             state: Arc::default(),
             connection: Connection::open(options).await.unwrap(),
             changed: Arc::default(),
-            busy: Arc::default(),
+            open: Arc::default(),
             _config: Arc::new(config),
         };
         {
@@ -173,19 +171,29 @@ impl Fake {
             while let Ok((socket, _)) = listener.accept().await {
                 let server = server.clone();
                 // a client that goes away ends its connection and nothing else
-                tokio::spawn(async move { drop(server.connection(socket).await) });
+                tokio::spawn(async move {
+                    let open = server.open.clone();
+                    open.send_modify(|n| *n += 1);
+                    drop(server.connection(socket).await);
+                    open.send_modify(|n| *n -= 1);
+                });
             }
         });
         fake
     }
 
-    /// Until no request is under way: what a dead process had sent has arrived or never will.
+    /// Until no client is connected: what a dead process had sent has arrived or never will.
     pub async fn quiet(&self) {
-        for _ in 0..3 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            while self.busy.load(Ordering::SeqCst) > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+        let mut open = self.open.subscribe();
+        let none = tokio::time::timeout(Duration::from_secs(20), open.wait_for(|n| *n == 0)).await;
+        assert!(none.is_ok(), "a client is still connected");
+    }
+
+    /// Until requests of our own have gone to and fro: whoever had something to send has had the turns for it.
+    pub async fn turns(&self) {
+        let reader = self.connection.reader().unwrap();
+        for _ in 0..5 {
+            reader.get_bytes("/api/v1/nodes/n1", 1 << 20).await.unwrap();
         }
     }
 
@@ -215,9 +223,7 @@ impl Fake {
             if target.contains("watch=1") {
                 return self.watch(socket, &target).await;
             }
-            self.busy.fetch_add(1, Ordering::SeqCst);
             let (code, answer, swallowed) = self.answer(&method, &target, &body);
-            self.busy.fetch_sub(1, Ordering::SeqCst);
             if swallowed {
                 return Ok(());
             }
@@ -258,8 +264,35 @@ impl Fake {
                 let chunk = format!("{:x}\r\n{news}\r\n", news.len());
                 socket.get_mut().write_all(chunk.as_bytes()).await?;
             }
-            changed.changed().await.unwrap();
+            if self.end_pods(at) {
+                continue;
+            }
+            tokio::select! {
+                news = changed.changed() => news.unwrap(),
+                // a client that watches sends nothing more: this is its end
+                _ = socket.read_u8() => return Ok(()),
+            }
         }
+    }
+
+    /// Pods end once a watch has reached their termination, so that whoever watches sees both. True if any did.
+    fn end_pods(&self, reached: u64) -> bool {
+        let mut state = self.state.lock().unwrap();
+        let ending = |object: &Value| {
+            let version = object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
+            !object["metadata"]["deletionTimestamp"].is_null() && version.is_some_and(|v| v <= reached)
+        };
+        let ended: Vec<(String, Value)> =
+            state.objects.iter().filter(|(_, o)| ending(o)).map(|(k, o)| (k.clone(), o.clone())).collect();
+        for (path, object) in &ended {
+            state.put(path, object.clone(), "DELETED");
+        }
+        let version = state.version;
+        drop(state);
+        if !ended.is_empty() {
+            self.changed.send_replace(version);
+        }
+        !ended.is_empty()
     }
 
     fn answer(&self, method: &str, target: &str, body: &[u8]) -> (u16, Value, bool) {
@@ -323,16 +356,6 @@ impl Fake {
             state.count("evict", &object);
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             state.put(pod, object, "MODIFIED");
-            let (fake, pod) = (self.clone(), pod.to_owned());
-            let linger = state.linger.max(Duration::from_millis(30));
-            tokio::spawn(async move {
-                tokio::time::sleep(linger).await;
-                let mut state = fake.state.lock().unwrap();
-                if let Some(object) = state.objects.get(&pod).cloned() {
-                    state.put(&pod, object, "DELETED");
-                }
-                fake.changed.send_replace(state.version);
-            });
             return Ok(json!({"kind": "Status"}));
         }
         let path = path.trim_end_matches("/scale");
