@@ -336,7 +336,7 @@ impl Fake {
             return (0, Value::Null, true);
         }
         let body: Value = serde_json::from_slice(body).unwrap();
-        let answer = self.write(&mut state, path, &body);
+        let answer = Self::write(&mut state, path, &body);
         let swallowed = state.swallow == Swallow::Answer;
         let version = state.version;
         drop(state);
@@ -347,7 +347,7 @@ impl Fake {
         }
     }
 
-    fn write(&self, state: &mut State, path: &str, body: &Value) -> Result<Value, (u16, &'static str)> {
+    fn write(state: &mut State, path: &str, body: &Value) -> Result<Value, (u16, &'static str)> {
         if let Some(pod) = path.strip_suffix("/eviction") {
             let Some(mut object) = state.objects.get(pod).cloned() else { return Err((404, "gone")) };
             if object["metadata"]["uid"] != body["deleteOptions"]["preconditions"]["uid"] {
