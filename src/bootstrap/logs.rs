@@ -73,11 +73,11 @@ pub fn follow(
 ) {
     let (out, lines) = mpsc::channel(4 * BATCH);
     let mut streams = Vec::new();
-    for (pod, container) in &request.pods {
+    for pod in &request.pods {
         let query = LogQuery {
-            namespace: request.namespace.clone(),
-            pod: pod.clone(),
-            container: container.clone().unwrap_or_default(),
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            container: Name::default(),
             previous: request.previous,
             tail: request.tail,
         };

@@ -98,13 +98,18 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRequest {
     pub cluster: ClusterId,
-    pub namespace: Name,
-    /// Pods, with the container (None = all of the pod's).
-    pub pods: Vec<(Name, Option<Name>)>,
+    pub pods: Vec<LogPod>,
     pub previous: bool,
     pub follow: bool,
     /// Lines from the end of each, to begin with.
     pub tail: u32,
+}
+
+/// A pod whose logs are read, all containers of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPod {
+    pub namespace: Name,
+    pub name: Name,
 }
 
 /// One line of a log, sanitised.

@@ -6,7 +6,7 @@ use pilothouse_core::model::world::World;
 use super::super::app::{LogView, PodScope, Screen, TextLine, TextSource, TextView, Ui};
 use super::super::list::{List, ListId};
 use super::super::present;
-use super::super::request::{Effect, LogRequest, Request, TableText};
+use super::super::request::{Effect, LogPod, LogRequest, Request, TableText};
 use super::super::theme::Role;
 
 /// Closes the screen on top; a log that is followed is let go.
@@ -99,7 +99,7 @@ pub fn table(ui: &mut Ui, resource: &str, effects: &mut Vec<Effect>) {
 /// Most pods of a workload whose logs are followed at once.
 const MOST_PODS: usize = 20;
 
-/// The logs of a pod, or of all pods of a workload, a service or what an autoscaler scales.
+/// The logs of a pod, or of all pods of a workload, a service, a node or what an autoscaler scales.
 pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effects: &mut Vec<Effect>) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let object = super::logs_target(world, ui, object);
@@ -124,6 +124,12 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
                 .filter(|p| selector.as_ref().is_some_and(|s| s.matches(&p.shape.labels)))
                 .collect()
         }
+        Kind::Node => cluster
+            .pods
+            .iter()
+            .filter(|p| p.node.as_ref() == Some(&object.name))
+            .filter(|p| ui.namespace.as_ref().is_none_or(|ns| p.namespace == *ns))
+            .collect(),
         kind => cluster
             .pods
             .iter()
@@ -161,8 +167,10 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
         ticket,
         LogRequest {
             cluster: ui.cluster,
-            namespace: object.namespace.clone(),
-            pods: pods.iter().map(|p| (p.name.clone(), None)).collect(),
+            pods: pods
+                .iter()
+                .map(|p| LogPod { namespace: p.namespace.clone(), name: p.name.clone() })
+                .collect(),
             previous,
             follow: !previous,
             tail: if found > 1 { 200 } else { 1000 },

@@ -325,6 +325,23 @@ fn logs_are_followed_and_let_go() {
 }
 
 #[test]
+fn the_logs_of_a_node_are_those_of_its_pods_in_all_namespaces_that_are_shown() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    let Some(Effect::Plan(_, intent)) = desk.press("C").into_iter().next() else { panic!() };
+    let node = intent.targets.first().unwrap().name.clone();
+    desk.press("esc");
+    let cluster = desk.world.clusters.first().unwrap().clone();
+    let here: Vec<_> = cluster.pods.iter().filter(|p| p.node.as_ref() == Some(&node)).collect();
+    assert!(!here.is_empty());
+    let Some(Effect::FollowLogs(_, request)) = desk.press("l").into_iter().next() else { panic!() };
+    assert_eq!(request.pods.len(), here.len().min(20));
+    for pod in &request.pods {
+        assert!(here.iter().any(|p| p.name == pod.name && p.namespace == pod.namespace), "{pod:?}");
+    }
+}
+
+#[test]
 fn yaml_and_tables_are_asked_and_shown() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);

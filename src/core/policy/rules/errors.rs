@@ -24,8 +24,14 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let held = scene.held(&object) && ratio >= GOOD_RATIO;
         (held || enough && ratio >= BAD_RATIO).then_some((s, object, rps, ratio))
     });
+    let services: Vec<_> = services.collect();
+    // what a proxy before a Service's pods counts is the same trouble, seen a second time
+    let (proxies, services): (Vec<_>, Vec<_>) =
+        services.iter().partition(|(s, ..)| services.iter().any(|(other, ..)| is_proxy_of(s, other)));
     services
+        .into_iter()
         .map(|(s, object, rps, ratio)| {
+            let (rps, ratio) = (*rps, *ratio);
             let mut bad: Vec<_> =
                 s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
@@ -45,11 +51,11 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 severity: if ratio >= 0.05 { Severity::Critical } else { Severity::Warning },
                 title: format!(
                     "{} {:.1}% errors at {rps:.0} rps{}{whom}",
-                    title_of(&object),
+                    title_of(object),
                     ratio * 100.0,
                     release.as_ref().map_or_else(String::new, Release::told)
                 ),
-                objects: [object]
+                objects: [object.clone()]
                     .into_iter()
                     .chain(release.iter().map(|r| r.change.object.clone()))
                     .collect(),
@@ -66,6 +72,17 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     })
                     .chain(release.iter().flat_map(Release::evidence))
                     .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
+                    .chain(proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, s)).map(
+                        |(proxy, _, rps, ratio)| {
+                            format!(
+                                "proxy {}: {:.1}% errors at {rps:.0} rps, measured by {} over {} s",
+                                proxy.name,
+                                ratio * 100.0,
+                                proxy.preset,
+                                proxy.window_secs
+                            )
+                        },
+                    ))
                     .collect(),
                 action: match (&release, alone) {
                     (Some(release), _) => release.roll_back(),
@@ -81,6 +98,15 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             }
         })
         .collect()
+}
+
+/// True if this is what a proxy outside of Kubernetes' Services counts at some of that Service's pods.
+fn is_proxy_of(proxy: &ServiceTraffic, service: &ServiceTraffic) -> bool {
+    let same = |b: &BackendTraffic| service.backends.iter().any(|other| other.name == b.name);
+    proxy.namespace.is_empty()
+        && !service.namespace.is_empty()
+        && !proxy.backends.is_empty()
+        && proxy.backends.iter().all(same)
 }
 
 /// True if the bad backends are at least three times as bad as every other one that answers requests.
