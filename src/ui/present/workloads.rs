@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::world::WorkloadRow;
 use pilothouse_core::policy::rollout::RolloutPhase;
 
@@ -33,12 +34,30 @@ pub fn grade(row: &WorkloadRow) -> Grade {
     let w = &row.workload;
     if row.rollout.phase == RolloutPhase::Stuck || (w.desired > 0 && w.ready == 0 && row.totals.bad > 0) {
         Grade::Critical
-    } else if row.totals.bad > 0 || row.totals.unschedulable > 0 || w.failed > 0 {
+    } else if row.totals.bad > 0 || row.totals.unschedulable > 0 || (w.failed > 0 && !is_done(row)) {
         Grade::Warning
     } else if matches!(row.rollout.phase, RolloutPhase::Progressing | RolloutPhase::Paused) {
         Grade::Info
     } else {
         Grade::Fine
+    }
+}
+
+/// True for a Job with all the completions that it wants, however many pods failed on the way.
+fn is_done(row: &WorkloadRow) -> bool {
+    let w = &row.workload;
+    w.kind == Kind::Job && w.succeeded >= w.desired
+}
+
+/// A Job has no rollout but a run: how far it is.
+fn run_of(job: &Workload) -> String {
+    let failed = if job.failed > 0 { format!(", {} failed", job.failed) } else { String::new() };
+    if job.succeeded >= job.desired {
+        format!("complete{failed}")
+    } else if job.paused {
+        format!("suspended{failed}")
+    } else {
+        format!("{} active{failed}", job.current)
     }
 }
 
@@ -76,11 +95,19 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
     let w = &row.workload;
     let grade = grade(row);
     let rollout = match row.rollout.phase {
+        _ if w.kind == Kind::Job => run_of(w),
         RolloutPhase::Complete => "complete".to_owned(),
         RolloutPhase::NotApplicable => "–".to_owned(),
         phase => format!("{}: {}", phase.as_str(), row.rollout.why),
     };
-    let ready = if w.ready < w.desired { Role::Warning } else { Role::Text };
+    // as kubectl has them: of a Job its completions, and nothing that is up to date or available
+    let (ready, counts) = if w.kind == Kind::Job {
+        (cell(Role::Text, format!("{}/{}", w.succeeded, w.desired)), ["–".to_owned(), "–".to_owned()])
+    } else {
+        let role = if w.ready < w.desired { Role::Warning } else { Role::Text };
+        (cell(role, format!("{}/{}", w.ready, w.desired)), [w.updated.to_string(), w.available.to_string()])
+    };
+    let [updated, available] = counts;
     let images: Vec<&str> = w.images.iter().map(|i| image(i)).collect();
     RowView {
         grade,
@@ -90,9 +117,9 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
                 if grade >= Grade::Warning { Role::Strong } else { Role::Text },
                 format!("{}/{}", w.kind.short(), w.name),
             ),
-            cell(ready, format!("{}/{}", w.ready, w.desired)),
-            plain(w.updated.to_string()),
-            plain(w.available.to_string()),
+            ready,
+            plain(updated),
+            plain(available),
             cell(
                 if row.totals.crash_loop > 0 { Role::Warning } else { Role::Text },
                 row.totals.restarts.to_string(),
@@ -102,5 +129,42 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
             cell(Role::Dim, age(now.since(w.created))),
         ],
         marked: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pilothouse_core::model::world::OwnerTotals;
+
+    use super::*;
+
+    fn job(succeeded: i32, failed: i32, active: i32) -> WorkloadRow {
+        let workload = Workload {
+            kind: Kind::Job,
+            name: "report".into(),
+            desired: 4,
+            current: active,
+            succeeded,
+            failed,
+            ..Workload::default()
+        };
+        let rollout = pilothouse_core::policy::rollout::judge(&workload);
+        WorkloadRow { workload: Arc::new(workload), totals: OwnerTotals::default(), rollout }
+    }
+
+    fn texts(of: &WorkloadRow) -> (Grade, String, String) {
+        let shown = row(of, Stamp::default());
+        let text = |at: usize| shown.cells[at].text.to_string();
+        (shown.grade, text(2), text(6))
+    }
+
+    #[test]
+    fn a_job_is_judged_by_its_completions() {
+        assert_eq!(texts(&job(4, 0, 0)), (Grade::Fine, "4/4".into(), "complete".into()));
+        assert_eq!(texts(&job(4, 1, 0)), (Grade::Fine, "4/4".into(), "complete, 1 failed".into()));
+        assert_eq!(texts(&job(1, 0, 3)), (Grade::Fine, "1/4".into(), "3 active".into()));
+        assert_eq!(texts(&job(1, 2, 0)), (Grade::Warning, "1/4".into(), "0 active, 2 failed".into()));
     }
 }
