@@ -170,7 +170,12 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
     ));
 }
 
-/// Whether the selected line of NOW stands for several causes.
+/// Whether the selected row is a line of NOW that stands for several causes.
+pub fn on_fold(ui: &Ui, world: &World) -> bool {
+    ui.active_list() == Some(ListId::Now)
+        && ui.list(ListId::Now).chosen().is_some_and(|selected| list_has_fold(ui, world, selected))
+}
+
 fn list_has_fold(ui: &Ui, world: &World, selected: &Uid) -> bool {
     ui.shown(world)
         .is_some_and(|c| c.derived.causes.iter().any(|c| present::causes::fold_key(c) == *selected))

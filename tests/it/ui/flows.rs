@@ -284,6 +284,34 @@ fn k9s_habits_change_nothing() {
 }
 
 #[test]
+fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
+    for (view, key, words) in [
+        ("1", "R", "not here; restart works in: Workloads, NOW, text"),
+        ("2", "D", "not here; drain works in: Nodes, NOW, text"),
+        ("3", "K", "not here; evict works in: Pods"),
+        ("2", "S", "bounds works in: Autoscalers"),
+        ("5", "X", "rotation works in: backends of a service"),
+        ("5 tab", "R", "restart works in: Workloads"),
+        ("8", "D", "not here; drain works in: Nodes"),
+        ("n", "C", "not here; cordon works in: Nodes"),
+        ("2 d", "D", "shop/svc/"),
+        ("2 d", "D", "is a Service; drain is for: Node"),
+        ("8", "U", "no action is selected"),
+    ] {
+        let mut desk = Desk::new(scene::trouble());
+        for step in view.split(' ') {
+            desk.dump(120, 36);
+            desk.press(step);
+        }
+        desk.dump(120, 36);
+        assert_eq!(desk.press(key), [], "{view} {key}");
+        let text = desk.dump(120, 36);
+        assert!(text.contains(words), "{view} {key}: {words}:\n{text}");
+        assert!(desk.ui.dialog.is_none() && desk.ui.prompt.is_none(), "{view} {key}");
+    }
+}
+
+#[test]
 fn now_carries_out_what_its_line_says() {
     let mut desk = Desk::new(scene::trouble());
     desk.press("back-tab");
@@ -493,7 +521,8 @@ fn a_described_object_is_acted_on_where_it_is_described() {
     assert_eq!(intent.targets.first().unwrap().uid, scene::uid(2001));
     desk.press("esc");
     assert_eq!(desk.press("D"), Vec::new(), "a Deployment is not drained");
-    assert!(desk.dump(120, 36).contains("nothing here to drain"));
+    let text = desk.dump(120, 36);
+    assert!(text.contains("shop/deploy/cart is a Deployment; drain is for: Node"), "{text}");
 
     desk.press("1");
     desk.dump(120, 36);
@@ -526,7 +555,7 @@ fn a_line_of_now_offers_what_fits_its_object() {
     desk.press("enter");
     desk.dump(120, 36);
     desk.press("S");
-    assert!(desk.dump(120, 36).contains("to:") || desk.dump(120, 36).contains("no workload here"));
+    assert!(desk.dump(120, 36).contains("to:") || desk.dump(120, 36).contains("scale is for: Deployment"));
 }
 
 #[test]
