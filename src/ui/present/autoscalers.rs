@@ -106,10 +106,11 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
     }
 }
 
-/// The counts after the title.
-pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
-    let bad = cluster.hpas.iter().filter(|h| grade_of(judge(h, now).state) >= Grade::Warning).count();
-    match (bad, cluster.hpas.len()) {
+/// The counts after the title, of what the namespace leaves.
+pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
+    let here = || cluster.hpas.iter().filter(|h| passes(h, spec));
+    let bad = here().filter(|h| grade_of(judge(h, now).state) >= Grade::Warning).count();
+    match (bad, here().count()) {
         (_, 0) => Vec::new(),
         (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
         (bad, all) => {
@@ -118,13 +119,14 @@ pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
     }
 }
 
-/// The line below.
-pub fn footer(cluster: &Cluster) -> Vec<Cell> {
+/// The line below. The pods are those of the whole cluster: autoscalers compete for its nodes.
+pub fn footer(cluster: &Cluster, in_one_namespace: bool) -> Vec<Cell> {
     if matches!(cluster.pods.cover, Coverage::Never | Coverage::Denied(_)) {
         return Vec::new();
     }
     let pods = cluster.derived.counts.pods_unschedulable;
-    vec![cell(if pods > 0 { Role::Warning } else { Role::Dim }, format!("unschedulable pods {pods}"))]
+    let place = if in_one_namespace { " in all namespaces" } else { "" };
+    vec![cell(if pods > 0 { Role::Warning } else { Role::Dim }, format!("unschedulable pods {pods}{place}"))]
 }
 
 /// The object of a row.

@@ -2,6 +2,7 @@
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::World;
+use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{LogView, PodScope, Screen, TextLine, TextSource, TextView, Ui};
 use super::super::list::{List, ListId};
@@ -130,7 +131,8 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
             .filter(|p| present::pods::belongs(p, &cluster, kind, &object.namespace, &object.name))
             .collect(),
     };
-    pods.sort_by(|a, b| present::pods::order(a, b, 0));
+    let dead = dead_nodes(&cluster);
+    pods.sort_by(|a, b| present::pods::order(a, b, 0, &dead));
     let found = pods.len();
     pods.truncate(MOST_PODS);
     if pods.is_empty() {

@@ -28,8 +28,7 @@ pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
             format!("{object} is not among what is watched: nothing for {id}")
         }
         Some(object) => {
-            let kinds: Vec<&str> =
-                KINDS.iter().filter(|k| targets::fits(cmd, k)).map(Kind::as_str).collect();
+            let kinds: Vec<&str> = KINDS.iter().filter(|k| targets::fits(cmd, k)).map(Kind::as_str).collect();
             format!("{object} is a {}; {id} is for: {}", object.kind, kinds.join(", "))
         }
     }

@@ -238,3 +238,25 @@ fn problems_of_the_configuration_stay_in_sight() {
     desk.press("?");
     has(&desk.dump(120, 36), &["not a number"]);
 }
+
+#[test]
+fn under_a_namespace_only_what_it_leaves_is_counted() {
+    let mut state = scene::trouble();
+    scene::lab(&mut state);
+    let mut desk = Desk::new(state);
+    let text = desk.dump(120, 36);
+    has(&text, &["3 Errors 1 new", "2 Traffic 2 bad of 5", "4 Autoscalers 1 at limit or failing of 4"]);
+    desk.ui.namespace = Some("lab".into());
+    let text = desk.dump(120, 36);
+    has(&text, &["3 Errors following", "2 Traffic 1 ok", "4 Autoscalers 1 ok", "in all namespaces"]);
+    let causes = desk.ui.list(ListId::Now).ids.len();
+    has(&text, &[&format!("NOW {causes} cause"), "ns:lab"]);
+    assert!(!text.contains("shop/pay crash loop"), "{text}");
+    desk.press("5");
+    has(&desk.dump(120, 36), &["5 Workloads 1 ns:lab"]);
+    desk.press("tab");
+    let all = desk.world.clusters[0].pods.len();
+    has(&desk.dump(120, 36), &[&format!("5 Pods 1 of {all} ns:lab")]);
+    desk.press("0");
+    has(&desk.dump(120, 36), &[&format!("5 Pods {all} ")]);
+}
