@@ -20,9 +20,10 @@ pub const ORDERS: [&str; 3] = ["at limit first", "by name", "by replicas"];
 /// The columns.
 pub const COLUMNS: [Column; 5] = [
     Column::name("TARGET", 10, 40),
-    Column::left("NOW→WANT", 8, 10, 0),
-    Column::left("MIN-MAX", 6, 9, 4),
-    Column::left("METRIC", 10, 28, 6),
+    Column::left("NOW→WANT", 8, 13, 0).whole(),
+    Column::left("MIN-MAX", 6, 13, 4).whole(),
+    // its end is the number
+    Column::name("METRIC", 10, 28).leaving(6).whole(),
     Column::left("VERDICT", 12, 0, 0),
 ];
 

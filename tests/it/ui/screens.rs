@@ -260,3 +260,16 @@ fn under_a_namespace_only_what_it_leaves_is_counted() {
     desk.press("0");
     has(&desk.dump(120, 36), &[&format!("5 Pods {all} ")]);
 }
+
+#[test]
+fn numbers_of_pods_are_never_cut() {
+    let mut state = scene::trouble();
+    scene::crowd(&mut state, 3, 130);
+    let cluster = Desk::new(state);
+    let row = cluster.world.clusters[0].derived.nodes.iter().find(|r| r.totals.bad >= 130).unwrap().clone();
+    let words = format!("{} ({})", row.totals.pods, row.totals.bad);
+    let mut desk = cluster;
+    for (w, h) in [(80, 24), (110, 30), (120, 36), (200, 50)] {
+        has(&desk.dump(w, h), &[&words]);
+    }
+}
