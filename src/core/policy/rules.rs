@@ -120,7 +120,7 @@ pub const RULES: [Rule; 16] = [
         inputs: Parts::TRAFFIC.and(Parts::LOGS).and(Parts::SERVICES).and(Parts::WORKLOADS),
         find: errors::errors,
     },
-    Rule { name: "traffic-uneven", inputs: Parts::TRAFFIC, find: errors::uneven },
+    Rule { name: "traffic-uneven", inputs: Parts::TRAFFIC.and(Parts::SERVICES), find: errors::uneven },
     Rule {
         name: "errors-since-rollout",
         inputs: Parts::LOGS.and(Parts::WORKLOADS),

@@ -135,7 +135,7 @@ fn balance(joined: &Joined) -> Cell {
     let Some(traffic) = joined.traffic.as_ref().filter(|t| t.backends.len() > 1) else {
         return cell(Role::Dim, "–");
     };
-    let shares = shares::judge(traffic);
+    let shares = shares::judge(traffic, joined.row.as_deref());
     let uneven = shares.backends.iter().filter(|s| s.significant == Some(true)).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {

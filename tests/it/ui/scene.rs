@@ -641,3 +641,14 @@ pub fn crowd(state: &mut ClusterState, node: u32, n: u32) {
         .collect();
     apply(state, [Fact::Pods(Batch::Upsert(rows))]);
 }
+
+/// The last backend of checkout has left its endpoints; its samples are still there. Returns its name.
+pub fn taken_out(state: &mut ClusterState) -> Name {
+    let mut slice = services().1.remove(0);
+    let mut left = slice.endpoints.to_vec();
+    let gone = left.pop().and_then(|e| e.pod).unwrap();
+    slice.endpoints = left.into();
+    slice.version = Version(2);
+    apply(state, [Fact::EndpointSlices(Batch::Upsert(vec![slice]))]);
+    gone
+}

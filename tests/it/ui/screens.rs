@@ -273,3 +273,19 @@ fn numbers_of_pods_are_never_cut() {
         has(&desk.dump(w, h), &[&words]);
     }
 }
+
+#[test]
+fn a_backend_that_was_taken_out_is_shown_as_out_and_the_rest_share_anew() {
+    let mut state = scene::trouble();
+    let gone = scene::taken_out(&mut state);
+    let mut desk = Desk::new(state);
+    desk.ui.service = ("shop".into(), "checkout".into());
+    desk.ui.screens.push(pilothouse::ui::app::Screen::List(ListId::Backends));
+    for (w, h) in [(80, 24), (120, 36), (200, 50)] {
+        let text = desk.dump(w, h);
+        let tail = gone.rsplit('-').next().unwrap();
+        let row = text.lines().find(|l| l.contains(tail)).unwrap();
+        has(row, &[" 0.0 ", " out"]);
+        assert_eq!(text.matches(" 25.0 ").count(), 4, "{text}");
+    }
+}
