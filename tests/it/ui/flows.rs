@@ -270,6 +270,31 @@ fn scale_asks_for_a_number() {
 }
 
 #[test]
+fn a_hint_does_not_look_like_something_typed() {
+    let mut desk = Desk::new(scene::trouble());
+    for (view, hint, now) in
+        [("4", "MIN-MAX, MIN- or -MAX", "(now 2..30)"), ("5", "N, +N, -N or xN", "(now 3)")]
+    {
+        for (w, h) in [(80, 24), (120, 36)] {
+            desk.press(view);
+            desk.dump(w, h);
+            desk.press("S");
+            let line = desk.dump(w, h).lines().last().unwrap().to_owned();
+            assert!(line.contains(hint) && line.contains(now), "{line}");
+            let digit = |c: char| c.is_ascii_digit();
+            assert!(
+                !line.split("to: ").nth(1).unwrap().contains(digit),
+                "no number that nobody typed: {line}"
+            );
+            desk.type_text("7");
+            let line = desk.dump(w, h).lines().last().unwrap().to_owned();
+            assert!(line.contains("to: 7") && !line.contains(hint) && line.contains(now), "{line}");
+            desk.press("esc");
+        }
+    }
+}
+
+#[test]
 fn k9s_habits_change_nothing() {
     let mut desk = Desk::new(scene::trouble());
     for keys in ["r", "u", "5 r", "ctrl-d"] {
