@@ -1,7 +1,7 @@
 //! The state of the screen: what is open, focused, selected, typed. Nothing of the cluster is kept here but what a
 //! view was opened for.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::Hpa;
@@ -222,6 +222,9 @@ pub struct Bases {
     pub nodes: Base<NodeRow>,
     pub workloads: Base<WorkloadRow>,
     pub pods: Base<Pod>,
+    /// The dead nodes that the pods were ordered with, and how often they were others.
+    pub dead: HashSet<Name>,
+    pub dead_turn: u32,
     pub hpas: Base<Hpa>,
     pub services: Option<pilothouse_core::model::table::Table<ServiceRow>>,
     pub traffic: Option<Arc<pilothouse_core::domain::traffic::TrafficSeen>>,

@@ -4,7 +4,7 @@
 mod print;
 mod table;
 
-pub use print::{keys_table_markdown, keys_text};
+pub use print::{keys_table_markdown, keys_text, places};
 pub use table::COMMANDS;
 
 /// Where a command can be given.

@@ -7,6 +7,7 @@ pub mod causes;
 pub mod describe;
 pub mod dialog;
 pub mod errors;
+pub mod frame;
 pub mod header;
 pub mod lists;
 pub mod namespaces;

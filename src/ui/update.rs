@@ -5,6 +5,7 @@ mod dialog;
 mod open;
 mod prompt;
 mod scroll;
+mod unfit;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::text;
@@ -145,7 +146,13 @@ fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     if ui.dialog.is_some() || ui.question.is_some() {
         return dialog::press(ui, key, effects);
     }
-    let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else { return };
+    let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else {
+        // a key that acts elsewhere is not silent here
+        if let Some(why) = unfit::key(ui, key) {
+            ui.say(why);
+        }
+        return;
+    };
     if !matches!(cmd, Cmd::Quit) {
         ui.quit_asked = None;
     }
@@ -247,7 +254,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
                 Some(service) => Act::OutOfRotation { service },
                 None => Act::IntoRotation,
             };
-            dialog::open(ui, world, act, pods, effects);
+            rehearse(ui, world, cmd, act, effects);
         }
         Cmd::Failover => failovers(ui, world, "failover ", effects),
         Cmd::Weight => failovers(ui, world, "weight ", effects),
@@ -406,13 +413,15 @@ fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)
 }
 
 fn cordon(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let targets = present::targets::of(ui, world, Cmd::Cordon);
     let act = if present::targets::all_cordoned(ui, world) { Act::Uncordon } else { Act::Cordon };
-    dialog::open(ui, world, act, targets, effects);
+    rehearse(ui, world, Cmd::Cordon, act, effects);
 }
 
 fn rehearse(ui: &mut Ui, world: &World, cmd: Cmd, act: Act, effects: &mut Vec<Effect>) {
     let targets = present::targets::of(ui, world, cmd);
+    if targets.is_empty() {
+        return ui.say(unfit::target(ui, world, cmd));
+    }
     dialog::open(ui, world, act, targets, effects);
 }
 

@@ -297,6 +297,7 @@ scenarios! {
     a_heartbeat_is_quiet
     a_list_that_was_cut_off_deletes_nothing
     a_node_goes_suspect_then_not_ready_then_ready
+    a_pod_stuck_on_a_dead_node_stays_bad
     a_proxy_before_a_service_tells_no_second_trouble
     a_relist_deletes_what_it_does_not_name
     a_stuck_rollout_explains_its_crash_loop_and_its_service

@@ -168,4 +168,9 @@ impl Pod {
             Phase::Pending => self.trouble.is_some(),
         }
     }
+
+    /// Well but for being on its way out: bad only where its node is dead, since nobody is left there to end it.
+    pub fn is_leaving(&self) -> bool {
+        self.is_terminating() && self.node.is_some() && !self.phase.is_finished() && !self.is_bad()
+    }
 }

@@ -3,6 +3,8 @@
 //!
 //! A property test holds it to the sums recomputed from scratch.
 
+mod leaving;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
 use crate::policy::{health, rollout};
 
+use self::leaving::Leaving;
 use super::changes::Changes;
 use super::reduce::{Delta, Dirty, Facts, Parts};
 use super::table::{Rows, Wrote};
@@ -32,6 +35,7 @@ pub struct Derivation {
     nodes: Rows<NodeRow>,
     workloads: Rows<WorkloadRow>,
     services: Rows<ServiceRow>,
+    leaving: Leaving,
     /// Pods that are not well, for the rules.
     pub bad: HashMap<Uid, Arc<Pod>>,
     pub counts: Counts,
@@ -50,7 +54,7 @@ impl Derivation {
             self.pod(delta, &mut nodes, &mut owners);
         }
         for delta in &dirty.nodes {
-            self.node(facts, delta, now, &mut nodes);
+            self.node(facts, delta, now, &mut nodes, &mut owners);
         }
         for delta in &dirty.leases {
             if let Some(lease) = delta.new.as_ref().or(delta.old.as_ref()) {
@@ -76,7 +80,7 @@ impl Derivation {
             self.changes.hpa(delta, now);
         }
         for name in &nodes {
-            if self.refresh_node(facts, name, now) {
+            if self.refresh_node(facts, name, now, &mut owners) {
                 changed.add(Parts::NODES);
             }
         }
@@ -110,8 +114,10 @@ impl Derivation {
         let suspect = |row: &&Arc<NodeRow>| row.state == NodeState::Suspect;
         due.extend(self.nodes.table().iter().filter(suspect).map(|row| row.node.name.clone()));
         let mut changed = false;
+        // time alone makes a node suspect, never dead: no workload is concerned
+        let mut owners = HashSet::new();
         for name in due {
-            changed |= self.refresh_node(facts, &name, now);
+            changed |= self.refresh_node(facts, &name, now, &mut owners);
         }
         if changed {
             self.recount_nodes();
@@ -135,10 +141,12 @@ impl Derivation {
         if let Some(old) = &delta.old {
             self.count_pod(old, -1);
             self.bad.remove(&old.uid);
+            self.leaving.remove(old);
         }
         if let Some(new) = &delta.new {
             self.count_pod(new, 1);
-            if new.is_bad() {
+            self.leaving.add(new);
+            if new.is_bad() || self.leaving.is_stuck(new) {
                 self.bad.insert(new.uid.clone(), new.clone());
             }
         }
@@ -154,9 +162,10 @@ impl Derivation {
 
     fn count_pod(&mut self, pod: &Pod, sign: i64) {
         let bump = |n: &mut u32, yes: bool| *n = n.saturating_add_signed((i64::from(yes) * sign) as i32);
+        let bad = pod.is_bad() || self.leaving.is_stuck(pod);
         let counts = &mut self.counts;
         bump(&mut counts.pods, true);
-        bump(&mut counts.pods_bad, pod.is_bad());
+        bump(&mut counts.pods_bad, bad);
         bump(&mut counts.pods_pending, pod.phase == Phase::Pending);
         bump(&mut counts.pods_unschedulable, pod.trouble == Some(Trouble::Unschedulable));
         if let Some(node) = &pod.node
@@ -164,7 +173,7 @@ impl Derivation {
         {
             let totals = self.node_totals.entry(node.clone()).or_default();
             bump(&mut totals.pods, true);
-            bump(&mut totals.bad, pod.is_bad());
+            bump(&mut totals.bad, bad);
             bump(&mut totals.terminating, pod.is_terminating());
             totals.requests = if sign > 0 {
                 totals.requests.plus(pod.requests)
@@ -179,7 +188,7 @@ impl Derivation {
             let totals = self.owner_totals.entry(owner.uid.clone()).or_default();
             bump(&mut totals.pods, true);
             bump(&mut totals.ready, pod.ready);
-            bump(&mut totals.bad, pod.is_bad());
+            bump(&mut totals.bad, bad);
             bump(&mut totals.terminating, pod.is_terminating());
             totals.restarts = totals.restarts.saturating_add_signed(i64::from(pod.restarts) * sign);
             bump(&mut totals.crash_loop, pod.trouble == Some(Trouble::CrashLoop));
@@ -199,6 +208,7 @@ impl Derivation {
         delta: &Delta<crate::domain::node::Node>,
         now: Stamp,
         dirty: &mut HashSet<Name>,
+        owners: &mut HashSet<Uid>,
     ) {
         self.changes.node(delta, facts.nodes.table().cover.is_complete(), now);
         if let Some(old) = &delta.old
@@ -206,6 +216,7 @@ impl Derivation {
             && self.node_by_name.get(&old.name) == Some(&old.uid)
         {
             self.node_by_name.remove(&old.name);
+            self.mark_dead(&old.name, false, owners);
         }
         if let Some(old) = &delta.old
             && delta.new.is_none()
@@ -227,7 +238,7 @@ impl Derivation {
         self.counts.nodes_cordoned = count(|r| r.node.cordoned);
     }
 
-    fn refresh_node(&mut self, facts: &Facts, name: &Name, now: Stamp) -> bool {
+    fn refresh_node(&mut self, facts: &Facts, name: &Name, now: Stamp, owners: &mut HashSet<Uid>) -> bool {
         let Some(node) = self.node_by_name.get(name).and_then(|uid| facts.nodes.get(uid)) else {
             return false;
         };
@@ -235,6 +246,7 @@ impl Derivation {
         let leases = facts.leases.table();
         let live = leases.cover.is_complete() && leases.fresh.stale_since.is_none();
         let verdict = health::judge(node, lease.map(AsRef::as_ref), live, now);
+        self.mark_dead(name, verdict.state.is_dead(), owners);
         let row = NodeRow {
             node: node.clone(),
             state: verdict.state,

@@ -164,6 +164,11 @@ pub enum NodeState {
 }
 
 impl NodeState {
+    /// Its kubelet is not to be believed: what it was told to end does not end, and its pods' states are history.
+    pub fn is_dead(self) -> bool {
+        self >= Self::NotReady
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "Ready",

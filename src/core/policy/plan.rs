@@ -68,7 +68,7 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         Act::PauseRollout => workloads::pause(cluster, &mut plan, true),
         Act::ResumeRollout => workloads::pause(cluster, &mut plan, false),
         Act::Scale(by) => scale::scale(grounds, &mut plan, by),
-        Act::Bounds { min, max } => scale::bounds(cluster, &mut plan, *min, *max),
+        Act::Bounds { min, max } => scale::bounds(grounds, &mut plan, *min, *max),
         Act::Evict(options) => pods::evict(cluster, &mut plan, options),
         Act::OutOfRotation { service } => pods::out_of_rotation(grounds, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(grounds, &mut plan),
@@ -85,12 +85,11 @@ pub fn needs(intent: &Intent) -> Vec<Need> {
     match &intent.act {
         Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_needs).collect(),
         Act::Scale(by) => {
-            let mut namespaces: Vec<Name> = intent.targets.iter().map(|t| t.namespace.clone()).collect();
-            namespaces.dedup();
             // who was faster is told by the object itself
             let seen = intent.targets.iter().filter(|_| by.current_replicas.is_some()).map(here);
-            namespaces.into_iter().map(Need::Quotas).chain(seen).collect()
+            quotas_of(intent).chain(seen).collect()
         }
+        Act::Bounds { .. } => quotas_of(intent).collect(),
         Act::OutOfService | Act::InService | Act::OutOfRotation { .. } | Act::IntoRotation => {
             intent.targets.iter().map(here).collect()
         }
@@ -111,6 +110,13 @@ pub fn needs(intent: &Intent) -> Vec<Need> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The quotas of the targets' namespaces: what may leave no room for more pods.
+fn quotas_of(intent: &Intent) -> impl Iterator<Item = Need> + use<> {
+    let mut namespaces: Vec<Name> = intent.targets.iter().map(|t| t.namespace.clone()).collect();
+    namespaces.dedup();
+    namespaces.into_iter().map(Need::Quotas)
 }
 
 /// A target as it is in the cluster.

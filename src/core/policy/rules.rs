@@ -12,14 +12,14 @@ mod services;
 mod sources;
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::id::{Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::model::reduce::Parts;
-use crate::model::world::{Cause, Cluster, NodeState, ServiceRow, Severity, WorkloadRow};
+use crate::model::world::{Cause, Cluster, ServiceRow, Severity, WorkloadRow};
 
 /// What a rule may look at.
 pub struct Scene<'s, 'c> {
@@ -120,7 +120,7 @@ pub const RULES: [Rule; 16] = [
         inputs: Parts::TRAFFIC.and(Parts::LOGS).and(Parts::SERVICES).and(Parts::WORKLOADS),
         find: errors::errors,
     },
-    Rule { name: "traffic-uneven", inputs: Parts::TRAFFIC, find: errors::uneven },
+    Rule { name: "traffic-uneven", inputs: Parts::TRAFFIC.and(Parts::SERVICES), find: errors::uneven },
     Rule {
         name: "errors-since-rollout",
         inputs: Parts::LOGS.and(Parts::WORKLOADS),
@@ -185,14 +185,8 @@ pub fn rank(scene: &Scene<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
 }
 
 /// Nodes that are not to be believed: their pods' states are history.
-fn dead_nodes(cluster: &Cluster) -> Vec<Name> {
-    cluster
-        .derived
-        .nodes
-        .iter()
-        .filter(|row| row.state >= NodeState::NotReady)
-        .map(|row| row.node.name.clone())
-        .collect()
+pub fn dead_nodes(cluster: &Cluster) -> HashSet<Name> {
+    cluster.derived.nodes.iter().filter(|row| row.state.is_dead()).map(|row| row.node.name.clone()).collect()
 }
 
 /// `shop/checkout`.

@@ -4,15 +4,21 @@
 //! response time (Little's law). A verdict needs an effect (25 % off) and evidence (z beyond its 99 % bound,
 //! corrected for the number of backends).
 
+use std::collections::HashMap;
+
 use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
+use crate::model::world::ServiceRow;
 
 /// One backend's share.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Share {
     pub observed: Option<f64>,
     pub expected: Option<f64>,
-    /// None = cannot be judged (no expectation, too few requests).
+    /// None = cannot be judged (no expectation, too few requests, out).
     pub significant: Option<bool>,
+    /// It gets nothing new: the balancer says that it is down, or it is no ready endpoint any more. What is still measured
+    /// of it is from before.
+    pub out: bool,
 }
 
 /// The shares of all backends of one service, in their order, and why a judgement is missing.
@@ -25,24 +31,36 @@ pub struct Shares {
 /// Off by less than this is not worth a mark, however certain.
 const EFFECT: f64 = 0.25;
 
-/// Computes the shares. Backends that are known to be down are not eligible and expect nothing.
-pub fn judge(service: &ServiceTraffic) -> Shares {
-    let total: f64 = service.backends.iter().filter_map(|b| b.rps).sum();
-    let eligible = |b: &BackendTraffic| b.up != Some(false);
+/// Which backends are out, in their order. `row`: the Service's endpoints now; they count where the source's backends
+/// are its pods, and say nothing of a proxy's servers under other names.
+fn out(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Vec<bool> {
+    let mut ready: HashMap<&str, bool> = HashMap::new();
+    for endpoint in row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter()) {
+        if let Some(pod) = &endpoint.pod {
+            // one for each address family
+            *ready.entry(pod.as_str()).or_default() |= endpoint.ready;
+        }
+    }
+    let by_pod = service.backends.iter().any(|b| ready.contains_key(b.name.as_str()));
+    let in_rotation = |b: &BackendTraffic| !by_pod || ready.get(b.name.as_str()) == Some(&true);
+    service.backends.iter().map(|b| b.up == Some(false) || !in_rotation(b)).collect()
+}
+
+/// Computes the shares of those in rotation, of what they get together. What is out expects nothing and has no share.
+pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
+    let out = out(service, row);
+    let all = || service.backends.iter().zip(out.iter().copied());
+    let total: f64 = all().filter(|(_, out)| !out).filter_map(|(b, _)| b.rps).sum();
     let weights: Option<Vec<f64>> = match service.policy {
         Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
-            Some(service.backends.iter().map(|b| f64::from(u8::from(eligible(b)))).collect())
+            Some(out.iter().map(|out| f64::from(u8::from(!out))).collect())
         }
-        Policy::Weighted => service
-            .backends
-            .iter()
-            .map(|b| if eligible(b) { b.weight.filter(|w| w.is_finite() && *w >= 0.0) } else { Some(0.0) })
+        Policy::Weighted => all()
+            .map(|(b, out)| if out { Some(0.0) } else { b.weight.filter(|w| w.is_finite() && *w >= 0.0) })
             .collect(),
-        Policy::LeastConnections | Policy::ResponseTime => service
-            .backends
-            .iter()
-            .map(|b| {
-                if !eligible(b) {
+        Policy::LeastConnections | Policy::ResponseTime => all()
+            .map(|(b, out)| {
+                if out {
                     return Some(0.0);
                 }
                 let time = b.mean_ms.filter(|t| t.is_finite() && *t > 0.0)?;
@@ -53,16 +71,14 @@ pub fn judge(service: &ServiceTraffic) -> Shares {
     };
     let sum: f64 = weights.as_ref().map_or(0.0, |w| w.iter().sum());
     let n = total * f64::from(service.window_secs);
-    let k = service.backends.iter().filter(|b| eligible(b)).count();
+    let k = out.iter().filter(|out| !**out).count();
     let bound = critical(0.01 / (2.0 * k.max(1) as f64));
     let hashed = matches!(service.policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
     let mut short = false;
-    let backends = service
-        .backends
-        .iter()
+    let backends = all()
         .enumerate()
-        .map(|(i, backend)| {
-            let observed = backend.rps.filter(|_| total > 0.0).map(|rps| rps / total);
+        .map(|(i, (backend, out))| {
+            let observed = backend.rps.filter(|_| !out && total > 0.0).map(|rps| rps / total);
             let weight = weights.as_ref().and_then(|w| w.get(i)).copied();
             let expected = weight.filter(|_| sum > 0.0).map(|w| w / sum);
             let significant = match (observed, expected) {
@@ -81,7 +97,7 @@ pub fn judge(service: &ServiceTraffic) -> Shares {
                 (Some(_), Some(_)) => Some(false),
                 _ => None,
             };
-            Share { observed, expected, significant }
+            Share { observed, expected, significant, out }
         })
         .collect();
     let note = if service.policy == Policy::Unknown {
@@ -114,6 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::service::{Endpoint, EndpointSlice, Service};
 
     fn service(policy: Policy, backends: &[(f64, f64, f64)]) -> ServiceTraffic {
         ServiceTraffic {
@@ -134,19 +151,71 @@ mod tests {
 
     #[test]
     fn one_over_n_and_weights() {
-        let s = judge(&service(Policy::RoundRobin, &[(10.0, 1.0, 1.0), (10.0, 9.0, 1.0)]));
+        let s = judge(&service(Policy::RoundRobin, &[(10.0, 1.0, 1.0), (10.0, 9.0, 1.0)]), None);
         assert_eq!(s.backends[1].expected, Some(0.5));
-        let s = judge(&service(Policy::Weighted, &[(50.0, 50.0, 1.0), (30.0, 30.0, 1.0), (20.0, 20.0, 1.0)]));
+        let s = judge(
+            &service(Policy::Weighted, &[(50.0, 50.0, 1.0), (30.0, 30.0, 1.0), (20.0, 20.0, 1.0)]),
+            None,
+        );
         assert_eq!(s.backends.iter().map(|b| b.expected.unwrap()).collect::<Vec<_>>(), [0.5, 0.3, 0.2]);
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));
     }
 
+    /// The Service's endpoints: name, ready.
+    fn row(endpoints: &[(&str, bool)]) -> ServiceRow {
+        let endpoint = |(name, ready): &(&str, bool)| Endpoint {
+            pod: Some((*name).into()),
+            ready: *ready,
+            ..Endpoint::default()
+        };
+        let slice =
+            EndpointSlice { endpoints: endpoints.iter().map(endpoint).collect(), ..EndpointSlice::default() };
+        ServiceRow {
+            service: Arc::new(Service::default()),
+            slices: Arc::from([Arc::new(slice)]),
+            ready: 0,
+            total: 0,
+        }
+    }
+
+    fn named(rates: &[(&str, f64)]) -> ServiceTraffic {
+        let backends = rates.iter().map(|(name, rps)| BackendTraffic {
+            name: (*name).into(),
+            rps: Some(*rps),
+            ..BackendTraffic::default()
+        });
+        ServiceTraffic { window_secs: 60, backends: backends.collect(), ..ServiceTraffic::default() }
+    }
+
+    #[test]
+    fn what_left_the_endpoints_is_out_and_the_rest_share_what_they_get() {
+        // the samples of d are from before it was taken out; c is an endpoint that is not ready
+        let s = named(&[("a", 20.0), ("b", 20.0), ("c", 12.0), ("d", 15.0)]);
+        let judged = judge(&s, Some(&row(&[("a", true), ("b", true), ("c", false)])));
+        let expected: Vec<_> = judged.backends.iter().map(|b| b.expected.unwrap()).collect();
+        assert_eq!(expected, [0.5, 0.5, 0.0, 0.0]);
+        assert_eq!(judged.backends.iter().map(|b| b.out).collect::<Vec<_>>(), [false, false, true, true]);
+        assert_eq!(judged.backends[0].observed, Some(0.5));
+        assert_eq!((judged.backends[3].observed, judged.backends[3].significant), (None, None));
+        assert!(judged.backends[..2].iter().all(|b| b.significant == Some(false)), "{judged:?}");
+    }
+
+    #[test]
+    fn endpoints_say_nothing_of_servers_under_other_names() {
+        let s = named(&[("SRV_1", 20.0), ("SRV_2", 20.0)]);
+        let judged = judge(&s, Some(&row(&[("a", true), ("b", false)])));
+        assert!(judged.backends.iter().all(|b| !b.out && b.expected == Some(0.5)), "{judged:?}");
+        let ready_in_one_family = row(&[("a", false), ("a", true), ("b", true)]);
+        let judged = judge(&named(&[("a", 1.0), ("b", 1.0)]), Some(&ready_in_one_family));
+        assert!(judged.backends.iter().all(|b| !b.out), "{judged:?}");
+    }
+
     #[test]
     fn a_slow_backend_with_a_smaller_share_is_right_under_least_connections() {
-        let s = judge(&service(
-            Policy::LeastConnections,
-            &[(45.0, 1.0, 10.0), (44.0, 1.0, 10.0), (11.0, 1.0, 40.0)],
-        ));
+        let s = judge(
+            &service(Policy::LeastConnections, &[(45.0, 1.0, 10.0), (44.0, 1.0, 10.0), (11.0, 1.0, 40.0)]),
+            None,
+        );
         assert!((s.backends[2].expected.unwrap() - 0.111).abs() < 0.001);
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));
     }
@@ -155,11 +224,11 @@ mod tests {
     fn effect_and_evidence() {
         // 10,000 requests as 3700/3300/3000 are certain, but 11 % off: no mark
         let per = |n: f64| (n / 60.0, 1.0, 1.0);
-        let s = judge(&service(Policy::RoundRobin, &[per(3700.0), per(3300.0), per(3000.0)]));
+        let s = judge(&service(Policy::RoundRobin, &[per(3700.0), per(3300.0), per(3000.0)]), None);
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));
-        let s = judge(&service(Policy::RoundRobin, &[per(5000.0), per(3000.0), per(2000.0)]));
+        let s = judge(&service(Policy::RoundRobin, &[per(5000.0), per(3000.0), per(2000.0)]), None);
         assert_eq!(s.backends[0].significant, Some(true));
-        let s = judge(&service(Policy::RoundRobin, &[per(5.0), per(3.0), per(2.0)]));
+        let s = judge(&service(Policy::RoundRobin, &[per(5.0), per(3.0), per(2.0)]), None);
         assert_eq!(s.backends[0].significant, None);
         assert!(s.note.unwrap().contains("too few requests"));
     }
@@ -174,7 +243,7 @@ mod tests {
         #[test]
         fn shares_sum_to_one(rates in prop::collection::vec((0.0f64..1000.0, 0.1f64..100.0, 0.1f64..500.0), 1..12)) {
             for policy in [Policy::RoundRobin, Policy::Weighted, Policy::LeastConnections] {
-                let s = judge(&service(policy, &rates));
+                let s = judge(&service(policy, &rates), None);
                 let expected: f64 = s.backends.iter().filter_map(|b| b.expected).sum();
                 prop_assert!((expected - 1.0).abs() < 1e-9);
                 if rates.iter().any(|r| r.0 > 0.0) {
@@ -186,7 +255,7 @@ mod tests {
 
         #[test]
         fn nothing_breaks_it(rates in prop::collection::vec((any::<f64>(), any::<f64>(), any::<f64>()), 0..5)) {
-            judge(&service(Policy::Weighted, &rates));
+            judge(&service(Policy::Weighted, &rates), None);
         }
     }
 }

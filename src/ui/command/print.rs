@@ -1,6 +1,11 @@
 //! The table in print: `pilothouse keys` and the README.
 
-use super::{COMMANDS, Context};
+use super::{COMMANDS, Command, Context};
+
+/// Where a command works, in words.
+pub fn places(command: &Command) -> String {
+    command.contexts.iter().map(|c| c.title()).collect::<Vec<_>>().join(", ")
+}
 
 /// `pilothouse keys`: plain text, a section for each place.
 pub fn keys_text() -> String {
@@ -23,10 +28,8 @@ pub fn keys_table_markdown() -> String {
     let mut out = String::from("| key | where | command | what it does |\n|---|---|---|---|\n");
     for command in COMMANDS {
         let keys: Vec<String> = command.keys.iter().map(|k| format!("`{k}`")).collect();
-        let places: Vec<&str> = command.contexts.iter().map(|c| c.title()).collect();
-        out +=
-            format!("| {} | {} | `{}` | {} |\n", keys.join(" "), places.join(", "), command.id, command.doc)
-                .as_str();
+        out += format!("| {} | {} | `{}` | {} |\n", keys.join(" "), places(command), command.id, command.doc)
+            .as_str();
     }
     out
 }

@@ -15,7 +15,7 @@ use super::{Cell, Grade, RowView, cell, plain};
 pub const COLUMNS: [Column; 5] = [
     Column::left("ACTION", 20, 60, 0),
     Column::left("STATE", 9, 10, 0),
-    Column::left("STEPS", 7, 12, 2),
+    Column::left("STEPS", 7, 12, 2).whole(),
     Column::right("STARTED", 7, 8, 4),
     Column::left("NOW", 16, 0, 3),
 ];

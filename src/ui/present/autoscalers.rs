@@ -20,9 +20,10 @@ pub const ORDERS: [&str; 3] = ["at limit first", "by name", "by replicas"];
 /// The columns.
 pub const COLUMNS: [Column; 5] = [
     Column::name("TARGET", 10, 40),
-    Column::left("NOW→WANT", 8, 10, 0),
-    Column::left("MIN-MAX", 6, 9, 4),
-    Column::left("METRIC", 10, 28, 6),
+    Column::left("NOW→WANT", 8, 13, 0).whole(),
+    Column::left("MIN-MAX", 6, 13, 4).whole(),
+    // its end is the number
+    Column::name("METRIC", 10, 28).leaving(6).whole(),
     Column::left("VERDICT", 12, 0, 0),
 ];
 
@@ -106,10 +107,11 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
     }
 }
 
-/// The counts after the title.
-pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
-    let bad = cluster.hpas.iter().filter(|h| grade_of(judge(h, now).state) >= Grade::Warning).count();
-    match (bad, cluster.hpas.len()) {
+/// The counts after the title, of what the namespace leaves.
+pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
+    let here = || cluster.hpas.iter().filter(|h| passes(h, spec));
+    let bad = here().filter(|h| grade_of(judge(h, now).state) >= Grade::Warning).count();
+    match (bad, here().count()) {
         (_, 0) => Vec::new(),
         (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
         (bad, all) => {
@@ -118,13 +120,14 @@ pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
     }
 }
 
-/// The line below.
-pub fn footer(cluster: &Cluster) -> Vec<Cell> {
+/// The line below. The pods are those of the whole cluster: autoscalers compete for its nodes.
+pub fn footer(cluster: &Cluster, in_one_namespace: bool) -> Vec<Cell> {
     if matches!(cluster.pods.cover, Coverage::Never | Coverage::Denied(_)) {
         return Vec::new();
     }
     let pods = cluster.derived.counts.pods_unschedulable;
-    vec![cell(if pods > 0 { Role::Warning } else { Role::Dim }, format!("unschedulable pods {pods}"))]
+    let place = if in_one_namespace { " in all namespaces" } else { "" };
+    vec![cell(if pods > 0 { Role::Warning } else { Role::Dim }, format!("unschedulable pods {pods}{place}"))]
 }
 
 /// The object of a row.

@@ -49,8 +49,10 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
     let mut place: HashMap<Name, usize> = HashMap::new();
     let traffic = cluster.traffic.services.iter().find(|t| t.namespace == namespace && t.name == name);
     let mut note = None;
+    let row =
+        cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
     if let Some(traffic) = traffic {
-        let shares = shares::judge(traffic);
+        let shares = shares::judge(traffic, row.map(AsRef::as_ref));
         note = shares.note;
         for (backend, share) in traffic.backends.iter().zip(shares.backends) {
             place.insert(backend.name.clone(), backends.len());
@@ -63,8 +65,6 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
             });
         }
     }
-    let row =
-        cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
     for endpoint in row.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter()) {
         let id = endpoint.pod.clone().unwrap_or_else(|| endpoint.address.clone());
         let at = *place.entry(id.clone()).or_insert_with(|| {
@@ -105,6 +105,8 @@ impl Backend {
             Grade::Critical
         } else if errors >= 0.01 || self.share.significant == Some(true) {
             Grade::Warning
+        } else if self.share.out {
+            Grade::Info
         } else {
             Grade::Fine
         }
@@ -150,6 +152,7 @@ pub fn row(backend: &Backend) -> RowView {
     let errors = traffic.and_then(|t| t.error_ratio);
     let share = |v: Option<f64>| v.map_or_else(|| "–".into(), |v| format!("{:.1}", v * 100.0));
     let verdict: Cell = match (backend.share.significant, backend.share.observed, backend.share.expected) {
+        _ if backend.share.out => cell(Role::Info, "out"),
         (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
         (Some(true), ..) => cell(Role::Warning, "▲ too many"),
         (Some(false), ..) => cell(Role::Dim, "noise"),

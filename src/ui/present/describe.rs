@@ -7,6 +7,7 @@ use pilothouse_core::domain::node::{Condition, Status};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::hpa;
+use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::TextLine;
 use super::super::theme::Role;
@@ -144,7 +145,8 @@ fn pod_table(
     wanted: impl Fn(&pilothouse_core::domain::pod::Pod) -> bool,
 ) {
     let mut found: Vec<_> = cluster.pods.iter().filter(|p| wanted(p)).collect();
-    found.sort_by(|a, b| pods::order(a, b, 0));
+    let dead = dead_nodes(cluster);
+    found.sort_by(|a, b| pods::order(a, b, 0, &dead));
     let note = cluster.pods.cover.note().map_or_else(String::new, |n| format!(" ({n})"));
     out.head(&format!("{title}: {}{note}", found.len()));
     if !found.is_empty() {
@@ -152,7 +154,7 @@ fn pod_table(
         out.row(Role::Head, heads);
     }
     for pod in found.iter().take(300) {
-        let grade = pods::grade(pod);
+        let grade = pods::grade(pod, &dead);
         let key = (pod.namespace.clone(), pod.name.clone());
         let used = cluster
             .pod_usage
@@ -181,7 +183,7 @@ fn pod_table(
 fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
     let pod = cluster.pods.by_uid(&object.uid).or_else(|| cluster.pod(&object.namespace, &object.name))?;
     out.head(&format!("Pod {}/{}", pod.namespace, pod.name));
-    let grade = pods::grade(pod);
+    let grade = pods::grade(pod, &dead_nodes(cluster));
     out.say(grade.role(), format!("  {:<14} {} {}", "status", grade.glyph().trim(), pods::status(pod)));
     out.field("phase", pod.phase.as_str());
     if let Some(message) = &pod.message {

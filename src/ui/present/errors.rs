@@ -108,13 +108,14 @@ pub fn row(group: &ErrorGroup, now: Stamp) -> RowView {
     }
 }
 
-/// The counts after the title.
-pub fn counts(cluster: &Cluster, now: Stamp) -> Vec<Cell> {
+/// The counts after the title: new groups of what the namespace leaves, and how the logs are followed, which is one for
+/// all namespaces.
+pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     let logs = &cluster.logs;
     if logs.at == Stamp::default() {
         return Vec::new();
     }
-    let new = logs.groups.iter().filter(|g| is_new(g, now)).count();
+    let new = logs.groups.iter().filter(|g| is_new(g, now) && passes(g, spec)).count();
     let mut notes = Vec::new();
     if new > 0 {
         notes.push(cell(Role::Warning, format!("{new} new")));

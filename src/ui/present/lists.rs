@@ -1,17 +1,16 @@
 //! What all lists share: bringing their rows up to date, their identities, and the view of the rows that fit.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
+use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{PodScope, Ui};
 use super::super::list::{ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::super::widget::text::{self, grouped};
-use super::sources::{self, State};
+use super::super::widget::text::grouped;
 use super::{
-    Cell, ListView, RowView, actions, autoscalers, backends, causes, cell, errors, namespaces, nodes, plain,
+    ListView, RowView, actions, autoscalers, backends, causes, cell, errors, frame, namespaces, nodes, plain,
     pods, traffic, workloads,
 };
 
@@ -94,12 +93,19 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 // whose a pod is may be known later than the pod
                 spec.salt = cluster.derived.replicaset_owner.len() as u64;
             }
+            let dead = dead_nodes(&cluster);
+            if ui.bases.dead != dead {
+                ui.bases.dead = dead;
+                ui.bases.dead_turn = ui.bases.dead_turn.wrapping_add(1);
+            }
+            spec.salt |= u64::from(ui.bases.dead_turn) << 32;
+            let dead = &ui.bases.dead;
             ui.bases.pods.refresh(
                 ids,
                 &cluster.pods,
                 &spec,
                 |p| pods::passes(p, &spec, &scope, &cluster),
-                |a, b| pods::order(a, b, order),
+                |a, b| pods::order(a, b, order, dead),
             );
         }
         ListId::Autoscalers => {
@@ -208,108 +214,6 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
     }
 }
 
-/// The title, its key, and the state of its source.
-fn frame(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<Cell>, State, Vec<Cell>) {
-    let now = ui.now;
-    let table = |source: &str, cover, fresh| sources::of_table(cluster, source, cover, fresh, now);
-    let none = Vec::new;
-    match id {
-        ListId::Now => {
-            let n = cluster.derived.causes.len();
-            let notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { none() };
-            let state = State { why_empty: causes::empty(cluster), ..State::default() };
-            (
-                None,
-                "NOW".into(),
-                notes,
-                state,
-                causes::changes(cluster, ui.namespace.as_ref(), ui.size.0 < 110),
-            )
-        }
-        ListId::Nodes => {
-            let state = table("nodes", &cluster.nodes.cover, cluster.nodes.fresh);
-            (Some('1'), "Nodes".into(), nodes::counts(cluster), state, nodes::footer(cluster))
-        }
-        ListId::Traffic => {
-            let mut state = table("services", &cluster.services.cover, cluster.services.fresh);
-            let metrics = sources::of_source(cluster, "prometheus", now);
-            // one word of waiting is enough
-            state.notes.extend(
-                metrics
-                    .notes
-                    .into_iter()
-                    .filter(|n| n.role != Role::Dim || cluster.services.cover.is_complete()),
-            );
-            let mut footer = traffic::footer(cluster);
-            if cluster.traffic.services.is_empty() {
-                footer.extend(metrics.why_empty);
-            }
-            (Some('2'), "Traffic".into(), traffic::counts(&ui.bases.joined), state, footer)
-        }
-        ListId::Errors => {
-            let mut state = sources::of_source(cluster, "logs", now);
-            if cluster.logs.at.0 > 0 {
-                state.why_empty.retain(|c| c.role != Role::Dim);
-            }
-            if state.why_empty.is_empty() && matches!(cluster.pods.cover, Coverage::Never) {
-                state.why_empty.push(cell(Role::Dim, "waiting for pods: their logs are followed then"));
-            }
-            (Some('3'), "Errors".into(), errors::counts(cluster, now), state, none())
-        }
-        ListId::Autoscalers => {
-            let state = table("horizontalpodautoscalers", &cluster.hpas.cover, cluster.hpas.fresh);
-            (
-                Some('4'),
-                "Autoscalers".into(),
-                autoscalers::counts(cluster, now),
-                state,
-                autoscalers::footer(cluster),
-            )
-        }
-        ListId::Workloads => {
-            let mut state = table("deployments", &cluster.deployments.cover, cluster.deployments.fresh);
-            for (source, other) in [
-                ("statefulsets", &cluster.statefulsets),
-                ("daemonsets", &cluster.daemonsets),
-                ("jobs", &cluster.jobs),
-            ] {
-                for note in table(source, &other.cover, other.fresh).notes {
-                    state.notes.push(cell(note.role, format!("{source} {}", note.text)));
-                }
-            }
-            let all = grouped(cluster.derived.workloads.len() as u64);
-            (Some('5'), "Workloads".into(), vec![plain(all)], state, none())
-        }
-        ListId::Pods => {
-            let title = match &ui.pod_scope {
-                PodScope::All => "Pods".into(),
-                PodScope::Owner { kind, namespace, name } => {
-                    format!("Pods of {namespace}/{}/{name}", kind.short())
-                }
-                PodScope::Node(node) => format!("Pods on {node}"),
-            };
-            (Some('5'), title, none(), table("pods", &cluster.pods.cover, cluster.pods.fresh), none())
-        }
-        ListId::Backends => {
-            let (_, note) = backends::collect(cluster, &ui.service.0, &ui.service.1);
-            let footer = note.map_or_else(none, |n| vec![cell(Role::Dim, n)]);
-            (None, format!("Backends of {}/{}", ui.service.0, ui.service.1), none(), State::default(), footer)
-        }
-        ListId::Actions => {
-            let why_empty = vec![cell(Role::Dim, "no actions yet: they appear here with their steps")];
-            (Some('8'), "Actions".into(), none(), State { why_empty, ..State::default() }, none())
-        }
-        ListId::Namespaces => (None, "Namespaces".into(), none(), State::default(), none()),
-        ListId::Table => {
-            let mut state = State::default();
-            if let Some(words) = &ui.table_of.2 {
-                state.why_empty.push(plain(words.as_str()));
-            }
-            (None, ui.table_of.0.clone(), none(), state, none())
-        }
-    }
-}
-
 fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
     let fixed: &[Column] = match id {
         ListId::Now => &causes::COLUMNS,
@@ -359,7 +263,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),
         ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),
         ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
-        ListId::Pods => pods::row(cluster.pods.at(row)?, now),
+        ListId::Pods => pods::row(cluster.pods.at(row)?, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
         ListId::Actions => actions::row(world.actions.get(at)?, now),
         ListId::Namespaces => namespaces::row(ui.bases.namespaces.get(at)?, ui.namespace.as_ref()),
@@ -377,7 +281,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
     };
     ui.list_mut(id).scroll(room);
     let list = ui.list(id);
-    let (key_char, title, mut notes, state, footer) = frame(ui, &cluster, id);
+    let (key_char, title, mut notes, state, footer) = frame::of(ui, &cluster, id);
     if !list.filter.is_empty() {
         notes.push(cell(Role::Match, format!("/{}", list.filter)));
         notes.push(plain(format!("{} match", grouped(list.ids.len() as u64))));
@@ -391,7 +295,9 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         notes.extend(orders(id).get(list.order).map(|o| cell(Role::Info, *o)));
     }
     notes.extend(state.notes);
-    if matches!(id, ListId::Traffic | ListId::Autoscalers | ListId::Workloads | ListId::Errors) {
+    if matches!(id, ListId::Traffic | ListId::Autoscalers | ListId::Workloads | ListId::Errors | ListId::Now)
+        || (id == ListId::Pods && ui.pod_scope == PodScope::All)
+    {
         notes.extend(ui.namespace.as_ref().map(|ns| cell(Role::Info, format!("ns:{ns}"))));
     }
     let visible: Vec<u32> = list.ids.iter().skip(list.top).take(room).copied().collect();

@@ -1,17 +1,19 @@
 //! Pods: all, of a workload, or on a node.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
 
-use super::super::app::PodScope;
-use super::super::list::Spec;
+use super::super::app::{PodScope, Ui};
+use super::super::list::{ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::{Grade, RowView, cell, plain};
+use super::super::widget::text::grouped;
+use super::{Cell, Grade, RowView, cell, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [&str; 5] = ["worst first", "by name", "by restarts", "youngest first", "by node"];
@@ -29,13 +31,14 @@ pub const COLUMNS: [Column; 9] = [
     Column::right("AGE", 4, 5, 8),
 ];
 
-/// How bad.
-pub fn grade(pod: &Pod) -> Grade {
+/// How bad; `dead`: the nodes that nobody answers for.
+pub fn grade(pod: &Pod, dead: &HashSet<Name>) -> Grade {
+    let stuck = || pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node));
     match pod.trouble {
         Some(Trouble::CrashLoop | Trouble::ImagePull | Trouble::Config) => Grade::Critical,
         _ if pod.phase == Phase::Failed || pod.phase == Phase::Unknown => Grade::Critical,
         Some(_) => Grade::Warning,
-        None if pod.is_bad() => Grade::Warning,
+        None if pod.is_bad() || stuck() => Grade::Warning,
         None if pod.is_terminating() || pod.phase == Phase::Pending => Grade::Info,
         None => Grade::Fine,
     }
@@ -77,23 +80,35 @@ pub fn belongs(pod: &Pod, cluster: &Cluster, kind: &Kind, namespace: &str, name:
 }
 
 /// The order of two rows.
-pub fn order(a: &Pod, b: &Pod, order: usize) -> Ordering {
+pub fn order(a: &Pod, b: &Pod, order: usize, dead: &HashSet<Name>) -> Ordering {
     let by = match order {
         1 => Ordering::Equal,
         2 => b.restarts.cmp(&a.restarts),
         3 => b.created.cmp(&a.created),
         4 => a.node.cmp(&b.node),
-        _ => grade(b).cmp(&grade(a)).then_with(|| {
+        _ => grade(b, dead).cmp(&grade(a, dead)).then_with(|| {
             // of healthy pods the restarts say little: they would shuffle the list
-            if grade(a) >= Grade::Warning { b.restarts.cmp(&a.restarts) } else { Ordering::Equal }
+            if grade(a, dead) >= Grade::Warning { b.restarts.cmp(&a.restarts) } else { Ordering::Equal }
         }),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
 }
 
+/// The counts after the title: all pods, or those that the scope or the namespace leaves of them.
+pub fn counts(ui: &Ui, cluster: &Cluster) -> Vec<Cell> {
+    let list = ui.list(ListId::Pods);
+    let whole = ui.pod_scope == PodScope::All && ui.namespace.is_none();
+    // beside a filter stands how many match: what they are of would need all pods counted for every frame
+    if cluster.pods.is_empty() || (!whole && !list.filter.is_empty()) {
+        return Vec::new();
+    }
+    let all = grouped(cluster.pods.len() as u64);
+    vec![plain(if whole { all } else { format!("{} of {all}", grouped(list.ids.len() as u64)) })]
+}
+
 /// One row.
-pub fn row(pod: &Pod, now: Stamp) -> RowView {
-    let grade = grade(pod);
+pub fn row(pod: &Pod, dead: &HashSet<Name>, now: Stamp) -> RowView {
+    let grade = grade(pod, dead);
     let exit = pod.last_exit.as_ref().map_or_else(String::new, |exit| {
         let when = exit.at.map_or_else(String::new, |at| format!(" {}", age(now.since(at))));
         format!("{} {}{when}", exit.reason, exit.code)
@@ -127,4 +142,28 @@ pub fn row(pod: &Pod, now: Stamp) -> RowView {
 /// The object of a row.
 pub fn object(pod: &Pod) -> ObjectRef {
     ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_end_stands_with_the_bad_ones() {
+        let pod = |name: &str, node: &str, deleting: Option<Stamp>| Pod {
+            name: name.into(),
+            node: Some(node.into()),
+            phase: Phase::Running,
+            ready: deleting.is_none(),
+            deleting,
+            ..Pod::default()
+        };
+        let dead = HashSet::from([Name::from("gone")]);
+        let (well, leaves, stuck) =
+            (pod("a", "up", None), pod("b", "up", Some(Stamp(1))), pod("c", "gone", Some(Stamp(1))));
+        let grades = [&well, &leaves, &stuck].map(|p| grade(p, &dead));
+        assert_eq!(grades, [Grade::Fine, Grade::Info, Grade::Warning]);
+        assert_eq!(grade(&stuck, &HashSet::new()), Grade::Info, "its node came back");
+        assert_eq!(order(&stuck, &leaves, 0, &dead), Ordering::Less);
+    }
 }

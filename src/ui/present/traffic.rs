@@ -135,7 +135,7 @@ fn balance(joined: &Joined) -> Cell {
     let Some(traffic) = joined.traffic.as_ref().filter(|t| t.backends.len() > 1) else {
         return cell(Role::Dim, "–");
     };
-    let shares = shares::judge(traffic);
+    let shares = shares::judge(traffic, joined.row.as_deref());
     let uneven = shares.backends.iter().filter(|s| s.significant == Some(true)).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
@@ -185,10 +185,11 @@ pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
     }
 }
 
-/// The counts after the title.
-pub fn counts(joined: &[Joined]) -> Vec<Cell> {
-    let bad = joined.iter().filter(|j| j.grade() >= Grade::Warning).count();
-    match (bad, joined.len()) {
+/// The counts after the title, of what the namespace leaves.
+pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
+    let here = || joined.iter().filter(|j| passes(j, spec));
+    let bad = here().filter(|j| j.grade() >= Grade::Warning).count();
+    match (bad, here().count()) {
         (_, 0) => Vec::new(),
         (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
         (bad, all) => vec![cell(Role::Critical, format!("{bad} bad")), plain(format!("of {all}"))],

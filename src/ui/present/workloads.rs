@@ -5,13 +5,14 @@ use std::cmp::Ordering;
 use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::world::WorkloadRow;
+use pilothouse_core::model::world::{Cluster, WorkloadRow};
 use pilothouse_core::policy::rollout::RolloutPhase;
 
 use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::{Grade, RowView, cell, plain};
+use super::super::widget::text;
+use super::{Cell, Grade, RowView, cell, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [&str; 4] = ["worst first", "by name", "by restarts", "youngest first"];
@@ -88,6 +89,23 @@ pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize) -> Ordering {
 /// The last part of an image's name, with its tag.
 pub fn image(image: &str) -> &str {
     image.rsplit('/').next().unwrap_or(image)
+}
+
+/// The counts after the title, of what the namespace leaves.
+pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
+    let all = &cluster.derived.workloads;
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let here = || all.iter().filter(|r| passes(r, spec));
+    let bad = here().filter(|r| grade(r) >= Grade::Warning).count();
+    let mut notes = Vec::new();
+    if bad > 0 {
+        notes.push(cell(Role::Critical, format!("{} bad", text::grouped(bad as u64))));
+    }
+    let of = if bad > 0 { "of " } else { "" };
+    notes.push(plain(format!("{of}{}", text::grouped(here().count() as u64))));
+    notes
 }
 
 /// One row.

@@ -2,6 +2,7 @@
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::World;
+use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{LogView, PodScope, Screen, TextLine, TextSource, TextView, Ui};
 use super::super::list::{List, ListId};
@@ -136,7 +137,8 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
             .filter(|p| present::pods::belongs(p, &cluster, kind, &object.namespace, &object.name))
             .collect(),
     };
-    pods.sort_by(|a, b| present::pods::order(a, b, 0));
+    let dead = dead_nodes(&cluster);
+    pods.sort_by(|a, b| present::pods::order(a, b, 0, &dead));
     let found = pods.len();
     pods.truncate(MOST_PODS);
     if pods.is_empty() {
@@ -178,7 +180,12 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
     ));
 }
 
-/// Whether the selected line of NOW stands for several causes.
+/// Whether the selected row is a line of NOW that stands for several causes.
+pub fn on_fold(ui: &Ui, world: &World) -> bool {
+    ui.active_list() == Some(ListId::Now)
+        && ui.list(ListId::Now).chosen().is_some_and(|selected| list_has_fold(ui, world, selected))
+}
+
 fn list_has_fold(ui: &Ui, world: &World, selected: &Uid) -> bool {
     ui.shown(world)
         .is_some_and(|c| c.derived.causes.iter().any(|c| present::causes::fold_key(c) == *selected))

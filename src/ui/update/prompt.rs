@@ -14,7 +14,7 @@ use super::super::present::{
     palette::{self, Target},
 };
 use super::super::request::Effect;
-use super::{dialog, open, scroll};
+use super::{dialog, open, scroll, unfit};
 
 /// Opens the filter of the active list.
 pub fn filter(ui: &mut Ui) {
@@ -36,7 +36,7 @@ pub fn palette(ui: &mut Ui, world: &World, text: &str) {
 pub fn scale(ui: &mut Ui, world: &World) {
     let targets = present::targets::of(ui, world, Cmd::Scale);
     if targets.is_empty() {
-        return ui.say("there is no workload here that can be scaled");
+        return ui.say(unfit::target(ui, world, Cmd::Scale));
     }
     let from = match targets.as_slice() {
         [one] => {
@@ -53,7 +53,7 @@ pub fn bounds(ui: &mut Ui, world: &World) {
     let target = present::targets::of(ui, world, Cmd::Bounds).into_iter().next();
     let hpa = target.as_ref().and_then(|t| ui.shown(world)?.hpas.by_uid(&t.uid).cloned());
     let (Some(target), Some(hpa)) = (target, hpa) else {
-        return ui.say("there is no autoscaler here whose bounds can be set");
+        return ui.say(unfit::target(ui, world, Cmd::Bounds));
     };
     ui.input.clear();
     ui.prompt = Some(Prompt::Bounds { target, min: hpa.min, max: hpa.max });
@@ -156,8 +156,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                     if command.contexts.iter().any(|c| here.contains(c)) {
                         super::run(ui, world, command.cmd, effects);
                     } else {
-                        let where_: Vec<&str> = command.contexts.iter().map(|c| c.title()).collect();
-                        ui.say(format!("{id} works in: {}", where_.join(", ")));
+                        ui.say(format!("{id} works in: {}", command::places(command)));
                     }
                 }
             }

@@ -128,21 +128,23 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
 }
 
 fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
-    let (label, hint): (String, &str) = match prompt {
-        Prompt::Filter { .. } => ("/".into(), "!text shows the others   Enter keeps   Esc drops"),
-        Prompt::FindText => ("find: ".into(), "Enter finds   Esc closes"),
-        Prompt::Palette { .. } => (":".into(), "Up Down choose   Enter opens   Esc closes"),
+    // what may be typed stands where it would be typed, until it is
+    let (label, sample, hint): (String, &str, &str) = match prompt {
+        Prompt::Filter { .. } => ("/".into(), "", "!text shows the others   Enter keeps   Esc drops"),
+        Prompt::FindText => ("find: ".into(), "", "Enter finds   Esc closes"),
+        Prompt::Palette { .. } => (":".into(), "", "Up Down choose   Enter opens   Esc closes"),
         Prompt::Scale { targets, from } => {
             let what = match targets.as_slice() {
                 [one] => one.to_string(),
                 more => format!("{} workloads", more.len()),
             };
             let now = from.map_or_else(String::new, |n| format!(" (now {n})"));
-            (format!("scale {what}{now} to: "), "5  +2  -1  x2   Enter rehearses   Esc closes")
+            (format!("scale {what}{now} to: "), "N, +N, -N or xN", "Enter rehearses   Esc closes")
         }
         Prompt::Bounds { target, min, max } => (
-            format!("bounds of {target} (now {min}-{max}) to: "),
-            "4-30  4-  -30   Enter rehearses   Esc closes",
+            format!("bounds of {target} (now {min}..{max}) to: "),
+            "MIN-MAX, MIN- or -MAX",
+            "Enter rehearses   Esc closes",
         ),
     };
     let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);
@@ -150,6 +152,11 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     let shown = super::super::widget::text::tail(&ui.input, usize::from(room.saturating_sub(1)));
     let end = canvas.put(x, area.top(), room, Role::Input, &shown);
     canvas.cursor = Some((end.min(area.right().saturating_sub(1)), area.top()));
+    let end = if ui.input.is_empty() && !sample.is_empty() {
+        canvas.put(end + 1, area.top(), area.right().saturating_sub(end + 1), Role::Dim, sample)
+    } else {
+        end
+    };
     let width = u16::try_from(hint.len()).unwrap_or(u16::MAX);
     if end.saturating_add(width).saturating_add(3) < area.right() {
         canvas.put(area.right() - width - 1, area.top(), width, Role::Dim, hint);

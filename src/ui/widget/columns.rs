@@ -17,27 +17,35 @@ pub struct Column {
     pub leave: u8,
     /// The head where there is no room for the whole one.
     pub short: &'static str,
+    /// Never cut up to `max`: a number without its end is another number. Right-aligned columns are never cut at all.
+    pub whole: bool,
 }
 
 impl Column {
     /// A left-aligned column.
     pub const fn left(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: false, tail: false, leave, short: head }
+        Self { head, min, max, right: false, tail: false, leave, short: head, whole: false }
     }
 
     /// A right-aligned column: numbers.
     pub const fn right(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: true, tail: false, leave, short: head }
+        Self { head, min, max, right: true, tail: false, leave, short: head, whole: true }
     }
 
     /// A column of names.
     pub const fn name(head: &'static str, min: u16, max: u16) -> Self {
-        Self { head, min, max, right: false, tail: true, leave: 0, short: head }
+        Self { head, min, max, right: false, tail: true, leave: 0, short: head, whole: false }
     }
 
     /// The same column with a head for narrow places.
     pub const fn short(mut self, head: &'static str) -> Self {
         self.short = head;
+        self
+    }
+
+    /// The same column, with numbers in it: they are not cut.
+    pub const fn whole(mut self) -> Self {
+        self.whole = true;
         self
     }
 
@@ -69,11 +77,18 @@ const LUXURY: u8 = 7;
 /// Places the columns in `room` cells. `content(i)`: the widest text of column `i` among the visible rows.
 pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) -> Vec<Placed> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let min_of =
-        |i: usize| columns.get(i).map_or(0, |c| c.min.max(u16::try_from(text::width(c.short)).unwrap_or(0)));
+    let cells = |width: usize| u16::try_from(width).unwrap_or(u16::MAX);
+    let min_of = |i: usize| {
+        let uncut = |c: &Column| match (c.whole, c.right) {
+            (false, _) => 0,
+            (true, true) => cells(content(i)),
+            (true, false) => cells(content(i)).min(c.max),
+        };
+        columns.get(i).map_or(0, |c| c.min.max(cells(text::width(c.short))).max(uncut(c)))
+    };
     let needed = |kept: &[usize]| -> u16 {
-        let sum: u16 = kept.iter().map(|i| min_of(*i)).sum();
-        sum + u16::try_from(kept.len().saturating_sub(1)).unwrap_or(0)
+        let sum = kept.iter().fold(0u16, |sum, i| sum.saturating_add(min_of(*i)));
+        sum.saturating_add(cells(kept.len().saturating_sub(1)))
     };
     // what stays should be read whole, up to a length: for that, what says least may go
     let wanted = |kept: &[usize]| -> u16 {
@@ -148,6 +163,26 @@ mod tests {
         assert_eq!(shown(22), [0, 1, 2]);
         assert_eq!(shown(16), [0, 1]);
         assert_eq!(shown(3), [0]);
+    }
+
+    #[test]
+    fn a_number_is_whole_or_not_there() {
+        let columns = [
+            Column::name("NAME", 8, 40),
+            Column::right("PODS", 4, 6, 2),
+            Column::left("MIN-MAX", 7, 12, 3).whole(),
+            Column::left("WHY", 5, 0, 0),
+        ];
+        let content = |i: usize| [30, 9, 10, 60][i];
+        let mut seen = [false; 4];
+        for room in 20..140 {
+            for p in place(&columns, room, &content) {
+                let wanted = [0, 9, 10, 0][p.index];
+                assert!(usize::from(p.width) >= wanted, "{room} {p:?}");
+                seen[p.index] = true;
+            }
+        }
+        assert_eq!(seen, [true; 4]);
     }
 
     #[test]

@@ -270,6 +270,31 @@ fn scale_asks_for_a_number() {
 }
 
 #[test]
+fn a_hint_does_not_look_like_something_typed() {
+    let mut desk = Desk::new(scene::trouble());
+    for (view, hint, now) in
+        [("4", "MIN-MAX, MIN- or -MAX", "(now 2..30)"), ("5", "N, +N, -N or xN", "(now 3)")]
+    {
+        for (w, h) in [(80, 24), (120, 36)] {
+            desk.press(view);
+            desk.dump(w, h);
+            desk.press("S");
+            let line = desk.dump(w, h).lines().last().unwrap().to_owned();
+            assert!(line.contains(hint) && line.contains(now), "{line}");
+            let digit = |c: char| c.is_ascii_digit();
+            assert!(
+                !line.split("to: ").nth(1).unwrap().contains(digit),
+                "no number that nobody typed: {line}"
+            );
+            desk.type_text("7");
+            let line = desk.dump(w, h).lines().last().unwrap().to_owned();
+            assert!(line.contains("to: 7") && !line.contains(hint) && line.contains(now), "{line}");
+            desk.press("esc");
+        }
+    }
+}
+
+#[test]
 fn k9s_habits_change_nothing() {
     let mut desk = Desk::new(scene::trouble());
     for keys in ["r", "u", "5 r", "ctrl-d"] {
@@ -281,6 +306,34 @@ fn k9s_habits_change_nothing() {
     desk.press("1");
     desk.dump(120, 36);
     assert!(matches!(desk.press("c").as_slice(), [Effect::Copy(_)]));
+}
+
+#[test]
+fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
+    for (view, key, words) in [
+        ("1", "R", "not here; restart works in: Workloads, NOW, text"),
+        ("2", "D", "not here; drain works in: Nodes, NOW, text"),
+        ("3", "K", "not here; evict works in: Pods"),
+        ("2", "S", "bounds works in: Autoscalers"),
+        ("5", "X", "rotation works in: backends of a service"),
+        ("5 tab", "R", "restart works in: Workloads"),
+        ("8", "D", "not here; drain works in: Nodes"),
+        ("n", "C", "not here; cordon works in: Nodes"),
+        ("2 d", "D", "shop/svc/"),
+        ("2 d", "D", "is a Service; drain is for: Node"),
+        ("8", "U", "no action is selected"),
+    ] {
+        let mut desk = Desk::new(scene::trouble());
+        for step in view.split(' ') {
+            desk.dump(120, 36);
+            desk.press(step);
+        }
+        desk.dump(120, 36);
+        assert_eq!(desk.press(key), [], "{view} {key}");
+        let text = desk.dump(120, 36);
+        assert!(text.contains(words), "{view} {key}: {words}:\n{text}");
+        assert!(desk.ui.dialog.is_none() && desk.ui.prompt.is_none(), "{view} {key}");
+    }
 }
 
 #[test]
@@ -510,7 +563,8 @@ fn a_described_object_is_acted_on_where_it_is_described() {
     assert_eq!(intent.targets.first().unwrap().uid, scene::uid(2001));
     desk.press("esc");
     assert_eq!(desk.press("D"), Vec::new(), "a Deployment is not drained");
-    assert!(desk.dump(120, 36).contains("nothing here to drain"));
+    let text = desk.dump(120, 36);
+    assert!(text.contains("shop/deploy/cart is a Deployment; drain is for: Node"), "{text}");
 
     desk.press("1");
     desk.dump(120, 36);
@@ -543,7 +597,7 @@ fn a_line_of_now_offers_what_fits_its_object() {
     desk.press("enter");
     desk.dump(120, 36);
     desk.press("S");
-    assert!(desk.dump(120, 36).contains("to:") || desk.dump(120, 36).contains("no workload here"));
+    assert!(desk.dump(120, 36).contains("to:") || desk.dump(120, 36).contains("scale is for: Deployment"));
 }
 
 #[test]

@@ -570,3 +570,85 @@ pub fn many_joined(state: &mut ClusterState, n: u32) {
         .collect();
     apply(state, [Fact::Nodes(Batch::Upsert(rows))]);
 }
+
+/// A namespace beside the one in trouble, where one of each kind is well.
+pub fn lab(state: &mut ClusterState) {
+    let of_lab = |w: Workload, n: u128| Workload {
+        uid: uid(n),
+        namespace: "lab".into(),
+        name: "bench".into(),
+        owner: None,
+        selector: Arc::new(Selector::from_labels([("app".into(), "bench".into())])),
+        ..w
+    };
+    let workload = of_lab(workloads().0.remove(1), 2500);
+    let pod = Pod {
+        uid: uid(3900),
+        namespace: "lab".into(),
+        name: "bench-1".into(),
+        owner: None,
+        ..pods().remove(0)
+    };
+    let (mut services, mut slices) = services();
+    let service =
+        Service { uid: uid(4500), namespace: "lab".into(), name: "bench".into(), ..services.remove(0) };
+    let slice = EndpointSlice {
+        uid: uid(4600),
+        namespace: "lab".into(),
+        name: "bench-x".into(),
+        service: "bench".into(),
+        ..slices.remove(0)
+    };
+    let hpa = Hpa {
+        uid: uid(5500),
+        namespace: "lab".into(),
+        name: "bench".into(),
+        target_name: "bench".into(),
+        ..hpas().remove(2)
+    };
+    let mut errors = logs();
+    let old = ErrorGroup {
+        fingerprint: "0000000a".into(),
+        workloads: Arc::from([Name::from("lab/bench")]),
+        ..ErrorGroup::clone(&errors.groups[0])
+    };
+    errors.groups = errors.groups.iter().cloned().chain([Arc::new(old)]).collect();
+    apply(
+        state,
+        [
+            Fact::Deployments(Batch::Upsert(vec![workload])),
+            Fact::Pods(Batch::Upsert(vec![pod])),
+            Fact::Services(Batch::Upsert(vec![service])),
+            Fact::EndpointSlices(Batch::Upsert(vec![slice])),
+            Fact::Hpas(Batch::Upsert(vec![hpa])),
+            Fact::Logs(errors),
+        ],
+    );
+}
+
+/// Pods that are not ready, all on one node.
+pub fn crowd(state: &mut ClusterState, node: u32, n: u32) {
+    let model = pods().remove(0);
+    let rows = (0..n)
+        .map(|i| Pod {
+            uid: uid(20_000 + u128::from(i)),
+            name: format!("crowd-{i}").into(),
+            node: Some(node_name(node).into()),
+            ready: false,
+            owner: None,
+            ..model.clone()
+        })
+        .collect();
+    apply(state, [Fact::Pods(Batch::Upsert(rows))]);
+}
+
+/// The last backend of checkout has left its endpoints; its samples are still there. Returns its name.
+pub fn taken_out(state: &mut ClusterState) -> Name {
+    let mut slice = services().1.remove(0);
+    let mut left = slice.endpoints.to_vec();
+    let gone = left.pop().and_then(|e| e.pod).unwrap();
+    slice.endpoints = left.into();
+    slice.version = Version(2);
+    apply(state, [Fact::EndpointSlices(Batch::Upsert(vec![slice]))]);
+    gone
+}

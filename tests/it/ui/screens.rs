@@ -238,3 +238,54 @@ fn problems_of_the_configuration_stay_in_sight() {
     desk.press("?");
     has(&desk.dump(120, 36), &["not a number"]);
 }
+
+#[test]
+fn under_a_namespace_only_what_it_leaves_is_counted() {
+    let mut state = scene::trouble();
+    scene::lab(&mut state);
+    let mut desk = Desk::new(state);
+    let text = desk.dump(120, 36);
+    has(&text, &["3 Errors 1 new", "2 Traffic 2 bad of 5", "4 Autoscalers 1 at limit or failing of 4"]);
+    desk.ui.namespace = Some("lab".into());
+    let text = desk.dump(120, 36);
+    has(&text, &["3 Errors following", "2 Traffic 1 ok", "4 Autoscalers 1 ok", "in all namespaces"]);
+    let causes = desk.ui.list(ListId::Now).ids.len();
+    has(&text, &[&format!("NOW {causes} cause"), "ns:lab"]);
+    assert!(!text.contains("shop/pay crash loop"), "{text}");
+    desk.press("5");
+    has(&desk.dump(120, 36), &["5 Workloads 1 ns:lab"]);
+    desk.press("tab");
+    let all = desk.world.clusters[0].pods.len();
+    has(&desk.dump(120, 36), &[&format!("5 Pods 1 of {all} ns:lab")]);
+    desk.press("0");
+    has(&desk.dump(120, 36), &[&format!("5 Pods {all} ")]);
+}
+
+#[test]
+fn numbers_of_pods_are_never_cut() {
+    let mut state = scene::trouble();
+    scene::crowd(&mut state, 3, 130);
+    let cluster = Desk::new(state);
+    let row = cluster.world.clusters[0].derived.nodes.iter().find(|r| r.totals.bad >= 130).unwrap().clone();
+    let words = format!("{} ({})", row.totals.pods, row.totals.bad);
+    let mut desk = cluster;
+    for (w, h) in [(80, 24), (110, 30), (120, 36), (200, 50)] {
+        has(&desk.dump(w, h), &[&words]);
+    }
+}
+
+#[test]
+fn a_backend_that_was_taken_out_is_shown_as_out_and_the_rest_share_anew() {
+    let mut state = scene::trouble();
+    let gone = scene::taken_out(&mut state);
+    let mut desk = Desk::new(state);
+    desk.ui.service = ("shop".into(), "checkout".into());
+    desk.ui.screens.push(pilothouse::ui::app::Screen::List(ListId::Backends));
+    for (w, h) in [(80, 24), (120, 36), (200, 50)] {
+        let text = desk.dump(w, h);
+        let tail = gone.rsplit('-').next().unwrap();
+        let row = text.lines().find(|l| l.contains(tail)).unwrap();
+        has(row, &[" 0.0 ", " out"]);
+        assert_eq!(text.matches(" 25.0 ").count(), 4, "{text}");
+    }
+}

@@ -168,7 +168,7 @@ fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) 
     let placement = place(cluster, &[], &new.iter().collect::<Vec<_>>());
     if let Some(first) = placement.unplaced.first() {
         plan.warnings.push(format!(
-            "{} of {more} more pods find no node now: {}",
+            "at {replicas} replicas {} of {more} more pods find no node now: {}",
             placement.unplaced.len(),
             first.reason
         ));
@@ -223,8 +223,30 @@ fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     }
 }
 
+/// Whether there is room for the pods that wider bounds ask for: up to a maximum that is raised, else to the minimum.
+fn room_for(grounds: Grounds<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_max: i32) {
+    let most = if to_max > hpa.max {
+        to_max
+    } else if to_min > hpa.min {
+        to_min
+    } else {
+        return;
+    };
+    match grounds.cluster.workload(&hpa.target_kind, &hpa.namespace, &hpa.target_name) {
+        Some(w) => {
+            quotas(grounds, plan, w, most);
+            headroom(grounds, plan, w, most);
+        }
+        None => plan.warnings.push(format!(
+            "whether {most} pods find room is not known: {} {} is not among what is watched",
+            hpa.target_kind, hpa.target_name
+        )),
+    }
+}
+
 /// minReplicas and maxReplicas of an autoscaler.
-pub(super) fn bounds(cluster: &Cluster, plan: &mut Plan, min: Option<i32>, max: Option<i32>) {
+pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, max: Option<i32>) {
+    let cluster = grounds.cluster;
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
         let Some(hpa) = cluster.hpas.iter().find(|h| h.uid == target.uid) else {
@@ -253,8 +275,9 @@ pub(super) fn bounds(cluster: &Cluster, plan: &mut Plan, min: Option<i32>, max: 
             continue;
         }
         if to_max < hpa.max || to_min < hpa.min {
-            plan.confirm = Confirm::Suffix;
+            plan.confirm = plan.confirm.max(Confirm::Suffix);
         }
+        room_for(grounds, plan, hpa, to_min, to_max);
         if let Some(now) = hpa.current {
             if now > to_max {
                 plan.warnings

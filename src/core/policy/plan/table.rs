@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Grounds, View, plan};
+use super::{Grounds, View, needs, plan};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use crate::domain::node::{Condition, Node, Status};
@@ -19,6 +19,7 @@ use crate::domain::workload::Workload;
 use crate::model::event::{Batch, Fact};
 use crate::model::plan::{Act, Confirm, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind};
 use crate::model::state::ClusterState;
+use crate::model::table::Rows;
 use crate::model::world::{Cluster, ClusterInfo};
 
 fn labels(text: &str) -> Vec<(Name, Name)> {
@@ -140,7 +141,8 @@ fn cluster() -> Arc<Cluster> {
         slice(52, "db", &["db-0"]),
         slice(53, "color", &["a", "b"]),
     ];
-    let nodes = vec![node(10, "up", Status::True), node(11, "off", Status::False)];
+    let up = Node { allocatable_pods: 10, ..node(10, "up", Status::True) };
+    let nodes = vec![up, node(11, "off", Status::False)];
     let facts = whole(pods, Fact::Pods)
         .into_iter()
         .chain(whole(vec![workload(Kind::ReplicaSet, 20, "web-1", "app=web,hash=1")], Fact::ReplicaSets))
@@ -268,6 +270,82 @@ fn bounds_are_checked_and_lowering_asks_for_more() {
     let p = make(&cluster, Act::Bounds { min: None, max: Some(9) }, on, vec![]);
     assert_eq!(fields(&p.steps[0]), [("/spec/maxReplicas", &json!(5), &json!(9))], "only what changes");
     assert!(p.warnings[0].contains("KEDA"), "{:?}", p.warnings);
+}
+
+#[test]
+fn wider_bounds_say_whether_there_is_room_for_what_they_ask() {
+    let cluster = cluster();
+    let full = json!({ "metadata": { "name": "q" }, "status": { "hard": { "pods": "9" }, "used": { "pods": "6" } } });
+    let raise = |min: Option<i32>, max: Option<i32>| {
+        let on = vec![target(Kind::HorizontalPodAutoscaler, 60, "h")];
+        let quotas = (Need::Quotas("shop".into()), Found::Objects(vec![full.clone()]));
+        make(&cluster, Act::Bounds { min, max }, on, vec![quotas])
+    };
+    // one node with room for ten, three pods are there
+    let p = raise(None, Some(20));
+    let words = p.warnings.join("; ");
+    assert!(words.contains("at 20 replicas 7 of 17 more pods find no node now"), "{words}");
+    assert!(words.contains("quota q leaves room for 3 of 17 more pods"), "{words}");
+    assert_eq!(p.confirm, Confirm::Suffix);
+    let p = raise(None, Some(6));
+    assert_eq!((p.warnings.as_slice(), p.confirm), ([].as_slice(), Confirm::Yes));
+    let p = raise(Some(1), None);
+    assert!(
+        !p.warnings.iter().any(|w| w.contains("more pods find")),
+        "nothing more is asked: {:?}",
+        p.warnings
+    );
+    let on = vec![target(Kind::HorizontalPodAutoscaler, 60, "h")];
+    let intent = Intent {
+        cluster: ClusterId(0),
+        context: "test".into(),
+        act: Act::Bounds { min: None, max: Some(20) },
+        targets: on,
+    };
+    assert_eq!(needs(&intent), [Need::Quotas("shop".into())]);
+}
+
+#[test]
+fn a_roll_back_says_who_may_revert_it() {
+    let holder = |n: u32, image: &str| {
+        json!({
+            "metadata": {
+                "name": format!("web-{n}"), "uid": format!("u{n}"),
+                "annotations": { "deployment.kubernetes.io/revision": n.to_string() },
+                "ownerReferences": [{ "uid": Uid::Uuid(30).to_string(), "controller": true }]
+            },
+            "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": image }] } } }
+        })
+    };
+    let live = |manager: &str| {
+        json!({
+            "metadata": { "managedFields": [
+                { "manager": "kube-controller-manager", "time": "2026-01-03T00:00:00Z" },
+                { "manager": manager, "time": "2026-01-02T00:00:00Z",
+                  "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {} } } } } }
+            ] },
+            "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": "a:2" }] } } }
+        })
+    };
+    let on = target(Kind::Deployment, 30, "web");
+    let back = |cluster: &Cluster, manager: &str| {
+        let holders = Found::Objects(vec![holder(1, "a:1"), holder(2, "a:2")]);
+        let extras = vec![here(&on, live(manager)), (Need::Revisions(on.clone()), holders)];
+        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
+        assert_eq!((refused(&p).as_str(), p.steps.len()), ("", 1));
+        p.warnings.join("; ")
+    };
+    let plain = cluster();
+    assert_eq!(back(&plain, "kubectl-edit"), "");
+    let words = back(&plain, "argocd-controller");
+    assert!(words.contains("may revert this (last changed by argocd-controller at"), "{words}");
+    let mut labelled = Cluster::clone(&plain);
+    let mut rows = Rows::default();
+    for w in plain.deployments.iter() {
+        rows.upsert(Workload { managed_by: Some("Argo CD shop".into()), ..Workload::clone(w) });
+    }
+    labelled.deployments = rows.table().clone();
+    assert_eq!(back(&labelled, "argocd-controller"), "web is managed by Argo CD shop, which may revert this");
 }
 
 #[test]

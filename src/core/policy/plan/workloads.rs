@@ -9,6 +9,7 @@ use crate::model::plan::{
     Act, Change, Choice, Confirm, FieldChange, Found, Need, Plan, Refusal, Step, StepKind,
 };
 use crate::model::world::Cluster;
+use crate::policy::drift::last_change;
 use crate::policy::revisions;
 use crate::policy::rollout::{self, RolloutPhase};
 
@@ -144,6 +145,18 @@ fn choices(history: &[revisions::Revision], chosen: Option<i64>) -> Vec<Choice> 
     history.iter().rev().skip(1).map(choice).collect()
 }
 
+/// How the controllers that apply what a repository says call themselves in managedFields.
+const APPLIERS: [&str; 4] = ["argocd", "flux", "kustomize-controller", "helm-controller"];
+
+/// A workload that says nothing of GitOps may have its template from it all the same: who wrote it last is on record.
+fn applied_by_gitops(plan: &mut Plan, w: &Workload, live: &Value) {
+    let who = last_change(live, "/spec/template/spec/containers");
+    if w.managed_by.is_none() && APPLIERS.iter().any(|applier| who.contains(applier)) {
+        plan.warnings
+            .push(format!("the template of {} comes from GitOps, which may revert this{who}", w.name));
+    }
+}
+
 /// Back to an earlier template, as `kubectl rollout undo`.
 pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Option<i64>) {
     plan.confirm = Confirm::Suffix;
@@ -199,6 +212,7 @@ pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Optio
                 w.name, from.number
             ));
         }
+        applied_by_gitops(plan, w, live);
         plan.diff.extend(revisions::diff(&is, &wanted));
         if !to.cause.is_empty() {
             plan.warnings.push(format!("revision {} was made by: {}", to.number, to.cause));

@@ -134,7 +134,8 @@ const LATE_MS: f64 = 50.0;
 /// Traffic pane shows it, and nobody is called.
 pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
-        let shares = shares::judge(s);
+        let row = scene.services_in(&s.namespace).iter().find(|row| row.service.name == s.name);
+        let shares = shares::judge(s, row.map(|row| row.as_ref()));
         let times = if scene.held(&about(s)) { STILL_UNEVEN } else { UNEVEN };
         let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
         late.sort_by(f64::total_cmp);
@@ -142,8 +143,9 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let burdened = s.backends.iter().zip(&shares.backends).find_map(|(backend, share)| {
             let (observed, expected) = (share.observed?, share.expected.filter(|share| *share > 0.0)?);
             let much = share.significant == Some(true) && observed >= expected * times;
-            let (late, up) = (backend.p95_ms?, backend.up != Some(false));
-            (up && much && late >= LATE_MS && late >= usual * times).then_some((backend, observed, expected))
+            let late = backend.p95_ms?;
+            (!share.out && much && late >= LATE_MS && late >= usual * times)
+                .then_some((backend, observed, expected))
         });
         burdened.map(|found| (s, usual, found))
     });

@@ -46,7 +46,7 @@ pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
     for row in &rows {
         let zone = zones.entry(row.node.zone.clone().unwrap_or_default()).or_default();
         zone.1 += 1;
-        if row.state >= NodeState::NotReady {
+        if row.state.is_dead() {
             zone.0.push(row);
         }
     }
@@ -176,7 +176,7 @@ pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
 
 /// Pressure conditions and what a problem detector adds.
 pub fn pressure(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let rows = scene.cluster.derived.nodes.iter().filter(|row| row.state < NodeState::NotReady);
+    let rows = scene.cluster.derived.nodes.iter().filter(|row| !row.state.is_dead());
     rows.filter(|row| !row.problems.is_empty())
         .map(|row| {
             let problems = health::problems(&row.node);

@@ -1,0 +1,67 @@
+//! Pods on their way out. Where their node is dead nobody is left to end them: they are stuck, and bad for as long.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::domain::id::{Name, Uid};
+use crate::domain::pod::Pod;
+
+use super::Derivation;
+
+/// The pods that are well but for leaving, and the nodes that they cannot leave.
+#[derive(Default)]
+pub struct Leaving {
+    dead: HashSet<Name>,
+    by_node: HashMap<Name, HashMap<Uid, Arc<Pod>>>,
+}
+
+impl Leaving {
+    pub fn add(&mut self, pod: &Arc<Pod>) {
+        if let Some(node) = pod.node.as_ref().filter(|_| pod.is_leaving()) {
+            self.by_node.entry(node.clone()).or_default().insert(pod.uid.clone(), pod.clone());
+        }
+    }
+
+    pub fn remove(&mut self, pod: &Pod) {
+        let Some(node) = &pod.node else { return };
+        if let Some(pods) = self.by_node.get_mut(node) {
+            pods.remove(&pod.uid);
+            if pods.is_empty() {
+                self.by_node.remove(node);
+            }
+        }
+    }
+
+    /// On its way out, on a node where nobody is left to end it.
+    pub fn is_stuck(&self, pod: &Pod) -> bool {
+        pod.is_leaving() && pod.node.as_ref().is_some_and(|node| self.dead.contains(node))
+    }
+}
+
+impl Derivation {
+    /// A node died or came back: what is leaving it is counted anew. `owners`: whose sums are others now.
+    pub(super) fn mark_dead(&mut self, node: &Name, dead: bool, owners: &mut HashSet<Uid>) {
+        if self.leaving.dead.contains(node) == dead {
+            return;
+        }
+        let pods: Vec<Arc<Pod>> =
+            self.leaving.by_node.get(node).into_iter().flat_map(|pods| pods.values().cloned()).collect();
+        for pod in &pods {
+            self.count_pod(pod, -1);
+        }
+        if dead {
+            self.leaving.dead.insert(node.clone());
+        } else {
+            self.leaving.dead.remove(node);
+        }
+        for pod in &pods {
+            self.count_pod(pod, 1);
+            if dead {
+                self.bad.insert(pod.uid.clone(), pod.clone());
+            } else {
+                self.bad.remove(&pod.uid);
+            }
+            owners.extend(pod.owner.as_ref().map(|owner| owner.uid.clone()));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What stands around a list: its key, its title with the counts, the state of its source, and the line below.
+
+use pilothouse_core::model::table::Coverage;
+use pilothouse_core::model::world::Cluster;
+
+use super::super::app::{PodScope, Ui};
+use super::super::list::{ListId, Spec};
+use super::super::theme::Role;
+use super::super::widget::text;
+use super::sources::{self, State};
+use super::{Cell, autoscalers, backends, causes, cell, errors, nodes, plain, pods, traffic, workloads};
+
+/// The title, its key, and the state of its source.
+pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<Cell>, State, Vec<Cell>) {
+    let now = ui.now;
+    // what a namespace leaves out is not counted either
+    let spec = Spec { namespace: ui.namespace.clone(), ..Spec::default() };
+    let table = |source: &str, cover, fresh| sources::of_table(cluster, source, cover, fresh, now);
+    let none = Vec::new;
+    match id {
+        ListId::Now => {
+            let n = cluster.derived.causes.iter().filter(|c| causes::passes(c, &spec)).count();
+            let notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { none() };
+            let state = State { why_empty: causes::empty(cluster), ..State::default() };
+            (
+                None,
+                "NOW".into(),
+                notes,
+                state,
+                causes::changes(cluster, ui.namespace.as_ref(), ui.size.0 < 110),
+            )
+        }
+        ListId::Nodes => {
+            let state = table("nodes", &cluster.nodes.cover, cluster.nodes.fresh);
+            (Some('1'), "Nodes".into(), nodes::counts(cluster), state, nodes::footer(cluster))
+        }
+        ListId::Traffic => {
+            let mut state = table("services", &cluster.services.cover, cluster.services.fresh);
+            let metrics = sources::of_source(cluster, "prometheus", now);
+            // one word of waiting is enough
+            state.notes.extend(
+                metrics
+                    .notes
+                    .into_iter()
+                    .filter(|n| n.role != Role::Dim || cluster.services.cover.is_complete()),
+            );
+            let mut footer = traffic::footer(cluster);
+            if cluster.traffic.services.is_empty() {
+                footer.extend(metrics.why_empty);
+            }
+            (Some('2'), "Traffic".into(), traffic::counts(&ui.bases.joined, &spec), state, footer)
+        }
+        ListId::Errors => {
+            let mut state = sources::of_source(cluster, "logs", now);
+            if cluster.logs.at.0 > 0 {
+                state.why_empty.retain(|c| c.role != Role::Dim);
+            }
+            if state.why_empty.is_empty() && matches!(cluster.pods.cover, Coverage::Never) {
+                state.why_empty.push(cell(Role::Dim, "waiting for pods: their logs are followed then"));
+            }
+            (Some('3'), "Errors".into(), errors::counts(cluster, &spec, now), state, none())
+        }
+        ListId::Autoscalers => {
+            let state = table("horizontalpodautoscalers", &cluster.hpas.cover, cluster.hpas.fresh);
+            (
+                Some('4'),
+                "Autoscalers".into(),
+                autoscalers::counts(cluster, &spec, now),
+                state,
+                autoscalers::footer(cluster, ui.namespace.is_some()),
+            )
+        }
+        ListId::Workloads => {
+            let mut state = table("deployments", &cluster.deployments.cover, cluster.deployments.fresh);
+            for (source, other) in [
+                ("statefulsets", &cluster.statefulsets),
+                ("daemonsets", &cluster.daemonsets),
+                ("jobs", &cluster.jobs),
+            ] {
+                for note in table(source, &other.cover, other.fresh).notes {
+                    state.notes.push(cell(note.role, format!("{source} {}", note.text)));
+                }
+            }
+            (Some('5'), "Workloads".into(), workloads::counts(cluster, &spec), state, none())
+        }
+        ListId::Pods => {
+            let title = match &ui.pod_scope {
+                PodScope::All => "Pods".into(),
+                PodScope::Owner { kind, namespace, name } => {
+                    format!("Pods of {namespace}/{}/{name}", kind.short())
+                }
+                PodScope::Node(node) => format!("Pods on {node}"),
+            };
+            let state = table("pods", &cluster.pods.cover, cluster.pods.fresh);
+            (Some('5'), title, pods::counts(ui, cluster), state, none())
+        }
+        ListId::Backends => {
+            let (_, note) = backends::collect(cluster, &ui.service.0, &ui.service.1);
+            let footer = note.map_or_else(none, |n| vec![cell(Role::Dim, n)]);
+            (None, format!("Backends of {}/{}", ui.service.0, ui.service.1), none(), State::default(), footer)
+        }
+        ListId::Actions => {
+            let why_empty = vec![cell(Role::Dim, "no actions yet: they appear here with their steps")];
+            (Some('8'), "Actions".into(), none(), State { why_empty, ..State::default() }, none())
+        }
+        ListId::Namespaces => (None, "Namespaces".into(), none(), State::default(), none()),
+        ListId::Table => {
+            let mut state = State::default();
+            if let Some(words) = &ui.table_of.2 {
+                state.why_empty.push(plain(words.as_str()));
+            }
+            (None, ui.table_of.0.clone(), none(), state, none())
+        }
+    }
+}
