@@ -10,9 +10,8 @@ use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::model::plan::Intent;
-use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, WorkloadRow, World};
+use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, Severity, WorkloadRow, World};
 
 use super::command::Context;
 use super::keymap::Keymap;
@@ -209,13 +208,6 @@ pub enum Prompt {
     },
 }
 
-/// A service with its traffic.
-#[derive(Clone, Debug)]
-pub struct Joined {
-    pub row: Option<Arc<ServiceRow>>,
-    pub traffic: Option<Arc<ServiceTraffic>>,
-}
-
 /// What the lists were made from.
 #[derive(Debug, Default)]
 pub struct Bases {
@@ -228,7 +220,9 @@ pub struct Bases {
     pub hpas: Base<Hpa>,
     pub services: Option<pilothouse_core::model::table::Table<ServiceRow>>,
     pub traffic: Option<Arc<pilothouse_core::domain::traffic::TrafficSeen>>,
-    pub joined: Vec<Joined>,
+    /// Namespaces and names of the Services that NOW has findings about.
+    pub found: Vec<(Name, Name, Severity)>,
+    pub joined: Vec<super::present::traffic::Joined>,
     pub namespaces: Vec<Name>,
     pub backends: Vec<super::present::backends::Backend>,
 }

@@ -38,7 +38,7 @@ pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
         }
         ListId::Now => cluster.derived.causes.get(at).map(|c| causes::key(c)),
         ListId::Nodes => cluster.derived.nodes.at(row).map(|r| r.node.uid.clone()),
-        ListId::Traffic => ui.bases.joined.get(at).map(super::super::app::Joined::key),
+        ListId::Traffic => ui.bases.joined.get(at).map(traffic::Joined::key),
         ListId::Errors => cluster.logs.groups.get(at).map(|g| errors::key(g)),
         ListId::Autoscalers => cluster.hpas.at(row).map(|h| h.uid.clone()),
         ListId::Workloads => cluster.derived.workloads.at(row).map(|r| r.workload.uid.clone()),
@@ -184,9 +184,7 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
             cluster.derived.causes.iter().find(|c| causes::key(c) == *uid)?.objects.first().cloned()
         }
         ListId::Nodes => cluster.derived.nodes.by_uid(uid).map(|r| nodes::object(r)),
-        ListId::Traffic => {
-            ui.bases.joined.iter().find(|j| j.key() == *uid).map(super::super::app::Joined::object)
-        }
+        ListId::Traffic => ui.bases.joined.iter().find(|j| j.key() == *uid).map(traffic::Joined::object),
         ListId::Errors => {
             let group = cluster.logs.groups.iter().find(|g| errors::key(g) == *uid)?;
             let (namespace, name) = group.workloads.first()?.split_once('/')?;

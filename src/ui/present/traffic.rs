@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::service::ServiceType;
-use pilothouse_core::domain::traffic::Origin;
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::domain::traffic::{Origin, ServiceTraffic};
+use pilothouse_core::model::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
 
-use super::super::app::{Bases, Joined};
+use super::super::app::Bases;
 use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
@@ -29,6 +29,15 @@ pub const COLUMNS: [Column; 7] = [
     Column::right("READY", 5, 7, 0),
     Column::left("POLICY", 11, 20, 9),
 ];
+
+/// A service with its traffic.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    pub row: Option<Arc<ServiceRow>>,
+    pub traffic: Option<Arc<ServiceTraffic>>,
+    /// How bad the findings are that NOW has about it.
+    pub found: Option<Severity>,
+}
 
 impl Joined {
     /// Namespace and name.
@@ -64,7 +73,7 @@ impl Joined {
         });
         let wanted = self.row.as_ref().is_some_and(|r| r.total > 0) || self.traffic.is_some();
         let partly = self.row.as_ref().is_some_and(|r| r.ready < r.total);
-        if errors >= 0.05 || (dead && wanted) {
+        let measured = if errors >= 0.05 || (dead && wanted) {
             Grade::Critical
         } else if errors >= 0.01 || dead {
             Grade::Warning
@@ -72,20 +81,41 @@ impl Joined {
             Grade::Info
         } else {
             Grade::Fine
-        }
+        };
+        // what NOW holds on to while the numbers go to and fro over the line is no less here
+        measured.max(match self.found {
+            Some(Severity::Critical) => Grade::Critical,
+            Some(Severity::Warning) => Grade::Warning,
+            Some(Severity::Info) | None => Grade::Fine,
+        })
     }
+}
+
+/// The Services that findings are about, in the order of their names.
+fn found(cluster: &Cluster) -> Vec<(Name, Name, Severity)> {
+    let causes = cluster.derived.causes.iter();
+    let services = causes.filter_map(|c| Some((c.objects.first()?, c.severity)));
+    let mut found: Vec<_> = services
+        .filter(|(object, _)| object.kind == Kind::Service)
+        .map(|(object, severity)| (object.namespace.clone(), object.name.clone(), severity))
+        .collect();
+    found.sort();
+    found
 }
 
 /// Services joined with traffic, again only if one of them is another than before. Returns true if it was done.
 pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
-    let same = bases.services.as_ref().is_some_and(|s| s.same_rows(&cluster.derived.services))
+    let found = found(cluster);
+    let same = found == bases.found
+        && bases.services.as_ref().is_some_and(|s| s.same_rows(&cluster.derived.services))
         && bases.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.traffic));
     if same {
         return false;
     }
     let mut by_name: HashMap<(&str, &str), usize> = HashMap::new();
+    let rows = cluster.derived.services.iter();
     let mut joined: Vec<Joined> =
-        cluster.derived.services.iter().map(|row| Joined { row: Some(row.clone()), traffic: None }).collect();
+        rows.map(|row| Joined { row: Some(row.clone()), traffic: None, found: None }).collect();
     for (i, row) in cluster.derived.services.iter().enumerate() {
         by_name.insert((&row.service.namespace, &row.service.name), i);
     }
@@ -95,9 +125,15 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
             .and_then(|i| joined.get_mut(*i));
         match at {
             Some(held) => held.traffic = Some(traffic.clone()),
-            None => joined.push(Joined { row: None, traffic: Some(traffic.clone()) }),
+            None => joined.push(Joined { row: None, traffic: Some(traffic.clone()), found: None }),
         }
     }
+    for one in &mut joined {
+        let (namespace, name) = one.name();
+        let about = found.iter().filter(|(ns, n, _)| ns == namespace && n == name);
+        one.found = about.map(|(.., severity)| *severity).max();
+    }
+    bases.found = found;
     bases.joined = joined;
     bases.services = Some(cluster.derived.services.clone());
     bases.traffic = Some(cluster.traffic.clone());
@@ -109,6 +145,11 @@ pub fn passes(joined: &Joined, spec: &Spec) -> bool {
     let (ns, name) = joined.name();
     spec.namespace.as_ref().is_none_or(|wanted| ns.is_empty() || *wanted == ns)
         && (spec.filter.is_empty() || spec.filter.passes(&[ns, name]))
+}
+
+/// Steps of about two thirds, from 1 up: rows whose numbers differ by less do not change places with every poll.
+fn step(number: f64) -> f64 {
+    (number.max(1.0).ln() * 2.0).round()
 }
 
 /// The order of two rows.
@@ -124,8 +165,8 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
             .grade()
             .cmp(&a.grade())
             .then_with(|| b.traffic.is_some().cmp(&a.traffic.is_some()))
-            .then_with(|| errors(b).total_cmp(&errors(a)))
-            .then_with(|| rps(b).total_cmp(&rps(a))),
+            .then_with(|| step(errors(b) * 100.0).total_cmp(&step(errors(a) * 100.0)))
+            .then_with(|| step(rps(b)).total_cmp(&step(rps(a)))),
     };
     by.then_with(|| a.name().cmp(&b.name()))
 }
@@ -208,4 +249,50 @@ pub fn footer(cluster: &Cluster) -> Vec<Cell> {
         cell(Role::Dim, format!("expected: {} ({origin})", first.policy.as_str())),
         cell(Role::Dim, format!("{} over {}s", first.preset, first.window_secs)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(name: &str, rps: f64, error_ratio: f64) -> Joined {
+        let traffic = ServiceTraffic {
+            namespace: "shop".into(),
+            name: name.into(),
+            rps: Some(rps),
+            error_ratio: Some(error_ratio),
+            ..ServiceTraffic::default()
+        };
+        Joined { row: None, traffic: Some(Arc::new(traffic)), found: None }
+    }
+
+    fn sorted(mut rows: Vec<Joined>) -> Vec<String> {
+        rows.sort_by(|a, b| order(a, b, 0));
+        rows.iter().map(|j| j.name().1.to_owned()).collect()
+    }
+
+    #[test]
+    fn rows_change_places_only_for_a_difference_that_matters() {
+        let a_little = |more: f64| {
+            vec![
+                joined("b", 100.0 + more, 0.012),
+                joined("a", 100.0, 0.012 + more / 1e4),
+                joined("c", 90.0, 0.0),
+            ]
+        };
+        assert_eq!(sorted(a_little(0.0)), ["a", "b", "c"]);
+        assert_eq!(sorted(a_little(5.0)), ["a", "b", "c"]);
+        assert_eq!(sorted(vec![joined("a", 100.0, 0.012), joined("b", 10.0, 0.04)]), ["b", "a"]);
+        assert_eq!(sorted(vec![joined("a", 100.0, 0.0), joined("b", 900.0, 0.0)]), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_row_is_no_better_than_its_finding() {
+        let mut row = joined("a", 40.0, 0.009);
+        assert_eq!(row.grade(), Grade::Fine);
+        row.found = Some(Severity::Warning);
+        assert_eq!(row.grade(), Grade::Warning, "NOW holds on to it while the ratio goes to and fro");
+        row.found = Some(Severity::Info);
+        assert_eq!(row.grade(), Grade::Fine);
+    }
 }

@@ -174,7 +174,7 @@ mod tests {
 
     fn texts(of: &WorkloadRow) -> (Grade, String, String) {
         let shown = row(of, Stamp::default());
-        let text = |at: usize| shown.cells[at].text.to_string();
+        let text = |at: usize| shown.cells[at].text.clone();
         (shown.grade, text(2), text(6))
     }
 
