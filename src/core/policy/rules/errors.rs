@@ -109,7 +109,7 @@ const LATE_MS: f64 = 50.0;
 pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
         let row = scene.services_in(&s.namespace).iter().find(|row| row.service.name == s.name);
-        let shares = shares::judge(s, row.map(|row| row.as_ref()));
+        let shares = shares::judge(s, row.map(AsRef::as_ref));
         let times = if scene.held(&about(s)) { STILL_UNEVEN } else { UNEVEN };
         let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
         late.sort_by(f64::total_cmp);
