@@ -1,7 +1,7 @@
 //! The state of the screen: what is open, focused, selected, typed. Nothing of the cluster is kept here but what a
 //! view was opened for.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::Hpa;
@@ -215,7 +215,7 @@ pub struct Bases {
     pub workloads: Base<WorkloadRow>,
     pub pods: Base<Pod>,
     /// The dead nodes that the pods were ordered with, and how often they were others.
-    pub dead: HashSet<Name>,
+    pub dead: BTreeSet<Name>,
     pub dead_turn: u32,
     pub hpas: Base<Hpa>,
     pub services: Option<pilothouse_core::model::table::Table<ServiceRow>>,

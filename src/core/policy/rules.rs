@@ -12,7 +12,7 @@ mod services;
 mod sources;
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::domain::id::{Name, ObjectRef, Uid};
@@ -185,7 +185,7 @@ pub fn rank(scene: &Scene<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
 }
 
 /// Nodes that are not to be believed: their pods' states are history.
-pub fn dead_nodes(cluster: &Cluster) -> HashSet<Name> {
+pub fn dead_nodes(cluster: &Cluster) -> BTreeSet<Name> {
     cluster.derived.nodes.iter().filter(|row| row.state.is_dead()).map(|row| row.node.name.clone()).collect()
 }
 

@@ -92,7 +92,12 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
     let more = if hpa.metrics.len() > 1 { format!(" +{}", hpa.metrics.len() - 1) } else { String::new() };
     let since = match verdict.state {
         HpaState::Steady | HpaState::AtMin => String::new(),
-        _ => verdict.since.map_or_else(String::new, |s| format!(" {}", age(now.since(s)))),
+        // `up now` says it already
+        _ => verdict
+            .since
+            .map(|s| age(now.since(s)))
+            .filter(|age| age != "now")
+            .map_or_else(String::new, |age| format!(" {age}")),
     };
     RowView {
         grade,

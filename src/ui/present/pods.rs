@@ -1,7 +1,7 @@
 //! Pods: all, of a workload, or on a node.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
@@ -23,7 +23,7 @@ pub const COLUMNS: [Column; 9] = [
     Column::left("NAMESPACE", 6, 18, 5),
     Column::name("POD", 14, 56),
     Column::right("READY", 5, 6, 0),
-    Column::left("STATUS", 12, 26, 0),
+    Column::left("STATUS", 15, 26, 0),
     Column::right("RESTARTS", 8, 8, 3),
     Column::left("LAST EXIT", 10, 24, 6),
     Column::name("NODE", 8, 34).leaving(7),
@@ -32,7 +32,7 @@ pub const COLUMNS: [Column; 9] = [
 ];
 
 /// How bad; `dead`: the nodes that nobody answers for.
-pub fn grade(pod: &Pod, dead: &HashSet<Name>) -> Grade {
+pub fn grade(pod: &Pod, dead: &BTreeSet<Name>) -> Grade {
     let stuck = || pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node));
     match pod.trouble {
         Some(Trouble::CrashLoop | Trouble::ImagePull | Trouble::Config) => Grade::Critical,
@@ -80,7 +80,7 @@ pub fn belongs(pod: &Pod, cluster: &Cluster, kind: &Kind, namespace: &str, name:
 }
 
 /// The order of two rows.
-pub fn order(a: &Pod, b: &Pod, order: usize, dead: &HashSet<Name>) -> Ordering {
+pub fn order(a: &Pod, b: &Pod, order: usize, dead: &BTreeSet<Name>) -> Ordering {
     let by = match order {
         1 => Ordering::Equal,
         2 => b.restarts.cmp(&a.restarts),
@@ -107,7 +107,7 @@ pub fn counts(ui: &Ui, cluster: &Cluster) -> Vec<Cell> {
 }
 
 /// One row.
-pub fn row(pod: &Pod, dead: &HashSet<Name>, now: Stamp) -> RowView {
+pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
     let grade = grade(pod, dead);
     let exit = pod.last_exit.as_ref().map_or_else(String::new, |exit| {
         let when = exit.at.map_or_else(String::new, |at| format!(" {}", age(now.since(at))));
@@ -158,12 +158,12 @@ mod tests {
             deleting,
             ..Pod::default()
         };
-        let dead = HashSet::from([Name::from("gone")]);
+        let dead = BTreeSet::from([Name::from("gone")]);
         let (well, leaves, stuck) =
             (pod("a", "up", None), pod("b", "up", Some(Stamp(1))), pod("c", "gone", Some(Stamp(1))));
         let grades = [&well, &leaves, &stuck].map(|p| grade(p, &dead));
         assert_eq!(grades, [Grade::Fine, Grade::Info, Grade::Warning]);
-        assert_eq!(grade(&stuck, &HashSet::new()), Grade::Info, "its node came back");
+        assert_eq!(grade(&stuck, &BTreeSet::new()), Grade::Info, "its node came back");
         assert_eq!(order(&stuck, &leaves, 0, &dead), Ordering::Less);
     }
 }
