@@ -15,6 +15,7 @@ mod live;
 mod machines;
 mod metrics;
 mod observe;
+mod owners;
 mod rollouts;
 mod same;
 mod seed;
