@@ -102,8 +102,9 @@ impl StatefulSets {
         again: &mut Option<DateTime<Utc>>,
     ) -> bool {
         // The real controller knows no burst; what slows it down is its client.
-        let missing = (crew.start..crew.end).filter(|n| !crew.pods.contains_key(n));
-        let missing = missing.take(if crew.ordered { 1 } else { usize::MAX }).count();
+        let there = crew.pods.keys().filter(|n| (crew.start..crew.end).contains(*n)).count();
+        let missing = usize::try_from(crew.end - crew.start).unwrap_or_default().saturating_sub(there);
+        let missing = if crew.ordered { missing.min(1) } else { missing };
         let (mut left, rest) = self.maker.burst(set, missing, at);
         *again = rest;
         for n in crew.start..crew.end {
