@@ -4,6 +4,7 @@
 
 mod api;
 mod brought;
+mod drills;
 mod evict;
 mod faults;
 mod guards;
