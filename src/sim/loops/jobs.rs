@@ -52,7 +52,9 @@ impl Tally {
     /// Begins with what the status of a Job says of pods that may be gone.
     fn of(job: &Object, pods: &[Arc<Object>]) -> Self {
         let mut out = Self { indexes: indexes(job.text("/status/completedIndexes")), ..Self::default() };
-        pods.iter().for_each(|pod| out.count(pod));
+        for pod in pods {
+            out.count(pod);
+        }
         let status = job.at("/status");
         out.succeeded = out.succeeded.max(int(status, "succeeded"));
         out.failed = out.failed.max(int(status, "failed"));
@@ -165,7 +167,9 @@ impl Jobs {
         let job = &self.prepare(job);
         let pods = self.claims.release(job, self.maker.pods(job));
         let mut tally = self.tallies.remove(job.uid()).unwrap_or_else(|| Tally::of(job, &pods));
-        pods.iter().for_each(|pod| tally.count(pod));
+        for pod in &pods {
+            tally.count(pod);
+        }
         let mut active: Vec<Arc<Object>> = pods.iter().filter(|pod| is_active(pod)).cloned().collect();
         let wanted = job.int("/spec/completions").unwrap_or(1);
         let parallel = job.int("/spec/parallelism").unwrap_or(1);
