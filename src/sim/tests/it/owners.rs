@@ -60,7 +60,7 @@ fn pods_come_and_go_in_bursts_of_five_hundred() {
             continue;
         }
         live.edit(res, "web", |v| {
-            v["spec"].as_object_mut().unwrap().extend(none.as_object().unwrap().clone())
+            v["spec"].as_object_mut().unwrap().extend(none.as_object().unwrap().clone());
         });
         let before = owned(&live, res);
         live.run(1);
