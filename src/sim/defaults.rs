@@ -190,6 +190,12 @@ pub fn fill(res: Res, value: &mut Value, store: &Store) {
         }
         _ => {}
     }
+    refill(res, value);
+}
+
+/// Fills in what a change leaves open: a template that came without defaults has to become the one that a set made from
+/// it has, or its Deployment never finds that set.
+pub fn refill(res: Res, value: &mut Value) {
     let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return };
     match res {
         Res::Deployments => {

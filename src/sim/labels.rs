@@ -1,16 +1,19 @@
-//! Trouble by label: what `kubectl label` can switch on in a running cluster, for tests and drills. The labels are those
-//! that the suites use on a real control plane as well, where KWOK's stages obey them.
+//! Trouble by label: what `kubectl label` can switch on in a running cluster, for tests and drills, and off again. The
+//! labels are those that the suites use on a real control plane as well, where KWOK's stages obey them.
 //!
 //! | label | on | what is wrong |
 //! |---|---|---|
 //! | `fault.test/not-ready=true` | a node | its kubelet says NotReady |
 //! | `fault.test/silent=true` | a node | its kubelet is silent |
 //! | `fault.test/unready=true` | a pod | its readiness probe fails |
-//! | `fault.test/crash=true` | a pod's template | the container ends again and again |
-//! | `fault.test/image=true` | a pod's template | the image cannot be pulled |
-//! | `fault.test/oom=true` | a pod's template | the container is killed for its memory, three times |
+//! | `fault.test/crash=true` | a pod | the container ends again and again |
+//! | `fault.test/image=true` | a pod | the image cannot be pulled |
+//! | `fault.test/oom=true` | a pod | the container is killed for its memory, three times |
+//!
+//! Pods have them from their template. Each holds for the pod that has it and for as long as it has it: pods of a
+//! template without it are well, whatever their image.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use chrono::{DateTime, Utc};
 use crate::engine::Part;
 use crate::resources::Res;
 use crate::store::{Happened, Object, Store, Subscription};
-use crate::world::{Crash, Id, NodeTrouble, PodTrouble, Version, World, tag};
+use crate::world::{Crash, NodeTrouble, PodTrouble, World};
 
 const NOT_READY: &str = "fault.test/not-ready";
 const SILENT: &str = "fault.test/silent";
@@ -39,63 +42,80 @@ pub struct Labels {
     store: Store,
     nodes: Subscription,
     pods: Subscription,
-    /// What was set by a label, so that what the story did is not undone by the label's absence.
-    set: HashSet<Arc<str>>,
+    /// What is set by labels, of nodes by name and of pods by uid, so that what the story did is not undone by the
+    /// absence of a label.
+    of_node: HashMap<Arc<str>, NodeTrouble>,
+    of_pod: HashMap<Arc<str>, PodTrouble>,
+}
+
+fn node_trouble(node: &Object) -> NodeTrouble {
+    let not_ready = on(node, NOT_READY).then(|| "container runtime network not ready".to_owned());
+    NodeTrouble { silent: on(node, SILENT), not_ready, ..NodeTrouble::default() }
+}
+
+fn pod_trouble(pod: &Object) -> PodTrouble {
+    let after = Duration::from_secs(1);
+    let crash = if on(pod, OOM) {
+        Some(Crash { after, code: 137, last_words: Vec::new(), oom: true, times: Some(3) })
+    } else {
+        on(pod, CRASH).then(|| {
+            let last_words =
+                vec!["fatal: cannot read /etc/app/config.yaml: no such file or directory".to_owned()];
+            Crash { after, code: 1, last_words, oom: false, times: None }
+        })
+    };
+    PodTrouble { unready: on(pod, UNREADY), crash, no_image: on(pod, IMAGE), ..PodTrouble::default() }
+}
+
+/// Brings one part of a trouble from what labels said before to what they say now.
+fn shift<T: Clone + PartialEq>(held: &mut T, before: &T, now: &T) {
+    if before != now {
+        *held = now.clone();
+    }
 }
 
 impl Labels {
     pub fn new(store: &Store, world: &World) -> Self {
         let (nodes, pods) = (store.subscribe(Res::Nodes), store.subscribe(Res::Pods));
-        Self { world: world.clone(), store: store.clone(), nodes, pods, set: HashSet::new() }
+        let (of_node, of_pod) = (HashMap::new(), HashMap::new());
+        Self { world: world.clone(), store: store.clone(), nodes, pods, of_node, of_pod }
     }
 
-    fn node(&mut self, node: &Object) {
-        let name: Arc<str> = node.name().into();
-        let (not_ready, silent) = (on(node, NOT_READY), on(node, SILENT));
-        if not_ready || silent {
-            if self.set.insert(name.clone()) {
-                let not_ready = not_ready.then(|| "container runtime network not ready".to_owned());
-                let trouble = NodeTrouble { silent, not_ready, ..NodeTrouble::default() };
-                self.world.change(|state| drop(state.nodes.insert(name, trouble)));
-            }
-        } else if self.set.remove(&name) {
-            self.world.change(|state| drop(state.nodes.remove(&name)));
+    fn node(&mut self, name: &str, now: NodeTrouble) {
+        let before = self.of_node.remove(name).unwrap_or_default();
+        let name: Arc<str> = name.into();
+        if before != now {
+            self.world.change(|state| {
+                let held = state.nodes.entry(name.clone()).or_default();
+                shift(&mut held.silent, &before.silent, &now.silent);
+                shift(&mut held.not_ready, &before.not_ready, &now.not_ready);
+                if *held == NodeTrouble::default() {
+                    state.nodes.remove(&name);
+                }
+            });
+        }
+        if now != NodeTrouble::default() {
+            self.of_node.insert(name, now);
         }
     }
 
-    fn pod(&mut self, pod: &Object) {
-        let uid: Arc<str> = pod.uid().into();
-        if on(pod, UNREADY) {
-            if self.set.insert(uid.clone()) {
-                self.world.change(|state| {
-                    state.pods.insert(uid, PodTrouble { unready: true, ..PodTrouble::default() });
-                });
-            }
-        } else if self.set.remove(&uid) {
-            self.world.change(|state| drop(state.pods.remove(&uid)));
+    fn pod(&mut self, uid: &str, now: PodTrouble) {
+        let before = self.of_pod.remove(uid).unwrap_or_default();
+        let uid: Arc<str> = uid.into();
+        if before != now {
+            self.world.change(|state| {
+                let held = state.pods.entry(uid.clone()).or_default();
+                shift(&mut held.unready, &before.unready, &now.unready);
+                shift(&mut held.crash, &before.crash, &now.crash);
+                shift(&mut held.no_image, &before.no_image, &now.no_image);
+                if *held == PodTrouble::default() {
+                    state.pods.remove(&uid);
+                }
+            });
         }
-        let (crash, no_image, oom) = (on(pod, CRASH), on(pod, IMAGE), on(pod, OOM));
-        if !(crash || no_image || oom) {
-            return;
+        if now != PodTrouble::default() {
+            self.of_pod.insert(uid, now);
         }
-        let id = Id::new(pod.namespace(), pod.label("app").unwrap_or_default());
-        let tag = tag(pod.text("/spec/containers/0/image")).to_owned();
-        if self.world.now().apps.get(&id).is_some_and(|app| app.versions.contains_key(&tag)) {
-            return;
-        }
-        let last_words =
-            vec!["fatal: cannot read /etc/app/config.yaml: no such file or directory".to_owned()];
-        let after = Duration::from_secs(1);
-        let crash = if oom {
-            Some(Crash { after, code: 137, last_words: Vec::new(), oom: true, times: Some(3) })
-        } else {
-            crash.then_some(Crash { after, code: 1, last_words, oom: false, times: None })
-        };
-        let version = Version { crash, no_image, ..Version::default() };
-        self.world.change(|state| {
-            let others = state.others.clone();
-            Arc::make_mut(state.apps.entry(id).or_insert(others)).versions.insert(tag, version);
-        });
     }
 }
 
@@ -126,10 +146,10 @@ impl Part for Labels {
             let changed = news(&self.store, res, log);
             for (happened, object) in changed {
                 match (happened, res) {
-                    (Happened::Deleted, Res::Pods) => _ = self.set.remove(object.uid()),
-                    (Happened::Deleted, _) => _ = self.set.remove(object.name()),
-                    (_, Res::Nodes) => self.node(&object),
-                    _ => self.pod(&object),
+                    (Happened::Deleted, Res::Nodes) => self.node(object.name(), NodeTrouble::default()),
+                    (Happened::Deleted, _) => self.pod(object.uid(), PodTrouble::default()),
+                    (_, Res::Nodes) => self.node(object.name(), node_trouble(&object)),
+                    _ => self.pod(object.uid(), pod_trouble(&object)),
                 }
             }
         }

@@ -245,6 +245,10 @@ pub struct PodTrouble {
     pub slower: f64,
     /// Its readiness probe fails.
     pub unready: bool,
+    /// Its container ends by itself, whatever its version does.
+    pub crash: Option<Crash>,
+    /// Its image cannot be pulled.
+    pub no_image: bool,
     /// It does not end at SIGTERM, and not after its grace either.
     pub stuck: bool,
     /// What it logs for a request that it fails.

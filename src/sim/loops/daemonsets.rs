@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::doc::{availability, is_finished, is_ready, list, put, share, write_status};
 use super::events::Recorder;
 use super::feed::{Feed, News, Queue, sooner};
-use super::workload::{Maker, Name, mark_all, mark_owners};
+use super::workload::{Claims, Maker, Name};
 use super::{fit, revisions};
 use crate::engine::Part;
 use crate::resources::Res;
@@ -32,6 +32,7 @@ const STANDS: [(&str, &str); 6] = [
 pub struct DaemonSets {
     store: Store,
     maker: Maker,
+    claims: Claims,
     sets: Feed,
     pods: Feed,
     nodes: Feed,
@@ -60,6 +61,7 @@ impl DaemonSets {
         Self {
             store: store.clone(),
             maker: Maker::new(store, recorder, NAME),
+            claims: Claims::new(store, Res::DaemonSets),
             sets: Feed::new(store, Res::DaemonSets),
             pods: Feed::new(store, Res::Pods),
             nodes: Feed::new(store, Res::Nodes),
@@ -72,7 +74,7 @@ impl DaemonSets {
         let hash = revisions::hash(&revision).to_owned();
         let spec = spec_of(set);
         let mut by_node: BTreeMap<String, Vec<Arc<Object>>> = BTreeMap::new();
-        for pod in self.maker.pods(set) {
+        for pod in self.claims.release(set, self.maker.pods(set)) {
             by_node.entry(node_of(&pod)).or_default().push(pod);
         }
         let (mut wanted, mut strays) = (BTreeSet::new(), 0);
@@ -203,8 +205,7 @@ impl Part for DaemonSets {
     }
 
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        mark_all(&mut self.queue, self.sets.read());
-        mark_owners(&mut self.queue, self.pods.read(), Res::DaemonSets);
+        self.claims.listen(&mut self.queue, self.sets.read(), self.pods.read());
         let moved = self.nodes.read().iter().any(|news| match news {
             News::Reset => false,
             News::Now(node, before) => before.as_ref().is_none_or(|old| {

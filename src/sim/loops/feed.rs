@@ -32,6 +32,11 @@ impl Feed {
         Self { store: store.clone(), res, place: None }
     }
 
+    /// A place in the log of each of these resources.
+    pub fn each<const N: usize>(store: &Store, all: [Res; N]) -> [Self; N] {
+        all.map(|res| Self::new(store, res))
+    }
+
     /// All that has happened since the last read.
     pub fn read(&mut self) -> Vec<News> {
         let mut out = Vec::new();

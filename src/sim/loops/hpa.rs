@@ -268,6 +268,11 @@ impl Hpas {
         };
         let aim = metric.aim.ok_or("invalid metric target")?;
         let classes = count::classify(&*self.usage, pods, resource, container, self.store.clock().now());
+        if !classes.measured {
+            return Err(format!(
+                "{prefix}unable to get metrics for resource {resource}: no metrics returned from resource metrics API"
+            ));
+        }
         let requests = match aim {
             Aim::Utilization(_) => {
                 count::requests(pods, resource, container).map_err(|why| format!("{prefix}{why}"))?
@@ -275,14 +280,7 @@ impl Hpas {
             Aim::Average(_) => BTreeMap::new(),
         };
         if classes.ready.is_empty() {
-            let why = if pods.is_empty() || classes.unready.is_empty() {
-                format!(
-                    "unable to get metrics for resource {resource}: no metrics returned from resource metrics API"
-                )
-            } else {
-                "did not receive metrics for targeted pods (pods might be unready)".to_owned()
-            };
-            return Err(format!("{prefix}{why}"));
+            return Err(format!("{prefix}did not receive metrics for targeted pods (pods might be unready)"));
         }
         let tolerance = |side: &str| {
             let own = hpa.at("/spec/behavior").get(side).and_then(|side| side.get("tolerance"));

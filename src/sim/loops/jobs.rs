@@ -1,15 +1,17 @@
 //! Jobs: pods that end, as many as have to end well.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::doc::{Condition, after, is_ready, list, put, seconds, set_condition, write_status};
+use super::doc::{
+    Condition, after, int, is_active, is_ready, list, put, seconds, set_condition, text, write_status,
+};
 use super::events::Recorder;
-use super::feed::{Feed, Queue, sooner};
-use super::workload::{Maker, Name, mark_all, mark_owners};
+use super::feed::{Feed, News, Queue, sooner};
+use super::workload::{Claims, Maker, Name};
 use crate::clock::{parse, stamp};
 use crate::engine::Part;
 use crate::resources::Res;
@@ -23,9 +25,94 @@ const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 pub struct Jobs {
     store: Store,
     maker: Maker,
+    claims: Claims,
     jobs: Feed,
     pods: Feed,
+    /// By the uid of a Job that is not done.
+    tallies: HashMap<String, Tally>,
     queue: Queue<Key>,
+}
+
+/// What has become of the pods of a Job. Each is counted once and stays counted when it is gone, as the real controller
+/// holds a pod by a finalizer until it has counted it.
+#[derive(Debug, Default)]
+struct Tally {
+    counted: BTreeSet<String>,
+    succeeded: i64,
+    failed: i64,
+    /// Of an indexed Job: the indexes that are done.
+    indexes: BTreeSet<i64>,
+}
+
+fn index(pod: &Object) -> Option<i64> {
+    pod.annotation(INDEX)?.parse().ok()
+}
+
+impl Tally {
+    /// Begins with what the status of a Job says of pods that may be gone.
+    fn of(job: &Object, pods: &[Arc<Object>]) -> Self {
+        let mut out = Self { indexes: indexes(job.text("/status/completedIndexes")), ..Self::default() };
+        for pod in pods {
+            out.count(pod);
+        }
+        let status = job.at("/status");
+        out.succeeded = out.succeeded.max(int(status, "succeeded"));
+        out.failed = out.failed.max(int(status, "failed"));
+        out
+    }
+
+    /// A pod that somebody deletes before it has ended well has failed.
+    fn count(&mut self, pod: &Object) {
+        let well = pod.text("/status/phase") == "Succeeded";
+        if is_active(pod) || !self.counted.insert(pod.uid().to_owned()) {
+            return;
+        }
+        if !well {
+            self.failed += 1;
+        } else if index(pod).is_none_or(|n| self.indexes.insert(n)) {
+            self.succeeded += 1;
+        }
+    }
+
+    /// A pod that is gone, in its last state.
+    fn gone(&mut self, pod: &Object) {
+        if is_active(pod) {
+            self.failed += i64::from(self.counted.insert(pod.uid().to_owned()));
+        } else {
+            self.count(pod);
+        }
+    }
+
+    /// A pod that its Job itself takes away is none that failed.
+    fn spare(&mut self, pod: &Object) {
+        self.counted.insert(pod.uid().to_owned());
+    }
+}
+
+/// Reads indexes as a status has them: `1,3-5`. Of a text that means more than any Job has, the first ones.
+fn indexes(text: &str) -> BTreeSet<i64> {
+    let ranges = text.split(',').filter_map(|part| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some(from.parse::<i64>().ok()?..=to.parse::<i64>().ok()?)
+    });
+    ranges.flatten().take(100_000).collect()
+}
+
+/// The same the other way round; two that follow each other are written apart.
+fn ranges(indexes: &BTreeSet<i64>) -> String {
+    let mut runs: Vec<(i64, i64)> = Vec::new();
+    for n in indexes {
+        match runs.last_mut() {
+            Some((_, end)) if *end + 1 == *n => *end = *n,
+            _ => runs.push((*n, *n)),
+        }
+    }
+    let text = runs.iter().map(|(from, to)| match to - from {
+        0 => from.to_string(),
+        1 => format!("{from},{to}"),
+        _ => format!("{from}-{to}"),
+    });
+    text.collect::<Vec<_>>().join(",")
 }
 
 fn holds(job: &Object, kind: &str) -> bool {
@@ -37,6 +124,8 @@ impl Jobs {
         Self {
             store: store.clone(),
             maker: Maker::new(store, recorder, NAME),
+            claims: Claims::new(store, Res::Jobs),
+            tallies: HashMap::new(),
             jobs: Feed::new(store, Res::Jobs),
             pods: Feed::new(store, Res::Pods),
             queue: Queue::default(),
@@ -72,14 +161,16 @@ impl Jobs {
             return None;
         }
         if holds(job, "Complete") || holds(job, "Failed") {
+            self.tallies.remove(job.uid());
             return self.expire(job, at);
         }
         let job = &self.prepare(job);
-        let pods = self.maker.pods(job);
-        let phase =
-            |wanted: &str| pods.iter().filter(|pod| pod.text("/status/phase") == wanted).count() as i64;
-        let (succeeded, failed) = (phase("Succeeded"), phase("Failed"));
-        let mut active: Vec<Arc<Object>> = self.maker.active(job);
+        let pods = self.claims.release(job, self.maker.pods(job));
+        let mut tally = self.tallies.remove(job.uid()).unwrap_or_else(|| Tally::of(job, &pods));
+        for pod in &pods {
+            tally.count(pod);
+        }
+        let mut active: Vec<Arc<Object>> = pods.iter().filter(|pod| is_active(pod)).cloned().collect();
         let wanted = job.int("/spec/completions").unwrap_or(1);
         let parallel = job.int("/spec/parallelism").unwrap_or(1);
         let limit = job.int("/spec/backoffLimit").unwrap_or(6);
@@ -93,7 +184,7 @@ impl Jobs {
         let begun = job.time("/status/startTime");
         let deadline =
             job.int("/spec/activeDeadlineSeconds").zip(begun).map(|(n, from)| after(from, seconds(n)));
-        let failure = if failed + restarts > limit {
+        let failure = if tally.failed + restarts > limit {
             Some(("BackoffLimitExceeded", "Job has reached the specified backoff limit"))
         } else if deadline.is_some_and(|due| due <= at) {
             Some(("DeadlineExceeded", "Job was active longer than specified deadline"))
@@ -103,13 +194,15 @@ impl Jobs {
         let mut next = deadline;
         let mut ended = None;
         if let Some((reason, message)) = failure {
-            self.end(job, &mut active);
+            // What still runs fails with the Job.
+            tally.failed += active.len() as i64;
+            self.end(job, &mut tally, &mut active);
             for kind in ["FailureTarget", "Failed"] {
                 set_condition(&mut conditions, Condition::new(kind, "True", reason, message), at);
             }
             self.maker.recorder.warning(job, NAME, reason, message);
-        } else if succeeded >= wanted {
-            self.end(job, &mut active);
+        } else if tally.succeeded >= wanted {
+            self.end(job, &mut tally, &mut active);
             let message = "Reached expected number of succeeded pods";
             for kind in ["SuccessCriteriaMet", "Complete"] {
                 set_condition(
@@ -121,7 +214,7 @@ impl Jobs {
             ended = Some(stamp(at));
             self.maker.recorder.normal(job, NAME, "Completed", "Job completed");
         } else if suspended {
-            self.end(job, &mut active);
+            self.end(job, &mut tally, &mut active);
             set_condition(
                 &mut conditions,
                 Condition::new("Suspended", "True", "JobSuspended", "Job suspended"),
@@ -135,16 +228,22 @@ impl Jobs {
                     at,
                 );
             }
-            let held = Self::held_back(&pods, failed, at);
+            let held = Self::held_back(&pods, tally.failed, at);
             next = sooner(next, held);
             if held.is_none() {
-                self.fill(job, &pods, &mut active, (wanted - succeeded).min(parallel), wanted);
+                let want = (wanted - tally.succeeded).min(parallel);
+                next = sooner(next, self.fill(job, &pods, &mut tally, &mut active, want, at));
             }
         }
         let mut status = job.at("/status").clone();
         let ready = active.iter().filter(|pod| is_ready(pod)).count();
-        for (field, n) in [("active", active.len() as i64), ("succeeded", succeeded), ("failed", failed)] {
+        let counts =
+            [("active", active.len() as i64), ("succeeded", tally.succeeded), ("failed", tally.failed)];
+        for (field, n) in counts {
             put(&mut status, &[field], if n > 0 { json!(n) } else { Value::Null });
+        }
+        if !tally.indexes.is_empty() {
+            put(&mut status, &["completedIndexes"], json!(ranges(&tally.indexes)));
         }
         for (field, value) in [
             ("ready", json!(ready)),
@@ -159,13 +258,26 @@ impl Jobs {
             put(&mut status, &["startTime"], json!(stamp(at)));
         }
         write_status(&self.store, job, MANAGER, status);
+        self.tallies.insert(job.uid().to_owned(), tally);
         next
     }
 
     /// Nothing more is to run.
-    fn end(&self, job: &Object, active: &mut Vec<Arc<Object>>) {
+    fn end(&self, job: &Object, tally: &mut Tally, active: &mut Vec<Arc<Object>>) {
         for pod in active.drain(..) {
+            tally.spare(&pod);
             self.maker.delete(job, &pod);
+        }
+    }
+
+    /// Counts pods that are gone before anyone has looked at their Job.
+    fn lost(&mut self, pods: &[News]) {
+        for one in pods {
+            let News::Gone(pod) = one else { continue };
+            let uid = pod.controller().map(|owner| text(owner, "uid"));
+            if let Some(tally) = uid.and_then(|uid| self.tallies.get_mut(uid)) {
+                tally.gone(pod);
+            }
         }
     }
 
@@ -181,37 +293,44 @@ impl Jobs {
         Some(after(last, TimeDelta::seconds(wait))).filter(|due| *due > at)
     }
 
+    /// Makes pods or takes some away until as many run as are to. Returns when to go on with the rest.
     fn fill(
         &mut self,
         job: &Object,
         pods: &[Arc<Object>],
+        tally: &mut Tally,
         active: &mut Vec<Arc<Object>>,
         want: i64,
-        completions: i64,
-    ) {
-        let indexed = job.text("/spec/completionMode") == "Indexed";
-        let index = |pod: &Object| pod.annotation(INDEX).and_then(|text| text.parse::<i64>().ok());
-        let taken = pods.iter().filter(|pod| pod.text("/status/phase") != "Failed");
-        let mut taken: BTreeSet<i64> = taken.filter_map(|pod| index(pod)).collect();
+        at: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
         let going =
             pods.iter().filter(|pod| pod.is_terminating() && !super::doc::is_finished(pod)).count() as i64;
-        while (active.len() as i64) + going < want {
-            let free = (0..completions).find(|n| !taken.contains(n)).unwrap_or_default();
+        let (excess, missing) = (active.len() as i64 - want.max(0), want - active.len() as i64 - going);
+        let (n, due) = self.maker.burst(job, excess.max(missing).max(0) as usize, at);
+        if excess > 0 {
+            let from = active.len().saturating_sub(n);
+            for pod in active.drain(from..).rev() {
+                tally.spare(&pod);
+                self.maker.delete(job, &pod);
+            }
+            return due;
+        }
+        let indexed = job.text("/spec/completionMode") == "Indexed";
+        let taken: BTreeSet<i64> = active.iter().filter_map(|pod| index(pod)).collect();
+        let done = tally.indexes.clone();
+        let mut free = (0..).filter(|n| !taken.contains(n) && !done.contains(n));
+        for _ in 0..n {
+            let index = free.next().unwrap_or_default();
             let made = self.maker.pod(job, job.at("/spec/template"), Name::Generated, |pod| {
                 if indexed {
-                    put(pod, &["metadata", "annotations", INDEX], json!(free.to_string()));
-                    put(pod, &["metadata", "labels", INDEX], json!(free.to_string()));
+                    put(pod, &["metadata", "annotations", INDEX], json!(index.to_string()));
+                    put(pod, &["metadata", "labels", INDEX], json!(index.to_string()));
                 }
             });
-            let Ok(made) = made else { return };
-            taken.insert(free);
+            let Ok(made) = made else { return due };
             active.push(made);
         }
-        while (active.len() as i64) > want.max(0)
-            && let Some(pod) = active.pop()
-        {
-            self.maker.delete(job, &pod);
-        }
+        due
     }
 
     fn expire(&self, job: &Object, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -235,8 +354,14 @@ impl Part for Jobs {
     }
 
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        mark_all(&mut self.queue, self.jobs.read());
-        mark_owners(&mut self.queue, self.pods.read(), Res::Jobs);
+        let (jobs, pods) = (self.jobs.read(), self.pods.read());
+        self.lost(&pods);
+        for one in &jobs {
+            if let News::Gone(job) = one {
+                self.tallies.remove(job.uid());
+            }
+        }
+        self.claims.listen(&mut self.queue, jobs, pods);
         for key in self.queue.take(at) {
             let Some(job) = self.store.get(key.res, &key.namespace, &key.name) else { continue };
             let next = self.sync(&job, at);

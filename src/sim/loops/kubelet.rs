@@ -352,7 +352,7 @@ impl Kubelets {
                 normal("Started", "Container started");
             }
             Step::Ended(end) => {
-                let crash = fate.app.version(image).crash.filter(|_| end.reason == "Error");
+                let crash = fate.crash(image).filter(|_| end.reason == "Error");
                 for line in crash.iter().flat_map(|crash| &crash.last_words) {
                     self.logs.append(pod.uid(), name, end.finished, line.clone());
                 }

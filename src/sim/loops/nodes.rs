@@ -11,14 +11,14 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::doc::{Condition, after, change, list, put, set_condition, text, write_status};
+use super::doc::{Condition, after, change, is_finished, list, put, set_condition, text, write_status};
 use super::events::Recorder;
 use super::feed::{Feed, News, sooner};
 use super::scheduler::ZONE;
 use crate::clock::stamp;
 use crate::engine::Part;
 use crate::resources::Res;
-use crate::store::{Object, Store};
+use crate::store::{Delete, Object, Store};
 pub use eviction::Evictions;
 pub use garbage::Garbage;
 use zones::{Zone, Zones};
@@ -37,6 +37,43 @@ const PRESSURES: [(&str, &str); 4] = [
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+
+/// How a pod ends that nobody asked to.
+struct Disruption<'a> {
+    /// Who ends it, as events name it.
+    by: &'a str,
+    /// Of its condition.
+    reason: &'a str,
+    why: &'a str,
+    /// Reason and message of the event.
+    told: (&'a str, String),
+    /// Its phase becomes Failed: nobody else will say so.
+    failed: bool,
+    options: Delete,
+}
+
+impl Disruption<'_> {
+    /// Marks the pod, tells of it and deletes it.
+    fn strike(self, store: &Store, recorder: &Recorder, pod: &Object, at: DateTime<Utc>) {
+        let marked = change(store, pod, MANAGER, |value| {
+            let mut conditions = list(value, "/status/conditions").to_vec();
+            let target = Condition::new("DisruptionTarget", "True", self.reason, self.why);
+            set_condition(&mut conditions, target, at);
+            put(value, &["status", "conditions"], json!(conditions));
+            if self.failed && !is_finished(pod) {
+                put(value, &["status", "phase"], json!("Failed"));
+            }
+        });
+        // What is gone already is what is wanted.
+        if marked.is_err() {
+            return;
+        }
+        recorder.normal(pod, self.by, self.told.0, &self.told.1);
+        let options = Delete { uid: Some(pod.uid().to_owned()), ..self.options };
+        // Someone may have been faster.
+        drop(store.delete(Res::Pods, pod.namespace(), pod.name(), &options));
+    }
+}
 
 #[derive(Debug)]
 pub struct Lifecycle {

@@ -12,8 +12,8 @@ use super::doc::{
     write_status,
 };
 use super::events::Recorder;
-use super::feed::{Feed, News, Queue, sooner};
-use super::workload::{Claims, Maker, Name, mark_all, mark_owners};
+use super::feed::{Feed, Queue, sooner};
+use super::workload::{Claims, Maker, Name};
 use crate::clock::parse;
 use crate::engine::Part;
 use crate::resources::Res;
@@ -87,30 +87,31 @@ impl ReplicaSets {
     fn sync(&mut self, set: &Arc<Object>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let wanted = set.int("/spec/replicas").unwrap_or(1).max(0);
         let mut active = self.claims.release(set, self.maker.active(set));
-        let mut failure = None;
+        let (mut failure, mut rest) = (None, None);
         if !set.is_terminating() {
             let missing = wanted - active.len() as i64;
-            for _ in 0..missing.max(0) {
-                match self.maker.pod(set, set.at("/spec/template"), Name::Generated, |_| {}) {
-                    Ok(pod) => active.push(pod),
-                    Err(why) => {
-                        failure = Some(("FailedCreate", why.message.clone()));
-                        break;
-                    }
-                }
-            }
+            let (n, due) = self.maker.burst(set, missing.unsigned_abs() as usize, at);
+            rest = due;
             if missing < 0 {
                 let crowds = self.crowds(set);
                 let crowd =
                     |pod: &Object| crowds.get(pod.text("/spec/nodeName")).copied().unwrap_or_default();
                 active.sort_by_cached_key(|pod| worth(pod, crowd(pod)));
-                for pod in active.drain(..(-missing).min(active.len() as i64) as usize) {
-                    self.maker.delete(set, &pod);
+                for pod in active.iter().take(n) {
+                    self.maker.delete(set, pod);
+                }
+            } else {
+                for _ in 0..n {
+                    let made = self.maker.pod(set, set.at("/spec/template"), Name::Generated, |_| {});
+                    if let Err(why) = made {
+                        failure = Some(("FailedCreate", why.message));
+                        break;
+                    }
                 }
             }
         }
-        let retry = failure.is_some().then(|| super::doc::after(at, RETRY));
-        sooner(retry, self.report(set, failure, at))
+        let again = if failure.is_some() { Some(super::doc::after(at, RETRY)) } else { rest };
+        sooner(again, self.report(set, failure, at))
     }
 
     fn report(
@@ -176,16 +177,7 @@ impl Part for ReplicaSets {
     }
 
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let sets = self.sets.read();
-        for one in &sets {
-            if let News::Now(set, None) = one {
-                self.claims.found(set);
-            }
-        }
-        mark_all(&mut self.queue, sets);
-        let pods = self.pods.read();
-        self.claims.adopt(&pods);
-        mark_owners(&mut self.queue, pods, Res::ReplicaSets);
+        self.claims.listen(&mut self.queue, self.sets.read(), self.pods.read());
         for key in self.queue.take(at) {
             let Some(set) = self.store.get(key.res, &key.namespace, &key.name) else { continue };
             let next = self.sync(&set, at);

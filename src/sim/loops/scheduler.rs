@@ -49,12 +49,13 @@ pub struct Scheduler {
 
 impl Scheduler {
     pub fn new(store: &Store, recorder: &Recorder) -> Self {
+        let [nodes, pods, claims] = Feed::each(store, [Res::Nodes, Res::Pods, Res::PersistentVolumeClaims]);
         Self {
             store: store.clone(),
             recorder: recorder.clone(),
-            nodes: Feed::new(store, Res::Nodes),
-            pods: Feed::new(store, Res::Pods),
-            claims: Feed::new(store, Res::PersistentVolumeClaims),
+            nodes,
+            pods,
+            claims,
             board: Board::default(),
             refused: BTreeMap::new(),
             queue: Queue::default(),

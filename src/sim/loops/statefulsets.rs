@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::doc::{availability, is_finished, is_ready, list, put, write_status};
+use super::doc::{after, availability, is_finished, is_ready, list, put, write_status};
 use super::events::Recorder;
 use super::feed::{Feed, Queue, sooner};
 use super::revisions;
-use super::workload::{Maker, Name, mark_all, mark_owners};
+use super::workload::{Claims, Maker, Name, ordinal};
 use crate::engine::Part;
 use crate::resources::Res;
 use crate::store::{Key, Object, Store, Write};
@@ -18,18 +18,17 @@ use crate::store::{Key, Object, Store, Write};
 const NAME: &str = "statefulset-controller";
 const MANAGER: &str = "kube-controller-manager";
 const HASH: &str = "controller-revision-hash";
+/// A set that could not make a pod, because its name is still taken for instance, tries again after this.
+const RETRY: TimeDelta = TimeDelta::seconds(15);
 
 #[derive(Debug)]
 pub struct StatefulSets {
     store: Store,
     maker: Maker,
+    claims: Claims,
     sets: Feed,
     pods: Feed,
     queue: Queue<Key>,
-}
-
-fn ordinal(set: &Object, pod: &Object) -> Option<i64> {
-    pod.name().strip_prefix(set.name())?.strip_prefix('-')?.parse().ok()
 }
 
 /// Runs and is ready, and is not on its way out.
@@ -58,6 +57,7 @@ impl StatefulSets {
         Self {
             store: store.clone(),
             maker: Maker::new(store, recorder, NAME),
+            claims: Claims::new(store, Res::StatefulSets),
             sets: Feed::new(store, Res::StatefulSets),
             pods: Feed::new(store, Res::Pods),
             queue: Queue::default(),
@@ -69,7 +69,8 @@ impl StatefulSets {
         let old = set.text("/status/currentRevision");
         let old = revisions::all(&self.store, set).into_iter().find(|one| one.name() == old);
         let old = old.unwrap_or_else(|| new.clone());
-        let pods = self.maker.pods(set).into_iter().filter_map(|pod| Some((ordinal(set, &pod)?, pod)));
+        let pods = self.claims.release(set, self.maker.pods(set)).into_iter();
+        let pods = pods.filter_map(|pod| Some((ordinal(set, &pod)?, pod)));
         let start = set.int("/spec/ordinals/start").unwrap_or_default();
         let partition = set.int("/spec/updateStrategy/rollingUpdate/partition").unwrap_or_default();
         let crew = Crew {
@@ -81,21 +82,45 @@ impl StatefulSets {
             ordered: set.text("/spec/podManagementPolicy") != "Parallel",
             from: start + partition.max(0),
         };
-        if !set.is_terminating() && self.create(set, &crew) && self.shrink(set, &crew) {
-            self.update(set, &crew);
+        let mut again = None;
+        if !set.is_terminating() {
+            let go_on = self.create(set, &crew, at, &mut again);
+            if go_on && self.shrink(set, &crew) {
+                self.update(set, &crew);
+            }
         }
-        self.report(set, &crew, at)
+        sooner(again, self.report(set, &crew, at))
     }
 
-    /// Makes what is missing. Says whether it may go on: in order, every pod waits for those before it.
-    fn create(&mut self, set: &Object, crew: &Crew) -> bool {
+    /// Makes what is missing. Says whether it may go on: in order, every pod waits for those before it. Sets when to try
+    /// again.
+    fn create(
+        &mut self,
+        set: &Object,
+        crew: &Crew,
+        at: DateTime<Utc>,
+        again: &mut Option<DateTime<Utc>>,
+    ) -> bool {
+        // The real controller knows no burst; what slows it down is its client.
+        let there = crew.pods.keys().filter(|n| (crew.start..crew.end).contains(*n)).count();
+        let missing = usize::try_from(crew.end - crew.start).unwrap_or_default().saturating_sub(there);
+        let missing = if crew.ordered { missing.min(1) } else { missing };
+        let (mut left, rest) = self.maker.burst(set, missing, at);
+        *again = rest;
         for n in crew.start..crew.end {
             match crew.pods.get(&n) {
                 None => {
-                    self.claims(set, n);
+                    if left == 0 {
+                        return false;
+                    }
+                    left -= 1;
+                    self.volumes(set, n);
                     // While a rollout holds back, a pod below the partition comes back as it was.
                     let old = n < crew.from && crew.old.name() != crew.new.name();
                     let made = self.pod(set, n, if old { &crew.old } else { &crew.new });
+                    if !made {
+                        *again = sooner(*again, Some(after(at, RETRY)));
+                    }
                     if crew.ordered || !made {
                         return false;
                     }
@@ -168,7 +193,8 @@ impl StatefulSets {
         made.is_ok()
     }
 
-    fn claims(&self, set: &Object, n: i64) {
+    /// Its claims to volumes.
+    fn volumes(&self, set: &Object, n: i64) {
         for template in list(&set.value, "/spec/volumeClaimTemplates") {
             let volume = template.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             let name = format!("{volume}-{}-{n}", set.name());
@@ -234,8 +260,7 @@ impl Part for StatefulSets {
     }
 
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        mark_all(&mut self.queue, self.sets.read());
-        mark_owners(&mut self.queue, self.pods.read(), Res::StatefulSets);
+        self.claims.listen(&mut self.queue, self.sets.read(), self.pods.read());
         for key in self.queue.take(at) {
             let Some(set) = self.store.get(key.res, &key.namespace, &key.name) else { continue };
             let next = self.sync(&set, at);

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::doc::{change, create, is_active, owner, put, text};
+use super::doc::{after, change, create, is_active, owner, put, text};
 use super::events::Recorder;
 use super::feed::{News, Queue};
 use super::quota;
@@ -14,6 +15,12 @@ use crate::rng::{short_hash, suffix_of};
 use crate::selector::Labels;
 use crate::status::Status;
 use crate::store::{Delete, Key, Object, Store};
+
+/// So many pods at most are made or taken away at one look at their owner, as by the real controllers. Theirs grow from
+/// batches of one; here they come at once.
+pub const BURST: usize = 500;
+/// After a full burst an owner waits: the real controllers wait until they have seen what they did.
+const PAUSE: TimeDelta = TimeDelta::seconds(1);
 
 /// How a pod is to be called.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +37,28 @@ pub struct Maker {
     pub recorder: Recorder,
     manager: &'static str,
     made: HashMap<String, u64>,
+    /// Owners that had a full burst, by uid, and until when they wait.
+    waiting: HashMap<String, DateTime<Utc>>,
 }
 
 impl Maker {
     pub fn new(store: &Store, recorder: &Recorder, manager: &'static str) -> Self {
-        Self { store: store.clone(), recorder: recorder.clone(), manager, made: HashMap::new() }
+        let (made, waiting) = (HashMap::new(), HashMap::new());
+        Self { store: store.clone(), recorder: recorder.clone(), manager, made, waiting }
+    }
+
+    /// How many of `n` pods may be made or taken away for an owner now, and when it is to be looked at for the rest.
+    pub fn burst(&mut self, of: &Object, n: usize, at: DateTime<Utc>) -> (usize, Option<DateTime<Utc>>) {
+        if let Some(until) = self.waiting.get(of.uid()).filter(|until| **until > at) {
+            return (0, Some(*until));
+        }
+        if n <= BURST {
+            return (n, None);
+        }
+        let until = after(at, PAUSE);
+        self.waiting.retain(|_, until| *until > at);
+        self.waiting.insert(of.uid().to_owned(), until);
+        (BURST, Some(until))
     }
 
     /// A pod from a template, changed by `finish` before it is made.
@@ -109,7 +133,7 @@ impl Maker {
         }
     }
 
-    /// The pods that an object controls, and those that match but have lost their owner are not looked for.
+    /// The pods that an object controls.
     pub fn pods(&self, of: &Object) -> Vec<Arc<Object>> {
         let mut all = self.store.owned_by(Res::Pods, of.uid());
         all.retain(|pod| pod.controlled_by(of.uid()));
@@ -152,8 +176,20 @@ impl Claims {
         own
     }
 
+    /// Takes in what has happened to owners and pods: gives orphans an owner and marks the owners to look at.
+    pub fn listen(&self, queue: &mut Queue<Key>, owners: Vec<News>, pods: Vec<News>) {
+        for one in &owners {
+            if let News::Now(owner, None) = one {
+                self.found(owner);
+            }
+        }
+        mark_all(queue, owners);
+        self.adopt(&pods);
+        mark_owners(queue, pods, self.res);
+    }
+
     /// Gives orphans among the news to whom they match.
-    pub fn adopt(&self, news: &[News]) {
+    fn adopt(&self, news: &[News]) {
         for one in news {
             let News::Now(pod, before) = one else { continue };
             let is_new = before.as_ref().is_none_or(|old| {
@@ -162,7 +198,9 @@ impl Claims {
             if is_new && pod.controller().is_none() && is_active(pod) {
                 let sets = self.store.list(self.res, Some(pod.namespace()));
                 let mut sets = sets.iter().filter(|set| !set.is_terminating());
-                let means = |set: &&Arc<Object>| Labels::of(set.at("/spec/selector")).matches(pod.labels());
+                let means = |set: &&Arc<Object>| {
+                    could_be(set, pod) && Labels::of(set.at("/spec/selector")).matches(pod.labels())
+                };
                 if let Some(set) = sets.find(means) {
                     self.take(set, pod);
                 }
@@ -171,16 +209,20 @@ impl Claims {
     }
 
     /// A set that is new takes what is there already.
-    pub fn found(&self, set: &Object) {
+    fn found(&self, set: &Object) {
         let selector = Labels::of(set.at("/spec/selector"));
         for pod in self.store.list_by_label(Res::Pods, Some(set.namespace()), &selector) {
-            if pod.controller().is_none() && is_active(&pod) && !set.is_terminating() {
+            if could_be(set, &pod) && is_active(&pod) && !set.is_terminating() {
                 self.take(set, &pod);
             }
         }
     }
 
     fn take(&self, set: &Object, pod: &Object) {
+        // The news may be older than what another controller has made of it.
+        if self.store.by_uid(pod.uid()).is_none_or(|now| now.controller().is_some()) {
+            return;
+        }
         // Somebody else may have been faster.
         drop(change(&self.store, pod, "kube-controller-manager", |value| {
             let owners = value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
@@ -189,6 +231,16 @@ impl Claims {
             put(value, &["metadata", "ownerReferences"], json!(owners));
         }));
     }
+}
+
+/// A pod of a StatefulSet is one by its name too.
+fn could_be(set: &Object, pod: &Object) -> bool {
+    set.res != Res::StatefulSets || ordinal(set, pod).is_some()
+}
+
+/// The number of a StatefulSet's pod.
+pub fn ordinal(set: &Object, pod: &Object) -> Option<i64> {
+    pod.name().strip_prefix(set.name())?.strip_prefix('-')?.parse().ok()
 }
 
 /// The hash of a template, as it stands in names and labels.

@@ -8,7 +8,8 @@ use promql_parser::parser::{self, AggregateExpr, Call, Expr, LabelModifier, Offs
 
 use super::functions::{extrapolated, histogram_quantile, instant, quantile, regression};
 use super::matching::{Joined, binary};
-use super::tsdb::{Labels, NAME, Sample, Tsdb, is_stale};
+use super::scrape::SharedTsdb;
+use super::tsdb::{Labels, NAME, Need, Sample, Tsdb, is_stale};
 
 /// How far back an instant selector looks, as Prometheus' default.
 const LOOKBACK_MS: i64 = 300_000;
@@ -58,6 +59,48 @@ pub fn parse(query: &str) -> Result<Expr, QueryError> {
     }
     parser::parse(query)
         .map_err(|e| QueryError::BadData(format!("invalid parameter \"query\": 1:1: parse error: {e}")))
+}
+
+/// The value at `at` of what is in a database behind a lock. The lock is held while the samples are copied that the
+/// expression needs, not while it is evaluated: at scale that would hold up whoever scrapes.
+pub fn ask(db: &SharedTsdb, expr: &Expr, at: i64) -> Result<Value, QueryError> {
+    let mut needs = Vec::new();
+    collect(expr, at, &mut needs)?;
+    let cut = db.read().cut(&needs);
+    eval(&cut.into_tsdb(), expr, at)
+}
+
+/// What the selectors of an expression need.
+fn collect<'a>(expr: &'a Expr, at: i64, out: &mut Vec<Need<'a>>) -> Result<(), QueryError> {
+    let need = |selector: &'a VectorSelector, range: Option<i64>| {
+        let until = moved(selector, at)?;
+        let (name, matchers) = (selector.name.as_deref(), &selector.matchers);
+        let after = until.saturating_sub(range.unwrap_or(LOOKBACK_MS));
+        Ok(Need { name, matchers, after, until, newest: range.is_none() })
+    };
+    match expr {
+        Expr::VectorSelector(selector) => out.push(need(selector, None)?),
+        Expr::MatrixSelector(matrix) => out.push(need(&matrix.vs, Some(millis(matrix.range)))?),
+        Expr::Paren(paren) => collect(&paren.expr, at, out)?,
+        Expr::Unary(unary) => collect(&unary.expr, at, out)?,
+        Expr::Binary(binary) => {
+            collect(&binary.lhs, at, out)?;
+            collect(&binary.rhs, at, out)?;
+        }
+        Expr::Aggregate(aggregate) => {
+            collect(&aggregate.expr, at, out)?;
+            if let Some(param) = &aggregate.param {
+                collect(param, at, out)?;
+            }
+        }
+        Expr::Call(call) => {
+            for arg in &call.args.args {
+                collect(arg, at, out)?;
+            }
+        }
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Subquery(_) | Expr::Extension(_) => {}
+    }
+    Ok(())
 }
 
 /// The value at `at` (milliseconds).
@@ -411,8 +454,14 @@ mod tests {
         db
     }
 
+    /// The value as it is told over the whole database and over what the expression needs of it.
     fn ask(query: &str) -> Vec<(String, f64)> {
-        let mut points = vector(eval(&db(), &parse(query).unwrap(), 300_000).unwrap()).unwrap();
+        let expr = parse(query).unwrap();
+        let whole = eval(&db(), &expr, 300_000).unwrap();
+        let shared = SharedTsdb::new(Duration::from_secs(3600));
+        *shared.write() = db();
+        assert_eq!(super::ask(&shared, &expr, 300_000).unwrap(), whole, "{query}");
+        let mut points = vector(whole).unwrap();
         points.sort_by(|a, b| a.0.cmp(&b.0));
         let show = |l: &Labels| l.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
         points.iter().map(|(l, v)| (show(l), (v * 1e6).round() / 1e6)).collect()

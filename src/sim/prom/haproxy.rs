@@ -1,4 +1,5 @@
-//! What the exporter of HAProxy says of the proxy before a Service: names and states as the one built into HAProxy 2.x.
+//! What the exporter of HAProxy says of the proxy before a Service: names, labels and values as of the one built into
+//! HAProxy 2.6, held against a running one.
 
 use super::sheet::{Base, Desk, Sheet};
 use crate::traffic::field::{Backend, Service};
@@ -8,15 +9,23 @@ use crate::world::Policy;
 /// The states of a server; exactly one of them is 1.
 const STATES: [&str; 5] = ["DOWN", "UP", "MAINT", "DRAIN", "NOLB"];
 
-/// The state of a server: one that its controller has taken out is in maintenance, one that ends gets nothing new.
-fn state(backend: &Backend, weight: f64) -> &'static str {
+/// After a connection that failed it tries the same server so many times again.
+const RETRIES: u64 = 3;
+
+/// The state of a server: one that its controller has taken out is in maintenance, one that ends gets nothing new. One
+/// without weight is up like the others.
+fn state(backend: &Backend) -> &'static str {
     match (backend.ready, backend.terminating) {
         (false, true) => "DRAIN",
         (false, false) => "MAINT",
         (true, _) if backend.down => "DOWN",
-        (true, _) if weight <= 0.0 => "DRAIN",
         (true, _) => "UP",
     }
+}
+
+/// Means are kept in whole milliseconds, rounded up.
+fn millis(seconds: f64) -> f64 {
+    (seconds * 1000.0).ceil() / 1000.0
 }
 
 fn responses(desk: &mut Desk<'_>, sheet: &mut Sheet, base: &Base<'_>, name: &'static str, ok: u64, bad: u64) {
@@ -32,17 +41,19 @@ pub(super) fn export(desk: &mut Desk<'_>, sheet: &mut Sheet, field: &Field, serv
     let target = [("job", &job), ("instance", &instance)];
     desk.put(sheet, &target, "up", &[], 1.0);
     let base = [("proxy", proxy), ("job", &job), ("instance", &instance)];
-    let (mut sessions, mut active) = (0, 0);
+    let (mut sessions, mut active, mut total) = (0, 0, 0.0);
     for backend in &service.backends {
         let Some(pod) = field.pod(backend.pod) else { continue };
         let counts =
             pod.counts.iter().find(|(of, _)| field.services.get(*of).is_some_and(|s| s.id == service.id));
         let in_flight = counts.map_or(0, |(_, counts)| counts.in_flight);
-        let configured = if service.policy == Policy::Weighted { pod.weight } else { 1.0 };
-        let state = state(backend, configured);
-        let effective = if state == "UP" { configured } else { 0.0 };
+        let weight = if service.policy == Policy::Weighted { pod.weight } else { 1.0 };
+        let state = state(backend);
         sessions += in_flight;
-        active += u64::from(state == "UP");
+        if state == "UP" && weight > 0.0 {
+            active += 1;
+            total += weight;
+        }
         // The server stands in the key of each series, so it is given as a label of the series.
         let server = ("server", &*backend.name);
         for one in STATES {
@@ -55,26 +66,40 @@ pub(super) fn export(desk: &mut Desk<'_>, sheet: &mut Sheet, field: &Field, serv
             let labels = [server, ("code", code)];
             desk.put(sheet, &base, "haproxy_server_http_responses_total", &labels, count as f64);
         }
+        let lost = timeouts + refused;
         for (name, value) in [
-            ("haproxy_server_weight", effective),
-            ("haproxy_server_uweight", configured),
+            // The weight stays what it is while the server is not up: its state alone says that it gets nothing.
+            ("haproxy_server_weight", weight),
+            ("haproxy_server_uweight", weight),
             ("haproxy_server_current_sessions", in_flight as f64),
             ("haproxy_server_current_queue", 0.0),
-            ("haproxy_server_sessions_total", picked as f64),
+            // Every try is a session, a request is balanced once.
+            ("haproxy_server_sessions_total", (picked + lost * RETRIES) as f64),
             ("haproxy_server_loadbalanced_total", picked as f64),
-            ("haproxy_server_response_time_average_seconds", backend.ewma),
-            ("haproxy_server_connection_errors_total", (timeouts + refused) as f64),
-            ("haproxy_server_check_failures_total", f64::from(backend.missed / 2000)),
+            ("haproxy_server_response_time_average_seconds", millis(backend.ewma)),
+            ("haproxy_server_connection_errors_total", lost as f64),
+            ("haproxy_server_retry_warnings_total", (lost * RETRIES) as f64),
+            // A server that takes a request and never answers does not exist here.
+            ("haproxy_server_response_errors_total", 0.0),
+            ("haproxy_server_check_failures_total", f64::from(backend.failed_checks)),
         ] {
             desk.put(sheet, &base, name, &[server], value);
         }
     }
-    let Fate { ok, errors, timeouts, refused, .. } = service.total;
+    let Fate { picked, ok, errors, timeouts, refused } = service.total;
     // What no server has answered, the proxy answers itself.
-    let bad = errors + timeouts + refused + service.unrouted;
-    responses(desk, sheet, &base, "haproxy_backend_http_responses_total", ok, bad);
-    desk.put(sheet, &base, "haproxy_backend_current_sessions", &[], sessions as f64);
-    desk.put(sheet, &base, "haproxy_backend_active_servers", &[], active as f64);
+    let lost = timeouts + refused + service.unrouted;
+    responses(desk, sheet, &base, "haproxy_backend_http_responses_total", ok, errors + lost);
+    for (name, value) in [
+        ("haproxy_backend_current_sessions", sessions as f64),
+        ("haproxy_backend_active_servers", f64::from(active)),
+        ("haproxy_backend_weight", total),
+        ("haproxy_backend_sessions_total", (picked + service.unrouted) as f64),
+        ("haproxy_backend_loadbalanced_total", picked as f64),
+        ("haproxy_backend_connection_errors_total", lost as f64),
+    ] {
+        desk.put(sheet, &base, name, &[], value);
+    }
     for one in ["DOWN", "UP"] {
         let held = f64::from(u8::from((one == "UP") == (active > 0)));
         desk.put(sheet, &base, "haproxy_backend_status", &[("state", one)], held);

@@ -12,10 +12,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use promql_parser::parser::Expr;
 use serde_json::{Value as Json_, json};
 
-use super::eval::{QueryError, Value, eval, parse};
+use super::eval::{QueryError, Value, ask, parse};
 use super::rules::{Active, Held, Rules};
 use super::scrape::SharedTsdb;
-use super::tsdb::{Labels, NAME, Series, Tsdb};
+use super::tsdb::{Labels, NAME, Series};
 use crate::asked::{Pairs, Posted, gather};
 use crate::clock::Clock;
 
@@ -112,12 +112,12 @@ fn failure(error: &QueryError) -> Response {
     (code, Json(body)).into_response()
 }
 
-/// Work on the database off the threads that serve sockets.
+/// Work on the database off the threads that serve sockets. It locks the database for as short as it can.
 async fn work(
     served: Served,
-    work: impl FnOnce(&Tsdb) -> Result<Json_, QueryError> + Send + 'static,
+    work: impl FnOnce(&SharedTsdb) -> Result<Json_, QueryError> + Send + 'static,
 ) -> Response {
-    let done = tokio::task::spawn_blocking(move || work(&served.db.read())).await;
+    let done = tokio::task::spawn_blocking(move || work(&served.db)).await;
     match done {
         Ok(Ok(data)) => success(data),
         Ok(Err(error)) => failure(&error),
@@ -167,7 +167,7 @@ async fn query(State(served): State<Served>, query: Pairs, form: Posted) -> Resp
     work(served, move |db| {
         let at = asked.time("time")?.unwrap_or(now);
         let expr = parse(asked.get("query").unwrap_or_default())?;
-        Ok(answer(eval(db, &expr, at)?, at))
+        Ok(answer(ask(db, &expr, at)?, at))
     })
     .await
 }
@@ -200,11 +200,12 @@ async fn range(State(served): State<Served>, query: Pairs, form: Posted) -> Resp
     .await
 }
 
-fn matrix(db: &Tsdb, expr: &Expr, start: i64, end: i64, step: i64) -> Result<Json_, QueryError> {
+/// Locks the database for each step anew.
+fn matrix(db: &SharedTsdb, expr: &Expr, start: i64, end: i64, step: i64) -> Result<Json_, QueryError> {
     let mut lines: std::collections::BTreeMap<Labels, Vec<Json_>> = std::collections::BTreeMap::new();
     let mut at = start;
     while at <= end {
-        let points = match eval(db, expr, at)? {
+        let points = match ask(db, expr, at)? {
             Value::Vector(points) => points,
             Value::Scalar(value) => vec![(Labels::new(), value)],
             Value::Text(_) | Value::Matrix(_) => {
@@ -224,34 +225,27 @@ fn matrix(db: &Tsdb, expr: &Expr, start: i64, end: i64, step: i64) -> Result<Jso
 }
 
 /// The series that the selectors `match[]` mean and that have samples in the asked time.
-fn matched<'a>(db: &'a Tsdb, asked: &Asked, needed: bool) -> Result<Vec<&'a Series>, QueryError> {
+fn matched(db: &SharedTsdb, asked: &Asked, needed: bool) -> Result<Vec<Arc<Labels>>, QueryError> {
     let (start, end) =
         (asked.time("start")?.unwrap_or(i64::MIN / 2), asked.time("end")?.unwrap_or(i64::MAX / 2));
     let selectors: Vec<&str> = asked.all("match[]").collect();
+    let has = |series: &&Series| series.between(start - 1, end).next().is_some();
+    let labels = |series: &Series| series.labels.clone();
     if selectors.is_empty() {
         if needed {
             return Err(QueryError::BadData("no match[] parameter provided".to_owned()));
         }
-        return Ok(db.all().filter(|series| series.between(start - 1, end).next().is_some()).collect());
+        return Ok(db.read().all().filter(has).map(labels).collect());
     }
-    let mut out: Vec<&Series> = Vec::new();
+    let mut out = Vec::new();
     for text in selectors {
         let bad = || {
             QueryError::BadData(format!("invalid parameter \"match[]\": \"{text}\" is no series selector"))
         };
         let Expr::VectorSelector(selector) = parse(text).map_err(|_| bad())? else { return Err(bad()) };
-        for series in db.all() {
-            let named = selector
-                .name
-                .as_ref()
-                .is_none_or(|name| series.labels.get(NAME).is_some_and(|held| **held == **name));
-            if named
-                && super::tsdb::fit(&selector.matchers, &series.labels)
-                && series.between(start - 1, end).next().is_some()
-            {
-                out.push(series);
-            }
-        }
+        let db = db.read();
+        let found = db.select(selector.name.as_deref(), &selector.matchers).into_iter();
+        out.extend(found.filter(has).map(labels));
     }
     Ok(out)
 }
@@ -259,8 +253,8 @@ fn matched<'a>(db: &'a Tsdb, asked: &Asked, needed: bool) -> Result<Vec<&'a Seri
 async fn series(State(served): State<Served>, query: Pairs, form: Posted) -> Response {
     let asked = Asked::of(query, form);
     work(served, move |db| {
-        let all: BTreeSet<&Labels> =
-            matched(db, &asked, true)?.into_iter().map(|series| &*series.labels).collect();
+        let all: BTreeSet<Arc<Labels>> = matched(db, &asked, true)?.into_iter().collect();
+        let all: Vec<&Labels> = all.iter().map(AsRef::as_ref).collect();
         Ok(json!(all))
     })
     .await
@@ -271,7 +265,7 @@ async fn labels(State(served): State<Served>, query: Pairs, form: Posted) -> Res
     work(served, move |db| {
         let all = matched(db, &asked, false)?;
         let names: BTreeSet<&str> =
-            all.iter().flat_map(|s| s.labels.iter()).map(|(name, _)| &**name).collect();
+            all.iter().flat_map(|labels| labels.iter()).map(|(name, _)| &**name).collect();
         Ok(json!(names))
     })
     .await
@@ -285,7 +279,7 @@ async fn values(State(served): State<Served>, Path(name): Path<String>, query: P
         }
         let all = matched(db, &asked, false)?;
         let values: BTreeSet<&str> =
-            all.iter().filter_map(|s| s.labels.get(&name)).map(|value| &**value).collect();
+            all.iter().filter_map(|labels| labels.get(&name)).map(|value| &**value).collect();
         Ok(json!(values))
     })
     .await
@@ -341,7 +335,7 @@ async fn targets(State(served): State<Served>) -> Response {
         let mut all = Vec::new();
         let up = parse("up")?;
         let Expr::VectorSelector(selector) = up else { return Ok(json!({})) };
-        for series in db.select(selector.name.as_deref(), &selector.matchers) {
+        for series in db.read().select(selector.name.as_deref(), &selector.matchers) {
             let Some(last) = series.last().filter(|last| !super::tsdb::is_stale(last.value)) else { continue };
             let mut labels = series.labels.as_ref().clone();
             labels.remove(NAME);
@@ -363,9 +357,9 @@ async fn targets(State(served): State<Served>) -> Response {
 async fn metadata(State(served): State<Served>, Query(pairs): Pairs) -> Response {
     let wanted = pairs.iter().find(|(key, _)| key == "metric").map(|(_, value)| value.clone());
     work(served, move |db| {
-        let names: BTreeSet<&str> = db.all().filter_map(|s| s.labels.get(NAME)).map(|name| &**name).collect();
+        let names: BTreeSet<Arc<str>> = db.read().names().filter(|name| !name.is_empty()).cloned().collect();
         let mut all = serde_json::Map::new();
-        for name in names {
+        for name in names.iter().map(AsRef::as_ref) {
             let (base, kind) = if let Some(base) = name.strip_suffix("_bucket") {
                 (base, "histogram")
             } else if name.ends_with("_duration_seconds_sum") || name.ends_with("_duration_seconds_count") {

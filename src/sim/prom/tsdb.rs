@@ -121,6 +121,18 @@ impl Series {
         (sample.at > after && !is_stale(sample.value)).then_some(sample)
     }
 
+    /// The same with the samples in `(after, until]` only, or with the newest of these.
+    fn part(&self, after: i64, until: i64, newest: bool) -> Option<Self> {
+        let end = self.upto(until);
+        let start = self.upto(after).max(if newest { end.saturating_sub(1) } else { 0 });
+        if start >= end {
+            return None;
+        }
+        let times = self.times.range(start..end).copied().collect();
+        let values = self.values.range(start..end).copied().collect();
+        Some(Self { labels: self.labels.clone(), times, values, base: self.base })
+    }
+
     /// A sample that is not newer than the last one is dropped, as Prometheus drops it.
     fn push(&mut self, at: i64, value: f64, keep: i64) {
         if self.last().is_some_and(|last| last.at >= at) {
@@ -167,6 +179,34 @@ pub struct Open {
 struct Slot {
     generation: u32,
     series: Option<Series>,
+}
+
+/// What a selector needs: the samples in `(after, until]` of the series that it means, or the newest of these.
+#[derive(Debug)]
+pub struct Need<'a> {
+    pub name: Option<&'a str>,
+    pub matchers: &'a Matchers,
+    pub after: i64,
+    pub until: i64,
+    pub newest: bool,
+}
+
+/// Series cut out of a database.
+#[derive(Debug)]
+pub struct Cut(Vec<Series>);
+
+impl Cut {
+    /// As a database to ask, with the series in the order in which they were selected.
+    pub fn into_tsdb(self) -> Tsdb {
+        let mut db = Tsdb::new(i64::MAX / 4);
+        for series in self.0 {
+            let labels = series.labels.clone();
+            db.by_name.entry(labels.get(NAME).cloned().unwrap_or_default()).or_default().push(db.slots.len());
+            db.by_labels.insert(labels, db.slots.len());
+            db.slots.push(Slot { generation: 0, series: Some(series) });
+        }
+        db
+    }
 }
 
 /// The database.
@@ -282,18 +322,48 @@ impl Tsdb {
 
     /// The series that a selector means.
     pub fn select<'a>(&'a self, name: Option<&'a str>, matchers: &'a Matchers) -> Vec<&'a Series> {
-        let wanted = move |series: &&Series| fit(matchers, &series.labels);
+        self.places(name, matchers).into_iter().map(|(_, series)| series).collect()
+    }
+
+    fn places<'a>(&'a self, name: Option<&'a str>, matchers: &'a Matchers) -> Vec<(usize, &'a Series)> {
+        let wanted = move |(_, series): &(usize, &Series)| fit(matchers, &series.labels);
         let named = name.or_else(|| {
             let by_name = matchers.matchers.iter().find(|m| m.name == NAME && m.op == MatchOp::Equal);
             by_name.map(|m| m.value.as_str())
         });
+        let at = |place: usize| Some((place, self.slots.get(place)?.series.as_ref()?));
         match named {
             Some(name) => {
                 let of_name = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
-                of_name.iter().filter_map(|i| self.slots.get(*i)?.series.as_ref()).filter(wanted).collect()
+                of_name.iter().filter_map(|place| at(*place)).filter(wanted).collect()
             }
-            None => self.all().filter(wanted).collect(),
+            None => (0..self.slots.len()).filter_map(at).filter(wanted).collect(),
         }
+    }
+
+    /// Copies what these selectors need: whoever has it can do without the database, and without its lock.
+    pub fn cut(&self, needs: &[Need<'_>]) -> Cut {
+        let mut known: HashMap<usize, usize> = HashMap::new();
+        let mut parts: Vec<(&Series, i64, i64, bool)> = Vec::new();
+        for need in needs {
+            for (place, series) in self.places(need.name, need.matchers) {
+                let part = known.get(&place).and_then(|at| parts.get_mut(*at));
+                if let Some((_, after, until, newest)) = part {
+                    *newest &= need.newest && *until == need.until;
+                    (*after, *until) = ((*after).min(need.after), (*until).max(need.until));
+                } else {
+                    known.insert(place, parts.len());
+                    parts.push((series, need.after, need.until, need.newest));
+                }
+            }
+        }
+        let part = |(series, after, until, newest): (&Series, _, _, _)| series.part(after, until, newest);
+        Cut(parts.into_iter().filter_map(part).collect())
+    }
+
+    /// The names of all metrics.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_name.keys()
     }
 
     /// All series, for label listings.
@@ -357,5 +427,32 @@ mod tests {
         db.append(up, 100, 1.0);
         db.compact(300_000);
         assert!(db.is_empty());
+    }
+
+    #[test]
+    fn a_cut_has_what_is_needed_and_no_more() {
+        let mut db = Tsdb::new(600_000);
+        for t in 0..=60 {
+            for pod in ["b", "a"] {
+                db.append([(NAME, "up"), ("pod", pod)].into_iter().collect(), t * 10_000, t as f64);
+            }
+            db.append([(NAME, "down"), ("pod", "a")].into_iter().collect(), t * 10_000, t as f64);
+        }
+        let all = Matchers::empty();
+        let need =
+            |name, after, until, newest| Need { name: Some(name), matchers: &all, after, until, newest };
+        let times = |db: &Tsdb, name: &str| -> Vec<i64> {
+            db.select(Some(name), &all)[0].between(0, i64::MAX / 4).map(|sample| sample.at).collect()
+        };
+        let newest = db.cut(&[need("up", 0, 305_000, true)]).into_tsdb();
+        assert_eq!((times(&newest, "up"), newest.len()), (vec![300_000], 2));
+        let both = [need("up", 0, 305_000, true), need("up", 285_000, 325_000, false)];
+        let both = db.cut(&both).into_tsdb();
+        assert_eq!(times(&both, "up").last(), Some(&320_000));
+        assert_eq!(both.len(), 2, "once each");
+        let pods = both.select(Some("up"), &all);
+        let pods: Vec<&str> = pods.iter().map(|series| &**series.labels.get("pod").unwrap()).collect();
+        assert_eq!(pods, ["b", "a"], "in the same order");
+        assert!(db.cut(&[need("up", 700_000, 800_000, false)]).into_tsdb().is_empty());
     }
 }

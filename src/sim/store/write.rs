@@ -328,6 +328,9 @@ impl Store {
             return Err(Status::invalid(res, name, "metadata.uid", "FieldValueInvalid", &why));
         }
         protect(res, &old.value, &mut new, how.scope);
+        if new.get("spec") != old.value.get("spec") {
+            defaults::refill(res, &mut new);
+        }
         if new == old.value {
             return Ok(old);
         }

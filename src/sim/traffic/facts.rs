@@ -271,6 +271,7 @@ impl Facts {
                 ready,
                 terminating,
                 missed: 0,
+                failed_checks: 0,
                 down: false,
                 credit: 0.0,
                 ewma: pod.behaviour.median,

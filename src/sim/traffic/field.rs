@@ -165,8 +165,10 @@ pub struct Backend {
     /// It may get requests; otherwise it only finishes what it has.
     pub ready: bool,
     pub terminating: bool,
-    /// The proxy's check of it has failed so many times in a row.
+    /// For so many milliseconds it has not answered the proxy's checks.
     pub missed: u32,
+    /// Checks of it that failed so far; one that is dead already fails no more.
+    pub failed_checks: u32,
     /// The proxy takes it for dead.
     pub down: bool,
     /// What it is owed of the requests so far, for deterministic shares.

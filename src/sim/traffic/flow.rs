@@ -16,7 +16,7 @@ const PATIENCE: f64 = 1.0;
 /// Part of failed inner calls that are made again once.
 const RETRIED: f64 = 0.5;
 /// A proxy checks each server so often, and takes it for dead after so many failures in a row.
-const CHECK_SECONDS: f64 = 2.0;
+const CHECK_MILLIS: u32 = 2000;
 const CHECK_FALLS: u32 = 3;
 
 /// What one backend got in this step.
@@ -123,6 +123,11 @@ pub(super) fn step(
     field.steps += 1;
 }
 
+/// How many checks a server has failed that has not answered for so many milliseconds, up to those that make it dead.
+fn fallen(missed: u32) -> u32 {
+    (missed / CHECK_MILLIS).min(CHECK_FALLS)
+}
+
 /// The checks of a proxy: a server that does not answer is dead after three of them, alive again after two.
 fn checks(field: &mut Field, at: usize, seconds: f64) {
     let Field { pods, services, .. } = field;
@@ -136,10 +141,11 @@ fn checks(field: &mut Field, at: usize, seconds: f64) {
             moved |= backend.down;
             (backend.missed, backend.down) = (0, false);
         } else {
-            let before = backend.down;
+            let before = (fallen(backend.missed), backend.down);
             backend.missed = backend.missed.saturating_add(((seconds * 1000.0) as u32).max(1));
-            backend.down = f64::from(backend.missed) >= CHECK_SECONDS * 1000.0 * f64::from(CHECK_FALLS);
-            moved |= before != backend.down;
+            backend.failed_checks += fallen(backend.missed) - before.0;
+            backend.down = fallen(backend.missed) == CHECK_FALLS;
+            moved |= before.1 != backend.down;
         }
     }
     if moved {

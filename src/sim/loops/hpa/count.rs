@@ -42,6 +42,8 @@ pub struct Classes {
     pub ready: BTreeMap<String, i64>,
     pub unready: Vec<String>,
     pub missing: Vec<String>,
+    /// There is a sample of any of the pods at all, even of one that does not count.
+    pub measured: bool,
 }
 
 /// The usage of a pod, or of one of its containers.
@@ -61,13 +63,8 @@ fn used(usage: &dyn Usage, pod: &Object, resource: &str, container: Option<&str>
     )
 }
 
-fn is_unready(pod: &Object, resource: &str, at: DateTime<Utc>) -> bool {
-    if pod.text("/status/phase") == "Pending" {
-        return true;
-    }
-    if resource != "cpu" {
-        return false;
-    }
+/// Whether the CPU of a pod that has a sample is not to be believed: it may still be starting, or never came up.
+fn is_starting(pod: &Object, at: DateTime<Utc>) -> bool {
     let (Some(ready), Some(start)) = (condition(&pod.value, "Ready"), pod.time("/status/startTime")) else {
         return true;
     };
@@ -80,6 +77,8 @@ fn is_unready(pod: &Object, resource: &str, at: DateTime<Utc>) -> bool {
     }
 }
 
+/// The order decides: a pod without a sample is missing however young it is, and only a pending one is unready before
+/// anyone asks for its sample.
 pub fn classify(
     usage: &dyn Usage,
     pods: &[Arc<Object>],
@@ -89,16 +88,20 @@ pub fn classify(
 ) -> Classes {
     let mut out = Classes::default();
     for pod in pods {
+        let sample = usage.is_up().then(|| used(usage, pod, resource, container)).flatten();
+        out.measured |= sample.is_some();
         if pod.is_terminating() || pod.text("/status/phase") == "Failed" {
             continue;
         }
         let name = pod.name().to_owned();
-        if is_unready(pod, resource, at) {
+        if pod.text("/status/phase") == "Pending" {
             out.unready.push(name);
-        } else if let Some(used) = usage.is_up().then(|| used(usage, pod, resource, container)).flatten() {
-            out.ready.insert(name, used);
-        } else {
-            out.missing.push(name);
+            continue;
+        }
+        match sample {
+            None => out.missing.push(name),
+            Some(_) if resource == "cpu" && is_starting(pod, at) => out.unready.push(name),
+            Some(used) => _ = out.ready.insert(name, used),
         }
     }
     out
@@ -175,6 +178,9 @@ pub fn propose(
     for name in &classes.missing {
         let assumed = match aim {
             _ if first > 1.0 => 0,
+            // Just what is aimed at: a utilization leaves them out, a plain average counts them as idle.
+            Aim::Utilization(_) if first >= 1.0 => continue,
+            Aim::Average(_) if first >= 1.0 => 0,
             Aim::Utilization(target) => {
                 requests.get(name).copied().unwrap_or_default() * target.max(100) / 100
             }
@@ -197,7 +203,11 @@ pub fn propose(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::resources::Res;
+    use crate::usage::{Meter, Used};
 
     fn classes(ready: &[i64], unready: usize, missing: usize) -> (Classes, BTreeMap<String, i64>) {
         let mut requests = BTreeMap::new();
@@ -209,6 +219,7 @@ mod tests {
             ready: ready.iter().enumerate().map(|(n, used)| (name("r", n), *used)).collect(),
             unready: (0..unready).map(|n| name("u", n)).collect(),
             missing: (0..missing).map(|n| name("m", n)).collect(),
+            measured: true,
         };
         (classes, requests)
     }
@@ -219,11 +230,80 @@ mod tests {
         propose(&classes, &requests, Aim::Utilization(target), current, (0.1, 0.1)).replicas
     }
 
+    /// A pod of this phase that started so many seconds ago and has been ready, or not, for so long.
+    fn pod(name: &str, phase: &str, started: i64, ready: Option<(&str, i64)>) -> Arc<Object> {
+        let ago = |n: i64| crate::clock::stamp(now() - TimeDelta::seconds(n));
+        let mut value = json!({"metadata": {"name": name, "namespace": "shop", "uid": name},
+            "status": {"phase": phase, "startTime": ago(started)}});
+        if let Some((status, since)) = ready {
+            value["status"]["conditions"] =
+                json!([{"type": "Ready", "status": status, "lastTransitionTime": ago(since)}]);
+        }
+        Arc::new(Object::new(Res::Pods, value, 1))
+    }
+
+    fn now() -> DateTime<Utc> {
+        parse("2026-01-02T03:04:05Z").unwrap()
+    }
+
+    #[test]
+    fn the_phase_comes_before_the_sample_and_the_sample_before_the_age() {
+        let meter = Meter::default();
+        let mut ending = pod("ending", "Running", 900, Some(("True", 800))).value.clone();
+        ending["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:00Z");
+        let pods = [
+            Arc::new(Object::new(Res::Pods, ending, 1)),
+            pod("failed", "Failed", 900, None),
+            pod("pending", "Pending", 5, None),
+            pod("pending-seen", "Pending", 5, None),
+            pod("young", "Running", 20, Some(("False", 20))),
+            pod("young-seen", "Running", 20, Some(("False", 20))),
+            pod("just-ready", "Running", 60, Some(("True", 10))),
+            pod("never-ready", "Running", 900, Some(("False", 890))),
+            pod("lost-ready", "Running", 900, Some(("False", 100))),
+            pod("well", "Running", 900, Some(("True", 800))),
+            pod("old-unseen", "Running", 900, Some(("True", 800))),
+        ];
+        for name in
+            ["ending", "pending-seen", "young-seen", "just-ready", "never-ready", "lost-ready", "well"]
+        {
+            let used = Used { cpu_nano: 50_000_000, memory: 1000 };
+            meter.set_pod("shop", name, Some(vec![("app".to_owned(), used)]));
+        }
+        let classes = classify(&meter, &pods, "cpu", None, now());
+        assert_eq!(classes.ready.keys().collect::<Vec<_>>(), ["lost-ready", "well"]);
+        assert_eq!(classes.unready, ["pending", "pending-seen", "young-seen", "just-ready", "never-ready"]);
+        assert_eq!(classes.missing, ["young", "old-unseen"], "no sample, at whatever age");
+        let classes = classify(&meter, &pods, "memory", None, now());
+        assert_eq!(classes.unready, ["pending", "pending-seen"], "readiness counts for CPU only");
+        assert_eq!(classes.missing, ["young", "old-unseen"]);
+    }
+
+    #[test]
+    fn a_young_pod_without_a_sample_counts_as_busy_when_the_others_are_idle() {
+        let meter = Meter::default();
+        let mut pods = vec![pod("young", "Running", 20, Some(("False", 20)))];
+        for n in 0..4 {
+            let name = format!("old{n}");
+            let used = Used { cpu_nano: 30_000_000, memory: 1000 };
+            meter.set_pod("shop", &name, Some(vec![("app".to_owned(), used)]));
+            pods.push(pod(&name, "Running", 900, Some(("True", 800))));
+        }
+        let classes = classify(&meter, &pods, "cpu", None, now());
+        let requests = pods.iter().map(|pod| (pod.name().to_owned(), 100)).collect();
+        let proposal = propose(&classes, &requests, Aim::Utilization(50), 5, (0.1, 0.1));
+        assert_eq!(
+            proposal.replicas, 5,
+            "30 % of four and 100 % of one are 44 %: within tolerance of nothing less"
+        );
+    }
+
     #[test]
     fn known_cases() {
         assert_eq!(wanted(&[90; 4], 0, 0, 50), 8);
         assert_eq!(wanted(&[54; 4], 0, 0, 50), 4, "within tolerance");
         assert_eq!(wanted(&[30; 4], 0, 1, 50), 5, "the missing one counts as busy");
+        assert_eq!(wanted(&[50; 4], 0, 1, 50), 5, "nothing is assumed of the missing one");
         assert_eq!(wanted(&[80; 4], 4, 0, 50), 8, "the unready ones count as idle, and that turns it around");
         let (classes, requests) = classes(&[34, 33, 33], 0, 0);
         let proposal = propose(&classes, &requests, Aim::Utilization(50), 3, (0.1, 0.1));

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::doc::{after, int, list, quantity, text};
 use crate::clock;
 use crate::store::{Object, walk};
-use crate::world::{App, PodTrouble, State};
+use crate::world::{App, Crash, PodTrouble, State};
 
 /// How long a pod of a Job runs unless the annotation says otherwise.
 const JOB: TimeDelta = TimeDelta::seconds(30);
@@ -137,12 +137,17 @@ impl<'a> Fate<'a> {
         list(&self.pod.value, "/spec/containers").first().is_some_and(|one| text(one, "name") == name)
     }
 
+    /// How the container ends by itself: by the pod's own trouble or by its version.
+    pub fn crash(&self, image: &str) -> Option<Crash> {
+        self.trouble.crash.clone().or_else(|| self.app.version(image).crash)
+    }
+
     /// When and how a run that began at `since` ends by itself.
     fn end(&self, cell: &Cell, since: DateTime<Utc>) -> Option<(DateTime<Utc>, i64, &'static str)> {
         let mut ends = Vec::new();
         if self.is_main(&cell.name) {
             let version = self.app.version(&cell.image);
-            let crash = version.crash.as_ref();
+            let crash = self.crash(&cell.image);
             if let Some(crash) =
                 crash.filter(|crash| crash.times.is_none_or(|times| cell.restarts < i64::from(times)))
             {
@@ -242,7 +247,8 @@ impl Cell {
 
     /// Moves on to `at`, one step; returns what happened, nothing if nothing did.
     pub fn advance(&mut self, fate: &Fate<'_>, has_image: bool, at: DateTime<Utc>) -> Option<Step> {
-        let broken = fate.is_main(&self.name) && fate.app.version(&self.image).no_image;
+        let broken =
+            fate.is_main(&self.name) && (fate.trouble.no_image || fate.app.version(&self.image).no_image);
         match self.stage.clone() {
             Stage::Creating { until } => {
                 if !self.told_pull && (!has_image || broken) {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
-use super::super::doc::{Condition, after, change, int, list, put, seconds, set_condition, text};
+use super::super::doc::{after, int, list, seconds, text};
 use super::super::events::Recorder;
 use super::super::feed::{Feed, News, Queue, sooner};
 use super::super::fit;
+use super::Disruption;
 use crate::clock::parse;
 use crate::engine::Part;
 use crate::resources::Res;
@@ -46,11 +46,12 @@ fn deadline(pod: &Object, taints: &[serde_json::Value], at: DateTime<Utc>) -> Op
 
 impl Evictions {
     pub fn new(store: &Store, recorder: &Recorder) -> Self {
+        let [nodes, pods] = Feed::each(store, [Res::Nodes, Res::Pods]);
         Self {
             store: store.clone(),
             recorder: recorder.clone(),
-            nodes: Feed::new(store, Res::Nodes),
-            pods: Feed::new(store, Res::Pods),
+            nodes,
+            pods,
             tainted: BTreeSet::new(),
             queue: Queue::default(),
         }
@@ -73,21 +74,16 @@ impl Evictions {
     }
 
     fn evict(&self, pod: &Object, at: DateTime<Utc>) {
-        let why = "Taint manager: deleting due to NoExecute taint";
-        let marked = change(&self.store, pod, "kube-controller-manager", |value| {
-            let mut conditions = list(value, "/status/conditions").to_vec();
-            let target = Condition::new("DisruptionTarget", "True", "DeletionByTaintManager", why);
-            set_condition(&mut conditions, target, at);
-            put(value, &["status", "conditions"], json!(conditions));
-        });
-        if marked.is_err() {
-            return;
-        }
         let message = format!("Marking for deletion Pod {}/{}", pod.namespace(), pod.name());
-        self.recorder.normal(pod, NAME, "TaintManagerEviction", &message);
-        let options = Delete { uid: Some(pod.uid().to_owned()), ..Delete::default() };
-        // Someone may have been faster.
-        drop(self.store.delete(Res::Pods, pod.namespace(), pod.name(), &options));
+        let disruption = Disruption {
+            by: NAME,
+            reason: "DeletionByTaintManager",
+            why: "Taint manager: deleting due to NoExecute taint",
+            told: ("TaintManagerEviction", message),
+            failed: false,
+            options: Delete::default(),
+        };
+        disruption.strike(&self.store, &self.recorder, pod, at);
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
 
-use super::super::doc::{Condition, after, change, is_finished, list, put, set_condition, text};
+use super::super::doc::{after, list, text};
 use super::super::events::Recorder;
 use super::super::feed::{Feed, News};
 use super::super::{fit, volumes};
+use super::Disruption;
 use crate::engine::Part;
 use crate::resources::Res;
 use crate::store::{Delete, Object, Store};
@@ -36,12 +36,13 @@ pub struct Garbage {
 
 impl Garbage {
     pub fn new(store: &Store, recorder: &Recorder) -> Self {
+        let [nodes, pods, claims] = Feed::each(store, [Res::Nodes, Res::Pods, Res::PersistentVolumeClaims]);
         Self {
             store: store.clone(),
             recorder: recorder.clone(),
-            nodes: Feed::new(store, Res::Nodes),
-            pods: Feed::new(store, Res::Pods),
-            claims: Feed::new(store, Res::PersistentVolumeClaims),
+            nodes,
+            pods,
+            claims,
             out: BTreeSet::new(),
             missing: BTreeMap::new(),
             due: None,
@@ -83,19 +84,15 @@ impl Garbage {
     }
 
     fn collect(&self, pod: &Object, why: &str, at: DateTime<Utc>) {
-        let condition = Condition::new("DisruptionTarget", "True", "DeletionByPodGC", why);
-        // What is gone already is what is wanted.
-        drop(change(&self.store, pod, "kube-controller-manager", |value| {
-            let mut conditions = list(value, "/status/conditions").to_vec();
-            set_condition(&mut conditions, condition, at);
-            put(value, &["status", "conditions"], json!(conditions));
-            if !is_finished(pod) {
-                put(value, &["status", "phase"], json!("Failed"));
-            }
-        }));
-        self.recorder.normal(pod, NAME, "PodGC", &format!("PodGC: {why}"));
-        let options = Delete { uid: Some(pod.uid().to_owned()), ..Delete::now() };
-        drop(self.store.delete(Res::Pods, pod.namespace(), pod.name(), &options));
+        let disruption = Disruption {
+            by: NAME,
+            reason: "DeletionByPodGC",
+            why,
+            told: ("PodGC", format!("PodGC: {why}")),
+            failed: true,
+            options: Delete::now(),
+        };
+        disruption.strike(&self.store, &self.recorder, pod, at);
     }
 }
 

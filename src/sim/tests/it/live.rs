@@ -50,6 +50,7 @@ impl Live {
         let (world, logs, usage) =
             (World::default(), Arc::new(Notebook::new(100)), Arc::new(Meter::default()));
         let mut engine = Engine::new(store.clone(), world.clone());
+        engine.add(Box::new(pilothouse_sim::labels::Labels::new(&store, &world)));
         for part in loops::parts(&store, &world, &logs, &usage) {
             engine.add(part);
         }

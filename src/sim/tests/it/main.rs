@@ -4,6 +4,7 @@
 
 mod api;
 mod brought;
+mod drills;
 mod evict;
 mod faults;
 mod guards;
@@ -15,6 +16,7 @@ mod live;
 mod machines;
 mod metrics;
 mod observe;
+mod owners;
 mod rollouts;
 mod same;
 mod seed;

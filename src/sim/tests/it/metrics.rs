@@ -135,12 +135,33 @@ fn a_proxy_tells_of_its_servers() {
     assert_eq!(stage.fate("web", "web-2").timeouts, timeouts, "a dead server gets nothing");
     let user = stage.ask("max by (proxy, server) (haproxy_server_uweight)", "server");
     let weights = stage.ask("max by (proxy, server) (haproxy_server_weight)", "server");
-    assert_eq!((user["web-2"], weights["web-2"]), (20.0, 0.0));
+    assert_eq!((user["web-2"], weights["web-2"]), (20.0, 20.0), "a dead server keeps its weight");
+    let of = |stage: &Stage, name: &str| stage.ask(&format!("haproxy_server_{name}"), "server")["web-2"];
+    assert_eq!(of(&stage, "check_failures_total"), 3.0, "three checks made it dead");
+    assert_eq!(of(&stage, "connection_errors_total"), timeouts as f64);
+    assert_eq!(of(&stage, "retry_warnings_total"), 3.0 * timeouts as f64);
+    assert_eq!(
+        of(&stage, "sessions_total"),
+        of(&stage, "loadbalanced_total") + 3.0 * timeouts as f64,
+        "every try is a session"
+    );
+    assert_eq!(stage.one("haproxy_backend_active_servers"), 2.0);
+    assert_eq!(stage.one("haproxy_backend_weight"), 80.0);
     let rates = rate(&stage);
     assert!(close(rates["web-0"], 62.5, 0.08) && rates["web-2"] == 0.0, "{rates:?}");
     stage.endpoints("web", &["web-0".into(), "web-1".into(), "!web-2".into()]);
     stage.run(16);
     assert_eq!(states(&stage), ["web-0 UP", "web-1 UP", "web-2 MAINT"]);
+    assert_eq!(of(&stage, "check_failures_total"), 3.0, "a counter does not fall");
+    stage
+        .store
+        .update(Res::Pods, "shop", "web-1", "test", |pod| {
+            pod["metadata"]["annotations"]["sim.pilothouse/weight"] = json!("0");
+        })
+        .unwrap();
+    stage.run(31);
+    assert_eq!(states(&stage), ["web-0 UP", "web-1 UP", "web-2 MAINT"], "no weight is no state");
+    assert_eq!(stage.one("haproxy_backend_active_servers"), 1.0);
 }
 
 #[test]

@@ -199,3 +199,23 @@ fn images_leaks_and_probes_fail_as_they_do() {
     assert_eq!(live.get(Res::Pods, "v2").condition("Ready"), Some("True"), "the image is there now");
     assert_eq!(live.get(Res::Pods, "v4").condition("Ready"), Some("True"));
 }
+
+#[test]
+fn a_template_without_defaults_is_rolled_out_once() {
+    let mut live = Live::new(2);
+    live.deployment("web", 2, &json!({}));
+    live.run(15);
+    live.edit(Res::Deployments, "web", |v| {
+        let spec = &mut v["spec"]["template"]["spec"];
+        spec["containers"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "beside", "image": "registry.sim/beside:1"}));
+        drop(spec.as_object_mut().unwrap().remove("dnsPolicy"));
+    });
+    live.run(30);
+    assert_eq!(live.store.count(Res::ReplicaSets), 2);
+    let template = live.get(Res::Deployments, "web").at("/spec/template/spec").clone();
+    assert_eq!(template["containers"][1]["imagePullPolicy"], "IfNotPresent");
+    assert_eq!((template["dnsPolicy"].as_str(), live.ready("web")), (Some("ClusterFirst"), 2));
+}
