@@ -63,7 +63,7 @@ const HAPROXY_WEIGHT: &str = "max by (proxy, server) (haproxy_server_weight)";
 const HAPROXY_MEAN: &str = "avg by (proxy, server) (haproxy_server_response_time_average_seconds)";
 /// Which of UP, DOWN, MAINT, DRAIN, NOLB holds.
 const HAPROXY_STATUS: &str = "max by (proxy, server, state) (haproxy_server_status) == 1";
-/// Configured weights: what is left of them while a server is down.
+/// Configured weights; a server keeps its own while it is down.
 const HAPROXY_USER_WEIGHT: &str = "max by (proxy, server) (haproxy_server_uweight)";
 
 /// Requests per second by status code, whichever of the two labels the application has.
