@@ -199,13 +199,13 @@ fn services(cluster: &Cluster) -> Vec<doc::Service> {
         rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(traffic);
     }
     rows.into_iter()
-        .map(|((namespace, name), (row, traffic))| service(&namespace, &name, row, traffic))
+        .map(|((namespace, name), (row, traffic))| service(cluster, (&namespace, &name), row, traffic))
         .collect()
 }
 
 fn service(
-    namespace: &str,
-    name: &str,
+    cluster: &Cluster,
+    (namespace, name): (&str, &str),
     row: Option<&ServiceRow>,
     traffic: Option<&ServiceTraffic>,
 ) -> doc::Service {
@@ -215,7 +215,7 @@ fn service(
         .flat_map(|s| s.endpoints.iter())
         .map(|e| (e.pod.as_ref().map_or(e.address.as_str(), |p| p.as_str()), e.ready))
         .collect();
-    let judged = traffic.map(|t| shares::judge(t, row)).unwrap_or_default();
+    let judged = traffic.map(|t| shares::judge(t, cluster.in_rotation(row))).unwrap_or_default();
     let mut backends: Vec<doc::Backend> = traffic
         .into_iter()
         .flat_map(|t| t.backends.iter().zip(&judged.backends))

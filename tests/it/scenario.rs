@@ -7,7 +7,7 @@
 //! - `nodes`, `pods`, `workloads`, `services`: name -> state (`Suspect`; the phase; `2/3 stuck`; `ready/total`), all of them
 //! - `cover`: table -> `complete`, `loading`, `denied` …
 //! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
-//! - `action`: what the first one suggests, `command uid`
+//! - `action`: what the first one suggests, `command uid`; `severity`: how bad it is
 //! - `changes`: parts of what changed, newest first, all of them
 //! - `counts`: name -> number
 //! - `quiet`: true if nothing was worth publishing since the expectation before
@@ -226,6 +226,7 @@ fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
                     Some(wanted.clone())
                 );
             }
+            "severity" => assert_eq!(json!(d.causes.first().map(|c| c.severity)), *wanted),
             "changes" => {
                 let changes: Vec<String> =
                     d.changes.iter().map(|c| format!("{} {}", c.object, c.what)).collect();

@@ -98,6 +98,16 @@ impl Cluster {
         }
     }
 
+    /// True if the endpoints of a namespace's Services are the whole truth now: all were read, and none is late.
+    pub fn knows_endpoints(&self, namespace: &str) -> bool {
+        self.slices.cover.covers(namespace) && self.slices.fresh.stale_since.is_none()
+    }
+
+    /// The row, if one may judge by its endpoints who is in rotation.
+    pub fn in_rotation<'a>(&self, row: Option<&'a ServiceRow>) -> Option<&'a ServiceRow> {
+        row.filter(|row| self.knows_endpoints(&row.service.namespace))
+    }
+
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.nodes.iter().find(|n| n.name == name)
     }

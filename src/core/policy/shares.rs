@@ -34,11 +34,15 @@ const EFFECT: f64 = 0.25;
 /// Which backends are out, in their order. `row`: the Service's endpoints now; they count where the source's backends
 /// are its pods, and say nothing of a proxy's servers under other names.
 fn out(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Vec<bool> {
+    let endpoints = || row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
+    // where none is ready the requests go to those that are ending and serve still, as kube-proxy has it
+    let any_ready = endpoints().any(|e| e.ready);
     let mut ready: HashMap<&str, bool> = HashMap::new();
-    for endpoint in row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter()) {
+    for endpoint in endpoints() {
         if let Some(pod) = &endpoint.pod {
+            let last_ones = !any_ready && endpoint.serving && endpoint.terminating;
             // one for each address family
-            *ready.entry(pod.as_str()).or_default() |= endpoint.ready;
+            *ready.entry(pod.as_str()).or_default() |= endpoint.ready || last_ones;
         }
     }
     let by_pod = service.backends.iter().any(|b| ready.contains_key(b.name.as_str()));
@@ -198,6 +202,18 @@ mod tests {
         assert_eq!(judged.backends[0].observed, Some(0.5));
         assert_eq!((judged.backends[3].observed, judged.backends[3].significant), (None, None));
         assert!(judged.backends[..2].iter().all(|b| b.significant == Some(false)), "{judged:?}");
+    }
+
+    #[test]
+    fn where_none_is_ready_those_that_end_and_serve_still_get_the_requests() {
+        let mut row = row(&[("a", false), ("b", false)]);
+        let mut slice = EndpointSlice::clone(&row.slices[0]);
+        let mut endpoints = slice.endpoints.to_vec();
+        (endpoints[0].serving, endpoints[0].terminating) = (true, true);
+        slice.endpoints = endpoints.into();
+        row.slices = Arc::from([Arc::new(slice)]);
+        let judged = judge(&named(&[("a", 20.0), ("b", 5.0)]), Some(&row));
+        assert_eq!(judged.backends.iter().map(|b| b.out).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

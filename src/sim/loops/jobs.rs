@@ -57,6 +57,8 @@ impl Tally {
         }
         let status = job.at("/status");
         out.succeeded = out.succeeded.max(int(status, "succeeded"));
+        // of an indexed Job the indexes are what is counted: those of pods that are gone, and those seen now
+        out.succeeded = out.succeeded.max(i64::try_from(out.indexes.len()).unwrap_or(i64::MAX));
         out.failed = out.failed.max(int(status, "failed"));
         out
     }

@@ -52,7 +52,7 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
     let row =
         cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
     if let Some(traffic) = traffic {
-        let shares = shares::judge(traffic, row.map(AsRef::as_ref));
+        let shares = shares::judge(traffic, cluster.in_rotation(row.map(AsRef::as_ref)));
         note = shares.note;
         for (backend, share) in traffic.backends.iter().zip(shares.backends) {
             place.insert(backend.name.clone(), backends.len());

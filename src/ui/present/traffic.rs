@@ -31,12 +31,14 @@ pub const COLUMNS: [Column; 7] = [
 ];
 
 /// A service with its traffic.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Joined {
     pub row: Option<Arc<ServiceRow>>,
     pub traffic: Option<Arc<ServiceTraffic>>,
     /// How bad the findings are that NOW has about it.
     pub found: Option<Severity>,
+    /// Whether its endpoints are the whole truth now.
+    pub endpoints_known: bool,
 }
 
 impl Joined {
@@ -106,7 +108,9 @@ fn found(cluster: &Cluster) -> Vec<(Name, Name, Severity)> {
 /// Services joined with traffic, again only if one of them is another than before. Returns true if it was done.
 pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
     let found = found(cluster);
+    let known = |namespace: &str| cluster.knows_endpoints(namespace);
     let same = found == bases.found
+        && bases.joined.iter().all(|j| j.endpoints_known == known(j.name().0))
         && bases.services.as_ref().is_some_and(|s| s.same_rows(&cluster.derived.services))
         && bases.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.traffic));
     if same {
@@ -115,7 +119,7 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
     let mut by_name: HashMap<(&str, &str), usize> = HashMap::new();
     let rows = cluster.derived.services.iter();
     let mut joined: Vec<Joined> =
-        rows.map(|row| Joined { row: Some(row.clone()), traffic: None, found: None }).collect();
+        rows.map(|row| Joined { row: Some(row.clone()), ..Joined::default() }).collect();
     for (i, row) in cluster.derived.services.iter().enumerate() {
         by_name.insert((&row.service.namespace, &row.service.name), i);
     }
@@ -125,13 +129,15 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
             .and_then(|i| joined.get_mut(*i));
         match at {
             Some(held) => held.traffic = Some(traffic.clone()),
-            None => joined.push(Joined { row: None, traffic: Some(traffic.clone()), found: None }),
+            None => joined.push(Joined { traffic: Some(traffic.clone()), ..Joined::default() }),
         }
     }
+    // in the order of their severity: the worst is written last
+    let worst: HashMap<(&str, &str), Severity> =
+        found.iter().map(|(ns, name, severity)| ((ns.as_str(), name.as_str()), *severity)).collect();
     for one in &mut joined {
-        let (namespace, name) = one.name();
-        let about = found.iter().filter(|(ns, n, _)| ns == namespace && n == name);
-        one.found = about.map(|(.., severity)| *severity).max();
+        one.found = worst.get(&one.name()).copied();
+        one.endpoints_known = known(one.name().0);
     }
     bases.found = found;
     bases.joined = joined;
@@ -176,7 +182,7 @@ fn balance(joined: &Joined) -> Cell {
     let Some(traffic) = joined.traffic.as_ref().filter(|t| t.backends.len() > 1) else {
         return cell(Role::Dim, "–");
     };
-    let shares = shares::judge(traffic, joined.row.as_deref());
+    let shares = shares::judge(traffic, joined.row.as_deref().filter(|_| joined.endpoints_known));
     let uneven = shares.backends.iter().filter(|s| s.significant == Some(true)).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
@@ -263,7 +269,7 @@ mod tests {
             error_ratio: Some(error_ratio),
             ..ServiceTraffic::default()
         };
-        Joined { row: None, traffic: Some(Arc::new(traffic)), found: None }
+        Joined { traffic: Some(Arc::new(traffic)), ..Joined::default() }
     }
 
     fn sorted(mut rows: Vec<Joined>) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use pilothouse_core::domain::id::{Kind, Name};
+use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::world::{Cluster, WorkloadRow};
@@ -44,17 +45,24 @@ pub fn grade(row: &WorkloadRow) -> Grade {
     }
 }
 
-/// True for a Job with all the completions that it wants, however many pods failed on the way.
+/// What its controller says of the whole Job, which its counts alone do not: a queue's Job is done with fewer
+/// successes, and one that gave up looks like one that waits to try again.
+fn says(job: &Workload, condition: &str) -> bool {
+    job.conditions.iter().any(|c| c.kind == condition && c.status == Status::True)
+}
+
+/// True for a Job that is complete, however many pods failed on the way.
 fn is_done(row: &WorkloadRow) -> bool {
-    let w = &row.workload;
-    w.kind == Kind::Job && w.succeeded >= w.desired
+    row.workload.kind == Kind::Job && says(&row.workload, "Complete")
 }
 
 /// A Job has no rollout but a run: how far it is.
 fn run_of(job: &Workload) -> String {
     let failed = if job.failed > 0 { format!(", {} failed", job.failed) } else { String::new() };
-    if job.succeeded >= job.desired {
+    if says(job, "Complete") {
         format!("complete{failed}")
+    } else if says(job, "Failed") {
+        format!("gave up{failed}")
     } else if job.paused {
         format!("suspended{failed}")
     } else {
@@ -154,11 +162,19 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
 mod tests {
     use std::sync::Arc;
 
+    use pilothouse_core::domain::node::Condition;
     use pilothouse_core::model::world::OwnerTotals;
 
     use super::*;
 
-    fn job(succeeded: i32, failed: i32, active: i32) -> WorkloadRow {
+    fn job(succeeded: i32, failed: i32, active: i32, says: Option<&str>) -> WorkloadRow {
+        let condition = |kind: &str| Condition {
+            kind: kind.into(),
+            status: Status::True,
+            reason: "".into(),
+            message: "".into(),
+            since: None,
+        };
         let workload = Workload {
             kind: Kind::Job,
             name: "report".into(),
@@ -166,6 +182,7 @@ mod tests {
             current: active,
             succeeded,
             failed,
+            conditions: says.map(condition).into_iter().collect(),
             ..Workload::default()
         };
         let rollout = pilothouse_core::policy::rollout::judge(&workload);
@@ -180,9 +197,12 @@ mod tests {
 
     #[test]
     fn a_job_is_judged_by_its_completions() {
-        assert_eq!(texts(&job(4, 0, 0)), (Grade::Fine, "4/4".into(), "complete".into()));
-        assert_eq!(texts(&job(4, 1, 0)), (Grade::Fine, "4/4".into(), "complete, 1 failed".into()));
-        assert_eq!(texts(&job(1, 0, 3)), (Grade::Fine, "1/4".into(), "3 active".into()));
-        assert_eq!(texts(&job(1, 2, 0)), (Grade::Warning, "1/4".into(), "0 active, 2 failed".into()));
+        let job = |succeeded, failed, active, says| texts(&job(succeeded, failed, active, says));
+        let done = Some("Complete");
+        assert_eq!(job(4, 0, 0, done), (Grade::Fine, "4/4".into(), "complete".into()));
+        assert_eq!(job(1, 1, 0, done), (Grade::Fine, "1/4".into(), "complete, 1 failed".into()));
+        assert_eq!(job(1, 0, 3, None), (Grade::Fine, "1/4".into(), "3 active".into()));
+        assert_eq!(job(1, 2, 0, None), (Grade::Warning, "1/4".into(), "0 active, 2 failed".into()));
+        assert_eq!(job(1, 7, 0, Some("Failed")), (Grade::Warning, "1/4".into(), "gave up, 7 failed".into()));
     }
 }

@@ -78,11 +78,13 @@ const LUXURY: u8 = 7;
 pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) -> Vec<Placed> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
     let cells = |width: usize| u16::try_from(width).unwrap_or(u16::MAX);
+    let widest: Vec<u16> = (0..columns.len()).map(|i| cells(content(i))).collect();
+    let content = |i: usize| widest.get(i).copied().unwrap_or(0);
     let min_of = |i: usize| {
         let uncut = |c: &Column| match (c.whole, c.right) {
             (false, _) => 0,
-            (true, true) => cells(content(i)),
-            (true, false) => cells(content(i)).min(c.max),
+            (true, true) => content(i),
+            (true, false) => content(i).min(c.max),
         };
         columns.get(i).map_or(0, |c| c.min.max(cells(text::width(c.short))).max(uncut(c)))
     };
@@ -98,7 +100,7 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
             .filter(|(_, c)| c.leave == 0)
             .map(|(i, c)| {
                 let most = if c.max == 0 { WHOLE } else { c.max.min(WHOLE) };
-                u16::try_from(content(i)).unwrap_or(u16::MAX).min(most).saturating_sub(min_of(i))
+                content(i).min(most).saturating_sub(min_of(i))
             })
             .sum();
         needed(kept).saturating_add(more)
@@ -126,7 +128,7 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
             if (column.max == 0) != unlimited {
                 continue;
             }
-            let wanted = u16::try_from(content(*i).max(text::width(column.head))).unwrap_or(u16::MAX);
+            let wanted = content(*i).max(cells(text::width(column.head)));
             let wanted = if unlimited { wanted } else { wanted.min(column.max) };
             let more = wanted.saturating_sub(*width).min(spare);
             *width += more;

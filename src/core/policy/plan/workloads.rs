@@ -151,7 +151,8 @@ const APPLIERS: [&str; 4] = ["argocd", "flux", "kustomize-controller", "helm-con
 /// A workload that says nothing of GitOps may have its template from it all the same: who wrote it last is on record.
 fn applied_by_gitops(plan: &mut Plan, w: &Workload, live: &Value) {
     let who = last_change(live, "/spec/template/spec/containers");
-    if w.managed_by.is_none() && APPLIERS.iter().any(|applier| who.contains(applier)) {
+    if w.managed_by.is_none() && APPLIERS.iter().any(|applier| who.contains(&format!("changed by {applier}")))
+    {
         plan.warnings
             .push(format!("the template of {} comes from GitOps, which may revert this{who}", w.name));
     }

@@ -32,6 +32,8 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
         .into_iter()
         .map(|(s, object, rps, ratio)| {
             let (rps, ratio) = (*rps, *ratio);
+            let before = || proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, s));
+            let worst = before().fold(ratio, |worst, (.., ratio)| worst.max(*ratio));
             let mut bad: Vec<_> =
                 s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
@@ -48,7 +50,7 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             };
             Cause {
                 rule: "service-errors",
-                severity: if ratio >= 0.05 { Severity::Critical } else { Severity::Warning },
+                severity: if worst >= 0.05 { Severity::Critical } else { Severity::Warning },
                 title: format!(
                     "{} {:.1}% errors at {rps:.0} rps{}{whom}",
                     title_of(object),
@@ -72,17 +74,15 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     })
                     .chain(release.iter().flat_map(Release::evidence))
                     .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
-                    .chain(proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, s)).map(
-                        |(proxy, _, rps, ratio)| {
-                            format!(
-                                "proxy {}: {:.1}% errors at {rps:.0} rps, measured by {} over {} s",
-                                proxy.name,
-                                ratio * 100.0,
-                                proxy.preset,
-                                proxy.window_secs
-                            )
-                        },
-                    ))
+                    .chain(before().map(|(proxy, _, rps, ratio)| {
+                        format!(
+                            "proxy {}: {:.1}% errors at {rps:.0} rps, measured by {} over {} s",
+                            proxy.name,
+                            ratio * 100.0,
+                            proxy.preset,
+                            proxy.window_secs
+                        )
+                    }))
                     .collect(),
                 action: match (&release, alone) {
                     (Some(release), _) => release.roll_back(),
@@ -134,18 +134,21 @@ const LATE_MS: f64 = 50.0;
 /// Traffic pane shows it, and nobody is called.
 pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
-        let row = scene.services_in(&s.namespace).iter().find(|row| row.service.name == s.name);
-        let shares = shares::judge(s, row.map(AsRef::as_ref));
         let times = if scene.held(&about(s)) { STILL_UNEVEN } else { UNEVEN };
         let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
         late.sort_by(f64::total_cmp);
         let usual = *late.get(late.len() / 2)?;
+        let is_late = |ms: f64| ms >= LATE_MS && ms >= usual * times;
+        // the few that are late are worth a look at the endpoints, of which there may be very many
+        if !late.last().is_some_and(|ms| is_late(*ms)) {
+            return None;
+        }
+        let row = scene.services_in(&s.namespace).iter().find(|row| row.service.name == s.name);
+        let shares = shares::judge(s, scene.cluster.in_rotation(row.map(AsRef::as_ref)));
         let burdened = s.backends.iter().zip(&shares.backends).find_map(|(backend, share)| {
             let (observed, expected) = (share.observed?, share.expected.filter(|share| *share > 0.0)?);
             let much = share.significant == Some(true) && observed >= expected * times;
-            let late = backend.p95_ms?;
-            (!share.out && much && late >= LATE_MS && late >= usual * times)
-                .then_some((backend, observed, expected))
+            (!share.out && much && is_late(backend.p95_ms?)).then_some((backend, observed, expected))
         });
         burdened.map(|found| (s, usual, found))
     });
