@@ -372,3 +372,21 @@ impl Part for Jobs {
         self.queue.next()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_pods_that_are_gone_and_pods_that_are_there_add_up_by_index() {
+        let pod = |n: i64| -> Arc<Object> {
+            let value: Value = json!({"metadata": {"name": format!("p{n}"), "uid": format!("u{n}"),
+                "annotations": {INDEX: n.to_string()}}, "status": {"phase": "Succeeded"}});
+            Arc::new(Object::new(Res::Pods, value, 1))
+        };
+        let status = json!({"status": {"succeeded": 2, "completedIndexes": "0,1"}});
+        let job = Object::new(Res::Jobs, status, 1);
+        assert_eq!(Tally::of(&job, &[pod(2)]).succeeded, 3);
+        assert_eq!(Tally::of(&job, &[pod(1), pod(2)]).succeeded, 3);
+    }
+}
