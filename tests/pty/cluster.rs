@@ -107,6 +107,12 @@ spec:
     pub fn sit(&self, args: &[&str]) -> Seat {
         let mut seat = Start { args, ..Start::new(&self.kubeconfig) }.sit();
         seat.sees(&["1 Nodes", "node-0", "Ready", "pods", "? help"]);
+        // a plan that was made of half a list changes with the rest of it, and is then not sent
+        seat.wait_for("all pods", PATIENCE, |seat| {
+            let header = seat.text().lines().next().unwrap_or_default().to_owned();
+            let pods = header.split("pods ").nth(1).unwrap_or_default();
+            pods.starts_with(|c: char| c.is_ascii_digit()) && !pods.contains(" of ")
+        });
         seat
     }
 
