@@ -75,6 +75,14 @@ pub fn of_step(live: &Value, what: &StepKind) -> Drift {
 /// Their times are whole seconds, so of two writers it is the owner of the field, and then the newer one. What was
 /// written by the scale subresource has no time at all.
 pub fn last_change(live: &Value, pointer: &str) -> String {
+    last_writer(live, pointer).map_or_else(String::new, |(manager, at)| {
+        let at = if at.is_empty() { at } else { format!(" at {at}") };
+        format!(" (last changed by {manager}{at})")
+    })
+}
+
+/// Who that was, and when, as managedFields have them; the time may be empty.
+pub fn last_writer(live: &Value, pointer: &str) -> Option<(String, String)> {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let text =
         |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -83,11 +91,7 @@ pub fn last_change(live: &Value, pointer: &str) -> String {
         .flatten()
         .filter(|e| e.get("subresource").and_then(Value::as_str) != Some("status"))
         .max_by_key(|e| (owned(e, pointer), text(e, "time")));
-    newest.map_or_else(String::new, |e| {
-        let at = text(e, "time");
-        let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
-        format!(" (last changed by {}{at})", text(e, "manager"))
-    })
+    newest.map(|e| (text(e, "manager"), text(e, "time")))
 }
 
 /// How far down the path to a field an entry of managedFields owns: keyed items of lists have no place in a pointer.

@@ -9,7 +9,7 @@ use crate::model::plan::{
     Act, Change, Choice, Confirm, FieldChange, Found, Need, Plan, Refusal, Step, StepKind,
 };
 use crate::model::world::Cluster;
-use crate::policy::drift::last_change;
+use crate::policy::drift::{last_change, last_writer};
 use crate::policy::revisions;
 use crate::policy::rollout::{self, RolloutPhase};
 
@@ -150,9 +150,11 @@ const APPLIERS: [&str; 4] = ["argocd", "flux", "kustomize-controller", "helm-con
 
 /// A workload that says nothing of GitOps may have its template from it all the same: who wrote it last is on record.
 fn applied_by_gitops(plan: &mut Plan, w: &Workload, live: &Value) {
-    let who = last_change(live, "/spec/template/spec/containers");
-    if w.managed_by.is_none() && APPLIERS.iter().any(|applier| who.contains(&format!("changed by {applier}")))
-    {
+    const TEMPLATE: &str = "/spec/template/spec/containers";
+    let applied = last_writer(live, TEMPLATE)
+        .is_some_and(|(manager, _)| APPLIERS.iter().any(|applier| manager.starts_with(applier)));
+    if w.managed_by.is_none() && applied {
+        let who = last_change(live, TEMPLATE);
         plan.warnings
             .push(format!("the template of {} comes from GitOps, which may revert this{who}", w.name));
     }
