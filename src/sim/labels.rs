@@ -13,7 +13,7 @@
 //! Pods have them from their template. Each holds for the pod that has it and for as long as it has it: pods of a
 //! template without it are well, whatever their image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use crate::engine::Part;
 use crate::resources::Res;
 use crate::store::{Happened, Object, Store, Subscription};
-use crate::world::{Crash, NodeTrouble, PodTrouble, World};
+use crate::world::{Crash, NodeTrouble, PodTrouble, State, World};
 
 const NOT_READY: &str = "fault.test/not-ready";
 const SILENT: &str = "fault.test/silent";
@@ -33,6 +33,33 @@ const OOM: &str = "fault.test/oom";
 
 fn on(object: &Object, label: &str) -> bool {
     object.label(label) == Some("true")
+}
+
+/// Takes over what labels say now of one node or pod. `mine`: what they said before; `all`: where the world has it,
+/// beside what the story did; `bring`: changes the parts that labels are about.
+fn said<T: Default + PartialEq>(
+    world: &World,
+    mine: &mut HashMap<Arc<str>, T>,
+    key: &str,
+    now: T,
+    all: impl FnOnce(&mut State) -> &mut BTreeMap<Arc<str>, T>,
+    bring: impl FnOnce(&mut T, &T, &T),
+) {
+    let before = mine.remove(key).unwrap_or_default();
+    let key: Arc<str> = key.into();
+    if before != now {
+        world.change(|state| {
+            let all = all(state);
+            let held = all.entry(key.clone()).or_default();
+            bring(held, &before, &now);
+            if *held == T::default() {
+                all.remove(&key);
+            }
+        });
+    }
+    if now != T::default() {
+        mine.insert(key, now);
+    }
 }
 
 /// Watches labels and changes the world.
@@ -82,40 +109,32 @@ impl Labels {
     }
 
     fn node(&mut self, name: &str, now: NodeTrouble) {
-        let before = self.of_node.remove(name).unwrap_or_default();
-        let name: Arc<str> = name.into();
-        if before != now {
-            self.world.change(|state| {
-                let held = state.nodes.entry(name.clone()).or_default();
+        said(
+            &self.world,
+            &mut self.of_node,
+            name,
+            now,
+            |state| &mut state.nodes,
+            |held, before, now| {
                 shift(&mut held.silent, &before.silent, &now.silent);
                 shift(&mut held.not_ready, &before.not_ready, &now.not_ready);
-                if *held == NodeTrouble::default() {
-                    state.nodes.remove(&name);
-                }
-            });
-        }
-        if now != NodeTrouble::default() {
-            self.of_node.insert(name, now);
-        }
+            },
+        );
     }
 
     fn pod(&mut self, uid: &str, now: PodTrouble) {
-        let before = self.of_pod.remove(uid).unwrap_or_default();
-        let uid: Arc<str> = uid.into();
-        if before != now {
-            self.world.change(|state| {
-                let held = state.pods.entry(uid.clone()).or_default();
+        said(
+            &self.world,
+            &mut self.of_pod,
+            uid,
+            now,
+            |state| &mut state.pods,
+            |held, before, now| {
                 shift(&mut held.unready, &before.unready, &now.unready);
                 shift(&mut held.crash, &before.crash, &now.crash);
                 shift(&mut held.no_image, &before.no_image, &now.no_image);
-                if *held == PodTrouble::default() {
-                    state.pods.remove(&uid);
-                }
-            });
-        }
-        if now != PodTrouble::default() {
-            self.of_pod.insert(uid, now);
-        }
+            },
+        );
     }
 }
 

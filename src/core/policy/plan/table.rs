@@ -337,6 +337,7 @@ fn a_roll_back_says_who_may_revert_it() {
     };
     let plain = cluster();
     assert_eq!(back(&plain, "kubectl-edit"), "");
+    assert_eq!(back(&plain, "influxdb-operator"), "", "no flux");
     let words = back(&plain, "argocd-controller");
     assert!(words.contains("may revert this (last changed by argocd-controller at"), "{words}");
     let mut labelled = Cluster::clone(&plain);
