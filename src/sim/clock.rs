@@ -30,6 +30,7 @@ impl Base {
 /// The clock of one simulated cluster.
 #[derive(Debug)]
 pub struct Clock {
+    origin: DateTime<Utc>,
     base: Mutex<Base>,
     moved: watch::Sender<u64>,
 }
@@ -47,7 +48,7 @@ impl Clock {
 
     pub fn starting(at: DateTime<Utc>, factor: f64) -> Self {
         let base = Base { sim: at, real: real_now().1, factor: sane(factor) };
-        Self { base: Mutex::new(base), moved: watch::Sender::new(0) }
+        Self { origin: at, base: Mutex::new(base), moved: watch::Sender::new(0) }
     }
 
     /// Stands still until it is moved: for tests.
@@ -75,6 +76,19 @@ impl Clock {
 
     pub fn factor(&self) -> f64 {
         self.base().factor
+    }
+
+    /// How far `at` is from the time at which this clock was started. What recurs in the cluster is reckoned from there:
+    /// a story is the same at whatever hour it is told.
+    pub fn since_origin(&self, at: DateTime<Utc>) -> TimeDelta {
+        at - self.origin
+    }
+
+    /// The next time after `at` of what recurs every `period`, `phase` behind the clock's origin.
+    pub fn next(&self, period: TimeDelta, phase: TimeDelta, at: DateTime<Utc>) -> DateTime<Utc> {
+        let period = period.num_milliseconds().max(1);
+        let passed = (self.since_origin(at) - phase).num_milliseconds().rem_euclid(period);
+        at + TimeDelta::milliseconds(period - passed)
     }
 
     pub fn set(&self, at: DateTime<Utc>) {
@@ -146,6 +160,17 @@ pub fn parse(text: &str) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_recurs_is_reckoned_from_the_origin() {
+        let start = parse("2026-01-02T03:04:05Z").unwrap();
+        let clock = Clock::manual(start);
+        let next = |passed| {
+            let at = start + TimeDelta::milliseconds(passed);
+            (clock.next(TimeDelta::seconds(10), TimeDelta::seconds(3), at) - start).num_milliseconds()
+        };
+        assert_eq!([next(-8_000), next(0), next(2_999), next(3_000)], [-7_000, 3_000, 3_000, 13_000]);
+    }
 
     #[tokio::test]
     async fn a_moved_clock_wakes_who_waits() {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -174,8 +174,8 @@ fn settle(engine: &mut Engine, store: &Store, end: DateTime<Utc>) {
 
 /// Builds a cluster and lives through its history; its clock then stands still unless the options let it run.
 pub fn build(options: Options) -> io::Result<Built> {
-    let now = Clock::real(1.0).now();
-    let opening = options.opening.unwrap_or(now);
+    // A whole second: objects' times have no parts of one, which would make stories differ by when they are told.
+    let opening = options.opening.unwrap_or_else(|| Clock::real(1.0).now()).trunc_subsecs(0);
     let clock = Arc::new(Clock::manual(opening));
     let store = Store::new(clock.clone(), Arc::new(Random::new(options.seed)), store::UNBOUNDED);
     let world = World::default();

@@ -21,12 +21,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use field::{Counts, Fate, Field, Pod, ServiceTruth, SharedField, Truth};
 
+use crate::clock::Clock;
 use crate::engine::Part;
 use crate::store::Store;
 use crate::world::World;
 use draw::Dice;
 use facts::Facts;
-use flow::Order;
+use flow::{Order, Stretch};
 
 /// The longest step: when the clock was moved further, the rest did not happen.
 const LONGEST: TimeDelta = TimeDelta::seconds(60);
@@ -55,6 +56,7 @@ impl Pace {
 
 /// The part of the engine that makes traffic.
 pub struct Traffic {
+    clock: Arc<Clock>,
     world: World,
     field: SharedField,
     pace: Pace,
@@ -67,6 +69,7 @@ pub struct Traffic {
 impl Traffic {
     pub fn new(store: &Store, world: &World, field: &SharedField, pace: &Pace) -> Self {
         Self {
+            clock: store.clock().clone(),
             world: world.clone(),
             field: field.clone(),
             pace: pace.clone(),
@@ -100,7 +103,8 @@ impl Part for Traffic {
         }
         if let (Some(last), Some(order)) = (last, &self.order) {
             let seconds = (at - last).min(LONGEST).num_milliseconds() as f64 / 1000.0;
-            flow::step(&mut field, &state, order, &mut self.dice, at, seconds);
+            let passed = self.clock.since_origin(at).num_milliseconds() as f64 / 1000.0;
+            flow::step(&mut field, &state, order, &mut self.dice, Stretch { now: at, passed, seconds });
         }
         self.last = Some(at);
         Some(at + step)

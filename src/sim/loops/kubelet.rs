@@ -199,10 +199,9 @@ impl Kubelets {
         machine.beat(&self.store, &node);
         machine.report(&self.store, &self.recorder, &node, at);
         // Nodes come in groups on whole seconds, so that a thousand of them do not wake everybody a thousand times.
-        let period = if self.store.is_past() { PAST_BEAT } else { BEAT }.num_milliseconds();
-        let phase = self.store.random().keyed(&["beat", name]).i64(0..10) * 1000;
-        let due = (at.timestamp_millis() - phase).div_euclid(period) * period + period + phase;
-        let due = DateTime::from_timestamp_millis(due).unwrap_or_else(|| after(at, BEAT));
+        let period = if self.store.is_past() { PAST_BEAT } else { BEAT };
+        let phase = TimeDelta::seconds(self.store.random().keyed(&["beat", name]).i64(0..10));
+        let due = self.store.clock().next(period, phase, at);
         self.beats.set(name.clone(), sooner(Some(due), machine.next(at)));
     }
 

@@ -181,7 +181,7 @@ pub struct Backend {
 }
 
 /// Latest first in a heap that has the earliest on top: nanoseconds, backend's uid is found by its place.
-pub type Pending = BinaryHeap<std::cmp::Reverse<(u64, usize)>>;
+pub type Pending = BinaryHeap<std::cmp::Reverse<(i64, usize)>>;
 
 /// One Service that is asked something.
 #[derive(Debug)]

@@ -72,36 +72,39 @@ impl Order {
     }
 }
 
-/// What is asked of a Service from outside at that time, per second.
-fn demand(state: &State, field: &Field, at: usize, now: DateTime<Utc>) -> f64 {
+/// A stretch of simulated time.
+#[derive(Clone, Copy)]
+pub(super) struct Stretch {
+    pub now: DateTime<Utc>,
+    /// Its end, in seconds from the clock's origin.
+    pub passed: f64,
+    pub seconds: f64,
+}
+
+/// What is asked of a Service from outside at that time, in seconds from the clock's origin, per second.
+fn demand(state: &State, field: &Field, at: usize, passed: f64) -> f64 {
     let Some(demand) = field.services.get(at).and_then(|service| state.demand.get(&service.id)) else {
         return 0.0;
     };
     let period = demand.period.as_secs_f64().max(1.0);
-    let phase = (now.timestamp_millis() as f64 / 1000.0 / period).fract() * std::f64::consts::TAU;
+    let phase = (passed / period).fract() * std::f64::consts::TAU;
     (demand.rps * state.load * (1.0 + demand.swing * phase.sin())).max(0.0)
 }
 
-/// Runs traffic for `seconds` up to `now`.
-pub(super) fn step(
-    field: &mut Field,
-    state: &State,
-    order: &Order,
-    dice: &mut Dice,
-    now: DateTime<Utc>,
-    seconds: f64,
-) {
+/// Runs traffic for a stretch of time.
+pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut Dice, stretch: Stretch) {
+    let Stretch { now, passed, seconds } = stretch;
     field.notes.clear();
     field.served.clear();
     field.served_total = 0;
     let mut asked = vec![0_u64; field.services.len()];
     let mut works: Vec<Vec<Work>> = Vec::with_capacity(order.order.len());
     for at in &order.order {
-        let outside = dice.poisson(demand(state, field, *at, now) * seconds);
+        let outside = dice.poisson(demand(state, field, *at, passed) * seconds);
         let again = field.services.get_mut(*at).map_or(0, |service| std::mem::take(&mut service.again));
         let n = outside + again + asked.get(*at).copied().unwrap_or_default();
         checks(field, *at, seconds);
-        let work = route(field, *at, n, dice, now, seconds);
+        let work = route(field, *at, n, dice, stretch);
         let answers: u64 =
             work.iter().map(|work| work.taken.taken - work.taken.by_version - work.taken.by_pod).sum();
         for (to, call) in order.calls.get(*at).map(Vec::as_slice).unwrap_or_default() {
@@ -159,8 +162,7 @@ fn route(
     at: usize,
     n: u64,
     dice: &mut Dice,
-    now: DateTime<Utc>,
-    seconds: f64,
+    Stretch { passed, seconds, .. }: Stretch,
 ) -> Vec<Work> {
     let Field { pods, services, served, served_total, .. } = field;
     let Some(service) = services.get_mut(at) else { return Vec::new() };
@@ -183,8 +185,7 @@ fn route(
         service.lost = 1.0;
         return Vec::new();
     }
-    let from = now.timestamp_millis().rem_euclid(1 << 40) as f64 / 1000.0 - seconds;
-    let shares = Route { service, choices: &choices, dice, from, seconds }.shares(n);
+    let shares = Route { service, choices: &choices, dice, from: passed - seconds, seconds }.shares(n);
     let mut work = Vec::new();
     let mut lost = 0;
     for (choice, n) in choices.iter().zip(shares).filter(|(_, n)| *n > 0) {

@@ -21,7 +21,7 @@ pub(super) struct Route<'a> {
     pub service: &'a mut Service,
     pub choices: &'a [Choice],
     pub dice: &'a mut Dice,
-    /// When the step begins, in seconds, and how long it is.
+    /// When the step begins, in seconds from the clock's origin (before it negative), and how long it is.
     pub from: f64,
     pub seconds: f64,
 }
@@ -165,7 +165,7 @@ impl Route<'_> {
     /// Request after request over the step, each to the backend with the fewest in flight for its weight; among equal
     /// ones in turn.
     fn least(&mut self, n: u64, out: &mut [u64]) {
-        let nanos = |seconds: f64| (seconds * 1e9).max(0.0) as u64;
+        let nanos = |seconds: f64| (seconds * 1e9) as i64;
         let len = self.choices.len();
         for request in 0..n {
             let now = self.from + self.seconds * (request as f64 + self.dice.0.f64()) / n as f64;

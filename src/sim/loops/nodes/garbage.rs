@@ -16,7 +16,7 @@ use crate::resources::Res;
 use crate::store::{Delete, Object, Store};
 
 const NAME: &str = "pod-garbage-collector";
-const PERIOD: i64 = 20;
+const PERIOD: TimeDelta = TimeDelta::seconds(20);
 /// How long a node has to be missing.
 const MISSING: TimeDelta = TimeDelta::seconds(40);
 const OUT: &str = "node.kubernetes.io/out-of-service";
@@ -130,8 +130,7 @@ impl Part for Garbage {
                 self.missing.remove(&name);
             }
         }
-        let next = (at.timestamp().div_euclid(PERIOD) + 1) * PERIOD;
-        self.due = self.due.or(DateTime::from_timestamp(next, 0));
+        self.due = self.due.or_else(|| Some(self.store.clock().next(PERIOD, TimeDelta::zero(), at)));
         self.due
     }
 }

@@ -7,15 +7,25 @@ use pilothouse_sim::clock;
 use pilothouse_sim::logs::LogBook;
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::scenario::Scenario;
-use pilothouse_sim::server::{self, Options};
+use pilothouse_sim::server::{self, Built, Options};
 
-/// All that is to be the same, as lines, after a cluster has been built and has lived for two more minutes.
-fn story(scenario: &str, seed: u64) -> Vec<String> {
-    let opening = clock::parse("2026-05-06T07:08:09Z");
+const MORNING: &str = "2026-05-06T07:08:09Z";
+
+/// A cluster that has been built and has lived for so many more minutes.
+fn lived(scenario: &str, seed: u64, opening: &str, minutes: i64) -> Built {
+    let opening = clock::parse(opening);
     let options = Options { seed, opening, factor: 0.0, ..Options::new(Scenario::load(scenario).unwrap()) };
     let mut built = server::build(options).unwrap();
-    let end = opening.unwrap() + TimeDelta::minutes(2);
-    built.engine.fast_forward(end);
+    let end = opening.unwrap() + TimeDelta::minutes(minutes);
+    if minutes > 0 {
+        built.engine.fast_forward(end);
+    }
+    built
+}
+
+/// All of it that is to be the same, as lines.
+fn story(scenario: &str, seed: u64) -> Vec<String> {
+    let built = lived(scenario, seed, MORNING, 2);
     let mut out = Vec::new();
     for res in Res::ALL {
         for object in built.store.list(*res, None) {
@@ -73,6 +83,45 @@ fn the_same_seed_tells_the_same_story() {
     assert!(first.len() > 5_000, "only {} lines", first.len());
     assert_eq!(differing(&first, &second), []);
     assert_eq!(first.len(), second.len());
+}
+
+/// What somebody meets who starts the demo at an hour and watches it for some minutes.
+fn met(opening: &str, minutes: i64) -> Vec<String> {
+    let built = lived("incident", 5, opening, minutes);
+    let mut out = vec![format!("{:?}", built.observe.as_ref().unwrap().truth())];
+    for res in [Res::Pods, Res::Nodes, Res::EndpointSlices, Res::Hpas, Res::Events] {
+        for object in built.store.list(res, None) {
+            // The name of an event is made from its text, which may name an hour.
+            let named = match res {
+                Res::Events => object.at("/involvedObject/name").to_string() + object.text("/reason"),
+                _ => format!("{} {}", object.name(), object.uid()),
+            };
+            let status = |field: &str| object.at("/status").get(field).cloned().unwrap_or_default();
+            let restarts = object.at("/status/containerStatuses/0/restartCount");
+            out.push(format!(
+                "{} {}/{named} {} {restarts} {} {} {}",
+                res.info().plural,
+                object.namespace(),
+                object.text("/spec/nodeName"),
+                object.at("/count"),
+                status("desiredReplicas"),
+                status("currentMetrics")
+            ));
+        }
+    }
+    // Truth first, then the objects, of which events come in the order of their names.
+    out[1..].sort();
+    out
+}
+
+#[test]
+fn the_hour_changes_no_number() {
+    for (hour, minutes) in [("2026-09-30T18:59:56.789Z", 0), ("2026-09-30T18:59:56Z", 2)] {
+        let (morning, evening) = (met(MORNING, minutes), met(hour, minutes));
+        assert!(morning.len() > 300, "only {} lines", morning.len());
+        assert_eq!(differing(&morning, &evening), [], "at {hour}");
+        assert_eq!(morning.len(), evening.len());
+    }
 }
 
 #[test]
