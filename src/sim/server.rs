@@ -50,6 +50,12 @@ const SHORT_RETENTION: Duration = Duration::from_secs(900);
 /// What a watch may be behind grows with the cluster: changes kept per copy of the scenario.
 const LOG_PER_COPY: usize = 32;
 
+/// What building took in real time is lived through as well, and what that took; so often at most, if the machine is slower
+/// than the cluster's time.
+const CATCHING_UP: usize = 8;
+/// A leap of the clock that nothing in the cluster notices.
+const UNNOTICED: TimeDelta = TimeDelta::milliseconds(100);
+
 /// One step of traffic in the history: nobody watches it second by second.
 const PAST_STEP: Duration = Duration::from_secs(5);
 
@@ -250,6 +256,15 @@ pub fn build(options: Options) -> io::Result<Built> {
         observe.pace().set(PAST_STEP);
         engine.live_through(opening);
         observe.pace().set(observe::Settings::default().step);
+        if options.opening.is_none() {
+            for _ in 0..CATCHING_UP {
+                let now = Clock::real(1.0).now();
+                if now - clock.now() < UNNOTICED {
+                    break;
+                }
+                engine.live_through(now);
+            }
+        }
         observed = Some(observe);
         reached("history");
     }
@@ -257,7 +272,6 @@ pub fn build(options: Options) -> io::Result<Built> {
     store.forget();
     store.open();
     store.keep(if copies > 1 { options.log.max(LOG_PER_COPY * copies) } else { options.log });
-    // What history took in real time is made up for at once.
     clock.set(options.opening.unwrap_or_else(|| Clock::real(1.0).now()));
     clock.set_factor(options.factor);
     reached("opening");

@@ -31,6 +31,8 @@ pub struct MetricsServer {
     field: SharedField,
     meter: Arc<Meter>,
     last: Option<DateTime<Utc>>,
+    /// Up to when traffic had been counted by then.
+    counted: Option<DateTime<Utc>>,
     pods: BTreeSet<(Arc<str>, Arc<str>)>,
     nodes: BTreeSet<String>,
 }
@@ -43,6 +45,7 @@ impl MetricsServer {
             field: field.clone(),
             meter: meter.clone(),
             last: None,
+            counted: None,
             pods: BTreeSet::new(),
             nodes: BTreeSet::new(),
         }
@@ -65,14 +68,17 @@ impl Part for MetricsServer {
         {
             return Some(last + EVERY);
         }
-        let seconds = last.map(|last| (at - last).num_milliseconds() as f64 / 1000.0);
         self.last = Some(at);
         let mut pods = BTreeSet::new();
         let mut on_node: BTreeMap<Arc<str>, (f64, f64)> = BTreeMap::new();
         let mut field = self.field.write();
+        // Traffic counts on in steps of its own: what it counted is shared among the seconds that it counted for.
+        let until = (field.steps > 0).then_some(field.at);
+        let counted = std::mem::replace(&mut self.counted, until);
+        let seconds = until.zip(counted).map(|(until, from)| (until - from).num_milliseconds() as f64 / 1000.0);
+        let seconds = seconds.filter(|seconds| *seconds > 0.0);
         for pod in field.pods.iter_mut().flatten() {
             let young = age(pod, at) < YOUNGEST;
-            // Traffic counts on in steps of its own, which would make what is constant look as if it moved.
             let cpu = pod.fixed_cpu.unwrap_or_else(|| {
                 seconds.map_or(pod.cpu, |seconds| (pod.cpu_seconds - pod.metered).max(0.0) / seconds)
             });
