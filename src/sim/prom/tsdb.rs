@@ -196,13 +196,12 @@ pub struct Need<'a> {
 pub struct Cut(Vec<Series>);
 
 impl Cut {
-    /// As a database to ask, with the series in the order in which they were selected.
+    /// As a database to ask and not to write to, with the series in the order in which they were selected.
     pub fn into_tsdb(self) -> Tsdb {
         let mut db = Tsdb::new(i64::MAX / 4);
         for series in self.0 {
-            let labels = series.labels.clone();
-            db.by_name.entry(labels.get(NAME).cloned().unwrap_or_default()).or_default().push(db.slots.len());
-            db.by_labels.insert(labels, db.slots.len());
+            let name = series.labels.get(NAME).cloned().unwrap_or_default();
+            db.by_name.entry(name).or_default().push(db.slots.len());
             db.slots.push(Slot { generation: 0, series: Some(series) });
         }
         db
@@ -214,6 +213,7 @@ impl Cut {
 pub struct Tsdb {
     slots: Vec<Slot>,
     free: Vec<usize>,
+    /// For writers.
     by_labels: HashMap<Arc<Labels>, usize>,
     by_name: HashMap<Arc<str>, Vec<usize>>,
     keep_ms: i64,
@@ -372,7 +372,7 @@ impl Tsdb {
     }
 
     pub fn len(&self) -> usize {
-        self.by_labels.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Bytes of all samples, unused room included; without labels.
@@ -381,7 +381,7 @@ impl Tsdb {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_labels.is_empty()
+        self.len() == 0
     }
 }
 

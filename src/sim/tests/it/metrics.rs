@@ -3,9 +3,11 @@
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::traffic::field::BOUNDS;
+use pilothouse_sim::usage::Usage as _;
 use pilothouse_sim::world::{App, Demand, Id, NodeTrouble, Policy, Version};
 use serde_json::json;
 
@@ -79,6 +81,25 @@ fn application_metrics_agree_with_the_truth() {
     );
     assert_eq!(labels.unwrap().len(), 5, "four times 200 and one 500");
     assert_eq!(stage.one("max(count_over_time(http_requests_total[5m]))"), 20.0);
+}
+
+#[test]
+fn steady_load_is_steady_use() {
+    let mut stage = Stage::new();
+    // four does not go into the 15 s of the metrics server: some of its windows end between two steps of traffic
+    stage.observe.pace().set(Duration::from_secs(4));
+    stage.service(
+        "cart",
+        2,
+        steady(400.0),
+        App { cpu_ms_per_request: 1.0, cpu_idle_milli: 0.0, ..App::default() },
+    );
+    stage.run(60);
+    for _ in 0..12 {
+        stage.run(15);
+        let used = stage.meter.pod("shop", "cart-0").unwrap()[0].1.cpu_nano as f64 / 1e9;
+        assert!(close(used, 0.2, 0.08), "{used} cores for 200 requests of 1 ms a second");
+    }
 }
 
 #[test]
