@@ -75,7 +75,8 @@ impl Part for MetricsServer {
         // Traffic counts on in steps of its own: what it counted is shared among the seconds that it counted for.
         let until = (field.steps > 0).then_some(field.at);
         let counted = std::mem::replace(&mut self.counted, until);
-        let seconds = until.zip(counted).map(|(until, from)| (until - from).num_milliseconds() as f64 / 1000.0);
+        let seconds =
+            until.zip(counted).map(|(until, from)| (until - from).num_milliseconds() as f64 / 1000.0);
         let seconds = seconds.filter(|seconds| *seconds > 0.0);
         for pod in field.pods.iter_mut().flatten() {
             let young = age(pod, at) < YOUNGEST;
