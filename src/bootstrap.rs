@@ -93,7 +93,7 @@ pub fn run() -> u8 {
     }
     #[cfg(feature = "demo")]
     if let Some(Command::Sim(flags)) = &cli.command {
-        return demo::serve(flags, &cli.global.demo);
+        return demo::serve(flags, &cli.global);
     }
     let start = match Start::new(cli.global) {
         Ok(start) => start,
@@ -224,7 +224,7 @@ impl Start {
             Command::Keys { markdown: false } => said(Ok(crate::ui::command::keys_text())),
             Command::Themes => said(Ok(appearance::names(&self))),
             #[cfg(feature = "demo")]
-            Command::Sim(flags) => demo::serve(&flags, &self.global.demo),
+            Command::Sim(flags) => demo::serve(&flags, &self.global),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "pilothouse", &mut script);

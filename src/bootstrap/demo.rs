@@ -10,8 +10,8 @@ use pilothouse_sim::scenario::{self, Scenario};
 use pilothouse_sim::server::{Options, Running, Sim};
 use tokio::sync::oneshot;
 
-use crate::cli::Cli;
 use crate::cli::demo::{DemoFlags, SimFlags};
+use crate::cli::{Cli, Global};
 use crate::report::exit;
 use crate::report::headless::{print, tell};
 
@@ -155,15 +155,39 @@ impl Drop for Demo {
 }
 
 /// `pilothouse sim`: serves until it is told to end.
-pub fn serve(flags: &SimFlags, demo: &DemoFlags) -> u8 {
-    let served =
-        if flags.list { list() } else { runtime().and_then(|runtime| runtime.block_on(run(flags, demo))) };
-    match served {
+pub fn serve(flags: &SimFlags, global: &Global) -> u8 {
+    let served = || {
+        if flags.list {
+            return list();
+        }
+        is_for_sim(global)?;
+        runtime()?.block_on(run(flags, &global.demo))
+    };
+    match served() {
         Ok(()) => exit::DONE,
         Err(why) => {
             tell(&format!("pilothouse: {why}"));
             exit::USAGE
         }
+    }
+}
+
+/// What chooses a cluster to look at chooses nothing here, and is a slip for something else.
+fn is_for_sim(global: &Global) -> Result<(), String> {
+    let slips = [
+        (
+            global.kubeconfig.is_some(),
+            "--kubeconfig",
+            "--kubeconfig-out FILE writes the one to reach it with",
+        ),
+        (!global.context.is_empty(), "--context", "its context is named demo"),
+        (global.demo.demo.is_some(), "--demo", "--scenario names what happens in it"),
+    ];
+    match slips.iter().find(|(given, ..)| *given) {
+        Some((_, flag, instead)) => {
+            Err(format!("sim opens a cluster of its own, {flag} is not for it: {instead}"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -208,5 +232,23 @@ fn write_kubeconfigs(running: &Running, flags: &SimFlags) -> Result<(), String> 
         Some(path) => write(path, "admin"),
         None if flags.people.is_some() => Ok(()),
         None => print(running.kubeconfig().trim_end()).map_err(|e| e.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_flag_that_chooses_nothing_here_is_told_what_it_was_meant_for() {
+        let judged = |flags: &[&str]| {
+            let line = ["pilothouse", "sim"].iter().chain(flags);
+            is_for_sim(&Cli::try_parse_from(line).unwrap().global)
+        };
+        assert_eq!(judged(&["--seed", "3", "--kubeconfig-out", "k"]), Ok(()));
+        assert!(judged(&["--kubeconfig", "k"]).unwrap_err().contains("--kubeconfig-out FILE"));
+        assert!(judged(&["--demo", "calm"]).unwrap_err().contains("--scenario"));
     }
 }

@@ -215,7 +215,8 @@ fn service(
         .flat_map(|s| s.endpoints.iter())
         .map(|e| (e.pod.as_ref().map_or(e.address.as_str(), |p| p.as_str()), e.ready))
         .collect();
-    let judged = traffic.map(|t| shares::judge(t, cluster.in_rotation(row))).unwrap_or_default();
+    let judged =
+        traffic.map(|t| shares::judge(t, cluster.in_rotation(row), cluster.traffic.at)).unwrap_or_default();
     let mut backends: Vec<doc::Backend> = traffic
         .into_iter()
         .flat_map(|t| t.backends.iter().zip(&judged.backends))

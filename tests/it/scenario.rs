@@ -5,6 +5,7 @@
 //! be written as seconds after the scenario's start, `"+30"`. An expectation has any of:
 //!
 //! - `nodes`, `pods`, `workloads`, `services`: name -> state (`Suspect`; the phase; `2/3 stuck`; `ready/total`), all of them
+//! - `came`: service -> the pods that came into rotation lately, `a +30, b +40`, all of them
 //! - `cover`: table -> `complete`, `loading`, `denied` …
 //! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
 //! - `action`: what the first one suggests, `command uid`; `severity`: how bad it is
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::pod::{ContainerShape, LastExit, Pod};
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
@@ -26,7 +28,7 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::event::{Event, RECORDING, RecordingHeader};
 use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{Cluster, ClusterInfo};
+use pilothouse_core::model::world::{Cluster, ClusterInfo, ServiceRow};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -193,6 +195,11 @@ fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
                     .map(|r| (r.service.name.to_string(), format!("{}/{}", r.ready, r.total)))
                     .collect(),
             ),
+            "came" => compare(
+                what,
+                wanted,
+                &d.services.iter().map(|r| (r.service.name.to_string(), came(r))).collect(),
+            ),
             "cover" => {
                 for (table, wanted) in wanted.as_object().unwrap() {
                     let cover = match table.as_str() {
@@ -236,6 +243,12 @@ fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
             other => panic!("no expectation {other}"),
         }
     }
+}
+
+/// The pods that came into a service's rotation lately, and when.
+fn came(row: &ServiceRow) -> String {
+    let one = |(pod, at): &(Name, Stamp)| format!("{pod} {:+}", (at.0 - START.0) / 1000);
+    row.came.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn play(path: &Path) {
@@ -304,4 +317,5 @@ scenarios! {
     a_stuck_rollout_explains_its_crash_loop_and_its_service
     an_autoscaler_at_its_maximum_is_found
     errors_that_began_with_a_rollout_lead_to_the_roll_back
+    who_comes_into_rotation_is_known_by_when_it_came
 }

@@ -4,6 +4,7 @@
 //! A property test holds it to the sums recomputed from scratch.
 
 mod leaving;
+mod services;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct Derivation {
     nodes: Rows<NodeRow>,
     workloads: Rows<WorkloadRow>,
     services: Rows<ServiceRow>,
+    /// The endpoints were known whole when the last facts had been taken in.
+    endpoints_known: bool,
     leaving: Leaving,
     /// Pods that are not well, for the rules.
     pub bad: HashMap<Uid, Arc<Pod>>,
@@ -99,7 +102,7 @@ impl Derivation {
                 changed.add(Parts::WORKLOADS);
             }
         }
-        if self.refresh_services(facts, dirty) {
+        if self.refresh_services(facts, dirty, now) {
             changed.add(Parts::SERVICES);
         }
         changed
@@ -321,74 +324,6 @@ impl Derivation {
         }
         let row = WorkloadRow { workload: workload.clone(), totals, rollout: rollout::judge(workload) };
         put(&mut self.workloads, row)
-    }
-
-    fn refresh_services(&mut self, facts: &Facts, dirty: &Dirty) -> bool {
-        let mut keys: HashSet<(Name, Name)> = HashSet::new();
-        let mut changed = false;
-        for delta in &dirty.slices {
-            for slice in [&delta.old, &delta.new].into_iter().flatten() {
-                keys.insert((slice.namespace.clone(), slice.service.clone()));
-            }
-            if let Some(old) = &delta.old
-                && delta.new.as_ref().is_none_or(|new| new.service != old.service)
-            {
-                let key = (old.namespace.clone(), old.service.clone());
-                if let Some(list) = self.slices_by_service.get_mut(&key) {
-                    list.retain(|uid| *uid != old.uid);
-                    if list.is_empty() {
-                        self.slices_by_service.remove(&key);
-                    }
-                }
-            }
-            if let Some(new) = &delta.new {
-                let list =
-                    self.slices_by_service.entry((new.namespace.clone(), new.service.clone())).or_default();
-                if !list.contains(&new.uid) {
-                    list.push(new.uid.clone());
-                }
-            }
-        }
-        for delta in &dirty.services {
-            if let Some(new) = &delta.new {
-                let key = (new.namespace.clone(), new.name.clone());
-                self.service_by_name.insert(key.clone(), new.uid.clone());
-                keys.insert(key);
-            } else if let Some(old) = &delta.old {
-                let key = (old.namespace.clone(), old.name.clone());
-                if self.service_by_name.get(&key) == Some(&old.uid) {
-                    self.service_by_name.remove(&key);
-                }
-                changed |= matches!(self.services.remove(&old.uid, Version(0)), Wrote::Removed(_));
-            }
-        }
-        for key in keys {
-            let Some(service) = self.service_by_name.get(&key).and_then(|uid| facts.services.get(uid)) else {
-                continue;
-            };
-            let slices: Vec<_> = self
-                .slices_by_service
-                .get(&key)
-                .into_iter()
-                .flatten()
-                .filter_map(|uid| facts.slices.get(uid).cloned())
-                .collect();
-            let mut seen: HashMap<&str, bool> = HashMap::new();
-            for endpoint in slices.iter().flat_map(|s| s.endpoints.iter()) {
-                // one pod has an endpoint per address family: count it once
-                let id = endpoint.pod.as_ref().map_or(endpoint.address.as_str(), |pod| pod.as_str());
-                *seen.entry(id).or_default() |= endpoint.ready;
-            }
-            let ready = seen.values().filter(|ready| **ready).count();
-            let row = ServiceRow {
-                service: service.clone(),
-                ready: u32::try_from(ready).unwrap_or(u32::MAX),
-                total: u32::try_from(seen.len()).unwrap_or(u32::MAX),
-                slices: slices.into(),
-            };
-            changed |= put(&mut self.services, row);
-        }
-        changed
     }
 }
 

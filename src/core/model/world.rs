@@ -273,6 +273,17 @@ pub struct ServiceRow {
     /// Endpoints (distinct targets) that are ready, and in all.
     pub ready: u32,
     pub total: u32,
+    /// When endpoints came into rotation, of those that came within the last two hours, by their pods' names in order. Rates over
+    /// a window say less of them than of the others.
+    pub came: Arc<[(Name, Stamp)]>,
+}
+
+impl ServiceRow {
+    /// When a pod came into rotation; `None` if it did long ago, or never.
+    pub fn came_at(&self, pod: &str) -> Option<Stamp> {
+        let at = self.came.binary_search_by(|(name, _)| name.as_str().cmp(pod)).ok()?;
+        self.came.get(at).map(|(_, since)| *since)
+    }
 }
 
 impl Row for ServiceRow {

@@ -4,8 +4,9 @@
 //! response time (Little's law). A verdict needs an effect (25 % off) and evidence (z beyond its 99 % bound,
 //! corrected for the number of backends).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use crate::domain::time::Stamp;
 use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
 use crate::model::world::ServiceRow;
 
@@ -19,21 +20,33 @@ pub struct Share {
     /// It gets nothing new: the balancer says that it is down, or it is no ready endpoint any more. What is still measured
     /// of it is from before.
     pub out: bool,
+    /// It came into rotation within the window of its rates: they are of less than the others' are.
+    pub new: bool,
 }
 
 /// The shares of all backends of one service, in their order, and why a judgement is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shares {
     pub backends: Vec<Share>,
+    /// Ready endpoints of which nothing is measured although they have been there for longer than the window: nothing was
+    /// asked of them, or nobody measures them.
+    pub silent: usize,
     pub note: Option<String>,
 }
 
 /// Off by less than this is not worth a mark, however certain.
 const EFFECT: f64 = 0.25;
 
-/// Which backends are out, in their order. `row`: the Service's endpoints now; they count where the source's backends
-/// are its pods, and say nothing of a proxy's servers under other names.
-fn out(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Vec<bool> {
+/// Whether an endpoint came so lately that rates measured at `at` are not of a whole window. A window is four scrapes at
+/// least, and the first of them may have come late: half a window more.
+pub fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
+    let settled_ms = u64::from(service.window_secs) * 1_500;
+    row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms)
+}
+
+/// Which backends are out or new, in their order, and how many ready endpoints are silent. `row`: the Service's endpoints
+/// now; they count where the source's backends are its pods, and say nothing of a proxy's servers under other names.
+fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, usize) {
     let endpoints = || row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
     // where none is ready the requests go to those that are ending and serve still, as kube-proxy has it
     let any_ready = endpoints().any(|e| e.ready);
@@ -47,12 +60,23 @@ fn out(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Vec<bool> {
     }
     let by_pod = service.backends.iter().any(|b| ready.contains_key(b.name.as_str()));
     let in_rotation = |b: &BackendTraffic| !by_pod || ready.get(b.name.as_str()) == Some(&true);
-    service.backends.iter().map(|b| b.up == Some(false) || !in_rotation(b)).collect()
+    let is_new = |pod: &str| row.is_some_and(|row| is_new(service, row, pod, at));
+    let shares = service.backends.iter().map(|b| {
+        let out = b.up == Some(false) || !in_rotation(b);
+        Share { out, new: !out && is_new(&b.name), ..Share::default() }
+    });
+    let shares = shares.collect();
+    let measured: HashSet<&str> = service.backends.iter().map(|b| b.name.as_str()).collect();
+    let silent = |(pod, ready): &(&&str, &bool)| **ready && !measured.contains(**pod) && !is_new(pod);
+    let silent = if by_pod { ready.iter().filter(silent).count() } else { 0 };
+    (shares, silent)
 }
 
-/// Computes the shares of those in rotation, of what they get together. What is out expects nothing and has no share.
-pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
-    let out = out(service, row);
+/// Computes the shares of those that are in rotation and settled, of what they get together. What is out or new expects
+/// nothing and has no share. `at`: when the traffic was measured.
+pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> Shares {
+    let (aside, silent) = aside(service, row, at);
+    let out: Vec<bool> = aside.iter().map(|share| share.out || share.new).collect();
     let all = || service.backends.iter().zip(out.iter().copied());
     let total: f64 = all().filter(|(_, out)| !out).filter_map(|(b, _)| b.rps).sum();
     let weights: Option<Vec<f64>> = match service.policy {
@@ -101,10 +125,13 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
                 (Some(_), Some(_)) => Some(false),
                 _ => None,
             };
-            Share { observed, expected, significant, out }
+            let aside = aside.get(i).copied().unwrap_or_default();
+            Share { observed, expected: expected.filter(|_| !aside.new), significant, ..aside }
         })
         .collect();
-    let note = if service.policy == Policy::Unknown {
+    let note = if k == 0 && aside.iter().any(|share| share.new) {
+        Some("all came within the window of the rates: not judged yet".into())
+    } else if service.policy == Policy::Unknown {
         Some("the policy is not known: no share is expected".into())
     } else if weights.is_none() {
         Some("weights or response times are missing: no share is expected".into())
@@ -112,10 +139,12 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
         Some("under a hash the noise depends on the number of clients, which is not known".into())
     } else if short {
         Some(format!("too few requests to judge ({n:.0} in the window)"))
+    } else if silent > 0 {
+        Some(format!("{silent} ready, of which nothing is measured: shares are of the others"))
     } else {
         None
     };
-    Shares { backends, note }
+    Shares { backends, silent, note }
 }
 
 /// The z beyond which a two-sided normal deviate has probability `2 * tail` (Acklam's central and tail rational
@@ -133,8 +162,18 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{Shares, critical};
     use crate::domain::service::{Endpoint, EndpointSlice, Service};
+    use crate::domain::time::Stamp;
+    use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
+    use crate::model::world::ServiceRow;
+
+    /// When everything is measured.
+    const AT: Stamp = Stamp(1_000_000);
+
+    fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
+        super::judge(service, row, AT)
+    }
 
     fn service(policy: Policy, backends: &[(f64, f64, f64)]) -> ServiceTraffic {
         ServiceTraffic {
@@ -179,6 +218,7 @@ mod tests {
             slices: Arc::from([Arc::new(slice)]),
             ready: 0,
             total: 0,
+            came: Arc::default(),
         }
     }
 
@@ -202,6 +242,33 @@ mod tests {
         assert_eq!(judged.backends[0].observed, Some(0.5));
         assert_eq!((judged.backends[3].observed, judged.backends[3].significant), (None, None));
         assert!(judged.backends[..2].iter().all(|b| b.significant == Some(false)), "{judged:?}");
+    }
+
+    #[test]
+    fn who_has_just_come_is_not_judged_by_half_a_window() {
+        let mut row = row(&[("a", true), ("b", true), ("c", true), ("d", true)]);
+        row.came = Arc::from([("c".into(), Stamp(AT.0 - 89_000)), ("d".into(), Stamp(AT.0 - 90_000))]);
+        let judged = judge(&named(&[("a", 30.0), ("b", 30.0), ("c", 12.0), ("d", 30.0)]), Some(&row));
+        assert_eq!(judged.backends.iter().map(|b| b.new).collect::<Vec<_>>(), [false, false, true, false]);
+        let third = Some(1.0 / 3.0);
+        assert_eq!((judged.backends[0].expected, judged.backends[0].observed), (third, third));
+        let new = judged.backends[2];
+        assert_eq!((new.expected, new.observed, new.significant, new.out), (None, None, None, false));
+        row.came = ["a", "b", "c", "d"].map(|pod| (pod.into(), AT)).into();
+        let judged = judge(&named(&[("a", 3.0), ("b", 9.0), ("c", 12.0), ("d", 30.0)]), Some(&row));
+        assert!(judged.backends.iter().all(|b| b.new && b.significant.is_none()));
+        assert!(judged.note.unwrap().contains("within the window"));
+    }
+
+    #[test]
+    fn a_ready_endpoint_of_which_nothing_is_measured_is_silent() {
+        let mut row = row(&[("a", true), ("b", true), ("c", true), ("d", false)]);
+        let seen = named(&[("a", 30.0), ("b", 30.0)]);
+        let judged = judge(&seen, Some(&row));
+        assert_eq!(judged.silent, 1);
+        assert!(judged.note.unwrap().contains("1 ready, of which nothing is measured"));
+        row.came = Arc::from([("c".into(), AT)]);
+        assert_eq!(judge(&seen, Some(&row)).silent, 0, "it has not had the time");
     }
 
     #[test]

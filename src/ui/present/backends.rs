@@ -52,7 +52,7 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
     let row =
         cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
     if let Some(traffic) = traffic {
-        let shares = shares::judge(traffic, cluster.in_rotation(row.map(AsRef::as_ref)));
+        let shares = shares::judge(traffic, cluster.in_rotation(row.map(AsRef::as_ref)), cluster.traffic.at);
         note = shares.note;
         for (backend, share) in traffic.backends.iter().zip(shares.backends) {
             place.insert(backend.name.clone(), backends.len());
@@ -65,10 +65,15 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
             });
         }
     }
+    let is_new = |pod: &Name| {
+        let at = cluster.traffic.at;
+        traffic.zip(row).is_some_and(|(traffic, row)| shares::is_new(traffic, row, pod, at))
+    };
     for endpoint in row.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter()) {
         let id = endpoint.pod.clone().unwrap_or_else(|| endpoint.address.clone());
         let at = *place.entry(id.clone()).or_insert_with(|| {
-            backends.push(Backend { name: id, ..Backend::default() });
+            let share = Share { new: is_new(&id), ..Share::default() };
+            backends.push(Backend { name: id, share, ..Backend::default() });
             backends.len() - 1
         });
         if let Some(backend) = backends.get_mut(at) {
@@ -153,6 +158,7 @@ pub fn row(backend: &Backend) -> RowView {
     let share = |v: Option<f64>| v.map_or_else(|| "–".into(), |v| format!("{:.1}", v * 100.0));
     let verdict: Cell = match (backend.share.significant, backend.share.observed, backend.share.expected) {
         _ if backend.share.out => cell(Role::Info, "out"),
+        _ if backend.share.new => cell(Role::Dim, "new"),
         (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
         (Some(true), ..) => cell(Role::Warning, "▲ too many"),
         (Some(false), ..) => cell(Role::Dim, "noise"),

@@ -335,7 +335,7 @@ pub fn events(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp
     let note = cluster.events.cover.note().map_or_else(String::new, |n| format!(" ({n})"));
     out.head(&format!("Events: {}{note}", found.len()));
     if found.is_empty() {
-        out.say(Role::Dim, "  none kept by the server (it forgets after an hour)");
+        out.say(Role::Dim, "  none (kept for an hour; the steps of a normal start are not read)");
     }
     for e in found.into_iter().take(100) {
         let times = if e.count > 1 { format!(" x{}", e.count) } else { String::new() };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::service::ServiceType;
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{Origin, ServiceTraffic};
 use pilothouse_core::model::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
@@ -37,6 +38,8 @@ pub struct Joined {
     pub traffic: Option<Arc<ServiceTraffic>>,
     /// How bad the findings are that NOW has about it.
     pub found: Option<Severity>,
+    /// When the traffic was measured.
+    pub at: Stamp,
     /// Whether its endpoints are the whole truth now.
     pub endpoints_known: bool,
 }
@@ -137,6 +140,7 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
         found.iter().map(|(ns, name, severity)| ((ns.as_str(), name.as_str()), *severity)).collect();
     for one in &mut joined {
         one.found = worst.get(&one.name()).copied();
+        one.at = cluster.traffic.at;
         one.endpoints_known = known(one.name().0);
     }
     bases.found = found;
@@ -177,15 +181,16 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
     by.then_with(|| a.name().cmp(&b.name()))
 }
 
-/// `even`, `2 uneven`, `–`.
+/// `as expected`, `2 uneven`, `1 silent`, `–`.
 fn balance(joined: &Joined) -> Cell {
     let Some(traffic) = joined.traffic.as_ref().filter(|t| t.backends.len() > 1) else {
         return cell(Role::Dim, "–");
     };
-    let shares = shares::judge(traffic, joined.row.as_deref().filter(|_| joined.endpoints_known));
+    let shares = shares::judge(traffic, joined.row.as_deref().filter(|_| joined.endpoints_known), joined.at);
     let uneven = shares.backends.iter().filter(|s| s.significant == Some(true)).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
+        (0, _) if shares.silent > 0 => cell(Role::Info, format!("{} silent", shares.silent)),
         (0, true) => plain("as expected"),
         (0, false) => cell(Role::Dim, "no verdict"),
         (n, _) => cell(Role::Warning, format!("{n} uneven")),

@@ -144,7 +144,8 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
             return None;
         }
         let row = scene.services_in(&s.namespace).iter().find(|row| row.service.name == s.name);
-        let shares = shares::judge(s, scene.cluster.in_rotation(row.map(AsRef::as_ref)));
+        let row = scene.cluster.in_rotation(row.map(AsRef::as_ref));
+        let shares = shares::judge(s, row, scene.cluster.traffic.at);
         let burdened = s.backends.iter().zip(&shares.backends).find_map(|(backend, share)| {
             let (observed, expected) = (share.observed?, share.expected.filter(|share| *share > 0.0)?);
             let much = share.significant == Some(true) && observed >= expected * times;

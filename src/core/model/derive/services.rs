@@ -1,0 +1,119 @@
+//! Services joined with their EndpointSlices.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::domain::id::{Name, Version};
+use crate::domain::service::{Endpoint, EndpointSlice};
+use crate::domain::time::Stamp;
+
+use super::super::reduce::{Dirty, Facts};
+use super::super::table::{Coverage, Wrote};
+use super::super::world::ServiceRow;
+use super::{Derivation, put};
+
+/// Rates over longer windows than an hour are not asked for: who came before that is like any other.
+const LATELY_MS: u64 = 2 * 3_600_000;
+
+/// When the endpoints that are ready came into rotation, of those that came lately, by their pods' names. `before` is the
+/// row that was there, if its endpoints were known: who was not ready there comes now. Else the pod tells since when it
+/// is ready.
+fn came(
+    facts: &Facts,
+    before: Option<&Arc<ServiceRow>>,
+    slices: &[Arc<EndpointSlice>],
+    now: Stamp,
+) -> Arc<[(Name, Stamp)]> {
+    let ready = |slices: &[Arc<EndpointSlice>]| -> HashMap<Name, Endpoint> {
+        let all = slices.iter().flat_map(|slice| slice.endpoints.iter()).filter(|endpoint| endpoint.ready);
+        all.filter_map(|endpoint| Some((endpoint.pod.clone()?, endpoint.clone()))).collect()
+    };
+    let was_ready = before.map(|row| ready(&row.slices));
+    let mut came: Vec<(Name, Stamp)> = ready(slices)
+        .into_iter()
+        .filter_map(|(pod, endpoint)| {
+            let since = match (before, &was_ready) {
+                (Some(row), Some(was)) if was.contains_key(&pod) => row.came_at(&pod),
+                (Some(_), _) => Some(now),
+                (None, _) => facts.pods.get(endpoint.pod_uid.as_ref()?)?.ready_since,
+            };
+            since.filter(|since| now.since(*since) < LATELY_MS).map(|since| (pod, since))
+        })
+        .collect();
+    came.sort();
+    came.into()
+}
+
+impl Derivation {
+    pub(super) fn refresh_services(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) -> bool {
+        let mut keys: HashSet<(Name, Name)> = HashSet::new();
+        let mut changed = false;
+        for delta in &dirty.slices {
+            for slice in [&delta.old, &delta.new].into_iter().flatten() {
+                keys.insert((slice.namespace.clone(), slice.service.clone()));
+            }
+            if let Some(old) = &delta.old
+                && delta.new.as_ref().is_none_or(|new| new.service != old.service)
+            {
+                let key = (old.namespace.clone(), old.service.clone());
+                if let Some(list) = self.slices_by_service.get_mut(&key) {
+                    list.retain(|uid| *uid != old.uid);
+                    if list.is_empty() {
+                        self.slices_by_service.remove(&key);
+                    }
+                }
+            }
+            if let Some(new) = &delta.new {
+                let list =
+                    self.slices_by_service.entry((new.namespace.clone(), new.service.clone())).or_default();
+                if !list.contains(&new.uid) {
+                    list.push(new.uid.clone());
+                }
+            }
+        }
+        for delta in &dirty.services {
+            if let Some(new) = &delta.new {
+                let key = (new.namespace.clone(), new.name.clone());
+                self.service_by_name.insert(key.clone(), new.uid.clone());
+                keys.insert(key);
+            } else if let Some(old) = &delta.old {
+                let key = (old.namespace.clone(), old.name.clone());
+                if self.service_by_name.get(&key) == Some(&old.uid) {
+                    self.service_by_name.remove(&key);
+                }
+                changed |= matches!(self.services.remove(&old.uid, Version(0)), Wrote::Removed(_));
+            }
+        }
+        for key in keys {
+            let Some(service) = self.service_by_name.get(&key).and_then(|uid| facts.services.get(uid)) else {
+                continue;
+            };
+            let slices: Vec<_> = self
+                .slices_by_service
+                .get(&key)
+                .into_iter()
+                .flatten()
+                .filter_map(|uid| facts.slices.get(uid).cloned())
+                .collect();
+            let mut seen: HashMap<&str, bool> = HashMap::new();
+            for endpoint in slices.iter().flat_map(|s| s.endpoints.iter()) {
+                // one pod has an endpoint per address family: count it once
+                let id = endpoint.pod.as_ref().map_or(endpoint.address.as_str(), |pod| pod.as_str());
+                *seen.entry(id).or_default() |= endpoint.ready;
+            }
+            let ready = seen.values().filter(|ready| **ready).count();
+            let before = self.services.get(&service.uid).filter(|_| self.endpoints_known);
+            let row = ServiceRow {
+                service: service.clone(),
+                came: came(facts, before, &slices, now),
+                ready: u32::try_from(ready).unwrap_or(u32::MAX),
+                total: u32::try_from(seen.len()).unwrap_or(u32::MAX),
+                slices: slices.into(),
+            };
+            changed |= put(&mut self.services, row);
+        }
+        self.endpoints_known =
+            matches!(facts.slices.table().cover, Coverage::Complete | Coverage::Namespaces(_));
+        changed
+    }
+}
