@@ -266,7 +266,7 @@ impl Row for WorkloadRow {
 }
 
 /// A Service with its slices.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceRow {
     pub service: Arc<Service>,
     pub slices: Arc<[Arc<EndpointSlice>]>,

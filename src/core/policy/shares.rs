@@ -163,7 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Shares, critical};
-    use crate::domain::service::{Endpoint, EndpointSlice, Service};
+    use crate::domain::service::{Endpoint, EndpointSlice};
     use crate::domain::time::Stamp;
     use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
     use crate::model::world::ServiceRow;
@@ -213,13 +213,7 @@ mod tests {
         };
         let slice =
             EndpointSlice { endpoints: endpoints.iter().map(endpoint).collect(), ..EndpointSlice::default() };
-        ServiceRow {
-            service: Arc::new(Service::default()),
-            slices: Arc::from([Arc::new(slice)]),
-            ready: 0,
-            total: 0,
-            came: Arc::default(),
-        }
+        ServiceRow { slices: Arc::from([Arc::new(slice)]), ..ServiceRow::default() }
     }
 
     fn named(rates: &[(&str, f64)]) -> ServiceTraffic {

@@ -19,6 +19,8 @@ pub struct Backend {
     pub traffic: Option<BackendTraffic>,
     pub share: Share,
     pub ready: Option<bool>,
+    /// In rotation for longer than the window of the rates, and nothing is measured of it.
+    pub silent: bool,
     pub pod: Option<Uid>,
     pub node: Option<Name>,
     pub zone: Option<Name>,
@@ -48,12 +50,12 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
     let mut backends: Vec<Backend> = Vec::new();
     let mut place: HashMap<Name, usize> = HashMap::new();
     let traffic = cluster.traffic.services.iter().find(|t| t.namespace == namespace && t.name == name);
-    let mut note = None;
+    let (mut note, mut silent) = (None, 0);
     let row =
         cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
     if let Some(traffic) = traffic {
         let shares = shares::judge(traffic, cluster.in_rotation(row.map(AsRef::as_ref)), cluster.traffic.at);
-        note = shares.note;
+        (note, silent) = (shares.note, shares.silent);
         for (backend, share) in traffic.backends.iter().zip(shares.backends) {
             place.insert(backend.name.clone(), backends.len());
             backends.push(Backend {
@@ -83,6 +85,9 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
             backend.zone.clone_from(&endpoint.zone);
         }
     }
+    for backend in backends.iter_mut().filter(|_| silent > 0) {
+        backend.silent = backend.traffic.is_none() && backend.ready == Some(true) && !backend.share.new;
+    }
     for pod in cluster.pods.iter().filter(|p| p.namespace == namespace) {
         if let Some(backend) = place.get(&pod.name).and_then(|at| backends.get_mut(*at)) {
             backend.pod = Some(pod.uid.clone());
@@ -110,7 +115,7 @@ impl Backend {
             Grade::Critical
         } else if errors >= 0.01 || self.share.significant == Some(true) {
             Grade::Warning
-        } else if self.share.out {
+        } else if self.share.out || self.silent {
             Grade::Info
         } else {
             Grade::Fine
@@ -158,6 +163,7 @@ pub fn row(backend: &Backend) -> RowView {
     let share = |v: Option<f64>| v.map_or_else(|| "–".into(), |v| format!("{:.1}", v * 100.0));
     let verdict: Cell = match (backend.share.significant, backend.share.observed, backend.share.expected) {
         _ if backend.share.out => cell(Role::Info, "out"),
+        _ if backend.silent => cell(Role::Info, "silent"),
         _ if backend.share.new => cell(Role::Dim, "new"),
         (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
         (Some(true), ..) => cell(Role::Warning, "▲ too many"),

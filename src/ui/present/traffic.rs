@@ -183,14 +183,13 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
 
 /// `as expected`, `2 uneven`, `1 silent`, `–`.
 fn balance(joined: &Joined) -> Cell {
-    let Some(traffic) = joined.traffic.as_ref().filter(|t| t.backends.len() > 1) else {
-        return cell(Role::Dim, "–");
-    };
+    let Some(traffic) = &joined.traffic else { return cell(Role::Dim, "–") };
     let shares = shares::judge(traffic, joined.row.as_deref().filter(|_| joined.endpoints_known), joined.at);
     let uneven = shares.backends.iter().filter(|s| s.significant == Some(true)).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
         (0, _) if shares.silent > 0 => cell(Role::Info, format!("{} silent", shares.silent)),
+        _ if traffic.backends.len() < 2 => cell(Role::Dim, "–"),
         (0, true) => plain("as expected"),
         (0, false) => cell(Role::Dim, "no verdict"),
         (n, _) => cell(Role::Warning, format!("{n} uneven")),
@@ -264,6 +263,9 @@ pub fn footer(cluster: &Cluster) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::service::{Endpoint, EndpointSlice};
+    use pilothouse_core::domain::traffic::BackendTraffic;
+
     use super::*;
 
     fn joined(name: &str, rps: f64, error_ratio: f64) -> Joined {
@@ -305,5 +307,27 @@ mod tests {
         assert_eq!(row.grade(), Grade::Warning, "NOW holds on to it while the ratio goes to and fro");
         row.found = Some(Severity::Info);
         assert_eq!(row.grade(), Grade::Fine);
+    }
+
+    #[test]
+    fn one_of_two_of_which_nothing_is_measured_is_told() {
+        let measured = BackendTraffic { name: "a".into(), rps: Some(40.0), ..BackendTraffic::default() };
+        let traffic =
+            ServiceTraffic { backends: Arc::from([measured]), window_secs: 60, ..ServiceTraffic::default() };
+        let endpoint = |pod: &str| Endpoint { pod: Some(pod.into()), ready: true, ..Endpoint::default() };
+        let slice = EndpointSlice {
+            endpoints: Arc::from([endpoint("a"), endpoint("b")]),
+            ..EndpointSlice::default()
+        };
+        let row = ServiceRow { slices: Arc::from([Arc::new(slice)]), ..ServiceRow::default() };
+        let mut joined = Joined {
+            row: Some(Arc::new(row)),
+            traffic: Some(Arc::new(traffic)),
+            endpoints_known: true,
+            ..Joined::default()
+        };
+        assert_eq!(balance(&joined).text, "1 silent");
+        joined.endpoints_known = false;
+        assert_eq!(balance(&joined).text, "–");
     }
 }
