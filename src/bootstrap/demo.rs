@@ -249,6 +249,7 @@ mod tests {
         };
         assert_eq!(judged(&["--seed", "3", "--kubeconfig-out", "k"]), Ok(()));
         assert!(judged(&["--kubeconfig", "k"]).unwrap_err().contains("--kubeconfig-out FILE"));
+        assert!(judged(&["--context", "demo"]).unwrap_err().contains("named demo"));
         assert!(judged(&["--demo", "calm"]).unwrap_err().contains("--scenario"));
     }
 }

@@ -38,6 +38,8 @@ pub struct Derivation {
     services: Rows<ServiceRow>,
     /// The endpoints were known whole when the last facts had been taken in.
     endpoints_known: bool,
+    /// The same of the pods.
+    pods_known: bool,
     leaving: Leaving,
     /// Pods that are not well, for the rules.
     pub bad: HashMap<Uid, Arc<Pod>>,

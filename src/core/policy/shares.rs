@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::domain::id::Name;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
 use crate::model::world::ServiceRow;
@@ -30,89 +31,101 @@ pub struct Shares {
     pub backends: Vec<Share>,
     /// Ready endpoints of which nothing is measured although they have been there for longer than the window: nothing was
     /// asked of them, or nobody measures them.
-    pub silent: usize,
+    pub silent: Vec<Name>,
     pub note: Option<String>,
 }
 
 /// Off by less than this is not worth a mark, however certain.
 const EFFECT: f64 = 0.25;
 
-/// Whether an endpoint came so lately that rates measured at `at` are not of a whole window. A window is four scrapes at
-/// least, and the first of them may have come late: half a window more.
+/// Whether an endpoint came so lately that rates measured at `at` are not of a whole window. The first scrape of it may
+/// have come late: half a window more.
 pub fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
     let settled_ms = u64::from(service.window_secs) * 1_500;
     row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms)
 }
 
-/// Which backends are out or new, in their order, and how many ready endpoints are silent. `row`: the Service's endpoints
+/// Which backends are out or new, in their order, and the ready endpoints that are silent. `row`: the Service's endpoints
 /// now; they count where the source's backends are its pods, and say nothing of a proxy's servers under other names.
-fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, usize) {
+fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, Vec<Name>) {
     let endpoints = || row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
     // where none is ready the requests go to those that are ending and serve still, as kube-proxy has it
     let any_ready = endpoints().any(|e| e.ready);
-    let mut ready: HashMap<&str, bool> = HashMap::new();
+    let mut gets_requests: HashMap<&Name, bool> = HashMap::new();
     for endpoint in endpoints() {
         if let Some(pod) = &endpoint.pod {
             let last_ones = !any_ready && endpoint.serving && endpoint.terminating;
             // one for each address family
-            *ready.entry(pod.as_str()).or_default() |= endpoint.ready || last_ones;
+            *gets_requests.entry(pod).or_default() |= endpoint.ready || last_ones;
         }
     }
-    let by_pod = service.backends.iter().any(|b| ready.contains_key(b.name.as_str()));
-    let in_rotation = |b: &BackendTraffic| !by_pod || ready.get(b.name.as_str()) == Some(&true);
+    let by_pod = service.backends.iter().any(|b| gets_requests.contains_key(&b.name));
+    let in_rotation = |b: &BackendTraffic| !by_pod || gets_requests.get(&b.name) == Some(&true);
     let is_new = |pod: &str| row.is_some_and(|row| is_new(service, row, pod, at));
     let shares = service.backends.iter().map(|b| {
         let out = b.up == Some(false) || !in_rotation(b);
         Share { out, new: !out && is_new(&b.name), ..Share::default() }
     });
     let shares = shares.collect();
-    let measured: HashSet<&str> = service.backends.iter().map(|b| b.name.as_str()).collect();
-    let silent = |(pod, ready): &(&&str, &bool)| **ready && !measured.contains(**pod) && !is_new(pod);
-    let silent = if by_pod { ready.iter().filter(silent).count() } else { 0 };
+    let mut silent = Vec::new();
+    if by_pod && any_ready {
+        let measured: HashSet<&Name> = service.backends.iter().map(|b| &b.name).collect();
+        let ready = gets_requests.into_iter().filter(|(_, gets)| *gets).map(|(pod, _)| pod);
+        silent.extend(ready.filter(|pod| !measured.contains(pod) && !is_new(pod)).cloned());
+    }
     (shares, silent)
 }
 
-/// Computes the shares of those that are in rotation and settled, of what they get together. What is out or new expects
-/// nothing and has no share. `at`: when the traffic was measured.
+/// What a backend should get beside another of weight 1, before anything is known of their number.
+fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
+    match service.policy {
+        Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
+            Some(1.0)
+        }
+        Policy::Weighted => backend.weight.filter(|w| w.is_finite() && *w >= 0.0),
+        Policy::LeastConnections | Policy::ResponseTime => {
+            let time = backend.mean_ms.filter(|t| t.is_finite() && *t > 0.0)?;
+            Some(backend.weight.unwrap_or(1.0) / time)
+        }
+        Policy::Unknown => None,
+    }
+}
+
+/// Computes the shares of those that are in rotation and settled, of what they get together. What is out expects nothing
+/// and has no share. Of what is new only too much can be told, as a rate over less than its window says too little of it:
+/// its share is of what it gets with the settled. `at`: when the traffic was measured.
 pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> Shares {
     let (aside, silent) = aside(service, row, at);
-    let out: Vec<bool> = aside.iter().map(|share| share.out || share.new).collect();
-    let all = || service.backends.iter().zip(out.iter().copied());
-    let total: f64 = all().filter(|(_, out)| !out).filter_map(|(b, _)| b.rps).sum();
-    let weights: Option<Vec<f64>> = match service.policy {
-        Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
-            Some(out.iter().map(|out| f64::from(u8::from(!out))).collect())
-        }
-        Policy::Weighted => all()
-            .map(|(b, out)| if out { Some(0.0) } else { b.weight.filter(|w| w.is_finite() && *w >= 0.0) })
-            .collect(),
-        Policy::LeastConnections | Policy::ResponseTime => all()
-            .map(|(b, out)| {
-                if out {
-                    return Some(0.0);
-                }
-                let time = b.mean_ms.filter(|t| t.is_finite() && *t > 0.0)?;
-                Some(b.weight.unwrap_or(1.0) / time)
-            })
-            .collect(),
-        Policy::Unknown => None,
-    };
-    let sum: f64 = weights.as_ref().map_or(0.0, |w| w.iter().sum());
-    let n = total * f64::from(service.window_secs);
-    let k = out.iter().filter(|out| !**out).count();
+    let all = || service.backends.iter().zip(&aside);
+    let settled = || all().filter(|(_, share)| !share.out && !share.new);
+    let total: f64 = settled().filter_map(|(b, _)| b.rps).sum();
+    // a weight that is missing is missed in all sums; what is out has none to miss
+    let weights: Option<Vec<f64>> =
+        all().map(|(b, share)| if share.out { Some(0.0) } else { weight(service, b) }).collect();
+    let sum: f64 = weights
+        .as_ref()
+        .map_or(0.0, |w| w.iter().zip(&aside).filter(|(_, share)| !share.new).map(|(w, _)| w).sum());
+    let window = f64::from(service.window_secs);
+    let k = settled().count();
     let bound = critical(0.01 / (2.0 * k.max(1) as f64));
     let hashed = matches!(service.policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
     let mut short = false;
     let backends = all()
         .enumerate()
-        .map(|(i, (backend, out))| {
-            let observed = backend.rps.filter(|_| !out && total > 0.0).map(|rps| rps / total);
+        .map(|(i, (backend, aside))| {
             let weight = weights.as_ref().and_then(|w| w.get(i)).copied();
+            let (total, sum) = if aside.new {
+                (total + backend.rps.unwrap_or(0.0), sum + weight.unwrap_or(0.0))
+            } else {
+                (total, sum)
+            };
+            let n = total * window;
+            let observed = backend.rps.filter(|_| !aside.out && total > 0.0).map(|rps| rps / total);
             let expected = weight.filter(|_| sum > 0.0).map(|w| w / sum);
             let significant = match (observed, expected) {
                 (Some(o), Some(p)) if p > 0.0 && p < 1.0 => {
                     if n * p < 5.0 {
-                        short = true;
+                        short |= !aside.new;
                         None
                     } else if hashed {
                         None
@@ -122,25 +135,31 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
                     }
                 }
                 (Some(o), Some(0.0)) => Some(o * n >= 5.0),
-                (Some(_), Some(_)) => Some(false),
+                // the only one gets all, whatever is done
                 _ => None,
             };
-            let aside = aside.get(i).copied().unwrap_or_default();
-            Share { observed, expected: expected.filter(|_| !aside.new), significant, ..aside }
+            let much = significant == Some(true) && observed > expected;
+            if aside.new && !much {
+                return *aside;
+            }
+            Share { observed, expected, significant, ..*aside }
         })
         .collect();
-    let note = if k == 0 && aside.iter().any(|share| share.new) {
-        Some("all came within the window of the rates: not judged yet".into())
-    } else if service.policy == Policy::Unknown {
+    let new = aside.iter().filter(|share| share.new).count();
+    let note = if service.policy == Policy::Unknown {
         Some("the policy is not known: no share is expected".into())
     } else if weights.is_none() {
         Some("weights or response times are missing: no share is expected".into())
     } else if hashed {
         Some("under a hash the noise depends on the number of clients, which is not known".into())
+    } else if new > 0 && k == 0 {
+        Some("all that are measured came within the window of the rates: not judged yet".into())
     } else if short {
-        Some(format!("too few requests to judge ({n:.0} in the window)"))
-    } else if silent > 0 {
-        Some(format!("{silent} ready, of which nothing is measured: shares are of the others"))
+        Some(format!("too few requests to judge ({:.0} in the window)", total * window))
+    } else if !silent.is_empty() {
+        Some(format!("{} ready, of which nothing is measured: shares are of the others", silent.len()))
+    } else if new > 0 {
+        Some(format!("{new} new within the window of the rates: shares are of the others"))
     } else {
         None
     };
@@ -248,6 +267,9 @@ mod tests {
         assert_eq!((judged.backends[0].expected, judged.backends[0].observed), (third, third));
         let new = judged.backends[2];
         assert_eq!((new.expected, new.observed, new.significant, new.out), (None, None, None, false));
+        let flooded = judge(&named(&[("a", 30.0), ("b", 30.0), ("c", 90.0), ("d", 30.0)]), Some(&row));
+        let new = flooded.backends[2];
+        assert_eq!((new.new, new.significant, new.observed), (true, Some(true), Some(0.5)), "{flooded:?}");
         row.came = ["a", "b", "c", "d"].map(|pod| (pod.into(), AT)).into();
         let judged = judge(&named(&[("a", 3.0), ("b", 9.0), ("c", 12.0), ("d", 30.0)]), Some(&row));
         assert!(judged.backends.iter().all(|b| b.new && b.significant.is_none()));
@@ -259,10 +281,12 @@ mod tests {
         let mut row = row(&[("a", true), ("b", true), ("c", true), ("d", false)]);
         let seen = named(&[("a", 30.0), ("b", 30.0)]);
         let judged = judge(&seen, Some(&row));
-        assert_eq!(judged.silent, 1);
+        assert_eq!(judged.silent, ["c"]);
         assert!(judged.note.unwrap().contains("1 ready, of which nothing is measured"));
         row.came = Arc::from([("c".into(), AT)]);
-        assert_eq!(judge(&seen, Some(&row)).silent, 0, "it has not had the time");
+        assert_eq!(judge(&seen, Some(&row)).silent, [""; 0], "it has not had the time");
+        let alone = judge(&named(&[("a", 30.0), ("d", 1.0)]), Some(&self::row(&[("a", true), ("d", false)])));
+        assert_eq!(alone.backends[0].significant, None, "the only one gets all");
     }
 
     #[test]

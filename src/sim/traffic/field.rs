@@ -249,6 +249,8 @@ pub struct Field {
     /// When the last step ended, its length in seconds, and how many there were.
     pub at: DateTime<Utc>,
     pub seconds: f64,
+    /// The seconds of all steps: less than what the clock went when it leapt.
+    pub counted: f64,
     pub steps: u64,
     /// Changes when pods or endpoints have changed.
     pub shape: u64,

@@ -123,6 +123,7 @@ pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut D
         pod.settle(seconds, age, dice);
     }
     (field.at, field.seconds) = (now, seconds);
+    field.counted += seconds;
     field.steps += 1;
 }
 

@@ -31,8 +31,8 @@ pub struct MetricsServer {
     field: SharedField,
     meter: Arc<Meter>,
     last: Option<DateTime<Utc>>,
-    /// Up to when traffic had been counted by then.
-    counted: Option<DateTime<Utc>>,
+    /// For how many seconds traffic had been counted by then.
+    counted: Option<f64>,
     pods: BTreeSet<(Arc<str>, Arc<str>)>,
     nodes: BTreeSet<String>,
 }
@@ -73,10 +73,7 @@ impl Part for MetricsServer {
         let mut on_node: BTreeMap<Arc<str>, (f64, f64)> = BTreeMap::new();
         let mut field = self.field.write();
         // Traffic counts on in steps of its own: what it counted is shared among the seconds that it counted for.
-        let until = (field.steps > 0).then_some(field.at);
-        let counted = std::mem::replace(&mut self.counted, until);
-        let seconds =
-            until.zip(counted).map(|(until, from)| (until - from).num_milliseconds() as f64 / 1000.0);
+        let seconds = self.counted.replace(field.counted).map(|before| field.counted - before);
         let seconds = seconds.filter(|seconds| *seconds > 0.0);
         for pod in field.pods.iter_mut().flatten() {
             let young = age(pod, at) < YOUNGEST;

@@ -50,7 +50,7 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
     let mut backends: Vec<Backend> = Vec::new();
     let mut place: HashMap<Name, usize> = HashMap::new();
     let traffic = cluster.traffic.services.iter().find(|t| t.namespace == namespace && t.name == name);
-    let (mut note, mut silent) = (None, 0);
+    let (mut note, mut silent) = (None, Vec::new());
     let row =
         cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
     if let Some(traffic) = traffic {
@@ -69,6 +69,7 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
     }
     let is_new = |pod: &Name| {
         let at = cluster.traffic.at;
+        let row = cluster.in_rotation(row.map(AsRef::as_ref));
         traffic.zip(row).is_some_and(|(traffic, row)| shares::is_new(traffic, row, pod, at))
     };
     for endpoint in row.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter()) {
@@ -85,8 +86,10 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
             backend.zone.clone_from(&endpoint.zone);
         }
     }
-    for backend in backends.iter_mut().filter(|_| silent > 0) {
-        backend.silent = backend.traffic.is_none() && backend.ready == Some(true) && !backend.share.new;
+    for name in silent {
+        if let Some(backend) = place.get(&name).and_then(|at| backends.get_mut(*at)) {
+            backend.silent = true;
+        }
     }
     for pod in cluster.pods.iter().filter(|p| p.namespace == namespace) {
         if let Some(backend) = place.get(&pod.name).and_then(|at| backends.get_mut(*at)) {
@@ -164,7 +167,7 @@ pub fn row(backend: &Backend) -> RowView {
     let verdict: Cell = match (backend.share.significant, backend.share.observed, backend.share.expected) {
         _ if backend.share.out => cell(Role::Info, "out"),
         _ if backend.silent => cell(Role::Info, "silent"),
-        _ if backend.share.new => cell(Role::Dim, "new"),
+        _ if backend.share.new && backend.share.significant.is_none() => cell(Role::Dim, "new"),
         (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
         (Some(true), ..) => cell(Role::Warning, "▲ too many"),
         (Some(false), ..) => cell(Role::Dim, "noise"),

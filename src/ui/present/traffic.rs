@@ -188,7 +188,7 @@ fn balance(joined: &Joined) -> Cell {
     let uneven = shares.backends.iter().filter(|s| s.significant == Some(true)).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
-        (0, _) if shares.silent > 0 => cell(Role::Info, format!("{} silent", shares.silent)),
+        (0, _) if !shares.silent.is_empty() => cell(Role::Info, format!("{} silent", shares.silent.len())),
         _ if traffic.backends.len() < 2 => cell(Role::Dim, "–"),
         (0, true) => plain("as expected"),
         (0, false) => cell(Role::Dim, "no verdict"),

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::domain::id::{Name, Version};
-use crate::domain::service::{Endpoint, EndpointSlice};
+use crate::domain::id::{Name, Uid, Version};
+use crate::domain::service::EndpointSlice;
 use crate::domain::time::Stamp;
 
 use super::super::reduce::{Dirty, Facts};
@@ -12,8 +12,16 @@ use super::super::table::{Coverage, Wrote};
 use super::super::world::ServiceRow;
 use super::{Derivation, put};
 
-/// Rates over longer windows than an hour are not asked for: who came before that is like any other.
-const LATELY_MS: u64 = 2 * 3_600_000;
+/// Who came longer ago is like any other: no rate is over a longer window.
+const LATELY_MS: u64 = 20 * 60_000;
+
+/// The pods that are ready, with their uids: a pod of a StatefulSet comes back under its name as another.
+fn ready(slices: &[Arc<EndpointSlice>]) -> impl Iterator<Item = (&Name, Option<&Uid>)> {
+    let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter());
+    endpoints
+        .filter(|endpoint| endpoint.ready)
+        .filter_map(|one| Some((one.pod.as_ref()?, one.pod_uid.as_ref())))
+}
 
 /// When the endpoints that are ready came into rotation, of those that came lately, by their pods' names. `before` is the
 /// row that was there, if its endpoints were known: who was not ready there comes now. Else the pod tells since when it
@@ -24,24 +32,23 @@ fn came(
     slices: &[Arc<EndpointSlice>],
     now: Stamp,
 ) -> Arc<[(Name, Stamp)]> {
-    let ready = |slices: &[Arc<EndpointSlice>]| -> HashMap<Name, Endpoint> {
-        let all = slices.iter().flat_map(|slice| slice.endpoints.iter()).filter(|endpoint| endpoint.ready);
-        all.filter_map(|endpoint| Some((endpoint.pod.clone()?, endpoint.clone()))).collect()
+    let was_ready: HashSet<_> = before.into_iter().flat_map(|row| ready(&row.slices)).collect();
+    let since = |pod: &Name, uid: Option<&Uid>| match before {
+        Some(row) if was_ready.contains(&(pod, uid)) => row.came_at(pod),
+        Some(_) => Some(now),
+        None => facts.pods.get(uid?)?.ready_since,
     };
-    let was_ready = before.map(|row| ready(&row.slices));
-    let mut came: Vec<(Name, Stamp)> = ready(slices)
-        .into_iter()
-        .filter_map(|(pod, endpoint)| {
-            let since = match (before, &was_ready) {
-                (Some(row), Some(was)) if was.contains_key(&pod) => row.came_at(&pod),
-                (Some(_), _) => Some(now),
-                (None, _) => facts.pods.get(endpoint.pod_uid.as_ref()?)?.ready_since,
-            };
-            since.filter(|since| now.since(*since) < LATELY_MS).map(|since| (pod, since))
-        })
-        .collect();
+    let since = ready(slices).filter_map(|(pod, uid)| Some((pod.clone(), since(pod, uid)?)));
+    let mut came: Vec<(Name, Stamp)> = since.filter(|(_, since)| now.since(*since) < LATELY_MS).collect();
+    // one pod has an endpoint per address family
     came.sort();
+    came.dedup_by(|a, b| a.0 == b.0);
     came.into()
+}
+
+/// Whether a table is as whole as it will be.
+fn is_read(cover: &Coverage) -> bool {
+    matches!(cover, Coverage::Complete | Coverage::Namespaces(_))
 }
 
 impl Derivation {
@@ -84,6 +91,12 @@ impl Derivation {
                 changed |= matches!(self.services.remove(&old.uid, Version(0)), Wrote::Removed(_));
             }
         }
+        let pods_known = is_read(&facts.pods.table().cover);
+        // What was said while the pods were being read said nothing of them.
+        let again = pods_known && !std::mem::replace(&mut self.pods_known, pods_known);
+        if again {
+            keys.extend(self.service_by_name.keys().cloned());
+        }
         for key in keys {
             let Some(service) = self.service_by_name.get(&key).and_then(|uid| facts.services.get(uid)) else {
                 continue;
@@ -102,7 +115,7 @@ impl Derivation {
                 *seen.entry(id).or_default() |= endpoint.ready;
             }
             let ready = seen.values().filter(|ready| **ready).count();
-            let before = self.services.get(&service.uid).filter(|_| self.endpoints_known);
+            let before = self.services.get(&service.uid).filter(|_| self.endpoints_known && !again);
             let row = ServiceRow {
                 service: service.clone(),
                 came: came(facts, before, &slices, now),
@@ -112,8 +125,7 @@ impl Derivation {
             };
             changed |= put(&mut self.services, row);
         }
-        self.endpoints_known =
-            matches!(facts.slices.table().cover, Coverage::Complete | Coverage::Namespaces(_));
+        self.endpoints_known = is_read(&facts.slices.table().cover);
         changed
     }
 }

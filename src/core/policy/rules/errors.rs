@@ -151,17 +151,19 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let much = share.significant == Some(true) && observed >= expected * times;
             (!share.out && much && is_late(backend.p95_ms?)).then_some((backend, observed, expected))
         });
-        burdened.map(|found| (s, usual, found))
+        let all_settled = shares.backends.iter().all(|share| !share.new);
+        burdened.map(|found| (s, usual, all_settled, found))
     });
     services
-        .map(|(s, usual, (backend, observed, expected))| Cause {
+        .map(|(s, usual, all_settled, (backend, observed, expected))| Cause {
             rule: "traffic-uneven",
             severity: Severity::Warning,
             title: format!(
-                "{} uneven: {} gets {:.0}% of the requests instead of {:.0}%",
+                "{} uneven: {} gets {:.0}% of {} instead of {:.0}%",
                 title_of(&about(s)),
                 backend.name,
                 observed * 100.0,
+                if all_settled { "the requests" } else { "what it and the settled pods get" },
                 expected * 100.0
             ),
             objects: vec![about(s)],
