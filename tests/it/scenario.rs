@@ -8,7 +8,7 @@
 //! - `came`: service -> the pods that came into rotation lately, `a +30, b +40`, all of them
 //! - `cover`: table -> `complete`, `loading`, `denied` …
 //! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
-//! - `action`: what the first one suggests, `command uid`; `severity`: how bad it is
+//! - `action`: what the first one suggests, `command uid` or null; `severity`: how bad it is
 //! - `changes`: parts of what changed, newest first, all of them
 //! - `counts`: name -> number
 //! - `quiet`: true if nothing was worth publishing since the expectation before
@@ -228,10 +228,7 @@ fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
             "why" => parts(what, wanted, &d.causes.first().expect("a cause").evidence, false),
             "action" => {
                 let action = d.causes.first().and_then(|c| c.action.as_ref());
-                assert_eq!(
-                    action.map(|a| json!(format!("{} {}", a.command, a.on.uid))),
-                    Some(wanted.clone())
-                );
+                assert_eq!(json!(action.map(|a| format!("{} {}", a.command, a.on.uid))), *wanted);
             }
             "severity" => assert_eq!(json!(d.causes.first().map(|c| c.severity)), *wanted),
             "changes" => {
@@ -317,5 +314,6 @@ scenarios! {
     a_stuck_rollout_explains_its_crash_loop_and_its_service
     an_autoscaler_at_its_maximum_is_found
     errors_that_began_with_a_rollout_lead_to_the_roll_back
+    errors_that_gone_pods_left_behind_pass
     who_comes_into_rotation_is_known_by_when_it_came
 }

@@ -114,11 +114,16 @@ impl Backend {
     /// How bad.
     pub fn grade(&self) -> Grade {
         let errors = self.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(0.0);
-        if errors >= 0.05 || self.ready == Some(false) {
+        if self.ready == Some(false) {
+            Grade::Critical
+        } else if self.share.out {
+            // its errors are from before
+            Grade::Info
+        } else if errors >= 0.05 {
             Grade::Critical
         } else if errors >= 0.01 || self.share.significant == Some(true) {
             Grade::Warning
-        } else if self.share.out || self.silent {
+        } else if self.silent {
             Grade::Info
         } else {
             Grade::Fine

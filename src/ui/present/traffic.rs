@@ -26,7 +26,7 @@ pub const COLUMNS: [Column; 7] = [
     Column::right("RPS", 4, 6, 0),
     Column::right("ERR%", 4, 5, 0),
     Column::right("P95", 5, 6, 3),
-    Column::left("SHARE", 8, 12, 5),
+    Column::left("SHARE", 11, 12, 5),
     Column::right("READY", 5, 7, 0),
     Column::left("POLICY", 11, 20, 9),
 ];

@@ -34,23 +34,28 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let (rps, ratio) = (*rps, *ratio);
             let before = || proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, s));
             let worst = before().fold(ratio, |worst, (.., ratio)| worst.max(*ratio));
-            let mut bad: Vec<_> =
-                s.backends.iter().filter(|b| b.error_ratio.is_some_and(|r| r >= BAD_RATIO)).collect();
+            let (asked, gone) = asked(scene, s);
+            let is_bad = |b: &&BackendTraffic| b.error_ratio.is_some_and(|r| r >= BAD_RATIO);
+            // what pods have left behind that are out of rotation by now passes by itself
+            let passing = !asked.is_empty() && !asked.iter().any(is_bad) && gone.iter().any(is_bad);
+            let asked = if passing { gone } else { asked };
+            let mut bad: Vec<_> = asked.iter().copied().filter(is_bad).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
-            let alone = alone(s, &bad);
+            let alone = alone(&asked, &bad).filter(|_| !passing);
             // one bad backend of a release that the others bear is that backend's fault
             let release = release_behind(scene, s).filter(|r| alone.is_none() || r.group.pod_count > 1);
             let whom = match (alone, bad.len()) {
+                _ if passing => ", only of pods out of rotation by now".into(),
                 (Some(one), _) => format!(", only backend {}", one.name),
                 // a ratio a little over the line on some and a little under it on others is everybody's
-                (None, some) if some > 0 && some < s.backends.len() && stands_out(s, &bad) => {
-                    format!(", {some} of {} backends", s.backends.len())
+                (None, some) if some > 0 && some < asked.len() && stands_out(&asked, &bad) => {
+                    format!(", {some} of {} backends", asked.len())
                 }
                 _ => ", all backends".into(),
             };
             Cause {
                 rule: "service-errors",
-                severity: if worst >= 0.05 { Severity::Critical } else { Severity::Warning },
+                severity: if worst >= 0.05 && !passing { Severity::Critical } else { Severity::Warning },
                 title: format!(
                     "{} {:.1}% errors at {rps:.0} rps{}{whom}",
                     title_of(object),
@@ -109,18 +114,32 @@ fn is_proxy_of(proxy: &ServiceTraffic, service: &ServiceTraffic) -> bool {
         && proxy.backends.iter().all(same)
 }
 
+/// A Service's backends: those in rotation, and those that were.
+fn asked<'s>(
+    scene: &Scene<'_, '_>,
+    service: &'s ServiceTraffic,
+) -> (Vec<&'s BackendTraffic>, Vec<&'s BackendTraffic>) {
+    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
+    let row = scene.cluster.in_rotation(row.map(AsRef::as_ref));
+    let shares = shares::judge(service, row, scene.cluster.traffic.at).backends;
+    let (gone, asked): (Vec<_>, Vec<_>) =
+        service.backends.iter().zip(shares).partition(|(_, share)| share.out);
+    let only = |of: Vec<(&'s BackendTraffic, _)>| of.into_iter().map(|(backend, _)| backend).collect();
+    (only(asked), only(gone))
+}
+
 /// True if the bad backends are at least three times as bad as every other one that answers requests.
-fn stands_out(service: &ServiceTraffic, bad: &[&BackendTraffic]) -> bool {
+fn stands_out(asked: &[&BackendTraffic], bad: &[&BackendTraffic]) -> bool {
     let ratio = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
     let least = bad.iter().map(|b| ratio(b)).fold(f64::INFINITY, f64::min);
-    let others = service.backends.iter().filter(|b| !bad.iter().any(|one| one.name == b.name));
-    others.map(ratio).all(|other| other * 3.0 <= least)
+    let others = asked.iter().filter(|b| !bad.iter().any(|one| one.name == b.name));
+    others.map(|b| ratio(b)).all(|other| other * 3.0 <= least)
 }
 
 /// The one backend whose fault it is.
-fn alone<'b>(service: &ServiceTraffic, bad: &[&'b BackendTraffic]) -> Option<&'b BackendTraffic> {
+fn alone<'b>(asked: &[&BackendTraffic], bad: &[&'b BackendTraffic]) -> Option<&'b BackendTraffic> {
     let [one] = bad else { return None };
-    (service.backends.len() > 1 && stands_out(service, bad)).then_some(*one)
+    (asked.len() > 1 && stands_out(asked, bad)).then_some(*one)
 }
 
 /// A backend that gets this many times its share is worth a line, if its answers are late by as much.
