@@ -84,14 +84,24 @@ fn is_level(word: &str) -> bool {
     bare.len() >= 3 && marked && level::by_name(bare).is_some()
 }
 
-/// The line behind time, level, process and thread.
+/// `7#7:` and `*3`: nginx's process and thread, and its connection.
+fn is_nginx(word: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match (word.strip_prefix('*'), word.strip_suffix(':').and_then(|word| word.split_once('#'))) {
+        (Some(connection), _) => digits(connection),
+        (None, Some((process, thread))) => digits(process) && digits(thread),
+        (None, None) => false,
+    }
+}
+
+/// The line behind time, level, process, thread and connection.
 fn headless(line: &str) -> &str {
     let (mut rest, mut leveled) = (line.trim_start(), false);
     loop {
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         let (word, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
         let tail = tail.trim_start();
-        let process = leveled && word.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let process = leveled && (is_nginx(word) || word.bytes().all(|b| b.is_ascii_digit() || b == b'-'));
         let thread = leveled && word.starts_with('[') && word.ends_with(']');
         let level = is_level(word);
         if tail.is_empty() || !(is_time(word) || level || process || thread) {
@@ -119,7 +129,9 @@ mod tests {
             ("E0102 15:04:05.123456       1 file.go:12] no stock", "no stock"),
             ("2026-01-01 00:00:00,123 ERROR [http-8080-exec-1] c.e.Stock - no stock", "c.e.Stock - no stock"),
             ("2026-01-01T00:00:00.1Z ERROR 1 --- [main] c.e.Stock : no stock", "c.e.Stock : no stock"),
-            ("2026/01/01 00:00:00 [error] 7#7: *3 upstream timed out", "7#7: *3 upstream timed out"),
+            ("2026/01/01 00:00:00 [error] 7#7: *3 upstream timed out", "upstream timed out"),
+            ("2026/01/01 00:00:00 [alert] 7#7: worker process 9 exited", "worker process 9 exited"),
+            ("2026/01/01 00:00:00 [error] #7 of *all failed", "#7 of *all failed"),
             ("[2026-01-01 00:00:00] FATAL: no stock", "no stock"),
             ("error: cannot open", "cannot open"),
             ("Error reading the index", "Error reading the index"),
