@@ -312,6 +312,7 @@ scenarios! {
     a_proxy_before_a_service_tells_no_second_trouble
     a_relist_deletes_what_it_does_not_name
     a_stuck_rollout_explains_its_crash_loop_and_its_service
+    a_zone_that_is_said_to_be_off_is_no_emergency
     an_autoscaler_at_its_maximum_is_found
     errors_that_began_with_a_rollout_lead_to_the_roll_back
     errors_that_gone_pods_left_behind_pass

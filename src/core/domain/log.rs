@@ -40,6 +40,7 @@ pub struct ErrorGroup {
     pub template: Name,
     pub level: Level,
     pub count: u64,
+    /// Lines a minute over the last five minutes, or since it began if that is shorter.
     pub per_minute: f64,
     /// Lines in each of the last minutes, oldest first.
     pub trend: Arc<[u32]>,

@@ -377,8 +377,11 @@ impl Plan {
             (&pod.pod, pod.fate).hash(&mut hasher);
         }
         for words in self.refusals.iter().map(|r| &r.reason).chain(&self.warnings) {
-            // another sentence is another plan; what begins with a digit is a count, an age, a percentage
-            let steady = words.split_whitespace().filter(|w| !w.starts_with(|c: char| c.is_ascii_digit()));
+            // another sentence is another plan; what begins with a digit, or with one in brackets, is a count, an age, a
+            // percentage
+            let is_number =
+                |w: &str| w.trim_start_matches(['(', '[', '~']).starts_with(|c: char| c.is_ascii_digit());
+            let steady = words.split_whitespace().filter(|w| !is_number(w));
             steady.for_each(|w| w.hash(&mut hasher));
         }
         for service in &self.services {

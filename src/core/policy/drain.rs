@@ -464,6 +464,8 @@ mod tests {
             Some(BudgetWait::Unbounded),
             "needs 3 healthy of 3: no drain can ever pass until minAvailable is lowered",
         );
+        let (_, note) = wait(Pdb { min_available: Some("100%".into()), ..all.clone() }, &[true], &options);
+        assert!(note.ends_with("until minAvailable is lowered"), "more replicas would not help: {note}");
         has(
             wait(Pdb { max_unavailable: Some("0".into()), ..all.clone() }, &[true], &options),
             Some(BudgetWait::Unbounded),

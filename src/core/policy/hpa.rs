@@ -46,7 +46,7 @@ const TOLERANCE: i64 = 100;
 /// What one metric asks for: replicas and the arithmetic.
 ///
 /// The controller multiplies by the pods that are ready; the status has only the number of replicas, so with unready
-/// pods this is an upper estimate, and the text says `about`.
+/// pods this is an upper estimate.
 pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     let current = i64::from(hpa.current?);
     let value = metric.current?;

@@ -512,6 +512,8 @@ mod tests {
         };
         let same = made(12.3, "now 12.3 % errors on node-0041", 9, "a", "");
         assert_eq!(made(12.9, "now 12.9 % errors on node-0041", 9, "a", ""), same);
+        let rates = |words| made(12.3, words, 9, "a", "");
+        assert_eq!(rates("3 to 2 backends (45.9 to 68.8 rps)"), rates("3 to 2 backends (47.4 to 71.1 rps)"));
         for worse in [
             made(12.3, "now 12.3 % errors on node-0042", 9, "a", ""),
             made(12.3, "now 12.3 % errors on node-0041", 1, "a", ""),

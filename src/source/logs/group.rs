@@ -14,6 +14,8 @@ use super::store::{LogLine, Origin};
 
 /// Groups kept; the one that is quiet for longest goes first.
 const GROUPS: usize = 1000;
+/// In minutes: a rate over less than this says more of chance than of the error.
+const SHORTEST: f64 = 0.5;
 /// Groups told.
 const TOLD: usize = 200;
 /// Minutes of trend.
@@ -110,9 +112,11 @@ impl Groups {
                 let trend: Vec<u32> = (this - MINUTES as i64 + 1..=this)
                     .map(|m| g.minutes.get(&m).copied().unwrap_or(0))
                     .collect();
-                // the last five minutes, the running one counted for the part that has passed
+                // the last five minutes, the running one counted for the part that has passed; of one that began within
+                // them since it began
                 let recent: u32 = trend.iter().rev().take(5).sum();
                 let passed = 4.0 + (now.0.rem_euclid(60_000) as f64 / 60_000.0).max(0.1);
+                let there = (now.since(g.first) as f64 / 60_000.0).max(SHORTEST);
                 let mut pods: Vec<Name> = g.pods.iter().cloned().collect();
                 pods.sort_unstable();
                 pods.truncate(NAMES);
@@ -121,7 +125,7 @@ impl Groups {
                     template: g.template.clone(),
                     level: g.level,
                     count: g.count,
-                    per_minute: f64::from(recent) / passed,
+                    per_minute: f64::from(recent) / passed.min(there),
                     trend: trend.into(),
                     first: g.first,
                     last: g.last,
@@ -171,6 +175,8 @@ mod tests {
         assert_eq!((group.count, group.pod_count, group.template.as_str()), (6, 3, "timeout after <dur>"));
         assert_eq!(group.trend.iter().rev().take(6).copied().collect::<Vec<_>>(), [1, 1, 1, 1, 1, 1]);
         assert!((group.per_minute - 5.0 / 4.5).abs() < 1e-9);
+        let young = groups.view(Stamp(now.0 - 3 * 60_000));
+        assert!(young[0].per_minute > group.per_minute, "it has been there for two minutes: {young:?}");
     }
 
     #[test]

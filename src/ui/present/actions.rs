@@ -36,8 +36,10 @@ pub fn title(action: &ActionView) -> String {
 }
 
 fn steps(action: &ActionView) -> String {
-    let done =
-        action.steps.iter().filter(|s| matches!(s.state, StepState::Verified | StepState::Skipped)).count();
+    // what is left out because somebody ended it is not done
+    let cancelled = action.outcome == Some(Outcome::Cancelled);
+    let is_done = |state| state == StepState::Verified || (state == StepState::Skipped && !cancelled);
+    let done = action.steps.iter().filter(|step| is_done(step.state)).count();
     format!("{done}/{}", action.steps.len())
 }
 

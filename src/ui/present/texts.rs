@@ -69,7 +69,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("level", group.level.as_str());
             out.field(
                 "lines",
-                format!("{}, {}/min now", text::grouped(group.count), super::rate(Some(group.per_minute))),
+                format!("{}, lately {}/min", text::grouped(group.count), super::rate(Some(group.per_minute))),
             );
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
             out.field("first seen", format!("{} ({}){new}", group.first, past(now, group.first)));

@@ -171,6 +171,7 @@ impl Asked<'_> {
         if needs >= expected {
             let remedy = match (&pdb.max_unavailable, &pdb.min_available) {
                 (Some(_), None) => "maxUnavailable is raised",
+                (_, Some(all)) if *all == "100%" => "minAvailable is lowered",
                 _ => "minAvailable is lowered or there are more replicas",
             };
             return never(format!(

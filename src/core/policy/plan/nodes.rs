@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Grounds, View, gone, here, kubectl, quote};
 use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::node::Taint;
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
@@ -120,7 +121,9 @@ pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, 
     plan.refusals.extend(drain.refusals);
     too_many_cordoned(cluster, plan, view);
     choices(cluster, plan, options, &names);
-    plan.undo = "uncordon; evicted pods do not move back".into();
+    let cordons = plan.steps.iter().any(|step| step.what == StepKind::Cordon);
+    let given_back = if cordons { "uncordon" } else { "nothing, as it was cordoned before" };
+    plan.undo = format!("{given_back}; evicted pods do not move back");
     let mut words = format!("drain {}", names.iter().map(|n| quote(n)).collect::<Vec<_>>().join(" "));
     for (on, flag) in [
         (options.force, "--force"),
@@ -216,6 +219,12 @@ pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
     let cluster = grounds.cluster;
     plan.confirm = if on { Confirm::Context } else { Confirm::Yes };
+    let said = Taint {
+        key: OUT_OF_SERVICE.into(),
+        value: "nodeshutdown".into(),
+        effect: "NoExecute".into(),
+        added: None,
+    };
     let mut names = Vec::new();
     for target in plan.intent.targets.clone() {
         let Some(row) = cluster.derived.nodes.iter().find(|row| row.node.uid == target.uid) else {
@@ -250,7 +259,7 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
             continue;
         }
         if on {
-            taints.push(json!({ "key": OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute" }));
+            taints.push(json!({ "key": said.key, "value": said.value, "effect": said.effect }));
         } else {
             taints.retain(|taint| !has(taint));
         }
@@ -268,11 +277,17 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
                 if pod.phase.is_finished() {
                     continue;
                 }
+                let stays = pod.shape.scheduling.tolerations.iter().any(|t| t.tolerates(&said));
                 plan.pods.push(PodFate {
                     pod: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
                     node: node.name.clone(),
-                    fate: Fate::Evict,
-                    reason: "deleted by force, its volumes detached, unless it tolerates the taint".into(),
+                    fate: if stays { Fate::Skip } else { Fate::Evict },
+                    reason: if stays {
+                        "tolerates the taint"
+                    } else {
+                        "deleted by force, its volumes detached"
+                    }
+                    .into(),
                     owner: pod.owner.as_ref().map_or_else(String::new, |o| format!("{}/{}", o.kind, o.name)),
                 });
             }

@@ -1,5 +1,6 @@
 //! The planners of single kinds of actions, case by case: what would be sent, what is refused, what must be typed.
 
+mod machine;
 mod ways;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use crate::domain::node::{Condition, Node, Status};
 use crate::domain::pod::{Phase, Pod, PodShape};
+use crate::domain::scheduling::{Scheduling, Toleration};
 use crate::domain::selector::Selector;
 use crate::domain::service::{Endpoint, EndpointSlice, Service, ServiceType};
 use crate::domain::settings::GuardSettings;
@@ -100,6 +102,13 @@ fn whole<T>(rows: Vec<T>, fact: fn(Batch<T>) -> Fact) -> [Fact; 3] {
 }
 
 /// `web` with pods a and b behind the Services `web` (a label that no controller selects by) and `all` (only such).
+fn on_the_dead(uid: u128, name: &str, tolerations: Box<[Toleration]>) -> Pod {
+    let mut pod = pod(uid, name, "app=left", Some((Kind::DaemonSet, 22)));
+    let scheduling = Arc::new(Scheduling { tolerations, ..Scheduling::default() });
+    pod.shape = Arc::new(PodShape { scheduling, ..PodShape::clone(&pod.shape) });
+    Pod { node: Some("off".into()), ..pod }
+}
+
 fn cluster() -> Arc<Cluster> {
     let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
     let rs = || Some((Kind::ReplicaSet, 20));
@@ -112,6 +121,8 @@ fn cluster() -> Arc<Cluster> {
         Pod { mirror: true, ..pod(4, "static", "app=proxy", None) },
         pod(5, "db-0", "app=db", Some((Kind::StatefulSet, 21))),
         pod(6, "g", "app=web,color=green", rs()),
+        on_the_dead(7, "left", [].into()),
+        on_the_dead(8, "stays", [Toleration { exists: true, ..Toleration::default() }].into()),
     ];
     let paused = Workload { paused: true, ..workload(Kind::Deployment, 31, "held", "app=held") };
     let moving = Workload { updated: 1, ..workload(Kind::Deployment, 32, "moving", "app=moving") };
@@ -188,37 +199,6 @@ fn refused(plan: &Plan) -> String {
 fn fields(step: &Step) -> Vec<(&str, &Value, &Value)> {
     let StepKind::Change(change) = &step.what else { panic!("{step:?}") };
     change.fields.iter().map(|f| (f.pointer.as_str(), &f.from, &f.to)).collect()
-}
-
-#[test]
-fn the_taint_is_for_a_machine_that_is_off() {
-    let cluster = cluster();
-    let ours = json!({ "key": super::nodes::OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute" });
-    let other = json!({ "key": "team", "effect": "NoSchedule" });
-    let (up, off) = (target(Kind::Node, 10, "up"), target(Kind::Node, 11, "off"));
-    let with = |taints: &Value| vec![here(&off, json!({ "spec": { "taints": taints } }))];
-    let p = make(&cluster, Act::OutOfService, vec![up.clone()], vec![here(&up, json!({ "spec": {} }))]);
-    assert!(refused(&p).contains("up is Ready"), "{}", refused(&p));
-    assert!(p.steps.is_empty());
-    let none = json!(null);
-    for (act, before, after) in [
-        (Act::OutOfService, &none, Some(json!([ours]))),
-        (Act::OutOfService, &json!([other]), Some(json!([other, ours]))),
-        (Act::OutOfService, &json!([ours]), None),
-        (Act::InService, &json!([ours]), Some(json!(null))),
-        (Act::InService, &json!([other, ours]), Some(json!([other]))),
-        (Act::InService, &json!([other]), None),
-    ] {
-        let p = make(&cluster, act.clone(), vec![off.clone()], with(before));
-        assert_eq!(refused(&p), "", "{act:?} of {before}");
-        let change = p.steps.first().map(fields);
-        assert_eq!(change.map(|f| f[0].2.clone()), after, "{act:?} of {before}");
-        if act == Act::OutOfService && after.is_some() {
-            assert_eq!(p.confirm, Confirm::Context);
-        }
-    }
-    let p = make(&cluster, Act::OutOfService, vec![off], vec![]);
-    assert!(refused(&p).starts_with("incomplete-data"), "what was not read is not guessed: {}", refused(&p));
 }
 
 #[test]

@@ -106,12 +106,15 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
 fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
     let pods = down.iter().map(|row| row.totals.pods).sum::<u32>();
     let left = cluster.derived.counts.nodes_ready;
+    // said to be off, one and all: what was on them has been let go, and they stay to be repaired
+    let let_go = down.iter().all(|row| is_out_of_service(row));
     Cause {
         rule: "node-not-ready",
-        severity: Severity::Critical,
+        severity: if let_go { Severity::Info } else { Severity::Critical },
         title: format!(
-            "{zone}: all {} nodes down, {} on them; {left} nodes Ready elsewhere",
+            "{zone}: all {} nodes down{}, {} on them; {left} nodes Ready elsewhere",
             down.len(),
+            if let_go { " and out of service" } else { "" },
             count(pods, "pod")
         ),
         objects: down.iter().map(|row| reference(row)).collect(),

@@ -116,6 +116,14 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
             format!("  asks for {wants}, limited to {} by {limit}", show(h.desired.or(h.current))),
         );
     }
+    if let (Some(wants), Some(desired), None) = (verdict.wants, h.desired, &verdict.limited_by)
+        && wants != desired
+    {
+        out.say(
+            Role::Dim,
+            format!("  the controller's own number is {desired}: pods that are not ready count less, and it waits out windows"),
+        );
+    }
     conditions(out, &h.conditions, |c| (c.kind == "ScalingLimited") == (c.status == Status::True), now);
     Some(())
 }

@@ -1,0 +1,41 @@
+//! The taint of a machine that is off.
+
+use serde_json::{Value, json};
+
+use super::{cluster, fields, here, make, refused, target};
+use crate::domain::id::Kind;
+use crate::model::plan::{Act, Confirm, Fate};
+
+#[test]
+fn the_taint_is_for_a_machine_that_is_off() {
+    let cluster = cluster();
+    let ours =
+        json!({ "key": super::super::nodes::OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute" });
+    let other = json!({ "key": "team", "effect": "NoSchedule" });
+    let (up, off) = (target(Kind::Node, 10, "up"), target(Kind::Node, 11, "off"));
+    let with = |taints: &Value| vec![here(&off, json!({ "spec": { "taints": taints } }))];
+    let p = make(&cluster, Act::OutOfService, vec![up.clone()], vec![here(&up, json!({ "spec": {} }))]);
+    assert!(refused(&p).contains("up is Ready"), "{}", refused(&p));
+    assert!(p.steps.is_empty());
+    let none = json!(null);
+    for (act, before, after) in [
+        (Act::OutOfService, &none, Some(json!([ours]))),
+        (Act::OutOfService, &json!([other]), Some(json!([other, ours]))),
+        (Act::OutOfService, &json!([ours]), None),
+        (Act::InService, &json!([ours]), Some(json!(null))),
+        (Act::InService, &json!([other, ours]), Some(json!([other]))),
+        (Act::InService, &json!([other]), None),
+    ] {
+        let p = make(&cluster, act.clone(), vec![off.clone()], with(before));
+        assert_eq!(refused(&p), "", "{act:?} of {before}");
+        let change = p.steps.first().map(fields);
+        assert_eq!(change.map(|f| f[0].2.clone()), after, "{act:?} of {before}");
+        if act == Act::OutOfService && after.is_some() {
+            assert_eq!(p.confirm, Confirm::Context);
+            let fates: Vec<_> = p.pods.iter().map(|fate| (fate.pod.name.as_str(), fate.fate)).collect();
+            assert_eq!(fates, [("left", Fate::Evict), ("stays", Fate::Skip)]);
+        }
+    }
+    let p = make(&cluster, Act::OutOfService, vec![off], vec![]);
+    assert!(refused(&p).starts_with("incomplete-data"), "what was not read is not guessed: {}", refused(&p));
+}
