@@ -66,9 +66,7 @@ async fn look(start: &Start, look: &Look) -> Result<(Session, Arc<World>), u8> {
 fn saw_nothing(cluster: &Cluster) -> bool {
     cluster.nodes.is_empty()
         && cluster.pods.is_empty()
-        && [&cluster.nodes.cover, &cluster.pods.cover]
-            .into_iter()
-            .all(|c| !matches!(c, Coverage::Complete | Coverage::Namespaces(_)))
+        && [&cluster.nodes.cover, &cluster.pods.cover].into_iter().all(|c| !c.is_read())
 }
 
 fn explain_nothing(cluster: &Cluster) {

@@ -64,7 +64,7 @@ fn action(view: &ActionView) -> doc::Action {
 
 /// A count, if anything was received that it could count.
 fn known(cover: &Coverage, n: u32) -> Option<u32> {
-    matches!(cover, Coverage::Complete | Coverage::Namespaces(_)).then_some(n)
+    cover.is_read().then_some(n)
 }
 
 fn head(cluster: &Cluster) -> doc::Cluster {

@@ -302,8 +302,7 @@ impl Derivation {
             })
         });
         self.waiting_replicasets.extend(worth.cloned());
-        let cover = &facts.replicasets.table().cover;
-        if !matches!(cover, super::table::Coverage::Complete | super::table::Coverage::Namespaces(_)) {
+        if !facts.replicasets.table().cover.is_read() {
             return;
         }
         for delta in std::mem::take(&mut self.waiting_replicasets) {

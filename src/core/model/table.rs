@@ -76,6 +76,11 @@ impl Coverage {
         matches!(self, Self::Complete)
     }
 
+    /// True if everything that there is to read has been read: of the cluster, or of the namespaces that it is limited to.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::Complete | Self::Namespaces(_))
+    }
+
     /// True if it holds the whole truth about one namespace ("" = about the whole cluster).
     pub fn covers(&self, namespace: &str) -> bool {
         match self {

@@ -99,21 +99,17 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
     let all = || service.backends.iter().zip(&aside);
     let settled = || all().filter(|(_, share)| !share.out && !share.new);
     let total: f64 = settled().filter_map(|(b, _)| b.rps).sum();
-    // a weight that is missing is missed in all sums; what is out has none to miss
-    let weights: Option<Vec<f64>> =
-        all().map(|(b, share)| if share.out { Some(0.0) } else { weight(service, b) }).collect();
-    let sum: f64 = weights
-        .as_ref()
-        .map_or(0.0, |w| w.iter().zip(&aside).filter(|(_, share)| !share.new).map(|(w, _)| w).sum());
+    // a weight that is missing is missed by all that are settled; what is out has none to miss
+    let whole = settled().all(|(b, _)| weight(service, b).is_some());
+    let sum: f64 = settled().filter_map(|(b, _)| weight(service, b)).sum();
     let window = f64::from(service.window_secs);
     let k = settled().count();
     let bound = critical(0.01 / (2.0 * k.max(1) as f64));
     let hashed = matches!(service.policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
     let mut short = false;
     let backends = all()
-        .enumerate()
-        .map(|(i, (backend, aside))| {
-            let weight = weights.as_ref().and_then(|w| w.get(i)).copied();
+        .map(|(backend, aside)| {
+            let weight = if aside.out { Some(0.0) } else { weight(service, backend) }.filter(|_| whole);
             let (total, sum) = if aside.new {
                 (total + backend.rps.unwrap_or(0.0), sum + weight.unwrap_or(0.0))
             } else {
@@ -148,7 +144,7 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
     let new = aside.iter().filter(|share| share.new).count();
     let note = if service.policy == Policy::Unknown {
         Some("the policy is not known: no share is expected".into())
-    } else if weights.is_none() {
+    } else if !whole {
         Some("weights or response times are missing: no share is expected".into())
     } else if hashed {
         Some("under a hash the noise depends on the number of clients, which is not known".into())
@@ -274,6 +270,24 @@ mod tests {
         let judged = judge(&named(&[("a", 3.0), ("b", 9.0), ("c", 12.0), ("d", 30.0)]), Some(&row));
         assert!(judged.backends.iter().all(|b| b.new && b.significant.is_none()));
         assert!(judged.note.unwrap().contains("within the window"));
+    }
+
+    #[test]
+    fn one_that_is_new_and_has_no_times_yet_takes_no_verdict_from_the_others() {
+        let mut seen = named(&[("a", 30.0), ("b", 90.0), ("c", 12.0)]);
+        let timed = seen
+            .backends
+            .iter()
+            .map(|b| BackendTraffic { mean_ms: (b.name != "c").then_some(10.0), ..b.clone() });
+        (seen.backends, seen.policy) = (timed.collect(), Policy::LeastConnections);
+        let mut row = row(&[("a", true), ("b", true), ("c", true)]);
+        assert!(judge(&seen, Some(&row)).backends.iter().all(|b| b.significant.is_none()));
+        row.came = Arc::from([("c".into(), AT)]);
+        let judged = judge(&seen, Some(&row));
+        assert_eq!(
+            judged.backends.iter().map(|b| b.significant).collect::<Vec<_>>(),
+            [Some(true), Some(true), None]
+        );
     }
 
     #[test]

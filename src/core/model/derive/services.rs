@@ -8,7 +8,7 @@ use crate::domain::service::EndpointSlice;
 use crate::domain::time::Stamp;
 
 use super::super::reduce::{Dirty, Facts};
-use super::super::table::{Coverage, Wrote};
+use super::super::table::Wrote;
 use super::super::world::ServiceRow;
 use super::{Derivation, put};
 
@@ -44,11 +44,6 @@ fn came(
     came.sort();
     came.dedup_by(|a, b| a.0 == b.0);
     came.into()
-}
-
-/// Whether a table is as whole as it will be.
-fn is_read(cover: &Coverage) -> bool {
-    matches!(cover, Coverage::Complete | Coverage::Namespaces(_))
 }
 
 impl Derivation {
@@ -91,7 +86,7 @@ impl Derivation {
                 changed |= matches!(self.services.remove(&old.uid, Version(0)), Wrote::Removed(_));
             }
         }
-        let pods_known = is_read(&facts.pods.table().cover);
+        let pods_known = facts.pods.table().cover.is_read();
         // What was said while the pods were being read said nothing of them.
         let again = pods_known && !std::mem::replace(&mut self.pods_known, pods_known);
         if again {
@@ -125,7 +120,7 @@ impl Derivation {
             };
             changed |= put(&mut self.services, row);
         }
-        self.endpoints_known = is_read(&facts.slices.table().cover);
+        self.endpoints_known = facts.slices.table().cover.is_read();
         changed
     }
 }

@@ -7,7 +7,7 @@ use crate::model::world::{Cause, Change, Cluster, Reach, Severity, Suggestion};
 
 use super::pods::revertible;
 use super::{Scene, count, title_of};
-use crate::policy::shares;
+use crate::policy::shares::{self, Shares};
 
 /// Requests below this many in the window prove nothing.
 const ENOUGH: f64 = 20.0;
@@ -114,14 +114,17 @@ fn is_proxy_of(proxy: &ServiceTraffic, service: &ServiceTraffic) -> bool {
         && proxy.backends.iter().all(same)
 }
 
+fn shares_of(scene: &Scene<'_, '_>, service: &ServiceTraffic) -> Shares {
+    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
+    shares::judge(service, scene.cluster.in_rotation(row.map(AsRef::as_ref)), scene.cluster.traffic.at)
+}
+
 /// A Service's backends: those in rotation, and those that were.
 fn asked<'s>(
     scene: &Scene<'_, '_>,
     service: &'s ServiceTraffic,
 ) -> (Vec<&'s BackendTraffic>, Vec<&'s BackendTraffic>) {
-    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
-    let row = scene.cluster.in_rotation(row.map(AsRef::as_ref));
-    let shares = shares::judge(service, row, scene.cluster.traffic.at).backends;
+    let shares = shares_of(scene, service).backends;
     let (gone, asked): (Vec<_>, Vec<_>) =
         service.backends.iter().zip(shares).partition(|(_, share)| share.out);
     let only = |of: Vec<(&'s BackendTraffic, _)>| of.into_iter().map(|(backend, _)| backend).collect();
@@ -162,9 +165,7 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
         if !late.last().is_some_and(|ms| is_late(*ms)) {
             return None;
         }
-        let row = scene.services_in(&s.namespace).iter().find(|row| row.service.name == s.name);
-        let row = scene.cluster.in_rotation(row.map(AsRef::as_ref));
-        let shares = shares::judge(s, row, scene.cluster.traffic.at);
+        let shares = shares_of(scene, s);
         let burdened = s.backends.iter().zip(&shares.backends).find_map(|(backend, share)| {
             let (observed, expected) = (share.observed?, share.expected.filter(|share| *share > 0.0)?);
             let much = share.significant == Some(true) && observed >= expected * times;
