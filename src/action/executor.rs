@@ -26,7 +26,7 @@ use super::requests::{Method, mutation};
 use super::settle::{Check, check, read};
 
 /// How often a step is sent while each answer proves that it was not applied.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 5;
 
 /// What an execution needs.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use pilothouse_core::policy::plan::{self, Grounds, View};
 
 use super::reach::{Reach, extras};
 use super::requests::mutation;
-use super::settle::read;
+use super::settle::{Live, read};
 use crate::wire::client::{Ask, ReadClient};
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
@@ -90,7 +90,10 @@ async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
         let (Ok(reader), Ok(writer)) = (reach.reader(step), reach.writer(step)) else { continue };
         let live = match &step.what {
             StepKind::Change(_) | StepKind::Rollback { .. } => {
-                read(reader, &step.what, &step.on).await.ok().flatten()
+                // without its version: nothing is written that could lose another's change, and a status that
+                // moved between the two requests is no refusal
+                let live = read(reader, &step.what, &step.on).await.ok().flatten();
+                live.map(|live| Live { version: String::new(), ..live })
             }
             _ => None,
         };

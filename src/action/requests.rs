@@ -48,7 +48,7 @@ pub struct Mutation {
 }
 
 /// Builds the request of a step. `live`: the object at the re-check, whose version guards what replaces fields; an
-/// eviction needs none. `stamp`: RFC 3339, the value that a restart writes; it is what tells later whether it was
+/// eviction needs none, and an empty version guards nothing (a dry run overwrites nobody's change). `stamp`: RFC 3339, the value that a restart writes; it is what tells later whether it was
 /// applied. Err: why there is none.
 pub fn mutation(
     what: &StepKind,
@@ -60,7 +60,8 @@ pub fn mutation(
     // a node's status moves its version every few seconds: it would conflict for nothing
     let guarded =
         matches!(what, StepKind::Restart { .. } | StepKind::Scale { .. } | StepKind::Rollback { .. });
-    if let (true, Some(live), Some(object)) = (guarded, live, metadata.as_object_mut()) {
+    let version = live.filter(|live| guarded && !live.version.is_empty());
+    if let (Some(live), Some(object)) = (version, metadata.as_object_mut()) {
         object.insert("resourceVersion".into(), json!(live.version));
     }
     let path = path(on).ok_or_else(|| format!("no path is known for a {}", on.kind))?;
@@ -152,22 +153,38 @@ fn rollback(path: String, metadata: &Value, live: &Live, holder: &Value) -> Resu
     if template.is_null() {
         return Err("the revision has no template".into());
     }
-    let body = json!([
-        { "op": "test", "path": "/metadata/uid", "value": live.uid },
-        { "op": "test", "path": "/metadata/resourceVersion", "value": live.version },
-        { "op": "replace", "path": "/spec/template", "value": template },
-        // add replaces as well, and a Deployment need not have any
-        { "op": "add", "path": "/metadata/annotations", "value": wanted },
-    ]);
-    Ok(Mutation { method: Method::Patch(content::JSON_PATCH), path, body })
+    let mut ops = vec![json!({ "op": "test", "path": "/metadata/uid", "value": live.uid })];
+    ops.extend(version_test(live));
+    ops.push(json!({ "op": "replace", "path": "/spec/template", "value": template }));
+    // add replaces as well, and a Deployment need not have any
+    ops.push(json!({ "op": "add", "path": "/metadata/annotations", "value": wanted }));
+    Ok(Mutation { method: Method::Patch(content::JSON_PATCH), path, body: Value::Array(ops) })
 }
 
-/// Each field is tested before it is written. What was absent cannot be tested: then the version is.
+fn version_test(live: &Live) -> Option<Value> {
+    let version = &live.version;
+    (!version.is_empty())
+        .then(|| json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version }))
+}
+
+/// What is tested for fields that were absent, since those cannot be: the generation, which only a change of the spec
+/// moves, or the version, which each of a controller's looks at a rollout moves.
+fn absence_test(live: &Live, change: &Change) -> Option<Value> {
+    let mut absent = change.fields.iter().filter(|f| f.from.is_null()).peekable();
+    absent.peek()?;
+    let generation = live.value.pointer("/metadata/generation").filter(|g| g.is_number());
+    match generation {
+        Some(generation) if absent.all(|f| f.pointer.starts_with("/spec/")) => {
+            Some(json!({ "op": "test", "path": "/metadata/generation", "value": generation }))
+        }
+        _ => version_test(live),
+    }
+}
+
+/// Each field is tested before it is written.
 fn change_patch(on: &ObjectRef, live: &Live, change: &Change) -> Value {
     let mut ops = vec![json!({ "op": "test", "path": "/metadata/uid", "value": on.uid.to_string() })];
-    if change.fields.iter().any(|f| f.from.is_null()) {
-        ops.push(json!({ "op": "test", "path": "/metadata/resourceVersion", "value": live.version }));
-    }
+    ops.extend(absence_test(live, change));
     let mut made: Vec<&str> = Vec::new();
     for guard in change.fields.iter().filter(|f| f.is_guard() && !f.from.is_null()) {
         ops.push(json!({ "op": "test", "path": guard.pointer, "value": guard.from }));
@@ -274,6 +291,28 @@ mod tests {
                 { "op": "add", "path": "/metadata/annotations/x~1y", "value": "z" }
             ])
         );
+    }
+
+    #[test]
+    fn what_was_absent_is_guarded_by_what_moves_least() {
+        let absent =
+            |pointer: &str| FieldChange { pointer: pointer.into(), from: Value::Null, to: json!(true) };
+        let guard = |pointers: &[&str], value: Value, version: &str| {
+            let fields = pointers.iter().map(|p| absent(p)).collect();
+            let live = Live { version: version.into(), ..live(value) };
+            let change = Change { words: String::new(), fields };
+            let body = change_patch(&object(Kind::Deployment), &live, &change);
+            let tests = body.as_array().unwrap().iter().filter(|op| op["op"] == "test");
+            tests.map(|op| op["path"].as_str().unwrap().to_owned()).skip(1).collect::<Vec<_>>()
+        };
+        let counted = || json!({ "metadata": { "generation": 7 }, "spec": {} });
+        assert_eq!(guard(&["/spec/paused"], counted(), "42"), ["/metadata/generation"]);
+        assert_eq!(
+            guard(&["/spec/paused", "/metadata/labels/a"], counted(), "42"),
+            ["/metadata/resourceVersion"]
+        );
+        assert_eq!(guard(&["/spec/minReplicas"], json!({ "spec": {} }), "42"), ["/metadata/resourceVersion"]);
+        assert!(guard(&["/metadata/labels/a"], counted(), "").is_empty(), "a dry run has no version");
     }
 
     #[test]

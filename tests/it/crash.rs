@@ -246,6 +246,19 @@ async fn a_lost_answer_is_read_back_and_nothing_is_sent_twice() {
 }
 
 #[tokio::test]
+async fn a_status_that_moves_all_the_time_holds_nothing_up() {
+    let fake = Fake::start(0).await;
+    let folder = tempfile::tempdir().unwrap();
+    fake.state.lock().unwrap().restless = true;
+    let plan = plan(&fake, Act::PauseRollout).await;
+    assert!(plan.warnings.is_empty(), "the dry run was answered: {:?}", plan.warnings);
+    let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    assert_eq!(done.outcome, Some(Outcome::Done), "{}: {:?}", done.message, done.steps);
+    assert_eq!(fake.state.lock().unwrap().total(), 1);
+}
+
+#[tokio::test]
 async fn a_lost_request_ends_unknown_and_is_not_repeated() {
     let (fake, done) = loses(Act::Cordon, Swallow::Request).await;
     assert_eq!(done.outcome, Some(Outcome::Unknown), "{}", done.message);

@@ -35,6 +35,8 @@ pub struct State {
     pub breaks: u32,
     /// The node is gone, with its pods, as soon as these are listed.
     pub vanish: bool,
+    /// A controller writes a workload's status after each time that it was read.
+    pub restless: bool,
     /// A pod that appears when a node is cordoned.
     pub late: Option<Value>,
 }
@@ -305,8 +307,11 @@ impl Fake {
             if state.vanish && path == "/api/v1/pods" {
                 state.objects.clear();
             }
-            if let Some(object) = state.objects.get(path) {
-                return (200, object.clone(), false);
+            if let Some(object) = state.objects.get(path).cloned() {
+                if state.restless && path.contains("/deployments/") {
+                    state.put(path, object.clone(), "MODIFIED");
+                }
+                return (200, object, false);
             }
             if path.rsplit('/').next().is_some_and(|last| last.ends_with('s')) {
                 let prefix = format!("{path}/");
@@ -329,14 +334,18 @@ impl Fake {
         if path.ends_with("selfsubjectaccessreviews") {
             return (201, json!({"status": {"allowed": true}}), false);
         }
-        if query.contains("dryRun") {
-            return (200, json!({}), false);
-        }
+        let dry_run = query.contains("dryRun");
         if state.swallow == Swallow::Request {
             return (0, Value::Null, true);
         }
         let body: Value = serde_json::from_slice(body).unwrap();
+        let kept = dry_run
+            .then(|| (state.version, state.objects.clone(), state.events.len(), state.applied.clone()));
         let answer = Self::write(&mut state, path, &body);
+        if let Some((version, objects, events, applied)) = kept {
+            state.events.truncate(events);
+            (state.version, state.objects, state.applied) = (version, objects, applied);
+        }
         let swallowed = state.swallow == Swallow::Answer;
         let version = state.version;
         drop(state);
