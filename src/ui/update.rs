@@ -237,14 +237,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             let paused = present::targets::all_paused(ui, world);
             rehearse(ui, world, cmd, if paused { Act::ResumeRollout } else { Act::PauseRollout }, effects);
         }
-        // one key: where the object is an autoscaler, its bounds are what can be scaled
-        Cmd::Scale if present::targets::of(ui, world, cmd).is_empty() => {
-            if present::targets::of(ui, world, Cmd::Bounds).is_empty() {
-                prompt::scale(ui, world);
-            } else {
-                prompt::bounds(ui, world);
-            }
-        }
+        Cmd::Scale if present::targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
         Cmd::Scale => prompt::scale(ui, world),
         Cmd::Bounds => prompt::bounds(ui, world),
         Cmd::Evict => rehearse(ui, world, cmd, Act::Evict(EvictOptions::default()), effects),

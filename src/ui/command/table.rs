@@ -24,17 +24,14 @@ pub const COMMANDS: &[Command] = &[
         &[Nodes, Now, Text],
         &["C"],
     ),
-    Command {
-        hint: 0,
-        ..act(
-            Cmd::OutOfService,
-            "out-of-service",
-            "machine is off",
-            "say that a dead node's machine is off, so that its pods and volumes are let go; or take that back; asks for the context; undo removes the taint",
-            &[Nodes, Now, Text],
-            &["O"],
-        )
-    },
+    act(
+        Cmd::OutOfService,
+        "out-of-service",
+        "machine is off",
+        "say that a dead node's machine is off, so that its pods and volumes are let go; or take that back; asks for the context; undo removes the taint",
+        &[Nodes, Now, Text],
+        &["O"],
+    ),
     act(
         Cmd::Restart,
         "restart",

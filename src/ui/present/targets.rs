@@ -76,6 +76,21 @@ pub fn all_out_of_service(ui: &Ui, world: &World) -> bool {
     !chosen.is_empty() && chosen.iter().all(has)
 }
 
+/// Whether all the chosen nodes are dead or said to be off: no other is a machine that may be off.
+fn all_down(ui: &Ui, world: &World) -> bool {
+    let Some(cluster) = ui.shown(world) else { return false };
+    let chosen = of(ui, world, Cmd::OutOfService);
+    let rows = &cluster.derived.nodes;
+    let down =
+        |o: &ObjectRef| rows.iter().any(|r| r.node.uid == o.uid && (r.state.is_dead() || is_off(&r.node)));
+    !chosen.is_empty() && chosen.iter().all(down)
+}
+
+/// One key: where the object is an autoscaler, its bounds are what can be scaled.
+pub fn scales_bounds(ui: &Ui, world: &World) -> bool {
+    of(ui, world, Cmd::Scale).is_empty() && !of(ui, world, Cmd::Bounds).is_empty()
+}
+
 /// The Service that the chosen pods would leave; None: no Service selects them, so they would come back.
 pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
     if ui.active_list() == Some(ListId::Backends) {
@@ -106,12 +121,11 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
         Cmd::ResumeAction => {
             return action(ui, world).is_some_and(|a| a.unfinished);
         }
+        Cmd::OutOfService => return all_down(ui, world),
         _ => {}
     }
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
-    !elsewhere
-        || !of(ui, world, cmd).is_empty()
-        || (cmd == Cmd::Scale && !of(ui, world, Cmd::Bounds).is_empty())
+    !elsewhere || !of(ui, world, cmd).is_empty() || (cmd == Cmd::Scale && scales_bounds(ui, world))
 }
 
 /// The action that is selected in their list, or read.

@@ -119,7 +119,9 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
             let paused = || targets::action(ui, world).is_some_and(|a| a.paused);
             let title = match c.cmd {
                 Cmd::Cordon if targets::all_cordoned(ui, world) => "uncordon",
+                Cmd::OutOfService if targets::all_out_of_service(ui, world) => "machine is back",
                 Cmd::PauseAction if paused() => "go on",
+                Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",
                 _ => c.title,
             };
             (key.to_string(), title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })

@@ -9,7 +9,7 @@ use pilothouse::ui::request::{
 };
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
-use pilothouse_core::domain::id::ClusterId;
+use pilothouse_core::domain::id::{ClusterId, Kind};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::model::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
@@ -598,6 +598,40 @@ fn a_line_of_now_offers_what_fits_its_object() {
     desk.dump(120, 36);
     desk.press("S");
     assert!(desk.dump(120, 36).contains("to:") || desk.dump(120, 36).contains("scale is for: Deployment"));
+}
+
+#[test]
+fn the_bar_offers_the_taint_for_dead_machines_alone_and_says_what_s_would_change() {
+    let bar = |desk: &mut Desk| desk.dump(200, 50).lines().last().unwrap().to_owned();
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("1");
+    let rows = desk.world.clusters[0].derived.nodes.clone();
+    let mut offered = Vec::new();
+    for _ in 0..rows.len() {
+        let keys = bar(&mut desk);
+        let chosen = desk.ui.list(ListId::Nodes).chosen().cloned().unwrap();
+        if keys.contains("O machine is off") {
+            offered.push(chosen);
+        }
+        desk.press("j");
+    }
+    assert_eq!(offered, [scene::uid(1003)], "the one whose kubelet is silent");
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("back-tab");
+    for cause in desk.world.clusters[0].derived.causes.clone().iter() {
+        let keys = bar(&mut desk);
+        let about = cause.objects.first().map(|o| o.kind.clone());
+        if about == Some(Kind::HorizontalPodAutoscaler) {
+            assert!(keys.contains("S bounds") && !keys.contains("S scale"), "{keys}");
+        }
+        assert_eq!(
+            keys.contains("O machine is off"),
+            cause.title.contains("Unknown"),
+            "{}: {keys}",
+            cause.title
+        );
+        desk.press("j");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::model::plan::{
     Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal, Step,
     StepKind,
 };
-use crate::model::world::{Cluster, NodeState};
+use crate::model::world::Cluster;
 use crate::policy::drain as draining;
 
 /// At most this many nodes are cordoned or draining at once without typing the context.
@@ -233,7 +233,7 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         };
         let node = &row.node;
         names.push(quote(&node.name));
-        if on && matches!(row.state, NodeState::Ready | NodeState::Suspect) {
+        if on && !row.state.is_dead() {
             let why = format!(
                 "{} is {}: the taint is only for a machine that is off, and deletes its pods by force",
                 node.name,
