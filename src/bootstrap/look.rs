@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
 
@@ -34,12 +35,13 @@ fn is_settled(start: &Start, cluster: &Cluster) -> bool {
         ("events", &cluster.events.cover),
     ];
     let in_trouble = |name: &str| cluster.source(name).is_some_and(|s| s.state.is_trouble());
+    // a table's rows and what its source is doing come by different ways
+    let told = |name: &str| cluster.source(name).is_none_or(|s| s.state != SourceState::Starting);
     let answered =
         |name: &str| cluster.source(name).is_some_and(|s| s.last_ok.is_some() || s.state.is_trouble());
-    tables
-        .iter()
-        .all(|(name, cover)| !matches!(cover, Coverage::Never | Coverage::Loading { .. }) || in_trouble(name))
-        && (cluster.node_usage_source.is_some() || in_trouble("metrics.k8s.io"))
+    tables.iter().all(|(name, cover)| {
+        told(name) && (!matches!(cover, Coverage::Never | Coverage::Loading { .. }) || in_trouble(name))
+    }) && (cluster.node_usage_source.is_some() || in_trouble("metrics.k8s.io"))
         && (start.settings.prometheus.url.is_empty() || answered("prometheus"))
 }
 

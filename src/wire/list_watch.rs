@@ -122,10 +122,42 @@ struct Run {
     last_ok: Option<Stamp>,
     told_ok: Stamp,
     attempts: u32,
+    /// Refusals in a row: what fails otherwise is none.
+    denials: u32,
     /// Watches in a row that broke as soon as they were open.
     broken: u32,
     unread: Unread,
     rows: u64,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self {
+            generation: 0,
+            version: None,
+            last: None,
+            ever: false,
+            place: 0,
+            state: SourceState::Starting,
+            stale: false,
+            denied: false,
+            last_ok: None,
+            told_ok: Stamp(0),
+            attempts: 0,
+            denials: 0,
+            broken: 0,
+            unread: Unread::default(),
+            rows: 0,
+        }
+    }
+
+    /// Counts a failure. True if it is a refusal that waiting will not help: an API server that has just started refuses
+    /// people until it has read its roles, and knows no extension yet, so that what once worked is not given up at the
+    /// first one.
+    fn is_denied(&mut self, error: &ApiError) -> bool {
+        self.denials = if error.is_denial() { self.denials + 1 } else { 0 };
+        self.denials > 0 && (!self.ever || self.denials >= DENIED_AFTER)
+    }
 }
 
 /// How a step ended that did not fail.
@@ -145,22 +177,7 @@ where
 {
     /// Lists and watches for ever.
     pub async fn run(mut self) {
-        let mut run = Run {
-            generation: 0,
-            version: None,
-            last: None,
-            ever: false,
-            place: 0,
-            state: SourceState::Starting,
-            stale: false,
-            denied: false,
-            last_ok: None,
-            told_ok: Stamp(0),
-            attempts: 0,
-            broken: 0,
-            unread: Unread::default(),
-            rows: 0,
-        };
+        let mut run = Run::new();
         let mut backoff = Backoff::api();
         self.tell(&mut run, SourceState::Starting, None, None).await;
         loop {
@@ -449,6 +466,7 @@ where
         let now = self.clock.now();
         run.last_ok = Some(now);
         run.attempts = 0;
+        run.denials = 0;
         if run.stale && transition {
             run.stale = false;
             self.out.fact((self.fact)(Batch::Stale { since: None })).await;
@@ -477,9 +495,7 @@ where
     async fn failed(&mut self, run: &mut Run, backoff: &mut Backoff, error: &ApiError) {
         let now = self.clock.now();
         run.attempts += 1;
-        // an API server that has just started refuses people until it has read its roles, and knows no extension yet:
-        // what once worked is not given up at the first refusal
-        let denied = error.is_denial() && (!run.ever || run.attempts >= DENIED_AFTER);
+        let denied = run.is_denied(error);
         let wait = if denied {
             Duration::from_secs(fastrand::u64(DENIED_AGAIN.0..DENIED_AGAIN.1))
         } else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::rig::{Rig, rig};
+use crate::rig::{Rig, rig, until};
 
 /// What `kubectl describe nodes` adds up, per node: cpu requests, memory requests, pods.
 fn described(rig: &Rig) -> BTreeMap<String, (String, String, u64)> {
@@ -92,13 +92,25 @@ spec:
     );
 }
 
+/// Our answer and kubectl's are of two moments: what moves in between is asked again.
+fn same(rig: &Rig, differences: impl Fn(&Rig) -> Vec<String>) {
+    until(30, "both say the same", || match differences(rig) {
+        none if none.is_empty() => Ok(()),
+        some => Err(some.join("\n")),
+    });
+}
+
 #[test]
 fn nodes() {
     let Some(rig) = rig() else { return };
     odd_pods(&rig);
+    same(&rig, of_nodes);
+}
+
+fn of_nodes(rig: &Rig) -> Vec<String> {
     let ours = rig.json(&["snapshot", "-o", "json"], 0);
     let theirs = rig.kubectl_json(&["get", "nodes"]);
-    let sums = described(&rig);
+    let sums = described(rig);
     let ours: BTreeMap<&str, &Value> =
         ours["nodes"].as_array().unwrap().iter().map(|n| (n["name"].as_str().unwrap(), n)).collect();
     let theirs = theirs["items"].as_array().unwrap();
@@ -139,7 +151,7 @@ fn nodes() {
             }
         }
     }
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    differences
 }
 
 fn taints(list: &Value) -> Vec<(String, String, String)> {
@@ -154,19 +166,23 @@ fn taints(list: &Value) -> Vec<(String, String, String)> {
 #[test]
 fn autoscalers() {
     let Some(rig) = rig() else { return };
+    same(&rig, of_autoscalers);
+}
+
+fn of_autoscalers(rig: &Rig) -> Vec<String> {
     let ours = rig.json(&["snapshot", "-o", "json"], 0);
     let theirs = rig.kubectl_json(&["get", "hpa", "-A"]);
     let row =
         |namespace: &Value, name: &Value, current: &Value, desired: &Value, min: &Value, max: &Value| {
             format!("{namespace}/{name} {current}->{desired} {min}-{max}")
         };
-    let mut ours: Vec<String> = ours["autoscalers"]
+    let ours: Vec<String> = ours["autoscalers"]
         .as_array()
         .unwrap()
         .iter()
         .map(|a| row(&a["namespace"], &a["name"], &a["current"], &a["desired"], &a["min"], &a["max"]))
         .collect();
-    let mut theirs: Vec<String> = theirs["items"]
+    let theirs: Vec<String> = theirs["items"]
         .as_array()
         .unwrap()
         .iter()
@@ -182,8 +198,12 @@ fn autoscalers() {
             )
         })
         .collect();
-    ours.sort();
-    theirs.sort();
     assert!(!theirs.is_empty());
-    assert_eq!(ours, theirs);
+    let not_in = |one: &[String], other: &[String]| {
+        one.iter().filter(|row| !other.contains(row)).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let mut differences: Vec<String> =
+        not_in(&ours, &theirs).into_iter().map(|row| format!("ours alone: {row}")).collect();
+    differences.extend(not_in(&theirs, &ours).into_iter().map(|row| format!("kubectl's alone: {row}")));
+    differences
 }

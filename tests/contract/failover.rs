@@ -326,7 +326,7 @@ fn rising_errors_stop_it_and_undo_puts_everything_back() {
     let (resource, yaml, at, to) = route("traefikservice");
     rig.apply_in(NAMESPACE, &yaml);
     until(120, "no errors at the start", || match error_percent(&rig, &prometheus) {
-        Some(percent) if percent < 1.0 => Ok(()),
+        Some(percent) if percent < 0.05 => Ok(()),
         other => Err(format!("{other:?}")),
     });
     rig.config(&shift(

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::rig::{err, out, real, rig};
+use crate::rig::{err, out, real, rig, until};
 
 #[test]
 fn each_gives_one_clear_message() {
@@ -89,6 +89,11 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: console-
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: nobodies}]
 ",
     );
+    until(20, "the server has read the binding", || {
+        let asked = ["-n", "data", "auth", "can-i", "list", "pods", "--as=nobody", "--as-group=nobodies"];
+        let said = out(&rig.kubectl(&asked));
+        if said.trim() == "yes" { Ok(()) } else { Err(said) }
+    });
     let output = rig.run_as("nobody", &["-n", "data", "snapshot", "-o", "json"]);
     rig.kubectl_ok(&["-n", "data", "delete", "rolebinding", "contract-nobody"]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));

@@ -50,10 +50,12 @@ fn a_watch_goes_on_where_another_ended() {
     let hidden = wire.ok("PATCH", &one, MERGE, &json!({"metadata": {"labels": {"seen": "no"}}}));
     wire.ok("DELETE", &one, JSON, &Value::Null);
     let all = ["ADDED followed", "MODIFIED followed", "MODIFIED followed", "DELETED followed"];
-    let (seen, gone) = events(&mut watch(&wire, &format!("resourceVersion={begin}&timeoutSeconds=20")), 4);
+    // others of the namespace come when the controllers get to it
+    let this = "timeoutSeconds=20&fieldSelector=metadata.name%3Dfollowed";
+    let (seen, gone) = events(&mut watch(&wire, &format!("resourceVersion={begin}&{this}")), 4);
     assert_eq!(seen, all);
     assert!(version(&gone) > version(&hidden), "the end has a version of its own");
-    let rest = format!("resourceVersion={}&timeoutSeconds=20", version(&changed));
+    let rest = format!("resourceVersion={}&{this}", version(&changed));
     assert_eq!(events(&mut watch(&wire, &rest), 2).0, all[2..]);
     // behind a selector it is gone when it no longer matches
     let selected = format!("resourceVersion={begin}&timeoutSeconds=20&labelSelector=seen%3Dyes");

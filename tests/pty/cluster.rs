@@ -155,7 +155,8 @@ fn finds_a_workload_reads_its_logs_and_scales_it() {
     seat.press("\x1b", &["Describe"]);
     seat.press("S", &["scale", "(now 2) to:"]);
     seat.press("+1\r", &["Rehearsal: scale", "scale 2 to 3", "y do it"]);
-    confirm(&mut seat, "y", &["done"]);
+    seat.says_yes("Rehearsal: scale");
+    seat.sees(&["done"]);
     rig.until(&["-n", NAMESPACE, "get", "deploy", "found", "-o", "jsonpath={.status.readyReplicas}"], |n| {
         n == "3"
     });
@@ -163,18 +164,6 @@ fn finds_a_workload_reads_its_logs_and_scales_it() {
     // and in the list, where the selection is on it
     seat.press("\x1b", &["5 Workloads", "R restart"]);
     seat.press("8", &["8 Actions", "scale"]);
-}
-
-/// Presses the key that confirms until it counts: it does not before the plan has been on the screen for a moment.
-fn confirm(seat: &mut Seat, key: &str, then: &[&str]) {
-    for _ in 0..50 {
-        if !seat.text().contains("Rehearsal:") {
-            break;
-        }
-        seat.types(key);
-        seat.bytes_within(Duration::from_millis(100));
-    }
-    seat.sees(then);
 }
 
 /// Takes the mark off again, whatever became of the test.
@@ -201,14 +190,16 @@ fn cordons_a_node_and_back() {
     seat.pastes("y");
     seat.sees(&["pasted text never confirms"]);
     assert_eq!(cordoned(), "");
-    confirm(&mut seat, "y", &["cordoned"]);
+    seat.says_yes("Rehearsal: cordon");
+    seat.sees(&["cordoned"]);
     rig.until(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"], |answer| {
         answer == "true"
     });
     // cordoned again means uncordon; from its description this time
     seat.press("d", &["Describe node/node-0003", "C uncordon"]);
     seat.press("C", &["Rehearsal: uncordon", "y do it"]);
-    confirm(&mut seat, "y", &["uncordon node/node-0003 done"]);
+    seat.says_yes("Rehearsal: uncordon");
+    seat.sees(&["uncordon node/node-0003 done"]);
     rig.until(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"], str::is_empty);
 }
 

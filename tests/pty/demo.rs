@@ -7,13 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::picture::draw;
-use crate::seat::{PATIENCE, Seat, Start};
+use crate::seat::{PATIENCE, READING, Seat, Start};
 
 /// Long enough for what a simulated cluster needs in its own time: a rollout, and a rate window that goes by.
 const MINUTES: u64 = 180;
-
-/// What a person needs to read a plan: longer than what the program calls too early.
-const READING: Duration = Duration::from_millis(400);
 
 /// A seat before a scenario.
 fn demo(scenario: &str, size: (u16, u16)) -> Seat {
@@ -69,21 +66,6 @@ impl Seat {
             });
             if self.text().contains(&format!("> {text}")) {
                 self.types("\r");
-                return;
-            }
-        }
-        panic!("always too early:\n{}", self.text());
-    }
-
-    /// The same where `y` is enough.
-    fn says_yes(&mut self, title: &str) {
-        for _ in 0..20 {
-            self.bytes_within(READING);
-            self.types("y");
-            self.wait_for("yes is taken or too early", PATIENCE, |seat| {
-                !seat.text().contains(title) || seat.text().contains("too early")
-            });
-            if !self.text().contains(title) {
                 return;
             }
         }

@@ -13,6 +13,9 @@ use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native
 
 /// How long a step may take on a machine that is busy with other things.
 pub const PATIENCE: u64 = 30;
+
+/// What a person needs to read a plan: longer than what the program calls too early.
+pub const READING: Duration = Duration::from_millis(400);
 /// From the signal to the end of the process.
 pub const GONE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -196,6 +199,21 @@ impl Seat {
                 return self.raw.len() - before;
             }
         }
+    }
+
+    /// Presses `y` in a rehearsal until it counts: it does not before the plan has been on the screen for a moment.
+    pub fn says_yes(&mut self, title: &str) {
+        for _ in 0..20 {
+            self.bytes_within(READING);
+            if !self.text().contains(title) {
+                return;
+            }
+            self.types("y");
+            self.wait_for("yes is taken or too early", PATIENCE, |seat| {
+                !seat.text().contains(title) || seat.text().contains("too early")
+            });
+        }
+        panic!("always too early:\n{}", self.text());
     }
 
     /// Takes in what comes until nothing has for a while, at most `most`.

@@ -259,6 +259,19 @@ async fn what_once_worked_is_not_given_up_at_the_first_refusal() {
     );
 }
 
+#[test]
+fn a_server_that_was_away_has_refused_nothing() {
+    let refused = ApiError::Forbidden { message: "no".into() };
+    let mut run = Run { ever: true, ..Run::new() };
+    for _ in 0..3 * DENIED_AFTER {
+        assert!(!run.is_denied(&ApiError::Unreachable("refused".into())));
+    }
+    for n in 1..=DENIED_AFTER {
+        assert_eq!(run.is_denied(&refused), n == DENIED_AFTER, "{n}");
+    }
+    assert!(Run::new().is_denied(&refused), "what never worked is not waited for");
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_counted_and_ends_nothing() {
     let list = r#"{"metadata":{"resourceVersion":"10"},"items":[{"metadata":{}},{"metadata":{"name":"b"}}]}"#;
