@@ -167,11 +167,14 @@ fn version_test(live: &Live) -> Option<Value> {
         .then(|| json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version }))
 }
 
-/// What is tested for fields that were absent, since those cannot be: the generation, which only a change of the spec
-/// moves, or the version, which each of a controller's looks at a rollout moves.
+/// What is tested for fields that were absent, since those cannot be: the generation, which each change of the spec moves
+/// (and of a Deployment's annotations, `pkg/registry/apps/deployment/strategy.go`), or the version, which a controller's
+/// every look at a rollout moves.
 fn absence_test(live: &Live, change: &Change) -> Option<Value> {
     let mut absent = change.fields.iter().filter(|f| f.from.is_null()).peekable();
-    absent.peek()?;
+    if live.version.is_empty() || absent.peek().is_none() {
+        return None;
+    }
     let generation = live.value.pointer("/metadata/generation").filter(|g| g.is_number());
     match generation {
         Some(generation) if absent.all(|f| f.pointer.starts_with("/spec/")) => {
@@ -312,7 +315,9 @@ mod tests {
             ["/metadata/resourceVersion"]
         );
         assert_eq!(guard(&["/spec/minReplicas"], json!({ "spec": {} }), "42"), ["/metadata/resourceVersion"]);
-        assert!(guard(&["/metadata/labels/a"], counted(), "").is_empty(), "a dry run has no version");
+        for pointer in ["/metadata/labels/a", "/spec/paused"] {
+            assert!(guard(&[pointer], counted(), "").is_empty(), "a dry run has no version");
+        }
     }
 
     #[test]

@@ -101,6 +101,9 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
     if live.uid != on.uid.to_string() {
         return Check::Stop(format!("{on} is another object now (uid {})", live.uid));
     }
+    if live.version.is_empty() {
+        return Check::Stop(format!("{on} has no version: nothing would guard the change"));
+    }
     let go = || Check::Go(live.version.clone());
     match what {
         StepKind::Cordon if live.cordoned => Check::Done("was cordoned meanwhile".into()),

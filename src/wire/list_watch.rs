@@ -156,7 +156,7 @@ impl Run {
     /// first one.
     fn is_denied(&mut self, error: &ApiError) -> bool {
         self.denials = if error.is_denial() { self.denials + 1 } else { 0 };
-        self.denials > 0 && (!self.ever || self.denials >= DENIED_AFTER)
+        self.denials > 0 && (!self.ever || self.denied || self.denials >= DENIED_AFTER)
     }
 }
 

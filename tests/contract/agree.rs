@@ -204,6 +204,9 @@ fn of_autoscalers(rig: &Rig) -> Vec<String> {
     };
     let mut differences: Vec<String> =
         not_in(&ours, &theirs).into_iter().map(|row| format!("ours alone: {row}")).collect();
+    if ours.len() != theirs.len() {
+        differences.push(format!("ours {}, kubectl's {}", ours.len(), theirs.len()));
+    }
     differences.extend(not_in(&theirs, &ours).into_iter().map(|row| format!("kubectl's alone: {row}")));
     differences
 }

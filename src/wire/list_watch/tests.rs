@@ -270,6 +270,9 @@ fn a_server_that_was_away_has_refused_nothing() {
         assert_eq!(run.is_denied(&refused), n == DENIED_AFTER, "{n}");
     }
     assert!(Run::new().is_denied(&refused), "what never worked is not waited for");
+    let mut run = Run { ever: true, denied: true, ..Run::new() };
+    assert!(!run.is_denied(&ApiError::Unreachable("refused".into())));
+    assert!(run.is_denied(&refused), "what was denied before is so again");
 }
 
 #[tokio::test]
