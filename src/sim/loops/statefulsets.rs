@@ -50,6 +50,14 @@ struct Crew {
     ordered: bool,
     /// Pods from this number on get the new revision.
     from: i64,
+    min_ready: i64,
+}
+
+impl Crew {
+    /// Well for `minReadySeconds`: the next is waited for so long.
+    fn is_available(&self, pod: &Object, at: DateTime<Utc>) -> bool {
+        is_healthy(pod) && availability(pod, self.min_ready, at).0
+    }
 }
 
 impl StatefulSets {
@@ -81,12 +89,13 @@ impl StatefulSets {
             new,
             ordered: set.text("/spec/podManagementPolicy") != "Parallel",
             from: start + partition.max(0),
+            min_ready: set.int("/spec/minReadySeconds").unwrap_or_default(),
         };
         let mut again = None;
         if !set.is_terminating() {
             let go_on = self.create(set, &crew, at, &mut again);
             if go_on && self.shrink(set, &crew) {
-                self.update(set, &crew);
+                self.update(set, &crew, at);
             }
         }
         sooner(again, self.report(set, &crew, at))
@@ -132,7 +141,7 @@ impl StatefulSets {
                     }
                 }
                 Some(pod) => {
-                    if crew.ordered && !is_healthy(pod) {
+                    if crew.ordered && !crew.is_available(pod, at) {
                         return false;
                     }
                 }
@@ -155,8 +164,8 @@ impl StatefulSets {
         true
     }
 
-    /// Replaces one pod of an older revision, the highest number first, when all above it are well.
-    fn update(&self, set: &Object, crew: &Crew) {
+    /// Replaces one pod of an older revision, the highest number first, when all above it are available.
+    fn update(&self, set: &Object, crew: &Crew, at: DateTime<Utc>) {
         if set.text("/spec/updateStrategy/type") == "OnDelete" {
             return;
         }
@@ -165,7 +174,7 @@ impl StatefulSets {
             if !has_revision(pod, &crew.new) && !pod.is_terminating() {
                 return self.maker.delete(set, pod);
             }
-            if !is_healthy(pod) {
+            if !crew.is_available(pod, at) {
                 return;
             }
         }
@@ -216,7 +225,6 @@ impl StatefulSets {
 
     fn report(&self, set: &Object, crew: &Crew, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let (mut ready, mut available, mut replicas, mut updated, mut current) = (0, 0, 0, 0, 0);
-        let min_ready = set.int("/spec/minReadySeconds").unwrap_or_default();
         let mut next = None;
         let pods = self.maker.pods(set);
         for pod in pods.iter().filter(|pod| !is_finished(pod)) {
@@ -225,7 +233,7 @@ impl StatefulSets {
                 continue;
             }
             ready += i64::from(is_healthy(pod));
-            let (is, due) = availability(pod, min_ready, at);
+            let (is, due) = availability(pod, crew.min_ready, at);
             available += i64::from(is);
             next = sooner(next, due);
             updated += i64::from(has_revision(pod, &crew.new));

@@ -67,6 +67,29 @@ fn stateful_pods_come_in_order_and_are_replaced_in_reverse() {
 }
 
 #[test]
+fn stateful_pods_wait_until_the_one_before_has_been_ready_long_enough() {
+    let mut live = Live::new(3);
+    let mut came: Vec<(String, i64)> = Vec::new();
+    let mut look = |live: &Live, second: i64| {
+        for pod in live.pods("db") {
+            if !came.iter().any(|(uid, _)| uid == pod.uid()) {
+                came.push((pod.uid().to_owned(), second));
+            }
+        }
+    };
+    stateful(&live, 3);
+    live.edit(Res::StatefulSets, "db", |v| v["spec"]["minReadySeconds"] = json!(10));
+    live.watch(60, &mut look);
+    live.image(Res::StatefulSets, "db", "registry.sim/db:v2");
+    live.watch(60, |live, second| look(live, 60 + second));
+    assert_eq!(came.len(), 6, "{came:?}");
+    for pair in [&came[..2], &came[1..3], &came[3..5], &came[4..]] {
+        assert!(pair[1].1 - pair[0].1 >= 10, "{came:?}");
+    }
+    assert_eq!(live.get(Res::StatefulSets, "db").int("/status/availableReplicas"), Some(3));
+}
+
+#[test]
 fn a_partition_holds_the_lower_pods_back() {
     let mut live = Live::new(3);
     stateful(&live, 3);
