@@ -25,17 +25,18 @@ const PALETTE: [(u8, u8, u8); 16] = [
     (0xf4, 0xf6, 0xf9),
 ];
 
-/// What a colour is in an SGR sequence; `base` is 38 or 48.
+/// Ends an SGR sequence with another for a colour; `base` is 38 or 48. The renderer takes two colours of one sequence for
+/// one.
 fn color(out: &mut String, color: vt100::Color, base: u8) {
     if let vt100::Color::Idx(n) = color
         && let Some((r, g, b)) = PALETTE.get(usize::from(n))
     {
-        return write!(out, ";{base};2;{r};{g};{b}").unwrap();
+        return write!(out, "m\x1b[{base};2;{r};{g};{b}").unwrap();
     }
     match color {
         vt100::Color::Default => Ok(()),
-        vt100::Color::Idx(n) => write!(out, ";{base};5;{n}"),
-        vt100::Color::Rgb(r, g, b) => write!(out, ";{base};2;{r};{g};{b}"),
+        vt100::Color::Idx(n) => write!(out, "m\x1b[{base};5;{n}"),
+        vt100::Color::Rgb(r, g, b) => write!(out, "m\x1b[{base};2;{r};{g};{b}"),
     }
     .unwrap();
 }
