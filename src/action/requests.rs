@@ -48,8 +48,8 @@ pub struct Mutation {
 }
 
 /// Builds the request of a step. `live`: the object at the re-check, whose version guards what replaces fields; an
-/// eviction needs none, and an empty version guards nothing (a dry run overwrites nobody's change). `stamp`: RFC 3339, the value that a restart writes; it is what tells later whether it was
-/// applied. Err: why there is none.
+/// eviction needs none, and an empty version guards nothing (a dry run overwrites nobody's change). `stamp`: RFC 3339, the
+/// value that a restart writes; it is what tells later whether it was applied. Err: why there is none.
 pub fn mutation(
     what: &StepKind,
     on: &ObjectRef,

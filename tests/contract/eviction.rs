@@ -127,8 +127,7 @@ fn the_same_as_kubectl_and_cheaper() {
         .map(|e| format!("{} {}", e["verb"], e["requestURI"]))
         .collect();
     eprintln!("besides the evictions: {others:#?}");
-    // 55 where nothing comes in between; a watch that ends early or a throttled eviction costs one more
-    assert!(executed <= 50 + 10, "{executed} requests");
+    assert!(executed <= 50 + 6, "{executed} requests");
     // a bound for sanity: the machine is shared, and kubectl's time moves with its polls
     assert!(our_time <= their_time.mul_f32(1.2) + Duration::from_secs(2), "{our_time:?} and {their_time:?}");
     clean(&rig, "theirs", theirs);
@@ -255,9 +254,7 @@ fn what_a_dead_process_left_is_taken_up() {
         signal(&child.child, how);
         let status = child.child.wait().unwrap();
         let took = began.elapsed();
-        // the rest of the drain takes ten seconds and more, and a disk that others write to may hold up the journal; the
-        // second that it may take is held in memory, by tests/it/crash.rs
-        assert!(took < Duration::from_secs(4), "{how}: {took:?}");
+        assert!(took < Duration::from_secs(1), "{how}: {took:?}");
         assert_ne!(status.code(), Some(0));
         let sent = evictions(&rig.audit_settled(mark));
         assert!(sent.len() < 50, "it was in the middle");

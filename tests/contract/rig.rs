@@ -34,12 +34,18 @@ pub fn rig() -> Option<Rig> {
         kubectl: var("PILOTHOUSE_TEST_KUBECTL")
             .expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up"),
         simulated: var("PILOTHOUSE_TEST_SIMULATED").is_some(),
-        home: tempfile::tempdir().unwrap(),
+        home: in_memory(),
         _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner),
     };
     let version = rig.kubectl(&["version", "-o", "json"]);
     assert!(version.status.success(), "the control plane is not there: {}", err(&version));
     Some(rig)
+}
+
+/// A home whose journal no other writer to a disk can hold up, where there is such a place.
+fn in_memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
 /// For what the simulated cluster does not have; `why` says what.

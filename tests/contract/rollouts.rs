@@ -377,6 +377,8 @@ fn a_rollout_stands_where_kubectl_says() {
     });
     eprintln!("compared: {compared:?}");
     let total: u32 = compared.values().flat_map(BTreeMap::values).sum();
+    let moving = compared.values().filter(|seen| seen.len() > 1).count();
+    assert!(moving >= 4, "hardly any rollout was seen under way ({total} comparisons): {compared:?}");
     for kind in ["Deployment", "StatefulSet"] {
         let moved = |c: &Case| c.1 == kind && compared.get(c.0).is_some_and(|seen| seen.len() > 1);
         assert!(CASES.iter().any(moved), "no {kind} was seen under way ({total} comparisons): {compared:?}");

@@ -1,8 +1,11 @@
 //! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::Node;
-use pilothouse_core::model::world::{ActionView, Cause, Cluster, World};
+use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, World};
 use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
 use super::super::app::{Screen, TextSource, Ui};
@@ -80,10 +83,10 @@ pub fn all_out_of_service(ui: &Ui, world: &World) -> bool {
 fn all_down(ui: &Ui, world: &World) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
     let chosen = of(ui, world, Cmd::OutOfService);
-    let rows = &cluster.derived.nodes;
-    let down =
-        |o: &ObjectRef| rows.iter().any(|r| r.node.uid == o.uid && (r.state.is_dead() || is_off(&r.node)));
-    !chosen.is_empty() && chosen.iter().all(down)
+    let chosen: BTreeSet<&Uid> = chosen.iter().map(|o| &o.uid).collect();
+    // one walk over the rows, however many are chosen
+    let down = |r: &&Arc<NodeRow>| (r.state.is_dead() || is_off(&r.node)) && chosen.contains(&r.node.uid);
+    !chosen.is_empty() && cluster.derived.nodes.iter().filter(down).count() == chosen.len()
 }
 
 /// One key: where the object is an autoscaler, its bounds are what can be scaled.
@@ -98,7 +101,7 @@ pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
     }
     let cluster = ui.shown(world)?;
     let pod = pods.first().and_then(|o| cluster.pods.by_uid(&o.uid))?;
-    let selects = |s: &&std::sync::Arc<pilothouse_core::domain::service::Service>| {
+    let selects = |s: &&Arc<pilothouse_core::domain::service::Service>| {
         s.namespace == pod.namespace && !s.selector.is_empty() && s.selector.matches(&pod.shape.labels)
     };
     cluster.services.iter().find(selects).map(|s| s.name.clone())
@@ -129,7 +132,7 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
 }
 
 /// The action that is selected in their list, or read.
-pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w std::sync::Arc<ActionView>> {
+pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w Arc<ActionView>> {
     let key = match ui.screen() {
         Screen::Text(view) => match &view.source {
             TextSource::Action(id) => Uid::Text(id.clone()),
@@ -174,7 +177,7 @@ fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
             Some(ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
         }
         Kind::HorizontalPodAutoscaler => {
-            let named = |h: &&std::sync::Arc<pilothouse_core::domain::autoscaler::Hpa>| {
+            let named = |h: &&Arc<pilothouse_core::domain::autoscaler::Hpa>| {
                 h.namespace == object.namespace && h.name == object.name && same(&h.uid)
             };
             let hpa = cluster.hpas.iter().find(named)?;
