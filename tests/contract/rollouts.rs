@@ -346,16 +346,18 @@ fn a_rollout_stands_where_kubectl_says() {
         let snapshot = rig.json(&["-n", NAMESPACE, "snapshot", "-o", "json"], 0);
         // the sooner all are asked, the more of them have not moved meanwhile; an end that is called as the way there
         // is comes later than its name
-        let theirs: Vec<(&Case, String)> = CASES
+        // each with the version right after its answer: what comes first has the shortest time to move
+        let theirs: Vec<(&Case, String, String)> = CASES
             .iter()
             .filter(|c| !at_its_end(&compared, c) || ["progressing", "paused"].contains(&c.4))
             .map(|c| {
                 let said = rig.kubectl(&["-n", NAMESPACE, "rollout", "status", "--watch=false", &object(c)]);
-                (c, out(&said) + &err(&said))
+                let version =
+                    ["-n", NAMESPACE, "get", &object(c), "-o", "jsonpath={.metadata.resourceVersion}"];
+                (c, out(&said) + &err(&said), rig.kubectl_ok(&version))
             })
             .collect();
-        let after = versions();
-        for (c, said) in theirs.iter().filter(|(c, _)| before[c.0] == after[c.0]) {
+        for (c, said, _) in theirs.iter().filter(|(c, _, after)| before[c.0] == *after) {
             let rows = snapshot["workloads"].as_array().unwrap();
             let ours = rows.iter().find(|w| w["name"] == c.0 && w["kind"] == c.1).unwrap();
             let (phase, why) = (ours["rollout"].as_str().unwrap(), ours["rollout_why"].as_str().unwrap());
