@@ -30,6 +30,9 @@ use crate::config::{self, Home, Loaded, Origin};
 use crate::report::headless::{print, tell};
 use crate::report::{exit, plan};
 use crate::wire::connect::{ConnectOptions, Connection};
+use crate::wire::credential::Seat;
+use crate::wire::env::Env;
+use crate::wire::kubeconfig::Overrides;
 
 /// What every command starts from.
 pub(crate) struct Start {
@@ -38,6 +41,8 @@ pub(crate) struct Start {
     pub loaded: Loaded,
     pub home: Home,
     pub clock: Clock,
+    /// Opens clusters; one for the whole process.
+    dialer: Dialer,
     /// Kept until the end: the simulated cluster ends with it.
     #[cfg(feature = "demo")]
     _demo: Option<demo::Demo>,
@@ -47,7 +52,13 @@ pub(crate) struct Start {
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     kubeconfig: Option<PathBuf>,
+    /// The context that the flags of one cluster are meant for; None = the current one.
+    first: Option<String>,
+    overrides: Overrides,
+    seat: Seat,
     clock: Clock,
+    /// The first context's connection: a credential plugin is asked once.
+    own: Arc<tokio::sync::Mutex<Option<Connection>>>,
     /// The clients that were opened, by context and whether they only read: a rehearsal is renewed every two seconds.
     opened: Arc<tokio::sync::Mutex<BTreeMap<(Name, bool), Clients>>>,
 }
@@ -67,10 +78,31 @@ impl Dialer {
         Ok(clients)
     }
 
+    /// The first context's connection.
+    pub(crate) async fn own(&self) -> Result<Connection, String> {
+        let mut own = self.own.lock().await;
+        if let Some(held) = &*own {
+            return Ok(held.clone());
+        }
+        let connection = self.connect(self.first.clone(), self.overrides.clone()).await?;
+        Ok(own.insert(connection).clone())
+    }
+
+    /// Any context's; a server or token of the flags is the first context's alone.
     pub(crate) async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
+        if context == self.first.as_deref() {
+            return self.own().await;
+        }
+        self.connect(context.map(str::to_owned), self.overrides.elsewhere()).await
+    }
+
+    async fn connect(&self, context: Option<String>, overrides: Overrides) -> Result<Connection, String> {
         let options = ConnectOptions {
             kubeconfig: self.kubeconfig.clone(),
-            context: context.map(str::to_owned),
+            context,
+            overrides,
+            env: Env::default(),
+            seat: self.seat.clone(),
             user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
             clock: self.clock.clone(),
         };
@@ -105,6 +137,25 @@ pub fn run() -> u8 {
     match cli.command {
         None => console::console(&start),
         Some(command) => start.headless(command),
+    }
+}
+
+/// The flags of the command line as what goes over the kubeconfig.
+fn overrides(flags: &crate::cli::access::Access) -> Overrides {
+    Overrides {
+        user: flags.user.clone(),
+        cluster: flags.cluster.clone(),
+        server: flags.server.clone(),
+        token: flags.token.clone(),
+        insecure: flags.insecure_skip_tls_verify == Some(true),
+        certificate_authority: flags.certificate_authority.clone(),
+        client_certificate: flags.client_certificate.clone(),
+        client_key: flags.client_key.clone(),
+        tls_server_name: flags.tls_server_name.clone(),
+        as_user: flags.as_user.clone(),
+        as_groups: flags.as_group.clone(),
+        as_uid: flags.as_uid.clone(),
+        request_timeout: flags.request_timeout.filter(|time| !time.is_zero()),
     }
 }
 
@@ -151,18 +202,37 @@ impl Start {
         if let Some(demo) = &demo {
             // its own cluster, journal and log; the person's theme and keys
             global.kubeconfig = Some(demo.kubeconfig());
+            global.access = crate::cli::access::Access::default();
             demo.folder().clone_into(&mut home.state);
-            settings.prometheus.url.clone_from(&demo.prometheus);
-            settings.prometheus.token_env.clear();
+            settings.prometheus = pilothouse_core::domain::settings::PrometheusSettings {
+                url: demo.prometheus.clone(),
+                token_env: String::new(),
+                token_file: String::new(),
+                headers: BTreeMap::new(),
+                ca_file: String::new(),
+                insecure: false,
+                ..settings.prometheus
+            };
             settings.failover.clear();
             loaded.origins.push(("prometheus.url".to_owned(), Origin::Flag("--demo")));
         }
+        let clock = Clock::system();
+        let dialer = Dialer {
+            kubeconfig: global.kubeconfig.clone(),
+            first: global.context.first().cloned(),
+            overrides: overrides(&global.access),
+            seat: Seat::of_process(),
+            clock: clock.clone(),
+            own: Arc::default(),
+            opened: Arc::default(),
+        };
         Ok(Self {
             global,
             settings,
             loaded,
             home,
-            clock: Clock::system(),
+            clock,
+            dialer,
             #[cfg(feature = "demo")]
             _demo: demo,
         })
@@ -173,21 +243,18 @@ impl Start {
         Journal::new(self.home.state.join("journal"), &owner)
     }
 
-    /// Opens the first context that was asked for (the current one else).
+    /// Opens the first context that was asked for (the current one else), and says what is odd about it.
     pub(crate) async fn connect(&self) -> Result<Connection, String> {
-        self.connect_to(self.global.context.first().map(String::as_str)).await
-    }
-
-    pub(crate) async fn connect_to(&self, context: Option<&str>) -> Result<Connection, String> {
-        self.dialer().open(context).await
+        self.dialer.own().await
     }
 
     pub(crate) fn dialer(&self) -> Dialer {
-        Dialer {
-            kubeconfig: self.global.kubeconfig.clone(),
-            clock: self.clock.clone(),
-            opened: Arc::default(),
-        }
+        self.dialer.clone()
+    }
+
+    /// From now on a screen has the terminal.
+    pub(crate) fn leave_the_terminal(&self) {
+        self.dialer.seat.leave();
     }
 
     fn headless(self, command: Command) -> u8 {

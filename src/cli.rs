@@ -1,5 +1,6 @@
 //! The command line, as product.md's contract has it: names are what scripts rely on.
 
+pub mod access;
 #[cfg(feature = "demo")]
 pub mod demo;
 
@@ -27,6 +28,8 @@ pub struct Global {
     /// Kubeconfig file, as kubectl's --kubeconfig
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub access: access::Access,
     /// Only this namespace
     #[arg(short, long, global = true, value_name = "NS", conflicts_with = "all_namespaces")]
     pub namespace: Option<String>,

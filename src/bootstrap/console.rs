@@ -57,6 +57,7 @@ fn failed(why: &str) -> u8 {
 fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, String> {
     let connection = runtime.block_on(start.connect())?;
     let (theme, mut problems) = look::theme(start);
+    problems.extend(connection.notes.iter().cloned());
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
     let journal = start.journal().quiet();
     let kept = journal.clone();
@@ -126,6 +127,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         hand(&told, Input::Problem(FROZEN.into())).await;
     });
     drop(guard);
+    start.leave_the_terminal();
     let terminal = Terminal::take().map_err(|e| format!("the terminal cannot be used: {e}"))?;
     let frames = terminal.start(&inbox_in).map_err(|e| format!("the terminal cannot be used: {e}"))?;
     for problem in problems {

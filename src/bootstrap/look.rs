@@ -52,6 +52,9 @@ async fn look(start: &Start, look: &Look) -> Result<(Session, Arc<World>), u8> {
         exit::USAGE
     };
     let connection = start.connect().await.map_err(failed)?;
+    for note in &connection.notes {
+        tell(&format!("pilothouse: {note}"));
+    }
     if let Some(why) = super::session::no_such_namespace(start, &connection).await {
         return Err(failed(why));
     }

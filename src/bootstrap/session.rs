@@ -16,11 +16,12 @@ use super::logs::choose_while_it_changes;
 use crate::hub::{CONTROL, FACTS, Hub, Queues};
 use crate::source::kube::{self, Scope};
 use crate::source::logs::{self, FollowPlan, LogStore};
-use crate::source::prometheus::{self, Prometheus};
+use crate::source::prometheus::{self, Prometheus, PrometheusOptions};
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
+use crate::wire::env::Env;
 use crate::wire::error::ApiError;
 
 /// What runs while somebody looks.
@@ -156,8 +157,18 @@ fn prometheus_from(start: &Start, sink: &FactSink, supervisor: &Supervisor) -> R
             format!("prometheus.token_env names {name}, which is not set in the environment")
         })?),
     };
-    let agent = concat!("pilothouse/", env!("CARGO_PKG_VERSION"));
-    let client = Prometheus::new(&settings.url, token.map(Into::into), agent).map_err(|e| e.to_string())?;
+    let path = |text: &String| Some(text).filter(|t| !t.is_empty()).map(std::path::PathBuf::from);
+    let options = PrometheusOptions {
+        url: settings.url.clone(),
+        token: token.map(Into::into),
+        token_file: path(&settings.token_file),
+        headers: settings.headers.clone(),
+        ca_file: path(&settings.ca_file),
+        insecure: settings.insecure,
+        user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
+        env: Env::default(),
+    };
+    let client = Prometheus::new(&options).map_err(|e| e.to_string())?;
     prometheus::start(&client, settings, sink, supervisor);
     Ok(())
 }

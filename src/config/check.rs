@@ -176,6 +176,18 @@ pub(super) fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
     }
 }
 
+fn pairs(value: &DeValue<'_>) -> Option<std::collections::BTreeMap<String, String>> {
+    let DeValue::Table(table) = value else { return None };
+    let pair = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        let key: &std::borrow::Cow<'_, str> = key.get_ref();
+        match value.get_ref() {
+            DeValue::String(text) => Some((key.to_string(), text.to_string())),
+            _ => None,
+        }
+    };
+    table.iter().map(pair).collect()
+}
+
 fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<(), String> {
     match (&field.place, value) {
         (Place::Text(place), DeValue::String(text)) => *place(settings) = text.to_string(),
@@ -190,6 +202,10 @@ fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<()
         (Place::Texts(place), value) => match texts(value) {
             Some(list) => *place(settings) = list,
             None => return Err("must be a list of texts".into()),
+        },
+        (Place::Pairs(place), value) => match pairs(value) {
+            Some(table) => *place(settings) = table,
+            None => return Err("must be a table of texts".into()),
         },
         (Place::Text(_), _) => return Err("must be a text in quotes".into()),
         (Place::Flag(_), _) => return Err("must be true or false".into()),
@@ -269,6 +285,20 @@ mod tests {
         assert_eq!(checked.settings.ui.max_fps, 5);
         assert_eq!(checked.settings.logs.max_streams, 50);
         assert!(!checked.unsafe_to_write);
+    }
+
+    #[test]
+    fn a_table_of_texts_inline_or_as_a_section() {
+        for text in [
+            "[prometheus]\nheaders = { \"X-Scope-OrgID\" = \"team-a\" }\n",
+            "[prometheus.headers]\n\"X-Scope-OrgID\" = \"team-a\"\n",
+        ] {
+            let checked = check(text, Path::new("c"));
+            assert_eq!(checked.problems, [], "{text}");
+            let headers: Vec<_> = checked.settings.prometheus.headers.into_iter().collect();
+            assert_eq!(headers, [("X-Scope-OrgID".to_owned(), "team-a".to_owned())]);
+        }
+        assert_eq!(problems("[prometheus.headers]\nX = 1\n").len(), 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! THE table of settings: section, key, what it is for, where it lives.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pilothouse_core::domain::settings::Settings;
@@ -11,6 +12,8 @@ pub enum Place {
     /// With the least and the greatest value.
     Number(fn(&mut Settings) -> &mut u32, u32, u32),
     Texts(fn(&mut Settings) -> &mut Vec<String>),
+    /// A table of texts.
+    Pairs(fn(&mut Settings) -> &mut BTreeMap<String, String>),
 }
 
 /// One setting.
@@ -67,6 +70,30 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         section: "prometheus",
+        key: "token_file",
+        doc: "file that holds a bearer token for it, read for each query, empty = none",
+        place: Place::Text(|s| &mut s.prometheus.token_file),
+    },
+    Field {
+        section: "prometheus",
+        key: "headers",
+        doc: "headers of each query, for example { \"X-Scope-OrgID\" = \"team-a\" }, or as a section [prometheus.headers]",
+        place: Place::Pairs(|s| &mut s.prometheus.headers),
+    },
+    Field {
+        section: "prometheus",
+        key: "ca_file",
+        doc: "CA bundle (PEM) that its certificate is checked by, empty = the CAs of this machine",
+        place: Place::Text(|s| &mut s.prometheus.ca_file),
+    },
+    Field {
+        section: "prometheus",
+        key: "insecure",
+        doc: "do not check its certificate",
+        place: Place::Flag(|s| &mut s.prometheus.insecure),
+    },
+    Field {
+        section: "prometheus",
         key: "poll_secs",
         doc: "seconds between polls, 2 to 300",
         place: Place::Number(|s| &mut s.prometheus.poll_secs, 2, 300),
@@ -113,6 +140,12 @@ pub fn show(field: &Field, settings: &mut Settings) -> String {
             let list: Vec<String> =
                 get(settings).iter().map(|t| toml::Value::from(t.as_str()).to_string()).collect();
             format!("[{}]", list.join(", "))
+        }
+        Place::Pairs(get) => {
+            let text = |t: &str| toml::Value::from(t).to_string();
+            let pairs: Vec<String> =
+                get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), text(v))).collect();
+            if pairs.is_empty() { "{}".into() } else { format!("{{ {} }}", pairs.join(", ")) }
         }
     }
 }

@@ -12,7 +12,7 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::model::event::Fact;
 
-pub use self::client::{Prometheus, PrometheusError};
+pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
 use self::presets::{Found, Preset};
 use super::sink::FactSink;
 use super::supervise::{Backoff, Supervisor};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, USER_AGENT,
+};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
-use kube::Client;
 use kube::client::Body;
 use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use serde_json::json;
 
 use super::connect::Link;
 use super::error::ApiError;
+use super::transport::{Follow, Http};
 
 /// The deadline of a unary call.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -30,7 +32,7 @@ const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/js
 /// Reads from one cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct ReadClient {
-    inner: Client,
+    inner: Http,
     link: Arc<Link>,
     deadline: Duration,
 }
@@ -91,8 +93,9 @@ impl std::fmt::Debug for ReadClient {
 }
 
 impl ReadClient {
-    pub(super) fn new(inner: Client, link: Arc<Link>) -> Self {
-        Self { inner, link, deadline: DEADLINE }
+    pub(super) fn new(inner: Http, link: Arc<Link>) -> Self {
+        let deadline = link.timeout.unwrap_or(DEADLINE);
+        Self { inner, link, deadline }
     }
 
     /// The same client with another deadline for unary calls.
@@ -128,9 +131,10 @@ impl ReadClient {
     /// GET whose body is read by the caller as it arrives. Only the head has a deadline.
     pub async fn stream(&self, path: &str, accept: &str) -> Result<Response<Body>, ApiError> {
         let sent = self.send(Method::GET, path, accept, None);
-        match tokio::time::timeout(STREAM_HEAD, sent).await {
+        let limit = self.link.timeout.unwrap_or(STREAM_HEAD);
+        match tokio::time::timeout(limit, sent).await {
             Ok(answer) => answer,
-            Err(_) => Err(ApiError::Timeout(STREAM_HEAD)),
+            Err(_) => Err(self.too_late(limit)),
         }
     }
 
@@ -197,7 +201,15 @@ impl ReadClient {
     async fn within<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         match tokio::time::timeout(self.deadline, call).await {
             Ok(answer) => answer,
-            Err(_) => Err(ApiError::Timeout(self.deadline)),
+            Err(_) => Err(self.too_late(self.deadline)),
+        }
+    }
+
+    /// What was waited for: the server, or the plugin that gives the credentials.
+    fn too_late(&self, limit: Duration) -> ApiError {
+        match self.link.credential.waiting() {
+            Some(words) => ApiError::Unreachable(words),
+            None => ApiError::Timeout(limit),
         }
     }
 
@@ -215,7 +227,7 @@ impl ReadClient {
         Ok(Answer { body, clock_offset_ms })
     }
 
-    /// Sends, once more with a fresh token after a 401 if a plugin gives them.
+    /// Sends, once more with a fresh token after a 401 if a plugin or a file gives them.
     async fn send(
         &self,
         method: Method,
@@ -225,14 +237,15 @@ impl ReadClient {
     ) -> Result<Response<Body>, ApiError> {
         for last in [false, true] {
             let request = request(&self.link, &method, path, accept, body.clone()).await?;
-            let response = self.inner.send(request).await.map_err(|e| ApiError::from_transport(&e))?;
+            let sent = self.inner.send(request, Follow::AsGo).await;
+            let response = sent.map_err(|e| ApiError::Unreachable(e.words()))?;
             if response.status().is_success() {
                 return Ok(response);
             }
             let error = refusal(response).await;
-            match (&error, &self.link.credential) {
-                (ApiError::Unauthorized(_), Some(plugin)) if !last => plugin.forget().await,
-                _ => return Err(error),
+            let again = !last && matches!(error, ApiError::Unauthorized(_)) && self.link.credential.forget();
+            if !again {
+                return Err(error);
             }
         }
         Err(ApiError::Unauthorized("the server refuses a fresh token".into()))
@@ -246,25 +259,26 @@ pub(super) async fn request(
     path: &str,
     accept: &str,
     body: Option<Bytes>,
-) -> Result<Request<Body>, ApiError> {
+) -> Result<Request<Bytes>, ApiError> {
     let mut builder = Request::builder()
         .method(method.clone())
-        .uri(path)
+        .uri(format!("{}{path}", link.base))
         .header(ACCEPT, accept)
         .header(USER_AGENT, link.agent.clone());
-    if link.loopback {
+    if !link.compress {
         builder = builder.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     if body.is_some() {
         builder = builder.header(CONTENT_TYPE, HeaderValue::from_static(JSON));
     }
-    if let Some(plugin) = &link.credential
-        && let Some(value) = plugin.header().await.map_err(|e| ApiError::Unauthorized(e.0))?
-    {
+    for (name, value) in &link.act_as {
+        builder = builder.header(name, value.clone());
+    }
+    if let Some(value) = link.credential.header().await.map_err(ApiError::Unauthorized)? {
         builder = builder.header(AUTHORIZATION, value);
     }
     builder
-        .body(body.map_or_else(Body::empty, Body::from))
+        .body(body.unwrap_or_default())
         .map_err(|e| ApiError::Invalid { message: format!("{path}: {e}") })
 }
 
@@ -277,6 +291,14 @@ pub(super) async fn refusal(response: Response<Body>) -> ApiError {
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.trim().parse().ok())
         .map(Duration::from_secs);
+    if response.status().is_redirection()
+        && let Some(to) = response.headers().get(LOCATION)
+    {
+        let to = String::from_utf8_lossy(to.as_bytes()).into_owned();
+        let to = pilothouse_core::domain::text::clean(&to).into_owned();
+        let message = format!("the server redirects to {to}, which is not followed");
+        return ApiError::Server { code, message, retry_after: wait };
+    }
     let body =
         match tokio::time::timeout(Duration::from_secs(5), collect(response.into_body(), 1 << 20)).await {
             Ok(Ok(body)) => body,
@@ -325,7 +347,7 @@ pub fn escape(value: &str) -> String {
 }
 
 /// The text behind [`escape`]; what is no escape stays as it is.
-pub(super) fn unescape(value: &str) -> String {
+pub(crate) fn unescape(value: &str) -> String {
     let mut out = Vec::with_capacity(value.len());
     let mut bytes = value.as_bytes();
     while let Some((&first, rest)) = bytes.split_first() {

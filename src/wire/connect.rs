@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderValue;
-use kube::Client;
-use kube::config::Config;
+use http::{HeaderName, HeaderValue, Uri};
+use rustls::pki_types::ServerName;
 
 use super::client::ReadClient;
-use super::credential::Credential;
-use super::transport::{self, Use};
+use super::credential::{self, Credential, Seat};
+use super::env::Env;
+use super::kubeconfig::resolve::Access;
+use super::kubeconfig::{Impersonate, Overrides};
+use super::tls::{self, Identity, Trust};
+use super::transport::{Http, Use};
 use super::write::WriteClient;
 use crate::clock::Clock;
 
@@ -25,6 +29,12 @@ pub struct ConnectOptions {
     pub kubeconfig: Option<PathBuf>,
     /// `--context`; None = the current one.
     pub context: Option<String>,
+    /// kubectl's flags over the kubeconfig.
+    pub overrides: Overrides,
+    /// Where KUBECONFIG, HTTPS_PROXY and their like are read.
+    pub env: Env,
+    /// Where a credential plugin may speak with the person.
+    pub seat: Seat,
     /// `pilothouse/VERSION`: API servers answer some clients with pretty-printed JSON of twice the size.
     pub user_agent: String,
     pub clock: Clock,
@@ -42,18 +52,28 @@ pub struct Connection {
     pub namespace: String,
     /// TLS certificates are not checked.
     pub insecure: bool,
+    /// What is odd about the kubeconfig and was accepted as kubectl accepts it, for people.
+    pub notes: Vec<String>,
+    http: Http,
     pub(super) link: Arc<Link>,
 }
 
 /// What both clients need besides their connections.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub config: Config,
-    pub credential: Option<Credential>,
+    /// Scheme, host, port and path prefix: what goes before each path.
+    pub base: String,
+    pub credential: Credential,
+    /// As whom.
+    pub act_as: Vec<(HeaderName, HeaderValue)>,
     pub agent: HeaderValue,
     pub clock: Clock,
-    /// The server is this machine: compressing costs more than it saves.
+    /// The server is this machine.
     pub loopback: bool,
+    /// Answers may be compressed (on this machine it costs more than it saves).
+    pub compress: bool,
+    /// `--request-timeout`.
+    pub timeout: Option<Duration>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -68,39 +88,107 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// Reads the configuration and runs the exec plugin, if there is one. Nothing is sent to the server yet.
     pub async fn open(options: ConnectOptions) -> Result<Self, ConnectError> {
-        let loaded =
-            super::kubeconfig::load(options.kubeconfig.as_deref(), options.context.as_deref()).await?;
-        let mut config = loaded.config;
-        // it repeats 429, 503 and 504 of every verb, up to 15 times
-        config.default_retry = false;
-        config.proxy_url = transport::proxy(loaded.cluster.as_ref(), &config.cluster_url)?;
-        let credential = Credential::take(&mut config.auth_info, options.clock.clone()).await?;
-        let host = config.cluster_url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let loopback = config.proxy_url.is_none()
+        let ConnectOptions { kubeconfig, context, overrides, env, seat, user_agent, clock } = options;
+        let access = super::kubeconfig::load(kubeconfig.as_deref(), context.as_deref(), &overrides, &env)?;
+        let ca = access.ca.as_ref().map(credential::read).transpose()?;
+        let trust = match (&ca, access.insecure) {
+            (_, true) => Trust::Anyone,
+            (Some(ca), _) => Trust::Bundle(ca.clone()),
+            (None, _) => Trust::System,
+        };
+        let identity = Arc::new(Identity::default());
+        let server = access.server.url();
+        let tls = tls::client_config(&trust, identity.clone())
+            .map_err(|e| ConnectError(format!("certificate-authority of {server}: {e}")))?;
+        let http = Http::new(tls, identity.clone(), server_name(&access)?, access.proxies.clone(), Use::Read);
+        let credential =
+            Credential::open(&access, ca.as_deref(), identity, &env, &seat, clock.clone()).await?;
+        let uri: Uri = server.parse().map_err(|e| ConnectError(format!("server {server}: {e}")))?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let loopback = access.proxies.of(&uri).is_none()
             && (host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()));
-        let agent = HeaderValue::from_str(&options.user_agent)
+        let agent = HeaderValue::from_str(&user_agent)
             .unwrap_or_else(|_| HeaderValue::from_static(concat!("pilothouse/", env!("CARGO_PKG_VERSION"))));
+        let link = Link {
+            base: server.clone(),
+            credential,
+            act_as: impersonation(&access.act_as).map_err(ConnectError)?,
+            agent,
+            clock,
+            loopback,
+            compress: !loopback && !access.disable_compression,
+            timeout: access.request_timeout,
+        };
         Ok(Self {
-            context: loaded.context,
-            server: config.cluster_url.to_string().trim_end_matches('/').to_owned(),
-            user: loaded.user,
-            namespace: config.default_namespace.clone(),
-            insecure: config.accept_invalid_certs,
-            link: Arc::new(Link { config, credential, agent, clock: options.clock, loopback }),
+            context: access.context,
+            server,
+            user: access.user,
+            namespace: access.namespace,
+            insecure: access.insecure,
+            notes: access.notes,
+            http,
+            link: Arc::new(link),
         })
     }
 
     /// A client that can only read (and ask what it may do).
     pub fn reader(&self) -> Result<ReadClient, ConnectError> {
-        Ok(ReadClient::new(self.client(Use::Read)?, self.link.clone()))
+        Ok(ReadClient::new(self.http.apart(Use::Read), self.link.clone()))
     }
 
     /// A client that changes things, with connections of its own: a bulk list never queues ahead of an eviction.
     pub fn writer(&self) -> Result<WriteClient, ConnectError> {
-        Ok(WriteClient::new(self.client(Use::Write)?, self.link.clone()))
+        Ok(WriteClient::new(self.http.apart(Use::Write), self.link.clone()))
     }
+}
 
-    fn client(&self, purpose: Use) -> Result<Client, ConnectError> {
-        transport::client(&self.link.config, purpose)
+/// `tls-server-name`.
+fn server_name(access: &Access) -> Result<Option<ServerName<'static>>, ConnectError> {
+    if access.server_name.is_empty() {
+        return Ok(None);
     }
+    let name = ServerName::try_from(access.server_name.clone());
+    let bad = |_| ConnectError(format!("tls-server-name {:?} is neither a name nor an address", access.server_name));
+    name.map(Some).map_err(bad)
+}
+
+/// The headers that kubectl sends for `as`, `as-uid`, `as-groups` and `as-user-extra`.
+fn impersonation(act_as: &Impersonate) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    if act_as.user.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut headers = Vec::new();
+    let mut add = |name: String, value: &str| -> Result<(), String> {
+        let bad = || format!("{value:?} cannot be impersonated: no header can carry it");
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?;
+        headers.push((name, value));
+        Ok(())
+    };
+    add("impersonate-user".into(), &act_as.user)?;
+    if !act_as.uid.is_empty() {
+        add("impersonate-uid".into(), &act_as.uid)?;
+    }
+    for group in &act_as.groups {
+        add("impersonate-group".into(), group)?;
+    }
+    for (key, values) in &act_as.extra {
+        for value in values {
+            add(format!("impersonate-extra-{}", header_key(key)), value)?;
+        }
+    }
+    Ok(headers)
+}
+
+/// A key with everything escaped that a header's name cannot hold.
+fn header_key(key: &str) -> String {
+    key.bytes()
+        .map(|b| match b {
+            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~' => {
+                char::from(b).to_string()
+            }
+            _ if b.is_ascii_alphanumeric() => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
 }

@@ -1,210 +1,301 @@
-//! Exec plugins (`users[].user.exec`): run without a terminal, within ten seconds, and again when the server says 401.
-//!
-//! kube runs them on its own thread without a time limit, and with our standard error unless told otherwise.
+//! Who we are with each request: a token (also one in a file that is rotated), a name and password, a credential plugin
+//! or an OpenID Connect provider; and the client certificate, which is renewed while connections are open.
 
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::Duration;
+mod plugin;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use http::HeaderValue;
-use kube::config::{AuthInfo, ExecConfig};
+use http::header::AUTHORIZATION;
+use kube::client::{Body, ConfigExt as _};
+use kube::config::{AuthProviderConfig, Config};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use secrecy::SecretString;
-use serde::Deserialize;
-use tokio::process::Command;
-use tokio::sync::Mutex;
+use tower::util::BoxCloneService;
+use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
 
+use self::plugin::{Given, Plugin, renew_at};
 use super::connect::ConnectError;
+use super::env::Env;
+use super::error::words;
+use super::kubeconfig::resolve::{Access, Auth, Pem};
+use super::tls::Identity;
 use crate::clock::Clock;
 
-const LIMIT: Duration = Duration::from_secs(10);
-/// Refresh this long before the token expires.
-const EARLY_MS: i64 = 60_000;
+pub use self::plugin::Seat;
 
-/// A plugin and the token that it gave last.
-#[derive(Clone)]
-pub struct Credential {
-    config: Arc<ExecConfig>,
+/// A token file, and the files of a certificate, are read again after this long (client-go: a minute less ten seconds).
+const REREAD_MS: i64 = 50_000;
+
+/// What gives the `Authorization` header and keeps the certificate current.
+pub(crate) struct Credential {
+    source: Source,
+    identity: Arc<Identity>,
+    files: Option<(PathBuf, PathBuf)>,
+    files_read: Mutex<Stamp>,
     clock: Clock,
-    held: Arc<Mutex<Option<Token>>>,
 }
+
+enum Source {
+    Fixed(Option<HeaderValue>),
+    File { path: PathBuf, text: String, held: Mutex<Option<(HeaderValue, Stamp)>> },
+    Plugin { plugin: Arc<Plugin>, state: Mutex<State> },
+    Oidc(Mutex<Provider>),
+}
+
+/// What a plugin gave last, and the run that is under way. Whoever needs a credential waits for the same run, and a run
+/// outlives the request that began it.
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    running: Option<(std::time::Instant, Run)>,
+}
+
+/// kube's layer over a service that goes nowhere: it gives the header that the layer put on a request.
+type Provider = BoxCloneService<http::Request<Body>, http::Response<Option<HeaderValue>>, BoxError>;
+
+type Run = Shared<BoxFuture<'static, Result<Given, String>>>;
 
 #[derive(Clone)]
-struct Token {
+struct Held {
     header: Option<HeaderValue>,
-    expires: Option<Stamp>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    status: Option<Status>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    token: Option<String>,
-    expiration_timestamp: Option<String>,
-    client_certificate_data: Option<String>,
-    client_key_data: Option<String>,
+    renew_at: Option<Stamp>,
 }
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential").field("command", &self.config.command).finish_non_exhaustive()
+        f.debug_struct("Credential").finish_non_exhaustive()
     }
 }
 
 impl Credential {
-    /// Takes the plugin out of `auth`, runs it once and puts a client certificate, if it gave one, in its place.
-    pub(super) async fn take(auth: &mut AuthInfo, clock: Clock) -> Result<Option<Self>, ConnectError> {
-        let Some(config) = auth.exec.take() else { return Ok(None) };
-        let this = Self { config: Arc::new(config), clock, held: Arc::default() };
-        let status = this.run().await?;
-        if let (Some(cert), Some(key)) = (&status.client_certificate_data, &status.client_key_data) {
-            let encode = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
-            auth.client_certificate_data = Some(encode(cert));
-            auth.client_key_data = Some(SecretString::from(encode(key)));
+    /// Reads the files and runs the plugin once.
+    pub(super) async fn open(
+        access: &Access,
+        ca: Option<&[u8]>,
+        identity: Arc<Identity>,
+        env: &Env,
+        seat: &Seat,
+        clock: Clock,
+    ) -> Result<Self, ConnectError> {
+        let whose = |e: String| ConnectError(text::clean(&format!("user {:?}: {e}", access.user)).into_owned());
+        let source = Source::of(access, ca, env, seat).map_err(whose)?;
+        let mut files = None;
+        if let Some((cert, key)) = &access.identity {
+            identity.set(&read(cert)?, &read(key)?).map_err(whose)?;
+            if let (Pem::File(cert), Pem::File(key)) = (cert, key) {
+                files = Some((cert.clone(), key.clone()));
+            }
         }
-        *this.held.lock().await = Some(this.token(&status)?);
-        Ok(Some(this))
+        let now = clock.now();
+        let this = Self { source, identity, files, files_read: Mutex::new(now), clock };
+        // what is wrong with it is said before anything is sent
+        this.header().await.map_err(ConnectError)?;
+        Ok(this)
     }
 
-    /// The `Authorization` header, from a fresh run when the token is about to expire. None: a client certificate.
-    pub(super) async fn header(&self) -> Result<Option<HeaderValue>, ConnectError> {
-        let mut held = self.held.lock().await;
-        let now = self.clock.now();
-        match held.as_ref() {
-            Some(token) if token.expires.is_none_or(|at| at.0 - EARLY_MS > now.0) => Ok(token.header.clone()),
-            _ => {
-                let token = self.token(&self.run().await?)?;
-                *held = Some(token.clone());
-                Ok(token.header)
+    /// The `Authorization` header, and a current certificate in its place.
+    pub(super) async fn header(&self) -> Result<Option<HeaderValue>, String> {
+        self.reread();
+        match &self.source {
+            Source::Fixed(header) => Ok(header.clone()),
+            Source::File { path, text, held } => {
+                let now = self.clock.now();
+                let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((header, at)) = &*held
+                    && now.0 - at.0 < REREAD_MS
+                {
+                    return Ok(Some(header.clone()));
+                }
+                let header = match (from_file(path), &*held) {
+                    (Ok(header), _) => header,
+                    // the last good one, as client-go
+                    (Err(_), Some((before, _))) => before.clone(),
+                    (Err(_), None) if !text.is_empty() => bearer(text)?,
+                    (Err(why), None) => return Err(why),
+                };
+                *held = Some((header.clone(), now));
+                Ok(Some(header))
+            }
+            Source::Plugin { plugin, state } => self.of_plugin(plugin, state).await,
+            Source::Oidc(provider) => {
+                let provider = provider.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let found = provider.oneshot(http::Request::new(Body::empty())).await;
+                let found = found.map_err(|e| format!("auth-provider oidc: {}", words(&*e)))?.into_body();
+                found.map(Some).ok_or_else(|| "auth-provider oidc: no token".into())
             }
         }
     }
 
-    /// The server refused the token (401): the next [`Credential::header`] asks the plugin again.
-    pub(super) async fn forget(&self) {
-        *self.held.lock().await = None;
-    }
-
-    fn token(&self, status: &Status) -> Result<Token, ConnectError> {
-        let header = match &status.token {
-            Some(token) => {
-                let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
-                    ConnectError(format!("{}: the token has bytes that no header can carry", self.name()))
-                })?;
-                value.set_sensitive(true);
-                Some(value)
+    /// The server refused it (401): the next [`Credential::header`] reads the file or asks the plugin again. True if
+    /// that can give another one.
+    pub(super) fn forget(&self) -> bool {
+        match &self.source {
+            Source::Fixed(_) | Source::Oidc(_) => false,
+            Source::File { held, .. } => {
+                let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((_, at)) = &mut *held {
+                    *at = Stamp(at.0 - REREAD_MS);
+                }
+                true
             }
-            None => None,
-        };
-        Ok(Token { header, expires: status.expiration_timestamp.as_deref().and_then(Stamp::parse) })
-    }
-
-    fn name(&self) -> String {
-        format!("credential plugin {}", text::clean(self.config.command.as_deref().unwrap_or("(no command)")))
-    }
-
-    async fn run(&self) -> Result<Status, ConnectError> {
-        let config = &self.config;
-        let Some(program) = config.command.as_deref().filter(|c| !c.is_empty()) else {
-            return Err(ConnectError("kubeconfig: the user's exec plugin has no command".into()));
-        };
-        let version = config.api_version.as_deref().unwrap_or("client.authentication.k8s.io/v1");
-        let mut spec = serde_json::json!({"interactive": false});
-        if config.provide_cluster_info
-            && let (Some(cluster), Some(map)) = (&config.cluster, spec.as_object_mut())
-            && let Ok(cluster) = serde_json::to_value(cluster)
-        {
-            map.insert("cluster".into(), cluster);
+            Source::Plugin { state, .. } => {
+                state.lock().unwrap_or_else(PoisonError::into_inner).held = None;
+                true
+            }
         }
-        let info = serde_json::json!({"apiVersion": version, "kind": "ExecCredential", "spec": spec});
-        let mut command = Command::new(program);
-        command
-            .args(config.args.iter().flatten())
-            .envs(config.env.iter().flatten().filter_map(|e| Some((e.get("name")?, e.get("value")?))))
-            .env("KUBERNETES_EXEC_INFO", info.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        let child = command.spawn().map_err(|e| {
-            let hint =
-                config.install_hint.as_deref().map(|h| format!("; {}", text::clean(h))).unwrap_or_default();
-            ConnectError(format!("{}: {e}{hint}", self.name()))
-        })?;
-        let group = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-        let Ok(done) = tokio::time::timeout(LIMIT, child.wait_with_output()).await else {
-            if let Some(group) = group
-                && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
+    }
+
+    /// What is waited for, if a plugin runs now.
+    pub(super) fn waiting(&self) -> Option<String> {
+        let Source::Plugin { plugin, state } = &self.source else { return None };
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, _) = state.running.as_ref()?;
+        Some(format!("waiting for {}, {} s", plugin.name(), plugin::waited(*since)))
+    }
+
+    async fn of_plugin(
+        &self,
+        plugin: &Arc<Plugin>,
+        state: &Mutex<State>,
+    ) -> Result<Option<HeaderValue>, String> {
+        let run = {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = self.clock.now();
+            if let Some(held) = &state.held
+                && held.renew_at.is_none_or(|at| now.0 < at.0)
             {
-                tracing::debug!(%error, "the plugin's process group is gone already");
+                return Ok(held.header.clone());
             }
-            return Err(ConnectError(format!(
-                "{}: no answer within {} s (it may be waiting for input): run it once in a shell",
-                self.name(),
-                LIMIT.as_secs()
-            )));
+            let (_, run) = state.running.get_or_insert_with(|| {
+                (Clock::instant(), plugin.clone().run().boxed().shared())
+            });
+            run.clone()
         };
-        let out = done.map_err(|e| ConnectError(format!("{}: {e}", self.name())))?;
-        if !out.status.success() {
-            let said = String::from_utf8_lossy(&out.stderr);
-            let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
-            return Err(ConnectError(format!(
-                "{}: {}: {}",
-                self.name(),
-                out.status,
-                text::cap(&text::clean(last.trim()), 300)
-            )));
+        let given = run.clone().await;
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = state.running.as_ref().is_some_and(|(_, running)| running.ptr_eq(&run));
+        if mine {
+            state.running = None;
+            state.held = match given.clone() {
+                Ok(given) => Some(self.take(plugin, &given)?),
+                Err(_) => None,
+            };
         }
-        serde_json::from_slice::<Answer>(&out.stdout)
-            .ok()
-            .and_then(|a| a.status)
-            .filter(|s| s.token.is_some() || s.client_certificate_data.is_some())
-            .ok_or_else(|| {
-                ConnectError(format!("{}: its answer holds no token and no certificate", self.name()))
-            })
+        match (&state.held, given) {
+            (_, Err(why)) => Err(why),
+            (Some(held), Ok(_)) => Ok(held.header.clone()),
+            // another request saw it refused already
+            (None, Ok(given)) => Ok(self.take(plugin, &given)?.header),
+        }
+    }
+
+    fn take(&self, plugin: &Plugin, given: &Given) -> Result<Held, String> {
+        let failed = |why: String| format!("{}: {why}", plugin.name());
+        if let Some((cert, key)) = &given.identity {
+            self.identity.set(cert.as_bytes(), key.as_bytes()).map_err(failed)?;
+        }
+        let header = match given.token.as_str() {
+            "" => None,
+            token => Some(bearer(token).map_err(failed)?),
+        };
+        Ok(Held { header, renew_at: renew_at(self.clock.now(), given.expires) })
+    }
+
+    /// Certificates in files are renewed by others (a kubelet, a cron job).
+    fn reread(&self) {
+        let Some((cert, key)) = &self.files else { return };
+        let now = self.clock.now();
+        {
+            let mut at = self.files_read.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.0 - at.0 < REREAD_MS {
+                return;
+            }
+            *at = now;
+        }
+        let again = std::fs::read(cert).and_then(|cert| Ok((cert, std::fs::read(key)?)));
+        let set = again.map_err(|e| e.to_string()).and_then(|(cert, key)| self.identity.set(&cert, &key));
+        if let Err(error) = set {
+            // a certificate and its key are written one after the other: the next time
+            tracing::warn!(%error, "the client certificate cannot be read again");
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shell(script: &str) -> AuthInfo {
-        let exec: ExecConfig = serde_json::from_value(serde_json::json!({
-            "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script]
-        }))
-        .unwrap();
-        AuthInfo { exec: Some(exec), ..AuthInfo::default() }
+impl Source {
+    fn of(access: &Access, ca: Option<&[u8]>, env: &Env, seat: &Seat) -> Result<Self, String> {
+        if let Some((user, password)) = &access.server.userinfo {
+            return Ok(Self::Fixed(Some(basic(user, password)?)));
+        }
+        Ok(match &access.auth {
+            Auth::None => Self::Fixed(None),
+            Auth::Basic(user, password) => Self::Fixed(Some(basic(user, password)?)),
+            Auth::Token { text, file: None } => Self::Fixed(Some(bearer(text)?)),
+            Auth::Token { text, file: Some(path) } => {
+                Self::File { path: path.clone(), text: text.clone(), held: Mutex::default() }
+            }
+            Auth::Plugin(exec) => {
+                let cluster = exec.provide_cluster_info.then(|| plugin::cluster(access, ca));
+                let plugin = Plugin { exec: (**exec).clone(), cluster, env: env.clone(), seat: seat.clone() };
+                Self::Plugin { plugin: Arc::new(plugin), state: Mutex::default() }
+            }
+            Auth::Provider(provider) => Self::Oidc(Mutex::new(oidc(provider)?)),
+        })
     }
+}
 
-    #[tokio::test]
-    async fn gives_a_token_and_asks_again_when_it_expires() {
-        let clock = Clock::manual(Stamp::parse("2026-01-01T00:00:00Z").unwrap());
-        let mut auth = shell(
-            r#"echo noise >&2; printf '{"status":{"token":"t%s","expirationTimestamp":"2026-01-01T01:00:00Z"}}' $$"#,
-        );
-        let plugin = Credential::take(&mut auth, clock.clone()).await.unwrap().unwrap();
-        assert!(auth.exec.is_none());
-        let first = plugin.header().await.unwrap().unwrap();
-        assert_eq!(plugin.header().await.unwrap().unwrap(), first, "held while it is good");
-        plugin.forget().await;
-        assert_ne!(plugin.header().await.unwrap().unwrap(), first, "asked again after a 401");
-    }
+/// An id-token that is good, or a fresh one by the refresh token.
+fn oidc(provider: &super::kubeconfig::file::Provider) -> Result<Provider, String> {
+    let mut config = Config::new(http::Uri::from_static("https://localhost"));
+    config.auth_info.auth_provider = Some(AuthProviderConfig {
+        name: provider.name.clone(),
+        config: provider.config.clone().into_iter().collect(),
+        other: std::collections::BTreeMap::new(),
+    });
+    let layer = config.auth_layer().map_err(|e| format!("auth-provider oidc: {}", words(&e)))?;
+    let layer = layer.ok_or("auth-provider oidc: no token")?;
+    let nowhere = service_fn(|request: http::Request<Body>| async move {
+        let found = request.headers().get(AUTHORIZATION).cloned();
+        Ok::<_, BoxError>(http::Response::new(found))
+    });
+    Ok(BoxCloneService::new(layer.layer(nowhere)))
+}
 
-    #[tokio::test]
-    async fn failures_are_words() {
-        for (script, words) in
-            [("echo 'login first' >&2; exit 3", "login first"), ("echo '{}'", "no token and no certificate")]
-        {
-            let error = Credential::take(&mut shell(script), Clock::system()).await.unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
+/// A PEM text.
+pub(super) fn read(pem: &Pem) -> Result<Vec<u8>, ConnectError> {
+    match pem {
+        Pem::Data(bytes) => Ok(bytes.clone()),
+        Pem::File(path) => {
+            std::fs::read(path).map_err(|e| ConnectError(format!("{}: {e}", path.display())))
         }
     }
+}
+
+fn from_file(path: &std::path::Path) -> Result<HeaderValue, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("tokenFile {}: {e}", path.display()))?;
+    match text.trim() {
+        "" => Err(format!("tokenFile {}: it is empty", path.display())),
+        token => bearer(token),
+    }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, String> {
+    secret(format!("Bearer {}", token.trim_matches([' ', '\t'])))
+        .ok_or_else(|| "the token has characters that no header can carry (a line break?)".into())
+}
+
+fn basic(user: &str, password: &str) -> Result<HeaderValue, String> {
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    secret(format!("Basic {pair}")).ok_or_else(|| "the username cannot be sent".into())
+}
+
+/// A header value that is not shown in logs.
+fn secret(text: String) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use pilothouse_core::domain::text;
+use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
 
 /// Why a call failed. All text is sanitised.
@@ -144,6 +145,11 @@ pub fn words(error: &(dyn StdError + 'static)) -> String {
         chain.push(source);
         current = source;
     }
+    // through a proxy it is the proxy that fails, and not the server
+    let through = chain.iter().find_map(|part| part.downcast_ref::<super::transport::ProxyError>());
+    if let Some(through) = through {
+        return format!("proxy {}: {}", through.proxy, words(&*through.error));
+    }
     for part in &chain {
         if let Some(io) = part.downcast_ref::<std::io::Error>()
             && let Some(said) = io_words(io)
@@ -186,36 +192,69 @@ fn io_words(io: &std::io::Error) -> Option<String> {
 }
 
 fn tls_words(error: &rustls::Error) -> String {
-    use rustls::{AlertDescription, CertificateError, Error};
-    match error {
+    use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+    let said = match error {
         Error::InvalidCertificate(reason) => {
             let why = match reason {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    "it has expired".into()
+                CertificateError::ExpiredContext { time, not_after } => {
+                    format!("it expired at {}, and the clock here says {}", at(*not_after), at(*time))
                 }
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    "it is not valid yet: compare the clocks".into()
+                CertificateError::Expired => "it has expired".into(),
+                CertificateError::NotValidYetContext { time, not_before } => format!(
+                    "it is not valid yet: it begins at {}, and the clock here says {}; check the clock",
+                    at(*not_before),
+                    at(*time)
+                ),
+                CertificateError::NotValidYet => "it is not valid yet: check the clock".into(),
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    "it is signed by an unknown authority: check certificate-authority in the kubeconfig (another cluster's CA under the same name?), for a Prometheus ca_file".into()
                 }
-                CertificateError::UnknownIssuer => {
-                    "it is signed by an unknown authority: check certificate-authority in the kubeconfig"
-                        .into()
+                CertificateError::NotValidForNameContext { expected, presented } => {
+                    let names = match presented.as_slice() {
+                        [] => "no name at all".to_owned(),
+                        names => names.iter().map(|n| name_of(n)).collect::<Vec<_>>().join(", "),
+                    };
+                    format!(
+                        "it is for another name: it is valid for {names}, not for {}; check `server` or tls-server-name in the kubeconfig",
+                        expected.to_str()
+                    )
                 }
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                CertificateError::NotValidForName => {
                     "it is for another name: check `server` or tls-server-name in the kubeconfig".into()
                 }
                 other => format!("{other}"),
             };
-            text::cap(&format!("the server's certificate is refused: {why}"), 300).into_owned()
+            format!("the server's certificate is refused: {why}")
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server wants a client certificate, and none was sent that it asks for".into()
         }
         Error::AlertReceived(
-            AlertDescription::BadCertificate
+            alert @ (AlertDescription::BadCertificate
             | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA,
-        ) => "the server refuses our client certificate".into(),
-        other => text::cap(&format!("TLS: {other}"), 300).into_owned(),
-    }
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+            | AlertDescription::UnknownCA),
+        ) => format!("the server refuses our client certificate ({alert:?})"),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the server does not speak TLS: is it http in the place of https?".into()
+        }
+        other => format!("TLS: {other}"),
+    };
+    text::cap(&text::clean(&said), 400).into_owned()
+}
+
+fn at(time: rustls::pki_types::UnixTime) -> Stamp {
+    Stamp(i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 1000).saturating_mul(1000))
+}
+
+/// `DnsName("a.test")` and `IpAddress(127.0.0.1)` as a person writes them.
+fn name_of(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(presented).trim_matches('"')
 }
 
 #[cfg(test)]

@@ -1,11 +1,22 @@
 //! Reads the kubeconfig as kubectl does, with every mistake in it said in words, before any network is touched.
+//!
+//! [`file`] decodes, [`resolve`] picks a context and lays the flags over it, [`server`] reads a cluster's address.
 
+pub(super) mod file;
+pub(super) mod resolve;
+pub(super) mod server;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kube::config::{AuthInfo, Cluster, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use pilothouse_core::domain::text;
 
+use self::file::{Cluster, Context, File, User};
+pub use self::file::Impersonate;
+pub use self::resolve::Overrides;
+use self::resolve::{Access, resolve};
 use super::connect::ConnectError;
+use super::env::Env;
 
 /// One context of the kubeconfig.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,189 +28,142 @@ pub struct ContextInfo {
     pub current: bool,
 }
 
-/// What a kubeconfig (or the pod's service account) comes down to.
-pub(super) struct Loaded {
-    pub config: Config,
-    pub context: String,
-    pub user: String,
-    pub cluster: Option<Cluster>,
-}
+/// The folder of a pod's service account.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where the configuration was looked for.
 enum Found {
-    Files(Box<Kubeconfig>, String),
+    Files(Box<File>, String),
     /// No file; we run in a pod.
-    InCluster,
+    InCluster(String),
+    /// No file, and why.
+    Nothing(ConnectError),
 }
 
 /// Reads `--kubeconfig`, else the files of `KUBECONFIG`, else `~/.kube/config`, else the pod's service account.
-fn read(explicit: Option<&Path>) -> Result<Found, ConnectError> {
+fn read(explicit: Option<&Path>, env: &Env) -> Result<Found, ConnectError> {
     if let Some(path) = explicit {
-        return Ok(Found::Files(Box::new(read_file(path)?), path.display().to_string()));
-    }
-    if let Some(list) = std::env::var_os("KUBECONFIG").filter(|v| !v.is_empty()) {
-        let paths: Vec<PathBuf> =
-            std::env::split_paths(&list).filter(|p| !p.as_os_str().is_empty()).collect();
-        let shown = paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
-        let mut merged: Option<Kubeconfig> = None;
-        // as kubectl: files of the list that do not exist are passed over
-        for path in paths.iter().filter(|p| p.exists()) {
-            let next = read_file(path)?;
-            merged = Some(match merged {
-                None => next,
-                Some(before) => before.merge(next).map_err(|e| explain(&e, &path.display().to_string()))?,
-            });
-        }
-        return match merged {
-            Some(config) => Ok(Found::Files(Box::new(config), shown)),
-            None if in_pod() => Ok(Found::InCluster),
-            None => Err(ConnectError(format!(
-                "no kubeconfig: KUBECONFIG names {shown}, which does not exist; correct it or give --kubeconfig FILE"
-            ))),
+        return match read_file(path)? {
+            Some(file) => Ok(Found::Files(Box::new(file), path.display().to_string())),
+            None => Err(ConnectError(format!("no such kubeconfig: {}", path.display()))),
         };
     }
-    let home = etcetera::home_dir().ok().map(|home| home.join(".kube").join("config"));
-    match home {
-        Some(path) if path.exists() => {
-            Ok(Found::Files(Box::new(read_file(&path)?), path.display().to_string()))
+    let nothing = |why: String| match in_pod(env) {
+        Some(server) => Found::InCluster(server),
+        None => Found::Nothing(ConnectError(why)),
+    };
+    if let Some(list) = env.var("KUBECONFIG") {
+        let mut seen = BTreeSet::new();
+        let paths: Vec<PathBuf> = std::env::split_paths(&list)
+            .filter(|p| !p.as_os_str().is_empty() && seen.insert(p.clone()))
+            .collect();
+        let shown = paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+        let mut merged: Option<File> = None;
+        for path in &paths {
+            // as kubectl: files of the list that do not exist are passed over
+            let Some(next) = read_file(path)? else { continue };
+            match &mut merged {
+                None => merged = Some(next),
+                Some(before) => before.merge(next),
+            }
         }
-        _ if in_pod() => Ok(Found::InCluster),
-        Some(path) => Err(ConnectError(format!(
+        return Ok(match merged {
+            Some(file) => Found::Files(Box::new(file), shown),
+            None => nothing(format!(
+                "no kubeconfig: KUBECONFIG names {shown}, which does not exist; correct it or give --kubeconfig FILE"
+            )),
+        });
+    }
+    let home = match env.var("HOME") {
+        Some(home) => Some(PathBuf::from(home)),
+        None if env.given().is_some() => None,
+        None => etcetera::home_dir().ok(),
+    };
+    let Some(path) = home.map(|home| home.join(".kube").join("config")) else {
+        return Ok(nothing("no kubeconfig: there is no home directory; set KUBECONFIG".into()));
+    };
+    Ok(match read_file(&path)? {
+        Some(file) => Found::Files(Box::new(file), path.display().to_string()),
+        None => nothing(format!(
             "no kubeconfig: {} does not exist and KUBECONFIG is not set; give --kubeconfig FILE, or try `pilothouse --demo`",
             path.display()
-        ))),
-        None => Err(ConnectError("no kubeconfig: there is no home directory; set KUBECONFIG".into())),
-    }
+        )),
+    })
 }
 
-fn in_pod() -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-        && Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
+/// The API server as a pod's environment names it.
+fn in_pod(env: &Env) -> Option<String> {
+    let (host, port) = (env.var("KUBERNETES_SERVICE_HOST")?, env.var("KUBERNETES_SERVICE_PORT")?);
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    Path::new(ACCOUNT).join("token").is_file().then(|| format!("https://{host}:{port}"))
 }
 
-fn read_file(path: &Path) -> Result<Kubeconfig, ConnectError> {
-    Kubeconfig::read_from(path).map_err(|e| explain(&e, &path.display().to_string()))
+/// None: there is no such file.
+fn read_file(path: &Path) -> Result<Option<File>, ConnectError> {
+    let failed = |why: String| ConnectError(text::clean(&why).into_owned());
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed(format!("cannot read {}: {e}", path.display()))),
+    };
+    let mut file = File::parse(&bytes)
+        .map_err(|e| failed(format!("{} is not a valid kubeconfig: {e}", path.display())))?;
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    file.resolve(whole.parent().unwrap_or(Path::new("/")));
+    Ok(Some(file))
 }
 
 /// The contexts that the kubeconfig has; empty in a pod.
 pub fn contexts(explicit: Option<&Path>) -> Result<Vec<ContextInfo>, ConnectError> {
-    Ok(match read(explicit)? {
-        Found::InCluster => Vec::new(),
-        Found::Files(config, _) => {
-            let current = config.current_context.clone().unwrap_or_default();
-            let mut found: Vec<_> = config
-                .contexts
-                .into_iter()
-                .map(|named| {
-                    let context = named.context.unwrap_or_default();
-                    ContextInfo {
-                        current: named.name == current,
-                        name: named.name,
-                        cluster: context.cluster,
-                        user: context.user.unwrap_or_default(),
-                        namespace: context.namespace.filter(|n| !n.is_empty()),
-                    }
-                })
-                .collect();
-            found.sort_by(|a, b| a.name.cmp(&b.name));
-            found
-        }
+    Ok(match read(explicit, &Env::default())? {
+        Found::InCluster(_) => Vec::new(),
+        Found::Nothing(why) => return Err(why),
+        Found::Files(file, _) => file
+            .contexts
+            .iter()
+            .map(|(name, context)| ContextInfo {
+                current: *name == file.current_context,
+                name: name.clone(),
+                cluster: context.cluster.clone(),
+                user: context.user.clone(),
+                namespace: Some(context.namespace.clone()).filter(|n| !n.is_empty()),
+            })
+            .collect(),
     })
 }
 
-pub(super) async fn load(explicit: Option<&Path>, context: Option<&str>) -> Result<Loaded, ConnectError> {
-    let (file, shown) = match read(explicit)? {
-        Found::Files(config, shown) => (*config, shown),
-        Found::InCluster => {
-            let config = Config::incluster()
-                .map_err(|e| ConnectError(format!("the pod's service account cannot be used: {e}")))?;
-            let user = "service account".to_owned();
-            return Ok(Loaded { config, context: "in-cluster".into(), user, cluster: None });
+/// What is to be connected to. The errors name the file.
+pub(super) fn load(
+    explicit: Option<&Path>,
+    context: Option<&str>,
+    over: &Overrides,
+    env: &Env,
+) -> Result<Access, ConnectError> {
+    let (file, shown, context) = match read(explicit, env)? {
+        Found::Files(file, shown) => (*file, shown, context),
+        Found::InCluster(server) => {
+            (account(server), "the pod's service account".to_owned(), Some("in-cluster"))
         }
+        // flags alone can name a cluster
+        Found::Nothing(_) if over.names_server() => (File::default(), "the flags".to_owned(), context),
+        Found::Nothing(why) => return Err(why),
     };
-    let known = || {
-        let mut names: Vec<_> = file.contexts.iter().map(|c| c.name.as_str()).collect();
-        names.sort_unstable();
-        if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) }
-    };
-    let name = match context {
-        Some(name) => name.to_owned(),
-        None => file.current_context.clone().filter(|c| !c.is_empty()).ok_or_else(|| {
-            ConnectError(format!("{shown}: no current-context is set; give --context NAME ({})", known()))
-        })?,
-    };
-    let Some(found) = file.contexts.iter().find(|c| c.name == name).and_then(|c| c.context.clone()) else {
-        return Err(ConnectError(format!("{shown}: there is no context {name:?}; {}", known())));
-    };
-    let cluster = file.clusters.iter().find(|c| c.name == found.cluster).and_then(|c| c.cluster.clone());
-    let Some(cluster) = cluster else {
-        return Err(ConnectError(format!(
-            "{shown}: context {name:?} names the cluster {:?}, which is not there",
-            found.cluster
-        )));
-    };
-    let user = found.user.clone().unwrap_or_default();
-    if let Some(auth) = file.auth_infos.iter().find(|u| u.name == user).and_then(|u| u.auth_info.as_ref()) {
-        check_user(auth, &user, &shown)?;
-    } else if !user.is_empty() {
-        return Err(ConnectError(format!(
-            "{shown}: context {name:?} names the user {user:?}, which is not there"
-        )));
-    }
-    let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
-    let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(|e| explain(&e, &shown))?;
-    config.default_namespace = found.namespace.filter(|n| !n.is_empty()).unwrap_or_else(|| "default".into());
-    Ok(Loaded { config, context: name, user, cluster: Some(cluster) })
+    resolve(&file, context, over, env)
+        .map_err(|e| ConnectError(text::clean(&format!("{shown}: {e}")).into_owned()))
 }
 
-/// Files that the user's entry names and that kube would miss only when it connects.
-fn check_user(auth: &AuthInfo, user: &str, shown: &str) -> Result<(), ConnectError> {
-    let files = [
-        (
-            "client-certificate",
-            auth.client_certificate.as_ref().filter(|_| auth.client_certificate_data.is_none()),
-        ),
-        ("client-key", auth.client_key.as_ref().filter(|_| auth.client_key_data.is_none())),
-        ("tokenFile", auth.token_file.as_ref().filter(|_| auth.token.is_none())),
-    ];
-    for (field, path) in files {
-        if let Some(path) = path.filter(|p| !p.is_empty())
-            && let Err(error) = std::fs::File::open(path)
-        {
-            return Err(ConnectError(format!("{shown}: {field} of user {user:?}: {path}: {error}")));
-        }
-    }
-    Ok(())
-}
-
-/// kube's error as one line that names the file.
-fn explain(error: &KubeconfigError, file: &str) -> ConnectError {
-    let words = match error {
-        KubeconfigError::ReadConfig(io, _) if io.kind() == std::io::ErrorKind::NotFound => {
-            format!("no such kubeconfig: {file}")
-        }
-        KubeconfigError::ReadConfig(io, _) => format!("cannot read {file}: {io}"),
-        KubeconfigError::Parse(e) => {
-            format!("{file} is not a valid kubeconfig: {}", one_line(&e.to_string()))
-        }
-        KubeconfigError::MissingClusterUrl => format!("{file}: the cluster has no `server`"),
-        KubeconfigError::ParseClusterUrl(e) => format!("{file}: the cluster's `server` is not a URL: {e}"),
-        KubeconfigError::ParseProxyUrl(e) => {
-            format!("{file}: `proxy-url` (or HTTPS_PROXY) is not a URL: {e}")
-        }
-        KubeconfigError::LoadCertificateAuthority(e) => format!("{file}: certificate-authority: {e}"),
-        KubeconfigError::LoadClientCertificate(e) => format!("{file}: client-certificate: {e}"),
-        KubeconfigError::LoadClientKey(e) => format!("{file}: client-key: {e}"),
-        KubeconfigError::ParseCertificates(e) => format!("{file}: certificate-authority is not PEM: {e}"),
-        other => format!("{file}: {other}"),
-    };
-    ConnectError(text::clean(&words).into_owned())
-}
-
-/// A parser's several lines as one.
-fn one_line(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    text::cap(&line, 300).into_owned()
+/// A pod's service account in the form of a kubeconfig.
+fn account(server: String) -> File {
+    let at = |name: &str| format!("{ACCOUNT}/{name}");
+    let namespace = std::fs::read_to_string(at("namespace")).unwrap_or_default();
+    let ca_file = if Path::new(&at("ca.crt")).is_file() { at("ca.crt") } else { String::new() };
+    let mut file = File::default();
+    let (cluster, user) = ("in-cluster".to_owned(), "service account".to_owned());
+    file.clusters.insert(cluster.clone(), Cluster { server, ca_file, ..Cluster::default() });
+    file.users.insert(user.clone(), User { token_file: at("token"), ..User::default() });
+    let context = Context { cluster, user, namespace: namespace.trim().to_owned() };
+    file.contexts.insert("in-cluster".into(), context);
+    file
 }
 
 #[cfg(test)]
@@ -212,36 +176,55 @@ mod tests {
         file
     }
 
-    async fn error(text: &str, context: Option<&str>) -> String {
-        let file = file(text);
-        load(Some(file.path()), context).await.map(|_| ()).unwrap_err().to_string()
+    fn of(text: &str, context: Option<&str>) -> Result<Access, ConnectError> {
+        load(Some(file(text).path()), context, &Overrides::default(), &Env::of([]))
     }
 
     const GOOD: &str = "
-clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1', insecure-skip-tls-verify: true}}, {name: d, cluster: {server: 'https://h', certificate-authority: /nowhere/ca.crt}}]
+clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1', insecure-skip-tls-verify: true}}, {name: d, cluster: {server: 'https://h', certificate-authority: /nowhere/ca.crt}}, {name: e}]
 users: [{name: u, user: {token: t}}, {name: v, user: {client-certificate: /nowhere/c.crt}}]
-contexts: [{name: a, context: {cluster: c, user: u, namespace: shop}}, {name: b, context: {cluster: x, user: u}}, {name: d, context: {cluster: d, user: u}}, {name: v, context: {cluster: c, user: v}}, {name: w, context: {cluster: c, user: nobody}}]
+contexts: [{name: a, context: {cluster: c, user: u, namespace: shop}}, {name: b, context: {cluster: x, user: u}}, {name: d, context: {cluster: d, user: u}}, {name: e, context: {cluster: e}}, {name: v, context: {cluster: c, user: v}}, {name: w, context: {cluster: c, user: nobody}}]
 ";
 
-    #[tokio::test]
-    async fn says_what_is_wrong_and_where() {
-        let missing = load(Some(Path::new("/nowhere/config")), None).await.map(|_| ()).unwrap_err();
-        assert_eq!(missing.to_string(), "no such kubeconfig: /nowhere/config");
-        assert!(error("clusters: [", None).await.contains("is not a valid kubeconfig"));
-        assert!(error(GOOD, None).await.contains("no current-context"));
-        assert!(error(GOOD, Some("z")).await.contains("there is no context \"z\"; it has a, b, d, v, w"));
-        assert!(error(GOOD, Some("b")).await.contains("names the cluster \"x\""));
-        assert!(error(GOOD, Some("d")).await.contains("certificate-authority"));
-        assert!(error(GOOD, Some("v")).await.contains("client-certificate of user \"v\": /nowhere/c.crt"));
-        assert!(error(GOOD, Some("w")).await.contains("names the user \"nobody\""));
+    #[test]
+    fn says_what_is_wrong_and_where() {
+        let missing = load(Some(Path::new("/nowhere/config")), None, &Overrides::default(), &Env::of([]));
+        assert_eq!(missing.unwrap_err().to_string(), "no such kubeconfig: /nowhere/config");
+        let error = |context| of(GOOD, context).map(|_| ()).unwrap_err().to_string();
+        assert!(of("clusters: [", None).unwrap_err().to_string().contains("is not a valid kubeconfig"));
+        assert!(error(None).contains("no current-context"));
+        assert!(error(Some("z")).contains("there is no context \"z\"; it has a, b, d, e, v, w"));
+        assert!(error(Some("b")).contains("names the cluster \"x\""));
+        assert!(error(Some("d")).contains("certificate-authority"));
+        assert!(error(Some("e")).contains("has no `server`"));
+        assert!(error(Some("v")).contains("client-certificate of user \"v\": /nowhere/c.crt"));
+        assert!(error(Some("v")).contains("no client-key"), "all of it at once");
     }
 
-    #[tokio::test]
-    async fn loads_a_context() {
-        let file = file(GOOD);
-        let loaded = load(Some(file.path()), Some("a")).await.unwrap();
-        assert_eq!((loaded.context.as_str(), loaded.user.as_str()), ("a", "u"));
-        assert_eq!(loaded.config.default_namespace, "shop");
-        assert_eq!(contexts(Some(file.path())).unwrap().len(), 5);
+    #[test]
+    fn a_user_that_is_not_there_is_nobody() {
+        let access = of(GOOD, Some("w")).unwrap();
+        assert_eq!(access.auth, resolve::Auth::None);
+        assert!(access.notes.first().unwrap().contains("names the user \"nobody\""));
+    }
+
+    #[test]
+    fn loads_a_context() {
+        let access = of(GOOD, Some("a")).unwrap();
+        assert_eq!((access.context.as_str(), access.user.as_str()), ("a", "u"));
+        assert_eq!(access.namespace, "shop");
+        assert_eq!(contexts(Some(file(GOOD).path())).unwrap().len(), 6);
+    }
+
+    #[test]
+    fn flags_of_one_cluster_are_not_for_another() {
+        let over = Overrides {
+            server: Some("https://a".into()),
+            token: Some("t".into()),
+            as_user: Some("me".into()),
+            ..Overrides::default()
+        };
+        let elsewhere = over.elsewhere();
+        assert_eq!((elsewhere.server, elsewhere.token, elsewhere.as_user), (None, None, Some("me".into())));
     }
 }

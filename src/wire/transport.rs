@@ -1,23 +1,34 @@
-//! The connection below HTTP: TCP with keepalive and a user timeout (a silent drop is known within 15 s), through
-//! the proxies that the kubeconfig or the environment name, TLS by kube's configuration.
+//! The connections below HTTP, for the API server and for Prometheus: TCP with keepalive and a user timeout (a silent
+//! drop is known within 15 s), through the proxy that [`super::proxy`] chooses, TLS by [`super::tls`]; and redirects.
 
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine as _;
-use http::{HeaderValue, Uri};
-use hyper_util::client::legacy::connect::HttpConnector;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::legacy::{Builder, Client as Http};
-use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::{Builder, Client as Pool};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::Client;
-use kube::client::{Body, ConfigExt as _};
-use kube::config::{Cluster, Config};
+use kube::client::Body;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 use tower_http::decompression::DecompressionLayer;
+use tower_service::Service;
+use url::Url;
 
-use super::client::{escape, unescape};
-use super::connect::ConnectError;
+use super::proxy::{Kind, Proxies, Proxy};
+use super::tls::Identity;
 
 /// Establishing a TCP connection.
 const CONNECT: Duration = Duration::from_secs(8);
@@ -25,36 +36,197 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
 /// Sent data that nobody acknowledges.
 const USER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Redirects of one request, as Go.
+const REDIRECTS: usize = 10;
 
 /// What kind of client is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
+pub(crate) enum Use {
     Read,
     /// One send is one request: nothing is sent again by itself, and idle connections are soon given up, so that a
     /// write seldom meets one that the server has closed.
     Write,
 }
 
-/// The proxy for this cluster: the kubeconfig's `proxy-url`, else HTTPS_PROXY unless NO_PROXY names the server.
-/// (kube 5.0 compares NO_PROXY with the proxy's own address.)
-pub(super) fn proxy(cluster: Option<&Cluster>, server: &Uri) -> Result<Option<Uri>, ConnectError> {
-    if let Some(url) = cluster.and_then(|c| c.proxy_url.as_ref()).filter(|u| !u.is_empty()) {
-        let uri =
-            url.parse::<Uri>().map_err(|e| ConnectError(format!("proxy-url {url:?} is not a URL: {e}")))?;
-        return Ok(Some(uri));
+/// Which redirects are followed; the others are the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// As Go: 301, 302 and 303 of GET and HEAD, 307 and 308 of every method. Credentials stay with their host.
+    AsGo,
+    /// Only to the same scheme, host and port.
+    SameServer,
+}
+
+/// How one server is reached. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Http(Arc<Inner>);
+
+struct Inner {
+    tls: Arc<ClientConfig>,
+    identity: Arc<Identity>,
+    server_name: Option<ServerName<'static>>,
+    proxies: Proxies,
+    purpose: Use,
+    /// The pool of connections, and which client certificate they were made with.
+    pool: Mutex<(u64, Client)>,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
     }
-    Ok(Matcher::from_env().intercept(server).and_then(|found| {
-        let Some((user, password)) = found.raw_auth() else { return Some(found.uri().clone()) };
-        // keep the credentials where `with_auth` below reads them
-        let authority = format!("{}:{}@{}", escape(user), escape(password), found.uri().authority()?);
-        Uri::builder()
-            .scheme(found.uri().scheme_str().unwrap_or("http"))
-            .authority(authority)
-            .path_and_query("/")
-            .build()
-            .ok()
-            .or_else(|| Some(found.uri().clone()))
-    }))
+}
+
+/// No answer, and where it was looked for.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    /// Where a redirect led to.
+    redirected: Option<Uri>,
+    http: bool,
+    error: kube::Error,
+}
+
+impl std::fmt::Display for SendError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl StdError for SendError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl SendError {
+    /// For people.
+    pub(crate) fn words(&self) -> String {
+        let mut said = super::error::words(&self.error);
+        if self.http && is_not_http(&self.error) {
+            said.push_str(": does the server want https?");
+        }
+        match &self.redirected {
+            Some(to) => format!("redirected to {to}: {said}"),
+            None => said,
+        }
+    }
+}
+
+fn is_not_http(error: &(dyn StdError + 'static)) -> bool {
+    let mut part = Some(error);
+    while let Some(current) = part {
+        if let Some(hyper) = current.downcast_ref::<hyper::Error>() {
+            return hyper.is_parse() || hyper.is_incomplete_message();
+        }
+        part = current.source();
+    }
+    false
+}
+
+impl Http {
+    pub(crate) fn new(
+        tls: ClientConfig,
+        identity: Arc<Identity>,
+        server_name: Option<ServerName<'static>>,
+        proxies: Proxies,
+        purpose: Use,
+    ) -> Self {
+        let tls = Arc::new(tls);
+        let pool = (identity.turn(), pool(&tls, server_name.clone(), &proxies, purpose));
+        Self(Arc::new(Inner { tls, identity, server_name, proxies, purpose, pool: Mutex::new(pool) }))
+    }
+
+    /// The same way with connections of its own.
+    pub(crate) fn apart(&self, purpose: Use) -> Self {
+        let Inner { tls, identity, server_name, proxies, .. } = &*self.0;
+        Self::new((**tls).clone(), identity.clone(), server_name.clone(), proxies.clone(), purpose)
+    }
+
+    /// Sends, and follows redirects.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Bytes>,
+        follow: Follow,
+    ) -> Result<Response<Body>, SendError> {
+        let (parts, body) = request.into_parts();
+        let first = parts.uri;
+        let (mut uri, mut headers) = (first.clone(), parts.headers);
+        let mut followed = 0;
+        loop {
+            let body = if body.is_empty() { Body::empty() } else { Body::from(body.clone()) };
+            let mut request = Request::new(body);
+            *request.method_mut() = parts.method.clone();
+            *request.uri_mut() = uri.clone();
+            request.headers_mut().clone_from(&headers);
+            if let Some(auth) = self.proxy_header(&uri) {
+                request.headers_mut().insert(PROXY_AUTHORIZATION, auth);
+            }
+            let sent = self.client().send(request).await;
+            let response = sent.map_err(|error| SendError {
+                redirected: (uri != first).then(|| uri.clone()),
+                http: uri.scheme_str() == Some("http"),
+                error,
+            })?;
+            let next = target(&parts.method, &uri, &response, follow).filter(|_| followed < REDIRECTS);
+            let Some(next) = next else { return Ok(response) };
+            if !is_of(next.host().unwrap_or_default(), first.host().unwrap_or_default()) {
+                for secret in [AUTHORIZATION, COOKIE, WWW_AUTHENTICATE] {
+                    headers.remove(secret);
+                }
+            }
+            uri = next;
+            followed += 1;
+        }
+    }
+
+    /// The pool whose connections show the current client certificate.
+    fn client(&self) -> Client {
+        let Inner { tls, identity, server_name, proxies, purpose, pool: held } = &*self.0;
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = identity.turn();
+        if held.0 != turn {
+            *held = (turn, pool(tls, server_name.clone(), proxies, *purpose));
+        }
+        held.1.clone()
+    }
+
+    /// A request for http is handed to an HTTP proxy whole, with the proxy's credentials on it.
+    fn proxy_header(&self, to: &Uri) -> Option<HeaderValue> {
+        let proxy = self.0.proxies.of(to).filter(|p| p.kind != Kind::Socks5)?;
+        (to.scheme_str() == Some("http")).then(|| basic(proxy)).flatten()
+    }
+}
+
+/// Where a redirect leads to, if it is followed.
+fn target(method: &Method, at: &Uri, response: &Response<Body>, follow: Follow) -> Option<Uri> {
+    let code = response.status();
+    let read = matches!(*method, Method::GET | Method::HEAD);
+    let followed = match code {
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => read,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+        _ => false,
+    };
+    let location = response.headers().get(LOCATION).filter(|_| followed)?.to_str().ok()?;
+    let next = Url::parse(&at.to_string()).ok()?.join(location).ok()?;
+    let mut plain = next.clone();
+    plain.set_fragment(None);
+    let next: Uri = plain.as_str().parse().ok()?;
+    if !matches!(next.scheme_str(), Some("http" | "https")) {
+        return None;
+    }
+    let server = |uri: &Uri| {
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        (uri.scheme_str().map(str::to_owned), uri.host().map(str::to_owned), port)
+    };
+    (follow == Follow::AsGo || server(at) == server(&next)).then_some(next)
+}
+
+/// The same host, or one under it.
+fn is_of(host: &str, parent: &str) -> bool {
+    let (host, parent) = (host.to_ascii_lowercase(), parent.to_ascii_lowercase());
+    host == parent
+        || host.parse::<std::net::IpAddr>().is_err()
+            && host.strip_suffix(&parent).is_some_and(|rest| rest.ends_with('.'))
 }
 
 fn tcp() -> HttpConnector {
@@ -70,52 +242,29 @@ fn tcp() -> HttpConnector {
     tcp
 }
 
-fn basic(proxy: &Uri) -> Option<HeaderValue> {
-    let (user, _) = proxy.authority()?.as_str().rsplit_once('@')?;
-    let mut value = HeaderValue::from_str(&format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode(unescape(user))
-    ))
-    .ok()?;
+fn basic(proxy: &Proxy) -> Option<HeaderValue> {
+    let (user, password) = proxy.auth.as_ref()?;
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let mut value = HeaderValue::from_str(&format!("Basic {pair}")).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// A client of its own connections.
-pub(super) fn client(config: &Config, purpose: Use) -> Result<Client, ConnectError> {
-    let broken = |e: kube::Error| ConnectError(super::error::words(&e));
-    let Some(proxy) = config.proxy_url.clone() else {
-        return stack(config, config.rustls_https_connector_with_connector(tcp()).map_err(broken)?, purpose);
+fn pool(
+    tls: &Arc<ClientConfig>,
+    server_name: Option<ServerName<'static>>,
+    proxies: &Proxies,
+    purpose: Use,
+) -> Client {
+    let dial = Dial { tcp: tcp(), proxies: proxies.clone(), tls: tls.clone() };
+    let name = move |uri: &Uri| -> Result<ServerName<'static>, BoxError> {
+        if let Some(name) = &server_name {
+            return Ok(name.clone());
+        }
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        Ok(ServerName::try_from(host)?)
     };
-    match proxy.scheme_str() {
-        Some("socks5" | "socks5h") => {
-            let through = SocksV5::new(proxy, tcp());
-            stack(config, config.rustls_https_connector_with_connector(through).map_err(broken)?, purpose)
-        }
-        Some("https") => {
-            let to_proxy = config.rustls_https_connector_with_connector(tcp()).map_err(broken)?;
-            let mut through = Tunnel::new(proxy.clone(), to_proxy);
-            if let Some(auth) = basic(&proxy) {
-                through = through.with_auth(auth);
-            }
-            stack(config, config.rustls_https_connector_with_connector(through).map_err(broken)?, purpose)
-        }
-        Some("http") | None => {
-            let mut through = Tunnel::new(proxy.clone(), tcp());
-            if let Some(auth) = basic(&proxy) {
-                through = through.with_auth(auth);
-            }
-            stack(config, config.rustls_https_connector_with_connector(through).map_err(broken)?, purpose)
-        }
-        Some(other) => Err(ConnectError(format!("proxy {proxy}: {other} proxies are not supported"))),
-    }
-}
-
-fn stack<C>(config: &Config, connector: C, purpose: Use) -> Result<Client, ConnectError>
-where
-    C: hyper_util::client::legacy::connect::Connect + Clone + Send + Sync + 'static,
-{
-    let broken = |e: kube::Error| ConnectError(super::error::words(&e));
+    let connector = HttpsConnector::new(dial, tls.clone(), false, Arc::new(name));
     let mut builder = Builder::new(TokioExecutor::new());
     builder.pool_timer(TokioTimer::new());
     if purpose == Use::Write {
@@ -124,12 +273,125 @@ where
             .pool_idle_timeout(Duration::from_secs(10))
             .pool_max_idle_per_host(2);
     }
-    let http: Http<C, Body> = builder.build(connector);
+    let http: Pool<_, Body> = builder.build(connector);
     let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
         .layer(DecompressionLayer::new().gzip(true))
-        .option_layer(config.auth_layer().map_err(broken)?)
-        .layer(config.extra_headers_layer().map_err(broken)?)
         .service(http.map_err(BoxError::from));
-    Ok(Client::new(service.map_err(BoxError::from), config.default_namespace.clone()))
+    Client::new(service.map_err(BoxError::from), "default")
+}
+
+/// Opens a connection, through a proxy if one is chosen for the address.
+#[derive(Clone)]
+struct Dial {
+    tcp: HttpConnector,
+    proxies: Proxies,
+    tls: Arc<ClientConfig>,
+}
+
+impl Service<Uri> for Dial {
+    type Response = Pipe;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Pipe, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let Some(proxy) = this.proxies.of(&to) else {
+                let io = MaybeHttpsStream::Http(this.tcp.oneshot(to).await?);
+                return Ok(Pipe { io, proxied: false });
+            };
+            let failed = |e: BoxError| BoxError::from(ProxyError { proxy: proxy.uri.to_string(), error: e });
+            let is_https = to.scheme_str() == Some("https");
+            if proxy.kind == Kind::Socks5 {
+                let mut through = SocksV5::new(proxy.uri.clone(), this.tcp);
+                if let Some((user, password)) = proxy.auth.clone() {
+                    through = through.with_auth(user, password);
+                }
+                let io = MaybeHttpsStream::Http(through.oneshot(to).await.map_err(|e| failed(e.into()))?);
+                return Ok(Pipe { io, proxied: false });
+            }
+            let to_proxy = HttpsConnector::from((this.tcp, this.tls));
+            if !is_https {
+                let io = to_proxy.oneshot(proxy.uri.clone()).await.map_err(failed)?;
+                return Ok(Pipe { io, proxied: true });
+            }
+            let mut through = Tunnel::new(proxy.uri.clone(), to_proxy);
+            if let Some(auth) = basic(proxy) {
+                through = through.with_auth(auth);
+            }
+            let io = through.oneshot(to).await.map_err(|e| failed(e.into()))?;
+            Ok(Pipe { io, proxied: false })
+        })
+    }
+}
+
+/// What a proxy made of it.
+#[derive(Debug)]
+pub(super) struct ProxyError {
+    pub proxy: String,
+    pub error: BoxError,
+}
+
+impl std::fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "proxy {}: {}", self.proxy, self.error)
+    }
+}
+
+impl StdError for ProxyError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.error)
+    }
+}
+
+/// A connection, and whether it ends at a proxy that takes whole requests.
+struct Pipe {
+    io: MaybeHttpsStream<TokioIo<TcpStream>>,
+    proxied: bool,
+}
+
+impl Connection for Pipe {
+    fn connected(&self) -> Connected {
+        self.io.connected().proxy(self.proxied)
+    }
+}
+
+impl hyper::rt::Read for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, into)
+    }
+}
+
+impl hyper::rt::Write for Pipe {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
 }

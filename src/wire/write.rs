@@ -7,15 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
-use kube::Client;
 use serde_json::Value;
 
 use super::client::{collect, escape, refusal, request};
 use super::connect::Link;
-use super::error::{ApiError, words};
+use super::error::ApiError;
+use super::transport::{Follow, Http, SendError};
 
 /// The deadline of a write. After it the outcome is unknown.
 pub const DEADLINE: Duration = Duration::from_secs(15);
+/// Until a credential plugin must have answered.
+const CREDENTIAL: Duration = Duration::from_secs(60);
 const BODY_CAP: usize = 16 << 20;
 
 /// How a write can fail.
@@ -32,7 +34,7 @@ pub enum WriteError {
 /// Changes one cluster, over connections of its own. Only the executor holds one.
 #[derive(Clone)]
 pub struct WriteClient {
-    inner: Client,
+    inner: Http,
     link: Arc<Link>,
 }
 
@@ -51,7 +53,7 @@ pub mod content {
 }
 
 impl WriteClient {
-    pub(super) fn new(inner: Client, link: Arc<Link>) -> Self {
+    pub(super) fn new(inner: Http, link: Arc<Link>) -> Self {
         Self { inner, link }
     }
 
@@ -100,37 +102,42 @@ impl WriteClient {
         body: Option<&Value>,
     ) -> Result<Value, WriteError> {
         let body = body.map(|b| Bytes::from(b.to_string()));
-        let mut request = request(&self.link, &method, path, "application/json", body)
-            .await
-            .map_err(WriteError::Refused)?;
+        let deadline = self.link.timeout.unwrap_or(DEADLINE);
+        // nothing is sent before the credentials are there
+        let request = request(&self.link, &method, path, "application/json", body);
+        let mut request = match tokio::time::timeout(CREDENTIAL, request).await {
+            Ok(request) => request.map_err(WriteError::Refused)?,
+            Err(_) => {
+                let words = self.link.credential.waiting().unwrap_or_default();
+                return Err(WriteError::Refused(ApiError::Unauthorized(words)));
+            }
+        };
         let kind = HeaderValue::from_str(content_type).map_err(|e| {
             WriteError::Refused(ApiError::Invalid { message: format!("content type {content_type:?}: {e}") })
         })?;
         request.headers_mut().insert(CONTENT_TYPE, kind);
         let call = async {
-            let response = self.inner.send(request).await.map_err(|e| unsent_or_unknown(&e))?;
+            let response = self.inner.send(request, Follow::AsGo).await.map_err(|e| unsent_or_unknown(&e))?;
             if !response.status().is_success() {
-                return Err(judge(refusal(response).await, &self.link).await);
+                return Err(judge(refusal(response).await, &self.link));
             }
             // applied: a body that is lost on the way changes nothing about it
             let body = collect(response.into_body(), BODY_CAP).await.unwrap_or_default();
             Ok(serde_json::from_slice(&body).unwrap_or(Value::Null))
         };
-        match tokio::time::timeout(DEADLINE, call).await {
+        match tokio::time::timeout(deadline, call).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(WriteError::Unknown(format!("no answer within {} s", DEADLINE.as_secs()))),
+            Err(_) => Err(WriteError::Unknown(format!("no answer within {} s", deadline.as_secs()))),
         }
     }
 }
 
 /// A 4xx was not applied. 5xx may have been: the server can fail after it has written.
-async fn judge(error: ApiError, link: &Link) -> WriteError {
+fn judge(error: ApiError, link: &Link) -> WriteError {
     match error {
         ApiError::Server { code, .. } if code >= 500 => WriteError::Unknown(error.to_string()),
         ApiError::Unauthorized(_) => {
-            if let Some(plugin) = &link.credential {
-                plugin.forget().await;
-            }
+            link.credential.forget();
             WriteError::Refused(error)
         }
         other => WriteError::Refused(other),
@@ -138,18 +145,18 @@ async fn judge(error: ApiError, link: &Link) -> WriteError {
 }
 
 /// No answer: refused only if the request was never begun to be written.
-fn unsent_or_unknown(error: &kube::Error) -> WriteError {
+fn unsent_or_unknown(error: &SendError) -> WriteError {
     let mut part: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(current) = part {
         let unsent = current
             .downcast_ref::<hyper_util::client::legacy::Error>()
             .is_some_and(hyper_util::client::legacy::Error::is_connect);
         if unsent {
-            return WriteError::Refused(ApiError::Unreachable(words(error)));
+            return WriteError::Refused(ApiError::Unreachable(error.words()));
         }
         part = current.source();
     }
-    WriteError::Unknown(words(error))
+    WriteError::Unknown(error.words())
 }
 
 fn query(path: &str, dry_run: bool, field_manager: &str) -> String {

@@ -58,6 +58,14 @@ pub struct PrometheusSettings {
     pub url: String,
     /// Environment variable that holds a bearer token; empty = none.
     pub token_env: String,
+    /// File that holds a bearer token; empty = none.
+    pub token_file: String,
+    /// Headers that go on each query: a tenant's, a gateway's.
+    pub headers: std::collections::BTreeMap<String, String>,
+    /// CA bundle in PEM; empty = the CAs of the machine.
+    pub ca_file: String,
+    /// Its certificate is not checked.
+    pub insecure: bool,
     pub poll_secs: u32,
     /// The rate window.
     pub window_secs: u32,
@@ -70,6 +78,10 @@ impl Default for PrometheusSettings {
         Self {
             url: String::new(),
             token_env: String::new(),
+            token_file: String::new(),
+            headers: std::collections::BTreeMap::new(),
+            ca_file: String::new(),
+            insecure: false,
             poll_secs: 10,
             window_secs: 60,
             presets: vec!["auto".into()],

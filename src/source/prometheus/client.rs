@@ -1,18 +1,27 @@
-//! The Prometheus HTTP API: instant and range queries with a time limit, a body cap and no redirect to another host.
+//! The Prometheus HTTP API: instant and range queries with a time limit, a body cap and no redirect to another server.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use base64::Engine as _;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use reqwest::redirect::Policy;
-use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use url::Url;
 
-use crate::wire::client::escape;
+use crate::wire::client::{escape, unescape};
+use crate::wire::env::Env;
 use crate::wire::error::words;
+use crate::wire::proxy::Proxies;
+use crate::wire::tls::{Identity, Trust, client_config};
+use crate::wire::transport::{Follow, Http, Use};
 
 /// The largest answer that is read.
 const BODY_CAP: usize = 8 << 20;
@@ -20,9 +29,30 @@ const BODY_CAP: usize = 8 << 20;
 /// One Prometheus (or Thanos, Mimir, VictoriaMetrics: anything with its API).
 #[derive(Clone)]
 pub struct Prometheus {
-    http: reqwest::Client,
+    http: Http,
+    /// Ends with a slash; without credentials and query.
     base: Url,
-    token: Option<SecretString>,
+    /// The URL's own query: some gateways want one.
+    query: String,
+    headers: HeaderMap,
+    token_file: Option<PathBuf>,
+}
+
+/// How a Prometheus is reached.
+#[derive(Clone, Debug, Default)]
+pub struct PrometheusOptions {
+    pub url: String,
+    pub token: Option<SecretString>,
+    /// A file that holds a bearer token, read for each query.
+    pub token_file: Option<PathBuf>,
+    /// Further headers, for example a tenant's.
+    pub headers: BTreeMap<String, String>,
+    /// The CA of a private one (PEM); None = the CAs of this machine.
+    pub ca_file: Option<PathBuf>,
+    /// Its certificate is not checked.
+    pub insecure: bool,
+    pub user_agent: String,
+    pub env: Env,
 }
 
 impl fmt::Debug for Prometheus {
@@ -99,6 +129,9 @@ struct Envelope {
     error: Option<String>,
     #[serde(default)]
     warnings: Option<Vec<String>>,
+    /// VictoriaMetrics: some of its storage nodes did not answer.
+    #[serde(default)]
+    is_partial: bool,
 }
 
 #[derive(Deserialize)]
@@ -109,44 +142,59 @@ struct Data {
 }
 
 impl Prometheus {
-    /// Checks the URL; nothing is sent yet.
-    pub fn new(url: &str, token: Option<SecretString>, user_agent: &str) -> Result<Self, PrometheusError> {
-        let bad = |why: String| PrometheusError::Config(format!("prometheus.url {:?}: {why}", hide(url)));
-        let mut base = Url::parse(url.trim()).map_err(|e| bad(e.to_string()))?;
+    /// Checks the settings; nothing is sent yet.
+    pub fn new(options: &PrometheusOptions) -> Result<Self, PrometheusError> {
+        let bad = |what: String| PrometheusError::Config(what);
+        let bad_url = |why: String| bad(format!("prometheus.url {:?}: {why}", hide(&options.url)));
+        let mut base = Url::parse(options.url.trim()).map_err(|e| bad_url(e.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(bad("must begin with http:// or https://".into()));
+            return Err(bad_url("must begin with http:// or https://".into()));
         }
+        let mut headers = HeaderMap::new();
+        let agent = HeaderValue::from_str(&options.user_agent);
+        headers.insert(USER_AGENT, agent.unwrap_or_else(|_| HeaderValue::from_static("pilothouse")));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if !base.username().is_empty() || base.password().is_some() {
+            let pair = format!("{}:{}", unescape(base.username()), unescape(base.password().unwrap_or_default()));
+            let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+            let value = secret(&format!("Basic {pair}")).ok_or_else(|| bad_url("its user name cannot be sent".into()))?;
+            headers.insert(AUTHORIZATION, value);
+            let cleared = base.set_username("").is_ok() && base.set_password(None).is_ok();
+            if !cleared {
+                return Err(bad_url("its user name cannot be read".into()));
+            }
+        }
+        if let Some(token) = &options.token {
+            let value = secret(&format!("Bearer {}", token.expose_secret().trim()));
+            let value = value.ok_or_else(|| bad("prometheus.token_env: the token has characters that no header can carry".into()))?;
+            headers.insert(AUTHORIZATION, value);
+        }
+        for (name, value) in &options.headers {
+            let wrong = || bad(format!("prometheus.headers: {name:?} and its value make no header"));
+            let key = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;
+            headers.insert(key, secret(value.trim()).ok_or_else(wrong)?);
+        }
+        let trust = match (&options.ca_file, options.insecure) {
+            (_, true) => Trust::Anyone,
+            (Some(path), _) => {
+                let read = std::fs::read(path);
+                Trust::Bundle(read.map_err(|e| bad(format!("prometheus.ca_file {}: {e}", path.display())))?)
+            }
+            (None, _) => Trust::System,
+        };
+        let tls = client_config(&trust, std::sync::Arc::new(Identity::default())).map_err(|e| {
+            let path = options.ca_file.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+            bad(format!("prometheus.ca_file {path}: {e}"))
+        })?;
+        let proxies = Proxies::from_env(&options.env);
+        let http = Http::new(tls, std::sync::Arc::default(), None, proxies, Use::Read);
+        let query = base.query().unwrap_or_default().to_owned();
+        base.set_query(None);
+        base.set_fragment(None);
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let home =
-            (base.host_str().map(str::to_owned), base.port_or_known_default(), base.scheme().to_owned());
-        let redirects = Policy::custom(move |attempt| {
-            let to = attempt.url();
-            let here = home.0.as_deref() == to.host_str()
-                && home.1 == to.port_or_known_default()
-                && home.2 == to.scheme();
-            // a token must not follow to another host
-            if here && attempt.previous().len() < 4 { attempt.follow() } else { attempt.stop() }
-        });
-        let mut builder = reqwest::Client::builder()
-            .user_agent(user_agent)
-            .connect_timeout(Duration::from_secs(5))
-            .redirect(redirects)
-            .pool_max_idle_per_host(4);
-        if base.scheme() == "http" {
-            // without TLS no certificate store is needed, and some hosts have none
-            let roots = rustls::RootCertStore::empty();
-            let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-            builder = builder.tls_backend_preconfigured(tls);
-        }
-        let http = builder.build().map_err(|e| {
-            bad(format!(
-                "TLS cannot be set up ({}): is a CA certificate store installed on this machine?",
-                words(&e)
-            ))
-        })?;
-        Ok(Self { http, base, token })
+        Ok(Self { http, base, query, headers, token_file: options.token_file.clone() })
     }
 
     /// The URL without credentials, for people.
@@ -161,15 +209,20 @@ impl Prometheus {
         let result = data.result.unwrap_or_default();
         let samples = match data.result_type.as_deref() {
             Some("scalar") => vec![Sample { labels: Vec::new(), value: number(result.get(1)) }],
-            _ => result
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|item| Sample {
-                    labels: labels(item),
-                    value: number(item.get("value").and_then(|v| v.get(1))),
-                })
-                .collect(),
+            _ => {
+                let mut seen = BTreeSet::new();
+                result
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|item| Sample {
+                        labels: labels(item),
+                        value: number(item.get("value").and_then(|v| v.get(1))),
+                    })
+                    // two replicas behind one URL may both answer: a series counts once
+                    .filter(|sample| seen.insert(sample.labels.clone()))
+                    .collect()
+            }
         };
         Ok(Vector { samples, warnings })
     }
@@ -228,41 +281,68 @@ impl Prometheus {
     }
 
     async fn send(&self, path: &str, query: &str) -> Result<(Data, Vec<String>), PrometheusError> {
-        let mut url = self.base.join(path).map_err(|e| PrometheusError::Config(e.to_string()))?;
-        let unreachable = |e: reqwest::Error| PrometheusError::Unreachable(words(&e));
-        // long queries go in a body; short ones as GET, which proxies allow more often
-        let mut request = if query.len() < 2000 {
-            url.set_query(Some(query));
-            self.http.get(url)
-        } else {
-            let form = "application/x-www-form-urlencoded";
-            self.http.post(url).header(reqwest::header::CONTENT_TYPE, form).body(query.to_owned())
-        };
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose_secret());
-        }
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let retry_after = response
-            .headers()
-            .get(reqwest::header::RETRY_AFTER)
-            .and_then(|v| v.to_str().ok()?.parse().ok())
+        let request = self.request(path, query)?;
+        let sent = self.http.send(request, Follow::SameServer).await;
+        let response = sent.map_err(|e| PrometheusError::Unreachable(e.words()))?;
+        let (head, mut body) = response.into_parts();
+        let status = head.status;
+        let header = |name: HeaderName| head.headers.get(name).and_then(|v| v.to_str().ok());
+        let retry_after = header(RETRY_AFTER)
+            .and_then(|v| v.trim().parse().ok())
             .map(|s: u64| Duration::from_secs(s.min(300)));
         if status.is_redirection() {
-            let message = "it redirects to another host; give that URL instead".to_owned();
+            let to = text::clean(header(LOCATION).unwrap_or("another server")).into_owned();
+            let message = format!("it redirects to {to}; give that server's URL instead");
             return Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after });
         }
-        let mut body = Vec::new();
-        let mut stream = response.bytes_stream();
-        while let Some(piece) = stream.next().await {
-            let piece = piece.map_err(unreachable)?;
-            if body.len() + piece.len() > BODY_CAP {
+        let mut whole = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| PrometheusError::Unreachable(words(&e)))?;
+            let Ok(piece) = frame.into_data() else { continue };
+            if whole.len() + piece.len() > BODY_CAP {
                 return Err(PrometheusError::Decode(format!("more than {} MiB", BODY_CAP >> 20)));
             }
-            body.extend_from_slice(&piece);
+            whole.extend_from_slice(&piece);
         }
-        read(status, &body, retry_after)
+        read(status, &whole, retry_after)
     }
+
+    fn request(&self, path: &str, query: &str) -> Result<Request<Bytes>, PrometheusError> {
+        let config = |e: String| PrometheusError::Config(e);
+        let mut url = self.base.join(path).map_err(|e| config(e.to_string()))?;
+        let own = Some(self.query.as_str()).filter(|q| !q.is_empty());
+        // long queries go in a body; short ones as GET, which proxies allow more often
+        let in_body = query.len() >= 2000;
+        match (own, in_body) {
+            (own, true) => url.set_query(own),
+            (None, false) => url.set_query(Some(query)),
+            (Some(own), false) => url.set_query(Some(&format!("{own}&{query}"))),
+        }
+        let body = if in_body { Bytes::from(query.to_owned()) } else { Bytes::new() };
+        let mut request = Request::new(body);
+        *request.uri_mut() = url.as_str().parse().map_err(|e: http::uri::InvalidUri| config(e.to_string()))?;
+        request.headers_mut().clone_from(&self.headers);
+        if in_body {
+            *request.method_mut() = Method::POST;
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers_mut().insert(CONTENT_TYPE, form);
+        }
+        if let Some(path) = &self.token_file {
+            let wrong = |e: String| config(format!("prometheus.token_file {}: {e}", path.display()));
+            let token = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+            let value = secret(&format!("Bearer {}", token.trim()));
+            let value = value.ok_or_else(|| wrong("it holds characters that no header can carry".into()))?;
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+}
+
+/// A header value that is not shown in logs.
+fn secret(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn read(
@@ -273,8 +353,15 @@ fn read(
     let envelope: Result<Envelope, _> = serde_json::from_slice(body);
     let clean = |s: &str| text::cap(&text::clean(s), 300).into_owned();
     match envelope {
-        Ok(Envelope { status: Some(word), data: Some(data), warnings, .. }) if word == "success" => {
-            Ok((data, warnings.unwrap_or_default().iter().map(|w| clean(w)).collect()))
+        Ok(Envelope { status: Some(word), data: Some(data), warnings, is_partial, .. })
+            if word == "success" && status.is_success() =>
+        {
+            let mut warnings: Vec<String> =
+                warnings.unwrap_or_default().iter().map(|w| clean(w)).collect();
+            if is_partial {
+                warnings.push("some storage nodes did not answer (isPartial)".into());
+            }
+            Ok((data, warnings))
         }
         Ok(Envelope { error: Some(error), .. }) => {
             Err(PrometheusError::Refused { code: status.as_u16(), message: clean(&error), retry_after })
@@ -287,6 +374,11 @@ fn read(
                 status.canonical_reason().unwrap_or("refused").to_owned()
             } else {
                 clean(&line)
+            };
+            let message = if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+                format!("{message}; is this URL the base URL of a Prometheus, without /graph, /query or /api/v1?")
+            } else {
+                message
             };
             Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after })
         }
@@ -332,6 +424,11 @@ mod tests {
             read(StatusCode::BAD_REQUEST, bad, None).map(|_| ()).unwrap_err().to_string(),
             "400: parse error"
         );
+        let partial = br#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":null}}"#;
+        assert_eq!(read(StatusCode::OK, partial, None).unwrap().1.len(), 1);
+        assert!(read(StatusCode::OK, br#"{"status":"success","data":null}"#, None).is_err());
+        let lost = read(StatusCode::NOT_FOUND, b"404 page not found\n", None).map(|_| ()).unwrap_err();
+        assert!(lost.to_string().contains("base URL"), "{lost}");
         let html = read(StatusCode::BAD_GATEWAY, b"<html>", None).map(|_| ()).unwrap_err();
         assert_eq!(html.to_string(), "502: Bad Gateway");
         assert!(
@@ -349,7 +446,36 @@ mod tests {
 
     #[test]
     fn urls() {
-        assert!(Prometheus::new("ftp://x", None, "p").unwrap_err().to_string().contains("http://"));
-        assert!(Prometheus::new("nonsense", None, "p").is_err());
+        let of = |url: &str| Prometheus::new(&PrometheusOptions { url: url.into(), ..PrometheusOptions::default() });
+        assert!(of("ftp://x").unwrap_err().to_string().contains("http://"));
+        assert!(of("nonsense").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_sent() {
+        let headers = BTreeMap::from([("X-Scope-OrgID".to_owned(), " team-a\n".to_owned())]);
+        let of = |url: &str, token: Option<&str>| {
+            let options = PrometheusOptions {
+                url: url.into(),
+                token: token.map(Into::into),
+                headers: headers.clone(),
+                ..PrometheusOptions::default()
+            };
+            let request = Prometheus::new(&options).unwrap().request("api/v1/query", "query=up").unwrap();
+            let header = |name: &str| {
+                request.headers().get(name).map_or("-", |v| v.to_str().unwrap()).to_owned()
+            };
+            format!("{} {} {}", request.uri(), header("authorization"), header("x-scope-orgid"))
+        };
+        for (url, token, want) in [
+            ("http://h:9090", None, "http://h:9090/api/v1/query?query=up - team-a"),
+            ("http://h/prometheus", None, "http://h/prometheus/api/v1/query?query=up - team-a"),
+            ("http://h/p/?tenant=a#x", None, "http://h/p/api/v1/query?tenant=a&query=up - team-a"),
+            ("http://me:p%40ss@h", None, "http://h/api/v1/query?query=up Basic bWU6cEBzcw== team-a"),
+            ("http://h", Some(" s3cret\n"), "http://h/api/v1/query?query=up Bearer s3cret team-a"),
+            ("http://me:x@h", Some("t"), "http://h/api/v1/query?query=up Bearer t team-a"),
+        ] {
+            assert_eq!(of(url, token), want, "{url}");
+        }
     }
 }

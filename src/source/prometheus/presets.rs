@@ -107,6 +107,8 @@ struct Backend {
     errors: Option<f64>,
     /// Requests whose outcome is known.
     judged: bool,
+    /// Some of the rates are not known (NaN): no share of them can be told.
+    unknown: bool,
     row: BackendTraffic,
     user_weight: Option<f64>,
 }
@@ -122,6 +124,7 @@ fn haproxy<'a>(found: Found, answer: impl Fn(usize) -> &'a [Sample]) -> Vec<Arc<
     for sample in answer(0) {
         let backend = at(&mut all, "", sample.label("proxy"), sample.label("server"));
         add(&mut backend.rate, sample.value);
+        backend.unknown |= sample.value.is_none();
         backend.judged = true;
         if sample.label("code") == "5xx" {
             add(&mut backend.errors, sample.value);
@@ -169,6 +172,7 @@ fn http_requests<'a>(found: Found, answer: impl Fn(usize) -> &'a [Sample]) -> Ve
     for sample in answer(0) {
         let backend = at(&mut all, sample.label("namespace"), &name(sample), &pod(sample));
         add(&mut backend.rate, sample.value);
+        backend.unknown |= sample.value.is_none();
         let code =
             if sample.label("code").is_empty() { sample.label("status") } else { sample.label("code") };
         if !code.is_empty() {
@@ -225,18 +229,19 @@ fn service(
     policy: impl Fn(&BTreeMap<String, Backend>) -> (Policy, Origin),
 ) -> Arc<ServiceTraffic> {
     let (policy, origin) = policy(&backends);
-    let (mut rate, mut errors, mut judged) = (None, None, false);
+    let (mut rate, mut errors, mut judged, mut unknown) = (None, None, false, false);
     for backend in backends.values() {
         add(&mut rate, backend.rate);
         add(&mut errors, backend.errors);
         judged |= backend.judged;
+        unknown |= backend.unknown;
     }
     let backends = backends
         .into_iter()
         .map(|(name, b)| BackendTraffic {
             name: Name::from(name),
             rps: b.rate,
-            error_ratio: ratio(b.errors, b.rate, b.judged),
+            error_ratio: ratio(b.errors, b.rate, b.judged && !b.unknown),
             ..b.row
         })
         .collect();
@@ -247,7 +252,7 @@ fn service(
         policy,
         origin,
         rps: rate,
-        error_ratio: ratio(errors, rate, judged),
+        error_ratio: ratio(errors, rate, judged && !unknown),
         backends,
         window_secs: found.window_secs,
         ..ServiceTraffic::default()
@@ -294,6 +299,15 @@ mod tests {
         );
         let rows: Vec<_> = cart.backends.iter().map(|b| (b.up, b.error_ratio, b.mean_ms, b.active)).collect();
         assert_eq!(rows, [(Some(true), Some(0.1), Some(12.0), None), (Some(false), None, None, None)]);
+    }
+
+    #[test]
+    fn rates_that_are_not_known_make_no_error_ratio() {
+        let found = Found { preset: Preset::HttpRequests, window_secs: 60 };
+        let of = |code: &'static str| [("service", "checkout"), ("pod", "p0"), ("code", code)];
+        let rates = vec![sample(&of("200"), f64::NAN), sample(&of("500"), 1.0)];
+        let out = services(found, &[rates, vec![], vec![], vec![], vec![], vec![], vec![]]);
+        assert_eq!((out[0].error_ratio, out[0].backends[0].error_ratio), (None, None));
     }
 
     #[test]

@@ -1,0 +1,331 @@
+//! One run of a credential plugin (`users[].user.exec`): what it is told, what it answers, and how it is waited for.
+//!
+//! A plugin may take its time: it may open a browser or ask for a touch of a key. As long as no screen has the terminal,
+//! its words go to standard error as they come and the person is told what is waited for.
+
+use std::io::Write as _;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use pilothouse_core::domain::text;
+use pilothouse_core::domain::time::Stamp;
+use rustix::process::Pid;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, Command};
+
+use crate::clock::Clock;
+use crate::wire::env::Env;
+use crate::wire::kubeconfig::file::Exec;
+
+/// Until the person is told what is waited for, and then how often.
+const TOLD_AFTER: Duration = Duration::from_secs(3);
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// A plugin that nobody can see or answer is given up after this long.
+const UNSEEN: Duration = Duration::from_secs(120);
+/// A process that has ended may have left a child that holds its pipes.
+const PIPES: Duration = Duration::from_millis(250);
+const ANSWER_CAP: usize = 4 << 20;
+const WORDS_CAP: usize = 16 << 10;
+
+/// Standard input and standard error of a person, as long as no screen has taken them.
+#[derive(Clone, Debug, Default)]
+pub struct Seat(Option<Arc<AtomicBool>>);
+
+impl Seat {
+    /// The process's own.
+    pub fn of_process() -> Self {
+        Self(Some(Arc::new(AtomicBool::new(true))))
+    }
+
+    /// A screen takes the terminal: from now on nothing may be written there and nobody can answer.
+    pub fn leave(&self) {
+        if let Some(free) = &self.0 {
+            free.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.0.as_ref().is_some_and(|free| free.load(Ordering::Relaxed))
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        if self.is_free() {
+            // nobody left to tell is no reason to stop
+            let _unheard = std::io::stderr().lock().write_all(bytes);
+        }
+    }
+}
+
+/// What a plugin gave.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub token: String,
+    /// Certificate and key as PEM.
+    pub identity: Option<(String, String)>,
+    pub expires: Option<Stamp>,
+}
+
+/// A plugin and what it is told.
+#[derive(Debug)]
+pub(super) struct Plugin {
+    pub exec: Exec,
+    /// `spec.cluster`, if it wants to know.
+    pub cluster: Option<Value>,
+    pub env: Env,
+    pub seat: Seat,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    kind: Option<String>,
+    api_version: Option<String>,
+    status: Option<Status>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    token: Option<String>,
+    expiration_timestamp: Option<String>,
+    client_certificate_data: Option<String>,
+    client_key_data: Option<String>,
+}
+
+/// What has come over the pipes.
+#[derive(Default)]
+struct Heard {
+    answer: Vec<u8>,
+    words: Vec<u8>,
+}
+
+impl Plugin {
+    /// For people.
+    pub(super) fn name(&self) -> String {
+        format!("the credential plugin {}", text::clean(&self.exec.command))
+    }
+
+    /// Whether it may use the terminal.
+    fn interactive(&self) -> Result<bool, String> {
+        use std::io::IsTerminal as _;
+        let terminal = std::io::stdin().is_terminal();
+        match self.exec.interactive_mode.as_str() {
+            "Never" => Ok(false),
+            "Always" if !terminal => Err(format!(
+                "{} has interactiveMode Always, and standard input is not a terminal",
+                self.name()
+            )),
+            "Always" if !self.seat.is_free() => Err(format!(
+                "{} needs the terminal to log in again: end this console and start it anew",
+                self.name()
+            )),
+            "Always" => Ok(true),
+            _ => Ok(terminal && self.seat.is_free()),
+        }
+    }
+
+    fn command(&self, interactive: bool) -> Command {
+        let exec = &self.exec;
+        let mut spec = json!({"interactive": interactive});
+        if let (Some(cluster), Some(map)) = (&self.cluster, spec.as_object_mut()) {
+            map.insert("cluster".into(), cluster.clone());
+        }
+        let info = json!({"apiVersion": exec.api_version, "kind": "ExecCredential", "spec": spec});
+        let mut command = Command::new(&exec.command);
+        if let Some(given) = self.env.given() {
+            command.env_clear().envs(given);
+        }
+        command
+            .args(&exec.args)
+            .envs(exec.env.iter().map(|(name, value)| (name, value)))
+            .env("KUBERNETES_EXEC_INFO", info.to_string())
+            .stdin(if interactive { Stdio::inherit() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        if !self.seat.is_free() {
+            // nobody's ctrl-c reaches it; it is ended by its group
+            command.process_group(0);
+        }
+        command
+    }
+
+    /// Runs it. The error is in words for people, with the plugin's own.
+    pub(super) async fn run(self: Arc<Self>) -> Result<Given, String> {
+        let interactive = self.interactive()?;
+        let mut child = self.command(interactive).spawn().map_err(|e| self.not_started(&e))?;
+        let mut heard = Heard::default();
+        let status = self.hear(&mut child, &mut heard).await?;
+        if !status.success() {
+            let said = String::from_utf8_lossy(&heard.words);
+            let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
+            let last = text::clean(last.trim()).into_owned();
+            return Err(format!("{}: {status}: {}", self.name(), text::cap(&last, 300)));
+        }
+        self.read(&heard.answer)
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> String {
+        let hint = match text::clean(&self.exec.install_hint).trim() {
+            "" => String::new(),
+            hint => format!("; {hint}"),
+        };
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => "it is not installed (not found)".to_owned(),
+            _ => error.to_string(),
+        };
+        format!("{}: {why}{hint}", self.name())
+    }
+
+    /// Reads both pipes until the process has ended, and says meanwhile what is waited for.
+    async fn hear(&self, child: &mut Child, heard: &mut Heard) -> Result<ExitStatus, String> {
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(format!("{}: it has no pipes", self.name()));
+        };
+        let (mut out_open, mut err_open) = (true, true);
+        let begun = tokio::time::Instant::now();
+        let mut tell = begun + TOLD_AFTER;
+        let mut ended: Option<(ExitStatus, tokio::time::Instant)> = None;
+        let mut chunk = Vec::with_capacity(4096);
+        loop {
+            if let Some((status, at)) = ended {
+                let answered = status.success() && self.read(&heard.answer).is_ok();
+                let done = answered || !out_open && (!err_open || status.success());
+                // without an answer its children may still give one
+                let patience = if status.success() { PIPES * 20 } else { PIPES };
+                if done || at.elapsed() >= patience {
+                    return Ok(status);
+                }
+            }
+            tokio::select! {
+                read = out.read_buf(&mut heard.answer), if out_open => {
+                    out_open = matches!(read, Ok(n) if n > 0);
+                    if heard.answer.len() > ANSWER_CAP {
+                        return Err(format!("{}: its answer is longer than {} MiB", self.name(), ANSWER_CAP >> 20));
+                    }
+                }
+                read = err.read_buf(&mut chunk), if err_open => {
+                    err_open = matches!(read, Ok(n) if n > 0);
+                    self.seat.write(&chunk);
+                    heard.words.append(&mut chunk);
+                    let over = heard.words.len().saturating_sub(WORDS_CAP);
+                    heard.words.drain(..over);
+                }
+                status = child.wait(), if ended.is_none() => {
+                    let status = status.map_err(|e| format!("{}: {e}", self.name()))?;
+                    ended = Some((status, tokio::time::Instant::now()));
+                }
+                () = tokio::time::sleep(PIPES), if ended.is_some() => {}
+                () = tokio::time::sleep_until(tell), if ended.is_none() => {
+                    tell += TOLD_EVERY;
+                    let waited = begun.elapsed();
+                    let line = format!("waiting for {}, {} s; ctrl-c cancels\n", self.name(), waited.as_secs());
+                    self.seat.write(line.as_bytes());
+                    if !self.seat.is_free() && waited >= UNSEEN {
+                        end(group);
+                        return Err(format!(
+                            "{}: no answer within {} s (it may be waiting for input): run it once in a shell",
+                            self.name(),
+                            UNSEEN.as_secs()
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The answer, as kubectl checks it.
+    fn read(&self, answer: &[u8]) -> Result<Given, String> {
+        let bad = |why: &str| Err(format!("{}: {why}", self.name()));
+        let Ok(answer) = serde_json::from_slice::<Answer>(answer) else {
+            return bad("its answer is no ExecCredential (JSON)");
+        };
+        if answer.kind.as_deref() != Some("ExecCredential") {
+            return bad("its answer is not of the kind ExecCredential");
+        }
+        let version = answer.api_version.unwrap_or_default();
+        if version != self.exec.api_version {
+            let said = text::clean(&version).into_owned();
+            return bad(&format!("it answers in {said:?}, the kubeconfig asks for {}", self.exec.api_version));
+        }
+        let Some(status) = answer.status else { return bad("its answer has no status") };
+        let some = |text: Option<String>| text.filter(|t| !t.is_empty());
+        let token = status.token.unwrap_or_default();
+        let identity = match (some(status.client_certificate_data), some(status.client_key_data)) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) if token.is_empty() => {
+                return bad("its answer holds no token and no certificate");
+            }
+            (None, None) => None,
+            _ => return bad("its answer holds a certificate or a key, and not both"),
+        };
+        let expires = match status.expiration_timestamp {
+            None => None,
+            Some(at) => match chrono::DateTime::parse_from_rfc3339(&at) {
+                Ok(at) => Some(Stamp(at.timestamp_millis())),
+                Err(_) => return bad("its expirationTimestamp is no time (RFC 3339)"),
+            },
+        };
+        Ok(Given { token, identity, expires })
+    }
+}
+
+fn end(group: Option<Pid>) {
+    if let Some(group) = group
+        && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
+    {
+        tracing::debug!(%error, "the plugin's process group is gone already");
+    }
+}
+
+/// When a credential given at `now` is asked for anew: a minute before its end, later when its whole life is short.
+/// None: never by itself.
+pub(super) fn renew_at(now: Stamp, expires: Option<Stamp>) -> Option<Stamp> {
+    const MINUTE: i64 = 60_000;
+    let expires = expires?;
+    let life = expires.0 - now.0;
+    Some(Stamp(match life {
+        // it came too late: used once all the same, and not asked for with every request
+        ..=0 => now.0 + 10_000,
+        1..=MINUTE => expires.0 - life / 10,
+        _ => expires.0 - MINUTE.min(life * 7 / 8),
+    }))
+}
+
+/// `spec.cluster` as kubectl tells it.
+pub(super) fn cluster(access: &crate::wire::kubeconfig::resolve::Access, ca: Option<&[u8]>) -> Value {
+    let mut told = json!({"server": access.told_server, "config": access.plugin_config});
+    let mut add = |key: &str, value: Value| {
+        if let Some(map) = told.as_object_mut() {
+            map.insert(key.to_owned(), value);
+        }
+    };
+    if !access.server_name.is_empty() {
+        add("tls-server-name", access.server_name.as_str().into());
+    }
+    if access.insecure {
+        add("insecure-skip-tls-verify", true.into());
+    }
+    if let Some(ca) = ca.filter(|ca| !ca.is_empty()) {
+        let data = base64::engine::general_purpose::STANDARD.encode(ca);
+        add("certificate-authority-data", data.into());
+    }
+    if !access.proxy_url.is_empty() {
+        add("proxy-url", access.proxy_url.as_str().into());
+    }
+    if access.disable_compression {
+        add("disable-compression", true.into());
+    }
+    told
+}
+
+/// For how long a run has been under way.
+pub(super) fn waited(since: std::time::Instant) -> u64 {
+    Clock::instant().saturating_duration_since(since).as_secs()
+}

@@ -1,0 +1,301 @@
+//! Which proxy a request goes through, for the API server, Prometheus and all that follows: as Go's httpproxy reads
+//! HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or the kubeconfig's `proxy-url`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::Uri;
+
+use super::client::unescape;
+use super::env::Env;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Http,
+    Https,
+    Socks5,
+}
+
+/// One proxy.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Proxy {
+    pub kind: Kind,
+    /// Scheme, host and port; no credentials.
+    pub uri: Uri,
+    pub auth: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.uri)
+    }
+}
+
+/// The choice of a proxy for each address. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proxies(Arc<Choice>);
+
+#[derive(Debug, Default)]
+enum Choice {
+    #[default]
+    None,
+    /// `proxy-url`: whatever the address is.
+    Always(Proxy),
+    Env { http: Option<Proxy>, https: Option<Proxy>, except: Vec<Except> },
+}
+
+/// One entry of NO_PROXY.
+#[derive(Debug, PartialEq, Eq)]
+enum Except {
+    All,
+    Net(IpAddr, u8),
+    Ip(IpAddr, String),
+    /// `.host`, and whether the host itself is meant too.
+    Domain { suffix: String, itself: bool, port: String },
+}
+
+impl Proxies {
+    /// The environment's choice.
+    pub(crate) fn from_env(env: &Env) -> Self {
+        let any = |upper: &str| env.var(upper).or_else(|| env.var(&upper.to_lowercase()));
+        let proxy = |name: &str| any(name).and_then(|text| lenient(&text));
+        // a CGI script's HTTP_PROXY is a header that the client chose
+        let http = if env.var("REQUEST_METHOD").is_some() { None } else { proxy("HTTP_PROXY") };
+        let https = proxy("HTTPS_PROXY");
+        if http.is_none() && https.is_none() {
+            return Self::default();
+        }
+        let except = any("NO_PROXY").map(|list| exceptions(&list)).unwrap_or_default();
+        Self(Arc::new(Choice::Env { http, https, except }))
+    }
+
+    /// The kubeconfig's `proxy-url`.
+    pub(super) fn always(text: &str) -> Result<Self, String> {
+        let proxy = parse(text).ok_or_else(|| {
+            format!("{:?} must be a URL that begins with http://, https:// or socks5://", hide(text))
+        })?;
+        Ok(Self(Arc::new(Choice::Always(proxy))))
+    }
+
+    /// The proxy for an address; None = none.
+    pub(super) fn of(&self, to: &Uri) -> Option<&Proxy> {
+        match &*self.0 {
+            Choice::None => None,
+            Choice::Always(proxy) => Some(proxy),
+            Choice::Env { http, https, except } => {
+                let is_https = to.scheme_str() == Some("https");
+                let proxy = if is_https { https.as_ref() } else { http.as_ref() }?;
+                let host = to.host().unwrap_or_default().trim_matches(['[', ']']);
+                let port = to.port_u16().unwrap_or(if is_https { 443 } else { 80 }).to_string();
+                (!is_excepted(host, &port, except)).then_some(proxy)
+            }
+        }
+    }
+}
+
+/// A proxy's URL without its credentials, for people.
+fn hide(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// As Go takes HTTPS_PROXY: with or without a scheme; what it cannot read is no proxy.
+fn lenient(text: &str) -> Option<Proxy> {
+    parse(text).or_else(|| if text.contains("://") { None } else { parse(&format!("http://{text}")) })
+}
+
+fn parse(text: &str) -> Option<Proxy> {
+    let (scheme, rest) = text.split_once("://")?;
+    let (kind, scheme, port) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (Kind::Http, "http", 80),
+        "https" => (Kind::Https, "https", 443),
+        "socks5" | "socks5h" => (Kind::Socks5, "socks5", 1080),
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (auth, host) = match authority.rsplit_once('@') {
+        None => (None, authority),
+        Some((user, host)) => {
+            let (user, password) = user.split_once(':').unwrap_or((user, ""));
+            (Some((unescape(user), unescape(password))), host)
+        }
+    };
+    let host = host.strip_suffix(':').unwrap_or(host);
+    let has_port = host.rsplit_once(']').map_or(host, |(_, rest)| rest).contains(':');
+    let authority = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build().ok()?;
+    uri.port_u16()?;
+    (!uri.host().unwrap_or_default().is_empty()).then_some(Proxy { kind, uri, auth })
+}
+
+fn exceptions(list: &str) -> Vec<Except> {
+    let mut found = Vec::new();
+    for entry in list.split(',') {
+        let entry = entry.trim().to_lowercase();
+        if entry.is_empty() {
+            continue;
+        }
+        if entry == "*" {
+            return vec![Except::All];
+        }
+        if let Some(net) = net(&entry) {
+            found.push(net);
+            continue;
+        }
+        let (host, port) = split_port(&entry).unwrap_or((&entry, ""));
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            found.push(Except::Ip(ip.to_canonical(), port.to_owned()));
+            continue;
+        }
+        let host = if host.starts_with("*.") { host.trim_start_matches('*') } else { host };
+        if host.is_empty() {
+            continue;
+        }
+        let itself = !host.starts_with('.');
+        let suffix = if itself { format!(".{host}") } else { host.to_owned() };
+        found.push(Except::Domain { suffix, itself, port: port.to_owned() });
+    }
+    found
+}
+
+/// `host:port` and `[v6]:port`; None when there is no port, as Go's SplitHostPort fails.
+fn split_port(entry: &str) -> Option<(&str, &str)> {
+    let (host, port) = entry.rsplit_once(':')?;
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    (bracketed || !host.contains([':', '[', ']'])).then_some((host, port))
+}
+
+fn net(entry: &str) -> Option<Except> {
+    let (ip, bits) = entry.split_once('/')?;
+    let ip: IpAddr = ip.parse().ok()?;
+    let bits: u8 = bits.parse().ok()?;
+    let most = if ip.is_ipv4() { 32 } else { 128 };
+    (bits <= most).then_some(Except::Net(ip, bits))
+}
+
+fn contains(net: IpAddr, bits: u8, ip: IpAddr) -> bool {
+    let (a, b, width) = match (net, ip) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    let drop = width - u32::from(bits);
+    a.checked_shr(drop).unwrap_or(0) == b.checked_shr(drop).unwrap_or(0)
+}
+
+fn is_excepted(host: &str, port: &str, except: &[Except]) -> bool {
+    let host = host.trim().to_lowercase();
+    let ip = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+    // this machine is never asked for through a proxy
+    if host == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) {
+        return true;
+    }
+    let on = |wanted: &str| wanted.is_empty() || wanted == port;
+    except.iter().any(|entry| match entry {
+        Except::All => true,
+        Except::Net(net, bits) => ip.is_some_and(|ip| contains(*net, *bits, ip)),
+        Except::Ip(wanted, wanted_port) => ip == Some(*wanted) && on(wanted_port),
+        Except::Domain { suffix, itself, port: wanted } => {
+            let same = *itself && suffix.strip_prefix('.') == Some(host.as_str());
+            (same || host.ends_with(suffix.as_str())) && on(wanted)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(env: &[(&str, &str)], to: &str) -> Option<String> {
+        let env = Env::of(env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        Proxies::from_env(&env).of(&to.parse().unwrap()).map(|p| p.uri.to_string())
+    }
+
+    #[test]
+    fn no_proxy_as_go_reads_it() {
+        for (no_proxy, to, proxied) in [
+            ("", "https://kube.test", true),
+            ("kube.test", "https://kube.test", false),
+            ("kube.test", "https://a.kube.test", false),
+            ("kube.test", "https://notkube.test", true),
+            (".kube.test", "https://a.kube.test", false),
+            (".kube.test", "https://kube.test", true),
+            ("*.kube.test", "https://a.kube.test", false),
+            ("*.kube.test", "https://kube.test", true),
+            ("KUBE.TEST", "https://kube.test", false),
+            ("kube.test", "https://KUBE.TEST", false),
+            ("kube.test:6443", "https://kube.test:6443", false),
+            ("kube.test:6443", "https://kube.test", true),
+            ("kube.test:443", "https://kube.test", false),
+            ("*", "https://kube.test", false),
+            ("a, *,b", "https://kube.test", false),
+            ("10.0.0.0/8", "https://10.1.2.3:6443", false),
+            ("10.0.0.0/8", "https://11.1.2.3:6443", true),
+            ("10.0.0.0/33", "https://10.0.0.0", true),
+            ("0.0.0.0/0", "https://11.1.2.3", false),
+            ("fd00::/8", "https://[fd12::1]:6443", false),
+            ("10.1.2.3", "https://10.1.2.3:6443", false),
+            ("10.1.2.3:443", "https://10.1.2.3:6443", true),
+            ("[fd00::1]:6443", "https://[fd00::1]:6443", false),
+            ("fd00::1", "https://[fd00::1]:6443", false),
+            (" ,, :80, kube.test ,", "https://kube.test", false),
+            (":80", "https://kube.test:80", true),
+            ("https://kube.test", "https://kube.test", true),
+            ("test", "https://kube.test", false),
+            ("", "https://127.0.0.1:6443", true),
+        ] {
+            let env = [("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", no_proxy)];
+            let loopback = to.contains("127.0.0.1");
+            assert_eq!(through(&env, to).is_some(), proxied && !loopback, "{no_proxy:?} {to}");
+        }
+    }
+
+    #[test]
+    fn loopback_never() {
+        let env = [("HTTPS_PROXY", "http://p:3128"), ("HTTP_PROXY", "http://p:3128")];
+        for to in ["http://localhost:8080", "https://127.0.0.1", "https://127.9.9.9:1", "http://[::1]:1", "https://LOCALHOST"] {
+            assert_eq!(through(&env, to), None, "{to}");
+        }
+        assert!(through(&env, "https://localhost.test").is_some());
+    }
+
+    #[test]
+    fn which_variable() {
+        let http = "http://h:1/";
+        for (env, to, want) in [
+            (&[("HTTPS_PROXY", "http://h:1")][..], "https://a", Some(http)),
+            (&[("https_proxy", "http://h:1")], "https://a", Some(http)),
+            (&[("HTTPS_PROXY", "http://h:1"), ("https_proxy", "http://x:1")], "https://a", Some(http)),
+            (&[("HTTPS_PROXY", ""), ("https_proxy", "http://h:1")], "https://a", Some(http)),
+            (&[("HTTP_PROXY", "http://h:1")], "https://a", None),
+            (&[("HTTP_PROXY", "http://h:1")], "http://a", Some(http)),
+            (&[("HTTPS_PROXY", "http://h:1")], "http://a", None),
+            (&[("ALL_PROXY", "http://h:1")], "https://a", None),
+            (&[("HTTPS_PROXY", "h:1")], "https://a", Some(http)),
+            (&[("HTTPS_PROXY", "h")], "https://a", Some("http://h:80/")),
+            (&[("HTTPS_PROXY", "socks5://h")], "https://a", Some("socks5://h:1080/")),
+            (&[("HTTPS_PROXY", "https://h")], "https://a", Some("https://h:443/")),
+            (&[("HTTPS_PROXY", "http://h:99999")], "https://a", None),
+            (&[("HTTPS_PROXY", "http://[fd00::1]:1")], "https://a", Some("http://[fd00::1]:1/")),
+            (&[("HTTP_PROXY", "http://h:1"), ("REQUEST_METHOD", "GET")], "http://a", None),
+            (&[("HTTPS_PROXY", "http://h:1"), ("no_proxy", "a")], "https://a", None),
+        ] {
+            assert_eq!(through(env, to).as_deref(), want, "{env:?} {to}");
+        }
+    }
+
+    #[test]
+    fn the_proxy_of_a_kubeconfig() {
+        let proxies = Proxies::always("socks5://me:p%40ss@h:1").unwrap();
+        let proxy = proxies.of(&"https://127.0.0.1".parse().unwrap()).unwrap();
+        assert_eq!((proxy.kind, proxy.auth.clone()), (Kind::Socks5, Some(("me".into(), "p@ss".into()))));
+        for bad in ["h:1", "h", "ftp://h", "http://", "://", "http://a b"] {
+            assert!(Proxies::always(bad).is_err(), "{bad}");
+        }
+        let words = Proxies::always("ftp://me:secret@h").unwrap_err();
+        assert!(!words.contains("secret"), "{words}");
+    }
+}
