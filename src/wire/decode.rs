@@ -15,7 +15,7 @@ use std::sync::Arc;
 use memchr::memmem;
 use pilothouse_core::domain::id::{Kind, Name, Owner, Uid, Version};
 use pilothouse_core::domain::node::{ChangedBy, Condition, Status};
-use pilothouse_core::domain::pod::PodShape;
+use pilothouse_core::domain::pod::{PodOwn, PodShape};
 use pilothouse_core::domain::quantity::{self, Resources};
 use pilothouse_core::domain::scheduling::Scheduling;
 use pilothouse_core::domain::selector::{Operator, Requirement, Selector};
@@ -36,6 +36,7 @@ const MESSAGE_CAP: usize = 1024;
 pub struct Pools {
     names: Names,
     pub(super) shapes: Shared<PodShape>,
+    pub(super) own: Shared<PodOwn>,
     pub(super) scheduling: Shared<Scheduling>,
     owners: Shared<Owner>,
     selectors: Shared<Selector>,
@@ -301,6 +302,8 @@ pub struct Meta<'a> {
     pub labels: Labels<'a>,
     #[serde(borrow)]
     pub annotations: Labels<'a>,
+    #[serde(borrow)]
+    pub finalizers: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     pub owner_references: Option<Vec<OwnerDoc<'a>>>,
     #[serde(borrow)]

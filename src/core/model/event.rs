@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;
+use crate::domain::cronjob::CronJob;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{ClusterId, Name, Uid, Version};
 use crate::domain::log::LogSummary;
@@ -38,6 +39,7 @@ pub enum Fact {
     StatefulSets(Batch<Workload>),
     DaemonSets(Batch<Workload>),
     Jobs(Batch<Workload>),
+    CronJobs(Batch<CronJob>),
     Services(Batch<Service>),
     EndpointSlices(Batch<EndpointSlice>),
     Hpas(Batch<Hpa>),

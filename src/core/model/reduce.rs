@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;
+use crate::domain::cronjob::CronJob;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{Name, Uid};
 use crate::domain::log::LogSummary;
@@ -33,6 +34,7 @@ pub struct Facts {
     pub statefulsets: Rows<Workload>,
     pub daemonsets: Rows<Workload>,
     pub jobs: Rows<Workload>,
+    pub cronjobs: Rows<CronJob>,
     pub services: Rows<Service>,
     pub slices: Rows<EndpointSlice>,
     pub hpas: Rows<Hpa>,
@@ -65,6 +67,7 @@ pub struct Dirty {
     pub services: Vec<Delta<Service>>,
     pub slices: Vec<Delta<EndpointSlice>>,
     pub hpas: Vec<Delta<Hpa>>,
+    pub events: Vec<Delta<KubeEvent>>,
     /// Node names whose measured use is new.
     pub usage: Vec<Name>,
     /// Only what only the header or a title shows changed (coverage, freshness).
@@ -92,6 +95,7 @@ impl Parts {
     pub const TIME: Self = Self(1 << 13);
     /// Heartbeats: never published for themselves, only for what they change.
     pub const LEASES: Self = Self(1 << 14);
+    pub const CRONJOBS: Self = Self(1 << 15);
     pub const ALL: Self = Self(u32::MAX);
 
     pub const fn and(self, other: Self) -> Self {
@@ -131,6 +135,10 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
         }
         Fact::DaemonSets(b) => fold(&mut facts.daemonsets, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
         Fact::Jobs(b) => fold(&mut facts.jobs, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
+        Fact::CronJobs(batch) => {
+            let mut deltas = Vec::new();
+            fold_into(&mut facts.cronjobs, batch, Parts::CRONJOBS, dirty, &mut deltas);
+        }
         Fact::ReplicaSets(b) => {
             fold(&mut facts.replicasets, b, Parts::WORKLOADS, dirty, |d| &mut d.replicasets);
         }
@@ -144,8 +152,7 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             fold_into(&mut facts.pdbs, batch, Parts::PDBS, dirty, &mut deltas);
         }
         Fact::Events(batch) => {
-            let mut deltas = Vec::new();
-            fold_into(&mut facts.events, batch, Parts::EVENTS, dirty, &mut deltas);
+            fold(&mut facts.events, batch, Parts::EVENTS, dirty, |d| &mut d.events);
         }
         Fact::NodeUsage { source, rows } => {
             let old = &facts.node_usage;

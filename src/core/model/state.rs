@@ -103,6 +103,7 @@ impl ClusterState {
             statefulsets: f.statefulsets.table().clone(),
             daemonsets: f.daemonsets.table().clone(),
             jobs: f.jobs.table().clone(),
+            cronjobs: f.cronjobs.table().clone(),
             services: f.services.table().clone(),
             slices: f.slices.table().clone(),
             hpas: f.hpas.table().clone(),

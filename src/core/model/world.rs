@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;
+use crate::domain::cronjob::CronJob;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::LogSummary;
@@ -14,6 +15,7 @@ use crate::domain::node::{Node, NodeLease};
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
 use crate::domain::service::{EndpointSlice, Service};
+use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
@@ -69,6 +71,7 @@ pub struct Cluster {
     pub statefulsets: Table<Workload>,
     pub daemonsets: Table<Workload>,
     pub jobs: Table<Workload>,
+    pub cronjobs: Table<CronJob>,
     pub services: Table<Service>,
     pub slices: Table<EndpointSlice>,
     pub hpas: Table<Hpa>,
@@ -148,6 +151,8 @@ pub struct Derived {
     pub counts: Counts,
     /// Ranked, worst first.
     pub causes: Arc<[Arc<Cause>]>,
+    /// What somebody has silenced, with the reason, in the same order.
+    pub silenced: Arc<[Silenced]>,
     /// Newest first, of the last 30 minutes.
     pub changes: Arc<[Arc<Change>]>,
 }
@@ -336,6 +341,7 @@ row! {
     Hpa, |r| &r.namespace;
     Pdb, |r| &r.namespace;
     KubeEvent, |r| &r.namespace;
+    CronJob, |r| &r.namespace;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -362,6 +368,41 @@ pub struct Cause {
     pub action: Option<Suggestion>,
     /// How far it reaches, for ranking.
     pub reach: Reach,
+    pub kin: Kin,
+}
+
+/// What a finding has to do with others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kin {
+    /// Findings of one rule that have one of these in common are told in one line; the first one counts first.
+    pub alike: Vec<Alike>,
+    /// The findings that the line tells beside its own, by rule and main object.
+    pub told: Vec<(&'static str, ObjectRef)>,
+}
+
+/// A cause that several findings may share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alike {
+    pub by: AlikeBy,
+    /// What several of them are called: `workloads`.
+    pub noun: &'static str,
+    /// What is said of all of them: `cannot start: FailedMount …`.
+    pub words: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AlikeBy {
+    /// The same reason, and the same words but for names and numbers; of one namespace if that is where it comes from.
+    Said { reason: Name, template: String, namespace: Option<Name> },
+    /// The same reason on one node.
+    Node { reason: Name, node: Name },
+}
+
+/// A finding that is not shown among the others, because somebody said so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Silenced {
+    pub cause: Arc<Cause>,
+    pub by: Arc<Silence>,
 }
 
 /// How much is affected.

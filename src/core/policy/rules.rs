@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::domain::id::{Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
+use crate::domain::selector::Selector;
 use crate::domain::time::Stamp;
 use crate::model::reduce::Parts;
 use crate::model::world::{Cause, Cluster, ServiceRow, Severity, WorkloadRow};
@@ -73,10 +74,10 @@ impl<'s, 'c> Scene<'s, 'c> {
         all.get(namespace).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// How many Services select pods with these labels.
-    fn services_of(&self, namespace: &str, labels: &[(Name, Name)]) -> u32 {
+    /// How many Services of a namespace have a selector that `picks` takes.
+    fn services_that(&self, namespace: &str, picks: impl Fn(&Selector) -> bool) -> u32 {
         let selects = |row: &&&Arc<ServiceRow>| {
-            !row.service.selector.is_empty() && row.service.selector.matches(labels)
+            !row.service.selector.is_empty() && picks(&row.service.selector)
         };
         u32::try_from(self.services_in(namespace).iter().filter(selects).count()).unwrap_or(u32::MAX)
     }

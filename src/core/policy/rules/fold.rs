@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name, Uid};
+use crate::domain::workload::Workload;
 use crate::model::world::{Cause, Severity};
 
 use super::{Scene, dead_nodes};
@@ -43,7 +44,7 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         .filter_map(|(i, c)| {
             let object = c.objects.first()?;
             let workload = &scene.workload(&object.uid)?.workload;
-            Some((i, workload.template_labels.clone(), workload.namespace.clone()))
+            Some((i, workload.clone()))
         })
         .collect();
     let services = if parents.is_empty() { 0 } else { causes.len() };
@@ -56,10 +57,10 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         };
         let parent = parents
             .iter()
-            .find(|(_, labels, namespace)| {
-                *namespace == object.namespace && row.service.selector.matches(labels)
+            .find(|(_, workload)| {
+                workload.namespace == object.namespace && workload.may_have_pods_for(&row.service.selector)
             })
-            .map(|(parent, ..)| *parent);
+            .map(|(parent, _)| *parent);
         if let Some(parent) = parent {
             let child = child.clone();
             adopt(causes.get_mut(parent), &child);
@@ -93,8 +94,8 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
     causes.retain(|_| !gone.next().unwrap_or(false));
 }
 
-/// A cause's place in the list, its workload's template labels and namespace.
-type Parent = (usize, Arc<[(Name, Name)]>, Name);
+/// A cause's place in the list, and its workload.
+type Parent = (usize, Arc<Workload>);
 
 fn adopt(parent: Option<&mut Cause>, child: &Cause) {
     let Some(parent) = parent else { return };
@@ -128,7 +129,7 @@ fn budgets_of_dead_nodes(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut
         let mut missing = scene
             .bad
             .values()
-            .filter(|pod| pod.namespace == pdb.namespace && pdb.selector.matches(&pod.shape.labels))
+            .filter(|pod| pod.namespace == pdb.namespace && pdb.selector.matches(*pod))
             .map(|pod| pod.node.clone().unwrap_or_default());
         let missing: Vec<Name> = missing.by_ref().collect();
         // pods that were never made, or wait elsewhere, are not the node's doing

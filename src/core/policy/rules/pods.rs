@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Kin, Reach, Severity, Suggestion};
 use crate::policy::rollout::RolloutPhase;
 
 use super::{Scene, count, dead_nodes, title_of};
@@ -52,7 +52,7 @@ fn of_how_many(scene: &Scene<'_, '_>, object: &ObjectRef, bad: usize) -> (String
 }
 
 fn reach(scene: &Scene<'_, '_>, object: &ObjectRef, pods: &[Arc<Pod>]) -> Reach {
-    let services = pods.first().map_or(0, |pod| scene.services_of(&object.namespace, &pod.shape.labels));
+    let services = pods.first().map_or(0, |pod| scene.services_that(&object.namespace, |s| s.matches(pod)));
     Reach { services, pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Reach::default() }
 }
 
@@ -124,6 +124,7 @@ fn find(scene: &Scene<'_, '_>, finding: &Finding) -> Vec<Cause> {
             let (many, none_left) = of_how_many(scene, &object, pods.len());
             Cause {
                 rule: finding.rule,
+                kin: Kin::default(),
                 severity: if none_left { Severity::Critical } else { finding.mild },
                 title: format!("{} {}: {many}", title_of(&object), (finding.words)(&pods)),
                 since: since(&pods),
@@ -219,6 +220,7 @@ pub fn unschedulable(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let (many, none_left) = of_how_many(scene, &object, pods.len());
             Cause {
                 rule: "unschedulable",
+                kin: Kin::default(),
                 severity: if none_left { Severity::Critical } else { Severity::Warning },
                 title: format!("{} unschedulable: {many}: {short}", title_of(&object)),
                 since: pods.iter().map(|p| p.created).min(),
@@ -248,6 +250,7 @@ pub fn rollout_stuck(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let object = w.reference();
         Cause {
             rule: "rollout-stuck",
+            kin: Kin::default(),
             severity: if w.available == 0 { Severity::Critical } else { Severity::Warning },
             title: format!("{} rollout stuck: {}", title_of(&object), row.rollout.why),
             since: row.rollout.since,
@@ -260,7 +263,7 @@ pub fn rollout_stuck(scene: &Scene<'_, '_>) -> Vec<Cause> {
             ],
             action: revertible(&object),
             reach: Reach {
-                services: scene.services_of(&w.namespace, &w.template_labels),
+                services: scene.services_that(&w.namespace, |s| w.may_have_pods_for(s)),
                 pods: u32::try_from((w.desired - w.available).max(0)).unwrap_or(0),
                 ..Reach::default()
             },

@@ -3,7 +3,7 @@
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::service::ServiceType;
-use crate::model::world::{Cause, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Kin, Reach, Severity, Suggestion};
 use crate::policy::hpa::{self as autoscaling, HpaState};
 
 use super::{Scene, title_of};
@@ -31,7 +31,7 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let behind: Vec<_> = scene
             .workloads_in(&s.namespace)
             .iter()
-            .filter(|w| s.selector.matches(&w.workload.template_labels))
+            .filter(|w| w.workload.may_have_pods_for(&s.selector))
             .collect();
         let off = !behind.is_empty() && behind.iter().all(|w| w.workload.desired == 0);
         let c = scene.cluster;
@@ -49,6 +49,7 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let selector: Vec<String> = s.selector.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         Cause {
             rule: "no-ready-endpoints",
+            kin: Kin::default(),
             severity: if off { Severity::Info } else { Severity::Critical },
             title: format!("service {} has no ready endpoints: {why}", title_of(&object)),
             objects: vec![object],
@@ -109,6 +110,7 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
             Suggestion { command: "bounds", title: format!("bounds of {}", hpa.name), on: object.clone() };
         found.push(Cause {
             rule: if at_max { "hpa-at-limit" } else { "hpa-failing" },
+            kin: Kin::default(),
             severity,
             title,
             objects: vec![object, target],
@@ -139,6 +141,7 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
             };
             Cause {
                 rule: "pdb-blocks",
+                kin: Kin::default(),
                 severity: if unhealthy { Severity::Warning } else { Severity::Info },
                 title: format!("PDB {} allows no disruption: {why}", title_of(&object)),
                 objects: vec![object],
