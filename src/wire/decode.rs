@@ -1,6 +1,7 @@
 //! What all decoders share: tolerant field types that borrow from the JSON, the slim metadata, and the pools that keep
 //! one copy of what repeats.
 
+pub mod cronjob;
 pub mod event;
 pub mod network;
 pub mod node;

@@ -1,5 +1,7 @@
 //! What a person does not want to be told for now.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::ObjectRef;
@@ -30,8 +32,24 @@ impl Silence {
         glob(&self.rule, rule) && glob(&self.namespace, namespace) && glob(&self.name, name)
     }
 
+    /// `until 2026-01-01T00:00:00Z: known`, for people.
+    pub fn words(&self) -> String {
+        let until = match self.until {
+            Some(until) => format!("until {until}"),
+            None => "for good, by the config".into(),
+        };
+        let ends = if self.in_session { " at the latest, it ends with the console" } else { "" };
+        if self.reason.is_empty() { format!("{until}{ends}") } else { format!("{until}{ends}: {}", self.reason) }
+    }
+
     pub fn is_over(&self, now: Stamp) -> bool {
         self.until.is_some_and(|until| until <= now)
+    }
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {} namespace {} name {}, {}", self.rule, self.namespace, self.name, self.words())
     }
 }
 

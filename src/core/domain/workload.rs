@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Kind, Name, ObjectRef, Owner, Uid, Version};
-use super::node::{ChangedBy, Condition};
+use super::node::{ChangedBy, Condition, Status};
 use super::selector::{Operator, Selector};
 use super::time::Stamp;
 
@@ -80,6 +80,12 @@ impl Workload {
 
     pub fn condition(&self, kind: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)
+    }
+
+    /// A Job that completed or failed.
+    pub fn is_finished(&self) -> bool {
+        let is = |kind: &str| self.condition(kind).is_some_and(|c| c.status == Status::True);
+        self.kind == Kind::Job && (is("Complete") || is("Failed"))
     }
 
     /// Whether a selector picks some of its pods, judged by the template: a label that is only added to each pod counts

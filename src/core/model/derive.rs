@@ -17,7 +17,7 @@ use crate::domain::time::Stamp;
 use crate::policy::{health, rollout};
 
 use self::leaving::Leaving;
-pub use self::said::Said;
+pub use self::said::{PULLING, Said};
 use super::changes::Changes;
 use super::reduce::{Delta, Dirty, Facts, Parts};
 use super::table::{Rows, Wrote};
@@ -268,7 +268,7 @@ impl Derivation {
             node: node.clone(),
             state: verdict.state,
             since: verdict.since,
-            problems: health::problems(node).into_iter().map(|c| c.kind.clone()).collect(),
+            problems: health::problems(node).into_iter().map(|c| health::problem_words(c).into()).collect(),
             totals: self.node_totals.get(name).copied().unwrap_or_default(),
             usage: facts.node_usage.get(name).cloned(),
         };

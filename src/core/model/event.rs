@@ -12,6 +12,7 @@ use crate::domain::log::LogSummary;
 use crate::domain::node::{Node, NodeLease};
 use crate::domain::pod::Pod;
 use crate::domain::service::{EndpointSlice, Service};
+use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
@@ -59,6 +60,14 @@ pub enum Fact {
     Source(SourceStatus),
     Identity(Identity),
     Action(ActionView),
+    Silence(SilenceChange),
+}
+
+/// A person said what they do not want to be told, or that they do again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SilenceChange {
+    Add(Vec<Silence>),
+    Lift(Silence),
 }
 
 /// Who we are to the cluster and what it is.

@@ -12,13 +12,14 @@ use crate::domain::log::LogSummary;
 use crate::domain::node::{Node, NodeLease};
 use crate::domain::pod::Pod;
 use crate::domain::service::{EndpointSlice, Service};
+use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
-use super::event::{Batch, Fact, Identity};
+use super::event::{Batch, Fact, Identity, SilenceChange};
 use super::table::{Row, Rows, Wrote};
 use super::world::ActionView;
 
@@ -46,6 +47,8 @@ pub struct Facts {
     pub traffic: Arc<TrafficSeen>,
     pub logs: Arc<LogSummary>,
     pub sources: Arc<[SourceStatus]>,
+    /// What the person does not want to be told.
+    pub silences: Vec<Arc<Silence>>,
 }
 
 /// What happened to one row: the value before and after.
@@ -96,6 +99,7 @@ impl Parts {
     /// Heartbeats: never published for themselves, only for what they change.
     pub const LEASES: Self = Self(1 << 14);
     pub const CRONJOBS: Self = Self(1 << 15);
+    pub const SILENCES: Self = Self(1 << 16);
     pub const ALL: Self = Self(u32::MAX);
 
     pub const fn and(self, other: Self) -> Self {
@@ -190,6 +194,13 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             sources.sort_by(|a, b| a.name.cmp(&b.name));
             facts.sources = sources.into();
             dirty.parts.add(Parts::SOURCES);
+        }
+        Fact::Silence(change) => {
+            match change {
+                SilenceChange::Add(silences) => facts.silences.extend(silences.into_iter().map(Arc::new)),
+                SilenceChange::Lift(silence) => facts.silences.retain(|held| **held != silence),
+            }
+            dirty.parts.add(Parts::SILENCES);
         }
         Fact::Identity(identity) => {
             facts.identity = identity;

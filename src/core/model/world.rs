@@ -56,6 +56,8 @@ pub struct ClusterInfo {
     pub read_only: bool,
     /// The namespace that the person asked for; None = all.
     pub namespace: Option<Name>,
+    /// What the config keeps silent from the start.
+    pub silences: Arc<[Silence]>,
 }
 
 /// One cluster's facts and what follows from them.
@@ -369,6 +371,19 @@ pub struct Cause {
     /// How far it reaches, for ranking.
     pub reach: Reach,
     pub kin: Kin,
+}
+
+impl Cause {
+    /// Every finding that this line tells, by its rule and main object: its own first, then those folded into it. A line
+    /// that stands for several of a kind has none of its own.
+    pub fn tells(&self) -> Vec<(&'static str, ObjectRef)> {
+        let mut all: Vec<_> = match self.objects.first() {
+            Some(object) => vec![(self.rule, object.clone())],
+            None => Vec::new(),
+        };
+        all.extend(self.kin.told.iter().filter(|told| Some(*told) != all.first()).cloned().collect::<Vec<_>>());
+        all
+    }
 }
 
 /// What a finding has to do with others.

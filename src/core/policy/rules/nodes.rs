@@ -185,10 +185,10 @@ pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
 pub fn pressure(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let rows = scene.cluster.derived.nodes.iter().filter(|row| !row.state.is_dead());
     rows.filter(|row| !row.problems.is_empty())
-        .map(|row| {
-            let problems = health::problems(&row.node);
-            let names: Vec<&str> = problems.iter().map(|c| c.kind.as_str()).collect();
-            Cause {
+        .filter_map(|row| {
+            let problems = health::lasting_problems(&row.node, scene.now);
+            let names: Vec<String> = problems.iter().map(|c| health::problem_words(c)).collect();
+            (!problems.is_empty()).then(|| Cause {
                 rule: "node-pressure",
                 kin: Kin::default(),
                 severity: Severity::Warning,
@@ -202,11 +202,11 @@ pub fn pressure(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 since: problems.iter().filter_map(|c| c.since).min(),
                 evidence: problems
                     .iter()
-                    .map(|c| format!("{}: {} {}", c.kind, c.reason, c.message))
+                    .map(|c| format!("{}: {} {}", health::problem_words(c), c.reason, c.message))
                     .collect(),
                 action: cordon(row),
                 reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
-            }
+            })
         })
         .collect()
 }
