@@ -395,6 +395,10 @@ impl Start {
                     let file = self.loaded.path.display();
                     out.push_str(&format!("failover.{}: {}  # {file}\n", plan.name, plan.kind));
                 }
+                for silence in &settings.silences {
+                    let file = self.loaded.path.display();
+                    out.push_str(&format!("silence: {silence}  # {file}\n"));
+                }
                 said(Ok(out))
             }
         }

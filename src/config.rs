@@ -6,6 +6,7 @@
 pub mod check;
 pub mod failover;
 pub mod fields;
+pub mod silence;
 
 use std::path::{Path, PathBuf};
 

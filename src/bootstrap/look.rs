@@ -19,7 +19,7 @@ const CLOSE: Duration = Duration::from_millis(500);
 
 /// True once every table has come to an end of some kind.
 fn is_settled(start: &Start, cluster: &Cluster) -> bool {
-    let tables: [(&str, &Coverage); 13] = [
+    let tables: [(&str, &Coverage); 14] = [
         ("nodes", &cluster.nodes.cover),
         ("leases", &cluster.leases.cover),
         ("pods", &cluster.pods.cover),
@@ -28,6 +28,7 @@ fn is_settled(start: &Start, cluster: &Cluster) -> bool {
         ("statefulsets", &cluster.statefulsets.cover),
         ("daemonsets", &cluster.daemonsets.cover),
         ("jobs", &cluster.jobs.cover),
+        ("cronjobs", &cluster.cronjobs.cover),
         ("services", &cluster.services.cover),
         ("endpointslices", &cluster.slices.cover),
         ("horizontalpodautoscalers", &cluster.hpas.cover),
@@ -131,7 +132,7 @@ pub async fn why(start: &Start, flags: &Look) -> u8 {
         let doc = documents::snapshot(&world, cluster, now);
         let text = match flags.output {
             Output::Json => serde_json::to_string(&serde_json::json!({
-                "schema": doc.schema, "at": doc.at, "cluster": doc.cluster, "causes": doc.causes, "changes": doc.changes,
+                "schema": doc.schema, "at": doc.at, "cluster": doc.cluster, "causes": doc.causes, "silenced": doc.silenced, "changes": doc.changes,
             }))
             .unwrap_or_default(),
             Output::Text => text::why(cluster, now).join("\n"),
@@ -149,7 +150,7 @@ pub async fn why(start: &Start, flags: &Look) -> u8 {
 }
 
 /// What the console wants to read and what its actions need, as (verb, group, resource, subresource).
-const WANTED: [(&str, &str, &str, &str); 24] = [
+const WANTED: [(&str, &str, &str, &str); 25] = [
     ("list", "", "nodes", ""),
     ("list", "coordination.k8s.io", "leases", ""),
     ("list", "", "pods", ""),
@@ -159,6 +160,7 @@ const WANTED: [(&str, &str, &str, &str); 24] = [
     ("list", "apps", "statefulsets", ""),
     ("list", "apps", "daemonsets", ""),
     ("list", "batch", "jobs", ""),
+    ("list", "batch", "cronjobs", ""),
     ("list", "", "services", ""),
     ("list", "discovery.k8s.io", "endpointslices", ""),
     ("list", "autoscaling", "horizontalpodautoscalers", ""),

@@ -48,6 +48,7 @@ pub fn info(start: &Start, connection: &Connection) -> ClusterInfo {
         protected: start.settings.guards.protects_context(&connection.context),
         read_only: start.settings.guards.read_only,
         namespace: start.global.namespace.as_deref().map(Name::from),
+        silences: start.settings.silences.clone().into(),
     }
 }
 

@@ -8,7 +8,7 @@ use pilothouse_core::domain::text::clean;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::failover;
+use super::{failover, silence};
 use super::fields::{FIELDS, Field, Place};
 
 /// One thing that is wrong: where, what, what to do.
@@ -78,8 +78,9 @@ impl Walk<'_> {
             let known = FIELDS.iter().any(|f| f.section == section);
             match value.get_ref() {
                 DeValue::Table(plans) if section == "failover" => self.failover(plans),
+                value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
-                    let hint = nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover"]));
+                    let hint = nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover", "silence"]));
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
@@ -127,6 +128,33 @@ impl Walk<'_> {
                 Ok(plan) => {
                     self.out.set.push(format!("failover.{}", plan.name));
                     self.out.settings.failover.push(plan);
+                }
+                Err(wrong) => {
+                    for w in wrong {
+                        self.problem(Some(w.span), &w.what, w.hint);
+                    }
+                }
+            }
+        }
+    }
+
+    fn silences(&mut self, list: &DeValue<'_>, whole: &Spanned<DeValue<'_>>) {
+        let entries: Vec<&Spanned<DeValue<'_>>> = match list {
+            DeValue::Array(entries) => entries.iter().collect(),
+            _ => Vec::new(),
+        };
+        if !matches!(list, DeValue::Array(_)) {
+            self.problem(
+                Some(whole.span()),
+                "silence must be a list of sections",
+                "write [[silence]]".into(),
+            );
+        }
+        for (n, entry) in entries.into_iter().enumerate() {
+            match silence::read(entry) {
+                Ok(silence) => {
+                    self.out.set.push(format!("silence.{}", n + 1));
+                    self.out.settings.silences.push(silence);
                 }
                 Err(wrong) => {
                     for w in wrong {
@@ -273,7 +301,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (frames a second at most, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (there is failover, guards, logs, prometheus, ui)",
+                "c.toml:8: unknown section [prom] (there is failover, guards, logs, prometheus, silence, ui)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");

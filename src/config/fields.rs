@@ -169,5 +169,6 @@ pub fn example() -> String {
         "\n[ui.keys]\n# command = [\"key\", …], in the place of the command's own keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
     );
     out.push_str(&super::failover::example());
+    out.push_str(&super::silence::example());
     out
 }

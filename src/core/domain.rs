@@ -4,9 +4,11 @@
 
 pub mod autoscaler;
 pub mod budget;
+pub mod cronjob;
 pub mod event;
 pub mod failover;
 pub mod id;
+pub mod label;
 pub mod log;
 pub mod node;
 pub mod pod;
@@ -15,6 +17,7 @@ pub mod scheduling;
 pub mod selector;
 pub mod service;
 pub mod settings;
+pub mod silence;
 pub mod source;
 pub mod text;
 pub mod time;

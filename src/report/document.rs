@@ -12,6 +12,8 @@ pub struct Snapshot {
     pub cluster: Cluster,
     pub sources: Vec<Source>,
     pub causes: Vec<Cause>,
+    /// Findings that somebody has silenced: they are in no other list.
+    pub silenced: Vec<Silenced>,
     pub changes: Vec<Change>,
     pub nodes: Vec<Node>,
     pub services: Vec<Service>,
@@ -68,6 +70,15 @@ pub struct Cause {
     pub since: Option<String>,
     pub evidence: Vec<String>,
     pub action: Option<Suggested>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Silenced {
+    #[serde(flatten)]
+    pub cause: Cause,
+    /// Null = for good.
+    pub until: Option<String>,
+    pub reason: String,
 }
 
 #[derive(Debug, Serialize)]

@@ -7,7 +7,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{ActionView, Cluster, NodeRow, ServiceRow, World};
+use pilothouse_core::model::world::{Cause, ActionView, Cluster, NodeRow, ServiceRow, World};
 use pilothouse_core::policy::{hpa, shares};
 
 use super::document as doc;
@@ -20,6 +20,7 @@ pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
         cluster: head(cluster),
         sources: sources(cluster, now),
         causes: causes(cluster),
+        silenced: silenced(cluster),
         changes: cluster
             .derived
             .changes
@@ -96,6 +97,7 @@ fn cover<'a>(cluster: &'a Cluster, source: &str) -> Option<&'a Coverage> {
         "statefulsets" => &cluster.statefulsets.cover,
         "daemonsets" => &cluster.daemonsets.cover,
         "jobs" => &cluster.jobs.cover,
+        "cronjobs" => &cluster.cronjobs.cover,
         "services" => &cluster.services.cover,
         "endpointslices" => &cluster.slices.cover,
         "horizontalpodautoscalers" => &cluster.hpas.cover,
@@ -117,7 +119,20 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<doc::Source> {
 }
 
 fn causes(cluster: &Cluster) -> Vec<doc::Cause> {
-    let rows = cluster.derived.causes.iter().map(|c| doc::Cause {
+    cluster.derived.causes.iter().map(|c| cause(c)).collect()
+}
+
+fn silenced(cluster: &Cluster) -> Vec<doc::Silenced> {
+    let rows = cluster.derived.silenced.iter().map(|s| doc::Silenced {
+        cause: cause(&s.cause),
+        until: s.by.until.map(|at| at.to_string()),
+        reason: s.by.reason.clone(),
+    });
+    rows.collect()
+}
+
+fn cause(c: &Cause) -> doc::Cause {
+    doc::Cause {
         rule: c.rule,
         severity: c.severity,
         title: c.title.clone(),
@@ -129,8 +144,7 @@ fn causes(cluster: &Cluster) -> Vec<doc::Cause> {
             title: a.title.clone(),
             on: object(&a.on),
         }),
-    });
-    rows.collect()
+    }
 }
 
 fn nodes(cluster: &Cluster, now: Stamp) -> Vec<doc::Node> {

@@ -2,7 +2,7 @@
 
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::changes::{fold_for_people, words};
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::model::world::{Cluster, Silenced};
 use pilothouse_core::policy::rules::glyph;
 
 use super::document::Snapshot;
@@ -26,13 +26,21 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     if let Some(note) = cluster.pods.cover.note() {
         lines.push(format!("pods: {note}"));
     }
+    let silenced = &cluster.derived.silenced;
     if cluster.derived.causes.is_empty() {
-        lines.push("nothing is known to be wrong".into());
+        let but = if silenced.is_empty() { "" } else { " but for what is silenced" };
+        lines.push(format!("nothing is known to be wrong{but}"));
     }
     for cause in cluster.derived.causes.iter() {
         let since = cause.since.map_or_else(String::new, |s| format!(" (for {})", age(now.since(s))));
         lines.push(format!("{} {}{since}", glyph(cause.severity), cause.title));
         lines.extend(cause.evidence.iter().map(|e| format!("    {e}")));
+    }
+    if !silenced.is_empty() {
+        lines.push(format!("{} silenced:", silenced.len()));
+    }
+    for Silenced { cause, by } in silenced.iter() {
+        lines.push(format!("  {} {} ({})", glyph(cause.severity), cause.title, by.words()));
     }
     if !cluster.derived.changes.is_empty() {
         lines.push("changed in the last 30 minutes:".into());

@@ -93,6 +93,7 @@ pub fn start(
     at.workloads(&STATEFUL_SETS, &Kind::StatefulSet, Fact::StatefulSets);
     at.workloads(&DAEMON_SETS, &Kind::DaemonSet, Fact::DaemonSets);
     at.workloads(&JOBS, &Kind::Job, Fact::Jobs);
+    at.plain(&CRON_JOBS, Fact::CronJobs, decode::cronjob::cronjob);
     at.plain(&SERVICES, Fact::Services, decode::network::service);
     at.plain(&ENDPOINT_SLICES, Fact::EndpointSlices, decode::network::endpoint_slice);
     at.plain(&HPAS, Fact::Hpas, decode::policy::hpa);
@@ -209,6 +210,7 @@ static REPLICA_SETS: Resource = resource("replicasets", "/apis/apps/v1", "replic
 static STATEFUL_SETS: Resource = resource("statefulsets", "/apis/apps/v1", "statefulsets.apps");
 static DAEMON_SETS: Resource = resource("daemonsets", "/apis/apps/v1", "daemonsets.apps");
 static JOBS: Resource = resource("jobs", "/apis/batch/v1", "jobs.batch");
+static CRON_JOBS: Resource = resource("cronjobs", "/apis/batch/v1", "cronjobs.batch");
 static SERVICES: Resource = resource("services", "/api/v1", "services");
 static ENDPOINT_SLICES: Resource =
     resource("endpointslices", "/apis/discovery.k8s.io/v1", "endpointslices.discovery.k8s.io");

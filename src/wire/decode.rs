@@ -1,6 +1,7 @@
 //! What all decoders share: tolerant field types that borrow from the JSON, the slim metadata, and the pools that keep
 //! one copy of what repeats.
 
+pub mod cronjob;
 pub mod event;
 pub mod network;
 pub mod node;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use memchr::memmem;
 use pilothouse_core::domain::id::{Kind, Name, Owner, Uid, Version};
 use pilothouse_core::domain::node::{ChangedBy, Condition, Status};
-use pilothouse_core::domain::pod::PodShape;
+use pilothouse_core::domain::pod::{PodOwn, PodShape};
 use pilothouse_core::domain::quantity::{self, Resources};
 use pilothouse_core::domain::scheduling::Scheduling;
 use pilothouse_core::domain::selector::{Operator, Requirement, Selector};
@@ -36,6 +37,7 @@ const MESSAGE_CAP: usize = 1024;
 pub struct Pools {
     names: Names,
     pub(super) shapes: Shared<PodShape>,
+    pub(super) own: Shared<PodOwn>,
     pub(super) scheduling: Shared<Scheduling>,
     owners: Shared<Owner>,
     selectors: Shared<Selector>,
@@ -301,6 +303,8 @@ pub struct Meta<'a> {
     pub labels: Labels<'a>,
     #[serde(borrow)]
     pub annotations: Labels<'a>,
+    #[serde(borrow)]
+    pub finalizers: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     pub owner_references: Option<Vec<OwnerDoc<'a>>>,
     #[serde(borrow)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Name, Owner, Uid, Version};
+use super::label::Labels;
 use super::quantity::Resources;
 use super::scheduling::Scheduling;
 use super::time::Stamp;
@@ -75,7 +76,7 @@ pub struct LastExit {
 /// What the pods of one template have in common, one allocation for all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PodShape {
-    /// Labels without those that differ from pod to pod (`statefulset.kubernetes.io/pod-name` and the like).
+    /// Labels without those that differ from pod to pod, which are in [`PodOwn`]: ask [`Pod::labels`], which has both.
     pub labels: Box<[(Name, Name)]>,
     pub containers: Box<[ContainerShape]>,
     pub init_containers: Box<[ContainerShape]>,
@@ -95,6 +96,12 @@ pub struct PodShape {
     /// Annotation `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`: somebody asks to leave it where it is.
     #[serde(default)]
     pub keep_in_place: bool,
+    /// `restartPolicy` is not Always: containers that ended are no trouble.
+    #[serde(default)]
+    pub runs_to_end: bool,
+    /// How long its probes give it to become ready, in seconds: the startup probe's failures and the first delays.
+    #[serde(default)]
+    pub startup_secs: u32,
     #[serde(default)]
     pub scheduling: Arc<Scheduling>,
 }
@@ -107,10 +114,14 @@ pub struct ContainerShape {
     pub sidecar: bool,
 }
 
-impl PodShape {
-    pub fn label(&self, key: &str) -> Option<&Name> {
-        self.labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
-    }
+/// What a pod has for itself alone; most pods have nothing of the kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PodOwn {
+    /// Labels that differ between the pods of one template (`statefulset.kubernetes.io/pod-name`, an index, a zone).
+    pub labels: Box<[(Name, Name)]>,
+    /// What a pod that is being deleted still waits for; empty for all others.
+    #[serde(default)]
+    pub finalizers: Box<[Name]>,
 }
 
 /// A pod as the console shows and plans with it.
@@ -123,12 +134,18 @@ pub struct Pod {
     pub node: Option<Name>,
     pub owner: Option<Arc<Owner>>,
     pub shape: Arc<PodShape>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Arc<PodOwn>>,
     /// Effective requests of this pod, resizes in place included.
     pub requests: Resources,
     pub phase: Phase,
     /// Condition Ready=True.
     pub ready: bool,
+    /// Since when condition Ready is what it is.
     pub ready_since: Option<Stamp>,
+    /// One of its init containers runs, sidecars aside.
+    #[serde(default)]
+    pub init_running: bool,
     pub containers_ready: u16,
     pub containers: u16,
     pub created: Stamp,
@@ -150,6 +167,16 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// All labels, as the server has them.
+    pub fn labels(&self) -> Labels<'_> {
+        Labels::new(&self.shape.labels, self.own.as_ref().map_or(&[], |own| &own.labels))
+    }
+
+    /// What keeps a pod that is being deleted.
+    pub fn finalizers(&self) -> &[Name] {
+        self.own.as_ref().map_or(&[], |own| &own.finalizers)
+    }
+
     pub fn is_terminating(&self) -> bool {
         self.deleting.is_some()
     }
@@ -169,8 +196,26 @@ impl Pod {
         }
     }
 
+    /// On its way up, bound to a node, or on its way out.
+    pub fn is_unsettled(&self) -> bool {
+        self.is_terminating()
+            || self.phase == Phase::Pending && self.node.is_some() && self.trouble.is_none()
+    }
+
     /// Well but for being on its way out: bad only where its node is dead, since nobody is left there to end it.
     pub fn is_leaving(&self) -> bool {
         self.is_terminating() && self.node.is_some() && !self.phase.is_finished() && !self.is_bad()
+    }
+}
+
+impl<'a> From<&'a Pod> for Labels<'a> {
+    fn from(pod: &'a Pod) -> Self {
+        pod.labels()
+    }
+}
+
+impl<'a> From<&'a Arc<Pod>> for Labels<'a> {
+    fn from(pod: &'a Arc<Pod>) -> Self {
+        pod.labels()
     }
 }

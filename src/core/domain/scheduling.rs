@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::Name;
+use super::label::Labels;
 use super::node::{Node, Taint};
 use super::selector::Selector;
 
@@ -147,7 +148,7 @@ impl Toleration {
 
 impl PodTerm {
     /// Whether a pod is one that the term looks for; `owner` is the namespace of the pod that has the term.
-    pub fn selects(&self, owner: &Name, namespace: &Name, labels: &[(Name, Name)]) -> bool {
+    pub fn selects<'a>(&self, owner: &Name, namespace: &Name, labels: impl Into<Labels<'a>>) -> bool {
         let in_scope = match &self.namespaces {
             Namespaces::Own => owner == namespace,
             Namespaces::These(names) => names.contains(namespace),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::Name;
+use super::label::Labels;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Operator {
@@ -40,8 +41,9 @@ impl Selector {
     }
 
     /// Whether an object with these labels is selected.
-    pub fn matches(&self, labels: &[(Name, Name)]) -> bool {
-        let get = |key: &str| labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v);
+    pub fn matches<'a>(&self, labels: impl Into<Labels<'a>>) -> bool {
+        let labels = labels.into();
+        let get = |key: &str| labels.get(key);
         !self.nothing
             && self.labels.iter().all(|(key, value)| get(key) == Some(value))
             && self.expressions.iter().all(|r| {

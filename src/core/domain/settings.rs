@@ -11,6 +11,7 @@ pub struct Settings {
     pub logs: LogSettings,
     /// In the file's order.
     pub failover: Vec<super::failover::FailoverPlan>,
+    pub silences: Vec<super::silence::Silence>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Kind, Name, ObjectRef, Owner, Uid, Version};
-use super::node::{ChangedBy, Condition};
-use super::selector::Selector;
+use super::node::{ChangedBy, Condition, Status};
+use super::selector::{Operator, Selector};
 use super::time::Stamp;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,6 +15,18 @@ pub enum Strategy {
     RollingUpdate,
     Recreate,
     OnDelete,
+}
+
+/// The StatefulSet controller sets it on each pod, and again when it is taken away.
+pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+pub const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
+pub const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+pub const REVISION: &str = "controller-revision-hash";
+/// Zone and region are copied from the node to the pods that are bound to it.
+pub const TOPOLOGY: &str = "topology.kubernetes.io/";
+
+fn is_ordinal(text: Option<&str>) -> bool {
+    text.is_some_and(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// One workload. Which fields mean something depends on the kind: see [`crate::policy::rollout`].
@@ -69,6 +81,51 @@ impl Workload {
     pub fn condition(&self, kind: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)
     }
+
+    /// A Job that completed or failed.
+    pub fn is_finished(&self) -> bool {
+        let is = |kind: &str| self.condition(kind).is_some_and(|c| c.status == Status::True);
+        self.kind == Kind::Job && (is("Complete") || is("Failed"))
+    }
+
+    /// Whether a selector picks some of its pods, judged by the template: a label that is only added to each pod counts
+    /// as one that fits, unless its value is known to be another's (a pod name of another StatefulSet).
+    pub fn may_have_pods_for(&self, selector: &Selector) -> bool {
+        let template = |key: &str| self.template_labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v);
+        let of_template = Selector {
+            labels: selector.labels.iter().filter(|(k, _)| !self.adds_label(k)).cloned().collect(),
+            expressions: selector.expressions.iter().filter(|r| !self.adds_label(&r.key)).cloned().collect(),
+            nothing: selector.nothing,
+        };
+        let is_one_of_its = |key: &Name, value: &Name| {
+            template(key) == Some(value)
+                || match key.as_str() {
+                    POD_NAME => is_ordinal(value.strip_prefix(self.name.as_str()).and_then(|v| v.strip_prefix('-'))),
+                    POD_INDEX | COMPLETION_INDEX => is_ordinal(Some(value)),
+                    _ => true,
+                }
+        };
+        of_template.matches(&*self.template_labels)
+            && selector.labels.iter().filter(|(k, _)| self.adds_label(k)).all(|(k, v)| is_one_of_its(k, v))
+            && selector.expressions.iter().filter(|r| self.adds_label(&r.key)).all(|r| match r.operator {
+                Operator::In => r.values.iter().any(|v| is_one_of_its(&r.key, v)),
+                Operator::NotIn | Operator::Exists => true,
+                Operator::DoesNotExist => r.key.starts_with(TOPOLOGY),
+                Operator::Unsupported => false,
+            })
+    }
+
+    /// Labels that pods get beside those of the template, by their controller or when they are bound to a node.
+    fn adds_label(&self, key: &str) -> bool {
+        key.starts_with(TOPOLOGY)
+            || match self.kind {
+                Kind::Deployment => key == "pod-template-hash",
+                Kind::StatefulSet => matches!(key, REVISION | POD_NAME | POD_INDEX),
+                Kind::DaemonSet => matches!(key, REVISION | "pod-template-generation"),
+                Kind::Job => key == COMPLETION_INDEX,
+                _ => false,
+            }
+    }
 }
 
 impl Default for Workload {
@@ -104,6 +161,41 @@ impl Default for Workload {
             managed_by: None,
             changed: None,
             restarted_at: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_have_more_labels_than_their_template() {
+        let of = |kind: Kind| Workload {
+            kind,
+            name: "db".into(),
+            template_labels: [("app".into(), "db".into())].into(),
+            ..Workload::default()
+        };
+        let picks = |kind: Kind, labels: &[(&str, &str)]| {
+            of(kind).may_have_pods_for(&Selector::from_labels(
+                labels.iter().map(|(k, v)| (Name::from(*k), Name::from(*v))),
+            ))
+        };
+        for (kind, labels, want) in [
+            (Kind::StatefulSet, &[(POD_NAME, "db-0")][..], true),
+            (Kind::StatefulSet, &[(POD_NAME, "db-0"), ("app", "db")], true),
+            (Kind::StatefulSet, &[(POD_NAME, "db-0"), ("app", "web")], false),
+            (Kind::StatefulSet, &[(POD_NAME, "db-main-0")], false),
+            (Kind::StatefulSet, &[(POD_NAME, "db-")], false),
+            (Kind::StatefulSet, &[(POD_INDEX, "1")], true),
+            (Kind::StatefulSet, &[(REVISION, "db-7f")], true),
+            (Kind::Deployment, &[(POD_NAME, "db-0")], false),
+            (Kind::Deployment, &[("app", "db"), ("pod-template-hash", "x")], true),
+            (Kind::Deployment, &[("topology.kubernetes.io/zone", "z1")], true),
+            (Kind::DaemonSet, &[(POD_INDEX, "1")], false),
+        ] {
+            assert_eq!(picks(kind.clone(), labels), want, "{kind:?} {labels:?}");
         }
     }
 }

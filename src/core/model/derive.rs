@@ -4,6 +4,7 @@
 //! A property test holds it to the sums recomputed from scratch.
 
 mod leaving;
+mod said;
 mod services;
 
 use std::collections::{HashMap, HashSet};
@@ -16,6 +17,7 @@ use crate::domain::time::Stamp;
 use crate::policy::{health, rollout};
 
 use self::leaving::Leaving;
+pub use self::said::{PULLING, Said};
 use super::changes::Changes;
 use super::reduce::{Delta, Dirty, Facts, Parts};
 use super::table::{Rows, Wrote};
@@ -43,6 +45,9 @@ pub struct Derivation {
     leaving: Leaving,
     /// Pods that are not well, for the rules.
     pub bad: HashMap<Uid, Arc<Pod>>,
+    /// Pods on their way up or out: well for now, unless it takes too long.
+    pub unsettled: HashMap<Uid, Arc<Pod>>,
+    pub said: Said,
     pub counts: Counts,
     pub changes: Changes,
     /// ReplicaSets that came before their list was complete.
@@ -73,6 +78,9 @@ impl Derivation {
         }
         for delta in &dirty.replicasets {
             self.replicaset(delta, &mut owners);
+        }
+        for delta in &dirty.events {
+            self.said.event(delta);
         }
         self.tell_rollouts(facts, dirty, now);
         for delta in &dirty.workloads {
@@ -146,6 +154,7 @@ impl Derivation {
         if let Some(old) = &delta.old {
             self.count_pod(old, -1);
             self.bad.remove(&old.uid);
+            self.unsettled.remove(&old.uid);
             self.leaving.remove(old);
         }
         if let Some(new) = &delta.new {
@@ -153,6 +162,9 @@ impl Derivation {
             self.leaving.add(new);
             if new.is_bad() || self.leaving.is_stuck(new) {
                 self.bad.insert(new.uid.clone(), new.clone());
+            }
+            if new.is_unsettled() {
+                self.unsettled.insert(new.uid.clone(), new.clone());
             }
         }
         for pod in [&delta.old, &delta.new].into_iter().flatten() {
@@ -256,7 +268,7 @@ impl Derivation {
             node: node.clone(),
             state: verdict.state,
             since: verdict.since,
-            problems: health::problems(node).into_iter().map(|c| c.kind.clone()).collect(),
+            problems: health::problems(node).into_iter().map(|c| health::problem_words(c).into()).collect(),
             totals: self.node_totals.get(name).copied().unwrap_or_default(),
             usage: facts.node_usage.get(name).cloned(),
         };

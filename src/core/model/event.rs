@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;
+use crate::domain::cronjob::CronJob;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{ClusterId, Name, Uid, Version};
 use crate::domain::log::LogSummary;
 use crate::domain::node::{Node, NodeLease};
 use crate::domain::pod::Pod;
 use crate::domain::service::{EndpointSlice, Service};
+use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
@@ -38,6 +40,7 @@ pub enum Fact {
     StatefulSets(Batch<Workload>),
     DaemonSets(Batch<Workload>),
     Jobs(Batch<Workload>),
+    CronJobs(Batch<CronJob>),
     Services(Batch<Service>),
     EndpointSlices(Batch<EndpointSlice>),
     Hpas(Batch<Hpa>),
@@ -57,6 +60,14 @@ pub enum Fact {
     Source(SourceStatus),
     Identity(Identity),
     Action(ActionView),
+    Silence(SilenceChange),
+}
+
+/// A person said what they do not want to be told, or that they do again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SilenceChange {
+    Add(Vec<Silence>),
+    Lift(Silence),
 }
 
 /// Who we are to the cluster and what it is.

@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;
+use crate::domain::cronjob::CronJob;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{Name, Uid};
 use crate::domain::log::LogSummary;
 use crate::domain::node::{Node, NodeLease};
 use crate::domain::pod::Pod;
 use crate::domain::service::{EndpointSlice, Service};
+use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
-use super::event::{Batch, Fact, Identity};
+use super::event::{Batch, Fact, Identity, SilenceChange};
 use super::table::{Row, Rows, Wrote};
 use super::world::ActionView;
 
@@ -33,6 +35,7 @@ pub struct Facts {
     pub statefulsets: Rows<Workload>,
     pub daemonsets: Rows<Workload>,
     pub jobs: Rows<Workload>,
+    pub cronjobs: Rows<CronJob>,
     pub services: Rows<Service>,
     pub slices: Rows<EndpointSlice>,
     pub hpas: Rows<Hpa>,
@@ -44,6 +47,8 @@ pub struct Facts {
     pub traffic: Arc<TrafficSeen>,
     pub logs: Arc<LogSummary>,
     pub sources: Arc<[SourceStatus]>,
+    /// What the person does not want to be told.
+    pub silences: Vec<Arc<Silence>>,
 }
 
 /// What happened to one row: the value before and after.
@@ -65,6 +70,7 @@ pub struct Dirty {
     pub services: Vec<Delta<Service>>,
     pub slices: Vec<Delta<EndpointSlice>>,
     pub hpas: Vec<Delta<Hpa>>,
+    pub events: Vec<Delta<KubeEvent>>,
     /// Node names whose measured use is new.
     pub usage: Vec<Name>,
     /// Only what only the header or a title shows changed (coverage, freshness).
@@ -92,6 +98,8 @@ impl Parts {
     pub const TIME: Self = Self(1 << 13);
     /// Heartbeats: never published for themselves, only for what they change.
     pub const LEASES: Self = Self(1 << 14);
+    pub const CRONJOBS: Self = Self(1 << 15);
+    pub const SILENCES: Self = Self(1 << 16);
     pub const ALL: Self = Self(u32::MAX);
 
     pub const fn and(self, other: Self) -> Self {
@@ -131,6 +139,10 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
         }
         Fact::DaemonSets(b) => fold(&mut facts.daemonsets, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
         Fact::Jobs(b) => fold(&mut facts.jobs, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
+        Fact::CronJobs(batch) => {
+            let mut deltas = Vec::new();
+            fold_into(&mut facts.cronjobs, batch, Parts::CRONJOBS, dirty, &mut deltas);
+        }
         Fact::ReplicaSets(b) => {
             fold(&mut facts.replicasets, b, Parts::WORKLOADS, dirty, |d| &mut d.replicasets);
         }
@@ -144,8 +156,7 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             fold_into(&mut facts.pdbs, batch, Parts::PDBS, dirty, &mut deltas);
         }
         Fact::Events(batch) => {
-            let mut deltas = Vec::new();
-            fold_into(&mut facts.events, batch, Parts::EVENTS, dirty, &mut deltas);
+            fold(&mut facts.events, batch, Parts::EVENTS, dirty, |d| &mut d.events);
         }
         Fact::NodeUsage { source, rows } => {
             let old = &facts.node_usage;
@@ -183,6 +194,13 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             sources.sort_by(|a, b| a.name.cmp(&b.name));
             facts.sources = sources.into();
             dirty.parts.add(Parts::SOURCES);
+        }
+        Fact::Silence(change) => {
+            match change {
+                SilenceChange::Add(silences) => facts.silences.extend(silences.into_iter().map(Arc::new)),
+                SilenceChange::Lift(silence) => facts.silences.retain(|held| **held != silence),
+            }
+            dirty.parts.add(Parts::SILENCES);
         }
         Fact::Identity(identity) => {
             facts.identity = identity;

@@ -31,9 +31,10 @@ impl ClusterState {
     pub fn new(info: ClusterInfo) -> Self {
         let info = Arc::new(info);
         let published = Arc::new(Cluster { info: info.clone(), ..Cluster::default() });
+        let facts = Facts { silences: info.silences.iter().cloned().map(Arc::new).collect(), ..Facts::default() };
         Self {
             info,
-            facts: Facts::default(),
+            facts,
             derivation: Derivation::default(),
             findings: Findings::default(),
             derived: Derived::default(),
@@ -72,15 +73,23 @@ impl ClusterState {
         self.derivation.publish(&mut self.derived, now);
         let cluster = self.assemble();
         let index = Index::default();
-        let scene = Scene { cluster: &cluster, bad: &self.derivation.bad, now, before: &[], index: &index };
-        let causes = self.findings.update(&scene, parts);
-        if silent && causes.is_none() && Arc::ptr_eq(&had_changes, &self.derived.changes) {
+        let scene = Scene {
+            cluster: &cluster,
+            bad: &self.derivation.bad,
+            unsettled: &self.derivation.unsettled,
+            said: &self.derivation.said,
+            now,
+            before: &[],
+            index: &index,
+        };
+        let told = self.findings.update(&scene, parts, &self.facts.silences);
+        if silent && told.is_none() && Arc::ptr_eq(&had_changes, &self.derived.changes) {
             return None;
         }
         let mut cluster = cluster;
-        if let Some(causes) = causes {
-            self.derived.causes = causes.clone();
-            cluster.derived.causes = causes;
+        if let Some(told) = told {
+            (self.derived.causes, self.derived.silenced) = (told.causes, told.silenced);
+            cluster.derived = self.derived.clone();
         }
         self.published = Arc::new(cluster);
         Some(self.published.clone())
@@ -103,6 +112,7 @@ impl ClusterState {
             statefulsets: f.statefulsets.table().clone(),
             daemonsets: f.daemonsets.table().clone(),
             jobs: f.jobs.table().clone(),
+            cronjobs: f.cronjobs.table().clone(),
             services: f.services.table().clone(),
             slices: f.slices.table().clone(),
             hpas: f.hpas.table().clone(),

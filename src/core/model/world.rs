@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;
+use crate::domain::cronjob::CronJob;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::LogSummary;
@@ -14,6 +15,7 @@ use crate::domain::node::{Node, NodeLease};
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
 use crate::domain::service::{EndpointSlice, Service};
+use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
@@ -54,6 +56,8 @@ pub struct ClusterInfo {
     pub read_only: bool,
     /// The namespace that the person asked for; None = all.
     pub namespace: Option<Name>,
+    /// What the config keeps silent from the start.
+    pub silences: Arc<[Silence]>,
 }
 
 /// One cluster's facts and what follows from them.
@@ -69,6 +73,7 @@ pub struct Cluster {
     pub statefulsets: Table<Workload>,
     pub daemonsets: Table<Workload>,
     pub jobs: Table<Workload>,
+    pub cronjobs: Table<CronJob>,
     pub services: Table<Service>,
     pub slices: Table<EndpointSlice>,
     pub hpas: Table<Hpa>,
@@ -148,6 +153,8 @@ pub struct Derived {
     pub counts: Counts,
     /// Ranked, worst first.
     pub causes: Arc<[Arc<Cause>]>,
+    /// What somebody has silenced, with the reason, in the same order.
+    pub silenced: Arc<[Silenced]>,
     /// Newest first, of the last 30 minutes.
     pub changes: Arc<[Arc<Change>]>,
 }
@@ -336,6 +343,7 @@ row! {
     Hpa, |r| &r.namespace;
     Pdb, |r| &r.namespace;
     KubeEvent, |r| &r.namespace;
+    CronJob, |r| &r.namespace;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -362,6 +370,54 @@ pub struct Cause {
     pub action: Option<Suggestion>,
     /// How far it reaches, for ranking.
     pub reach: Reach,
+    pub kin: Kin,
+}
+
+impl Cause {
+    /// Every finding that this line tells, by its rule and main object: its own first, then those folded into it. A line
+    /// that stands for several of a kind has none of its own.
+    pub fn tells(&self) -> Vec<(&'static str, ObjectRef)> {
+        let mut all: Vec<_> = match self.objects.first() {
+            Some(object) => vec![(self.rule, object.clone())],
+            None => Vec::new(),
+        };
+        all.extend(self.kin.told.iter().filter(|told| Some(*told) != all.first()).cloned().collect::<Vec<_>>());
+        all
+    }
+}
+
+/// What a finding has to do with others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kin {
+    /// Findings of one rule that have one of these in common are told in one line; the first one counts first.
+    pub alike: Vec<Alike>,
+    /// The findings that the line tells beside its own, by rule and main object.
+    pub told: Vec<(&'static str, ObjectRef)>,
+}
+
+/// A cause that several findings may share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alike {
+    pub by: AlikeBy,
+    /// What several of them are called: `workloads`.
+    pub noun: &'static str,
+    /// What is said of all of them: `cannot start: FailedMount …`.
+    pub words: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AlikeBy {
+    /// The same reason, and the same words but for names and numbers; of one namespace if that is where it comes from.
+    Said { reason: Name, template: String, namespace: Option<Name> },
+    /// The same reason on one node.
+    Node { reason: Name, node: Name },
+}
+
+/// A finding that is not shown among the others, because somebody said so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Silenced {
+    pub cause: Arc<Cause>,
+    pub by: Arc<Silence>,
 }
 
 /// How much is affected.

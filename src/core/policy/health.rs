@@ -1,6 +1,7 @@
 //! Node health: what the control plane says, what the heartbeat says, and the two together.
 
-use crate::domain::node::{Node, NodeLease, Status};
+use crate::domain::node::{Condition, Node, NodeLease, Status};
+use crate::domain::settings::glob;
 use crate::domain::time::Stamp;
 use crate::model::world::NodeState;
 
@@ -46,14 +47,77 @@ pub fn judge(node: &Node, lease: Option<&NodeLease>, lease_is_live: bool, now: S
     NodeVerdict { state, since, why }
 }
 
-/// Conditions that are bad besides Ready: any True one that does not say that all is well by being True. Problem
-/// detectors add their own types, all of them "True = bad".
-pub fn problems(node: &Node) -> Vec<&crate::domain::node::Condition> {
-    const GOOD_WHEN_TRUE: [&str; 1] = ["Ready"];
-    node.conditions
-        .iter()
-        .filter(|c| c.status == Status::True && !GOOD_WHEN_TRUE.contains(&c.kind.as_str()))
-        .collect()
+/// What a condition of a node means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// True is well, False is a problem.
+    Good,
+    /// True is a problem.
+    Bad,
+    /// Shown, not judged: who does not know a type cannot say which way it points.
+    Told,
+}
+
+/// THE table of node conditions by their type, first match first: the kubelet's own, those of node-problem-detector and
+/// its relatives in the clouds, and the agents' `…Ready`. A `*` stands for any text.
+const MEANINGS: [(&str, Meaning); 20] = [
+    // judged by itself: see `judge`
+    ("Ready", Meaning::Told),
+    // a member that is not promoted yet votes later
+    ("EtcdIsVoter", Meaning::Told),
+    ("*Unhealthy", Meaning::Bad),
+    ("*NotReady", Meaning::Bad),
+    ("*Unready", Meaning::Bad),
+    ("*Ready", Meaning::Good),
+    ("*Healthy", Meaning::Good),
+    ("*Pressure", Meaning::Bad),
+    ("*Unavailable", Meaning::Bad),
+    ("OutOfDisk", Meaning::Bad),
+    ("*Deadlock", Meaning::Bad),
+    ("ReadonlyFilesystem", Meaning::Bad),
+    ("Frequent*", Meaning::Bad),
+    ("Corrupt*", Meaning::Bad),
+    ("*Problem", Meaning::Bad),
+    ("XfsShutdown", Meaning::Bad),
+    ("CperHardwareErrorFatal", Meaning::Bad),
+    ("*Hung", Meaning::Bad),
+    ("*OOMKilling", Meaning::Bad),
+    ("*Error", Meaning::Bad),
+];
+
+fn meaning(kind: &str) -> Meaning {
+    let known = MEANINGS.iter().find(|(pattern, _)| glob(pattern, kind));
+    known.map_or(Meaning::Told, |(_, meaning)| *meaning)
+}
+
+/// Conditions that are bad besides Ready.
+pub fn problems(node: &Node) -> Vec<&Condition> {
+    let bad = |c: &&Condition| match meaning(&c.kind) {
+        Meaning::Good => c.status == Status::False,
+        Meaning::Bad => c.status == Status::True,
+        Meaning::Told => false,
+    };
+    node.conditions.iter().filter(bad).collect()
+}
+
+/// A node that has just joined is not complete at once: its network comes with a pod, its agents look one by one.
+const COMPLETE_AFTER_SECS: u64 = 60;
+
+/// Those of them that are no part of a node's start.
+pub fn lasting_problems(node: &Node, now: Stamp) -> Vec<&Condition> {
+    let comes_up = |c: &Condition| meaning(&c.kind) == Meaning::Good || c.kind == "NetworkUnavailable";
+    let lasts = |c: &&Condition| {
+        !comes_up(c) || c.since.is_none_or(|since| now.secs_since(since) >= COMPLETE_AFTER_SECS)
+    };
+    problems(node).into_iter().filter(lasts).collect()
+}
+
+/// `NetworkingReady=False`, `KernelDeadlock`: a problem as people read it.
+pub fn problem_words(condition: &Condition) -> String {
+    match condition.status {
+        Status::True => condition.kind.to_string(),
+        status => format!("{}={}", condition.kind, status.as_str()),
+    }
 }
 
 /// `DiskPressure` -> `DiskPress`: fits a column.
@@ -85,6 +149,62 @@ mod tests {
             }]),
             ..Node::default()
         }
+    }
+
+    #[test]
+    fn conditions_by_what_they_mean() {
+        use Status::{False, True, Unknown};
+        for (kind, status, is_problem) in [
+            ("Ready", False, false),
+            ("EtcdIsVoter", True, false),
+            ("EtcdIsVoter", False, false),
+            ("KernelReady", True, false),
+            ("NetworkingReady", True, false),
+            ("StorageReady", True, false),
+            ("ContainerRuntimeReady", True, false),
+            ("NetworkingReady", False, true),
+            ("AcceleratedHardwareReady", False, true),
+            ("NetworkingReady", Unknown, false),
+            ("MemoryPressure", True, true),
+            ("MemoryPressure", False, false),
+            ("NetworkUnavailable", True, true),
+            ("KernelDeadlock", True, true),
+            ("KernelDeadlock", False, false),
+            ("ReadonlyFilesystem", True, true),
+            ("FrequentKubeletRestart", True, true),
+            ("FrequentContainerdRestart", True, true),
+            ("FrequentUnregisterNetDevice", True, true),
+            ("CorruptDockerOverlay2", True, true),
+            ("KubeletUnhealthy", True, true),
+            ("KubeletUnhealthy", False, false),
+            ("NTPProblem", True, true),
+            ("FilesystemCorruptionProblem", True, true),
+            ("SriovCapable", True, false),
+            ("SriovCapable", False, false),
+        ] {
+            let mut node = node(True);
+            node.conditions =
+                Arc::from([Condition { kind: kind.into(), status, ..node.conditions[0].clone() }]);
+            assert_eq!(problems(&node).len(), usize::from(is_problem), "{kind}={}", status.as_str());
+        }
+    }
+
+    #[test]
+    fn a_node_that_joins_is_given_time_for_its_network() {
+        let problem = |kind: &str, since: i64| {
+            let mut node = node(Status::True);
+            let status = if kind.ends_with("Ready") { Status::False } else { Status::True };
+            node.conditions = Arc::from([Condition {
+                kind: kind.into(),
+                status,
+                since: Some(Stamp::from_secs(since)),
+                ..node.conditions[0].clone()
+            }]);
+            lasting_problems(&node, Stamp::from_secs(1_000)).len()
+        };
+        assert_eq!((problem("NetworkUnavailable", 970), problem("NetworkUnavailable", 900)), (0, 1));
+        assert_eq!((problem("StorageReady", 970), problem("StorageReady", 900)), (0, 1));
+        assert_eq!(problem("DiskPressure", 970), 1);
     }
 
     #[test]

@@ -6,10 +6,15 @@
 
 mod errors;
 mod fold;
+mod jobs;
+mod leaving;
 mod nodes;
 mod pods;
+mod ready;
+mod refused;
 mod services;
 mod sources;
+mod starting;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -17,15 +22,22 @@ use std::sync::Arc;
 
 use crate::domain::id::{Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
+use crate::domain::selector::Selector;
+use crate::domain::silence::Silence;
 use crate::domain::time::Stamp;
+use crate::model::derive::Said;
 use crate::model::reduce::Parts;
-use crate::model::world::{Cause, Cluster, ServiceRow, Severity, WorkloadRow};
+use crate::model::world::{Cause, Cluster, ServiceRow, Severity, Silenced, WorkloadRow};
 
 /// What a rule may look at.
 pub struct Scene<'s, 'c> {
     pub cluster: &'c Cluster,
     /// Pods that are not well, by uid.
     pub bad: &'s HashMap<Uid, Arc<Pod>>,
+    /// Pods on their way up or out, by uid.
+    pub unsettled: &'s HashMap<Uid, Arc<Pod>>,
+    /// What events say about an object.
+    pub said: &'s Said,
     pub now: Stamp,
     /// What the rule that runs found the last time: for those that clear later than they fire.
     pub before: &'s [Cause],
@@ -39,6 +51,7 @@ pub struct Index<'a> {
     workloads: OnceCell<HashMap<&'a str, Vec<&'a Arc<WorkloadRow>>>>,
     by_uid: OnceCell<HashMap<&'a Uid, &'a Arc<WorkloadRow>>>,
     services: OnceCell<HashMap<&'a str, Vec<&'a Arc<ServiceRow>>>>,
+    dead: OnceCell<BTreeSet<Name>>,
 }
 
 impl<'s, 'c> Scene<'s, 'c> {
@@ -61,6 +74,12 @@ impl<'s, 'c> Scene<'s, 'c> {
         all.get(uid).map(|row: &&'c Arc<WorkloadRow>| -> &'c WorkloadRow { row })
     }
 
+    /// Nothing that its node says of a pod is to be believed.
+    fn is_on_dead_node(&self, pod: &Pod) -> bool {
+        let dead = self.index.dead.get_or_init(|| dead_nodes(self.cluster));
+        pod.node.as_ref().is_some_and(|node| dead.contains(node))
+    }
+
     /// The Services of a namespace.
     fn services_in(&self, namespace: &str) -> &'s [&'c Arc<ServiceRow>] {
         let all = self.index.services.get_or_init(|| {
@@ -73,10 +92,10 @@ impl<'s, 'c> Scene<'s, 'c> {
         all.get(namespace).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// How many Services select pods with these labels.
-    fn services_of(&self, namespace: &str, labels: &[(Name, Name)]) -> u32 {
+    /// How many Services of a namespace have a selector that `picks` takes.
+    fn services_that(&self, namespace: &str, picks: impl Fn(&Selector) -> bool) -> u32 {
         let selects = |row: &&&Arc<ServiceRow>| {
-            !row.service.selector.is_empty() && row.service.selector.matches(labels)
+            !row.service.selector.is_empty() && picks(&row.service.selector)
         };
         u32::try_from(self.services_in(namespace).iter().filter(selects).count()).unwrap_or(u32::MAX)
     }
@@ -99,16 +118,36 @@ pub struct Rule {
 /// whether their nodes can be believed.
 const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES).and(Parts::NODES);
 
+/// What a finding depends on that comes when something takes too long, with the words of events.
+const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
+
 /// All rules.
-pub const RULES: [Rule; 16] = [
+pub const RULES: [Rule; 25] = [
     Rule { name: "node-not-ready", inputs: Parts::NODES.and(Parts::PODS), find: nodes::not_ready },
     Rule { name: "node-suspect", inputs: Parts::NODES, find: nodes::suspect },
-    Rule { name: "node-pressure", inputs: Parts::NODES, find: nodes::pressure },
+    Rule { name: "node-pressure", inputs: Parts::NODES.and(Parts::TIME), find: nodes::pressure },
     Rule { name: "crash-loop", inputs: OWNED_PODS, find: pods::crash_loop },
     Rule { name: "image-pull", inputs: OWNED_PODS, find: pods::image_pull },
     Rule { name: "bad-config", inputs: OWNED_PODS, find: pods::config },
     Rule { name: "oom-killed", inputs: OWNED_PODS, find: pods::oom },
     Rule { name: "unschedulable", inputs: OWNED_PODS, find: pods::unschedulable },
+    Rule { name: "not-starting", inputs: OWNED_PODS.and(WAITING), find: starting::not_starting },
+    Rule { name: "not-created", inputs: Parts::WORKLOADS.and(WAITING), find: refused::not_created },
+    Rule { name: "not-ready", inputs: OWNED_PODS.and(WAITING), find: ready::not_ready },
+    Rule { name: "rollout-waits", inputs: OWNED_PODS.and(WAITING), find: ready::rollout_waits },
+    Rule { name: "terminating", inputs: OWNED_PODS.and(WAITING), find: leaving::terminating },
+    Rule { name: "pod-failed", inputs: Parts::PODS.and(Parts::TIME), find: jobs::pod_failed },
+    Rule { name: "evicted", inputs: Parts::PODS.and(Parts::TIME), find: jobs::evicted },
+    Rule {
+        name: "job-failed",
+        inputs: Parts::WORKLOADS.and(Parts::CRONJOBS).and(Parts::TIME),
+        find: jobs::job_failed,
+    },
+    Rule {
+        name: "cronjob-missed",
+        inputs: Parts::CRONJOBS.and(WAITING),
+        find: jobs::cronjob_missed,
+    },
     Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS.and(Parts::SERVICES), find: pods::rollout_stuck },
     Rule {
         name: "no-ready-endpoints",
@@ -131,18 +170,35 @@ pub const RULES: [Rule; 16] = [
     Rule { name: "source", inputs: Parts::SOURCES, find: sources::trouble },
 ];
 
+/// The names that findings have: `hpa` finds two kinds of things.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.name).filter(|name| *name != "hpa").chain(["hpa-at-limit", "hpa-failing"])
+}
+
 /// The findings of each rule, so that only rules with new input run again.
 #[derive(Default)]
 pub struct Findings {
     by_rule: Vec<Vec<Cause>>,
-    shown: Arc<[Arc<Cause>]>,
+    told: Told,
+}
+
+/// All findings: those to look at, ranked, and those that somebody has silenced.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    pub causes: Arc<[Arc<Cause>]>,
+    pub silenced: Arc<[Silenced]>,
 }
 
 impl Findings {
-    /// Runs the rules that `parts` concerns; returns the ranked list if it is another than before.
-    pub fn update(&mut self, scene: &Scene<'_, '_>, parts: Parts) -> Option<Arc<[Arc<Cause>]>> {
+    /// Runs the rules that `parts` concerns; returns what is told if it is something else than before.
+    pub fn update(
+        &mut self,
+        scene: &Scene<'_, '_>,
+        parts: Parts,
+        silences: &[Arc<Silence>],
+    ) -> Option<Told> {
         self.by_rule.resize_with(RULES.len(), Vec::new);
-        let mut ran = false;
+        let mut ran = parts.meets(Parts::SILENCES);
         for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
             if parts.meets(rule.inputs) {
                 let now = (rule.find)(&Scene { before: found, ..*scene });
@@ -153,14 +209,31 @@ impl Findings {
         if !ran {
             return None;
         }
-        let ranked = rank(scene, self.by_rule.iter().flatten().cloned().collect());
-        let same =
-            ranked.len() == self.shown.len() && ranked.iter().zip(self.shown.iter()).all(|(a, b)| *a == **b);
+        // before anything is folded: a finding that nobody wants to hear of must not come back as another's evidence
+        let (mut loud, mut quiet) = (Vec::new(), Vec::new());
+        for cause in self.by_rule.iter().flatten() {
+            let object = cause.objects.first();
+            let by = silences.iter().find(|s| !s.is_over(scene.now) && s.matches(cause.rule, object));
+            match by {
+                Some(by) => quiet.push((cause.clone(), by)),
+                None => loud.push(cause.clone()),
+            }
+        }
+        let loud = rank(scene, loud);
+        quiet.sort_by(|(a, _), (b, _)| order(a, b));
+        let same = loud.len() == self.told.causes.len()
+            && quiet.len().min(MOST) == self.told.silenced.len()
+            && loud.iter().zip(self.told.causes.iter()).all(|(a, b)| *a == **b)
+            && quiet.iter().zip(self.told.silenced.iter()).all(|((a, by), b)| *a == *b.cause && **by == b.by);
         if same {
             return None;
         }
-        self.shown = ranked.into_iter().map(Arc::new).collect();
-        Some(self.shown.clone())
+        let silenced = |(cause, by): (Cause, &Arc<Silence>)| Silenced { cause: Arc::new(cause), by: by.clone() };
+        self.told = Told {
+            causes: loud.into_iter().map(Arc::new).collect(),
+            silenced: quiet.into_iter().take(MOST).map(silenced).collect(),
+        };
+        Some(self.told.clone())
     }
 }
 
@@ -170,18 +243,20 @@ const MOST: usize = 200;
 /// Folds children under their causes and orders: severity, then reach, then the older first.
 pub fn rank(scene: &Scene<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
     fold::fold(scene, &mut causes);
-    causes.sort_by(|a, b| {
-        b.severity
-            .cmp(&a.severity)
-            .then_with(|| b.reach.error_ratio.unwrap_or(0.0).total_cmp(&a.reach.error_ratio.unwrap_or(0.0)))
-            .then_with(|| b.reach.services.cmp(&a.reach.services))
-            .then_with(|| b.reach.pods.cmp(&a.reach.pods))
-            .then_with(|| a.since.is_none().cmp(&b.since.is_none()))
-            .then_with(|| a.since.cmp(&b.since))
-            .then_with(|| a.title.cmp(&b.title))
-    });
+    causes.sort_by(order);
     causes.truncate(MOST);
     causes
+}
+
+fn order(a: &Cause, b: &Cause) -> std::cmp::Ordering {
+    b.severity
+        .cmp(&a.severity)
+        .then_with(|| b.reach.error_ratio.unwrap_or(0.0).total_cmp(&a.reach.error_ratio.unwrap_or(0.0)))
+        .then_with(|| b.reach.services.cmp(&a.reach.services))
+        .then_with(|| b.reach.pods.cmp(&a.reach.pods))
+        .then_with(|| a.since.is_none().cmp(&b.since.is_none()))
+        .then_with(|| a.since.cmp(&b.since))
+        .then_with(|| a.title.cmp(&b.title))
 }
 
 /// Nodes that are not to be believed: their pods' states are history.
@@ -196,6 +271,12 @@ fn title_of(object: &ObjectRef) -> String {
     } else {
         format!("{}/{}", object.namespace, object.name)
     }
+}
+
+/// The start of an event's words, for a title: the first line, up to a length that a screen holds.
+fn brief(words: &str) -> std::borrow::Cow<'_, str> {
+    const LONGEST: usize = 160;
+    crate::domain::text::cap(words.lines().next().unwrap_or_default(), LONGEST)
 }
 
 /// `1 pod`, `3 pods`.

@@ -195,7 +195,10 @@ fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Op
             "{}/{} containers{}",
             pod.containers_ready,
             pod.containers,
-            pod.ready_since.map_or_else(String::new, |s| format!(", since {}", age(now.since(s))))
+            pod.ready_since.map_or_else(String::new, |s| {
+                let not = if pod.ready { "" } else { "not ready " };
+                format!(", {not}since {}", age(now.since(s)))
+            })
         ),
     );
     out.field("restarts", pod.restarts.to_string());
@@ -250,7 +253,7 @@ fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Op
         };
         out.say(Role::Text, format!("  {:<24} {}", format!("{}{kind}", container.name), container.image));
     }
-    let labels: Vec<String> = pod.shape.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let labels: Vec<String> = pod.labels().iter().map(|(k, v)| format!("{k}={v}")).collect();
     if !labels.is_empty() {
         out.head("Labels");
         out.say(Role::Dim, format!("  {}", labels.join("  ")));

@@ -102,7 +102,7 @@ pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
     let cluster = ui.shown(world)?;
     let pod = pods.first().and_then(|o| cluster.pods.by_uid(&o.uid))?;
     let selects = |s: &&Arc<pilothouse_core::domain::service::Service>| {
-        s.namespace == pod.namespace && !s.selector.is_empty() && s.selector.matches(&pod.shape.labels)
+        s.namespace == pod.namespace && !s.selector.is_empty() && s.selector.matches(pod)
     };
     cluster.services.iter().find(selects).map(|s| s.name.clone())
 }

@@ -122,7 +122,7 @@ pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
                 .pods
                 .iter()
                 .filter(|p| p.namespace == object.namespace)
-                .filter(|p| selector.as_ref().is_some_and(|s| s.matches(&p.shape.labels)))
+                .filter(|p| selector.as_ref().is_some_and(|s| s.matches(*p)))
                 .collect()
         }
         Kind::Node => cluster

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::node::Status;
-use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShape, Trouble};
+use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodOwn, PodShape, Trouble};
 use pilothouse_core::domain::quantity;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::workload::{COMPLETION_INDEX, POD_INDEX, POD_NAME, TOPOLOGY};
 use pilothouse_core::policy::requests::{Container, PodLevel, PodRequests, effective};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use self::columns::columns;
-use self::scheduling::{AffinityDoc, Port, SpreadDoc, TolerationDoc};
+use self::scheduling::{main_and_sidecars, AffinityDoc, Port, SpreadDoc, TolerationDoc};
 use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
 use crate::wire::list_watch::DecodeError;
 
@@ -56,6 +57,8 @@ struct Spec<'a> {
     #[serde(borrow)]
     topology_spread_constraints: Option<Vec<SpreadDoc<'a>>>,
     termination_grace_period_seconds: Option<i64>,
+    #[serde(borrow)]
+    restart_policy: Text<'a>,
     priority: Option<i32>,
     host_network: Option<bool>,
 }
@@ -73,11 +76,37 @@ struct ContainerDoc<'a> {
     resources: Option<Requests<'a>>,
     #[serde(borrow)]
     ports: Option<Vec<Port<'a>>>,
+    startup_probe: Option<Probe>,
+    readiness_probe: Option<Probe>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Probe {
+    initial_delay_seconds: Option<u32>,
+    period_seconds: Option<u32>,
+    failure_threshold: Option<u32>,
+    success_threshold: Option<u32>,
+}
+
+impl Probe {
+    /// Seconds until it has answered `times` times, with the API's default for the period.
+    fn span(&self, times: u32) -> u32 {
+        let period = self.period_seconds.unwrap_or(10).max(1);
+        self.initial_delay_seconds.unwrap_or(0).saturating_add(period.saturating_mul(times))
+    }
 }
 
 impl ContainerDoc<'_> {
     fn sidecar(&self) -> bool {
         &*self.restart_policy == "Always"
+    }
+
+    /// How long its probes may take to find it ready: what a startup probe allows, then what readiness needs.
+    fn startup_secs(&self) -> u32 {
+        let started = self.startup_probe.as_ref().map_or(0, |p| p.span(p.failure_threshold.unwrap_or(3)));
+        let ready = self.readiness_probe.as_ref().map_or(0, |p| p.span(p.success_threshold.unwrap_or(1)));
+        started.saturating_add(ready)
     }
 }
 
@@ -192,20 +221,23 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
     let phase = Phase::parse(&status.phase);
     let shape = shape(pools, meta, &spec);
     let requests = if resized(&status) { effective(&requests(&spec, Some(&status))) } else { shape.requests };
-    let ready = condition(&status, "Ready").filter(|c| Status::parse(&c.status) == Status::True);
+    let ready = condition(&status, "Ready");
     let columns = columns(&spec, &status);
     let (trouble, why) = trouble(&status, phase, now);
+    let name = single(&meta.name);
     Ok(Pod {
+        own: own(pools, meta, &name),
         uid: meta.uid(),
         version: meta.version(),
         namespace: pools.name(&meta.namespace),
-        name: single(&meta.name),
+        name,
         node: pools.some(&spec.node_name),
         owner: pools.owner(meta),
         shape,
         requests,
         phase,
-        ready: ready.is_some(),
+        ready: ready.is_some_and(|c| Status::parse(&c.status) == Status::True),
+        init_running: init_running(&spec, &status),
         ready_since: ready.and_then(|c| c.last_transition_time.stamp()),
         containers_ready: columns.ready,
         containers: columns.total,
@@ -223,18 +255,46 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
     })
 }
 
+/// An init container that is not there to stay is at work.
+fn init_running(spec: &Spec<'_>, status: &PodStatus<'_>) -> bool {
+    let stays = |name: &str| spec.init_containers.iter().flatten().any(|c| *c.name == *name && c.sidecar());
+    status.init_container_statuses.iter().flatten().any(|c| c.running() && !stays(&c.name))
+}
+
 fn condition<'a, 'b>(status: &'b PodStatus<'a>, kind: &str) -> Option<&'b ConditionDoc<'a>> {
     status.conditions.iter().flatten().find(|c| &*c.kind == kind)
 }
 
-/// Labels that differ from pod to pod of one owner, or that repeat the node's.
-fn is_noise(key: &str) -> bool {
-    matches!(
-        key,
-        "statefulset.kubernetes.io/pod-name"
-            | "apps.kubernetes.io/pod-index"
-            | "batch.kubernetes.io/job-completion-index"
-    ) || key.starts_with("topology.kubernetes.io/")
+/// Labels that differ from pod to pod of one owner, or that repeat the node's: they are no part of the shape.
+fn is_own(key: &str) -> bool {
+    matches!(key, POD_NAME | POD_INDEX | COMPLETION_INDEX) || key.starts_with(TOPOLOGY)
+}
+
+/// What this pod does not share with the others of its template.
+fn own(pools: &mut Pools, meta: &Meta<'_>, name: &Name) -> Option<Arc<PodOwn>> {
+    let leaving = !meta.deletion_timestamp.is_empty();
+    let own = PodOwn {
+        labels: meta
+            .labels
+            .0
+            .iter()
+            .filter(|(k, _)| is_own(k))
+            .map(|(k, v)| (pools.name(k), if **v == **name { name.clone() } else { pools.name(v) }))
+            .collect(),
+        finalizers: meta
+            .finalizers
+            .iter()
+            .flatten()
+            .filter(|_| leaving)
+            .map(|finalizer| pools.name(finalizer))
+            .collect(),
+    };
+    if own.labels.is_empty() && own.finalizers.is_empty() {
+        return None;
+    }
+    // zones repeat, what names the pod does not
+    let unique = own.labels.iter().any(|(key, _)| !key.starts_with(TOPOLOGY));
+    Some(if unique { Arc::new(own) } else { pools.own.get(own) })
 }
 
 fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
@@ -253,7 +313,7 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
         .labels
         .0
         .iter()
-        .filter(|(k, _)| !is_noise(k))
+        .filter(|(k, _)| !is_own(k))
         .map(|(k, v)| (pools.name(k), pools.name(v)))
         .collect();
     let has = |volume: fn(&Volume) -> bool| spec.volumes.iter().flatten().any(volume);
@@ -270,6 +330,8 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
         host_path: has(|v| v.host_path.is_some()),
         keep_in_place: meta.annotations.get("cluster-autoscaler.kubernetes.io/safe-to-evict")
             == Some("false"),
+        runs_to_end: matches!(&*spec.restart_policy, "Never" | "OnFailure"),
+        startup_secs: main_and_sidecars(spec).map(ContainerDoc::startup_secs).max().unwrap_or(0),
         scheduling: scheduling::scheduling(pools, meta, spec),
     };
     pools.shapes.get(shape)

@@ -36,7 +36,7 @@ fn came(
     let since = |pod: &Name, uid: Option<&Uid>| match before {
         Some(row) if was_ready.contains(&(pod, uid)) => row.came_at(pod),
         Some(_) => Some(now),
-        None => facts.pods.get(uid?)?.ready_since,
+        None => facts.pods.get(uid?).filter(|pod| pod.ready)?.ready_since,
     };
     let since = ready(slices).filter_map(|(pod, uid)| Some((pod.clone(), since(pod, uid)?)));
     let mut came: Vec<(Name, Stamp)> = since.filter(|(_, since)| now.since(*since) < LATELY_MS).collect();

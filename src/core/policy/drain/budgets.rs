@@ -39,7 +39,7 @@ pub(super) fn judge(cluster: &Cluster, going: &[&Pod], options: &DrainOptions, d
             .pdbs
             .iter()
             .map(AsRef::as_ref)
-            .filter(|p| p.namespace == pod.namespace && p.selector.matches(&pod.shape.labels))
+            .filter(|p| p.namespace == pod.namespace && p.selector.matches(*pod))
             .collect();
         let mut held = None;
         for pdb in &matching {

@@ -191,7 +191,7 @@ impl<'a> Rules<'a> {
 
     fn is_company(&self, namespace: &Name, shape: &PodShape) -> bool {
         let mut terms = self.scheduling.affinity.iter().filter(|t| t.is_judged()).peekable();
-        terms.peek().is_some() && terms.all(|t| t.selects(self.namespace, namespace, &shape.labels))
+        terms.peek().is_some() && terms.all(|t| t.selects(self.namespace, namespace, &*shape.labels))
     }
 
     /// Which of the counts pods of this class add to.
@@ -201,12 +201,12 @@ impl<'a> Rules<'a> {
             feeds.push(Feed::Affinity(at));
         }
         for (i, term) in self.scheduling.anti_affinity.iter().enumerate() {
-            if term.selects(self.namespace, namespace, &shape.labels) {
+            if term.selects(self.namespace, namespace, &*shape.labels) {
                 feeds.push(Feed::Anti(at, i));
             }
         }
         for (i, spread) in self.scheduling.spread.iter().enumerate() {
-            if self.namespace == namespace && spread.selector.matches(&shape.labels) {
+            if self.namespace == namespace && spread.selector.matches(&*shape.labels) {
                 feeds.push(Feed::Spread(at, i));
             }
         }
@@ -267,7 +267,7 @@ impl<'a> Others<'a> {
             for (i, term) in shape.scheduling.anti_affinity.iter().enumerate() {
                 let held = *known.entry((address(&shape.scheduling), namespace, i)).or_insert_with(|| {
                     let concerns =
-                        shapes.iter().any(|(ns, moving)| term.selects(namespace, ns, &moving.labels));
+                        shapes.iter().any(|(ns, moving)| term.selects(namespace, ns, &*moving.labels));
                     concerns.then(|| {
                         let count = topologies.count(&term.topology_key);
                         self.held.push(Held { term, namespace, count });
@@ -315,7 +315,7 @@ impl<'a> Others<'a> {
                 .held
                 .iter()
                 .enumerate()
-                .filter(|(_, h)| h.term.selects(h.namespace, namespace, &shape.labels))
+                .filter(|(_, h)| h.term.selects(h.namespace, namespace, &*shape.labels))
                 .map(|(i, _)| i)
                 .collect();
             class.feeds = self
@@ -327,7 +327,7 @@ impl<'a> Others<'a> {
             let Some(rules) = class.rules.and_then(|i| self.rules.get(i)) else { continue };
             class.is_own_company = rules.is_company(namespace, shape);
             class.counts_itself =
-                rules.spread.iter().map(|d| d.spread.selector.matches(&shape.labels)).collect();
+                rules.spread.iter().map(|d| d.spread.selector.matches(&*shape.labels)).collect();
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Grounds, kubectl, nodes, quote};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::selector::Selector;
 use crate::domain::service::ServiceType;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::model::plan::{
@@ -191,12 +192,12 @@ fn selector(
             to: Value::from(wanted.as_str()),
         })
         .collect();
-    let matching = |labels: &[(Name, Name)], of: &[(Name, Name)]| of.iter().all(|l| labels.contains(l));
+    let wanted = Selector::from_labels(after.iter().cloned());
     let pods: Vec<_> = grounds
         .cluster
         .pods
         .iter()
-        .filter(|p| p.namespace == service.namespace && matching(&p.shape.labels, &after))
+        .filter(|p| p.namespace == service.namespace && wanted.matches(*p))
         .filter(|p| !p.is_terminating() && !p.phase.is_finished())
         .collect();
     let ready = u32::try_from(pods.iter().filter(|p| p.ready).count()).unwrap_or(u32::MAX);

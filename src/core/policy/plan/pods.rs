@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Grounds, gone, here, kubectl, quote};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::pod::Pod;
+use crate::domain::workload::POD_NAME;
 use crate::model::plan::{
     Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, Found, Plan, PodFate,
     Refusal, ServiceEffect, Step, StepKind,
@@ -151,13 +152,21 @@ pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &N
             plan.refusals.push(Refusal::new("precondition", why));
             continue;
         };
-        if found.selector.is_empty() || !found.selector.matches(&pod.shape.labels) {
+        if found.selector.is_empty() || !found.selector.matches(pod) {
             let why = format!("service {service} does not select {}", pod.name);
             plan.refusals.push(Refusal::new("precondition", why));
             continue;
         }
         let Some(live) = live(grounds, plan, &target) else { continue };
         let (taken, orphaned) = labels_to_take(cluster, pod, &found.selector.labels);
+        if taken.iter().all(|(key, _)| *key == POD_NAME) && !taken.is_empty() && !orphaned {
+            let why = format!(
+                "service {service} selects {} by {POD_NAME}, which its StatefulSet sets again at once: delete the pod, or change the service's selector",
+                pod.name
+            );
+            plan.refusals.push(Refusal::new("precondition", why));
+            continue;
+        }
         let mut fields = Vec::new();
         let mut note = Map::new();
         for (key, _) in &taken {

@@ -103,7 +103,7 @@ fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i3
     }
     let behind = cluster.derived.services.iter().filter(|row| {
         let s = &row.service;
-        s.namespace == w.namespace && !s.selector.is_empty() && s.selector.matches(&w.template_labels)
+        s.namespace == w.namespace && !s.selector.is_empty() && w.may_have_pods_for(&s.selector)
     });
     for row in behind {
         let ready_after = row.ready.saturating_sub(lost);
@@ -154,7 +154,7 @@ fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) 
         return;
     }
     let like = cluster.pods.iter().find(|p| {
-        p.namespace == w.namespace && !p.phase.is_finished() && w.selector.matches(&p.shape.labels)
+        p.namespace == w.namespace && !p.phase.is_finished() && w.selector.matches(*p)
     });
     let Some(like) = like else { return };
     let new: Vec<Pod> = (0..more)
@@ -191,7 +191,7 @@ fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
         _ => return,
     };
     let pods = &grounds.cluster.pods;
-    let pod = pods.iter().find(|p| p.namespace == w.namespace && w.selector.matches(&p.shape.labels));
+    let pod = pods.iter().find(|p| p.namespace == w.namespace && w.selector.matches(*p));
     for quota in objects {
         let name = quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         for (resource, each) in [

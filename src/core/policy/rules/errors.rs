@@ -3,7 +3,7 @@
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::ErrorGroup;
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
-use crate::model::world::{Cause, Change, Cluster, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Change, Cluster, Kin, Reach, Severity, Suggestion};
 
 use super::pods::revertible;
 use super::{Scene, count, title_of};
@@ -55,6 +55,7 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             };
             Cause {
                 rule: "service-errors",
+                kin: Kin::default(),
                 severity: if worst >= 0.05 && !passing { Severity::Critical } else { Severity::Warning },
                 title: format!(
                     "{} {:.1}% errors at {rps:.0} rps{}{whom}",
@@ -177,6 +178,7 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
     services
         .map(|(s, usual, all_settled, (backend, observed, expected))| Cause {
             rule: "traffic-uneven",
+            kin: Kin::default(),
             severity: Severity::Warning,
             title: format!(
                 "{} uneven: {} gets {:.0}% of {} instead of {:.0}%",
@@ -293,7 +295,7 @@ fn tags(what: &str) -> (Option<&str>, Option<&str>) {
 fn release_behind<'a>(scene: &Scene<'_, 'a>, service: &ServiceTraffic) -> Option<Release<'a>> {
     let row = scene.services_in(&service.namespace).iter().find(|r| r.service.name == service.name)?;
     let selected = |object: &ObjectRef| {
-        scene.workload(&object.uid).is_some_and(|w| row.service.selector.matches(&w.workload.template_labels))
+        scene.workload(&object.uid).is_some_and(|w| w.workload.may_have_pods_for(&row.service.selector))
     };
     let cluster: &'a Cluster = scene.cluster;
     let releases = cluster.logs.groups.iter().filter_map(|group| release_of(scene, group));
@@ -310,6 +312,7 @@ pub fn errors_since_rollout(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let (change, group) = (release.change, release.group);
             Cause {
                 rule: "errors-since-rollout",
+                kin: Kin::default(),
                 severity: Severity::Warning,
                 title: format!(
                     "{} error first seen {}s after {}: {}",

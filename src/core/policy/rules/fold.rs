@@ -1,23 +1,23 @@
 //! Findings that others explain become their evidence: one line on the screen for one trouble.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::domain::id::{Kind, Name, Uid};
-use crate::model::world::{Cause, Severity};
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::workload::Workload;
+use crate::model::world::{AlikeBy, Cause, Kin, Reach, Severity};
 
-use super::{Scene, dead_nodes};
+use super::{Scene, dead_nodes, title_of};
 
 /// A workload's pods in trouble explain its stuck rollout, and both explain a Service without endpoints.
 pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
-    const POD_RULES: [&str; 5] = ["crash-loop", "image-pull", "bad-config", "oom-killed", "unschedulable"];
     let workload_of =
         |cause: &Cause| cause.objects.first().filter(|o| o.kind != Kind::Pod).map(|o| o.uid.clone());
-    // 1. one workload, several findings: the stuck rollout leads
+    // 1. one workload, several findings: the rollout that they hold up leads
     let stuck: HashMap<Uid, usize> = causes
         .iter()
         .enumerate()
-        .filter(|(_, c)| c.rule == "rollout-stuck")
+        .filter(|(_, c)| LEADING.contains(&c.rule))
         .filter_map(|(i, c)| workload_of(c).map(|uid| (uid, i)))
         .collect();
     let mut gone = vec![false; causes.len()];
@@ -38,12 +38,12 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         .enumerate()
         .filter(|(i, c)| {
             !gone.get(*i).copied().unwrap_or(false)
-                && (POD_RULES.contains(&c.rule) || c.rule == "rollout-stuck")
+                && (POD_RULES.contains(&c.rule) || LEADING.contains(&c.rule))
         })
         .filter_map(|(i, c)| {
             let object = c.objects.first()?;
             let workload = &scene.workload(&object.uid)?.workload;
-            Some((i, workload.template_labels.clone(), workload.namespace.clone()))
+            Some((i, workload.clone()))
         })
         .collect();
     let services = if parents.is_empty() { 0 } else { causes.len() };
@@ -56,10 +56,10 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         };
         let parent = parents
             .iter()
-            .find(|(_, labels, namespace)| {
-                *namespace == object.namespace && row.service.selector.matches(labels)
+            .find(|(_, workload)| {
+                workload.namespace == object.namespace && workload.may_have_pods_for(&row.service.selector)
             })
-            .map(|(parent, ..)| *parent);
+            .map(|(parent, _)| *parent);
         if let Some(parent) = parent {
             let child = child.clone();
             adopt(causes.get_mut(parent), &child);
@@ -78,6 +78,7 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         let Some(parent) = workload_of(child).and_then(|uid| told.get(&uid)).copied() else { continue };
         let child = child.clone();
         if let Some(parent) = causes.get_mut(parent) {
+            parent.kin.told.extend(child.tells());
             parent.reach.pods = parent.reach.pods.max(child.reach.pods);
             let new = child.evidence.into_iter().filter(|line| line.starts_with("error first seen "));
             for line in new {
@@ -91,14 +92,103 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
     budgets_of_dead_nodes(scene, causes, &mut gone);
     let mut gone = gone.into_iter();
     causes.retain(|_| !gone.next().unwrap_or(false));
+    alike(causes);
 }
 
-/// A cause's place in the list, its workload's template labels and namespace.
-type Parent = (usize, Arc<[(Name, Name)]>, Name);
+/// What is wrong with a workload's pods …
+const POD_RULES: [&str; 8] = [
+    "crash-loop",
+    "image-pull",
+    "bad-config",
+    "oom-killed",
+    "unschedulable",
+    "not-starting",
+    "not-created",
+    "not-ready",
+];
+/// … and what that holds up.
+const LEADING: [&str; 2] = ["rollout-stuck", "rollout-waits"];
+
+/// Findings of one rule that share a cause become one line: what they have in common, and who they are.
+fn alike(causes: &mut Vec<Cause>) {
+    let most = causes.iter().map(|c| c.kin.alike.len()).max().unwrap_or(0);
+    for nth in 0..most {
+        let mut groups: BTreeMap<(&'static str, AlikeBy), Vec<usize>> = BTreeMap::new();
+        for (i, cause) in causes.iter().enumerate() {
+            if let Some(alike) = cause.kin.alike.get(nth) {
+                groups.entry((cause.rule, alike.by.clone())).or_default().push(i);
+            }
+        }
+        let mut into: Vec<Option<usize>> = vec![None; causes.len()];
+        let groups: Vec<Vec<usize>> = groups.into_values().filter(|of| of.len() > 1).collect();
+        for (group, of) in groups.iter().enumerate() {
+            for i in of {
+                into.get_mut(*i).into_iter().for_each(|place| *place = Some(group));
+            }
+        }
+        let mut members: Vec<Vec<Cause>> = vec![Vec::new(); groups.len()];
+        let mut places = into.into_iter();
+        let mut rest = Vec::with_capacity(causes.len());
+        for cause in causes.drain(..) {
+            match places.next().flatten().and_then(|group| members.get_mut(group)) {
+                Some(group) => group.push(cause),
+                None => rest.push(cause),
+            }
+        }
+        rest.extend(members.into_iter().filter_map(|of| together(of, nth)));
+        *causes = rest;
+    }
+}
+
+/// Names that a title holds.
+const NAMED: usize = 3;
+/// Members whose evidence is kept.
+const WITH_EVIDENCE: usize = 10;
+
+fn together(mut of: Vec<Cause>, nth: usize) -> Option<Cause> {
+    of.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.objects.cmp(&b.objects)));
+    let first = of.first()?;
+    let alike = first.kin.alike.get(nth)?;
+    let heads: Vec<ObjectRef> = of.iter().filter_map(|c| c.objects.first().cloned()).collect();
+    let mut names = heads.iter().take(NAMED).map(title_of).collect::<Vec<_>>().join(", ");
+    if heads.len() > NAMED {
+        names.push_str(&format!(" and {} more", heads.len() - NAMED));
+    }
+    let mut objects = heads;
+    for object in of.iter().flat_map(|c| &c.objects) {
+        if !objects.contains(object) {
+            objects.push(object.clone());
+        }
+    }
+    let mut evidence = Vec::new();
+    for cause in of.iter().take(WITH_EVIDENCE) {
+        evidence.push(cause.title.clone());
+        evidence.extend(cause.evidence.iter().map(|line| format!("  {line}")));
+    }
+    if of.len() > WITH_EVIDENCE {
+        evidence.push(format!("and {} more", of.len() - WITH_EVIDENCE));
+    }
+    let sum = |part: fn(&Reach) -> u32| of.iter().map(|c| part(&c.reach)).sum();
+    Some(Cause {
+        rule: first.rule,
+        severity: first.severity,
+        title: format!("{} {} {}: {names}", of.len(), alike.noun, alike.words),
+        objects,
+        since: of.iter().filter_map(|c| c.since).min(),
+        evidence,
+        action: None,
+        reach: Reach { services: sum(|r| r.services), pods: sum(|r| r.pods), ..first.reach },
+        kin: Kin { alike: Vec::new(), told: of.iter().flat_map(Cause::tells).collect() },
+    })
+}
+
+/// A cause's place in the list, and its workload.
+type Parent = (usize, Arc<Workload>);
 
 fn adopt(parent: Option<&mut Cause>, child: &Cause) {
     let Some(parent) = parent else { return };
     parent.evidence.push(format!("{}: {}", child.rule, child.title));
+    parent.kin.told.extend(child.tells());
     parent.evidence.extend(child.evidence.iter().cloned());
     parent.severity = parent.severity.max(child.severity);
     parent.reach.services += child.reach.services;
@@ -128,7 +218,7 @@ fn budgets_of_dead_nodes(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut
         let mut missing = scene
             .bad
             .values()
-            .filter(|pod| pod.namespace == pdb.namespace && pdb.selector.matches(&pod.shape.labels))
+            .filter(|pod| pod.namespace == pdb.namespace && pdb.selector.matches(*pod))
             .map(|pod| pod.node.clone().unwrap_or_default());
         let missing: Vec<Name> = missing.by_ref().collect();
         // pods that were never made, or wait elsewhere, are not the node's doing
@@ -137,14 +227,15 @@ fn budgets_of_dead_nodes(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut
         if !missing.iter().all(|node| dead.contains(node)) {
             continue;
         }
-        let title = causes.get(i).map(|c| c.title.clone()).unwrap_or_default();
+        let Some(child) = causes.get(i).cloned() else { continue };
         let parent = causes
             .iter_mut()
             .find(|c| c.rule == "node-not-ready" && c.objects.iter().any(|o| o.name == *node))
             // a line that is no emergency must not hide one that is
             .filter(|c| c.severity >= Severity::Warning);
         if let Some(parent) = parent {
-            parent.evidence.push(title);
+            parent.kin.told.extend(child.tells());
+            parent.evidence.push(child.title);
             gone.get_mut(i).into_iter().for_each(|g| *g = true);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::model::world::{Cause, Cluster, NodeRow, NodeState, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Cluster, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
 use crate::policy::health;
 use crate::policy::plan::OUT_OF_SERVICE;
 
@@ -88,6 +88,7 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
     evidence.push(format!("{} of its pods are bad, {} terminating", row.totals.bad, row.totals.terminating));
     Cause {
         rule: "node-not-ready",
+        kin: Kin::default(),
         severity: if let_go { Severity::Info } else { Severity::Critical },
         title,
         objects: vec![reference(row)],
@@ -110,6 +111,7 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
     let let_go = down.iter().all(|row| is_out_of_service(row));
     Cause {
         rule: "node-not-ready",
+        kin: Kin::default(),
         severity: if let_go { Severity::Info } else { Severity::Critical },
         title: format!(
             "{zone}: all {} nodes down{}, {} on them; {left} nodes Ready elsewhere",
@@ -145,6 +147,7 @@ pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let since = rows().filter_map(|row| row.since).min();
         return vec![Cause {
             rule: "node-suspect",
+            kin: Kin::default(),
             severity: Severity::Warning,
             title: format!(
                 "{silent} of {all} nodes stopped renewing their leases: look at the control plane or our own connection first"
@@ -159,6 +162,7 @@ pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
     rows()
         .map(|row| Cause {
             rule: "node-suspect",
+            kin: Kin::default(),
             severity: Severity::Warning,
             title: format!(
                 "node {} stopped its heartbeat, still Ready by the control plane: {}",
@@ -181,11 +185,12 @@ pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
 pub fn pressure(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let rows = scene.cluster.derived.nodes.iter().filter(|row| !row.state.is_dead());
     rows.filter(|row| !row.problems.is_empty())
-        .map(|row| {
-            let problems = health::problems(&row.node);
-            let names: Vec<&str> = problems.iter().map(|c| c.kind.as_str()).collect();
-            Cause {
+        .filter_map(|row| {
+            let problems = health::lasting_problems(&row.node, scene.now);
+            let names: Vec<String> = problems.iter().map(|c| health::problem_words(c)).collect();
+            (!problems.is_empty()).then(|| Cause {
                 rule: "node-pressure",
+                kin: Kin::default(),
                 severity: Severity::Warning,
                 title: format!(
                     "node {} {}: {}",
@@ -197,11 +202,11 @@ pub fn pressure(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 since: problems.iter().filter_map(|c| c.since).min(),
                 evidence: problems
                     .iter()
-                    .map(|c| format!("{}: {} {}", c.kind, c.reason, c.message))
+                    .map(|c| format!("{}: {} {}", health::problem_words(c), c.reason, c.message))
                     .collect(),
                 action: cordon(row),
                 reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
-            }
+            })
         })
         .collect()
 }

@@ -6,23 +6,28 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Kin, Reach, Severity, Suggestion};
 use crate::policy::rollout::RolloutPhase;
 
-use super::{Scene, count, dead_nodes, title_of};
+use super::{Scene, count, title_of};
 
 /// The bad pods of one trouble, by the workload that they belong to (the pod itself when it has no owner).
-fn by_owner(scene: &Scene<'_, '_>, trouble: Trouble) -> BTreeMap<ObjectRef, Vec<Arc<Pod>>> {
-    let dead = dead_nodes(scene.cluster);
-    let mut groups: BTreeMap<ObjectRef, Vec<Arc<Pod>>> = BTreeMap::new();
-    for pod in scene.bad.values() {
-        if pod.trouble != Some(trouble)
-            || pod.is_terminating()
-            || pod.phase == Phase::Failed
-            || pod.node.as_ref().is_some_and(|node| dead.contains(node))
-        {
-            continue;
-        }
+fn by_owner(scene: &Scene<'_, '_>, trouble: Trouble) -> Groups {
+    let pods = scene.bad.values().filter(|pod| {
+        pod.trouble == Some(trouble)
+            && !pod.is_terminating()
+            && pod.phase != Phase::Failed
+            && !scene.is_on_dead_node(pod)
+    });
+    group(scene, pods)
+}
+
+/// Pods by the workload that they belong to in the end, each workload's by their names.
+pub(super) type Groups = BTreeMap<ObjectRef, Vec<Arc<Pod>>>;
+
+pub(super) fn group<'p>(scene: &Scene<'_, '_>, pods: impl Iterator<Item = &'p Arc<Pod>>) -> Groups {
+    let mut groups = Groups::new();
+    for pod in pods {
         groups.entry(owner(scene, pod)).or_default().push(pod.clone());
     }
     for pods in groups.values_mut() {
@@ -31,7 +36,7 @@ fn by_owner(scene: &Scene<'_, '_>, trouble: Trouble) -> BTreeMap<ObjectRef, Vec<
     groups
 }
 
-fn owner(scene: &Scene<'_, '_>, pod: &Pod) -> ObjectRef {
+pub(super) fn owner(scene: &Scene<'_, '_>, pod: &Pod) -> ObjectRef {
     let Some(direct) = &pod.owner else {
         return ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
     };
@@ -40,7 +45,7 @@ fn owner(scene: &Scene<'_, '_>, pod: &Pod) -> ObjectRef {
 }
 
 /// How many pods the workload has and wants, in words.
-fn of_how_many(scene: &Scene<'_, '_>, object: &ObjectRef, bad: usize) -> (String, bool) {
+pub(super) fn of_how_many(scene: &Scene<'_, '_>, object: &ObjectRef, bad: usize) -> (String, bool) {
     let row = scene.workload(&object.uid);
     match row {
         Some(row) if row.totals.pods > 0 => {
@@ -51,8 +56,8 @@ fn of_how_many(scene: &Scene<'_, '_>, object: &ObjectRef, bad: usize) -> (String
     }
 }
 
-fn reach(scene: &Scene<'_, '_>, object: &ObjectRef, pods: &[Arc<Pod>]) -> Reach {
-    let services = pods.first().map_or(0, |pod| scene.services_of(&object.namespace, &pod.shape.labels));
+pub(super) fn reach(scene: &Scene<'_, '_>, object: &ObjectRef, pods: &[Arc<Pod>]) -> Reach {
+    let services = pods.first().map_or(0, |pod| scene.services_that(&object.namespace, |s| s.matches(pod)));
     Reach { services, pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Reach::default() }
 }
 
@@ -74,7 +79,7 @@ pub(super) fn revertible(object: &ObjectRef) -> Option<Suggestion> {
 }
 
 /// A pod's last exit and message, as evidence.
-fn evidence(pods: &[Arc<Pod>]) -> Vec<String> {
+pub(super) fn evidence(pods: &[Arc<Pod>]) -> Vec<String> {
     const SHOWN: usize = 5;
     let mut lines: Vec<String> = pods
         .iter()
@@ -124,6 +129,7 @@ fn find(scene: &Scene<'_, '_>, finding: &Finding) -> Vec<Cause> {
             let (many, none_left) = of_how_many(scene, &object, pods.len());
             Cause {
                 rule: finding.rule,
+                kin: Kin::default(),
                 severity: if none_left { Severity::Critical } else { finding.mild },
                 title: format!("{} {}: {many}", title_of(&object), (finding.words)(&pods)),
                 since: since(&pods),
@@ -136,7 +142,7 @@ fn find(scene: &Scene<'_, '_>, finding: &Finding) -> Vec<Cause> {
         .collect()
 }
 
-fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
+pub(super) fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
     let mut all = vec![object];
     for pod in pods {
         let reference = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
@@ -219,6 +225,7 @@ pub fn unschedulable(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let (many, none_left) = of_how_many(scene, &object, pods.len());
             Cause {
                 rule: "unschedulable",
+                kin: Kin::default(),
                 severity: if none_left { Severity::Critical } else { Severity::Warning },
                 title: format!("{} unschedulable: {many}: {short}", title_of(&object)),
                 since: pods.iter().map(|p| p.created).min(),
@@ -248,6 +255,7 @@ pub fn rollout_stuck(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let object = w.reference();
         Cause {
             rule: "rollout-stuck",
+            kin: Kin::default(),
             severity: if w.available == 0 { Severity::Critical } else { Severity::Warning },
             title: format!("{} rollout stuck: {}", title_of(&object), row.rollout.why),
             since: row.rollout.since,
@@ -260,7 +268,7 @@ pub fn rollout_stuck(scene: &Scene<'_, '_>) -> Vec<Cause> {
             ],
             action: revertible(&object),
             reach: Reach {
-                services: scene.services_of(&w.namespace, &w.template_labels),
+                services: scene.services_that(&w.namespace, |s| w.may_have_pods_for(s)),
                 pods: u32::try_from((w.desired - w.available).max(0)).unwrap_or(0),
                 ..Reach::default()
             },

@@ -3,10 +3,11 @@
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::service::ServiceType;
-use crate::model::world::{Cause, Reach, Severity, Suggestion};
+use crate::model::world::{Alike, AlikeBy, Cause, Kin, Reach, Severity, Suggestion};
 use crate::policy::hpa::{self as autoscaling, HpaState};
+use crate::policy::template::template;
 
-use super::{Scene, title_of};
+use super::{Scene, brief, title_of};
 
 /// A Service is given this long to get its first endpoints.
 const GRACE_SECS: u64 = 30;
@@ -31,24 +32,31 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let behind: Vec<_> = scene
             .workloads_in(&s.namespace)
             .iter()
-            .filter(|w| s.selector.matches(&w.workload.template_labels))
+            .filter(|w| w.workload.may_have_pods_for(&s.selector))
             .collect();
-        let off = !behind.is_empty() && behind.iter().all(|w| w.workload.desired == 0);
+        let off = !behind.is_empty()
+            && behind.iter().all(|w| w.workload.desired == 0 || w.workload.is_finished());
         let c = scene.cluster;
         let known =
             [&c.deployments, &c.statefulsets, &c.daemonsets].iter().all(|t| t.cover.covers(&s.namespace));
-        let why = if behind.is_empty() && known && row.total == 0 {
+        // pods of kinds that are not watched count as well
+        let has_pods = || scene.cluster.pods.iter().any(|p| p.namespace == s.namespace && s.selector.matches(p));
+        let known = known && scene.cluster.pods.cover.covers(&s.namespace);
+        let why = if behind.is_empty() && known && row.total == 0 && !has_pods() {
             "its selector matches no workload".to_owned()
         } else if behind.is_empty() {
             format!("{} of {} endpoints ready", row.ready, row.total)
         } else if off {
-            format!("{} is scaled to 0", behind.first().map_or("", |w| w.workload.name.as_str()))
+            let first = behind.first().map(|w| &w.workload);
+            let has = if first.is_some_and(|w| w.desired == 0) { "is scaled to 0" } else { "has ended" };
+            format!("{} {has}", first.map_or("", |w| w.name.as_str()))
         } else {
             format!("{} of {} endpoints ready", row.ready, row.total)
         };
         let selector: Vec<String> = s.selector.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         Cause {
             rule: "no-ready-endpoints",
+            kin: Kin::default(),
             severity: if off { Severity::Info } else { Severity::Critical },
             title: format!("service {} has no ready endpoints: {why}", title_of(&object)),
             objects: vec![object],
@@ -107,6 +115,19 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let at_max = verdict.state == HpaState::AtMax;
         let bounds =
             Suggestion { command: "bounds", title: format!("bounds of {}", hpa.name), on: object.clone() };
+        // what one API does not answer is missed by all that ask it
+        let failed = hpa.conditions.iter().find(|c| {
+            c.status == Status::False && matches!(c.kind.as_str(), "ScalingActive" | "AbleToScale")
+        });
+        let alike = failed.filter(|_| !at_max).map(|c| Alike {
+            by: AlikeBy::Said {
+                reason: c.reason.clone(),
+                template: template(&verdict.why),
+                namespace: None,
+            },
+            noun: "HPAs",
+            words: format!("cannot act: {}", brief(&verdict.why)),
+        });
         found.push(Cause {
             rule: if at_max { "hpa-at-limit" } else { "hpa-failing" },
             severity,
@@ -116,6 +137,7 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
             evidence,
             action: at_max.then_some(bounds),
             reach: Reach { pods: u32::try_from(hpa.current.unwrap_or(0)).unwrap_or(0), ..Reach::default() },
+            kin: Kin { alike: alike.into_iter().collect(), ..Kin::default() },
         });
     }
     found
@@ -139,6 +161,7 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
             };
             Cause {
                 rule: "pdb-blocks",
+                kin: Kin::default(),
                 severity: if unhealthy { Severity::Warning } else { Severity::Info },
                 title: format!("PDB {} allows no disruption: {why}", title_of(&object)),
                 objects: vec![object],

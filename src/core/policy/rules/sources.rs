@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::source::{SourceState, SourceStatus};
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Reach, Severity};
+use crate::model::world::{Cause, Kin, Reach, Severity};
 
 use super::Scene;
 
@@ -40,6 +40,7 @@ pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let since = sources.iter().filter_map(|s| since(s)).min();
             Cause {
                 rule: "source",
+                kin: Kin::default(),
                 severity: match (vital, denied) {
                     (true, false) => Severity::Critical,
                     (true, true) | (false, false) => Severity::Warning,

@@ -160,7 +160,7 @@ pub(super) fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now
     let selector = p.selector.clone();
     let ns = p.namespace.clone();
     pod_table(out, cluster, "Pods that it protects", now, |pod| {
-        pod.namespace == ns && selector.matches(&pod.shape.labels)
+        pod.namespace == ns && selector.matches(pod)
     });
     Some(())
 }

@@ -10,7 +10,7 @@ use pilothouse_core::domain::selector::Selector;
 use serde::Deserialize;
 
 use super::super::{ExpressionDoc, Meta, Pools, SelectorDoc, Text, group_of, kind_of};
-use super::{ContainerDoc, Spec, is_noise};
+use super::{ContainerDoc, Spec, is_own};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -216,7 +216,7 @@ fn spread(pools: &mut Pools, meta: &Meta<'_>, doc: &SpreadDoc<'_>) -> Spread {
         .match_label_keys
         .iter()
         .flatten()
-        .filter(|key| !is_noise(key))
+        .filter(|key| !is_own(key))
         .filter_map(|key| Some((pools.name(key), pools.name(meta.labels.get(key)?))))
         .collect();
     if !own.is_empty() && !selector.nothing {
@@ -234,7 +234,7 @@ fn spread(pools: &mut Pools, meta: &Meta<'_>, doc: &SpreadDoc<'_>) -> Spread {
     }
 }
 
-fn main_and_sidecars<'d, 'a>(spec: &'d Spec<'a>) -> impl Iterator<Item = &'d ContainerDoc<'a>> {
+pub(super) fn main_and_sidecars<'d, 'a>(spec: &'d Spec<'a>) -> impl Iterator<Item = &'d ContainerDoc<'a>> {
     let sidecars = spec.init_containers.iter().flatten().filter(|c| c.sidecar());
     spec.containers.iter().flatten().chain(sidecars)
 }

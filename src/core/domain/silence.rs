@@ -1,0 +1,85 @@
+//! What a person does not want to be told for now.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::ObjectRef;
+use super::settings::glob;
+use super::time::Stamp;
+
+/// Keeps findings out of sight: those whose rule, namespace and name it matches, until its time is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// A glob over rules.
+    pub rule: String,
+    /// A glob over the namespace of what the finding is about; `*` also takes what has none, as a node.
+    pub namespace: String,
+    /// A glob over its name.
+    pub name: String,
+    /// None = for good.
+    pub until: Option<Stamp>,
+    /// Why, in the person's words.
+    pub reason: String,
+    /// Set in the console: it ends with it.
+    #[serde(default)]
+    pub in_session: bool,
+}
+
+impl Silence {
+    pub fn matches(&self, rule: &str, object: Option<&ObjectRef>) -> bool {
+        let (namespace, name) = object.map_or(("", ""), |o| (o.namespace.as_str(), o.name.as_str()));
+        glob(&self.rule, rule) && glob(&self.namespace, namespace) && glob(&self.name, name)
+    }
+
+    /// `until 2026-01-01T00:00:00Z: known`, for people.
+    pub fn words(&self) -> String {
+        let until = match self.until {
+            Some(until) => format!("until {until}"),
+            None => "for good, by the config".into(),
+        };
+        let ends = if self.in_session { " at the latest, it ends with the console" } else { "" };
+        if self.reason.is_empty() { format!("{until}{ends}") } else { format!("{until}{ends}: {}", self.reason) }
+    }
+
+    pub fn is_over(&self, now: Stamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {} namespace {} name {}, {}", self.rule, self.namespace, self.name, self.words())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{Kind, Uid};
+
+    #[test]
+    fn by_rule_namespace_and_name() {
+        let silence = |rule: &str, namespace: &str, name: &str| Silence {
+            rule: rule.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            ..Silence::default()
+        };
+        let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"web-1".into(), &Uid::default());
+        let node = ObjectRef::new(Kind::Node, &"".into(), &"n1".into(), &Uid::default());
+        for (silence, rule, object, want) in [
+            (silence("not-ready", "shop", "web-*"), "not-ready", Some(&web), true),
+            (silence("not-ready", "shop", "web-*"), "crash-loop", Some(&web), false),
+            (silence("*", "shop", "*"), "crash-loop", Some(&web), true),
+            (silence("*", "data", "*"), "crash-loop", Some(&web), false),
+            (silence("node-*", "*", "n1"), "node-pressure", Some(&node), true),
+            (silence("node-*", "shop", "n1"), "node-pressure", Some(&node), false),
+            (silence("source", "*", "*"), "source", None, true),
+        ] {
+            assert_eq!(silence.matches(rule, object), want, "{silence:?} {rule}");
+        }
+        let hour = Silence { until: Some(Stamp(5)), ..silence("*", "*", "*") };
+        assert!(!hour.is_over(Stamp(4)) && hour.is_over(Stamp(5)));
+    }
+}

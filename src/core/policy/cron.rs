@@ -1,0 +1,192 @@
+//! Schedules of CronJobs, as robfig/cron's standard parser reads them: five fields or an `@` word. Enough of it to say
+//! when the next Job is due, without a table of time zones.
+
+use chrono::{DateTime, Datelike, Days, NaiveDate, Timelike, Utc};
+
+use crate::domain::time::Stamp;
+
+/// A schedule: the minutes, hours, days and months that it names, one bit each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    minutes: u64,
+    hours: u64,
+    days: u64,
+    months: u64,
+    weekdays: u64,
+    /// Neither the day of the month nor that of the week is `*`: one of them is enough.
+    either_day: bool,
+}
+
+/// Longer than the longest time between two days of any schedule that comes again (29 February, over a century).
+const FARTHEST_DAYS: u64 = 366 * 9;
+
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+impl Schedule {
+    /// None for what is no schedule, and for `@every`, which has no fixed times.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = match text.trim() {
+            "@yearly" | "@annually" => "0 0 1 1 *",
+            "@monthly" => "0 0 1 * *",
+            "@weekly" => "0 0 * * 0",
+            "@daily" | "@midnight" => "0 0 * * *",
+            "@hourly" => "0 * * * *",
+            other => other,
+        };
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let [minute, hour, day, month, weekday] = fields.as_slice() else { return None };
+        let free = |field: &str| field.starts_with(['*', '?']);
+        Some(Self {
+            minutes: bits(minute, 0, 59, &[])?,
+            hours: bits(hour, 0, 23, &[])?,
+            days: bits(day, 1, 31, &[])?,
+            months: bits(month, 1, 12, &MONTHS)?,
+            weekdays: {
+                let days = bits(weekday, 0, 7, &WEEKDAYS)?;
+                // 7 is Sunday too
+                if days & 1 << 7 == 0 { days } else { days | 1 }
+            },
+            either_day: !free(day) && !free(weekday),
+        })
+    }
+
+    fn has_day(&self, date: NaiveDate) -> bool {
+        let of_month = self.days & 1 << date.day() != 0;
+        let of_week = self.weekdays & 1 << date.weekday().num_days_from_sunday() != 0;
+        let fits = if self.either_day { of_month || of_week } else { of_month && of_week };
+        fits && self.months & 1 << date.month() != 0
+    }
+
+    /// The first time after `after`, by UTC.
+    pub fn next(&self, after: Stamp) -> Option<Stamp> {
+        let after = after.to_chrono()?;
+        let minute = after.hour() * 60 + after.minute();
+        let mut date = after.date_naive();
+        for day in 0..FARTHEST_DAYS {
+            if self.has_day(date) {
+                let first = if day == 0 { minute + 1 } else { 0 };
+                let due = (first..24 * 60)
+                    .find(|m| self.hours & 1 << (m / 60) != 0 && self.minutes & 1 << (m % 60) != 0);
+                if let Some(due) = due {
+                    let at: DateTime<Utc> = date.and_hms_opt(due / 60, due % 60, 0)?.and_utc();
+                    return Some(Stamp(at.timestamp_millis()));
+                }
+            }
+            date = date.checked_add_days(Days::new(1))?;
+        }
+        None
+    }
+
+    /// The longest time between two of the next times, in seconds: after that long one of them has passed, whatever
+    /// the time zone.
+    pub fn longest_gap(&self, after: Stamp) -> Option<u64> {
+        // a week of quarter hours; what comes more often repeats within
+        const LOOKED_AT: usize = 700;
+        let mut at = self.next(after)?;
+        let mut longest = 0;
+        for _ in 0..LOOKED_AT {
+            let next = self.next(at)?;
+            longest = longest.max(next.secs_since(at));
+            at = next;
+            if at.secs_since(after) > 40 * 86_400 && longest > 0 {
+                break;
+            }
+        }
+        Some(longest)
+    }
+
+    /// The same minutes in every hour of every day: a time zone of whole hours makes no difference.
+    pub fn is_hourly(&self) -> bool {
+        self.hours == range(0, 23, 1)
+            && self.months == range(1, 12, 1)
+            && self.days == range(1, 31, 1)
+            && self.weekdays & range(0, 6, 1) == range(0, 6, 1)
+    }
+}
+
+fn range(from: u32, to: u32, step: u32) -> u64 {
+    (from..=to).step_by(step.max(1) as usize).fold(0, |bits, n| bits | 1 << n)
+}
+
+fn bits(field: &str, least: u32, most: u32, names: &[&str]) -> Option<u64> {
+    let number = |text: &str| -> Option<u32> {
+        let named = names.iter().position(|name| name.eq_ignore_ascii_case(text));
+        let n = match named {
+            Some(at) => u32::try_from(at).ok()? + least,
+            None => text.parse().ok()?,
+        };
+        (least..=most).contains(&n).then_some(n)
+    };
+    let mut all = 0;
+    for part in field.split(',') {
+        let (span, step) = match part.split_once('/') {
+            Some((span, step)) => (span, Some(step.parse::<u32>().ok().filter(|step| *step > 0)?)),
+            None => (part, None),
+        };
+        let (from, to) = match span.split_once('-') {
+            Some((from, to)) => (number(from)?, number(to)?),
+            // the 7 of the weekdays is but another name of 0
+            None if matches!(span, "*" | "?") => (least, if names.len() == 7 { 6 } else { most }),
+            None => (number(span)?, if step.is_some() { most } else { number(span)? }),
+        };
+        if from > to {
+            return None;
+        }
+        all |= range(from, to, step.unwrap_or(1));
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Stamp {
+        Stamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_next_time() {
+        // 2026-01-01 is a Thursday
+        for (schedule, after, want) in [
+            ("* * * * *", "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"),
+            ("*/15 * * * *", "2026-01-01T00:14:59Z", "2026-01-01T00:15:00Z"),
+            ("0 3 * * *", "2026-01-01T03:00:00Z", "2026-01-02T03:00:00Z"),
+            ("30 2 * * mon-FRI", "2026-01-02T02:30:00Z", "2026-01-05T02:30:00Z"),
+            ("0 0 * * 7", "2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z"),
+            ("0 0 31 * *", "2026-01-31T00:00:00Z", "2026-03-31T00:00:00Z"),
+            ("0 0 29 2 *", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
+            ("0 0 1 * mon", "2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z"),
+            ("5/20 0-6/3 ? jan,JUN *", "2026-01-01T03:45:00Z", "2026-01-01T06:05:00Z"),
+            ("@hourly", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"),
+            ("@yearly", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        ] {
+            let next = Schedule::parse(schedule).unwrap().next(at(after));
+            assert_eq!(next, Some(at(want)), "{schedule}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_schedule() {
+        for text in ["", "* * * *", "61 * * * *", "a * * * *", "5-1 * * * *", "*/0 * * * *", "@every 5m", "0 0 30 13 *"] {
+            assert_eq!(Schedule::parse(text), None, "{text}");
+        }
+        assert_eq!(Schedule::parse("0 0 31 2 *").unwrap().next(at("2026-01-01T00:00:00Z")), None, "never");
+    }
+
+    #[test]
+    fn the_longest_gap() {
+        for (schedule, secs) in [
+            ("* * * * *", 60),
+            ("0 1-5 * * *", 20 * 3600),
+            ("0 3 * * 1-5", 3 * 86_400),
+            ("@monthly", 31 * 86_400),
+        ] {
+            let gap = Schedule::parse(schedule).unwrap().longest_gap(at("2026-01-01T00:00:00Z"));
+            assert_eq!(gap, Some(secs), "{schedule}");
+        }
+        assert!(Schedule::parse("*/7 * * * *").unwrap().is_hourly());
+        assert!(!Schedule::parse("0 3 * * *").unwrap().is_hourly());
+    }
+}
