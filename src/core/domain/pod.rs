@@ -134,7 +134,7 @@ pub struct Pod {
     pub node: Option<Name>,
     pub owner: Option<Arc<Owner>>,
     pub shape: Arc<PodShape>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub own: Option<Arc<PodOwn>>,
     /// Effective requests of this pod, resizes in place included.
     pub requests: Resources,

@@ -145,7 +145,7 @@ pub const RULES: [Rule; 25] = [
     },
     Rule {
         name: "cronjob-missed",
-        inputs: Parts::CRONJOBS.and(WAITING),
+        inputs: Parts::CRONJOBS.and(Parts::TIME),
         find: jobs::cronjob_missed,
     },
     Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS.and(Parts::SERVICES), find: pods::rollout_stuck },
