@@ -50,9 +50,14 @@ impl<'a> Place<'a> {
                 let about = cause["objects"].as_array().unwrap();
                 let names: BTreeSet<&str> = about.iter().map(|o| o["name"].as_str().unwrap()).collect();
                 let text = format!("{} {}", cause["title"], cause["evidence"]);
-                objects.iter().all(|name| names.contains(name)) && words.iter().all(|word| text.contains(word))
+                objects.iter().all(|name| names.contains(name))
+                    && words.iter().all(|word| text.contains(word))
             };
-            if causes.iter().any(|c| fits(&c)) { Ok(()) } else { Err(format!("wanted {words:?}, found {causes:#?}")) }
+            if causes.iter().any(|c| fits(&c)) {
+                Ok(())
+            } else {
+                Err(format!("wanted {words:?}, found {causes:#?}"))
+            }
         });
     }
 
@@ -160,7 +165,12 @@ fn a_volume_that_cannot_be_mounted() {
     let Some(rig) = real("its kubelet mounts nothing") else { return };
     let place = Place::new(&rig, "findings-mount");
     place.apply(&workload("Deployment", "web", 2, ", fault.test/mount: 'true'"));
-    place.fires(75, "not-starting", &["web"], &["FailedMount", "driver example.com not found", "2 of 2 pods"]);
+    place.fires(
+        75,
+        "not-starting",
+        &["web"],
+        &["FailedMount", "driver example.com not found", "2 of 2 pods"],
+    );
     place.kubectl(&["label", "pods", "-l", "app=web", "fault.test/mount=false", "--overwrite"]);
     place.passes(60, "not-starting");
 }
@@ -186,13 +196,19 @@ fn a_probe_that_fails() {
     let pod = pods(&place, "app=web").remove(0);
     place.kubectl(&["label", &pod, "fault.test/unready=true"]);
     until(30, "the pod is not ready", || {
-        let is = place.kubectl(&["get", &pod, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"]);
+        let is =
+            place.kubectl(&["get", &pod, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"]);
         if is == "False" { Ok(()) } else { Err(is) }
     });
     // as if it had been so for a while
     place.status(&pod, &not_ready_for(10));
     let name = pod.trim_start_matches("pod/");
-    place.fires(60, "not-ready", &["web", name], &["1 of 2 pods", "Readiness probe failed: HTTP probe failed"]);
+    place.fires(
+        60,
+        "not-ready",
+        &["web", name],
+        &["1 of 2 pods", "Readiness probe failed: HTTP probe failed"],
+    );
     place.kubectl(&["label", &pod, "fault.test/unready=false", "--overwrite"]);
     place.passes(60, "not-ready");
 }
@@ -231,7 +247,9 @@ fn a_job_past_its_deadline() {
 fn a_cronjob_that_misses_its_times() {
     let Some(rig) = rig() else { return };
     let place = Place::new(&rig, "findings-cron");
-    place.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {count/jobs.batch: 0}}\n");
+    place.apply(
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {count/jobs.batch: 0}}\n",
+    );
     until(30, "the quota counts", || {
         let is = rig.kubectl_json(&["-n", place.name, "get", "resourcequota", "none"]);
         if is["status"]["hard"].is_object() { Ok(()) } else { Err("not yet".into()) }
@@ -274,12 +292,18 @@ fn conditions_of_a_node_by_what_they_mean() {
         let here = |c: &&Value| c["rule"] == "node-pressure" && c["objects"][0]["name"] == name.as_str();
         all.iter().filter(here).map(|c| c["title"].as_str().unwrap().to_owned()).collect()
     };
-    write(json!([condition("NetworkingReady", "False"), condition("KernelDeadlock", "True"), condition("EtcdIsVoter", "True")]));
+    write(json!([
+        condition("NetworkingReady", "False"),
+        condition("KernelDeadlock", "True"),
+        condition("EtcdIsVoter", "True")
+    ]));
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         until(60, "the bad ones are found", || {
             let told = told();
             let fits = |t: &String| {
-                t.contains("NetworkingReady=False") && t.contains("KernelDeadlock") && !t.contains("EtcdIsVoter")
+                t.contains("NetworkingReady=False")
+                    && t.contains("KernelDeadlock")
+                    && !t.contains("EtcdIsVoter")
             };
             if told.iter().any(fits) { Ok(()) } else { Err(format!("{told:?}")) }
         });

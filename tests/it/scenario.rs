@@ -52,9 +52,11 @@ fn row_default(fact: &str) -> Option<Value> {
         "Hpas" => value(Hpa::default()),
         "Pdbs" => value(Pdb::default()),
         "CronJobs" => value(CronJob::default()),
-        "Events" => json!({"uid": "", "version": 0, "namespace": "", "name": "", "warning": true, "reason": "",
+        "Events" => {
+            json!({"uid": "", "version": 0, "namespace": "", "name": "", "warning": true, "reason": "",
             "message": "", "count": 1, "first": null, "last": null, "component": "",
-            "about": {"kind": "Pod", "namespace": "", "name": "", "uid": ""}}),
+            "about": {"kind": "Pod", "namespace": "", "name": "", "uid": ""}})
+        }
         "Source" => value(SourceStatus::default()),
         _ => return None,
     })

@@ -198,8 +198,7 @@ impl Pod {
 
     /// On its way up, bound to a node, or on its way out.
     pub fn is_unsettled(&self) -> bool {
-        self.is_terminating()
-            || self.phase == Phase::Pending && self.node.is_some() && self.trouble.is_none()
+        self.is_terminating() || self.phase == Phase::Pending && self.node.is_some() && self.trouble.is_none()
     }
 
     /// Well but for being on its way out: bad only where its node is dead, since nobody is left there to end it.

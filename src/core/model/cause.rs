@@ -43,7 +43,9 @@ impl Cause {
             Some(object) => vec![(self.rule, object.clone())],
             None => Vec::new(),
         };
-        all.extend(self.kin.told.iter().filter(|told| Some(*told) != all.first()).cloned().collect::<Vec<_>>());
+        all.extend(
+            self.kin.told.iter().filter(|told| Some(*told) != all.first()).cloned().collect::<Vec<_>>(),
+        );
         all
     }
 }

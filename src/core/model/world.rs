@@ -22,8 +22,8 @@ use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
-pub use super::cause::{Alike, AlikeBy, Cause, Kin, Reach, Severity, Silenced, Suggestion};
 pub use super::action::{ActionView, Outcome, StepState, StepView};
+pub use super::cause::{Alike, AlikeBy, Cause, Kin, Reach, Severity, Silenced, Suggestion};
 use super::event::Identity;
 use super::table::{Row, Table};
 

@@ -20,7 +20,8 @@ pub struct Schedule {
 /// Longer than the longest time between two days of any schedule that comes again (29 February, over a century).
 const FARTHEST_DAYS: u64 = 366 * 9;
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl Schedule {
@@ -86,8 +87,7 @@ impl Schedule {
     pub fn longest_gap(&self, after: Stamp) -> Option<u64> {
         const YEAR: u64 = 366;
         let (first, last) = (self.minutes_of_a_day().next()?, self.minutes_of_a_day().last()?);
-        let within =
-            self.minutes_of_a_day().zip(self.minutes_of_a_day().skip(1)).map(|(a, b)| b - a).max();
+        let within = self.minutes_of_a_day().zip(self.minutes_of_a_day().skip(1)).map(|(a, b)| b - a).max();
         let start = after.to_chrono()?.date_naive();
         let (mut before, mut longest) = (None, None);
         for day in 0..FARTHEST_DAYS {
@@ -178,7 +178,16 @@ mod tests {
 
     #[test]
     fn what_is_no_schedule() {
-        for text in ["", "* * * *", "61 * * * *", "a * * * *", "5-1 * * * *", "*/0 * * * *", "@every 5m", "0 0 30 13 *"] {
+        for text in [
+            "",
+            "* * * *",
+            "61 * * * *",
+            "a * * * *",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "@every 5m",
+            "0 0 30 13 *",
+        ] {
             assert_eq!(Schedule::parse(text), None, "{text}");
         }
         assert_eq!(Schedule::parse("0 0 31 2 *").unwrap().next(at("2026-01-01T00:00:00Z")), None, "never");

@@ -25,7 +25,12 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
     }
     if let Some(key) = ui.keymap.key(super::super::command::Cmd::Silence).filter(|_| !all.is_empty()) {
         out.say(Role::Text, String::new());
-        out.say(Role::Key, format!("{key} tells one of them again, or all; what the config silences is back with the next start"));
+        out.say(
+            Role::Key,
+            format!(
+                "{key} tells one of them again, or all; what the config silences is back with the next start"
+            ),
+        );
     }
 }
 

@@ -57,9 +57,12 @@ fn silences(cause: &Cause) -> Vec<Silence> {
 pub fn accept(ui: &mut Ui, input: &str, mut silences: Vec<Silence>, effects: &mut Vec<Effect>) {
     match until(input, ui.now) {
         Ok(until) => {
-            silences.iter_mut().for_each(|s| s.until = until);
+            for silence in &mut silences {
+                silence.until = until;
+            }
             effects.push(Effect::Silence(ui.cluster, SilenceChange::Add(silences)));
-            let until = until.map_or_else(|| "until the console ends".into(), |at| format!("until {}", at.clock()));
+            let until =
+                until.map_or_else(|| "until the console ends".into(), |at| format!("until {}", at.clock()));
             ui.say(format!("silenced {until}"));
         }
         Err(why) => ui.say(why),

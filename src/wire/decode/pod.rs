@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 use self::columns::columns;
 use self::own::{is_own, own};
 use self::probe::Probe;
-use self::scheduling::{main_and_sidecars, AffinityDoc, Port, SpreadDoc, TolerationDoc};
+use self::scheduling::{AffinityDoc, Port, SpreadDoc, TolerationDoc, main_and_sidecars};
 use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
 use crate::wire::list_watch::DecodeError;
 
@@ -592,16 +592,21 @@ mod tests {
             let json = format!(r#"{{"metadata":{{"name":"db-0","namespace":"n","uid":"u"{meta}}}}}"#);
             pod(&mut Pools::default(), json.as_bytes(), Stamp(0)).unwrap()
         };
-        assert_eq!(of(r#","finalizers":["batch.kubernetes.io/job-tracking"]"#).own, None, "it is not leaving");
-        let leaving =
-            of(r#","finalizers":["example.com/hold"],"deletionTimestamp":"2026-01-01T00:00:00Z""#);
+        assert_eq!(
+            of(r#","finalizers":["batch.kubernetes.io/job-tracking"]"#).own,
+            None,
+            "it is not leaving"
+        );
+        let leaving = of(r#","finalizers":["example.com/hold"],"deletionTimestamp":"2026-01-01T00:00:00Z""#);
         assert_eq!(leaving.finalizers(), ["example.com/hold"]);
         let named = of(r#","labels":{"statefulset.kubernetes.io/pod-name":"db-0"}"#);
         let value = named.labels().get("statefulset.kubernetes.io/pod-name").unwrap();
         assert!(std::ptr::eq(value.as_str(), named.name.as_str()), "one allocation for its name");
         let pools = &mut Pools::default();
         let mut zoned = |name: &str| {
-            let json = format!(r#"{{"metadata":{{"name":"{name}","uid":"{name}","labels":{{"topology.kubernetes.io/zone":"z"}}}}}}"#);
+            let json = format!(
+                r#"{{"metadata":{{"name":"{name}","uid":"{name}","labels":{{"topology.kubernetes.io/zone":"z"}}}}}}"#
+            );
             pod(pools, json.as_bytes(), Stamp(0)).unwrap().own.unwrap()
         };
         assert!(Arc::ptr_eq(&zoned("a"), &zoned("b")), "one allocation for the pods of a zone");
@@ -611,7 +616,12 @@ mod tests {
     fn how_a_pod_starts_and_ends() {
         let spec = r#"{"restartPolicy":"Never","containers":[{"name":"a","startupProbe":{"periodSeconds":5,"failureThreshold":30,"initialDelaySeconds":10},"readinessProbe":{"initialDelaySeconds":20}},{"name":"b"}],"initContainers":[{"name":"i"},{"name":"s","restartPolicy":"Always"}]}"#;
         let of = |init: &str| {
-            read_pod(spec, &format!(r#"{{"phase":"Pending","conditions":[{{"type":"Ready","status":"False","lastTransitionTime":"2026-01-01T00:00:00Z"}}],"initContainerStatuses":[{init}]}}"#))
+            read_pod(
+                spec,
+                &format!(
+                    r#"{{"phase":"Pending","conditions":[{{"type":"Ready","status":"False","lastTransitionTime":"2026-01-01T00:00:00Z"}}],"initContainerStatuses":[{init}]}}"#
+                ),
+            )
         };
         let pod = of(r#"{"name":"i","state":{"running":{}}}"#);
         assert!(pod.init_running && pod.shape.runs_to_end && !pod.ready);
