@@ -9,6 +9,7 @@ use std::time::Duration;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::event::{Event, Fact};
 use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Sequel};
 use pilothouse_core::model::world::{ActionView, World};
 use pilothouse_core::policy::failover;
@@ -116,6 +117,10 @@ impl Desk {
                         Err(e) => format!("nothing was written: {e}"),
                     };
                     hand(&self.inbox, Input::Notice(said)).await;
+                }
+                Effect::Silence(cluster, change) => {
+                    let event = Event { at: self.clock.now(), cluster, fact: Fact::Silence(change) };
+                    let _frozen = self.control.send(event).await;
                 }
                 Effect::Copy(_) | Effect::Redraw | Effect::Quit => {}
             }

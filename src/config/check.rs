@@ -8,8 +8,8 @@ use pilothouse_core::domain::text::clean;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{failover, silence};
 use super::fields::{FIELDS, Field, Place};
+use super::{failover, silence};
 
 /// One thing that is wrong: where, what, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,8 @@ impl Walk<'_> {
                 DeValue::Table(plans) if section == "failover" => self.failover(plans),
                 value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
-                    let hint = nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover", "silence"]));
+                    let hint =
+                        nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover", "silence"]));
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }

@@ -82,7 +82,9 @@ pub fn read(value: &Spanned<DeValue<'_>>) -> Result<Silence, Vec<Wrong>> {
 
 /// For the example file.
 pub fn example() -> String {
-    let mut out = String::from("\n# [[silence]]: findings that are not told, as often as you like; NOW says how many there are\n");
+    let mut out = String::from(
+        "\n# [[silence]]: findings that are not told, as often as you like; NOW says how many there are\n",
+    );
     for (key, doc) in KEYS {
         out.push_str(&format!("#   {key}: {doc}\n"));
     }
@@ -105,7 +107,10 @@ mod tests {
         let checked = check(good, Path::new("c.toml"));
         assert_eq!(checked.problems, []);
         let [first, second] = checked.settings.silences.as_slice() else { panic!("two") };
-        assert_eq!((first.rule.as_str(), first.name.as_str(), first.reason.as_str()), ("not-*", "*", "known"));
+        assert_eq!(
+            (first.rule.as_str(), first.name.as_str(), first.reason.as_str()),
+            ("not-*", "*", "known")
+        );
         assert_eq!(first.until, Stamp::parse("2026-12-31T08:00:00Z"));
         assert_eq!(second.until, Stamp::parse("2026-12-31T07:00:00Z"));
         let bad = "[[silence]]\nrule = \"not-redy\"\n[[silence]]\nnamespaces = \"a\"\n[[silence]]\nname = 5\n[[silence]]\nname = \"a\"\nuntil = 2026-12-31\n[[silence]]\nreason = \"x\"\n";
@@ -123,6 +128,9 @@ mod tests {
         );
         assert!(checked.settings.silences.is_empty() && !checked.unsafe_to_write);
         let one = check("[silence]\nname = \"a\"\n", Path::new("c.toml"));
-        assert_eq!(one.problems[0].to_string(), "c.toml:1: silence must be a list of sections (write [[silence]])");
+        assert_eq!(
+            one.problems[0].to_string(),
+            "c.toml:1: silence must be a list of sections (write [[silence]])"
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! cluster; all three are called by the hub alone. Everyone else holds an `Arc<World>`.
 
 pub mod action;
+pub mod cause;
 pub mod changes;
 pub mod derive;
 pub mod event;

@@ -7,7 +7,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{Cause, ActionView, Cluster, NodeRow, ServiceRow, World};
+use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, World};
 use pilothouse_core::policy::{hpa, shares};
 
 use super::document as doc;

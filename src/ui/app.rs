@@ -9,6 +9,7 @@ use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::settings::UiSettings;
+use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::Intent;
 use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, Severity, WorkloadRow, World};
@@ -51,6 +52,7 @@ pub enum TextSource {
     Events(ObjectRef),
     ErrorGroup(Name),
     Action(Name),
+    Silenced,
     Help,
     /// Asked of the server.
     Asked(Ticket),
@@ -206,6 +208,13 @@ pub enum Prompt {
         min: i32,
         max: i32,
     },
+    /// For how long these findings are not to be told.
+    Silence {
+        title: String,
+        silences: Vec<Silence>,
+    },
+    /// Which of the silenced ones are to be told again.
+    Tell,
 }
 
 /// What the lists were made from.

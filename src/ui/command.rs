@@ -120,6 +120,8 @@ pub enum Cmd {
     PreviousLogs,
     Copy,
     Hint,
+    Silence,
+    Silenced,
     Drain,
     Cordon,
     OutOfService,

@@ -6,6 +6,7 @@ use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::event::SilenceChange;
 use pilothouse_core::model::plan::{Evidence, Intent, Plan};
 
 use super::key::Key;
@@ -67,6 +68,8 @@ pub enum Effect {
     Save(String),
     /// Paint everything again: carried out by the run loop itself.
     Redraw,
+    /// Findings are not to be told for a time, or are again.
+    Silence(ClusterId, SilenceChange),
     /// End the loop: carried out by the run loop itself.
     Quit,
 }

@@ -5,6 +5,7 @@ mod dialog;
 mod open;
 mod prompt;
 mod scroll;
+mod silence;
 mod unfit;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
@@ -240,6 +241,8 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Scale if present::targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
         Cmd::Scale => prompt::scale(ui, world),
         Cmd::Bounds => prompt::bounds(ui, world),
+        Cmd::Silence => silence::ask(ui, world),
+        Cmd::Silenced => silence::show(ui),
         Cmd::Evict => rehearse(ui, world, cmd, Act::Evict(EvictOptions::default()), effects),
         Cmd::Rotation => {
             let pods = present::targets::of(ui, world, cmd);

@@ -20,6 +20,7 @@ mod drain;
 mod eviction;
 mod failover;
 mod faults;
+mod findings;
 mod readonly;
 mod refusals;
 mod rig;

@@ -27,7 +27,8 @@ fn feed(bytes: &[u8]) {
     accepted += usize::from(decode::policy::hpa(pools, bytes).is_ok());
     accepted += usize::from(decode::policy::pdb(pools, bytes).is_ok());
     accepted += usize::from(decode::event::event(pools, bytes).is_ok());
-    assert!(accepted <= 13);
+    accepted += usize::from(decode::cronjob::cronjob(pools, bytes).is_ok());
+    assert!(accepted <= 14);
     assert!(is_safe(&ApiError::from_answer(500, None, bytes).to_string()));
 }
 
@@ -36,7 +37,7 @@ fn whole() -> Value {
     json!({
         "metadata": {"name": "n", "namespace": "ns", "uid": "u", "resourceVersion": "5", "generation": 2,
             "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {"a": "b", "kubernetes.io/service-name": "s"}, "annotations": {"kubernetes.io/config.mirror": "x"},
+            "labels": {"a": "b", "kubernetes.io/service-name": "s"}, "finalizers": ["f"], "annotations": {"kubernetes.io/config.mirror": "x"},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "o", "controller": true}],
             "managedFields": [{"manager": "m", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]},
         "spec": {"replicas": 3, "nodeName": "node", "unschedulable": true, "minReplicas": 1, "maxReplicas": 4,

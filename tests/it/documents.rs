@@ -37,3 +37,13 @@ fn the_readme_has_the_table_of_keys() {
         "put the output of `pilothouse keys --markdown` between the markers"
     );
 }
+
+#[test]
+fn the_readme_names_every_rule() {
+    let readme = read("README.md");
+    let (_, rest) = readme.split_once("## What NOW finds\n").expect("its section");
+    let (section, _) = rest.split_once("\n## ").expect("the section after it");
+    for rule in pilothouse_core::policy::rules::names() {
+        assert!(section.contains(&format!("`{rule}`")), "{rule}");
+    }
+}

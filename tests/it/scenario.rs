@@ -8,6 +8,7 @@
 //! - `came`: service -> the pods that came into rotation lately, `a +30, b +40`, all of them
 //! - `cover`: table -> `complete`, `loading`, `denied` …
 //! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
+//! - `silenced`: the same of the findings that are silenced
 //! - `action`: what the first one suggests, `command uid` or null; `severity`: how bad it is
 //! - `changes`: parts of what changed, newest first, all of them
 //! - `counts`: name -> number
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::pod::{ContainerShape, LastExit, Pod};
@@ -49,6 +51,12 @@ fn row_default(fact: &str) -> Option<Value> {
         "EndpointSlices" => value(EndpointSlice::default()),
         "Hpas" => value(Hpa::default()),
         "Pdbs" => value(Pdb::default()),
+        "CronJobs" => value(CronJob::default()),
+        "Events" => {
+            json!({"uid": "", "version": 0, "namespace": "", "name": "", "warning": true, "reason": "",
+            "message": "", "count": 1, "first": null, "last": null, "component": "",
+            "about": {"kind": "Pod", "namespace": "", "name": "", "uid": ""}})
+        }
         "Source" => value(SourceStatus::default()),
         _ => return None,
     })
@@ -225,6 +233,11 @@ fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
                 }
             }
             "causes" => parts(what, wanted, &causes, true),
+            "silenced" => {
+                let silenced: Vec<String> =
+                    d.silenced.iter().map(|s| format!("{}: {}", s.cause.rule, s.cause.title)).collect();
+                parts(what, wanted, &silenced, true);
+            }
             "why" => parts(what, wanted, &d.causes.first().expect("a cause").evidence, false),
             "action" => {
                 let action = d.causes.first().and_then(|c| c.action.as_ref());
@@ -309,12 +322,21 @@ scenarios! {
     a_list_that_was_cut_off_deletes_nothing
     a_node_goes_suspect_then_not_ready_then_ready
     a_pod_stuck_on_a_dead_node_stays_bad
+    a_pod_that_does_not_end_names_its_finalizer_or_its_kubelet
+    a_pod_that_does_not_get_ready_is_found_with_its_probe
+    a_pod_that_does_not_start_is_found_with_the_words_of_its_events
     a_proxy_before_a_service_tells_no_second_trouble
     a_relist_deletes_what_it_does_not_name
+    a_rollout_that_waits_names_its_pod
+    a_service_for_one_pod_matches_its_statefulset
     a_stuck_rollout_explains_its_crash_loop_and_its_service
     a_zone_that_is_said_to_be_off_is_no_emergency
     an_autoscaler_at_its_maximum_is_found
     errors_that_began_with_a_rollout_lead_to_the_roll_back
     errors_that_gone_pods_left_behind_pass
+    findings_of_one_cause_are_one_line
+    pods_that_are_refused_are_found_and_told_by_namespace
+    what_is_silenced_is_told_apart_until_its_time_is_over
+    what_ran_to_its_end_and_failed_is_found
     who_comes_into_rotation_is_known_by_when_it_came
 }

@@ -134,7 +134,7 @@ pub struct Pod {
     pub node: Option<Name>,
     pub owner: Option<Arc<Owner>>,
     pub shape: Arc<PodShape>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub own: Option<Arc<PodOwn>>,
     /// Effective requests of this pod, resizes in place included.
     pub requests: Resources,
@@ -198,8 +198,7 @@ impl Pod {
 
     /// On its way up, bound to a node, or on its way out.
     pub fn is_unsettled(&self) -> bool {
-        self.is_terminating()
-            || self.phase == Phase::Pending && self.node.is_some() && self.trouble.is_none()
+        self.is_terminating() || self.phase == Phase::Pending && self.node.is_some() && self.trouble.is_none()
     }
 
     /// Well but for being on its way out: bad only where its node is dead, since nobody is left there to end it.

@@ -39,7 +39,11 @@ impl Silence {
             None => "for good, by the config".into(),
         };
         let ends = if self.in_session { " at the latest, it ends with the console" } else { "" };
-        if self.reason.is_empty() { format!("{until}{ends}") } else { format!("{until}{ends}: {}", self.reason) }
+        if self.reason.is_empty() {
+            format!("{until}{ends}")
+        } else {
+            format!("{until}{ends}: {}", self.reason)
+        }
     }
 
     pub fn is_over(&self, now: Stamp) -> bool {

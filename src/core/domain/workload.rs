@@ -100,7 +100,9 @@ impl Workload {
         let is_one_of_its = |key: &Name, value: &Name| {
             template(key) == Some(value)
                 || match key.as_str() {
-                    POD_NAME => is_ordinal(value.strip_prefix(self.name.as_str()).and_then(|v| v.strip_prefix('-'))),
+                    POD_NAME => {
+                        is_ordinal(value.strip_prefix(self.name.as_str()).and_then(|v| v.strip_prefix('-')))
+                    }
                     POD_INDEX | COMPLETION_INDEX => is_ordinal(Some(value)),
                     _ => true,
                 }

@@ -20,7 +20,8 @@ pub struct Schedule {
 /// Longer than the longest time between two days of any schedule that comes again (29 February, over a century).
 const FARTHEST_DAYS: u64 = 366 * 9;
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl Schedule {
@@ -66,8 +67,7 @@ impl Schedule {
         for day in 0..FARTHEST_DAYS {
             if self.has_day(date) {
                 let first = if day == 0 { minute + 1 } else { 0 };
-                let due = (first..24 * 60)
-                    .find(|m| self.hours & 1 << (m / 60) != 0 && self.minutes & 1 << (m % 60) != 0);
+                let due = self.minutes_of_a_day().find(|m| *m >= first);
                 if let Some(due) = due {
                     let at: DateTime<Utc> = date.and_hms_opt(due / 60, due % 60, 0)?.and_utc();
                     return Some(Stamp(at.timestamp_millis()));
@@ -78,22 +78,31 @@ impl Schedule {
         None
     }
 
-    /// The longest time between two of the next times, in seconds: after that long one of them has passed, whatever
-    /// the time zone.
+    fn minutes_of_a_day(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..24 * 60).filter(|m| self.hours & 1 << (m / 60) != 0 && self.minutes & 1 << (m % 60) != 0)
+    }
+
+    /// The longest time between two of the next year's times, in seconds: after that long one of them has passed,
+    /// whatever the time zone.
     pub fn longest_gap(&self, after: Stamp) -> Option<u64> {
-        // a week of quarter hours; what comes more often repeats within
-        const LOOKED_AT: usize = 700;
-        let mut at = self.next(after)?;
-        let mut longest = 0;
-        for _ in 0..LOOKED_AT {
-            let next = self.next(at)?;
-            longest = longest.max(next.secs_since(at));
-            at = next;
-            if at.secs_since(after) > 40 * 86_400 && longest > 0 {
+        const YEAR: u64 = 366;
+        let (first, last) = (self.minutes_of_a_day().next()?, self.minutes_of_a_day().last()?);
+        let within = self.minutes_of_a_day().zip(self.minutes_of_a_day().skip(1)).map(|(a, b)| b - a).max();
+        let start = after.to_chrono()?.date_naive();
+        let (mut before, mut longest) = (None, None);
+        for day in 0..FARTHEST_DAYS {
+            if self.has_day(start.checked_add_days(Days::new(day))?) {
+                if let Some(before) = before {
+                    let gap = (day - before) * 24 * 60 + u64::from(first) - u64::from(last);
+                    longest = longest.max(Some(gap));
+                }
+                before = Some(day);
+            }
+            if day > YEAR && longest.is_some() {
                 break;
             }
         }
-        Some(longest)
+        Some(longest?.max(u64::from(within.unwrap_or(0))) * 60)
     }
 
     /// The same minutes in every hour of every day: a time zone of whole hours makes no difference.
@@ -169,7 +178,16 @@ mod tests {
 
     #[test]
     fn what_is_no_schedule() {
-        for text in ["", "* * * *", "61 * * * *", "a * * * *", "5-1 * * * *", "*/0 * * * *", "@every 5m", "0 0 30 13 *"] {
+        for text in [
+            "",
+            "* * * *",
+            "61 * * * *",
+            "a * * * *",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "@every 5m",
+            "0 0 30 13 *",
+        ] {
             assert_eq!(Schedule::parse(text), None, "{text}");
         }
         assert_eq!(Schedule::parse("0 0 31 2 *").unwrap().next(at("2026-01-01T00:00:00Z")), None, "never");
@@ -181,6 +199,8 @@ mod tests {
             ("* * * * *", 60),
             ("0 1-5 * * *", 20 * 3600),
             ("0 3 * * 1-5", 3 * 86_400),
+            ("* 9-17 * * 1-5", 2 * 86_400 + 15 * 3600 + 60),
+            ("0,30 * * * *", 1800),
             ("@monthly", 31 * 86_400),
         ] {
             let gap = Schedule::parse(schedule).unwrap().longest_gap(at("2026-01-01T00:00:00Z"));

@@ -672,7 +672,7 @@ mod tests {
                     // nobody here minds it, and it minds nobody here
                     for other in came.iter().chain(&stayed).filter(|o| o.uid != p.uid) {
                         for (a, b) in [(p, other), (other, p)] {
-                            prop_assert!(!a.shape.scheduling.anti_affinity.iter().any(|t| t.selects(&a.namespace, &b.namespace, b)));
+                            prop_assert!(!a.shape.scheduling.anti_affinity.iter().any(|t| t.selects(&a.namespace, &b.namespace, *b)));
                         }
                     }
                 }

@@ -94,9 +94,8 @@ impl<'s, 'c> Scene<'s, 'c> {
 
     /// How many Services of a namespace have a selector that `picks` takes.
     fn services_that(&self, namespace: &str, picks: impl Fn(&Selector) -> bool) -> u32 {
-        let selects = |row: &&&Arc<ServiceRow>| {
-            !row.service.selector.is_empty() && picks(&row.service.selector)
-        };
+        let selects =
+            |row: &&&Arc<ServiceRow>| !row.service.selector.is_empty() && picks(&row.service.selector);
         u32::try_from(self.services_in(namespace).iter().filter(selects).count()).unwrap_or(u32::MAX)
     }
 
@@ -143,11 +142,7 @@ pub const RULES: [Rule; 25] = [
         inputs: Parts::WORKLOADS.and(Parts::CRONJOBS).and(Parts::TIME),
         find: jobs::job_failed,
     },
-    Rule {
-        name: "cronjob-missed",
-        inputs: Parts::CRONJOBS.and(WAITING),
-        find: jobs::cronjob_missed,
-    },
+    Rule { name: "cronjob-missed", inputs: Parts::CRONJOBS.and(Parts::TIME), find: jobs::cronjob_missed },
     Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS.and(Parts::SERVICES), find: pods::rollout_stuck },
     Rule {
         name: "no-ready-endpoints",
@@ -191,12 +186,7 @@ pub struct Told {
 
 impl Findings {
     /// Runs the rules that `parts` concerns; returns what is told if it is something else than before.
-    pub fn update(
-        &mut self,
-        scene: &Scene<'_, '_>,
-        parts: Parts,
-        silences: &[Arc<Silence>],
-    ) -> Option<Told> {
+    pub fn update(&mut self, scene: &Scene<'_, '_>, parts: Parts, silences: &[Arc<Silence>]) -> Option<Told> {
         self.by_rule.resize_with(RULES.len(), Vec::new);
         let mut ran = parts.meets(Parts::SILENCES);
         for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
@@ -228,7 +218,8 @@ impl Findings {
         if same {
             return None;
         }
-        let silenced = |(cause, by): (Cause, &Arc<Silence>)| Silenced { cause: Arc::new(cause), by: by.clone() };
+        let silenced =
+            |(cause, by): (Cause, &Arc<Silence>)| Silenced { cause: Arc::new(cause), by: by.clone() };
         self.told = Told {
             causes: loud.into_iter().map(Arc::new).collect(),
             silenced: quiet.into_iter().take(MOST).map(silenced).collect(),

@@ -20,7 +20,12 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
     match id {
         ListId::Now => {
             let n = cluster.derived.causes.iter().filter(|c| causes::passes(c, &spec)).count();
-            let notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { none() };
+            let mut notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { none() };
+            let silenced = &cluster.derived.silenced;
+            let silenced = silenced.iter().filter(|s| causes::passes(&s.cause, &spec)).count();
+            if silenced > 0 {
+                notes.push(cell(Role::Dim, format!("{silenced} silenced")));
+            }
             let state = State { why_empty: causes::empty(cluster), ..State::default() };
             (
                 None,

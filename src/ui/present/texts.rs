@@ -2,7 +2,7 @@
 
 use pilothouse_core::domain::id::{ObjectRef, Uid};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::world::{StepState, World};
+use pilothouse_core::model::world::{Cluster, Silenced, StepState, World};
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
 use super::super::command::{COMMANDS, Context, Risk};
@@ -11,6 +11,28 @@ use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
 use super::{actions, ago, causes, errors, past, targets};
+
+/// What is not told, by whom and for how long.
+fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
+    let all = &cluster.derived.silenced;
+    if all.is_empty() {
+        out.say(Role::Dim, "nothing that is found now is silenced");
+    }
+    for (n, Silenced { cause, by }) in all.iter().enumerate() {
+        let grade = causes::grade(cause);
+        out.say(grade.role(), format!("{:>3}. {} {}", n + 1, grade.glyph(), cause.title));
+        out.say(Role::Dim, format!("     {by}"));
+    }
+    if let Some(key) = ui.keymap.key(super::super::command::Cmd::Silence).filter(|_| !all.is_empty()) {
+        out.say(Role::Text, String::new());
+        out.say(
+            Role::Key,
+            format!(
+                "{key} tells one of them again, or all; what the config silences is back with the next start"
+            ),
+        );
+    }
+}
 
 /// The lines of a source that is not the server; None = they stay as they are.
 pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine>> {
@@ -91,6 +113,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             }
         }
         TextSource::Action(id) => action(&mut out, world, id, now)?,
+        TextSource::Silenced => silenced(&mut out, ui, cluster),
         TextSource::Help => help(&mut out, ui),
         TextSource::Asked(_) | TextSource::Fixed => return None,
     }

@@ -14,7 +14,7 @@ use super::super::present::{
     palette::{self, Target},
 };
 use super::super::request::Effect;
-use super::{dialog, open, scroll, unfit};
+use super::{dialog, open, scroll, silence, unfit};
 
 /// Opens the filter of the active list.
 pub fn filter(ui: &mut Ui) {
@@ -183,6 +183,8 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             }
             Err(why) => ui.say(why),
         },
+        Prompt::Silence { silences, .. } => silence::accept(ui, &input, silences, effects),
+        Prompt::Tell => silence::tell(ui, world, &input, effects),
     }
 }
 

@@ -148,6 +148,12 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "MIN-MAX, MIN- or -MAX",
             "Enter rehearses   Esc closes",
         ),
+        Prompt::Silence { title, .. } => (
+            format!("silence {} for: ", super::super::widget::text::head(title, 40)),
+            "30m, 8h, 2d; nothing: until the console ends",
+            "Enter silences   Esc closes",
+        ),
+        Prompt::Tell => ("tell again: ".into(), "a number, or all", "Enter tells   Esc closes"),
     };
     let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);
     let room = area.right().saturating_sub(x);

@@ -76,8 +76,14 @@ mod tests {
             "status":{"active":[{"name":"c-1"}],"lastScheduleTime":"2026-01-02T03:00:00Z","lastSuccessfulTime":null}}"#;
         let cronjob = cronjob(&mut Pools::default(), json).unwrap();
         assert!(cronjob.suspended && cronjob.forbids && cronjob.active == 1);
-        assert_eq!((cronjob.schedule.as_str(), cronjob.time_zone.as_deref()), ("0 3 * * *", Some("Europe/Berlin")));
-        assert_eq!((cronjob.last_scheduled, cronjob.last_successful), (Stamp::parse("2026-01-02T03:00:00Z"), None));
+        assert_eq!(
+            (cronjob.schedule.as_str(), cronjob.time_zone.as_deref()),
+            ("0 3 * * *", Some("Europe/Berlin"))
+        );
+        assert_eq!(
+            (cronjob.last_scheduled, cronjob.last_successful),
+            (Stamp::parse("2026-01-02T03:00:00Z"), None)
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::wire::list_watch::DecodeError;
 
 /// The steps of every pod's normal life are left out: nine of ten events, and nobody asks for them. The pull of an image
 /// is kept: it alone explains a pod that does not start and fails at nothing.
-pub const SELECTOR: &str = "fieldSelector=reason%21%3DScheduled%2Creason%21%3DPulled%2Creason%21%3DCreated%2Creason%21%3DStarted";
+pub const SELECTOR: &str =
+    "fieldSelector=reason%21%3DScheduled%2Creason%21%3DPulled%2Creason%21%3DCreated%2Creason%21%3DStarted";
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -1,22 +1,25 @@
 //! Pods: kubectl's STATUS and READY, what is in trouble and why, requests with resizes in place.
 
 mod columns;
+mod own;
+mod probe;
 mod scheduling;
 
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::node::Status;
-use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodOwn, PodShape, Trouble};
+use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShape, Trouble};
 use pilothouse_core::domain::quantity;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::domain::workload::{COMPLETION_INDEX, POD_INDEX, POD_NAME, TOPOLOGY};
 use pilothouse_core::policy::requests::{Container, PodLevel, PodRequests, effective};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use self::columns::columns;
-use self::scheduling::{main_and_sidecars, AffinityDoc, Port, SpreadDoc, TolerationDoc};
+use self::own::{is_own, own};
+use self::probe::Probe;
+use self::scheduling::{AffinityDoc, Port, SpreadDoc, TolerationDoc, main_and_sidecars};
 use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
 use crate::wire::list_watch::DecodeError;
 
@@ -80,33 +83,9 @@ struct ContainerDoc<'a> {
     readiness_probe: Option<Probe>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Probe {
-    initial_delay_seconds: Option<u32>,
-    period_seconds: Option<u32>,
-    failure_threshold: Option<u32>,
-    success_threshold: Option<u32>,
-}
-
-impl Probe {
-    /// Seconds until it has answered `times` times, with the API's default for the period.
-    fn span(&self, times: u32) -> u32 {
-        let period = self.period_seconds.unwrap_or(10).max(1);
-        self.initial_delay_seconds.unwrap_or(0).saturating_add(period.saturating_mul(times))
-    }
-}
-
 impl ContainerDoc<'_> {
     fn sidecar(&self) -> bool {
         &*self.restart_policy == "Always"
-    }
-
-    /// How long its probes may take to find it ready: what a startup probe allows, then what readiness needs.
-    fn startup_secs(&self) -> u32 {
-        let started = self.startup_probe.as_ref().map_or(0, |p| p.span(p.failure_threshold.unwrap_or(3)));
-        let ready = self.readiness_probe.as_ref().map_or(0, |p| p.span(p.success_threshold.unwrap_or(1)));
-        started.saturating_add(ready)
     }
 }
 
@@ -265,38 +244,6 @@ fn condition<'a, 'b>(status: &'b PodStatus<'a>, kind: &str) -> Option<&'b Condit
     status.conditions.iter().flatten().find(|c| &*c.kind == kind)
 }
 
-/// Labels that differ from pod to pod of one owner, or that repeat the node's: they are no part of the shape.
-fn is_own(key: &str) -> bool {
-    matches!(key, POD_NAME | POD_INDEX | COMPLETION_INDEX) || key.starts_with(TOPOLOGY)
-}
-
-/// What this pod does not share with the others of its template.
-fn own(pools: &mut Pools, meta: &Meta<'_>, name: &Name) -> Option<Arc<PodOwn>> {
-    let leaving = !meta.deletion_timestamp.is_empty();
-    let own = PodOwn {
-        labels: meta
-            .labels
-            .0
-            .iter()
-            .filter(|(k, _)| is_own(k))
-            .map(|(k, v)| (pools.name(k), if **v == **name { name.clone() } else { pools.name(v) }))
-            .collect(),
-        finalizers: meta
-            .finalizers
-            .iter()
-            .flatten()
-            .filter(|_| leaving)
-            .map(|finalizer| pools.name(finalizer))
-            .collect(),
-    };
-    if own.labels.is_empty() && own.finalizers.is_empty() {
-        return None;
-    }
-    // zones repeat, what names the pod does not
-    let unique = own.labels.iter().any(|(key, _)| !key.starts_with(TOPOLOGY));
-    Some(if unique { Arc::new(own) } else { pools.own.get(own) })
-}
-
 fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
     let mut containers = |list: Option<&Vec<ContainerDoc<'_>>>| {
         list.into_iter()
@@ -331,7 +278,7 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
         keep_in_place: meta.annotations.get("cluster-autoscaler.kubernetes.io/safe-to-evict")
             == Some("false"),
         runs_to_end: matches!(&*spec.restart_policy, "Never" | "OnFailure"),
-        startup_secs: main_and_sidecars(spec).map(ContainerDoc::startup_secs).max().unwrap_or(0),
+        startup_secs: main_and_sidecars(spec).map(probe::startup_secs).max().unwrap_or(0),
         scheduling: scheduling::scheduling(pools, meta, spec),
     };
     pools.shapes.get(shape)
@@ -624,9 +571,64 @@ mod tests {
             pod.shape.labels.iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>(),
             ["app", "pod-template-hash"]
         );
+        let labels: Vec<String> = pod.labels().iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(
+            labels,
+            [
+                "app=a",
+                "pod-template-hash=h",
+                "apps.kubernetes.io/pod-index=0",
+                "topology.kubernetes.io/zone=z"
+            ]
+        );
         assert_eq!((pod.shape.requests.cpu_milli, pod.requests.cpu_milli), (500, 800));
         assert!(pod.shape.empty_dir && pod.restarts == 3);
         assert_eq!(pod.owner.unwrap().name, "rs");
+    }
+
+    #[test]
+    fn what_a_pod_has_alone() {
+        let of = |meta: &str| {
+            let json = format!(r#"{{"metadata":{{"name":"db-0","namespace":"n","uid":"u"{meta}}}}}"#);
+            pod(&mut Pools::default(), json.as_bytes(), Stamp(0)).unwrap()
+        };
+        assert_eq!(
+            of(r#","finalizers":["batch.kubernetes.io/job-tracking"]"#).own,
+            None,
+            "it is not leaving"
+        );
+        let leaving = of(r#","finalizers":["example.com/hold"],"deletionTimestamp":"2026-01-01T00:00:00Z""#);
+        assert_eq!(leaving.finalizers(), ["example.com/hold"]);
+        let named = of(r#","labels":{"statefulset.kubernetes.io/pod-name":"db-0"}"#);
+        let value = named.labels().get("statefulset.kubernetes.io/pod-name").unwrap();
+        assert!(std::ptr::eq(value.as_str(), named.name.as_str()), "one allocation for its name");
+        let pools = &mut Pools::default();
+        let mut zoned = |name: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"{name}","uid":"{name}","labels":{{"topology.kubernetes.io/zone":"z"}}}}}}"#
+            );
+            pod(pools, json.as_bytes(), Stamp(0)).unwrap().own.unwrap()
+        };
+        assert!(Arc::ptr_eq(&zoned("a"), &zoned("b")), "one allocation for the pods of a zone");
+    }
+
+    #[test]
+    fn how_a_pod_starts_and_ends() {
+        let spec = r#"{"restartPolicy":"Never","containers":[{"name":"a","startupProbe":{"periodSeconds":5,"failureThreshold":30,"initialDelaySeconds":10},"readinessProbe":{"initialDelaySeconds":20}},{"name":"b"}],"initContainers":[{"name":"i"},{"name":"s","restartPolicy":"Always"}]}"#;
+        let of = |init: &str| {
+            read_pod(
+                spec,
+                &format!(
+                    r#"{{"phase":"Pending","conditions":[{{"type":"Ready","status":"False","lastTransitionTime":"2026-01-01T00:00:00Z"}}],"initContainerStatuses":[{init}]}}"#
+                ),
+            )
+        };
+        let pod = of(r#"{"name":"i","state":{"running":{}}}"#);
+        assert!(pod.init_running && pod.shape.runs_to_end && !pod.ready);
+        assert_eq!(pod.shape.startup_secs, 10 + 5 * 30 + 20 + 10);
+        assert_eq!(pod.ready_since, Stamp::parse("2026-01-01T00:00:00Z"), "since when it is not");
+        assert!(!of(r#"{"name":"s","state":{"running":{}}}"#).init_running, "a sidecar stays");
+        assert!(!of(r#"{"name":"i","state":{"waiting":{"reason":"PodInitializing"}}}"#).init_running);
     }
 
     #[test]

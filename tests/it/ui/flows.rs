@@ -11,10 +11,12 @@ use pilothouse::ui::update::update;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind};
 use pilothouse_core::domain::log::Level;
+use pilothouse_core::model::event::Fact;
 use pilothouse_core::model::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
     ServiceEffect, Step, StepKind,
 };
+use pilothouse_core::model::state::ClusterState;
 
 use super::{Desk, scene};
 
@@ -693,4 +695,67 @@ fn many_causes_of_a_kind_are_one_line_until_it_is_opened() {
         let text = desk.dump(w, h);
         assert!(text.contains("HPAs at max: shop/") && !text.contains("is gone"), "{text}");
     }
+}
+
+/// What the screen asks of the hub, done by the state as the hub does it.
+fn hear(desk: &mut Desk, state: &mut ClusterState, effects: Vec<Effect>) {
+    let mut heard = false;
+    for effect in effects {
+        if let Effect::Silence(_, change) = effect {
+            state.apply(Fact::Silence(change), scene::NOW);
+            heard = true;
+        }
+    }
+    assert!(heard, "nothing was asked");
+    desk.world = scene::world(state);
+}
+
+#[test]
+fn a_finding_is_silenced_for_a_time_and_told_again() {
+    let mut state = scene::trouble();
+    let mut desk = Desk::new(scene::trouble());
+    desk.world = scene::world(&mut state);
+    desk.press("back-tab");
+    desk.dump(120, 36);
+    let first = desk.world.clusters[0].derived.causes[0].clone();
+    let all = desk.world.clusters[0].derived.causes.len();
+    // a line that it folds has to be silent as well
+    assert_eq!(desk.press("s"), Vec::new());
+    assert!(desk.dump(120, 36).contains("30m, 8h, 2d"), "{}", desk.dump(120, 36));
+    desk.type_text("soon");
+    assert_eq!(desk.press("enter"), Vec::new());
+    assert!(desk.dump(120, 36).contains("`soon` is no time"), "{}", desk.dump(120, 36));
+    desk.press("s");
+    desk.type_text("8h");
+    let effects = desk.press("enter");
+    hear(&mut desk, &mut state, effects);
+    let text = desk.dump(120, 36);
+    let derived = desk.world.clusters[0].derived.clone();
+    assert!(text.contains(&format!("{} silenced", derived.silenced.len())), "{text}");
+    assert!(derived.causes.iter().all(|c| c.title != first.title) && derived.causes.len() < all);
+    assert!(derived.silenced.iter().any(|s| s.cause.rule == first.rule && s.by.in_session));
+    assert_eq!(derived.silenced[0].by.until, Some(scene::NOW.plus_secs(8 * 3600)));
+    desk.press("i");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("1. ") && text.contains("it ends with the console"), "{text}");
+    desk.press("s");
+    desk.type_text("all");
+    let effects = desk.press("enter");
+    hear(&mut desk, &mut state, effects);
+    assert!(desk.dump(120, 36).contains("nothing that is found now is silenced"));
+    assert_eq!(desk.world.clusters[0].derived.causes.len(), all);
+    desk.press("s");
+    assert!(desk.dump(120, 36).contains("nothing is silenced"));
+}
+
+#[test]
+fn silence_is_for_findings() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("1");
+    desk.dump(120, 36);
+    desk.press("s");
+    assert!(desk.ui.prompt.is_none(), "nodes are no findings");
+    desk.press("d s");
+    let text = desk.dump(120, 36);
+    assert!(desk.ui.prompt.is_none() && text.contains("choose one finding in NOW"), "{text}");
 }

@@ -41,12 +41,7 @@ impl Said {
     }
 
     /// The newest event about an object that `wanted` picks.
-    pub fn newest(
-        &self,
-        uid: &Uid,
-        since: Stamp,
-        wanted: impl Fn(&KubeEvent) -> bool,
-    ) -> Option<&KubeEvent> {
+    pub fn newest(&self, uid: &Uid, since: Stamp, wanted: impl Fn(&KubeEvent) -> bool) -> Option<&KubeEvent> {
         let events = self.about.get(uid)?.iter().map(AsRef::as_ref);
         events.filter(|e| e.last >= Some(since) && wanted(e)).max_by_key(|e| e.last)
     }

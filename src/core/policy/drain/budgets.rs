@@ -190,3 +190,68 @@ impl Asked<'_> {
         (None, note)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::id::{Kind, Owner, Version};
+    use crate::domain::pod::PodOwn;
+    use crate::domain::selector::Selector;
+    use crate::domain::time::Stamp;
+    use crate::domain::workload::{POD_INDEX, POD_NAME};
+    use crate::model::event::{Batch, Fact};
+    use crate::model::state::ClusterState;
+    use crate::model::world::ClusterInfo;
+    use crate::policy::drain::rehearse;
+
+    /// The server sees the labels that tell one pod of a StatefulSet from the others.
+    #[test]
+    fn a_budget_for_one_pod_of_a_statefulset_holds_it() {
+        let pod = |n: u128| Pod {
+            uid: Uid::Uuid(n),
+            version: Version(1),
+            namespace: "shop".into(),
+            name: format!("db-{n}").into(),
+            node: Some("n".into()),
+            owner: Some(Arc::new(Owner {
+                kind: Kind::StatefulSet,
+                name: "db".into(),
+                uid: Uid::Uuid(90),
+                group: "apps".into(),
+            })),
+            own: Some(Arc::new(PodOwn {
+                labels: [
+                    (POD_NAME.into(), format!("db-{n}").into()),
+                    (POD_INDEX.into(), n.to_string().into()),
+                ]
+                .into(),
+                ..PodOwn::default()
+            })),
+            phase: Phase::Running,
+            ready: true,
+            ..Pod::default()
+        };
+        for (key, value) in [(POD_INDEX, "0"), (POD_NAME, "db-0")] {
+            let pdb = Pdb {
+                uid: Uid::Uuid(80),
+                namespace: "shop".into(),
+                name: "one".into(),
+                selector: Arc::new(Selector::from_labels([(key.into(), value.into())])),
+                max_unavailable: Some("0".into()),
+                current_healthy: 1,
+                desired_healthy: 1,
+                expected: 1,
+                ..Pdb::default()
+            };
+            let mut state = ClusterState::new(ClusterInfo::default());
+            state.apply(Fact::Pods(Batch::Upsert(vec![pod(0), pod(1)])), Stamp(0));
+            state.apply(Fact::Pdbs(Batch::Upsert(vec![pdb])), Stamp(0));
+            let cluster = state.publish(Stamp(0), false).unwrap();
+            let drain = rehearse(&cluster, &["n".into()], &DrainOptions::default(), false, Stamp(0));
+            let fates: Vec<_> = drain.pods.iter().map(|p| (p.pod.name.to_string(), p.fate)).collect();
+            assert_eq!(fates, [("db-0".into(), Fate::Wait), ("db-1".into(), Fate::Evict)], "{key}");
+        }
+    }
+}

@@ -153,9 +153,10 @@ fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) 
         plan.warnings.push("whether more pods find a node is not known: not all pods and nodes are".into());
         return;
     }
-    let like = cluster.pods.iter().find(|p| {
-        p.namespace == w.namespace && !p.phase.is_finished() && w.selector.matches(*p)
-    });
+    let like = cluster
+        .pods
+        .iter()
+        .find(|p| p.namespace == w.namespace && !p.phase.is_finished() && w.selector.matches(*p));
     let Some(like) = like else { return };
     let new: Vec<Pod> = (0..more)
         .map(|i| Pod {

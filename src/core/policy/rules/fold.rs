@@ -93,6 +93,9 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
     let mut gone = gone.into_iter();
     causes.retain(|_| !gone.next().unwrap_or(false));
     alike(causes);
+    for cause in causes {
+        cause.kin.told.sort();
+    }
 }
 
 /// What is wrong with a workload's pods …

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::cronjob::CronJob;
-use crate::domain::id::{Kind, Name, ObjectRef, Owner};
+use crate::domain::id::{Kind, Name, ObjectRef, Owner, Uid};
 use crate::domain::node::{Condition, Status};
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
@@ -86,15 +86,15 @@ pub fn job_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     .collect(),
                 action: None,
                 reach: Reach { pods: u32::try_from(newest.failed).unwrap_or(0), ..Reach::default() },
-                objects: [object]
-                    .into_iter()
-                    .chain(failed.iter().map(|(job, _)| job.reference()))
-                    .fold(Vec::new(), |mut all, one| {
+                objects: [object].into_iter().chain(failed.iter().map(|(job, _)| job.reference())).fold(
+                    Vec::new(),
+                    |mut all, one| {
                         if !all.contains(&one) {
                             all.push(one);
                         }
                         all
-                    }),
+                    },
+                ),
                 kin: Kin::default(),
             })
         })
@@ -154,7 +154,7 @@ pub fn evicted(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 evidence: evidence(&all),
                 action: None,
                 reach: Reach { pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Reach::default() },
-                objects: [ObjectRef::new(Kind::Namespace, &Name::default(), namespace, &Default::default())]
+                objects: [ObjectRef::new(Kind::Namespace, &Name::default(), namespace, &Uid::default())]
                     .into_iter()
                     .chain(pods.iter().map(|p| ObjectRef::new(Kind::Pod, &p.namespace, &p.name, &p.uid)))
                     .collect(),
@@ -203,13 +203,13 @@ pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
     rows.filter_map(|cronjob| {
         let due = overdue(cronjob, scene.now)?;
         let object = cronjob.reference();
-        let last = cronjob
-            .last_scheduled
-            .map_or_else(|| "never".to_owned(), |at| format!("last at {at}"));
+        let last = cronjob.last_scheduled.map_or_else(|| "never".to_owned(), |at| format!("last at {at}"));
         let warning = scene.said.warning(&cronjob.uid, scene.now.plus_secs(-3_600));
         let why = match warning {
             Some(event) => format!("{}: {}", event.reason, brief(&event.message)),
-            None if cronjob.forbids && cronjob.active > 0 => "its last job still runs, and concurrencyPolicy is Forbid".into(),
+            None if cronjob.forbids && cronjob.active > 0 => {
+                "its last job still runs, and concurrencyPolicy is Forbid".into()
+            }
             None => "no event says why; is the CronJob controller running?".into(),
         };
         let zone = cronjob.time_zone.as_ref().map_or_else(String::new, |tz| format!(" {tz}"));
@@ -220,7 +220,11 @@ pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
             since: Some(due),
             evidence: vec![
                 format!("schedule {}{zone}; due at {due} at the latest", cronjob.schedule),
-                format!("lastScheduleTime {}, active {}", cronjob.last_scheduled.map_or_else(|| "none".to_owned(), |at| at.to_string()), cronjob.active),
+                format!(
+                    "lastScheduleTime {}, active {}",
+                    cronjob.last_scheduled.map_or_else(|| "none".to_owned(), |at| at.to_string()),
+                    cronjob.active
+                ),
             ],
             action: None,
             reach: Reach::default(),

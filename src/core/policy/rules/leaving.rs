@@ -64,11 +64,9 @@ pub fn terminating(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 Held::Kubelet(node) | Held::NodeGone(node) => {
                     AlikeBy::Node { reason: "Terminating".into(), node: node.into() }
                 }
-                Held::Finalizers(_) => AlikeBy::Said {
-                    reason: "Terminating".into(),
-                    template: why.clone(),
-                    namespace: None,
-                },
+                Held::Finalizers(_) => {
+                    AlikeBy::Said { reason: "Terminating".into(), template: why.clone(), namespace: None }
+                }
             };
             Some(Cause {
                 rule: "terminating",
@@ -84,7 +82,10 @@ pub fn terminating(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 action: None,
                 reach: reach(scene, &object, &pods),
                 objects: objects(object, &pods),
-                kin: Kin { alike: vec![Alike { by, noun: "workloads", words: format!("with pods {words}") }], ..Kin::default() },
+                kin: Kin {
+                    alike: vec![Alike { by, noun: "workloads", words: format!("with pods {words}") }],
+                    ..Kin::default()
+                },
             })
         })
         .collect()

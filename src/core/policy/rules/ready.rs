@@ -16,6 +16,10 @@ use super::{Scene, brief, count, title_of};
 
 /// Longer than a start, a restart or a moment of overload; what the probes themselves allow for a start comes on top.
 const NOT_READY_SECS: u64 = 300;
+/// A pod that was ready, and whose probe fails since, is worth a look sooner: nothing of a start explains it.
+const LOST_SECS: u64 = 60;
+/// A start sets the condition within this long; a change later than that is a loss.
+const START_SECS: u64 = 30;
 /// The kubelet tells of a probe that fails every few minutes at least.
 const PROBE_SECS: i64 = 900;
 
@@ -30,7 +34,9 @@ fn unready(scene: &Scene<'_, '_>, pod: &Pod) -> Option<Stamp> {
         return None;
     }
     let since = pod.ready_since.or(pod.started).unwrap_or(pod.created);
-    let allowed = NOT_READY_SECS + u64::from(pod.shape.startup_secs);
+    let was_ready = pod.started.is_some_and(|started| since.secs_since(started) > START_SECS);
+    let patience = if was_ready && probe(scene, pod).is_some() { LOST_SECS } else { NOT_READY_SECS };
+    let allowed = patience + u64::from(pod.shape.startup_secs);
     (scene.now.secs_since(since) >= allowed && !scene.is_on_dead_node(pod)).then_some(since)
 }
 

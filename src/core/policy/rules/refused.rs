@@ -37,11 +37,7 @@ fn missing(w: &Workload) -> Option<(i32, i32)> {
 fn refusal(scene: &Scene<'_, '_>, w: &Workload) -> Option<Refusal> {
     if let Some(c) = w.condition("ReplicaFailure").filter(|c| c.status == Status::True) {
         let lasts = c.since.is_none_or(|since| scene.now.secs_since(since) >= PATIENCE_SECS);
-        return lasts.then(|| Refusal {
-            reason: c.reason.clone(),
-            words: c.message.clone(),
-            since: c.since,
-        });
+        return lasts.then(|| Refusal { reason: c.reason.clone(), words: c.message.clone(), since: c.since });
     }
     missing(w)?;
     let wanted = scene.said.newest(&w.uid, scene.now.plus_secs(-FRESH_SECS), |event| {

@@ -34,13 +34,14 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
             .iter()
             .filter(|w| w.workload.may_have_pods_for(&s.selector))
             .collect();
-        let off = !behind.is_empty()
-            && behind.iter().all(|w| w.workload.desired == 0 || w.workload.is_finished());
+        let off =
+            !behind.is_empty() && behind.iter().all(|w| w.workload.desired == 0 || w.workload.is_finished());
         let c = scene.cluster;
         let known =
             [&c.deployments, &c.statefulsets, &c.daemonsets].iter().all(|t| t.cover.covers(&s.namespace));
         // pods of kinds that are not watched count as well
-        let has_pods = || scene.cluster.pods.iter().any(|p| p.namespace == s.namespace && s.selector.matches(p));
+        let has_pods =
+            || scene.cluster.pods.iter().any(|p| p.namespace == s.namespace && s.selector.matches(p));
         let known = known && scene.cluster.pods.cover.covers(&s.namespace);
         let why = if behind.is_empty() && known && row.total == 0 && !has_pods() {
             "its selector matches no workload".to_owned()
@@ -120,11 +121,7 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
             c.status == Status::False && matches!(c.kind.as_str(), "ScalingActive" | "AbleToScale")
         });
         let alike = failed.filter(|_| !at_max).map(|c| Alike {
-            by: AlikeBy::Said {
-                reason: c.reason.clone(),
-                template: template(&verdict.why),
-                namespace: None,
-            },
+            by: AlikeBy::Said { reason: c.reason.clone(), template: template(&verdict.why), namespace: None },
             noun: "HPAs",
             words: format!("cannot act: {}", brief(&verdict.why)),
         });

@@ -105,20 +105,17 @@ pub fn not_starting(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 action: None,
                 reach: reach(scene, &object, &pods),
                 objects: objects(object, &pods),
-                kin: Kin { alike: alike(&of, worst, words), ..Kin::default() },
+                kin: Kin { alike: alike(&of, worst, &words), ..Kin::default() },
             })
         })
         .collect()
 }
 
 /// What other workloads may share: the reason with its words, or the reason and the node.
-fn alike(of: &[&Stuck], worst: &Stuck, words: String) -> Vec<Alike> {
-    let said = AlikeBy::Said {
-        reason: worst.reason.clone(),
-        template: template(&worst.words),
-        namespace: None,
-    };
-    let mut alike = vec![Alike { by: said, noun: "workloads", words: words.clone() }];
+fn alike(of: &[&Stuck], worst: &Stuck, words: &str) -> Vec<Alike> {
+    let said =
+        AlikeBy::Said { reason: worst.reason.clone(), template: template(&worst.words), namespace: None };
+    let mut alike = vec![Alike { by: said, noun: "workloads", words: words.to_owned() }];
     if let Some(node) = &worst.pod.node
         && of.iter().all(|one| one.pod.node.as_ref() == Some(node))
     {

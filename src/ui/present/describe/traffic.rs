@@ -159,8 +159,6 @@ pub(super) fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now
     conditions(out, &p.conditions, |c| c.status == Status::False, now);
     let selector = p.selector.clone();
     let ns = p.namespace.clone();
-    pod_table(out, cluster, "Pods that it protects", now, |pod| {
-        pod.namespace == ns && selector.matches(pod)
-    });
+    pod_table(out, cluster, "Pods that it protects", now, |pod| pod.namespace == ns && selector.matches(pod));
     Some(())
 }

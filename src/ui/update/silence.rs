@@ -1,0 +1,130 @@
+//! Findings that the person does not want to be told for a time, and the way back.
+
+use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::domain::silence::Silence;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::event::SilenceChange;
+use pilothouse_core::model::world::{Cause, World};
+
+use super::super::app::{Prompt, Screen, TextSource, TextView, Ui};
+use super::super::list::ListId;
+use super::super::present::causes;
+use super::super::request::Effect;
+use super::super::widget::text;
+
+/// Asks for how long, or, where the silenced ones are read, which of them to tell again.
+pub fn ask(ui: &mut Ui, world: &World) {
+    let Some(cluster) = ui.shown(world) else { return };
+    let key = match ui.screen() {
+        Screen::Text(view) => match &view.source {
+            TextSource::Silenced if cluster.derived.silenced.is_empty() => {
+                return ui.say("nothing is silenced");
+            }
+            TextSource::Silenced => {
+                ui.input.clear();
+                ui.prompt = Some(Prompt::Tell);
+                return;
+            }
+            TextSource::Why(key) => Some(pilothouse_core::domain::id::Uid::Text(key.clone())),
+            _ => None,
+        },
+        _ if ui.active_list() == Some(ListId::Now) => ui.list(ListId::Now).chosen().cloned(),
+        _ => None,
+    };
+    let cause = key.and_then(|key| cluster.derived.causes.iter().find(|c| causes::key(c) == key).cloned());
+    let Some(cause) = cause else { return ui.say("choose one finding in NOW: it is what can be silenced") };
+    ui.input.clear();
+    ui.prompt = Some(Prompt::Silence { title: cause.title.clone(), silences: silences(&cause) });
+}
+
+/// One for each finding that the line tells.
+fn silences(cause: &Cause) -> Vec<Silence> {
+    let of = |rule: &str, object: Option<&ObjectRef>| Silence {
+        rule: rule.into(),
+        namespace: object.map_or_else(|| "*".into(), |o| o.namespace.to_string()),
+        name: object.map_or_else(|| "*".into(), |o| o.name.to_string()),
+        in_session: true,
+        ..Silence::default()
+    };
+    let told = cause.tells();
+    if told.is_empty() {
+        return vec![of(cause.rule, None)];
+    }
+    told.iter().map(|(rule, object)| of(rule, Some(object))).collect()
+}
+
+/// Silences them for as long as was typed.
+pub fn accept(ui: &mut Ui, input: &str, mut silences: Vec<Silence>, effects: &mut Vec<Effect>) {
+    match until(input, ui.now) {
+        Ok(until) => {
+            for silence in &mut silences {
+                silence.until = until;
+            }
+            effects.push(Effect::Silence(ui.cluster, SilenceChange::Add(silences)));
+            let until =
+                until.map_or_else(|| "until the console ends".into(), |at| format!("until {}", at.clock()));
+            ui.say(format!("silenced {until}"));
+        }
+        Err(why) => ui.say(why),
+    }
+}
+
+/// Tells one of the silenced findings again, by its number, or all.
+pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) {
+    let Some(cluster) = ui.shown(world) else { return };
+    let silenced = &cluster.derived.silenced;
+    let chosen: Vec<_> = match input.trim() {
+        "all" => silenced.iter().collect(),
+        number => match number.parse::<usize>().ok().and_then(|n| silenced.get(n.checked_sub(1)?)) {
+            Some(one) => vec![one],
+            None => return ui.say(format!("`{number}` is none of 1 to {} and not all", silenced.len())),
+        },
+    };
+    let mut lifted: Vec<Silence> = Vec::new();
+    for one in chosen {
+        if !lifted.contains(&one.by) {
+            lifted.push(Silence::clone(&one.by));
+        }
+    }
+    let said = format!("{} lifted", text::count(lifted.len(), "silence"));
+    let cluster = ui.cluster;
+    effects.extend(lifted.into_iter().map(|one| Effect::Silence(cluster, SilenceChange::Lift(one))));
+    ui.say(said);
+}
+
+/// Shows what is silenced.
+pub fn show(ui: &mut Ui) {
+    if !matches!(ui.screen(), Screen::Text(v) if v.source == TextSource::Silenced) {
+        ui.screens.push(Screen::Text(Box::new(TextView::new("Silenced", TextSource::Silenced, None))));
+    }
+}
+
+/// Reads `30m`, `8h`, `2d`; nothing = for as long as the console runs.
+fn until(input: &str, now: Stamp) -> Result<Option<Stamp>, String> {
+    let input = input.trim();
+    if input.is_empty() {
+        return Ok(None);
+    }
+    let secs = [('m', 60), ('h', 3_600), ('d', 86_400)].into_iter().find_map(|(unit, secs)| {
+        let number = input.strip_suffix(unit)?.trim().parse::<i64>().ok()?;
+        (1..=10_000).contains(&number).then_some(number * secs)
+    });
+    secs.map(|secs| Some(now.plus_secs(secs))).ok_or_else(|| format!("`{input}` is no time: 30m, 8h or 2d"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let now = Stamp::from_secs(1_000);
+        for (text, want) in [("30m", 1_800), (" 8h ", 28_800), ("2 d", 172_800)] {
+            assert_eq!(until(text, now), Ok(Some(now.plus_secs(want))), "{text}");
+        }
+        assert_eq!(until("", now), Ok(None));
+        for text in ["8", "h", "-1h", "0m", "99999999999d", "1w"] {
+            assert!(until(text, now).is_err(), "{text}");
+        }
+    }
+}
