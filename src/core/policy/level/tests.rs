@@ -1,3 +1,5 @@
+//! Lines as loggers write them, and lines that only speak of errors.
+
 use super::*;
 use proptest::prelude::*;
 
