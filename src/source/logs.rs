@@ -3,6 +3,7 @@
 pub mod follow;
 mod group;
 mod join;
+mod out;
 pub mod pod;
 pub mod store;
 

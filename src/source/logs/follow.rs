@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use super::Target;
 use super::join::{JUDGE_CAP, Joiner, Raw, raw};
+pub use super::out::Told;
+use super::out::{Kept, Out};
 use super::pod::{Container, PodState, PodWatch};
 use super::store::{LogLine, LogStore, Origin};
 use crate::source::supervise::Backoff;
@@ -81,51 +83,6 @@ pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLin
     Ok(out)
 }
 
-/// What comes of a container's log.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Told {
-    Line(LogLine),
-    /// What there is to say of it at the moment; None when its lines say enough.
-    Note {
-        /// `namespace/name`.
-        pod: Name,
-        container: Name,
-        words: Option<String>,
-    },
-}
-
-/// Where it goes. False: nobody wants it any more.
-trait Out: Send {
-    fn put(&mut self, told: Told) -> impl Future<Output = bool> + Send;
-    /// Lines of which only the beginning was taken.
-    fn cut(&mut self, _lines: u64) {}
-}
-
-impl Out for mpsc::Sender<Told> {
-    async fn put(&mut self, told: Told) -> bool {
-        self.send(told).await.is_ok()
-    }
-}
-
-/// Into the store: nobody reads along, so notes are for nobody.
-struct Kept {
-    store: Arc<LogStore>,
-    origin: Origin,
-}
-
-impl Out for Kept {
-    async fn put(&mut self, told: Told) -> bool {
-        if let Told::Line(line) = told {
-            self.store.push(line, &self.origin);
-        }
-        true
-    }
-
-    fn cut(&mut self, lines: u64) {
-        self.store.lost(lines);
-    }
-}
-
 /// Streams a container's log into `out`, beginning with its last `tail` lines, until the receiver is dropped or nothing
 /// more can come. Breaks and restarts are bridged.
 pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut out: mpsc::Sender<Told>) {
@@ -144,7 +101,7 @@ pub(super) async fn keep_following(read: ReadClient, store: Arc<LogStore>, targe
         previous: false,
         tail: BEGIN_LINES,
     };
-    let mut out = Kept { store, origin };
+    let mut out = Kept::new(store, origin);
     if pod.now().await.is_ok_and(|now| now.container(&query.container).is_some_and(Container::has_previous)) {
         let before = LogQuery { previous: true, ..query.clone() };
         match fetch_log(&read, &before).await {

@@ -202,6 +202,10 @@ impl PodState {
 
     /// From the pod's JSON.
     pub fn read(json: &[u8]) -> Result<Self, ApiError> {
+        // serde would take an array for a struct without fields
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::Decode("no object where a pod was asked for".into()));
+        }
         let doc: Doc = serde_json::from_slice(json)
             .map_err(|e| ApiError::Decode(text::clean(&e.to_string()).into_owned()))?;
         Ok(doc.into())
