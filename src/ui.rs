@@ -5,6 +5,7 @@
 //! `paint` turns cells into bytes; `run` is the loop around them. [`command`] is the one table of commands.
 
 pub mod app;
+pub mod clipboard;
 pub mod command;
 pub mod key;
 pub mod keymap;

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use super::Start;
 use crate::cli::Color;
+use crate::ui::clipboard::Clipboard;
 use crate::ui::theme::{BUILT_IN, Depth, Theme};
 
 fn var(name: &str) -> String {
@@ -28,6 +29,11 @@ pub fn theme(start: &Start) -> (Theme, Vec<String>) {
         Theme::built_in("default").unwrap_or_default()
     });
     (theme.reduced(depth(start)), problems)
+}
+
+/// What stands between us and the terminal's clipboard.
+pub fn clipboard() -> Clipboard {
+    Clipboard::behind(&var("TMUX"), &var("STY"), &var("TERM"))
 }
 
 /// NO_COLOR, CLICOLOR=0, `--color never` and terminals without colours get the theme of bold and reverse.

@@ -71,6 +71,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     cell.publish(session.world.borrow().clone());
     session.follow_logs(start);
     let (mut ui, key_problems) = Ui::new(&start.settings.ui);
+    ui.clipboard = look::clipboard();
     ui.namespace = start.global.namespace.as_deref().map(Name::from);
     // keys that could not be read might have been meant to keep an action away
     let read_only = start.settings.guards.read_only || !key_problems.is_empty();

@@ -103,7 +103,7 @@ impl Desk {
                 Effect::Fetch(ticket, request) => self.fetch(ticket, request),
                 Effect::FollowLogs(ticket, request) => {
                     let group = self.supervisor.child();
-                    follow(&group, &self.reader, ticket, &request, &self.inbox);
+                    follow(&group, &self.reader, ticket, request, self.world.clone(), &self.inbox);
                     self.logs.insert(ticket, group);
                 }
                 Effect::StopLogs(ticket) => {

@@ -1,22 +1,26 @@
 //! Logs between the sources and the screen: what is followed by itself, and what a person opened.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use pilothouse_core::domain::id::Name;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use pilothouse_core::domain::id::{Kind, Name, Uid};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::world::World;
-use pilothouse_core::policy::follow::choose;
+use pilothouse_core::policy::follow::{MOST_PODS, choose, containers, pods_of, worst_first};
 use tokio::sync::{mpsc, watch};
 
 use super::desk::hand;
 use crate::clock::Clock;
-use crate::source::logs::follow::{LogQuery, fetch_log, follow_log};
+use crate::source::logs::follow::{LogQuery, Told, fetch_log, follow_log};
+use crate::source::logs::pod::{Container, PodWatch};
 use crate::source::logs::store::LogLine;
 use crate::source::logs::{FollowPlan, Target};
 use crate::source::supervise::Supervisor;
-use crate::ui::request::{LogLine as Shown, LogRequest, Ticket};
+use crate::ui::request::{LogLine as Shown, LogNote, LogRequest, Ticket};
 use crate::ui::run::Input;
 use crate::wire::client::ReadClient;
 
@@ -43,10 +47,10 @@ pub async fn choose_while_it_changes(
                 .map(|c| Target {
                     namespace: c.namespace,
                     pod: c.pod,
+                    uid: c.uid,
                     container: c.container,
                     workload: c.workload,
                     version: c.version,
-                    restarts: c.restarts,
                 })
                 .collect();
             let new = FollowPlan { targets, candidates };
@@ -63,73 +67,202 @@ pub async fn choose_while_it_changes(
     }
 }
 
-/// Streams what a person opened into the screen, in batches, until its group is stopped.
+/// Containers whose logs are read at once for one request.
+const MOST_STREAMS: usize = 60;
+
+/// Streams what a person opened into the screen, in batches, until its group is stopped. Pods that join meanwhile are
+/// taken up.
 pub fn follow(
     group: &Supervisor,
     reader: &ReadClient,
     ticket: Ticket,
-    request: &LogRequest,
+    request: LogRequest,
+    world: watch::Receiver<Arc<World>>,
     inbox: &SyncSender<Input>,
 ) {
-    let (out, lines) = mpsc::channel(4 * BATCH);
-    let mut streams = Vec::new();
-    for pod in &request.pods {
-        let query = LogQuery {
-            namespace: pod.namespace.clone(),
-            pod: pod.name.clone(),
-            container: Name::default(),
-            previous: request.previous,
-            tail: request.tail,
-        };
-        let (reader, out, follows) = (reader.clone(), out.clone(), request.follow && !request.previous);
-        streams.push(async move {
-            let ended = if follows {
-                follow_log(&reader, &query, out).await
-            } else {
-                match fetch_log(&reader, &query).await {
-                    Ok(lines) => {
-                        for line in lines {
-                            if out.send(line).await.is_err() {
-                                break;
-                            }
-                        }
-                        Ok(())
-                    }
-                    Err(e) => Err(e),
-                }
-            };
-            ended.err().map(|e| format!("{}/{}: {e}", query.namespace, query.pod))
-        });
-    }
-    drop(out);
-    let inbox_lines = inbox.clone();
-    let pump = pump(ticket, lines, inbox_lines);
-    let inbox = inbox.clone();
+    let (out, told) = mpsc::channel(4 * BATCH);
+    let (reader, inbox) = (reader.clone(), inbox.clone());
     group.spawn_once(async move {
-        let (problems, ()) = tokio::join!(futures::future::join_all(streams), pump);
-        let problems: Vec<String> = problems.into_iter().flatten().collect();
-        let why = if problems.is_empty() { "the log ended".to_owned() } else { problems.join("; ") };
-        hand(&inbox, Input::LogEnded(ticket, why)).await;
+        let pump = pump(ticket, told, inbox.clone());
+        tokio::join!(read_pods(&reader, &request, world, out), pump);
+        hand(&inbox, Input::LogEnded(ticket)).await;
     });
 }
 
-async fn pump(ticket: Ticket, mut lines: mpsc::Receiver<LogLine>, inbox: SyncSender<Input>) {
-    let mut batch = Vec::new();
-    while lines.recv_many(&mut batch, BATCH).await > 0 {
-        // lines of several pods come interleaved: in order within what came together
-        batch.sort_by_key(|line: &LogLine| line.at);
-        let shown = batch.drain(..).map(shown).collect();
-        hand(&inbox, Input::LogLines(ticket, shown)).await;
+/// One pod of a request.
+struct PodLogs {
+    namespace: Name,
+    name: Name,
+    uid: Uid,
+    /// What its spec had when it was chosen.
+    containers: Vec<Name>,
+}
+
+/// The pods of the request that are not read yet, the worst first, as far as there is room for pods and for streams.
+fn newcomers(
+    world: &World,
+    request: &LogRequest,
+    taken: &mut HashSet<Uid>,
+    (pods_left, mut streams_left): (usize, usize),
+) -> Vec<PodLogs> {
+    let Some(cluster) = world.cluster(request.cluster) else { return Vec::new() };
+    let mut pods = pods_of(cluster, &request.object, request.within.as_ref());
+    pods.sort_by(|a, b| worst_first(a, b));
+    let mut found = Vec::new();
+    for pod in pods.into_iter().filter(|p| !taken.contains(&p.uid)).take(pods_left) {
+        let containers: Vec<Name> = containers(pod).map(|c| c.name.clone()).collect();
+        // one pod is read however many containers it has
+        if containers.len() > streams_left && !(found.is_empty() && streams_left == MOST_STREAMS) {
+            break;
+        }
+        streams_left = streams_left.saturating_sub(containers.len());
+        found.push(PodLogs {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+            containers,
+        });
     }
+    taken.extend(found.iter().map(|pod| pod.uid.clone()));
+    found
+}
+
+async fn read_pods(
+    reader: &ReadClient,
+    request: &LogRequest,
+    mut world: watch::Receiver<Arc<World>>,
+    out: mpsc::Sender<Told>,
+) {
+    let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
+    let (mut pods, mut streams) = (0usize, 0usize);
+    // only what others own can get other pods
+    let grows = request.follow && request.object.kind != Kind::Pod;
+    loop {
+        let now = world.borrow_and_update().clone();
+        let room = (MOST_PODS.saturating_sub(pods), MOST_STREAMS.saturating_sub(streams));
+        for pod in newcomers(&now, request, &mut taken, room) {
+            pods += 1;
+            streams += pod.containers.len();
+            running.push(read_pod(reader, request, pod, out.clone()));
+        }
+        let looks = async {
+            tokio::time::sleep(CHOOSE_EVERY / 2).await;
+            world.changed().await.is_ok()
+        };
+        tokio::pin!(looks);
+        let goes_on = loop {
+            tokio::select! {
+                ended = running.next(), if !running.is_empty() => {
+                    pods = pods.saturating_sub(1);
+                    streams = streams.saturating_sub(ended.unwrap_or(0));
+                }
+                alive = &mut looks, if grows => break alive,
+                else => break false,
+            }
+        };
+        if !goes_on {
+            while running.next().await.is_some() {}
+            return;
+        }
+    }
+}
+
+/// Reads one pod's containers to their ends; returns how many streams that were.
+async fn read_pod(reader: &ReadClient, request: &LogRequest, pod: PodLogs, out: mpsc::Sender<Told>) -> usize {
+    let streams = pod.containers.len();
+    let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
+    // those that were added since, for debugging, as well
+    let seen = watch.now().await.ok();
+    let names = match &seen {
+        Some(state) => state.containers.iter().map(|c| c.name.clone()).collect(),
+        None => pod.containers,
+    };
+    let restarted =
+        |name: &Name| seen.as_ref().is_none_or(|s| s.container(name).is_some_and(Container::has_previous));
+    let names: Vec<Name> = names.into_iter().filter(|n| !request.previous || restarted(n)).collect();
+    if names.is_empty() {
+        let words = Some("no container has been restarted: there is no log of a run before".to_owned());
+        let pod = Name::from(format!("{}/{}", pod.namespace, pod.name));
+        // nobody reads it any more
+        let _closed = out.send(Told::Note { pod, container: Name::default(), words }).await;
+    }
+    let each = names.into_iter().map(|container| {
+        let query = LogQuery {
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            container,
+            previous: request.previous,
+            tail: request.tail,
+        };
+        let (watch, out) = (&watch, out.clone());
+        async move {
+            if request.follow && !request.previous {
+                follow_log(reader, watch, &query, out).await;
+            } else {
+                fetch(reader, &query, out).await;
+            }
+        }
+    });
+    futures::future::join_all(each).await;
+    streams
+}
+
+async fn fetch(reader: &ReadClient, query: &LogQuery, out: mpsc::Sender<Told>) {
+    let told = match fetch_log(reader, query).await {
+        Ok(lines) => lines.into_iter().map(Told::Line).collect(),
+        Err(error) => vec![Told::Note {
+            pod: Name::from(format!("{}/{}", query.namespace, query.pod)),
+            container: query.container.clone(),
+            words: Some(format!("the log cannot be read: {error}")),
+        }],
+    };
+    for told in told {
+        if out.send(told).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn pump(ticket: Ticket, mut told: mpsc::Receiver<Told>, inbox: SyncSender<Input>) {
+    let mut batch = Vec::new();
+    while told.recv_many(&mut batch, BATCH).await > 0 {
+        let (mut lines, mut notes) = (Vec::new(), Vec::new());
+        for told in batch.drain(..) {
+            match told {
+                Told::Line(line) => lines.push(line),
+                Told::Note { pod, container, words } => {
+                    notes.push(LogNote { pod: short(&pod), container, words: words.unwrap_or_default() });
+                }
+            }
+        }
+        // lines of several containers come interleaved: in order within what came together
+        lines.sort_by_key(|line: &LogLine| line.at);
+        if !lines.is_empty() {
+            let shown = lines.into_iter().flat_map(rows).collect();
+            hand(&inbox, Input::LogLines(ticket, shown)).await;
+        }
+        if !notes.is_empty() {
+            hand(&inbox, Input::LogNotes(ticket, notes)).await;
+        }
+    }
+}
+
+fn short(pod: &Name) -> Name {
+    pod.rsplit('/').next().map_or_else(Name::default, Name::from)
+}
+
+/// An entry as the rows of an open log: a stack trace is read line by line.
+fn rows(line: LogLine) -> Vec<Shown> {
+    let shown = shown(line);
+    shown.text.split('\n').map(|text| Shown { text: text.to_owned(), ..shown.clone() }).collect()
 }
 
 /// A line as the screen takes it.
 pub fn shown(line: LogLine) -> Shown {
-    let pod = line.pod.rsplit('/').next().map_or_else(Name::default, Name::from);
     Shown {
         at: (line.at != Stamp::default()).then_some(line.at),
         level: line.level,
-        pod,
+        pod: short(&line.pod),
         container: line.container,
         text: line.text.to_string(),
     }

@@ -3,18 +3,20 @@
 pub mod follow;
 mod group;
 mod join;
+mod out;
+pub mod pod;
 pub mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::model::event::Fact;
 use tokio::sync::watch;
 
-pub use self::follow::{LogQuery, fetch_log, follow_log};
+pub use self::follow::{LogQuery, Told, fetch_log, follow_log};
 pub use self::store::{LogFilter, LogLine, LogStore};
 use super::sink::FactSink;
 use super::supervise::Supervisor;
@@ -32,13 +34,13 @@ const TELL_QUIET: u32 = 20;
 pub struct Target {
     pub namespace: Name,
     pub pod: Name,
+    /// Another pod of the same name is another target.
+    pub uid: Uid,
     pub container: Name,
     /// `namespace/workload`.
     pub workload: Name,
     /// The image's tag.
     pub version: Name,
-    /// When it grows, the log of the container before is read too.
-    pub restarts: u32,
 }
 
 /// What to follow: the caller decides it from the world and changes it at any time.
@@ -73,7 +75,7 @@ pub fn start(
 /// Ends its streams with itself.
 struct Streams {
     group: Supervisor,
-    running: HashMap<(Name, Name, Name), (u32, Supervisor)>,
+    running: HashMap<Target, Supervisor>,
 }
 
 impl Drop for Streams {
@@ -95,9 +97,8 @@ async fn run(
     while plan.changed().await.is_ok() {
         let wanted = plan.borrow_and_update().clone();
         let chosen: Vec<&Target> = wanted.targets.iter().take(max_streams as usize).collect();
-        let key = |t: &Target| (t.namespace.clone(), t.pod.clone(), t.container.clone());
-        let keep: std::collections::HashSet<_> = chosen.iter().map(|t| key(t)).collect();
-        streams.running.retain(|held, (_, stream)| {
+        let keep: HashSet<&Target> = chosen.iter().copied().collect();
+        streams.running.retain(|held, stream| {
             let stays = keep.contains(held);
             if !stays {
                 stream.cancel();
@@ -105,20 +106,14 @@ async fn run(
             stays
         });
         for target in chosen {
-            let held = streams.running.get(&key(target)).map(|(restarts, _)| *restarts);
-            if held == Some(target.restarts) {
+            if streams.running.contains_key(target) {
                 continue;
             }
-            if let Some((_, old)) = streams.running.remove(&key(target)) {
-                old.cancel();
-            }
             let stream = streams.group.child();
-            // it restarted since we looked last, or before we looked at all
-            let previous = target.restarts > held.unwrap_or(0);
+            streams.running.insert(target.clone(), stream.clone());
             let (client, store, target) = (client.clone(), store.clone(), target.clone());
-            streams.running.insert(key(&target), (target.restarts, stream.clone()));
             stream.spawn("log stream", out.clone(), move || {
-                follow::keep_following(client.clone(), store.clone(), target.clone(), previous)
+                follow::keep_following(client.clone(), store.clone(), target.clone())
             });
             tokio::time::sleep(STAGGER).await;
             if plan.has_changed().unwrap_or(false) {

@@ -14,10 +14,12 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::Intent;
 use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, Severity, WorkloadRow, World};
 
+use super::clipboard::Clipboard;
 use super::command::Context;
 use super::keymap::Keymap;
 use super::list::{Base, List, ListId};
-use super::request::{LogLine, Rehearsal, TableText, Ticket};
+use super::request::{LogLine, LogNote, Rehearsal, TableText, Ticket};
+use super::widget::input::InputLine;
 
 /// What the screen shows below the header.
 #[derive(Debug)]
@@ -133,12 +135,16 @@ pub struct LogView {
     pub lines: VecDeque<LogLine>,
     /// Lines that fell out at the front.
     pub dropped: u64,
-    pub ended: Option<String>,
+    /// What there is to say beside the lines, by container.
+    pub notes: Vec<LogNote>,
+    /// Nothing more will come.
+    pub ended: bool,
     pub follow: bool,
     pub wrap: bool,
     pub times: bool,
-    /// Several pods: show which.
-    pub several: bool,
+    /// Show of which pod, and of which container of it, a line is.
+    pub several_pods: bool,
+    pub several_containers: bool,
     pub find: String,
     /// The first line shown.
     pub top: usize,
@@ -160,7 +166,7 @@ pub struct Dialog {
     pub intent: Intent,
     pub ticket: Ticket,
     pub stage: Stage,
-    pub typed: String,
+    pub typed: InputLine,
     /// Since when the plan that is to be confirmed has been on the screen, in [`Ui::clock_ms`]'s time.
     pub painted: Option<u64>,
     pub note: String,
@@ -244,6 +250,7 @@ pub const FOCUS: [ListId; 5] =
 #[derive(Debug)]
 pub struct Ui {
     pub keymap: Keymap,
+    pub clipboard: Clipboard,
     pub cluster: ClusterId,
     pub namespace: Option<Name>,
     pub focus: ListId,
@@ -263,7 +270,7 @@ pub struct Ui {
     pub dialog: Option<Dialog>,
     pub question: Option<Question>,
     pub prompt: Option<Prompt>,
-    pub input: String,
+    pub input: InputLine,
     /// A message, and until when it is shown.
     pub note: Option<(String, u64)>,
     /// What is wrong with the configuration: stays on the screen.
@@ -287,6 +294,7 @@ impl Ui {
         let (keymap, problems) = Keymap::new(&settings.keys);
         let ui = Self {
             keymap,
+            clipboard: Clipboard::default(),
             cluster: ClusterId::default(),
             namespace: None,
             focus: ListId::Nodes,
@@ -303,7 +311,7 @@ impl Ui {
             dialog: None,
             question: None,
             prompt: None,
-            input: String::new(),
+            input: InputLine::default(),
             note: None,
             problems: Vec::new(),
             now: Stamp::default(),

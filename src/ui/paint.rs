@@ -82,9 +82,9 @@ impl Pen {
             self.style = Some(style);
         }
         out.push_str(cell.symbol());
-        let width = u16::try_from(super::widget::text::width(cell.symbol())).unwrap_or(1).max(1);
-        // only one cell further is certain on every terminal
-        self.at = (width == 1).then_some((x + 1, y));
+        // only for one plain character of one cell is it certain on every terminal where the cursor is now
+        let certain = cell.symbol().chars().count() == 1 && super::widget::text::width(cell.symbol()) == 1;
+        self.at = certain.then_some((x + 1, y));
     }
 
     fn end(&self, out: &mut String) {
@@ -195,6 +195,15 @@ mod tests {
         painter.paint(frame("abcdef"), None);
         let bytes = painter.paint(frame("abXdeY"), None).unwrap();
         assert_eq!(String::from_utf8(bytes).unwrap(), "\x1b[?2026h\x1b[2;3HX\x1b[2CY\x1b[?2026l");
+    }
+
+    #[test]
+    fn what_follows_a_character_of_uncertain_width_is_placed() {
+        let mut painter = Painter::default();
+        painter.paint(frame(""), None);
+        let bytes = painter.paint(frame("e\u{301}x⚠\u{fe0f}y"), None).unwrap();
+        let want = "\x1b[?2026h\x1b[2He\u{301}\x1b[2;2Hx⚠\u{fe0f}\x1b[2;5Hy\x1b[?2026l";
+        assert_eq!(String::from_utf8(bytes).unwrap(), want);
     }
 
     #[test]

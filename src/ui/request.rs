@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::failover::FailoverPlan;
-use pilothouse_core::domain::id::{ClusterId, Kind, Name};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::event::SilenceChange;
@@ -26,8 +26,10 @@ pub enum Msg {
     Reply(Ticket, Reply),
     /// More lines of a log that is followed.
     LogLines(Ticket, Vec<LogLine>),
-    /// The log ended, or failed, in words.
-    LogEnded(Ticket, String),
+    /// What there is to say of the containers of a log beside their lines.
+    LogNotes(Ticket, Vec<LogNote>),
+    /// No more lines will come.
+    LogEnded(Ticket),
     /// A second has passed.
     Tick,
     /// A message for the status line, of our own machinery.
@@ -57,7 +59,7 @@ pub enum Effect {
     Resume(Ticket, Name),
     /// Answer with [`Reply::Text`], [`Reply::Table`] or [`Reply::Lines`].
     Fetch(Ticket, Request),
-    /// Answer with [`Msg::LogLines`] and [`Msg::LogEnded`] until [`Effect::StopLogs`].
+    /// Answer with [`Msg::LogLines`], [`Msg::LogNotes`] and [`Msg::LogEnded`] until [`Effect::StopLogs`].
     FollowLogs(Ticket, LogRequest),
     StopLogs(Ticket),
     /// To the clipboard, by OSC 52: carried out by the run loop itself.
@@ -97,22 +99,28 @@ pub enum Request {
     ErrorLines { cluster: ClusterId, fingerprint: Name },
 }
 
-/// The logs of one or several containers, merged.
+/// The logs of all containers of an object's pods, merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRequest {
     pub cluster: ClusterId,
-    pub pods: Vec<LogPod>,
+    /// A pod, or what has pods: while it is followed, the pods that join are taken up.
+    pub object: ObjectRef,
+    /// Of a node, only the pods of this namespace.
+    pub within: Option<Name>,
     pub previous: bool,
     pub follow: bool,
     /// Lines from the end of each, to begin with.
     pub tail: u32,
 }
 
-/// A pod whose logs are read, all containers of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogPod {
-    pub namespace: Name,
-    pub name: Name,
+/// What is known of a container's log beside its lines: why there are none, how it ended. In place of what was said of
+/// it before; without words there is nothing to say any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogNote {
+    pub pod: Name,
+    /// Empty: of the pod.
+    pub container: Name,
+    pub words: String,
 }
 
 /// One line of a log, sanitised.

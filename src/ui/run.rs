@@ -12,7 +12,7 @@ use pilothouse_core::model::world::World;
 use super::app::Ui;
 use super::key::Key;
 use super::paint::{Painter, text_of};
-use super::request::{Effect, LogLine, Msg, Reply, Ticket};
+use super::request::{Effect, LogLine, LogNote, Msg, Reply, Ticket};
 use super::theme::Theme;
 use super::update::update;
 use super::view;
@@ -29,7 +29,8 @@ pub enum Input {
     World,
     Reply(Ticket, Reply),
     LogLines(Ticket, Vec<LogLine>),
-    LogEnded(Ticket, String),
+    LogNotes(Ticket, Vec<LogNote>),
+    LogEnded(Ticket),
     Notice(String),
     /// For the banner that stays.
     Problem(String),
@@ -182,8 +183,12 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                     effects.extend(update(&mut ui, &world, Msg::LogLines(ticket, lines)));
                     dirty = dirty.at_least_soon();
                 }
-                Input::LogEnded(ticket, why) => {
-                    effects.extend(update(&mut ui, &world, Msg::LogEnded(ticket, why)));
+                Input::LogNotes(ticket, notes) => {
+                    effects.extend(update(&mut ui, &world, Msg::LogNotes(ticket, notes)));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::LogEnded(ticket) => {
+                    effects.extend(update(&mut ui, &world, Msg::LogEnded(ticket)));
                     dirty = dirty.at_least_soon();
                 }
                 Input::Notice(words) => {
@@ -225,7 +230,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                     show.painter.forget();
                     dirty = Dirty::Now;
                 }
-                Effect::Copy(text) => show.extra.extend(clipboard(&text)),
+                Effect::Copy(text) => show.extra.extend(ui.clipboard.bytes(&text)),
                 Effect::ScreenDump(_) => {
                     let text = show.painter.shown().map(text_of).unwrap_or_default();
                     perform(Effect::ScreenDump(text));
@@ -307,15 +312,5 @@ impl Show {
             }
             Err(TrySendError::Disconnected(_)) => Sent::Gone,
         }
-    }
-}
-
-/// OSC 52: the terminal puts it on the clipboard, also over SSH.
-fn clipboard(text: &str) -> Vec<u8> {
-    let command = crossterm::clipboard::CopyToClipboard::to_clipboard_from(text);
-    let mut out = String::new();
-    match crossterm::Command::write_ansi(&command, &mut out) {
-        Ok(()) => out.into_bytes(),
-        Err(_) => Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod dialog;
+mod logs;
 mod open;
 mod prompt;
 mod scroll;
@@ -13,11 +14,11 @@ use pilothouse_core::domain::text;
 use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::model::world::World;
 
-use super::app::{FOCUS, LOG_LINES, PodScope, Prompt, Screen, Stage, TextLine, TextSource, TextView, Ui};
+use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextLine, TextSource, TextView, Ui};
 use super::command::Cmd;
 use super::key::{Code, Key};
 use super::list::ListId;
-use super::present::{self, autoscalers};
+use super::present;
 use super::request::{Effect, Msg, Reply, Request};
 use super::theme::Role;
 
@@ -35,17 +36,17 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         Msg::Reply(ticket, reply) => take_reply(ui, world, ticket, reply, &mut effects),
         Msg::LogLines(ticket, lines) => {
             if let Some(view) = logs_of(ui, ticket) {
-                view.lines.extend(lines);
-                while view.lines.len() > LOG_LINES {
-                    view.lines.pop_front();
-                    view.dropped += 1;
-                    view.top = view.top.saturating_sub(1);
-                }
+                logs::add(view, lines);
             }
         }
-        Msg::LogEnded(ticket, why) => {
+        Msg::LogNotes(ticket, notes) => {
             if let Some(view) = logs_of(ui, ticket) {
-                view.ended = Some(text::clean(&why).into_owned());
+                logs::note(view, notes);
+            }
+        }
+        Msg::LogEnded(ticket) => {
+            if let Some(view) = logs_of(ui, ticket) {
+                view.ended = true;
             }
         }
         Msg::Notice(words) => ui.say(text::clean(&words).into_owned()),
@@ -218,11 +219,12 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Describe => with_object(ui, world, |ui, object| open::text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object)),
         Cmd::Events => with_object(ui, world, |ui, object| open::text(ui, format!("Events of {object}"), TextSource::Events(object.clone()), &object)),
         Cmd::Yaml => with_object(ui, world, |ui, object| open::yaml(ui, &object, effects)),
-        Cmd::Logs => with_object(ui, world, |ui, object| open::logs(ui, world, &object, false, effects)),
-        Cmd::PreviousLogs => with_object(ui, world, |ui, object| open::logs(ui, world, &object, true, effects)),
+        Cmd::Logs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, false, effects)),
+        Cmd::PreviousLogs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, true, effects)),
         Cmd::Copy => with_object(ui, world, |ui, object| {
             let name = object.name.to_string();
-            ui.say(format!("copied {name}{}", if object.kind == Kind::Node { "; to cordon press C" } else { "" }));
+            let cordon = if object.kind == Kind::Node { "; to cordon press C" } else { "" };
+            ui.say(format!("sent {name} to the clipboard{cordon} ({})", ui.clipboard.caveat()));
             effects.push(Effect::Copy(name));
         }),
         Cmd::Hint => ui.say("lower case changes nothing here: C cordons and uncordons, R restarts, S scales, D drains, K evicts"),
@@ -427,17 +429,6 @@ fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>)
     ui.failovers_of = ticket;
     effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));
     prompt::palette(ui, world, begin);
-}
-
-/// The workload that logs are read of, for objects that have none themselves.
-fn logs_target(world: &World, ui: &Ui, object: &ObjectRef) -> ObjectRef {
-    if object.kind == Kind::HorizontalPodAutoscaler
-        && let Some(cluster) = ui.shown(world)
-        && let Some(hpa) = cluster.hpas.by_uid(&object.uid)
-    {
-        return autoscalers::target(hpa);
-    }
-    object.clone()
 }
 
 /// True while a rehearsal that can be confirmed is on the screen.

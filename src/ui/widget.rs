@@ -1,5 +1,6 @@
-//! Small pieces of drawing that know nothing of clusters: text that fits, columns, trends, ASCII.
+//! Small pieces that know nothing of clusters: text that fits, columns, trends, ASCII, the line that is typed.
 
 pub mod ascii;
 pub mod columns;
+pub mod input;
 pub mod text;

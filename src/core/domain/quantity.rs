@@ -133,10 +133,112 @@ pub fn show_bytes(bytes: i64) -> String {
     format!("{bytes}")
 }
 
+/// What a metric counts in, for reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counts {
+    /// Bytes: `25Mi`, `1.5Gi`.
+    Bytes,
+    /// CPU: `250m`, `2`, as kubectl writes it.
+    Cpu,
+    /// Anything else: `338k`, `0.25`.
+    #[default]
+    Plain,
+}
+
+impl Counts {
+    /// By the metric's name, or by a target that somebody wrote in binary units.
+    pub fn of(name: &str, target_milli: i64) -> Self {
+        const MEBI: i64 = (1 << 20) * 1000;
+        match name.rsplit('/').next().unwrap_or(name) {
+            "cpu" => Self::Cpu,
+            "memory" | "ephemeral-storage" => Self::Bytes,
+            _ if target_milli > 0 && target_milli % MEBI == 0 => Self::Bytes,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// A quantity in thousandths as people write it, with at most three digits that count (whole numbers below a thousand of
+/// a unit keep all of theirs).
+pub fn show_milli(milli: i64, counts: Counts) -> String {
+    match counts {
+        Counts::Cpu => show_cpu(milli),
+        Counts::Bytes => scaled(milli, 1024, ["", "Ki", "Mi", "Gi", "Ti", "Pi"]),
+        Counts::Plain => scaled(milli, 1000, ["", "k", "M", "G", "T", "P"]),
+    }
+}
+
+/// The largest unit that leaves something before the point, rounded half up.
+fn scaled(milli: i64, step: u128, units: [&str; 6]) -> String {
+    let sign = if milli < 0 { "-" } else { "" };
+    let milli = u128::from(milli.unsigned_abs());
+    let mut size = 1000u128;
+    for (i, unit) in units.iter().enumerate() {
+        let last = i + 1 == units.len();
+        let whole = milli / size;
+        // decimals that leave three digits: 1.25, 12.5, 125; below one of the smallest unit as many as there are
+        let decimals = match whole {
+            0 if i == 0 => 3,
+            0..10 => 2,
+            // `12.5k` is what somebody wrote, of a measured value `25Mi` says enough
+            10..100 if i == 0 || (milli * 10) % size == 0 => 1,
+            _ => 0,
+        };
+        let ten = 10u128.pow(decimals);
+        let rounded = (milli * ten + size / 2) / size;
+        if rounded / ten >= step && !last {
+            size *= step;
+            continue;
+        }
+        let fraction = format!("{:0width$}", rounded % ten, width = decimals as usize);
+        let fraction = if decimals == 0 { "" } else { fraction.trim_end_matches('0') };
+        let point = if fraction.is_empty() { "" } else { "." };
+        return format!("{sign}{}{point}{fraction}{unit}", rounded / ten);
+    }
+    String::new()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn metrics_as_people_write_them() {
+        for (text, name, want) in [
+            ("25929728", "memory", "25Mi"),
+            ("1Gi", "memory", "1Gi"),
+            ("1.5Gi", "app/memory", "1.5Gi"),
+            ("1000Mi", "memory", "1000Mi"),
+            ("1023Ki", "memory", "1023Ki"),
+            ("512", "memory", "512"),
+            ("338162044m", "queue_bytes", "338k"),
+            ("10k", "queue_bytes", "10k"),
+            ("1Gi", "queue_bytes", "1Gi"),
+            ("250m", "queue", "0.25"),
+            ("500m", "queue", "0.5"),
+            ("1m", "queue", "0.001"),
+            ("12500m", "queue", "12.5"),
+            ("12345m", "queue", "12.3"),
+            ("12500", "queue", "12.5k"),
+            ("12512", "queue", "13k"),
+            ("30", "queue", "30"),
+            ("999", "queue", "999"),
+            ("999600m", "queue", "1k"),
+            ("1500", "queue", "1.5k"),
+            ("1234567", "queue", "1.23M"),
+            ("-1500", "queue", "-1.5k"),
+            ("0", "queue", "0"),
+            ("250m", "cpu", "250m"),
+            ("1500m", "app/cpu", "1500m"),
+            ("2", "cpu", "2"),
+        ] {
+            let value = milli(text).unwrap();
+            assert_eq!(show_milli(value, Counts::of(name, value)), want, "{name} {text}");
+        }
+        assert_eq!(show_milli(i64::MAX, Counts::Plain), "9.22P");
+        assert_eq!(show_milli(i64::MIN, Counts::Bytes), "-8.19Pi");
+    }
 
     #[test]
     fn reads_what_kubernetes_writes() {
@@ -166,6 +268,16 @@ mod tests {
         #[test]
         fn never_panics(text in ".{0,24}") {
             nanos(&text);
+        }
+
+        #[test]
+        fn what_is_shown_is_near_what_it_is(n in 0i64..1_000_000_000_000_000) {
+            for counts in [Counts::Bytes, Counts::Plain] {
+                let shown = show_milli(n, counts);
+                let back = milli(&shown).unwrap();
+                prop_assert!((back - n).abs() <= n / 19 + 1, "{} for {}", shown, n);
+                prop_assert!(shown.len() <= 7, "{}", shown);
+            }
         }
 
         #[test]

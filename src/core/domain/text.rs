@@ -1,11 +1,17 @@
 //! The sanitiser: text from a cluster, a log or a config can be anything, and none of it may reach the terminal as a
-//! control sequence. Marks are shown, not deleted: what an attacker or a broken program wrote is evidence.
+//! control sequence. Marks are shown, not deleted: what an attacker or a broken program wrote is evidence. Letters of
+//! every script stay as they are, with their combining marks, and so do emoji.
 
 use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
-/// What stands for a character that must not be printed.
+/// More combining marks than this on one letter are no writing any more: the longest that scripts use.
+const MOST_MARKS: usize = 4;
+/// What stands for a character that cannot be seen or that moves others.
+const HIDDEN: char = '¤';
+
+/// What stands for a character that must not be printed wherever it stands.
 fn mark(c: char) -> Option<char> {
     match c {
         '\t' => Some(' '),
@@ -14,30 +20,157 @@ fn mark(c: char) -> Option<char> {
         // C1 controls: ESC-free ways to open a control sequence
         '\u{80}'..='\u{9f}' => Some('�'),
         // bidirectional controls and isolates reorder what a person reads
-        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some('¤'),
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            Some(HIDDEN)
+        }
         // zero-width and invisible: two names that look the same
         '\u{ad}'
-        | '\u{180e}'
-        | '\u{200b}'..='\u{200d}'
-        | '\u{2060}'..='\u{2065}'
-        | '\u{206a}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
+        | '\u{034f}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{17b4}'
+        | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'
         | '\u{2028}'
         | '\u{2029}'
-        | '\u{e0000}'..='\u{e0fff}' => Some('¤'),
-        // combining marks (width 0) pile up over other cells
-        _ if c.width() == Some(0) => Some('¤'),
+        | '\u{2060}'..='\u{2065}'
+        | '\u{206a}'..='\u{206f}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0d}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}' => Some(HIDDEN),
         _ => None,
+    }
+}
+
+/// Emoji and the symbols that can be shown as one.
+fn is_emoji(c: char) -> bool {
+    matches!(c,
+        '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{24c2}' | '\u{3030}'
+        | '\u{303d}' | '\u{3297}' | '\u{3299}' | '\u{2190}'..='\u{21ff}' | '\u{2300}'..='\u{23ff}'
+        | '\u{25a0}'..='\u{27bf}' | '\u{2934}' | '\u{2935}' | '\u{2b00}'..='\u{2bff}'
+        | '\u{1f000}'..='\u{1faff}')
+}
+
+/// Scripts whose letters take another form beside a joiner or a non-joiner.
+fn joins(c: char) -> bool {
+    matches!(c,
+        '\u{0620}'..='\u{07ff}' | '\u{0840}'..='\u{0dff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{1820}'..='\u{18af}' | '\u{1b00}'..='\u{1bff}' | '\u{fb50}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}')
+}
+
+/// What has been written so far of a line, as far as the next character depends on it.
+#[derive(Default)]
+struct Before {
+    last: Option<char>,
+    /// Combining marks on the last letter.
+    marks: usize,
+}
+
+impl Before {
+    /// What is written for `c`, with `next` behind it.
+    fn shown(&mut self, c: char, next: Option<char>) -> char {
+        let shown = mark(c).unwrap_or_else(|| if self.keeps(c, next) { c } else { HIDDEN });
+        let on_a_letter = shown == c && c.width() == Some(0);
+        self.marks = if on_a_letter { self.marks + 1 } else { 0 };
+        self.last = Some(shown);
+        shown
+    }
+
+    /// False for a character without a width of its own that has nothing to belong to.
+    fn keeps(&self, c: char, next: Option<char>) -> bool {
+        if c.width() != Some(0) {
+            return c.width().is_some();
+        }
+        let Some(last) = self.last else { return false };
+        match c {
+            '\u{200c}' => joins(last) && next.is_some_and(joins),
+            '\u{200d}' => {
+                let emoji = is_emoji(last) || last == '\u{fe0f}';
+                joins(last) && next.is_some_and(joins) || emoji && next.is_some_and(is_emoji)
+            }
+            '\u{fe0e}' | '\u{fe0f}' => is_emoji(last) || matches!(last, '0'..='9' | '#' | '*'),
+            _ => {
+                let base = last != HIDDEN && !last.is_whitespace() && mark(last).is_none();
+                base && self.marks < MOST_MARKS
+            }
+        }
     }
 }
 
 /// One line of safe text. Borrowed when there is nothing to replace, which is nearly always.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) || !text.chars().any(|c| mark(c).is_some()) {
+    let plain = |c: char| mark(c).is_none() && c.width().is_some_and(|w| w > 0);
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) || text.chars().all(plain) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|c| mark(c).unwrap_or(c)).collect())
+    let mut before = Before::default();
+    let mut rest = text.chars().peekable();
+    let mut out = String::with_capacity(text.len());
+    while let Some(c) = rest.next() {
+        out.push(before.shown(c, rest.peek().copied()));
+    }
+    if out == text { Cow::Borrowed(text) } else { Cow::Owned(out) }
+}
+
+/// The text without the sequences that colour it or move the cursor (CSI, OSC and the other control strings): how a
+/// program meant its line to look is no part of what the line says. One that is not whole stays, and becomes visible.
+pub fn strip_ansi(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\u{1b}', '\u{9b}', '\u{9d}']) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['\u{1b}', '\u{9b}', '\u{9d}']) {
+        let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.push_str(before);
+        rest = match sequence(from) {
+            Some(length) => from.get(length..).unwrap_or_default(),
+            None => {
+                let mut chars = from.chars();
+                out.extend(chars.next());
+                chars.as_str()
+            }
+        };
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// Bytes of the control sequence that the text begins with.
+fn sequence(text: &str) -> Option<usize> {
+    let mut chars = text.char_indices();
+    let (_, first) = chars.next()?;
+    let kind = match first {
+        '\u{9b}' => '[',
+        '\u{9d}' => ']',
+        _ => chars.next()?.1,
+    };
+    let end = |(at, c): (usize, char)| at + c.len_utf8();
+    match kind {
+        // parameters and intermediates, then one letter
+        '[' => chars.find(|(_, c)| !matches!(c, ' '..='?')).filter(|(_, c)| matches!(c, '@'..='~')).map(end),
+        // control strings: up to BEL or ESC \
+        ']' | 'P' | 'X' | '^' | '_' => {
+            let mut escaped = false;
+            let last = chars.find(|(_, c)| {
+                let ends = matches!(c, '\u{7}' | '\u{9c}') || (escaped && *c == '\\');
+                escaped = *c == '\u{1b}';
+                ends
+            });
+            last.map(end)
+        }
+        // a character set
+        ' '..='/' => {
+            chars.find(|(_, c)| !matches!(c, ' '..='/')).filter(|(_, c)| matches!(c, '0'..='~')).map(end)
+        }
+        '0'..='~' => Some(2),
+        _ => None,
+    }
 }
 
 /// Like [`clean`], of bytes that may not be UTF-8.
@@ -72,7 +205,7 @@ pub fn cap(text: &str, max: usize) -> Cow<'_, str> {
 
 /// True if printing the text can do nothing but show glyphs.
 pub fn is_safe(text: &str) -> bool {
-    text.chars().all(|c| c != '\t' && mark(c).is_none())
+    matches!(clean(text), Cow::Borrowed(_))
 }
 
 #[cfg(test)]
@@ -91,6 +224,76 @@ mod tests {
     }
 
     #[test]
+    fn every_script_and_every_emoji_stays_readable() {
+        for text in [
+            "⚠️ disk low",
+            "cafe\u{301} closed",
+            "ไม่พบไฟล์ที่ต้องการ",
+            "फ़ाइल नहीं मिली",
+            "क्\u{200d}ष",
+            "👩\u{200d}🚀 launched",
+            "👩🏽\u{200d}🚀 👨\u{200d}👩\u{200d}👧 ❤\u{fe0f}\u{200d}🔥",
+            "שָׁלוֹם",
+            "🇩🇪 region",
+            "1\u{fe0f}\u{20e3} step",
+            "الملف غير موجود",
+            "مُحَمَّد",
+            "می\u{200c}خواهم",
+            "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}",
+            "Việt Nam ế",
+            "日本語 и кириллица",
+            "தமிழ் ಕನ್ನಡ བོད་ཡིག မြန်မာ ខ្មែរ",
+        ] {
+            assert_eq!(clean(text), text);
+        }
+    }
+
+    #[test]
+    fn what_is_invisible_or_belongs_to_nothing_becomes_a_mark() {
+        for (text, want) in [
+            ("pay\u{200b}ments", "pay¤ments"),
+            ("pay\u{200d}ments", "pay¤ments"),
+            ("pay\u{200c}ments", "pay¤ments"),
+            ("می\u{200c}", "می¤"),
+            ("a\u{fe0f}b", "a¤b"),
+            ("\u{301}x", "¤x"),
+            ("x \u{301}", "x ¤"),
+            ("\u{202e}\u{301}", "¤¤"),
+            ("x\u{feff}\u{ad}\u{3164}", "x¤¤¤"),
+            ("👩\u{200d}x", "👩¤x"),
+            ("x\u{e0041}", "x¤"),
+        ] {
+            assert_eq!(clean(text), want, "{text:?}");
+        }
+        let zalgo: String = std::iter::once('z').chain(std::iter::repeat_n('\u{301}', 40)).collect();
+        let shown = clean(&zalgo);
+        assert_eq!(shown.matches('\u{301}').count(), MOST_MARKS);
+        assert_eq!(shown.matches('¤').count(), 40 - MOST_MARKS, "what was written is evidence");
+    }
+
+    #[test]
+    fn sequences_of_terminals_go() {
+        for (text, want) in [
+            ("\x1b[31mERROR\x1b[0m payment", "ERROR payment"),
+            ("\x1b[38;5;196m\x1b[1merror\x1b[22m\x1b[39m: x", "error: x"),
+            ("\x1b[38:2::1:2:3mred\x1b[m", "red"),
+            ("\u{9b}31mred\u{9b}0m", "red"),
+            ("\x1b]0;title\x07text", "text"),
+            ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+            ("\x1bP1$r0m\x1b\\text", "text"),
+            ("\x1b(Btext\x1b=", "text"),
+            ("\x1b[2K\x1b[1Gprogress", "progress"),
+            ("50%\x1b[", "50%\x1b["),
+            ("cut \x1b[38;5", "cut \x1b[38;5"),
+            ("never \x1b]0;closed", "never \x1b]0;closed"),
+            ("\x1b", "\x1b"),
+            ("no colour", "no colour"),
+        ] {
+            assert_eq!(strip_ansi(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
     fn caps_at_a_character() {
         assert_eq!(cap("ééé", 3), "é… +4 bytes");
         assert_eq!(cap("abc", 3), "abc");
@@ -100,6 +303,13 @@ mod tests {
         #[test]
         fn nothing_unsafe_survives(text in any::<String>()) {
             prop_assert!(is_safe(&clean(&text)));
+        }
+
+        #[test]
+        fn marks_and_joiners_too(text in "[a\u{301}\u{200d}\u{200c}\u{fe0f}\u{915}\u{94d}\u{1f469}\u{1f680}¤ \u{202e}\u{e41}]{0,24}") {
+            let once = clean(&text);
+            prop_assert!(is_safe(&once), "{:?}", once);
+            prop_assert_eq!(strip_ansi(&once), once.as_ref());
         }
 
         #[test]

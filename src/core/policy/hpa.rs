@@ -5,6 +5,7 @@
 
 use crate::domain::autoscaler::{Hpa, Metric, Target};
 use crate::domain::node::Status;
+use crate::domain::quantity::{Counts, show_milli};
 use crate::domain::time::Stamp;
 
 /// How bad it is, worst last.
@@ -52,7 +53,10 @@ pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     let value = metric.current?;
     let (target, shown_value, shown_target) = match metric.target {
         Target::Utilization(percent) => (i64::from(percent), value.to_string(), percent.to_string()),
-        Target::AverageValue(target) | Target::Value(target) => (target, milli(value), milli(target)),
+        Target::AverageValue(target) | Target::Value(target) => {
+            let counts = Counts::of(&metric.name, target);
+            (target, show_milli(value, counts), show_milli(target, counts))
+        }
         Target::None => return None,
     };
     if target <= 0 {
@@ -73,10 +77,6 @@ pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     let wants = (product + i128::from(target) - 1).div_euclid(i128::from(target));
     let wants = i32::try_from(wants).unwrap_or(i32::MAX);
     Some((wants, format!("ceil({current} x {shown_value}/{shown_target}) = {wants}")))
-}
-
-fn milli(value: i64) -> String {
-    if value % 1000 == 0 { (value / 1000).to_string() } else { format!("{value}m") }
 }
 
 /// Judges one HPA.

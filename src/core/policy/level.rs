@@ -2,27 +2,29 @@
 //!
 //! One pass over the text without a regular expression, as for fingerprints: a flood of lines goes through it.
 
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::fmt;
+mod json;
+mod words;
 
 use crate::domain::log::Level;
 
 /// How far into a line a level is looked for.
 const LEVEL_WINDOW: usize = 160;
 
-/// The level that a line names, in the order: JSON, logfmt, klog, syslog, access log, words, stack traces. None when
-/// it names none; that something was written to standard error says nothing.
+/// The level that a line names, in the order: JSON, logfmt, klog, syslog, words, access log, stack traces. None when it
+/// names none; that something was written to standard error says nothing. Colours must be off it already, and its tabs
+/// still there.
 pub fn level(line: &str) -> Option<Level> {
     let line = line.trim_start_matches(['\u{feff}', ' ', '\t']);
     if line.starts_with('{') {
-        return json_level(line);
+        return json::level(line);
     }
     let end = (0..=LEVEL_WINDOW.min(line.len())).rev().find(|i| line.is_char_boundary(*i)).unwrap_or(0);
     let head = line.get(..end).unwrap_or_default();
     logfmt_level(line)
         .or_else(|| klog_level(head))
         .or_else(|| syslog_level(head))
-        .or_else(|| word_level(head))
+        .or_else(|| redis_level(head))
+        .or_else(|| words::level(head))
         .or_else(|| access_level(line))
         .or_else(|| trace_level(head))
 }
@@ -30,18 +32,20 @@ pub fn level(line: &str) -> Option<Level> {
 /// A level by one of its usual names, in any case.
 pub(super) fn by_name(word: &str) -> Option<Level> {
     Some(match word.to_ascii_lowercase().as_str() {
-        "trace" | "trc" | "finest" | "verbose" => Level::Trace,
-        "debug" | "dbg" | "fine" | "finer" | "d" => Level::Debug,
-        "info" | "information" | "informational" | "inf" | "notice" | "i" | "default" | "log" => Level::Info,
+        "trace" | "trc" | "trce" | "trac" | "finest" | "verbose" | "vrb" | "silly" => Level::Trace,
+        "debug" | "dbg" | "dbug" | "debu" | "fine" | "finer" | "d" => Level::Debug,
+        "info" | "information" | "informational" | "inf" | "notice" | "note" | "i" | "default" | "log" => {
+            Level::Info
+        }
         "warn" | "warning" | "wrn" | "w" => Level::Warn,
-        "error" | "err" | "eror" | "severe" | "e" => Level::Error,
-        "fatal" | "ftl" | "critical" | "crit" | "alert" | "emergency" | "emerg" | "panic" | "f"
-        | "dpanic" => Level::Fatal,
+        "error" | "err" | "erro" | "eror" | "fail" | "severe" | "e" => Level::Error,
+        "fatal" | "ftl" | "fata" | "critical" | "crit" | "alert" | "emergency" | "emerg" | "panic"
+        | "pani" | "f" | "dpanic" => Level::Fatal,
         _ => return None,
     })
 }
 
-/// pino and bunyan count 10..60, syslog 0..7.
+/// pino and bunyan count 10..60, monolog 100..600, syslog 0..7.
 fn by_number(n: i64) -> Option<Level> {
     Some(match n {
         0..=2 => Level::Fatal,
@@ -50,130 +54,68 @@ fn by_number(n: i64) -> Option<Level> {
         5 | 6 => Level::Info,
         7 => Level::Debug,
         10..=19 => Level::Trace,
-        20..=29 => Level::Debug,
-        30..=39 => Level::Info,
-        40..=49 => Level::Warn,
-        50..=59 => Level::Error,
-        60..=69 => Level::Fatal,
+        20..=29 | 100 => Level::Debug,
+        30..=39 | 200 | 250 => Level::Info,
+        40..=49 | 300 => Level::Warn,
+        50..=59 | 400 => Level::Error,
+        60..=69 | 500 | 550 | 600 => Level::Fatal,
         _ => return None,
     })
 }
 
-struct JsonLevel(Option<Level>);
-
-struct Value(Option<Level>);
-
-impl<'de> de::Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = Value;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a level")
-            }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<Value, E> {
-                Ok(Value(by_name(v.trim()).or_else(|| v.trim().parse().ok().and_then(by_number))))
-            }
-            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Value, E> {
-                Ok(Value(by_number(v)))
-            }
-            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Value, E> {
-                Ok(Value(i64::try_from(v).ok().and_then(by_number)))
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
-                Ok(Value(None))
-            }
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Value, E> {
-                Ok(Value(None))
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
-                Ok(Value(None))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-                // {"log":{"level":"error"}}
-                let mut found = None;
-                while let Some(key) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-                    if matches!(&*key, "level" | "severity") {
-                        found = map.next_value::<Value>()?.0;
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(Value(found))
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Value(None))
-            }
+/// A value that says that there is nothing: `error: null`, `error: 0 warnings: 2`.
+fn is_nothing(text: &str) -> bool {
+    let value = text.trim_start_matches([' ', '"', '<', '(']);
+    let end = value.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(value.len());
+    let (word, rest) = value.split_at_checked(end).unwrap_or((value, ""));
+    let ends = rest.trim_start_matches(['"', '>', ')']).trim_start();
+    match word.to_ascii_lowercase().as_str() {
+        "null" | "nil" | "none" | "false" | "no" => {
+            ends.is_empty() || ends.starts_with([',', ';', '}', ']', '|'])
         }
-        deserializer.deserialize_any(Visit)
+        // `0x80` and `0.5` are values, `0` and `0%` are none
+        "0" => !rest.starts_with(['.', ':']),
+        "" => value.is_empty() && !text.is_empty(),
+        _ => false,
     }
-}
-
-impl<'de> de::Deserialize<'de> for JsonLevel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = JsonLevel;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON log line")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonLevel, A::Error> {
-                let mut found = None;
-                while let Some(key) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-                    let is_level = matches!(
-                        &*key,
-                        "level"
-                            | "severity"
-                            | "lvl"
-                            | "log.level"
-                            | "levelname"
-                            | "@l"
-                            | "s"
-                            | "log"
-                            | "@level"
-                    );
-                    if is_level && found.is_none() {
-                        found = map.next_value::<Value>()?.0;
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(JsonLevel(found))
-            }
-        }
-        deserializer.deserialize_map(Visit)
-    }
-}
-
-fn json_level(line: &str) -> Option<Level> {
-    serde_json::from_str::<JsonLevel>(line).ok().and_then(|l| l.0)
 }
 
 fn logfmt_level(line: &str) -> Option<Level> {
-    for key in ["level=", "lvl=", "severity=", "loglevel="] {
-        let mut from = 0;
-        while let Some(found) = line.get(from..).and_then(|rest| rest.find(key)) {
-            let at = from + found;
-            let before = line.get(..at).and_then(|s| s.chars().next_back());
-            let value = line.get(at + key.len()..).unwrap_or_default().trim_start_matches('"');
+    let mut from = 0;
+    // few lines have many of them: a bound for those that are made to
+    for _ in 0..64 {
+        let at = from + line.get(from..)?.find('=')?;
+        let key_end = line.get(..at)?;
+        let key_at = key_end
+            .rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '@')))
+            .map_or(0, |i| i + key_end.get(i..).and_then(|s| s.chars().next()).map_or(1, char::len_utf8));
+        let key = key_end.get(key_at..)?;
+        let before = key_end.get(..key_at)?.chars().next_back();
+        from = at + 1;
+        let stands_alone =
+            before.is_none_or(|c| c.is_whitespace() || matches!(c, ',' | '[' | '(' | '|' | ';'));
+        if stands_alone && json::names_level(key) {
+            let value = line.get(from..)?.trim_start_matches('"');
             let word = value.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-            if before.is_none_or(|c| c.is_whitespace() || matches!(c, ',' | '[' | '(')) {
-                return by_name(word).or_else(|| word.parse().ok().and_then(by_number));
-            }
-            from = at + key.len();
+            return by_name(word).or_else(|| word.parse().ok().and_then(by_number));
         }
     }
     None
 }
 
-/// `E0102 15:04:05.123456       1 file.go:12] …`
+/// `E0102 15:04:05.123456       1 file.go:12] …`, with the year before the month as well.
 fn klog_level(head: &str) -> Option<Level> {
     let bytes = head.as_bytes();
     let digits = |from: usize, n: usize| {
         bytes.get(from..from + n).is_some_and(|part| part.iter().all(u8::is_ascii_digit))
     };
-    if !(digits(1, 4) && bytes.get(5) == Some(&b' ') && digits(6, 2) && bytes.get(8) == Some(&b':')) {
+    let date = if digits(1, 8) { 8 } else { 4 };
+    let clock = date + 2;
+    let found = digits(1, date)
+        && bytes.get(date + 1) == Some(&b' ')
+        && digits(clock, 2)
+        && bytes.get(clock + 2) == Some(&b':');
+    if !found {
         return None;
     }
     match bytes.first() {
@@ -192,6 +134,21 @@ fn syslog_level(head: &str) -> Option<Level> {
     by_number(pri % 8)
 }
 
+/// `1:M 01 Jan 2026 00:00:00.000 # Can't save …`: the sign after the time.
+fn redis_level(head: &str) -> Option<Level> {
+    let (process, rest) = head.split_once(' ')?;
+    let (pid, role) = process.split_once(':')?;
+    if pid.is_empty() || !pid.bytes().all(|b| b.is_ascii_digit()) || !matches!(role, "M" | "S" | "C" | "X") {
+        return None;
+    }
+    match rest.split(' ').nth(4)? {
+        "#" => Some(Level::Warn),
+        "*" => Some(Level::Info),
+        "-" | "." => Some(Level::Debug),
+        _ => None,
+    }
+}
+
 /// A 5xx in an access log: `"GET / HTTP/1.1" 502 …`.
 fn access_level(line: &str) -> Option<Level> {
     let (_, after) = line.split_once(" HTTP/")?;
@@ -203,53 +160,17 @@ fn access_level(line: &str) -> Option<Level> {
     Some(if code.starts_with('5') { Level::Error } else { Level::Info })
 }
 
-/// `[error]`, ` ERROR `, `WARN:`; `error: …` at the start; never `errors=0` or `error: null`.
-fn word_level(head: &str) -> Option<Level> {
-    let mut from = 0;
-    let mut words = 0;
-    while let Some(start) = head.get(from..)?.find(|c: char| c.is_ascii_alphabetic()).map(|i| from + i) {
-        let tail = head.get(start..)?;
-        let end = start + tail.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(tail.len());
-        let word = head.get(start..end)?;
-        let before = head.get(..start)?.chars().next_back();
-        let after = head.get(end..)?.chars().next();
-        let bracketed = matches!(
-            (before, after),
-            (Some('['), Some(']')) | (Some('<'), Some('>')) | (Some('|'), Some('|')) | (Some('('), Some(')'))
-        );
-        let open = before.is_none_or(|c| c.is_whitespace() || matches!(c, '[' | '|' | ']' | '(' | '<' | ':'));
-        let shut =
-            after.is_none_or(|c| c.is_whitespace() || matches!(c, ']' | '|' | ':' | ')' | '>' | ',' | '['));
-        let upper = word.len() >= 3 && word.bytes().all(|b| b.is_ascii_uppercase());
-        if word.len() >= 3
-            && (bracketed || (upper && open && shut))
-            && let Some(level) = by_name(word)
-        {
-            return Some(level);
-        }
-        if words == 0 && start == 0 && after == Some(':') && word.len() >= 3 {
-            let value = head.get(end + 1..)?.trim_start();
-            let nothing = ["null", "nil", "none", "false", "0", "<nil>", "\"\""]
-                .iter()
-                .any(|n| value.to_ascii_lowercase().starts_with(n));
-            if let Some(level) = by_name(word).filter(|_| !nothing && !value.is_empty()) {
-                return Some(level);
-            }
-        }
-        words += 1;
-        if words > 12 {
-            return None;
-        }
-        from = end;
-    }
-    None
-}
-
 fn trace_level(head: &str) -> Option<Level> {
     if head.starts_with("panic: ") || head.starts_with("fatal error: ") || head.starts_with("FATAL") {
         return Some(Level::Fatal);
     }
     if head.starts_with("Traceback (most recent call last)") || head.starts_with("Exception in thread") {
+        return Some(Level::Error);
+    }
+    let thrown = ["Uncaught ", "Unhandled ", "(node:"];
+    if thrown.iter().any(|word| head.starts_with(word))
+        && (head.contains("Error") || head.contains("xception"))
+    {
         return Some(Level::Error);
     }
     let (class, _) = head.split_once(": ")?;
@@ -272,61 +193,4 @@ pub fn continues(line: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn levels_by_format() {
-        for (line, want) in [
-            (r#"{"level":"error","msg":"x"}"#, Some(Level::Error)),
-            (r#"{"time":1,"level":50,"msg":"x"}"#, Some(Level::Error)),
-            (r#"{"severity":"WARNING"}"#, Some(Level::Warn)),
-            (r#"{"log":{"level":"fatal"}}"#, Some(Level::Fatal)),
-            (r#"{"msg":"level=error"}"#, None),
-            ("time=x level=warn msg=\"error\"", Some(Level::Warn)),
-            ("E0102 15:04:05.123456       1 file.go:12] boom", Some(Level::Error)),
-            ("<11>1 2026-01-01 host app", Some(Level::Error)),
-            ("2026/01/01 00:00:00 [error] 7#7: upstream", Some(Level::Error)),
-            ("2026-01-01 00:00:00,123 ERROR com.x.Y - boom", Some(Level::Error)),
-            ("2026-01-01T00:00:00Z  WARN app::x: slow", Some(Level::Warn)),
-            ("10.0.0.1 - - [x] \"GET / HTTP/1.1\" 502 12", Some(Level::Error)),
-            ("10.0.0.1 - - [x] \"GET / HTTP/1.1\" 200 12", Some(Level::Info)),
-            ("panic: runtime error: index out of range", Some(Level::Fatal)),
-            ("java.lang.IllegalStateException: no", Some(Level::Error)),
-            ("Traceback (most recent call last):", Some(Level::Error)),
-            ("error: cannot open", Some(Level::Error)),
-            ("error: null", None),
-            ("requests=10 errors=0", None),
-            ("processed without error", None),
-            ("ERRORS=0 all good", None),
-            ("", None),
-        ] {
-            assert_eq!(level(line), want, "{line}");
-        }
-    }
-
-    #[test]
-    fn stack_traces_continue() {
-        for line in [
-            "\tat com.x.Y(Z.java:1)",
-            "    at f (a.js:1)",
-            "Caused by: x",
-            "  File \"a.py\", line 1",
-            "goroutine 1 [running]:",
-        ] {
-            assert!(continues(line), "{line}");
-        }
-        for line in ["at last it works", "2026-01-01 ERROR x", "", "done"] {
-            assert!(!continues(line), "{line}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(line in any::<String>()) {
-            level(&line);
-            continues(&line);
-        }
-    }
-}
+mod tests;

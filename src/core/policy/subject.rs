@@ -1,13 +1,21 @@
 //! What a log entry is about: its message without time, level and thread. Groups are made of it and titled with it.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::level;
 
 /// The part of an entry that names the error: the message of a JSON or logfmt line, with its error; else the first line
-/// without what stands before the message.
+/// without what stands before the message. An entry whose first line is only a heading is named with the line that says
+/// more: what Python raised, what .NET's console writes under the category.
 pub fn subject(text: &str) -> Cow<'_, str> {
     let first = text.split('\n').next().unwrap_or_default();
+    if let Some(titled) = headed(first, text) {
+        return Cow::Owned(titled);
+    }
     let structured = if first.starts_with('{') { json(first) } else { logfmt(first) };
     if let Some(message) = structured {
         return Cow::Owned(message);
@@ -18,12 +26,75 @@ pub fn subject(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// `Traceback (most recent call last):` and `fail: Shop.Payments[13]`, with what is under them.
+fn headed(first: &str, text: &str) -> Option<String> {
+    if first.starts_with("Traceback (most recent call last)") {
+        let raised = text.split('\n').next_back().filter(|line| !line.starts_with(' '))?;
+        return (raised != first).then(|| format!("Traceback: {raised}"));
+    }
+    let (level, category) = first.split_once(": ")?;
+    let number = category.strip_suffix(']')?.rsplit_once('[')?.1;
+    let dotnet = matches!(level, "trce" | "dbug" | "info" | "warn" | "fail" | "crit")
+        && !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit());
+    let message = text.split('\n').nth(1).map(str::trim).filter(|m| dotnet && !m.is_empty())?;
+    Some(format!("{category}: {message}"))
+}
+
+/// Keys of JSON lines that hold the message, the most telling first; compared without case.
+const MESSAGES: [&str; 11] = [
+    "msg",
+    "message",
+    "@m",
+    "@mt",
+    "short_message",
+    "renderedmessage",
+    "messagetemplate",
+    "error",
+    "err",
+    "log",
+    "event",
+];
+
+/// The message of a JSON line; of one that was cut, what is there of it.
 fn json(line: &str) -> Option<String> {
-    let serde_json::Value::Object(map) = serde_json::from_str(line).ok()? else { return None };
-    ["msg", "message", "@m", "@mt", "error", "err", "log", "event"]
-        .iter()
-        .find_map(|key| map.get(*key).and_then(|v| v.as_str()).filter(|m| !m.is_empty()))
-        .map(str::to_owned)
+    let mut found: [Option<String>; MESSAGES.len()] = Default::default();
+    let mut reader = serde_json::Deserializer::from_str(line);
+    // broken JSON: what was read before counts
+    let _whole = Messages(&mut found).deserialize(&mut reader);
+    found.into_iter().flatten().next()
+}
+
+struct Messages<'f>(&'f mut [Option<String>; MESSAGES.len()]);
+
+impl<'de> DeserializeSeed<'de> for Messages<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Messages<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON log line")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            let place = MESSAGES.iter().position(|name| key.eq_ignore_ascii_case(name));
+            match place.and_then(|at| self.0.get_mut(at)).filter(|held| held.is_none()) {
+                Some(held) => {
+                    if let Value::String(text) = map.next_value::<Value>()? {
+                        *held = Some(text).filter(|text| !text.is_empty());
+                    }
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The value of a key of a logfmt line, unquoted.
@@ -138,6 +209,15 @@ mod tests {
             ("ERROR", "ERROR"),
             ("10.0.0.1 - - \"GET / HTTP/1.1\" 502", "10.0.0.1 - - \"GET / HTTP/1.1\" 502"),
             ("{broken", "{broken"),
+            (r#"{"LEVEL":"ERROR","MSG":"shouting json"}"#, "shouting json"),
+            (r#"{"level":"error","msg":"cut off","trace":"aaaa"#, "cut off"),
+            ("fail: Shop.Payments[13]\n      card refused", "Shop.Payments[13]: card refused"),
+            ("fail: card refused", "card refused"),
+            (
+                "Traceback (most recent call last):\n  File \"a.py\", line 1\nZeroDivisionError: by nothing",
+                "Traceback: ZeroDivisionError: by nothing",
+            ),
+            ("Traceback (most recent call last):", "Traceback (most recent call last):"),
             ("", ""),
         ] {
             assert_eq!(subject(line), want, "{line}");

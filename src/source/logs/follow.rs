@@ -1,4 +1,5 @@
 //! Reads and follows a container's log through the API, and resumes after a break without losing or repeating lines.
+//! What there is besides lines is told as well: why there are none, how the container ended, what is waited for.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,7 +13,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Target;
-use super::join::{Joiner, LINE_CAP, Raw, raw};
+use super::join::{JUDGE_CAP, Joiner, Raw, raw};
+pub use super::out::Told;
+use super::out::{Kept, Out};
+use super::pod::{Container, PodState, PodWatch};
 use super::store::{LogLine, LogStore, Origin};
 use crate::source::supervise::Backoff;
 use crate::wire::client::{ReadClient, escape};
@@ -30,8 +34,12 @@ const BEGIN_SECS: u32 = 900;
 const BEGIN_LINES: u32 = 200;
 /// Bytes of a whole log that is read at once.
 const FETCH_CAP: usize = 16 << 20;
-/// The pod's container has not started yet.
+/// How often a container that has not started, or waits for its next start, is asked for again.
 const NOT_YET: Duration = Duration::from_secs(5);
+/// The same of a log that nobody has opened.
+const NOT_YET_UNSEEN: Duration = Duration::from_secs(20);
+/// A permission may be given while we wait.
+const DENIED: Duration = Duration::from_secs(120);
 
 /// One container's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +74,7 @@ pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLin
     let path = query.path(&format!("&tailLines={}&limitBytes={FETCH_CAP}", query.tail.max(1)));
     let body = read.get_bytes(&path, FETCH_CAP + 1024).await?;
     let mut joiner = query.joiner();
-    let mut lines = Lines::cut(LINE_CAP);
+    let mut lines = Lines::cut(JUDGE_CAP);
     let mut out = Vec::new();
     let mut take = |line: &[u8]| out.extend(joiner.take(&raw(line), Stamp::default()));
     lines.feed(&body, &mut take);
@@ -75,42 +83,17 @@ pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLin
     Ok(out)
 }
 
-/// Streams a log into `out`, beginning with its last `tail` lines, until the receiver is dropped or the pod is gone.
-/// Breaks are bridged; the error is what ended it.
-pub async fn follow_log(
-    read: &ReadClient,
-    query: &LogQuery,
-    out: mpsc::Sender<LogLine>,
-) -> Result<(), ApiError> {
+/// Streams a container's log into `out`, beginning with its last `tail` lines, until the receiver is dropped or nothing
+/// more can come. Breaks and restarts are bridged.
+pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut out: mpsc::Sender<Told>) {
     let begin = format!("&tailLines={}", query.tail.max(1));
-    let mut stream = Stream::new(query.clone(), begin);
-    loop {
-        let mut push = |line| {
-            let out = out.clone();
-            async move { out.send(line).await.is_ok() }
-        };
-        match stream.read_once(read, &mut push).await {
-            Ok(End::Closed) => return Ok(()),
-            Ok(End::Ended) if query.previous => return Ok(()),
-            Ok(End::Ended) => {}
-            Err(
-                error @ (ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::Unauthorized(_)),
-            ) => {
-                return Err(error);
-            }
-            Err(error @ ApiError::Invalid { .. }) if query.previous => return Err(error),
-            Err(error) => tracing::debug!(%error, "log stream"),
-        }
-        if out.is_closed() {
-            return Ok(());
-        }
-        stream.pause().await;
-    }
+    Stream::new(query.clone(), begin).run(read, pod, Some(NOT_YET), &mut out).await;
 }
 
-/// Follows a target into the store until it is stopped or the pod is gone.
-pub(super) async fn keep_following(read: ReadClient, store: Arc<LogStore>, target: Target, previous: bool) {
+/// Follows a target into the store until it is stopped or nothing more can come.
+pub(super) async fn keep_following(read: ReadClient, store: Arc<LogStore>, target: Target) {
     let origin = Origin { workload: target.workload.clone(), version: target.version.clone() };
+    let pod = PodWatch::new(&read, &target.namespace, &target.pod, target.uid);
     let query = LogQuery {
         namespace: target.namespace,
         pod: target.pod,
@@ -118,33 +101,21 @@ pub(super) async fn keep_following(read: ReadClient, store: Arc<LogStore>, targe
         previous: false,
         tail: BEGIN_LINES,
     };
-    if previous {
+    let mut out = Kept::new(store, origin);
+    if pod.now().await.is_ok_and(|now| now.container(&query.container).is_some_and(Container::has_previous)) {
         let before = LogQuery { previous: true, ..query.clone() };
         match fetch_log(&read, &before).await {
-            Ok(lines) => lines.into_iter().for_each(|line| store.push(line, &origin)),
+            Ok(lines) => {
+                for line in lines {
+                    out.put(Told::Line(line)).await;
+                }
+            }
             // 400: there is none any more
             Err(error) => tracing::debug!(%error, pod = %query.pod, "no previous log"),
         }
     }
     let begin = format!("&sinceSeconds={BEGIN_SECS}&tailLines={BEGIN_LINES}");
-    let mut stream = Stream::new(query, begin);
-    loop {
-        let cut = stream.lines.oversized();
-        let ended = stream
-            .read_once(&read, &mut |line| {
-                store.push(line, &origin);
-                std::future::ready(true)
-            })
-            .await;
-        store.lost(stream.lines.oversized() - cut);
-        match ended {
-            Err(ApiError::NotFound { .. }) => return,
-            Err(ApiError::Forbidden { .. }) => tokio::time::sleep(Duration::from_secs(120)).await,
-            Err(error) => tracing::debug!(%error, pod = %stream.query.pod, "log stream"),
-            Ok(_) => {}
-        }
-        stream.pause().await;
-    }
+    Stream::new(query, begin).run(&read, &pod, None, &mut out).await;
 }
 
 enum End {
@@ -152,6 +123,16 @@ enum End {
     Ended,
     /// Nobody wants the lines any more.
     Closed,
+}
+
+/// What the pod says about going on.
+enum Next {
+    /// Ask for the log.
+    Read,
+    /// Not now, and why.
+    Wait(String),
+    /// Never again, and why.
+    Over(Option<String>),
 }
 
 /// One log over any number of connections.
@@ -163,8 +144,13 @@ struct Stream {
     last: Option<Stamp>,
     recent: VecDeque<(Stamp, u64)>,
     resumed: bool,
+    /// The last line of a connection, without a line feed: the next connection has it whole, if there is one.
+    partial: Option<Raw>,
+    /// Restarts of the container as its log is asked for, and as it was when it was last read to its end.
+    asked_at: u32,
+    read_at: Option<u32>,
     backoff: Backoff,
-    not_yet: bool,
+    said: Option<String>,
 }
 
 impl Stream {
@@ -173,85 +159,216 @@ impl Stream {
         Self {
             query,
             begin,
-            lines: Lines::cut(LINE_CAP),
+            lines: Lines::cut(JUDGE_CAP),
             joiner,
             last: None,
             recent: VecDeque::new(),
             resumed: false,
+            partial: None,
+            asked_at: 0,
+            read_at: None,
             backoff: Backoff::api(),
-            not_yet: false,
+            said: None,
         }
     }
 
-    async fn pause(&mut self) {
-        let wait = if self.not_yet { NOT_YET } else { self.backoff.next() };
-        tokio::time::sleep(wait).await;
+    /// `watched`: how often to look again while it waits for the container, of a log that somebody has open.
+    async fn run<O: Out>(
+        &mut self,
+        read: &ReadClient,
+        pod: &PodWatch,
+        watched: Option<Duration>,
+        out: &mut O,
+    ) {
+        let not_yet = watched.unwrap_or(NOT_YET_UNSEEN);
+        loop {
+            match self.next(read, pod, out).await {
+                Next::Read => {}
+                Next::Wait(why) => {
+                    if !self.say(Some(why), out).await {
+                        return;
+                    }
+                    tokio::time::sleep(not_yet).await;
+                    continue;
+                }
+                Next::Over(why) => {
+                    self.finish(out).await;
+                    self.say(why, out).await;
+                    return;
+                }
+            }
+            let cut = self.lines.oversized();
+            let ended = self.read_once(read, out).await;
+            out.cut(self.lines.oversized() - cut);
+            let wait = match &ended {
+                Ok(End::Closed) => return,
+                Ok(End::Ended) => {
+                    self.read_at = Some(self.asked_at);
+                    self.backoff.next()
+                }
+                Err(ApiError::Forbidden { .. } | ApiError::Unauthorized(_)) if watched.is_none() => DENIED,
+                // the kubelet's own words: it is about to start, or it just ended
+                Err(ApiError::Invalid { .. }) => not_yet,
+                Err(_) => self.backoff.next(),
+            };
+            if let Err(error) = ended {
+                let over = watched.is_some()
+                    && matches!(
+                        error,
+                        ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::Unauthorized(_)
+                    );
+                let more = if over { "" } else { "; asked again" };
+                tracing::debug!(%error, pod = %self.query.pod, "log stream");
+                if !self.say(Some(format!("the log cannot be read: {error}{more}")), out).await || over {
+                    return;
+                }
+            }
+            tokio::time::sleep(wait).await;
+        }
     }
 
-    async fn read_once<P, T>(&mut self, read: &ReadClient, push: &mut P) -> Result<End, ApiError>
-    where
-        P: FnMut(LogLine) -> T,
-        T: Future<Output = bool>,
-    {
-        self.resumed = self.last.is_some();
-        let from = match self.last {
-            // it counts in whole seconds: one second too much, and repeated lines are told by time and text
-            Some(last) => format!("&sinceTime={}", Stamp(last.0.div_euclid(1000) * 1000).plus_secs(-1)),
-            None => self.begin.clone(),
+    /// What is told of the container, when it is something else than before.
+    async fn say<O: Out>(&mut self, words: Option<String>, out: &mut O) -> bool {
+        if self.said == words {
+            return true;
+        }
+        self.said.clone_from(&words);
+        let pod = Name::from(format!("{}/{}", self.query.namespace, self.query.pod));
+        out.put(Told::Note { pod, container: self.query.container.clone(), words }).await
+    }
+
+    /// Looks at the pod before its log is asked for (again).
+    async fn next<O: Out>(&mut self, read: &ReadClient, pod: &PodWatch, out: &mut O) -> Next {
+        let state = match pod.now().await {
+            Ok(state) => state,
+            Err(ApiError::NotFound { .. }) => return Next::Over(Some("the pod is gone".into())),
+            // what cannot be known is no reason not to ask for the log
+            Err(_) => return Next::Read,
         };
+        let Some(container) = state.container(&self.query.container) else {
+            return Next::Over(Some("the pod has no container of this name".into()));
+        };
+        if !state.has_log(container) {
+            let why = state.waits(container);
+            return if state.over { Next::Over(Some(why)) } else { Next::Wait(why) };
+        }
+        self.asked_at = container.restarts;
+        let Some(before) = self.read_at else { return Next::Read };
+        if container.restarts > before {
+            self.catch_up(read, out).await;
+            return Next::Read;
+        }
+        match container.ended() {
+            None => Next::Read,
+            Some(_) => ended(&state, container),
+        }
+    }
+
+    /// What the run before wrote since the last line that we have.
+    async fn catch_up<O: Out>(&mut self, read: &ReadClient, out: &mut O) {
+        let from = self.last.map_or_else(|| self.begin.clone(), since);
+        let before = LogQuery { previous: true, ..self.query.clone() };
+        let path = before.path(&format!("{from}&limitBytes={FETCH_CAP}"));
+        let body = match read.get_bytes(&path, FETCH_CAP + 1024).await {
+            Ok(body) => body,
+            Err(error) => return tracing::debug!(%error, pod = %self.query.pod, "no previous log"),
+        };
+        self.resumed = true;
+        let mut raws = Vec::new();
+        let mut lines = Lines::cut(JUDGE_CAP);
+        lines.feed(&body, |line| raws.push(raw(line)));
+        lines.finish(|line| raws.push(raw(line)));
+        let mut ready = self.entries(raws);
+        ready.extend(self.joiner.flush());
+        for line in ready {
+            out.put(Told::Line(line)).await;
+        }
+    }
+
+    async fn read_once<O: Out>(&mut self, read: &ReadClient, out: &mut O) -> Result<End, ApiError> {
+        self.resumed = self.last.is_some();
+        let from = self.last.map_or_else(|| self.begin.clone(), since);
         let follow = if self.query.previous { "" } else { "&follow=true" };
         let opened = read.stream(&self.query.path(&format!("{follow}{from}")), "*/*").await;
-        self.not_yet = matches!(opened, Err(ApiError::Invalid { .. }));
         let mut body = opened?.into_body();
+        if !self.say(None, out).await {
+            return Ok(End::Closed);
+        }
         let began = Instant::now();
+        let mut lost = false;
         loop {
             let patience = if self.joiner.is_holding() { JOIN } else { SILENT };
             let data = match tokio::time::timeout(patience, body.frame()).await {
                 Err(_) if self.joiner.is_holding() => {
                     if let Some(line) = self.joiner.flush()
-                        && !push(line).await
+                        && !out.put(Told::Line(line)).await
                     {
                         return Ok(End::Closed);
                     }
                     continue;
                 }
-                Err(_) => break,
-                Ok(None | Some(Err(_))) => break,
+                Err(_) | Ok(None) => break,
+                Ok(Some(Err(_))) => {
+                    lost = true;
+                    break;
+                }
                 Ok(Some(Ok(frame))) => frame.into_data(),
             };
             let Ok(data) = data else { continue };
-            let mut ready = Vec::new();
             let mut raws = Vec::new();
             self.lines.feed(&data, |line| raws.push(raw(line)));
-            for line in raws {
-                if self.is_new(&line) {
-                    ready.extend(self.joiner.take(&line, line.at.or(self.last).unwrap_or_default()));
-                }
-            }
-            for line in ready {
-                if !push(line).await {
+            for line in self.entries(raws) {
+                if !out.put(Told::Line(line)).await {
                     return Ok(End::Closed);
                 }
             }
         }
-        let mut rest = Vec::new();
-        self.lines.finish(|line| rest.push(raw(line)));
-        let mut ready: Vec<LogLine> = Vec::new();
-        for line in rest {
-            if self.is_new(&line) {
-                ready.extend(self.joiner.take(&line, line.at.or(self.last).unwrap_or_default()));
-            }
-        }
-        ready.extend(self.joiner.flush());
-        for line in ready {
-            if !push(line).await {
-                return Ok(End::Closed);
-            }
+        let mut rest = None;
+        self.lines.finish(|line| rest = Some(raw(line)));
+        // half a time stamp is no line
+        self.partial = rest.filter(|line| !lost || line.at.is_some());
+        if let Some(line) = self.joiner.flush()
+            && !out.put(Told::Line(line)).await
+        {
+            return Ok(End::Closed);
         }
         if began.elapsed() >= Duration::from_secs(60) {
             self.backoff.reset();
         }
         Ok(End::Ended)
+    }
+
+    /// The last line, which nothing will complete any more.
+    async fn finish<O: Out>(&mut self, out: &mut O) {
+        let raws = self.partial.take().into_iter().collect();
+        let mut ready = self.entries(raws);
+        ready.extend(self.joiner.flush());
+        for line in ready {
+            out.put(Told::Line(line)).await;
+        }
+    }
+
+    /// The entries that new lines complete; those of before a break are left out.
+    fn entries(&mut self, raws: Vec<Raw>) -> Vec<LogLine> {
+        let mut out = Vec::new();
+        for line in raws {
+            if let Some(partial) = self.partial.take_if(|held| line.at.is_none() || line.at >= held.at)
+                // the same line, whole this time, takes its place
+                && (partial.stamp != line.stamp || partial.stamp.is_empty())
+            {
+                out.extend(self.entry(&partial));
+            }
+            out.extend(self.entry(&line));
+        }
+        out
+    }
+
+    fn entry(&mut self, line: &Raw) -> Option<LogLine> {
+        if self.is_new(line) {
+            self.joiner.take(line, line.at.or(self.last).unwrap_or_default())
+        } else {
+            None
+        }
     }
 
     /// False for a line that came before the break already.
@@ -276,6 +393,30 @@ impl Stream {
     }
 }
 
+/// It counts in whole seconds: one second too much, and repeated lines are told by time and text.
+fn since(last: Stamp) -> String {
+    format!("&sinceTime={}", Stamp(last.0.div_euclid(1000) * 1000).plus_secs(-1))
+}
+
+/// Of a container whose log was read to its end.
+fn ended(state: &PodState, container: &Container) -> Next {
+    let how = container.ended().map_or_else(String::new, |exit| format!(", {exit}"));
+    if !state.restarts(container) {
+        // an init container that did its work is nothing to speak of
+        let silent = container.is_done_init();
+        return Next::Over((!silent).then(|| format!("the container ended{how}")));
+    }
+    let waits = match &container.state {
+        super::pod::State::Waiting { reason, message } if !message.is_empty() => {
+            format!("{reason}: {message}")
+        }
+        super::pod::State::Waiting { reason, .. } => reason.clone(),
+        _ => String::new(),
+    };
+    let waits = if waits.is_empty() { String::new() } else { format!(" ({waits})") };
+    Next::Wait(format!("the container ended{how}; it will be started again{waits}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +431,36 @@ mod tests {
         stream.resumed = true;
         assert!(!stream.is_new(&a) && !stream.is_new(&b));
         assert!(stream.is_new(&line("2026-01-01T00:00:01.000000003Z", "a")));
+    }
+
+    fn texts(stream: &mut Stream, raws: Vec<Raw>) -> Vec<String> {
+        let mut out = stream.entries(raws);
+        out.extend(stream.joiner.flush());
+        out.iter().map(|line| line.text.to_string()).collect()
+    }
+
+    #[test]
+    fn half_a_line_of_a_lost_connection_is_not_shown_beside_the_whole_one() {
+        let line = |stamp: &str, text: &str| raw(format!("2026-01-01T00:00:0{stamp}Z {text}").as_bytes());
+        let mut stream = Stream::new(LogQuery::default(), String::new());
+        assert_eq!(texts(&mut stream, vec![line("1.0", "a")]), ["a"]);
+        stream.partial = Some(line("2.0", "half of"));
+        stream.resumed = true;
+        assert_eq!(
+            texts(&mut stream, vec![line("1.0", "a"), line("2.0", "half of a line")]),
+            ["half of a line"]
+        );
+        // the next connection does not have it: it was a whole line without a line feed
+        stream.partial = Some(line("3.0", "the end"));
+        assert_eq!(texts(&mut stream, vec![line("4.0", "b")]), ["the end", "b"]);
+    }
+
+    #[test]
+    fn lines_without_time_stamps_are_taken_as_they_come() {
+        let mut stream = Stream::new(LogQuery::default(), String::new());
+        stream.resumed = true;
+        let lines = || vec![raw(b"same"), raw(b"same"), raw(b"other")];
+        assert_eq!(texts(&mut stream, lines()), ["same", "same", "other"]);
     }
 
     #[test]

@@ -9,19 +9,23 @@ use pilothouse_core::policy::{level, template};
 
 use super::store::LogLine;
 
-/// A line is cut here.
+/// A longer line is shown up to here, with what is missing said.
 pub(super) const LINE_CAP: usize = 16 << 10;
+/// A line is judged up to here: a JSON line may name its level at its end.
+pub(super) const JUDGE_CAP: usize = 256 << 10;
 /// An entry of several lines.
 const ENTRY_LINES: usize = 200;
 const ENTRY_BYTES: usize = 64 << 10;
 
-/// A line with the kubelet's time stamp taken off.
+/// A line with the kubelet's time stamp and its colours taken off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Raw {
     pub at: Option<Stamp>,
     /// The stamp's text: its nanoseconds tell repeated lines from equal ones.
     pub stamp: String,
     pub text: String,
+    /// Of the whole line, even where the text is cut.
+    pub level: Option<Level>,
     /// It goes on with the entry before it.
     pub more: bool,
 }
@@ -31,12 +35,14 @@ pub(super) fn raw(line: &[u8]) -> Raw {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let whole = String::from_utf8_lossy(line);
     let (stamp, rest) = whole.split_once(' ').unwrap_or((&whole, ""));
-    // judged before tabs are made visible
     let (at, stamp, body) = match Stamp::parse(stamp) {
         Some(at) => (Some(at), stamp.to_owned(), rest),
         None => (None, String::new(), &*whole),
     };
-    Raw { at, stamp, text: text::clean(body).into_owned(), more: level::continues(body) }
+    // judged before tabs are made visible
+    let body = text::strip_ansi(body);
+    let (level, more) = (level::level(&body), level::continues(&body));
+    Raw { at, stamp, text: text::clean(&text::cap(&body, LINE_CAP)).into_owned(), level, more }
 }
 
 /// Joins the lines of one container's stream.
@@ -47,12 +53,78 @@ pub(super) struct Joiner {
     held: Option<Held>,
 }
 
+/// The trace that an entry is in the middle of: its lines need not be indented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trace {
+    /// Frames, up to an empty line.
+    Go,
+    /// Up to the line that says what was raised.
+    Python,
+}
+
 #[derive(Debug)]
 struct Held {
     at: Stamp,
     text: String,
+    level: Option<Level>,
     lines: usize,
     full: bool,
+    trace: Option<Trace>,
+}
+
+const TRACEBACK: &str = "Traceback (most recent call last)";
+
+fn trace_of(line: &str) -> Option<Trace> {
+    if line.starts_with("goroutine ") && line.ends_with("]:") {
+        Some(Trace::Go)
+    } else if line.starts_with(TRACEBACK) {
+        Some(Trace::Python)
+    } else {
+        None
+    }
+}
+
+/// `main.main()`, `created by main.start in goroutine 1`, or the empty line between two goroutines.
+fn is_go_frame(line: &str) -> bool {
+    line.is_empty() || line.ends_with(')') || line.starts_with("created by ")
+}
+
+impl Held {
+    fn is_error(&self) -> bool {
+        self.level.is_some_and(|level| level >= Level::Error)
+    }
+
+    /// The line belongs to this entry.
+    fn takes(&self, raw: &Raw) -> bool {
+        const BETWEEN: [&str; 2] =
+            ["During handling of the above exception", "The above exception was the direct cause"];
+        let in_trace = match self.trace {
+            Some(Trace::Go) => raw.level.is_none() && is_go_frame(&raw.text),
+            Some(Trace::Python) => true,
+            None => false,
+        };
+        if raw.more || in_trace {
+            return true;
+        }
+        let on = [TRACEBACK].iter().chain(&BETWEEN).any(|words| raw.text.starts_with(words));
+        self.is_error() && (raw.text.is_empty() || on)
+    }
+
+    fn add(&mut self, raw: &Raw) {
+        self.trace = match (self.trace, trace_of(&raw.text)) {
+            (_, Some(begins)) => Some(begins),
+            (Some(Trace::Go), None) if !raw.text.is_empty() => Some(Trace::Go),
+            (Some(Trace::Python), None) if raw.more || raw.text.starts_with(' ') => Some(Trace::Python),
+            _ => None,
+        };
+        if self.lines >= ENTRY_LINES || self.text.len() + raw.text.len() > ENTRY_BYTES {
+            self.full = true;
+        } else {
+            self.text.push('\n');
+            self.text.push_str(&raw.text);
+            self.lines += 1;
+        }
+    }
 }
 
 impl Joiner {
@@ -62,20 +134,19 @@ impl Joiner {
 
     /// Takes a line; returns the entry that it shows to be finished.
     pub fn take(&mut self, raw: &Raw, now: Stamp) -> Option<LogLine> {
-        if raw.more
-            && let Some(held) = &mut self.held
-        {
-            if held.lines >= ENTRY_LINES || held.text.len() + raw.text.len() > ENTRY_BYTES {
-                held.full = true;
-            } else {
-                held.text.push('\n');
-                held.text.push_str(&raw.text);
-                held.lines += 1;
-            }
+        if let Some(held) = self.held.as_mut().filter(|held| held.takes(raw)) {
+            held.add(raw);
             return None;
         }
         let done = self.flush();
-        self.held = Some(Held { at: raw.at.unwrap_or(now), text: raw.text.clone(), lines: 1, full: false });
+        self.held = Some(Held {
+            at: raw.at.unwrap_or(now),
+            text: raw.text.clone(),
+            level: raw.level,
+            lines: 1,
+            full: false,
+            trace: trace_of(&raw.text),
+        });
         done
     }
 
@@ -89,8 +160,7 @@ impl Joiner {
         if held.full {
             held.text.push_str("\n…");
         }
-        let first = held.text.split('\n').next().unwrap_or_default();
-        let level = level::level(first).unwrap_or(if held.lines > 2 && has_frames(&held.text) {
+        let level = held.level.unwrap_or(if held.lines > 2 && has_frames(&held.text) {
             Level::Error
         } else {
             Level::Info
@@ -121,11 +191,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_come_off_and_controls_become_marks() {
-        let line = raw(b"2026-01-01T00:00:00.123456789Z hello \x1b[31mred\r");
+    fn stamps_and_colours_come_off_and_controls_become_marks() {
+        let line = raw(b"2026-01-01T00:00:00.123456789Z \x1b[31mERROR\x1b[0m red\x07\r");
         assert_eq!(
-            (line.at, line.text.as_str()),
-            (Stamp::parse("2026-01-01T00:00:00.123Z"), "hello ␛[31mred")
+            (line.at, line.text.as_str(), line.level),
+            (Stamp::parse("2026-01-01T00:00:00.123Z"), "ERROR red␇", Some(Level::Error))
         );
         assert_eq!(raw(b"no stamp here").text, "no stamp here");
         assert_eq!(raw(b"\xff\xfe").text, "��");
@@ -142,6 +212,44 @@ mod tests {
         assert_eq!(out.len(), 2);
         assert_eq!((out[0].level, out[0].text.lines().count()), (Level::Error, 3));
         assert!(out[0].fingerprint.is_some() && out[1].fingerprint.is_none());
+    }
+
+    fn entries(lines: &[&str]) -> Vec<(Level, usize)> {
+        let mut joiner = Joiner::new("n/p".into(), "app".into());
+        let mut out = Vec::new();
+        for text in lines {
+            out.extend(joiner.take(&raw(text.as_bytes()), Stamp(0)));
+        }
+        out.extend(joiner.flush());
+        out.iter().map(|line| (line.level, line.text.split('\n').count())).collect()
+    }
+
+    #[test]
+    fn the_traces_of_languages_are_one_entry_each() {
+        let go =
+            ["panic: boom", "", "goroutine 1 [running]:", "main.main()", "\t/a.go:1", "", "exit status 2"];
+        assert_eq!(entries(&go), [(Level::Fatal, 6), (Level::Info, 1)]);
+        let cut = [go[0], go[1], go[2], go[3], go[4], "INFO next", "ERROR other"];
+        assert_eq!(entries(&cut), [(Level::Fatal, 5), (Level::Info, 1), (Level::Error, 1)]);
+        let python =
+            ["Traceback (most recent call last):", "  File \"a.py\", line 1", "ValueError: x", "next"];
+        assert_eq!(entries(&python), [(Level::Error, 3), (Level::Info, 1)]);
+        let logged = ["ERROR:root:it broke", python[0], python[1], python[2], "INFO:root:next"];
+        assert_eq!(entries(&logged), [(Level::Error, 4), (Level::Info, 1)]);
+        let dotnet = ["fail: Shop.Pay[13]", "      refused", "info: Shop.Pay[14]", "      fine"];
+        assert_eq!(entries(&dotnet), [(Level::Error, 2), (Level::Info, 2)]);
+        let node = ["/a.js:12", "    throw x;", "    ^", "", "Error: boom", "    at f (/a.js:12:1)"];
+        assert_eq!(entries(&node).last(), Some(&(Level::Error, 2)));
+        let severe = ["Jan 01, 2026 12:00:00 AM com.x.Y z", "SEVERE: servlet threw up", "fine"];
+        assert_eq!(entries(&severe), [(Level::Info, 1), (Level::Error, 1), (Level::Info, 1)]);
+    }
+
+    #[test]
+    fn a_very_long_line_is_cut_with_a_mark_and_judged_whole() {
+        let long = format!(r#"{{"blob":"{}","level":"error","msg":"x"}}"#, "y".repeat(100_000));
+        let line = raw(long.as_bytes());
+        assert_eq!(line.level, Some(Level::Error));
+        assert!(line.text.len() < LINE_CAP + 40 && line.text.ends_with(" bytes"), "{}", line.text.len());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::quantity::{Counts, show_milli};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::Cluster;
@@ -53,17 +54,17 @@ pub fn order(a: &Hpa, b: &Hpa, order: usize, now: Stamp) -> Ordering {
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
 }
 
-/// `cpu 92/60%`.
+/// `cpu 92/60%`, `memory 25Mi/1Gi`.
 pub fn metric(metric: &Metric) -> String {
-    let milli = |v: i64| if v % 1000 == 0 { (v / 1000).to_string() } else { format!("{v}m") };
     match metric.target {
         Target::Utilization(target) => {
             let current = metric.current.map_or_else(|| "–".into(), |c| c.to_string());
             format!("{} {current}/{target}%", metric.name)
         }
         Target::AverageValue(target) | Target::Value(target) => {
-            let current = metric.current.map_or_else(|| "–".into(), milli);
-            format!("{} {current}/{}", metric.name, milli(target))
+            let counts = Counts::of(&metric.name, target);
+            let current = metric.current.map_or_else(|| "–".into(), |value| show_milli(value, counts));
+            format!("{} {current}/{}", metric.name, show_milli(target, counts))
         }
         Target::None => metric.name.to_string(),
     }

@@ -6,6 +6,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::node::{Condition, Status};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::follow::belongs;
 use pilothouse_core::policy::hpa;
 use pilothouse_core::policy::rules::dead_nodes;
 
@@ -317,7 +318,7 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
         now,
     );
     let (kind, ns, name) = (w.kind.clone(), w.namespace.clone(), w.name.clone());
-    pod_table(out, cluster, "Pods", now, |p| pods::belongs(p, cluster, &kind, &ns, &name));
+    pod_table(out, cluster, "Pods", now, |p| belongs(p, cluster, &kind, &ns, &name));
     Some(())
 }
 

@@ -7,6 +7,7 @@ use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::command::Cmd;
 use super::super::request::Rehearsal;
 use super::super::theme::Role;
+use super::super::widget::input::InputLine;
 use super::super::widget::text;
 use super::describe::Lines;
 use super::{Cell, ago, cell};
@@ -20,7 +21,7 @@ pub struct DialogView {
     /// What is asked, at the bottom, always visible.
     pub ask: Vec<Cell>,
     /// What was typed so far, where text is asked for.
-    pub typed: Option<String>,
+    pub typed: Option<InputLine>,
     pub note: String,
     pub keys: Vec<Cell>,
 }

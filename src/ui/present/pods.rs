@@ -7,6 +7,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::follow::belongs;
 
 use super::super::app::{PodScope, Ui};
 use super::super::list::{ListId, Spec};
@@ -70,13 +71,6 @@ pub fn passes(pod: &Pod, spec: &Spec, scope: &PodScope, cluster: &Cluster) -> bo
             pod.node.as_ref().map_or("", Name::as_str),
             pod.shape.containers.first().map_or("", |c| c.image.as_str()),
         ]))
-}
-
-/// Whether a pod is of a workload.
-pub fn belongs(pod: &Pod, cluster: &Cluster, kind: &Kind, namespace: &str, name: &str) -> bool {
-    pod.namespace == namespace
-        && (cluster.top_owner(pod).is_some_and(|(k, n)| k == *kind && n == name)
-            || pod.owner.as_ref().is_some_and(|o| o.kind == *kind && o.name == name))
 }
 
 /// The order of two rows.

@@ -13,6 +13,7 @@ use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::present::dialog::refusals;
 use super::super::request::{Effect, Order, Reply};
+use super::super::widget::input::{Edit, InputLine};
 
 /// How long a plan must have been on the screen before a key can confirm it.
 pub const ARMED_AFTER_MS: u64 = 300;
@@ -32,7 +33,7 @@ pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effec
         intent: intent.clone(),
         ticket,
         stage: Stage::Waiting,
-        typed: String::new(),
+        typed: InputLine::default(),
         painted: None,
         note: String::new(),
         top: 0,
@@ -125,7 +126,7 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
         return;
     }
     let command = ui.keymap.lookup(&[Context::Dialog], key);
-    let now = ui.clock_ms;
+    let (now, clipboard) = (ui.clock_ms, ui.clipboard);
     let moves = ui.keymap.lookup(&[Context::Everywhere], key);
     let Some(dialog) = &mut ui.dialog else { return };
     if dialog.choosing {
@@ -147,7 +148,10 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     // where a text is asked for, characters belong to it, unless nothing is typed yet and it cannot begin so
     if let Some(plan) = asks.as_ref().filter(|p| p.confirm != Confirm::Yes) {
         let begins = key.typed().is_some_and(|c| !dialog.typed.is_empty() || plan.answer.starts_with(c));
-        let edits = matches!(key.code, Code::Enter | Code::Backspace) || begins;
+        let erases = key.code == Code::Backspace || (key.code == Code::Char('h') && key.ctrl);
+        // keys that edit have another meaning while there is nothing to edit
+        let edits = key.typed().is_none() && (erases || !dialog.typed.is_empty()) && dialog.typed.takes(key);
+        let edits = key.code == Code::Enter || edits || begins;
         if edits {
             return type_in(ui, key, &plan.clone(), now, effects);
         }
@@ -171,7 +175,7 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
         Some(Cmd::CopyKubectl) => {
             if let Stage::Ready(rehearsal) = &dialog.stage {
                 effects.push(Effect::Copy(rehearsal.plan.kubectl.clone()));
-                dialog.note = "copied the kubectl command".into();
+                dialog.note = format!("sent the kubectl command to the clipboard ({})", clipboard.caveat());
             }
         }
         Some(Cmd::Confirm) => match asks {
@@ -217,22 +221,16 @@ fn type_in(
         return;
     }
     match key.code {
-        Code::Enter if dialog.typed == plan.answer => {
-            let answer = dialog.typed.clone();
+        Code::Enter if dialog.typed.text() == plan.answer => {
+            let answer = dialog.typed.take();
             confirm(ui, plan, answer, effects);
         }
         Code::Enter => {
             dialog.note = format!("that is not `{}`", plan.answer);
             dialog.typed.clear();
         }
-        Code::Backspace => {
-            dialog.typed.pop();
-        }
         _ => {
-            if let Some(c) = key.typed()
-                && dialog.typed.chars().count() < 200
-            {
-                dialog.typed.push(c);
+            if dialog.typed.press(key) == Some(Edit::Changed) {
                 dialog.note.clear();
             }
         }

@@ -2,12 +2,11 @@
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::World;
-use pilothouse_core::policy::rules::dead_nodes;
 
-use super::super::app::{LogView, PodScope, Screen, TextLine, TextSource, TextView, Ui};
+use super::super::app::{PodScope, Screen, TextLine, TextSource, TextView, Ui};
 use super::super::list::{List, ListId};
 use super::super::present;
-use super::super::request::{Effect, LogPod, LogRequest, Request, TableText};
+use super::super::request::{Effect, Request, TableText};
 use super::super::theme::Role;
 
 /// Closes the screen on top; a log that is followed is let go.
@@ -93,89 +92,6 @@ pub fn table(ui: &mut Ui, resource: &str, effects: &mut Vec<Effect>) {
             cluster: ui.cluster,
             resource: resource.to_owned(),
             namespace: ui.namespace.clone(),
-        },
-    ));
-}
-
-/// Most pods of a workload whose logs are followed at once.
-const MOST_PODS: usize = 20;
-
-/// The logs of a pod, or of all pods of a workload, a service, a node or what an autoscaler scales.
-pub fn logs(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effects: &mut Vec<Effect>) {
-    let Some(cluster) = ui.shown(world).cloned() else { return };
-    let object = super::logs_target(world, ui, object);
-    let mut pods: Vec<_> = match &object.kind {
-        Kind::Pod => cluster
-            .pods
-            .by_uid(&object.uid)
-            .or_else(|| cluster.pod(&object.namespace, &object.name))
-            .into_iter()
-            .collect(),
-        Kind::Service => {
-            let row = cluster
-                .derived
-                .services
-                .iter()
-                .find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
-            let selector = row.map(|r| r.service.selector.clone()).filter(|s| !s.is_empty());
-            cluster
-                .pods
-                .iter()
-                .filter(|p| p.namespace == object.namespace)
-                .filter(|p| selector.as_ref().is_some_and(|s| s.matches(*p)))
-                .collect()
-        }
-        Kind::Node => cluster
-            .pods
-            .iter()
-            .filter(|p| p.node.as_ref() == Some(&object.name))
-            .filter(|p| ui.namespace.as_ref().is_none_or(|ns| p.namespace == *ns))
-            .collect(),
-        kind => cluster
-            .pods
-            .iter()
-            .filter(|p| present::pods::belongs(p, &cluster, kind, &object.namespace, &object.name))
-            .collect(),
-    };
-    let dead = dead_nodes(&cluster);
-    pods.sort_by(|a, b| present::pods::order(a, b, 0, &dead));
-    let found = pods.len();
-    pods.truncate(MOST_PODS);
-    if pods.is_empty() {
-        return ui.say(format!("{object} has no pods to read logs of"));
-    }
-    let ticket = ui.ticket();
-    let what = if previous { "Previous logs" } else { "Logs" };
-    let many = if found > MOST_PODS {
-        format!(" ({MOST_PODS} of {found} pods, the worst first)")
-    } else {
-        String::new()
-    };
-    ui.screens.push(Screen::Log(Box::new(LogView {
-        title: format!("{what} of {object}{many}"),
-        ticket,
-        lines: std::collections::VecDeque::new(),
-        dropped: 0,
-        ended: None,
-        follow: !previous,
-        wrap: false,
-        times: false,
-        several: pods.len() > 1 || pods.first().is_some_and(|p| p.containers > 1),
-        find: String::new(),
-        top: 0,
-        page: 0,
-    })));
-    effects.push(Effect::FollowLogs(
-        ticket,
-        LogRequest {
-            cluster: ui.cluster,
-            pods: pods
-                .iter()
-                .map(|p| LogPod { namespace: p.namespace.clone(), name: p.name.clone() })
-                .collect(),
-            previous,
-            follow: !previous,
-            tail: if found > 1 { 200 } else { 1000 },
         },
     ));
 }

@@ -1,7 +1,6 @@
 //! Typing a line: filters, searches, the palette, a number of replicas.
 
 use pilothouse_core::domain::id::ObjectRef;
-use pilothouse_core::domain::text;
 use pilothouse_core::model::plan::{Act, ScaleBy};
 use pilothouse_core::model::world::World;
 
@@ -14,20 +13,21 @@ use super::super::present::{
     palette::{self, Target},
 };
 use super::super::request::Effect;
+use super::super::widget::input::{Edit, InputLine};
 use super::{dialog, open, scroll, silence, unfit};
 
 /// Opens the filter of the active list.
 pub fn filter(ui: &mut Ui) {
     if let Some(list) = ui.active_list() {
         let before = ui.list(list).filter.clone();
-        ui.input = before.to_string();
+        ui.input = InputLine::new(before.to_string());
         ui.prompt = Some(Prompt::Filter { list, before });
     }
 }
 
 /// Opens the palette.
 pub fn palette(ui: &mut Ui, world: &World, text: &str) {
-    text.clone_into(&mut ui.input);
+    ui.input = InputLine::new(text);
     let hits = palette::search(ui, world, text);
     ui.prompt = Some(Prompt::Palette { hits, at: 0 });
 }
@@ -62,8 +62,8 @@ pub fn bounds(ui: &mut Ui, world: &World) {
 /// The palette again, for what has come in meanwhile.
 pub fn refresh(ui: &mut Ui, world: &World) {
     if matches!(ui.prompt, Some(Prompt::Palette { .. })) {
-        let text = ui.input.clone();
-        palette(ui, world, &text);
+        let hits = palette::search(ui, world, ui.input.text());
+        ui.prompt = Some(Prompt::Palette { hits, at: 0 });
     }
 }
 
@@ -73,36 +73,27 @@ pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
         "pasted text never confirms: type it".clone_into(&mut dialog.note);
         return;
     }
-    if ui.prompt.is_some() {
-        let line = pasted.lines().next().unwrap_or_default();
-        ui.input.extend(text::clean(line).chars().take(200));
+    if ui.prompt.is_some() && ui.input.paste(pasted) == Edit::Changed {
         typed(ui, world);
     }
 }
 
 /// A key while a line is typed.
 pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
+    let chooses = matches!(ui.prompt, Some(Prompt::Palette { .. }));
     match (key.code, key.ctrl) {
         (Code::Esc, _) => return cancel(ui),
         (Code::Enter, _) => return accept(ui, world, effects),
-        (Code::Down | Code::Tab, _) | (Code::Char('n' | 'j'), true) => return choose(ui, 1),
-        (Code::Up | Code::BackTab, _) | (Code::Char('p' | 'k'), true) => return choose(ui, -1),
-        (Code::Backspace, _) | (Code::Char('h'), true) => {
-            if ui.input.pop().is_none() {
-                return cancel(ui);
-            }
-        }
-        (Code::Char('u'), true) => ui.input.clear(),
-        (Code::Char('w'), true) => {
-            let kept = ui.input.trim_end().rfind(' ').map_or(0, |at| at + 1);
-            ui.input.truncate(kept);
-        }
-        _ => match key.typed() {
-            Some(c) if ui.input.chars().count() < 200 => ui.input.push(c),
-            _ => return,
-        },
+        (Code::Down | Code::Tab, _) => return choose(ui, 1),
+        (Code::Up | Code::BackTab, _) => return choose(ui, -1),
+        (Code::Char('n' | 'j'), true) if chooses => return choose(ui, 1),
+        (Code::Char('p' | 'k'), true) if chooses => return choose(ui, -1),
+        (Code::Backspace, _) | (Code::Char('h'), true) if ui.input.is_empty() => return cancel(ui),
+        _ => {}
     }
-    typed(ui, world);
+    if ui.input.press(key) == Some(Edit::Changed) {
+        typed(ui, world);
+    }
 }
 
 fn choose(ui: &mut Ui, by: isize) {
@@ -115,15 +106,12 @@ fn choose(ui: &mut Ui, by: isize) {
 fn typed(ui: &mut Ui, world: &World) {
     match &ui.prompt {
         Some(Prompt::Filter { list, .. }) => {
-            let (list, filter) = (*list, Filter::new(&ui.input));
+            let (list, filter) = (*list, Filter::new(ui.input.text()));
             let list = ui.list_mut(list);
             list.filter = filter;
             list.top = 0;
         }
-        Some(Prompt::Palette { .. }) => {
-            let text = ui.input.clone();
-            palette(ui, world, &text);
-        }
+        Some(Prompt::Palette { .. }) => refresh(ui, world),
         _ => {}
     }
 }
@@ -137,7 +125,7 @@ fn cancel(ui: &mut Ui) {
 
 fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(prompt) = ui.prompt.take() else { return };
-    let input = std::mem::take(&mut ui.input);
+    let input = ui.input.take();
     match prompt {
         Prompt::Filter { .. } => {}
         Prompt::FindText => {

@@ -4,7 +4,6 @@ use ratatui::layout::Rect;
 
 use super::super::present::dialog::DialogView;
 use super::super::theme::Role;
-use super::super::widget::text as words;
 use super::canvas::Canvas;
 use super::text;
 
@@ -56,9 +55,9 @@ pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize
     if let Some(typed) = &view.typed {
         let x = canvas.put(area.x + 2, y, inner, Role::Key, "> ");
         let room = area.right().saturating_sub(x + 2);
-        let end =
-            canvas.put(x, y, room, Role::Input, &words::tail(typed, usize::from(room.saturating_sub(1))));
-        canvas.cursor = Some((end, y));
+        let (shown, cursor) = typed.shown(usize::from(room));
+        canvas.put(x, y, room, Role::Input, &shown);
+        canvas.cursor = Some((x + u16::try_from(cursor).unwrap_or(0), y));
         y += 1;
     }
     let mut keys = view.keys.clone();

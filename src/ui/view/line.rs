@@ -157,9 +157,10 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     };
     let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);
     let room = area.right().saturating_sub(x);
-    let shown = super::super::widget::text::tail(&ui.input, usize::from(room.saturating_sub(1)));
+    let (shown, cursor) = ui.input.shown(usize::from(room));
     let end = canvas.put(x, area.top(), room, Role::Input, &shown);
-    canvas.cursor = Some((end.min(area.right().saturating_sub(1)), area.top()));
+    let cursor = x.saturating_add(u16::try_from(cursor).unwrap_or(0));
+    canvas.cursor = Some((cursor.min(area.right().saturating_sub(1)), area.top()));
     let end = if ui.input.is_empty() && !sample.is_empty() {
         canvas.put(end + 1, area.top(), area.right().saturating_sub(end + 1), Role::Dim, sample)
     } else {

@@ -25,6 +25,8 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
     let inner =
         Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
     view.page = usize::from(inner.height);
+    let below = notes(view, inner);
+    view.page -= below.len();
     let last = view.lines.len().saturating_sub(1);
     if view.follow {
         view.top = last_page(view, inner.width);
@@ -34,21 +36,28 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
     if view.dropped > 0 {
         notes.push(cell(Role::Warning, format!("{} older ones let go", grouped(view.dropped))));
     }
-    notes.push(match (&view.ended, view.follow) {
-        (Some(why), _) => cell(Role::Stale, format!("ended: {why}")),
-        (None, true) => cell(Role::Ok, "following"),
-        (None, false) => cell(Role::Info, format!("line {}; f follows", view.top + 1)),
+    notes.push(match (view.ended, view.follow) {
+        (true, _) => cell(Role::Stale, "ended"),
+        (false, true) => cell(Role::Ok, "following"),
+        (false, false) => cell(Role::Info, format!("line {}; f follows", view.top + 1)),
     });
     if !view.find.is_empty() {
         notes.push(cell(Role::Match, format!("/{}", view.find)));
     }
-    let empty = vec![cell(Role::Dim, if view.ended.is_some() { "no lines" } else { "waiting for lines …" })];
+    let empty = vec![cell(Role::Dim, if view.ended { "no lines" } else { "waiting for lines …" })];
     let chrome = ListView { title: view.title.clone(), notes, focused: true, empty, ..ListView::default() };
     list::draw(canvas, area, &ListView { rows: Vec::new(), ..chrome.clone() }, Chrome::Frame, false);
-    if view.lines.is_empty() {
+    if view.lines.is_empty() && below.is_empty() {
         return;
     }
     canvas.clear(inner);
+    let first = inner.bottom().saturating_sub(u16::try_from(below.len()).unwrap_or(0));
+    // without lines they take their place
+    let first = if view.lines.is_empty() { inner.y } else { first };
+    for (y, words) in (first..inner.bottom()).zip(&below) {
+        canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), Role::Warning, words);
+    }
+    let inner = Rect { height: inner.height - u16::try_from(below.len()).unwrap_or(0), ..inner };
     let needle = view.find.to_lowercase();
     let mut y = inner.y;
     for line in view.lines.iter().skip(view.top) {
@@ -89,8 +98,44 @@ fn prefix(view: &LogView, line: &LogLine) -> (String, String) {
     } else {
         String::new()
     };
-    let source = if view.several { format!("{:<14}", text::tail(&line.pod, 14)) } else { String::new() };
+    let mut source = String::new();
+    for (shown, name, cells) in
+        [(view.several_pods, &line.pod, 14), (view.several_containers, &line.container, 10)]
+    {
+        if shown {
+            let name = text::tail(name, cells);
+            source.push_str(if source.is_empty() { "" } else { " " });
+            source.push_str(&name);
+            source.push_str(&" ".repeat(cells.saturating_sub(text::width(&name))));
+        }
+    }
     (time, source)
+}
+
+/// What there is to say beside the lines, wrapped: a third of the rows at most, or all of them without lines.
+fn notes(view: &LogView, inner: Rect) -> Vec<String> {
+    let cells = usize::from(inner.width.saturating_sub(2)).max(8);
+    let rows = usize::from(inner.height);
+    let most = if view.lines.is_empty() { rows } else { rows / 3 };
+    let mut out: Vec<String> = Vec::new();
+    for (i, note) in view.notes.iter().enumerate() {
+        let name = if note.container.is_empty() || !view.several_containers {
+            note.pod.to_string()
+        } else {
+            format!("{}/{}", note.pod, note.container)
+        };
+        let part = text::wrap(&format!("! {name}: {}", note.words), cells);
+        let left = view.notes.len() - i;
+        if out.len() + part.len() + usize::from(left > 1) > most {
+            if out.len() < most {
+                out.push(format!("! {left} more containers have no lines, or ended"));
+            }
+            break;
+        }
+        out.extend(part);
+    }
+    out.truncate(most);
+    out
 }
 
 /// The first line with which the last one is still on the screen.

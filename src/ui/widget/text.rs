@@ -1,10 +1,11 @@
 //! Text that fits a number of cells.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_segmentation::UnicodeSegmentation as _;
+use unicode_width::UnicodeWidthStr;
 
-/// Cells that a text takes.
+/// Cells that a text takes: those of its characters with their marks, each of which is drawn into cells of its own.
 pub fn width(text: &str) -> usize {
-    text.width()
+    if text.is_ascii() { text.len() } else { text.graphemes(true).map(UnicodeWidthStr::width).sum() }
 }
 
 /// The beginning, with `…` where something is missing.
@@ -17,13 +18,13 @@ pub fn head(text: &str, cells: usize) -> String {
     }
     let mut out = String::new();
     let mut used = 0;
-    for c in text.chars() {
-        let w = c.width().unwrap_or(0);
+    for part in text.graphemes(true) {
+        let w = part.width();
         if used + w + 1 > cells {
             break;
         }
         used += w;
-        out.push(c);
+        out.push_str(part);
     }
     out.push('…');
     out
@@ -37,17 +38,17 @@ pub fn tail(text: &str, cells: usize) -> String {
     if cells == 0 {
         return String::new();
     }
-    let mut kept: Vec<char> = Vec::new();
+    let mut kept: Vec<&str> = Vec::new();
     let mut used = 0;
-    for c in text.chars().rev() {
-        let w = c.width().unwrap_or(0);
+    for part in text.graphemes(true).rev() {
+        let w = part.width();
         if used + w + 1 > cells {
             break;
         }
         used += w;
-        kept.push(c);
+        kept.push(part);
     }
-    kept.push('…');
+    kept.push("…");
     kept.into_iter().rev().collect()
 }
 
@@ -76,8 +77,8 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
             used += w;
             continue;
         }
-        for c in word.chars() {
-            let w = c.width().unwrap_or(0);
+        for part in word.graphemes(true) {
+            let w = part.width();
             if used + w > cells {
                 if !line.trim().is_empty() {
                     lines.push(line.trim_end().to_owned());
@@ -86,7 +87,7 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
                 line = if width(&indent) + w <= cells { indent.clone() } else { String::new() };
                 used = width(&line);
             }
-            line.push(c);
+            line.push_str(part);
             used += w;
         }
     }
@@ -159,6 +160,27 @@ mod tests {
             for line in wrap("  some words of日本 various lengthsssssssssss here", cells) {
                 assert!(width(&line) <= cells.max(2), "{cells}: {line:?}");
             }
+        }
+    }
+
+    #[test]
+    fn marks_stay_with_their_letters_and_wide_ones_count_two() {
+        assert_eq!(head("cafe\u{301} closed", 5), "cafe\u{301}…");
+        assert_eq!(tail("cafe\u{301}s", 3), "…e\u{301}s");
+        for (text, cells) in [
+            ("e\u{301}", 1),
+            ("⚠\u{fe0f}", 2),
+            ("👩\u{200d}🚀", 2),
+            ("🇩🇪", 2),
+            ("שָׁלוֹם", 4),
+            ("ไม่พบ", 4),
+            ("\u{1112}\u{1161}\u{11ab}", 2),
+            ("لا", 2),
+        ] {
+            assert_eq!(width(text), cells, "{text}");
+        }
+        for line in wrap("👩\u{200d}🚀👩\u{200d}🚀👩\u{200d}🚀 cafe\u{301}cafe\u{301}", 4) {
+            assert!(width(&line) <= 4 && !line.starts_with(['\u{200d}', '\u{301}']), "{line:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilothouse::ui::app::{Screen, Stage};
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::request::{
-    Effect, LogLine, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
+    Effect, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
@@ -17,6 +17,8 @@ use pilothouse_core::model::plan::{
     ServiceEffect, Step, StepKind,
 };
 use pilothouse_core::model::state::ClusterState;
+
+use pilothouse_core::policy::follow::pods_of;
 
 use super::{Desk, scene};
 
@@ -358,7 +360,8 @@ fn logs_are_followed_and_let_go() {
     desk.dump(120, 36);
     let effects = desk.press("l");
     let Some(Effect::FollowLogs(ticket, request)) = effects.into_iter().next() else { panic!() };
-    assert_eq!(request.pods.len(), 3);
+    let cluster = desk.world.clusters.first().unwrap();
+    assert_eq!(pods_of(cluster, &request.object, request.within.as_ref()).len(), 3);
     let lines = (0..100)
         .map(|i| LogLine {
             level: if i % 40 == 39 { Level::Error } else { Level::Info },
@@ -380,6 +383,43 @@ fn logs_are_followed_and_let_go() {
 }
 
 #[test]
+fn why_a_log_has_no_lines_stands_in_their_place_and_below_them() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    let Some(Effect::FollowLogs(ticket, _)) = desk.press("l").into_iter().next() else { panic!() };
+    let note = |container: &str, words: &str| LogNote {
+        pod: "pay-7c9f-1".into(),
+        container: container.into(),
+        words: words.into(),
+    };
+    let told = vec![note("app", "the log cannot be read: dial tcp 10.0.0.9:10250: i/o timeout\u{1b}[31m")];
+    update(&mut desk.ui, &desk.world, Msg::LogNotes(ticket, told));
+    let text = desk.dump(80, 24);
+    assert!(text.contains("dial tcp 10.0.0.9:10250: i/o") && !text.contains("waiting for lines"), "{text}");
+    let line = |container: &str| LogLine {
+        pod: "pay-7c9f-1".into(),
+        container: container.into(),
+        text: format!("said by {container}"),
+        ..LogLine::default()
+    };
+    update(&mut desk.ui, &desk.world, Msg::LogLines(ticket, vec![line("app"), line("proxy")]));
+    update(
+        &mut desk.ui,
+        &desk.world,
+        Msg::LogNotes(ticket, vec![note("app", "the container ended, exit 1 (Error)")]),
+    );
+    update(&mut desk.ui, &desk.world, Msg::LogEnded(ticket));
+    let text = desk.dump(80, 24);
+    for words in
+        ["app        said by app", "proxy      said by proxy", "/app: the container ended, exit 1", "ended"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains("dial tcp 10.0.0.9:10250: i/o") && !text.contains("following"), "{text}");
+}
+
+#[test]
 fn the_logs_of_a_node_are_those_of_its_pods_in_all_namespaces_that_are_shown() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
@@ -390,9 +430,10 @@ fn the_logs_of_a_node_are_those_of_its_pods_in_all_namespaces_that_are_shown() {
     let here: Vec<_> = cluster.pods.iter().filter(|p| p.node.as_ref() == Some(&node)).collect();
     assert!(!here.is_empty());
     let Some(Effect::FollowLogs(_, request)) = desk.press("l").into_iter().next() else { panic!() };
-    assert_eq!(request.pods.len(), here.len().min(20));
-    for pod in &request.pods {
-        assert!(here.iter().any(|p| p.name == pod.name && p.namespace == pod.namespace), "{pod:?}");
+    let pods = pods_of(&cluster, &request.object, request.within.as_ref());
+    assert_eq!(pods.len(), here.len());
+    for pod in pods {
+        assert!(here.iter().any(|p| p.uid == pod.uid), "{pod:?}");
     }
 }
 

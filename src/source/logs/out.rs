@@ -1,0 +1,60 @@
+//! Where what comes of a container's log goes: to whoever has it open, or into the store.
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::Name;
+use tokio::sync::mpsc;
+
+use super::store::{LogLine, LogStore, Origin};
+
+/// What comes of a container's log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    Line(LogLine),
+    /// What there is to say of it at the moment; None when its lines say enough.
+    Note {
+        /// `namespace/name`.
+        pod: Name,
+        container: Name,
+        words: Option<String>,
+    },
+}
+
+/// Where it goes. False: nobody wants it any more.
+pub(super) trait Out: Send {
+    fn put(&mut self, told: Told) -> impl Future<Output = bool> + Send;
+    /// Lines of which only the beginning was taken.
+    fn cut(&mut self, _lines: u64) {}
+}
+
+impl Out for mpsc::Sender<Told> {
+    async fn put(&mut self, told: Told) -> bool {
+        self.send(told).await.is_ok()
+    }
+}
+
+/// Into the store: nobody reads along, so notes are for nobody.
+#[derive(Debug)]
+pub(super) struct Kept {
+    store: Arc<LogStore>,
+    origin: Origin,
+}
+
+impl Kept {
+    pub fn new(store: Arc<LogStore>, origin: Origin) -> Self {
+        Self { store, origin }
+    }
+}
+
+impl Out for Kept {
+    async fn put(&mut self, told: Told) -> bool {
+        if let Told::Line(line) = told {
+            self.store.push(line, &self.origin);
+        }
+        true
+    }
+
+    fn cut(&mut self, lines: u64) {
+        self.store.lost(lines);
+    }
+}
