@@ -59,7 +59,8 @@ impl Dialer {
         if let Some(held) = opened.get(&(context.clone(), read_only)) {
             return Ok(held.clone());
         }
-        let connection = self.open(Some(context)).await?;
+        // another server has a clock of its own
+        let connection = self.open_by(Some(context), self.clock.apart()).await?;
         let reader = connection.reader().map_err(|e| e.to_string())?;
         let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
         let clients = Clients { reader, writer };
@@ -68,11 +69,15 @@ impl Dialer {
     }
 
     pub(crate) async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
+        self.open_by(context, self.clock.clone()).await
+    }
+
+    async fn open_by(&self, context: Option<&str>, clock: Clock) -> Result<Connection, String> {
         let options = ConnectOptions {
             kubeconfig: self.kubeconfig.clone(),
             context: context.map(str::to_owned),
             user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
-            clock: self.clock.clone(),
+            clock,
         };
         Connection::open(options).await.map_err(|e| e.to_string())
     }

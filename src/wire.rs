@@ -13,5 +13,6 @@ pub mod frames;
 pub mod items;
 pub mod kubeconfig;
 pub mod list_watch;
+pub mod pages;
 pub mod transport;
 pub mod write;

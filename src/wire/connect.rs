@@ -74,7 +74,8 @@ impl Connection {
         // it repeats 429, 503 and 504 of every verb, up to 15 times
         config.default_retry = false;
         config.proxy_url = transport::proxy(loaded.cluster.as_ref(), &config.cluster_url)?;
-        let credential = Credential::take(&mut config.auth_info, options.clock.clone()).await?;
+        // a plugin's expiry is meant by this machine's clock, as client-go takes it
+        let credential = Credential::take(&mut config.auth_info, options.clock.apart()).await?;
         let host = config.cluster_url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let loopback = config.proxy_url.is_none()
             && (host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()));
