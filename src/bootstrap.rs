@@ -84,7 +84,7 @@ impl Dialer {
         if let Some(held) = &*own {
             return Ok(held.clone());
         }
-        let connection = self.connect(self.first.clone(), self.overrides.clone()).await?;
+        let connection = self.open_by(self.first.clone(), self.overrides.clone(), self.clock.clone()).await?;
         Ok(own.insert(connection).clone())
     }
 
@@ -93,10 +93,16 @@ impl Dialer {
         if context == self.first.as_deref() {
             return self.own().await;
         }
-        self.connect(context.map(str::to_owned), self.overrides.elsewhere()).await
+        // another server has a clock of its own
+        self.open_by(context.map(str::to_owned), self.overrides.elsewhere(), self.clock.apart()).await
     }
 
-    async fn connect(&self, context: Option<String>, overrides: Overrides) -> Result<Connection, String> {
+    async fn open_by(
+        &self,
+        context: Option<String>,
+        overrides: Overrides,
+        clock: Clock,
+    ) -> Result<Connection, String> {
         let options = ConnectOptions {
             kubeconfig: self.kubeconfig.clone(),
             context,
@@ -104,7 +110,7 @@ impl Dialer {
             env: Env::default(),
             seat: self.seat.clone(),
             user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
-            clock: self.clock.clone(),
+            clock,
         };
         Connection::open(options).await.map_err(|e| e.to_string())
     }

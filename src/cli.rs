@@ -30,9 +30,16 @@ pub struct Global {
     pub kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     pub access: access::Access,
-    /// Only this namespace
-    #[arg(short, long, global = true, value_name = "NS", conflicts_with = "all_namespaces")]
-    pub namespace: Option<String>,
+    /// Only this namespace (several: repeat it, or separate them by commas)
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NS",
+        value_delimiter = ',',
+        conflicts_with = "all_namespaces"
+    )]
+    pub namespace: Vec<String>,
     /// All namespaces (the default)
     #[arg(short = 'A', long, global = true)]
     pub all_namespaces: bool,

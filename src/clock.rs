@@ -1,4 +1,5 @@
-//! The only place that reads the clock.
+//! The only place that reads the clock, and the only one that makes the cluster's time of it: what an API server stamps
+//! is compared with the server's own clock, which may be hours off ours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,20 +7,60 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pilothouse_core::domain::time::Stamp;
 
-/// Where time comes from: the system, or a hand that tests move.
-#[derive(Clone, Debug, Default)]
+/// No answer has told the server's time yet.
+const UNMEASURED: i64 = i64::MIN;
+
+/// Where time comes from: the system, or a hand that tests move. Clones share what is known of the server's clock.
+#[derive(Clone, Debug)]
 pub struct Clock {
     manual: Option<Arc<AtomicI64>>,
+    /// The server's clock less ours in milliseconds, or [`UNMEASURED`].
+    offset: Arc<AtomicI64>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+/// The least change of an offset that agrees with an answer: the server's clock less ours lies between `low` and `high`,
+/// which are a second apart or more, because a `Date` has whole seconds. So nothing moves while it may be right, and many
+/// answers close in on the truth.
+fn narrowed(held: i64, low: i64, high: i64) -> i64 {
+    if low > high { held } else { held.clamp(low, high) }
 }
 
 impl Clock {
     pub fn system() -> Self {
-        Self { manual: None }
+        Self { manual: None, offset: Arc::new(AtomicI64::new(UNMEASURED)) }
+    }
+
+    /// The same clock without what is known of a server's: for another cluster, and for what goes by our own time.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { manual: self.manual.clone(), ..Self::system() }
+    }
+
+    /// A server said that it was `date` (in whole seconds) when it answered what was sent at `sent` and came back at `got`,
+    /// both by [`Clock::local`]. A manual clock takes no notice.
+    pub fn observe(&self, sent: Stamp, got: Stamp, date: Stamp) {
+        if self.manual.is_some() {
+            return;
+        }
+        let (low, high) = (date.0.saturating_sub(got.0), date.0.saturating_add(1000).saturating_sub(sent.0));
+        let held = self.offset_ms().unwrap_or(0);
+        self.offset.store(narrowed(held, low, high), Ordering::SeqCst);
+    }
+
+    /// The server's clock less ours in milliseconds; None until a server has told its time.
+    pub fn offset_ms(&self) -> Option<i64> {
+        Some(self.offset.load(Ordering::SeqCst)).filter(|ms| *ms != UNMEASURED)
     }
 
     /// A clock that stands at `start` until [`Clock::set`].
     pub fn manual(start: Stamp) -> Self {
-        Self { manual: Some(Arc::new(AtomicI64::new(start.0))) }
+        Self { manual: Some(Arc::new(AtomicI64::new(start.0))), ..Self::system() }
     }
 
     /// Moves a manual clock; does nothing to the system's.
@@ -29,8 +70,14 @@ impl Clock {
         }
     }
 
-    #[allow(clippy::disallowed_methods)]
+    /// The time in the cluster: ours until its server has told its own.
     pub fn now(&self) -> Stamp {
+        Stamp(self.local().0.saturating_add(self.offset_ms().unwrap_or(0)))
+    }
+
+    /// The time of this machine.
+    #[allow(clippy::disallowed_methods)]
+    pub fn local(&self) -> Stamp {
         match &self.manual {
             Some(manual) => Stamp(manual.load(Ordering::SeqCst)),
             None => Stamp(
@@ -49,5 +96,57 @@ impl Clock {
 
     pub fn deadline(after: Duration) -> Instant {
         Self::instant() + after
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers of a server whose clock is `skew` off, asked every 537 ms with a delay of `delay` in all.
+    fn answers(clock: &Clock, skew: i64, delay: i64, n: i64) -> Vec<i64> {
+        (0..n)
+            .map(|i| {
+                let sent = 1_700_000_000_000 + i * 537;
+                let there = sent + delay / 2 + skew;
+                clock.observe(Stamp(sent), Stamp(sent + delay), Stamp(there - there.rem_euclid(1000)));
+                clock.offset_ms().unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_servers_clock_is_known_within_the_delay_of_an_answer() {
+        for (skew, delay) in [(7_200_000, 20), (-7_200_000, 200), (90_000, 5), (-1_500, 40), (1_300, 4)] {
+            let clock = Clock::system();
+            assert_eq!(clock.offset_ms(), None);
+            let told = answers(&clock, skew, delay, 40);
+            assert!(
+                (told[0] - skew).abs() <= 1000 + delay,
+                "the first answer tells it to the second: {told:?}"
+            );
+            let last = told[39];
+            assert!((last - skew).abs() <= 60 + delay, "{skew}: {told:?}");
+            assert!((clock.now().0 - clock.local().0 - last).abs() < 1000);
+        }
+    }
+
+    #[test]
+    fn rounding_is_no_skew_and_nothing_flaps() {
+        let told = answers(&Clock::system(), 0, 30, 100);
+        assert!(told.iter().all(|ms| ms.abs() <= 30), "{told:?}");
+        let clock = Clock::system();
+        let settled = answers(&clock, 400, 30, 100)[99];
+        assert!(answers(&clock, 400, 30, 100).iter().all(|ms| (ms - settled).abs() <= 30));
+    }
+
+    #[test]
+    fn another_cluster_has_a_clock_of_its_own() {
+        let clock = Clock::system();
+        answers(&clock, 7_200_000, 10, 3);
+        assert_eq!(clock.apart().offset_ms(), None);
+        let manual = Clock::manual(Stamp(5));
+        manual.observe(Stamp(0), Stamp(1), Stamp(9_000_000));
+        assert_eq!(manual.now(), Stamp(5), "a hand moves it, and nothing else");
     }
 }

@@ -14,6 +14,7 @@ pub mod frames;
 pub mod items;
 pub mod kubeconfig;
 pub mod list_watch;
+pub mod pages;
 pub(crate) mod proxy;
 pub(crate) mod tls;
 pub(crate) mod transport;

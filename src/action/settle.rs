@@ -52,7 +52,8 @@ pub async fn get(client: &ReadClient, on: &ObjectRef) -> Result<Option<bytes::By
     };
     match client.get_bytes(&path, 4 << 20).await {
         Ok(body) => Ok(Some(body)),
-        Err(ApiError::NotFound { .. }) => Ok(None),
+        // the API's own word: a gateway's page says nothing of the object
+        Err(ApiError::NotFound { status: true, .. }) => Ok(None),
         Err(e) => Err(e),
     }
 }

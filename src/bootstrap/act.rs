@@ -260,7 +260,11 @@ async fn attempt(
         tell(&unfinished.line());
     }
     let connection = start.connect().await.map_err(usage)?;
-    let namespace = Name::from(start.global.namespace.as_deref().unwrap_or(&connection.namespace));
+    let namespace = match start.global.namespace.as_slice() {
+        [] => Name::from(connection.namespace.as_str()),
+        [one] => Name::from(one.as_str()),
+        _ => return Err(usage("an action takes one -n, so that there is no doubt what it changes".into())),
+    };
     let targets = targets.resolve(&namespace).map_err(usage)?;
     let contexts = contexts(&act);
     let info = info(start, &connection);

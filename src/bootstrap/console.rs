@@ -72,7 +72,11 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     session.follow_logs(start);
     let (mut ui, key_problems) = Ui::new(&start.settings.ui);
     ui.clipboard = look::clipboard();
-    ui.namespace = start.global.namespace.as_deref().map(Name::from);
+    // of several all are shown, and one can be picked
+    ui.namespace = match start.global.namespace.as_slice() {
+        [one] => Some(Name::from(one.as_str())),
+        _ => None,
+    };
     // keys that could not be read might have been meant to keep an action away
     let read_only = start.settings.guards.read_only || !key_problems.is_empty();
     problems.extend(key_problems);

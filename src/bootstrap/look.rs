@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::source::SourceState;
+use pilothouse_core::model::event::Identity;
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
+use pilothouse_core::policy::seen;
 
 use super::Start;
 use super::session::Session;
@@ -17,33 +19,24 @@ use crate::wire::client::Ask;
 /// How long sources get to stop.
 const CLOSE: Duration = Duration::from_millis(500);
 
-/// True once every table has come to an end of some kind.
+/// True once everything has been seen that can be: a failure may pass, a refusal does not.
 fn is_settled(start: &Start, cluster: &Cluster) -> bool {
-    let tables: [(&str, &Coverage); 14] = [
-        ("nodes", &cluster.nodes.cover),
-        ("leases", &cluster.leases.cover),
-        ("pods", &cluster.pods.cover),
-        ("deployments", &cluster.deployments.cover),
-        ("replicasets", &cluster.replicasets.cover),
-        ("statefulsets", &cluster.statefulsets.cover),
-        ("daemonsets", &cluster.daemonsets.cover),
-        ("jobs", &cluster.jobs.cover),
-        ("cronjobs", &cluster.cronjobs.cover),
-        ("services", &cluster.services.cover),
-        ("endpointslices", &cluster.slices.cover),
-        ("horizontalpodautoscalers", &cluster.hpas.cover),
-        ("poddisruptionbudgets", &cluster.pdbs.cover),
-        ("events", &cluster.events.cover),
-    ];
-    let in_trouble = |name: &str| cluster.source(name).is_some_and(|s| s.state.is_trouble());
     // a table's rows and what its source is doing come by different ways
-    let told = |name: &str| cluster.source(name).is_none_or(|s| s.state != SourceState::Starting);
-    let answered =
-        |name: &str| cluster.source(name).is_some_and(|s| s.last_ok.is_some() || s.state.is_trouble());
-    tables.iter().all(|(name, cover)| {
-        told(name) && (!matches!(cover, Coverage::Never | Coverage::Loading { .. }) || in_trouble(name))
-    }) && (cluster.node_usage_source.is_some() || in_trouble("metrics.k8s.io"))
-        && (start.settings.prometheus.url.is_empty() || answered("prometheus"))
+    let told = |name: &str| cluster.source(name).is_some_and(|s| s.state != SourceState::Starting);
+    let over = |name: &str| {
+        cluster.source(name).is_some_and(|s| {
+            s.lasting || matches!(s.state, SourceState::Denied | SourceState::NotInstalled | SourceState::Off)
+        })
+    };
+    // which other namespaces there are comes with who we are
+    let partly = cluster.info.namespaces.is_empty()
+        && cluster.tables().iter().any(|(_, cover, _)| matches!(cover, Coverage::Namespaces(_)));
+    let known = !partly || cluster.identity != Identity::default();
+    cluster.tables().iter().all(|(name, ..)| told(name))
+        && !seen::may_come(cluster)
+        && known
+        && (cluster.node_usage_source.is_some() || over("metrics.k8s.io"))
+        && (start.settings.prometheus.url.is_empty() || told("prometheus"))
 }
 
 /// Opens a session and waits until it is settled or the time is up.
@@ -56,7 +49,8 @@ async fn look(start: &Start, look: &Look) -> Result<(Session, Arc<World>), u8> {
     for note in &connection.notes {
         tell(&format!("pilothouse: {note}"));
     }
-    if let Some(why) = super::session::no_such_namespace(start, &connection).await {
+    let within = tokio::time::timeout(look.wait, super::session::no_such_namespace(start, &connection));
+    if let Some(why) = within.await.ok().flatten() {
         return Err(failed(why));
     }
     let mut session =
@@ -73,6 +67,15 @@ fn saw_nothing(cluster: &Cluster) -> bool {
     cluster.nodes.is_empty()
         && cluster.pods.is_empty()
         && [&cluster.nodes.cover, &cluster.pods.cover].into_iter().all(|c| !c.is_read())
+}
+
+/// Failed if something was not seen that should have been. What we may not see is said, and is no failure.
+fn status_of(cluster: &Cluster) -> u8 {
+    if saw_nothing(cluster) {
+        explain_nothing(cluster);
+        return exit::FAILED;
+    }
+    if seen::unseen(cluster).iter().any(|u| u.why.is_fault()) { exit::FAILED } else { exit::DONE }
 }
 
 fn explain_nothing(cluster: &Cluster) {
@@ -101,11 +104,7 @@ pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
             break exit::FAILED;
         }
         if !watch {
-            if saw_nothing(cluster) {
-                explain_nothing(cluster);
-                break exit::FAILED;
-            }
-            break exit::DONE;
+            break status_of(cluster);
         }
         tokio::select! {
             changed = session.world.changed() => {
@@ -132,7 +131,8 @@ pub async fn why(start: &Start, flags: &Look) -> u8 {
         let doc = documents::snapshot(&world, cluster, now);
         let text = match flags.output {
             Output::Json => serde_json::to_string(&serde_json::json!({
-                "schema": doc.schema, "at": doc.at, "cluster": doc.cluster, "causes": doc.causes, "silenced": doc.silenced, "changes": doc.changes,
+                "schema": doc.schema, "at": doc.at, "cluster": doc.cluster, "not_seen": doc.not_seen,
+                "causes": doc.causes, "silenced": doc.silenced, "changes": doc.changes,
             }))
             .unwrap_or_default(),
             Output::Text => text::why(cluster, now).join("\n"),
@@ -140,10 +140,7 @@ pub async fn why(start: &Start, flags: &Look) -> u8 {
         if print(&text).is_err() {
             status = exit::FAILED;
         }
-        if saw_nothing(cluster) {
-            explain_nothing(cluster);
-            status = exit::FAILED;
-        }
+        status = status.max(status_of(cluster));
     }
     session.close(CLOSE).await;
     status
@@ -185,17 +182,22 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     };
     let now = start.clock.now();
     let Some(cluster) = world.clusters.first() else { return exit::FAILED };
-    let namespace = start.global.namespace.clone().unwrap_or_default();
-    let asked = futures::future::join_all(WANTED.iter().map(|(verb, group, resource, subresource)| {
-        let ask = Ask { verb, group, resource, subresource, namespace: &namespace, name: "" };
-        session.reader.may(ask)
+    let mut places: Vec<&str> = start.global.namespace.iter().map(String::as_str).collect();
+    if places.is_empty() {
+        places.push("");
+    }
+    let questions: Vec<_> = places.iter().flat_map(|ns| WANTED.iter().map(move |want| (*ns, want))).collect();
+    let asked = futures::future::join_all(questions.iter().map(|(namespace, want)| {
+        let (verb, group, resource, subresource) = want;
+        session.reader.may(Ask { verb, group, resource, subresource, namespace, name: "" })
     }))
     .await;
     let mut permissions = Vec::new();
-    for ((verb, group, resource, subresource), answer) in WANTED.iter().zip(asked) {
+    for ((namespace, (verb, group, resource, subresource)), answer) in questions.iter().zip(asked) {
         let slash = if subresource.is_empty() { "" } else { "/" };
         let dot = if group.is_empty() { "" } else { "." };
-        let name = format!("{verb} {resource}{slash}{subresource}{dot}{group}");
+        let place = if places.len() > 1 { format!(" in {namespace}") } else { String::new() };
+        let name = format!("{verb} {resource}{slash}{subresource}{dot}{group}{place}");
         let (allowed, why) = match answer {
             Ok(a) => (Some(a.allowed), a.reason),
             Err(e) => (None, e.to_string()),
@@ -209,6 +211,7 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     let missing = plans.iter().any(|(_, against)| !against.is_empty());
     let troubled =
         missing || cluster.sources.iter().any(|s| s.state.is_trouble()) || !start.loaded.problems.is_empty();
+    let troubled = troubled || seen::unseen(cluster).iter().any(|u| u.why.is_fault());
     let text = match flags.output {
         Output::Json => serde_json::to_string(&serde_json::json!({
             "schema": "pilothouse/doctor/v1",
@@ -224,6 +227,7 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
             "failover": plans.iter().map(|(name, against)| serde_json::json!({
                 "name": name, "missing": against,
             })).collect::<Vec<_>>(),
+            "not_seen": documents::not_seen(cluster),
             "sources": documents::sources(cluster, now),
             "permissions": permissions.iter().map(|(name, allowed, why)| serde_json::json!({
                 "access": name, "allowed": allowed, "reason": why,
@@ -255,14 +259,13 @@ fn doctor_text(
     let c = &session.connection;
     let or_unknown =
         |v: Option<&pilothouse_core::domain::id::Name>| v.map_or("unknown".to_owned(), ToString::to_string);
-    let mut lines = vec![
+    let mut lines = text::not_seen(cluster);
+    lines.extend([
         format!("context {} at {}", c.context, c.server),
         format!("server version {}", or_unknown(cluster.identity.version.as_ref())),
         format!("user {}", or_unknown(cluster.identity.user.as_ref())),
-    ];
-    if let Some(offset) = cluster.identity.clock_offset_ms.filter(|o| o.abs() > 2000) {
-        lines.push(format!("CLOCK: the server's clock is {} s off ours", offset / 1000));
-    }
+    ]);
+    lines.extend(text::clock(cluster));
     if c.insecure {
         lines.push("INSECURE: the server's certificate is not checked".into());
     }

@@ -47,9 +47,20 @@ pub fn info(start: &Start, connection: &Connection) -> ClusterInfo {
         server: connection.server.as_str().into(),
         protected: start.settings.guards.protects_context(&connection.context),
         read_only: start.settings.guards.read_only,
-        namespace: start.global.namespace.as_deref().map(Name::from),
+        namespaces: namespaces(start).into(),
         silences: start.settings.silences.clone().into(),
     }
+}
+
+/// The namespaces that were asked for, each once; none = all.
+fn namespaces(start: &Start) -> Vec<Name> {
+    let mut names: Vec<Name> = Vec::new();
+    for name in start.global.namespace.iter().map(|n| n.trim()).filter(|n| !n.is_empty()) {
+        if !names.iter().any(|held| held == name) {
+            names.push(name.into());
+        }
+    }
+    names
 }
 
 impl Session {
@@ -72,7 +83,7 @@ impl Session {
             });
         let stop = CancellationToken::new();
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
-        let scope = Scope { namespace: start.global.namespace.as_deref().map(Name::from) };
+        let scope = Scope { namespaces: namespaces(start) };
         let started = kube::start(&connection, &scope, &sink, &supervisor).map_err(|e| e.to_string())?;
         prometheus_from(start, &sink, &supervisor)?;
         Ok(Self {
@@ -120,18 +131,25 @@ impl Session {
     }
 }
 
-/// In words, if the server says that the namespace that was asked for does not exist: an empty picture must not pass
+/// In words, if the server says that a namespace that was asked for does not exist: an empty picture must not pass
 /// for a healthy one. Whoever may not ask is not told.
 pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option<String> {
-    let name = start.global.namespace.as_deref()?;
     let reader = connection.reader().ok()?;
-    let path = format!("/api/v1/namespaces/{}", crate::wire::client::escape(name));
-    match reader.get_bytes(&path, 1 << 20).await {
-        Err(ApiError::NotFound { .. }) => {
-            Some(format!("there is no namespace {name:?} in {}", connection.context))
+    let names = namespaces(start);
+    let asked = names.iter().map(|name| {
+        let path = format!("/api/v1/namespaces/{}", crate::wire::client::escape(name));
+        let reader = &reader;
+        async move {
+            // a Status, not the page of a server that knows no namespaces at all
+            let answer = reader.get_bytes(&path, 1 << 20).await;
+            matches!(answer, Err(ApiError::NotFound { status: true, .. }))
         }
-        _ => None,
-    }
+    });
+    let missing = futures::future::join_all(asked).await;
+    let missing: Vec<&str> =
+        names.iter().zip(missing).filter(|(_, gone)| *gone).map(|(name, _)| name.as_str()).collect();
+    (!missing.is_empty())
+        .then(|| format!("there is no namespace {} in {}", missing.join(", "), connection.context))
 }
 
 /// Starts the polls of a Prometheus, if one is configured.

@@ -16,6 +16,7 @@ pub mod revisions;
 pub mod rollout;
 pub mod routes;
 pub mod rules;
+pub mod seen;
 pub mod shares;
 pub mod subject;
 pub mod template;

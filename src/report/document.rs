@@ -10,6 +10,8 @@ pub struct Snapshot {
     pub schema: &'static str,
     pub at: String,
     pub cluster: Cluster,
+    /// Empty: everything that findings rest on was seen.
+    pub not_seen: Vec<NotSeen>,
     pub sources: Vec<Source>,
     pub causes: Vec<Cause>,
     /// Findings that somebody has silenced: they are in no other list.
@@ -31,8 +33,23 @@ pub struct Cluster {
     pub version: Option<String>,
     pub server: String,
     pub user: Option<String>,
+    /// Those that were asked for, with commas between them; null = all.
     pub namespace: Option<String>,
+    /// The server's clock less ours; all times are the server's. Null until it is known.
+    pub clock_offset_ms: Option<i64>,
     pub pods: Counts,
+}
+
+/// Something that findings rest on and that was not seen, or not all of it.
+#[derive(Debug, Serialize)]
+pub struct NotSeen {
+    /// The source.
+    pub what: String,
+    /// `loading`, `failing`, `unreadable`, `denied`.
+    pub why: &'static str,
+    /// The namespaces that it is about, if not the whole of it and if they are known.
+    pub namespaces: Vec<String>,
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,7 +65,7 @@ pub struct Source {
     pub name: String,
     pub state: &'static str,
     pub age_seconds: Option<u64>,
-    /// `complete`, `loading`, `namespaces`, `denied`, `never`; null for sources without a table.
+    /// `complete`, `loading`, `namespaces`, `denied`, `not-installed`, `never`; null for sources without a table.
     pub coverage: Option<&'static str>,
     pub error: Option<String>,
 }

@@ -8,7 +8,7 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, World};
-use pilothouse_core::policy::{hpa, shares};
+use pilothouse_core::policy::{hpa, seen, shares};
 
 use super::document as doc;
 
@@ -18,6 +18,7 @@ pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
         schema: doc::SNAPSHOT,
         at: now.to_string(),
         cluster: head(cluster),
+        not_seen: not_seen(cluster),
         sources: sources(cluster, now),
         causes: causes(cluster),
         silenced: silenced(cluster),
@@ -76,7 +77,8 @@ fn head(cluster: &Cluster) -> doc::Cluster {
         version: cluster.identity.version.as_ref().map(ToString::to_string),
         server: cluster.info.server.to_string(),
         user: cluster.identity.user.as_ref().map(ToString::to_string),
-        namespace: cluster.info.namespace.as_ref().map(ToString::to_string),
+        namespace: (!cluster.info.namespaces.is_empty()).then(|| cluster.info.namespaces.join(",")),
+        clock_offset_ms: cluster.identity.clock_offset_ms,
         pods: doc::Counts {
             count: known(cover, counts.pods),
             bad: known(cover, counts.pods_bad),
@@ -86,25 +88,19 @@ fn head(cluster: &Cluster) -> doc::Cluster {
     }
 }
 
-/// The table that a source fills, for its coverage.
-fn cover<'a>(cluster: &'a Cluster, source: &str) -> Option<&'a Coverage> {
-    Some(match source {
-        "nodes" => &cluster.nodes.cover,
-        "leases" => &cluster.leases.cover,
-        "pods" => &cluster.pods.cover,
-        "deployments" => &cluster.deployments.cover,
-        "replicasets" => &cluster.replicasets.cover,
-        "statefulsets" => &cluster.statefulsets.cover,
-        "daemonsets" => &cluster.daemonsets.cover,
-        "jobs" => &cluster.jobs.cover,
-        "cronjobs" => &cluster.cronjobs.cover,
-        "services" => &cluster.services.cover,
-        "endpointslices" => &cluster.slices.cover,
-        "horizontalpodautoscalers" => &cluster.hpas.cover,
-        "poddisruptionbudgets" => &cluster.pdbs.cover,
-        "events" => &cluster.events.cover,
-        _ => return None,
-    })
+/// The coverage of the table that a source fills.
+pub fn cover<'a>(cluster: &'a Cluster, source: &str) -> Option<&'a Coverage> {
+    cluster.tables().into_iter().find(|(name, ..)| *name == source).map(|(_, cover, _)| cover)
+}
+
+pub fn not_seen(cluster: &Cluster) -> Vec<doc::NotSeen> {
+    let row = |unseen: seen::Unseen| doc::NotSeen {
+        what: unseen.source.to_string(),
+        why: unseen.why.as_str(),
+        namespaces: unseen.namespaces.iter().map(ToString::to_string).collect(),
+        reason: unseen.words.map(|w| w.to_string()),
+    };
+    seen::unseen(cluster).into_iter().map(row).collect()
 }
 
 pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<doc::Source> {

@@ -1,14 +1,32 @@
 //! Snapshot, why and doctor for people and chats: plain lines, no colours, safe text.
 
-use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::time::{Stamp, age, skew};
 use pilothouse_core::model::changes::{fold_for_people, words};
+use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, Silenced};
 use pilothouse_core::policy::rules::glyph;
+use pilothouse_core::policy::seen;
 
 use super::document::Snapshot;
 
 fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |v| v.to_string())
+}
+
+/// What was not seen, as the first line; none if all was.
+pub fn not_seen(cluster: &Cluster) -> Vec<String> {
+    let unseen = seen::unseen(cluster);
+    if unseen.is_empty() {
+        return Vec::new();
+    }
+    let head = if unseen.iter().any(|u| u.why.is_fault()) { "NOT SEEN" } else { "not seen" };
+    vec![format!("{head}: {}", seen::words(&unseen))]
+}
+
+/// A server whose clock is off.
+pub fn clock(cluster: &Cluster) -> Option<String> {
+    let ms = cluster.identity.skew_ms()?;
+    Some(format!("CLOCK: the server's clock is {} of this machine's; times here are the server's", skew(ms)))
 }
 
 /// NOW and what changed.
@@ -19,17 +37,25 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     } else {
         format!("nodes {}/{}", counts.nodes_ready, counts.nodes)
     };
-    let mut lines = vec![format!(
+    // first, so that nobody and no script takes the rest for all of it
+    let mut lines = not_seen(cluster);
+    let nothing_missed = lines.is_empty();
+    lines.push(format!(
         "{} at {now}: {nodes}, pods {} ({} bad)",
         cluster.info.context, counts.pods, counts.pods_bad
-    )];
+    ));
+    lines.extend(clock(cluster));
     if let Some(note) = cluster.pods.cover.note() {
         lines.push(format!("pods: {note}"));
     }
     let silenced = &cluster.derived.silenced;
     if cluster.derived.causes.is_empty() {
-        let but = if silenced.is_empty() { "" } else { " but for what is silenced" };
-        lines.push(format!("nothing is known to be wrong{but}"));
+        let all = if silenced.is_empty() {
+            "nothing is known to be wrong"
+        } else {
+            "nothing is known to be wrong but for what is silenced"
+        };
+        lines.push(if nothing_missed { all } else { "nothing wrong was found in what was seen" }.into());
     }
     for cause in cluster.derived.causes.iter() {
         let since = cause.since.map_or_else(String::new, |s| format!(" (for {})", age(now.since(s))));
@@ -114,7 +140,11 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
             .last_ok
             .map_or_else(|| "never answered".into(), |at| format!("{} s ago", now.secs_since(at)));
         let error = source.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
-        lines.push(format!("source {} {} ({seen}){error}", source.name, source.state.as_str()));
+        let part = match super::snapshot::cover(cluster, &source.name) {
+            Some(Coverage::Namespaces(names)) => format!(", only {}", names.join(", ")),
+            _ => String::new(),
+        };
+        lines.push(format!("source {} {}{part} ({seen}){error}", source.name, source.state.as_str()));
     }
     lines
 }

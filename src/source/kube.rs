@@ -2,20 +2,24 @@
 
 pub mod identity;
 pub mod metrics;
+mod several;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::model::event::{Batch, Fact};
+use pilothouse_core::model::table::Row;
 use tokio::sync::watch;
 
-use super::sink::FactSink;
+use self::several::Several;
+use super::sink::{FactSink, Rows};
 use super::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 use crate::wire::connect::{ConnectError, Connection};
 use crate::wire::decode::node::Heartbeats;
 use crate::wire::decode::{self, Pools};
-use crate::wire::list_watch::{DecodeError, ListWatch, Place, Plan, Pulse};
+use crate::wire::list_watch::{DecodeError, ListWatch, Outlet, Place, Plan, Pulse};
 
 /// More leases than this are listed every so often: 5,000 nodes renew 500 times a second.
 const LEASES_WATCHED: u64 = 500;
@@ -26,8 +30,8 @@ const NODES_FIRST: Duration = Duration::from_millis(250);
 /// Which part of a cluster is looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// `-n NS`: this namespace only.
-    pub namespace: Option<Name>,
+    /// `-n NS`, once or several times: these namespaces only. None = all.
+    pub namespaces: Vec<Name>,
 }
 
 /// What runs for one cluster.
@@ -55,6 +59,8 @@ struct Machines<'a> {
 /// One kind of the API.
 struct Resource {
     name: &'static str,
+    /// `NodeList`.
+    list: &'static str,
     /// `/api/v1` or `/apis/apps/v1`.
     root: &'static str,
     /// `nodes` … with the group behind it, for the words of a 403.
@@ -107,7 +113,7 @@ pub fn start(
 type Decode<T> = Box<dyn FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send + Sync>;
 
 impl Machines<'_> {
-    fn plain<T: Send + 'static>(
+    fn plain<T: Row + Send + Sync + 'static>(
         &self,
         resource: &'static Resource,
         fact: fn(Batch<T>) -> Fact,
@@ -132,18 +138,54 @@ impl Machines<'_> {
         });
     }
 
-    fn spawn<T: Send + 'static>(
+    fn spawn<T: Row + Send + Sync + 'static>(
         &self,
         resource: &'static Resource,
         poll_above: Option<(u64, Duration)>,
         listed: Option<watch::Sender<Option<u64>>>,
         fact: fn(Batch<T>) -> Fact,
-        decoder: impl Fn(&FactSink) -> Decode<T> + Send + 'static,
+        decoder: impl Fn(&FactSink) -> Decode<T> + Send + Sync + 'static,
     ) {
+        let out = Rows { sink: self.sink.clone(), fact };
+        let decoder = Arc::new(decoder);
+        if self.scope.namespaces.len() > 1 && resource.namespaced && resource.name != LEASES.name {
+            let several = Several::new(out, &self.scope.namespaces);
+            for (at, namespace) in self.scope.namespaces.iter().enumerate() {
+                let places = vec![within(resource, namespace)];
+                // how many there are is told when the first namespace has been read
+                self.machine(
+                    resource,
+                    places,
+                    poll_above,
+                    listed.clone(),
+                    several.share(at),
+                    decoder.clone(),
+                );
+            }
+            return;
+        }
+        self.machine(resource, self.places(resource), poll_above, listed, out, decoder);
+    }
+
+    /// One list-watch of its own.
+    fn machine<T, O, F>(
+        &self,
+        resource: &'static Resource,
+        places: Vec<Place>,
+        poll_above: Option<(u64, Duration)>,
+        listed: Option<watch::Sender<Option<u64>>>,
+        out: O,
+        decoder: Arc<F>,
+    ) where
+        T: Send + Sync + 'static,
+        O: Outlet<T> + Clone + 'static,
+        F: Fn(&FactSink) -> Decode<T> + Send + Sync + 'static,
+    {
         let plan = Plan {
             name: resource.name,
+            list: resource.list,
             needs: format!("list and watch {}", resource.plural),
-            places: self.places(resource),
+            places,
             query: resource.query.to_owned(),
             gather: if poll_above.is_some() { Duration::from_secs(1) } else { Duration::ZERO },
             count: resource.name == PODS.name,
@@ -154,13 +196,12 @@ impl Machines<'_> {
         self.supervisor.spawn(resource.name, self.sink.clone(), move || {
             let machine = ListWatch {
                 client: client.clone(),
-                out: sink.clone(),
+                out: out.clone(),
                 clock: sink.clock().clone(),
                 plan: plan.clone(),
                 pulse: pulse.clone(),
                 listed: listed.clone(),
                 decode: decoder(&sink),
-                fact,
             };
             let mut nodes = wait.clone();
             async move {
@@ -178,10 +219,6 @@ impl Machines<'_> {
 
     fn places(&self, resource: &Resource) -> Vec<Place> {
         let Resource { root, name, .. } = resource;
-        let within = |namespace: &Name| Place {
-            path: format!("{root}/namespaces/{}/{name}", crate::wire::client::escape(namespace)),
-            namespace: Some(namespace.clone()),
-        };
         let everywhere = Place { path: format!("{root}/{name}"), namespace: None };
         if name == &LEASES.name {
             return vec![Place {
@@ -189,33 +226,65 @@ impl Machines<'_> {
                 namespace: None,
             }];
         }
-        match &self.scope.namespace {
+        match self.scope.namespaces.first() {
             _ if !resource.namespaced => vec![everywhere],
-            Some(namespace) => vec![within(namespace)],
-            None => vec![everywhere, within(self.fallback)],
+            Some(namespace) => vec![within(resource, namespace)],
+            None => vec![everywhere, within(resource, self.fallback)],
         }
     }
 }
 
-const fn resource(name: &'static str, root: &'static str, plural: &'static str) -> Resource {
-    Resource { name, root, plural, query: "", namespaced: true }
+fn within(resource: &Resource, namespace: &Name) -> Place {
+    let Resource { root, name, .. } = resource;
+    Place {
+        path: format!("{root}/namespaces/{}/{name}", crate::wire::client::escape(namespace)),
+        namespace: Some(namespace.clone()),
+    }
 }
 
-static NODES: Resource = Resource { namespaced: false, ..resource("nodes", "/api/v1", "nodes") };
-static LEASES: Resource =
-    resource("leases", "/apis/coordination.k8s.io/v1", "leases.coordination.k8s.io in kube-node-lease");
-static PODS: Resource = resource("pods", "/api/v1", "pods");
-static DEPLOYMENTS: Resource = resource("deployments", "/apis/apps/v1", "deployments.apps");
-static REPLICA_SETS: Resource = resource("replicasets", "/apis/apps/v1", "replicasets.apps");
-static STATEFUL_SETS: Resource = resource("statefulsets", "/apis/apps/v1", "statefulsets.apps");
-static DAEMON_SETS: Resource = resource("daemonsets", "/apis/apps/v1", "daemonsets.apps");
-static JOBS: Resource = resource("jobs", "/apis/batch/v1", "jobs.batch");
-static CRON_JOBS: Resource = resource("cronjobs", "/apis/batch/v1", "cronjobs.batch");
-static SERVICES: Resource = resource("services", "/api/v1", "services");
-static ENDPOINT_SLICES: Resource =
-    resource("endpointslices", "/apis/discovery.k8s.io/v1", "endpointslices.discovery.k8s.io");
-static HPAS: Resource =
-    resource("horizontalpodautoscalers", "/apis/autoscaling/v2", "horizontalpodautoscalers.autoscaling");
-static PDBS: Resource = resource("poddisruptionbudgets", "/apis/policy/v1", "poddisruptionbudgets.policy");
+const fn resource(
+    name: &'static str,
+    list: &'static str,
+    root: &'static str,
+    plural: &'static str,
+) -> Resource {
+    Resource { name, list, root, plural, query: "", namespaced: true }
+}
+
+static NODES: Resource = Resource { namespaced: false, ..resource("nodes", "NodeList", "/api/v1", "nodes") };
+static LEASES: Resource = resource(
+    "leases",
+    "LeaseList",
+    "/apis/coordination.k8s.io/v1",
+    "leases.coordination.k8s.io in kube-node-lease",
+);
+static PODS: Resource = resource("pods", "PodList", "/api/v1", "pods");
+static DEPLOYMENTS: Resource = resource("deployments", "DeploymentList", "/apis/apps/v1", "deployments.apps");
+static REPLICA_SETS: Resource =
+    resource("replicasets", "ReplicaSetList", "/apis/apps/v1", "replicasets.apps");
+static STATEFUL_SETS: Resource =
+    resource("statefulsets", "StatefulSetList", "/apis/apps/v1", "statefulsets.apps");
+static DAEMON_SETS: Resource = resource("daemonsets", "DaemonSetList", "/apis/apps/v1", "daemonsets.apps");
+static JOBS: Resource = resource("jobs", "JobList", "/apis/batch/v1", "jobs.batch");
+static CRON_JOBS: Resource = resource("cronjobs", "CronJobList", "/apis/batch/v1", "cronjobs.batch");
+static SERVICES: Resource = resource("services", "ServiceList", "/api/v1", "services");
+static ENDPOINT_SLICES: Resource = resource(
+    "endpointslices",
+    "EndpointSliceList",
+    "/apis/discovery.k8s.io/v1",
+    "endpointslices.discovery.k8s.io",
+);
+static HPAS: Resource = resource(
+    "horizontalpodautoscalers",
+    "HorizontalPodAutoscalerList",
+    "/apis/autoscaling/v2",
+    "horizontalpodautoscalers.autoscaling",
+);
+static PDBS: Resource = resource(
+    "poddisruptionbudgets",
+    "PodDisruptionBudgetList",
+    "/apis/policy/v1",
+    "poddisruptionbudgets.policy",
+);
 static EVENTS: Resource =
-    Resource { query: decode::event::SELECTOR, ..resource("events", "/api/v1", "events") };
+    Resource { query: decode::event::SELECTOR, ..resource("events", "EventList", "/api/v1", "events") };

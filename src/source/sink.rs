@@ -2,7 +2,7 @@
 
 use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::source::SourceStatus;
-use pilothouse_core::model::event::{Event, Fact, Identity};
+use pilothouse_core::model::event::{Batch, Event, Fact, Identity};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
@@ -59,12 +59,24 @@ impl FactSink {
     }
 }
 
-impl Outlet for FactSink {
-    async fn fact(&self, fact: Fact) {
-        FactSink::fact(self, fact).await;
+/// One kind's way in: its batches as facts.
+pub struct Rows<T> {
+    pub sink: FactSink,
+    pub fact: fn(Batch<T>) -> Fact,
+}
+
+impl<T> Clone for Rows<T> {
+    fn clone(&self) -> Self {
+        Self { sink: self.sink.clone(), fact: self.fact }
+    }
+}
+
+impl<T: Send> Outlet<T> for Rows<T> {
+    async fn rows(&self, batch: Batch<T>) {
+        self.sink.fact((self.fact)(batch)).await;
     }
 
     async fn status(&self, status: SourceStatus) {
-        FactSink::status(self, status).await;
+        self.sink.status(status).await;
     }
 }

@@ -117,6 +117,7 @@ fn panicked(name: &str, words: &str, sink: &FactSink, tries: u32, wait: Duration
         request: None,
         retry_at: Some(now.plus_secs(i64::try_from(wait.as_secs()).unwrap_or(30))),
         attempts: tries,
+        lasting: false,
     }
 }
 

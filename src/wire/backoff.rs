@@ -8,6 +8,8 @@ pub struct Backoff {
     base: Duration,
     cap: Duration,
     tries: u32,
+    /// The first wait is this short: most failures are over at once.
+    quick: Option<Duration>,
 }
 
 /// The numbers make no back-off.
@@ -17,20 +19,34 @@ pub struct BadBackoff;
 
 impl Backoff {
     pub fn new(base: Duration, cap: Duration) -> Result<Self, BadBackoff> {
-        if base.is_zero() || base > cap { Err(BadBackoff) } else { Ok(Self { base, cap, tries: 0 }) }
+        if base.is_zero() || base > cap {
+            Err(BadBackoff)
+        } else {
+            Ok(Self { base, cap, tries: 0, quick: None })
+        }
     }
 
     /// For API servers and other polled sources: 0.8 s to 30 s.
     pub fn api() -> Self {
-        Self { base: Duration::from_millis(800), cap: Duration::from_secs(30), tries: 0 }
+        Self { base: Duration::from_millis(800), cap: Duration::from_secs(30), tries: 0, quick: None }
+    }
+
+    /// For reads that somebody waits for: once very soon, then as [`Backoff::api`].
+    pub fn reads() -> Self {
+        Self { quick: Some(Duration::from_millis(200)), ..Self::api() }
     }
 
     /// The next wait: between half and all of the current limit at first (never zero, or a refused connection would
     /// be hammered), doubling up to the cap.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Duration {
-        let limit = self.base.saturating_mul(1 << self.tries.min(16)).min(self.cap);
+        let before = self.tries;
         self.tries = self.tries.saturating_add(1);
+        if let (Some(quick), 0) = (self.quick, before) {
+            return quick.mul_f64(0.5 + fastrand::f64() / 2.0);
+        }
+        let doubled = before.saturating_sub(u32::from(self.quick.is_some()));
+        let limit = self.base.saturating_mul(1 << doubled.min(16)).min(self.cap);
         let floor = (self.base / 2).min(limit);
         floor + limit.saturating_sub(floor).mul_f64(fastrand::f64())
     }
@@ -61,5 +77,20 @@ mod tests {
         assert_eq!(backoff.tries(), 100);
         backoff.reset();
         assert!(backoff.next() <= Duration::from_millis(800));
+    }
+
+    #[test]
+    fn a_read_is_tried_again_very_soon_once() {
+        let mut backoff = Backoff::reads();
+        for _ in 0..100 {
+            let first = backoff.next();
+            assert!(first >= Duration::from_millis(100) && first <= Duration::from_millis(200), "{first:?}");
+            let second = backoff.next();
+            assert!(
+                second >= Duration::from_millis(400) && second <= Duration::from_millis(800),
+                "{second:?}"
+            );
+            backoff.reset();
+        }
     }
 }

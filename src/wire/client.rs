@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER, USER_AGENT,
 };
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
@@ -16,14 +16,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::backoff::Backoff;
 use super::connect::Link;
 use super::error::ApiError;
 use super::transport::{Follow, Http};
+use crate::clock::Clock;
 
 /// The deadline of a unary call.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 /// Until a stream's first byte: an API server that asks a hung extension answers only after 44 s.
 const STREAM_HEAD: Duration = Duration::from_secs(50);
+/// How often a patient client asks again, and the longest that it waits when the server names a time.
+const AGAIN: u32 = 3;
+const WAIT_AT_MOST: Duration = Duration::from_secs(5);
 /// The largest unary answer that is read.
 const BODY_CAP: usize = 64 << 20;
 const JSON: &str = "application/json";
@@ -35,6 +40,8 @@ pub struct ReadClient {
     inner: Http,
     link: Arc<Link>,
     deadline: Duration,
+    /// A failure that may pass is asked again so often.
+    again: u32,
 }
 
 /// What the server said to "may I?".
@@ -78,12 +85,10 @@ pub struct Rules {
     pub incomplete: bool,
 }
 
-/// A body and what its headers told.
+/// A whole answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub body: Bytes,
-    /// The server's clock less ours, in milliseconds (the header has seconds, so it is about half a second off).
-    pub clock_offset_ms: Option<i64>,
 }
 
 impl std::fmt::Debug for ReadClient {
@@ -95,7 +100,14 @@ impl std::fmt::Debug for ReadClient {
 impl ReadClient {
     pub(super) fn new(inner: Http, link: Arc<Link>) -> Self {
         let deadline = link.timeout.unwrap_or(DEADLINE);
-        Self { inner, link, deadline }
+        Self { inner, link, deadline, again: 0 }
+    }
+
+    /// The same client that asks again when a failure may pass by itself (429, 5xx, a connection that was lost): for what
+    /// is read once and has nobody who would try it again.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self { again: AGAIN, ..self.clone() }
     }
 
     /// The same client with another deadline for unary calls.
@@ -125,7 +137,16 @@ impl ReadClient {
 
     /// GET with the answer's headers.
     pub async fn get(&self, path: &str, accept: &str, cap: usize) -> Result<Answer, ApiError> {
-        self.within(self.unary(Method::GET, path, accept, None, cap)).await
+        let mut backoff = Backoff::reads();
+        loop {
+            match self.within(self.unary(Method::GET, path, accept, None, cap)).await {
+                Err(error) if error.may_pass() && backoff.tries() < self.again => {
+                    let asked = error.retry_after().unwrap_or_default().min(WAIT_AT_MOST);
+                    tokio::time::sleep(backoff.next().max(asked)).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// GET whose body is read by the caller as it arrives. Only the head has a deadline.
@@ -222,9 +243,7 @@ impl ReadClient {
         cap: usize,
     ) -> Result<Answer, ApiError> {
         let response = self.send(method, path, accept, body).await?;
-        let clock_offset_ms = date(&response).map(|server| server.0 - self.link.clock.now().0);
-        let body = collect(response.into_body(), cap).await?;
-        Ok(Answer { body, clock_offset_ms })
+        Ok(Answer { body: collect(response.into_body(), cap).await? })
     }
 
     /// Sends, once more with a fresh token after a 401 if a plugin or a file gives them.
@@ -237,12 +256,17 @@ impl ReadClient {
     ) -> Result<Response<Body>, ApiError> {
         for last in [false, true] {
             let request = request(&self.link, &method, path, accept, body.clone()).await?;
-            let sent = self.inner.send(request, Follow::AsGo).await;
-            let response = sent.map_err(|e| ApiError::Unreachable(e.words()))?;
+            let sent = self.link.clock.local();
+            let response = self.inner.send(request, Follow::AsGo).await;
+            let response = response.map_err(|e| ApiError::Unreachable(e.words()))?;
             if response.status().is_success() {
+                // before anything of the answer is read: its stamps are compared with the server's time
+                if let Some(date) = date(&response, DATE) {
+                    self.link.clock.observe(sent, self.link.clock.local(), date);
+                }
                 return Ok(response);
             }
-            let error = refusal(response).await;
+            let error = refusal(response, &self.link.clock).await;
             let again = !last && matches!(error, ApiError::Unauthorized(_)) && self.link.credential.forget();
             if !again {
                 return Err(error);
@@ -277,20 +301,13 @@ pub(super) async fn request(
     if let Some(value) = link.credential.header().await.map_err(ApiError::Unauthorized)? {
         builder = builder.header(AUTHORIZATION, value);
     }
-    builder
-        .body(body.unwrap_or_default())
-        .map_err(|e| ApiError::Invalid { message: format!("{path}: {e}") })
+    builder.body(body.unwrap_or_default()).map_err(|e| ApiError::Invalid { message: format!("{path}: {e}") })
 }
 
 /// The error of an answer that is no success.
-pub(super) async fn refusal(response: Response<Body>) -> ApiError {
+pub(super) async fn refusal(response: Response<Body>, clock: &Clock) -> ApiError {
     let code = response.status().as_u16();
-    let wait = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.trim().parse().ok())
-        .map(Duration::from_secs);
+    let wait = retry_after(&response, clock.now());
     if response.status().is_redirection()
         && let Some(to) = response.headers().get(LOCATION)
     {
@@ -327,9 +344,20 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         .map_err(|e| ApiError::Decode(pilothouse_core::domain::text::clean(&e.to_string()).into_owned()))
 }
 
-fn date(response: &Response<Body>) -> Option<Stamp> {
-    let value = response.headers().get(DATE)?.to_str().ok()?;
-    chrono::DateTime::parse_from_rfc2822(value).ok().map(|t| Stamp(t.timestamp_millis()))
+/// A header that holds a date of HTTP.
+fn date<T>(response: &Response<T>, name: HeaderName) -> Option<Stamp> {
+    let value = response.headers().get(name)?.to_str().ok()?;
+    chrono::DateTime::parse_from_rfc2822(value.trim()).ok().map(|t| Stamp(t.timestamp_millis()))
+}
+
+/// `Retry-After`: seconds, or a date, which is meant by the clock of whoever answers.
+fn retry_after<T>(response: &Response<T>, now: Stamp) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = date(response, DATE).unwrap_or(now);
+    Some(Duration::from_millis(date(response, RETRY_AFTER)?.since(now)))
 }
 
 /// Escapes what is put into a path segment or a query value.
@@ -363,6 +391,26 @@ pub(crate) fn unescape(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_named_in_seconds_or_as_a_date() {
+        let asked = |wait: &str, date: Option<&str>| {
+            let mut answer = Response::builder().header(RETRY_AFTER, wait);
+            if let Some(date) = date {
+                answer = answer.header(DATE, date);
+            }
+            let now = Stamp::parse("2026-01-01T00:00:00Z").unwrap();
+            retry_after(&answer.body(()).unwrap(), now).map(|d| d.as_secs())
+        };
+        assert_eq!(asked("7", None), Some(7));
+        assert_eq!(asked("Thu, 01 Jan 2026 00:00:09 GMT", None), Some(9));
+        let (late, there) = ("Thu, 01 Jan 2026 02:00:04 GMT", "Thu, 01 Jan 2026 02:00:00 GMT");
+        assert_eq!(asked(late, Some(there)), Some(4), "by the clock of whoever says it");
+        assert_eq!(asked("Wed, 31 Dec 2025 00:00:00 GMT", None), Some(0));
+        assert_eq!(asked("soon", None), None);
+    }
+
     #[test]
     fn escapes_what_a_url_cannot_hold() {
         assert_eq!(super::escape("a/b c=é"), "a%2Fb%20c%3D%C3%A9");

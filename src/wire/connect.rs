@@ -101,8 +101,9 @@ impl Connection {
         let tls = tls::client_config(&trust, identity.clone())
             .map_err(|e| ConnectError(format!("certificate-authority of {server}: {e}")))?;
         let http = Http::new(tls, identity.clone(), server_name(&access)?, access.proxies.clone(), Use::Read);
+        // a plugin's expiry is meant by this machine's clock, as client-go takes it
         let credential =
-            Credential::open(&access, ca.as_deref(), identity, &env, &seat, clock.clone()).await?;
+            Credential::open(&access, ca.as_deref(), identity, &env, &seat, clock.apart()).await?;
         let uri: Uri = server.parse().map_err(|e| ConnectError(format!("server {server}: {e}")))?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let loopback = access.proxies.of(&uri).is_none()
@@ -148,7 +149,9 @@ fn server_name(access: &Access) -> Result<Option<ServerName<'static>>, ConnectEr
         return Ok(None);
     }
     let name = ServerName::try_from(access.server_name.clone());
-    let bad = |_| ConnectError(format!("tls-server-name {:?} is neither a name nor an address", access.server_name));
+    let bad = |_| {
+        ConnectError(format!("tls-server-name {:?} is neither a name nor an address", access.server_name))
+    };
     name.map(Some).map_err(bad)
 }
 
@@ -184,9 +187,8 @@ fn impersonation(act_as: &Impersonate) -> Result<Vec<(HeaderName, HeaderValue)>,
 fn header_key(key: &str) -> String {
     key.bytes()
         .map(|b| match b {
-            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~' => {
-                char::from(b).to_string()
-            }
+            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|'
+            | b'~' => char::from(b).to_string(),
             _ if b.is_ascii_alphanumeric() => char::from(b).to_string(),
             _ => format!("%{b:02X}"),
         })

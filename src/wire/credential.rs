@@ -82,7 +82,8 @@ impl Credential {
         seat: &Seat,
         clock: Clock,
     ) -> Result<Self, ConnectError> {
-        let whose = |e: String| ConnectError(text::clean(&format!("user {:?}: {e}", access.user)).into_owned());
+        let whose =
+            |e: String| ConnectError(text::clean(&format!("user {:?}: {e}", access.user)).into_owned());
         let source = Source::of(access, ca, env, seat).map_err(whose)?;
         let mut files = None;
         if let Some((cert, key)) = &access.identity {
@@ -171,9 +172,9 @@ impl Credential {
             {
                 return Ok(held.header.clone());
             }
-            let (_, run) = state.running.get_or_insert_with(|| {
-                (Clock::instant(), plugin.clone().run().boxed().shared())
-            });
+            let (_, run) = state
+                .running
+                .get_or_insert_with(|| (Clock::instant(), plugin.clone().run().boxed().shared()));
             run.clone()
         };
         let given = run.clone().await;
@@ -269,9 +270,7 @@ fn oidc(provider: &super::kubeconfig::file::Provider) -> Result<Provider, String
 pub(super) fn read(pem: &Pem) -> Result<Vec<u8>, ConnectError> {
     match pem {
         Pem::Data(bytes) => Ok(bytes.clone()),
-        Pem::File(path) => {
-            std::fs::read(path).map_err(|e| ConnectError(format!("{}: {e}", path.display())))
-        }
+        Pem::File(path) => std::fs::read(path).map_err(|e| ConnectError(format!("{}: {e}", path.display()))),
     }
 }
 

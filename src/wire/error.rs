@@ -21,8 +21,9 @@ pub enum ApiError {
     Unauthorized(String),
     #[error("{message}")]
     Forbidden { message: String },
+    /// `status`: the API says so with a Status; else the path is none of its own.
     #[error("{message}")]
-    NotFound { message: String },
+    NotFound { message: String, status: bool },
     #[error("{message}")]
     Conflict { message: String },
     /// 410: the version is too old.
@@ -45,6 +46,7 @@ pub enum ApiError {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Status {
+    kind: Option<String>,
     message: Option<String>,
     reason: Option<String>,
     details: Option<Details>,
@@ -75,8 +77,17 @@ impl ApiError {
         };
         if message.is_empty() {
             let reason = StatusCode::from_u16(code).ok().and_then(|c| c.canonical_reason());
-            let said = status.reason.as_deref().or(reason).unwrap_or_default();
-            message = if said.is_empty() { code.to_string() } else { format!("{code} {said}") };
+            let said = text::clean(status.reason.as_deref().or(reason).unwrap_or_default()).into_owned();
+            // the words of a `Server` stand behind its code
+            let coded = matches!(code, 400 | 401 | 403 | 404 | 409 | 410 | 422 | 429);
+            message = match (said.is_empty(), coded) {
+                (true, _) => code.to_string(),
+                (false, true) => format!("{code} {said}"),
+                (false, false) => said,
+            };
+            if is_page(body) {
+                message.push_str(" (a web page, not an answer of the API server)");
+            }
         }
         let budget = causes.iter().find(|c| c.reason.as_deref() == Some("DisruptionBudget"));
         if let Some(detail) = budget.and_then(|c| c.message.as_deref()) {
@@ -93,12 +104,58 @@ impl ApiError {
             400 | 422 => Self::Invalid { message },
             401 => Self::Unauthorized(message),
             403 => Self::Forbidden { message },
-            404 => Self::NotFound { message },
+            404 => Self::NotFound { message, status: status.kind.as_deref() == Some("Status") },
             409 => Self::Conflict { message },
             410 => Self::Gone { message },
             429 => Self::TooMany { retry_after, budget: budget.is_some(), message },
             _ => Self::Server { code, message, retry_after },
         }
+    }
+
+    /// From a Status that came with HTTP 200: something between us and the server rewrites its answers, so that it is
+    /// a fault, whatever the code says; only a version that is too old stays one.
+    pub fn from_status_in_success(body: &[u8]) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Coded {
+            code: Option<u16>,
+        }
+        let code = serde_json::from_slice::<Coded>(body).unwrap_or_default().code.unwrap_or(500);
+        let said = match Self::from_answer(code, None, body) {
+            gone @ Self::Gone { .. } => return gone,
+            Self::Unauthorized(message)
+            | Self::Forbidden { message }
+            | Self::NotFound { message, .. }
+            | Self::Conflict { message }
+            | Self::TooMany { message, .. }
+            | Self::Invalid { message }
+            | Self::Server { message, .. } => message,
+            other => other.to_string(),
+        };
+        Self::Server { code, message: format!("a Status with HTTP 200: {said}"), retry_after: None }
+    }
+
+    /// From a successful answer that is no JSON object: a login page, a proxy's text.
+    pub fn not_json(body: &[u8]) -> Self {
+        let said = plain(body);
+        Self::Decode(if is_page(body) {
+            "an HTML page, not JSON: is a login page or a proxy in the way?".into()
+        } else if said.is_empty() {
+            "not valid JSON".into()
+        } else if said.starts_with(['[', '"']) || said == "null" {
+            "not a JSON object".into()
+        } else {
+            format!("not valid JSON: {said}")
+        })
+    }
+
+    /// What an object that is none of the API's says of itself, if it says something as gateways do: `error`, `message`.
+    pub fn words_of(body: &[u8]) -> Option<String> {
+        let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let said = ["/error/message", "/error", "/message", "/errors/0/message"]
+            .into_iter()
+            .find_map(|at| value.pointer(at)?.as_str())?;
+        Some(format!("an error object ({})", text::cap(&text::clean(said), 200)))
     }
 
     /// From an error below HTTP.
@@ -114,6 +171,15 @@ impl ApiError {
         }
     }
 
+    /// The same question may be answered in a moment: no answer, throttling, the server's own trouble.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Timeout(_) | Self::TooMany { budget: false, .. } => true,
+            Self::Server { code, .. } => matches!(code, 500 | 502 | 503 | 504),
+            _ => false,
+        }
+    }
+
     /// Waiting will not help by itself: no permission, or no such API.
     pub fn is_denial(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::NotFound { .. })
@@ -125,7 +191,12 @@ impl ApiError {
     }
 }
 
-/// An HTML or plain text body as one short line.
+/// Whether a body is HTML or XML.
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
+}
+
+/// A plain text body as one short line; nothing of a page or of JSON.
 fn plain(body: &[u8]) -> String {
     let start = body.get(..body.len().min(2000)).unwrap_or_default();
     let said = String::from_utf8_lossy(start);
@@ -279,7 +350,11 @@ mod tests {
         );
         assert_eq!(plain.retry_after(), Some(Duration::from_secs(1)));
         assert_eq!(plain.to_string(), "Too many requests, please try again later.");
-        assert_eq!(ApiError::from_answer(503, None, b"<html>").to_string(), "503: 503 Service Unavailable");
+        assert_eq!(
+            ApiError::from_answer(503, None, b"\n<html>").to_string(),
+            "503: Service Unavailable (a web page, not an answer of the API server)"
+        );
+        assert_eq!(ApiError::from_answer(500, None, b"").to_string(), "500: Internal Server Error");
         assert_eq!(ApiError::from_answer(404, None, b"").to_string(), "404 Not Found");
         assert_eq!(ApiError::from_answer(503, None, &[0xff, 0x1b]).to_string(), "503: �␛");
     }

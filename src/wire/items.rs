@@ -1,13 +1,18 @@
 //! Reads a Kubernetes List while its body arrives: each element of `items` is handed out as soon as its last byte is
-//! there, whatever the split of the chunks, and a body that ends early is never taken for a complete one.
+//! there, whatever the split of the chunks. A body that ends early is never taken for a complete one, and an answer
+//! that is no list is never taken for an empty one: [`Items::finish`] says which it was.
 
 use memchr::memchr2;
 use serde::Deserialize;
+
+use super::error::ApiError;
 
 /// Larger objects are counted and left out (etcd refuses above 1.5 MiB by default).
 pub const ITEM_CAP: usize = 4 << 20;
 /// The list's own metadata and the keys beside it are small.
 const META_CAP: usize = 64 << 10;
+/// As much of the body's beginning is kept until `items` was seen: what else it can be (a Status, a page) is short.
+const HEAD_CAP: usize = 8 << 10;
 
 /// What the list says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,10 +24,20 @@ pub struct ListMeta {
     pub continue_token: Option<String>,
 }
 
-/// The body is not a JSON object.
+/// The body is not a JSON object. [`Items::finish`] says what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the list is not valid JSON")]
 pub struct Malformed;
+
+/// What stood under the key `items`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// An array, or null: a Go server writes an empty slice so.
+    List,
+    /// A text, a number, an object.
+    Other,
+}
 
 /// The incremental decoder. Feed it every chunk; ask [`Items::is_complete`] when the body has ended.
 #[derive(Debug)]
@@ -36,6 +51,10 @@ pub struct Items {
     cap: usize,
     key: String,
     meta: ListMeta,
+    kind: Option<String>,
+    held: Held,
+    /// The beginning of the body, until `items` was seen.
+    head: Vec<u8>,
     items: u64,
     oversized: u64,
 }
@@ -128,6 +147,9 @@ impl Items {
             cap,
             key: String::new(),
             meta: ListMeta::default(),
+            kind: None,
+            held: Held::Nothing,
+            head: Vec::new(),
             items: 0,
             oversized: 0,
         }
@@ -142,6 +164,33 @@ impl Items {
         &self.meta
     }
 
+    /// Whether the body, which has ended, was a whole list of `kind` (`PodList`; "" = of any). What it was else is the
+    /// error: it must never pass for an empty list.
+    pub fn finish(&self, kind: &str) -> Result<&ListMeta, ApiError> {
+        if self.state == State::Bad || (self.state == State::Start && !self.head.is_empty()) {
+            return Err(ApiError::not_json(&self.head));
+        }
+        if !self.is_complete() {
+            return Err(ApiError::Unreachable("the list ended early".into()));
+        }
+        let said = self.kind.as_deref().unwrap_or_default();
+        if said == "Status" {
+            return Err(ApiError::from_status_in_success(&self.head));
+        }
+        let wanted = if kind.is_empty() { "a list" } else { kind };
+        let what = match (self.held, said) {
+            // a client that knows what it asked for needs no kind, as client-go's typed ones
+            (Held::List, "") => return Ok(&self.meta),
+            (Held::List, said) if kind.is_empty() || said == kind || said == "List" => return Ok(&self.meta),
+            (Held::Other, _) => "an object whose `items` is no list".to_owned(),
+            (Held::Nothing, "") => ApiError::words_of(&self.head)
+                .unwrap_or_else(|| "an object without kind and items".to_owned()),
+            (_, said) => format!("a {}", pilothouse_core::domain::text::cap(said, 60)),
+        };
+        let what = pilothouse_core::domain::text::clean(&what).into_owned();
+        Err(ApiError::Decode(format!("{what} in the place of {wanted}")))
+    }
+
     /// Items handed out so far.
     pub fn count(&self) -> u64 {
         self.items
@@ -154,6 +203,10 @@ impl Items {
 
     /// Takes the next piece of the body and hands out the items that it completes.
     pub fn feed(&mut self, chunk: &[u8], mut item: impl FnMut(&[u8])) -> Result<(), Malformed> {
+        if self.held == Held::Nothing {
+            let room = HEAD_CAP.saturating_sub(self.head.len());
+            self.head.extend_from_slice(chunk.get(..chunk.len().min(room)).unwrap_or_default());
+        }
         let mut rest = chunk;
         while let Some(&byte) = rest.first() {
             let white = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
@@ -167,7 +220,10 @@ impl Items {
                 State::BeforeKey if byte == b',' => 1,
                 State::BeforeKey if byte == b'}' => self.go(State::Done),
                 State::Colon if byte == b':' => self.go(State::BeforeValue),
-                State::BeforeValue if byte == b'[' && self.key == "items" => self.go(State::BetweenItems),
+                State::BeforeValue if byte == b'[' && self.key == "items" => {
+                    self.hold(Held::List);
+                    self.go(State::BetweenItems)
+                }
                 State::BeforeValue if matches!(byte, b',' | b']' | b'}' | b':') => return self.bad(),
                 State::BeforeValue => self.begin(State::Value, byte),
                 State::BetweenItems if byte == b',' => 1,
@@ -186,6 +242,12 @@ impl Items {
         Err(Malformed)
     }
 
+    /// `items` was seen: the beginning of the body has nothing more to say, and the list of many objects none to keep.
+    fn hold(&mut self, held: Held) {
+        self.held = held;
+        self.head = Vec::new();
+    }
+
     fn go(&mut self, state: State) -> usize {
         self.state = state;
         1
@@ -201,7 +263,8 @@ impl Items {
 
     /// Goes on with the key, value or item in progress; returns how many bytes it took.
     fn token(&mut self, rest: &[u8], item: &mut impl FnMut(&[u8])) -> Result<usize, Malformed> {
-        let keep = self.state == State::Item || self.state == State::Key || self.key == "metadata";
+        let keep = matches!(self.state, State::Item | State::Key)
+            || matches!(self.key.as_str(), "metadata" | "kind" | "items");
         let cap = if self.state == State::Item { self.cap } else { META_CAP };
         let Some(end) = self.nest.end(rest) else {
             if keep && !self.over {
@@ -248,9 +311,20 @@ impl Items {
                 State::Colon
             }
             _ => {
-                if let Some(bytes) = whole.filter(|_| self.key == "metadata") {
-                    self.meta =
-                        serde_json::from_slice::<Option<ListMeta>>(bytes).ok().flatten().unwrap_or_default();
+                match (self.key.as_str(), whole) {
+                    ("metadata", Some(bytes)) => {
+                        self.meta = serde_json::from_slice::<Option<ListMeta>>(bytes)
+                            .ok()
+                            .flatten()
+                            .unwrap_or_default();
+                    }
+                    ("kind", Some(bytes)) => {
+                        self.kind = serde_json::from_slice::<Option<String>>(bytes).ok().flatten();
+                    }
+                    ("items", bytes) => {
+                        self.held = if bytes == Some(b"null") { Held::List } else { Held::Other };
+                    }
+                    _ => {}
                 }
                 self.key.clear();
                 State::BeforeKey
@@ -300,10 +374,51 @@ mod tests {
     }
 
     #[test]
-    fn null_and_absent_items_are_an_empty_list() {
-        for text in [r#"{"metadata":null,"items":null}"#, r#"{"metadata":{}}"#, "{}", r#"{"items":[]}"#] {
-            let (out, items) = read(&[text.as_bytes()]);
-            assert!(out.is_empty() && items.is_complete(), "{text}");
+    fn only_a_list_is_an_empty_list() {
+        for text in [
+            r#"{"metadata":null,"items":null}"#,
+            r#"{"items":[]}"#,
+            r#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items": null }"#,
+        ] {
+            for split in 0..text.len() {
+                let (out, items) = read(&[&text.as_bytes()[..split], &text.as_bytes()[split..]]);
+                assert!(out.is_empty() && items.finish("PodList").is_ok(), "{text} at {split}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_an_error_that_says_what_it_is() {
+        for (text, said) in [
+            ("{}", "an object without kind and items in the place of PodList"),
+            (r#"{"metadata":{}}"#, "an object without kind and items in the place of PodList"),
+            (r#"{"error":{"code":"no_upstream","message":"no healthy upstream"}}"#, "no healthy upstream"),
+            (r#"{"error":"upstream gone"}"#, "upstream gone"),
+            (r#"{"kind":"Pod","metadata":{"name":"a"}}"#, "a Pod in the place of PodList"),
+            (r#"{"kind":"ServiceList","items":[]}"#, "a ServiceList in the place of PodList"),
+            (r#"{"kind":"PodList","items":{"a":1}}"#, "an object whose `items` is no list"),
+            (r#"{"kind":"PodList","items":"none"}"#, "an object whose `items` is no list"),
+            (r#"{"kind":"PodList","items":3}"#, "an object whose `items` is no list"),
+            ("[]", "not a JSON object"),
+            ("null", "not a JSON object"),
+            ("<!doctype html><title>Sign in</title><p>x</p>", "an HTML page"),
+            ("upstream connect error", "upstream connect error"),
+            ("", "the list ended early"),
+            (r#"{"kind":"Status","code":403,"message":"pods is forbidden"}"#, "pods is forbidden"),
+            (r#"{"kind":"Status","status":"Failure","message":"x","code":500,"items":null}"#, ""),
+        ] {
+            for split in 0..=text.len() {
+                let mut items = Items::default();
+                for part in [&text.as_bytes()[..split], &text.as_bytes()[split..]] {
+                    // what is broken stays broken
+                    let _fed = items.feed(part, |_| ());
+                }
+                let error = match items.finish("PodList") {
+                    Err(error) => error.to_string(),
+                    Ok(_) => panic!("{text} passes for a list"),
+                };
+                assert!(error.contains(said) && !error.contains('<'), "{text} at {split}: {error}");
+            }
         }
     }
 

@@ -1,6 +1,8 @@
-//! The one machine that keeps a kind current: LIST decoded while its body arrives, then WATCH from its version, and
-//! what to do about every way in which either can end.
+//! The one machine that keeps a kind current: LIST decoded while its body arrives (`list`), then WATCH from its version,
+//! and what to do about every way in which either can end.
 
+mod health;
+mod list;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -11,20 +13,20 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use kube::client::Body;
-use pilothouse_core::domain::id::{Name, Version};
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
-use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::event::{Batch, Fact};
+use pilothouse_core::model::event::Batch;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+use self::health::Trouble;
 use self::seen::{Seen, Unread};
 use super::backoff::Backoff;
 use super::client::ReadClient;
 use super::error::ApiError;
 use super::frames::Lines;
-use super::items::{ITEM_CAP, Items};
+use super::items::ITEM_CAP;
 use crate::clock::Clock;
 
 /// Items in a batch.
@@ -33,22 +35,16 @@ const BATCH: usize = 256;
 const GATHER: Duration = Duration::from_millis(5);
 /// Nothing arrived on a watch for longer than the spacing of bookmarks: ask anew from the last version.
 const SILENCE: Duration = Duration::from_secs(75);
-/// A list whose body stands still.
-const STALLED: Duration = Duration::from_secs(30);
-/// A denied kind is asked for again.
-const DENIED_AGAIN: (u64, u64) = (180, 300);
 /// A watch that breaks within this time of its start has not worked.
 const BROKE_AT_ONCE: Duration = Duration::from_secs(5);
 /// Refusals in a row before rows that were once allowed count as denied (about a minute, by the back-off).
 const DENIED_AFTER: u32 = 8;
 /// After this long without a failure the back-off starts anew.
 const HEALTHY: Duration = Duration::from_secs(60);
-/// Signs of life are told at most this often.
-const LIFE_EVERY_MS: u64 = 10_000;
 
-/// Where the machine's facts go.
-pub trait Outlet: Send + Sync {
-    fn fact(&self, fact: Fact) -> impl Future<Output = ()> + Send;
+/// Where what the machine sees goes.
+pub trait Outlet<T>: Send + Sync {
+    fn rows(&self, batch: Batch<T>) -> impl Future<Output = ()> + Send;
     fn status(&self, status: SourceStatus) -> impl Future<Output = ()> + Send;
 }
 
@@ -71,6 +67,8 @@ pub struct Place {
 pub struct Plan {
     /// `pods`: the source's name in the status.
     pub name: &'static str,
+    /// `PodList`: what an answer to a list has to be.
+    pub list: &'static str,
     /// `list pods`: what a 403 says is needed.
     pub needs: String,
     /// In order of preference; the next is taken when the one before is forbidden.
@@ -94,7 +92,7 @@ pub struct Pulse {
 }
 
 /// Runs until its future is dropped.
-pub struct ListWatch<O, D, F> {
+pub struct ListWatch<O, D> {
     pub client: ReadClient,
     pub out: O,
     pub clock: Clock,
@@ -103,7 +101,6 @@ pub struct ListWatch<O, D, F> {
     /// Told the number of rows of each complete list (others wait for the first).
     pub listed: Option<watch::Sender<Option<u64>>>,
     pub decode: D,
-    pub fact: F,
 }
 
 /// What the machine knows between its requests.
@@ -128,6 +125,10 @@ struct Run {
     broken: u32,
     unread: Unread,
     rows: u64,
+    /// The kind is one of the core group, which every Kubernetes API has.
+    core: bool,
+    /// What it failed of last does not pass by itself.
+    lasting: bool,
 }
 
 impl Run {
@@ -148,6 +149,8 @@ impl Run {
             broken: 0,
             unread: Unread::default(),
             rows: 0,
+            core: false,
+            lasting: false,
         }
     }
 
@@ -155,7 +158,11 @@ impl Run {
     /// people until it has read its roles, and knows no extension yet, so that what once worked is not given up at the
     /// first one.
     fn is_denied(&mut self, error: &ApiError) -> bool {
-        self.denials = if error.is_denial() { self.denials + 1 } else { 0 };
+        self.denials = if matches!(Trouble::of(error, self.core), Trouble::Denied | Trouble::Absent) {
+            self.denials + 1
+        } else {
+            0
+        };
         self.denials > 0 && (!self.ever || self.denied || self.denials >= DENIED_AFTER)
     }
 }
@@ -168,17 +175,17 @@ enum Next {
     Relist,
 }
 
-impl<O, T, D, F> ListWatch<O, D, F>
+impl<O, T, D> ListWatch<O, D>
 where
-    O: Outlet,
+    O: Outlet<T>,
     T: Send,
     D: FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send,
-    F: Fn(Batch<T>) -> Fact + Send + Sync,
 {
     /// Lists and watches for ever.
     pub async fn run(mut self) {
-        let mut run = Run::new();
-        let mut backoff = Backoff::api();
+        let core = self.plan.places.first().is_some_and(|p| p.path.starts_with("/api/"));
+        let mut run = Run { core, ..Run::new() };
+        let mut backoff = Backoff::reads();
         self.tell(&mut run, SourceState::Starting, None, None).await;
         loop {
             let began = Instant::now();
@@ -215,128 +222,11 @@ where
         self.plan.poll_above.is_some_and(|(above, _)| run.rows > above)
     }
 
-    async fn list(&mut self, run: &mut Run) -> Result<(), ApiError> {
-        let mut last = None;
-        // a narrower place is for those who never saw more: falling back later would sweep what was seen
-        let places = match (run.denied, run.ever) {
-            (true, _) => 0..self.plan.places.len(),
-            (false, true) => run.place..run.place + 1,
-            (false, false) => run.place..self.plan.places.len(),
-        };
-        for at in places {
-            match self.list_at(run, at).await {
-                Err(error @ ApiError::Forbidden { .. }) => last = Some(error),
-                other => {
-                    if other.is_ok() {
-                        run.place = at;
-                    }
-                    return other;
-                }
-            }
-        }
-        Err(last.unwrap_or(ApiError::NotFound { message: format!("nowhere to list {}", self.plan.name) }))
-    }
-
-    async fn list_at(&mut self, run: &mut Run, at: usize) -> Result<(), ApiError> {
-        let Some(place) = self.plan.places.get(at).cloned() else { return Ok(()) };
-        // the first list may come from the server's cache; a later one must not go back in time
-        let asks: &[Option<String>] = &match &run.last {
-            Some(version) => {
-                [Some(format!("resourceVersion={version}&resourceVersionMatch=NotOlderThan")), None]
-            }
-            None => [Some("resourceVersion=0".into()), None],
-        };
-        let mut ended = Ok(());
-        for ask in asks {
-            let path = join(&place.path, &[ask.as_deref().unwrap_or_default(), &self.plan.query]);
-            ended = self.list_path(run, &path, &place).await;
-            match &ended {
-                Err(error) if matches!(error, ApiError::Gone { .. }) || error.is_version_ahead() => {}
-                _ => return ended,
-            }
-        }
-        ended
-    }
-
-    async fn list_path(&mut self, run: &mut Run, path: &str, place: &Place) -> Result<(), ApiError> {
-        let of = if self.plan.count && !run.ever { self.estimate(&place.path).await } else { None };
-        let response = self.client.stream(path, "application/json").await?;
-        let mut body = response.into_body();
-        run.generation = run.generation.wrapping_add(1);
-        run.unread = Unread::default();
-        let generation = run.generation;
-        self.out.fact((self.fact)(Batch::Begin { generation })).await;
-        if let Some(of) = of {
-            self.out.fact((self.fact)(Batch::Expect { of })).await;
-        }
-        let mut items = Items::with_cap(ITEM_CAP);
-        let mut rows: Vec<T> = Vec::with_capacity(BATCH);
-        let mut count = 0u64;
-        let mut expected = of.is_some();
-        let mut since = Instant::now();
-        loop {
-            let data = match timeout(STALLED, body.frame()).await {
-                Err(_) => return Err(ApiError::Timeout(STALLED)),
-                Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(ApiError::from_transport(&error)),
-                Ok(Some(Ok(frame))) => frame.into_data(),
-            };
-            let Ok(data) = data else { continue };
-            let decode = &mut self.decode;
-            items
-                .feed(&data, |bytes| match decode(bytes) {
-                    Ok(Some(row)) => rows.push(row),
-                    Ok(None) => {}
-                    Err(error) => run.unread.add(error.0),
-                })
-                .map_err(|e| ApiError::Decode(e.to_string()))?;
-            if !expected && let Some(rest) = items.meta().remaining_item_count {
-                expected = true;
-                let of = u32::try_from(rest + items.count()).unwrap_or(u32::MAX);
-                self.out.fact((self.fact)(Batch::Expect { of })).await;
-            }
-            if rows.len() >= BATCH || since.elapsed() >= GATHER {
-                count += rows.len() as u64;
-                self.upsert(&mut rows).await;
-                since = Instant::now();
-            }
-        }
-        count += rows.len() as u64;
-        self.upsert(&mut rows).await;
-        if !items.is_complete() {
-            return Err(ApiError::Unreachable("the list ended early".into()));
-        }
-        run.unread.count += items.oversized();
-        let version = items.meta().resource_version.clone().unwrap_or_default();
-        let namespaces = place.namespace.clone().map(|n| vec![n]);
-        self.out.fact((self.fact)(Batch::Scope { namespaces })).await;
-        self.out.fact((self.fact)(Batch::End { generation, version: Version::parse(&version) })).await;
-        run.last = Some(version.clone()).filter(|v| !v.is_empty());
-        run.version = Some(version);
-        run.ever = true;
-        run.rows = count;
-        run.denied = false;
-        if let Some(listed) = &self.listed {
-            listed.send_replace(Some(count));
-        }
-        self.alive(run, true).await;
-        Ok(())
-    }
-
-    /// The server's estimate, from a list of one.
-    async fn estimate(&self, path: &str) -> Option<u32> {
-        let path = join(path, &["limit=1", &self.plan.query]);
-        let body = self.client.get_bytes(&path, ITEM_CAP).await.ok()?;
-        let mut items = Items::default();
-        items.feed(&body, |_| ()).ok()?;
-        u32::try_from(items.meta().remaining_item_count? + items.count()).ok()
-    }
-
     async fn upsert(&self, rows: &mut Vec<T>) {
         while !rows.is_empty() {
             let rest = if rows.len() > BATCH { rows.split_off(BATCH) } else { Vec::new() };
             let full = std::mem::replace(rows, rest);
-            self.out.fact((self.fact)(Batch::Upsert(full))).await;
+            self.out.rows(Batch::Upsert(full)).await;
         }
     }
 
@@ -457,120 +347,9 @@ where
         while !seen.gone.is_empty() {
             let rest = if seen.gone.len() > BATCH { seen.gone.split_off(BATCH) } else { Vec::new() };
             let full = std::mem::replace(&mut seen.gone, rest);
-            self.out.fact((self.fact)(Batch::Gone(full))).await;
+            self.out.rows(Batch::Gone(full)).await;
         }
     }
-
-    /// Something arrived.
-    async fn alive(&self, run: &mut Run, transition: bool) {
-        let now = self.clock.now();
-        run.last_ok = Some(now);
-        run.attempts = 0;
-        run.denials = 0;
-        if run.stale && transition {
-            run.stale = false;
-            self.out.fact((self.fact)(Batch::Stale { since: None })).await;
-        }
-        if run.state != SourceState::Live && (transition || !run.stale)
-            || now.since(run.told_ok) >= LIFE_EVERY_MS
-        {
-            run.told_ok = now;
-            let words = run.unread.words();
-            let state = if run.stale { run.state.clone() } else { SourceState::Live };
-            self.tell(run, state, words, None).await;
-        }
-    }
-
-    /// The heartbeat found the server gone while our watch is still open and silent.
-    async fn lost(&self, run: &mut Run, words: &str) {
-        if run.stale {
-            return;
-        }
-        run.stale = true;
-        let since = run.last_ok.unwrap_or_else(|| self.clock.now());
-        self.out.fact((self.fact)(Batch::Stale { since: Some(since) })).await;
-        self.tell(run, SourceState::Stale { since }, Some(words.to_owned()), None).await;
-    }
-
-    async fn failed(&mut self, run: &mut Run, backoff: &mut Backoff, error: &ApiError) {
-        let now = self.clock.now();
-        run.attempts += 1;
-        let denied = run.is_denied(error);
-        let wait = if denied {
-            Duration::from_secs(fastrand::u64(DENIED_AGAIN.0..DENIED_AGAIN.1))
-        } else {
-            // what the server asks for is a floor
-            backoff.next().max(error.retry_after().map_or(Duration::ZERO, |d| jitter(d, 0.2)))
-        };
-        let said = match error {
-            ApiError::Forbidden { .. } => format!("403, needs {}", self.plan.needs),
-            ApiError::NotFound { .. } => format!("404, this server has no {}", self.plan.name),
-            other => other.to_string(),
-        };
-        let state = if denied {
-            run.denied = true;
-            run.version = None;
-            if let Some(listed) = &self.listed {
-                // nobody needs to wait for it
-                listed.send_if_modified(|held| held.is_none() && held.replace(0).is_none());
-            }
-            let reason = Name::from(said.as_str());
-            self.out.fact((self.fact)(Batch::Denied { reason })).await;
-            SourceState::Denied
-        } else if run.ever {
-            let since = run.last_ok.unwrap_or(now);
-            if !run.stale {
-                run.stale = true;
-                self.out.fact((self.fact)(Batch::Stale { since: Some(since) })).await;
-            }
-            SourceState::Stale { since }
-        } else {
-            let since = match run.state {
-                SourceState::Down { since } => since,
-                _ => now,
-            };
-            SourceState::Down { since }
-        };
-        let retry = Stamp(now.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
-        self.tell(run, state, Some(said), Some(retry)).await;
-        // the server came back: do not sit out the rest of the wait
-        let mut pulse = self.pulse.clone();
-        pulse.mark_unchanged();
-        let unreachable = matches!(error, ApiError::Unreachable(_) | ApiError::Timeout(_));
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = recovered(&mut pulse), if unreachable => sleep(Duration::from_millis(fastrand::u64(0..800))).await,
-        }
-    }
-
-    async fn tell(&self, run: &mut Run, state: SourceState, error: Option<String>, retry_at: Option<Stamp>) {
-        run.state = state.clone();
-        let request = retry_at.is_some().then(|| {
-            let path = self.plan.places.get(run.place).map_or("", |p| p.path.as_str());
-            Name::from(format!("GET {path}"))
-        });
-        self.out
-            .status(SourceStatus {
-                name: Name::from(self.plan.name),
-                state,
-                last_ok: run.last_ok,
-                error: error.map(|e| Name::from(&*text::clean(&e))),
-                request,
-                retry_at,
-                attempts: run.attempts,
-            })
-            .await;
-    }
-}
-
-/// Until the heartbeat says that the server answers again.
-async fn recovered(pulse: &mut watch::Receiver<Pulse>) {
-    while pulse.changed().await.is_ok() {
-        if pulse.borrow_and_update().lost.is_none() {
-            return;
-        }
-    }
-    std::future::pending::<()>().await;
 }
 
 /// A path with its non-empty queries.

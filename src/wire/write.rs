@@ -119,7 +119,7 @@ impl WriteClient {
         let call = async {
             let response = self.inner.send(request, Follow::AsGo).await.map_err(|e| unsent_or_unknown(&e))?;
             if !response.status().is_success() {
-                return Err(judge(refusal(response).await, &self.link));
+                return Err(judge(refusal(response, &self.link.clock).await, &self.link));
             }
             // applied: a body that is lost on the way changes nothing about it
             let body = collect(response.into_body(), BODY_CAP).await.unwrap_or_default();

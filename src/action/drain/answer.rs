@@ -47,7 +47,7 @@ pub fn judge(answer: Result<Value, WriteError>) -> Answer {
 
 fn refused(error: ApiError) -> Answer {
     match error {
-        ApiError::NotFound { .. } => Answer::Gone("gone already".into()),
+        ApiError::NotFound { status: true, .. } => Answer::Gone("gone already".into()),
         ApiError::TooMany { budget: true, message, .. } => Answer::Budget(budget(&message), message),
         ApiError::TooMany { retry_after, message, .. } => {
             Answer::Again(retry_after.unwrap_or_default().max(THROTTLED), format!("throttled: {message}"))
@@ -94,7 +94,14 @@ mod tests {
         let other = r#"{"message":"Operation cannot be fulfilled on pods \"p\": Precondition failed: UID in precondition: a, UID in object meta: b"}"#;
         assert!(matches!(answer(409, other), Answer::Gone(_)));
         assert!(matches!(answer(409, r#"{"message":"the object has been modified"}"#), Answer::Again(..)));
-        assert!(matches!(answer(404, ""), Answer::Gone(_)));
+        assert!(matches!(
+            answer(404, r#"{"kind":"Status","code":404,"reason":"NotFound"}"#),
+            Answer::Gone(_)
+        ));
+        assert!(
+            matches!(answer(404, "<html>no such page"), Answer::Failed(_)),
+            "a gateway's word, not the API's"
+        );
         let ending = r#"{"message":"pods \"p\" is forbidden: unable to create new content in namespace x because it is being terminated"}"#;
         assert!(matches!(answer(403, ending), Answer::Ending(_)));
         assert!(matches!(answer(403, r#"{"message":"no right"}"#), Answer::Failed(_)));

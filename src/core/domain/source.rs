@@ -17,8 +17,10 @@ pub enum SourceState {
     Stale { since: Stamp },
     /// Never answered yet, and failing.
     Down { since: Stamp },
-    /// The server says no (403), or there is no such API (404): waiting will not help by itself.
+    /// The server says no (403): waiting will not help by itself.
     Denied,
+    /// There is no such API (404 of its group): nothing is wrong, and it is looked for again now and then.
+    NotInstalled,
     /// Not configured, so not asked.
     Off,
 }
@@ -31,6 +33,7 @@ impl SourceState {
             Self::Stale { .. } => "stale",
             Self::Down { .. } => "down",
             Self::Denied => "denied",
+            Self::NotInstalled => "not-installed",
             Self::Off => "off",
         }
     }
@@ -55,4 +58,7 @@ pub struct SourceStatus {
     pub retry_at: Option<Stamp>,
     /// Attempts since it last worked.
     pub attempts: u32,
+    /// It fails in a way that does not pass by itself: not logged in, no Kubernetes API at this address.
+    #[serde(default)]
+    pub lasting: bool,
 }

@@ -83,6 +83,19 @@ pub fn age(millis: u64) -> String {
     }
 }
 
+/// How far another clock is from ours, in words: `2h ahead`, `1.5s behind`.
+pub fn skew(ms: i64) -> String {
+    let of = ms.unsigned_abs();
+    let size = match of {
+        0..=9_999 => format!("{}.{}s", of / 1000, of % 1000 / 100),
+        10_000..=119_999 => format!("{}s", of / 1000),
+        120_000..=7_199_999 => format!("{}m", of / 60_000),
+        7_200_000..=172_799_999 => format!("{}h", of / 3_600_000),
+        _ => format!("{}d", of / 86_400_000),
+    };
+    format!("{size} {}", if ms < 0 { "behind" } else { "ahead" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +115,19 @@ mod tests {
             [(3, "now"), (59, "45s"), (61, "1m"), (3_599, "59m"), (7_200, "2h"), (200_000, "2d")]
         {
             assert_eq!(age(secs * 1000), shown);
+        }
+    }
+
+    #[test]
+    fn a_skew_says_how_far_and_which_way() {
+        for (ms, said) in [
+            (1_540, "1.5s ahead"),
+            (-90_000, "90s behind"),
+            (-3_600_000, "60m behind"),
+            (7_205_000, "2h ahead"),
+            (400_000_000, "4d ahead"),
+        ] {
+            assert_eq!(skew(ms), said);
         }
     }
 

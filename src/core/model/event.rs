@@ -77,8 +77,21 @@ pub struct Identity {
     pub version: Option<Name>,
     /// The user's name by SelfSubjectReview, else the kubeconfig's.
     pub user: Option<Name>,
-    /// The server's clock less ours, in milliseconds, from the `Date` header.
+    /// The server's clock less ours, in milliseconds, from the `Date` header. All times are the server's.
     pub clock_offset_ms: Option<i64>,
+    /// All namespaces of the cluster by name; None = they may not be listed, or were not yet.
+    #[serde(default)]
+    pub namespaces: Option<Vec<Name>>,
+}
+
+/// A clock that is off by more than this is told.
+const SKEW_MS: i64 = 1_000;
+
+impl Identity {
+    /// How far the server's clock is ahead of ours in milliseconds (negative: behind), if it is worth a word.
+    pub fn skew_ms(&self) -> Option<i64> {
+        self.clock_offset_ms.filter(|ms| ms.abs() > SKEW_MS)
+    }
 }
 
 /// A piece of a list or a watch. At most 256 items or 5 ms a batch.
@@ -92,7 +105,7 @@ pub enum Batch<T> {
     Expect {
         of: u32,
     },
-    /// The source may see these namespaces only (None = all), to be sent before End.
+    /// The source may see these namespaces only (None = all), to be sent before End; after it when one came or was lost.
     Scope {
         namespaces: Option<Vec<Name>>,
     },
@@ -107,6 +120,8 @@ pub enum Batch<T> {
     Denied {
         reason: Name,
     },
+    /// The server has no such API.
+    NotInstalled,
     /// The source fails since; None = it works again.
     Stale {
         since: Option<Stamp>,

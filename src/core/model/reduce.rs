@@ -263,6 +263,9 @@ fn fold_into<T: Row>(
             deltas.extend(rows.end(generation).into_iter().map(|old| Delta { old: Some(old), new: None }));
         }
         Batch::Denied { reason } => rows.deny(reason),
+        Batch::NotInstalled => {
+            deltas.extend(rows.not_installed().into_iter().map(|old| Delta { old: Some(old), new: None }));
+        }
         Batch::Stale { since } => rows.set_stale(since),
     }
     if cover != rows.table().cover || fresh != rows.table().fresh {

@@ -68,6 +68,8 @@ pub enum Coverage {
     Namespaces(Arc<[Name]>),
     /// The server refuses; the reason in words.
     Denied(Name),
+    /// The server has no such API.
+    NotInstalled,
 }
 
 impl Coverage {
@@ -100,8 +102,13 @@ impl Coverage {
             Self::Namespaces(names) if names.len() == 1 => {
                 Some(format!("namespace {} only", names.first().map_or("", |n| n.as_str())))
             }
+            Self::Namespaces(names) if names.len() <= 4 => {
+                let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+                Some(format!("namespaces {} only", names.join(", ")))
+            }
             Self::Namespaces(names) => Some(format!("{} namespaces only", names.len())),
             Self::Denied(reason) => Some(format!("denied: {reason}")),
+            Self::NotInstalled => Some("not installed".into()),
         }
     }
 
@@ -112,6 +119,7 @@ impl Coverage {
             Self::Complete => "complete",
             Self::Namespaces(_) => "namespaces",
             Self::Denied(_) => "denied",
+            Self::NotInstalled => "not-installed",
         }
     }
 }
@@ -291,12 +299,32 @@ impl<T: Row> Rows<T> {
 
     /// Which namespaces the source may see; None = all.
     pub fn limit_to(&mut self, scope: Option<Arc<[Name]>>) {
+        if let (false, Coverage::Namespaces(held), Some(names)) =
+            (self.listing, &mut self.table.cover, &scope)
+        {
+            // one of several namespaces was lost, or came
+            held.clone_from(names);
+        }
         self.scope = scope;
     }
 
     pub fn deny(&mut self, reason: Name) {
         self.listing = false;
         self.table.cover = Coverage::Denied(reason);
+    }
+
+    /// The server has no such API, so no such objects: what was there is swept.
+    pub fn not_installed(&mut self) -> Vec<Arc<T>> {
+        self.listing = false;
+        self.complete_once = false;
+        self.table.cover = Coverage::NotInstalled;
+        self.table.fresh.stale_since = None;
+        let all: Vec<Uid> = self.index.keys().cloned().collect();
+        let gone = all.iter().filter_map(|uid| match self.remove(uid, Version(0)) {
+            Wrote::Removed(row) => Some(row),
+            _ => None,
+        });
+        gone.collect()
     }
 
     pub fn set_stale(&mut self, since: Option<Stamp>) {

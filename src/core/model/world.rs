@@ -25,7 +25,7 @@ use crate::domain::workload::Workload;
 pub use super::action::{ActionView, Outcome, StepState, StepView};
 pub use super::cause::{Alike, AlikeBy, Cause, Kin, Reach, Severity, Silenced, Suggestion};
 use super::event::Identity;
-use super::table::{Row, Table};
+use super::table::{Coverage, Freshness, Row, Table};
 
 /// Everything known, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -55,8 +55,8 @@ pub struct ClusterInfo {
     pub server: Name,
     pub protected: bool,
     pub read_only: bool,
-    /// The namespace that the person asked for; None = all.
-    pub namespace: Option<Name>,
+    /// The namespaces that the person asked for; none = all.
+    pub namespaces: Arc<[Name]>,
     /// What the config keeps silent from the start.
     pub silences: Arc<[Silence]>,
 }
@@ -112,6 +112,26 @@ impl Cluster {
     /// The row, if one may judge by its endpoints who is in rotation.
     pub fn in_rotation<'a>(&self, row: Option<&'a ServiceRow>) -> Option<&'a ServiceRow> {
         row.filter(|row| self.knows_endpoints(&row.service.namespace))
+    }
+
+    /// Every table that is watched: its source's name, how much of the truth it holds, and how late it is.
+    pub fn tables(&self) -> [(&'static str, &Coverage, Freshness); 14] {
+        [
+            ("nodes", &self.nodes.cover, self.nodes.fresh),
+            ("leases", &self.leases.cover, self.leases.fresh),
+            ("pods", &self.pods.cover, self.pods.fresh),
+            ("deployments", &self.deployments.cover, self.deployments.fresh),
+            ("replicasets", &self.replicasets.cover, self.replicasets.fresh),
+            ("statefulsets", &self.statefulsets.cover, self.statefulsets.fresh),
+            ("daemonsets", &self.daemonsets.cover, self.daemonsets.fresh),
+            ("jobs", &self.jobs.cover, self.jobs.fresh),
+            ("cronjobs", &self.cronjobs.cover, self.cronjobs.fresh),
+            ("services", &self.services.cover, self.services.fresh),
+            ("endpointslices", &self.slices.cover, self.slices.fresh),
+            ("horizontalpodautoscalers", &self.hpas.cover, self.hpas.fresh),
+            ("poddisruptionbudgets", &self.pdbs.cover, self.pdbs.fresh),
+            ("events", &self.events.cover, self.events.fresh),
+        ]
     }
 
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {

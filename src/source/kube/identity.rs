@@ -10,18 +10,23 @@ use pilothouse_core::model::event::Identity;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
 use crate::wire::error::ApiError;
-use crate::wire::list_watch::{Pulse, jitter};
+use crate::wire::list_watch::{DecodeError, Pulse, jitter};
+use crate::wire::pages;
 
 const EVERY: Duration = Duration::from_secs(5);
 const EVERY_WHILE_LOST: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(6);
-/// A clock that moved by less than this is the header's rounding.
-const OFFSET_STEP_MS: i64 = 2_000;
+/// An offset of the clocks is told again when it has moved by this.
+const OFFSET_STEP_MS: i64 = 500;
+/// Between two looks at which namespaces there are.
+const NAMESPACES_EVERY: Duration = Duration::from_secs(300);
+const NAMESPACES_CAP: usize = 16 << 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,11 +50,37 @@ pub fn start(
         .spawn("api", sink.clone(), move || beat(client.clone(), out.clone(), user.clone(), pulse.clone()));
 }
 
+/// The names of all namespaces, if they may be listed.
+async fn namespaces(client: &ReadClient) -> Option<Vec<Name>> {
+    #[derive(Default, Deserialize)]
+    struct Named {
+        metadata: Meta,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Meta {
+        name: String,
+    }
+    let read = |json: &[u8]| {
+        let named: Named = serde_json::from_slice(json).map_err(|e| DecodeError(e.to_string()))?;
+        Ok(Name::from(text::clean(&named.metadata.name).into_owned()))
+    };
+    let path = "/api/v1/namespaces?limit=500";
+    let mut names = pages::whole(client, path, "NamespaceList", NAMESPACES_CAP, read).await.ok()?.rows;
+    names.sort();
+    Some(names)
+}
+
 async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch::Sender<Pulse>>) {
     let mut told = Identity::default();
     let mut known = false;
+    let mut namespaces_due = Clock::instant();
     loop {
-        let answer = client.get("/version", "application/json", 1 << 16).await;
+        let mut answer = client.get("/version", "application/json", 1 << 16).await;
+        if matches!(answer, Err(ApiError::Unreachable(_))) {
+            // a connection that was kept too long is no server that is gone
+            answer = client.get("/version", "application/json", 1 << 16).await;
+        }
         let lost = match &answer {
             Err(error @ (ApiError::Unreachable(_) | ApiError::Timeout(_))) => Some(error.to_string()),
             _ => None,
@@ -60,12 +91,11 @@ async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch:
                 .ok()
                 .and_then(|v| v.git_version)
                 .map(|v| Name::from(text::clean(&v).into_owned()));
-            // the header has whole seconds: keep the old value while it is near
-            now.clock_offset_ms = match (told.clock_offset_ms, answer.clock_offset_ms) {
-                (Some(held), Some(new)) if (held - new).abs() < OFFSET_STEP_MS => Some(held),
-                (held, new) => new.or(held),
-            };
         }
+        now.clock_offset_ms = match (told.clock_offset_ms, out.clock().offset_ms()) {
+            (Some(held), Some(new)) if (held - new).abs() < OFFSET_STEP_MS => Some(held),
+            (held, new) => new.or(held),
+        };
         if !known && lost.is_none() {
             now.user = match client.who_am_i().await {
                 Ok(name) => Some(Name::from(name)),
@@ -75,6 +105,10 @@ async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch:
             }
             .or_else(|| (!user.is_empty()).then(|| Name::from(user.as_str())));
             known = true;
+        }
+        if lost.is_none() && Clock::instant() >= namespaces_due {
+            namespaces_due = Clock::deadline(NAMESPACES_EVERY);
+            now.namespaces = namespaces(&client).await.or(now.namespaces);
         }
         if now != told {
             told = now;

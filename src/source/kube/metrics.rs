@@ -17,8 +17,8 @@ use crate::source::supervise::{Backoff, Supervisor};
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::decode::{Labels, Meta, Pools, Text, read};
 use crate::wire::error::ApiError;
-use crate::wire::items::Items;
 use crate::wire::list_watch::{DecodeError, jitter};
+use crate::wire::pages;
 
 const ROOT: &str = "/apis/metrics.k8s.io/v1beta1";
 const NODES_EVERY: Duration = Duration::from_secs(15);
@@ -26,7 +26,9 @@ const PODS_EVERY: Duration = Duration::from_secs(30);
 /// A cluster-wide list of more pods than this is too much to ask for every half minute.
 const PODS_AT_MOST: u64 = 5_000;
 const BODY_CAP: usize = 64 << 20;
-/// Absent, forbidden or broken: ask seldom.
+/// Failures in a row after which it is asked at its own pace only, and nobody waits for it.
+const SOON: u32 = 3;
+/// Absent or forbidden: ask seldom.
 const SELDOM: Duration = Duration::from_secs(120);
 
 #[derive(Default, Deserialize)]
@@ -86,7 +88,7 @@ struct Teller {
 
 impl Teller {
     fn new(name: &'static str, needs: &'static str, path: String) -> Self {
-        Self { name, needs, path, held: SourceStatus::default(), backoff: Backoff::api() }
+        Self { name, needs, path, held: SourceStatus::default(), backoff: Backoff::reads() }
     }
 
     async fn ok(&mut self, out: &FactSink) {
@@ -105,7 +107,6 @@ impl Teller {
     /// Tells the failure and says how long to wait.
     async fn failed(&mut self, out: &FactSink, error: &ApiError, every: Duration) -> Duration {
         let now = out.clock().now();
-        let denied = error.is_denial();
         let words = match error {
             ApiError::Forbidden { .. } => format!("metrics.k8s.io: 403, needs {}", self.needs),
             ApiError::NotFound { .. } => "metrics.k8s.io: 404, metrics-server is not installed".into(),
@@ -114,13 +115,20 @@ impl Teller {
             }
             other => format!("metrics.k8s.io: {other}"),
         };
-        let wait = if denied { jitter(SELDOM, 0.2) } else { self.backoff.next().max(every) };
-        let state = match (&self.held.state, denied) {
-            (_, true) => SourceState::Denied,
-            (SourceState::Live, _) => SourceState::Stale { since: self.held.last_ok.unwrap_or(now) },
-            (SourceState::Stale { since }, _) => SourceState::Stale { since: *since },
-            (SourceState::Down { since }, _) => SourceState::Down { since: *since },
+        let state = match (error, &self.held.state) {
+            (ApiError::Forbidden { .. }, _) => SourceState::Denied,
+            (ApiError::NotFound { .. }, _) => SourceState::NotInstalled,
+            (_, SourceState::Live) => SourceState::Stale { since: self.held.last_ok.unwrap_or(now) },
+            (_, SourceState::Stale { since }) => SourceState::Stale { since: *since },
+            (_, SourceState::Down { since }) => SourceState::Down { since: *since },
             _ => SourceState::Down { since: now },
+        };
+        let tries = self.held.attempts.saturating_add(1);
+        let wait = match state {
+            SourceState::Denied | SourceState::NotInstalled => jitter(SELDOM, 0.2),
+            // most failures are over in a moment
+            _ if tries < SOON => self.backoff.next().max(error.retry_after().unwrap_or_default()),
+            _ => self.backoff.next().max(every),
         };
         self.held = SourceStatus {
             name: Name::from(self.name),
@@ -129,7 +137,8 @@ impl Teller {
             error: Some(Name::from(words)),
             request: Some(Name::from(format!("GET {}", self.path))),
             retry_at: Some(Stamp(now.0 + i64::try_from(wait.as_millis()).unwrap_or(0))),
-            attempts: self.held.attempts.saturating_add(1),
+            attempts: tries,
+            lasting: matches!(error, ApiError::Unauthorized(_)) || tries >= SOON,
         };
         out.status(self.held.clone()).await;
         wait
@@ -141,7 +150,7 @@ async fn nodes(client: ReadClient, out: FactSink) {
     let mut teller = Teller::new("metrics.k8s.io", "list nodes.metrics.k8s.io", path.clone());
     let mut pools = Pools::default();
     loop {
-        let wait = match list(&client, &path, |json| node(&mut pools, json)).await {
+        let wait = match list(&client, &path, "NodeMetricsList", |json| node(&mut pools, json)).await {
             Ok(rows) => {
                 out.fact(Fact::NodeUsage { source: Name::from("metrics.k8s.io"), rows }).await;
                 teller.ok(&out).await;
@@ -161,18 +170,19 @@ async fn pods(
     fallback: Name,
 ) {
     let within = |namespace: &Name| format!("{ROOT}/namespaces/{}/pods", escape(namespace));
-    let mut path = match &scope.namespace {
-        Some(namespace) => within(namespace),
-        None => format!("{ROOT}/pods"),
-    };
-    let mut teller = Teller::new("metrics.k8s.io pods", "list pods.metrics.k8s.io", path.clone());
+    let everywhere = scope.namespaces.is_empty();
+    let mut paths: Vec<String> = scope.namespaces.iter().map(within).collect();
+    if everywhere {
+        paths.push(format!("{ROOT}/pods"));
+    }
+    let mut teller = Teller::new("metrics.k8s.io pods", "list pods.metrics.k8s.io", paths.join(" "));
     let mut pools = Pools::default();
     loop {
         // how many there are is known from the list of pods
         let Ok(count) = known.wait_for(Option::is_some).await.map(|c| c.unwrap_or(0)) else {
             return std::future::pending().await;
         };
-        if scope.namespace.is_none() && count > PODS_AT_MOST {
+        if everywhere && count > PODS_AT_MOST {
             let words = format!("not asked for {count} pods (at most {PODS_AT_MOST}); choose a namespace");
             let status = SourceStatus {
                 name: Name::from(teller.name),
@@ -184,18 +194,31 @@ async fn pods(
             tokio::time::sleep(SELDOM).await;
             continue;
         }
-        let wait = match list(&client, &path, |json| pod(&mut pools, json)).await {
-            Ok(rows) => {
+        let mut rows = Vec::new();
+        let mut ended = Ok(());
+        for path in &paths {
+            match list(&client, path, "PodMetricsList", |json| pod(&mut pools, json)).await {
+                Ok(more) => rows.extend(more),
+                Err(error) => ended = Err(error),
+            }
+        }
+        let wait = match ended {
+            Ok(()) => {
                 out.fact(Fact::PodUsage { source: Name::from("metrics.k8s.io"), rows }).await;
                 teller.ok(&out).await;
                 PODS_EVERY
             }
-            Err(ApiError::Forbidden { .. }) if scope.namespace.is_none() && path != within(&fallback) => {
+            Err(ApiError::Forbidden { .. }) if everywhere && paths != [within(&fallback)] => {
                 // not of the whole cluster, but perhaps of our namespace
-                path = within(&fallback);
+                paths = vec![within(&fallback)];
                 continue;
             }
-            Err(error) => teller.failed(&out, &error, PODS_EVERY).await,
+            Err(error) => {
+                if !rows.is_empty() {
+                    out.fact(Fact::PodUsage { source: Name::from("metrics.k8s.io"), rows }).await;
+                }
+                teller.failed(&out, &error, PODS_EVERY).await
+            }
         };
         tokio::time::sleep(jitter(wait, 0.05)).await;
     }
@@ -204,18 +227,11 @@ async fn pods(
 async fn list<T>(
     client: &ReadClient,
     path: &str,
-    mut read: impl FnMut(&[u8]) -> Result<T, DecodeError>,
+    kind: &str,
+    read: impl FnMut(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, ApiError> {
-    let body = client.get_bytes(path, BODY_CAP).await?;
-    let mut rows = Vec::new();
-    let mut items = Items::default();
-    items
-        .feed(&body, |json| {
-            // one that cannot be read is missing, and missing is shown as unknown
-            rows.extend(read(json).ok());
-        })
-        .map_err(|e| ApiError::Decode(e.to_string()))?;
-    if items.is_complete() { Ok(rows) } else { Err(ApiError::Decode("the list ended early".into())) }
+    // one that cannot be read is missing, and missing is shown as unknown
+    Ok(pages::whole(client, path, kind, BODY_CAP, read).await?.rows)
 }
 
 fn amounts(usage: &Labels<'_>) -> Option<(i64, i64)> {

@@ -244,7 +244,10 @@ impl PodWatch {
     async fn ask(&self) -> Result<Arc<PodState>, ApiError> {
         let state = PodState::read(&self.read.get_bytes(&self.path, 16 << 20).await?)?;
         if self.uid != Uid::default() && state.uid != self.uid {
-            return Err(ApiError::NotFound { message: "another pod has taken its name".into() });
+            return Err(ApiError::NotFound {
+                message: "another pod has taken its name".into(),
+                status: true,
+            });
         }
         Ok(Arc::new(state))
     }

@@ -6,8 +6,8 @@ use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::changes::{fold_for_people, words};
 use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cause, Cluster, Severity};
+use pilothouse_core::policy::seen::{self, WhyNot};
 
 use super::super::command;
 use super::super::keymap::Keymap;
@@ -161,16 +161,19 @@ pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
 
 /// What stands there when there is no cause: either all is well, or it cannot be known yet.
 pub fn empty(cluster: &Cluster) -> Vec<Cell> {
-    let unknown: Vec<&str> = [("nodes", &cluster.nodes.cover), ("pods", &cluster.pods.cover)]
-        .into_iter()
-        .filter(|(_, cover)| matches!(cover, Coverage::Never | Coverage::Loading { .. }))
-        .map(|(name, _)| name)
-        .collect();
-    if unknown.is_empty() {
-        vec![cell(Role::Ok, "nothing wrong found in what can be seen")]
-    } else {
-        vec![cell(Role::Dim, format!("looking: {} not complete yet", unknown.join(" and ")))]
+    let unseen = seen::unseen(cluster);
+    if unseen.is_empty() {
+        return vec![cell(Role::Ok, "nothing is known to be wrong")];
     }
+    let vital = |u: &&seen::Unseen| u.why == WhyNot::Loading && matches!(u.source.as_str(), "nodes" | "pods");
+    let loading: Vec<&str> = unseen.iter().filter(vital).map(|u| u.source.as_str()).collect();
+    if !loading.is_empty() {
+        return vec![cell(Role::Dim, format!("looking: {} not complete yet", loading.join(" and ")))];
+    }
+    vec![
+        cell(Role::Ok, "nothing wrong found in what can be seen"),
+        cell(Role::Warning, format!("not seen: {}", seen::words(&unseen))),
+    ]
 }
 
 /// The last line: what changed.

@@ -1,7 +1,7 @@
 //! The first line: where we are, what we may do, how it stands, how fresh it is.
 
 use pilothouse_core::domain::source::SourceState;
-use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::time::{Stamp, age, skew};
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
 
@@ -38,12 +38,21 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     let mut first = vec![cell(context, info.context.as_str()), cell(role, mode)];
     let user = cluster.identity.user.as_ref().unwrap_or(&info.kubeconfig_user);
     first.push(cell(Role::Dim, user.as_str()));
-    first.push(plain(format!("ns:{}", ui.namespace.as_ref().map_or("all", |ns| ns.as_str()))));
+    let shown = match (&ui.namespace, &*info.namespaces) {
+        (Some(one), _) => one.to_string(),
+        (None, []) => "all".into(),
+        (None, some) if some.len() <= 3 => some.join(","),
+        (None, some) => format!("{} namespaces", some.len()),
+    };
+    first.push(plain(format!("ns:{shown}")));
     header.groups.push(first);
     header.groups.push(nodes(cluster));
     header.groups.push(pods(cluster));
     if let Some(worst) = worst_source(cluster, ui.now) {
         header.groups.push(vec![worst]);
+    }
+    if let Some(ms) = cluster.identity.skew_ms() {
+        header.groups.push(vec![cell(Role::Warning, format!("server clock {}", skew(ms)))]);
     }
     if let Some(version) = &cluster.identity.version {
         header.right.insert(0, cell(Role::Dim, version.as_str()));

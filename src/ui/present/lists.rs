@@ -1,6 +1,7 @@
 //! What all lists share: bringing their rows up to date, their identities, and the view of the rows that fit.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
 use pilothouse_core::policy::rules::dead_nodes;
 
@@ -267,7 +268,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Pods => pods::row(cluster.pods.at(row)?, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
         ListId::Actions => actions::row(world.actions.get(at)?, now),
-        ListId::Namespaces => namespaces::row(ui.bases.namespaces.get(at)?, ui.namespace.as_ref()),
+        ListId::Namespaces => namespaces::row(cluster, ui.bases.namespaces.get(at)?, ui.namespace.as_ref()),
         ListId::Table => RowView {
             cells: ui.table.rows.get(at)?.cells.iter().map(|c| plain(c.as_str())).collect(),
             ..RowView::default()
@@ -317,6 +318,8 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         vec![cell(Role::Dim, format!("nothing matches {}; Esc shows all", list.filter))]
     } else if !state.why_empty.is_empty() {
         state.why_empty
+    } else if let Some(why) = not_read(ui, &cluster, id) {
+        vec![cell(Role::Denied, why)]
     } else {
         let place = ui.namespace.as_ref().map_or_else(String::new, |ns| format!(" in namespace {ns}"));
         vec![cell(Role::Dim, format!("{}{place}", nothing(id)))]
@@ -335,6 +338,21 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         above: list.top,
         total: list.ids.len(),
     }
+}
+
+/// The chosen namespace is none of those that are read: a list without its rows is no empty one.
+fn not_read(ui: &Ui, cluster: &Cluster, id: ListId) -> Option<String> {
+    let cover = match id {
+        ListId::Traffic => &cluster.services.cover,
+        ListId::Autoscalers => &cluster.hpas.cover,
+        ListId::Workloads | ListId::Pods => &cluster.pods.cover,
+        _ => return None,
+    };
+    let (Some(namespace), Coverage::Namespaces(read)) = (&ui.namespace, cover) else { return None };
+    if read.contains(namespace) {
+        return None;
+    }
+    Some(format!("namespace {namespace} is not read, only {}: start with -n {namespace}", read.join(", ")))
 }
 
 fn nothing(id: ListId) -> &'static str {

@@ -79,6 +79,10 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
             state.why_empty.push(cell(Role::Text, reason.as_str()));
             state.why_empty.extend(detail(cluster, source).into_iter().filter(|l| l.text != reason.as_str()));
         }
+        Coverage::NotInstalled => {
+            state.notes.push(cell(Role::Dim, "not installed"));
+            state.why_empty.push(cell(Role::Dim, format!("this server has no {}", named(source))));
+        }
         Coverage::Namespaces(_) => {
             state.notes.extend(cover.note().map(|note| cell(Role::Info, note)));
         }
@@ -116,8 +120,12 @@ pub fn of_source(cluster: &Cluster, source: &str, now: Stamp) -> State {
         }
         SourceState::Denied => {
             state.notes.push(cell(Role::Denied, format!("{source} DENIED")));
-            state.why_empty.push(cell(Role::Denied, format!("{source}: not permitted, or not there")));
+            state.why_empty.push(cell(Role::Denied, format!("no permission to read {source}")));
             state.why_empty.extend(detail(cluster, source));
+        }
+        SourceState::NotInstalled => {
+            state.notes.push(cell(Role::Dim, format!("no {source}")));
+            state.why_empty.push(cell(Role::Dim, format!("{source} is not installed")));
         }
         SourceState::Off => {
             state.notes.push(cell(Role::Dim, format!("no {source}")));

@@ -252,7 +252,10 @@ impl Plugin {
         let version = answer.api_version.unwrap_or_default();
         if version != self.exec.api_version {
             let said = text::clean(&version).into_owned();
-            return bad(&format!("it answers in {said:?}, the kubeconfig asks for {}", self.exec.api_version));
+            return bad(&format!(
+                "it answers in {said:?}, the kubeconfig asks for {}",
+                self.exec.api_version
+            ));
         }
         let Some(status) = answer.status else { return bad("its answer has no status") };
         let some = |text: Option<String>| text.filter(|t| !t.is_empty());

@@ -130,10 +130,12 @@ fn clean(path: &str) -> String {
 /// What a request line cannot carry is escaped; escapes stay.
 fn encoded(part: &str) -> String {
     part.chars()
-        .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}') {
-            c.to_string()
-        } else {
-            crate::wire::client::escape(&c.to_string())
+        .map(|c| {
+            if c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}') {
+                c.to_string()
+            } else {
+                crate::wire::client::escape(&c.to_string())
+            }
         })
         .collect()
 }

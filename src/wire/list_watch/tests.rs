@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use pilothouse_core::domain::id::Version;
 use pilothouse_core::model::event::Gone;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -63,11 +64,9 @@ enum Said {
     Status(SourceStatus),
 }
 
-impl Outlet for Out {
-    async fn fact(&self, fact: Fact) {
-        if let Fact::Leases(batch) = fact {
-            self.0.send(Said::Rows(batch)).unwrap();
-        }
+impl Outlet<pilothouse_core::domain::node::NodeLease> for Out {
+    async fn rows(&self, batch: Batch<pilothouse_core::domain::node::NodeLease>) {
+        self.0.send(Said::Rows(batch)).unwrap();
     }
     async fn status(&self, status: SourceStatus) {
         self.0.send(Said::Status(status)).unwrap();
@@ -95,6 +94,7 @@ async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>,
         clock: Clock::system(),
         plan: Plan {
             name: "things",
+            list: "ThingList",
             needs: "list things".into(),
             places: vec![place("/all", None), place("/ns/shop", Some("shop"))],
             query: String::new(),
@@ -117,7 +117,6 @@ async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>,
             let node = Name::from(thing.metadata.name);
             Ok(Some(pilothouse_core::domain::node::NodeLease { node, ..Default::default() }))
         },
-        fact: Fact::Leases,
     };
     let mut all = Vec::new();
     let collect = async {

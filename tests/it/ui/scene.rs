@@ -443,7 +443,7 @@ pub fn trouble_with(change: impl FnOnce(&mut ClusterInfo)) -> ClusterState {
             Fact::Identity(Identity {
                 version: Some("v1.33.4".into()),
                 user: Some("alice".into()),
-                clock_offset_ms: None,
+                ..Identity::default()
             }),
             source("prometheus", SourceState::Live, None),
             source("logs", SourceState::Live, None),

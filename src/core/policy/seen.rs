@@ -1,0 +1,278 @@
+//! What was not seen of a cluster: "nothing is known to be wrong" may be said only when everything that findings rest on
+//! was.
+
+use crate::domain::id::Name;
+use crate::domain::source::{SourceState, SourceStatus};
+use crate::model::table::{Coverage, Freshness};
+use crate::model::world::Cluster;
+
+/// Why something was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WhyNot {
+    /// It fails, or what is known of it is late.
+    Failing,
+    /// Some objects were there and could not be read.
+    Unreadable,
+    /// Not answered yet.
+    Loading,
+    /// The server refuses: no fault of the cluster.
+    Denied,
+}
+
+impl WhyNot {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Unreadable => "unreadable",
+            Self::Loading => "loading",
+            Self::Denied => "denied",
+        }
+    }
+
+    /// Something is wrong, here or on the way: whoever relies on the answer must be told.
+    pub fn is_fault(self) -> bool {
+        self != Self::Denied
+    }
+}
+
+/// One source that was not seen, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    pub source: Name,
+    pub why: WhyNot,
+    /// Only of these namespaces. Empty: all of it, or the names of the others are not known ([`Unseen::elsewhere`]).
+    pub namespaces: Vec<Name>,
+    /// Everything outside these, which were seen.
+    pub elsewhere: Vec<Name>,
+    /// What the source says.
+    pub words: Option<Name>,
+}
+
+/// Everything that findings rest on and that was not seen.
+pub fn unseen(cluster: &Cluster) -> Vec<Unseen> {
+    let tables = cluster.tables();
+    let mut out: Vec<Unseen> =
+        tables.into_iter().filter_map(|(name, cover, fresh)| of_table(cluster, name, cover, fresh)).collect();
+    let configured = cluster.source("prometheus").filter(|s| s.state != SourceState::Off);
+    out.extend(configured.and_then(|status| {
+        let why = match status.state {
+            SourceState::Stale { .. } | SourceState::Down { .. } => WhyNot::Failing,
+            SourceState::Starting => WhyNot::Loading,
+            SourceState::Denied => WhyNot::Denied,
+            SourceState::Live | SourceState::NotInstalled | SourceState::Off => return None,
+        };
+        Some(whole("prometheus", why, Some(status)))
+    }));
+    out
+}
+
+/// Whether waiting can still change what is known: something was not seen that may come by itself.
+pub fn may_come(cluster: &Cluster) -> bool {
+    unseen(cluster).iter().any(|u| {
+        let lasting = cluster.source(&u.source).is_some_and(|s| s.lasting);
+        matches!(u.why, WhyNot::Failing | WhyNot::Loading) && !lasting
+    })
+}
+
+fn whole(source: &str, why: WhyNot, status: Option<&SourceStatus>) -> Unseen {
+    Unseen {
+        source: source.into(),
+        why,
+        namespaces: Vec::new(),
+        elsewhere: Vec::new(),
+        words: status.and_then(|s| s.error.clone()),
+    }
+}
+
+fn of_table(cluster: &Cluster, name: &str, cover: &Coverage, fresh: Freshness) -> Option<Unseen> {
+    let status = cluster.source(name);
+    let failing =
+        status.is_some_and(|s| matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. }));
+    let why = match cover {
+        // nothing is missing: there is none
+        Coverage::NotInstalled => return None,
+        Coverage::Denied(reason) => {
+            return Some(Unseen { words: Some(reason.clone()), ..whole(name, WhyNot::Denied, None) });
+        }
+        _ if failing || fresh.stale_since.is_some() => WhyNot::Failing,
+        Coverage::Never | Coverage::Loading { .. } => WhyNot::Loading,
+        Coverage::Namespaces(read) => {
+            if let Some(others) = others(cluster, name, read) {
+                return Some(others);
+            }
+            WhyNot::Unreadable
+        }
+        Coverage::Complete => WhyNot::Unreadable,
+    };
+    // a source that lives and yet has something to say could not read some of its objects
+    (why != WhyNot::Unreadable || status.is_some_and(|s| s.error.is_some())).then(|| whole(name, why, status))
+}
+
+/// What of a table may not be read beside these namespaces.
+fn others(cluster: &Cluster, name: &str, read: &[Name]) -> Option<Unseen> {
+    let asked = &cluster.info.namespaces;
+    let unread = |all: &[Name]| all.iter().filter(|n| !read.contains(n)).cloned().collect::<Vec<_>>();
+    let (namespaces, elsewhere) = match (&**asked, &cluster.identity.namespaces) {
+        ([], Some(all)) => (unread(all), Vec::new()),
+        // that there are others can only be guessed, and is
+        ([], None) => (Vec::new(), read.to_vec()),
+        (asked, _) => (unread(asked), Vec::new()),
+    };
+    let some = !namespaces.is_empty() || !elsewhere.is_empty();
+    some.then(|| Unseen { namespaces, elsewhere, ..whole(name, WhyNot::Denied, None) })
+}
+
+/// All of it in one line, faults first: `pods, events (503: Service Unavailable); nodes (no permission)`.
+pub fn words(unseen: &[Unseen]) -> String {
+    type Group<'a> = (String, Vec<&'a str>);
+    let mut groups: Vec<(WhyNot, Group<'_>)> = Vec::new();
+    for one in unseen {
+        let reason = one.words.as_ref().map_or("", |w| w.as_str());
+        let place = if !one.elsewhere.is_empty() {
+            format!("outside {} ", one.elsewhere.join(", "))
+        } else if one.namespaces.is_empty() {
+            String::new()
+        } else {
+            format!("in {} ", few(&one.namespaces.iter().map(Name::as_str).collect::<Vec<_>>()))
+        };
+        let why = match (one.why, reason) {
+            (WhyNot::Loading, _) => "no answer yet",
+            (WhyNot::Failing, "") => "no fresh data",
+            (WhyNot::Denied, _) => "no permission",
+            (_, reason) => reason,
+        };
+        let said = format!("{place}({why})");
+        match groups.iter_mut().find(|(kind, (words, _))| *kind == one.why && *words == said) {
+            Some((_, (_, names))) => names.push(&one.source),
+            None => groups.push((one.why, (said, vec![&one.source]))),
+        }
+    }
+    groups.sort_by_key(|(why, _)| *why);
+    let said = groups.iter().map(|(_, (words, names))| format!("{} {words}", few(names)));
+    said.collect::<Vec<_>>().join("; ")
+}
+
+/// `a, b, c and 4 more`.
+fn few(names: &[&str]) -> String {
+    match names {
+        [a, b, c, _, rest @ ..] if !rest.is_empty() => format!("{a}, {b}, {c} and {} more", names.len() - 3),
+        some => some.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::time::Stamp;
+    use crate::model::event::Identity;
+    use crate::model::table::Table;
+    use crate::model::world::ClusterInfo;
+
+    /// Everything was seen, by somebody who asked for `asked`.
+    fn cluster(asked: &[&str]) -> Cluster {
+        fn all<T>() -> Table<T> {
+            let mut table = Table::default();
+            table.cover = Coverage::Complete;
+            table
+        }
+        Cluster {
+            info: Arc::new(ClusterInfo {
+                namespaces: asked.iter().map(|n| Name::from(*n)).collect(),
+                ..ClusterInfo::default()
+            }),
+            nodes: all(),
+            leases: all(),
+            pods: all(),
+            deployments: all(),
+            replicasets: all(),
+            statefulsets: all(),
+            daemonsets: all(),
+            jobs: all(),
+            services: all(),
+            slices: all(),
+            hpas: all(),
+            pdbs: all(),
+            events: all(),
+            ..Cluster::default()
+        }
+    }
+
+    fn status(name: &str, state: SourceState, error: Option<&str>) -> SourceStatus {
+        SourceStatus { name: name.into(), state, error: error.map(Name::from), ..SourceStatus::default() }
+    }
+
+    fn only(names: &[&str]) -> Coverage {
+        Coverage::Namespaces(names.iter().map(|n| Name::from(*n)).collect())
+    }
+
+    #[test]
+    fn what_is_missing_by_design_is_not_missed() {
+        let mut c = cluster(&[]);
+        assert_eq!((unseen(&c), may_come(&c)), (Vec::new(), false));
+        c.hpas.cover = Coverage::NotInstalled;
+        c.sources = [
+            status("horizontalpodautoscalers", SourceState::NotInstalled, Some("404")),
+            status("metrics.k8s.io", SourceState::NotInstalled, Some("404")),
+            status("prometheus", SourceState::Off, Some("not configured")),
+        ]
+        .into();
+        assert_eq!((unseen(&c), may_come(&c)), (Vec::new(), false));
+    }
+
+    #[test]
+    fn faults_come_first_and_say_why() {
+        let mut c = cluster(&[]);
+        c.nodes.cover = Coverage::Denied("403, needs list nodes".into());
+        c.pods.cover = Coverage::Never;
+        c.events.cover = Coverage::Loading { have: 3, of: None };
+        c.services.fresh.stale_since = Some(Stamp(5));
+        c.jobs.cover = Coverage::Never;
+        c.sources = [
+            status("pods", SourceState::Down { since: Stamp(1) }, Some("503: Service Unavailable")),
+            status("services", SourceState::Stale { since: Stamp(5) }, Some("503: Service Unavailable")),
+            status("deployments", SourceState::Live, Some("1 objects could not be read (the first: x)")),
+            status("prometheus", SourceState::Down { since: Stamp(1) }, Some("connection refused")),
+        ]
+        .into();
+        assert_eq!(
+            words(&unseen(&c)),
+            "pods, services (503: Service Unavailable); prometheus (connection refused); deployments (1 objects could \
+             not be read (the first: x)); jobs, events (no answer yet); nodes (no permission)"
+        );
+        assert!(may_come(&c));
+    }
+
+    #[test]
+    fn what_does_not_pass_by_itself_is_not_waited_for() {
+        let mut c = cluster(&[]);
+        c.pods.cover = Coverage::Never;
+        let down = status("pods", SourceState::Down { since: Stamp(1) }, Some("not logged in: Unauthorized"));
+        c.sources = [down.clone()].into();
+        assert!(may_come(&c));
+        c.sources = [SourceStatus { lasting: true, ..down }].into();
+        assert!(!may_come(&c));
+        assert!(unseen(&c).iter().all(|u| u.why.is_fault()));
+        let mut c = cluster(&[]);
+        c.nodes.cover = Coverage::Denied("403".into());
+        assert!(!may_come(&c) && unseen(&c).iter().all(|u| !u.why.is_fault()));
+    }
+
+    #[test]
+    fn other_namespaces_are_named_where_they_are_known() {
+        let mut c = cluster(&[]);
+        c.pods.cover = only(&["shop"]);
+        c.services.cover = only(&["shop"]);
+        assert_eq!(words(&unseen(&c)), "pods, services outside shop (no permission)");
+        let all = ["pay", "shop", "web"].map(Name::from).to_vec();
+        c.identity = Identity { namespaces: Some(all), ..Identity::default() };
+        assert_eq!(words(&unseen(&c)), "pods, services in pay, web (no permission)");
+        // who asks for some does not miss the others
+        let mut c = Cluster { identity: c.identity, ..cluster(&["shop", "pay"]) };
+        c.pods.cover = only(&["shop", "pay"]);
+        assert_eq!(unseen(&c), []);
+        c.pods.cover = only(&["shop"]);
+        assert_eq!(words(&unseen(&c)), "pods in pay (no permission)");
+    }
+}

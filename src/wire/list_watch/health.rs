@@ -1,0 +1,193 @@
+//! What is told of the source: that it lives, that it is late, that it fails and how, and when it is asked again.
+
+use std::time::Duration;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
+use pilothouse_core::domain::text;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::event::Batch;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{DecodeError, ListWatch, Outlet, Pulse, Run, jitter};
+use crate::wire::backoff::Backoff;
+use crate::wire::error::ApiError;
+
+/// A denied kind is asked for again.
+const DENIED_AGAIN: (u64, u64) = (180, 300);
+/// A kind that is not installed is looked for again.
+const ABSENT_AGAIN: (u64, u64) = (60, 90);
+/// Signs of life are told at most this often.
+const LIFE_EVERY_MS: u64 = 10_000;
+
+/// What a failure means for the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Denied,
+    /// The server has no such API.
+    Absent,
+    /// Not even the core group is there: something else answers at this address.
+    NotKubernetes,
+    /// A person has to log in.
+    Login,
+    /// It may pass.
+    Passing,
+}
+
+impl Trouble {
+    pub(super) fn of(error: &ApiError, core: bool) -> Self {
+        match error {
+            ApiError::Forbidden { .. } => Self::Denied,
+            ApiError::NotFound { .. } if core => Self::NotKubernetes,
+            ApiError::NotFound { .. } => Self::Absent,
+            ApiError::Unauthorized(_) => Self::Login,
+            _ => Self::Passing,
+        }
+    }
+}
+
+impl<O, T, D> ListWatch<O, D>
+where
+    O: Outlet<T>,
+    T: Send,
+    D: FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send,
+{
+    /// Something arrived.
+    pub(super) async fn alive(&self, run: &mut Run, transition: bool) {
+        let now = self.clock.now();
+        run.last_ok = Some(now);
+        run.attempts = 0;
+        run.denials = 0;
+        if run.stale && transition {
+            run.stale = false;
+            self.out.rows(Batch::Stale { since: None }).await;
+        }
+        if run.state != SourceState::Live && (transition || !run.stale)
+            || now.since(run.told_ok) >= LIFE_EVERY_MS
+        {
+            run.told_ok = now;
+            let words = run.unread.words();
+            let state = if run.stale { run.state.clone() } else { SourceState::Live };
+            self.tell(run, state, words, None).await;
+        }
+    }
+
+    /// The heartbeat found the server gone while our watch is still open and silent.
+    pub(super) async fn lost(&self, run: &mut Run, words: &str) {
+        if run.stale {
+            return;
+        }
+        run.stale = true;
+        let since = run.last_ok.unwrap_or_else(|| self.clock.now());
+        self.out.rows(Batch::Stale { since: Some(since) }).await;
+        self.tell(run, SourceState::Stale { since }, Some(words.to_owned()), None).await;
+    }
+
+    pub(super) async fn failed(&mut self, run: &mut Run, backoff: &mut Backoff, error: &ApiError) {
+        let now = self.clock.now();
+        run.attempts += 1;
+        let denied = run.is_denied(error);
+        let trouble = Trouble::of(error, run.core);
+        let wait = match (denied, trouble) {
+            (true, Trouble::Absent) => Duration::from_secs(fastrand::u64(ABSENT_AGAIN.0..ABSENT_AGAIN.1)),
+            (true, _) => Duration::from_secs(fastrand::u64(DENIED_AGAIN.0..DENIED_AGAIN.1)),
+            // what the server asks for is a floor
+            (false, _) => backoff.next().max(error.retry_after().map_or(Duration::ZERO, |d| jitter(d, 0.2))),
+        };
+        let said = match trouble {
+            Trouble::Denied => format!("403, needs {}", self.plan.needs),
+            Trouble::Absent => format!("404, this server has no {}", self.plan.name),
+            Trouble::NotKubernetes => {
+                format!(
+                    "404, no Kubernetes API answers at this address (no {}): check `server` in the kubeconfig",
+                    self.plan.name
+                )
+            }
+            Trouble::Login | Trouble::Passing => error.to_string(),
+        };
+        let state = if denied && trouble == Trouble::Absent {
+            run.denied = true;
+            run.version = None;
+            run.last = None;
+            run.stale = false;
+            self.nobody_waits();
+            self.out.rows(Batch::NotInstalled).await;
+            SourceState::NotInstalled
+        } else if denied {
+            run.denied = true;
+            run.version = None;
+            self.nobody_waits();
+            let reason = Name::from(said.as_str());
+            self.out.rows(Batch::Denied { reason }).await;
+            SourceState::Denied
+        } else if run.ever {
+            let since = run.last_ok.unwrap_or(now);
+            if !run.stale {
+                run.stale = true;
+                self.out.rows(Batch::Stale { since: Some(since) }).await;
+            }
+            SourceState::Stale { since }
+        } else {
+            let since = match run.state {
+                SourceState::Down { since } => since,
+                _ => now,
+            };
+            SourceState::Down { since }
+        };
+        run.lasting = matches!(trouble, Trouble::NotKubernetes | Trouble::Login);
+        let retry = Stamp(now.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
+        self.tell(run, state, Some(said), Some(retry)).await;
+        // the server came back: do not sit out the rest of the wait
+        let mut pulse = self.pulse.clone();
+        pulse.mark_unchanged();
+        let unreachable = matches!(error, ApiError::Unreachable(_) | ApiError::Timeout(_));
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = recovered(&mut pulse), if unreachable => sleep(Duration::from_millis(fastrand::u64(0..800))).await,
+        }
+    }
+
+    /// There is no list that could be waited for.
+    fn nobody_waits(&self) {
+        if let Some(listed) = &self.listed {
+            listed.send_if_modified(|held| held.is_none() && held.replace(0).is_none());
+        }
+    }
+
+    pub(super) async fn tell(
+        &self,
+        run: &mut Run,
+        state: SourceState,
+        error: Option<String>,
+        retry_at: Option<Stamp>,
+    ) {
+        run.state = state.clone();
+        let request = retry_at.is_some().then(|| {
+            let path = self.plan.places.get(run.place).map_or("", |p| p.path.as_str());
+            Name::from(format!("GET {path}"))
+        });
+        self.out
+            .status(SourceStatus {
+                name: Name::from(self.plan.name),
+                state,
+                last_ok: run.last_ok,
+                error: error.map(|e| Name::from(&*text::clean(&e))),
+                request,
+                lasting: run.lasting && retry_at.is_some(),
+                retry_at,
+                attempts: run.attempts,
+            })
+            .await;
+    }
+}
+
+/// Until the heartbeat says that the server answers again.
+async fn recovered(pulse: &mut watch::Receiver<Pulse>) {
+    while pulse.changed().await.is_ok() {
+        if pulse.borrow_and_update().lost.is_none() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}

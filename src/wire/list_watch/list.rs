@@ -1,0 +1,182 @@
+//! LIST: from the first place that may be read, page after page, each item told as soon as it is there. Nothing is swept
+//! before the last page has ended whole.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use pilothouse_core::domain::id::Version;
+use pilothouse_core::model::event::Batch;
+use tokio::time::{Instant, timeout};
+
+use super::seen::Unread;
+use super::{BATCH, DecodeError, GATHER, ListWatch, Outlet, Place, Run, join};
+use crate::wire::error::ApiError;
+use crate::wire::items::{ITEM_CAP, Items, ListMeta};
+use crate::wire::pages;
+
+/// A list whose body stands still.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// What is known of a list while its pages arrive.
+struct Reading<T> {
+    rows: Vec<T>,
+    /// Items of the pages before.
+    before: u64,
+    /// Rows that were told.
+    told: u64,
+    /// How many there are in all was told, or cannot be known.
+    expected: bool,
+    since: Instant,
+}
+
+impl<O, T, D> ListWatch<O, D>
+where
+    O: Outlet<T>,
+    T: Send,
+    D: FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send,
+{
+    pub(super) async fn list(&mut self, run: &mut Run) -> Result<(), ApiError> {
+        let mut last = None;
+        // a narrower place is for those who never saw more: falling back later would sweep what was seen
+        let places = match (run.denied, run.ever) {
+            (true, _) => 0..self.plan.places.len(),
+            (false, true) => run.place..run.place + 1,
+            (false, false) => run.place..self.plan.places.len(),
+        };
+        for at in places {
+            match self.list_at(run, at).await {
+                Err(error @ ApiError::Forbidden { .. }) => last = Some(error),
+                other => {
+                    if other.is_ok() {
+                        run.place = at;
+                    }
+                    return other;
+                }
+            }
+        }
+        Err(last.unwrap_or(ApiError::Invalid { message: format!("nowhere to list {}", self.plan.name) }))
+    }
+
+    async fn list_at(&mut self, run: &mut Run, at: usize) -> Result<(), ApiError> {
+        let Some(place) = self.plan.places.get(at).cloned() else { return Ok(()) };
+        // the first list may come from the server's cache; a later one must not go back in time
+        let first = match &run.last {
+            Some(version) => format!("resourceVersion={version}&resourceVersionMatch=NotOlderThan"),
+            None => "resourceVersion=0".into(),
+        };
+        let mut ended = Ok(());
+        // an expired version, or the token of a later page, is answered by beginning anew at whatever is newest
+        for ask in [first.as_str(), "", ""] {
+            let path = join(&place.path, &[ask, &self.plan.query]);
+            ended = self.list_pages(run, &path, &place).await;
+            match &ended {
+                Err(error) if matches!(error, ApiError::Gone { .. }) || error.is_version_ahead() => {}
+                _ => return ended,
+            }
+        }
+        ended
+    }
+
+    /// One list under one generation, to its last page.
+    async fn list_pages(&mut self, run: &mut Run, path: &str, place: &Place) -> Result<(), ApiError> {
+        let of = if self.plan.count && !run.ever { self.estimate(&place.path).await } else { None };
+        let mut response = self.client.stream(path, "application/json").await?;
+        run.generation = run.generation.wrapping_add(1);
+        run.unread = Unread::default();
+        let generation = run.generation;
+        self.out.rows(Batch::Begin { generation }).await;
+        if let Some(of) = of {
+            self.out.rows(Batch::Expect { of }).await;
+        }
+        let mut reading = Reading {
+            rows: Vec::with_capacity(BATCH),
+            before: 0,
+            told: 0,
+            expected: of.is_some(),
+            since: Instant::now(),
+        };
+        let mut version = None;
+        let mut token: Option<String> = None;
+        let mut pages = 0;
+        loop {
+            pages += 1;
+            let meta = self.page(run, response.into_body(), &mut reading).await?;
+            // of the first page: a watch from there repeats what changed while the others were read
+            version = version.or(meta.resource_version.filter(|v| !v.is_empty()));
+            let Some(more) = meta.continue_token.filter(|t| !t.is_empty()) else { break };
+            // a version must not stand beside a token
+            let next = pages::next(&join(&place.path, &[&self.plan.query]), &more, token.as_deref(), pages)?;
+            token = Some(more);
+            response = self.client.stream(&next, "application/json").await?;
+        }
+        let version = version.unwrap_or_default();
+        let namespaces = place.namespace.clone().map(|n| vec![n]);
+        self.out.rows(Batch::Scope { namespaces }).await;
+        self.out.rows(Batch::End { generation, version: Version::parse(&version) }).await;
+        run.last = Some(version.clone()).filter(|v| !v.is_empty());
+        run.version = Some(version);
+        run.ever = true;
+        run.rows = reading.told;
+        run.denied = false;
+        if let Some(listed) = &self.listed {
+            listed.send_replace(Some(reading.told));
+        }
+        self.alive(run, true).await;
+        Ok(())
+    }
+
+    /// One page, told while it arrives.
+    async fn page(
+        &mut self,
+        run: &mut Run,
+        mut body: kube::client::Body,
+        reading: &mut Reading<T>,
+    ) -> Result<ListMeta, ApiError> {
+        let mut items = Items::with_cap(ITEM_CAP);
+        loop {
+            let data = match timeout(STALLED, body.frame()).await {
+                Err(_) => return Err(ApiError::Timeout(STALLED)),
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(ApiError::from_transport(&error)),
+                Ok(Some(Ok(frame))) => frame.into_data(),
+            };
+            let Ok(data) = data else { continue };
+            let decode = &mut self.decode;
+            let fed = items.feed(&data, |bytes| match decode(bytes) {
+                Ok(Some(row)) => reading.rows.push(row),
+                Ok(None) => {}
+                Err(error) => run.unread.add(error.0),
+            });
+            if fed.is_err() {
+                break;
+            }
+            if !reading.expected
+                && let Some(rest) = items.meta().remaining_item_count
+            {
+                reading.expected = true;
+                let of = u32::try_from(rest + reading.before + items.count()).unwrap_or(u32::MAX);
+                self.out.rows(Batch::Expect { of }).await;
+            }
+            if reading.rows.len() >= BATCH || reading.since.elapsed() >= GATHER {
+                reading.told += reading.rows.len() as u64;
+                self.upsert(&mut reading.rows).await;
+                reading.since = Instant::now();
+            }
+        }
+        let meta = items.finish(self.plan.list)?.clone();
+        reading.told += reading.rows.len() as u64;
+        self.upsert(&mut reading.rows).await;
+        reading.before += items.count();
+        run.unread.count += items.oversized();
+        Ok(meta)
+    }
+
+    /// The server's estimate, from a list of one.
+    async fn estimate(&self, path: &str) -> Option<u32> {
+        let path = join(path, &["limit=1", &self.plan.query]);
+        let body = self.client.get_bytes(&path, ITEM_CAP).await.ok()?;
+        let mut items = Items::default();
+        items.feed(&body, |_| ()).ok()?;
+        u32::try_from(items.meta().remaining_item_count? + items.count()).ok()
+    }
+}
