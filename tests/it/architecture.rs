@@ -252,3 +252,18 @@ fn the_scan_sees_what_it_looks_for() {
     assert_eq!(room_of("src/ui/view/list.rs"), "ui");
     assert_eq!(room_of("src/hub.rs"), "hub");
 }
+
+/// A pod's labels lie in two places, and a selector that sees one of them judges wrong.
+#[test]
+fn labels_of_pods_are_asked_of_the_pod() {
+    let mut violations = Vec::new();
+    let sources = files("src").into_iter().filter(|(name, _)| !name.starts_with("src/sim/"));
+    for (name, text) in sources.filter(|(name, _)| name != "src/core/domain/pod.rs") {
+        for (n, line) in without_tests(&text).lines().enumerate() {
+            if code(line).contains("shape.labels") {
+                violations.push(format!("{name}:{}: ask Pod::labels: {}", n + 1, line.trim()));
+            }
+        }
+    }
+    none(&violations);
+}

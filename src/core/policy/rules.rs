@@ -161,7 +161,11 @@ pub const RULES: [Rule; 25] = [
         find: errors::errors_since_rollout,
     },
     Rule { name: "hpa", inputs: Parts::HPAS.and(Parts::TIME), find: services::hpa },
-    Rule { name: "pdb-blocks", inputs: Parts::PDBS, find: services::pdb },
+    Rule {
+        name: "pdb-blocks",
+        inputs: Parts::PDBS.and(Parts::WORKLOADS).and(Parts::TIME),
+        find: services::pdb,
+    },
     Rule { name: "source", inputs: Parts::SOURCES, find: sources::trouble },
 ];
 

@@ -1,6 +1,6 @@
 //! What depends on where other pods are: affinity, anti-affinity both ways, topology spread.
 //!
-//! Pods of one shape and namespace are one *class*; a selector is matched with classes, never with pods. All pods are
+//! Pods of one shape, one namespace and the same labels are one *class*; a selector is matched with classes, never with pods. All pods are
 //! looked at once, to count the classes that matter per node; placing a pod then adds one to the counts that its class
 //! was found to feed.
 
@@ -9,15 +9,19 @@ use std::sync::Arc;
 
 use super::Why;
 use crate::domain::id::{Name, Uid};
-use crate::domain::pod::{Pod, PodShape};
+use crate::domain::pod::Pod;
 use crate::domain::scheduling::{Namespaces, PodTerm, Scheduling, Spread};
 use crate::model::world::{Cluster, NodeRow};
 
 /// The domain of a node that lacks the topology key.
 const NOWHERE: u32 = u32::MAX;
 
-/// A class: the address of the shared shape, and the namespace.
-type Key<'a> = (usize, &'a Name);
+/// A class: the addresses of the shared shape and of what the pod has alone, and the namespace.
+type Key<'a> = (usize, usize, &'a Name);
+
+fn key(pod: &Pod) -> Key<'_> {
+    (address(&pod.shape), pod.own.as_ref().map_or(0, address), &pod.namespace)
+}
 
 /// Pods per domain of one topology.
 struct Count {
@@ -104,8 +108,8 @@ struct Class {
 
 /// The pods of one class that stay, by node.
 struct Group<'a> {
-    namespace: &'a Name,
-    shape: &'a PodShape,
+    /// One of them, for all.
+    pod: &'a Pod,
     at: Vec<(usize, bool)>,
 }
 
@@ -189,24 +193,24 @@ impl<'a> Rules<'a> {
         Self { scheduling, namespace: &pod.namespace, affinity, anti, spread }
     }
 
-    fn is_company(&self, namespace: &Name, shape: &PodShape) -> bool {
+    fn is_company(&self, pod: &Pod) -> bool {
         let mut terms = self.scheduling.affinity.iter().filter(|t| t.is_judged()).peekable();
-        terms.peek().is_some() && terms.all(|t| t.selects(self.namespace, namespace, &*shape.labels))
+        terms.peek().is_some() && terms.all(|t| t.selects(self.namespace, &pod.namespace, pod))
     }
 
     /// Which of the counts pods of this class add to.
-    fn fed_by(&self, at: usize, namespace: &Name, shape: &PodShape) -> Vec<Feed> {
+    fn fed_by(&self, at: usize, pod: &Pod) -> Vec<Feed> {
         let mut feeds = Vec::new();
-        if self.is_company(namespace, shape) {
+        if self.is_company(pod) {
             feeds.push(Feed::Affinity(at));
         }
         for (i, term) in self.scheduling.anti_affinity.iter().enumerate() {
-            if term.selects(self.namespace, namespace, &*shape.labels) {
+            if term.selects(self.namespace, &pod.namespace, pod) {
                 feeds.push(Feed::Anti(at, i));
             }
         }
         for (i, spread) in self.scheduling.spread.iter().enumerate() {
-            if self.namespace == namespace && spread.selector.matches(&*shape.labels) {
+            if *self.namespace == pod.namespace && spread.selector.matches(pod) {
                 feeds.push(Feed::Spread(at, i));
             }
         }
@@ -227,16 +231,16 @@ impl<'a> Others<'a> {
         let mut topologies = Topologies { rows, known: HashMap::new() };
         let mut all =
             Self { rules: Vec::new(), held: Vec::new(), classes: Vec::new(), index: HashMap::new() };
-        let mut rules_of: HashMap<Key<'a>, usize> = HashMap::new();
-        let mut shapes: Vec<(&'a Name, &'a PodShape)> = Vec::new();
+        let mut rules_of: HashMap<(usize, &Name), usize> = HashMap::new();
+        let mut kinds: Vec<&'a Pod> = Vec::new();
         for pod in moving {
             let pod: &'a Pod = pod;
-            let key = (address(&pod.shape), &pod.namespace);
+            let key = key(pod);
             if all.index.contains_key(&key) {
                 continue;
             }
             all.index.insert(key, all.classes.len());
-            shapes.push((&pod.namespace, &pod.shape));
+            kinds.push(pod);
             let rules = pod.shape.scheduling.looks_at_pods().then(|| {
                 *rules_of.entry((address(&pod.shape.scheduling), &pod.namespace)).or_insert_with(|| {
                     all.rules.push(Rules::new(pod, away, &mut topologies));
@@ -246,34 +250,30 @@ impl<'a> Others<'a> {
             all.classes.push(Class { rules, ..Class::default() });
         }
         let groups = groups(cluster, &all.rules, index, gone);
-        all.hold(&groups, &shapes, &mut topologies);
+        all.hold(&groups, &kinds, &mut topologies);
         all.count(&groups);
-        all.link(&shapes);
+        all.link(&kinds);
         all
     }
 
     /// Registers the anti-affinity terms that some moving pod is subject to, and where their holders are.
-    fn hold(
-        &mut self,
-        groups: &[Group<'a>],
-        shapes: &[(&'a Name, &'a PodShape)],
-        topologies: &mut Topologies<'a>,
-    ) {
+    fn hold(&mut self, groups: &[Group<'a>], kinds: &[&'a Pod], topologies: &mut Topologies<'a>) {
         let mut known: HashMap<(usize, &Name, usize), Option<usize>> = HashMap::new();
-        let staying = groups.iter().map(|g| (g.namespace, g.shape, &*g.at, None));
-        let moving =
-            shapes.iter().enumerate().map(|(class, (ns, shape))| (*ns, *shape, &[][..], Some(class)));
-        for (namespace, shape, at, class) in staying.chain(moving) {
-            for (i, term) in shape.scheduling.anti_affinity.iter().enumerate() {
-                let held = *known.entry((address(&shape.scheduling), namespace, i)).or_insert_with(|| {
-                    let concerns =
-                        shapes.iter().any(|(ns, moving)| term.selects(namespace, ns, &*moving.labels));
-                    concerns.then(|| {
-                        let count = topologies.count(&term.topology_key);
-                        self.held.push(Held { term, namespace, count });
-                        self.held.len() - 1
-                    })
-                });
+        let staying = groups.iter().map(|g| (g.pod, &*g.at, None));
+        let moving = kinds.iter().enumerate().map(|(class, pod)| (*pod, &[][..], Some(class)));
+        for (holder, at, class) in staying.chain(moving) {
+            for (i, term) in holder.shape.scheduling.anti_affinity.iter().enumerate() {
+                let held = *known
+                    .entry((address(&holder.shape.scheduling), &holder.namespace, i))
+                    .or_insert_with(|| {
+                        let namespace = &holder.namespace;
+                        let concerns = kinds.iter().any(|pod| term.selects(namespace, &pod.namespace, *pod));
+                        concerns.then(|| {
+                            let count = topologies.count(&term.topology_key);
+                            self.held.push(Held { term, namespace, count });
+                            self.held.len() - 1
+                        })
+                    });
                 let Some(held) = held else { continue };
                 if let Some(class) = class.and_then(|c| self.classes.get_mut(c)) {
                     class.holds.push(held);
@@ -291,11 +291,7 @@ impl<'a> Others<'a> {
     fn count(&mut self, groups: &[Group<'a>]) {
         for group in groups {
             for at in 0..self.rules.len() {
-                let feeds = self
-                    .rules
-                    .get(at)
-                    .map(|r| r.fed_by(at, group.namespace, group.shape))
-                    .unwrap_or_default();
+                let feeds = self.rules.get(at).map(|r| r.fed_by(at, group.pod)).unwrap_or_default();
                 for feed in feeds {
                     for (node, terminating) in &group.at {
                         // a pod that is on its way out has left its spread, but not yet its affinities
@@ -309,25 +305,19 @@ impl<'a> Others<'a> {
     }
 
     /// What each class is subject to and what it adds to.
-    fn link(&mut self, shapes: &[(&'a Name, &'a PodShape)]) {
-        for (class, (namespace, shape)) in self.classes.iter_mut().zip(shapes) {
+    fn link(&mut self, kinds: &[&'a Pod]) {
+        for (class, pod) in self.classes.iter_mut().zip(kinds) {
             class.repelled_by = self
                 .held
                 .iter()
                 .enumerate()
-                .filter(|(_, h)| h.term.selects(h.namespace, namespace, &*shape.labels))
+                .filter(|(_, h)| h.term.selects(h.namespace, &pod.namespace, *pod))
                 .map(|(i, _)| i)
                 .collect();
-            class.feeds = self
-                .rules
-                .iter()
-                .enumerate()
-                .flat_map(|(i, rules)| rules.fed_by(i, namespace, shape))
-                .collect();
+            class.feeds = self.rules.iter().enumerate().flat_map(|(i, rules)| rules.fed_by(i, pod)).collect();
             let Some(rules) = class.rules.and_then(|i| self.rules.get(i)) else { continue };
-            class.is_own_company = rules.is_company(namespace, shape);
-            class.counts_itself =
-                rules.spread.iter().map(|d| d.spread.selector.matches(&*shape.labels)).collect();
+            class.is_own_company = rules.is_company(pod);
+            class.counts_itself = rules.spread.iter().map(|d| d.spread.selector.matches(*pod)).collect();
         }
     }
 
@@ -352,7 +342,7 @@ impl<'a> Others<'a> {
     }
 
     pub(super) fn class(&self, pod: &Pod) -> Option<usize> {
-        self.index.get(&(address(&pod.shape), &pod.namespace)).copied()
+        self.index.get(&key(pod)).copied()
     }
 
     /// The fewest pods per domain now, for each spread constraint of the class.
@@ -432,8 +422,8 @@ fn groups<'a>(
         }
         let Some(node) = pod.node.as_ref().and_then(|n| index.get(n)) else { continue };
         found
-            .entry((address(&pod.shape), &pod.namespace))
-            .or_insert_with(|| Group { namespace: &pod.namespace, shape: &pod.shape, at: Vec::new() })
+            .entry(key(pod))
+            .or_insert_with(|| Group { pod, at: Vec::new() })
             .at
             .push((*node, pod.is_terminating()));
     }

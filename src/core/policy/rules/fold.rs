@@ -214,7 +214,7 @@ fn budgets_of_dead_nodes(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut
         return;
     }
     for i in 0..causes.len() {
-        let blocked = causes.get(i).filter(|c| c.rule == "pdb-blocks" && c.severity == Severity::Warning);
+        let blocked = causes.get(i).filter(|c| c.rule == "pdb-blocks");
         let Some(pdb) = blocked.and_then(|c| scene.cluster.pdbs.by_uid(&c.objects.first()?.uid)) else {
             continue;
         };

@@ -2,9 +2,11 @@
 
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::node::Status;
+use crate::domain::selector::Selector;
 use crate::domain::service::ServiceType;
-use crate::model::world::{Alike, AlikeBy, Cause, Kin, Reach, Severity, Suggestion};
+use crate::model::world::{Alike, AlikeBy, Cause, Kin, Reach, Severity, Suggestion, WorkloadRow};
 use crate::policy::hpa::{self as autoscaling, HpaState};
+use crate::policy::rollout::RolloutPhase;
 use crate::policy::template::template;
 
 use super::{Scene, brief, title_of};
@@ -140,12 +142,26 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
     found
 }
 
+/// A restart, an eviction, a step of a rollout takes a budget's last disruption for about as long as a pod starts.
+const PASSING_SECS: u64 = 120;
+
+/// A rollout is replacing pods that the selector picks.
+fn is_replacing(row: &WorkloadRow, selector: &Selector) -> bool {
+    let w = &row.workload;
+    row.rollout.phase == RolloutPhase::Progressing
+        && (w.updated < w.desired || w.current > w.updated)
+        && w.may_have_pods_for(selector)
+}
+
 pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let blocking = scene.cluster.pdbs.iter().filter(|p| p.allowed <= 0 && p.expected > 0);
     blocking
         .map(|p| {
             let object = ObjectRef::new(Kind::PodDisruptionBudget, &p.namespace, &p.name, &p.uid);
             let unhealthy = p.current_healthy < p.expected;
+            // while pods are replaced one after the other it is how the budget should look
+            let passing = p.blocked_since().is_some_and(|since| scene.now.secs_since(since) < PASSING_SECS)
+                || scene.workloads_in(&p.namespace).iter().any(|row| is_replacing(row, &p.selector));
             let rule = match (&p.min_available, &p.max_unavailable) {
                 (Some(min), _) => format!("minAvailable {min}"),
                 (None, Some(max)) => format!("maxUnavailable {max}"),
@@ -159,7 +175,7 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
             Cause {
                 rule: "pdb-blocks",
                 kin: Kin::default(),
-                severity: if unhealthy { Severity::Warning } else { Severity::Info },
+                severity: if unhealthy && !passing { Severity::Warning } else { Severity::Info },
                 title: format!("PDB {} allows no disruption: {why}", title_of(&object)),
                 objects: vec![object],
                 since: p.blocked_since(),
