@@ -12,6 +12,7 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::world::World;
 use pilothouse_core::policy::follow::{MOST_PODS, choose, containers, pods_of, worst_first};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::desk::hand;
 use crate::clock::Clock;
@@ -172,7 +173,7 @@ async fn read_pod(reader: &ReadClient, request: &LogRequest, pod: PodLogs, out: 
     let streams = pod.containers.len();
     let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
     // those that were added since, for debugging, as well
-    let seen = watch.now().await.ok();
+    let seen = watch.since(Instant::now()).await.ok();
     let names = match &seen {
         Some(state) => state.containers.iter().map(|c| c.name.clone()).collect(),
         None => pod.containers,

@@ -7,6 +7,7 @@ mod crash;
 mod decoders;
 mod documents;
 mod fake;
+mod logs;
 mod properties;
 mod scenario;
 mod ui;

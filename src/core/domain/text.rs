@@ -128,13 +128,12 @@ pub fn strip_ansi(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find(['\u{1b}', '\u{9b}', '\u{9d}']) {
         let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(before);
-        rest = match sequence(from) {
-            Some(length) => from.get(length..).unwrap_or_default(),
-            None => {
-                let mut chars = from.chars();
-                out.extend(chars.next());
-                chars.as_str()
-            }
+        rest = if let Some(length) = sequence(from) {
+            from.get(length..).unwrap_or_default()
+        } else {
+            let mut chars = from.chars();
+            out.extend(chars.next());
+            chars.as_str()
         };
     }
     out.push_str(rest);

@@ -38,6 +38,7 @@ const FETCH_CAP: usize = 16 << 20;
 const NOT_YET: Duration = Duration::from_secs(5);
 /// The same of a log that nobody has opened.
 const NOT_YET_UNSEEN: Duration = Duration::from_secs(20);
+const JUST_NOW: Duration = Duration::from_secs(1);
 /// A permission may be given while we wait.
 const DENIED: Duration = Duration::from_secs(120);
 
@@ -102,7 +103,11 @@ pub(super) async fn keep_following(read: ReadClient, store: Arc<LogStore>, targe
         tail: BEGIN_LINES,
     };
     let mut out = Kept::new(store, origin);
-    if pod.now().await.is_ok_and(|now| now.container(&query.container).is_some_and(Container::has_previous)) {
+    if pod
+        .since(Instant::now())
+        .await
+        .is_ok_and(|now| now.container(&query.container).is_some_and(Container::has_previous))
+    {
         let before = LogQuery { previous: true, ..query.clone() };
         match fetch_log(&read, &before).await {
             Ok(lines) => {
@@ -149,6 +154,8 @@ struct Stream {
     /// Restarts of the container as its log is asked for, and as it was when it was last read to its end.
     asked_at: u32,
     read_at: Option<u32>,
+    /// What the pod said before this says nothing of what is to be done next.
+    moment: Instant,
     backoff: Backoff,
     said: Option<String>,
 }
@@ -167,6 +174,8 @@ impl Stream {
             partial: None,
             asked_at: 0,
             read_at: None,
+            // who chose the containers has just asked
+            moment: Instant::now().checked_sub(JUST_NOW).unwrap_or_else(Instant::now),
             backoff: Backoff::api(),
             said: None,
         }
@@ -189,6 +198,8 @@ impl Stream {
                         return;
                     }
                     tokio::time::sleep(not_yet).await;
+                    // one of the pod's containers asks for all that wait
+                    self.moment = Instant::now().checked_sub(not_yet / 2).unwrap_or(self.moment);
                     continue;
                 }
                 Next::Over(why) => {
@@ -200,6 +211,7 @@ impl Stream {
             let cut = self.lines.oversized();
             let ended = self.read_once(read, out).await;
             out.cut(self.lines.oversized() - cut);
+            self.moment = Instant::now();
             let wait = match &ended {
                 Ok(End::Closed) => return,
                 Ok(End::Ended) => {
@@ -239,7 +251,7 @@ impl Stream {
 
     /// Looks at the pod before its log is asked for (again).
     async fn next<O: Out>(&mut self, read: &ReadClient, pod: &PodWatch, out: &mut O) -> Next {
-        let state = match pod.now().await {
+        let state = match pod.since(self.moment).await {
             Ok(state) => state,
             Err(ApiError::NotFound { .. }) => return Next::Over(Some("the pod is gone".into())),
             // what cannot be known is no reason not to ask for the log

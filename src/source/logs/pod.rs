@@ -2,7 +2,6 @@
 //! container, and a log that ends or does not begin says nothing of why: the pod does.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::text;
@@ -14,8 +13,6 @@ use tokio::time::Instant;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
 
-/// The containers of one pod ask for it together.
-const FRESH: Duration = Duration::from_secs(1);
 /// A longer message of the kubelet says no more.
 const MESSAGE_CAP: usize = 300;
 
@@ -212,15 +209,17 @@ impl PodState {
     }
 }
 
-/// Asks for a pod, at most once a second for all of its containers.
+/// Asks for a pod, once for all of its containers that want to know at the same time.
 #[derive(Debug)]
 pub struct PodWatch {
     read: ReadClient,
     path: String,
     /// The pod that was chosen: another of its name is not it. Empty: any.
     uid: Uid,
-    held: Mutex<Option<(Instant, Result<Arc<PodState>, ApiError>)>>,
+    held: Mutex<Option<(Instant, Answer)>>,
 }
+
+type Answer = Result<Arc<PodState>, ApiError>;
 
 impl PodWatch {
     pub fn new(read: &ReadClient, namespace: &str, name: &str, uid: Uid) -> Self {
@@ -228,20 +227,21 @@ impl PodWatch {
         Self { read: read.clone(), path, uid, held: Mutex::default() }
     }
 
-    /// The pod now. `NotFound` also when another has taken its name.
-    pub async fn now(&self) -> Result<Arc<PodState>, ApiError> {
+    /// The pod as it was at that moment or later. `NotFound` also when another has taken its name.
+    pub async fn since(&self, moment: Instant) -> Answer {
         let mut held = self.held.lock().await;
         if let Some((at, answer)) = held.as_ref()
-            && at.elapsed() < FRESH
+            && *at >= moment
         {
             return answer.clone();
         }
+        let asked = Instant::now();
         let answer = self.ask().await;
-        *held = Some((Instant::now(), answer.clone()));
+        *held = Some((asked, answer.clone()));
         answer
     }
 
-    async fn ask(&self) -> Result<Arc<PodState>, ApiError> {
+    async fn ask(&self) -> Answer {
         let state = PodState::read(&self.read.get_bytes(&self.path, 16 << 20).await?)?;
         if self.uid != Uid::default() && state.uid != self.uid {
             return Err(ApiError::NotFound {

@@ -51,13 +51,15 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
         return;
     }
     canvas.clear(inner);
-    let first = inner.bottom().saturating_sub(u16::try_from(below.len()).unwrap_or(0));
-    // without lines they take their place
-    let first = if view.lines.is_empty() { inner.y } else { first };
-    for (y, words) in (first..inner.bottom()).zip(&below) {
+    let height = inner.height.saturating_sub(u16::try_from(below.len()).unwrap_or(0));
+    let end = lines(canvas, Rect { height, ..inner }, view);
+    for (y, words) in (end..inner.bottom()).zip(&below) {
         canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), Role::Warning, words);
     }
-    let inner = Rect { height: inner.height - u16::try_from(below.len()).unwrap_or(0), ..inner };
+}
+
+/// Draws the lines that fit; returns the row after them.
+fn lines(canvas: &mut Canvas<'_>, inner: Rect, view: &LogView) -> u16 {
     let needle = view.find.to_lowercase();
     let mut y = inner.y;
     for line in view.lines.iter().skip(view.top) {
@@ -90,6 +92,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
             y += 1;
         }
     }
+    y
 }
 
 fn prefix(view: &LogView, line: &LogLine) -> (String, String) {

@@ -10,24 +10,21 @@ pub fn width(text: &str) -> usize {
 
 /// The beginning, with `…` where something is missing.
 pub fn head(text: &str, cells: usize) -> String {
-    if width(text) <= cells {
-        return text.to_owned();
-    }
     if cells == 0 {
         return String::new();
     }
-    let mut out = String::new();
-    let mut used = 0;
-    for part in text.graphemes(true) {
-        let w = part.width();
-        if used + w + 1 > cells {
-            break;
+    let (mut used, mut kept) = (0, 0);
+    // of a line of many kilobytes only what fits is looked at
+    for (at, part) in text.grapheme_indices(true) {
+        used += part.width();
+        if used > cells {
+            return format!("{}…", text.get(..kept).unwrap_or_default());
         }
-        used += w;
-        out.push_str(part);
+        if used < cells {
+            kept = at + part.len();
+        }
     }
-    out.push('…');
-    out
+    text.to_owned()
 }
 
 /// The end, with `…` in front where something is missing: names differ in their tails.
@@ -149,6 +146,9 @@ mod tests {
         assert_eq!(tail("short", 6), "short");
         assert_eq!(tail("日本語", 4), "…語");
         assert_eq!(head("x", 0), "");
+        assert_eq!(head("abc", 3), "abc");
+        assert_eq!(head("日本語", 5), "日本…");
+        assert_eq!(head("日本語", 4), "日…");
     }
 
     #[test]

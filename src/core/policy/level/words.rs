@@ -103,7 +103,7 @@ pub(super) fn level(head: &str) -> Option<Level> {
             return Some(level);
         }
         // parts of a time, of a path and of a dotted name are no words of the text
-        let begins = word.before.is_none_or(|c| c.is_whitespace());
+        let begins = word.before.is_none_or(char::is_whitespace);
         let whole_end = tail.find(char::is_whitespace).unwrap_or(tail.len());
         let whole = tail.get(..whole_end)?;
         if begins && depth == 0 && !whole.contains(|c: char| c.is_ascii_digit()) && !is_calendar(text) {
