@@ -71,7 +71,9 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, want) in [("0", Some(0)), ("5", Some(5)), ("5s", Some(5)), ("1m30s", Some(90)), ("x", None), ("-1", None)] {
+        for (text, want) in
+            [("0", Some(0)), ("5", Some(5)), ("5s", Some(5)), ("1m30s", Some(90)), ("x", None), ("-1", None)]
+        {
             assert_eq!(timeout(text).ok().map(|d| d.as_secs()), want, "{text}");
         }
     }

@@ -277,9 +277,7 @@ pub(super) async fn request(
     if let Some(value) = link.credential.header().await.map_err(ApiError::Unauthorized)? {
         builder = builder.header(AUTHORIZATION, value);
     }
-    builder
-        .body(body.unwrap_or_default())
-        .map_err(|e| ApiError::Invalid { message: format!("{path}: {e}") })
+    builder.body(body.unwrap_or_default()).map_err(|e| ApiError::Invalid { message: format!("{path}: {e}") })
 }
 
 /// The error of an answer that is no success.

@@ -148,7 +148,9 @@ fn server_name(access: &Access) -> Result<Option<ServerName<'static>>, ConnectEr
         return Ok(None);
     }
     let name = ServerName::try_from(access.server_name.clone());
-    let bad = |_| ConnectError(format!("tls-server-name {:?} is neither a name nor an address", access.server_name));
+    let bad = |_| {
+        ConnectError(format!("tls-server-name {:?} is neither a name nor an address", access.server_name))
+    };
     name.map(Some).map_err(bad)
 }
 
@@ -184,9 +186,8 @@ fn impersonation(act_as: &Impersonate) -> Result<Vec<(HeaderName, HeaderValue)>,
 fn header_key(key: &str) -> String {
     key.bytes()
         .map(|b| match b {
-            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~' => {
-                char::from(b).to_string()
-            }
+            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|'
+            | b'~' => char::from(b).to_string(),
             _ if b.is_ascii_alphanumeric() => char::from(b).to_string(),
             _ => format!("%{b:02X}"),
         })

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use pilothouse_core::domain::text;
 
-use self::file::{Cluster, Context, File, User};
 pub use self::file::Impersonate;
+use self::file::{Cluster, Context, File, User};
 pub use self::resolve::Overrides;
 use self::resolve::{Access, resolve};
 use super::connect::ConnectError;

@@ -41,7 +41,11 @@ enum Choice {
     None,
     /// `proxy-url`: whatever the address is.
     Always(Proxy),
-    Env { http: Option<Proxy>, https: Option<Proxy>, except: Vec<Except> },
+    Env {
+        http: Option<Proxy>,
+        https: Option<Proxy>,
+        except: Vec<Except>,
+    },
 }
 
 /// One entry of NO_PROXY.
@@ -51,7 +55,11 @@ enum Except {
     Net(IpAddr, u8),
     Ip(IpAddr, String),
     /// `.host`, and whether the host itself is meant too.
-    Domain { suffix: String, itself: bool, port: String },
+    Domain {
+        suffix: String,
+        itself: bool,
+        port: String,
+    },
 }
 
 impl Proxies {
@@ -256,7 +264,13 @@ mod tests {
     #[test]
     fn loopback_never() {
         let env = [("HTTPS_PROXY", "http://p:3128"), ("HTTP_PROXY", "http://p:3128")];
-        for to in ["http://localhost:8080", "https://127.0.0.1", "https://127.9.9.9:1", "http://[::1]:1", "https://LOCALHOST"] {
+        for to in [
+            "http://localhost:8080",
+            "https://127.0.0.1",
+            "https://127.9.9.9:1",
+            "http://[::1]:1",
+            "https://LOCALHOST",
+        ] {
             assert_eq!(through(&env, to), None, "{to}");
         }
         assert!(through(&env, "https://localhost.test").is_some());

@@ -75,9 +75,7 @@ pub(crate) fn client_config(trust: &Trust, identity: Arc<Identity>) -> Result<Cl
         .dangerous();
     let builder = match trust {
         Trust::Anyone => builder.with_custom_certificate_verifier(Arc::new(Anything(provider))),
-        Trust::System => {
-            builder.with_custom_certificate_verifier(Arc::new(store(system(), provider)))
-        }
+        Trust::System => builder.with_custom_certificate_verifier(Arc::new(store(system(), provider))),
         Trust::Bundle(pem) if pem.is_empty() => {
             // as client-go: an empty file is no bundle
             builder.with_custom_certificate_verifier(Arc::new(store(system(), provider)))

@@ -155,9 +155,11 @@ impl Prometheus {
         headers.insert(USER_AGENT, agent.unwrap_or_else(|_| HeaderValue::from_static("pilothouse")));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if !base.username().is_empty() || base.password().is_some() {
-            let pair = format!("{}:{}", unescape(base.username()), unescape(base.password().unwrap_or_default()));
+            let pair =
+                format!("{}:{}", unescape(base.username()), unescape(base.password().unwrap_or_default()));
             let pair = base64::engine::general_purpose::STANDARD.encode(pair);
-            let value = secret(&format!("Basic {pair}")).ok_or_else(|| bad_url("its user name cannot be sent".into()))?;
+            let value = secret(&format!("Basic {pair}"))
+                .ok_or_else(|| bad_url("its user name cannot be sent".into()))?;
             headers.insert(AUTHORIZATION, value);
             let cleared = base.set_username("").is_ok() && base.set_password(None).is_ok();
             if !cleared {
@@ -166,7 +168,9 @@ impl Prometheus {
         }
         if let Some(token) = &options.token {
             let value = secret(&format!("Bearer {}", token.expose_secret().trim()));
-            let value = value.ok_or_else(|| bad("prometheus.token_env: the token has characters that no header can carry".into()))?;
+            let value = value.ok_or_else(|| {
+                bad("prometheus.token_env: the token has characters that no header can carry".into())
+            })?;
             headers.insert(AUTHORIZATION, value);
         }
         for (name, value) in &options.headers {
@@ -207,22 +211,21 @@ impl Prometheus {
         let query = format!("query={}&timeout={}ms", escape(expr), limit.as_millis());
         let (data, warnings) = self.ask("api/v1/query", &query, limit).await?;
         let result = data.result.unwrap_or_default();
-        let samples = match data.result_type.as_deref() {
-            Some("scalar") => vec![Sample { labels: Vec::new(), value: number(result.get(1)) }],
-            _ => {
-                let mut seen = BTreeSet::new();
-                result
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .map(|item| Sample {
-                        labels: labels(item),
-                        value: number(item.get("value").and_then(|v| v.get(1))),
-                    })
-                    // two replicas behind one URL may both answer: a series counts once
-                    .filter(|sample| seen.insert(sample.labels.clone()))
-                    .collect()
-            }
+        let samples = if data.result_type.as_deref() == Some("scalar") {
+            vec![Sample { labels: Vec::new(), value: number(result.get(1)) }]
+        } else {
+            let mut seen = BTreeSet::new();
+            result
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|item| Sample {
+                    labels: labels(item),
+                    value: number(item.get("value").and_then(|v| v.get(1))),
+                })
+                // two replicas behind one URL may both answer: a series counts once
+                .filter(|sample| seen.insert(sample.labels.clone()))
+                .collect()
         };
         Ok(Vector { samples, warnings })
     }
@@ -320,7 +323,8 @@ impl Prometheus {
         }
         let body = if in_body { Bytes::from(query.to_owned()) } else { Bytes::new() };
         let mut request = Request::new(body);
-        *request.uri_mut() = url.as_str().parse().map_err(|e: http::uri::InvalidUri| config(e.to_string()))?;
+        *request.uri_mut() =
+            url.as_str().parse().map_err(|e: http::uri::InvalidUri| config(e.to_string()))?;
         request.headers_mut().clone_from(&self.headers);
         if in_body {
             *request.method_mut() = Method::POST;
@@ -356,8 +360,7 @@ fn read(
         Ok(Envelope { status: Some(word), data: Some(data), warnings, is_partial, .. })
             if word == "success" && status.is_success() =>
         {
-            let mut warnings: Vec<String> =
-                warnings.unwrap_or_default().iter().map(|w| clean(w)).collect();
+            let mut warnings: Vec<String> = warnings.unwrap_or_default().iter().map(|w| clean(w)).collect();
             if is_partial {
                 warnings.push("some storage nodes did not answer (isPartial)".into());
             }
@@ -376,7 +379,9 @@ fn read(
                 clean(&line)
             };
             let message = if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
-                format!("{message}; is this URL the base URL of a Prometheus, without /graph, /query or /api/v1?")
+                format!(
+                    "{message}; is this URL the base URL of a Prometheus, without /graph, /query or /api/v1?"
+                )
             } else {
                 message
             };
@@ -424,7 +429,8 @@ mod tests {
             read(StatusCode::BAD_REQUEST, bad, None).map(|_| ()).unwrap_err().to_string(),
             "400: parse error"
         );
-        let partial = br#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":null}}"#;
+        let partial =
+            br#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":null}}"#;
         assert_eq!(read(StatusCode::OK, partial, None).unwrap().1.len(), 1);
         assert!(read(StatusCode::OK, br#"{"status":"success","data":null}"#, None).is_err());
         let lost = read(StatusCode::NOT_FOUND, b"404 page not found\n", None).map(|_| ()).unwrap_err();
@@ -446,7 +452,9 @@ mod tests {
 
     #[test]
     fn urls() {
-        let of = |url: &str| Prometheus::new(&PrometheusOptions { url: url.into(), ..PrometheusOptions::default() });
+        let of = |url: &str| {
+            Prometheus::new(&PrometheusOptions { url: url.into(), ..PrometheusOptions::default() })
+        };
         assert!(of("ftp://x").unwrap_err().to_string().contains("http://"));
         assert!(of("nonsense").is_err());
     }
@@ -462,9 +470,8 @@ mod tests {
                 ..PrometheusOptions::default()
             };
             let request = Prometheus::new(&options).unwrap().request("api/v1/query", "query=up").unwrap();
-            let header = |name: &str| {
-                request.headers().get(name).map_or("-", |v| v.to_str().unwrap()).to_owned()
-            };
+            let header =
+                |name: &str| request.headers().get(name).map_or("-", |v| v.to_str().unwrap()).to_owned();
             format!("{} {} {}", request.uri(), header("authorization"), header("x-scope-orgid"))
         };
         for (url, token, want) in [

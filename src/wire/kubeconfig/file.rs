@@ -251,11 +251,7 @@ impl Exec {
 
 impl Context {
     fn read(at: &At<'_>) -> Result<Self, String> {
-        Ok(Self {
-            cluster: at.text("cluster")?,
-            user: at.text("user")?,
-            namespace: at.text("namespace")?,
-        })
+        Ok(Self { cluster: at.text("cluster")?, user: at.text("user")?, namespace: at.text("namespace")? })
     }
 }
 
@@ -270,9 +266,7 @@ impl<'a> At<'a> {
         let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
         match self.value {
             Value::Null => Ok(None),
-            Value::Object(map) => {
-                Ok(map.get(key).filter(|v| !v.is_null()).map(|value| At { value, path }))
-            }
+            Value::Object(map) => Ok(map.get(key).filter(|v| !v.is_null()).map(|value| At { value, path })),
             _ if self.path.is_empty() => Err("it is no list of fields".into()),
             _ => Err(format!("{} must be a list of fields", self.path)),
         }
@@ -389,7 +383,8 @@ mod tests {
 
     #[test]
     fn empty_values_are_no_values() {
-        for text in ["", "\n", "# nothing\n", "---\n", "null", "{}", "clusters: null\nusers: []\ncontexts:\n"] {
+        for text in ["", "\n", "# nothing\n", "---\n", "null", "{}", "clusters: null\nusers: []\ncontexts:\n"]
+        {
             let file = File::parse(text.as_bytes()).unwrap();
             assert!(file.clusters.is_empty() && file.users.is_empty(), "{text:?}");
         }
@@ -403,7 +398,8 @@ mod tests {
 
     #[test]
     fn forms_of_base64() {
-        let data = |text: &str| cluster(&format!("{{certificate-authority-data: {text}}}")).map(|c| c.ca_data);
+        let data =
+            |text: &str| cluster(&format!("{{certificate-authority-data: {text}}}")).map(|c| c.ca_data);
         for (text, want) in [
             ("aGVsbG8=", Ok("hello")),
             ("\"aGVs\\nbG8=\\n\"", Ok("hello")),

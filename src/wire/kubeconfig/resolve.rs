@@ -58,7 +58,10 @@ pub(in crate::wire) enum Auth {
     None,
     Basic(String, String),
     /// The file, when it can be read, goes before the text.
-    Token { text: String, file: Option<PathBuf> },
+    Token {
+        text: String,
+        file: Option<PathBuf>,
+    },
     Plugin(Box<Exec>),
     Provider(Provider),
 }
@@ -130,8 +133,8 @@ pub(in crate::wire) fn resolve(
     if !wrong.is_empty() {
         return Err(wrong.join("; "));
     }
-    let server = Server::parse(&cluster.server)
-        .map_err(|e| format!("server of cluster {cluster_name:?}: {e}"))?;
+    let server =
+        Server::parse(&cluster.server).map_err(|e| format!("server of cluster {cluster_name:?}: {e}"))?;
     let proxies = if cluster.proxy_url.is_empty() {
         Proxies::from_env(env)
     } else {
@@ -340,8 +343,9 @@ fn wrong_with_user(name: &str, user: &User, wrong: &mut Vec<String>) {
         wrong.push(format!("{whose} has a token and a username: only one way to log in is allowed"));
     }
     let act_as = &user.act_as;
-    if act_as.user.is_empty() && (!act_as.groups.is_empty() || !act_as.extra.is_empty()) {
-        wrong.push(format!("{whose} has groups or extra to impersonate without a user (`as`, --as)"));
+    let more = !act_as.uid.is_empty() || !act_as.groups.is_empty() || !act_as.extra.is_empty();
+    if act_as.user.is_empty() && more {
+        wrong.push(format!("{whose} has a uid, groups or extra to impersonate without a user (`as`, --as)"));
     }
 }
 
@@ -354,9 +358,7 @@ fn auth_of(name: &str, user: User, has_certificate: bool) -> Result<Auth, String
     let has_token = !user.token.is_empty() || file.is_some();
     let has_basic = !user.username.is_empty();
     if has_token && has_basic {
-        return Err(format!(
-            "user {name:?} has a token and a username: only one way to log in is allowed"
-        ));
+        return Err(format!("user {name:?} has a token and a username: only one way to log in is allowed"));
     }
     if let Some(provider) = &user.provider {
         match provider.name.as_str() {

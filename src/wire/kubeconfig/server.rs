@@ -124,16 +124,18 @@ fn clean(path: &str) -> String {
             part => kept.push(part),
         }
     }
-    kept.iter().map(|part| format!("/{}", encoded(part))).collect()
+    kept.iter().flat_map(|part| ["/".to_owned(), encoded(part)]).collect()
 }
 
 /// What a request line cannot carry is escaped; escapes stay.
 fn encoded(part: &str) -> String {
     part.chars()
-        .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}') {
-            c.to_string()
-        } else {
-            crate::wire::client::escape(&c.to_string())
+        .map(|c| {
+            if c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}') {
+                c.to_string()
+            } else {
+                crate::wire::client::escape(&c.to_string())
+            }
         })
         .collect()
 }

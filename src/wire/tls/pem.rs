@@ -41,7 +41,8 @@ fn fence<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
 fn block(label: String, lines: &[&str]) -> Option<Block> {
     let headers = lines.iter().any(|line| line.contains(':'));
     // headers end with an empty line
-    let body: String = lines.iter().filter(|line| !line.contains(':')).flat_map(|l| l.split_whitespace()).collect();
+    let body: String =
+        lines.iter().filter(|line| !line.contains(':')).flat_map(|l| l.split_whitespace()).collect();
     let der = base64::engine::general_purpose::STANDARD.decode(body).ok()?;
     Some(Block { label, headers, der })
 }
