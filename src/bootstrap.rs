@@ -147,7 +147,7 @@ pub fn run() -> u8 {
 }
 
 /// The flags of the command line as what goes over the kubeconfig.
-fn overrides(flags: &crate::cli::access::Access) -> Overrides {
+pub fn overrides(flags: &crate::cli::access::Access) -> Overrides {
     Overrides {
         user: flags.user.clone(),
         cluster: flags.cluster.clone(),

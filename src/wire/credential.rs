@@ -283,18 +283,137 @@ fn from_file(path: &std::path::Path) -> Result<HeaderValue, String> {
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, String> {
-    secret(format!("Bearer {}", token.trim_matches([' ', '\t'])))
+    secret(&format!("Bearer {token}"))
         .ok_or_else(|| "the token has characters that no header can carry (a line break?)".into())
 }
 
 fn basic(user: &str, password: &str) -> Result<HeaderValue, String> {
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    secret(format!("Basic {pair}")).ok_or_else(|| "the username cannot be sent".into())
+    secret(&format!("Basic {pair}")).ok_or_else(|| "the username cannot be sent".into())
 }
 
 /// A header value that is not shown in logs.
-fn secret(text: String) -> Option<HeaderValue> {
+fn secret(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::kubeconfig::{Overrides, load};
+
+    /// What a user's entry gives, over a folder of its own.
+    async fn of(user: &str, clock: &Clock, folder: &std::path::Path) -> Result<Credential, ConnectError> {
+        let config = folder.join("config");
+        let text = format!(
+            "current-context: x\nclusters: [{{name: c, cluster: {{server: 'https://h', insecure-skip-tls-verify: true}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let env = Env::of([("PATH".to_owned(), std::env::var("PATH").unwrap())]);
+        let access = load(Some(&config), None, &Overrides::default(), &env).unwrap();
+        let seat = Seat::default();
+        Credential::open(&access, None, Arc::default(), &env, &seat, clock.clone()).await
+    }
+
+    /// A plugin that answers with the number of the run, and `more` in its status.
+    fn counting(more: &str) -> String {
+        let answer = format!(
+            r#"{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"%s"{more}}}}}"#
+        );
+        format!(
+            "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, args: [-c, 'cd \"$0\"; echo x >> runs; printf ''{answer}'' $(wc -l < runs)', DIR]}}"
+        )
+    }
+
+    async fn shown(credential: &Credential) -> String {
+        let header = credential.header().await.unwrap().unwrap();
+        header.to_str().unwrap().trim_start_matches("Bearer ").to_owned()
+    }
+
+    fn start() -> (Clock, tempfile::TempDir) {
+        (Clock::manual(Stamp::parse("2026-01-01T00:00:00Z").unwrap()), tempfile::tempdir().unwrap())
+    }
+
+    fn later(clock: &Clock, secs: i64) {
+        clock.set(Stamp(clock.now().0 + secs * 1000));
+    }
+
+    #[tokio::test]
+    async fn a_plugin_is_asked_again_when_its_answer_ends_or_is_refused() {
+        let (clock, folder) = start();
+        let user = counting(r#","expirationTimestamp":"2026-01-01T01:00:00Z""#);
+        let user = user.replace("DIR", folder.path().to_str().unwrap());
+        let credential = of(&user, &clock, folder.path()).await.unwrap();
+        assert_eq!(shown(&credential).await, "1");
+        later(&clock, 3500);
+        assert_eq!(shown(&credential).await, "1", "held while it is good");
+        later(&clock, 50);
+        assert_eq!(shown(&credential).await, "2", "a minute before its end");
+        assert!(credential.forget());
+        let both = futures::future::join(shown(&credential), shown(&credential)).await;
+        assert_eq!(both, ("3".to_owned(), "3".to_owned()), "one run for all who wait");
+    }
+
+    #[tokio::test]
+    async fn a_run_outlives_the_request_that_began_it() {
+        let (clock, folder) = start();
+        let user =
+            counting("").replace("echo x >> runs", "while [ ! -e go ]; do sleep 0.02; done; echo x >> runs");
+        let user = user.replace("DIR", folder.path().to_str().unwrap());
+        std::fs::write(folder.path().join("go"), "").unwrap();
+        let credential = of(&user, &clock, folder.path()).await.unwrap();
+        std::fs::remove_file(folder.path().join("go")).unwrap();
+        credential.forget();
+        let hurried = tokio::time::timeout(std::time::Duration::from_millis(50), credential.header()).await;
+        assert!(hurried.is_err());
+        assert!(credential.waiting().unwrap().contains("the credential plugin sh"));
+        std::fs::write(folder.path().join("go"), "").unwrap();
+        assert_eq!(shown(&credential).await, "2", "the same run, not a third");
+        assert_eq!(credential.waiting(), None);
+    }
+
+    #[tokio::test]
+    async fn a_token_file_is_read_again() {
+        let (clock, folder) = start();
+        let file = folder.path().join("tok");
+        std::fs::write(&file, "one\n").unwrap();
+        let credential = of("tokenFile: tok", &clock, folder.path()).await.unwrap();
+        assert_eq!(shown(&credential).await, "one");
+        std::fs::write(&file, "two\n").unwrap();
+        later(&clock, 40);
+        assert_eq!(shown(&credential).await, "one", "not for each request");
+        later(&clock, 15);
+        assert_eq!(shown(&credential).await, "two");
+        std::fs::write(&file, "three").unwrap();
+        assert!(credential.forget());
+        assert_eq!(shown(&credential).await, "three", "at once after a 401");
+        std::fs::remove_file(&file).unwrap();
+        later(&clock, 3600);
+        assert_eq!(shown(&credential).await, "three", "the last good one");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_in_files_is_read_again() {
+        let (clock, folder) = start();
+        let pki = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/access/pki");
+        let put = |kind: &str| {
+            for end in ["crt", "key"] {
+                std::fs::copy(pki.join(format!("c-{kind}.{end}")), folder.path().join(end)).unwrap();
+            }
+        };
+        put("sec1");
+        let credential = of("client-certificate: crt, client-key: key", &clock, folder.path()).await.unwrap();
+        put("p384");
+        credential.header().await.unwrap();
+        assert_eq!(credential.identity.turn(), 0);
+        later(&clock, 60);
+        credential.header().await.unwrap();
+        assert_eq!(credential.identity.turn(), 1, "new connections show the new one");
+        std::fs::copy(pki.join("c-sec1.crt"), folder.path().join("crt")).unwrap();
+        later(&clock, 60);
+        credential.header().await.unwrap();
+        assert_eq!(credential.identity.turn(), 1, "half of a pair is not taken");
+    }
 }

@@ -237,8 +237,14 @@ pub fn words(error: &(dyn StdError + 'static)) -> String {
 
 fn io_words(io: &std::io::Error) -> Option<String> {
     use std::io::ErrorKind;
-    if let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        return Some(tls_words(tls));
+    // an error of TLS comes wrapped, sometimes twice
+    if let Some(inner) = io.get_ref() {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Some(tls_words(tls));
+        }
+        if let Some(inner) = inner.downcast_ref::<std::io::Error>() {
+            return io_words(inner);
+        }
     }
     Some(match io.kind() {
         ErrorKind::ConnectionRefused => "connection refused".into(),

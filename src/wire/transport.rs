@@ -266,7 +266,8 @@ fn pool(
     };
     let connector = HttpsConnector::new(dial, tls.clone(), false, Arc::new(name));
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new());
+    // as Go writes them: some gateways look at the letters
+    builder.pool_timer(TokioTimer::new()).http1_title_case_headers(true);
     if purpose == Use::Write {
         builder
             .retry_canceled_requests(false)

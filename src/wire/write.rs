@@ -105,13 +105,11 @@ impl WriteClient {
         let deadline = self.link.timeout.unwrap_or(DEADLINE);
         // nothing is sent before the credentials are there
         let request = request(&self.link, &method, path, "application/json", body);
-        let mut request = match tokio::time::timeout(CREDENTIAL, request).await {
-            Ok(request) => request.map_err(WriteError::Refused)?,
-            Err(_) => {
-                let words = self.link.credential.waiting().unwrap_or_default();
-                return Err(WriteError::Refused(ApiError::Unauthorized(words)));
-            }
+        let Ok(request) = tokio::time::timeout(CREDENTIAL, request).await else {
+            let words = self.link.credential.waiting().unwrap_or_default();
+            return Err(WriteError::Refused(ApiError::Unauthorized(words)));
         };
+        let mut request = request.map_err(WriteError::Refused)?;
         let kind = HeaderValue::from_str(content_type).map_err(|e| {
             WriteError::Refused(ApiError::Invalid { message: format!("content type {content_type:?}: {e}") })
         })?;

@@ -1,7 +1,8 @@
 //! The contract with a real control plane: what the console relies on, side by side with kubectl on the same cluster.
 //!
 //! `tests/cluster/up` starts one and prints the variables; without PILOTHOUSE_TEST_KUBECONFIG each test says that it
-//! was not run, with it each fails when the cluster is not there. The tests share one cluster and take turns.
+//! was not run, with it each fails when the cluster is not there. The tests share one cluster and take turns. `access`
+//! needs no cluster: it has servers of its own, and says when there was no kubectl to compare with.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,7 @@
     reason = "tests: a panic is the report, and deadlines are the machine's own time"
 )]
 
+mod access;
 mod actions;
 mod agree;
 mod api;

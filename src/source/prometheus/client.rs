@@ -211,22 +211,21 @@ impl Prometheus {
         let query = format!("query={}&timeout={}ms", escape(expr), limit.as_millis());
         let (data, warnings) = self.ask("api/v1/query", &query, limit).await?;
         let result = data.result.unwrap_or_default();
-        let samples = match data.result_type.as_deref() {
-            Some("scalar") => vec![Sample { labels: Vec::new(), value: number(result.get(1)) }],
-            _ => {
-                let mut seen = BTreeSet::new();
-                result
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .map(|item| Sample {
-                        labels: labels(item),
-                        value: number(item.get("value").and_then(|v| v.get(1))),
-                    })
-                    // two replicas behind one URL may both answer: a series counts once
-                    .filter(|sample| seen.insert(sample.labels.clone()))
-                    .collect()
-            }
+        let samples = if data.result_type.as_deref() == Some("scalar") {
+            vec![Sample { labels: Vec::new(), value: number(result.get(1)) }]
+        } else {
+            let mut seen = BTreeSet::new();
+            result
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|item| Sample {
+                    labels: labels(item),
+                    value: number(item.get("value").and_then(|v| v.get(1))),
+                })
+                // two replicas behind one URL may both answer: a series counts once
+                .filter(|sample| seen.insert(sample.labels.clone()))
+                .collect()
         };
         Ok(Vector { samples, warnings })
     }

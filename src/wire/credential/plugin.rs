@@ -243,17 +243,19 @@ impl Plugin {
     /// The answer, as kubectl checks it.
     fn read(&self, answer: &[u8]) -> Result<Given, String> {
         let bad = |why: &str| Err(format!("{}: {why}", self.name()));
-        let Ok(answer) = serde_json::from_slice::<Answer>(answer) else {
+        let json = serde_json::from_slice::<Answer>(answer).ok();
+        // kubectl takes YAML as well
+        let Some(answer) = json.or_else(|| serde_saphyr::from_slice(answer).ok()) else {
             return bad("its answer is no ExecCredential (JSON)");
         };
-        if answer.kind.as_deref() != Some("ExecCredential") {
+        if answer.kind.is_some_and(|kind| !matches!(kind.as_str(), "" | "ExecCredential")) {
             return bad("its answer is not of the kind ExecCredential");
         }
         let version = answer.api_version.unwrap_or_default();
         if version != self.exec.api_version {
             let said = text::clean(&version).into_owned();
             return bad(&format!(
-                "it answers in {said:?}, the kubeconfig asks for {}",
+                "it answers in apiVersion {said:?}, the kubeconfig asks for {}",
                 self.exec.api_version
             ));
         }
@@ -331,4 +333,23 @@ pub(super) fn cluster(access: &crate::wire::kubeconfig::resolve::Access, ca: Opt
 /// For how long a run has been under way.
 pub(super) fn waited(since: std::time::Instant) -> u64 {
     Clock::instant().saturating_duration_since(since).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_lives_are_used_up() {
+        let now = Stamp(1_000_000);
+        let after = |life_secs: i64| {
+            renew_at(now, Some(Stamp(now.0 + life_secs * 1000))).map(|at| (at.0 - now.0) / 1000)
+        };
+        assert_eq!(renew_at(now, None), None);
+        for (life, want) in
+            [(3600, 3540), (120, 60), (68, 8), (61, 7), (60, 54), (30, 27), (5, 4), (0, 10), (-500, 10)]
+        {
+            assert_eq!(after(life), Some(want), "{life} s");
+        }
+    }
 }

@@ -343,8 +343,9 @@ fn wrong_with_user(name: &str, user: &User, wrong: &mut Vec<String>) {
         wrong.push(format!("{whose} has a token and a username: only one way to log in is allowed"));
     }
     let act_as = &user.act_as;
-    if act_as.user.is_empty() && (!act_as.groups.is_empty() || !act_as.extra.is_empty()) {
-        wrong.push(format!("{whose} has groups or extra to impersonate without a user (`as`, --as)"));
+    let more = !act_as.uid.is_empty() || !act_as.groups.is_empty() || !act_as.extra.is_empty();
+    if act_as.user.is_empty() && more {
+        wrong.push(format!("{whose} has a uid, groups or extra to impersonate without a user (`as`, --as)"));
     }
 }
 

@@ -124,7 +124,7 @@ fn clean(path: &str) -> String {
             part => kept.push(part),
         }
     }
-    kept.iter().map(|part| format!("/{}", encoded(part))).collect()
+    kept.iter().flat_map(|part| ["/".to_owned(), encoded(part)]).collect()
 }
 
 /// What a request line cannot carry is escaped; escapes stay.

@@ -57,15 +57,12 @@ fn take(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn time(bytes: &[u8]) -> Option<(Stamp, &[u8])> {
-    let (text, rest, century) = match take(bytes, UTC_TIME) {
-        Some((text, rest)) => {
-            let year: u32 = std::str::from_utf8(text.get(..2)?).ok()?.parse().ok()?;
-            (text, rest, if year < 50 { "20" } else { "19" })
-        }
-        None => {
-            let (text, rest) = take(bytes, GENERALIZED_TIME)?;
-            (text, rest, "")
-        }
+    let (text, rest, century) = if let Some((text, rest)) = take(bytes, UTC_TIME) {
+        let year: u32 = std::str::from_utf8(text.get(..2)?).ok()?.parse().ok()?;
+        (text, rest, if year < 50 { "20" } else { "19" })
+    } else {
+        let (text, rest) = take(bytes, GENERALIZED_TIME)?;
+        (text, rest, "")
     };
     let text = format!("{century}{}", std::str::from_utf8(text).ok()?);
     let at = chrono::NaiveDateTime::parse_from_str(&text, "%Y%m%d%H%M%SZ").ok()?;
