@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::plan::{Act, DrainOptions, PdbEffect, Step, StepKind};
+use pilothouse_core::model::plan::{Act, DrainOptions, Fate, PdbEffect, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 
 use super::executor::{Control, Executor, patience};
@@ -212,7 +212,7 @@ pub(super) async fn run(
         };
         places.entry(place).or_default().push(node::Item::new(*i, (*step).clone()));
     }
-    let owners = plan.pods.iter().filter(|p| p.owner.starts_with("DaemonSet/"));
+    let owners = plan.pods.iter().filter(|p| p.fate == Fate::Skip && p.owner.starts_with("DaemonSet/"));
     let board = Board {
         exec,
         control,

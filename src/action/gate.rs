@@ -11,6 +11,10 @@ use serde_json::Value;
 use super::settle::get;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
+use crate::wire::pages;
+
+/// The pods or slices of a Service.
+const LIST_CAP: usize = 64 << 20;
 
 /// The error ratio of a Service now, 0..1; None where it is not known.
 pub type Gauge = Arc<dyn Fn(&Watched) -> Option<f64> + Send + Sync>;
@@ -66,14 +70,14 @@ async fn served_by(
     let namespace = &service.namespace;
     let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let pods = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", escape(&selector.join(",")));
-    let pods: Value = reader.get_json(&pods).await?;
+    let pods = pages::values(reader, &pods, LIST_CAP).await?;
     let wanted: BTreeSet<&str> =
-        items(&pods).filter_map(|p| p.pointer("/metadata/name")).filter_map(Value::as_str).collect();
+        pods.iter().filter_map(|p| p.pointer("/metadata/name")).filter_map(Value::as_str).collect();
     let label = escape(&format!("kubernetes.io/service-name={}", service.name));
     let slices =
         format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector={label}");
-    let slices: Value = reader.get_json(&slices).await?;
-    let endpoints = items(&slices).filter_map(|s| s.get("endpoints")).filter_map(Value::as_array).flatten();
+    let slices = pages::values(reader, &slices, LIST_CAP).await?;
+    let endpoints = slices.iter().filter_map(|s| s.get("endpoints")).filter_map(Value::as_array).flatten();
     let ready = endpoints
         .filter(|e| e.pointer("/conditions/ready").and_then(Value::as_bool) != Some(false))
         .filter_map(|e| e.pointer("/targetRef/name").and_then(Value::as_str));
@@ -100,10 +104,6 @@ async fn ready(reader: &ReadClient, on: &ObjectRef, replicas: i32) -> Result<Hel
     } else {
         Held::NotYet(format!("{ready} of {replicas} ready"))
     })
-}
-
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list.get("items").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// How long a route may stay without a word of any controller.

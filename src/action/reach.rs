@@ -9,7 +9,7 @@ use pilothouse_core::policy::plan::resource;
 use pilothouse_core::policy::revisions;
 
 use crate::wire::client::ReadClient;
-use crate::wire::error::ApiError;
+use crate::wire::pages;
 use crate::wire::write::WriteClient;
 
 use super::requests::path;
@@ -68,7 +68,7 @@ async fn find(reach: &Reach, need: &Need) -> Found {
             let Some(clients) = reach.of(context) else {
                 return Found::Unread(format!("there is no connection to context {context}"));
             };
-            match get(&clients.reader, on).await {
+            match get(&clients.reader.patient(), on).await {
                 Ok(None) => Found::Absent,
                 Ok(Some(body)) => match serde_json::from_slice(&body) {
                     Ok(value) => Found::Objects(vec![value]),
@@ -93,17 +93,16 @@ async fn find(reach: &Reach, need: &Need) -> Found {
     }
 }
 
+/// Revisions, or quotas, of a namespace.
+const LIST_CAP: usize = 64 << 20;
+
 /// All objects of the kind and namespace of `like`.
 async fn list(reach: &Reach, like: &ObjectRef) -> Found {
-    #[derive(serde::Deserialize)]
-    struct List {
-        items: Vec<serde_json::Value>,
-    }
     let plural = resource(&like.kind).map_or("objects", |(_, plural)| plural);
     let Some(path) = path(like) else { return Found::Unread(format!("no path is known for {plural}")) };
-    let read: Result<List, ApiError> = reach.own.reader.get_json(path.trim_end_matches('/')).await;
-    match read {
-        Ok(list) => Found::Objects(list.items),
+    let reader = reach.own.reader.patient();
+    match pages::values(&reader, path.trim_end_matches('/'), LIST_CAP).await {
+        Ok(objects) => Found::Objects(objects),
         Err(e) => Found::Unread(format!("{plural} in {}: {e}", like.namespace)),
     }
 }

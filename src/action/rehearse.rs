@@ -26,7 +26,7 @@ pub async fn rehearse(
     now: Stamp,
     reach: &Reach,
 ) -> Plan {
-    let extras = extras(reach, plan::needs(intent)).await;
+    let extras = extras(reach, plan::needs(cluster, intent)).await;
     let plan = plan::plan(Grounds { cluster, guards, view, extras: &extras, now }, intent);
     if !plan.refusals.is_empty() {
         return plan;

@@ -1,12 +1,13 @@
 //! What a headless action needs to know, fetched by a handful of requests instead of watching the cluster: its
-//! targets, and for a drain the pods of its nodes, DaemonSets, budgets and the Services of those namespaces.
+//! targets, and for a drain the pods of its nodes, budgets and the Services of those namespaces. No right is needed that
+//! kubectl does not need: what else may not be read is missing from the plan, which says so.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverKind;
-use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Version};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use pilothouse_core::domain::node::Node;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::workload::Workload;
@@ -20,8 +21,8 @@ use pilothouse_core::policy::plan::resource;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::decode::{self, Pools};
 use crate::wire::error::ApiError;
-use crate::wire::items::Items;
 use crate::wire::list_watch::DecodeError;
+use crate::wire::pages;
 
 use super::requests::{is_workload, path};
 use super::settle::get;
@@ -50,6 +51,8 @@ pub async fn fetch(
     targets: &[ObjectRef],
     now: Stamp,
 ) -> Result<Scene, SceneError> {
+    // what is read here is read once, and a failure of a moment must not end the action before it began
+    let reader = &reader.patient();
     let mut state = ClusterState::new(info);
     let mut pools = Pools::default();
     let mut pinned = Vec::new();
@@ -105,10 +108,14 @@ pub async fn fetch(
                 }
             }
         }
-        Act::Evict(_) => fetch.budgets().await?,
-        Act::OutOfRotation { .. } => {
+        Act::Evict(_) => {
+            fetch.budgets(&namespaces, false).await;
+            fetch.services(&namespaces).await;
+        }
+        Act::OutOfRotation { service } => {
             fetch.owners().await?;
             fetch.services(&namespaces).await;
+            fetch.service(&namespaces, service).await;
         }
         Act::Failover { plan, .. } => fetch.failover(&plan.kind).await?,
         Act::Cordon
@@ -172,11 +179,7 @@ impl Fetch<'_> {
         }
         let namespaces: BTreeSet<Name> = pods.iter().map(|p| p.namespace.clone()).collect();
         whole(self.state, pods, Fact::Pods, self.now);
-        let daemonsets = list(self.reader, "/apis/apps/v1/daemonsets", |json| {
-            decode::workload::workload(self.pools, &Kind::DaemonSet, json)
-        });
-        whole(self.state, daemonsets.await?, Fact::DaemonSets, self.now);
-        self.budgets().await?;
+        self.budgets(&namespaces, true).await;
         self.services(&namespaces).await;
         Ok(())
     }
@@ -209,11 +212,55 @@ impl Fetch<'_> {
         }
     }
 
-    async fn budgets(&mut self) -> Result<(), SceneError> {
-        let path = "/apis/policy/v1/poddisruptionbudgets";
-        let pdbs = list(self.reader, path, |json| decode::policy::pdb(self.pools, json)).await?;
-        whole(self.state, pdbs, Fact::Pdbs, self.now);
-        Ok(())
+    /// The budgets, of the whole cluster or else of these namespaces. What may not be read is told in the plan: the
+    /// eviction API asks them all the same.
+    async fn budgets(&mut self, namespaces: &BTreeSet<Name>, everywhere: bool) {
+        const ROOT: &str = "/apis/policy/v1";
+        if everywhere {
+            let path = format!("{ROOT}/poddisruptionbudgets");
+            let pdbs = list(self.reader, &path, |json| decode::policy::pdb(self.pools, json)).await;
+            if let Ok(pdbs) = pdbs {
+                whole(self.state, pdbs, Fact::Pdbs, self.now);
+                return;
+            }
+        }
+        let read = within(self.reader, ROOT, "poddisruptionbudgets", namespaces, decode::policy::pdb).await;
+        self.keep(read, Fact::Pdbs);
+    }
+
+    /// A table of some namespaces: as much of it as could be read.
+    fn keep<T>(&mut self, read: Vec<(Name, Result<Vec<T>, SceneError>)>, fact: fn(Batch<T>) -> Fact) {
+        let mut seen = Vec::new();
+        let (mut rows, mut failed) = (Vec::new(), None);
+        for (namespace, answer) in read {
+            match answer {
+                Ok(more) => {
+                    seen.push(namespace);
+                    rows.extend(more);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            None => whole(self.state, rows, fact, self.now),
+            Some(error) if seen.is_empty() => {
+                let reason = match error {
+                    SceneError::Read { error: ApiError::Forbidden { .. }, .. } => "403".into(),
+                    other => other.to_string(),
+                };
+                self.state.apply(fact(Batch::Denied { reason: Name::from(reason) }), self.now);
+            }
+            Some(_) => {
+                for batch in [
+                    Batch::Begin { generation: 1 },
+                    Batch::Upsert(rows),
+                    Batch::Scope { namespaces: Some(seen) },
+                    Batch::End { generation: 1, version: Version::default() },
+                ] {
+                    self.state.apply(fact(batch), self.now);
+                }
+            }
+        }
     }
 
     /// The controllers of the pods that were fetched: which labels they select by decides what may be taken away.
@@ -244,20 +291,29 @@ impl Fetch<'_> {
 
     /// What a Service would lose is told where it may be seen; a plan that depends on it says what is missing.
     async fn services(&mut self, namespaces: &BTreeSet<Name>) {
-        let reader = self.reader;
-        let services = try_join_all(namespaces.iter().map(|ns| async move {
-            let mut pools = Pools::default();
-            let path = format!("/api/v1/namespaces/{ns}/services");
-            list(reader, &path, |json| decode::network::service(&mut pools, json)).await
-        }));
-        let slices = try_join_all(namespaces.iter().map(|ns| async move {
-            let mut pools = Pools::default();
-            let path = format!("/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices");
-            list(reader, &path, |json| decode::network::endpoint_slice(&mut pools, json)).await
-        }));
-        let (services, slices) = futures::join!(services, slices);
-        whole(self.state, services.map(|s| s.concat()).unwrap_or_default(), Fact::Services, self.now);
-        whole(self.state, slices.map(|s| s.concat()).unwrap_or_default(), Fact::EndpointSlices, self.now);
+        let (services, slices) = futures::join!(
+            within(self.reader, "/api/v1", "services", namespaces, decode::network::service),
+            within(
+                self.reader,
+                "/apis/discovery.k8s.io/v1",
+                "endpointslices",
+                namespaces,
+                decode::network::endpoint_slice
+            )
+        );
+        self.keep(services, Fact::Services);
+        self.keep(slices, Fact::EndpointSlices);
+    }
+
+    /// A Service by its name, where they may not be listed.
+    async fn service(&mut self, namespaces: &BTreeSet<Name>, service: &Name) {
+        for namespace in namespaces {
+            let on = ObjectRef::new(Kind::Service, namespace, service, &Uid::default());
+            let Ok(Some(body)) = get(self.reader, &on).await else { continue };
+            if let Ok(found) = decode::network::service(self.pools, &body) {
+                self.state.apply(Fact::Services(Batch::Upsert(vec![found])), self.now);
+            }
+        }
     }
 
     async fn failover(&mut self, kind: &FailoverKind) -> Result<(), SceneError> {
@@ -294,21 +350,31 @@ async fn list<T>(
 ) -> Result<Vec<T>, SceneError> {
     let what = || resource_of(path);
     let fail = |error| SceneError::Read { what: what(), error };
-    let body = reader.get_bytes(path, 256 << 20).await.map_err(fail)?;
-    let mut items = Items::default();
-    let mut rows = Vec::new();
-    let mut problem = None;
-    let fed = items.feed(&body, |json| match read(json) {
-        Ok(row) => rows.push(row),
-        Err(error) => problem = Some(error),
-    });
-    if let Some(error) = problem {
+    let read = |json: &[u8]| read(json);
+    let whole = pages::whole(reader, path, "", 256 << 20, read).await.map_err(fail)?;
+    if let Some(error) = whole.unread {
         return Err(SceneError::Decode { what: what(), error });
     }
-    if fed.is_err() || !items.is_complete() || items.oversized() > 0 {
-        return Err(fail(ApiError::Decode("the list was not whole".into())));
+    if whole.oversized > 0 {
+        return Err(fail(ApiError::Decode("an object is too large".into())));
     }
-    Ok(rows)
+    Ok(whole.rows)
+}
+
+/// The lists of one kind in some namespaces, side by side.
+async fn within<T>(
+    reader: &ReadClient,
+    root: &str,
+    plural: &str,
+    namespaces: &BTreeSet<Name>,
+    read: fn(&mut Pools, &[u8]) -> Result<T, DecodeError>,
+) -> Vec<(Name, Result<Vec<T>, SceneError>)> {
+    let asked = namespaces.iter().map(|namespace| async move {
+        let mut pools = Pools::default();
+        let path = format!("{root}/namespaces/{}/{plural}", escape(namespace));
+        (namespace.clone(), list(reader, &path, |json| read(&mut pools, json)).await)
+    });
+    join_all(asked).await
 }
 
 /// `pods` of `/api/v1/pods?…`.
@@ -333,6 +399,6 @@ pub fn target(text: &str, namespace: &Name) -> Result<ObjectRef, String> {
         kind,
         namespace: namespace.clone(),
         name: name.into(),
-        uid: pilothouse_core::domain::id::Uid::default(),
+        uid: Uid::default(),
     })
 }

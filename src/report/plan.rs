@@ -37,10 +37,19 @@ pub struct Document {
     /// What a template would lose and gain, a line for each field.
     diff: Vec<String>,
     warnings: Vec<String>,
+    /// What the plan was made without; each is among the warnings, in words.
+    unread: Vec<Unread>,
     refusals: Vec<Refusal>,
     confirm: Confirm,
     kubectl: String,
     undo: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Unread {
+    what: &'static str,
+    namespaces: Vec<String>,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -197,6 +206,15 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
             .collect(),
         diff: plan.diff.clone(),
         warnings: plan.warnings.clone(),
+        unread: plan
+            .unread
+            .iter()
+            .map(|u| Unread {
+                what: u.what.as_str(),
+                namespaces: u.namespaces.iter().map(ToString::to_string).collect(),
+                reason: u.why.clone(),
+            })
+            .collect(),
         refusals: plan
             .refusals
             .iter()

@@ -26,7 +26,7 @@ pub fn not_seen(cluster: &Cluster) -> Vec<String> {
 /// A server whose clock is off.
 pub fn clock(cluster: &Cluster) -> Option<String> {
     let ms = cluster.identity.skew_ms()?;
-    Some(format!("CLOCK: the server's clock is {} of this machine's; times here are the server's", skew(ms)))
+    Some(format!("CLOCK: the server's clock is {} (compared with this machine's); times here are the server's", skew(ms)))
 }
 
 /// NOW and what changed.
@@ -147,4 +147,81 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
         lines.push(format!("source {} {}{part} ({seen}){error}", source.name, source.state.as_str()));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pilothouse_core::domain::node::Node;
+    use pilothouse_core::domain::pod::Pod;
+    use pilothouse_core::domain::source::{SourceState, SourceStatus};
+    use pilothouse_core::model::event::{Batch, Fact, Identity};
+    use pilothouse_core::model::state::ClusterState;
+    use pilothouse_core::model::world::ClusterInfo;
+
+    use super::*;
+
+    /// All tables empty and complete, then these facts.
+    fn cluster(more: Vec<Fact>) -> Arc<Cluster> {
+        fn none<T>(fact: fn(Batch<T>) -> Fact) -> [Fact; 2] {
+            let (generation, version) = (1, pilothouse_core::domain::id::Version(1));
+            [fact(Batch::Begin { generation }), fact(Batch::End { generation, version })]
+        }
+        let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
+        let empty = [
+            none::<Node>(Fact::Nodes),
+            none(Fact::Leases),
+            none::<Pod>(Fact::Pods),
+            none(Fact::Deployments),
+            none(Fact::ReplicaSets),
+            none(Fact::StatefulSets),
+            none(Fact::DaemonSets),
+            none(Fact::Jobs),
+            none(Fact::Services),
+            none(Fact::EndpointSlices),
+            none(Fact::Hpas),
+            none(Fact::Pdbs),
+            none(Fact::Events),
+        ];
+        for fact in empty.into_iter().flatten().chain(more) {
+            state.apply(fact, Stamp(0));
+        }
+        state.publish(Stamp(0), true).unwrap()
+    }
+
+    #[test]
+    fn all_is_well_only_when_everything_was_seen() {
+        let lines = why(&cluster(Vec::new()), Stamp(0));
+        assert_eq!(lines, ["test at 1970-01-01T00:00:00Z: nodes 0/0, pods 0 (0 bad)", "nothing is known to be wrong"]);
+        let lines = why(&cluster(vec![Fact::Pdbs(Batch::NotInstalled)]), Stamp(0));
+        assert_eq!(lines.last().unwrap(), "nothing is known to be wrong", "what is not there is not missed");
+        let lines = why(&cluster(vec![Fact::Events(Batch::Stale { since: Some(Stamp(0)) })]), Stamp(0));
+        assert_eq!(lines.first().unwrap(), "NOT SEEN: events (no fresh data)");
+        assert_eq!(lines.last().unwrap(), "nothing wrong was found in what was seen");
+        let lines = why(&cluster(vec![Fact::Events(Batch::Denied { reason: "403".into() })]), Stamp(0));
+        assert_eq!(lines.first().unwrap(), "not seen: events (no permission)", "said, and no fault");
+        let down = SourceStatus {
+            name: "pods".into(),
+            state: SourceState::Down { since: Stamp(0) },
+            error: Some("503: Service Unavailable".into()),
+            ..SourceStatus::default()
+        };
+        let lines = why(&cluster(vec![Fact::Source(down)]), Stamp(0));
+        assert_eq!(lines.first().unwrap(), "NOT SEEN: pods (503: Service Unavailable)");
+        assert!(!lines.iter().any(|l| l.contains("nothing is known")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_and_rounding_is_not() {
+        let at = |ms| {
+            let identity = Identity { clock_offset_ms: Some(ms), ..Identity::default() };
+            clock(&cluster(vec![Fact::Identity(identity)]))
+        };
+        assert_eq!(at(900), None);
+        assert_eq!(
+            at(-5_400_000).unwrap(),
+            "CLOCK: the server's clock is 90m behind (compared with this machine's); times here are the server's"
+        );
+    }
 }

@@ -147,7 +147,8 @@ fn viewer() -> Grant {
     Grant::new(&groups, &resources, &["get", "list", "watch"])
 }
 
-/// `admin` may everything, `operator` what an on-call engineer needs, `viewer` reads all but secrets, `nobody` nothing.
+/// `admin` may everything, `operator` what an on-call engineer needs, `drainer` what `kubectl drain` needs and no more,
+/// `viewer` reads all but secrets, `nobody` nothing.
 /// The token of each is its name.
 pub fn personas() -> Vec<Persona> {
     let change = |resources: &[&str], groups: &[&str], verbs: &[&str]| Grant::new(groups, resources, verbs);
@@ -169,9 +170,16 @@ pub fn personas() -> Vec<Persona> {
         change(&["horizontalpodautoscalers"], &["autoscaling"], &["create", "patch", "update", "delete"]),
         change(&routes, &["*"], &["patch", "update"]),
     ];
+    let drainer = vec![
+        change(&["nodes"], &[""], &["get", "list", "watch", "patch"]),
+        change(&["pods"], &[""], &["get", "list", "watch"]),
+        change(&["pods/eviction"], &[""], &["create"]),
+        change(&["daemonsets"], &["apps"], &["get"]),
+    ];
     vec![
         Persona::named("admin", &["system:masters"], vec![Grant::new(&["*"], &["*"], &["*"])]),
         Persona::named("operator", &["operators"], operator),
+        Persona::named("drainer", &["drainers"], drainer),
         Persona::named("viewer", &["viewers"], vec![viewer()]),
         Persona::named("nobody", &[], Vec::new()),
     ]

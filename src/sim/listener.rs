@@ -34,7 +34,8 @@ impl Peer {
 pub struct Wire {
     stream: TcpStream,
     peer: Peer,
-    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// None once it has come: it must not be asked again.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 fn cut() -> io::Error {
@@ -48,7 +49,12 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // The end of the stream wakes idle connections too, which a check at the next write would not.
-        if self.end.as_mut().poll(cx).is_ready() {
+        let ended = match &mut self.end {
+            Some(end) => end.as_mut().poll(cx).is_ready(),
+            None => true,
+        };
+        if ended {
+            self.end = None;
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
@@ -147,11 +153,11 @@ impl Listener for Door {
             };
             // Small answers must not wait for one another.
             drop(stream.set_nodelay(true));
-            let end = Box::pin(async move {
+            let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
                 // Without its server a connection has nobody to talk to either.
                 drop(down.wait_for(|down| *down).await);
             });
-            return (Wire { stream, peer: Peer::default(), end }, addr);
+            return (Wire { stream, peer: Peer::default(), end: Some(end) }, addr);
         }
     }
 
@@ -163,5 +169,27 @@ impl Listener for Door {
 impl Connected<IncomingStream<'_, Door>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
         stream.io().peer.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_never_asked_ends_with_its_server_and_can_be_read_again() {
+        let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (down, told) = watch::channel(false);
+        let mut door = Door::new(inner, told).unwrap();
+        let client = TcpStream::connect(door.addr).await.unwrap();
+        let (mut wire, _) = door.accept().await;
+        down.send_replace(true);
+        let mut buf = [0; 8];
+        for _ in 0..3 {
+            assert_eq!(wire.read(&mut buf).await.unwrap(), 0);
+        }
+        drop(client);
     }
 }

@@ -1,5 +1,6 @@
 //! `drain --dry-run -o json` names exactly the pods that `kubectl drain --dry-run=server` names, with and without each
-//! flag, and refuses where kubectl refuses.
+//! flag, and refuses where kubectl refuses: also for people who have just kubectl's rights, and for pods whose owners are
+//! kinds of other API groups.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +10,30 @@ use crate::rig::{Rig, err, out, rig};
 
 /// The pods that kubectl would evict, and whether it refused the node. A budget makes it retry until the timeout.
 fn theirs(rig: &Rig, node: &str, flags: &[&str]) -> (BTreeSet<String>, bool) {
-    let output = rig.kubectl(&[&["drain", node, "--dry-run=server", "--timeout=8s"], flags].concat());
+    theirs_as(rig, "admin", node, flags)
+}
+
+fn theirs_as(rig: &Rig, who: &str, node: &str, flags: &[&str]) -> (BTreeSet<String>, bool) {
+    let mut command = rig.kubectl_command(&rig.folder.join(format!("{who}.kubeconfig")));
+    command.args([&["drain", node, "--dry-run=server", "--timeout=8s"], flags].concat());
+    let output = command.output().unwrap();
     let text = out(&output) + &err(&output);
     let pods = text
         .lines()
         .filter_map(|line| line.strip_prefix("evicting pod "))
         .map(|rest| rest.split_whitespace().next().unwrap().to_owned())
         .collect();
-    (pods, text.contains("cannot delete"))
+    // a DaemonSet that is not there is no "cannot delete"
+    let lost = text.contains("daemonsets.apps") && text.contains("not found");
+    (pods, text.contains("cannot delete") || lost && !text.contains("evicting pod"))
 }
 
 fn ours(rig: &Rig, node: &str, flags: &[&str]) -> (BTreeSet<String>, bool, Value) {
-    let output = rig.run(&[&["drain", node, "--dry-run", "-o", "json"], flags].concat());
+    ours_as(rig, "operator", node, flags)
+}
+
+fn ours_as(rig: &Rig, who: &str, node: &str, flags: &[&str]) -> (BTreeSet<String>, bool, Value) {
+    let output = rig.run_as(who, &[&["drain", node, "--dry-run", "-o", "json"], flags].concat());
     let plan: Value = serde_json::from_str(&out(&output))
         .unwrap_or_else(|e| panic!("{e}: {}{}", out(&output), err(&output)));
     let refused = plan["refusals"].as_array().unwrap().iter().any(|r| r["guard"] == "kubectl-filter");
@@ -112,6 +125,74 @@ fn names_the_pods_that_kubectl_names() {
     assert_eq!(pdb["disruptions_allowed"], 0);
     assert!(pdb["blocks"].as_array().unwrap().contains(&held.as_str().into()));
     assert!(!pdb["note"].as_str().unwrap().is_empty(), "why, and what would unblock it: {pdb}");
+}
+
+/// Pods whose owners are kinds of other groups, one of them with the name of a DaemonSet that there is.
+fn foreign_pods(rig: &Rig) {
+    rig.namespace("contract-foreign");
+    rig.apply(
+        r"
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: contract-foreign}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      nodeSelector: {no-node: has-this}
+      containers: [{name: a, image: a}]
+",
+    );
+    for (name, node, group, kind, owner) in [
+        ("of-a-foreign-set", "node-0004", "apps.kruise.io/v1alpha1", "DaemonSet", "elsewhere"),
+        ("of-the-same-name", "node-0005", "apps.kruise.io/v1alpha1", "DaemonSet", "agent"),
+        ("of-a-rollout", "node-0006", "argoproj.io/v1alpha1", "Rollout", "web"),
+        ("of-a-foreign-job", "node-0006", "batch.volcano.sh/v1alpha1", "Job", "train"),
+    ] {
+        rig.apply(&format!(
+            "
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  namespace: contract-foreign
+  ownerReferences:
+  - {{apiVersion: {group}, kind: {kind}, name: {owner}, uid: 6f1c0f5e-0000-4000-8000-000000000001, controller: true}}
+spec:
+  nodeName: {node}
+  containers: [{{name: a, image: a}}]
+"
+        ));
+    }
+}
+
+#[test]
+fn judges_owners_and_asks_for_rights_as_kubectl_does() {
+    let Some(rig) = rig() else { return };
+    foreign_pods(&rig);
+    let drainer = rig.drainer();
+    let all = ["--ignore-daemonsets", "--force", "--delete-emptydir-data"];
+    for who in ["admin", drainer] {
+        for node in ["node-0004", "node-0005", "node-0006"] {
+            for flags in [&all[..], &all[..1], &all[1..], &[all[0], all[2]]] {
+                let (their_pods, their_refusal) = theirs_as(&rig, who, node, flags);
+                let (our_pods, our_refusal, plan) = ours_as(&rig, who, node, flags);
+                assert_eq!(our_refusal, their_refusal, "{who} {node} {flags:?}: {plan}");
+                if !their_refusal {
+                    assert_eq!(our_pods, their_pods, "{who} {node} {flags:?}");
+                }
+                let unread: Vec<&Value> = plan["unread"].as_array().unwrap().iter().map(|u| &u["what"]).collect();
+                if who == "admin" || our_refusal {
+                    continue;
+                }
+                assert!(unread.contains(&&"budgets".into()), "what could not be read is said: {plan}");
+                assert!(plan["warnings"].to_string().contains("evictions may wait"), "{plan}");
+            }
+        }
+    }
+    rig.no_drainer();
+    rig.kubectl_ok(&["delete", "namespace", "contract-foreign", "--wait=false"]);
 }
 
 #[test]

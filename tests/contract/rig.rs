@@ -187,6 +187,43 @@ impl Rig {
             .unwrap_or_else(|e| panic!("pilothouse {args:?}: {e}: {}", out(&output)))
     }
 
+    /// Somebody with the rights that `kubectl drain` needs and no others. [`Rig::no_drainer`] takes them away again.
+    pub fn drainer(&self) -> &'static str {
+        if self.simulated {
+            return "drainer";
+        }
+        self.apply(
+            r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: contract-drainer}
+rules:
+- {apiGroups: [""], resources: [nodes], verbs: [get, list, watch, patch]}
+- {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
+- {apiGroups: [""], resources: [pods/eviction], verbs: [create]}
+- {apiGroups: [apps], resources: [daemonsets], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: contract-drainer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: contract-drainer}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: nobodies}]
+"#,
+        );
+        until(20, "the server has read the binding", || {
+            let asked = ["auth", "can-i", "patch", "nodes", "--as=nobody", "--as-group=nobodies"];
+            let said = out(&self.kubectl(&asked));
+            if said.trim() == "yes" { Ok(()) } else { Err(said) }
+        });
+        "nobody"
+    }
+
+    pub fn no_drainer(&self) {
+        if !self.simulated {
+            self.kubectl_ok(&["delete", "clusterrolebinding,clusterrole", "contract-drainer"]);
+        }
+    }
+
     /// Runs one of the scripts beside the cluster.
     pub fn script(&self, name: &str, args: &[&str]) -> String {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster").join(name);

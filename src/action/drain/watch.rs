@@ -18,7 +18,8 @@ use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, pod::pod};
 use crate::wire::error::ApiError;
 use crate::wire::frames::Lines;
-use crate::wire::items::{ITEM_CAP, Items};
+use crate::wire::items::ITEM_CAP;
+use crate::wire::pages;
 
 /// Nothing for longer than bookmarks are apart: the connection may be dead.
 const SILENCE: Duration = Duration::from_secs(75);
@@ -237,19 +238,14 @@ fn frame(
 
 /// A whole list at its version (resourceVersion unset: what is judged must not be stale).
 async fn list(reader: ReadClient, path: String, clock: Clock) -> Result<(Vec<Pod>, String), ApiError> {
-    let body = reader.get_bytes(&path, LIST_CAP).await?;
-    let (mut items, mut pools, mut pods, mut problem) =
-        (Items::default(), Pools::default(), Vec::new(), None);
-    let now = clock.now();
-    let fed = items.feed(&body, |json| match pod(&mut pools, json, now) {
-        Ok(pod) => pods.push(pod),
-        Err(error) => problem = Some(error),
-    });
-    if let Some(error) = problem {
+    let (mut pools, now) = (Pools::default(), clock.now());
+    let read = |json: &[u8]| pod(&mut pools, json, now);
+    let whole = pages::whole(&reader, &path, "PodList", LIST_CAP, read).await?;
+    if let Some(error) = whole.unread {
         return Err(ApiError::Decode(error.to_string()));
     }
-    if fed.is_err() || !items.is_complete() || items.oversized() > 0 {
-        return Err(ApiError::Decode("the list was not whole".into()));
+    if whole.oversized > 0 {
+        return Err(ApiError::Decode("a pod is too large".into()));
     }
-    Ok((pods, items.meta().resource_version.clone().unwrap_or_default()))
+    Ok((whole.rows, whole.version))
 }

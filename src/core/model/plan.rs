@@ -4,6 +4,7 @@
 //! and judged by [`crate::policy::plan::settle`].
 
 mod step;
+mod unread;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
 
 pub use step::{Change, FieldChange, Gate, RevisionRef, Step, StepKind};
+pub use unread::{Lacking, Unread};
 
 /// What a person wants, pinned at the key press.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -314,6 +316,9 @@ pub struct Plan {
     #[serde(default)]
     pub diff: Vec<String>,
     pub warnings: Vec<String>,
+    /// What could not be read. Each is among the warnings, in words.
+    #[serde(default)]
+    pub unread: Vec<Unread>,
     pub refusals: Vec<Refusal>,
     pub confirm: Confirm,
     /// What must be typed for `confirm` (the suffix, the count, the context).
@@ -348,6 +353,7 @@ impl Plan {
             choices: Vec::new(),
             diff: Vec::new(),
             warnings: Vec::new(),
+            unread: Vec::new(),
             refusals: Vec::new(),
             confirm: Confirm::Yes,
             answer: String::new(),

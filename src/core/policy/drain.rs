@@ -1,7 +1,8 @@
 //! Drain, as kubectl does it: which pods go, which stay, which make the node refuse; and what kubectl does not tell:
 //! which budget holds whom back, which Services lose endpoints, and what no longer fits elsewhere.
 //!
-//! Semantics: kubectl's `pkg/drain/filters.go` (order: skip-deleted, DaemonSet, mirror, local storage, no controller;
+//! Semantics: kubectl's `pkg/drain/filters.go` (an owner of kind DaemonSet, of whatever group, is looked for by its name
+//! among the DaemonSets of `apps/v1`; order: skip-deleted, DaemonSet, mirror, local storage, no controller;
 //! the first filter that says "do not delete" ends the chain) and the eviction subresource's `eviction.go`.
 
 mod budgets;
@@ -12,10 +13,14 @@ use std::collections::{BTreeMap, HashMap};
 
 pub use self::services::effect as service_effect;
 use super::placement;
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
-use crate::model::plan::{DrainOptions, Fate, PdbEffect, PodFate, Refusal, ServiceEffect, Unplaced};
+use crate::model::plan::{
+    DrainOptions, Extras, Fate, Found, Lacking, Need, PdbEffect, PodFate, Refusal, ServiceEffect, Unplaced,
+    Unread,
+};
+use crate::model::table::Coverage;
 use crate::model::world::Cluster;
 
 /// What one filter says.
@@ -29,21 +34,67 @@ const DAEMONSET: &str = "ignoring DaemonSet-managed Pods";
 const DAEMONSET_ERROR: &str = "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
 const DAEMONSET_ORPHAN: &str = "deleting Pods that have no DaemonSet any more";
 const DAEMONSET_ORPHAN_ERROR: &str = "the DaemonSet of these Pods is gone (use --force to delete them)";
+const DAEMONSET_UNREAD: &str = "the DaemonSet of these Pods cannot be read, so kubectl would refuse as well";
 const LOCAL: &str = "deleting Pods with local storage";
 const LOCAL_ERROR: &str = "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
 const BARE: &str = "deleting Pods that declare no controller";
 const BARE_ERROR: &str = "cannot delete Pods that declare no controller (use --force to override)";
 
-fn is_daemonset_pod(pod: &Pod) -> bool {
-    pod.owner.as_ref().is_some_and(|o| o.kind == Kind::DaemonSet && o.group == "apps")
+/// Whether the DaemonSet that a pod's owner names exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DaemonSet {
+    There,
+    Gone,
+    /// Nobody could say; what the server said.
+    Unread(String),
+}
+
+/// The DaemonSet of `apps/v1` that a pod's owner names. None: its owner is of another kind, or it is of no concern
+/// because the pod has finished.
+pub fn daemonset_of(pod: &Pod) -> Option<ObjectRef> {
+    let owner = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet && !pod.phase.is_finished())?;
+    // by its name: a DaemonSet of another group, or an earlier one, is looked for there too
+    Some(ObjectRef::new(Kind::DaemonSet, &pod.namespace, &owner.name, &Uid::default()))
+}
+
+/// The DaemonSets of the pods of these nodes that are not told by the shared state: each has to be read.
+pub fn daemonsets_to_read(cluster: &Cluster, nodes: &[Name]) -> Vec<ObjectRef> {
+    let table = &cluster.daemonsets;
+    if table.cover.is_complete() {
+        return Vec::new();
+    }
+    let here = cluster.pods.iter().filter(|p| p.node.as_ref().is_some_and(|n| nodes.contains(n)));
+    let mut asked: Vec<ObjectRef> = here.filter_map(|p| daemonset_of(p)).collect();
+    asked.sort();
+    asked.dedup();
+    asked.retain(|on| !table.cover.covers(&on.namespace));
+    asked
+}
+
+/// What is known of a pod's DaemonSet, by the shared state and by what was read for the plan.
+fn find(cluster: &Cluster, extras: &Extras, pod: &Pod) -> DaemonSet {
+    let Some(on) = daemonset_of(pod) else { return DaemonSet::There };
+    let table = &cluster.daemonsets;
+    if table.iter().any(|d| d.name == on.name && d.namespace == on.namespace) {
+        return DaemonSet::There;
+    }
+    if table.cover.covers(&on.namespace) {
+        return DaemonSet::Gone;
+    }
+    match extras.get(&Need::Object { context: Name::default(), on }) {
+        Some(Found::Objects(_)) => DaemonSet::There,
+        Some(Found::Absent) => DaemonSet::Gone,
+        Some(Found::Unread(why)) => DaemonSet::Unread(why.clone()),
+        None => DaemonSet::Unread(String::new()),
+    }
 }
 
 /// One filter of the chain: the pod, the options, whether its DaemonSet exists, the time.
-type Filter = fn(&Pod, &DrainOptions, bool, Stamp) -> Verdict;
+type Filter = fn(&Pod, &DrainOptions, &DaemonSet, Stamp) -> Verdict;
 
 const FILTERS: [Filter; 5] = [skip_deleted, daemonset, mirror, local_storage, unreplicated];
 
-fn skip_deleted(pod: &Pod, options: &DrainOptions, _: bool, now: Stamp) -> Verdict {
+fn skip_deleted(pod: &Pod, options: &DrainOptions, _: &DaemonSet, now: Stamp) -> Verdict {
     let limit = options.skip_wait_for_delete_timeout;
     match pod.deleting {
         Some(at) if limit > 0 && now.secs_since(at) > limit => Verdict::Skip { warning: None },
@@ -51,23 +102,24 @@ fn skip_deleted(pod: &Pod, options: &DrainOptions, _: bool, now: Stamp) -> Verdi
     }
 }
 
-fn daemonset(pod: &Pod, options: &DrainOptions, exists: bool, _: Stamp) -> Verdict {
-    if !is_daemonset_pod(pod) || pod.phase.is_finished() {
+fn daemonset(pod: &Pod, options: &DrainOptions, set: &DaemonSet, _: Stamp) -> Verdict {
+    if daemonset_of(pod).is_none() {
         return Verdict::Delete { warning: None };
     }
-    match (exists, options.ignore_daemonsets, options.force) {
-        (false, _, true) => Verdict::Delete { warning: Some(DAEMONSET_ORPHAN) },
-        (false, _, false) => Verdict::Error(DAEMONSET_ORPHAN_ERROR),
-        (true, true, _) => Verdict::Skip { warning: Some(DAEMONSET) },
-        (true, false, _) => Verdict::Error(DAEMONSET_ERROR),
+    match (set, options.ignore_daemonsets, options.force) {
+        (DaemonSet::Unread(_), ..) => Verdict::Error(DAEMONSET_UNREAD),
+        (DaemonSet::Gone, _, true) => Verdict::Delete { warning: Some(DAEMONSET_ORPHAN) },
+        (DaemonSet::Gone, _, false) => Verdict::Error(DAEMONSET_ORPHAN_ERROR),
+        (DaemonSet::There, true, _) => Verdict::Skip { warning: Some(DAEMONSET) },
+        (DaemonSet::There, false, _) => Verdict::Error(DAEMONSET_ERROR),
     }
 }
 
-fn mirror(pod: &Pod, _: &DrainOptions, _: bool, _: Stamp) -> Verdict {
+fn mirror(pod: &Pod, _: &DrainOptions, _: &DaemonSet, _: Stamp) -> Verdict {
     if pod.mirror { Verdict::Skip { warning: None } } else { Verdict::Delete { warning: None } }
 }
 
-fn local_storage(pod: &Pod, options: &DrainOptions, _: bool, _: Stamp) -> Verdict {
+fn local_storage(pod: &Pod, options: &DrainOptions, _: &DaemonSet, _: Stamp) -> Verdict {
     if !pod.shape.empty_dir || pod.phase.is_finished() {
         Verdict::Delete { warning: None }
     } else if options.delete_emptydir_data {
@@ -77,7 +129,7 @@ fn local_storage(pod: &Pod, options: &DrainOptions, _: bool, _: Stamp) -> Verdic
     }
 }
 
-fn unreplicated(pod: &Pod, options: &DrainOptions, _: bool, _: Stamp) -> Verdict {
+fn unreplicated(pod: &Pod, options: &DrainOptions, _: &DaemonSet, _: Stamp) -> Verdict {
     if pod.owner.is_some() || pod.phase.is_finished() {
         Verdict::Delete { warning: None }
     } else if options.force {
@@ -91,12 +143,12 @@ fn unreplicated(pod: &Pod, options: &DrainOptions, _: bool, _: Stamp) -> Verdict
 fn judge(
     pod: &Pod,
     options: &DrainOptions,
-    exists: bool,
+    set: &DaemonSet,
     now: Stamp,
 ) -> (Fate, String, Option<&'static str>) {
     let mut group = None;
     for filter in FILTERS {
-        match filter(pod, options, exists, now) {
+        match filter(pod, options, set, now) {
             // every warning is kept; kubectl loses all but the last
             Verdict::Delete { warning } => group = warning.or(group),
             Verdict::Skip { warning } => {
@@ -121,9 +173,9 @@ fn judge(
     (Fate::Evict, reason, group)
 }
 
-/// The filters alone, for a pod that came after the plan was made. `exists`: the DaemonSet that owns it does.
-pub fn fate(pod: &Pod, options: &DrainOptions, exists: bool, now: Stamp) -> (Fate, String) {
-    let (fate, reason, _) = judge(pod, options, exists, now);
+/// The filters alone, for a pod that came after the plan was made. `set`: the DaemonSet that owns it.
+pub fn fate(pod: &Pod, options: &DrainOptions, set: &DaemonSet, now: Stamp) -> (Fate, String) {
+    let (fate, reason, _) = judge(pod, options, set, now);
     (fate, reason)
 }
 
@@ -135,17 +187,20 @@ pub struct Drain {
     pub services: Vec<ServiceEffect>,
     pub unplaced: Vec<Unplaced>,
     pub warnings: Vec<String>,
+    pub unread: Vec<Unread>,
     pub refusals: Vec<Refusal>,
     /// All nodes of some zone are among the drained ones.
     pub whole_zone: bool,
 }
 
-/// Rehearses. The caller has made sure that the tables it needs are complete; `elsewhere`: whether the pods of other
-/// nodes are known too, without which nothing can be said about where pods will fit.
+/// Rehearses. The caller has made sure that the pods are completely known; what else could not be read is told.
+/// `extras`: the answers to [`daemonsets_to_read`]; `elsewhere`: whether the pods of other nodes are known too, without
+/// which nothing can be said about where pods will fit.
 pub fn rehearse(
     cluster: &Cluster,
     nodes: &[Name],
     options: &DrainOptions,
+    extras: &Extras,
     elsewhere: bool,
     now: Stamp,
 ) -> Drain {
@@ -165,13 +220,11 @@ pub fn rehearse(
         let mut refused = false;
         let first = drain.pods.len();
         for pod in pods {
-            let exists = !is_daemonset_pod(pod)
-                || cluster.daemonsets.iter().any(|d| {
-                    pod.owner
-                        .as_ref()
-                        .is_some_and(|o| o.uid == d.uid || (o.name == d.name && d.namespace == pod.namespace))
-                });
-            let (fate, reason, group) = judge(pod, options, exists, now);
+            let set = find(cluster, extras, pod);
+            if let DaemonSet::Unread(why) = &set {
+                unread_daemonset(&mut drain.unread, &pod.namespace, why);
+            }
+            let (fate, reason, group) = judge(pod, options, &set, now);
             if fate == Fate::Refuse {
                 refused = true;
                 errors.entry(group.unwrap_or("refused")).or_default().push(full_name(pod));
@@ -210,6 +263,36 @@ pub fn rehearse(
         drain.warnings.push(format!("{why}: {}", few(names)));
     }
     drain
+}
+
+/// One line for the DaemonSets that fail for the same reason.
+fn unread_daemonset(unread: &mut Vec<Unread>, namespace: &Name, why: &str) {
+    match unread.iter_mut().find(|u| u.what == Lacking::DaemonSets) {
+        Some(held) if held.namespaces.contains(namespace) => {}
+        Some(held) => held.namespaces.push(namespace.clone()),
+        None => {
+            let namespaces = vec![namespace.clone()];
+            unread.push(Unread { what: Lacking::DaemonSets, namespaces, why: why.to_owned() });
+        }
+    }
+}
+
+/// The namespaces of these pods that a table does not hold whole, each once, and why.
+fn lacking(what: Lacking, tables: &[&Coverage], pods: &[&Pod]) -> Option<Unread> {
+    let mut namespaces: Vec<Name> = Vec::new();
+    let known = |namespace: &str| tables.iter().all(|cover| cover.covers(namespace));
+    for pod in pods {
+        if !namespaces.contains(&pod.namespace) && !known(&pod.namespace) {
+            namespaces.push(pod.namespace.clone());
+        }
+    }
+    namespaces.sort();
+    let why = tables.iter().find_map(|cover| match cover {
+        Coverage::Denied(why) => Some(why.to_string()),
+        Coverage::Never | Coverage::Loading { .. } => Some("no answer yet".into()),
+        _ => None,
+    });
+    (!namespaces.is_empty()).then(|| Unread { what, namespaces, why: why.unwrap_or_default() })
 }
 
 /// Single pods that a person has named: whether budgets hold them back, and what their Services have left.
@@ -296,7 +379,7 @@ mod tests {
     use super::*;
     use crate::domain::autoscaler::Hpa;
     use crate::domain::budget::Pdb;
-    use crate::domain::id::{Owner, Uid, Version};
+    use crate::domain::id::{Owner, Version};
     use crate::domain::node::{Condition, Node, Status};
     use crate::domain::pod::{Phase, PodShape};
     use crate::domain::quantity::Resources;
@@ -335,24 +418,32 @@ mod tests {
 
     fn cluster(pods: Vec<Pod>, pdbs: Vec<Pdb>) -> Arc<Cluster> {
         let mut state = ClusterState::new(ClusterInfo::default());
-        let ds =
-            Workload { kind: Kind::DaemonSet, uid: Uid::Uuid(901), name: "ds".into(), ..Workload::default() };
+        let ds = Workload {
+            kind: Kind::DaemonSet,
+            uid: Uid::Uuid(901),
+            namespace: "shop".into(),
+            name: "ds".into(),
+            ..Workload::default()
+        };
+        let (version, generation) = (Version(1), 1);
         for fact in [
             Fact::Pods(Batch::Upsert(pods)),
             Fact::Pdbs(Batch::Upsert(pdbs)),
+            Fact::DaemonSets(Batch::Begin { generation }),
             Fact::DaemonSets(Batch::Upsert(vec![ds])),
+            Fact::DaemonSets(Batch::End { generation, version }),
         ] {
             state.apply(fact, Stamp(0));
         }
         state.publish(Stamp(0), false).unwrap()
     }
 
-    fn daemon(pod: &mut Pod, uid: u128) {
+    fn daemon(pod: &mut Pod, name: &str, group: &str) {
         pod.owner = Some(Arc::new(Owner {
             kind: Kind::DaemonSet,
-            name: "other".into(),
-            uid: Uid::Uuid(uid),
-            group: "apps".into(),
+            name: name.into(),
+            uid: Uid::Uuid(77),
+            group: group.into(),
         }));
     }
 
@@ -362,7 +453,7 @@ mod tests {
 
     fn fate(edit: impl Fn(&mut Pod), options: &DrainOptions) -> (Fate, bool) {
         let cluster = cluster(vec![pod(1, edit)], vec![]);
-        let drain = rehearse(&cluster, &["n".into()], options, false, Stamp(100_000));
+        let drain = rehearse(&cluster, &["n".into()], options, &Extras::default(), false, Stamp(100_000));
         (drain.pods[0].fate, drain.refusals.is_empty())
     }
 
@@ -382,10 +473,30 @@ mod tests {
             empty_dir(p);
         };
         assert_eq!(fate(|_| {}, &none), (Fate::Evict, true));
-        assert_eq!(fate(|p| daemon(p, 901), &none), (Fate::Refuse, false));
-        assert_eq!(fate(|p| daemon(p, 901), &all), (Fate::Skip, true));
-        assert_eq!(fate(|p| daemon(p, 902), &none), (Fate::Refuse, false), "its DaemonSet is gone");
-        assert_eq!(fate(|p| daemon(p, 902), &all), (Fate::Evict, true));
+        for group in ["apps", "apps.kruise.io"] {
+            // by kind and by name in apps/v1, whatever the owner's group and uid
+            assert_eq!(fate(|p| daemon(p, "ds", group), &none), (Fate::Refuse, false));
+            assert_eq!(fate(|p| daemon(p, "ds", group), &all), (Fate::Skip, true));
+            assert_eq!(fate(|p| daemon(p, "gone", group), &none), (Fate::Refuse, false), "not there");
+            let ignored = DrainOptions { ignore_daemonsets: true, ..none.clone() };
+            assert_eq!(fate(|p| daemon(p, "gone", group), &ignored), (Fate::Refuse, false));
+            assert_eq!(fate(|p| daemon(p, "gone", group), &all), (Fate::Evict, true));
+            let done = |p: &mut Pod| {
+                daemon(p, "gone", group);
+                p.phase = Phase::Failed;
+            };
+            assert_eq!(fate(done, &none), (Fate::Evict, true), "whoever owned it, it has finished");
+        }
+        // a controller of a kind that nobody knows is a controller
+        let foreign = |p: &mut Pod| {
+            p.owner = Some(Arc::new(Owner {
+                kind: Kind::Other("Rollout".into()),
+                name: "r".into(),
+                uid: Uid::Uuid(78),
+                group: "argoproj.io".into(),
+            }));
+        };
+        assert_eq!(fate(foreign, &none), (Fate::Evict, true));
         assert_eq!(fate(|p| p.mirror = true, &none), (Fate::Skip, true));
         assert_eq!(fate(empty_dir, &none), (Fate::Refuse, false));
         assert_eq!(fate(empty_dir, &all), (Fate::Evict, true));
@@ -396,6 +507,52 @@ mod tests {
         let skip = DrainOptions { skip_wait_for_delete_timeout: 60, ..none };
         assert_eq!(fate(|p| p.deleting = Some(Stamp(0)), &skip), (Fate::Skip, true));
         assert_eq!(fate(|p| p.deleting = Some(Stamp(90_000)), &skip), (Fate::Evict, true));
+    }
+
+    #[test]
+    fn daemonsets_that_may_not_be_listed_are_asked_for_by_name() {
+        let mut state = ClusterState::new(ClusterInfo::default());
+        let pods = vec![
+            pod(1, |p| daemon(p, "there", "apps")),
+            pod(2, |p| daemon(p, "gone", "apps")),
+            pod(3, |p| daemon(p, "secret", "apps")),
+            pod(4, |p| daemon(p, "there", "apps")),
+            pod(5, |_| {}),
+            pod(6, |p| p.node = Some("elsewhere".into())),
+        ];
+        state.apply(Fact::Pods(Batch::Upsert(pods)), Stamp(0));
+        state.apply(Fact::DaemonSets(Batch::Denied { reason: "403".into() }), Stamp(0));
+        state.apply(Fact::Pdbs(Batch::Denied { reason: "403, needs list pdbs".into() }), Stamp(0));
+        let cluster = state.publish(Stamp(0), false).unwrap();
+        let asked = daemonsets_to_read(&cluster, &["n".into()]);
+        let names: Vec<&str> = asked.iter().map(|on| on.name.as_str()).collect();
+        assert_eq!(names, ["gone", "secret", "there"], "each once, and nothing of other nodes");
+        let answers = [Found::Absent, Found::Unread("no".into()), Found::Objects(vec![serde_json::json!({})])];
+        let needs = asked.into_iter().map(|on| Need::Object { context: Name::default(), on });
+        let extras = Extras(needs.zip(answers).collect());
+        let options = DrainOptions { ignore_daemonsets: true, force: true, ..DrainOptions::default() };
+        let drain = rehearse(&cluster, &["n".into()], &options, &extras, false, Stamp(0));
+        let fates: Vec<Fate> = drain.pods.iter().map(|p| p.fate).collect();
+        assert_eq!(fates, [Fate::Skip, Fate::Evict, Fate::Refuse, Fate::Skip, Fate::Evict]);
+        let said: Vec<(Lacking, String)> = drain.unread.iter().map(|u| (u.what, u.to_string())).collect();
+        assert_eq!(
+            said,
+            [
+                (
+                    Lacking::DaemonSets,
+                    "daemonsets not readable in shop (no): whether they still exist is not known".into()
+                ),
+                (
+                    Lacking::Budgets,
+                    "budgets not readable in shop (403, needs list pdbs): evictions may wait".into()
+                ),
+                (
+                    Lacking::Services,
+                    "services not readable in shop (no answer yet): which of them lose endpoints is not known"
+                        .into()
+                ),
+            ]
+        );
     }
 
     fn pdb(allowed: i32) -> Pdb {
@@ -417,7 +574,7 @@ mod tests {
         let unready = vec![pod(1, |p| p.ready = false)];
         let run = |pdb: Pdb| {
             let c = cluster(unready.clone(), vec![pdb]);
-            rehearse(&c, &["n".into()], &DrainOptions::default(), false, Stamp(0)).pods[0].fate
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0)).pods[0].fate
         };
         assert_eq!(run(Pdb { current_healthy: 4, desired_healthy: 5, ..pdb(0) }), Fate::Wait);
         assert_eq!(run(Pdb { always_allow_unhealthy: true, current_healthy: 4, ..pdb(0) }), Fate::Evict);
@@ -430,7 +587,7 @@ mod tests {
             vec![pod(1, |_| {})],
             vec![pdb(3), Pdb { uid: Uid::Uuid(501), name: "b".into(), ..pdb(3) }],
         );
-        let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), false, Stamp(0));
+        let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
         assert_eq!(drain.pods[0].fate, Fate::Wait);
         assert!(drain.pods[0].reason.contains("more than one"));
     }
@@ -439,7 +596,7 @@ mod tests {
     fn wait(pdb: Pdb, ready: &[bool], options: &DrainOptions) -> (Option<BudgetWait>, String) {
         let pods = ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
         let c = cluster(pods, vec![pdb]);
-        let effect = rehearse(&c, &["n".into()], options, false, Stamp(0)).pdbs.remove(0);
+        let effect = rehearse(&c, &["n".into()], options, &Extras::default(), false, Stamp(0)).pdbs.remove(0);
         (effect.wait, effect.note)
     }
 
@@ -493,7 +650,7 @@ mod tests {
         );
         has(wait(Pdb { always_allow_unhealthy: true, ..all }, &[false], &options), None, "");
         let c = cluster(vec![pod(1, |_| {})], vec![pdb(0)]);
-        let drain = rehearse(&c, &["n".into()], &options, false, Stamp(0));
+        let drain = rehearse(&c, &["n".into()], &options, &Extras::default(), false, Stamp(0));
         assert!(
             drain.warnings.iter().any(|w| w == "as they are, these budgets let no drain end: shop/a"),
             "{:?}",
@@ -568,7 +725,7 @@ mod tests {
 
     fn warned(c: &Cluster, nodes: &[&str], elsewhere: bool) -> (Vec<String>, bool) {
         let nodes: Vec<Name> = nodes.iter().map(|n| Name::from(*n)).collect();
-        let drain = rehearse(c, &nodes, &DrainOptions::default(), elsewhere, Stamp(0));
+        let drain = rehearse(c, &nodes, &DrainOptions::default(), &Extras::default(), elsewhere, Stamp(0));
         (drain.warnings, drain.whole_zone)
     }
 
@@ -738,7 +895,7 @@ mod tests {
             .flatten()
             .chain([Fact::Traffic(traffic)]);
         let c = shop(pods, facts.collect());
-        let drain = rehearse(&c, &["a1".into()], &DrainOptions::default(), true, Stamp(0));
+        let drain = rehearse(&c, &["a1".into()], &DrainOptions::default(), &Extras::default(), true, Stamp(0));
         let seen: Vec<_> = drain
             .services
             .iter()
@@ -769,7 +926,7 @@ mod tests {
             let pods: Vec<Pod> =
                 ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
             let c = cluster(pods, vec![pdb(allowed)]);
-            let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), false, Stamp(0));
+            let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
             let evicted = drain.pods.iter().zip(ready.iter()).filter(|(f, ready)| f.fate == Fate::Evict && **ready).count();
             prop_assert!(evicted <= allowed as usize);
             prop_assert_eq!(drain.pods.len(), ready.len());

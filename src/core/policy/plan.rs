@@ -60,7 +60,7 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
     match &intent.act {
         Act::Cordon => nodes::cordon(cluster, &mut plan, true, view),
         Act::Uncordon => nodes::cordon(cluster, &mut plan, false, view),
-        Act::Drain(options) => nodes::drain(cluster, &mut plan, options, view, now),
+        Act::Drain(options) => nodes::drain(grounds, &mut plan, options),
         Act::OutOfService => nodes::out_of_service(grounds, &mut plan, true),
         Act::InService => nodes::out_of_service(grounds, &mut plan, false),
         Act::Restart => workloads::restart(cluster, &mut plan),
@@ -76,13 +76,15 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         Act::Undo(undoing) => undo(grounds, &mut plan, undoing),
         Act::Resume(rest) => resume(grounds, &mut plan, rest),
     }
+    plan.warnings.extend(plan.unread.iter().map(ToString::to_string));
     guard(cluster, &mut plan, grounds.guards);
     plan
 }
 
 /// What has to be read for a plan beyond the shared state.
-pub fn needs(intent: &Intent) -> Vec<Need> {
+pub fn needs(cluster: &Cluster, intent: &Intent) -> Vec<Need> {
     match &intent.act {
+        Act::Drain(_) => nodes::drain_needs(cluster, &intent.targets),
         Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_needs).collect(),
         Act::Scale(by) => {
             // who was faster is told by the object itself
@@ -93,7 +95,7 @@ pub fn needs(intent: &Intent) -> Vec<Need> {
         Act::OutOfService | Act::InService | Act::OutOfRotation { .. } | Act::IntoRotation => {
             intent.targets.iter().map(here).collect()
         }
-        Act::Failover { plan, .. } => failover::needs(plan),
+        Act::Failover { plan, .. } => failover::needs(cluster, plan),
         Act::Undo(undoing) | Act::Resume(undoing) => {
             let need = |s: &Step| {
                 let held = match &s.what {

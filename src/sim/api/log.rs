@@ -79,7 +79,8 @@ impl Tail {
     }
 }
 
-/// The container that is meant: the named one, or the only one, or the annotated default.
+/// The container that is meant: the named one, or the only one. Which is the default of several is known to kubectl
+/// alone: the API server refuses to guess.
 fn container(call: &Call, pod: &Object) -> Result<String, Status> {
     let names = |pointer: &str| -> Vec<String> {
         let list = pod.at(pointer).as_array().map(Vec::as_slice).unwrap_or_default();
@@ -92,16 +93,16 @@ fn container(call: &Call, pod: &Object) -> Result<String, Status> {
         return match main.as_slice() {
             [only] => Ok(only.clone()),
             [_, ..] => {
-                let default = pod.annotation("kubectl.kubernetes.io/default-container");
-                if let Some(default) = default.filter(|one| main.iter().any(|name| name == one)) {
-                    return Ok(default.to_owned());
-                }
                 let all = main.join(" ");
-                let what =
+                let mut what =
                     format!("a container name must be specified for pod {name}, choose one of: [{all}]");
+                let init = names("/spec/initContainers");
+                if !init.is_empty() {
+                    what.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+                }
                 Err(Status::bad_request(what))
             }
-            [] => Err(Status::bad_request(format!("pod {name} has no containers"))),
+            [] => Err(Status::bad_request(format!("a container name must be specified for pod {name}"))),
         };
     }
     let init = names("/spec/initContainers");

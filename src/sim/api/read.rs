@@ -148,6 +148,10 @@ impl Api {
             let details = json!({"group": "meta.k8s.io", "kind": "ListOptions", "causes": cause});
             return Err(Status::new(422, "Invalid", message).details(details));
         }
+        if !more.is_empty() && asked != 0 {
+            let why = "specifying resource version is not allowed when using continue";
+            return Err(Status::bad_request(why));
+        }
         let current = self.store.version();
         if asked > current {
             return Err(too_large(asked, current));

@@ -40,7 +40,11 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     first.push(cell(Role::Dim, user.as_str()));
     let shown = match (&ui.namespace, &*info.namespaces) {
         (Some(one), _) => one.to_string(),
-        (None, []) => "all".into(),
+        // not all may be read: those that are
+        (None, []) => match &cluster.pods.cover {
+            Coverage::Namespaces(read) => read.join(","),
+            _ => "all".into(),
+        },
         (None, some) if some.len() <= 3 => some.join(","),
         (None, some) => format!("{} namespaces", some.len()),
     };

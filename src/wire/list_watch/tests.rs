@@ -75,6 +75,15 @@ impl Outlet<pilothouse_core::domain::node::NodeLease> for Out {
 
 /// Runs the machine over a script and returns what it said until `done` holds, with what it asked.
 async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>, Vec<String>) {
+    run_at("/all", script, done).await
+}
+
+/// The same for a kind whose cluster-wide list is at `path`.
+async fn run_at(
+    path: &str,
+    script: Vec<String>,
+    done: impl Fn(&[Said]) -> bool,
+) -> (Vec<Said>, Vec<String>) {
     let server = serve(script).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = format!(
@@ -96,7 +105,7 @@ async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>,
             name: "things",
             list: "ThingList",
             needs: "list things".into(),
-            places: vec![place("/all", None), place("/ns/shop", Some("shop"))],
+            places: vec![place(path, None), place("/ns/shop", Some("shop"))],
             query: String::new(),
             gather: Duration::ZERO,
             count: false,
@@ -294,4 +303,91 @@ async fn a_server_that_asks_to_wait_is_obeyed() {
     assert_eq!(status.error.as_deref(), Some("Too many requests"));
     let wait = status.retry_at.unwrap().0 - Clock::system().now().0;
     assert!(wait > 1_000, "{wait}");
+}
+
+fn statuses(said: &[Said]) -> Vec<&SourceStatus> {
+    said.iter()
+        .filter_map(|s| match s {
+            Said::Status(status) => Some(status),
+            Said::Rows(_) => None,
+        })
+        .collect()
+}
+
+fn page(names: &[&str], more: &str) -> String {
+    let items: Vec<String> = names.iter().map(|n| format!(r#"{{"metadata":{{"name":"{n}"}}}}"#)).collect();
+    let items = items.join(",");
+    ok(&format!(
+        r#"{{"kind":"ThingList","metadata":{{"resourceVersion":"10","continue":"{more}"}},"items":[{items}]}}"#
+    ))
+}
+
+#[tokio::test]
+async fn a_list_in_pages_is_read_to_its_end_and_swept_only_then() {
+    let (said, asked) =
+        run(vec![page(&["a"], "t/1"), page(&["b"], "t2"), page(&["c"], "")], |said| ends(said) == 1).await;
+    assert_eq!(names(&said), ["a", "b", "c"]);
+    assert_eq!(asked[..3], ["/all?resourceVersion=0", "/all?continue=t%2F1", "/all?continue=t2"]);
+    let begins = said.iter().filter(|s| matches!(s, Said::Rows(Batch::Begin { .. }))).count();
+    assert_eq!(begins, 1, "one list, however many pages it has");
+    let last = said.iter().rposition(|s| matches!(s, Said::Rows(Batch::Upsert(_)))).unwrap();
+    let end = said.iter().position(|s| matches!(s, Said::Rows(Batch::End { .. }))).unwrap();
+    assert!(last < end);
+}
+
+#[tokio::test]
+async fn a_page_whose_token_has_expired_begins_the_list_anew() {
+    let expired = r#"{"kind":"Status","code":410,"reason":"Expired","message":"The provided continue parameter is too old"}"#;
+    let script = vec![page(&["a"], "t1"), refuse(410, expired), page(&["a", "b"], "")];
+    let (said, asked) = run(script, |said| ends(said) == 1).await;
+    assert_eq!(asked[..3], ["/all?resourceVersion=0", "/all?continue=t1", "/all"]);
+    assert_eq!(names(&said), ["a", "a", "b"]);
+    assert!(statuses(&said).iter().all(|s| s.error.is_none()), "this is no failure");
+}
+
+#[tokio::test]
+async fn a_page_that_fails_or_never_ends_sweeps_nothing() {
+    let (said, _) = run(vec![page(&["a"], "t1"), refuse(503, "busy"), page(&["b"], "")], |s| ends(s) == 1).await;
+    assert!(statuses(&said).iter().any(|s| s.error.as_deref() == Some("503: busy")));
+    let begins = said.iter().filter(|s| matches!(s, Said::Rows(Batch::Begin { .. }))).count();
+    assert_eq!(begins, 2, "the list that was cut off is no list");
+    let (said, _) = run(vec![page(&["a"], "t"), page(&["a"], "t"), page(&["b"], "")], |s| ends(s) == 1).await;
+    let said = statuses(&said);
+    let error = said.iter().find_map(|s| s.error.as_deref()).unwrap();
+    assert!(error.contains("the list does not end"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_list_is_a_failure_and_never_an_empty_list() {
+    for (body, words) in [
+        (r#"{"error":{"code":"x","message":"no healthy upstream"}}"#, "no healthy upstream"),
+        ("{}", "in the place of ThingList"),
+        (r#"{"kind":"Status","status":"Failure","code":403,"message":"rewritten"}"#, "403: a Status with HTTP 200: rewritten"),
+        (r#"{"kind":"Thing","metadata":{"name":"a"}}"#, "a Thing in the place of ThingList"),
+        ("<html>log in", "an HTML page"),
+    ] {
+        let (said, _) = run(vec![ok(body), ok(LIST)], |said| ends(said) == 1).await;
+        let down = statuses(&said)[1];
+        assert!(matches!(down.state, SourceState::Down { .. }), "{body}: {down:?}");
+        let error = down.error.as_deref().unwrap_or_default();
+        assert!(error.contains(words) && !error.contains('<'), "{body}: {error}");
+        let wait = down.retry_at.unwrap().0 - Clock::system().now().0;
+        assert!(wait < 500, "the first failure is tried again very soon: {wait} ms");
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_is_not_there_is_no_fault_and_is_found_when_it_comes() {
+    let page = "<html>404 page not found";
+    let (said, _) = run_at("/apis/x/v1/things", vec![refuse(404, page)], |said| {
+        statuses(said).iter().any(|s| s.state == SourceState::NotInstalled)
+    })
+    .await;
+    assert!(said.iter().any(|s| matches!(s, Said::Rows(Batch::NotInstalled))));
+    assert!(statuses(&said).iter().all(|s| !s.state.is_trouble()));
+    // what every Kubernetes API has is not "not installed"
+    let (said, _) = run_at("/api/v1/things", vec![refuse(404, page)], |said| statuses(said).len() > 1).await;
+    let down = statuses(&said)[1];
+    assert!(matches!(down.state, SourceState::Down { .. }) && down.lasting, "{down:?}");
+    assert!(down.error.as_deref().unwrap().starts_with("404, no Kubernetes API answers"), "{down:?}");
 }

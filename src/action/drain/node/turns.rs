@@ -8,7 +8,7 @@ use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Fate, Step};
 use pilothouse_core::model::world::StepState;
-use pilothouse_core::policy::drain::fate;
+use pilothouse_core::policy::drain::{DaemonSet, daemonset_of, fate};
 use serde_json::Value;
 
 use super::super::super::settle::{Standing, get, read, standing};
@@ -111,8 +111,8 @@ impl Work<'_, '_> {
             if !self.board.judges_late || !matches!(self.place, Place::Node(_)) {
                 continue;
             }
-            let exists = self.daemonset_exists(&pod).await;
-            let (fate, reason) = fate(&pod, &self.board.options, exists, self.board.exec.clock.now());
+            let set = self.daemonset(&pod).await;
+            let (fate, reason) = fate(&pod, &self.board.options, &set, self.board.exec.clock.now());
             match fate {
                 Fate::Skip => {}
                 Fate::Evict | Fate::Wait => {
@@ -133,15 +133,18 @@ impl Work<'_, '_> {
         }
     }
 
-    async fn daemonset_exists(&self, pod: &Pod) -> bool {
-        let Some(owner) = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet) else { return true };
-        let key = (pod.namespace.clone(), format!("{}/{}", owner.kind, owner.name));
-        if self.board.daemonsets.contains(&key) {
-            return true;
+    async fn daemonset(&self, pod: &Pod) -> DaemonSet {
+        let Some(on) = daemonset_of(pod) else { return DaemonSet::There };
+        if self.board.daemonsets.contains(&(on.namespace.clone(), format!("{}/{}", on.kind, on.name))) {
+            return DaemonSet::There;
         }
-        let on = ObjectRef::new(Kind::DaemonSet, &pod.namespace, &owner.name, &owner.uid);
-        // what cannot be asked is taken to exist: then its pod is never evicted
-        !matches!(self.unless_stopped(get(&self.reader, &on)).await, Some(Ok(None)))
+        match self.unless_stopped(get(&self.reader, &on)).await {
+            Some(Ok(None)) => DaemonSet::Gone,
+            Some(Ok(Some(_))) => DaemonSet::There,
+            // then its pod is never evicted
+            Some(Err(error)) => DaemonSet::Unread(error.to_string()),
+            None => DaemonSet::Unread(String::new()),
+        }
     }
 
     pub(super) fn answer(&mut self, i: usize, answer: Answer) {

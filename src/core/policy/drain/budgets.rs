@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Drain, few, grace_secs, span};
+use super::{Drain, few, grace_secs, lacking, span};
 use crate::domain::budget::Pdb;
 use crate::domain::id::{Name, Uid};
 use crate::domain::pod::{Phase, Pod};
-use crate::model::plan::{BudgetWait, DrainOptions, Fate, PdbEffect};
+use crate::model::plan::{BudgetWait, DrainOptions, Fate, Lacking, PdbEffect};
 use crate::model::world::Cluster;
 
 type Key = (Name, Name);
@@ -27,6 +27,7 @@ struct Asked<'a> {
 
 /// Marks the pods that budgets hold back now. The server debits per eviction, so the pods of one budget are summed.
 pub(super) fn judge(cluster: &Cluster, going: &[&Pod], options: &DrainOptions, drain: &mut Drain) {
+    drain.unread.extend(lacking(Lacking::Budgets, &[&cluster.pdbs.cover], going));
     let mut asked: BTreeMap<Key, Asked<'_>> = BTreeMap::new();
     let at: HashMap<Uid, usize> =
         drain.pods.iter().enumerate().map(|(i, fate)| (fate.pod.uid.clone(), i)).collect();

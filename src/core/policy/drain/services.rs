@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Drain, few};
+use super::{Drain, few, lacking};
 use crate::domain::id::Name;
 use crate::domain::pod::Pod;
-use crate::model::plan::ServiceEffect;
+use crate::model::plan::{Lacking, ServiceEffect};
 use crate::model::world::{Cluster, ServiceRow};
 
 /// A Service with `ready_after` ready endpoints instead of those that it has. Load is taken to spread evenly; what the
@@ -27,6 +27,8 @@ pub fn effect(cluster: &Cluster, row: &ServiceRow, ready_after: u32) -> ServiceE
 }
 
 pub(super) fn judge(cluster: &Cluster, going: &[&Pod], drain: &mut Drain) {
+    let tables = [&cluster.services.cover, &cluster.slices.cover];
+    drain.unread.extend(lacking(Lacking::Services, &tables, going));
     let leaving: HashSet<(&Name, &Name)> = going.iter().map(|p| (&p.namespace, &p.name)).collect();
     for row in cluster.derived.services.iter() {
         let lost = row

@@ -28,14 +28,14 @@ fn service_ref(namespace: &Name, service: &Name) -> ObjectRef {
 }
 
 /// What has to be read.
-pub(super) fn needs(plan: &FailoverPlan) -> Vec<Need> {
+pub(super) fn needs(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Need> {
     let here = Name::default();
     match &plan.kind {
         FailoverKind::Selector { namespace, service, .. } => {
             vec![object(&here, service_ref(namespace, service))]
         }
         FailoverKind::Weight(shift) => vec![object(&here, shift.object())],
-        FailoverKind::Evacuate(_) => Vec::new(),
+        FailoverKind::Evacuate(pick) => nodes::drain_needs(cluster, &nodes_of(cluster, pick)),
         FailoverKind::Standby(standby) => {
             let mut needs = Vec::new();
             for (kind, namespace, name) in &standby.workloads {
@@ -334,7 +334,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
 
 /// Nodes are emptied, and stay cordoned.
 fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
-    let Grounds { cluster, view, now, .. } = grounds;
+    let Grounds { cluster, view, .. } = grounds;
     plan.intent.targets = nodes_of(cluster, pick);
     if plan.intent.targets.is_empty() {
         plan.refusals.push(Refusal::new("precondition", "no node is in it"));
@@ -344,7 +344,7 @@ fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
         nodes::cordon(cluster, plan, false, view);
     } else {
         let options = DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() };
-        nodes::drain(cluster, plan, &options, view, now);
+        nodes::drain(grounds, plan, &options);
     }
     plan.confirm = Confirm::Context;
 }

@@ -6,11 +6,11 @@ use super::{Grounds, View, gone, here, kubectl, quote};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::node::Taint;
 use crate::domain::pod::Pod;
-use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Plan, PodFate, Refusal, Step,
+    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Need, Plan, PodFate, Refusal, Step,
     StepKind,
 };
+use crate::model::table::Coverage;
 use crate::model::world::Cluster;
 use crate::policy::drain as draining;
 
@@ -72,7 +72,15 @@ fn too_many_cordoned(cluster: &Cluster, plan: &mut Plan, view: View) {
     }
 }
 
-pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, view: View, now: Stamp) {
+/// The DaemonSets that a drain of these nodes has to read.
+pub(super) fn drain_needs(cluster: &Cluster, targets: &[ObjectRef]) -> Vec<Need> {
+    let nodes: Vec<Name> = targets.iter().map(|t| t.name.clone()).collect();
+    let sets = draining::daemonsets_to_read(cluster, &nodes);
+    sets.into_iter().map(|on| Need::Object { context: Name::default(), on }).collect()
+}
+
+pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOptions) {
+    let Grounds { cluster, view, extras, now, .. } = grounds;
     plan.confirm = Confirm::Suffix;
     let mut names = Vec::new();
     for target in plan.intent.targets.clone() {
@@ -90,7 +98,13 @@ pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, 
         ("daemonsets", &cluster.daemonsets.cover, cluster.daemonsets.fresh),
         ("poddisruptionbudgets", &cluster.pdbs.cover, cluster.pdbs.fresh),
     ] {
-        if !cover.is_complete() {
+        // as kubectl: what may not be listed is read one by one, or planned without
+        let enough = match cover {
+            Coverage::Complete => true,
+            Coverage::Never | Coverage::Loading { .. } => what == "daemonsets" && view == View::Targets,
+            Coverage::Namespaces(_) | Coverage::Denied(_) | Coverage::NotInstalled => what != "pods",
+        };
+        if !enough {
             let note = cover.note().unwrap_or_default();
             let why =
                 format!("{what} are not completely known ({note}): the plan could miss what it must not");
@@ -101,7 +115,7 @@ pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, 
             plan.refusals.push(Refusal::new("incomplete-data", why));
         }
     }
-    let drain = draining::rehearse(cluster, &names, options, view == View::Whole, now);
+    let drain = draining::rehearse(cluster, &names, options, extras, view == View::Whole, now);
     let grace_period = options.grace_period;
     let evict = if options.disable_eviction {
         StepKind::Delete { grace_period }
@@ -118,6 +132,7 @@ pub(super) fn drain(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, 
         plan.confirm = Confirm::Context;
     }
     plan.warnings.extend(drain.warnings);
+    plan.unread = drain.unread;
     plan.refusals.extend(drain.refusals);
     too_many_cordoned(cluster, plan, view);
     choices(cluster, plan, options, &names);

@@ -60,6 +60,7 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
     plan.pdbs = judged.pdbs;
     plan.services = judged.services;
     plan.warnings.extend(judged.warnings);
+    plan.unread = judged.unread;
     plan.choices.push(Choice {
         words: "delete in the place of evict: budgets are not asked".into(),
         act: Act::Evict(EvictOptions { delete: !options.delete, ..options.clone() }),
@@ -148,8 +149,17 @@ pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &N
         let Some(pod) = pod(cluster, plan, &target) else { continue };
         let found = cluster.services.iter().find(|s| s.namespace == pod.namespace && s.name == *service);
         let Some(found) = found else {
-            let why = format!("service {}/{service} is not there", pod.namespace);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(match &cluster.services.cover {
+                cover if cover.covers(&pod.namespace) => Refusal::new(
+                    "precondition",
+                    format!("service {}/{service} is not there", pod.namespace),
+                ),
+                cover => {
+                    let note = cover.note().unwrap_or_default();
+                    let why = format!("service {}/{service} is not known ({note})", pod.namespace);
+                    Refusal::new("incomplete-data", why)
+                }
+            });
             continue;
         };
         if found.selector.is_empty() || !found.selector.matches(pod) {
@@ -213,7 +223,7 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
         .services
         .iter()
         .find(|row| row.service.name == *service && row.service.namespace == namespace);
-    let Some(row) = row else {
+    let Some(row) = cluster.in_rotation(row.map(AsRef::as_ref)) else {
         plan.warnings.push(format!("the endpoints of service {service} are not known"));
         plan.confirm = Confirm::Context;
         return;

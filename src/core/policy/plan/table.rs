@@ -282,7 +282,7 @@ fn wider_bounds_say_whether_there_is_room_for_what_they_ask() {
         act: Act::Bounds { min: None, max: Some(20) },
         targets: on,
     };
-    assert_eq!(needs(&intent), [Need::Quotas("shop".into())]);
+    assert_eq!(needs(&cluster, &intent), [Need::Quotas("shop".into())]);
 }
 
 #[test]

@@ -49,6 +49,7 @@ async fn refusals_read_as_the_real_servers() {
         ("/api/v1/pods?resourceVersion=99999999&resourceVersionMatch=NotOlderThan", 504),
         ("/api/v1/pods?resourceVersionMatch=NotOlderThan", 422),
         ("/api/v1/pods?continue=x", 410),
+        ("/api/v1/pods?continue=x&resourceVersion=5", 400),
         ("/openapi/v2", 404),
         ("/api/v1/pods?resourceVersion=0", 200),
         ("/healthz", 200),
@@ -152,6 +153,32 @@ async fn lists_have_pages_tables_and_selectors() {
 }
 
 #[tokio::test]
+async fn a_log_of_several_containers_wants_a_name() {
+    let cluster = Cluster::start().await;
+    let pod = |name: &str, more: serde_json::Value| {
+        json!({"metadata": {"name": name, "annotations": {"kubectl.kubernetes.io/default-container": "app"}},
+            "spec": {"containers": [{"name": "app", "image": "a"}, {"name": "side", "image": "a"}],
+                "initContainers": more}})
+    };
+    for (name, init) in [("two", json!([])), ("three", json!([{"name": "setup", "image": "a"}]))] {
+        let made = cluster.send(Method::POST, "/api/v1/namespaces/shop/pods", pod(name, init)).await;
+        assert_eq!(made.0, 201, "{}", made.1);
+    }
+    for (path, said) in [
+        ("two/log", "a container name must be specified for pod two, choose one of: [app side]"),
+        (
+            "three/log?follow=true",
+            "a container name must be specified for pod three, choose one of: [app side] or one of the init \
+             containers: [setup]",
+        ),
+        ("two/log?container=nope", "container nope is not valid for pod two"),
+    ] {
+        let (code, status) = cluster.get(&format!("/api/v1/namespaces/shop/pods/{path}")).await;
+        assert_eq!((code, &status["message"], &status["reason"]), (400, &json!(said), &json!("BadRequest")));
+    }
+}
+
+#[tokio::test]
 async fn personas_may_what_their_rules_say() {
     let options = Options { anonymous: None, ..super::dead() };
     let cluster = Cluster::with(1, options).await;
@@ -173,6 +200,8 @@ async fn personas_may_what_their_rules_say() {
         ("viewer", "create", "pods", "eviction", false),
         ("operator", "create", "pods", "", false),
         ("nobody", "list", "pods", "", false),
+        ("drainer", "create", "pods", "eviction", true),
+        ("drainer", "list", "daemonsets", "", false),
         ("admin", "delete", "nodes", "", true),
     ] {
         let attributes = json!({"verb": verb, "resource": resource, "subresource": sub, "namespace": "shop"});

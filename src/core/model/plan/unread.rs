@@ -1,0 +1,57 @@
+//! What a rehearsal was made without.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::Name;
+
+/// What a rehearsal would have judged by and could not read; it was planned without, as kubectl would.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Unread {
+    pub what: Lacking,
+    /// Where; empty = in the whole cluster.
+    pub namespaces: Vec<Name>,
+    /// What the server said.
+    pub why: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lacking {
+    /// PodDisruptionBudgets: the eviction API knows them all the same.
+    Budgets,
+    /// Services and their endpoints.
+    Services,
+    /// The DaemonSets that own pods.
+    DaemonSets,
+}
+
+impl Lacking {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Budgets => "budgets",
+            Self::Services => "services",
+            Self::DaemonSets => "daemonsets",
+        }
+    }
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} not readable", self.what.as_str())?;
+        match self.namespaces.as_slice() {
+            [] => {}
+            [a, b, c, _, rest @ ..] if !rest.is_empty() => {
+                write!(f, " in {a}, {b}, {c} and {} more", self.namespaces.len() - 3)?;
+            }
+            some => write!(f, " in {}", some.join(", "))?,
+        }
+        if !self.why.is_empty() {
+            write!(f, " ({})", self.why)?;
+        }
+        f.write_str(match self.what {
+            Lacking::Budgets => ": evictions may wait",
+            Lacking::Services => ": which of them lose endpoints is not known",
+            Lacking::DaemonSets => ": whether they still exist is not known",
+        })
+    }
+}
