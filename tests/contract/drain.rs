@@ -182,7 +182,8 @@ fn judges_owners_and_asks_for_rights_as_kubectl_does() {
                 if !their_refusal {
                     assert_eq!(our_pods, their_pods, "{who} {node} {flags:?}");
                 }
-                let unread: Vec<&Value> = plan["unread"].as_array().unwrap().iter().map(|u| &u["what"]).collect();
+                let unread: Vec<&Value> =
+                    plan["unread"].as_array().unwrap().iter().map(|u| &u["what"]).collect();
                 if who == "admin" || our_refusal {
                     continue;
                 }

@@ -527,7 +527,8 @@ mod tests {
         let asked = daemonsets_to_read(&cluster, &["n".into()]);
         let names: Vec<&str> = asked.iter().map(|on| on.name.as_str()).collect();
         assert_eq!(names, ["gone", "secret", "there"], "each once, and nothing of other nodes");
-        let answers = [Found::Absent, Found::Unread("no".into()), Found::Objects(vec![serde_json::json!({})])];
+        let answers =
+            [Found::Absent, Found::Unread("no".into()), Found::Objects(vec![serde_json::json!({})])];
         let needs = asked.into_iter().map(|on| Need::Object { context: Name::default(), on });
         let extras = Extras(needs.zip(answers).collect());
         let options = DrainOptions { ignore_daemonsets: true, force: true, ..DrainOptions::default() };
@@ -574,7 +575,8 @@ mod tests {
         let unready = vec![pod(1, |p| p.ready = false)];
         let run = |pdb: Pdb| {
             let c = cluster(unready.clone(), vec![pdb]);
-            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0)).pods[0].fate
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0)).pods[0]
+                .fate
         };
         assert_eq!(run(Pdb { current_healthy: 4, desired_healthy: 5, ..pdb(0) }), Fate::Wait);
         assert_eq!(run(Pdb { always_allow_unhealthy: true, current_healthy: 4, ..pdb(0) }), Fate::Evict);
@@ -587,7 +589,8 @@ mod tests {
             vec![pod(1, |_| {})],
             vec![pdb(3), Pdb { uid: Uid::Uuid(501), name: "b".into(), ..pdb(3) }],
         );
-        let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
+        let drain =
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
         assert_eq!(drain.pods[0].fate, Fate::Wait);
         assert!(drain.pods[0].reason.contains("more than one"));
     }
@@ -895,7 +898,8 @@ mod tests {
             .flatten()
             .chain([Fact::Traffic(traffic)]);
         let c = shop(pods, facts.collect());
-        let drain = rehearse(&c, &["a1".into()], &DrainOptions::default(), &Extras::default(), true, Stamp(0));
+        let drain =
+            rehearse(&c, &["a1".into()], &DrainOptions::default(), &Extras::default(), true, Stamp(0));
         let seen: Vec<_> = drain
             .services
             .iter()

@@ -250,7 +250,14 @@ mod tests {
             state.apply(Fact::Pods(Batch::Upsert(vec![pod(0), pod(1)])), Stamp(0));
             state.apply(Fact::Pdbs(Batch::Upsert(vec![pdb])), Stamp(0));
             let cluster = state.publish(Stamp(0), false).unwrap();
-            let drain = rehearse(&cluster, &["n".into()], &DrainOptions::default(), false, Stamp(0));
+            let drain = rehearse(
+                &cluster,
+                &["n".into()],
+                &DrainOptions::default(),
+                &crate::model::plan::Extras::default(),
+                false,
+                Stamp(0),
+            );
             let fates: Vec<_> = drain.pods.iter().map(|p| (p.pod.name.to_string(), p.fate)).collect();
             assert_eq!(fates, [("db-0".into(), Fate::Wait), ("db-1".into(), Fate::Evict)], "{key}");
         }
