@@ -11,5 +11,6 @@ mod cluster;
 mod demo;
 #[cfg(feature = "demo")]
 mod picture;
+mod plugin;
 mod readonly;
 mod seat;
