@@ -28,7 +28,14 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Only this namespace (several: repeat it, or separate them by commas)
-    #[arg(short, long, global = true, value_name = "NS", value_delimiter = ',', conflicts_with = "all_namespaces")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NS",
+        value_delimiter = ',',
+        conflicts_with = "all_namespaces"
+    )]
     pub namespace: Vec<String>,
     /// All namespaces (the default)
     #[arg(short = 'A', long, global = true)]

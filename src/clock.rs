@@ -121,7 +121,10 @@ mod tests {
             let clock = Clock::system();
             assert_eq!(clock.offset_ms(), None);
             let told = answers(&clock, skew, delay, 40);
-            assert!((told[0] - skew).abs() <= 1000 + delay, "the first answer tells it to the second: {told:?}");
+            assert!(
+                (told[0] - skew).abs() <= 1000 + delay,
+                "the first answer tells it to the second: {told:?}"
+            );
             let last = told[39];
             assert!((last - skew).abs() <= 60 + delay, "{skew}: {told:?}");
             assert!((clock.now().0 - clock.local().0 - last).abs() < 1000);

@@ -395,10 +395,5 @@ pub fn target(text: &str, namespace: &Name) -> Result<ObjectRef, String> {
     if name.is_empty() || !name.bytes().all(valid) {
         return Err(format!("{name:?} is not a name: lower-case letters, digits, - and . only"));
     }
-    Ok(ObjectRef {
-        kind,
-        namespace: namespace.clone(),
-        name: name.into(),
-        uid: Uid::default(),
-    })
+    Ok(ObjectRef { kind, namespace: namespace.clone(), name: name.into(), uid: Uid::default() })
 }

@@ -25,8 +25,7 @@ fn is_settled(start: &Start, cluster: &Cluster) -> bool {
     let told = |name: &str| cluster.source(name).is_some_and(|s| s.state != SourceState::Starting);
     let over = |name: &str| {
         cluster.source(name).is_some_and(|s| {
-            s.lasting
-                || matches!(s.state, SourceState::Denied | SourceState::NotInstalled | SourceState::Off)
+            s.lasting || matches!(s.state, SourceState::Denied | SourceState::NotInstalled | SourceState::Off)
         })
     };
     // which other namespaces there are comes with who we are

@@ -146,9 +146,8 @@ pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option
     let missing = futures::future::join_all(asked).await;
     let missing: Vec<&str> =
         names.iter().zip(missing).filter(|(_, gone)| *gone).map(|(name, _)| name.as_str()).collect();
-    (!missing.is_empty()).then(|| {
-        format!("there is no namespace {} in {}", missing.join(", "), connection.context)
-    })
+    (!missing.is_empty())
+        .then(|| format!("there is no namespace {} in {}", missing.join(", "), connection.context))
 }
 
 /// Starts the polls of a Prometheus, if one is configured.

@@ -26,7 +26,10 @@ pub fn not_seen(cluster: &Cluster) -> Vec<String> {
 /// A server whose clock is off.
 pub fn clock(cluster: &Cluster) -> Option<String> {
     let ms = cluster.identity.skew_ms()?;
-    Some(format!("CLOCK: the server's clock is {} (compared with this machine's); times here are the server's", skew(ms)))
+    Some(format!(
+        "CLOCK: the server's clock is {} (compared with this machine's); times here are the server's",
+        skew(ms)
+    ))
 }
 
 /// NOW and what changed.
@@ -182,7 +185,10 @@ mod tests {
     #[test]
     fn all_is_well_only_when_everything_was_seen() {
         let lines = why(&cluster(Vec::new()), Stamp(0));
-        assert_eq!(lines, ["test at 1970-01-01T00:00:00Z: nodes 0/0, pods 0 (0 bad)", "nothing is known to be wrong"]);
+        assert_eq!(
+            lines,
+            ["test at 1970-01-01T00:00:00Z: nodes 0/0, pods 0 (0 bad)", "nothing is known to be wrong"]
+        );
         let lines = why(&cluster(vec![Fact::Pdbs(Batch::NotInstalled)]), Stamp(0));
         assert_eq!(lines.last().unwrap(), "nothing is known to be wrong", "what is not there is not missed");
         let lines = why(&cluster(vec![Fact::Events(Batch::Stale { since: Some(Stamp(0)) })]), Stamp(0));

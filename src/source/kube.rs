@@ -152,7 +152,14 @@ impl Machines<'_> {
             for (at, namespace) in self.scope.namespaces.iter().enumerate() {
                 let places = vec![within(resource, namespace)];
                 // how many there are is told when the first namespace has been read
-                self.machine(resource, places, poll_above, listed.clone(), several.share(at), decoder.clone());
+                self.machine(
+                    resource,
+                    places,
+                    poll_above,
+                    listed.clone(),
+                    several.share(at),
+                    decoder.clone(),
+                );
             }
             return;
         }
@@ -244,19 +251,38 @@ const fn resource(
 }
 
 static NODES: Resource = Resource { namespaced: false, ..resource("nodes", "NodeList", "/api/v1", "nodes") };
-static LEASES: Resource =
-    resource("leases", "LeaseList", "/apis/coordination.k8s.io/v1", "leases.coordination.k8s.io in kube-node-lease");
+static LEASES: Resource = resource(
+    "leases",
+    "LeaseList",
+    "/apis/coordination.k8s.io/v1",
+    "leases.coordination.k8s.io in kube-node-lease",
+);
 static PODS: Resource = resource("pods", "PodList", "/api/v1", "pods");
 static DEPLOYMENTS: Resource = resource("deployments", "DeploymentList", "/apis/apps/v1", "deployments.apps");
-static REPLICA_SETS: Resource = resource("replicasets", "ReplicaSetList", "/apis/apps/v1", "replicasets.apps");
-static STATEFUL_SETS: Resource = resource("statefulsets", "StatefulSetList", "/apis/apps/v1", "statefulsets.apps");
+static REPLICA_SETS: Resource =
+    resource("replicasets", "ReplicaSetList", "/apis/apps/v1", "replicasets.apps");
+static STATEFUL_SETS: Resource =
+    resource("statefulsets", "StatefulSetList", "/apis/apps/v1", "statefulsets.apps");
 static DAEMON_SETS: Resource = resource("daemonsets", "DaemonSetList", "/apis/apps/v1", "daemonsets.apps");
 static JOBS: Resource = resource("jobs", "JobList", "/apis/batch/v1", "jobs.batch");
 static SERVICES: Resource = resource("services", "ServiceList", "/api/v1", "services");
-static ENDPOINT_SLICES: Resource =
-    resource("endpointslices", "EndpointSliceList", "/apis/discovery.k8s.io/v1", "endpointslices.discovery.k8s.io");
-static HPAS: Resource =
-    resource("horizontalpodautoscalers", "HorizontalPodAutoscalerList", "/apis/autoscaling/v2", "horizontalpodautoscalers.autoscaling");
-static PDBS: Resource = resource("poddisruptionbudgets", "PodDisruptionBudgetList", "/apis/policy/v1", "poddisruptionbudgets.policy");
+static ENDPOINT_SLICES: Resource = resource(
+    "endpointslices",
+    "EndpointSliceList",
+    "/apis/discovery.k8s.io/v1",
+    "endpointslices.discovery.k8s.io",
+);
+static HPAS: Resource = resource(
+    "horizontalpodautoscalers",
+    "HorizontalPodAutoscalerList",
+    "/apis/autoscaling/v2",
+    "horizontalpodautoscalers.autoscaling",
+);
+static PDBS: Resource = resource(
+    "poddisruptionbudgets",
+    "PodDisruptionBudgetList",
+    "/apis/policy/v1",
+    "poddisruptionbudgets.policy",
+);
 static EVENTS: Resource =
     Resource { query: decode::event::SELECTOR, ..resource("events", "EventList", "/api/v1", "events") };

@@ -19,7 +19,11 @@ pub struct BadBackoff;
 
 impl Backoff {
     pub fn new(base: Duration, cap: Duration) -> Result<Self, BadBackoff> {
-        if base.is_zero() || base > cap { Err(BadBackoff) } else { Ok(Self { base, cap, tries: 0, quick: None }) }
+        if base.is_zero() || base > cap {
+            Err(BadBackoff)
+        } else {
+            Ok(Self { base, cap, tries: 0, quick: None })
+        }
     }
 
     /// For API servers and other polled sources: 0.8 s to 30 s.
@@ -82,7 +86,10 @@ mod tests {
             let first = backoff.next();
             assert!(first >= Duration::from_millis(100) && first <= Duration::from_millis(200), "{first:?}");
             let second = backoff.next();
-            assert!(second >= Duration::from_millis(400) && second <= Duration::from_millis(800), "{second:?}");
+            assert!(
+                second >= Duration::from_millis(400) && second <= Duration::from_millis(800),
+                "{second:?}"
+            );
             backoff.reset();
         }
     }

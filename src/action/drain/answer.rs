@@ -94,8 +94,14 @@ mod tests {
         let other = r#"{"message":"Operation cannot be fulfilled on pods \"p\": Precondition failed: UID in precondition: a, UID in object meta: b"}"#;
         assert!(matches!(answer(409, other), Answer::Gone(_)));
         assert!(matches!(answer(409, r#"{"message":"the object has been modified"}"#), Answer::Again(..)));
-        assert!(matches!(answer(404, r#"{"kind":"Status","code":404,"reason":"NotFound"}"#), Answer::Gone(_)));
-        assert!(matches!(answer(404, "<html>no such page"), Answer::Failed(_)), "a gateway's word, not the API's");
+        assert!(matches!(
+            answer(404, r#"{"kind":"Status","code":404,"reason":"NotFound"}"#),
+            Answer::Gone(_)
+        ));
+        assert!(
+            matches!(answer(404, "<html>no such page"), Answer::Failed(_)),
+            "a gateway's word, not the API's"
+        );
         let ending = r#"{"message":"pods \"p\" is forbidden: unable to create new content in namespace x because it is being terminated"}"#;
         assert!(matches!(answer(403, ending), Answer::Ending(_)));
         assert!(matches!(answer(403, r#"{"message":"no right"}"#), Answer::Failed(_)));

@@ -300,7 +300,9 @@ impl<T: Row> Rows<T> {
 
     /// Which namespaces the source may see; None = all.
     pub fn limit_to(&mut self, scope: Option<Arc<[Name]>>) {
-        if let (false, Coverage::Namespaces(held), Some(names)) = (self.listing, &mut self.table.cover, &scope) {
+        if let (false, Coverage::Namespaces(held), Some(names)) =
+            (self.listing, &mut self.table.cover, &scope)
+        {
             // one of several namespaces was lost, or came
             held.clone_from(names);
         }

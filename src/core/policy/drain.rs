@@ -52,7 +52,9 @@ pub enum DaemonSet {
 /// The DaemonSet of `apps/v1` that a pod's owner names. None: its owner is of another kind, or it is of no concern
 /// because the pod has finished.
 pub fn daemonset_of(pod: &Pod) -> Option<ObjectRef> {
-    let owner = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet && !pod.phase.is_finished())?;
+    // kubectl compares the word alone
+    let is_one = |kind: &Kind| kind.as_str() == Kind::DaemonSet.as_str();
+    let owner = pod.owner.as_ref().filter(|o| is_one(&o.kind) && !pod.phase.is_finished())?;
     // by its name: a DaemonSet of another group, or an earlier one, is looked for there too
     Some(ObjectRef::new(Kind::DaemonSet, &pod.namespace, &owner.name, &Uid::default()))
 }
@@ -439,12 +441,10 @@ mod tests {
     }
 
     fn daemon(pod: &mut Pod, name: &str, group: &str) {
-        pod.owner = Some(Arc::new(Owner {
-            kind: Kind::DaemonSet,
-            name: name.into(),
-            uid: Uid::Uuid(77),
-            group: group.into(),
-        }));
+        // as the decoder has it
+        let kind = if group == "apps" { Kind::DaemonSet } else { Kind::Other("DaemonSet".into()) };
+        pod.owner =
+            Some(Arc::new(Owner { kind, name: name.into(), uid: Uid::Uuid(77), group: group.into() }));
     }
 
     fn empty_dir(pod: &mut Pod) {
@@ -527,7 +527,8 @@ mod tests {
         let asked = daemonsets_to_read(&cluster, &["n".into()]);
         let names: Vec<&str> = asked.iter().map(|on| on.name.as_str()).collect();
         assert_eq!(names, ["gone", "secret", "there"], "each once, and nothing of other nodes");
-        let answers = [Found::Absent, Found::Unread("no".into()), Found::Objects(vec![serde_json::json!({})])];
+        let answers =
+            [Found::Absent, Found::Unread("no".into()), Found::Objects(vec![serde_json::json!({})])];
         let needs = asked.into_iter().map(|on| Need::Object { context: Name::default(), on });
         let extras = Extras(needs.zip(answers).collect());
         let options = DrainOptions { ignore_daemonsets: true, force: true, ..DrainOptions::default() };
@@ -574,7 +575,8 @@ mod tests {
         let unready = vec![pod(1, |p| p.ready = false)];
         let run = |pdb: Pdb| {
             let c = cluster(unready.clone(), vec![pdb]);
-            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0)).pods[0].fate
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0)).pods[0]
+                .fate
         };
         assert_eq!(run(Pdb { current_healthy: 4, desired_healthy: 5, ..pdb(0) }), Fate::Wait);
         assert_eq!(run(Pdb { always_allow_unhealthy: true, current_healthy: 4, ..pdb(0) }), Fate::Evict);
@@ -587,7 +589,8 @@ mod tests {
             vec![pod(1, |_| {})],
             vec![pdb(3), Pdb { uid: Uid::Uuid(501), name: "b".into(), ..pdb(3) }],
         );
-        let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
+        let drain =
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
         assert_eq!(drain.pods[0].fate, Fate::Wait);
         assert!(drain.pods[0].reason.contains("more than one"));
     }
@@ -895,7 +898,8 @@ mod tests {
             .flatten()
             .chain([Fact::Traffic(traffic)]);
         let c = shop(pods, facts.collect());
-        let drain = rehearse(&c, &["a1".into()], &DrainOptions::default(), &Extras::default(), true, Stamp(0));
+        let drain =
+            rehearse(&c, &["a1".into()], &DrainOptions::default(), &Extras::default(), true, Stamp(0));
         let seen: Vec<_> = drain
             .services
             .iter()

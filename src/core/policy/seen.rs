@@ -51,10 +51,8 @@ pub struct Unseen {
 /// Everything that findings rest on and that was not seen.
 pub fn unseen(cluster: &Cluster) -> Vec<Unseen> {
     let tables = cluster.tables();
-    let mut out: Vec<Unseen> = tables
-        .into_iter()
-        .filter_map(|(name, cover, fresh)| of_table(cluster, name, cover, fresh))
-        .collect();
+    let mut out: Vec<Unseen> =
+        tables.into_iter().filter_map(|(name, cover, fresh)| of_table(cluster, name, cover, fresh)).collect();
     let configured = cluster.source("prometheus").filter(|s| s.state != SourceState::Off);
     out.extend(configured.and_then(|status| {
         let why = match status.state {
@@ -88,7 +86,8 @@ fn whole(source: &str, why: WhyNot, status: Option<&SourceStatus>) -> Unseen {
 
 fn of_table(cluster: &Cluster, name: &str, cover: &Coverage, fresh: Freshness) -> Option<Unseen> {
     let status = cluster.source(name);
-    let failing = status.is_some_and(|s| matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. }));
+    let failing =
+        status.is_some_and(|s| matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. }));
     let why = match cover {
         // nothing is missing: there is none
         Coverage::NotInstalled => return None,

@@ -298,16 +298,26 @@ mod tests {
     fn the_source_is_as_well_as_the_worst_of_them() {
         let mut joined = Bench::new().0;
         let mut tell = |at: usize, state: SourceState, error: Option<&str>| {
-            joined.parts[at].status =
-                SourceStatus { name: "pods".into(), state, error: error.map(Name::from), ..SourceStatus::default() };
+            joined.parts[at].status = SourceStatus {
+                name: "pods".into(),
+                state,
+                error: error.map(Name::from),
+                ..SourceStatus::default()
+            };
             joined.worst()
         };
         tell(0, SourceState::Live, None);
         let down = tell(1, SourceState::Down { since: Stamp(1) }, Some("503")).unwrap();
-        assert_eq!((down.state, down.error.as_deref()), (SourceState::Down { since: Stamp(1) }, Some("pay: 503")));
+        assert_eq!(
+            (down.state, down.error.as_deref()),
+            (SourceState::Down { since: Stamp(1) }, Some("pay: 503"))
+        );
         let denied = tell(1, SourceState::Denied, Some("403")).unwrap();
         assert_eq!((denied.state, denied.error.as_deref()), (SourceState::Live, None));
         let denied = tell(0, SourceState::Denied, Some("403")).unwrap();
-        assert_eq!((denied.state, denied.error.as_deref()), (SourceState::Denied, Some("shop: 403; pay: 403")));
+        assert_eq!(
+            (denied.state, denied.error.as_deref()),
+            (SourceState::Denied, Some("shop: 403; pay: 403"))
+        );
     }
 }

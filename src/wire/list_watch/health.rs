@@ -93,15 +93,16 @@ where
             (true, Trouble::Absent) => Duration::from_secs(fastrand::u64(ABSENT_AGAIN.0..ABSENT_AGAIN.1)),
             (true, _) => Duration::from_secs(fastrand::u64(DENIED_AGAIN.0..DENIED_AGAIN.1)),
             // what the server asks for is a floor
-            (false, _) => {
-                backoff.next().max(error.retry_after().map_or(Duration::ZERO, |d| jitter(d, 0.2)))
-            }
+            (false, _) => backoff.next().max(error.retry_after().map_or(Duration::ZERO, |d| jitter(d, 0.2))),
         };
         let said = match trouble {
             Trouble::Denied => format!("403, needs {}", self.plan.needs),
             Trouble::Absent => format!("404, this server has no {}", self.plan.name),
             Trouble::NotKubernetes => {
-                format!("404, no Kubernetes API answers at this address (no {}): check `server` in the kubeconfig", self.plan.name)
+                format!(
+                    "404, no Kubernetes API answers at this address (no {}): check `server` in the kubeconfig",
+                    self.plan.name
+                )
             }
             Trouble::Login | Trouble::Passing => error.to_string(),
         };
@@ -154,7 +155,13 @@ where
         }
     }
 
-    pub(super) async fn tell(&self, run: &mut Run, state: SourceState, error: Option<String>, retry_at: Option<Stamp>) {
+    pub(super) async fn tell(
+        &self,
+        run: &mut Run,
+        state: SourceState,
+        error: Option<String>,
+        retry_at: Option<Stamp>,
+    ) {
         run.state = state.clone();
         let request = retry_at.is_some().then(|| {
             let path = self.plan.places.get(run.place).map_or("", |p| p.path.as_str());

@@ -150,7 +150,9 @@ where
             if fed.is_err() {
                 break;
             }
-            if !reading.expected && let Some(rest) = items.meta().remaining_item_count {
+            if !reading.expected
+                && let Some(rest) = items.meta().remaining_item_count
+            {
                 reading.expected = true;
                 let of = u32::try_from(rest + reading.before + items.count()).unwrap_or(u32::MAX);
                 self.out.rows(Batch::Expect { of }).await;

@@ -79,11 +79,7 @@ async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>,
 }
 
 /// The same for a kind whose cluster-wide list is at `path`.
-async fn run_at(
-    path: &str,
-    script: Vec<String>,
-    done: impl Fn(&[Said]) -> bool,
-) -> (Vec<Said>, Vec<String>) {
+async fn run_at(path: &str, script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>, Vec<String>) {
     let server = serve(script).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = format!(
@@ -347,7 +343,8 @@ async fn a_page_whose_token_has_expired_begins_the_list_anew() {
 
 #[tokio::test]
 async fn a_page_that_fails_or_never_ends_sweeps_nothing() {
-    let (said, _) = run(vec![page(&["a"], "t1"), refuse(503, "busy"), page(&["b"], "")], |s| ends(s) == 1).await;
+    let (said, _) =
+        run(vec![page(&["a"], "t1"), refuse(503, "busy"), page(&["b"], "")], |s| ends(s) == 1).await;
     assert!(statuses(&said).iter().any(|s| s.error.as_deref() == Some("503: busy")));
     let begins = said.iter().filter(|s| matches!(s, Said::Rows(Batch::Begin { .. }))).count();
     assert_eq!(begins, 2, "the list that was cut off is no list");
@@ -362,7 +359,10 @@ async fn what_is_no_list_is_a_failure_and_never_an_empty_list() {
     for (body, words) in [
         (r#"{"error":{"code":"x","message":"no healthy upstream"}}"#, "no healthy upstream"),
         ("{}", "in the place of ThingList"),
-        (r#"{"kind":"Status","status":"Failure","code":403,"message":"rewritten"}"#, "403: a Status with HTTP 200: rewritten"),
+        (
+            r#"{"kind":"Status","status":"Failure","code":403,"message":"rewritten"}"#,
+            "403: a Status with HTTP 200: rewritten",
+        ),
         (r#"{"kind":"Thing","metadata":{"name":"a"}}"#, "a Thing in the place of ThingList"),
         ("<html>log in", "an HTML page"),
     ] {

@@ -149,10 +149,9 @@ pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &N
         let found = cluster.services.iter().find(|s| s.namespace == pod.namespace && s.name == *service);
         let Some(found) = found else {
             plan.refusals.push(match &cluster.services.cover {
-                cover if cover.covers(&pod.namespace) => Refusal::new(
-                    "precondition",
-                    format!("service {}/{service} is not there", pod.namespace),
-                ),
+                cover if cover.covers(&pod.namespace) => {
+                    Refusal::new("precondition", format!("service {}/{service} is not there", pod.namespace))
+                }
                 cover => {
                     let note = cover.note().unwrap_or_default();
                     let why = format!("service {}/{service} is not known ({note})", pod.namespace);
