@@ -22,7 +22,7 @@ use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::event::{Batch, Fact};
-use pilothouse_core::model::plan::DrainOptions;
+use pilothouse_core::model::plan::{DrainOptions, Extras};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{ClusterInfo, World};
 use pilothouse_core::policy::drain::rehearse;
@@ -259,7 +259,9 @@ fn rehearse_a_drain_among_150000_pods(bencher: Bencher) {
     let state = shop.open(150_000);
     let node = [shop.nodes[11].clone()];
     let cluster = state.published().clone();
-    bencher.bench_local(|| black_box(rehearse(&cluster, &node, &DrainOptions::default(), true, NOW)));
+    let extras = Extras::default();
+    bencher
+        .bench_local(|| black_box(rehearse(&cluster, &node, &DrainOptions::default(), &extras, true, NOW)));
 }
 
 /// From nothing to the first snapshot.

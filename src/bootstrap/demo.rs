@@ -16,7 +16,7 @@ use crate::report::exit;
 use crate::report::headless::{print, tell};
 
 /// The people that the simulated cluster knows.
-const PEOPLE: [&str; 4] = ["admin", "operator", "viewer", "nobody"];
+const PEOPLE: [&str; 5] = ["admin", "operator", "drainer", "viewer", "nobody"];
 
 /// From this scale on the start takes long enough to be announced.
 const SLOW_SCALE: u32 = 8;

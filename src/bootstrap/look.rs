@@ -80,8 +80,8 @@ fn status_of(cluster: &Cluster) -> u8 {
 
 fn explain_nothing(cluster: &Cluster) {
     let vital = ["nodes", "pods"].into_iter().filter_map(|name| cluster.source(name));
-    let why = vital.chain(cluster.sources.iter()).filter(|s| s.state.is_trouble());
-    let why = why.filter_map(|s| s.error.as_ref()).next();
+    let mut troubled = vital.chain(cluster.sources.iter()).filter(|s| s.state.is_trouble());
+    let why = troubled.find_map(|s| s.error.as_ref());
     let why = why.map_or("no answer in time", |e| e.as_str());
     tell(&format!(
         "pilothouse: nothing was seen of {} at {}: {why}",

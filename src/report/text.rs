@@ -181,6 +181,7 @@ mod tests {
             none(Fact::StatefulSets),
             none(Fact::DaemonSets),
             none(Fact::Jobs),
+            none(Fact::CronJobs),
             none(Fact::Services),
             none(Fact::EndpointSlices),
             none(Fact::Hpas),

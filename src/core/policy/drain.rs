@@ -52,7 +52,9 @@ pub enum DaemonSet {
 /// The DaemonSet of `apps/v1` that a pod's owner names. None: its owner is of another kind, or it is of no concern
 /// because the pod has finished.
 pub fn daemonset_of(pod: &Pod) -> Option<ObjectRef> {
-    let owner = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet && !pod.phase.is_finished())?;
+    // kubectl compares the word alone
+    let is_one = |kind: &Kind| kind.as_str() == Kind::DaemonSet.as_str();
+    let owner = pod.owner.as_ref().filter(|o| is_one(&o.kind) && !pod.phase.is_finished())?;
     // by its name: a DaemonSet of another group, or an earlier one, is looked for there too
     Some(ObjectRef::new(Kind::DaemonSet, &pod.namespace, &owner.name, &Uid::default()))
 }
@@ -439,12 +441,10 @@ mod tests {
     }
 
     fn daemon(pod: &mut Pod, name: &str, group: &str) {
-        pod.owner = Some(Arc::new(Owner {
-            kind: Kind::DaemonSet,
-            name: name.into(),
-            uid: Uid::Uuid(77),
-            group: group.into(),
-        }));
+        // as the decoder has it
+        let kind = if group == "apps" { Kind::DaemonSet } else { Kind::Other("DaemonSet".into()) };
+        pod.owner =
+            Some(Arc::new(Owner { kind, name: name.into(), uid: Uid::Uuid(77), group: group.into() }));
     }
 
     fn empty_dir(pod: &mut Pod) {

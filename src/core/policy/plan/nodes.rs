@@ -187,7 +187,7 @@ fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[
             _ => names.join(", "),
         }
     };
-    let daemons = |p: &Pod| p.owner.as_ref().is_some_and(|o| o.kind == Kind::DaemonSet);
+    let daemons = |p: &Pod| draining::daemonset_of(p).is_some();
     let flip = |edit: fn(&mut DrainOptions)| {
         let mut other = options.clone();
         edit(&mut other);
