@@ -236,7 +236,12 @@ impl ReadClient {
         body: Option<Bytes>,
     ) -> Result<Response<Body>, ApiError> {
         for last in [false, true] {
-            let request = request(&self.link, &method, path, accept, body.clone()).await?;
+            let request = request(&self.link, &method, path, accept, body.clone());
+            // a plugin that takes its time is named before a stream's limit
+            let Ok(request) = tokio::time::timeout(DEADLINE, request).await else {
+                return Err(self.too_late(DEADLINE));
+            };
+            let request = request?;
             let sent = self.inner.send(request, Follow::AsGo).await;
             let response = sent.map_err(|e| ApiError::Unreachable(e.words()))?;
             if response.status().is_success() {
