@@ -260,6 +260,9 @@ async fn attempt(
         tell(&unfinished.line());
     }
     let connection = start.connect().await.map_err(usage)?;
+    for note in &connection.notes {
+        tell(note);
+    }
     let namespace = Name::from(start.global.namespace.as_deref().unwrap_or(&connection.namespace));
     let targets = targets.resolve(&namespace).map_err(usage)?;
     let contexts = contexts(&act);
