@@ -249,7 +249,7 @@ impl Start {
         Journal::new(self.home.state.join("journal"), &owner)
     }
 
-    /// Opens the first context that was asked for (the current one else), and says what is odd about it.
+    /// Opens the first context that was asked for (the current one else).
     pub(crate) async fn connect(&self) -> Result<Connection, String> {
         self.dialer.own().await
     }

@@ -260,6 +260,9 @@ async fn attempt(
         tell(&unfinished.line());
     }
     let connection = start.connect().await.map_err(usage)?;
+    for note in &connection.notes {
+        tell(note);
+    }
     let namespace = match start.global.namespace.as_slice() {
         [] => Name::from(connection.namespace.as_str()),
         [one] => Name::from(one.as_str()),

@@ -255,7 +255,12 @@ impl ReadClient {
         body: Option<Bytes>,
     ) -> Result<Response<Body>, ApiError> {
         for last in [false, true] {
-            let request = request(&self.link, &method, path, accept, body.clone()).await?;
+            let request = request(&self.link, &method, path, accept, body.clone());
+            // a plugin that takes its time is named before a stream's limit
+            let Ok(request) = tokio::time::timeout(DEADLINE, request).await else {
+                return Err(self.too_late(DEADLINE));
+            };
+            let request = request?;
             let sent = self.link.clock.local();
             let response = self.inner.send(request, Follow::AsGo).await;
             let response = response.map_err(|e| ApiError::Unreachable(e.words()))?;

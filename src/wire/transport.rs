@@ -400,3 +400,60 @@ impl hyper::rt::Write for Pipe {
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(method: &Method, at: &str, code: u16, location: &str, follow: Follow) -> Option<String> {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::from_u16(code).unwrap();
+        answer.headers_mut().insert(LOCATION, location.parse().unwrap());
+        target(method, &at.parse().unwrap(), &answer, follow).map(|uri| uri.to_string())
+    }
+
+    #[test]
+    fn redirects_as_go_follows_them() {
+        let at = "https://h:1/a/b?x=1";
+        for (method, code, location, want) in [
+            (Method::GET, 301, "/c", Some("https://h:1/c")),
+            (Method::GET, 302, "c?y=2#z", Some("https://h:1/a/c?y=2")),
+            (Method::GET, 303, "http://other/", Some("http://other/")),
+            (Method::GET, 307, "//other/c", Some("https://other/c")),
+            (Method::GET, 304, "/c", None),
+            (Method::GET, 300, "/c", None),
+            (Method::GET, 302, "ftp://other/", None),
+            (Method::POST, 302, "/c", None),
+            (Method::PATCH, 301, "/c", None),
+            (Method::PATCH, 308, "/c", Some("https://h:1/c")),
+            (Method::POST, 307, "/c", Some("https://h:1/c")),
+        ] {
+            assert_eq!(
+                to(&method, at, code, location, Follow::AsGo).as_deref(),
+                want,
+                "{method} {code} {location}"
+            );
+        }
+        let same = |location| to(&Method::GET, at, 302, location, Follow::SameServer).is_some();
+        assert_eq!(
+            ["/login", "https://h:1/x", "https://h/x", "http://h:1/x", "https://i:1/x"].map(same),
+            [true, true, false, false, false]
+        );
+    }
+
+    #[test]
+    fn credentials_stay_with_their_host() {
+        for (host, parent, same) in [
+            ("h.test", "h.test", true),
+            ("H.test", "h.TEST", true),
+            ("a.h.test", "h.test", true),
+            ("ah.test", "h.test", false),
+            ("test", "h.test", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("1.127.0.0.1", "127.0.0.1", true),
+            ("10.0.0.1", "0.0.1", false),
+        ] {
+            assert_eq!(is_of(host, parent), same, "{host} {parent}");
+        }
+    }
+}

@@ -170,6 +170,7 @@ fn kubectl_does_the_same() {
         eprintln!("NOT RUN: there is no kubectl on the PATH, the table was compared with nothing");
         return;
     }
+    eprintln!("{} rows beside kubectl", rows().len());
     let wrong = each(&rows(), |row, _| {
         let got = Stage::new(row).kubectl();
         let same = match (&row.want, &got) {
@@ -184,4 +185,41 @@ fn kubectl_does_the_same() {
         }
     });
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A client certificate of a plugin that ends: the connections after that show the next one.
+#[test]
+fn a_certificate_that_ends_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = seen();
+    let port = serve(server::Speaks::Https("server", ""), &seen, 0);
+    let answer = |kind: &str| {
+        let text = |end: &str| std::fs::read_to_string(pki().join(format!("c-{kind}.{end}"))).unwrap();
+        serde_json::json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {
+            "clientCertificateData": text("crt"), "clientKeyData": text("key"),
+            "expirationTimestamp": "2026-01-01T01:00:00Z"}})
+    };
+    std::fs::write(folder.path().join("answer"), answer("sec1").to_string()).unwrap();
+    let text = format!(
+        "current-context: x\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority: '{}/ca.crt'}}}}]\nusers: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: cat, args: ['{}/answer'], interactiveMode: Never}}}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n",
+        pki().display(),
+        folder.path().display()
+    );
+    let config = folder.path().join("config");
+    std::fs::write(&config, text).unwrap();
+    let at = |time: &str| pilothouse_core::domain::time::Stamp::parse(time).unwrap();
+    let clock = pilothouse::clock::Clock::manual(at("2026-01-01T00:00:00Z"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let options =
+            ConnectOptions { kubeconfig: Some(config), clock: clock.clone(), ..ConnectOptions::default() };
+        let reader = Connection::open(options).await.unwrap().reader().unwrap();
+        reader.get_bytes("/version", 1 << 20).await.unwrap();
+        std::fs::write(folder.path().join("answer"), answer("p384").to_string()).unwrap();
+        reader.get_bytes("/version", 1 << 20).await.unwrap();
+        clock.set(at("2026-01-01T00:59:30Z"));
+        reader.get_bytes("/version", 1 << 20).await.unwrap();
+    });
+    let line = |kind: &str| format!("https /version - cert={kind}");
+    assert_eq!(*seen.lock().unwrap(), [line("sec1"), line("sec1"), line("p384")]);
 }
