@@ -153,7 +153,7 @@ mod tests {
         let world = World { clusters: [Arc::new(cluster)].into(), ..World::default() };
         let (ui, _) = Ui::new(&UiSettings::default());
         let cells = view(&ui, &world).groups.into_iter().flatten();
-        cells.map(|c| c.text.to_string()).collect::<Vec<_>>().join(" ")
+        cells.map(|c| c.text).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

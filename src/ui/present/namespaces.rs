@@ -52,9 +52,8 @@ mod tests {
         let mut cluster = Cluster { info: Arc::new(info), identity, ..Cluster::default() };
         cluster.pods.cover = Coverage::Namespaces(["shop".into()].into());
         assert_eq!(collect(&cluster), ["pay", "shop", "web"]);
-        let state = |name: &str, current: Option<&Name>| {
-            row(&cluster, &name.into(), current).cells[1].text.to_string()
-        };
+        let state =
+            |name: &str, current: Option<&Name>| row(&cluster, &name.into(), current).cells[1].text.clone();
         assert_eq!(state("shop", None), "");
         assert_eq!(state("shop", Some(&"shop".into())), "shown now");
         assert_eq!(state("pay", None), "not read", "choosing it would show nothing");
