@@ -131,3 +131,43 @@ fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
         _ => cell(Role::Denied, format!("{} DENIED{more}", worst.name)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pilothouse_core::domain::id::{ClusterId, Name};
+    use pilothouse_core::domain::settings::UiSettings;
+    use pilothouse_core::model::event::Identity;
+    use pilothouse_core::model::world::ClusterInfo;
+
+    use super::*;
+
+    /// The words of the header over a cluster whose pods are covered so.
+    fn words(asked: &[&str], cover: Coverage, offset: i64) -> String {
+        let namespaces = asked.iter().map(|n| Name::from(*n)).collect();
+        let info = ClusterInfo { id: ClusterId(0), namespaces, ..ClusterInfo::default() };
+        let identity = Identity { clock_offset_ms: Some(offset), ..Identity::default() };
+        let mut cluster = Cluster { info: Arc::new(info), identity, ..Cluster::default() };
+        cluster.pods.cover = cover;
+        let world = World { clusters: [Arc::new(cluster)].into(), ..World::default() };
+        let (ui, _) = Ui::new(&UiSettings::default());
+        let cells = view(&ui, &world).groups.into_iter().flatten();
+        cells.map(|c| c.text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn says_which_namespaces_are_read() {
+        let only = |names: &[&str]| Coverage::Namespaces(names.iter().map(|n| Name::from(*n)).collect());
+        assert!(words(&[], Coverage::Complete, 0).contains("ns:all"));
+        assert!(words(&[], only(&["shop"]), 0).contains("ns:shop "), "not all: the rest may not be read");
+        assert!(words(&["shop", "pay"], only(&["shop", "pay"]), 0).contains("ns:shop,pay"));
+        assert!(words(&["a", "b", "c", "d"], Coverage::Never, 0).contains("ns:4 namespaces"));
+    }
+
+    #[test]
+    fn tells_a_clock_that_is_off() {
+        assert!(words(&[], Coverage::Complete, 7_300_000).contains("server clock 2h ahead"));
+        assert!(!words(&[], Coverage::Complete, 900).contains("clock"));
+    }
+}

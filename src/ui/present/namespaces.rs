@@ -35,3 +35,27 @@ pub fn row(cluster: &Cluster, name: &Name, current: Option<&Name>) -> RowView {
     };
     RowView { grade: Grade::Fine, cells: vec![plain(name.as_str()), state], marked: false }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pilothouse_core::model::event::Identity;
+    use pilothouse_core::model::world::ClusterInfo;
+
+    use super::*;
+
+    #[test]
+    fn offers_what_was_asked_for_and_what_the_server_lists() {
+        let info = ClusterInfo { namespaces: ["shop".into()].into(), ..ClusterInfo::default() };
+        let identity = Identity { namespaces: Some(vec!["pay".into(), "web".into()]), ..Identity::default() };
+        let mut cluster = Cluster { info: Arc::new(info), identity, ..Cluster::default() };
+        cluster.pods.cover = Coverage::Namespaces(["shop".into()].into());
+        assert_eq!(collect(&cluster), ["pay", "shop", "web"]);
+        let state =
+            |name: &str, current: Option<&Name>| row(&cluster, &name.into(), current).cells[1].text.clone();
+        assert_eq!(state("shop", None), "");
+        assert_eq!(state("shop", Some(&"shop".into())), "shown now");
+        assert_eq!(state("pay", None), "not read", "choosing it would show nothing");
+    }
+}
