@@ -218,3 +218,14 @@ impl<'a> From<&'a Arc<Pod>> for Labels<'a> {
         pod.labels()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 150,000 of them are held at a time: what only a few have lies behind one pointer.
+    #[test]
+    fn a_pod_is_small() {
+        assert!(size_of::<Pod>() <= 272, "{}", size_of::<Pod>());
+    }
+}

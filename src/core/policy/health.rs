@@ -90,14 +90,18 @@ fn meaning(kind: &str) -> Meaning {
     known.map_or(Meaning::Told, |(_, meaning)| *meaning)
 }
 
+/// A condition besides Ready that is bad.
+pub fn is_problem(condition: &Condition) -> bool {
+    match meaning(&condition.kind) {
+        Meaning::Good => condition.status == Status::False,
+        Meaning::Bad => condition.status == Status::True,
+        Meaning::Told => false,
+    }
+}
+
 /// Conditions that are bad besides Ready.
 pub fn problems(node: &Node) -> Vec<&Condition> {
-    let bad = |c: &&Condition| match meaning(&c.kind) {
-        Meaning::Good => c.status == Status::False,
-        Meaning::Bad => c.status == Status::True,
-        Meaning::Told => false,
-    };
-    node.conditions.iter().filter(bad).collect()
+    node.conditions.iter().filter(|c| is_problem(c)).collect()
 }
 
 /// A node that has just joined is not complete at once: its network comes with a pod, its agents look one by one.

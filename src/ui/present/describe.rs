@@ -7,6 +7,7 @@ use pilothouse_core::domain::node::{Condition, Status};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::follow::belongs;
+use pilothouse_core::policy::health::is_problem;
 use pilothouse_core::policy::hpa;
 use pilothouse_core::policy::rules::dead_nodes;
 
@@ -54,6 +55,7 @@ pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine>
         Kind::Service => traffic::service(&mut out, cluster, object, now),
         Kind::HorizontalPodAutoscaler => traffic::autoscaler(&mut out, cluster, object, now),
         Kind::PodDisruptionBudget => traffic::budget(&mut out, cluster, object, now),
+        Kind::CronJob => cronjob(&mut out, cluster, object, now),
         _ => workload(&mut out, cluster, object, now),
     };
     if known.is_none() {
@@ -127,10 +129,7 @@ fn node(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> O
     conditions(
         out,
         &n.conditions,
-        |c| {
-            (c.kind == "Ready") != (c.status == Status::True)
-                && (c.kind == "Ready" || c.status == Status::True)
-        },
+        |c| if c.kind == "Ready" { c.status != Status::True } else { is_problem(c) },
         now,
     );
     pod_table(out, cluster, "Pods", now, |p| p.node.as_ref() == Some(&n.name));
@@ -258,6 +257,37 @@ fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Op
     if !labels.is_empty() {
         out.head("Labels");
         out.say(Role::Dim, format!("  {}", labels.join("  ")));
+    }
+    Some(())
+}
+
+fn cronjob(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
+    let cronjob =
+        cluster.cronjobs.iter().find(|c| c.namespace == object.namespace && c.name == object.name)?;
+    out.head(&format!("CronJob {}/{}", cronjob.namespace, cronjob.name));
+    let zone = cronjob.time_zone.as_ref().map_or_else(String::new, |tz| format!(" {tz}"));
+    out.field("schedule", format!("{}{zone}", cronjob.schedule));
+    if cronjob.suspended {
+        out.say(Role::Warning, format!("  {:<14} no job is made until it is resumed", "suspended"));
+    }
+    let at = |at: Option<Stamp>| at.map_or_else(|| "never".into(), |at| format!("{at} ({})", past(now, at)));
+    out.field("last job", at(cronjob.last_scheduled));
+    out.field("last success", at(cronjob.last_successful));
+    out.field("running", text::count(cronjob.active as usize, "job"));
+    let mut jobs: Vec<_> = cluster
+        .derived
+        .workloads
+        .iter()
+        .filter(|row| row.workload.owner.as_ref().is_some_and(|owner| owner.uid == cronjob.uid))
+        .collect();
+    if !jobs.is_empty() {
+        jobs.sort_by_key(|row| std::cmp::Reverse(row.workload.created));
+        out.head("Jobs");
+        for row in jobs {
+            let (grade, w) = (workloads::grade(row), &row.workload);
+            let made = past(now, w.created);
+            out.row(grade.role(), format!("  {} {:<40} made {made}", grade.glyph(), w.name));
+        }
     }
     Some(())
 }

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use pilothouse::ui::app::{Screen, Stage};
 use pilothouse::ui::list::ListId;
+use pilothouse::ui::present::describe;
 use pilothouse::ui::request::{
     Effect, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
 use pilothouse::ui::update::update;
+use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
-use pilothouse_core::domain::id::{ClusterId, Kind};
+use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Owner, Uid};
 use pilothouse_core::domain::log::Level;
-use pilothouse_core::model::event::Fact;
+use pilothouse_core::domain::node::{Condition, Node, Status};
+use pilothouse_core::domain::workload::Workload;
+use pilothouse_core::model::event::{Batch, Fact};
 use pilothouse_core::model::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
     ServiceEffect, Step, StepKind,
@@ -799,4 +803,69 @@ fn silence_is_for_findings() {
     desk.press("d s");
     let text = desk.dump(120, 36);
     assert!(desk.ui.prompt.is_none() && text.contains("choose one finding in NOW"), "{text}");
+}
+
+#[test]
+fn conditions_and_cronjobs_are_described_by_what_they_mean() {
+    let mut state = scene::trouble();
+    let condition = |kind: &str, status| Condition {
+        kind: kind.into(),
+        status,
+        reason: "Made".into(),
+        message: "".into(),
+        since: Some(scene::ago(600)),
+    };
+    let node = Node {
+        uid: scene::uid(77),
+        name: "odd".into(),
+        conditions: Arc::from([
+            condition("Ready", Status::True),
+            condition("EtcdIsVoter", Status::True),
+            condition("StorageReady", Status::False),
+        ]),
+        ..Node::default()
+    };
+    let cronjob = CronJob {
+        uid: scene::uid(78),
+        namespace: "shop".into(),
+        name: "backup".into(),
+        schedule: "*/5 * * * *".into(),
+        last_scheduled: Some(scene::ago(3600)),
+        ..CronJob::default()
+    };
+    let job = Workload {
+        kind: Kind::Job,
+        uid: scene::uid(79),
+        namespace: "shop".into(),
+        name: "backup-1".into(),
+        created: scene::ago(3600),
+        owner: Some(Arc::new(Owner {
+            kind: Kind::CronJob,
+            name: "backup".into(),
+            uid: scene::uid(78),
+            group: "batch".into(),
+        })),
+        ..Workload::default()
+    };
+    scene::apply(
+        &mut state,
+        [
+            Fact::Nodes(Batch::Upsert(vec![node])),
+            Fact::CronJobs(Batch::Upsert(vec![cronjob])),
+            Fact::Jobs(Batch::Upsert(vec![job])),
+        ],
+    );
+    let world = scene::world(&mut state);
+    let cluster = &world.clusters[0];
+    let lines = |kind: Kind, namespace: &str, name: &str| -> Vec<String> {
+        let object = ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::default());
+        describe::lines(cluster, &object, scene::NOW).into_iter().map(|line| line.text).collect()
+    };
+    let node = lines(Kind::Node, "", "odd");
+    let bad: Vec<_> = node.iter().filter(|line| line.starts_with('✖')).collect();
+    assert!(matches!(bad.as_slice(), [one] if one.contains("StorageReady")), "{node:#?}");
+    let cronjob = lines(Kind::CronJob, "shop", "backup").join("\n");
+    for words in ["schedule       */5 * * * *", "last job", "never", "backup-1"] {
+        assert!(cronjob.contains(words), "{words}: {cronjob}");
+    }
 }

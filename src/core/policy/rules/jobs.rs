@@ -1,6 +1,6 @@
 //! Work that runs to its end and did not get there: Jobs, the CronJobs that make them, pods of nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::domain::cronjob::CronJob;
@@ -36,14 +36,18 @@ fn severity(scene: &Scene<'_, '_>, since: Option<Stamp>) -> Severity {
 pub fn job_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let jobs = || scene.cluster.jobs.iter();
     let of_cron = |job: &Workload| job.owner.clone().filter(|owner| owner.kind == Kind::CronJob);
+    // when the newest Job of an owner that came through was made
+    let mut good: HashMap<Uid, Stamp> = HashMap::new();
+    for job in jobs().filter(|job| succeeded(job)) {
+        if let Some(owner) = &job.owner {
+            let newest = good.entry(owner.uid.clone()).or_default();
+            *newest = job.created.max(*newest);
+        }
+    }
     let made_good = |owner: &Owner, job: &Workload| {
-        let later = |other: &&Arc<Workload>| {
-            other.created > job.created
-                && succeeded(other)
-                && other.owner.as_ref().is_some_and(|o| o.uid == owner.uid)
-        };
         let cronjob = scene.cluster.cronjobs.by_uid(&owner.uid);
-        cronjob.is_some_and(|c| c.last_successful > Some(job.created)) || jobs().any(|other| later(&other))
+        cronjob.is_some_and(|c| c.last_successful > Some(job.created))
+            || good.get(&owner.uid).is_some_and(|newest| *newest > job.created)
     };
     let mut groups: BTreeMap<ObjectRef, Vec<(&Arc<Workload>, &Condition)>> = BTreeMap::new();
     for job in jobs() {

@@ -143,13 +143,11 @@ fn find(scene: &Scene<'_, '_>, finding: &Finding) -> Vec<Cause> {
 }
 
 pub(super) fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
+    let of = |pod: &Arc<Pod>| ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+    // a pod of nobody is the object itself
+    let others: Vec<ObjectRef> = pods.iter().map(of).filter(|pod| *pod != object).collect();
     let mut all = vec![object];
-    for pod in pods {
-        let reference = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
-        if !all.contains(&reference) {
-            all.push(reference);
-        }
-    }
+    all.extend(others);
     all
 }
 

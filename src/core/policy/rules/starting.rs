@@ -1,9 +1,10 @@
 //! Pods that are bound to a node and do not come up: volumes, networks, images, init containers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::event::KubeEvent;
-use crate::domain::id::Name;
+use crate::domain::id::{Name, Uid};
 use crate::domain::pod::{Phase, Pod};
 use crate::domain::time::Stamp;
 use crate::model::derive::PULLING;
@@ -81,12 +82,12 @@ pub fn not_starting(scene: &Scene<'_, '_>) -> Vec<Cause> {
             && !pod.is_terminating()
             && !scene.is_on_dead_node(pod)
     });
-    let stuck: Vec<Stuck> = starting.filter_map(|pod| judge(scene, pod)).collect();
-    group(scene, stuck.iter().map(|one| &one.pod))
+    let stuck: HashMap<&Uid, Stuck> =
+        starting.filter_map(|pod| Some((&pod.uid, judge(scene, pod)?))).collect();
+    group(scene, stuck.values().map(|one| &one.pod))
         .into_iter()
         .filter_map(|(object, pods)| {
-            let mut of: Vec<&Stuck> =
-                pods.iter().filter_map(|pod| stuck.iter().find(|one| one.pod.uid == pod.uid)).collect();
+            let mut of: Vec<&Stuck> = pods.iter().filter_map(|pod| stuck.get(&pod.uid)).collect();
             of.sort_by(|a, b| (b.severity, a.since, &a.pod.name).cmp(&(a.severity, b.since, &b.pod.name)));
             let worst = *of.first()?;
             let (many, none_left) = of_how_many(scene, &object, pods.len());
