@@ -255,7 +255,8 @@ fn short(pod: &Name) -> Name {
 /// An entry as the rows of an open log: a stack trace is read line by line.
 fn rows(line: LogLine) -> Vec<Shown> {
     let shown = shown(line);
-    shown.text.split('\n').map(|text| Shown { text: text.to_owned(), ..shown.clone() }).collect()
+    let parts = shown.text.split('\n').enumerate();
+    parts.map(|(i, text)| Shown { text: text.to_owned(), more: i > 0, ..shown.clone() }).collect()
 }
 
 /// A line as the screen takes it.
@@ -266,5 +267,71 @@ pub fn shown(line: LogLine) -> Shown {
         pod: short(&line.pod),
         container: line.container,
         text: line.text.to_string(),
+        more: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::{ClusterId, ObjectRef, Owner};
+    use pilothouse_core::domain::pod::{ContainerShape, Phase, Pod, PodShape};
+    use pilothouse_core::model::event::{Batch, Fact};
+    use pilothouse_core::model::state::ClusterState;
+    use pilothouse_core::model::world::ClusterInfo;
+
+    use super::*;
+
+    fn world(pods: std::ops::Range<u32>) -> World {
+        let owner =
+            Owner { kind: Kind::StatefulSet, name: "web".into(), uid: Uid::default(), group: "apps".into() };
+        let shape = PodShape {
+            containers: ["app", "side"]
+                .map(|name| ContainerShape { name: name.into(), ..ContainerShape::default() })
+                .into(),
+            ..PodShape::default()
+        };
+        let (owner, shape) = (Arc::new(owner), Arc::new(shape));
+        let pod = |n: u32| Pod {
+            uid: Uid::parse(&format!("u{n}")),
+            namespace: "shop".into(),
+            name: Name::from(format!("web-{n:02}")),
+            owner: Some(owner.clone()),
+            phase: Phase::Running,
+            ready: n != 7,
+            shape: shape.clone(),
+            ..Pod::default()
+        };
+        let mut state = ClusterState::new(ClusterInfo::default());
+        state.apply(Fact::Pods(Batch::Upsert(pods.map(pod).collect())), Stamp(0));
+        World { clusters: [state.publish(Stamp(0), false).unwrap()].into(), ..World::default() }
+    }
+
+    #[test]
+    fn an_open_log_takes_up_the_pods_that_join_as_far_as_there_is_room() {
+        let request = LogRequest {
+            cluster: ClusterId::default(),
+            object: ObjectRef::new(Kind::StatefulSet, &"shop".into(), &"web".into(), &Uid::default()),
+            within: None,
+            previous: false,
+            follow: true,
+            tail: 10,
+        };
+        let mut taken = HashSet::new();
+        let mut names = |world: &World, room| -> Vec<String> {
+            newcomers(world, &request, &mut taken, room).iter().map(|p| p.name.to_string()).collect()
+        };
+        assert_eq!(names(&world(6..9), (20, 60)), ["web-07", "web-06", "web-08"], "what is bad comes first");
+        assert_eq!(names(&world(6..9), (17, 54)), Vec::<String>::new(), "each is read once");
+        assert_eq!(names(&world(7..12), (17, 54)), ["web-09", "web-10", "web-11"]);
+        assert_eq!(names(&world(7..20), (2, 48)), ["web-12", "web-13"], "pods have a limit");
+        assert_eq!(names(&world(7..20), (9, 3)), ["web-14"], "and so have containers");
+        assert_eq!(names(&world(7..20), (0, 9)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_stack_trace_is_shown_row_by_row() {
+        let entry = LogLine { text: "ERROR boom\n\tat f\n".into(), ..LogLine::default() };
+        let shown: Vec<(String, bool)> = rows(entry).into_iter().map(|row| (row.text, row.more)).collect();
+        assert_eq!(shown, [("ERROR boom".into(), false), ("\tat f".into(), true), (String::new(), true)]);
     }
 }

@@ -223,6 +223,7 @@ mod tests {
             (b"\x1b[1;5C", vec!["^Right"]),
             (b"\x04\r\t\x7f", vec!["^d", "Enter", "Tab", "BkSp"]),
             (b"\x1bx", vec!["M-x"]),
+            (b"\x08\x7f\x15\x17\x01\x05", vec!["^h", "BkSp", "^u", "^w", "^a", "^e"]),
             ("é日".as_bytes(), vec!["é", "日"]),
             (b"\x1b[200~y\n\x1b[31m\x1b[201~q", vec!["paste \"y\\n\\u{1b}[31m\"", "q"]),
             (b"\x1b[15~\x1b[24~\x1b[[A\x1bOP", vec!["F5", "F12", "F1", "F1"]),

@@ -131,6 +131,8 @@ pub struct LogLine {
     pub pod: Name,
     pub container: Name,
     pub text: String,
+    /// It goes on with the entry of the row before: a stack trace.
+    pub more: bool,
 }
 
 /// An answer.

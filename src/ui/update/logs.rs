@@ -111,6 +111,11 @@ pub fn add(view: &mut LogView, lines: Vec<LogLine>) {
 /// Takes notes in, each in place of the one before about the same container.
 pub fn note(view: &mut LogView, notes: Vec<LogNote>) {
     for mut note in notes {
+        // one that was added for debugging is not in the pod's shape
+        let line = view.lines.iter().rev().find(|l| l.pod == note.pod).map(|l| &l.container);
+        let other = view.notes.iter().find(|n| n.pod == note.pod).map(|n| &n.container);
+        view.several_containers |=
+            !note.container.is_empty() && line.into_iter().chain(other).any(|held| *held != note.container);
         note.words = text::clean(&note.words).into_owned();
         let held = view.notes.iter().position(|n| n.pod == note.pod && n.container == note.container);
         match held {
@@ -195,5 +200,9 @@ mod tests {
         assert_eq!(view.notes, [of("the container ended␛")]);
         note(&mut view, vec![of("")]);
         assert_eq!(view.notes, []);
+        assert!(!view.several_containers);
+        let debug = LogNote { container: "debug".into(), ..of("has not started") };
+        note(&mut view, vec![of("the container ended"), debug]);
+        assert!(view.several_containers, "whose note it is has to be said");
     }
 }

@@ -95,7 +95,7 @@ pub fn find(ui: &mut Ui, forward: bool) {
 /// To the next or previous line of level error or worse.
 pub fn error(ui: &mut Ui, forward: bool) {
     let Some(Screen::Log(view)) = ui.screens.last_mut() else { return };
-    let hit = |i: usize| view.lines.get(i).is_some_and(|l| l.level >= Level::Error);
+    let hit = |i: usize| view.lines.get(i).is_some_and(|l| l.level >= Level::Error && !l.more);
     match search(view.lines.len(), Some(view.top), forward, hit) {
         Some(at) => {
             view.top = at;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse::ui::app::{Screen, Stage};
+use pilothouse::ui::clipboard::Clipboard;
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::present::describe;
 use pilothouse::ui::request::{
@@ -263,6 +264,56 @@ fn marks_make_one_action_of_several() {
     desk.press("space space");
     let Some(Effect::Plan(_, intent)) = desk.press("C").into_iter().next() else { panic!() };
     assert_eq!(intent.targets.len(), 2);
+}
+
+#[test]
+fn every_prompt_is_edited_with_the_same_keys() {
+    for open in ["/", ":", "S"] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.press("5");
+        desk.dump(120, 36);
+        desk.press(open);
+        desk.type_text("12x");
+        desk.press("ctrl-h");
+        let text = desk.dump(120, 36);
+        assert!(text.contains("12") && !text.contains("12x"), "{open}: {text}");
+        desk.press("backspace ctrl-a 7 end 9 left left delete");
+        assert_eq!(desk.ui.input.text(), "79", "{open}");
+        desk.press("ctrl-u");
+        assert_eq!(desk.ui.input.text(), "", "{open}");
+        let pasted = Msg::Paste("cat\r\nalog\n".into());
+        assert_eq!(update(&mut desk.ui, &desk.world, pasted), Vec::new(), "a line end in it accepts nothing");
+        assert_eq!(desk.ui.input.text(), "catalog", "{open}");
+        desk.press("space x ctrl-w");
+        assert_eq!(desk.ui.input.text(), "catalog ", "{open}");
+        assert!(desk.ui.prompt.is_some(), "{open}");
+    }
+}
+
+#[test]
+fn what_is_typed_to_confirm_is_edited_too() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "C", |i| plan(i, Confirm::Suffix, "nc7y"));
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 1000;
+    desk.type_text("nx7");
+    desk.press("ctrl-h ctrl-h c 7 z backspace y ctrl-a ctrl-e");
+    assert_eq!(desk.ui.dialog.as_ref().unwrap().typed.text(), "nc7y");
+    desk.press("ctrl-u");
+    assert!(desk.ui.dialog.as_ref().unwrap().typed.is_empty());
+    assert!(!runs(&desk.press("enter")));
+    desk.type_text("nc7y");
+    assert!(runs(&desk.press("enter")));
+}
+
+#[test]
+fn copying_says_what_can_keep_it_from_arriving() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("1");
+    desk.ui.clipboard = Clipboard::Tmux;
+    desk.dump(120, 36);
+    desk.press("c");
+    assert!(desk.dump(120, 36).contains("set-clipboard on"));
 }
 
 #[test]
