@@ -1,7 +1,9 @@
 //! The state of the screen: what is open, focused, selected, typed. Nothing of the cluster is kept here but what a
 //! view was opened for.
 
-use std::collections::{BTreeSet, VecDeque};
+mod reading;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::Hpa;
@@ -18,8 +20,10 @@ use super::clipboard::Clipboard;
 use super::command::Context;
 use super::keymap::Keymap;
 use super::list::{Base, List, ListId};
-use super::request::{LogLine, LogNote, Rehearsal, TableText, Ticket};
+use super::request::{Rehearsal, TableText, Ticket};
 use super::widget::input::InputLine;
+
+pub use self::reading::{Below, LOG_LINES, LogView, TextLine, TextSource, TextView};
 
 /// What the screen shows below the header.
 #[derive(Debug)]
@@ -43,112 +47,6 @@ pub enum PodScope {
         name: Name,
     },
     Node(Name),
-}
-
-/// Where the lines of a text come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TextSource {
-    /// The evidence of a cause, by the identity of its row.
-    Why(Name),
-    Describe(ObjectRef),
-    Events(ObjectRef),
-    ErrorGroup(Name),
-    Action(Name),
-    Silenced,
-    Help,
-    /// Asked of the server.
-    Asked(Ticket),
-    Fixed,
-}
-
-/// A line of a text with what it means.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TextLine {
-    pub text: String,
-    pub role: super::theme::Role,
-    /// One row even where long lines are wrapped: of a table.
-    pub whole: bool,
-}
-
-impl TextLine {
-    /// A line of a role.
-    pub fn new(role: super::theme::Role, text: impl Into<String>) -> Self {
-        Self { text: text.into(), role, whole: false }
-    }
-}
-
-/// The log lines under an error group.
-#[derive(Clone, Debug, Default)]
-pub struct Below {
-    pub ticket: Ticket,
-    /// How many lines the group had when it was asked, and when that was.
-    pub asked: Option<(u64, u64)>,
-    pub lines: Vec<TextLine>,
-}
-
-/// A text that is read: describe, YAML, events, evidence.
-#[derive(Clone, Debug)]
-pub struct TextView {
-    pub title: String,
-    pub source: TextSource,
-    /// What `l`, `y` and the rest act on.
-    pub object: Option<ObjectRef>,
-    pub lines: Vec<TextLine>,
-    /// Below what follows the World: what was asked for beside it.
-    pub below: Below,
-    pub top: usize,
-    pub wrap: bool,
-    pub find: String,
-    /// Rows on the screen, rows in all and cells in a row, at the last draw.
-    pub page: usize,
-    pub rows: usize,
-    pub columns: usize,
-}
-
-impl TextView {
-    /// A text that is not read yet.
-    pub fn new(title: impl Into<String>, source: TextSource, object: Option<ObjectRef>) -> Self {
-        Self {
-            title: title.into(),
-            source,
-            object,
-            lines: Vec::new(),
-            below: Below::default(),
-            top: 0,
-            wrap: true,
-            find: String::new(),
-            page: 0,
-            rows: 0,
-            columns: 0,
-        }
-    }
-}
-
-/// Lines kept of a log that is followed.
-pub const LOG_LINES: usize = 20_000;
-
-/// A log that is read.
-#[derive(Clone, Debug)]
-pub struct LogView {
-    pub title: String,
-    pub ticket: Ticket,
-    pub lines: VecDeque<LogLine>,
-    /// Lines that fell out at the front.
-    pub dropped: u64,
-    /// What there is to say beside the lines, by container.
-    pub notes: Vec<LogNote>,
-    /// Nothing more will come.
-    pub ended: bool,
-    pub follow: bool,
-    pub wrap: bool,
-    pub times: bool,
-    /// Show of which pod, and of which container of it, a line is.
-    pub several_pods: bool,
-    pub several_containers: bool,
-    pub find: String,
-    /// The first line shown.
-    pub top: usize,
-    pub page: usize,
 }
 
 /// What the confirmation dialog knows.

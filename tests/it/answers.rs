@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// A whole answer with its status line and headers; None = as a healthy server.
 type Hook = Box<dyn Fn(&str, u32) -> Option<String> + Send + Sync>;
 
-const LISTS: [(&str, &str); 13] = [
+const LISTS: [(&str, &str); 14] = [
     ("nodes", "NodeList"),
     ("leases", "LeaseList"),
     ("pods", "PodList"),
@@ -19,6 +19,7 @@ const LISTS: [(&str, &str); 13] = [
     ("statefulsets", "StatefulSetList"),
     ("daemonsets", "DaemonSetList"),
     ("jobs", "JobList"),
+    ("cronjobs", "CronJobList"),
     ("services", "ServiceList"),
     ("endpointslices", "EndpointSliceList"),
     ("horizontalpodautoscalers", "HorizontalPodAutoscalerList"),
