@@ -81,6 +81,7 @@ async fn poll(client: Prometheus, settings: PrometheusSettings, out: FactSink) {
                 held.request = Some(Name::from(format!("GET {}/api/v1/query", client.shown())));
                 held.retry_at = Some(Stamp(now.0 + i64::try_from(wait.as_millis()).unwrap_or(0)));
                 held.attempts = held.attempts.saturating_add(1);
+                held.lasting = error.is_lasting();
                 wait
             }
         };

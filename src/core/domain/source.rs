@@ -58,7 +58,7 @@ pub struct SourceStatus {
     pub retry_at: Option<Stamp>,
     /// Attempts since it last worked.
     pub attempts: u32,
-    /// It fails in a way that does not pass by itself: not logged in, no Kubernetes API at this address.
+    /// It fails in a way that does not pass by itself: not logged in, no Kubernetes API or Prometheus at this address.
     #[serde(default)]
     pub lasting: bool,
 }

@@ -83,6 +83,15 @@ impl PrometheusError {
             _ => None,
         }
     }
+
+    /// It does not pass by itself: a URL that leads elsewhere, a question or a person that is refused.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Decode(_) => true,
+            Self::Refused { code, .. } => (300..500).contains(code) && !matches!(code, 408 | 429),
+            Self::Unreachable(_) | Self::Timeout(_) => false,
+        }
+    }
 }
 
 /// One element of an instant vector.
@@ -435,8 +444,10 @@ mod tests {
         assert!(read(StatusCode::OK, br#"{"status":"success","data":null}"#, None).is_err());
         let lost = read(StatusCode::NOT_FOUND, b"404 page not found\n", None).map(|_| ()).unwrap_err();
         assert!(lost.to_string().contains("base URL"), "{lost}");
+        assert!(lost.is_lasting(), "nobody waits for it");
         let html = read(StatusCode::BAD_GATEWAY, b"<html>", None).map(|_| ()).unwrap_err();
         assert_eq!(html.to_string(), "502: Bad Gateway");
+        assert!(!html.is_lasting(), "it is asked again");
         assert!(
             read(StatusCode::OK, b"<html>", None)
                 .map(|_| ())
