@@ -188,7 +188,7 @@ impl Items {
         };
         let what = pilothouse_core::domain::text::clean(&what).into_owned();
         let wanted = if kind.is_empty() { "a list" } else { kind };
-        Err(ApiError::Decode(format!("the answer is {what}, not {wanted}")))
+        Err(ApiError::Decode(format!("it is {what}, not {wanted}")))
     }
 
     /// Items handed out so far.
@@ -390,12 +390,12 @@ mod tests {
     #[test]
     fn what_is_no_list_is_an_error_that_says_what_it_is() {
         for (text, said) in [
-            ("{}", "the answer is an object without kind and items, not PodList"),
-            (r#"{"metadata":{}}"#, "the answer is an object without kind and items, not PodList"),
+            ("{}", "it is an object without kind and items, not PodList"),
+            (r#"{"metadata":{}}"#, "it is an object without kind and items, not PodList"),
             (r#"{"error":{"code":"no_upstream","message":"no healthy upstream"}}"#, "no healthy upstream"),
             (r#"{"error":"upstream gone"}"#, "upstream gone"),
-            (r#"{"kind":"Pod","metadata":{"name":"a"}}"#, "the answer is of kind Pod, not PodList"),
-            (r#"{"kind":"ServiceList","items":[]}"#, "the answer is of kind ServiceList, not PodList"),
+            (r#"{"kind":"Pod","metadata":{"name":"a"}}"#, "it is of kind Pod, not PodList"),
+            (r#"{"kind":"ServiceList","items":[]}"#, "it is of kind ServiceList, not PodList"),
             (r#"{"kind":"PodList","items":{"a":1}}"#, "an object whose `items` is not a list"),
             (r#"{"kind":"PodList","items":"none"}"#, "an object whose `items` is not a list"),
             (r#"{"kind":"PodList","items":3}"#, "an object whose `items` is not a list"),
