@@ -93,6 +93,12 @@ impl Dialer {
         if context == self.first.as_deref() {
             return self.own().await;
         }
+        // the current context may be asked for by its name
+        if let Some(own) = &*self.own.lock().await
+            && context == Some(own.context.as_str())
+        {
+            return Ok(own.clone());
+        }
         // another server has a clock of its own
         self.open_by(context.map(str::to_owned), self.overrides.elsewhere(), self.clock.apart()).await
     }

@@ -43,7 +43,7 @@ pub struct Global {
     /// All namespaces (the default)
     #[arg(short = 'A', long, global = true)]
     pub all_namespaces: bool,
-    /// Config file in the place of $XDG_CONFIG_HOME/pilothouse/config.toml
+    /// Config file instead of $XDG_CONFIG_HOME/pilothouse/config.toml
     #[arg(long, global = true, value_name = "FILE", env = "PILOTHOUSE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Theme: default, light, mono, or a file's name in the themes folder

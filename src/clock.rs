@@ -1,5 +1,5 @@
-//! The only place that reads the clock, and the only one that makes the cluster's time of it: what an API server stamps
-//! is compared with the server's own clock, which may be hours off ours.
+//! The only place that reads the clock, and the only one that corrects it to the cluster's time: timestamps in the cluster
+//! are made by the API server's clock, which may be hours off ours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -36,14 +36,14 @@ impl Clock {
         Self { manual: None, offset: Arc::new(AtomicI64::new(UNMEASURED)) }
     }
 
-    /// The same clock without what is known of a server's: for another cluster, and for what goes by our own time.
+    /// The same clock without what is known of a server's clock: for another cluster, and for times that are ours.
     #[must_use]
     pub fn apart(&self) -> Self {
         Self { manual: self.manual.clone(), ..Self::system() }
     }
 
-    /// A server said that it was `date` (in whole seconds) when it answered what was sent at `sent` and came back at `got`,
-    /// both by [`Clock::local`]. A manual clock takes no notice.
+    /// Learns from an answer: its `Date` header (in whole seconds), and when the request was sent and the answer arrived,
+    /// both by [`Clock::local`]. Does nothing to a manual clock.
     pub fn observe(&self, sent: Stamp, got: Stamp, date: Stamp) {
         if self.manual.is_some() {
             return;

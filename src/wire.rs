@@ -16,6 +16,7 @@ pub mod kubeconfig;
 pub mod list_watch;
 pub mod pages;
 pub(crate) mod proxy;
+pub(crate) mod secret;
 pub(crate) mod tls;
 pub(crate) mod transport;
 pub mod write;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilothouse_core::domain::id::Name;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -73,8 +72,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let (mut ui, key_problems) = Ui::new(&start.settings.ui);
     ui.clipboard = look::clipboard();
     // of several all are shown, and one can be picked
-    ui.namespace = match start.global.namespace.as_slice() {
-        [one] => Some(Name::from(one.as_str())),
+    ui.namespace = match super::session::namespaces(start).as_slice() {
+        [one] => Some(one.clone()),
         _ => None,
     };
     // keys that could not be read might have been meant to keep an action away

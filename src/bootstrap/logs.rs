@@ -136,7 +136,7 @@ async fn read_pods(
 ) {
     let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
     let (mut pods, mut streams) = (0usize, 0usize);
-    // only what others own can get other pods
+    // a pod stays one pod; everything else can get more
     let grows = request.follow && request.object.kind != Kind::Pod;
     loop {
         let now = world.borrow_and_update().clone();
@@ -172,7 +172,7 @@ async fn read_pods(
 async fn read_pod(reader: &ReadClient, request: &LogRequest, pod: PodLogs, out: mpsc::Sender<Told>) -> usize {
     let streams = pod.containers.len();
     let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
-    // those that were added since, for debugging, as well
+    // with the ephemeral containers that were added since
     let seen = watch.since(Instant::now()).await.ok();
     let names = match &seen {
         Some(state) => state.containers.iter().map(|c| c.name.clone()).collect(),

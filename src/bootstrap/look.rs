@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::model::event::Identity;
 use pilothouse_core::model::table::Coverage;
@@ -28,7 +29,7 @@ fn is_settled(start: &Start, cluster: &Cluster) -> bool {
             s.lasting || matches!(s.state, SourceState::Denied | SourceState::NotInstalled | SourceState::Off)
         })
     };
-    // which other namespaces there are comes with who we are
+    // the names of the other namespaces come with our identity
     let partly = cluster.info.namespaces.is_empty()
         && cluster.tables().iter().any(|(_, cover, _)| matches!(cover, Coverage::Namespaces(_)));
     let known = !partly || cluster.identity != Identity::default();
@@ -184,11 +185,11 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     };
     let now = start.clock.now();
     let Some(cluster) = world.clusters.first() else { return exit::FAILED };
-    let mut places: Vec<&str> = start.global.namespace.iter().map(String::as_str).collect();
+    let mut places = super::session::namespaces(start);
     if places.is_empty() {
-        places.push("");
+        places.push(Name::default());
     }
-    let questions: Vec<_> = places.iter().flat_map(|ns| WANTED.iter().map(move |want| (*ns, want))).collect();
+    let questions: Vec<_> = places.iter().flat_map(|ns| WANTED.iter().map(move |want| (ns, want))).collect();
     let asked = futures::future::join_all(questions.iter().map(|(namespace, want)| {
         let (verb, group, resource, subresource) = want;
         session.reader.may(Ask { verb, group, resource, subresource, namespace, name: "" })
@@ -259,8 +260,7 @@ fn doctor_text(
     permissions: &[(String, Option<bool>, String)],
 ) -> Vec<String> {
     let c = &session.connection;
-    let or_unknown =
-        |v: Option<&pilothouse_core::domain::id::Name>| v.map_or("unknown".to_owned(), ToString::to_string);
+    let or_unknown = |v: Option<&Name>| v.map_or("unknown".to_owned(), ToString::to_string);
     let mut lines = text::not_seen(cluster);
     lines.extend([
         format!("context {} at {}", c.context, c.server),

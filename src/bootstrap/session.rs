@@ -53,7 +53,7 @@ pub fn info(start: &Start, connection: &Connection) -> ClusterInfo {
 }
 
 /// The namespaces that were asked for, each once; none = all.
-fn namespaces(start: &Start) -> Vec<Name> {
+pub fn namespaces(start: &Start) -> Vec<Name> {
     let mut names: Vec<Name> = Vec::new();
     for name in start.global.namespace.iter().map(|n| n.trim()).filter(|n| !n.is_empty()) {
         if !names.iter().any(|held| held == name) {

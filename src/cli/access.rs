@@ -16,10 +16,10 @@ pub struct Access {
     /// UID to act as
     #[arg(long, global = true, value_name = "UID", help_heading = ACCESS)]
     pub as_uid: Option<String>,
-    /// The kubeconfig's user, in the place of the context's
+    /// The kubeconfig's user, instead of the context's
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub user: Option<String>,
-    /// The kubeconfig's cluster, in the place of the context's
+    /// The kubeconfig's cluster, instead of the context's
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub cluster: Option<String>,
     /// Address and port of the API server
@@ -28,7 +28,7 @@ pub struct Access {
     /// Bearer token for the API server
     #[arg(long, global = true, value_name = "TOKEN", hide_env_values = true, help_heading = ACCESS)]
     pub token: Option<String>,
-    /// Give a request up after this long: 5s, 1m, a number of seconds; 0 = as without this flag
+    /// Give up a request after this long: 5s, 1m30s, a number of seconds; 0 = our own limits
     #[arg(long, global = true, value_name = "TIME", value_parser = timeout, help_heading = ACCESS)]
     pub request_timeout: Option<Duration>,
     /// Do not check the server's certificate
@@ -40,7 +40,7 @@ pub struct Access {
     /// Client certificate
     #[arg(long, global = true, value_name = "FILE", help_heading = ACCESS)]
     pub client_certificate: Option<String>,
-    /// Its key
+    /// Key of the client certificate
     #[arg(long, global = true, value_name = "FILE", help_heading = ACCESS)]
     pub client_key: Option<String>,
     /// Name that the server's certificate is checked for
@@ -57,12 +57,32 @@ impl std::fmt::Debug for Access {
     }
 }
 
-/// Go's durations; a bare number is seconds.
+/// As kubectl: a duration of Go, or a number of seconds.
 fn timeout(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| duration(text)).ok_or_else(|| "expected a duration such as 5s or 1m30s".into())
+}
+
+/// Go's `ParseDuration`, without a sign.
+fn duration(text: &str) -> Option<Duration> {
+    let is_digit = |c: char| c.is_ascii_digit() || c == '.';
+    let (mut rest, mut seconds) = (text, 0.0);
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at_checked(rest.find(|c| !is_digit(c))?)?;
+        let (unit, next) = tail.split_at_checked(tail.find(is_digit).unwrap_or(tail.len()))?;
+        let unit = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * unit;
+        rest = next;
     }
-    humantime::parse_duration(text).map_err(|e| e.to_string())
+    Duration::try_from_secs_f64(seconds).ok().filter(|_| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -71,10 +91,22 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, want) in
-            [("0", Some(0)), ("5", Some(5)), ("5s", Some(5)), ("1m30s", Some(90)), ("x", None), ("-1", None)]
-        {
-            assert_eq!(timeout(text).ok().map(|d| d.as_secs()), want, "{text}");
+        for (text, want) in [
+            ("0", Some(0)),
+            ("5", Some(5_000)),
+            ("5s", Some(5_000)),
+            ("1m30s", Some(90_000)),
+            ("1.5s", Some(1_500)),
+            (".5m1h", Some(3_630_000)),
+            ("250ms", Some(250)),
+            ("x", None),
+            ("-1", None),
+            ("", None),
+            ("s", None),
+            ("5 s", None),
+            ("1d", None),
+        ] {
+            assert_eq!(timeout(text).ok().map(|d| d.as_millis()), want, "{text:?}");
         }
     }
 }

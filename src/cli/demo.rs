@@ -28,7 +28,7 @@ pub struct SimFlags {
     /// Port on 127.0.0.1; 0 = any free one
     #[arg(long, value_name = "P", default_value_t = 0)]
     pub port: u16,
-    /// Write the administrator's kubeconfig here in the place of standard output
+    /// Write the administrator's kubeconfig here instead of to standard output
     #[arg(long, value_name = "F")]
     pub kubeconfig_out: Option<PathBuf>,
     /// Simulated seconds per second. The console's clock is the real one: keep 1 for it

@@ -166,7 +166,7 @@ pub fn example() -> String {
         write!(out, "# {}\n{} = {value}\n", field.doc, field.key).unwrap_or_default();
     }
     out.push_str(
-        "\n[ui.keys]\n# command = [\"key\", …], in the place of the command's own keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
+        "\n[ui.keys]\n# command = [\"key\", …], instead of the command's own keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
     );
     out.push_str(&super::failover::example());
     out.push_str(&super::silence::example());

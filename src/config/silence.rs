@@ -1,4 +1,4 @@
-//! `[[silence]]`: findings that are not to be told.
+//! `[[silence]]`: findings that are not shown.
 
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
@@ -11,14 +11,14 @@ use super::failover::Wrong;
 
 /// The keys, with what each is for.
 const KEYS: [(&str, &str); 5] = [
-    ("rule", "a glob over rules, \"not-ready\"; the evidence of a finding names its rule"),
-    ("namespace", "a glob over the namespace of what it is about"),
-    ("name", "a glob over its name"),
-    ("until", "a time, 2026-12-31T08:00:00Z; without it for good"),
+    ("rule", "a glob over rules, for example \"not-ready\" or \"node-*\""),
+    ("namespace", "a glob over the namespace of the finding's object"),
+    ("name", "a glob over the name of the object"),
+    ("until", "the end, for example 2026-12-31T08:00:00Z; without it, the silence does not end"),
     ("reason", "why, for those who read it later"),
 ];
 
-/// Reads one entry. What is wrong is told, and then there is no silence: nothing goes unheard by mistake.
+/// Reads one entry. An entry with a mistake silences nothing.
 pub fn read(value: &Spanned<DeValue<'_>>) -> Result<Silence, Vec<Wrong>> {
     let DeValue::Table(table) = value.get_ref() else {
         return Err(vec![Wrong {
@@ -51,7 +51,7 @@ pub fn read(value: &Spanned<DeValue<'_>>) -> Result<Silence, Vec<Wrong>> {
                 silence.until = Stamp::parse(&text);
                 if silence.until.is_none() {
                     bad(
-                        format!("silence.until {text:?} is no time with a zone"),
+                        format!("silence.until {text:?} is not a time with a zone"),
                         "for example 2026-12-31T08:00:00Z".into(),
                     );
                 }
@@ -83,7 +83,7 @@ pub fn read(value: &Spanned<DeValue<'_>>) -> Result<Silence, Vec<Wrong>> {
 /// For the example file.
 pub fn example() -> String {
     let mut out = String::from(
-        "\n# [[silence]]: findings that are not told, as often as you like; NOW says how many there are\n",
+        "\n# [[silence]]: findings that NOW does not show (its title says how many); the section may be repeated\n",
     );
     for (key, doc) in KEYS {
         out.push_str(&format!("#   {key}: {doc}\n"));
@@ -122,7 +122,7 @@ mod tests {
                 "c.toml:2: silence.rule \"not-redy\" matches no rule (did you mean \"not-ready\"?)",
                 "c.toml:4: unknown key \"namespaces\" in [[silence]] (did you mean \"namespace\"?)",
                 "c.toml:6: silence.name must be a text in quotes",
-                "c.toml:9: silence.until \"2026-12-31\" is no time with a zone (for example 2026-12-31T08:00:00Z)",
+                "c.toml:9: silence.until \"2026-12-31\" is not a time with a zone (for example 2026-12-31T08:00:00Z)",
                 "c.toml:10: [[silence]] names no rule, namespace or name (it would silence everything; write rule = \"*\" if you mean that)",
             ]
         );

@@ -56,7 +56,7 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
         let all = if silenced.is_empty() {
             "nothing is known to be wrong"
         } else {
-            "nothing is known to be wrong but for what is silenced"
+            "nothing is known to be wrong except what is silenced"
         };
         lines.push(if nothing_missed { all } else { "nothing wrong was found in what was seen" }.into());
     }

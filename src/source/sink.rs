@@ -59,7 +59,7 @@ impl FactSink {
     }
 }
 
-/// One kind's way in: its batches as facts.
+/// The outlet of one kind: its batches become facts.
 pub struct Rows<T> {
     pub sink: FactSink,
     pub fact: fn(Batch<T>) -> Fact,

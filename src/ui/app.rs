@@ -112,12 +112,12 @@ pub enum Prompt {
         min: i32,
         max: i32,
     },
-    /// For how long these findings are not to be told.
+    /// For how long these findings are silenced.
     Silence {
         title: String,
         silences: Vec<Silence>,
     },
-    /// Which of the silenced ones are to be told again.
+    /// Which of the silenced findings are shown again.
     Tell,
 }
 

@@ -1,5 +1,5 @@
-//! The clipboard of the terminal in front of which the person sits, by OSC 52: it works over SSH, and no terminal
-//! answers whether it took the text. What stands between must be asked to pass it on.
+//! The clipboard of the person's terminal, by OSC 52: it works over SSH, and no terminal answers whether it took the
+//! text. tmux and screen pass it on only in a form of their own.
 
 /// What the sequence has to go through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Clipboard {
         }
     }
 
-    /// What can keep it from arriving.
+    /// Why the text may not arrive, for people.
     pub fn caveat(self) -> &'static str {
         match self {
             Self::Terminal => "not every terminal takes it",

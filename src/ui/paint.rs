@@ -82,7 +82,7 @@ impl Pen {
             self.style = Some(style);
         }
         out.push_str(cell.symbol());
-        // only for one plain character of one cell is it certain on every terminal where the cursor is now
+        // terminals agree on where the cursor is only after a single character that is one cell wide
         let certain = cell.symbol().chars().count() == 1 && super::widget::text::width(cell.symbol()) == 1;
         self.at = certain.then_some((x + 1, y));
     }

@@ -26,7 +26,7 @@ pub enum Msg {
     Reply(Ticket, Reply),
     /// More lines of a log that is followed.
     LogLines(Ticket, Vec<LogLine>),
-    /// What there is to say of the containers of a log beside their lines.
+    /// Notes about the containers of a log, beside their lines.
     LogNotes(Ticket, Vec<LogNote>),
     /// No more lines will come.
     LogEnded(Ticket),
@@ -70,7 +70,7 @@ pub enum Effect {
     Save(String),
     /// Paint everything again: carried out by the run loop itself.
     Redraw,
-    /// Findings are not to be told for a time, or are again.
+    /// Silences findings, or ends a silence.
     Silence(ClusterId, SilenceChange),
     /// End the loop: carried out by the run loop itself.
     Quit,
@@ -113,8 +113,8 @@ pub struct LogRequest {
     pub tail: u32,
 }
 
-/// What is known of a container's log beside its lines: why there are none, how it ended. In place of what was said of
-/// it before; without words there is nothing to say any more.
+/// What is known of a container's log beside its lines: why there are none, how it ended. It replaces the note before
+/// about the same container; empty words remove that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogNote {
     pub pod: Name,

@@ -40,7 +40,7 @@ pub struct ReadClient {
     inner: Http,
     link: Arc<Link>,
     deadline: Duration,
-    /// A failure that may pass is asked again so often.
+    /// How often a request is sent again after a failure that may pass.
     again: u32,
 }
 
@@ -309,7 +309,7 @@ pub(super) async fn request(
     builder.body(body.unwrap_or_default()).map_err(|e| ApiError::Invalid { message: format!("{path}: {e}") })
 }
 
-/// The error of an answer that is no success.
+/// The error of an answer whose status is not a success.
 pub(super) async fn refusal(response: Response<Body>, clock: &Clock) -> ApiError {
     let code = response.status().as_u16();
     let wait = retry_after(&response, clock.now());
@@ -379,7 +379,7 @@ pub fn escape(value: &str) -> String {
     out
 }
 
-/// The text behind [`escape`]; what is no escape stays as it is.
+/// The inverse of [`escape`]; what is not an escape stays as it is.
 pub(crate) fn unescape(value: &str) -> String {
     let mut out = Vec::with_capacity(value.len());
     let mut bytes = value.as_bytes();

@@ -6,7 +6,6 @@ mod plugin;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine as _;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use http::HeaderValue;
@@ -23,6 +22,7 @@ use super::connect::ConnectError;
 use super::env::Env;
 use super::error::words;
 use super::kubeconfig::resolve::{Access, Auth, Pem};
+use super::secret;
 use super::tls::Identity;
 use crate::clock::Clock;
 
@@ -99,7 +99,7 @@ impl Credential {
         Ok(this)
     }
 
-    /// The `Authorization` header, and a current certificate in its place.
+    /// The `Authorization` header. Also renews the client certificate, if it is due.
     pub(super) async fn header(&self) -> Result<Option<HeaderValue>, String> {
         self.reread();
         match &self.source {
@@ -151,7 +151,7 @@ impl Credential {
         }
     }
 
-    /// What is waited for, if a plugin runs now.
+    /// For people: which plugin runs now, and for how long.
     pub(super) fn waiting(&self) -> Option<String> {
         let Source::Plugin { plugin, state } = &self.source else { return None };
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,7 +190,7 @@ impl Credential {
         match (&state.held, given) {
             (_, Err(why)) => Err(why),
             (Some(held), Ok(_)) => Ok(held.header.clone()),
-            // another request saw it refused already
+            // another request was refused with it meanwhile: this one finds out for itself
             (None, Ok(given)) => Ok(self.take(plugin, &given)?.header),
         }
     }
@@ -221,7 +221,7 @@ impl Credential {
         let again = std::fs::read(cert).and_then(|cert| Ok((cert, std::fs::read(key)?)));
         let set = again.map_err(|e| e.to_string()).and_then(|(cert, key)| self.identity.set(&cert, &key));
         if let Err(error) = set {
-            // a certificate and its key are written one after the other: the next time
+            // perhaps only one of the two files has been written yet: they are read again later
             tracing::warn!(%error, "the client certificate cannot be read again");
         }
     }
@@ -283,20 +283,12 @@ fn from_file(path: &std::path::Path) -> Result<HeaderValue, String> {
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, String> {
-    secret(&format!("Bearer {token}"))
+    secret::header(&format!("Bearer {token}"))
         .ok_or_else(|| "the token has characters that no header can carry (a line break?)".into())
 }
 
 fn basic(user: &str, password: &str) -> Result<HeaderValue, String> {
-    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    secret(&format!("Basic {pair}")).ok_or_else(|| "the username cannot be sent".into())
-}
-
-/// A header value that is not shown in logs.
-fn secret(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    secret::basic(user, password).ok_or_else(|| "the username cannot be sent".into())
 }
 
 #[cfg(test)]

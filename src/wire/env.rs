@@ -29,7 +29,7 @@ impl Env {
         value.filter(|v| !v.is_empty())
     }
 
-    /// What a child process gets in the place of ours; None = ours.
+    /// The environment of a child process; None = it inherits ours.
     pub(super) fn given(&self) -> Option<&BTreeMap<String, String>> {
         self.0.as_deref()
     }

@@ -21,7 +21,7 @@ pub enum ApiError {
     Unauthorized(String),
     #[error("{message}")]
     Forbidden { message: String },
-    /// `status`: the API says so with a Status; else the path is none of its own.
+    /// `status`: the API said so with a Status object. False: something else answered, which does not know the path.
     #[error("{message}")]
     NotFound { message: String, status: bool },
     #[error("{message}")]
@@ -78,7 +78,7 @@ impl ApiError {
         if message.is_empty() {
             let reason = StatusCode::from_u16(code).ok().and_then(|c| c.canonical_reason());
             let said = text::clean(status.reason.as_deref().or(reason).unwrap_or_default()).into_owned();
-            // the words of a `Server` stand behind its code
+            // `Server` shows the code itself
             let coded = matches!(code, 400 | 401 | 403 | 404 | 409 | 410 | 422 | 429);
             message = match (said.is_empty(), coded) {
                 (true, _) => code.to_string(),
@@ -135,7 +135,7 @@ impl ApiError {
         Self::Server { code, message: format!("a Status with HTTP 200: {said}"), retry_after: None }
     }
 
-    /// From a successful answer that is no JSON object: a login page, a proxy's text.
+    /// From a successful answer that is not a JSON object: a login page, a proxy's text.
     pub fn not_json(body: &[u8]) -> Self {
         let said = plain(body);
         Self::Decode(if is_page(body) {
@@ -149,7 +149,7 @@ impl ApiError {
         })
     }
 
-    /// What an object that is none of the API's says of itself, if it says something as gateways do: `error`, `message`.
+    /// The message in an object that is not the API's: gateways write `error` or `message`.
     pub fn words_of(body: &[u8]) -> Option<String> {
         let value: serde_json::Value = serde_json::from_slice(body).ok()?;
         let said = ["/error/message", "/error", "/message", "/errors/0/message"]
@@ -284,7 +284,7 @@ fn tls_words(error: &rustls::Error) -> String {
                 ),
                 CertificateError::NotValidYet => "it is not valid yet: check the clock".into(),
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    "it is signed by an unknown authority: check certificate-authority in the kubeconfig (another cluster's CA under the same name?), for a Prometheus ca_file".into()
+                    "it is signed by an unknown authority: check certificate-authority in the kubeconfig (does it have another cluster's CA?), or ca_file for a Prometheus".into()
                 }
                 CertificateError::NotValidForNameContext { expected, presented } => {
                     let names = match presented.as_slice() {
@@ -304,7 +304,7 @@ fn tls_words(error: &rustls::Error) -> String {
             format!("the server's certificate is refused: {why}")
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server wants a client certificate, and none was sent that it asks for".into()
+            "the server requires a client certificate, and none that it accepts was sent".into()
         }
         Error::AlertReceived(
             alert @ (AlertDescription::BadCertificate
@@ -317,7 +317,7 @@ fn tls_words(error: &rustls::Error) -> String {
             | AlertDescription::UnknownCA),
         ) => format!("the server refuses our client certificate ({alert:?})"),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS: is it http in the place of https?".into()
+            "the server does not speak TLS: must the URL begin with http://, not https://?".into()
         }
         other => format!("TLS: {other}"),
     };

@@ -1,6 +1,6 @@
 //! Reads a Kubernetes List while its body arrives: each element of `items` is handed out as soon as its last byte is
 //! there, whatever the split of the chunks. A body that ends early is never taken for a complete one, and an answer
-//! that is no list is never taken for an empty one: [`Items::finish`] says which it was.
+//! that is not a list is never taken for an empty one: [`Items::finish`] says which it was.
 
 use memchr::memchr2;
 use serde::Deserialize;
@@ -177,18 +177,18 @@ impl Items {
         if said == "Status" {
             return Err(ApiError::from_status_in_success(&self.head));
         }
-        let wanted = if kind.is_empty() { "a list" } else { kind };
         let what = match (self.held, said) {
             // a client that knows what it asked for needs no kind, as client-go's typed ones
             (Held::List, "") => return Ok(&self.meta),
             (Held::List, said) if kind.is_empty() || said == kind || said == "List" => return Ok(&self.meta),
-            (Held::Other, _) => "an object whose `items` is no list".to_owned(),
+            (Held::Other, _) => "an object whose `items` is not a list".to_owned(),
             (Held::Nothing, "") => ApiError::words_of(&self.head)
                 .unwrap_or_else(|| "an object without kind and items".to_owned()),
-            (_, said) => format!("a {}", pilothouse_core::domain::text::cap(said, 60)),
+            (_, said) => format!("of kind {}", pilothouse_core::domain::text::cap(said, 60)),
         };
         let what = pilothouse_core::domain::text::clean(&what).into_owned();
-        Err(ApiError::Decode(format!("{what} in the place of {wanted}")))
+        let wanted = if kind.is_empty() { "a list" } else { kind };
+        Err(ApiError::Decode(format!("it is {what}, not {wanted}")))
     }
 
     /// Items handed out so far.
@@ -390,15 +390,15 @@ mod tests {
     #[test]
     fn what_is_no_list_is_an_error_that_says_what_it_is() {
         for (text, said) in [
-            ("{}", "an object without kind and items in the place of PodList"),
-            (r#"{"metadata":{}}"#, "an object without kind and items in the place of PodList"),
+            ("{}", "it is an object without kind and items, not PodList"),
+            (r#"{"metadata":{}}"#, "it is an object without kind and items, not PodList"),
             (r#"{"error":{"code":"no_upstream","message":"no healthy upstream"}}"#, "no healthy upstream"),
             (r#"{"error":"upstream gone"}"#, "upstream gone"),
-            (r#"{"kind":"Pod","metadata":{"name":"a"}}"#, "a Pod in the place of PodList"),
-            (r#"{"kind":"ServiceList","items":[]}"#, "a ServiceList in the place of PodList"),
-            (r#"{"kind":"PodList","items":{"a":1}}"#, "an object whose `items` is no list"),
-            (r#"{"kind":"PodList","items":"none"}"#, "an object whose `items` is no list"),
-            (r#"{"kind":"PodList","items":3}"#, "an object whose `items` is no list"),
+            (r#"{"kind":"Pod","metadata":{"name":"a"}}"#, "it is of kind Pod, not PodList"),
+            (r#"{"kind":"ServiceList","items":[]}"#, "it is of kind ServiceList, not PodList"),
+            (r#"{"kind":"PodList","items":{"a":1}}"#, "an object whose `items` is not a list"),
+            (r#"{"kind":"PodList","items":"none"}"#, "an object whose `items` is not a list"),
+            (r#"{"kind":"PodList","items":3}"#, "an object whose `items` is not a list"),
             ("[]", "not a JSON object"),
             ("null", "not a JSON object"),
             ("<!doctype html><title>Sign in</title><p>x</p>", "an HTML page"),

@@ -127,7 +127,7 @@ struct Run {
     rows: u64,
     /// The kind is one of the core group, which every Kubernetes API has.
     core: bool,
-    /// What it failed of last does not pass by itself.
+    /// Its last failure does not pass by itself.
     lasting: bool,
 }
 
@@ -249,7 +249,7 @@ where
                 return Err(error);
             }
         };
-        // it answered us: what the heartbeat said before is no news
+        // the server answered: what the heartbeat said before that no longer counts
         self.pulse.mark_unchanged();
         self.alive(run, true).await;
         let gather = if self.plan.gather.is_zero() { GATHER } else { self.plan.gather };
@@ -304,7 +304,7 @@ where
                     } else {
                         run.broken = 0;
                     }
-                    // one that opens and breaks again and again is no live source
+                    // a watch that opens and breaks again and again does not make the source live
                     return if run.broken >= 3 {
                         Err(ApiError::Unreachable(words))
                     } else {

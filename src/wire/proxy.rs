@@ -8,6 +8,7 @@ use http::Uri;
 
 use super::client::unescape;
 use super::env::Env;
+use super::secret::hide;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -98,14 +99,6 @@ impl Proxies {
                 (!is_excepted(host, &port, except)).then_some(proxy)
             }
         }
-    }
-}
-
-/// A proxy's URL without its credentials, for people.
-fn hide(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
-        _ => text.to_owned(),
     }
 }
 
@@ -309,7 +302,9 @@ mod tests {
         for bad in ["h:1", "h", "ftp://h", "http://", "://", "http://a b"] {
             assert!(Proxies::always(bad).is_err(), "{bad}");
         }
-        let words = Proxies::always("ftp://me:secret@h").unwrap_err();
-        assert!(!words.contains("secret"), "{words}");
+        for bad in ["ftp://me:secret@h", "me:secret@h"] {
+            let words = Proxies::always(bad).unwrap_err();
+            assert!(!words.contains("secret"), "{words}");
+        }
     }
 }

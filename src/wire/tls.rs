@@ -37,7 +37,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Puts another certificate and key (PEM) in the place of the held one. Nothing happens when they are the same.
+    /// Replaces the certificate and key (PEM). Does nothing when the certificate is the same.
     pub(crate) fn set(&self, cert: &[u8], key: &[u8]) -> Result<(), String> {
         let next = certified(cert, key)?;
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
@@ -28,6 +27,7 @@ use tower_service::Service;
 use url::Url;
 
 use super::proxy::{Kind, Proxies, Proxy};
+use super::secret;
 use super::tls::Identity;
 
 /// Establishing a TCP connection.
@@ -51,7 +51,8 @@ pub(crate) enum Use {
 /// Which redirects are followed; the others are the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Follow {
-    /// As Go: 301, 302 and 303 of GET and HEAD, 307 and 308 of every method. Credentials stay with their host.
+    /// As Go: 301, 302 and 303 of GET and HEAD, 307 and 308 of every method. Credentials are sent to their own host only,
+    /// and, unlike Go, never from https on to http.
     AsGo,
     /// Only to the same scheme, host and port.
     SameServer,
@@ -106,7 +107,7 @@ impl SendError {
             said.push_str(": does the server want https?");
         }
         match &self.redirected {
-            Some(to) => format!("redirected to {to}: {said}"),
+            Some(to) => format!("redirected to {}: {said}", secret::hide(&to.to_string())),
             None => said,
         }
     }
@@ -169,7 +170,7 @@ impl Http {
             })?;
             let next = target(&parts.method, &uri, &response, follow).filter(|_| followed < REDIRECTS);
             let Some(next) = next else { return Ok(response) };
-            if !is_of(next.host().unwrap_or_default(), first.host().unwrap_or_default()) {
+            if !may_have_credentials(&next, &first) {
                 for secret in [AUTHORIZATION, COOKIE, WWW_AUTHENTICATE] {
                     headers.remove(secret);
                 }
@@ -221,6 +222,13 @@ fn target(method: &Method, at: &Uri, response: &Response<Body>, follow: Follow) 
     (follow == Follow::AsGo || server(at) == server(&next)).then_some(next)
 }
 
+/// Whether the credentials for `first` may be sent to where it redirects.
+fn may_have_credentials(next: &Uri, first: &Uri) -> bool {
+    let is_https = |uri: &Uri| uri.scheme_str() == Some("https");
+    is_of(next.host().unwrap_or_default(), first.host().unwrap_or_default())
+        && (is_https(next) || !is_https(first))
+}
+
 /// The same host, or one under it.
 fn is_of(host: &str, parent: &str) -> bool {
     let (host, parent) = (host.to_ascii_lowercase(), parent.to_ascii_lowercase());
@@ -244,10 +252,7 @@ fn tcp() -> HttpConnector {
 
 fn basic(proxy: &Proxy) -> Option<HeaderValue> {
     let (user, password) = proxy.auth.as_ref()?;
-    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    let mut value = HeaderValue::from_str(&format!("Basic {pair}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    secret::basic(user, password)
 }
 
 fn pool(
@@ -266,7 +271,7 @@ fn pool(
     };
     let connector = HttpsConnector::new(dial, tls.clone(), false, Arc::new(name));
     let mut builder = Builder::new(TokioExecutor::new());
-    // as Go writes them: some gateways look at the letters
+    // header names with capitals, as Go writes them: some gateways compare them with case
     builder.pool_timer(TokioTimer::new()).http1_title_case_headers(true);
     if purpose == Use::Write {
         builder
@@ -454,6 +459,16 @@ mod tests {
             ("10.0.0.1", "0.0.1", false),
         ] {
             assert_eq!(is_of(host, parent), same, "{host} {parent}");
+        }
+        for (first, next, sent) in [
+            ("https://h", "https://h:1/x", true),
+            ("https://h", "http://h/x", false),
+            ("http://h", "http://h/x", true),
+            ("http://h", "https://h/x", true),
+            ("https://h", "https://other", false),
+        ] {
+            let (first, next): (Uri, Uri) = (first.parse().unwrap(), next.parse().unwrap());
+            assert_eq!(may_have_credentials(&next, &first), sent, "{first} {next}");
         }
     }
 }

@@ -271,7 +271,7 @@ fn a_pod_of_nobody_that_failed() {
         if is == "Running" { Ok(()) } else { Err(is) }
     });
     place.status("pod/once", &json!({"phase": "Failed", "reason": "Error"}));
-    place.fires(60, "pod-failed", &["once"], &["no controller makes another"]);
+    place.fires(60, "pod-failed", &["once"], &["no controller replaces it"]);
     place.kubectl(&["delete", "pod", "once", "--grace-period=0", "--force"]);
     place.passes(30, "pod-failed");
 }

@@ -160,7 +160,7 @@ fn what_fails_for_the_whole_time_is_said_first_and_fails() {
             whole("503 Service Unavailable", "", "<html>x"),
             "NOT SEEN: pods (503: Service Unavailable (a web page",
         ),
-        (whole("200 OK", "", "{}"), "NOT SEEN: pods (answer not understood: an object without kind"),
+        (whole("200 OK", "", "{}"), "NOT SEEN: pods (answer not understood: it is an object without kind"),
         (
             whole("200 OK", "", r#"{"kind":"Status","code":403,"message":"rewritten"}"#),
             "NOT SEEN: pods (403: a Status",

@@ -1,4 +1,4 @@
-//! What a person does not want to be told for now.
+//! Silences: findings that a person does not want to see for a time.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::id::ObjectRef;
 use super::settings::glob;
 use super::time::Stamp;
 
-/// Keeps findings out of sight: those whose rule, namespace and name it matches, until its time is over.
+/// Hides the findings whose rule, namespace and name it matches, until it ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// A glob over rules.

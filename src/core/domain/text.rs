@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
-/// More combining marks than this on one letter are no writing any more: the longest that scripts use.
+/// No script puts more combining marks than this on one letter.
 const MOST_MARKS: usize = 4;
 /// What stands for a character that cannot be seen or that moves others.
 const HIDDEN: char = '¤';
@@ -102,6 +102,15 @@ impl Before {
     }
 }
 
+/// Names in one line, of many the first three: `a, b, c and 4 more`.
+pub fn few<S: AsRef<str>>(names: &[S]) -> String {
+    let join = |names: &[S]| names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.get(..3) {
+        Some(first) if names.len() > 4 => format!("{} and {} more", join(first), names.len() - 3),
+        _ => join(names),
+    }
+}
+
 /// One line of safe text. Borrowed when there is nothing to replace, which is nearly always.
 pub fn clean(text: &str) -> Cow<'_, str> {
     let plain = |c: char| mark(c).is_none() && c.width().is_some_and(|w| w > 0);
@@ -117,18 +126,19 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     if out == text { Cow::Borrowed(text) } else { Cow::Owned(out) }
 }
 
-/// The text without the sequences that colour it or move the cursor (CSI, OSC and the other control strings): how a
-/// program meant its line to look is no part of what the line says. One that is not whole stays, and becomes visible.
+/// The text without the sequences that colour it or move the cursor (CSI, OSC and the other control strings): they
+/// are not part of what the line says. A sequence that is not complete stays, and becomes visible.
 pub fn strip_ansi(text: &str) -> Cow<'_, str> {
     if !text.contains(['\u{1b}', '\u{9b}', '\u{9d}']) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    let mut unended = false;
     while let Some(at) = rest.find(['\u{1b}', '\u{9b}', '\u{9d}']) {
         let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(before);
-        rest = if let Some(length) = sequence(from) {
+        rest = if let Some(length) = sequence(from, &mut unended) {
             from.get(length..).unwrap_or_default()
         } else {
             let mut chars = from.chars();
@@ -140,8 +150,9 @@ pub fn strip_ansi(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Bytes of the control sequence that the text begins with.
-fn sequence(text: &str) -> Option<usize> {
+/// Bytes of the control sequence that the text begins with. `unended` is set by a control string without an end: the
+/// strings after it have none either, and a line of nothing but their beginnings must not be searched for each.
+fn sequence(text: &str, unended: &mut bool) -> Option<usize> {
     let mut chars = text.char_indices();
     let (_, first) = chars.next()?;
     let kind = match first {
@@ -154,6 +165,7 @@ fn sequence(text: &str) -> Option<usize> {
         // parameters and intermediates, then one letter
         '[' => chars.find(|(_, c)| !matches!(c, ' '..='?')).filter(|(_, c)| matches!(c, '@'..='~')).map(end),
         // control strings: up to BEL or ESC \
+        ']' | 'P' | 'X' | '^' | '_' if *unended => None,
         ']' | 'P' | 'X' | '^' | '_' => {
             let mut escaped = false;
             let last = chars.find(|(_, c)| {
@@ -161,6 +173,7 @@ fn sequence(text: &str) -> Option<usize> {
                 escaped = *c == '\u{1b}';
                 ends
             });
+            *unended = last.is_none();
             last.map(end)
         }
         // a character set
@@ -289,6 +302,25 @@ mod tests {
             ("no colour", "no colour"),
         ] {
             assert_eq!(strip_ansi(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_beginnings_is_read_once() {
+        // each is looked for to the end of the line: that would be 10^11 characters
+        let line = "\x1b]0;\x1bP".repeat(200_000);
+        assert_eq!(strip_ansi(&line), line);
+    }
+
+    #[test]
+    fn of_many_names_the_first_three() {
+        for (names, want) in [
+            (&[][..], ""),
+            (&["a"], "a"),
+            (&["a", "b", "c", "d"], "a, b, c, d"),
+            (&["a", "b", "c", "d", "e"], "a, b, c and 2 more"),
+        ] {
+            assert_eq!(few(names), want);
         }
     }
 

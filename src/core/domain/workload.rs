@@ -91,6 +91,12 @@ impl Workload {
     /// Whether a selector picks some of its pods, judged by the template: a label that is only added to each pod counts
     /// as one that fits, unless its value is known to be another's (a pod name of another StatefulSet).
     pub fn may_have_pods_for(&self, selector: &Selector) -> bool {
+        let mut keys =
+            selector.labels.iter().map(|(k, _)| k).chain(selector.expressions.iter().map(|r| &r.key));
+        // nearly all selectors: rules ask this for every pair of a Service and a workload
+        if !keys.any(|key| self.adds_label(key)) {
+            return selector.matches(&*self.template_labels);
+        }
         let template = |key: &str| self.template_labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v);
         let of_template = Selector {
             labels: selector.labels.iter().filter(|(k, _)| !self.adds_label(k)).cloned().collect(),

@@ -63,7 +63,7 @@ pub enum Fact {
     Silence(SilenceChange),
 }
 
-/// A person said what they do not want to be told, or that they do again.
+/// A person silenced findings, or ended that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SilenceChange {
     Add(Vec<Silence>),
@@ -84,7 +84,7 @@ pub struct Identity {
     pub namespaces: Option<Vec<Name>>,
 }
 
-/// A clock that is off by more than this is told.
+/// A clock that is off by more than this is shown.
 const SKEW_MS: i64 = 1_000;
 
 impl Identity {

@@ -112,7 +112,7 @@ pub struct Sequel {
 /// How single pods go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvictOptions {
-    /// DELETE in the place of the eviction API: budgets are not asked.
+    /// DELETE instead of the eviction API: budgets are not checked.
     pub delete: bool,
     /// Seconds; -1 = each pod's own.
     pub grace_period: i64,

@@ -47,7 +47,7 @@ pub struct Facts {
     pub traffic: Arc<TrafficSeen>,
     pub logs: Arc<LogSummary>,
     pub sources: Arc<[SourceStatus]>,
-    /// What the person does not want to be told.
+    /// What is silenced.
     pub silences: Vec<Arc<Silence>>,
 }
 

@@ -174,7 +174,7 @@ pub struct Derived {
     pub counts: Counts,
     /// Ranked, worst first.
     pub causes: Arc<[Arc<Cause>]>,
-    /// What somebody has silenced, with the reason, in the same order.
+    /// The silenced findings, each with its silence, in the same order.
     pub silenced: Arc<[Silenced]>,
     /// Newest first, of the last 30 minutes.
     pub changes: Arc<[Arc<Change>]>,

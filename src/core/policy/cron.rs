@@ -13,7 +13,7 @@ pub struct Schedule {
     days: u64,
     months: u64,
     weekdays: u64,
-    /// Neither the day of the month nor that of the week is `*`: one of them is enough.
+    /// Neither the day of the month nor the day of the week is `*`: a date that fits one of them is enough.
     either_day: bool,
 }
 
@@ -25,7 +25,7 @@ const MONTHS: [&str; 12] =
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl Schedule {
-    /// None for what is no schedule, and for `@every`, which has no fixed times.
+    /// None if the text is not a schedule, and for `@every`, which has no fixed times.
     pub fn parse(text: &str) -> Option<Self> {
         let text = match text.trim() {
             "@yearly" | "@annually" => "0 0 1 1 *",
@@ -135,7 +135,7 @@ fn bits(field: &str, least: u32, most: u32, names: &[&str]) -> Option<u64> {
         };
         let (from, to) = match span.split_once('-') {
             Some((from, to)) => (number(from)?, number(to)?),
-            // the 7 of the weekdays is but another name of 0
+            // 7 is another name for Sunday, which is 0
             None if matches!(span, "*" | "?") => (least, if names.len() == 7 { 6 } else { most }),
             None => (number(span)?, if step.is_some() { most } else { number(span)? }),
         };

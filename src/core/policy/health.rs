@@ -107,7 +107,7 @@ pub fn problems(node: &Node) -> Vec<&Condition> {
 /// A node that has just joined is not complete at once: its network comes with a pod, its agents look one by one.
 const COMPLETE_AFTER_SECS: u64 = 60;
 
-/// Those of them that are no part of a node's start.
+/// The problems that are not part of a node's start.
 pub fn lasting_problems(node: &Node, now: Stamp) -> Vec<&Condition> {
     let comes_up = |c: &Condition| meaning(&c.kind) == Meaning::Good || c.kind == "NetworkUnavailable";
     let lasts = |c: &&Condition| {

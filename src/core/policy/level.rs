@@ -82,7 +82,7 @@ fn is_nothing(text: &str) -> bool {
 
 fn logfmt_level(line: &str) -> Option<Level> {
     let mut from = 0;
-    // few lines have many of them: a bound for those that are made to
+    // a bound: a line may consist of nothing else
     for _ in 0..64 {
         let at = from + line.get(from..)?.find('=')?;
         let key_end = line.get(..at)?;

@@ -51,6 +51,7 @@ pub struct Index<'a> {
     workloads: OnceCell<HashMap<&'a str, Vec<&'a Arc<WorkloadRow>>>>,
     by_uid: OnceCell<HashMap<&'a Uid, &'a Arc<WorkloadRow>>>,
     services: OnceCell<HashMap<&'a str, Vec<&'a Arc<ServiceRow>>>>,
+    pods: OnceCell<HashMap<&'a str, Vec<&'a Arc<Pod>>>>,
     dead: OnceCell<BTreeSet<Name>>,
 }
 
@@ -74,7 +75,7 @@ impl<'s, 'c> Scene<'s, 'c> {
         all.get(uid).map(|row: &&'c Arc<WorkloadRow>| -> &'c WorkloadRow { row })
     }
 
-    /// Nothing that its node says of a pod is to be believed.
+    /// The pod's node is dead, so that the pod's status is out of date.
     fn is_on_dead_node(&self, pod: &Pod) -> bool {
         let dead = self.index.dead.get_or_init(|| dead_nodes(self.cluster));
         pod.node.as_ref().is_some_and(|node| dead.contains(node))
@@ -86,6 +87,18 @@ impl<'s, 'c> Scene<'s, 'c> {
             let mut all: HashMap<&str, Vec<_>> = HashMap::new();
             for row in self.cluster.derived.services.iter() {
                 all.entry(row.service.namespace.as_str()).or_default().push(row);
+            }
+            all
+        });
+        all.get(namespace).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The pods of a namespace.
+    fn pods_in(&self, namespace: &str) -> &'s [&'c Arc<Pod>] {
+        let all = self.index.pods.get_or_init(|| {
+            let mut all: HashMap<&str, Vec<_>> = HashMap::new();
+            for pod in self.cluster.pods.iter() {
+                all.entry(pod.namespace.as_str()).or_default().push(pod);
             }
             all
         });
@@ -203,7 +216,7 @@ impl Findings {
         if !ran {
             return None;
         }
-        // before anything is folded: a finding that nobody wants to hear of must not come back as another's evidence
+        // before anything is folded: a silenced finding must not come back as the evidence of another one
         let (mut loud, mut quiet) = (Vec::new(), Vec::new());
         for cause in self.by_rule.iter().flatten() {
             let object = cause.objects.first();

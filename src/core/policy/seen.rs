@@ -3,6 +3,7 @@
 
 use crate::domain::id::Name;
 use crate::domain::source::{SourceState, SourceStatus};
+use crate::domain::text::few;
 use crate::model::table::{Coverage, Freshness};
 use crate::model::world::Cluster;
 
@@ -114,7 +115,7 @@ fn others(cluster: &Cluster, name: &str, read: &[Name]) -> Option<Unseen> {
     let unread = |all: &[Name]| all.iter().filter(|n| !read.contains(n)).cloned().collect::<Vec<_>>();
     let (namespaces, elsewhere) = match (&**asked, &cluster.identity.namespaces) {
         ([], Some(all)) => (unread(all), Vec::new()),
-        // that there are others can only be guessed, and is
+        // which others there are is not known; that there are some is assumed
         ([], None) => (Vec::new(), read.to_vec()),
         (asked, _) => (unread(asked), Vec::new()),
     };
@@ -133,7 +134,7 @@ pub fn words(unseen: &[Unseen]) -> String {
         } else if one.namespaces.is_empty() {
             String::new()
         } else {
-            format!("in {} ", few(&one.namespaces.iter().map(Name::as_str).collect::<Vec<_>>()))
+            format!("in {} ", few(&one.namespaces))
         };
         let why = match (one.why, reason) {
             (WhyNot::Loading, _) => "no answer yet",
@@ -150,14 +151,6 @@ pub fn words(unseen: &[Unseen]) -> String {
     groups.sort_by_key(|(why, _)| *why);
     let said = groups.iter().map(|(_, (words, names))| format!("{} {words}", few(names)));
     said.collect::<Vec<_>>().join("; ")
-}
-
-/// `a, b, c and 4 more`.
-fn few(names: &[&str]) -> String {
-    match names {
-        [a, b, c, _, rest @ ..] if !rest.is_empty() => format!("{a}, {b}, {c} and {} more", names.len() - 3),
-        some => some.join(", "),
-    }
 }
 
 #[cfg(test)]
@@ -190,6 +183,7 @@ mod tests {
             statefulsets: all(),
             daemonsets: all(),
             jobs: all(),
+            cronjobs: all(),
             services: all(),
             slices: all(),
             hpas: all(),

@@ -78,7 +78,7 @@ async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch:
     loop {
         let mut answer = client.get("/version", "application/json", 1 << 16).await;
         if matches!(answer, Err(ApiError::Unreachable(_))) {
-            // a connection that was kept too long is no server that is gone
+            // an idle connection that was closed does not mean that the server is gone
             answer = client.get("/version", "application/json", 1 << 16).await;
         }
         let lost = match &answer {

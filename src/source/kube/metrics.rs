@@ -195,11 +195,13 @@ async fn pods(
             continue;
         }
         let mut rows = Vec::new();
-        let mut ended = Ok(());
+        let mut ended: Result<(), ApiError> = Ok(());
         for path in &paths {
             match list(&client, path, "PodMetricsList", |json| pod(&mut pools, json)).await {
                 Ok(more) => rows.extend(more),
-                Err(error) => ended = Err(error),
+                // a failure is reported rather than a refusal
+                Err(error) if ended.as_ref().err().is_none_or(ApiError::is_denial) => ended = Err(error),
+                Err(_) => {}
             }
         }
         let wait = match ended {
@@ -214,10 +216,14 @@ async fn pods(
                 continue;
             }
             Err(error) => {
-                if !rows.is_empty() {
+                let wait = teller.failed(&out, &error, PODS_EVERY).await;
+                if rows.is_empty() {
+                    wait
+                } else {
+                    // one namespace that is refused does not make the usage of the others old
                     out.fact(Fact::PodUsage { source: Name::from("metrics.k8s.io"), rows }).await;
+                    wait.min(PODS_EVERY)
                 }
-                teller.failed(&out, &error, PODS_EVERY).await
             }
         };
         tokio::time::sleep(jitter(wait, 0.05)).await;

@@ -1,8 +1,8 @@
 //! One kind in several namespaces: a machine for each, and one table that none of them sweeps alone.
 //!
 //! The machines know nothing of each other. What they say is joined here: the table's list ends when each has ended or
-//! been refused, a later list of one namespace removes what it did not name of that namespace only, and the source is
-//! as well as the worst of them.
+//! been refused, a later list of one namespace removes objects of that namespace only, and the source's state is that of
+//! the namespace that is worst off.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::wire::list_watch::Outlet;
 
-/// How far one namespace is.
+/// How far the list of one namespace is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
     Awaited,
@@ -50,7 +50,7 @@ struct Joined<O> {
 /// Where all machines of a kind put what they see.
 pub(super) struct Several<O>(Arc<Mutex<Joined<O>>>);
 
-/// One namespace's way in.
+/// The outlet of one namespace's machine.
 pub(super) struct Share<O> {
     at: usize,
     all: Arc<Mutex<Joined<O>>>,
@@ -112,7 +112,7 @@ impl<O> Joined<O> {
         let Some(part) = self.parts.get_mut(at) else { return out };
         match batch {
             Batch::Begin { .. } => part.listed = Some(HashSet::new()),
-            // one namespace's number says nothing of all of them
+            // the number of one namespace is not the number of all
             Batch::Expect { .. } | Batch::Scope { .. } => {}
             Batch::Upsert(rows) => {
                 for row in &rows {
@@ -151,7 +151,7 @@ impl<O> Joined<O> {
         out
     }
 
-    /// A namespace may not be read, or no more: what was seen of it is not known now.
+    /// A namespace may not be read, or not any more: what was seen of it is removed.
     fn lose<T>(&mut self, at: usize, stand: Stand, out: &mut Vec<Batch<T>>) {
         let Some(part) = self.parts.get_mut(at) else { return };
         (part.stand, part.listed) = (stand, None);
@@ -181,7 +181,7 @@ impl<O> Joined<O> {
     }
 
     /// The status of the source: that of the namespace that is worst off, which it names. Some refused and others read
-    /// is no trouble of the source; of which namespaces it is, the table says.
+    /// is not trouble of the source: the table's coverage says which.
     fn worst(&mut self) -> Option<SourceStatus> {
         let rank = |state: &SourceState| match state {
             SourceState::Down { .. } => 5,

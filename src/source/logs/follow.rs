@@ -27,7 +27,7 @@ use crate::wire::frames::Lines;
 const JOIN: Duration = Duration::from_millis(500);
 /// A silent stream is opened anew: kubelets have stalled at the rotation of a log file.
 const SILENT: Duration = Duration::from_secs(300);
-/// Lines remembered for telling repeated ones after a resume.
+/// Lines that are remembered, to recognise repeated ones after a resume.
 const REMEMBER: usize = 4096;
 /// What a stream begins with.
 const BEGIN_SECS: u32 = 900;
@@ -151,10 +151,10 @@ struct Stream {
     resumed: bool,
     /// The last line of a connection, without a line feed: the next connection has it whole, if there is one.
     partial: Option<Raw>,
-    /// Restarts of the container as its log is asked for, and as it was when it was last read to its end.
+    /// The container's restart count when its log was last asked for, and when it was last read to its end.
     asked_at: u32,
     read_at: Option<u32>,
-    /// What the pod said before this says nothing of what is to be done next.
+    /// Only what was read of the pod at this moment or later decides what is done next.
     moment: Instant,
     backoff: Backoff,
     said: Option<String>,
@@ -174,7 +174,7 @@ impl Stream {
             partial: None,
             asked_at: 0,
             read_at: None,
-            // who chose the containers has just asked
+            // the caller has just looked at the pod: its answer is new enough
             moment: Instant::now().checked_sub(JUST_NOW).unwrap_or_else(Instant::now),
             backoff: Backoff::api(),
             said: None,
@@ -198,7 +198,7 @@ impl Stream {
                         return;
                     }
                     tokio::time::sleep(not_yet).await;
-                    // one of the pod's containers asks for all that wait
+                    // the containers that wait share one look at the pod
                     self.moment = Instant::now().checked_sub(not_yet / 2).unwrap_or(self.moment);
                     continue;
                 }
@@ -254,7 +254,7 @@ impl Stream {
         let state = match pod.since(self.moment).await {
             Ok(state) => state,
             Err(ApiError::NotFound { .. }) => return Next::Over(Some("the pod is gone".into())),
-            // what cannot be known is no reason not to ask for the log
+            // the log may be readable even if the pod is not
             Err(_) => return Next::Read,
         };
         let Some(container) = state.container(&self.query.container) else {
@@ -337,7 +337,7 @@ impl Stream {
         }
         let mut rest = None;
         self.lines.finish(|line| rest = Some(raw(line)));
-        // half a time stamp is no line
+        // what was cut off within its time stamp is not a line
         self.partial = rest.filter(|line| !lost || line.at.is_some());
         if let Some(line) = self.joiner.flush()
             && !out.put(Told::Line(line)).await
@@ -405,7 +405,7 @@ impl Stream {
     }
 }
 
-/// It counts in whole seconds: one second too much, and repeated lines are told by time and text.
+/// `sinceTime` counts in whole seconds: ask from one second earlier, and recognise repeated lines by time and text.
 fn since(last: Stamp) -> String {
     format!("&sinceTime={}", Stamp(last.0.div_euclid(1000) * 1000).plus_secs(-1))
 }
@@ -414,7 +414,7 @@ fn since(last: Stamp) -> String {
 fn ended(state: &PodState, container: &Container) -> Next {
     let how = container.ended().map_or_else(String::new, |exit| format!(", {exit}"));
     if !state.restarts(container) {
-        // an init container that did its work is nothing to speak of
+        // an init container that succeeded needs no note
         let silent = container.is_done_init();
         return Next::Over((!silent).then(|| format!("the container ended{how}")));
     }

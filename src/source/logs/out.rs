@@ -11,7 +11,7 @@ use super::store::{LogLine, LogStore, Origin};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
     Line(LogLine),
-    /// What there is to say of it at the moment; None when its lines say enough.
+    /// A note about the container, which replaces the one before; None removes it.
     Note {
         /// `namespace/name`.
         pod: Name,
@@ -33,7 +33,7 @@ impl Out for mpsc::Sender<Told> {
     }
 }
 
-/// Into the store: nobody reads along, so notes are for nobody.
+/// Into the store. Notes are dropped: nobody has this log open.
 #[derive(Debug)]
 pub(super) struct Kept {
     store: Arc<LogStore>,

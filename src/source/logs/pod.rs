@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
 
-/// A longer message of the kubelet says no more.
+/// A message of the kubelet is cut after this many bytes.
 const MESSAGE_CAP: usize = 300;
 
 /// Which list of the spec a container is in.

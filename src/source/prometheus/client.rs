@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -20,6 +19,7 @@ use crate::wire::client::{escape, unescape};
 use crate::wire::env::Env;
 use crate::wire::error::words;
 use crate::wire::proxy::Proxies;
+use crate::wire::secret;
 use crate::wire::tls::{Identity, Trust, client_config};
 use crate::wire::transport::{Follow, Http, Use};
 
@@ -154,7 +154,7 @@ impl Prometheus {
     /// Checks the settings; nothing is sent yet.
     pub fn new(options: &PrometheusOptions) -> Result<Self, PrometheusError> {
         let bad = |what: String| PrometheusError::Config(what);
-        let bad_url = |why: String| bad(format!("prometheus.url {:?}: {why}", hide(&options.url)));
+        let bad_url = |why: String| bad(format!("prometheus.url {:?}: {why}", secret::hide(&options.url)));
         let mut base = Url::parse(options.url.trim()).map_err(|e| bad_url(e.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(bad_url("must begin with http:// or https://".into()));
@@ -164,10 +164,8 @@ impl Prometheus {
         headers.insert(USER_AGENT, agent.unwrap_or_else(|_| HeaderValue::from_static("pilothouse")));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if !base.username().is_empty() || base.password().is_some() {
-            let pair =
-                format!("{}:{}", unescape(base.username()), unescape(base.password().unwrap_or_default()));
-            let pair = base64::engine::general_purpose::STANDARD.encode(pair);
-            let value = secret(&format!("Basic {pair}"))
+            let (user, password) = (unescape(base.username()), unescape(base.password().unwrap_or_default()));
+            let value = secret::basic(&user, &password)
                 .ok_or_else(|| bad_url("its user name cannot be sent".into()))?;
             headers.insert(AUTHORIZATION, value);
             let cleared = base.set_username("").is_ok() && base.set_password(None).is_ok();
@@ -176,7 +174,7 @@ impl Prometheus {
             }
         }
         if let Some(token) = &options.token {
-            let value = secret(&format!("Bearer {}", token.expose_secret().trim()));
+            let value = secret::header(&format!("Bearer {}", token.expose_secret().trim()));
             let value = value.ok_or_else(|| {
                 bad("prometheus.token_env: the token has characters that no header can carry".into())
             })?;
@@ -185,13 +183,18 @@ impl Prometheus {
         for (name, value) in &options.headers {
             let wrong = || bad(format!("prometheus.headers: {name:?} and its value make no header"));
             let key = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;
-            headers.insert(key, secret(value.trim()).ok_or_else(wrong)?);
+            headers.insert(key, secret::header(value.trim()).ok_or_else(wrong)?);
         }
         let trust = match (&options.ca_file, options.insecure) {
             (_, true) => Trust::Anyone,
             (Some(path), _) => {
-                let read = std::fs::read(path);
-                Trust::Bundle(read.map_err(|e| bad(format!("prometheus.ca_file {}: {e}", path.display())))?)
+                let wrong = |why: String| bad(format!("prometheus.ca_file {}: {why}", path.display()));
+                let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+                // an empty bundle means the CAs of this machine in a kubeconfig; here it is a mistake
+                if pem.is_empty() {
+                    return Err(wrong("it is empty".into()));
+                }
+                Trust::Bundle(pem)
             }
             (None, _) => Trust::System,
         };
@@ -212,7 +215,7 @@ impl Prometheus {
 
     /// The URL without credentials, for people.
     pub fn shown(&self) -> String {
-        hide(self.base.as_str()).trim_end_matches('/').to_owned()
+        secret::hide(self.base.as_str()).trim_end_matches('/').to_owned()
     }
 
     /// An instant query, evaluated at the server's now.
@@ -343,19 +346,12 @@ impl Prometheus {
         if let Some(path) = &self.token_file {
             let wrong = |e: String| config(format!("prometheus.token_file {}: {e}", path.display()));
             let token = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-            let value = secret(&format!("Bearer {}", token.trim()));
+            let value = secret::header(&format!("Bearer {}", token.trim()));
             let value = value.ok_or_else(|| wrong("it holds characters that no header can carry".into()))?;
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         Ok(request)
     }
-}
-
-/// A header value that is not shown in logs.
-fn secret(value: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 fn read(
@@ -417,14 +413,6 @@ fn number(value: Option<&serde_json::Value>) -> Option<f64> {
     value?.as_str()?.parse::<f64>().ok().filter(|v| v.is_finite())
 }
 
-/// A URL without its credentials.
-fn hide(url: &str) -> String {
-    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1))) {
-        Some((scheme, rest)) => format!("{scheme}://{rest}"),
-        None => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -458,7 +446,7 @@ mod tests {
         for (text, want) in [("\"NaN\"", None), ("\"+Inf\"", None), ("\"1.5\"", Some(1.5)), ("2", None)] {
             assert_eq!(number(serde_json::from_str(text).ok().as_ref()), want);
         }
-        assert_eq!(hide("http://u:p@h/x"), "http://h/x");
+        assert_eq!(secret::hide("http://u:p@h/x"), "http://h/x");
     }
 
     #[test]

@@ -107,7 +107,7 @@ struct Backend {
     errors: Option<f64>,
     /// Requests whose outcome is known.
     judged: bool,
-    /// Some of the rates are not known (NaN): no share of them can be told.
+    /// Some of the rates are not known (NaN), so that no ratio can be computed.
     unknown: bool,
     row: BackendTraffic,
     user_weight: Option<f64>,

@@ -348,7 +348,7 @@ pub const COMMANDS: &[Command] = &[
         Cmd::Silenced,
         "silenced",
         "silenced",
-        "the findings that are silenced; there the key above tells them again",
+        "the findings that are silenced; `silence` there ends a silence",
         &[Now],
         &["i"],
         0,

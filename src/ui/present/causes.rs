@@ -36,7 +36,7 @@ fn alike(a: &Cause, b: &Cause) -> bool {
     a.rule == b.rule && a.severity == b.severity
 }
 
-/// The rows of NOW on the first screen: what is too many of a kind becomes one row, in the place of the first.
+/// The rows of NOW on the first screen: findings that are too many of one rule become one row, where the first of them was.
 fn fold(causes: &[Arc<Cause>], rows: &[u32]) -> Vec<u32> {
     let at = |row: u32| causes.get(row as usize);
     rows.iter()

@@ -340,7 +340,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
     }
 }
 
-/// The chosen namespace is none of those that are read: a list without its rows is no empty one.
+/// What an empty list says when the chosen namespace is not read: it must not look like a namespace without objects.
 fn not_read(ui: &Ui, cluster: &Cluster, id: ListId) -> Option<String> {
     let cover = match id {
         ListId::Traffic => &cluster.services.cover,

@@ -12,7 +12,7 @@ use super::super::widget::text;
 use super::describe::{self, Lines};
 use super::{actions, ago, causes, errors, past, targets};
 
-/// What is not told, by whom and for how long.
+/// What is silenced, by whom and for how long.
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
     let all = &cluster.derived.silenced;
     if all.is_empty() {
@@ -28,7 +28,7 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
         out.say(
             Role::Key,
             format!(
-                "{key} tells one of them again, or all; what the config silences is back with the next start"
+                "{key} ends the silence of one or of all; what the config silences is silenced again at the next start"
             ),
         );
     }

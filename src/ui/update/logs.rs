@@ -74,7 +74,7 @@ pub fn add(view: &mut LogView, lines: Vec<LogLine>) {
     }
     let earliest = lines.iter().find_map(|l| l.at);
     let from = match earliest {
-        // what is later than the first new line is few, at the end
+        // only a few lines, at the end, are later than the first new one
         Some(at) => {
             let later = view.lines.iter().rev().take_while(|l| l.at.is_none_or(|held| held > at)).count();
             let mut from = view.lines.len() - later;
@@ -111,7 +111,7 @@ pub fn add(view: &mut LogView, lines: Vec<LogLine>) {
 /// Takes notes in, each in place of the one before about the same container.
 pub fn note(view: &mut LogView, notes: Vec<LogNote>) {
     for mut note in notes {
-        // one that was added for debugging is not in the pod's shape
+        // an ephemeral container is not in the pod's shape
         let line = view.lines.iter().rev().find(|l| l.pod == note.pod).map(|l| &l.container);
         let other = view.notes.iter().find(|n| n.pod == note.pod).map(|n| &n.container);
         view.several_containers |=

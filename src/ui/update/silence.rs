@@ -1,4 +1,4 @@
-//! Findings that the person does not want to be told for a time, and the way back.
+//! Silencing findings for a time, and ending that.
 
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::silence::Silence;
@@ -12,7 +12,7 @@ use super::super::present::causes;
 use super::super::request::Effect;
 use super::super::widget::text;
 
-/// Asks for how long, or, where the silenced ones are read, which of them to tell again.
+/// Asks for how long; on the screen of the silenced findings, asks which of them to show again.
 pub fn ask(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world) else { return };
     let key = match ui.screen() {
@@ -37,7 +37,7 @@ pub fn ask(ui: &mut Ui, world: &World) {
     ui.prompt = Some(Prompt::Silence { title: cause.title.clone(), silences: silences(&cause) });
 }
 
-/// One for each finding that the line tells.
+/// One for each finding that the line stands for.
 fn silences(cause: &Cause) -> Vec<Silence> {
     let of = |rule: &str, object: Option<&ObjectRef>| Silence {
         rule: rule.into(),
@@ -69,7 +69,7 @@ pub fn accept(ui: &mut Ui, input: &str, mut silences: Vec<Silence>, effects: &mu
     }
 }
 
-/// Tells one of the silenced findings again, by its number, or all.
+/// Ends the silence of one of the silenced findings, by its number, or of all.
 pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) {
     let Some(cluster) = ui.shown(world) else { return };
     let silenced = &cluster.derived.silenced;
@@ -77,7 +77,10 @@ pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) 
         "all" => silenced.iter().collect(),
         number => match number.parse::<usize>().ok().and_then(|n| silenced.get(n.checked_sub(1)?)) {
             Some(one) => vec![one],
-            None => return ui.say(format!("`{number}` is none of 1 to {} and not all", silenced.len())),
+            None => {
+                return ui
+                    .say(format!("`{number}` is neither a number from 1 to {} nor `all`", silenced.len()));
+            }
         },
     };
     let mut lifted: Vec<Silence> = Vec::new();
@@ -109,7 +112,8 @@ fn until(input: &str, now: Stamp) -> Result<Option<Stamp>, String> {
         let number = input.strip_suffix(unit)?.trim().parse::<i64>().ok()?;
         (1..=10_000).contains(&number).then_some(number * secs)
     });
-    secs.map(|secs| Some(now.plus_secs(secs))).ok_or_else(|| format!("`{input}` is no time: 30m, 8h or 2d"))
+    secs.map(|secs| Some(now.plus_secs(secs)))
+        .ok_or_else(|| format!("`{input}` is not a duration such as 30m, 8h or 2d"))
 }
 
 #[cfg(test)]

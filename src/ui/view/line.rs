@@ -153,7 +153,7 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "30m, 8h, 2d; nothing: until the console ends",
             "Enter silences   Esc closes",
         ),
-        Prompt::Tell => ("tell again: ".into(), "a number, or all", "Enter tells   Esc closes"),
+        Prompt::Tell => ("end the silence of: ".into(), "a number, or all", "Enter ends it   Esc closes"),
     };
     let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);
     let room = area.right().saturating_sub(x);

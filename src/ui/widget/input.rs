@@ -20,7 +20,7 @@ pub struct InputLine {
 /// What a key did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// The text is another one.
+    /// The text changed.
     Changed,
     /// The cursor moved, or there was nothing to do.
     Kept,
@@ -83,7 +83,7 @@ impl InputLine {
         }
         let before = clean(self.text.get(..from).unwrap_or_default()).len();
         self.text.replace_range(from..to, "");
-        // a mark that belonged to what is gone is seen as one
+        // a combining mark whose letter is gone becomes visible
         self.text = clean(&self.text).into_owned();
         self.at =
             (0..=before.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
@@ -98,7 +98,7 @@ impl InputLine {
     fn put(&mut self, words: &str) -> Edit {
         let mut next = self.text.clone();
         next.insert_str(self.at, words);
-        // a mark that cannot be shown where it would stand is not taken
+        // a combining mark without a letter before it is not accepted
         if next.len() > MOST || !is_safe(&next) {
             return Edit::Kept;
         }
@@ -116,7 +116,7 @@ impl InputLine {
         self.put(line.get(..fits).unwrap_or_default())
     }
 
-    /// Takes a key; None if it is none that edits a line.
+    /// Takes a key. None: the key does not edit a line.
     pub fn press(&mut self, key: Key) -> Option<Edit> {
         let not_blank = |c: char| !c.is_whitespace();
         Some(match (key.code, key.ctrl, key.alt) {

@@ -27,7 +27,7 @@ const TOLD_AFTER: Duration = Duration::from_secs(3);
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// A plugin that nobody can see or answer is given up after this long.
 const UNSEEN: Duration = Duration::from_secs(120);
-/// A process that has ended may have left a child that holds its pipes.
+/// How long the pipes are still read after the process has ended: a child of it may hold them.
 const PIPES: Duration = Duration::from_millis(250);
 const ANSWER_CAP: usize = 4 << 20;
 const WORDS_CAP: usize = 16 << 10;
@@ -55,7 +55,7 @@ impl Seat {
 
     fn write(&self, bytes: &[u8]) {
         if self.is_free() {
-            // nobody left to tell is no reason to stop
+            // standard error may be closed: the plugin can still succeed
             let _unheard = std::io::stderr().lock().write_all(bytes);
         }
     }
@@ -149,7 +149,7 @@ impl Plugin {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         if !self.seat.is_free() {
-            // nobody's ctrl-c reaches it; it is ended by its group
+            // ctrl-c does not reach it: its whole group is killed instead
             command.process_group(0);
         }
         command
@@ -197,7 +197,7 @@ impl Plugin {
             if let Some((status, at)) = ended {
                 let answered = status.success() && self.read(&heard.answer).is_ok();
                 let done = answered || !out_open && (!err_open || status.success());
-                // without an answer its children may still give one
+                // as long as there is no answer, its children may still give one
                 let patience = if status.success() { PIPES * 20 } else { PIPES };
                 if done || at.elapsed() >= patience {
                     return Ok(status);
@@ -246,7 +246,7 @@ impl Plugin {
         let json = serde_json::from_slice::<Answer>(answer).ok();
         // kubectl takes YAML as well
         let Some(answer) = json.or_else(|| serde_saphyr::from_slice(answer).ok()) else {
-            return bad("its answer is no ExecCredential (JSON)");
+            return bad("its answer is not an ExecCredential (JSON)");
         };
         if answer.kind.is_some_and(|kind| !matches!(kind.as_str(), "" | "ExecCredential")) {
             return bad("its answer is not of the kind ExecCredential");
@@ -268,13 +268,13 @@ impl Plugin {
                 return bad("its answer holds no token and no certificate");
             }
             (None, None) => None,
-            _ => return bad("its answer holds a certificate or a key, and not both"),
+            _ => return bad("its answer holds a certificate without a key, or a key without a certificate"),
         };
         let expires = match status.expiration_timestamp {
             None => None,
             Some(at) => match chrono::DateTime::parse_from_rfc3339(&at) {
                 Ok(at) => Some(Stamp(at.timestamp_millis())),
-                Err(_) => return bad("its expirationTimestamp is no time (RFC 3339)"),
+                Err(_) => return bad("its expirationTimestamp is not a time (RFC 3339)"),
             },
         };
         Ok(Given { token, identity, expires })
@@ -296,7 +296,7 @@ pub(super) fn renew_at(now: Stamp, expires: Option<Stamp>) -> Option<Stamp> {
     let expires = expires?;
     let life = expires.0 - now.0;
     Some(Stamp(match life {
-        // it came too late: used once all the same, and not asked for with every request
+        // it has expired already: use it all the same, and do not run the plugin for every request
         ..=0 => now.0 + 10_000,
         1..=MINUTE => expires.0 - life / 10,
         _ => expires.0 - MINUTE.min(life * 7 / 8),

@@ -8,7 +8,7 @@ use super::{Meta, Pools, Text, group_of, kind_of, message, read, single};
 use crate::wire::list_watch::DecodeError;
 
 /// The steps of every pod's normal life are left out: nine of ten events, and nobody asks for them. The pull of an image
-/// is kept: it alone explains a pod that does not start and fails at nothing.
+/// is kept: a pod that only waits for its image has no other event that explains it.
 pub const SELECTOR: &str =
     "fieldSelector=reason%21%3DScheduled%2Creason%21%3DPulled%2Creason%21%3DCreated%2Creason%21%3DStarted";
 

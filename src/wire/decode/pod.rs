@@ -234,7 +234,7 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
     })
 }
 
-/// An init container that is not there to stay is at work.
+/// An init container that is not a sidecar runs.
 fn init_running(spec: &Spec<'_>, status: &PodStatus<'_>) -> bool {
     let stays = |name: &str| spec.init_containers.iter().flatten().any(|c| *c.name == *name && c.sidecar());
     status.init_container_statuses.iter().flatten().any(|c| c.running() && !stays(&c.name))

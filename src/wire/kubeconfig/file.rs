@@ -1,5 +1,5 @@
-//! One kubeconfig file as client-go decodes it: absent, null and empty are the same, unknown fields are passed over, a
-//! number where a text belongs is an error, and so is a name that is there twice.
+//! One kubeconfig file as client-go decodes it: absent, null and empty are the same, unknown fields are ignored, a number
+//! where a string belongs is an error, and so is an entry's name that occurs twice.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -135,7 +135,7 @@ impl File {
     pub fn resolve(&mut self, folder: &Path) {
         let absolute = |path: &mut String| {
             if !path.is_empty() && !Path::new(path.as_str()).is_absolute() {
-                // "" in the front of a join is no problem, "./x" becomes "folder/x"
+                // `join` would keep the "./" of "./x"
                 let relative = path.strip_prefix("./").unwrap_or(path).to_owned();
                 *path = folder.join(relative).to_string_lossy().into_owned();
             }
@@ -267,8 +267,8 @@ impl<'a> At<'a> {
         match self.value {
             Value::Null => Ok(None),
             Value::Object(map) => Ok(map.get(key).filter(|v| !v.is_null()).map(|value| At { value, path })),
-            _ if self.path.is_empty() => Err("it is no list of fields".into()),
-            _ => Err(format!("{} must be a list of fields", self.path)),
+            _ if self.path.is_empty() => Err("it is not a mapping (KEY: VALUE)".into()),
+            _ => Err(format!("{} must be a mapping (KEY: VALUE)", self.path)),
         }
     }
 
@@ -336,7 +336,7 @@ impl<'a> At<'a> {
 
     fn child(&self, key: &str) -> Result<Option<At<'a>>, String> {
         match self.get(key)? {
-            Some(at) if !at.value.is_object() => Err(format!("{} must be a list of fields", at.path)),
+            Some(at) if !at.value.is_object() => Err(format!("{} must be a mapping (KEY: VALUE)", at.path)),
             other => Ok(other),
         }
     }
@@ -422,7 +422,7 @@ mod tests {
             ("users: [{name: u}, {name: u}]", "users has the name \"u\" twice"),
             ("clusters: {}", "clusters must be a list"),
             ("kind: Pod", "not a Config"),
-            ("[]", "no list of fields"),
+            ("[]", "not a mapping"),
             ("clusters: [{name: c, cluster: {insecure-skip-tls-verify: maybe}}]", "true or false"),
         ] {
             let error = File::parse(text.as_bytes()).unwrap_err();

@@ -35,7 +35,7 @@ impl std::fmt::Debug for Overrides {
 }
 
 impl Overrides {
-    /// What of them is meant for other clusters too: as whom, and for how long. A server or a token is one cluster's.
+    /// The flags that also apply to other clusters: impersonation and the timeout. A server or a token is one cluster's.
     pub fn elsewhere(&self) -> Self {
         Self {
             as_user: self.as_user.clone(),
@@ -52,12 +52,12 @@ impl Overrides {
     }
 }
 
-/// Who we are, and how it is shown.
+/// How we authenticate.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::wire) enum Auth {
     None,
     Basic(String, String),
-    /// The file, when it can be read, goes before the text.
+    /// The file, if it can be read, takes precedence over the text.
     Token {
         text: String,
         file: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub(in crate::wire) enum Auth {
     Provider(Provider),
 }
 
-/// A PEM text, or where it is.
+/// PEM data, or the path of its file.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::wire) enum Pem {
     Data(Vec<u8>),
@@ -91,7 +91,7 @@ impl Pem {
     }
 }
 
-/// What a context comes down to.
+/// Everything that a connection needs, resolved.
 #[derive(Clone, Debug)]
 pub(in crate::wire) struct Access {
     pub context: String,
@@ -224,7 +224,7 @@ fn cluster_of(
     };
     if let Some(server) = over.server.as_ref().filter(|s| !s.is_empty()) {
         cluster.server.clone_from(server);
-        // another server has another name
+        // the kubeconfig's tls-server-name is for the kubeconfig's server
         cluster.tls_server_name.clear();
     }
     if let Some(name) = over.tls_server_name.as_ref().filter(|n| !n.is_empty()) {

@@ -4,6 +4,7 @@ use http::Uri;
 use http::uri::Authority;
 
 use crate::wire::client::unescape;
+use crate::wire::secret::hide;
 
 /// Where the API server is.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ struct Parts<'a> {
 impl Server {
     /// Why it cannot be used, in words that follow "server ".
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = |why: &str| Err(format!("{text:?}: {why}"));
+        let bad = |why: &str| Err(format!("{:?}: {why}", hide(text)));
         if text.trim() != text {
             return bad("there is white space around it");
         }
@@ -192,6 +193,8 @@ mod tests {
         ] {
             assert!(Server::parse(text).is_err(), "{text:?}");
         }
+        let words = Server::parse("https://me:secret@h:x").err().unwrap();
+        assert!(!words.contains("secret"), "{words}");
     }
 
     proptest! {

@@ -358,12 +358,12 @@ async fn a_page_that_fails_or_never_ends_sweeps_nothing() {
 async fn what_is_no_list_is_a_failure_and_never_an_empty_list() {
     for (body, words) in [
         (r#"{"error":{"code":"x","message":"no healthy upstream"}}"#, "no healthy upstream"),
-        ("{}", "in the place of ThingList"),
+        ("{}", "not ThingList"),
         (
             r#"{"kind":"Status","status":"Failure","code":403,"message":"rewritten"}"#,
             "403: a Status with HTTP 200: rewritten",
         ),
-        (r#"{"kind":"Thing","metadata":{"name":"a"}}"#, "a Thing in the place of ThingList"),
+        (r#"{"kind":"Thing","metadata":{"name":"a"}}"#, "of kind Thing, not ThingList"),
         ("<html>log in", "an HTML page"),
     ] {
         let (said, _) = run(vec![ok(body), ok(LIST)], |said| ends(said) == 1).await;

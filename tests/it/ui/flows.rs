@@ -820,7 +820,7 @@ fn a_finding_is_silenced_for_a_time_and_told_again() {
     assert!(desk.dump(120, 36).contains("30m, 8h, 2d"), "{}", desk.dump(120, 36));
     desk.type_text("soon");
     assert_eq!(desk.press("enter"), Vec::new());
-    assert!(desk.dump(120, 36).contains("`soon` is no time"), "{}", desk.dump(120, 36));
+    assert!(desk.dump(120, 36).contains("`soon` is not a duration"), "{}", desk.dump(120, 36));
     desk.press("s");
     desk.type_text("8h");
     let effects = desk.press("enter");

@@ -12,7 +12,7 @@ use super::super::reduce::Delta;
 /// The kubelet began to pull an image: the one normal event that explains why a pod does not start.
 pub const PULLING: &str = "Pulling";
 
-/// The events that explain something, kept as they come and go: looking for one costs no walk over all of them.
+/// The events that explain something, by the object that they are about, so that finding one needs no walk over all of them.
 #[derive(Default)]
 pub struct Said {
     about: HashMap<Uid, Vec<Arc<KubeEvent>>>,

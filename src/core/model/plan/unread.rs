@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::Name;
+use crate::domain::text::few;
 
 /// What a rehearsal would have judged by and could not read; it was planned without, as kubectl would.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,12 +39,8 @@ impl Lacking {
 impl std::fmt::Display for Unread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} not readable", self.what.as_str())?;
-        match self.namespaces.as_slice() {
-            [] => {}
-            [a, b, c, _, rest @ ..] if !rest.is_empty() => {
-                write!(f, " in {a}, {b}, {c} and {} more", self.namespaces.len() - 3)?;
-            }
-            some => write!(f, " in {}", some.join(", "))?,
+        if !self.namespaces.is_empty() {
+            write!(f, " in {}", few(&self.namespaces))?;
         }
         if !self.why.is_empty() {
             write!(f, " ({})", self.why)?;

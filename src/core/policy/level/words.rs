@@ -6,7 +6,8 @@ use crate::domain::log::Level;
 
 /// Words that are looked at: a head has no more.
 const MOST_WORDS: usize = 14;
-/// Words of text (a host, a program, a logger's name) that a head has before its level, after a time and without one.
+/// How many words (a host, a program, a logger's name) may stand before the level: in a line that begins with a time,
+/// and in others.
 const WORDS_AFTER_TIME: usize = 3;
 const WORDS_BEFORE: usize = 2;
 
@@ -118,7 +119,7 @@ pub(super) fn level(head: &str) -> Option<Level> {
     None
 }
 
-/// `no ERROR`, `level ERROR`, `to ERROR`: somebody speaks of it.
+/// `no ERROR`, `level ERROR`, `to ERROR`: the text only mentions it.
 fn mentioned(last: Option<(&str, bool)>, word: &Word<'_>) -> bool {
     const SPEAKS: [&str; 14] = [
         "no", "level", "loglevel", "without", "any", "zero", "to", "of", "not", "an", "the", "as", "is", "if",

@@ -1,6 +1,6 @@
 //! Findings that others explain become their evidence: one line on the screen for one trouble.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
@@ -157,12 +157,10 @@ fn together(mut of: Vec<Cause>, nth: usize) -> Option<Cause> {
     if heads.len() > NAMED {
         names.push_str(&format!(" and {} more", heads.len() - NAMED));
     }
-    let mut objects = heads;
-    for object in of.iter().flat_map(|c| &c.objects) {
-        if !objects.contains(object) {
-            objects.push(object.clone());
-        }
-    }
+    // a set: thousands of pods may share one cause
+    let mut seen: HashSet<&ObjectRef> = HashSet::new();
+    let all = heads.iter().chain(of.iter().flat_map(|c| &c.objects));
+    let objects: Vec<ObjectRef> = all.filter(|object| seen.insert(object)).cloned().collect();
     let mut evidence = Vec::new();
     for cause in of.iter().take(WITH_EVIDENCE) {
         evidence.push(cause.title.clone());

@@ -1,4 +1,4 @@
-//! Work that runs to its end and did not get there: Jobs, the CronJobs that make them, pods of nobody.
+//! Jobs that failed, CronJobs that missed their schedule, pods that failed or were evicted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::policy::cron::Schedule;
 use super::pods::evidence;
 use super::{Scene, brief, count, title_of};
 
-/// After a day what failed is history: still told, no longer as something to get up for.
+/// A failure that is older than a day is history: it is shown, but nobody has to get up for it.
 const HISTORY_SECS: u64 = 86_400;
 
 fn failure(job: &Workload) -> Option<&Condition> {
@@ -32,11 +32,11 @@ fn severity(scene: &Scene<'_, '_>, since: Option<Stamp>) -> Severity {
     if old { Severity::Info } else { Severity::Warning }
 }
 
-/// Jobs that gave up, one line for those of a CronJob. A later Job of it that succeeded has made good.
+/// Jobs that failed, one line for those of a CronJob: only those after its newest Job that succeeded.
 pub fn job_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let jobs = || scene.cluster.jobs.iter();
     let of_cron = |job: &Workload| job.owner.clone().filter(|owner| owner.kind == Kind::CronJob);
-    // when the newest Job of an owner that came through was made
+    // when the newest successful Job of an owner was created
     let mut good: HashMap<Uid, Stamp> = HashMap::new();
     for job in jobs().filter(|job| succeeded(job)) {
         if let Some(owner) = &job.owner {
@@ -90,15 +90,12 @@ pub fn job_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     .collect(),
                 action: None,
                 reach: Reach { pods: u32::try_from(newest.failed).unwrap_or(0), ..Reach::default() },
-                objects: [object].into_iter().chain(failed.iter().map(|(job, _)| job.reference())).fold(
-                    Vec::new(),
-                    |mut all, one| {
-                        if !all.contains(&one) {
-                            all.push(one);
-                        }
-                        all
-                    },
-                ),
+                objects: {
+                    let jobs = failed.iter().map(|(job, _)| job.reference()).filter(|job| *job != object);
+                    let mut objects: Vec<ObjectRef> = jobs.collect();
+                    objects.insert(0, object);
+                    objects
+                },
                 kin: Kin::default(),
             })
         })
@@ -124,7 +121,7 @@ pub fn pod_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 rule: "pod-failed",
                 severity: severity(scene, ended.or(Some(pod.created))),
                 title: format!(
-                    "pod {} failed: {}{exit}; no controller makes another",
+                    "pod {} failed: {}{exit}; no controller replaces it",
                     title_of(&object),
                     pod.status
                 ),
@@ -170,9 +167,10 @@ pub fn evicted(scene: &Scene<'_, '_>) -> Vec<Cause> {
 
 /// The controller makes a Job within seconds of its time.
 const LATE_SECS: u64 = 40;
-/// A Job that overlaps its successor's time is on purpose with `Forbid`, until it has cost this many times.
+/// With `concurrencyPolicy: Forbid` a Job that still runs suppresses the next ones on purpose: it is reported only after
+/// this many.
 const FORBIDDEN_TIMES: u64 = 3;
-/// A time zone may move its clock by an hour.
+/// By how much a time zone may move its clock in summer.
 const SUMMER_TIME_SECS: u64 = 3_600;
 
 /// When a Job is overdue.
@@ -207,7 +205,8 @@ pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
     rows.filter_map(|cronjob| {
         let due = overdue(cronjob, scene.now)?;
         let object = cronjob.reference();
-        let last = cronjob.last_scheduled.map_or_else(|| "never".to_owned(), |at| format!("last at {at}"));
+        let last =
+            cronjob.last_scheduled.map_or_else(|| "never run".to_owned(), |at| format!("last run {at}"));
         let warning = scene.said.warning(&cronjob.uid, scene.now.plus_secs(-3_600));
         let why = match warning {
             Some(event) => format!("{}: {}", event.reason, brief(&event.message)),
@@ -220,7 +219,7 @@ pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
         Some(Cause {
             rule: "cronjob-missed",
             severity: Severity::Warning,
-            title: format!("CronJob {} misses its times, {last}: {why}", title_of(&object)),
+            title: format!("CronJob {} has missed its schedule, {last}: {why}", title_of(&object)),
             since: Some(due),
             evidence: vec![
                 format!("schedule {}{zone}; due at {due} at the latest", cronjob.schedule),

@@ -8,7 +8,7 @@ use crate::model::world::{Alike, AlikeBy, Cause, Kin, Severity};
 use super::pods::{group, objects, reach};
 use super::{Scene, brief, count, title_of};
 
-/// What holds a finalizer acts as soon as the pod is marked, most in the time that the pod has to end anyway.
+/// Controllers remove their finalizers soon after the deletion, most of them within the grace period.
 const FINALIZER_SECS: u64 = 45;
 /// After the grace period the kubelet kills; then it takes volumes and the sandbox down.
 const KUBELET_SECS: u64 = 120;
@@ -40,7 +40,7 @@ fn held<'p>(scene: &Scene<'_, '_>, pod: &'p Pod) -> Option<Held<'p>> {
     }
     let node = pod.node.as_ref().filter(|_| !pod.phase.is_finished());
     match node {
-        // a finalizer is looked at when the containers have ended, and the kubelet says so with the phase
+        // a pod that has finished waits for its finalizers only, wherever its node is
         Some(node) if scene.cluster.nodes.cover.is_complete() && scene.cluster.node(node).is_none() => {
             (late >= KUBELET_SECS).then_some(Held::NodeGone(node))
         }

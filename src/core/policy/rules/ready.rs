@@ -18,9 +18,9 @@ use super::{Scene, brief, count, title_of};
 const NOT_READY_SECS: u64 = 300;
 /// A pod that was ready, and whose probe fails since, is worth a look sooner: nothing of a start explains it.
 const LOST_SECS: u64 = 60;
-/// A start sets the condition within this long; a change later than that is a loss.
+/// The condition is first set within this long after the start; if it changed later, the pod had been ready.
 const START_SECS: u64 = 30;
-/// The kubelet tells of a probe that fails every few minutes at least.
+/// How old the event of a failing probe may be: the kubelet repeats it every few minutes.
 const PROBE_SECS: i64 = 900;
 
 /// What the kubelet says of a probe that fails.

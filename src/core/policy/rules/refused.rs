@@ -1,4 +1,4 @@
-//! Pods that cannot be made: a quota, an admission webhook or policy, a limit refuses them.
+//! Pods that cannot be created: a quota, an admission webhook or policy, a limit refuses them.
 
 use crate::domain::id::{Kind, Name};
 use crate::domain::node::Status;
@@ -9,12 +9,12 @@ use crate::policy::template::template;
 
 use super::{Scene, brief, title_of};
 
-/// A refusal that a second try does not get over: controllers try again within seconds.
+/// A refusal is reported after this long: controllers try again within seconds, and the next try may succeed.
 const PATIENCE_SECS: u64 = 20;
 /// Controllers wait longer and longer before they try again, about a quarter of an hour in the end.
 const FRESH_SECS: i64 = 1_200;
 
-/// What its controller was told when it made a pod.
+/// The reason of the event of a controller that could not create a pod.
 const FAILED_CREATE: &str = "FailedCreate";
 
 struct Refusal {
@@ -23,7 +23,7 @@ struct Refusal {
     since: Option<Stamp>,
 }
 
-/// How many pods it should have now and has.
+/// How many pods it has and should have now; None if none is missing.
 fn missing(w: &Workload) -> Option<(i32, i32)> {
     let wanted = match w.kind {
         Kind::Job if w.paused || w.is_finished() => 0,
@@ -33,7 +33,7 @@ fn missing(w: &Workload) -> Option<(i32, i32)> {
     (w.current < wanted).then_some((w.current, wanted))
 }
 
-/// Deployments and ReplicaSets say it in a condition; of the others only events tell, and the pods that are missing.
+/// Deployments and ReplicaSets have a condition for it; for the others there are only the events and the missing pods.
 fn refusal(scene: &Scene<'_, '_>, w: &Workload) -> Option<Refusal> {
     if let Some(c) = w.condition("ReplicaFailure").filter(|c| c.status == Status::True) {
         let lasts = c.since.is_none_or(|since| scene.now.secs_since(since) >= PATIENCE_SECS);
@@ -49,7 +49,7 @@ fn refusal(scene: &Scene<'_, '_>, w: &Workload) -> Option<Refusal> {
     lasts.then(|| Refusal { reason: event.reason.clone(), words: event.message.clone(), since })
 }
 
-/// `… is forbidden: exceeded quota: q, …` -> what stands after the pod's name, which is another each time.
+/// `pods "web-x" is forbidden: exceeded quota: q, …` -> the part after the pod's name, which differs from try to try.
 fn short(words: &str) -> &str {
     let after = |sign: &str| words.split_once(sign).map(|(_, rest)| rest);
     after(" is forbidden: ").or_else(|| after(" error: ")).unwrap_or(words)

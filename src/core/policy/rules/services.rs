@@ -42,8 +42,7 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let known =
             [&c.deployments, &c.statefulsets, &c.daemonsets].iter().all(|t| t.cover.covers(&s.namespace));
         // pods of kinds that are not watched count as well
-        let has_pods =
-            || scene.cluster.pods.iter().any(|p| p.namespace == s.namespace && s.selector.matches(p));
+        let has_pods = || scene.pods_in(&s.namespace).iter().any(|pod| s.selector.matches(*pod));
         let known = known && scene.cluster.pods.cover.covers(&s.namespace);
         let why = if behind.is_empty() && known && row.total == 0 && !has_pods() {
             "its selector matches no workload".to_owned()
@@ -118,7 +117,7 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let at_max = verdict.state == HpaState::AtMax;
         let bounds =
             Suggestion { command: "bounds", title: format!("bounds of {}", hpa.name), on: object.clone() };
-        // what one API does not answer is missed by all that ask it
+        // autoscalers that lack the same API become one line
         let failed = hpa.conditions.iter().find(|c| {
             c.status == Status::False && matches!(c.kind.as_str(), "ScalingActive" | "AbleToScale")
         });
@@ -142,7 +141,7 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
     found
 }
 
-/// A restart, an eviction, a step of a rollout takes a budget's last disruption for about as long as a pod starts.
+/// A restart, an eviction, a step of a rollout uses up a budget's last disruption for about as long as a pod takes to start.
 const PASSING_SECS: u64 = 120;
 
 /// A rollout is replacing pods that the selector picks.
@@ -159,7 +158,7 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
         .map(|p| {
             let object = ObjectRef::new(Kind::PodDisruptionBudget, &p.namespace, &p.name, &p.uid);
             let unhealthy = p.current_healthy < p.expected;
-            // while pods are replaced one after the other it is how the budget should look
+            // while pods are replaced one after the other, a budget that allows no disruption is normal
             let passing = p.blocked_since().is_some_and(|since| scene.now.secs_since(since) < PASSING_SECS)
                 || scene.workloads_in(&p.namespace).iter().any(|row| is_replacing(row, &p.selector));
             let rule = match (&p.min_available, &p.max_unavailable) {

@@ -27,7 +27,7 @@ const SILENT_SECS: u64 = 300;
 const PULLING_SECS: u64 = 600;
 /// Init containers wait for others, migrate, restore: they get the longest.
 const INIT_SECS: u64 = 900;
-/// Nobody can be reached any more: worse, but only once it can no longer be a start.
+/// A workload without any pod is critical, but only when it has lasted longer than a normal start.
 const CRITICAL_SECS: u64 = 300;
 
 struct Stuck {

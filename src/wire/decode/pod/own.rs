@@ -8,7 +8,7 @@ use pilothouse_core::domain::workload::{COMPLETION_INDEX, POD_INDEX, POD_NAME, T
 
 use super::super::{Meta, Pools};
 
-/// Labels that differ from pod to pod of one owner, or that repeat the node's: they are no part of the shape.
+/// Labels that differ from pod to pod of one owner, or that repeat the node's: they are not part of the shape.
 pub(super) fn is_own(key: &str) -> bool {
     matches!(key, POD_NAME | POD_INDEX | COMPLETION_INDEX) || key.starts_with(TOPOLOGY)
 }
@@ -35,7 +35,7 @@ pub(super) fn own(pools: &mut Pools, meta: &Meta<'_>, name: &Name) -> Option<Arc
     if own.labels.is_empty() && own.finalizers.is_empty() {
         return None;
     }
-    // zones repeat, what names the pod does not
+    // many pods have the same zone; a name or an index is unique
     let unique = own.labels.iter().any(|(key, _)| !key.starts_with(TOPOLOGY));
     Some(if unique { Arc::new(own) } else { pools.own.get(own) })
 }
