@@ -2,6 +2,7 @@
 
 use http::Uri;
 use http::uri::Authority;
+use pilothouse_core::domain::text::without_credentials;
 
 use crate::wire::client::unescape;
 
@@ -33,7 +34,7 @@ struct Parts<'a> {
 impl Server {
     /// Why it cannot be used, in words that follow "server ".
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = |why: &str| Err(format!("{text:?}: {why}"));
+        let bad = |why: &str| Err(format!("{:?}: {why}", without_credentials(text)));
         if text.trim() != text {
             return bad("there is white space around it");
         }
@@ -191,6 +192,10 @@ mod tests {
             "http://:80",
         ] {
             assert!(Server::parse(text).is_err(), "{text:?}");
+        }
+        for text in ["https://u:SECRET@h:x", "ftp://u:SECRET@h", "u:SECRET@h/p", "https://u:SEC/RET@h"] {
+            let said = Server::parse(text).unwrap_err();
+            assert!(!said.contains("SEC"), "{said}");
         }
     }
 
