@@ -9,6 +9,7 @@ mod desk;
 mod failover;
 mod fetch;
 mod gauge;
+mod journal;
 mod logs;
 mod look;
 mod resume;
@@ -24,11 +25,11 @@ use pilothouse_core::domain::settings::Settings;
 
 use crate::action::journal::Journal;
 use crate::action::reach::Clients;
-use crate::cli::{Cli, Command, ConfigCommand, Global, JournalCommand, Output};
+use crate::cli::{Cli, Command, ConfigCommand, Global};
 use crate::clock::Clock;
 use crate::config::{self, Home, Loaded, Origin};
+use crate::report::exit;
 use crate::report::headless::{print, tell};
-use crate::report::{exit, plan};
 use crate::wire::connect::{ConnectOptions, Connection};
 use crate::wire::credential::Seat;
 use crate::wire::env::Env;
@@ -40,6 +41,8 @@ pub(crate) struct Start {
     pub settings: Settings,
     pub loaded: Loaded,
     pub home: Home,
+    /// This process's, one for all that it does.
+    journal: Journal,
     pub clock: Clock,
     /// Opens clusters; one for the whole process.
     dialer: Dialer,
@@ -171,23 +174,17 @@ pub fn overrides(flags: &crate::cli::access::Access) -> Overrides {
     }
 }
 
-/// The user's folders; a process without a home keeps its state in a folder that is gone with the machine's.
-fn home() -> Home {
-    config::home().unwrap_or_else(|| {
-        let folder = std::env::temp_dir().join("pilothouse");
-        Home { config: folder.clone(), state: folder }
-    })
-}
-
 impl Start {
     #[cfg_attr(
         not(feature = "demo"),
         allow(unused_mut, clippy::unnecessary_wraps, reason = "only a demo can fail")
     )]
     fn new(mut global: Global) -> Result<Self, String> {
-        let mut home = home();
-        let path = global.config.clone().unwrap_or_else(|| config::default_path(&home));
-        let mut loaded = config::load(&path, global.config.is_some());
+        let mut home = config::home();
+        let mut loaded = match global.config.clone().or_else(|| config::default_path(&home)) {
+            Some(path) => config::load(&path, global.config.is_some()),
+            None => Loaded::default(),
+        };
         let mut settings = loaded.settings.clone();
         let mut set = |key: &str, origin| loaded.origins.push((key.to_owned(), origin));
         if let Some(theme) = &global.theme {
@@ -215,7 +212,7 @@ impl Start {
             // its own cluster, journal and log; the person's theme and keys
             global.kubeconfig = Some(demo.kubeconfig());
             global.access = crate::cli::access::Access::default();
-            demo.folder().clone_into(&mut home.state);
+            home.state = Some(demo.folder().to_owned());
             settings.prometheus = pilothouse_core::domain::settings::PrometheusSettings {
                 url: demo.prometheus.clone(),
                 token_env: String::new(),
@@ -238,11 +235,14 @@ impl Start {
             own: Arc::default(),
             opened: Arc::default(),
         };
+        let owner = format!("{}-{}", clock.now().0, std::process::id());
+        let journal = journal_folder(&home).map_or_else(Journal::nowhere, |at| Journal::new(at, &owner));
         Ok(Self {
             global,
             settings,
             loaded,
             home,
+            journal,
             clock,
             dialer,
             #[cfg(feature = "demo")]
@@ -251,8 +251,7 @@ impl Start {
     }
 
     pub(crate) fn journal(&self) -> Journal {
-        let owner = format!("{}-{}", self.clock.now().0, std::process::id());
-        Journal::new(self.home.state.join("journal"), &owner)
+        self.journal.clone()
     }
 
     /// Opens the first context that was asked for (the current one else).
@@ -297,7 +296,7 @@ impl Start {
             Command::Why { look } => self.with_runtime(async |s| look::why(s, &look).await),
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
             Command::Action(action) => self.with_runtime(async |s| act::run(s, action).await),
-            Command::Journal { what } => said(self.journal_text(&what)),
+            Command::Journal { what } => journal::told(&self, &what),
             Command::Config { what } => self.config(&what),
             Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),
             Command::Keys { markdown: false } => said(Ok(crate::ui::command::keys_text())),
@@ -320,7 +319,7 @@ impl Start {
     }
 
     fn with_runtime(self, work: impl AsyncFnOnce(&Start) -> u8) -> u8 {
-        let _log = crate::telemetry::start(&self.home.state);
+        let _log = crate::telemetry::start(self.home.state.as_deref());
         match runtime() {
             Ok(runtime) => {
                 let status = runtime.block_on(work(&self));
@@ -334,46 +333,6 @@ impl Start {
         }
     }
 
-    fn journal_text(&self, what: &JournalCommand) -> Result<String, String> {
-        let (actions, problems) = self.journal().history();
-        for problem in problems {
-            tell(&format!("pilothouse: {problem}"));
-        }
-        let json = |output: &Output| *output == Output::Json;
-        match what {
-            JournalCommand::List { output } if json(output) => {
-                let docs: Vec<_> = actions.iter().map(|a| plan::document(&a.plan, Some(a))).collect();
-                serde_json::to_string(&docs).map_err(|e| e.to_string())
-            }
-            JournalCommand::List { .. } => {
-                let line = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {
-                    let outcome = a.outcome.map_or("running", pilothouse_core::model::world::Outcome::as_str);
-                    let title = pilothouse_core::policy::undo::title(&a.plan);
-                    format!("{}  {}  {title}  {outcome}: {}", a.id, a.started, a.message)
-                };
-                let unfinished = crate::action::resume::unfinished(&self.journal());
-                let marked = |a: &std::sync::Arc<pilothouse_core::model::world::ActionView>| {
-                    let open = unfinished.iter().any(|u| u.id == a.id);
-                    format!("{}{}", line(a), if open { "; UNFINISHED: pilothouse resume" } else { "" })
-                };
-                Ok(actions.iter().map(marked).collect::<Vec<_>>().join("\n"))
-            }
-            JournalCommand::Show { id, output } => {
-                let action = actions
-                    .iter()
-                    .find(|a| a.id == id.as_str())
-                    .ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` has them"))?;
-                if json(output) {
-                    return serde_json::to_string(&plan::document(&action.plan, Some(action)))
-                        .map_err(|e| e.to_string());
-                }
-                let mut lines = plan::text(&action.plan);
-                lines.extend(plan::result_text(action));
-                Ok(lines.join("\n"))
-            }
-        }
-    }
-
     fn config(&self, what: &ConfigCommand) -> u8 {
         match what {
             ConfigCommand::Check => {
@@ -381,6 +340,9 @@ impl Start {
                     tell(&problem.to_string());
                 }
                 if self.loaded.problems.is_empty() {
+                    if self.loaded.path.as_os_str().is_empty() {
+                        return said(Ok("there is no home directory, so no config is read: the defaults hold; set HOME or XDG_CONFIG_HOME, or give --config FILE".into()));
+                    }
                     let there = if self.loaded.path.exists() {
                         "no problems"
                     } else {
@@ -400,7 +362,7 @@ impl Start {
                     let origin = origin.unwrap_or(&Origin::Default);
                     out.push_str(&format!(
                         "{key} = {}  # {origin}\n",
-                        config::fields::show(field, &mut settings)
+                        config::fields::show_openly(field, &mut settings)
                     ));
                 }
                 for plan in &settings.failover {
@@ -444,7 +406,7 @@ pub(crate) fn who() -> (String, String) {
     (user, host)
 }
 
-/// Where the journal lies, for messages.
-pub(crate) fn journal_folder(home: &Home) -> PathBuf {
-    home.state.join("journal")
+/// Where the journal lies; None without a home.
+pub(crate) fn journal_folder(home: &Home) -> Option<PathBuf> {
+    Some(home.state.as_ref()?.join("journal"))
 }

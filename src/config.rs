@@ -46,24 +46,32 @@ pub struct Loaded {
     pub path: PathBuf,
 }
 
-/// `$XDG_CONFIG_HOME/pilothouse/config.toml`.
-pub fn default_path(home: &Home) -> PathBuf {
-    home.config.join("config.toml")
+/// `$XDG_CONFIG_HOME/pilothouse/config.toml`; None without a home.
+pub fn default_path(home: &Home) -> Option<PathBuf> {
+    Some(home.config.as_ref()?.join("config.toml"))
 }
 
-/// The folders of this user.
-#[derive(Clone, Debug)]
+/// The folders of this user. None: there is no home directory and the environment names none. A folder that is shared,
+/// such as /tmp, never takes their place: whoever was there first could give us a config or take our journal.
+#[derive(Clone, Debug, Default)]
 pub struct Home {
-    pub config: PathBuf,
-    pub state: PathBuf,
+    pub config: Option<PathBuf>,
+    pub state: Option<PathBuf>,
 }
 
-/// By the XDG base directories; None without a home.
-pub fn home() -> Option<Home> {
-    use etcetera::BaseStrategy;
-    let xdg = etcetera::base_strategy::Xdg::new().ok()?;
-    let state = xdg.state_dir()?;
-    Some(Home { config: xdg.config_dir().join("pilothouse"), state: state.join("pilothouse") })
+/// By the XDG base directories.
+pub fn home() -> Home {
+    let home = etcetera::home_dir().ok().filter(|home| home.is_absolute());
+    folders(home.as_deref(), |name| std::env::var_os(name))
+}
+
+fn folders(home: Option<&Path>, var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Home {
+    let folder = |name: &str, default: &str| {
+        // a relative one counts as not set, as XDG says
+        let named = var(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        Some(named.or_else(|| Some(home?.join(default)))?.join("pilothouse"))
+    };
+    Home { config: folder("XDG_CONFIG_HOME", ".config"), state: folder("XDG_STATE_HOME", ".local/state") }
 }
 
 /// Loads the file at `path`. A file that is not there is fine unless the person named it.
@@ -89,4 +97,23 @@ pub fn load(path: &Path, named: bool) -> Loaded {
     loaded.unsafe_to_write = checked.unsafe_to_write;
     loaded.problems = checked.problems;
     loaded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_home_there_are_no_folders_but_those_that_are_named() {
+        let of = |home: Option<&str>, named: Option<&str>| {
+            folders(home.map(Path::new), |name| (name == "XDG_STATE_HOME").then(|| named.map(Into::into))?)
+        };
+        let path = |home: &Home| (home.config.clone(), home.state.clone());
+        let some = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(path(&of(None, None)), (None, None));
+        assert_eq!(path(&of(None, Some("/s"))), (None, some("/s/pilothouse")));
+        assert_eq!(path(&of(None, Some("s"))), (None, None), "relative");
+        let home = (some("/h/.config/pilothouse"), some("/h/.local/state/pilothouse"));
+        assert_eq!(path(&of(Some("/h"), None)), home);
+    }
 }

@@ -20,7 +20,8 @@ use crate::wire::write::{WriteError, content};
 pub use super::control::{Control, Pace};
 use super::drain;
 use super::gate::{Gauge, too_many_errors};
-use super::journal::{Follows, Journal, JournalError, Record, add, view};
+use super::identity::{self, Clusters};
+use super::journal::{Claim, ClaimError, Follows, Journal, JournalError, Record, add, view};
 use super::reach::Reach;
 use super::requests::{Method, mutation};
 use super::settle::{Check, check, read};
@@ -75,6 +76,13 @@ impl Executor {
         if let Some(refusal) = plan.refusals.first() {
             return self.end(action, Outcome::Refused, refusal.reason.clone(), false).await;
         }
+        let (clusters, _claim) = match self.begins(plan).await {
+            Ok(begins) => begins,
+            Err(why) => {
+                let why = format!("nothing was sent: {why}");
+                return self.end(action, Outcome::Refused, why, false).await;
+            }
+        };
         let intent = Record::Intent {
             id,
             at: action.started,
@@ -82,6 +90,7 @@ impl Executor {
             host: self.host.clone(),
             plan: Box::new(plan.clone()),
             follows: self.follows.clone(),
+            clusters,
         };
         if let Err(e) = self.write(&intent) {
             let why = format!("nothing was sent: the intent cannot be written down ({e})");
@@ -106,6 +115,25 @@ impl Executor {
             outcome = Outcome::Cancelled;
         }
         self.end(action, outcome, message, true).await
+    }
+
+    /// Which clusters these are. Of an action that follows another one: they are the same as the other's, and no other
+    /// process takes it up while the claim is held. Err: why it must not begin.
+    async fn begins(&self, plan: &Plan) -> Result<(Clusters, Option<Claim>), String> {
+        let clusters = identity::clusters(&self.reach, plan).await;
+        let (act, own) = (&plan.intent.act, &plan.intent.context);
+        if let Some(id) = identity::followed(act, self.follows.as_ref()) {
+            identity::same(&self.journal, id, &clusters, own).await?;
+        }
+        let Some(follows) = &self.follows else { return Ok((clusters, None)) };
+        let (journal, id) = (self.journal.clone(), follows.id.clone());
+        let claimed = tokio::task::spawn_blocking(move || journal.claim(&id)).await;
+        match claimed.map_err(|e| e.to_string())? {
+            Ok(claim) => Ok((clusters, Some(claim))),
+            // a person has said to go on without the disk
+            Err(ClaimError::Disk(_)) if self.memory_journal => Ok((clusters, None)),
+            Err(e) => Err(e.to_string()),
+        }
     }
 
     async fn steps(
@@ -207,8 +235,12 @@ impl Executor {
 
     /// Writes down a step that the plan did not have. None if that cannot be done.
     pub(super) fn added(&self, action: &mut ActionView, step: &Step) -> Option<usize> {
-        let record =
-            Record::Added { id: action.id.clone(), at: self.clock.now(), step: Box::new(step.clone()) };
+        let record = Record::Added {
+            id: action.id.clone(),
+            at: self.clock.now(),
+            step: Box::new(step.clone()),
+            number: Some(action.steps.len()),
+        };
         self.write(&record).ok()?;
         add(action, step);
         Some(action.steps.len() - 1)

@@ -2,10 +2,16 @@
 //!
 //! One append-only file per process (mode 0600, locked while the process lives), a JSON line per record with a CRC-32
 //! over its text, fsync for every record that a request depends on. A torn last line is what a crash leaves: it is
-//! reported and skipped, everything before it counts.
+//! reported and skipped, everything before it counts. [`folder`]: which files are trusted; [`told`]: what the records
+//! come to; [`claim`]: one process takes an action up.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+mod claim;
+pub(crate) mod folder;
+mod told;
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Error, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +21,11 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Plan, Step};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState, StepView};
 use serde::{Deserialize, Serialize};
+
+use super::identity::Clusters;
+
+pub use claim::{Claim, ClaimError};
+pub use told::{Chapter, Gap, Mark, Told, actions};
 
 /// One thing to remember.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,9 +41,19 @@ pub enum Record {
         /// The unfinished action of another process that this one takes up.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<Follows>,
+        /// Which clusters it is meant for.
+        #[serde(default, skip_serializing_if = "Clusters::is_empty")]
+        clusters: Clusters,
     },
     /// A step that the plan did not have: a pod that came in between, a node that is given back.
-    Added { id: Name, at: Stamp, step: Box<Step> },
+    Added {
+        id: Name,
+        at: Stamp,
+        step: Box<Step>,
+        /// What later records call it. Older journals counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<usize>,
+    },
     /// A step's state is about to be, or has become, this.
     Step {
         id: Name,
@@ -95,15 +116,6 @@ impl Record {
             | Self::Followed { id, .. } => id,
         }
     }
-
-    /// The action of another process that this deals with, how, and by which action.
-    pub fn follows(&self) -> Option<(&Name, How, &Name)> {
-        match self {
-            Self::Intent { id, follows: Some(f), .. } => Some((&f.id, f.how, id)),
-            Self::Followed { id, how, by, .. } => Some((id, *how, by)),
-            _ => None,
-        }
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,11 +126,22 @@ struct Line<'a> {
 }
 
 /// Why the journal cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("journal {path}: {error}")]
+#[derive(Debug)]
 pub struct JournalError {
+    /// Empty: there is no folder for it.
     pub path: PathBuf,
-    pub error: std::io::Error,
+    pub error: Error,
+}
+
+impl std::error::Error for JournalError {}
+
+impl std::fmt::Display for JournalError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.path.as_os_str().is_empty() {
+            return write!(f, "there is no journal: {}", self.error);
+        }
+        write!(f, "journal {}: {}", self.path.display(), self.error)
+    }
 }
 
 /// On which side of the disk a record is when a [`Probe`] sees it.
@@ -134,13 +157,24 @@ pub type Probe = Arc<dyn Fn(&Record, Moment) + Send + Sync>;
 /// This process's journal. The file is made with the first record, so that looking around leaves nothing behind.
 #[derive(Clone)]
 pub struct Journal {
-    folder: Arc<PathBuf>,
+    /// None: this user has no folder for it.
+    folder: Option<Arc<PathBuf>>,
     owner: Arc<str>,
-    file: Arc<Mutex<Option<File>>>,
+    file: Arc<Mutex<Open>>,
     /// What the disk refused and a person went on with; printed as well unless `quiet`.
     kept: Arc<Mutex<Vec<String>>>,
     quiet: bool,
     probe: Option<Probe>,
+}
+
+/// The file as it is written.
+#[derive(Default)]
+struct Open {
+    file: Option<File>,
+    /// It was made by us before, and is opened again.
+    made: bool,
+    /// The actions whose intent is in it: their other records belong there as well.
+    begun: BTreeSet<Name>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -149,27 +183,22 @@ impl std::fmt::Debug for Journal {
     }
 }
 
-/// One process's file.
-#[derive(Debug)]
-pub struct Chapter {
-    pub records: Vec<Record>,
-    /// Its process still runs.
-    pub alive: bool,
-    /// It is this process's.
-    pub own: bool,
-}
-
 impl Journal {
     /// `owner` names the file and must be unique to this process (start time and pid).
     pub fn new(folder: PathBuf, owner: &str) -> Self {
         Self {
-            folder: Arc::new(folder),
+            folder: Some(Arc::new(folder)),
             owner: owner.into(),
             file: Arc::default(),
             kept: Arc::default(),
             quiet: false,
             probe: None,
         }
+    }
+
+    /// For a user without a folder: nothing can be written, and nothing is read.
+    pub fn nowhere() -> Self {
+        Self { folder: None, ..Self::new(PathBuf::new(), "") }
     }
 
     /// A journal that shows `probe` each record before it is written and after it is on disk.
@@ -180,15 +209,13 @@ impl Journal {
     /// Whether records can be written now: room for a large plan, in the journal's own folder. Err: why not.
     pub fn usable(&self) -> Result<(), JournalError> {
         const ROOM: usize = 64 << 10;
-        let path = self.folder.join(format!("{}.try", self.owner));
-        let written = make_folder(&self.folder).and_then(|()| {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-            file.write_all(&vec![b' '; ROOM])?;
-            file.sync_data()
+        let path = self.folder()?.join(format!("{}.try", self.owner));
+        let written = folder::make(self.folder()?).and_then(|()| {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            let written = file.write_all(&vec![b' '; ROOM]).and_then(|()| file.sync_data());
+            written.and(std::fs::remove_file(&path))
         });
-        let removed = std::fs::remove_file(&path);
-        written.and(removed).map_err(|error| JournalError { path: self.path(), error })
+        written.map_err(|error| JournalError { path: self.path(), error })
     }
 
     /// Nothing is printed when records stay in memory: the screen is taken. Print [`Journal::kept`] at the end.
@@ -213,167 +240,146 @@ impl Journal {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Where the files of all processes are.
+    pub fn folder(&self) -> Result<&Path, JournalError> {
+        self.folder.as_deref().map(PathBuf::as_path).ok_or_else(|| JournalError {
+            path: PathBuf::new(),
+            error: Error::new(
+                ErrorKind::NotFound,
+                "this user has no home directory; set HOME or XDG_STATE_HOME to a folder of your own",
+            ),
+        })
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(format!("{}.jsonl", self.owner))
+        self.folder().map(|folder| folder.join(format!("{}.jsonl", self.owner))).unwrap_or_default()
     }
 
     /// Appends and waits until it is on disk. An error means: do not send.
     pub fn write(&self, record: &Record) -> Result<(), JournalError> {
         let see = |moment| self.probe.as_ref().into_iter().for_each(|probe| probe(record, moment));
         see(Moment::Before);
+        self.folder()?;
         let error = |error| JournalError { path: self.path(), error };
         let body = serde_json::value::to_raw_value(record).map_err(|e| error(e.into()))?;
         let line = Line { crc: crc32fast::hash(body.get().as_bytes()), body: &body };
         let mut text = serde_json::to_vec(&line).map_err(|e| error(e.into()))?;
         text.push(b'\n');
-        let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = match held.as_mut() {
-            Some(file) => file,
-            None => held.insert(self.create().map_err(error)?),
-        };
-        let written = file.write_all(&text).and_then(|()| file.sync_data());
-        if written.is_err() {
-            // half a line may be in it: the next record must not be glued to it
-            *held = None;
-        }
-        drop(held);
+        let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.append(&mut open, record, &text);
+        drop(open);
         see(Moment::After);
         written.map_err(error)
     }
 
-    fn create(&self) -> std::io::Result<File> {
-        make_folder(&self.folder)?;
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.path())?;
-        file.try_lock().map_err(|e| std::io::Error::other(e.to_string()))?;
-        if file.metadata()?.len() > 0 {
+    fn append(&self, open: &mut Open, record: &Record, text: &[u8]) -> std::io::Result<()> {
+        let path = self.path();
+        if let Some(file) = &open.file
+            && let Err(gone) = folder::in_place(file, &path)
+        {
+            // its actions cannot be told any more: no further step of them may start
+            *open = Open::default();
+            return Err(gone);
+        }
+        let begins = matches!(record, Record::Intent { .. } | Record::Followed { .. });
+        if !begins && !open.begun.contains(record.id()) {
+            return Err(Error::other("the file with the beginning of this action is gone"));
+        }
+        let file = match &mut open.file {
+            Some(file) => file,
+            None => open.file.insert(self.open(open.made)?),
+        };
+        open.made = true;
+        if let Err(error) = file.write_all(text).and_then(|()| file.sync_data()) {
+            // half a line may be in it: the next record must not be glued to it
+            open.file = None;
+            return Err(error);
+        }
+        match record {
+            Record::Intent { id, .. } => drop(open.begun.insert(id.clone())),
+            Record::Ended { id, .. } => drop(open.begun.remove(id)),
+            Record::Added { .. } | Record::Step { .. } | Record::Followed { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// `again`: the file was made before.
+    fn open(&self, again: bool) -> std::io::Result<File> {
+        /// Others look at a new file for a moment, with a lock of their own.
+        const LOOKS: u32 = 1000;
+        let Some(folder) = &self.folder else { return Err(ErrorKind::NotFound.into()) };
+        folder::make(folder)?;
+        let path = self.path();
+        let mut file = if again { folder::append(&path)? } else { folder::create(&path)? };
+        for look in 0.. {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if look < LOOKS => std::thread::yield_now(),
+                Err(e) => return Err(Error::other(e.to_string())),
+            }
+        }
+        if again {
             file.write_all(b"\n")?;
         }
         // the file's name must survive a crash as well as its contents
-        File::open(&*self.folder)?.sync_all()?;
+        File::open(&**folder)?.sync_all()?;
         Ok(file)
     }
 
-    /// Every file of the folder, and what could not be read.
-    pub fn chapters(&self) -> (Vec<Chapter>, Vec<String>) {
-        let (mut chapters, mut problems) = (Vec::new(), Vec::new());
-        let entries = match std::fs::read_dir(&*self.folder) {
+    /// What every file of the folder tells, newest file first, and what could not be read.
+    pub fn chapters(&self) -> (Vec<Chapter>, Vec<Gap>) {
+        let Ok(folder) = self.folder() else { return (Vec::new(), Vec::new()) };
+        let entries = match folder::trusted(folder).and_then(|()| std::fs::read_dir(folder)) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return (chapters, problems),
-            Err(e) => return (chapters, vec![format!("{}: {e}", self.folder.display())]),
+            Err(e) if e.kind() == ErrorKind::NotFound => return (Vec::new(), Vec::new()),
+            Err(e) => {
+                let what = format!("journal {}: {e}: no action of it can be shown", folder.display());
+                return (Vec::new(), vec![Gap::lost(what)]);
+            }
         };
-        for path in entries.flatten().map(|e| e.path()) {
-            if path.extension().is_none_or(|e| e != "jsonl") {
-                continue;
-            }
-            // asked first: what a process writes between the two looks is then not taken for a dead one's end
-            let own = path == self.path();
-            let alive = own || is_locked(&path);
-            match read(&path) {
-                Ok((records, torn)) => {
-                    problems.extend(torn);
-                    chapters.push(Chapter { records, alive, own });
+        let is_journal = |path: &PathBuf| path.extension().is_some_and(|e| e == "jsonl");
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(is_journal).collect();
+        // named after the time at which their process began
+        paths.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut chapters, mut gaps, mut room) = (Vec::new(), Vec::new(), told::KEPT_BYTES);
+        for path in paths {
+            let file = match folder::open(&path) {
+                Ok(file) => file,
+                Err(e) => {
+                    gaps.push(Gap::lost(format!("{}: {e}", path.display())));
+                    continue;
                 }
-                Err(e) => problems.push(format!("{}: {e}", path.display())),
-            }
+            };
+            let own = path == self.path();
+            // asked first: what a process writes between the two looks is then not taken for a dead one's end
+            let alive = own || is_locked(&file);
+            let (chapter, more) = told::read(file, &path, &mut room);
+            gaps.extend(more);
+            chapters.push(Chapter { alive, own, ..chapter });
         }
-        (chapters, problems)
+        (chapters, gaps)
     }
 
     /// Every action that any journal in the folder knows, newest first, and what could not be read.
-    pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<String>) {
-        let (chapters, problems) = self.chapters();
-        let mut actions: Vec<ActionView> =
-            chapters.iter().flat_map(|c| replay(&c.records, c.alive, !c.own)).collect();
-        for (id, how, by) in chapters.iter().flat_map(|c| &c.records).filter_map(Record::follows) {
-            if let Some(action) = actions.iter_mut().find(|a| a.id == *id) {
-                action.message.push_str(&format!("; {} by {by}", how.as_str()));
-            }
-        }
-        actions.sort_by_key(|a| std::cmp::Reverse(a.started));
-        (actions.into_iter().map(Arc::new).collect(), problems)
+    pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<Gap>) {
+        let (chapters, gaps) = self.chapters();
+        (told::actions(chapters), gaps)
     }
-}
-
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// True if a living process holds it.
-fn is_locked(path: &Path) -> bool {
-    File::open(path)
-        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
-}
-
-fn read(path: &Path) -> std::io::Result<(Vec<Record>, Option<String>)> {
-    let mut records = Vec::new();
-    let mut damaged = None;
-    for (number, line) in BufReader::new(File::open(path)?).split(b'\n').enumerate() {
-        let line = line?;
-        match parse(&line) {
-            Some(record) => records.push(record),
-            None if line.is_empty() => {}
-            None => {
-                let problem =
-                    format!("{}:{}: a torn or damaged record was skipped", path.display(), number + 1);
-                damaged = Some(problem);
+fn is_locked(file: &File) -> bool {
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(_)) => false,
+        Ok(()) => {
+            if let Err(error) = file.unlock() {
+                // closing it does the same
+                tracing::debug!(%error, "cannot be unlocked");
             }
+            false
         }
     }
-    Ok((records, damaged))
-}
-
-fn parse(line: &[u8]) -> Option<Record> {
-    let line: Line<'_> = serde_json::from_slice(line).ok()?;
-    (crc32fast::hash(line.body.get().as_bytes()) == line.crc).then_some(())?;
-    serde_json::from_str(line.body.get()).ok()
-}
-
-/// Folds records into actions. `alive`: their process still runs, so an open end is no accident.
-pub fn replay(records: &[Record], alive: bool, foreign: bool) -> Vec<ActionView> {
-    let mut actions: Vec<ActionView> = Vec::new();
-    for record in records {
-        if let Record::Intent { id, at, plan, follows, .. } = record {
-            let inherited = follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
-            actions.push(ActionView { inherited, ..view(id, *at, plan, foreign) });
-            continue;
-        }
-        let Some(action) = actions.iter_mut().find(|a| a.id == *record.id()) else { continue };
-        match record {
-            Record::Step { at, step, state, note, .. } => {
-                if let Some(held) = action.steps.get_mut(*step) {
-                    held.state = *state;
-                    held.at = Some(*at);
-                    held.note.clone_from(note);
-                }
-            }
-            Record::Added { step, .. } => add(action, step),
-            Record::Ended { at, outcome, message, interrupted, .. } => {
-                action.ended = Some(*at);
-                action.unfinished = *interrupted && !alive;
-                action.outcome = Some(*outcome);
-                action.message.clone_from(message);
-            }
-            Record::Intent { .. } | Record::Followed { .. } => {}
-        }
-    }
-    if !alive {
-        for action in actions.iter_mut().filter(|a| a.outcome.is_none()) {
-            let unsent = |state| matches!(state, StepState::Waiting | StepState::Held | StepState::Skipped);
-            let sent = action.steps.iter().filter(|s| !unsent(s.state)).count();
-            action.outcome = Some(Outcome::Unknown);
-            action.unfinished = true;
-            action.message = format!(
-                "its process ended in the middle: {sent} of {} steps were sent; look before repeating any",
-                action.steps.len()
-            );
-        }
-    }
-    actions
 }
 
 /// An action that has just been confirmed.
@@ -415,6 +421,7 @@ mod tests {
             host: "h".into(),
             plan: Box::new(plan()),
             follows: None,
+            clusters: Clusters::new(),
         }
     }
 
@@ -482,6 +489,10 @@ mod tests {
         assert!(journal.write(&intent("1")).is_err() && journal.usable().is_err());
         let journal = Journal::new(folder.path().join("journal"), "a");
         journal.usable().unwrap();
-        assert_eq!(std::fs::read_dir(journal.folder()).unwrap().count(), 0, "looking leaves nothing behind");
+        assert_eq!(
+            std::fs::read_dir(journal.folder().unwrap()).unwrap().count(),
+            0,
+            "looking leaves nothing behind"
+        );
     }
 }

@@ -4,7 +4,7 @@
 //! An action is unfinished if its process is dead and it has no end, or one that says it was told to end; and nobody
 //! has taken it up, given it back or dismissed it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverKind;
@@ -14,7 +14,9 @@ use pilothouse_core::model::plan::{Act, Intent, Plan, Step, StepKind};
 use pilothouse_core::model::world::{StepState, StepView};
 use pilothouse_core::policy::undo;
 
-use super::journal::{Chapter, How, Journal, JournalError, Record};
+use super::identity::Clusters;
+pub use super::journal::Mark;
+use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
 use super::reach::Reach;
 use super::settle::{Standing, read, standing};
 
@@ -34,16 +36,10 @@ pub struct Unfinished {
     pub marks: Vec<Mark>,
     /// Nodes that an action before it had cordoned.
     pub inherited: Vec<ObjectRef>,
-}
-
-/// The last that was written down of a step.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Mark {
-    pub state: StepState,
-    pub at: Option<Stamp>,
-    pub note: String,
-    /// What a restart wrote.
-    pub stamp: String,
+    /// Which clusters its contexts meant; empty in older journals.
+    pub clusters: Clusters,
+    /// A record of it is damaged, so this may not be all that was sent.
+    pub damaged: bool,
 }
 
 impl Unfinished {
@@ -54,8 +50,9 @@ impl Unfinished {
 
     /// One line for standard error.
     pub fn line(&self) -> String {
+        let damaged = if self.damaged { "; a record of it is damaged, so this may not be all" } else { "" };
         format!(
-            "unfinished in {}: {} ({}): pilothouse resume {}",
+            "unfinished in {}: {} ({}): pilothouse resume {}{damaged}",
             self.plan.intent.context,
             self.title(),
             self.id,
@@ -94,48 +91,37 @@ pub enum Remaining {
 
 /// The unfinished actions of dead processes, oldest first; each once.
 pub fn unfinished(journal: &Journal) -> Vec<Unfinished> {
-    let (chapters, _) = journal.chapters();
-    let mut found: Vec<Unfinished> = chapters.iter().filter(|c| !c.alive).flat_map(of_chapter).collect();
-    for (id, ..) in chapters.iter().flat_map(|c| &c.records).filter_map(Record::follows) {
-        found.retain(|u| u.id != *id);
-    }
+    look(journal).0
+}
+
+/// The same, with what the journals cannot tell.
+pub fn look(journal: &Journal) -> (Vec<Unfinished>, Vec<Gap>) {
+    let (chapters, gaps) = journal.chapters();
+    (among(&chapters), gaps)
+}
+
+/// Those of the chapters.
+pub fn among(chapters: &[Chapter]) -> Vec<Unfinished> {
+    let followed: BTreeSet<&Name> = chapters.iter().flat_map(|c| c.followed.keys()).collect();
+    let dead = chapters.iter().filter(|c| !c.alive).flat_map(|c| &c.actions);
+    let open = dead.filter(|a| a.end.as_ref().is_none_or(|end| end.interrupted));
+    let mut found: Vec<Unfinished> = open.filter(|a| !followed.contains(&a.id)).map(of).collect();
     found.sort_by_key(|u| u.at);
     found
 }
 
-fn of_chapter(chapter: &Chapter) -> Vec<Unfinished> {
-    let mut open: BTreeMap<&Name, Unfinished> = BTreeMap::new();
-    for record in &chapter.records {
-        match record {
-            Record::Intent { id, at, user, host, plan, follows } => {
-                let inherited = follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
-                let marks = vec![Mark::default(); plan.steps.len()];
-                let (user, host, plan) = (user.clone(), host.clone(), (**plan).clone());
-                open.insert(id, Unfinished { id: id.clone(), at: *at, user, host, plan, marks, inherited });
-            }
-            Record::Added { id, step, .. } => {
-                if let Some(action) = open.get_mut(id) {
-                    action.plan.steps.push((**step).clone());
-                    action.marks.push(Mark::default());
-                }
-            }
-            Record::Step { id, at, step, state, note, stamp } => {
-                if let Some(mark) = open.get_mut(id).and_then(|a| a.marks.get_mut(*step)) {
-                    mark.state = *state;
-                    mark.at = Some(*at);
-                    mark.note.clone_from(note);
-                    if !stamp.is_empty() {
-                        mark.stamp.clone_from(stamp);
-                    }
-                }
-            }
-            Record::Ended { id, interrupted: false, .. } => {
-                open.remove(id);
-            }
-            Record::Ended { .. } | Record::Followed { .. } => {}
-        }
+fn of(told: &Told) -> Unfinished {
+    Unfinished {
+        id: told.id.clone(),
+        at: told.at,
+        user: told.user.clone(),
+        host: told.host.clone(),
+        plan: told.plan.clone(),
+        marks: told.marks.clone(),
+        inherited: told.inherited.clone(),
+        clusters: told.clusters.clone(),
+        damaged: told.damaged,
     }
-    open.into_values().collect()
 }
 
 /// Reads back what was sent and not verified. Nothing is changed.
@@ -267,6 +253,7 @@ pub fn compensation(action: &Unfinished, settled: &Settled) -> Option<Intent> {
 }
 
 /// Writes down that an unfinished action needs no action of its own: everything was applied, or a person says so.
-pub fn close(journal: &Journal, id: &Name, by: &Name, how: How, at: Stamp) -> Result<(), JournalError> {
-    journal.write(&Record::Followed { id: id.clone(), at, by: by.clone(), how })
+pub fn close(journal: &Journal, id: &Name, by: &Name, how: How, at: Stamp) -> Result<(), ClaimError> {
+    let _claim = journal.claim(id)?;
+    Ok(journal.write(&Record::Followed { id: id.clone(), at, by: by.clone(), how })?)
 }

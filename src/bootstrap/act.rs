@@ -20,6 +20,7 @@ use super::failover::{contexts, others};
 use super::gauge::Watch;
 use super::session::info;
 use crate::action::executor::{Control, Executor, Pace, new_id};
+use crate::action::identity;
 use crate::action::journal::Follows;
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
@@ -256,7 +257,11 @@ async fn attempt(
     flags: &ActionFlags,
 ) -> Result<u8, (u8, String)> {
     let usage = |why: String| (exit::USAGE, why);
-    for unfinished in resume::unfinished(&start.journal()) {
+    let (unfinished, gaps) = resume::look(&start.journal());
+    for gap in &gaps {
+        tell(&format!("pilothouse: {gap}"));
+    }
+    for unfinished in &unfinished {
         tell(&unfinished.line());
     }
     let connection = start.connect().await.map_err(usage)?;
@@ -286,6 +291,13 @@ async fn attempt(
     let mut reach = Reach::new(reader, writer);
     reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
     let plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
+    if let Some(id) = identity::followed(&scene.intent.act, None) {
+        let here = identity::clusters(&reach, &plan).await;
+        let notes = identity::same(&start.journal(), id, &here, &plan.intent.context).await;
+        for note in notes.map_err(|why| (exit::REFUSED, why))? {
+            tell(&note);
+        }
+    }
     if flags.is_dry_run() {
         show(&plan, flags)?;
         return Ok(report::plan_status(&plan));

@@ -15,13 +15,13 @@ fn var(name: &str) -> String {
 pub fn theme(start: &Start) -> (Theme, Vec<String>) {
     let mut problems = Vec::new();
     let name = if colourless(start) { "mono" } else { start.settings.ui.theme.as_str() };
-    let folder = start.home.config.join("themes");
+    let folder = start.home.config.as_ref().map(|config| config.join("themes"));
     let own = |name: &str| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         // a name, never a path
         name.bytes()
             .all(plain)
-            .then(|| std::fs::read_to_string(folder.join(format!("{name}.toml"))).ok())
+            .then(|| std::fs::read_to_string(folder.as_ref()?.join(format!("{name}.toml"))).ok())
             .flatten()
     };
     let theme = Theme::load(name, &own).unwrap_or_else(|why| {
@@ -78,7 +78,13 @@ pub fn wants_ascii(start: &Start) -> bool {
 /// `pilothouse themes`: the built-in ones and the person's own.
 pub fn names(start: &Start) -> String {
     let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let files = std::fs::read_dir(start.home.config.join("themes")).into_iter().flatten().flatten();
+    let files = start
+        .home
+        .config
+        .iter()
+        .filter_map(|config| std::fs::read_dir(config.join("themes")).ok())
+        .flatten()
+        .flatten();
     names.extend(files.filter_map(|f| f.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned)));
     names.sort();
     names.dedup();

@@ -27,7 +27,7 @@ const SHUTDOWN: Duration = Duration::from_millis(600);
 const CLOSE: Duration = Duration::from_millis(150);
 
 pub fn console(start: &Start) -> u8 {
-    let _log = crate::telemetry::start(&start.home.state);
+    let _log = crate::telemetry::start(start.home.state.as_deref());
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&e.to_string()),
@@ -60,8 +60,9 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
     let journal = start.journal().quiet();
     let kept = journal.clone();
-    let (past, torn) = journal.history();
-    problems.extend(torn);
+    let (past, gaps) = journal.history();
+    problems.extend(gaps.iter().map(ToString::to_string));
+    problems.extend(journal.folder().err().map(|e| e.to_string()));
     let (inbox_in, inbox) = queue();
     let cell = WorldCell::new(inbox_in.clone());
     let publish = cell.clone();

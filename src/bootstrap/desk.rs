@@ -26,6 +26,7 @@ use super::fetch::{Resources, error_lines, routes, table, yaml};
 use super::logs::follow;
 use crate::action::executor::{Control, Executor, Pace, new_id};
 use crate::action::gate::Gauge;
+use crate::action::identity;
 use crate::action::journal::{Follows, How, Journal};
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
@@ -275,8 +276,14 @@ impl Desk {
                     let contexts = action.plan.steps.iter().map(|s| s.context.clone());
                     let contexts = contexts.filter(|c| !c.is_empty()).collect();
                     reach.others = others(&dialer, &contexts, read_only).await.unwrap_or_default();
-                    let settled = resume::settle(&reach, &action).await;
-                    rest_of(&action, &settled, &journal, now)
+                    let here = identity::clusters(&reach, &action.plan).await;
+                    let compared = identity::compare(&action.clusters, &here, &action.plan.intent.context);
+                    if let Err(why) = compared {
+                        Reply::Failed(why)
+                    } else {
+                        let settled = resume::settle(&reach, &action).await;
+                        rest_of(&action, &settled, &journal, now)
+                    }
                 }
             };
             hand(&inbox, Input::Reply(ticket, reply)).await;
@@ -366,8 +373,9 @@ fn rest_of(action: &Unfinished, settled: &Settled, journal: &Journal, now: Stamp
 /// Writes the screen into a fresh file of the state folder; no name from the cluster is in its path.
 fn dump(home: &Home, clock: &Clock, text: &str) -> std::io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
-    let folder = home.state.join("screens");
-    std::fs::create_dir_all(&folder)?;
+    let state = home.state.as_ref().ok_or_else(|| std::io::Error::other("there is no home directory"))?;
+    let folder = state.join("screens");
+    crate::telemetry::private_folder(&folder)?;
     let at = clock.now().to_string().replace(':', "");
     let path = folder.join(format!("screen-{at}.txt"));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;

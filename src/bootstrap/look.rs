@@ -271,9 +271,13 @@ fn doctor_text(
     if c.insecure {
         lines.push("INSECURE: the server's certificate is not checked".into());
     }
-    lines.push(format!("config {}", start.loaded.path.display()));
+    let shown = |path: Option<&std::path::Path>| {
+        path.map_or_else(|| "none: there is no home directory".to_owned(), |path| path.display().to_string())
+    };
+    let config = Some(start.loaded.path.as_path()).filter(|path| !path.as_os_str().is_empty());
+    lines.push(format!("config {}", shown(config)));
     lines.extend(start.loaded.problems.iter().map(|p| format!("CONFIG: {p}")));
-    lines.push(format!("journal {}", super::journal_folder(&start.home).display()));
+    lines.push(format!("journal {}", shown(super::journal_folder(&start.home).as_deref())));
     lines.extend(text::sources(cluster, start.clock.now()));
     for (name, allowed, why) in permissions {
         let word = match allowed {

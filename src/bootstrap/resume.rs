@@ -12,7 +12,8 @@ use super::act::{COUNT, carry_out, scene_status, show};
 use super::failover::others;
 use super::session::info;
 use crate::action::executor::new_id;
-use crate::action::journal::{Follows, How};
+use crate::action::identity;
+use crate::action::journal::{ClaimError, Follows, How};
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
 use crate::action::resume::{self, Remaining, Settled, Unfinished};
@@ -34,13 +35,20 @@ pub(super) async fn attempt(
 ) -> Result<u8, (u8, String)> {
     let usage = |why: String| (exit::USAGE, why);
     let journal = start.journal();
-    let Some(action) = resume::unfinished(&journal).into_iter().find(|u| u.id == *id) else {
+    let (found, gaps) = resume::look(&journal);
+    for gap in &gaps {
+        tell(&format!("pilothouse: {gap}"));
+    }
+    let Some(action) = found.into_iter().find(|u| u.id == *id) else {
         return Err(usage(format!("{id} is no unfinished action: see pilothouse journal list")));
     };
     let close = |how| {
         let by = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
         let closed = resume::close(&journal, &action.id, &by, how, start.clock.now());
-        closed.map_err(|e| (exit::FAILED, e.to_string()))
+        closed.map_err(|e| match e {
+            ClaimError::Held(..) | ClaimError::Followed(..) => (exit::REFUSED, e.to_string()),
+            ClaimError::Disk(_) => (exit::FAILED, e.to_string()),
+        })
     };
     if dismiss {
         close(How::Dismissed)?;
@@ -58,6 +66,11 @@ pub(super) async fn attempt(
     let mut reach = Reach::new(reader, writer);
     let contexts = action.plan.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect();
     reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
+    let here = identity::clusters(&reach, &action.plan).await;
+    let notes = identity::compare(&action.clusters, &here, &action.plan.intent.context);
+    for note in notes.map_err(|why| (exit::REFUSED, why))? {
+        tell(&note);
+    }
     let settled = settled(&reach, &action).await;
     tell(&format!("{} ({id}): {}", action.title(), settled.summary));
     for step in &settled.steps {

@@ -55,6 +55,8 @@ pub fn check(text: &str, path: &Path) -> Checked {
     walk.out
 }
 
+const GLOBS: &str = "a glob has * for any characters and ? for one";
+
 struct Walk<'a> {
     text: &'a str,
     path: &'a Path,
@@ -111,6 +113,9 @@ impl Walk<'_> {
                 self.out.unsafe_to_write |= section == "guards";
                 continue;
             };
+            if section == "guards" {
+                self.globs(section, key, value.get_ref());
+            }
             match set(field, value.get_ref(), &mut self.out.settings) {
                 Ok(()) => self.out.set.push(format!("{section}.{key}")),
                 Err(why) => {
@@ -118,6 +123,24 @@ impl Walk<'_> {
                     self.out.unsafe_to_write |= section == "guards";
                 }
             }
+        }
+    }
+
+    /// A guard that matches nothing protects nothing.
+    fn globs(&mut self, section: &str, key: &str, value: &DeValue<'_>) {
+        let DeValue::Array(items) = value else { return };
+        for item in items {
+            let DeValue::String(glob) = item.get_ref() else { continue };
+            let sign = glob.chars().find(|c| "[]{}!".contains(*c));
+            let why = match sign {
+                Some(sign) => format!("has {sign:?}, which has no meaning of its own"),
+                None if glob.is_empty() => "is empty".to_owned(),
+                None if glob.trim() != glob => "has a space at its beginning or end".to_owned(),
+                None => continue,
+            };
+            let what = format!("{section}.{key}: {glob:?} {why}, so it protects nothing");
+            self.problem(Some(item.span()), &what, GLOBS.into());
+            self.out.unsafe_to_write = true;
         }
     }
 
@@ -328,6 +351,29 @@ mod tests {
             assert_eq!(headers, [("X-Scope-OrgID".to_owned(), "team-a".to_owned())]);
         }
         assert_eq!(problems("[prometheus.headers]\nX = 1\n").len(), 1);
+    }
+
+    #[test]
+    fn a_guard_that_can_match_nothing_is_a_problem() {
+        for (glob, fine) in [
+            ("vault", true),
+            ("*-prod-?", true),
+            ("my cluster", true),
+            ("user@eks.eu-west-1", true),
+            ("[a-z]*", false),
+            ("!x", false),
+            ("{a,b}", false),
+            (" x", false),
+            ("x ", false),
+            ("", false),
+        ] {
+            for key in ["protected_contexts", "protected_namespaces"] {
+                let checked = check(&format!("[guards]\n{key} = [\"{glob}\"]\n"), Path::new("c"));
+                assert_eq!(checked.problems.is_empty(), fine, "{glob:?}: {:?}", checked.problems);
+                assert_eq!(checked.unsafe_to_write, !fine, "{glob:?}");
+                assert!(checked.problems.iter().all(|p| p.line == Some(2)));
+            }
+        }
     }
 
     #[test]

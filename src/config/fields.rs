@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pilothouse_core::domain::settings::Settings;
+use pilothouse_core::domain::text::without_credentials;
 
 /// How a field's value is reached and what it may be.
 pub enum Place {
@@ -148,6 +149,20 @@ pub fn show(field: &Field, settings: &mut Settings) -> String {
             if pairs.is_empty() { "{}".into() } else { format!("{{ {} }}", pairs.join(", ")) }
         }
     }
+}
+
+/// The same without what is secret: the password of a URL, and the values of headers.
+pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
+    const HIDDEN: &str = "…";
+    match field.place {
+        Place::Text(get) if field.key == "url" => {
+            let open = without_credentials(get(settings)).into_owned();
+            *get(settings) = open;
+        }
+        Place::Pairs(get) => get(settings).values_mut().for_each(|value| HIDDEN.clone_into(value)),
+        Place::Text(_) | Place::Flag(_) | Place::Number(..) | Place::Texts(_) => {}
+    }
+    show(field, settings)
 }
 
 /// The example file: every setting with its default. Parsing it gives exactly the defaults.

@@ -103,6 +103,11 @@ impl ReadClient {
         Self { inner, link, deadline, again: 0 }
     }
 
+    /// The API server's URL without credentials.
+    pub fn server(&self) -> &str {
+        &self.link.base
+    }
+
     /// The same client that asks again when a failure may pass by itself (429, 5xx, a connection that was lost): for what
     /// is read once and has nobody who would try it again.
     #[must_use]

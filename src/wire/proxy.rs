@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Uri;
+use pilothouse_core::domain::text::without_credentials;
 
 use super::client::unescape;
 use super::env::Env;
-use super::secret::hide;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -81,7 +81,10 @@ impl Proxies {
     /// The kubeconfig's `proxy-url`.
     pub(super) fn always(text: &str) -> Result<Self, String> {
         let proxy = parse(text).ok_or_else(|| {
-            format!("{:?} must be a URL that begins with http://, https:// or socks5://", hide(text))
+            format!(
+                "{:?} must be a URL that begins with http://, https:// or socks5://",
+                without_credentials(text)
+            )
         })?;
         Ok(Self(Arc::new(Choice::Always(proxy))))
     }

@@ -18,6 +18,7 @@ use hyper_util::client::legacy::{Builder, Client as Pool};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::Client;
 use kube::client::Body;
+use pilothouse_core::domain::text::without_credentials;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -107,7 +108,7 @@ impl SendError {
             said.push_str(": does the server want https?");
         }
         match &self.redirected {
-            Some(to) => format!("redirected to {}: {said}", secret::hide(&to.to_string())),
+            Some(to) => format!("redirected to {}: {said}", without_credentials(&to.to_string())),
             None => said,
         }
     }

@@ -43,7 +43,7 @@ fn drain() -> Act {
     Act::Drain(DrainOptions::default())
 }
 
-async fn plan(fake: &Fake, act: Act) -> Plan {
+pub async fn plan(fake: &Fake, act: Act) -> Plan {
     let target = match act {
         Act::Drain(_) | Act::Cordon => node(),
         _ => web(),
@@ -63,7 +63,7 @@ async fn planned(fake: &Fake, intent: Intent) -> Plan {
     plan
 }
 
-fn executor(fake: &Fake, journal: Journal) -> (Executor, mpsc::Receiver<ActionView>) {
+pub fn executor(fake: &Fake, journal: Journal) -> (Executor, mpsc::Receiver<ActionView>) {
     let (tell, told) = mpsc::channel(10_000);
     let executor = Executor {
         reach: reach(fake),
@@ -82,7 +82,7 @@ fn executor(fake: &Fake, journal: Journal) -> (Executor, mpsc::Receiver<ActionVi
 }
 
 /// Dies at the `at`-th sight of a record. True if it did.
-async fn dies(fake: &Fake, folder: &Path, plan: &Plan, at: usize) -> bool {
+pub async fn dies(fake: &Fake, folder: &Path, plan: &Plan, at: usize) -> bool {
     let seen = AtomicUsize::new(0);
     let probe = move |_: &_, _: Moment| {
         if seen.fetch_add(1, Ordering::SeqCst) == at {

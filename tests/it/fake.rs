@@ -48,7 +48,7 @@ pub struct Fake {
     changed: Arc<watch::Sender<u64>>,
     /// Connections that clients hold.
     open: Arc<watch::Sender<usize>>,
-    _config: Arc<tempfile::NamedTempFile>,
+    config: Arc<tempfile::NamedTempFile>,
 }
 
 pub fn uid(n: u32) -> String {
@@ -85,6 +85,12 @@ impl State {
 
     pub fn get(&self, path: &str) -> Option<&Value> {
         self.objects.get(path)
+    }
+
+    /// The UID of the namespace kube-system: which cluster this is.
+    pub fn is_cluster(&mut self, n: u32) {
+        let object = json!({"metadata": {"name": "kube-system", "uid": uid(n)}});
+        self.put("/api/v1/namespaces/kube-system", object, "ADDED");
     }
 
     pub fn pods(&self) -> usize {
@@ -148,7 +154,7 @@ impl Fake {
             connection: Connection::open(options).await.unwrap(),
             changed: Arc::default(),
             open: Arc::default(),
-            _config: Arc::new(config),
+            config: Arc::new(config),
         };
         {
             let mut state = fake.state.lock().unwrap();
@@ -182,6 +188,11 @@ impl Fake {
             }
         });
         fake
+    }
+
+    /// A kubeconfig whose current context `test` is this server.
+    pub fn kubeconfig(&self) -> &std::path::Path {
+        self.config.path()
     }
 
     /// Until no client is connected: what a dead process had sent has arrived or never will.

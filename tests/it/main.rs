@@ -11,4 +11,5 @@ mod fake;
 mod logs;
 mod properties;
 mod scenario;
+mod trust;
 mod ui;

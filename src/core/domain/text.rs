@@ -215,6 +215,16 @@ pub fn cap(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}… +{} bytes", text.len() - end))
 }
 
+/// A URL, or what was meant to be one, without `user:password@`: for people and logs.
+pub fn without_credentials(url: &str) -> Cow<'_, str> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match rest.rsplit_once('@') {
+        None => Cow::Borrowed(url),
+        Some((_, rest)) if scheme.is_empty() => Cow::Owned(rest.to_owned()),
+        Some((_, rest)) => Cow::Owned(format!("{scheme}://{rest}")),
+    }
+}
+
 /// True if printing the text can do nothing but show glyphs.
 pub fn is_safe(text: &str) -> bool {
     matches!(clean(text), Cow::Borrowed(_))
@@ -224,6 +234,19 @@ pub fn is_safe(text: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_url_is_shown_without_credentials() {
+        for (url, shown) in [
+            ("https://h:1/x", "https://h:1/x"),
+            ("https://u:p@h:1/x", "https://h:1/x"),
+            ("https://u:p/a@s@h:1/x", "https://h:1/x"),
+            ("u:p@h:1", "h:1"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(url), shown);
+        }
+    }
 
     #[test]
     fn controls_become_visible_marks() {

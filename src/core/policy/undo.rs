@@ -147,8 +147,10 @@ pub fn title(plan: &Plan) -> String {
         (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
         (Act::Undo(undoing), _) => format!("undo of {}", undoing.title),
         (Act::Resume(rest), _) => format!("rest of {}", rest.title),
+        (_, []) => act.to_owned(),
         (_, [one]) => format!("{act} {one}"),
-        (_, more) => format!("{act} {} objects", more.len()),
+        (_, [one, two]) => format!("{act} {one}, {two}"),
+        (_, [one, two, more @ ..]) => format!("{act} {one}, {two} and {} more", more.len()),
     }
 }
 

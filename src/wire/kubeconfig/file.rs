@@ -7,7 +7,6 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use pilothouse_core::domain::text;
 use serde_json::Value;
 
 /// What a file (or several, merged) says. Maps are by name.
@@ -113,7 +112,7 @@ impl File {
         let first = serde_saphyr::read_with_options::<_, Value>(&mut input, options).next();
         let root = match first {
             None => return Ok(Self::default()),
-            Some(read) => read.map_err(|e| one_line(&e.to_string()))?,
+            Some(read) => read.map_err(|e| not_yaml(&e))?,
         };
         let root = At { value: &root, path: String::new() };
         if root.value.is_null() {
@@ -366,10 +365,12 @@ impl<'a> At<'a> {
     }
 }
 
-/// A parser's several lines as one.
-fn one_line(said: &str) -> String {
-    let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    text::cap(&line, 300).into_owned()
+/// Where the parser stopped. Never its words: they can quote the text, and a token may stand there.
+fn not_yaml(error: &serde_saphyr::Error) -> String {
+    match error.location() {
+        Some(at) => format!("it is not valid YAML at line {}, column {}", at.line(), at.column()),
+        None => "it is not valid YAML".into(),
+    }
 }
 
 #[cfg(test)]
@@ -429,6 +430,24 @@ mod tests {
             assert!(error.contains(words), "{text}: {error}");
         }
         assert!(File::parse(b"clusters: [").is_err());
+        let broken = b"users:\n- name: u\n  user:\n    token: TOPSECRET\n   client-key: x\n";
+        let error = File::parse(broken).unwrap_err();
+        assert!(error.starts_with("it is not valid YAML at line "), "{error}");
+        for token in [
+            "*TOPSECRET",
+            "TOPSECRET: x",
+            "'TOPSECRET",
+            "!!TOPSECRET x",
+            "[TOPSECRET",
+            "{TOPSECRET: 1}",
+            "12TOPSECRET\n",
+        ] {
+            if let Err(error) =
+                File::parse(format!("users: [{{name: u, user: {{token: {token}}}}}]").as_bytes())
+            {
+                assert!(!error.contains("TOPSECRET"), "{error}");
+            }
+        }
         assert!(File::parse(b"\xff\xfe\xfd").is_err());
     }
 

@@ -2,9 +2,9 @@
 
 use http::Uri;
 use http::uri::Authority;
+use pilothouse_core::domain::text::without_credentials;
 
 use crate::wire::client::unescape;
-use crate::wire::secret::hide;
 
 /// Where the API server is.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ struct Parts<'a> {
 impl Server {
     /// Why it cannot be used, in words that follow "server ".
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = |why: &str| Err(format!("{:?}: {why}", hide(text)));
+        let bad = |why: &str| Err(format!("{:?}: {why}", without_credentials(text)));
         if text.trim() != text {
             return bad("there is white space around it");
         }
@@ -193,8 +193,10 @@ mod tests {
         ] {
             assert!(Server::parse(text).is_err(), "{text:?}");
         }
-        let words = Server::parse("https://me:secret@h:x").err().unwrap();
-        assert!(!words.contains("secret"), "{words}");
+        for text in ["https://u:SECRET@h:x", "ftp://u:SECRET@h", "u:SECRET@h/p", "https://u:SEC/RET@h"] {
+            let said = Server::parse(text).unwrap_err();
+            assert!(!said.contains("SEC"), "{said}");
+        }
     }
 
     proptest! {

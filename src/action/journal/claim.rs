@@ -1,0 +1,90 @@
+//! One unfinished action is taken up by one process: whoever does so holds a locked file of the action's name. The
+//! kernel lets go of the lock when the process ends, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::io::{Error, Read, Seek, Write};
+use std::path::PathBuf;
+
+use pilothouse_core::domain::id::Name;
+
+use super::{Journal, JournalError, folder};
+
+/// Somebody lets go and takes the file away at the same moment: looked at again this often.
+const ATTEMPTS: u32 = 100;
+
+/// Held while an unfinished action is taken up.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            // an empty file stays, which nobody holds
+            tracing::debug!(path = %self.path.display(), %error, "cannot be removed");
+        }
+    }
+}
+
+/// Why an unfinished action cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    #[error("{0} is being resumed by {1}")]
+    Held(Name, String),
+    #[error("{0} was {1} by {2} meanwhile")]
+    Followed(Name, &'static str, Name),
+    #[error(transparent)]
+    Disk(#[from] JournalError),
+}
+
+impl Journal {
+    /// Takes an unfinished action up, so that no other process does at the same time or has done so before.
+    pub fn claim(&self, id: &Name) -> Result<Claim, ClaimError> {
+        let claim = self.lock(id)?;
+        // the other one may have come to its end before we held the lock
+        let (chapters, _) = self.chapters();
+        match chapters.into_iter().find_map(|mut chapter| chapter.followed.remove(id)) {
+            Some((how, by)) => Err(ClaimError::Followed(id.clone(), how.as_str(), by)),
+            None => Ok(claim),
+        }
+    }
+
+    fn lock(&self, id: &Name) -> Result<Claim, ClaimError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let path = self.folder()?.join(format!("{id}.resumed"));
+        let failed = |error: Error| JournalError { path: path.clone(), error };
+        if id.is_empty() || !id.chars().all(plain) {
+            return Err(failed(Error::other("that is no action's id")).into());
+        }
+        for _ in 0..ATTEMPTS {
+            let mut file =
+                folder::make(self.folder()?).and_then(|()| folder::open_or_create(&path)).map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let mut pid = String::new();
+                    // who it is is only for people
+                    let read = (&mut file).take(16).read_to_string(&mut pid).is_ok();
+                    let known = read && !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
+                    let who = if known { format!("PID {pid}") } else { "another process".to_owned() };
+                    return Err(ClaimError::Held(id.clone(), who));
+                }
+                Err(TryLockError::Error(e)) => return Err(failed(e).into()),
+            }
+            if folder::in_place(&file, &path).is_err() {
+                // who held it before took the file away after we had opened it
+                continue;
+            }
+            let claim = Claim { path: path.clone(), _locked: file.try_clone().map_err(failed)? };
+            let written = file
+                .set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| write!(file, "{}", std::process::id()));
+            written.map_err(failed)?;
+            return Ok(claim);
+        }
+        Err(ClaimError::Held(id.clone(), "another process".into()))
+    }
+}
