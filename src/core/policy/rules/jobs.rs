@@ -183,7 +183,11 @@ fn overdue(cronjob: &CronJob, now: Stamp) -> Option<Stamp> {
     // a schedule that was changed, or resumed, since counts from then
     let base = cronjob.changed.as_ref().map_or(base, |changed| changed.at.max(base));
     let is_utc = cronjob.time_zone.as_ref().is_some_and(|tz| matches!(tz.as_str(), "UTC" | "Etc/UTC"));
-    let due = if is_utc || cronjob.time_zone.is_none() && schedule.is_hourly() {
+    // a controller half an hour off UTC shows it by the times that it used
+    let by_utc = |last: Stamp| schedule.next(last.plus_secs(-60)) == Some(last);
+    let is_hourly =
+        cronjob.time_zone.is_none() && schedule.is_hourly() && cronjob.last_scheduled.is_none_or(by_utc);
+    let due = if is_utc || is_hourly {
         schedule.next(base)?
     } else {
         let gap = schedule.longest_gap(base)?;
@@ -268,6 +272,10 @@ mod tests {
         ] {
             assert_eq!(overdue(&of(schedule, zone), at(now)).is_some(), is_late, "{schedule} {zone:?} {now}");
         }
+        let mut half = of("0 * * * *", None);
+        half.last_scheduled = Some(at("2026-01-01T02:30:00Z"));
+        assert_eq!(overdue(&half, at("2026-01-01T03:05:00Z")), None, "a controller at +05:30");
+        assert!(overdue(&half, at("2026-01-01T03:31:00Z")).is_some());
         let now = at("2026-01-01T03:20:00Z");
         let mut one = of("*/5 * * * *", None);
         one.changed = Some(ChangedBy { manager: "kubectl".into(), at: at("2026-01-01T03:19:00Z") });
