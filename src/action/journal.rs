@@ -209,6 +209,8 @@ impl Journal {
     /// Whether records can be written now: room for a large plan, in the journal's own folder. Err: why not.
     pub fn usable(&self) -> Result<(), JournalError> {
         const ROOM: usize = 64 << 10;
+        // one try at a time: it is asked with every rehearsal
+        let _one = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder()?.join(format!("{}.try", self.owner));
         let written = folder::make(self.folder()?).and_then(|()| {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;

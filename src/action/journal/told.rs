@@ -17,7 +17,7 @@ use crate::action::identity::Clusters;
 /// A longer record is damaged: no plan is that large.
 const RECORD_CAP: usize = 16 << 20;
 /// What is kept of actions that have ended, in bytes of their records; the oldest go first.
-pub(super) const KEPT_BYTES: usize = 32 << 20;
+pub(super) const KEPT_BYTES: usize = 8 << 20;
 /// Problems of one file that are told one by one.
 const TOLD: usize = 20;
 
