@@ -8,6 +8,7 @@ mod look;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::{Act, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use tokio::sync::mpsc;
@@ -35,6 +36,8 @@ pub struct Executor {
     /// What a watched error ratio is read from.
     pub gauge: Gauge,
     pub journal: Journal,
+    /// What must not be touched without a confirmation of its own.
+    pub guards: GuardSettings,
     pub clock: Clock,
     /// Each transition of an action goes here.
     pub tell: mpsc::Sender<ActionView>,
@@ -95,10 +98,10 @@ impl Executor {
                 message = format!("{message}; {back}");
             }
         }
-        if outcome != Outcome::Done && !control.wants_uncordon() {
-            let cordoned: Vec<String> = cordoned(&action).iter().map(|s| s.on.name.to_string()).collect();
-            if !matches!(plan.intent.act, Act::Cordon) && !cordoned.is_empty() {
-                message = format!("{message}; still cordoned: {}", cordoned.join(", "));
+        let cordoning = matches!(plan.intent.act, Act::Cordon);
+        if outcome != Outcome::Done && !control.wants_uncordon() && !cordoning {
+            for words in self.cordons_now(&cordoned(&action)).await {
+                message = format!("{message}; {words}");
             }
         }
         if self.stop.is_cancelled() && outcome == Outcome::Failed {

@@ -22,6 +22,12 @@ pub enum Swallow {
     Request,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returns {
+    Always,
+    Uncordoned,
+}
+
 #[derive(Default)]
 pub struct State {
     version: u64,
@@ -39,6 +45,14 @@ pub struct State {
     pub restless: bool,
     /// A pod that appears when a node is cordoned.
     pub late: Option<Value>,
+    /// Pods that are evicted stay terminating.
+    pub lingers: bool,
+    /// Evictions until somebody takes the node's cordon back.
+    pub uncordoned_after: Option<u32>,
+    /// Evictions until the node may not be read any more.
+    pub blind_after: Option<u32>,
+    /// For each pod that is evicted another comes to the node: always, or once its cordon was taken back.
+    pub returns: Option<Returns>,
 }
 
 #[derive(Clone)]
@@ -81,6 +95,38 @@ impl State {
     fn count(&mut self, what: &str, object: &Value) {
         let uid = object["metadata"]["uid"].as_str().unwrap();
         *self.applied.entry(format!("{what} {uid}")).or_default() += 1;
+    }
+
+    /// A pod appears.
+    pub fn add(&mut self, pod: Value) {
+        let text = |key: &str| pod["metadata"][key].as_str().unwrap().to_owned();
+        let path = format!("/api/v1/namespaces/{}/pods/{}", text("namespace"), text("name"));
+        self.put(&path, pod, "ADDED");
+    }
+
+    pub fn evictions(&self) -> usize {
+        self.applied.keys().filter(|what| what.starts_with("evict")).count()
+    }
+
+    fn after_eviction(&mut self) {
+        let mut node = self.objects.get("/api/v1/nodes/n1").cloned().unwrap();
+        if let Some(left) = self.uncordoned_after.as_mut() {
+            *left -= 1;
+            if *left == 0 {
+                self.uncordoned_after = None;
+                node["spec"]["unschedulable"] = json!(false);
+                node["metadata"]["managedFields"] = json!([{"manager": "ann", "time": "2026-01-02T03:04:05Z",
+                    "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}]);
+                self.put("/api/v1/nodes/n1", node.clone(), "MODIFIED");
+            }
+        }
+        self.blind_after = self.blind_after.map(|left| left.saturating_sub(1));
+        let cordoned = node["spec"]["unschedulable"] == true;
+        let returns = self.returns.is_some_and(|when| when == Returns::Always || !cordoned);
+        if returns {
+            let n = 1000 + u32::try_from(self.evictions()).unwrap();
+            self.put(&format!("/api/v1/namespaces/shop/pods/p{n}"), pod(n, "n1", true), "ADDED");
+        }
     }
 
     pub fn get(&self, path: &str) -> Option<&Value> {
@@ -280,6 +326,9 @@ impl Fake {
     /// Pods end once a watch has reached their termination, so that whoever watches sees both. True if any did.
     fn end_pods(&self, reached: u64) -> bool {
         let mut state = self.state.lock().unwrap();
+        if state.lingers {
+            return false;
+        }
         let ending = |object: &Value| {
             let version = object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
             !object["metadata"]["deletionTimestamp"].is_null() && version.is_some_and(|v| v <= reached)
@@ -306,6 +355,9 @@ impl Fake {
         if method == "GET" {
             if state.vanish && path == "/api/v1/pods" {
                 state.objects.clear();
+            }
+            if state.blind_after == Some(0) && path.contains("/nodes/") {
+                return status(403, "nodes are forbidden");
             }
             if let Some(object) = state.objects.get(path).cloned() {
                 if state.restless && path.contains("/deployments/") {
@@ -365,6 +417,7 @@ impl Fake {
             state.count("evict", &object);
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             state.put(pod, object, "MODIFIED");
+            state.after_eviction();
             return Ok(json!({"kind": "Status"}));
         }
         let path = path.trim_end_matches("/scale");
@@ -395,8 +448,7 @@ impl Fake {
         if object["spec"]["unschedulable"] == true
             && let Some(late) = state.late.take()
         {
-            let path = format!("/api/v1/namespaces/shop/pods/{}", late["metadata"]["name"].as_str().unwrap());
-            state.put(&path, late, "ADDED");
+            state.add(late);
         }
         state.put(path, object.clone(), "MODIFIED");
         Ok(object)

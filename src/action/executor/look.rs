@@ -1,7 +1,9 @@
 //! What a step came to: gates that must hold, lost answers that are looked for, effects that take their time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::future::join_all;
 use pilothouse_core::model::plan::{Gate, Step};
 use pilothouse_core::model::world::{ActionView, StepState};
 
@@ -15,9 +17,35 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a lost answer is looked for before the outcome stays unknown.
 const UNKNOWN_FOR: Duration = Duration::from_secs(15);
 
+/// How long the nodes are looked at in the end: of an action that ends, and of a process that is told to.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+const LAST_MOMENT: Duration = Duration::from_millis(200);
+
 impl Executor {
     async fn read(&self, step: &Step) -> Result<Option<Live>, String> {
         read(self.reach.reader(step)?, &step.what, &step.on).await.map_err(|e| e.to_string())
+    }
+
+    /// What the nodes that this action cordoned are now, in words: by a look at each, not by what was written down.
+    pub(super) async fn cordons_now(&self, cordons: &[Step]) -> Vec<String> {
+        let patience = if self.stop.is_cancelled() { LAST_MOMENT } else { LAST_LOOK };
+        let looks = cordons.iter().map(|step| async move {
+            let looked = tokio::time::timeout(patience, self.read(step)).await;
+            let state = match looked.unwrap_or_else(|_| Err("no answer in time".into())) {
+                Ok(live) => match live.filter(|live| live.uid == step.on.uid.to_string()) {
+                    Some(live) if live.cordoned => "still cordoned".into(),
+                    Some(_) => "not cordoned any more".into(),
+                    None => "gone".into(),
+                },
+                Err(why) => format!("not known whether still cordoned ({why})"),
+            };
+            (state, step.on.name.to_string())
+        });
+        let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (state, node) in join_all(looks).await {
+            by.entry(state).or_default().push(node);
+        }
+        by.into_iter().map(|(state, nodes)| format!("{state}: {}", nodes.join(", "))).collect()
     }
 
     /// A step that only looks: until it holds, or its time is over.
