@@ -24,7 +24,7 @@ use super::gate::{Gauge, too_many_errors};
 use super::journal::{Follows, Journal, JournalError, Record, add, view};
 use super::reach::Reach;
 use super::requests::{Method, mutation};
-use super::settle::{Check, check, read};
+use super::settle::{Check, check, is_own, read};
 
 /// How often a step is sent while each answer proves that it was not applied.
 const ATTEMPTS: u32 = 5;
@@ -247,11 +247,18 @@ impl Executor {
         };
         let stamp = self.clock.now().to_string();
         let mut refused: Option<(String, String)> = None;
+        let mut answered: Option<String> = None;
         for attempt in 1..=ATTEMPTS {
             let live = match read(reader, &step.what, &step.on).await {
                 Ok(live) => live,
                 Err(e) => return Ended::NotSent(format!("not sent: the re-check failed: {e}")),
             };
+            let own = live.as_ref().is_some_and(|live| is_own(&step.what, &step.on, live, &stamp));
+            if let Some(error) = answered.take().filter(|_| own) {
+                self.mark(action, i, StepState::Accepted, &format!("{error}; it was applied all the same"))
+                    .await;
+                break;
+            }
             let version = match check(&step.what, &step.on, live.as_ref()) {
                 Check::Go(version) => version,
                 Check::Done(why) => return Ended::Skipped(why),
@@ -283,11 +290,22 @@ impl Executor {
                     break;
                 }
                 // the version or a tested field is another by now: provably not applied, so it may be sent again
-                Err(WriteError::Refused(ApiError::Conflict { .. })) if attempt < ATTEMPTS => {}
+                Err(WriteError::Refused(e @ ApiError::Conflict { .. })) if attempt < ATTEMPTS => {
+                    answered = Some(e.to_string());
+                }
                 Err(WriteError::Refused(e @ ApiError::Invalid { .. }))
                     if attempt < ATTEMPTS && request.method == Method::Patch(content::JSON_PATCH) =>
                 {
+                    answered = Some(e.to_string());
                     refused = Some((version, e.to_string()));
+                }
+                Err(WriteError::Refused(e)) if e.is_anybodys() => {
+                    if let Some(ended) = self.settled(step, &stamp, &e).await {
+                        return ended;
+                    }
+                    self.mark(action, i, StepState::Accepted, &format!("{e}; it was applied all the same"))
+                        .await;
+                    break;
                 }
                 Err(WriteError::Refused(e)) => return Ended::Failed(e.to_string()),
                 Err(WriteError::Unknown(why)) => {

@@ -246,6 +246,45 @@ async fn a_lost_answer_is_read_back_and_nothing_is_sent_twice() {
     }
 }
 
+fn writes() -> [Act; 4] {
+    [
+        Act::Cordon,
+        Act::Restart,
+        Act::PauseRollout,
+        Act::Scale(ScaleBy { replicas: 5, current_replicas: None }),
+    ]
+}
+
+#[tokio::test]
+async fn a_write_that_was_applied_and_answered_otherwise_is_done_once() {
+    for code in [401, 403, 409, 422, 429] {
+        for act in writes().into_iter().chain([drain()]) {
+            let evicts = matches!(act, Act::Drain(_));
+            if code == 422 && (evicts || !matches!(act, Act::PauseRollout)) || code == 409 && evicts {
+                // no JSON patch, and what the eviction API means by 409 is another pod or another try
+                continue;
+            }
+            let (fake, done) = loses(act.clone(), Swallow::Says(code)).await;
+            let what = format!("{code} {}: {} {:?}", act.as_str(), done.message, done.steps);
+            assert_eq!(done.outcome, Some(Outcome::Done), "{what}");
+            assert_eq!(done.steps[0].state, StepState::Verified, "its own, so it can be undone: {what}");
+            let state = fake.state.lock().unwrap();
+            assert!(state.total() > 0 && state.applied.values().all(|n| *n == 1), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_refused_has_failed() {
+    for code in [401, 403, 429] {
+        for act in writes() {
+            let (fake, done) = loses(act.clone(), Swallow::Refuses(code)).await;
+            assert_eq!(done.outcome, Some(Outcome::Failed), "{code} {}: {}", act.as_str(), done.message);
+            assert_eq!(fake.state.lock().unwrap().total(), 0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_status_that_moves_all_the_time_holds_nothing_up() {
     let fake = Fake::start(0).await;

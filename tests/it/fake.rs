@@ -20,6 +20,10 @@ pub enum Swallow {
     Answer,
     /// Not applied either.
     Request,
+    /// Applied, and answered with this status.
+    Says(u16),
+    /// Answered with this status, and not applied.
+    Refuses(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -387,8 +391,10 @@ impl Fake {
             return (201, json!({"status": {"allowed": true}}), false);
         }
         let dry_run = query.contains("dryRun");
-        if state.swallow == Swallow::Request {
-            return (0, Value::Null, true);
+        match state.swallow {
+            Swallow::Request => return (0, Value::Null, true),
+            Swallow::Refuses(code) if !dry_run => return status(code, "a gateway's word"),
+            _ => {}
         }
         let body: Value = serde_json::from_slice(body).unwrap();
         let kept = dry_run
@@ -398,10 +404,14 @@ impl Fake {
             state.events.truncate(events);
             (state.version, state.objects, state.applied) = (version, objects, applied);
         }
-        let swallowed = state.swallow == Swallow::Answer;
+        let swallow = state.swallow;
+        let swallowed = swallow == Swallow::Answer;
         let version = state.version;
         drop(state);
         self.changed.send_replace(version);
+        if let (Swallow::Says(code), Ok(_), false) = (swallow, &answer, dry_run) {
+            return status(code, "a gateway's word");
+        }
         match answer {
             Ok(value) => (200, value, swallowed),
             Err((code, message)) => status(code, message),

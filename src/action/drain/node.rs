@@ -21,7 +21,7 @@ use pilothouse_core::model::world::StepState;
 
 use self::sight::Sight;
 use super::super::requests::mutation;
-use super::answer::{Answer, judge};
+use super::answer::{Answer, settle};
 use super::budget::{self, Budget, Key};
 use super::watch::{News, PodWatch};
 use super::{Board, Ending, Place};
@@ -315,8 +315,12 @@ impl Work<'_, '_> {
                 Ok(request) => {
                     item.at = At::Sending;
                     under_way += 1;
-                    let writer = self.writer.clone();
-                    sends.push(Box::pin(async move { (i, judge(request.send(&writer, false).await)) }));
+                    let (writer, reader, step) =
+                        (self.writer.clone(), self.reader.clone(), item.what.clone());
+                    sends.push(Box::pin(async move {
+                        let answer = request.send(&writer, false).await;
+                        (i, settle(&reader, &step, answer).await)
+                    }));
                 }
                 Err(why) => {
                     let why = format!("not sent: {why}");

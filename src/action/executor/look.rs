@@ -8,9 +8,11 @@ use pilothouse_core::model::plan::{Gate, Step};
 use pilothouse_core::model::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
-use super::super::settle::{Live, Standing, read, standing};
+use super::super::settle::{Live, Standing, is_own, read, standing, written};
 use super::{Control, Ended, Executor};
 use crate::clock::Clock;
+use crate::wire::error::ApiError;
+use pilothouse_core::policy::drift::last_change;
 
 /// Between two looks at a step that settles.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -113,6 +115,31 @@ impl Executor {
         Some(Ended::Unknown(format!("{why}; read back: {seen}; not repeated")))
     }
 
+    /// After an answer that a proxy or a gateway can give as well, when the write has gone through already: one look.
+    /// None = it was applied.
+    pub(super) async fn settled(&self, step: &Step, stamp: &str, error: &ApiError) -> Option<Ended> {
+        let live = match self.read(step).await {
+            Ok(live) => live.filter(|live| live.uid == step.on.uid.to_string()),
+            Err(why) => {
+                let why = format!("{error}; whether it was applied is not known: {why}");
+                return Some(Ended::Unknown(why));
+            }
+        };
+        let Some(live) = live else { return Some(Ended::Failed(error.to_string())) };
+        if is_own(&step.what, &step.on, &live, stamp) {
+            return None;
+        }
+        Some(match standing(&step.what, &step.on, Some(&live), stamp) {
+            Standing::NotApplied => Ended::Failed(error.to_string()),
+            Standing::Overridden(what) => Ended::Failed(format!("{error}; {what}")),
+            Standing::Settling(_) | Standing::Verified(_) => {
+                let who =
+                    written(&step.what).map_or_else(String::new, |field| last_change(&live.value, field));
+                Ended::Skipped(format!("{error}; it was done meanwhile{who}"))
+            }
+        })
+    }
+
     pub(super) async fn verify(
         &self,
         action: &mut ActionView,
@@ -124,13 +151,21 @@ impl Executor {
     ) -> Ended {
         let deadline = Clock::deadline(patience);
         let mut missing = String::from("not seen yet");
+        let mut there = false;
         loop {
             let mut unread = false;
             match self.read(step).await {
                 Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
                     Standing::Verified(note) => return Ended::Verified(note),
                     Standing::Overridden(note) => return Ended::Failed(note),
+                    Standing::NotApplied if there => {
+                        let who = live.as_ref().zip(written(&step.what));
+                        let who =
+                            who.map_or_else(String::new, |(live, field)| last_change(&live.value, field));
+                        return Ended::Failed(format!("it was taken back meanwhile{who}"));
+                    }
                     Standing::Settling(note) => {
+                        there = true;
                         if note != missing {
                             self.mark(action, i, StepState::Accepted, &note).await;
                         }

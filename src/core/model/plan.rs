@@ -425,12 +425,25 @@ pub enum Need {
     Revisions(ObjectRef),
     /// The ResourceQuotas of a namespace.
     Quotas(Name),
+    /// How many nodes there are and which are cordoned, for a command that knows its targets alone; and of these zones
+    /// whether they have more nodes than so many.
+    Fleet(Vec<(Name, u32)>),
+}
+
+/// What a command is told of the nodes that are not its targets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    pub nodes: usize,
+    pub cordoned: Vec<Name>,
+    /// The zones of the question that have no other node.
+    pub whole_zones: Vec<Name>,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     Objects(Vec<serde_json::Value>),
+    Fleet(Fleet),
     /// There is none of that name.
     Absent,
     /// It could not be read, and why.
