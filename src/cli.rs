@@ -108,7 +108,7 @@ pub struct ActionFlags {
     /// Confirm without a question
     #[arg(short, long)]
     pub yes: bool,
-    /// The context's name, needed with --yes for a protected context
+    /// The context's name, needed with --yes for a protected context, a whole zone or many nodes
     #[arg(long, value_name = "CONTEXT")]
     pub confirm: Option<String>,
     /// If the disk refuses the journal, go on with one in memory and on standard error; takes the context's name

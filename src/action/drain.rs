@@ -11,6 +11,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::plan::{Act, DrainOptions, Fate, PdbEffect, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+
+use tokio_util::sync::CancellationToken;
 
 use super::executor::{Control, Executor, patience};
 use crate::wire::client::escape;
@@ -60,7 +63,14 @@ impl std::fmt::Display for Place {
 struct Ending {
     failed: Vec<(String, String)>,
     unknown: Vec<(String, String)>,
+    /// Nodes that could not be looked at in the end.
+    unseen: Vec<(String, String)>,
+    /// Somebody took the node's cordon back.
+    uncordoned: bool,
 }
+
+/// How many pods more than planned may come and be evicted at least.
+const SPARE: usize = 5;
 
 /// What the places of one run share.
 struct Board<'a> {
@@ -72,6 +82,18 @@ struct Board<'a> {
     /// Pods that come in between are judged: not where single pods were named, and not by a selector's text.
     judges_late: bool,
     pdbs: Vec<PdbEffect>,
+    /// Whole nodes are emptied, which have to stay cordoned.
+    empties: bool,
+    /// The nodes' UIDs in the plan.
+    nodes: BTreeMap<Name, Uid>,
+    /// Set when what the drain stands on is gone: nothing more is sent anywhere.
+    halt: CancellationToken,
+    /// Evictions that the server took.
+    evicted: AtomicUsize,
+    /// Evictions in the plan.
+    evictions: usize,
+    /// Protected namespaces of which pods go by the plan: whoever confirmed it has confirmed these.
+    confirmed: BTreeSet<Name>,
     /// Pods that the plan judged.
     planned: BTreeSet<Uid>,
     /// The DaemonSets that the plan knew: namespace and `DaemonSet/name`.
@@ -120,6 +142,18 @@ impl Board<'_> {
             told.steps.push(i);
             Some(i)
         })
+    }
+
+    /// One eviction more; the number so far and that of the plan if it is too many by now.
+    fn count_evicted(&self) -> Option<(usize, usize)> {
+        let evicted = self.evicted.fetch_add(1, Ordering::Relaxed) + 1;
+        let most = self.evictions.saturating_mul(2).max(self.evictions.saturating_add(SPARE));
+        (self.empties && evicted > most).then_some((evicted, self.evictions))
+    }
+
+    /// True if nobody has confirmed that pods of this protected namespace go.
+    fn is_newly_protected(&self, namespace: &Name) -> bool {
+        self.exec.guards.protects_namespace(namespace) && !self.confirmed.contains(namespace)
     }
 
     /// Sends the view out if anything is new.
@@ -194,10 +228,12 @@ pub(super) async fn run(
     let mut places: BTreeMap<Place, Vec<node::Item>> = BTreeMap::new();
     // the rest of an action is these very pods
     let whole = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. });
+    let mut nodes = BTreeMap::new();
     if whole {
         let cordoned = plan.steps.iter().filter(|s| s.what == StepKind::Cordon).map(|s| &s.on);
         for node in plan.intent.targets.iter().chain(cordoned).filter(|o| o.kind == Kind::Node) {
             places.entry(Place::Node(node.name.clone())).or_default();
+            nodes.insert(node.name.clone(), node.uid.clone());
         }
     }
     for (i, step) in &steps {
@@ -220,6 +256,12 @@ pub(super) async fn run(
         deadline: limit,
         judges_late: whole && options.pod_selector.is_none(),
         pdbs: plan.pdbs.clone(),
+        empties: whole,
+        nodes,
+        halt: CancellationToken::new(),
+        evicted: AtomicUsize::new(0),
+        evictions: steps.len(),
+        confirmed: plan.steps.iter().filter(|s| s.is_eviction()).map(|s| s.on.namespace.clone()).collect(),
         planned: plan.pods.iter().map(|p| p.pod.uid.clone()).collect(),
         daemonsets: owners.map(|p| (p.pod.namespace.clone(), p.owner.clone())).collect(),
         told: Mutex::new(Told {
@@ -249,21 +291,36 @@ pub(super) async fn run(
     drop(running);
     board.tell().await;
     let told = board.told.into_inner().unwrap_or_else(PoisonError::into_inner);
-    conclude(exec, control, &told, endings)
+    conclude(exec, control, &told, endings, board.halt.is_cancelled())
 }
 
-fn conclude(exec: &Executor, control: &Control, told: &Told<'_>, endings: Vec<Ending>) -> (Outcome, String) {
-    let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+/// What carries the same drain on, from the kubectl command that it is.
+fn again(kubectl: &str) -> String {
+    let words = kubectl.strip_prefix("kubectl ");
+    words.map_or_else(|| kubectl.to_owned(), |words| format!("pilothouse {words}"))
+}
+
+/// `halted`: the drain was undermined.
+fn conclude(
+    exec: &Executor,
+    control: &Control,
+    told: &Told<'_>,
+    endings: Vec<Ending>,
+    halted: bool,
+) -> (Outcome, String) {
+    let (mut failed, mut unknown, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
+    let uncordoned = endings.iter().any(|ending| ending.uncordoned);
     for ending in endings {
         failed.extend(ending.failed);
         unknown.extend(ending.unknown);
+        unseen.extend(ending.unseen);
     }
     let states = || told.steps.iter().filter_map(|i| told.action.steps.get(*i)).map(|s| s.state);
     let gone = states().filter(|s| *s == StepState::Verified).count();
     let before = states().filter(|s| *s == StepState::Skipped).count();
     let mut said = vec![format!("{gone} of {} pods evicted", told.steps.len())];
     let stopped = exec.stop.is_cancelled() || control.is_cancelled();
-    if before > 0 && !stopped {
+    if before > 0 && !stopped && !halted {
         said.push(format!("{before} went by themselves or were not waited for"));
     }
     if stopped {
@@ -272,8 +329,18 @@ fn conclude(exec: &Executor, control: &Control, told: &Told<'_>, endings: Vec<En
         let why = if exec.stop.is_cancelled() { "told to end" } else { "cancelled" };
         said.push(format!("{why}: {going} still terminating, {left} not evicted"));
     }
+    if halted && !stopped {
+        let going = states().filter(|s| *s == StepState::Accepted).count();
+        let left = told.steps.len().saturating_sub(gone + going);
+        said.push(format!("{going} still terminating, {left} not evicted"));
+    }
     said.extend(grouped(&failed));
     said.extend(grouped(&unknown));
+    said.extend(grouped(&unseen));
+    if uncordoned {
+        let again = again(&told.action.plan.kubectl);
+        said.push(format!("to cordon it again and drain on: {again}; to end here, nothing is left to do"));
+    }
     let outcome = match (unknown.is_empty(), stopped, failed.is_empty()) {
         (false, ..) => Outcome::Unknown,
         (true, true, _) => Outcome::Cancelled,

@@ -8,6 +8,7 @@ mod look;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::{Act, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use tokio::sync::mpsc;
@@ -24,7 +25,7 @@ use super::identity::{self, Clusters};
 use super::journal::{Claim, ClaimError, Follows, Journal, JournalError, Record, add, view};
 use super::reach::Reach;
 use super::requests::{Method, mutation};
-use super::settle::{Check, check, read};
+use super::settle::{Check, check, is_own, read};
 
 /// How often a step is sent while each answer proves that it was not applied.
 const ATTEMPTS: u32 = 5;
@@ -36,6 +37,8 @@ pub struct Executor {
     /// What a watched error ratio is read from.
     pub gauge: Gauge,
     pub journal: Journal,
+    /// What must not be touched without a confirmation of its own.
+    pub guards: GuardSettings,
     pub clock: Clock,
     /// Each transition of an action goes here.
     pub tell: mpsc::Sender<ActionView>,
@@ -104,10 +107,10 @@ impl Executor {
                 message = format!("{message}; {back}");
             }
         }
-        if outcome != Outcome::Done && !control.wants_uncordon() {
-            let cordoned: Vec<String> = cordoned(&action).iter().map(|s| s.on.name.to_string()).collect();
-            if !matches!(plan.intent.act, Act::Cordon) && !cordoned.is_empty() {
-                message = format!("{message}; still cordoned: {}", cordoned.join(", "));
+        let cordoning = matches!(plan.intent.act, Act::Cordon);
+        if outcome != Outcome::Done && !control.wants_uncordon() && !cordoning {
+            for words in self.cordons_now(&cordoned(&action)).await {
+                message = format!("{message}; {words}");
             }
         }
         if self.stop.is_cancelled() && outcome == Outcome::Failed {
@@ -276,11 +279,18 @@ impl Executor {
         };
         let stamp = self.clock.now().to_string();
         let mut refused: Option<(String, String)> = None;
+        let mut answered: Option<String> = None;
         for attempt in 1..=ATTEMPTS {
             let live = match read(reader, &step.what, &step.on).await {
                 Ok(live) => live,
                 Err(e) => return Ended::NotSent(format!("not sent: the re-check failed: {e}")),
             };
+            let own = live.as_ref().is_some_and(|live| is_own(&step.what, &step.on, live, &stamp));
+            if let Some(error) = answered.take().filter(|_| own) {
+                self.mark(action, i, StepState::Accepted, &format!("{error}; it was applied all the same"))
+                    .await;
+                break;
+            }
             let version = match check(&step.what, &step.on, live.as_ref()) {
                 Check::Go(version) => version,
                 Check::Done(why) => return Ended::Skipped(why),
@@ -312,11 +322,22 @@ impl Executor {
                     break;
                 }
                 // the version or a tested field is another by now: provably not applied, so it may be sent again
-                Err(WriteError::Refused(ApiError::Conflict { .. })) if attempt < ATTEMPTS => {}
+                Err(WriteError::Refused(e @ ApiError::Conflict { .. })) if attempt < ATTEMPTS => {
+                    answered = Some(e.to_string());
+                }
                 Err(WriteError::Refused(e @ ApiError::Invalid { .. }))
                     if attempt < ATTEMPTS && request.method == Method::Patch(content::JSON_PATCH) =>
                 {
+                    answered = Some(e.to_string());
                     refused = Some((version, e.to_string()));
+                }
+                Err(WriteError::Refused(e)) if e.is_anybodys() => {
+                    if let Some(ended) = self.settled(step, &stamp, &e).await {
+                        return ended;
+                    }
+                    self.mark(action, i, StepState::Accepted, &format!("{e}; it was applied all the same"))
+                        .await;
+                    break;
                 }
                 Err(WriteError::Refused(e)) => return Ended::Failed(e.to_string()),
                 Err(WriteError::Unknown(why)) => {

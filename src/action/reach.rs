@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
-use pilothouse_core::model::plan::{Extras, Found, Need, Step};
+use pilothouse_core::model::plan::{Extras, Fleet, Found, Need, Step};
 use pilothouse_core::policy::plan::resource;
 use pilothouse_core::policy::revisions;
 
-use crate::wire::client::ReadClient;
+use serde_json::Value;
+
+use crate::wire::client::{ReadClient, escape};
+use crate::wire::error::ApiError;
 use crate::wire::pages;
 use crate::wire::write::WriteClient;
 
@@ -90,7 +93,49 @@ async fn find(reach: &Reach, need: &Need) -> Found {
             let kind = pilothouse_core::domain::id::Kind::Other("ResourceQuota".into());
             list(reach, &ObjectRef::new(kind, namespace, &Name::default(), &Uid::default())).await
         }
+        Need::Fleet(zones) => match fleet(&reach.own.reader.patient(), zones).await {
+            Ok(fleet) => Found::Fleet(fleet),
+            Err(e) => Found::Unread(e.to_string()),
+        },
     }
+}
+
+/// Counts nodes without reading them all: a list of one says how many remain.
+async fn fleet(reader: &ReadClient, zones: &[(Name, u32)]) -> Result<Fleet, ApiError> {
+    let nodes = count(reader, "/api/v1/nodes?limit=1").await?;
+    let nodes =
+        nodes.ok_or_else(|| ApiError::Decode("the server does not say how many nodes there are".into()))?;
+    let cordoned = format!("/api/v1/nodes?fieldSelector={}", escape("spec.unschedulable=true"));
+    let cordoned = pages::values(reader, &cordoned, LIST_CAP).await?;
+    let is_cordoned = |n: &&Value| n.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true);
+    let name = |n: &Value| n.pointer("/metadata/name").and_then(Value::as_str).map(Name::from);
+    let cordoned = cordoned.iter().filter(is_cordoned).filter_map(name).collect();
+    let mut whole_zones = Vec::new();
+    for (zone, ours) in zones {
+        let label = escape(&format!("topology.kubernetes.io/zone={zone}"));
+        // with a selector a server need not say how many remain: that there are more is enough
+        let path = format!("/api/v1/nodes?labelSelector={label}&limit={}", ours.saturating_add(1));
+        let has_more =
+            count(reader, &path).await?.is_none_or(|n| u32::try_from(n).unwrap_or(u32::MAX) > *ours);
+        if !has_more {
+            whole_zones.push(zone.clone());
+        }
+    }
+    Ok(Fleet { nodes, cordoned, whole_zones })
+}
+
+/// How many objects a list has, by its first page. None: there are more, and the server does not say how many.
+async fn count(reader: &ReadClient, path: &str) -> Result<Option<usize>, ApiError> {
+    let body = reader.get_bytes(path, LIST_CAP).await?;
+    let list: Value = serde_json::from_slice(&body).map_err(|e| ApiError::Decode(e.to_string()))?;
+    let here = list.get("items").and_then(Value::as_array).map_or(0, Vec::len);
+    let token = list.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default();
+    let remaining = list.pointer("/metadata/remainingItemCount").and_then(Value::as_u64);
+    Ok(match remaining {
+        Some(n) => Some(here.saturating_add(usize::try_from(n).unwrap_or(usize::MAX))),
+        None if token.is_empty() => Some(here),
+        None => None,
+    })
 }
 
 /// Revisions, or quotas, of a namespace.

@@ -26,7 +26,11 @@ pub async fn rehearse(
     now: Stamp,
     reach: &Reach,
 ) -> Plan {
-    let extras = extras(reach, plan::needs(cluster, intent)).await;
+    let mut needs = plan::needs(cluster, intent);
+    if view == View::Targets {
+        needs.extend(plan::needs_of_targets(cluster, intent));
+    }
+    let extras = extras(reach, needs).await;
     let plan = plan::plan(Grounds { cluster, guards, view, extras: &extras, now }, intent);
     if !plan.refusals.is_empty() {
         return plan;

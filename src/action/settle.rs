@@ -4,7 +4,7 @@
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::workload::{Strategy, Workload};
 use pilothouse_core::model::plan::{RevisionRef, StepKind};
-use pilothouse_core::policy::drift::{Drift, last_change, of_change, of_template};
+use pilothouse_core::policy::drift::{Drift, last_change, of_change, of_template, owner};
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, workload::workload};
 use crate::wire::error::ApiError;
 
-use super::requests::{is_workload, path};
+use super::requests::{MANAGER, is_workload, path};
 
 /// The live object, as much of it as the steps need.
 #[derive(Clone, Debug, Default)]
@@ -212,6 +212,30 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
     }
 }
 
+/// True if the object is as our own write made it, after an answer that said something else. It was another before we
+/// wrote, so whoever owns the field now wrote it since; a field without an owner (removed, or in a list) is taken for
+/// ours.
+pub fn is_own(what: &StepKind, on: &ObjectRef, live: &Live, stamp: &str) -> bool {
+    if !matches!(standing(what, on, Some(live), stamp), Standing::Settling(_) | Standing::Verified(_)) {
+        return false;
+    }
+    let pointer = written(what);
+    pointer.and_then(|pointer| owner(&live.value, pointer)).is_none_or(|(manager, _)| manager == MANAGER)
+}
+
+/// The field by which a step is known. None: its value tells whose it is.
+pub fn written(what: &StepKind) -> Option<&str> {
+    match what {
+        StepKind::Cordon | StepKind::Uncordon => Some("/spec/unschedulable"),
+        StepKind::Scale { .. } => Some("/spec/replicas"),
+        StepKind::Rollback { .. } => Some("/spec/template"),
+        StepKind::Change(change) => change.fields.iter().find(|f| !f.is_guard()).map(|f| f.pointer.as_str()),
+        StepKind::Restart { .. } | StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => {
+            None
+        }
+    }
+}
+
 /// How far the rollout of a new template is, as kubectl judges it.
 fn rolled_out(live: &Live) -> Standing {
     let Some(w) = &live.workload else { return Standing::NotApplied };
@@ -262,6 +286,21 @@ mod tests {
         assert!(matches!(check(&scale, &object(), None), Check::Stop(_)));
         let other = Live { uid: "other".into(), ..live(3, 3) };
         assert!(matches!(check(&scale, &object(), Some(&other)), Check::Stop(_)));
+    }
+
+    #[test]
+    fn ones_own_write_is_known_by_its_field_manager() {
+        let scale = StepKind::Scale { from: 3, to: 5 };
+        let by = |replicas, manager: &str| {
+            let entry = serde_json::json!({ "manager": manager, "subresource": "scale",
+                "fieldsV1": { "f:spec": { "f:replicas": {} } } });
+            let value = serde_json::json!({ "metadata": { "managedFields": [entry] } });
+            is_own(&scale, &object(), &Live { value, ..live(replicas, 3) }, "")
+        };
+        assert!(by(5, MANAGER));
+        assert!(!by(5, "kubectl"), "the same number by somebody else");
+        assert!(!by(3, MANAGER), "not applied");
+        assert!(is_own(&scale, &object(), &live(5, 5), ""), "nobody is named");
     }
 
     #[test]

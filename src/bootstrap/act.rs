@@ -343,6 +343,7 @@ pub(super) async fn carry_out(
         reach,
         gauge: watched.gauge(),
         journal: start.journal(),
+        guards: start.settings.guards.clone(),
         clock: start.clock.clone(),
         tell: tell_to,
         stop,

@@ -202,6 +202,7 @@ impl Desk {
             reach: self.reach(),
             gauge: self.gauge(intent.cluster),
             journal: self.journal.clone(),
+            guards: self.guards.clone(),
             clock: self.clock.clone(),
             tell: told,
             stop: self.stop.clone(),

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::Plan;
-use pilothouse_core::policy::plan::is_protected;
+use pilothouse_core::policy::plan::{is_protected, takes_many_nodes};
 
 use crate::cli::ActionFlags;
 
@@ -28,6 +28,9 @@ pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Conf
     if flags.yes {
         if protected && flags.confirm.is_none() {
             return Confirmed::No(format!("this is protected: add --confirm {context}"));
+        }
+        if takes_many_nodes(plan) && flags.confirm.is_none() {
+            return Confirmed::No(format!("these are many nodes at once: add --confirm {context}"));
         }
         return Confirmed::Yes;
     }
@@ -72,4 +75,39 @@ pub fn print(text: &str) -> std::io::Result<()> {
 pub fn tell(text: &str) {
     // nobody left to tell is no reason to stop
     let _unheard = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::ClusterId;
+    use pilothouse_core::domain::time::Stamp;
+    use pilothouse_core::model::plan::{Act, Confirm, DrainOptions, Intent};
+
+    use super::*;
+    use crate::cli::Output;
+
+    #[test]
+    fn yes_alone_takes_no_zone() {
+        let said = |act, asks, named: Option<&str>| {
+            let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: Vec::new() };
+            let plan = Plan { confirm: asks, ..Plan::new(intent, Stamp(0)) };
+            let flags = ActionFlags {
+                output: Output::Text,
+                dry_run: None,
+                yes: true,
+                confirm: named.map(str::to_owned),
+                journal_in_memory: None,
+            };
+            confirm(&plan, &flags, &GuardSettings::default())
+        };
+        let drain = || Act::Drain(DrainOptions::default());
+        for act in [drain(), Act::Cordon] {
+            let alone = said(act.clone(), Confirm::Context, None);
+            assert!(matches!(alone, Confirmed::No(why) if why.contains("--confirm test")));
+            assert_eq!(said(act.clone(), Confirm::Context, Some("test")), Confirmed::Yes);
+            assert!(matches!(said(act.clone(), Confirm::Context, Some("other")), Confirmed::No(_)));
+            assert_eq!(said(act, Confirm::Count, None), Confirmed::Yes);
+        }
+        assert_eq!(said(Act::OutOfService, Confirm::Context, None), Confirmed::Yes, "one object");
+    }
 }

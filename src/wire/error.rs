@@ -185,6 +185,14 @@ impl ApiError {
         matches!(self, Self::Forbidden { .. } | Self::NotFound { .. })
     }
 
+    /// What a proxy or a gateway before the server says as well, perhaps after it has passed a write on.
+    pub fn is_anybodys(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized(_) | Self::Forbidden { .. } | Self::TooMany { .. } | Self::Conflict { .. }
+        )
+    }
+
     /// The asked-for resourceVersion is ahead of the server (etcd restored): list without one.
     pub fn is_version_ahead(&self) -> bool {
         matches!(self, Self::Server { code: 504, message, .. } if message.contains("resource version"))

@@ -293,3 +293,66 @@ fn what_a_dead_process_left_is_taken_up() {
         clean(&rig, name, node);
     }
 }
+
+/// Pods that stay terminating once they are evicted, so that the drain is in the middle for as long as it takes.
+fn make_held(rig: &Rig, node: &str, names: &[&str]) {
+    rig.namespace(SPACE);
+    rig.kubectl_ok(&["uncordon", node]);
+    for name in names {
+        rig.apply(&format!(
+            r#"
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: {SPACE}, finalizers: [pilothouse.test/hold], labels: {{part: contract-eviction}}}}
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 1
+  containers: [{{name: a, image: "a:1"}}]
+"#
+        ));
+    }
+}
+
+#[test]
+fn a_drain_whose_cordon_is_taken_back_stops_by_itself() {
+    let Some(rig) = rig() else { return };
+    let (node, names) = ("node-0048", ["held-a", "held-b", "held-c"]);
+    make_held(&rig, node, &names);
+    let mark = rig.audit_mark();
+    let args = [&["drain", node, SELECT, "--yes", "--pods-at-once", "1", "-o", "json"], &FLAGS[..]].concat();
+    let mut child = start(&rig, &args);
+    until(30, "the first pod is on its way", || {
+        let sent = evictions(&rig.audit_of(mark, "pilothouse/")).len();
+        if sent == 1 { Ok(()) } else { Err(format!("{sent}")) }
+    });
+    rig.kubectl_ok(&["uncordon", node]);
+    let status =
+        until(30, "the drain ends by itself", || child.child.try_wait().unwrap().ok_or("runs".to_owned()));
+    let done: Value = serde_json::from_reader(child.child.stdout.take().unwrap()).unwrap();
+    let sent = evictions(&rig.audit_settled(mark));
+    let left = rig.kubectl_json(&["get", "node", node]);
+    for name in names {
+        let patch = r#"{"metadata":{"finalizers":null}}"#;
+        rig.kubectl_ok(&["-n", SPACE, "patch", "pod", name, "--type=merge", "-p", patch]);
+        rig.kubectl(&[
+            "-n",
+            SPACE,
+            "delete",
+            "pod",
+            name,
+            "--ignore-not-found",
+            "--force",
+            "--grace-period=0",
+        ]);
+    }
+    assert_eq!((status.code(), &done["outcome"]), (Some(1), &"failed".into()), "{done}");
+    let said = done["message"].as_str().unwrap();
+    for words in
+        ["uncordoned meanwhile", "to cordon it again and drain on: pilothouse", "not cordoned any more"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("still cordoned"), "{said}");
+    assert_eq!(sent.values().sum::<u32>(), 1, "nothing was evicted after that: {sent:?}");
+    assert!(left["spec"]["unschedulable"].is_null(), "the node is left as somebody made it");
+}

@@ -22,7 +22,7 @@ use pilothouse_core::policy::plan::View;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::{Fake, Swallow, pod};
+use crate::fake::{Fake, Returns, State, Swallow, pod};
 
 const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const NODE: &str = "/api/v1/nodes/n1";
@@ -69,6 +69,7 @@ pub fn executor(fake: &Fake, journal: Journal) -> (Executor, mpsc::Receiver<Acti
         reach: reach(fake),
         gauge: Arc::new(|_| None),
         journal,
+        guards: GuardSettings::default(),
         clock: Clock::system(),
         tell,
         stop: CancellationToken::new(),
@@ -245,6 +246,45 @@ async fn a_lost_answer_is_read_back_and_nothing_is_sent_twice() {
     }
 }
 
+fn writes() -> [Act; 4] {
+    [
+        Act::Cordon,
+        Act::Restart,
+        Act::PauseRollout,
+        Act::Scale(ScaleBy { replicas: 5, current_replicas: None }),
+    ]
+}
+
+#[tokio::test]
+async fn a_write_that_was_applied_and_answered_otherwise_is_done_once() {
+    for code in [401, 403, 409, 422, 429] {
+        for act in writes().into_iter().chain([drain()]) {
+            let evicts = matches!(act, Act::Drain(_));
+            if code == 422 && (evicts || !matches!(act, Act::PauseRollout)) || code == 409 && evicts {
+                // no JSON patch, and what the eviction API means by 409 is another pod or another try
+                continue;
+            }
+            let (fake, done) = loses(act.clone(), Swallow::Says(code)).await;
+            let what = format!("{code} {}: {} {:?}", act.as_str(), done.message, done.steps);
+            assert_eq!(done.outcome, Some(Outcome::Done), "{what}");
+            assert_eq!(done.steps[0].state, StepState::Verified, "its own, so it can be undone: {what}");
+            let state = fake.state.lock().unwrap();
+            assert!(state.total() > 0 && state.applied.values().all(|n| *n == 1), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_refused_has_failed() {
+    for code in [401, 403, 429] {
+        for act in writes() {
+            let (fake, done) = loses(act.clone(), Swallow::Refuses(code)).await;
+            assert_eq!(done.outcome, Some(Outcome::Failed), "{code} {}: {}", act.as_str(), done.message);
+            assert_eq!(fake.state.lock().unwrap().total(), 0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_status_that_moves_all_the_time_holds_nothing_up() {
     let fake = Fake::start(0).await;
@@ -282,6 +322,99 @@ async fn a_pod_that_comes_in_between_is_judged_first() {
     }
 }
 
+/// Drains with this going on; what came of it.
+async fn drains(pods: u32, meanwhile: impl FnOnce(&mut State), guards: GuardSettings) -> (Fake, ActionView) {
+    let fake = Fake::start(pods).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&fake, drain()).await;
+    meanwhile(&mut fake.state.lock().unwrap());
+    let (mut executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    executor.guards = guards;
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    (fake, done)
+}
+
+#[tokio::test]
+async fn a_drain_whose_cordon_somebody_takes_back_stops_and_says_who() {
+    // in the middle, and after the last eviction
+    for (pods, after) in [(40, 5), (3, 3)] {
+        let meanwhile = |state: &mut State| {
+            state.uncordoned_after = Some(after);
+            state.returns = Some(Returns::Uncordoned);
+        };
+        let (fake, done) = drains(pods, meanwhile, GuardSettings::default()).await;
+        assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
+        for words in [
+            "n1: uncordoned meanwhile by ann at 2026-01-02T03:04:05Z",
+            "pilothouse --context test drain n1",
+            "not cordoned any more: n1",
+        ] {
+            assert!(done.message.contains(words), "{words}: {}", done.message);
+        }
+        assert!(!done.message.contains("still cordoned"), "{}", done.message);
+        let state = fake.state.lock().unwrap();
+        assert!(state.evictions() < 30, "{} of {pods}", state.evictions());
+        let new = |what: &String| (1000..1100).any(|n| *what == format!("evict {}", crate::fake::uid(n)));
+        assert!(!state.applied.keys().any(new), "a pod that came back was evicted: {:?}", state.applied);
+        assert!(state.applied.values().all(|n| *n == 1), "the node is left as somebody made it");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_whose_pods_come_back_to_a_cordoned_node_ends() {
+    let meanwhile = |state: &mut State| state.returns = Some(Returns::Always);
+    let (fake, done) = drains(3, meanwhile, GuardSettings::default()).await;
+    assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
+    assert!(done.message.contains("more than twice the 3 of the plan"), "{}", done.message);
+    assert!(done.message.contains("still cordoned: n1"), "{}", done.message);
+    assert!(fake.state.lock().unwrap().evictions() <= 20);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_looked_at_is_not_called_cordoned() {
+    let meanwhile = |state: &mut State| state.blind_after = Some(3);
+    let (_fake, done) = drains(3, meanwhile, GuardSettings::default()).await;
+    assert_eq!(done.outcome, Some(Outcome::Done), "its pods are gone: {}", done.message);
+    assert!(done.message.contains("not known whether it is still cordoned"), "{}", done.message);
+    // in the middle nothing more is sent, and it ends
+    let meanwhile = |state: &mut State| state.blind_after = Some(5);
+    let (fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
+    assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
+    assert!(done.message.contains("cannot be looked at any more: nodes are forbidden"), "{}", done.message);
+    assert!(done.message.contains("not known whether still cordoned"), "{}", done.message);
+    assert!(fake.state.lock().unwrap().evictions() < 30);
+}
+
+#[tokio::test]
+async fn a_pod_of_a_protected_namespace_that_comes_in_between_is_left_alone() {
+    let guards = || GuardSettings { protected_namespaces: vec!["vault".into()], ..GuardSettings::default() };
+    let secret = |n| {
+        let mut pod = pod(n, "n1", true);
+        pod["metadata"]["namespace"] = "vault".into();
+        pod
+    };
+    let late = |state: &mut State| state.late = Some(secret(77));
+    let (fake, done) = drains(3, late, guards()).await;
+    assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
+    assert!(
+        done.message.contains("vault/p77: came meanwhile, and its namespace is protected"),
+        "{}",
+        done.message
+    );
+    assert_eq!(fake.state.lock().unwrap().evictions(), 3, "the others go");
+    // a plan with pods of it was confirmed for them
+    let fake = Fake::start(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    fake.state.lock().unwrap().add(secret(70));
+    let plan = plan(&fake, drain()).await;
+    fake.state.lock().unwrap().late = Some(secret(77));
+    let (mut executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    executor.guards = guards();
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+    assert_eq!(fake.state.lock().unwrap().evictions(), 5);
+}
+
 #[tokio::test]
 async fn watches_that_break_are_listed_anew() {
     let fake = Fake::start(3).await;
@@ -312,6 +445,8 @@ async fn a_node_that_vanishes_is_reported() {
 #[tokio::test]
 async fn pause_holds_and_cancel_gives_the_node_back() {
     let fake = Fake::start(3).await;
+    // so that the second is not on its way before the first is seen
+    fake.state.lock().unwrap().lingers = true;
     let folder = tempfile::tempdir().unwrap();
     let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };
     let plan = plan(&fake, Act::Drain(options)).await;

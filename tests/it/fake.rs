@@ -20,6 +20,16 @@ pub enum Swallow {
     Answer,
     /// Not applied either.
     Request,
+    /// Applied, and answered with this status.
+    Says(u16),
+    /// Answered with this status, and not applied.
+    Refuses(u16),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returns {
+    Always,
+    Uncordoned,
 }
 
 #[derive(Default)]
@@ -39,6 +49,14 @@ pub struct State {
     pub restless: bool,
     /// A pod that appears when a node is cordoned.
     pub late: Option<Value>,
+    /// Pods that are evicted stay terminating.
+    pub lingers: bool,
+    /// Evictions until somebody takes the node's cordon back.
+    pub uncordoned_after: Option<u32>,
+    /// Evictions until the node may not be read any more.
+    pub blind_after: Option<u32>,
+    /// For each pod that is evicted another comes to the node: always, or once its cordon was taken back.
+    pub returns: Option<Returns>,
 }
 
 #[derive(Clone)]
@@ -81,6 +99,38 @@ impl State {
     fn count(&mut self, what: &str, object: &Value) {
         let uid = object["metadata"]["uid"].as_str().unwrap();
         *self.applied.entry(format!("{what} {uid}")).or_default() += 1;
+    }
+
+    /// A pod appears.
+    pub fn add(&mut self, pod: Value) {
+        let text = |key: &str| pod["metadata"][key].as_str().unwrap().to_owned();
+        let path = format!("/api/v1/namespaces/{}/pods/{}", text("namespace"), text("name"));
+        self.put(&path, pod, "ADDED");
+    }
+
+    pub fn evictions(&self) -> usize {
+        self.applied.keys().filter(|what| what.starts_with("evict")).count()
+    }
+
+    fn after_eviction(&mut self) {
+        let mut node = self.objects.get("/api/v1/nodes/n1").cloned().unwrap();
+        if let Some(left) = self.uncordoned_after.as_mut() {
+            *left -= 1;
+            if *left == 0 {
+                self.uncordoned_after = None;
+                node["spec"]["unschedulable"] = json!(false);
+                node["metadata"]["managedFields"] = json!([{"manager": "ann", "time": "2026-01-02T03:04:05Z",
+                    "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}]);
+                self.put("/api/v1/nodes/n1", node.clone(), "MODIFIED");
+            }
+        }
+        self.blind_after = self.blind_after.map(|left| left.saturating_sub(1));
+        let cordoned = node["spec"]["unschedulable"] == true;
+        let returns = self.returns.is_some_and(|when| when == Returns::Always || !cordoned);
+        if returns {
+            let n = 1000 + u32::try_from(self.evictions()).unwrap();
+            self.put(&format!("/api/v1/namespaces/shop/pods/p{n}"), pod(n, "n1", true), "ADDED");
+        }
     }
 
     pub fn get(&self, path: &str) -> Option<&Value> {
@@ -291,6 +341,9 @@ impl Fake {
     /// Pods end once a watch has reached their termination, so that whoever watches sees both. True if any did.
     fn end_pods(&self, reached: u64) -> bool {
         let mut state = self.state.lock().unwrap();
+        if state.lingers {
+            return false;
+        }
         let ending = |object: &Value| {
             let version = object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
             !object["metadata"]["deletionTimestamp"].is_null() && version.is_some_and(|v| v <= reached)
@@ -317,6 +370,9 @@ impl Fake {
         if method == "GET" {
             if state.vanish && path == "/api/v1/pods" {
                 state.objects.clear();
+            }
+            if state.blind_after == Some(0) && path.contains("/nodes/") {
+                return status(403, "nodes are forbidden");
             }
             if let Some(object) = state.objects.get(path).cloned() {
                 if state.restless && path.contains("/deployments/") {
@@ -346,8 +402,10 @@ impl Fake {
             return (201, json!({"status": {"allowed": true}}), false);
         }
         let dry_run = query.contains("dryRun");
-        if state.swallow == Swallow::Request {
-            return (0, Value::Null, true);
+        match state.swallow {
+            Swallow::Request => return (0, Value::Null, true),
+            Swallow::Refuses(code) if !dry_run => return status(code, "a gateway's word"),
+            _ => {}
         }
         let body: Value = serde_json::from_slice(body).unwrap();
         let kept = dry_run
@@ -357,10 +415,14 @@ impl Fake {
             state.events.truncate(events);
             (state.version, state.objects, state.applied) = (version, objects, applied);
         }
-        let swallowed = state.swallow == Swallow::Answer;
+        let swallow = state.swallow;
+        let swallowed = swallow == Swallow::Answer;
         let version = state.version;
         drop(state);
         self.changed.send_replace(version);
+        if let (Swallow::Says(code), Ok(_), false) = (swallow, &answer, dry_run) {
+            return status(code, "a gateway's word");
+        }
         match answer {
             Ok(value) => (200, value, swallowed),
             Err((code, message)) => status(code, message),
@@ -376,6 +438,7 @@ impl Fake {
             state.count("evict", &object);
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             state.put(pod, object, "MODIFIED");
+            state.after_eviction();
             return Ok(json!({"kind": "Status"}));
         }
         let path = path.trim_end_matches("/scale");
@@ -406,8 +469,7 @@ impl Fake {
         if object["spec"]["unschedulable"] == true
             && let Some(late) = state.late.take()
         {
-            let path = format!("/api/v1/namespaces/shop/pods/{}", late["metadata"]["name"].as_str().unwrap());
-            state.put(&path, late, "ADDED");
+            state.add(late);
         }
         state.put(path, object.clone(), "MODIFIED");
         Ok(object)

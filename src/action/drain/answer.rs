@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::model::plan::Step;
 use serde_json::Value;
 
+use super::super::settle::{Standing, read, standing};
+use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
@@ -42,6 +45,24 @@ pub fn judge(answer: Result<Value, WriteError>) -> Answer {
             Answer::Again(Duration::from_secs(10), why)
         }
         Err(WriteError::Unknown(why)) => Answer::Unknown(why),
+    }
+}
+
+/// Reads an answer; one look at the pod after a refusal that a gateway can give as well, when the eviction has gone
+/// through already.
+pub async fn settle(reader: &ReadClient, step: &Step, answer: Result<Value, WriteError>) -> Answer {
+    let refusals = |e: &ApiError| matches!(e, ApiError::Unauthorized(_) | ApiError::Forbidden { .. });
+    let doubtful = matches!(&answer, Err(WriteError::Refused(e)) if refusals(e));
+    match judge(answer) {
+        Answer::Failed(why) if doubtful => match read(reader, &step.what, &step.on).await {
+            Ok(live) => match standing(&step.what, &step.on, live.as_ref(), "") {
+                Standing::Verified(note) => Answer::Gone(note),
+                Standing::Settling(_) => Answer::Accepted,
+                Standing::NotApplied | Standing::Overridden(_) => Answer::Failed(why),
+            },
+            Err(error) => Answer::Unknown(format!("{why}; it cannot be looked at: {error}")),
+        },
+        answer => answer,
     }
 }
 

@@ -1,11 +1,16 @@
 //! Empties one node (or the given pods of a namespace): list, watch, evict, wait; until all are gone, the time is
-//! over, or somebody says stop. [`turns`] has what each piece of news means for its pod.
+//! over, somebody says stop, or the node is no longer what it was. [`turns`] has what each piece of news means for its
+//! pod, [`sight`] what is known of the node itself, and [`look`] what
+//! follows from it.
 
+mod look;
+mod sight;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use pilothouse_core::domain::budget::Pdb;
@@ -14,8 +19,9 @@ use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::model::plan::Step;
 use pilothouse_core::model::world::StepState;
 
+use self::sight::Sight;
 use super::super::requests::mutation;
-use super::answer::{Answer, judge};
+use super::answer::{Answer, settle};
 use super::budget::{self, Budget, Key};
 use super::watch::{News, PodWatch};
 use super::{Board, Ending, Place};
@@ -28,8 +34,8 @@ use crate::wire::write::WriteClient;
 const UNKNOWN_FOR: Duration = Duration::from_secs(15);
 /// A pod that is still there so long after its grace period is asked about.
 const OVERDUE: Duration = Duration::from_secs(10);
-/// Between two looks at the node of overdue pods.
-const NODE_EVERY: Duration = Duration::from_secs(30);
+/// The longest that nothing is done.
+const IDLE: Duration = Duration::from_secs(30);
 /// How long answers under way are awaited after a cancel, at a deadline, and when the process is told to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const LAST_MOMENT: Duration = Duration::from_millis(200);
@@ -45,6 +51,8 @@ pub struct Item {
     note: String,
     /// Why it does not end, once it is overdue.
     stuck: Option<&'static str>,
+    /// When it came, if the plan did not know it: it is not sent before a later look at its node.
+    came: Option<Instant>,
 }
 
 /// Where a pod is on its way.
@@ -65,7 +73,7 @@ enum At {
 
 impl Item {
     pub fn new(step: usize, what: Step) -> Self {
-        Self { step, what, at: At::Todo, held: None, note: String::new(), stuck: None }
+        Self { step, what, at: At::Todo, held: None, note: String::new(), stuck: None, came: None }
     }
 
     fn name(&self) -> String {
@@ -92,6 +100,8 @@ impl Item {
 enum Close {
     Deadline,
     Cancelled,
+    /// Somebody or something has taken away what the drain stands on.
+    Undermined,
     Stopped,
 }
 
@@ -101,6 +111,7 @@ enum Tick {
     News(News),
     Answer(usize, Answer),
     Budget(Key, Result<Option<Pdb>, ApiError>),
+    Node(Result<Option<Bytes>, ApiError>),
     Close(Close),
     Timer,
 }
@@ -115,10 +126,13 @@ struct Work<'b, 'a> {
     known: BTreeSet<Uid>,
     budgets: BTreeMap<Key, Budget>,
     listed: bool,
-    /// Pods that went without us: perhaps the node did.
-    by_themselves: bool,
-    node_looked: Option<Instant>,
+    /// None where single pods go, wherever they are.
+    sight: Option<Sight>,
+    /// Since when no pod is left.
+    emptied: Option<Instant>,
     troubled: bool,
+    /// The last look at the node failed.
+    unseen: bool,
     ending: Ending,
 }
 
@@ -130,6 +144,10 @@ pub(super) async fn empty(board: &Board<'_>, place: Place, items: Vec<Item>) -> 
         return ending;
     };
     let watch = PodWatch::new(reader.clone(), board.exec.clock.clone(), place.path());
+    let sight = match &place {
+        Place::Node(name) if board.empties => Some(Sight::new(board.nodes.get(name).cloned())),
+        _ => None,
+    };
     let known = board.planned.iter().chain(items.iter().map(|i| &i.what.on.uid)).cloned().collect();
     let work = Work {
         board,
@@ -141,9 +159,10 @@ pub(super) async fn empty(board: &Board<'_>, place: Place, items: Vec<Item>) -> 
         known,
         budgets: BTreeMap::new(),
         listed: false,
-        by_themselves: false,
-        node_looked: None,
+        sight,
+        emptied: None,
         troubled: false,
+        unseen: false,
         ending,
     };
     work.run(watch).await
@@ -155,12 +174,13 @@ impl Work<'_, '_> {
         let deadline = board.deadline.map(Clock::deadline);
         let mut sends = Sends::new();
         let mut reads = FuturesUnordered::new();
+        let mut looks: FuturesUnordered<BoxFuture<'static, _>> = FuturesUnordered::new();
         let mut pauses = board.control.pauses();
         let mut closing: Option<(Close, Instant)> = None;
         let mut denied = None;
         loop {
             let now = Clock::instant();
-            let mut wake = now + NODE_EVERY;
+            let mut wake = now + IDLE;
             if closing.is_none() && self.listed {
                 wake = wake.min(self.issue(&mut sends));
                 for (key, budget) in &mut self.budgets {
@@ -173,11 +193,16 @@ impl Work<'_, '_> {
                     }
                 }
                 wake = wake.min(self.overdue_at());
+                match self.look_due(now) {
+                    Some(due) if due <= now => looks.push(self.look(now)),
+                    Some(due) => wake = wake.min(due),
+                    None => {}
+                }
             }
             board.tell().await;
             if closing.is_some_and(|(_, limit)| sends.is_empty() || limit <= now)
                 || denied.is_some()
-                || (self.listed && self.items.iter().all(|i| i.at == At::Done))
+                || (closing.is_none() && self.is_over())
             {
                 break;
             }
@@ -191,7 +216,9 @@ impl Work<'_, '_> {
                 biased;
                 () = board.exec.stop.cancelled(), if !stopping => Tick::Close(Close::Stopped),
                 () = board.control.cancelled(), if closing.is_none() => Tick::Close(Close::Cancelled),
+                () = board.halt.cancelled(), if closing.is_none() => Tick::Close(Close::Undermined),
                 Some((i, answer)) = sends.next(), if !sends.is_empty() => Tick::Answer(i, answer),
+                Some(looked) = looks.next(), if !looks.is_empty() => Tick::Node(looked),
                 Some((key, read)) = reads.next(), if !reads.is_empty() => Tick::Budget(key, read),
                 () = tokio::time::sleep_until(wake.into()) => Tick::Timer,
                 changed = pauses.changed() => {
@@ -211,6 +238,7 @@ impl Work<'_, '_> {
                 }
                 Tick::Answer(i, answer) => self.answer(i, answer),
                 Tick::Budget(key, read) => self.budget(&key, read),
+                Tick::Node(looked) => self.looked(looked),
                 Tick::News(News::Trouble(error)) => {
                     self.troubled = true;
                     let why = format!("its pods are not followed now: {error}");
@@ -244,8 +272,11 @@ impl Work<'_, '_> {
     /// Sends what may be sent now; when to come back for the rest.
     fn issue(&mut self, sends: &mut Sends) -> Instant {
         let (board, now) = (self.board, Clock::instant());
-        let mut wake = now + NODE_EVERY;
+        let mut wake = now + IDLE;
         if board.control.is_paused() || board.control.is_cancelled() || board.stopping() {
+            return wake;
+        }
+        if board.halt.is_cancelled() || self.sight.as_ref().is_some_and(|sight| !sight.is_fresh(now)) {
             return wake;
         }
         let most = match board.options.pods_at_once {
@@ -262,6 +293,10 @@ impl Work<'_, '_> {
                     continue;
                 }
                 _ => continue,
+            }
+            let unseen = |came| self.sight.as_ref().is_some_and(|sight| !sight.is_since(came));
+            if item.came.is_some_and(unseen) {
+                continue;
             }
             if under_way >= most {
                 break;
@@ -280,8 +315,12 @@ impl Work<'_, '_> {
                 Ok(request) => {
                     item.at = At::Sending;
                     under_way += 1;
-                    let writer = self.writer.clone();
-                    sends.push(Box::pin(async move { (i, judge(request.send(&writer, false).await)) }));
+                    let (writer, reader, step) =
+                        (self.writer.clone(), self.reader.clone(), item.what.clone());
+                    sends.push(Box::pin(async move {
+                        let answer = request.send(&writer, false).await;
+                        (i, settle(&reader, &step, answer).await)
+                    }));
                 }
                 Err(why) => {
                     let why = format!("not sent: {why}");
@@ -314,12 +353,7 @@ impl Work<'_, '_> {
                 self.set(i, At::Unknown(Clock::instant()), StepState::Unknown, why);
             }
         }
-        let Some(close) = close else {
-            if self.by_themselves {
-                self.is_node_there().await;
-            }
-            return;
-        };
+        let Some(close) = close else { return };
         if close != Close::Stopped && self.items.iter().any(Item::is_under_way) {
             let look = tokio::time::timeout(Duration::from_secs(3), watch.look());
             if let Some(Ok(Ok(pods))) = self.unless_stopped(look).await {
@@ -343,12 +377,15 @@ impl Work<'_, '_> {
                     let why = item.stuck.unwrap_or("still terminating");
                     self.fail(i, &format!("not gone within {secs} s: {why}"));
                 }
-                (At::Going, Close::Cancelled) => {
+                (At::Going, Close::Cancelled | Close::Undermined) => {
                     self.set(i, At::Done, StepState::Accepted, "terminating; no longer watched");
                 }
                 (_, Close::Deadline) => {
                     let why = held.unwrap_or_else(|| "its turn did not come".into());
                     self.fail(i, &format!("not evicted within {secs} s: {why}"));
+                }
+                (_, Close::Undermined) => {
+                    self.set(i, At::Done, StepState::Skipped, "not evicted: the drain was stopped");
                 }
                 (_, Close::Cancelled) => {
                     self.set(i, At::Done, StepState::Skipped, "cancelled before it was evicted");

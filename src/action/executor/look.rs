@@ -1,23 +1,53 @@
 //! What a step came to: gates that must hold, lost answers that are looked for, effects that take their time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::future::join_all;
 use pilothouse_core::model::plan::{Gate, Step};
 use pilothouse_core::model::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
-use super::super::settle::{Live, Standing, read, standing};
+use super::super::settle::{Live, Standing, is_own, read, standing, written};
 use super::{Control, Ended, Executor};
 use crate::clock::Clock;
+use crate::wire::error::ApiError;
+use pilothouse_core::policy::drift::last_change;
 
 /// Between two looks at a step that settles.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a lost answer is looked for before the outcome stays unknown.
 const UNKNOWN_FOR: Duration = Duration::from_secs(15);
 
+/// How long the nodes are looked at in the end: of an action that ends, and of a process that is told to.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+const LAST_MOMENT: Duration = Duration::from_millis(200);
+
 impl Executor {
     async fn read(&self, step: &Step) -> Result<Option<Live>, String> {
         read(self.reach.reader(step)?, &step.what, &step.on).await.map_err(|e| e.to_string())
+    }
+
+    /// What the nodes that this action cordoned are now, in words: by a look at each, not by what was written down.
+    pub(super) async fn cordons_now(&self, cordons: &[Step]) -> Vec<String> {
+        let patience = if self.stop.is_cancelled() { LAST_MOMENT } else { LAST_LOOK };
+        let looks = cordons.iter().map(|step| async move {
+            let looked = tokio::time::timeout(patience, self.read(step)).await;
+            let state = match looked.unwrap_or_else(|_| Err("no answer in time".into())) {
+                Ok(live) => match live.filter(|live| live.uid == step.on.uid.to_string()) {
+                    Some(live) if live.cordoned => "still cordoned".into(),
+                    Some(_) => "not cordoned any more".into(),
+                    None => "gone".into(),
+                },
+                Err(why) => format!("not known whether still cordoned ({why})"),
+            };
+            (state, step.on.name.to_string())
+        });
+        let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (state, node) in join_all(looks).await {
+            by.entry(state).or_default().push(node);
+        }
+        by.into_iter().map(|(state, nodes)| format!("{state}: {}", nodes.join(", "))).collect()
     }
 
     /// A step that only looks: until it holds, or its time is over.
@@ -85,6 +115,31 @@ impl Executor {
         Some(Ended::Unknown(format!("{why}; read back: {seen}; not repeated")))
     }
 
+    /// After an answer that a proxy or a gateway can give as well, when the write has gone through already: one look.
+    /// None = it was applied.
+    pub(super) async fn settled(&self, step: &Step, stamp: &str, error: &ApiError) -> Option<Ended> {
+        let live = match self.read(step).await {
+            Ok(live) => live.filter(|live| live.uid == step.on.uid.to_string()),
+            Err(why) => {
+                let why = format!("{error}; whether it was applied is not known: {why}");
+                return Some(Ended::Unknown(why));
+            }
+        };
+        let Some(live) = live else { return Some(Ended::Failed(error.to_string())) };
+        if is_own(&step.what, &step.on, &live, stamp) {
+            return None;
+        }
+        Some(match standing(&step.what, &step.on, Some(&live), stamp) {
+            Standing::NotApplied => Ended::Failed(error.to_string()),
+            Standing::Overridden(what) => Ended::Failed(format!("{error}; {what}")),
+            Standing::Settling(_) | Standing::Verified(_) => {
+                let who =
+                    written(&step.what).map_or_else(String::new, |field| last_change(&live.value, field));
+                Ended::Skipped(format!("{error}; it was done meanwhile{who}"))
+            }
+        })
+    }
+
     pub(super) async fn verify(
         &self,
         action: &mut ActionView,
@@ -96,13 +151,21 @@ impl Executor {
     ) -> Ended {
         let deadline = Clock::deadline(patience);
         let mut missing = String::from("not seen yet");
+        let mut there = false;
         loop {
             let mut unread = false;
             match self.read(step).await {
                 Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
                     Standing::Verified(note) => return Ended::Verified(note),
                     Standing::Overridden(note) => return Ended::Failed(note),
+                    Standing::NotApplied if there => {
+                        let who = live.as_ref().zip(written(&step.what));
+                        let who =
+                            who.map_or_else(String::new, |(live, field)| last_change(&live.value, field));
+                        return Ended::Failed(format!("it was taken back meanwhile{who}"));
+                    }
                     Standing::Settling(note) => {
+                        there = true;
                         if note != missing {
                             self.mark(action, i, StepState::Accepted, &note).await;
                         }

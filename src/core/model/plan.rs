@@ -3,6 +3,7 @@
 //! Planning is pure ([`crate::policy::plan`]); what only the server knows (access, dry run) is added as [`Evidence`]
 //! and judged by [`crate::policy::plan::settle`].
 
+mod need;
 mod step;
 mod unread;
 
@@ -12,6 +13,7 @@ use crate::domain::failover::{FailoverPlan, Watched};
 use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
 
+pub use need::{Extras, Fleet, Found, Need};
 pub use step::{Change, FieldChange, Gate, RevisionRef, Step, StepKind};
 pub use unread::{Lacking, Unread};
 
@@ -414,35 +416,4 @@ pub struct Evidence {
     pub dry_run_refused: Vec<String>,
     /// Could not be asked, and why: shown, and not taken for a yes.
     pub unanswered: Vec<String>,
-}
-
-/// What a plan needs to know beyond the shared state: read for the rehearsal, at most once each.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Need {
-    /// One object, of the cluster of this context (empty = the intent's).
-    Object { context: Name, on: ObjectRef },
-    /// The objects that hold a workload's templates: ReplicaSets or ControllerRevisions that it owns.
-    Revisions(ObjectRef),
-    /// The ResourceQuotas of a namespace.
-    Quotas(Name),
-}
-
-/// What came of it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Found {
-    Objects(Vec<serde_json::Value>),
-    /// There is none of that name.
-    Absent,
-    /// It could not be read, and why.
-    Unread(String),
-}
-
-/// All that was read for a plan.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Extras(pub Vec<(Need, Found)>);
-
-impl Extras {
-    pub fn get(&self, need: &Need) -> Option<&Found> {
-        self.0.iter().find(|(n, _)| n == need).map(|(_, found)| found)
-    }
 }

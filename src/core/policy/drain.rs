@@ -87,7 +87,7 @@ fn find(cluster: &Cluster, extras: &Extras, pod: &Pod) -> DaemonSet {
         Some(Found::Objects(_)) => DaemonSet::There,
         Some(Found::Absent) => DaemonSet::Gone,
         Some(Found::Unread(why)) => DaemonSet::Unread(why.clone()),
-        None => DaemonSet::Unread(String::new()),
+        Some(Found::Fleet(_)) | None => DaemonSet::Unread(String::new()),
     }
 }
 

@@ -94,6 +94,17 @@ pub fn last_writer(live: &Value, pointer: &str) -> Option<(String, String)> {
     newest.map(|e| (text(e, "manager"), text(e, "time")))
 }
 
+/// Who set this very field last, and when (the time may be empty). None where nobody owns it: a field that was removed
+/// has no owner.
+pub fn owner(live: &Value, pointer: &str) -> Option<(String, String)> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let text =
+        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let depth = pointer.split('/').skip(1).count();
+    let owners = entries.into_iter().flatten().filter(|e| owned(e, pointer) == depth);
+    owners.max_by_key(|e| text(e, "time")).map(|e| (text(e, "manager"), text(e, "time")))
+}
+
 /// How far down the path to a field an entry of managedFields owns: keyed items of lists have no place in a pointer.
 fn owned(entry: &Value, pointer: &str) -> usize {
     let mut fields = entry.get("fieldsV1");
@@ -144,6 +155,8 @@ mod tests {
             entry("argocd", json!({ "f:spec": { "f:template": {} } })),
         ] } });
         assert_eq!(last_change(&scaled, "/spec/replicas"), " (last changed by kubectl)");
+        assert_eq!(owner(&scaled, "/spec/replicas"), Some(("kubectl".into(), String::new())));
+        assert_eq!(owner(&scaled, "/spec/paused"), None, "who owns others of the spec is not its owner");
     }
 
     #[test]

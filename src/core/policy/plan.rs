@@ -50,7 +50,7 @@ pub struct Grounds<'a> {
 
 /// Makes the plan. A target that is not in the state is a refusal, never a guess.
 pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
-    let Grounds { cluster, view, now, .. } = grounds;
+    let Grounds { cluster, now, .. } = grounds;
     let mut plan = Plan::new(intent.clone(), now);
     if intent.targets.is_empty()
         && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_) | Act::Resume(_))
@@ -58,8 +58,8 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         plan.refusals.push(Refusal::new("precondition", "nothing is selected"));
     }
     match &intent.act {
-        Act::Cordon => nodes::cordon(cluster, &mut plan, true, view),
-        Act::Uncordon => nodes::cordon(cluster, &mut plan, false, view),
+        Act::Cordon => nodes::cordon(grounds, &mut plan, true),
+        Act::Uncordon => nodes::cordon(grounds, &mut plan, false),
         Act::Drain(options) => nodes::drain(grounds, &mut plan, options),
         Act::OutOfService => nodes::out_of_service(grounds, &mut plan, true),
         Act::InService => nodes::out_of_service(grounds, &mut plan, false),
@@ -114,6 +114,16 @@ pub fn needs(cluster: &Cluster, intent: &Intent) -> Vec<Need> {
     }
 }
 
+/// What a headless command has to ask in addition, which knows nothing but its targets.
+pub fn needs_of_targets(cluster: &Cluster, intent: &Intent) -> Option<Need> {
+    matches!(intent.act, Act::Cordon | Act::Drain(_)).then(|| nodes::fleet_need(cluster, &intent.targets))
+}
+
+/// True where `--yes` alone is no answer although nothing is protected: a whole zone or many nodes at once.
+pub fn takes_many_nodes(plan: &Plan) -> bool {
+    matches!(plan.intent.act, Act::Cordon | Act::Drain(_)) && plan.confirm == Confirm::Context
+}
+
 /// The quotas of the targets' namespaces: what may leave no room for more pods.
 fn quotas_of(intent: &Intent) -> impl Iterator<Item = Need> + use<> {
     let mut namespaces: Vec<Name> = intent.targets.iter().map(|t| t.namespace.clone()).collect();
@@ -138,7 +148,7 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
                 plan.refusals.push(Refusal::new("incomplete-data", why.clone()));
                 continue;
             }
-            Some(Found::Absent) | None => None,
+            Some(Found::Absent | Found::Fleet(_)) | None => None,
         };
         let same = live.is_some_and(|l| {
             l.pointer("/metadata/uid").and_then(|u| u.as_str()) == Some(step.on.uid.to_string().as_str())

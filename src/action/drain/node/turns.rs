@@ -9,14 +9,13 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Fate, Step};
 use pilothouse_core::model::world::StepState;
 use pilothouse_core::policy::drain::{DaemonSet, daemonset_of, fate};
-use serde_json::Value;
 
 use super::super::super::settle::{Standing, get, read, standing};
 use super::super::answer::Answer;
 use super::super::budget::{self, Budget, Key, may_go};
 use super::super::watch::News;
 use super::super::{Place, Told};
-use super::{At, Item, NODE_EVERY, OVERDUE, UNKNOWN_FOR, Work};
+use super::{At, IDLE, Item, OVERDUE, UNKNOWN_FOR, Work};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
 
@@ -65,7 +64,6 @@ impl Work<'_, '_> {
     fn gone(&mut self, i: usize) {
         match self.items.get(i).map(|item| item.at) {
             Some(At::Todo | At::Later(_) | At::Held) => {
-                self.by_themselves = true;
                 self.set(i, At::Done, StepState::Skipped, "gone already");
             }
             Some(At::Going | At::Unknown(_)) => self.set(i, At::Done, StepState::Verified, "gone"),
@@ -108,7 +106,16 @@ impl Work<'_, '_> {
         let mut refused = Vec::new();
         for pod in pods {
             self.known.insert(pod.uid.clone());
-            if !self.board.judges_late || !matches!(self.place, Place::Node(_)) {
+            if self.board.halt.is_cancelled()
+                || !self.board.judges_late
+                || !matches!(self.place, Place::Node(_))
+            {
+                continue;
+            }
+            if !pod.is_terminating() && self.board.is_newly_protected(&pod.namespace) {
+                let why =
+                    "came meanwhile, and its namespace is protected: left alone, confirm anew to evict it";
+                self.ending.failed.push((why.into(), format!("{}/{}", pod.namespace, pod.name)));
                 continue;
             }
             let set = self.daemonset(&pod).await;
@@ -118,7 +125,8 @@ impl Work<'_, '_> {
                 Fate::Evict | Fate::Wait => {
                     let on = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
                     if let Some(step) = self.board.add(&on) {
-                        self.items.push(Item::new(step, Step::new(self.board.evict.clone(), on)));
+                        let what = Step::new(self.board.evict.clone(), on);
+                        self.items.push(Item { came: Some(Clock::instant()), ..Item::new(step, what) });
                         self.seen(self.items.len() - 1);
                     } else {
                         refused.push(("came meanwhile, and its step cannot be written down".into(), pod));
@@ -151,8 +159,12 @@ impl Work<'_, '_> {
         let Some(item) = self.items.get(i) else { return };
         let there = self.live.get(&item.what.on.uid).map(Pod::is_terminating);
         match answer {
-            Answer::Accepted if there.is_none() => self.set(i, At::Done, StepState::Verified, "gone"),
+            Answer::Accepted if there.is_none() => {
+                self.evicted();
+                self.set(i, At::Done, StepState::Verified, "gone");
+            }
             Answer::Accepted => {
+                self.evicted();
                 self.progress(i);
                 self.set(i, At::Going, StepState::Accepted, "accepted: terminating");
             }
@@ -175,6 +187,16 @@ impl Work<'_, '_> {
                 let note = format!("{why}; looked for, and not repeated");
                 self.set(i, At::Unknown(Clock::instant()), StepState::Unknown, &note);
             }
+        }
+    }
+
+    /// Pods that come back as fast as they are evicted would keep a drain going for ever.
+    fn evicted(&mut self) {
+        if let Some((evicted, planned)) = self.board.count_evicted() {
+            let why = format!(
+                "stopped: {evicted} pods were evicted, more than twice the {planned} of the plan: they come back to the node"
+            );
+            self.undermined(why);
         }
     }
 
@@ -259,7 +281,7 @@ impl Work<'_, '_> {
     pub(super) fn overdue_at(&self) -> std::time::Instant {
         let every = if self.board.options.skip_wait_for_delete_timeout > 0 { 1 } else { 5 };
         let waits = self.items.iter().any(|i| matches!(i.at, At::Going | At::Unknown(_)));
-        Clock::deadline(if waits { Duration::from_secs(every) } else { NODE_EVERY })
+        Clock::deadline(if waits { Duration::from_secs(every) } else { IDLE })
     }
 
     /// Lost answers that the watch did not settle, pods that do not end.
@@ -280,11 +302,11 @@ impl Work<'_, '_> {
         };
         let overdue: Vec<usize> =
             self.items.iter().enumerate().filter(|(_, item)| late(item)).map(|(i, _)| i).collect();
-        if overdue.is_empty() || self.node_looked.is_some_and(|at| at.elapsed() < NODE_EVERY) {
+        if overdue.is_empty() {
             return;
         }
-        let Some(node) = self.is_node_there().await else { return };
-        let why = if is_ready(&node) {
+        let Some(ready) = self.sight.as_ref().and_then(|sight| sight.ready) else { return };
+        let why = if ready {
             "still terminating past its grace period: a finalizer, or a container that does not end"
         } else {
             "the kubelet does not answer: not terminating; if the machine is surely off, the out-of-service taint"
@@ -327,22 +349,6 @@ impl Work<'_, '_> {
         }
     }
 
-    /// The node as it is; if there is none any more, its drain is over.
-    pub(super) async fn is_node_there(&mut self) -> Option<Value> {
-        let Place::Node(name) = &self.place else { return None };
-        self.node_looked = Some(Clock::instant());
-        let on = ObjectRef::new(Kind::Node, &Name::default(), name, &Uid::default());
-        let body = self.unless_stopped(get(&self.reader, &on)).await?.ok()?;
-        if let Some(body) = body {
-            return serde_json::from_slice(&body).ok();
-        }
-        self.leave_the_rest("the node is gone");
-        for item in self.items.iter_mut().filter(|i| !matches!(i.at, At::Sending)) {
-            item.at = At::Done;
-        }
-        None
-    }
-
     /// None: the process is told to end, and nothing slow is waited for.
     pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
@@ -355,12 +361,4 @@ impl Work<'_, '_> {
 
 fn holds(pdb: &pilothouse_core::model::plan::PdbEffect, pod: &ObjectRef) -> bool {
     pdb.namespace == pod.namespace && pdb.blocks.contains(&pod.name)
-}
-
-fn is_ready(node: &Value) -> bool {
-    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|c| {
-        c.get("type").and_then(Value::as_str) == Some("Ready")
-            && c.get("status").and_then(Value::as_str) == Some("True")
-    })
 }

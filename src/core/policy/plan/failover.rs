@@ -334,14 +334,13 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
 
 /// Nodes are emptied, and stay cordoned.
 fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
-    let Grounds { cluster, view, .. } = grounds;
-    plan.intent.targets = nodes_of(cluster, pick);
+    plan.intent.targets = nodes_of(grounds.cluster, pick);
     if plan.intent.targets.is_empty() {
         plan.refusals.push(Refusal::new("precondition", "no node is in it"));
         return;
     }
     if revert {
-        nodes::cordon(cluster, plan, false, view);
+        nodes::cordon(grounds, plan, false);
     } else {
         let options = DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() };
         nodes::drain(grounds, plan, &options);

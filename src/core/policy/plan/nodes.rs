@@ -1,5 +1,7 @@
 //! Actions on nodes: cordon, drain, the taint of a machine that is off.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Grounds, View, gone, here, kubectl, quote};
@@ -19,7 +21,8 @@ fn most_cordoned(nodes: usize) -> usize {
     (nodes / 20).max(1)
 }
 
-pub(super) fn cordon(cluster: &Cluster, plan: &mut Plan, on: bool, view: View) {
+pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
+    let cluster = grounds.cluster;
     let verb = if on { "cordon" } else { "uncordon" };
     let mut names = Vec::new();
     for target in plan.intent.targets.clone() {
@@ -36,7 +39,7 @@ pub(super) fn cordon(cluster: &Cluster, plan: &mut Plan, on: bool, view: View) {
         plan.steps.push(Step::new(what, target));
     }
     if on {
-        too_many_cordoned(cluster, plan, view);
+        too_many_cordoned(grounds, plan);
         plan.undo = "uncordon what this cordoned".into();
     } else {
         plan.undo = "cordon what this uncordoned".into();
@@ -44,29 +47,71 @@ pub(super) fn cordon(cluster: &Cluster, plan: &mut Plan, on: bool, view: View) {
     plan.kubectl = kubectl(plan, &format!("{verb} {}", names.join(" ")));
 }
 
-/// Judged only where all nodes are known: a headless command fetches its targets alone, and asks for `--yes` anyway.
-fn too_many_cordoned(cluster: &Cluster, plan: &mut Plan, view: View) {
-    if view == View::Targets {
+/// What a headless command has to ask for, as it knows its targets alone.
+pub(super) fn fleet_need(cluster: &Cluster, targets: &[ObjectRef]) -> Need {
+    let mut zones: BTreeMap<Name, u32> = BTreeMap::new();
+    let ours = cluster.nodes.iter().filter(|n| targets.iter().any(|t| t.uid == n.uid));
+    for zone in ours.filter_map(|n| n.zone.clone()) {
+        *zones.entry(zone).or_default() += 1;
+    }
+    if targets.len() < 2 {
+        // a zone of one node is none
+        zones.clear();
+    }
+    Need::Fleet(zones.into_iter().collect())
+}
+
+fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
+    let Grounds { cluster, view, extras, .. } = grounds;
+    if matches!(plan.intent.act, Act::Failover { .. }) && view == View::Targets {
+        // it asks for the context's name in any case
         return;
     }
-    if !cluster.nodes.cover.is_complete() || cluster.nodes.fresh.stale_since.is_some() {
+    let (all, already) = if view == View::Targets {
+        match extras.get(&fleet_need(cluster, &plan.intent.targets)) {
+            Some(Found::Fleet(fleet)) => {
+                let drains = matches!(plan.intent.act, Act::Drain(_));
+                if let Some(zone) = fleet.whole_zones.first().filter(|_| drains) {
+                    plan.warnings.push(format!(
+                        "these are all nodes of zone {zone}: that asks for the context's name"
+                    ));
+                    plan.confirm = Confirm::Context;
+                }
+                (fleet.nodes, fleet.cordoned.len())
+            }
+            found => {
+                if plan.intent.targets.len() > 1 {
+                    let why = match found {
+                        Some(Found::Unread(why)) => why.as_str(),
+                        _ => "it was not asked",
+                    };
+                    plan.warnings.push(format!(
+                        "how many nodes there are is not known ({why}): more than one asks for the context's name"
+                    ));
+                    plan.confirm = Confirm::Context;
+                }
+                return;
+            }
+        }
+    } else if !cluster.nodes.cover.is_complete() || cluster.nodes.fresh.stale_since.is_some() {
         plan.warnings.push("how many nodes are cordoned already is not known for sure".into());
         plan.confirm = Confirm::Context;
         return;
-    }
-    let already = cluster.nodes.iter().filter(|n| n.cordoned).count();
+    } else {
+        (cluster.nodes.len(), cluster.nodes.iter().filter(|n| n.cordoned).count())
+    };
     let new = plan
         .intent
         .targets
         .iter()
         .filter(|t| cluster.nodes.iter().any(|n| n.uid == t.uid && !n.cordoned))
         .count();
-    let most = most_cordoned(cluster.nodes.len());
+    let most = most_cordoned(all);
     if new > 0 && already + new > most {
         plan.warnings.push(format!(
             "{} of {} nodes would be cordoned; more than {most} asks for the context's name",
             already + new,
-            cluster.nodes.len()
+            all
         ));
         plan.confirm = Confirm::Context;
     }
@@ -134,7 +179,7 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
     plan.warnings.extend(drain.warnings);
     plan.unread = drain.unread;
     plan.refusals.extend(drain.refusals);
-    too_many_cordoned(cluster, plan, view);
+    too_many_cordoned(grounds, plan);
     choices(cluster, plan, options, &names);
     let cordons = plan.steps.iter().any(|step| step.what == StepKind::Cordon);
     let given_back = if cordons { "uncordon" } else { "nothing, as it was cordoned before" };
@@ -317,4 +362,77 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
     plan.kubectl = kubectl(plan, &format!("taint nodes {} {OUT_OF_SERVICE}{sign}", names.join(" ")));
     plan.undo =
         if on { "the taint away again; deleted pods do not come back" } else { "the taint again" }.into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{ClusterId, Uid};
+    use crate::domain::node::Node;
+    use crate::domain::settings::GuardSettings;
+    use crate::domain::time::Stamp;
+    use crate::model::event::{Batch, Fact};
+    use crate::model::plan::{Extras, Fleet, Intent};
+    use crate::model::state::ClusterState;
+    use crate::model::world::ClusterInfo;
+    use crate::policy::plan::{plan, takes_many_nodes};
+
+    /// What a headless command asks for that knows `targets` nodes of zone a.
+    fn asks(act: Act, targets: u128, fleet: &Found) -> (Confirm, bool) {
+        let info = ClusterInfo { context: "test".into(), ..ClusterInfo::default() };
+        let mut state = ClusterState::new(info);
+        let node = |n: u128| Node {
+            uid: Uid::Uuid(n),
+            name: format!("n{n}").into(),
+            zone: Some("a".into()),
+            ..Node::default()
+        };
+        let nodes: Vec<Node> = (1..=targets).map(node).collect();
+        let on = |n: &Node| ObjectRef::new(Kind::Node, &Name::default(), &n.name, &n.uid);
+        let targets: Vec<ObjectRef> = nodes.iter().map(on).collect();
+        state.apply(Fact::Nodes(Batch::Upsert(nodes)), Stamp(0));
+        let cluster = state.publish(Stamp(0), false).unwrap();
+        let extras = Extras(vec![(fleet_need(&cluster, &targets), fleet.clone())]);
+        let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets };
+        let guards = GuardSettings::default();
+        let grounds = Grounds {
+            cluster: &cluster,
+            guards: &guards,
+            view: View::Targets,
+            extras: &extras,
+            now: Stamp(0),
+        };
+        let plan = plan(grounds, &intent);
+        (plan.confirm, takes_many_nodes(&plan))
+    }
+
+    #[test]
+    fn many_nodes_ask_for_the_context_where_only_the_targets_are_known() {
+        let fleet = |nodes, cordoned: usize, zones: &[&str]| {
+            Found::Fleet(Fleet {
+                nodes,
+                cordoned: vec!["other".into(); cordoned],
+                whole_zones: zones.iter().map(|z| (*z).into()).collect(),
+            })
+        };
+        let drain = || Act::Drain(DrainOptions::default());
+        for (act, targets, fleet, confirm) in [
+            (drain(), 1, fleet(12, 0, &[]), Confirm::Suffix),
+            (drain(), 1, fleet(12, 1, &[]), Confirm::Context),
+            (drain(), 2, fleet(12, 0, &[]), Confirm::Context),
+            (drain(), 2, fleet(40, 0, &[]), Confirm::Count),
+            (drain(), 3, fleet(40, 0, &[]), Confirm::Context),
+            (drain(), 2, fleet(100, 0, &["a"]), Confirm::Context),
+            (Act::Cordon, 2, fleet(100, 0, &["a"]), Confirm::Count),
+            (Act::Cordon, 1, fleet(12, 0, &[]), Confirm::Yes),
+            (Act::Cordon, 2, fleet(12, 0, &[]), Confirm::Context),
+            (Act::Uncordon, 3, fleet(12, 3, &[]), Confirm::Count),
+            (drain(), 1, Found::Unread("403".into()), Confirm::Suffix),
+            (drain(), 2, Found::Unread("403".into()), Confirm::Context),
+            (Act::Cordon, 2, Found::Unread("403".into()), Confirm::Context),
+        ] {
+            let asked = asks(act.clone(), targets, &fleet);
+            assert_eq!(asked, (confirm, confirm == Confirm::Context), "{act:?} of {targets}: {fleet:?}");
+        }
+    }
 }

@@ -1,0 +1,84 @@
+//! When the node is looked at, and what follows from what is seen: go on, wait, or stop the drain.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+
+use super::super::super::settle::get;
+use super::super::Place;
+use super::sight::Verdict;
+use super::{At, Item, Work};
+use crate::clock::Clock;
+use crate::wire::error::ApiError;
+
+impl Work<'_, '_> {
+    /// When the node is to be looked at again.
+    pub(super) fn look_due(&mut self, now: Instant) -> Option<Instant> {
+        let sight = self.sight.as_ref()?;
+        let may_send = |item: &Item| match item.at {
+            At::Todo => true,
+            At::Later(at) => at <= now,
+            _ => false,
+        };
+        let open = || self.items.iter().filter(|i| may_send(i));
+        let came = open().filter_map(|i| i.came).max();
+        let is_over = self.items.iter().all(|i| i.at == At::Done);
+        self.emptied = is_over.then(|| self.emptied.unwrap_or(now));
+        sight.due(now, open().next().is_some() && !self.board.control.is_paused(), came.max(self.emptied))
+    }
+
+    pub(super) fn look(&mut self, now: Instant) -> BoxFuture<'static, Result<Option<Bytes>, ApiError>> {
+        if let Some(sight) = &mut self.sight {
+            sight.begin(now);
+        }
+        let node = match &self.place {
+            Place::Node(name) => name.clone(),
+            Place::Namespace(..) => Name::default(),
+        };
+        let (reader, on) =
+            (self.reader.clone(), ObjectRef::new(Kind::Node, &Name::default(), &node, &Uid::default()));
+        Box::pin(async move { get(&reader, &on).await })
+    }
+
+    pub(super) fn looked(&mut self, looked: Result<Option<Bytes>, ApiError>) {
+        let Some(sight) = &mut self.sight else { return };
+        match sight.see(looked, Clock::instant(), self.board.exec.clock.now()) {
+            Verdict::GoesOn if self.unseen => {
+                self.unseen = false;
+                self.board.with(|told| told.troubles.remove(&self.place));
+            }
+            Verdict::GoesOn => {}
+            Verdict::Unknown(why) => {
+                self.unseen = true;
+                self.board.with(|told| told.troubles.insert(self.place.clone(), why));
+            }
+            Verdict::Uncordoned(why) => {
+                self.ending.uncordoned = true;
+                self.undermined(why);
+            }
+            Verdict::Over(why) => self.undermined(why),
+        }
+    }
+
+    /// Nothing more is sent, at no node of this drain.
+    pub(super) fn undermined(&mut self, why: String) {
+        self.ending.failed.push((why, self.place.to_string()));
+        self.board.halt.cancel();
+    }
+
+    /// All pods are gone, and the node was looked at since.
+    pub(super) fn is_over(&mut self) -> bool {
+        if !self.listed || self.items.iter().any(|i| i.at != At::Done) {
+            return false;
+        }
+        let (Some(sight), Some(emptied)) = (&self.sight, self.emptied) else { return self.sight.is_none() };
+        if let Some(why) = sight.failed_since(emptied) {
+            let why = format!("not known whether it is still cordoned: {why}");
+            self.ending.unseen.push((why, self.place.to_string()));
+            return true;
+        }
+        sight.is_since(emptied)
+    }
+}
