@@ -188,6 +188,26 @@ mod tests {
     }
 
     #[test]
+    fn a_title_names_the_first_two_objects() {
+        let node =
+            |n: usize| ObjectRef::new(Kind::Node, &"".into(), &format!("n{n}").into(), &Uid::default());
+        for (count, words) in [
+            (0, "cordon"),
+            (1, "cordon node/n0"),
+            (2, "cordon node/n0, node/n1"),
+            (5, "cordon node/n0, node/n1 and 3 more"),
+        ] {
+            let intent = Intent {
+                cluster: ClusterId(0),
+                context: "test".into(),
+                act: Act::Cordon,
+                targets: (0..count).map(node).collect(),
+            };
+            assert_eq!(title(&Plan::new(intent, Stamp(0))), words);
+        }
+    }
+
+    #[test]
     fn a_drain_is_uncordoned_and_says_what_is_not_restored() {
         let steps = vec![
             (StepKind::Cordon, StepState::Verified),
