@@ -32,6 +32,14 @@ pub fn clock(cluster: &Cluster) -> Option<String> {
     ))
 }
 
+/// How long a finding lasts: `for 3m`, or `just now`.
+fn lasting(millis: u64) -> String {
+    match age(millis) {
+        young if young == age(0) => "just now".into(),
+        long => format!("for {long}"),
+    }
+}
+
 /// NOW and what changed.
 pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     let counts = cluster.derived.counts;
@@ -40,15 +48,19 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     } else {
         format!("nodes {}/{}", counts.nodes_ready, counts.nodes)
     };
+    // a number that is not known is not 0
+    let has_pods = cluster.pods.cover.is_read() || !cluster.pods.is_empty();
+    let pods = if has_pods {
+        format!("pods {} ({} bad)", counts.pods, counts.pods_bad)
+    } else {
+        "pods unknown".to_owned()
+    };
     // first, so that nobody and no script takes the rest for all of it
     let mut lines = not_seen(cluster);
     let nothing_missed = lines.is_empty();
-    lines.push(format!(
-        "{} at {now}: {nodes}, pods {} ({} bad)",
-        cluster.info.context, counts.pods, counts.pods_bad
-    ));
+    lines.push(format!("{} at {now}: {nodes}, {pods}", cluster.info.context));
     lines.extend(clock(cluster));
-    if let Some(note) = cluster.pods.cover.note() {
+    if let Some(note) = cluster.pods.cover.note().filter(|_| has_pods) {
         lines.push(format!("pods: {note}"));
     }
     let silenced = &cluster.derived.silenced;
@@ -58,10 +70,16 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
         } else {
             "nothing is known to be wrong except what is silenced"
         };
-        lines.push(if nothing_missed { all } else { "nothing wrong was found in what was seen" }.into());
+        let saw_nothing = !has_pods && cluster.nodes.is_empty() && !cluster.nodes.cover.is_read();
+        let said = match (nothing_missed, saw_nothing) {
+            (true, _) => all,
+            (false, false) => "nothing wrong was found in what was seen",
+            (false, true) => "neither nodes nor pods were seen: nothing is known",
+        };
+        lines.push(said.into());
     }
     for cause in cluster.derived.causes.iter() {
-        let since = cause.since.map_or_else(String::new, |s| format!(" (for {})", age(now.since(s))));
+        let since = cause.since.map_or_else(String::new, |s| format!(" ({})", lasting(now.since(s))));
         lines.push(format!("{} {}{since}", glyph(cause.severity), cause.title));
         lines.extend(cause.evidence.iter().map(|e| format!("    {e}")));
     }

@@ -49,13 +49,14 @@ pub enum DaemonSet {
     Unread(String),
 }
 
-/// The DaemonSet of `apps/v1` that a pod's owner names. None: its owner is of another kind, or it is of no concern
-/// because the pod has finished.
+/// The DaemonSet that a pod's owner names. None: its owner is of another kind or group, or it is of no concern because
+/// the pod has finished.
+///
+/// kubectl 1.36 compares the kind and the group; 1.32 compares the kind's name alone, and looks for the name of a foreign
+/// DaemonSet in `apps/v1`.
 pub fn daemonset_of(pod: &Pod) -> Option<ObjectRef> {
-    // kubectl compares the word alone
-    let is_one = |kind: &Kind| kind.as_str() == Kind::DaemonSet.as_str();
-    let owner = pod.owner.as_ref().filter(|o| is_one(&o.kind) && !pod.phase.is_finished())?;
-    // by its name: a DaemonSet of another group, or an earlier one, is looked for there too
+    let owner = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet && !pod.phase.is_finished())?;
+    // by its name: an earlier one of the same name counts, as it does for kubectl
     Some(ObjectRef::new(Kind::DaemonSet, &pod.namespace, &owner.name, &Uid::default()))
 }
 
@@ -473,19 +474,24 @@ mod tests {
             empty_dir(p);
         };
         assert_eq!(fate(|_| {}, &none), (Fate::Evict, true));
-        for group in ["apps", "apps.kruise.io"] {
-            // by kind and by name in apps/v1, whatever the owner's group and uid
-            assert_eq!(fate(|p| daemon(p, "ds", group), &none), (Fate::Refuse, false));
-            assert_eq!(fate(|p| daemon(p, "ds", group), &all), (Fate::Skip, true));
-            assert_eq!(fate(|p| daemon(p, "gone", group), &none), (Fate::Refuse, false), "not there");
-            let ignored = DrainOptions { ignore_daemonsets: true, ..none.clone() };
-            assert_eq!(fate(|p| daemon(p, "gone", group), &ignored), (Fate::Refuse, false));
-            assert_eq!(fate(|p| daemon(p, "gone", group), &all), (Fate::Evict, true));
-            let done = |p: &mut Pod| {
-                daemon(p, "gone", group);
-                p.phase = Phase::Failed;
-            };
-            assert_eq!(fate(done, &none), (Fate::Evict, true), "whoever owned it, it has finished");
+        // by kind, group and name, whatever the owner's uid
+        assert_eq!(fate(|p| daemon(p, "ds", "apps"), &none), (Fate::Refuse, false));
+        assert_eq!(fate(|p| daemon(p, "ds", "apps"), &all), (Fate::Skip, true));
+        assert_eq!(fate(|p| daemon(p, "gone", "apps"), &none), (Fate::Refuse, false), "not there");
+        let ignored = DrainOptions { ignore_daemonsets: true, ..none.clone() };
+        assert_eq!(fate(|p| daemon(p, "gone", "apps"), &ignored), (Fate::Refuse, false));
+        assert_eq!(fate(|p| daemon(p, "gone", "apps"), &all), (Fate::Evict, true));
+        let done = |p: &mut Pod| {
+            daemon(p, "gone", "apps");
+            p.phase = Phase::Failed;
+        };
+        assert_eq!(fate(done, &none), (Fate::Evict, true), "whoever owned it, it has finished");
+        for name in ["ds", "gone"] {
+            assert_eq!(
+                fate(|p| daemon(p, name, "apps.kruise.io"), &none),
+                (Fate::Evict, true),
+                "of another group"
+            );
         }
         // a controller of a kind that nobody knows is a controller
         let foreign = |p: &mut Pod| {

@@ -163,7 +163,15 @@ pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
 pub fn empty(cluster: &Cluster) -> Vec<Cell> {
     let unseen = seen::unseen(cluster);
     if unseen.is_empty() {
-        return vec![cell(Role::Ok, "nothing is known to be wrong")];
+        let silenced = cluster.derived.silenced.len();
+        if silenced == 0 {
+            return vec![cell(Role::Ok, "nothing is known to be wrong")];
+        }
+        // where NOW has no title of its own, this is all that tells of it
+        return vec![
+            cell(Role::Ok, "nothing is known to be wrong except what is silenced"),
+            cell(Role::Warning, format!("{silenced} silenced")),
+        ];
     }
     let vital = |u: &&seen::Unseen| u.why == WhyNot::Loading && matches!(u.source.as_str(), "nodes" | "pods");
     let loading: Vec<&str> = unseen.iter().filter(vital).map(|u| u.source.as_str()).collect();

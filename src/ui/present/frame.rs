@@ -60,8 +60,23 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
             if cluster.logs.at.0 > 0 {
                 state.why_empty.retain(|c| c.role != Role::Dim);
             }
-            if state.why_empty.is_empty() && matches!(cluster.pods.cover, Coverage::Never) {
-                state.why_empty.push(cell(Role::Dim, "waiting for pods: their logs are followed then"));
+            // whose logs are followed is known from the pods
+            let pods = table("pods", &cluster.pods.cover, cluster.pods.fresh);
+            state.notes.extend(pods.notes.into_iter().filter(|n| n.role != Role::Dim));
+            if state.why_empty.is_empty() {
+                state.why_empty = match &cluster.pods.cover {
+                    Coverage::Never => {
+                        vec![cell(Role::Dim, "waiting for pods: their logs are followed then")]
+                    }
+                    cover if !cover.is_read() => pods.why_empty,
+                    _ if cluster.logs.at.0 > 0 && cluster.logs.following == 0 => {
+                        vec![cell(
+                            Role::Dim,
+                            "no logs are followed: no pod is in trouble, none has restarted lately",
+                        )]
+                    }
+                    _ => none(),
+                };
             }
             (Some('3'), "Errors".into(), errors::counts(cluster, &spec, now), state, none())
         }

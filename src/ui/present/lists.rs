@@ -260,7 +260,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
             causes::folded_row(all, all.get((row & !causes::FOLDED) as usize)?, &ui.keymap, now)
         }
         ListId::Now => causes::row(cluster.derived.causes.get(at)?, &ui.keymap, now),
-        ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, now),
+        ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, &cluster.pods.cover, now),
         ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several),
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),
         ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),

@@ -103,20 +103,27 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
     words
 }
 
-/// One row.
-pub fn row(row: &NodeRow, now: Stamp) -> RowView {
+/// One row. `pods_cover`: what pods add up to on a node is known only when all of them are read.
+pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
     let grade = grade(row);
     let node = &row.node;
     let used = row.usage.as_ref();
+    let all_pods = pods_cover.is_complete();
     let pair = |used: Option<i64>, requested: i64, whole: i64| {
-        let text = format!("{}/{}%", percent(used, whole), percent(Some(requested), whole));
+        let requested = Some(requested).filter(|_| all_pods);
+        let text = format!("{}/{}%", percent(used, whole), percent(requested, whole));
         let high = |part: i64| whole > 0 && part.saturating_mul(10) >= whole.saturating_mul(9);
         cell(if used.is_some_and(high) { Role::Warning } else { Role::Text }, text)
     };
+    let many = match (all_pods, row.totals.pods) {
+        (true, pods) => pods.to_string(),
+        (false, 0) => "–".to_owned(),
+        (false, seen) => format!("{seen}+"),
+    };
     let pods = if row.totals.bad > 0 {
-        cell(Role::Warning, format!("{} ({})", row.totals.pods, row.totals.bad))
+        cell(Role::Warning, format!("{many} ({})", row.totals.bad))
     } else {
-        plain(row.totals.pods.to_string())
+        plain(many)
     };
     RowView {
         grade,
