@@ -3,6 +3,7 @@
 //! A write that may have been applied is never repeated. An answer that was lost makes the step UNKNOWN, and reading
 //! back settles it.
 
+mod cordon;
 mod look;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::wire::error::ApiError;
 use crate::wire::write::{WriteError, content};
 
+use self::cordon::cordoned;
 pub use super::control::{Control, Pace};
 use super::drain;
 use super::gate::{Gauge, too_many_errors};
@@ -213,29 +215,6 @@ impl Executor {
         action.paused = false;
     }
 
-    /// Gives back the nodes that this action cordoned, as steps of its own.
-    async fn uncordon(&self, action: &mut ActionView) -> String {
-        let ours: Vec<Step> =
-            cordoned(action).into_iter().map(|step| Step { what: StepKind::Uncordon, ..step }).collect();
-        let mut said = Vec::new();
-        for step in ours {
-            let Some(i) = self.added(action, &step) else {
-                return "not uncordoned: that cannot be written down".into();
-            };
-            let (state, note) = match self.step(action, i, &step, &Control::default(), None).await {
-                Ended::Verified(note) => (StepState::Verified, note),
-                Ended::Skipped(note) => (StepState::Skipped, note),
-                Ended::Failed(note) | Ended::NotSent(note) | Ended::Stopped(note) => {
-                    (StepState::Failed, note)
-                }
-                Ended::Unknown(note) => (StepState::Unknown, note),
-            };
-            self.mark(action, i, state, &note).await;
-            said.push(format!("{} {note}", step.on.name));
-        }
-        said.join(", ")
-    }
-
     /// Writes down a step that the plan did not have. None if that cannot be done.
     pub(super) fn added(&self, action: &mut ActionView, step: &Step) -> Option<usize> {
         let record = Record::Added {
@@ -425,16 +404,6 @@ impl Executor {
             tracing::debug!(action = %action.id, "nobody listens");
         }
     }
-}
-
-/// The steps by which this action cordoned nodes, or the one that it goes on with.
-fn cordoned(action: &ActionView) -> Vec<Step> {
-    let pairs = action.plan.steps.iter().zip(&action.steps);
-    // sent, and not refused: one whose outcome is not known may stand
-    let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
-    let own = pairs.filter(|(step, seen)| step.what == StepKind::Cordon && sent(seen.state));
-    let inherited = action.inherited.iter().map(|node| Step::new(StepKind::Cordon, node.clone()));
-    own.map(|(step, _)| step.clone()).chain(inherited).collect()
 }
 
 /// How long an effect may take before the action is called failed.

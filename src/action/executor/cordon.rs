@@ -1,0 +1,41 @@
+//! The nodes that an action cordoned, and how it gives them back.
+
+use pilothouse_core::model::plan::{Step, StepKind};
+use pilothouse_core::model::world::{ActionView, StepState};
+
+use super::{Control, Ended, Executor};
+
+impl Executor {
+    /// Gives back the nodes that this action cordoned, as steps of its own.
+    pub(super) async fn uncordon(&self, action: &mut ActionView) -> String {
+        let ours: Vec<Step> =
+            cordoned(action).into_iter().map(|step| Step { what: StepKind::Uncordon, ..step }).collect();
+        let mut said = Vec::new();
+        for step in ours {
+            let Some(i) = self.added(action, &step) else {
+                return "not uncordoned: that cannot be written down".into();
+            };
+            let (state, note) = match self.step(action, i, &step, &Control::default(), None).await {
+                Ended::Verified(note) => (StepState::Verified, note),
+                Ended::Skipped(note) => (StepState::Skipped, note),
+                Ended::Failed(note) | Ended::NotSent(note) | Ended::Stopped(note) => {
+                    (StepState::Failed, note)
+                }
+                Ended::Unknown(note) => (StepState::Unknown, note),
+            };
+            self.mark(action, i, state, &note).await;
+            said.push(format!("{} {note}", step.on.name));
+        }
+        said.join(", ")
+    }
+}
+
+/// The steps by which this action cordoned nodes, or the one that it goes on with.
+pub(super) fn cordoned(action: &ActionView) -> Vec<Step> {
+    let pairs = action.plan.steps.iter().zip(&action.steps);
+    // sent, and not refused: one whose outcome is not known may stand
+    let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
+    let own = pairs.filter(|(step, seen)| step.what == StepKind::Cordon && sent(seen.state));
+    let inherited = action.inherited.iter().map(|node| Step::new(StepKind::Cordon, node.clone()));
+    own.map(|(step, _)| step.clone()).chain(inherited).collect()
+}
