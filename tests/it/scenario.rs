@@ -321,6 +321,7 @@ scenarios! {
     a_heartbeat_is_quiet
     a_list_that_was_cut_off_deletes_nothing
     a_node_goes_suspect_then_not_ready_then_ready
+    a_node_that_joins_is_no_emergency
     a_pod_stuck_on_a_dead_node_stays_bad
     a_pod_that_does_not_end_names_its_finalizer_or_its_kubelet
     a_pod_that_does_not_get_ready_is_found_with_its_probe

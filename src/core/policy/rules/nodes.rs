@@ -39,11 +39,29 @@ fn lost_alone(scene: &Scene<'_, '_>) -> bool {
     scene.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Unknown).count() == 1
 }
 
+/// A node that joins is not Ready at once: its kubelet reports first, then its network comes.
+const JOINING_SECS: u64 = 120;
+/// Its first condition is that of its creation, give or take the clocks of the kubelet and the API server.
+const FIRST_SECS: u64 = 10;
+
+/// True if it has just been made and was not Ready yet.
+fn is_joining(scene: &Scene<'_, '_>, row: &NodeRow) -> bool {
+    let first = row.node.condition("Ready").is_none_or(|ready| {
+        ready.since.is_none_or(|since| since.secs_since(row.node.created) <= FIRST_SECS)
+    });
+    first && scene.now.secs_since(row.node.created) < JOINING_SECS
+}
+
 /// One line a node; a zone in which nothing is Ready any more is one line.
 pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut zones: BTreeMap<Name, (Vec<&NodeRow>, usize)> = BTreeMap::new();
     let rows: Vec<_> = scene.cluster.derived.nodes.iter().collect();
+    let mut found = Vec::new();
     for row in &rows {
+        if row.state.is_dead() && is_joining(scene, row) {
+            found.push(Cause { severity: Severity::Info, action: None, ..one(scene, row) });
+            continue;
+        }
         let zone = zones.entry(row.node.zone.clone().unwrap_or_default()).or_default();
         zone.1 += 1;
         if row.state.is_dead() {
@@ -51,7 +69,6 @@ pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
         }
     }
     let several = zones.len() > 1;
-    let mut found = Vec::new();
     for (zone, (mut down, all)) in zones {
         down.sort_by(|a, b| a.node.name.cmp(&b.node.name));
         if several && !zone.is_empty() && down.len() == all && all >= 3 {
