@@ -35,10 +35,10 @@ impl Silence {
     /// `until 2026-01-01T00:00:00Z: known`, for people.
     pub fn words(&self) -> String {
         let until = match self.until {
-            Some(until) => format!("until {until}"),
+            Some(until) => format!("until {}", Stamp(until.0 - until.0 % 1000)),
             None => "for good, by the config".into(),
         };
-        let ends = if self.in_session { " at the latest, it ends with the console" } else { "" };
+        let ends = if self.in_session { ", or until the console ends" } else { "" };
         if self.reason.is_empty() {
             format!("{until}{ends}")
         } else {
@@ -85,5 +85,7 @@ mod tests {
         }
         let hour = Silence { until: Some(Stamp(5)), ..silence("*", "*", "*") };
         assert!(!hour.is_over(Stamp(4)) && hour.is_over(Stamp(5)));
+        let asked = Silence { until: Some(Stamp(1_999)), in_session: true, ..hour };
+        assert_eq!(asked.words(), "until 1970-01-01T00:00:01Z, or until the console ends");
     }
 }

@@ -135,7 +135,11 @@ const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
 
 /// All rules.
 pub const RULES: [Rule; 25] = [
-    Rule { name: "node-not-ready", inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME), find: nodes::not_ready },
+    Rule {
+        name: "node-not-ready",
+        inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME),
+        find: nodes::not_ready,
+    },
     Rule { name: "node-suspect", inputs: Parts::NODES, find: nodes::suspect },
     Rule { name: "node-pressure", inputs: Parts::NODES.and(Parts::TIME), find: nodes::pressure },
     Rule { name: "crash-loop", inputs: OWNED_PODS, find: pods::crash_loop },

@@ -46,9 +46,10 @@ const FIRST_SECS: u64 = 10;
 
 /// True if it has just been made and was not Ready yet.
 fn is_joining(scene: &Scene<'_, '_>, row: &NodeRow) -> bool {
-    let first = row.node.condition("Ready").is_none_or(|ready| {
-        ready.since.is_none_or(|since| since.secs_since(row.node.created) <= FIRST_SECS)
-    });
+    let first = row
+        .node
+        .condition("Ready")
+        .is_none_or(|ready| ready.since.is_none_or(|since| since.secs_since(row.node.created) <= FIRST_SECS));
     first && scene.now.secs_since(row.node.created) < JOINING_SECS
 }
 
