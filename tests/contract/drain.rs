@@ -157,6 +157,7 @@ kind: Pod
 metadata:
   name: {name}
   namespace: contract-foreign
+  labels: {{contract: foreign}}
   ownerReferences:
   - {{apiVersion: {group}, kind: {kind}, name: {owner}, uid: 6f1c0f5e-0000-4000-8000-000000000001, controller: true}}
 spec:
@@ -193,7 +194,9 @@ fn judges_owners_and_asks_for_rights_as_kubectl_does() {
         }
     }
     // and they are enough to carry it out
-    let done = rig.run_as(drainer, &["drain", "node-0006", "--yes", "--timeout=60s", "-o", "json", all[0]]);
+    let ours_alone = "--pod-selector=contract=foreign";
+    let done = rig
+        .run_as(drainer, &["drain", "node-0006", "--yes", "--timeout=60s", "-o", "json", all[0], ours_alone]);
     rig.no_drainer();
     rig.kubectl_ok(&["uncordon", "node-0006"]);
     let doc: Value = serde_json::from_str(&out(&done)).unwrap_or_else(|e| panic!("{e}: {}", err(&done)));
