@@ -19,4 +19,5 @@ pub(crate) mod proxy;
 pub(crate) mod secret;
 pub(crate) mod tls;
 pub(crate) mod transport;
+pub(crate) mod web;
 pub mod write;

@@ -26,6 +26,18 @@ pub(super) struct Proxy {
     pub auth: Option<(String, String)>,
 }
 
+impl Proxy {
+    /// With its credentials.
+    pub(super) fn url(&self) -> Option<url::Url> {
+        let mut url = url::Url::parse(&self.uri.to_string()).ok()?;
+        if let Some((user, password)) = &self.auth {
+            url.set_username(user).ok()?;
+            url.set_password(Some(password)).ok()?;
+        }
+        Some(url)
+    }
+}
+
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.uri)
@@ -216,6 +228,18 @@ mod tests {
     fn through(env: &[(&str, &str)], to: &str) -> Option<String> {
         let env = Env::of(env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         Proxies::from_env(&env).of(&to.parse().unwrap()).map(|p| p.uri.to_string())
+    }
+
+    #[test]
+    fn a_proxys_url_has_its_credentials_again() {
+        for (text, url) in [
+            ("http://proxy.test:3128", "http://proxy.test:3128/"),
+            ("http://me:p%40ss@proxy.test:3128", "http://me:p%40ss@proxy.test:3128/"),
+            ("socks5://me:p:q@127.0.0.1:1080", "socks5://me:p%3Aq@127.0.0.1:1080"),
+        ] {
+            let shown = parse(text).unwrap().url().unwrap().to_string();
+            assert_eq!(shown.trim_end_matches('/'), url.trim_end_matches('/'), "{text}");
+        }
     }
 
     #[test]

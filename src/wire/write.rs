@@ -115,7 +115,8 @@ impl WriteClient {
         })?;
         request.headers_mut().insert(CONTENT_TYPE, kind);
         let call = async {
-            let response = self.inner.send(request, Follow::AsGo).await.map_err(|e| unsent_or_unknown(&e))?;
+            let response =
+                self.inner.send(request, Follow::SameServer).await.map_err(|e| unsent_or_unknown(&e))?;
             if !response.status().is_success() {
                 return Err(judge(refusal(response, &self.link.clock).await, &self.link));
             }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -21,7 +20,7 @@ use crate::wire::error::words;
 use crate::wire::proxy::Proxies;
 use crate::wire::secret;
 use crate::wire::tls::{Identity, Trust, client_config};
-use crate::wire::transport::{Follow, Http, Use};
+use crate::wire::web;
 
 /// The largest answer that is read.
 const BODY_CAP: usize = 8 << 20;
@@ -29,7 +28,7 @@ const BODY_CAP: usize = 8 << 20;
 /// One Prometheus (or Thanos, Mimir, VictoriaMetrics: anything with its API).
 #[derive(Clone)]
 pub struct Prometheus {
-    http: Http,
+    http: reqwest::Client,
     /// Ends with a slash; without credentials and query.
     base: Url,
     /// The URL's own query: some gateways want one.
@@ -204,7 +203,7 @@ impl Prometheus {
             bad(format!("prometheus.ca_file {path}: {e}"))
         })?;
         let proxies = Proxies::from_env(&options.env);
-        let http = Http::new(tls, std::sync::Arc::default(), None, proxies, Use::Read);
+        let http = web::client(tls, proxies).map_err(bad)?;
         let query = base.query().unwrap_or_default().to_owned();
         base.set_query(None);
         base.set_fragment(None);
@@ -298,11 +297,12 @@ impl Prometheus {
 
     async fn send(&self, path: &str, query: &str) -> Result<(Data, Vec<String>), PrometheusError> {
         let request = self.request(path, query)?;
-        let sent = self.http.send(request, Follow::SameServer).await;
-        let response = sent.map_err(|e| PrometheusError::Unreachable(e.words()))?;
-        let (head, mut body) = response.into_parts();
-        let status = head.status;
-        let header = |name: HeaderName| head.headers.get(name).and_then(|v| v.to_str().ok());
+        let unreachable = |e: reqwest::Error| PrometheusError::Unreachable(words(&e));
+        let request = reqwest::Request::try_from(request).map_err(unreachable)?;
+        let mut response = self.http.execute(request).await.map_err(unreachable)?;
+        let status = response.status();
+        let head = response.headers().clone();
+        let header = |name: HeaderName| head.get(name).and_then(|v| v.to_str().ok());
         let retry_after = header(RETRY_AFTER)
             .and_then(|v| v.trim().parse().ok())
             .map(|s: u64| Duration::from_secs(s.min(300)));
@@ -312,9 +312,7 @@ impl Prometheus {
             return Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after });
         }
         let mut whole = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| PrometheusError::Unreachable(words(&e)))?;
-            let Ok(piece) = frame.into_data() else { continue };
+        while let Some(piece) = response.chunk().await.map_err(unreachable)? {
             if whole.len() + piece.len() > BODY_CAP {
                 return Err(PrometheusError::Decode(format!("more than {} MiB", BODY_CAP >> 20)));
             }
