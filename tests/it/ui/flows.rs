@@ -833,7 +833,7 @@ fn a_finding_is_silenced_for_a_time_and_told_again() {
     assert_eq!(derived.silenced[0].by.until, Some(scene::NOW.plus_secs(8 * 3600)));
     desk.press("i");
     let text = desk.dump(120, 36);
-    assert!(text.contains("1. ") && text.contains("it ends with the console"), "{text}");
+    assert!(text.contains("1. ") && text.contains("or until the console ends"), "{text}");
     desk.press("s");
     desk.type_text("all");
     let effects = desk.press("enter");
