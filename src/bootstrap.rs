@@ -10,6 +10,7 @@ mod failover;
 mod fetch;
 mod gauge;
 mod journal;
+mod judge;
 mod logs;
 mod look;
 mod resume;
@@ -185,6 +186,7 @@ impl Start {
             Some(path) => config::load(&path, global.config.is_some()),
             None => Loaded::default(),
         };
+        judge::judge(&mut loaded, &home);
         let mut settings = loaded.settings.clone();
         let mut set = |key: &str, origin| loaded.origins.push((key.to_owned(), origin));
         if let Some(theme) = &global.theme {
@@ -201,6 +203,7 @@ impl Start {
         }
         if loaded.unsafe_to_write {
             settings.guards.read_only = true;
+            set("guards.read_only", Origin::Problems);
         }
         #[cfg(feature = "demo")]
         let demo = match &global.demo.demo {
@@ -336,9 +339,6 @@ impl Start {
     fn config(&self, what: &ConfigCommand) -> u8 {
         match what {
             ConfigCommand::Check => {
-                for problem in &self.loaded.problems {
-                    tell(&problem.to_string());
-                }
                 if self.loaded.problems.is_empty() {
                     if self.loaded.path.as_os_str().is_empty() {
                         return said(Ok("there is no home directory, so no config is read: the defaults hold; set HOME or XDG_CONFIG_HOME, or give --config FILE".into()));
@@ -350,7 +350,7 @@ impl Start {
                     };
                     return said(Ok(format!("{}: {there}", self.loaded.path.display())));
                 }
-                exit::USAGE
+                self.problems()
             }
             ConfigCommand::Example => said(Ok(config::fields::example())),
             ConfigCommand::Print => {
@@ -373,9 +373,20 @@ impl Start {
                     let file = self.loaded.path.display();
                     out.push_str(&format!("silence: {silence}  # {file}\n"));
                 }
-                said(Ok(out))
+                match said(Ok(out)) {
+                    exit::DONE if !self.loaded.problems.is_empty() => self.problems(),
+                    code => code,
+                }
             }
         }
+    }
+
+    /// Says what is wrong with the config file.
+    fn problems(&self) -> u8 {
+        for problem in &self.loaded.problems {
+            tell(&problem.to_string());
+        }
+        exit::USAGE
     }
 }
 

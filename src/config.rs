@@ -21,6 +21,8 @@ pub enum Origin {
     File(PathBuf),
     Environment(&'static str),
     Flag(&'static str),
+    /// Set because the file has problems.
+    Problems,
 }
 
 impl std::fmt::Display for Origin {
@@ -30,6 +32,7 @@ impl std::fmt::Display for Origin {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Environment(name) => write!(f, "${name}"),
             Self::Flag(name) => f.write_str(name),
+            Self::Problems => f.write_str("because the guards or the keys of the file could not be read"),
         }
     }
 }
@@ -44,6 +47,25 @@ pub struct Loaded {
     /// The guards or the keys could not be read: the console must start read-only.
     pub unsafe_to_write: bool,
     pub path: PathBuf,
+    /// The line of each key that the file sets.
+    lines: Vec<(String, usize)>,
+}
+
+impl Loaded {
+    /// True if the file, and not the environment or a flag, gave this key its value.
+    pub fn is_of_file(&self, key: &str) -> bool {
+        let origin = self.origins.iter().rev().find(|(k, _)| k == key);
+        matches!(origin, Some((_, Origin::File(_))))
+    }
+
+    /// Adds what only the room that uses a setting can tell: a key binding, a theme.
+    pub fn report(&mut self, key: &str, what: &str, hint: &str) {
+        let line = self.lines.iter().find(|(k, _)| k == key).map(|(_, line)| *line);
+        let problem =
+            Problem { path: self.path.clone(), line, what: format!("{key}: {what}"), hint: hint.to_owned() };
+        let after = self.problems.partition_point(|p| p.line <= line);
+        self.problems.insert(after, problem);
+    }
 }
 
 /// `$XDG_CONFIG_HOME/pilothouse/config.toml`; None without a home.
@@ -93,7 +115,9 @@ pub fn load(path: &Path, named: bool) -> Loaded {
     };
     let checked = check(&text, path);
     loaded.settings = checked.settings;
-    loaded.origins = checked.set.into_iter().map(|key| (key, Origin::File(path.to_owned()))).collect();
+    let of_file = |(key, _): &(String, usize)| (key.clone(), Origin::File(path.to_owned()));
+    loaded.origins = checked.set.iter().map(of_file).collect();
+    loaded.lines = checked.set;
     loaded.unsafe_to_write = checked.unsafe_to_write;
     loaded.problems = checked.problems;
     loaded

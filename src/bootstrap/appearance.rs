@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use super::Start;
 use crate::cli::Color;
+use crate::config::Home;
 use crate::ui::clipboard::Clipboard;
 use crate::ui::theme::{BUILT_IN, Depth, Theme};
 
@@ -11,11 +12,19 @@ fn var(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 
-/// The theme, fitted to the terminal, and what was wrong with it.
-pub fn theme(start: &Start) -> (Theme, Vec<String>) {
-    let mut problems = Vec::new();
+/// The theme, fitted to the terminal, and what is wrong with it.
+pub fn theme(start: &Start) -> (Theme, Option<String>) {
     let name = if colourless(start) { "mono" } else { start.settings.ui.theme.as_str() };
-    let folder = start.home.config.as_ref().map(|config| config.join("themes"));
+    let (theme, fault) = match named(&start.home, name) {
+        Ok(theme) => (theme, None),
+        Err(why) => (Theme::built_in("default").unwrap_or_default(), Some(why)),
+    };
+    (theme.reduced(depth(start)), fault)
+}
+
+/// The theme of that name: the person's own, else a built-in one.
+pub fn named(home: &Home, name: &str) -> Result<Theme, String> {
+    let folder = home.config.as_ref().map(|config| config.join("themes"));
     let own = |name: &str| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         // a name, never a path
@@ -24,11 +33,7 @@ pub fn theme(start: &Start) -> (Theme, Vec<String>) {
             .then(|| std::fs::read_to_string(folder.as_ref()?.join(format!("{name}.toml"))).ok())
             .flatten()
     };
-    let theme = Theme::load(name, &own).unwrap_or_else(|why| {
-        problems.push(why);
-        Theme::built_in("default").unwrap_or_default()
-    });
-    (theme.reduced(depth(start)), problems)
+    Theme::load(name, &own)
 }
 
 /// What stands between us and the terminal's clipboard.

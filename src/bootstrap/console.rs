@@ -55,8 +55,10 @@ fn failed(why: &str) -> u8 {
 /// Everything that can be wrong with the configuration is said before the terminal is taken.
 fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, String> {
     let connection = runtime.block_on(start.connect())?;
-    let (theme, mut problems) = look::theme(start);
-    problems.extend(connection.notes.iter().cloned());
+    let (theme, fault) = look::theme(start);
+    let mut problems = connection.notes.clone();
+    // one that the file names is among the file's problems
+    problems.extend(fault.filter(|_| !start.loaded.is_of_file("ui.theme")));
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
     let journal = start.journal().quiet();
     let kept = journal.clone();
@@ -70,17 +72,18 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let mut session = Session::open(start, connection, past, move |world| publish.publish(world.clone()))?;
     cell.publish(session.world.borrow().clone());
     session.follow_logs(start);
-    let (mut ui, key_problems) = Ui::new(&start.settings.ui);
+    let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.clipboard = look::clipboard();
     // of several all are shown, and one can be picked
     ui.namespace = match super::session::namespaces(start).as_slice() {
         [one] => Some(one.clone()),
         _ => None,
     };
-    // keys that could not be read might have been meant to keep an action away
-    let read_only = start.settings.guards.read_only || !key_problems.is_empty();
-    problems.extend(key_problems);
-    let writer = if read_only { None } else { Some(session.connection.writer().map_err(|e| e.to_string())?) };
+    let writer = if start.settings.guards.read_only {
+        None
+    } else {
+        Some(session.connection.writer().map_err(|e| e.to_string())?)
+    };
     let executions = TaskTracker::new();
     let desk = Desk {
         reader: session.reader.clone(),

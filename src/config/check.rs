@@ -35,8 +35,8 @@ impl std::fmt::Display for Problem {
 #[derive(Debug, Default)]
 pub struct Checked {
     pub settings: Settings,
-    /// The keys that the file sets, as `section.key`.
-    pub set: Vec<String>,
+    /// The keys that the file sets, as `section.key`, each with its line.
+    pub set: Vec<(String, usize)>,
     pub problems: Vec<Problem>,
     pub unsafe_to_write: bool,
 }
@@ -65,13 +65,23 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn problem(&mut self, span: Option<Range<usize>>, what: &str, hint: String) {
-        let line = span.map(|s| self.text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
+        let line = span.map(|s| self.line(&s));
         self.out.problems.push(Problem {
             path: self.path.to_owned(),
             line,
             what: clean(what).into_owned(),
             hint,
         });
+    }
+
+    fn line(&self, span: &Range<usize>) -> usize {
+        self.text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1
+    }
+
+    /// Notes that the file sets this key.
+    fn sets(&mut self, key: String, span: &Range<usize>) {
+        let line = self.line(span);
+        self.out.set.push((key, line));
     }
 
     fn root(&mut self, table: &DeTable<'_>) {
@@ -117,7 +127,7 @@ impl Walk<'_> {
                 self.globs(section, key, value.get_ref());
             }
             match set(field, value.get_ref(), &mut self.out.settings) {
-                Ok(()) => self.out.set.push(format!("{section}.{key}")),
+                Ok(()) => self.sets(format!("{section}.{key}"), &name.span()),
                 Err(why) => {
                     self.problem(Some(value.span()), &format!("{section}.{key} {why}"), field.doc.to_owned());
                     self.out.unsafe_to_write |= section == "guards";
@@ -150,7 +160,7 @@ impl Walk<'_> {
         for (name, value) in ordered {
             match failover::read(name.get_ref(), value) {
                 Ok(plan) => {
-                    self.out.set.push(format!("failover.{}", plan.name));
+                    self.sets(format!("failover.{}", plan.name), &name.span());
                     self.out.settings.failover.push(plan);
                 }
                 Err(wrong) => {
@@ -177,7 +187,7 @@ impl Walk<'_> {
         for (n, entry) in entries.into_iter().enumerate() {
             match silence::read(entry) {
                 Ok(silence) => {
-                    self.out.set.push(format!("silence.{}", n + 1));
+                    self.sets(format!("silence.{}", n + 1), &entry.span());
                     self.out.settings.silences.push(silence);
                 }
                 Err(wrong) => {
@@ -197,7 +207,7 @@ impl Walk<'_> {
         };
         for (command, value) in bindings {
             if let Some(keys) = texts(value.get_ref()) {
-                self.out.set.push(format!("ui.keys.{}", command.get_ref()));
+                self.sets(format!("ui.keys.{}", command.get_ref()), &command.span());
                 self.out.settings.ui.keys.insert(command.get_ref().to_string(), keys);
             } else {
                 self.problem(

@@ -90,6 +90,11 @@ async fn poll(client: Prometheus, settings: PrometheusSettings, out: FactSink) {
     }
 }
 
+/// The names of the presets, as in the config.
+pub fn preset_names() -> impl Iterator<Item = &'static str> {
+    Preset::ALL.into_iter().map(Preset::as_str)
+}
+
 /// Which presets this Prometheus has data for, and the rate window that each needs.
 async fn detect(
     client: &Prometheus,

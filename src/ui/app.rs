@@ -18,7 +18,7 @@ use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, Severity, Work
 
 use super::clipboard::Clipboard;
 use super::command::Context;
-use super::keymap::Keymap;
+use super::keymap::{Fault, Keymap};
 use super::list::{Base, List, ListId};
 use super::request::{Rehearsal, TableText, Ticket};
 use super::widget::input::InputLine;
@@ -188,7 +188,7 @@ pub struct Ui {
 
 impl Ui {
     /// The screen as it opens. Also returns what is wrong with the person's own keys.
-    pub fn new(settings: &UiSettings) -> (Self, Vec<String>) {
+    pub fn new(settings: &UiSettings) -> (Self, Vec<Fault>) {
         let (keymap, problems) = Keymap::new(&settings.keys);
         let ui = Self {
             keymap,

@@ -50,6 +50,25 @@ impl Context {
         Self::Dialog,
     ];
 
+    /// The wider places whose keys work here too, where this one does not bind them.
+    pub fn around(self) -> &'static [Self] {
+        match self {
+            Self::Everywhere | Self::Dialog => &[],
+            Self::Lists => &[Self::Objects, Self::Everywhere],
+            Self::Objects | Self::Log => &[Self::Everywhere],
+            Self::Text => &[Self::Objects, Self::Everywhere],
+            Self::Actions => &[Self::Lists, Self::Everywhere],
+            Self::Now
+            | Self::Nodes
+            | Self::Traffic
+            | Self::Errors
+            | Self::Autoscalers
+            | Self::Workloads
+            | Self::Pods
+            | Self::Backends => &[Self::Lists, Self::Objects, Self::Everywhere],
+        }
+    }
+
     /// In words.
     pub fn title(self) -> &'static str {
         match self {

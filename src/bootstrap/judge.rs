@@ -1,0 +1,97 @@
+//! What is wrong with a config file beyond its grammar: what only the rooms that use a setting can tell.
+
+use reqwest::Url;
+
+use super::appearance;
+use crate::config::check::nearest;
+use crate::config::{Home, Loaded};
+use crate::source::prometheus;
+use crate::ui::keymap::Keymap;
+
+/// Adds what is wrong with the keys, the theme, the URL and the presets that the file sets.
+pub fn judge(loaded: &mut Loaded, home: &Home) {
+    let (_, faults) = Keymap::new(&loaded.settings.ui.keys);
+    for fault in faults {
+        loaded.report(&format!("ui.keys.{}", fault.command), &fault.what, fault.hint);
+        // keys that could not be read might have been meant to keep an action away
+        loaded.unsafe_to_write = true;
+    }
+    if let Err(why) = appearance::named(home, &loaded.settings.ui.theme) {
+        loaded.report("ui.theme", &why, "");
+    }
+    if let Err(why) = url(&loaded.settings.prometheus.url) {
+        loaded.report("prometheus.url", &why, "for example http://prometheus.example:9090");
+    }
+    for preset in loaded.settings.prometheus.presets.clone() {
+        let known = || prometheus::preset_names().chain(["auto"]);
+        if !known().any(|name| name == preset) {
+            let what = format!("there is no preset {preset:?}");
+            loaded.report("prometheus.presets", &what, &nearest(&preset, known()));
+        }
+    }
+}
+
+/// Empty, or where an HTTP server may be.
+fn url(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let url = Url::parse(text).map_err(|e| format!("this is no URL: {e}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(()),
+        other => Err(format!("{other} is not http or https")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(text: &str) -> (Vec<String>, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut loaded = crate::config::load(&path, true);
+        judge(&mut loaded, &Home::default());
+        let words = |p: &crate::config::Problem| format!("{}: {}", p.line.unwrap_or_default(), p.what);
+        (loaded.problems.iter().map(words).collect(), loaded.unsafe_to_write)
+    }
+
+    #[test]
+    fn every_fault_has_its_line() {
+        for (text, problem, read_only) in [
+            ("[ui.keys]\nfoo = [\"x\"]\n", "2: ui.keys.foo: there is no such command", true),
+            ("[ui.keys]\n\nzoom = [\"zz\"]\n", "3: ui.keys.zoom: `zz` is not a key", true),
+            ("[ui.keys]\nup = []\n", "2: ui.keys.up: there is no key in it", true),
+            (
+                "[ui.keys]\ndrain = [\"d\"]\n",
+                "2: ui.keys.drain: d may not start an action that changes the cluster",
+                true,
+            ),
+            (
+                "[ui.keys]\nzoom = [\"1\"]\n",
+                "2: ui.keys.zoom: 1 is bound to both `zoom` and `focus-nodes` in everywhere",
+                true,
+            ),
+            ("[ui]\ntheme = \"nope\"\n", "2: ui.theme: ", false),
+            ("[prometheus]\nurl = \"not a url\"\n", "2: prometheus.url: this is no URL: ", false),
+            ("[prometheus]\nurl = \"ftp://x\"\n", "2: prometheus.url: ftp is not http or https", false),
+            (
+                "[prometheus]\npresets = [\"haprxy\"]\n",
+                "2: prometheus.presets: there is no preset \"haprxy\"",
+                false,
+            ),
+        ] {
+            let (problems, unsafe_to_write) = judged(text);
+            assert!(matches!(problems.as_slice(), [p] if p.starts_with(problem)), "{text}: {problems:?}");
+            assert_eq!(unsafe_to_write, read_only, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_no_problem() {
+        let text = "[ui]\ntheme = \"light\"\n[ui.keys]\nzoom = [\"w\"]\n[prometheus]\nurl = \"https://p.example/prom\"\npresets = [\"auto\"]\n";
+        assert_eq!(judged(text), (Vec::new(), false));
+        assert_eq!(judged(&crate::config::fields::example()), (Vec::new(), false));
+    }
+}
