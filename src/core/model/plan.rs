@@ -321,6 +321,9 @@ pub struct Plan {
     /// What could not be read. Each is among the warnings, in words.
     #[serde(default)]
     pub unread: Vec<Unread>,
+    /// Nodes whose kubelet does not answer: a pod that is evicted from one stays Terminating. Among the warnings too.
+    #[serde(default)]
+    pub silent: Vec<Name>,
     pub refusals: Vec<Refusal>,
     pub confirm: Confirm,
     /// What must be typed for `confirm` (the suffix, the count, the context).
@@ -356,6 +359,7 @@ impl Plan {
             diff: Vec::new(),
             warnings: Vec::new(),
             unread: Vec::new(),
+            silent: Vec::new(),
             refusals: Vec::new(),
             confirm: Confirm::Yes,
             answer: String::new(),

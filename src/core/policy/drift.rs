@@ -94,6 +94,13 @@ pub fn last_writer(live: &Value, pointer: &str) -> Option<(String, String)> {
     newest.map(|e| (text(e, "manager"), text(e, "time")))
 }
 
+/// Everybody who owns a field of the object, but for its status.
+pub fn managers(live: &Value) -> Vec<&str> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let of_spec = |e: &&Value| e.get("subresource").and_then(Value::as_str) != Some("status");
+    entries.into_iter().flatten().filter(of_spec).filter_map(|e| e.get("manager")?.as_str()).collect()
+}
+
 /// Who set this very field last, and when (the time may be empty). None where nobody owns it: a field that was removed
 /// has no owner.
 pub fn owner(live: &Value, pointer: &str) -> Option<(String, String)> {

@@ -24,11 +24,19 @@ pub struct Revision {
     /// Annotation `kubernetes.io/change-cause`.
     pub cause: String,
     pub images: Vec<String>,
+    /// When its template was first used, as the API server writes it.
+    pub created: String,
     /// The ReplicaSet or ControllerRevision.
     pub object: Value,
 }
 
 impl Revision {
+    /// True if this one's template is older than that of `other`, an earlier number: a roll-back gives the template that it
+    /// goes to the next number, and its holder stays the same object.
+    pub fn is_return_from(&self, other: &Self) -> bool {
+        other.number < self.number && !self.created.is_empty() && self.created < other.created
+    }
+
     /// For a plan of `workload`.
     pub fn reference(&self, workload: &ObjectRef) -> RevisionRef {
         let holder = ObjectRef::new(holder_kind(&workload.kind), &workload.namespace, &self.name, &self.uid);
@@ -83,6 +91,7 @@ pub fn history(kind: &Kind, workload: &Uid, holders: &[Value]) -> Vec<Revision> 
                 uid: Uid::parse(text(object, "/metadata/uid")),
                 cause: annotation(object, CAUSE).to_owned(),
                 images: containers.into_iter().flatten().map(|c| text(c, "/image").to_owned()).collect(),
+                created: text(object, "/metadata/creationTimestamp").to_owned(),
                 object: object.clone(),
             })
         })

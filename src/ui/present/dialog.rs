@@ -166,7 +166,11 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     for unanswered in &rehearsal.evidence.unanswered {
         out.say(Role::Warning, format!("! could not be asked: {unanswered}"));
     }
-    for warning in &plan.warnings {
+    let (worst, others) = plan.warnings.split_at(plan.silent.len().min(plan.warnings.len()));
+    for warning in worst {
+        out.say(Role::Critical, format!("✖ {warning}"));
+    }
+    for warning in others {
         out.say(Role::Warning, format!("! {warning}"));
     }
     let drain = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. }) && !plan.pods.is_empty();
@@ -310,6 +314,14 @@ fn fate_rank(fate: Fate) -> u8 {
 fn drain_summary(out: &mut Lines, plan: &Plan) {
     let n = |fate| plan.pods.iter().filter(|p| p.fate == fate).count();
     let (evict, wait, skip, refuse) = (n(Fate::Evict), n(Fate::Wait), n(Fate::Skip), n(Fate::Refuse));
+    if !plan.silent.is_empty() {
+        let stay = plan.pods.iter().filter(|p| p.fate != Fate::Skip && plan.silent.contains(&p.node)).count();
+        out.say(
+            Role::Critical,
+            format!("{} pods: {stay} stay Terminating, as nothing stops them there", plan.pods.len()),
+        );
+        return;
+    }
     out.say(
         Role::Strong,
         format!("{} pods: {evict} evicted at once, {wait} wait for a budget, {skip} stay, {refuse} block the drain", plan.pods.len()),

@@ -14,7 +14,7 @@ use crate::model::plan::{
 };
 use crate::model::table::Coverage;
 use crate::model::world::Cluster;
-use crate::policy::drain as draining;
+use crate::policy::{drain as draining, health};
 
 /// At most this many nodes are cordoned or draining at once without typing the context.
 fn most_cordoned(nodes: usize) -> usize {
@@ -134,6 +134,14 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
             continue;
         };
         names.push(node.name.clone());
+        if health::is_silent(node) {
+            plan.silent.push(node.name.clone());
+            plan.warnings.push(format!(
+                "the kubelet of {} does not answer{}: evicted pods stay Terminating, so the drain cannot finish; if the machine is really off, out-of-service is the way",
+                node.name,
+                node.condition("Ready").and_then(|c| c.since).map_or_else(String::new, |since| format!(" (since {since})"))
+            ));
+        }
         if !node.cordoned {
             plan.steps.push(Step::new(StepKind::Cordon, target));
         }
@@ -238,7 +246,14 @@ fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[
         edit(&mut other);
         Act::Drain(other)
     };
-    plan.choices = vec![
+    let instead = Choice {
+        words: "out-of-service instead: the machine is off, its pods are deleted by force".into(),
+        act: Act::OutOfService,
+        on: false,
+    };
+    let dead = !plan.silent.is_empty() && plan.silent.len() == nodes.len();
+    plan.choices = dead.then_some(instead).into_iter().collect();
+    plan.choices.extend([
         Choice {
             words: format!("--ignore-daemonsets: leave {}", names(daemons)),
             act: flip(|o| o.ignore_daemonsets = !o.ignore_daemonsets),
@@ -269,7 +284,7 @@ fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[
             act: flip(|o| o.timeout = if o.timeout == 600 { 0 } else { 600 }),
             on: options.timeout == 600,
         },
-    ];
+    ]);
 }
 
 /// The taint by which a person says that the machine is really off: its pods are deleted by force and their volumes

@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use super::{Grounds, gone, here, kubectl, quote};
 use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::workload::{Strategy, Workload};
+use crate::model::changes::split_image;
 use crate::model::plan::{
     Act, Change, Choice, Confirm, FieldChange, Found, Need, Plan, Refusal, Step, StepKind,
 };
 use crate::model::world::Cluster;
-use crate::policy::drift::{last_change, last_writer};
-use crate::policy::revisions;
+use crate::policy::drift::{last_change, last_writer, managers};
+use crate::policy::revisions::{self, Revision};
 use crate::policy::rollout::{self, RolloutPhase};
 
 /// Finds the targeted workload and notes who else has a say in it.
@@ -148,15 +150,49 @@ fn choices(history: &[revisions::Revision], chosen: Option<i64>) -> Vec<Choice> 
 /// How the controllers that apply what a repository says call themselves in managedFields.
 const APPLIERS: [&str; 4] = ["argocd", "flux", "kustomize-controller", "helm-controller"];
 
-/// A workload that says nothing of GitOps may have its template from it all the same: who wrote it last is on record.
+/// A workload that says nothing of GitOps may be applied by it all the same: whoever owns one of its fields is on record,
+/// also when somebody else changed the template since.
 fn applied_by_gitops(plan: &mut Plan, w: &Workload, live: &Value) {
-    const TEMPLATE: &str = "/spec/template/spec/containers";
-    let applied = last_writer(live, TEMPLATE)
-        .is_some_and(|(manager, _)| APPLIERS.iter().any(|applier| manager.starts_with(applier)));
-    if w.managed_by.is_none() && applied {
-        let who = last_change(live, TEMPLATE);
+    const SPEC: &str = "/spec/template/spec/containers";
+    if w.managed_by.is_some() {
+        return;
+    }
+    let gitops = |manager: &str| APPLIERS.iter().any(|applier| manager.starts_with(applier));
+    if last_writer(live, SPEC).is_some_and(|(manager, _)| gitops(&manager)) {
+        let who = last_change(live, SPEC);
         plan.warnings
             .push(format!("the template of {} comes from GitOps, which may revert this{who}", w.name));
+    } else if let Some(manager) = managers(live).into_iter().find(|manager| gitops(manager)) {
+        plan.warnings.push(format!("{} is applied by {manager}, which may revert this", w.name));
+    }
+}
+
+/// What speaks against going to this revision.
+fn forward(cluster: &Cluster, plan: &mut Plan, w: &Workload, live: &Value, from: &Revision, to: &Revision) {
+    if from.is_return_from(to) {
+        let who = last_change(live, "/spec/template/spec/containers");
+        plan.warnings.push(format!(
+            "revision {} is NEWER than the template that runs now: {} was rolled back from it{who}; this rolls forward to it again",
+            to.number, w.name
+        ));
+        plan.confirm = Confirm::Context;
+    }
+    let title = format!("{}/{}", w.namespace, w.name);
+    let tags: Vec<&str> = to.images.iter().map(|image| split_image(image).1).collect();
+    let only_there = |group: &&std::sync::Arc<ErrorGroup>| {
+        group.level >= Level::Error
+            && group.workloads.iter().any(|of| *of == title.as_str())
+            && !group.versions.is_empty()
+            && group.versions.iter().all(|version| tags.contains(&version.as_str()))
+    };
+    let was: Vec<&str> = from.images.iter().map(|image| split_image(image).1).collect();
+    let worst = cluster.logs.groups.iter().filter(only_there).max_by_key(|group| group.count);
+    if let Some(group) = worst.filter(|_| tags != was) {
+        plan.warnings.push(format!(
+            "revision {} brings back an error that only its pods logged ({} times): {}",
+            to.number, group.count, group.template
+        ));
+        plan.confirm = Confirm::Context;
     }
 }
 
@@ -215,6 +251,7 @@ pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Optio
                 w.name, from.number
             ));
         }
+        forward(grounds.cluster, plan, w, live, from, to);
         applied_by_gitops(plan, w, live);
         plan.diff.extend(revisions::diff(&is, &wanted));
         if !to.cause.is_empty() {

@@ -26,13 +26,14 @@ fn is_out_of_service(row: &NodeRow) -> bool {
     row.node.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
-/// The way out for a machine that the control plane has lost, which nothing is scheduled on anyway: its pods and volumes are let go, once a person says that the machine is off.
-fn out_of_service(row: &NodeRow) -> Option<Suggestion> {
-    (row.totals.terminating > 0).then(|| Suggestion {
+/// The way out for a machine that the control plane has lost: its pods are deleted and its volumes detached once a person
+/// says that it is off. Nothing is scheduled on it anyway, so cordoning it would change nothing.
+fn out_of_service(row: &NodeRow) -> Suggestion {
+    Suggestion {
         command: "out-of-service",
-        title: format!("say that {} is off", row.node.name),
+        title: format!("take {} out of service, if its machine is really off", row.node.name),
         on: reference(row),
-    })
+    }
 }
 
 fn lost_alone(scene: &Scene<'_, '_>) -> bool {
@@ -115,7 +116,7 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
         action: match row.state {
             _ if let_go => None,
             // of several that are lost at once none is to be declared dead: the network is likelier
-            NodeState::Unknown if lost_alone(scene) => out_of_service(row).or_else(|| cordon(row)),
+            NodeState::Unknown => lost_alone(scene).then(|| out_of_service(row)),
             _ => cordon(row),
         },
         reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
