@@ -25,7 +25,7 @@ struct Desk {
 impl Desk {
     fn new(mut state: ClusterState) -> Self {
         let (mut ui, problems) = Ui::new(&UiSettings::default());
-        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(problems, []);
         ui.now = scene::NOW;
         ui.clock_ms = 10_000;
         ui.frame = 1;

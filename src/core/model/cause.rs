@@ -33,6 +33,7 @@ pub struct Cause {
     /// How far it reaches, for ranking.
     pub reach: Reach,
     pub kin: Kin,
+    pub course: Course,
 }
 
 impl Cause {
@@ -48,6 +49,40 @@ impl Cause {
         );
         all
     }
+}
+
+/// How a finding goes on. Rules leave it empty; it is filled in where their findings are collected.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Course {
+    /// When it was found first, by our clock.
+    pub seen: Stamp,
+    pub remedy: Option<Remedy>,
+}
+
+/// What somebody does about a finding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remedy {
+    /// `rolled back 1.8.2→1.8.1`.
+    pub what: String,
+    pub at: Stamp,
+    /// Who, by managedFields.
+    pub by: Option<Name>,
+    /// The error ratio when it began, where errors are what was found.
+    pub before: Option<f64>,
+    /// Since when all pods are the new ones.
+    pub settled: Option<Stamp>,
+    pub effect: Effect,
+}
+
+/// Whether a remedy helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It is under way, or the figures still cover the time before.
+    Pending,
+    /// It gets better.
+    Helps,
+    /// It has had its time, and nothing is better.
+    None,
 }
 
 /// What a finding has to do with others.

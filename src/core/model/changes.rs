@@ -6,18 +6,17 @@ use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::domain::node::{ChangedBy, Node};
+use crate::domain::node::{ChangedBy, Node, Taint};
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
+use crate::policy::plan::OUT_OF_SERVICE;
 
 use super::reduce::{Delta, Facts};
-use super::world::Change;
+use super::world::{Change, ChangeKind};
 
 /// How far back it looks.
 pub const WINDOW_SECS: i64 = 30 * 60;
 const CAP: usize = 200;
-/// A new ReplicaSet whose images are the ones before: a restart, or another setting.
-const SAME_IMAGES: &str = "new pods of the same images";
 /// Changes that are alike and within this long of each other are told as one …
 const ALIKE_MS: u64 = 60_000;
 /// … if they are at least this many.
@@ -54,19 +53,27 @@ impl Changes {
     pub fn node(&mut self, delta: &Delta<Node>, complete: bool, now: Stamp) {
         let (old, new) = (delta.old.as_deref(), delta.new.as_deref());
         match (old, new) {
-            (None, Some(n)) => self.say(n.created, "joined", node_ref(n), None, now),
-            (Some(n), None) if complete => self.say(now, "left", node_ref(n), None, now),
+            (None, Some(n)) => self.say(n.created, ChangeKind::Joined, "joined", node_ref(n), None, now),
+            (Some(n), None) if complete => self.say(now, ChangeKind::Left, "left", node_ref(n), None, now),
             (Some(old), Some(n)) => {
                 if old.cordoned != n.cordoned {
-                    let what = if n.cordoned { "cordoned" } else { "uncordoned" };
-                    self.say(now, what, node_ref(n), recent(n.changed.as_ref(), now), now);
+                    let (kind, what) = if n.cordoned {
+                        (ChangeKind::Cordoned, "cordoned")
+                    } else {
+                        (ChangeKind::Uncordoned, "uncordoned")
+                    };
+                    self.say(now, kind, what, node_ref(n), recent(n.changed.as_ref(), now), now);
                 }
                 let ready = |n: &Node| n.condition("Ready").map(|c| c.status);
                 if let (Some(was), Some(is)) = (ready(old), ready(n))
                     && was != is
                 {
                     let what = format!("Ready {}→{}", was.as_str(), is.as_str());
-                    self.say(now, &what, node_ref(n), None, now);
+                    self.say(now, ChangeKind::Ready, &what, node_ref(n), None, now);
+                }
+                for (what, taint) in taints(old, n) {
+                    let what = format!("{what} {}:{}", taint.key, taint.effect);
+                    self.say(now, ChangeKind::Taints, &what, node_ref(n), recent(n.changed.as_ref(), now), now);
                 }
             }
             _ => {}
@@ -78,19 +85,25 @@ impl Changes {
         let by = recent(new.changed.as_ref(), now);
         if new.kind != Kind::Job && new.kind != Kind::DaemonSet && old.replicas != new.replicas {
             let what = format!("scaled {}→{}", old.replicas, new.replicas);
-            self.say(now, &what, new.reference(), by.clone(), now);
+            self.say(now, ChangeKind::Scaled, &what, new.reference(), by.clone(), now);
         }
         if old.paused != new.paused {
-            let what = if new.paused { "rollout paused" } else { "rollout resumed" };
-            self.say(now, what, new.reference(), by.clone(), now);
+            let (kind, what) = if new.paused {
+                (ChangeKind::Paused, "rollout paused")
+            } else {
+                (ChangeKind::Resumed, "rollout resumed")
+            };
+            self.say(now, kind, what, new.reference(), by.clone(), now);
         }
         if old.restarted_at != new.restarted_at && new.restarted_at.is_some() {
-            self.say(now, "restarted", new.reference(), by.clone(), now);
+            self.say(now, ChangeKind::Restarted, "restarted", new.reference(), by.clone(), now);
         }
         // a Deployment's rollouts are told by its ReplicaSets, which also remember those before our start
         if new.kind != Kind::Deployment && old.images != new.images {
             let what = format!("rollout {}", images(&old.images, &new.images));
-            self.say(now, &what, new.reference(), by, now);
+            let (from, to) = tags(&old.images, &new.images);
+            let back = self.was_left(&new.uid, &to);
+            self.say(now, ChangeKind::Rollout { from, to, back }, &what, new.reference(), by, now);
         }
     }
 
@@ -116,10 +129,22 @@ impl Changes {
             .filter(|rs| rs.uid != new.uid && rs.owner.as_ref().is_some_and(|o| o.uid == owner.uid))
             .filter(|rs| rs.revision.is_some_and(|r| r < revision))
             .max_by_key(|rs| rs.revision);
-        let what = match before {
-            Some(before) if before.images == new.images => SAME_IMAGES.to_owned(),
-            Some(before) => format!("rollout {}", images(&before.images, &new.images)),
-            None => format!("rollout to revision {revision}"),
+        // a holder that is not new has an earlier template
+        let again = delta.old.is_some();
+        let (kind, what) = match before {
+            Some(before) if before.images == new.images => {
+                (ChangeKind::SameImages, "new pods of the same images".to_owned())
+            }
+            Some(before) => {
+                let (from, to) = tags(&before.images, &new.images);
+                let what = format!("rollout {}", images(&before.images, &new.images));
+                let back = again || self.was_left(&owner.uid, &to);
+                (ChangeKind::Rollout { from, to, back }, what)
+            }
+            None => {
+                let (from, to) = (Name::default(), Name::default());
+                (ChangeKind::Rollout { from, to, back: again }, format!("rollout to revision {revision}"))
+            }
         };
         let deployment = facts.deployments.get(&owner.uid);
         let by = deployment
@@ -127,7 +152,13 @@ impl Changes {
             .filter(|c| c.at.0.abs_diff(at.0) < 60_000)
             .map(|c| c.manager.clone());
         let object = ObjectRef::new(Kind::Deployment, &new.namespace, &owner.name, &owner.uid);
-        self.say(at, &what, object, by, now);
+        self.say(at, kind, &what, object, by, now);
+    }
+
+    /// True if a rollout that is remembered went away from this tag.
+    fn was_left(&self, workload: &Uid, tag: &Name) -> bool {
+        let left = |c: &Arc<Change>| matches!(&c.kind, ChangeKind::Rollout { from, .. } if from == tag);
+        !tag.is_empty() && self.list.iter().any(|c| c.object.uid == *workload && left(c))
     }
 
     pub fn hpa(&mut self, delta: &Delta<Hpa>, now: Stamp) {
@@ -136,21 +167,31 @@ impl Changes {
         let Some(old) = delta.old.as_deref() else {
             if let Some(at) = new.last_scale {
                 let what = format!("scaled its target, now {}", new.desired.unwrap_or(0));
-                self.say(at, &what, object, None, now);
+                self.say(at, ChangeKind::Autoscaled, &what, object, None, now);
             }
             return;
         };
         let by = recent(new.changed.as_ref(), now);
         if old.max != new.max {
-            self.say(now, &format!("max {}→{}", old.max, new.max), object.clone(), by.clone(), now);
+            let what = format!("max {}→{}", old.max, new.max);
+            self.say(now, ChangeKind::Bounds, &what, object.clone(), by.clone(), now);
         }
         if old.min != new.min {
-            self.say(now, &format!("min {}→{}", old.min, new.min), object, by, now);
+            let what = format!("min {}→{}", old.min, new.min);
+            self.say(now, ChangeKind::Bounds, &what, object, by, now);
         }
     }
 
-    fn say(&mut self, at: Stamp, what: &str, object: ObjectRef, by: Option<Name>, now: Stamp) {
-        self.add(Change { at, what: what.to_owned(), object, by }, now);
+    fn say(
+        &mut self,
+        at: Stamp,
+        kind: ChangeKind,
+        what: &str,
+        object: ObjectRef,
+        by: Option<Name>,
+        now: Stamp,
+    ) {
+        self.add(Change { at, kind, what: what.to_owned(), object, by }, now);
     }
 }
 
@@ -163,9 +204,9 @@ fn node_ref(node: &Node) -> ObjectRef {
 pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
     let mut groups: Vec<(String, Vec<&Change>)> = Vec::new();
     for change in changes {
-        let told_twice = change.what == SAME_IMAGES
+        let told_twice = change.kind == ChangeKind::SameImages
             && changes.iter().any(|other| {
-                other.what == "restarted"
+                other.kind == ChangeKind::Restarted
                     && other.object.uid == change.object.uid
                     && other.at.0.abs_diff(change.at.0) <= ALIKE_MS
             });
@@ -204,7 +245,8 @@ pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
                 );
                 let what = what.replace(" its target", " their targets");
                 let what = format!("{} {} {what}", objects.len(), plural(&newest.object.kind));
-                told.push(Change { at: newest.at, what, object, by: newest.by.clone() });
+                let (kind, by) = (newest.kind.clone(), newest.by.clone());
+                told.push(Change { at: newest.at, kind, what, object, by });
             }
             _ => told.extend(group.into_iter().cloned()),
         }
@@ -256,6 +298,29 @@ fn recent(changed: Option<&ChangedBy>, now: Stamp) -> Option<Name> {
     changed.filter(|c| c.at.0.abs_diff(now.0) < 60_000).map(|c| c.manager.clone())
 }
 
+/// The taints that a node got, and those that it lost.
+fn taints<'a>(old: &'a Node, new: &'a Node) -> Vec<(&'static str, &'a Taint)> {
+    // the node controller's own say what Ready and cordon say already
+    let own = |t: &&Taint| !t.key.starts_with("node.kubernetes.io/") || t.key == OUT_OF_SERVICE;
+    let only = |of: &'a Node, than: &'a Node| {
+        let same = |a: &Taint, b: &Taint| (&a.key, &a.effect) == (&b.key, &b.effect);
+        of.taints.iter().filter(own).filter(move |t| !than.taints.iter().any(|o| same(t, o)))
+    };
+    let added = only(new, old).map(|t| ("taint", t));
+    added.chain(only(old, new).map(|t| ("no more taint", t))).collect()
+}
+
+/// The tags of the one image that changed; empty if it is not one.
+fn tags(old: &[Name], new: &[Name]) -> (Name, Name) {
+    let mut changed = old.iter().zip(new).filter(|(a, b)| a != b);
+    match (changed.next(), changed.next()) {
+        (Some((a, b)), None) if split_image(a).0 == split_image(b).0 => {
+            (split_image(a).1.into(), split_image(b).1.into())
+        }
+        _ => Default::default(),
+    }
+}
+
 /// `app:1.0→1.1` for one image that changed; the count for more.
 fn images(old: &[Name], new: &[Name]) -> String {
     let changed: Vec<(&str, &str)> =
@@ -298,9 +363,14 @@ mod tests {
     }
 
     fn change(secs: i64, kind: Kind, name: &str, what: &str) -> Arc<Change> {
+        let of = match what {
+            "restarted" => ChangeKind::Restarted,
+            "new pods of the same images" => ChangeKind::SameImages,
+            _ => ChangeKind::Scaled,
+        };
         let namespace = if kind == Kind::Node { "" } else { "shop" };
         let object = ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Text(name.into()));
-        Arc::new(Change { at: Stamp::from_secs(secs), what: what.into(), object, by: None })
+        Arc::new(Change { at: Stamp::from_secs(secs), kind: of, what: what.into(), object, by: None })
     }
 
     #[test]
@@ -312,7 +382,7 @@ mod tests {
             changes.push(change(3_000, Kind::Deployment, &format!("d{i}"), &format!("scaled 3→{to}")));
         }
         changes.push(change(2_010, Kind::Deployment, "pay", "restarted"));
-        changes.push(change(2_000, Kind::Deployment, "pay", SAME_IMAGES));
+        changes.push(change(2_000, Kind::Deployment, "pay", "new pods of the same images"));
         changes.push(change(1_000, Kind::Deployment, "app", "rollout app 1.0→1.1"));
         let told: Vec<String> = fold_for_people(&changes)
             .iter()
@@ -344,6 +414,7 @@ mod tests {
         let now = Stamp::from_secs(10_000);
         let change = |secs| Change {
             at: Stamp::from_secs(secs),
+            kind: ChangeKind::Scaled,
             what: "x".into(),
             object: ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &crate::domain::id::Uid::default()),
             by: None,

@@ -23,7 +23,9 @@ use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
 pub use super::action::{ActionView, Outcome, StepState, StepView};
-pub use super::cause::{Alike, AlikeBy, Cause, Kin, Reach, Severity, Silenced, Suggestion};
+pub use super::cause::{
+    Alike, AlikeBy, Cause, Course, Effect, Kin, Reach, Remedy, Severity, Silenced, Suggestion,
+};
 use super::event::Identity;
 use super::table::{Coverage, Freshness, Row, Table};
 
@@ -367,10 +369,43 @@ row! {
     CronJob, |r| &r.namespace;
 }
 
+/// What kind of change it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Another template, with the image's tags where one image changed. `back`: an earlier template again.
+    Rollout { from: Name, to: Name, back: bool },
+    /// New pods of the same images: a restart, or another setting.
+    SameImages,
+    Restarted,
+    Paused,
+    Resumed,
+    /// The number of replicas, whoever set it.
+    Scaled,
+    /// An autoscaler says that it scaled its target.
+    Autoscaled,
+    /// minReplicas or maxReplicas.
+    Bounds,
+    Joined,
+    Left,
+    Cordoned,
+    Uncordoned,
+    /// The condition Ready.
+    Ready,
+    Taints,
+}
+
+impl ChangeKind {
+    /// A change of template that replaces pods.
+    pub fn is_rollout(&self) -> bool {
+        matches!(self, Self::Rollout { .. } | Self::SameImages)
+    }
+}
+
 /// Something that changed in the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub at: Stamp,
+    pub kind: ChangeKind,
     /// `rollout app:1.0→app:1.1`, `scaled 3→5`, `node joined`.
     pub what: String,
     pub object: ObjectRef,

@@ -4,6 +4,7 @@
 //! A rule says nothing over a table that was not received: no finding is better than a wrong one, and the missing
 //! source is a finding of its own.
 
+mod course;
 mod errors;
 mod fold;
 mod jobs;
@@ -195,6 +196,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 #[derive(Default)]
 pub struct Findings {
     by_rule: Vec<Vec<Cause>>,
+    /// Since when the cluster is watched.
+    began: Option<Stamp>,
     told: Told,
 }
 
@@ -209,10 +212,14 @@ impl Findings {
     /// Runs the rules that `parts` concerns; returns what is told if it is something else than before.
     pub fn update(&mut self, scene: &Scene<'_, '_>, parts: Parts, silences: &[Arc<Silence>]) -> Option<Told> {
         self.by_rule.resize_with(RULES.len(), Vec::new);
+        if self.began.is_none() && scene.cluster.pods.cover.is_read() {
+            self.began = Some(scene.now);
+        }
         let mut ran = parts.meets(Parts::SILENCES);
         for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
             if parts.meets(rule.inputs) {
-                let now = (rule.find)(&Scene { before: found, ..*scene });
+                let mut now = (rule.find)(&Scene { before: found, ..*scene });
+                course::follow(scene, found, &mut now, self.began);
                 *found = now;
                 ran = true;
             }

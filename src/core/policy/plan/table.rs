@@ -1,5 +1,6 @@
 //! The planners of single kinds of actions, case by case: what would be sent, what is refused, what must be typed.
 
+mod back;
 mod machine;
 mod ways;
 
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 use super::{Grounds, View, needs, plan};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
-use crate::domain::log::{ErrorGroup, Level, LogSummary};
 use crate::domain::node::{Condition, Node, Status};
 use crate::domain::pod::{Phase, Pod, PodShape};
 use crate::domain::scheduling::{Scheduling, Toleration};
@@ -21,10 +21,9 @@ use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
 use crate::model::event::{Batch, Fact};
 use crate::model::plan::{
-    Act, Confirm, DrainOptions, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind,
+    Act, Confirm, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind,
 };
 use crate::model::state::ClusterState;
-use crate::model::table::Rows;
 use crate::model::world::{Cluster, ClusterInfo};
 
 fn labels(text: &str) -> Vec<(Name, Name)> {
@@ -286,136 +285,6 @@ fn wider_bounds_say_whether_there_is_room_for_what_they_ask() {
         targets: on,
     };
     assert_eq!(needs(&cluster, &intent), [Need::Quotas("shop".into())]);
-}
-
-#[test]
-fn a_roll_back_says_who_may_revert_it() {
-    let holder = |n: u32, image: &str| {
-        json!({
-            "metadata": {
-                "name": format!("web-{n}"), "uid": format!("u{n}"),
-                "annotations": { "deployment.kubernetes.io/revision": n.to_string() },
-                "ownerReferences": [{ "uid": Uid::Uuid(30).to_string(), "controller": true }]
-            },
-            "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": image }] } } }
-        })
-    };
-    let live = |manager: &str| {
-        json!({
-            "metadata": { "managedFields": [
-                { "manager": "kube-controller-manager", "time": "2026-01-03T00:00:00Z" },
-                { "manager": manager, "time": "2026-01-02T00:00:00Z",
-                  "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {} } } } } }
-            ] },
-            "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": "a:2" }] } } }
-        })
-    };
-    let on = target(Kind::Deployment, 30, "web");
-    let back = |cluster: &Cluster, manager: &str| {
-        let holders = Found::Objects(vec![holder(1, "a:1"), holder(2, "a:2")]);
-        let extras = vec![here(&on, live(manager)), (Need::Revisions(on.clone()), holders)];
-        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
-        assert_eq!((refused(&p).as_str(), p.steps.len()), ("", 1));
-        p.warnings.join("; ")
-    };
-    let plain = cluster();
-    assert_eq!(back(&plain, "kubectl-edit"), "");
-    assert_eq!(back(&plain, "influxdb-operator"), "", "no flux");
-    let words = back(&plain, "argocd-controller");
-    assert!(words.contains("may revert this (last changed by argocd-controller at"), "{words}");
-    let mut labelled = Cluster::clone(&plain);
-    let mut rows = Rows::default();
-    for w in plain.deployments.iter() {
-        rows.upsert(Workload { managed_by: Some("Argo CD shop".into()), ..Workload::clone(w) });
-    }
-    labelled.deployments = rows.table().clone();
-    assert_eq!(back(&labelled, "argocd-controller"), "web is managed by Argo CD shop, which may revert this");
-}
-
-#[test]
-fn a_roll_back_does_not_roll_forward_to_what_was_left_without_saying_so() {
-    let holder = |n: u32, uid: &str, image: &str, created: &str| {
-        json!({
-            "metadata": {
-                "name": uid, "uid": uid, "creationTimestamp": created,
-                "annotations": { "deployment.kubernetes.io/revision": n.to_string() },
-                "ownerReferences": [{ "uid": Uid::Uuid(30).to_string(), "controller": true }]
-            },
-            "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": image }] } } }
-        })
-    };
-    let live = json!({
-        "metadata": { "managedFields": [
-            { "manager": "argocd-controller", "time": "2026-01-01T00:00:00Z", "fieldsV1": { "f:spec": { "f:replicas": {} } } },
-            { "manager": "pilothouse", "time": "2026-01-02T00:00:00Z",
-              "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {} } } } } }
-        ] },
-        "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": "a:1" }] } } }
-    });
-    let on = target(Kind::Deployment, 30, "web");
-    let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T09:00:00Z");
-    let back = |cluster: &Cluster, holders: Vec<Value>| {
-        let extras = vec![here(&on, live.clone()), (Need::Revisions(on.clone()), Found::Objects(holders))];
-        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
-        assert_eq!((refused(&p).as_str(), p.steps.len()), ("", 1));
-        (p.warnings.join("; "), p.confirm)
-    };
-    let left = vec![holder(3, "r1", "a:1", old), holder(2, "r2", "a:2", new)];
-    let cluster = cluster();
-    let (words, confirm) = back(&cluster, left.clone());
-    assert!(words.contains("revision 2 is NEWER than the template that runs now"), "{words}");
-    assert!(words.contains("was rolled back from it (last changed by pilothouse at"), "{words}");
-    assert!(words.contains("applied by argocd-controller, which may revert this"), "{words}");
-    assert_eq!(confirm, Confirm::Context);
-    // the first way back is an ordinary one
-    let (words, confirm) = back(&cluster, vec![holder(1, "r0", "a:0", old), holder(2, "r1", "a:1", new)]);
-    assert!(!words.contains("NEWER"), "{words}");
-    assert_eq!(confirm, Confirm::Suffix);
-    // an error that only the pods of the target's version logged
-    let mut logged = Cluster::clone(&cluster);
-    for (version, asks) in [("2", Confirm::Context), ("0", Confirm::Context), ("1", Confirm::Suffix)] {
-        let group = ErrorGroup {
-            level: Level::Error,
-            template: "boom <n>".into(),
-            count: 7,
-            workloads: Arc::from(["shop/web".into()]),
-            versions: Arc::from([version.into()]),
-            ..ErrorGroup::default()
-        };
-        logged.logs = Arc::new(LogSummary { groups: Arc::from([Arc::new(group)]), ..LogSummary::default() });
-        let holders = if version == "2" {
-            left.clone()
-        } else {
-            vec![holder(1, "r0", "a:0", old), holder(2, "r1", "a:1", new)]
-        };
-        let (words, confirm) = back(&logged, holders);
-        assert_eq!(words.contains("only its pods logged (7 times): boom <n>"), version != "1", "{words}");
-        assert_eq!(confirm, asks, "{version}");
-    }
-}
-
-#[test]
-fn a_drain_of_a_node_that_does_not_answer_says_so_first() {
-    let plain = cluster();
-    let mut rows = Rows::default();
-    for n in plain.nodes.iter() {
-        rows.upsert(if n.name == "off" { node(11, "off", Status::Unknown) } else { Node::clone(n) });
-    }
-    let mut dead = Cluster::clone(&plain);
-    dead.nodes = rows.table().clone();
-    let drain = |cluster: &Cluster, uid, name| {
-        let options = DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() };
-        make(cluster, Act::Drain(options), vec![target(Kind::Node, uid, name)], vec![])
-    };
-    let p = drain(&dead, 11, "off");
-    assert_eq!(p.silent, [Name::from("off")]);
-    assert!(p.warnings[0].starts_with("the kubelet of off does not answer"), "{:?}", p.warnings);
-    assert_eq!(p.choices[0].act, Act::OutOfService);
-    for (cluster, uid, name) in [(&dead, 10, "up"), (&*plain, 11, "off")] {
-        // a kubelet that says NotReady itself answers
-        let p = drain(cluster, uid, name);
-        assert!(p.silent.is_empty() && !matches!(p.choices[0].act, Act::OutOfService), "{name}");
-    }
 }
 
 #[test]

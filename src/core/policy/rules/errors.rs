@@ -3,7 +3,7 @@
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::ErrorGroup;
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
-use crate::model::world::{Cause, Change, Cluster, Kin, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Course, Change, ChangeKind, Cluster, Kin, Reach, Severity, Suggestion};
 
 use super::pods::revertible;
 use super::{Scene, count, title_of};
@@ -56,6 +56,7 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             Cause {
                 rule: "service-errors",
                 kin: Kin::default(),
+                course: Course::default(),
                 severity: if worst >= 0.05 && !passing { Severity::Critical } else { Severity::Warning },
                 title: format!(
                     "{} {:.1}% errors at {rps:.0} rps{}{whom}",
@@ -179,6 +180,7 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
         .map(|(s, usual, all_settled, (backend, observed, expected))| Cause {
             rule: "traffic-uneven",
             kin: Kin::default(),
+            course: Course::default(),
             severity: Severity::Warning,
             title: format!(
                 "{} uneven: {} gets {:.0}% of {} instead of {:.0}%",
@@ -268,27 +270,17 @@ impl Release<'_> {
 fn release_of<'a>(scene: &Scene<'_, 'a>, group: &'a ErrorGroup) -> Option<Release<'a>> {
     let [workload] = &*group.workloads else { return None };
     let rollouts = scene.cluster.derived.changes.iter().filter(|c| {
-        c.what.starts_with("rollout ")
-            && !matches!(c.what.as_str(), "rollout paused" | "rollout resumed")
+        matches!(c.kind, ChangeKind::Rollout { .. })
             && workload.split_once('/') == Some((c.object.namespace.as_str(), c.object.name.as_str()))
     });
     // once it was rolled back, or on, the rollout before that is no longer what to undo
-    let change = rollouts.clone().max_by_key(|c| c.at)?;
+    let change = rollouts.max_by_key(|c| c.at)?;
     let after = group.first >= change.at && group.first.secs_since(change.at) <= AFTER_SECS;
     let goes_on = group.per_minute > 0.0 && scene.now.secs_since(group.last) <= LATELY_SECS;
-    let (old, new) = tags(&change.what);
+    let ChangeKind::Rollout { from, back, .. } = &change.kind else { return None };
     // what the version before logs as well is not this one's, and a way back is not to be undone
-    let shared = old.is_some_and(|old| group.versions.iter().any(|v| v.as_str() == old));
-    let back = new.is_some() && rollouts.filter(|c| c.at < change.at).any(|c| tags(&c.what).0 == new);
+    let shared = !from.is_empty() && group.versions.contains(from);
     (after && goes_on && !shared && !back).then_some(Release { change, group })
-}
-
-/// The tags of `rollout app 1.0→1.1`, where it names two.
-fn tags(what: &str) -> (Option<&str>, Option<&str>) {
-    let Some((before, after)) = what.split_once('→') else { return (None, None) };
-    let old = before.get(before.rfind([' ', ':']).map_or(0, |at| at + 1)..).filter(|text| !text.is_empty());
-    let new = after.get(after.rfind(':').map_or(0, |at| at + 1)..).filter(|text| !text.is_empty());
-    (old, new)
 }
 
 /// The same, of a workload behind a Service: of several errors the most frequent.
@@ -313,6 +305,7 @@ pub fn errors_since_rollout(scene: &Scene<'_, '_>) -> Vec<Cause> {
             Cause {
                 rule: "errors-since-rollout",
                 kin: Kin::default(),
+                course: Course::default(),
                 severity: Severity::Warning,
                 title: format!(
                     "{} error first seen {}s after {}: {}",

@@ -180,6 +180,7 @@ fn together(mut of: Vec<Cause>, nth: usize) -> Option<Cause> {
         action: None,
         reach: Reach { services: sum(|r| r.services), pods: sum(|r| r.pods), ..first.reach },
         kin: Kin { alike: Vec::new(), told: of.iter().flat_map(Cause::tells).collect() },
+        course: first.course.clone(),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::domain::node::{Condition, Status};
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
-use crate::model::world::{Cause, Kin, Reach, Severity};
+use crate::model::world::{Cause, Course, Kin, Reach, Severity};
 use crate::policy::cron::Schedule;
 
 use super::pods::evidence;
@@ -97,6 +97,7 @@ pub fn job_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     objects
                 },
                 kin: Kin::default(),
+                course: Course::default(),
             })
         })
         .collect()
@@ -131,6 +132,7 @@ pub fn pod_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 reach: Reach { pods: 1, ..Reach::default() },
                 objects: vec![object],
                 kin: Kin::default(),
+                course: Course::default(),
             }
         })
         .collect()
@@ -160,6 +162,7 @@ pub fn evicted(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     .chain(pods.iter().map(|p| ObjectRef::new(Kind::Pod, &p.namespace, &p.name, &p.uid)))
                     .collect(),
                 kin: Kin::default(),
+                course: Course::default(),
             }
         })
         .collect()
@@ -237,6 +240,7 @@ pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
             reach: Reach::default(),
             objects: vec![object],
             kin: Kin::default(),
+            course: Course::default(),
         })
     })
     .collect()

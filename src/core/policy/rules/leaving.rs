@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::pod::Pod;
-use crate::model::world::{Alike, AlikeBy, Cause, Kin, Severity};
+use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Severity};
 
 use super::pods::{group, objects, reach};
 use super::{Scene, brief, count, title_of};
@@ -82,6 +82,7 @@ pub fn terminating(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 action: None,
                 reach: reach(scene, &object, &pods),
                 objects: objects(object, &pods),
+                course: Course::default(),
                 kin: Kin {
                     alike: vec![Alike { by, noun: "workloads", words: format!("with pods {words}") }],
                     ..Kin::default()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::model::world::{Cause, Cluster, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Course, Cluster, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
 use crate::policy::health;
 use crate::policy::plan::OUT_OF_SERVICE;
 
@@ -108,6 +108,7 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
     Cause {
         rule: "node-not-ready",
         kin: Kin::default(),
+        course: Course::default(),
         severity: if let_go { Severity::Info } else { Severity::Critical },
         title,
         objects: vec![reference(row)],
@@ -131,6 +132,7 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
     Cause {
         rule: "node-not-ready",
         kin: Kin::default(),
+        course: Course::default(),
         severity: if let_go { Severity::Info } else { Severity::Critical },
         title: format!(
             "{zone}: all {} nodes down{}, {} on them; {left} nodes Ready elsewhere",
@@ -167,6 +169,7 @@ pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
         return vec![Cause {
             rule: "node-suspect",
             kin: Kin::default(),
+            course: Course::default(),
             severity: Severity::Warning,
             title: format!(
                 "{silent} of {all} nodes stopped renewing their leases: look at the control plane or our own connection first"
@@ -182,6 +185,7 @@ pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
         .map(|row| Cause {
             rule: "node-suspect",
             kin: Kin::default(),
+            course: Course::default(),
             severity: Severity::Warning,
             title: format!(
                 "node {} stopped its heartbeat, still Ready by the control plane: {}",
@@ -210,6 +214,7 @@ pub fn pressure(scene: &Scene<'_, '_>) -> Vec<Cause> {
             (!problems.is_empty()).then(|| Cause {
                 rule: "node-pressure",
                 kin: Kin::default(),
+                course: Course::default(),
                 severity: Severity::Warning,
                 title: format!(
                     "node {} {}: {}",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Kin, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Course, Kin, Reach, Severity, Suggestion};
 use crate::policy::rollout::RolloutPhase;
 
 use super::{Scene, count, title_of};
@@ -130,6 +130,7 @@ fn find(scene: &Scene<'_, '_>, finding: &Finding) -> Vec<Cause> {
             Cause {
                 rule: finding.rule,
                 kin: Kin::default(),
+                course: Course::default(),
                 severity: if none_left { Severity::Critical } else { finding.mild },
                 title: format!("{} {}: {many}", title_of(&object), (finding.words)(&pods)),
                 since: since(&pods),
@@ -224,6 +225,7 @@ pub fn unschedulable(scene: &Scene<'_, '_>) -> Vec<Cause> {
             Cause {
                 rule: "unschedulable",
                 kin: Kin::default(),
+                course: Course::default(),
                 severity: if none_left { Severity::Critical } else { Severity::Warning },
                 title: format!("{} unschedulable: {many}: {short}", title_of(&object)),
                 since: pods.iter().map(|p| p.created).min(),
@@ -254,6 +256,7 @@ pub fn rollout_stuck(scene: &Scene<'_, '_>) -> Vec<Cause> {
         Cause {
             rule: "rollout-stuck",
             kin: Kin::default(),
+            course: Course::default(),
             severity: if w.available == 0 { Severity::Critical } else { Severity::Warning },
             title: format!("{} rollout stuck: {}", title_of(&object), row.rollout.why),
             since: row.rollout.since,

@@ -7,7 +7,7 @@ use crate::domain::id::{Kind, Name, Uid};
 use crate::domain::pod::{Phase, Pod};
 use crate::domain::time::Stamp;
 use crate::domain::workload::{Strategy, Workload};
-use crate::model::world::{Alike, AlikeBy, Cause, Kin, Reach, Severity, WorkloadRow};
+use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, WorkloadRow};
 use crate::policy::rollout::RolloutPhase;
 use crate::policy::template::template;
 
@@ -81,6 +81,7 @@ pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 reach: reach(scene, &object, &pods),
                 objects: objects(object, &pods),
                 kin: Kin { alike: alike.into_iter().collect(), ..Kin::default() },
+                course: Course::default(),
             }
         })
         .collect()
@@ -173,6 +174,7 @@ pub fn rollout_waits(scene: &Scene<'_, '_>) -> Vec<Cause> {
             },
             objects: objects(object, &pods),
             kin: Kin::default(),
+            course: Course::default(),
         })
     })
     .collect()

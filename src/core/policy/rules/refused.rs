@@ -4,7 +4,7 @@ use crate::domain::id::{Kind, Name};
 use crate::domain::node::Status;
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
-use crate::model::world::{Alike, AlikeBy, Cause, Kin, Reach, Severity};
+use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity};
 use crate::policy::template::template;
 
 use super::{Scene, brief, title_of};
@@ -77,6 +77,7 @@ pub fn not_created(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 ..Reach::default()
             },
             objects: vec![object],
+            course: Course::default(),
             kin: Kin {
                 alike: vec![Alike {
                     by: AlikeBy::Said {

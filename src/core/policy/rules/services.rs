@@ -4,7 +4,7 @@ use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::selector::Selector;
 use crate::domain::service::ServiceType;
-use crate::model::world::{Alike, AlikeBy, Cause, Kin, Reach, Severity, Suggestion, WorkloadRow};
+use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion, WorkloadRow};
 use crate::policy::hpa::{self as autoscaling, HpaState};
 use crate::policy::rollout::RolloutPhase;
 use crate::policy::template::template;
@@ -59,6 +59,7 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
         Cause {
             rule: "no-ready-endpoints",
             kin: Kin::default(),
+            course: Course::default(),
             severity: if off { Severity::Info } else { Severity::Critical },
             title: format!("service {} has no ready endpoints: {why}", title_of(&object)),
             objects: vec![object],
@@ -136,6 +137,7 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
             action: at_max.then_some(bounds),
             reach: Reach { pods: u32::try_from(hpa.current.unwrap_or(0)).unwrap_or(0), ..Reach::default() },
             kin: Kin { alike: alike.into_iter().collect(), ..Kin::default() },
+            course: Course::default(),
         });
     }
     found
@@ -174,6 +176,7 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
             Cause {
                 rule: "pdb-blocks",
                 kin: Kin::default(),
+                course: Course::default(),
                 severity: if unhealthy && !passing { Severity::Warning } else { Severity::Info },
                 title: format!("PDB {} allows no disruption: {why}", title_of(&object)),
                 objects: vec![object],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::source::{SourceState, SourceStatus};
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Kin, Reach, Severity};
+use crate::model::world::{Cause, Course, Kin, Reach, Severity};
 
 use super::Scene;
 
@@ -41,6 +41,7 @@ pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
             Cause {
                 rule: "source",
                 kin: Kin::default(),
+                course: Course::default(),
                 severity: match (vital, denied) {
                     (true, false) => Severity::Critical,
                     (true, true) | (false, false) => Severity::Warning,

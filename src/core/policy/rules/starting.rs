@@ -8,7 +8,7 @@ use crate::domain::id::{Name, Uid};
 use crate::domain::pod::{Phase, Pod};
 use crate::domain::time::Stamp;
 use crate::model::derive::PULLING;
-use crate::model::world::{Alike, AlikeBy, Cause, Kin, Severity};
+use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Severity};
 use crate::policy::template::template;
 
 use super::pods::{group, objects, of_how_many, reach};
@@ -107,6 +107,7 @@ pub fn not_starting(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 reach: reach(scene, &object, &pods),
                 objects: objects(object, &pods),
                 kin: Kin { alike: alike(&of, worst, &words), ..Kin::default() },
+                course: Course::default(),
             })
         })
         .collect()

@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{cluster, fields, here, make, refused, target};
-use crate::domain::id::Kind;
-use crate::model::plan::{Act, Confirm, Fate};
+use super::{cluster, fields, here, make, node, refused, target};
+use crate::domain::id::{Kind, Name};
+use crate::domain::node::{Node, Status};
+use crate::model::plan::{Act, Confirm, DrainOptions, Fate};
+use crate::model::table::Rows;
+use crate::model::world::Cluster;
 
 #[test]
 fn the_taint_is_for_a_machine_that_is_off() {
@@ -38,4 +41,28 @@ fn the_taint_is_for_a_machine_that_is_off() {
     }
     let p = make(&cluster, Act::OutOfService, vec![off], vec![]);
     assert!(refused(&p).starts_with("incomplete-data"), "what was not read is not guessed: {}", refused(&p));
+}
+
+#[test]
+fn a_drain_of_a_node_that_does_not_answer_says_so_first() {
+    let plain = cluster();
+    let mut rows = Rows::default();
+    for n in plain.nodes.iter() {
+        rows.upsert(if n.name == "off" { node(11, "off", Status::Unknown) } else { Node::clone(n) });
+    }
+    let mut dead = Cluster::clone(&plain);
+    dead.nodes = rows.table().clone();
+    let drain = |cluster: &Cluster, uid, name| {
+        let options = DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() };
+        make(cluster, Act::Drain(options), vec![target(Kind::Node, uid, name)], vec![])
+    };
+    let p = drain(&dead, 11, "off");
+    assert_eq!(p.silent, [Name::from("off")]);
+    assert!(p.warnings[0].starts_with("the kubelet of off does not answer"), "{:?}", p.warnings);
+    assert_eq!(p.choices[0].act, Act::OutOfService);
+    for (cluster, uid, name) in [(&dead, 10, "up"), (&*plain, 11, "off")] {
+        // a kubelet that says NotReady itself answers
+        let p = drain(cluster, uid, name);
+        assert!(p.silent.is_empty() && !matches!(p.choices[0].act, Act::OutOfService), "{name}");
+    }
 }

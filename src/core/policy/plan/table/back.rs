@@ -1,0 +1,120 @@
+//! Roll-backs: who may revert them, and whether they lead back at all.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{cluster, here, make, refused, target};
+use crate::domain::id::{Kind, Uid};
+use crate::domain::log::{ErrorGroup, Level, LogSummary};
+use crate::domain::workload::Workload;
+use crate::model::plan::{Act, Confirm, Found, Need};
+use crate::model::table::Rows;
+use crate::model::world::Cluster;
+
+#[test]
+fn a_roll_back_says_who_may_revert_it() {
+    let holder = |n: u32, image: &str| {
+        json!({
+            "metadata": {
+                "name": format!("web-{n}"), "uid": format!("u{n}"),
+                "annotations": { "deployment.kubernetes.io/revision": n.to_string() },
+                "ownerReferences": [{ "uid": Uid::Uuid(30).to_string(), "controller": true }]
+            },
+            "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": image }] } } }
+        })
+    };
+    let live = |manager: &str| {
+        json!({
+            "metadata": { "managedFields": [
+                { "manager": "kube-controller-manager", "time": "2026-01-03T00:00:00Z" },
+                { "manager": manager, "time": "2026-01-02T00:00:00Z",
+                  "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {} } } } } }
+            ] },
+            "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": "a:2" }] } } }
+        })
+    };
+    let on = target(Kind::Deployment, 30, "web");
+    let back = |cluster: &Cluster, manager: &str| {
+        let holders = Found::Objects(vec![holder(1, "a:1"), holder(2, "a:2")]);
+        let extras = vec![here(&on, live(manager)), (Need::Revisions(on.clone()), holders)];
+        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
+        assert_eq!((refused(&p).as_str(), p.steps.len()), ("", 1));
+        p.warnings.join("; ")
+    };
+    let plain = cluster();
+    assert_eq!(back(&plain, "kubectl-edit"), "");
+    assert_eq!(back(&plain, "influxdb-operator"), "", "no flux");
+    let words = back(&plain, "argocd-controller");
+    assert!(words.contains("may revert this (last changed by argocd-controller at"), "{words}");
+    let mut labelled = Cluster::clone(&plain);
+    let mut rows = Rows::default();
+    for w in plain.deployments.iter() {
+        rows.upsert(Workload { managed_by: Some("Argo CD shop".into()), ..Workload::clone(w) });
+    }
+    labelled.deployments = rows.table().clone();
+    assert_eq!(back(&labelled, "argocd-controller"), "web is managed by Argo CD shop, which may revert this");
+}
+
+
+#[test]
+fn a_roll_back_does_not_roll_forward_to_what_was_left_without_saying_so() {
+    let holder = |n: u32, uid: &str, image: &str, created: &str| {
+        json!({
+            "metadata": {
+                "name": uid, "uid": uid, "creationTimestamp": created,
+                "annotations": { "deployment.kubernetes.io/revision": n.to_string() },
+                "ownerReferences": [{ "uid": Uid::Uuid(30).to_string(), "controller": true }]
+            },
+            "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": image }] } } }
+        })
+    };
+    let live = json!({
+        "metadata": { "managedFields": [
+            { "manager": "argocd-controller", "time": "2026-01-01T00:00:00Z", "fieldsV1": { "f:spec": { "f:replicas": {} } } },
+            { "manager": "pilothouse", "time": "2026-01-02T00:00:00Z",
+              "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {} } } } } }
+        ] },
+        "spec": { "template": { "spec": { "containers": [{ "name": "app", "image": "a:1" }] } } }
+    });
+    let on = target(Kind::Deployment, 30, "web");
+    let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T09:00:00Z");
+    let back = |cluster: &Cluster, holders: Vec<Value>| {
+        let extras = vec![here(&on, live.clone()), (Need::Revisions(on.clone()), Found::Objects(holders))];
+        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
+        assert_eq!((refused(&p).as_str(), p.steps.len()), ("", 1));
+        (p.warnings.join("; "), p.confirm)
+    };
+    let left = vec![holder(3, "r1", "a:1", old), holder(2, "r2", "a:2", new)];
+    let cluster = cluster();
+    let (words, confirm) = back(&cluster, left.clone());
+    assert!(words.contains("revision 2 is NEWER than the template that runs now"), "{words}");
+    assert!(words.contains("was rolled back from it (last changed by pilothouse at"), "{words}");
+    assert!(words.contains("applied by argocd-controller, which may revert this"), "{words}");
+    assert_eq!(confirm, Confirm::Context);
+    // the first way back is an ordinary one
+    let (words, confirm) = back(&cluster, vec![holder(1, "r0", "a:0", old), holder(2, "r1", "a:1", new)]);
+    assert!(!words.contains("NEWER"), "{words}");
+    assert_eq!(confirm, Confirm::Suffix);
+    // an error that only the pods of the target's version logged
+    let mut logged = Cluster::clone(&cluster);
+    for (version, asks) in [("2", Confirm::Context), ("0", Confirm::Context), ("1", Confirm::Suffix)] {
+        let group = ErrorGroup {
+            level: Level::Error,
+            template: "boom <n>".into(),
+            count: 7,
+            workloads: Arc::from(["shop/web".into()]),
+            versions: Arc::from([version.into()]),
+            ..ErrorGroup::default()
+        };
+        logged.logs = Arc::new(LogSummary { groups: Arc::from([Arc::new(group)]), ..LogSummary::default() });
+        let holders = if version == "2" {
+            left.clone()
+        } else {
+            vec![holder(1, "r0", "a:0", old), holder(2, "r1", "a:1", new)]
+        };
+        let (words, confirm) = back(&logged, holders);
+        assert_eq!(words.contains("only its pods logged (7 times): boom <n>"), version != "1", "{words}");
+        assert_eq!(confirm, asks, "{version}");
+    }
+}
