@@ -316,8 +316,8 @@ macro_rules! scenarios {
 
 scenarios! {
     a_403_on_pods_is_said_and_nothing_looks_empty
+    a_budget_is_found_when_something_waits_for_it
     a_budget_that_allows_nothing_is_found
-    a_dead_node_explains_the_budgets_that_miss_its_pods
     a_heartbeat_is_quiet
     a_list_that_was_cut_off_deletes_nothing
     a_node_goes_suspect_then_not_ready_then_ready

@@ -40,7 +40,7 @@ pub struct ErrorGroup {
     pub template: Name,
     pub level: Level,
     pub count: u64,
-    /// Lines a minute over the last five minutes, or since it began if that is shorter.
+    /// Lines in the last 60 s; of one that began within them, as many a minute as there were since.
     pub per_minute: f64,
     /// Lines in each of the last minutes, oldest first.
     pub trend: Arc<[u32]>,
@@ -55,6 +55,14 @@ pub struct ErrorGroup {
     pub versions: Arc<[Name]>,
     /// One whole line, sanitised and capped.
     pub sample: Name,
+}
+
+impl ErrorGroup {
+    /// True if no line came for a minute, or for three times as long as lines are apart, up to five minutes.
+    pub fn has_stopped(&self, now: Stamp) -> bool {
+        let apart = self.last.since(self.first) / self.count.saturating_sub(1).max(1);
+        now.since(self.last) > (apart * 3).clamp(60_000, 300_000)
+    }
 }
 
 /// The state of log collection and its groups.

@@ -166,6 +166,11 @@ pub struct Pod {
     pub mirror: bool,
 }
 
+/// The condition Ready is first set within this long after the start; if it changed later, the pod had been ready.
+pub const START_SECS: u64 = 30;
+/// Beside what its probes allow, a start takes no longer than this.
+const UP_SECS: u64 = 60;
+
 impl Pod {
     /// All labels, as the server has them.
     pub fn labels(&self) -> Labels<'_> {
@@ -194,6 +199,15 @@ impl Pod {
             Phase::Running => self.trouble.is_some() || (!self.ready && self.deleting.is_none()),
             Phase::Pending => self.trouble.is_some(),
         }
+    }
+
+    /// Its containers run and its probes have not had the time that a start takes: well for now. One that was ready
+    /// before is not on its way up.
+    pub fn is_starting(&self, now: Stamp) -> bool {
+        let running = self.phase == Phase::Running && self.trouble.is_none() && self.deleting.is_none();
+        let Some(started) = self.started.filter(|_| running && !self.ready) else { return false };
+        let was_ready = self.ready_since.is_some_and(|since| since.secs_since(started) > START_SECS);
+        !was_ready && now.secs_since(started) < UP_SECS + u64::from(self.shape.startup_secs)
     }
 
     /// On its way up, bound to a node, or on its way out.

@@ -87,6 +87,8 @@ impl Before {
             return c.width().is_some();
         }
         let Some(last) = self.last else { return false };
+        // a mark that is too much on its letter will not be there to be joined
+        let next = next.filter(|n| n.width() != Some(0) || self.marks + 1 < MOST_MARKS);
         match c {
             '\u{200c}' => joins(last) && next.is_some_and(joins),
             '\u{200d}' => {
@@ -351,6 +353,13 @@ mod tests {
     fn caps_at_a_character() {
         assert_eq!(cap("ééé", 3), "é… +4 bytes");
         assert_eq!(cap("abc", 3), "abc");
+    }
+
+    #[test]
+    fn a_joiner_needs_a_letter_that_stays() {
+        let text = "a\u{94d}\u{301}\u{94d}\u{200c}\u{94d}";
+        assert!(is_safe(&clean(text)), "{:?}", clean(text));
+        assert_eq!(clean("র\u{200d}\u{9cd}যাব"), "র\u{200d}\u{9cd}যাব");
     }
 
     proptest! {

@@ -73,7 +73,14 @@ impl Changes {
                 }
                 for (what, taint) in taints(old, n) {
                     let what = format!("{what} {}:{}", taint.key, taint.effect);
-                    self.say(now, ChangeKind::Taints, &what, node_ref(n), recent(n.changed.as_ref(), now), now);
+                    self.say(
+                        now,
+                        ChangeKind::Taints,
+                        &what,
+                        node_ref(n),
+                        recent(n.changed.as_ref(), now),
+                        now,
+                    );
                 }
             }
             _ => {}

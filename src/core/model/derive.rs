@@ -43,6 +43,8 @@ pub struct Derivation {
     /// The same of the pods.
     pods_known: bool,
     leaving: Leaving,
+    /// Pods that are not ready yet and not counted as bad for as long as a start takes.
+    starting: HashMap<Uid, Arc<Pod>>,
     /// Pods that are not well, for the rules.
     pub bad: HashMap<Uid, Arc<Pod>>,
     /// Pods on their way up or out: well for now, unless it takes too long.
@@ -61,7 +63,7 @@ impl Derivation {
         let mut nodes: HashSet<Name> = dirty.usage.iter().cloned().collect();
         let mut owners: HashSet<Uid> = HashSet::new();
         for delta in &dirty.pods {
-            self.pod(delta, &mut nodes, &mut owners);
+            self.pod(delta, now, &mut nodes, &mut owners);
         }
         for delta in &dirty.nodes {
             self.node(facts, delta, now, &mut nodes, &mut owners);
@@ -102,38 +104,58 @@ impl Derivation {
             changed.add(Parts::NODES);
         }
         // the ReplicaSets that were adopted just now had a row of their own
-        let tops: HashSet<Uid> = owners
-            .iter()
-            .filter_map(|uid| self.replicaset_owner.get(uid))
-            .map(|owner| owner.uid.clone())
-            .collect();
-        for uid in owners.union(&tops) {
-            if self.refresh_workload(facts, uid) {
-                changed.add(Parts::WORKLOADS);
-            }
-        }
+        changed.add(self.refresh_workloads(facts, owners));
         if self.refresh_services(facts, dirty, now) {
             changed.add(Parts::SERVICES);
         }
         changed
     }
 
-    /// What only time changes: nodes whose lease went silent. Only those are looked at whose verdict can be another
-    /// by now. Returns true if a row changed.
-    pub fn tick(&mut self, facts: &Facts, now: Stamp) -> bool {
+    /// What only time changes: nodes whose lease went silent, pods that take too long to get ready. Only those are looked
+    /// at whose verdict can be another by now. Returns the parts whose rows changed.
+    pub fn tick(&mut self, facts: &Facts, now: Stamp) -> Parts {
         let silent = |lease: &&Arc<NodeLease>| now.since(lease.seen_at) > health::SUSPECT_AFTER_MS;
         let mut due: HashSet<Name> =
             facts.leases.table().iter().filter(silent).map(|l| l.node.clone()).collect();
         let suspect = |row: &&Arc<NodeRow>| row.state == NodeState::Suspect;
         due.extend(self.nodes.table().iter().filter(suspect).map(|row| row.node.name.clone()));
-        let mut changed = false;
-        // time alone makes a node suspect, never dead: no workload is concerned
+        let mut changed = Parts::default();
         let mut owners = HashSet::new();
-        for name in due {
-            changed |= self.refresh_node(facts, &name, now, &mut owners);
+        let late: Vec<Arc<Pod>> = self.starting.values().filter(|p| !p.is_starting(now)).cloned().collect();
+        for pod in late {
+            self.count_pod(&pod, -1);
+            self.starting.remove(&pod.uid);
+            self.count_pod(&pod, 1);
+            due.extend(pod.node.clone());
+            owners.extend(pod.owner.as_ref().map(|owner| owner.uid.clone()));
+            changed.add(Parts::PODS);
         }
-        if changed {
+        // time alone makes a node suspect, never dead
+        for name in due {
+            if self.refresh_node(facts, &name, now, &mut HashSet::new()) {
+                changed.add(Parts::NODES);
+            }
+        }
+        if changed.meets(Parts::NODES) {
             self.recount_nodes();
+        }
+        changed.add(self.refresh_workloads(facts, owners));
+        changed
+    }
+
+    /// The rows of these owners and of the workloads that own them.
+    fn refresh_workloads(&mut self, facts: &Facts, mut owners: HashSet<Uid>) -> Parts {
+        let tops: Vec<Uid> = owners
+            .iter()
+            .filter_map(|uid| self.replicaset_owner.get(uid))
+            .map(|owner| owner.uid.clone())
+            .collect();
+        owners.extend(tops);
+        let mut changed = Parts::default();
+        for uid in &owners {
+            if self.refresh_workload(facts, uid) {
+                changed.add(Parts::WORKLOADS);
+            }
         }
         changed
     }
@@ -150,14 +172,18 @@ impl Derivation {
         }
     }
 
-    fn pod(&mut self, delta: &Delta<Pod>, nodes: &mut HashSet<Name>, owners: &mut HashSet<Uid>) {
+    fn pod(&mut self, delta: &Delta<Pod>, now: Stamp, nodes: &mut HashSet<Name>, owners: &mut HashSet<Uid>) {
         if let Some(old) = &delta.old {
             self.count_pod(old, -1);
+            self.starting.remove(&old.uid);
             self.bad.remove(&old.uid);
             self.unsettled.remove(&old.uid);
             self.leaving.remove(old);
         }
         if let Some(new) = &delta.new {
+            if new.is_starting(now) {
+                self.starting.insert(new.uid.clone(), new.clone());
+            }
             self.count_pod(new, 1);
             self.leaving.add(new);
             if new.is_bad() || self.leaving.is_stuck(new) {
@@ -179,7 +205,7 @@ impl Derivation {
 
     fn count_pod(&mut self, pod: &Pod, sign: i64) {
         let bump = |n: &mut u32, yes: bool| *n = n.saturating_add_signed((i64::from(yes) * sign) as i32);
-        let bad = pod.is_bad() || self.leaving.is_stuck(pod);
+        let bad = pod.is_bad() && !self.starting.contains_key(&pod.uid) || self.leaving.is_stuck(pod);
         let counts = &mut self.counts;
         bump(&mut counts.pods, true);
         bump(&mut counts.pods_bad, bad);

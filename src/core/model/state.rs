@@ -60,9 +60,7 @@ impl ClusterState {
         let mut changed = self.derivation.update(&self.facts, &dirty, now);
         let mut parts = dirty.parts;
         if tick {
-            if self.derivation.tick(&self.facts, now) {
-                changed.add(Parts::NODES);
-            }
+            changed.add(self.derivation.tick(&self.facts, now));
             if now.since(self.timed) >= TIMED_EVERY_MS {
                 self.timed = now;
                 parts.add(Parts::TIME);

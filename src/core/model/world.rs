@@ -373,7 +373,11 @@ row! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// Another template, with the image's tags where one image changed. `back`: an earlier template again.
-    Rollout { from: Name, to: Name, back: bool },
+    Rollout {
+        from: Name,
+        to: Name,
+        back: bool,
+    },
     /// New pods of the same images: a restart, or another setting.
     SameImages,
     Restarted,

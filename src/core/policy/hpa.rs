@@ -79,6 +79,9 @@ pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     Some((wants, format!("ceil({current} x {shown_value}/{shown_target}) = {wants}")))
 }
 
+/// While a rollout replaces every pod there are no metrics, and half a minute later there are.
+const FAILING_SECS: u64 = 60;
+
 /// Judges one HPA.
 pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
     let able = hpa.condition("AbleToScale");
@@ -102,6 +105,8 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
     if let Some(c) = active.filter(|c| c.status == Status::False) {
         if c.reason == "ScalingDisabled" {
             say(HpaState::Disabled, "off: the target is at 0".into(), c.since);
+        } else if c.since.is_some_and(|since| now.secs_since(since) < FAILING_SECS) {
+            say(HpaState::New, "waits for the metrics of its pods".into(), c.since);
         } else {
             say(HpaState::Failing, words(&c.reason, &c.message), c.since);
         }
@@ -115,9 +120,16 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
         return verdict;
     }
     let (current, desired) = (hpa.current.unwrap_or(0), hpa.desired.unwrap_or(0));
+    let asks = verdict.wants.unwrap_or(0);
     match limited.filter(|c| c.status == Status::True) {
         Some(c) if c.reason == "TooManyReplicas" && current >= hpa.max => {
-            say(HpaState::AtMax, "at max".into(), c.since);
+            // within the tolerance of its maximum it has what it wants
+            match verdict.wants {
+                Some(wants) if wants <= hpa.max => {
+                    say(HpaState::Steady, "at max, which is enough".into(), c.since);
+                }
+                _ => say(HpaState::AtMax, "at max".into(), c.since),
+            }
             verdict.limited_by = Some("maxReplicas".into());
         }
         Some(c) if c.reason == "TooFewReplicas" && current <= hpa.min => {
@@ -148,6 +160,14 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
                     let held =
                         able.filter(|c| c.reason == "ScaleDownStabilized" || c.reason == "ScaleUpStabilized");
                     match held {
+                        // pods that are not ready or have no metrics count less for the controller
+                        None if asks > current => {
+                            say(
+                                HpaState::Steady,
+                                format!("held: the metrics ask for {asks}"),
+                                hpa.last_scale,
+                            );
+                        }
                         Some(c) => say(HpaState::Steady, "steady (stabilization window)".into(), c.since),
                         None => say(HpaState::Steady, "steady".into(), hpa.last_scale),
                     }
@@ -245,7 +265,9 @@ mod tests {
             condition("ScalingActive", Status::False, "FailedGetResourceMetric"),
             limited,
         ];
-        let v = judge(&hpa(10, 10, 92, failing), Stamp(10));
+        let v = judge(&hpa(10, 10, 92, failing.clone()), Stamp(10));
+        assert_eq!(v.state, HpaState::New, "new pods have no metrics at first");
+        let v = judge(&hpa(10, 10, 92, failing), Stamp(60_007));
         assert_eq!(v.state, HpaState::Failing);
         assert_eq!(v.why, "cannot read cpu/memory use: no metrics known");
     }

@@ -181,7 +181,7 @@ pub const RULES: [Rule; 25] = [
     Rule { name: "hpa", inputs: Parts::HPAS.and(Parts::TIME), find: services::hpa },
     Rule {
         name: "pdb-blocks",
-        inputs: Parts::PDBS.and(Parts::WORKLOADS).and(Parts::TIME),
+        inputs: Parts::PDBS.and(Parts::NODES).and(Parts::PODS).and(Parts::TIME),
         find: services::pdb,
     },
     Rule { name: "source", inputs: Parts::SOURCES, find: sources::trouble },

@@ -1,6 +1,6 @@
 //! Errors of one fingerprint as one group: how many, how often, by whom.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
@@ -14,8 +14,12 @@ use super::store::{LogLine, Origin};
 
 /// Groups kept; the one that is quiet for longest goes first.
 const GROUPS: usize = 1000;
-/// In minutes: a rate over less than this says more of chance than of the error.
-const SHORTEST: f64 = 0.5;
+/// In milliseconds: a rate over less than this says more of chance than of the error.
+const SHORTEST_MS: u64 = 10_000;
+/// Rates are counted in steps of this many milliseconds …
+const STEP_MS: i64 = 5_000;
+/// … over a minute.
+const STEPS: i64 = 12;
 /// Groups told.
 const TOLD: usize = 200;
 /// Minutes of trend.
@@ -32,6 +36,8 @@ struct Group {
     count: u64,
     /// Lines by minute since 1970.
     minutes: HashMap<i64, u32>,
+    /// Lines of the last minute by step since 1970, in order.
+    steps: VecDeque<(i64, u32)>,
     first: Stamp,
     last: Stamp,
     workloads: BTreeSet<Name>,
@@ -48,6 +54,31 @@ pub(super) struct Groups {
 
 fn minute(at: Stamp) -> i64 {
     at.0.div_euclid(60_000)
+}
+
+impl Group {
+    /// Counts a line for the rate. One that comes late counts where it belongs.
+    fn step(&mut self, at: Stamp) {
+        let step = at.0.div_euclid(STEP_MS);
+        let place = self.steps.partition_point(|(held, _)| *held < step);
+        match self.steps.get_mut(place).filter(|(held, _)| *held == step) {
+            Some((_, lines)) => *lines += 1,
+            None => self.steps.insert(place, (step, 1)),
+        }
+        while self.steps.front().zip(self.steps.back()).is_some_and(|((a, _), (b, _))| b - a > STEPS) {
+            self.steps.pop_front();
+        }
+    }
+
+    /// Lines a minute.
+    fn per_minute(&self, now: Stamp) -> f64 {
+        let this = now.0.div_euclid(STEP_MS);
+        let recent = self.steps.iter().filter(|(step, _)| (this - STEPS + 1..=this).contains(step));
+        let lines: u32 = recent.map(|(_, lines)| lines).sum();
+        let passed = (STEPS - 1) * STEP_MS + now.0.rem_euclid(STEP_MS);
+        let passed = now.since(self.first).min(passed.unsigned_abs()).max(SHORTEST_MS);
+        f64::from(lines) * 60_000.0 / passed as f64
+    }
 }
 
 impl Groups {
@@ -69,6 +100,7 @@ impl Groups {
                 level: line.level,
                 count: 0,
                 minutes: HashMap::new(),
+                steps: VecDeque::new(),
                 first: line.at,
                 last: line.at,
                 workloads: BTreeSet::new(),
@@ -86,6 +118,7 @@ impl Groups {
             group.last = line.at;
             group.sample = Name::from(&*text::cap(&line.text, SAMPLE));
         }
+        group.step(line.at);
         *group.minutes.entry(minute(line.at)).or_default() += 1;
         if group.minutes.len() > MINUTES * 2 {
             let oldest = minute(group.last) - MINUTES as i64;
@@ -112,11 +145,6 @@ impl Groups {
                 let trend: Vec<u32> = (this - MINUTES as i64 + 1..=this)
                     .map(|m| g.minutes.get(&m).copied().unwrap_or(0))
                     .collect();
-                // the last five minutes, the running one counted for the part that has passed; of one that began within
-                // them since it began
-                let recent: u32 = trend.iter().rev().take(5).sum();
-                let passed = 4.0 + (now.0.rem_euclid(60_000) as f64 / 60_000.0).max(0.1);
-                let there = (now.since(g.first) as f64 / 60_000.0).max(SHORTEST);
                 let mut pods: Vec<Name> = g.pods.iter().cloned().collect();
                 pods.sort_unstable();
                 pods.truncate(NAMES);
@@ -125,7 +153,7 @@ impl Groups {
                     template: g.template.clone(),
                     level: g.level,
                     count: g.count,
-                    per_minute: f64::from(recent) / passed.min(there),
+                    per_minute: g.per_minute(now),
                     trend: trend.into(),
                     first: g.first,
                     last: g.last,
@@ -174,9 +202,41 @@ mod tests {
         let group = &view[0];
         assert_eq!((group.count, group.pod_count, group.template.as_str()), (6, 3, "timeout after <dur>"));
         assert_eq!(group.trend.iter().rev().take(6).copied().collect::<Vec<_>>(), [1, 1, 1, 1, 1, 1]);
-        assert!((group.per_minute - 5.0 / 4.5).abs() < 1e-9);
-        let young = groups.view(Stamp(now.0 - 3 * 60_000));
-        assert!(young[0].per_minute > group.per_minute, "it has been there for two minutes: {young:?}");
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_minute() {
+        let mut groups = Groups::default();
+        let mut at = Stamp(1_000_000_000);
+        let mut run = |secs: i64, each: i64| {
+            for _ in 0..secs {
+                at = at.plus_secs(1);
+                for _ in 0..each {
+                    let line = LogLine { at, fingerprint: Some("f".into()), ..LogLine::default() };
+                    groups.add(&line, &Origin::default());
+                }
+            }
+            let told = groups.view(at);
+            ((told[0].per_minute / 10.0).round() * 10.0, told[0].has_stopped(at))
+        };
+        assert_eq!(run(10, 2), (120.0, false), "young: as many as there were so far, by the minute");
+        assert_eq!(run(120, 2), (120.0, false));
+        assert_eq!(run(60, 1), (60.0, false), "what was before the last minute does not count");
+        let (rate, stopped) = run(30, 0);
+        assert!(rate < 40.0 && !stopped, "{rate}");
+        assert_eq!(run(31, 0), (0.0, true));
+        assert!(!run(1, 1).1);
+    }
+
+    #[test]
+    fn what_comes_seldom_has_not_stopped_at_once() {
+        let group =
+            |secs: i64, count| ErrorGroup { count, last: Stamp(secs * 1000), ..ErrorGroup::default() };
+        for (group, quiet, stopped) in
+            [(group(600, 6), 300, false), (group(600, 6), 301, true), (group(600, 61), 61, true)]
+        {
+            assert_eq!(group.has_stopped(group.last.plus_secs(quiet)), stopped, "{quiet} s");
+        }
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn pod_table(
 ) {
     let mut found: Vec<_> = cluster.pods.iter().filter(|p| wanted(p)).collect();
     let dead = dead_nodes(cluster);
-    found.sort_by(|a, b| pods::order(a, b, 0, &dead));
+    found.sort_by(|a, b| pods::order(a, b, 0, &dead, now));
     let note = cluster.pods.cover.note().map_or_else(String::new, |n| format!(" ({n})"));
     out.head(&format!("{title}: {}{note}", found.len()));
     if !found.is_empty() {
@@ -154,7 +154,7 @@ fn pod_table(
         out.row(Role::Head, heads);
     }
     for pod in found.iter().take(300) {
-        let grade = pods::grade(pod, &dead);
+        let grade = pods::grade(pod, &dead, now);
         let key = (pod.namespace.clone(), pod.name.clone());
         let used = cluster
             .pod_usage
@@ -183,7 +183,7 @@ fn pod_table(
 fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
     let pod = cluster.pods.by_uid(&object.uid).or_else(|| cluster.pod(&object.namespace, &object.name))?;
     out.head(&format!("Pod {}/{}", pod.namespace, pod.name));
-    let grade = pods::grade(pod, &dead_nodes(cluster));
+    let grade = pods::grade(pod, &dead_nodes(cluster), now);
     out.say(grade.role(), format!("  {:<14} {} {}", "status", grade.glyph().trim(), pods::status(pod)));
     out.field("phase", pod.phase.as_str());
     if let Some(message) = &pod.message {

@@ -20,7 +20,7 @@ pub const ORDERS: [&str; 4] = ["new first", "by rate", "by count", "latest first
 pub const NEW_SECS: u64 = 600;
 
 /// The columns.
-pub const COLUMNS: [Column; 8] = [
+pub const COLUMNS: [Column; 9] = [
     Column::left("", 3, 3, 0),
     Column::right("/MIN", 4, 5, 0),
     Column::left("TREND", 5, 12, 10),
@@ -29,18 +29,20 @@ pub const COLUMNS: [Column; 8] = [
     Column::right("PODS", 4, 5, 7),
     Column::left("VERSIONS", 11, 22, 5),
     Column::right("FIRST", 5, 5, 8),
+    Column::right("LAST", 4, 5, 9),
 ];
 
-/// Whether it was first seen a short while ago.
+/// Whether it was first seen a short while ago, and goes on.
 pub fn is_new(group: &ErrorGroup, now: Stamp) -> bool {
-    now.secs_since(group.first) < NEW_SECS
+    now.secs_since(group.first) < NEW_SECS && !group.has_stopped(now)
 }
 
 /// How bad.
 pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
     match (is_new(group, now), group.level) {
         (true, Level::Fatal) => Grade::Critical,
-        (true, _) | (_, Level::Fatal) => Grade::Warning,
+        (true, _) => Grade::Warning,
+        (_, Level::Fatal) if !group.has_stopped(now) => Grade::Warning,
         _ => Grade::Fine,
     }
 }
@@ -92,17 +94,24 @@ pub fn place(group: &ErrorGroup) -> String {
 /// One row.
 pub fn row(group: &ErrorGroup, now: Stamp) -> RowView {
     let new = is_new(group, now);
+    let stopped = group.has_stopped(now);
+    let text = match (new, stopped) {
+        (true, _) => Role::Strong,
+        (false, true) => Role::Dim,
+        (false, false) => Role::Text,
+    };
     RowView {
         grade: grade(group, now),
         cells: vec![
             cell(Role::Warning, if new { "NEW" } else { "" }),
-            plain(rate(Some(group.per_minute))),
+            if stopped { cell(Role::Dim, "0") } else { plain(rate(Some(group.per_minute))) },
             cell(Role::Trend, text::trend(&group.trend, 12)),
-            cell(if new { Role::Strong } else { Role::Text }, group.template.as_str()),
+            cell(text, group.template.as_str()),
             plain(place(group)),
             plain(group.pod_count.to_string()),
             cell(if group.versions.len() == 1 { Role::Info } else { Role::Dim }, versions(group)),
             cell(Role::Dim, age(now.since(group.first))),
+            cell(Role::Dim, age(now.since(group.last))),
         ],
         marked: false,
     }

@@ -102,6 +102,8 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             // the other orders ask nothing of the nodes, and 150,000 rows are not sorted anew for them
             if order == 0 {
                 spec.salt |= u64::from(ui.bases.dead_turn) << 32;
+                // a pod that does not get ready is bad after a while
+                spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
             }
             let dead = &ui.bases.dead;
             ui.bases.pods.refresh(
@@ -109,7 +111,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 &cluster.pods,
                 &spec,
                 |p| pods::passes(p, &spec, &scope, &cluster),
-                |a, b| pods::order(a, b, order, dead),
+                |a, b| pods::order(a, b, order, dead, now),
             );
         }
         ListId::Autoscalers => {

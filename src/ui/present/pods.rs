@@ -33,12 +33,13 @@ pub const COLUMNS: [Column; 9] = [
 ];
 
 /// How bad; `dead`: the nodes that nobody answers for.
-pub fn grade(pod: &Pod, dead: &BTreeSet<Name>) -> Grade {
+pub fn grade(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> Grade {
     let stuck = || pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node));
     match pod.trouble {
         Some(Trouble::CrashLoop | Trouble::ImagePull | Trouble::Config) => Grade::Critical,
         _ if pod.phase == Phase::Failed || pod.phase == Phase::Unknown => Grade::Critical,
         Some(_) => Grade::Warning,
+        None if pod.is_starting(now) => Grade::Info,
         None if pod.is_bad() || stuck() => Grade::Warning,
         None if pod.is_terminating() || pod.phase == Phase::Pending => Grade::Info,
         None => Grade::Fine,
@@ -74,15 +75,15 @@ pub fn passes(pod: &Pod, spec: &Spec, scope: &PodScope, cluster: &Cluster) -> bo
 }
 
 /// The order of two rows.
-pub fn order(a: &Pod, b: &Pod, order: usize, dead: &BTreeSet<Name>) -> Ordering {
+pub fn order(a: &Pod, b: &Pod, order: usize, dead: &BTreeSet<Name>, now: Stamp) -> Ordering {
     let by = match order {
         1 => Ordering::Equal,
         2 => b.restarts.cmp(&a.restarts),
         3 => b.created.cmp(&a.created),
         4 => a.node.cmp(&b.node),
-        _ => grade(b, dead).cmp(&grade(a, dead)).then_with(|| {
+        _ => grade(b, dead, now).cmp(&grade(a, dead, now)).then_with(|| {
             // of healthy pods the restarts say little: they would shuffle the list
-            if grade(a, dead) >= Grade::Warning { b.restarts.cmp(&a.restarts) } else { Ordering::Equal }
+            if grade(a, dead, now) >= Grade::Warning { b.restarts.cmp(&a.restarts) } else { Ordering::Equal }
         }),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
@@ -102,7 +103,7 @@ pub fn counts(ui: &Ui, cluster: &Cluster) -> Vec<Cell> {
 
 /// One row.
 pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
-    let grade = grade(pod, dead);
+    let grade = grade(pod, dead, now);
     let exit = pod.last_exit.as_ref().map_or_else(String::new, |exit| {
         let when = exit.at.map_or_else(String::new, |at| format!(" {}", age(now.since(at))));
         format!("{} {}{when}", exit.reason, exit.code)
@@ -155,9 +156,9 @@ mod tests {
         let dead = BTreeSet::from([Name::from("gone")]);
         let (well, leaves, stuck) =
             (pod("a", "up", None), pod("b", "up", Some(Stamp(1))), pod("c", "gone", Some(Stamp(1))));
-        let grades = [&well, &leaves, &stuck].map(|p| grade(p, &dead));
+        let grades = [&well, &leaves, &stuck].map(|p| grade(p, &dead, Stamp(0)));
         assert_eq!(grades, [Grade::Fine, Grade::Info, Grade::Warning]);
-        assert_eq!(grade(&stuck, &BTreeSet::new()), Grade::Info, "its node came back");
-        assert_eq!(order(&stuck, &leaves, 0, &dead), Ordering::Less);
+        assert_eq!(grade(&stuck, &BTreeSet::new(), Stamp(0)), Grade::Info, "its node came back");
+        assert_eq!(order(&stuck, &leaves, 0, &dead, Stamp(0)), Ordering::Less);
     }
 }

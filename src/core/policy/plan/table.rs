@@ -20,9 +20,7 @@ use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
 use crate::model::event::{Batch, Fact};
-use crate::model::plan::{
-    Act, Confirm, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind,
-};
+use crate::model::plan::{Act, Confirm, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind};
 use crate::model::state::ClusterState;
 use crate::model::world::{Cluster, ClusterInfo};
 

@@ -3,7 +3,7 @@
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::ErrorGroup;
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
-use crate::model::world::{Cause, Course, Change, ChangeKind, Cluster, Kin, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
 
 use super::pods::revertible;
 use super::{Scene, count, title_of};
@@ -225,9 +225,6 @@ fn about(service: &ServiceTraffic) -> ObjectRef {
 /// Errors count as a rollout's when they were first seen within this time after it.
 const AFTER_SECS: u64 = 600;
 
-/// An error counts as going on when it was logged within this time.
-const LATELY_SECS: u64 = 300;
-
 /// A rollout, and an error that nobody had seen before it.
 struct Release<'a> {
     change: &'a Change,
@@ -276,7 +273,7 @@ fn release_of<'a>(scene: &Scene<'_, 'a>, group: &'a ErrorGroup) -> Option<Releas
     // once it was rolled back, or on, the rollout before that is no longer what to undo
     let change = rollouts.max_by_key(|c| c.at)?;
     let after = group.first >= change.at && group.first.secs_since(change.at) <= AFTER_SECS;
-    let goes_on = group.per_minute > 0.0 && scene.now.secs_since(group.last) <= LATELY_SECS;
+    let goes_on = !group.has_stopped(scene.now);
     let ChangeKind::Rollout { from, back, .. } = &change.kind else { return None };
     // what the version before logs as well is not this one's, and a way back is not to be undone
     let shared = !from.is_empty() && group.versions.contains(from);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::workload::Workload;
-use crate::model::world::{AlikeBy, Cause, Kin, Reach, Severity};
+use crate::model::world::{AlikeBy, Cause, Kin, Reach};
 
-use super::{Scene, dead_nodes, title_of};
+use super::{Scene, title_of};
 
 /// A workload's pods in trouble explain its stuck rollout, and both explain a Service without endpoints.
 pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
@@ -89,7 +89,6 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         }
         gone.get_mut(i).into_iter().for_each(|g| *g = true);
     }
-    budgets_of_dead_nodes(scene, causes, &mut gone);
     let mut gone = gone.into_iter();
     causes.retain(|_| !gone.next().unwrap_or(false));
     alike(causes);
@@ -202,43 +201,6 @@ fn adopt(parent: Option<&mut Cause>, child: &Cause) {
     for object in &child.objects {
         if !parent.objects.contains(object) {
             parent.objects.push(object.clone());
-        }
-    }
-}
-
-/// A budget whose missing pods all lie on dead nodes is one more thing that the nodes' loss has done.
-fn budgets_of_dead_nodes(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut [bool]) {
-    let dead = dead_nodes(scene.cluster);
-    if dead.is_empty() {
-        return;
-    }
-    for i in 0..causes.len() {
-        let blocked = causes.get(i).filter(|c| c.rule == "pdb-blocks");
-        let Some(pdb) = blocked.and_then(|c| scene.cluster.pdbs.by_uid(&c.objects.first()?.uid)) else {
-            continue;
-        };
-        let mut missing = scene
-            .bad
-            .values()
-            .filter(|pod| pod.namespace == pdb.namespace && pdb.selector.matches(*pod))
-            .map(|pod| pod.node.clone().unwrap_or_default());
-        let missing: Vec<Name> = missing.by_ref().collect();
-        // pods that were never made, or wait elsewhere, are not the node's doing
-        let lacking = usize::try_from(pdb.expected.saturating_sub(pdb.current_healthy)).unwrap_or(0);
-        let Some(node) = missing.first().filter(|_| missing.len() >= lacking) else { continue };
-        if !missing.iter().all(|node| dead.contains(node)) {
-            continue;
-        }
-        let Some(child) = causes.get(i).cloned() else { continue };
-        let parent = causes
-            .iter_mut()
-            .find(|c| c.rule == "node-not-ready" && c.objects.iter().any(|o| o.name == *node))
-            // a line that is no emergency must not hide one that is
-            .filter(|c| c.severity >= Severity::Warning);
-        if let Some(parent) = parent {
-            parent.kin.told.extend(child.tells());
-            parent.evidence.push(child.title);
-            gone.get_mut(i).into_iter().for_each(|g| *g = true);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::model::world::{Cause, Course, Cluster, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
+use crate::model::world::{Cause, Cluster, Course, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
 use crate::policy::health;
 use crate::policy::plan::OUT_OF_SERVICE;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name, Uid};
-use crate::domain::pod::{Phase, Pod};
+use crate::domain::pod::{Phase, Pod, START_SECS};
 use crate::domain::time::Stamp;
 use crate::domain::workload::{Strategy, Workload};
 use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, WorkloadRow};
@@ -18,8 +18,6 @@ use super::{Scene, brief, count, title_of};
 const NOT_READY_SECS: u64 = 300;
 /// A pod that was ready, and whose probe fails since, is worth a look sooner: nothing of a start explains it.
 const LOST_SECS: u64 = 60;
-/// The condition is first set within this long after the start; if it changed later, the pod had been ready.
-const START_SECS: u64 = 30;
 /// How old the event of a failing probe may be: the kubelet repeats it every few minutes.
 const PROBE_SECS: i64 = 900;
 

@@ -1,15 +1,18 @@
 //! Rules about Services without backends, autoscalers and budgets.
 
-use crate::domain::id::{Kind, ObjectRef, Uid};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::domain::budget::Pdb;
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::node::Status;
-use crate::domain::selector::Selector;
+use crate::domain::pod::Pod;
 use crate::domain::service::ServiceType;
-use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion, WorkloadRow};
+use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
 use crate::policy::hpa::{self as autoscaling, HpaState};
-use crate::policy::rollout::RolloutPhase;
 use crate::policy::template::template;
 
-use super::{Scene, brief, title_of};
+use super::{Scene, brief, count, title_of};
 
 /// A Service is given this long to get its first endpoints.
 const GRACE_SECS: u64 = 30;
@@ -75,9 +78,6 @@ pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
     .collect()
 }
 
-/// An autoscaler that cannot act is a finding after this time.
-const FAILING_SECS: u64 = 60;
-
 pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut found = Vec::new();
     for hpa in scene.cluster.hpas.iter() {
@@ -86,16 +86,8 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let name = title_of(&object);
         let (severity, title) = match verdict.state {
             HpaState::AtMax => {
-                // within the tolerance of its maximum it has what it wants
-                if verdict.wants.is_some_and(|wants| wants <= hpa.max) {
-                    continue;
-                }
                 let wants = verdict.wants.map_or_else(String::new, |wants| format!(", wants {wants}"));
                 (Severity::Warning, format!("HPA {name} at max {}{wants}", hpa.max))
-            }
-            // while a rollout replaces every pod there are no metrics, and half a minute later there are
-            HpaState::Failing if verdict.since.is_some_and(|s| scene.now.secs_since(s) < FAILING_SECS) => {
-                continue;
             }
             HpaState::Failing => (Severity::Warning, format!("HPA {name} cannot act: {}", verdict.why)),
             _ => continue,
@@ -146,23 +138,30 @@ pub fn hpa(scene: &Scene<'_, '_>) -> Vec<Cause> {
 /// A restart, an eviction, a step of a rollout uses up a budget's last disruption for about as long as a pod takes to start.
 const PASSING_SECS: u64 = 120;
 
-/// A rollout is replacing pods that the selector picks.
-fn is_replacing(row: &WorkloadRow, selector: &Selector) -> bool {
-    let w = &row.workload;
-    row.rollout.phase == RolloutPhase::Progressing
-        && (w.updated < w.desired || w.current > w.updated)
-        && w.may_have_pods_for(selector)
-}
-
+/// Budgets that let no pod go. One whose pods are not all healthy is the trouble of these pods, which has findings of its
+/// own, unless a drain waits for it. One that never allows anything is told before a drain finds out.
 pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
+    let nodes = scene.cluster.derived.nodes.iter();
+    let cordoned: BTreeSet<&Name> =
+        nodes.filter(|row| row.node.cordoned && !row.state.is_dead()).map(|row| &row.node.name).collect();
+    let waiting = |p: &Pdb| {
+        let here = |pod: &&&Arc<Pod>| {
+            pod.node.as_ref().is_some_and(|node| cordoned.contains(node))
+                && !pod.phase.is_finished()
+                && p.selector.matches(**pod)
+        };
+        if cordoned.is_empty() { 0 } else { scene.pods_in(&p.namespace).iter().filter(here).count() as u64 }
+    };
     let blocking = scene.cluster.pdbs.iter().filter(|p| p.allowed <= 0 && p.expected > 0);
     blocking
-        .map(|p| {
+        .filter_map(|p| {
             let object = ObjectRef::new(Kind::PodDisruptionBudget, &p.namespace, &p.name, &p.uid);
             let unhealthy = p.current_healthy < p.expected;
-            // while pods are replaced one after the other, a budget that allows no disruption is normal
-            let passing = p.blocked_since().is_some_and(|since| scene.now.secs_since(since) < PASSING_SECS)
-                || scene.workloads_in(&p.namespace).iter().any(|row| is_replacing(row, &p.selector));
+            let waiting = waiting(p);
+            let passing = p.blocked_since().is_some_and(|since| scene.now.secs_since(since) < PASSING_SECS);
+            if unhealthy && (waiting == 0 || passing) {
+                return None;
+            }
             let rule = match (&p.min_available, &p.max_unavailable) {
                 (Some(min), _) => format!("minAvailable {min}"),
                 (None, Some(max)) => format!("maxUnavailable {max}"),
@@ -173,12 +172,16 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
             } else {
                 format!("{rule} of {} leaves no room: a drain never ends", p.expected)
             };
-            Cause {
+            let waits = match waiting {
+                0 => String::new(),
+                n => format!("; {} on cordoned nodes cannot be evicted", count(n, "pod")),
+            };
+            Some(Cause {
                 rule: "pdb-blocks",
                 kin: Kin::default(),
                 course: Course::default(),
-                severity: if unhealthy && !passing { Severity::Warning } else { Severity::Info },
-                title: format!("PDB {} allows no disruption: {why}", title_of(&object)),
+                severity: if waiting > 0 { Severity::Warning } else { Severity::Info },
+                title: format!("PDB {} allows no disruption: {why}{waits}", title_of(&object)),
                 objects: vec![object],
                 since: p.blocked_since(),
                 evidence: vec![
@@ -190,7 +193,7 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 ],
                 action: None,
                 reach: Reach { pods: u32::try_from(p.expected).unwrap_or(0), ..Reach::default() },
-            }
+            })
         })
         .collect()
 }

@@ -56,7 +56,6 @@ fn a_roll_back_says_who_may_revert_it() {
     assert_eq!(back(&labelled, "argocd-controller"), "web is managed by Argo CD shop, which may revert this");
 }
 
-
 #[test]
 fn a_roll_back_does_not_roll_forward_to_what_was_left_without_saying_so() {
     let holder = |n: u32, uid: &str, image: &str, created: &str| {
