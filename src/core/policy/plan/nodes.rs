@@ -15,6 +15,7 @@ use crate::model::plan::{
 use crate::model::table::Coverage;
 use crate::model::world::Cluster;
 use crate::policy::drain as draining;
+use crate::policy::health;
 
 /// At most this many nodes are cordoned or draining at once without typing the context.
 fn most_cordoned(nodes: usize) -> usize {
@@ -134,6 +135,13 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
             continue;
         };
         names.push(node.name.clone());
+        let verdict = health::judge(node, None, false, now);
+        if verdict.state.is_dead() {
+            let (name, state) = (&node.name, verdict.state.as_str());
+            let since = verdict.since.map_or_else(String::new, |at| format!(" since {at}"));
+            plan.warnings.push(format!("{name} is {state}{since}: evicted pods may never end there"));
+            plan.not_ready.push(name.clone());
+        }
         if !node.cordoned {
             plan.steps.push(Step::new(StepKind::Cordon, target));
         }
