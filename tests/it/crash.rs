@@ -372,7 +372,10 @@ async fn a_drain_stops_on_what_the_watch_of_its_node_says() {
         (Turn::Bare, "n1: uncordoned meanwhile, seen at 20"),
         (Turn::Replaced, "n1: another node has its name now"),
         (Turn::Deleted, "n1: the node is gone"),
-        (Turn::NotReady, "n1: not ready any more: Ready is Unknown since 2026-01-02T03:04:05Z (NodeStatusUnknown)"),
+        (
+            Turn::NotReady,
+            "n1: not ready any more: Ready is Unknown since 2026-01-02T03:04:05Z (NodeStatusUnknown)",
+        ),
     ] {
         let meanwhile = |state: &mut State| {
             state.turn_after = Some((15, turn));

@@ -36,7 +36,10 @@ pub enum News<T> {
     /// They are followed, and nothing is new.
     Alive,
     /// They cannot be followed now, and why; it is tried again.
-    Trouble { why: String, denied: bool },
+    Trouble {
+        why: String,
+        denied: bool,
+    },
 }
 
 enum Said<T> {
@@ -113,7 +116,7 @@ impl<T: Send + 'static> Watch<T> {
             let (_held, pulse) = watch::channel(Pulse::default());
             let decode = move |json: &[u8]| read(json).map(Some);
             ListWatch { client, out: Out(out), clock, plan, pulse, listed: None, decode }.run().await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         Self { said, machine, listing: None, ready: VecDeque::new() }
     }

@@ -309,7 +309,11 @@ async fn what_writes_are_decided_on_is_read_anew_and_whole() {
     let watch = "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"resourceVersion\":\"11\"}}}\n";
     let script = vec![ok(torn), ok(LIST), ok(watch), ok(LIST)];
     let (said, asked) = run_with("/all", script, exact, |said| ends(said) == 2).await;
-    assert_eq!((asked[0].as_str(), asked[1].as_str()), ("/all", "/all"), "of no cache, and not taken for whole");
+    assert_eq!(
+        (asked[0].as_str(), asked[1].as_str()),
+        ("/all", "/all"),
+        "of no cache, and not taken for whole"
+    );
     assert!(asked[2].starts_with("/all?watch=1&resourceVersion=10&"), "{asked:?}");
     assert_eq!(asked[3], "/all", "what could not be read is listed anew, at the newest version");
     assert!(matches!(statuses(&said)[1].state, SourceState::Down { .. }), "{said:?}");

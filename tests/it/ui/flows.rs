@@ -625,12 +625,8 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     let targets = vec![ObjectRef::new(Kind::Node, &"".into(), &node.name, &node.uid)];
     let options = DrainOptions { force: true, ..DrainOptions::default() };
     let made = |act, outcome| {
-        let intent = Intent {
-            cluster: ClusterId::default(),
-            context: context.clone(),
-            act,
-            targets: targets.clone(),
-        };
+        let intent =
+            Intent { cluster: ClusterId::default(), context: context.clone(), act, targets: targets.clone() };
         let plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
         let message = "n1: uncordoned meanwhile by ann".into();
         let ended = Some(scene::NOW);

@@ -61,8 +61,12 @@ impl Work<'_, '_> {
 
     pub(super) fn heard(&mut self, news: News<Value>) {
         let Some(sight) = &mut self.sight else { return };
+        // what looks have found out meanwhile stays as it is
+        let lost = matches!(news, News::Trouble { .. });
         let verdict = sight.hear(news, Clock::instant(), self.board.exec.clock.now());
-        self.judged(verdict);
+        if !lost {
+            self.judged(verdict);
+        }
     }
 
     fn judged(&mut self, verdict: Verdict) {

@@ -276,6 +276,9 @@ mod tests {
         node
     }
 
+    /// What is heard, whether an eviction may follow, and what the last of it means.
+    type Case = (&'static str, Vec<News<Value>>, bool, fn(&Verdict) -> bool);
+
     fn sight() -> Sight {
         Sight::new(Some(Uid::parse(UID)), false, Clock::instant())
     }
@@ -310,8 +313,7 @@ mod tests {
         let other = json!({ "metadata": { "uid": "u" }, "spec": { "unschedulable": true } });
         let open = object(json!({}), Value::Null);
         let all = |node: &Value| News::All(vec![node.clone()]);
-        // what is heard last, and whether an eviction may follow
-        let table: [(&str, Vec<News<Value>>, bool, fn(&Verdict) -> bool); 12] = [
+        let table: [Case; 12] = [
             ("listed", vec![all(&cordoned())], true, |v| *v == Verdict::GoesOn),
             ("changed", vec![all(&cordoned()), News::Seen(cordoned())], true, |v| *v == Verdict::GoesOn),
             ("a bookmark", vec![all(&cordoned()), News::Alive], true, |v| *v == Verdict::GoesOn),
@@ -321,21 +323,36 @@ mod tests {
             }),
             ("back", vec![all(&cordoned()), trouble(), News::Alive], true, |v| *v == Verdict::GoesOn),
             ("denied from the start", vec![trouble()], false, |v| *v == Verdict::GoesOn),
-            ("uncordoned", vec![all(&cordoned()), News::Seen(open.clone())], true, |v| {
-                matches!(v, Verdict::Uncordoned(why) if why.contains(", seen at "))
-            }),
-            ("uncordoned while nobody saw it", vec![all(&cordoned()), trouble(), all(&open)], true, |v| {
-                matches!(v, Verdict::Uncordoned(why) if why.contains(", between "))
-            }),
-            ("replaced", vec![all(&cordoned()), News::Seen(other)], true, |v| {
-                matches!(v, Verdict::Over(why) if why.contains("another node"))
-            }),
-            ("deleted", vec![all(&cordoned()), News::Gone(Uid::parse(UID))], true, |v| {
-                matches!(v, Verdict::Over(why) if why.contains("gone"))
-            }),
-            ("not in the list", vec![News::All(Vec::new())], true, |v| {
-                matches!(v, Verdict::Over(why) if why.contains("gone"))
-            }),
+            (
+                "uncordoned",
+                vec![all(&cordoned()), News::Seen(open.clone())],
+                true,
+                |v| matches!(v, Verdict::Uncordoned(why) if why.contains(", seen at ")),
+            ),
+            (
+                "uncordoned while nobody saw it",
+                vec![all(&cordoned()), trouble(), all(&open)],
+                true,
+                |v| matches!(v, Verdict::Uncordoned(why) if why.contains(", between ")),
+            ),
+            (
+                "replaced",
+                vec![all(&cordoned()), News::Seen(other)],
+                true,
+                |v| matches!(v, Verdict::Over(why) if why.contains("another node")),
+            ),
+            (
+                "deleted",
+                vec![all(&cordoned()), News::Gone(Uid::parse(UID))],
+                true,
+                |v| matches!(v, Verdict::Over(why) if why.contains("gone")),
+            ),
+            (
+                "not in the list",
+                vec![News::All(Vec::new())],
+                true,
+                |v| matches!(v, Verdict::Over(why) if why.contains("gone")),
+            ),
         ];
         for (what, news, fresh, means) in table {
             let mut sight = sight();
