@@ -1,7 +1,7 @@
-//! Evictions that follow each other in a plan: side by side, node by node, with one LIST and one WATCH a node in the
-//! place of a GET per pod and second.
+//! Evictions that follow each other in a plan: side by side, node by node, with one LIST and one WATCH of a node's pods
+//! in the place of a GET per pod and second, and one of the node itself.
 //!
-//! [`node`] empties one node; [`watch`] keeps its pods current; [`answer`] reads what the server says to an eviction;
+//! [`node`] empties one node; [`watch`] keeps it and its pods current; [`answer`] reads what the server says to an eviction;
 //! [`budget`] asks the budgets that hold pods back. What all nodes share is the [`Board`].
 
 mod answer;
@@ -18,8 +18,9 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::plan::{Act, DrainOptions, Fate, PdbEffect, Step, StepKind};
+use pilothouse_core::model::plan::{Act, DrainOptions, Fate, PdbEffect, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::policy::plan::kubectl;
 
 use tokio_util::sync::CancellationToken;
 
@@ -43,8 +44,7 @@ impl Place {
             Self::Namespace(namespace, Some(pod)) => {
                 format!("/api/v1/namespaces/{namespace}/pods?{}", field("metadata.name", pod))
             }
-            // a query that changes nothing, so that more can follow
-            Self::Namespace(namespace, None) => format!("/api/v1/namespaces/{namespace}/pods?limit=0"),
+            Self::Namespace(namespace, None) => format!("/api/v1/namespaces/{namespace}/pods"),
         }
     }
 }
@@ -67,6 +67,8 @@ struct Ending {
     unseen: Vec<(String, String)>,
     /// Somebody took the node's cordon back.
     uncordoned: bool,
+    /// The node that is not ready any more.
+    not_ready: Option<String>,
 }
 
 /// How many pods more than planned may come and be evicted at least.
@@ -86,6 +88,8 @@ struct Board<'a> {
     empties: bool,
     /// The nodes' UIDs in the plan.
     nodes: BTreeMap<Name, Uid>,
+    /// Nodes that were not ready in the plan.
+    not_ready: BTreeSet<Name>,
     /// Set when what the drain stands on is gone: nothing more is sent anywhere.
     halt: CancellationToken,
     /// Evictions that the server took.
@@ -258,6 +262,7 @@ pub(super) async fn run(
         pdbs: plan.pdbs.clone(),
         empties: whole,
         nodes,
+        not_ready: plan.not_ready.iter().cloned().collect(),
         halt: CancellationToken::new(),
         evicted: AtomicUsize::new(0),
         evictions: steps.len(),
@@ -300,6 +305,22 @@ fn again(kubectl: &str) -> String {
     words.map_or_else(|| kubectl.to_owned(), |words| format!("pilothouse {words}"))
 }
 
+/// What can be done about a drain that stopped by itself.
+fn ways_on(plan: &Plan, uncordoned: bool, not_ready: &[&str]) -> Vec<String> {
+    let mut ways = Vec::new();
+    if uncordoned {
+        ways.push(format!("to cordon it again and drain on: {}", again(&plan.kubectl)));
+    } else if !not_ready.is_empty() {
+        let off = again(&kubectl(plan, &format!("out-of-service {}", not_ready.join(" "))));
+        ways.push(format!("if the machine is surely off: {off}"));
+        ways.push(format!("to drain on although it is not ready: {}", again(&plan.kubectl)));
+    } else {
+        return ways;
+    }
+    ways.push("to end here, nothing is left to do".into());
+    ways
+}
+
 /// `halted`: the drain was undermined.
 fn conclude(
     exec: &Executor,
@@ -310,6 +331,8 @@ fn conclude(
 ) -> (Outcome, String) {
     let (mut failed, mut unknown, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
     let uncordoned = endings.iter().any(|ending| ending.uncordoned);
+    let not_ready: Vec<&str> = endings.iter().filter_map(|ending| ending.not_ready.as_deref()).collect();
+    let ways = ways_on(&told.action.plan, uncordoned, &not_ready);
     for ending in endings {
         failed.extend(ending.failed);
         unknown.extend(ending.unknown);
@@ -337,10 +360,7 @@ fn conclude(
     said.extend(grouped(&failed));
     said.extend(grouped(&unknown));
     said.extend(grouped(&unseen));
-    if uncordoned {
-        let again = again(&told.action.plan.kubectl);
-        said.push(format!("to cordon it again and drain on: {again}; to end here, nothing is left to do"));
-    }
+    said.extend(ways);
     let outcome = match (unknown.is_empty(), stopped, failed.is_empty()) {
         (false, ..) => Outcome::Unknown,
         (true, true, _) => Outcome::Cancelled,

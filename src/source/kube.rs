@@ -190,6 +190,8 @@ impl Machines<'_> {
             gather: if poll_above.is_some() { Duration::from_secs(1) } else { Duration::ZERO },
             count: resource.name == PODS.name,
             poll_above,
+            exact: false,
+            unwatched: None,
         };
         let (client, sink, pulse) = (self.client.clone(), self.sink.clone(), self.pulse.clone());
         let wait = (resource.name != NODES.name).then(|| self.nodes.clone());

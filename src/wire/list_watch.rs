@@ -81,6 +81,11 @@ pub struct Plan {
     pub count: bool,
     /// More rows than this are listed every so often instead of watched.
     pub poll_above: Option<(u64, Duration)>,
+    /// Writes are decided on these rows: a list is what the server has now, not what its cache had, and an object that
+    /// cannot be read is a failure.
+    pub exact: bool,
+    /// How often it is listed where that is allowed and a watch is not; None: the refusal is a failure like any other.
+    pub unwatched: Option<Duration>,
 }
 
 /// Whether the API server answers at all, told by a heartbeat of its own.
@@ -245,6 +250,10 @@ where
             Err(error) => {
                 if error.is_denial() {
                     run.version = None;
+                    if let Some(every) = self.plan.unwatched {
+                        sleep(jitter(every, 0.15)).await;
+                        return Ok(Next::Resume);
+                    }
                 }
                 return Err(error);
             }
@@ -330,6 +339,11 @@ where
                     // an ERROR event that is not about the version: the server's own trouble
                     other => Err(other),
                 };
+            }
+            if self.plan.exact && run.unread.count > 0 {
+                // what could not be read might be what matters
+                self.flush(&mut seen).await;
+                return Ok(Next::Relist);
             }
             let waiting = seen.rows.len() + seen.gone.len();
             if waiting >= BATCH {

@@ -22,7 +22,7 @@ use pilothouse_core::policy::plan::View;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::{Fake, Returns, State, Swallow, pod};
+use crate::fake::{Fake, NodeWatch, Returns, State, Swallow, Turn, pod};
 
 const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const NODE: &str = "/api/v1/nodes/n1";
@@ -336,10 +336,13 @@ async fn drains(pods: u32, meanwhile: impl FnOnce(&mut State), guards: GuardSett
 
 #[tokio::test]
 async fn a_drain_whose_cordon_somebody_takes_back_stops_and_says_who() {
-    // in the middle, and after the last eviction
-    for (pods, after) in [(40, 5), (3, 3)] {
+    // in the middle, after the last eviction, and there by the last look alone
+    for (pods, after, watch) in
+        [(40, 5, NodeWatch::Works), (3, 3, NodeWatch::Works), (3, 3, NodeWatch::Silent)]
+    {
         let meanwhile = |state: &mut State| {
-            state.uncordoned_after = Some(after);
+            state.node_watch = watch;
+            state.turn_after = Some((after, Turn::Uncordoned));
             state.returns = Some(Returns::Uncordoned);
         };
         let (fake, done) = drains(pods, meanwhile, GuardSettings::default()).await;
@@ -358,6 +361,115 @@ async fn a_drain_whose_cordon_somebody_takes_back_stops_and_says_who() {
         assert!(!state.applied.keys().any(new), "a pod that came back was evicted: {:?}", state.applied);
         assert!(state.applied.values().all(|n| *n == 1), "the node is left as somebody made it");
     }
+}
+
+/// Evictions that may be under way, or sent in the same turn, when the news of the node arrives.
+const IN_FLIGHT: usize = 12;
+
+#[tokio::test]
+async fn a_drain_stops_on_what_the_watch_of_its_node_says() {
+    for (turn, words) in [
+        (Turn::Bare, "n1: uncordoned meanwhile, seen at 20"),
+        (Turn::Replaced, "n1: another node has its name now"),
+        (Turn::Deleted, "n1: the node is gone"),
+        (
+            Turn::NotReady,
+            "n1: not ready any more: Ready is Unknown since 2026-01-02T03:04:05Z (NodeStatusUnknown)",
+        ),
+    ] {
+        let meanwhile = |state: &mut State| {
+            state.turn_after = Some((15, turn));
+            // they stay, so that the watch alone can end it
+            state.lingers = true;
+            // of the rehearsal
+            (state.looks, state.node_lists) = (0, 0);
+        };
+        let (fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
+        assert_eq!(done.outcome, Some(Outcome::Failed), "{turn:?}: {}", done.message);
+        let gone = matches!(turn, Turn::Deleted) && done.message.contains("the node is gone");
+        assert!(gone || done.message.contains(words), "{turn:?}: {}", done.message);
+        let state = fake.state.lock().unwrap();
+        assert!(state.evictions() <= 15 + IN_FLIGHT, "{turn:?}: {}", state.evictions());
+        // before the cordon, after it, and in the end
+        assert!(state.looks <= 4, "{turn:?}: {} looks at the node", state.looks);
+        assert_eq!((state.node_lists, state.node_watches), (1, 1), "{turn:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_turns_not_ready_leaves_three_ways() {
+    let meanwhile = |state: &mut State| state.turn_after = Some((5, Turn::NotReady));
+    let (_fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
+    for words in [
+        "if the machine is surely off: pilothouse --context test out-of-service n1",
+        "to drain on although it is not ready: pilothouse --context test drain n1",
+        "to end here, nothing is left to do",
+        "still cordoned: n1",
+    ] {
+        assert!(done.message.contains(words), "{words}: {}", done.message);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_was_not_ready_in_the_plan_is_drained() {
+    let fake = Fake::start(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    fake.state.lock().unwrap().turn(Turn::NotReady);
+    let plan = plan(&fake, drain()).await;
+    assert_eq!(plan.not_ready, ["n1"]);
+    let said = "n1 is Unknown since 2026-01-02T03:04:05Z: evicted pods may never end there";
+    assert!(plan.warnings.iter().any(|w| w == said), "{:?}", plan.warnings);
+    let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+    let done = executor.run("1".into(), &plan, Control::default(), None).await;
+    assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_watched_is_looked_at() {
+    for how in [NodeWatch::Denied, NodeWatch::Unwatched, NodeWatch::Breaks(4)] {
+        // it can be drained,
+        let (fake, done) =
+            drains(12, |state: &mut State| state.node_watch = how, GuardSettings::default()).await;
+        assert_eq!(done.outcome, Some(Outcome::Done), "{how:?}: {}", done.message);
+        assert!(!done.message.contains("not known"), "{how:?}: {}", done.message);
+        assert_eq!(fake.state.lock().unwrap().evictions(), 12);
+        // and stops when its cordon is taken back
+        let meanwhile = |state: &mut State| {
+            state.node_watch = how;
+            state.turn_after = Some((5, Turn::Uncordoned));
+        };
+        let (fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
+        assert_eq!(done.outcome, Some(Outcome::Failed), "{how:?}: {}", done.message);
+        assert!(done.message.contains("n1: uncordoned meanwhile by ann"), "{how:?}: {}", done.message);
+        assert!(fake.state.lock().unwrap().evictions() < 30, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_that_is_taken_up_cordons_its_node_again() {
+    let fake = Fake::start(4).await;
+    fake.state.lock().unwrap().lingers = true;
+    let folder = tempfile::tempdir().unwrap();
+    let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };
+    let plan = plan(&fake, Act::Drain(options)).await;
+    let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "first"));
+    let (stop, worker) = (executor.stop.clone(), executor.clone());
+    let run = tokio::spawn(async move { worker.run("1".into(), &plan, Control::default(), None).await });
+    while told.recv().await.unwrap().steps[1].state != StepState::Accepted {}
+    stop.cancel();
+    run.await.unwrap();
+    drop(executor);
+    fake.quiet().await;
+    {
+        let mut state = fake.state.lock().unwrap();
+        state.turn(Turn::Uncordoned);
+        state.lingers = false;
+    }
+    assert_eq!(takes_up(&fake, folder.path()).await, 1);
+    let state = fake.state.lock().unwrap();
+    assert_eq!(state.get(NODE).unwrap()["spec"]["unschedulable"], true);
+    assert_eq!((state.pods(), state.evictions()), (0, 4));
+    assert_eq!(state.total(), 6, "each pod once, and two cordons: {:?}", state.applied);
 }
 
 #[tokio::test]

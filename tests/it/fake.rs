@@ -26,6 +26,35 @@ pub enum Swallow {
     Refuses(u16),
 }
 
+/// What becomes of the node in the middle of a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// `ann` takes its cordon back, as managedFields say.
+    Uncordoned,
+    /// Somebody takes it back as kubectl does, which leaves no trace.
+    Bare,
+    /// Another node comes under its name.
+    Replaced,
+    Deleted,
+    /// Its kubelet is silent.
+    NotReady,
+}
+
+/// What becomes of the requests to follow the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NodeWatch {
+    #[default]
+    Works,
+    /// The person may get it, and neither list nor watch.
+    Denied,
+    /// The person may list it as well.
+    Unwatched,
+    /// The next ones end: by a 410, and in the middle of a line.
+    Breaks(u32),
+    /// It opens and says nothing any more.
+    Silent,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returns {
     Always,
@@ -37,7 +66,8 @@ pub struct State {
     version: u64,
     /// By path.
     objects: BTreeMap<String, Value>,
-    events: Vec<(u64, &'static str, Value)>,
+    /// Version, type, path and object.
+    events: Vec<(u64, &'static str, String, Value)>,
     /// Writes that were applied, by what they did to which uid.
     pub applied: BTreeMap<String, u32>,
     pub swallow: Swallow,
@@ -51,8 +81,13 @@ pub struct State {
     pub late: Option<Value>,
     /// Pods that are evicted stay terminating.
     pub lingers: bool,
-    /// Evictions until somebody takes the node's cordon back.
-    pub uncordoned_after: Option<u32>,
+    /// Evictions until this becomes of the node.
+    pub turn_after: Option<(u32, Turn)>,
+    pub node_watch: NodeWatch,
+    /// How often the node was read, listed by its name, and watched.
+    pub looks: u32,
+    pub node_lists: u32,
+    pub node_watches: u32,
     /// Evictions until the node may not be read any more.
     pub blind_after: Option<u32>,
     /// For each pod that is evicted another comes to the node: always, or once its cordon was taken back.
@@ -87,8 +122,8 @@ impl State {
     fn put(&mut self, path: &str, mut object: Value, kind: &'static str) {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        if path.contains("/pods/") {
-            self.events.push((self.version, kind, object.clone()));
+        if path.contains("/pods/") || path.contains("/nodes/") {
+            self.events.push((self.version, kind, path.to_owned(), object.clone()));
         }
         match kind {
             "DELETED" => self.objects.remove(path),
@@ -113,23 +148,49 @@ impl State {
     }
 
     fn after_eviction(&mut self) {
-        let mut node = self.objects.get("/api/v1/nodes/n1").cloned().unwrap();
-        if let Some(left) = self.uncordoned_after.as_mut() {
+        let mut turn = None;
+        if let Some((left, what)) = self.turn_after.as_mut() {
             *left -= 1;
-            if *left == 0 {
-                self.uncordoned_after = None;
-                node["spec"]["unschedulable"] = json!(false);
-                node["metadata"]["managedFields"] = json!([{"manager": "ann", "time": "2026-01-02T03:04:05Z",
-                    "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}]);
-                self.put("/api/v1/nodes/n1", node.clone(), "MODIFIED");
-            }
+            turn = (*left == 0).then_some(*what);
+        }
+        if let Some(what) = turn {
+            self.turn_after = None;
+            self.turn(what);
         }
         self.blind_after = self.blind_after.map(|left| left.saturating_sub(1));
-        let cordoned = node["spec"]["unschedulable"] == true;
+        let cordoned = self.get("/api/v1/nodes/n1").is_some_and(|n| n["spec"]["unschedulable"] == true);
         let returns = self.returns.is_some_and(|when| when == Returns::Always || !cordoned);
         if returns {
             let n = 1000 + u32::try_from(self.evictions()).unwrap();
             self.put(&format!("/api/v1/namespaces/shop/pods/p{n}"), pod(n, "n1", true), "ADDED");
+        }
+    }
+
+    /// This becomes of the node.
+    pub fn turn(&mut self, what: Turn) {
+        let path = "/api/v1/nodes/n1";
+        let mut node = self.objects.get(path).cloned().unwrap();
+        match what {
+            Turn::Uncordoned | Turn::Bare => {
+                node["spec"]["unschedulable"] = json!(false);
+            }
+            Turn::Replaced | Turn::Deleted => self.put(path, node.clone(), "DELETED"),
+            Turn::NotReady => {
+                node["status"]["conditions"] = json!([{"type": "Ready", "status": "Unknown",
+                    "reason": "NodeStatusUnknown", "lastTransitionTime": "2026-01-02T03:04:05Z"}]);
+            }
+        }
+        if what == Turn::Uncordoned {
+            node["metadata"]["managedFields"] = json!([{"manager": "ann", "time": "2026-01-02T03:04:05Z",
+                "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}]);
+        }
+        match what {
+            Turn::Deleted => {}
+            Turn::Replaced => {
+                node["metadata"]["uid"] = json!(uid(501));
+                self.put(path, node, "ADDED");
+            }
+            _ => self.put(path, node, "MODIFIED"),
         }
     }
 
@@ -300,14 +361,34 @@ impl Fake {
     }
 
     async fn watch(&self, mut socket: BufReader<TcpStream>, target: &str) -> std::io::Result<()> {
+        let kind = if target.contains("/nodes?") { "/nodes/" } else { "/pods/" };
+        let refused = {
+            let mut state = self.state.lock().unwrap();
+            state.node_watches += u32::from(kind == "/nodes/");
+            kind == "/nodes/" && matches!(state.node_watch, NodeWatch::Denied | NodeWatch::Unwatched)
+        };
+        if refused {
+            let text = "HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n";
+            return socket.get_mut().write_all(text.as_bytes()).await;
+        }
         let from = target.split("resourceVersion=").nth(1).unwrap().split('&').next().unwrap();
         let mut at: u64 = from.parse().unwrap();
         let mut changed = self.changed.subscribe();
         socket.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
         let breaks = {
             let mut state = self.state.lock().unwrap();
-            state.breaks = state.breaks.saturating_sub(1);
-            state.breaks
+            let mut breaks = match state.node_watch {
+                NodeWatch::Breaks(n) if kind == "/nodes/" => n,
+                _ if kind == "/nodes/" => 0,
+                _ => state.breaks,
+            };
+            breaks = breaks.saturating_sub(1);
+            match (kind, state.node_watch) {
+                ("/nodes/", NodeWatch::Breaks(_)) => state.node_watch = NodeWatch::Breaks(breaks),
+                ("/nodes/", _) => {}
+                _ => state.breaks = breaks,
+            }
+            breaks
         };
         if breaks > 0 {
             let gone = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
@@ -317,17 +398,25 @@ impl Fake {
         }
         loop {
             let mut news = String::new();
-            for (version, kind, object) in &self.state.lock().unwrap().events {
-                if *version > at {
-                    news += &format!("{}\n", json!({"type": kind, "object": object}));
-                    at = *version;
+            let ends = {
+                let state = self.state.lock().unwrap();
+                let silent = kind == "/nodes/" && state.node_watch == NodeWatch::Silent;
+                for (version, what, path, object) in &state.events {
+                    if *version > at && path.contains(kind) && !silent {
+                        news += &format!("{}\n", json!({"type": what, "object": object}));
+                        at = *version;
+                    }
                 }
+                kind == "/nodes/" && state.blind_after == Some(0)
+            };
+            if ends {
+                return Ok(());
             }
             if !news.is_empty() {
                 let chunk = format!("{:x}\r\n{news}\r\n", news.len());
                 socket.get_mut().write_all(chunk.as_bytes()).await?;
             }
-            if self.end_pods(at) {
+            if kind == "/pods/" && self.end_pods(at) {
                 continue;
             }
             tokio::select! {
@@ -371,7 +460,10 @@ impl Fake {
             if state.vanish && path == "/api/v1/pods" {
                 state.objects.clear();
             }
-            if state.blind_after == Some(0) && path.contains("/nodes/") {
+            let (one, all) = (path.contains("/nodes/"), path.ends_with("/nodes"));
+            state.looks += u32::from(one);
+            state.node_lists += u32::from(all && query.contains("fieldSelector"));
+            if state.blind_after == Some(0) && (one || all) || all && state.node_watch == NodeWatch::Denied {
                 return status(403, "nodes are forbidden");
             }
             if let Some(object) = state.objects.get(path).cloned() {

@@ -18,12 +18,13 @@ use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::model::plan::Step;
 use pilothouse_core::model::world::StepState;
+use serde_json::Value;
 
 use self::sight::Sight;
 use super::super::requests::mutation;
 use super::answer::{Answer, settle};
 use super::budget::{self, Budget, Key};
-use super::watch::{News, PodWatch};
+use super::watch::{self, News, Watch};
 use super::{Board, Ending, Place};
 use crate::clock::Clock;
 use crate::wire::client::ReadClient;
@@ -108,10 +109,11 @@ enum Close {
 type Sends = FuturesUnordered<BoxFuture<'static, (usize, Answer)>>;
 
 enum Tick {
-    News(News),
+    Pods(News<Pod>),
     Answer(usize, Answer),
     Budget(Key, Result<Option<Pdb>, ApiError>),
-    Node(Result<Option<Bytes>, ApiError>),
+    Looked(Result<Option<Bytes>, ApiError>),
+    Node(News<Value>),
     Close(Close),
     Timer,
 }
@@ -143,11 +145,15 @@ pub(super) async fn empty(board: &Board<'_>, place: Place, items: Vec<Item>) -> 
         ending.failed.push(("not sent: there is no writing connection".into(), place.to_string()));
         return ending;
     };
-    let watch = PodWatch::new(reader.clone(), board.exec.clock.clone(), place.path());
-    let sight = match &place {
-        Place::Node(name) if board.empties => Some(Sight::new(board.nodes.get(name).cloned())),
-        _ => None,
-    };
+    let (clock, mut node, mut sight) = (&board.exec.clock, None, None);
+    let pods = watch::pods(reader.clone(), clock.clone(), place.path());
+    if let Place::Node(name) = &place
+        && board.empties
+    {
+        let (uid, down) = (board.nodes.get(name).cloned(), board.not_ready.contains(name));
+        sight = Some(Sight::new(uid, down, Clock::instant()));
+        node = Some(watch::node(reader.clone(), clock.clone(), name));
+    }
     let known = board.planned.iter().chain(items.iter().map(|i| &i.what.on.uid)).cloned().collect();
     let work = Work {
         board,
@@ -165,11 +171,11 @@ pub(super) async fn empty(board: &Board<'_>, place: Place, items: Vec<Item>) -> 
         unseen: false,
         ending,
     };
-    work.run(watch).await
+    work.run(pods, node).await
 }
 
 impl Work<'_, '_> {
-    async fn run(mut self, mut watch: PodWatch) -> Ending {
+    async fn run(mut self, mut pods: Watch<Pod>, mut node: Option<Watch<Value>>) -> Ending {
         let board = self.board;
         let deadline = board.deadline.map(Clock::deadline);
         let mut sends = Sends::new();
@@ -179,6 +185,9 @@ impl Work<'_, '_> {
         let mut closing: Option<(Close, Instant)> = None;
         let mut denied = None;
         loop {
+            if closing.is_none() {
+                self.catch_up(node.as_mut());
+            }
             let now = Clock::instant();
             let mut wake = now + IDLE;
             if closing.is_none() && self.listed {
@@ -218,7 +227,8 @@ impl Work<'_, '_> {
                 () = board.control.cancelled(), if closing.is_none() => Tick::Close(Close::Cancelled),
                 () = board.halt.cancelled(), if closing.is_none() => Tick::Close(Close::Undermined),
                 Some((i, answer)) = sends.next(), if !sends.is_empty() => Tick::Answer(i, answer),
-                Some(looked) = looks.next(), if !looks.is_empty() => Tick::Node(looked),
+                Some(looked) = looks.next(), if !looks.is_empty() => Tick::Looked(looked),
+                news = next(node.as_mut()), if closing.is_none() => Tick::Node(news),
                 Some((key, read)) = reads.next(), if !reads.is_empty() => Tick::Budget(key, read),
                 () = tokio::time::sleep_until(wake.into()) => Tick::Timer,
                 changed = pauses.changed() => {
@@ -229,7 +239,7 @@ impl Work<'_, '_> {
                     board.with(|_| ());
                     Tick::Timer
                 }
-                news = watch.next(), if !stopping => Tick::News(news),
+                news = pods.next(), if !stopping => Tick::Pods(news),
             };
             match tick {
                 Tick::Close(why) => {
@@ -238,14 +248,15 @@ impl Work<'_, '_> {
                 }
                 Tick::Answer(i, answer) => self.answer(i, answer),
                 Tick::Budget(key, read) => self.budget(&key, read),
-                Tick::Node(looked) => self.looked(looked),
-                Tick::News(News::Trouble(error)) => {
+                Tick::Looked(looked) => self.looked(looked),
+                Tick::Node(news) => self.heard(news),
+                Tick::Pods(News::Trouble { why, denied: refused }) => {
                     self.troubled = true;
-                    let why = format!("its pods are not followed now: {error}");
-                    board.with(|told| told.troubles.insert(self.place.clone(), why));
-                    denied = (error.is_denial() && !self.listed).then(|| error.to_string());
+                    let words = format!("its pods are not followed now: {why}");
+                    board.with(|told| told.troubles.insert(self.place.clone(), words));
+                    denied = (refused && !self.listed).then_some(why);
                 }
-                Tick::News(news) => {
+                Tick::Pods(news) => {
                     if std::mem::take(&mut self.troubled) {
                         board.with(|told| told.troubles.remove(&self.place));
                     }
@@ -263,7 +274,7 @@ impl Work<'_, '_> {
         if let Some(why) = denied {
             self.leave_the_rest(&format!("its pods cannot be listed: {why}"));
         }
-        self.finish(closing.map(|(why, _)| why), &mut watch).await;
+        self.finish(closing.map(|(why, _)| why)).await;
         board.with(|told| told.troubles.remove(&self.place));
         board.tell().await;
         self.ending
@@ -346,7 +357,7 @@ impl Work<'_, '_> {
     }
 
     /// What is left when nothing more is sent: looked at once more, and written down as it is.
-    async fn finish(&mut self, close: Option<Close>, watch: &mut PodWatch) {
+    async fn finish(&mut self, close: Option<Close>) {
         for i in 0..self.items.len() {
             if self.items.get(i).is_some_and(|item| item.at == At::Sending) {
                 let why = "sent, and no answer came before the end";
@@ -355,7 +366,9 @@ impl Work<'_, '_> {
         }
         let Some(close) = close else { return };
         if close != Close::Stopped && self.items.iter().any(Item::is_under_way) {
-            let look = tokio::time::timeout(Duration::from_secs(3), watch.look());
+            let path = self.place.path();
+            let look = watch::look(&self.reader, &path, &self.board.exec.clock);
+            let look = tokio::time::timeout(Duration::from_secs(3), look);
             if let Some(Ok(Ok(pods))) = self.unless_stopped(look).await {
                 self.all(pods);
             }
@@ -412,5 +425,13 @@ impl Work<'_, '_> {
             self.ending.failed.push((why.to_owned(), item.name()));
         }
         self.set(i, At::Done, StepState::Failed, why);
+    }
+}
+
+/// The next piece of news of a node that is watched.
+async fn next(watch: Option<&mut Watch<Value>>) -> News<Value> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
     }
 }

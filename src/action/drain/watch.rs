@@ -1,251 +1,172 @@
-//! The pods that an eviction is about, kept current: LIST, then WATCH from its version; a watch that is too old or
-//! broken is listed anew, with a back-off. It is the re-check before each eviction and the proof after it.
+//! What a drain keeps current while it runs, by the one machine that lists and watches: the pods of a place, which is
+//! the re-check before each eviction and the proof after it; and the node that is being emptied.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http_body_util::BodyExt as _;
-use kube::client::Body;
-use pilothouse_core::domain::id::Uid;
+use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::pod::Pod;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
+use pilothouse_core::model::event::Batch;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
-use crate::wire::backoff::Backoff;
-use crate::wire::client::ReadClient;
+use crate::wire::client::{ReadClient, escape};
 use crate::wire::decode::{Pools, pod::pod};
 use crate::wire::error::ApiError;
-use crate::wire::frames::Lines;
-use crate::wire::items::ITEM_CAP;
+use crate::wire::list_watch::{DecodeError, ListWatch, Outlet, Place, Plan, Pulse};
 use crate::wire::pages;
 
-/// Nothing for longer than bookmarks are apart: the connection may be dead.
-const SILENCE: Duration = Duration::from_secs(75);
-/// A list that is refused where a watch was not allowed either is asked for again.
+/// Between two lists where a watch is not allowed.
 const POLL: Duration = Duration::from_secs(5);
 /// All pods of a node, or of a namespace.
 const LIST_CAP: usize = 256 << 20;
+/// What the machine may say before it is read.
+const QUEUE: usize = 16;
 
-/// What happened to the pods.
+/// What happened to the objects that are followed.
 #[derive(Debug)]
-pub enum News {
+pub enum News<T> {
     /// All of them, now.
-    All(Vec<Pod>),
-    Seen(Box<Pod>),
+    All(Vec<T>),
+    Seen(T),
     Gone(Uid),
-    /// They cannot be followed now; it is tried again.
-    Trouble(ApiError),
+    /// They are followed, and nothing is new.
+    Alive,
+    /// They cannot be followed now, and why; it is tried again.
+    Trouble {
+        why: String,
+        denied: bool,
+    },
 }
 
-enum Link {
-    Idle(Option<Instant>),
-    Listing(BoxFuture<'static, Result<(Vec<Pod>, String), ApiError>>),
-    Asking(BoxFuture<'static, Result<Body, ApiError>>),
-    Open(Box<Body>, Lines, Instant),
+enum Said<T> {
+    Rows(Batch<T>),
+    Status(SourceStatus),
 }
 
-/// Follows the pods of one path.
-pub struct PodWatch {
-    reader: ReadClient,
-    clock: Clock,
-    /// With its field selector.
-    path: String,
-    /// None = list first.
-    version: Option<String>,
-    link: Link,
-    backoff: Backoff,
-    ready: VecDeque<News>,
+struct Out<T>(mpsc::Sender<Said<T>>);
+
+impl<T: Send> Outlet<T> for Out<T> {
+    async fn rows(&self, batch: Batch<T>) {
+        self.say(Said::Rows(batch)).await;
+    }
+
+    async fn status(&self, status: SourceStatus) {
+        self.say(Said::Status(status)).await;
+    }
 }
 
-#[derive(Deserialize)]
-struct Frame<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(borrow)]
-    object: &'a RawValue,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Head {
-    metadata: Meta,
-    code: Option<u16>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Meta {
-    uid: String,
-    resource_version: String,
-}
-
-impl PodWatch {
-    pub fn new(reader: ReadClient, clock: Clock, path: String) -> Self {
-        Self {
-            reader,
-            clock,
-            path,
-            version: None,
-            link: Link::Idle(None),
-            backoff: Backoff::api(),
-            ready: VecDeque::new(),
+impl<T> Out<T> {
+    async fn say(&self, said: Said<T>) {
+        if self.0.send(said).await.is_err() {
+            // whoever read it is gone, and the machine with it
+            std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Follows the objects of one path. The machine runs while [`Watch::next`] is awaited.
+pub struct Watch<T> {
+    said: mpsc::Receiver<Said<T>>,
+    machine: BoxFuture<'static, ()>,
+    /// Of a list that has not ended.
+    listing: Option<Vec<T>>,
+    ready: VecDeque<News<T>>,
+}
+
+/// The pods at `path`, which has the field selector.
+pub fn pods(reader: ReadClient, clock: Clock, path: String) -> Watch<Pod> {
+    let (mut pools, now) = (Pools::default(), clock.clone());
+    let plan = plan("pods", "PodList", path, Some(POLL));
+    Watch::new(reader, clock, plan, move |json| pod(&mut pools, json, now.now()))
+}
+
+/// This node. Where it may be read and not watched, whoever asks has to look at it.
+pub fn node(reader: ReadClient, clock: Clock, name: &Name) -> Watch<Value> {
+    let path = format!("/api/v1/nodes?fieldSelector={}", escape(&format!("metadata.name={name}")));
+    let read = |json: &[u8]| serde_json::from_slice(json).map_err(|e| DecodeError(e.to_string()));
+    Watch::new(reader, clock, plan("nodes", "NodeList", path, None), read)
+}
+
+fn plan(name: &'static str, list: &'static str, path: String, unwatched: Option<Duration>) -> Plan {
+    Plan {
+        name,
+        list,
+        needs: format!("list {name}"),
+        places: vec![Place { path, namespace: None }],
+        query: String::new(),
+        gather: Duration::ZERO,
+        count: false,
+        poll_above: None,
+        exact: true,
+        unwatched,
+    }
+}
+
+impl<T: Send + 'static> Watch<T> {
+    fn new<D>(client: ReadClient, clock: Clock, plan: Plan, mut read: D) -> Self
+    where
+        D: FnMut(&[u8]) -> Result<T, DecodeError> + Send + Sync + 'static,
+    {
+        let (out, said) = mpsc::channel(QUEUE);
+        let machine = Box::pin(async move {
+            let (_held, pulse) = watch::channel(Pulse::default());
+            let decode = move |json: &[u8]| read(json).map(Some);
+            ListWatch { client, out: Out(out), clock, plan, pulse, listed: None, decode }.run().await;
+            std::future::pending::<()>().await;
+        });
+        Self { said, machine, listing: None, ready: VecDeque::new() }
     }
 
     /// The next piece of news. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> News {
+    pub async fn next(&mut self) -> News<T> {
         loop {
             if let Some(news) = self.ready.pop_front() {
                 return news;
             }
-            match &mut self.link {
-                Link::Idle(at) => {
-                    if let Some(at) = *at {
-                        tokio::time::sleep_until(at.into()).await;
-                    }
-                    self.link = self.ask();
-                }
-                Link::Listing(list) => match list.await {
-                    Ok((pods, version)) => {
-                        self.version = Some(version);
-                        self.link = Link::Idle(None);
-                        return News::All(pods);
-                    }
-                    Err(error) => return self.failed(error),
-                },
-                Link::Asking(open) => match open.await {
-                    Ok(body) => {
-                        self.link =
-                            Link::Open(Box::new(body), Lines::whole(ITEM_CAP + 1024), Clock::instant());
-                    }
-                    Err(ApiError::Gone { .. }) => self.relist(),
-                    Err(error) => {
-                        let denied = error.is_denial();
-                        let news = self.failed(error);
-                        if denied {
-                            // allowed to list and not to watch: lists it is
-                            self.version = None;
-                            self.link = Link::Idle(Some(Clock::deadline(POLL)));
-                        }
-                        return news;
-                    }
-                },
-                Link::Open(body, lines, heard) => {
-                    let next = tokio::time::timeout_at((*heard + SILENCE).into(), body.frame()).await;
-                    let data = match next {
-                        // silent, or ended as every watch does after some minutes
-                        Err(_) | Ok(None) => {
-                            let wait = self.backoff.next();
-                            self.link = Link::Idle(Some(Clock::deadline(wait)));
-                            continue;
-                        }
-                        Ok(Some(Err(error))) => return self.failed(ApiError::from_transport(&error)),
-                        Ok(Some(Ok(frame))) => frame.into_data(),
-                    };
-                    let Ok(data) = data else { continue };
-                    *heard = Clock::instant();
-                    let (mut whole, now) = (Vec::new(), self.clock.now());
-                    let dropped = lines.oversized();
-                    lines.feed(&data, |line| whole.push(line.to_vec()));
-                    // what could not be read might have been the one that matters
-                    let mut lost = lines.oversized() > dropped;
-                    for line in whole {
-                        match frame(&line, now, &mut self.version) {
-                            Ok(news) => self.ready.extend(news),
-                            Err(ApiError::Gone { .. } | ApiError::Decode(_)) => lost = true,
-                            Err(error) => {
-                                let news = self.failed(error);
-                                self.ready.push_back(news);
-                                break;
-                            }
-                        }
-                    }
-                    if lost {
-                        self.relist();
-                    } else if matches!(self.link, Link::Open(..)) {
-                        self.backoff.reset();
-                    }
-                }
+            tokio::select! {
+                biased;
+                Some(said) = self.said.recv() => self.read(said),
+                () = &mut self.machine => {}
             }
         }
     }
 
-    /// What they are at this moment, whatever the watch says.
-    pub async fn look(&mut self) -> Result<Vec<Pod>, ApiError> {
-        Ok(list(self.reader.clone(), self.path.clone(), self.clock.clone()).await?.0)
-    }
-
-    fn relist(&mut self) {
-        self.version = None;
-        self.link = Link::Idle(Some(Clock::deadline(self.backoff.next())));
-    }
-
-    fn failed(&mut self, error: ApiError) -> News {
-        let wait = self.backoff.next().max(error.retry_after().unwrap_or_default());
-        self.link = Link::Idle(Some(Clock::deadline(wait)));
-        News::Trouble(error)
-    }
-
-    fn ask(&mut self) -> Link {
-        let reader = self.reader.clone();
-        match &self.version {
-            None => Link::Listing(Box::pin(list(reader, self.path.clone(), self.clock.clone()))),
-            Some(version) => {
-                let path = format!(
-                    "{}&watch=1&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds={}",
-                    self.path,
-                    fastrand::u32(240..300)
-                );
-                Link::Asking(Box::pin(async move {
-                    Ok(reader.stream(&path, "application/json").await?.into_body())
-                }))
+    fn read(&mut self, said: Said<T>) {
+        match said {
+            Said::Rows(Batch::Begin { .. }) => self.listing = Some(Vec::new()),
+            Said::Rows(Batch::Upsert(rows)) => match &mut self.listing {
+                Some(listing) => listing.extend(rows),
+                None => self.ready.extend(rows.into_iter().map(News::Seen)),
+            },
+            Said::Rows(Batch::Gone(gone)) => self.ready.extend(gone.into_iter().map(|g| News::Gone(g.uid))),
+            Said::Rows(Batch::End { .. }) => self.ready.extend(self.listing.take().map(News::All)),
+            // the status says it as well
+            Said::Rows(_) => {}
+            Said::Status(SourceStatus { state: SourceState::Starting, .. }) => {}
+            Said::Status(SourceStatus { state: SourceState::Live, .. }) => self.ready.push_back(News::Alive),
+            Said::Status(status) => {
+                let why = status.error.map_or_else(String::new, |e| e.to_string());
+                let denied = status.state == SourceState::Denied;
+                self.ready.push_back(News::Trouble { why, denied });
             }
         }
     }
 }
 
-/// One line of a watch. Err: the server ended it, or it cannot be read.
-fn frame(
-    line: &[u8],
-    now: pilothouse_core::domain::time::Stamp,
-    version: &mut Option<String>,
-) -> Result<Option<News>, ApiError> {
-    if line.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
-    let decode = |e: &dyn std::fmt::Display| ApiError::Decode(e.to_string());
-    let frame: Frame<'_> = serde_json::from_slice(line).map_err(|e| decode(&e))?;
-    let object = frame.object.get().as_bytes();
-    let head: Head = serde_json::from_slice(object).unwrap_or_default();
-    if frame.kind == "ERROR" {
-        return Err(ApiError::from_answer(head.code.unwrap_or(500), None, object));
-    }
-    let news = match frame.kind.as_str() {
-        "ADDED" | "MODIFIED" => {
-            let pod = pod(&mut Pools::default(), object, now).map_err(|e| decode(&e))?;
-            Some(News::Seen(Box::new(pod)))
-        }
-        "DELETED" => Some(News::Gone(Uid::parse(&head.metadata.uid))),
-        _ => None,
-    };
-    if !head.metadata.resource_version.is_empty() {
-        *version = Some(head.metadata.resource_version);
-    }
-    Ok(news)
-}
-
-/// A whole list at its version (resourceVersion unset: what is judged must not be stale).
-async fn list(reader: ReadClient, path: String, clock: Clock) -> Result<(Vec<Pod>, String), ApiError> {
+/// The pods at `path` at this moment, whatever their watch says.
+pub async fn look(reader: &ReadClient, path: &str, clock: &Clock) -> Result<Vec<Pod>, ApiError> {
     let (mut pools, now) = (Pools::default(), clock.now());
     let read = |json: &[u8]| pod(&mut pools, json, now);
-    let whole = pages::whole(&reader, &path, "PodList", LIST_CAP, read).await?;
+    let whole = pages::whole(reader, path, "PodList", LIST_CAP, read).await?;
     if let Some(error) = whole.unread {
         return Err(ApiError::Decode(error.to_string()));
     }
     if whole.oversized > 0 {
         return Err(ApiError::Decode("a pod is too large".into()));
     }
-    Ok((whole.rows, whole.version))
+    Ok(whole.rows)
 }

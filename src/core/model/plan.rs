@@ -311,6 +311,9 @@ pub struct Plan {
     pub pdbs: Vec<PdbEffect>,
     pub services: Vec<ServiceEffect>,
     pub unplaced: Vec<Unplaced>,
+    /// Nodes that it empties although they are not ready.
+    #[serde(default)]
+    pub not_ready: Vec<Name>,
     /// Other ways to do it, for the dialog: switches and revisions. Not kept in the journal.
     #[serde(skip)]
     pub choices: Vec<Choice>,
@@ -355,6 +358,7 @@ impl Plan {
             pdbs: Vec::new(),
             services: Vec::new(),
             unplaced: Vec::new(),
+            not_ready: Vec::new(),
             choices: Vec::new(),
             diff: Vec::new(),
             warnings: Vec::new(),

@@ -16,12 +16,6 @@ pub struct NodeVerdict {
     pub why: String,
 }
 
-/// True if the control plane has lost the kubelet, so that nothing that it is told is carried out. A kubelet that says
-/// NotReady itself still answers, and one that was never heard of has no pods.
-pub fn is_silent(node: &Node) -> bool {
-    node.condition("Ready").is_some_and(|ready| ready.status == Status::Unknown)
-}
-
 /// Judges a node. `lease_is_live`: the lease source itself is working; when it is not, its silence means nothing.
 pub fn judge(node: &Node, lease: Option<&NodeLease>, lease_is_live: bool, now: Stamp) -> NodeVerdict {
     let ready = node.condition("Ready");

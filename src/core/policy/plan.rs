@@ -314,7 +314,8 @@ fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
     }
 }
 
-pub(super) fn kubectl(plan: &Plan, words: &str) -> String {
+/// The kubectl command for this plan's context.
+pub fn kubectl(plan: &Plan, words: &str) -> String {
     format!("kubectl --context {} {words}", quote(&plan.intent.context))
 }
 

@@ -133,7 +133,7 @@ pub const COMMANDS: &[Command] = &[
         Cmd::ResumeAction,
         "resume-action",
         "resume",
-        "go on with an action whose process ended in the middle; asks as the action does",
+        "go on with an action whose process ended in the middle, or with a drain that stopped; asks as the action does",
         &[Actions],
         &["R"],
     ),

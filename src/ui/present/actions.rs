@@ -9,7 +9,7 @@ use super::super::command::Cmd;
 use super::super::keymap::Keymap;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::{Cell, Grade, RowView, cell, plain};
+use super::{Cell, Grade, RowView, cell, plain, targets};
 
 /// The columns.
 pub const COLUMNS: [Column; 5] = [
@@ -104,13 +104,18 @@ pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
         cell(grade.role(), format!("{} {}", grade.glyph().trim(), state(action)).trim().to_owned()),
         plain(format!("{} steps", steps(action))),
     ];
+    let (view, resume) = (keymap.key(Cmd::ActionsView), keymap.key(Cmd::ResumeAction));
+    if let (Some(view), Some(resume), true) = (&view, resume, targets::is_left(action)) {
+        // before the reason, which may be long
+        line.push(cell(Role::Key, format!("· {view}, then {resume} goes on with it")));
+    }
     if !action.message.is_empty() {
         line.push(plain(format!("· {}", action.message)));
     }
     if running.len() > 1 {
         line.push(cell(Role::Info, format!("· {} more running", running.len() - 1)));
     }
-    if let Some(key) = keymap.key(Cmd::ActionsView) {
+    if let Some(key) = view.filter(|_| !targets::is_left(action)) {
         line.push(cell(Role::Key, format!("· {key} view")));
     }
     line

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::Node;
-use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, World};
+use pilothouse_core::model::plan::Act;
+use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, Outcome, World};
 use pilothouse_core::policy::plan::OUT_OF_SERVICE;
 
 use super::super::app::{Screen, TextSource, Ui};
@@ -122,13 +123,19 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
         }
         Cmd::UndoThis => return action(ui, world).is_some_and(|a| a.outcome.is_some()),
         Cmd::ResumeAction => {
-            return action(ui, world).is_some_and(|a| a.unfinished);
+            return action(ui, world).is_some_and(|a| a.unfinished || is_left(a));
         }
         Cmd::OutOfService => return all_down(ui, world),
         _ => {}
     }
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
     !elsewhere || !of(ui, world, cmd).is_empty() || (cmd == Cmd::Scale && scales_bounds(ui, world))
+}
+
+/// A drain that has ended with pods left: planned anew it cordons what has to be, and takes the rest.
+pub fn is_left(action: &ActionView) -> bool {
+    let stopped = matches!(action.outcome, Some(Outcome::Failed | Outcome::Cancelled | Outcome::Unknown));
+    stopped && !action.unfinished && matches!(action.plan.intent.act, Act::Drain(_))
 }
 
 /// The action that is selected in their list, or read.

@@ -75,7 +75,7 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
-    if !action.unfinished {
+    if !action.unfinished && !present::targets::is_left(&action) {
         return ui.say("it has come to its end: there is nothing to go on with");
     }
     let here = ui.shown(world).map(|c| c.info.context.clone());
@@ -84,6 +84,10 @@ pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     }
     let intent = action.plan.intent.clone();
     dialog::open(ui, world, intent.act, intent.targets, effects);
+    if !action.unfinished {
+        // a drain that stopped: as if it was asked for anew
+        return;
+    }
     if let Some(open) = &mut ui.dialog {
         open.resumes = Some(action.id.clone());
         // worked out from the journal and from where the cluster stands, not planned anew

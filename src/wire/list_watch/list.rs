@@ -61,6 +61,7 @@ where
         let Some(place) = self.plan.places.get(at).cloned() else { return Ok(()) };
         // the first list may come from the server's cache; a later one must not go back in time
         let first = match &run.last {
+            _ if self.plan.exact => String::new(),
             Some(version) => format!("resourceVersion={version}&resourceVersionMatch=NotOlderThan"),
             None => "resourceVersion=0".into(),
         };
@@ -108,6 +109,9 @@ where
             let next = pages::next(&join(&place.path, &[&self.plan.query]), &more, token.as_deref(), pages)?;
             token = Some(more);
             response = self.client.stream(&next, "application/json").await?;
+        }
+        if let Some(words) = run.unread.words().filter(|_| self.plan.exact) {
+            return Err(ApiError::Decode(words));
         }
         let version = version.unwrap_or_default();
         let namespaces = place.namespace.clone().map(|n| vec![n]);

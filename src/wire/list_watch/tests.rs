@@ -80,6 +80,16 @@ async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>,
 
 /// The same for a kind whose cluster-wide list is at `path`.
 async fn run_at(path: &str, script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>, Vec<String>) {
+    run_with(path, script, |_| (), done).await
+}
+
+/// The same with another plan.
+async fn run_with(
+    path: &str,
+    script: Vec<String>,
+    tune: impl FnOnce(&mut Plan),
+    done: impl Fn(&[Said]) -> bool,
+) -> (Vec<Said>, Vec<String>) {
     let server = serve(script).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = format!(
@@ -93,7 +103,7 @@ async fn run_at(path: &str, script: Vec<String>, done: impl Fn(&[Said]) -> bool)
     let (out, mut said) = mpsc::unbounded_channel();
     let (_pulse, pulse) = watch::channel(Pulse::default());
     let place = |path: &str, ns: Option<&str>| Place { path: path.into(), namespace: ns.map(Name::from) };
-    let machine = ListWatch {
+    let mut machine = ListWatch {
         client,
         out: Out(out),
         clock: Clock::system(),
@@ -106,6 +116,8 @@ async fn run_at(path: &str, script: Vec<String>, done: impl Fn(&[Said]) -> bool)
             gather: Duration::ZERO,
             count: false,
             poll_above: None,
+            exact: false,
+            unwatched: None,
         },
         pulse,
         listed: None,
@@ -123,6 +135,7 @@ async fn run_at(path: &str, script: Vec<String>, done: impl Fn(&[Said]) -> bool)
             Ok(Some(pilothouse_core::domain::node::NodeLease { node, ..Default::default() }))
         },
     };
+    tune(&mut machine.plan);
     let mut all = Vec::new();
     let collect = async {
         while !done(&all) {
@@ -287,6 +300,32 @@ async fn what_cannot_be_read_is_counted_and_ends_nothing() {
     assert_eq!(names(&said), ["b", "c"]);
     assert!(said.iter().any(|s| matches!(s, Said::Status(st) if st.state == SourceState::Live
         && st.error.as_deref().is_some_and(|e| e.starts_with("1 objects could not be read")))));
+}
+
+#[tokio::test]
+async fn what_writes_are_decided_on_is_read_anew_and_whole() {
+    let torn = r#"{"metadata":{"resourceVersion":"10"},"items":[{"metadata":{}},{"metadata":{"name":"b"}}]}"#;
+    let exact = |plan: &mut Plan| plan.exact = true;
+    let watch = "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"resourceVersion\":\"11\"}}}\n";
+    let script = vec![ok(torn), ok(LIST), ok(watch), ok(LIST)];
+    let (said, asked) = run_with("/all", script, exact, |said| ends(said) == 2).await;
+    assert_eq!(
+        (asked[0].as_str(), asked[1].as_str()),
+        ("/all", "/all"),
+        "of no cache, and not taken for whole"
+    );
+    assert!(asked[2].starts_with("/all?watch=1&resourceVersion=10&"), "{asked:?}");
+    assert_eq!(asked[3], "/all", "what could not be read is listed anew, at the newest version");
+    assert!(matches!(statuses(&said)[1].state, SourceState::Down { .. }), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_may_be_listed_and_not_watched_is_listed_again() {
+    let often = |plan: &mut Plan| plan.unwatched = Some(Duration::from_millis(10));
+    let script = vec![ok(LIST), refuse(403, "no"), ok(LIST), refuse(403, "no"), ok(LIST)];
+    let (said, asked) = run_with("/all", script, often, |said| ends(said) == 3).await;
+    assert!(asked[1].contains("watch=1") && asked[3].contains("watch=1"), "{asked:?}");
+    assert!(!said.iter().any(|s| matches!(s, Said::Rows(Batch::Stale { .. }))), "this is no failure");
 }
 
 #[tokio::test]

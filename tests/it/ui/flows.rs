@@ -614,6 +614,43 @@ fn what_a_filter_hides_is_not_acted_upon() {
 }
 
 #[test]
+fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
+    use pilothouse_core::domain::id::Kind;
+    use pilothouse_core::domain::id::ObjectRef;
+    use pilothouse_core::model::plan::DrainOptions;
+    use pilothouse_core::model::world::{ActionView, Outcome};
+    let mut desk = Desk::new(scene::trouble());
+    let context = desk.world.clusters[0].info.context.clone();
+    let node = desk.world.clusters[0].nodes.iter().next().unwrap().clone();
+    let targets = vec![ObjectRef::new(Kind::Node, &"".into(), &node.name, &node.uid)];
+    let options = DrainOptions { force: true, ..DrainOptions::default() };
+    let made = |act, outcome| {
+        let intent =
+            Intent { cluster: ClusterId::default(), context: context.clone(), act, targets: targets.clone() };
+        let plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
+        let message = "n1: uncordoned meanwhile by ann".into();
+        let ended = Some(scene::NOW);
+        Arc::new(ActionView { outcome, message, ended, ..ActionView::new("a".into(), plan, scene::NOW) })
+    };
+    let drain = || Act::Drain(options.clone());
+    desk.world.actions = [made(drain(), Some(Outcome::Failed))].into();
+    let text = desk.dump(120, 36);
+    assert!(text.contains("· 8, then R goes on with it"), "{text}");
+    desk.press("8");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("R resume"), "{text}");
+    let intent = planned(desk.press("R"));
+    assert_eq!((intent.act, intent.targets), (drain(), targets.clone()));
+    desk.press("esc");
+    for (act, outcome) in [(drain(), Outcome::Done), (Act::Restart, Outcome::Failed)] {
+        desk.world.actions = [made(act, Some(outcome))].into();
+        desk.dump(120, 36);
+        assert_eq!(desk.press("R"), Vec::new());
+        assert!(desk.dump(120, 36).contains("there is nothing to go on with"));
+    }
+}
+
+#[test]
 fn the_list_of_actions_opens_on_what_runs() {
     use pilothouse_core::model::world::{ActionView, Outcome};
     let mut desk = Desk::new(scene::trouble());

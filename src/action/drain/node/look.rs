@@ -3,11 +3,14 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use serde_json::Value;
 
 use super::super::super::settle::get;
 use super::super::Place;
+use super::super::watch::{News, Watch};
 use super::sight::Verdict;
 use super::{At, Item, Work};
 use crate::clock::Clock;
@@ -44,7 +47,40 @@ impl Work<'_, '_> {
 
     pub(super) fn looked(&mut self, looked: Result<Option<Bytes>, ApiError>) {
         let Some(sight) = &mut self.sight else { return };
-        match sight.see(looked, Clock::instant(), self.board.exec.clock.now()) {
+        let verdict = sight.see(looked, Clock::instant(), self.board.exec.clock.now());
+        self.judged(verdict);
+    }
+
+    /// What the node's watch has to say by now, before anything is sent.
+    pub(super) fn catch_up(&mut self, watch: Option<&mut Watch<Value>>) {
+        let Some(watch) = watch else { return };
+        while let Some(news) = watch.next().now_or_never() {
+            self.heard(news);
+        }
+    }
+
+    pub(super) fn heard(&mut self, news: News<Value>) {
+        let Some(sight) = &mut self.sight else { return };
+        // what looks have found out meanwhile stays as it is
+        let lost = matches!(news, News::Trouble { .. });
+        let verdict = sight.hear(news, Clock::instant(), self.board.exec.clock.now());
+        if !lost {
+            self.judged(verdict);
+        }
+    }
+
+    fn judged(&mut self, verdict: Verdict) {
+        if self.board.halt.is_cancelled() {
+            // one reason is enough
+            return;
+        }
+        match verdict {
+            // nothing of it is left that could fail to end
+            Verdict::NotReady(_) if self.emptied.is_some() => {}
+            Verdict::NotReady(why) => {
+                self.ending.not_ready = Some(self.place.to_string());
+                self.undermined(why);
+            }
             Verdict::GoesOn if self.unseen => {
                 self.unseen = false;
                 self.board.with(|told| told.troubles.remove(&self.place));

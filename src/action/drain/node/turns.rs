@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::wire::error::ApiError;
 
 impl Work<'_, '_> {
-    pub(super) async fn news(&mut self, news: News) {
+    pub(super) async fn news(&mut self, news: News<Pod>) {
         match news {
             News::All(pods) => {
                 self.all(pods);
@@ -30,10 +30,10 @@ impl Work<'_, '_> {
             }
             News::Seen(pod) => {
                 let (uid, late) = (pod.uid.clone(), !self.known.contains(&pod.uid));
-                self.live.insert(uid.clone(), (*pod).clone());
+                self.live.insert(uid.clone(), pod.clone());
                 match self.index(&uid) {
                     Some(i) => self.seen(i),
-                    None if late => self.late(vec![*pod]).await,
+                    None if late => self.late(vec![pod]).await,
                     None => {}
                 }
             }
@@ -43,7 +43,7 @@ impl Work<'_, '_> {
                     self.gone(i);
                 }
             }
-            News::Trouble(_) => {}
+            News::Alive | News::Trouble { .. } => {}
         }
     }
 

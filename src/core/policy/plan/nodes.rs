@@ -13,7 +13,7 @@ use crate::model::plan::{
     StepKind,
 };
 use crate::model::table::Coverage;
-use crate::model::world::Cluster;
+use crate::model::world::{Cluster, NodeState};
 use crate::policy::{drain as draining, health};
 
 /// At most this many nodes are cordoned or draining at once without typing the context.
@@ -134,13 +134,18 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
             continue;
         };
         names.push(node.name.clone());
-        if health::is_silent(node) {
-            plan.silent.push(node.name.clone());
-            plan.warnings.push(format!(
-                "the kubelet of {} does not answer{}: evicted pods stay Terminating, so the drain cannot finish; if the machine is really off, out-of-service is the way",
-                node.name,
-                node.condition("Ready").and_then(|c| c.since).map_or_else(String::new, |since| format!(" (since {since})"))
-            ));
+        let verdict = health::judge(node, None, false, now);
+        if verdict.state.is_dead() {
+            let (name, state) = (&node.name, verdict.state.as_str());
+            let since = verdict.since.map_or_else(String::new, |at| format!(" since {at}"));
+            plan.not_ready.push(name.clone());
+            if verdict.state == NodeState::Unknown {
+                let words = "its kubelet does not answer, so evicted pods stay Terminating and the drain cannot finish; if the machine is really off, use out-of-service";
+                plan.warnings.insert(plan.silent.len(), format!("{name} is {state}{since}: {words}"));
+                plan.silent.push(name.clone());
+            } else {
+                plan.warnings.push(format!("{name} is {state}{since}: evicted pods may never end there"));
+            }
         }
         if !node.cordoned {
             plan.steps.push(Step::new(StepKind::Cordon, target));

@@ -58,7 +58,7 @@ fn a_drain_of_a_node_that_does_not_answer_says_so_first() {
     };
     let p = drain(&dead, 11, "off");
     assert_eq!(p.silent, [Name::from("off")]);
-    assert!(p.warnings[0].starts_with("the kubelet of off does not answer"), "{:?}", p.warnings);
+    assert!(p.warnings[0].starts_with("off is Unknown: its kubelet does not answer"), "{:?}", p.warnings);
     assert_eq!(p.choices[0].act, Act::OutOfService);
     for (cluster, uid, name) in [(&dead, 10, "up"), (&*plain, 11, "off")] {
         // a kubelet that says NotReady itself answers
