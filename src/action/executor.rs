@@ -5,6 +5,7 @@
 
 mod cordon;
 mod look;
+mod meanwhile;
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::{Act, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::policy::revisions;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +30,8 @@ use super::identity::{self, Clusters};
 use super::journal::{Claim, ClaimError, Follows, Journal, JournalError, Record, add, view};
 use super::reach::Reach;
 use super::requests::{Method, mutation};
-use super::settle::{Check, check, is_own, read};
+use super::rights;
+use super::settle::{Check, check, is_own, read, template_after};
 
 /// How often a step is sent while each answer proves that it was not applied.
 const ATTEMPTS: u32 = 5;
@@ -63,6 +67,8 @@ pub(super) enum Ended {
     Failed(String),
     /// The action fails, and this step was never sent.
     NotSent(String),
+    /// A right or the credentials ended: it is left as it is, for whoever has them to take up.
+    Barred(String),
     Unknown(String),
     Stopped(String),
 }
@@ -103,6 +109,10 @@ impl Executor {
         }
         self.tell(&action).await;
         let (mut outcome, mut message) = self.steps(&mut action, plan, &control, settle_for).await;
+        if action.unfinished {
+            // without anything sent there is nothing to take up: it is asked for again
+            action.unfinished = self.follows.is_some() || action.steps.iter().any(|s| was_sent(s.state));
+        }
         if control.wants_uncordon() && !self.stop.is_cancelled() {
             let back = self.uncordon(&mut action).await;
             if !back.is_empty() {
@@ -114,6 +124,9 @@ impl Executor {
             for words in self.cordons_now(&cordoned(&action)).await {
                 message = format!("{message}; {words}");
             }
+        }
+        if action.unfinished {
+            message = format!("{message}; with the right or a new login: pilothouse resume {}", action.id);
         }
         if self.stop.is_cancelled() && outcome == Outcome::Failed {
             // it was ended from outside: whoever looks may take it up
@@ -159,7 +172,7 @@ impl Executor {
                 let (outcome, message) =
                     drain::run(self, action, i..i + evictions, control, settle_for).await;
                 if outcome != Outcome::Done {
-                    return (outcome, message);
+                    return (outcome, self.after_evictions(action, outcome, message).await);
                 }
                 last = message;
                 i += evictions;
@@ -168,19 +181,24 @@ impl Executor {
             let ended = if self.stop.is_cancelled() || control.is_cancelled() {
                 Ended::Stopped("stopped before it was sent".into())
             } else {
-                self.step(action, i, step, control, settle_for).await
+                match self.foundations(action, i).await {
+                    Ok(()) => self.step(action, i, step, control, settle_for).await,
+                    Err(ended) => ended,
+                }
             };
+            let barred = matches!(ended, Ended::Barred(_));
+            action.unfinished |= barred;
             let (state, note, outcome) = match ended {
                 Ended::Verified(note) => (StepState::Verified, note, None),
                 Ended::Skipped(note) => (StepState::Skipped, note, None),
                 // nothing was sent: there is nothing of it to undo
                 Ended::NotSent(note) => (StepState::Skipped, note, Some(Outcome::Failed)),
-                Ended::Failed(note) => (StepState::Failed, note, Some(Outcome::Failed)),
+                Ended::Failed(note) | Ended::Barred(note) => (StepState::Failed, note, Some(Outcome::Failed)),
                 Ended::Unknown(note) => (StepState::Unknown, note, Some(Outcome::Unknown)),
                 Ended::Stopped(note) => (StepState::Skipped, note, Some(Outcome::Cancelled)),
             };
-            // told to end: what was not sent is left as it is, for whoever takes the action up
-            let left = self.stop.is_cancelled() && outcome == Some(Outcome::Cancelled);
+            // what was not sent is left as it is, for whoever takes the action up
+            let left = barred || self.stop.is_cancelled() && outcome == Some(Outcome::Cancelled);
             self.mark(action, i, if left { StepState::Waiting } else { state }, &note).await;
             if let Some(outcome) = outcome {
                 return (outcome, format!("{} {}: {note}", step.what, step.on));
@@ -256,13 +274,22 @@ impl Executor {
             (Ok(reader), Ok(writer)) => (reader, writer),
             (Err(why), _) | (_, Err(why)) => return Ended::NotSent(format!("not sent: {why}")),
         };
+        if let Some(why) = self.newly_protected(&action.plan, step, reader).await {
+            return Ended::NotSent(format!("not sent: {why}"));
+        }
         let stamp = self.clock.now().to_string();
+        let mut left = None;
         let mut refused: Option<(String, String)> = None;
         let mut answered: Option<String> = None;
         for attempt in 1..=ATTEMPTS {
             let live = match read(reader, &step.what, &step.on).await {
                 Ok(live) => live,
-                Err(e) => return Ended::NotSent(format!("not sent: the re-check failed: {e}")),
+                Err(e) => {
+                    return match rights::sight_ended(reader, step, &e).await {
+                        Some(why) => Ended::Barred(format!("not sent: {why}")),
+                        None => Ended::NotSent(format!("not sent: the re-check failed: {e}")),
+                    };
+                }
             };
             let own = live.as_ref().is_some_and(|live| is_own(&step.what, &step.on, live, &stamp));
             if let Some(error) = answered.take().filter(|_| own) {
@@ -273,8 +300,12 @@ impl Executor {
             let version = match check(&step.what, &step.on, live.as_ref()) {
                 Check::Go(version) => version,
                 Check::Done(why) => return Ended::Skipped(why),
-                Check::Stop(why) => return Ended::NotSent(format!("not sent: {why}")),
+                Check::Stop(why) => {
+                    let why = self.with_autoscaler(step, why).await;
+                    return Ended::NotSent(format!("not sent: {why}"));
+                }
             };
+            left = live.as_ref().and_then(|live| template_after(&step.what, live, &stamp));
             if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
                 // nothing has changed, so the same would be refused again
                 return Ended::Failed(why);
@@ -296,7 +327,10 @@ impl Executor {
                 return Ended::Stopped("stopped before it was sent".into());
             }
             match request.send(writer, false).await {
-                Ok(_) => {
+                Ok(answer) => {
+                    // what the server made of it, with what an admission webhook added
+                    let told = revisions::template(&answer);
+                    left = left.map(|left| if told.is_null() { left } else { told });
                     self.mark(action, i, StepState::Accepted, "accepted").await;
                     break;
                 }
@@ -312,7 +346,12 @@ impl Executor {
                 }
                 Err(WriteError::Refused(e)) if e.is_anybodys() => {
                     if let Some(ended) = self.settled(step, &stamp, &e).await {
-                        return ended;
+                        let barred = rights::ended(reader, step, &e).await;
+                        action.unfinished |= barred.is_some();
+                        return match (ended, barred) {
+                            (Ended::Failed(_), Some(why)) => Ended::Barred(format!("not applied: {why}")),
+                            (ended, _) => ended,
+                        };
                     }
                     self.mark(action, i, StepState::Accepted, &format!("{e}; it was applied all the same"))
                         .await;
@@ -329,7 +368,8 @@ impl Executor {
                 }
             }
         }
-        self.verify(action, i, step, &stamp, control, settle_for.unwrap_or_else(|| patience(&step.what)))
+        let wrote = Wrote { stamp: &stamp, left };
+        self.verify(action, i, step, &wrote, control, settle_for.unwrap_or_else(|| patience(&step.what)))
             .await
     }
 
@@ -387,8 +427,8 @@ impl Executor {
                 at: self.clock.now(),
                 outcome,
                 message: message.clone(),
-                interrupted: self.stop.is_cancelled()
-                    && matches!(outcome, Outcome::Cancelled | Outcome::Unknown),
+                interrupted: action.unfinished
+                    || self.stop.is_cancelled() && matches!(outcome, Outcome::Cancelled | Outcome::Unknown),
             };
             if let Err(e) = self.write(&record) {
                 action.message = format!("{message} (the end could not be written down: {e})");
@@ -404,6 +444,18 @@ impl Executor {
             tracing::debug!(action = %action.id, "nobody listens");
         }
     }
+}
+
+/// What a step wrote, by which its own effect is known.
+pub(super) struct Wrote<'a> {
+    stamp: &'a str,
+    /// The template that a restart left.
+    left: Option<Value>,
+}
+
+/// Sent, and not refused.
+fn was_sent(state: StepState) -> bool {
+    matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown)
 }
 
 /// How long an effect may take before the action is called failed.

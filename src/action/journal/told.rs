@@ -305,7 +305,7 @@ impl Told {
         match self.end {
             Some(end) => {
                 action.ended = Some(end.at);
-                action.unfinished = end.interrupted && !alive;
+                action.unfinished = end.interrupted;
                 action.outcome = Some(end.outcome);
                 action.message = end.message;
             }
@@ -342,6 +342,7 @@ pub fn actions(chapters: Vec<Chapter>) -> Vec<Arc<ActionView>> {
     for (id, (how, by)) in followed {
         if let Some(action) = place.get(&id).and_then(|n| actions.get_mut(*n)) {
             action.message.push_str(&format!("; {} by {by}", how.as_str()));
+            action.unfinished = false;
         }
     }
     actions.sort_by_key(|a| std::cmp::Reverse(a.started));

@@ -14,7 +14,7 @@ mod workloads;
 #[cfg(test)]
 mod table;
 
-pub use access::{Access, access, resource};
+pub use access::{Access, access, resource, to_look, to_write};
 pub use nodes::OUT_OF_SERVICE;
 pub use scale::autoscaler_of;
 
@@ -217,7 +217,8 @@ fn weight(plan: &Plan) -> Confirm {
     plan.steps.iter().map(of).max().unwrap_or(Confirm::Suffix)
 }
 
-fn adds_out_of_service(change: &Change) -> bool {
+/// True if the node gets the taint of a machine that is off.
+pub fn adds_out_of_service(change: &Change) -> bool {
     let has = |value: &serde_json::Value| value.to_string().contains(OUT_OF_SERVICE);
     change.fields.iter().any(|f| has(&f.to) && !has(&f.from))
 }
