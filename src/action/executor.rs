@@ -6,6 +6,7 @@
 mod cordon;
 mod look;
 mod meanwhile;
+mod record;
 
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::{Act, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::revisions;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,11 +27,11 @@ pub use super::control::{Control, Pace};
 use super::drain;
 use super::gate::{Gauge, too_many_errors};
 use super::identity::{self, Clusters};
-use super::journal::{Claim, ClaimError, Follows, Journal, JournalError, Record, add, view};
+use super::journal::{Claim, ClaimError, Follows, Journal, Record, view};
 use super::reach::Reach;
 use super::requests::{Method, mutation};
 use super::rights;
-use super::settle::{Check, check, is_own, read, template_after};
+use super::settle::{Check, Wrote, check, is_own, read, template_after};
 
 /// How often a step is sent while each answer proves that it was not applied.
 const ATTEMPTS: u32 = 5;
@@ -233,24 +233,6 @@ impl Executor {
         action.paused = false;
     }
 
-    /// Writes down a step that the plan did not have. None if that cannot be done.
-    pub(super) fn added(&self, action: &mut ActionView, step: &Step) -> Option<usize> {
-        let record = Record::Added {
-            id: action.id.clone(),
-            at: self.clock.now(),
-            step: Box::new(step.clone()),
-            number: Some(action.steps.len()),
-        };
-        self.write(&record).ok()?;
-        add(action, step);
-        Some(action.steps.len() - 1)
-    }
-
-    /// To disk; to memory if a person has said so.
-    fn write(&self, record: &Record) -> Result<(), JournalError> {
-        if self.memory_journal { self.journal.write_or_keep(record) } else { self.journal.write(record) }
-    }
-
     async fn step(
         &self,
         action: &mut ActionView,
@@ -278,7 +260,7 @@ impl Executor {
             return Ended::NotSent(format!("not sent: {why}"));
         }
         let stamp = self.clock.now().to_string();
-        let mut left = None;
+        let mut wrote = Wrote { stamp: stamp.clone(), template: None };
         let mut refused: Option<(String, String)> = None;
         let mut answered: Option<String> = None;
         for attempt in 1..=ATTEMPTS {
@@ -305,7 +287,7 @@ impl Executor {
                     return Ended::NotSent(format!("not sent: {why}"));
                 }
             };
-            left = live.as_ref().and_then(|live| template_after(&step.what, live, &stamp));
+            wrote.template = live.as_ref().and_then(|live| template_after(&step.what, live, &stamp));
             if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
                 // nothing has changed, so the same would be refused again
                 return Ended::Failed(why);
@@ -320,7 +302,7 @@ impl Executor {
                     "changed meanwhile, not applied: sending at version {version} ({n} of {ATTEMPTS})"
                 ),
             };
-            if !self.mark_with(action, i, StepState::Running, &note, &stamp).await {
+            if !self.mark_with(action, i, StepState::Running, &note, &wrote).await {
                 return Ended::NotSent("not sent: the step cannot be written down".into());
             }
             if self.stop.is_cancelled() || control.is_cancelled() {
@@ -330,8 +312,8 @@ impl Executor {
                 Ok(answer) => {
                     // what the server made of it, with what an admission webhook added
                     let told = revisions::template(&answer);
-                    left = left.map(|left| if told.is_null() { left } else { told });
-                    self.mark(action, i, StepState::Accepted, "accepted").await;
+                    wrote.template = wrote.template.map(|left| if told.is_null() { left } else { told });
+                    self.mark_with(action, i, StepState::Accepted, "accepted", &wrote).await;
                     break;
                 }
                 // the version or a tested field is another by now: provably not applied, so it may be sent again
@@ -368,89 +350,9 @@ impl Executor {
                 }
             }
         }
-        let wrote = Wrote { stamp: &stamp, left };
         self.verify(action, i, step, &wrote, control, settle_for.unwrap_or_else(|| patience(&step.what)))
             .await
     }
-
-    /// Writes a transition down and tells it. False if it could not be written.
-    async fn mark(&self, action: &mut ActionView, i: usize, state: StepState, note: &str) -> bool {
-        self.mark_with(action, i, state, note, "").await
-    }
-
-    async fn mark_with(
-        &self,
-        action: &mut ActionView,
-        i: usize,
-        state: StepState,
-        note: &str,
-        stamp: &str,
-    ) -> bool {
-        note.clone_into(&mut action.message);
-        let written = self.note(action, i, state, note, stamp);
-        self.tell(action).await;
-        written
-    }
-
-    /// Writes a transition down. False if it could not be written.
-    pub(super) fn note(
-        &self,
-        action: &mut ActionView,
-        i: usize,
-        state: StepState,
-        note: &str,
-        stamp: &str,
-    ) -> bool {
-        let at = self.clock.now();
-        if let Some(step) = action.steps.get_mut(i) {
-            step.state = state;
-            step.at = Some(at);
-            note.clone_into(&mut step.note);
-        }
-        let (id, note, stamp) = (action.id.clone(), note.to_owned(), stamp.to_owned());
-        self.write(&Record::Step { id, at, step: i, state, note, stamp }).is_ok()
-    }
-
-    async fn end(
-        &self,
-        mut action: ActionView,
-        outcome: Outcome,
-        message: String,
-        journaled: bool,
-    ) -> ActionView {
-        action.ended = Some(self.clock.now());
-        action.outcome = Some(outcome);
-        action.message = message.clone();
-        if journaled {
-            let record = Record::Ended {
-                id: action.id.clone(),
-                at: self.clock.now(),
-                outcome,
-                message: message.clone(),
-                interrupted: action.unfinished
-                    || self.stop.is_cancelled() && matches!(outcome, Outcome::Cancelled | Outcome::Unknown),
-            };
-            if let Err(e) = self.write(&record) {
-                action.message = format!("{message} (the end could not be written down: {e})");
-            }
-        }
-        self.tell(&action).await;
-        action
-    }
-
-    pub(super) async fn tell(&self, action: &ActionView) {
-        // a listener that is gone (headless, shutdown) changes nothing about the action
-        if self.tell.send(action.clone()).await.is_err() {
-            tracing::debug!(action = %action.id, "nobody listens");
-        }
-    }
-}
-
-/// What a step wrote, by which its own effect is known.
-pub(super) struct Wrote<'a> {
-    stamp: &'a str,
-    /// The template that a restart left.
-    left: Option<Value>,
 }
 
 /// Sent, and not refused.

@@ -20,7 +20,7 @@ use super::identity::Clusters;
 pub use super::journal::Mark;
 use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
 use super::reach::Reach;
-use super::settle::{Standing, read, standing, written};
+use super::settle::{Live, Standing, overtaken_since, read, standing, written};
 
 /// Reads under way at the same time.
 const AT_ONCE: usize = 16;
@@ -208,21 +208,26 @@ async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
                 Ok(reader) => reader,
                 Err(why) => return (StepState::Unknown, why),
             };
-            match read(reader, &step.what, &step.on).await {
-                Err(e) => (StepState::Unknown, format!("cannot be read: {e}")),
-                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), &mark.stamp) {
-                    Standing::Verified(note) => (StepState::Verified, note),
-                    Standing::Settling(note) => (StepState::Accepted, format!("applied: {note}")),
-                    // the server took it: somebody took it back since
-                    Standing::NotApplied if mark.state == StepState::Accepted && !step.is_eviction() => {
-                        let who = live.as_ref().zip(written(&step.what));
-                        let who =
-                            who.map_or_else(String::new, |(live, field)| last_change(&live.value, field));
-                        (StepState::Failed, format!("was applied, and taken back since{who}"))
-                    }
-                    Standing::NotApplied => (StepState::Waiting, "was not applied".into()),
-                    Standing::Overridden(note) => (StepState::Failed, note),
-                },
+            let live = match read(reader, &step.what, &step.on).await {
+                Ok(live) => live,
+                Err(e) => return (StepState::Unknown, format!("cannot be read: {e}")),
+            };
+            let is_own = |live: &&Live| live.restarted_at.as_deref() == Some(mark.stamp.as_str());
+            let own = live.as_ref().filter(is_own);
+            if let Some(why) = own.and_then(|live| overtaken_since(&step.what, live, mark.template)) {
+                return (StepState::Failed, why);
+            }
+            match standing(&step.what, &step.on, live.as_ref(), &mark.stamp) {
+                Standing::Verified(note) => (StepState::Verified, note),
+                Standing::Settling(note) => (StepState::Accepted, format!("applied: {note}")),
+                // the server took it: somebody took it back since
+                Standing::NotApplied if mark.accepted && !step.is_eviction() => {
+                    let who = live.as_ref().zip(written(&step.what));
+                    let who = who.map_or_else(String::new, |(live, field)| last_change(&live.value, field));
+                    (StepState::Failed, format!("was applied, and taken back since{who}"))
+                }
+                Standing::NotApplied => (StepState::Waiting, "was not applied".into()),
+                Standing::Overridden(note) => (StepState::Failed, note),
             }
         }
         _ => as_it_is(),

@@ -240,6 +240,29 @@ pub fn written(what: &StepKind) -> Option<&str> {
     }
 }
 
+/// What is said of a restart whose template somebody changed.
+const NOT_ITS_ROLLOUT: &str = "its template was changed meanwhile, so what rolls out now is not this restart";
+
+/// What a step wrote, by which its own effect is known.
+#[derive(Clone, Debug, Default)]
+pub struct Wrote {
+    /// What a restart wrote.
+    pub stamp: String,
+    /// The template that it left.
+    pub template: Option<Value>,
+}
+
+impl Wrote {
+    /// Of the template, for the journal: by it a later process knows whether it is still the same.
+    pub fn checksum(&self) -> Option<u32> {
+        self.template.as_ref().map(checksum)
+    }
+}
+
+fn checksum(template: &Value) -> u32 {
+    crc32fast::hash(template.to_string().as_bytes())
+}
+
 /// Where a restart leaves its mark.
 fn restarted_at() -> String {
     format!("{TEMPLATE}/metadata/annotations/{}", RESTARTED_AT.replace('/', "~1"))
@@ -269,7 +292,14 @@ pub fn overtaken(what: &StepKind, live: &Live, left: Option<&Value>) -> Option<S
     let StepKind::Restart { .. } = what else { return None };
     let at = difference(TEMPLATE, left?, &revisions::template(&live.value))?;
     let who = last_change(&live.value, &at);
-    Some(format!("its template was changed meanwhile{who}: what rolls out now is not this restart"))
+    Some(format!("{NOT_ITS_ROLLOUT}{who}"))
+}
+
+/// The same for who comes later and knows a checksum alone.
+pub fn overtaken_since(what: &StepKind, live: &Live, left: Option<u32>) -> Option<String> {
+    let StepKind::Restart { .. } = what else { return None };
+    let same = checksum(&revisions::template(&live.value)) == left?;
+    (!same).then(|| format!("{NOT_ITS_ROLLOUT}{}", last_change(&live.value, TEMPLATE)))
 }
 
 /// How far the rollout of a new template is, as kubectl judges it.

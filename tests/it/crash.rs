@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fake::{Fake, Returns, State, Swallow, pod};
 
 pub const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
-const NODE: &str = "/api/v1/nodes/n1";
+pub const NODE: &str = "/api/v1/nodes/n1";
 
 pub fn reach(fake: &Fake) -> Reach {
     Reach::new(fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
@@ -45,7 +45,7 @@ fn drain() -> Act {
 
 pub async fn plan(fake: &Fake, act: Act) -> Plan {
     let target = match act {
-        Act::Drain(_) | Act::Cordon => node(),
+        Act::Drain(_) | Act::Cordon | Act::OutOfService => node(),
         _ => web(),
     };
     let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![target] };

@@ -8,12 +8,14 @@ use pilothouse::action::journal::Journal;
 use pilothouse::action::resume;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, WeightShift};
 use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
+use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::policy::plan::is_protected;
 use serde_json::{Value, json};
 
-use crate::crash::{WEB, executor, plan, planned, takes_up, web};
-use crate::fake::{Ends, Fake, State, uid};
+use crate::crash::{NODE, WEB, executor, plan, planned, takes_up, web};
+use crate::fake::{Ends, Fake, State, pod, uid};
 
 const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web";
 const BY_ANN: &str = "by ann at 2026-01-02T03:04:05Z";
@@ -267,6 +269,37 @@ async fn a_failover_that_was_changed_while_nobody_watched_is_not_resumed() {
     assert!(matches!(resume::resume_intent(&found[0], &settled), resume::Remaining::Blocked(_)));
 }
 
+#[tokio::test]
+async fn what_was_overtaken_while_nobody_watched_is_no_success_of_the_resumed_action() {
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "b"}]}}}});
+    let back = json!({"spec": {"replicas": 3}});
+    for (act, change, words) in [
+        (Act::Restart, &image, "its template was changed meanwhile"),
+        (scale(), &back, "was applied, and taken back since"),
+    ] {
+        let fake = Fake::start(0).await;
+        let plan = plan(&fake, act).await;
+        fake.state.lock().unwrap().slow = true;
+        let folder = tempfile::tempdir().unwrap();
+        let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "first"));
+        let id = "1".into();
+        let (stop, worker) = (executor.stop.clone(), executor.clone());
+        let run = tokio::spawn(async move { worker.run(id, &plan, Control::default(), None).await });
+        while !settles(&told.recv().await.unwrap()) {}
+        stop.cancel();
+        run.await.unwrap();
+        drop(executor);
+        let settled = async || {
+            let found = resume::unfinished(&Journal::new(folder.path().to_owned(), "second"));
+            resume::settle(&crate::crash::reach(&fake), &found[0]).await
+        };
+        assert_eq!(settled().await.blocked, None, "it still takes effect");
+        fake.state.lock().unwrap().change(WEB, "ann", change);
+        let why = settled().await.blocked.unwrap();
+        assert!(why.contains(words) && why.contains(BY_ANN), "{why}");
+    }
+}
+
 /// Runs until the right or the login ends; then with it again.
 async fn ends(plan: impl AsyncFn(&Fake) -> Plan, pods: u32, writes: u32, what: Ends) -> (Fake, ActionView) {
     let fake = Fake::start(pods).await;
@@ -322,5 +355,41 @@ async fn a_right_that_was_missing_from_the_start_leaves_nothing_unfinished() {
         assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
         drop(executor);
         assert!(resume::unfinished(&Journal::new(folder.path().to_owned(), "look")).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_pod_of_a_protected_namespace_that_comes_to_a_dead_node_is_not_deleted_with_it() {
+    let vault = |n| {
+        let mut pod = pod(n, "n1", true);
+        pod["metadata"]["namespace"] = json!("vault");
+        pod
+    };
+    let guards = GuardSettings { protected_namespaces: vec!["vault".into()], ..GuardSettings::default() };
+    // one comes after the confirmation; one was there, and confirmed; none
+    for (late, there) in [(true, false), (false, true), (false, false)] {
+        let fake = Fake::start(1).await;
+        let dead = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+        fake.state.lock().unwrap().change(NODE, "kube-controller-manager", &dead);
+        if there {
+            fake.state.lock().unwrap().add(vault(70));
+        }
+        let plan = plan(&fake, Act::OutOfService).await;
+        assert_eq!(plan.pods.len(), if there { 2 } else { 1 }, "headless too knows which pods go");
+        assert_eq!(is_protected(&plan, &guards), there);
+        if late {
+            fake.state.lock().unwrap().add(vault(77));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (mut executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+        executor.guards = guards.clone();
+        let done = executor.run("1".into(), &plan, Control::default(), None).await;
+        let sent = fake.state.lock().unwrap().total();
+        if late {
+            stopped(&done, &["vault/p77 came meanwhile, and its namespace is protected"]);
+        } else {
+            assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+        }
+        assert_eq!(sent, u32::from(!late));
     }
 }

@@ -9,8 +9,8 @@ use pilothouse_core::model::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
 use super::super::rights;
-use super::super::settle::{Live, Standing, is_own, overtaken, read, standing, written};
-use super::{Control, Ended, Executor, Wrote};
+use super::super::settle::{Live, Standing, Wrote, is_own, overtaken, read, standing, written};
+use super::{Control, Ended, Executor};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
 use pilothouse_core::policy::drift::last_change;
@@ -168,7 +168,7 @@ impl Executor {
         action: &mut ActionView,
         i: usize,
         step: &Step,
-        wrote: &Wrote<'_>,
+        wrote: &Wrote,
         control: &Control,
         patience: Duration,
     ) -> Ended {
@@ -179,13 +179,13 @@ impl Executor {
             let mut unread = false;
             let looked = self.read(step).await;
             if let Ok(Some(live)) = &looked
-                && let Some(why) = overtaken(&step.what, live, wrote.left.as_ref())
-                && live.restarted_at.as_deref() == Some(wrote.stamp)
+                && let Some(why) = overtaken(&step.what, live, wrote.template.as_ref())
+                && live.restarted_at.as_deref() == Some(wrote.stamp.as_str())
             {
                 return Ended::Failed(why);
             }
             match looked {
-                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), wrote.stamp) {
+                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), &wrote.stamp) {
                     Standing::Verified(note) => return Ended::Verified(note),
                     Standing::Overridden(note) => {
                         return Ended::Failed(self.with_autoscaler(step, note).await);

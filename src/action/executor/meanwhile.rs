@@ -2,7 +2,7 @@
 //! confirmed.
 
 use pilothouse_core::domain::id::Kind;
-use pilothouse_core::model::plan::{Plan, Step, StepKind};
+use pilothouse_core::model::plan::{Fate, Lacking, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::drift::last_writer;
 use pilothouse_core::policy::plan::adds_out_of_service;
@@ -58,10 +58,10 @@ impl Executor {
         if !matches!(outcome, Outcome::Failed | Outcome::Unknown) || self.stop.is_cancelled() {
             return why;
         }
-        let is_left = |state| !matches!(state, StepState::Verified | StepState::Skipped);
+        // pods that were left alone when the node could not be looked at any more are skipped
         let steps = action.plan.steps.iter().zip(&action.steps);
-        let left =
-            steps.filter(|(step, view)| step.is_eviction() && is_left(view.state)).map(|(step, _)| step);
+        let left = steps.filter(|(step, view)| step.is_eviction() && view.state != StepState::Verified);
+        let left = left.map(|(step, _)| step);
         match rights::lost(&self.reach.own.reader, left).await {
             Some(lost) => {
                 action.unfinished = true;
@@ -117,7 +117,9 @@ impl Executor {
         reader: &ReadClient,
     ) -> Option<String> {
         let StepKind::Change(change) = &step.what else { return None };
-        if !adds_out_of_service(change) || self.guards.protected_namespaces.is_empty() {
+        // who did not know which pods go has confirmed any
+        let unknown = plan.unread.iter().any(|u| u.what == Lacking::Pods);
+        if !adds_out_of_service(change) || unknown || self.guards.protected_namespaces.is_empty() {
             return None;
         }
         let field = escape(&format!("spec.nodeName={}", step.on.name));
@@ -131,7 +133,7 @@ impl Executor {
         };
         let new = pods.iter().find(|pod| {
             let namespace = text(pod, "/metadata/namespace");
-            let confirmed = plan.pods.iter().any(|p| *p.pod.namespace == namespace);
+            let confirmed = plan.pods.iter().any(|p| p.fate == Fate::Evict && *p.pod.namespace == namespace);
             text(pod, "/spec/nodeName") == *step.on.name
                 && !confirmed
                 && self.guards.protects_namespace(&namespace)

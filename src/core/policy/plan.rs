@@ -22,7 +22,8 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Change, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step, StepKind,
+    Act, Change, Confirm, Evidence, Extras, Fate, Found, Intent, Lacking, Need, Plan, Refusal, Sequel, Step,
+    StepKind,
 };
 use crate::model::world::Cluster;
 use crate::policy::drift::{self, Drift};
@@ -271,10 +272,13 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     };
 }
 
-/// True if the context, a target's namespace or that of a pod that would go is protected.
+/// True if the context, a target's namespace or that of a pod that would go is protected, or if it is not known which
+/// pods would go and some namespace is.
 pub fn is_protected(plan: &Plan, guards: &GuardSettings) -> bool {
     let going = plan.pods.iter().filter(|p| matches!(p.fate, Fate::Evict | Fate::Wait)).map(|p| &p.pod);
+    let unknown = plan.unread.iter().any(|u| u.what == Lacking::Pods);
     guards.protects_context(&plan.intent.context)
+        || unknown && !guards.protected_namespaces.is_empty()
         || plan.steps.iter().any(|s| guards.protects_context(&s.context))
         || plan
             .intent
