@@ -237,8 +237,10 @@ async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
 /// What is left to do.
 pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
     if empties_nodes(&action.plan.intent.act) {
-        // planned anew: pods that are gone or terminating are not evicted again, by their UIDs
-        return if settled.rest.is_empty() && !settled.settling && settled.blocked.is_none() {
+        // planned anew: pods that are gone or terminating are not evicted again, by their UIDs; skipped ones may have been
+        // left alone when the drain stopped
+        let all = settled.steps.iter().all(|s| s.state == StepState::Verified);
+        return if all && !settled.settling && settled.blocked.is_none() {
             Remaining::Nothing
         } else {
             Remaining::Intent(action.plan.intent.clone())

@@ -11,7 +11,7 @@ use crate::rig::{Rig, err, out, real, until};
 
 const NAMESPACE: &str = "contract-ending";
 const NODE: &str = "node-0005";
-const PODS: usize = 40;
+const PODS: usize = 30;
 
 /// A kubeconfig with a token of the account.
 fn login(rig: &Rig) -> PathBuf {
