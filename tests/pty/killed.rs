@@ -203,7 +203,10 @@ fn the_values_of_a_secret_are_neither_shown_nor_written() {
         text + &texts(seat.home())
     };
     for value in ["hunter2", "PLANTED", "aHVudGVyMl", "b3RoZXJQ"] {
-        let at = home.find(value);
-        assert!(at.is_none(), "{value}: …{}…", &home[at.unwrap().saturating_sub(200)..at.unwrap() + 20]);
+        let around = home.split_once(value).map(|(before, _)| {
+            let last: Vec<char> = before.chars().rev().take(200).collect();
+            last.into_iter().rev().collect::<String>()
+        });
+        assert_eq!(around, None, "{value} follows this");
     }
 }
