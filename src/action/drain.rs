@@ -25,6 +25,7 @@ use pilothouse_core::policy::plan::kubectl;
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{Control, Executor, patience};
+use super::settle::Wrote;
 use crate::wire::client::escape;
 
 /// Where the pods of some steps are.
@@ -126,7 +127,7 @@ impl Board<'_> {
 
     /// Writes a step's state down. False if that failed.
     fn note(&self, step: usize, state: StepState, note: &str) -> bool {
-        self.with(|told| self.exec.note(told.action, step, state, note, ""))
+        self.with(|told| self.exec.note(told.action, step, state, note, &Wrote::default()))
     }
 
     /// Shows a note that is not worth a record.

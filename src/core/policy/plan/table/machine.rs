@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::{cluster, fields, here, make, refused, target};
 use crate::domain::id::Kind;
-use crate::model::plan::{Act, Confirm, Fate};
+use crate::domain::settings::GuardSettings;
+use crate::model::plan::{Act, Confirm, Fate, Lacking, Unread};
+use crate::policy::plan::is_protected;
 
 #[test]
 fn the_taint_is_for_a_machine_that_is_off() {
@@ -38,4 +40,24 @@ fn the_taint_is_for_a_machine_that_is_off() {
     }
     let p = make(&cluster, Act::OutOfService, vec![off], vec![]);
     assert!(refused(&p).starts_with("incomplete-data"), "what was not read is not guessed: {}", refused(&p));
+}
+
+#[test]
+fn its_pods_of_a_protected_namespace_ask_for_their_confirmation() {
+    let cluster = cluster();
+    let off = target(Kind::Node, 11, "off");
+    let read = vec![here(&off, json!({ "spec": {} }))];
+    let made = || make(&cluster, Act::OutOfService, vec![off.clone()], read.clone());
+    let guards = |namespace: &str| GuardSettings {
+        protected_namespaces: vec![namespace.into()],
+        ..GuardSettings::default()
+    };
+    assert!(is_protected(&made(), &guards("shop")));
+    assert!(!is_protected(&made(), &guards("vault")));
+    // nobody knows whose pods go
+    let mut blind = made();
+    blind.pods.clear();
+    blind.unread.push(Unread { what: Lacking::Pods, namespaces: Vec::new(), why: "403".into() });
+    assert!(is_protected(&blind, &guards("vault")));
+    assert!(!is_protected(&blind, &GuardSettings::default()));
 }
