@@ -2,12 +2,13 @@
 //!
 //! One path for every action: intent -> rehearse ([`rehearse`]) -> confirm (the front end) -> journal ([`journal`]) ->
 //! execute ([`executor`], one request a step from [`requests`], evictions side by side in [`drain`]; [`gate`]: what
-//! must hold in between; [`control`]: pause and cancel) -> verify ([`settle`]); [`resume`] takes up what a process left, in
+//! must hold in between; [`foundations`]: what others must not change meanwhile; [`rights`]: that it still may; [`control`]: pause and cancel) -> verify ([`settle`]); [`resume`] takes up what a process left, in
 //! the cluster that it was meant for ([`identity`]). A new action adds a variant of `Act` and a planner in core's policy; the path stays.
 
 pub mod control;
 pub mod drain;
 pub mod executor;
+pub mod foundations;
 pub mod gate;
 pub mod identity;
 pub mod journal;
@@ -15,5 +16,6 @@ pub mod reach;
 pub mod rehearse;
 pub mod requests;
 pub mod resume;
+pub mod rights;
 pub mod scene;
 pub mod settle;

@@ -25,6 +25,7 @@ use pilothouse_core::policy::plan::kubectl;
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{Control, Executor, patience};
+use super::settle::Wrote;
 use crate::wire::client::escape;
 
 /// Where the pods of some steps are.
@@ -126,7 +127,7 @@ impl Board<'_> {
 
     /// Writes a step's state down. False if that failed.
     fn note(&self, step: usize, state: StepState, note: &str) -> bool {
-        self.with(|told| self.exec.note(told.action, step, state, note, ""))
+        self.with(|told| self.exec.note(told.action, step, state, note, &Wrote::default()))
     }
 
     /// Shows a note that is not worth a record.
@@ -184,9 +185,13 @@ impl Told<'_> {
     /// `14/23 evicted · waits for PDB shop/cart (0 allowed, needs 3 has 3, since 2m)`
     fn message(&self, now: Stamp) -> String {
         let states = || self.steps.iter().filter_map(|i| self.action.steps.get(*i)).map(|s| s.state);
-        let gone = states().filter(|s| matches!(s, StepState::Verified | StepState::Skipped)).count();
+        let gone = states().filter(|s| *s == StepState::Verified).count();
         let going = states().filter(|s| *s == StepState::Accepted).count();
+        let others = states().filter(|s| *s == StepState::Skipped).count();
         let mut said = vec![format!("{gone}/{} evicted", self.steps.len())];
+        if others > 0 {
+            said.push(format!("{others} gone already or left alone"));
+        }
         if self.action.paused {
             said.push("paused".into());
         }

@@ -5,6 +5,8 @@
 
 mod cordon;
 mod look;
+mod meanwhile;
+mod record;
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::{Act, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::policy::revisions;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +27,11 @@ pub use super::control::{Control, Pace};
 use super::drain;
 use super::gate::{Gauge, too_many_errors};
 use super::identity::{self, Clusters};
-use super::journal::{Claim, ClaimError, Follows, Journal, JournalError, Record, add, view};
+use super::journal::{Claim, ClaimError, Follows, Journal, Record, view};
 use super::reach::Reach;
 use super::requests::{Method, mutation};
-use super::settle::{Check, check, is_own, read};
+use super::rights;
+use super::settle::{Check, Wrote, check, is_own, read, template_after};
 
 /// How often a step is sent while each answer proves that it was not applied.
 const ATTEMPTS: u32 = 5;
@@ -63,6 +67,8 @@ pub(super) enum Ended {
     Failed(String),
     /// The action fails, and this step was never sent.
     NotSent(String),
+    /// A right or the credentials ended: it is left as it is, for whoever has them to take up.
+    Barred(String),
     Unknown(String),
     Stopped(String),
 }
@@ -103,6 +109,10 @@ impl Executor {
         }
         self.tell(&action).await;
         let (mut outcome, mut message) = self.steps(&mut action, plan, &control, settle_for).await;
+        if action.unfinished {
+            // without anything sent there is nothing to take up: it is asked for again
+            action.unfinished = self.follows.is_some() || action.steps.iter().any(|s| was_sent(s.state));
+        }
         if control.wants_uncordon() && !self.stop.is_cancelled() {
             let back = self.uncordon(&mut action).await;
             if !back.is_empty() {
@@ -114,6 +124,9 @@ impl Executor {
             for words in self.cordons_now(&cordoned(&action)).await {
                 message = format!("{message}; {words}");
             }
+        }
+        if action.unfinished {
+            message = format!("{message}; with the right or a new login: pilothouse resume {}", action.id);
         }
         if self.stop.is_cancelled() && outcome == Outcome::Failed {
             // it was ended from outside: whoever looks may take it up
@@ -159,7 +172,7 @@ impl Executor {
                 let (outcome, message) =
                     drain::run(self, action, i..i + evictions, control, settle_for).await;
                 if outcome != Outcome::Done {
-                    return (outcome, message);
+                    return (outcome, self.after_evictions(action, outcome, message).await);
                 }
                 last = message;
                 i += evictions;
@@ -168,19 +181,24 @@ impl Executor {
             let ended = if self.stop.is_cancelled() || control.is_cancelled() {
                 Ended::Stopped("stopped before it was sent".into())
             } else {
-                self.step(action, i, step, control, settle_for).await
+                match self.foundations(action, i).await {
+                    Ok(()) => self.step(action, i, step, control, settle_for).await,
+                    Err(ended) => ended,
+                }
             };
+            let barred = matches!(ended, Ended::Barred(_));
+            action.unfinished |= barred;
             let (state, note, outcome) = match ended {
                 Ended::Verified(note) => (StepState::Verified, note, None),
                 Ended::Skipped(note) => (StepState::Skipped, note, None),
                 // nothing was sent: there is nothing of it to undo
                 Ended::NotSent(note) => (StepState::Skipped, note, Some(Outcome::Failed)),
-                Ended::Failed(note) => (StepState::Failed, note, Some(Outcome::Failed)),
+                Ended::Failed(note) | Ended::Barred(note) => (StepState::Failed, note, Some(Outcome::Failed)),
                 Ended::Unknown(note) => (StepState::Unknown, note, Some(Outcome::Unknown)),
                 Ended::Stopped(note) => (StepState::Skipped, note, Some(Outcome::Cancelled)),
             };
-            // told to end: what was not sent is left as it is, for whoever takes the action up
-            let left = self.stop.is_cancelled() && outcome == Some(Outcome::Cancelled);
+            // what was not sent is left as it is, for whoever takes the action up
+            let left = barred || self.stop.is_cancelled() && outcome == Some(Outcome::Cancelled);
             self.mark(action, i, if left { StepState::Waiting } else { state }, &note).await;
             if let Some(outcome) = outcome {
                 return (outcome, format!("{} {}: {note}", step.what, step.on));
@@ -215,24 +233,6 @@ impl Executor {
         action.paused = false;
     }
 
-    /// Writes down a step that the plan did not have. None if that cannot be done.
-    pub(super) fn added(&self, action: &mut ActionView, step: &Step) -> Option<usize> {
-        let record = Record::Added {
-            id: action.id.clone(),
-            at: self.clock.now(),
-            step: Box::new(step.clone()),
-            number: Some(action.steps.len()),
-        };
-        self.write(&record).ok()?;
-        add(action, step);
-        Some(action.steps.len() - 1)
-    }
-
-    /// To disk; to memory if a person has said so.
-    fn write(&self, record: &Record) -> Result<(), JournalError> {
-        if self.memory_journal { self.journal.write_or_keep(record) } else { self.journal.write(record) }
-    }
-
     async fn step(
         &self,
         action: &mut ActionView,
@@ -256,13 +256,22 @@ impl Executor {
             (Ok(reader), Ok(writer)) => (reader, writer),
             (Err(why), _) | (_, Err(why)) => return Ended::NotSent(format!("not sent: {why}")),
         };
+        if let Some(why) = self.newly_protected(&action.plan, step, reader).await {
+            return Ended::NotSent(format!("not sent: {why}"));
+        }
         let stamp = self.clock.now().to_string();
+        let mut wrote = Wrote { stamp: stamp.clone(), template: None };
         let mut refused: Option<(String, String)> = None;
         let mut answered: Option<String> = None;
         for attempt in 1..=ATTEMPTS {
             let live = match read(reader, &step.what, &step.on).await {
                 Ok(live) => live,
-                Err(e) => return Ended::NotSent(format!("not sent: the re-check failed: {e}")),
+                Err(e) => {
+                    return match rights::sight_ended(reader, step, &e).await {
+                        Some(why) => Ended::Barred(format!("not sent: {why}")),
+                        None => Ended::NotSent(format!("not sent: the re-check failed: {e}")),
+                    };
+                }
             };
             let own = live.as_ref().is_some_and(|live| is_own(&step.what, &step.on, live, &stamp));
             if let Some(error) = answered.take().filter(|_| own) {
@@ -273,8 +282,12 @@ impl Executor {
             let version = match check(&step.what, &step.on, live.as_ref()) {
                 Check::Go(version) => version,
                 Check::Done(why) => return Ended::Skipped(why),
-                Check::Stop(why) => return Ended::NotSent(format!("not sent: {why}")),
+                Check::Stop(why) => {
+                    let why = self.with_autoscaler(step, why).await;
+                    return Ended::NotSent(format!("not sent: {why}"));
+                }
             };
+            wrote.template = live.as_ref().and_then(|live| template_after(&step.what, live, &stamp));
             if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
                 // nothing has changed, so the same would be refused again
                 return Ended::Failed(why);
@@ -289,15 +302,18 @@ impl Executor {
                     "changed meanwhile, not applied: sending at version {version} ({n} of {ATTEMPTS})"
                 ),
             };
-            if !self.mark_with(action, i, StepState::Running, &note, &stamp).await {
+            if !self.mark_with(action, i, StepState::Running, &note, &wrote).await {
                 return Ended::NotSent("not sent: the step cannot be written down".into());
             }
             if self.stop.is_cancelled() || control.is_cancelled() {
                 return Ended::Stopped("stopped before it was sent".into());
             }
             match request.send(writer, false).await {
-                Ok(_) => {
-                    self.mark(action, i, StepState::Accepted, "accepted").await;
+                Ok(answer) => {
+                    // what the server made of it, with what an admission webhook added
+                    let told = revisions::template(&answer);
+                    wrote.template = wrote.template.map(|left| if told.is_null() { left } else { told });
+                    self.mark_with(action, i, StepState::Accepted, "accepted", &wrote).await;
                     break;
                 }
                 // the version or a tested field is another by now: provably not applied, so it may be sent again
@@ -312,7 +328,12 @@ impl Executor {
                 }
                 Err(WriteError::Refused(e)) if e.is_anybodys() => {
                     if let Some(ended) = self.settled(step, &stamp, &e).await {
-                        return ended;
+                        let barred = rights::ended(reader, step, &e).await;
+                        action.unfinished |= barred.is_some();
+                        return match (ended, barred) {
+                            (Ended::Failed(_), Some(why)) => Ended::Barred(format!("not applied: {why}")),
+                            (ended, _) => ended,
+                        };
                     }
                     self.mark(action, i, StepState::Accepted, &format!("{e}; it was applied all the same"))
                         .await;
@@ -329,81 +350,14 @@ impl Executor {
                 }
             }
         }
-        self.verify(action, i, step, &stamp, control, settle_for.unwrap_or_else(|| patience(&step.what)))
+        self.verify(action, i, step, &wrote, control, settle_for.unwrap_or_else(|| patience(&step.what)))
             .await
     }
+}
 
-    /// Writes a transition down and tells it. False if it could not be written.
-    async fn mark(&self, action: &mut ActionView, i: usize, state: StepState, note: &str) -> bool {
-        self.mark_with(action, i, state, note, "").await
-    }
-
-    async fn mark_with(
-        &self,
-        action: &mut ActionView,
-        i: usize,
-        state: StepState,
-        note: &str,
-        stamp: &str,
-    ) -> bool {
-        note.clone_into(&mut action.message);
-        let written = self.note(action, i, state, note, stamp);
-        self.tell(action).await;
-        written
-    }
-
-    /// Writes a transition down. False if it could not be written.
-    pub(super) fn note(
-        &self,
-        action: &mut ActionView,
-        i: usize,
-        state: StepState,
-        note: &str,
-        stamp: &str,
-    ) -> bool {
-        let at = self.clock.now();
-        if let Some(step) = action.steps.get_mut(i) {
-            step.state = state;
-            step.at = Some(at);
-            note.clone_into(&mut step.note);
-        }
-        let (id, note, stamp) = (action.id.clone(), note.to_owned(), stamp.to_owned());
-        self.write(&Record::Step { id, at, step: i, state, note, stamp }).is_ok()
-    }
-
-    async fn end(
-        &self,
-        mut action: ActionView,
-        outcome: Outcome,
-        message: String,
-        journaled: bool,
-    ) -> ActionView {
-        action.ended = Some(self.clock.now());
-        action.outcome = Some(outcome);
-        action.message = message.clone();
-        if journaled {
-            let record = Record::Ended {
-                id: action.id.clone(),
-                at: self.clock.now(),
-                outcome,
-                message: message.clone(),
-                interrupted: self.stop.is_cancelled()
-                    && matches!(outcome, Outcome::Cancelled | Outcome::Unknown),
-            };
-            if let Err(e) = self.write(&record) {
-                action.message = format!("{message} (the end could not be written down: {e})");
-            }
-        }
-        self.tell(&action).await;
-        action
-    }
-
-    pub(super) async fn tell(&self, action: &ActionView) {
-        // a listener that is gone (headless, shutdown) changes nothing about the action
-        if self.tell.send(action.clone()).await.is_err() {
-            tracing::debug!(action = %action.id, "nobody listens");
-        }
-    }
+/// Sent, and not refused.
+fn was_sent(state: StepState) -> bool {
+    matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown)
 }
 
 /// How long an effect may take before the action is called failed.

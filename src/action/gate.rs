@@ -27,6 +27,8 @@ pub enum Held {
     NotYet(String),
     /// It never will.
     No(String),
+    /// It may not be looked at any more: a right or the credentials ended.
+    Barred(String),
 }
 
 /// One look at a gate. `waited`: seconds since the first.
@@ -46,7 +48,11 @@ pub async fn look(reader: &ReadClient, on: &ObjectRef, gate: &Gate, gauge: &Gaug
             })
         }
     };
-    looked.unwrap_or_else(|e| Held::NotYet(format!("cannot be read: {e}")))
+    looked.unwrap_or_else(|e| {
+        let why = format!("cannot be read: {e}");
+        let barred = matches!(e, ApiError::Unauthorized(_) | ApiError::Forbidden { .. });
+        if barred { Held::Barred(why) } else { Held::NotYet(why) }
+    })
 }
 
 /// Why an action that is watched must stop now.

@@ -64,6 +64,9 @@ pub enum Record {
         /// What a restart writes: by it a later process knows whether it was applied.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         stamp: String,
+        /// A checksum of the template that a restart left: by it a later process knows whether the rollout is its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        template: Option<u32>,
     },
     Ended {
         id: Name,

@@ -12,8 +12,9 @@ use pilothouse_core::policy::plan::{self, Grounds, View};
 
 use super::reach::{Reach, extras};
 use super::requests::mutation;
+use super::rights::ask;
 use super::settle::{Live, read};
-use crate::wire::client::{Ask, ReadClient};
+use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
@@ -56,17 +57,7 @@ fn contexts(plan: &Plan) -> BTreeSet<Name> {
 /// Access reviews for everything that the plan needs of one cluster.
 async fn probe(plan: &Plan, context: &str, reader: &ReadClient, evidence: &mut Evidence) {
     let needed = plan::access(plan, context);
-    let answers = join_all(needed.iter().map(|a| {
-        reader.may(Ask {
-            verb: a.verb,
-            group: a.group,
-            resource: a.resource,
-            subresource: a.subresource,
-            namespace: &a.namespace,
-            name: &a.name,
-        })
-    }))
-    .await;
+    let answers = join_all(needed.iter().map(|access| reader.may(ask(access)))).await;
     let place = if context.is_empty() { String::new() } else { format!(" in context {context}") };
     for (access, answer) in needed.iter().zip(answers) {
         match answer {

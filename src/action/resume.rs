@@ -1,8 +1,8 @@
 //! Unfinished actions: those whose process ended in the middle. They are found in the journals, read back step by
 //! step, and offered: what is left as a new run, or what takes it back.
 //!
-//! An action is unfinished if its process is dead and it has no end, or one that says it was told to end; and nobody
-//! has taken it up, given it back or dismissed it.
+//! An action is unfinished if its process is dead and it has no end, or if it has one that says it was told to end or
+//! lost a right or its login; and nobody has taken it up, given it back or dismissed it.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,15 @@ use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Act, Intent, Plan, Step, StepKind};
 use pilothouse_core::model::world::{StepState, StepView};
+use pilothouse_core::policy::drift::last_change;
 use pilothouse_core::policy::undo;
 
+use super::foundations::{self, undone};
 use super::identity::Clusters;
 pub use super::journal::Mark;
 use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
 use super::reach::Reach;
-use super::settle::{Standing, read, standing};
+use super::settle::{Live, Standing, overtaken_since, read, standing, written};
 
 /// Reads under way at the same time.
 const AT_ONCE: usize = 16;
@@ -103,8 +105,9 @@ pub fn look(journal: &Journal) -> (Vec<Unfinished>, Vec<Gap>) {
 /// Those of the chapters.
 pub fn among(chapters: &[Chapter]) -> Vec<Unfinished> {
     let followed: BTreeSet<&Name> = chapters.iter().flat_map(|c| c.followed.keys()).collect();
-    let dead = chapters.iter().filter(|c| !c.alive).flat_map(|c| &c.actions);
-    let open = dead.filter(|a| a.end.as_ref().is_none_or(|end| end.interrupted));
+    let all = chapters.iter().flat_map(|c| c.actions.iter().map(|action| (c.alive, action)));
+    let open = all.filter(|(alive, a)| a.end.as_ref().map_or(!alive, |end| end.interrupted));
+    let open = open.map(|(_, action)| action);
     let mut found: Vec<Unfinished> = open.filter(|a| !followed.contains(&a.id)).map(of).collect();
     found.sort_by_key(|u| u.at);
     found
@@ -130,6 +133,21 @@ pub async fn settle(reach: &Reach, action: &Unfinished) -> Settled {
     let mut found = Vec::with_capacity(all.len());
     for some in all.chunks(AT_ONCE) {
         found.extend(join_all(some.iter().map(|(step, mark)| now(reach, step, mark))).await);
+    }
+    let states: Vec<StepState> = found.iter().map(|(state, _)| *state).collect();
+    for step in foundations::of(&action.plan, &states, states.len()) {
+        let Some(at) = action.plan.steps.iter().position(|s| std::ptr::eq(s, step)) else { continue };
+        let looked = match reach.reader(step) {
+            Ok(reader) => read(reader, &step.what, &step.on).await.map_err(|e| e.to_string()),
+            Err(why) => Err(why),
+        };
+        let changed = match looked {
+            Ok(live) => undone(&step.what, &step.on, live.as_ref()).map(|why| (StepState::Failed, why)),
+            Err(why) => Some((StepState::Unknown, format!("cannot be read: {why}"))),
+        };
+        if let (Some(changed), Some(held)) = (changed, found.get_mut(at)) {
+            *held = changed;
+        }
     }
     let mut settled = Settled {
         steps: Vec::new(),
@@ -190,14 +208,26 @@ async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
                 Ok(reader) => reader,
                 Err(why) => return (StepState::Unknown, why),
             };
-            match read(reader, &step.what, &step.on).await {
-                Err(e) => (StepState::Unknown, format!("cannot be read: {e}")),
-                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), &mark.stamp) {
-                    Standing::Verified(note) => (StepState::Verified, note),
-                    Standing::Settling(note) => (StepState::Accepted, format!("applied: {note}")),
-                    Standing::NotApplied => (StepState::Waiting, "was not applied".into()),
-                    Standing::Overridden(note) => (StepState::Failed, note),
-                },
+            let live = match read(reader, &step.what, &step.on).await {
+                Ok(live) => live,
+                Err(e) => return (StepState::Unknown, format!("cannot be read: {e}")),
+            };
+            let is_own = |live: &&Live| live.restarted_at.as_deref() == Some(mark.stamp.as_str());
+            let own = live.as_ref().filter(is_own);
+            if let Some(why) = own.and_then(|live| overtaken_since(&step.what, live, mark.template)) {
+                return (StepState::Failed, why);
+            }
+            match standing(&step.what, &step.on, live.as_ref(), &mark.stamp) {
+                Standing::Verified(note) => (StepState::Verified, note),
+                Standing::Settling(note) => (StepState::Accepted, format!("applied: {note}")),
+                // the server took it: somebody took it back since
+                Standing::NotApplied if mark.accepted && !step.is_eviction() => {
+                    let who = live.as_ref().zip(written(&step.what));
+                    let who = who.map_or_else(String::new, |(live, field)| last_change(&live.value, field));
+                    (StepState::Failed, format!("was applied, and taken back since{who}"))
+                }
+                Standing::NotApplied => (StepState::Waiting, "was not applied".into()),
+                Standing::Overridden(note) => (StepState::Failed, note),
             }
         }
         _ => as_it_is(),
@@ -207,8 +237,10 @@ async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
 /// What is left to do.
 pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
     if empties_nodes(&action.plan.intent.act) {
-        // planned anew: pods that are gone or terminating are not evicted again, by their UIDs
-        return if settled.rest.is_empty() && !settled.settling && settled.blocked.is_none() {
+        // planned anew: pods that are gone or terminating are not evicted again, by their UIDs; skipped ones may have been
+        // left alone when the drain stopped
+        let all = settled.steps.iter().all(|s| s.state == StepState::Verified);
+        return if all && !settled.settling && settled.blocked.is_none() {
             Remaining::Nothing
         } else {
             Remaining::Intent(action.plan.intent.clone())

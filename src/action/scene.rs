@@ -96,6 +96,7 @@ pub async fn fetch(
     let namespaces: BTreeSet<Name> = targets.iter().map(|t| t.namespace.clone()).collect();
     let mut fetch = Fetch { reader, state: &mut state, pools: &mut pools, now };
     match &act {
+        Act::OutOfService => fetch.pods_of(targets).await,
         Act::Drain(options) => fetch.drain(targets, options.pod_selector.as_deref()).await?,
         Act::Scale(_) => {
             fetch.samples(targets).await;
@@ -120,7 +121,6 @@ pub async fn fetch(
         Act::Failover { plan, .. } => fetch.failover(&plan.kind).await?,
         Act::Cordon
         | Act::Uncordon
-        | Act::OutOfService
         | Act::InService
         | Act::Restart
         | Act::Rollback { .. }
@@ -182,6 +182,22 @@ impl Fetch<'_> {
         self.budgets(&namespaces, true).await;
         self.services(&namespaces).await;
         Ok(())
+    }
+
+    /// The pods of nodes. Whoever may set a taint need not see them: then the plan says that it does not know them.
+    async fn pods_of(&mut self, nodes: &[ObjectRef]) {
+        let mut pods = Vec::new();
+        for node in nodes {
+            let field = escape(&format!("spec.nodeName={}", node.name));
+            match self.pods(&format!("/api/v1/pods?fieldSelector={field}")).await {
+                Ok(more) => pods.extend(more),
+                Err(error) => {
+                    let reason = Name::from(error.to_string());
+                    return drop(self.state.apply(Fact::Pods(Batch::Denied { reason }), self.now));
+                }
+            }
+        }
+        whole(self.state, pods, Fact::Pods, self.now);
     }
 
     async fn pods(&mut self, path: &str) -> Result<Vec<pilothouse_core::domain::pod::Pod>, SceneError> {

@@ -4,15 +4,18 @@
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::workload::{Strategy, Workload};
 use pilothouse_core::model::plan::{RevisionRef, StepKind};
-use pilothouse_core::policy::drift::{Drift, last_change, of_change, of_template, owner};
+use pilothouse_core::policy::drift::{
+    Drift, TEMPLATE, difference, last_change, of_change, of_template, owner,
+};
+use pilothouse_core::policy::revisions;
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, workload::workload};
 use crate::wire::error::ApiError;
 
-use super::requests::{MANAGER, is_workload, path};
+use super::requests::{MANAGER, RESTARTED_AT, is_workload, path};
 
 /// The live object, as much of it as the steps need.
 #[derive(Clone, Debug, Default)]
@@ -174,7 +177,8 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
                 let at = |text: &str| pilothouse_core::domain::time::Stamp::parse(text);
                 let theirs = live.restarted_at.as_deref().and_then(at);
                 if theirs > at(stamp) {
-                    return Standing::Overridden("it was restarted again by somebody else".into());
+                    let who = last_change(&live.value, &restarted_at());
+                    return Standing::Overridden(format!("it was restarted again meanwhile{who}"));
                 }
                 return Standing::NotApplied;
             }
@@ -236,11 +240,83 @@ pub fn written(what: &StepKind) -> Option<&str> {
     }
 }
 
+/// What is said of a restart whose template somebody changed.
+const NOT_ITS_ROLLOUT: &str = "its template was changed meanwhile, so what rolls out now is not this restart";
+
+/// What a step wrote, by which its own effect is known.
+#[derive(Clone, Debug, Default)]
+pub struct Wrote {
+    /// What a restart wrote.
+    pub stamp: String,
+    /// The template that it left.
+    pub template: Option<Value>,
+}
+
+impl Wrote {
+    /// Of the template, for the journal: by it a later process knows whether it is still the same.
+    pub fn checksum(&self) -> Option<u32> {
+        self.template.as_ref().map(checksum)
+    }
+}
+
+fn checksum(template: &Value) -> u32 {
+    crc32fast::hash(template.to_string().as_bytes())
+}
+
+/// Where a restart leaves its mark.
+fn restarted_at() -> String {
+    format!("{TEMPLATE}/metadata/annotations/{}", RESTARTED_AT.replace('/', "~1"))
+}
+
+/// The template as a restart leaves it: what its own rollout is known by. None: the step writes no template, or one that
+/// is known from its revision.
+pub fn template_after(what: &StepKind, live: &Live, stamp: &str) -> Option<Value> {
+    if !matches!(what, StepKind::Restart { .. }) {
+        return None;
+    }
+    let mut left = revisions::template(&live.value);
+    let mut at = &mut left;
+    for key in ["metadata", "annotations"] {
+        at = at.as_object_mut()?.entry(key).or_insert(Value::Null);
+        if at.is_null() {
+            *at = json!({});
+        }
+    }
+    at.as_object_mut()?.insert(RESTARTED_AT.into(), stamp.into());
+    Some(left)
+}
+
+/// Why what runs now is not the effect of this step, though its own mark is there: somebody changed the template since.
+/// `left`: the template as the step left it.
+pub fn overtaken(what: &StepKind, live: &Live, left: Option<&Value>) -> Option<String> {
+    let StepKind::Restart { .. } = what else { return None };
+    let at = difference(TEMPLATE, left?, &revisions::template(&live.value))?;
+    let who = last_change(&live.value, &at);
+    Some(format!("{NOT_ITS_ROLLOUT}{who}"))
+}
+
+/// The same for who comes later and knows a checksum alone.
+pub fn overtaken_since(what: &StepKind, live: &Live, left: Option<u32>) -> Option<String> {
+    let StepKind::Restart { .. } = what else { return None };
+    let same = checksum(&revisions::template(&live.value)) == left?;
+    (!same).then(|| format!("{NOT_ITS_ROLLOUT}{}", last_change(&live.value, TEMPLATE)))
+}
+
 /// How far the rollout of a new template is, as kubectl judges it.
 fn rolled_out(live: &Live) -> Standing {
     let Some(w) = &live.workload else { return Standing::NotApplied };
     let rollout = rollout::judge(w);
+    // who paused it keeps the rest of the pods as they are, for as long as they like
+    let held = w.paused && (w.updated < w.desired || w.current > w.updated);
+    if held && w.generation <= w.observed_generation {
+        let who = last_change(&live.value, "/spec/paused");
+        return Standing::Overridden(format!("it was paused meanwhile{who}: {}", rollout.why));
+    }
     match rollout.phase {
+        RolloutPhase::Paused => {
+            let who = last_change(&live.value, "/spec/paused");
+            Standing::Verified(format!("rolled out: {} of {} ready; paused since{who}", w.ready, w.desired))
+        }
         RolloutPhase::Complete => {
             Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired))
         }
@@ -253,7 +329,7 @@ fn rolled_out(live: &Live) -> Standing {
         }
         RolloutPhase::NotApplicable => Standing::Verified(rollout.why),
         RolloutPhase::Stuck => Standing::Overridden(format!("the rollout is stuck: {}", rollout.why)),
-        RolloutPhase::Paused | RolloutPhase::Progressing => Standing::Settling(rollout.why),
+        RolloutPhase::Progressing => Standing::Settling(rollout.why),
     }
 }
 

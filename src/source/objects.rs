@@ -265,16 +265,21 @@ pub async fn yaml(read: &ReadClient, path: &str) -> Result<String, ApiError> {
     Ok(to_yaml(&object))
 }
 
+/// The longest annotation of a Secret that is shown: no object fits into less.
+const SHORT: usize = 64;
+
 /// Removes managedFields and masks what must not be on a screen.
 pub fn tidy(object: &mut Value) {
     let secret = object.get("kind").and_then(Value::as_str) == Some("Secret");
     if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         meta.remove("managedFields");
-        if let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut)
-            && let Some(last) = annotations.get_mut("kubectl.kubernetes.io/last-applied-configuration")
-        {
-            // it repeats the object, a Secret's values included
-            *last = Value::String("(not shown)".into());
+        let annotations = meta.get_mut("annotations").and_then(Value::as_object_mut);
+        for (key, value) in annotations.into_iter().flatten() {
+            // tools keep the whole object in an annotation, a Secret's values included, packed or not
+            let long = value.as_str().is_some_and(|text| text.len() > SHORT || text.contains(['{', '[']));
+            if key == "kubectl.kubernetes.io/last-applied-configuration" || secret && long {
+                *value = Value::String("(not shown)".into());
+            }
         }
     }
     if !secret {
@@ -298,8 +303,11 @@ mod tests {
 
     #[test]
     fn secrets_are_masked() {
+        let packed = "H4sI".repeat(30);
         let mut secret = json!({"kind": "Secret", "metadata": {"name": "s", "managedFields": [1],
-            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{\"data\":{\"k\":\"aHVudGVyMg==\"}}"}},
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{\"data\":{\"k\":\"aHVudGVyMg==\"}}",
+                "kapp.k14s.io/original": "{\"stringData\":{\"x\":\"hunter2\"}}",
+                "objectset.rio.cattle.io/applied": packed, "team": "payments"}},
             "data": {"k": "aHVudGVyMg=="}, "stringData": {"x": "hunter2"}});
         tidy(&mut secret);
         let shown = to_yaml(&secret);
@@ -307,7 +315,8 @@ mod tests {
             !shown.contains("aHVudGVyMg") && !shown.contains("hunter2") && !shown.contains("managedFields"),
             "{shown}"
         );
-        assert!(shown.contains("k: '*** (about 9 bytes)'"), "{shown}");
+        assert!(shown.contains("k: '*** (about 9 bytes)'") && shown.contains("team: payments"), "{shown}");
+        assert!(!shown.contains("H4sI"), "{shown}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod actions;
 mod agree;
 mod api;
 mod drain;
+mod ending;
 mod eviction;
 mod failover;
 mod faults;

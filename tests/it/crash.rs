@@ -24,10 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fake::{Fake, NodeWatch, Returns, State, Swallow, Turn, pod};
 
-const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
-const NODE: &str = "/api/v1/nodes/n1";
+pub const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+pub const NODE: &str = "/api/v1/nodes/n1";
 
-fn reach(fake: &Fake) -> Reach {
+pub fn reach(fake: &Fake) -> Reach {
     Reach::new(fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
 }
 
@@ -35,7 +35,7 @@ fn node() -> ObjectRef {
     ObjectRef::new(Kind::Node, &"".into(), &"n1".into(), &Uid::default())
 }
 
-fn web() -> ObjectRef {
+pub fn web() -> ObjectRef {
     ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default())
 }
 
@@ -45,14 +45,14 @@ fn drain() -> Act {
 
 pub async fn plan(fake: &Fake, act: Act) -> Plan {
     let target = match act {
-        Act::Drain(_) | Act::Cordon => node(),
+        Act::Drain(_) | Act::Cordon | Act::OutOfService => node(),
         _ => web(),
     };
     let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![target] };
     planned(fake, intent).await
 }
 
-async fn planned(fake: &Fake, intent: Intent) -> Plan {
+pub async fn planned(fake: &Fake, intent: Intent) -> Plan {
     let reach = reach(fake);
     let info = ClusterInfo { context: "test".into(), ..ClusterInfo::default() };
     let now = Clock::system().now();
@@ -127,7 +127,7 @@ fn truthful(fake: &Fake, action: &Unfinished) {
 }
 
 /// Starts again on the same folder and carries what is left to its end.
-async fn takes_up(fake: &Fake, folder: &Path) -> usize {
+pub async fn takes_up(fake: &Fake, folder: &Path) -> usize {
     let journal = Journal::new(folder.to_owned(), "second");
     let found = resume::unfinished(&journal);
     for action in &found {

@@ -61,6 +61,18 @@ pub enum Returns {
     Uncordoned,
 }
 
+/// What ends in the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Everything is answered 401.
+    Login,
+    /// Writes are answered 403, and access reviews say no.
+    Right,
+}
+
+/// What somebody else does.
+pub type Then = Box<dyn FnOnce(&mut State) + Send>;
+
 #[derive(Default)]
 pub struct State {
     version: u64,
@@ -92,6 +104,12 @@ pub struct State {
     pub blind_after: Option<u32>,
     /// For each pod that is evicted another comes to the node: always, or once its cordon was taken back.
     pub returns: Option<Returns>,
+    /// Done right after the next write, before anybody can look.
+    pub then: Option<Then>,
+    /// No new template and no new number takes effect: the status stays as it is.
+    pub slow: bool,
+    /// Writes until a right or the login ends.
+    pub ends: Option<(u32, Ends)>,
 }
 
 #[derive(Clone)]
@@ -194,6 +212,25 @@ impl State {
         }
     }
 
+    /// An object as it is from the beginning.
+    pub fn has(&mut self, path: &str, object: Value) {
+        self.put(path, object, "ADDED");
+    }
+
+    /// Somebody else changes an object.
+    pub fn change(&mut self, path: &str, by: &str, patch: &Value) {
+        let mut object = self.objects.get(path).cloned().unwrap();
+        merge(&mut object, patch);
+        if let Some(generation) = object["metadata"]["generation"].as_i64() {
+            object["metadata"]["generation"] = json!(generation + 1);
+            object["status"]["observedGeneration"] = json!(generation + 1);
+        }
+        let fields = fields_of(patch);
+        object["metadata"]["managedFields"] =
+            json!([{"manager": by, "time": "2026-01-02T03:04:05Z", "fieldsV1": fields}]);
+        self.put(path, object, "MODIFIED");
+    }
+
     pub fn get(&self, path: &str) -> Option<&Value> {
         self.objects.get(path)
     }
@@ -229,6 +266,13 @@ fn merge(into: &mut Value, patch: &Value) {
             merge(object.entry(key.clone()).or_insert(Value::Null), value);
         }
     }
+}
+
+/// The names of a patch's fields as managedFields have them.
+fn fields_of(patch: &Value) -> Value {
+    let Value::Object(patch) = patch else { return json!({}) };
+    let fields = patch.iter().map(|(key, value)| (format!("f:{key}"), fields_of(value)));
+    Value::Object(fields.collect())
 }
 
 /// False: a test failed.
@@ -456,6 +500,10 @@ impl Fake {
         let status = |code: u16, message: &str| {
             (code, json!({"kind": "Status", "code": code, "message": message}), false)
         };
+        let ended = state.ends.filter(|(left, _)| *left == 0).map(|(_, what)| what);
+        if ended == Some(Ends::Login) {
+            return status(401, "Unauthorized");
+        }
         if method == "GET" {
             if state.vanish && path == "/api/v1/pods" {
                 state.objects.clear();
@@ -491,7 +539,10 @@ impl Fake {
             return status(404, "not found");
         }
         if path.ends_with("selfsubjectaccessreviews") {
-            return (201, json!({"status": {"allowed": true}}), false);
+            return (201, json!({"status": {"allowed": ended.is_none()}}), false);
+        }
+        if ended == Some(Ends::Right) {
+            return status(403, "it is forbidden: User \"ann\" cannot do this");
         }
         let dry_run = query.contains("dryRun");
         match state.swallow {
@@ -506,6 +557,14 @@ impl Fake {
         if let Some((version, objects, events, applied)) = kept {
             state.events.truncate(events);
             (state.version, state.objects, state.applied) = (version, objects, applied);
+        }
+        if !dry_run && answer.is_ok() {
+            if let Some((left, _)) = state.ends.as_mut() {
+                *left = left.saturating_sub(1);
+            }
+            if let Some(then) = state.then.take() {
+                then(&mut state);
+            }
         }
         let swallow = state.swallow;
         let swallowed = swallow == Swallow::Answer;
@@ -555,8 +614,13 @@ impl Fake {
             let generation = object["metadata"]["generation"].as_i64().unwrap() + 1;
             let n = object["spec"]["replicas"].clone();
             object["metadata"]["generation"] = json!(generation);
-            object["status"] = json!({"observedGeneration": generation, "replicas": n, "readyReplicas": n,
-                "updatedReplicas": n, "availableReplicas": n});
+            if state.slow {
+                object["status"] = json!({"observedGeneration": generation, "replicas": 3, "readyReplicas": 3,
+                    "updatedReplicas": 1, "availableReplicas": 3});
+            } else {
+                object["status"] = json!({"observedGeneration": generation, "replicas": n, "readyReplicas": n,
+                    "updatedReplicas": n, "availableReplicas": n});
+            }
         }
         if object["spec"]["unschedulable"] == true
             && let Some(late) = state.late.take()

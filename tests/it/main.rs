@@ -13,3 +13,4 @@ mod properties;
 mod scenario;
 mod trust;
 mod ui;
+mod undermined;

@@ -259,6 +259,41 @@ async fn without_a_home_no_shared_folder_takes_its_place() {
     );
 }
 
+#[tokio::test]
+async fn a_disk_that_is_full_in_the_middle_stops_the_action() {
+    // room for the intent and a part of the steps: the 64 KiB that are tried before, in blocks of 512 bytes
+    const BLOCKS: &str = "128";
+    let fake = Fake::start(100).await;
+    let home = tempfile::tempdir().unwrap();
+    let (kubeconfig, state) = (fake.kubeconfig().to_owned(), home.path().to_owned());
+    let output = tokio::task::spawn_blocking(move || {
+        let mut command = Command::new("sh");
+        let script = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_pilothouse"), "--kubeconfig"]).arg(kubeconfig);
+        command.args(["drain", "n1", "--yes"]).env("HOME", &state).env("XDG_STATE_HOME", &state);
+        command.output().unwrap()
+    });
+    let output = output.await.unwrap();
+    let said = format!("{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot be written down"), "{said}");
+    fake.quiet().await;
+    let folder = home.path().join("pilothouse/journal");
+    let file = std::fs::read_dir(&folder).unwrap().flatten().next().unwrap().path();
+    let text = std::fs::read_to_string(file).unwrap();
+    let written = text.lines().filter(|line| line.contains("\"sending\"")).count();
+    let sent = fake.state.lock().unwrap().evictions();
+    assert!(sent > 3 && sent <= written && written < 300, "{sent} sent, {written} written down");
+    // with room again it is listed, and goes on
+    let said = Said::of(&fake, home.path(), &["journal", "list"]).await;
+    assert!(said.out.contains("UNFINISHED"), "{said:?}");
+    let id = said.out.split_whitespace().next().unwrap().to_owned();
+    let said = Said::of(&fake, home.path(), &["resume", &id, "--yes"]).await;
+    assert_eq!(said.status, 0, "{said:?}");
+    let state = fake.state.lock().unwrap();
+    assert!(state.pods() == 0 && state.applied.values().all(|n| *n == 1), "{:?}", state.applied);
+}
+
 /// All text of the files below a folder.
 fn texts(folder: &Path, into: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {

@@ -33,7 +33,7 @@ fn now(seat: &Seat) -> Vec<String> {
 }
 
 /// The end of a name that a rehearsal asks for.
-fn asked(seat: &Seat) -> String {
+pub fn asked(seat: &Seat) -> String {
     let text = seat.text();
     let words = text.split("type the end of the name: ").nth(1).expect("it asks for the end of the name");
     words.split(' ').next().unwrap().to_owned()
@@ -57,7 +57,7 @@ impl Seat {
     }
 
     /// Types what a rehearsal asks for. It counts only from a moment after the plan was on the screen.
-    fn confirms(&mut self, text: &str) {
+    pub fn confirms(&mut self, text: &str) {
         for _ in 0..20 {
             self.bytes_within(READING);
             self.types(text);

@@ -10,6 +10,8 @@ mod cluster;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "demo")]
+mod killed;
+#[cfg(feature = "demo")]
 mod picture;
 mod plugin;
 mod readonly;

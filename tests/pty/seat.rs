@@ -30,7 +30,7 @@ pub struct Seat {
     keys: Option<Box<dyn Write + Send>>,
     leave: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 /// What is to be started, and where.
@@ -104,7 +104,7 @@ impl<'a> Start<'a> {
             master: Some(pty.master),
             leave,
             reader: Some(reader),
-            _home: home,
+            home,
         }
     }
 }
@@ -118,6 +118,11 @@ fn pty_size((cols, rows): (u16, u16)) -> PtySize {
 }
 
 impl Seat {
+    /// The home of the process, with its state in `state`.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// The screen as text.
     pub fn text(&self) -> String {
         self.parser.screen().contents()

@@ -3,7 +3,7 @@
 use pilothouse_core::model::plan::{Step, StepKind};
 use pilothouse_core::model::world::{ActionView, StepState};
 
-use super::{Control, Ended, Executor};
+use super::{Control, Ended, Executor, was_sent};
 
 impl Executor {
     /// Gives back the nodes that this action cordoned, as steps of its own.
@@ -18,7 +18,7 @@ impl Executor {
             let (state, note) = match self.step(action, i, &step, &Control::default(), None).await {
                 Ended::Verified(note) => (StepState::Verified, note),
                 Ended::Skipped(note) => (StepState::Skipped, note),
-                Ended::Failed(note) | Ended::NotSent(note) | Ended::Stopped(note) => {
+                Ended::Failed(note) | Ended::NotSent(note) | Ended::Barred(note) | Ended::Stopped(note) => {
                     (StepState::Failed, note)
                 }
                 Ended::Unknown(note) => (StepState::Unknown, note),
@@ -33,9 +33,8 @@ impl Executor {
 /// The steps by which this action cordoned nodes, or the one that it goes on with.
 pub(super) fn cordoned(action: &ActionView) -> Vec<Step> {
     let pairs = action.plan.steps.iter().zip(&action.steps);
-    // sent, and not refused: one whose outcome is not known may stand
-    let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
-    let own = pairs.filter(|(step, seen)| step.what == StepKind::Cordon && sent(seen.state));
+    // one whose outcome is not known may stand
+    let own = pairs.filter(|(step, seen)| step.what == StepKind::Cordon && was_sent(seen.state));
     let inherited = action.inherited.iter().map(|node| Step::new(StepKind::Cordon, node.clone()));
     own.map(|(step, _)| step.clone()).chain(inherited).collect()
 }

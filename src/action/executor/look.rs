@@ -1,14 +1,15 @@
 //! What a step came to: gates that must hold, lost answers that are looked for, effects that take their time.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use pilothouse_core::model::plan::{Gate, Step};
 use pilothouse_core::model::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
-use super::super::settle::{Live, Standing, is_own, read, standing, written};
+use super::super::rights;
+use super::super::settle::{Live, Standing, Wrote, is_own, overtaken, read, standing, written};
 use super::{Control, Ended, Executor};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
@@ -19,13 +20,22 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a lost answer is looked for before the outcome stays unknown.
 const UNKNOWN_FOR: Duration = Duration::from_secs(15);
 
+/// How long rights and credentials may be missing: a new token or another API server may have them.
+const BLIND_FOR: Duration = Duration::from_secs(5);
+
 /// How long the nodes are looked at in the end: of an action that ends, and of a process that is told to.
 const LAST_LOOK: Duration = Duration::from_secs(3);
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 impl Executor {
-    async fn read(&self, step: &Step) -> Result<Option<Live>, String> {
-        read(self.reach.reader(step)?, &step.what, &step.on).await.map_err(|e| e.to_string())
+    pub(super) async fn read(&self, step: &Step) -> Result<Option<Live>, ApiError> {
+        let reader = self.reach.reader(step).map_err(ApiError::Unreachable)?;
+        read(reader, &step.what, &step.on).await
+    }
+
+    /// Which right or credential ended, if that is why the object of a step cannot be looked at.
+    async fn sight_ended(&self, step: &Step, error: &ApiError) -> Option<String> {
+        rights::sight_ended(self.reach.reader(step).ok()?, step, error).await
     }
 
     /// What the nodes that this action cordoned are now, in words: by a look at each, not by what was written down.
@@ -33,7 +43,8 @@ impl Executor {
         let patience = if self.stop.is_cancelled() { LAST_MOMENT } else { LAST_LOOK };
         let looks = cordons.iter().map(|step| async move {
             let looked = tokio::time::timeout(patience, self.read(step)).await;
-            let state = match looked.unwrap_or_else(|_| Err("no answer in time".into())) {
+            let late = |_| Err(ApiError::Unreachable("no answer in time".into()));
+            let state = match looked.unwrap_or_else(late) {
                 Ok(live) => match live.filter(|live| live.uid == step.on.uid.to_string()) {
                     Some(live) if live.cordoned => "still cordoned".into(),
                     Some(_) => "not cordoned any more".into(),
@@ -64,6 +75,7 @@ impl Executor {
             Err(why) => return Ended::Failed(why),
         };
         let (began, mut said) = (Clock::instant(), String::new());
+        let mut blind = None;
         let patience = match gate {
             Gate::Soak { secs, .. } => u64::from(*secs) + 5,
             // images may have to be pulled
@@ -72,13 +84,24 @@ impl Executor {
         };
         loop {
             let waited = (Clock::instant() - began).as_secs();
-            match look(reader, &step.on, gate, &self.gauge, waited).await {
-                Held::Yes(note) => return Ended::Verified(note),
-                Held::No(why) => return Ended::Failed(why),
-                Held::NotYet(why) if waited > patience => {
+            // what the steps before it did is what this one stands on
+            match self.foundations(action, i).await {
+                Err(Ended::NotSent(why)) => return Ended::Failed(why),
+                Err(Ended::Barred(_)) | Ok(()) => {}
+                Err(ended) => return ended,
+            }
+            let held = look(reader, &step.on, gate, &self.gauge, waited).await;
+            if !matches!(held, Held::Barred(_)) {
+                blind = None;
+            }
+            match held {
+                Held::Barred(why) if is_over(&mut blind) => return Ended::Barred(why),
+                Held::Barred(why) | Held::NotYet(why) if waited > patience => {
                     return Ended::Failed(format!("after {patience} s: {why}"));
                 }
-                Held::NotYet(why) => {
+                Held::Yes(note) => return Ended::Verified(note),
+                Held::No(why) => return Ended::Failed(why),
+                Held::Barred(why) | Held::NotYet(why) => {
                     if why != said {
                         self.mark(action, i, StepState::Running, &why).await;
                         said = why;
@@ -104,7 +127,7 @@ impl Executor {
                     Standing::Overridden(what) => return Some(Ended::Unknown(format!("{why}; {what}"))),
                     Standing::Settling(_) | Standing::Verified(_) => return None,
                 },
-                Err(e) => seen = e,
+                Err(e) => seen = e.to_string(),
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -145,37 +168,53 @@ impl Executor {
         action: &mut ActionView,
         i: usize,
         step: &Step,
-        stamp: &str,
+        wrote: &Wrote,
         control: &Control,
         patience: Duration,
     ) -> Ended {
         let deadline = Clock::deadline(patience);
         let mut missing = String::from("not seen yet");
-        let mut there = false;
+        let mut blind = None;
         loop {
             let mut unread = false;
-            match self.read(step).await {
-                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
+            let looked = self.read(step).await;
+            if let Ok(Some(live)) = &looked
+                && let Some(why) = overtaken(&step.what, live, wrote.template.as_ref())
+                && live.restarted_at.as_deref() == Some(wrote.stamp.as_str())
+            {
+                return Ended::Failed(why);
+            }
+            match looked {
+                Ok(live) => match standing(&step.what, &step.on, live.as_ref(), &wrote.stamp) {
                     Standing::Verified(note) => return Ended::Verified(note),
-                    Standing::Overridden(note) => return Ended::Failed(note),
-                    Standing::NotApplied if there => {
+                    Standing::Overridden(note) => {
+                        return Ended::Failed(self.with_autoscaler(step, note).await);
+                    }
+                    // it was applied, or nobody would be here
+                    Standing::NotApplied => {
                         let who = live.as_ref().zip(written(&step.what));
                         let who =
                             who.map_or_else(String::new, |(live, field)| last_change(&live.value, field));
-                        return Ended::Failed(format!("it was taken back meanwhile{who}"));
+                        let why = format!("it was taken back meanwhile{who}");
+                        return Ended::Failed(self.with_autoscaler(step, why).await);
                     }
                     Standing::Settling(note) => {
-                        there = true;
+                        blind = None;
                         if note != missing {
                             self.mark(action, i, StepState::Accepted, &note).await;
                         }
                         missing = note;
                     }
-                    Standing::NotApplied => missing = "accepted, but not there when read back".into(),
                 },
                 Err(e) => {
                     missing = format!("cannot be read: {e}");
                     unread = true;
+                    if let Some(why) = self.sight_ended(step, &e).await
+                        && is_over(&mut blind)
+                    {
+                        action.unfinished = true;
+                        return Ended::Unknown(format!("applied; no longer watched: {why}"));
+                    }
                 }
             }
             if Clock::instant() >= deadline {
@@ -191,4 +230,10 @@ impl Executor {
             }
         }
     }
+}
+
+/// True once a right or a login has been missing for so long that it will not come back by itself. `since`: when it was
+/// missed first.
+fn is_over(since: &mut Option<Instant>) -> bool {
+    since.get_or_insert_with(Clock::instant).elapsed() >= BLIND_FOR
 }

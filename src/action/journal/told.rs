@@ -52,6 +52,10 @@ pub struct Mark {
     pub note: String,
     /// What a restart wrote.
     pub stamp: String,
+    /// A checksum of the template that it left.
+    pub template: Option<u32>,
+    /// The server took it, whatever is known of it since.
+    pub accepted: bool,
 }
 
 /// How an action ended.
@@ -269,7 +273,7 @@ impl Told {
                 self.marks.push(Mark::default());
                 self.bytes += bytes;
             }
-            Record::Step { at, step, state, note, stamp, .. } => {
+            Record::Step { at, step, state, note, stamp, template, .. } => {
                 // nearly always where it would be if no record were lost
                 let place = match self.numbers.get(step) {
                     Some(number) if *number == step => Some(step),
@@ -281,11 +285,13 @@ impl Told {
                     return;
                 };
                 mark.state = state;
+                mark.accepted |= state == StepState::Accepted;
                 mark.at = Some(at);
                 mark.note = note;
                 if !stamp.is_empty() {
                     mark.stamp = stamp;
                 }
+                mark.template = template.or(mark.template);
             }
             Record::Ended { at, outcome, message, interrupted, .. } => {
                 self.end = Some(End { at, outcome, message, interrupted });
@@ -305,7 +311,7 @@ impl Told {
         match self.end {
             Some(end) => {
                 action.ended = Some(end.at);
-                action.unfinished = end.interrupted && !alive;
+                action.unfinished = end.interrupted;
                 action.outcome = Some(end.outcome);
                 action.message = end.message;
             }
@@ -342,6 +348,7 @@ pub fn actions(chapters: Vec<Chapter>) -> Vec<Arc<ActionView>> {
     for (id, (how, by)) in followed {
         if let Some(action) = place.get(&id).and_then(|n| actions.get_mut(*n)) {
             action.message.push_str(&format!("; {} by {by}", how.as_str()));
+            action.unfinished = false;
         }
     }
     actions.sort_by_key(|a| std::cmp::Reverse(a.started));
@@ -418,7 +425,7 @@ mod tests {
 
     fn step(id: &str, step: usize) -> Record {
         let (state, note) = (StepState::Verified, format!("step {step}"));
-        Record::Step { id: id.into(), at: Stamp(1), step, state, note, stamp: String::new() }
+        Record::Step { id: id.into(), at: Stamp(1), step, state, note, stamp: String::new(), template: None }
     }
 
     fn ended(id: &str) -> Record {
@@ -481,6 +488,35 @@ mod tests {
         let dropped = 51 - ids.len();
         assert!(gaps[0].what.ends_with(&format!("{dropped} older actions that have ended are not shown")));
         assert!(!gaps[0].lost);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_changes_nothing_but_the_order_that_is_shown() {
+        let at = |record: Record, time: i64| match record {
+            Record::Step { id, step, state, note, stamp, template, .. } => {
+                Record::Step { id, at: Stamp(time), step, state, note, stamp, template }
+            }
+            Record::Ended { id, outcome, message, .. } => {
+                Record::Ended { id, at: Stamp(time), outcome, message, interrupted: true }
+            }
+            other => other,
+        };
+        let first = [intent("1", 900), at(step("1", 0), 500), at(ended("1"), 100)];
+        let by = "2".into();
+        let taken = Record::Followed { id: "1".into(), at: Stamp(10), by, how: How::Resumed };
+        let (chapter, gaps) = of(&[&first[..], &[intent("2", 50)]].concat(), &[], KEPT_BYTES);
+        assert!(gaps.is_empty());
+        assert_eq!(chapter.actions[0].marks[0].state, StepState::Verified, "by their order in the file");
+        let open = |chapter: &Chapter| {
+            let chapters = std::slice::from_ref(chapter);
+            crate::action::resume::among(chapters).iter().map(|u| u.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(open(&chapter), ["2", "1"], "both, whatever their times");
+        let (chapter, _) = of(&[&first[..], &[intent("2", 50), taken]].concat(), &[], KEPT_BYTES);
+        assert_eq!(open(&chapter), ["2"], "taken up before it began, by its time");
+        let shown = actions(vec![chapter]);
+        let unfinished: Vec<&str> = shown.iter().filter(|a| a.unfinished).map(|a| a.id.as_str()).collect();
+        assert_eq!(unfinished, ["2"]);
     }
 
     #[test]

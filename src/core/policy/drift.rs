@@ -1,6 +1,8 @@
 //! Whether an object is still as a step was planned with, or as it left it.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
 
 use crate::model::plan::{Change, FieldChange, StepKind};
 use crate::policy::revisions;
@@ -43,7 +45,33 @@ pub fn of_template(live: &Value, from: Option<&Value>, to: Option<&Value>) -> Dr
     } else if same(from) {
         Drift::Before
     } else {
-        Drift::Other(format!("its template is of neither revision{}", last_change(live, "/spec/template")))
+        let at = to.and_then(|to| difference(TEMPLATE, &revisions::template(to), &is));
+        let who = last_change(live, at.as_deref().unwrap_or(TEMPLATE));
+        Drift::Other(format!("its template is of neither revision{who}"))
+    }
+}
+
+/// Where a workload has its pods' template.
+pub const TEMPLATE: &str = "/spec/template";
+
+/// The first field in which two values differ, as a pointer that begins with `at`; where lists have other lengths it
+/// is the list.
+pub fn difference(at: &str, one: &Value, other: &Value) -> Option<String> {
+    let below = |key: &str| format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let null = Value::Null;
+            let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            keys.into_iter().find_map(|key| {
+                let value = |of: &'_ Map<String, Value>| of.get(key).unwrap_or(&null).clone();
+                difference(&below(key), &value(one), &value(other))
+            })
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            let mut pairs = one.iter().zip(other).enumerate();
+            pairs.find_map(|(i, (one, other))| difference(&below(&i.to_string()), one, other))
+        }
+        _ => (one != other).then(|| at.to_owned()),
     }
 }
 
@@ -164,6 +192,16 @@ mod tests {
         assert_eq!(last_change(&scaled, "/spec/replicas"), " (last changed by kubectl)");
         assert_eq!(owner(&scaled, "/spec/replicas"), Some(("kubectl".into(), String::new())));
         assert_eq!(owner(&scaled, "/spec/paused"), None, "who owns others of the spec is not its owner");
+    }
+
+    #[test]
+    fn the_first_difference_is_a_pointer() {
+        let template = |image: &str| json!({ "spec": { "containers": [{ "name": "a", "image": image }] } });
+        let at = |one: &Value, other: &Value| difference("/t", one, other);
+        assert_eq!(at(&template("a:1"), &template("a:1")), None);
+        assert_eq!(at(&template("a:1"), &template("a:2")).as_deref(), Some("/t/spec/containers/0/image"));
+        assert_eq!(at(&json!({}), &json!({ "x/y": 1 })).as_deref(), Some("/t/x~1y"));
+        assert_eq!(at(&json!({ "l": [1] }), &json!({ "l": [1, 2] })).as_deref(), Some("/t/l"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod workloads;
 #[cfg(test)]
 mod table;
 
-pub use access::{Access, access, resource};
+pub use access::{Access, access, resource, to_look, to_write};
 pub use nodes::OUT_OF_SERVICE;
 pub use scale::autoscaler_of;
 
@@ -22,7 +22,8 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::model::plan::{
-    Act, Change, Confirm, Evidence, Extras, Fate, Found, Intent, Need, Plan, Refusal, Sequel, Step, StepKind,
+    Act, Change, Confirm, Evidence, Extras, Fate, Found, Intent, Lacking, Need, Plan, Refusal, Sequel, Step,
+    StepKind,
 };
 use crate::model::world::Cluster;
 use crate::policy::drift::{self, Drift};
@@ -217,7 +218,8 @@ fn weight(plan: &Plan) -> Confirm {
     plan.steps.iter().map(of).max().unwrap_or(Confirm::Suffix)
 }
 
-fn adds_out_of_service(change: &Change) -> bool {
+/// True if the node gets the taint of a machine that is off.
+pub fn adds_out_of_service(change: &Change) -> bool {
     let has = |value: &serde_json::Value| value.to_string().contains(OUT_OF_SERVICE);
     change.fields.iter().any(|f| has(&f.to) && !has(&f.from))
 }
@@ -270,10 +272,13 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     };
 }
 
-/// True if the context, a target's namespace or that of a pod that would go is protected.
+/// True if the context, a target's namespace or that of a pod that would go is protected, or if it is not known which
+/// pods would go and some namespace is.
 pub fn is_protected(plan: &Plan, guards: &GuardSettings) -> bool {
     let going = plan.pods.iter().filter(|p| matches!(p.fate, Fate::Evict | Fate::Wait)).map(|p| &p.pod);
+    let unknown = plan.unread.iter().any(|u| u.what == Lacking::Pods);
     guards.protects_context(&plan.intent.context)
+        || unknown && !guards.protected_namespaces.is_empty()
         || plan.steps.iter().any(|s| guards.protects_context(&s.context))
         || plan
             .intent

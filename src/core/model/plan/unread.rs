@@ -24,6 +24,8 @@ pub enum Lacking {
     Services,
     /// The DaemonSets that own pods.
     DaemonSets,
+    /// The pods of a node.
+    Pods,
 }
 
 impl Lacking {
@@ -32,6 +34,7 @@ impl Lacking {
             Self::Budgets => "budgets",
             Self::Services => "services",
             Self::DaemonSets => "daemonsets",
+            Self::Pods => "pods",
         }
     }
 }
@@ -49,6 +52,7 @@ impl std::fmt::Display for Unread {
             Lacking::Budgets => ": evictions may wait",
             Lacking::Services => ": which of them lose endpoints is not known",
             Lacking::DaemonSets => ": whether they still exist is not known",
+            Lacking::Pods => ": which of them go is not known",
         })
     }
 }

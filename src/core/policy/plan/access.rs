@@ -1,7 +1,7 @@
 //! The rights that a plan needs, as access reviews ask for them.
 
 use crate::domain::id::{Kind, Name};
-use crate::model::plan::{Plan, StepKind};
+use crate::model::plan::{Plan, Step, StepKind};
 use crate::policy::routes::ROUTES;
 
 /// One right that a plan needs, as an access review asks for it.
@@ -61,30 +61,35 @@ pub fn resource(kind: &Kind) -> Option<(&'static str, &'static str)> {
 /// on this cluster, empty = the intent's.
 pub fn access(plan: &Plan, context: &str) -> Vec<Access> {
     let mut needed: Vec<Access> = Vec::new();
-    for step in plan.steps.iter().filter(|s| s.context == context) {
-        let Some((group, plural)) = resource(&step.on.kind) else { continue };
-        let (verb, subresource) = match step.what {
-            StepKind::Cordon
-            | StepKind::Uncordon
-            | StepKind::Restart { .. }
-            | StepKind::Rollback { .. }
-            | StepKind::Change(_) => ("patch", ""),
-            StepKind::Scale { .. } => ("patch", "scale"),
-            StepKind::Evict { .. } => ("create", "eviction"),
-            StepKind::Delete { .. } => ("delete", ""),
-            StepKind::Check(_) => continue,
-        };
-        let access = Access {
-            verb,
-            group,
-            resource: plural,
-            subresource,
-            namespace: step.on.namespace.clone(),
-            name: if step.is_eviction() { Name::default() } else { step.on.name.clone() },
-        };
+    for access in plan.steps.iter().filter(|s| s.context == context).filter_map(to_write) {
         if !needed.contains(&access) {
             needed.push(access);
         }
     }
     needed
+}
+
+/// The right that a step needs for its write. None: it writes nothing.
+pub fn to_write(step: &Step) -> Option<Access> {
+    let (group, resource) = resource(&step.on.kind)?;
+    let (verb, subresource) = match step.what {
+        StepKind::Cordon
+        | StepKind::Uncordon
+        | StepKind::Restart { .. }
+        | StepKind::Rollback { .. }
+        | StepKind::Change(_) => ("patch", ""),
+        StepKind::Scale { .. } => ("patch", "scale"),
+        StepKind::Evict { .. } => ("create", "eviction"),
+        StepKind::Delete { .. } => ("delete", ""),
+        StepKind::Check(_) => return None,
+    };
+    let name = if step.is_eviction() { Name::default() } else { step.on.name.clone() };
+    Some(Access { verb, group, resource, subresource, namespace: step.on.namespace.clone(), name })
+}
+
+/// The right by which a step's object is looked at.
+pub fn to_look(step: &Step) -> Option<Access> {
+    let (group, resource) = resource(&step.on.kind)?;
+    let (namespace, name) = (step.on.namespace.clone(), step.on.name.clone());
+    Some(Access { verb: "get", group, resource, subresource: "", namespace, name })
 }

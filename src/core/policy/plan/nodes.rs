@@ -9,8 +9,8 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::node::Taint;
 use crate::domain::pod::Pod;
 use crate::model::plan::{
-    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Need, Plan, PodFate, Refusal, Step,
-    StepKind,
+    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Lacking, Need, Plan, PodFate,
+    Refusal, Step, StepKind, Unread,
 };
 use crate::model::table::Coverage;
 use crate::model::world::{Cluster, NodeState};
@@ -372,6 +372,9 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
                 });
             }
         }
+    }
+    if on && let Some(why) = cluster.pods.cover.note() {
+        plan.unread.push(Unread { what: Lacking::Pods, namespaces: Vec::new(), why });
     }
     if on {
         plan.warnings.push(

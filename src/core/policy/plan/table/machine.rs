@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::{cluster, fields, here, make, node, refused, target};
 use crate::domain::id::{Kind, Name};
 use crate::domain::node::{Node, Status};
-use crate::model::plan::{Act, Confirm, DrainOptions, Fate};
+use crate::domain::settings::GuardSettings;
+use crate::model::plan::{Act, Confirm, DrainOptions, Fate, Lacking, Unread};
 use crate::model::table::Rows;
 use crate::model::world::Cluster;
+use crate::policy::plan::is_protected;
 
 #[test]
 fn the_taint_is_for_a_machine_that_is_off() {
@@ -65,4 +67,24 @@ fn a_drain_of_a_node_that_does_not_answer_says_so_first() {
         let p = drain(cluster, uid, name);
         assert!(p.silent.is_empty() && !matches!(p.choices[0].act, Act::OutOfService), "{name}");
     }
+}
+
+#[test]
+fn its_pods_of_a_protected_namespace_ask_for_their_confirmation() {
+    let cluster = cluster();
+    let off = target(Kind::Node, 11, "off");
+    let read = vec![here(&off, json!({ "spec": {} }))];
+    let made = || make(&cluster, Act::OutOfService, vec![off.clone()], read.clone());
+    let guards = |namespace: &str| GuardSettings {
+        protected_namespaces: vec![namespace.into()],
+        ..GuardSettings::default()
+    };
+    assert!(is_protected(&made(), &guards("shop")));
+    assert!(!is_protected(&made(), &guards("vault")));
+    // nobody knows whose pods go
+    let mut blind = made();
+    blind.pods.clear();
+    blind.unread.push(Unread { what: Lacking::Pods, namespaces: Vec::new(), why: "403".into() });
+    assert!(is_protected(&blind, &guards("vault")));
+    assert!(!is_protected(&blind, &GuardSettings::default()));
 }

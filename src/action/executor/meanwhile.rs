@@ -1,0 +1,144 @@
+//! What others did while an action runs: what it stands on changed, an autoscaler scaled, pods came that nobody has
+//! confirmed.
+
+use pilothouse_core::domain::id::Kind;
+use pilothouse_core::model::plan::{Fate, Lacking, Plan, Step, StepKind};
+use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::policy::drift::last_writer;
+use pilothouse_core::policy::plan::adds_out_of_service;
+use serde_json::Value;
+
+use super::super::foundations::{self, undone};
+use super::super::rights;
+use super::{Ended, Executor};
+use crate::wire::client::{ReadClient, escape};
+use crate::wire::pages;
+
+/// The autoscalers of a namespace, or the pods of a node.
+const LIST_CAP: usize = 64 << 20;
+/// Who writes for an autoscaler: the HPA controller is a part of it.
+const CONTROLLERS: &str = "kube-controller-manager";
+
+impl Executor {
+    /// Whether what the steps before the `i`-th did still stands, where a step depends on the ones before it. Err: how
+    /// the action ends.
+    pub(super) async fn foundations(&self, action: &ActionView, i: usize) -> Result<(), Ended> {
+        let plan = &action.plan;
+        let states: Vec<StepState> = action.steps.iter().map(|s| s.state).collect();
+        for step in foundations::of(plan, &states, i) {
+            match self.read(step).await {
+                Ok(live) => {
+                    if let Some(why) = undone(&step.what, &step.on, live.as_ref()) {
+                        let why = self.with_autoscaler(step, why).await;
+                        return Err(Ended::NotSent(format!(
+                            "not sent: {} was changed meanwhile: {why}",
+                            step.on
+                        )));
+                    }
+                }
+                Err(e) => {
+                    let reader = self.reach.reader(step).map_err(Ended::NotSent)?;
+                    return Err(match rights::sight_ended(reader, step, &e).await {
+                        Some(why) => Ended::Barred(format!("not sent: {why}")),
+                        None => Ended::NotSent(format!("not sent: {} cannot be looked at: {e}", step.on)),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How evictions ended, and which right or credential ended meanwhile if that is why some are left.
+    pub(super) async fn after_evictions(
+        &self,
+        action: &mut ActionView,
+        outcome: Outcome,
+        why: String,
+    ) -> String {
+        if !matches!(outcome, Outcome::Failed | Outcome::Unknown) || self.stop.is_cancelled() {
+            return why;
+        }
+        // pods that were left alone when the node could not be looked at any more are skipped
+        let steps = action.plan.steps.iter().zip(&action.steps);
+        let left = steps.filter(|(step, view)| step.is_eviction() && view.state != StepState::Verified);
+        let left = left.map(|(step, _)| step);
+        match rights::lost(&self.reach.own.reader, left).await {
+            Some(lost) => {
+                action.unfinished = true;
+                format!("{why}; {lost}")
+            }
+            None => why,
+        }
+    }
+
+    /// `why`, and which autoscaler it was where one did it.
+    pub(super) async fn with_autoscaler(&self, step: &Step, why: String) -> String {
+        if !matches!(step.what, StepKind::Scale { .. }) {
+            return why;
+        }
+        match self.autoscaler(step).await {
+            Some(found) => format!("{why}: {found} scales it, change its bounds instead"),
+            None => why,
+        }
+    }
+
+    /// `HPA web (2-5)`, if the last number of replicas is an autoscaler's.
+    async fn autoscaler(&self, step: &Step) -> Option<String> {
+        let reader = self.reach.reader(step).ok()?;
+        let live = self.read(step).await.ok()??;
+        let (manager, _) = last_writer(&live.value, "/spec/replicas")?;
+        if manager != CONTROLLERS {
+            return None;
+        }
+        let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", step.on.namespace);
+        // without the right to see autoscalers it is the controller's name that is told
+        let found = pages::values(reader, &path, LIST_CAP).await.ok()?;
+        let text = |hpa: &Value, pointer: &str| {
+            hpa.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let hpa = found.iter().find(|hpa| {
+            Kind::from_word(&text(hpa, "/spec/scaleTargetRef/kind")).as_ref() == Some(&step.on.kind)
+                && text(hpa, "/spec/scaleTargetRef/name") == *step.on.name
+        })?;
+        let number = |pointer: &str| hpa.pointer(pointer).and_then(Value::as_i64);
+        let (min, max) = (number("/spec/minReplicas").unwrap_or(1), number("/spec/maxReplicas").unwrap_or(0));
+        let owners = hpa.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+        let keda = owners.into_iter().flatten().find(|o| text(o, "/kind") == "ScaledObject");
+        let of = keda.map_or_else(String::new, |o| format!(" of ScaledObject {}", text(o, "/name")));
+        Some(format!("HPA {}{of} ({min}-{max})", text(hpa, "/metadata/name")))
+    }
+
+    /// Pods of a protected namespace that came to a node which is to be taken out of service, after its plan was
+    /// confirmed: the taint would delete them by force.
+    pub(super) async fn newly_protected(
+        &self,
+        plan: &Plan,
+        step: &Step,
+        reader: &ReadClient,
+    ) -> Option<String> {
+        let StepKind::Change(change) = &step.what else { return None };
+        // who did not know which pods go has confirmed any
+        let unknown = plan.unread.iter().any(|u| u.what == Lacking::Pods);
+        if !adds_out_of_service(change) || unknown || self.guards.protected_namespaces.is_empty() {
+            return None;
+        }
+        let field = escape(&format!("spec.nodeName={}", step.on.name));
+        let pods = match pages::values(reader, &format!("/api/v1/pods?fieldSelector={field}"), LIST_CAP).await
+        {
+            Ok(pods) => pods,
+            Err(e) => return Some(format!("which pods it would delete cannot be seen: {e}")),
+        };
+        let text = |pod: &Value, pointer: &str| {
+            pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let new = pods.iter().find(|pod| {
+            let namespace = text(pod, "/metadata/namespace");
+            let confirmed = plan.pods.iter().any(|p| p.fate == Fate::Evict && *p.pod.namespace == namespace);
+            text(pod, "/spec/nodeName") == *step.on.name
+                && !confirmed
+                && self.guards.protects_namespace(&namespace)
+        })?;
+        let (namespace, name) = (text(new, "/metadata/namespace"), text(new, "/metadata/name"));
+        Some(format!("{namespace}/{name} came meanwhile, and its namespace is protected: confirm anew"))
+    }
+}
