@@ -4,7 +4,7 @@
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::workload::{Strategy, Workload};
 use pilothouse_core::model::plan::{RevisionRef, StepKind};
-use pilothouse_core::policy::drift::{Drift, last_change, of_change, of_template, owner};
+use pilothouse_core::policy::drift::{Drift, MANAGER, last_change, of_change, of_template, owner, written};
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, workload::workload};
 use crate::wire::error::ApiError;
 
-use super::requests::{MANAGER, is_workload, path};
+use super::requests::{is_workload, path};
 
 /// The live object, as much of it as the steps need.
 #[derive(Clone, Debug, Default)]
@@ -221,19 +221,6 @@ pub fn is_own(what: &StepKind, on: &ObjectRef, live: &Live, stamp: &str) -> bool
     }
     let pointer = written(what);
     pointer.and_then(|pointer| owner(&live.value, pointer)).is_none_or(|(manager, _)| manager == MANAGER)
-}
-
-/// The field by which a step is known. None: its value tells whose it is.
-pub fn written(what: &StepKind) -> Option<&str> {
-    match what {
-        StepKind::Cordon | StepKind::Uncordon => Some("/spec/unschedulable"),
-        StepKind::Scale { .. } => Some("/spec/replicas"),
-        StepKind::Rollback { .. } => Some("/spec/template"),
-        StepKind::Change(change) => change.fields.iter().find(|f| !f.is_guard()).map(|f| f.pointer.as_str()),
-        StepKind::Restart { .. } | StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => {
-            None
-        }
-    }
 }
 
 /// How far the rollout of a new template is, as kubectl judges it.

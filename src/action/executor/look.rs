@@ -8,11 +8,11 @@ use pilothouse_core::model::plan::{Gate, Step};
 use pilothouse_core::model::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
-use super::super::settle::{Live, Standing, is_own, read, standing, written};
+use super::super::settle::{Live, Standing, is_own, read, standing};
 use super::{Control, Ended, Executor};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
-use pilothouse_core::policy::drift::last_change;
+use pilothouse_core::policy::drift::{last_change, written};
 
 /// Between two looks at a step that settles.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

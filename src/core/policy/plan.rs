@@ -177,6 +177,11 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
             }
             what => drift::of_step(live, what),
         };
+        // the same value by somebody else is not ours to take back
+        let drift = match drift::set_since(live, &step.what) {
+            Some(why) if drift == Drift::Before => Drift::Other(why),
+            _ => drift,
+        };
         match drift {
             Drift::Before => {
                 // nothing puts the taint of a machine that is off on a node that answers
@@ -584,6 +589,15 @@ mod tests {
             serde_json::json!({ "metadata": { "uid": web.uid.to_string() }, "spec": { "replicas": 5 } });
         let p = undo(StepKind::Scale { from: 5, to: 0 }, &web, live.clone(), vec![web.clone()]);
         assert_eq!(p.confirm, Confirm::Context, "{:?}", p.refusals);
+        let entry = |manager: &str| serde_json::json!({ "manager": manager, "fieldsV1": { "f:spec": { "f:replicas": {} } } });
+        let by = |manager: &str| {
+            let mut live = live.clone();
+            live["metadata"]["managedFields"] = serde_json::json!([entry(manager)]);
+            undo(StepKind::Scale { from: 5, to: 3 }, &web, live, vec![web.clone()])
+        };
+        assert_eq!((by("pilothouse").refusals.len(), by("pilothouse").steps.len()), (0, 1));
+        let p = by("kubectl");
+        assert!(p.refusals[0].reason.contains("kubectl has set it since") && p.steps.is_empty());
         // without a name there is nothing whose end could be typed: an empty answer would be Enter alone
         let p = undo(StepKind::Scale { from: 5, to: 3 }, &web, live, Vec::new());
         assert_eq!((p.confirm, p.answer.as_str()), (Confirm::Context, "test"));
