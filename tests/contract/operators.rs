@@ -4,13 +4,14 @@
 mod judge;
 mod moves;
 mod seen;
+mod stories;
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use self::judge::Judge;
-use self::moves::{FLAGS, Played, drawn, play};
+use self::judge::{Journals, Judge, Kept};
+use self::moves::{FLAGS, Played, Process, drawn, journal, play, unfinished};
 use self::seen::{Seen, values};
 use crate::rig::{Rig, real, until};
 
@@ -131,8 +132,10 @@ fn round(rig: &Rig, seed: u64) -> Vec<String> {
     let seen = Seen::new(&rig.audit_of(mark, ""), &played.processes, &before);
     let pods = rig.kubectl_ok(&["-n", SPACE, "get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"]);
     let left: Vec<String> = pods.split_whitespace().map(str::to_owned).collect();
-    let mut judge = Judge::new(rig, &played.processes, &seen);
-    judge.all(rig, &left);
+    let kept = |p: &Process| Kept { actions: journal(rig, &p.home), unfinished: unfinished(rig, &p.home) };
+    let journals: Journals = played.processes.iter().map(|p| (p.home.clone(), kept(p))).collect();
+    let mut judge = Judge::new(&played.processes, &seen, &journals);
+    judge.all(&left);
     let mut wrong = judge.wrong;
     for of in &after {
         let object = format!("{}/{}", of["kind"].as_str().unwrap(), of["metadata"]["name"].as_str().unwrap());

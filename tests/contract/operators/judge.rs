@@ -1,19 +1,30 @@
 //! What each process said against what the server saw.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::moves::{FLAGS, Process, journal, unfinished};
+use super::moves::{FLAGS, Process};
 use super::seen::{Field, Gone, Seen, Write, Writer};
-use crate::rig::Rig;
 
 /// How old the last news of a node may be when a drain ends.
 const NEWS: i64 = 2_000_000;
 
+/// What a journal has in the end.
+pub struct Kept {
+    pub actions: Vec<Value>,
+    /// The ids of those that are listed as unfinished.
+    pub unfinished: Vec<String>,
+}
+
+/// By the home that they are in.
+pub type Journals = BTreeMap<PathBuf, Kept>;
+
 pub struct Judge<'a> {
-    pub processes: &'a [Process],
-    pub seen: &'a Seen,
+    processes: &'a [Process],
+    seen: &'a Seen,
+    journals: &'a Journals,
     /// The action of each process, and what the journal has of it in the end.
     ids: Vec<Option<String>>,
     kept: Vec<Option<Value>>,
@@ -52,14 +63,14 @@ fn agree(kept: &Value, printed: &Value) -> bool {
 }
 
 impl<'a> Judge<'a> {
-    pub fn new(rig: &Rig, processes: &'a [Process], seen: &'a Seen) -> Self {
-        let mut judge = Self { processes, seen, ids: Vec::new(), kept: Vec::new(), wrong: Vec::new() };
-        let mut journals: BTreeMap<_, Vec<Value>> = BTreeMap::new();
+    pub fn new(processes: &'a [Process], seen: &'a Seen, journals: &'a Journals) -> Self {
+        let mut judge =
+            Self { processes, seen, journals, ids: Vec::new(), kept: Vec::new(), wrong: Vec::new() };
         for p in processes {
-            let kept = journals.entry(p.home.clone()).or_insert_with(|| journal(rig, &p.home));
             // an id ends with the process's number, and the count of its actions
             let end = format!("-{:x}0", p.pid & 0xfff);
-            let kept = kept.iter().find(|d| d["id"].as_str().unwrap().ends_with(&end));
+            let kept = journals[&p.home].actions.iter();
+            let kept = kept.clone().find(|d| d["id"].as_str().unwrap().ends_with(&end));
             judge.ids.push(kept.map(|d| d["id"].as_str().unwrap().to_owned()));
             judge.kept.push(kept.cloned());
             let printed = p.result.as_ref().filter(|r| !r["id"].is_null());
@@ -91,7 +102,7 @@ impl<'a> Judge<'a> {
         if let Writer::Process(p) = by { Some(self.chain(p)) } else { None }
     }
 
-    pub fn all(&mut self, rig: &Rig, left: &[String]) {
+    pub fn all(&mut self, left: &[String]) {
         for p in 0..self.processes.len() {
             self.ended(p);
             self.taken_up(p);
@@ -101,7 +112,7 @@ impl<'a> Judge<'a> {
         }
         self.twice();
         self.evicted_twice();
-        self.listed(rig);
+        self.listed();
     }
 
     /// The exit status, the outcome and whether anything may have been sent.
@@ -365,7 +376,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whoever was ended from outside after it began is offered, or was taken up.
-    fn listed(&mut self, rig: &Rig) {
+    fn listed(&mut self) {
         for p in 0..self.processes.len() {
             let process = &self.processes[p];
             let ended = process.signals.iter().any(|s| matches!(*s, "HUP" | "KILL"));
@@ -373,7 +384,7 @@ impl<'a> Judge<'a> {
             let open = ended && matches!(outcome, Some("unknown" | "cancelled"));
             let Some(id) = self.ids[p].clone().filter(|_| open) else { continue };
             let taken = self.processes.iter().any(|q| q.of.as_ref() == Some(&id) && q.is_resume());
-            if !taken && !unfinished(rig, &process.home).contains(&id) {
+            if !taken && !self.journals[&process.home].unfinished.contains(&id) {
                 self.says(p, &format!("{id} was ended in the middle, and is not listed"));
             }
         }
