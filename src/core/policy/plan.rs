@@ -201,7 +201,9 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
         }
     }
     if plan.steps.is_empty() && plan.refusals.is_empty() {
-        let why = if undoing.remains.is_empty() { "it is undone already" } else { &undoing.remains };
+        let already = (!undoing.steps.is_empty()).then_some("it is undone already");
+        let remains = Some(undoing.remains.as_str()).filter(|remains| !remains.is_empty());
+        let why = already.into_iter().chain(remains).collect::<Vec<_>>().join("; ");
         let why = format!("nothing of {} can be undone: {why}", undoing.title);
         plan.refusals.push(Refusal::new("precondition", why));
     } else if !undoing.remains.is_empty() {
@@ -552,7 +554,7 @@ mod tests {
                 of: "1".into(),
                 title: "in-service".into(),
                 steps: vec![Step::new(what, on.clone())],
-                remains: String::new(),
+                remains: "a pod does not move back".into(),
                 confirm: Confirm::Suffix,
                 watched: None,
             };
@@ -584,6 +586,8 @@ mod tests {
         assert!(p.refusals[0].reason.contains("is Ready"), "{:?}", p.refusals);
         let p = undo(StepKind::Change(change), &on, node("Unknown"), vec![on.clone()]);
         assert_eq!((p.refusals.len(), p.confirm), (0, Confirm::Context));
+        let p = undo(StepKind::Uncordon, &on, node("True"), vec![on.clone()]);
+        assert!(p.refusals[0].reason.ends_with("it is undone already; a pod does not move back"));
         let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
         let live =
             serde_json::json!({ "metadata": { "uid": web.uid.to_string() }, "spec": { "replicas": 5 } });
