@@ -154,6 +154,17 @@ fn the_judge_tells_a_true_story_from_others() {
         let told = || said(2, "evict", "Pod", "verified", "done");
         s.then(Hand::B, &["drain", "n"], told(), vec![evicted(21, "admin"), evicted(22, "admin")]);
     });
+    for (later, is_wrong) in [(4, true), (0, false)] {
+        let mut s = Story::true_one();
+        for (hand, user, at) in [(Hand::A, "operator", 24), (Hand::B, "admin", 24 + later)] {
+            let pid = u32::try_from(s.processes.len()).unwrap() + 1;
+            let told = said(pid, "evict", "Pod", "verified", "done");
+            s.then(hand, &["drain", "n"], told, vec![evicted(at, user)]);
+            s.processes.last_mut().unwrap().started = 2_000_000;
+        }
+        let found = s.judged(&[]);
+        assert_eq!(found.iter().any(|w| w.contains("evicted 2 times")), is_wrong, "{found:?}");
+    }
     wrong("is gone, and it is there", |s| {
         let told = said(2, "evict", "Pod", "verified", "done");
         s.then(Hand::B, &["drain", "n"], told, vec![evicted(21, "admin")]);
