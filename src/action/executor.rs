@@ -14,6 +14,7 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::model::plan::{Act, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::policy::drift::set_since;
 use pilothouse_core::policy::revisions;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -288,6 +289,11 @@ impl Executor {
                 }
             };
             wrote.template = live.as_ref().and_then(|live| template_after(&step.what, live, &stamp));
+            let takes_back = self.takes_back(&action.plan.intent.act, &step.what);
+            let since = live.as_ref().filter(|_| takes_back).and_then(|l| set_since(&l.value, &step.what));
+            if let Some(why) = since {
+                return Ended::NotSent(format!("not sent: {} was changed since: {why}", step.on));
+            }
             if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
                 // nothing has changed, so the same would be refused again
                 return Ended::Failed(why);

@@ -4,9 +4,9 @@
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::model::plan::{Act, Change, Plan, Step, StepKind};
 use pilothouse_core::model::world::StepState;
-use pilothouse_core::policy::drift::{Drift, last_change, of_step};
+use pilothouse_core::policy::drift::{Drift, last_change, of_step, written};
 
-use super::settle::{Live, written};
+use super::settle::Live;
 
 /// The verified steps before the `i`-th that it stands on. Several objects of one action do not depend on each other.
 pub fn of<'a>(plan: &'a Plan, states: &[StepState], i: usize) -> Vec<&'a Step> {

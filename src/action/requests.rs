@@ -3,6 +3,7 @@
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::model::plan::{Change, StepKind};
+use pilothouse_core::policy::drift::MANAGER;
 use pilothouse_core::policy::plan::resource;
 use pilothouse_core::policy::revisions;
 use pilothouse_core::policy::routes::ROUTES;
@@ -10,9 +11,6 @@ use serde_json::{Map, Value, json};
 
 use super::settle::Live;
 use crate::wire::write::{WriteClient, WriteError, content};
-
-/// The field manager that our changes carry in managedFields.
-pub const MANAGER: &str = "pilothouse";
 
 /// The API path of an object.
 pub fn path(object: &ObjectRef) -> Option<String> {

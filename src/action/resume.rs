@@ -12,7 +12,7 @@ use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::{Act, Intent, Plan, Step, StepKind};
 use pilothouse_core::model::world::{StepState, StepView};
-use pilothouse_core::policy::drift::last_change;
+use pilothouse_core::policy::drift::{last_change, written};
 use pilothouse_core::policy::undo;
 
 use super::foundations::{self, undone};
@@ -20,7 +20,7 @@ use super::identity::Clusters;
 pub use super::journal::Mark;
 use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
 use super::reach::Reach;
-use super::settle::{Live, Standing, overtaken_since, read, standing, written};
+use super::settle::{Live, Standing, overtaken_since, read, standing};
 
 /// Reads under way at the same time.
 const AT_ONCE: usize = 16;

@@ -5,7 +5,7 @@ use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::workload::{Strategy, Workload};
 use pilothouse_core::model::plan::{RevisionRef, StepKind};
 use pilothouse_core::policy::drift::{
-    Drift, TEMPLATE, difference, last_change, of_change, of_template, owner,
+    Drift, MANAGER, TEMPLATE, difference, last_change, of_change, of_template, owner, written,
 };
 use pilothouse_core::policy::revisions;
 use pilothouse_core::policy::rollout::{self, RolloutPhase};
@@ -15,7 +15,7 @@ use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, workload::workload};
 use crate::wire::error::ApiError;
 
-use super::requests::{MANAGER, RESTARTED_AT, is_workload, path};
+use super::requests::{RESTARTED_AT, is_workload, path};
 
 /// The live object, as much of it as the steps need.
 #[derive(Clone, Debug, Default)]
@@ -225,19 +225,6 @@ pub fn is_own(what: &StepKind, on: &ObjectRef, live: &Live, stamp: &str) -> bool
     }
     let pointer = written(what);
     pointer.and_then(|pointer| owner(&live.value, pointer)).is_none_or(|(manager, _)| manager == MANAGER)
-}
-
-/// The field by which a step is known. None: its value tells whose it is.
-pub fn written(what: &StepKind) -> Option<&str> {
-    match what {
-        StepKind::Cordon | StepKind::Uncordon => Some("/spec/unschedulable"),
-        StepKind::Scale { .. } => Some("/spec/replicas"),
-        StepKind::Rollback { .. } => Some("/spec/template"),
-        StepKind::Change(change) => change.fields.iter().find(|f| !f.is_guard()).map(|f| f.pointer.as_str()),
-        StepKind::Restart { .. } | StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => {
-            None
-        }
-    }
 }
 
 /// What is said of a restart whose template somebody changed.

@@ -45,6 +45,21 @@ fn cordon_and_uncordon() {
 }
 
 #[test]
+fn what_somebody_has_set_to_the_same_since_is_not_undone() {
+    let Some(rig) = rig() else { return };
+    let node = "node-0008";
+    let done = rig.json(&["cordon", node, "--yes", "-o", "json"], 0);
+    rig.kubectl_ok(&["uncordon", node]);
+    rig.kubectl_ok(&["cordon", node]);
+    let refused = rig.json(&["undo", done["id"].as_str().unwrap(), "--yes", "-o", "json"], 3);
+    let cordoned = rig.kubectl_json(&["get", "node", node])["spec"]["unschedulable"].as_bool();
+    rig.kubectl_ok(&["uncordon", node]);
+    let reason = refused["refusals"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("kubectl has set it since at 20"), "{reason}");
+    assert_eq!(cordoned, Some(true), "it is somebody else's cordon now");
+}
+
+#[test]
 fn scale_has_a_precondition() {
     let Some(rig) = rig() else { return };
     make(&rig, "scaled");

@@ -24,6 +24,7 @@ mod eviction;
 mod failover;
 mod faults;
 mod findings;
+mod operators;
 mod readonly;
 mod refusals;
 mod rig;

@@ -1,11 +1,23 @@
 //! The nodes that an action cordoned, and how it gives them back.
 
-use pilothouse_core::model::plan::{Step, StepKind};
+use pilothouse_core::model::plan::{Act, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, StepState};
 
+use super::super::journal::How;
 use super::{Control, Ended, Executor, was_sent};
 
 impl Executor {
+    /// True if a step takes back what an action wrote: what somebody else has set to the same since is theirs.
+    pub(super) fn takes_back(&self, act: &Act, what: &StepKind) -> bool {
+        match act {
+            Act::Undo(_) => true,
+            Act::Uncordon => self.follows.as_ref().is_some_and(|f| f.how == How::Compensated),
+            // an uncordon that was not planned gives a node back
+            Act::Drain(_) | Act::Failover { revert: false, .. } => *what == StepKind::Uncordon,
+            _ => false,
+        }
+    }
+
     /// Gives back the nodes that this action cordoned, as steps of its own.
     pub(super) async fn uncordon(&self, action: &mut ActionView) -> String {
         let ours: Vec<Step> =

@@ -9,11 +9,11 @@ use pilothouse_core::model::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
 use super::super::rights;
-use super::super::settle::{Live, Standing, Wrote, is_own, overtaken, read, standing, written};
+use super::super::settle::{Live, Standing, Wrote, is_own, overtaken, read, standing};
 use super::{Control, Ended, Executor};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
-use pilothouse_core::policy::drift::last_change;
+use pilothouse_core::policy::drift::{last_change, written};
 
 /// Between two looks at a step that settles.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

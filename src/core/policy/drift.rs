@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 use crate::model::plan::{Change, FieldChange, StepKind};
 use crate::policy::revisions;
 
+/// The field manager that our changes carry in managedFields.
+pub const MANAGER: &str = "pilothouse";
+
 /// Where the fields of a change stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Drift {
@@ -132,12 +135,45 @@ pub fn managers(live: &Value) -> Vec<&str> {
 /// Who set this very field last, and when (the time may be empty). None where nobody owns it: a field that was removed
 /// has no owner.
 pub fn owner(live: &Value, pointer: &str) -> Option<(String, String)> {
+    owners(live, pointer).max_by(|a, b| a.1.cmp(&b.1))
+}
+
+/// Each manager that owns a field, and when it wrote last.
+fn owners<'a>(live: &'a Value, pointer: &'a str) -> impl Iterator<Item = (String, String)> + 'a {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let text =
         |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let depth = pointer.split('/').skip(1).count();
-    let owners = entries.into_iter().flatten().filter(|e| owned(e, pointer) == depth);
-    owners.max_by_key(|e| text(e, "time")).map(|e| (text(e, "manager"), text(e, "time")))
+    let owning = entries.into_iter().flatten().filter(move |e| owned(e, pointer) == depth);
+    owning.map(move |e| (text(e, "manager"), text(e, "time")))
+}
+
+/// The field by which a step is known. None: its value tells whose it is.
+pub fn written(what: &StepKind) -> Option<&str> {
+    match what {
+        StepKind::Cordon | StepKind::Uncordon => Some("/spec/unschedulable"),
+        StepKind::Scale { .. } => Some("/spec/replicas"),
+        StepKind::Rollback { .. } => Some("/spec/template"),
+        StepKind::Change(change) => change.fields.iter().find(|f| !f.is_guard()).map(|f| f.pointer.as_str()),
+        StepKind::Restart { .. } | StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => {
+            None
+        }
+    }
+}
+
+/// Before an undo, where the field is as the undone action left it: who has set it to the same value since, in words.
+/// None: it is still ours, or nobody can tell. A removed field has no owner, and parts of a list or a template are
+/// owned one by one.
+pub fn set_since(live: &Value, what: &StepKind) -> Option<String> {
+    let pointer = written(what)?;
+    let is = live.pointer(pointer).filter(|v| v.is_boolean() || v.is_number() || v.is_string());
+    let owners = || owners(live, pointer);
+    if is.is_none() || owners().any(|(manager, _)| manager == MANAGER) {
+        return None;
+    }
+    let (manager, at) = owners().max_by(|a, b| a.1.cmp(&b.1))?;
+    let at = if at.is_empty() { at } else { format!(" at {at}") };
+    Some(format!("{pointer} is as it was left, and {manager} has set it since{at}"))
 }
 
 /// How far down the path to a field an entry of managedFields owns: keyed items of lists have no place in a pointer.
@@ -202,6 +238,26 @@ mod tests {
         assert_eq!(at(&template("a:1"), &template("a:2")).as_deref(), Some("/t/spec/containers/0/image"));
         assert_eq!(at(&json!({}), &json!({ "x/y": 1 })).as_deref(), Some("/t/x~1y"));
         assert_eq!(at(&json!({ "l": [1] }), &json!({ "l": [1, 2] })).as_deref(), Some("/t/l"));
+    }
+
+    #[test]
+    fn what_somebody_set_to_the_same_is_theirs() {
+        let node = |managers: &[&str], spec: Value| {
+            let entry = |manager: &&str| json!({ "manager": manager, "time": "2026-01-01T00:00:00Z", "fieldsV1": { "f:spec": { "f:unschedulable": {} } } });
+            json!({ "metadata": { "managedFields": managers.iter().map(entry).collect::<Vec<_>>() }, "spec": spec })
+        };
+        let cordoned = || json!({ "unschedulable": true });
+        let since = |managers: &[&str], spec| set_since(&node(managers, spec), &StepKind::Uncordon);
+        let said = since(&["kubectl"], cordoned()).unwrap();
+        assert!(said.contains("kubectl has set it since at 2026-01-01"), "{said}");
+        assert_eq!(since(&[MANAGER], cordoned()), None);
+        assert_eq!(since(&["argocd", MANAGER], cordoned()), None, "both say so");
+        assert_eq!(since(&[], cordoned()), None, "nobody can tell");
+        assert_eq!(since(&["kubectl"], json!({})), None, "a removed field has no owner");
+        let list = FieldChange { pointer: "/spec/unschedulable".into(), from: json!([1]), to: Value::Null };
+        let change = StepKind::Change(Change { words: String::new(), fields: vec![list] });
+        let live = node(&["kube-controller-manager"], json!({ "unschedulable": [1] }));
+        assert_eq!(set_since(&live, &change), None, "whoever changes a list owns all of it");
     }
 
     #[test]

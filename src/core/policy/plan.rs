@@ -178,6 +178,11 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
             }
             what => drift::of_step(live, what),
         };
+        // the same value by somebody else is not ours to take back
+        let drift = match drift::set_since(live, &step.what) {
+            Some(why) if drift == Drift::Before => Drift::Other(why),
+            _ => drift,
+        };
         match drift {
             Drift::Before => {
                 // nothing puts the taint of a machine that is off on a node that answers
@@ -197,7 +202,9 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
         }
     }
     if plan.steps.is_empty() && plan.refusals.is_empty() {
-        let why = if undoing.remains.is_empty() { "it is undone already" } else { &undoing.remains };
+        let already = (!undoing.steps.is_empty()).then_some("it is undone already");
+        let remains = Some(undoing.remains.as_str()).filter(|remains| !remains.is_empty());
+        let why = already.into_iter().chain(remains).collect::<Vec<_>>().join("; ");
         let why = format!("nothing of {} can be undone: {why}", undoing.title);
         plan.refusals.push(Refusal::new("precondition", why));
     } else if !undoing.remains.is_empty() {
@@ -553,7 +560,7 @@ mod tests {
                 of: "1".into(),
                 title: "in-service".into(),
                 steps: vec![Step::new(what, on.clone())],
-                remains: String::new(),
+                remains: "a pod does not move back".into(),
                 confirm: Confirm::Suffix,
                 watched: None,
             };
@@ -585,11 +592,22 @@ mod tests {
         assert!(p.refusals[0].reason.contains("is Ready"), "{:?}", p.refusals);
         let p = undo(StepKind::Change(change), &on, node("Unknown"), vec![on.clone()]);
         assert_eq!((p.refusals.len(), p.confirm), (0, Confirm::Context));
+        let p = undo(StepKind::Uncordon, &on, node("True"), vec![on.clone()]);
+        assert!(p.refusals[0].reason.ends_with("it is undone already; a pod does not move back"));
         let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
         let live =
             serde_json::json!({ "metadata": { "uid": web.uid.to_string() }, "spec": { "replicas": 5 } });
         let p = undo(StepKind::Scale { from: 5, to: 0 }, &web, live.clone(), vec![web.clone()]);
         assert_eq!(p.confirm, Confirm::Context, "{:?}", p.refusals);
+        let entry = |manager: &str| serde_json::json!({ "manager": manager, "fieldsV1": { "f:spec": { "f:replicas": {} } } });
+        let by = |manager: &str| {
+            let mut live = live.clone();
+            live["metadata"]["managedFields"] = serde_json::json!([entry(manager)]);
+            undo(StepKind::Scale { from: 5, to: 3 }, &web, live, vec![web.clone()])
+        };
+        assert_eq!((by("pilothouse").refusals.len(), by("pilothouse").steps.len()), (0, 1));
+        let p = by("kubectl");
+        assert!(p.refusals[0].reason.contains("kubectl has set it since") && p.steps.is_empty());
         // without a name there is nothing whose end could be typed: an empty answer would be Enter alone
         let p = undo(StepKind::Scale { from: 5, to: 3 }, &web, live, Vec::new());
         assert_eq!((p.confirm, p.answer.as_str()), (Confirm::Context, "test"));
