@@ -17,12 +17,15 @@
 mod access;
 mod actions;
 mod agree;
+mod answers;
 mod api;
 mod drain;
 mod eviction;
 mod failover;
 mod faults;
 mod findings;
+mod killed;
+mod middle;
 mod readonly;
 mod refusals;
 mod rig;
