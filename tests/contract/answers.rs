@@ -24,7 +24,7 @@ const AT_ONCE: usize = 10;
 /// A write whose answer is swallowed is given up after this.
 const TIMEOUT: &str = "--request-timeout=3s";
 
-const ANSWERS: [Answer; 10] = [
+const ANSWERS: [Answer; 11] = [
     Answer::Dropped,
     Answer::Swallowed,
     Answer::Truncated,
@@ -35,6 +35,7 @@ const ANSWERS: [Answer; 10] = [
     Answer::Says(429),
     Answer::Says(500),
     Answer::Says(504),
+    Answer::Locks(401),
 ];
 
 /// A node that only pods with its name in them are on; `down`: it is to be made not ready.
@@ -70,6 +71,7 @@ impl Cell {
     fn words(&self) -> String {
         let answer = match self.answer() {
             Answer::Says(code) => code.to_string(),
+            Answer::Locks(code) => format!("{code}-for-ever"),
             other => format!("{other:?}").to_lowercase(),
         };
         format!("{} {answer}", if self.when() == When::Before { "before" } else { "after" })
@@ -159,7 +161,11 @@ impl Stage<'_> {
         let upstream = there.map_or(self.here.port, |(proxy, _)| proxy.port);
         let middle = Middle::start(upstream, Victim::default(), move |asked| {
             let is = asked.is_write() && asked.method == method && asked.path().ends_with(&ends);
-            if is && !fired.swap(true, Ordering::SeqCst) { Deed::Spoil(when, answer) } else { Deed::Pass }
+            match answer {
+                _ if is && !fired.swap(true, Ordering::SeqCst) => Deed::Spoil(when, answer),
+                Answer::Locks(_) if fired.load(Ordering::SeqCst) => Deed::Spoil(When::Before, answer),
+                _ => Deed::Pass,
+            }
         });
         let home = self.homes.path().join(cell.object());
         std::fs::create_dir(&home).unwrap();

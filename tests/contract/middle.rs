@@ -55,6 +55,8 @@ pub enum Answer {
     Doubled,
     /// A gateway's own answer.
     Says(u16),
+    /// The same, and to everything that is asked from then on: a session has ended.
+    Locks(u16),
 }
 
 /// What is done with a request.
@@ -276,7 +278,7 @@ impl Shared {
             Answer::Truncated => [head.as_bytes(), body.get(..body.len() / 2).unwrap_or_default()].concat(),
             Answer::Doubled if when == When::Before => [head.as_bytes(), &body].concat(),
             Answer::Doubled => [head.as_bytes(), &body, head.as_bytes(), &body].concat(),
-            Answer::Says(code) => gateway(code).into_bytes(),
+            Answer::Says(code) | Answer::Locks(code) => gateway(code).into_bytes(),
         };
         client.write_all(&answer)
     }

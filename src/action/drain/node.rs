@@ -131,6 +131,8 @@ struct Work<'b, 'a> {
     /// Since when no pod is left.
     emptied: Option<Instant>,
     troubled: bool,
+    /// Answers in a row by which its pods may not be looked at.
+    denials: u32,
     /// The last look at the node failed.
     unseen: bool,
     ending: Ending,
@@ -162,6 +164,7 @@ pub(super) async fn empty(board: &Board<'_>, place: Place, items: Vec<Item>) -> 
         sight,
         emptied: None,
         troubled: false,
+        denials: 0,
         unseen: false,
         ending,
     };
@@ -244,8 +247,10 @@ impl Work<'_, '_> {
                     let why = format!("its pods are not followed now: {error}");
                     board.with(|told| told.troubles.insert(self.place.clone(), why));
                     denied = (error.is_denial() && !self.listed).then(|| error.to_string());
+                    self.not_followed(&error);
                 }
                 Tick::News(news) => {
+                    self.denials = 0;
                     if std::mem::take(&mut self.troubled) {
                         board.with(|told| told.troubles.remove(&self.place));
                     }

@@ -8,7 +8,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 
 use super::super::super::settle::get;
 use super::super::Place;
-use super::sight::Verdict;
+use super::sight::{DENIALS, Verdict};
 use super::{At, Item, Work};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
@@ -59,6 +59,23 @@ impl Work<'_, '_> {
                 self.undermined(why);
             }
             Verdict::Over(why) => self.undermined(why),
+        }
+    }
+
+    /// Rights or credentials that end: of single pods nothing else says so, and they would be waited for for ever.
+    pub(super) fn not_followed(&mut self, error: &ApiError) {
+        let denied = error.is_denial() || matches!(error, ApiError::Unauthorized(_));
+        self.denials = if denied { self.denials + 1 } else { 0 };
+        if self.sight.is_some() || self.denials != DENIALS {
+            return;
+        }
+        let why = format!("its pods cannot be looked at any more: {error}");
+        if self.items.iter().any(Item::is_under_way) {
+            // it was sent, and nobody sees what came of it
+            self.ending.unknown.push((why, self.place.to_string()));
+            self.board.halt.cancel();
+        } else {
+            self.undermined(why);
         }
     }
 

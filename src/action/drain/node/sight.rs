@@ -16,7 +16,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Between two looks while nothing is sent.
 const EVERY: Duration = Duration::from_secs(5);
 /// Denials in a row that end the drain: a credential that is just being renewed gets another try.
-const DENIALS: u32 = 3;
+pub(super) const DENIALS: u32 = 3;
 
 /// What is known of the node.
 #[derive(Debug)]

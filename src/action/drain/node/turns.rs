@@ -346,6 +346,13 @@ impl Work<'_, '_> {
                 self.ending.unknown.push((why.into(), name));
                 self.set(i, At::Done, StepState::Unknown, why);
             }
+            // the rights or the credentials have ended: another look would say no more
+            Err(error) if error.is_denial() || matches!(error, ApiError::Unauthorized(_)) => {
+                let why =
+                    format!("no answer came, and it cannot be looked at any more: {error}; not repeated");
+                self.ending.unknown.push((why.clone(), name));
+                self.set(i, At::Done, StepState::Unknown, &why);
+            }
             // it stays unknown, and is asked for again
             Err(_) => {
                 if let Some(item) = self.items.get_mut(i) {
