@@ -365,15 +365,15 @@ fn chosen(kinds: &'static [Kind]) -> Vec<Cell> {
     cells
 }
 
-fn judge(rig: &Rig, kinds: &'static [Kind], standby: Option<PathBuf>) {
+fn judge(rig: &Rig, kinds: &'static [Kind], standby: Option<&Path>) {
     let cells = chosen(kinds);
     if cells.is_empty() {
         return;
     }
-    let folder = standby.as_ref().unwrap_or(&rig.folder);
-    let file = standby.as_ref().map(|folder| folder.join("admin.kubeconfig"));
+    let folder = standby.unwrap_or(&rig.folder);
+    let file = standby.map(|folder| folder.join("admin.kubeconfig"));
     make(rig, &cells, file.as_deref());
-    let there = standby.as_ref().zip(file.clone()).map(|(folder, file)| {
+    let there = standby.zip(file.clone()).map(|(folder, file)| {
         let proxy = Upstream::start(rig, &folder.join("operator.kubeconfig"));
         (proxy, file)
     });
@@ -410,6 +410,5 @@ fn every_write_survives_every_answer() {
 fn a_standby_survives_every_answer() {
     let Some(rig) = real("there is no second cluster") else { return };
     let there = std::env::var("PILOTHOUSE_TEST_STANDBY_KUBECONFIG").expect("printed by tests/cluster/up");
-    static ONLY: [Kind; 1] = [STANDBY];
-    judge(&rig, &ONLY, Some(Path::new(&there).parent().unwrap().to_owned()));
+    judge(&rig, &[STANDBY], Path::new(&there).parent());
 }

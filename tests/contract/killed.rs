@@ -172,7 +172,7 @@ impl Stage<'_> {
     fn play(&self, run: Run, length: Length, rng: &mut Rng) -> Came {
         let before = self.stands(&run);
         let (mut story, mut end) = (String::new(), "");
-        let first = moment(rng, length.first.saturating_sub(3)..length.all);
+        let first = Some(moment(rng, length.first.saturating_sub(3)..length.all));
         write!(story, "killed {}", words(first)).unwrap();
         let mut lived =
             self.lives(&run, &run.fill(&format!("{} --yes --confirm test -o json", run.kind.args)), first);
@@ -193,8 +193,11 @@ impl Stage<'_> {
                 break;
             };
             let id = line.split_whitespace().next().unwrap();
-            let again =
-                if round < RESUMES && rng.u8(0..3) == 0 { moment(rng, 0..length.all / 2) } else { None };
+            let again = if round < RESUMES && rng.u8(0..3) == 0 {
+                Some(moment(rng, 0..length.all / 2))
+            } else {
+                None
+            };
             write!(story, ", resume").unwrap();
             if again.is_some() {
                 write!(story, " killed {}", words(again)).unwrap();
@@ -233,14 +236,14 @@ fn words(moment: Moment) -> String {
     }
 }
 
-fn moment(rng: &mut Rng, among: std::ops::Range<usize>) -> Moment {
+fn moment(rng: &mut Rng, among: std::ops::Range<usize>) -> (usize, Deed) {
     let at = rng.usize(among);
     let deed = match rng.u8(0..3) {
         0 => Deed::Kill(When::Before),
         1 => Deed::Kill(When::After),
         _ => Deed::KillIn(Duration::from_millis(rng.u64(0..60))),
     };
-    Some((at, deed))
+    (at, deed)
 }
 
 fn make(rig: &Rig, runs: &[Run], there: Option<&Path>) {
