@@ -10,6 +10,7 @@ use pilothouse_core::policy::routes::ROUTES;
 use serde_json::{Map, Value, json};
 
 use super::settle::Live;
+use crate::wire::error::ApiError;
 use crate::wire::write::{WriteClient, WriteError, content};
 
 /// The API path of an object.
@@ -219,7 +220,13 @@ impl Mutation {
         match self.method {
             Method::Patch(content) => client.patch(&self.path, content, &self.body, dry_run, MANAGER).await,
             Method::Post => client.post(&self.path, &self.body, dry_run, MANAGER).await,
-            Method::Delete => client.delete(&self.path, &self.body, dry_run).await,
+            Method::Delete => match &self.body {
+                Value::Object(options) => client.delete(&self.path, options, dry_run).await,
+                // without options there would be neither a precondition nor a dry run
+                _ => {
+                    Err(WriteError::Refused(ApiError::Invalid { message: "no options of a deletion".into() }))
+                }
+            },
         }
     }
 }

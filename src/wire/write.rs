@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::client::{collect, escape, refusal, request};
 use super::connect::Link;
@@ -90,8 +90,14 @@ impl WriteClient {
     }
 
     /// DELETE with `DeleteOptions` (preconditions, grace period).
-    pub async fn delete(&self, path: &str, body: &Value, dry_run: bool) -> Result<Value, WriteError> {
-        self.send(Method::DELETE, &query(path, dry_run, ""), "application/json", Some(body)).await
+    pub async fn delete(
+        &self,
+        path: &str,
+        options: &Map<String, Value>,
+        dry_run: bool,
+    ) -> Result<Value, WriteError> {
+        let body = delete_body(options, dry_run);
+        self.send(Method::DELETE, &query(path, dry_run, ""), "application/json", Some(&body)).await
     }
 
     async fn send(
@@ -158,6 +164,16 @@ fn unsent_or_unknown(error: &SendError) -> WriteError {
     WriteError::Unknown(error.words())
 }
 
+/// The body of a DELETE. A server that gets one ignores the query
+/// (`staging/src/k8s.io/apiserver/pkg/endpoints/handlers/delete.go`), so the body is what makes it a dry run.
+fn delete_body(options: &Map<String, Value>, dry_run: bool) -> Value {
+    let mut options = options.clone();
+    if dry_run {
+        options.insert("dryRun".into(), json!(["All"]));
+    }
+    Value::Object(options)
+}
+
 fn query(path: &str, dry_run: bool, field_manager: &str) -> String {
     let mut out = path.to_owned();
     let mut add = |pair: &str| {
@@ -182,6 +198,14 @@ mod tests {
         assert_eq!(query("/a", true, "pilothouse"), "/a?dryRun=All&fieldManager=pilothouse");
         assert_eq!(query("/a?x=1", false, "p"), "/a?x=1&fieldManager=p");
         assert_eq!(query("/a", false, ""), "/a");
+    }
+
+    #[test]
+    fn the_body_of_a_delete_says_that_it_is_a_dry_run() {
+        let Value::Object(options) = json!({ "preconditions": { "uid": "u" } }) else { panic!("an object") };
+        let dry = delete_body(&options, true);
+        assert_eq!(dry, json!({ "preconditions": { "uid": "u" }, "dryRun": ["All"] }));
+        assert_eq!(delete_body(&options, false), Value::Object(options));
     }
 
     /// A client of a server that does `with` each connection.

@@ -133,6 +133,32 @@ fn a_step_is_sent_once_and_named_in_the_journal() {
     assert_eq!(shown["steps"][0]["state"], "verified");
 }
 
+#[test]
+fn a_dry_run_leaves_everything_as_it_is() {
+    let Some(rig) = rig() else { return };
+    make(&rig, "rehearsed");
+    let space = ["-n", "contract-actions"];
+    let pods = || {
+        let list = rig.kubectl_json(&[&space[..], &["get", "pods", "-l", "app=rehearsed"]].concat());
+        let is = |p: &Value| (p["metadata"]["uid"].clone(), p["metadata"]["deletionTimestamp"].clone());
+        list["items"].as_array().unwrap().iter().map(is).collect::<Vec<_>>()
+    };
+    let deploy = || rig.kubectl_json(&[&space[..], &["get", "deploy", "rehearsed"]].concat())["spec"].clone();
+    let list = rig.kubectl_json(&[&space[..], &["get", "pods", "-l", "app=rehearsed"]].concat());
+    let pod = list["items"][0]["metadata"]["name"].as_str().unwrap();
+    let (pods_before, deploy_before) = (pods(), deploy());
+    for args in [
+        &["evict", pod][..],
+        &["evict", "--delete", pod],
+        &["scale", "deploy/rehearsed", "--replicas", "5"],
+        &["restart", "deploy/rehearsed"],
+        &["pause-rollout", "deploy/rehearsed"],
+    ] {
+        rig.json(&[&space[..], args, &["--dry-run", "-o", "json"]].concat(), 0);
+        assert_eq!((pods(), deploy()), (pods_before.clone(), deploy_before.clone()), "{args:?}");
+    }
+}
+
 fn dry(entry: &Value) -> bool {
     entry["requestURI"].as_str().unwrap().contains("dryRun=All")
 }

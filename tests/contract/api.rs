@@ -108,6 +108,12 @@ fn a_dry_run_answers_and_changes_nothing() {
     assert_eq!(changed["data"]["a"], "9");
     assert_eq!(wire.ask("DELETE", &format!("{one}?dryRun=All"), JSON, &Value::Null).0, 200);
     assert_eq!(wire.ok("GET", &one, JSON, &Value::Null), made);
+    // with a body the query of a deletion counts for nothing
+    let options = |more: Value| json!({"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": more});
+    assert_eq!(wire.ask("DELETE", &one, JSON, &options(json!(["All"]))).0, 200);
+    assert_eq!(wire.ok("GET", &one, JSON, &Value::Null), made);
+    assert_eq!(wire.ask("DELETE", &format!("{one}?dryRun=All"), JSON, &options(Value::Null)).0, 200);
+    assert_eq!(wire.get(&one).0, 404);
 }
 
 #[test]

@@ -169,28 +169,32 @@ fn shift(kind: &str, to: &str, more: &str) -> String {
     )
 }
 
-/// Reports about each generation of the HTTPRoute as a gateway's controller does, while `work` runs.
-fn with_gateway<T>(rig: &Rig, accepted: bool, work: impl FnOnce() -> T) -> T {
+/// Reports about each generation of a namespace's HTTPRoutes as a gateway's controller does, while `work` runs.
+pub fn with_gateway<T>(rig: &Rig, space: &str, accepted: bool, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
+    let report = |route: &Value| {
+        let generation = route["metadata"]["generation"].as_i64().unwrap();
+        let seen = route.pointer("/status/parents/0/conditions/0/observedGeneration");
+        if seen.and_then(Value::as_i64) == Some(generation) {
+            return;
+        }
+        // a gateway takes the first generation, whatever it says to the next
+        let fine = accepted || generation == 1;
+        let condition = |kind: &str| {
+            json!({ "type": kind, "status": if fine { "True" } else { "False" }, "reason": if fine { "Accepted" } else { "UnsupportedValue" },
+                "message": "", "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z" })
+        };
+        let status = json!({ "status": { "parents": [{ "parentRef": { "name": "edge" }, "controllerName": "test/gateway",
+            "conditions": [condition("Accepted"), condition("ResolvedRefs")] }] } });
+        let name = route["metadata"]["name"].as_str().unwrap();
+        let patch = ["-n", space, "patch", "httproute", name, "--subresource=status", "--type=merge", "-p"];
+        rig.kubectl_ok(&[&patch[..], &[&status.to_string()]].concat());
+    };
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::SeqCst) {
-                let live = rig.kubectl_json(&["-n", NAMESPACE, "get", "httproute", "web"]);
-                let generation = live["metadata"]["generation"].as_i64().unwrap();
-                let seen = live.pointer("/status/parents/0/conditions/0/observedGeneration");
-                if seen.and_then(Value::as_i64) == Some(generation) {
-                    continue;
-                }
-                // a gateway takes the first generation, whatever it says to the next
-                let fine = accepted || generation == 1;
-                let condition = |kind: &str| {
-                    json!({ "type": kind, "status": if fine { "True" } else { "False" }, "reason": if fine { "Accepted" } else { "UnsupportedValue" },
-                        "message": "", "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z" })
-                };
-                let status = json!({ "status": { "parents": [{ "parentRef": { "name": "edge" }, "controllerName": "test/gateway",
-                    "conditions": [condition("Accepted"), condition("ResolvedRefs")] }] } });
-                let patch = ["-n", NAMESPACE, "patch", "httproute", "web", "--subresource=status", "--type=merge", "-p"];
-                rig.kubectl_ok(&[&patch[..], &[&status.to_string()]].concat());
+                let routes = rig.kubectl_json(&["-n", space, "get", "httproutes"]);
+                routes["items"].as_array().unwrap().iter().for_each(report);
             }
         });
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
@@ -242,7 +246,7 @@ fn weights_are_shifted_in_steps_on_each_kind_of_route() {
             assert!(reason.contains("kubectl-patch at 20"), "{kind}: {reason}");
             assert_eq!(weights(&rig, resource, at)[0], 77);
         };
-        if kind == "httproute" { with_gateway(&rig, true, work) } else { work() }
+        if kind == "httproute" { with_gateway(&rig, NAMESPACE, true, work) } else { work() }
     }
 }
 
@@ -254,7 +258,7 @@ fn a_route_that_its_gateway_refuses_ends_the_run() {
     rig.kubectl_ok(&["-n", NAMESPACE, "delete", resource, "web", "--ignore-not-found"]);
     rig.apply_in(NAMESPACE, &yaml);
     rig.config(&shift("httproute", to, "soak_secs = 1\n"));
-    with_gateway(&rig, false, || {
+    with_gateway(&rig, NAMESPACE, false, || {
         let failed = run(&rig, &["failover", "shift"], 1);
         assert_eq!(failed["outcome"], "failed");
         assert!(

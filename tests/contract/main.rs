@@ -17,6 +17,7 @@
 mod access;
 mod actions;
 mod agree;
+mod answers;
 mod api;
 mod drain;
 mod ending;
@@ -24,6 +25,8 @@ mod eviction;
 mod failover;
 mod faults;
 mod findings;
+mod killed;
+mod middle;
 mod operators;
 mod readonly;
 mod refusals;

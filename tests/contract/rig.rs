@@ -243,32 +243,47 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: nobodies}]
 
     /// The same by another agent.
     pub fn audit_of(&self, from: u64, agent: &str) -> Vec<Value> {
-        let text = std::fs::read(self.folder.join("audit.jsonl")).unwrap();
-        let tail = text.get(usize::try_from(from).unwrap()..).unwrap_or_default();
-        String::from_utf8_lossy(tail)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|e| e["userAgent"].as_str().is_some_and(|a| a.starts_with(agent)))
-            .collect()
+        audit_in(&self.folder, from, agent)
     }
 
     /// The same once the log has what was asked of the server so far: a request of our own is waited for in it.
     pub fn audit_settled(&self, from: u64) -> Vec<Value> {
+        self.audit_settled_in(&self.folder, from)
+    }
+
+    /// The same of the cluster in a folder, which may be the standby's.
+    pub fn audit_settled_in(&self, folder: &Path, from: u64) -> Vec<Value> {
         let name = format!("audit-mark-{from}");
-        let seen = self.kubectl(&["get", "configmap", &name, "--ignore-not-found"]);
+        let get = ["get", "configmap", &name, "--ignore-not-found"];
+        let seen = self.kubectl_command(&folder.join("admin.kubeconfig")).args(get).output().unwrap();
         assert!(seen.status.success(), "{}", err(&seen));
         until(10, "the audit log", || {
-            let text = std::fs::read(self.folder.join("audit.jsonl")).unwrap();
+            let text = std::fs::read(folder.join("audit.jsonl")).unwrap();
             let tail = text.get(usize::try_from(from).unwrap()..).unwrap_or_default();
             let written = String::from_utf8_lossy(tail).contains(&name);
             if written { Ok(()) } else { Err("the mark is not in it".into()) }
         });
-        self.audit_since(from)
+        audit_in(folder, from, "pilothouse/")
     }
 
     pub fn audit_mark(&self) -> u64 {
-        std::fs::metadata(self.folder.join("audit.jsonl")).unwrap().len()
+        audit_mark_in(&self.folder)
     }
+}
+
+/// Where the audit log of a cluster ends now.
+pub fn audit_mark_in(folder: &Path) -> u64 {
+    std::fs::metadata(folder.join("audit.jsonl")).unwrap().len()
+}
+
+fn audit_in(folder: &Path, from: u64, agent: &str) -> Vec<Value> {
+    let text = std::fs::read(folder.join("audit.jsonl")).unwrap();
+    let tail = text.get(usize::try_from(from).unwrap()..).unwrap_or_default();
+    String::from_utf8_lossy(tail)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|e| e["userAgent"].as_str().is_some_and(|a| a.starts_with(agent)))
+        .collect()
 }
 
 /// Tries until the predicate gives a value; fails with the last reason after `secs`.

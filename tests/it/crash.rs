@@ -555,6 +555,36 @@ async fn a_node_that_vanishes_is_reported() {
 }
 
 #[tokio::test]
+async fn a_pod_that_is_seen_to_go_is_not_evicted_again_whatever_the_answer_says() {
+    for code in [409, 429] {
+        let fake = Fake::start(1).await;
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(&fake, drain()).await;
+        {
+            let mut state = fake.state.lock().unwrap();
+            state.lingers = true;
+            state.swallow = Swallow::Says(code);
+        }
+        fake.holds.send_replace(true);
+        let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
+        let control = Control::default();
+        let (held, worker) = (control.clone(), executor.clone());
+        let run = tokio::spawn(async move { worker.run("1".into(), &plan, held, None).await });
+        fake.shows(1).await;
+        fake.turns().await;
+        fake.holds.send_replace(false);
+        while told.recv().await.unwrap().steps[1].state != StepState::Accepted {
+            let state = fake.state.lock().unwrap();
+            assert!(state.applied.values().all(|n| *n == 1), "{code}: {:?}", state.applied);
+        }
+        control.cancel(false);
+        run.await.unwrap();
+        let state = fake.state.lock().unwrap();
+        assert_eq!((state.total(), state.evictions()), (2, 1), "{code}: {:?}", state.applied);
+    }
+}
+
+#[tokio::test]
 async fn pause_holds_and_cancel_gives_the_node_back() {
     let fake = Fake::start(3).await;
     // so that the second is not on its way before the first is seen

@@ -117,6 +117,10 @@ pub struct Fake {
     pub state: Arc<Mutex<State>>,
     pub connection: Connection,
     changed: Arc<watch::Sender<u64>>,
+    /// What a watch has been told.
+    shown: Arc<watch::Sender<u64>>,
+    /// Evictions are carried out and not answered as long as this is so.
+    pub holds: Arc<watch::Sender<bool>>,
     /// Connections that clients hold.
     open: Arc<watch::Sender<usize>>,
     config: Arc<tempfile::NamedTempFile>,
@@ -308,6 +312,8 @@ impl Fake {
             state: Arc::default(),
             connection: Connection::open(options).await.unwrap(),
             changed: Arc::default(),
+            shown: Arc::default(),
+            holds: Arc::default(),
             open: Arc::default(),
             config: Arc::new(config),
         };
@@ -357,6 +363,17 @@ impl Fake {
         assert!(none.is_ok(), "a client is still connected");
     }
 
+    /// Until a watch has been told of this many evictions.
+    pub async fn shows(&self, evictions: usize) {
+        let mut shown = self.shown.subscribe();
+        let is = |at: &u64| {
+            let state = self.state.lock().unwrap();
+            state.evictions() == evictions && state.version <= *at
+        };
+        let told = tokio::time::timeout(Duration::from_secs(20), shown.wait_for(is)).await;
+        assert!(told.is_ok(), "no watch was told of {evictions} evictions");
+    }
+
     /// Until requests of our own have gone to and fro: whoever had something to send has had the turns for it.
     pub async fn turns(&self) {
         let reader = self.connection.reader().unwrap();
@@ -394,6 +411,9 @@ impl Fake {
             let (code, answer, swallowed) = self.answer(&method, &target, &body);
             if swallowed {
                 return Ok(());
+            }
+            if target.contains("/eviction") {
+                drop(self.holds.subscribe().wait_for(|holds| !holds).await);
             }
             let answer = answer.to_string();
             let text = format!(
@@ -460,6 +480,7 @@ impl Fake {
                 let chunk = format!("{:x}\r\n{news}\r\n", news.len());
                 socket.get_mut().write_all(chunk.as_bytes()).await?;
             }
+            self.shown.send_replace(at);
             if kind == "/pods/" && self.end_pods(at) {
                 continue;
             }

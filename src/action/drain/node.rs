@@ -24,7 +24,7 @@ use self::sight::Sight;
 use super::super::requests::mutation;
 use super::answer::{Answer, settle};
 use super::budget::{self, Budget, Key};
-use super::watch::{self, News, Watch};
+use super::watch::{self, News, Refused, Watch};
 use super::{Board, Ending, Place};
 use crate::clock::Clock;
 use crate::wire::client::ReadClient;
@@ -133,6 +133,8 @@ struct Work<'b, 'a> {
     /// Since when no pod is left.
     emptied: Option<Instant>,
     troubled: bool,
+    /// Answers in a row by which its pods may not be looked at.
+    denials: u32,
     /// The last look at the node failed.
     unseen: bool,
     ending: Ending,
@@ -168,6 +170,7 @@ pub(super) async fn empty(board: &Board<'_>, place: Place, items: Vec<Item>) -> 
         sight,
         emptied: None,
         troubled: false,
+        denials: 0,
         unseen: false,
         ending,
     };
@@ -250,13 +253,15 @@ impl Work<'_, '_> {
                 Tick::Budget(key, read) => self.budget(&key, read),
                 Tick::Looked(looked) => self.looked(looked),
                 Tick::Node(news) => self.heard(news),
-                Tick::Pods(News::Trouble { why, denied: refused }) => {
+                Tick::Pods(News::Trouble { why, refused }) => {
                     self.troubled = true;
                     let words = format!("its pods are not followed now: {why}");
                     board.with(|told| told.troubles.insert(self.place.clone(), words));
-                    denied = (refused && !self.listed).then_some(why);
+                    self.not_followed(&why, refused);
+                    denied = (refused == Refused::ForGood && !self.listed).then_some(why);
                 }
                 Tick::Pods(news) => {
+                    self.denials = 0;
                     if std::mem::take(&mut self.troubled) {
                         board.with(|told| told.troubles.remove(&self.place));
                     }

@@ -38,8 +38,19 @@ pub enum News<T> {
     /// They cannot be followed now, and why; it is tried again.
     Trouble {
         why: String,
-        denied: bool,
+        refused: Refused,
     },
+}
+
+/// Whether waiting may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The server cannot be reached, or does not manage.
+    No,
+    /// Nobody is logged in: a credential may just be renewed.
+    Login,
+    /// The rights do not suffice.
+    ForGood,
 }
 
 enum Said<T> {
@@ -150,8 +161,12 @@ impl<T: Send + 'static> Watch<T> {
             Said::Status(SourceStatus { state: SourceState::Live, .. }) => self.ready.push_back(News::Alive),
             Said::Status(status) => {
                 let why = status.error.map_or_else(String::new, |e| e.to_string());
-                let denied = status.state == SourceState::Denied;
-                self.ready.push_back(News::Trouble { why, denied });
+                let refused = match status.state {
+                    SourceState::Denied => Refused::ForGood,
+                    _ if status.lasting => Refused::Login,
+                    _ => Refused::No,
+                };
+                self.ready.push_back(News::Trouble { why, refused });
             }
         }
     }

@@ -11,17 +11,17 @@ use crate::resources::Res;
 use crate::status::Status;
 use crate::store::{Delete, Deleted, Object, Propagation, Write};
 
-/// The options of a deletion, from the body and the query.
+/// The options of a deletion: from the body, and from the query only where there is no body.
 pub(super) fn deletion(call: &Call, options: &Value) -> Delete {
     let text = |pointer: &str| options.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let propagation =
-        text("/propagationPolicy").or_else(|| call.query.get("propagationPolicy").map(str::to_owned));
+    let asked = |name: &str| call.query.get(name).filter(|_| call.body.is_empty()).map(str::to_owned);
+    let propagation = text("/propagationPolicy").or_else(|| asked("propagationPolicy"));
     let orphan = options.get("orphanDependents") == Some(&Value::Bool(true));
     let grace = options.get("gracePeriodSeconds").and_then(Value::as_i64);
     let dry =
         options.get("dryRun").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == "All"));
     Delete {
-        grace: grace.or_else(|| call.query.get("gracePeriodSeconds")?.parse().ok()),
+        grace: grace.or_else(|| asked("gracePeriodSeconds")?.parse().ok()),
         uid: text("/preconditions/uid"),
         version: text("/preconditions/resourceVersion"),
         propagation: match propagation.as_deref() {
@@ -30,7 +30,7 @@ pub(super) fn deletion(call: &Call, options: &Value) -> Delete {
             _ if orphan => Propagation::Orphan,
             _ => Propagation::Background,
         },
-        dry_run: dry || call.dry_run(),
+        dry_run: dry || (call.dry_run() && call.body.is_empty()),
     }
 }
 

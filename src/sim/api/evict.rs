@@ -105,7 +105,9 @@ impl Api {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
         }
         let options = eviction.get("deleteOptions").cloned().unwrap_or(Value::Null);
-        let options = deletion(call, &options);
+        let mut options = deletion(call, &options);
+        // what the query says of it goes into the options of an eviction
+        options.dry_run |= call.dry_run();
         let pod = self.find(call, Res::Pods)?;
         if !is_free(&pod) {
             let budgets = self.budgets(&pod);

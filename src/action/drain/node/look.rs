@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::super::super::settle::get;
 use super::super::Place;
-use super::super::watch::{News, Watch};
-use super::sight::Verdict;
+use super::super::watch::{News, Refused, Watch};
+use super::sight::{DENIALS, Verdict};
 use super::{At, Item, Work};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
@@ -95,6 +95,27 @@ impl Work<'_, '_> {
                 self.undermined(why);
             }
             Verdict::Over(why) => self.undermined(why),
+        }
+    }
+
+    /// Rights or credentials that end: of single pods nothing else says so, and they would be waited for for ever.
+    pub(super) fn not_followed(&mut self, why: &str, refused: Refused) {
+        self.denials = match refused {
+            Refused::No => 0,
+            Refused::Login => self.denials + 1,
+            Refused::ForGood => DENIALS,
+        };
+        let told_elsewhere = refused == Refused::ForGood && !self.listed;
+        if self.sight.is_some() || self.denials != DENIALS || told_elsewhere {
+            return;
+        }
+        let why = format!("its pods cannot be looked at any more: {why}");
+        if self.items.iter().any(Item::is_under_way) {
+            // it was sent, and nobody sees what came of it
+            self.ending.unknown.push((why, self.place.to_string()));
+            self.board.halt.cancel();
+        } else {
+            self.undermined(why);
         }
     }
 

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How long a watch that says nothing is believed before a look has to agree.
 const QUIET: Duration = Duration::from_secs(10);
 /// Denials in a row that end the drain: a credential that is just being renewed gets another try.
-const DENIALS: u32 = 3;
+pub(super) const DENIALS: u32 = 3;
 
 /// What is known of the node.
 #[derive(Debug)]
@@ -250,6 +250,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 mod tests {
     use serde_json::json;
 
+    use super::super::super::watch::Refused;
     use super::*;
     use crate::clock::Clock;
 
@@ -309,7 +310,7 @@ mod tests {
     #[test]
     fn what_the_watch_says_means_the_same() {
         let now = Clock::instant();
-        let trouble = || News::Trouble { why: "x".into(), denied: true };
+        let trouble = || News::Trouble { why: "x".into(), refused: Refused::ForGood };
         let other = json!({ "metadata": { "uid": "u" }, "spec": { "unschedulable": true } });
         let open = object(json!({}), Value::Null);
         let all = |node: &Value| News::All(vec![node.clone()]);
@@ -408,7 +409,7 @@ mod tests {
         let verdict = sight.see(Err(ApiError::Unreachable("x".into())), later, Stamp(0));
         assert!(matches!(verdict, Verdict::Unknown(_)) && !sight.is_fresh(later));
         // without the watch, looks as often as evictions need them
-        sight.hear(News::Trouble { why: "x".into(), denied: false }, later, Stamp(0));
+        sight.hear(News::Trouble { why: "x".into(), refused: Refused::No }, later, Stamp(0));
         let seen = later + EVERY;
         sight.begin(seen);
         sight.see(node(json!({ "unschedulable": true }), Value::Null), seen, Stamp(0));
@@ -420,7 +421,7 @@ mod tests {
     fn nothing_is_sent_on_an_old_look() {
         let (mut sight, start) = (sight(), Clock::instant());
         assert!(!sight.is_fresh(start), "it was never looked at");
-        sight.hear(News::Trouble { why: "x".into(), denied: true }, start, Stamp(0));
+        sight.hear(News::Trouble { why: "x".into(), refused: Refused::ForGood }, start, Stamp(0));
         assert_eq!(sight.due(start, false, None), Some(start));
         sight.begin(start);
         assert_eq!(sight.due(start, true, None), None, "one at a time");

@@ -158,7 +158,13 @@ impl Work<'_, '_> {
     pub(super) fn answer(&mut self, i: usize, answer: Answer) {
         let Some(item) = self.items.get(i) else { return };
         let there = self.live.get(&item.what.on.uid).map(Pod::is_terminating);
+        let again = matches!(answer, Answer::Again(..) | Answer::Budget(..));
         match answer {
+            // whatever was said: it is going, or has gone, while the answer was on its way
+            _ if again && there.is_none() => self.set(i, At::Done, StepState::Verified, "gone"),
+            _ if again && there == Some(true) => {
+                self.set(i, At::Going, StepState::Accepted, "terminating, whatever the answer said");
+            }
             Answer::Accepted if there.is_none() => {
                 self.evicted();
                 self.set(i, At::Done, StepState::Verified, "gone");
@@ -339,6 +345,13 @@ impl Work<'_, '_> {
                 let why = "no answer came, and it is not terminating: not repeated";
                 self.ending.unknown.push((why.into(), name));
                 self.set(i, At::Done, StepState::Unknown, why);
+            }
+            // the rights or the credentials have ended: another look would say no more
+            Err(error) if error.is_denial() || matches!(error, ApiError::Unauthorized(_)) => {
+                let why =
+                    format!("no answer came, and it cannot be looked at any more: {error}; not repeated");
+                self.ending.unknown.push((why.clone(), name));
+                self.set(i, At::Done, StepState::Unknown, &why);
             }
             // it stays unknown, and is asked for again
             Err(_) => {
