@@ -6,6 +6,7 @@ use pilothouse_core::domain::autoscaler::Target;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::ServiceTraffic;
+use pilothouse_core::model::changes::recent;
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, World};
 use pilothouse_core::policy::{hpa, seen, shares};
@@ -22,9 +23,7 @@ pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
         sources: sources(cluster, now),
         causes: causes(cluster),
         silenced: silenced(cluster),
-        changes: cluster
-            .derived
-            .changes
+        changes: recent(&cluster.derived.changes, now)
             .iter()
             .map(|c| doc::Change {
                 at: c.at.to_string(),

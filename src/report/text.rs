@@ -1,7 +1,7 @@
 //! Snapshot, why and doctor for people and chats: plain lines, no colours, safe text.
 
 use pilothouse_core::domain::time::{Stamp, age, skew};
-use pilothouse_core::model::changes::{fold_for_people, words};
+use pilothouse_core::model::changes::{fold_for_people, recent, words};
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, Silenced};
 use pilothouse_core::policy::rules::glyph;
@@ -89,10 +89,11 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     for Silenced { cause, by } in silenced.iter() {
         lines.push(format!("  {} {} ({})", glyph(cause.severity), cause.title, by.words()));
     }
-    if !cluster.derived.changes.is_empty() {
+    let changes = recent(&cluster.derived.changes, now);
+    if !changes.is_empty() {
         lines.push("changed in the last 30 minutes:".into());
     }
-    for change in fold_for_people(&cluster.derived.changes) {
+    for change in fold_for_people(changes) {
         lines.push(format!("  {} {}", change.at.clock(), words(&change, false)));
     }
     lines

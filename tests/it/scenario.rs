@@ -10,7 +10,7 @@
 //! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
 //! - `silenced`: the same of the findings that are silenced
 //! - `action`: what the first one suggests, `command uid` or null; `severity`: how bad it is
-//! - `changes`: parts of what changed, newest first, all of them
+//! - `changes`: parts of what changed in the last half hour, newest first, all of them
 //! - `counts`: name -> number
 //! - `quiet`: true if nothing was worth publishing since the expectation before
 
@@ -28,6 +28,7 @@ use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
 use pilothouse_core::domain::source::SourceStatus;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::workload::Workload;
+use pilothouse_core::model::changes::recent;
 use pilothouse_core::model::event::{Event, RECORDING, RecordingHeader};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{Cluster, ClusterInfo, ServiceRow};
@@ -168,7 +169,7 @@ fn parts(what: &str, wanted: &Value, is: &[String], all: bool) {
     }
 }
 
-fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
+fn check(cluster: &Cluster, published: bool, at: Stamp, expect: &Map<String, Value>) {
     let d = &cluster.derived;
     let causes: Vec<String> = d.causes.iter().map(|c| format!("{}: {}", c.rule, c.title)).collect();
     for (what, wanted) in expect {
@@ -246,7 +247,7 @@ fn check(cluster: &Cluster, published: bool, expect: &Map<String, Value>) {
             "severity" => assert_eq!(json!(d.causes.first().map(|c| c.severity)), *wanted),
             "changes" => {
                 let changes: Vec<String> =
-                    d.changes.iter().map(|c| format!("{} {}", c.object, c.what)).collect();
+                    recent(&d.changes, at).iter().map(|c| format!("{} {}", c.object, c.what)).collect();
                 parts(what, wanted, &changes, true);
             }
             "quiet" => assert_eq!(json!(!published), *wanted, "quiet"),
@@ -284,7 +285,8 @@ fn play(path: &Path) {
         let at = Stamp::parse(line["at"].as_str().unwrap()).unwrap();
         let published = state.publish(at, true).is_some();
         let cluster: Arc<Cluster> = state.published().clone();
-        let outcome = std::panic::catch_unwind(|| check(&cluster, published, expect.as_object().unwrap()));
+        let outcome =
+            std::panic::catch_unwind(|| check(&cluster, published, at, expect.as_object().unwrap()));
         assert!(outcome.is_ok(), "{what}: see above");
         expectations += 1;
     }
@@ -316,6 +318,9 @@ macro_rules! scenarios {
 
 scenarios! {
     a_403_on_pods_is_said_and_nothing_looks_empty
+    a_service_that_gets_slow_is_found
+    a_caller_is_told_under_the_service_that_it_calls
+    a_volume_in_a_lost_zone_is_what_a_pod_waits_for
     a_budget_is_found_when_something_waits_for_it
     a_budget_that_allows_nothing_is_found
     a_heartbeat_is_quiet

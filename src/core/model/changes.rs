@@ -1,4 +1,4 @@
-//! What changed in the last 30 minutes: rollouts, scalings, autoscaler edits, nodes that joined, left, were cordoned
+//! What changed in the last hours: rollouts, scalings, autoscaler edits, nodes that joined, left, were cordoned
 //! or changed state. At the start it is filled from what the objects themselves remember.
 
 use std::collections::VecDeque;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::node::{ChangedBy, Node, Taint};
+use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
 use crate::policy::plan::OUT_OF_SERVICE;
@@ -15,8 +16,10 @@ use super::reduce::{Delta, Facts};
 use super::world::{Change, ChangeKind};
 
 /// How far back it looks.
-pub const WINDOW_SECS: i64 = 30 * 60;
-const CAP: usize = 200;
+pub const WINDOW_SECS: i64 = 6 * 3600;
+/// What stands in one line beside what is wrong now.
+pub const RECENT_SECS: i64 = 30 * 60;
+const CAP: usize = 1000;
 /// Changes that are alike and within this long of each other are told as one …
 const ALIKE_MS: u64 = 60_000;
 /// … if they are at least this many.
@@ -62,7 +65,7 @@ impl Changes {
                     } else {
                         (ChangeKind::Uncordoned, "uncordoned")
                     };
-                    self.say(now, kind, what, node_ref(n), recent(n.changed.as_ref(), now), now);
+                    self.say(now, kind, what, node_ref(n), author(n.changed.as_ref(), now), now);
                 }
                 let ready = |n: &Node| n.condition("Ready").map(|c| c.status);
                 if let (Some(was), Some(is)) = (ready(old), ready(n))
@@ -78,7 +81,7 @@ impl Changes {
                         ChangeKind::Taints,
                         &what,
                         node_ref(n),
-                        recent(n.changed.as_ref(), now),
+                        author(n.changed.as_ref(), now),
                         now,
                     );
                 }
@@ -87,9 +90,28 @@ impl Changes {
         }
     }
 
+    /// A pod whose labels were changed: it may be out of its Service's rotation, or back in it.
+    pub fn pod(&mut self, old: &Pod, new: &Pod, now: Stamp) {
+        if Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own || old.uid != new.uid {
+            return;
+        }
+        let words = |of: &Pod, than: &Pod, sign: &str| {
+            let than: Vec<_> = than.labels().iter().collect();
+            let only = of.labels().iter().filter(|label| !than.contains(label)).collect::<Vec<_>>();
+            only.into_iter().map(|(k, v)| format!("{sign}{k}={v}")).collect::<Vec<_>>()
+        };
+        let mut changed = words(old, new, "-");
+        changed.extend(words(new, old, "+"));
+        if !changed.is_empty() {
+            let object = ObjectRef::new(Kind::Pod, &new.namespace, &new.name, &new.uid);
+            let what = format!("labels {}", changed.join(" "));
+            self.say(now, ChangeKind::Labels, &what, object, None, now);
+        }
+    }
+
     pub fn workload(&mut self, delta: &Delta<Workload>, now: Stamp) {
         let (Some(old), Some(new)) = (delta.old.as_deref(), delta.new.as_deref()) else { return };
-        let by = recent(new.changed.as_ref(), now);
+        let by = author(new.changed.as_ref(), now);
         if new.kind != Kind::Job && new.kind != Kind::DaemonSet && old.replicas != new.replicas {
             let what = format!("scaled {}→{}", old.replicas, new.replicas);
             self.say(now, ChangeKind::Scaled, &what, new.reference(), by.clone(), now);
@@ -178,7 +200,7 @@ impl Changes {
             }
             return;
         };
-        let by = recent(new.changed.as_ref(), now);
+        let by = author(new.changed.as_ref(), now);
         if old.max != new.max {
             let what = format!("max {}→{}", old.max, new.max);
             self.say(now, ChangeKind::Bounds, &what, object.clone(), by.clone(), now);
@@ -204,6 +226,13 @@ impl Changes {
 
 fn node_ref(node: &Node) -> ObjectRef {
     ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid)
+}
+
+/// The changes of the last half hour.
+pub fn recent(changes: &[Arc<Change>], now: Stamp) -> &[Arc<Change>] {
+    let oldest = now.plus_secs(-RECENT_SECS);
+    let end = changes.partition_point(|change| change.at >= oldest);
+    changes.get(..end).unwrap_or_default()
 }
 
 /// The changes as a person wants to read them, newest first: many that are alike are one entry without an object's
@@ -301,7 +330,7 @@ pub fn words(change: &Change, brief: bool) -> String {
 }
 
 /// Who, if the newest entry of managedFields is fresh enough to be about this change.
-fn recent(changed: Option<&ChangedBy>, now: Stamp) -> Option<Name> {
+fn author(changed: Option<&ChangedBy>, now: Stamp) -> Option<Name> {
     changed.filter(|c| c.at.0.abs_diff(now.0) < 60_000).map(|c| c.manager.clone())
 }
 
@@ -426,7 +455,7 @@ mod tests {
             object: ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &crate::domain::id::Uid::default()),
             by: None,
         };
-        for secs in [9_000, 9_500, 9_000, 100] {
+        for secs in [9_000, 9_500, 9_000, -20_000] {
             changes.add(change(secs), now);
         }
         let list = changes.take(now).unwrap();
@@ -435,6 +464,8 @@ mod tests {
             [Stamp::from_secs(9_500), Stamp::from_secs(9_000)]
         );
         assert!(changes.take(now).is_none());
-        assert_eq!(changes.take(now.plus_secs(900)).unwrap().len(), 1, "what is too old leaves");
+        assert_eq!(recent(&list, now.plus_secs(900)).len(), 1, "the other is older than half an hour");
+        let later = now.plus_secs(WINDOW_SECS - 700);
+        assert_eq!(changes.take(later).unwrap().len(), 1, "what is too old leaves");
     }
 }

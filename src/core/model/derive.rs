@@ -3,6 +3,7 @@
 //!
 //! A property test holds it to the sums recomputed from scratch.
 
+mod latency;
 mod leaving;
 mod said;
 mod services;
@@ -16,6 +17,7 @@ use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
 use crate::policy::{health, rollout};
 
+pub use self::latency::Latency;
 use self::leaving::Leaving;
 pub use self::said::{PULLING, Said};
 use super::changes::Changes;
@@ -50,6 +52,7 @@ pub struct Derivation {
     /// Pods on their way up or out: well for now, unless it takes too long.
     pub unsettled: HashMap<Uid, Arc<Pod>>,
     pub said: Said,
+    pub latency: Latency,
     pub counts: Counts,
     pub changes: Changes,
     /// ReplicaSets that came before their list was complete.
@@ -173,6 +176,9 @@ impl Derivation {
     }
 
     fn pod(&mut self, delta: &Delta<Pod>, now: Stamp, nodes: &mut HashSet<Name>, owners: &mut HashSet<Uid>) {
+        if let (Some(old), Some(new)) = (&delta.old, &delta.new) {
+            self.changes.pod(old, new, now);
+        }
         if let Some(old) = &delta.old {
             self.count_pod(old, -1);
             self.starting.remove(&old.uid);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::time::Stamp;
 use crate::policy::rules::{Findings, Index, Scene};
 
-use super::changes::WINDOW_SECS;
+use super::changes::RECENT_SECS;
 use super::derive::Derivation;
 use super::event::Fact;
 use super::reduce::{Dirty, Facts, Parts, reduce};
@@ -71,12 +71,17 @@ impl ClusterState {
         let had_changes = self.derived.changes.clone();
         self.derivation.publish(&mut self.derived, now);
         let cluster = self.assemble();
+        if parts.meets(Parts::TRAFFIC) {
+            let findings = &self.findings;
+            self.derivation.latency.take(&self.facts.traffic, |service| findings.is_slow(service));
+        }
         let index = Index::default();
         let scene = Scene {
             cluster: &cluster,
             bad: &self.derivation.bad,
             unsettled: &self.derivation.unsettled,
             said: &self.derivation.said,
+            latency: &self.derivation.latency,
             now,
             before: &[],
             index: &index,
@@ -129,6 +134,6 @@ impl ClusterState {
 
     /// How far back "changed" looks, for titles.
     pub fn window_minutes() -> i64 {
-        WINDOW_SECS / 60
+        RECENT_SECS / 60
     }
 }

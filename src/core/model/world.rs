@@ -178,7 +178,7 @@ pub struct Derived {
     pub causes: Arc<[Arc<Cause>]>,
     /// The silenced findings, each with its silence, in the same order.
     pub silenced: Arc<[Silenced]>,
-    /// Newest first, of the last 30 minutes.
+    /// Newest first, of the last hours.
     pub changes: Arc<[Arc<Change>]>,
 }
 
@@ -396,6 +396,7 @@ pub enum ChangeKind {
     /// The condition Ready.
     Ready,
     Taints,
+    Labels,
 }
 
 impl ChangeKind {

@@ -8,12 +8,14 @@ mod course;
 mod errors;
 mod fold;
 mod jobs;
+mod join;
 mod leaving;
 mod nodes;
 mod pods;
 mod ready;
 mod refused;
 mod services;
+mod slow;
 mod sources;
 mod starting;
 
@@ -26,7 +28,8 @@ use crate::domain::pod::Pod;
 use crate::domain::selector::Selector;
 use crate::domain::silence::Silence;
 use crate::domain::time::Stamp;
-use crate::model::derive::Said;
+use crate::domain::traffic::ServiceTraffic;
+use crate::model::derive::{Latency, Said};
 use crate::model::reduce::Parts;
 use crate::model::world::{Cause, Cluster, ServiceRow, Severity, Silenced, WorkloadRow};
 
@@ -39,6 +42,8 @@ pub struct Scene<'s, 'c> {
     pub unsettled: &'s HashMap<Uid, Arc<Pod>>,
     /// What events say about an object.
     pub said: &'s Said,
+    /// What latencies usually are.
+    pub latency: &'s Latency,
     pub now: Stamp,
     /// What the rule that runs found the last time: for those that clear later than they fire.
     pub before: &'s [Cause],
@@ -135,7 +140,7 @@ const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES)
 const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
 
 /// All rules.
-pub const RULES: [Rule; 25] = [
+pub const RULES: [Rule; 26] = [
     Rule {
         name: "node-not-ready",
         inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME),
@@ -173,6 +178,7 @@ pub const RULES: [Rule; 25] = [
         find: errors::errors,
     },
     Rule { name: "traffic-uneven", inputs: Parts::TRAFFIC.and(Parts::SERVICES), find: errors::uneven },
+    Rule { name: "service-slow", inputs: Parts::TRAFFIC, find: slow::slow },
     Rule {
         name: "errors-since-rollout",
         inputs: Parts::LOGS.and(Parts::WORKLOADS),
@@ -209,6 +215,12 @@ pub struct Told {
 }
 
 impl Findings {
+    /// True if this service was found slow the last time.
+    pub fn is_slow(&self, service: &ServiceTraffic) -> bool {
+        let about = slow::about(service);
+        self.by_rule.iter().flatten().any(|c| c.rule == slow::RULE && c.objects.first() == Some(&about))
+    }
+
     /// Runs the rules that `parts` concerns; returns what is told if it is something else than before.
     pub fn update(&mut self, scene: &Scene<'_, '_>, parts: Parts, silences: &[Arc<Silence>]) -> Option<Told> {
         self.by_rule.resize_with(RULES.len(), Vec::new);

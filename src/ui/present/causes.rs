@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::changes::{fold_for_people, words};
+use pilothouse_core::model::changes::{fold_for_people, recent, words};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{Cause, Cluster, Severity};
 use pilothouse_core::policy::seen::{self, WhyNot};
@@ -185,9 +185,9 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
 }
 
 /// The last line: what changed.
-pub fn changes(cluster: &Cluster, namespace: Option<&Name>, brief: bool) -> Vec<Cell> {
+pub fn changes(cluster: &Cluster, namespace: Option<&Name>, brief: bool, now: Stamp) -> Vec<Cell> {
     let mut line = vec![cell(Role::Title, format!("changed {}m:", ClusterState::window_minutes()))];
-    let folded = fold_for_people(&cluster.derived.changes);
+    let folded = fold_for_people(recent(&cluster.derived.changes, now));
     let wanted = folded
         .iter()
         .filter(|c| namespace.is_none_or(|ns| c.object.namespace.is_empty() || c.object.namespace == *ns));

@@ -32,7 +32,7 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
                 "NOW".into(),
                 notes,
                 state,
-                causes::changes(cluster, ui.namespace.as_ref(), ui.size.0 < 110),
+                causes::changes(cluster, ui.namespace.as_ref(), ui.size.0 < 110, ui.now),
             )
         }
         ListId::Nodes => {

@@ -1,7 +1,9 @@
 //! Rules about errors: what Services answer, and what logs say since a rollout.
 
+use std::sync::Arc;
+
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::domain::log::ErrorGroup;
+use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
 use crate::model::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
 
@@ -80,6 +82,9 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                         )
                     })
                     .chain(release.iter().flat_map(Release::evidence))
+                    .chain(
+                        alone.filter(|_| release.is_none()).and_then(|one| own_errors(scene, s, &one.name)),
+                    )
                     .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
                     .chain(before().map(|(proxy, _, rps, ratio)| {
                         format!(
@@ -105,6 +110,18 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             }
         })
         .collect()
+}
+
+/// What this pod alone logs.
+fn own_errors(scene: &Scene<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<String> {
+    let pod = format!("{}/{backend}", service.namespace);
+    let only_it = |group: &&Arc<ErrorGroup>| {
+        group.level >= Level::Error
+            && !group.has_stopped(scene.now)
+            && matches!(&*group.pods, [one] if *one == pod.as_str())
+    };
+    let worst = scene.cluster.logs.groups.iter().filter(only_it).max_by_key(|group| group.count)?;
+    Some(format!("only {backend} logs, {:.0}/min: {}", worst.per_minute, worst.template))
 }
 
 /// True if this is what a proxy outside of Kubernetes' Services counts at some of that Service's pods.
@@ -168,41 +185,51 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
             return None;
         }
         let shares = shares_of(scene, s);
-        let burdened = s.backends.iter().zip(&shares.backends).find_map(|(backend, share)| {
+        let burdened = s.backends.iter().zip(&shares.backends).filter_map(|(backend, share)| {
             let (observed, expected) = (share.observed?, share.expected.filter(|share| *share > 0.0)?);
             let much = share.significant == Some(true) && observed >= expected * times;
             (!share.out && much && is_late(backend.p95_ms?)).then_some((backend, observed, expected))
         });
+        let mut burdened: Vec<_> = burdened.collect();
+        burdened.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.name.cmp(&b.0.name)));
         let all_settled = shares.backends.iter().all(|share| !share.new);
-        burdened.map(|found| (s, usual, all_settled, found))
+        (!burdened.is_empty()).then_some((s, usual, all_settled, burdened))
     });
     services
-        .map(|(s, usual, all_settled, (backend, observed, expected))| Cause {
-            rule: "traffic-uneven",
-            kin: Kin::default(),
-            course: Course::default(),
-            severity: Severity::Warning,
-            title: format!(
-                "{} uneven: {} gets {:.0}% of {} instead of {:.0}%",
-                title_of(&about(s)),
-                backend.name,
-                observed * 100.0,
-                if all_settled { "the requests" } else { "what it and the settled pods get" },
-                expected * 100.0
-            ),
-            objects: vec![about(s)],
-            since: None,
-            evidence: vec![
-                format!(
-                    "p95 of {}: {:.0} ms, of the others about {usual:.0} ms",
-                    backend.name,
-                    backend.p95_ms.unwrap_or(0.0)
+        .filter_map(|(s, usual, all_settled, burdened)| {
+            let &(first, _, expected) = burdened.first()?;
+            let of = if all_settled { "the requests" } else { "what it and the settled pods get" };
+            let each =
+                burdened.iter().map(|(b, observed, _)| format!("{} gets {:.0}%", b.name, observed * 100.0));
+            Some(Cause {
+                rule: "traffic-uneven",
+                kin: Kin::default(),
+                course: Course::default(),
+                severity: Severity::Warning,
+                title: format!(
+                    "{} uneven: {} of {of} instead of {:.0}%",
+                    title_of(&about(s)),
+                    each.collect::<Vec<_>>().join(", "),
+                    expected * 100.0
                 ),
-                format!("measured by {} over {} s", s.preset, s.window_secs),
-            ],
-            // it is the balancer's fault: without this pod the others would bear its share
-            action: None,
-            reach: Reach { services: 1, pods: 1, ..Reach::default() },
+                objects: vec![about(s)],
+                since: None,
+                evidence: burdened
+                    .iter()
+                    .map(|(b, ..)| {
+                        let p95 = b.p95_ms.unwrap_or(0.0);
+                        format!("p95 of {}: {p95:.0} ms, of the others about {usual:.0} ms", b.name)
+                    })
+                    .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
+                    .collect(),
+                // the others bear its share until the balancer is mended
+                action: removable(scene, s, &first.name),
+                reach: Reach {
+                    services: 1,
+                    pods: u32::try_from(burdened.len()).unwrap_or(u32::MAX),
+                    ..Reach::default()
+                },
+            })
         })
         .collect()
 }

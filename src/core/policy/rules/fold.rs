@@ -89,6 +89,7 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         }
         gone.get_mut(i).into_iter().for_each(|g| *g = true);
     }
+    super::join::join(scene, causes, &mut gone);
     let mut gone = gone.into_iter();
     causes.retain(|_| !gone.next().unwrap_or(false));
     alike(causes);

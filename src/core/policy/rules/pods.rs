@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Course, Kin, Reach, Severity, Suggestion};
+use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
 use crate::policy::rollout::RolloutPhase;
 
 use super::{Scene, count, title_of};
@@ -219,15 +219,20 @@ pub fn unschedulable(scene: &Scene<'_, '_>) -> Vec<Cause> {
         .map(|(object, pods)| {
             let reason =
                 pods.iter().find_map(|p| p.message.as_ref()).map_or("no reason given", |m| m.as_str());
-            // "0/50 nodes are available: 50 Insufficient cpu. preemption: …": the part after preemption is noise
-            let short = reason.split(". ").next().unwrap_or(reason).trim_end_matches('.');
             let (many, none_left) = of_how_many(scene, &object, pods.len());
+            let waits = waits_for_volume(scene, reason);
+            let alike = waits.as_ref().map(|words| Alike {
+                by: AlikeBy::Said { reason: VOLUME.into(), template: words.clone(), namespace: None },
+                noun: "workloads",
+                words: words.clone(),
+            });
             Cause {
                 rule: "unschedulable",
-                kin: Kin::default(),
-                course: Course::default(),
                 severity: if none_left { Severity::Critical } else { Severity::Warning },
-                title: format!("{} unschedulable: {many}: {short}", title_of(&object)),
+                title: match waits {
+                    Some(words) => format!("{} {words}: {many}", title_of(&object)),
+                    None => format!("{} unschedulable: {many}: {}", title_of(&object), in_short(reason)),
+                },
                 since: pods.iter().map(|p| p.created).min(),
                 evidence: vec![
                     format!("the scheduler says: {reason}"),
@@ -236,9 +241,43 @@ pub fn unschedulable(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 action: None,
                 reach: reach(scene, &object, &pods),
                 objects: objects(object, &pods),
+                kin: Kin { alike: alike.into_iter().collect(), ..Kin::default() },
+                course: Course::default(),
             }
         })
         .collect()
+}
+
+/// What the scheduler says of a volume that no usable node can reach.
+const VOLUME: &str = "volume node affinity";
+
+/// Where a pod's volume is, if that is what it waits for.
+fn waits_for_volume(scene: &Scene<'_, '_>, reason: &str) -> Option<String> {
+    if !reason.contains(VOLUME) && !reason.contains("PersistentVolume's node affinity") {
+        return None;
+    }
+    let mut zones: BTreeMap<&str, bool> = BTreeMap::new();
+    for row in scene.cluster.derived.nodes.iter() {
+        let Some(zone) = &row.node.zone else { continue };
+        *zones.entry(zone.as_str()).or_insert(true) &= row.state.is_dead();
+    }
+    let lost: Vec<&str> = zones.iter().filter(|(_, lost)| **lost).map(|(zone, _)| *zone).collect();
+    Some(match lost.as_slice() {
+        [zone] => format!(
+            "cannot start: its volume can only be attached in a zone that has no node; {zone} is down"
+        ),
+        _ => "cannot start: its volume can be attached to no node that takes pods".to_owned(),
+    })
+}
+
+/// `0/50 nodes are available: 50 Insufficient cpu`: without what preemption would do, and with the taints last, which say
+/// least.
+fn in_short(reason: &str) -> String {
+    let short = reason.split(". ").next().unwrap_or(reason).trim_end_matches('.');
+    let Some((nodes, parts)) = short.split_once(": ") else { return short.to_owned() };
+    let mut parts: Vec<&str> = parts.split(", ").collect();
+    parts.sort_by_key(|part| part.contains("taint"));
+    format!("{nodes}: {}", parts.join(", "))
 }
 
 fn requests(pods: &[Arc<Pod>]) -> String {
@@ -277,4 +316,23 @@ pub fn rollout_stuck(scene: &Scene<'_, '_>) -> Vec<Cause> {
         }
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_scheduler_says_in_short() {
+        for (said, short) in [
+            (
+                "0/12 nodes are available: 4 node(s) had untolerated taint {node.kubernetes.io/unreachable: }, 8 Insufficient cpu. preemption: 0/12 nodes are available: 12 No preemption victims found.",
+                "0/12 nodes are available: 8 Insufficient cpu, 4 node(s) had untolerated taint {node.kubernetes.io/unreachable: }",
+            ),
+            ("0/1 nodes are available: 1 Too many pods.", "0/1 nodes are available: 1 Too many pods"),
+            ("no reason given", "no reason given"),
+        ] {
+            assert_eq!(in_short(said), short);
+        }
+    }
 }

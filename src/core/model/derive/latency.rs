@@ -1,0 +1,106 @@
+//! What a service's latency usually is, from what was measured while it was watched. The past of half an hour is kept, a
+//! few numbers for each service.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::domain::id::Name;
+use crate::domain::time::Stamp;
+use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
+
+/// Between two samples that are kept.
+const EVERY_MS: u64 = 30_000;
+/// Samples kept: half an hour.
+const KEPT: usize = 60;
+/// Fewer say nothing of what is usual.
+const ENOUGH: usize = 4;
+
+/// Namespace and name.
+type Key = (Name, Name);
+
+#[derive(Debug, Default)]
+struct Past {
+    at: Stamp,
+    p95_ms: VecDeque<f64>,
+}
+
+/// The 95th percentiles of all services, as they were.
+#[derive(Debug, Default)]
+pub struct Latency {
+    past: HashMap<Key, Past>,
+    seen: Stamp,
+}
+
+fn key(service: &ServiceTraffic) -> Key {
+    (service.namespace.clone(), service.name.clone())
+}
+
+impl Latency {
+    /// Takes a poll in. What is out of the ordinary now does not become what is usual: `is_slow` says which services are.
+    pub fn take(&mut self, seen: &Arc<TrafficSeen>, is_slow: impl Fn(&ServiceTraffic) -> bool) {
+        if seen.at == self.seen {
+            return;
+        }
+        self.seen = seen.at;
+        let mut past = std::mem::take(&mut self.past);
+        for service in seen.services.iter() {
+            let mut held = past.remove(&key(service)).unwrap_or_default();
+            if let Some(p95) = service.p95_ms
+                && (held.p95_ms.is_empty() || seen.at.since(held.at) >= EVERY_MS)
+                && !is_slow(service)
+            {
+                held.at = seen.at;
+                held.p95_ms.push_back(p95);
+                if held.p95_ms.len() > KEPT {
+                    held.p95_ms.pop_front();
+                }
+            }
+            if !held.p95_ms.is_empty() {
+                self.past.insert(key(service), held);
+            }
+        }
+    }
+
+    /// The median of the past, in milliseconds; None where too little is known.
+    pub fn usual_ms(&self, service: &ServiceTraffic) -> Option<f64> {
+        let past = &self.past.get(&key(service))?.p95_ms;
+        if past.len() < ENOUGH {
+            return None;
+        }
+        let mut sorted: Vec<f64> = past.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(latency: &mut Latency, secs: i64, p95_ms: f64, slow: bool) -> ServiceTraffic {
+        let service =
+            ServiceTraffic { name: "web".into(), p95_ms: Some(p95_ms), ..ServiceTraffic::default() };
+        let services = Arc::from([Arc::new(service.clone())]);
+        latency.take(&Arc::new(TrafficSeen { at: Stamp(secs * 1000), services }), |_| slow);
+        service
+    }
+
+    #[test]
+    fn the_usual_is_the_median_of_what_was_not_slow() {
+        let mut latency = Latency::default();
+        for (n, p95) in [20.0, 24.0, 22.0].into_iter().enumerate() {
+            let service = poll(&mut latency, 1 + 30 * n as i64, p95, false);
+            assert_eq!(latency.usual_ms(&service), None, "too little is known");
+        }
+        poll(&mut latency, 91, 26.0, false);
+        let service = poll(&mut latency, 95, 900.0, false);
+        assert_eq!(latency.usual_ms(&service), Some(24.0), "within half a minute nothing is kept");
+        for secs in 0..100 {
+            poll(&mut latency, 200 + secs * 30, 768.0, true);
+        }
+        assert_eq!(latency.usual_ms(&service), Some(24.0));
+        let gone = TrafficSeen { at: Stamp(9_000_000), services: Arc::default() };
+        latency.take(&Arc::new(gone), |_| false);
+        assert_eq!(latency.usual_ms(&service), None, "of what is gone nothing is kept");
+    }
+}

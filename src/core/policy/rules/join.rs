@@ -1,0 +1,147 @@
+//! Findings of different rules that are one trouble: a caller that fails because the service that it calls does, a budget
+//! of pods that are in trouble themselves, services that got slow when a node was lost.
+
+use std::collections::BTreeSet;
+
+use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::log::Level;
+use crate::model::world::{Cause, Severity};
+
+use super::Scene;
+
+/// A service that gets slow within this time of a node's loss does so for its sake.
+const AFTER_LOSS_SECS: u64 = 300;
+
+/// `gone`: findings that are told by others already.
+pub(super) fn join(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut [bool]) {
+    for i in 0..causes.len() {
+        if gone.get(i).copied().unwrap_or(true) {
+            continue;
+        }
+        let Some(child) = causes.get(i) else { continue };
+        let parent = match child.rule {
+            "service-errors" => called(scene, causes, gone, i),
+            "service-slow" => slow_for(scene, causes, gone, child),
+            "pdb-blocks" => budget_of(scene, causes, gone, child),
+            _ => None,
+        };
+        let Some(parent) = parent.filter(|parent| *parent != i) else { continue };
+        let child = child.clone();
+        if let Some(parent) = causes.get_mut(parent) {
+            parent.kin.told.extend(child.tells());
+            let words = match child.rule {
+                "service-errors" => format!("its caller {}", child.title),
+                _ => child.title,
+            };
+            parent.evidence.push(words);
+            parent.evidence.extend(child.evidence.into_iter().map(|line| format!("  {line}")));
+            parent.reach.services += child.reach.services;
+        }
+        gone.get_mut(i).into_iter().for_each(|g| *g = true);
+    }
+}
+
+fn there<'c>(causes: &'c [Cause], gone: &'c [bool]) -> impl Iterator<Item = (usize, &'c Cause)> {
+    causes.iter().enumerate().filter(|(i, _)| !gone.get(*i).copied().unwrap_or(true))
+}
+
+/// The failing service that the callers' own error lines name, if it fails at least as badly.
+fn called(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], i: usize) -> Option<usize> {
+    let caller = causes.get(i)?;
+    let of = caller.objects.first().filter(|o| o.kind == Kind::Service)?;
+    let workloads = workloads_of(scene, of);
+    let lines = || {
+        scene.cluster.logs.groups.iter().filter(|group| {
+            group.level >= Level::Error
+                && !group.has_stopped(scene.now)
+                && group.workloads.iter().any(|w| workloads.contains(w.as_str()))
+        })
+    };
+    let ratio = |cause: &Cause| cause.reach.error_ratio.unwrap_or(0.0);
+    there(causes, gone)
+        .filter(|(n, cause)| *n != i && cause.rule == "service-errors" && ratio(cause) >= ratio(caller))
+        .find(|(_, cause)| {
+            let Some(service) = cause.objects.first() else { return false };
+            lines().any(|group| names_host(&group.sample, service))
+        })
+        .map(|(n, _)| n)
+}
+
+/// `namespace/workload` of what may stand behind a Service.
+fn workloads_of(scene: &Scene<'_, '_>, service: &ObjectRef) -> BTreeSet<String> {
+    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
+    let Some(selector) = row.map(|row| &row.service.selector).filter(|s| !s.is_empty()) else {
+        return BTreeSet::new();
+    };
+    let behind = scene.workloads_in(&service.namespace).iter();
+    let behind = behind.filter(|w| w.workload.may_have_pods_for(selector));
+    behind.map(|w| format!("{}/{}", w.workload.namespace, w.workload.name)).collect()
+}
+
+/// True if a line names this Service as a host: `checkout.shop`, `checkout.shop.svc.cluster.local`, `//checkout:80/`.
+fn names_host(line: &str, service: &ObjectRef) -> bool {
+    let host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let full = format!("{}.{}", service.name, service.namespace);
+    line.split(|c| !host(c)).any(|word| {
+        word.strip_prefix(full.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }) || line.match_indices("//").any(|(at, _)| {
+        let rest = line.get(at + 2..).unwrap_or_default();
+        rest.split(|c| !host(c)).next() == Some(service.name.as_str())
+    })
+}
+
+/// The node or zone whose loss came just before.
+fn slow_for(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], slow: &Cause) -> Option<usize> {
+    let began = slow.since.unwrap_or(scene.now);
+    let lost = there(causes, gone).filter(|(_, c)| {
+        let since = c.since.filter(|since| *since <= began);
+        c.rule == "node-not-ready"
+            && c.severity >= Severity::Warning
+            && since.is_some_and(|since| began.secs_since(since) <= AFTER_LOSS_SECS)
+    });
+    // errors of the service itself say more
+    let errors = there(causes, gone)
+        .find(|(_, c)| c.rule == "service-errors" && c.objects.first() == slow.objects.first())
+        .map(|(n, _)| n);
+    errors.or(lost.max_by_key(|(_, c)| c.reach.pods).map(|(n, _)| n))
+}
+
+/// The workload's finding, where its own pods are what the budget misses.
+fn budget_of(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], blocked: &Cause) -> Option<usize> {
+    let pdb = scene.cluster.pdbs.by_uid(&blocked.objects.first()?.uid)?;
+    if pdb.current_healthy >= pdb.expected {
+        return None;
+    }
+    there(causes, gone)
+        .find(|(_, c)| {
+            let workload = c.objects.first().and_then(|o| scene.workload(&o.uid));
+            workload.is_some_and(|row| {
+                row.workload.namespace == pdb.namespace && row.workload.may_have_pods_for(&pdb.selector)
+            })
+        })
+        .map(|(n, _)| n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::Uid;
+
+    #[test]
+    fn a_host_in_a_line() {
+        let checkout = ObjectRef::new(Kind::Service, &"shop".into(), &"checkout".into(), &Uid::default());
+        for (line, named) in [
+            ("upstream checkout.shop.svc answered 500", true),
+            ("GET http://checkout.shop.svc.cluster.local:8080/pay: 500", true),
+            ("dial tcp checkout.shop:80: refused", true),
+            ("GET http://checkout/pay: 500", true),
+            ("GET http://checkout:8080: 500", true),
+            ("the checkout failed", false),
+            ("xcheckout.shop.svc", false),
+            ("checkout.shopping.svc", false),
+            ("//checkout-v2/", false),
+        ] {
+            assert_eq!(names_host(line, &checkout), named, "{line}");
+        }
+    }
+}
