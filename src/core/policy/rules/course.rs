@@ -154,7 +154,7 @@ fn tell(cause: &mut Cause) {
         (Effect::None, None) => {}
         (_, Some(errors)) => {
             let about = cause.objects.first().map_or_else(String::new, title_of);
-            cause.title = format!("{about} recovering: {done}, errors {errors}");
+            cause.title = format!("{about} recovering: errors {errors}, {done}");
         }
         (_, None) => cause.title.push_str(&format!("; recovering: {done}")),
     }
