@@ -138,6 +138,7 @@ pub struct Bases {
     pub joined: Vec<super::present::traffic::Joined>,
     pub namespaces: Vec<Name>,
     pub backends: Vec<super::present::backends::Backend>,
+    pub changes: super::present::changes::Entries,
 }
 
 /// The focused pane of the first screen.
@@ -286,7 +287,7 @@ impl Ui {
                 ListId::Workloads => &[Workloads, Lists, Objects, Everywhere],
                 ListId::Pods => &[Pods, Lists, Objects, Everywhere],
                 ListId::Backends => &[Backends, Lists, Objects, Everywhere],
-                ListId::Table => &[Lists, Objects, Everywhere],
+                ListId::Table | ListId::Changes => &[Lists, Objects, Everywhere],
                 ListId::Actions => &[Actions, Lists, Everywhere],
                 ListId::Namespaces => &[Lists, Everywhere],
             },
@@ -350,6 +351,7 @@ impl Ui {
             ListId::Pods => &[Pods, Lists, Objects],
             ListId::Actions => &[Actions, Lists],
             ListId::Backends => &[Backends, Lists, Objects],
+            ListId::Changes => &[Lists, Objects],
             ListId::Table | ListId::Namespaces => &[Lists, Everywhere],
         }
     }

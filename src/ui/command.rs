@@ -112,6 +112,7 @@ pub enum Cmd {
     Zoom,
     WorkloadsView,
     ActionsView,
+    ChangesView,
     Find,
     Help,
     Back,

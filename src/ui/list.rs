@@ -22,13 +22,14 @@ pub enum ListId {
     Pods,
     Backends,
     Actions,
+    Changes,
     Namespaces,
     Table,
 }
 
 impl ListId {
     /// How many.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 }
 
 /// What rows are wanted: a text, or with `!` in front the rows without it.

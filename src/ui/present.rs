@@ -4,6 +4,7 @@ pub mod actions;
 pub mod autoscalers;
 pub mod backends;
 pub mod causes;
+pub mod changes;
 pub mod describe;
 pub mod dialog;
 pub mod errors;

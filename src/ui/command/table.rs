@@ -168,6 +168,15 @@ pub const COMMANDS: &[Command] = &[
     ),
     look(Cmd::ActionsView, "actions-view", "actions", "running and past actions", &[Everywhere], &["8"], 0),
     look(
+        Cmd::ChangesView,
+        "changes-view",
+        "changes",
+        "everything that changed in the last six hours, by whom; Enter opens the object",
+        &[Everywhere],
+        &["9"],
+        0,
+    ),
+    look(
         Cmd::NextPane,
         "next-pane",
         "pane",

@@ -9,6 +9,7 @@ use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{Cause, Cluster, Severity};
 use pilothouse_core::policy::seen::{self, WhyNot};
 
+use super::super::app::Ui;
 use super::super::command;
 use super::super::keymap::Keymap;
 use super::super::list::Spec;
@@ -184,9 +185,14 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
     ]
 }
 
-/// The last line: what changed.
-pub fn changes(cluster: &Cluster, namespace: Option<&Name>, brief: bool, now: Stamp) -> Vec<Cell> {
-    let mut line = vec![cell(Role::Title, format!("changed {}m:", ClusterState::window_minutes()))];
+/// The last line: what changed lately. `brief`: there is little room.
+pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
+    let (namespace, now) = (ui.namespace.as_ref(), ui.now);
+    let key = ui.keymap.key(command::Cmd::ChangesView).map_or_else(String::new, |key| format!("{key} all"));
+    let mut line = vec![cell(Role::Title, format!("changed {}m", ClusterState::window_minutes()))];
+    line.push(cell(Role::Key, key));
+    line.push(cell(Role::Title, ":"));
+    let head = line.len();
     let folded = fold_for_people(recent(&cluster.derived.changes, now));
     let wanted = folded
         .iter()
@@ -198,8 +204,8 @@ pub fn changes(cluster: &Cluster, namespace: Option<&Name>, brief: bool, now: St
         line.push(cell(Role::Dim, change.at.clock()));
         line.push(cell(Role::Text, words(change, brief)));
     }
-    if line.len() == 1 {
-        line.push(cell(Role::Dim, "nothing seen"));
+    if line.len() == head {
+        line.push(cell(Role::Dim, "nothing"));
     }
     line
 }

@@ -27,13 +27,7 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
                 notes.push(cell(Role::Dim, format!("{silenced} silenced")));
             }
             let state = State { why_empty: causes::empty(cluster), ..State::default() };
-            (
-                None,
-                "NOW".into(),
-                notes,
-                state,
-                causes::changes(cluster, ui.namespace.as_ref(), ui.size.0 < 110, ui.now),
-            )
+            (None, "NOW".into(), notes, state, causes::changes(ui, cluster, ui.size.0 < 110))
         }
         ListId::Nodes => {
             let state = table("nodes", &cluster.nodes.cover, cluster.nodes.fresh);
@@ -122,6 +116,10 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
         ListId::Actions => {
             let why_empty = vec![cell(Role::Dim, "no actions yet: they appear here with their steps")];
             (Some('8'), "Actions".into(), none(), State { why_empty, ..State::default() }, none())
+        }
+        ListId::Changes => {
+            let title = "Changed in the last 6 hours".into();
+            (Some('9'), title, none(), State::default(), none())
         }
         ListId::Namespaces => (None, "Namespaces".into(), none(), State::default(), none()),
         ListId::Table => {

@@ -11,8 +11,8 @@ use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
 use super::{
-    ListView, RowView, actions, autoscalers, backends, causes, cell, errors, frame, namespaces, nodes, plain,
-    pods, traffic, workloads,
+    ListView, RowView, actions, autoscalers, backends, causes, cell, changes, errors, frame, namespaces,
+    nodes, plain, pods, traffic, workloads,
 };
 
 /// The names of the orders of a list.
@@ -25,7 +25,7 @@ pub fn orders(id: ListId) -> &'static [&'static str] {
         ListId::Workloads => &workloads::ORDERS,
         ListId::Pods => &pods::ORDERS,
         ListId::Backends => &backends::ORDERS,
-        ListId::Now | ListId::Actions | ListId::Namespaces | ListId::Table => &[],
+        ListId::Now | ListId::Actions | ListId::Changes | ListId::Namespaces | ListId::Table => &[],
     }
 }
 
@@ -46,6 +46,7 @@ pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
         ListId::Pods => cluster.pods.at(row).map(|p| p.uid.clone()),
         ListId::Backends => ui.bases.backends.get(at).map(backends::Backend::key),
         ListId::Actions => world.actions.get(at).map(|a| actions::key(a)),
+        ListId::Changes => ui.bases.changes.list.get(at).map(changes::Entry::key),
         ListId::Namespaces => ui.bases.namespaces.get(at).map(|n| Uid::Text(n.clone())),
         ListId::Table => {
             ui.table.rows.get(at).map(|r| Uid::Text(Name::from(format!("{}/{}", r.namespace, r.name))))
@@ -145,6 +146,10 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         ListId::Actions => {
             *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message]));
         }
+        ListId::Changes => {
+            ui.bases.changes.refresh(world, &cluster);
+            *ids = indexes(&ui.bases.changes.list, |c| c.passes(&spec));
+        }
         ListId::Backends => {
             let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
             *ids = indexes(&found, |b| backends::passes(b, &spec));
@@ -214,6 +219,7 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
             (!row.kind.is_empty())
                 .then(|| ObjectRef::new(Kind::parse(&row.kind), &row.namespace, &row.name, &Uid::default()))
         }
+        ListId::Changes => ui.bases.changes.list.iter().find(|c| c.key() == *uid)?.object.clone(),
         ListId::Actions | ListId::Namespaces => None,
     }
 }
@@ -229,6 +235,7 @@ fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
         ListId::Pods => &pods::COLUMNS,
         ListId::Backends => &backends::COLUMNS,
         ListId::Actions => &actions::COLUMNS,
+        ListId::Changes => &changes::COLUMNS,
         ListId::Namespaces => &namespaces::COLUMNS,
         ListId::Table => {
             return (0u8..)
@@ -270,6 +277,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Pods => pods::row(cluster.pods.at(row)?, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
         ListId::Actions => actions::row(world.actions.get(at)?, now),
+        ListId::Changes => ui.bases.changes.list.get(at)?.row(now),
         ListId::Namespaces => namespaces::row(cluster, ui.bases.namespaces.get(at)?, ui.namespace.as_ref()),
         ListId::Table => RowView {
             cells: ui.table.rows.get(at)?.cells.iter().map(|c| plain(c.as_str())).collect(),
@@ -368,6 +376,7 @@ fn nothing(id: ListId) -> &'static str {
         ListId::Pods => "no pods",
         ListId::Backends => "no backends",
         ListId::Actions => "no actions",
+        ListId::Changes => "no changes in the last six hours",
         ListId::Namespaces => "no namespaces seen yet",
         ListId::Table => "no rows",
     }

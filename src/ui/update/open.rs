@@ -28,7 +28,7 @@ pub fn to_root(ui: &mut Ui, effects: &mut Vec<Effect>) {
 /// A full-screen list.
 pub fn list(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
     // what one only looks into goes back to where one came from
-    if !matches!(id, ListId::Namespaces | ListId::Actions) {
+    if !matches!(id, ListId::Namespaces | ListId::Actions | ListId::Changes) {
         to_root(ui, effects);
     }
     if !matches!(ui.screen(), Screen::List(on_top) if *on_top == id) {
@@ -174,7 +174,10 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 PodScope::Owner { kind: object.kind, namespace: object.namespace, name: object.name };
             deeper(ui, ListId::Pods);
         }
-        (ListId::Nodes | ListId::Autoscalers | ListId::Pods | ListId::Backends, Some(object)) => {
+        (
+            ListId::Nodes | ListId::Autoscalers | ListId::Pods | ListId::Backends | ListId::Changes,
+            Some(object),
+        ) => {
             text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object);
         }
         (ListId::Table, Some(object)) => yaml(ui, &object, effects),

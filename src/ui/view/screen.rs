@@ -146,7 +146,7 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
             }
         }
     }
-    let changes = causes::changes(&cluster, ui.namespace.as_ref(), area.width < 110, ui.now);
+    let changes = causes::changes(ui, &cluster, area.width < 110);
     canvas.cells(area.x + 1, y, area.right(), &changes);
     y += 1;
     let below = others + u16::from(focus == ListId::Now && others > 0);

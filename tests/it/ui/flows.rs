@@ -675,6 +675,26 @@ fn the_list_of_actions_opens_on_what_runs() {
     assert!(matches!(desk.ui.screen(), Screen::List(ListId::Workloads)));
 }
 
+#[test]
+fn everything_that_changed_is_a_list() {
+    let mut desk = Desk::new(scene::trouble());
+    let text = desk.dump(120, 36);
+    assert!(text.contains("changed 30m 9 all :"), "{text}");
+    desk.press("9");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Changed in the last 6 hours") && text.contains("rollout"), "{text}");
+    desk.press("/");
+    desk.type_text("rollout");
+    desk.press("enter");
+    desk.dump(120, 36);
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Describe shop/deploy/"), "{text}");
+    // back to where one came from
+    desk.press("esc");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Changes)));
+}
+
 fn planned(effects: Vec<Effect>) -> Intent {
     match effects.into_iter().next() {
         Some(Effect::Plan(_, intent)) => intent,
