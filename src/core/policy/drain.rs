@@ -310,6 +310,13 @@ pub fn single(cluster: &Cluster, pods: Vec<PodFate>, options: &DrainOptions) -> 
     drain
 }
 
+/// Where pods that are deleted with their nodes come up again; only the warnings and what fits nowhere are filled in.
+pub fn elsewhere(cluster: &Cluster, nodes: &[Name], going: &[&Pod], whole: bool) -> Drain {
+    let mut drain = Drain::default();
+    fit(cluster, nodes, going, whole, &mut drain);
+    drain
+}
+
 /// What finds no other node, and what of that could not be judged.
 fn fit(cluster: &Cluster, nodes: &[Name], going: &[&Pod], elsewhere: bool, drain: &mut Drain) {
     if !elsewhere {

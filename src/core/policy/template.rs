@@ -205,7 +205,8 @@ fn push_part(out: &mut String, part: &str) {
         .find(|c: char| c.is_ascii_digit())
         .and_then(|at| part.get(at..))
         .is_some_and(|tail| tail.chars().any(char::is_alphabetic));
-    if part.len() >= 5 && letters_after_digits {
+    let hex = part.bytes().all(|b| b.is_ascii_hexdigit()) && digits < part.len();
+    if part.len() >= 5 && (letters_after_digits || hex) {
         out.push_str("<id>");
         return;
     }
@@ -239,6 +240,7 @@ mod tests {
             ("cannot open \"a b 7\" can't", "cannot open \"<q>\" can't"),
             ("commit 9fceb02d0ae598e95dc970b74767f19372d61af8", "commit <hex>"),
             ("order 40718263d of 3d", "order <hex> of <dur>"),
+            ("/var/lib/catalog/afe12.seg: bad", "/var/lib/catalog/<id>.seg: bad"),
             ("user42  failed   twice", "user<n> failed twice"),
             ("[::1]:80 and fe80::1", "[::<n>]:<n> and <ip>"),
             ("v1.8.2", "v<n>.<n>.<n>"),

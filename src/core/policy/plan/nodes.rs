@@ -376,6 +376,15 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
     if on && let Some(why) = cluster.pods.cover.note() {
         plan.unread.push(Unread { what: Lacking::Pods, namespaces: Vec::new(), why });
     }
+    if on && !plan.pods.is_empty() {
+        let nodes: Vec<Name> = plan.intent.targets.iter().map(|t| t.name.clone()).collect();
+        let going = plan.pods.iter().filter(|p| p.fate == Fate::Evict);
+        let going: Vec<&Pod> =
+            going.filter_map(|p| cluster.pods.by_uid(&p.pod.uid).map(AsRef::as_ref)).collect();
+        let drain = draining::elsewhere(cluster, &nodes, &going, grounds.view == View::Whole);
+        plan.warnings.extend(drain.warnings);
+        plan.unplaced = drain.unplaced;
+    }
     if on {
         plan.warnings.push(
             "only if the machine is surely off: two writers on one volume destroy data; nobody removes the taint by itself".into(),
