@@ -117,6 +117,10 @@ fn the_incident_is_resolved_from_the_keyboard() {
     let end = asked(&seat);
     seat.confirms(&end);
     seat.is_done("rollback shop/deploy/checkout");
+    seat.wait_for("NOW says that it recovers", PATIENCE, |seat| {
+        now(seat).iter().any(|line| line.contains("recovering: errors"))
+    });
+    keep(&mut seat, "recovering");
 
     // a dead machine: said to be off, so that its pods are made anew elsewhere
     seat.selects("node ");
@@ -148,4 +152,6 @@ fn the_incident_is_resolved_from_the_keyboard() {
     keep(&mut seat, "resolved");
     let text = seat.text();
     assert!(text.contains("nodes 11/12"), "{text}");
+    seat.press("9", &["Changed in the last 6 hours", "rollout checkout v1.8.2→v1.8.1", "taint node.kubernetes.io"]);
+    keep(&mut seat, "changes");
 }
