@@ -18,10 +18,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use pilothouse::ui::present::{Grade, autoscalers, nodes};
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::cronjob::CronJob;
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::pod::{ContainerShape, LastExit, Pod};
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
@@ -31,7 +32,8 @@ use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::changes::recent;
 use pilothouse_core::model::event::{Event, RECORDING, RecordingHeader};
 use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{Cluster, ClusterInfo, ServiceRow};
+use pilothouse_core::model::world::{Cluster, ClusterInfo, ServiceRow, Severity};
+use pilothouse_core::policy::hpa::judge;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -262,6 +264,34 @@ fn came(row: &ServiceRow) -> String {
     row.came.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// What the panes and the header mark as bad is what NOW finds, and the other way round.
+fn agree(cluster: &Cluster, at: Stamp) {
+    let d = &cluster.derived;
+    let told: Vec<(Severity, &str, ObjectRef)> = (d.causes.iter().map(|cause| cause.as_ref()))
+        .chain(d.silenced.iter().map(|silenced| silenced.cause.as_ref()))
+        .flat_map(|c| {
+            let of = |(rule, object)| (c.severity, rule, object);
+            let nodes = c.objects.iter().filter(|o| o.kind == Kind::Node).map(|o| (c.rule, o.clone()));
+            c.tells().into_iter().chain(nodes).map(of).collect::<Vec<_>>()
+        })
+        .collect();
+    let is_told = |uid: &Uid, least: Severity| told.iter().any(|(s, _, o)| o.uid == *uid && *s >= least);
+    for row in d.nodes.iter() {
+        let marked = nodes::grade(row) >= Grade::Warning;
+        let (name, uid) = (&row.node.name, &row.node.uid);
+        assert!(!marked || is_told(uid, Severity::Info), "node {name} is marked, and NOW says nothing of it");
+        assert!(marked || !is_told(uid, Severity::Warning), "NOW tells of node {name}, and it is not marked");
+    }
+    for hpa in cluster.hpas.iter() {
+        let marked = autoscalers::grade_of(judge(hpa, at).state) >= Grade::Warning;
+        assert_eq!(marked, is_told(&hpa.uid, Severity::Warning), "HPA {}", hpa.name);
+    }
+    let of_pods = ["crash-loop", "image-pull", "bad-config", "oom-killed", "unschedulable", "not-ready"];
+    let pods =
+        told.iter().find(|(severity, rule, _)| *severity >= Severity::Warning && of_pods.contains(rule));
+    assert!(d.counts.pods_bad > 0 || pods.is_none(), "no pod is counted as bad, and NOW tells of {pods:?}");
+}
+
 fn play(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap();
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -285,8 +315,10 @@ fn play(path: &Path) {
         let at = Stamp::parse(line["at"].as_str().unwrap()).unwrap();
         let published = state.publish(at, true).is_some();
         let cluster: Arc<Cluster> = state.published().clone();
-        let outcome =
-            std::panic::catch_unwind(|| check(&cluster, published, at, expect.as_object().unwrap()));
+        let outcome = std::panic::catch_unwind(|| {
+            check(&cluster, published, at, expect.as_object().unwrap());
+            agree(&cluster, at);
+        });
         assert!(outcome.is_ok(), "{what}: see above");
         expectations += 1;
     }

@@ -152,6 +152,9 @@ fn the_incident_is_resolved_from_the_keyboard() {
     keep(&mut seat, "resolved");
     let text = seat.text();
     assert!(text.contains("nodes 11/12"), "{text}");
-    seat.press("9", &["Changed in the last 6 hours", "rollout checkout v1.8.2→v1.8.1", "taint node.kubernetes.io"]);
+    seat.press(
+        "9",
+        &["Changed in the last 6 hours", "rollout checkout v1.8.2→v1.8.1", "taint node.kubernetes.io"],
+    );
     keep(&mut seat, "changes");
 }
