@@ -2,12 +2,14 @@
 //! of pods that are in trouble themselves, services that got slow when a node was lost.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::log::Level;
+use crate::domain::pod::Pod;
 use crate::model::world::{Cause, Severity};
 
-use super::Scene;
+use super::{Scene, title_of};
 
 /// A service that gets slow within this time of a node's loss does so for its sake.
 const AFTER_LOSS_SECS: u64 = 300;
@@ -20,8 +22,10 @@ pub(super) fn join(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut [bool
         }
         let Some(child) = causes.get(i) else { continue };
         let parent = match child.rule {
-            "service-errors" => called(scene, causes, gone, i),
-            "service-slow" => slow_for(scene, causes, gone, child),
+            "service-errors" => {
+                called(scene, causes, gone, i).or_else(|| cut_off(scene, causes, gone, child))
+            }
+            "service-slow" => slow_for(causes, gone, child),
             "pdb-blocks" => budget_of(scene, causes, gone, child),
             _ => None,
         };
@@ -29,12 +33,18 @@ pub(super) fn join(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut [bool
         let child = child.clone();
         if let Some(parent) = causes.get_mut(parent) {
             parent.kin.told.extend(child.tells());
-            let words = match child.rule {
-                "service-errors" => format!("its caller {}", child.title),
+            if parent.rule == "node-not-ready"
+                && let (Some(object), Some(ratio)) = (child.objects.first(), child.reach.error_ratio)
+            {
+                parent.title.push_str(&format!("; {} {:.1}% errors", title_of(object), ratio * 100.0));
+            }
+            let words = match (child.rule, parent.rule) {
+                ("service-errors", "service-errors") => format!("its caller {}", child.title),
                 _ => child.title,
             };
             parent.evidence.push(words);
             parent.evidence.extend(child.evidence.into_iter().map(|line| format!("  {line}")));
+            parent.severity = parent.severity.max(child.severity);
             parent.reach.services += child.reach.services;
         }
         gone.get_mut(i).into_iter().for_each(|g| *g = true);
@@ -67,6 +77,20 @@ fn called(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], i: usize) -> O
         .map(|(n, _)| n)
 }
 
+/// The node or zone that was lost just before, if it has pods of this Service: the others bear their load.
+fn cut_off(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], errors: &Cause) -> Option<usize> {
+    let service = errors.objects.first().filter(|o| o.kind == Kind::Service)?;
+    // what a release or somebody's remedy explains is not the node's doing
+    if errors.objects.len() > 1 || errors.course.remedy.is_some() {
+        return None;
+    }
+    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name)?;
+    let lost = |pod: &&&Arc<Pod>| row.service.selector.matches(**pod) && scene.is_on_dead_node(pod);
+    let pod = scene.pods_in(&service.namespace).iter().find(lost)?;
+    let node = pod.node.clone()?;
+    lost_before(causes, gone, errors).find(|(_, c)| c.objects.iter().any(|o| o.name == node)).map(|(n, _)| n)
+}
+
 /// `namespace/workload` of what may stand behind a Service.
 fn workloads_of(scene: &Scene<'_, '_>, service: &ObjectRef) -> BTreeSet<String> {
     let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
@@ -90,15 +114,24 @@ fn names_host(line: &str, service: &ObjectRef) -> bool {
     })
 }
 
-/// The node or zone whose loss came just before.
-fn slow_for(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], slow: &Cause) -> Option<usize> {
-    let began = slow.since.unwrap_or(scene.now);
-    let lost = there(causes, gone).filter(|(_, c)| {
+/// Nodes and zones that were lost just before a finding began.
+fn lost_before<'c>(
+    causes: &'c [Cause],
+    gone: &'c [bool],
+    of: &Cause,
+) -> impl Iterator<Item = (usize, &'c Cause)> {
+    let began = of.since.unwrap_or(of.course.seen);
+    there(causes, gone).filter(move |(_, c)| {
         let since = c.since.filter(|since| *since <= began);
         c.rule == "node-not-ready"
             && c.severity >= Severity::Warning
             && since.is_some_and(|since| began.secs_since(since) <= AFTER_LOSS_SECS)
-    });
+    })
+}
+
+/// What a slow service comes from: its own errors, or a node that was lost.
+fn slow_for(causes: &[Cause], gone: &[bool], slow: &Cause) -> Option<usize> {
+    let lost = lost_before(causes, gone, slow);
     // errors of the service itself say more
     let errors = there(causes, gone)
         .find(|(_, c)| c.rule == "service-errors" && c.objects.first() == slow.objects.first())
