@@ -93,6 +93,7 @@ impl Desk {
                     self.run(intent, fingerprint, answer, resumes);
                 }
                 Effect::Resume(ticket, id) => self.resume(ticket, id),
+                Effect::Dismiss(id) => self.dismiss(id),
                 Effect::Order(id, order) => {
                     if let Some(control) = self.running.get(&id) {
                         match order {
@@ -259,6 +260,29 @@ impl Desk {
                 format!("{} {outcome}: {}", plan.intent.act.as_str(), done.message)
             };
             hand(&inbox, Input::Notice(why)).await;
+        });
+    }
+
+    /// Writes down that an unfinished action is dealt with, and shows it so.
+    fn dismiss(&mut self, id: Name) {
+        self.count += 1;
+        let by = new_id(&self.clock, self.count);
+        let (journal, inbox, control, at) =
+            (self.journal.clone(), self.inbox.clone(), self.control.clone(), self.clock.now());
+        let before = self.world.borrow().actions.iter().find(|a| a.id == id).map(|a| ActionView::clone(a));
+        self.executions.spawn(async move {
+            let (of, who) = (id.clone(), by.clone());
+            let close = move || resume::close(&journal, &of, &who, How::Dismissed, at);
+            let closed = tokio::task::spawn_blocking(close).await;
+            let closed = closed.map_err(|e| e.to_string()).and_then(|c| c.map_err(|e| e.to_string()));
+            if let (Some(mut old), Ok(())) = (before, &closed) {
+                old.unfinished = false;
+                old.message.push_str(&format!("; dismissed by {by}"));
+                // without a hub there is nobody to show it to
+                let _unshown = control.send(action_event(old, at)).await;
+            }
+            let said = closed.map_or_else(|why| format!("not dismissed: {why}"), |()| format!("{id}: dismissed"));
+            hand(&inbox, Input::Notice(said)).await;
         });
     }
 

@@ -83,11 +83,13 @@ pub struct Dialog {
     pub resumes: Option<Name>,
 }
 
-/// Something else than a plan that is asked: leaving, stopping an action.
+/// Something else than a plan that is asked: stopping an action, dismissing one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// `cordoned`: it has cordoned nodes, which can be uncordoned with it.
     CancelAction { id: Name, title: String, cordoned: bool },
+    /// Nothing is taken back: the unfinished action is not told of any more.
+    DismissAction { id: Name, title: String },
 }
 
 /// A line that is being typed.
@@ -163,6 +165,8 @@ pub struct Ui {
     /// The failover plans that were asked for, for the palette.
     pub failovers: Vec<FailoverPlan>,
     pub failovers_of: Ticket,
+    /// The list of actions shows those of other clusters too.
+    pub all_actions: bool,
     lists: [List; ListId::COUNT],
     pub bases: Bases,
     pub dialog: Option<Dialog>,
@@ -204,6 +208,7 @@ impl Ui {
             table_of: (String::new(), Ticket(0), None),
             failovers: Vec::new(),
             failovers_of: Ticket(0),
+            all_actions: false,
             lists: std::array::from_fn(|_| List::default()),
             bases: Bases::default(),
             dialog: None,

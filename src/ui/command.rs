@@ -159,6 +159,7 @@ pub enum Cmd {
     ResumeAction,
     TogglePods,
     CancelAction,
+    AllActions,
     FindText,
     NextMatch,
     PreviousMatch,

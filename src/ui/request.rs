@@ -55,6 +55,8 @@ pub enum Effect {
     },
     /// To an action that runs here.
     Order(Name, Order),
+    /// An unfinished action is not told of any more: answer with a [`Msg::Notice`].
+    Dismiss(Name),
     /// What is left of an unfinished action: answer with [`Reply::Resume`].
     Resume(Ticket, Name),
     /// Answer with [`Reply::Text`], [`Reply::Table`] or [`Reply::Lines`].

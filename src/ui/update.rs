@@ -261,6 +261,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::ResumeAction => actions::resume(ui, world, effects),
         Cmd::PauseAction => actions::pause(ui, world, effects),
         Cmd::CancelAction => actions::cancel(ui, world),
+        Cmd::AllActions => ui.all_actions = !ui.all_actions,
         Cmd::FindText => {
             ui.input.clear();
             ui.prompt = Some(Prompt::FindText);

@@ -82,6 +82,9 @@ pub struct Identity {
     /// All namespaces of the cluster by name; None = they may not be listed, or were not yet.
     #[serde(default)]
     pub namespaces: Option<Vec<Name>>,
+    /// The UID of the namespace kube-system, which tells one cluster from another; None = it cannot be read.
+    #[serde(default)]
+    pub uid: Option<Name>,
 }
 
 /// A clock that is off by more than this is shown.

@@ -71,6 +71,14 @@ async fn namespaces(client: &ReadClient) -> Option<Vec<Name>> {
     Some(names)
 }
 
+/// The UID of the namespace kube-system, if it may be read.
+async fn uid(client: &ReadClient) -> Option<Name> {
+    let path = "/api/v1/namespaces/kube-system";
+    let found: serde_json::Value = client.get_json(path).await.ok()?;
+    let uid = found.pointer("/metadata/uid")?.as_str()?;
+    Some(Name::from(text::clean(uid).into_owned()))
+}
+
 async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch::Sender<Pulse>>) {
     let mut told = Identity::default();
     let mut known = false;
@@ -104,6 +112,7 @@ async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch:
                 Err(_) => told.user.clone(),
             }
             .or_else(|| (!user.is_empty()).then(|| Name::from(user.as_str())));
+            now.uid = uid(&client).await;
             known = true;
         }
         if lost.is_none() && Clock::instant() >= namespaces_due {

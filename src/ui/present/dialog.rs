@@ -352,5 +352,18 @@ pub fn question(question: &Question) -> DialogView {
                 ..DialogView::default()
             }
         }
+        Question::DismissAction { id, title } => DialogView {
+            title: format!("Dismiss {title}?"),
+            lines: vec![
+                TextLine::new(Role::Text, format!("{id}: nothing is sent, and nothing is taken back.")),
+                TextLine::new(Role::Text, "It stays in the journal, and cannot be resumed any more."),
+            ],
+            ask: vec![
+                cell(Role::KeyDanger, "y"),
+                cell(Role::Strong, "dismiss it"),
+                cell(Role::Dim, "· any other key: keep it"),
+            ],
+            ..DialogView::default()
+        },
     }
 }

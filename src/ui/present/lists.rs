@@ -143,7 +143,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             causes::settle(found, ids, &mut list.selected, ui.folds_now());
         }
         ListId::Actions => {
-            *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message]));
+            *ids = indexes(&world.actions, |a| actions::passes(a, &cluster, ui.all_actions, &spec));
         }
         ListId::Backends => {
             let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
@@ -228,7 +228,7 @@ fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
         ListId::Workloads => &workloads::COLUMNS,
         ListId::Pods => &pods::COLUMNS,
         ListId::Backends => &backends::COLUMNS,
-        ListId::Actions => &actions::COLUMNS,
+        ListId::Actions => return actions::columns(ui.all_actions),
         ListId::Namespaces => &namespaces::COLUMNS,
         ListId::Table => {
             return (0u8..)
@@ -269,7 +269,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
         ListId::Pods => pods::row(cluster.pods.at(row)?, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
-        ListId::Actions => actions::row(world.actions.get(at)?, now),
+        ListId::Actions => actions::row(world.actions.get(at)?, ui.all_actions, now),
         ListId::Namespaces => namespaces::row(cluster, ui.bases.namespaces.get(at)?, ui.namespace.as_ref()),
         ListId::Table => RowView {
             cells: ui.table.rows.get(at)?.cells.iter().map(|c| plain(c.as_str())).collect(),
@@ -286,6 +286,9 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
     ui.list_mut(id).scroll(room);
     let list = ui.list(id);
     let (key_char, title, mut notes, state, footer) = frame::of(ui, &cluster, id);
+    if id == ListId::Actions {
+        notes.extend(actions::counts(world, &cluster, ui.all_actions, &ui.keymap));
+    }
     if !list.filter.is_empty() {
         notes.push(cell(Role::Match, format!("/{}", list.filter)));
         notes.push(plain(format!("{} match", grouped(list.ids.len() as u64))));

@@ -118,6 +118,7 @@ pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     match cmd {
+        Cmd::CancelAction if dismissible(ui, world) => return true,
         Cmd::PauseAction | Cmd::CancelAction => {
             return action(ui, world).is_some_and(|a| a.outcome.is_none() && !a.foreign);
         }
@@ -136,6 +137,11 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
 pub fn is_left(action: &ActionView) -> bool {
     let stopped = matches!(action.outcome, Some(Outcome::Failed | Outcome::Cancelled | Outcome::Unknown));
     stopped && !action.unfinished && matches!(action.plan.intent.act, Act::Drain(_))
+}
+
+/// Whether the selected action is one that somebody has to resume or dismiss.
+pub fn dismissible(ui: &Ui, world: &World) -> bool {
+    action(ui, world).is_some_and(|a| a.unfinished)
 }
 
 /// The action that is selected in their list, or read.

@@ -115,15 +115,29 @@ fn choose(dialog: &mut Dialog, number: usize, effects: &mut Vec<Effect>) {
     effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
 }
 
+/// A key while something is asked.
+fn answer(ui: &mut Ui, question: Question, key: Key, effects: &mut Vec<Effect>) {
+    let yes = ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm);
+    match question {
+        Question::CancelAction { id, cordoned, .. } => {
+            let uncordon = cordoned && key.code == Code::Char('u') && !key.ctrl && !key.alt;
+            if uncordon || yes {
+                effects.push(Effect::Order(id, Order::Cancel { uncordon }));
+                ui.say("stopping before the next step");
+            }
+        }
+        Question::DismissAction { id, .. } => {
+            if yes {
+                effects.push(Effect::Dismiss(id));
+            }
+        }
+    }
+}
+
 /// A key while a dialog is open.
 pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
-    if let Some(Question::CancelAction { id, cordoned, .. }) = ui.question.take() {
-        let uncordon = cordoned && key.code == Code::Char('u') && !key.ctrl && !key.alt;
-        if uncordon || ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm) {
-            effects.push(Effect::Order(id, Order::Cancel { uncordon }));
-            ui.say("stopping before the next step");
-        }
-        return;
+    if let Some(question) = ui.question.take() {
+        return answer(ui, question, key, effects);
     }
     let command = ui.keymap.lookup(&[Context::Dialog], key);
     let (now, clipboard) = (ui.clock_ms, ui.clipboard);

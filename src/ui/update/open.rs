@@ -36,10 +36,14 @@ pub fn list(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
     }
 }
 
-/// The actions, on the one that runs, else on the newest: the keys there are about what was started last.
+/// The actions, on the one that runs, else on one that is unfinished, else on the newest.
 pub fn actions(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let runs = world.actions.iter().find(|a| a.outcome.is_none() && !a.foreign);
-    let first = runs.or_else(|| world.actions.first()).map(|a| present::actions::key(a));
+    let Some(cluster) = ui.shown(world).cloned() else { return };
+    let here = || world.actions.iter().filter(|a| a.is_of(&cluster));
+    let runs = here().find(|a| a.outcome.is_none() && !a.foreign);
+    // then what waits for somebody, as the line at the bottom said
+    let first = runs.or_else(|| here().find(|a| a.unfinished)).or_else(|| here().next());
+    let first = first.map(|a| present::actions::key(a));
     list(ui, ListId::Actions, effects);
     let list = ui.list_mut(ListId::Actions);
     list.selected = first.or_else(|| list.selected.take());

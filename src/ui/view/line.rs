@@ -52,8 +52,8 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         return;
     }
     let mut job = present::actions::job(world, &ui.keymap, ui.now);
-    if job.is_empty() {
-        job = present::actions::unfinished(world, &ui.keymap);
+    if let (true, Some(cluster)) = (job.is_empty(), ui.shown(world)) {
+        job = present::actions::unfinished(world, cluster, &ui.keymap);
     }
     if let (true, Some(first)) = (job.is_empty(), ui.problems.first()) {
         let more = if ui.problems.len() > 1 {
@@ -121,6 +121,8 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
                 Cmd::Cordon if targets::all_cordoned(ui, world) => "uncordon",
                 Cmd::OutOfService if targets::all_out_of_service(ui, world) => "machine is back",
                 Cmd::PauseAction if paused() => "go on",
+                Cmd::CancelAction if targets::dismissible(ui, world) => "dismiss",
+                Cmd::AllActions if ui.all_actions => "this cluster",
                 Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",
                 _ => c.title,
             };

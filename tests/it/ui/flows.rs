@@ -22,6 +22,7 @@ use pilothouse_core::model::plan::{
     ServiceEffect, Step, StepKind,
 };
 use pilothouse_core::model::state::ClusterState;
+use pilothouse_core::model::world::{ActionView, Outcome, Place};
 
 use pilothouse_core::policy::follow::pods_of;
 
@@ -618,7 +619,6 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     use pilothouse_core::domain::id::Kind;
     use pilothouse_core::domain::id::ObjectRef;
     use pilothouse_core::model::plan::DrainOptions;
-    use pilothouse_core::model::world::{ActionView, Outcome};
     let mut desk = Desk::new(scene::trouble());
     let context = desk.world.clusters[0].info.context.clone();
     let node = desk.world.clusters[0].nodes.iter().next().unwrap().clone();
@@ -650,9 +650,80 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     }
 }
 
+/// An action that another process left, in the journal of a cluster.
+fn left_behind(id: &str, context: &str, server: &str, unfinished: bool) -> Arc<ActionView> {
+    let targets = vec![];
+    let intent =
+        Intent { cluster: ClusterId::default(), context: context.into(), act: Act::Cordon, targets };
+    let plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
+    let place = Place { server: server.into(), ..Place::default() };
+    let outcome = Some(Outcome::Unknown);
+    Arc::new(ActionView {
+        foreign: true,
+        unfinished,
+        outcome,
+        place,
+        ..ActionView::new(id.into(), plan, scene::NOW)
+    })
+}
+
+#[test]
+fn actions_are_of_this_cluster_and_others_are_behind_a_key() {
+    let mut desk = Desk::new(scene::trouble_with(|info| info.server = "https://here".into()));
+    desk.world.actions = [
+        left_behind("a", "test", "https://there", true),
+        left_behind("b", "prod-eu", "https://elsewhere", true),
+        left_behind("c", "prod-eu", "https://here", false),
+    ]
+    .into();
+    let text = desk.dump(120, 36);
+    assert!(!text.contains("unfinished"), "those are of other clusters:\n{text}");
+    desk.press("8");
+    let text = desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Actions).ids.len(), 1, "{text}");
+    assert!(text.contains("2 of other clusters: a shows them") && !text.contains("CONTEXT"), "{text}");
+    desk.press("a");
+    let text = desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Actions).ids.len(), 3, "{text}");
+    assert!(text.contains("CONTEXT") && text.contains("of all clusters"), "{text}");
+    for (row, words) in [
+        ("g", "it belongs to context test: start pilothouse --context test"),
+        ("g j", "another cluster of this name, https://elsewhere"),
+    ] {
+        desk.press(row);
+        desk.dump(120, 36);
+        assert_eq!(desk.press("R"), []);
+        assert!(desk.dump(120, 36).contains(words), "{words}");
+    }
+}
+
+#[test]
+fn an_unfinished_action_is_told_until_it_is_resumed_or_dismissed() {
+    let mut desk = Desk::new(scene::trouble_with(|info| info.server = "https://here".into()));
+    desk.world.actions = [
+        left_behind("done", "prod-eu", "https://here", false),
+        left_behind("open", "prod-eu", "https://here", true),
+        left_behind("other", "prod-eu", "https://elsewhere", true),
+    ]
+    .into();
+    let text = desk.dump(120, 36);
+    assert!(text.contains("! unfinished: cordon") && !text.contains("more)"), "{text}");
+    assert!(text.contains("8, then R resumes or x dismisses it"), "{text}");
+    // the list opens on it
+    desk.press("8");
+    assert!(desk.dump(120, 36).contains("x dismiss"));
+    assert_eq!(desk.press("x"), []);
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Dismiss cordon") && text.contains("cannot be resumed any more"), "{text}");
+    assert_eq!(desk.press("n"), [], "any other key keeps it");
+    desk.press("x");
+    desk.dump(120, 36);
+    assert_eq!(desk.press("y"), [Effect::Dismiss("open".into())]);
+    assert!(desk.ui.question.is_none());
+}
+
 #[test]
 fn the_list_of_actions_opens_on_what_runs() {
-    use pilothouse_core::model::world::{ActionView, Outcome};
     let mut desk = Desk::new(scene::trouble());
     let made = |id: &str, outcome| {
         let targets = vec![];
