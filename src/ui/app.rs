@@ -18,6 +18,7 @@ use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, Severity, Work
 
 use super::clipboard::Clipboard;
 use super::command::Context;
+use super::key::Key;
 use super::keymap::{Fault, Keymap};
 use super::list::{Base, List, ListId};
 use super::request::{Rehearsal, TableText, Ticket};
@@ -154,6 +155,10 @@ pub struct Ui {
     pub cluster: ClusterId,
     pub namespace: Option<Name>,
     pub focus: ListId,
+    /// A person has pressed a key: until then the focus is where the causes are.
+    pub touched: bool,
+    /// The key that was last said to do nothing: that is said once.
+    pub unknown: Option<Key>,
     pub zoom: bool,
     /// The screens, the one on top last; never empty.
     pub screens: Vec<Screen>,
@@ -200,6 +205,8 @@ impl Ui {
             cluster: ClusterId::default(),
             namespace: None,
             focus: ListId::Nodes,
+            touched: false,
+            unknown: None,
             zoom: false,
             screens: vec![Screen::Panes],
             pod_scope: PodScope::All,

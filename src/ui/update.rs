@@ -2,9 +2,11 @@
 
 mod actions;
 mod dialog;
+mod keys;
 mod logs;
 mod open;
 mod prompt;
+mod reply;
 mod scroll;
 mod silence;
 mod unfit;
@@ -14,38 +16,39 @@ use pilothouse_core::domain::text;
 use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::model::world::World;
 
-use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextLine, TextSource, TextView, Ui};
+use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextSource, TextView, Ui};
 use super::command::Cmd;
-use super::key::{Code, Key};
 use super::list::ListId;
 use super::present;
-use super::request::{Effect, Msg, Reply, Request};
-use super::theme::Role;
+use super::request::{Effect, Msg, Request};
 
 /// Takes one message in.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match msg {
-        Msg::Key(key) => press(ui, world, key, &mut effects),
+        Msg::Key(key) => keys::press(ui, world, key, &mut effects),
         Msg::Paste(pasted) => prompt::paste(ui, world, &pasted),
         Msg::Resize(width, height) => ui.size = (width, height),
         Msg::WorldChanged | Msg::Tick => {
+            if !ui.touched {
+                keys::start_focus(ui, world);
+            }
             dialog::renew(ui, &mut effects);
             open::ask_lines(ui, world, &mut effects);
         }
-        Msg::Reply(ticket, reply) => take_reply(ui, world, ticket, reply, &mut effects),
+        Msg::Reply(ticket, reply) => reply::take(ui, world, ticket, reply, &mut effects),
         Msg::LogLines(ticket, lines) => {
-            if let Some(view) = logs_of(ui, ticket) {
+            if let Some(view) = reply::logs_of(ui, ticket) {
                 logs::add(view, lines);
             }
         }
         Msg::LogNotes(ticket, notes) => {
-            if let Some(view) = logs_of(ui, ticket) {
+            if let Some(view) = reply::logs_of(ui, ticket) {
                 logs::note(view, notes);
             }
         }
         Msg::LogEnded(ticket) => {
-            if let Some(view) = logs_of(ui, ticket) {
+            if let Some(view) = reply::logs_of(ui, ticket) {
                 view.ended = true;
             }
         }
@@ -57,109 +60,6 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         ui.note = None;
     }
     effects
-}
-
-fn logs_of(ui: &mut Ui, ticket: super::request::Ticket) -> Option<&mut super::app::LogView> {
-    ui.screens.iter_mut().find_map(|s| match s {
-        Screen::Log(view) if view.ticket == ticket => Some(view.as_mut()),
-        _ => None,
-    })
-}
-
-fn take_reply(
-    ui: &mut Ui,
-    world: &World,
-    ticket: super::request::Ticket,
-    reply: Reply,
-    effects: &mut Vec<Effect>,
-) {
-    if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
-        return dialog::take(ui, reply, effects);
-    }
-    if ui.failovers_of == ticket {
-        match reply {
-            Reply::Plans(plans) => {
-                ui.failovers = plans;
-                prompt::refresh(ui, world);
-            }
-            Reply::Failed(why) => ui.say(text::clean(&why).into_owned()),
-            _ => {}
-        }
-        return;
-    }
-    if ui.table_of.1 == ticket {
-        match reply {
-            Reply::Table(table) => {
-                ui.table_of.2 = None;
-                ui.table = table;
-            }
-            Reply::Failed(why) => ui.table_of.2 = Some(text::clean(&why).into_owned()),
-            _ => {}
-        }
-        return;
-    }
-    let group = ui.screens.iter_mut().find_map(|s| match s {
-        Screen::Text(view) if view.below.asked.is_some() && view.below.ticket == ticket => Some(view),
-        _ => None,
-    });
-    if let Some(view) = group {
-        view.below.lines = match reply {
-            Reply::Lines(lines) => present::texts::error_lines(&lines),
-            Reply::Failed(why) => vec![TextLine::new(Role::Warning, format!("! {}", text::clean(&why)))],
-            _ => return,
-        };
-        return;
-    }
-    let view = ui.screens.iter_mut().find_map(|s| match s {
-        Screen::Text(view) if view.source == TextSource::Asked(ticket) => Some(view),
-        _ => None,
-    });
-    if let Some(view) = view {
-        view.source = TextSource::Fixed;
-        view.lines = match reply {
-            Reply::Text(lines) => lines
-                .iter()
-                .flat_map(|l| text::clean_lines(l).split('\n').map(str::to_owned).collect::<Vec<_>>())
-                .map(|l| TextLine::new(yaml_role(&l), l))
-                .collect(),
-            Reply::Failed(why) => vec![TextLine::new(Role::Critical, format!("✖ {}", text::clean(&why)))],
-            _ => Vec::new(),
-        };
-    }
-}
-
-/// Keys of top-level YAML stand out.
-fn yaml_role(line: &str) -> Role {
-    if line.starts_with(|c: char| c.is_ascii_alphabetic()) && line.contains(':') {
-        Role::Strong
-    } else {
-        Role::Text
-    }
-}
-
-fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
-    let interrupt = Key { code: Code::Char('c'), ctrl: true, alt: false };
-    if key == interrupt {
-        return run(ui, world, Cmd::Interrupt, effects);
-    }
-    if ui.prompt.is_some() {
-        return prompt::press(ui, world, key, effects);
-    }
-    if ui.dialog.is_some() || ui.question.is_some() {
-        return dialog::press(ui, key, effects);
-    }
-    let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else {
-        // a key that acts elsewhere is not silent here
-        if let Some(why) = unfit::key(ui, key) {
-            ui.say(why);
-        }
-        return;
-    };
-    if !matches!(cmd, Cmd::Quit) {
-        ui.quit_asked = None;
-    }
-    ui.note = None;
-    run(ui, world, cmd, effects);
 }
 
 /// Carries a command out, from a key or from the palette.

@@ -371,16 +371,14 @@ fn k9s_habits_change_nothing() {
 #[test]
 fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
     for (view, key, words) in [
-        ("1", "R", "not here; restart works in: Workloads, NOW, text"),
-        ("2", "D", "not here; drain works in: Nodes, NOW, text"),
-        ("3", "K", "not here; evict works in: Pods"),
-        ("2", "S", "bounds works in: Autoscalers"),
-        ("5", "X", "rotation works in: backends of a service"),
-        ("5 tab", "R", "restart works in: Workloads"),
-        ("8", "D", "not here; drain works in: Nodes"),
-        ("n", "C", "not here; cordon works in: Nodes"),
-        ("2 d", "D", "shop/svc/"),
-        ("2 d", "D", "is a Service; drain is for: Node"),
+        ("2", "D", "'drain' needs a node: go to Nodes (1) or NOW (Tab)"),
+        ("3", "K", "'evict' needs a pod: go to Pods (5 Tab)"),
+        ("3", "W", "'weight' needs a service: go to Traffic (2)"),
+        ("5", "X", "'out/in rotation' needs a pod"),
+        ("5 tab", "R", "'restart' needs a workload: go to Workloads (5) or NOW (Tab)"),
+        ("8", "D", "'drain' needs a node: go to Nodes (1)"),
+        ("n", "C", "'cordon' needs a node: go to Nodes (1)"),
+        ("2 d", "D", "'drain' needs a node, not shop/svc/"),
         ("8", "U", "no action is selected"),
     ] {
         let mut desk = Desk::new(scene::trouble());
@@ -394,6 +392,67 @@ fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
         assert!(text.contains(words), "{view} {key}: {words}:\n{text}");
         assert!(desk.ui.dialog.is_none() && desk.ui.prompt.is_none(), "{view} {key}");
     }
+}
+
+#[test]
+fn an_action_of_one_cause_alone_is_reached_from_any_pane() {
+    // one workload crashes: R can mean nothing else, whatever is focused
+    for view in ["1", "3", "back-tab", "4"] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        desk.press(view);
+        desk.dump(120, 36);
+        let intent = planned(desk.press("R"));
+        assert_eq!(intent.act, Act::Restart);
+        assert_eq!(intent.targets.first().unwrap().name, "pay", "{view}");
+        assert_eq!(desk.ui.focus, ListId::Now);
+        desk.press("esc");
+        let text = desk.dump(120, 36);
+        assert!(text.contains("R restart"), "{text}");
+    }
+    // where the key works by itself it is about the selected row
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    let first = desk.ui.list(ListId::Workloads).selected.clone();
+    assert_eq!(Some(&planned(desk.press("R")).targets.first().unwrap().uid), first.as_ref());
+    // of a cause that the namespace hides nothing is offered
+    let mut desk = Desk::new(scene::trouble());
+    desk.ui.namespace = Some("elsewhere".into());
+    desk.dump(120, 36);
+    assert_eq!(desk.press("R"), []);
+    assert!(desk.dump(120, 36).contains("'restart' needs a workload"));
+}
+
+#[test]
+fn a_key_that_does_nothing_says_so_once() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    for (key, words) in
+        [("Q", "Q does nothing here: ? lists the keys"), ("f", "f is 'follow' in log text; not here")]
+    {
+        assert_eq!(desk.press(key), []);
+        assert!(desk.dump(120, 36).contains(words), "{words}");
+        desk.ui.note = None;
+        desk.press(key);
+        assert!(!desk.dump(120, 36).contains(words), "once is enough");
+    }
+}
+
+#[test]
+fn the_focus_starts_where_the_causes_are() {
+    let mut desk = Desk::new(scene::trouble());
+    update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+    assert_eq!(desk.ui.focus, ListId::Now);
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Enter open"), "{text}");
+    // once a key was pressed the person says where to look
+    desk.press("2");
+    update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+    assert_eq!(desk.ui.focus, ListId::Traffic);
+    let mut desk = Desk::new(ClusterState::new(scene::info()));
+    update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+    assert_eq!(desk.ui.focus, ListId::Nodes, "no cause, no NOW");
 }
 
 #[test]
@@ -770,7 +829,7 @@ fn a_described_object_is_acted_on_where_it_is_described() {
     desk.press("esc");
     assert_eq!(desk.press("D"), Vec::new(), "a Deployment is not drained");
     let text = desk.dump(120, 36);
-    assert!(text.contains("shop/deploy/cart is a Deployment; drain is for: Node"), "{text}");
+    assert!(text.contains("'drain' needs a node, not shop/deploy/cart: go to Nodes (1) or NOW (Tab)"), "{text}");
 
     desk.press("1");
     desk.dump(120, 36);
