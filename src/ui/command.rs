@@ -127,6 +127,7 @@ pub enum Cmd {
     Namespaces,
     ScreenDump,
     Redraw,
+    Suspend,
     Filter,
     Order,
     Mark,

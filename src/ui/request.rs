@@ -74,6 +74,8 @@ pub enum Effect {
     Redraw,
     /// Silences findings, or ends a silence.
     Silence(ClusterId, SilenceChange),
+    /// Give the terminal to the shell, until the shell continues us.
+    Suspend,
     /// End the loop: carried out by the run loop itself.
     Quit,
 }

@@ -3,6 +3,7 @@
 mod actions;
 mod dialog;
 mod keys;
+mod leave;
 mod logs;
 mod open;
 mod prompt;
@@ -89,8 +90,8 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             }
         }
         Cmd::Back => back(ui, effects),
-        Cmd::Quit => quit(ui, world, effects),
-        Cmd::Interrupt => interrupt(ui, world, effects),
+        Cmd::Quit => leave::quit(ui, world, effects),
+        Cmd::Interrupt => leave::interrupt(ui, world, effects),
         Cmd::Down => scroll::rows(ui, world, 1),
         Cmd::Up => scroll::rows(ui, world, -1),
         Cmd::PageDown => scroll::page(ui, world, 1),
@@ -99,6 +100,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Bottom => scroll::ends(ui, world, true),
         Cmd::ScreenDump => effects.push(Effect::ScreenDump(String::new())),
         Cmd::Redraw => effects.push(Effect::Redraw),
+        Cmd::Suspend => leave::suspend(ui, world, effects),
         Cmd::Filter => prompt::filter(ui),
         Cmd::Order => order(ui),
         Cmd::Mark => {
@@ -260,34 +262,6 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
         open::close(ui, effects);
     } else if ui.zoom {
         ui.zoom = false;
-    }
-}
-
-fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    if ui.screens.len() > 1 || ui.zoom {
-        return back(ui, effects);
-    }
-    if world.actions.iter().any(|a| a.outcome.is_none() && !a.foreign) {
-        return interrupt(ui, world, effects);
-    }
-    match ui.quit_asked {
-        Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
-        _ => {
-            ui.quit_asked = Some(ui.clock_ms + 3_000);
-            ui.say("q again quits");
-        }
-    }
-}
-
-fn interrupt(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let runs = world.actions.iter().any(|a| a.outcome.is_none() && !a.foreign);
-    match ui.quit_asked {
-        _ if !runs => effects.push(Effect::Quit),
-        Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
-        _ => {
-            ui.quit_asked = Some(ui.clock_ms + 3_000);
-            ui.say("an action is running: again stops it before its next step and quits");
-        }
     }
 }
 

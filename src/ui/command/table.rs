@@ -257,6 +257,15 @@ pub const COMMANDS: &[Command] = &[
         0,
     ),
     look(Cmd::Redraw, "redraw", "redraw", "paint the whole screen again", &[Everywhere], &["ctrl-l"], 0),
+    look(
+        Cmd::Suspend,
+        "suspend",
+        "suspend",
+        "back to the shell, which continues it with fg; asks once if an action is running",
+        &[Everywhere],
+        &["ctrl-z"],
+        0,
+    ),
     look(Cmd::Why, "why", "open", "why: the evidence; of a row, what is behind it", &[Lists], &["enter"], 2),
     look(
         Cmd::Filter,

@@ -3,7 +3,7 @@
 use pilothouse_core::model::world::World;
 
 use super::super::app::Ui;
-use super::super::command::Cmd;
+use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::list::{ListId, Spec};
 use super::super::present;
@@ -25,6 +25,9 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     if key == interrupt {
         return run(ui, world, Cmd::Interrupt, effects);
     }
+    if ui.keymap.lookup(&[Context::Everywhere], key) == Some(Cmd::Suspend) && key.typed().is_none() {
+        return run(ui, world, Cmd::Suspend, effects);
+    }
     if ui.prompt.is_some() {
         return prompt::press(ui, world, key, effects);
     }
@@ -39,7 +42,7 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
         return;
     };
     ui.unknown = None;
-    if !matches!(cmd, Cmd::Quit) {
+    if !matches!(cmd, Cmd::Quit | Cmd::Suspend) {
         ui.quit_asked = None;
     }
     ui.note = None;

@@ -782,6 +782,24 @@ fn an_unfinished_action_is_told_until_it_is_resumed_or_dismissed() {
 }
 
 #[test]
+fn ctrl_z_suspends_and_asks_once_while_an_action_runs() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    for keys in ["ctrl-z", "/ ctrl-z", "C ctrl-z"] {
+        let effects = desk.press(keys);
+        assert_eq!(effects.last(), Some(&Effect::Suspend), "{keys}");
+        desk.press("esc");
+    }
+    let intent =
+        Intent { cluster: ClusterId(0), context: "prod-eu".into(), act: Act::Cordon, targets: Vec::new() };
+    let running = ActionView::new("a".into(), Arc::new(plan(&intent, Confirm::Yes, "y")), scene::NOW);
+    desk.world.actions = [Arc::new(running)].into();
+    assert_eq!(desk.press("ctrl-z"), []);
+    assert!(desk.dump(120, 36).contains("would stand still"));
+    assert_eq!(desk.press("ctrl-z"), [Effect::Suspend]);
+}
+
+#[test]
 fn the_list_of_actions_opens_on_what_runs() {
     let mut desk = Desk::new(scene::trouble());
     let made = |id: &str, outcome| {
