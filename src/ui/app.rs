@@ -286,7 +286,7 @@ impl Ui {
             Screen::Text(view) if matches!(view.source, TextSource::Action(_)) => {
                 &[Actions, Text, Everywhere]
             }
-            Screen::Text(view) if view.object.is_some() => &[Text, Objects, Everywhere],
+            Screen::Text(view) if view.about().is_some() => &[Text, Objects, Everywhere],
             Screen::Text(_) => &[Text, Everywhere],
             Screen::Log(_) => &[Log, Everywhere],
             Screen::Panes | Screen::List(_) => match self.active_list().unwrap_or(ListId::Nodes) {

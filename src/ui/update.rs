@@ -268,7 +268,7 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
 /// The object that the screen is about: the selected row's, or the text's.
 pub fn object(ui: &Ui, world: &World) -> Option<ObjectRef> {
     match ui.screen() {
-        Screen::Text(view) => view.object.clone(),
+        Screen::Text(view) => view.about().cloned(),
         Screen::Log(_) => None,
         Screen::Panes | Screen::List(_) => {
             let id = ui.active_list()?;

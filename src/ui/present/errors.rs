@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use pilothouse_core::domain::id::{Name, Uid};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
@@ -80,6 +80,21 @@ pub fn versions(group: &ErrorGroup) -> String {
         [a, b] => format!("{a} {b}"),
         more => format!("{} versions", more.len()),
     }
+}
+
+/// The workload that is called `namespace/name`.
+pub fn workload(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
+    let (namespace, name) = name.split_once('/')?;
+    let mut rows = cluster.derived.workloads.iter();
+    let row = rows.find(|r| r.workload.namespace == namespace && r.workload.name == name)?;
+    Some(row.workload.reference())
+}
+
+/// The pod of that name that wrote lines of the group, if it is still there.
+pub fn pod(cluster: &Cluster, group: &ErrorGroup, name: &str) -> Option<ObjectRef> {
+    let mut namespaces = group.workloads.iter().filter_map(|w| w.split_once('/').map(|(ns, _)| ns));
+    let pod = namespaces.find_map(|namespace| cluster.pod(namespace, name))?;
+    Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
 }
 
 /// Who wrote it.

@@ -193,13 +193,7 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
         ListId::Traffic => ui.bases.joined.iter().find(|j| j.key() == *uid).map(traffic::Joined::object),
         ListId::Errors => {
             let group = cluster.logs.groups.iter().find(|g| errors::key(g) == *uid)?;
-            let (namespace, name) = group.workloads.first()?.split_once('/')?;
-            let row = cluster
-                .derived
-                .workloads
-                .iter()
-                .find(|r| r.workload.namespace == namespace && r.workload.name == name)?;
-            Some(row.workload.reference())
+            errors::workload(cluster, group.workloads.first()?)
         }
         ListId::Autoscalers => cluster.hpas.by_uid(uid).map(|h| autoscalers::object(h)),
         ListId::Workloads => cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference()),

@@ -36,9 +36,11 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     let Some(cluster) = ui.shown(world) else { return Vec::new() };
     let id = match ui.screen() {
         Screen::Text(view) => {
-            let about = match &view.source {
-                TextSource::Why(key) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
-                _ => view.object.as_ref(),
+            // what is selected in the text, where it fits; else what the text is about
+            let chosen = view.chosen.as_ref().map(|(_, object)| object).filter(|o| fits(cmd, &o.kind));
+            let about = match (&view.source, chosen) {
+                (TextSource::Why(key), None) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
+                (_, chosen) => chosen.or(view.object.as_ref()),
             };
             return about
                 .filter(|o| fits(cmd, &o.kind))

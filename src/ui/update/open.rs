@@ -141,6 +141,14 @@ pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 /// Enter: why, or what is behind the row.
 pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    if let Screen::Text(view) = ui.screen() {
+        return match view.chosen.clone() {
+            Some((_, object)) => {
+                text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object);
+            }
+            None => ui.say("no object is selected: j and k go to those of this text"),
+        };
+    }
     let Some(id) = ui.active_list() else { return };
     let Some(selected) = ui.list(id).chosen().cloned() else { return };
     let object = present::lists::object(ui, world, id, &selected);
@@ -178,7 +186,11 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 PodScope::Owner { kind: object.kind, namespace: object.namespace, name: object.name };
             deeper(ui, ListId::Pods);
         }
-        (ListId::Nodes | ListId::Autoscalers | ListId::Pods | ListId::Backends, Some(object)) => {
+        (ListId::Nodes, Some(object)) => {
+            ui.pod_scope = PodScope::Node(object.name);
+            deeper(ui, ListId::Pods);
+        }
+        (ListId::Autoscalers | ListId::Pods | ListId::Backends, Some(object)) => {
             text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object);
         }
         (ListId::Table, Some(object)) => yaml(ui, &object, effects),

@@ -108,6 +108,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
         .filter(|(c, ..)| match c.cmd {
             Cmd::Back => ui.screens.len() > 1,
             Cmd::NextPane => matches!(ui.screen(), Screen::Panes),
+            Cmd::Why => !matches!(ui.screen(), Screen::Text(view) if view.chosen.is_none()),
             Cmd::CancelAction => targets::offered(ui, world, c.cmd),
             _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
         })

@@ -782,6 +782,99 @@ fn an_unfinished_action_is_told_until_it_is_resumed_or_dismissed() {
 }
 
 #[test]
+fn enter_on_a_node_lists_its_pods_and_escape_goes_back() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Pods on ip-10-0-0-3-daa5"), "{text}");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Pods)));
+    let node = scene::node_name(3);
+    let cluster = desk.world.clusters[0].clone();
+    let of_node = cluster.pods.iter().filter(|p| p.node.as_deref() == Some(&*node)).count();
+    assert_eq!(desk.ui.list(ListId::Pods).ids.len(), of_node);
+    // of a pod there all is told, and back one goes step by step
+    desk.press("enter");
+    assert!(desk.dump(120, 36).contains("Describe shop/pod/"));
+    desk.press("esc esc");
+    let text = desk.dump(120, 36);
+    assert!(matches!(desk.ui.screen(), Screen::Panes) && desk.ui.focus == ListId::Nodes, "{text}");
+    desk.press("d");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Describe node/ip-10-0-0-3-daa5"), "{text}");
+}
+
+#[test]
+fn arrows_and_brackets_go_between_the_panes() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    for (key, focus) in [
+        ("right", ListId::Traffic),
+        ("]", ListId::Errors),
+        ("left", ListId::Traffic),
+        ("h", ListId::Nodes),
+        ("[", ListId::Now),
+        ("left", ListId::Autoscalers),
+        ("right", ListId::Now),
+    ] {
+        desk.press(key);
+        assert_eq!(desk.ui.focus, focus, "{key}");
+    }
+}
+
+#[test]
+fn objects_of_an_error_group_and_of_a_why_page_can_be_selected_and_opened() {
+    // (keys to the text, words of the line that is selected, what Enter opens)
+    for (keys, opens) in [("3 enter", "Describe shop/deploy/checkout"), ("back-tab enter", "Describe shop/")] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        for key in keys.split(' ') {
+            desk.press(key);
+            desk.dump(120, 36);
+        }
+        assert_eq!(desk.press("enter"), []);
+        assert!(desk.dump(120, 36).contains("no object is selected"), "{keys}");
+        desk.press("j");
+        let text = desk.dump(120, 36);
+        assert!(text.contains("Enter open"), "{keys}: {text}");
+        desk.press("enter");
+        let text = desk.dump(120, 36);
+        assert!(text.contains(opens), "{keys}: {text}");
+        desk.press("esc");
+        assert!(!desk.dump(120, 36).contains(opens), "back to the text");
+        desk.press("esc");
+        assert!(matches!(desk.ui.screen(), Screen::Panes));
+    }
+}
+
+#[test]
+fn in_a_text_keys_are_about_the_selected_object() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    // the pods of a node, in its description
+    desk.press("d");
+    desk.dump(120, 36);
+    assert_eq!(desk.press("K"), [], "a node is not evicted");
+    desk.press("j");
+    desk.dump(120, 36);
+    let chosen = match desk.ui.screen() {
+        Screen::Text(view) => view.chosen.clone().map(|(_, object)| object).unwrap(),
+        _ => panic!("no text"),
+    };
+    assert_eq!(chosen.kind, Kind::Pod);
+    let intent = planned(desk.press("K"));
+    assert_eq!(intent.targets.first().unwrap().uid, chosen.uid);
+    desk.press("esc");
+    // what does not fit it is about the text's own object
+    assert_eq!(planned(desk.press("C")).targets.first().unwrap().kind, Kind::Node);
+    desk.press("esc");
+    // at the top nothing is selected again
+    desk.press("k k k k k k");
+    desk.dump(120, 36);
+    assert!(matches!(desk.ui.screen(), Screen::Text(view) if view.chosen.is_none()));
+}
+
+#[test]
 fn ctrl_z_suspends_and_asks_once_while_an_action_runs() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
