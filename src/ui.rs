@@ -7,6 +7,7 @@
 pub mod app;
 pub mod clipboard;
 pub mod command;
+pub mod filter;
 pub mod key;
 pub mod keymap;
 pub mod list;

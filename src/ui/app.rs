@@ -22,6 +22,7 @@ use super::key::Key;
 use super::keymap::{Fault, Keymap};
 use super::list::{Base, List, ListId};
 use super::request::{Rehearsal, TableText, Ticket};
+use super::widget::history::History;
 use super::widget::input::InputLine;
 
 pub use self::reading::{Below, LOG_LINES, LogView, TextLine, TextSource, TextView};
@@ -178,6 +179,8 @@ pub struct Ui {
     pub question: Option<Question>,
     pub prompt: Option<Prompt>,
     pub input: InputLine,
+    /// Filters and searches that were used.
+    pub history: History,
     /// A message, and until when it is shown.
     pub note: Option<(String, u64)>,
     /// What is wrong with the configuration: stays on the screen.
@@ -222,6 +225,7 @@ impl Ui {
             question: None,
             prompt: None,
             input: InputLine::default(),
+            history: History::default(),
             note: None,
             problems: Vec::new(),
             now: Stamp::default(),

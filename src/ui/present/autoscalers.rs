@@ -10,7 +10,7 @@ use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::hpa::{HpaState, judge};
 
-use super::super::list::Spec;
+use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::{Cell, Grade, RowView, cell, plain};
@@ -39,9 +39,10 @@ pub fn grade_of(state: HpaState) -> Grade {
 }
 
 /// Whether it is wanted.
-pub fn passes(hpa: &Hpa, spec: &Spec) -> bool {
+pub fn passes(hpa: &Hpa, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     spec.namespace.as_ref().is_none_or(|ns| hpa.namespace == *ns)
-        && (spec.filter.is_empty() || spec.filter.passes(&[&hpa.namespace, &hpa.name, &hpa.target_name]))
+        && (spec.filter.is_empty()
+            || spec.filter.passes_or(&[&hpa.namespace, &hpa.name, &hpa.target_name], more))
 }
 
 /// The order of two rows.
@@ -115,7 +116,7 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
 
 /// The counts after the title, of what the namespace leaves.
 pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
-    let here = || cluster.hpas.iter().filter(|h| passes(h, spec));
+    let here = || cluster.hpas.iter().filter(|h| passes(h, spec, NO_MORE));
     let bad = here().filter(|h| grade_of(judge(h, now).state) >= Grade::Warning).count();
     match (bad, here().count()) {
         (_, 0) => Vec::new(),

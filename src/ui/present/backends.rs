@@ -142,13 +142,14 @@ impl Backend {
 }
 
 /// Whether it is wanted.
-pub fn passes(backend: &Backend, spec: &Spec) -> bool {
-    spec.filter.passes(&[
-        &backend.name,
+pub fn passes(backend: &Backend, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
+    let texts = [
+        backend.name.as_str(),
         backend.node.as_ref().map_or("", Name::as_str),
         backend.zone.as_ref().map_or("", Name::as_str),
         &backend.version,
-    ])
+    ];
+    spec.filter.passes_or(&texts, more)
 }
 
 /// The order of two rows.

@@ -7,7 +7,7 @@ use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
 
-use super::super::list::Spec;
+use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
@@ -48,7 +48,7 @@ pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
 }
 
 /// Whether it is wanted.
-pub fn passes(group: &ErrorGroup, spec: &Spec) -> bool {
+pub fn passes(group: &ErrorGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let here = spec.namespace.as_ref().is_none_or(|ns| {
         group.workloads.is_empty()
             || group.workloads.iter().any(|w| w.split_once('/').is_some_and(|(n, _)| n == ns.as_str()))
@@ -57,7 +57,7 @@ pub fn passes(group: &ErrorGroup, spec: &Spec) -> bool {
         let mut texts: Vec<&str> = vec![&group.template, &group.sample];
         texts.extend(group.workloads.iter().map(Name::as_str));
         texts.extend(group.versions.iter().map(Name::as_str));
-        spec.filter.passes(&texts)
+        spec.filter.passes_or(&texts, more)
     })
 }
 
@@ -139,7 +139,7 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     if logs.at == Stamp::default() {
         return Vec::new();
     }
-    let new = logs.groups.iter().filter(|g| is_new(g, now) && passes(g, spec)).count();
+    let new = logs.groups.iter().filter(|g| is_new(g, now) && passes(g, spec, NO_MORE)).count();
     let mut notes = Vec::new();
     if new > 0 {
         notes.push(cell(Role::Warning, format!("{new} new")));

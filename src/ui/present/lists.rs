@@ -72,7 +72,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 ids,
                 &cluster.derived.nodes,
                 &spec,
-                |r| nodes::passes(r, &spec),
+                |r| nodes::passes(r, &spec, || texts(nodes::row(r, &cluster.pods.cover, now))),
                 |a, b| nodes::order(a, b, order),
             );
         }
@@ -82,7 +82,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 ids,
                 &cluster.derived.workloads,
                 &spec,
-                |r| workloads::passes(r, &spec),
+                |r| workloads::passes(r, &spec, || texts(workloads::row(r, now))),
                 |a, b| workloads::order(a, b, order),
             );
         }
@@ -106,11 +106,16 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
             }
             let dead = &ui.bases.dead;
+            let numeric = spec.filter.is_numeric();
             ui.bases.pods.refresh(
                 ids,
                 &cluster.pods,
                 &spec,
-                |p| pods::passes(p, &spec, &scope, &cluster),
+                |p| {
+                    pods::passes(p, &spec, &scope, &cluster, || {
+                        if numeric { texts(pods::row(p, dead, now)) } else { Vec::new() }
+                    })
+                },
                 |a, b| pods::order(a, b, order, dead, now),
             );
         }
@@ -122,19 +127,19 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 ids,
                 &cluster.hpas,
                 &spec,
-                |h| autoscalers::passes(h, &spec),
+                |h| autoscalers::passes(h, &spec, || texts(autoscalers::row(h, now, true))),
                 |a, b| autoscalers::order(a, b, order, now),
             );
         }
         ListId::Traffic => {
             traffic::join(&mut ui.bases, &cluster);
             let joined = &ui.bases.joined;
-            *ids = indexes(joined, |j| traffic::passes(j, &spec));
+            *ids = indexes(joined, |j| traffic::passes(j, &spec, || texts(traffic::row(j, true))));
             ids.sort_by(|a, b| by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)));
         }
         ListId::Errors => {
             let groups = &cluster.logs.groups;
-            *ids = indexes(groups, |g| errors::passes(g, &spec));
+            *ids = indexes(groups, |g| errors::passes(g, &spec, || texts(errors::row(g, now))));
             ids.sort_by(|a, b| by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)));
         }
         ListId::Now => {
@@ -147,7 +152,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         }
         ListId::Backends => {
             let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
-            *ids = indexes(&found, |b| backends::passes(b, &spec));
+            *ids = indexes(&found, |b| backends::passes(b, &spec, || texts(backends::row(b))));
             ids.sort_by(|a, b| by_index(&found, *a, *b, |a, b| backends::order(a, b, spec.order)));
             ui.bases.backends = found;
         }
@@ -164,6 +169,11 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     if lost.is_some() && focused {
         ui.say("the selected row is gone; the selection moved to its neighbour");
     }
+}
+
+/// What stands in a row's columns.
+fn texts(row: RowView) -> Vec<String> {
+    row.cells.into_iter().map(|cell| cell.text).collect()
 }
 
 fn indexes<T>(rows: &[T], passes: impl Fn(&T) -> bool) -> Vec<u32> {

@@ -41,8 +41,8 @@ pub fn grade(row: &NodeRow) -> Grade {
     }
 }
 
-/// Whether the filter wants it.
-pub fn passes(row: &NodeRow, spec: &Spec) -> bool {
+/// Whether the filter wants it; `more`: the texts of its row.
+pub fn passes(row: &NodeRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     if spec.filter.is_empty() {
         return true;
     }
@@ -53,7 +53,7 @@ pub fn passes(row: &NodeRow, spec: &Spec) -> bool {
     if row.node.cordoned {
         texts.push("cordoned");
     }
-    spec.filter.passes(&texts)
+    spec.filter.passes_or(&texts, more)
 }
 
 /// The order of two rows.

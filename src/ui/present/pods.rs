@@ -58,20 +58,30 @@ pub fn status(pod: &Pod) -> &str {
 }
 
 /// Whether it is wanted.
-pub fn passes(pod: &Pod, spec: &Spec, scope: &PodScope, cluster: &Cluster) -> bool {
+pub fn passes(
+    pod: &Pod,
+    spec: &Spec,
+    scope: &PodScope,
+    cluster: &Cluster,
+    more: impl Fn() -> Vec<String>,
+) -> bool {
     let here = match scope {
         PodScope::All => spec.namespace.as_ref().is_none_or(|ns| pod.namespace == *ns),
         PodScope::Node(node) => pod.node.as_ref() == Some(node),
         PodScope::Owner { kind, namespace, name } => belongs(pod, cluster, kind, namespace, name),
     };
     here && (spec.filter.is_empty()
-        || spec.filter.passes(&[
-            &pod.name,
-            &pod.namespace,
-            status(pod),
-            pod.node.as_ref().map_or("", Name::as_str),
-            pod.shape.containers.first().map_or("", |c| c.image.as_str()),
-        ]))
+        || spec.filter.passes_or(
+            &[
+                &pod.name,
+                &pod.namespace,
+                status(pod),
+                pod.node.as_ref().map_or("", Name::as_str),
+                pod.shape.containers.first().map_or("", |c| c.image.as_str()),
+                pod.last_exit.as_ref().map_or("", |exit| exit.reason.as_str()),
+            ],
+            more,
+        ))
 }
 
 /// The order of two rows.

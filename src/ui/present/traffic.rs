@@ -12,7 +12,7 @@ use pilothouse_core::model::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
 
 use super::super::app::Bases;
-use super::super::list::Spec;
+use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
@@ -151,10 +151,10 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
 }
 
 /// Whether it is wanted.
-pub fn passes(joined: &Joined, spec: &Spec) -> bool {
+pub fn passes(joined: &Joined, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let (ns, name) = joined.name();
     spec.namespace.as_ref().is_none_or(|wanted| ns.is_empty() || *wanted == ns)
-        && (spec.filter.is_empty() || spec.filter.passes(&[ns, name]))
+        && (spec.filter.is_empty() || spec.filter.passes_or(&[ns, name], more))
 }
 
 /// Steps of about two thirds, from 1 up: rows whose numbers differ by less do not change places with every poll.
@@ -238,7 +238,7 @@ pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
 
 /// The counts after the title, of what the namespace leaves.
 pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
-    let here = || joined.iter().filter(|j| passes(j, spec));
+    let here = || joined.iter().filter(|j| passes(j, spec, NO_MORE));
     let bad = here().filter(|j| j.grade() >= Grade::Warning).count();
     match (bad, here().count()) {
         (_, 0) => Vec::new(),

@@ -9,7 +9,7 @@ use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::world::{Cluster, WorkloadRow};
 use pilothouse_core::policy::rollout::RolloutPhase;
 
-use super::super::list::Spec;
+use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
@@ -71,14 +71,14 @@ fn run_of(job: &Workload) -> String {
 }
 
 /// Whether it is wanted.
-pub fn passes(row: &WorkloadRow, spec: &Spec) -> bool {
+pub fn passes(row: &WorkloadRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let w = &row.workload;
     spec.namespace.as_ref().is_none_or(|ns| w.namespace == *ns)
         && (spec.filter.is_empty() || {
             let mut texts: Vec<&str> =
                 vec![&w.namespace, &w.name, w.kind.as_str(), row.rollout.phase.as_str()];
             texts.extend(w.images.iter().map(Name::as_str));
-            spec.filter.passes(&texts)
+            spec.filter.passes_or(&texts, more)
         })
 }
 
@@ -105,7 +105,7 @@ pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
     if all.is_empty() {
         return Vec::new();
     }
-    let here = || all.iter().filter(|r| passes(r, spec));
+    let here = || all.iter().filter(|r| passes(r, spec, NO_MORE));
     let bad = here().filter(|r| grade(r) >= Grade::Warning).count();
     let mut notes = Vec::new();
     if bad > 0 {

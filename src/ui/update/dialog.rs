@@ -162,6 +162,8 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     // where a text is asked for, characters belong to it, unless nothing is typed yet and it cannot begin so
     if let Some(plan) = asks.as_ref().filter(|p| p.confirm != Confirm::Yes) {
         let begins = key.typed().is_some_and(|c| !dialog.typed.is_empty() || plan.answer.starts_with(c));
+        // nothing that is typed gets lost: a wrong text is called wrong when Enter is pressed
+        let begins = begins || (key.typed().is_some() && command.is_none() && moves.is_none());
         let erases = key.code == Code::Backspace || (key.code == Code::Char('h') && key.ctrl);
         // keys that edit have another meaning while there is nothing to edit
         let edits = key.typed().is_none() && (erases || !dialog.typed.is_empty()) && dialog.typed.takes(key);

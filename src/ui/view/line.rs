@@ -135,7 +135,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
 fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     // what may be typed stands where it would be typed, until it is
     let (label, sample, hint): (String, &str, &str) = match prompt {
-        Prompt::Filter { .. } => ("/".into(), "", "!text shows the others   Enter keeps   Esc drops"),
+        Prompt::Filter { .. } => ("/".into(), "", "a|b  !not  ^regex   Up earlier   Enter keeps   Esc drops"),
         Prompt::FindText => ("find: ".into(), "", "Enter finds   Esc closes"),
         Prompt::Palette { .. } => (":".into(), "", "Up Down choose   Enter opens   Esc closes"),
         Prompt::Scale { targets, from } => {

@@ -875,6 +875,118 @@ fn in_a_text_keys_are_about_the_selected_object() {
 }
 
 #[test]
+fn a_filter_matches_every_column_that_is_shown() {
+    // (keys to the list, its id, filter, how many rows)
+    for (view, list, filter, rows) in [
+        ("5", ListId::Workloads, "deploy/cart", 1),
+        ("5", ListId::Workloads, "11/11", 1),
+        ("5", ListId::Workloads, "cart|pay", 2),
+        ("5", ListId::Workloads, "shop cart", 1),
+        ("5", ListId::Workloads, "^deploy/c", 2),
+        ("5", ListId::Workloads, "!^deploy/c", 2),
+        ("5", ListId::Workloads, "/checkout|search/", 2),
+        ("5 tab", ListId::Pods, "0/1", 3),
+        ("5 tab", ListId::Pods, "0/1 crash", 3),
+        ("5 tab", ListId::Pods, "cart 1/1", 11),
+        ("4", ListId::Autoscalers, "30→46", 1),
+        ("4", ListId::Autoscalers, "2-30", 1),
+        ("2", ListId::Traffic, "810ms", 1),
+        ("1", ListId::Nodes, "diskpress", 1),
+        ("1", ListId::Nodes, "52/12%", 1),
+    ] {
+        let mut desk = Desk::new(scene::trouble());
+        for key in view.split(' ') {
+            desk.dump(200, 50);
+            desk.press(key);
+        }
+        desk.dump(200, 50);
+        desk.press("/");
+        desk.type_text(filter);
+        desk.press("enter");
+        let text = desk.dump(200, 50);
+        assert_eq!(desk.ui.list(list).ids.len(), rows, "{view} {filter}:\n{text}");
+    }
+}
+
+#[test]
+fn up_and_down_recall_what_was_looked_for() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    for filter in ["cart", "pay"] {
+        desk.press("/ ctrl-u");
+        desk.type_text(filter);
+        desk.press("enter");
+        desk.dump(120, 36);
+    }
+    desk.press("/ ctrl-u up up");
+    assert_eq!(desk.ui.input.text(), "cart");
+    desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Workloads).ids.len(), 1, "it filters at once");
+    desk.press("down");
+    assert_eq!(desk.ui.input.text(), "pay");
+    desk.press("enter d / up");
+    assert_eq!(desk.ui.input.text(), "pay", "a search finds it too");
+}
+
+#[test]
+fn a_prompt_keeps_a_value_that_cannot_be_used_and_says_why() {
+    for (view, key, typed, words) in [
+        ("4", "S", "abc", "use MIN-MAX, for example 4-30"),
+        ("4", "S", "9-3", "9 is more than 3"),
+        ("5", "S", "many", "is not a number of replicas"),
+        ("back-tab", "s", "soon", "is not a duration such as 30m"),
+        ("1", ":", "n0nsense.x/y", "No match."),
+    ] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        desk.press(view);
+        desk.dump(120, 36);
+        desk.press(key);
+        desk.type_text(typed);
+        assert_eq!(desk.press("enter"), [], "{key} {typed}");
+        let text = desk.dump(120, 36);
+        assert!(text.contains(words), "{key} {typed}: {text}");
+        assert_eq!(desk.ui.input.text(), typed, "it can be corrected");
+        assert!(desk.ui.prompt.is_some());
+        desk.press("backspace");
+        if key != ":" {
+            assert!(!desk.dump(120, 36).contains(words), "{words}");
+        }
+    }
+}
+
+#[test]
+fn a_dialog_hints_at_no_key_that_is_part_of_the_text_it_asks_for() {
+    let mut desk = Desk::new(scene::trouble());
+    let of = |answer: &'static str| {
+        move |i: &Intent| {
+            let mut plan = plan(i, Confirm::Suffix, answer);
+            let force = DrainOptions { force: true, ..DrainOptions::default() };
+            plan.choices = vec![Choice { words: "--force".into(), act: Act::Drain(force), on: false }];
+            plan
+        }
+    };
+    for (answer, copy, options) in [("daa5", true, true), ("cart", false, true), ("off1", true, false)] {
+        rehearse(&mut desk, "D", of(answer));
+        desk.dump(120, 36);
+        desk.ui.clock_ms += 1000;
+        let text = desk.dump(120, 36);
+        let has = |text: &str| (text.contains("c copy kubectl"), text.contains("o options"));
+        assert_eq!(has(&text), (copy, options), "{answer}: {text}");
+        desk.type_text(&answer[..2]);
+        assert_eq!(has(&desk.dump(120, 36)), (false, false), "{answer}");
+        desk.press("ctrl-w");
+        assert!(desk.ui.dialog.as_ref().unwrap().typed.is_empty());
+        assert_eq!(has(&desk.dump(120, 36)), (copy, options), "{answer}");
+        // a wrong text is not eaten letter by letter
+        desk.type_text("xyz");
+        assert_eq!(desk.ui.dialog.as_ref().unwrap().typed.text(), "xyz");
+        desk.press("esc");
+    }
+}
+
+#[test]
 fn ctrl_z_suspends_and_asks_once_while_an_action_runs() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
@@ -1099,7 +1211,8 @@ fn a_finding_is_silenced_for_a_time_and_told_again() {
     desk.type_text("soon");
     assert_eq!(desk.press("enter"), Vec::new());
     assert!(desk.dump(120, 36).contains("`soon` is not a duration"), "{}", desk.dump(120, 36));
-    desk.press("s");
+    // the prompt has kept it
+    desk.press("ctrl-u");
     desk.type_text("8h");
     let effects = desk.press("enter");
     hear(&mut desk, &mut state, effects);
