@@ -130,6 +130,7 @@ pub enum Cmd {
     Suspend,
     Filter,
     Order,
+    Reverse,
     Mark,
     MarkRange,
     Why,

@@ -9,6 +9,7 @@ use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::model::table::{CHUNK, Row, Table};
 
 pub use super::filter::{Filter, NO_MORE};
+use super::held::Held;
 
 /// The lists that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +37,7 @@ impl ListId {
 pub struct Spec {
     pub filter: Filter,
     pub order: usize,
+    pub reverse: bool,
     pub namespace: Option<Name>,
     /// Whose rows: the owner, the node, the service.
     pub scope: String,
@@ -111,6 +113,8 @@ impl<T: Row> Base<T> {
 pub struct List {
     pub filter: Filter,
     pub order: usize,
+    /// The order is turned around.
+    pub reverse: bool,
     pub marks: BTreeSet<Uid>,
     last_mark: Option<Uid>,
     pub selected: Option<Uid>,
@@ -123,6 +127,9 @@ pub struct List {
     pub moved: bool,
     /// What the list shows, in order.
     pub ids: Vec<u32>,
+    /// The same by the list's order: rows keep their places for a while.
+    pub sorted: Vec<u32>,
+    pub held: Held,
 }
 
 impl List {
@@ -186,6 +193,11 @@ impl List {
         self.moved = true;
         self.at = at.min(self.ids.len().saturating_sub(1));
         self.selected = self.ids.get(self.at).and_then(|id| key(*id));
+    }
+
+    /// Back to the first row, as if nobody had moved.
+    pub fn to_top(&mut self) {
+        (self.at, self.top, self.moved, self.selected) = (0, 0, false, None);
     }
 
     /// Marks or unmarks the selected row.

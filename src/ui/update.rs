@@ -102,7 +102,8 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Redraw => effects.push(Effect::Redraw),
         Cmd::Suspend => leave::suspend(ui, world, effects),
         Cmd::Filter => prompt::filter(ui),
-        Cmd::Order => order(ui),
+        Cmd::Order => order(ui, false),
+        Cmd::Reverse => order(ui, true),
         Cmd::Mark => {
             if let Some(id) = ui.active_list() {
                 ui.list_mut(id).mark();
@@ -233,17 +234,20 @@ fn toggle_pods(ui: &mut Ui) {
     }
 }
 
-fn order(ui: &mut Ui) {
+fn order(ui: &mut Ui, turn: bool) {
     let Some(id) = ui.active_list() else { return };
-    let orders = present::lists::orders(id);
-    if orders.is_empty() {
-        return;
+    let count = present::orders::count(ui, id);
+    if count == 0 {
+        return ui.say("this list has one order");
     }
     let list = ui.list_mut(id);
-    list.order = (list.order + 1) % orders.len();
-    list.top = 0;
-    let name = orders.get(list.order).copied().unwrap_or_default();
-    ui.say(format!("order: {name}"));
+    if turn {
+        list.reverse = !list.reverse;
+        list.to_top();
+    } else {
+        present::orders::next(list, count);
+    }
+    ui.say(format!("order: {}", present::orders::words(ui, id)));
 }
 
 fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {

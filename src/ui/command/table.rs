@@ -292,7 +292,16 @@ pub const COMMANDS: &[Command] = &[
         &["/"],
         3,
     ),
-    look(Cmd::Order, "order", "order", "the next order of the rows", &[Lists], &["o"], 8),
+    look(
+        Cmd::Order,
+        "order",
+        "order",
+        "the next order of the rows: worst first, then by each column, which has a mark in its head",
+        &[Lists],
+        &["o"],
+        8,
+    ),
+    look(Cmd::Reverse, "reverse", "reverse", "turn the order of the rows around", &[Lists], &["ctrl-r"], 0),
     look(
         Cmd::Mark,
         "mark",

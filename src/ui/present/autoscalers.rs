@@ -13,10 +13,16 @@ use pilothouse_core::policy::hpa::{HpaState, judge};
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 3] = ["at limit first", "by name", "by replicas"];
+pub const ORDERS: [Order; 4] = [
+    Order::worst("at limit first"),
+    Order::rises("by name", "TARGET"),
+    Order::falls("by replicas", "NOW→WANT"),
+    Order::falls("by maximum", "MIN-MAX"),
+];
 
 /// The columns.
 pub const COLUMNS: [Column; 5] = [
@@ -50,6 +56,7 @@ pub fn order(a: &Hpa, b: &Hpa, order: usize, now: Stamp) -> Ordering {
     let by = match order {
         1 => Ordering::Equal,
         2 => b.current.cmp(&a.current),
+        3 => b.max.cmp(&a.max),
         _ => judge(b, now).state.cmp(&judge(a, now).state).then_with(|| b.current.cmp(&a.current)),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))

@@ -11,10 +11,20 @@ use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain, rate};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 4] = ["new first", "by rate", "by count", "latest first"];
+pub const ORDERS: [Order; 8] = [
+    Order::worst("new first"),
+    Order::falls("by rate", "/MIN"),
+    Order::rises("latest first", "LAST"),
+    Order::rises("by message", "MESSAGE"),
+    Order::rises("by place", "WHERE"),
+    Order::falls("by pods", "PODS"),
+    Order::rises("by version", "VERSIONS"),
+    Order::rises("first seen last", "FIRST"),
+];
 
 /// First seen less than this long ago is NEW.
 pub const NEW_SECS: u64 = 600;
@@ -65,8 +75,12 @@ pub fn passes(group: &ErrorGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -
 pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Ordering {
     let by = match order {
         1 => b.per_minute.total_cmp(&a.per_minute),
-        2 => b.count.cmp(&a.count),
-        3 => b.last.cmp(&a.last),
+        2 => b.last.cmp(&a.last),
+        3 => a.template.cmp(&b.template),
+        4 => place(a).cmp(&place(b)),
+        5 => b.pod_count.cmp(&a.pod_count),
+        6 => versions(a).cmp(&versions(b)),
+        7 => b.first.cmp(&a.first),
         _ => is_new(b, now).cmp(&is_new(a, now)).then_with(|| b.per_minute.total_cmp(&a.per_minute)),
     };
     by.then_with(|| b.count.cmp(&a.count)).then_with(|| a.fingerprint.cmp(&b.fingerprint))

@@ -7,27 +7,15 @@ use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{PodScope, Ui};
 use super::super::list::{ListId, Spec};
+use super::super::request::TableLine;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
+use super::orders::{self, turned};
 use super::{
-    ListView, RowView, actions, autoscalers, backends, causes, cell, errors, frame, namespaces, nodes, plain,
+    Grade, ListView, RowView, actions, autoscalers, backends, causes, cell, errors, frame, namespaces, nodes, plain,
     pods, traffic, workloads,
 };
-
-/// The names of the orders of a list.
-pub fn orders(id: ListId) -> &'static [&'static str] {
-    match id {
-        ListId::Nodes => &nodes::ORDERS,
-        ListId::Traffic => &traffic::ORDERS,
-        ListId::Errors => &errors::ORDERS,
-        ListId::Autoscalers => &autoscalers::ORDERS,
-        ListId::Workloads => &workloads::ORDERS,
-        ListId::Pods => &pods::ORDERS,
-        ListId::Backends => &backends::ORDERS,
-        ListId::Now | ListId::Actions | ListId::Namespaces | ListId::Table => &[],
-    }
-}
 
 /// The identity of row `row` of a list.
 pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
@@ -60,11 +48,13 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     let mut spec = Spec {
         filter: list.filter.clone(),
         order: list.order,
+        reverse: list.reverse,
         namespace: ui.namespace.clone(),
         ..Spec::default()
     };
     let now = ui.now;
-    let ids = &mut list.ids;
+    let reverse = spec.reverse;
+    let ids = &mut list.sorted;
     match id {
         ListId::Nodes => {
             let order = spec.order;
@@ -73,7 +63,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 &cluster.derived.nodes,
                 &spec,
                 |r| nodes::passes(r, &spec, || texts(nodes::row(r, &cluster.pods.cover, now))),
-                |a, b| nodes::order(a, b, order),
+                |a, b| turned(nodes::order(a, b, order), reverse),
             );
         }
         ListId::Workloads => {
@@ -83,7 +73,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 &cluster.derived.workloads,
                 &spec,
                 |r| workloads::passes(r, &spec, || texts(workloads::row(r, now))),
-                |a, b| workloads::order(a, b, order),
+                |a, b| turned(workloads::order(a, b, order), reverse),
             );
         }
         ListId::Pods => {
@@ -116,7 +106,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                         if numeric { texts(pods::row(p, dead, now)) } else { Vec::new() }
                     })
                 },
-                |a, b| pods::order(a, b, order, dead, now),
+                |a, b| turned(pods::order(a, b, order, dead, now), reverse),
             );
         }
         ListId::Autoscalers => {
@@ -128,19 +118,21 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 &cluster.hpas,
                 &spec,
                 |h| autoscalers::passes(h, &spec, || texts(autoscalers::row(h, now, true))),
-                |a, b| autoscalers::order(a, b, order, now),
+                |a, b| turned(autoscalers::order(a, b, order, now), reverse),
             );
         }
         ListId::Traffic => {
             traffic::join(&mut ui.bases, &cluster);
             let joined = &ui.bases.joined;
             *ids = indexes(joined, |j| traffic::passes(j, &spec, || texts(traffic::row(j, true))));
-            ids.sort_by(|a, b| by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)));
+            ids.sort_by(|a, b| turned(by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)), reverse));
         }
         ListId::Errors => {
             let groups = &cluster.logs.groups;
             *ids = indexes(groups, |g| errors::passes(g, &spec, || texts(errors::row(g, now))));
-            ids.sort_by(|a, b| by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)));
+            ids.sort_by(|a, b| {
+                turned(by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)), reverse)
+            });
         }
         ListId::Now => {
             let found = &cluster.derived.causes;
@@ -153,7 +145,9 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         ListId::Backends => {
             let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
             *ids = indexes(&found, |b| backends::passes(b, &spec, || texts(backends::row(b))));
-            ids.sort_by(|a, b| by_index(&found, *a, *b, |a, b| backends::order(a, b, spec.order)));
+            ids.sort_by(|a, b| {
+                turned(by_index(&found, *a, *b, |a, b| backends::order(a, b, spec.order)), reverse)
+            });
             ui.bases.backends = found;
         }
         ListId::Namespaces => *ids = indexes(&ui.bases.namespaces, |n| spec.filter.passes(&[n.as_str()])),
@@ -162,13 +156,45 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 spec.filter
                     .passes(&r.cells.iter().map(String::as_str).chain([r.name.as_str()]).collect::<Vec<_>>())
             });
+            if let Some(column) = spec.order.checked_sub(1) {
+                let cell = |r: &TableLine| r.cells.get(column).cloned().unwrap_or_default();
+                let order = |a: &TableLine, b: &TableLine| orders::printed(&cell(a), &cell(b));
+                ids.sort_by(|a, b| turned(by_index(&ui.table.rows, *a, *b, order), reverse));
+            } else if reverse {
+                ids.reverse();
+            }
         }
     }
+    list.ids = match id {
+        // these have an order that says something by itself
+        ListId::Now | ListId::Actions | ListId::Namespaces | ListId::Table => list.sorted.clone(),
+        _ => {
+            let row = |row| Some((key(ui, world, id, row)?, grade(ui, &cluster, id, row)? as u8));
+            list.held.place(&list.sorted, &spec, ui.clock_ms, row)
+        }
+    };
     let lost = list.settle(focused, |row| key(ui, world, id, row));
     ui.put_list(id, list);
     if lost.is_some() && focused {
         ui.say("the selected row is gone; the selection moved to its neighbour");
     }
+}
+
+/// How bad a row is.
+fn grade(ui: &Ui, cluster: &Cluster, id: ListId, row: u32) -> Option<Grade> {
+    let (at, now) = (row as usize, ui.now);
+    Some(match id {
+        ListId::Nodes => nodes::grade(cluster.derived.nodes.at(row)?),
+        ListId::Traffic => ui.bases.joined.get(at)?.grade(),
+        ListId::Errors => errors::grade(cluster.logs.groups.get(at)?, now),
+        ListId::Autoscalers => {
+            autoscalers::grade_of(pilothouse_core::policy::hpa::judge(cluster.hpas.at(row)?, now).state)
+        }
+        ListId::Workloads => workloads::grade(cluster.derived.workloads.at(row)?),
+        ListId::Pods => pods::grade(cluster.pods.at(row)?, &ui.bases.dead, now),
+        ListId::Backends => ui.bases.backends.get(at)?.grade(),
+        ListId::Now | ListId::Actions | ListId::Namespaces | ListId::Table => return None,
+    })
 }
 
 /// What stands in a row's columns.
@@ -302,9 +328,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
     if !list.marks.is_empty() {
         notes.push(cell(Role::Marked, format!("{} marked", list.marks.len())));
     }
-    if list.order > 0 {
-        notes.extend(orders(id).get(list.order).map(|o| cell(Role::Info, *o)));
-    }
+    notes.extend(orders::note(ui, id));
     notes.extend(state.notes);
     if matches!(id, ListId::Traffic | ListId::Autoscalers | ListId::Workloads | ListId::Errors | ListId::Now)
         || (id == ListId::Pods && ui.pod_scope == PodScope::All)
@@ -333,11 +357,14 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         let place = ui.namespace.as_ref().map_or_else(String::new, |ns| format!(" in namespace {ns}"));
         vec![cell(Role::Dim, format!("{}{place}", nothing(id)))]
     };
+    let columns = columns(ui, id);
+    let heads: Vec<&str> = columns.iter().map(|c| c.head).collect();
     ListView {
         key: key_char,
         title,
         notes,
-        columns: columns(ui, id),
+        ordered: orders::mark(ui, id, &heads),
+        columns,
         heads: if id == ListId::Table { ui.table.columns.clone() } else { Vec::new() },
         rows,
         selected: (!list.ids.is_empty()).then(|| list.at.saturating_sub(list.top)),

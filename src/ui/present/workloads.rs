@@ -13,10 +13,22 @@ use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 4] = ["worst first", "by name", "by restarts", "youngest first"];
+pub const ORDERS: [Order; 10] = [
+    Order::worst("worst first"),
+    Order::rises("by namespace and name", "NAMESPACE"),
+    Order::falls("by restarts", "RESTARTS"),
+    Order::rises("youngest first", "AGE"),
+    Order::rises("by name", "WORKLOAD"),
+    Order::falls("by replicas that are not ready", "READY"),
+    Order::falls("by up-to-date replicas", "UP-TO-DATE"),
+    Order::falls("by available replicas", "AVAILABLE"),
+    Order::falls("by rollout", "ROLLOUT"),
+    Order::rises("by image", "IMAGES"),
+];
 
 /// The columns.
 pub const COLUMNS: [Column; 9] = [
@@ -84,10 +96,17 @@ pub fn passes(row: &WorkloadRow, spec: &Spec, more: impl Fn() -> Vec<String>) ->
 
 /// The order of two rows.
 pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize) -> Ordering {
+    let missing = |r: &WorkloadRow| r.workload.desired.saturating_sub(r.workload.ready);
     let by = match order {
         1 => Ordering::Equal,
         2 => b.totals.restarts.cmp(&a.totals.restarts),
         3 => b.workload.created.cmp(&a.workload.created),
+        4 => a.workload.name.cmp(&b.workload.name),
+        5 => missing(b).cmp(&missing(a)),
+        6 => b.workload.updated.cmp(&a.workload.updated),
+        7 => b.workload.available.cmp(&a.workload.available),
+        8 => b.rollout.phase.cmp(&a.rollout.phase),
+        9 => a.workload.images.cmp(&b.workload.images),
         _ => grade(b).cmp(&grade(a)).then_with(|| b.totals.bad.cmp(&a.totals.bad)),
     };
     let name = |r: &WorkloadRow| (r.workload.namespace.clone(), r.workload.name.clone());

@@ -15,6 +15,7 @@ use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Owner, Uid};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::{Condition, Node, Status};
+use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::event::{Batch, Fact};
 use pilothouse_core::model::plan::{
@@ -984,6 +985,97 @@ fn a_dialog_hints_at_no_key_that_is_part_of_the_text_it_asks_for() {
         assert_eq!(desk.ui.dialog.as_ref().unwrap().typed.text(), "xyz");
         desk.press("esc");
     }
+}
+
+#[test]
+fn rows_are_ordered_by_any_column_with_a_mark_in_its_head_and_turned_around() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    let heads = |desk: &mut Desk| desk.dump(200, 50).lines().nth(2).unwrap().to_owned();
+    assert!(!heads(&mut desk).contains(['▲', '▼']), "worst first is by no column");
+    desk.press("G o o");
+    let text = desk.dump(200, 50);
+    assert!(text.contains("by restarts") && heads(&mut desk).contains("▼RESTARTS"), "{text}");
+    let list = desk.ui.list(ListId::Workloads);
+    assert_eq!((list.at, list.top), (0, 0), "the top of the new order is in sight");
+    let rows = list.ids.clone();
+    desk.press("ctrl-r");
+    let text = desk.dump(200, 50);
+    assert!(text.contains("by restarts, reversed") && heads(&mut desk).contains("▲RESTARTS"), "{text}");
+    let turned: Vec<u32> = desk.ui.list(ListId::Workloads).ids.iter().rev().copied().collect();
+    assert_eq!(turned, rows);
+    // each of them, and then the first again
+    for _ in 0..8 {
+        desk.press("o");
+        assert!(desk.dump(200, 50).lines().count() > 0);
+    }
+    assert_eq!((desk.ui.list(ListId::Workloads).order, desk.ui.list(ListId::Workloads).reverse), (0, false));
+    // a list of one order says so
+    desk.press("8 o");
+    assert!(desk.dump(120, 36).contains("this list has one order"));
+}
+
+#[test]
+fn what_the_server_lists_is_ordered_by_its_columns() {
+    let mut desk = Desk::new(scene::trouble());
+    let Some(Effect::Fetch(ticket, _)) = ({
+        desk.press(":");
+        desk.type_text("pvc");
+        desk.press("enter")
+    })
+    .into_iter()
+    .next() else {
+        panic!("nothing is asked")
+    };
+    let row = |name: &str, size: &str| TableLine {
+        name: name.into(),
+        cells: vec![name.into(), size.into()],
+        ..TableLine::default()
+    };
+    let table = TableText {
+        columns: vec!["Name".into(), "Used".into()],
+        rows: vec![row("b", "10"), row("a", "9"), row("c", "100")],
+    };
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Table(table)));
+    for (keys, order) in [("", [0, 1, 2]), ("o", [1, 0, 2]), ("o", [1, 0, 2]), ("ctrl-r", [2, 0, 1]), ("o", [0, 1, 2])] {
+        desk.press(keys);
+        let text = desk.dump(120, 36);
+        assert_eq!(desk.ui.list(ListId::Table).ids, order, "{keys}: {text}");
+    }
+}
+
+#[test]
+fn rows_do_not_change_places_with_every_poll() {
+    let mut state = scene::trouble();
+    let mut desk = Desk::new(scene::trouble());
+    desk.world = scene::world(&mut state);
+    desk.dump(120, 36);
+    let first = desk.ui.list(ListId::Traffic).ids.clone();
+    let mut busier = |rps: f64, desk: &mut Desk| {
+        let mut traffic = TrafficSeen::clone(&desk.world.clusters[0].traffic);
+        traffic.services = traffic
+            .services
+            .iter()
+            .map(|s| {
+                let rps = if s.name == "search" { rps } else { s.rps.unwrap_or(0.0) };
+                Arc::new(ServiceTraffic { rps: Some(rps), ..ServiceTraffic::clone(s) })
+            })
+            .chain([Arc::new(ServiceTraffic {
+                namespace: "shop".into(),
+                name: "search".into(),
+                rps: Some(rps),
+                ..ServiceTraffic::default()
+            })])
+            .collect();
+        state.apply(Fact::Traffic(traffic), scene::NOW);
+        desk.world = scene::world(&mut state);
+        desk.dump(120, 36);
+    };
+    busier(90_000.0, &mut desk);
+    assert_eq!(desk.ui.list(ListId::Traffic).ids, first, "numbers alone move nothing for a while");
+    desk.ui.clock_ms += 10_000;
+    desk.dump(120, 36);
+    assert_ne!(desk.ui.list(ListId::Traffic).ids, first, "later the order is that of then");
 }
 
 #[test]
