@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Dialer;
 use super::failover::{contexts, others};
-use super::fetch::{Resources, error_lines, routes, table, yaml};
+use super::fetch::{Resources, error_lines, kinds, routes, table, yaml};
 use super::logs::follow;
 use crate::action::executor::{Control, Executor, Pace, new_id};
 use crate::action::gate::Gauge;
@@ -319,6 +319,7 @@ impl Desk {
         let (reader, inbox, resources) = (self.reader.clone(), self.inbox.clone(), self.resources.clone());
         let lines = self.lines.clone();
         let (world, mut plans) = (self.world.borrow().clone(), self.failover.clone());
+        let dialer = self.dialer.clone();
         self.supervisor.spawn_once(async move {
             let reply = match request {
                 Request::Yaml { kind, namespace, name, .. } => {
@@ -326,6 +327,11 @@ impl Desk {
                 }
                 Request::Table { resource, namespace, .. } => {
                     table(&reader, &resources, &resource, namespace).await
+                }
+                Request::Kinds { .. } => kinds(&reader, &resources).await,
+                Request::Contexts { cluster } => {
+                    let here = world.cluster(cluster).map(|c| c.info.context.to_string());
+                    dialer.contexts(here.as_deref().unwrap_or_default()).map(Reply::Text)
                 }
                 Request::FailoverPlans { cluster } => match world.cluster(cluster) {
                     Some(cluster) => {

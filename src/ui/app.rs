@@ -21,7 +21,7 @@ use super::command::Context;
 use super::key::Key;
 use super::keymap::{Fault, Keymap};
 use super::list::{Base, List, ListId};
-use super::request::{Rehearsal, TableText, Ticket};
+use super::request::{KindWords, Rehearsal, TableText, Ticket};
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
@@ -171,6 +171,11 @@ pub struct Ui {
     /// The failover plans that were asked for, for the palette.
     pub failovers: Vec<FailoverPlan>,
     pub failovers_of: Ticket,
+    /// What they must be about to be listed, if they were asked for at a service.
+    pub failovers_about: Option<ObjectRef>,
+    /// The kinds of the server, once they are known, and whether they were asked for.
+    pub kinds: Option<Vec<KindWords>>,
+    pub kinds_of: Option<Ticket>,
     /// The list of actions shows those of other clusters too.
     pub all_actions: bool,
     lists: [List; ListId::COUNT],
@@ -218,6 +223,9 @@ impl Ui {
             table_of: (String::new(), Ticket(0), None),
             failovers: Vec::new(),
             failovers_of: Ticket(0),
+            failovers_about: None,
+            kinds: None,
+            kinds_of: None,
             all_actions: false,
             lists: std::array::from_fn(|_| List::default()),
             bases: Bases::default(),

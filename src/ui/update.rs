@@ -12,7 +12,7 @@ mod scroll;
 mod silence;
 mod unfit;
 
-use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::domain::text;
 use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::model::world::World;
@@ -83,7 +83,10 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             ui.namespace = None;
             ui.say("all namespaces");
         }
-        Cmd::Find => prompt::palette(ui, world, ""),
+        Cmd::Find => {
+            open::ask_kinds(ui, effects);
+            prompt::palette(ui, world, "");
+        }
         Cmd::Help => {
             if !matches!(ui.screen(), Screen::Text(v) if v.source == TextSource::Help) {
                 ui.screens.push(Screen::Text(Box::new(TextView::new("Help", TextSource::Help, None))));
@@ -306,6 +309,12 @@ fn rehearse(ui: &mut Ui, world: &World, cmd: Cmd, act: Act, effects: &mut Vec<Ef
 fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     ui.failovers_of = ticket;
+    ui.failovers.clear();
+    ui.failovers_about = object(ui, world)
+        .filter(|o| o.kind == Kind::Service)
+        .or_else(|| (ui.active_list() == Some(ListId::Backends)).then(|| {
+            ObjectRef::new(Kind::Service, &ui.service.0, &ui.service.1, &Uid::default())
+        }));
     effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));
     prompt::palette(ui, world, begin);
 }

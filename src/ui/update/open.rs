@@ -4,7 +4,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::World;
 
 use super::super::app::{PodScope, Screen, TextLine, TextSource, TextView, Ui};
-use super::super::list::{List, ListId};
+use super::super::list::{Filter, List, ListId};
 use super::super::present;
 use super::super::request::{Effect, Request, TableText};
 use super::super::theme::Role;
@@ -84,8 +84,11 @@ pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
 }
 
 /// Other kinds, as the server prints them.
-pub fn table(ui: &mut Ui, resource: &str, effects: &mut Vec<Effect>) {
+pub fn table(ui: &mut Ui, resource: &str, namespace: Option<Name>, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
+    if namespace.is_some() {
+        ui.namespace = namespace;
+    }
     ui.table = TableText::default();
     ui.table_of = (resource.to_owned(), ticket, Some("asking the server …".into()));
     to_root(ui, effects);
@@ -98,6 +101,44 @@ pub fn table(ui: &mut Ui, resource: &str, effects: &mut Vec<Effect>) {
             namespace: ui.namespace.clone(),
         },
     ));
+}
+
+/// Asks once which kinds the server has.
+pub fn ask_kinds(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    if ui.kinds_of.is_none() {
+        let ticket = ui.ticket();
+        ui.kinds_of = Some(ticket);
+        effects.push(Effect::Fetch(ticket, Request::Kinds { cluster: ui.cluster }));
+    }
+}
+
+/// The contexts of the kubeconfig, to be read.
+pub fn contexts(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    let ticket = ui.ticket();
+    ui.screens.push(Screen::Text(Box::new(TextView::new("Contexts", TextSource::Asked(ticket), None))));
+    effects.push(Effect::Fetch(ticket, Request::Contexts { cluster: ui.cluster }));
+}
+
+/// A list of ours, of a namespace if one is given.
+pub fn view(ui: &mut Ui, world: &World, id: ListId, namespace: Option<Name>, effects: &mut Vec<Effect>) {
+    if namespace.is_some() {
+        ui.namespace = namespace;
+    }
+    ui.list_mut(id).filter = Filter::default();
+    match id {
+        ListId::Namespaces => {
+            ui.bases.namespaces = ui.shown(world).map_or_else(Vec::new, |c| present::namespaces::collect(c));
+            list(ui, id, effects);
+        }
+        ListId::Workloads | ListId::Pods => {
+            ui.pod_scope = PodScope::All;
+            list(ui, id, effects);
+        }
+        _ => {
+            to_root(ui, effects);
+            ui.focus = id;
+        }
+    }
 }
 
 /// Whether the selected row is a line of NOW that stands for several causes.
@@ -200,6 +241,12 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 /// Shows an object that was found by name: in its list where there is one, with its description on top.
 pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
+    select(ui, object, effects);
+    text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), object);
+}
+
+/// Selects an object, and it alone, in its list; None: it has none.
+pub fn select(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) -> Option<ListId> {
     to_root(ui, effects);
     let id = match object.kind {
         Kind::Node => Some(ListId::Nodes),
@@ -222,9 +269,10 @@ pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
             ui.focus = id;
         }
         let list = ui.list_mut(id);
-        list.filter = super::super::list::Filter::default();
+        list.filter = Filter::default();
+        list.marks.clear();
         list.moved = true;
         list.selected = Some(object.uid.clone());
     }
-    text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), object);
+    id
 }

@@ -66,6 +66,22 @@ pub fn refresh(ui: &mut Ui, world: &World) {
     }
 }
 
+/// A palette that was opened for failover plans says so where there are none.
+pub fn no_plans(ui: &mut Ui) {
+    let Some(Prompt::Palette { hits, .. }) = &ui.prompt else { return };
+    if hits.iter().any(|hit| matches!(hit.target, Target::Failover(..))) {
+        return;
+    }
+    let about = ui.failovers_about.as_ref().map_or_else(String::new, |o| format!(" for {o}"));
+    let why = match ui.input.text() {
+        "weight " => "no weights to shift: no route of the cluster and no plan of the config has any",
+        "failover " => "no failover plan: the config has none, and the cluster offers none",
+        _ => return,
+    };
+    cancel(ui);
+    ui.say(format!("{why}{about}"));
+}
+
 /// Text that was pasted: typed into a line, but never into a confirmation.
 pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
     if let Some(dialog) = &mut ui.dialog {
@@ -178,7 +194,16 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 ui.cluster = id;
                 ui.say(format!("now showing {name}"));
             }
-            Some(Target::Resource(word)) => open::table(ui, &word, effects),
+            Some(Target::View(id, namespace)) => open::view(ui, world, id, namespace, effects),
+            Some(Target::Contexts) => open::contexts(ui, effects),
+            Some(Target::Act(cmd, object)) => {
+                if let Some(id) = open::select(ui, &object, effects) {
+                    // an action is about the rows of a list
+                    present::lists::refresh(ui, world, id, true);
+                    super::run(ui, world, cmd, effects);
+                }
+            }
+            Some(Target::Resource(word, namespace)) => open::table(ui, &word, namespace, effects),
             Some(Target::Failover(at, revert)) => {
                 if let Some(plan) = ui.failovers.get(at).cloned() {
                     let act = Act::Failover { plan: Box::new(plan), revert };

@@ -30,12 +30,27 @@ pub fn take(
     }
     if ui.failovers_of == ticket {
         match reply {
-            Reply::Plans(plans) => {
+            Reply::Plans(mut plans) => {
+                if let Some(service) = &ui.failovers_about {
+                    plans.retain(|plan| plan.concerns(&service.namespace, &service.name));
+                }
                 ui.failovers = plans;
                 prompt::refresh(ui, world);
+                prompt::no_plans(ui);
             }
             Reply::Failed(why) => ui.say(text::clean(&why).into_owned()),
             _ => {}
+        }
+        return;
+    }
+    if ui.kinds_of == Some(ticket) {
+        match reply {
+            Reply::Kinds(kinds) => {
+                ui.kinds = Some(kinds);
+                prompt::refresh(ui, world);
+            }
+            // the usual kinds are offered; the next palette asks again
+            _ => ui.kinds_of = None,
         }
         return;
     }

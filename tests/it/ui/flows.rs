@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use pilothouse::ui::app::{Screen, Stage};
+use pilothouse::ui::app::{Prompt, Screen, Stage};
 use pilothouse::ui::clipboard::Clipboard;
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::present::describe;
+use pilothouse::ui::present::palette::{Hit, Target};
 use pilothouse::ui::request::{
-    Effect, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
+    Effect, KindWords, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
-use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Owner, Uid};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::{Condition, Node, Status};
 use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
@@ -1076,6 +1077,131 @@ fn rows_do_not_change_places_with_every_poll() {
     desk.ui.clock_ms += 10_000;
     desk.dump(120, 36);
     assert_ne!(desk.ui.list(ListId::Traffic).ids, first, "later the order is that of then");
+}
+
+/// The palette with a line typed; the server's kinds are known.
+fn palette(desk: &mut Desk, typed: &str) -> Vec<Hit> {
+    desk.press("esc esc");
+    desk.dump(120, 36);
+    let asked = desk.press(":").into_iter().find_map(|e| match e {
+        Effect::Fetch(ticket, Request::Kinds { .. }) => Some(ticket),
+        _ => None,
+    });
+    if let Some(ticket) = asked {
+        let widgets = KindWords {
+            plural: "widgets".into(),
+            group: "example.com".into(),
+            words: vec!["widget".into(), "wd".into()],
+        };
+        let msg = Msg::Reply(ticket, Reply::Kinds(vec![widgets]));
+        update(&mut desk.ui, &desk.world, msg);
+    }
+    desk.type_text(typed);
+    desk.dump(120, 36);
+    match &desk.ui.prompt {
+        Some(Prompt::Palette { hits, .. }) => hits.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_palette_knows_kinds_with_a_namespace_or_a_name() {
+    let mut desk = Desk::new(scene::trouble());
+    let shop = || Some(Name::from("shop"));
+    for (typed, first) in [
+        ("po", Target::View(ListId::Pods, None)),
+        ("pods", Target::View(ListId::Pods, None)),
+        ("pods shop", Target::View(ListId::Pods, shop())),
+        ("deploy shop", Target::View(ListId::Workloads, shop())),
+        ("no", Target::View(ListId::Nodes, None)),
+        ("ctx", Target::Contexts),
+        ("ctx prod", Target::Contexts),
+        ("widgets", Target::Resource("widgets".into(), None)),
+        ("wd shop", Target::Resource("wd".into(), shop())),
+        ("widgets.example.com", Target::Resource("widgets.example.com".into(), None)),
+        ("widg", Target::Resource("widgets".into(), None)),
+    ] {
+        let hits = palette(&mut desk, typed);
+        assert_eq!(hits.first().map(|h| &h.target), Some(&first), "{typed}: {hits:?}");
+    }
+    for (typed, kind, name) in [
+        ("svc cart", Kind::Service, "cart"),
+        ("svc/cart", Kind::Service, "cart"),
+        ("svc shop/cart", Kind::Service, "cart"),
+        ("hpa cart", Kind::HorizontalPodAutoscaler, "cart"),
+        ("deploy/pay", Kind::Deployment, "pay"),
+    ] {
+        let hits = palette(&mut desk, typed);
+        let Some(Target::Object(object)) = hits.first().map(|h| h.target.clone()) else { panic!("{typed}: {hits:?}") };
+        assert_eq!((object.kind, object.name.as_str()), (kind, name), "{typed}");
+    }
+    // what nobody knows is no table of the server
+    for nonsense in ["xray", "pod cartwheel", "svc/nothing", "pvc2", "wd nowhere"] {
+        assert_eq!(palette(&mut desk, nonsense), [], "{nonsense}");
+        assert!(desk.dump(120, 36).contains("No match."), "{nonsense}");
+    }
+    // and what they open
+    palette(&mut desk, "pods shop");
+    assert_eq!(desk.press("enter"), []);
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Pods)) && desk.ui.namespace == shop());
+    palette(&mut desk, "ctx");
+    let effects = desk.press("enter");
+    let Some(Effect::Fetch(ticket, Request::Contexts { .. })) = effects.first() else { panic!("{effects:?}") };
+    let lines = vec!["  pilothouse --context NAME".to_owned()];
+    update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Text(lines)));
+    assert!(desk.dump(120, 36).contains("pilothouse --context NAME"));
+}
+
+#[test]
+fn the_palette_runs_an_action_on_an_object_that_is_named() {
+    let mut desk = Desk::new(scene::trouble());
+    // marks elsewhere are not what is meant
+    desk.press("1");
+    desk.dump(120, 36);
+    desk.press("space space");
+    let hits = palette(&mut desk, &format!("drain {}", scene::node_name(5)));
+    assert_eq!(hits.len(), 1, "{hits:?}");
+    let intent = planned(desk.press("enter"));
+    assert!(matches!(intent.act, Act::Drain(_)));
+    let names: Vec<&str> = intent.targets.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, [scene::node_name(5).as_str()]);
+    desk.press("esc");
+    palette(&mut desk, "restart cart");
+    let intent = planned(desk.press("enter"));
+    assert_eq!((intent.act, intent.targets[0].name.as_str()), (Act::Restart, "cart"));
+    desk.press("esc");
+    palette(&mut desk, "uncordon 10-0-1-7");
+    assert_eq!(planned(desk.press("enter")).act, Act::Uncordon);
+    desk.press("esc");
+    assert_eq!(palette(&mut desk, "drain cart"), [], "a service is not drained");
+}
+
+#[test]
+fn weights_and_failovers_that_there_are_none_of_say_so() {
+    for (view, key, words) in [
+        ("2", "W", "no weights to shift: no route of the cluster and no plan of the config has any for shop/svc/"),
+        ("2", "F", "no failover plan: the config has none, and the cluster offers none for shop/svc/"),
+        ("1", "F", "no failover plan: the config has none, and the cluster offers none"),
+    ] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        desk.press(view);
+        desk.dump(120, 36);
+        let effects = desk.press(key);
+        let Some(Effect::Fetch(ticket, Request::FailoverPlans { .. })) = effects.first() else { panic!() };
+        // zones have nothing to do with a service
+        let zone = FailoverPlan {
+            name: "zone-b".into(),
+            kind: FailoverKind::Evacuate(Pick::Zone("b".into())),
+            watched: None,
+            soak_secs: 0,
+            suggested: true,
+        };
+        let plans = if view == "2" { vec![zone] } else { Vec::new() };
+        update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Plans(plans)));
+        let text = desk.dump(120, 36);
+        assert!(text.contains(words) && desk.ui.prompt.is_none(), "{view} {key}: {text}");
+    }
 }
 
 #[test]
