@@ -1,6 +1,7 @@
 //! Events: past-tense facts on their way into the shared state. One format for the live queue, recordings, replay and
 //! test scenarios: JSON lines.
 
+use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::autoscaler::Hpa;
@@ -85,6 +86,25 @@ pub struct Identity {
     /// The UID of the namespace kube-system, which tells one cluster from another; None = it cannot be read.
     #[serde(default)]
     pub uid: Option<Name>,
+    /// What we may change, somewhere in what is shown; None = not known.
+    #[serde(default)]
+    pub may: Option<BTreeSet<Right>>,
+}
+
+/// What may be changed, as far as keys differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Right {
+    Nodes,
+    Evictions,
+    Pods,
+    Workloads,
+    Scales,
+    Autoscalers,
+}
+
+impl Right {
+    pub const ALL: [Self; 6] =
+        [Self::Nodes, Self::Evictions, Self::Pods, Self::Workloads, Self::Scales, Self::Autoscalers];
 }
 
 /// A clock that is off by more than this is shown.

@@ -6,6 +6,7 @@ use pilothouse_core::model::world::{Cluster, World};
 use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{PodScope, Ui};
+use super::super::command;
 use super::super::list::{ListId, Spec};
 use super::super::request::TableLine;
 use super::super::theme::Role;
@@ -14,7 +15,7 @@ use super::super::widget::text::grouped;
 use super::orders::{self, turned};
 use super::{
     Grade, ListView, RowView, actions, autoscalers, backends, causes, cell, errors, frame, namespaces, nodes, plain,
-    pods, traffic, workloads,
+    pods, targets, traffic, workloads,
 };
 
 /// The identity of row `row` of a list.
@@ -291,7 +292,17 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
             let all = &cluster.derived.causes;
             causes::folded_row(all, all.get((row & !causes::FOLDED) as usize)?, &ui.keymap, now)
         }
-        ListId::Now => causes::row(cluster.derived.causes.get(at)?, &ui.keymap, now),
+        ListId::Now => {
+            let cause = cluster.derived.causes.get(at)?;
+            let mut view = causes::row(cause, &ui.keymap, now);
+            let command = cause.action.as_ref().and_then(|a| command::by_id(a.command));
+            if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
+                && !targets::permitted(ui, world, command.cmd)
+            {
+                keys.role = Role::Dim;
+            }
+            view
+        }
         ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, &cluster.pods.cover, now),
         ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several),
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),

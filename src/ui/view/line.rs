@@ -88,8 +88,9 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         })
         .collect();
     for (key, title, role) in kept.into_iter().chain(last) {
+        let words = if role == Role::Dim { Role::Dim } else { Role::KeyTitle };
         x = canvas.put(x, area.top(), area.right() - x, role, &key);
-        x = canvas.put(x + 1, area.top(), area.right().saturating_sub(x + 1), Role::KeyTitle, title) + 2;
+        x = canvas.put(x + 1, area.top(), area.right().saturating_sub(x + 1), words, title) + 2;
     }
 }
 
@@ -127,7 +128,12 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
                 Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",
                 _ => c.title,
             };
-            (key.to_string(), title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })
+            let role = match c.risk {
+                Risk::Rehearsed if !targets::permitted(ui, world, c.cmd) => Role::Dim,
+                Risk::Rehearsed => Role::KeyDanger,
+                Risk::None => Role::Key,
+            };
+            (key.to_string(), title, role)
         })
         .collect()
 }

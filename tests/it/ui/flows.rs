@@ -10,7 +10,10 @@ use pilothouse::ui::present::palette::{Hit, Target};
 use pilothouse::ui::request::{
     Effect, KindWords, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
+use pilothouse::ui::paint::text_of;
+use pilothouse::ui::theme::Role;
 use pilothouse::ui::update::update;
+use pilothouse::ui::view;
 use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid};
@@ -18,7 +21,7 @@ use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::{Condition, Node, Status};
 use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::event::{Batch, Fact};
+use pilothouse_core::model::event::{Batch, Fact, Identity, Right};
 use pilothouse_core::model::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
     ServiceEffect, Step, StepKind,
@@ -1201,6 +1204,48 @@ fn weights_and_failovers_that_there_are_none_of_say_so() {
         update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Plans(plans)));
         let text = desk.dump(120, 36);
         assert!(text.contains(words) && desk.ui.prompt.is_none(), "{view} {key}: {text}");
+    }
+}
+
+#[test]
+fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
+    // the style of the first character of words on the screen
+    fn style(desk: &mut Desk, words: &str) -> (String, Option<ratatui::style::Style>) {
+        let drawn = view::draw(&mut desk.ui, &desk.world, &desk.theme, false, 120, 36);
+        let text = text_of(&drawn.buffer);
+        let place = text.lines().enumerate().find_map(|(y, line)| {
+            let at = line.find(words)?;
+            Some((u16::try_from(line[..at].chars().count()).unwrap(), u16::try_from(y).unwrap()))
+        });
+        let style = place.and_then(|place| drawn.buffer.cell(place)).map(ratatui::buffer::Cell::style);
+        (text, style)
+    }
+    let with = |read_only: bool, may: Option<&[Right]>| {
+        let mut state = scene::trouble_with(|info| info.read_only = read_only);
+        let mut desk = Desk::new(scene::trouble_with(|info| info.read_only = read_only));
+        let may = may.map(|rights| rights.iter().copied().collect());
+        let identity = Identity { may, ..desk.world.clusters[0].identity.clone() };
+        state.apply(Fact::Identity(identity), scene::NOW);
+        desk.world = scene::world(&mut state);
+        desk
+    };
+    let dim = with(false, None).theme.style(Role::Dim);
+    for (read_only, may, header, drain, cordon) in [
+        (false, None, "PROTECTED", true, true),
+        (false, Some(&Right::ALL[..]), "PROTECTED", true, true),
+        (false, Some(&[Right::Nodes][..]), "PROTECTED", false, true),
+        (false, Some(&[][..]), "no write permission", false, false),
+        (true, None, "READ-ONLY", false, false),
+    ] {
+        let mut desk = with(read_only, may);
+        for (words, lit) in [("D drain", drain), ("C cordon", cordon), ("d describe", true)] {
+            let (text, found) = style(&mut desk, words);
+            assert!(text.lines().next().unwrap().contains(header), "{header}: {text}");
+            let is_dim = found.unwrap().fg == dim.fg && found.unwrap().add_modifier == dim.add_modifier;
+            assert_eq!(!is_dim, lit, "{header}: {words}");
+        }
+        // the key says why when it is pressed all the same
+        assert!(matches!(desk.press("C").as_slice(), [Effect::Plan(..)]));
     }
 }
 
