@@ -82,6 +82,27 @@ impl Dialer {
         Ok(clients)
     }
 
+    /// The contexts of the kubeconfig as lines to read; `here` is the one that is shown.
+    pub(crate) fn contexts(&self, here: &str) -> Result<Vec<String>, String> {
+        let all = crate::wire::kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
+        let mut lines =
+            vec!["A console shows one context. To look at another, leave this one and start:".to_owned()];
+        lines.extend(["".to_owned(), "  pilothouse --context NAME".to_owned(), "".to_owned()]);
+        let name = all.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(4);
+        let cluster = all.iter().map(|c| c.cluster.chars().count()).max().unwrap_or(0).max(7);
+        lines.push(format!("  {:name$}  {:cluster$}  {:16}  NAMESPACE", "NAME", "CLUSTER", "USER"));
+        for c in &all {
+            let mark = if c.name == here { "*" } else { " " };
+            let namespace = c.namespace.as_deref().unwrap_or_default();
+            lines
+                .push(format!("{mark} {:name$}  {:cluster$}  {:16}  {namespace}", c.name, c.cluster, c.user));
+        }
+        if all.is_empty() {
+            lines.push("  none: the configuration is the service account of this pod".to_owned());
+        }
+        Ok(lines)
+    }
+
     /// The first context's connection.
     pub(crate) async fn own(&self) -> Result<Connection, String> {
         let mut own = self.own.lock().await;

@@ -15,8 +15,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, getpid, kill_process};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+use rustix::process::{Signal, getpgid, getpid, getppid, getsid, kill_process};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use crate::clock::Clock;
@@ -36,8 +36,6 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 pub struct Terminal {
     /// Frames are thrown away: we are stopped.
     paused: Arc<AtomicBool>,
-    /// There is nobody to give the terminal back to.
-    gone: bool,
 }
 
 impl Terminal {
@@ -50,13 +48,14 @@ impl Terminal {
         crossterm::style::force_color_output(true);
         crossterm::terminal::enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
-        let terminal = Self { paused: Arc::default(), gone: false };
+        let terminal = Self { paused: Arc::default() };
         write_all(ENTER)?;
         let before = std::panic::take_hook();
         let screen = thread::current().id();
         std::panic::set_hook(Box::new(move |panic| {
-            // a task that panics is started anew while the screen goes on: only the screen's own end gives it back
-            if thread::current().id() == screen || !TAKEN.load(Ordering::SeqCst) {
+            // a task that panics is started anew while the screen goes on, or ends with us: only the screen's own end
+            // gives the terminal back, and nothing else is written over it or over the shell
+            if thread::current().id() == screen {
                 give_back();
                 before(panic);
             } else {
@@ -77,7 +76,7 @@ impl Terminal {
         let to = inbox.clone();
         let tty = tty()?;
         thread::Builder::new().name("keys".into()).spawn(move || read_keys(&tty, &to))?;
-        let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGWINCH, SIGTSTP, SIGCONT])?;
+        let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT])?;
         let (to, paused) = (inbox.clone(), self.paused.clone());
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
@@ -90,29 +89,33 @@ impl Terminal {
         thread::Builder::new().name("frames".into()).spawn(move || write_frames(&outgoing, &to, &paused))?;
         Ok(frames)
     }
-
-    /// The other end is gone: writing to it at the end could hang.
-    pub fn abandon(mut self) {
-        self.gone = true;
-    }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.paused.store(true, Ordering::SeqCst);
-        if self.gone {
-            TAKEN.store(false, Ordering::SeqCst);
-        } else {
-            give_back();
-        }
+        give_back();
     }
+}
+
+/// Stops this process as ctrl-z does elsewhere. Err: nobody would continue it, so that it would stand for ever.
+pub fn suspend() -> Result<(), &'static str> {
+    let alone = "no shell with job control has started this: there is nothing to go back to";
+    // whoever continues us is in our session and in another process group: POSIX calls a group without one orphaned,
+    // and its processes are not stopped by the terminal either
+    let Some(parent) = getppid() else { return Err(alone) };
+    let session = |pid| getsid(pid).ok();
+    if session(Some(parent)) != session(None) || getpgid(Some(parent)) == getpgid(None) {
+        return Err(alone);
+    }
+    kill_process(getpid(), Signal::TSTP).map_err(|_| "this process cannot be stopped")
 }
 
 /// Restores the terminal, once however often it is called.
 pub fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         // there is nothing to be done about a terminal that takes nothing any more
-        if can_write(200) {
+        if can_write(100) {
             drop(write_all(LEAVE));
         }
         drop(crossterm::terminal::disable_raw_mode());
@@ -221,7 +224,7 @@ fn take_signal(signal: i32, inbox: &SyncSender<Input>, paused: &AtomicBool) -> b
             drop(inbox.send(Input::Hangup));
             false
         }
-        SIGTERM | SIGINT => {
+        SIGTERM | SIGINT | SIGQUIT => {
             drop(inbox.send(Input::Terminate));
             false
         }

@@ -7,6 +7,8 @@
 pub mod app;
 pub mod clipboard;
 pub mod command;
+pub mod filter;
+pub mod held;
 pub mod key;
 pub mod keymap;
 pub mod list;

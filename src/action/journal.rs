@@ -446,6 +446,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_dismissed_or_resumed_is_not_unfinished_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().join("journal"), "a");
+        for id in ["1", "2", "3"] {
+            journal.write(&intent(id)).unwrap();
+        }
+        drop(journal);
+        let other = Journal::new(folder.path().join("journal"), "b");
+        let closed = |how, id: &str| Record::Followed { id: id.into(), at: Stamp(3000), by: "9".into(), how };
+        other.write(&closed(How::Dismissed, "1")).unwrap();
+        other.write(&closed(How::Resumed, "2")).unwrap();
+        let unfinished: Vec<_> =
+            other.history().0.iter().filter(|a| a.unfinished).map(|a| a.id.clone()).collect();
+        assert_eq!(unfinished, ["3"]);
+    }
+
+    #[test]
     fn a_torn_last_line_is_reported_and_loses_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(folder.path().to_owned(), "a");

@@ -16,8 +16,9 @@ use crate::action::executor::Pace;
 
 use crate::report::exit;
 use crate::report::headless::tell;
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 use crate::ui::app::Ui;
+use crate::ui::request::Effect;
 use crate::ui::run::{Input, Outcome, Stage, WorldCell, queue, run};
 
 /// Effects that wait to be carried out.
@@ -153,15 +154,18 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     };
     let refused = inbox_in;
     let outcome = run(ui, stage, move |effect| {
+        if effect == Effect::Suspend {
+            if let Err(why) = terminal::suspend() {
+                let _full = refused.try_send(Input::Notice(why.into()));
+            }
+            return;
+        }
         if effects.try_send(effect).is_err() {
             let _full = refused.try_send(Input::Notice("busy: that was not started, try again".into()));
         }
     });
-    if outcome == Outcome::Hangup {
-        terminal.abandon();
-    } else {
-        drop(terminal);
-    }
+    // a signal alone leaves the terminal there; one that is gone takes nothing, and is not waited for
+    drop(terminal);
     let stop = session.supervisor.token();
     runtime.block_on(async {
         stop.cancel();

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Dialer;
 use super::failover::{contexts, others};
-use super::fetch::{Resources, error_lines, routes, table, yaml};
+use super::fetch::{Resources, error_lines, kinds, routes, table, yaml};
 use super::logs::follow;
 use crate::action::executor::{Control, Executor, Pace, new_id};
 use crate::action::gate::Gauge;
@@ -93,6 +93,7 @@ impl Desk {
                     self.run(intent, fingerprint, answer, resumes);
                 }
                 Effect::Resume(ticket, id) => self.resume(ticket, id),
+                Effect::Dismiss(id) => self.dismiss(id),
                 Effect::Order(id, order) => {
                     if let Some(control) = self.running.get(&id) {
                         match order {
@@ -123,7 +124,7 @@ impl Desk {
                     let event = Event { at: self.clock.now(), cluster, fact: Fact::Silence(change) };
                     let _frozen = self.control.send(event).await;
                 }
-                Effect::Copy(_) | Effect::Redraw | Effect::Quit => {}
+                Effect::Copy(_) | Effect::Redraw | Effect::Suspend | Effect::Quit => {}
             }
         }
     }
@@ -262,6 +263,30 @@ impl Desk {
         });
     }
 
+    /// Writes down that an unfinished action is dealt with, and shows it so.
+    fn dismiss(&mut self, id: Name) {
+        self.count += 1;
+        let by = new_id(&self.clock, self.count);
+        let (journal, inbox, control, at) =
+            (self.journal.clone(), self.inbox.clone(), self.control.clone(), self.clock.now());
+        let before = self.world.borrow().actions.iter().find(|a| a.id == id).map(|a| ActionView::clone(a));
+        self.executions.spawn(async move {
+            let (of, who) = (id.clone(), by.clone());
+            let close = move || resume::close(&journal, &of, &who, How::Dismissed, at);
+            let closed = tokio::task::spawn_blocking(close).await;
+            let closed = closed.map_err(|e| e.to_string()).and_then(|c| c.map_err(|e| e.to_string()));
+            if let (Some(mut old), Ok(())) = (before, &closed) {
+                old.unfinished = false;
+                old.message.push_str(&format!("; dismissed by {by}"));
+                // without a hub there is nobody to show it to
+                let _unshown = control.send(action_event(old, at)).await;
+            }
+            let said =
+                closed.map_or_else(|why| format!("not dismissed: {why}"), |()| format!("{id}: dismissed"));
+            hand(&inbox, Input::Notice(said)).await;
+        });
+    }
+
     /// What is left of an unfinished action, by its journal and by where the cluster stands.
     fn resume(&self, ticket: Ticket, id: Name) {
         let (journal, mut reach, dialer) = (self.journal.clone(), self.reach(), self.dialer.clone());
@@ -295,6 +320,7 @@ impl Desk {
         let (reader, inbox, resources) = (self.reader.clone(), self.inbox.clone(), self.resources.clone());
         let lines = self.lines.clone();
         let (world, mut plans) = (self.world.borrow().clone(), self.failover.clone());
+        let dialer = self.dialer.clone();
         self.supervisor.spawn_once(async move {
             let reply = match request {
                 Request::Yaml { kind, namespace, name, .. } => {
@@ -302,6 +328,11 @@ impl Desk {
                 }
                 Request::Table { resource, namespace, .. } => {
                     table(&reader, &resources, &resource, namespace).await
+                }
+                Request::Kinds { .. } => kinds(&reader, &resources).await,
+                Request::Contexts { cluster } => {
+                    let here = world.cluster(cluster).map(|c| c.info.context.to_string());
+                    dialer.contexts(here.as_deref().unwrap_or_default()).map(Reply::Text)
                 }
                 Request::FailoverPlans { cluster } => match world.cluster(cluster) {
                     Some(cluster) => {

@@ -7,7 +7,7 @@ use super::logs::shown;
 use crate::action::requests::path;
 use crate::source::logs::{LogFilter, LogStore};
 use crate::source::objects::{self, ApiResource};
-use crate::ui::request::{Reply, TableLine, TableText};
+use crate::ui::request::{KindWords, Reply, TableLine, TableText};
 use crate::wire::client::ReadClient;
 
 /// The routes whose weights can be shifted; kinds that are not installed have none.
@@ -37,6 +37,17 @@ pub type Resources = tokio::sync::OnceCell<Vec<ApiResource>>;
 
 async fn known<'a>(reader: &ReadClient, resources: &'a Resources) -> Result<&'a Vec<ApiResource>, String> {
     resources.get_or_try_init(|| objects::resources(reader)).await.map_err(|e| e.to_string())
+}
+
+/// What the server's kinds are called.
+pub async fn kinds(reader: &ReadClient, resources: &Resources) -> Result<Reply, String> {
+    let all = known(reader, resources).await?;
+    let words = |r: &ApiResource| KindWords {
+        plural: r.plural.clone(),
+        group: r.group.clone(),
+        words: std::iter::once(r.kind.to_lowercase()).chain(r.short_names.iter().cloned()).collect(),
+    };
+    Ok(Reply::Kinds(all.iter().filter(|r| r.verbs.iter().any(|v| v == "list")).map(words).collect()))
 }
 
 pub async fn yaml(

@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod metrics;
+mod rights;
 mod several;
 
 use std::sync::Arc;
@@ -105,7 +106,7 @@ pub fn start(
     at.plain(&HPAS, Fact::Hpas, decode::policy::hpa);
     at.plain(&PDBS, Fact::Pdbs, decode::policy::pdb);
     at.plain(&EVENTS, Fact::Events, decode::event::event);
-    identity::start(connection, &client, sink, supervisor, pulse_out);
+    identity::start(connection, &client, scope, sink, supervisor, pulse_out);
     metrics::start(&client, scope, sink, supervisor, &pods, &fallback);
     Ok(Started { client, pods, pulse })
 }

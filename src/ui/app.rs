@@ -18,9 +18,11 @@ use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, Severity, Work
 
 use super::clipboard::Clipboard;
 use super::command::Context;
+use super::key::Key;
 use super::keymap::{Fault, Keymap};
 use super::list::{Base, List, ListId};
-use super::request::{Rehearsal, TableText, Ticket};
+use super::request::{KindWords, Rehearsal, TableText, Ticket};
+use super::widget::history::History;
 use super::widget::input::InputLine;
 
 pub use self::reading::{Below, LOG_LINES, LogView, TextLine, TextSource, TextView};
@@ -83,11 +85,13 @@ pub struct Dialog {
     pub resumes: Option<Name>,
 }
 
-/// Something else than a plan that is asked: leaving, stopping an action.
+/// Something else than a plan that is asked: stopping an action, dismissing one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// `cordoned`: it has cordoned nodes, which can be uncordoned with it.
     CancelAction { id: Name, title: String, cordoned: bool },
+    /// Nothing is taken back: the unfinished action is not told of any more.
+    DismissAction { id: Name, title: String },
 }
 
 /// A line that is being typed.
@@ -153,6 +157,10 @@ pub struct Ui {
     pub cluster: ClusterId,
     pub namespace: Option<Name>,
     pub focus: ListId,
+    /// A person has pressed a key: until then the focus is where the causes are.
+    pub touched: bool,
+    /// The key that was last said to do nothing: that is said once.
+    pub unknown: Option<Key>,
     pub zoom: bool,
     /// The screens, the one on top last; never empty.
     pub screens: Vec<Screen>,
@@ -164,12 +172,21 @@ pub struct Ui {
     /// The failover plans that were asked for, for the palette.
     pub failovers: Vec<FailoverPlan>,
     pub failovers_of: Ticket,
+    /// What they must be about to be listed, if they were asked for at a service.
+    pub failovers_about: Option<ObjectRef>,
+    /// The kinds of the server, once they are known, and whether they were asked for.
+    pub kinds: Option<Vec<KindWords>>,
+    pub kinds_of: Option<Ticket>,
+    /// The list of actions shows those of other clusters too.
+    pub all_actions: bool,
     lists: [List; ListId::COUNT],
     pub bases: Bases,
     pub dialog: Option<Dialog>,
     pub question: Option<Question>,
     pub prompt: Option<Prompt>,
     pub input: InputLine,
+    /// Filters and searches that were used.
+    pub history: History,
     /// A message, and until when it is shown.
     pub note: Option<(String, u64)>,
     /// What is wrong with the configuration: stays on the screen.
@@ -197,6 +214,8 @@ impl Ui {
             cluster: ClusterId::default(),
             namespace: None,
             focus: ListId::Nodes,
+            touched: false,
+            unknown: None,
             zoom: false,
             screens: vec![Screen::Panes],
             pod_scope: PodScope::All,
@@ -205,12 +224,17 @@ impl Ui {
             table_of: (String::new(), Ticket(0), None),
             failovers: Vec::new(),
             failovers_of: Ticket(0),
+            failovers_about: None,
+            kinds: None,
+            kinds_of: None,
+            all_actions: false,
             lists: std::array::from_fn(|_| List::default()),
             bases: Bases::default(),
             dialog: None,
             question: None,
             prompt: None,
             input: InputLine::default(),
+            history: History::default(),
             note: None,
             problems: Vec::new(),
             now: Stamp::default(),
@@ -275,7 +299,7 @@ impl Ui {
             Screen::Text(view) if matches!(view.source, TextSource::Action(_)) => {
                 &[Actions, Text, Everywhere]
             }
-            Screen::Text(view) if view.object.is_some() => &[Text, Objects, Everywhere],
+            Screen::Text(view) if view.about().is_some() => &[Text, Objects, Everywhere],
             Screen::Text(_) => &[Text, Everywhere],
             Screen::Log(_) => &[Log, Everywhere],
             Screen::Panes | Screen::List(_) => match self.active_list().unwrap_or(ListId::Nodes) {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::model::table::{CHUNK, Row, Table};
 
-use super::widget::text::contains_fold;
+pub use super::filter::{Filter, NO_MORE};
+use super::held::Held;
 
 /// The lists that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,55 +33,12 @@ impl ListId {
     pub const COUNT: usize = 12;
 }
 
-/// What rows are wanted: a text, or with `!` in front the rows without it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    needle: String,
-    invert: bool,
-}
-
-impl Filter {
-    /// Reads what was typed.
-    pub fn new(text: &str) -> Self {
-        let text = text.trim();
-        match text.strip_prefix('!') {
-            Some(rest) => Self { needle: rest.trim().to_lowercase(), invert: !rest.trim().is_empty() },
-            None => Self { needle: text.to_lowercase(), invert: false },
-        }
-    }
-
-    /// True if it lets everything pass.
-    pub fn is_empty(&self) -> bool {
-        self.needle.is_empty()
-    }
-
-    /// Whether a row with these texts is wanted.
-    pub fn passes(&self, texts: &[&str]) -> bool {
-        if self.needle.is_empty() {
-            return true;
-        }
-        let mut found = texts.iter().any(|t| contains_fold(t, &self.needle));
-        // `shop/web`, as objects are called elsewhere on the screen: two texts that stand side by side
-        if let (false, Some((before, after))) = (found, self.needle.split_once('/')) {
-            let ends = |text: &str| text.to_lowercase().ends_with(before);
-            let begins = |text: &str| text.to_lowercase().starts_with(after);
-            found = texts.iter().any(|t| ends(t)) && texts.iter().any(|t| begins(t));
-        }
-        found != self.invert
-    }
-}
-
-impl std::fmt::Display for Filter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", if self.invert { "!" } else { "" }, self.needle)
-    }
-}
-
 /// What a list's rows depend on besides its table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spec {
     pub filter: Filter,
     pub order: usize,
+    pub reverse: bool,
     pub namespace: Option<Name>,
     /// Whose rows: the owner, the node, the service.
     pub scope: String,
@@ -156,6 +114,8 @@ impl<T: Row> Base<T> {
 pub struct List {
     pub filter: Filter,
     pub order: usize,
+    /// The order is turned around.
+    pub reverse: bool,
     pub marks: BTreeSet<Uid>,
     last_mark: Option<Uid>,
     pub selected: Option<Uid>,
@@ -168,6 +128,9 @@ pub struct List {
     pub moved: bool,
     /// What the list shows, in order.
     pub ids: Vec<u32>,
+    /// The same by the list's order: rows keep their places for a while.
+    pub sorted: Vec<u32>,
+    pub held: Held,
 }
 
 impl List {
@@ -231,6 +194,11 @@ impl List {
         self.moved = true;
         self.at = at.min(self.ids.len().saturating_sub(1));
         self.selected = self.ids.get(self.at).and_then(|id| key(*id));
+    }
+
+    /// Back to the first row, as if nobody had moved.
+    pub fn to_top(&mut self) {
+        (self.at, self.top, self.moved, self.selected) = (0, 0, false, None);
     }
 
     /// Marks or unmarks the selected row.
@@ -343,15 +311,6 @@ mod tests {
         list.ids = vec![9, 1, 2, 3, 5, 4];
         list.settle(true, |id| Some(uid(id)));
         assert_eq!(list.selected, Some(uid(4)), "what was chosen is followed anywhere");
-    }
-
-    #[test]
-    fn filters() {
-        assert!(Filter::new("CRASH").passes(&["x", "CrashLoop"]));
-        assert!(!Filter::new("!crash").passes(&["x", "CrashLoop"]));
-        assert!(Filter::new("!crash").passes(&["x"]));
-        assert!(Filter::new("!").passes(&["x"]), "an unfinished inversion shows all");
-        assert!(Filter::new("").passes(&[]));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod header;
 pub mod lists;
 pub mod namespaces;
 pub mod nodes;
+pub mod orders;
 pub mod palette;
 pub mod pods;
 pub mod sources;
@@ -95,6 +96,8 @@ pub struct ListView {
     pub columns: Vec<Column>,
     /// Heads that only the server knows; else the columns' own.
     pub heads: Vec<String>,
+    /// The column that the rows are ordered by, and the mark in its head.
+    pub ordered: Option<(usize, &'static str)>,
     pub rows: Vec<RowView>,
     /// The selected one among the visible rows.
     pub selected: Option<usize>,

@@ -55,6 +55,8 @@ pub enum Effect {
     },
     /// To an action that runs here.
     Order(Name, Order),
+    /// An unfinished action is not told of any more: answer with a [`Msg::Notice`].
+    Dismiss(Name),
     /// What is left of an unfinished action: answer with [`Reply::Resume`].
     Resume(Ticket, Name),
     /// Answer with [`Reply::Text`], [`Reply::Table`] or [`Reply::Lines`].
@@ -72,6 +74,8 @@ pub enum Effect {
     Redraw,
     /// Silences findings, or ends a silence.
     Silence(ClusterId, SilenceChange),
+    /// Give the terminal to the shell, until the shell continues us.
+    Suspend,
     /// End the loop: carried out by the run loop itself.
     Quit,
 }
@@ -93,6 +97,10 @@ pub enum Request {
     Yaml { cluster: ClusterId, kind: Kind, namespace: Name, name: Name },
     /// As the server prints it (`Accept: ...;as=Table`). `resource` is what the person typed: `pvc`, `ingress`.
     Table { cluster: ClusterId, resource: String, namespace: Option<Name> },
+    /// The kinds that the server has: answer with [`Reply::Kinds`].
+    Kinds { cluster: ClusterId },
+    /// The contexts of the kubeconfig, in words.
+    Contexts { cluster: ClusterId },
     /// Failover plans: answer with [`Reply::Plans`].
     FailoverPlans { cluster: ClusterId },
     /// The newest lines of an error group, of those that are kept.
@@ -144,10 +152,28 @@ pub enum Reply {
     /// The oldest first.
     Lines(Vec<LogLine>),
     Plans(Vec<FailoverPlan>),
+    Kinds(Vec<KindWords>),
     /// The intent that goes on with an action.
     Resume(Intent),
     /// In words that a person can act on.
     Failed(String),
+}
+
+/// What a kind of the server is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KindWords {
+    pub plural: String,
+    pub group: String,
+    /// The kind in lower case, and its short names.
+    pub words: Vec<String>,
+}
+
+impl KindWords {
+    /// True for what people type: `pvc`, `ingresses.networking.k8s.io`, `ingress`; in lower case.
+    pub fn answers_to(&self, word: &str) -> bool {
+        let (base, group) = word.split_once('.').unwrap_or((word, ""));
+        (base == self.plural || self.words.iter().any(|w| w == base)) && self.group.starts_with(group)
+    }
 }
 
 /// A table as the server prints it.

@@ -2,50 +2,54 @@
 
 mod actions;
 mod dialog;
+mod keys;
+mod leave;
 mod logs;
 mod open;
 mod prompt;
+mod reply;
 mod scroll;
 mod silence;
 mod unfit;
 
-use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::domain::text;
 use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::model::world::World;
 
-use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextLine, TextSource, TextView, Ui};
+use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextSource, TextView, Ui};
 use super::command::Cmd;
-use super::key::{Code, Key};
 use super::list::ListId;
 use super::present;
-use super::request::{Effect, Msg, Reply, Request};
-use super::theme::Role;
+use super::request::{Effect, Msg, Request};
 
 /// Takes one message in.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match msg {
-        Msg::Key(key) => press(ui, world, key, &mut effects),
+        Msg::Key(key) => keys::press(ui, world, key, &mut effects),
         Msg::Paste(pasted) => prompt::paste(ui, world, &pasted),
         Msg::Resize(width, height) => ui.size = (width, height),
         Msg::WorldChanged | Msg::Tick => {
+            if !ui.touched {
+                keys::start_focus(ui, world);
+            }
             dialog::renew(ui, &mut effects);
             open::ask_lines(ui, world, &mut effects);
         }
-        Msg::Reply(ticket, reply) => take_reply(ui, world, ticket, reply, &mut effects),
+        Msg::Reply(ticket, reply) => reply::take(ui, world, ticket, reply, &mut effects),
         Msg::LogLines(ticket, lines) => {
-            if let Some(view) = logs_of(ui, ticket) {
+            if let Some(view) = reply::logs_of(ui, ticket) {
                 logs::add(view, lines);
             }
         }
         Msg::LogNotes(ticket, notes) => {
-            if let Some(view) = logs_of(ui, ticket) {
+            if let Some(view) = reply::logs_of(ui, ticket) {
                 logs::note(view, notes);
             }
         }
         Msg::LogEnded(ticket) => {
-            if let Some(view) = logs_of(ui, ticket) {
+            if let Some(view) = reply::logs_of(ui, ticket) {
                 view.ended = true;
             }
         }
@@ -57,109 +61,6 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         ui.note = None;
     }
     effects
-}
-
-fn logs_of(ui: &mut Ui, ticket: super::request::Ticket) -> Option<&mut super::app::LogView> {
-    ui.screens.iter_mut().find_map(|s| match s {
-        Screen::Log(view) if view.ticket == ticket => Some(view.as_mut()),
-        _ => None,
-    })
-}
-
-fn take_reply(
-    ui: &mut Ui,
-    world: &World,
-    ticket: super::request::Ticket,
-    reply: Reply,
-    effects: &mut Vec<Effect>,
-) {
-    if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
-        return dialog::take(ui, reply, effects);
-    }
-    if ui.failovers_of == ticket {
-        match reply {
-            Reply::Plans(plans) => {
-                ui.failovers = plans;
-                prompt::refresh(ui, world);
-            }
-            Reply::Failed(why) => ui.say(text::clean(&why).into_owned()),
-            _ => {}
-        }
-        return;
-    }
-    if ui.table_of.1 == ticket {
-        match reply {
-            Reply::Table(table) => {
-                ui.table_of.2 = None;
-                ui.table = table;
-            }
-            Reply::Failed(why) => ui.table_of.2 = Some(text::clean(&why).into_owned()),
-            _ => {}
-        }
-        return;
-    }
-    let group = ui.screens.iter_mut().find_map(|s| match s {
-        Screen::Text(view) if view.below.asked.is_some() && view.below.ticket == ticket => Some(view),
-        _ => None,
-    });
-    if let Some(view) = group {
-        view.below.lines = match reply {
-            Reply::Lines(lines) => present::texts::error_lines(&lines),
-            Reply::Failed(why) => vec![TextLine::new(Role::Warning, format!("! {}", text::clean(&why)))],
-            _ => return,
-        };
-        return;
-    }
-    let view = ui.screens.iter_mut().find_map(|s| match s {
-        Screen::Text(view) if view.source == TextSource::Asked(ticket) => Some(view),
-        _ => None,
-    });
-    if let Some(view) = view {
-        view.source = TextSource::Fixed;
-        view.lines = match reply {
-            Reply::Text(lines) => lines
-                .iter()
-                .flat_map(|l| text::clean_lines(l).split('\n').map(str::to_owned).collect::<Vec<_>>())
-                .map(|l| TextLine::new(yaml_role(&l), l))
-                .collect(),
-            Reply::Failed(why) => vec![TextLine::new(Role::Critical, format!("✖ {}", text::clean(&why)))],
-            _ => Vec::new(),
-        };
-    }
-}
-
-/// Keys of top-level YAML stand out.
-fn yaml_role(line: &str) -> Role {
-    if line.starts_with(|c: char| c.is_ascii_alphabetic()) && line.contains(':') {
-        Role::Strong
-    } else {
-        Role::Text
-    }
-}
-
-fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
-    let interrupt = Key { code: Code::Char('c'), ctrl: true, alt: false };
-    if key == interrupt {
-        return run(ui, world, Cmd::Interrupt, effects);
-    }
-    if ui.prompt.is_some() {
-        return prompt::press(ui, world, key, effects);
-    }
-    if ui.dialog.is_some() || ui.question.is_some() {
-        return dialog::press(ui, key, effects);
-    }
-    let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else {
-        // a key that acts elsewhere is not silent here
-        if let Some(why) = unfit::key(ui, key) {
-            ui.say(why);
-        }
-        return;
-    };
-    if !matches!(cmd, Cmd::Quit) {
-        ui.quit_asked = None;
-    }
-    ui.note = None;
-    run(ui, world, cmd, effects);
 }
 
 /// Carries a command out, from a key or from the palette.
@@ -183,15 +84,18 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             ui.namespace = None;
             ui.say("all namespaces");
         }
-        Cmd::Find => prompt::palette(ui, world, ""),
+        Cmd::Find => {
+            open::ask_kinds(ui, effects);
+            prompt::palette(ui, world, "");
+        }
         Cmd::Help => {
             if !matches!(ui.screen(), Screen::Text(v) if v.source == TextSource::Help) {
                 ui.screens.push(Screen::Text(Box::new(TextView::new("Help", TextSource::Help, None))));
             }
         }
         Cmd::Back => back(ui, effects),
-        Cmd::Quit => quit(ui, world, effects),
-        Cmd::Interrupt => interrupt(ui, world, effects),
+        Cmd::Quit => leave::quit(ui, world, effects),
+        Cmd::Interrupt => leave::interrupt(ui, world, effects),
         Cmd::Down => scroll::rows(ui, world, 1),
         Cmd::Up => scroll::rows(ui, world, -1),
         Cmd::PageDown => scroll::page(ui, world, 1),
@@ -200,8 +104,10 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Bottom => scroll::ends(ui, world, true),
         Cmd::ScreenDump => effects.push(Effect::ScreenDump(String::new())),
         Cmd::Redraw => effects.push(Effect::Redraw),
+        Cmd::Suspend => leave::suspend(ui, world, effects),
         Cmd::Filter => prompt::filter(ui),
-        Cmd::Order => order(ui),
+        Cmd::Order => order(ui, false),
+        Cmd::Reverse => order(ui, true),
         Cmd::Mark => {
             if let Some(id) = ui.active_list() {
                 ui.list_mut(id).mark();
@@ -262,6 +168,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::ResumeAction => actions::resume(ui, world, effects),
         Cmd::PauseAction => actions::pause(ui, world, effects),
         Cmd::CancelAction => actions::cancel(ui, world),
+        Cmd::AllActions => ui.all_actions = !ui.all_actions,
         Cmd::FindText => {
             ui.input.clear();
             ui.prompt = Some(Prompt::FindText);
@@ -331,17 +238,20 @@ fn toggle_pods(ui: &mut Ui) {
     }
 }
 
-fn order(ui: &mut Ui) {
+fn order(ui: &mut Ui, turn: bool) {
     let Some(id) = ui.active_list() else { return };
-    let orders = present::lists::orders(id);
-    if orders.is_empty() {
-        return;
+    let count = present::orders::count(ui, id);
+    if count == 0 {
+        return ui.say("this list has one order");
     }
     let list = ui.list_mut(id);
-    list.order = (list.order + 1) % orders.len();
-    list.top = 0;
-    let name = orders.get(list.order).copied().unwrap_or_default();
-    ui.say(format!("order: {name}"));
+    if turn {
+        list.reverse = !list.reverse;
+        list.to_top();
+    } else {
+        present::orders::next(list, count);
+    }
+    ui.say(format!("order: {}", present::orders::words(ui, id)));
 }
 
 fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
@@ -363,38 +273,10 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
     }
 }
 
-fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    if ui.screens.len() > 1 || ui.zoom {
-        return back(ui, effects);
-    }
-    if world.actions.iter().any(|a| a.outcome.is_none() && !a.foreign) {
-        return interrupt(ui, world, effects);
-    }
-    match ui.quit_asked {
-        Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
-        _ => {
-            ui.quit_asked = Some(ui.clock_ms + 3_000);
-            ui.say("q again quits");
-        }
-    }
-}
-
-fn interrupt(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let runs = world.actions.iter().any(|a| a.outcome.is_none() && !a.foreign);
-    match ui.quit_asked {
-        _ if !runs => effects.push(Effect::Quit),
-        Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
-        _ => {
-            ui.quit_asked = Some(ui.clock_ms + 3_000);
-            ui.say("an action is running: again stops it before its next step and quits");
-        }
-    }
-}
-
 /// The object that the screen is about: the selected row's, or the text's.
 pub fn object(ui: &Ui, world: &World) -> Option<ObjectRef> {
     match ui.screen() {
-        Screen::Text(view) => view.object.clone(),
+        Screen::Text(view) => view.about().cloned(),
         Screen::Log(_) => None,
         Screen::Panes | Screen::List(_) => {
             let id = ui.active_list()?;
@@ -428,6 +310,11 @@ fn rehearse(ui: &mut Ui, world: &World, cmd: Cmd, act: Act, effects: &mut Vec<Ef
 fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     ui.failovers_of = ticket;
+    ui.failovers.clear();
+    ui.failovers_about = object(ui, world).filter(|o| o.kind == Kind::Service).or_else(|| {
+        (ui.active_list() == Some(ListId::Backends))
+            .then(|| ObjectRef::new(Kind::Service, &ui.service.0, &ui.service.1, &Uid::default()))
+    });
     effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));
     prompt::palette(ui, world, begin);
 }

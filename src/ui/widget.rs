@@ -2,5 +2,6 @@
 
 pub mod ascii;
 pub mod columns;
+pub mod history;
 pub mod input;
 pub mod text;

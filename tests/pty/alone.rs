@@ -121,6 +121,51 @@ fn sigterm_ends_it_and_gives_the_terminal_back() {
 }
 
 #[test]
+fn a_signal_that_comes_while_the_terminal_is_there_gives_it_back() {
+    for signal in [Signal::HUP, Signal::QUIT, Signal::INT] {
+        let nowhere = Nowhere::new();
+        let mut seat = nowhere.sit();
+        seat.signal(signal);
+        let status = seat.ends_within(GONE_WITHIN);
+        assert!(!status.success() && status.signal().is_none(), "it ends by itself: {status}");
+        assert!(seat.is_restored(), "{signal:?}");
+    }
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
+    let nowhere = Nowhere::new();
+    let kubeconfig = nowhere.kubeconfig();
+    let shell =
+        Some(r#""$@"; echo "it stands"; read line; echo "the shell read $line"; fg; echo "it ended""#);
+    let mut seat = Start { shell, ..Start::new(&kubeconfig) }.sit();
+    seat.sees(&["no answer from", "? help"]);
+    // also while a line is typed
+    seat.press("/", &["Enter keeps"]);
+    seat.types("\x1a");
+    seat.wait_for("the shell", PATIENCE, |seat| seat.is_restored() && seat.text().contains("it stands"));
+    seat.types("typed\r");
+    seat.wait_for("the console again", PATIENCE, |seat| {
+        seat.screen().alternate_screen() && seat.text().contains("no answer from")
+    });
+    assert!(String::from_utf8_lossy(&seat.raw).contains("the shell read typed"));
+    seat.press("\x1b", &["? help"]);
+    assert!(seat.screen().bracketed_paste());
+    seat.wait_for("no cursor", PATIENCE, |seat| seat.screen().hide_cursor());
+    seat.press("q", &["q again quits"]);
+    seat.types("q");
+    seat.wait_for("the end", PATIENCE, |seat| seat.is_restored() && seat.text().contains("it ended"));
+}
+
+#[test]
+fn where_nobody_would_continue_it_ctrl_z_says_so() {
+    let nowhere = Nowhere::new();
+    let mut seat = nowhere.sit();
+    seat.press("\x1a", &["there is nothing to go back to"]);
+    assert!(seat.runs());
+}
+
+#[test]
 fn a_bad_config_opens_with_a_banner() {
     let nowhere = Nowhere::new();
     let kubeconfig = nowhere.kubeconfig();
@@ -142,8 +187,7 @@ fn without_colours_the_selected_row_still_shows() {
     let kubeconfig = nowhere.kubeconfig();
     let mut seat = Start { env: &[("NO_COLOR", "1")], ..Start::new(&kubeconfig) }.sit();
     seat.sees(&["no answer from"]);
-    // NOW is the one list that has rows here
-    seat.types("\x1b[Z");
+    // NOW is the one list that has rows here, so it has the focus
     seat.wait_for("a row in reverse", PATIENCE, |seat| {
         let inverse = |row, col| seat.screen().cell(row, col).is_some_and(vt100::Cell::inverse);
         (0..36).any(|row| (2..100).all(|col| inverse(row, col)))

@@ -42,6 +42,8 @@ pub struct Start<'a> {
     pub env: &'a [(&'a str, &'a str)],
     /// The text of the config file.
     pub config: Option<&'a str>,
+    /// A script of a shell with job control that starts it by `"$@"`.
+    pub shell: Option<&'a str>,
 }
 
 impl<'a> Start<'a> {
@@ -50,7 +52,7 @@ impl<'a> Start<'a> {
     }
 
     pub fn without_kubeconfig() -> Self {
-        Self { kubeconfig: None, args: &[], size: (120, 36), env: &[], config: None }
+        Self { kubeconfig: None, args: &[], size: (120, 36), env: &[], config: None, shell: None }
     }
 
     pub fn sit(&self) -> Seat {
@@ -62,7 +64,16 @@ impl<'a> Start<'a> {
         }
         let pty = native_pty_system().openpty(pty_size(self.size)).unwrap();
         let built = env!("CARGO_BIN_EXE_pilothouse").into();
-        let mut command = CommandBuilder::new(std::env::var_os("PILOTHOUSE_TEST_BINARY").unwrap_or(built));
+        let built = std::env::var_os("PILOTHOUSE_TEST_BINARY").unwrap_or(built);
+        let mut command = match self.shell {
+            Some(script) => {
+                let mut shell = CommandBuilder::new("/bin/sh");
+                shell.args(["-c", &format!("set -m; {script}"), "sh"]);
+                shell.arg(built);
+                shell
+            }
+            None => CommandBuilder::new(built),
+        };
         command.env_clear();
         for (name, value) in [("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("PATH", "/usr/bin:/bin")] {
             command.env(name, value);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::plan::Plan;
-use pilothouse_core::model::world::{ActionView, Outcome, StepState, StepView};
+use pilothouse_core::model::world::{ActionView, Outcome, Place, StepState, StepView};
 
 use super::{How, Line, Record};
 use crate::action::identity::Clusters;
@@ -305,6 +305,9 @@ impl Told {
         let mut action = ActionView::new(self.id, Arc::new(self.plan), self.at);
         action.foreign = foreign;
         action.inherited = self.inherited;
+        if let Some(own) = self.clusters.get("") {
+            action.place = Place { server: own.server.as_str().into(), uid: own.uid.as_str().into() };
+        }
         for (held, mark) in action.steps.iter_mut().zip(self.marks) {
             *held = StepView { state: mark.state, at: mark.at, note: mark.note, ..held.clone() };
         }

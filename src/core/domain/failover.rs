@@ -41,6 +41,24 @@ pub enum FailoverKind {
     Standby(Standby),
 }
 
+impl FailoverPlan {
+    /// Whether it moves this Service's traffic, or somebody wrote it: what the cluster offers for zones does not.
+    pub fn concerns(&self, namespace: &str, service: &str) -> bool {
+        let watched = self.watched.as_ref();
+        !self.suggested
+            || watched.is_some_and(|w| w.namespace == namespace && w.service == service)
+            || match &self.kind {
+                FailoverKind::Selector { namespace: ns, service: name, .. } => {
+                    *ns == namespace && *name == service
+                }
+                FailoverKind::Weight(shift) => {
+                    shift.namespace == namespace && (shift.from == service || shift.to == service)
+                }
+                FailoverKind::Evacuate(_) | FailoverKind::Standby(_) => false,
+            }
+    }
+}
+
 impl FailoverKind {
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
 use crate::model::plan::{Plan, Step};
+use crate::model::world::Cluster;
 
 /// How an action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -65,6 +66,15 @@ impl StepState {
     }
 }
 
+/// The cluster that an action was meant for, as its journal has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The API server's URL; empty in older journals.
+    pub server: Name,
+    /// The UID of its namespace kube-system; empty where that could not be read.
+    pub uid: Name,
+}
+
 /// An action as the screen shows it; the executor sends a new one at every transition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActionView {
@@ -88,6 +98,9 @@ pub struct ActionView {
     /// A person has stopped it for a while: nothing further starts.
     #[serde(default)]
     pub paused: bool,
+    /// Where it was done, if another process did it.
+    #[serde(default)]
+    pub place: Place,
 }
 
 impl ActionView {
@@ -107,6 +120,20 @@ impl ActionView {
             inherited: Vec::new(),
             unfinished: false,
             paused: false,
+            place: Place::default(),
+        }
+    }
+
+    /// Whether it is about this cluster: by the UID of kube-system where both are known, else by the server's URL. A
+    /// context's name alone says little: it counts only where an older journal has nothing else.
+    pub fn is_of(&self, cluster: &Cluster) -> bool {
+        if !self.foreign {
+            return self.cluster == cluster.info.id;
+        }
+        match &cluster.identity.uid {
+            Some(uid) if !self.place.uid.is_empty() => self.place.uid == *uid,
+            _ if !self.place.server.is_empty() => self.place.server == cluster.info.server,
+            _ => self.plan.intent.context == cluster.info.context,
         }
     }
 }
@@ -130,5 +157,55 @@ impl StepView {
             at: None,
             note: String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::Identity;
+    use crate::model::plan::{Act, Intent};
+    use crate::model::world::ClusterInfo;
+
+    #[test]
+    fn an_action_belongs_to_the_cluster_that_it_was_done_in() {
+        let cluster = |server: &str, uid: Option<&str>| Cluster {
+            info: Arc::new(ClusterInfo {
+                context: "prod".into(),
+                server: server.into(),
+                ..ClusterInfo::default()
+            }),
+            identity: Identity { uid: uid.map(Name::from), ..Identity::default() },
+            ..Cluster::default()
+        };
+        let action = |context: &str, server: &str, uid: &str| {
+            let intent = Intent {
+                cluster: ClusterId(0),
+                context: context.into(),
+                act: Act::Cordon,
+                targets: Vec::new(),
+            };
+            let plan = Arc::new(Plan::new(intent, Stamp(0)));
+            let place = Place { server: server.into(), uid: uid.into() };
+            ActionView { foreign: true, place, ..ActionView::new("1".into(), plan, Stamp(0)) }
+        };
+        for (action, here, is_of) in [
+            (action("prod", "a", "1"), cluster("a", Some("1")), true),
+            // the same cluster at another address, or in another context
+            (action("test", "a", "1"), cluster("b", Some("1")), true),
+            // another cluster behind the same name and address
+            (action("prod", "a", "1"), cluster("a", Some("2")), false),
+            (action("prod", "a", ""), cluster("a", Some("1")), true),
+            (action("prod", "a", "1"), cluster("b", None), false),
+            (action("prod", "", ""), cluster("b", None), true),
+            (action("test", "", ""), cluster("b", None), false),
+        ] {
+            assert_eq!(action.is_of(&here), is_of, "{:?} {:?}", action.place, here.info);
+        }
+        let ours = ActionView { foreign: false, ..action("test", "z", "9") };
+        assert!(
+            ours.is_of(&cluster("a", Some("1"))),
+            "what this process does is of the cluster that it was told"
+        );
     }
 }

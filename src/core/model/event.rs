@@ -2,6 +2,7 @@
 //! test scenarios: JSON lines.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;
@@ -82,6 +83,28 @@ pub struct Identity {
     /// All namespaces of the cluster by name; None = they may not be listed, or were not yet.
     #[serde(default)]
     pub namespaces: Option<Vec<Name>>,
+    /// The UID of the namespace kube-system, which tells one cluster from another; None = it cannot be read.
+    #[serde(default)]
+    pub uid: Option<Name>,
+    /// What we may change, somewhere in what is shown; None = not known.
+    #[serde(default)]
+    pub may: Option<BTreeSet<Right>>,
+}
+
+/// What may be changed, as far as keys differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Right {
+    Nodes,
+    Evictions,
+    Pods,
+    Workloads,
+    Scales,
+    Autoscalers,
+}
+
+impl Right {
+    pub const ALL: [Self; 6] =
+        [Self::Nodes, Self::Evictions, Self::Pods, Self::Workloads, Self::Scales, Self::Autoscalers];
 }
 
 /// A clock that is off by more than this is shown.

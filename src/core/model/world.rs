@@ -22,7 +22,7 @@ use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
-pub use super::action::{ActionView, Outcome, StepState, StepView};
+pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 pub use super::cause::{
     Alike, AlikeBy, Cause, Course, Effect, Kin, Reach, Remedy, Severity, Silenced, Suggestion,
 };

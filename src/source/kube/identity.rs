@@ -10,6 +10,7 @@ use pilothouse_core::model::event::Identity;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use super::{Scope, rights};
 use crate::clock::Clock;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
@@ -38,16 +39,19 @@ struct Version {
 pub fn start(
     connection: &Connection,
     client: &ReadClient,
+    scope: &Scope,
     sink: &FactSink,
     supervisor: &Supervisor,
     pulse: watch::Sender<Pulse>,
 ) {
+    let asked = scope.namespaces.clone();
     let client = client.with_deadline(DEADLINE);
     let out = sink.clone();
     let user = connection.user.clone();
     let pulse = Arc::new(pulse);
-    supervisor
-        .spawn("api", sink.clone(), move || beat(client.clone(), out.clone(), user.clone(), pulse.clone()));
+    supervisor.spawn("api", sink.clone(), move || {
+        beat(client.clone(), asked.clone(), out.clone(), user.clone(), pulse.clone())
+    });
 }
 
 /// The names of all namespaces, if they may be listed.
@@ -71,9 +75,23 @@ async fn namespaces(client: &ReadClient) -> Option<Vec<Name>> {
     Some(names)
 }
 
-async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch::Sender<Pulse>>) {
+/// The UID of the namespace kube-system, if it may be read.
+async fn uid(client: &ReadClient) -> Option<Name> {
+    let path = "/api/v1/namespaces/kube-system";
+    let found: serde_json::Value = client.get_json(path).await.ok()?;
+    let uid = found.pointer("/metadata/uid")?.as_str()?;
+    Some(Name::from(text::clean(uid).into_owned()))
+}
+
+async fn beat(
+    client: ReadClient,
+    asked: Vec<Name>,
+    out: FactSink,
+    user: String,
+    pulse: Arc<watch::Sender<Pulse>>,
+) {
     let mut told = Identity::default();
-    let mut known = false;
+    let (mut known, mut rights_known) = (false, false);
     let mut namespaces_due = Clock::instant();
     loop {
         let mut answer = client.get("/version", "application/json", 1 << 16).await;
@@ -104,6 +122,7 @@ async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch:
                 Err(_) => told.user.clone(),
             }
             .or_else(|| (!user.is_empty()).then(|| Name::from(user.as_str())));
+            now.uid = uid(&client).await;
             known = true;
         }
         if lost.is_none() && Clock::instant() >= namespaces_due {
@@ -113,6 +132,16 @@ async fn beat(client: ReadClient, out: FactSink, user: String, pulse: Arc<watch:
         if now != told {
             told = now;
             out.identity(told.clone()).await;
+        }
+        if known && !rights_known {
+            // after who we are is on the screen: it may take a request for each namespace
+            rights_known = true;
+            let all = told.namespaces.clone().unwrap_or_default();
+            let may = rights::ask(&client, if asked.is_empty() { &all } else { &asked }).await;
+            if may != told.may {
+                told.may = may;
+                out.identity(told.clone()).await;
+            }
         }
         let is_lost = lost.is_some();
         pulse.send_if_modified(|held| {

@@ -30,12 +30,14 @@ pub struct TextLine {
     pub role: Role,
     /// One row even where long lines are wrapped: of a table.
     pub whole: bool,
+    /// What the line is about: it can be selected, and opened.
+    pub object: Option<ObjectRef>,
 }
 
 impl TextLine {
     /// A line of a role.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
-        Self { text: text.into(), role, whole: false }
+        Self { text: text.into(), role, whole: false, object: None }
     }
 }
 
@@ -61,6 +63,8 @@ pub struct TextView {
     pub top: usize,
     pub wrap: bool,
     pub find: String,
+    /// The selected line, and the object that it is about: the lines may move under it.
+    pub chosen: Option<(usize, ObjectRef)>,
     /// Rows on the screen, rows in all and cells in a row, at the last draw.
     pub page: usize,
     pub rows: usize,
@@ -79,10 +83,23 @@ impl TextView {
             top: 0,
             wrap: true,
             find: String::new(),
+            chosen: None,
             page: 0,
             rows: 0,
             columns: 0,
         }
+    }
+
+    /// The selected object, else the one that the text is about.
+    pub fn about(&self) -> Option<&ObjectRef> {
+        self.chosen.as_ref().map(|(_, object)| object).or(self.object.as_ref())
+    }
+
+    /// The selected line where it is now: the lines follow the World.
+    pub fn chosen_line(&self) -> Option<usize> {
+        let (at, object) = self.chosen.as_ref()?;
+        let is = |line: &TextLine| line.object.as_ref() == Some(object);
+        if self.lines.get(*at).is_some_and(is) { Some(*at) } else { self.lines.iter().position(is) }
     }
 }
 

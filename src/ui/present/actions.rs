@@ -2,23 +2,57 @@
 
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState, World};
+use pilothouse_core::model::world::{ActionView, Cluster, Outcome, StepState, World};
 use pilothouse_core::policy::undo;
 
 use super::super::command::Cmd;
 use super::super::keymap::Keymap;
+use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::{Cell, Grade, RowView, cell, plain, targets};
 
-/// The columns.
-pub const COLUMNS: [Column; 5] = [
+/// The columns; CONTEXT is there where actions of other clusters are shown.
+pub const COLUMNS: [Column; 6] = [
     Column::left("ACTION", 20, 60, 0),
+    CONTEXT,
     Column::left("STATE", 9, 10, 0),
     Column::left("STEPS", 7, 12, 2).whole(),
     Column::right("STARTED", 7, 8, 4),
     Column::left("NOW", 16, 0, 3),
 ];
+
+const CONTEXT: Column = Column::left("CONTEXT", 7, 30, 1);
+
+/// The columns of the list.
+pub fn columns(all: bool) -> Vec<Column> {
+    let mut columns = COLUMNS.to_vec();
+    columns.retain(|c| all || c.head != CONTEXT.head);
+    columns
+}
+
+/// Whether the list has it: of this cluster, or of all.
+pub fn passes(action: &ActionView, cluster: &Cluster, all: bool, spec: &Spec) -> bool {
+    let mut texts = vec![title(action), state(action).to_owned(), steps(action), action.message.clone()];
+    if all {
+        texts.push(action.plan.intent.context.to_string());
+    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    (all || action.is_of(cluster)) && spec.filter.passes(&texts)
+}
+
+/// How many actions of other clusters there are, for the title.
+pub fn counts(world: &World, cluster: &Cluster, all: bool, keymap: &Keymap) -> Vec<Cell> {
+    let others = world.actions.iter().filter(|a| !a.is_of(cluster)).count();
+    match (others, all, keymap.key(Cmd::AllActions)) {
+        (0, ..) => Vec::new(),
+        (_, true, _) => vec![cell(Role::Info, "of all clusters")],
+        (n, false, key) => {
+            let key = key.map_or_else(String::new, |k| format!(": {k} shows them"));
+            vec![cell(Role::Dim, format!("{n} of other clusters{key}"))]
+        }
+    }
+}
 
 /// How bad.
 pub fn grade(action: &ActionView) -> Grade {
@@ -48,25 +82,25 @@ pub fn state(action: &ActionView) -> &'static str {
     action.outcome.map_or(if action.paused { "paused" } else { "running" }, Outcome::as_str)
 }
 
-/// One row.
-pub fn row(action: &ActionView, now: Stamp) -> RowView {
+/// One row; `all`: with its context.
+pub fn row(action: &ActionView, all: bool, now: Stamp) -> RowView {
     let grade = grade(action);
     let mut message = action.message.clone();
     // of those that have ended it does not matter whose they were
     if action.foreign && action.outcome.is_none() {
         message = format!("in another process: {message}");
     }
-    RowView {
-        grade,
-        cells: vec![
-            cell(Role::Strong, title(action)),
-            cell(grade.role(), state(action)),
-            plain(steps(action)),
-            cell(Role::Dim, age(now.since(action.started))),
-            plain(message),
-        ],
-        marked: false,
+    let mut cells = vec![
+        cell(Role::Strong, title(action)),
+        cell(grade.role(), state(action)),
+        plain(steps(action)),
+        cell(Role::Dim, age(now.since(action.started))),
+        plain(message),
+    ];
+    if all {
+        cells.insert(1, plain(action.plan.intent.context.as_str()));
     }
+    RowView { grade, cells, marked: false }
 }
 
 /// The row's identity.
@@ -74,13 +108,15 @@ pub fn key(action: &ActionView) -> Uid {
     Uid::Text(action.id.clone())
 }
 
-/// An action whose process ended in the middle, and what to press about it.
-pub fn unfinished(world: &World, keymap: &Keymap) -> Vec<Cell> {
-    let Some(action) = world.actions.iter().find(|a| a.unfinished) else { return Vec::new() };
-    let more = world.actions.iter().filter(|a| a.unfinished).count() - 1;
+/// An action of this cluster whose process ended in the middle, and what to press about it.
+pub fn unfinished(world: &World, cluster: &Cluster, keymap: &Keymap) -> Vec<Cell> {
+    let mut found = world.actions.iter().filter(|a| a.unfinished && a.is_of(cluster));
+    let Some(action) = found.next() else { return Vec::new() };
+    let more = found.count();
     let mut line = vec![cell(Role::Warning, "! unfinished:"), cell(Role::Strong, title(action))];
-    if let (Some(list), Some(resume)) = (keymap.key(Cmd::ActionsView), keymap.key(Cmd::ResumeAction)) {
-        line.push(cell(Role::Key, format!("· {list}, then {resume} goes on with it")));
+    let keys = (keymap.key(Cmd::ActionsView), keymap.key(Cmd::ResumeAction), keymap.key(Cmd::CancelAction));
+    if let (Some(list), Some(resume), Some(dismiss)) = keys {
+        line.push(cell(Role::Key, format!("· {list}, then {resume} resumes or {dismiss} dismisses it")));
     }
     if more > 0 {
         line.push(cell(Role::Dim, format!("(+{more} more)")));

@@ -10,13 +10,19 @@ use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::hpa::{HpaState, judge};
 
-use super::super::list::Spec;
+use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 3] = ["at limit first", "by name", "by replicas"];
+pub const ORDERS: [Order; 4] = [
+    Order::worst("at limit first"),
+    Order::rises("by name", "TARGET"),
+    Order::falls("by replicas", "NOW→WANT"),
+    Order::falls("by maximum", "MIN-MAX"),
+];
 
 /// The columns.
 pub const COLUMNS: [Column; 5] = [
@@ -39,9 +45,10 @@ pub fn grade_of(state: HpaState) -> Grade {
 }
 
 /// Whether it is wanted.
-pub fn passes(hpa: &Hpa, spec: &Spec) -> bool {
+pub fn passes(hpa: &Hpa, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     spec.namespace.as_ref().is_none_or(|ns| hpa.namespace == *ns)
-        && (spec.filter.is_empty() || spec.filter.passes(&[&hpa.namespace, &hpa.name, &hpa.target_name]))
+        && (spec.filter.is_empty()
+            || spec.filter.passes_or(&[&hpa.namespace, &hpa.name, &hpa.target_name], more))
 }
 
 /// The order of two rows.
@@ -49,6 +56,7 @@ pub fn order(a: &Hpa, b: &Hpa, order: usize, now: Stamp) -> Ordering {
     let by = match order {
         1 => Ordering::Equal,
         2 => b.current.cmp(&a.current),
+        3 => b.max.cmp(&a.max),
         _ => judge(b, now).state.cmp(&judge(a, now).state).then_with(|| b.current.cmp(&a.current)),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
@@ -115,7 +123,7 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
 
 /// The counts after the title, of what the namespace leaves.
 pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
-    let here = || cluster.hpas.iter().filter(|h| passes(h, spec));
+    let here = || cluster.hpas.iter().filter(|h| passes(h, spec, NO_MORE));
     let bad = here().filter(|h| grade_of(judge(h, now).state) >= Grade::Warning).count();
     match (bad, here().count()) {
         (_, 0) => Vec::new(),

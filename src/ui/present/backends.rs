@@ -10,6 +10,7 @@ use pilothouse_core::policy::shares::{self, Share};
 use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 
 /// One backend with everything that is shown of it.
@@ -28,7 +29,17 @@ pub struct Backend {
 }
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 3] = ["worst first", "by name", "by requests"];
+pub const ORDERS: [Order; 9] = [
+    Order::worst("worst first"),
+    Order::rises("by name", "BACKEND"),
+    Order::falls("by requests", "RPS"),
+    Order::falls("by errors", "ERR%"),
+    Order::falls("by p95", "P95"),
+    Order::rises("not ready first", "READY"),
+    Order::rises("by zone", "ZONE"),
+    Order::rises("by node", "NODE"),
+    Order::rises("by version", "VERSION"),
+];
 
 /// The columns.
 pub const COLUMNS: [Column; 11] = [
@@ -142,22 +153,30 @@ impl Backend {
 }
 
 /// Whether it is wanted.
-pub fn passes(backend: &Backend, spec: &Spec) -> bool {
-    spec.filter.passes(&[
-        &backend.name,
+pub fn passes(backend: &Backend, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
+    let texts = [
+        backend.name.as_str(),
         backend.node.as_ref().map_or("", Name::as_str),
         backend.zone.as_ref().map_or("", Name::as_str),
         &backend.version,
-    ])
+    ];
+    spec.filter.passes_or(&texts, more)
 }
 
 /// The order of two rows.
 pub fn order(a: &Backend, b: &Backend, order: usize) -> std::cmp::Ordering {
     let rps = |x: &Backend| x.traffic.as_ref().and_then(|t| t.rps).unwrap_or(-1.0);
     let errors = |x: &Backend| x.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(-1.0);
+    let p95 = |x: &Backend| x.traffic.as_ref().and_then(|t| t.p95_ms).unwrap_or(-1.0);
     let by = match order {
         1 => std::cmp::Ordering::Equal,
         2 => rps(b).total_cmp(&rps(a)),
+        3 => errors(b).total_cmp(&errors(a)),
+        4 => p95(b).total_cmp(&p95(a)),
+        5 => a.ready.cmp(&b.ready),
+        6 => a.zone.cmp(&b.zone),
+        7 => a.node.cmp(&b.node),
+        8 => a.version.cmp(&b.version),
         _ => b.grade().cmp(&a.grade()).then_with(|| errors(b).total_cmp(&errors(a))),
     };
     by.then_with(|| a.name.cmp(&b.name))

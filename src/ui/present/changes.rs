@@ -50,7 +50,7 @@ impl Entries {
             return;
         }
         self.of = Some((changes.clone(), world.actions.clone()));
-        let done = world.actions.iter().filter(|a| a.cluster == cluster.info.id).map(|a| action(a));
+        let done = world.actions.iter().filter(|a| a.is_of(cluster)).map(|a| action(a));
         self.list = fold_for_people(changes).iter().map(change).chain(done).collect();
         self.list.sort_by_key(|entry| std::cmp::Reverse(entry.at));
     }
@@ -100,6 +100,11 @@ impl Entry {
     /// The row's identity.
     pub fn key(&self) -> Uid {
         self.key.clone()
+    }
+
+    /// How much it may have to do with a trouble.
+    pub fn grade(&self) -> Grade {
+        self.grade
     }
 
     /// Whether the filter and the namespace want it.

@@ -38,6 +38,11 @@ impl Lines {
         self.0.push(TextLine { whole: true, ..TextLine::new(role, text) });
     }
 
+    /// A line about an object, which can be opened.
+    pub fn about(&mut self, role: Role, text: impl Into<String>, object: ObjectRef) {
+        self.0.push(TextLine { object: Some(object), ..TextLine::new(role, text) });
+    }
+
     /// `label      value`.
     pub fn field(&mut self, label: &str, value: impl AsRef<str>) {
         if !value.as_ref().is_empty() {
@@ -174,6 +179,9 @@ fn pod_table(
                 age(now.since(pod.created)),
             ),
         );
+        if let Some(line) = out.0.last_mut() {
+            line.object = Some(pods::object(pod));
+        }
     }
     if found.len() > 300 {
         out.say(Role::Dim, format!("  and {} more", found.len() - 300));

@@ -90,13 +90,17 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
             view.lines = plan_lines(rehearsal, &refusals, ui.now);
             ask(&mut view, dialog, &rehearsal.plan, &refusals);
             view.keys.push(cell(Role::Key, cancel));
-            let copy =
-                ui.keymap.key(Cmd::CopyKubectl).map_or_else(String::new, |k| format!("{k} copy kubectl"));
-            if !rehearsal.plan.choices.is_empty() {
-                let options = ui.keymap.key(Cmd::Options);
-                view.keys.push(cell(Role::Key, options.map_or_else(String::new, |k| format!("{k} options"))));
+            let asks = refusals.is_empty() && rehearsal.plan.confirm != Confirm::Yes;
+            for (cmd, words) in [(Cmd::Options, "options"), (Cmd::CopyKubectl, "copy kubectl")] {
+                let there = cmd != Cmd::Options || !rehearsal.plan.choices.is_empty();
+                // a letter of the text that is asked for is no command
+                let typed = |c: char| !dialog.typed.is_empty() || rehearsal.plan.answer.starts_with(c);
+                if let Some(key) = ui.keymap.key(cmd).filter(|_| there)
+                    && !(asks && key.typed().is_some_and(typed))
+                {
+                    view.keys.push(cell(Role::Key, format!("{key} {words}")));
+                }
             }
-            view.keys.push(cell(Role::Key, copy));
         }
     }
     view
@@ -352,5 +356,18 @@ pub fn question(question: &Question) -> DialogView {
                 ..DialogView::default()
             }
         }
+        Question::DismissAction { id, title } => DialogView {
+            title: format!("Dismiss {title}?"),
+            lines: vec![
+                TextLine::new(Role::Text, format!("{id}: nothing is sent, and nothing is taken back.")),
+                TextLine::new(Role::Text, "It stays in the journal, and cannot be resumed any more."),
+            ],
+            ask: vec![
+                cell(Role::KeyDanger, "y"),
+                cell(Role::Strong, "dismiss it"),
+                cell(Role::Dim, "· any other key: keep it"),
+            ],
+            ..DialogView::default()
+        },
     }
 }

@@ -2,19 +2,29 @@
 
 use std::cmp::Ordering;
 
-use pilothouse_core::domain::id::{Name, Uid};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
 
-use super::super::list::Spec;
+use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain, rate};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 4] = ["new first", "by rate", "by count", "latest first"];
+pub const ORDERS: [Order; 8] = [
+    Order::worst("new first"),
+    Order::falls("by rate", "/MIN"),
+    Order::rises("latest first", "LAST"),
+    Order::rises("by message", "MESSAGE"),
+    Order::rises("by place", "WHERE"),
+    Order::falls("by pods", "PODS"),
+    Order::rises("by version", "VERSIONS"),
+    Order::rises("first seen last", "FIRST"),
+];
 
 /// First seen less than this long ago is NEW.
 pub const NEW_SECS: u64 = 600;
@@ -48,7 +58,7 @@ pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
 }
 
 /// Whether it is wanted.
-pub fn passes(group: &ErrorGroup, spec: &Spec) -> bool {
+pub fn passes(group: &ErrorGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let here = spec.namespace.as_ref().is_none_or(|ns| {
         group.workloads.is_empty()
             || group.workloads.iter().any(|w| w.split_once('/').is_some_and(|(n, _)| n == ns.as_str()))
@@ -57,7 +67,7 @@ pub fn passes(group: &ErrorGroup, spec: &Spec) -> bool {
         let mut texts: Vec<&str> = vec![&group.template, &group.sample];
         texts.extend(group.workloads.iter().map(Name::as_str));
         texts.extend(group.versions.iter().map(Name::as_str));
-        spec.filter.passes(&texts)
+        spec.filter.passes_or(&texts, more)
     })
 }
 
@@ -65,8 +75,12 @@ pub fn passes(group: &ErrorGroup, spec: &Spec) -> bool {
 pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Ordering {
     let by = match order {
         1 => b.per_minute.total_cmp(&a.per_minute),
-        2 => b.count.cmp(&a.count),
-        3 => b.last.cmp(&a.last),
+        2 => b.last.cmp(&a.last),
+        3 => a.template.cmp(&b.template),
+        4 => place(a).cmp(&place(b)),
+        5 => b.pod_count.cmp(&a.pod_count),
+        6 => versions(a).cmp(&versions(b)),
+        7 => b.first.cmp(&a.first),
         _ => is_new(b, now).cmp(&is_new(a, now)).then_with(|| b.per_minute.total_cmp(&a.per_minute)),
     };
     by.then_with(|| b.count.cmp(&a.count)).then_with(|| a.fingerprint.cmp(&b.fingerprint))
@@ -80,6 +94,21 @@ pub fn versions(group: &ErrorGroup) -> String {
         [a, b] => format!("{a} {b}"),
         more => format!("{} versions", more.len()),
     }
+}
+
+/// The workload that is called `namespace/name`.
+pub fn workload(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
+    let (namespace, name) = name.split_once('/')?;
+    let mut rows = cluster.derived.workloads.iter();
+    let row = rows.find(|r| r.workload.namespace == namespace && r.workload.name == name)?;
+    Some(row.workload.reference())
+}
+
+/// The pod of that name that wrote lines of the group, if it is still there.
+pub fn pod(cluster: &Cluster, group: &ErrorGroup, name: &str) -> Option<ObjectRef> {
+    let mut namespaces = group.workloads.iter().filter_map(|w| w.split_once('/').map(|(ns, _)| ns));
+    let pod = namespaces.find_map(|namespace| cluster.pod(namespace, name))?;
+    Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
 }
 
 /// Who wrote it.
@@ -124,7 +153,7 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     if logs.at == Stamp::default() {
         return Vec::new();
     }
-    let new = logs.groups.iter().filter(|g| is_new(g, now) && passes(g, spec)).count();
+    let new = logs.groups.iter().filter(|g| is_new(g, now) && passes(g, spec, NO_MORE)).count();
     let mut notes = Vec::new();
     if new > 0 {
         notes.push(cell(Role::Warning, format!("{new} new")));

@@ -1,5 +1,7 @@
 //! The first line: where we are, what we may do, how it stands, how fresh it is.
 
+use std::collections::BTreeSet;
+
 use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::domain::time::{Stamp, age, skew};
 use pilothouse_core::model::table::Coverage;
@@ -29,6 +31,8 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     let info = &cluster.info;
     let (mode, role) = if info.read_only {
         ("READ-ONLY", Role::ModeReadOnly)
+    } else if cluster.identity.may.as_ref().is_some_and(BTreeSet::is_empty) {
+        ("no write permission", Role::ModeReadOnly)
     } else if info.protected {
         ("PROTECTED", Role::ModeProtected)
     } else {

@@ -6,28 +6,17 @@ use pilothouse_core::model::world::{Cluster, World};
 use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{PodScope, Ui};
+use super::super::command;
 use super::super::list::{ListId, Spec};
+use super::super::request::TableLine;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
+use super::orders::{self, turned};
 use super::{
-    ListView, RowView, actions, autoscalers, backends, causes, cell, changes, errors, frame, namespaces,
-    nodes, plain, pods, traffic, workloads,
+    Grade, ListView, RowView, actions, autoscalers, backends, causes, cell, changes, errors, frame,
+    namespaces, nodes, plain, pods, targets, traffic, workloads,
 };
-
-/// The names of the orders of a list.
-pub fn orders(id: ListId) -> &'static [&'static str] {
-    match id {
-        ListId::Nodes => &nodes::ORDERS,
-        ListId::Traffic => &traffic::ORDERS,
-        ListId::Errors => &errors::ORDERS,
-        ListId::Autoscalers => &autoscalers::ORDERS,
-        ListId::Workloads => &workloads::ORDERS,
-        ListId::Pods => &pods::ORDERS,
-        ListId::Backends => &backends::ORDERS,
-        ListId::Now | ListId::Actions | ListId::Changes | ListId::Namespaces | ListId::Table => &[],
-    }
-}
 
 /// The identity of row `row` of a list.
 pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
@@ -61,11 +50,13 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     let mut spec = Spec {
         filter: list.filter.clone(),
         order: list.order,
+        reverse: list.reverse,
         namespace: ui.namespace.clone(),
         ..Spec::default()
     };
     let now = ui.now;
-    let ids = &mut list.ids;
+    let reverse = spec.reverse;
+    let ids = &mut list.sorted;
     match id {
         ListId::Nodes => {
             let order = spec.order;
@@ -73,8 +64,8 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 ids,
                 &cluster.derived.nodes,
                 &spec,
-                |r| nodes::passes(r, &spec),
-                |a, b| nodes::order(a, b, order),
+                |r| nodes::passes(r, &spec, || texts(nodes::row(r, &cluster.pods.cover, now))),
+                |a, b| turned(nodes::order(a, b, order), reverse),
             );
         }
         ListId::Workloads => {
@@ -83,8 +74,8 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 ids,
                 &cluster.derived.workloads,
                 &spec,
-                |r| workloads::passes(r, &spec),
-                |a, b| workloads::order(a, b, order),
+                |r| workloads::passes(r, &spec, || texts(workloads::row(r, now))),
+                |a, b| turned(workloads::order(a, b, order), reverse),
             );
         }
         ListId::Pods => {
@@ -107,12 +98,17 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
             }
             let dead = &ui.bases.dead;
+            let numeric = spec.filter.is_numeric();
             ui.bases.pods.refresh(
                 ids,
                 &cluster.pods,
                 &spec,
-                |p| pods::passes(p, &spec, &scope, &cluster),
-                |a, b| pods::order(a, b, order, dead, now),
+                |p| {
+                    pods::passes(p, &spec, &scope, &cluster, || {
+                        if numeric { texts(pods::row(p, dead, now)) } else { Vec::new() }
+                    })
+                },
+                |a, b| turned(pods::order(a, b, order, dead, now), reverse),
             );
         }
         ListId::Autoscalers => {
@@ -123,20 +119,24 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 ids,
                 &cluster.hpas,
                 &spec,
-                |h| autoscalers::passes(h, &spec),
-                |a, b| autoscalers::order(a, b, order, now),
+                |h| autoscalers::passes(h, &spec, || texts(autoscalers::row(h, now, true))),
+                |a, b| turned(autoscalers::order(a, b, order, now), reverse),
             );
         }
         ListId::Traffic => {
             traffic::join(&mut ui.bases, &cluster);
             let joined = &ui.bases.joined;
-            *ids = indexes(joined, |j| traffic::passes(j, &spec));
-            ids.sort_by(|a, b| by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)));
+            *ids = indexes(joined, |j| traffic::passes(j, &spec, || texts(traffic::row(j, true))));
+            ids.sort_by(|a, b| {
+                turned(by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)), reverse)
+            });
         }
         ListId::Errors => {
             let groups = &cluster.logs.groups;
-            *ids = indexes(groups, |g| errors::passes(g, &spec));
-            ids.sort_by(|a, b| by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)));
+            *ids = indexes(groups, |g| errors::passes(g, &spec, || texts(errors::row(g, now))));
+            ids.sort_by(|a, b| {
+                turned(by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)), reverse)
+            });
         }
         ListId::Now => {
             let found = &cluster.derived.causes;
@@ -144,7 +144,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             causes::settle(found, ids, &mut list.selected, ui.folds_now());
         }
         ListId::Actions => {
-            *ids = indexes(&world.actions, |a| spec.filter.passes(&[&actions::title(a), &a.message]));
+            *ids = indexes(&world.actions, |a| actions::passes(a, &cluster, ui.all_actions, &spec));
         }
         ListId::Changes => {
             ui.bases.changes.refresh(world, &cluster);
@@ -152,8 +152,10 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         }
         ListId::Backends => {
             let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
-            *ids = indexes(&found, |b| backends::passes(b, &spec));
-            ids.sort_by(|a, b| by_index(&found, *a, *b, |a, b| backends::order(a, b, spec.order)));
+            *ids = indexes(&found, |b| backends::passes(b, &spec, || texts(backends::row(b))));
+            ids.sort_by(|a, b| {
+                turned(by_index(&found, *a, *b, |a, b| backends::order(a, b, spec.order)), reverse)
+            });
             ui.bases.backends = found;
         }
         ListId::Namespaces => *ids = indexes(&ui.bases.namespaces, |n| spec.filter.passes(&[n.as_str()])),
@@ -162,13 +164,51 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 spec.filter
                     .passes(&r.cells.iter().map(String::as_str).chain([r.name.as_str()]).collect::<Vec<_>>())
             });
+            if let Some(column) = spec.order.checked_sub(1) {
+                let cell = |r: &TableLine| r.cells.get(column).cloned().unwrap_or_default();
+                let order = |a: &TableLine, b: &TableLine| orders::printed(&cell(a), &cell(b));
+                ids.sort_by(|a, b| turned(by_index(&ui.table.rows, *a, *b, order), reverse));
+            } else if reverse {
+                ids.reverse();
+            }
         }
     }
+    list.ids = match id {
+        // these have an order that says something by itself
+        ListId::Now | ListId::Actions | ListId::Namespaces | ListId::Table => list.sorted.clone(),
+        _ => {
+            let row = |row| Some((key(ui, world, id, row)?, grade(ui, &cluster, id, row)? as u8));
+            list.held.place(&list.sorted, &spec, ui.clock_ms, row)
+        }
+    };
     let lost = list.settle(focused, |row| key(ui, world, id, row));
     ui.put_list(id, list);
     if lost.is_some() && focused {
         ui.say("the selected row is gone; the selection moved to its neighbour");
     }
+}
+
+/// How bad a row is.
+fn grade(ui: &Ui, cluster: &Cluster, id: ListId, row: u32) -> Option<Grade> {
+    let (at, now) = (row as usize, ui.now);
+    Some(match id {
+        ListId::Nodes => nodes::grade(cluster.derived.nodes.at(row)?),
+        ListId::Traffic => ui.bases.joined.get(at)?.grade(),
+        ListId::Errors => errors::grade(cluster.logs.groups.get(at)?, now),
+        ListId::Autoscalers => {
+            autoscalers::grade_of(pilothouse_core::policy::hpa::judge(cluster.hpas.at(row)?, now).state)
+        }
+        ListId::Workloads => workloads::grade(cluster.derived.workloads.at(row)?),
+        ListId::Pods => pods::grade(cluster.pods.at(row)?, &ui.bases.dead, now),
+        ListId::Backends => ui.bases.backends.get(at)?.grade(),
+        ListId::Changes => ui.bases.changes.list.get(at)?.grade(),
+        ListId::Now | ListId::Actions | ListId::Namespaces | ListId::Table => return None,
+    })
+}
+
+/// What stands in a row's columns.
+fn texts(row: RowView) -> Vec<String> {
+    row.cells.into_iter().map(|cell| cell.text).collect()
 }
 
 fn indexes<T>(rows: &[T], passes: impl Fn(&T) -> bool) -> Vec<u32> {
@@ -198,13 +238,7 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
         ListId::Traffic => ui.bases.joined.iter().find(|j| j.key() == *uid).map(traffic::Joined::object),
         ListId::Errors => {
             let group = cluster.logs.groups.iter().find(|g| errors::key(g) == *uid)?;
-            let (namespace, name) = group.workloads.first()?.split_once('/')?;
-            let row = cluster
-                .derived
-                .workloads
-                .iter()
-                .find(|r| r.workload.namespace == namespace && r.workload.name == name)?;
-            Some(row.workload.reference())
+            errors::workload(cluster, group.workloads.first()?)
         }
         ListId::Autoscalers => cluster.hpas.by_uid(uid).map(|h| autoscalers::object(h)),
         ListId::Workloads => cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference()),
@@ -234,7 +268,7 @@ fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
         ListId::Workloads => &workloads::COLUMNS,
         ListId::Pods => &pods::COLUMNS,
         ListId::Backends => &backends::COLUMNS,
-        ListId::Actions => &actions::COLUMNS,
+        ListId::Actions => return actions::columns(ui.all_actions),
         ListId::Changes => &changes::COLUMNS,
         ListId::Namespaces => &namespaces::COLUMNS,
         ListId::Table => {
@@ -268,7 +302,17 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
             let all = &cluster.derived.causes;
             causes::folded_row(all, all.get((row & !causes::FOLDED) as usize)?, &ui.keymap, now)
         }
-        ListId::Now => causes::row(cluster.derived.causes.get(at)?, &ui.keymap, now),
+        ListId::Now => {
+            let cause = cluster.derived.causes.get(at)?;
+            let mut view = causes::row(cause, &ui.keymap, now);
+            let command = cause.action.as_ref().and_then(|a| command::by_id(a.command));
+            if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
+                && !targets::permitted(ui, world, command.cmd)
+            {
+                keys.role = Role::Dim;
+            }
+            view
+        }
         ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, &cluster.pods.cover, now),
         ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several),
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),
@@ -276,7 +320,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
         ListId::Pods => pods::row(cluster.pods.at(row)?, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
-        ListId::Actions => actions::row(world.actions.get(at)?, now),
+        ListId::Actions => actions::row(world.actions.get(at)?, ui.all_actions, now),
         ListId::Changes => ui.bases.changes.list.get(at)?.row(now),
         ListId::Namespaces => namespaces::row(cluster, ui.bases.namespaces.get(at)?, ui.namespace.as_ref()),
         ListId::Table => RowView {
@@ -294,6 +338,9 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
     ui.list_mut(id).scroll(room);
     let list = ui.list(id);
     let (key_char, title, mut notes, state, footer) = frame::of(ui, &cluster, id);
+    if id == ListId::Actions {
+        notes.extend(actions::counts(world, &cluster, ui.all_actions, &ui.keymap));
+    }
     if !list.filter.is_empty() {
         notes.push(cell(Role::Match, format!("/{}", list.filter)));
         notes.push(plain(format!("{} match", grouped(list.ids.len() as u64))));
@@ -303,9 +350,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
     if !list.marks.is_empty() {
         notes.push(cell(Role::Marked, format!("{} marked", list.marks.len())));
     }
-    if list.order > 0 {
-        notes.extend(orders(id).get(list.order).map(|o| cell(Role::Info, *o)));
-    }
+    notes.extend(orders::note(ui, id));
     notes.extend(state.notes);
     if matches!(id, ListId::Traffic | ListId::Autoscalers | ListId::Workloads | ListId::Errors | ListId::Now)
         || (id == ListId::Pods && ui.pod_scope == PodScope::All)
@@ -334,11 +379,14 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         let place = ui.namespace.as_ref().map_or_else(String::new, |ns| format!(" in namespace {ns}"));
         vec![cell(Role::Dim, format!("{}{place}", nothing(id)))]
     };
+    let columns = columns(ui, id);
+    let heads: Vec<&str> = columns.iter().map(|c| c.head).collect();
     ListView {
         key: key_char,
         title,
         notes,
-        columns: columns(ui, id),
+        ordered: orders::mark(ui, id, &heads),
+        columns,
         heads: if id == ListId::Table { ui.table.columns.clone() } else { Vec::new() },
         rows,
         selected: (!list.ids.is_empty()).then(|| list.at.saturating_sub(list.top)),

@@ -12,11 +12,20 @@ use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, ago, cell, percent, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 6] =
-    ["worst first", "by name", "by CPU use", "by memory use", "by pods", "youngest first"];
+pub const ORDERS: [Order; 8] = [
+    Order::worst("worst first"),
+    Order::rises("by name", "NODE"),
+    Order::falls("by CPU use", "CPU use/req"),
+    Order::falls("by memory use", "MEM use/req"),
+    Order::falls("by pods", "PODS bad"),
+    Order::rises("youngest first", "AGE"),
+    Order::rises("by zone", "ZONE"),
+    Order::rises("by version", "VERSION"),
+];
 
 /// The columns.
 pub const COLUMNS: [Column; 8] = [
@@ -41,8 +50,8 @@ pub fn grade(row: &NodeRow) -> Grade {
     }
 }
 
-/// Whether the filter wants it.
-pub fn passes(row: &NodeRow, spec: &Spec) -> bool {
+/// Whether the filter wants it; `more`: the texts of its row.
+pub fn passes(row: &NodeRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     if spec.filter.is_empty() {
         return true;
     }
@@ -53,7 +62,7 @@ pub fn passes(row: &NodeRow, spec: &Spec) -> bool {
     if row.node.cordoned {
         texts.push("cordoned");
     }
-    spec.filter.passes(&texts)
+    spec.filter.passes_or(&texts, more)
 }
 
 /// The order of two rows.
@@ -69,6 +78,8 @@ pub fn order(a: &NodeRow, b: &NodeRow, order: usize) -> Ordering {
         3 => memory(b).cmp(&memory(a)),
         4 => b.totals.pods.cmp(&a.totals.pods),
         5 => b.node.created.cmp(&a.node.created),
+        6 => a.node.zone.cmp(&b.node.zone),
+        7 => a.node.kubelet.cmp(&b.node.kubelet),
         _ => grade(b)
             .cmp(&grade(a))
             .then_with(|| b.state.cmp(&a.state))

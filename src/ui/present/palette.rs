@@ -1,14 +1,17 @@
 //! `:` finds any object by name and any command. Ranked by how well the name matches; only the best are kept.
 
+mod words;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan};
-use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::World;
 
 use super::super::app::Ui;
 use super::super::command::{COMMANDS, Cmd};
+use super::super::list::ListId;
 use super::super::widget::text::contains_fold;
 
 /// What a hit stands for.
@@ -17,8 +20,14 @@ pub enum Target {
     Command(&'static str),
     Object(ObjectRef),
     Context(ClusterId, Name),
-    /// A kind that the server prints.
-    Resource(String),
+    /// A list of ours, of one namespace or of those that are shown.
+    View(ListId, Option<Name>),
+    /// The contexts of the kubeconfig.
+    Contexts,
+    /// An action on an object.
+    Act(Cmd, ObjectRef),
+    /// A kind that the server prints, of one namespace or of those that are shown.
+    Resource(String, Option<Name>),
     /// A plan of [`Ui::failovers`], and whether it is the way back.
     Failover(usize, bool),
     Quit,
@@ -59,16 +68,17 @@ fn verb_of(plan: &FailoverPlan) -> &'static str {
     if matches!(plan.kind, FailoverKind::Weight(_)) { "failover weight" } else { "failover" }
 }
 
-/// Words that the palette takes for a view of ours rather than a table of the server.
-fn view_of(word: &str) -> Option<Cmd> {
-    Some(match Kind::from_word(word)? {
-        Kind::Node => Cmd::FocusNodes,
-        Kind::Service | Kind::EndpointSlice => Cmd::FocusTraffic,
-        Kind::HorizontalPodAutoscaler => Cmd::FocusAutoscalers,
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Pod => Cmd::WorkloadsView,
-        Kind::Namespace => Cmd::Namespaces,
-        _ => return None,
-    })
+fn of_object(object: ObjectRef) -> Hit {
+    Hit {
+        kind: object.kind.short(),
+        title: if object.namespace.is_empty() {
+            object.name.to_string()
+        } else {
+            format!("{}/{}", object.namespace, object.name)
+        },
+        detail: String::new(),
+        target: Target::Object(object),
+    }
 }
 
 /// The best hits for what was typed.
@@ -82,7 +92,6 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             Hit { target: Target::Quit, kind: "quit".into(), title, detail: "leave at once".into() },
         ));
     }
-    let view = view_of(&needle);
     for command in
         COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel))
     {
@@ -90,9 +99,7 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
         if typed.ends_with(' ') && command.id == needle {
             continue;
         }
-        let best = if view == Some(command.cmd) {
-            Some(0)
-        } else if needle.is_empty() {
+        let best = if needle.is_empty() {
             (command.hint > 0).then_some(5000)
         } else {
             score(command.id, &needle).or_else(|| score(command.title, &needle))
@@ -148,69 +155,32 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             }
         }
     }
-    for (best, object) in objects(ui, world, &needle) {
-        hits.push((
-            best,
-            Hit {
-                kind: object.kind.short(),
-                title: if object.namespace.is_empty() {
-                    object.name.to_string()
-                } else {
-                    format!("{}/{}", object.namespace, object.name)
-                },
-                detail: String::new(),
-                target: Target::Object(object),
-            },
-        ));
+    for (best, object) in objects(ui, world, &needle, |_| true) {
+        hits.push((best, of_object(object)));
     }
     hits.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.title.cmp(&b.1.title)));
     hits.truncate(MOST);
-    let mut hits: Vec<Hit> = hits.into_iter().map(|(_, hit)| hit).collect();
-    let word = needle.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
-    // the plans are still on their way: their word is no kind of the server
-    let plans = matches!(needle.as_str(), "failover" | "weight");
-    if !needle.is_empty() && word && view.is_none() && !plans {
-        let exact = hits.first().is_some_and(|h| h.title.to_lowercase() == needle);
-        let hit = Hit {
-            target: Target::Resource(needle.clone()),
-            kind: "table".into(),
-            title: needle.clone(),
-            detail: format!("list {needle} as the server prints it"),
-        };
-        // a word that is nearly surely a kind comes first: `pvc`, `ing`, `cm`
-        if !exact && SHORT_KINDS.contains(&needle.as_str()) {
-            hits.insert(0, hit);
-        } else {
+    let rest: Vec<Hit> = hits.into_iter().map(|(_, hit)| hit).collect();
+    // what the line means as a whole comes first, unless an object is called so
+    let (exact, rest): (Vec<Hit>, Vec<Hit>) =
+        rest.into_iter().partition(|hit| matches!(hit.target, Target::Object(_)) && hit.title == needle);
+    let mut hits = words::read(ui, world, &needle);
+    hits.splice(0..0, exact);
+    for hit in rest.into_iter().chain(words::kinds(ui, &needle)) {
+        if !hits.iter().any(|held| held.target == hit.target) {
             hits.push(hit);
         }
     }
+    hits.truncate(MOST);
     hits
 }
 
-const SHORT_KINDS: [&str; 20] = [
-    "pvc",
-    "pv",
-    "ing",
-    "ingress",
-    "ingresses",
-    "cm",
-    "configmap",
-    "configmaps",
-    "sa",
-    "cj",
-    "job",
-    "jobs",
-    "rs",
-    "quota",
-    "limits",
-    "sc",
-    "crd",
-    "netpol",
-    "secret",
-    "secrets",
-];
-
-fn objects(ui: &Ui, world: &World, needle: &str) -> Vec<(u32, ObjectRef)> {
+fn objects(
+    ui: &Ui,
+    world: &World,
+    needle: &str,
+    wanted: impl Fn(&ObjectRef) -> bool,
+) -> Vec<(u32, ObjectRef)> {
     let Some(cluster) = ui.shown(world).filter(|_| !needle.is_empty()) else { return Vec::new() };
     // only the best are turned into objects: a scan of 150,000 names allocates nothing for the rest
     let mut best: BinaryHeap<(u32, Reverse<usize>, ObjectRef)> = BinaryHeap::new();
@@ -218,20 +188,23 @@ fn objects(ui: &Ui, world: &World, needle: &str) -> Vec<(u32, ObjectRef)> {
         Some((ns, name)) => (Some(ns), name),
         None => (None, needle),
     };
-    let mut offer =
-        |order: usize, kind: &Kind, ns: &Name, text: &Name, uid: &pilothouse_core::domain::id::Uid| {
-            if namespace.is_some_and(|wanted| !contains_fold(ns, wanted)) {
-                return;
-            }
-            let Some(score) = (if name.is_empty() { Some(9000) } else { score(text, name) }) else { return };
-            if best.len() >= MOST && best.peek().is_some_and(|worst| worst.0 <= score) {
-                return;
-            }
-            best.push((score, Reverse(order), ObjectRef::new(kind.clone(), ns, text, uid)));
-            if best.len() > MOST {
-                best.pop();
-            }
-        };
+    let mut offer = |order: usize, kind: &Kind, ns: &Name, text: &Name, uid: &Uid| {
+        if namespace.is_some_and(|wanted| !contains_fold(ns, wanted)) {
+            return;
+        }
+        let Some(score) = (if name.is_empty() { Some(9000) } else { score(text, name) }) else { return };
+        if best.len() >= MOST && best.peek().is_some_and(|worst| worst.0 <= score) {
+            return;
+        }
+        let object = ObjectRef::new(kind.clone(), ns, text, uid);
+        if !wanted(&object) {
+            return;
+        }
+        best.push((score, Reverse(order), object));
+        if best.len() > MOST {
+            best.pop();
+        }
+    };
     let none = Name::default();
     for node in cluster.nodes.iter() {
         offer(0, &Kind::Node, &none, &node.name, &node.uid);

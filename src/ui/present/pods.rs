@@ -14,10 +14,22 @@ use super::super::list::{ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 5] = ["worst first", "by name", "by restarts", "youngest first", "by node"];
+pub const ORDERS: [Order; 10] = [
+    Order::worst("worst first"),
+    Order::rises("by namespace and name", "NAMESPACE"),
+    Order::falls("by restarts", "RESTARTS"),
+    Order::rises("youngest first", "AGE"),
+    Order::rises("by node", "NODE"),
+    Order::rises("by name", "POD"),
+    Order::falls("by containers that are not ready", "READY"),
+    Order::rises("by status", "STATUS"),
+    Order::rises("last exit first", "LAST EXIT"),
+    Order::rises("by version", "VERSION"),
+];
 
 /// The columns.
 pub const COLUMNS: [Column; 9] = [
@@ -58,29 +70,50 @@ pub fn status(pod: &Pod) -> &str {
 }
 
 /// Whether it is wanted.
-pub fn passes(pod: &Pod, spec: &Spec, scope: &PodScope, cluster: &Cluster) -> bool {
+pub fn passes(
+    pod: &Pod,
+    spec: &Spec,
+    scope: &PodScope,
+    cluster: &Cluster,
+    more: impl Fn() -> Vec<String>,
+) -> bool {
     let here = match scope {
         PodScope::All => spec.namespace.as_ref().is_none_or(|ns| pod.namespace == *ns),
         PodScope::Node(node) => pod.node.as_ref() == Some(node),
         PodScope::Owner { kind, namespace, name } => belongs(pod, cluster, kind, namespace, name),
     };
     here && (spec.filter.is_empty()
-        || spec.filter.passes(&[
-            &pod.name,
-            &pod.namespace,
-            status(pod),
-            pod.node.as_ref().map_or("", Name::as_str),
-            pod.shape.containers.first().map_or("", |c| c.image.as_str()),
-        ]))
+        || spec.filter.passes_or(
+            &[
+                &pod.name,
+                &pod.namespace,
+                status(pod),
+                pod.node.as_ref().map_or("", Name::as_str),
+                pod.shape.containers.first().map_or("", |c| c.image.as_str()),
+                pod.last_exit.as_ref().map_or("", |exit| exit.reason.as_str()),
+            ],
+            more,
+        ))
+}
+
+fn version(pod: &Pod) -> &str {
+    pod.shape.containers.first().map_or("", |c| super::backends::tag(&c.image))
 }
 
 /// The order of two rows.
 pub fn order(a: &Pod, b: &Pod, order: usize, dead: &BTreeSet<Name>, now: Stamp) -> Ordering {
+    let missing = |p: &Pod| p.containers.saturating_sub(p.containers_ready);
+    let exit = |p: &Pod| p.last_exit.as_ref().and_then(|e| e.at);
     let by = match order {
         1 => Ordering::Equal,
         2 => b.restarts.cmp(&a.restarts),
         3 => b.created.cmp(&a.created),
         4 => a.node.cmp(&b.node),
+        5 => a.name.cmp(&b.name),
+        6 => missing(b).cmp(&missing(a)),
+        7 => status(a).cmp(status(b)),
+        8 => exit(b).cmp(&exit(a)),
+        9 => version(a).cmp(version(b)),
         _ => grade(b, dead, now).cmp(&grade(a, dead, now)).then_with(|| {
             // of healthy pods the restarts say little: they would shuffle the list
             if grade(a, dead, now) >= Grade::Warning { b.restarts.cmp(&a.restarts) } else { Ordering::Equal }
@@ -127,7 +160,7 @@ pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
             plain(pod.restarts.to_string()),
             plain(exit),
             plain(pod.node.as_ref().map_or("–", Name::as_str)),
-            plain(pod.shape.containers.first().map_or("", |c| super::backends::tag(&c.image))),
+            plain(version(pod)),
             cell(Role::Dim, age(now.since(pod.created))),
         ],
         marked: false,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::Node;
+use pilothouse_core::model::event::Right;
 use pilothouse_core::model::plan::Act;
 use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, Outcome, World};
 use pilothouse_core::policy::plan::OUT_OF_SERVICE;
@@ -36,9 +37,11 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     let Some(cluster) = ui.shown(world) else { return Vec::new() };
     let id = match ui.screen() {
         Screen::Text(view) => {
-            let about = match &view.source {
-                TextSource::Why(key) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
-                _ => view.object.as_ref(),
+            // what is selected in the text, where it fits; else what the text is about
+            let chosen = view.chosen.as_ref().map(|(_, object)| object).filter(|o| fits(cmd, &o.kind));
+            let about = match (&view.source, chosen) {
+                (TextSource::Why(key), None) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
+                (_, chosen) => chosen.or(view.object.as_ref()),
             };
             return about
                 .filter(|o| fits(cmd, &o.kind))
@@ -118,6 +121,7 @@ pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     match cmd {
+        Cmd::CancelAction if dismissible(ui, world) => return true,
         Cmd::PauseAction | Cmd::CancelAction => {
             return action(ui, world).is_some_and(|a| a.outcome.is_none() && !a.foreign);
         }
@@ -132,10 +136,42 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     !elsewhere || !of(ui, world, cmd).is_empty() || (cmd == Cmd::Scale && scales_bounds(ui, world))
 }
 
+/// Whether a command's requests can be allowed at all, by what is known beforehand: not in a read-only console, and not
+/// without any right of its kind. Not known counts as allowed: the rehearsal asks.
+pub fn permitted(ui: &Ui, world: &World, cmd: Cmd) -> bool {
+    let Some(cluster) = ui.shown(world).filter(|_| is_change(cmd)) else { return true };
+    if cluster.info.read_only {
+        return false;
+    }
+    let Some(may) = &cluster.identity.may else { return true };
+    let has = |right| may.contains(&right);
+    match cmd {
+        Cmd::Drain => has(Right::Nodes) && has(Right::Evictions),
+        Cmd::Cordon | Cmd::OutOfService => has(Right::Nodes),
+        Cmd::Restart | Cmd::Rollback | Cmd::PauseRollout => has(Right::Workloads),
+        Cmd::Scale => has(Right::Scales),
+        Cmd::Bounds => has(Right::Autoscalers),
+        Cmd::Evict => has(Right::Evictions),
+        Cmd::Rotation => has(Right::Pods),
+        _ => !may.is_empty(),
+    }
+}
+
+/// Opens a plan; stopping and dismissing send nothing by themselves.
+fn is_change(cmd: Cmd) -> bool {
+    let opens = command::of(cmd).is_some_and(|c| c.risk == command::Risk::Rehearsed);
+    opens && !matches!(cmd, Cmd::PauseAction | Cmd::Undo)
+}
+
 /// A drain that has ended with pods left: planned anew it cordons what has to be, and takes the rest.
 pub fn is_left(action: &ActionView) -> bool {
     let stopped = matches!(action.outcome, Some(Outcome::Failed | Outcome::Cancelled | Outcome::Unknown));
     stopped && !action.unfinished && matches!(action.plan.intent.act, Act::Drain(_))
+}
+
+/// Whether the selected action is one that somebody has to resume or dismiss.
+pub fn dismissible(ui: &Ui, world: &World) -> bool {
+    action(ui, world).is_some_and(|a| a.unfinished)
 }
 
 /// The action that is selected in their list, or read.

@@ -72,7 +72,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             if !cause.objects.is_empty() {
                 out.head("About");
                 for object in cause.objects.iter().take(40) {
-                    out.say(Role::Text, format!("  {object}"));
+                    out.about(Role::Text, format!("  {object}"), object.clone());
                 }
                 if cause.objects.len() > 40 {
                     out.say(Role::Dim, format!("  and {} more", cause.objects.len() - 40));
@@ -100,11 +100,18 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("trend", text::trend(&group.trend, 60));
             out.head("Workloads");
             for workload in group.workloads.iter() {
-                out.say(Role::Text, format!("  {workload}"));
+                match errors::workload(cluster, workload) {
+                    Some(object) => out.about(Role::Text, format!("  {workload}"), object),
+                    None => out.say(Role::Text, format!("  {workload}")),
+                }
             }
             out.head(&format!("Pods: {}", group.pod_count));
-            for pod in group.pods.iter() {
-                out.say(Role::Text, format!("  {pod}"));
+            for name in group.pods.iter() {
+                match errors::pod(cluster, group, name) {
+                    Some(object) => out.about(Role::Text, format!("  {name}"), object),
+                    // it wrote, and is gone
+                    None => out.say(Role::Dim, format!("  {name}")),
+                }
             }
             let shown = matches!(ui.screen(), Screen::Text(v) if !v.below.lines.is_empty());
             if !shown {

@@ -12,13 +12,22 @@ use pilothouse_core::model::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
 
 use super::super::app::Bases;
-use super::super::list::Spec;
+use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 4] = ["worst first", "by name", "by requests", "by p95"];
+pub const ORDERS: [Order; 7] = [
+    Order::worst("worst first"),
+    Order::rises("by name", "SERVICE"),
+    Order::falls("by requests", "RPS"),
+    Order::falls("by p95", "P95"),
+    Order::falls("by errors", "ERR%"),
+    Order::falls("by backends that are not ready", "READY"),
+    Order::rises("by policy", "POLICY"),
+];
 
 /// The columns.
 pub const COLUMNS: [Column; 7] = [
@@ -151,10 +160,10 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
 }
 
 /// Whether it is wanted.
-pub fn passes(joined: &Joined, spec: &Spec) -> bool {
+pub fn passes(joined: &Joined, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let (ns, name) = joined.name();
     spec.namespace.as_ref().is_none_or(|wanted| ns.is_empty() || *wanted == ns)
-        && (spec.filter.is_empty() || spec.filter.passes(&[ns, name]))
+        && (spec.filter.is_empty() || spec.filter.passes_or(&[ns, name], more))
 }
 
 /// Steps of about two thirds, from 1 up: rows whose numbers differ by less do not change places with every poll.
@@ -167,10 +176,15 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
     let rps = |j: &Joined| j.traffic.as_ref().and_then(|t| t.rps).unwrap_or(-1.0);
     let errors = |j: &Joined| j.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(-1.0);
     let p95 = |j: &Joined| j.traffic.as_ref().and_then(|t| t.p95_ms).unwrap_or(-1.0);
+    let missing = |j: &Joined| j.row.as_ref().map(|r| r.total.saturating_sub(r.ready));
+    let policy = |j: &Joined| j.traffic.as_ref().map(|t| t.policy.as_str());
     let by = match order {
         1 => Ordering::Equal,
         2 => rps(b).total_cmp(&rps(a)),
         3 => p95(b).total_cmp(&p95(a)),
+        4 => errors(b).total_cmp(&errors(a)),
+        5 => missing(b).cmp(&missing(a)),
+        6 => policy(a).cmp(&policy(b)),
         _ => b
             .grade()
             .cmp(&a.grade())
@@ -238,7 +252,7 @@ pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
 
 /// The counts after the title, of what the namespace leaves.
 pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
-    let here = || joined.iter().filter(|j| passes(j, spec));
+    let here = || joined.iter().filter(|j| passes(j, spec, NO_MORE));
     let bad = here().filter(|j| j.grade() >= Grade::Warning).count();
     match (bad, here().count()) {
         (_, 0) => Vec::new(),

@@ -9,14 +9,26 @@ use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::world::{Cluster, WorkloadRow};
 use pilothouse_core::policy::rollout::RolloutPhase;
 
-use super::super::list::Spec;
+use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
+use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [&str; 4] = ["worst first", "by name", "by restarts", "youngest first"];
+pub const ORDERS: [Order; 10] = [
+    Order::worst("worst first"),
+    Order::rises("by namespace and name", "NAMESPACE"),
+    Order::falls("by restarts", "RESTARTS"),
+    Order::rises("youngest first", "AGE"),
+    Order::rises("by name", "WORKLOAD"),
+    Order::falls("by replicas that are not ready", "READY"),
+    Order::falls("by up-to-date replicas", "UP-TO-DATE"),
+    Order::falls("by available replicas", "AVAILABLE"),
+    Order::falls("by rollout", "ROLLOUT"),
+    Order::rises("by image", "IMAGES"),
+];
 
 /// The columns.
 pub const COLUMNS: [Column; 9] = [
@@ -71,23 +83,30 @@ fn run_of(job: &Workload) -> String {
 }
 
 /// Whether it is wanted.
-pub fn passes(row: &WorkloadRow, spec: &Spec) -> bool {
+pub fn passes(row: &WorkloadRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let w = &row.workload;
     spec.namespace.as_ref().is_none_or(|ns| w.namespace == *ns)
         && (spec.filter.is_empty() || {
             let mut texts: Vec<&str> =
                 vec![&w.namespace, &w.name, w.kind.as_str(), row.rollout.phase.as_str()];
             texts.extend(w.images.iter().map(Name::as_str));
-            spec.filter.passes(&texts)
+            spec.filter.passes_or(&texts, more)
         })
 }
 
 /// The order of two rows.
 pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize) -> Ordering {
+    let missing = |r: &WorkloadRow| r.workload.desired.saturating_sub(r.workload.ready);
     let by = match order {
         1 => Ordering::Equal,
         2 => b.totals.restarts.cmp(&a.totals.restarts),
         3 => b.workload.created.cmp(&a.workload.created),
+        4 => a.workload.name.cmp(&b.workload.name),
+        5 => missing(b).cmp(&missing(a)),
+        6 => b.workload.updated.cmp(&a.workload.updated),
+        7 => b.workload.available.cmp(&a.workload.available),
+        8 => b.rollout.phase.cmp(&a.rollout.phase),
+        9 => a.workload.images.cmp(&b.workload.images),
         _ => grade(b).cmp(&grade(a)).then_with(|| b.totals.bad.cmp(&a.totals.bad)),
     };
     let name = |r: &WorkloadRow| (r.workload.namespace.clone(), r.workload.name.clone());
@@ -105,7 +124,7 @@ pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
     if all.is_empty() {
         return Vec::new();
     }
-    let here = || all.iter().filter(|r| passes(r, spec));
+    let here = || all.iter().filter(|r| passes(r, spec, NO_MORE));
     let bad = here().filter(|r| grade(r) >= Grade::Warning).count();
     let mut notes = Vec::new();
     if bad > 0 {

@@ -32,6 +32,12 @@ fn running(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
 }
 
 pub fn cancel(ui: &mut Ui, world: &World) {
+    if present::targets::dismissible(ui, world) {
+        let Some(action) = selected(ui, world) else { return };
+        let title = undo::title(&action.plan);
+        ui.question = Some(Question::DismissAction { id: action.id.clone(), title });
+        return;
+    }
     let Some(action) = running(ui, world) else { return };
     let cordoned = action
         .plan
@@ -42,6 +48,24 @@ pub fn cancel(ui: &mut Ui, world: &World) {
     let cordoned = cordoned || !action.inherited.is_empty();
     let title = undo::title(&action.plan);
     ui.question = Some(Question::CancelAction { id: action.id.clone(), title, cordoned });
+}
+
+/// Whether it can be gone on with or taken back from here: an action is of one cluster, and its plan names a context.
+fn is_here(ui: &mut Ui, world: &World, action: &ActionView) -> bool {
+    let Some(cluster) = ui.shown(world) else { return false };
+    let context = &action.plan.intent.context;
+    if *context != cluster.info.context {
+        ui.say(format!("it belongs to context {context}: start pilothouse --context {context}"));
+        return false;
+    }
+    if !action.is_of(cluster) {
+        let server = &action.place.server;
+        ui.say(format!(
+            "it belongs to another cluster of this name, {server}: use the kubeconfig of that one"
+        ));
+        return false;
+    }
+    true
 }
 
 pub fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
@@ -56,9 +80,8 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if action.outcome.is_none() {
         return ui.say("it still runs: cancel it first");
     }
-    let here = ui.shown(world).map(|c| c.info.context.clone());
-    if here.as_ref() != Some(&action.plan.intent.context) {
-        return ui.say(format!("it was done in context {}", action.plan.intent.context));
+    if !is_here(ui, world, &action) {
+        return;
     }
     let undoing = undo::undoing(&action);
     let mut targets: Vec<ObjectRef> = Vec::new();
@@ -78,9 +101,8 @@ pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if !action.unfinished && !present::targets::is_left(&action) {
         return ui.say("it has come to its end: there is nothing to go on with");
     }
-    let here = ui.shown(world).map(|c| c.info.context.clone());
-    if here.as_ref() != Some(&action.plan.intent.context) {
-        return ui.say(format!("it was done in context {}", action.plan.intent.context));
+    if !is_here(ui, world, &action) {
+        return;
     }
     let intent = action.plan.intent.clone();
     dialog::open(ui, world, intent.act, intent.targets, effects);

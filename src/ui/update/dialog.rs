@@ -115,15 +115,29 @@ fn choose(dialog: &mut Dialog, number: usize, effects: &mut Vec<Effect>) {
     effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
 }
 
+/// A key while something is asked.
+fn answer(ui: &mut Ui, question: Question, key: Key, effects: &mut Vec<Effect>) {
+    let yes = ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm);
+    match question {
+        Question::CancelAction { id, cordoned, .. } => {
+            let uncordon = cordoned && key.code == Code::Char('u') && !key.ctrl && !key.alt;
+            if uncordon || yes {
+                effects.push(Effect::Order(id, Order::Cancel { uncordon }));
+                ui.say("stopping before the next step");
+            }
+        }
+        Question::DismissAction { id, .. } => {
+            if yes {
+                effects.push(Effect::Dismiss(id));
+            }
+        }
+    }
+}
+
 /// A key while a dialog is open.
 pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
-    if let Some(Question::CancelAction { id, cordoned, .. }) = ui.question.take() {
-        let uncordon = cordoned && key.code == Code::Char('u') && !key.ctrl && !key.alt;
-        if uncordon || ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm) {
-            effects.push(Effect::Order(id, Order::Cancel { uncordon }));
-            ui.say("stopping before the next step");
-        }
-        return;
+    if let Some(question) = ui.question.take() {
+        return answer(ui, question, key, effects);
     }
     let command = ui.keymap.lookup(&[Context::Dialog], key);
     let (now, clipboard) = (ui.clock_ms, ui.clipboard);
@@ -148,6 +162,8 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     // where a text is asked for, characters belong to it, unless nothing is typed yet and it cannot begin so
     if let Some(plan) = asks.as_ref().filter(|p| p.confirm != Confirm::Yes) {
         let begins = key.typed().is_some_and(|c| !dialog.typed.is_empty() || plan.answer.starts_with(c));
+        // nothing that is typed gets lost: a wrong text is called wrong when Enter is pressed
+        let begins = begins || (key.typed().is_some() && command.is_none() && moves.is_none());
         let erases = key.code == Code::Backspace || (key.code == Code::Char('h') && key.ctrl);
         // keys that edit have another meaning while there is nothing to edit
         let edits = key.typed().is_none() && (erases || !dialog.typed.is_empty()) && dialog.typed.takes(key);

@@ -4,7 +4,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::World;
 
 use super::super::app::{PodScope, Screen, TextLine, TextSource, TextView, Ui};
-use super::super::list::{List, ListId};
+use super::super::list::{Filter, List, ListId};
 use super::super::present;
 use super::super::request::{Effect, Request, TableText};
 use super::super::theme::Role;
@@ -36,10 +36,14 @@ pub fn list(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
     }
 }
 
-/// The actions, on the one that runs, else on the newest: the keys there are about what was started last.
+/// The actions, on the one that runs, else on one that is unfinished, else on the newest.
 pub fn actions(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let runs = world.actions.iter().find(|a| a.outcome.is_none() && !a.foreign);
-    let first = runs.or_else(|| world.actions.first()).map(|a| present::actions::key(a));
+    let Some(cluster) = ui.shown(world).cloned() else { return };
+    let here = || world.actions.iter().filter(|a| a.is_of(&cluster));
+    let runs = here().find(|a| a.outcome.is_none() && !a.foreign);
+    // then what waits for somebody, as the line at the bottom said
+    let first = runs.or_else(|| here().find(|a| a.unfinished)).or_else(|| here().next());
+    let first = first.map(|a| present::actions::key(a));
     list(ui, ListId::Actions, effects);
     let list = ui.list_mut(ListId::Actions);
     list.selected = first.or_else(|| list.selected.take());
@@ -80,8 +84,11 @@ pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
 }
 
 /// Other kinds, as the server prints them.
-pub fn table(ui: &mut Ui, resource: &str, effects: &mut Vec<Effect>) {
+pub fn table(ui: &mut Ui, resource: &str, namespace: Option<Name>, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
+    if namespace.is_some() {
+        ui.namespace = namespace;
+    }
     ui.table = TableText::default();
     ui.table_of = (resource.to_owned(), ticket, Some("asking the server …".into()));
     to_root(ui, effects);
@@ -94,6 +101,44 @@ pub fn table(ui: &mut Ui, resource: &str, effects: &mut Vec<Effect>) {
             namespace: ui.namespace.clone(),
         },
     ));
+}
+
+/// Asks once which kinds the server has.
+pub fn ask_kinds(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    if ui.kinds_of.is_none() {
+        let ticket = ui.ticket();
+        ui.kinds_of = Some(ticket);
+        effects.push(Effect::Fetch(ticket, Request::Kinds { cluster: ui.cluster }));
+    }
+}
+
+/// The contexts of the kubeconfig, to be read.
+pub fn contexts(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    let ticket = ui.ticket();
+    ui.screens.push(Screen::Text(Box::new(TextView::new("Contexts", TextSource::Asked(ticket), None))));
+    effects.push(Effect::Fetch(ticket, Request::Contexts { cluster: ui.cluster }));
+}
+
+/// A list of ours, of a namespace if one is given.
+pub fn view(ui: &mut Ui, world: &World, id: ListId, namespace: Option<Name>, effects: &mut Vec<Effect>) {
+    if namespace.is_some() {
+        ui.namespace = namespace;
+    }
+    ui.list_mut(id).filter = Filter::default();
+    match id {
+        ListId::Namespaces => {
+            ui.bases.namespaces = ui.shown(world).map_or_else(Vec::new, |c| present::namespaces::collect(c));
+            list(ui, id, effects);
+        }
+        ListId::Workloads | ListId::Pods => {
+            ui.pod_scope = PodScope::All;
+            list(ui, id, effects);
+        }
+        _ => {
+            to_root(ui, effects);
+            ui.focus = id;
+        }
+    }
 }
 
 /// Whether the selected row is a line of NOW that stands for several causes.
@@ -137,6 +182,14 @@ pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 /// Enter: why, or what is behind the row.
 pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    if let Screen::Text(view) = ui.screen() {
+        return match view.chosen.clone() {
+            Some((_, object)) => {
+                text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object);
+            }
+            None => ui.say("no object is selected: j and k go to those of this text"),
+        };
+    }
     let Some(id) = ui.active_list() else { return };
     let Some(selected) = ui.list(id).chosen().cloned() else { return };
     let object = present::lists::object(ui, world, id, &selected);
@@ -174,10 +227,11 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 PodScope::Owner { kind: object.kind, namespace: object.namespace, name: object.name };
             deeper(ui, ListId::Pods);
         }
-        (
-            ListId::Nodes | ListId::Autoscalers | ListId::Pods | ListId::Backends | ListId::Changes,
-            Some(object),
-        ) => {
+        (ListId::Nodes, Some(object)) => {
+            ui.pod_scope = PodScope::Node(object.name);
+            deeper(ui, ListId::Pods);
+        }
+        (ListId::Autoscalers | ListId::Pods | ListId::Backends | ListId::Changes, Some(object)) => {
             text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object);
         }
         (ListId::Table, Some(object)) => yaml(ui, &object, effects),
@@ -187,6 +241,12 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 /// Shows an object that was found by name: in its list where there is one, with its description on top.
 pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
+    select(ui, object, effects);
+    text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), object);
+}
+
+/// Selects an object, and it alone, in its list; None: it has none.
+pub fn select(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) -> Option<ListId> {
     to_root(ui, effects);
     let id = match object.kind {
         Kind::Node => Some(ListId::Nodes),
@@ -209,9 +269,10 @@ pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
             ui.focus = id;
         }
         let list = ui.list_mut(id);
-        list.filter = super::super::list::Filter::default();
+        list.filter = Filter::default();
+        list.marks.clear();
         list.moved = true;
         list.selected = Some(object.uid.clone());
     }
-    text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), object);
+    id
 }

@@ -1,6 +1,5 @@
 //! Typing a line: filters, searches, the palette, a number of replicas.
 
-use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::model::plan::{Act, ScaleBy};
 use pilothouse_core::model::world::World;
 
@@ -67,6 +66,22 @@ pub fn refresh(ui: &mut Ui, world: &World) {
     }
 }
 
+/// A palette that was opened for failover plans says so where there are none.
+pub fn no_plans(ui: &mut Ui) {
+    let Some(Prompt::Palette { hits, .. }) = &ui.prompt else { return };
+    if hits.iter().any(|hit| matches!(hit.target, Target::Failover(..))) {
+        return;
+    }
+    let about = ui.failovers_about.as_ref().map_or_else(String::new, |o| format!(" for {o}"));
+    let why = match ui.input.text() {
+        "weight " => "no weights to shift: no route of the cluster and no plan of the config has any",
+        "failover " => "no failover plan: the config has none, and the cluster offers none",
+        _ => return,
+    };
+    cancel(ui);
+    ui.say(format!("{why}{about}"));
+}
+
 /// Text that was pasted: typed into a line, but never into a confirmation.
 pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
     if let Some(dialog) = &mut ui.dialog {
@@ -84,14 +99,27 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     match (key.code, key.ctrl) {
         (Code::Esc, _) => return cancel(ui),
         (Code::Enter, _) => return accept(ui, world, effects),
-        (Code::Down | Code::Tab, _) => return choose(ui, 1),
-        (Code::Up | Code::BackTab, _) => return choose(ui, -1),
+        (Code::Down | Code::Tab, _) if chooses => return choose(ui, 1),
+        (Code::Up | Code::BackTab, _) if chooses => return choose(ui, -1),
+        (Code::Down, _) => return recall(ui, world, false),
+        (Code::Up, _) => return recall(ui, world, true),
         (Code::Char('n' | 'j'), true) if chooses => return choose(ui, 1),
         (Code::Char('p' | 'k'), true) if chooses => return choose(ui, -1),
         (Code::Backspace, _) | (Code::Char('h'), true) if ui.input.is_empty() => return cancel(ui),
         _ => {}
     }
     if ui.input.press(key) == Some(Edit::Changed) {
+        typed(ui, world);
+    }
+}
+
+/// What was looked for before: filters and searches share it, as the same names are typed into both.
+fn recall(ui: &mut Ui, world: &World, older: bool) {
+    if !matches!(ui.prompt, Some(Prompt::Filter { .. } | Prompt::FindText)) {
+        return;
+    }
+    if let Some(text) = ui.history.recall(ui.input.text(), older) {
+        ui.input = InputLine::new(text);
         typed(ui, world);
     }
 }
@@ -104,6 +132,8 @@ fn choose(ui: &mut Ui, by: isize) {
 
 /// What follows from the text at once.
 fn typed(ui: &mut Ui, world: &World) {
+    // what was wrong with the text before
+    ui.note = None;
     match &ui.prompt {
         Some(Prompt::Filter { list, .. }) => {
             let (list, filter) = (*list, Filter::new(ui.input.text()));
@@ -121,14 +151,24 @@ fn cancel(ui: &mut Ui) {
         ui.list_mut(list).filter = before;
     }
     ui.input.clear();
+    ui.history.rest();
+}
+
+/// The prompt stays open with what was typed, and says what is wrong with it.
+fn keep(ui: &mut Ui, prompt: Prompt, input: String, why: impl Into<String>) {
+    ui.prompt = Some(prompt);
+    ui.input = InputLine::new(input);
+    ui.say(why);
 }
 
 fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(prompt) = ui.prompt.take() else { return };
     let input = ui.input.take();
+    let again = prompt.clone();
     match prompt {
-        Prompt::Filter { .. } => {}
+        Prompt::Filter { .. } => ui.history.remember(&input),
         Prompt::FindText => {
+            ui.history.remember(&input);
             match ui.screens.last_mut() {
                 Some(Screen::Text(view)) => view.find = input,
                 Some(Screen::Log(view)) => view.find = input,
@@ -154,32 +194,56 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 ui.cluster = id;
                 ui.say(format!("now showing {name}"));
             }
-            Some(Target::Resource(word)) => open::table(ui, &word, effects),
+            Some(Target::View(id, namespace)) => open::view(ui, world, id, namespace, effects),
+            Some(Target::Contexts) => open::contexts(ui, effects),
+            Some(Target::Act(cmd, object)) => {
+                if let Some(id) = open::select(ui, &object, effects) {
+                    // an action is about the rows of a list
+                    present::lists::refresh(ui, world, id, true);
+                    super::run(ui, world, cmd, effects);
+                }
+            }
+            Some(Target::Resource(word, namespace)) => open::table(ui, &word, namespace, effects),
             Some(Target::Failover(at, revert)) => {
                 if let Some(plan) = ui.failovers.get(at).cloned() {
                     let act = Act::Failover { plan: Box::new(plan), revert };
                     dialog::open(ui, world, act, Vec::new(), effects);
                 }
             }
-            None => ui.say(format!("nothing is called {input}")),
+            None if input.trim().is_empty() => {}
+            None => keep(ui, again, input, "No match."),
         },
-        Prompt::Scale { targets, from } => scale_to(ui, world, &input, targets, from, effects),
+        Prompt::Scale { targets, from } => match replicas(&input, from) {
+            Ok(replicas) => {
+                let act = Act::Scale(ScaleBy { replicas, current_replicas: from });
+                dialog::open(ui, world, act, targets, effects);
+            }
+            Err(why) => keep(ui, again, input, why),
+        },
         Prompt::Bounds { target, min, max } => match bounds_of(&input, min, max) {
             Ok((min, max)) => {
                 let act = Act::Bounds { min: Some(min), max: Some(max) };
                 dialog::open(ui, world, act, vec![target], effects);
             }
-            Err(why) => ui.say(why),
+            Err(why) => keep(ui, again, input, why),
         },
-        Prompt::Silence { silences, .. } => silence::accept(ui, &input, silences, effects),
-        Prompt::Tell => silence::tell(ui, world, &input, effects),
+        Prompt::Silence { silences, .. } => {
+            if let Err(why) = silence::accept(ui, &input, silences, effects) {
+                keep(ui, again, input, why);
+            }
+        }
+        Prompt::Tell => {
+            if let Err(why) = silence::tell(ui, world, &input, effects) {
+                keep(ui, again, input, why);
+            }
+        }
     }
 }
 
 /// Reads `4-30`, `4-`, `-30`, and `30` for the upper one.
 pub fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> {
     let input = input.trim();
-    let bad = || format!("`{input}` is no pair of bounds: 4-30, 4- or -30");
+    let bad = || format!("`{input}`: use MIN-MAX, for example 4-30; 4- or -30 changes one of them");
     let number = |text: &str, old: i32| {
         if text.trim().is_empty() { Some(old) } else { text.trim().parse::<i32>().ok().filter(|n| *n >= 0) }
     };
@@ -193,23 +257,6 @@ pub fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> 
         return Err(format!("{low} is more than {high}"));
     }
     Ok((low, high))
-}
-
-fn scale_to(
-    ui: &mut Ui,
-    world: &World,
-    input: &str,
-    targets: Vec<ObjectRef>,
-    from: Option<i32>,
-    effects: &mut Vec<Effect>,
-) {
-    match replicas(input, from) {
-        Ok(replicas) => {
-            let act = Act::Scale(ScaleBy { replicas, current_replicas: from });
-            dialog::open(ui, world, act, targets, effects);
-        }
-        Err(why) => ui.say(why),
-    }
 }
 
 /// Reads `5`, `+2`, `-1`, `x2`.

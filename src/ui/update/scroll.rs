@@ -22,9 +22,41 @@ pub fn rows(ui: &mut Ui, world: &World, by: isize) {
     }
 }
 
+/// One row at a time goes from object to object where a text has some: to the next one if it is in sight, else the text
+/// scrolls.
 fn text(view: &mut TextView, by: isize) {
+    if by.abs() == 1
+        && let Some(next) = next_object(view, by > 0)
+    {
+        let row = row_of(view, next);
+        let end = view.lines.get(next).map_or(row, |line| row + height(view, line));
+        if row >= view.top && end <= view.top + view.page {
+            view.chosen = view.lines.get(next).and_then(|l| l.object.clone()).map(|object| (next, object));
+            return;
+        }
+    }
+    let before = view.top;
     let last = view.rows.saturating_sub(view.page);
     view.top = view.top.saturating_add_signed(by).min(last);
+    let out_of_sight = view.chosen_line().is_none_or(|line| {
+        let row = row_of(view, line);
+        row < view.top || row >= view.top + view.page
+    });
+    // at an end there is nothing to scroll: upwards the text as a whole is meant again
+    if out_of_sight || (by < 0 && view.top == before) {
+        view.chosen = None;
+    }
+}
+
+/// The next line that is about an object; from nothing selected, the first or last one in sight.
+fn next_object(view: &TextView, forward: bool) -> Option<usize> {
+    let about = |i: &usize| view.lines.get(*i).is_some_and(|l| l.object.is_some());
+    match (view.chosen_line(), forward) {
+        (Some(at), true) => (at + 1..view.lines.len()).find(about),
+        (Some(at), false) => (0..at).rev().find(about),
+        (None, true) => (line_at(view).unwrap_or(0)..view.lines.len()).find(about),
+        (None, false) => None,
+    }
 }
 
 fn log(view: &mut LogView, by: isize) {

@@ -54,32 +54,32 @@ fn silences(cause: &Cause) -> Vec<Silence> {
 }
 
 /// Silences them for as long as was typed.
-pub fn accept(ui: &mut Ui, input: &str, mut silences: Vec<Silence>, effects: &mut Vec<Effect>) {
-    match until(input, ui.now) {
-        Ok(until) => {
-            for silence in &mut silences {
-                silence.until = until;
-            }
-            effects.push(Effect::Silence(ui.cluster, SilenceChange::Add(silences)));
-            let until =
-                until.map_or_else(|| "until the console ends".into(), |at| format!("until {}", at.clock()));
-            ui.say(format!("silenced {until}"));
-        }
-        Err(why) => ui.say(why),
+pub fn accept(
+    ui: &mut Ui,
+    input: &str,
+    mut silences: Vec<Silence>,
+    effects: &mut Vec<Effect>,
+) -> Result<(), String> {
+    let until = until(input, ui.now)?;
+    for silence in &mut silences {
+        silence.until = until;
     }
+    effects.push(Effect::Silence(ui.cluster, SilenceChange::Add(silences)));
+    let until = until.map_or_else(|| "until the console ends".into(), |at| format!("until {}", at.clock()));
+    ui.say(format!("silenced {until}"));
+    Ok(())
 }
 
 /// Ends the silence of one of the silenced findings, by its number, or of all.
-pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) {
-    let Some(cluster) = ui.shown(world) else { return };
+pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+    let Some(cluster) = ui.shown(world) else { return Ok(()) };
     let silenced = &cluster.derived.silenced;
     let chosen: Vec<_> = match input.trim() {
         "all" => silenced.iter().collect(),
         number => match number.parse::<usize>().ok().and_then(|n| silenced.get(n.checked_sub(1)?)) {
             Some(one) => vec![one],
             None => {
-                return ui
-                    .say(format!("`{number}` is neither a number from 1 to {} nor `all`", silenced.len()));
+                return Err(format!("`{number}` is neither a number from 1 to {} nor `all`", silenced.len()));
             }
         },
     };
@@ -93,6 +93,7 @@ pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) 
     let cluster = ui.cluster;
     effects.extend(lifted.into_iter().map(|one| Effect::Silence(cluster, SilenceChange::Lift(one))));
     ui.say(said);
+    Ok(())
 }
 
 /// Shows what is silenced.

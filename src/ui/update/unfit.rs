@@ -1,36 +1,129 @@
-//! Why a key that acts on the cluster does nothing where it was pressed: one sentence, from the table of commands.
+//! A key that acts on the cluster, pressed where it does not work: it goes to the only cause of NOW that offers it, else
+//! one sentence says what it needs and where to go, from the table of commands.
 
-use pilothouse_core::domain::id::Kind;
+use pilothouse_core::domain::id::{Kind, Uid};
 use pilothouse_core::model::world::World;
 
-use super::super::app::Ui;
-use super::super::command::{self, Cmd, Risk};
+use super::super::app::{Screen, Ui};
+use super::super::command::{self, Cmd, Command, Context, Risk};
 use super::super::key::Key;
-use super::super::present::targets;
+use super::super::list::{ListId, Spec};
+use super::super::present::{causes, targets};
+use super::super::request::Effect;
 
-/// Of a key that is bound to nothing here: where it acts; None for keys that act nowhere.
-pub fn key(ui: &Ui, key: Key) -> Option<String> {
-    let elsewhere: Vec<String> = command::COMMANDS
+/// Carries out what the only cause of NOW with this key offers, with that cause selected. False: there is none, or more
+/// than one, or the key was pressed elsewhere than at the panes.
+pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) -> bool {
+    let Some(cmd) = ui.keymap.lookup(&[Context::Now], key) else { return false };
+    let Some(cluster) = ui.shown(world).filter(|_| matches!(ui.screen(), Screen::Panes)) else {
+        return false;
+    };
+    if ui.active_list().is_some_and(|list| !ui.list(list).filter.is_empty()) {
+        // a person looks for something: what the filter hides is not acted upon
+        return false;
+    }
+    let filter = ui.list(ListId::Now).filter.clone();
+    let spec = Spec { namespace: ui.namespace.clone(), filter, ..Spec::default() };
+    let offers = |id: &str| command::by_id(id).is_some_and(|c| ui.keymap.keys(c.cmd).contains(&key));
+    let mut offering = cluster.derived.causes.iter().filter(|cause| {
+        causes::passes(cause, &spec) && cause.action.as_ref().is_some_and(|a| offers(a.command))
+    });
+    let (Some(cause), None) = (offering.next(), offering.next()) else { return false };
+    let wanted: Uid = causes::key(cause);
+    if ui.focus == ListId::Now && ui.list(ListId::Now).selected.as_ref() == Some(&wanted) {
+        // it is there already, and does not fit
+        return false;
+    }
+    ui.focus = ListId::Now;
+    let list = ui.list_mut(ListId::Now);
+    list.selected = Some(wanted);
+    list.moved = true;
+    if list.ids.is_empty() {
+        super::super::present::lists::refresh(ui, world, ListId::Now, true);
+    }
+    super::run(ui, world, cmd, effects);
+    true
+}
+
+/// Whether a command that acts on an object is given where the selected one does not fit.
+pub fn is_about_nothing(ui: &Ui, world: &World, cmd: Cmd) -> bool {
+    let about = KINDS.iter().any(|kind| targets::fits(cmd, kind)) && !targets::fits(cmd, &Kind::Event);
+    let bounds = || cmd == Cmd::Scale && targets::scales_bounds(ui, world);
+    about && targets::of(ui, world, cmd).is_empty() && !bounds()
+}
+
+/// Of a key that is bound to nothing here: what it needs and where to go.
+pub fn key(ui: &Ui, key: Key) -> String {
+    let elsewhere: Vec<&Command> =
+        command::COMMANDS.iter().filter(|c| ui.keymap.keys(c.cmd).contains(&key)).collect();
+    let acts: Vec<String> = elsewhere
         .iter()
-        .filter(|c| c.risk == Risk::Rehearsed && ui.keymap.keys(c.cmd).contains(&key))
-        .map(|c| format!("{} works in: {}", c.id, command::places(c)))
+        .filter(|c| c.risk == Risk::Rehearsed)
+        .map(|c| format!("{}: {}", needs(c.cmd), go_to(ui, c)))
         .collect();
-    (!elsewhere.is_empty()).then(|| format!("not here; {}", elsewhere.join("; ")))
+    if !acts.is_empty() {
+        return acts.join("; ");
+    }
+    let help = ui.keymap.key(Cmd::Help).map_or_else(String::new, |k| format!(": {k} lists the keys"));
+    match elsewhere.first() {
+        Some(command) => {
+            format!("{key} is '{}' in {}; not here{help}", command.title, command::places(command))
+        }
+        None => format!("{key} does nothing here{help}"),
+    }
 }
 
 /// Of a command that works here, but on nothing that is selected.
 pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
-    let id = command::of(cmd).map_or("", |c| c.id);
+    let Some(command) = command::of(cmd) else { return String::new() };
+    let title = command.title;
     match super::object(ui, world) {
         None if super::open::on_fold(ui, world) => "this line is of several causes: Enter lists them".into(),
-        None => format!("there is nothing here for {id}"),
+        None => format!("nothing is selected here for '{title}'"),
         Some(object) if targets::fits(cmd, &object.kind) => {
-            format!("{object} is not among what is watched: nothing for {id}")
+            format!("{object} is not among what is watched: no '{title}'")
         }
-        Some(object) => {
-            let kinds: Vec<&str> = KINDS.iter().filter(|k| targets::fits(cmd, k)).map(Kind::as_str).collect();
-            format!("{object} is a {}; {id} is for: {}", object.kind, kinds.join(", "))
-        }
+        Some(object) => format!("{}, not {object}: {}", needs(cmd), go_to(ui, command)),
+    }
+}
+
+/// `'machine is off' needs a node`.
+fn needs(cmd: Cmd) -> String {
+    let title = command::of(cmd).map_or("", |c| c.title);
+    let what = match cmd {
+        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => "a node",
+        Cmd::Restart | Cmd::Rollback | Cmd::Scale => "a workload",
+        Cmd::PauseRollout => "a Deployment",
+        Cmd::Bounds => "an autoscaler",
+        Cmd::Evict | Cmd::Rotation => "a pod",
+        Cmd::Failover | Cmd::Weight => "a service",
+        _ => "an action",
+    };
+    format!("'{title}' needs {what}")
+}
+
+/// `go to Nodes (1) or NOW (Tab)`: the lists where it works, with the keys that lead there.
+fn go_to(ui: &Ui, command: &Command) -> String {
+    let key = |cmd| ui.keymap.key(cmd).map_or_else(String::new, |k| k.to_string());
+    let mut places: Vec<String> = Vec::new();
+    for context in command.contexts {
+        let keys = match context {
+            Context::Now => key(Cmd::NextPane),
+            Context::Nodes => key(Cmd::FocusNodes),
+            Context::Traffic => key(Cmd::FocusTraffic),
+            Context::Errors => key(Cmd::FocusErrors),
+            Context::Autoscalers => key(Cmd::FocusAutoscalers),
+            Context::Workloads => key(Cmd::WorkloadsView),
+            Context::Pods => format!("{} {}", key(Cmd::WorkloadsView), key(Cmd::TogglePods)),
+            Context::Actions => key(Cmd::ActionsView),
+            _ => continue,
+        };
+        places.push(format!("{} ({keys})", context.title()));
+    }
+    match places.split_last() {
+        Some((last, [])) => format!("go to {last}"),
+        Some((last, rest)) => format!("go to {} or {last}", rest.join(", ")),
+        None => format!("it works in {}", command::places(command)),
     }
 }
 
@@ -50,36 +143,44 @@ mod tests {
     use super::*;
     use crate::ui::command::COMMANDS;
 
+    fn ui() -> Ui {
+        Ui::new(&pilothouse_core::domain::settings::UiSettings::default()).0
+    }
+
     #[test]
-    fn every_command_about_an_object_names_a_kind() {
-        let about = [
-            Cmd::Drain,
-            Cmd::Cordon,
-            Cmd::OutOfService,
-            Cmd::Restart,
-            Cmd::Rollback,
-            Cmd::PauseRollout,
-            Cmd::Scale,
-            Cmd::Bounds,
-            Cmd::Evict,
-            Cmd::Rotation,
-        ];
-        for cmd in about {
-            assert!(KINDS.iter().any(|kind| targets::fits(cmd, kind)), "{cmd:?}");
+    fn every_capital_that_acts_says_what_it_needs_and_where_to_go() {
+        let ui = ui();
+        for command in COMMANDS.iter().filter(|c| c.risk == Risk::Rehearsed) {
+            for pressed in command.keys.iter().filter_map(|k| Key::parse(k)) {
+                let words = key(&ui, pressed);
+                assert!(words.contains(&format!("'{}' needs ", command.title)), "{words}");
+                let bound = COMMANDS
+                    .iter()
+                    .filter(|c| c.risk == Risk::Rehearsed && ui.keymap.keys(c.cmd).contains(&pressed));
+                assert!(bound.count() > 1 || words.chars().count() <= 78, "cut on a narrow screen: {words}");
+            }
         }
     }
 
     #[test]
-    fn every_capital_that_acts_says_where_and_fits_a_narrow_line() {
-        let (ui, _) = Ui::new(&pilothouse_core::domain::settings::UiSettings::default());
-        for command in COMMANDS.iter().filter(|c| c.risk == Risk::Rehearsed) {
-            for pressed in command.keys.iter().filter_map(|k| Key::parse(k)) {
-                let words = key(&ui, pressed).unwrap();
-                assert!(words.contains(command.id), "{words}");
-                assert!(words.contains(command.contexts[0].title()), "{words}");
-            }
+    fn every_command_about_an_object_names_a_kind() {
+        for command in COMMANDS.iter().filter(|c| c.contexts.contains(&Context::Text)) {
+            let about = command.risk == Risk::Rehearsed;
+            assert_eq!(about, KINDS.iter().any(|kind| targets::fits(command.cmd, kind)), "{}", command.id);
         }
-        assert_eq!(key(&ui, Key::char('G')), None, "it looks only");
-        assert_eq!(key(&ui, Key::char('Q')), None, "it is nothing anywhere");
+    }
+
+    #[test]
+    fn the_words() {
+        let ui = ui();
+        for (pressed, words) in [
+            ("O", "'machine is off' needs a node: go to Nodes (1) or NOW (Tab)"),
+            ("B", "'roll back' needs a workload: go to Workloads (5) or NOW (Tab)"),
+            ("K", "'evict' needs a pod: go to Pods (5 Tab)"),
+            ("Q", "Q does nothing here: ? lists the keys"),
+            ("f", "f is 'follow' in log text; not here: ? lists the keys"),
+        ] {
+            assert_eq!(key(&ui, Key::parse(pressed).unwrap()), words);
+        }
     }
 }

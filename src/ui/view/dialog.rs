@@ -62,7 +62,9 @@ pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize
     }
     let mut keys = view.keys.clone();
     if rows.len() > usize::from(page) {
-        let more = format!("j k scroll ({}/{})", (top + usize::from(page)).min(rows.len()), rows.len());
+        // letters belong to the text that is asked for
+        let scrolls = if view.typed.is_some() { "PgUp PgDn" } else { "j k" };
+        let more = format!("{scrolls} scroll ({}/{})", (top + usize::from(page)).min(rows.len()), rows.len());
         keys.push(super::super::present::cell(Role::Dim, more));
     }
     let mut x = area.x + 2;

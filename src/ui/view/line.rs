@@ -52,8 +52,8 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         return;
     }
     let mut job = present::actions::job(world, &ui.keymap, ui.now);
-    if job.is_empty() {
-        job = present::actions::unfinished(world, &ui.keymap);
+    if let (true, Some(cluster)) = (job.is_empty(), ui.shown(world)) {
+        job = present::actions::unfinished(world, cluster, &ui.keymap);
     }
     if let (true, Some(first)) = (job.is_empty(), ui.problems.first()) {
         let more = if ui.problems.len() > 1 {
@@ -88,8 +88,9 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         })
         .collect();
     for (key, title, role) in kept.into_iter().chain(last) {
+        let words = if role == Role::Dim { Role::Dim } else { Role::KeyTitle };
         x = canvas.put(x, area.top(), area.right() - x, role, &key);
-        x = canvas.put(x + 1, area.top(), area.right().saturating_sub(x + 1), Role::KeyTitle, title) + 2;
+        x = canvas.put(x + 1, area.top(), area.right().saturating_sub(x + 1), words, title) + 2;
     }
 }
 
@@ -108,6 +109,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
         .filter(|(c, ..)| match c.cmd {
             Cmd::Back => ui.screens.len() > 1,
             Cmd::NextPane => matches!(ui.screen(), Screen::Panes),
+            Cmd::Why => !matches!(ui.screen(), Screen::Text(view) if view.chosen.is_none()),
             Cmd::CancelAction => targets::offered(ui, world, c.cmd),
             _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
         })
@@ -121,10 +123,17 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
                 Cmd::Cordon if targets::all_cordoned(ui, world) => "uncordon",
                 Cmd::OutOfService if targets::all_out_of_service(ui, world) => "machine is back",
                 Cmd::PauseAction if paused() => "go on",
+                Cmd::CancelAction if targets::dismissible(ui, world) => "dismiss",
+                Cmd::AllActions if ui.all_actions => "this cluster",
                 Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",
                 _ => c.title,
             };
-            (key.to_string(), title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })
+            let role = match c.risk {
+                Risk::Rehearsed if !targets::permitted(ui, world, c.cmd) => Role::Dim,
+                Risk::Rehearsed => Role::KeyDanger,
+                Risk::None => Role::Key,
+            };
+            (key.to_string(), title, role)
         })
         .collect()
 }
@@ -132,7 +141,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
 fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     // what may be typed stands where it would be typed, until it is
     let (label, sample, hint): (String, &str, &str) = match prompt {
-        Prompt::Filter { .. } => ("/".into(), "", "!text shows the others   Enter keeps   Esc drops"),
+        Prompt::Filter { .. } => ("/".into(), "", "a|b  !not  ^regex   Up earlier   Enter keeps   Esc drops"),
         Prompt::FindText => ("find: ".into(), "", "Enter finds   Esc closes"),
         Prompt::Palette { .. } => (":".into(), "", "Up Down choose   Enter opens   Esc closes"),
         Prompt::Scale { targets, from } => {

@@ -102,8 +102,15 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
     if heads && area.height > 1 {
         for p in &placed {
             if let Some(column) = view.columns.get(p.index) {
+                let mark = view.ordered.filter(|(at, _)| *at == p.index).map_or("", |(_, mark)| mark);
                 let head = view.heads.get(p.index).map_or(column.head_in(p.width), String::as_str);
                 write(canvas, area, y, p, column.right, false, Role::Head, head);
+                // in the gap beside the head, which is not cut for it
+                let wide = u16::try_from(text::width(head)).unwrap_or(p.width).min(p.width);
+                let at = if column.right { (p.x + p.width).checked_sub(wide + 1) } else { Some(p.x + wide) };
+                if let Some(x) = at.map(|at| area.x + 2 + at).filter(|x| *x < area.right()) {
+                    canvas.put(x, y, 1, Role::Head, mark);
+                }
             }
         }
         y += 1;

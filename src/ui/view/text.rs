@@ -29,11 +29,21 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
     }
     let chrome = ListView { title: view.title.clone(), notes, focused: true, ..ListView::default() };
     list::draw(canvas, area, &chrome, Chrome::Frame, false);
+    let chosen = view.chosen_line().and_then(|at| {
+        let before = self::rows(view.lines.get(..at)?, cells, view.wrap).len();
+        let own = self::rows(view.lines.get(at..=at)?, cells, view.wrap).len();
+        Some(before..before + own)
+    });
     let needle = view.find.to_lowercase();
-    for (y, (role, line)) in (inner.y..inner.bottom()).zip(rows.into_iter().skip(view.top)) {
+    for (at, (y, (role, line))) in
+        (view.top..).zip((inner.y..inner.bottom()).zip(rows.into_iter().skip(view.top)))
+    {
         canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), role, &line);
         if !needle.is_empty() && text::contains_fold(&line, &needle) {
             canvas.put(inner.x, y, 1, Role::Match, ">");
+        }
+        if chosen.as_ref().is_some_and(|rows| rows.contains(&at)) {
+            canvas.cover(Rect { y, height: 1, ..inner }, Role::Selected);
         }
     }
 }

@@ -2,26 +2,32 @@
 
 use std::sync::Arc;
 
-use pilothouse::ui::app::{Screen, Stage};
+use pilothouse::ui::app::{Prompt, Screen, Stage};
 use pilothouse::ui::clipboard::Clipboard;
 use pilothouse::ui::list::ListId;
+use pilothouse::ui::paint::text_of;
 use pilothouse::ui::present::describe;
+use pilothouse::ui::present::palette::{Hit, Target};
 use pilothouse::ui::request::{
-    Effect, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
+    Effect, KindWords, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
+use pilothouse::ui::theme::Role;
 use pilothouse::ui::update::update;
+use pilothouse::ui::view;
 use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
-use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Owner, Uid};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::{Condition, Node, Status};
+use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::event::{Batch, Fact};
+use pilothouse_core::model::event::{Batch, Fact, Identity, Right};
 use pilothouse_core::model::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
     ServiceEffect, Step, StepKind,
 };
 use pilothouse_core::model::state::ClusterState;
+use pilothouse_core::model::world::{ActionView, Outcome, Place};
 
 use pilothouse_core::policy::follow::pods_of;
 
@@ -370,16 +376,14 @@ fn k9s_habits_change_nothing() {
 #[test]
 fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
     for (view, key, words) in [
-        ("1", "R", "not here; restart works in: Workloads, NOW, text"),
-        ("2", "D", "not here; drain works in: Nodes, NOW, text"),
-        ("3", "K", "not here; evict works in: Pods"),
-        ("2", "S", "bounds works in: Autoscalers"),
-        ("5", "X", "rotation works in: backends of a service"),
-        ("5 tab", "R", "restart works in: Workloads"),
-        ("8", "D", "not here; drain works in: Nodes"),
-        ("n", "C", "not here; cordon works in: Nodes"),
-        ("2 d", "D", "shop/svc/"),
-        ("2 d", "D", "is a Service; drain is for: Node"),
+        ("2", "D", "'drain' needs a node: go to Nodes (1) or NOW (Tab)"),
+        ("3", "K", "'evict' needs a pod: go to Pods (5 Tab)"),
+        ("3", "W", "'weight' needs a service: go to Traffic (2)"),
+        ("5", "X", "'out/in rotation' needs a pod"),
+        ("5 tab", "R", "'restart' needs a workload: go to Workloads (5) or NOW (Tab)"),
+        ("8", "D", "'drain' needs a node: go to Nodes (1)"),
+        ("n", "C", "'cordon' needs a node: go to Nodes (1)"),
+        ("2 d", "D", "'drain' needs a node, not shop/svc/"),
         ("8", "U", "no action is selected"),
     ] {
         let mut desk = Desk::new(scene::trouble());
@@ -393,6 +397,67 @@ fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
         assert!(text.contains(words), "{view} {key}: {words}:\n{text}");
         assert!(desk.ui.dialog.is_none() && desk.ui.prompt.is_none(), "{view} {key}");
     }
+}
+
+#[test]
+fn an_action_of_one_cause_alone_is_reached_from_any_pane() {
+    // one workload crashes: R can mean nothing else, whatever is focused
+    for view in ["1", "3", "back-tab", "4"] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        desk.press(view);
+        desk.dump(120, 36);
+        let intent = planned(desk.press("R"));
+        assert_eq!(intent.act, Act::Restart);
+        assert_eq!(intent.targets.first().unwrap().name, "pay", "{view}");
+        assert_eq!(desk.ui.focus, ListId::Now);
+        desk.press("esc");
+        let text = desk.dump(120, 36);
+        assert!(text.contains("R restart"), "{text}");
+    }
+    // where the key works by itself it is about the selected row
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    let first = desk.ui.list(ListId::Workloads).selected.clone();
+    assert_eq!(Some(&planned(desk.press("R")).targets.first().unwrap().uid), first.as_ref());
+    // of a cause that the namespace hides nothing is offered
+    let mut desk = Desk::new(scene::trouble());
+    desk.ui.namespace = Some("elsewhere".into());
+    desk.dump(120, 36);
+    assert_eq!(desk.press("R"), []);
+    assert!(desk.dump(120, 36).contains("'restart' needs a workload"));
+}
+
+#[test]
+fn a_key_that_does_nothing_says_so_once() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    for (key, words) in
+        [("Q", "Q does nothing here: ? lists the keys"), ("f", "f is 'follow' in log text; not here")]
+    {
+        assert_eq!(desk.press(key), []);
+        assert!(desk.dump(120, 36).contains(words), "{words}");
+        desk.ui.note = None;
+        desk.press(key);
+        assert!(!desk.dump(120, 36).contains(words), "once is enough");
+    }
+}
+
+#[test]
+fn the_focus_starts_where_the_causes_are() {
+    let mut desk = Desk::new(scene::trouble());
+    update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+    assert_eq!(desk.ui.focus, ListId::Now);
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Enter open"), "{text}");
+    // once a key was pressed the person says where to look
+    desk.press("2");
+    update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+    assert_eq!(desk.ui.focus, ListId::Traffic);
+    let mut desk = Desk::new(ClusterState::new(scene::info()));
+    update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+    assert_eq!(desk.ui.focus, ListId::Nodes, "no cause, no NOW");
 }
 
 #[test]
@@ -618,7 +683,6 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     use pilothouse_core::domain::id::Kind;
     use pilothouse_core::domain::id::ObjectRef;
     use pilothouse_core::model::plan::DrainOptions;
-    use pilothouse_core::model::world::{ActionView, Outcome};
     let mut desk = Desk::new(scene::trouble());
     let context = desk.world.clusters[0].info.context.clone();
     let node = desk.world.clusters[0].nodes.iter().next().unwrap().clone();
@@ -650,9 +714,571 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     }
 }
 
+/// An action that another process left, in the journal of a cluster.
+fn left_behind(id: &str, context: &str, server: &str, unfinished: bool) -> Arc<ActionView> {
+    let targets = vec![];
+    let intent = Intent { cluster: ClusterId::default(), context: context.into(), act: Act::Cordon, targets };
+    let plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
+    let place = Place { server: server.into(), ..Place::default() };
+    let outcome = Some(Outcome::Unknown);
+    Arc::new(ActionView {
+        foreign: true,
+        unfinished,
+        outcome,
+        place,
+        ..ActionView::new(id.into(), plan, scene::NOW)
+    })
+}
+
+#[test]
+fn actions_are_of_this_cluster_and_others_are_behind_a_key() {
+    let mut desk = Desk::new(scene::trouble_with(|info| info.server = "https://here".into()));
+    desk.world.actions = [
+        left_behind("a", "test", "https://there", true),
+        left_behind("b", "prod-eu", "https://elsewhere", true),
+        left_behind("c", "prod-eu", "https://here", false),
+    ]
+    .into();
+    let text = desk.dump(120, 36);
+    assert!(!text.contains("unfinished"), "those are of other clusters:\n{text}");
+    desk.press("8");
+    let text = desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Actions).ids.len(), 1, "{text}");
+    assert!(text.contains("2 of other clusters: a shows them") && !text.contains("CONTEXT"), "{text}");
+    desk.press("a");
+    let text = desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Actions).ids.len(), 3, "{text}");
+    assert!(text.contains("CONTEXT") && text.contains("of all clusters"), "{text}");
+    for (row, words) in [
+        ("g", "it belongs to context test: start pilothouse --context test"),
+        ("g j", "another cluster of this name, https://elsewhere"),
+    ] {
+        desk.press(row);
+        desk.dump(120, 36);
+        assert_eq!(desk.press("R"), []);
+        assert!(desk.dump(120, 36).contains(words), "{words}");
+    }
+}
+
+#[test]
+fn an_unfinished_action_is_told_until_it_is_resumed_or_dismissed() {
+    let mut desk = Desk::new(scene::trouble_with(|info| info.server = "https://here".into()));
+    desk.world.actions = [
+        left_behind("done", "prod-eu", "https://here", false),
+        left_behind("open", "prod-eu", "https://here", true),
+        left_behind("other", "prod-eu", "https://elsewhere", true),
+    ]
+    .into();
+    let text = desk.dump(120, 36);
+    assert!(text.contains("! unfinished: cordon") && !text.contains("more)"), "{text}");
+    assert!(text.contains("8, then R resumes or x dismisses it"), "{text}");
+    // the list opens on it
+    desk.press("8");
+    assert!(desk.dump(120, 36).contains("x dismiss"));
+    assert_eq!(desk.press("x"), []);
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Dismiss cordon") && text.contains("cannot be resumed any more"), "{text}");
+    assert_eq!(desk.press("n"), [], "any other key keeps it");
+    desk.press("x");
+    desk.dump(120, 36);
+    assert_eq!(desk.press("y"), [Effect::Dismiss("open".into())]);
+    assert!(desk.ui.question.is_none());
+}
+
+#[test]
+fn enter_on_a_node_lists_its_pods_and_escape_goes_back() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Pods on ip-10-0-0-3-daa5"), "{text}");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Pods)));
+    let node = scene::node_name(3);
+    let cluster = desk.world.clusters[0].clone();
+    let of_node = cluster.pods.iter().filter(|p| p.node.as_deref() == Some(&*node)).count();
+    assert_eq!(desk.ui.list(ListId::Pods).ids.len(), of_node);
+    // of a pod there all is told, and back one goes step by step
+    desk.press("enter");
+    assert!(desk.dump(120, 36).contains("Describe shop/pod/"));
+    desk.press("esc esc");
+    let text = desk.dump(120, 36);
+    assert!(matches!(desk.ui.screen(), Screen::Panes) && desk.ui.focus == ListId::Nodes, "{text}");
+    desk.press("d");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Describe node/ip-10-0-0-3-daa5"), "{text}");
+}
+
+#[test]
+fn arrows_and_brackets_go_between_the_panes() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    for (key, focus) in [
+        ("right", ListId::Traffic),
+        ("]", ListId::Errors),
+        ("left", ListId::Traffic),
+        ("h", ListId::Nodes),
+        ("[", ListId::Now),
+        ("left", ListId::Autoscalers),
+        ("right", ListId::Now),
+    ] {
+        desk.press(key);
+        assert_eq!(desk.ui.focus, focus, "{key}");
+    }
+}
+
+#[test]
+fn objects_of_an_error_group_and_of_a_why_page_can_be_selected_and_opened() {
+    // (keys to the text, words of the line that is selected, what Enter opens)
+    for (keys, opens) in [("3 enter", "Describe shop/deploy/checkout"), ("back-tab enter", "Describe shop/")]
+    {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        for key in keys.split(' ') {
+            desk.press(key);
+            desk.dump(120, 36);
+        }
+        assert_eq!(desk.press("enter"), []);
+        assert!(desk.dump(120, 36).contains("no object is selected"), "{keys}");
+        desk.press("j");
+        let text = desk.dump(120, 36);
+        assert!(text.contains("Enter open"), "{keys}: {text}");
+        desk.press("enter");
+        let text = desk.dump(120, 36);
+        assert!(text.contains(opens), "{keys}: {text}");
+        desk.press("esc");
+        assert!(!desk.dump(120, 36).contains(opens), "back to the text");
+        desk.press("esc");
+        assert!(matches!(desk.ui.screen(), Screen::Panes));
+    }
+}
+
+#[test]
+fn in_a_text_keys_are_about_the_selected_object() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    // the pods of a node, in its description
+    desk.press("d");
+    desk.dump(120, 36);
+    assert_eq!(desk.press("K"), [], "a node is not evicted");
+    desk.press("j");
+    desk.dump(120, 36);
+    let chosen = match desk.ui.screen() {
+        Screen::Text(view) => view.chosen.clone().map(|(_, object)| object).unwrap(),
+        _ => panic!("no text"),
+    };
+    assert_eq!(chosen.kind, Kind::Pod);
+    let intent = planned(desk.press("K"));
+    assert_eq!(intent.targets.first().unwrap().uid, chosen.uid);
+    desk.press("esc");
+    // what does not fit it is about the text's own object
+    assert_eq!(planned(desk.press("C")).targets.first().unwrap().kind, Kind::Node);
+    desk.press("esc");
+    // at the top nothing is selected again
+    desk.press("k k k k k k");
+    desk.dump(120, 36);
+    assert!(matches!(desk.ui.screen(), Screen::Text(view) if view.chosen.is_none()));
+}
+
+#[test]
+fn a_filter_matches_every_column_that_is_shown() {
+    // (keys to the list, its id, filter, how many rows)
+    for (view, list, filter, rows) in [
+        ("5", ListId::Workloads, "deploy/cart", 1),
+        ("5", ListId::Workloads, "11/11", 1),
+        ("5", ListId::Workloads, "cart|pay", 2),
+        ("5", ListId::Workloads, "shop cart", 1),
+        ("5", ListId::Workloads, "^deploy/c", 2),
+        ("5", ListId::Workloads, "!^deploy/c", 2),
+        ("5", ListId::Workloads, "/checkout|search/", 2),
+        ("5 tab", ListId::Pods, "0/1", 3),
+        ("5 tab", ListId::Pods, "0/1 crash", 3),
+        ("5 tab", ListId::Pods, "cart 1/1", 11),
+        ("4", ListId::Autoscalers, "30→46", 1),
+        ("4", ListId::Autoscalers, "2-30", 1),
+        ("2", ListId::Traffic, "810ms", 1),
+        ("1", ListId::Nodes, "diskpress", 1),
+        ("1", ListId::Nodes, "52/12%", 1),
+    ] {
+        let mut desk = Desk::new(scene::trouble());
+        for key in view.split(' ') {
+            desk.dump(200, 50);
+            desk.press(key);
+        }
+        desk.dump(200, 50);
+        desk.press("/");
+        desk.type_text(filter);
+        desk.press("enter");
+        let text = desk.dump(200, 50);
+        assert_eq!(desk.ui.list(list).ids.len(), rows, "{view} {filter}:\n{text}");
+    }
+}
+
+#[test]
+fn up_and_down_recall_what_was_looked_for() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    for filter in ["cart", "pay"] {
+        desk.press("/ ctrl-u");
+        desk.type_text(filter);
+        desk.press("enter");
+        desk.dump(120, 36);
+    }
+    desk.press("/ ctrl-u up up");
+    assert_eq!(desk.ui.input.text(), "cart");
+    desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Workloads).ids.len(), 1, "it filters at once");
+    desk.press("down");
+    assert_eq!(desk.ui.input.text(), "pay");
+    desk.press("enter d / up");
+    assert_eq!(desk.ui.input.text(), "pay", "a search finds it too");
+}
+
+#[test]
+fn a_prompt_keeps_a_value_that_cannot_be_used_and_says_why() {
+    for (view, key, typed, words) in [
+        ("4", "S", "abc", "use MIN-MAX, for example 4-30"),
+        ("4", "S", "9-3", "9 is more than 3"),
+        ("5", "S", "many", "is not a number of replicas"),
+        ("back-tab", "s", "soon", "is not a duration such as 30m"),
+        ("1", ":", "n0nsense.x/y", "No match."),
+    ] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        desk.press(view);
+        desk.dump(120, 36);
+        desk.press(key);
+        desk.type_text(typed);
+        assert_eq!(desk.press("enter"), [], "{key} {typed}");
+        let text = desk.dump(120, 36);
+        assert!(text.contains(words), "{key} {typed}: {text}");
+        assert_eq!(desk.ui.input.text(), typed, "it can be corrected");
+        assert!(desk.ui.prompt.is_some());
+        desk.press("backspace");
+        if key != ":" {
+            assert!(!desk.dump(120, 36).contains(words), "{words}");
+        }
+    }
+}
+
+#[test]
+fn a_dialog_hints_at_no_key_that_is_part_of_the_text_it_asks_for() {
+    let mut desk = Desk::new(scene::trouble());
+    let of = |answer: &'static str| {
+        move |i: &Intent| {
+            let mut plan = plan(i, Confirm::Suffix, answer);
+            let force = DrainOptions { force: true, ..DrainOptions::default() };
+            plan.choices = vec![Choice { words: "--force".into(), act: Act::Drain(force), on: false }];
+            plan
+        }
+    };
+    for (answer, copy, options) in [("daa5", true, true), ("cart", false, true), ("off1", true, false)] {
+        rehearse(&mut desk, "D", of(answer));
+        desk.dump(120, 36);
+        desk.ui.clock_ms += 1000;
+        let text = desk.dump(120, 36);
+        let has = |text: &str| (text.contains("c copy kubectl"), text.contains("o options"));
+        assert_eq!(has(&text), (copy, options), "{answer}: {text}");
+        desk.type_text(&answer[..2]);
+        assert_eq!(has(&desk.dump(120, 36)), (false, false), "{answer}");
+        desk.press("ctrl-w");
+        assert!(desk.ui.dialog.as_ref().unwrap().typed.is_empty());
+        assert_eq!(has(&desk.dump(120, 36)), (copy, options), "{answer}");
+        // a wrong text is not eaten letter by letter
+        desk.type_text("xyz");
+        assert_eq!(desk.ui.dialog.as_ref().unwrap().typed.text(), "xyz");
+        desk.press("esc");
+    }
+}
+
+#[test]
+fn rows_are_ordered_by_any_column_with_a_mark_in_its_head_and_turned_around() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    let heads = |desk: &mut Desk| desk.dump(200, 50).lines().nth(2).unwrap().to_owned();
+    assert!(!heads(&mut desk).contains(['▲', '▼']), "worst first is by no column");
+    desk.press("G o o");
+    let text = desk.dump(200, 50);
+    assert!(text.contains("by restarts") && heads(&mut desk).contains("▼RESTARTS"), "{text}");
+    let list = desk.ui.list(ListId::Workloads);
+    assert_eq!((list.at, list.top), (0, 0), "the top of the new order is in sight");
+    let rows = list.ids.clone();
+    desk.press("ctrl-r");
+    let text = desk.dump(200, 50);
+    assert!(text.contains("by restarts, reversed") && heads(&mut desk).contains("▲RESTARTS"), "{text}");
+    let turned: Vec<u32> = desk.ui.list(ListId::Workloads).ids.iter().rev().copied().collect();
+    assert_eq!(turned, rows);
+    // each of them, and then the first again
+    for _ in 0..8 {
+        desk.press("o");
+        assert!(desk.dump(200, 50).lines().count() > 0);
+    }
+    assert_eq!((desk.ui.list(ListId::Workloads).order, desk.ui.list(ListId::Workloads).reverse), (0, false));
+    // a list of one order says so
+    desk.press("8 o");
+    assert!(desk.dump(120, 36).contains("this list has one order"));
+}
+
+#[test]
+fn what_the_server_lists_is_ordered_by_its_columns() {
+    let mut desk = Desk::new(scene::trouble());
+    let Some(Effect::Fetch(ticket, _)) = ({
+        desk.press(":");
+        desk.type_text("pvc");
+        desk.press("enter")
+    })
+    .into_iter()
+    .next() else {
+        panic!("nothing is asked")
+    };
+    let row = |name: &str, size: &str| TableLine {
+        name: name.into(),
+        cells: vec![name.into(), size.into()],
+        ..TableLine::default()
+    };
+    let table = TableText {
+        columns: vec!["Name".into(), "Used".into()],
+        rows: vec![row("b", "10"), row("a", "9"), row("c", "100")],
+    };
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Table(table)));
+    for (keys, order) in
+        [("", [0, 1, 2]), ("o", [1, 0, 2]), ("o", [1, 0, 2]), ("ctrl-r", [2, 0, 1]), ("o", [0, 1, 2])]
+    {
+        desk.press(keys);
+        let text = desk.dump(120, 36);
+        assert_eq!(desk.ui.list(ListId::Table).ids, order, "{keys}: {text}");
+    }
+}
+
+#[test]
+fn rows_do_not_change_places_with_every_poll() {
+    let mut state = scene::trouble();
+    let mut desk = Desk::new(scene::trouble());
+    desk.world = scene::world(&mut state);
+    desk.dump(120, 36);
+    let first = desk.ui.list(ListId::Traffic).ids.clone();
+    let mut busier = |rps: f64, desk: &mut Desk| {
+        let mut traffic = TrafficSeen::clone(&desk.world.clusters[0].traffic);
+        traffic.services = traffic
+            .services
+            .iter()
+            .map(|s| {
+                let rps = if s.name == "search" { rps } else { s.rps.unwrap_or(0.0) };
+                Arc::new(ServiceTraffic { rps: Some(rps), ..ServiceTraffic::clone(s) })
+            })
+            .chain([Arc::new(ServiceTraffic {
+                namespace: "shop".into(),
+                name: "search".into(),
+                rps: Some(rps),
+                ..ServiceTraffic::default()
+            })])
+            .collect();
+        state.apply(Fact::Traffic(traffic), scene::NOW);
+        desk.world = scene::world(&mut state);
+        desk.dump(120, 36);
+    };
+    busier(90_000.0, &mut desk);
+    assert_eq!(desk.ui.list(ListId::Traffic).ids, first, "numbers alone move nothing for a while");
+    desk.ui.clock_ms += 10_000;
+    desk.dump(120, 36);
+    assert_ne!(desk.ui.list(ListId::Traffic).ids, first, "later the order is that of then");
+}
+
+/// The palette with a line typed; the server's kinds are known.
+fn palette(desk: &mut Desk, typed: &str) -> Vec<Hit> {
+    desk.press("esc esc");
+    desk.dump(120, 36);
+    let asked = desk.press(":").into_iter().find_map(|e| match e {
+        Effect::Fetch(ticket, Request::Kinds { .. }) => Some(ticket),
+        _ => None,
+    });
+    if let Some(ticket) = asked {
+        let widgets = KindWords {
+            plural: "widgets".into(),
+            group: "example.com".into(),
+            words: vec!["widget".into(), "wd".into()],
+        };
+        let msg = Msg::Reply(ticket, Reply::Kinds(vec![widgets]));
+        update(&mut desk.ui, &desk.world, msg);
+    }
+    desk.type_text(typed);
+    desk.dump(120, 36);
+    match &desk.ui.prompt {
+        Some(Prompt::Palette { hits, .. }) => hits.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_palette_knows_kinds_with_a_namespace_or_a_name() {
+    let mut desk = Desk::new(scene::trouble());
+    let shop = || Some(Name::from("shop"));
+    for (typed, first) in [
+        ("po", Target::View(ListId::Pods, None)),
+        ("pods", Target::View(ListId::Pods, None)),
+        ("pods shop", Target::View(ListId::Pods, shop())),
+        ("deploy shop", Target::View(ListId::Workloads, shop())),
+        ("no", Target::View(ListId::Nodes, None)),
+        ("ctx", Target::Contexts),
+        ("ctx prod", Target::Contexts),
+        ("widgets", Target::Resource("widgets".into(), None)),
+        ("wd shop", Target::Resource("wd".into(), shop())),
+        ("widgets.example.com", Target::Resource("widgets.example.com".into(), None)),
+        ("widg", Target::Resource("widgets".into(), None)),
+    ] {
+        let hits = palette(&mut desk, typed);
+        assert_eq!(hits.first().map(|h| &h.target), Some(&first), "{typed}: {hits:?}");
+    }
+    for (typed, kind, name) in [
+        ("svc cart", Kind::Service, "cart"),
+        ("svc/cart", Kind::Service, "cart"),
+        ("svc shop/cart", Kind::Service, "cart"),
+        ("hpa cart", Kind::HorizontalPodAutoscaler, "cart"),
+        ("deploy/pay", Kind::Deployment, "pay"),
+    ] {
+        let hits = palette(&mut desk, typed);
+        let Some(Target::Object(object)) = hits.first().map(|h| h.target.clone()) else {
+            panic!("{typed}: {hits:?}")
+        };
+        assert_eq!((object.kind, object.name.as_str()), (kind, name), "{typed}");
+    }
+    // what nobody knows is no table of the server
+    for nonsense in ["xray", "pod cartwheel", "svc/nothing", "pvc2", "wd nowhere"] {
+        assert_eq!(palette(&mut desk, nonsense), [], "{nonsense}");
+        assert!(desk.dump(120, 36).contains("No match."), "{nonsense}");
+    }
+    // and what they open
+    palette(&mut desk, "pods shop");
+    assert_eq!(desk.press("enter"), []);
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Pods)) && desk.ui.namespace == shop());
+    palette(&mut desk, "ctx");
+    let effects = desk.press("enter");
+    let Some(Effect::Fetch(ticket, Request::Contexts { .. })) = effects.first() else {
+        panic!("{effects:?}")
+    };
+    let lines = vec!["  pilothouse --context NAME".to_owned()];
+    update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Text(lines)));
+    assert!(desk.dump(120, 36).contains("pilothouse --context NAME"));
+}
+
+#[test]
+fn the_palette_runs_an_action_on_an_object_that_is_named() {
+    let mut desk = Desk::new(scene::trouble());
+    // marks elsewhere are not what is meant
+    desk.press("1");
+    desk.dump(120, 36);
+    desk.press("space space");
+    let hits = palette(&mut desk, &format!("drain {}", scene::node_name(5)));
+    assert_eq!(hits.len(), 1, "{hits:?}");
+    let intent = planned(desk.press("enter"));
+    assert!(matches!(intent.act, Act::Drain(_)));
+    let names: Vec<&str> = intent.targets.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, [scene::node_name(5).as_str()]);
+    desk.press("esc");
+    palette(&mut desk, "restart cart");
+    let intent = planned(desk.press("enter"));
+    assert_eq!((intent.act, intent.targets[0].name.as_str()), (Act::Restart, "cart"));
+    desk.press("esc");
+    palette(&mut desk, "uncordon 10-0-1-7");
+    assert_eq!(planned(desk.press("enter")).act, Act::Uncordon);
+    desk.press("esc");
+    assert_eq!(palette(&mut desk, "drain cart"), [], "a service is not drained");
+}
+
+#[test]
+fn weights_and_failovers_that_there_are_none_of_say_so() {
+    for (view, key, words) in [
+        (
+            "2",
+            "W",
+            "no weights to shift: no route of the cluster and no plan of the config has any for shop/svc/",
+        ),
+        ("2", "F", "no failover plan: the config has none, and the cluster offers none for shop/svc/"),
+        ("1", "F", "no failover plan: the config has none, and the cluster offers none"),
+    ] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        desk.press(view);
+        desk.dump(120, 36);
+        let effects = desk.press(key);
+        let Some(Effect::Fetch(ticket, Request::FailoverPlans { .. })) = effects.first() else { panic!() };
+        // zones have nothing to do with a service
+        let zone = FailoverPlan {
+            name: "zone-b".into(),
+            kind: FailoverKind::Evacuate(Pick::Zone("b".into())),
+            watched: None,
+            soak_secs: 0,
+            suggested: true,
+        };
+        let plans = if view == "2" { vec![zone] } else { Vec::new() };
+        update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Plans(plans)));
+        let text = desk.dump(120, 36);
+        assert!(text.contains(words) && desk.ui.prompt.is_none(), "{view} {key}: {text}");
+    }
+}
+
+#[test]
+fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
+    // the style of the first character of words on the screen
+    fn style(desk: &mut Desk, words: &str) -> (String, Option<ratatui::style::Style>) {
+        let drawn = view::draw(&mut desk.ui, &desk.world, &desk.theme, false, 120, 36);
+        let text = text_of(&drawn.buffer);
+        let place = text.lines().enumerate().find_map(|(y, line)| {
+            let at = line.find(words)?;
+            Some((u16::try_from(line[..at].chars().count()).unwrap(), u16::try_from(y).unwrap()))
+        });
+        let style = place.and_then(|place| drawn.buffer.cell(place)).map(ratatui::buffer::Cell::style);
+        (text, style)
+    }
+    let with = |read_only: bool, may: Option<&[Right]>| {
+        let mut state = scene::trouble_with(|info| info.read_only = read_only);
+        let mut desk = Desk::new(scene::trouble_with(|info| info.read_only = read_only));
+        let may = may.map(|rights| rights.iter().copied().collect());
+        let identity = Identity { may, ..desk.world.clusters[0].identity.clone() };
+        state.apply(Fact::Identity(identity), scene::NOW);
+        desk.world = scene::world(&mut state);
+        desk
+    };
+    let dim = with(false, None).theme.style(Role::Dim);
+    for (read_only, may, header, drain, cordon) in [
+        (false, None, "PROTECTED", true, true),
+        (false, Some(&Right::ALL[..]), "PROTECTED", true, true),
+        (false, Some(&[Right::Nodes][..]), "PROTECTED", false, true),
+        (false, Some(&[][..]), "no write permission", false, false),
+        (true, None, "READ-ONLY", false, false),
+    ] {
+        let mut desk = with(read_only, may);
+        for (words, lit) in [("D drain", drain), ("C cordon", cordon), ("d describe", true)] {
+            let (text, found) = style(&mut desk, words);
+            assert!(text.lines().next().unwrap().contains(header), "{header}: {text}");
+            let is_dim = found.unwrap().fg == dim.fg && found.unwrap().add_modifier == dim.add_modifier;
+            assert_eq!(!is_dim, lit, "{header}: {words}");
+        }
+        // the key says why when it is pressed all the same
+        assert!(matches!(desk.press("C").as_slice(), [Effect::Plan(..)]));
+    }
+}
+
+#[test]
+fn ctrl_z_suspends_and_asks_once_while_an_action_runs() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    for keys in ["ctrl-z", "/ ctrl-z", "C ctrl-z"] {
+        let effects = desk.press(keys);
+        assert_eq!(effects.last(), Some(&Effect::Suspend), "{keys}");
+        desk.press("esc");
+    }
+    let intent =
+        Intent { cluster: ClusterId(0), context: "prod-eu".into(), act: Act::Cordon, targets: Vec::new() };
+    let running = ActionView::new("a".into(), Arc::new(plan(&intent, Confirm::Yes, "y")), scene::NOW);
+    desk.world.actions = [Arc::new(running)].into();
+    assert_eq!(desk.press("ctrl-z"), []);
+    assert!(desk.dump(120, 36).contains("would stand still"));
+    assert_eq!(desk.press("ctrl-z"), [Effect::Suspend]);
+}
+
 #[test]
 fn the_list_of_actions_opens_on_what_runs() {
-    use pilothouse_core::model::world::{ActionView, Outcome};
     let mut desk = Desk::new(scene::trouble());
     let made = |id: &str, outcome| {
         let targets = vec![];
@@ -719,7 +1345,10 @@ fn a_described_object_is_acted_on_where_it_is_described() {
     desk.press("esc");
     assert_eq!(desk.press("D"), Vec::new(), "a Deployment is not drained");
     let text = desk.dump(120, 36);
-    assert!(text.contains("shop/deploy/cart is a Deployment; drain is for: Node"), "{text}");
+    assert!(
+        text.contains("'drain' needs a node, not shop/deploy/cart: go to Nodes (1) or NOW (Tab)"),
+        "{text}"
+    );
 
     desk.press("1");
     desk.dump(120, 36);
@@ -878,7 +1507,8 @@ fn a_finding_is_silenced_for_a_time_and_told_again() {
     desk.type_text("soon");
     assert_eq!(desk.press("enter"), Vec::new());
     assert!(desk.dump(120, 36).contains("`soon` is not a duration"), "{}", desk.dump(120, 36));
-    desk.press("s");
+    // the prompt has kept it
+    desk.press("ctrl-u");
     desk.type_text("8h");
     let effects = desk.press("enter");
     hear(&mut desk, &mut state, effects);

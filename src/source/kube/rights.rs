@@ -1,0 +1,94 @@
+//! What we may change, asked once: so that the screen can say that it is nothing, and dim the keys that would be refused.
+//! Nothing is decided by it: each plan asks for the rights that it needs.
+
+use std::collections::BTreeSet;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::model::event::Right;
+
+use crate::wire::client::{ReadClient, Rule};
+
+/// Namespaces that are asked about at most; with more of them the rights are not known.
+const MOST: usize = 30;
+
+/// What is to be allowed for a right: any one of these, as (verb, group, resource).
+fn needed(right: Right) -> &'static [(&'static str, &'static str, &'static str)] {
+    match right {
+        Right::Nodes => &[("patch", "", "nodes")],
+        Right::Evictions => &[("create", "", "pods/eviction"), ("delete", "", "pods")],
+        Right::Pods => &[("patch", "", "pods")],
+        Right::Workloads => &[
+            ("patch", "apps", "deployments"),
+            ("patch", "apps", "statefulsets"),
+            ("patch", "apps", "daemonsets"),
+        ],
+        Right::Scales => &[("patch", "apps", "deployments/scale"), ("patch", "apps", "statefulsets/scale")],
+        Right::Autoscalers => &[("patch", "autoscaling", "horizontalpodautoscalers")],
+    }
+}
+
+/// The rights that rules give.
+fn given(rules: &[Rule]) -> BTreeSet<Right> {
+    let any = |texts: &[String], wanted: &str| texts.iter().any(|t| t == "*" || t == wanted);
+    let allows = |(verb, group, resource): &(&str, &str, &str)| {
+        // as RBAC matches: `*/scale` is that subresource of all resources
+        let of_all = resource.split_once('/').map(|(_, sub)| format!("*/{sub}"));
+        rules.iter().any(|r| {
+            let resources = any(&r.resources, resource) || of_all.iter().any(|all| r.resources.contains(all));
+            any(&r.verbs, verb) && any(&r.api_groups, group) && resources
+        })
+    };
+    Right::ALL.into_iter().filter(|right| needed(*right).iter().any(allows)).collect()
+}
+
+/// What may be changed somewhere in these namespaces, or in nodes; None: it cannot be known. Where the first answer has
+/// all rights nothing more is asked.
+pub async fn ask(client: &ReadClient, namespaces: &[Name]) -> Option<BTreeSet<Right>> {
+    if namespaces.is_empty() || namespaces.len() > MOST {
+        // one answer tells whether there is anything to find out
+        let rules = client.rules(namespaces.first().map_or("default", Name::as_str)).await.ok()?;
+        return Some(given(&rules.resource_rules)).filter(|all| all.len() == Right::ALL.len());
+    }
+    let mut all = BTreeSet::new();
+    for namespace in namespaces {
+        let rules = client.rules(namespace).await.ok()?;
+        all.extend(given(&rules.resource_rules));
+        if all.len() == Right::ALL.len() {
+            break;
+        }
+        if rules.incomplete {
+            return None;
+        }
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Rule {
+        let own = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        Rule { verbs: own(verbs), api_groups: own(groups), resources: own(resources), ..Rule::default() }
+    }
+
+    #[test]
+    fn rights_follow_from_rules() {
+        let viewer = [rule(&["get", "list", "watch"], &["*"], &["*"])];
+        let admin = [rule(&["*"], &["*"], &["*"])];
+        let scaler = [rule(&["patch"], &["apps"], &["deployments/scale"]), rule(&["get"], &[""], &["nodes"])];
+        let evicts = [rule(&["create"], &[""], &["pods/eviction"]), rule(&["patch"], &[""], &["nodes"])];
+        for (rules, rights) in [
+            (&viewer[..], &[][..]),
+            (&admin, &Right::ALL),
+            (&scaler, &[Right::Scales]),
+            (&evicts, &[Right::Nodes, Right::Evictions]),
+        ] {
+            assert_eq!(given(rules), rights.iter().copied().collect(), "{rules:?}");
+        }
+        // a rule for one object by its name is a right somewhere
+        let named =
+            Rule { resource_names: vec!["web".into()], ..rule(&["patch"], &["apps"], &["deployments"]) };
+        assert!(given(&[named]).contains(&Right::Workloads));
+    }
+}

@@ -1,0 +1,156 @@
+//! What a line means whose first word is a kind or a command: `pods shop`, `svc cart`, `svc/cart`, `drain node-7`.
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::model::world::World;
+
+use super::super::super::app::Ui;
+use super::super::super::command;
+use super::super::super::list::ListId;
+use super::super::super::request::KindWords;
+use super::super::{namespaces, targets};
+use super::{Hit, Target, objects};
+
+/// The list of ours that a kind has.
+fn list_of(kind: &Kind) -> Option<ListId> {
+    Some(match kind {
+        Kind::Node => ListId::Nodes,
+        Kind::Service | Kind::EndpointSlice => ListId::Traffic,
+        Kind::HorizontalPodAutoscaler => ListId::Autoscalers,
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => ListId::Workloads,
+        Kind::Pod => ListId::Pods,
+        Kind::Namespace => ListId::Namespaces,
+        _ => return None,
+    })
+}
+
+/// Kinds that nearly every server has: known before the server has said what it has, or if it does not.
+const USUAL: [&[&str]; 12] = [
+    &["persistentvolumeclaims", "persistentvolumeclaim", "pvc"],
+    &["persistentvolumes", "persistentvolume", "pv"],
+    &["ingresses", "ingress", "ing"],
+    &["configmaps", "configmap", "cm"],
+    &["serviceaccounts", "serviceaccount", "sa"],
+    &["cronjobs", "cronjob", "cj"],
+    &["jobs", "job"],
+    &["replicasets", "replicaset", "rs"],
+    &["resourcequotas", "resourcequota", "quota"],
+    &["storageclasses", "storageclass", "sc"],
+    &["networkpolicies", "networkpolicy", "netpol"],
+    &["secrets", "secret"],
+];
+
+/// Whether the server has a kind of that name.
+fn is_served(known: Option<&[KindWords]>, word: &str) -> bool {
+    let usual = || USUAL.iter().any(|words| words.contains(&word));
+    known.map_or_else(usual, |all| all.iter().any(|kind| kind.answers_to(word)))
+}
+
+/// The kinds of the server whose names begin so.
+fn begin_so(known: Option<&[KindWords]>, word: &str) -> Vec<String> {
+    let mut found: Vec<String> = match known {
+        Some(all) => all.iter().filter(|k| k.plural.starts_with(word)).map(|k| k.plural.clone()).collect(),
+        None => USUAL
+            .iter()
+            .filter_map(|words| words.first())
+            .filter(|w| w.starts_with(word))
+            .map(|w| (*w).to_owned())
+            .collect(),
+    };
+    found.sort();
+    found.dedup();
+    found.truncate(5);
+    found
+}
+
+fn table(word: &str, namespace: Option<Name>) -> Hit {
+    let place = namespace.as_ref().map_or_else(String::new, |ns| format!(" of namespace {ns}"));
+    Hit {
+        target: Target::Resource(word.to_owned(), namespace),
+        kind: "table".into(),
+        title: word.to_owned(),
+        detail: format!("list {word}{place} as the server prints it"),
+    }
+}
+
+/// What the whole line means, the best first.
+pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
+    if matches!(needle.split(' ').next(), Some("ctx" | "context" | "contexts")) {
+        return vec![Hit {
+            target: Target::Contexts,
+            kind: "contexts".into(),
+            title: "contexts".into(),
+            detail: "the contexts of the kubeconfig, and how to start with another".into(),
+        }];
+    }
+    let (first, rest) = needle.split_once([' ', '/']).unwrap_or((needle, ""));
+    let known = ui.kinds.as_deref();
+    let namespaces = || ui.shown(world).map_or_else(Vec::new, |c| namespaces::collect(c));
+    let mut hits = acts(ui, world, first, rest);
+    if let Some(kind) = Kind::from_word(first)
+        && let Some(list) = list_of(&kind)
+    {
+        let view = |namespace: Option<Name>| Hit {
+            kind: "view".into(),
+            title: first.to_owned(),
+            detail: namespace
+                .as_ref()
+                .map_or_else(|| "the list".to_owned(), |ns| format!("the list, of namespace {ns}")),
+            target: Target::View(list, namespace),
+        };
+        if rest.is_empty() {
+            hits.push(view(None));
+        } else if kind.is_namespaced()
+            && let Some(namespace) = namespaces().into_iter().find(|ns| *ns == *rest)
+        {
+            hits.push(view(Some(namespace)));
+        }
+        if !rest.is_empty() {
+            hits.extend(of_kind(ui, world, rest, |object| object.kind == kind));
+        }
+        return hits;
+    }
+    if is_served(known, first) && !needle.contains('/') {
+        if rest.is_empty() {
+            hits.push(table(first, None));
+        } else if let Some(namespace) = namespaces().into_iter().find(|ns| *ns == *rest) {
+            hits.push(table(first, Some(namespace)));
+        }
+    }
+    hits
+}
+
+/// Kinds whose names begin with the word, after everything else.
+pub fn kinds(ui: &Ui, needle: &str) -> Vec<Hit> {
+    let word = needle.len() >= 2 && needle.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    let known = ui.kinds.as_deref();
+    if !word || Kind::from_word(needle).is_some_and(|k| list_of(&k).is_some()) || is_served(known, needle) {
+        return Vec::new();
+    }
+    begin_so(known, needle).into_iter().map(|plural| table(&plural, None)).collect()
+}
+
+/// An action on an object that is named after it.
+fn acts(ui: &Ui, world: &World, first: &str, rest: &str) -> Vec<Hit> {
+    let id = if first == "uncordon" { "cordon" } else { first };
+    let Some(command) = command::by_id(id).filter(|_| !rest.is_empty()) else { return Vec::new() };
+    // what fits anything is not about an object
+    if targets::fits(command.cmd, &Kind::Event) {
+        return Vec::new();
+    }
+    of_kind(ui, world, rest, |object| targets::fits(command.cmd, &object.kind))
+        .into_iter()
+        .filter_map(|hit| {
+            let Target::Object(object) = hit.target else { return None };
+            let title = format!("{first} {}", hit.title);
+            let detail = command.doc.split(';').next().unwrap_or_default().to_owned();
+            Some(Hit { target: Target::Act(command.cmd, object), kind: "action".into(), title, detail })
+        })
+        .collect()
+}
+
+/// Objects by name that are wanted.
+fn of_kind(ui: &Ui, world: &World, rest: &str, wanted: impl Fn(&ObjectRef) -> bool) -> Vec<Hit> {
+    let mut found = objects(ui, world, rest, wanted);
+    found.sort();
+    found.into_iter().map(|(_, object)| super::of_object(object)).collect()
+}

@@ -1,0 +1,53 @@
+//! A key: looked up where the screen is, and carried out; where it does not work it says so.
+
+use pilothouse_core::model::world::World;
+
+use super::super::app::Ui;
+use super::super::command::{Cmd, Context};
+use super::super::key::{Code, Key};
+use super::super::list::{ListId, Spec};
+use super::super::present;
+use super::super::request::Effect;
+use super::{dialog, prompt, run, unfit};
+
+/// Where one starts to look: at the causes, if there are any.
+pub fn start_focus(ui: &mut Ui, world: &World) {
+    let Some(cluster) = ui.shown(world) else { return };
+    let spec = Spec { namespace: ui.namespace.clone(), ..Spec::default() };
+    let found = cluster.derived.causes.iter().any(|c| present::causes::passes(c, &spec));
+    ui.focus = if found { ListId::Now } else { ListId::Nodes };
+}
+
+/// Takes a key in.
+pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
+    ui.touched = true;
+    let interrupt = Key { code: Code::Char('c'), ctrl: true, alt: false };
+    if key == interrupt {
+        return run(ui, world, Cmd::Interrupt, effects);
+    }
+    if ui.keymap.lookup(&[Context::Everywhere], key) == Some(Cmd::Suspend) && key.typed().is_none() {
+        return run(ui, world, Cmd::Suspend, effects);
+    }
+    if ui.prompt.is_some() {
+        return prompt::press(ui, world, key, effects);
+    }
+    if ui.dialog.is_some() || ui.question.is_some() {
+        return dialog::press(ui, key, effects);
+    }
+    let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else {
+        // a key that acts elsewhere is not silent here
+        if !unfit::goes_to_its_cause(ui, world, key, effects) && ui.unknown.replace(key) != Some(key) {
+            ui.say(unfit::key(ui, key));
+        }
+        return;
+    };
+    ui.unknown = None;
+    if !matches!(cmd, Cmd::Quit | Cmd::Suspend) {
+        ui.quit_asked = None;
+    }
+    ui.note = None;
+    if unfit::is_about_nothing(ui, world, cmd) && unfit::goes_to_its_cause(ui, world, key, effects) {
+        return;
+    }
+    run(ui, world, cmd, effects);
+}

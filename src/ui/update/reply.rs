@@ -1,0 +1,99 @@
+//! Answers: each goes to the screen that asked, those to a screen that was left are dropped.
+
+use pilothouse_core::domain::text;
+use pilothouse_core::model::world::World;
+
+use super::super::app::{LogView, Screen, TextLine, TextSource, Ui};
+use super::super::present;
+use super::super::request::{Effect, Reply, Ticket};
+use super::super::theme::Role;
+use super::{dialog, prompt};
+
+/// The log that a ticket is of.
+pub fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
+    ui.screens.iter_mut().find_map(|s| match s {
+        Screen::Log(view) if view.ticket == ticket => Some(view.as_mut()),
+        _ => None,
+    })
+}
+
+/// Takes an answer in.
+pub fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &mut Vec<Effect>) {
+    if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
+        return dialog::take(ui, reply, effects);
+    }
+    if ui.failovers_of == ticket {
+        match reply {
+            Reply::Plans(mut plans) => {
+                if let Some(service) = &ui.failovers_about {
+                    plans.retain(|plan| plan.concerns(&service.namespace, &service.name));
+                }
+                ui.failovers = plans;
+                prompt::refresh(ui, world);
+                prompt::no_plans(ui);
+            }
+            Reply::Failed(why) => ui.say(text::clean(&why).into_owned()),
+            _ => {}
+        }
+        return;
+    }
+    if ui.kinds_of == Some(ticket) {
+        match reply {
+            Reply::Kinds(kinds) => {
+                ui.kinds = Some(kinds);
+                prompt::refresh(ui, world);
+            }
+            // the usual kinds are offered; the next palette asks again
+            _ => ui.kinds_of = None,
+        }
+        return;
+    }
+    if ui.table_of.1 == ticket {
+        match reply {
+            Reply::Table(table) => {
+                ui.table_of.2 = None;
+                ui.table = table;
+            }
+            Reply::Failed(why) => ui.table_of.2 = Some(text::clean(&why).into_owned()),
+            _ => {}
+        }
+        return;
+    }
+    let group = ui.screens.iter_mut().find_map(|s| match s {
+        Screen::Text(view) if view.below.asked.is_some() && view.below.ticket == ticket => Some(view),
+        _ => None,
+    });
+    if let Some(view) = group {
+        view.below.lines = match reply {
+            Reply::Lines(lines) => present::texts::error_lines(&lines),
+            Reply::Failed(why) => vec![TextLine::new(Role::Warning, format!("! {}", text::clean(&why)))],
+            _ => return,
+        };
+        return;
+    }
+    let view = ui.screens.iter_mut().find_map(|s| match s {
+        Screen::Text(view) if view.source == TextSource::Asked(ticket) => Some(view),
+        _ => None,
+    });
+    if let Some(view) = view {
+        view.source = TextSource::Fixed;
+        view.lines = match reply {
+            Reply::Text(lines) => lines
+                .iter()
+                .flat_map(|l| text::clean_lines(l).split('\n').map(str::to_owned).collect::<Vec<_>>())
+                .map(|l| TextLine::new(yaml_role(&l), l))
+                .collect(),
+            Reply::Failed(why) => vec![TextLine::new(Role::Critical, format!("✖ {}", text::clean(&why)))],
+            _ => Vec::new(),
+        };
+    }
+}
+
+/// Keys of top-level YAML stand out.
+fn yaml_role(line: &str) -> Role {
+    if line.starts_with(|c: char| c.is_ascii_alphabetic()) && line.contains(':') {
+        Role::Strong
+    } else {
+        Role::Text
+    }
+}

@@ -1,0 +1,89 @@
+//! What was typed before, to be typed again with Up and Down.
+
+/// Kept.
+const MOST: usize = 50;
+
+/// The lines that were used, the newest last, and where one is among them.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    lines: Vec<String>,
+    /// The line that is shown of them; None = the person's own.
+    at: Option<usize>,
+    /// What was typed before the first Up.
+    draft: String,
+}
+
+impl History {
+    /// A line was used.
+    pub fn remember(&mut self, line: &str) {
+        self.rest();
+        let line = line.trim();
+        if line.is_empty() {
+            return;
+        }
+        self.lines.retain(|held| held != line);
+        self.lines.push(line.to_owned());
+        if self.lines.len() > MOST {
+            self.lines.remove(0);
+        }
+    }
+
+    /// The prompt was closed.
+    pub fn rest(&mut self) {
+        self.at = None;
+        self.draft.clear();
+    }
+
+    /// The line before or after the one that is shown; after the newest comes what was typed. None: there is none.
+    pub fn recall(&mut self, typed: &str, older: bool) -> Option<String> {
+        let next = match (self.at, older) {
+            (None, true) => self.lines.len().checked_sub(1)?,
+            (Some(at), true) => at.checked_sub(1)?,
+            (None, false) => return None,
+            (Some(at), false) => at + 1,
+        };
+        if self.at.is_none() {
+            typed.clone_into(&mut self.draft);
+        }
+        match self.lines.get(next) {
+            Some(line) => {
+                self.at = Some(next);
+                Some(line.clone())
+            }
+            None => {
+                self.at = None;
+                Some(std::mem::take(&mut self.draft))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_back_and_forth() {
+        let mut history = History::default();
+        assert_eq!(history.recall("x", true), None);
+        for line in ["one", "two", "one", "  ", "three"] {
+            history.remember(line);
+        }
+        for (older, line) in [
+            (true, Some("three")),
+            (true, Some("one")),
+            (true, Some("two")),
+            (true, None),
+            (false, Some("one")),
+            (false, Some("three")),
+            (false, Some("draft")),
+            (false, None),
+        ] {
+            assert_eq!(history.recall("draft", older).as_deref(), line, "{older}");
+        }
+        for n in 0..200 {
+            history.remember(&n.to_string());
+        }
+        assert_eq!(history.lines.len(), MOST);
+    }
+}
