@@ -167,15 +167,7 @@ pub const COMMANDS: &[Command] = &[
         6,
     ),
     look(Cmd::ActionsView, "actions-view", "actions", "running and past actions", &[Everywhere], &["8"], 0),
-    look(
-        Cmd::ChangesView,
-        "changes-view",
-        "changes",
-        "what changed lately, by whom",
-        &[Everywhere],
-        &["9"],
-        0,
-    ),
+    look(Cmd::ChangesView, "changes-view", "changes", "what changed, by whom", &[Everywhere], &["9"], 0),
     look(
         Cmd::NextPane,
         "next-pane",
