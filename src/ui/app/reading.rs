@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use pilothouse_core::domain::id::{Name, ObjectRef};
 
+use crate::ui::present::Cell;
 use crate::ui::request::{LogLine, LogNote, Ticket};
 use crate::ui::theme::Role;
 
@@ -30,12 +31,14 @@ pub struct TextLine {
     pub role: Role,
     /// One row even where long lines are wrapped: of a table.
     pub whole: bool,
+    /// Of a line that is not wrapped: what looks otherwise, and from which cell on.
+    pub marks: Vec<(u16, Cell)>,
 }
 
 impl TextLine {
     /// A line of a role.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
-        Self { text: text.into(), role, whole: false }
+        Self { text: text.into(), role, ..Self::default() }
     }
 }
 

@@ -17,7 +17,7 @@ pub const COLUMNS: [Column; 5] = [
     Column::left("STATE", 9, 10, 0),
     Column::left("STEPS", 7, 12, 2).whole(),
     Column::right("STARTED", 7, 8, 4),
-    Column::left("NOW", 16, 0, 3),
+    Column::text("NOW", 16, 3),
 ];
 
 /// How bad.
@@ -65,7 +65,7 @@ pub fn row(action: &ActionView, now: Stamp) -> RowView {
             cell(Role::Dim, age(now.since(action.started))),
             plain(message),
         ],
-        marked: false,
+        ..RowView::default()
     }
 }
 

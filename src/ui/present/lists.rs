@@ -261,13 +261,13 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
             let all = &cluster.derived.causes;
             causes::folded_row(all, all.get((row & !causes::FOLDED) as usize)?, &ui.keymap, now)
         }
-        ListId::Now => causes::row(cluster.derived.causes.get(at)?, &ui.keymap, now),
+        ListId::Now => causes::row(cluster.derived.causes.get(at)?, &ui.keymap, now, ui.size.0 < 110),
         ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, &cluster.pods.cover, now),
-        ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several),
+        ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several, now),
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),
         ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),
         ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
-        ListId::Pods => pods::row(cluster.pods.at(row)?, &ui.bases.dead, now),
+        ListId::Pods => pods::row(cluster.pods.at(row)?, cluster, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
         ListId::Actions => actions::row(world.actions.get(at)?, now),
         ListId::Namespaces => namespaces::row(cluster, ui.bases.namespaces.get(at)?, ui.namespace.as_ref()),
@@ -276,6 +276,13 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
             ..RowView::default()
         },
     })
+}
+
+/// The columns of a list and its first rows, to see what room they want. Call [`refresh`] before.
+pub fn first_rows(ui: &Ui, world: &World, id: ListId, most: usize) -> (Vec<Column>, Vec<RowView>) {
+    let Some(cluster) = ui.shown(world) else { return (Vec::new(), Vec::new()) };
+    let ids = ui.list(id).ids.iter().take(most);
+    (columns(ui, id), ids.filter_map(|r| row(ui, world, cluster, id, *r)).collect())
 }
 
 /// The list as it stands on the screen, with at most `room` rows. Call [`refresh`] before.
@@ -290,7 +297,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         notes.push(cell(Role::Match, format!("/{}", list.filter)));
         notes.push(plain(format!("{} match", grouped(list.ids.len() as u64))));
     } else if focused && !list.ids.is_empty() && list.ids.len() > room {
-        notes.push(cell(Role::Dim, format!("{}/{}", list.at + 1, grouped(list.ids.len() as u64))));
+        notes.push(cell(Role::Dim, format!("row {}", grouped(list.at as u64 + 1))));
     }
     if !list.marks.is_empty() {
         notes.push(cell(Role::Marked, format!("{} marked", list.marks.len())));
@@ -339,6 +346,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         empty,
         above: list.top,
         total: list.ids.len(),
+        whole: false,
     }
 }
 

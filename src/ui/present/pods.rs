@@ -14,13 +14,13 @@ use super::super::list::{ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
-use super::{Cell, Grade, RowView, cell, plain};
+use super::{Cell, Grade, RowView, bytes, cell, cores, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [&str; 5] = ["worst first", "by name", "by restarts", "youngest first", "by node"];
 
 /// The columns.
-pub const COLUMNS: [Column; 9] = [
+pub const COLUMNS: [Column; 13] = [
     Column::left("NAMESPACE", 6, 18, 5),
     Column::name("POD", 14, 56),
     Column::right("READY", 5, 6, 0),
@@ -30,6 +30,10 @@ pub const COLUMNS: [Column; 9] = [
     Column::name("NODE", 8, 34).leaving(7),
     Column::left("VERSION", 7, 26, 9),
     Column::right("AGE", 4, 5, 8),
+    Column::right("CPU use/req", 7, 13, 10).short("CPU u/r"),
+    Column::right("MEM use/req", 7, 13, 11).short("MEM u/r"),
+    Column::left("IP", 9, 39, 12),
+    Column::name("OWNER", 8, 44).leaving(13),
 ];
 
 /// How bad; `dead`: the nodes that nobody answers for.
@@ -101,8 +105,14 @@ pub fn counts(ui: &Ui, cluster: &Cluster) -> Vec<Cell> {
     vec![plain(if whole { all } else { format!("{} of {all}", grouped(list.ids.len() as u64)) })]
 }
 
+/// What is used of what is asked for: `120m/250m`; `–` where it is not known or not set.
+fn pair(used: Option<i64>, requested: i64, show: fn(i64) -> String) -> String {
+    let requested = if requested > 0 { show(requested) } else { "–".into() };
+    format!("{}/{requested}", used.map_or_else(|| "–".into(), show))
+}
+
 /// One row.
-pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
+pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
     let grade = grade(pod, dead, now);
     let exit = pod.last_exit.as_ref().map_or_else(String::new, |exit| {
         let when = exit.at.map_or_else(String::new, |at| format!(" {}", age(now.since(at))));
@@ -112,6 +122,15 @@ pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
     if pod.is_terminating() {
         words += format!(" {}", super::ago(now, pod.deletion_asked())).as_str();
     }
+    if !pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node)) {
+        // its containers are counted as they were when the kubelet was heard last
+        words += ", node down";
+    }
+    if pod.trouble == Some(Trouble::OomKilled) && !words.contains("OOM") {
+        // the word for now says nothing of why the row is marked
+        words += ", OOMKilled before";
+    }
+    let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
     let ready = if pod.containers_ready < pod.containers && !pod.phase.is_finished() {
         Role::Warning
     } else {
@@ -129,8 +148,18 @@ pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
             plain(pod.node.as_ref().map_or("–", Name::as_str)),
             plain(pod.shape.containers.first().map_or("", |c| super::backends::tag(&c.image))),
             cell(Role::Dim, age(now.since(pod.created))),
+            plain(pair(used.map(|u| u.cpu_milli), pod.requests.cpu_milli, cores)),
+            plain(pair(used.map(|u| u.memory_bytes), pod.requests.memory_bytes, bytes)),
+            cell(Role::Dim, pod.ip.as_ref().map_or("", Name::as_str)),
+            cell(
+                Role::Dim,
+                cluster
+                    .top_owner(pod)
+                    .map_or_else(String::new, |(kind, name)| format!("{}/{name}", kind.short())),
+            ),
         ],
-        marked: false,
+        below: pod.message.iter().map(|words| cell(Role::Dim, words.as_str())).collect(),
+        ..RowView::default()
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::request::LogLine;
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
-use super::{actions, ago, causes, errors, past, targets};
+use super::{actions, ago, causes, errors, help, past, targets};
 
 /// What is silenced, by whom and for how long.
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
@@ -114,7 +114,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
         }
         TextSource::Action(id) => action(&mut out, world, id, now)?,
         TextSource::Silenced => silenced(&mut out, ui, cluster),
-        TextSource::Help => help(&mut out, ui),
+        TextSource::Help => help::lines(&mut out, ui),
         TextSource::Asked(_) | TextSource::Fixed => return None,
     }
     Some(out.0)
@@ -192,31 +192,4 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
         );
     }
     Some(())
-}
-
-fn help(out: &mut Lines, ui: &Ui) {
-    if !ui.problems.is_empty() {
-        out.head("Problems of the configuration");
-        for problem in &ui.problems {
-            out.say(Role::Warning, format!("  {problem}"));
-        }
-        out.say(Role::Text, String::new());
-    }
-    out.say(Role::Strong, "Lower case looks, CAPITALS change the cluster and always open a rehearsal first.");
-    out.say(Role::Dim, "glyphs: ✖ broken   ! needs a look   ~ out of the ordinary   – not known");
-    let here = ui.screens.len().checked_sub(2).map_or(&[Context::Everywhere][..], |_| ui.contexts_below());
-    let rest = Context::ALL.iter().filter(|c| !here.contains(c));
-    for context in here.iter().chain(rest) {
-        let rows: Vec<_> =
-            COMMANDS.iter().filter(|c| c.contexts.contains(context) && !c.title.is_empty()).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let mark = if here.contains(context) { "works here: " } else { "" };
-        out.head(&format!("{mark}{}", context.title()));
-        for command in rows {
-            let keys: Vec<String> = ui.keymap.keys(command.cmd).iter().map(ToString::to_string).collect();
-            out.say(Role::Text, format!("  {:<14} {:<18} {}", keys.join(" "), command.id, command.doc));
-        }
-    }
 }

@@ -26,7 +26,7 @@ pub const COLUMNS: [Column; 9] = [
     Column::right("UP-TO-DATE", 10, 10, 9),
     Column::right("AVAILABLE", 9, 9, 10),
     Column::right("RESTARTS", 8, 8, 4),
-    Column::left("ROLLOUT", 10, 40, 2),
+    Column::text("ROLLOUT", 10, 2),
     Column::left("IMAGES", 12, 50, 8),
     Column::right("AGE", 4, 5, 7),
 ];
@@ -154,7 +154,7 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
             plain(images.join(" ")),
             cell(Role::Dim, age(now.since(w.created))),
         ],
-        marked: false,
+        ..RowView::default()
     }
 }
 

@@ -30,12 +30,26 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
     let chrome = ListView { title: view.title.clone(), notes, focused: true, ..ListView::default() };
     list::draw(canvas, area, &chrome, Chrome::Frame, false);
     let needle = view.find.to_lowercase();
-    for (y, (role, line)) in (inner.y..inner.bottom()).zip(rows.into_iter().skip(view.top)) {
+    let marks = marks(view, cells);
+    for (i, (y, (role, line))) in (inner.y..inner.bottom()).zip(rows.into_iter().skip(view.top)).enumerate() {
         canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), role, &line);
+        for (x, mark) in marks.get(view.top + i).copied().unwrap_or_default() {
+            let x = inner.x.saturating_add(1).saturating_add(*x);
+            canvas.put(x, y, inner.right().saturating_sub(x), mark.role, &mark.text);
+        }
         if !needle.is_empty() && text::contains_fold(&line, &needle) {
             canvas.put(inner.x, y, 1, Role::Match, ">");
         }
     }
+}
+
+/// The marks of each row, if any line has some.
+fn marks(view: &TextView, cells: usize) -> Vec<&[(u16, Cell)]> {
+    if view.lines.iter().all(|l| l.marks.is_empty()) {
+        return Vec::new();
+    }
+    let rows = |l: &TextLine| rows(std::slice::from_ref(l), cells, view.wrap).len();
+    view.lines.iter().flat_map(|l| std::iter::repeat_n(l.marks.as_slice(), rows(l))).collect()
 }
 
 /// The rows that lines take.

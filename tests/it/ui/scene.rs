@@ -652,3 +652,29 @@ pub fn taken_out(state: &mut ClusterState) -> Name {
     apply(state, [Fact::EndpointSlices(Batch::Upsert(vec![slice]))]);
     gone
 }
+
+/// That many Services more that are well, with their traffic.
+pub fn more_services(state: &mut ClusterState, n: u32) {
+    let (mut services, mut slices) = services();
+    let (service, slice) = (services.remove(1), slices.remove(1));
+    let mut seen = traffic();
+    let model = seen.services[1].clone();
+    let name = |i: u32| Name::from(format!("service-{i:02}"));
+    let all = (0..n).map(|i| Service { uid: uid(4500 + u128::from(i)), name: name(i), ..service.clone() });
+    let parts = (0..n).map(|i| EndpointSlice {
+        uid: uid(4700 + u128::from(i)),
+        name: format!("{}-x", name(i)).into(),
+        service: name(i),
+        ..slice.clone()
+    });
+    let measured = (0..n).map(|i| {
+        let rps = Some(f64::from(1000 - i * 17));
+        Arc::new(ServiceTraffic { name: name(i), rps, ..ServiceTraffic::clone(&model) })
+    });
+    seen.services = seen.services.iter().cloned().chain(measured).collect();
+    let (all, parts) = (all.collect(), parts.collect());
+    apply(
+        state,
+        [Fact::Services(Batch::Upsert(all)), Fact::EndpointSlices(Batch::Upsert(parts)), Fact::Traffic(seen)],
+    );
+}

@@ -28,7 +28,7 @@ fn trouble_is_named_at_every_size() {
                     "pods 3 bad",
                     "Unknown 3m",
                     "DiskPress 9m",
-                    "changed 30m:",
+                    if w < 160 { "changed 30m:" } else { "Changed in the last 30 min" },
                     "? help",
                 ],
             );
