@@ -35,7 +35,7 @@ fn now(seat: &Seat) -> Vec<String> {
 /// The end of a name that a rehearsal asks for.
 fn asked(seat: &Seat) -> String {
     let text = seat.text();
-    let words = text.split("type the end of the name: ").nth(1).expect("it asks for the end of the name");
+    let words = text.split("To confirm, type ").nth(1).expect("it says what to type");
     words.split(' ').next().unwrap().to_owned()
 }
 
@@ -99,7 +99,7 @@ fn the_panes_of_the_incident() {
     seat.press("3\r", &["Error group", "only v1.8.2", "currency EUR"]);
     keep(&mut seat, "errors");
     seat.escapes();
-    seat.press("4\r", &["How it comes to its number", "limited to 9 by maxReplicas"]);
+    seat.press("4\r", &["How the number of replicas is computed", "limited to 9 by maxReplicas"]);
     keep(&mut seat, "autoscalers");
 }
 

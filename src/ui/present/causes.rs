@@ -173,11 +173,11 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
     if unseen.is_empty() {
         let silenced = cluster.derived.silenced.len();
         if silenced == 0 {
-            return vec![cell(Role::Ok, "nothing is known to be wrong")];
+            return vec![cell(Role::Ok, "no problems found")];
         }
         // where NOW has no title of its own, this is all that tells of it
         return vec![
-            cell(Role::Ok, "nothing is known to be wrong except what is silenced"),
+            cell(Role::Ok, "no problems found except what is silenced"),
             cell(Role::Warning, format!("{silenced} silenced")),
         ];
     }
@@ -187,7 +187,7 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
         return vec![cell(Role::Dim, format!("looking: {} not complete yet", loading.join(" and ")))];
     }
     vec![
-        cell(Role::Ok, "nothing wrong found in what can be seen"),
+        cell(Role::Ok, "no problems found in what can be seen"),
         cell(Role::Warning, format!("not seen: {}", seen::words(&unseen))),
     ]
 }
@@ -231,7 +231,10 @@ pub fn changes(cluster: &Cluster, namespace: Option<&Name>, brief: bool) -> Vec<
         line.push(cell(Role::Text, words(change, brief)));
     }
     if line.len() == 1 {
-        line.push(cell(Role::Dim, "nothing seen"));
+        // what is not read may have changed
+        let tells = |u: &seen::Unseen| matches!(u.source.as_str(), "nodes" | "deployments" | "replicasets");
+        let blind = seen::unseen(cluster).iter().any(tells);
+        line.push(cell(Role::Dim, if blind { "not known: not all is read" } else { "no changes" }));
     }
     line
 }

@@ -118,7 +118,7 @@ fn choice_lines(plan: &Plan) -> Vec<TextLine> {
 
 fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String]) {
     if !refusals.is_empty() {
-        view.ask = vec![cell(Role::Critical, "✖ refused: nothing can be confirmed here")];
+        view.ask = vec![cell(Role::Critical, "✖ blocked: see above")];
         return;
     }
     if dialog.painted.is_none() {
@@ -129,22 +129,22 @@ fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String])
         Confirm::Yes => vec![
             cell(Role::KeyDanger, "y"),
             cell(Role::Strong, "do it"),
-            cell(Role::Dim, "· anything else does nothing"),
+            cell(Role::Dim, "· any other key cancels"),
         ],
         Confirm::Suffix => vec![
-            cell(Role::Strong, "type the end of the name:"),
+            cell(Role::Strong, "To confirm, type"),
             cell(Role::KeyDanger, plan.answer.as_str()),
-            cell(Role::Dim, "and Enter"),
+            cell(Role::Dim, "and press Enter"),
         ],
         Confirm::Count => vec![
-            cell(Role::Strong, "type the number of objects:"),
+            cell(Role::Strong, "To confirm, type the number of objects:"),
             cell(Role::KeyDanger, plan.answer.as_str()),
-            cell(Role::Dim, "and Enter"),
+            cell(Role::Dim, "and press Enter"),
         ],
         Confirm::Context => vec![
-            cell(Role::Strong, "type the context's name:"),
+            cell(Role::Strong, "To confirm, type the context's name:"),
             cell(Role::KeyDanger, plan.answer.as_str()),
-            cell(Role::Dim, "and Enter"),
+            cell(Role::Dim, "and press Enter"),
         ],
     };
     view.danger |= plan.confirm >= Confirm::Context;
@@ -161,7 +161,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         out.say(Role::Critical, format!("✖ {refusal}"));
     }
     if plan.refusals.iter().any(|r| r.guard == "kubectl-filter") {
-        out.say(Role::Strong, "  the options have the switches that let these pods go");
+        out.say(Role::Strong, "  the options (o) have the switches that allow evicting these pods");
     }
     for unanswered in &rehearsal.evidence.unanswered {
         out.say(Role::Warning, format!("! could not be asked: {unanswered}"));
@@ -284,10 +284,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         }
     }
     if !plan.kubectl.is_empty() {
-        out.head("The same, as a command");
+        out.head("Equivalent kubectl command");
         out.say(Role::Text, format!("  {}", plan.kubectl));
     }
-    out.head("Taking it back");
+    out.head("Undo");
     let undo = if plan.undo.is_empty() { "this cannot be undone" } else { plan.undo.as_str() };
     out.say(if plan.undo.is_empty() { Role::Warning } else { Role::Text }, format!("  {undo}"));
     out.0
@@ -318,13 +318,19 @@ fn drain_summary(out: &mut Lines, plan: &Plan) {
         let stay = plan.pods.iter().filter(|p| p.fate != Fate::Skip && plan.silent.contains(&p.node)).count();
         out.say(
             Role::Critical,
-            format!("{} pods: {stay} stay Terminating, as nothing stops them there", plan.pods.len()),
+            format!(
+                "{}: {stay} stay Terminating, as nothing stops them there",
+                text::count(plan.pods.len(), "pod")
+            ),
         );
         return;
     }
     out.say(
         Role::Strong,
-        format!("{} pods: {evict} evicted at once, {wait} wait for a budget, {skip} stay, {refuse} block the drain", plan.pods.len()),
+        format!(
+            "{}: {evict} evicted at once, {wait} wait for a budget, {skip} stay, {refuse} block the drain",
+            text::count(plan.pods.len(), "pod")
+        ),
     );
 }
 
@@ -338,15 +344,15 @@ pub fn question(question: &Question) -> DialogView {
                 ask.push(cell(Role::KeyDanger, "u"));
                 ask.push(cell(Role::Strong, "stop it and uncordon"));
             }
-            ask.push(cell(Role::Dim, "· anything else lets it run"));
+            ask.push(cell(Role::Dim, "· any other key lets it run"));
             DialogView {
                 title: format!("Stop {title}?"),
                 lines: vec![
                     TextLine::new(
                         Role::Text,
-                        format!("{id}: what was sent goes on to its end, nothing further is sent."),
+                        format!("{id}: what was already sent will finish; the rest is not sent."),
                     ),
-                    TextLine::new(Role::Text, "What was done stays done."),
+                    TextLine::new(Role::Text, "Nothing is undone."),
                 ],
                 ask,
                 ..DialogView::default()

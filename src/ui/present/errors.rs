@@ -159,7 +159,11 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     if new > 0 {
         notes.push(cell(Role::Warning, format!("{new} new")));
     }
-    notes.push(plain(format!("following {}/{}", logs.following, logs.candidates)));
+    notes.push(plain(format!(
+        "logs of {} of {} pods",
+        text::grouped(u64::from(logs.following)),
+        text::grouped(u64::from(logs.candidates))
+    )));
     let dropped = logs.dropped;
     notes.push(cell(
         if dropped > 0 { Role::Warning } else { Role::Dim },

@@ -43,6 +43,8 @@ pub const COLUMNS: [Column; 17] = [
 /// How bad a node is.
 pub fn grade(row: &NodeRow) -> Grade {
     match row.state {
+        // somebody has taken care of it: a machine to repair
+        _ if row.is_out_of_service() => Grade::Info,
         NodeState::NotReady | NodeState::Unknown => Grade::Critical,
         NodeState::Suspect => Grade::Warning,
         NodeState::Ready if !row.problems.is_empty() => Grade::Warning,
@@ -103,6 +105,10 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
             None => state.as_str().to_owned(),
         },
     };
+    if row.is_out_of_service() {
+        words.push_str(", out of service");
+        return words;
+    }
     if row.node.cordoned {
         if words == "Ready" {
             // that it is Ready shows in that it is only this
@@ -210,14 +216,19 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
 pub fn counts(cluster: &Cluster) -> Vec<Cell> {
     let rows = &cluster.derived.nodes;
     let bad = rows.iter().filter(|r| grade(r) >= Grade::Warning).count();
-    let all = text::grouped(rows.len() as u64);
-    if rows.is_empty() {
-        Vec::new()
-    } else if bad == 0 {
-        vec![cell(Role::Ok, format!("{all} ok"))]
-    } else {
-        vec![cell(Role::Critical, format!("{bad} bad")), plain(format!("of {all}"))]
+    let off = rows.iter().filter(|r| r.is_out_of_service()).count();
+    let grouped = |n: usize| text::grouped(n as u64);
+    let mut counts = Vec::new();
+    if bad > 0 {
+        counts.push(cell(Role::Critical, format!("{} bad", grouped(bad))));
+        counts.push(plain(format!("of {}", grouped(rows.len()))));
+    } else if !rows.is_empty() {
+        counts.push(cell(Role::Ok, format!("{} ok", grouped(rows.len() - off))));
     }
+    if off > 0 {
+        counts.push(cell(Role::Info, format!("{} out of service", grouped(off))));
+    }
+    counts
 }
 
 /// The line below.

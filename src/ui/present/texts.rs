@@ -44,7 +44,9 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             let cause = cluster.derived.causes.iter().find(|c| causes::key(c) == Uid::Text(key.clone()))?;
             let grade = causes::grade(cause);
             out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
-            let since = cause.since.map_or_else(|| "not known".into(), |s| format!("{s} ({})", past(now, s)));
+            let since = cause
+                .since
+                .map_or_else(|| "before this console looked".into(), |s| format!("{s} ({})", past(now, s)));
             out.say(Role::Text, String::new());
             out.field("since", since);
             let r = cause.reach;
@@ -54,8 +56,8 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 .map(|(n, noun)| text::count(n as usize, noun))
                 .collect();
             reach.extend(r.error_ratio.map(|e| format!("{:.1}% errors", e * 100.0)));
-            out.field("reaches", reach.join(", "));
-            out.field("found by", format!("rule {}", cause.rule));
+            out.field("affects", reach.join(", "));
+            out.field("rule", cause.rule);
             if let Some(action) = &cause.action {
                 let key = super::super::command::by_id(action.command).and_then(|c| ui.keymap.key(c.cmd));
                 let key = key.map_or_else(String::new, |k| format!("{k}: "));

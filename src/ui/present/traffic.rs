@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::service::{Endpoint, ServiceType};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::domain::traffic::{BackendTraffic, Origin, ServiceTraffic};
+use pilothouse_core::domain::traffic::{BackendTraffic, ServiceTraffic};
 use pilothouse_core::model::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
 
@@ -267,6 +267,10 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
     let ready = joined.row.as_ref().map_or_else(
         || cell(Role::Dim, "–"),
         |r| {
+            if r.total == 0 && r.service.selector.is_empty() {
+                // its endpoints are made by hand, by nobody so far
+                return cell(Role::Dim, "–");
+            }
             let role = if r.ready == 0 && r.total > 0 {
                 Role::Critical
             } else if r.ready < r.total {
@@ -290,7 +294,8 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
             balance(joined),
             ready,
             cell(Role::Dim, traffic.map_or("", |t| t.policy.as_str())),
-            cell(Role::Dim, service.map_or("", |s| s.kind.as_str())),
+            // what is measured without a Service is a proxy's own
+            cell(Role::Dim, service.map_or("proxy", |s| s.kind.as_str())),
             plain(active(joined)),
             cell(Role::Dim, traffic.map_or_else(String::new, |t| measured(t))),
             cell(Role::Dim, service.map_or_else(String::new, |s| age(now.since(s.created)))),
@@ -303,24 +308,14 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
 /// The counts after the title, of what the namespace leaves.
 pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
     let here = || joined.iter().filter(|j| passes(j, spec));
-    let bad = here().filter(|j| j.grade() >= Grade::Warning).count();
-    match (bad, here().count()) {
-        (_, 0) => Vec::new(),
-        (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
-        (bad, all) => vec![cell(Role::Critical, format!("{bad} bad")), plain(format!("of {all}"))],
-    }
+    super::counts(here().map(Joined::grade))
 }
 
 /// The line below: where the numbers come from.
 pub fn footer(cluster: &Cluster) -> Vec<Cell> {
     let Some(first) = cluster.traffic.services.first() else { return Vec::new() };
-    let origin = match first.origin {
-        Origin::Assumed => "assumed",
-        Origin::Discovered => "discovered",
-        Origin::Configured => "configured",
-    };
     vec![
-        cell(Role::Dim, format!("expected: {} ({origin})", first.policy.as_str())),
+        cell(Role::Dim, format!("expected: {} ({})", first.policy.as_str(), first.origin.as_str())),
         cell(Role::Dim, format!("{} over {}s", first.preset, first.window_secs)),
     ]
 }

@@ -64,6 +64,12 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         };
         job = vec![cell(Role::Warning, "!"), cell(Role::Warning, first.as_str()), cell(Role::Dim, more)];
     }
+    // the longest text gives way, in its middle: it ends with the reason
+    let over = width_of(&job).saturating_sub(area.width.saturating_sub(2));
+    if let (true, Some(longest)) = (over > 0, job.iter_mut().max_by_key(|c| text::width(&c.text))) {
+        longest.text =
+            text::middle(&longest.text, text::width(&longest.text).saturating_sub(usize::from(over)));
+    }
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
 }
 
@@ -120,7 +126,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
             let paused = || targets::action(ui, world).is_some_and(|a| a.paused);
             let title = match c.cmd {
                 Cmd::Cordon if targets::all_cordoned(ui, world) => "uncordon",
-                Cmd::OutOfService if targets::all_out_of_service(ui, world) => "machine is back",
+                Cmd::OutOfService if targets::all_out_of_service(ui, world) => "back in service",
                 Cmd::PauseAction if paused() => "go on",
                 Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",
                 _ => c.title,

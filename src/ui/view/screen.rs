@@ -7,6 +7,7 @@ use super::super::app::{FOCUS, Prompt, Screen, Ui};
 use super::super::list::ListId;
 use super::super::present::{self, causes, dialog as dialogs, header, lists};
 use super::super::theme::Role;
+use super::super::widget::text::wrap;
 use super::canvas::Canvas;
 use super::list::{Chrome, room};
 use super::row::Layout;
@@ -24,13 +25,12 @@ const HIGH: u16 = 44;
 pub fn draw(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     ui.size = (area.width, area.height);
     if area.width < 40 || area.height < 10 {
-        canvas.put(
-            0,
-            area.height / 2,
-            area.width,
-            Role::Warning,
-            &format!("too small: {}x{}, needs 40x10", area.width, area.height),
-        );
+        let words = format!("too small: {}x{}, needs 40x10", area.width, area.height);
+        let lines = wrap(&words, usize::from(area.width.max(1)));
+        let top = (usize::from(area.height).saturating_sub(lines.len())) / 2;
+        for (y, line) in (0..area.height).skip(top).zip(lines) {
+            canvas.put(0, y, area.width, Role::Warning, &line);
+        }
         return;
     }
     line::header(canvas, Rect { height: 1, ..area }, &header::view(ui, world));

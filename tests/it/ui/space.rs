@@ -150,3 +150,35 @@ fn an_arrow_is_two_letters_where_one_would_be_a_comparison() {
     has(&text, &["30->46"]);
     assert!(text.is_ascii(), "{text}");
 }
+
+#[test]
+fn a_machine_that_is_taken_care_of_is_listed_apart() {
+    let mut state = scene::trouble();
+    scene::out_of_service(&mut state);
+    let mut desk = Desk::new(state);
+    for (w, h) in [(80, 24), (120, 36), (200, 50)] {
+        let text = desk.dump(w, h);
+        let header = text.lines().next().unwrap();
+        // 3 pods crash; the 2 of the DaemonSet are not among them
+        has(header, &["nodes 11/12 1 out of service", "pods 3 bad"]);
+        has(&text, &["1 Nodes 1 bad of 12 1 out of service"]);
+        let row = text.lines().find(|l| l.contains(&scene::node_name(3)) && l.contains("out of s")).unwrap();
+        assert!(row.contains("~ ip-") && !row.contains("✖ ip-"), "{row}");
+    }
+}
+
+#[test]
+fn what_runs_with_less_than_it_should_have_looks_the_same_everywhere() {
+    let mut state = scene::trouble();
+    // one of search's pods is not ready any more
+    scene::one_unready(&mut state, "search");
+    let mut desk = Desk::new(state);
+    let text = desk.dump(200, 50);
+    has(&text, &["~ shop/search", "2 Traffic 2 bad 1 degraded of 4"]);
+    desk.press("5");
+    let text = desk.dump(200, 50);
+    has(&text, &["1 bad 1 degraded of 4"]);
+    let row = text.lines().find(|l| l.contains("deploy/search")).unwrap();
+    assert!(row.contains("~ "), "{row}");
+    assert!(!row.contains("progressing"), "nothing is rolled out: {row}");
+}
