@@ -92,7 +92,7 @@ fn the_panes_of_the_incident() {
     seat.press("z", &["2 Traffic"]);
     seat.press("2/", &["Enter keeps"]);
     seat.press("shop/checkout\r", &["/shop/checkout"]);
-    seat.press("\r", &["Backends of shop/checkout", "v1.8.2", "exp"]);
+    seat.press("\r", &["Backends of shop/checkout", "v1.8.2", "EXP"]);
     keep(&mut seat, "traffic");
     seat.escapes();
     seat.escapes();
@@ -112,7 +112,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
 
     // a release that fails: rolled back
     seat.selects("shop/checkout");
-    seat.press("B", &["Rehearsal: rollback shop/deploy/checkout", "type the end of the name"]);
+    seat.press("B", &["Rehearsal: rollback shop/deploy/checkout", "To confirm, type"]);
     keep(&mut seat, "rehearsal");
     let end = asked(&seat);
     seat.confirms(&end);
@@ -133,7 +133,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
 
     // a pod that goes bad a minute after the opening: out of rotation
     seat.selects("shop/catalog");
-    seat.press("X", &["Rehearsal: out-of-rotation", "type the end of the name"]);
+    seat.press("X", &["Rehearsal: out-of-rotation", "To confirm, type"]);
     let end = asked(&seat);
     seat.confirms(&end);
     seat.is_done("out-of-rotation");

@@ -323,7 +323,8 @@ fn fit(cluster: &Cluster, nodes: &[Name], going: &[&Pod], elsewhere: bool, drain
     }
     let placement = placement::place(cluster, nodes, going);
     if !placement.unplaced.is_empty() {
-        drain.warnings.push(format!("{} pods fit on no other node", placement.unplaced.len()));
+        let pods = super::rules::count(placement.unplaced.len() as u64, "pod");
+        drain.warnings.push(format!("{pods} without room on any other node"));
     }
     let far: Vec<String> = placement
         .placed

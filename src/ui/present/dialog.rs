@@ -187,7 +187,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     let evictions = plan.steps.iter().filter(|s| drain && s.is_eviction()).count();
     if evictions > 0 {
-        out.say(Role::Text, format!("  {}. evict {evictions} pods, each listed below", first.len() + 1));
+        out.say(
+            Role::Text,
+            format!("  {}. evict {}, each listed below", first.len() + 1, text::count(evictions, "pod")),
+        );
     }
     if plan.steps.is_empty() {
         out.say(Role::Dim, if refusals.is_empty() { "  nothing: it is so already" } else { "  nothing" });
@@ -216,12 +219,19 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         }
         for pdb in plan.pdbs.iter().filter(|p| !free(p)) {
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
-            let role = if pdb.allowed <= 0 { Role::Critical } else { Role::Text };
             let blocks: Vec<&str> =
                 pdb.blocks.iter().take(6).map(pilothouse_core::domain::id::Name::as_str).collect();
-            let held =
-                if blocks.is_empty() { String::new() } else { format!(": holds back {}", blocks.join(" ")) };
-            let glyph = if pdb.allowed <= 0 { "✖" } else { " " };
+            // a budget at 0 holds back none of the pods that are not ready
+            let held = match (blocks.is_empty(), pdb.allowed <= 0) {
+                (true, true) => ": holds back none of these (pods that are not ready may go)".to_owned(),
+                (true, false) => String::new(),
+                (false, _) => format!(": holds back {}", blocks.join(" ")),
+            };
+            let (role, glyph) = if pdb.allowed <= 0 && !blocks.is_empty() {
+                (Role::Critical, "✖")
+            } else {
+                (Role::Text, " ")
+            };
             out.say(
                 role,
                 format!("{glyph} PDB {}/{} allows {}{since}{held}", pdb.namespace, pdb.name, pdb.allowed),

@@ -143,9 +143,8 @@ fn taints(node: &Node) -> String {
 /// What the kubelet and the control plane say of a node that is not as it should be.
 fn said(row: &NodeRow) -> Vec<Cell> {
     let node = &row.node;
-    let bad = |c: &&Condition| {
-        (c.kind == "Ready" && c.status != Status::True) || row.problems.iter().any(|p| *p == c.kind)
-    };
+    let bad =
+        |c: &&Condition| (c.kind == "Ready" && c.status != Status::True) || row.problems.contains(&c.kind);
     let words = |c: &Condition| {
         cell(Role::Dim, format!("{}={} {}: {}", c.kind, c.status.as_str(), c.reason, c.message))
     };

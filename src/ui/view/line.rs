@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 
 use super::super::app::{Prompt, Screen, Ui};
 use super::super::command::{COMMANDS, Cmd, Risk};
+use super::super::list::ListId;
 use super::super::present::header::HeaderView;
 use super::super::present::{self, Cell, cell, targets};
 use super::super::theme::Role;
@@ -129,6 +130,8 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
                 Cmd::OutOfService if targets::all_out_of_service(ui, world) => "back in service",
                 Cmd::PauseAction if paused() => "go on",
                 Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",
+                // as its rows call it
+                Cmd::Why if ui.active_list() == Some(ListId::Now) => "why",
                 _ => c.title,
             };
             (key.to_string(), title, if c.risk == Risk::Rehearsed { Role::KeyDanger } else { Role::Key })

@@ -119,7 +119,7 @@ fn need(ui: &mut Ui, world: &World, id: ListId, width: u16, screen: u16) -> Need
     let (sentences, all) = Layout::new(&columns, &[], &rows, width.saturating_sub(2)).lines();
     Need {
         least: around + 2,
-        rows: around + cells(rows.len().max(2)),
+        rows: around + cells(sentences.max(2)),
         all: around + cells(all.max(sentences).max(2)),
     }
 }

@@ -5,7 +5,7 @@
 pub struct Need {
     /// Less than this is no pane.
     pub least: u16,
-    /// Every row in a line.
+    /// Every row with its whole sentence.
     pub rows: u16,
     /// Every row with all that there is to say of it.
     pub all: u16,
