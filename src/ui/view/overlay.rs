@@ -44,7 +44,7 @@ pub fn palette(canvas: &mut Canvas<'_>, screen: Rect, hits: &[Hit], at: usize) {
         rows,
         selected: Some(at - top),
         focused: true,
-        empty: vec![cell(Role::Dim, "no match")],
+        empty: vec![cell(Role::Dim, "No match.")],
         ..ListView::default()
     };
     list::draw(canvas, area, &view, Chrome::Frame, false);

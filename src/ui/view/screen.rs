@@ -7,7 +7,7 @@ use super::super::app::{FOCUS, Prompt, Screen, Ui};
 use super::super::list::ListId;
 use super::super::present::{self, causes, dialog as dialogs, header, lists};
 use super::super::theme::Role;
-use super::super::widget::text::wrap;
+use super::super::widget::text::{width, wrap};
 use super::canvas::Canvas;
 use super::list::{Chrome, room};
 use super::row::Layout;
@@ -151,7 +151,10 @@ fn panes(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let wishes = columns.map(|(_, width, ids)| ids.map(|id| need(ui, world, id, width, area.height)));
     let sum = |of: fn(&Need) -> u16| wishes.iter().map(|w| w.iter().map(of).sum::<u16>()).max().unwrap_or(0);
     let changes = changed(ui, world);
-    let side = if area.width >= SIDE && !changes.is_empty() { area.width * 2 / 5 } else { 0 };
+    // as wide as its longest text, NOW's texts have the rest
+    let longest = changes.iter().filter_map(|r| r.cells.get(1)).map(|c| width(&c.text)).max().unwrap_or(0);
+    let wanted = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(12).max(40);
+    let side = if area.width >= SIDE && !changes.is_empty() { wanted.min(area.width * 2 / 5) } else { 0 };
     let now_width = area.width - side;
     let now = need_of_now(ui, world, now_width, area.height);
     let all = Need { least: sum(|n| n.least), rows: sum(|n| n.rows), all: sum(|n| n.all.max(n.rows)) };
