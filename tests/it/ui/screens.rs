@@ -64,7 +64,7 @@ fn the_compact_screen_keeps_its_rows() {
 fn before_the_first_sync_nothing_looks_empty() {
     for (w, h) in SIZES {
         let text = Desk::new(scene::loading()).dump(w, h);
-        for lie in ["no nodes", "no services", "no autoscalers", "0/0", "no problems"] {
+        for lie in ["no nodes", "no services", "no autoscalers", "0/0", "no problems", "no changes"] {
             assert!(!text.contains(lie), "{lie}:\n{text}");
         }
         if w >= 80 {
@@ -248,6 +248,7 @@ fn under_a_namespace_only_what_it_leaves_is_counted() {
     has(&text, &["3 Errors 1 new", "2 Traffic 2 bad of 5", "4 Autoscalers 1 at limit or failing of 4"]);
     desk.ui.namespace = Some("lab".into());
     let text = desk.dump(120, 36);
+    has(&text, &["1 Nodes 2 bad of 12 all namespaces"]);
     has(&text, &["3 Errors logs of", "2 Traffic 1 ok", "4 Autoscalers 1 ok", "in all namespaces"]);
     let causes = desk.ui.list(ListId::Now).ids.len();
     has(&text, &[&format!("NOW {causes} cause"), "ns:lab"]);
