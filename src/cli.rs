@@ -204,7 +204,7 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Taint nodes whose machines are off, so that their pods and volumes are let go
+    /// Mark dead nodes out-of-service: their pods are force-deleted, their volumes detached
     OutOfService {
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,

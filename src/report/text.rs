@@ -66,9 +66,9 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     let silenced = &cluster.derived.silenced;
     if cluster.derived.causes.is_empty() {
         let all = if silenced.is_empty() {
-            "nothing is known to be wrong"
+            "no problems found"
         } else {
-            "nothing is known to be wrong except what is silenced"
+            "no problems found except what is silenced"
         };
         let saw_nothing = !has_pods && cluster.nodes.is_empty() && !cluster.nodes.cover.is_read();
         let said = match (nothing_missed, saw_nothing) {
@@ -216,12 +216,9 @@ mod tests {
     #[test]
     fn all_is_well_only_when_everything_was_seen() {
         let lines = why(&cluster(Vec::new()), Stamp(0));
-        assert_eq!(
-            lines,
-            ["test at 1970-01-01T00:00:00Z: nodes 0/0, pods 0 (0 bad)", "nothing is known to be wrong"]
-        );
+        assert_eq!(lines, ["test at 1970-01-01T00:00:00Z: nodes 0/0, pods 0 (0 bad)", "no problems found"]);
         let lines = why(&cluster(vec![Fact::Pdbs(Batch::NotInstalled)]), Stamp(0));
-        assert_eq!(lines.last().unwrap(), "nothing is known to be wrong", "what is not there is not missed");
+        assert_eq!(lines.last().unwrap(), "no problems found", "what is not there is not missed");
         let lines = why(&cluster(vec![Fact::Events(Batch::Stale { since: Some(Stamp(0)) })]), Stamp(0));
         assert_eq!(lines.first().unwrap(), "NOT SEEN: events (no fresh data)");
         assert_eq!(lines.last().unwrap(), "nothing wrong was found in what was seen");

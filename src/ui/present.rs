@@ -10,6 +10,7 @@ pub mod dialog;
 pub mod errors;
 pub mod frame;
 pub mod header;
+pub mod help;
 pub mod lists;
 pub mod namespaces;
 pub mod nodes;
@@ -83,6 +84,8 @@ pub struct RowView {
     pub grade: Grade,
     pub cells: Vec<Cell>,
     pub marked: bool,
+    /// What there is to say besides, each for lines of its own below the row, where those are free; the first says most.
+    pub below: Vec<Cell>,
 }
 
 /// A list as it stands on the screen: the visible rows only.
@@ -108,6 +111,40 @@ pub struct ListView {
     /// Of all rows: how many lie above, and how many there are.
     pub above: usize,
     pub total: usize,
+    /// Whole texts are worth more than many rows.
+    pub whole: bool,
+}
+
+impl ListView {
+    /// How many rows are not shown below the last one that is.
+    pub fn hidden(&self) -> usize {
+        self.total.saturating_sub(self.above + self.rows.len())
+    }
+}
+
+/// `1 bad 9 degraded of 24`, `24 ok`: what rows are, of all of them. A row that is out of the ordinary runs with less than
+/// it should have.
+pub fn counts(grades: impl Iterator<Item = Grade>) -> Vec<Cell> {
+    let (mut all, mut bad, mut degraded) = (0u64, 0u64, 0u64);
+    for grade in grades {
+        all += 1;
+        bad += u64::from(grade >= Grade::Warning);
+        degraded += u64::from(grade == Grade::Info);
+    }
+    let grouped = super::widget::text::grouped;
+    let mut counts = Vec::new();
+    if bad > 0 {
+        counts.push(cell(Role::Critical, format!("{} bad", grouped(bad))));
+    }
+    if degraded > 0 {
+        counts.push(cell(Role::Info, format!("{} degraded", grouped(degraded))));
+    }
+    match (all, bad + degraded) {
+        (0, _) => {}
+        (all, 0) => counts.push(cell(Role::Ok, format!("{} ok", grouped(all)))),
+        (all, _) => counts.push(plain(format!("of {}", grouped(all)))),
+    }
+    counts
 }
 
 /// The rounded age of a moment; `–` where it is not known.
@@ -164,6 +201,8 @@ pub fn ratio(value: Option<f64>) -> String {
                 "100".into()
             } else if percent == 0.0 {
                 "0".into()
+            } else if percent < 0.05 {
+                "<0.1".into()
             } else {
                 format!("{percent:.1}")
             }
@@ -207,6 +246,7 @@ mod tests {
         assert_eq!(rate(Some(f64::NAN)), "–");
         assert_eq!(millis(Some(810.2)), "810ms");
         assert_eq!(ratio(Some(0.041)), "4.1");
+        assert_eq!(ratio(Some(0.0002)), "<0.1", "a little is not none");
         assert_eq!(percent(Some(1), 0), "–");
         assert_eq!(cores(2500), "2.5");
         assert_eq!(bytes(3 << 30), "3.0Gi");

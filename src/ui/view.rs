@@ -6,7 +6,9 @@ mod line;
 mod list;
 mod log;
 mod overlay;
+mod row;
 mod screen;
+mod share;
 mod text;
 
 use pilothouse_core::model::world::World;
@@ -28,7 +30,7 @@ pub struct Drawn {
 /// Draws everything at a size. Also brings the lists' rows and selections up to date: what is drawn is what keys act on.
 pub fn draw(ui: &mut Ui, world: &World, theme: &Theme, ascii_only: bool, width: u16, height: u16) -> Drawn {
     let area = Rect::new(0, 0, width, height);
-    let mut canvas = Canvas::new(area, theme);
+    let mut canvas = Canvas::new(area, theme, ascii_only);
     screen::draw(ui, world, &mut canvas, area);
     let (mut buffer, cursor) = canvas.finish();
     if ascii_only {

@@ -3,6 +3,7 @@
 mod flows;
 mod scene;
 mod screens;
+mod space;
 
 use pilothouse::ui::app::Ui;
 use pilothouse::ui::key::Key;

@@ -229,7 +229,7 @@ fn read_only_refuses_in_words() {
     seat.sees(&["READ-ONLY"]);
     find(&mut seat, "safe");
     seat.press("S", &["(now 2) to:"]);
-    seat.press("+1\r", &["refused", "read-only"]);
+    seat.press("+1\r", &["blocked", "read-only"]);
     seat.types("y");
     seat.press("\x1b", &["nothing was changed"]);
     assert_eq!(rig.replicas("safe"), "2");

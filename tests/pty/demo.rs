@@ -35,7 +35,7 @@ fn now(seat: &Seat) -> Vec<String> {
 /// The end of a name that a rehearsal asks for.
 pub fn asked(seat: &Seat) -> String {
     let text = seat.text();
-    let words = text.split("type the end of the name: ").nth(1).expect("it asks for the end of the name");
+    let words = text.split("To confirm, type ").nth(1).expect("it says what to type");
     words.split(' ').next().unwrap().to_owned()
 }
 
@@ -92,14 +92,14 @@ fn the_panes_of_the_incident() {
     seat.press("z", &["2 Traffic"]);
     seat.press("2/", &["Enter keeps"]);
     seat.press("shop/checkout\r", &["/shop/checkout"]);
-    seat.press("\r", &["Backends of shop/checkout", "v1.8.2", "exp"]);
+    seat.press("\r", &["Backends of shop/checkout", "v1.8.2", "EXP"]);
     keep(&mut seat, "traffic");
     seat.escapes();
     seat.escapes();
     seat.press("3\r", &["Error group", "only v1.8.2", "currency EUR"]);
     keep(&mut seat, "errors");
     seat.escapes();
-    seat.press("4\r", &["How it comes to its number", "limited to 9 by maxReplicas"]);
+    seat.press("4\r", &["How the number of replicas is computed", "limited to 9 by maxReplicas"]);
     keep(&mut seat, "autoscalers");
 }
 
@@ -111,7 +111,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
 
     // a release that fails: rolled back
     seat.selects("shop/checkout");
-    seat.press("B", &["Rehearsal: rollback shop/deploy/checkout", "type the end of the name"]);
+    seat.press("B", &["Rehearsal: rollback shop/deploy/checkout", "To confirm, type"]);
     keep(&mut seat, "rehearsal");
     let end = asked(&seat);
     seat.confirms(&end);
@@ -136,7 +136,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
 
     // a pod that goes bad a minute after the opening: out of rotation
     seat.selects("shop/catalog");
-    seat.press("X", &["Rehearsal: out-of-rotation", "type the end of the name"]);
+    seat.press("X", &["Rehearsal: out-of-rotation", "To confirm, type"]);
     let end = asked(&seat);
     seat.confirms(&end);
     seat.is_done("out-of-rotation");

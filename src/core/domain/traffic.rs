@@ -52,6 +52,17 @@ pub enum Origin {
     Configured,
 }
 
+impl Origin {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Assumed => "assumed",
+            Self::Discovered => "discovered",
+            Self::Configured => "configured",
+        }
+    }
+}
+
 /// One service (or proxy) and its backends in one poll. Unknown numbers are None, never 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceTraffic {

@@ -285,6 +285,9 @@ impl Derivation {
             |f: fn(&NodeRow) -> bool| u32::try_from(rows.iter().filter(|r| f(r)).count()).unwrap_or(u32::MAX);
         self.counts.nodes_ready = count(|r| r.state <= super::world::NodeState::Suspect);
         self.counts.nodes_cordoned = count(|r| r.node.cordoned);
+        self.counts.nodes_out_of_service = count(NodeRow::is_out_of_service);
+        self.counts.pods_out_of_service =
+            rows.iter().filter(|r| r.is_out_of_service()).map(|r| r.totals.bad).sum();
     }
 
     fn refresh_node(&mut self, facts: &Facts, name: &Name, now: Stamp, owners: &mut HashSet<Uid>) -> bool {

@@ -21,6 +21,7 @@ use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
+use crate::policy::plan::OUT_OF_SERVICE;
 
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 pub use super::cause::{
@@ -187,6 +188,10 @@ pub struct Counts {
     pub nodes: u32,
     pub nodes_ready: u32,
     pub nodes_cordoned: u32,
+    /// Dead, and somebody has said that the machine is off: a repair, no emergency.
+    pub nodes_out_of_service: u32,
+    /// Of [`Self::pods_bad`], those bound to such nodes: DaemonSet pods, which nobody moves.
+    pub pods_out_of_service: u32,
     pub pods: u32,
     pub pods_bad: u32,
     pub pods_pending: u32,
@@ -239,6 +244,13 @@ pub struct NodeRow {
     pub problems: Arc<[Name]>,
     pub totals: NodeTotals,
     pub usage: Option<NodeUsage>,
+}
+
+impl NodeRow {
+    /// Dead, with the taint by which a person says that the machine is off.
+    pub fn is_out_of_service(&self) -> bool {
+        self.state.is_dead() && self.node.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
+    }
 }
 
 impl Row for NodeRow {

@@ -250,7 +250,7 @@ pub fn rehearse(
             let count = drain.pods.iter().skip(first).filter(|p| p.fate == Fate::Evict).count();
             drain
                 .warnings
-                .push(format!("{node}: nothing is evicted while pods are refused ({count} others would be)"));
+                .push(format!("{node}: nothing is evicted while pods are refused; {count} could go"));
         }
     }
     for (why, names) in &errors {
@@ -320,19 +320,18 @@ pub fn elsewhere(cluster: &Cluster, nodes: &[Name], going: &[&Pod], whole: bool)
 /// What finds no other node, and what of that could not be judged.
 fn fit(cluster: &Cluster, nodes: &[Name], going: &[&Pod], elsewhere: bool, drain: &mut Drain) {
     if !elsewhere {
-        drain
-            .warnings
-            .push("where the pods will fit was not judged: only this node's pods are known here".into());
+        drain.warnings.push("placement not checked: only this node's pods are known here".into());
         return;
     }
     if !cluster.nodes.cover.is_complete() {
-        drain.warnings.push(
-            "where the pods will fit was judged by the nodes known so far: the list is not complete".into(),
-        );
+        drain
+            .warnings
+            .push("placement checked against the nodes known so far: the list is not complete".into());
     }
     let placement = placement::place(cluster, nodes, going);
     if !placement.unplaced.is_empty() {
-        drain.warnings.push(format!("{} pods fit on no other node", placement.unplaced.len()));
+        let pods = super::rules::count(placement.unplaced.len() as u64, "pod");
+        drain.warnings.push(format!("{pods} without room on any other node"));
     }
     let far: Vec<String> = placement
         .placed
@@ -668,7 +667,10 @@ mod tests {
         let c = cluster(vec![pod(1, |_| {})], vec![pdb(0)]);
         let drain = rehearse(&c, &["n".into()], &options, &Extras::default(), false, Stamp(0));
         assert!(
-            drain.warnings.iter().any(|w| w == "as they are, these budgets let no drain end: shop/a"),
+            drain
+                .warnings
+                .iter()
+                .any(|w| w == "the drain cannot finish: these budgets never allow an eviction: shop/a"),
             "{:?}",
             drain.warnings
         );
@@ -828,7 +830,7 @@ mod tests {
             "{alone:?}"
         );
         assert!(!alone.iter().any(|w| w.contains("replica")), "{alone:?}");
-        assert!(alone.iter().any(|w| w.starts_with("where the pods will fit was not judged")));
+        assert!(alone.iter().any(|w| w.starts_with("placement not checked")));
     }
 
     #[test]
@@ -932,7 +934,7 @@ mod tests {
             &"services that lose their last ready endpoint until a replacement is ready: shop/one".to_owned()
         ));
         assert!(drain.warnings.contains(
-            &"each backend that stays carries half as much again or more: shop/three 3 to 2 backends (12.0 to 18.0 rps each)".to_owned()
+            &"each remaining backend gets at least 50 % more requests: shop/three 3 to 2 backends (12.0 to 18.0 rps each)".to_owned()
         ), "{:?}", drain.warnings);
     }
 

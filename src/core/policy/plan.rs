@@ -255,7 +255,7 @@ fn resume(grounds: Grounds<'_>, plan: &mut Plan, rest: &Sequel) {
 fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     if cluster.info.read_only || guards.read_only {
         plan.refusals
-            .push(Refusal::new("read-only", "this console is read-only: started so, or the config says so"));
+            .push(Refusal::new("read-only", "read-only: by --read-only, or guards.read_only of the config"));
     }
     if plan.intent.targets.len() > 1 {
         plan.confirm = plan.confirm.max(Confirm::Count);

@@ -1,5 +1,6 @@
 //! Where a rollout stands, as `kubectl rollout status` judges it, with its words.
 
+use super::rules::count;
 use crate::domain::id::Kind;
 use crate::domain::node::Status;
 use crate::domain::time::Stamp;
@@ -83,7 +84,10 @@ fn deployment(w: &Workload) -> Rollout {
     if w.current > w.updated {
         return Rollout::new(
             RolloutPhase::Progressing,
-            format!("{} old replicas are pending termination", w.current - w.updated),
+            match w.current - w.updated {
+                1 => "1 old replica is pending termination".into(),
+                old => format!("{old} old replicas are pending termination"),
+            },
         );
     }
     if w.available < w.updated {
@@ -96,6 +100,10 @@ fn deployment(w: &Workload) -> Rollout {
         return Rollout::new(RolloutPhase::Paused, "paused");
     }
     Rollout::default()
+}
+
+fn pods(n: i32) -> String {
+    count(u64::try_from(n).unwrap_or(0), "pod")
 }
 
 fn available_new(w: &Workload) -> i32 {
@@ -135,7 +143,7 @@ fn stateful_set(w: &Workload) -> Rollout {
     if w.ready < w.replicas {
         return Rollout::new(
             RolloutPhase::Progressing,
-            format!("waiting for {} pods to be ready", w.replicas - w.ready),
+            format!("waiting for {} to be ready", pods(w.replicas - w.ready)),
         );
     }
     if let Some(partition) = w.partition {
@@ -149,13 +157,13 @@ fn stateful_set(w: &Workload) -> Rollout {
         if partition > 0 {
             return Rollout::new(
                 RolloutPhase::Complete,
-                format!("partitioned roll out complete: {} new pods have been updated", w.updated),
+                format!("partitioned rollout complete: {} at the new revision", pods(w.updated)),
             );
         }
         return Rollout::default();
     }
     if w.update_revision != w.current_revision {
-        return Rollout::new(RolloutPhase::Progressing, format!("{} pods at the new revision", w.updated));
+        return Rollout::new(RolloutPhase::Progressing, format!("{} at the new revision", pods(w.updated)));
     }
     Rollout::default()
 }
@@ -163,7 +171,7 @@ fn stateful_set(w: &Workload) -> Rollout {
 fn on_delete(w: &Workload) -> Rollout {
     let old = w.desired - w.updated;
     let why = if old > 0 {
-        format!("OnDelete: {old} pods still run the old template until they are deleted")
+        format!("OnDelete: {} of the old template, until deleted", pods(old))
     } else {
         "OnDelete".into()
     };
@@ -240,6 +248,6 @@ mod tests {
         w.strategy = Strategy::OnDelete;
         w.updated = 0;
         assert_eq!(judge(&w).phase, RolloutPhase::NotApplicable);
-        assert!(judge(&w).why.contains("3 pods still run the old template"));
+        assert!(judge(&w).why.contains("3 pods of the old template"));
     }
 }

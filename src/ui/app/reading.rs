@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use pilothouse_core::domain::id::{Name, ObjectRef};
 
+use crate::ui::present::Cell;
 use crate::ui::request::{LogLine, LogNote, Ticket};
 use crate::ui::theme::Role;
 
@@ -32,12 +33,14 @@ pub struct TextLine {
     pub whole: bool,
     /// What the line is about: it can be selected, and opened.
     pub object: Option<ObjectRef>,
+    /// Of a line that is not wrapped: what looks otherwise, and from which cell on.
+    pub marks: Vec<(u16, Cell)>,
 }
 
 impl TextLine {
     /// A line of a role.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
-        Self { text: text.into(), role, whole: false, object: None }
+        Self { text: text.into(), role, ..Self::default() }
     }
 }
 

@@ -27,8 +27,8 @@ pub const COMMANDS: &[Command] = &[
     act(
         Cmd::OutOfService,
         "out-of-service",
-        "machine is off",
-        "say that a dead node's machine is off, so that its pods and volumes are let go; or take that back; asks for the context; undo removes the taint",
+        "out of service",
+        "mark a dead node out-of-service: its pods are force-deleted, its volumes detached; again removes the mark; asks for the context; undo removes the taint",
         &[Nodes, Now, Text],
         &["O"],
     ),

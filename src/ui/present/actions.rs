@@ -19,7 +19,7 @@ pub const COLUMNS: [Column; 6] = [
     Column::left("STATE", 9, 10, 0),
     Column::left("STEPS", 7, 12, 2).whole(),
     Column::right("STARTED", 7, 8, 4),
-    Column::left("NOW", 16, 0, 3),
+    Column::text("NOW", 16, 3),
 ];
 
 const CONTEXT: Column = Column::left("CONTEXT", 7, 30, 1);
@@ -100,7 +100,7 @@ pub fn row(action: &ActionView, all: bool, now: Stamp) -> RowView {
     if all {
         cells.insert(1, plain(action.plan.intent.context.as_str()));
     }
-    RowView { grade, cells, marked: false }
+    RowView { grade, cells, ..RowView::default() }
 }
 
 /// The row's identity.

@@ -4,17 +4,19 @@ use std::cmp::Ordering;
 
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::quantity::{Counts, show_milli};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::Cluster;
-use pilothouse_core::policy::hpa::{HpaState, judge};
+use pilothouse_core::policy::hpa::{HpaState, HpaVerdict, judge};
 
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
-use super::super::widget::columns::Column;
+use super::super::widget::columns::{Column, METER};
+use super::super::widget::text;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, cell, plain};
+use super::{Cell, Grade, RowView, cell, past, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 4] = [
@@ -25,13 +27,18 @@ pub const ORDERS: [Order; 4] = [
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 5] = [
+pub const COLUMNS: [Column; 10] = [
     Column::name("TARGET", 10, 40),
     Column::left("NOW→WANT", 8, 13, 0).whole(),
     Column::left("MIN-MAX", 6, 13, 4).whole(),
+    Column::meter("■now □want of max", "of max", 10, 10),
     // its end is the number
     Column::name("METRIC", 10, 28).leaving(6).whole(),
-    Column::left("VERDICT", 12, 0, 0),
+    Column::text("VERDICT", 12, 0),
+    Column::left("THE METRIC ASKS FOR", 12, 44, 11).short("ASKS FOR"),
+    Column::right("LAST SCALED", 6, 11, 9).short("SCALED"),
+    Column::left("ALL METRICS", 11, 50, 12),
+    Column::right("AGE", 4, 5, 13),
 ];
 
 /// How bad a state is.
@@ -108,17 +115,56 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
             .filter(|age| age != "now")
             .map_or_else(String::new, |age| format!(" {age}")),
     };
+    let counted = |n: Option<i32>| i64::from(n.unwrap_or(0));
+    let bar = match hpa.current {
+        Some(_) => {
+            let wants = counted(hpa.desired).max(counted(verdict.wants));
+            text::meter(counted(hpa.current), wants, i64::from(hpa.max), METER)
+        }
+        None => String::new(),
+    };
+    let all: Vec<String> = hpa.metrics.iter().map(metric).collect();
     RowView {
         grade,
         cells: vec![
             cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, target),
             plain(format!("{current}→{wants}")),
             plain(format!("{}-{}", hpa.min, hpa.max)),
+            cell(Role::Trend, bar),
             plain(worst.map_or_else(String::new, |m| format!("{}{more}", metric(m)))),
             cell(grade.role(), format!("{}{since}", verdict.why)),
+            cell(Role::Dim, verdict.computed.clone().unwrap_or_default()),
+            cell(Role::Dim, hpa.last_scale.map_or_else(String::new, |at| age(now.since(at)))),
+            cell(Role::Dim, if all.len() > 1 { all.join(", ") } else { String::new() }),
+            cell(Role::Dim, age(now.since(hpa.created))),
         ],
-        marked: false,
+        below: said(hpa, &verdict, now),
+        ..RowView::default()
     }
+}
+
+/// What else is known: how it comes to its number, the metrics, what its conditions say.
+fn said(hpa: &Hpa, verdict: &HpaVerdict, now: Stamp) -> Vec<Cell> {
+    let mut said = Vec::new();
+    if let Some(computed) = &verdict.computed {
+        let scaled = hpa.last_scale.map_or_else(String::new, |at| format!("; last scaled {}", past(now, at)));
+        said.push(cell(Role::Dim, format!("the metric asks for {computed}{scaled}")));
+    }
+    if hpa.metrics.len() > 1 {
+        let all: Vec<String> = hpa.metrics.iter().map(metric).collect();
+        said.push(cell(Role::Dim, format!("metrics: {}", all.join(", "))));
+    }
+    // what is as it should be is not told
+    let usual =
+        [("ScalingLimited", Status::False), ("AbleToScale", Status::True), ("ScalingActive", Status::True)];
+    let told = |(kind, usual): (&str, Status)| {
+        hpa.condition(kind)
+            .filter(|c| !c.message.is_empty() && (c.status != usual || c.reason.contains("Stabilized")))
+    };
+    for condition in usual.into_iter().filter_map(told) {
+        said.push(cell(Role::Dim, format!("{}: {}", condition.reason, condition.message)));
+    }
+    said
 }
 
 /// The counts after the title, of what the namespace leaves.

@@ -49,7 +49,7 @@ pub const COLUMNS: [Column; 11] = [
     Column::right("ERR%", 4, 5, 0),
     Column::right("P95", 5, 6, 3),
     Column::right("SHARE", 5, 5, 0),
-    Column::right("exp", 4, 5, 0),
+    Column::right("EXP", 4, 5, 0),
     Column::left("", 8, 10, 0),
     Column::left("ZONE", 4, 14, 8),
     Column::name("NODE", 8, 30),
@@ -194,7 +194,7 @@ pub fn row(backend: &Backend) -> RowView {
         _ if backend.share.new && backend.share.significant.is_none() => cell(Role::Dim, "new"),
         (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
         (Some(true), ..) => cell(Role::Warning, "▲ too many"),
-        (Some(false), ..) => cell(Role::Dim, "noise"),
+        (Some(false), ..) => cell(Role::Dim, "ok"),
         (None, ..) => cell(Role::Dim, ""),
     };
     let ready = match backend.ready {
@@ -217,6 +217,6 @@ pub fn row(backend: &Backend) -> RowView {
             cell(Role::Dim, backend.node.as_ref().map_or("", Name::as_str)),
             plain(backend.version.as_str()),
         ],
-        marked: false,
+        ..RowView::default()
     }
 }

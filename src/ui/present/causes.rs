@@ -14,12 +14,15 @@ use super::super::command;
 use super::super::keymap::Keymap;
 use super::super::list::Spec;
 use super::super::theme::Role;
-use super::super::widget::columns::Column;
-use super::{Cell, Grade, RowView, cell};
+use super::super::widget::columns::{Column, Cut};
+use super::{Cell, Grade, ListView, RowView, cell, plain};
 
 /// The columns.
-pub const COLUMNS: [Column; 3] =
-    [Column::left("CAUSE", 24, 0, 0), Column::right("SINCE", 4, 5, 3), Column::left("KEY", 9, 40, 5)];
+pub const COLUMNS: [Column; 3] = [
+    Column { cut: Cut::Head, ..Column::text("CAUSE", 24, 0) },
+    Column::right("SINCE", 4, 5, 3),
+    Column::left("KEY", 9, 40, 5),
+];
 
 /// A cause's identity: its rule and main object, which stay while its words move.
 pub fn key(cause: &Cause) -> Uid {
@@ -119,7 +122,7 @@ pub fn folded_row(causes: &[Arc<Cause>], first: &Cause, keymap: &Keymap, now: St
             cell(Role::Dim, since.map_or_else(String::new, |s| age(now.since(s)))),
             cell(Role::Key, open),
         ],
-        marked: false,
+        ..RowView::default()
     }
 }
 
@@ -140,15 +143,19 @@ pub fn passes(cause: &Cause, spec: &Spec) -> bool {
     here && spec.filter.passes(&[&cause.title, cause.rule])
 }
 
-/// One row.
-pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
+/// One row. `brief`: with one key, where words need the room.
+pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp, brief: bool) -> RowView {
     let grade = grade(cause);
     let action = cause.action.as_ref().and_then(|a| {
         let command = command::by_id(a.command)?;
         Some(format!("{} {}", keymap.key(command.cmd)?, command.title))
     });
     let why = keymap.key(command::Cmd::Why).map_or_else(String::new, |k| format!("{k} why"));
-    let keys = action.map_or_else(|| why.clone(), |action| format!("{action}  {why}"));
+    let keys = match action {
+        Some(action) if brief => action,
+        Some(action) => format!("{action}  {why}"),
+        None => why,
+    };
     RowView {
         grade,
         cells: vec![
@@ -156,7 +163,8 @@ pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
             cell(Role::Dim, cause.since.map_or_else(String::new, |s| age(now.since(s)))),
             cell(Role::Key, keys),
         ],
-        marked: false,
+        below: cause.evidence.iter().map(|line| cell(Role::Dim, line.as_str())).collect(),
+        ..RowView::default()
     }
 }
 
@@ -166,11 +174,11 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
     if unseen.is_empty() {
         let silenced = cluster.derived.silenced.len();
         if silenced == 0 {
-            return vec![cell(Role::Ok, "nothing is known to be wrong")];
+            return vec![cell(Role::Ok, "no problems found")];
         }
         // where NOW has no title of its own, this is all that tells of it
         return vec![
-            cell(Role::Ok, "nothing is known to be wrong except what is silenced"),
+            cell(Role::Ok, "no problems found except what is silenced"),
             cell(Role::Warning, format!("{silenced} silenced")),
         ];
     }
@@ -180,9 +188,35 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
         return vec![cell(Role::Dim, format!("looking: {} not complete yet", loading.join(" and ")))];
     }
     vec![
-        cell(Role::Ok, "nothing wrong found in what can be seen"),
+        cell(Role::Ok, "no problems found in what can be seen"),
         cell(Role::Warning, format!("not seen: {}", seen::words(&unseen))),
     ]
+}
+
+/// What changed lately, a row for each, the newest first.
+pub fn change_rows(cluster: &Cluster, namespace: Option<&Name>, now: Stamp) -> Vec<RowView> {
+    fold_for_people(recent(&cluster.derived.changes, now))
+        .iter()
+        .filter(|c| namespace.is_none_or(|ns| c.object.namespace.is_empty() || c.object.namespace == *ns))
+        .map(|c| RowView {
+            cells: vec![cell(Role::Dim, c.at.clock()), plain(words(c, false))],
+            ..RowView::default()
+        })
+        .collect()
+}
+
+/// The box with what changed.
+pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView {
+    let mut notes = vec![cell(Role::Dim, format!("in the last {} min", ClusterState::window_minutes()))];
+    notes.extend(keymap.key(command::Cmd::ChangesView).map(|key| cell(Role::Key, format!("{key} all"))));
+    ListView {
+        title: "Changed".into(),
+        notes,
+        columns: vec![Column::left("TIME", 5, 5, 0), Column::text("WHAT", 20, 0)],
+        rows: rows.iter().take(room).cloned().collect(),
+        total: rows.len(),
+        ..ListView::default()
+    }
 }
 
 /// The last line: what changed lately. `brief`: there is little room.
@@ -205,7 +239,10 @@ pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
         line.push(cell(Role::Text, words(change, brief)));
     }
     if line.len() == head {
-        line.push(cell(Role::Dim, "nothing"));
+        // what is not read may have changed
+        let tells = |u: &seen::Unseen| matches!(u.source.as_str(), "nodes" | "deployments" | "replicasets");
+        let blind = seen::unseen(cluster).iter().any(tells);
+        line.push(cell(Role::Dim, if blind { "not known: not all is read" } else { "no changes" }));
     }
     line
 }

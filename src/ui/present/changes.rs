@@ -17,7 +17,7 @@ pub const COLUMNS: [Column; 5] = [
     Column::left("TIME", 8, 8, 0),
     Column::right("AGO", 4, 5, 4),
     Column::name("OBJECT", 16, 60),
-    Column::left("CHANGE", 20, 0, 0),
+    Column::text("CHANGE", 20, 0),
     Column::left("BY", 8, 28, 3),
 ];
 
@@ -127,7 +127,7 @@ impl Entry {
                 plain(self.what.as_str()),
                 cell(Role::Dim, self.by.as_str()),
             ],
-            marked: false,
+            ..RowView::default()
         }
     }
 }

@@ -43,6 +43,12 @@ impl Lines {
         self.0.push(TextLine { object: Some(object), ..TextLine::new(role, text) });
     }
 
+    /// The state, with its glyph; one that is fine has none, and no gap for it.
+    pub fn state(&mut self, grade: Grade, words: &str) {
+        let line = format!("{} {words}", grade.glyph());
+        self.say(grade.role(), format!("  {:<14} {}", "state", line.trim_start()));
+    }
+
     /// `label      value`.
     pub fn field(&mut self, label: &str, value: impl AsRef<str>) {
         if !value.as_ref().is_empty() {
@@ -96,7 +102,7 @@ fn node(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> O
     let n = &row.node;
     out.head(&format!("Node {}", n.name));
     let grade = nodes::grade(row);
-    out.say(grade.role(), format!("  {:<14} {} {}", "state", grade.glyph().trim(), nodes::state(row, now)));
+    out.state(grade, &nodes::state(row, now));
     out.field("zone", n.zone.as_ref().map_or("", Name::as_str));
     out.field("pool", n.pool.as_ref().map_or("", Name::as_str));
     out.field("kubelet", &n.kubelet);
@@ -377,7 +383,7 @@ pub fn events(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp
     let note = cluster.events.cover.note().map_or_else(String::new, |n| format!(" ({n})"));
     out.head(&format!("Events: {}{note}", found.len()));
     if found.is_empty() {
-        out.say(Role::Dim, "  none (kept for an hour; the steps of a normal start are not read)");
+        out.say(Role::Dim, "  none in the last hour (events of a normal start are left out)");
     }
     for e in found.into_iter().take(100) {
         let times = if e.count > 1 { format!(" x{}", e.count) } else { String::new() };

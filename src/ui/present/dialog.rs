@@ -122,7 +122,7 @@ fn choice_lines(plan: &Plan) -> Vec<TextLine> {
 
 fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String]) {
     if !refusals.is_empty() {
-        view.ask = vec![cell(Role::Critical, "✖ refused: nothing can be confirmed here")];
+        view.ask = vec![cell(Role::Critical, "✖ blocked: see above")];
         return;
     }
     if dialog.painted.is_none() {
@@ -133,22 +133,22 @@ fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String])
         Confirm::Yes => vec![
             cell(Role::KeyDanger, "y"),
             cell(Role::Strong, "do it"),
-            cell(Role::Dim, "· anything else does nothing"),
+            cell(Role::Dim, "· any other key cancels"),
         ],
         Confirm::Suffix => vec![
-            cell(Role::Strong, "type the end of the name:"),
+            cell(Role::Strong, "To confirm, type"),
             cell(Role::KeyDanger, plan.answer.as_str()),
-            cell(Role::Dim, "and Enter"),
+            cell(Role::Dim, "and press Enter"),
         ],
         Confirm::Count => vec![
-            cell(Role::Strong, "type the number of objects:"),
+            cell(Role::Strong, "To confirm, type the number of objects:"),
             cell(Role::KeyDanger, plan.answer.as_str()),
-            cell(Role::Dim, "and Enter"),
+            cell(Role::Dim, "and press Enter"),
         ],
         Confirm::Context => vec![
-            cell(Role::Strong, "type the context's name:"),
+            cell(Role::Strong, "To confirm, type the context's name:"),
             cell(Role::KeyDanger, plan.answer.as_str()),
-            cell(Role::Dim, "and Enter"),
+            cell(Role::Dim, "and press Enter"),
         ],
     };
     view.danger |= plan.confirm >= Confirm::Context;
@@ -165,7 +165,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         out.say(Role::Critical, format!("✖ {refusal}"));
     }
     if plan.refusals.iter().any(|r| r.guard == "kubectl-filter") {
-        out.say(Role::Strong, "  the options have the switches that let these pods go");
+        out.say(Role::Strong, "  the options (o) have the switches that allow evicting these pods");
     }
     for unanswered in &rehearsal.evidence.unanswered {
         out.say(Role::Warning, format!("! could not be asked: {unanswered}"));
@@ -191,7 +191,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     let evictions = plan.steps.iter().filter(|s| drain && s.is_eviction()).count();
     if evictions > 0 {
-        out.say(Role::Text, format!("  {}. evict {evictions} pods, each listed below", first.len() + 1));
+        out.say(
+            Role::Text,
+            format!("  {}. evict {}, each listed below", first.len() + 1, text::count(evictions, "pod")),
+        );
     }
     if plan.steps.is_empty() {
         out.say(Role::Dim, if refusals.is_empty() { "  nothing: it is so already" } else { "  nothing" });
@@ -220,12 +223,19 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         }
         for pdb in plan.pdbs.iter().filter(|p| !free(p)) {
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
-            let role = if pdb.allowed <= 0 { Role::Critical } else { Role::Text };
             let blocks: Vec<&str> =
                 pdb.blocks.iter().take(6).map(pilothouse_core::domain::id::Name::as_str).collect();
-            let held =
-                if blocks.is_empty() { String::new() } else { format!(": holds back {}", blocks.join(" ")) };
-            let glyph = if pdb.allowed <= 0 { "✖" } else { " " };
+            // a budget at 0 holds back none of the pods that are not ready
+            let held = match (blocks.is_empty(), pdb.allowed <= 0) {
+                (true, true) => ": holds back none of these (pods that are not ready may go)".to_owned(),
+                (true, false) => String::new(),
+                (false, _) => format!(": holds back {}", blocks.join(" ")),
+            };
+            let (role, glyph) = if pdb.allowed <= 0 && !blocks.is_empty() {
+                (Role::Critical, "✖")
+            } else {
+                (Role::Text, " ")
+            };
             out.say(
                 role,
                 format!("{glyph} PDB {}/{} allows {}{since}{held}", pdb.namespace, pdb.name, pdb.allowed),
@@ -288,10 +298,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         }
     }
     if !plan.kubectl.is_empty() {
-        out.head("The same, as a command");
+        out.head("Equivalent kubectl command");
         out.say(Role::Text, format!("  {}", plan.kubectl));
     }
-    out.head("Taking it back");
+    out.head("Undo");
     let undo = if plan.undo.is_empty() { "this cannot be undone" } else { plan.undo.as_str() };
     out.say(if plan.undo.is_empty() { Role::Warning } else { Role::Text }, format!("  {undo}"));
     out.0
@@ -322,13 +332,19 @@ fn drain_summary(out: &mut Lines, plan: &Plan) {
         let stay = plan.pods.iter().filter(|p| p.fate != Fate::Skip && plan.silent.contains(&p.node)).count();
         out.say(
             Role::Critical,
-            format!("{} pods: {stay} stay Terminating, as nothing stops them there", plan.pods.len()),
+            format!(
+                "{}: {stay} stay Terminating, as nothing stops them there",
+                text::count(plan.pods.len(), "pod")
+            ),
         );
         return;
     }
     out.say(
         Role::Strong,
-        format!("{} pods: {evict} evicted at once, {wait} wait for a budget, {skip} stay, {refuse} block the drain", plan.pods.len()),
+        format!(
+            "{}: {evict} evicted at once, {wait} wait for a budget, {skip} stay, {refuse} block the drain",
+            text::count(plan.pods.len(), "pod")
+        ),
     );
 }
 
@@ -342,15 +358,15 @@ pub fn question(question: &Question) -> DialogView {
                 ask.push(cell(Role::KeyDanger, "u"));
                 ask.push(cell(Role::Strong, "stop it and uncordon"));
             }
-            ask.push(cell(Role::Dim, "· anything else lets it run"));
+            ask.push(cell(Role::Dim, "· any other key lets it run"));
             DialogView {
                 title: format!("Stop {title}?"),
                 lines: vec![
                     TextLine::new(
                         Role::Text,
-                        format!("{id}: what was sent goes on to its end, nothing further is sent."),
+                        format!("{id}: what was already sent will finish; the rest is not sent."),
                     ),
-                    TextLine::new(Role::Text, "What was done stays done."),
+                    TextLine::new(Role::Text, "Nothing is undone."),
                 ],
                 ask,
                 ..DialogView::default()

@@ -30,16 +30,20 @@ pub const ORDERS: [Order; 8] = [
 pub const NEW_SECS: u64 = 600;
 
 /// The columns.
-pub const COLUMNS: [Column; 9] = [
+pub const COLUMNS: [Column; 13] = [
     Column::left("", 3, 3, 0),
     Column::right("/MIN", 4, 5, 0),
     Column::left("TREND", 5, 12, 10),
-    Column::left("MESSAGE", 16, 0, 0),
+    Column::text("MESSAGE", 16, 0),
     Column::name("WHERE", 12, 34),
     Column::right("PODS", 4, 5, 7),
     Column::left("VERSIONS", 11, 22, 5),
     Column::right("FIRST", 5, 5, 8),
     Column::right("LAST", 4, 5, 9),
+    Column::left("LEVEL", 5, 5, 11),
+    Column::right("LINES", 5, 8, 12),
+    Column::name("FIRST POD", 9, 40).leaving(13),
+    Column::left("A WHOLE LINE", 24, 0, 14),
 ];
 
 /// Whether it was first seen a short while ago, and goes on.
@@ -138,12 +142,38 @@ pub fn row(group: &ErrorGroup, now: Stamp) -> RowView {
             cell(text, group.template.as_str()),
             plain(place(group)),
             plain(group.pod_count.to_string()),
-            cell(if group.versions.len() == 1 { Role::Info } else { Role::Dim }, versions(group)),
+            cell(Role::Dim, versions(group)),
             cell(Role::Dim, age(now.since(group.first))),
             cell(Role::Dim, age(now.since(group.last))),
+            cell(Role::Dim, group.level.as_str()),
+            plain(text::grouped(group.count)),
+            cell(Role::Dim, group.pods.first().map_or("", Name::as_str)),
+            cell(Role::Dim, group.sample.as_str()),
         ],
-        marked: false,
+        below: said(group),
+        ..RowView::default()
     }
+}
+
+/// What else is known of a group: a whole line of it, and who wrote it.
+fn said(group: &ErrorGroup) -> Vec<Cell> {
+    let names = |names: &[Name]| names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let mut said = Vec::new();
+    if group.sample != group.template {
+        said.push(cell(Role::Dim, group.sample.as_str()));
+    }
+    if !group.pods.is_empty() {
+        let more = (group.pod_count as usize).saturating_sub(group.pods.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        said.push(cell(Role::Dim, format!("pods: {}{more}", names(&group.pods))));
+    }
+    if group.workloads.len() > 1 {
+        said.push(cell(Role::Dim, format!("workloads: {}", names(&group.workloads))));
+    }
+    if group.versions.len() > 1 {
+        said.push(cell(Role::Dim, format!("versions: {}", names(&group.versions))));
+    }
+    said
 }
 
 /// The counts after the title: new groups of what the namespace leaves, and how the logs are followed, which is one for
@@ -158,7 +188,11 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     if new > 0 {
         notes.push(cell(Role::Warning, format!("{new} new")));
     }
-    notes.push(plain(format!("following {}/{}", logs.following, logs.candidates)));
+    notes.push(plain(format!(
+        "logs of {} of {} pods",
+        text::grouped(u64::from(logs.following)),
+        text::grouped(u64::from(logs.candidates))
+    )));
     let dropped = logs.dropped;
     notes.push(cell(
         if dropped > 0 { Role::Warning } else { Role::Dim },

@@ -31,7 +31,12 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
         }
         ListId::Nodes => {
             let state = table("nodes", &cluster.nodes.cover, cluster.nodes.fresh);
-            (Some('1'), "Nodes".into(), nodes::counts(cluster), state, nodes::footer(cluster))
+            let mut counts = nodes::counts(cluster);
+            if ui.namespace.is_some() {
+                // its numbers are not those of the namespace that the other panes show
+                counts.push(cell(Role::Dim, "all namespaces"));
+            }
+            (Some('1'), "Nodes".into(), counts, state, nodes::footer(cluster))
         }
         ListId::Traffic => {
             let mut state = table("services", &cluster.services.cover, cluster.services.fresh);

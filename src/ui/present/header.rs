@@ -63,7 +63,7 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
         header.groups.push(vec![cell(Role::Warning, format!("server clock {}", skew(ms)))]);
     }
     if let Some(version) = &cluster.identity.version {
-        header.right.insert(0, cell(Role::Dim, version.as_str()));
+        header.right.insert(0, cell(Role::Dim, format!("server {version}")));
     }
     header
 }
@@ -82,8 +82,16 @@ fn nodes(cluster: &Cluster) -> Vec<Cell> {
     if let Some(word) = unknown(&cluster.nodes.cover) {
         group.push(word);
     } else {
-        let role = if counts.nodes_ready < counts.nodes { Role::Critical } else { Role::Ok };
+        let off = counts.nodes_out_of_service;
+        let role = match counts.nodes.saturating_sub(counts.nodes_ready) {
+            0 => Role::Ok,
+            away if away <= off => Role::Info,
+            _ => Role::Critical,
+        };
         group.push(cell(role, format!("{}/{}", counts.nodes_ready, grouped(u64::from(counts.nodes)))));
+        if off > 0 {
+            group.push(cell(Role::Info, format!("{} out of service", grouped(u64::from(off)))));
+        }
     }
     group
 }
@@ -95,14 +103,17 @@ fn pods(cluster: &Cluster) -> Vec<Cell> {
         group.push(word);
         return group;
     }
-    if counts.pods_bad > 0 {
-        group.push(cell(Role::Critical, format!("{} bad", grouped(u64::from(counts.pods_bad)))));
+    // on a machine that is off they are as they must be: told with the machine, in the list of nodes
+    let off = counts.pods_out_of_service.min(counts.pods_bad);
+    let bad = counts.pods_bad - off;
+    if bad > 0 {
+        group.push(cell(Role::Critical, format!("{} bad", grouped(u64::from(bad)))));
     }
     if counts.pods_pending > 0 {
         group.push(cell(Role::Warning, format!("{} pending", grouped(u64::from(counts.pods_pending)))));
     }
-    if counts.pods_bad == 0 && counts.pods_pending == 0 {
-        group.push(cell(Role::Ok, format!("{} ok", grouped(u64::from(counts.pods)))));
+    if bad == 0 && counts.pods_pending == 0 {
+        group.push(cell(Role::Ok, format!("{} ok", grouped(u64::from(counts.pods.saturating_sub(off))))));
     }
     if let Coverage::Loading { have, of: Some(of) } = &cluster.pods.cover {
         group.push(cell(

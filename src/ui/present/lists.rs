@@ -105,7 +105,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 &spec,
                 |p| {
                     pods::passes(p, &spec, &scope, &cluster, || {
-                        if numeric { texts(pods::row(p, dead, now)) } else { Vec::new() }
+                        if numeric { texts(pods::row(p, &cluster, dead, now)) } else { Vec::new() }
                     })
                 },
                 |a, b| turned(pods::order(a, b, order, dead, now), reverse),
@@ -126,7 +126,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         ListId::Traffic => {
             traffic::join(&mut ui.bases, &cluster);
             let joined = &ui.bases.joined;
-            *ids = indexes(joined, |j| traffic::passes(j, &spec, || texts(traffic::row(j, true))));
+            *ids = indexes(joined, |j| traffic::passes(j, &spec, || texts(traffic::row(j, true, now))));
             ids.sort_by(|a, b| {
                 turned(by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)), reverse)
             });
@@ -304,7 +304,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         }
         ListId::Now => {
             let cause = cluster.derived.causes.get(at)?;
-            let mut view = causes::row(cause, &ui.keymap, now);
+            let mut view = causes::row(cause, &ui.keymap, now, ui.size.0 < 110);
             let command = cause.action.as_ref().and_then(|a| command::by_id(a.command));
             if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
                 && !targets::permitted(ui, world, command.cmd)
@@ -314,11 +314,11 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
             view
         }
         ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, &cluster.pods.cover, now),
-        ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several),
+        ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several, now),
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),
         ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),
         ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
-        ListId::Pods => pods::row(cluster.pods.at(row)?, &ui.bases.dead, now),
+        ListId::Pods => pods::row(cluster.pods.at(row)?, cluster, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
         ListId::Actions => actions::row(world.actions.get(at)?, ui.all_actions, now),
         ListId::Changes => ui.bases.changes.list.get(at)?.row(now),
@@ -328,6 +328,13 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
             ..RowView::default()
         },
     })
+}
+
+/// The columns of a list and its first rows, to see what room they want. Call [`refresh`] before.
+pub fn first_rows(ui: &Ui, world: &World, id: ListId, most: usize) -> (Vec<Column>, Vec<RowView>) {
+    let Some(cluster) = ui.shown(world) else { return (Vec::new(), Vec::new()) };
+    let ids = ui.list(id).ids.iter().take(most);
+    (columns(ui, id), ids.filter_map(|r| row(ui, world, cluster, id, *r)).collect())
 }
 
 /// The list as it stands on the screen, with at most `room` rows. Call [`refresh`] before.
@@ -345,7 +352,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         notes.push(cell(Role::Match, format!("/{}", list.filter)));
         notes.push(plain(format!("{} match", grouped(list.ids.len() as u64))));
     } else if focused && !list.ids.is_empty() && list.ids.len() > room {
-        notes.push(cell(Role::Dim, format!("{}/{}", list.at + 1, grouped(list.ids.len() as u64))));
+        notes.push(cell(Role::Dim, format!("row {}", grouped(list.at as u64 + 1))));
     }
     if !list.marks.is_empty() {
         notes.push(cell(Role::Marked, format!("{} marked", list.marks.len())));
@@ -395,6 +402,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         empty,
         above: list.top,
         total: list.ids.len(),
+        whole: false,
     }
 }
 

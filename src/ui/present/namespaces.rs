@@ -33,7 +33,7 @@ pub fn row(cluster: &Cluster, name: &Name, current: Option<&Name>) -> RowView {
         Coverage::Namespaces(read) if !read.contains(name) => cell(Role::Denied, "not read"),
         _ => cell(Role::Dim, ""),
     };
-    RowView { grade: Grade::Fine, cells: vec![plain(name.as_str()), state], marked: false }
+    RowView { grade: Grade::Fine, cells: vec![plain(name.as_str()), state], ..RowView::default() }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::node::{Condition, Node, Status, Taint};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, NodeRow, NodeState};
@@ -10,10 +11,10 @@ use pilothouse_core::policy::health::short_problem;
 
 use super::super::list::Spec;
 use super::super::theme::Role;
-use super::super::widget::columns::Column;
+use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, ago, cell, percent, plain};
+use super::{Cell, Grade, RowView, ago, bytes, cell, cores, percent, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 8] = [
@@ -28,20 +29,31 @@ pub const ORDERS: [Order; 8] = [
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 8] = [
+pub const COLUMNS: [Column; 17] = [
     Column::name("NODE", 8, 44),
     Column::left("STATE", 12, 24, 0),
     Column::name("ZONE", 6, 16).leaving(8),
     Column::right("CPU use/req", 7, 11, 4).short("CPU u/r"),
+    Column::meter("CPU ■use □req", "■use □req", 10, 11),
     Column::right("MEM use/req", 7, 11, 6).short("MEM u/r"),
+    Column::meter("MEM ■use □req", "■use □req", 10, 12),
     Column::right("PODS bad", 6, 10, 2).short("PODS"),
     Column::right("AGE", 4, 5, 9),
     Column::left("VERSION", 8, 14, 10),
+    Column::left("POOL", 4, 16, 13),
+    Column::right("CPU", 3, 5, 14),
+    Column::right("MEMORY", 6, 7, 15),
+    Column::right("MAX PODS", 8, 8, 17),
+    Column::left("INTERNAL-IP", 11, 15, 16),
+    Column::left("CONDITIONS", 10, 30, 18),
+    Column::left("TAINTS", 6, 40, 19),
 ];
 
 /// How bad a node is.
 pub fn grade(row: &NodeRow) -> Grade {
     match row.state {
+        // somebody has taken care of it: a machine to repair
+        _ if row.is_out_of_service() => Grade::Info,
         NodeState::NotReady | NodeState::Unknown => Grade::Critical,
         NodeState::Suspect => Grade::Warning,
         NodeState::Ready if !row.problems.is_empty() => Grade::Warning,
@@ -104,6 +116,10 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
             None => state.as_str().to_owned(),
         },
     };
+    if row.is_out_of_service() {
+        words.push_str(", out of service");
+        return words;
+    }
     if row.node.cordoned {
         if words == "Ready" {
             // that it is Ready shows in that it is only this
@@ -112,6 +128,42 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
         words.push_str(" cord.");
     }
     words
+}
+
+/// The conditions that are not as they should be, Ready among them; `–` where there are none.
+fn conditions(node: &Node) -> String {
+    let odd = |c: &&Condition| (c.kind == "Ready") != (c.status == Status::True);
+    let words = |c: &Condition| format!("{}={}", c.kind, c.status.as_str());
+    let odd: Vec<String> = node.conditions.iter().filter(odd).map(words).collect();
+    if odd.is_empty() { "–".into() } else { odd.join(" ") }
+}
+
+/// The taints, as kubectl writes them.
+fn taints(node: &Node) -> String {
+    let words = |t: &Taint| {
+        let value = if t.value.is_empty() { String::new() } else { format!("={}", t.value) };
+        format!("{}{value}:{}", t.key, t.effect)
+    };
+    if node.taints.is_empty() {
+        "–".into()
+    } else {
+        node.taints.iter().map(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What the kubelet and the control plane say of a node that is not as it should be.
+fn said(row: &NodeRow) -> Vec<Cell> {
+    let node = &row.node;
+    let bad =
+        |c: &&Condition| (c.kind == "Ready" && c.status != Status::True) || row.problems.contains(&c.kind);
+    let words = |c: &Condition| {
+        cell(Role::Dim, format!("{}={} {}: {}", c.kind, c.status.as_str(), c.reason, c.message))
+    };
+    let mut said: Vec<Cell> = node.conditions.iter().filter(bad).map(words).collect();
+    if !node.taints.is_empty() {
+        said.push(cell(Role::Dim, format!("taints: {}", taints(node))));
+    }
+    said
 }
 
 /// One row. `pods_cover`: what pods add up to on a node is known only when all of them are read.
@@ -131,6 +183,14 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
         (false, 0) => "–".to_owned(),
         (false, seen) => format!("{seen}+"),
     };
+    let meter = |used: Option<i64>, requested: i64, whole: i64| {
+        let known = used.is_some() || all_pods;
+        let requested = if all_pods { requested } else { 0 };
+        let bar = text::meter(used.unwrap_or(0), requested, whole, METER);
+        cell(Role::Trend, if known && whole > 0 { bar } else { String::new() })
+    };
+    let whole = node.allocatable;
+    let asked = row.totals.requests;
     let pods = if row.totals.bad > 0 {
         cell(Role::Warning, format!("{many} ({})", row.totals.bad))
     } else {
@@ -142,17 +202,23 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
             cell(if grade == Grade::Fine { Role::Text } else { Role::Strong }, node.name.as_str()),
             cell(grade.role(), state(row, now)),
             plain(node.zone.as_ref().map_or("", Name::as_str)),
-            pair(used.map(|u| u.cpu_milli), row.totals.requests.cpu_milli, node.allocatable.cpu_milli),
-            pair(
-                used.map(|u| u.memory_bytes),
-                row.totals.requests.memory_bytes,
-                node.allocatable.memory_bytes,
-            ),
+            pair(used.map(|u| u.cpu_milli), asked.cpu_milli, whole.cpu_milli),
+            meter(used.map(|u| u.cpu_milli), asked.cpu_milli, whole.cpu_milli),
+            pair(used.map(|u| u.memory_bytes), asked.memory_bytes, whole.memory_bytes),
+            meter(used.map(|u| u.memory_bytes), asked.memory_bytes, whole.memory_bytes),
             pods,
             cell(Role::Dim, age(now.since(node.created))),
             cell(Role::Dim, node.kubelet.as_str()),
+            plain(node.pool.as_ref().map_or("", Name::as_str)),
+            plain(cores(whole.cpu_milli)),
+            plain(bytes(whole.memory_bytes)),
+            plain(node.allocatable_pods.to_string()),
+            cell(Role::Dim, node.internal_ip.as_ref().map_or("", Name::as_str)),
+            cell(Role::Dim, conditions(node)),
+            cell(Role::Dim, taints(node)),
         ],
-        marked: false,
+        below: said(row),
+        ..RowView::default()
     }
 }
 
@@ -160,14 +226,19 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
 pub fn counts(cluster: &Cluster) -> Vec<Cell> {
     let rows = &cluster.derived.nodes;
     let bad = rows.iter().filter(|r| grade(r) >= Grade::Warning).count();
-    let all = text::grouped(rows.len() as u64);
-    if rows.is_empty() {
-        Vec::new()
-    } else if bad == 0 {
-        vec![cell(Role::Ok, format!("{all} ok"))]
-    } else {
-        vec![cell(Role::Critical, format!("{bad} bad")), plain(format!("of {all}"))]
+    let off = rows.iter().filter(|r| r.is_out_of_service()).count();
+    let grouped = |n: usize| text::grouped(n as u64);
+    let mut counts = Vec::new();
+    if bad > 0 {
+        counts.push(cell(Role::Critical, format!("{} bad", grouped(bad))));
+        counts.push(plain(format!("of {}", grouped(rows.len()))));
+    } else if !rows.is_empty() {
+        counts.push(cell(Role::Ok, format!("{} ok", grouped(rows.len() - off))));
     }
+    if off > 0 {
+        counts.push(cell(Role::Info, format!("{} out of service", grouped(off))));
+    }
+    counts
 }
 
 /// The line below.

@@ -15,7 +15,7 @@ use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, cell, plain};
+use super::{Cell, Grade, RowView, bytes, cell, cores, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 10] = [
@@ -32,7 +32,7 @@ pub const ORDERS: [Order; 10] = [
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 9] = [
+pub const COLUMNS: [Column; 13] = [
     Column::left("NAMESPACE", 6, 18, 5),
     Column::name("POD", 14, 56),
     Column::right("READY", 5, 6, 0),
@@ -42,6 +42,10 @@ pub const COLUMNS: [Column; 9] = [
     Column::name("NODE", 8, 34).leaving(7),
     Column::left("VERSION", 7, 26, 9),
     Column::right("AGE", 4, 5, 8),
+    Column::right("CPU use/req", 7, 13, 10).short("CPU u/r"),
+    Column::right("MEM use/req", 7, 13, 11).short("MEM u/r"),
+    Column::left("IP", 9, 39, 12),
+    Column::name("OWNER", 8, 44).leaving(13),
 ];
 
 /// How bad; `dead`: the nodes that nobody answers for.
@@ -134,8 +138,14 @@ pub fn counts(ui: &Ui, cluster: &Cluster) -> Vec<Cell> {
     vec![plain(if whole { all } else { format!("{} of {all}", grouped(list.ids.len() as u64)) })]
 }
 
+/// What is used of what is asked for: `120m/250m`; `–` where it is not known or not set.
+fn pair(used: Option<i64>, requested: i64, show: fn(i64) -> String) -> String {
+    let requested = if requested > 0 { show(requested) } else { "–".into() };
+    format!("{}/{requested}", used.map_or_else(|| "–".into(), show))
+}
+
 /// One row.
-pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
+pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
     let grade = grade(pod, dead, now);
     let exit = pod.last_exit.as_ref().map_or_else(String::new, |exit| {
         let when = exit.at.map_or_else(String::new, |at| format!(" {}", age(now.since(at))));
@@ -145,6 +155,15 @@ pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
     if pod.is_terminating() {
         words += format!(" {}", super::ago(now, pod.deletion_asked())).as_str();
     }
+    if !pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node)) {
+        // its containers are counted as they were when the kubelet was heard last
+        words += ", node down";
+    }
+    if pod.trouble == Some(Trouble::OomKilled) && !words.contains("OOM") {
+        // the word for now says nothing of why the row is marked
+        words += ", OOMKilled before";
+    }
+    let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
     let ready = if pod.containers_ready < pod.containers && !pod.phase.is_finished() {
         Role::Warning
     } else {
@@ -162,8 +181,18 @@ pub fn row(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
             plain(pod.node.as_ref().map_or("–", Name::as_str)),
             plain(version(pod)),
             cell(Role::Dim, age(now.since(pod.created))),
+            plain(pair(used.map(|u| u.cpu_milli), pod.requests.cpu_milli, cores)),
+            plain(pair(used.map(|u| u.memory_bytes), pod.requests.memory_bytes, bytes)),
+            cell(Role::Dim, pod.ip.as_ref().map_or("", Name::as_str)),
+            cell(
+                Role::Dim,
+                cluster
+                    .top_owner(pod)
+                    .map_or_else(String::new, |(kind, name)| format!("{}/{name}", kind.short())),
+            ),
         ],
-        marked: false,
+        below: pod.message.iter().map(|words| cell(Role::Dim, words.as_str())).collect(),
+        ..RowView::default()
     }
 }
 

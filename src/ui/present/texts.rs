@@ -10,7 +10,7 @@ use super::super::request::LogLine;
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
-use super::{actions, ago, causes, errors, past, targets};
+use super::{actions, ago, causes, errors, help, past, targets};
 
 /// What is silenced, by whom and for how long.
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
@@ -44,7 +44,9 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             let cause = cluster.derived.causes.iter().find(|c| causes::key(c) == Uid::Text(key.clone()))?;
             let grade = causes::grade(cause);
             out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
-            let since = cause.since.map_or_else(|| "not known".into(), |s| format!("{s} ({})", past(now, s)));
+            let since = cause
+                .since
+                .map_or_else(|| "before this console looked".into(), |s| format!("{s} ({})", past(now, s)));
             out.say(Role::Text, String::new());
             out.field("since", since);
             let r = cause.reach;
@@ -54,8 +56,8 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 .map(|(n, noun)| text::count(n as usize, noun))
                 .collect();
             reach.extend(r.error_ratio.map(|e| format!("{:.1}% errors", e * 100.0)));
-            out.field("reaches", reach.join(", "));
-            out.field("found by", format!("rule {}", cause.rule));
+            out.field("affects", reach.join(", "));
+            out.field("rule", cause.rule);
             if let Some(action) = &cause.action {
                 let key = super::super::command::by_id(action.command).and_then(|c| ui.keymap.key(c.cmd));
                 let key = key.map_or_else(String::new, |k| format!("{k}: "));
@@ -121,7 +123,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
         }
         TextSource::Action(id) => action(&mut out, world, id, now)?,
         TextSource::Silenced => silenced(&mut out, ui, cluster),
-        TextSource::Help => help(&mut out, ui),
+        TextSource::Help => help::lines(&mut out, ui),
         TextSource::Asked(_) | TextSource::Fixed => return None,
     }
     Some(out.0)
@@ -199,31 +201,4 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
         );
     }
     Some(())
-}
-
-fn help(out: &mut Lines, ui: &Ui) {
-    if !ui.problems.is_empty() {
-        out.head("Problems of the configuration");
-        for problem in &ui.problems {
-            out.say(Role::Warning, format!("  {problem}"));
-        }
-        out.say(Role::Text, String::new());
-    }
-    out.say(Role::Strong, "Lower case looks, CAPITALS change the cluster and always open a rehearsal first.");
-    out.say(Role::Dim, "glyphs: ✖ broken   ! needs a look   ~ out of the ordinary   – not known");
-    let here = ui.screens.len().checked_sub(2).map_or(&[Context::Everywhere][..], |_| ui.contexts_below());
-    let rest = Context::ALL.iter().filter(|c| !here.contains(c));
-    for context in here.iter().chain(rest) {
-        let rows: Vec<_> =
-            COMMANDS.iter().filter(|c| c.contexts.contains(context) && !c.title.is_empty()).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let mark = if here.contains(context) { "works here: " } else { "" };
-        out.head(&format!("{mark}{}", context.title()));
-        for command in rows {
-            let keys: Vec<String> = ui.keymap.keys(command.cmd).iter().map(ToString::to_string).collect();
-            out.say(Role::Text, format!("  {:<14} {:<18} {}", keys.join(" "), command.id, command.doc));
-        }
-    }
 }

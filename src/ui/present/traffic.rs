@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::domain::service::ServiceType;
-use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::domain::traffic::{Origin, ServiceTraffic};
+use pilothouse_core::domain::service::{Endpoint, ServiceType};
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::traffic::{BackendTraffic, ServiceTraffic};
 use pilothouse_core::model::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
 
 use super::super::app::Bases;
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
-use super::super::widget::columns::Column;
+use super::super::widget::columns::{Column, METER};
+use super::super::widget::text;
 use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 
@@ -30,14 +31,21 @@ pub const ORDERS: [Order; 7] = [
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 7] = [
+pub const COLUMNS: [Column; 14] = [
     Column::name("SERVICE", 12, 48),
     Column::right("RPS", 4, 6, 0),
+    Column::meter("of the most", "of most", 10, 12),
     Column::right("ERR%", 4, 5, 0),
+    Column::right("P50", 5, 6, 10),
     Column::right("P95", 5, 6, 3),
+    Column::right("P99", 5, 6, 11),
     Column::left("SHARE", 11, 12, 5),
     Column::right("READY", 5, 7, 0),
     Column::left("POLICY", 11, 20, 9),
+    Column::left("TYPE", 9, 14, 13),
+    Column::right("ACTIVE", 6, 6, 14),
+    Column::left("MEASURED BY", 11, 24, 15),
+    Column::right("AGE", 4, 5, 16),
 ];
 
 /// A service with its traffic.
@@ -49,6 +57,8 @@ pub struct Joined {
     pub found: Option<Severity>,
     /// When the traffic was measured.
     pub at: Stamp,
+    /// The highest rate of all services: what its bar is drawn against.
+    pub most_rps: f64,
     /// Whether its endpoints are the whole truth now.
     pub endpoints_known: bool,
 }
@@ -147,7 +157,10 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
     // in the order of their severity: the worst is written last
     let worst: HashMap<(&str, &str), Severity> =
         found.iter().map(|(ns, name, severity)| ((ns.as_str(), name.as_str()), *severity)).collect();
+    let rates = || cluster.traffic.services.iter().filter_map(|t| t.rps).filter(|r| r.is_finite());
+    let most = rates().fold(0.0, f64::max);
     for one in &mut joined {
+        one.most_rps = most;
         one.found = worst.get(&one.name()).copied();
         one.at = cluster.traffic.at;
         one.endpoints_known = known(one.name().0);
@@ -210,12 +223,55 @@ fn balance(joined: &Joined) -> Cell {
     }
 }
 
+/// The rate as a part of the highest of all.
+fn bar(joined: &Joined) -> String {
+    let Some(rps) = joined.traffic.as_ref().and_then(|t| t.rps).filter(|r| r.is_finite()) else {
+        return String::new();
+    };
+    // thousandths of a request
+    text::meter((rps * 1000.0) as i64, 0, (joined.most_rps * 1000.0) as i64, METER)
+}
+
+/// Connections or sessions of all backends now.
+fn active(joined: &Joined) -> String {
+    let of = joined.traffic.iter().flat_map(|t| t.backends.iter()).filter_map(|b| b.active);
+    rate(of.reduce(|a, b| a + b))
+}
+
+/// Who measured, over how long.
+fn measured(traffic: &ServiceTraffic) -> String {
+    format!("{} over {}s", traffic.preset, traffic.window_secs)
+}
+
+/// Which backends are not ready, and which one answers with the most errors.
+fn said(joined: &Joined) -> Vec<Cell> {
+    let mut said = Vec::new();
+    let slices = joined.row.iter().flat_map(|r| r.slices.iter());
+    let out = slices.flat_map(|s| s.endpoints.iter()).filter(|e| !e.ready);
+    let name = |e: &Endpoint| {
+        let name = e.pod.as_ref().unwrap_or(&e.address);
+        e.node.as_ref().map_or_else(|| name.to_string(), |node| format!("{name} on {node}"))
+    };
+    let out: Vec<String> = out.map(name).collect();
+    if !out.is_empty() {
+        said.push(cell(Role::Dim, format!("not ready: {}", out.join(", "))));
+    }
+    let errors = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
+    let worst = joined.traffic.iter().flat_map(|t| t.backends.iter());
+    if let Some(worst) = worst.max_by(|a, b| errors(a).total_cmp(&errors(b))).filter(|b| errors(b) >= 0.01) {
+        let (share, rps) = (ratio(worst.error_ratio), rate(worst.rps));
+        said.push(cell(Role::Dim, format!("most errors: {} {share}% of {rps} rps", worst.name)));
+    }
+    said
+}
+
 /// One row.
-pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
+pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
     let grade = joined.grade();
     let (ns, name) = joined.name();
     let name = if ns.is_empty() || !several_namespaces { name.to_string() } else { format!("{ns}/{name}") };
     let traffic = joined.traffic.as_ref();
+    let service = joined.row.as_ref().map(|r| &r.service);
     let errors = traffic.and_then(|t| t.error_ratio);
     let errors_role = match errors {
         Some(e) if e >= 0.05 => Role::Critical,
@@ -225,6 +281,10 @@ pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
     let ready = joined.row.as_ref().map_or_else(
         || cell(Role::Dim, "–"),
         |r| {
+            if r.total == 0 && r.service.selector.is_empty() {
+                // its endpoints are made by hand, by nobody so far
+                return cell(Role::Dim, "–");
+            }
             let role = if r.ready == 0 && r.total > 0 {
                 Role::Critical
             } else if r.ready < r.total {
@@ -240,37 +300,36 @@ pub fn row(joined: &Joined, several_namespaces: bool) -> RowView {
         cells: vec![
             cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, name),
             plain(rate(traffic.and_then(|t| t.rps))),
+            cell(Role::Trend, bar(joined)),
             cell(errors_role, ratio(errors)),
+            cell(Role::Dim, millis(traffic.and_then(|t| t.p50_ms))),
             plain(millis(traffic.and_then(|t| t.p95_ms))),
+            cell(Role::Dim, millis(traffic.and_then(|t| t.p99_ms))),
             balance(joined),
             ready,
             cell(Role::Dim, traffic.map_or("", |t| t.policy.as_str())),
+            // what is measured without a Service is a proxy's own
+            cell(Role::Dim, service.map_or("proxy", |s| s.kind.as_str())),
+            plain(active(joined)),
+            cell(Role::Dim, traffic.map_or_else(String::new, |t| measured(t))),
+            cell(Role::Dim, service.map_or_else(String::new, |s| age(now.since(s.created)))),
         ],
-        marked: false,
+        below: said(joined),
+        ..RowView::default()
     }
 }
 
 /// The counts after the title, of what the namespace leaves.
 pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
     let here = || joined.iter().filter(|j| passes(j, spec, NO_MORE));
-    let bad = here().filter(|j| j.grade() >= Grade::Warning).count();
-    match (bad, here().count()) {
-        (_, 0) => Vec::new(),
-        (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
-        (bad, all) => vec![cell(Role::Critical, format!("{bad} bad")), plain(format!("of {all}"))],
-    }
+    super::counts(here().map(Joined::grade))
 }
 
 /// The line below: where the numbers come from.
 pub fn footer(cluster: &Cluster) -> Vec<Cell> {
     let Some(first) = cluster.traffic.services.first() else { return Vec::new() };
-    let origin = match first.origin {
-        Origin::Assumed => "assumed",
-        Origin::Discovered => "discovered",
-        Origin::Configured => "configured",
-    };
     vec![
-        cell(Role::Dim, format!("expected: {} ({origin})", first.policy.as_str())),
+        cell(Role::Dim, format!("expected: {} ({})", first.policy.as_str(), first.origin.as_str())),
         cell(Role::Dim, format!("{} over {}s", first.preset, first.window_secs)),
     ]
 }

@@ -12,7 +12,6 @@ use pilothouse_core::policy::rollout::RolloutPhase;
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::super::widget::text;
 use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain};
 
@@ -38,7 +37,7 @@ pub const COLUMNS: [Column; 9] = [
     Column::right("UP-TO-DATE", 10, 10, 9),
     Column::right("AVAILABLE", 9, 9, 10),
     Column::right("RESTARTS", 8, 8, 4),
-    Column::left("ROLLOUT", 10, 40, 2),
+    Column::text("ROLLOUT", 10, 2),
     Column::left("IMAGES", 12, 50, 8),
     Column::right("AGE", 4, 5, 7),
 ];
@@ -48,13 +47,22 @@ pub fn grade(row: &WorkloadRow) -> Grade {
     let w = &row.workload;
     if row.rollout.phase == RolloutPhase::Stuck || (w.desired > 0 && w.ready == 0 && row.totals.bad > 0) {
         Grade::Critical
-    } else if row.totals.bad > 0 || row.totals.unschedulable > 0 || (w.failed > 0 && !is_done(row)) {
+    } else if is_broken(row) || (w.failed > 0 && !is_done(row)) {
         Grade::Warning
-    } else if matches!(row.rollout.phase, RolloutPhase::Progressing | RolloutPhase::Paused) {
+    } else if row.totals.bad > 0
+        || matches!(row.rollout.phase, RolloutPhase::Progressing | RolloutPhase::Paused)
+    {
+        // as a Service with fewer backends than it should have
         Grade::Info
     } else {
         Grade::Fine
     }
+}
+
+/// A pod of it cannot run as it is: something is to be mended, not to be waited for.
+fn is_broken(row: &WorkloadRow) -> bool {
+    let t = &row.totals;
+    t.crash_loop + t.image_pull + t.config + t.oom + t.unschedulable > 0
 }
 
 /// What its controller says of the whole Job, which its counts alone do not: a queue's Job is done with fewer
@@ -125,14 +133,11 @@ pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
         return Vec::new();
     }
     let here = || all.iter().filter(|r| passes(r, spec, NO_MORE));
-    let bad = here().filter(|r| grade(r) >= Grade::Warning).count();
-    let mut notes = Vec::new();
-    if bad > 0 {
-        notes.push(cell(Role::Critical, format!("{} bad", text::grouped(bad as u64))));
-    }
-    let of = if bad > 0 { "of " } else { "" };
-    notes.push(plain(format!("{of}{}", text::grouped(here().count() as u64))));
-    notes
+    // a rollout under way with all its pods ready lacks nothing
+    let short = |r: &WorkloadRow| r.totals.bad > 0 || r.workload.ready < r.workload.desired;
+    let graded =
+        |r: &WorkloadRow| Some(grade(r)).filter(|g| *g != Grade::Info || short(r)).unwrap_or_default();
+    super::counts(here().map(|r| graded(r)))
 }
 
 /// One row.
@@ -143,6 +148,10 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
         _ if w.kind == Kind::Job => run_of(w),
         RolloutPhase::Complete => "complete".to_owned(),
         RolloutPhase::NotApplicable => "–".to_owned(),
+        // all pods are the new ones already: not a rollout, but pods that are missing
+        RolloutPhase::Progressing if w.updated >= w.desired && w.current <= w.updated => {
+            row.rollout.why.clone()
+        }
         phase => format!("{}: {}", phase.as_str(), row.rollout.why),
     };
     // as kubectl has them: of a Job its completions, and nothing that is up to date or available
@@ -173,7 +182,7 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
             plain(images.join(" ")),
             cell(Role::Dim, age(now.since(w.created))),
         ],
-        marked: false,
+        ..RowView::default()
     }
 }
 

@@ -11,12 +11,14 @@ use super::super::widget::text;
 pub struct Canvas<'t> {
     buffer: Buffer,
     theme: &'t Theme,
+    /// Nothing but ASCII will be shown: signs that take two letters then are written so from the start.
+    pub ascii: bool,
     pub cursor: Option<(u16, u16)>,
 }
 
 impl<'t> Canvas<'t> {
-    pub fn new(area: Rect, theme: &'t Theme) -> Self {
-        Self { buffer: Buffer::empty(area), theme, cursor: None }
+    pub fn new(area: Rect, theme: &'t Theme, ascii: bool) -> Self {
+        Self { buffer: Buffer::empty(area), theme, ascii, cursor: None }
     }
 
     pub fn finish(self) -> (Buffer, Option<(u16, u16)>) {
@@ -30,7 +32,8 @@ impl<'t> Canvas<'t> {
             return x;
         }
         let style = self.theme.style(role);
-        let shown = text::head(words, usize::from(max.min(area.right() - x)));
+        let cells = usize::from(max.min(area.right() - x));
+        let shown = if self.ascii { text::head(&spelled(words), cells) } else { text::head(words, cells) };
         self.buffer.set_stringn(x, y, shown, usize::from(max), style).0
     }
 
@@ -97,6 +100,11 @@ impl<'t> Canvas<'t> {
         self.put(left + 1, bottom, area.width - 2, role, &line);
         self.put(right, bottom, 1, role, "╯");
     }
+}
+
+/// A text with the signs written out that one ASCII letter would make another statement: `9>11`.
+pub fn spelled(words: &str) -> std::borrow::Cow<'_, str> {
+    if words.contains('→') { words.replace('→', "->").into() } else { words.into() }
 }
 
 /// Cells that a row of cells takes.

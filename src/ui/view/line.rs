@@ -5,9 +5,11 @@ use ratatui::layout::Rect;
 
 use super::super::app::{Prompt, Screen, Ui};
 use super::super::command::{COMMANDS, Cmd, Risk};
+use super::super::list::ListId;
 use super::super::present::header::HeaderView;
 use super::super::present::{self, Cell, cell, targets};
 use super::super::theme::Role;
+use super::super::widget::text;
 use super::canvas::{Canvas, width_of};
 
 /// The header.
@@ -62,6 +64,12 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
             String::new()
         };
         job = vec![cell(Role::Warning, "!"), cell(Role::Warning, first.as_str()), cell(Role::Dim, more)];
+    }
+    // the longest text gives way, in its middle: it ends with the reason
+    let over = width_of(&job).saturating_sub(area.width.saturating_sub(2));
+    if let (true, Some(longest)) = (over > 0, job.iter_mut().max_by_key(|c| text::width(&c.text))) {
+        longest.text =
+            text::middle(&longest.text, text::width(&longest.text).saturating_sub(usize::from(over)));
     }
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
 }
@@ -121,11 +129,13 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
             let paused = || targets::action(ui, world).is_some_and(|a| a.paused);
             let title = match c.cmd {
                 Cmd::Cordon if targets::all_cordoned(ui, world) => "uncordon",
-                Cmd::OutOfService if targets::all_out_of_service(ui, world) => "machine is back",
+                Cmd::OutOfService if targets::all_out_of_service(ui, world) => "back in service",
                 Cmd::PauseAction if paused() => "go on",
                 Cmd::CancelAction if targets::dismissible(ui, world) => "dismiss",
                 Cmd::AllActions if ui.all_actions => "this cluster",
                 Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",
+                // as its rows call it
+                Cmd::Why if ui.active_list() == Some(ListId::Now) => "why",
                 _ => c.title,
             };
             let role = match c.risk {
@@ -158,7 +168,7 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "Enter rehearses   Esc closes",
         ),
         Prompt::Silence { title, .. } => (
-            format!("silence {} for: ", super::super::widget::text::head(title, 40)),
+            format!("silence {} for: ", text::head(title, 40)),
             "30m, 8h, 2d; nothing: until the console ends",
             "Enter silences   Esc closes",
         ),
@@ -181,6 +191,11 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     }
 }
 
+/// Whether a cell says something in a line without heads: a bar or a trend does not.
+fn says(cell: &Cell) -> bool {
+    cell.role != Role::Trend && !matches!(cell.text.trim(), "" | "–")
+}
+
 /// A line of cells that stands for a pane that has no room.
 pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focused: bool) {
     let mut cells: Vec<Cell> = vec![
@@ -191,10 +206,9 @@ pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focus
     if let Some(first) = view.rows.first() {
         cells.push(cell(Role::Dim, "│"));
         cells.push(cell(first.grade.role(), first.grade.glyph().trim()));
-        let mut row: Vec<Cell> =
-            first.cells.iter().filter(|c| !matches!(c.text.trim(), "" | "–")).take(5).cloned().collect();
+        let mut row: Vec<Cell> = first.cells.iter().filter(|c| says(c)).take(5).cloned().collect();
         if let Some(name) = row.first_mut() {
-            name.text = super::super::widget::text::tail(&name.text, 30);
+            name.text = text::tail(&name.text, 30);
         }
         cells.extend(row);
     } else if let Some(first) = view.empty.first() {
@@ -202,4 +216,36 @@ pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focus
         cells.push(first.clone());
     }
     canvas.cells(area.left() + 1, area.top(), area.right(), &cells);
+}
+
+/// A finding without a frame around it: its words, since when, the key that helps. Goes on in the lines of the area.
+/// Returns how many it took.
+pub fn cause(canvas: &mut Canvas<'_>, area: Rect, row: &present::RowView, index: usize) -> u16 {
+    let [title, since, keys] = row.cells.as_slice() else { return 1 };
+    let cells = |words: &str| u16::try_from(text::width(words)).unwrap_or(u16::MAX);
+    canvas.put(area.x, area.y, 1, row.grade.role(), row.grade.glyph());
+    let keys = keys.text.split("  ").next().unwrap_or_default();
+    let age = cells(&since.text);
+    let room = |right: u16| area.width.saturating_sub(3 + age + if right > 0 { right + 2 } else { 0 });
+    // the first has its key in any case, the others where it costs none of their words
+    let right = cells(keys);
+    let lines = text::wrap(&title.text, usize::from(room(right)));
+    let fits = lines.len() <= usize::from(area.height);
+    let right = if index == 0 || keys.starts_with('+') || fits { right } else { 0 };
+    let lines = text::wrap(&title.text, usize::from(room(right)));
+    let shown = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height).max(1);
+    let mut x = area.x + 2;
+    for (i, y) in (area.y..area.y + shown).enumerate() {
+        let rest = || lines.iter().skip(i).map(|l| l.trim()).collect::<Vec<_>>().join(" ");
+        let words = if y + 1 == area.y + shown { rest() } else { lines.get(i).cloned().unwrap_or_default() };
+        let end = canvas.put(area.x + 2, y, room(right), title.role, &words);
+        x = if i == 0 { end } else { x };
+    }
+    if age > 0 {
+        canvas.put(x + 1, area.y, age, Role::Dim, &since.text);
+    }
+    if right > 0 {
+        canvas.put(area.right().saturating_sub(right), area.y, right, Role::Key, keys);
+    }
+    shown
 }

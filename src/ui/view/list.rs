@@ -4,9 +4,10 @@ use ratatui::layout::Rect;
 
 use super::super::present::{Cell, ListView, cell};
 use super::super::theme::Role;
-use super::super::widget::columns::{Placed, place};
+use super::super::widget::columns::{Column, Cut};
 use super::super::widget::text;
-use super::canvas::{Canvas, width_of};
+use super::canvas::{self, Canvas, width_of};
+use super::row::{self, Layout};
 
 /// Whether a list stands in a frame or under a single rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +25,37 @@ pub fn room(area: Rect, chrome: Chrome, heads: bool) -> usize {
     usize::from(area.height.saturating_sub(lost + u16::from(heads)))
 }
 
+/// What is not on the screen, in words.
+fn more(view: &ListView) -> Vec<Cell> {
+    match (view.above, view.hidden()) {
+        (_, 0) => Vec::new(),
+        (_, more) => vec![cell(Role::Info, format!("+{} more", text::grouped(more as u64)))],
+    }
+}
+
+/// Takes rows out so that those that stay fit with their whole sentences, the selected one among them.
+fn shorten(view: &mut ListView, area: Rect) {
+    let layout = Layout::new(&view.columns, &view.heads, &view.rows, area.width);
+    let (from, count) = layout.whole(view.selected.unwrap_or(0), usize::from(area.height));
+    view.rows.drain(..from.min(view.rows.len()));
+    view.rows.truncate(count);
+    view.above += from;
+    view.selected = view.selected.map(|at| at.saturating_sub(from));
+}
+
 /// Draws it.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome, heads: bool) {
+    let mut view = view.clone();
+    if canvas.ascii {
+        let cells = view.rows.iter_mut().flat_map(|r| r.cells.iter_mut().chain(r.below.iter_mut()));
+        for cell in cells {
+            cell.text = canvas::spelled(&cell.text).into_owned();
+        }
+    }
+    if view.whole {
+        shorten(&mut view, inside(area, chrome));
+    }
+    let view = &view;
     let border = if view.focused { Role::BorderFocus } else { Role::Border };
     let mut title: Vec<Cell> = Vec::new();
     if let Some(key) = view.key {
@@ -33,14 +63,22 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
     }
     title.push(cell(if view.focused { Role::TitleFocus } else { Role::Title }, view.title.as_str()));
     title.extend(view.notes.iter().cloned());
+    if chrome == Chrome::Rule {
+        title.extend(more(view));
+    }
     let inner = match chrome {
         Chrome::Frame => {
             canvas.frame(area, border);
             on_edge(canvas, area, area.top(), &title);
             if area.height > 1 {
-                on_edge(canvas, area, area.bottom() - 1, &view.footer);
+                let y = area.bottom() - 1;
+                let more = more(view);
+                let right = width_of(&more) + if more.is_empty() { 0 } else { 3 };
+                on_edge(canvas, Rect { width: area.width.saturating_sub(right), ..area }, y, &view.footer);
+                let at = area.right().saturating_sub(right + 1);
+                on_edge(canvas, Rect::new(at, y, right + 1, 1), y, &more);
             }
-            Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2))
+            inside(area, chrome)
         }
         Chrome::Rule => {
             canvas.put(area.x, area.y, area.width, border, &"─".repeat(usize::from(area.width)));
@@ -52,13 +90,23 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
                 canvas.clear(Rect::new(x, area.y, right - 1, 1));
                 canvas.cells(x + 1, area.y, area.right() - 1, &view.footer);
             }
-            Rect::new(area.x, area.y + 1, area.width, area.height.saturating_sub(1))
+            inside(area, chrome)
         }
     };
     if view.rows.is_empty() {
         return empty(canvas, inner, &view.empty);
     }
     rows(canvas, inner, view, heads);
+}
+
+/// What the chrome leaves of an area.
+fn inside(area: Rect, chrome: Chrome) -> Rect {
+    match chrome {
+        Chrome::Frame => {
+            Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2))
+        }
+        Chrome::Rule => Rect::new(area.x, area.y + 1, area.width, area.height.saturating_sub(1)),
+    }
 }
 
 /// Words in an edge, with a blank on both sides.
@@ -86,25 +134,14 @@ fn empty(canvas: &mut Canvas<'_>, area: Rect, words: &[Cell]) {
 }
 
 fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
-    let widest = |i: usize| {
-        let head = view.heads.get(i).map_or(0, |h| text::width(h));
-        view.rows
-            .iter()
-            .filter_map(|r| r.cells.get(i))
-            .map(|c| text::width(&c.text))
-            .max()
-            .unwrap_or(0)
-            .max(head)
-    };
-    // two cells for the glyph
-    let placed = place(&view.columns, area.width.saturating_sub(2), &widest);
+    let layout = Layout::new(&view.columns, &view.heads, &view.rows, area.width);
     let mut y = area.y;
     if heads && area.height > 1 {
-        for p in &placed {
+        for p in &layout.placed {
             if let Some(column) = view.columns.get(p.index) {
                 let mark = view.ordered.filter(|(at, _)| *at == p.index).map_or("", |(_, mark)| mark);
                 let head = view.heads.get(p.index).map_or(column.head_in(p.width), String::as_str);
-                write(canvas, area, y, p, column.right, false, Role::Head, head);
+                row::write(canvas, area, y, p, &Column { cut: Cut::Head, ..*column }, Role::Head, head);
                 // in the gap beside the head, which is not cut for it
                 let wide = u16::try_from(text::width(head)).unwrap_or(p.width).min(p.width);
                 let at = if column.right { (p.x + p.width).checked_sub(wide + 1) } else { Some(p.x + wide) };
@@ -115,42 +152,15 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
         }
         y += 1;
     }
-    for (i, row) in view.rows.iter().enumerate() {
+    let spare = usize::from(area.bottom().saturating_sub(y)).saturating_sub(view.rows.len());
+    for (i, lines) in layout.spend(spare).into_iter().enumerate() {
         if y >= area.bottom() {
             break;
         }
-        let (glyph, role) =
-            if row.marked { ("+", Role::Marked) } else { (row.grade.glyph(), row.grade.role()) };
-        canvas.put(area.x, y, 1, role, glyph);
-        for p in &placed {
-            if let (Some(column), Some(cell)) = (view.columns.get(p.index), row.cells.get(p.index)) {
-                let role = if row.marked && p.index == 0 { Role::Marked } else { cell.role };
-                write(canvas, area, y, p, column.right, column.tail, role, &cell.text);
-            }
+        let next = layout.draw(canvas, area, y, view, i, lines);
+        if view.selected == Some(i) && view.focused {
+            canvas.cover(Rect::new(area.x, y, area.width, next - y), Role::Selected);
         }
-        if view.selected == Some(i) {
-            let role = if view.focused { Role::Selected } else { Role::SelectedDim };
-            if view.focused {
-                canvas.cover(Rect::new(area.x, y, area.width, 1), role);
-            }
-        }
-        y += 1;
+        y = next;
     }
-}
-
-#[allow(clippy::too_many_arguments)]
-fn write(
-    canvas: &mut Canvas<'_>,
-    area: Rect,
-    y: u16,
-    p: &Placed,
-    right: bool,
-    tail: bool,
-    role: Role,
-    words: &str,
-) {
-    let cells = usize::from(p.width);
-    let shown = if tail { text::tail(words, cells) } else { text::head(words, cells) };
-    let pad = if right { p.width.saturating_sub(u16::try_from(text::width(&shown)).unwrap_or(0)) } else { 0 };
-    canvas.put(area.x + 2 + p.x + pad, y, p.width.saturating_sub(pad), role, &shown);
 }

@@ -7,29 +7,38 @@ use super::super::app::{FOCUS, Prompt, Screen, Ui};
 use super::super::list::ListId;
 use super::super::present::{self, causes, dialog as dialogs, header, lists};
 use super::super::theme::Role;
+use super::super::widget::text::{width, wrap};
 use super::canvas::Canvas;
 use super::list::{Chrome, room};
+use super::row::Layout;
+use super::share::{Need, share};
 use super::{dialog, line, list, log, overlay, text};
+
+/// From here on panes stand side by side, and a list has a frame.
+const WIDE: u16 = 110;
+/// From here on what changed stands beside NOW.
+const SIDE: u16 = 160;
+/// A narrow screen of so many lines has room for all panes.
+const HIGH: u16 = 44;
 
 /// Draws all of it.
 pub fn draw(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     ui.size = (area.width, area.height);
     if area.width < 40 || area.height < 10 {
-        canvas.put(
-            0,
-            area.height / 2,
-            area.width,
-            Role::Warning,
-            &format!("too small: {}x{}, needs 40x10", area.width, area.height),
-        );
+        let words = format!("too small: {}x{}, needs 40x10", area.width, area.height);
+        let lines = wrap(&words, usize::from(area.width.max(1)));
+        let top = (usize::from(area.height).saturating_sub(lines.len())) / 2;
+        for (y, line) in (0..area.height).skip(top).zip(lines) {
+            canvas.put(0, y, area.width, Role::Warning, &line);
+        }
         return;
     }
     line::header(canvas, Rect { height: 1, ..area }, &header::view(ui, world));
     let main = Rect::new(area.x, area.y + 1, area.width, area.height - 3);
-    let wide = area.width >= 110 && area.height >= 28;
     match ui.screen() {
         Screen::Panes if ui.zoom => full(ui, world, canvas, main, ui.focus),
-        Screen::Panes if wide => panes(ui, world, canvas, main),
+        Screen::Panes if area.width >= WIDE && area.height >= 28 => panes(ui, world, canvas, main),
+        Screen::Panes if area.height >= HIGH => stacked(ui, world, canvas, main),
         Screen::Panes => compact(ui, world, canvas, main),
         Screen::List(id) => {
             let id = *id;
@@ -63,6 +72,10 @@ fn over(ui: &mut Ui, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
+fn has_heads(id: ListId) -> bool {
+    !matches!(id, ListId::Now | ListId::Namespaces)
+}
+
 fn one(
     ui: &mut Ui,
     world: &World,
@@ -72,48 +85,124 @@ fn one(
     focused: bool,
     chrome: Chrome,
 ) {
-    let heads = id != ListId::Now && id != ListId::Namespaces;
+    let heads = has_heads(id);
     lists::refresh(ui, world, id, focused);
     let mut view = lists::view(ui, world, id, room(area, chrome, heads), focused);
-    if id == ListId::Now && chrome == Chrome::Rule {
-        // the changes have a line of their own there
-        view.footer.clear();
+    if id == ListId::Now {
+        // alone, it has its texts whole; the changes have lines of their own beside it
+        view.whole = ui.zoom || chrome == Chrome::Rule;
+        if chrome == Chrome::Rule || beside(ui, area) {
+            view.footer.clear();
+        }
     }
     list::draw(canvas, area, &view, chrome, heads);
 }
 
-fn full(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
-    one(ui, world, canvas, area, id, true, Chrome::Frame);
+/// Whether what changed stands beside NOW: where that leaves room for both.
+fn beside(ui: &Ui, now: Rect) -> bool {
+    now.width < ui.size.0
 }
 
-/// 120x30 and more: NOW in its box, four panes.
-fn panes(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
-    lists::refresh(ui, world, ListId::Now, ui.focus == ListId::Now);
-    let causes = ui.list(ListId::Now).ids.len();
-    let most = if area.height >= 40 {
-        6
-    } else if area.height >= 32 {
-        5
-    } else {
-        4
-    };
-    let shown = u16::try_from(causes.clamp(1, most)).unwrap_or(1);
-    let now = Rect { height: shown + 2, ..area };
-    one(ui, world, canvas, now, ListId::Now, ui.focus == ListId::Now, Chrome::Frame);
-    let rest = Rect::new(area.x, now.bottom(), area.width, area.height - now.height);
-    let (left, top) = (rest.width / 2, rest.height.div_ceil(2));
-    let places = [
-        (ListId::Nodes, Rect::new(rest.x, rest.y, left, top)),
-        (ListId::Traffic, Rect::new(rest.x + left, rest.y, rest.width - left, top)),
-        (ListId::Errors, Rect::new(rest.x, rest.y + top, left, rest.height - top)),
-        (ListId::Autoscalers, Rect::new(rest.x + left, rest.y + top, rest.width - left, rest.height - top)),
-    ];
-    for (id, place) in places {
-        one(ui, world, canvas, place, id, ui.focus == id, Chrome::Frame);
+/// Alone on the screen. A narrow one has no cells for sides.
+fn full(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
+    let chrome = if area.width < WIDE { Chrome::Rule } else { Chrome::Frame };
+    one(ui, world, canvas, area, id, true, chrome);
+}
+
+/// What a list has to show in an area of that width. No list is asked for more rows than a screen could have.
+fn need(ui: &mut Ui, world: &World, id: ListId, width: u16, screen: u16) -> Need {
+    lists::refresh(ui, world, id, ui.focus == id);
+    let (columns, rows) = lists::first_rows(ui, world, id, usize::from(screen));
+    let cells = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX).min(screen);
+    // the frame and the heads; where there are no rows, two lines say why
+    let around = 2 + u16::from(has_heads(id));
+    let (sentences, all) = Layout::new(&columns, &[], &rows, width.saturating_sub(2)).lines();
+    Need {
+        least: around + 2,
+        rows: around + cells(sentences.max(2)),
+        all: around + cells(all.max(sentences).max(2)),
     }
 }
 
-/// 80x24: three causes, the changes, the focused pane, the others as a line each.
+/// NOW's wishes: a line for each of the first findings, then whole sentences, then what there is behind them.
+fn need_of_now(ui: &mut Ui, world: &World, width: u16, height: u16) -> Need {
+    lists::refresh(ui, world, ListId::Now, ui.focus == ListId::Now);
+    let (columns, rows) = lists::first_rows(ui, world, ListId::Now, usize::from(height));
+    let most = match height {
+        40.. => 6,
+        32..40 => 5,
+        _ => 4,
+    };
+    let cells = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX);
+    let (sentences, all) = Layout::new(&columns, &[], &rows, width.saturating_sub(2)).lines();
+    let least = cells(rows.len()).clamp(1, most) + 2;
+    let rows = (cells(sentences) + 2).clamp(least, least.max(height / 3));
+    Need { least, rows, all: (cells(all) + 2).clamp(rows, rows.max(height * 2 / 5)) }
+}
+
+/// 110x28 and more: NOW in its box, two columns of panes below, each sharing its height by need.
+fn panes(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
+    let left = area.width / 2;
+    let right = area.width - left;
+    let columns = [
+        (area.x, left, [ListId::Nodes, ListId::Errors]),
+        (area.x + left, right, [ListId::Traffic, ListId::Autoscalers]),
+    ];
+    let wishes = columns.map(|(_, width, ids)| ids.map(|id| need(ui, world, id, width, area.height)));
+    let sum = |of: fn(&Need) -> u16| wishes.iter().map(|w| w.iter().map(of).sum::<u16>()).max().unwrap_or(0);
+    let changes = changed(ui, world);
+    // as wide as its longest text, NOW's texts have the rest
+    let longest = changes.iter().filter_map(|r| r.cells.get(1)).map(|c| width(&c.text)).max().unwrap_or(0);
+    let wanted = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(12).max(40);
+    let side = if area.width >= SIDE && !changes.is_empty() { wanted.min(area.width * 2 / 5) } else { 0 };
+    let now_width = area.width - side;
+    let now = need_of_now(ui, world, now_width, area.height);
+    let all = Need { least: sum(|n| n.least), rows: sum(|n| n.rows), all: sum(|n| n.all.max(n.rows)) };
+    let heights = share(area.height, &[now, all]);
+    let height = heights.first().copied().unwrap_or(now.least);
+    let above = Rect { height, width: now_width, ..area };
+    one(ui, world, canvas, above, ListId::Now, ui.focus == ListId::Now, Chrome::Frame);
+    if side > 0 {
+        let place = Rect::new(area.x + now_width, area.y, side, height);
+        list::draw(
+            canvas,
+            place,
+            &causes::changes_view(&ui.keymap, &changes, room(place, Chrome::Frame, false)),
+            Chrome::Frame,
+            false,
+        );
+    }
+    for ((x, width, ids), wishes) in columns.into_iter().zip(wishes) {
+        let mut y = area.y + height;
+        for (id, height) in ids.into_iter().zip(share(area.height - height, &wishes)) {
+            let place = Rect::new(x, y, width, height);
+            one(ui, world, canvas, place, id, ui.focus == id, Chrome::Frame);
+            y += height;
+        }
+    }
+}
+
+/// Narrow and high: all of them one above the other.
+fn stacked(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
+    let mut wishes = vec![need_of_now(ui, world, area.width, area.height)];
+    let panes = FOCUS.into_iter().filter(|id| *id != ListId::Now);
+    wishes.extend(panes.map(|id| need(ui, world, id, area.width, area.height)));
+    let mut y = area.y;
+    for (id, height) in FOCUS.into_iter().zip(share(area.height, &wishes)) {
+        let place = Rect::new(area.x, y, area.width, height);
+        one(ui, world, canvas, place, id, ui.focus == id, Chrome::Frame);
+        y += height;
+    }
+}
+
+/// What changed, for the box beside NOW.
+fn changed(ui: &Ui, world: &World) -> Vec<present::RowView> {
+    ui.shown(world)
+        .map_or_else(Vec::new, |cluster| causes::change_rows(cluster, ui.namespace.as_ref(), ui.now))
+}
+
+/// 80x24: three causes, the changes, the focused pane, the others as a line each. What the focused pane does not need
+/// goes to the texts of NOW, then to more rows of the others.
 fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let focus = ui.focus;
@@ -125,31 +214,36 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         14..20 => 2,
         _ => 1,
     };
+    let below = others + u16::from(focus == ListId::Now && others > 0);
     if focus != ListId::Now {
+        // the frame of a pane is a rule here
+        let wanted = need(ui, world, focus, area.width, area.height).all.saturating_sub(1);
+        let mut spare = area.height.saturating_sub(1 + below + wanted);
         lists::refresh(ui, world, ListId::Now, false);
-        let found = ui.list(ListId::Now).ids.len();
-        let shown = lines.min(u16::try_from(found.max(1)).unwrap_or(1));
+        let found = u16::try_from(ui.list(ListId::Now).ids.len()).unwrap_or(u16::MAX);
+        let shown = (lines.max(spare.min(6))).min(found.max(1));
         let mut view = lists::view(ui, world, ListId::Now, usize::from(shown), false);
+        spare = spare.saturating_sub(shown);
         if view.rows.is_empty() {
             canvas.put(area.x, y, 4, Role::Title, "NOW");
             canvas.cells(area.x + 4, y, area.right(), &causes::empty(&cluster));
             y += 1;
         } else {
-            if found > usize::from(shown)
+            if found > shown
                 && let Some(cell) = view.rows.last_mut().and_then(|r| r.cells.last_mut())
             {
-                cell.text = format!("+{} Tab", found - usize::from(shown));
+                cell.text = format!("+{} Tab", found - shown);
             }
             for (i, row) in view.rows.iter().enumerate() {
-                cause_line(canvas, Rect::new(area.x, y, area.width, 1), row, i);
-                y += 1;
+                let used = line::cause(canvas, Rect::new(area.x, y, area.width, 1 + spare.min(2)), row, i);
+                spare = spare.saturating_sub(used - 1);
+                y += used;
             }
         }
     }
     let changes = causes::changes(ui, &cluster, area.width < 110);
     canvas.cells(area.x + 1, y, area.right(), &changes);
     y += 1;
-    let below = others + u16::from(focus == ListId::Now && others > 0);
     let pane = Rect::new(area.x, y, area.width, area.bottom().saturating_sub(y + below));
     one(ui, world, canvas, pane, focus, true, Chrome::Rule);
     y = pane.bottom();
@@ -158,24 +252,6 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         let view = lists::view(ui, world, id, 1, false);
         line::pane(canvas, Rect::new(area.x, y, area.width, 1), &view, false);
         y += 1;
-    }
-}
-
-fn cause_line(canvas: &mut Canvas<'_>, area: Rect, row: &present::RowView, index: usize) {
-    let [title, since, keys] = row.cells.as_slice() else { return };
-    canvas.put(area.x, area.y, 1, row.grade.role(), row.grade.glyph());
-    // the first line has room for its keys, the others for their words
-    let keys = keys.text.split("  ").next().unwrap_or_default();
-    let wanted = u16::try_from(keys.chars().count()).unwrap_or(0);
-    let right = if index == 0 || keys.starts_with('+') || area.width >= 100 { wanted } else { 0 };
-    let end = area.right().saturating_sub(if right > 0 { right + 1 } else { 0 });
-    let age = u16::try_from(since.text.chars().count()).unwrap_or(0);
-    let x = canvas.put(area.x + 2, area.y, end.saturating_sub(area.x + 3 + age + 1), title.role, &title.text);
-    if age > 0 {
-        canvas.put(x + 1, area.y, age, Role::Dim, &since.text);
-    }
-    if right > 0 {
-        canvas.put(end + 1, area.y, right, Role::Key, keys);
     }
 }
 

@@ -35,10 +35,15 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
         Some(before..before + own)
     });
     let needle = view.find.to_lowercase();
+    let marks = marks(view, cells);
     for (at, (y, (role, line))) in
         (view.top..).zip((inner.y..inner.bottom()).zip(rows.into_iter().skip(view.top)))
     {
         canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), role, &line);
+        for (x, mark) in marks.get(at).copied().unwrap_or_default() {
+            let x = inner.x.saturating_add(1).saturating_add(*x);
+            canvas.put(x, y, inner.right().saturating_sub(x), mark.role, &mark.text);
+        }
         if !needle.is_empty() && text::contains_fold(&line, &needle) {
             canvas.put(inner.x, y, 1, Role::Match, ">");
         }
@@ -46,6 +51,15 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
             canvas.cover(Rect { y, height: 1, ..inner }, Role::Selected);
         }
     }
+}
+
+/// The marks of each row, if any line has some.
+fn marks(view: &TextView, cells: usize) -> Vec<&[(u16, Cell)]> {
+    if view.lines.iter().all(|l| l.marks.is_empty()) {
+        return Vec::new();
+    }
+    let rows = |l: &TextLine| rows(std::slice::from_ref(l), cells, view.wrap).len();
+    view.lines.iter().flat_map(|l| std::iter::repeat_n(l.marks.as_slice(), rows(l))).collect()
 }
 
 /// The rows that lines take.

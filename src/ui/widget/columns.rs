@@ -2,6 +2,20 @@
 
 use super::text;
 
+/// What is kept of a text that does not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cut {
+    /// The beginning.
+    #[default]
+    Head,
+    /// The end: names differ there.
+    Tail,
+    /// Both ends: messages begin with what failed and end with why.
+    Middle,
+    /// All of it, drawn smaller: a meter.
+    Scale,
+}
+
 /// A column of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -11,8 +25,9 @@ pub struct Column {
     /// Never wider; 0 = takes what is left.
     pub max: u16,
     pub right: bool,
-    /// Names keep their tails, other text its beginning.
-    pub tail: bool,
+    pub cut: Cut,
+    /// What does not fit goes on in the lines below the row, where those are free.
+    pub wraps: bool,
     /// 0 = stays; else the higher, the earlier it leaves.
     pub leave: u8,
     /// The head where there is no room for the whole one.
@@ -24,23 +39,45 @@ pub struct Column {
 impl Column {
     /// A left-aligned column.
     pub const fn left(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: false, tail: false, leave, short: head, whole: false }
+        Self { head, min, max, right: false, cut: Cut::Head, wraps: false, leave, short: head, whole: false }
     }
 
     /// A right-aligned column: numbers.
     pub const fn right(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: true, tail: false, leave, short: head, whole: true }
+        Self { head, min, max, right: true, cut: Cut::Head, wraps: false, leave, short: head, whole: true }
     }
 
     /// A column of names.
     pub const fn name(head: &'static str, min: u16, max: u16) -> Self {
-        Self { head, min, max, right: false, tail: true, leave: 0, short: head, whole: false }
+        Self {
+            head,
+            min,
+            max,
+            right: false,
+            cut: Cut::Tail,
+            wraps: false,
+            leave: 0,
+            short: head,
+            whole: false,
+        }
     }
 
     /// The same column with a head for narrow places.
     pub const fn short(mut self, head: &'static str) -> Self {
         self.short = head;
         self
+    }
+
+    /// A column of sentences, which takes what is left and goes on below its row.
+    pub const fn text(head: &'static str, min: u16, leave: u8) -> Self {
+        let column = Self::left(head, min, 0, leave);
+        Self { cut: Cut::Middle, wraps: true, ..column }
+    }
+
+    /// A column of meters, which [`METER`] cells are made for: as wide as there is room.
+    pub const fn meter(head: &'static str, short: &'static str, min: u16, leave: u8) -> Self {
+        let column = Self::left(head, min, min, leave);
+        Self { cut: Cut::Scale, short, ..column }
     }
 
     /// The same column, with numbers in it: they are not cut.
@@ -69,14 +106,21 @@ pub struct Placed {
     pub width: u16,
 }
 
-/// Names up to this long are worth more than a luxury.
+/// Cells that a meter is made with, before it is drawn as wide as its column is.
+pub const METER: usize = 40;
+
+/// Names up to this long are worth more than a luxury …
 const WHOLE: u16 = 24;
+/// … and so are sentences up to this long.
+const SENTENCE: u16 = 40;
 /// Columns that leave from here on go before names are cut.
 const LUXURY: u8 = 7;
 
 /// Places the columns in `room` cells. `content(i)`: the widest text of column `i` among the visible rows.
 pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) -> Vec<Placed> {
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    // a column in which nothing stands says nothing
+    let says = |(i, c): (usize, &Column)| (c.leave == 0 || content(i) > 0).then_some(i);
+    let mut kept: Vec<usize> = columns.iter().enumerate().filter_map(says).collect();
     let cells = |width: usize| u16::try_from(width).unwrap_or(u16::MAX);
     let widest: Vec<u16> = (0..columns.len()).map(|i| cells(content(i))).collect();
     let content = |i: usize| widest.get(i).copied().unwrap_or(0);
@@ -99,7 +143,8 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
             .filter_map(|i| columns.get(*i).map(|c| (*i, c)))
             .filter(|(_, c)| c.leave == 0)
             .map(|(i, c)| {
-                let most = if c.max == 0 { WHOLE } else { c.max.min(WHOLE) };
+                let whole = if c.wraps { SENTENCE } else { WHOLE };
+                let most = if c.max == 0 { whole } else { c.max.min(whole) };
                 content(i).min(most).saturating_sub(min_of(i))
             })
             .sum();
@@ -121,15 +166,15 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
     }
     let mut spare = room.saturating_sub(needed(&kept));
     let mut widths: Vec<u16> = kept.iter().map(|i| min_of(*i)).collect();
-    // what is limited first, then what takes the rest
-    for unlimited in [false, true] {
+    // what is limited first, then what takes the rest; a limit is for scarce room: nothing is cut beside free cells
+    for (unlimited, past_limit) in [(false, false), (true, false), (false, true)] {
         for (i, width) in kept.iter().zip(widths.iter_mut()) {
             let Some(column) = columns.get(*i) else { continue };
             if (column.max == 0) != unlimited {
                 continue;
             }
             let wanted = content(*i).max(cells(text::width(column.head)));
-            let wanted = if unlimited { wanted } else { wanted.min(column.max) };
+            let wanted = if unlimited || past_limit { wanted } else { wanted.min(column.max) };
             let more = wanted.saturating_sub(*width).min(spare);
             *width += more;
             spare -= more;
@@ -185,6 +230,24 @@ mod tests {
             }
         }
         assert_eq!(seen, [true; 4]);
+    }
+
+    #[test]
+    fn a_column_in_which_nothing_stands_gives_its_room_away() {
+        let content = |i: usize| [10, 6, 0, 3][i];
+        let shown: Vec<usize> = place(&COLUMNS, 60, &content).iter().map(|p| p.index).collect();
+        assert_eq!(shown, [0, 1, 3]);
+    }
+
+    #[test]
+    fn nothing_is_cut_beside_free_cells() {
+        let content = |i: usize| [70, 33, 4, 3][i];
+        for room in 10..160 {
+            let placed = place(&COLUMNS, room, &content);
+            let end = placed.iter().map(|p| p.x + p.width).max().unwrap_or(0);
+            let cut = placed.iter().any(|p| usize::from(p.width) < content(p.index));
+            assert!(!cut || room - end <= 1, "{room} {placed:?}");
+        }
     }
 
     #[test]

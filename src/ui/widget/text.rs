@@ -49,6 +49,19 @@ pub fn tail(text: &str, cells: usize) -> String {
     kept.into_iter().rev().collect()
 }
 
+/// Both ends, with `…` between them where something is missing; where there is little room, the beginning.
+pub fn middle(text: &str, cells: usize) -> String {
+    const LITTLE: usize = 24;
+    if cells < LITTLE || width(text) <= cells {
+        return head(text, cells);
+    }
+    let before = cells * 3 / 5;
+    let after = tail(text, cells - before + 1);
+    let before = head(text, before);
+    let before = before.trim_end_matches('…').trim_end();
+    format!("{before}…{}", after.trim_start_matches('…').trim_start())
+}
+
 /// Lines of at most `cells`, broken at spaces where possible.
 pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(1);
@@ -127,6 +140,28 @@ pub fn trend(values: &[u32], cells: usize) -> String {
         .collect()
 }
 
+/// How full something is, in `cells`: what is used, what is spoken for beyond that, and the rest.
+pub fn meter(used: i64, taken: i64, whole: i64, cells: usize) -> String {
+    let of = |part: i64| {
+        let whole = i128::from(whole.max(1));
+        let scaled = (i128::from(part.max(0)) * cells as i128 + whole / 2) / whole;
+        usize::try_from(scaled).unwrap_or(cells).min(cells)
+    };
+    let used = of(used).max(usize::from(used > 0)).min(cells);
+    let taken = of(taken).max(used);
+    format!("{}{}{}", "■".repeat(used), "□".repeat(taken - used), "·".repeat(cells - taken))
+}
+
+/// A meter in fewer cells: its first one, and what lies at the middle of each other.
+pub fn scale(meter: &str, cells: usize) -> String {
+    let whole: Vec<char> = meter.chars().collect();
+    if whole.len() <= cells {
+        return meter.to_owned();
+    }
+    let at = |i: usize| if i == 0 { 0 } else { (2 * i + 1) * whole.len() / (2 * cells.max(1)) };
+    (0..cells).filter_map(|i| whole.get(at(i))).collect()
+}
+
 /// True if `text` contains `needle`, which is in lower case; ASCII letters compare without case.
 pub fn contains_fold(text: &str, needle: &str) -> bool {
     let (text, needle) = (text.as_bytes(), needle.as_bytes());
@@ -144,6 +179,10 @@ mod tests {
         assert_eq!(tail("ip-10-0-3-117-x7kq", 6), "…-x7kq");
         assert_eq!(head("connection reset", 6), "conne…");
         assert_eq!(tail("short", 6), "short");
+        let message = "0/12 nodes are available: 4 node(s) had untolerated taints, 8 Insufficient memory";
+        assert_eq!(middle(message, 40), "0/12 nodes are availabl…ufficient memory");
+        assert_eq!(middle(message, 12), "0/12 nodes …");
+        assert_eq!(middle(message, 200), message);
         assert_eq!(tail("日本語", 4), "…語");
         assert_eq!(head("x", 0), "");
         assert_eq!(head("abc", 3), "abc");
@@ -190,6 +229,14 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(trend(&[0, 1, 7], 3), "▁▂█");
         assert_eq!(trend(&[], 3), "");
+        assert_eq!(meter(3, 6, 10, 10), "■■■□□□····");
+        assert_eq!(meter(1, 0, 1000, 4), "■···", "a little is not nothing");
+        assert_eq!(meter(0, 0, 0, 4), "····");
+        assert_eq!(meter(i64::MAX, 0, 1, 4), "■■■■");
+        assert_eq!(scale(&meter(20, 30, 40, 40), 8), "■■■■□□··");
+        assert_eq!(scale(&meter(1, 0, 40, 40), 4), "■···");
+        assert_eq!(scale("■·", 8), "■·");
+        assert_eq!(scale("■·", 0), "");
         assert!(contains_fold("CrashLoopBackOff", "backoff"));
     }
 }

@@ -155,7 +155,7 @@ fn refusals_leave_nothing_to_confirm() {
         ..plan(i, Confirm::Yes, "y")
     });
     let text = desk.dump(120, 36);
-    assert!(text.contains("needs patch nodes") && text.contains("refused"), "{text}");
+    assert!(text.contains("needs patch nodes") && text.contains("blocked"), "{text}");
     desk.ui.clock_ms += 1000;
     assert!(!runs(&desk.press("y")));
     desk.press("esc");
@@ -1394,7 +1394,7 @@ fn the_bar_offers_the_taint_for_dead_machines_alone_and_says_what_s_would_change
     for _ in 0..rows.len() {
         let keys = bar(&mut desk);
         let chosen = desk.ui.list(ListId::Nodes).chosen().cloned().unwrap();
-        if keys.contains("O machine is off") {
+        if keys.contains("O out of service") {
             offered.push(chosen);
         }
         desk.press("j");
@@ -1409,7 +1409,7 @@ fn the_bar_offers_the_taint_for_dead_machines_alone_and_says_what_s_would_change
             assert!(keys.contains("S bounds") && !keys.contains("S scale"), "{keys}");
         }
         assert_eq!(
-            keys.contains("O machine is off"),
+            keys.contains("O out of service"),
             cause.title.contains("Unknown"),
             "{}: {keys}",
             cause.title

@@ -7,7 +7,7 @@ use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::event::KubeEvent;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use pilothouse_core::domain::log::{ErrorGroup, Level, LogSummary};
-use pilothouse_core::domain::node::{Condition, Node, Status};
+use pilothouse_core::domain::node::{Condition, Node, Status, Taint};
 use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShape, Trouble};
 use pilothouse_core::domain::quantity::Resources;
 use pilothouse_core::domain::selector::Selector;
@@ -17,7 +17,7 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{BackendTraffic, Origin, Policy, ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::usage::NodeUsage;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::event::{Batch, Fact, Identity};
+use pilothouse_core::model::event::{Batch, Fact, Gone, Identity};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{ClusterInfo, World};
 
@@ -651,4 +651,88 @@ pub fn taken_out(state: &mut ClusterState) -> Name {
     slice.version = Version(2);
     apply(state, [Fact::EndpointSlices(Batch::Upsert(vec![slice]))]);
     gone
+}
+
+/// That many Services more that are well, with their traffic.
+pub fn more_services(state: &mut ClusterState, n: u32) {
+    let (mut services, mut slices) = services();
+    let (service, slice) = (services.remove(1), slices.remove(1));
+    let mut seen = traffic();
+    let model = seen.services[1].clone();
+    let name = |i: u32| Name::from(format!("service-{i:02}"));
+    let all = (0..n).map(|i| Service { uid: uid(4500 + u128::from(i)), name: name(i), ..service.clone() });
+    let parts = (0..n).map(|i| EndpointSlice {
+        uid: uid(4700 + u128::from(i)),
+        name: format!("{}-x", name(i)).into(),
+        service: name(i),
+        ..slice.clone()
+    });
+    let measured = (0..n).map(|i| {
+        let rps = Some(f64::from(1000 - i * 17));
+        Arc::new(ServiceTraffic { name: name(i), rps, ..ServiceTraffic::clone(&model) })
+    });
+    seen.services = seen.services.iter().cloned().chain(measured).collect();
+    let (all, parts) = (all.collect(), parts.collect());
+    apply(
+        state,
+        [Fact::Services(Batch::Upsert(all)), Fact::EndpointSlices(Batch::Upsert(parts)), Fact::Traffic(seen)],
+    );
+}
+
+/// The dead node is marked out-of-service; two DaemonSet pods are still bound to it.
+pub fn out_of_service(state: &mut ClusterState) {
+    let mut node = nodes().remove(3);
+    node.taints = [Taint {
+        key: "node.kubernetes.io/out-of-service".into(),
+        value: "nodeshutdown".into(),
+        effect: "NoExecute".into(),
+        added: Some(ago(100)),
+    }]
+    .into();
+    node.version = Version(6);
+    let model = pods().remove(0);
+    let owner = Owner { kind: Kind::DaemonSet, name: "agent".into(), uid: uid(2900), group: "apps".into() };
+    let bound = (0..2u32).map(|i| Pod {
+        uid: uid(3950 + u128::from(i)),
+        name: format!("agent-{i}").into(),
+        node: Some(node.name.clone()),
+        owner: Some(Arc::new(owner.clone())),
+        ready: false,
+        ..model.clone()
+    });
+    let bound = bound.collect();
+    // what else was bound to it was deleted by force
+    let rest = pods().into_iter().filter(|p| p.node.as_ref() == Some(&node.name));
+    let gone = rest.map(|p| Gone { uid: p.uid, version: Version(7) });
+    let gone = gone.collect();
+    apply(
+        state,
+        [
+            Fact::Nodes(Batch::Upsert(vec![node])),
+            Fact::Pods(Batch::Upsert(bound)),
+            Fact::Pods(Batch::Gone(gone)),
+        ],
+    );
+}
+
+/// One pod of an app fails its readiness probe since a while.
+pub fn one_unready(state: &mut ClusterState, app: &str) {
+    let mut pod = pods().into_iter().find(|p| p.name.starts_with(app)).unwrap();
+    (pod.ready, pod.containers_ready, pod.ready_since, pod.version) = (false, 0, Some(ago(30)), Version(4));
+    let at = APPS.iter().position(|(name, ..)| *name == app).unwrap();
+    let (mut deployment, mut slice) = (workloads().0.remove(at), services().1.remove(at));
+    (deployment.ready, deployment.available, deployment.version) =
+        (deployment.ready - 1, deployment.available - 1, Version(10));
+    slice.version = Version(2);
+    let unready =
+        |e: &Endpoint| Endpoint { ready: e.ready && e.pod_uid.as_ref() != Some(&pod.uid), ..e.clone() };
+    slice.endpoints = slice.endpoints.iter().map(unready).collect();
+    apply(
+        state,
+        [
+            Fact::Pods(Batch::Upsert(vec![pod])),
+            Fact::Deployments(Batch::Upsert(vec![deployment])),
+            Fact::EndpointSlices(Batch::Upsert(vec![slice])),
+        ],
+    );
 }

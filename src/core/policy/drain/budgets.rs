@@ -82,7 +82,9 @@ pub(super) fn judge(cluster: &Cluster, going: &[&Pod], options: &DrainOptions, d
         .map(|p| format!("{}/{}", p.namespace, p.name))
         .collect();
     if !never.is_empty() {
-        drain.warnings.push(format!("as they are, these budgets let no drain end: {}", few(&never)));
+        drain
+            .warnings
+            .push(format!("the drain cannot finish: these budgets never allow an eviction: {}", few(&never)));
     }
 }
 

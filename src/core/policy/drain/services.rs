@@ -64,7 +64,7 @@ pub(super) fn judge(cluster: &Cluster, going: &[&Pod], drain: &mut Drain) {
     if !loaded.is_empty() {
         drain
             .warnings
-            .push(format!("each backend that stays carries half as much again or more: {}", few(&loaded)));
+            .push(format!("each remaining backend gets at least 50 % more requests: {}", few(&loaded)));
     }
 }
 

@@ -164,8 +164,7 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
         };
         if !enough {
             let note = cover.note().unwrap_or_default();
-            let why =
-                format!("{what} are not completely known ({note}): the plan could miss what it must not");
+            let why = format!("{what} are not completely known ({note}): the plan may be incomplete");
             plan.refusals.push(Refusal::new("incomplete-data", why));
         } else if let Some(since) = fresh.stale_since {
             let why =
@@ -387,13 +386,13 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
     }
     if on {
         plan.warnings.push(
-            "only if the machine is surely off: two writers on one volume destroy data; nobody removes the taint by itself".into(),
+            "only if the machine is surely off: two writers on one volume destroy data; the taint stays until it is removed with the same key".into(),
         );
     }
     let sign = if on { "=nodeshutdown:NoExecute" } else { ":NoExecute-" };
     plan.kubectl = kubectl(plan, &format!("taint nodes {} {OUT_OF_SERVICE}{sign}", names.join(" ")));
     plan.undo =
-        if on { "the taint away again; deleted pods do not come back" } else { "the taint again" }.into();
+        if on { "removes the taint; deleted pods are not restored" } else { "adds the taint again" }.into();
 }
 
 #[cfg(test)]

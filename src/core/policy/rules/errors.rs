@@ -47,7 +47,7 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             // one bad backend of a release that the others bear is that backend's fault
             let release = release_behind(scene, s).filter(|r| alone.is_none() || r.group.pod_count > 1);
             let whom = match (alone, bad.len()) {
-                _ if passing => ", only of pods out of rotation by now".into(),
+                _ if passing => ", from pods already out of rotation".into(),
                 (Some(one), _) => format!(", only backend {}", one.name),
                 // a ratio a little over the line on some and a little under it on others is everybody's
                 (None, some) if some > 0 && some < asked.len() && stands_out(&asked, &bad) => {

@@ -34,7 +34,11 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         );
         out.field(
             "type",
-            format!("{:?}{}", s.kind, if s.headless { ", headless (clients balance by name)" } else { "" }),
+            format!(
+                "{}{}",
+                s.kind.as_str(),
+                if s.headless { ", headless (clients balance by name)" } else { "" }
+            ),
         );
         if s.sticky {
             out.field("affinity", "ClientIP");
@@ -56,9 +60,9 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.field(
             "balancing",
             format!(
-                "{} ({:?}), measured by {} over {} s",
+                "{} ({}), measured by {} over {} s",
                 t.policy.as_str(),
-                t.origin,
+                t.origin.as_str(),
                 t.preset,
                 t.window_secs
             ),
@@ -104,7 +108,7 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
     if h.keda {
         out.say(Role::Info, "  owned by a ScaledObject (KEDA): edits of the HPA are reverted");
     }
-    out.head("How it comes to its number");
+    out.head("How the number of replicas is computed");
     for m in h.metrics.iter() {
         let asks =
             hpa::ask(h, m).map_or_else(|| "no value: cannot ask for anything".into(), |(_, text)| text);
@@ -121,7 +125,7 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
     {
         out.say(
             Role::Dim,
-            format!("  the controller's own number is {desired}: pods that are not ready count less, and it waits out windows"),
+            format!("  the controller's own number is {desired}: pods that are not ready count as 0 %, and it waits for its stabilization windows"),
         );
     }
     conditions(out, &h.conditions, |c| (c.kind == "ScalingLimited") == (c.status == Status::True), now);

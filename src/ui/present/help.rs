@@ -1,0 +1,175 @@
+//! Help: the keys in columns as many as the screen has room for, what works here first.
+
+use super::super::app::{TextLine, Ui};
+use super::super::command::{COMMANDS, Command, Context, Risk};
+use super::super::theme::Role;
+use super::super::widget::text;
+use super::describe::Lines;
+use super::{Cell, cell};
+
+/// Cells of a column, at least: below that, what a key does is read in shreds.
+const COLUMN: usize = 56;
+/// Cells between two columns.
+const GAP: usize = 3;
+/// Cells for the keys of a command.
+const KEYS: usize = 11;
+
+/// A line of a column, with its role and the keys in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Row {
+    role: Role,
+    text: String,
+    keys: usize,
+}
+
+/// All of it.
+pub fn lines(out: &mut Lines, ui: &Ui) {
+    if !ui.problems.is_empty() {
+        out.head("Problems of the configuration");
+        for problem in &ui.problems {
+            out.say(Role::Warning, format!("  {problem}"));
+        }
+        out.say(Role::Text, String::new());
+    }
+    out.say(Role::Strong, "Lower case looks, CAPITALS change the cluster and always open a rehearsal first.");
+    out.say(Role::Dim, "glyphs: ✖ broken   ! needs a look   ~ out of the ordinary   – not known   + marked");
+    out.say(Role::Text, String::new());
+    // the frame and the mark of a match
+    let cells = usize::from(ui.size.0).saturating_sub(3).max(20);
+    let columns = ((cells + GAP) / (COLUMN + GAP)).clamp(1, 3);
+    let width = (cells + GAP) / columns - GAP;
+    out.0.extend(beside(&blocks(ui, width), columns, width));
+}
+
+/// One block of lines for each place: the places of the screen below, then the others.
+fn blocks(ui: &Ui, width: usize) -> Vec<Vec<Row>> {
+    let here = ui.screens.len().checked_sub(2).map_or(&[Context::Everywhere][..], |_| ui.contexts_below());
+    // what works everywhere works here, and comes after what is special
+    let everywhere = [Context::Everywhere].into_iter().filter(|c| !here.contains(c));
+    let here: Vec<Context> = here.iter().copied().chain(everywhere).collect();
+    let rest = Context::ALL.into_iter().filter(|c| !here.contains(c));
+    let title = |context: Context, works: bool| {
+        if works {
+            format!("works here: {}", context.title())
+        } else {
+            format!("elsewhere: {}", context.title())
+        }
+    };
+    let all = here.iter().map(|c| (*c, true)).chain(rest.map(|c| (c, false)));
+    all.filter_map(|(context, works)| {
+        let commands: Vec<&Command> =
+            COMMANDS.iter().filter(|c| c.contexts.contains(&context) && !c.title.is_empty()).collect();
+        if commands.is_empty() {
+            return None;
+        }
+        let head = Row { role: Role::Title, text: title(context, works), keys: 0 };
+        // what changes the cluster first, as in the line of keys
+        let (changes, looks): (Vec<_>, Vec<_>) = commands.into_iter().partition(|c| c.risk != Risk::None);
+        let rows = changes.into_iter().chain(looks).flat_map(|c| entry(ui, c, width));
+        Some([head].into_iter().chain(rows).collect())
+    })
+    .collect()
+}
+
+/// A command: its keys, its id, what it does, which goes on under itself.
+fn entry(ui: &Ui, command: &Command, width: usize) -> Vec<Row> {
+    let keys: Vec<String> = ui.keymap.keys(command.cmd).iter().map(ToString::to_string).collect();
+    let keys = if keys.is_empty() { "–".to_owned() } else { keys.join(" ") };
+    let words = format!("{}: {}", command.title, command.doc);
+    let lead = KEYS + 1;
+    let parts = text::wrap(&words, width.saturating_sub(lead).max(12));
+    let mut rows = Vec::new();
+    // long keys stand on a line of their own
+    let wide = text::width(&keys) > KEYS;
+    if wide {
+        rows.push(Row { role: Role::Text, text: format!(" {keys}"), keys: text::width(&keys) + 1 });
+    }
+    for (i, part) in parts.iter().enumerate() {
+        let first = i == 0 && !wide;
+        let lead = if first { keys.as_str() } else { "" };
+        rows.push(Row {
+            role: Role::Text,
+            text: format!(" {lead:<KEYS$}{part}"),
+            keys: if first { text::width(&keys) + 1 } else { 0 },
+        });
+    }
+    rows
+}
+
+/// The blocks in columns, down the first, then down the next: the columns are about as high as each other, and no block
+/// begins on the last line of one.
+fn beside(blocks: &[Vec<Row>], columns: usize, width: usize) -> Vec<TextLine> {
+    let total: usize = blocks.iter().map(|b| b.len() + 1).sum();
+    let high = total.div_ceil(columns);
+    let mut places: Vec<Vec<Row>> = vec![Vec::new()];
+    for block in blocks {
+        for (i, row) in block.iter().enumerate() {
+            let filled = places.last().map_or(0, Vec::len);
+            // a heading takes its first two rows along
+            let needed = if i == 0 { 3.min(block.len()) } else { 1 };
+            if filled + needed > high && places.len() < columns {
+                places.push(Vec::new());
+            }
+            if let Some(place) = places.last_mut() {
+                place.push(row.clone());
+            }
+        }
+        if let Some(place) = places.last_mut().filter(|p| p.len() < high) {
+            place.push(Row::default());
+        }
+    }
+    let rows = places.iter().map(Vec::len).max().unwrap_or(0);
+    let line = |y: usize| {
+        let mut line = TextLine { whole: true, ..TextLine::default() };
+        for (i, row) in places.iter().enumerate().filter_map(|(i, p)| Some((i, p.get(y)?))) {
+            let x = i * (width + GAP);
+            let pad = x.saturating_sub(text::width(&line.text));
+            line.text.push_str(&" ".repeat(pad));
+            line.text.push_str(&row.text);
+            line.marks.extend(mark(row, x));
+        }
+        line
+    };
+    (0..rows).map(line).collect()
+}
+
+/// What of a row looks otherwise than text: a heading, keys.
+fn mark(row: &Row, x: usize) -> Option<(u16, Cell)> {
+    let (role, words) = match row {
+        Row { role: Role::Title, text, .. } => (Role::Title, text.as_str()),
+        Row { keys: 0, .. } => return None,
+        Row { text, keys, .. } => (Role::Key, text.get(..*keys).unwrap_or_default()),
+    };
+    Some((u16::try_from(x).unwrap_or(u16::MAX), cell(role, words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(name: &str, rows: usize) -> Vec<Row> {
+        let row = |i| Row { text: format!("{name}{i}"), ..Row::default() };
+        [Row { role: Role::Title, text: name.into(), keys: 0 }]
+            .into_iter()
+            .chain((0..rows).map(row))
+            .collect()
+    }
+
+    #[test]
+    fn columns_are_filled_one_after_the_other() {
+        let blocks = [block("a", 6), block("b", 3), block("c", 3)];
+        let texts = |columns| -> Vec<String> {
+            beside(&blocks, columns, 6).into_iter().map(|l| l.text.trim_end().to_owned()).collect()
+        };
+        assert_eq!(texts(1).len(), 18);
+        let two = texts(2);
+        assert_eq!(two.first().unwrap(), "a        b", "{two:?}");
+        assert!(two.len() <= 9, "{two:?}");
+        for columns in 1..4 {
+            let all = texts(columns).join(" ");
+            for word in ["a5", "b2", "c2"] {
+                assert!(all.contains(word), "{columns}: {all}");
+            }
+        }
+    }
+}
