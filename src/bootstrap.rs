@@ -94,7 +94,8 @@ impl Dialer {
         for c in &all {
             let mark = if c.name == here { "*" } else { " " };
             let namespace = c.namespace.as_deref().unwrap_or_default();
-            lines.push(format!("{mark} {:name$}  {:cluster$}  {:16}  {namespace}", c.name, c.cluster, c.user));
+            lines
+                .push(format!("{mark} {:name$}  {:cluster$}  {:16}  {namespace}", c.name, c.cluster, c.user));
         }
         if all.is_empty() {
             lines.push("  none: the configuration is the service account of this pod".to_owned());

@@ -451,8 +451,7 @@ mod tests {
         }
         drop(journal);
         let other = Journal::new(folder.path().join("journal"), "b");
-        let closed =
-            |how, id: &str| Record::Followed { id: id.into(), at: Stamp(3000), by: "9".into(), how };
+        let closed = |how, id: &str| Record::Followed { id: id.into(), at: Stamp(3000), by: "9".into(), how };
         other.write(&closed(How::Dismissed, "1")).unwrap();
         other.write(&closed(How::Resumed, "2")).unwrap();
         let unfinished: Vec<_> =

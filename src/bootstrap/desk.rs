@@ -124,7 +124,7 @@ impl Desk {
                     let event = Event { at: self.clock.now(), cluster, fact: Fact::Silence(change) };
                     let _frozen = self.control.send(event).await;
                 }
-                Effect::Copy(_) | Effect::Redraw | Effect::Suspend | Effect::Quit => {}
+                Effect::Copy(_) | Effect::Redraw | Effect::Mouse | Effect::Suspend | Effect::Quit => {}
             }
         }
     }
@@ -281,7 +281,8 @@ impl Desk {
                 // without a hub there is nobody to show it to
                 let _unshown = control.send(action_event(old, at)).await;
             }
-            let said = closed.map_or_else(|why| format!("not dismissed: {why}"), |()| format!("{id}: dismissed"));
+            let said =
+                closed.map_or_else(|why| format!("not dismissed: {why}"), |()| format!("{id}: dismissed"));
             hand(&inbox, Input::Notice(said)).await;
         });
     }

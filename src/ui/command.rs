@@ -128,6 +128,7 @@ pub enum Cmd {
     ScreenDump,
     Redraw,
     Suspend,
+    Mouse,
     Filter,
     Order,
     Reverse,

@@ -41,10 +41,7 @@ impl Term {
     /// A word with signs of a regular expression is one, if it can be read as such.
     fn new(word: &str) -> Self {
         let signs = word.contains(['^', '$', '*', '+', '?', '(', ')', '[', ']', '{', '}', '\\']);
-        signs
-            .then(|| regex(word))
-            .flatten()
-            .map_or_else(|| Self::Part(word.to_lowercase()), Self::Like)
+        signs.then(|| regex(word)).flatten().map_or_else(|| Self::Part(word.to_lowercase()), Self::Like)
     }
 
     fn is_in(&self, texts: &[&str]) -> bool {
@@ -64,9 +61,9 @@ impl Term {
     fn is_numeric(&self) -> bool {
         match self {
             Self::Like(_) => true,
-            Self::Part(part) => {
-                part.chars().all(|c| c.is_ascii_digit() || matches!(c, '/' | '.' | '%' | 's' | 'm' | 'h' | 'd' | 'y'))
-            }
+            Self::Part(part) => part
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, '/' | '.' | '%' | 's' | 'm' | 'h' | 'd' | 'y')),
         }
     }
 }
@@ -77,7 +74,8 @@ fn begins_fold(text: &str, part: &str) -> bool {
 
 fn ends_fold(text: &str, part: &str) -> bool {
     let from = text.len().checked_sub(part.len());
-    from.and_then(|from| text.as_bytes().get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(part.as_bytes()))
+    from.and_then(|from| text.as_bytes().get(from..))
+        .is_some_and(|end| end.eq_ignore_ascii_case(part.as_bytes()))
 }
 
 /// For lists whose texts are all at hand.
@@ -225,7 +223,9 @@ mod tests {
         assert_eq!(made.get(), 0);
         assert!(Filter::new("cart 8/8 12m").passes_or(&["cart"], more));
         assert_eq!(made.get(), 1);
-        for (text, numeric) in [("8/8", true), ("12m", true), ("cart-8", false), ("cart", false), ("^8", true)] {
+        for (text, numeric) in
+            [("8/8", true), ("12m", true), ("cart-8", false), ("cart", false), ("^8", true)]
+        {
             assert_eq!(Filter::new(text).is_numeric(), numeric, "{text}");
         }
     }

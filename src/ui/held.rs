@@ -72,7 +72,11 @@ mod tests {
         assert_eq!(show(&mut held, &[1, 2, 3], &[], 0), [1, 2, 3]);
         assert_eq!(show(&mut held, &[3, 1, 2], &[], 1_000), [1, 2, 3], "numbers have moved");
         assert_eq!(show(&mut held, &[3, 2], &[], 2_000), [2, 3], "one is gone");
-        assert_eq!(show(&mut held, &[3, 9, 2, 1], &[], 3_000), [1, 2, 3, 9], "one is new, behind its neighbour");
+        assert_eq!(
+            show(&mut held, &[3, 9, 2, 1], &[], 3_000),
+            [1, 2, 3, 9],
+            "one is new, behind its neighbour"
+        );
         assert_eq!(show(&mut held, &[9, 3, 2, 1], &[], 3_000), [9, 1, 2, 3], "or before all");
         assert_eq!(show(&mut held, &[3, 2, 1], &[], HOLD_MS), [3, 2, 1], "the order of then");
     }

@@ -5,6 +5,7 @@ mod dialog;
 mod keys;
 mod leave;
 mod logs;
+mod mouse;
 mod open;
 mod prompt;
 mod reply;
@@ -28,6 +29,7 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match msg {
         Msg::Key(key) => keys::press(ui, world, key, &mut effects),
+        Msg::Mouse(gesture) => mouse::take(ui, world, gesture, &mut effects),
         Msg::Paste(pasted) => prompt::paste(ui, world, &pasted),
         Msg::Resize(width, height) => ui.size = (width, height),
         Msg::WorldChanged | Msg::Tick => {
@@ -103,6 +105,11 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Bottom => scroll::ends(ui, world, true),
         Cmd::ScreenDump => effects.push(Effect::ScreenDump(String::new())),
         Cmd::Redraw => effects.push(Effect::Redraw),
+        Cmd::Mouse => {
+            ui.mouse = !ui.mouse;
+            ui.say(if ui.mouse { "mouse on" } else { "mouse off: the terminal selects text again" });
+            effects.push(Effect::Mouse);
+        }
         Cmd::Suspend => leave::suspend(ui, world, effects),
         Cmd::Filter => prompt::filter(ui),
         Cmd::Order => order(ui, false),
@@ -310,11 +317,10 @@ fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>)
     let ticket = ui.ticket();
     ui.failovers_of = ticket;
     ui.failovers.clear();
-    ui.failovers_about = object(ui, world)
-        .filter(|o| o.kind == Kind::Service)
-        .or_else(|| (ui.active_list() == Some(ListId::Backends)).then(|| {
-            ObjectRef::new(Kind::Service, &ui.service.0, &ui.service.1, &Uid::default())
-        }));
+    ui.failovers_about = object(ui, world).filter(|o| o.kind == Kind::Service).or_else(|| {
+        (ui.active_list() == Some(ListId::Backends))
+            .then(|| ObjectRef::new(Kind::Service, &ui.service.0, &ui.service.1, &Uid::default()))
+    });
     effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));
     prompt::palette(ui, world, begin);
 }

@@ -136,7 +136,8 @@ fn a_signal_that_comes_while_the_terminal_is_there_gives_it_back() {
 fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
     let nowhere = Nowhere::new();
     let kubeconfig = nowhere.kubeconfig();
-    let shell = Some(r#""$@"; echo "it stands"; read line; echo "the shell read $line"; fg; echo "it ended""#);
+    let shell =
+        Some(r#""$@"; echo "it stands"; read line; echo "the shell read $line"; fg; echo "it ended""#);
     let mut seat = Start { shell, ..Start::new(&kubeconfig) }.sit();
     seat.sees(&["no answer from", "? help"]);
     // also while a line is typed

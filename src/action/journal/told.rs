@@ -300,8 +300,7 @@ impl Told {
         action.foreign = foreign;
         action.inherited = self.inherited;
         if let Some(own) = self.clusters.get("") {
-            action.place =
-                Place { server: own.server.as_str().into(), uid: own.uid.as_str().into() };
+            action.place = Place { server: own.server.as_str().into(), uid: own.uid.as_str().into() };
         }
         for (held, mark) in action.steps.iter_mut().zip(self.marks) {
             *held = StepView { state: mark.state, at: mark.at, note: mark.note, ..held.clone() };

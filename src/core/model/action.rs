@@ -203,6 +203,9 @@ mod tests {
             assert_eq!(action.is_of(&here), is_of, "{:?} {:?}", action.place, here.info);
         }
         let ours = ActionView { foreign: false, ..action("test", "z", "9") };
-        assert!(ours.is_of(&cluster("a", Some("1"))), "what this process does is of the cluster that it was told");
+        assert!(
+            ours.is_of(&cluster("a", Some("1"))),
+            "what this process does is of the cluster that it was told"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Events: past-tense facts on their way into the shared state. One format for the live queue, recordings, replay and
 //! test scenarios: JSON lines.
 
-use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;

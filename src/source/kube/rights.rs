@@ -17,9 +17,11 @@ fn needed(right: Right) -> &'static [(&'static str, &'static str, &'static str)]
         Right::Nodes => &[("patch", "", "nodes")],
         Right::Evictions => &[("create", "", "pods/eviction"), ("delete", "", "pods")],
         Right::Pods => &[("patch", "", "pods")],
-        Right::Workloads => {
-            &[("patch", "apps", "deployments"), ("patch", "apps", "statefulsets"), ("patch", "apps", "daemonsets")]
-        }
+        Right::Workloads => &[
+            ("patch", "apps", "deployments"),
+            ("patch", "apps", "statefulsets"),
+            ("patch", "apps", "daemonsets"),
+        ],
         Right::Scales => &[("patch", "apps", "deployments/scale"), ("patch", "apps", "statefulsets/scale")],
         Right::Autoscalers => &[("patch", "autoscaling", "horizontalpodautoscalers")],
     }
@@ -85,7 +87,8 @@ mod tests {
             assert_eq!(given(rules), rights.iter().copied().collect(), "{rules:?}");
         }
         // a rule for one object by its name is a right somewhere
-        let named = Rule { resource_names: vec!["web".into()], ..rule(&["patch"], &["apps"], &["deployments"]) };
+        let named =
+            Rule { resource_names: vec!["web".into()], ..rule(&["patch"], &["apps"], &["deployments"]) };
         assert!(given(&[named]).contains(&Right::Workloads));
     }
 }

@@ -14,8 +14,8 @@ use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
 use super::orders::{self, turned};
 use super::{
-    Grade, ListView, RowView, actions, autoscalers, backends, causes, cell, errors, frame, namespaces, nodes, plain,
-    pods, targets, traffic, workloads,
+    Grade, ListView, RowView, actions, autoscalers, backends, causes, cell, errors, frame, namespaces, nodes,
+    plain, pods, targets, traffic, workloads,
 };
 
 /// The identity of row `row` of a list.
@@ -126,7 +126,9 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             traffic::join(&mut ui.bases, &cluster);
             let joined = &ui.bases.joined;
             *ids = indexes(joined, |j| traffic::passes(j, &spec, || texts(traffic::row(j, true))));
-            ids.sort_by(|a, b| turned(by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)), reverse));
+            ids.sort_by(|a, b| {
+                turned(by_index(joined, *a, *b, |a, b| traffic::order(a, b, spec.order)), reverse)
+            });
         }
         ListId::Errors => {
             let groups = &cluster.logs.groups;
@@ -371,6 +373,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
     let columns = columns(ui, id);
     let heads: Vec<&str> = columns.iter().map(|c| c.head).collect();
     ListView {
+        id: Some(id),
         key: key_char,
         title,
         notes,

@@ -188,24 +188,23 @@ fn objects(
         Some((ns, name)) => (Some(ns), name),
         None => (None, needle),
     };
-    let mut offer =
-        |order: usize, kind: &Kind, ns: &Name, text: &Name, uid: &Uid| {
-            if namespace.is_some_and(|wanted| !contains_fold(ns, wanted)) {
-                return;
-            }
-            let Some(score) = (if name.is_empty() { Some(9000) } else { score(text, name) }) else { return };
-            if best.len() >= MOST && best.peek().is_some_and(|worst| worst.0 <= score) {
-                return;
-            }
-            let object = ObjectRef::new(kind.clone(), ns, text, uid);
-            if !wanted(&object) {
-                return;
-            }
-            best.push((score, Reverse(order), object));
-            if best.len() > MOST {
-                best.pop();
-            }
-        };
+    let mut offer = |order: usize, kind: &Kind, ns: &Name, text: &Name, uid: &Uid| {
+        if namespace.is_some_and(|wanted| !contains_fold(ns, wanted)) {
+            return;
+        }
+        let Some(score) = (if name.is_empty() { Some(9000) } else { score(text, name) }) else { return };
+        if best.len() >= MOST && best.peek().is_some_and(|worst| worst.0 <= score) {
+            return;
+        }
+        let object = ObjectRef::new(kind.clone(), ns, text, uid);
+        if !wanted(&object) {
+            return;
+        }
+        best.push((score, Reverse(order), object));
+        if best.len() > MOST {
+            best.pop();
+        }
+    };
     let none = Name::default();
     for node in cluster.nodes.iter() {
         offer(0, &Kind::Node, &none, &node.name, &node.uid);

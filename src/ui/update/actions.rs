@@ -60,7 +60,9 @@ fn is_here(ui: &mut Ui, world: &World, action: &ActionView) -> bool {
     }
     if !action.is_of(cluster) {
         let server = &action.place.server;
-        ui.say(format!("it belongs to another cluster of this name, {server}: use the kubeconfig of that one"));
+        ui.say(format!(
+            "it belongs to another cluster of this name, {server}: use the kubeconfig of that one"
+        ));
         return false;
     }
     true

@@ -124,7 +124,8 @@ fn recall(ui: &mut Ui, world: &World, older: bool) {
     }
 }
 
-fn choose(ui: &mut Ui, by: isize) {
+/// Goes to another line of the palette.
+pub fn choose(ui: &mut Ui, by: isize) {
     if let Some(Prompt::Palette { hits, at }) = &mut ui.prompt {
         *at = at.saturating_add_signed(by).min(hits.len().saturating_sub(1));
     }
@@ -243,8 +244,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 /// Reads `4-30`, `4-`, `-30`, and `30` for the upper one.
 pub fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> {
     let input = input.trim();
-    let bad =
-        || format!("`{input}`: use MIN-MAX, for example 4-30; 4- or -30 changes one of them");
+    let bad = || format!("`{input}`: use MIN-MAX, for example 4-30; 4- or -30 changes one of them");
     let number = |text: &str, old: i32| {
         if text.trim().is_empty() { Some(old) } else { text.trim().parse::<i32>().ok().filter(|n| *n >= 0) }
     };

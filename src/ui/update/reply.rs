@@ -18,13 +18,7 @@ pub fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
 }
 
 /// Takes an answer in.
-pub fn take(
-    ui: &mut Ui,
-    world: &World,
-    ticket: Ticket,
-    reply: Reply,
-    effects: &mut Vec<Effect>,
-) {
+pub fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &mut Vec<Effect>) {
     if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
         return dialog::take(ui, reply, effects);
     }

@@ -15,7 +15,9 @@ use super::super::request::Effect;
 /// than one, or the key was pressed elsewhere than at the panes.
 pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) -> bool {
     let Some(cmd) = ui.keymap.lookup(&[Context::Now], key) else { return false };
-    let Some(cluster) = ui.shown(world).filter(|_| matches!(ui.screen(), Screen::Panes)) else { return false };
+    let Some(cluster) = ui.shown(world).filter(|_| matches!(ui.screen(), Screen::Panes)) else {
+        return false;
+    };
     if ui.active_list().is_some_and(|list| !ui.list(list).filter.is_empty()) {
         // a person looks for something: what the filter hides is not acted upon
         return false;
@@ -64,7 +66,9 @@ pub fn key(ui: &Ui, key: Key) -> String {
     }
     let help = ui.keymap.key(Cmd::Help).map_or_else(String::new, |k| format!(": {k} lists the keys"));
     match elsewhere.first() {
-        Some(command) => format!("{key} is '{}' in {}; not here{help}", command.title, command::places(command)),
+        Some(command) => {
+            format!("{key} is '{}' in {}; not here{help}", command.title, command::places(command))
+        }
         None => format!("{key} does nothing here{help}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::super::mouse::Spot;
 use super::super::present::{Cell, ListView, cell};
 use super::super::theme::Role;
 use super::super::widget::columns::{Placed, place};
@@ -26,6 +27,9 @@ pub fn room(area: Rect, chrome: Chrome, heads: bool) -> usize {
 
 /// Draws it.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome, heads: bool) {
+    if let Some(id) = view.id {
+        canvas.spot(area, Spot::List(id));
+    }
     let border = if view.focused { Role::BorderFocus } else { Role::Border };
     let mut title: Vec<Cell> = Vec::new();
     if let Some(key) = view.key {
@@ -127,6 +131,9 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
                 let role = if row.marked && p.index == 0 { Role::Marked } else { cell.role };
                 write(canvas, area, y, p, column.right, column.tail, role, &cell.text);
             }
+        }
+        if let Some(id) = view.id {
+            canvas.spot(Rect::new(area.x, y, area.width, 1), Spot::Row(id, view.above + i));
         }
         if view.selected == Some(i) {
             let role = if view.focused { Role::Selected } else { Role::SelectedDim };

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 
 use super::super::app::{FOCUS, Prompt, Screen, Ui};
 use super::super::list::ListId;
+use super::super::mouse::Spot;
 use super::super::present::{self, causes, dialog as dialogs, header, lists};
 use super::super::theme::Role;
 use super::canvas::Canvas;
@@ -141,7 +142,9 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
                 cell.text = format!("+{} Tab", found - usize::from(shown));
             }
             for (i, row) in view.rows.iter().enumerate() {
-                cause_line(canvas, Rect::new(area.x, y, area.width, 1), row, i);
+                let line = Rect::new(area.x, y, area.width, 1);
+                canvas.spot(line, Spot::Row(ListId::Now, view.above + i));
+                cause_line(canvas, line, row, i);
                 y += 1;
             }
         }
@@ -156,7 +159,9 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     for id in FOCUS.into_iter().filter(|id| *id != focus && *id != ListId::Now).take(usize::from(below)) {
         lists::refresh(ui, world, id, false);
         let view = lists::view(ui, world, id, 1, false);
-        line::pane(canvas, Rect::new(area.x, y, area.width, 1), &view, false);
+        let strip = Rect::new(area.x, y, area.width, 1);
+        canvas.spot(strip, Spot::List(id));
+        line::pane(canvas, strip, &view, false);
         y += 1;
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use pilothouse::ui::app::{Prompt, Screen, Stage};
 use pilothouse::ui::clipboard::Clipboard;
 use pilothouse::ui::list::ListId;
+use pilothouse::ui::mouse::{Gesture, Mouse};
+use pilothouse::ui::paint::text_of;
 use pilothouse::ui::present::describe;
 use pilothouse::ui::present::palette::{Hit, Target};
 use pilothouse::ui::request::{
     Effect, KindWords, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
-use pilothouse::ui::paint::text_of;
 use pilothouse::ui::theme::Role;
 use pilothouse::ui::update::update;
 use pilothouse::ui::view;
@@ -717,8 +718,7 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
 /// An action that another process left, in the journal of a cluster.
 fn left_behind(id: &str, context: &str, server: &str, unfinished: bool) -> Arc<ActionView> {
     let targets = vec![];
-    let intent =
-        Intent { cluster: ClusterId::default(), context: context.into(), act: Act::Cordon, targets };
+    let intent = Intent { cluster: ClusterId::default(), context: context.into(), act: Act::Cordon, targets };
     let plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
     let place = Place { server: server.into(), ..Place::default() };
     let outcome = Some(Outcome::Unknown);
@@ -830,7 +830,8 @@ fn arrows_and_brackets_go_between_the_panes() {
 #[test]
 fn objects_of_an_error_group_and_of_a_why_page_can_be_selected_and_opened() {
     // (keys to the text, words of the line that is selected, what Enter opens)
-    for (keys, opens) in [("3 enter", "Describe shop/deploy/checkout"), ("back-tab enter", "Describe shop/")] {
+    for (keys, opens) in [("3 enter", "Describe shop/deploy/checkout"), ("back-tab enter", "Describe shop/")]
+    {
         let mut desk = Desk::new(scene::trouble());
         desk.dump(120, 36);
         for key in keys.split(' ') {
@@ -1041,7 +1042,9 @@ fn what_the_server_lists_is_ordered_by_its_columns() {
         rows: vec![row("b", "10"), row("a", "9"), row("c", "100")],
     };
     update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Table(table)));
-    for (keys, order) in [("", [0, 1, 2]), ("o", [1, 0, 2]), ("o", [1, 0, 2]), ("ctrl-r", [2, 0, 1]), ("o", [0, 1, 2])] {
+    for (keys, order) in
+        [("", [0, 1, 2]), ("o", [1, 0, 2]), ("o", [1, 0, 2]), ("ctrl-r", [2, 0, 1]), ("o", [0, 1, 2])]
+    {
         desk.press(keys);
         let text = desk.dump(120, 36);
         assert_eq!(desk.ui.list(ListId::Table).ids, order, "{keys}: {text}");
@@ -1135,7 +1138,9 @@ fn the_palette_knows_kinds_with_a_namespace_or_a_name() {
         ("deploy/pay", Kind::Deployment, "pay"),
     ] {
         let hits = palette(&mut desk, typed);
-        let Some(Target::Object(object)) = hits.first().map(|h| h.target.clone()) else { panic!("{typed}: {hits:?}") };
+        let Some(Target::Object(object)) = hits.first().map(|h| h.target.clone()) else {
+            panic!("{typed}: {hits:?}")
+        };
         assert_eq!((object.kind, object.name.as_str()), (kind, name), "{typed}");
     }
     // what nobody knows is no table of the server
@@ -1149,7 +1154,9 @@ fn the_palette_knows_kinds_with_a_namespace_or_a_name() {
     assert!(matches!(desk.ui.screen(), Screen::List(ListId::Pods)) && desk.ui.namespace == shop());
     palette(&mut desk, "ctx");
     let effects = desk.press("enter");
-    let Some(Effect::Fetch(ticket, Request::Contexts { .. })) = effects.first() else { panic!("{effects:?}") };
+    let Some(Effect::Fetch(ticket, Request::Contexts { .. })) = effects.first() else {
+        panic!("{effects:?}")
+    };
     let lines = vec!["  pilothouse --context NAME".to_owned()];
     update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Text(lines)));
     assert!(desk.dump(120, 36).contains("pilothouse --context NAME"));
@@ -1182,7 +1189,11 @@ fn the_palette_runs_an_action_on_an_object_that_is_named() {
 #[test]
 fn weights_and_failovers_that_there_are_none_of_say_so() {
     for (view, key, words) in [
-        ("2", "W", "no weights to shift: no route of the cluster and no plan of the config has any for shop/svc/"),
+        (
+            "2",
+            "W",
+            "no weights to shift: no route of the cluster and no plan of the config has any for shop/svc/",
+        ),
         ("2", "F", "no failover plan: the config has none, and the cluster offers none for shop/svc/"),
         ("1", "F", "no failover plan: the config has none, and the cluster offers none"),
     ] {
@@ -1246,6 +1257,70 @@ fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
         }
         // the key says why when it is pressed all the same
         assert!(matches!(desk.press("C").as_slice(), [Effect::Plan(..)]));
+    }
+}
+
+#[test]
+fn the_mouse_selects_scrolls_and_presses_keys_but_confirms_nothing() {
+    /// Does something at the first cell of words on the screen.
+    fn point(desk: &mut Desk, size: (u16, u16), gesture: Gesture, words: &str) -> Vec<Effect> {
+        let text = desk.dump(size.0, size.1);
+        let found = text
+            .lines()
+            .enumerate()
+            .find_map(|(y, line)| Some((line[..line.find(words)?].chars().count(), y)));
+        let (x, y) = found.unwrap_or_else(|| panic!("{words}: {text}"));
+        let mouse = Mouse { gesture, x: u16::try_from(x).unwrap(), y: u16::try_from(y).unwrap() };
+        update(&mut desk.ui, &desk.world, Msg::Mouse(mouse))
+    }
+    let large = (120, 36);
+    let mut desk = Desk::new(scene::trouble());
+    // a row of another pane: focused and selected
+    assert_eq!(point(&mut desk, large, Gesture::Click, "shop/cart      1.3k"), []);
+    assert_eq!(desk.ui.focus, ListId::Traffic);
+    let selected = desk.ui.list(ListId::Traffic).selected.clone();
+    assert_ne!(selected, None);
+    point(&mut desk, large, Gesture::Click, "4 Autoscalers");
+    assert_eq!(desk.ui.focus, ListId::Autoscalers);
+    // the wheel goes where it is, and takes the focus nowhere
+    point(&mut desk, large, Gesture::WheelDown, "ip-10-0-2-5-1713");
+    assert_eq!((desk.ui.list(ListId::Nodes).at, desk.ui.focus), (3, ListId::Autoscalers));
+    point(&mut desk, large, Gesture::WheelUp, "ip-10-0-2-5-1713");
+    assert_eq!(desk.ui.list(ListId::Nodes).at, 0);
+    // a key of the bar, as if it was pressed
+    point(&mut desk, large, Gesture::Click, "ip-10-0-1-7-5381");
+    let effects = point(&mut desk, large, Gesture::Click, "C uncordon");
+    let intent = planned(effects);
+    assert_eq!((intent.act.clone(), intent.targets[0].name.as_str()), (Act::Uncordon, "ip-10-0-1-7-5381"));
+    let Some(ticket) = desk.ui.dialog.as_ref().map(|d| d.ticket) else { panic!() };
+    reply(&mut desk, ticket, plan(&intent, Confirm::Yes, "y"));
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 1000;
+    for words in ["y do it", "esc", "Esc cancel", "C uncordon"] {
+        let shown = desk.dump(120, 36).contains(words);
+        if shown {
+            assert_eq!(point(&mut desk, large, Gesture::Click, words), [], "{words}");
+        }
+        assert!(desk.ui.dialog.is_some(), "nothing is confirmed or cancelled: {words}");
+    }
+    assert!(desk.dump(120, 36).contains("the mouse confirms nothing"));
+    desk.press("esc");
+    // the narrow screen: a cause, and the line of a pane
+    let mut desk = Desk::new(scene::trouble());
+    let small = (80, 24);
+    point(&mut desk, small, Gesture::Click, "node ip-10-0-0-3-daa5");
+    assert_eq!((desk.ui.focus, desk.ui.list(ListId::Now).at), (ListId::Now, 1));
+    point(&mut desk, small, Gesture::Click, "2 Traffic");
+    assert_eq!(desk.ui.focus, ListId::Traffic);
+    // a text scrolls
+    desk.press("?");
+    point(&mut desk, small, Gesture::WheelDown, "CAPITALS");
+    assert!(matches!(desk.ui.screen(), Screen::Text(view) if view.top == 3));
+    // and it is switched off and on
+    desk.press("esc");
+    for on in [false, true] {
+        assert_eq!(desk.press("f2"), [Effect::Mouse]);
+        assert_eq!(desk.ui.mouse, on);
     }
 }
 
@@ -1315,7 +1390,10 @@ fn a_described_object_is_acted_on_where_it_is_described() {
     desk.press("esc");
     assert_eq!(desk.press("D"), Vec::new(), "a Deployment is not drained");
     let text = desk.dump(120, 36);
-    assert!(text.contains("'drain' needs a node, not shop/deploy/cart: go to Nodes (1) or NOW (Tab)"), "{text}");
+    assert!(
+        text.contains("'drain' needs a node, not shop/deploy/cart: go to Nodes (1) or NOW (Tab)"),
+        "{text}"
+    );
 
     desk.press("1");
     desk.dump(120, 36);

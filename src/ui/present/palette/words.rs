@@ -49,7 +49,12 @@ fn is_served(known: Option<&[KindWords]>, word: &str) -> bool {
 fn begin_so(known: Option<&[KindWords]>, word: &str) -> Vec<String> {
     let mut found: Vec<String> = match known {
         Some(all) => all.iter().filter(|k| k.plural.starts_with(word)).map(|k| k.plural.clone()).collect(),
-        None => USUAL.iter().filter_map(|words| words.first()).filter(|w| w.starts_with(word)).map(|w| (*w).to_owned()).collect(),
+        None => USUAL
+            .iter()
+            .filter_map(|words| words.first())
+            .filter(|w| w.starts_with(word))
+            .map(|w| (*w).to_owned())
+            .collect(),
     };
     found.sort();
     found.dedup();
@@ -87,10 +92,9 @@ pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
         let view = |namespace: Option<Name>| Hit {
             kind: "view".into(),
             title: first.to_owned(),
-            detail: namespace.as_ref().map_or_else(
-                || "the list".to_owned(),
-                |ns| format!("the list, of namespace {ns}"),
-            ),
+            detail: namespace
+                .as_ref()
+                .map_or_else(|| "the list".to_owned(), |ns| format!("the list, of namespace {ns}")),
             target: Target::View(list, namespace),
         };
         if rest.is_empty() {
