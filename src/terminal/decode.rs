@@ -258,7 +258,7 @@ mod tests {
             (b"\x1b[<0;10;5M\x1b[<0;10;5m\x1b[<64;1;1M", vec!["Click 9,4", "WheelUp 0,0"]),
             (b"\x1b[<69;300;200Mj", vec!["WheelDown 299,199", "j"]),
             // other buttons, motion, and what is no report
-            (b"\x1b[<2;1;1M\x1b[<32;1;1M\x1b[<0;0;1M\x1b[<x;1M\x1b[<0M", vec![]),
+            (b"\x1b[<2;1;1M\x1b[<32;1;1M\x1b[<0;0;1M\x1b[<0;;1M\x1b[<0M", vec![]),
             (b"\xff\xfej", vec!["j"]),
             (b"\x1b[999;999zj", vec!["j"]),
         ] {

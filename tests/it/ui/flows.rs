@@ -980,7 +980,7 @@ fn a_dialog_hints_at_no_key_that_is_part_of_the_text_it_asks_for() {
         let text = desk.dump(120, 36);
         let has = |text: &str| (text.contains("c copy kubectl"), text.contains("o options"));
         assert_eq!(has(&text), (copy, options), "{answer}: {text}");
-        desk.type_text(&answer[..2]);
+        desk.type_text(answer.get(..2).unwrap());
         assert_eq!(has(&desk.dump(120, 36)), (false, false), "{answer}");
         desk.press("ctrl-w");
         assert!(desk.ui.dialog.as_ref().unwrap().typed.is_empty());
@@ -1226,7 +1226,7 @@ fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
         let text = text_of(&drawn.buffer);
         let place = text.lines().enumerate().find_map(|(y, line)| {
             let at = line.find(words)?;
-            Some((u16::try_from(line[..at].chars().count()).unwrap(), u16::try_from(y).unwrap()))
+            Some((u16::try_from(line.get(..at).unwrap().chars().count()).unwrap(), u16::try_from(y).unwrap()))
         });
         let style = place.and_then(|place| drawn.buffer.cell(place)).map(ratatui::buffer::Cell::style);
         (text, style)
@@ -1268,7 +1268,7 @@ fn the_mouse_selects_scrolls_and_presses_keys_but_confirms_nothing() {
         let found = text
             .lines()
             .enumerate()
-            .find_map(|(y, line)| Some((line[..line.find(words)?].chars().count(), y)));
+            .find_map(|(y, line)| Some((line.get(..line.find(words)?)?.chars().count(), y)));
         let (x, y) = found.unwrap_or_else(|| panic!("{words}: {text}"));
         let mouse = Mouse { gesture, x: u16::try_from(x).unwrap(), y: u16::try_from(y).unwrap() };
         update(&mut desk.ui, &desk.world, Msg::Mouse(mouse))
