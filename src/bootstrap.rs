@@ -87,7 +87,7 @@ impl Dialer {
         let all = crate::wire::kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
         let mut lines =
             vec!["A console shows one context. To look at another, leave this one and start:".to_owned()];
-        lines.extend(["".to_owned(), "  pilothouse --context NAME".to_owned(), "".to_owned()]);
+        lines.extend([String::new(), "  pilothouse --context NAME".to_owned(), String::new()]);
         let name = all.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(4);
         let cluster = all.iter().map(|c| c.cluster.chars().count()).max().unwrap_or(0).max(7);
         lines.push(format!("  {:name$}  {:cluster$}  {:16}  NAMESPACE", "NAME", "CLUSTER", "USER"));

@@ -26,7 +26,7 @@ use decode::{Decoder, Typed};
 /// Alternate screen, bracketed paste, no cursor, no wrapping at the edge.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[?7l";
 /// Everything back, in the other order; also ends a synchronized update that was cut off.
-const LEAVE: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?2004l\x1b[?1049l";
+const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?1006l\x1b[?1000l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?2004l\x1b[?1049l";
 
 /// Set while the terminal is ours: the panic hook and the guard give it back once.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -203,6 +203,7 @@ fn read_keys(tty: &OwnedFd, inbox: &SyncSender<Input>) {
         for typed in typed {
             let input = match typed {
                 Typed::Key(key) => Input::Key(key, at),
+                Typed::Mouse(mouse) => Input::Mouse(mouse),
                 Typed::Paste(text) => Input::Paste(text),
             };
             if inbox.send(input).is_err() {

@@ -12,6 +12,7 @@ pub mod held;
 pub mod key;
 pub mod keymap;
 pub mod list;
+pub mod mouse;
 pub mod paint;
 pub mod present;
 pub mod request;

@@ -124,7 +124,7 @@ impl Desk {
                     let event = Event { at: self.clock.now(), cluster, fact: Fact::Silence(change) };
                     let _frozen = self.control.send(event).await;
                 }
-                Effect::Copy(_) | Effect::Redraw | Effect::Suspend | Effect::Quit => {}
+                Effect::Copy(_) | Effect::Redraw | Effect::Mouse | Effect::Suspend | Effect::Quit => {}
             }
         }
     }

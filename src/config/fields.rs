@@ -40,6 +40,12 @@ pub const FIELDS: &[Field] = &[
         place: Place::Number(|s| &mut s.ui.max_fps, 1, 60),
     },
     Field {
+        section: "ui",
+        key: "mouse",
+        doc: "the mouse selects, scrolls and clicks keys; false leaves it to the terminal, which selects text",
+        place: Place::Flag(|s| &mut s.ui.mouse),
+    },
+    Field {
         section: "guards",
         key: "read_only",
         doc: "send nothing but reads and access reviews",

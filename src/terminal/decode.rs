@@ -4,11 +4,13 @@
 //! one of the two events is dropped) and spins on a terminal that is gone.
 
 use crate::ui::key::{Code, Key};
+use crate::ui::mouse::{Gesture, Mouse};
 
 /// What was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
     Key(Key),
+    Mouse(Mouse),
     Paste(String),
 }
 
@@ -28,6 +30,7 @@ enum Step {
     /// So many bytes made this.
     Done(usize, Option<Key>),
     PasteBegins(usize),
+    Mouse(usize, Mouse),
     /// More bytes must come.
     Wait,
 }
@@ -61,6 +64,10 @@ impl Decoder {
             let Some(first) = self.pending.first().copied() else { return out };
             let (used, key) = match step(first, self.pending.get(1..).unwrap_or_default()) {
                 Step::Done(used, key) => (used, key),
+                Step::Mouse(used, mouse) => {
+                    out.push(Typed::Mouse(mouse));
+                    (used, None)
+                }
                 Step::PasteBegins(used) => {
                     self.paste = Some(Vec::new());
                     (used, None)
@@ -150,6 +157,10 @@ fn sequence(rest: &[u8]) -> Step {
     };
     let used = end + 3;
     let last = rest.get(end).copied().unwrap_or_default();
+    if rest.first() == Some(&b'<') {
+        let mouse = mouse(rest.get(1..end).unwrap_or_default(), last);
+        return mouse.map_or(Step::Done(used, None), |mouse| Step::Mouse(used, mouse));
+    }
     let words = String::from_utf8_lossy(rest.get(..end).unwrap_or_default()).into_owned();
     let numbers: Vec<u16> = words.split(';').map(|n| n.parse().unwrap_or(0)).collect();
     let first = numbers.first().copied().unwrap_or(0);
@@ -161,6 +172,21 @@ fn sequence(rest: &[u8]) -> Step {
         _ => letter(last),
     };
     Step::Done(used, code.map(|code| Key { code, ctrl: modifiers & 4 != 0, alt: modifiers & 2 != 0 }))
+}
+
+/// `BUTTON;COLUMN;ROW` of a report in SGR form, counted from 1; only what we act on.
+fn mouse(words: &[u8], last: u8) -> Option<Mouse> {
+    let words = std::str::from_utf8(words).ok()?;
+    let mut numbers = words.split(';').map(|n| n.parse::<u16>().ok());
+    let (button, x, y) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    // without shift, meta and control
+    let gesture = match (button & !0b1_1100, last) {
+        (0, b'M') => Gesture::Click,
+        (64, b'M') => Gesture::WheelUp,
+        (65, b'M') => Gesture::WheelDown,
+        _ => return None,
+    };
+    Some(Mouse { gesture, x: x.checked_sub(1)?, y: y.checked_sub(1)? })
 }
 
 fn letter(last: u8) -> Option<Code> {
@@ -209,6 +235,7 @@ mod tests {
             .map(|t| match t {
                 Typed::Key(key) => key.to_string(),
                 Typed::Paste(text) => format!("paste {text:?}"),
+                Typed::Mouse(m) => format!("{:?} {},{}", m.gesture, m.x, m.y),
             })
             .collect()
     }
@@ -228,6 +255,10 @@ mod tests {
             (b"\x1b[200~y\n\x1b[31m\x1b[201~q", vec!["paste \"y\\n\\u{1b}[31m\"", "q"]),
             (b"\x1b[15~\x1b[24~\x1b[[A\x1bOP", vec!["F5", "F12", "F1", "F1"]),
             (b"\x1b[Z\x1b[3~", vec!["S-Tab", "Del"]),
+            (b"\x1b[<0;10;5M\x1b[<0;10;5m\x1b[<64;1;1M", vec!["Click 9,4", "WheelUp 0,0"]),
+            (b"\x1b[<69;300;200Mj", vec!["WheelDown 299,199", "j"]),
+            // other buttons, motion, and what is no report
+            (b"\x1b[<2;1;1M\x1b[<32;1;1M\x1b[<0;0;1M\x1b[<0;;1M\x1b[<0M", vec![]),
             (b"\xff\xfej", vec!["j"]),
             (b"\x1b[999;999zj", vec!["j"]),
         ] {

@@ -21,6 +21,7 @@ use super::command::Context;
 use super::key::Key;
 use super::keymap::{Fault, Keymap};
 use super::list::{Base, List, ListId};
+use super::mouse::Spots;
 use super::request::{KindWords, Rehearsal, TableText, Ticket};
 use super::widget::history::History;
 use super::widget::input::InputLine;
@@ -201,6 +202,10 @@ pub struct Ui {
     pub dialog_frame: Option<u64>,
     pub quit_asked: Option<u64>,
     pub size: (u16, u16),
+    /// The mouse is ours; else the terminal selects text with it.
+    pub mouse: bool,
+    /// Where the last frame has what the mouse can act on.
+    pub spots: Spots,
     next_ticket: u64,
 }
 
@@ -243,6 +248,8 @@ impl Ui {
             dialog_frame: None,
             quit_asked: None,
             size: (80, 24),
+            mouse: settings.mouse,
+            spots: Spots::new(),
             next_ticket: 0,
         };
         (ui, problems)

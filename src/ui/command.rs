@@ -129,6 +129,7 @@ pub enum Cmd {
     ScreenDump,
     Redraw,
     Suspend,
+    Mouse,
     Filter,
     Order,
     Reverse,

@@ -25,6 +25,7 @@ pub mod workloads;
 
 use pilothouse_core::domain::time::{Stamp, age};
 
+use super::list::ListId;
 use super::theme::Role;
 use super::widget::columns::Column;
 
@@ -91,6 +92,8 @@ pub struct RowView {
 /// A list as it stands on the screen: the visible rows only.
 #[derive(Clone, Debug, Default)]
 pub struct ListView {
+    /// Which list it is; None: none that keys act on.
+    pub id: Option<ListId>,
     /// The key that focuses it.
     pub key: Option<char>,
     pub title: String,

@@ -10,6 +10,7 @@ use pilothouse_core::model::event::SilenceChange;
 use pilothouse_core::model::plan::{Evidence, Intent, Plan};
 
 use super::key::Key;
+use super::mouse::Mouse;
 
 /// Ties an answer to its question; answers to a screen that was left are dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +20,7 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Debug)]
 pub enum Msg {
     Key(Key),
+    Mouse(Mouse),
     /// Bracketed paste: text, never a confirmation.
     Paste(String),
     Resize(u16, u16),
@@ -74,6 +76,8 @@ pub enum Effect {
     Redraw,
     /// Silences findings, or ends a silence.
     Silence(ClusterId, SilenceChange),
+    /// The mouse was switched on or off: carried out by the run loop itself.
+    Mouse,
     /// Give the terminal to the shell, until the shell continues us.
     Suspend,
     /// End the loop: carried out by the run loop itself.

@@ -11,6 +11,7 @@ use pilothouse_core::model::world::World;
 
 use super::app::Ui;
 use super::key::Key;
+use super::mouse::Mouse;
 use super::paint::{Painter, text_of};
 use super::request::{Effect, LogLine, LogNote, Msg, Reply, Ticket};
 use super::theme::Theme;
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 pub enum Input {
     /// When it was read, too: what was typed ahead must be known as such.
     Key(Key, Instant),
+    Mouse(Mouse),
     Paste(String),
     Resize(u16, u16),
     /// There is a new World in the cell.
@@ -124,6 +126,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
         |at: Instant| u64::try_from(at.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX);
     let frame_gap = Duration::from_millis(1000 / u64::from(stage.max_fps.clamp(1, 60)));
     let mut show = Show::new(stage.frames);
+    show.extra.extend(mouse_mode(ui.mouse).iter().filter(|_| ui.mouse));
     let mut world = stage.world.latest();
     ui.size = stage.size;
     ui.frame = 1;
@@ -160,6 +163,10 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                     ui.clock_ms = millis(at);
                     effects.extend(update(&mut ui, &world, Msg::Key(key)));
                     ui.clock_ms = millis(now);
+                    dirty = Dirty::Now;
+                }
+                Input::Mouse(gesture) => {
+                    effects.extend(update(&mut ui, &world, Msg::Mouse(gesture)));
                     dirty = Dirty::Now;
                 }
                 Input::Paste(text) => {
@@ -209,6 +216,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                 }
                 Input::Repaint => {
                     show.painter.forget();
+                    show.extra.extend(mouse_mode(ui.mouse));
                     dirty = Dirty::Now;
                 }
                 Input::Hangup => return Outcome::Hangup,
@@ -230,6 +238,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                     show.painter.forget();
                     dirty = Dirty::Now;
                 }
+                Effect::Mouse => show.extra.extend(mouse_mode(ui.mouse)),
                 Effect::Copy(text) => show.extra.extend(ui.clipboard.bytes(&text)),
                 Effect::ScreenDump(_) => {
                     let text = show.painter.shown().map(text_of).unwrap_or_default();
@@ -257,6 +266,11 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
             last_news = Some(now);
         }
     }
+}
+
+/// Asks the terminal for clicks and the wheel, with places beyond column 223; or leaves them to it.
+fn mouse_mode(on: bool) -> &'static [u8] {
+    if on { b"\x1b[?1000h\x1b[?1006h" } else { b"\x1b[?1006l\x1b[?1000l" }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

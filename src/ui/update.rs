@@ -5,6 +5,7 @@ mod dialog;
 mod keys;
 mod leave;
 mod logs;
+mod mouse;
 mod open;
 mod prompt;
 mod reply;
@@ -28,6 +29,7 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match msg {
         Msg::Key(key) => keys::press(ui, world, key, &mut effects),
+        Msg::Mouse(gesture) => mouse::take(ui, world, gesture, &mut effects),
         Msg::Paste(pasted) => prompt::paste(ui, world, &pasted),
         Msg::Resize(width, height) => ui.size = (width, height),
         Msg::WorldChanged | Msg::Tick => {
@@ -104,6 +106,11 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Bottom => scroll::ends(ui, world, true),
         Cmd::ScreenDump => effects.push(Effect::ScreenDump(String::new())),
         Cmd::Redraw => effects.push(Effect::Redraw),
+        Cmd::Mouse => {
+            ui.mouse = !ui.mouse;
+            ui.say(if ui.mouse { "mouse on" } else { "mouse off: the terminal selects text again" });
+            effects.push(Effect::Mouse);
+        }
         Cmd::Suspend => leave::suspend(ui, world, effects),
         Cmd::Filter => prompt::filter(ui),
         Cmd::Order => order(ui, false),

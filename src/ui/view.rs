@@ -32,7 +32,8 @@ pub fn draw(ui: &mut Ui, world: &World, theme: &Theme, ascii_only: bool, width: 
     let area = Rect::new(0, 0, width, height);
     let mut canvas = Canvas::new(area, theme, ascii_only);
     screen::draw(ui, world, &mut canvas, area);
-    let (mut buffer, cursor) = canvas.finish();
+    let (mut buffer, cursor, spots) = canvas.finish();
+    ui.spots = spots;
     if ascii_only {
         ascii::flatten(&mut buffer);
     }

@@ -17,7 +17,8 @@ type View = (&'static str, &'static [&'static str], &'static str, &'static str);
 const VIEWS: [View; 10] = [
     ("NOW", &["1", "\x1b[Z"], "NOW", ""),
     ("Nodes", &["1", "g"], "1 Nodes", "CDFO"),
-    ("Traffic", &["2", "g"], "2 Traffic", "FW"),
+    // this cluster has neither routes nor plans that concern a Service: F and W say so
+    ("Traffic", &["2", "g"], "2 Traffic", ""),
     ("Errors", &["3"], "3 Errors", ""),
     ("Autoscalers", &["4", "g"], "4 Autoscalers", "S"),
     // on a Deployment: not every kind can be paused
@@ -37,6 +38,9 @@ fn bytes(key: &str) -> Option<String> {
         "enter" => "\r".into(),
         "space" => " ".into(),
         "f1" => "\x1bOP".into(),
+        "f2" => "\x1bOQ".into(),
+        "left" => "\x1b[D".into(),
+        "right" => "\x1b[C".into(),
         "up" => "\x1b[A".into(),
         "down" => "\x1b[B".into(),
         "home" => "\x1b[H".into(),

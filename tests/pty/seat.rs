@@ -279,6 +279,7 @@ impl Seat {
         !screen.alternate_screen()
             && !screen.hide_cursor()
             && !screen.bracketed_paste()
+            && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
             && wraps(b"\x1b[?7h") > wraps(b"\x1b[?7l")
     }
 }

@@ -19,13 +19,15 @@ pub struct UiSettings {
     pub theme: String,
     /// Frames a second at most.
     pub max_fps: u32,
+    /// The mouse selects, scrolls and presses the keys of the bar.
+    pub mouse: bool,
     /// Command id -> keys, over the table's defaults.
     pub keys: std::collections::BTreeMap<String, Vec<String>>,
 }
 
 impl Default for UiSettings {
     fn default() -> Self {
-        Self { theme: "default".into(), max_fps: 20, keys: std::collections::BTreeMap::new() }
+        Self { theme: "default".into(), max_fps: 20, mouse: true, keys: std::collections::BTreeMap::new() }
     }
 }
 

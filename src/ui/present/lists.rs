@@ -389,6 +389,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
     let columns = columns(ui, id);
     let heads: Vec<&str> = columns.iter().map(|c| c.head).collect();
     ListView {
+        id: Some(id),
         key: key_char,
         title,
         notes,

@@ -216,6 +216,21 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Scrolls what is read before it is answered.
+pub fn scroll(ui: &mut Ui, by: isize) {
+    if let Some(dialog) = &mut ui.dialog {
+        move_by(dialog, by);
+    }
+}
+
+/// A word beside the question.
+pub fn note(ui: &mut Ui, words: &str) {
+    match &mut ui.dialog {
+        Some(dialog) => words.clone_into(&mut dialog.note),
+        None => ui.say(words),
+    }
+}
+
 fn move_by(dialog: &mut Dialog, by: isize) {
     dialog.top = dialog.top.saturating_add_signed(by).min(dialog.rows.saturating_sub(dialog.page));
 }

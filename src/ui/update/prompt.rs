@@ -124,7 +124,8 @@ fn recall(ui: &mut Ui, world: &World, older: bool) {
     }
 }
 
-fn choose(ui: &mut Ui, by: isize) {
+/// Goes to another line of the palette.
+pub fn choose(ui: &mut Ui, by: isize) {
     if let Some(Prompt::Palette { hits, at }) = &mut ui.prompt {
         *at = at.saturating_add_signed(by).min(hits.len().saturating_sub(1));
     }

@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::super::mouse::{Spot, Spots};
 use super::super::present::Cell;
 use super::super::theme::{Role, Theme};
 use super::super::widget::text;
@@ -14,15 +15,21 @@ pub struct Canvas<'t> {
     /// Nothing but ASCII will be shown: signs that take two letters then are written so from the start.
     pub ascii: bool,
     pub cursor: Option<(u16, u16)>,
+    spots: Spots,
 }
 
 impl<'t> Canvas<'t> {
     pub fn new(area: Rect, theme: &'t Theme, ascii: bool) -> Self {
-        Self { buffer: Buffer::empty(area), theme, ascii, cursor: None }
+        Self { buffer: Buffer::empty(area), theme, ascii, cursor: None, spots: Spots::new() }
     }
 
-    pub fn finish(self) -> (Buffer, Option<(u16, u16)>) {
-        (self.buffer, self.cursor)
+    pub fn finish(self) -> (Buffer, Option<(u16, u16)>, Spots) {
+        (self.buffer, self.cursor, self.spots)
+    }
+
+    /// The mouse can act on this area.
+    pub fn spot(&mut self, area: Rect, spot: Spot) {
+        self.spots.push(((area.x, area.y), (area.width, area.height), spot));
     }
 
     /// Writes text within `max` cells; returns the cell after it.

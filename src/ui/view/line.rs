@@ -5,7 +5,9 @@ use ratatui::layout::Rect;
 
 use super::super::app::{Prompt, Screen, Ui};
 use super::super::command::{COMMANDS, Cmd, Risk};
+use super::super::key::Key;
 use super::super::list::ListId;
+use super::super::mouse::Spot;
 use super::super::present::header::HeaderView;
 use super::super::present::{self, Cell, cell, targets};
 use super::super::theme::Role;
@@ -82,8 +84,8 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     let mut x = area.left() + 1;
     let (last, hints): (Vec<_>, Vec<_>) =
         hints(ui, world).into_iter().partition(|(_, title, _)| *title == "help");
-    let width = |(key, title, _): &(String, &str, Role)| {
-        u16::try_from(key.chars().count() + title.chars().count() + 1).unwrap_or(u16::MAX)
+    let width = |(key, title, _): &(Key, &str, Role)| {
+        u16::try_from(key.to_string().chars().count() + title.chars().count() + 1).unwrap_or(u16::MAX)
     };
     let reserved: u16 = last.iter().map(|h| width(h) + 2).sum();
     let mut room = area.width.saturating_sub(reserved + 1);
@@ -97,13 +99,15 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         .collect();
     for (key, title, role) in kept.into_iter().chain(last) {
         let words = if role == Role::Dim { Role::Dim } else { Role::KeyTitle };
-        x = canvas.put(x, area.top(), area.right() - x, role, &key);
+        let wide = width(&(key, title, role)).min(area.right().saturating_sub(x));
+        canvas.spot(Rect::new(x, area.top(), wide, 1), Spot::Key(key));
+        x = canvas.put(x, area.top(), area.right() - x, role, &key.to_string());
         x = canvas.put(x + 1, area.top(), area.right().saturating_sub(x + 1), words, title) + 2;
     }
 }
 
 /// Keys and words for the hint bar: what changes the cluster first, then by the table's order; help always last.
-fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
+fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
     let contexts = ui.contexts();
     let mut found: Vec<_> = COMMANDS
         .iter()
@@ -143,7 +147,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(String, &'static str, Role)> {
                 Risk::Rehearsed => Role::KeyDanger,
                 Risk::None => Role::Key,
             };
-            (key.to_string(), title, role)
+            (key, title, role)
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::super::mouse::Spot;
 use super::super::present::{Cell, ListView, cell};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, Cut};
@@ -56,6 +57,9 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
         shorten(&mut view, inside(area, chrome));
     }
     let view = &view;
+    if let Some(id) = view.id {
+        canvas.spot(area, Spot::List(id));
+    }
     let border = if view.focused { Role::BorderFocus } else { Role::Border };
     let mut title: Vec<Cell> = Vec::new();
     if let Some(key) = view.key {
@@ -160,6 +164,9 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
         let next = layout.draw(canvas, area, y, view, i, lines);
         if view.selected == Some(i) && view.focused {
             canvas.cover(Rect::new(area.x, y, area.width, next - y), Role::Selected);
+        }
+        if let Some(id) = view.id {
+            canvas.spot(Rect::new(area.x, y, area.width, next - y), Spot::Row(id, view.above + i));
         }
         y = next;
     }

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 
 use super::super::app::{FOCUS, Prompt, Screen, Ui};
 use super::super::list::ListId;
+use super::super::mouse::Spot;
 use super::super::present::{self, causes, dialog as dialogs, header, lists};
 use super::super::theme::Role;
 use super::super::widget::text::{width, wrap};
@@ -235,7 +236,9 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
                 cell.text = format!("+{} Tab", found - shown);
             }
             for (i, row) in view.rows.iter().enumerate() {
-                let used = line::cause(canvas, Rect::new(area.x, y, area.width, 1 + spare.min(2)), row, i);
+                let line = Rect::new(area.x, y, area.width, 1 + spare.min(2));
+                let used = line::cause(canvas, line, row, i);
+                canvas.spot(Rect { height: used, ..line }, Spot::Row(ListId::Now, view.above + i));
                 spare = spare.saturating_sub(used - 1);
                 y += used;
             }
@@ -250,7 +253,9 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     for id in FOCUS.into_iter().filter(|id| *id != focus && *id != ListId::Now).take(usize::from(below)) {
         lists::refresh(ui, world, id, false);
         let view = lists::view(ui, world, id, 1, false);
-        line::pane(canvas, Rect::new(area.x, y, area.width, 1), &view, false);
+        let strip = Rect::new(area.x, y, area.width, 1);
+        canvas.spot(strip, Spot::List(id));
+        line::pane(canvas, strip, &view, false);
         y += 1;
     }
 }

@@ -45,16 +45,9 @@ impl History {
         if self.at.is_none() {
             typed.clone_into(&mut self.draft);
         }
-        match self.lines.get(next) {
-            Some(line) => {
-                self.at = Some(next);
-                Some(line.clone())
-            }
-            None => {
-                self.at = None;
-                Some(std::mem::take(&mut self.draft))
-            }
-        }
+        let line = self.lines.get(next).cloned();
+        self.at = line.is_some().then_some(next);
+        Some(line.unwrap_or_else(|| std::mem::take(&mut self.draft)))
     }
 }
 

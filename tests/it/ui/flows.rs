@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pilothouse::ui::app::{Prompt, Screen, Stage};
 use pilothouse::ui::clipboard::Clipboard;
 use pilothouse::ui::list::ListId;
+use pilothouse::ui::mouse::{Gesture, Mouse};
 use pilothouse::ui::paint::text_of;
 use pilothouse::ui::present::describe;
 use pilothouse::ui::present::palette::{Hit, Target};
@@ -979,7 +980,7 @@ fn a_dialog_hints_at_no_key_that_is_part_of_the_text_it_asks_for() {
         let text = desk.dump(120, 36);
         let has = |text: &str| (text.contains("c copy kubectl"), text.contains("o options"));
         assert_eq!(has(&text), (copy, options), "{answer}: {text}");
-        desk.type_text(&answer[..2]);
+        desk.type_text(answer.get(..2).unwrap());
         assert_eq!(has(&desk.dump(120, 36)), (false, false), "{answer}");
         desk.press("ctrl-w");
         assert!(desk.ui.dialog.as_ref().unwrap().typed.is_empty());
@@ -1225,7 +1226,7 @@ fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
         let text = text_of(&drawn.buffer);
         let place = text.lines().enumerate().find_map(|(y, line)| {
             let at = line.find(words)?;
-            Some((u16::try_from(line[..at].chars().count()).unwrap(), u16::try_from(y).unwrap()))
+            Some((u16::try_from(line.get(..at).unwrap().chars().count()).unwrap(), u16::try_from(y).unwrap()))
         });
         let style = place.and_then(|place| drawn.buffer.cell(place)).map(ratatui::buffer::Cell::style);
         (text, style)
@@ -1256,6 +1257,70 @@ fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
         }
         // the key says why when it is pressed all the same
         assert!(matches!(desk.press("C").as_slice(), [Effect::Plan(..)]));
+    }
+}
+
+#[test]
+fn the_mouse_selects_scrolls_and_presses_keys_but_confirms_nothing() {
+    /// Does something at the first cell of words on the screen.
+    fn point(desk: &mut Desk, size: (u16, u16), gesture: Gesture, words: &str) -> Vec<Effect> {
+        let text = desk.dump(size.0, size.1);
+        let found = text
+            .lines()
+            .enumerate()
+            .find_map(|(y, line)| Some((line.get(..line.find(words)?)?.chars().count(), y)));
+        let (x, y) = found.unwrap_or_else(|| panic!("{words}: {text}"));
+        let mouse = Mouse { gesture, x: u16::try_from(x).unwrap(), y: u16::try_from(y).unwrap() };
+        update(&mut desk.ui, &desk.world, Msg::Mouse(mouse))
+    }
+    let large = (120, 36);
+    let mut desk = Desk::new(scene::trouble());
+    // a row of another pane: focused and selected
+    assert_eq!(point(&mut desk, large, Gesture::Click, "shop/cart      1.3k"), []);
+    assert_eq!(desk.ui.focus, ListId::Traffic);
+    let selected = desk.ui.list(ListId::Traffic).selected.clone();
+    assert_ne!(selected, None);
+    point(&mut desk, large, Gesture::Click, "4 Autoscalers");
+    assert_eq!(desk.ui.focus, ListId::Autoscalers);
+    // the wheel goes where it is, and takes the focus nowhere
+    point(&mut desk, large, Gesture::WheelDown, "ip-10-0-2-5-1713");
+    assert_eq!((desk.ui.list(ListId::Nodes).at, desk.ui.focus), (3, ListId::Autoscalers));
+    point(&mut desk, large, Gesture::WheelUp, "ip-10-0-2-5-1713");
+    assert_eq!(desk.ui.list(ListId::Nodes).at, 0);
+    // a key of the bar, as if it was pressed
+    point(&mut desk, large, Gesture::Click, "ip-10-0-1-7-5381");
+    let effects = point(&mut desk, large, Gesture::Click, "C uncordon");
+    let intent = planned(effects);
+    assert_eq!((intent.act.clone(), intent.targets[0].name.as_str()), (Act::Uncordon, "ip-10-0-1-7-5381"));
+    let Some(ticket) = desk.ui.dialog.as_ref().map(|d| d.ticket) else { panic!() };
+    reply(&mut desk, ticket, plan(&intent, Confirm::Yes, "y"));
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 1000;
+    for words in ["y do it", "esc", "Esc cancel", "C uncordon"] {
+        let shown = desk.dump(120, 36).contains(words);
+        if shown {
+            assert_eq!(point(&mut desk, large, Gesture::Click, words), [], "{words}");
+        }
+        assert!(desk.ui.dialog.is_some(), "nothing is confirmed or cancelled: {words}");
+    }
+    assert!(desk.dump(120, 36).contains("the mouse confirms nothing"));
+    desk.press("esc");
+    // the narrow screen: a cause, and the line of a pane
+    let mut desk = Desk::new(scene::trouble());
+    let small = (80, 24);
+    point(&mut desk, small, Gesture::Click, "node ip-10-0-0-3-daa5");
+    assert_eq!((desk.ui.focus, desk.ui.list(ListId::Now).at), (ListId::Now, 1));
+    point(&mut desk, small, Gesture::Click, "2 Traffic");
+    assert_eq!(desk.ui.focus, ListId::Traffic);
+    // a text scrolls
+    desk.press("?");
+    point(&mut desk, small, Gesture::WheelDown, "CAPITALS");
+    assert!(matches!(desk.ui.screen(), Screen::Text(view) if view.top == 3));
+    // and it is switched off and on
+    desk.press("esc");
+    for on in [false, true] {
+        assert_eq!(desk.press("f2"), [Effect::Mouse]);
+        assert_eq!(desk.ui.mouse, on);
     }
 }
 

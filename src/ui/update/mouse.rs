@@ -1,0 +1,64 @@
+//! The mouse: a click selects and focuses or presses a key of the bar, the wheel scrolls. Over a dialog it only scrolls:
+//! nothing is ever confirmed, answered or typed by it.
+
+use pilothouse_core::model::world::World;
+
+use super::super::app::{Prompt, Screen, Ui};
+use super::super::mouse::{Gesture, Mouse, Spot, at};
+use super::super::present::lists;
+use super::super::request::Effect;
+use super::{dialog, keys, prompt, scroll};
+
+/// Rows that a notch of the wheel goes.
+const NOTCH: isize = 3;
+
+/// Takes a gesture in.
+pub fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>) {
+    ui.touched = true;
+    let by = match mouse.gesture {
+        Gesture::Click => None,
+        Gesture::WheelUp => Some(-NOTCH),
+        Gesture::WheelDown => Some(NOTCH),
+    };
+    if ui.dialog.is_some() || ui.question.is_some() {
+        match by {
+            Some(by) => dialog::scroll(ui, by),
+            None => dialog::note(ui, "the mouse confirms nothing: use the keys"),
+        }
+        return;
+    }
+    if ui.prompt.is_some() {
+        if let (Some(by), Some(Prompt::Palette { .. })) = (by, &ui.prompt) {
+            prompt::choose(ui, by.signum());
+        }
+        return;
+    }
+    let spot = at(&ui.spots, mouse.x, mouse.y);
+    match (by, spot) {
+        (Some(by), Some(Spot::List(id) | Spot::Row(id, _))) => {
+            let mut list = ui.take_list(id);
+            list.step(by, |row| lists::key(ui, world, id, row));
+            ui.put_list(id, list);
+        }
+        (Some(by), _) => {
+            if matches!(ui.screen(), Screen::Text(_) | Screen::Log(_)) {
+                scroll::rows(ui, world, by);
+            }
+        }
+        (None, Some(Spot::Key(key))) => keys::press(ui, world, key, effects),
+        (None, Some(Spot::List(id))) => focus(ui, id),
+        (None, Some(Spot::Row(id, row))) => {
+            focus(ui, id);
+            let mut list = ui.take_list(id);
+            list.go(row, |row| lists::key(ui, world, id, row));
+            ui.put_list(id, list);
+        }
+        (None, None) => {}
+    }
+}
+
+fn focus(ui: &mut Ui, id: super::super::list::ListId) {
+    if matches!(ui.screen(), Screen::Panes) {
+        ui.focus = id;
+    }
+}
