@@ -1,6 +1,7 @@
 //! The command line, as product.md's contract has it: names are what scripts rely on.
 
 pub mod access;
+pub mod help;
 #[cfg(feature = "demo")]
 pub mod demo;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pilothouse_core::model::plan::DrainOptions;
+use pilothouse_core::model::world::Severity;
 
 /// The on-call engineer's terminal console for Kubernetes.
 #[derive(Debug, Parser)]
@@ -85,6 +87,24 @@ pub enum Output {
     Json,
 }
 
+/// From which severity on a finding is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    Critical,
+    Warning,
+    Info,
+}
+
+impl From<FailOn> for Severity {
+    fn from(from: FailOn) -> Self {
+        match from {
+            FailOn::Critical => Self::Critical,
+            FailOn::Warning => Self::Warning,
+            FailOn::Info => Self::Info,
+        }
+    }
+}
+
 /// How long to look before answering, and in which form.
 #[derive(Args, Clone, Debug)]
 pub struct Look {
@@ -136,6 +156,9 @@ pub enum Command {
     Why {
         #[command(flatten)]
         look: Look,
+        /// Exit with 1 if there is a finding that is at least as bad; silenced ones do not count
+        #[arg(long, value_enum, value_name = "SEVERITY")]
+        fail_on: Option<FailOn>,
     },
     /// Each source, each permission, each config problem
     Doctor {
@@ -166,7 +189,10 @@ pub enum Command {
     /// The themes that can be named
     Themes,
     /// A completion script
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// The manual page, in roff
     Man,
 }
@@ -177,6 +203,7 @@ pub enum ActionCommand {
     /// Empty nodes, as kubectl drain: cordon, then evict
     #[command(group(clap::ArgGroup::new("which").required(true).multiple(false).args(["nodes", "zone", "pool"])))]
     Drain {
+        /// Names of the nodes
         #[arg(value_name = "NODE")]
         nodes: Vec<String>,
         /// All nodes of a zone (topology.kubernetes.io/zone)
@@ -192,6 +219,7 @@ pub enum ActionCommand {
     },
     /// Mark nodes unschedulable
     Cordon {
+        /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         #[command(flatten)]
@@ -199,6 +227,7 @@ pub enum ActionCommand {
     },
     /// Mark nodes schedulable
     Uncordon {
+        /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         #[command(flatten)]
@@ -206,6 +235,7 @@ pub enum ActionCommand {
     },
     /// Taint nodes whose machines are off, so that their pods and volumes are let go
     OutOfService {
+        /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         #[command(flatten)]
@@ -213,6 +243,7 @@ pub enum ActionCommand {
     },
     /// Remove that taint
     InService {
+        /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         #[command(flatten)]
@@ -220,6 +251,7 @@ pub enum ActionCommand {
     },
     /// Restart a workload's pods by a rollout
     Restart {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
         #[command(flatten)]
@@ -227,16 +259,18 @@ pub enum ActionCommand {
     },
     /// Put back an earlier template, as kubectl rollout undo
     Rollback {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
-        /// 0 = the one before the newest
-        #[arg(long, value_name = "N")]
+        /// Which revision, as kubectl rollout history has them; 0 = the one before the newest
+        #[arg(long, value_name = "N", value_parser = number::<i64>)]
         to_revision: Option<i64>,
         #[command(flatten)]
         action: ActionFlags,
     },
     /// Stop a Deployment's rollout where it is
     PauseRollout {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
         #[command(flatten)]
@@ -244,6 +278,7 @@ pub enum ActionCommand {
     },
     /// Let it go on
     ResumeRollout {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
         #[command(flatten)]
@@ -251,44 +286,52 @@ pub enum ActionCommand {
     },
     /// Set a workload's number of replicas
     Scale {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
-        #[arg(long, value_name = "N")]
+        /// How many it is to have
+        #[arg(long, value_name = "N", value_parser = number::<i32>)]
         replicas: i32,
         /// Refuse unless it has this many now
-        #[arg(long, value_name = "M")]
+        #[arg(long, value_name = "M", value_parser = number::<i32>)]
         current_replicas: Option<i32>,
         #[command(flatten)]
         action: ActionFlags,
     },
     /// Set the bounds of a HorizontalPodAutoscaler
     Bounds {
+        /// cart, or shop/cart with its namespace
         #[arg(value_name = "HPA")]
         hpa: String,
-        #[arg(long, value_name = "N", required_unless_present = "max")]
+        /// minReplicas
+        #[arg(long, value_name = "N", required_unless_present = "max", value_parser = number::<i32>)]
         min: Option<i32>,
-        #[arg(long, value_name = "N")]
+        /// maxReplicas
+        #[arg(long, value_name = "N", value_parser = number::<i32>)]
         max: Option<i32>,
         #[command(flatten)]
         action: ActionFlags,
     },
     /// Evict single pods
     Evict {
+        /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
         pods: Vec<String>,
         /// Delete instead of evict: budgets are not asked
         #[arg(long)]
         delete: bool,
         /// Seconds each pod gets to end; -1 = its own
-        #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
+        #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS", value_parser = number::<i64>)]
         grace_period: i64,
         #[command(flatten)]
         action: ActionFlags,
     },
     /// Take pods out of a Service; they stay, for a look at them
     OutOfRotation {
+        /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
         pods: Vec<String>,
+        /// Name of the Service
         #[arg(long, value_name = "SERVICE")]
         service: String,
         #[command(flatten)]
@@ -296,6 +339,7 @@ pub enum ActionCommand {
     },
     /// Put them back
     IntoRotation {
+        /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
         pods: Vec<String>,
         #[command(flatten)]
@@ -303,6 +347,7 @@ pub enum ActionCommand {
     },
     /// Run a failover plan of the config, or zone/NAME, pool/NAME
     Failover {
+        /// Name of a plan of the config, zone/NAME or pool/NAME
         #[arg(value_name = "PLAN")]
         plan: String,
         /// Go back
@@ -326,6 +371,7 @@ pub enum ActionCommand {
     },
     /// Undo an action of the journal; without an id, list them
     Undo {
+        /// As `journal list` names it
         #[arg(value_name = "ID")]
         id: Option<String>,
         #[command(flatten)]
@@ -361,12 +407,15 @@ impl ActionCommand {
 pub enum JournalCommand {
     /// One line an action
     List {
+        /// Form of the output
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
     /// One action, whole
     Show {
+        /// As `journal list` names it
         id: String,
+        /// Form of the output
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
@@ -398,23 +447,33 @@ pub struct DrainFlags {
     #[arg(long)]
     pub disable_eviction: bool,
     /// Seconds each pod gets to end; -1 = its own
-    #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS", value_parser = number::<i64>)]
     pub grace_period: i64,
     /// Give up after this time; 0 = never
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration)]
     pub timeout: std::time::Duration,
     /// Do not wait for pods that were deleted more than this many seconds ago
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 0, value_name = "SECONDS", value_parser = number::<u64>)]
     pub skip_wait_for_delete_timeout: u64,
     /// Only pods with these labels
     #[arg(long, value_name = "SELECTOR")]
     pub pod_selector: Option<String>,
     /// Nodes that are emptied at the same time
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
     pub nodes_at_once: u16,
     /// Pods of a node that go at the same time; 0 = all of them
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = number::<u16>)]
     pub pods_at_once: u16,
+}
+
+/// A whole number; what is wrong about another text, in words.
+pub(crate) fn number<T: TryFrom<i128>>(text: &str) -> Result<T, String> {
+    let number: i128 = text.parse().map_err(|_| "that is no whole number".to_owned())?;
+    T::try_from(number).map_err(|_| format!("{number} is out of range"))
+}
+
+fn at_least_one(text: &str) -> Result<u16, String> {
+    number(text).and_then(|n: u16| if n == 0 { Err("at least 1".into()) } else { Ok(n) })
 }
 
 /// Go's `0` needs no unit.

@@ -22,6 +22,12 @@ pub(super) fn told(start: &Start, what: &JournalCommand) -> u8 {
     if let Err(e) = start.journal.folder() {
         tell(&format!("pilothouse: {e}"));
     }
+    if let JournalCommand::List { output: Output::Text } = what
+        && chapters.is_empty()
+        && start.journal.folder().is_ok()
+    {
+        tell("pilothouse: the journal has no action yet");
+    }
     let unfinished: Vec<Name> = resume::among(&chapters).into_iter().map(|u| u.id).collect();
     let status = said(journal_text(what, &actions(chapters), &unfinished));
     // what cannot be told is no success
