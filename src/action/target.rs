@@ -50,13 +50,11 @@ pub fn target(text: &str, place: &Place, expected: Option<&Kind>) -> Result<Obje
             Some(kind) => (None, kind, *name),
             None => (Some(*first), expected.clone(), *name),
         },
-        ([first, name], None) => match kind_of(first) {
-            Some(kind) => (None, kind, *name),
-            None => {
-                let why = no_kind(first);
-                return Err(format!("{why}; with a namespace: {first}/deploy/{name}"));
-            }
-        },
+        ([first, name], None) => {
+            let kind = kind_of(first);
+            let why = || format!("{}; with a namespace: {first}/deploy/{name}", no_kind(first));
+            (None, kind.ok_or_else(why)?, *name)
+        }
         ([namespace, word, name], _) => {
             (Some(*namespace), kind_of(word).ok_or_else(|| no_kind(word))?, *name)
         }

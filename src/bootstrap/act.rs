@@ -9,7 +9,6 @@ use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::near::meant;
 use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleBy};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::View;
 use pilothouse_core::policy::undo;
@@ -31,7 +30,6 @@ use crate::action::target::{Place, target};
 use crate::cli::{ActionCommand, ActionFlags, Output};
 use crate::clock::Clock;
 use crate::report::headless::{Confirmed, confirm, print, tell};
-use crate::report::table::Table;
 use crate::report::{exit, plan as report};
 use crate::wire::error::ApiError;
 
@@ -147,7 +145,7 @@ pub async fn run(start: &Start, command: ActionCommand) -> u8 {
         ActionCommand::Resume { id, uncordon, dismiss, .. } => {
             super::resume::attempt(start, id, *uncordon, *dismiss, &flags).await
         }
-        ActionCommand::Undo { id: None, .. } => undoable(start, &flags),
+        ActionCommand::Undo { id: None, .. } => Ok(super::journal::undoable(start, flags.output)),
         ActionCommand::Undo { id: Some(id), .. } => match undoing(start, id) {
             Ok((act, targets)) => attempt(start, act, Targets::Pinned(targets), &flags).await,
             Err(e) => Err((exit::USAGE, e)),
@@ -182,41 +180,6 @@ fn failover_plan(start: &Start, name: &str) -> Result<FailoverPlan, String> {
     };
     let kind = FailoverKind::Evacuate(pick);
     Ok(FailoverPlan { name: name.into(), kind, watched: None, soak_secs: 0, suggested: true })
-}
-
-/// Actions that `undo` lists at most, the last ones.
-const UNDOABLE: usize = 20;
-
-/// The last actions that sent something: what `undo` without an id prints.
-fn undoable(start: &Start, flags: &ActionFlags) -> Result<u8, (u8, String)> {
-    let (actions, gaps) = start.journal().history();
-    for gap in &gaps {
-        tell(&format!("pilothouse: {gap}"));
-    }
-    let sent = |a: &&Arc<ActionView>| a.steps.iter().any(|s| s.state != StepState::Waiting);
-    let actions: Vec<_> = actions.iter().filter(sent).take(UNDOABLE).collect();
-    if flags.output == Output::Json {
-        let documents: Vec<_> = actions.iter().map(|a| report::document(&a.plan, Some(a))).collect();
-        json(&documents)?;
-        return Ok(exit::DONE);
-    }
-    if actions.is_empty() {
-        tell("pilothouse: there is no action to undo: the journal has none that sent anything");
-        return Ok(exit::DONE);
-    }
-    let mut table = Table::new(["ID", "STARTED", "OUTCOME", "ACTION"]);
-    for action in actions {
-        let outcome = action.outcome.map_or("running", Outcome::as_str);
-        table.row([
-            action.id.to_string(),
-            action.started.to_string(),
-            outcome.to_owned(),
-            undo::title(&action.plan),
-        ]);
-    }
-    printed(&table.lines().join("\n"))?;
-    tell("pilothouse undo ID undoes one of them");
-    Ok(exit::DONE)
 }
 
 /// The inverse of a journaled action.

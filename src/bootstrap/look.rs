@@ -74,11 +74,7 @@ async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<Wo
     for note in &connection.notes {
         tell(&format!("pilothouse: {note}"));
     }
-    let within = super::session::no_such_namespace(start, &connection);
-    let within = tokio::time::timeout_at(until.into(), within);
-    if let Some(why) = within.await.ok().flatten() {
-        return Err(failed(why));
-    }
+    let unknown = connection.clone();
     let mut session =
         Session::open(start, connection, start.journal().history().0, |_| {}).map_err(failed)?;
     if logs {
@@ -86,9 +82,22 @@ async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<Wo
     }
     let settled = session.world.wait_for(|w| w.clusters.first().is_some_and(|c| is_settled(start, c)));
     // an incomplete picture is printed all the same: it says what is missing
-    let complete = tokio::time::timeout_at(until.into(), settled).await.is_ok();
+    let (unknown, complete) = tokio::join!(
+        tokio::time::timeout_at(until.into(), super::session::no_such_namespace(start, &unknown)),
+        async { tokio::time::timeout_at(until.into(), settled).await.is_ok() },
+    );
+    if let Some(why) = unknown.ok().flatten() {
+        session.close(CLOSE).await;
+        return Err(failed(why));
+    }
     if logs && complete {
         logs_read(start, &mut session, until.min(Clock::deadline(LOGS))).await;
+    }
+    let any = session.world.wait_for(|w| !w.clusters.is_empty());
+    if tokio::time::timeout(LAST, any).await.is_err() {
+        session.close(CLOSE).await;
+        tell("pilothouse: nothing was seen: the time was up before anything was asked");
+        return Err(exit::FAILED);
     }
     let world = session.world.borrow().clone();
     Ok((session, world))
@@ -178,7 +187,7 @@ pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
         Err(status) => return status,
     };
     let now = start.clock.now();
-    let mut status = exit::DONE;
+    let mut status = exit::FAILED;
     if let Some(cluster) = world.clusters.first() {
         let doc = documents::snapshot(&world, cluster, now);
         let text = match flags.output {
@@ -189,10 +198,10 @@ pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
             .unwrap_or_default(),
             Output::Text => text::why(cluster, &start.reach(&cluster.info.context), now).join("\n"),
         };
+        status = status_of(cluster, flags);
         if print(&text).is_err() {
             status = exit::FAILED;
         }
-        status = status.max(status_of(cluster, flags));
         if fail_on.is_some_and(|severity| is_as_bad(cluster, severity)) {
             status = status.max(exit::FAILED);
         }

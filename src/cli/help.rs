@@ -59,8 +59,11 @@ pub fn grammar() -> Command {
     let mut grammar = Cli::command();
     // gives the options for all commands to each of them
     grammar.build();
-    let global: Vec<String> =
-        grammar.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.get_id().to_string()).collect();
+    let global: Vec<String> = grammar
+        .get_arguments()
+        .filter(|arg| arg.is_global_set())
+        .map(|arg| arg.get_id().to_string())
+        .collect();
     grammar.mut_subcommands(|command| {
         let about = ABOUT.iter().find(|(name, _)| *name == command.get_name());
         hide(command, &global, about.map_or(About::Change, |(_, about)| *about))
@@ -70,7 +73,11 @@ pub fn grammar() -> Command {
 fn hide(command: Command, global: &[String], about: About) -> Command {
     let hidden = |option: &str| global.iter().any(|id| id == option) && !shows(about, option);
     let command = command.mut_args(|arg| if hidden(arg.get_id().as_str()) { arg.hide(true) } else { arg });
-    if command.has_subcommands() { command.mut_subcommands(|inner| hide(inner, global, about)) } else { command }
+    if command.has_subcommands() {
+        command.mut_subcommands(|inner| hide(inner, global, about))
+    } else {
+        command
+    }
 }
 
 /// The command line of this process, or why not.

@@ -6,24 +6,26 @@ use pilothouse_core::model::world::{Cause, Cluster, Suggestion};
 use pilothouse_core::policy::hpa;
 use pilothouse_core::policy::plan::quote;
 
-/// How a suggestion is typed: what comes after the object's own words; None = something is not known that it needs.
-type Rest = fn(&Cluster, &Cause, &ObjectRef, Stamp) -> Option<String>;
+/// What a command needs besides its object.
+#[derive(Clone, Copy, Debug)]
+pub enum Rest {
+    /// These words, the same for all.
+    Words(&'static str),
+    /// What the cluster and the finding say; None = it is not known.
+    Known(fn(&Cluster, &Cause, &ObjectRef, Stamp) -> Option<String>),
+}
 
 /// The ids of commands that findings suggest, with the subcommand that does the same, and what it needs besides the object.
 pub const TYPED: [(&str, &str, Rest); 8] = [
-    ("cordon", "cordon", nothing),
-    ("drain", "drain", |_, _, _, _| Some(" --ignore-daemonsets".into())),
-    ("out-of-service", "out-of-service", nothing),
-    ("restart", "restart", nothing),
-    ("rollback", "rollback", nothing),
-    ("bounds", "bounds", new_maximum),
-    ("rotation", "out-of-rotation", service),
-    ("evict", "evict", nothing),
+    ("cordon", "cordon", Rest::Words("")),
+    ("drain", "drain", Rest::Words(" --ignore-daemonsets")),
+    ("out-of-service", "out-of-service", Rest::Words("")),
+    ("restart", "restart", Rest::Words("")),
+    ("rollback", "rollback", Rest::Words("")),
+    ("bounds", "bounds", Rest::Known(new_maximum)),
+    ("rotation", "out-of-rotation", Rest::Known(service)),
+    ("evict", "evict", Rest::Words("")),
 ];
-
-fn nothing(_: &Cluster, _: &Cause, _: &ObjectRef, _: Stamp) -> Option<String> {
-    Some(String::new())
-}
 
 /// What the metrics ask for, which is more than the maximum.
 fn new_maximum(cluster: &Cluster, _: &Cause, on: &ObjectRef, now: Stamp) -> Option<String> {
@@ -55,7 +57,10 @@ pub fn command(
     now: Stamp,
 ) -> Option<String> {
     let (_, word, rest) = TYPED.iter().find(|(id, ..)| *id == suggestion.command)?;
-    let rest = rest(cluster, cause, &suggestion.on, now)?;
+    let rest = match rest {
+        Rest::Words(words) => (*words).to_owned(),
+        Rest::Known(say) => say(cluster, cause, &suggestion.on, now)?,
+    };
     let reach = if reach.is_empty() { String::new() } else { format!(" {reach}") };
     Some(format!("pilothouse {word} {}{rest}{reach}", typed(&suggestion.on)))
 }
@@ -73,7 +78,6 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
-    use crate::ui::command::by_id;
 
     fn cluster() -> Arc<Cluster> {
         let mut state = ClusterState::new(ClusterInfo::default());
@@ -124,13 +128,16 @@ mod tests {
             ("out-of-service", Kind::Node, "pilothouse out-of-service x --context prod"),
             ("restart", Kind::StatefulSet, "pilothouse restart shop/sts/x --context prod"),
             ("rollback", Kind::Deployment, "pilothouse rollback shop/deploy/x --context prod"),
-            ("bounds", Kind::HorizontalPodAutoscaler, "pilothouse bounds shop/hpa/cart --max 12 --context prod"),
+            (
+                "bounds",
+                Kind::HorizontalPodAutoscaler,
+                "pilothouse bounds shop/hpa/cart --max 12 --context prod",
+            ),
             ("rotation", Kind::Pod, "pilothouse out-of-rotation shop/pod/x --service cart --context prod"),
             ("evict", Kind::Pod, "pilothouse evict shop/pod/x --context prod"),
         ];
         for ((id, word, _), (command, kind, want)) in TYPED.iter().zip(objects) {
             assert_eq!(*id, command);
-            assert!(by_id(id).is_some(), "{id} is a command of the screen");
             let name = if command == "bounds" { "cart" } else { "x" };
             let line = said(command, kind, name);
             assert_eq!(line, want);

@@ -54,6 +54,9 @@ mod tests {
         assert!(table.lines().is_empty());
         table.row(["shop/cart".into(), "7.5".into(), "at max".into()]);
         table.row(["a".into(), "120.0".into(), String::new()]);
-        assert_eq!(table.lines(), ["NAME         RPS  WHY", "shop/cart    7.5  at max", "a          120.0  -"]);
+        assert_eq!(
+            table.lines(),
+            ["NAME         RPS  WHY", "shop/cart    7.5  at max", "a          120.0  -"]
+        );
     }
 }

@@ -143,7 +143,8 @@ pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
 
 /// A part of the whole, in percent.
 fn percent(part: Option<i64>, whole: i64) -> String {
-    part.filter(|_| whole > 0).map_or_else(|| "-".into(), |part| format!("{}%", (part * 100 + whole / 2) / whole))
+    part.filter(|_| whole > 0)
+        .map_or_else(|| "-".into(), |part| format!("{}%", (part * 100 + whole / 2) / whole))
 }
 
 fn cores(cpu: &Cpu) -> [String; 3] {
@@ -160,11 +161,21 @@ fn gib(memory: &Memory) -> [String; 3] {
 
 fn nodes(doc: &Snapshot) -> Vec<String> {
     let mut table = Table::new([
-        "NODE", "STATE", "ZONE", ">CORES", ">CPU-USED", ">CPU-REQUESTED", ">GIB", ">MEM-USED", ">MEM-REQUESTED", ">PODS",
+        "NODE",
+        "STATE",
+        "ZONE",
+        ">CORES",
+        ">CPU-USED",
+        ">CPU-REQUESTED",
+        ">GIB",
+        ">MEM-USED",
+        ">MEM-REQUESTED",
+        ">PODS",
     ]);
     for n in &doc.nodes {
         let state = format!("{}{}", n.state, if n.cordoned { ",cordoned" } else { "" });
-        let ([cores, cpu_used, cpu_requested], [gib, mem_used, mem_requested]) = (cores(&n.cpu), gib(&n.memory));
+        let ([cores, cpu_used, cpu_requested], [gib, mem_used, mem_requested]) =
+            (cores(&n.cpu), gib(&n.memory));
         let pods = format!("{}/{}", or_dash(n.pods.count), n.pods.capacity);
         let (name, zone) = (n.name.clone(), or_dash(n.zone.as_ref()));
         table.row([name, state, zone, cores, cpu_used, cpu_requested, gib, mem_used, mem_requested, pods]);
@@ -285,6 +296,7 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
 mod tests {
     use std::sync::Arc;
 
+    use pilothouse_core::domain::id::Name;
     use pilothouse_core::domain::node::Node;
     use pilothouse_core::domain::pod::Pod;
     use pilothouse_core::domain::source::{SourceState, SourceStatus};
@@ -346,6 +358,29 @@ mod tests {
         let lines = why(&cluster(vec![Fact::Source(down)]), "", Stamp(0));
         assert_eq!(lines.first().unwrap(), "NOT SEEN: pods (503: Service Unavailable)");
         assert!(!lines.iter().any(|l| l.contains("nothing is known")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_silent_server_is_blamed_and_not_what_is_asked_through_it() {
+        let info =
+            ClusterInfo { context: "test".into(), server: "https://api".into(), ..ClusterInfo::default() };
+        let mut state = ClusterState::new(info);
+        let status = |name: &str, state, error: Option<&str>| {
+            let error = error.map(Name::from);
+            Fact::Source(SourceStatus { name: name.into(), state, error, ..SourceStatus::default() })
+        };
+        state.apply(status("nodes", SourceState::Starting, None), Stamp(0));
+        let down = SourceState::Down { since: Stamp(0) };
+        state.apply(status("metrics.k8s.io", down.clone(), Some("no answer within 10 s")), Stamp(0));
+        let said = |state: &mut ClusterState| why(&state.publish(Stamp(0), true).unwrap(), "", Stamp(0));
+        let lines = said(&mut state);
+        let last =
+            "the API server https://api did not answer: neither nodes nor pods were seen, nothing is known";
+        assert_eq!(lines.last().unwrap(), last);
+        state.apply(status("nodes", SourceState::Live, None), Stamp(0));
+        assert!(said(&mut state).iter().any(|l| l.contains("no fresh data from metrics.k8s.io")));
+        state.apply(status("nodes", down, Some("connection refused")), Stamp(0));
+        assert!(said(&mut state).iter().any(|l| l.contains("connection refused")));
     }
 
     #[test]

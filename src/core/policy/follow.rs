@@ -276,11 +276,8 @@ mod tests {
             let mut state = ClusterState::new(ClusterInfo::default());
             let sets = vec![replicaset(1, Stamp(0)), replicaset(2, rollout)];
             let (generation, version) = (1, crate::domain::id::Version(1));
-            let whole = [
-                Batch::Begin { generation },
-                Batch::Upsert(sets),
-                Batch::End { generation, version },
-            ];
+            let whole =
+                [Batch::Begin { generation }, Batch::Upsert(sets), Batch::End { generation, version }];
             for batch in whole {
                 state.apply(Fact::ReplicaSets(batch), now);
             }

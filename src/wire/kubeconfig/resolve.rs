@@ -199,13 +199,11 @@ fn context_of(file: &File, context: Option<&str>, over: &Overrides) -> Result<(S
         }
         return Err(format!("no current-context is set; give --context NAME ({})", known(&file.contexts)));
     }
-    match file.contexts.get(name) {
-        Some(found) => Ok((name.to_owned(), found.clone())),
-        None => {
-            let meant = meant(name, file.contexts.keys().map(String::as_str));
-            Err(format!("there is no context {name:?}; {}{meant}", known(&file.contexts)))
-        }
-    }
+    let found = file.contexts.get(name).ok_or_else(|| {
+        let meant = meant(name, file.contexts.keys().map(String::as_str));
+        format!("there is no context {name:?}; {}{meant}", known(&file.contexts))
+    })?;
+    Ok((name.to_owned(), found.clone()))
 }
 
 fn cluster_of(
