@@ -19,3 +19,4 @@ pub mod resume;
 pub mod rights;
 pub mod scene;
 pub mod settle;
+pub mod target;

@@ -20,13 +20,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::Settings;
+use pilothouse_core::policy::plan::quote;
 
 use crate::action::journal::Journal;
 use crate::action::reach::Clients;
-use crate::cli::{Cli, Command, ConfigCommand, Global};
+use crate::cli::{self, Cli, Command, ConfigCommand, Global};
 use crate::clock::Clock;
 use crate::config::{self, Home, Loaded, Origin};
 use crate::report::exit;
@@ -149,12 +150,13 @@ impl Dialer {
 
 /// Parses, dispatches, and gives the exit status.
 pub fn run() -> u8 {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::help::parse() {
         Ok(cli) => cli,
         Err(e) => {
             // help and version are data and no mistake; clap knows which stream
             let status = if e.use_stderr() { exit::USAGE } else { exit::DONE };
-            return if e.print().is_ok() { status } else { exit::FAILED };
+            let closed = |e: std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
+            return if e.print().map_or_else(closed, |()| true) { status } else { exit::FAILED };
         }
     };
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -227,6 +229,13 @@ impl Start {
             set("guards.read_only", Origin::Problems);
         }
         #[cfg(feature = "demo")]
+        if global.demo.demo.is_none() && global.demo.scale != 1 {
+            let scale = global.demo.scale;
+            return Err(format!(
+                "--scale {scale} is the size of a simulated cluster: add --demo; replicas are changed by pilothouse scale KIND/NAME --replicas {scale}"
+            ));
+        }
+        #[cfg(feature = "demo")]
         let demo = match &global.demo.demo {
             Some(name) => Some(demo::Demo::start(name, &global.demo)?),
             None => None,
@@ -287,6 +296,17 @@ impl Start {
         self.dialer.clone()
     }
 
+    /// The flags that lead to this cluster from anywhere: what a command that is passed on must have.
+    pub(crate) fn reach(&self, context: &str) -> String {
+        #[cfg(feature = "demo")]
+        if let Some(scenario) = &self.global.demo.demo {
+            return format!("--demo {}", quote(scenario));
+        }
+        let file = self.global.kubeconfig.as_ref().map(|file| quote(&file.display().to_string()));
+        let file = file.map_or_else(String::new, |file| format!("--kubeconfig {file} "));
+        format!("{file}--context {}", quote(context))
+    }
+
     /// From now on a screen has the terminal.
     pub(crate) fn leave_the_terminal(&self) {
         self.dialer.seat.leave();
@@ -317,7 +337,9 @@ impl Start {
             Command::Snapshot { look, watch } => {
                 self.with_runtime(async |s| look::snapshot(s, &look, watch).await)
             }
-            Command::Why { look } => self.with_runtime(async |s| look::why(s, &look).await),
+            Command::Why { look, fail_on } => {
+                self.with_runtime(async |s| look::why(s, &look, fail_on.map(Into::into)).await)
+            }
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
             Command::Action(action) => self.with_runtime(async |s| act::run(s, action).await),
             Command::Journal { what } => journal::told(&self, &what),
@@ -329,7 +351,7 @@ impl Start {
             Command::Sim(flags) => demo::serve(&flags, &self.global),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Cli::command(), "pilothouse", &mut script);
+                clap_complete::generate(shell, &mut cli::help::grammar(), "pilothouse", &mut script);
                 said(Ok(String::from_utf8_lossy(&script).into_owned()))
             }
             Command::Man => {

@@ -3,11 +3,15 @@
 pub mod access;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod drain;
+pub mod help;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pilothouse_core::model::plan::DrainOptions;
+use pilothouse_core::model::world::Severity;
+
+use self::drain::DrainFlags;
 
 /// The on-call engineer's terminal console for Kubernetes.
 #[derive(Debug, Parser)]
@@ -85,6 +89,24 @@ pub enum Output {
     Json,
 }
 
+/// From which severity on a finding is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    Critical,
+    Warning,
+    Info,
+}
+
+impl From<FailOn> for Severity {
+    fn from(from: FailOn) -> Self {
+        match from {
+            FailOn::Critical => Self::Critical,
+            FailOn::Warning => Self::Warning,
+            FailOn::Info => Self::Info,
+        }
+    }
+}
+
 /// How long to look before answering, and in which form.
 #[derive(Args, Clone, Debug)]
 pub struct Look {
@@ -136,6 +158,9 @@ pub enum Command {
     Why {
         #[command(flatten)]
         look: Look,
+        /// Exit with 1 if there is a finding that is at least as bad; silenced ones do not count
+        #[arg(long, value_enum, value_name = "SEVERITY")]
+        fail_on: Option<FailOn>,
     },
     /// Each source, each permission, each config problem
     Doctor {
@@ -166,7 +191,10 @@ pub enum Command {
     /// The themes that can be named
     Themes,
     /// A completion script
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// The manual page, in roff
     Man,
 }
@@ -177,6 +205,7 @@ pub enum ActionCommand {
     /// Empty nodes, as kubectl drain: cordon, then evict
     #[command(group(clap::ArgGroup::new("which").required(true).multiple(false).args(["nodes", "zone", "pool"])))]
     Drain {
+        /// Names of the nodes
         #[arg(value_name = "NODE")]
         nodes: Vec<String>,
         /// All nodes of a zone (topology.kubernetes.io/zone)
@@ -192,6 +221,7 @@ pub enum ActionCommand {
     },
     /// Mark nodes unschedulable
     Cordon {
+        /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         #[command(flatten)]
@@ -199,6 +229,7 @@ pub enum ActionCommand {
     },
     /// Mark nodes schedulable
     Uncordon {
+        /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         #[command(flatten)]
@@ -206,6 +237,7 @@ pub enum ActionCommand {
     },
     /// Mark dead nodes out-of-service: their pods are force-deleted, their volumes detached
     OutOfService {
+        /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         #[command(flatten)]
@@ -213,6 +245,7 @@ pub enum ActionCommand {
     },
     /// Remove that taint
     InService {
+        /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         #[command(flatten)]
@@ -220,6 +253,7 @@ pub enum ActionCommand {
     },
     /// Restart a workload's pods by a rollout
     Restart {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
         #[command(flatten)]
@@ -227,16 +261,18 @@ pub enum ActionCommand {
     },
     /// Put back an earlier template, as kubectl rollout undo
     Rollback {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
-        /// 0 = the one before the newest
-        #[arg(long, value_name = "N")]
+        /// Which revision, as kubectl rollout history has them; 0 = the one before the newest
+        #[arg(long, value_name = "N", value_parser = number::<i64>)]
         to_revision: Option<i64>,
         #[command(flatten)]
         action: ActionFlags,
     },
     /// Stop a Deployment's rollout where it is
     PauseRollout {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
         #[command(flatten)]
@@ -244,6 +280,7 @@ pub enum ActionCommand {
     },
     /// Let it go on
     ResumeRollout {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
         #[command(flatten)]
@@ -251,44 +288,52 @@ pub enum ActionCommand {
     },
     /// Set a workload's number of replicas
     Scale {
+        /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
-        #[arg(long, value_name = "N")]
+        /// How many it is to have
+        #[arg(long, value_name = "N", value_parser = number::<i32>)]
         replicas: i32,
         /// Refuse unless it has this many now
-        #[arg(long, value_name = "M")]
+        #[arg(long, value_name = "M", value_parser = number::<i32>)]
         current_replicas: Option<i32>,
         #[command(flatten)]
         action: ActionFlags,
     },
     /// Set the bounds of a HorizontalPodAutoscaler
     Bounds {
+        /// cart, or shop/cart with its namespace
         #[arg(value_name = "HPA")]
         hpa: String,
-        #[arg(long, value_name = "N", required_unless_present = "max")]
+        /// minReplicas
+        #[arg(long, value_name = "N", required_unless_present = "max", value_parser = number::<i32>)]
         min: Option<i32>,
-        #[arg(long, value_name = "N")]
+        /// maxReplicas
+        #[arg(long, value_name = "N", value_parser = number::<i32>)]
         max: Option<i32>,
         #[command(flatten)]
         action: ActionFlags,
     },
     /// Evict single pods
     Evict {
+        /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
         pods: Vec<String>,
         /// Delete instead of evict: budgets are not asked
         #[arg(long)]
         delete: bool,
         /// Seconds each pod gets to end; -1 = its own
-        #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
+        #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS", value_parser = number::<i64>)]
         grace_period: i64,
         #[command(flatten)]
         action: ActionFlags,
     },
     /// Take pods out of a Service; they stay, for a look at them
     OutOfRotation {
+        /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
         pods: Vec<String>,
+        /// Name of the Service
         #[arg(long, value_name = "SERVICE")]
         service: String,
         #[command(flatten)]
@@ -296,6 +341,7 @@ pub enum ActionCommand {
     },
     /// Put them back
     IntoRotation {
+        /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
         pods: Vec<String>,
         #[command(flatten)]
@@ -303,6 +349,7 @@ pub enum ActionCommand {
     },
     /// Run a failover plan of the config, or zone/NAME, pool/NAME
     Failover {
+        /// Name of a plan of the config, zone/NAME or pool/NAME
         #[arg(value_name = "PLAN")]
         plan: String,
         /// Go back
@@ -326,6 +373,7 @@ pub enum ActionCommand {
     },
     /// Undo an action of the journal; without an id, list them
     Undo {
+        /// As `journal list` names it
         #[arg(value_name = "ID")]
         id: Option<String>,
         #[command(flatten)]
@@ -361,12 +409,15 @@ impl ActionCommand {
 pub enum JournalCommand {
     /// One line an action
     List {
+        /// Form of the output
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
     /// One action, whole
     Show {
+        /// As `journal list` names it
         id: String,
+        /// Form of the output
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
@@ -382,68 +433,16 @@ pub enum ConfigCommand {
     Example,
 }
 
-/// kubectl drain's flags under their own names.
-#[derive(Args, Clone, Debug)]
-pub struct DrainFlags {
-    /// Also pods that declare no controller
-    #[arg(long)]
-    pub force: bool,
-    /// Leave DaemonSet-managed pods where they are
-    #[arg(long)]
-    pub ignore_daemonsets: bool,
-    /// Also pods with emptyDir volumes, whose data is lost
-    #[arg(long)]
-    pub delete_emptydir_data: bool,
-    /// Delete instead of evict: budgets are not asked
-    #[arg(long)]
-    pub disable_eviction: bool,
-    /// Seconds each pod gets to end; -1 = its own
-    #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
-    pub grace_period: i64,
-    /// Give up after this time; 0 = never
-    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration)]
-    pub timeout: std::time::Duration,
-    /// Do not wait for pods that were deleted more than this many seconds ago
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-    pub skip_wait_for_delete_timeout: u64,
-    /// Only pods with these labels
-    #[arg(long, value_name = "SELECTOR")]
-    pub pod_selector: Option<String>,
-    /// Nodes that are emptied at the same time
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub nodes_at_once: u16,
-    /// Pods of a node that go at the same time; 0 = all of them
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub pods_at_once: u16,
-}
-
-/// Go's `0` needs no unit.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    if text == "0" {
-        return Ok(std::time::Duration::ZERO);
-    }
-    humantime::parse_duration(text).map_err(|e| e.to_string())
-}
-
-impl From<DrainFlags> for DrainOptions {
-    fn from(flags: DrainFlags) -> Self {
-        Self {
-            force: flags.force,
-            ignore_daemonsets: flags.ignore_daemonsets,
-            delete_emptydir_data: flags.delete_emptydir_data,
-            disable_eviction: flags.disable_eviction,
-            grace_period: flags.grace_period,
-            timeout: flags.timeout.as_secs(),
-            skip_wait_for_delete_timeout: flags.skip_wait_for_delete_timeout,
-            pod_selector: flags.pod_selector,
-            nodes_at_once: flags.nodes_at_once,
-            pods_at_once: flags.pods_at_once,
-        }
-    }
+/// A whole number; what is wrong about another text, in words.
+pub(crate) fn number<T: TryFrom<i128>>(text: &str) -> Result<T, String> {
+    let number: i128 = text.parse().map_err(|_| "that is no whole number".to_owned())?;
+    T::try_from(number).map_err(|_| format!("{number} is out of range"))
 }
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::model::plan::DrainOptions;
+
     use super::*;
 
     #[test]

@@ -1,10 +1,12 @@
 //! What scripts and chats read: documents with fixed names, separate from the shared state's types, and the headless
 //! commands that print them.
 
+pub mod advice;
 pub mod document;
 pub mod headless;
 pub mod plan;
 pub mod snapshot;
+pub mod table;
 pub mod text;
 
 /// Exit statuses, as the command line promises them.

@@ -16,7 +16,6 @@ use pilothouse_core::model::plan::{Act, Intent};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{Cluster, ClusterInfo};
 use pilothouse_core::policy::pick::nodes_of;
-use pilothouse_core::policy::plan::resource;
 
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::decode::{self, Pools};
@@ -397,19 +396,4 @@ async fn within<T>(
 fn resource_of(path: &str) -> String {
     let path = path.split('?').next().unwrap_or(path);
     format!("list {}", path.rsplit('/').next().unwrap_or(path))
-}
-
-/// Reads `KIND/NAME` or `KIND.group/NAME`, as people type a workload.
-pub fn target(text: &str, namespace: &Name) -> Result<ObjectRef, String> {
-    let Some((kind, name)) = text.split_once('/') else {
-        return Err(format!("{text:?} is not KIND/NAME, for example deploy/checkout"));
-    };
-    let kind = Kind::from_word(kind)
-        .filter(|k| resource(k).is_some())
-        .ok_or_else(|| format!("{kind:?} is not a kind that this can act on: deploy, sts, ds"))?;
-    let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-    if name.is_empty() || !name.bytes().all(valid) {
-        return Err(format!("{name:?} is not a name: lower-case letters, digits, - and . only"));
-    }
-    Ok(ObjectRef { kind, namespace: namespace.clone(), name: name.into(), uid: Uid::default() })
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::near::meant;
 use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleBy};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::policy::plan::View;
 use pilothouse_core::policy::undo;
@@ -26,6 +26,7 @@ use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
 use crate::action::resume;
 use crate::action::scene::{self, SceneError};
+use crate::action::target::{Place, target};
 use crate::cli::{ActionCommand, ActionFlags, Output};
 use crate::clock::Clock;
 use crate::report::headless::{Confirmed, confirm, print, tell};
@@ -39,14 +40,14 @@ pub(super) static COUNT: AtomicU32 = AtomicU32::new(0);
 /// What an action is about, as it was typed.
 enum Targets<'a> {
     Nodes(&'a [String]),
-    /// `KIND/NAME` in the connection's namespace, unless a kind is given.
+    /// With their kinds, or all of this kind; in the connection's namespace unless they name one.
     Named(Option<Kind>, &'a [String]),
     /// Worked out by the plan (failover), or pinned before (undo).
     Pinned(Vec<ObjectRef>),
 }
 
 impl Targets<'_> {
-    fn resolve(self, namespace: &Name) -> Result<Vec<ObjectRef>, String> {
+    fn resolve(self, place: &Place) -> Result<Vec<ObjectRef>, String> {
         let mut targets: Vec<ObjectRef> = Vec::new();
         let mut add = |target: ObjectRef| {
             if !targets.contains(&target) {
@@ -60,15 +61,9 @@ impl Targets<'_> {
                     add(ObjectRef::new(Kind::Node, &Name::default(), &name.into(), &Uid::default()));
                 }
             }
-            Self::Named(None, texts) => {
+            Self::Named(kind, texts) => {
                 for text in texts {
-                    add(scene::target(text, namespace)?);
-                }
-            }
-            Self::Named(Some(kind), names) => {
-                for name in names {
-                    let name = name.split_once('/').map_or(name.as_str(), |(_, name)| name);
-                    add(scene::target(&format!("{}/{name}", kind.short()), namespace)?);
+                    add(target(text, place, kind.as_ref())?);
                 }
             }
             Self::Pinned(objects) => return Ok(objects),
@@ -150,7 +145,8 @@ pub async fn run(start: &Start, command: ActionCommand) -> u8 {
         ActionCommand::Resume { id, uncordon, dismiss, .. } => {
             super::resume::attempt(start, id, *uncordon, *dismiss, &flags).await
         }
-        ActionCommand::Undo { id, .. } => match undoing(start, id.as_deref()) {
+        ActionCommand::Undo { id: None, .. } => Ok(super::journal::undoable(start, flags.output)),
+        ActionCommand::Undo { id: Some(id), .. } => match undoing(start, id) {
             Ok((act, targets)) => attempt(start, act, Targets::Pinned(targets), &flags).await,
             Err(e) => Err((exit::USAGE, e)),
         },
@@ -177,7 +173,8 @@ fn failover_plan(start: &Start, name: &str) -> Result<FailoverPlan, String> {
             let known: Vec<&str> = plans.iter().map(|p| p.name.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(format!(
-                "there is no failover plan {name:?}; the config has {known}; zone/NAME and pool/NAME need none"
+                "there is no failover plan {name:?}; the config has {known}; zone/NAME and pool/NAME need none{}",
+                meant(name, plans.iter().map(|p| p.name.as_str()))
             ));
         }
     };
@@ -185,22 +182,9 @@ fn failover_plan(start: &Start, name: &str) -> Result<FailoverPlan, String> {
     Ok(FailoverPlan { name: name.into(), kind, watched: None, soak_secs: 0, suggested: true })
 }
 
-/// The inverse of a journaled action; without an id the list of them.
-fn undoing(start: &Start, id: Option<&str>) -> Result<(Act, Vec<ObjectRef>), String> {
+/// The inverse of a journaled action.
+fn undoing(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     let (actions, _) = start.journal().history();
-    let sent = |a: &&Arc<ActionView>| a.steps.iter().any(|s| s.state != StepState::Waiting);
-    let Some(id) = id else {
-        let lines: Vec<String> = actions
-            .iter()
-            .filter(sent)
-            .take(20)
-            .map(|a| {
-                let outcome = a.outcome.map_or("running", Outcome::as_str);
-                format!("  {}  {}  {outcome}  {}", a.id, a.started, undo::title(&a.plan))
-            })
-            .collect();
-        return Err(format!("name the action to undo: pilothouse undo ID\n{}", lines.join("\n")));
-    };
     let action = actions.iter().find(|a| a.id == id);
     let action =
         action.ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` has them"))?;
@@ -268,12 +252,12 @@ async fn attempt(
     for note in &connection.notes {
         tell(note);
     }
-    let namespace = match start.global.namespace.as_slice() {
-        [] => Name::from(connection.namespace.as_str()),
-        [one] => Name::from(one.as_str()),
+    let place = match start.global.namespace.as_slice() {
+        [] => Place { namespace: connection.namespace.as_str().into(), asked: false },
+        [one] => Place { namespace: one.as_str().into(), asked: true },
         _ => return Err(usage("an action takes one -n, so that there is no doubt what it changes".into())),
     };
-    let targets = targets.resolve(&namespace).map_err(usage)?;
+    let targets = targets.resolve(&place).map_err(usage)?;
     let contexts = contexts(&act);
     let info = info(start, &connection);
     let read_only = info.read_only;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use clap::CommandFactory;
+use pilothouse_core::domain::near::meant;
 use pilothouse_sim::scenario::{self, Scenario};
 use pilothouse_sim::server::{Options, Running, Sim};
 use tokio::sync::oneshot;
@@ -38,7 +39,13 @@ fn options(name: &str, flags: &DemoFlags) -> Result<Options, String> {
         let is_command = Cli::command().get_subcommands().any(|command| command.get_name() == name);
         let hint =
             if is_command { format!("; commands go first: pilothouse {name} --demo") } else { String::new() };
-        format!("{e}{hint}")
+        let meant = match &e {
+            scenario::Bad::Unknown(..) if !is_command => {
+                meant(name, scenario::names().iter().map(|(name, _)| *name))
+            }
+            _ => String::new(),
+        };
+        format!("{e}{hint}{meant}")
     })?;
     Ok(Options { seed: flags.seed, scale: flags.scale as usize, ..Options::new(scenario) })
 }

@@ -1,9 +1,9 @@
-//! `journal list` and `journal show`.
+//! `journal list`, `journal show`, and the list of `undo`.
 
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::world::{ActionView, Outcome};
+use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::undo;
 
 use super::{Start, said};
@@ -11,6 +11,7 @@ use crate::action::journal::actions;
 use crate::action::resume;
 use crate::cli::{JournalCommand, Output};
 use crate::report::headless::tell;
+use crate::report::table::Table;
 use crate::report::{exit, plan};
 
 /// `pilothouse journal`: what was done, and what of it cannot be told.
@@ -21,6 +22,12 @@ pub(super) fn told(start: &Start, what: &JournalCommand) -> u8 {
     }
     if let Err(e) = start.journal.folder() {
         tell(&format!("pilothouse: {e}"));
+    }
+    if let JournalCommand::List { output: Output::Text } = what
+        && chapters.is_empty()
+        && start.journal.folder().is_ok()
+    {
+        tell("pilothouse: the journal has no action yet");
     }
     let unfinished: Vec<Name> = resume::among(&chapters).into_iter().map(|u| u.id).collect();
     let status = said(journal_text(what, &actions(chapters), &unfinished));
@@ -63,4 +70,34 @@ fn journal_text(
             Ok(lines.join("\n"))
         }
     }
+}
+
+/// Actions that `undo` lists at most, the last ones.
+const UNDOABLE: usize = 20;
+
+/// The last actions that sent something: what `undo` without an id prints.
+pub(super) fn undoable(start: &Start, output: Output) -> u8 {
+    let (actions, gaps) = start.journal().history();
+    for gap in &gaps {
+        tell(&format!("pilothouse: {gap}"));
+    }
+    let sent = |a: &&Arc<ActionView>| a.steps.iter().any(|s| s.state != StepState::Waiting);
+    let actions: Vec<_> = actions.iter().filter(sent).take(UNDOABLE).collect();
+    if output == Output::Json {
+        let documents: Vec<_> = actions.iter().map(|a| plan::document(&a.plan, Some(a))).collect();
+        return said(serde_json::to_string(&documents).map_err(|e| e.to_string()));
+    }
+    if actions.is_empty() {
+        tell("pilothouse: there is no action to undo: the journal has none that sent anything");
+        return exit::DONE;
+    }
+    let mut table = Table::new(["ID", "STARTED", "OUTCOME", "ACTION"]);
+    for action in actions {
+        let outcome = action.outcome.map_or("running", Outcome::as_str);
+        let title = undo::title(&action.plan);
+        table.row([action.id.to_string(), action.started.to_string(), outcome.to_owned(), title]);
+    }
+    let status = said(Ok(table.lines().join("\n")));
+    tell("pilothouse undo ID undoes one of them");
+    status
 }

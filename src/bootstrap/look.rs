@@ -1,19 +1,21 @@
 //! `snapshot`, `why` and `doctor`: look until the sources are complete, then print.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::model::event::Identity;
 use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{Cluster, World};
+use pilothouse_core::model::world::{Cluster, Severity, World};
+use pilothouse_core::policy::follow::choose;
 use pilothouse_core::policy::seen;
 
 use super::Start;
 use super::session::Session;
 use crate::cli::{Look, Output};
-use crate::report::headless::{print, tell};
+use crate::clock::Clock;
+use crate::report::headless::{print, still_read, tell};
 use crate::report::{exit, snapshot as documents, text};
 use crate::wire::client::Ask;
 
@@ -40,25 +42,63 @@ fn is_settled(start: &Start, cluster: &Cluster) -> bool {
         && (start.settings.prometheus.url.is_empty() || told("prometheus"))
 }
 
-/// Opens a session and waits until it is settled or the time is up.
-async fn look(start: &Start, look: &Look) -> Result<(Session, Arc<World>), u8> {
+/// Most time that the logs of pods in trouble get, once everything else was seen.
+const LOGS: Duration = Duration::from_secs(5);
+/// From a log's first lines to the summary of them.
+const GROUPED: Duration = Duration::from_millis(1200);
+/// What is asked after the time is up gets this long: an answer to it is quick, or does not come.
+const LAST: Duration = Duration::from_secs(2);
+/// The same for failover plans, which may have clusters of their own.
+const PLANS: Duration = Duration::from_secs(10);
+
+/// Waits for what the logs of pods in trouble say.
+async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
+    let most = start.settings.logs.max_streams as usize;
+    let chosen = session.world.borrow().clusters.first().map(|c| choose(c, most, start.clock.now()).0.len());
+    let chosen = chosen.filter(|chosen| *chosen > 0 && start.settings.logs.enabled);
+    let Some(chosen) = chosen.and_then(|chosen| u32::try_from(chosen).ok()) else { return };
+    let read = session.world.wait_for(|w| w.clusters.first().is_some_and(|c| c.logs.following >= chosen));
+    if tokio::time::timeout_at(until.into(), read).await.is_ok() {
+        tokio::time::sleep_until(until.min(Clock::deadline(GROUPED)).into()).await;
+    }
+}
+
+/// Opens a session and waits until it is settled or the time is up. `logs`: with what pods in trouble log.
+async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<World>), u8> {
     let failed = |why: String| {
         tell(&format!("pilothouse: {why}"));
         exit::USAGE
     };
+    let until = Clock::deadline(look.wait);
     let connection = start.connect().await.map_err(failed)?;
     for note in &connection.notes {
         tell(&format!("pilothouse: {note}"));
     }
-    let within = tokio::time::timeout(look.wait, super::session::no_such_namespace(start, &connection));
-    if let Some(why) = within.await.ok().flatten() {
-        return Err(failed(why));
-    }
+    let unknown = connection.clone();
     let mut session =
         Session::open(start, connection, start.journal().history().0, |_| {}).map_err(failed)?;
+    if logs {
+        session.follow_logs(start);
+    }
     let settled = session.world.wait_for(|w| w.clusters.first().is_some_and(|c| is_settled(start, c)));
     // an incomplete picture is printed all the same: it says what is missing
-    let _complete = tokio::time::timeout(look.wait, settled).await.is_ok();
+    let (unknown, complete) = tokio::join!(
+        tokio::time::timeout_at(until.into(), super::session::no_such_namespace(start, &unknown)),
+        async { tokio::time::timeout_at(until.into(), settled).await.is_ok() },
+    );
+    if let Some(why) = unknown.ok().flatten() {
+        session.close(CLOSE).await;
+        return Err(failed(why));
+    }
+    if logs && complete {
+        logs_read(start, &mut session, until.min(Clock::deadline(LOGS))).await;
+    }
+    let any = session.world.wait_for(|w| !w.clusters.is_empty());
+    if tokio::time::timeout(LAST, any).await.is_err() {
+        session.close(CLOSE).await;
+        tell("pilothouse: nothing was seen: the time was up before anything was asked");
+        return Err(exit::FAILED);
+    }
     let world = session.world.borrow().clone();
     Ok((session, world))
 }
@@ -71,19 +111,22 @@ fn saw_nothing(cluster: &Cluster) -> bool {
 }
 
 /// Failed if something was not seen that should have been. What we may not see is said, and is no failure.
-fn status_of(cluster: &Cluster) -> u8 {
+fn status_of(cluster: &Cluster, flags: &Look) -> u8 {
     if saw_nothing(cluster) {
-        explain_nothing(cluster);
+        explain_nothing(cluster, flags.wait);
         return exit::FAILED;
     }
     if seen::unseen(cluster).iter().any(|u| u.why.is_fault()) { exit::FAILED } else { exit::DONE }
 }
 
-fn explain_nothing(cluster: &Cluster) {
+fn explain_nothing(cluster: &Cluster, waited: Duration) {
+    // what another source says, which has a server of its own behind the API server, is not the reason
     let vital = ["nodes", "pods"].into_iter().filter_map(|name| cluster.source(name));
-    let mut troubled = vital.chain(cluster.sources.iter()).filter(|s| s.state.is_trouble());
-    let why = troubled.find_map(|s| s.error.as_ref());
-    let why = why.map_or("no answer in time", |e| e.as_str());
+    let why = vital.filter(|s| s.state.is_trouble()).find_map(|s| s.error.as_ref());
+    let why = why.map_or_else(
+        || format!("the API server did not answer within {}", humantime::format_duration(waited)),
+        ToString::to_string,
+    );
     tell(&format!(
         "pilothouse: nothing was seen of {} at {}: {why}",
         cluster.info.context, cluster.info.server
@@ -91,7 +134,7 @@ fn explain_nothing(cluster: &Cluster) {
 }
 
 pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
-    let (mut session, mut world) = match look(start, flags).await {
+    let (mut session, mut world) = match look(start, flags, true).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };
@@ -101,13 +144,23 @@ pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
         let doc = documents::snapshot(&world, cluster, now);
         let text = match flags.output {
             Output::Json => serde_json::to_string(&doc).map_err(|e| e.to_string()),
-            Output::Text => Ok(text::snapshot(&doc, cluster, now).join("\n")),
+            Output::Text => {
+                let mut lines = text::snapshot(&doc, cluster, now);
+                if watch {
+                    lines.insert(0, format!("=== {}", text::second(now)));
+                    lines.push(String::new());
+                }
+                Ok(lines.join("\n"))
+            }
         };
-        if text.and_then(|t| print(&t).map_err(|e| e.to_string())).is_err() {
-            break exit::FAILED;
+        match text.and_then(|t| still_read(&t).map_err(|e| e.to_string())) {
+            Ok(true) => {}
+            // whoever read it has enough
+            Ok(false) => break exit::DONE,
+            Err(_) => break exit::FAILED,
         }
         if !watch {
-            break status_of(cluster);
+            break status_of(cluster, flags);
         }
         tokio::select! {
             changed = session.world.changed() => {
@@ -123,13 +176,18 @@ pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
     status
 }
 
-pub async fn why(start: &Start, flags: &Look) -> u8 {
-    let (session, world) = match look(start, flags).await {
+/// True if a finding is at least as bad.
+fn is_as_bad(cluster: &Cluster, as_what: Severity) -> bool {
+    cluster.derived.causes.iter().any(|cause| cause.severity >= as_what)
+}
+
+pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
+    let (session, world) = match look(start, flags, true).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };
     let now = start.clock.now();
-    let mut status = exit::DONE;
+    let mut status = exit::FAILED;
     if let Some(cluster) = world.clusters.first() {
         let doc = documents::snapshot(&world, cluster, now);
         let text = match flags.output {
@@ -138,12 +196,15 @@ pub async fn why(start: &Start, flags: &Look) -> u8 {
                 "causes": doc.causes, "silenced": doc.silenced, "changes": doc.changes,
             }))
             .unwrap_or_default(),
-            Output::Text => text::why(cluster, now).join("\n"),
+            Output::Text => text::why(cluster, &start.reach(&cluster.info.context), now).join("\n"),
         };
+        status = status_of(cluster, flags);
         if print(&text).is_err() {
             status = exit::FAILED;
         }
-        status = status.max(status_of(cluster));
+        if fail_on.is_some_and(|severity| is_as_bad(cluster, severity)) {
+            status = status.max(exit::FAILED);
+        }
     }
     session.close(CLOSE).await;
     status
@@ -179,11 +240,12 @@ const WANTED: [(&str, &str, &str, &str); 25] = [
 ];
 
 pub async fn doctor(start: &Start, flags: &Look) -> u8 {
-    let (session, world) = match look(start, flags).await {
+    let (session, world) = match look(start, flags, false).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };
     let now = start.clock.now();
+    let last = Clock::deadline(LAST);
     let Some(cluster) = world.clusters.first() else { return exit::FAILED };
     let mut places = super::session::namespaces(start);
     if places.is_empty() {
@@ -192,7 +254,8 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     let questions: Vec<_> = places.iter().flat_map(|ns| WANTED.iter().map(move |want| (ns, want))).collect();
     let asked = futures::future::join_all(questions.iter().map(|(namespace, want)| {
         let (verb, group, resource, subresource) = want;
-        session.reader.may(Ask { verb, group, resource, subresource, namespace, name: "" })
+        let asked = session.reader.may(Ask { verb, group, resource, subresource, namespace, name: "" });
+        tokio::time::timeout_at(last.into(), asked)
     }))
     .await;
     let mut permissions = Vec::new();
@@ -202,15 +265,20 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
         let place = if places.len() > 1 { format!(" in {namespace}") } else { String::new() };
         let name = format!("{verb} {resource}{slash}{subresource}{dot}{group}{place}");
         let (allowed, why) = match answer {
-            Ok(a) => (Some(a.allowed), a.reason),
-            Err(e) => (None, e.to_string()),
+            Ok(Ok(a)) => (Some(a.allowed), a.reason),
+            Ok(Err(e)) => (None, e.to_string()),
+            Err(_) => (None, "no answer".into()),
         };
         permissions.push((name, allowed, why));
     }
     let info = super::session::info(start, &session.connection);
-    let plans =
-        super::failover::validate(&start.settings.failover, &start.dialer(), &session.reader, &info, now)
-            .await;
+    let failover = &start.settings.failover;
+    let dialer = start.dialer();
+    let checked = super::failover::validate(failover, &dialer, &session.reader, &info, now);
+    let checked = tokio::time::timeout_at(Clock::deadline(PLANS).into(), checked).await;
+    let plans = checked.unwrap_or_else(|_| {
+        failover.iter().map(|plan| (plan.name.clone(), vec!["not checked: no answer".to_owned()])).collect()
+    });
     let missing = plans.iter().any(|(_, against)| !against.is_empty());
     let troubled =
         missing || cluster.sources.iter().any(|s| s.state.is_trouble()) || !start.loaded.problems.is_empty();
@@ -241,16 +309,51 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
             let mut lines = doctor_text(start, &session, cluster, &permissions);
             for (name, against) in &plans {
                 match against.as_slice() {
-                    [] => lines.push(format!("failover {name}: ready")),
-                    more => lines.extend(more.iter().map(|why| format!("FAILOVER {name}: {why}"))),
+                    [] => lines.push(format!("  failover {name}: ready")),
+                    more => lines.extend(more.iter().map(|why| format!("✖ FAILOVER {name}: {why}"))),
                 }
             }
+            let faulty = plans.iter().filter(|(_, against)| !against.is_empty()).count();
+            lines.push(summary(start, cluster, &permissions, faulty));
             lines.join("\n")
         }
     };
     let printed = print(&text).is_ok();
     session.close(CLOSE).await;
     if printed && !troubled { exit::DONE } else { exit::FAILED }
+}
+
+/// What a summary counts, and how many of them there are.
+fn counted(n: usize, of: usize, what: &str) -> Option<String> {
+    (n > 0).then(|| format!("{n} of {of} {what}"))
+}
+
+/// The last line: whether all is well, and else how much of what is not.
+fn summary(
+    start: &Start,
+    cluster: &Cluster,
+    permissions: &[(String, Option<bool>, String)],
+    faulty_plans: usize,
+) -> String {
+    let sources = &cluster.sources;
+    let troubled = sources.iter().filter(|s| s.state.is_trouble() || s.state == SourceState::Starting);
+    let denied = permissions.iter().filter(|(_, allowed, _)| *allowed == Some(false)).count();
+    let unknown = permissions.iter().filter(|(_, allowed, _)| allowed.is_none()).count();
+    let problems = start.loaded.problems.len();
+    let wrong: Vec<String> = [
+        counted(troubled.count(), sources.len(), "sources are not live"),
+        counted(denied, permissions.len(), "permissions are denied: what needs them is missing or refused"),
+        counted(unknown, permissions.len(), "permissions could not be asked for"),
+        counted(faulty_plans, start.settings.failover.len(), "failover plans cannot run"),
+        (problems > 0).then(|| format!("{problems} in the config")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    match wrong.as_slice() {
+        [] => format!("all is well: {} sources, {} permissions", sources.len(), permissions.len()),
+        _ => format!("not all is well: {}", wrong.join("; ")),
+    }
 }
 
 fn doctor_text(
@@ -269,24 +372,31 @@ fn doctor_text(
     ]);
     lines.extend(text::clock(cluster));
     if c.insecure {
-        lines.push("INSECURE: the server's certificate is not checked".into());
+        lines.push("! INSECURE: the server's certificate is not checked".into());
     }
     let shown = |path: Option<&std::path::Path>| {
         path.map_or_else(|| "none: there is no home directory".to_owned(), |path| path.display().to_string())
     };
     let config = Some(start.loaded.path.as_path()).filter(|path| !path.as_os_str().is_empty());
     lines.push(format!("config {}", shown(config)));
-    lines.extend(start.loaded.problems.iter().map(|p| format!("CONFIG: {p}")));
+    lines.extend(start.loaded.problems.iter().map(|p| format!("✖ CONFIG: {p}")));
     lines.push(format!("journal {}", shown(super::journal_folder(&start.home).as_deref())));
     lines.extend(text::sources(cluster, start.clock.now()));
     for (name, allowed, why) in permissions {
-        let word = match allowed {
-            Some(true) => "yes",
-            Some(false) => "NO",
-            None => "unknown",
+        let (mark, word) = match allowed {
+            Some(true) => (" ", "yes"),
+            Some(false) => ("✖", "NO"),
+            None => ("!", "unknown"),
         };
-        let why = if why.is_empty() || *allowed == Some(true) { String::new() } else { format!(" ({why})") };
-        lines.push(format!("may {name}: {word}{why}"));
+        let refused = cluster.identity.user.as_ref().map(|user| format!("User \"{user}\" cannot {name}"));
+        let why = match (allowed, why.as_str()) {
+            (Some(true), _) => String::new(),
+            // a server that gives no reason refuses whom it takes us for
+            (Some(false), "") => refused.unwrap_or_default(),
+            (_, why) => why.to_owned(),
+        };
+        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+        lines.push(format!("{mark} may {name}: {word}{why}"));
     }
     lines
 }

@@ -9,14 +9,23 @@ use clap::Args;
 pub struct DemoFlags {
     /// Start a simulated cluster in this process and open it; `pilothouse sim --list` has the scenarios
     #[arg(long, global = true, value_name = "SCENARIO", num_args = 0..=1, default_missing_value = "incident",
-        conflicts_with_all = ["context", "kubeconfig"])]
+        conflicts_with_all = ["context", "kubeconfig"], help_heading = SIMULATED)]
     pub demo: Option<String>,
     /// What picks names, jitter and draws of the simulated cluster; the same number, the same story
-    #[arg(long, global = true, value_name = "N", default_value_t = 1)]
+    #[arg(long, global = true, value_name = "N", default_value_t = 1, value_parser = crate::cli::number::<u64>,
+        help_heading = SIMULATED)]
     pub seed: u64,
-    /// So many times the scenario's nodes and workloads
-    #[arg(long, global = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=200))]
+    /// How many times the scenario's nodes and workloads the simulated cluster has, 1 to 200 (`scale` is the command that
+    /// changes replicas)
+    #[arg(long, global = true, value_name = "TIMES", default_value_t = 1, value_parser = times, help_heading = SIMULATED)]
     pub scale: u32,
+}
+
+const SIMULATED: &str = "The simulated cluster";
+
+fn times(text: &str) -> Result<u32, String> {
+    let times = crate::cli::number(text)?;
+    if (1..=200).contains(&times) { Ok(times) } else { Err("from 1 to 200".into()) }
 }
 
 /// `pilothouse sim`.
@@ -26,7 +35,7 @@ pub struct SimFlags {
     #[arg(long, value_name = "S", default_value = "incident")]
     pub scenario: String,
     /// Port on 127.0.0.1; 0 = any free one
-    #[arg(long, value_name = "P", default_value_t = 0)]
+    #[arg(long, value_name = "P", default_value_t = 0, value_parser = crate::cli::number::<u16>)]
     pub port: u16,
     /// Write the administrator's kubeconfig here instead of to standard output
     #[arg(long, value_name = "F")]

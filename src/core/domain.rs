@@ -10,6 +10,7 @@ pub mod failover;
 pub mod id;
 pub mod label;
 pub mod log;
+pub mod near;
 pub mod node;
 pub mod pod;
 pub mod quantity;

@@ -61,11 +61,24 @@ fn ask(plan: &Plan) -> Confirmed {
     }
 }
 
-/// Standard output is data.
+/// Standard output is data. A reader that has enough (`| head -1`) is no failure.
 pub fn print(text: &str) -> std::io::Result<()> {
+    still_read(text).map(|_| ())
+}
+
+/// Prints as [`print`]; false: nobody reads any further.
+pub fn still_read(text: &str) -> std::io::Result<bool> {
+    match write_out(text) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn write_out(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
+    if !text.is_empty() && !text.ends_with('\n') {
         out.write_all(b"\n")?;
     }
     out.flush()

@@ -1,16 +1,25 @@
 //! Snapshot, why and doctor for people and chats: plain lines, no colours, safe text.
 
+use pilothouse_core::domain::id::Kind;
 use pilothouse_core::domain::time::{Stamp, age, skew};
 use pilothouse_core::model::changes::{fold_for_people, recent, words};
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, Silenced};
+use pilothouse_core::policy::hpa::{HpaState, judge};
 use pilothouse_core::policy::rules::glyph;
 use pilothouse_core::policy::seen;
 
-use super::document::Snapshot;
+use super::advice;
+use super::document::{Cpu, Memory, Snapshot};
+use super::table::Table;
 
 fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |v| v.to_string())
+}
+
+/// To the second: nobody reads milliseconds aloud.
+pub fn second(at: Stamp) -> Stamp {
+    Stamp(at.0.div_euclid(1000) * 1000)
 }
 
 /// What was not seen, as the first line; none if all was.
@@ -40,8 +49,12 @@ fn lasting(millis: u64) -> String {
     }
 }
 
-/// NOW and what changed.
-pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
+fn has_pods(cluster: &Cluster) -> bool {
+    cluster.pods.cover.is_read() || !cluster.pods.is_empty()
+}
+
+/// Which cluster, when, how much of it: what all that follows is about.
+fn head(cluster: &Cluster, now: Stamp) -> Vec<String> {
     let counts = cluster.derived.counts;
     let nodes = if cluster.nodes.is_empty() && !cluster.nodes.cover.is_complete() {
         "nodes unknown".to_owned()
@@ -49,7 +62,7 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
         format!("nodes {}/{}", counts.nodes_ready, counts.nodes)
     };
     // a number that is not known is not 0
-    let has_pods = cluster.pods.cover.is_read() || !cluster.pods.is_empty();
+    let has_pods = has_pods(cluster);
     let pods = if has_pods {
         format!("pods {} ({} bad)", counts.pods, counts.pods_bad)
     } else {
@@ -57,31 +70,60 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     };
     // first, so that nobody and no script takes the rest for all of it
     let mut lines = not_seen(cluster);
-    let nothing_missed = lines.is_empty();
-    lines.push(format!("{} at {now}: {nodes}, {pods}", cluster.info.context));
+    lines.push(format!("{} at {}: {nodes}, {pods}", cluster.info.context, second(now)));
+    if !cluster.info.server.is_empty() {
+        let version = cluster.identity.version.as_ref().map_or_else(String::new, |v| format!(", {v}"));
+        let only = match &*cluster.info.namespaces {
+            [] => String::new(),
+            names => format!(", only namespace {}", names.join(", ")),
+        };
+        lines.push(format!("API server {}{version}{only}", cluster.info.server));
+    }
     lines.extend(clock(cluster));
     if let Some(note) = cluster.pods.cover.note().filter(|_| has_pods) {
         lines.push(format!("pods: {note}"));
     }
+    lines
+}
+
+/// What may be said where there is no finding.
+fn no_finding(cluster: &Cluster) -> String {
+    let all = if cluster.derived.silenced.is_empty() {
+        "no problems found"
+    } else {
+        "no problems found except what is silenced"
+    };
+    let vital = ["nodes", "pods"].map(|name| cluster.source(name).and_then(|s| s.error.as_ref()));
+    let silent = vital.iter().all(Option::is_none) && !matches!(cluster.nodes.cover, Coverage::Denied(_));
+    let saw_nothing = !has_pods(cluster) && cluster.nodes.is_empty() && !cluster.nodes.cover.is_read();
+    match (seen::unseen(cluster).is_empty(), saw_nothing) {
+        (true, _) => all.into(),
+        (false, false) => "nothing wrong was found in what was seen".into(),
+        (false, true) if silent => format!(
+            "the API server {} did not answer: neither nodes nor pods were seen, nothing is known",
+            cluster.info.server
+        ),
+        (false, true) => "neither nodes nor pods were seen: nothing is known".into(),
+    }
+}
+
+/// NOW with its evidence, what to do about it, and what changed. `reach`: the flags that lead to this cluster.
+pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
+    let mut lines = head(cluster, now);
     let silenced = &cluster.derived.silenced;
     if cluster.derived.causes.is_empty() {
-        let all = if silenced.is_empty() {
-            "no problems found"
-        } else {
-            "no problems found except what is silenced"
-        };
-        let saw_nothing = !has_pods && cluster.nodes.is_empty() && !cluster.nodes.cover.is_read();
-        let said = match (nothing_missed, saw_nothing) {
-            (true, _) => all,
-            (false, false) => "nothing wrong was found in what was seen",
-            (false, true) => "neither nodes nor pods were seen: nothing is known",
-        };
-        lines.push(said.into());
+        lines.push(no_finding(cluster));
     }
     for cause in cluster.derived.causes.iter() {
         let since = cause.since.map_or_else(String::new, |s| format!(" ({})", lasting(now.since(s))));
         lines.push(format!("{} {}{since}", glyph(cause.severity), cause.title));
         lines.extend(cause.evidence.iter().map(|e| format!("    {e}")));
+        if let Some(action) = &cause.action {
+            lines.push(match advice::command(cluster, cause, action, reach, now) {
+                Some(command) => format!("    do: {command}    # {}", action.title),
+                None => format!("    do: {}", action.title),
+            });
+        }
     }
     if !silenced.is_empty() {
         lines.push(format!("{} silenced:", silenced.len()));
@@ -91,7 +133,7 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     }
     let changes = recent(&cluster.derived.changes, now);
     if !changes.is_empty() {
-        lines.push("changed in the last 30 minutes:".into());
+        lines.push("changed in the last 30 minutes (times are UTC):".into());
     }
     for change in fold_for_people(changes) {
         lines.push(format!("  {} {}", change.at.clock(), words(&change, false)));
@@ -99,57 +141,135 @@ pub fn why(cluster: &Cluster, now: Stamp) -> Vec<String> {
     lines
 }
 
-/// A snapshot in short tables.
-pub fn snapshot(doc: &Snapshot, cluster: &Cluster, now: Stamp) -> Vec<String> {
-    let mut lines = why(cluster, now);
-    lines.push(String::new());
-    lines.push(
-        "NODE  STATE  ZONE  CPU used/requested/allocatable  MEMORY used/requested/allocatable  PODS".into(),
-    );
+/// A part of the whole, in percent.
+fn percent(part: Option<i64>, whole: i64) -> String {
+    part.filter(|_| whole > 0)
+        .map_or_else(|| "-".into(), |part| format!("{}%", (part * 100 + whole / 2) / whole))
+}
+
+fn cores(cpu: &Cpu) -> [String; 3] {
+    let whole = cpu.allocatable_milli;
+    let cores = format!("{:.1}", whole as f64 / 1000.0);
+    [cores, percent(cpu.used_milli, whole), percent(cpu.requested_milli, whole)]
+}
+
+fn gib(memory: &Memory) -> [String; 3] {
+    let whole = memory.allocatable_bytes;
+    let gib = format!("{:.1}", whole as f64 / f64::from(1 << 30));
+    [gib, percent(memory.used_bytes, whole), percent(memory.requested_bytes, whole)]
+}
+
+fn nodes(doc: &Snapshot) -> Vec<String> {
+    let mut table = Table::new([
+        "NODE",
+        "STATE",
+        "ZONE",
+        ">CORES",
+        ">CPU-USED",
+        ">CPU-REQUESTED",
+        ">GIB",
+        ">MEM-USED",
+        ">MEM-REQUESTED",
+        ">PODS",
+    ]);
     for n in &doc.nodes {
-        lines.push(format!(
-            "{}  {}{}  {}  {}/{}/{}m  {}/{}/{}  {}/{}",
-            n.name,
-            n.state,
-            if n.cordoned { ",cordoned" } else { "" },
-            or_dash(n.zone.as_ref()),
-            or_dash(n.cpu.used_milli),
-            or_dash(n.cpu.requested_milli),
-            n.cpu.allocatable_milli,
-            or_dash(n.memory.used_bytes),
-            or_dash(n.memory.requested_bytes),
-            n.memory.allocatable_bytes,
-            or_dash(n.pods.count),
-            n.pods.capacity
-        ));
+        let state = format!("{}{}", n.state, if n.cordoned { ",cordoned" } else { "" });
+        let ([cores, cpu_used, cpu_requested], [gib, mem_used, mem_requested]) =
+            (cores(&n.cpu), gib(&n.memory));
+        let pods = format!("{}/{}", or_dash(n.pods.count), n.pods.capacity);
+        let (name, zone) = (n.name.clone(), or_dash(n.zone.as_ref()));
+        table.row([name, state, zone, cores, cpu_used, cpu_requested, gib, mem_used, mem_requested, pods]);
     }
-    lines.push(String::new());
-    lines.push("SERVICE  RPS  ERROR%  P95  READY".into());
+    table.lines()
+}
+
+/// `shop/cart`; what is in no namespace by its name alone.
+fn placed(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+fn services(doc: &Snapshot) -> Vec<String> {
+    let mut table = Table::new(["SERVICE", ">RPS", ">ERRORS", ">P50", ">P95", ">P99", ">READY"]);
+    let ms = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.0}ms"));
     for s in &doc.services {
-        lines.push(format!(
-            "{}/{}  {}  {}  {}  {}/{}",
-            s.namespace,
-            s.name,
+        table.row([
+            placed(&s.namespace, &s.name),
             s.rps.map_or_else(|| "-".into(), |v| format!("{v:.1}")),
-            s.error_ratio.map_or_else(|| "-".into(), |v| format!("{:.1}", v * 100.0)),
-            s.p95_ms.map_or_else(|| "-".into(), |v| format!("{v:.0}ms")),
-            or_dash(s.ready),
-            or_dash(s.endpoints)
-        ));
+            s.error_ratio.map_or_else(|| "-".into(), |v| format!("{:.1}%", v * 100.0)),
+            ms(s.p50_ms),
+            ms(s.p95_ms),
+            ms(s.p99_ms),
+            s.ready.zip(s.endpoints).map_or_else(|| "-".into(), |(ready, all)| format!("{ready}/{all}")),
+        ]);
     }
-    lines.push(String::new());
-    lines.push("AUTOSCALER  NOW->WANT  MIN-MAX  VERDICT".into());
-    for a in &doc.autoscalers {
-        lines.push(format!(
-            "{}/{}  {}->{}  {}-{}  {}",
-            a.namespace,
-            a.name,
-            or_dash(a.current),
-            or_dash(a.desired),
-            a.min,
-            a.max,
-            a.verdict
-        ));
+    table.lines()
+}
+
+fn error_groups(doc: &Snapshot) -> Vec<String> {
+    let mut table = Table::new(["WORKLOAD", ">LINES", ">PER-MINUTE", "LAST-SEEN", "ERROR"]);
+    for group in &doc.error_groups {
+        let at = Stamp::parse(&group.last_seen).map_or_else(String::new, |at| second(at).to_string());
+        table.row([
+            group.workloads.join(","),
+            group.count.to_string(),
+            format!("{:.0}", group.per_minute),
+            at,
+            group.template.clone(),
+        ]);
+    }
+    table.lines()
+}
+
+fn autoscalers(cluster: &Cluster, now: Stamp) -> Vec<String> {
+    let mut table = Table::new(["AUTOSCALER", ">NOW", ">WANTS", ">MIN", ">MAX", "VERDICT"]);
+    let mut hpas: Vec<_> = cluster.hpas.iter().collect();
+    hpas.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    for hpa in hpas {
+        let verdict = judge(hpa, now);
+        // what the metrics ask for says more than what the maximum left of it
+        let wants = verdict.wants.filter(|_| verdict.state == HpaState::AtMax).or(hpa.desired);
+        table.row([
+            placed(&hpa.namespace, &hpa.name),
+            or_dash(hpa.current),
+            or_dash(wants),
+            hpa.min.to_string(),
+            hpa.max.to_string(),
+            verdict.why,
+        ]);
+    }
+    table.lines()
+}
+
+fn workloads(doc: &Snapshot) -> Vec<String> {
+    let mut table = Table::new(["WORKLOAD", ">READY", ">UPDATED", ">RESTARTS", "ROLLOUT"]);
+    for w in &doc.workloads {
+        let kind = Kind::parse(&w.kind).short();
+        table.row([
+            format!("{}/{kind}/{}", w.namespace, w.name),
+            format!("{}/{}", w.ready, w.desired),
+            w.updated.to_string(),
+            w.restarts.to_string(),
+            w.rollout.to_owned(),
+        ]);
+    }
+    table.lines()
+}
+
+/// A snapshot in tables: what there is. What is wrong is named only; [`why`] tells it.
+pub fn snapshot(doc: &Snapshot, cluster: &Cluster, now: Stamp) -> Vec<String> {
+    let mut lines = head(cluster, now);
+    let causes = &cluster.derived.causes;
+    if causes.is_empty() {
+        lines.push(no_finding(cluster));
+    } else {
+        let s = if causes.len() == 1 { "" } else { "s" };
+        lines.push(format!("{} finding{s}; pilothouse why says more:", causes.len()));
+    }
+    lines.extend(causes.iter().map(|cause| format!("  {} {}", glyph(cause.severity), cause.title)));
+    let tables = [nodes(doc), services(doc), autoscalers(cluster, now), workloads(doc), error_groups(doc)];
+    for table in tables.into_iter().filter(|table| !table.is_empty()) {
+        lines.push(String::new());
+        lines.extend(table);
     }
     lines
 }
@@ -166,7 +286,8 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
             Some(Coverage::Namespaces(names)) => format!(", only {}", names.join(", ")),
             _ => String::new(),
         };
-        lines.push(format!("source {} {}{part} ({seen}){error}", source.name, source.state.as_str()));
+        let mark = if source.state.is_trouble() { "✖" } else { " " };
+        lines.push(format!("{mark} source {} {}{part} ({seen}){error}", source.name, source.state.as_str()));
     }
     lines
 }
@@ -175,6 +296,7 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
 mod tests {
     use std::sync::Arc;
 
+    use pilothouse_core::domain::id::Name;
     use pilothouse_core::domain::node::Node;
     use pilothouse_core::domain::pod::Pod;
     use pilothouse_core::domain::source::{SourceState, SourceStatus};
@@ -215,14 +337,14 @@ mod tests {
 
     #[test]
     fn all_is_well_only_when_everything_was_seen() {
-        let lines = why(&cluster(Vec::new()), Stamp(0));
+        let lines = why(&cluster(Vec::new()), "", Stamp(0));
         assert_eq!(lines, ["test at 1970-01-01T00:00:00Z: nodes 0/0, pods 0 (0 bad)", "no problems found"]);
-        let lines = why(&cluster(vec![Fact::Pdbs(Batch::NotInstalled)]), Stamp(0));
+        let lines = why(&cluster(vec![Fact::Pdbs(Batch::NotInstalled)]), "", Stamp(0));
         assert_eq!(lines.last().unwrap(), "no problems found", "what is not there is not missed");
-        let lines = why(&cluster(vec![Fact::Events(Batch::Stale { since: Some(Stamp(0)) })]), Stamp(0));
+        let lines = why(&cluster(vec![Fact::Events(Batch::Stale { since: Some(Stamp(0)) })]), "", Stamp(0));
         assert_eq!(lines.first().unwrap(), "NOT SEEN: events (no fresh data)");
         assert_eq!(lines.last().unwrap(), "nothing wrong was found in what was seen");
-        let lines = why(&cluster(vec![Fact::Events(Batch::Denied { reason: "403".into() })]), Stamp(0));
+        let lines = why(&cluster(vec![Fact::Events(Batch::Denied { reason: "403".into() })]), "", Stamp(0));
         assert_eq!(lines.first().unwrap(), "not seen: events (no permission)", "said, and no fault");
         let down = SourceStatus {
             name: "pods".into(),
@@ -230,9 +352,32 @@ mod tests {
             error: Some("503: Service Unavailable".into()),
             ..SourceStatus::default()
         };
-        let lines = why(&cluster(vec![Fact::Source(down)]), Stamp(0));
+        let lines = why(&cluster(vec![Fact::Source(down)]), "", Stamp(0));
         assert_eq!(lines.first().unwrap(), "NOT SEEN: pods (503: Service Unavailable)");
         assert!(!lines.iter().any(|l| l.contains("nothing is known")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_silent_server_is_blamed_and_not_what_is_asked_through_it() {
+        let info =
+            ClusterInfo { context: "test".into(), server: "https://api".into(), ..ClusterInfo::default() };
+        let mut state = ClusterState::new(info);
+        let status = |name: &str, state, error: Option<&str>| {
+            let error = error.map(Name::from);
+            Fact::Source(SourceStatus { name: name.into(), state, error, ..SourceStatus::default() })
+        };
+        state.apply(status("nodes", SourceState::Starting, None), Stamp(0));
+        let down = SourceState::Down { since: Stamp(0) };
+        state.apply(status("metrics.k8s.io", down.clone(), Some("no answer within 10 s")), Stamp(0));
+        let said = |state: &mut ClusterState| why(&state.publish(Stamp(0), true).unwrap(), "", Stamp(0));
+        let lines = said(&mut state);
+        let last =
+            "the API server https://api did not answer: neither nodes nor pods were seen, nothing is known";
+        assert_eq!(lines.last().unwrap(), last);
+        state.apply(status("nodes", SourceState::Live, None), Stamp(0));
+        assert!(said(&mut state).iter().any(|l| l.contains("no fresh data from metrics.k8s.io")));
+        state.apply(status("nodes", down, Some("connection refused")), Stamp(0));
+        assert!(said(&mut state).iter().any(|l| l.contains("connection refused")));
     }
 
     #[test]

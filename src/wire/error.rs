@@ -163,6 +163,15 @@ impl ApiError {
         Self::Unreachable(words(error))
     }
 
+    /// `User "ann"`: whom a refusal names, which is often not who was meant.
+    pub fn refused(&self) -> Option<&str> {
+        let Self::Forbidden { message } = self else { return None };
+        let from = message.find("User \"")?;
+        let named = message.get(from..)?;
+        let (name, _) = named.get("User \"".len()..)?.split_once('"')?;
+        named.get(..name.len() + "User \"\"".len())
+    }
+
     /// How long the server asked us to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -368,6 +377,12 @@ mod tests {
             ApiError::from_answer(503, None, b"\n<html>").to_string(),
             "503: Service Unavailable (a web page, not an answer of the API server)"
         );
+        let refused =
+            |message: &str| ApiError::Forbidden { message: message.into() }.refused().map(str::to_owned);
+        let said = r#"nodes is forbidden: User "system:serviceaccount:ops:bot" cannot list resource "nodes""#;
+        assert_eq!(refused(said).as_deref(), Some(r#"User "system:serviceaccount:ops:bot""#));
+        assert_eq!(refused("no"), None);
+        assert_eq!(refused("User \"cut"), None);
         assert_eq!(ApiError::from_answer(500, None, b"").to_string(), "500: Internal Server Error");
         assert_eq!(ApiError::from_answer(404, None, b"").to_string(), "404 Not Found");
         assert_eq!(ApiError::from_answer(503, None, &[0xff, 0x1b]).to_string(), "503: �␛");

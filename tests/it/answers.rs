@@ -27,7 +27,7 @@ const LISTS: [(&str, &str); 14] = [
     ("events", "EventList"),
 ];
 
-fn whole(status: &str, headers: &str, body: &str) -> String {
+pub fn whole(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
 }
 
@@ -100,8 +100,11 @@ fn serve(socket: TcpStream, hook: &Hook, asked: &Mutex<std::collections::HashMap
     }
 }
 
-/// Runs a headless command on such a server: exit status and standard output.
-fn run(args: &[&str], hook: impl Fn(&str, u32) -> Option<String> + Send + Sync + 'static) -> (i32, String) {
+/// A headless command on such a server, and its home.
+pub fn command(
+    args: &[&str],
+    hook: impl Fn(&str, u32) -> Option<String> + Send + Sync + 'static,
+) -> (Command, tempfile::TempDir) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (hook, asked): (Arc<Hook>, Arc<Mutex<_>>) = (Arc::new(Box::new(hook)), Arc::default());
@@ -117,22 +120,28 @@ fn run(args: &[&str], hook: impl Fn(&str, u32) -> Option<String> + Send + Sync +
         "clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\ncontexts: [{{name: test, context: {{cluster: c, namespace: shop}}}}]\ncurrent-context: test\n"
     );
     std::fs::write(&config, text).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_pilothouse"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse"));
+    command
         .arg("--kubeconfig")
         .arg(&config)
         .args(args)
         .env("HOME", home.path())
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("XDG_STATE_HOME")
-        .env_remove("PILOTHOUSE_PROMETHEUS")
-        .output()
-        .unwrap();
+        .env_remove("PILOTHOUSE_PROMETHEUS");
+    (command, home)
+}
+
+/// Runs it: exit status and standard output.
+fn run(args: &[&str], hook: impl Fn(&str, u32) -> Option<String> + Send + Sync + 'static) -> (i32, String) {
+    let (mut command, _home) = command(args, hook);
+    let output = command.output().unwrap();
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-const WELL: &str = "no problems found";
+pub const WELL: &str = "no problems found";
 
-fn is_list(path: &str) -> bool {
+pub fn is_list(path: &str) -> bool {
     !path.contains("watch=1") && LISTS.iter().any(|(name, _)| path.split('?').next().unwrap().ends_with(name))
 }
 

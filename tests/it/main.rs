@@ -8,6 +8,7 @@ mod crash;
 mod decoders;
 mod documents;
 mod fake;
+mod headless;
 mod logs;
 mod properties;
 mod scenario;

@@ -1,20 +1,26 @@
 //! Whose logs are read: of what a person opened, and of what is worth following when nobody has asked for any: pods that
-//! are not ready, that restarted lately, or that stand behind a Service with errors. Most telling first.
+//! are not ready, that restarted lately, that stand behind a Service with errors, or that a rollout has brought just now.
+//! Most telling first.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::pod::{ContainerShape, Phase, Pod};
 use crate::domain::time::Stamp;
 use crate::model::changes::split_image;
-use crate::model::world::Cluster;
+use crate::model::world::{ChangeKind, Cluster};
 
 /// Most pods of an object whose logs are read at once.
 pub const MOST_PODS: usize = 20;
-/// A restart counts for this long.
+/// A restart counts for this long, and a rollout.
 const RECENT_SECS: u64 = 15 * 60;
+/// Pods of one rollout that are followed although nothing is known against them: what a release does wrong, each of its
+/// pods does, and a large one must not take the place of the others.
+const OF_A_ROLLOUT: usize = 5;
+/// In seconds: a pod's age is known to the second only.
+const SLACK_SECS: i64 = 2;
 /// Errors of a backend count from this ratio on.
 const ERRORS: f64 = 0.01;
 
@@ -99,6 +105,20 @@ fn telling(pod: &Pod) -> Vec<&ContainerShape> {
     found
 }
 
+/// The newest rollout of each workload, if it is fresh: without a Prometheus only logs tell what a release does wrong.
+fn fresh_rollouts(cluster: &Cluster, now: Stamp) -> HashMap<(Name, Kind, Name), Stamp> {
+    let mut fresh: HashMap<_, Stamp> = HashMap::new();
+    for change in cluster.derived.changes.iter() {
+        if matches!(change.kind, ChangeKind::Rollout { .. }) && now.secs_since(change.at) <= RECENT_SECS {
+            let object = &change.object;
+            let workload = (object.namespace.clone(), object.kind.clone(), object.name.clone());
+            let at = fresh.entry(workload).or_default();
+            *at = (*at).max(change.at);
+        }
+    }
+    fresh
+}
+
 /// The containers to follow, at most `most`, and how many pods could be followed at all.
 pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) {
     let failing: HashSet<(&str, &str)> = cluster
@@ -113,8 +133,19 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
         failing.contains(&(pod.namespace.as_str(), pod.name.as_str()))
             || failing.contains(&("", pod.name.as_str()))
     };
+    let rollouts = fresh_rollouts(cluster, now);
+    let since = rollouts.values().min().copied();
+    let rolled_out = |pod: &Pod| {
+        // most pods are older than any of them
+        since.filter(|since| pod.created.plus_secs(SLACK_SECS) >= *since)?;
+        let (kind, name) = cluster.top_owner(pod)?;
+        let workload = (pod.namespace.clone(), kind, name);
+        let at = rollouts.get(&workload)?;
+        (pod.created.plus_secs(SLACK_SECS) >= *at && !pod.is_terminating()).then_some(workload)
+    };
     let mut candidates = 0u32;
     let mut chosen: Vec<(u8, &Pod)> = Vec::new();
+    let mut fresh: HashMap<_, Vec<&Pod>> = HashMap::new();
     for pod in cluster.pods.iter() {
         // an init container that crashes keeps its pod pending
         let crashed = pod.phase == Phase::Pending && pod.last_exit.is_some();
@@ -136,9 +167,16 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
         } else if !pod.ready && !pod.is_terminating() {
             3
         } else {
+            if let Some(rollout) = rolled_out(pod) {
+                fresh.entry(rollout).or_default().push(pod);
+            }
             continue;
         };
         chosen.push((rank, pod));
+    }
+    for pods in fresh.values_mut() {
+        pods.sort_by_key(|pod| &pod.name);
+        chosen.extend(pods.iter().take(OF_A_ROLLOUT).map(|pod| (4, *pod)));
     }
     chosen.sort_by(|a, b| (a.0, &a.1.namespace, &a.1.name).cmp(&(b.0, &b.1.namespace, &b.1.name)));
     let streams = chosen.into_iter().flat_map(|(_, pod)| {
@@ -204,6 +242,57 @@ mod tests {
         let running = pod(1, Phase::Running, Some("side"));
         assert_eq!(chosen(vec![running.clone()], 9).0, ["p1/side", "p1/app", "p1/proxy"]);
         assert_eq!(chosen(vec![running], 2).0, ["p1/side", "p1/app"], "streams are containers");
+    }
+
+    #[test]
+    fn some_pods_of_a_fresh_rollout_are_followed_after_those_in_trouble() {
+        use crate::domain::id::Owner;
+        use crate::domain::workload::Workload;
+        let owner = |kind, name: &str, uid: &str| {
+            let (name, uid, group) = (name.into(), Uid::parse(uid), "apps".into());
+            Some(Arc::new(Owner { kind, name, uid, group }))
+        };
+        let replicaset = |revision, created| Workload {
+            kind: Kind::ReplicaSet,
+            uid: Uid::parse(&format!("rs{revision}")),
+            namespace: "shop".into(),
+            name: Name::from(format!("api-{revision}")),
+            created,
+            revision: Some(revision),
+            images: [Name::from(format!("shop:v{revision}"))].into(),
+            owner: owner(Kind::Deployment, "api", "d"),
+            ..Workload::default()
+        };
+        let of = |n, revision: u32, created| Pod {
+            ready: true,
+            trouble: None,
+            restarts: 0,
+            created,
+            owner: owner(Kind::ReplicaSet, &format!("api-{revision}"), &format!("rs{revision}")),
+            ..pod(n, Phase::Running, None)
+        };
+        let rollout = Stamp::from_secs(10_000);
+        let followed = |now| {
+            let mut state = ClusterState::new(ClusterInfo::default());
+            let sets = vec![replicaset(1, Stamp(0)), replicaset(2, rollout)];
+            let (generation, version) = (1, crate::domain::id::Version(1));
+            let whole =
+                [Batch::Begin { generation }, Batch::Upsert(sets), Batch::End { generation, version }];
+            for batch in whole {
+                state.apply(Fact::ReplicaSets(batch), now);
+            }
+            let mut pods = vec![of(50, 1, Stamp(0)), Pod { ready: false, ..of(60, 1, Stamp(0)) }];
+            pods.extend((10..20).map(|n| of(n, 2, rollout)));
+            state.apply(Fact::Pods(Batch::Upsert(pods)), now);
+            let cluster = state.publish(now, false).unwrap();
+            let (choices, _) = choose(&cluster, 99, now);
+            let mut pods: Vec<String> = choices.iter().map(|c| c.pod.to_string()).collect();
+            pods.dedup();
+            pods
+        };
+        assert_eq!(followed(rollout.plus_secs(30)), ["p60", "p10", "p11", "p12", "p13", "p14"]);
+        let long_after = rollout.plus_secs(i64::try_from(RECENT_SECS).unwrap() + 1);
+        assert_eq!(followed(long_after), ["p60"], "an old rollout is followed no more");
     }
 
     #[test]

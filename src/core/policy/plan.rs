@@ -332,7 +332,7 @@ pub fn kubectl(plan: &Plan, words: &str) -> String {
 }
 
 /// For a shell: quoted unless it is plain.
-pub(super) fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@=,".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()

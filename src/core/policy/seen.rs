@@ -123,6 +123,12 @@ fn others(cluster: &Cluster, name: &str, read: &[Name]) -> Option<Unseen> {
     some.then(|| Unseen { namespaces, elsewhere, ..whole(name, WhyNot::Denied, None) })
 }
 
+/// `no permission for User "ann"`: whom a refusal names is often not who was meant.
+fn denied(reason: &str) -> String {
+    let user = reason.split_once("User \"").and_then(|(_, rest)| rest.split_once('"'));
+    user.map_or_else(|| "no permission".into(), |(user, _)| format!("no permission for User \"{user}\""))
+}
+
 /// All of it in one line, faults first: `pods, events (503: Service Unavailable); nodes (no permission)`.
 pub fn words(unseen: &[Unseen]) -> String {
     type Group<'a> = (String, Vec<&'a str>);
@@ -136,10 +142,11 @@ pub fn words(unseen: &[Unseen]) -> String {
         } else {
             format!("in {} ", few(&one.namespaces))
         };
+        let denied = denied(reason);
         let why = match (one.why, reason) {
             (WhyNot::Loading, _) => "no answer yet",
             (WhyNot::Failing, "") => "no fresh data",
-            (WhyNot::Denied, _) => "no permission",
+            (WhyNot::Denied, _) => &denied,
             (_, reason) => reason,
         };
         let said = format!("{place}({why})");

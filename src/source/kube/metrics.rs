@@ -108,7 +108,10 @@ impl Teller {
     async fn failed(&mut self, out: &FactSink, error: &ApiError, every: Duration) -> Duration {
         let now = out.clock().now();
         let words = match error {
-            ApiError::Forbidden { .. } => format!("metrics.k8s.io: 403, needs {}", self.needs),
+            ApiError::Forbidden { .. } => {
+                let whom = error.refused().map_or_else(String::new, |whom| format!(" ({whom} may not)"));
+                format!("metrics.k8s.io: 403, needs {}{whom}", self.needs)
+            }
             ApiError::NotFound { .. } => "metrics.k8s.io: 404, metrics-server is not installed".into(),
             ApiError::Server { code: 503, message, .. } => {
                 format!("metrics.k8s.io: 503, metrics-server does not answer: {message}")

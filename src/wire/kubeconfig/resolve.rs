@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pilothouse_core::domain::near::meant;
+
 use super::file::{Cluster, Context, Exec, File, Impersonate, Provider, User};
 use super::server::Server;
 use crate::wire::env::Env;
@@ -197,10 +199,11 @@ fn context_of(file: &File, context: Option<&str>, over: &Overrides) -> Result<(S
         }
         return Err(format!("no current-context is set; give --context NAME ({})", known(&file.contexts)));
     }
-    match file.contexts.get(name) {
-        Some(found) => Ok((name.to_owned(), found.clone())),
-        None => Err(format!("there is no context {name:?}; {}", known(&file.contexts))),
-    }
+    let found = file.contexts.get(name).ok_or_else(|| {
+        let meant = meant(name, file.contexts.keys().map(String::as_str));
+        format!("there is no context {name:?}; {}{meant}", known(&file.contexts))
+    })?;
+    Ok((name.to_owned(), found.clone()))
 }
 
 fn cluster_of(

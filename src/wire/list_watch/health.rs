@@ -96,7 +96,10 @@ where
             (false, _) => backoff.next().max(error.retry_after().map_or(Duration::ZERO, |d| jitter(d, 0.2))),
         };
         let said = match trouble {
-            Trouble::Denied => format!("403, needs {}", self.plan.needs),
+            Trouble::Denied => {
+                let whom = error.refused().map_or_else(String::new, |whom| format!(" ({whom} may not)"));
+                format!("403, needs {}{whom}", self.plan.needs)
+            }
             Trouble::Absent => format!("404, this server has no {}", self.plan.name),
             Trouble::NotKubernetes => {
                 format!(

@@ -11,10 +11,21 @@ use super::Scene;
 /// Sources without which the panes cannot be believed.
 const VITAL: [&str; 2] = ["nodes", "pods"];
 
+/// Sources of other servers that are asked through the API server.
+const BEHIND: [&str; 2] = ["metrics.k8s.io", "metrics.k8s.io pods"];
+
+/// The API server has not said anything yet: what is asked through it is not to blame.
+fn is_silent(scene: &Scene<'_, '_>) -> bool {
+    let starting = |name| scene.cluster.source(name).is_none_or(|s| s.state == SourceState::Starting);
+    VITAL.into_iter().all(starting)
+}
+
 /// One line for all sources that fail for the same reason.
 pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut groups: BTreeMap<(String, bool), Vec<&SourceStatus>> = BTreeMap::new();
-    for source in scene.cluster.sources.iter().filter(|s| s.state.is_trouble()) {
+    let silent = is_silent(scene);
+    let troubled = scene.cluster.sources.iter().filter(|s| s.state.is_trouble());
+    for source in troubled.filter(|s| !(silent && BEHIND.contains(&s.name.as_str()))) {
         let why = source.error.as_ref().map_or_else(|| source.state.as_str().to_owned(), ToString::to_string);
         let denied = source.state == SourceState::Denied;
         groups.entry((if denied { String::new() } else { why }, denied)).or_default().push(source);

@@ -1,0 +1,185 @@
+//! Which of the options that every command understands a command's help shows, and which command a slip meant.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory, FromArgMatches};
+use pilothouse_core::domain::near::nearest;
+
+use super::Cli;
+
+/// What a command has to do with, as far as the options for all commands go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// A cluster that it looks at.
+    Cluster,
+    /// A cluster that it changes.
+    Change,
+    /// A simulated cluster of its own.
+    Simulated,
+    /// The config and the journal alone.
+    Files,
+    /// Nothing but itself.
+    Itself,
+}
+
+/// What each command is about; what is not here changes a cluster.
+const ABOUT: [(&str, About); 11] = [
+    ("snapshot", About::Cluster),
+    ("why", About::Cluster),
+    ("doctor", About::Cluster),
+    ("sim", About::Simulated),
+    ("config", About::Files),
+    ("journal", About::Files),
+    ("themes", About::Files),
+    ("keys", About::Itself),
+    ("completions", About::Itself),
+    ("man", About::Itself),
+    ("help", About::Itself),
+];
+
+/// Options of the screen alone.
+const OF_THE_SCREEN: [&str; 3] = ["theme", "ascii", "color"];
+/// Options that make or choose a simulated cluster.
+const SIMULATED: [&str; 2] = ["seed", "scale"];
+/// Options of the settings.
+const OF_SETTINGS: [&str; 4] = ["config", "theme", "read_only", "prometheus"];
+
+/// Whether an option for all commands has to do with a command.
+fn shows(about: About, option: &str) -> bool {
+    match about {
+        About::Cluster => !OF_THE_SCREEN.contains(&option),
+        About::Change => !OF_THE_SCREEN.contains(&option) && !SIMULATED.contains(&option) && option != "demo",
+        About::Simulated => SIMULATED.contains(&option),
+        About::Files => OF_SETTINGS.contains(&option),
+        About::Itself => false,
+    }
+}
+
+/// The grammar, with each command's help about that command.
+pub fn grammar() -> Command {
+    let mut grammar = Cli::command();
+    // gives the options for all commands to each of them
+    grammar.build();
+    let global: Vec<String> = grammar
+        .get_arguments()
+        .filter(|arg| arg.is_global_set())
+        .map(|arg| arg.get_id().to_string())
+        .collect();
+    grammar.mut_subcommands(|command| {
+        let about = ABOUT.iter().find(|(name, _)| *name == command.get_name());
+        hide(command, &global, about.map_or(About::Change, |(_, about)| *about))
+    })
+}
+
+fn hide(command: Command, global: &[String], about: About) -> Command {
+    let hidden = |option: &str| global.iter().any(|id| id == option) && !shows(about, option);
+    let command = command.mut_args(|arg| if hidden(arg.get_id().as_str()) { arg.hide(true) } else { arg });
+    if command.has_subcommands() {
+        command.mut_subcommands(|inner| hide(inner, global, about))
+    } else {
+        command
+    }
+}
+
+/// The command line of this process, or why not.
+pub fn parse() -> Result<Cli, clap::Error> {
+    parse_from(std::env::args_os())
+}
+
+fn parse_from<I, T>(line: I) -> Result<Cli, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<std::ffi::OsString> + Clone,
+{
+    let mut grammar = grammar();
+    let matches = grammar.try_get_matches_from_mut(line).map_err(|e| meant(e, &grammar))?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// Adds the command that was meant, where the grammar's own guess finds none.
+fn meant(mut error: clap::Error, grammar: &Command) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand && error.get(ContextKind::SuggestedSubcommand).is_none() {
+        let typed = match error.get(ContextKind::InvalidSubcommand) {
+            Some(ContextValue::String(typed)) => typed.clone(),
+            _ => return error,
+        };
+        if let Some(near) = nearest(&typed, grammar.get_subcommands().map(Command::get_name)) {
+            let near = ContextValue::Strings(vec![near.to_owned()]);
+            error.insert(ContextKind::SuggestedSubcommand, near);
+        }
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn help(line: &[&str]) -> String {
+        let line = [&["pilothouse"], line, &["--help"]].concat();
+        parse_from(line).unwrap_err().to_string()
+    }
+
+    #[test]
+    #[cfg(feature = "demo")]
+    fn help_shows_what_belongs_to_the_command() {
+        for (line, shown, not_shown) in [
+            (&["keys"][..], &["--markdown"][..], &["--kubeconfig", "--prometheus", "--token", "--demo"][..]),
+            (&["man"], &[], &["--kubeconfig", "--theme", "--as"]),
+            (&["journal", "list"], &["--output", "--config"], &["--kubeconfig", "--token", "--scale"]),
+            (&["config", "print"], &["--config", "--prometheus"], &["--kubeconfig", "--as-group"]),
+            (&["sim"], &["--seed", "--scale", "--port"], &["--kubeconfig <", "--prometheus", "--token"]),
+            (&["why"], &["--kubeconfig", "--token", "--demo", "--fail-on"], &["--theme", "--ascii"]),
+            (&["scale"], &["--replicas", "--context", "--token"], &["--scale", "--seed", "--ascii"]),
+            (&["drain"], &["--kubeconfig", "--force"], &["--scale", "--demo"]),
+            (&[], &["--kubeconfig", "--theme", "--demo", "--scale"], &[]),
+        ] {
+            let text = help(line);
+            for option in shown {
+                assert!(text.contains(option), "{line:?} lacks {option}:\n{text}");
+            }
+            for option in not_shown {
+                assert!(!text.contains(option), "{line:?} has {option}:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "demo")]
+    fn what_is_hidden_is_understood_all_the_same() {
+        let cli = parse_from(["pilothouse", "keys", "--kubeconfig", "k"]).unwrap();
+        assert_eq!(cli.global.kubeconfig.as_deref(), Some(std::path::Path::new("k")));
+        let cli = parse_from(["pilothouse", "cordon", "n", "--demo", "--scale", "3"]).unwrap();
+        assert_eq!(cli.global.demo.scale, 3);
+    }
+
+    #[test]
+    fn every_option_and_argument_has_a_text() {
+        fn check(command: &Command, path: &str) {
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{path}: {} has no text", arg.get_id());
+            }
+            for inner in command.get_subcommands() {
+                check(inner, &format!("{path} {}", inner.get_name()));
+            }
+        }
+        check(&grammar(), "pilothouse");
+    }
+
+    #[test]
+    #[cfg(feature = "demo")]
+    fn slips_are_told_what_was_meant() {
+        for (line, words) in [
+            (&["wyh"][..], "'why'"),
+            (&["snapshto"], "'snapshot'"),
+            (&["rolback", "x"], "'rollback'"),
+            (&["scale", "deploy/x", "--replicas", "x"], "that is no whole number"),
+            (&["scale", "deploy/x", "--replicas", "99999999999"], "out of range"),
+            (&["drain", "n", "--nodes-at-once", "0"], "at least 1"),
+            (&["--demo", "--scale", "201"], "from 1 to 200"),
+            (&["why", "--fail-on", "critcal"], "'critical'"),
+        ] {
+            let error = parse_from([&["pilothouse"], line].concat()).unwrap_err().to_string();
+            assert!(error.contains(words), "{line:?}: {error}");
+        }
+    }
+}
