@@ -27,7 +27,7 @@ use pilothouse_core::policy::plan::quote;
 
 use crate::action::journal::Journal;
 use crate::action::reach::Clients;
-use crate::cli::{self, Cli, Command, ConfigCommand, Global};
+use crate::cli::{self, Cli, Command, Global};
 use crate::clock::Clock;
 use crate::config::{self, Home, Loaded, Origin};
 use crate::report::exit;
@@ -377,59 +377,6 @@ impl Start {
                 exit::FAILED
             }
         }
-    }
-
-    fn config(&self, what: &ConfigCommand) -> u8 {
-        match what {
-            ConfigCommand::Check => {
-                if self.loaded.problems.is_empty() {
-                    if self.loaded.path.as_os_str().is_empty() {
-                        return said(Ok("there is no home directory, so no config is read: the defaults hold; set HOME or XDG_CONFIG_HOME, or give --config FILE".into()));
-                    }
-                    let there = if self.loaded.path.exists() {
-                        "no problems"
-                    } else {
-                        "not there: the defaults hold"
-                    };
-                    return said(Ok(format!("{}: {there}", self.loaded.path.display())));
-                }
-                self.problems()
-            }
-            ConfigCommand::Example => said(Ok(config::fields::example())),
-            ConfigCommand::Print => {
-                let mut settings = self.settings.clone();
-                let mut out = String::new();
-                for field in config::fields::FIELDS {
-                    let key = format!("{}.{}", field.section, field.key);
-                    let origin = self.loaded.origins.iter().rev().find(|(k, _)| *k == key).map(|(_, o)| o);
-                    let origin = origin.unwrap_or(&Origin::Default);
-                    out.push_str(&format!(
-                        "{key} = {}  # {origin}\n",
-                        config::fields::show_openly(field, &mut settings)
-                    ));
-                }
-                for plan in &settings.failover {
-                    let file = self.loaded.path.display();
-                    out.push_str(&format!("failover.{}: {}  # {file}\n", plan.name, plan.kind));
-                }
-                for silence in &settings.silences {
-                    let file = self.loaded.path.display();
-                    out.push_str(&format!("silence: {silence}  # {file}\n"));
-                }
-                match said(Ok(out)) {
-                    exit::DONE if !self.loaded.problems.is_empty() => self.problems(),
-                    code => code,
-                }
-            }
-        }
-    }
-
-    /// Says what is wrong with the config file.
-    fn problems(&self) -> u8 {
-        for problem in &self.loaded.problems {
-            tell(&problem.to_string());
-        }
-        exit::USAGE
     }
 }
 

@@ -1,10 +1,14 @@
-//! What is wrong with a config file beyond its grammar: what only the rooms that use a setting can tell.
+//! `pilothouse config`, and what is wrong with a config file beyond its grammar: what only the rooms that use a setting
+//! can tell.
 
 use reqwest::Url;
 
-use super::appearance;
+use super::{Start, appearance, said};
+use crate::cli::ConfigCommand;
 use crate::config::check::nearest;
-use crate::config::{Home, Loaded};
+use crate::config::{self, Home, Loaded, Origin};
+use crate::report::exit;
+use crate::report::headless::tell;
 use crate::source::prometheus;
 use crate::ui::keymap::Keymap;
 
@@ -40,6 +44,62 @@ fn url(text: &str) -> Result<(), String> {
     match url.scheme() {
         "http" | "https" => Ok(()),
         other => Err(format!("{other} is not http or https")),
+    }
+}
+
+impl Start {
+    /// `pilothouse config`.
+    pub(super) fn config(&self, what: &ConfigCommand) -> u8 {
+        match what {
+            ConfigCommand::Check => {
+                if self.loaded.problems.is_empty() {
+                    if self.loaded.path.as_os_str().is_empty() {
+                        return said(Ok("there is no home directory, so no config is read: the defaults hold; set HOME or XDG_CONFIG_HOME, or give --config FILE".into()));
+                    }
+                    let there = if self.loaded.path.exists() {
+                        "no problems"
+                    } else {
+                        "not there: the defaults hold"
+                    };
+                    return said(Ok(format!("{}: {there}", self.loaded.path.display())));
+                }
+                self.problems()
+            }
+            ConfigCommand::Example => said(Ok(config::fields::example())),
+            ConfigCommand::Print => {
+                let mut settings = self.settings.clone();
+                let mut out = String::new();
+                for field in config::fields::FIELDS {
+                    let key = format!("{}.{}", field.section, field.key);
+                    let origin = self.loaded.origins.iter().rev().find(|(k, _)| *k == key).map(|(_, o)| o);
+                    let origin = origin.unwrap_or(&Origin::Default);
+                    out.push_str(&format!(
+                        "{key} = {}  # {origin}\n",
+                        config::fields::show_openly(field, &mut settings)
+                    ));
+                }
+                for plan in &settings.failover {
+                    let file = self.loaded.path.display();
+                    out.push_str(&format!("failover.{}: {}  # {file}\n", plan.name, plan.kind));
+                }
+                for silence in &settings.silences {
+                    let file = self.loaded.path.display();
+                    out.push_str(&format!("silence: {silence}  # {file}\n"));
+                }
+                match said(Ok(out)) {
+                    exit::DONE if !self.loaded.problems.is_empty() => self.problems(),
+                    code => code,
+                }
+            }
+        }
+    }
+
+    /// Says what is wrong with the config file.
+    fn problems(&self) -> u8 {
+        for problem in &self.loaded.problems {
+            tell(&problem.to_string());
+        }
+        exit::USAGE
     }
 }
 

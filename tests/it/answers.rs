@@ -156,7 +156,7 @@ fn one_failure_of_each_list_is_asked_again() {
     ] {
         let said = failure.clone();
         let (status, out) =
-            run(&["why", "--wait", "20s"], move |path, n| (is_list(path) && n == 1).then(|| said.clone()));
+            run(&["why", "--wait", "60s"], move |path, n| (is_list(path) && n == 1).then(|| said.clone()));
         assert!(status == 0 && out.contains(WELL), "{failure}: {status} {out}");
         assert!(out.starts_with("test at "), "{out}");
     }

@@ -280,7 +280,11 @@ fn agree(cluster: &Cluster, at: Stamp) {
         let marked = nodes::grade(row) >= Grade::Warning;
         let (name, uid) = (&row.node.name, &row.node.uid);
         assert!(!marked || is_told(uid, Severity::Info), "node {name} is marked, and NOW says nothing of it");
-        assert!(marked || !is_told(uid, Severity::Warning), "NOW tells of node {name}, and it is not marked");
+        let handled = row.is_out_of_service();
+        assert!(
+            marked || handled || !is_told(uid, Severity::Warning),
+            "NOW tells of node {name}, and it is not marked"
+        );
     }
     for hpa in cluster.hpas.iter() {
         let marked = autoscalers::grade_of(judge(hpa, at).state) >= Grade::Warning;

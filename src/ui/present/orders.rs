@@ -111,23 +111,30 @@ mod tests {
 
     #[test]
     fn every_order_is_by_a_column_that_there_is() {
-        for (id, heads) in [
-            (ListId::Nodes, nodes::COLUMNS.map(|c| c.head).to_vec()),
-            (ListId::Traffic, traffic::COLUMNS.map(|c| c.head).to_vec()),
-            (ListId::Errors, errors::COLUMNS.map(|c| c.head).to_vec()),
-            (ListId::Autoscalers, autoscalers::COLUMNS.map(|c| c.head).to_vec()),
-            (ListId::Workloads, workloads::COLUMNS.map(|c| c.head).to_vec()),
-            (ListId::Pods, pods::COLUMNS.map(|c| c.head).to_vec()),
-            (ListId::Backends, backends::COLUMNS.map(|c| c.head).to_vec()),
+        for (id, columns) in [
+            (ListId::Nodes, nodes::COLUMNS.to_vec()),
+            (ListId::Traffic, traffic::COLUMNS.to_vec()),
+            (ListId::Errors, errors::COLUMNS.to_vec()),
+            (ListId::Autoscalers, autoscalers::COLUMNS.to_vec()),
+            (ListId::Workloads, workloads::COLUMNS.to_vec()),
+            (ListId::Pods, pods::COLUMNS.to_vec()),
+            (ListId::Backends, backends::COLUMNS.to_vec()),
         ] {
             let orders = of(id);
+            let heads: Vec<&str> = columns.iter().map(|c| c.head).collect();
             for order in orders.iter().skip(1) {
                 assert!(heads.contains(&order.head), "{id:?} {}", order.name);
             }
             // the state is in the order that a list has by itself, and what is drawn has none
             let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "exp", "METRIC"];
-            for head in heads.iter().filter(|head| !of_itself.contains(head)) {
-                assert!(orders.iter().any(|o| o.head == *head), "{id:?} has no order by {head}");
+            // and what is there only where there is room for everything has none either
+            let main = columns.iter().filter(|c| c.leave < 10 && !of_itself.contains(&c.head));
+            for column in main {
+                assert!(
+                    orders.iter().any(|o| o.head == column.head),
+                    "{id:?} has no order by {}",
+                    column.head
+                );
             }
         }
     }

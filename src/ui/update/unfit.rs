@@ -87,7 +87,7 @@ pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
     }
 }
 
-/// `'machine is off' needs a node`.
+/// `'out of service' needs a node`.
 fn needs(cmd: Cmd) -> String {
     let title = command::of(cmd).map_or("", |c| c.title);
     let what = match cmd {
@@ -174,7 +174,7 @@ mod tests {
     fn the_words() {
         let ui = ui();
         for (pressed, words) in [
-            ("O", "'machine is off' needs a node: go to Nodes (1) or NOW (Tab)"),
+            ("O", "'out of service' needs a node: go to Nodes (1) or NOW (Tab)"),
             ("B", "'roll back' needs a workload: go to Workloads (5) or NOW (Tab)"),
             ("K", "'evict' needs a pod: go to Pods (5 Tab)"),
             ("Q", "Q does nothing here: ? lists the keys"),
