@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::source::SourceState;
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::model::event::Identity;
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, Severity, World};
@@ -26,6 +26,11 @@ const CLOSE: Duration = Duration::from_millis(500);
 fn is_settled(start: &Start, cluster: &Cluster) -> bool {
     // a table's rows and what its source is doing come by different ways
     let told = |name: &str| cluster.source(name).is_some_and(|s| s.state != SourceState::Starting);
+    let passing = |name: &str| {
+        let failing =
+            |s: &SourceStatus| matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. });
+        cluster.source(name).is_some_and(|s| !s.lasting && failing(s))
+    };
     let over = |name: &str| {
         cluster.source(name).is_some_and(|s| {
             s.lasting || matches!(s.state, SourceState::Denied | SourceState::NotInstalled | SourceState::Off)
@@ -39,6 +44,7 @@ fn is_settled(start: &Start, cluster: &Cluster) -> bool {
         && !seen::may_come(cluster)
         && known
         && (cluster.node_usage_source.is_some() || over("metrics.k8s.io"))
+        && !passing("metrics.k8s.io pods")
         && (start.settings.prometheus.url.is_empty() || told("prometheus"))
 }
 

@@ -275,7 +275,14 @@ pub fn text(plan: &Plan) -> Vec<String> {
     if !plan.undo.is_empty() {
         lines.push(format!("undo restores: {}", plan.undo));
     }
-    lines.push(format!("with kubectl: {}", plan.kubectl));
+    // what kubectl cannot do is a command of our own
+    let with = match plan.intent.act {
+        Act::Undo(_) | Act::Resume(_) => "as a command",
+        _ => "with kubectl",
+    };
+    if !plan.kubectl.is_empty() {
+        lines.push(format!("{with}: {}", plan.kubectl));
+    }
     lines
 }
 

@@ -220,6 +220,7 @@ fn weight(plan: &Plan) -> Confirm {
     let of = |step: &Step| match &step.what {
         StepKind::Scale { to: 0, .. } => Confirm::Context,
         StepKind::Change(change) if adds_out_of_service(change) => Confirm::Context,
+        StepKind::Cordon | StepKind::Uncordon => Confirm::Yes,
         _ => Confirm::Suffix,
     };
     plan.steps.iter().map(of).max().unwrap_or(Confirm::Suffix)

@@ -70,6 +70,8 @@ pub fn undoing(action: &ActionView) -> Sequel {
     // what moved traffic or a whole cluster's load asks as much on its way back
     let confirm = match &plan.intent.act {
         Act::Failover { .. } => Confirm::Context,
+        // either is the other one's way back
+        Act::Cordon | Act::Uncordon => plan.confirm,
         Act::Undo(sequel) | Act::Resume(sequel) => sequel.confirm,
         _ => Confirm::Suffix,
     };
@@ -205,6 +207,18 @@ mod tests {
             };
             assert_eq!(title(&Plan::new(intent, Stamp(0))), words);
         }
+    }
+
+    #[test]
+    fn the_way_back_of_a_cordon_asks_as_the_cordon_did() {
+        for asked in [Confirm::Yes, Confirm::Count] {
+            let mut done = action(Act::Cordon, vec![(StepKind::Cordon, StepState::Verified)]);
+            Arc::make_mut(&mut done.plan).confirm = asked;
+            assert_eq!(undoing(&done).confirm, asked);
+        }
+        let drain =
+            action(Act::Drain(DrainOptions::default()), vec![(StepKind::Cordon, StepState::Verified)]);
+        assert_eq!(undoing(&drain).confirm, Confirm::Suffix);
     }
 
     #[test]

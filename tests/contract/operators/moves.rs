@@ -185,7 +185,10 @@ impl Running {
                 let mut told = heard.0.lock().unwrap();
                 told.progress = match told.progress {
                     Some(n) => Some(n + 1),
-                    None => line.starts_with("with kubectl: ").then_some(0),
+                    None => ["with kubectl: ", "as a command: "]
+                        .iter()
+                        .any(|end| line.starts_with(end))
+                        .then_some(0),
                 };
                 told.lines.push(line);
                 if let Some((signal, _)) = m.end.filter(|(_, at)| !sent && told.progress >= Some(*at)) {
