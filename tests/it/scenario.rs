@@ -267,7 +267,10 @@ fn came(row: &ServiceRow) -> String {
 /// What the panes and the header mark as bad is what NOW finds, and the other way round.
 fn agree(cluster: &Cluster, at: Stamp) {
     let d = &cluster.derived;
-    let told: Vec<(Severity, &str, ObjectRef)> = (d.causes.iter().map(|cause| cause.as_ref()))
+    let told: Vec<(Severity, &str, ObjectRef)> = d
+        .causes
+        .iter()
+        .map(AsRef::as_ref)
         .chain(d.silenced.iter().map(|silenced| silenced.cause.as_ref()))
         .flat_map(|c| {
             let of = |(rule, object)| (c.severity, rule, object);

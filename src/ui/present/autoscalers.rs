@@ -19,11 +19,12 @@ use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, past, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [Order; 4] = [
+pub const ORDERS: [Order; 5] = [
     Order::worst("at limit first"),
     Order::rises("by name", "TARGET"),
     Order::falls("by replicas", "NOW→WANT"),
     Order::falls("by maximum", "MIN-MAX"),
+    Order::falls("last scaled first", "LAST SCALED"),
 ];
 
 /// The columns.
@@ -64,6 +65,7 @@ pub fn order(a: &Hpa, b: &Hpa, order: usize, now: Stamp) -> Ordering {
         1 => Ordering::Equal,
         2 => b.current.cmp(&a.current),
         3 => b.max.cmp(&a.max),
+        4 => b.last_scale.cmp(&a.last_scale),
         _ => judge(b, now).state.cmp(&judge(a, now).state).then_with(|| b.current.cmp(&a.current)),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))

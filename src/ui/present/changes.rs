@@ -34,18 +34,21 @@ pub struct Entry {
     key: Uid,
 }
 
+/// What the lines were made from.
+type Origin = (Arc<[Arc<Change>]>, Arc<[Arc<ActionView>]>);
+
 /// The lines, newest first, and what they were made from.
 #[derive(Debug, Default)]
 pub struct Entries {
     pub list: Vec<Entry>,
-    of: Option<(Arc<[Arc<Change>]>, Arc<[Arc<ActionView>]>)>,
+    of: Option<Origin>,
 }
 
 impl Entries {
     /// Makes them anew if there is something new.
     pub fn refresh(&mut self, world: &World, cluster: &Cluster) {
         let changes = &cluster.derived.changes;
-        let same = |(a, b): &(Arc<_>, Arc<_>)| Arc::ptr_eq(a, changes) && Arc::ptr_eq(b, &world.actions);
+        let same = |(a, b): &Origin| Arc::ptr_eq(a, changes) && Arc::ptr_eq(b, &world.actions);
         if self.of.as_ref().is_some_and(same) {
             return;
         }
