@@ -126,7 +126,7 @@ mod tests {
                 assert!(heads.contains(&order.head), "{id:?} {}", order.name);
             }
             // the state is in the order that a list has by itself, and what is drawn has none
-            let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "exp", "METRIC"];
+            let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "EXP", "METRIC"];
             // and what is there only where there is room for everything has none either
             let main = columns.iter().filter(|c| c.leave < 10 && !of_itself.contains(&c.head));
             for column in main {
