@@ -123,7 +123,7 @@ fn a_console_that_is_killed_in_a_drain_leaves_it_to_be_resumed() {
             seat.press("o", &["[ ] --pods-at-once=1"]);
             seat.types(number);
             seat.wait_for("the plan is made anew", PATIENCE, |seat| {
-                seat.text().contains("type the end of the name") && !seat.text().contains("[ ]")
+                seat.text().contains("To confirm, type") && !seat.text().contains("[ ]")
             });
         }
         let end = asked(&seat);

@@ -65,7 +65,11 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         } else {
             String::new()
         };
-        job = vec![cell(Role::Warning, "!"), cell(Role::Warning, first.as_str()), cell(Role::Dim, more)];
+        job = vec![
+            cell(Role::Warning, "!"),
+            cell(Role::Warning, without_folders(first)),
+            cell(Role::Dim, more),
+        ];
     }
     // the longest text gives way, in its middle: it ends with the reason
     let over = width_of(&job).saturating_sub(area.width.saturating_sub(2));
@@ -74,6 +78,13 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
             text::middle(&longest.text, text::width(&longest.text).saturating_sub(usize::from(over)));
     }
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
+}
+
+/// A problem of a file by the file's name alone: the help has the whole path.
+fn without_folders(problem: &str) -> &str {
+    let place = problem.split(": ").next().filter(|place| place.contains(".toml:"));
+    let folders = place.and_then(|place| place.rfind('/')).map_or(0, |at| at + 1);
+    problem.get(folders..).unwrap_or(problem)
 }
 
 /// The keys that work here, or the line that is being typed.
@@ -252,4 +263,18 @@ pub fn cause(canvas: &mut Canvas<'_>, area: Rect, row: &present::RowView, index:
         canvas.put(area.right().saturating_sub(right), area.y, right, Role::Key, keys);
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_without_its_folders() {
+        assert_eq!(
+            without_folders("/a/b/config.toml:2: unknown key \"x/y\""),
+            "config.toml:2: unknown key \"x/y\""
+        );
+        assert_eq!(without_folders("failover plan a: no route b/c"), "failover plan a: no route b/c");
+    }
 }
