@@ -71,20 +71,21 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     .chain(release.iter().map(|r| r.change.object.clone()))
                     .collect(),
                 since: release.as_ref().map(|r| r.group.first),
-                evidence: bad
+                // what it comes from says more than who has it
+                evidence: release
                     .iter()
-                    .map(|b| {
+                    .flat_map(Release::evidence)
+                    .chain(
+                        alone.filter(|_| release.is_none()).and_then(|one| own_errors(scene, s, &one.name)),
+                    )
+                    .chain(bad.iter().map(|b| {
                         format!(
                             "backend {}: {:.1}% errors at {:.1} rps",
                             b.name,
                             b.error_ratio.unwrap_or(0.0) * 100.0,
                             b.rps.unwrap_or(0.0)
                         )
-                    })
-                    .chain(release.iter().flat_map(Release::evidence))
-                    .chain(
-                        alone.filter(|_| release.is_none()).and_then(|one| own_errors(scene, s, &one.name)),
-                    )
+                    }))
                     .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
                     .chain(before().map(|(proxy, _, rps, ratio)| {
                         format!(
