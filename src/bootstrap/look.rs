@@ -390,9 +390,9 @@ fn doctor_text(
     lines.extend(text::sources(cluster, start.clock.now()));
     for (name, allowed, why) in permissions {
         let (mark, word) = match allowed {
-            Some(true) => (" ", "yes"),
-            Some(false) => ("✖", "NO"),
-            None => ("!", "unknown"),
+            Some(true) => ("", "yes"),
+            Some(false) => ("✖ ", "NO"),
+            None => ("! ", "unknown"),
         };
         let refused = cluster.identity.user.as_ref().map(|user| format!("User \"{user}\" cannot {name}"));
         let why = match (allowed, why.as_str()) {
@@ -402,7 +402,7 @@ fn doctor_text(
             (_, why) => why.to_owned(),
         };
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        lines.push(format!("{mark} may {name}: {word}{why}"));
+        lines.push(format!("{mark}may {name}: {word}{why}"));
     }
     lines
 }

@@ -89,9 +89,9 @@ fn head(cluster: &Cluster, now: Stamp) -> Vec<String> {
 /// What may be said where there is no finding.
 fn no_finding(cluster: &Cluster) -> String {
     let all = if cluster.derived.silenced.is_empty() {
-        "no problems found"
+        "nothing is known to be wrong"
     } else {
-        "no problems found except what is silenced"
+        "nothing is known to be wrong except what is silenced"
     };
     let vital = ["nodes", "pods"].map(|name| cluster.source(name).and_then(|s| s.error.as_ref()));
     let silent = vital.iter().all(Option::is_none) && !matches!(cluster.nodes.cover, Coverage::Denied(_));
@@ -286,8 +286,8 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
             Some(Coverage::Namespaces(names)) => format!(", only {}", names.join(", ")),
             _ => String::new(),
         };
-        let mark = if source.state.is_trouble() { "✖" } else { " " };
-        lines.push(format!("{mark} source {} {}{part} ({seen}){error}", source.name, source.state.as_str()));
+        let mark = if source.state.is_trouble() { "✖ " } else { "" };
+        lines.push(format!("{mark}source {} {}{part} ({seen}){error}", source.name, source.state.as_str()));
     }
     lines
 }
@@ -338,9 +338,12 @@ mod tests {
     #[test]
     fn all_is_well_only_when_everything_was_seen() {
         let lines = why(&cluster(Vec::new()), "", Stamp(0));
-        assert_eq!(lines, ["test at 1970-01-01T00:00:00Z: nodes 0/0, pods 0 (0 bad)", "no problems found"]);
+        assert_eq!(
+            lines,
+            ["test at 1970-01-01T00:00:00Z: nodes 0/0, pods 0 (0 bad)", "nothing is known to be wrong"]
+        );
         let lines = why(&cluster(vec![Fact::Pdbs(Batch::NotInstalled)]), "", Stamp(0));
-        assert_eq!(lines.last().unwrap(), "no problems found", "what is not there is not missed");
+        assert_eq!(lines.last().unwrap(), "nothing is known to be wrong", "what is not there is not missed");
         let lines = why(&cluster(vec![Fact::Events(Batch::Stale { since: Some(Stamp(0)) })]), "", Stamp(0));
         assert_eq!(lines.first().unwrap(), "NOT SEEN: events (no fresh data)");
         assert_eq!(lines.last().unwrap(), "nothing wrong was found in what was seen");

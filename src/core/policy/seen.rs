@@ -1,4 +1,4 @@
-//! What was not seen of a cluster: "no problems found" may be said only when everything that findings rest on
+//! What was not seen of a cluster: that nothing is wrong may be said only when everything that findings rest on
 //! was.
 
 use crate::domain::id::Name;
