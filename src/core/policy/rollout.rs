@@ -1,6 +1,5 @@
 //! Where a rollout stands, as `kubectl rollout status` judges it, with its words.
 
-use super::rules::count;
 use crate::domain::id::Kind;
 use crate::domain::node::Status;
 use crate::domain::time::Stamp;
@@ -84,10 +83,7 @@ fn deployment(w: &Workload) -> Rollout {
     if w.current > w.updated {
         return Rollout::new(
             RolloutPhase::Progressing,
-            match w.current - w.updated {
-                1 => "1 old replica is pending termination".into(),
-                old => format!("{old} old replicas are pending termination"),
-            },
+            format!("{} old replicas are pending termination", w.current - w.updated),
         );
     }
     if w.available < w.updated {
@@ -100,10 +96,6 @@ fn deployment(w: &Workload) -> Rollout {
         return Rollout::new(RolloutPhase::Paused, "paused");
     }
     Rollout::default()
-}
-
-fn pods(n: i32) -> String {
-    count(u64::try_from(n).unwrap_or(0), "pod")
 }
 
 fn available_new(w: &Workload) -> i32 {
@@ -143,7 +135,7 @@ fn stateful_set(w: &Workload) -> Rollout {
     if w.ready < w.replicas {
         return Rollout::new(
             RolloutPhase::Progressing,
-            format!("waiting for {} to be ready", pods(w.replicas - w.ready)),
+            format!("waiting for {} pods to be ready", w.replicas - w.ready),
         );
     }
     if let Some(partition) = w.partition {
@@ -157,13 +149,13 @@ fn stateful_set(w: &Workload) -> Rollout {
         if partition > 0 {
             return Rollout::new(
                 RolloutPhase::Complete,
-                format!("partitioned rollout complete: {} at the new revision", pods(w.updated)),
+                format!("partitioned roll out complete: {} new pods have been updated", w.updated),
             );
         }
         return Rollout::default();
     }
     if w.update_revision != w.current_revision {
-        return Rollout::new(RolloutPhase::Progressing, format!("{} at the new revision", pods(w.updated)));
+        return Rollout::new(RolloutPhase::Progressing, format!("{} pods at the new revision", w.updated));
     }
     Rollout::default()
 }
@@ -171,7 +163,7 @@ fn stateful_set(w: &Workload) -> Rollout {
 fn on_delete(w: &Workload) -> Rollout {
     let old = w.desired - w.updated;
     let why = if old > 0 {
-        format!("OnDelete: {} of the old template, until deleted", pods(old))
+        format!("OnDelete: {old} pods still run the old template until they are deleted")
     } else {
         "OnDelete".into()
     };
@@ -248,6 +240,6 @@ mod tests {
         w.strategy = Strategy::OnDelete;
         w.updated = 0;
         assert_eq!(judge(&w).phase, RolloutPhase::NotApplicable);
-        assert!(judge(&w).why.contains("3 pods of the old template"));
+        assert!(judge(&w).why.contains("3 pods still run the old template"));
     }
 }
