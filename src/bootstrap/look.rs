@@ -140,7 +140,8 @@ fn explain_nothing(cluster: &Cluster, waited: Duration) {
 }
 
 pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
-    let (mut session, mut world) = match look(start, flags, true).await {
+    // one document is for scripts, which ask often: it does not wait for logs
+    let (mut session, mut world) = match look(start, flags, watch).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };
