@@ -12,9 +12,9 @@ use crate::policy::rollout::RolloutPhase;
 
 use super::{Scene, title_of};
 
-/// What began within this time of the start may have been there before.
+/// A finding first seen within this time after our start may be older than it, so its beginning is not known.
 const WATCHED_SECS: u64 = 15;
-/// After its pods are the new ones, and the window of the rates has passed, a remedy gets this long to show.
+/// How long a remedy may take to show, once the new pods have taken over and a whole rate window has passed.
 const PATIENCE_SECS: u64 = 30;
 /// Where no rates are known.
 const WINDOW_SECS: u64 = 60;

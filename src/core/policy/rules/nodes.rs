@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::model::world::{Cause, Cluster, Course, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
 use crate::policy::health;
-use crate::policy::plan::OUT_OF_SERVICE;
 
 use super::{Scene, count};
 
@@ -19,11 +18,6 @@ fn cordon(row: &NodeRow) -> Option<Suggestion> {
         title: format!("cordon {}", row.node.name),
         on: reference(row),
     })
-}
-
-/// Somebody has said that the machine is off.
-fn is_out_of_service(row: &NodeRow) -> bool {
-    row.node.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
 /// The way out for a machine that the control plane has lost: its pods are deleted and its volumes detached once a person
@@ -89,7 +83,7 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
         title.push_str(&format!(", {zone}"));
     }
     // what is on it has been let go: it is no emergency any more, and stays to be repaired
-    let let_go = is_out_of_service(row);
+    let let_go = row.is_out_of_service();
     if let_go {
         title.push_str(", out of service");
     }
@@ -128,7 +122,7 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
     let pods = down.iter().map(|row| row.totals.pods).sum::<u32>();
     let left = cluster.derived.counts.nodes_ready;
     // said to be off, one and all: what was on them has been let go, and they stay to be repaired
-    let let_go = down.iter().all(|row| is_out_of_service(row));
+    let let_go = down.iter().all(|row| row.is_out_of_service());
     Cause {
         rule: "node-not-ready",
         kin: Kin::default(),
