@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use nix::unistd::{getpgid, getppid, getsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, getpgid, getpid, getppid, getsid, kill_process};
+use rustix::process::{Signal, getpid, kill_process};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
@@ -103,9 +104,9 @@ pub fn suspend() -> Result<(), &'static str> {
     let alone = "no shell with job control has started this: there is nothing to go back to";
     // whoever continues us is in our session and in another process group: POSIX calls a group without one orphaned,
     // and its processes are not stopped by the terminal either
-    let Some(parent) = getppid() else { return Err(alone) };
-    let session = |pid| getsid(pid).ok();
-    if session(Some(parent)) != session(None) || getpgid(Some(parent)) == getpgid(None) {
+    // the ids are 0 where their leader is outside of our pid namespace, as under nsenter, for which rustix has no value
+    let parent = Some(getppid());
+    if getsid(parent) != getsid(None) || getpgid(parent) == getpgid(None) {
         return Err(alone);
     }
     kill_process(getpid(), Signal::TSTP).map_err(|_| "this process cannot be stopped")

@@ -89,8 +89,8 @@ impl Desk {
         while let Some(effect) = effects.recv().await {
             match effect {
                 Effect::Plan(ticket, intent) => self.plan(ticket, intent),
-                Effect::Run { intent, fingerprint, answer, resumes } => {
-                    self.run(intent, fingerprint, answer, resumes);
+                Effect::Run { read, answer, resumes } => {
+                    self.run(read, answer, resumes);
                 }
                 Effect::Resume(ticket, id) => self.resume(ticket, id),
                 Effect::Dismiss(id) => self.dismiss(id),
@@ -182,8 +182,8 @@ impl Desk {
         });
     }
 
-    /// Carries out what was confirmed, if it is still the same plan.
-    fn run(&mut self, intent: Intent, fingerprint: u64, answer: String, resumes: Option<Name>) {
+    /// Carries out what was confirmed, if the plan does not go beyond the one that was read.
+    fn run(&mut self, read: Arc<Plan>, answer: String, resumes: Option<Name>) {
         if self.is_frozen() {
             let _full = self.inbox.try_send(Input::Notice(FROZEN.into()));
             return;
@@ -193,6 +193,7 @@ impl Desk {
             return;
         }
         self.count += 1;
+        let intent = read.intent.clone();
         let id = new_id(&self.clock, self.count);
         let running = Control::default();
         self.running.retain(|_, control| !control.is_cancelled());
@@ -235,8 +236,8 @@ impl Desk {
             executor.reach.others = others(&dialer, &contexts, false).await.unwrap_or_default();
             let why = if let Some(refusal) = plan.refusals.first() {
                 format!("nothing was sent: {}", refusal.reason)
-            } else if plan.fingerprint() != fingerprint {
-                "nothing was sent: the plan has changed since it was shown; look again".to_owned()
+            } else if let Some(what) = plan.goes_beyond(&read) {
+                format!("nothing was sent: {what} changed after the plan was shown; look again")
             } else if plan.answer != answer {
                 "nothing was sent: that is not what had to be typed".to_owned()
             } else {

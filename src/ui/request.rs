@@ -47,10 +47,9 @@ pub enum Msg {
 pub enum Effect {
     /// Answer with [`Reply::Rehearsal`].
     Plan(Ticket, Intent),
-    /// Confirmed: carry out the plan if its fingerprint is still this one. `answer` is what the person typed.
+    /// Confirmed: carry out the plan that was read, unless made anew it goes beyond it. `answer` is what the person typed.
     Run {
-        intent: Intent,
-        fingerprint: u64,
+        read: Arc<Plan>,
         answer: String,
         /// The unfinished action that this goes on with.
         resumes: Option<Name>,

@@ -3,6 +3,7 @@
 //! Planning is pure ([`crate::policy::plan`]); what only the server knows (access, dry run) is added as [`Evidence`]
 //! and judged by [`crate::policy::plan::settle`].
 
+mod beyond;
 mod need;
 mod step;
 mod unread;
@@ -370,48 +371,6 @@ impl Plan {
             kubectl: String::new(),
             undo: String::new(),
         }
-    }
-
-    /// Changes when the plan becomes another or a worse one, not with every resourceVersion nor with numbers that move by
-    /// themselves (budgets, ages, measured ratios).
-    pub fn fingerprint(&self) -> u64 {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        for step in &self.steps {
-            (&step.on, &step.context).hash(&mut hasher);
-            match &step.what {
-                StepKind::Check(gate) => gate.name().hash(&mut hasher),
-                StepKind::Change(change) => {
-                    for field in &change.fields {
-                        (&field.pointer, field.from.to_string(), field.to.to_string()).hash(&mut hasher);
-                    }
-                }
-                what => what.to_string().hash(&mut hasher),
-            }
-        }
-        for pod in &self.pods {
-            (&pod.pod, pod.fate).hash(&mut hasher);
-        }
-        for words in self.refusals.iter().map(|r| &r.reason).chain(&self.warnings) {
-            // another sentence is another plan; what begins with a digit, or with one in brackets, is a count, an age, a
-            // percentage
-            let is_number =
-                |w: &str| w.trim_start_matches(['(', '[', '~']).starts_with(|c: char| c.is_ascii_digit());
-            let steady = words.split_whitespace().filter(|w| !is_number(w));
-            steady.for_each(|w| w.hash(&mut hasher));
-        }
-        for service in &self.services {
-            // none left, or which quarter of them is lost
-            let lost = service.ready_before.saturating_sub(service.ready_after);
-            let quarters = (lost * 4).checked_div(service.ready_before);
-            (&service.namespace, &service.name, service.ready_after == 0, quarters).hash(&mut hasher);
-        }
-        let mut unplaced: Vec<_> = self.unplaced.iter().map(|u| (&u.namespace, &u.name)).collect();
-        unplaced.sort();
-        unplaced.hash(&mut hasher);
-        self.diff.hash(&mut hasher);
-        (self.confirm, &self.answer).hash(&mut hasher);
-        hasher.finish()
     }
 }
 

@@ -534,20 +534,35 @@ mod tests {
             });
             let reason = "0 of 3 nodes".into();
             p.unplaced.push(Unplaced { namespace: "shop".into(), name: unplaced.into(), reason });
-            p.fingerprint()
+            p
         };
-        let same = made(12.3, "now 12.3 % errors on node-0041", 9, "a", "");
-        assert_eq!(made(12.9, "now 12.9 % errors on node-0041", 9, "a", ""), same);
+        let read = made(12.3, "now 12.3 % errors on node-0041", 9, "a", "");
+        let beyond = |plan: &Plan| plan.goes_beyond(&read);
+        assert_eq!(beyond(&made(12.9, "now 12.9 % errors on node-0041", 9, "a", "")), None);
         let rates = |words| made(12.3, words, 9, "a", "");
-        assert_eq!(rates("3 to 2 backends (45.9 to 68.8 rps)"), rates("3 to 2 backends (47.4 to 71.1 rps)"));
-        for worse in [
-            made(12.3, "now 12.3 % errors on node-0042", 9, "a", ""),
-            made(12.3, "now 12.3 % errors on node-0041", 1, "a", ""),
-            made(12.3, "now 12.3 % errors on node-0041", 9, "b", ""),
-            made(12.3, "now 12.3 % errors on node-0041", 9, "a", "dr"),
+        let (then, now) =
+            (rates("3 to 2 backends (45.9 to 68.8 rps)"), rates("3 to 2 backends (47.4 to 71.1 rps)"));
+        assert_eq!(now.goes_beyond(&then), None);
+        for (worse, what) in [
+            (made(12.3, "now 12.3 % errors on node-0042", 9, "a", ""), "its warnings"),
+            (made(12.3, "now 12.3 % errors on node-0041", 1, "a", ""), "what Services lose"),
+            (made(12.3, "now 12.3 % errors on node-0041", 9, "b", ""), "the pods that no node has room for"),
+            (made(12.3, "now 12.3 % errors on node-0041", 9, "a", "dr"), "what it does"),
         ] {
-            assert_ne!(worse, same);
+            assert_eq!(beyond(&worse), Some(what));
         }
+        // a Service that has got its pods back meanwhile holds nobody up
+        let mut poorer =
+            rates("50 % more requests: data/catalog-db 3 to 2 backends, shop/inventory 3 to 2 backends");
+        poorer.services[0].ready_before = 3;
+        poorer.services[0].ready_after = 2;
+        let mut richer = rates("50 % more requests: data/catalog-db 3 to 2 backends");
+        richer.services[0].ready_before = 4;
+        richer.services[0].ready_after = 3;
+        assert_eq!(
+            (richer.goes_beyond(&poorer), poorer.goes_beyond(&richer)),
+            (None, Some("what Services lose"))
+        );
     }
 
     #[test]

@@ -72,9 +72,7 @@ pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
         Reply::Rehearsal(new) => {
             let same = match &dialog.stage {
                 Stage::Ready(old) => {
-                    old.plan.fingerprint() == new.plan.fingerprint()
-                        && old.evidence == new.evidence
-                        && old.plan.answer == new.plan.answer
+                    new.plan.goes_beyond(&old.plan).is_none() && old.evidence == new.evidence
                 }
                 Stage::Waiting | Stage::Failed(_) => false,
             };
@@ -279,10 +277,5 @@ fn confirm(
         ui.list_mut(id).marks.clear();
     }
     ui.say(format!("started: {}; 8 shows it", super::super::present::dialog::title(&dialog.intent)));
-    effects.push(Effect::Run {
-        intent: dialog.intent,
-        fingerprint: plan.fingerprint(),
-        answer,
-        resumes: dialog.resumes,
-    });
+    effects.push(Effect::Run { read: plan.clone(), answer, resumes: dialog.resumes });
 }
