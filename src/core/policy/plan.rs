@@ -559,10 +559,7 @@ mod tests {
         let mut richer = rates("50 % more requests: data/catalog-db 3 to 2 backends");
         richer.services[0].ready_before = 4;
         richer.services[0].ready_after = 3;
-        assert_eq!(
-            (richer.goes_beyond(&poorer), poorer.goes_beyond(&richer)),
-            (None, Some("what Services lose"))
-        );
+        assert_eq!((richer.goes_beyond(&poorer), poorer.goes_beyond(&richer)), (None, Some("its warnings")));
     }
 
     #[test]
