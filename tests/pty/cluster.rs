@@ -182,6 +182,8 @@ fn cordons_a_node_and_back() {
     let cordoned = || rig.ask(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"]);
     assert_eq!(cordoned(), "");
     let mut seat = rig.sit(&[]);
+    // the focus is on what is wrong with the cluster, if anything is
+    seat.press("1", &["1 Nodes"]);
     seat.press("/", &["Enter keeps"]);
     seat.press("node-0003\r", &["1 match"]);
     // a confirmation that was typed ahead, in the same write as the key that asks for the rehearsal

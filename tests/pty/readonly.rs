@@ -145,7 +145,7 @@ fn all_keys(seat: &mut Seat, view: &View, keys: &BTreeSet<String>) -> BTreeSet<S
         };
         let is_refused = |seat: &Seat| {
             let text = seat.text();
-            text.contains("Rehearsal") && text.contains("this console is read-only")
+            text.contains("Rehearsal") && text.contains("read-only: by --read-only")
         };
         if view.3.contains(key.as_str()) {
             if !seat.text().contains("Rehearsal") {
