@@ -99,7 +99,9 @@ impl Story {
 
     fn judged(self, left: &[&str]) -> Vec<String> {
         let seen = Seen::new(&self.entries, &self.processes, &[node(1, false)]);
-        let kept = Kept { actions: self.kept, unfinished: self.unfinished };
+        let id = |p: &Process| Some((p.pid, p.result.as_ref()?["id"].as_str()?.to_owned()));
+        let begun = self.processes.iter().filter_map(id).collect();
+        let kept = Kept { actions: self.kept, unfinished: self.unfinished, begun };
         let journals = Journals::from([(PathBuf::new(), kept)]);
         let mut judge = Judge::new(&self.processes, &seen, &journals);
         judge.all(&left.iter().map(|uid| (*uid).to_owned()).collect::<Vec<_>>());
