@@ -217,7 +217,7 @@ kinds! {
         needs: &[
             SEE,
             DESCRIBE,
-            need(Purpose::Restart, &["list"], ""),
+            need(Purpose::Restart, &["get", "list"], ""),
             need(Purpose::Scale, &["get"], ""),
             need(Purpose::Scale, &["patch"], "scale"),
         ],
@@ -243,7 +243,7 @@ kinds! {
     }
     /// The revisions of a StatefulSet or a DaemonSet.
     ControllerRevision {
-        group: "apps", plural: "controllerrevisions", needs: &[need(Purpose::Restart, &["list"], "")],
+        group: "apps", plural: "controllerrevisions", needs: &[need(Purpose::Restart, &["get", "list"], "")],
     }
     Job { group: "batch", plural: "jobs", watched: Watched::Always, needs: &[SEE, DESCRIBE] }
     CronJob {
