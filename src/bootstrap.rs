@@ -30,8 +30,8 @@ use crate::action::reach::Clients;
 use crate::cli::{self, Cli, Command, Global};
 use crate::clock::Clock;
 use crate::config::{self, Home, Loaded, Origin};
-use crate::report::exit;
 use crate::report::headless::{print, tell};
+use crate::report::{exit, rights};
 use crate::wire::connect::{ConnectOptions, Connection};
 use crate::wire::credential::Seat;
 use crate::wire::env::Env;
@@ -325,6 +325,7 @@ impl Start {
                 | Command::Completions { .. }
                 | Command::Man
                 | Command::Keys { .. }
+                | Command::Rbac(_)
                 | Command::Themes
         );
         if needs_config && !self.loaded.problems.is_empty() && !matches!(command, Command::Doctor { .. }) {
@@ -346,6 +347,7 @@ impl Start {
             Command::Config { what } => self.config(&what),
             Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),
             Command::Keys { markdown: false } => said(Ok(crate::ui::command::keys_text())),
+            Command::Rbac(flags) => said(Ok(flags.role.map_or_else(rights::markdown, rights::manifest))),
             Command::Themes => said(Ok(appearance::names(&self))),
             #[cfg(feature = "demo")]
             Command::Sim(flags) => demo::serve(&flags, &self.global),

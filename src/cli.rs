@@ -1,10 +1,11 @@
-//! The command line, as product.md's contract has it: names are what scripts rely on.
+//! The command line. Its names are what scripts rely on: they stay.
 
 pub mod access;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod drain;
 pub mod help;
+pub mod rbac;
 
 use std::path::PathBuf;
 
@@ -167,6 +168,8 @@ pub enum Command {
         #[command(flatten)]
         look: Look,
     },
+    /// A role with every permission that is used, as YAML for kubectl
+    Rbac(rbac::RbacFlags),
     #[command(flatten)]
     Action(ActionCommand),
     /// What this user's actions were

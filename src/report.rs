@@ -5,6 +5,7 @@ pub mod advice;
 pub mod document;
 pub mod headless;
 pub mod plan;
+pub mod rights;
 pub mod snapshot;
 pub mod table;
 pub mod text;

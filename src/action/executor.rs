@@ -375,8 +375,10 @@ pub(super) fn patience(what: &StepKind) -> Duration {
     }
 }
 
-/// An action's id: when, and which process. Short enough to type.
-pub fn new_id(clock: &Clock, count: u32) -> Name {
-    let at = clock.now().to_chrono().map_or_else(String::new, |t| t.format("%m%d-%H%M%S").to_string());
-    Name::from(format!("{at}-{:x}{count:x}", std::process::id() & 0xfff))
+/// An action's id: when, and five letters that no other process or host has drawn in that second. Short enough to type.
+pub fn new_id(clock: &Clock) -> Name {
+    const LETTERS: &[u8] = b"23456789bcdfghjkmnpqrstvwxyz";
+    let at = clock.now().to_chrono().map_or_else(String::new, |t| t.format("%y%m%d-%H%M%S").to_string());
+    let letters = (0..5).filter_map(|_| LETTERS.get(fastrand::usize(..LETTERS.len())));
+    Name::from(format!("{at}-{}", letters.map(|letter| char::from(*letter)).collect::<String>()))
 }

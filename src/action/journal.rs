@@ -3,10 +3,11 @@
 //! One append-only file per process (mode 0600, locked while the process lives), a JSON line per record with a CRC-32
 //! over its text, fsync for every record that a request depends on. A torn last line is what a crash leaves: it is
 //! reported and skipped, everything before it counts. [`folder`]: which files are trusted; [`told`]: what the records
-//! come to; [`claim`]: one process takes an action up.
+//! come to; [`claim`]: one process takes an action up; [`prune`]: old files go away.
 
 mod claim;
 pub(crate) mod folder;
+mod prune;
 mod told;
 
 use std::collections::BTreeSet;
@@ -418,7 +419,7 @@ mod tests {
         plan
     }
 
-    fn intent(id: &str) -> Record {
+    pub(super) fn intent(id: &str) -> Record {
         Record::Intent {
             id: id.into(),
             at: Stamp(1000),
@@ -427,6 +428,16 @@ mod tests {
             plan: Box::new(plan()),
             follows: None,
             clusters: Clusters::new(),
+        }
+    }
+
+    pub(super) fn ended(id: &str) -> Record {
+        Record::Ended {
+            id: id.into(),
+            at: Stamp(2000),
+            outcome: Outcome::Done,
+            message: "ok".into(),
+            interrupted: false,
         }
     }
 
@@ -466,15 +477,8 @@ mod tests {
     fn a_torn_last_line_is_reported_and_loses_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(folder.path().to_owned(), "a");
-        let ended = Record::Ended {
-            id: "1".into(),
-            at: Stamp(2000),
-            outcome: Outcome::Done,
-            message: "ok".into(),
-            interrupted: false,
-        };
         journal.write(&intent("1")).unwrap();
-        journal.write(&ended).unwrap();
+        journal.write(&ended("1")).unwrap();
         drop(journal);
         let path = folder.path().join("a.jsonl");
         let whole = std::fs::read(&path).unwrap();

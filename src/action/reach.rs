@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::plan::{Extras, Fleet, Found, Need, Step};
 use pilothouse_core::policy::plan::resource;
 use pilothouse_core::policy::revisions;
@@ -90,8 +90,8 @@ async fn find(reach: &Reach, need: &Need) -> Found {
             list(reach, &holder).await
         }
         Need::Quotas(namespace) => {
-            let kind = pilothouse_core::domain::id::Kind::Other("ResourceQuota".into());
-            list(reach, &ObjectRef::new(kind, namespace, &Name::default(), &Uid::default())).await
+            list(reach, &ObjectRef::new(Kind::ResourceQuota, namespace, &Name::default(), &Uid::default()))
+                .await
         }
         Need::Fleet(zones) => match fleet(&reach.own.reader.patient(), zones).await {
             Ok(fleet) => Found::Fleet(fleet),

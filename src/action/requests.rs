@@ -4,9 +4,7 @@
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::model::plan::{Change, StepKind};
 use pilothouse_core::policy::drift::MANAGER;
-use pilothouse_core::policy::plan::resource;
 use pilothouse_core::policy::revisions;
-use pilothouse_core::policy::routes::ROUTES;
 use serde_json::{Map, Value, json};
 
 use super::settle::Live;
@@ -15,19 +13,12 @@ use crate::wire::write::{WriteClient, WriteError, content};
 
 /// The API path of an object.
 pub fn path(object: &ObjectRef) -> Option<String> {
-    let (group, plural) = resource(&object.kind)?;
-    let version = match group {
-        "" => "/api/v1".to_owned(),
-        "autoscaling" => "/apis/autoscaling/v2".to_owned(),
-        group => {
-            let route = ROUTES.iter().find(|(_, of, ..)| *of == group);
-            format!("/apis/{group}/{}", route.map_or("v1", |(_, _, version, _)| version))
-        }
-    };
-    Some(if object.kind.is_namespaced() {
-        format!("{version}/namespaces/{}/{plural}/{}", object.namespace, object.name)
+    let info = object.kind.info()?;
+    let (root, plural) = (info.root(), info.plural);
+    Some(if info.namespaced {
+        format!("{root}/namespaces/{}/{plural}/{}", object.namespace, object.name)
     } else {
-        format!("{version}/{plural}/{}", object.name)
+        format!("{root}/{plural}/{}", object.name)
     })
 }
 

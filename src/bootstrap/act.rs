@@ -2,7 +2,6 @@
 //! and guards as the keys.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
@@ -35,7 +34,6 @@ use crate::wire::error::ApiError;
 
 /// From being told to end to the end.
 const SHUTDOWN: Duration = Duration::from_millis(600);
-pub(super) static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// What an action is about, as it was typed.
 enum Targets<'a> {
@@ -337,7 +335,7 @@ pub(super) async fn carry_out(
         memory_journal,
         follows,
     };
-    let id = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
+    let id = new_id(&start.clock);
     let (stop, control) = (executor.stop.clone(), Control::default());
     let run = executor.run(id, plan, control.clone(), None);
     tokio::pin!(run);

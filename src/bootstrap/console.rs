@@ -85,6 +85,11 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     } else {
         Some(session.connection.writer().map_err(|e| e.to_string())?)
     };
+    if writer.is_some() {
+        let (journal, now) = (journal.clone(), start.clock.now());
+        // it may have to read them all, and nothing waits for it
+        runtime.spawn_blocking(move || journal.prune(now));
+    }
     let executions = TaskTracker::new();
     let desk = Desk {
         reader: session.reader.clone(),
@@ -106,7 +111,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         executions: executions.clone(),
         logs: HashMap::new(),
         resources: Arc::default(),
-        count: 0,
     };
     let (effects, effects_in) = mpsc::channel(EFFECTS);
     session.supervisor.spawn_once(desk.serve(effects_in));

@@ -70,7 +70,6 @@ pub(super) struct Desk {
     pub executions: TaskTracker,
     pub logs: HashMap<Ticket, Supervisor>,
     pub resources: Arc<Resources>,
-    pub count: u32,
 }
 
 /// Hands something to the screen; waits a little while its queue is full, for it is never full for long.
@@ -192,9 +191,8 @@ impl Desk {
             let _full = self.inbox.try_send(Input::Notice("read-only: nothing was sent".into()));
             return;
         }
-        self.count += 1;
         let intent = read.intent.clone();
-        let id = new_id(&self.clock, self.count);
+        let id = new_id(&self.clock);
         let running = Control::default();
         self.running.retain(|_, control| !control.is_cancelled());
         self.running.insert(id.clone(), running.clone());
@@ -266,8 +264,7 @@ impl Desk {
 
     /// Writes down that an unfinished action is dealt with, and shows it so.
     fn dismiss(&mut self, id: Name) {
-        self.count += 1;
-        let by = new_id(&self.clock, self.count);
+        let by = new_id(&self.clock);
         let (journal, inbox, control, at) =
             (self.journal.clone(), self.inbox.clone(), self.control.clone(), self.clock.now());
         let before = self.world.borrow().actions.iter().find(|a| a.id == id).map(|a| ActionView::clone(a));

@@ -1,7 +1,7 @@
 //! What the screen asks of the server beside what is watched: YAML, tables of other kinds, error lines, failover plans.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::policy::routes::ROUTES;
+use pilothouse_core::domain::kinds::ROUTES;
 
 use super::logs::shown;
 use crate::action::requests::path;
@@ -12,15 +12,15 @@ use crate::wire::client::ReadClient;
 
 /// The routes whose weights can be shifted; kinds that are not installed have none.
 pub async fn routes(reader: &ReadClient) -> Vec<(Kind, serde_json::Value)> {
-    let asked = ROUTES.iter().map(|(kind, group, version, plural)| async move {
+    let asked = ROUTES.iter().filter_map(|kind| Some((kind, kind.info()?))).map(|(kind, info)| async move {
         let list: Result<serde_json::Value, _> =
-            reader.get_json(&format!("/apis/{group}/{version}/{plural}?limit=500")).await;
+            reader.get_json(&format!("{}/{}?limit=500", info.root(), info.plural)).await;
         let items = list.ok().and_then(|mut list| list.get_mut("items").map(serde_json::Value::take));
         let items = match items {
             Some(serde_json::Value::Array(items)) => items,
             _ => Vec::new(),
         };
-        items.into_iter().map(|item| (Kind::Other((*kind).into()), item)).collect::<Vec<_>>()
+        items.into_iter().map(|item| (kind.clone(), item)).collect::<Vec<_>>()
     });
     futures::future::join_all(asked).await.concat()
 }

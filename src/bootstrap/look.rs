@@ -1,5 +1,6 @@
 //! `snapshot`, `why` and `doctor`: look until the sources are complete, then print.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,9 @@ use super::session::Session;
 use crate::cli::{Look, Output};
 use crate::clock::Clock;
 use crate::report::headless::{print, still_read, tell};
+use crate::report::rights::{self, Right};
 use crate::report::{exit, snapshot as documents, text};
-use crate::wire::client::Ask;
+use crate::wire::client::{Ask, ReadClient};
 
 /// How long sources get to stop.
 const CLOSE: Duration = Duration::from_millis(500);
@@ -217,34 +219,66 @@ pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
     status
 }
 
-/// What the console wants to read and what its actions need, as (verb, group, resource, subresource).
-const WANTED: [(&str, &str, &str, &str); 25] = [
-    ("list", "", "nodes", ""),
-    ("list", "coordination.k8s.io", "leases", ""),
-    ("list", "", "pods", ""),
-    ("get", "", "pods", "log"),
-    ("list", "apps", "deployments", ""),
-    ("list", "apps", "replicasets", ""),
-    ("list", "apps", "statefulsets", ""),
-    ("list", "apps", "daemonsets", ""),
-    ("list", "batch", "jobs", ""),
-    ("list", "batch", "cronjobs", ""),
-    ("list", "", "services", ""),
-    ("list", "discovery.k8s.io", "endpointslices", ""),
-    ("list", "autoscaling", "horizontalpodautoscalers", ""),
-    ("list", "policy", "poddisruptionbudgets", ""),
-    ("list", "", "events", ""),
-    ("list", "metrics.k8s.io", "nodes", ""),
-    ("list", "metrics.k8s.io", "pods", ""),
-    ("patch", "", "nodes", ""),
-    ("create", "", "pods", "eviction"),
-    ("patch", "apps", "deployments", ""),
-    ("patch", "apps", "deployments", "scale"),
-    ("patch", "apps", "statefulsets", ""),
-    ("patch", "apps", "daemonsets", ""),
-    ("patch", "apps", "statefulsets", "scale"),
-    ("patch", "apps", "replicasets", "scale"),
-];
+/// What was asked about one right: in which namespace ("" for all), the answer, and the server's reason.
+struct Permission {
+    words: String,
+    purposes: Vec<&'static str>,
+    /// None = there was no answer.
+    allowed: Option<bool>,
+    why: String,
+}
+
+/// The API groups that the server has; None = it does not say.
+async fn groups(reader: &ReadClient) -> Option<HashSet<String>> {
+    let list: serde_json::Value = reader.get_json("/apis").await.ok()?;
+    let groups = list.get("groups")?.as_array()?;
+    let name = |group: &serde_json::Value| group.get("name")?.as_str().map(str::to_owned);
+    Some(groups.iter().filter_map(name).collect())
+}
+
+/// Asks for every right that is used, in each namespace where it makes a difference.
+async fn permissions(reader: &ReadClient, places: &[Name], until: Instant) -> Vec<Permission> {
+    let served = tokio::time::timeout_at(until.into(), groups(reader)).await.ok().flatten();
+    let is_served = |right: &rights::Right| {
+        // without an answer nothing is left out
+        served.as_ref().is_none_or(|served| right.info.group.is_empty() || served.contains(right.info.group))
+    };
+    let rights: Vec<_> = rights::all().into_iter().filter(is_served).collect();
+    let mut questions: Vec<(&rights::Right, &str)> = Vec::new();
+    for right in &rights {
+        for place in places {
+            let asked = (right, right.namespace(place));
+            if !questions.contains(&asked) {
+                questions.push(asked);
+            }
+        }
+    }
+    let answers = futures::future::join_all(questions.iter().map(|(right, namespace)| {
+        let Right { info, verb, subresource, .. } = right;
+        let asked = reader.may(Ask {
+            verb,
+            group: info.group,
+            resource: info.plural,
+            subresource,
+            namespace,
+            name: "",
+        });
+        tokio::time::timeout_at(until.into(), asked)
+    }))
+    .await;
+    let told = questions.into_iter().zip(answers).map(|((right, namespace), answer)| {
+        let several = places.len() > 1 && right.info.namespaced && !namespace.is_empty();
+        let place = if several { format!(" in {namespace}") } else { String::new() };
+        let (allowed, why) = match answer {
+            Ok(Ok(a)) => (Some(a.allowed), a.reason),
+            Ok(Err(e)) => (None, e.to_string()),
+            Err(_) => (None, "no answer".into()),
+        };
+        let purposes = right.purposes.iter().map(|p| p.as_str()).collect();
+        Permission { words: format!("{}{place}", right.words()), purposes, allowed, why }
+    });
+    told.collect()
+}
 
 pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     let (session, world) = match look(start, flags, false).await {
@@ -258,26 +292,7 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     if places.is_empty() {
         places.push(Name::default());
     }
-    let questions: Vec<_> = places.iter().flat_map(|ns| WANTED.iter().map(move |want| (ns, want))).collect();
-    let asked = futures::future::join_all(questions.iter().map(|(namespace, want)| {
-        let (verb, group, resource, subresource) = want;
-        let asked = session.reader.may(Ask { verb, group, resource, subresource, namespace, name: "" });
-        tokio::time::timeout_at(last.into(), asked)
-    }))
-    .await;
-    let mut permissions = Vec::new();
-    for ((namespace, (verb, group, resource, subresource)), answer) in questions.iter().zip(asked) {
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        let dot = if group.is_empty() { "" } else { "." };
-        let place = if places.len() > 1 { format!(" in {namespace}") } else { String::new() };
-        let name = format!("{verb} {resource}{slash}{subresource}{dot}{group}{place}");
-        let (allowed, why) = match answer {
-            Ok(Ok(a)) => (Some(a.allowed), a.reason),
-            Ok(Err(e)) => (None, e.to_string()),
-            Err(_) => (None, "no answer".into()),
-        };
-        permissions.push((name, allowed, why));
-    }
+    let permissions = permissions(&session.reader, &places, last).await;
     let info = super::session::info(start, &session.connection);
     let failover = &start.settings.failover;
     let dialer = start.dialer();
@@ -307,8 +322,8 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
             })).collect::<Vec<_>>(),
             "not_seen": documents::not_seen(cluster),
             "sources": documents::sources(cluster, now),
-            "permissions": permissions.iter().map(|(name, allowed, why)| serde_json::json!({
-                "access": name, "allowed": allowed, "reason": why,
+            "permissions": permissions.iter().map(|p| serde_json::json!({
+                "access": p.words, "allowed": p.allowed, "reason": p.why, "for": p.purposes,
             })).collect::<Vec<_>>(),
         }))
         .unwrap_or_default(),
@@ -336,16 +351,11 @@ fn counted(n: usize, of: usize, what: &str) -> Option<String> {
 }
 
 /// The last line: whether all is well, and else how much of what is not.
-fn summary(
-    start: &Start,
-    cluster: &Cluster,
-    permissions: &[(String, Option<bool>, String)],
-    faulty_plans: usize,
-) -> String {
+fn summary(start: &Start, cluster: &Cluster, permissions: &[Permission], faulty_plans: usize) -> String {
     let sources = &cluster.sources;
     let troubled = sources.iter().filter(|s| s.state.is_trouble() || s.state == SourceState::Starting);
-    let denied = permissions.iter().filter(|(_, allowed, _)| *allowed == Some(false)).count();
-    let unknown = permissions.iter().filter(|(_, allowed, _)| allowed.is_none()).count();
+    let denied = permissions.iter().filter(|p| p.allowed == Some(false)).count();
+    let unknown = permissions.iter().filter(|p| p.allowed.is_none()).count();
     let problems = start.loaded.problems.len();
     let wrong: Vec<String> = [
         counted(troubled.count(), sources.len(), "sources are not live"),
@@ -367,7 +377,7 @@ fn doctor_text(
     start: &Start,
     session: &Session,
     cluster: &Cluster,
-    permissions: &[(String, Option<bool>, String)],
+    permissions: &[Permission],
 ) -> Vec<String> {
     let c = &session.connection;
     let or_unknown = |v: Option<&Name>| v.map_or("unknown".to_owned(), ToString::to_string);
@@ -389,7 +399,7 @@ fn doctor_text(
     lines.extend(start.loaded.problems.iter().map(|p| format!("✖ CONFIG: {p}")));
     lines.push(format!("journal {}", shown(super::journal_folder(&start.home).as_deref())));
     lines.extend(text::sources(cluster, start.clock.now()));
-    for (name, allowed, why) in permissions {
+    for Permission { words: name, purposes, allowed, why } in permissions {
         let (mark, word) = match allowed {
             Some(true) => ("", "yes"),
             Some(false) => ("✖ ", "NO"),
@@ -403,7 +413,9 @@ fn doctor_text(
             (_, why) => why.to_owned(),
         };
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        lines.push(format!("{mark}may {name}: {word}{why}"));
+        let lost =
+            if *allowed == Some(true) { String::new() } else { format!(", for: {}", purposes.join("; ")) };
+        lines.push(format!("{mark}may {name}: {word}{why}{lost}"));
     }
     lines
 }

@@ -1,6 +1,5 @@
 //! `resume`: an action whose process ended in the middle is read back, and what is left of it carried out.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
@@ -8,7 +7,7 @@ use pilothouse_core::model::plan::{Intent, Plan, Refusal};
 use pilothouse_core::policy::plan::View;
 
 use super::Start;
-use super::act::{COUNT, carry_out, scene_status, show};
+use super::act::{carry_out, scene_status, show};
 use super::failover::others;
 use super::session::info;
 use crate::action::executor::new_id;
@@ -43,7 +42,7 @@ pub(super) async fn attempt(
         return Err(usage(format!("{id} is no unfinished action: see pilothouse journal list")));
     };
     let close = |how| {
-        let by = new_id(&start.clock, COUNT.fetch_add(1, Ordering::Relaxed));
+        let by = new_id(&start.clock);
         let closed = resume::close(&journal, &action.id, &by, how, start.clock.now());
         closed.map_err(|e| match e {
             ClaimError::Held(..) | ClaimError::Followed(..) => (exit::REFUSED, e.to_string()),

@@ -8,6 +8,7 @@ pub mod cronjob;
 pub mod event;
 pub mod failover;
 pub mod id;
+pub mod kinds;
 pub mod label;
 pub mod log;
 pub mod near;

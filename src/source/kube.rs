@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name};
+use pilothouse_core::domain::kinds::{KindInfo, Watched};
 use pilothouse_core::model::event::{Batch, Fact};
 use pilothouse_core::model::table::Row;
 use tokio::sync::watch;
@@ -57,19 +58,6 @@ struct Machines<'a> {
     nodes: watch::Receiver<Option<u64>>,
 }
 
-/// One kind of the API.
-struct Resource {
-    name: &'static str,
-    /// `NodeList`.
-    list: &'static str,
-    /// `/api/v1` or `/apis/apps/v1`.
-    root: &'static str,
-    /// `nodes` … with the group behind it, for the words of a 403.
-    plural: &'static str,
-    query: &'static str,
-    namespaced: bool,
-}
-
 /// Starts a cluster's sources: objects, identity, heartbeat and metrics. They end with the supervisor.
 pub fn start(
     connection: &Connection,
@@ -83,29 +71,29 @@ pub fn start(
     let (pods_out, pods) = watch::channel(None);
     let fallback = Name::from(connection.namespace.as_str());
     let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback: &fallback, scope, nodes };
-    at.spawn(&NODES, None, Some(nodes_out), Fact::Nodes, |_| {
+    at.spawn(&Kind::Node, None, Some(nodes_out), Fact::Nodes, |_| {
         let mut pools = Pools::default();
         Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
     });
-    at.spawn(&PODS, None, Some(pods_out), Fact::Pods, |sink| {
+    at.spawn(&Kind::Pod, None, Some(pods_out), Fact::Pods, |sink| {
         let (mut pools, clock) = (Pools::default(), sink.clock().clone());
         Box::new(move |json| decode::pod::pod(&mut pools, json, clock.now()).map(Some))
     });
-    at.spawn(&LEASES, Some((LEASES_WATCHED, LEASES_EVERY)), None, Fact::Leases, |sink| {
+    at.spawn(&Kind::Lease, Some((LEASES_WATCHED, LEASES_EVERY)), None, Fact::Leases, |sink| {
         let (mut beats, clock) = (Heartbeats::default(), sink.clock().clone());
         Box::new(move |json| beats.lease(json, clock.now()).map(Some))
     });
-    at.workloads(&DEPLOYMENTS, &Kind::Deployment, Fact::Deployments);
-    at.workloads(&REPLICA_SETS, &Kind::ReplicaSet, Fact::ReplicaSets);
-    at.workloads(&STATEFUL_SETS, &Kind::StatefulSet, Fact::StatefulSets);
-    at.workloads(&DAEMON_SETS, &Kind::DaemonSet, Fact::DaemonSets);
-    at.workloads(&JOBS, &Kind::Job, Fact::Jobs);
-    at.plain(&CRON_JOBS, Fact::CronJobs, decode::cronjob::cronjob);
-    at.plain(&SERVICES, Fact::Services, decode::network::service);
-    at.plain(&ENDPOINT_SLICES, Fact::EndpointSlices, decode::network::endpoint_slice);
-    at.plain(&HPAS, Fact::Hpas, decode::policy::hpa);
-    at.plain(&PDBS, Fact::Pdbs, decode::policy::pdb);
-    at.plain(&EVENTS, Fact::Events, decode::event::event);
+    at.workloads(&Kind::Deployment, Fact::Deployments);
+    at.workloads(&Kind::ReplicaSet, Fact::ReplicaSets);
+    at.workloads(&Kind::StatefulSet, Fact::StatefulSets);
+    at.workloads(&Kind::DaemonSet, Fact::DaemonSets);
+    at.workloads(&Kind::Job, Fact::Jobs);
+    at.plain(&Kind::CronJob, Fact::CronJobs, decode::cronjob::cronjob);
+    at.plain(&Kind::Service, Fact::Services, decode::network::service);
+    at.plain(&Kind::EndpointSlice, Fact::EndpointSlices, decode::network::endpoint_slice);
+    at.plain(&Kind::HorizontalPodAutoscaler, Fact::Hpas, decode::policy::hpa);
+    at.plain(&Kind::PodDisruptionBudget, Fact::Pdbs, decode::policy::pdb);
+    at.plain(&Kind::Event, Fact::Events, decode::event::event);
     identity::start(connection, &client, scope, sink, supervisor, pulse_out);
     metrics::start(&client, scope, sink, supervisor, &pods, &fallback);
     Ok(Started { client, pods, pulse })
@@ -116,62 +104,51 @@ type Decode<T> = Box<dyn FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send +
 impl Machines<'_> {
     fn plain<T: Row + Send + Sync + 'static>(
         &self,
-        resource: &'static Resource,
+        kind: &Kind,
         fact: fn(Batch<T>) -> Fact,
         read: fn(&mut Pools, &[u8]) -> Result<T, DecodeError>,
     ) {
-        self.spawn(resource, None, None, fact, move |_| {
+        self.spawn(kind, None, None, fact, move |_| {
             let mut pools = Pools::default();
             Box::new(move |json| read(&mut pools, json).map(Some))
         });
     }
 
-    fn workloads(
-        &self,
-        resource: &'static Resource,
-        kind: &Kind,
-        fact: fn(Batch<pilothouse_core::domain::workload::Workload>) -> Fact,
-    ) {
-        let kind = kind.clone();
-        self.spawn(resource, None, None, fact, move |_| {
-            let (mut pools, kind) = (Pools::default(), kind.clone());
+    fn workloads(&self, kind: &Kind, fact: fn(Batch<pilothouse_core::domain::workload::Workload>) -> Fact) {
+        let of = kind.clone();
+        self.spawn(kind, None, None, fact, move |_| {
+            let (mut pools, kind) = (Pools::default(), of.clone());
             Box::new(move |json| decode::workload::workload(&mut pools, &kind, json).map(Some))
         });
     }
 
     fn spawn<T: Row + Send + Sync + 'static>(
         &self,
-        resource: &'static Resource,
+        kind: &Kind,
         poll_above: Option<(u64, Duration)>,
         listed: Option<watch::Sender<Option<u64>>>,
         fact: fn(Batch<T>) -> Fact,
         decoder: impl Fn(&FactSink) -> Decode<T> + Send + Sync + 'static,
     ) {
+        let Some(info) = kind.info() else { return };
         let out = Rows { sink: self.sink.clone(), fact };
         let decoder = Arc::new(decoder);
-        if self.scope.namespaces.len() > 1 && resource.namespaced && resource.name != LEASES.name {
+        if self.scope.namespaces.len() > 1 && info.namespaced && info.watched == Watched::Always {
             let several = Several::new(out, &self.scope.namespaces);
             for (at, namespace) in self.scope.namespaces.iter().enumerate() {
-                let places = vec![within(resource, namespace)];
+                let places = vec![within(info, namespace)];
                 // how many there are is told when the first namespace has been read
-                self.machine(
-                    resource,
-                    places,
-                    poll_above,
-                    listed.clone(),
-                    several.share(at),
-                    decoder.clone(),
-                );
+                self.machine(kind, places, poll_above, listed.clone(), several.share(at), decoder.clone());
             }
             return;
         }
-        self.machine(resource, self.places(resource), poll_above, listed, out, decoder);
+        self.machine(kind, self.places(info), poll_above, listed, out, decoder);
     }
 
     /// One list-watch of its own.
     fn machine<T, O, F>(
         &self,
-        resource: &'static Resource,
+        kind: &Kind,
         places: Vec<Place>,
         poll_above: Option<(u64, Duration)>,
         listed: Option<watch::Sender<Option<u64>>>,
@@ -182,21 +159,26 @@ impl Machines<'_> {
         O: Outlet<T> + Clone + 'static,
         F: Fn(&FactSink) -> Decode<T> + Send + Sync + 'static,
     {
+        let Some(info) = kind.info() else { return };
+        let only = match info.watched {
+            Watched::In(namespace) => format!(" in {namespace}"),
+            Watched::Always | Watched::OnDemand => String::new(),
+        };
         let plan = Plan {
-            name: resource.name,
-            list: resource.list,
-            needs: format!("list and watch {}", resource.plural),
+            name: info.plural,
+            list: info.list,
+            needs: format!("list and watch {}{only}", info.resource()),
             places,
-            query: resource.query.to_owned(),
+            query: if *kind == Kind::Event { decode::event::SELECTOR.to_owned() } else { String::new() },
             gather: if poll_above.is_some() { Duration::from_secs(1) } else { Duration::ZERO },
-            count: resource.name == PODS.name,
+            count: *kind == Kind::Pod,
             poll_above,
             exact: false,
             unwatched: None,
         };
         let (client, sink, pulse) = (self.client.clone(), self.sink.clone(), self.pulse.clone());
-        let wait = (resource.name != NODES.name).then(|| self.nodes.clone());
-        self.supervisor.spawn(resource.name, self.sink.clone(), move || {
+        let wait = (*kind != Kind::Node).then(|| self.nodes.clone());
+        self.supervisor.spawn(info.plural, self.sink.clone(), move || {
             let machine = ListWatch {
                 client: client.clone(),
                 out: out.clone(),
@@ -220,74 +202,26 @@ impl Machines<'_> {
         });
     }
 
-    fn places(&self, resource: &Resource) -> Vec<Place> {
-        let Resource { root, name, .. } = resource;
-        let everywhere = Place { path: format!("{root}/{name}"), namespace: None };
-        if name == &LEASES.name {
-            return vec![Place {
-                path: format!("{root}/namespaces/kube-node-lease/{name}"),
-                namespace: None,
-            }];
-        }
-        match self.scope.namespaces.first() {
-            _ if !resource.namespaced => vec![everywhere],
-            Some(namespace) => vec![within(resource, namespace)],
-            None => vec![everywhere, within(resource, self.fallback)],
+    fn places(&self, info: &KindInfo) -> Vec<Place> {
+        let everywhere = Place { path: format!("{}/{}", info.root(), info.plural), namespace: None };
+        match (info.watched, self.scope.namespaces.first()) {
+            // it is of the cluster, wherever its objects lie
+            (Watched::In(namespace), _) => vec![Place { namespace: None, ..within(info, namespace) }],
+            _ if !info.namespaced => vec![everywhere],
+            (_, Some(namespace)) => vec![within(info, namespace)],
+            (_, None) => vec![everywhere, within(info, self.fallback)],
         }
     }
 }
 
-fn within(resource: &Resource, namespace: &Name) -> Place {
-    let Resource { root, name, .. } = resource;
+fn within(info: &KindInfo, namespace: &str) -> Place {
     Place {
-        path: format!("{root}/namespaces/{}/{name}", crate::wire::client::escape(namespace)),
-        namespace: Some(namespace.clone()),
+        path: format!(
+            "{}/namespaces/{}/{}",
+            info.root(),
+            crate::wire::client::escape(namespace),
+            info.plural
+        ),
+        namespace: Some(Name::from(namespace)),
     }
 }
-
-const fn resource(
-    name: &'static str,
-    list: &'static str,
-    root: &'static str,
-    plural: &'static str,
-) -> Resource {
-    Resource { name, list, root, plural, query: "", namespaced: true }
-}
-
-static NODES: Resource = Resource { namespaced: false, ..resource("nodes", "NodeList", "/api/v1", "nodes") };
-static LEASES: Resource = resource(
-    "leases",
-    "LeaseList",
-    "/apis/coordination.k8s.io/v1",
-    "leases.coordination.k8s.io in kube-node-lease",
-);
-static PODS: Resource = resource("pods", "PodList", "/api/v1", "pods");
-static DEPLOYMENTS: Resource = resource("deployments", "DeploymentList", "/apis/apps/v1", "deployments.apps");
-static REPLICA_SETS: Resource =
-    resource("replicasets", "ReplicaSetList", "/apis/apps/v1", "replicasets.apps");
-static STATEFUL_SETS: Resource =
-    resource("statefulsets", "StatefulSetList", "/apis/apps/v1", "statefulsets.apps");
-static DAEMON_SETS: Resource = resource("daemonsets", "DaemonSetList", "/apis/apps/v1", "daemonsets.apps");
-static JOBS: Resource = resource("jobs", "JobList", "/apis/batch/v1", "jobs.batch");
-static CRON_JOBS: Resource = resource("cronjobs", "CronJobList", "/apis/batch/v1", "cronjobs.batch");
-static SERVICES: Resource = resource("services", "ServiceList", "/api/v1", "services");
-static ENDPOINT_SLICES: Resource = resource(
-    "endpointslices",
-    "EndpointSliceList",
-    "/apis/discovery.k8s.io/v1",
-    "endpointslices.discovery.k8s.io",
-);
-static HPAS: Resource = resource(
-    "horizontalpodautoscalers",
-    "HorizontalPodAutoscalerList",
-    "/apis/autoscaling/v2",
-    "horizontalpodautoscalers.autoscaling",
-);
-static PDBS: Resource = resource(
-    "poddisruptionbudgets",
-    "PodDisruptionBudgetList",
-    "/apis/policy/v1",
-    "poddisruptionbudgets.policy",
-);
-static EVENTS: Resource =
-    Resource { query: decode::event::SELECTOR, ..resource("events", "EventList", "/api/v1", "events") };

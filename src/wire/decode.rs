@@ -150,17 +150,10 @@ pub fn group_of(api_version: &str) -> &str {
 
 /// A kind by its group: another group's `Job` or `Service` must not pass for a built-in one.
 pub fn kind_of(kind: &str, group: &str) -> Kind {
-    let built_in = match Kind::parse(kind) {
-        Kind::Other(_) => false,
-        Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => group == "apps",
-        Kind::Job | Kind::CronJob => group == "batch",
-        Kind::HorizontalPodAutoscaler => group == "autoscaling",
-        Kind::PodDisruptionBudget => group == "policy",
-        Kind::EndpointSlice => group == "discovery.k8s.io",
-        Kind::Lease => group == "coordination.k8s.io",
-        _ => group.is_empty(),
-    };
-    if built_in { Kind::parse(kind) } else { Kind::Other(single(kind)) }
+    match Kind::of(kind, group) {
+        Kind::Other(_) => Kind::Other(single(kind)),
+        known => known,
+    }
 }
 
 /// Decodes one object; a failure names it as far as it can be read.

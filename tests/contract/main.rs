@@ -31,6 +31,7 @@ mod operators;
 mod readonly;
 mod refusals;
 mod rig;
+mod rights;
 mod rollouts;
 mod rotation;
 mod server;

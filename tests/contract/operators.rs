@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::judge::{Journals, Judge, Kept};
-use self::moves::{FLAGS, Played, Process, drawn, journal, play, unfinished};
+use self::moves::{FLAGS, Played, Process, begun, drawn, journal, play, unfinished};
 use self::seen::{Seen, values};
 use crate::rig::{Rig, real, until};
 
@@ -132,7 +132,11 @@ fn round(rig: &Rig, seed: u64) -> Vec<String> {
     let seen = Seen::new(&rig.audit_of(mark, ""), &played.processes, &before);
     let pods = rig.kubectl_ok(&["-n", SPACE, "get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"]);
     let left: Vec<String> = pods.split_whitespace().map(str::to_owned).collect();
-    let kept = |p: &Process| Kept { actions: journal(rig, &p.home), unfinished: unfinished(rig, &p.home) };
+    let kept = |p: &Process| Kept {
+        actions: journal(rig, &p.home),
+        unfinished: unfinished(rig, &p.home),
+        begun: begun(&p.home),
+    };
     let journals: Journals = played.processes.iter().map(|p| (p.home.clone(), kept(p))).collect();
     let mut judge = Judge::new(&played.processes, &seen, &journals);
     judge.all(&left);

@@ -119,8 +119,19 @@ fn every_action_is_refused_and_nothing_is_sent() {
     ];
     // a subcommand that is added later must be added here too
     let help = out(&rig.run(&["--help"]));
-    let known =
-        ["snapshot", "why", "doctor", "journal", "config", "keys", "themes", "completions", "man", "sim"];
+    let known = [
+        "snapshot",
+        "why",
+        "doctor",
+        "journal",
+        "config",
+        "keys",
+        "rbac",
+        "themes",
+        "completions",
+        "man",
+        "sim",
+    ];
     let commands = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
     let mut counted = 0;
     // what is indented further goes on from the line before

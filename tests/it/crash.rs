@@ -94,7 +94,7 @@ pub async fn dies(fake: &Fake, folder: &Path, plan: &Plan, at: usize) -> bool {
     let journal = Journal::with_probe(folder.to_owned(), "first", Arc::new(probe));
     let (executor, _told) = executor(fake, journal);
     let plan = plan.clone();
-    let id = new_id(&executor.clock, 1);
+    let id = new_id(&executor.clock);
     let run = tokio::spawn(async move { executor.run(id, &plan, Control::default(), None).await.outcome });
     match run.await {
         Ok(outcome) => {
@@ -147,7 +147,7 @@ pub async fn takes_up(fake: &Fake, folder: &Path) -> usize {
         };
         let (mut executor, _told) = executor(fake, journal.clone());
         executor.follows = Some(Follows { id: action.id.clone(), how: How::Resumed, cordoned: Vec::new() });
-        let done = executor.run(new_id(&executor.clock, 2), &plan, Control::default(), None).await;
+        let done = executor.run(new_id(&executor.clock), &plan, Control::default(), None).await;
         assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
     }
     found.len()

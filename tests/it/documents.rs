@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pilothouse::config;
+use pilothouse::report::rights::markdown;
 use pilothouse::ui::command::keys_table_markdown;
 use pilothouse_core::domain::settings::Settings;
 
@@ -27,15 +28,16 @@ fn the_example_config_is_exactly_the_defaults() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_keys() {
+fn the_readme_has_the_tables_that_the_program_prints() {
     let readme = read("README.md");
-    let (_, rest) = readme.split_once("<!-- keys -->\n").expect("the marker before the table");
-    let (table, _) = rest.split_once("<!-- /keys -->").expect("the marker after the table");
-    assert_eq!(
-        table.trim(),
-        keys_table_markdown().trim(),
-        "put the output of `pilothouse keys --markdown` between the markers"
-    );
+    for (name, table, command) in
+        [("keys", keys_table_markdown(), "keys --markdown"), ("permissions", markdown(), "rbac --markdown")]
+    {
+        let (_, rest) =
+            readme.split_once(&format!("<!-- {name} -->\n")).expect("the marker before the table");
+        let (is, _) = rest.split_once(&format!("<!-- /{name} -->")).expect("the marker after the table");
+        assert_eq!(is.trim(), table.trim(), "put the output of `pilothouse {command}` between the markers");
+    }
 }
 
 #[test]

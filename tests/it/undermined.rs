@@ -212,7 +212,7 @@ async fn shift(fake: &Fake, soak_secs: u32) -> Plan {
     route["status"] = json!({"parents": [{"conditions": []}]});
     fake.state.lock().unwrap().has(ROUTE, route);
     let kind = FailoverKind::Weight(WeightShift {
-        kind: Kind::Other("HTTPRoute".into()),
+        kind: Kind::HTTPRoute,
         namespace: "shop".into(),
         route: "web".into(),
         from: "web".into(),

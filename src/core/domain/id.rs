@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::kinds::Kind;
+
 /// A short shared text (a namespace, an object's name, an image). Cloning is a reference count.
 ///
 /// Sources intern the names that repeat; equality is by text, so a name that was not interned still compares right.
@@ -196,123 +198,6 @@ impl fmt::Display for Version {
     }
 }
 
-/// The kinds that Pilothouse knows by name. Everything else is `Other` with its Kind as the server spells it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Kind {
-    Node,
-    Pod,
-    Deployment,
-    ReplicaSet,
-    StatefulSet,
-    DaemonSet,
-    Job,
-    CronJob,
-    Service,
-    EndpointSlice,
-    HorizontalPodAutoscaler,
-    PodDisruptionBudget,
-    Event,
-    Lease,
-    Namespace,
-    Other(Name),
-}
-
-impl Kind {
-    /// The Kind as the API spells it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Node => "Node",
-            Self::Pod => "Pod",
-            Self::Deployment => "Deployment",
-            Self::ReplicaSet => "ReplicaSet",
-            Self::StatefulSet => "StatefulSet",
-            Self::DaemonSet => "DaemonSet",
-            Self::Job => "Job",
-            Self::CronJob => "CronJob",
-            Self::Service => "Service",
-            Self::EndpointSlice => "EndpointSlice",
-            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
-            Self::PodDisruptionBudget => "PodDisruptionBudget",
-            Self::Event => "Event",
-            Self::Lease => "Lease",
-            Self::Namespace => "Namespace",
-            Self::Other(name) => name,
-        }
-    }
-
-    /// From the API's spelling; never fails.
-    pub fn parse(text: &str) -> Self {
-        const KNOWN: [Kind; 15] = [
-            Kind::Node,
-            Kind::Pod,
-            Kind::Deployment,
-            Kind::ReplicaSet,
-            Kind::StatefulSet,
-            Kind::DaemonSet,
-            Kind::Job,
-            Kind::CronJob,
-            Kind::Service,
-            Kind::EndpointSlice,
-            Kind::HorizontalPodAutoscaler,
-            Kind::PodDisruptionBudget,
-            Kind::Event,
-            Kind::Lease,
-            Kind::Namespace,
-        ];
-        KNOWN.into_iter().find(|kind| kind.as_str() == text).unwrap_or_else(|| Kind::Other(Name::from(text)))
-    }
-
-    /// kubectl's short name, as used in `deploy/checkout`; the kind itself, lower-cased, where there is none.
-    pub fn short(&self) -> String {
-        match self {
-            Self::Deployment => "deploy".into(),
-            Self::ReplicaSet => "rs".into(),
-            Self::StatefulSet => "sts".into(),
-            Self::DaemonSet => "ds".into(),
-            Self::CronJob => "cj".into(),
-            Self::Service => "svc".into(),
-            Self::HorizontalPodAutoscaler => "hpa".into(),
-            Self::PodDisruptionBudget => "pdb".into(),
-            Self::Namespace => "ns".into(),
-            other => other.as_str().to_lowercase(),
-        }
-    }
-
-    /// Reads what people type: `deploy`, `deployment`, `deployments`, `deployment.apps` (kubectl's ways).
-    pub fn from_word(word: &str) -> Option<Self> {
-        let lower = word.to_lowercase();
-        let base = lower.split('.').next().unwrap_or_default();
-        Some(match base {
-            "no" | "node" | "nodes" => Self::Node,
-            "po" | "pod" | "pods" => Self::Pod,
-            "deploy" | "deployment" | "deployments" => Self::Deployment,
-            "rs" | "replicaset" | "replicasets" => Self::ReplicaSet,
-            "sts" | "statefulset" | "statefulsets" => Self::StatefulSet,
-            "ds" | "daemonset" | "daemonsets" => Self::DaemonSet,
-            "job" | "jobs" => Self::Job,
-            "cj" | "cronjob" | "cronjobs" => Self::CronJob,
-            "svc" | "service" | "services" => Self::Service,
-            "endpointslice" | "endpointslices" => Self::EndpointSlice,
-            "hpa" | "horizontalpodautoscaler" | "horizontalpodautoscalers" => Self::HorizontalPodAutoscaler,
-            "pdb" | "poddisruptionbudget" | "poddisruptionbudgets" => Self::PodDisruptionBudget,
-            "ev" | "event" | "events" => Self::Event,
-            "lease" | "leases" => Self::Lease,
-            "ns" | "namespace" | "namespaces" => Self::Namespace,
-            _ => return None,
-        })
-    }
-
-    pub fn is_namespaced(&self) -> bool {
-        !matches!(self, Self::Node | Self::Namespace)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 /// Which of the console's clusters: an index into `World::clusters`, stable while the process lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -376,14 +261,5 @@ mod tests {
             assert_eq!(Uid::parse(text).to_string(), text);
         }
         assert!(matches!(Uid::parse("c0ffee00-1234-4abc-8def-0123456789ab"), Uid::Uuid(_)));
-    }
-
-    #[test]
-    fn kinds_read_as_people_type_them() {
-        assert_eq!(Kind::from_word("deployment.apps"), Some(Kind::Deployment));
-        assert_eq!(Kind::from_word("STS"), Some(Kind::StatefulSet));
-        assert_eq!(Kind::from_word("rollout"), None);
-        assert_eq!(Kind::parse("Rollout"), Kind::Other("Rollout".into()));
-        assert_eq!(Kind::parse("Pod"), Kind::Pod);
     }
 }

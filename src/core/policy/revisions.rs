@@ -48,7 +48,7 @@ impl Revision {
 pub fn holder_kind(workload: &Kind) -> Kind {
     match workload {
         Kind::Deployment => Kind::ReplicaSet,
-        _ => Kind::Other("ControllerRevision".into()),
+        _ => Kind::ControllerRevision,
     }
 }
 

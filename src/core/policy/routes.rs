@@ -8,23 +8,11 @@
 use serde_json::Value;
 
 use crate::domain::id::{Kind, Name};
-
-/// The kinds that can be shifted: kind, API group, version, plural.
-pub const ROUTES: [(&str, &str, &str, &str); 3] = [
-    ("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes"),
-    ("VirtualService", "networking.istio.io", "v1", "virtualservices"),
-    ("TraefikService", "traefik.io", "v1alpha1", "traefikservices"),
-];
+use crate::domain::kinds::ROUTES;
 
 /// The kind of route that a word of the config or the command line means.
 pub fn kind(word: &str) -> Option<Kind> {
-    let word = word.to_lowercase();
-    let known = ROUTES.iter().find(|(kind, _, _, plural)| kind.to_lowercase() == word || *plural == word);
-    let short = match word.as_str() {
-        "vs" => Some("VirtualService"),
-        _ => None,
-    };
-    known.map(|(kind, ..)| *kind).or(short).map(|kind| Kind::Other(kind.into()))
+    Kind::from_word(word).filter(|kind| ROUTES.contains(kind))
 }
 
 /// One weighted backend.
@@ -43,10 +31,10 @@ pub struct Backend {
 
 /// All weighted backends of a route.
 pub fn backends(kind: &Kind, route: &Value) -> Vec<Backend> {
-    let (rules, list, default) = match kind.as_str() {
-        "HTTPRoute" => ("/spec/rules", "backendRefs", 1),
-        "VirtualService" => ("/spec/http", "route", 0),
-        "TraefikService" => {
+    let (rules, list, default) = match kind {
+        Kind::HTTPRoute => ("/spec/rules", "backendRefs", 1),
+        Kind::VirtualService => ("/spec/http", "route", 0),
+        Kind::TraefikService => {
             let items = route.pointer("/spec/weighted/services").and_then(Value::as_array);
             return read(items, "/spec/weighted/services", 0, 1).collect();
         }

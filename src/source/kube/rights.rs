@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Kind, Name};
+use pilothouse_core::domain::kinds::{KINDS, Purpose};
 use pilothouse_core::model::event::Right;
 
 use crate::wire::client::{ReadClient, Rule};
@@ -11,34 +12,43 @@ use crate::wire::client::{ReadClient, Rule};
 /// Namespaces that are asked about at most; with more of them the rights are not known.
 const MOST: usize = 30;
 
-/// What is to be allowed for a right: any one of these, as (verb, group, resource).
-fn needed(right: Right) -> &'static [(&'static str, &'static str, &'static str)] {
+/// What one may do who has a right: the purposes of the table of kinds.
+fn purposes(right: Right) -> &'static [Purpose] {
     match right {
-        Right::Nodes => &[("patch", "", "nodes")],
-        Right::Evictions => &[("create", "", "pods/eviction"), ("delete", "", "pods")],
-        Right::Pods => &[("patch", "", "pods")],
-        Right::Workloads => &[
-            ("patch", "apps", "deployments"),
-            ("patch", "apps", "statefulsets"),
-            ("patch", "apps", "daemonsets"),
-        ],
-        Right::Scales => &[("patch", "apps", "deployments/scale"), ("patch", "apps", "statefulsets/scale")],
-        Right::Autoscalers => &[("patch", "autoscaling", "horizontalpodautoscalers")],
+        Right::Nodes => &[Purpose::Cordon],
+        Right::Evictions => &[Purpose::Evict, Purpose::Delete],
+        Right::Pods => &[Purpose::Rotation],
+        Right::Workloads => &[Purpose::Restart],
+        Right::Scales => &[Purpose::Scale],
+        Right::Autoscalers => &[Purpose::Bounds],
     }
+}
+
+/// What is to be allowed for a right: any one of these, as (verb, group, resource).
+fn needed(right: Right) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    let infos = KINDS.iter().filter_map(Kind::info);
+    infos.flat_map(move |info| {
+        let needs = info.needs.iter().filter(move |need| purposes(right).contains(&need.purpose));
+        needs.flat_map(move |need| {
+            let changing = need.verbs.iter().filter(|verb| !matches!(**verb, "get" | "list" | "watch"));
+            changing.map(move |verb| (*verb, info.group, need.of(info.plural)))
+        })
+    })
 }
 
 /// The rights that rules give.
 fn given(rules: &[Rule]) -> BTreeSet<Right> {
     let any = |texts: &[String], wanted: &str| texts.iter().any(|t| t == "*" || t == wanted);
-    let allows = |(verb, group, resource): &(&str, &str, &str)| {
+    let allows = |(verb, group, resource): (&str, &str, String)| {
         // as RBAC matches: `*/scale` is that subresource of all resources
         let of_all = resource.split_once('/').map(|(_, sub)| format!("*/{sub}"));
         rules.iter().any(|r| {
-            let resources = any(&r.resources, resource) || of_all.iter().any(|all| r.resources.contains(all));
+            let resources =
+                any(&r.resources, &resource) || of_all.iter().any(|all| r.resources.contains(all));
             any(&r.verbs, verb) && any(&r.api_groups, group) && resources
         })
     };
-    Right::ALL.into_iter().filter(|right| needed(*right).iter().any(allows)).collect()
+    Right::ALL.into_iter().filter(|right| needed(*right).any(allows)).collect()
 }
 
 /// What may be changed somewhere in these namespaces, or in nodes; None: it cannot be known. Where the first answer has

@@ -19,6 +19,8 @@ pub struct Kept {
     pub actions: Vec<Value>,
     /// The ids of those that are listed as unfinished.
     pub unfinished: Vec<String>,
+    /// Which process began which action.
+    pub begun: BTreeMap<u32, String>,
 }
 
 /// By the home that they are in.
@@ -70,10 +72,9 @@ impl<'a> Judge<'a> {
         let mut judge =
             Self { processes, seen, journals, ids: Vec::new(), kept: Vec::new(), wrong: Vec::new() };
         for p in processes {
-            // an id ends with the process's number, and the count of its actions
-            let end = format!("-{:x}0", p.pid & 0xfff);
-            let kept = journals[&p.home].actions.iter();
-            let kept = kept.clone().find(|d| d["id"].as_str().unwrap().ends_with(&end));
+            let journal = &journals[&p.home];
+            let id = journal.begun.get(&p.pid);
+            let kept = id.and_then(|id| journal.actions.iter().find(|d| d["id"] == **id));
             judge.ids.push(kept.map(|d| d["id"].as_str().unwrap().to_owned()));
             judge.kept.push(kept.cloned());
             let printed = p.result.as_ref().filter(|r| !r["id"].is_null());

@@ -1,6 +1,7 @@
 //! What two operators and kubectl do in a round, drawn from its seed, and when: a move waits for a line that another
 //! process prints, never for a time.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -333,6 +334,20 @@ pub fn unfinished(rig: &Rig, home: &Path) -> Vec<String> {
     let listed = out(&journal_command(rig, home, &["journal", "list"]));
     let open = listed.lines().filter(|l| l.contains("UNFINISHED"));
     open.filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Which process began which action: a journal's file is named after its process, and an action begins with its intent.
+pub fn begun(home: &Path) -> BTreeMap<u32, String> {
+    let files = std::fs::read_dir(home.join("pilothouse/journal")).into_iter().flatten().flatten();
+    let of_file = |file: std::fs::DirEntry| {
+        let path = file.path();
+        let pid = path.file_stem()?.to_str()?.rsplit('-').next()?.parse().ok()?;
+        let text = std::fs::read_to_string(&path).ok()?;
+        let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let intent = records.map(|r| r["body"].clone()).find(|r| r["record"] == "intent")?;
+        Some((pid, intent["id"].as_str()?.to_owned()))
+    };
+    files.filter_map(of_file).collect()
 }
 
 fn third_hand(rig: &Rig, act: Act) -> Option<(i64, Vec<String>, String)> {

@@ -99,7 +99,13 @@ impl Story {
 
     fn judged(self, left: &[&str]) -> Vec<String> {
         let seen = Seen::new(&self.entries, &self.processes, &[node(1, false)]);
-        let kept = Kept { actions: self.kept, unfinished: self.unfinished };
+        let begun = |told: &Value| {
+            let id = told["id"].as_str()?;
+            let pid = u32::from_str_radix(id.strip_prefix("1-")?.strip_suffix('0')?, 16).ok()?;
+            Some((pid, id.to_owned()))
+        };
+        let begun = self.kept.iter().filter_map(begun).collect();
+        let kept = Kept { actions: self.kept, unfinished: self.unfinished, begun };
         let journals = Journals::from([(PathBuf::new(), kept)]);
         let mut judge = Judge::new(&self.processes, &seen, &journals);
         judge.all(&left.iter().map(|uid| (*uid).to_owned()).collect::<Vec<_>>());

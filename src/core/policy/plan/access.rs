@@ -2,7 +2,6 @@
 
 use crate::domain::id::{Kind, Name};
 use crate::model::plan::{Plan, Step, StepKind};
-use crate::policy::routes::ROUTES;
 
 /// One right that a plan needs, as an access review asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,33 +27,9 @@ impl std::fmt::Display for Access {
     }
 }
 
-/// The plural of a workload kind, for paths and reviews.
+/// The group and the plural of a kind, for reviews.
 pub fn resource(kind: &Kind) -> Option<(&'static str, &'static str)> {
-    Some(match kind {
-        Kind::Node => ("", "nodes"),
-        Kind::Pod => ("", "pods"),
-        Kind::Deployment => ("apps", "deployments"),
-        Kind::StatefulSet => ("apps", "statefulsets"),
-        Kind::DaemonSet => ("apps", "daemonsets"),
-        Kind::ReplicaSet => ("apps", "replicasets"),
-        Kind::Job => ("batch", "jobs"),
-        Kind::CronJob => ("batch", "cronjobs"),
-        Kind::Service => ("", "services"),
-        Kind::EndpointSlice => ("discovery.k8s.io", "endpointslices"),
-        Kind::HorizontalPodAutoscaler => ("autoscaling", "horizontalpodautoscalers"),
-        Kind::PodDisruptionBudget => ("policy", "poddisruptionbudgets"),
-        Kind::Event => ("", "events"),
-        Kind::Lease => ("coordination.k8s.io", "leases"),
-        Kind::Namespace => ("", "namespaces"),
-        Kind::Other(kind) => match kind.as_str() {
-            "ControllerRevision" => ("apps", "controllerrevisions"),
-            "ResourceQuota" => ("", "resourcequotas"),
-            kind => {
-                let (_, group, _, plural) = ROUTES.iter().find(|(known, ..)| *known == kind)?;
-                (*group, *plural)
-            }
-        },
-    })
+    kind.info().map(|info| (info.group, info.plural))
 }
 
 /// The rights that the steps need, each asked once (evictions by namespace, not by pod). `context`: those of the steps

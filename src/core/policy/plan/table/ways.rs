@@ -64,7 +64,7 @@ fn a_selector_moves_only_to_pods_that_are_ready() {
 
 fn shift(kind: &str, to: &str) -> WeightShift {
     WeightShift {
-        kind: Kind::Other(kind.into()),
+        kind: Kind::parse(kind),
         namespace: "shop".into(),
         route: "r".into(),
         from: "web".into(),

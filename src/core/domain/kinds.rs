@@ -1,0 +1,443 @@
+//! The kinds of the Kubernetes API that Pilothouse names: one table. Which of them are watched, how they are written in
+//! paths, on the screen and on the command line, and which rights are needed for what all come from it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::Name;
+
+/// What a right is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    See,
+    Usage,
+    Logs,
+    Describe,
+    Cordon,
+    Evict,
+    Delete,
+    Restart,
+    Scale,
+    Bounds,
+    Rotation,
+    Failover,
+}
+
+impl Purpose {
+    pub const ALL: [Self; 12] = [
+        Self::See,
+        Self::Usage,
+        Self::Logs,
+        Self::Describe,
+        Self::Cordon,
+        Self::Evict,
+        Self::Delete,
+        Self::Restart,
+        Self::Scale,
+        Self::Bounds,
+        Self::Rotation,
+        Self::Failover,
+    ];
+
+    /// What a person does who needs the right.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::See => "see what runs",
+            Self::Usage => "usage",
+            Self::Logs => "logs",
+            Self::Describe => "describe, YAML",
+            Self::Cordon => "cordon, drain, out of service",
+            Self::Evict => "drain, evict",
+            Self::Delete => "drain with `--disable-eviction`",
+            Self::Restart => "restart, roll back, pause",
+            Self::Scale => "scale",
+            Self::Bounds => "bounds of an autoscaler",
+            Self::Rotation => "in and out of rotation",
+            Self::Failover => "failover",
+        }
+    }
+
+    /// True if it changes nothing: all that a viewer needs.
+    pub fn is_reading(self) -> bool {
+        matches!(self, Self::See | Self::Usage | Self::Logs | Self::Describe)
+    }
+}
+
+/// Rights on one kind, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    pub purpose: Purpose,
+    pub verbs: &'static [&'static str],
+    /// `scale`, `log`, `eviction`; "" for the object itself.
+    pub subresource: &'static str,
+}
+
+impl Need {
+    /// The resource with its subresource, as RBAC names it: `pods/log`.
+    pub fn of(&self, plural: &str) -> String {
+        let slash = if self.subresource.is_empty() { "" } else { "/" };
+        format!("{plural}{slash}{}", self.subresource)
+    }
+}
+
+const fn need(purpose: Purpose, verbs: &'static [&'static str], subresource: &'static str) -> Need {
+    Need { purpose, verbs, subresource }
+}
+
+const SEE: Need = need(Purpose::See, &["list", "watch"], "");
+const DESCRIBE: Need = need(Purpose::Describe, &["get"], "");
+
+/// Whether a kind is kept up to date while a cluster is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// It is, by a list and a watch. A kind whose API the server does not have is looked for again and again.
+    Always,
+    /// The same, in this namespace only.
+    In(&'static str),
+    /// It is read when a person or an action asks for it.
+    OnDemand,
+}
+
+/// What there is to know about a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindInfo {
+    /// The API group, "" for core.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub plural: &'static str,
+    /// The kind of a list of it: `NodeList`.
+    pub list: &'static str,
+    /// kubectl's short names; the first is what is shown, as in `deploy/checkout`.
+    pub short: &'static [&'static str],
+    /// Further short names that kubectl takes, and that are not shown because the kind's own name is hardly longer.
+    pub words: &'static [&'static str],
+    pub namespaced: bool,
+    pub watched: Watched,
+    pub needs: &'static [Need],
+}
+
+impl KindInfo {
+    const CORE: Self = Self {
+        group: "",
+        version: "v1",
+        plural: "",
+        list: "",
+        short: &[],
+        words: &[],
+        namespaced: true,
+        watched: Watched::OnDemand,
+        needs: &[],
+    };
+
+    /// Where its paths begin: `/api/v1`, `/apis/apps/v1`.
+    pub fn root(&self) -> String {
+        match self.group {
+            "" => format!("/api/{}", self.version),
+            group => format!("/apis/{group}/{}", self.version),
+        }
+    }
+
+    /// The plural with the group behind it, as RBAC and kubectl name it: `deployments.apps`, `nodes`.
+    pub fn resource(&self) -> String {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        format!("{}{dot}{}", self.plural, self.group)
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident { $($field:ident: $value:expr),* $(,)? })*) => {
+        /// The kinds that Pilothouse knows by name. Everything else is `Other` with its Kind as the server spells it.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+            Other(Name),
+        }
+
+        /// Every kind that is known by name.
+        pub const KINDS: &[Kind] = &[$(Kind::$kind),*];
+
+        impl Kind {
+            /// The Kind as the API spells it.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$kind => stringify!($kind),)*
+                    Self::Other(name) => name,
+                }
+            }
+
+            /// What the table says of it; None for a kind that is not known by name.
+            pub fn info(&self) -> Option<&'static KindInfo> {
+                match self {
+                    $(Self::$kind => {
+                        const INFO: &KindInfo = &KindInfo {
+                            list: concat!(stringify!($kind), "List"),
+                            $($field: $value,)*
+                            ..KindInfo::CORE
+                        };
+                        Some(INFO)
+                    })*
+                    Self::Other(_) => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Node {
+        plural: "nodes", words: &["no"], namespaced: false, watched: Watched::Always,
+        needs: &[SEE, DESCRIBE, need(Purpose::Cordon, &["get", "patch"], ""), need(Purpose::Evict, &["get"], "")],
+    }
+    Pod {
+        plural: "pods", words: &["po"], watched: Watched::Always,
+        needs: &[
+            SEE,
+            DESCRIBE,
+            need(Purpose::Logs, &["get"], ""),
+            need(Purpose::Logs, &["get"], "log"),
+            need(Purpose::Evict, &["get", "list", "watch"], ""),
+            need(Purpose::Delete, &["delete"], ""),
+            need(Purpose::Evict, &["create"], "eviction"),
+            need(Purpose::Rotation, &["get", "patch"], ""),
+        ],
+    }
+    Deployment {
+        group: "apps", plural: "deployments", short: &["deploy"], watched: Watched::Always,
+        needs: &[
+            SEE,
+            DESCRIBE,
+            need(Purpose::Restart, &["get", "patch"], ""),
+            need(Purpose::Scale, &["get"], ""),
+            need(Purpose::Scale, &["patch"], "scale"),
+        ],
+    }
+    ReplicaSet {
+        group: "apps", plural: "replicasets", short: &["rs"], watched: Watched::Always,
+        needs: &[
+            SEE,
+            DESCRIBE,
+            need(Purpose::Restart, &["get", "list"], ""),
+            need(Purpose::Scale, &["get"], ""),
+            need(Purpose::Scale, &["patch"], "scale"),
+        ],
+    }
+    StatefulSet {
+        group: "apps", plural: "statefulsets", short: &["sts"], watched: Watched::Always,
+        needs: &[
+            SEE,
+            DESCRIBE,
+            need(Purpose::Restart, &["get", "patch"], ""),
+            need(Purpose::Scale, &["get"], ""),
+            need(Purpose::Scale, &["patch"], "scale"),
+        ],
+    }
+    DaemonSet {
+        group: "apps", plural: "daemonsets", short: &["ds"], watched: Watched::Always,
+        needs: &[
+            SEE,
+            DESCRIBE,
+            need(Purpose::Evict, &["get"], ""),
+            need(Purpose::Restart, &["get", "patch"], ""),
+        ],
+    }
+    /// The revisions of a StatefulSet or a DaemonSet.
+    ControllerRevision {
+        group: "apps", plural: "controllerrevisions", needs: &[need(Purpose::Restart, &["get", "list"], "")],
+    }
+    Job { group: "batch", plural: "jobs", watched: Watched::Always, needs: &[SEE, DESCRIBE] }
+    CronJob {
+        group: "batch", plural: "cronjobs", short: &["cj"], watched: Watched::Always, needs: &[SEE, DESCRIBE],
+    }
+    Service {
+        plural: "services", short: &["svc"], watched: Watched::Always,
+        needs: &[SEE, DESCRIBE, need(Purpose::Failover, &["get", "patch"], "")],
+    }
+    EndpointSlice {
+        group: "discovery.k8s.io", plural: "endpointslices", watched: Watched::Always, needs: &[SEE, DESCRIBE],
+    }
+    HorizontalPodAutoscaler {
+        group: "autoscaling", version: "v2", plural: "horizontalpodautoscalers", short: &["hpa"],
+        watched: Watched::Always,
+        needs: &[SEE, DESCRIBE, need(Purpose::Bounds, &["get", "patch"], "")],
+    }
+    PodDisruptionBudget {
+        group: "policy", plural: "poddisruptionbudgets", short: &["pdb"], watched: Watched::Always,
+        needs: &[SEE, DESCRIBE],
+    }
+    Event { plural: "events", words: &["ev"], watched: Watched::Always, needs: &[SEE] }
+    /// Only the heartbeats of kubelets.
+    Lease {
+        group: "coordination.k8s.io", plural: "leases", watched: Watched::In("kube-node-lease"), needs: &[SEE],
+    }
+    Namespace {
+        plural: "namespaces", short: &["ns"], namespaced: false,
+        needs: &[need(Purpose::See, &["get", "list"], ""), DESCRIBE],
+    }
+    ResourceQuota {
+        plural: "resourcequotas", short: &["quota"],
+        needs: &[need(Purpose::Scale, &["list"], ""), need(Purpose::Bounds, &["list"], "")],
+    }
+    NodeMetrics {
+        group: "metrics.k8s.io", version: "v1beta1", plural: "nodes", namespaced: false,
+        needs: &[need(Purpose::Usage, &["list"], "")],
+    }
+    PodMetrics {
+        group: "metrics.k8s.io", version: "v1beta1", plural: "pods", needs: &[need(Purpose::Usage, &["list"], "")],
+    }
+    /// A route of the Gateway API.
+    HTTPRoute {
+        group: "gateway.networking.k8s.io", plural: "httproutes",
+        needs: &[need(Purpose::Failover, &["get", "list", "patch"], "")],
+    }
+    /// A route of Istio.
+    VirtualService {
+        group: "networking.istio.io", plural: "virtualservices", short: &["vs"],
+        needs: &[need(Purpose::Failover, &["get", "list", "patch"], "")],
+    }
+    /// Weights of Traefik.
+    TraefikService {
+        group: "traefik.io", version: "v1alpha1", plural: "traefikservices",
+        needs: &[need(Purpose::Failover, &["get", "list", "patch"], "")],
+    }
+}
+
+/// The kinds whose objects split traffic by weights.
+pub const ROUTES: [Kind; 3] = [Kind::HTTPRoute, Kind::VirtualService, Kind::TraefikService];
+
+impl Kind {
+    /// From the API's spelling; never fails. Where another group may have a kind of the same name use [`Self::of`].
+    pub fn parse(text: &str) -> Self {
+        let known = KINDS.iter().find(|kind| kind.as_str() == text);
+        known.cloned().unwrap_or_else(|| Self::Other(Name::from(text)))
+    }
+
+    /// By its group as well (`apps`, "" for core): another group's `Job` or `Service` must not pass for a built-in one.
+    pub fn of(text: &str, group: &str) -> Self {
+        let kind = Self::parse(text);
+        match kind.info() {
+            Some(info) if info.group != group => Self::Other(Name::from(text)),
+            _ => kind,
+        }
+    }
+
+    /// kubectl's short name, as used in `deploy/checkout`; the kind itself, lower-cased, where there is none.
+    pub fn short(&self) -> String {
+        let short = self.info().and_then(|info| info.short.first());
+        short.map_or_else(|| self.as_str().to_lowercase(), ToString::to_string)
+    }
+
+    /// Reads what people type: `deploy`, `deployment`, `deployments`, `deployment.apps`, `deployments.v1.apps` (kubectl's
+    /// ways). None for a kind of another group: `service.serving.knative.dev` is no Service.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let lower = word.to_lowercase();
+        let (base, group) = lower.split_once('.').map_or((lower.as_str(), None), |(b, g)| (b, Some(g)));
+        let meant = |kind: &&Self| {
+            kind.info().is_some_and(|info| {
+                let named = info.plural == base
+                    || kind.as_str().to_lowercase() == base
+                    || info.short.iter().chain(info.words).any(|short| *short == base);
+                named && group.is_none_or(|group| info.is_in(group))
+            })
+        };
+        KINDS.iter().find(meant).cloned()
+    }
+
+    /// False for a kind of the cluster. What is not known is taken for namespaced, as most kinds are.
+    pub fn is_namespaced(&self) -> bool {
+        self.info().is_none_or(|info| info.namespaced)
+    }
+}
+
+impl KindInfo {
+    /// As kubectl compares what stands behind the first dot: the group or its beginning, perhaps after the version.
+    fn is_in(&self, text: &str) -> bool {
+        let rest = text.strip_prefix(self.version).unwrap_or(text);
+        let rest = rest.strip_prefix('.').unwrap_or(rest);
+        rest == self.group || (!rest.is_empty() && self.group.starts_with(&format!("{rest}.")))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    /// Also what older versions wrote, for which fewer kinds had a name.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Name(String),
+            Other {
+                #[serde(rename = "Other")]
+                name: Name,
+            },
+        }
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Name(name) => Self::parse(&name),
+            Written::Other { name } => match Self::parse(&name) {
+                kind @ (Self::HTTPRoute | Self::VirtualService | Self::TraefikService) => kind,
+                _ => Self::Other(name),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_read_as_people_type_them() {
+        for (word, kind) in [
+            ("deployment.apps", Some(Kind::Deployment)),
+            ("deployments.v1.apps", Some(Kind::Deployment)),
+            ("STS", Some(Kind::StatefulSet)),
+            ("no", Some(Kind::Node)),
+            ("pods", Some(Kind::Pod)),
+            ("nodes.metrics.k8s.io", Some(Kind::NodeMetrics)),
+            ("ingressroutes", None),
+            ("rollout", None),
+            ("service.serving.knative.dev", None),
+            ("endpointslices.discovery", Some(Kind::EndpointSlice)),
+            ("vs", Some(Kind::VirtualService)),
+        ] {
+            assert_eq!(Kind::from_word(word), kind, "{word}");
+        }
+        assert_eq!(Kind::parse("Rollout"), Kind::Other("Rollout".into()));
+        assert_eq!(Kind::parse("Pod"), Kind::Pod);
+        assert_eq!(Kind::of("Job", "batch"), Kind::Job);
+        assert_eq!(Kind::of("Job", "batch.volcano.sh"), Kind::Other("Job".into()));
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_so_is_what_older_versions_wrote() {
+        for kind in [Kind::Node, Kind::HTTPRoute, Kind::Other("Rollout".into()), Kind::Other("Job".into())] {
+            let text = serde_json::to_string(&kind).unwrap();
+            assert_eq!(serde_json::from_str::<Kind>(&text).unwrap(), kind, "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Kind>(r#"{"Other":"HTTPRoute"}"#).unwrap(), Kind::HTTPRoute);
+        assert!(serde_json::from_str::<Kind>("7").is_err());
+    }
+
+    #[test]
+    fn no_two_kinds_share_a_word_or_a_place_and_each_is_needed_for_something() {
+        let mut words = Vec::new();
+        for kind in KINDS {
+            let info = kind.info().unwrap();
+            assert!(!info.plural.is_empty() && !info.needs.is_empty(), "{kind}");
+            let listed =
+                info.needs.iter().any(|need| need.purpose == Purpose::See && need.verbs.contains(&"watch"));
+            assert_eq!(listed, info.watched != Watched::OnDemand, "{kind}");
+            words.extend(info.short.iter().chain(info.words).map(ToString::to_string));
+            words.extend([info.resource(), kind.as_str().to_lowercase()]);
+        }
+        let all = words.len();
+        words.sort();
+        words.dedup();
+        assert_eq!(words.len(), all, "{words:?}");
+    }
+}
