@@ -382,6 +382,7 @@ scenarios! {
     errors_that_gone_pods_left_behind_pass
     findings_of_one_cause_are_one_line
     pods_that_are_refused_are_found_and_told_by_namespace
+    what_an_autoscaler_does_is_no_remedy
     what_is_silenced_is_told_apart_until_its_time_is_over
     what_ran_to_its_end_and_failed_is_found
     who_comes_into_rotation_is_known_by_when_it_came
