@@ -71,11 +71,18 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
             cell(Role::Dim, more),
         ];
     }
-    // the longest text gives way, in its middle: it ends with the reason
+    // the longest texts give way, in their middle: they end with the reason, or the name
+    let mut widths: Vec<usize> = job.iter().map(|c| text::width(&c.text)).collect();
     let over = width_of(&job).saturating_sub(area.width.saturating_sub(2));
-    if let (true, Some(longest)) = (over > 0, job.iter_mut().max_by_key(|c| text::width(&c.text))) {
-        longest.text =
-            text::middle(&longest.text, text::width(&longest.text).saturating_sub(usize::from(over)));
+    for _ in 0..over {
+        if let Some(longest) = widths.iter_mut().max() {
+            *longest = longest.saturating_sub(1);
+        }
+    }
+    for (cell, width) in job.iter_mut().zip(widths) {
+        if text::width(&cell.text) > width {
+            cell.text = text::middle(&cell.text, width);
+        }
     }
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
 }
