@@ -358,6 +358,7 @@ macro_rules! scenarios {
 scenarios! {
     a_403_on_pods_is_said_and_nothing_looks_empty
     a_lost_node_explains_the_errors_of_services_that_had_pods_there
+    a_lost_node_has_unknown_pods_until_they_are_read
     a_service_that_gets_slow_is_found
     a_caller_is_told_under_the_service_that_it_calls
     a_volume_in_a_lost_zone_is_what_a_pod_waits_for
