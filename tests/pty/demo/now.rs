@@ -66,20 +66,18 @@ pub fn read(seat: &Seat) -> Option<Now> {
         .position(|text| text.starts_with(['╭', '─']) && text.split_whitespace().nth(1) == Some("NOW"))?;
     let head = lines.get(top)?;
     let framed = head.starts_with('╭');
-    let mut now = Now::default();
-    now.hidden = hidden_in(head).unwrap_or(0);
+    let mut now = Now { hidden: hidden_in(head).unwrap_or(0), ..Now::default() };
     for (y, whole) in lines.iter().enumerate().skip(top + 1) {
-        let text = match framed {
-            true => match whole.strip_prefix('│').and_then(|rest| rest.strip_suffix('│')) {
-                Some(inside) => inside,
-                None => {
-                    now.hidden = now.hidden.max(hidden_in(whole).unwrap_or(0));
-                    break;
-                }
-            },
-            // the other panes, a line each
-            false if whole.starts_with(' ') && !whole.starts_with("  ") => break,
-            false => whole,
+        let inside = if framed {
+            whole.strip_prefix('│').and_then(|rest| rest.strip_suffix('│'))
+        } else {
+            // the other panes are a line each
+            let ends = whole.starts_with(' ') && !whole.starts_with("  ");
+            (!ends).then_some(whole.as_str())
+        };
+        let Some(text) = inside else {
+            now.hidden = now.hidden.max(hidden_in(whole).unwrap_or(0));
+            break;
         };
         let line: Vec<char> = text.chars().collect();
         match line.as_slice() {

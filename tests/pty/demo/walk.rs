@@ -90,7 +90,7 @@ impl Walk {
     }
 
     /// Goes on until NOW is quiet; `seen` is called at each rehearsal, and when a line first says that it recovers.
-    pub fn to_the_end(&mut self, mut seen: impl FnMut(&mut Seat, Moment)) {
+    pub fn walks_on(&mut self, mut seen: impl FnMut(&mut Seat, Moment)) {
         let calls = |row: &Row| row.is_alarm() && row.key.is_some();
         if !self.waits(OPENING, |seat| now::read(seat).is_some_and(|now| now.rows.iter().any(calls))) {
             self.fails("no line of NOW has a key");
@@ -127,7 +127,7 @@ impl Walk {
         for step in &self.steps {
             let fix = self.fixes.iter().find(|fix| fix.key == step.key);
             let times = fix.map(|f| [f.done, f.told, f.quiet].map(secs).join(" / ")).unwrap_or_default();
-            write!(row, " {} | ", times).unwrap();
+            write!(row, "{times} | ").unwrap();
         }
         let from = self.fixes.first().map_or(self.began, |fix| fix.at);
         let last = self.calm.map_or(0.0, |calm| calm.duration_since(from).as_secs_f64());
@@ -340,17 +340,17 @@ fn enough(words: &str) -> String {
     format!("-{}", wants.unwrap_or(10) * 2)
 }
 
-/// Narrow and wide.
-const SIZES: [(u16, u16); 2] = [(80, 24), (120, 36)];
+pub const NARROW: (u16, u16) = (80, 24);
+pub const WIDE: (u16, u16) = (120, 36);
 const SEEDS: u64 = 20;
 /// Walks at once: they wait most of their time.
 const AT_ONCE: usize = 8;
 
-#[test]
-fn on_a_small_screen() {
-    let mut walk = Walk::begin(2, SIZES[0]);
-    walk.to_the_end(|_, _| {});
-    walk.holds();
+/// A walk from the start to the end.
+pub fn walk(seed: u64, size: (u16, u16)) -> Walk {
+    let mut walk = Walk::begin(seed, size);
+    walk.walks_on(|_, _| {});
+    walk
 }
 
 #[test]
@@ -362,15 +362,14 @@ fn for_every_seed_at_both_sizes() {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
     let first = number("PILOTHOUSE_TEST_SEED").unwrap_or(1);
     let seeds = first..first + number("PILOTHOUSE_TEST_ROUNDS").unwrap_or(SEEDS);
-    let all: Vec<_> = seeds.flat_map(|seed| SIZES.map(|size| (seed, size))).collect();
+    let all: Vec<_> = seeds.flat_map(|seed| [NARROW, WIDE].map(|size| (seed, size))).collect();
     let (next, came) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(&(seed, size)) = all.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let one = std::thread::spawn(move || {
-                        let mut walk = Walk::begin(seed, size);
-                        walk.to_the_end(|_, _| {});
+                        let walk = walk(seed, size);
                         let wrong = (!walk.wrong.is_empty()).then(|| walk.story());
                         (walk.row(), wrong)
                     });
@@ -385,7 +384,7 @@ fn for_every_seed_at_both_sizes() {
         }
     });
     let came = came.into_inner().unwrap();
-    let heads: Vec<String> = readme::steps().iter().map(|step| step.told()).collect();
+    let heads: Vec<String> = readme::steps().iter().map(Step::told).collect();
     eprintln!("seconds from each answer until done / told / quiet; from the first until all is quiet");
     eprintln!("| seed | size | {} | quiet after | refused |", heads.join(" | "));
     for ((seed, (width, height)), (row, _)) in &came {
