@@ -358,6 +358,7 @@ macro_rules! scenarios {
 scenarios! {
     a_403_on_pods_is_said_and_nothing_looks_empty
     a_lost_node_explains_the_errors_of_services_that_had_pods_there
+    a_lost_node_has_unknown_pods_until_they_are_read
     a_service_that_gets_slow_is_found
     a_caller_is_told_under_the_service_that_it_calls
     a_volume_in_a_lost_zone_is_what_a_pod_waits_for
@@ -382,6 +383,7 @@ scenarios! {
     errors_that_gone_pods_left_behind_pass
     findings_of_one_cause_are_one_line
     pods_that_are_refused_are_found_and_told_by_namespace
+    what_an_autoscaler_does_is_no_remedy
     what_is_silenced_is_told_apart_until_its_time_is_over
     what_ran_to_its_end_and_failed_is_found
     who_comes_into_rotation_is_known_by_when_it_came

@@ -3,14 +3,17 @@
 //!
 //! With PILOTHOUSE_DRAW=FOLDER the panes are drawn into that folder as well: `screenshots/draw` does so.
 
+mod asked;
+mod now;
+mod readme;
+mod walk;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::walk::{Moment, NARROW, WIDE, Walk, walk};
 use crate::picture::draw;
 use crate::seat::{PATIENCE, READING, Seat, Start};
-
-/// Long enough for what a simulated cluster needs in its own time: a rollout, and a rate window that goes by.
-const MINUTES: u64 = 180;
 
 /// A seat before a scenario.
 fn demo(scenario: &str, size: (u16, u16)) -> Seat {
@@ -25,13 +28,6 @@ fn keep(seat: &mut Seat, name: &str) {
     }
 }
 
-/// NOW's lines.
-fn now(seat: &Seat) -> Vec<String> {
-    let text = seat.text();
-    let inside = text.lines().skip_while(|line| !line.contains(" NOW ")).skip(1);
-    inside.take_while(|line| !line.contains(" changed ")).map(str::to_owned).collect()
-}
-
 /// The end of a name that a rehearsal asks for.
 pub fn asked(seat: &Seat) -> String {
     let text = seat.text();
@@ -40,16 +36,6 @@ pub fn asked(seat: &Seat) -> String {
 }
 
 impl Seat {
-    /// Selects the line of NOW with this text, by a filter; NOW has the focus.
-    fn selects(&mut self, cause: &str) {
-        self.escapes();
-        self.wait_for(&format!("NOW with {cause}"), MINUTES, |seat| {
-            now(seat).iter().any(|line| line.contains(cause))
-        });
-        self.press("/", &["Enter keeps"]);
-        self.press(&format!("{cause}\r"), &[&format!("/{}", cause.trim())]);
-    }
-
     /// Esc alone: with a key right behind it, it would be that key with Alt.
     fn escapes(&mut self) {
         self.types("\x1b");
@@ -70,13 +56,6 @@ impl Seat {
             }
         }
         panic!("always too early:\n{}", self.text());
-    }
-
-    /// The job line says that the action has ended well.
-    fn is_done(&mut self, action: &str) {
-        self.wait_for(&format!("{action} is done"), MINUTES, |seat| {
-            seat.text().lines().any(|line| line.contains(action) && line.contains("done"))
-        });
     }
 }
 
@@ -105,55 +84,27 @@ fn the_panes_of_the_incident() {
 
 #[test]
 fn the_incident_is_resolved_from_the_keyboard() {
-    let mut seat = demo("incident", (120, 36));
-    seat.sees(&["after rollout v1.8.1→v1.8.2", "B roll back"]);
-    // the focus is on NOW, where the causes are
-
-    // a release that fails: rolled back
-    seat.selects("shop/checkout");
-    seat.press("B", &["Rehearsal: rollback shop/deploy/checkout", "To confirm, type"]);
-    keep(&mut seat, "rehearsal");
-    let end = asked(&seat);
-    seat.confirms(&end);
-    seat.is_done("rollback shop/deploy/checkout");
-    seat.wait_for("NOW says that it recovers", PATIENCE, |seat| {
-        now(seat).iter().any(|line| line.contains("recovering: errors"))
+    // beside it on a small screen, with other names: both wait most of their time
+    let beside = std::thread::spawn(|| walk(2, NARROW).holds());
+    let mut walk = Walk::begin(1, WIDE);
+    walk.walks_on(|seat, moment| match moment {
+        Moment::Rehearsal(title) if title.starts_with("rollback") => keep(seat, "rehearsal"),
+        Moment::Rehearsal(_) => {}
+        Moment::Recovering => keep(seat, "recovering"),
     });
-    keep(&mut seat, "recovering");
-
-    // a dead machine: said to be off, so that its pods are made anew elsewhere
-    seat.selects("node ");
-    seat.press("O", &["Rehearsal: out-of-service", "only if the machine is surely off"]);
-    seat.confirms("demo");
-    seat.is_done("out-of-service node/");
-
-    // an autoscaler at its limit: raised
-    seat.selects("shop/cart");
-    seat.press("S", &["bounds of shop/hpa/cart"]);
-    seat.press("4-20\r", &["Rehearsal: bounds shop/hpa/cart", "y do it"]);
-    seat.says_yes("Rehearsal: bounds");
-    seat.is_done("bounds shop/hpa/cart");
-
-    // a pod that goes bad a minute after the opening: out of rotation
-    seat.selects("shop/catalog");
-    seat.press("X", &["Rehearsal: out-of-rotation", "To confirm, type"]);
-    let end = asked(&seat);
-    seat.confirms(&end);
-    seat.is_done("out-of-rotation");
+    walk.holds();
 
     // what is left is the machine to be repaired
+    let seat = &mut walk.seat;
     seat.escapes();
-    seat.wait_for("nothing but the machine that is out of service", MINUTES, |seat| {
-        let lines = now(seat);
-        let bad = lines.iter().filter(|line| line.contains('✖') || line.contains('!')).count();
-        bad == 0 && lines.iter().any(|line| line.contains("out of service"))
-    });
-    keep(&mut seat, "resolved");
+    seat.sees(&["out of service"]);
+    keep(seat, "resolved");
     let text = seat.text();
     assert!(text.contains("nodes 11/12"), "{text}");
     seat.press(
         "9",
         &["Changed in the last 6 hours", "rollout checkout v1.8.2→v1.8.1", "taint node.kubernetes.io"],
     );
-    keep(&mut seat, "changes");
+    keep(seat, "changes");
+    beside.join().expect("the walk on a small screen, see above");
 }

@@ -71,13 +71,24 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
             cell(Role::Dim, more),
         ];
     }
-    // the longest text gives way, in its middle: it ends with the reason
-    let over = width_of(&job).saturating_sub(area.width.saturating_sub(2));
-    if let (true, Some(longest)) = (over > 0, job.iter_mut().max_by_key(|c| text::width(&c.text))) {
-        longest.text =
-            text::middle(&longest.text, text::width(&longest.text).saturating_sub(usize::from(over)));
+    // the longest texts give way, in their middle: they end with the reason, or the name
+    let mut widths: Vec<usize> = job.iter().map(|c| text::width(&c.text)).collect();
+    give_way(&mut widths, width_of(&job).saturating_sub(area.width.saturating_sub(2)));
+    for (cell, width) in job.iter_mut().zip(widths) {
+        if text::width(&cell.text) > width {
+            cell.text = text::middle(&cell.text, width);
+        }
     }
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
+}
+
+/// Takes so many cells away, always from the longest.
+fn give_way(widths: &mut [usize], over: u16) {
+    for _ in 0..over {
+        if let Some(longest) = widths.iter_mut().max() {
+            *longest = longest.saturating_sub(1);
+        }
+    }
 }
 
 /// A problem of a file by the file's name alone: the help has the whole path.
@@ -268,6 +279,19 @@ pub fn cause(canvas: &mut Canvas<'_>, area: Rect, row: &present::RowView, index:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_texts_share_what_has_no_room() {
+        for (mut widths, over, left) in [
+            ([3, 48, 10, 46], 0, [3, 48, 10, 46]),
+            ([3, 48, 10, 46], 2, [3, 46, 10, 46]),
+            ([3, 48, 10, 46], 44, [3, 25, 10, 25]),
+            ([1, 1, 1, 1], 9, [0, 0, 0, 0]),
+        ] {
+            give_way(&mut widths, over);
+            assert_eq!(widths, left);
+        }
+    }
 
     #[test]
     fn a_file_is_named_without_its_folders() {

@@ -372,7 +372,13 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
             }
         }
     }
-    if on && let Some(why) = cluster.pods.cover.note() {
+    let loading = matches!(cluster.pods.cover, Coverage::Never | Coverage::Loading { .. });
+    if on && grounds.view == View::Whole && loading {
+        // a moment later it would be another plan
+        let note = cluster.pods.cover.note().unwrap_or_default();
+        let why = format!("pods are not completely known ({note}): the plan may be incomplete");
+        plan.refusals.push(Refusal::new("incomplete-data", why));
+    } else if on && let Some(why) = cluster.pods.cover.note() {
         plan.unread.push(Unread { what: Lacking::Pods, namespaces: Vec::new(), why });
     }
     if on && !plan.pods.is_empty() {

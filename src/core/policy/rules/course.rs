@@ -57,6 +57,7 @@ fn remedy(scene: &Scene<'_, '_>, prior: &Cause, cause: &Cause) -> Option<Remedy>
         .changes
         .iter()
         .filter(|c| c.at > after && subjects.contains(&c.object.uid) && words(c).is_some())
+        .filter(|c| c.kind != ChangeKind::Scaled || !is_autoscaled(scene, &c.object))
         .max_by_key(|c| c.at);
     let mut remedy = match (held, newest) {
         (Some(_), Some(change)) => begun(change, prior),
@@ -122,6 +123,15 @@ fn behind(scene: &Scene<'_, '_>, service: &ObjectRef) -> Vec<Uid> {
 
 fn is_rolling(scene: &Scene<'_, '_>, workload: &Uid) -> bool {
     scene.workload(workload).is_some_and(|row| row.rollout.phase == RolloutPhase::Progressing)
+}
+
+/// True if an autoscaler sets the replicas. It goes on doing so whatever is wrong, and nobody has done anything then.
+fn is_autoscaled(scene: &Scene<'_, '_>, workload: &ObjectRef) -> bool {
+    scene.cluster.hpas.iter().any(|hpa| {
+        hpa.target_kind == workload.kind
+            && hpa.namespace == workload.namespace
+            && hpa.target_name == workload.name
+    })
 }
 
 /// What was done, if it can be a remedy.

@@ -61,8 +61,9 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 course: Course::default(),
                 severity: if worst >= 0.05 && !passing { Severity::Critical } else { Severity::Warning },
                 title: format!(
-                    "{} {:.1}% errors at {rps:.0} rps{}{whom}",
+                    "{}{} {:.1}% errors at {rps:.0} rps{}{whom}",
                     title_of(object),
+                    if passing { " recovering:" } else { "" },
                     ratio * 100.0,
                     release.as_ref().map_or_else(String::new, Release::told)
                 ),

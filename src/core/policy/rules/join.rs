@@ -80,8 +80,8 @@ fn called(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], i: usize) -> O
 /// The node or zone that was lost just before, if it has pods of this Service: the others bear their load.
 fn cut_off(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], errors: &Cause) -> Option<usize> {
     let service = errors.objects.first().filter(|o| o.kind == Kind::Service)?;
-    // what a release or somebody's remedy explains is not the node's doing
-    if errors.objects.len() > 1 || errors.course.remedy.is_some() {
+    // what a release, one bad pod or somebody's remedy explains is not the node's doing
+    if errors.objects.len() > 1 || errors.action.is_some() || errors.course.remedy.is_some() {
         return None;
     }
     let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name)?;

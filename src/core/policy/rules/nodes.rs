@@ -87,7 +87,13 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
     if let_go {
         title.push_str(", out of service");
     }
-    title.push_str(&format!(": {} on it", count(row.totals.pods, "pod")));
+    // before they are read, none are known, which is not the same as none
+    let pods_known = scene.cluster.pods.cover.is_read();
+    if pods_known {
+        title.push_str(&format!(": {} on it", count(row.totals.pods, "pod")));
+    } else {
+        title.push_str(": its pods are not known");
+    }
     if row.totals.terminating > 0 {
         title.push_str(&format!(", {} stuck Terminating", row.totals.terminating));
     }
@@ -98,7 +104,10 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
     for taint in row.node.taints.iter() {
         evidence.push(format!("taint {}={}:{}", taint.key, taint.value, taint.effect));
     }
-    evidence.push(format!("{} of its pods are bad, {} terminating", row.totals.bad, row.totals.terminating));
+    if pods_known {
+        evidence
+            .push(format!("{} of its pods are bad, {} terminating", row.totals.bad, row.totals.terminating));
+    }
     Cause {
         rule: "node-not-ready",
         kin: Kin::default(),

@@ -7,7 +7,7 @@ use crate::domain::id::{Kind, Name};
 use crate::domain::node::{Node, Status};
 use crate::domain::settings::GuardSettings;
 use crate::model::plan::{Act, Confirm, DrainOptions, Fate, Lacking, Unread};
-use crate::model::table::Rows;
+use crate::model::table::{Coverage, Rows};
 use crate::model::world::Cluster;
 use crate::policy::plan::is_protected;
 
@@ -43,6 +43,23 @@ fn the_taint_is_for_a_machine_that_is_off() {
     }
     let p = make(&cluster, Act::OutOfService, vec![off], vec![]);
     assert!(refused(&p).starts_with("incomplete-data"), "what was not read is not guessed: {}", refused(&p));
+}
+
+#[test]
+fn what_becomes_of_its_pods_is_known_before_it_is_confirmed() {
+    let mut loading = Cluster::clone(&cluster());
+    let off = target(Kind::Node, 11, "off");
+    let read = || vec![here(&off, json!({ "spec": {} }))];
+    for (cover, waits) in [
+        (Coverage::Never, true),
+        (Coverage::Loading { have: 2, of: None }, true),
+        (Coverage::Denied("no list of pods".into()), false),
+        (Coverage::Complete, false),
+    ] {
+        loading.pods.cover = cover;
+        let p = make(&loading, Act::OutOfService, vec![off.clone()], read());
+        assert_eq!(refused(&p).starts_with("incomplete-data: pods"), waits, "{}", refused(&p));
+    }
 }
 
 #[test]

@@ -1,0 +1,47 @@
+//! The way out of the incident that the README promises.
+
+/// A numbered line of the README: which line of NOW it means, and what is typed there.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Parts of the line of NOW, in their order.
+    parts: Vec<&'static str>,
+    pub key: char,
+    /// What is typed into the prompt that the key opens, if it opens one.
+    pub value: Option<&'static str>,
+}
+
+impl Step {
+    /// Whether it means a line with these words.
+    pub fn means(&self, words: &str) -> bool {
+        let mut rest = words;
+        self.parts.iter().all(|part| match rest.split_once(part) {
+            Some((_, after)) => {
+                rest = after;
+                true
+            }
+            None => false,
+        })
+    }
+
+    pub fn told(&self) -> String {
+        format!("`{}`, `{}`", self.parts.join(" … "), self.key)
+    }
+}
+
+/// The steps, in the README's order.
+pub fn steps() -> Vec<Step> {
+    const README: &str = include_str!("../../../README.md");
+    let section = README.split("\n## ").find(|s| s.starts_with("Try it on a simulated incident")).unwrap();
+    let numbered = |line: &&str| line.split_once(". `").is_some_and(|(n, _)| n.parse::<u32>().is_ok());
+    let steps = section.lines().filter(numbered).map(|line| {
+        let code: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        let [line, key, others @ ..] = code.as_slice() else { panic!("no line and key: {line}") };
+        // a number in another step's words is not meant for its prompt
+        let value =
+            others.first().copied().filter(|v| v.starts_with(|c: char| c.is_ascii_digit()) && v.len() > 1);
+        Step { parts: line.split('…').map(str::trim).collect(), key: key.chars().next().unwrap(), value }
+    });
+    let steps: Vec<Step> = steps.collect();
+    assert!(!steps.is_empty(), "the README tells no way out");
+    steps
+}
