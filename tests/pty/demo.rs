@@ -123,7 +123,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
 
     // a dead machine: said to be off, so that its pods are made anew elsewhere
     seat.selects("node ");
-    seat.press("O", &["Rehearsal: out-of-service", "only if the machine is surely off"]);
+    seat.press("O", &["Rehearsal: out-of-service", "only if the machine is really off"]);
     seat.confirms("demo");
     seat.is_done("out-of-service node/");
 
@@ -152,7 +152,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
     let text = seat.text();
     assert!(text.contains("nodes 11/12"), "{text}");
     seat.press(
-        "9",
+        "7",
         &["Changed in the last 6 hours", "rollout checkout v1.8.2→v1.8.1", "taint node.kubernetes.io"],
     );
     keep(&mut seat, "changes");
