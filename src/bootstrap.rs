@@ -296,6 +296,14 @@ impl Start {
         self.dialer.clone()
     }
 
+    /// Whether the cluster is simulated in this process.
+    pub(crate) fn is_demo(&self) -> bool {
+        #[cfg(feature = "demo")]
+        return self.global.demo.demo.is_some();
+        #[cfg(not(feature = "demo"))]
+        false
+    }
+
     /// The flags that lead to this cluster from anywhere: what a command that is passed on must have.
     pub(crate) fn reach(&self, context: &str) -> String {
         #[cfg(feature = "demo")]

@@ -20,7 +20,6 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::plan::{Act, DrainOptions, Fate, PdbEffect, Plan, Step, StepKind};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
-use pilothouse_core::policy::plan::kubectl;
 
 use tokio_util::sync::CancellationToken;
 
@@ -304,7 +303,7 @@ pub(super) async fn run(
     conclude(exec, control, &told, endings, board.halt.is_cancelled())
 }
 
-/// What carries the same drain on, from the kubectl command that it is.
+/// What continues the same drain, from the kubectl command that it is.
 fn again(kubectl: &str) -> String {
     let words = kubectl.strip_prefix("kubectl ");
     words.map_or_else(|| kubectl.to_owned(), |words| format!("pilothouse {words}"))
@@ -314,15 +313,17 @@ fn again(kubectl: &str) -> String {
 fn ways_on(plan: &Plan, uncordoned: bool, not_ready: &[&str]) -> Vec<String> {
     let mut ways = Vec::new();
     if uncordoned {
-        ways.push(format!("to cordon it again and drain on: {}", again(&plan.kubectl)));
+        ways.push(format!("to cordon it again and continue the drain: {}", again(&plan.kubectl)));
     } else if !not_ready.is_empty() {
-        let off = again(&kubectl(plan, &format!("out-of-service {}", not_ready.join(" "))));
-        ways.push(format!("if the machine is surely off: {off}"));
-        ways.push(format!("to drain on although it is not ready: {}", again(&plan.kubectl)));
+        // the same way to the cluster
+        let way = plan.kubectl.split_once(" drain ").map_or("kubectl", |(way, _)| way);
+        let off = again(&format!("{way} out-of-service {}", not_ready.join(" ")));
+        ways.push(format!("if the machine is really off: {off}"));
+        ways.push(format!("to continue the drain although the node is not ready: {}", again(&plan.kubectl)));
     } else {
         return ways;
     }
-    ways.push("to end here, nothing is left to do".into());
+    ways.push("to leave it at that, nothing needs to be done".into());
     ways
 }
 
@@ -349,12 +350,12 @@ fn conclude(
     let mut said = vec![format!("{gone} of {} pods evicted", told.steps.len())];
     let stopped = exec.stop.is_cancelled() || control.is_cancelled();
     if before > 0 && !stopped && !halted {
-        said.push(format!("{before} went by themselves or were not waited for"));
+        said.push(format!("{before} left by themselves or were not waited for"));
     }
     if stopped {
         let going = states().filter(|s| *s == StepState::Accepted).count();
         let left = told.steps.len() - gone - going;
-        let why = if exec.stop.is_cancelled() { "told to end" } else { "cancelled" };
+        let why = if exec.stop.is_cancelled() { "interrupted" } else { "cancelled" };
         said.push(format!("{why}: {going} still terminating, {left} not evicted"));
     }
     if halted && !stopped {

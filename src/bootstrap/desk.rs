@@ -292,10 +292,11 @@ impl Desk {
         let (inbox, read_only, now) = (self.inbox.clone(), self.writer.is_none(), self.clock.now());
         self.supervisor.spawn_once(async move {
             let reply = match resume::unfinished(&journal).into_iter().find(|u| u.id == id) {
-                None => Reply::Failed("it is taken up, given back or dismissed already".into()),
-                Some(action) if here.as_ref() != Some(&action.plan.intent.context) => {
-                    Reply::Failed(format!("it was done in context {}", action.plan.intent.context))
-                }
+                None => Reply::Failed("this action is already resumed, undone or dismissed".into()),
+                Some(action) if here.as_ref() != Some(&action.plan.intent.context) => Reply::Failed({
+                    let context = &action.plan.intent.context;
+                    format!("belongs to context {context}: start pilothouse --context {context}")
+                }),
                 Some(action) => {
                     let contexts = action.plan.steps.iter().map(|s| s.context.clone());
                     let contexts = contexts.filter(|c| !c.is_empty()).collect();
@@ -394,7 +395,7 @@ fn rest_of(action: &Unfinished, settled: &Settled, journal: &Journal, now: Stamp
             Reply::Failed(format!("nothing is left to do: {}{note}", settled.summary))
         }
         Remaining::Blocked(why) => Reply::Failed(format!(
-            "it cannot go on: {why}; look, and then: pilothouse resume {} --dismiss",
+            "it cannot be resumed: {why}; check the cluster, then: pilothouse resume {} --dismiss",
             action.id
         )),
     }

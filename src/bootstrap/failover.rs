@@ -8,7 +8,7 @@ use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan};
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::Act;
+use pilothouse_core::model::plan::{Act, Refusal};
 use pilothouse_core::model::world::ClusterInfo;
 use pilothouse_core::policy::plan::View;
 
@@ -81,5 +81,5 @@ async fn against(
     };
     let guards = GuardSettings::default();
     let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach).await;
-    plan.refusals.into_iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect()
+    plan.refusals.iter().map(Refusal::words).collect()
 }

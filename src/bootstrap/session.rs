@@ -45,6 +45,7 @@ pub fn info(start: &Start, connection: &Connection) -> ClusterInfo {
         context: connection.context.as_str().into(),
         kubeconfig_user: connection.user.as_str().into(),
         server: connection.server.as_str().into(),
+        by_address: start.is_demo(),
         protected: start.settings.guards.protects_context(&connection.context),
         read_only: start.settings.guards.read_only,
         namespaces: namespaces(start).into(),

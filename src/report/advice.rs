@@ -16,14 +16,15 @@ pub enum Rest {
 }
 
 /// The ids of commands that findings suggest, with the subcommand that does the same, and what it needs besides the object.
-pub const TYPED: [(&str, &str, Rest); 8] = [
+pub const TYPED: [(&str, &str, Rest); 9] = [
     ("cordon", "cordon", Rest::Words("")),
     ("drain", "drain", Rest::Words(" --ignore-daemonsets")),
-    ("out-of-service", "out-of-service", Rest::Words("")),
+    ("out-of-service", "out-of-service", Rest::Known(nodes)),
     ("restart", "restart", Rest::Words("")),
     ("rollback", "rollback", Rest::Words("")),
     ("bounds", "bounds", Rest::Known(new_maximum)),
     ("rotation", "out-of-rotation", Rest::Known(service)),
+    ("rotation", "into-rotation", Rest::Known(others)),
     ("evict", "evict", Rest::Words("")),
 ];
 
@@ -38,6 +39,25 @@ fn new_maximum(cluster: &Cluster, _: &Cause, on: &ObjectRef, now: Stamp) -> Opti
 fn service(_: &Cluster, cause: &Cause, _: &ObjectRef, _: Stamp) -> Option<String> {
     let service = cause.objects.iter().find(|object| object.kind == Kind::Service)?;
     Some(format!(" --service {}", quote(&service.name)))
+}
+
+/// The other nodes of a zone that is lost.
+fn nodes(_: &Cluster, cause: &Cause, on: &ObjectRef, _: Stamp) -> Option<String> {
+    Some(besides(cause, on))
+}
+
+/// What a finding is about beside one object, of its kind, as more arguments of a command.
+fn besides(cause: &Cause, on: &ObjectRef) -> String {
+    let others = cause.objects.iter().filter(|object| object.kind == on.kind && *object != on);
+    others.map(|object| format!(" {}", typed(object))).collect()
+}
+
+/// The other pods that are out of rotation. With a Service the finding is about one that is in it.
+fn others(_: &Cluster, cause: &Cause, on: &ObjectRef, _: Stamp) -> Option<String> {
+    if cause.objects.iter().any(|object| object.kind == Kind::Service) {
+        return None;
+    }
+    Some(besides(cause, on))
 }
 
 /// The object as a subcommand takes it.
@@ -56,11 +76,14 @@ pub fn command(
     reach: &str,
     now: Stamp,
 ) -> Option<String> {
-    let (_, word, rest) = TYPED.iter().find(|(id, ..)| *id == suggestion.command)?;
-    let rest = match rest {
-        Rest::Words(words) => (*words).to_owned(),
-        Rest::Known(say) => say(cluster, cause, &suggestion.on, now)?,
-    };
+    let mut ways = TYPED.iter().filter(|(id, ..)| *id == suggestion.command);
+    let (word, rest) = ways.find_map(|(_, word, rest)| {
+        let rest = match rest {
+            Rest::Words(words) => Some((*words).to_owned()),
+            Rest::Known(say) => say(cluster, cause, &suggestion.on, now),
+        };
+        rest.map(|rest| (word, rest))
+    })?;
     let reach = if reach.is_empty() { String::new() } else { format!(" {reach}") };
     Some(format!("pilothouse {word} {}{rest}{reach}", typed(&suggestion.on)))
 }
@@ -100,16 +123,17 @@ mod tests {
         state.publish(Stamp(0), true).unwrap()
     }
 
-    fn said(command: &'static str, kind: Kind, name: &str) -> String {
+    fn said(command: &'static str, kind: Kind, name: &str, in_service: bool) -> String {
         let namespace = if kind.is_namespaced() { Name::from("shop") } else { Name::default() };
         let on = ObjectRef::new(kind, &namespace, &name.into(), &Uid::default());
         let service = ObjectRef::new(Kind::Service, &namespace, &"cart".into(), &Uid::default());
-        let suggestion = Suggestion { command, title: String::new(), on };
+        let other = ObjectRef::new(Kind::Pod, &namespace, &"y".into(), &Uid::default());
+        let suggestion = Suggestion { command, title: String::new(), on: on.clone() };
         let cause = Cause {
             rule: "any",
             severity: Severity::Warning,
             title: String::new(),
-            objects: vec![service],
+            objects: if in_service { vec![service] } else { vec![on.clone(), other] },
             since: None,
             evidence: Vec::new(),
             action: Some(suggestion.clone()),
@@ -134,12 +158,13 @@ mod tests {
                 "pilothouse bounds shop/hpa/cart --max 12 --context prod",
             ),
             ("rotation", Kind::Pod, "pilothouse out-of-rotation shop/pod/x --service cart --context prod"),
+            ("rotation", Kind::Pod, "pilothouse into-rotation shop/pod/x shop/pod/y --context prod"),
             ("evict", Kind::Pod, "pilothouse evict shop/pod/x --context prod"),
         ];
         for ((id, word, _), (command, kind, want)) in TYPED.iter().zip(objects) {
             assert_eq!(*id, command);
             let name = if command == "bounds" { "cart" } else { "x" };
-            let line = said(command, kind, name);
+            let line = said(command, kind, name, *word != "into-rotation");
             assert_eq!(line, want);
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{word}: {line}");
         }

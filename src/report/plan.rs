@@ -1,7 +1,7 @@
 //! Plans and results as documents (`pilothouse/plan/v1`) and as text.
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Plan, ServiceEffect};
+use pilothouse_core::model::plan::{self as model, Act, BudgetWait, Confirm, Plan, ServiceEffect};
 use pilothouse_core::model::world::{ActionView, Outcome, StepState};
 use pilothouse_core::policy::undo;
 use serde::Serialize;
@@ -118,7 +118,7 @@ struct Refusal {
 
 /// A plan that was to be carried out and is refused: with the outcome, as a result has it.
 pub fn refused(plan: &Plan) -> Document {
-    let why = plan.refusals.iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect::<Vec<_>>();
+    let why = plan.refusals.iter().map(model::Refusal::words).collect::<Vec<_>>();
     Document {
         outcome: Some(Outcome::Refused.as_str()),
         message: Some(why.join("; ")),
@@ -271,7 +271,7 @@ pub fn text(plan: &Plan) -> Vec<String> {
             .map(|u| format!("  does not fit elsewhere: {}/{}: {}", u.namespace, u.name, u.reason)),
     );
     lines.extend(plan.warnings.iter().map(|w| format!("warning: {w}")));
-    lines.extend(plan.refusals.iter().map(|r| format!("REFUSED by {}: {}", r.guard, r.reason)));
+    lines.extend(plan.refusals.iter().map(|r| format!("REFUSED: {}", r.words())));
     if !plan.undo.is_empty() {
         lines.push(format!("undo restores: {}", plan.undo));
     }

@@ -141,7 +141,7 @@ pub struct Bases {
     /// Namespaces and names of the Services that NOW has findings about.
     pub found: Vec<(Name, Name, Severity)>,
     pub joined: Vec<super::present::traffic::Joined>,
-    pub namespaces: Vec<Name>,
+    pub namespaces: Vec<super::present::namespaces::Place>,
     pub backends: Vec<super::present::backends::Backend>,
     pub changes: super::present::changes::Entries,
 }

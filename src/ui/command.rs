@@ -113,6 +113,7 @@ pub enum Cmd {
     WorkloadsView,
     ActionsView,
     ChangesView,
+    EventsView,
     Find,
     Help,
     Back,

@@ -78,10 +78,8 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::WorkloadsView => open::list(ui, ListId::Workloads, effects),
         Cmd::ActionsView => open::actions(ui, world, effects),
         Cmd::ChangesView => open::list(ui, ListId::Changes, effects),
-        Cmd::Namespaces => {
-            ui.bases.namespaces = ui.shown(world).map_or_else(Vec::new, |c| present::namespaces::collect(c));
-            open::list(ui, ListId::Namespaces, effects);
-        }
+        Cmd::EventsView => open::table(ui, present::frame::EVENTS, None, effects),
+        Cmd::Namespaces => open::list(ui, ListId::Namespaces, effects),
         Cmd::AllNamespaces => {
             ui.namespace = None;
             ui.say("all namespaces");

@@ -353,9 +353,11 @@ fn a_drain_whose_cordon_is_taken_back_stops_by_itself() {
     });
     assert_eq!((code, &done["outcome"]), (Some(1), &"failed".into()), "{done}");
     let said = done["message"].as_str().unwrap();
-    for words in
-        ["uncordoned meanwhile", "to cordon it again and drain on: pilothouse", "not cordoned any more"]
-    {
+    for words in [
+        "uncordoned meanwhile",
+        "to cordon it again and continue the drain: pilothouse",
+        "not cordoned any more",
+    ] {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(!said.contains("still cordoned"), "{said}");
@@ -380,7 +382,7 @@ fn a_drain_whose_node_turns_not_ready_stops_by_itself() {
     for words in [
         "node-0049: not ready any more: Ready is False since 20",
         "out-of-service node-0049",
-        "to drain on although it is not ready: pilothouse",
+        "to continue the drain although the node is not ready: pilothouse",
         "still cordoned: node-0049",
     ] {
         assert!(said.contains(words), "{words}: {said}");

@@ -401,9 +401,9 @@ async fn a_node_that_turns_not_ready_leaves_three_ways() {
     let meanwhile = |state: &mut State| state.turn_after = Some((5, Turn::NotReady));
     let (_fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
     for words in [
-        "if the machine is surely off: pilothouse --context test out-of-service n1",
-        "to drain on although it is not ready: pilothouse --context test drain n1",
-        "to end here, nothing is left to do",
+        "if the machine is really off: pilothouse --context test out-of-service n1",
+        "to continue the drain although the node is not ready: pilothouse --context test drain n1",
+        "to leave it at that, nothing needs to be done",
         "still cordoned: n1",
     ] {
         assert!(done.message.contains(words), "{words}: {}", done.message);

@@ -356,6 +356,9 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    a_pod_out_of_rotation_is_told_until_it_is_back
+    evictions_are_among_the_changes_by_node
+    sources_that_fail_alike_are_one_line
     a_403_on_pods_is_said_and_nothing_looks_empty
     a_lost_node_explains_the_errors_of_services_that_had_pods_there
     a_lost_node_has_unknown_pods_until_they_are_read

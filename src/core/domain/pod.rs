@@ -122,6 +122,12 @@ pub struct PodOwn {
     /// What a pod that is being deleted still waits for; empty for all others.
     #[serde(default)]
     pub finalizers: Box<[Name]>,
+    /// Labels that were taken from it so that its Service does not select it, by the note that was left in its annotations.
+    #[serde(default)]
+    pub taken: Box<[(Name, Name)]>,
+    /// It is going because the Eviction API was asked for that (condition DisruptionTarget).
+    #[serde(default)]
+    pub evicted: bool,
 }
 
 /// A pod as the console shows and plans with it.
@@ -180,6 +186,16 @@ impl Pod {
     /// What keeps a pod that is being deleted.
     pub fn finalizers(&self) -> &[Name] {
         self.own.as_ref().map_or(&[], |own| &own.finalizers)
+    }
+
+    /// The labels that it had while it was in rotation, if it was taken out.
+    pub fn taken(&self) -> &[(Name, Name)] {
+        self.own.as_ref().map_or(&[], |own| &own.taken)
+    }
+
+    /// It is going because somebody asked the Eviction API for that.
+    pub fn is_evicted(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.evicted)
     }
 
     pub fn is_terminating(&self) -> bool {

@@ -25,6 +25,9 @@ const ALIKE_MS: u64 = 60_000;
 /// … if they are at least this many.
 const FOLD_FROM: usize = 3;
 
+/// Evictions of one node are one change for this long after the first.
+const GROWS_MS: u64 = 30 * 60_000;
+
 /// The bounded memory of changes, newest first.
 #[derive(Default)]
 pub struct Changes {
@@ -107,6 +110,34 @@ impl Changes {
             let what = format!("labels {}", changed.join(" "));
             self.say(now, ChangeKind::Labels, &what, object, None, now);
         }
+    }
+
+    /// A pod that somebody asked the Eviction API for. Those of one node are one change, which grows: a drain.
+    pub fn evicted(&mut self, pod: &Pod, node: Option<&Node>, now: Stamp) {
+        let on = pod.node.clone().unwrap_or_default();
+        let held = self.list.iter().position(|c| {
+            matches!(&c.kind, ChangeKind::Evicted { node, .. } if *node == on)
+                && now.0.abs_diff(c.at.0) <= GROWS_MS
+        });
+        let pods = match held.filter(|_| !on.is_empty()).and_then(|at| self.list.remove(at)) {
+            Some(before) => {
+                let ChangeKind::Evicted { pods, .. } = before.kind else { return };
+                self.dirty = true;
+                (before.at, pods + 1)
+            }
+            None => (now, 1),
+        };
+        let (at, pods) = pods;
+        let (object, what) = if pods == 1 {
+            (ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid), "evicted".to_owned())
+        } else {
+            let uid = node.map_or_else(Uid::default, |node| node.uid.clone());
+            (ObjectRef::new(Kind::Node, &Name::default(), &on, &uid), format!("{pods} pods evicted"))
+        };
+        // an eviction does not say by whom; whoever emptied the node has cordoned it before
+        let by = node.filter(|node| node.cordoned).and_then(|node| node.changed.as_ref());
+        let what = by.map_or_else(|| what.clone(), |by| format!("{what}, node cordoned by {}", by.manager));
+        self.say(at, ChangeKind::Evicted { node: on, pods }, &what, object, None, now);
     }
 
     pub fn workload(&mut self, delta: &Delta<Workload>, now: Stamp) {

@@ -51,6 +51,8 @@ pub struct Derivation {
     pub bad: HashMap<Uid, Arc<Pod>>,
     /// Pods on their way up or out: well for now, unless it takes too long.
     pub unsettled: HashMap<Uid, Arc<Pod>>,
+    /// Pods that somebody took out of rotation.
+    pub apart: HashMap<Uid, Arc<Pod>>,
     pub said: Said,
     pub latency: Latency,
     pub counts: Counts,
@@ -66,7 +68,7 @@ impl Derivation {
         let mut nodes: HashSet<Name> = dirty.usage.iter().cloned().collect();
         let mut owners: HashSet<Uid> = HashSet::new();
         for delta in &dirty.pods {
-            self.pod(delta, now, &mut nodes, &mut owners);
+            self.pod(facts, delta, now, &mut nodes, &mut owners);
         }
         for delta in &dirty.nodes {
             self.node(facts, delta, now, &mut nodes, &mut owners);
@@ -175,15 +177,28 @@ impl Derivation {
         }
     }
 
-    fn pod(&mut self, delta: &Delta<Pod>, now: Stamp, nodes: &mut HashSet<Name>, owners: &mut HashSet<Uid>) {
+    fn pod(
+        &mut self,
+        facts: &Facts,
+        delta: &Delta<Pod>,
+        now: Stamp,
+        nodes: &mut HashSet<Name>,
+        owners: &mut HashSet<Uid>,
+    ) {
         if let (Some(old), Some(new)) = (&delta.old, &delta.new) {
             self.changes.pod(old, new, now);
+            if new.is_evicted() && !old.is_evicted() {
+                let node = new.node.as_ref().and_then(|name| self.node_by_name.get(name));
+                let node = node.and_then(|uid| facts.nodes.get(uid)).map(AsRef::as_ref);
+                self.changes.evicted(new, node, now);
+            }
         }
         if let Some(old) = &delta.old {
             self.count_pod(old, -1);
             self.starting.remove(&old.uid);
             self.bad.remove(&old.uid);
             self.unsettled.remove(&old.uid);
+            self.apart.remove(&old.uid);
             self.leaving.remove(old);
         }
         if let Some(new) = &delta.new {
@@ -197,6 +212,9 @@ impl Derivation {
             }
             if new.is_unsettled() {
                 self.unsettled.insert(new.uid.clone(), new.clone());
+            }
+            if !new.taken().is_empty() {
+                self.apart.insert(new.uid.clone(), new.clone());
             }
         }
         for pod in [&delta.old, &delta.new].into_iter().flatten() {

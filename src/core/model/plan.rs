@@ -300,6 +300,18 @@ impl Refusal {
     pub fn new(guard: &str, reason: impl Into<String>) -> Self {
         Self { guard: guard.into(), reason: reason.into() }
     }
+
+    /// For people: the reason, with who refuses where it does not say so itself.
+    pub fn words(&self) -> String {
+        let who = match self.guard.as_str() {
+            "kubectl-filter" => "kubectl drain would refuse as well: ",
+            "incomplete-data" => "not enough is known: ",
+            "rbac" => "no permission: ",
+            "dry-run" => "the server's dry run refuses: ",
+            _ => "",
+        };
+        format!("{who}{}", self.reason)
+    }
 }
 
 /// What will happen, to whom, and what it takes to allow it.

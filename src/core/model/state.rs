@@ -80,6 +80,7 @@ impl ClusterState {
             cluster: &cluster,
             bad: &self.derivation.bad,
             unsettled: &self.derivation.unsettled,
+            apart: &self.derivation.apart,
             said: &self.derivation.said,
             latency: &self.derivation.latency,
             now,

@@ -56,6 +56,8 @@ pub struct ClusterInfo {
     /// The kubeconfig's user entry: shown until the server has said who we are.
     pub kubeconfig_user: Name,
     pub server: Name,
+    /// The context is in no kubeconfig of the person's (a demo's): others find the cluster by its address.
+    pub by_address: bool,
     pub protected: bool,
     pub read_only: bool,
     /// The namespaces that the person asked for; none = all.
@@ -409,6 +411,11 @@ pub enum ChangeKind {
     Ready,
     Taints,
     Labels,
+    /// Pods of a node that the Eviction API was asked for.
+    Evicted {
+        node: Name,
+        pods: u32,
+    },
 }
 
 impl ChangeKind {

@@ -16,6 +16,7 @@ mod table;
 
 pub use access::{Access, access, resource, to_look, to_write};
 pub use nodes::OUT_OF_SERVICE;
+pub use pods::OUT_OF_ROTATION;
 pub use scale::autoscaler_of;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
@@ -327,8 +328,12 @@ fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
     }
 }
 
-/// The kubectl command for this plan's context.
-pub fn kubectl(plan: &Plan, words: &str) -> String {
+/// The kubectl command for this plan's cluster: by its context, or by its address where no kubeconfig of the person's
+/// has the context.
+fn kubectl(cluster: &Cluster, plan: &Plan, words: &str) -> String {
+    if cluster.info.by_address {
+        return format!("kubectl --server {} {words}", quote(&cluster.info.server));
+    }
     format!("kubectl --context {} {words}", quote(&plan.intent.context))
 }
 
@@ -439,6 +444,29 @@ mod tests {
     fn scale_to(replicas: i32, seen: Option<i32>) -> Plan {
         let by = ScaleBy { replicas, current_replicas: seen };
         make(&intent(Act::Scale(by), Kind::Deployment, 1, "checkout"))
+    }
+
+    #[test]
+    fn a_cluster_that_no_kubeconfig_has_is_named_by_its_address() {
+        let mut cluster = Cluster::clone(&cluster());
+        let server = "http://127.0.0.1:1/as/admin";
+        cluster.info = Arc::new(ClusterInfo {
+            server: server.into(),
+            by_address: true,
+            ..ClusterInfo::clone(&cluster.info)
+        });
+        let intent = intent(Act::Restart, Kind::Deployment, 1, "checkout");
+        let p = plan(
+            Grounds {
+                cluster: &cluster,
+                guards: &GuardSettings::default(),
+                view: View::Whole,
+                extras: &Extras::default(),
+                now: Stamp(0),
+            },
+            &intent,
+        );
+        assert_eq!(p.kubectl, format!("kubectl --server {server} -n shop rollout restart deploy/checkout"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod nodes;
 mod pods;
 mod ready;
 mod refused;
+mod rotation;
 mod services;
 mod slow;
 mod sources;
@@ -40,6 +41,8 @@ pub struct Scene<'s, 'c> {
     pub bad: &'s HashMap<Uid, Arc<Pod>>,
     /// Pods on their way up or out, by uid.
     pub unsettled: &'s HashMap<Uid, Arc<Pod>>,
+    /// Pods that somebody took out of rotation, by uid.
+    pub apart: &'s HashMap<Uid, Arc<Pod>>,
     /// What events say about an object.
     pub said: &'s Said,
     /// What latencies usually are.
@@ -140,7 +143,7 @@ const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES)
 const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
 
 /// All rules.
-pub const RULES: [Rule; 26] = [
+pub const RULES: [Rule; 27] = [
     Rule {
         name: "node-not-ready",
         inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME),
@@ -190,6 +193,7 @@ pub const RULES: [Rule; 26] = [
         inputs: Parts::PDBS.and(Parts::NODES).and(Parts::PODS).and(Parts::TIME),
         find: services::pdb,
     },
+    Rule { name: rotation::RULE, inputs: Parts::PODS.and(Parts::SERVICES), find: rotation::out_of_rotation },
     Rule { name: "source", inputs: Parts::SOURCES, find: sources::trouble },
 ];
 

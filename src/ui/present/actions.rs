@@ -143,7 +143,7 @@ pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
     let (view, resume) = (keymap.key(Cmd::ActionsView), keymap.key(Cmd::ResumeAction));
     if let (Some(view), Some(resume), true) = (&view, resume, targets::is_left(action)) {
         // before the reason, which may be long
-        line.push(cell(Role::Key, format!("· {view}, then {resume} goes on with it")));
+        line.push(cell(Role::Key, format!("· {view}, then {resume} resumes it")));
     }
     if !action.message.is_empty() {
         line.push(plain(format!("· {}", action.message)));

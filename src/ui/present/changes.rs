@@ -1,10 +1,11 @@
-//! View 9: everything that changed in the last hours, by whomever, with the actions of this machine's consoles.
+//! View 7: everything that changed in the last hours, by whomever, with the actions of this machine's consoles.
 
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::changes::fold_for_people;
+use pilothouse_core::model::plan::Fate;
 use pilothouse_core::model::world::{ActionView, Change, ChangeKind, Cluster, World};
 
 use super::super::list::Spec;
@@ -54,9 +55,21 @@ impl Entries {
         }
         self.of = Some((changes.clone(), world.actions.clone()));
         let done = world.actions.iter().filter(|a| a.is_of(cluster)).map(|a| action(a));
-        self.list = fold_for_people(changes).iter().map(change).chain(done).collect();
+        // what an action evicted is told by the action
+        let ours = |change: &Change| world.actions.iter().any(|a| a.is_of(cluster) && has_evicted(a, change));
+        self.list = fold_for_people(changes).iter().filter(|c| !ours(c)).map(change).chain(done).collect();
         self.list.sort_by_key(|entry| std::cmp::Reverse(entry.at));
     }
+}
+
+/// Whether the evictions of a change are those of an action: of its pods' node, from its start to a minute after its end.
+fn has_evicted(action: &ActionView, change: &Change) -> bool {
+    let ChangeKind::Evicted { node, .. } = &change.kind else { return false };
+    let goes = |fate: Fate| matches!(fate, Fate::Evict | Fate::Wait);
+    let until = action.ended.map(|at| at.plus_secs(60));
+    change.at >= action.started.plus_secs(-5)
+        && until.is_none_or(|until| change.at <= until)
+        && action.plan.pods.iter().any(|p| p.node == *node && goes(p.fate))
 }
 
 fn change(change: &Change) -> Entry {
@@ -132,5 +145,48 @@ impl Entry {
             ],
             ..RowView::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::{ClusterId, Kind};
+    use pilothouse_core::model::plan::{Act, Intent, Plan, PodFate};
+
+    use super::*;
+
+    #[test]
+    fn evictions_of_an_action_are_told_by_the_action() {
+        let pod = ObjectRef::new(Kind::Pod, &"shop".into(), &"web".into(), &Uid::default());
+        let intent = Intent {
+            cluster: ClusterId(0),
+            context: "test".into(),
+            act: Act::Drain(pilothouse_core::model::plan::DrainOptions::default()),
+            targets: Vec::new(),
+        };
+        let mut plan = Plan::new(intent, Stamp(0));
+        let fate = |node: &str, fate| PodFate {
+            pod: pod.clone(),
+            node: node.into(),
+            fate,
+            reason: String::new(),
+            owner: String::new(),
+        };
+        plan.pods = vec![fate("n1", Fate::Wait), fate("n2", Fate::Skip)];
+        let mut drain = ActionView::new("a".into(), Arc::new(plan), Stamp::from_secs(100));
+        let change = |node: &str, secs| Change {
+            at: Stamp::from_secs(secs),
+            kind: ChangeKind::Evicted { node: node.into(), pods: 3 },
+            what: "3 pods evicted".into(),
+            object: pod.clone(),
+            by: None,
+        };
+        assert!(has_evicted(&drain, &change("n1", 101)));
+        assert!(!has_evicted(&drain, &change("n1", 60)), "before it");
+        assert!(!has_evicted(&drain, &change("n2", 101)), "nothing of that node goes");
+        assert!(!has_evicted(&drain, &change("n3", 101)), "another node");
+        drain.ended = Some(Stamp::from_secs(200));
+        assert!(has_evicted(&drain, &change("n1", 230)), "its last one is seen a little later");
+        assert!(!has_evicted(&drain, &change("n1", 900)), "somebody else, later");
     }
 }

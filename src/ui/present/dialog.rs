@@ -1,7 +1,9 @@
 //! The rehearsal and what it asks for, as lines.
 
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, BudgetWait, Confirm, Fate, Intent, PdbEffect, Plan, ServiceEffect};
+use pilothouse_core::model::plan::{
+    Act, BudgetWait, Confirm, Fate, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
+};
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::command::Cmd;
@@ -31,11 +33,10 @@ const MOST_UNPLACED: usize = 40;
 
 /// Why the plan cannot be carried out; empty = it can.
 pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
-    let mut all: Vec<String> =
-        rehearsal.plan.refusals.iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect();
-    all.extend(rehearsal.evidence.denied.iter().map(|d| format!("no permission: {d}")));
+    let mut all: Vec<String> = rehearsal.plan.refusals.iter().map(Refusal::words).collect();
+    all.extend(rehearsal.evidence.denied.iter().map(|d| Refusal::new("rbac", d.as_str()).words()));
     all.extend(
-        rehearsal.evidence.dry_run_refused.iter().map(|d| format!("the server's dry run refuses: {d}")),
+        rehearsal.evidence.dry_run_refused.iter().map(|d| Refusal::new("dry-run", d.as_str()).words()),
     );
     if read_only && !rehearsal.plan.refusals.iter().any(|r| r.guard == "read-only") {
         all.push("read-only: this console was started to look only".into());
@@ -275,12 +276,17 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     if !plan.pods.is_empty() {
         out.head(&format!("Pods: {}", plan.pods.len()));
-        // what holds for every pod is said once
-        let common = plan.pods.first().map(|p| p.reason.as_str()).filter(|reason| {
-            plan.pods.len() > 1 && !reason.is_empty() && plan.pods.iter().all(|p| p.reason == *reason)
-        });
-        if let Some(reason) = common {
-            out.say(Role::Text, format!("  each: {reason}"));
+        // what holds for all pods of one fate is said once
+        let common = |fate: Fate| {
+            let mut reasons = plan.pods.iter().filter(|p| p.fate == fate).map(|p| p.reason.as_str());
+            let first = reasons.next().filter(|reason| !reason.is_empty())?;
+            let rest: Vec<&str> = reasons.collect();
+            (!rest.is_empty() && rest.iter().all(|reason| *reason == first)).then_some(first)
+        };
+        for fate in [Fate::Refuse, Fate::Wait, Fate::Evict, Fate::Skip] {
+            if let Some(reason) = common(fate) {
+                out.say(Role::Text, format!("  {:<6} each: {reason}", fate.as_str()));
+            }
         }
         let mut pods: Vec<_> = plan.pods.iter().collect();
         pods.sort_by_key(|p| (std::cmp::Reverse(fate_rank(p.fate)), &p.pod.namespace, &p.pod.name));
@@ -292,7 +298,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
                 Fate::Skip => (" ", Role::Dim),
             };
             let name = text::tail(&format!("{}/{}", p.pod.namespace, p.pod.name), 44);
-            let reason = if common.is_some() { "" } else { p.reason.as_str() };
+            let reason = if common(p.fate).is_some() { "" } else { p.reason.as_str() };
             let line = format!("{glyph} {:<6} {name:<44} {reason}", p.fate.as_str());
             out.say(role, line.trim_end().to_owned());
         }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::model::world::{ChangeKind, Cluster};
 
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
@@ -83,21 +83,31 @@ pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Orderi
         3 => a.template.cmp(&b.template),
         4 => place(a).cmp(&place(b)),
         5 => b.pod_count.cmp(&a.pod_count),
-        6 => versions(a).cmp(&versions(b)),
+        6 => a.versions.cmp(&b.versions),
         7 => b.first.cmp(&a.first),
         _ => is_new(b, now).cmp(&is_new(a, now)).then_with(|| b.per_minute.total_cmp(&a.per_minute)),
     };
     by.then_with(|| b.count.cmp(&a.count)).then_with(|| a.fingerprint.cmp(&b.fingerprint))
 }
 
-/// `only v1.8.2`, `3 versions`.
-pub fn versions(group: &ErrorGroup) -> String {
+/// `only v1.8.2`, `3 versions`. "Only" is a clue where a rollout brought another version lately, else there is but one.
+pub fn versions(group: &ErrorGroup, cluster: &Cluster) -> String {
     match &*group.versions {
         [] => String::new(),
-        [one] => format!("only {one}"),
+        [one] if has_other_versions(group, cluster) => format!("only {one}"),
+        [one] => one.to_string(),
         [a, b] => format!("{a} {b}"),
         more => format!("{} versions", more.len()),
     }
+}
+
+fn has_other_versions(group: &ErrorGroup, cluster: &Cluster) -> bool {
+    let mut names = group.workloads.iter().filter_map(|w| w.split_once('/'));
+    let rollouts = cluster.derived.changes.iter().filter(|c| matches!(c.kind, ChangeKind::Rollout { .. }));
+    let of = |namespace: &str, name: &str| {
+        rollouts.clone().any(|c| c.object.namespace == *namespace && c.object.name == *name)
+    };
+    names.any(|(namespace, name)| of(namespace, name))
 }
 
 /// The workload that is called `namespace/name`.
@@ -125,7 +135,7 @@ pub fn place(group: &ErrorGroup) -> String {
 }
 
 /// One row.
-pub fn row(group: &ErrorGroup, now: Stamp) -> RowView {
+pub fn row(group: &ErrorGroup, cluster: &Cluster, now: Stamp) -> RowView {
     let new = is_new(group, now);
     let stopped = group.has_stopped(now);
     let text = match (new, stopped) {
@@ -142,7 +152,7 @@ pub fn row(group: &ErrorGroup, now: Stamp) -> RowView {
             cell(text, group.template.as_str()),
             plain(place(group)),
             plain(group.pod_count.to_string()),
-            cell(Role::Dim, versions(group)),
+            cell(Role::Dim, versions(group, cluster)),
             cell(Role::Dim, age(now.since(group.first))),
             cell(Role::Dim, age(now.since(group.last))),
             cell(Role::Dim, group.level.as_str()),

@@ -10,6 +10,9 @@ use super::super::widget::text;
 use super::sources::{self, State};
 use super::{Cell, autoscalers, backends, causes, cell, errors, nodes, plain, pods, traffic, workloads};
 
+/// The resource of the view of the cluster's events.
+pub const EVENTS: &str = "events";
+
 /// The title, its key, and the state of its source.
 pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<Cell>, State, Vec<Cell>) {
     let now = ui.now;
@@ -124,7 +127,7 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
         }
         ListId::Changes => {
             let title = "Changed in the last 6 hours".into();
-            (Some('9'), title, none(), State::default(), none())
+            (Some('7'), title, none(), State::default(), none())
         }
         ListId::Namespaces => (None, "Namespaces".into(), none(), State::default(), none()),
         ListId::Table => {
@@ -132,7 +135,8 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
             if let Some(words) = &ui.table_of.2 {
                 state.why_empty.push(plain(words.as_str()));
             }
-            (None, ui.table_of.0.clone(), none(), state, none())
+            let number = (ui.table_of.0 == EVENTS).then_some('9');
+            (number, ui.table_of.0.clone(), none(), state, none())
         }
     }
 }

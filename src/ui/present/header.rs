@@ -135,7 +135,7 @@ fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
     let troubled = cluster.sources.iter().filter(|s| s.state.is_trouble());
     let n = troubled.clone().count();
     let worst = troubled.max_by_key(|s| (rank(&s.state), matches!(s.name.as_str(), "nodes" | "pods")))?;
-    let more = if n > 1 { format!(" +{}", n - 1) } else { String::new() };
+    let more = if n > 1 { format!(" and {} more", n - 1) } else { String::new() };
     Some(match worst.state {
         SourceState::Stale { since } => {
             cell(Role::Stale, format!("{} STALE {}{more}", worst.name, age(now.since(since))))

@@ -36,7 +36,7 @@ pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
         ListId::Backends => ui.bases.backends.get(at).map(backends::Backend::key),
         ListId::Actions => world.actions.get(at).map(|a| actions::key(a)),
         ListId::Changes => ui.bases.changes.list.get(at).map(changes::Entry::key),
-        ListId::Namespaces => ui.bases.namespaces.get(at).map(|n| Uid::Text(n.clone())),
+        ListId::Namespaces => ui.bases.namespaces.get(at).map(|place| Uid::Text(place.name.clone())),
         ListId::Table => {
             ui.table.rows.get(at).map(|r| Uid::Text(Name::from(format!("{}/{}", r.namespace, r.name))))
         }
@@ -133,7 +133,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         }
         ListId::Errors => {
             let groups = &cluster.logs.groups;
-            *ids = indexes(groups, |g| errors::passes(g, &spec, || texts(errors::row(g, now))));
+            *ids = indexes(groups, |g| errors::passes(g, &spec, || texts(errors::row(g, &cluster, now))));
             ids.sort_by(|a, b| {
                 turned(by_index(groups, *a, *b, |a, b| errors::order(a, b, spec.order, now)), reverse)
             });
@@ -158,7 +158,10 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             });
             ui.bases.backends = found;
         }
-        ListId::Namespaces => *ids = indexes(&ui.bases.namespaces, |n| spec.filter.passes(&[n.as_str()])),
+        ListId::Namespaces => {
+            ui.bases.namespaces = namespaces::places(&cluster);
+            *ids = indexes(&ui.bases.namespaces, |place| spec.filter.passes(&[place.title()]));
+        }
         ListId::Table => {
             *ids = indexes(&ui.table.rows, |r| {
                 spec.filter
@@ -315,7 +318,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         }
         ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, &cluster.pods.cover, now),
         ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several, now),
-        ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),
+        ListId::Errors => errors::row(cluster.logs.groups.get(at)?, cluster, now),
         ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),
         ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
         ListId::Pods => pods::row(cluster.pods.at(row)?, cluster, &ui.bases.dead, now),

@@ -1,17 +1,52 @@
 //! The list of namespaces: those that were asked for, those that the server lists, and those that something lives in.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::model::world::{Cause, Cluster};
 
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
+use super::super::widget::text;
 use super::{Grade, RowView, cell, plain};
 
 /// The columns.
-pub const COLUMNS: [Column; 2] = [Column::name("NAMESPACE", 16, 60), Column::left("", 8, 30, 3)];
+pub const COLUMNS: [Column; 4] = [
+    Column::name("NAMESPACE", 16, 60),
+    Column::right("PODS", 4, 8, 0),
+    Column::right("CAUSES", 6, 6, 0),
+    Column::left("", 8, 30, 3),
+];
+
+/// One row: a namespace, or with an empty name all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub name: Name,
+    pub pods: usize,
+}
+
+impl Place {
+    /// As it is called on the screen.
+    pub fn title(&self) -> &str {
+        if self.name.is_empty() { "all namespaces" } else { &self.name }
+    }
+}
+
+/// All namespaces at once, then each by its name.
+pub fn places(cluster: &Cluster) -> Vec<Place> {
+    let mut pods: HashMap<&Name, usize> = HashMap::new();
+    for pod in cluster.pods.iter() {
+        *pods.entry(&pod.namespace).or_default() += 1;
+    }
+    let each = collect(cluster).into_iter().map(|name| {
+        let pods = pods.get(&name).copied().unwrap_or(0);
+        Place { name, pods }
+    });
+    let all = Place { name: Name::default(), pods: cluster.pods.len() };
+    std::iter::once(all).chain(each).collect()
+}
 
 /// All namespaces that are known, by name.
 pub fn collect(cluster: &Cluster) -> Vec<Name> {
@@ -27,19 +62,35 @@ pub fn collect(cluster: &Cluster) -> Vec<Name> {
 }
 
 /// One row.
-pub fn row(cluster: &Cluster, name: &Name, current: Option<&Name>) -> RowView {
-    let state = match &cluster.pods.cover {
-        _ if current == Some(name) => cell(Role::Ok, "shown now"),
-        Coverage::Namespaces(read) if !read.contains(name) => cell(Role::Denied, "not read"),
+pub fn row(cluster: &Cluster, place: &Place, current: Option<&Name>) -> RowView {
+    let name = &place.name;
+    let all = name.is_empty();
+    let unread = matches!(&cluster.pods.cover, Coverage::Namespaces(read) if !all && !read.contains(name));
+    let state = match current {
+        None if all => cell(Role::Ok, "shown now"),
+        Some(current) if current == name => cell(Role::Ok, "shown now"),
+        _ if unread => cell(Role::Denied, "not read"),
         _ => cell(Role::Dim, ""),
     };
-    RowView { grade: Grade::Fine, cells: vec![plain(name.as_str()), state], ..RowView::default() }
+    let about = |cause: &Arc<Cause>| all || cause.objects.iter().any(|o| o.namespace == *name);
+    let causes = cluster.derived.causes.iter().filter(|cause| about(cause)).count();
+    // what is not read is not known to be none
+    let known = cluster.pods.cover.is_read() && !unread;
+    let pods = if known { text::grouped(place.pods as u64) } else { "–".into() };
+    let causes = match causes {
+        0 if !known => cell(Role::Dim, "–"),
+        0 => cell(Role::Dim, "0"),
+        n => cell(Role::Warning, n.to_string()),
+    };
+    RowView {
+        grade: Grade::Fine,
+        cells: vec![plain(place.title()), plain(pods), causes, state],
+        ..RowView::default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use pilothouse_core::model::event::Identity;
     use pilothouse_core::model::world::ClusterInfo;
 
@@ -52,8 +103,17 @@ mod tests {
         let mut cluster = Cluster { info: Arc::new(info), identity, ..Cluster::default() };
         cluster.pods.cover = Coverage::Namespaces(["shop".into()].into());
         assert_eq!(collect(&cluster), ["pay", "shop", "web"]);
-        let state =
-            |name: &str, current: Option<&Name>| row(&cluster, &name.into(), current).cells[1].text.clone();
+        let place = |name: &str| Place { name: name.into(), pods: 7 };
+        let told = |name: &str, current: Option<&Name>| {
+            let row = row(&cluster, &place(name), current);
+            row.cells.into_iter().map(|cell| cell.text.to_string()).collect::<Vec<_>>()
+        };
+        let state = |name: &str, current: Option<&Name>| told(name, current).pop().unwrap();
+        assert_eq!(told("shop", None), ["shop", "7", "0", ""]);
+        assert_eq!(told("", None), ["all namespaces", "7", "0", "shown now"]);
+        assert_eq!(told("pay", None), ["pay", "–", "–", "not read"]);
+        let names: Vec<Name> = places(&cluster).into_iter().map(|place| place.name).collect();
+        assert_eq!(names, ["", "pay", "shop", "web"]);
         assert_eq!(state("shop", None), "");
         assert_eq!(state("shop", Some(&"shop".into())), "shown now");
         assert_eq!(state("pay", None), "not read", "choosing it would show nothing");

@@ -111,7 +111,7 @@ pub fn of_source(cluster: &Cluster, source: &str, now: Stamp) -> State {
             state.why_empty.push(cell(Role::Dim, format!("waiting for {source} …")));
         }
         SourceState::Stale { since } => {
-            state.notes.push(cell(Role::Stale, format!("STALE {}{error}", age(now.since(since)))));
+            state.notes.push(cell(Role::Stale, format!("{source} STALE {}{error}", age(now.since(since)))));
         }
         SourceState::Down { since } => {
             state.notes.push(cell(Role::Stale, format!("{source} DOWN {}", age(now.since(since)))));

@@ -199,6 +199,11 @@ fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
         // those that were said to be off already are not asked about again
         return if cmd == Cmd::OutOfService && !left.is_empty() { left } else { all };
     }
+    // so are pods that are out of rotation: they come back together
+    let all_pods = cause.objects.iter().all(|o| o.kind == Kind::Pod);
+    if all_pods && fits(cmd, &Kind::Pod) && suggested(cause, cmd).is_some() {
+        return cause.objects.iter().filter_map(|o| known(cluster, o)).collect();
+    }
     suggested(cause, cmd)
         .or_else(|| cause.objects.first().filter(|o| fits(cmd, &o.kind)))
         .and_then(|o| known(cluster, o))

@@ -1,8 +1,8 @@
 //! The lines of the texts that follow the World: why, describe, events, error groups, actions, help.
 
-use pilothouse_core::domain::id::{ObjectRef, Uid};
+use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::world::{Cluster, Silenced, StepState, World};
+use pilothouse_core::model::world::{Cause, Cluster, Silenced, StepState, World};
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
 use super::super::command::{COMMANDS, Context, Risk};
@@ -63,7 +63,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 let key = key.map_or_else(String::new, |k| format!("{k}: "));
                 out.say(Role::Key, format!("  {:<14} {key}{}", "can do", action.title));
             }
-            choices(&mut out, ui, &cause.objects);
+            choices(&mut out, ui, cause);
             out.head("Evidence");
             for line in &cause.evidence {
                 out.say(Role::Text, format!("  {line}"));
@@ -98,7 +98,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
             out.field("first seen", format!("{} ({}){new}", group.first, past(now, group.first)));
             out.field("last seen", format!("{} ({})", group.last, past(now, group.last)));
-            out.field("versions", errors::versions(group));
+            out.field("versions", errors::versions(group, cluster));
             out.field("trend", text::trend(&group.trend, 60));
             out.head("Workloads");
             for workload in group.workloads.iter() {
@@ -130,8 +130,8 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
 }
 
 /// The actions that fit what a cause is about, with their keys.
-fn choices(out: &mut Lines, ui: &Ui, objects: &[ObjectRef]) {
-    let Some(main) = objects.first() else { return };
+fn choices(out: &mut Lines, ui: &Ui, cause: &Cause) {
+    let Some(main) = cause.objects.first() else { return };
     let fitting = COMMANDS.iter().filter(|c| {
         c.risk == Risk::Rehearsed && c.contexts.contains(&Context::Text) && targets::fits(c.cmd, &main.kind)
     });
@@ -139,7 +139,9 @@ fn choices(out: &mut Lines, ui: &Ui, objects: &[ObjectRef]) {
     if fitting.is_empty() {
         return;
     }
-    out.head("What can be done, after a rehearsal");
+    // a key that fits the object may do nothing about the trouble
+    let helps = if cause.action.is_some() { "" } else { "; none is known to help here" };
+    out.head(&format!("Actions on {main}, each with a rehearsal{helps}"));
     for (key, command) in fitting {
         out.say(Role::Text, format!("  {key}  {:<16} {}", command.title, command.doc));
     }

@@ -279,7 +279,8 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
         _ => Role::Text,
     };
     let ready = joined.row.as_ref().map_or_else(
-        || cell(Role::Dim, "–"),
+        // no Service, so no endpoints: what a proxy measures of itself
+        || cell(Role::Dim, "proxy"),
         |r| {
             if r.total == 0 && r.service.selector.is_empty() {
                 // its endpoints are made by hand, by nobody so far

@@ -25,7 +25,7 @@ fn selected(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
 fn running(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
     let action = selected(ui, world)?;
     if action.outcome.is_some() || action.foreign {
-        ui.say("it is not running here");
+        ui.say("this action is not running in this console");
         return None;
     }
     Some(action)
@@ -55,14 +55,12 @@ fn is_here(ui: &mut Ui, world: &World, action: &ActionView) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
     let context = &action.plan.intent.context;
     if *context != cluster.info.context {
-        ui.say(format!("it belongs to context {context}: start pilothouse --context {context}"));
+        ui.say(format!("belongs to context {context}: start pilothouse --context {context}"));
         return false;
     }
     if !action.is_of(cluster) {
         let server = &action.place.server;
-        ui.say(format!(
-            "it belongs to another cluster of this name, {server}: use the kubeconfig of that one"
-        ));
+        ui.say(format!("belongs to another cluster with this context name, {server}: use its kubeconfig"));
         return false;
     }
     true
@@ -71,14 +69,14 @@ fn is_here(ui: &mut Ui, world: &World, action: &ActionView) -> bool {
 pub fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = running(ui, world) else { return };
     let on = !action.paused;
-    ui.say(if on { "paused: what was sent goes on, nothing more starts" } else { "goes on" });
+    ui.say(if on { "paused: what was already sent will finish, nothing new is sent" } else { "resumed" });
     effects.push(Effect::Order(action.id.clone(), Order::Pause(on)));
 }
 
 pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
     if action.outcome.is_none() {
-        return ui.say("it still runs: cancel it first");
+        return ui.say("this action is still running: cancel it first");
     }
     if !is_here(ui, world, &action) {
         return;
@@ -91,7 +89,7 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         }
     }
     if targets.is_empty() {
-        return ui.say(format!("nothing of it can be undone: {}", undoing.remains));
+        return ui.say(format!("this action cannot be undone: {}", undoing.remains));
     }
     dialog::open(ui, world, Act::Undo(Box::new(undoing)), targets, effects);
 }
@@ -99,7 +97,7 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
     if !action.unfinished && !present::targets::is_left(&action) {
-        return ui.say("it has come to its end: there is nothing to go on with");
+        return ui.say("this action has finished: nothing to resume");
     }
     if !is_here(ui, world, &action) {
         return;

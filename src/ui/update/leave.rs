@@ -1,15 +1,30 @@
 //! Leaving: for good, or to the shell for a while. While an action runs, both ask once.
 
 use pilothouse_core::model::world::World;
+use pilothouse_core::policy::undo;
 
 use super::super::app::Ui;
+use super::super::command::Cmd;
 use super::super::request::Effect;
 
 /// For how long the second press counts.
 const AGAIN_MS: u64 = 3_000;
 
-fn acts(world: &World) -> bool {
-    world.actions.iter().any(|a| a.outcome.is_none() && !a.foreign)
+/// The first action that runs in this process, in words.
+fn acts(world: &World) -> Option<String> {
+    let running = world.actions.iter().find(|a| a.outcome.is_none() && !a.foreign)?;
+    Some(undo::title(&running.plan))
+}
+
+/// Whether the key was pressed a short while ago; if not, what a second press does is said.
+fn asked(ui: &mut Ui, words: &str, cmd: Cmd) -> bool {
+    if ui.quit_asked.is_some_and(|until| ui.clock_ms <= until) {
+        return true;
+    }
+    ui.quit_asked = Some(ui.clock_ms + AGAIN_MS);
+    let key = ui.keymap.key(cmd).map_or_else(|| "the key".into(), |key| key.to_string());
+    ui.say(words.replace("{key}", &key));
+    false
 }
 
 /// Back; twice at the root quits.
@@ -17,39 +32,34 @@ pub fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if ui.screens.len() > 1 || ui.zoom {
         return super::back(ui, effects);
     }
-    if acts(world) {
-        return interrupt(ui, world, effects);
-    }
-    match ui.quit_asked {
-        Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
-        _ => {
-            ui.quit_asked = Some(ui.clock_ms + AGAIN_MS);
-            ui.say("q again quits");
-        }
-    }
+    leave(ui, world, Cmd::Quit, effects);
 }
 
 /// Quits; asks once if an action is running.
 pub fn interrupt(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let runs = acts(world);
-    match ui.quit_asked {
-        _ if !runs => effects.push(Effect::Quit),
-        Some(until) if ui.clock_ms <= until => effects.push(Effect::Quit),
-        _ => {
-            ui.quit_asked = Some(ui.clock_ms + AGAIN_MS);
-            ui.say("an action is running: press it again to stop that before its next step, and quit");
+    leave(ui, world, Cmd::Interrupt, effects);
+}
+
+fn leave(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
+    let words = match acts(world) {
+        Some(action) => {
+            format!("{action} is running: {{key}} again stops it before its next step, and quits")
         }
+        None if cmd == Cmd::Interrupt => return effects.push(Effect::Quit),
+        None => "{key} again quits".into(),
+    };
+    if asked(ui, &words, cmd) {
+        effects.push(Effect::Quit);
     }
 }
 
 /// To the shell. A running action stands still meanwhile: what was sent goes on in the cluster, nothing more starts.
 pub fn suspend(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    match ui.quit_asked {
-        _ if !acts(world) => effects.push(Effect::Suspend),
-        Some(until) if ui.clock_ms <= until => effects.push(Effect::Suspend),
-        _ => {
-            ui.quit_asked = Some(ui.clock_ms + AGAIN_MS);
-            ui.say("an action is running and would stand still: press it again to suspend");
-        }
+    let sure = acts(world).is_none_or(|action| {
+        let words = format!("{action} is running and would stop until fg: {{key}} again suspends it");
+        asked(ui, &words, Cmd::Suspend)
+    });
+    if sure {
+        effects.push(Effect::Suspend);
     }
 }

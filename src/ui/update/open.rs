@@ -120,16 +120,13 @@ pub fn contexts(ui: &mut Ui, effects: &mut Vec<Effect>) {
 }
 
 /// A list of ours, of a namespace if one is given.
-pub fn view(ui: &mut Ui, world: &World, id: ListId, namespace: Option<Name>, effects: &mut Vec<Effect>) {
+pub fn view(ui: &mut Ui, id: ListId, namespace: Option<Name>, effects: &mut Vec<Effect>) {
     if namespace.is_some() {
         ui.namespace = namespace;
     }
     ui.list_mut(id).filter = Filter::default();
     match id {
-        ListId::Namespaces => {
-            ui.bases.namespaces = ui.shown(world).map_or_else(Vec::new, |c| present::namespaces::collect(c));
-            list(ui, id, effects);
-        }
+        ListId::Namespaces => list(ui, id, effects),
         ListId::Workloads | ListId::Pods => {
             ui.pod_scope = PodScope::All;
             list(ui, id, effects);
@@ -215,7 +212,8 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             ui.screens.push(Screen::Text(Box::new(TextView::new("Action", source, None))));
         }
         (ListId::Namespaces, _) => {
-            ui.namespace = Some(name_of(&selected));
+            // the row of all namespaces has no name
+            ui.namespace = Some(name_of(&selected)).filter(|name| !name.is_empty());
             close(ui, effects);
         }
         (ListId::Traffic, Some(object)) => {

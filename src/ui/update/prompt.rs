@@ -195,7 +195,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 ui.cluster = id;
                 ui.say(format!("now showing {name}"));
             }
-            Some(Target::View(id, namespace)) => open::view(ui, world, id, namespace, effects),
+            Some(Target::View(id, namespace)) => open::view(ui, id, namespace, effects),
             Some(Target::Contexts) => open::contexts(ui, effects),
             Some(Target::Act(cmd, object)) => {
                 if let Some(id) = open::select(ui, &object, effects) {

@@ -106,8 +106,10 @@ fn needs(cmd: Cmd) -> String {
 fn go_to(ui: &Ui, command: &Command) -> String {
     let key = |cmd| ui.keymap.key(cmd).map_or_else(String::new, |k| k.to_string());
     let mut places: Vec<String> = Vec::new();
+    let in_now = ui.focus == ListId::Now && matches!(ui.screen(), Screen::Panes);
     for context in command.contexts {
         let keys = match context {
+            Context::Now if in_now => continue,
             Context::Now => key(Cmd::NextPane),
             Context::Nodes => key(Cmd::FocusNodes),
             Context::Traffic => key(Cmd::FocusTraffic),

@@ -145,6 +145,13 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             Cmd::NextPane => matches!(ui.screen(), Screen::Panes),
             Cmd::Why => !matches!(ui.screen(), Screen::Text(view) if view.chosen.is_none()),
             Cmd::CancelAction => targets::offered(ui, world, c.cmd),
+            // there is no next match before something is looked for, and no way to where one is
+            Cmd::NextMatch => match ui.screen() {
+                Screen::Text(view) => !view.find.is_empty(),
+                Screen::Log(view) => !view.find.is_empty(),
+                _ => false,
+            },
+            Cmd::WorkloadsView => !matches!(ui.screen(), Screen::List(ListId::Workloads)),
             _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
         })
         .collect();
@@ -156,7 +163,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             let title = match c.cmd {
                 Cmd::Cordon if targets::all_cordoned(ui, world) => "uncordon",
                 Cmd::OutOfService if targets::all_out_of_service(ui, world) => "back in service",
-                Cmd::PauseAction if paused() => "go on",
+                Cmd::PauseAction if paused() => "continue",
                 Cmd::CancelAction if targets::dismissible(ui, world) => "dismiss",
                 Cmd::AllActions if ui.all_actions => "this cluster",
                 Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",

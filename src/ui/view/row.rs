@@ -110,9 +110,11 @@ impl Layout {
         lines: Shown,
     ) -> u16 {
         let (Some(row), Some(extra)) = (view.rows.get(index), self.extras.get(index)) else { return y };
-        let (glyph, role) =
-            if row.marked { ("+", Role::Marked) } else { (row.grade.glyph(), row.grade.role()) };
-        canvas.put(area.x, y, 1, role, glyph);
+        canvas.put(area.x, y, 1, row.grade.role(), row.grade.glyph());
+        if row.marked {
+            // beside the glyph: how bad the row is must stay on the screen
+            canvas.put(area.x.saturating_add(1), y, 1, Role::Marked, "+");
+        }
         let mut next = y + 1;
         for p in &self.placed {
             let (Some(column), Some(cell)) = (view.columns.get(p.index), row.cells.get(p.index)) else {

@@ -204,8 +204,10 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
     let columns = columns(&spec, &status);
     let (trouble, why) = trouble(&status, phase, now);
     let name = single(&meta.name);
+    let evicted = condition(&status, "DisruptionTarget")
+        .is_some_and(|c| Status::parse(&c.status) == Status::True && &*c.reason == "EvictionByEvictionAPI");
     Ok(Pod {
-        own: own(pools, meta, &name),
+        own: own(pools, meta, &name, evicted),
         uid: meta.uid(),
         version: meta.version(),
         namespace: pools.name(&meta.namespace),
@@ -599,6 +601,23 @@ mod tests {
         );
         let leaving = of(r#","finalizers":["example.com/hold"],"deletionTimestamp":"2026-01-01T00:00:00Z""#);
         assert_eq!(leaving.finalizers(), ["example.com/hold"]);
+        let apart =
+            |note: &str| of(&format!(r#","annotations":{{"pilothouse.dev/out-of-rotation":{note}}}"#));
+        assert_eq!(apart(r#""{\"app\":\"a\"}""#).taken(), [("app".into(), "a".into())]);
+        for edited in [r#""""#, r#""yes""#, r#""{\"app\":1}""#] {
+            assert_eq!(apart(edited).own, None, "{edited}");
+        }
+        let going = |meta: &str, status: &str, reason: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"a","namespace":"n","uid":"u"{meta}}},"status":{{"conditions":[{{"type":"DisruptionTarget","status":"{status}","reason":"{reason}"}}]}}}}"#
+            );
+            pod(&mut Pools::default(), json.as_bytes(), Stamp(0)).unwrap().is_evicted()
+        };
+        let leaves = r#","deletionTimestamp":"2026-01-01T00:00:00Z""#;
+        assert!(going(leaves, "True", "EvictionByEvictionAPI"));
+        assert!(!going(leaves, "False", "EvictionByEvictionAPI"), "it was not carried out");
+        assert!(!going(leaves, "True", "DeletionByTaintManager"), "nobody asked for it");
+        assert!(!going("", "True", "EvictionByEvictionAPI"), "not yet");
         let named = of(r#","labels":{"statefulset.kubernetes.io/pod-name":"db-0"}"#);
         let value = named.labels().get("statefulset.kubernetes.io/pod-name").unwrap();
         assert!(std::ptr::eq(value.as_str(), named.name.as_str()), "one allocation for its name");

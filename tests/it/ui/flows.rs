@@ -268,7 +268,14 @@ fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
 fn marks_make_one_action_of_several() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
+    desk.press("1 g");
+    let before = desk.dump(120, 36);
     desk.press("space space");
+    // how bad a row is stays on the screen beside its mark
+    let text = desk.dump(120, 36);
+    let worst = before.lines().find(|line| line.starts_with("│✖ ip-")).unwrap();
+    let name = worst.split_whitespace().nth(1).unwrap();
+    assert!(text.contains(&format!("│✖+{name}")), "{text}");
     let Some(Effect::Plan(_, intent)) = desk.press("C").into_iter().next() else { panic!() };
     assert_eq!(intent.targets.len(), 2);
 }
@@ -700,7 +707,7 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     let drain = || Act::Drain(options.clone());
     desk.world.actions = [made(drain(), Some(Outcome::Failed))].into();
     let text = desk.dump(120, 36);
-    assert!(text.contains("· 8, then R goes on with it"), "{text}");
+    assert!(text.contains("· 8, then R resumes it"), "{text}");
     desk.press("8");
     let text = desk.dump(120, 36);
     assert!(text.contains("R resume"), "{text}");
@@ -711,7 +718,7 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
         desk.world.actions = [made(act, Some(outcome))].into();
         desk.dump(120, 36);
         assert_eq!(desk.press("R"), Vec::new());
-        assert!(desk.dump(120, 36).contains("there is nothing to go on with"));
+        assert!(desk.dump(120, 36).contains("this action has finished: nothing to resume"));
     }
 }
 
@@ -751,8 +758,8 @@ fn actions_are_of_this_cluster_and_others_are_behind_a_key() {
     assert_eq!(desk.ui.list(ListId::Actions).ids.len(), 3, "{text}");
     assert!(text.contains("CONTEXT") && text.contains("of all clusters"), "{text}");
     for (row, words) in [
-        ("g", "it belongs to context test: start pilothouse --context test"),
-        ("g j", "another cluster of this name, https://elsewhere"),
+        ("g", "belongs to context test: start pilothouse --context test"),
+        ("g j", "another cluster with this context name, https://elsewhere"),
     ] {
         desk.press(row);
         desk.dump(120, 36);
@@ -1338,7 +1345,7 @@ fn ctrl_z_suspends_and_asks_once_while_an_action_runs() {
     let running = ActionView::new("a".into(), Arc::new(plan(&intent, Confirm::Yes, "y")), scene::NOW);
     desk.world.actions = [Arc::new(running)].into();
     assert_eq!(desk.press("ctrl-z"), []);
-    assert!(desk.dump(120, 36).contains("would stand still"));
+    assert!(desk.dump(120, 36).contains("is running and would stop until fg: ^z again suspends it"));
     assert_eq!(desk.press("ctrl-z"), [Effect::Suspend]);
 }
 
@@ -1367,11 +1374,59 @@ fn the_list_of_actions_opens_on_what_runs() {
 }
 
 #[test]
+fn the_events_of_the_cluster_are_a_view() {
+    let mut desk = Desk::new(scene::trouble());
+    let asked = desk.press("9");
+    let table = |effect: &Effect| matches!(effect, Effect::Fetch(_, Request::Table { resource, .. }) if resource == "events");
+    assert!(asked.iter().any(table), "{asked:?}");
+    assert!(desk.dump(120, 36).contains(" 9 events "), "{}", desk.dump(120, 36));
+}
+
+#[test]
+fn the_list_of_namespaces_says_where_the_trouble_is_and_has_all_of_them() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("n");
+    let text = desk.dump(120, 36);
+    let row = |name: &str| {
+        text.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    assert!(row("all namespaces").contains("shown now"), "{text}");
+    assert!(!row(" shop ").contains(" 0 "), "there are causes in it: {text}");
+    desk.press("/");
+    desk.type_text("shop");
+    desk.press("enter");
+    desk.dump(120, 36);
+    desk.press("enter");
+    assert_eq!(desk.ui.namespace.as_ref().map(|n| n.as_str()), Some("shop"));
+    desk.press("n");
+    desk.dump(120, 36);
+    desk.press("g enter");
+    assert_eq!(desk.ui.namespace, None);
+}
+
+#[test]
+fn leaving_while_an_action_runs_names_it_and_the_key() {
+    let mut desk = Desk::new(scene::trouble());
+    let intent =
+        Intent { cluster: ClusterId(0), context: "prod-eu".into(), act: Act::Cordon, targets: Vec::new() };
+    let running = ActionView::new("a".into(), Arc::new(plan(&intent, Confirm::Yes, "y")), scene::NOW);
+    desk.world.actions = [Arc::new(running)].into();
+    for (key, shown) in [("q", "q"), ("ctrl-c", "^c")] {
+        desk.ui.quit_asked = None;
+        assert_eq!(desk.press(key), [], "{key}");
+        let text = desk.dump(120, 36);
+        let words = format!("is running: {shown} again stops it before its next step, and quits");
+        assert!(text.contains("cordon ") && text.contains(&words), "{text}");
+        assert_eq!(desk.press(key), [Effect::Quit], "{key}");
+    }
+}
+
+#[test]
 fn everything_that_changed_is_a_list() {
     let mut desk = Desk::new(scene::trouble());
     let text = desk.dump(120, 36);
-    assert!(text.contains("changed 30m 9 all :"), "{text}");
-    desk.press("9");
+    assert!(text.contains("changed 30m 7 all :"), "{text}");
+    desk.press("7");
     let text = desk.dump(120, 36);
     assert!(text.contains("Changed in the last 6 hours") && text.contains("rollout"), "{text}");
     desk.press("/");

@@ -315,7 +315,7 @@ impl Work<'_, '_> {
         let why = if ready {
             "still terminating past its grace period: a finalizer, or a container that does not end"
         } else {
-            "the kubelet does not answer: not terminating; if the machine is surely off, the out-of-service taint"
+            "the kubelet does not answer, so the pod does not end; if the machine is really off, use out-of-service"
         };
         let words = format!("{} of its pods: {why}", overdue.len());
         for i in overdue {

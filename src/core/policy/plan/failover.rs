@@ -229,6 +229,7 @@ fn selector(
         to.iter().map(|(k, v)| (k.to_string(), Value::from(v.as_str()))).collect();
     let patch = serde_json::json!({ "spec": { "selector": patch } }).to_string();
     plan.kubectl = kubectl(
+        grounds.cluster,
         plan,
         &format!(
             "-n {} patch service {} --type=merge -p {}",

@@ -44,7 +44,7 @@ pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
     } else {
         plan.undo = "cordon what this uncordoned".into();
     }
-    plan.kubectl = kubectl(plan, &format!("{verb} {}", names.join(" ")));
+    plan.kubectl = kubectl(cluster, plan, &format!("{verb} {}", names.join(" ")));
 }
 
 /// What a headless command has to ask for, as it knows its targets alone.
@@ -225,7 +225,7 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
     if let Some(selector) = &options.pod_selector {
         words.push_str(&format!(" --pod-selector={}", quote(selector)));
     }
-    plan.kubectl = kubectl(plan, &words);
+    plan.kubectl = kubectl(cluster, plan, &words);
 }
 
 /// kubectl's switches, with the pods that each concerns.
@@ -392,11 +392,11 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
     }
     if on {
         plan.warnings.push(
-            "only if the machine is surely off: two writers on one volume destroy data; the taint stays until it is removed with the same key".into(),
+            "only if the machine is really off: two writers on one volume destroy data; the taint stays until you remove it with the same key".into(),
         );
     }
     let sign = if on { "=nodeshutdown:NoExecute" } else { ":NoExecute-" };
-    plan.kubectl = kubectl(plan, &format!("taint nodes {} {OUT_OF_SERVICE}{sign}", names.join(" ")));
+    plan.kubectl = kubectl(cluster, plan, &format!("taint nodes {} {OUT_OF_SERVICE}{sign}", names.join(" ")));
     plan.undo =
         if on { "removes the taint; deleted pods are not restored" } else { "adds the taint again" }.into();
 }

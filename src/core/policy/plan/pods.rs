@@ -69,7 +69,7 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
     if options.delete {
         plan.warnings.push("deleted, not evicted: budgets are not asked".into());
     }
-    plan.undo = "nothing: a pod that is gone does not come back, its controller makes another".into();
+    plan.undo = "nothing: evicted pods do not come back, their controllers start new ones".into();
     let words = |t: &ObjectRef| {
         let grace = if grace_period < 0 { String::new() } else { format!(" --grace-period={grace_period}") };
         if options.delete {
@@ -86,7 +86,7 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
         let path = format!("/api/v1/namespaces/{}/pods/{}/eviction", t.namespace, t.name);
         format!("create --raw {} -f - <<< {}", quote(&path), quote(&body.to_string()))
     };
-    let each = plan.intent.targets.iter().map(|t| kubectl(plan, &words(t)));
+    let each = plan.intent.targets.iter().map(|t| kubectl(cluster, plan, &words(t)));
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
@@ -197,6 +197,7 @@ pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &N
         }
         let keys: Vec<&str> = taken.iter().map(|(k, _)| k.as_str()).collect();
         commands.push(kubectl(
+            cluster,
             plan,
             &format!(
                 "-n {} label pod {} {}",
@@ -282,6 +283,7 @@ pub(super) fn into_rotation(grounds: Grounds<'_>, plan: &mut Plan) {
         let labels: Vec<String> =
             taken.iter().map(|(k, v)| quote(&format!("{k}={}", v.as_str().unwrap_or_default()))).collect();
         commands.push(kubectl(
+            grounds.cluster,
             plan,
             &format!(
                 "-n {} label pod {} {}",
@@ -293,7 +295,8 @@ pub(super) fn into_rotation(grounds: Grounds<'_>, plan: &mut Plan) {
         let words = "put it back into rotation".to_owned();
         plan.steps.push(Step::new(StepKind::Change(Change { words, fields }), target));
     }
-    plan.warnings.push("its controller may have started another pod meanwhile: then one of them goes".into());
+    plan.warnings
+        .push("its controller may have started another pod meanwhile: then it deletes one of them".into());
     plan.undo = "out of rotation again".into();
     plan.kubectl = commands.join(" && ");
 }

@@ -90,7 +90,7 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
         });
         let (kind, from) = (target.kind.short(), from.unwrap_or_default());
         let (ns, name) = (quote(&target.namespace), quote(&target.name));
-        kubectl(plan, &format!("-n {ns} scale {kind}/{name} --replicas {}{from}", by.replicas))
+        kubectl(cluster, plan, &format!("-n {ns} scale {kind}/{name} --replicas {}{from}", by.replicas))
     });
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
@@ -293,6 +293,7 @@ pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, ma
         let words = format!("bounds {}-{} to {to_min}-{to_max}", hpa.min, hpa.max);
         plan.undo = format!("bounds back to {}-{}", hpa.min, hpa.max);
         commands.push(kubectl(
+            cluster,
             plan,
             &format!(
                 "-n {} patch hpa {} --type=merge -p '{{\"spec\":{{\"minReplicas\":{to_min},\"maxReplicas\":{to_max}}}}}'",

@@ -86,8 +86,9 @@ pub(super) fn restart(cluster: &Cluster, plan: &mut Plan) {
     }
     plan.undo =
         "nothing: the pods that were replaced do not come back (roll back the template instead)".into();
-    let each =
-        words.iter().map(|(ns, what)| kubectl(plan, &format!("-n {} rollout restart {what}", quote(ns))));
+    let each = words
+        .iter()
+        .map(|(ns, what)| kubectl(cluster, plan, &format!("-n {} rollout restart {what}", quote(ns))));
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
@@ -125,7 +126,7 @@ pub(super) fn pause(cluster: &Cluster, plan: &mut Plan, on: bool) {
     plan.undo = format!("{} the rollout", if on { "resume" } else { "pause" });
     let each = words
         .iter()
-        .map(|(ns, name)| kubectl(plan, &format!("-n {} rollout {verb} deploy/{name}", quote(ns))));
+        .map(|(ns, name)| kubectl(cluster, plan, &format!("-n {} rollout {verb} deploy/{name}", quote(ns))));
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
@@ -270,6 +271,7 @@ pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Optio
         plan.undo = format!("roll forward to the template of revision {}", from.number);
         let revision = to_revision.map_or_else(String::new, |n| format!(" --to-revision={n}"));
         commands.push(kubectl(
+            grounds.cluster,
             plan,
             &format!(
                 "-n {} rollout undo {}/{}{revision}",

@@ -156,7 +156,11 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
                 )
             })
             .collect(),
-        action: None,
+        action: down.first().filter(|_| !let_go && left > 0).map(|row| Suggestion {
+            command: "out-of-service",
+            title: format!("take the nodes of {zone} out of service, if their machines are really off"),
+            on: reference(row),
+        }),
         reach: Reach { pods, nodes: u32::try_from(down.len()).unwrap_or(u32::MAX), ..Reach::default() },
     }
 }

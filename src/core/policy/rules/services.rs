@@ -10,6 +10,7 @@ use crate::domain::pod::Pod;
 use crate::domain::service::ServiceType;
 use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
 use crate::policy::hpa::{self as autoscaling, HpaState};
+use crate::policy::plan::quote;
 use crate::policy::template::template;
 
 use super::{Scene, brief, count, title_of};
@@ -172,6 +173,12 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
             } else {
                 format!("{rule} of {} leaves no room: a drain never ends", p.expected)
             };
+            let way = match (&p.min_available, &p.max_unavailable) {
+                (Some(_), _) => "lower minAvailable",
+                _ => "raise maxUnavailable",
+            };
+            let (namespace, name) = (quote(&p.namespace), quote(&p.name));
+            let edit = format!("{way}, so that it allows evictions: kubectl -n {namespace} edit pdb {name}");
             let waits = match waiting {
                 0 => String::new(),
                 n => format!("; {} on cordoned nodes cannot be evicted", count(n, "pod")),
@@ -184,13 +191,17 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 title: format!("PDB {} allows no disruption: {why}{waits}", title_of(&object)),
                 objects: vec![object],
                 since: p.blocked_since(),
-                evidence: vec![
+                evidence: [
                     format!(
                         "{rule}; healthy {} desired {} expected {}",
                         p.current_healthy, p.desired_healthy, p.expected
                     ),
                     format!("observedGeneration {} of {}", p.observed_generation, p.generation),
-                ],
+                ]
+                .into_iter()
+                // pods that get ready are room enough
+                .chain((!unhealthy).then_some(edit))
+                .collect(),
                 action: None,
                 reach: Reach { pods: u32::try_from(p.expected).unwrap_or(0), ..Reach::default() },
             })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::id::Name;
 use crate::domain::source::{SourceState, SourceStatus};
 use crate::domain::time::Stamp;
 use crate::model::world::{Cause, Course, Kin, Reach, Severity};
@@ -26,7 +27,10 @@ pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let silent = is_silent(scene);
     let troubled = scene.cluster.sources.iter().filter(|s| s.state.is_trouble());
     for source in troubled.filter(|s| !(silent && BEHIND.contains(&s.name.as_str()))) {
-        let why = source.error.as_ref().map_or_else(|| source.state.as_str().to_owned(), ToString::to_string);
+        let why = source.error.as_ref().map_or(source.state.as_str(), Name::as_str);
+        // the line names the sources: an error that begins with the name of its API needs it no more
+        let api = source.name.split(' ').next().unwrap_or_default();
+        let why = why.strip_prefix(api).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why).to_owned();
         let denied = source.state == SourceState::Denied;
         groups.entry((if denied { String::new() } else { why }, denied)).or_default().push(source);
     }

@@ -1,10 +1,12 @@
 //! What a pod has for itself alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::PodOwn;
 use pilothouse_core::domain::workload::{COMPLETION_INDEX, POD_INDEX, POD_NAME, TOPOLOGY};
+use pilothouse_core::policy::plan::OUT_OF_ROTATION;
 
 use super::super::{Meta, Pools};
 
@@ -14,7 +16,7 @@ pub(super) fn is_own(key: &str) -> bool {
 }
 
 /// What this pod does not share with the others of its template.
-pub(super) fn own(pools: &mut Pools, meta: &Meta<'_>, name: &Name) -> Option<Arc<PodOwn>> {
+pub(super) fn own(pools: &mut Pools, meta: &Meta<'_>, name: &Name, evicted: bool) -> Option<Arc<PodOwn>> {
     let leaving = !meta.deletion_timestamp.is_empty();
     let own = PodOwn {
         labels: meta
@@ -31,11 +33,20 @@ pub(super) fn own(pools: &mut Pools, meta: &Meta<'_>, name: &Name) -> Option<Arc
             .filter(|_| leaving)
             .map(|finalizer| pools.name(finalizer))
             .collect(),
+        taken: taken(pools, meta),
+        evicted: evicted && leaving,
     };
-    if own.labels.is_empty() && own.finalizers.is_empty() {
+    if own == PodOwn::default() {
         return None;
     }
     // many pods have the same zone; a name or an index is unique
     let unique = own.labels.iter().any(|(key, _)| !key.starts_with(TOPOLOGY));
     Some(if unique { Arc::new(own) } else { pools.own.get(own) })
+}
+
+/// The labels in the note that taking a pod out of rotation leaves. Somebody may have edited it: what cannot be read is none.
+fn taken(pools: &mut Pools, meta: &Meta<'_>) -> Box<[(Name, Name)]> {
+    let note = meta.annotations.get(OUT_OF_ROTATION);
+    let labels: Option<BTreeMap<&str, &str>> = note.and_then(|note| serde_json::from_str(note).ok());
+    labels.into_iter().flatten().map(|(k, v)| (pools.name(k), pools.name(v))).collect()
 }
