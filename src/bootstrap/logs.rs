@@ -1,4 +1,4 @@
-//! Logs between the sources and the screen: what is followed by itself, and what a person opened.
+//! Logs between the sources and the screen: what a person opened.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,63 +10,23 @@ use futures::stream::FuturesUnordered;
 use pilothouse_core::domain::id::{Kind, Name, Uid};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::world::World;
-use pilothouse_core::policy::follow::{MOST_PODS, choose, containers, pods_of, worst_first};
+use pilothouse_core::policy::follow::{MOST_PODS, containers, pods_of, worst_first};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::desk::hand;
-use crate::clock::Clock;
 use crate::source::logs::follow::{LogQuery, Told, fetch_log, follow_log};
 use crate::source::logs::pod::{Container, PodWatch};
 use crate::source::logs::store::LogLine;
-use crate::source::logs::{FollowPlan, Target};
 use crate::source::supervise::Supervisor;
 use crate::ui::request::{LogLine as Shown, LogNote, LogRequest, Ticket};
 use crate::ui::run::Input;
 use crate::wire::client::ReadClient;
 
-/// What is worth following is looked at anew this often at most.
-const CHOOSE_EVERY: Duration = Duration::from_secs(2);
+/// Pods that join what is open are looked for this often at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Lines handed over at once.
 const BATCH: usize = 500;
-
-/// Keeps the follow plan in step with the world.
-pub async fn choose_while_it_changes(
-    mut world: watch::Receiver<Arc<World>>,
-    plan: watch::Sender<FollowPlan>,
-    most: usize,
-    clock: Clock,
-) {
-    loop {
-        let chosen = {
-            let world = world.borrow_and_update().clone();
-            world.clusters.first().map(|c| choose(c, most, clock.now()))
-        };
-        if let Some((choices, candidates)) = chosen {
-            let targets = choices
-                .into_iter()
-                .map(|c| Target {
-                    namespace: c.namespace,
-                    pod: c.pod,
-                    uid: c.uid,
-                    container: c.container,
-                    workload: c.workload,
-                    version: c.version,
-                })
-                .collect();
-            let new = FollowPlan { targets, candidates };
-            plan.send_if_modified(|held| {
-                let differs = *held != new;
-                *held = new;
-                differs
-            });
-        }
-        tokio::time::sleep(CHOOSE_EVERY).await;
-        if world.changed().await.is_err() {
-            return;
-        }
-    }
-}
 
 /// Containers whose logs are read at once for one request.
 const MOST_STREAMS: usize = 60;
@@ -147,7 +107,7 @@ async fn read_pods(
             running.push(read_pod(reader, request, pod, out.clone()));
         }
         let looks = async {
-            tokio::time::sleep(CHOOSE_EVERY / 2).await;
+            tokio::time::sleep(LOOK_EVERY).await;
             world.changed().await.is_ok()
         };
         tokio::pin!(looks);

@@ -12,10 +12,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
-use super::logs::choose_while_it_changes;
 use crate::hub::{CONTROL, FACTS, Hub, Queues};
 use crate::source::kube::{self, Scope};
-use crate::source::logs::{self, FollowPlan, LogStore};
+use crate::source::logs::{self, FollowPlan, LogStore, choose_while_it_changes};
 use crate::source::prometheus::{self, Prometheus, PrometheusOptions};
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;

@@ -372,7 +372,8 @@ mod tests {
         state.apply(status("nodes", SourceState::Starting, None), Stamp(0));
         let down = SourceState::Down { since: Stamp(0) };
         state.apply(status("metrics.k8s.io", down.clone(), Some("no answer within 10 s")), Stamp(0));
-        let said = |state: &mut ClusterState| why(&state.publish(Stamp(0), true).unwrap(), "", Stamp(0));
+        let now = Stamp(10_000);
+        let said = |state: &mut ClusterState| why(&state.publish(now, true).unwrap(), "", now);
         let lines = said(&mut state);
         let last =
             "the API server https://api did not answer: neither nodes nor pods were seen, nothing is known";

@@ -126,6 +126,8 @@ pub struct Running {
     pub api: Arc<Api>,
     pub logs: Arc<Notebook>,
     pub usage: Arc<Meter>,
+    /// Absent from a cluster that does not live.
+    pub observe: Option<Observe>,
     control: Control,
     tasks: JoinSet<()>,
 }
@@ -299,7 +301,7 @@ impl Sim {
             drop(axum::serve(door, service).await);
         });
         let (api, usage) = (control.api.clone(), control.usage.clone());
-        Ok(Running { addr, store, world, api, logs, usage, control, tasks })
+        Ok(Running { addr, store, world, api, logs, usage, observe, control, tasks })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Log lines: followed through the API, kept in a bounded store beside the shared state, and told to it as groups.
 
+mod choose;
 pub mod follow;
 mod group;
 mod join;
@@ -16,6 +17,7 @@ use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::model::event::Fact;
 use tokio::sync::watch;
 
+pub use self::choose::choose_while_it_changes;
 pub use self::follow::{LogQuery, Told, fetch_log, follow_log};
 pub use self::store::{LogFilter, LogLine, LogStore};
 use super::sink::FactSink;

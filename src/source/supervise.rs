@@ -112,6 +112,7 @@ fn panicked(name: &str, words: &str, sink: &FactSink, tries: u32, wait: Duration
     SourceStatus {
         name: Name::from(name),
         state: SourceState::Down { since: now },
+        failing: None,
         last_ok: None,
         error: Some(Name::from(text::clean(&format!("internal error, restarting: {words}")).into_owned())),
         request: None,

@@ -12,6 +12,8 @@ mod headless;
 mod logs;
 mod properties;
 mod scenario;
+#[cfg(feature = "demo")]
+mod story;
 mod trust;
 mod ui;
 mod undermined;

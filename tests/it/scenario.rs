@@ -359,6 +359,15 @@ scenarios! {
     a_pod_out_of_rotation_is_told_until_it_is_back
     evictions_are_among_the_changes_by_node
     sources_that_fail_alike_are_one_line
+    a_lost_node_explains_a_service_without_endpoints
+    errors_recover_once_their_pod_is_out_of_rotation
+    errors_recover_once_their_lost_node_is_out_of_service
+    a_release_after_the_loss_of_a_node_is_not_the_nodes_doing
+    one_backend_that_fails_is_found_however_little_it_serves
+    two_backends_that_carry_too_much_are_both_named
+    a_source_that_fails_for_a_moment_is_no_finding
+    a_server_that_never_answered_is_told_at_once
+    a_lease_that_was_not_watched_makes_no_node_suspect
     a_403_on_pods_is_said_and_nothing_looks_empty
     a_lost_node_explains_the_errors_of_services_that_had_pods_there
     a_lost_node_has_unknown_pods_until_they_are_read

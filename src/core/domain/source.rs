@@ -48,6 +48,9 @@ impl SourceState {
 pub struct SourceStatus {
     pub name: Name,
     pub state: SourceState,
+    /// Since when it is in trouble, by the events that said so: filled in where they are folded in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Stamp>,
     /// When it last gave data or a sign of life (a bookmark, a poll's answer).
     pub last_ok: Option<Stamp>,
     /// In words a person can act on: what, where, what to do.

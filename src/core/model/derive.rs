@@ -315,7 +315,8 @@ impl Derivation {
         let lease = self.lease_by_node.get(name).and_then(|uid| facts.leases.get(uid));
         let leases = facts.leases.table();
         let live = leases.cover.is_complete() && leases.fresh.stale_since.is_none();
-        let verdict = health::judge(node, lease.map(AsRef::as_ref), live, now);
+        let watched = live.then_some(facts.leases_back);
+        let verdict = health::judge(node, lease.map(AsRef::as_ref), watched, now);
         self.mark_dead(name, verdict.state.is_dead(), owners);
         let row = NodeRow {
             node: node.clone(),

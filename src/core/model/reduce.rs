@@ -29,6 +29,8 @@ pub struct Facts {
     pub identity: Identity,
     pub nodes: Rows<Node>,
     pub leases: Rows<NodeLease>,
+    /// When leases were seen again after their source had failed.
+    pub leases_back: Stamp,
     pub pods: Rows<Pod>,
     pub deployments: Rows<Workload>,
     pub replicasets: Rows<Workload>,
@@ -100,6 +102,8 @@ impl Parts {
     pub const LEASES: Self = Self(1 << 14);
     pub const CRONJOBS: Self = Self(1 << 15);
     pub const SILENCES: Self = Self(1 << 16);
+    /// The list of what changed: any of it may be what somebody does about a finding.
+    pub const CHANGES: Self = Self(1 << 17);
     pub const ALL: Self = Self(u32::MAX);
 
     pub const fn and(self, other: Self) -> Self {
@@ -129,7 +133,13 @@ impl Dirty {
 pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Option<ActionView> {
     match fact {
         Fact::Nodes(batch) => fold(&mut facts.nodes, batch, Parts::NODES, dirty, |d| &mut d.nodes),
-        Fact::Leases(batch) => fold(&mut facts.leases, batch, Parts::LEASES, dirty, |d| &mut d.leases),
+        Fact::Leases(batch) => {
+            let was_stale = facts.leases.table().fresh.stale_since.is_some();
+            fold(&mut facts.leases, batch, Parts::LEASES, dirty, |d| &mut d.leases);
+            if was_stale && facts.leases.table().fresh.stale_since.is_none() {
+                facts.leases_back = at;
+            }
+        }
         Fact::Pods(batch) => fold(&mut facts.pods, batch, Parts::PODS, dirty, |d| &mut d.pods),
         Fact::Deployments(b) => {
             fold(&mut facts.deployments, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads);
@@ -184,8 +194,11 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             facts.logs = Arc::new(summary);
             dirty.parts.add(Parts::LOGS);
         }
-        Fact::Source(status) => {
+        Fact::Source(mut status) => {
             let mut sources = facts.sources.to_vec();
+            let held = sources.iter().find(|s| s.name == status.name);
+            let failing = held.and_then(|held| held.failing).unwrap_or(at);
+            status.failing = status.state.is_trouble().then_some(failing);
             match sources.iter_mut().find(|s| s.name == status.name) {
                 Some(held) if *held == status => return None,
                 Some(held) => *held = status,

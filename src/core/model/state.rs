@@ -70,6 +70,9 @@ impl ClusterState {
         let silent = Parts(parts.0 & !(Parts::LEASES.0 | Parts::TIME.0)).is_empty() && !dirty.cover;
         let had_changes = self.derived.changes.clone();
         self.derivation.publish(&mut self.derived, now);
+        if !Arc::ptr_eq(&had_changes, &self.derived.changes) {
+            parts.add(Parts::CHANGES);
+        }
         let cluster = self.assemble();
         if parts.meets(Parts::TRAFFIC) {
             let findings = &self.findings;
@@ -88,7 +91,7 @@ impl ClusterState {
             index: &index,
         };
         let told = self.findings.update(&scene, parts, &self.facts.silences);
-        if silent && told.is_none() && Arc::ptr_eq(&had_changes, &self.derived.changes) {
+        if silent && told.is_none() && !parts.meets(Parts::CHANGES) {
             return None;
         }
         let mut cluster = cluster;

@@ -16,8 +16,8 @@ pub struct NodeVerdict {
     pub why: String,
 }
 
-/// Judges a node. `lease_is_live`: the lease source itself is working; when it is not, its silence means nothing.
-pub fn judge(node: &Node, lease: Option<&NodeLease>, lease_is_live: bool, now: Stamp) -> NodeVerdict {
+/// Judges a node. `watched`: since when leases are watched without a break; while they are not, their silence means nothing.
+pub fn judge(node: &Node, lease: Option<&NodeLease>, watched: Option<Stamp>, now: Stamp) -> NodeVerdict {
     let ready = node.condition("Ready");
     let (state, since, why) = match ready {
         None => (NodeState::Unknown, Some(node.created), "the kubelet never posted a status".to_owned()),
@@ -31,9 +31,8 @@ pub fn judge(node: &Node, lease: Option<&NodeLease>, lease_is_live: bool, now: S
         }
     };
     if state == NodeState::Ready
-        && lease_is_live
-        && let Some(lease) = lease
-        && now.since(lease.seen_at) > SUSPECT_AFTER_MS
+        && let (Some(watched), Some(lease)) = (watched, lease)
+        && now.since(lease.seen_at.max(watched)) > SUSPECT_AFTER_MS
     {
         return NodeVerdict {
             state: NodeState::Suspect,
@@ -214,15 +213,15 @@ mod tests {
     #[test]
     fn a_silent_lease_makes_a_ready_node_suspect_only() {
         let lease = NodeLease { seen_at: Stamp(0), ..NodeLease::default() };
-        let at = |node: &Node, live, ms| judge(node, Some(&lease), live, Stamp(ms)).state;
-        assert_eq!(at(&node(Status::True), true, 20_000), NodeState::Ready);
-        assert_eq!(at(&node(Status::True), true, 23_000), NodeState::Suspect);
-        assert_eq!(
-            at(&node(Status::True), false, 23_000),
-            NodeState::Ready,
-            "our own blindness is not its fault"
-        );
-        assert_eq!(at(&node(Status::Unknown), true, 23_000), NodeState::Unknown);
-        assert_eq!(at(&node(Status::False), true, 23_000), NodeState::NotReady);
+        let at = |ready, watched: Option<i64>, ms| {
+            judge(&node(ready), Some(&lease), watched.map(Stamp), Stamp(ms)).state
+        };
+        assert_eq!(at(Status::True, Some(0), 20_000), NodeState::Ready);
+        assert_eq!(at(Status::True, Some(0), 23_000), NodeState::Suspect);
+        assert_eq!(at(Status::True, None, 23_000), NodeState::Ready, "our own blindness is not its fault");
+        assert_eq!(at(Status::True, Some(20_000), 23_000), NodeState::Ready, "it has had no time to be seen");
+        assert_eq!(at(Status::True, Some(20_000), 43_000), NodeState::Suspect);
+        assert_eq!(at(Status::Unknown, Some(0), 23_000), NodeState::Unknown);
+        assert_eq!(at(Status::False, Some(0), 23_000), NodeState::NotReady);
     }
 }

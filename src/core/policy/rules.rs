@@ -194,7 +194,7 @@ pub const RULES: [Rule; 27] = [
         find: services::pdb,
     },
     Rule { name: rotation::RULE, inputs: Parts::PODS.and(Parts::SERVICES), find: rotation::out_of_rotation },
-    Rule { name: "source", inputs: Parts::SOURCES, find: sources::trouble },
+    Rule { name: "source", inputs: Parts::SOURCES.and(Parts::TIME), find: sources::trouble },
 ];
 
 /// The names that findings have: `hpa` finds two kinds of things.
@@ -233,7 +233,9 @@ impl Findings {
         }
         let mut ran = parts.meets(Parts::SILENCES);
         for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
-            if parts.meets(rule.inputs) {
+            // what was done about a finding shows in the finding
+            let acted_on = !found.is_empty() && parts.meets(Parts::CHANGES);
+            if acted_on || parts.meets(rule.inputs) {
                 let mut now = (rule.find)(&Scene { before: found, ..*scene });
                 course::follow(scene, found, &mut now, self.began);
                 *found = now;

@@ -110,13 +110,13 @@ impl Teller {
         let words = match error {
             ApiError::Forbidden { .. } => {
                 let whom = error.refused().map_or_else(String::new, |whom| format!(" ({whom} may not)"));
-                format!("metrics.k8s.io: 403, needs {}{whom}", self.needs)
+                format!("403, needs {}{whom}", self.needs)
             }
-            ApiError::NotFound { .. } => "metrics.k8s.io: 404, metrics-server is not installed".into(),
+            ApiError::NotFound { .. } => "404, metrics-server is not installed".into(),
             ApiError::Server { code: 503, message, .. } => {
-                format!("metrics.k8s.io: 503, metrics-server does not answer: {message}")
+                format!("503, metrics-server does not answer: {message}")
             }
-            other => format!("metrics.k8s.io: {other}"),
+            other => other.to_string(),
         };
         let state = match (error, &self.held.state) {
             (ApiError::Forbidden { .. }, _) => SourceState::Denied,
@@ -134,6 +134,7 @@ impl Teller {
             _ => self.backoff.next().max(every),
         };
         self.held = SourceStatus {
+            failing: None,
             name: Name::from(self.name),
             state,
             last_ok: self.held.last_ok,

@@ -172,6 +172,7 @@ where
         });
         self.out
             .status(SourceStatus {
+                failing: None,
                 name: Name::from(self.plan.name),
                 state,
                 last_ok: run.last_ok,

@@ -134,7 +134,7 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
             continue;
         };
         names.push(node.name.clone());
-        let verdict = health::judge(node, None, false, now);
+        let verdict = health::judge(node, None, None, now);
         if verdict.state.is_dead() {
             let (name, state) = (&node.name, verdict.state.as_str());
             let since = verdict.since.map_or_else(String::new, |at| format!(" since {at}"));

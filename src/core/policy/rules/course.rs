@@ -5,9 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::autoscaler::Hpa;
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::pod::Pod;
+use crate::domain::selector::Selector;
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Change, ChangeKind, Effect, Remedy, Severity};
+use crate::domain::workload::Workload;
+use crate::model::world::{Cause, Change, ChangeKind, Effect, NodeRow, Remedy, Severity};
 use crate::policy::rollout::RolloutPhase;
 
 use super::{Scene, title_of};
@@ -51,20 +55,24 @@ fn remedy(scene: &Scene<'_, '_>, prior: &Cause, cause: &Cause) -> Option<Remedy>
     let held = prior.course.remedy.as_ref();
     let after = held.map_or(prior.course.seen, |held| held.at);
     let subjects = subjects(scene, cause);
-    let newest = scene
-        .cluster
-        .derived
-        .changes
-        .iter()
-        .filter(|c| c.at > after && subjects.contains(&c.object.uid) && words(c).is_some())
-        .filter(|c| c.kind != ChangeKind::Scaled || !is_autoscaled(scene, &c.object))
-        .max_by_key(|c| c.at);
+    // a release, and what somebody does about it, say more than the nodes of its pods
+    let for_nodes = held.is_none() && cause.objects.len() == 1;
+    let done = scene.cluster.derived.changes.iter().filter(|c| c.at > after);
+    let done = done.filter(|c| c.kind != ChangeKind::Scaled || !is_autoscaled(scene, &c.object));
+    let newest = done
+        .filter(|change| for_nodes || change.kind != ChangeKind::Taints)
+        .filter_map(|change| Some((change, words(scene, cause, &subjects, change)?)))
+        .max_by_key(|(change, _)| change.at);
     let mut remedy = match (held, newest) {
-        (Some(_), Some(change)) => begun(change, prior),
-        (Some(held), _) => held.clone(),
-        (None, Some(change)) => begun(change, prior),
+        (_, Some((change, what))) => begun(change, what, prior),
+        (Some(held), None) => held.clone(),
         (None, None) => return None,
     };
+    // what began less than a window ago rises in the figures for a while after it has ended
+    let fills = is_filling(scene, cause);
+    if let (true, Some(was), Some(is)) = (fills, remedy.before, cause.reach.error_ratio) {
+        remedy.before = Some(was.max(is));
+    }
     if remedy.settled.is_none() && !subjects.iter().any(|uid| is_rolling(scene, uid)) {
         remedy.settled = Some(scene.now);
     }
@@ -72,9 +80,9 @@ fn remedy(scene: &Scene<'_, '_>, prior: &Cause, cause: &Cause) -> Option<Remedy>
     Some(remedy)
 }
 
-fn begun(change: &Arc<Change>, prior: &Cause) -> Remedy {
+fn begun(change: &Arc<Change>, what: String, prior: &Cause) -> Remedy {
     Remedy {
-        what: words(change).unwrap_or_default(),
+        what,
         at: change.at,
         by: change.by.clone(),
         // of several remedies in a row the first one's figure is that of the trouble
@@ -84,11 +92,20 @@ fn begun(change: &Arc<Change>, prior: &Cause) -> Remedy {
     }
 }
 
-fn effect(scene: &Scene<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effect {
+/// The window of the rates, in seconds.
+fn window(scene: &Scene<'_, '_>) -> u64 {
     let services = &scene.cluster.traffic.services;
-    let window = services.iter().map(|s| u64::from(s.window_secs)).max().unwrap_or(WINDOW_SECS);
+    services.iter().map(|s| u64::from(s.window_secs)).max().unwrap_or(WINDOW_SECS).max(WINDOW_SECS)
+}
+
+/// The rates are of a time in which it had not begun yet.
+fn is_filling(scene: &Scene<'_, '_>, cause: &Cause) -> bool {
+    scene.now.secs_since(cause.since.unwrap_or(cause.course.seen)) < window(scene)
+}
+
+fn effect(scene: &Scene<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effect {
     let had_its_time =
-        remedy.settled.is_some_and(|at| scene.now.secs_since(at) > window.max(WINDOW_SECS) + PATIENCE_SECS);
+        remedy.settled.is_some_and(|at| scene.now.secs_since(at) > window(scene) + PATIENCE_SECS);
     match (remedy.before, cause.reach.error_ratio) {
         (Some(was), Some(is)) if is > was * WORSE => Effect::None,
         (Some(was), Some(is)) if is < was * BETTER && !had_its_time => Effect::Helps,
@@ -97,7 +114,7 @@ fn effect(scene: &Scene<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effect {
     }
 }
 
-/// The workloads whose pods a finding is about, and the autoscaler that it is about.
+/// The workloads whose pods a finding is about, and the autoscalers that it is about or that scale these.
 fn subjects(scene: &Scene<'_, '_>, cause: &Cause) -> Vec<Uid> {
     let has_rollout = |kind: &Kind| matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet);
     let mut subjects: Vec<Uid> = cause
@@ -113,12 +130,27 @@ fn subjects(scene: &Scene<'_, '_>, cause: &Cause) -> Vec<Uid> {
 }
 
 fn behind(scene: &Scene<'_, '_>, service: &ObjectRef) -> Vec<Uid> {
-    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
-    let Some(selector) = row.map(|row| &row.service.selector).filter(|s| !s.is_empty()) else {
-        return Vec::new();
+    let Some(selector) = selector_of(scene, service) else { return Vec::new() };
+    let workloads = scene.workloads_in(&service.namespace).iter().map(|row| &row.workload);
+    let workloads: Vec<_> = workloads.filter(|w| w.may_have_pods_for(selector)).collect();
+    let scales = |hpa: &&Arc<Hpa>| {
+        let is_target = |w: &&Arc<Workload>| w.kind == hpa.target_kind && w.name == hpa.target_name;
+        hpa.namespace == service.namespace && workloads.iter().any(is_target)
     };
-    let workloads = scene.workloads_in(&service.namespace).iter();
-    workloads.filter(|w| w.workload.may_have_pods_for(selector)).map(|w| w.workload.uid.clone()).collect()
+    let hpas = scene.cluster.hpas.iter().filter(scales).map(|hpa| hpa.uid.clone());
+    workloads.iter().map(|w| w.uid.clone()).chain(hpas).collect()
+}
+
+fn selector_of<'c>(scene: &Scene<'_, 'c>, service: &ObjectRef) -> Option<&'c Selector> {
+    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
+    row.map(|row| &*row.service.selector).filter(|selector| !selector.is_empty())
+}
+
+/// Something is measured of this pod as a backend of the Service.
+fn has_answered(scene: &Scene<'_, '_>, service: &ObjectRef, pod: &Name) -> bool {
+    let mut services = scene.cluster.traffic.services.iter();
+    let of = services.find(|s| s.namespace == service.namespace && s.name == service.name);
+    of.is_some_and(|s| s.backends.iter().any(|backend| backend.name == *pod))
 }
 
 fn is_rolling(scene: &Scene<'_, '_>, workload: &Uid) -> bool {
@@ -134,15 +166,37 @@ fn is_autoscaled(scene: &Scene<'_, '_>, workload: &ObjectRef) -> bool {
     })
 }
 
-/// What was done, if it can be a remedy.
-fn words(change: &Change) -> Option<String> {
+/// What was done, if it can be a remedy of this finding.
+fn words(scene: &Scene<'_, '_>, cause: &Cause, subjects: &[Uid], change: &Change) -> Option<String> {
+    let of_subject = subjects.contains(&change.object.uid);
+    let service = cause.objects.first().filter(|o| o.kind == Kind::Service);
     match &change.kind {
-        ChangeKind::Rollout { from, to, back } => {
+        ChangeKind::Rollout { from, to, back } if of_subject => {
             let what = if *back { "rolled back" } else { "new rollout" };
             Some(if to.is_empty() { what.to_owned() } else { format!("{what} {from}→{to}") })
         }
-        ChangeKind::SameImages | ChangeKind::Restarted => Some("restarted".to_owned()),
-        ChangeKind::Resumed | ChangeKind::Scaled | ChangeKind::Bounds => Some(change.what.clone()),
+        ChangeKind::SameImages | ChangeKind::Restarted if of_subject => Some("restarted".to_owned()),
+        ChangeKind::Resumed | ChangeKind::Scaled | ChangeKind::Bounds if of_subject => {
+            Some(change.what.clone())
+        }
+        // a pod that the Service no longer selects; other labels change nothing
+        ChangeKind::Labels => {
+            let (service, pod) = (service?, &change.object);
+            let answered = pod.namespace == service.namespace && has_answered(scene, service, &pod.name);
+            let labels = answered.then(|| scene.cluster.pod(&pod.namespace, &pod.name)).flatten()?;
+            let out = !selector_of(scene, service)?.matches(&**labels);
+            out.then(|| format!("{} taken out of rotation", pod.name))
+        }
+        // the nodes of its pods
+        ChangeKind::Taints => {
+            let (service, node) = (service?, &change.object);
+            let is_off = |row: &&Arc<NodeRow>| row.node.uid == node.uid && row.is_out_of_service();
+            scene.cluster.derived.nodes.iter().find(is_off)?;
+            let selector = selector_of(scene, service)?;
+            let on_it = |pod: &&Arc<Pod>| pod.node.as_ref() == Some(&node.name) && selector.matches(&***pod);
+            let pods = scene.pods_in(&service.namespace);
+            pods.iter().any(on_it).then(|| "lost nodes taken out of service".to_owned())
+        }
         _ => None,
     }
 }

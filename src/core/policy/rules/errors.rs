@@ -16,6 +16,13 @@ const ENOUGH: f64 = 20.0;
 const BAD_RATIO: f64 = 0.01;
 /// A finding goes only below this one, so that a ratio at the threshold does not flicker.
 const GOOD_RATIO: f64 = 0.005;
+/// From here on people are called; below the second they are let go again.
+const GRAVE_RATIO: f64 = 0.05;
+const STILL_GRAVE: f64 = 0.04;
+/// A backend that alone fails at this ratio is a finding however little of the Service it serves …
+const FAILING_RATIO: f64 = 0.1;
+/// … if it has failed so many requests in the window.
+const FAILED: f64 = 20.0;
 
 pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
@@ -23,8 +30,10 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let enough =
             rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
         let object = about(s);
-        let held = scene.held(&object) && ratio >= GOOD_RATIO;
-        (held || enough && ratio >= BAD_RATIO).then_some((s, object, rps, ratio))
+        let is_held = scene.held(&object);
+        let held = is_held && ratio >= GOOD_RATIO;
+        let found = held || enough && ratio >= BAD_RATIO || has_failing(scene, s, is_held);
+        found.then_some((s, object, rps, ratio))
     });
     let services: Vec<_> = services.collect();
     // what a proxy before a Service's pods counts is the same trouble, seen a second time
@@ -36,6 +45,11 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let (rps, ratio) = (*rps, *ratio);
             let before = || proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, s));
             let worst = before().fold(ratio, |worst, (.., ratio)| worst.max(*ratio));
+            let was_grave = scene
+                .before
+                .iter()
+                .any(|c| c.severity == Severity::Critical && c.objects.first() == Some(object));
+            let grave = worst >= if was_grave { STILL_GRAVE } else { GRAVE_RATIO };
             let (asked, gone) = asked(scene, s);
             let is_bad = |b: &&BackendTraffic| b.error_ratio.is_some_and(|r| r >= BAD_RATIO);
             // what pods have left behind that are out of rotation by now passes by itself
@@ -59,7 +73,7 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 rule: "service-errors",
                 kin: Kin::default(),
                 course: Course::default(),
-                severity: if worst >= 0.05 && !passing { Severity::Critical } else { Severity::Warning },
+                severity: if grave && !passing { Severity::Critical } else { Severity::Warning },
                 title: format!(
                     "{}{} {:.1}% errors at {rps:.0} rps{}{whom}",
                     title_of(object),
@@ -112,6 +126,22 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             }
         })
         .collect()
+}
+
+/// True if one backend in rotation fails badly, and the others do not. Half as bad is enough for one that was `held` so.
+fn has_failing(scene: &Scene<'_, '_>, service: &ServiceTraffic, held: bool) -> bool {
+    let window = f64::from(service.window_secs);
+    let least = if held { 0.5 } else { 1.0 };
+    let fails = |b: &&BackendTraffic| {
+        let (ratio, rps) = (b.error_ratio.unwrap_or(0.0), b.rps.unwrap_or(0.0));
+        ratio >= FAILING_RATIO * least && ratio * rps * window >= FAILED * least
+    };
+    let one = match service.backends.iter().filter(fails).collect::<Vec<_>>().as_slice() {
+        [one] => *one,
+        _ => return false,
+    };
+    let (asked, _) = asked(scene, service);
+    asked.iter().any(|b| b.name == one.name) && asked.len() > 1 && stands_out(&asked, &[one])
 }
 
 /// What this pod alone logs.
@@ -173,6 +203,15 @@ const STILL_UNEVEN: f64 = 1.5;
 /// Answers faster than this are not late, whatever the others need.
 const LATE_MS: f64 = 50.0;
 
+/// A backend that certainly gets more than its share, both 0..1.
+struct Burden<'s> {
+    backend: &'s BackendTraffic,
+    observed: f64,
+    expected: f64,
+    /// By several times, and its answers are late.
+    late: bool,
+}
+
 /// A balancer that sends a backend several times its share, and answers that are late for it. Without the latency the
 /// Traffic pane shows it, and nobody is called.
 pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
@@ -187,22 +226,34 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
             return None;
         }
         let shares = shares_of(scene, s);
-        let burdened = s.backends.iter().zip(&shares.backends).filter_map(|(backend, share)| {
-            let (observed, expected) = (share.observed?, share.expected.filter(|share| *share > 0.0)?);
-            let much = share.significant == Some(true) && observed >= expected * times;
-            (!share.out && much && is_late(backend.p95_ms?)).then_some((backend, observed, expected))
+        let (mut burdened, mut gets): (Vec<Burden<'_>>, Vec<f64>) = (Vec::new(), Vec::new());
+        for (backend, share) in s.backends.iter().zip(&shares.backends).filter(|(_, share)| !share.out) {
+            let (Some(observed), Some(expected)) = (share.observed, share.expected.filter(|e| *e > 0.0))
+            else {
+                continue;
+            };
+            gets.push(observed / expected);
+            if share.significant == Some(true) && observed > expected {
+                let late = observed >= expected * times && backend.p95_ms.is_some_and(is_late);
+                burdened.push(Burden { backend, observed, expected, late });
+            }
+        }
+        // who is not late yet and gets several times what most get is the next to be
+        gets.sort_by(f64::total_cmp);
+        let most = *gets.get(gets.len().saturating_sub(1) / 2)?;
+        burdened.retain(|b| b.late || b.observed / b.expected >= most * UNEVEN);
+        burdened.sort_by(|a, b| {
+            let order = b.late.cmp(&a.late).then_with(|| b.observed.total_cmp(&a.observed));
+            order.then_with(|| a.backend.name.cmp(&b.backend.name))
         });
-        let mut burdened: Vec<_> = burdened.collect();
-        burdened.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.name.cmp(&b.0.name)));
         let all_settled = shares.backends.iter().all(|share| !share.new);
-        (!burdened.is_empty()).then_some((s, usual, all_settled, burdened))
+        burdened.first()?.late.then_some((s, usual, all_settled, burdened))
     });
     services
         .filter_map(|(s, usual, all_settled, burdened)| {
-            let &(first, _, expected) = burdened.first()?;
+            let first = burdened.first()?;
             let of = if all_settled { "the requests" } else { "what it and the settled pods get" };
-            let each =
-                burdened.iter().map(|(b, observed, _)| format!("{} gets {:.0}%", b.name, observed * 100.0));
+            let each = burdened.iter().map(|b| format!("{} gets {:.0}%", b.backend.name, b.observed * 100.0));
             Some(Cause {
                 rule: "traffic-uneven",
                 kin: Kin::default(),
@@ -212,20 +263,20 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     "{} uneven: {} of {of} instead of {:.0}%",
                     title_of(&about(s)),
                     each.collect::<Vec<_>>().join(", "),
-                    expected * 100.0
+                    first.expected * 100.0
                 ),
                 objects: vec![about(s)],
                 since: None,
                 evidence: burdened
                     .iter()
-                    .map(|(b, ..)| {
-                        let p95 = b.p95_ms.unwrap_or(0.0);
-                        format!("p95 of {}: {p95:.0} ms, of the others about {usual:.0} ms", b.name)
+                    .map(|b| {
+                        let (name, p95) = (&b.backend.name, b.backend.p95_ms.unwrap_or(0.0));
+                        format!("p95 of {name}: {p95:.0} ms, of the others about {usual:.0} ms")
                     })
                     .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
                     .collect(),
                 // the others bear its share until the balancer is mended
-                action: removable(scene, s, &first.name),
+                action: removable(scene, s, &first.backend.name),
                 reach: Reach {
                     services: 1,
                     pods: u32::try_from(burdened.len()).unwrap_or(u32::MAX),

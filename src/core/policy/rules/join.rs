@@ -1,42 +1,51 @@
 //! Findings of different rules that are one trouble: a caller that fails because the service that it calls does, a budget
 //! of pods that are in trouble themselves, services that got slow when a node was lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::log::Level;
 use crate::domain::pod::Pod;
-use crate::model::world::{Cause, Severity};
+use crate::domain::time::Stamp;
+use crate::model::world::{Cause, Effect, Severity};
 
 use super::{Scene, title_of};
 
 /// A service that gets slow within this time of a node's loss does so for its sake.
 const AFTER_LOSS_SECS: u64 = 300;
 
+/// Services that the line of a lost node names; the others are in its evidence.
+const IN_TITLE: usize = 3;
+
 /// `gone`: findings that are told by others already.
 pub(super) fn join(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut [bool]) {
-    for i in 0..causes.len() {
-        if gone.get(i).copied().unwrap_or(true) {
-            continue;
-        }
+    let mut hits: HashMap<usize, usize> = HashMap::new();
+    // in an order of its own: that of the tables is the one in which their rows came
+    let mut order: Vec<usize> = there(causes, gone).map(|(i, _)| i).collect();
+    order.sort_by_key(|i| causes.get(*i).map(|cause| (cause.rule, cause.objects.clone())));
+    for i in order {
         let Some(child) = causes.get(i) else { continue };
         let parent = match child.rule {
             "service-errors" => {
                 called(scene, causes, gone, i).or_else(|| cut_off(scene, causes, gone, child))
             }
+            "no-ready-endpoints" => cut_off(scene, causes, gone, child),
             "service-slow" => slow_for(causes, gone, child),
             "pdb-blocks" => budget_of(scene, causes, gone, child),
             _ => None,
         };
         let Some(parent) = parent.filter(|parent| *parent != i) else { continue };
         let child = child.clone();
+        let named = hits.entry(parent).or_default();
         if let Some(parent) = causes.get_mut(parent) {
             parent.kin.told.extend(child.tells());
             if parent.rule == "node-not-ready"
-                && let (Some(object), Some(ratio)) = (child.objects.first(), child.reach.error_ratio)
+                && let Some(hit) = hit_of(&child)
+                && *named < IN_TITLE
             {
-                parent.title.push_str(&format!("; {} {:.1}% errors", title_of(object), ratio * 100.0));
+                *named += 1;
+                parent.title.push_str(&hit);
             }
             let words = match (child.rule, parent.rule) {
                 ("service-errors", "service-errors") => format!("its caller {}", child.title),
@@ -44,10 +53,24 @@ pub(super) fn join(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut [bool
             };
             parent.evidence.push(words);
             parent.evidence.extend(child.evidence.into_iter().map(|line| format!("  {line}")));
-            parent.severity = parent.severity.max(child.severity);
+            // while the one recovers so does what comes from it
+            let recovers = parent.course.remedy.as_ref().is_some_and(|remedy| remedy.effect != Effect::None);
+            if !recovers {
+                parent.severity = parent.severity.max(child.severity);
+            }
             parent.reach.services += child.reach.services;
         }
         gone.get_mut(i).into_iter().for_each(|g| *g = true);
+    }
+}
+
+/// What the loss of a node has done to a Service, for the node's line.
+fn hit_of(child: &Cause) -> Option<String> {
+    let service = title_of(child.objects.first()?);
+    match (child.rule, child.reach.error_ratio) {
+        ("no-ready-endpoints", _) => Some(format!("; {service} has no ready endpoints")),
+        (_, Some(ratio)) => Some(format!("; {service} {:.1}% errors", ratio * 100.0)),
+        _ => None,
     }
 }
 
@@ -77,18 +100,31 @@ fn called(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], i: usize) -> O
         .map(|(n, _)| n)
 }
 
-/// The node or zone that was lost just before, if it has pods of this Service: the others bear their load.
-fn cut_off(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], errors: &Cause) -> Option<usize> {
-    let service = errors.objects.first().filter(|o| o.kind == Kind::Service)?;
+/// The node or zone that was lost just before, if it has pods of this Service: the others bear their load, or there are
+/// none.
+fn cut_off(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], child: &Cause) -> Option<usize> {
+    let service = child.objects.first().filter(|o| o.kind == Kind::Service)?;
     // what a release, one bad pod or somebody's remedy explains is not the node's doing
-    if errors.objects.len() > 1 || errors.action.is_some() || errors.course.remedy.is_some() {
+    if child.objects.len() > 1 || child.action.is_some() || child.course.remedy.is_some() {
         return None;
     }
     let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name)?;
     let lost = |pod: &&&Arc<Pod>| row.service.selector.matches(**pod) && scene.is_on_dead_node(pod);
     let pod = scene.pods_in(&service.namespace).iter().find(lost)?;
     let node = pod.node.clone()?;
-    lost_before(causes, gone, errors).find(|(_, c)| c.objects.iter().any(|o| o.name == node)).map(|(n, _)| n)
+    let (n, loss) =
+        lost_before(causes, gone, child).find(|(_, c)| c.objects.iter().any(|o| o.name == node))?;
+    (!is_released_since(scene, service, loss.since?)).then_some(n)
+}
+
+/// A newer release is at least as likely to be at fault: its logs will tell.
+fn is_released_since(scene: &Scene<'_, '_>, service: &ObjectRef, at: Stamp) -> bool {
+    let workloads = workloads_of(scene, service);
+    let changes = scene.cluster.derived.changes.iter();
+    changes
+        .take_while(|c| c.at >= at)
+        .filter(|c| c.kind.is_rollout())
+        .any(|c| workloads.contains(format!("{}/{}", c.object.namespace, c.object.name).as_str()))
 }
 
 /// `namespace/workload` of what may stand behind a Service.

@@ -77,7 +77,7 @@ pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
 }
 
 fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
-    let why = health::judge(&row.node, None, false, scene.now).why;
+    let why = health::judge(&row.node, None, None, scene.now).why;
     let mut title = format!("node {} {}", row.node.name, row.state.as_str());
     if let Some(zone) = &row.node.zone {
         title.push_str(&format!(", {zone}"));

@@ -15,17 +15,38 @@ const VITAL: [&str; 2] = ["nodes", "pods"];
 /// Sources of other servers that are asked through the API server.
 const BEHIND: [&str; 2] = ["metrics.k8s.io", "metrics.k8s.io pods"];
 
-/// The API server has not said anything yet: what is asked through it is not to blame.
+/// A request that fails is sent again within seconds: a source that fails for no longer than this is no trouble yet.
+const PASSING_SECS: u64 = 5;
+
+/// It fails for so short a time that it may pass unnoticed. Who is denied stays so.
+fn may_pass(source: &SourceStatus, now: Stamp) -> bool {
+    let fails = matches!(source.state, SourceState::Stale { .. } | SourceState::Down { .. });
+    fails && !source.lasting && source.failing.is_some_and(|since| now.secs_since(since) < PASSING_SECS)
+}
+
+/// No vital source has ever answered: there is no server, and nothing to wait for.
+fn is_down(scene: &Scene<'_, '_>) -> bool {
+    let down = |name| scene.cluster.source(name).is_some_and(|s| matches!(s.state, SourceState::Down { .. }));
+    VITAL.into_iter().all(down)
+}
+
+/// The API server has not said anything yet, or does not any more: what is asked through it is not to blame.
 fn is_silent(scene: &Scene<'_, '_>) -> bool {
-    let starting = |name| scene.cluster.source(name).is_none_or(|s| s.state == SourceState::Starting);
-    VITAL.into_iter().all(starting)
+    let silent = |name| {
+        scene.cluster.source(name).is_none_or(|s| {
+            let fails = matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. });
+            fails || s.state == SourceState::Starting
+        })
+    };
+    VITAL.into_iter().all(silent)
 }
 
 /// One line for all sources that fail for the same reason.
 pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let mut groups: BTreeMap<(String, bool), Vec<&SourceStatus>> = BTreeMap::new();
-    let silent = is_silent(scene);
-    let troubled = scene.cluster.sources.iter().filter(|s| s.state.is_trouble());
+    let (silent, down) = (is_silent(scene), is_down(scene));
+    let troubled =
+        scene.cluster.sources.iter().filter(|s| s.state.is_trouble() && (down || !may_pass(s, scene.now)));
     for source in troubled.filter(|s| !(silent && BEHIND.contains(&s.name.as_str()))) {
         let why = source.error.as_ref().map_or(source.state.as_str(), Name::as_str);
         // the line names the sources: an error that begins with the name of its API needs it no more

@@ -1,0 +1,52 @@
+//! Which pods are followed by themselves: chosen anew from the world as it changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilothouse_core::model::world::World;
+use pilothouse_core::policy::follow::choose;
+use tokio::sync::watch;
+
+use super::{FollowPlan, Target};
+use crate::clock::Clock;
+
+/// What is worth following is looked at anew this often at most.
+const CHOOSE_EVERY: Duration = Duration::from_secs(2);
+
+/// Keeps the follow plan in step with the world.
+pub async fn choose_while_it_changes(
+    mut world: watch::Receiver<Arc<World>>,
+    plan: watch::Sender<FollowPlan>,
+    most: usize,
+    clock: Clock,
+) {
+    loop {
+        let chosen = {
+            let world = world.borrow_and_update().clone();
+            world.clusters.first().map(|c| choose(c, most, clock.now()))
+        };
+        if let Some((choices, candidates)) = chosen {
+            let targets = choices
+                .into_iter()
+                .map(|c| Target {
+                    namespace: c.namespace,
+                    pod: c.pod,
+                    uid: c.uid,
+                    container: c.container,
+                    workload: c.workload,
+                    version: c.version,
+                })
+                .collect();
+            let new = FollowPlan { targets, candidates };
+            plan.send_if_modified(|held| {
+                let differs = *held != new;
+                *held = new;
+                differs
+            });
+        }
+        tokio::time::sleep(CHOOSE_EVERY).await;
+        if world.changed().await.is_err() {
+            return;
+        }
+    }
+}

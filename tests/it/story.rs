@@ -1,0 +1,178 @@
+//! Stories: what NOW says from the opening of each scenario of the simulated cluster, over what a person does about it,
+//! until it is quiet. The cluster, the sources, the rules and the executor are the real ones, only time is not: see
+//! [`stage`].
+//!
+//! `stories/NAME.txt` holds the lines of a scenario and when each came; PILOTHOUSE_WRITE_STORIES=1 writes what is there
+//! now, to be read before it is kept. What must hold whatever these files say is in [`judge`]: no line is false, what is
+//! done about a finding shows at once, and in the end it is quiet.
+//!
+//! PILOTHOUSE_TEST_WHOLE=1 tells them with other seeds as well, some longer, and an hour of `calm`.
+
+mod judge;
+mod record;
+mod stage;
+mod table;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use pilothouse_core::model::world::{Cause, Cluster, Severity};
+use tokio::time::MissedTickBehavior;
+
+use record::Record;
+use stage::Stage;
+use table::{Line, STORIES, Story};
+
+/// Lives through a story.
+async fn tell(story: &Story, seed: u64, lasts: u64) -> Record {
+    let stage = Stage::open(story.scenario, seed).await;
+    let of_errors: Vec<&str> = story.truth.iter().filter(|l| l.0 == "service-errors").map(|l| l.1).collect();
+    let mut record = Record::new(story.scenario);
+    let mut world = stage.world.clone();
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut fixes = story.fixes.iter().peekable();
+    let mut actions = FuturesUnordered::new();
+    let (mut failed, mut end) = (stage.failed(&of_errors), lasts);
+    loop {
+        tokio::select! {
+            biased;
+            changed = world.changed() => {
+                changed.unwrap();
+                record.lines(stage.secs(), &world.borrow_and_update().clusters[0]);
+            }
+            Some(()) = actions.next(), if !actions.is_empty() => {}
+            _ = seconds.tick() => {
+                let now = stage.secs();
+                let before = std::mem::replace(&mut failed, stage.failed(&of_errors));
+                if failed > before {
+                    record.last_failed = now;
+                }
+                let cluster = stage.cluster();
+                let due = fixes.next_if(|fix| now >= fix.at as f64 && line(&cluster, fix.of).is_some());
+                if let Some(fix) = due {
+                    let cause = line(&cluster, fix.of).unwrap();
+                    let (act, targets) = fix.with.act(&cluster, cause);
+                    record.fix(now, fix.of, &act, &targets);
+                    end = now as u64 + lasts;
+                    actions.push(stage.act(act, targets));
+                }
+                assert!(fixes.peek().is_none() || now < 600.0, "{}: a line never came\n{record}", story.scenario);
+                if fixes.peek().is_none() && now >= end as f64 {
+                    return record;
+                }
+            }
+        }
+    }
+}
+
+/// The line about this, if there is one and nothing is done about it yet.
+fn line(cluster: &Cluster, of: Line) -> Option<&Cause> {
+    let mut causes = cluster.derived.causes.iter().map(AsRef::as_ref);
+    causes.find(|cause| judge::is(cause.rule, cause.objects.first(), of) && cause.course.remedy.is_none())
+}
+
+/// Nothing in a story waits for anything outside of this thread: its clock moves on when all of it waits.
+fn live(story: &Story, seed: u64, lasts: u64) -> Record {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(tell(story, seed, lasts))
+}
+
+fn play(story: &Story, seed: u64, lasts: u64) -> Record {
+    let record = live(story, seed, lasts);
+    judge::judge(story, seed, &record);
+    record
+}
+
+fn story(scenario: &str) -> &'static Story {
+    STORIES.iter().find(|story| story.scenario == scenario).unwrap()
+}
+
+fn is_whole() -> bool {
+    std::env::var_os("PILOTHOUSE_TEST_WHOLE").is_some_and(|whole| whole == "1")
+}
+
+fn file(scenario: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/stories/{scenario}.txt"))
+}
+
+/// Plays a story and holds it to its file.
+fn check(scenario: &str) {
+    let story = story(scenario);
+    let record = play(story, 1, story.lasts);
+    let writes = std::env::var_os("PILOTHOUSE_WRITE_STORIES").is_some() && !story.is_drawn;
+    if writes {
+        std::fs::write(file(scenario), record.to_string()).unwrap();
+    }
+    let told = std::fs::read_to_string(file(scenario)).unwrap();
+    if story.is_drawn {
+        compare_what_is_drawn(&record, &told);
+    } else {
+        record.compare(&told);
+    }
+    if is_whole() {
+        for seed in 2..=6 {
+            play(story, seed, story.lasts);
+        }
+    }
+}
+
+/// Which requests fail is drawn, for each in turn: no two tellings are the same. The server is silent for 12 s, and it is
+/// told of it then and at no other time.
+fn compare_what_is_drawn(record: &Record, file: &str) {
+    record.has(file);
+    let mut others = record.shown(0.0, 90.0).chain(record.shown(115.0, f64::INFINITY));
+    assert!(others.all(|(_, line)| line.severity < Severity::Critical), "{record}");
+}
+
+macro_rules! stories {
+    ($($name:ident $scenario:literal)*) => {
+        $(#[test]
+        fn $name() {
+            check($scenario);
+        })*
+
+        #[test]
+        fn every_scenario_has_its_story() {
+            let mut there: Vec<&str> = pilothouse_sim::scenario::names().into_iter().map(|(name, _)| name).collect();
+            let mut told = vec![$($scenario),*];
+            there.sort_unstable();
+            told.sort_unstable();
+            assert_eq!(there, told);
+        }
+    };
+}
+
+stories! {
+    incident "incident"
+    node_down "node-down"
+    zone_outage "zone-outage"
+    bad_backend "bad-backend"
+    traffic_skew "traffic-skew"
+    hot_hpa "hot-hpa"
+    error_storm "error-storm"
+    pdb_stuck "pdb-stuck"
+    api_flaky "api-flaky"
+    calm "calm"
+}
+
+#[test]
+fn an_hour_of_calm() {
+    if is_whole() {
+        play(story("calm"), 1, 3_600);
+    }
+}
+
+/// Trouble that nobody mends does not make NOW say what is not so, either.
+#[test]
+fn a_quarter_of_an_hour_in_which_nobody_does_anything() {
+    if is_whole() {
+        for story in &STORIES {
+            let record = live(&Story { fixes: &[], ..*story }, 1, 900);
+            judge::only_the_truth(&judge::whole_truth(story), &record);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What must hold in every story, whatever its file says.
+
+use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::model::world::Severity;
+
+use super::record::{Record, Shown};
+use super::table::{Line, Story};
+
+/// From the fix to a line that says that it recovers, or to none.
+const RECOVERS_SECS: f64 = 5.0;
+/// The rate window, and how long after it the last line may stand.
+const WINDOW_SECS: f64 = 60.0;
+const QUIET_SECS: f64 = 15.0;
+
+/// Whether a finding is the one that is meant.
+pub fn is(rule: &str, object: Option<&ObjectRef>, (meant, about): Line) -> bool {
+    let name = object.map_or_else(String::new, |o| match o.namespace.as_str() {
+        "" => o.name.to_string(),
+        namespace => format!("{namespace}/{}", o.name),
+    });
+    let named = match about.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == about,
+    };
+    rule == meant && named
+}
+
+fn is_line(line: &Shown, meant: Line) -> bool {
+    is(line.rule, line.object.as_ref(), meant)
+}
+
+/// All that may come true.
+pub fn whole_truth(story: &Story) -> Vec<Line> {
+    [story.truth, story.unmended].concat()
+}
+
+pub fn judge(story: &Story, seed: u64, record: &Record) {
+    let truth = if seed == 1 { story.truth.to_vec() } else { whole_truth(story) };
+    only_the_truth(&truth, record);
+    fixes_show(record);
+    it_gets_quiet(story, record);
+}
+
+/// Neither a line nor what is folded into it says what is not so.
+pub fn only_the_truth(truth: &[Line], record: &Record) {
+    for (at, line) in record.shown(0.0, f64::INFINITY) {
+        let told = line.tells.iter().map(|(rule, object)| (*rule, Some(object)));
+        let own = [(line.rule, line.object.as_ref())];
+        for (rule, object) in told.chain(own) {
+            // a budget of pods that are in trouble is told with them
+            let folded = object.is_some_and(|o| o.kind == Kind::PodDisruptionBudget) && rule != line.rule;
+            let known = truth.iter().any(|meant| is(rule, object, *meant));
+            assert!(
+                known || folded,
+                "at {at:.0} s NOW tells of {rule} {object:?}, which is not so:\n{record}"
+            );
+        }
+    }
+}
+
+/// From five seconds after a fix on, its line is gone, or it recovers, or it is no alarm any more.
+fn fixes_show(record: &Record) {
+    for (fixed, of) in record.fixes() {
+        for (at, line) in
+            record.shown(fixed + RECOVERS_SECS, f64::INFINITY).filter(|(_, line)| is_line(line, of))
+        {
+            let handled = line.recovers || line.severity == Severity::Info;
+            assert!(
+                handled,
+                "fixed at {fixed:.0} s, and from {at:.0} s on NOW says {:?}:\n{record}",
+                line.text
+            );
+        }
+    }
+}
+
+/// In the end nothing is left but what stays, and soon enough.
+fn it_gets_quiet(story: &Story, record: &Record) {
+    let stays = |line: &Shown| story.stays.iter().any(|meant| is_line(line, *meant));
+    let mut loud: Vec<(f64, &Shown)> =
+        record.shown(0.0, f64::INFINITY).filter(|(_, line)| !stays(line)).collect();
+    let last = record.fixes().last().map_or(0.0, |(at, _)| at);
+    let within = |end: f64| {
+        end - last <= story.quiet as f64 && {
+            let fails = story.truth.iter().any(|line| line.0 == "service-errors");
+            !fails || end <= last.max(record.last_failed + WINDOW_SECS) + QUIET_SECS
+        }
+    };
+    let Some((at, line)) = loud.pop() else { return };
+    let ended = record.entries.iter().map(|(at, _)| *at).find(|end| *end > at);
+    let ok = ended.is_some_and(within);
+    assert!(
+        ok,
+        "the last request failed at {:.0} s, the last fix was at {last:.0} s, and until {ended:?} s NOW says {:?}:\n{record}",
+        record.last_failed, line.text
+    );
+}

@@ -1,0 +1,169 @@
+//! A simulated cluster and the sources, the hub and the executor before it, all in one process and on one clock that
+//! moves on whenever everybody waits: minutes pass in seconds, and each wait is as long as it is for people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilothouse::action::executor::{Control, Executor, Pace, new_id};
+use pilothouse::action::journal::Journal;
+use pilothouse::action::reach::Reach;
+use pilothouse::action::rehearse::rehearse;
+use pilothouse::clock::Clock;
+use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, action_event};
+use pilothouse::source::kube::{self, Scope};
+use pilothouse::source::logs::{self, FollowPlan, LogStore, choose_while_it_changes};
+use pilothouse::source::prometheus::{self, Prometheus, PrometheusOptions};
+use pilothouse::source::sink::FactSink;
+use pilothouse::source::supervise::Supervisor;
+use pilothouse::wire::connect::{ConnectOptions, Connection};
+use pilothouse_core::domain::id::{ClusterId, ObjectRef};
+use pilothouse_core::domain::settings::{LogSettings, PrometheusSettings};
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::model::event::Event;
+use pilothouse_core::model::plan::{Act, Intent};
+use pilothouse_core::model::world::{Cluster, ClusterInfo, Outcome, World};
+use pilothouse_core::policy::plan::View;
+use pilothouse_sim::clock::parse;
+use pilothouse_sim::scenario::Scenario;
+use pilothouse_sim::server::{Options, Running, Sim};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// When the stories open.
+const OPENING: &str = "2026-11-02T10:00:00Z";
+/// The product's clock is moved this often: what it is behind the cluster's at most.
+const GRAIN: Duration = Duration::from_millis(50);
+
+pub struct Stage {
+    pub world: watch::Receiver<Arc<World>>,
+    sim: Running,
+    connection: Connection,
+    control: mpsc::Sender<Event>,
+    clock: Clock,
+    began: Instant,
+    _home: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Opens a scenario, and looks at it with the settings that the program has without a config.
+    pub async fn open(scenario: &str, seed: u64) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        // the jitter of polls
+        fastrand::seed(1);
+        let opening = parse(OPENING).unwrap();
+        let options =
+            Options { opening: Some(opening), seed, ..Options::new(Scenario::load(scenario).unwrap()) };
+        let sim = Sim::start(options).await.unwrap();
+        let began = Instant::now();
+        let start = Stamp::parse(OPENING).unwrap();
+        let clock = Clock::manual(start);
+        let hands = clock.clone();
+        tokio::spawn(async move {
+            loop {
+                sleep(GRAIN).await;
+                hands.set(Stamp(start.0 + i64::try_from(began.elapsed().as_millis()).unwrap()));
+            }
+        });
+        let home = tempfile::tempdir().unwrap();
+        let kubeconfig = home.path().join("kubeconfig");
+        sim.write_kubeconfig(&kubeconfig, "admin").unwrap();
+        let options = ConnectOptions {
+            kubeconfig: Some(kubeconfig),
+            clock: clock.clone(),
+            ..ConnectOptions::default()
+        };
+        let connection = Connection::open(options).await.unwrap();
+        let (world, control) = look(&sim, &connection, &clock);
+        Self { world, sim, connection, control, clock, began, _home: home }
+    }
+
+    /// Seconds since the opening.
+    pub fn secs(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    pub fn cluster(&self) -> Arc<Cluster> {
+        self.world.borrow().clusters.first().cloned().unwrap_or_default()
+    }
+
+    /// How many requests have failed so far, of the Services whose names are given.
+    pub fn failed(&self, services: &[&str]) -> u64 {
+        let truth = self.sim.observe.as_ref().unwrap().truth();
+        let of = truth.services.iter().filter(|(id, _)| services.contains(&id.to_string().as_str()));
+        of.map(|(_, service)| service.total.failed() + service.unrouted).sum()
+    }
+
+    /// Rehearses and carries out an action, as the console does once it was confirmed.
+    pub async fn act(&self, act: Act, targets: Vec<ObjectRef>) {
+        let cluster = self.cluster();
+        let intent = Intent { cluster: cluster.info.id, context: cluster.info.context.clone(), act, targets };
+        let writer = self.connection.writer().unwrap();
+        let reach = Reach::new(self.connection.reader().unwrap(), Some(writer));
+        let plan = rehearse(&cluster, &intent, &guards(), View::Whole, self.clock.now(), &reach).await;
+        assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+        let (tell, mut told) = mpsc::channel(64);
+        let executor = Executor {
+            reach,
+            gauge: Arc::new(|_| None),
+            journal: Journal::nowhere().quiet(),
+            guards: guards(),
+            clock: self.clock.clone(),
+            tell,
+            stop: CancellationToken::new(),
+            user: "test".into(),
+            host: "test".into(),
+            pace: Pace::default(),
+            memory_journal: true,
+            follows: None,
+        };
+        let (control, clock) = (self.control.clone(), self.clock.clone());
+        tokio::spawn(async move {
+            while let Some(view) = told.recv().await {
+                let at = clock.now();
+                control.send(action_event(view, at)).await.unwrap();
+            }
+        });
+        let id = new_id(&self.clock);
+        let done = executor.run(id, &plan, Control::default(), None).await;
+        assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+    }
+}
+
+fn guards() -> pilothouse_core::domain::settings::GuardSettings {
+    pilothouse_core::domain::settings::GuardSettings::default()
+}
+
+/// What a console starts to look at a cluster: sources, log streams and the hub.
+fn look(
+    sim: &Running,
+    connection: &Connection,
+    clock: &Clock,
+) -> (watch::Receiver<Arc<World>>, mpsc::Sender<Event>) {
+    let (facts, facts_in) = mpsc::channel(FACTS);
+    let (control, control_in) = mpsc::channel(CONTROL);
+    let sink = FactSink::new(ClusterId(0), clock.clone(), facts, control.clone());
+    let supervisor = Supervisor::new();
+    let (world_out, world) = watch::channel(Arc::new(World::default()));
+    let info = ClusterInfo {
+        context: connection.context.as_str().into(),
+        server: connection.server.as_str().into(),
+        ..ClusterInfo::default()
+    };
+    let hub = Hub::new(vec![info], Vec::new(), clock.clone(), move |world: Arc<World>| {
+        world_out.send_replace(world);
+    });
+    let queues = Queues { facts: facts_in, control: control_in };
+    tokio::spawn(hub.run(queues, CancellationToken::new()));
+    let started = kube::start(connection, &Scope::default(), &sink, &supervisor).unwrap();
+    let options = PrometheusOptions { url: sim.prometheus(), ..PrometheusOptions::default() };
+    let settings = PrometheusSettings::default();
+    prometheus::start(&Prometheus::new(&options).unwrap(), &settings, &sink, &supervisor);
+    let streams = LogSettings::default().max_streams;
+    let store = Arc::new(LogStore::new(16 << 20));
+    let (plan_out, plan) = watch::channel(FollowPlan::default());
+    logs::start(&started.client, &store, &plan, streams, &sink, &supervisor);
+    let most = streams as usize;
+    supervisor.spawn_once(choose_while_it_changes(world.clone(), plan_out, most, clock.clone()));
+    (world, control)
+}

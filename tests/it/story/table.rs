@@ -1,0 +1,211 @@
+//! The scenarios: what is true in each, and what a person does about it.
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::model::plan::Act;
+use pilothouse_core::model::world::{Cause, Cluster, NodeRow};
+
+/// A rule and the main object of its finding: `("service-errors", "shop/checkout")`; `*` at the end stands for any text.
+pub type Line = (&'static str, &'static str);
+
+/// One scenario, and what a person does in it.
+pub struct Story {
+    pub scenario: &'static str,
+    /// The findings that the scenario's truth contains. NOW may tell no other one.
+    pub truth: &'static [Line],
+    /// What is true besides if nobody does anything, or under another seed.
+    pub unmended: &'static [Line],
+    pub fixes: &'static [Fix],
+    /// What stays for good.
+    pub stays: &'static [Line],
+    /// From the last fix, or from the opening, to quiet: this many seconds at most.
+    pub quiet: u64,
+    /// How long it is looked at from there.
+    pub lasts: u64,
+    /// What happens is drawn anew each time: the file has what must be told, and more may be.
+    pub is_drawn: bool,
+}
+
+/// What is done about a finding, at this many seconds or as soon as it is there after that.
+pub struct Fix {
+    pub at: u64,
+    pub of: Line,
+    pub with: With,
+}
+
+pub enum With {
+    /// The action that the line offers.
+    Offered,
+    /// The machines of all nodes that it is about are off.
+    AllOff,
+    /// What is cordoned is given back.
+    Uncordon,
+}
+
+const fn fix(at: u64, of: Line) -> Fix {
+    Fix { at, of, with: With::Offered }
+}
+
+pub static STORIES: [Story; 10] = [
+    Story {
+        scenario: "incident",
+        truth: &[
+            ("node-not-ready", "*"),
+            ("service-errors", "shop/checkout"),
+            ("errors-since-rollout", "shop/checkout"),
+            ("service-errors", "shop/storefront"),
+            ("service-errors", "shop/catalog"),
+            ("hpa-at-limit", "shop/cart"),
+        ],
+        unmended: &[("hpa-at-limit", "shop/checkout")],
+        fixes: &[
+            fix(20, ("service-errors", "shop/checkout")),
+            fix(30, ("node-not-ready", "*")),
+            fix(40, ("hpa-at-limit", "shop/cart")),
+            fix(60, ("service-errors", "shop/catalog")),
+        ],
+        stays: &[("node-not-ready", "*")],
+        quiet: 80,
+        lasts: 150,
+        is_drawn: false,
+    },
+    Story {
+        scenario: "node-down",
+        truth: &[("node-not-ready", "*")],
+        unmended: &[],
+        fixes: &[fix(20, ("node-not-ready", "*"))],
+        stays: &[("node-not-ready", "*")],
+        quiet: 5,
+        lasts: 120,
+        is_drawn: false,
+    },
+    Story {
+        scenario: "zone-outage",
+        truth: &[("node-not-ready", "*"), ("service-errors", "shop/checkout"), ("unschedulable", "data/*")],
+        unmended: &[("no-ready-endpoints", "kube-system/metrics-server")],
+        fixes: &[Fix { at: 60, of: ("node-not-ready", "*"), with: With::AllOff }],
+        stays: &[("node-not-ready", "*"), ("unschedulable", "data/*")],
+        quiet: 100,
+        lasts: 180,
+        is_drawn: false,
+    },
+    Story {
+        scenario: "bad-backend",
+        truth: &[("service-errors", "shop/catalog")],
+        unmended: &[],
+        fixes: &[fix(20, ("service-errors", "shop/catalog"))],
+        stays: &[],
+        quiet: 80,
+        lasts: 150,
+        is_drawn: false,
+    },
+    Story {
+        scenario: "traffic-skew",
+        truth: &[("traffic-uneven", "shop/images")],
+        unmended: &[],
+        fixes: &[fix(20, ("traffic-uneven", "shop/images"))],
+        stays: &[],
+        quiet: 80,
+        lasts: 180,
+        is_drawn: false,
+    },
+    Story {
+        scenario: "hot-hpa",
+        truth: &[
+            ("hpa-at-limit", "shop/cart"),
+            ("hpa-at-limit", "shop/checkout"),
+            ("hpa-at-limit", "shop/storefront"),
+            ("hpa-at-limit", "shop/search"),
+            ("service-slow", "shop/checkout"),
+            ("service-slow", "shop/storefront"),
+        ],
+        unmended: &[
+            ("service-errors", "platform/ingress"),
+            ("service-errors", "shop/cart"),
+            ("service-errors", "shop/checkout"),
+            ("service-errors", "shop/storefront"),
+            ("service-slow", "platform/ingress"),
+            ("service-slow", "shop/cart"),
+        ],
+        fixes: &[fix(20, ("hpa-at-limit", "shop/cart")), fix(120, ("hpa-at-limit", "shop/checkout"))],
+        stays: &[],
+        // the load is more than storefront may have pods for, for a while
+        quiet: 180,
+        lasts: 220,
+        is_drawn: false,
+    },
+    Story {
+        scenario: "error-storm",
+        truth: &[
+            ("service-errors", "shop/checkout"),
+            ("errors-since-rollout", "shop/checkout"),
+            ("service-errors", "shop/storefront"),
+        ],
+        unmended: &[("service-errors", "platform/ingress")],
+        fixes: &[fix(20, ("service-errors", "shop/checkout"))],
+        stays: &[],
+        quiet: 80,
+        lasts: 150,
+        is_drawn: false,
+    },
+    Story {
+        scenario: "pdb-stuck",
+        truth: &[("pdb-blocks", "shop/payments")],
+        unmended: &[],
+        fixes: &[Fix { at: 20, of: ("pdb-blocks", "shop/payments"), with: With::Uncordon }],
+        stays: &[("pdb-blocks", "shop/payments")],
+        quiet: 5,
+        lasts: 60,
+        is_drawn: false,
+    },
+    // its faults go on
+    Story {
+        scenario: "api-flaky",
+        truth: &[("source", "")],
+        unmended: &[],
+        fixes: &[],
+        stays: &[("source", "")],
+        quiet: 0,
+        lasts: 300,
+        is_drawn: true,
+    },
+    Story {
+        scenario: "calm",
+        truth: &[],
+        unmended: &[],
+        fixes: &[],
+        stays: &[],
+        quiet: 0,
+        lasts: 600,
+        is_drawn: false,
+    },
+];
+
+impl With {
+    /// The action and what it is about.
+    pub fn act(&self, cluster: &Cluster, cause: &Cause) -> (Act, Vec<ObjectRef>) {
+        match self {
+            Self::Offered => {
+                let action = cause.action.as_ref().expect("the line offers what helps");
+                let act = match action.command {
+                    "rollback" => Act::Rollback { to_revision: None },
+                    "out-of-service" => Act::OutOfService,
+                    // a person types it
+                    "bounds" => Act::Bounds { min: None, max: Some(20) },
+                    "rotation" => Act::OutOfRotation { service: cause.objects[0].name.clone() },
+                    other => panic!("{other}"),
+                };
+                (act, vec![action.on.clone()])
+            }
+            Self::AllOff => (Act::OutOfService, cause.objects.clone()),
+            Self::Uncordon => {
+                let cordoned = cluster.derived.nodes.iter().filter(|row| row.node.cordoned);
+                let one = |row: &Arc<NodeRow>| {
+                    ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
+                };
+                (Act::Uncordon, cordoned.map(one).collect())
+            }
+        }
+    }
+}
