@@ -14,7 +14,12 @@ fn var(name: &str) -> String {
 
 /// The theme, fitted to the terminal, and what is wrong with it.
 pub fn theme(start: &Start) -> (Theme, Option<String>) {
-    let name = if colourless(start) { "mono" } else { start.settings.ui.theme.as_str() };
+    let name = match start.settings.ui.theme.as_str() {
+        _ if colourless(start) => "mono",
+        // made for dark backgrounds: its yellow cannot be read on a light one
+        "default" if is_light(&var("COLORFGBG")) => "light",
+        name => name,
+    };
     let (theme, fault) = match named(&start.home, name) {
         Ok(theme) => (theme, None),
         Err(why) => (Theme::built_in("default").unwrap_or_default(), Some(why)),
@@ -53,6 +58,13 @@ fn colourless(start: &Start) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether the background is light, by what several terminals say in COLORFGBG (`0;15`: the colours of the text and of
+/// the background, in the palette of sixteen; there may be one more between them).
+fn is_light(colours: &str) -> bool {
+    let background = colours.rsplit_once(';').map(|(_, background)| background.trim().parse::<u8>());
+    matches!(background, Some(Ok(7 | 9..=15)))
 }
 
 fn depth(start: &Start) -> Depth {
@@ -94,4 +106,19 @@ pub fn names(start: &Start) -> String {
     names.sort();
     names.dedup();
     names.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_light;
+
+    #[test]
+    fn a_light_background_is_known_by_its_colour() {
+        for light in ["0;15", "0;default;15", "15;7", "0;9"] {
+            assert!(is_light(light), "{light}");
+        }
+        for dark in ["", "15;0", "7;8", "15;default;0", "0;default", "15", "0;231"] {
+            assert!(!is_light(dark), "{dark}");
+        }
+    }
 }

@@ -11,6 +11,8 @@ use pilothouse_core::policy::plan::quote;
 pub enum Rest {
     /// These words, the same for all.
     Words(&'static str),
+    /// What else of the object's kind the finding is about: the other nodes of a zone that is lost.
+    Besides,
     /// What the cluster and the finding say; None = it is not known.
     Known(fn(&Cluster, &Cause, &ObjectRef, Stamp) -> Option<String>),
 }
@@ -19,7 +21,7 @@ pub enum Rest {
 pub const TYPED: [(&str, &str, Rest); 9] = [
     ("cordon", "cordon", Rest::Words("")),
     ("drain", "drain", Rest::Words(" --ignore-daemonsets")),
-    ("out-of-service", "out-of-service", Rest::Known(nodes)),
+    ("out-of-service", "out-of-service", Rest::Besides),
     ("restart", "restart", Rest::Words("")),
     ("rollback", "rollback", Rest::Words("")),
     ("bounds", "bounds", Rest::Known(new_maximum)),
@@ -41,15 +43,10 @@ fn service(_: &Cluster, cause: &Cause, _: &ObjectRef, _: Stamp) -> Option<String
     Some(format!(" --service {}", quote(&service.name)))
 }
 
-/// The other nodes of a zone that is lost.
-fn nodes(_: &Cluster, cause: &Cause, on: &ObjectRef, _: Stamp) -> Option<String> {
-    Some(besides(cause, on))
-}
-
 /// What a finding is about beside one object, of its kind, as more arguments of a command.
 fn besides(cause: &Cause, on: &ObjectRef) -> String {
     let others = cause.objects.iter().filter(|object| object.kind == on.kind && *object != on);
-    others.map(|object| format!(" {}", typed(object))).collect()
+    others.flat_map(|object| [" ".to_owned(), typed(object)]).collect()
 }
 
 /// The other pods that are out of rotation. With a Service the finding is about one that is in it.
@@ -80,6 +77,7 @@ pub fn command(
     let (word, rest) = ways.find_map(|(_, word, rest)| {
         let rest = match rest {
             Rest::Words(words) => Some((*words).to_owned()),
+            Rest::Besides => Some(besides(cause, &suggestion.on)),
             Rest::Known(say) => say(cluster, cause, &suggestion.on, now),
         };
         rest.map(|rest| (word, rest))

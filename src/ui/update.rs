@@ -79,7 +79,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::ActionsView => open::actions(ui, world, effects),
         Cmd::ChangesView => open::list(ui, ListId::Changes, effects),
         Cmd::EventsView => open::table(ui, present::frame::EVENTS, None, effects),
-        Cmd::Namespaces => open::list(ui, ListId::Namespaces, effects),
+        Cmd::Namespaces => open::view(ui, ListId::Namespaces, None, effects),
         Cmd::AllNamespaces => {
             ui.namespace = None;
             ui.say("all namespaces");

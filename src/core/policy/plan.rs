@@ -328,13 +328,17 @@ fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
     }
 }
 
-/// The kubectl command for this plan's cluster: by its context, or by its address where no kubeconfig of the person's
-/// has the context.
+/// The kubectl command for this plan's cluster.
 fn kubectl(cluster: &Cluster, plan: &Plan, words: &str) -> String {
+    kubectl_in(cluster, &plan.intent.context, words)
+}
+
+/// A kubectl command for a cluster: by its context, or by its address where no kubeconfig of the person's has the context.
+pub fn kubectl_in(cluster: &Cluster, context: &str, words: &str) -> String {
     if cluster.info.by_address {
         return format!("kubectl --server {} {words}", quote(&cluster.info.server));
     }
-    format!("kubectl --context {} {words}", quote(&plan.intent.context))
+    format!("kubectl --context {} {words}", quote(context))
 }
 
 /// For a shell: quoted unless it is plain.

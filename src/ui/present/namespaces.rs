@@ -106,7 +106,7 @@ mod tests {
         let place = |name: &str| Place { name: name.into(), pods: 7 };
         let told = |name: &str, current: Option<&Name>| {
             let row = row(&cluster, &place(name), current);
-            row.cells.into_iter().map(|cell| cell.text.to_string()).collect::<Vec<_>>()
+            row.cells.into_iter().map(|cell| cell.text).collect::<Vec<_>>()
         };
         let state = |name: &str, current: Option<&Name>| told(name, current).pop().unwrap();
         assert_eq!(told("shop", None), ["shop", "7", "0", ""]);

@@ -74,7 +74,7 @@ fn over(ui: &mut Ui, canvas: &mut Canvas<'_>, area: Rect) {
 }
 
 fn has_heads(id: ListId) -> bool {
-    !matches!(id, ListId::Now | ListId::Namespaces)
+    id != ListId::Now
 }
 
 fn one(

@@ -1391,13 +1391,14 @@ fn the_list_of_namespaces_says_where_the_trouble_is_and_has_all_of_them() {
         text.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{text}")).to_owned()
     };
     assert!(row("all namespaces").contains("shown now"), "{text}");
+    assert!(row("NAMESPACE").contains("PODS") && row("NAMESPACE").contains("CAUSES"), "{text}");
     assert!(!row(" shop ").contains(" 0 "), "there are causes in it: {text}");
     desk.press("/");
     desk.type_text("shop");
     desk.press("enter");
     desk.dump(120, 36);
     desk.press("enter");
-    assert_eq!(desk.ui.namespace.as_ref().map(|n| n.as_str()), Some("shop"));
+    assert_eq!(desk.ui.namespace.as_deref(), Some("shop"));
     desk.press("n");
     desk.dump(120, 36);
     desk.press("g enter");

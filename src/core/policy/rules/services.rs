@@ -10,7 +10,7 @@ use crate::domain::pod::Pod;
 use crate::domain::service::ServiceType;
 use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
 use crate::policy::hpa::{self as autoscaling, HpaState};
-use crate::policy::plan::quote;
+use crate::policy::plan::{kubectl_in, quote};
 use crate::policy::template::template;
 
 use super::{Scene, brief, count, title_of};
@@ -177,8 +177,9 @@ pub fn pdb(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 (Some(_), _) => "lower minAvailable",
                 _ => "raise maxUnavailable",
             };
-            let (namespace, name) = (quote(&p.namespace), quote(&p.name));
-            let edit = format!("{way}, so that it allows evictions: kubectl -n {namespace} edit pdb {name}");
+            let words = format!("-n {} edit pdb {}", quote(&p.namespace), quote(&p.name));
+            let edit = kubectl_in(scene.cluster, &scene.cluster.info.context, &words);
+            let edit = format!("it allows evictions again if you {way}: {edit}");
             let waits = match waiting {
                 0 => String::new(),
                 n => format!("; {} on cordoned nodes cannot be evicted", count(n, "pod")),
