@@ -2,7 +2,7 @@
 //! that calls for somebody, the key at its end, what the rehearsal asks for, and so on until NOW is quiet. What the README
 //! says is held beside it.
 //!
-//! PILOTHOUSE_TEST_WHOLE=1 walks it for 20 seeds at both sizes, in some 20 minutes on two cores, and prints a table
+//! PILOTHOUSE_TEST_WHOLE=1 walks it for 20 seeds at both sizes, in some 15 minutes on two cores, and prints a table
 //! (`--nocapture`); PILOTHOUSE_TEST_SEED (1) is the first seed, PILOTHOUSE_TEST_ROUNDS (20) how many follow.
 
 use std::collections::{BTreeMap, BTreeSet};
