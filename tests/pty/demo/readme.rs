@@ -11,16 +11,14 @@ pub struct Step {
 }
 
 impl Step {
-    /// Whether it means a line with these words.
+    /// Whether it means a line with these words: it begins so, and the other parts follow.
     pub fn means(&self, words: &str) -> bool {
-        let mut rest = words;
-        self.parts.iter().all(|part| match rest.split_once(part) {
-            Some((_, after)) => {
-                rest = after;
-                true
-            }
-            None => false,
-        })
+        let [first, others @ ..] = self.parts.as_slice() else { return false };
+        let mut rest = words.strip_prefix(first);
+        for part in others {
+            rest = rest.and_then(|rest| rest.split_once(part)).map(|(_, after)| after);
+        }
+        rest.is_some()
     }
 
     pub fn told(&self) -> String {
@@ -44,4 +42,16 @@ pub fn steps() -> Vec<Step> {
     let steps: Vec<Step> = steps.collect();
     assert!(!steps.is_empty(), "the README tells no way out");
     steps
+}
+
+#[test]
+fn a_step_means_the_lines_that_begin_as_it_says() {
+    let step = Step { parts: vec!["shop/a", "errors"], key: 'B', value: None };
+    for (words, meant) in [
+        ("shop/a 7.0% errors at 92 rps", true),
+        ("shop/a slow", false),
+        ("node n Unknown; shop/a 7.0% errors", false),
+    ] {
+        assert_eq!(step.means(words), meant, "{words}");
+    }
 }

@@ -2,7 +2,7 @@
 //! that calls for somebody, the key at its end, what the rehearsal asks for, and so on until NOW is quiet. What the README
 //! says is held beside it.
 //!
-//! PILOTHOUSE_TEST_WHOLE=1 walks it for 20 seeds at both sizes, in some 25 minutes on two cores, and prints a table
+//! PILOTHOUSE_TEST_WHOLE=1 walks it for 20 seeds at both sizes, in some 15 minutes on two cores, and prints a table
 //! (`--nocapture`); PILOTHOUSE_TEST_SEED (1) is the first seed, PILOTHOUSE_TEST_ROUNDS (20) how many follow.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ const ACTION: Duration = Duration::from_secs(180);
 /// What answers a key, and a line that says what was done about it.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Nothing calls for anybody for so long, and all of the README's steps were made: it is over.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(5);
 /// A plan that was confirmed is another one by then: so often at most.
 const REFUSED: usize = 3;
 
