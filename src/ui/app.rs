@@ -26,7 +26,7 @@ use super::request::{KindWords, Rehearsal, TableText, Ticket};
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
-pub use self::reading::{Below, LOG_LINES, LogView, TextLine, TextSource, TextView};
+pub use self::reading::{Below, Details, LOG_LINES, LogView, TextLine, TextSource, TextView};
 
 /// What the screen shows below the header.
 #[derive(Debug)]
@@ -163,6 +163,7 @@ pub struct Ui {
     /// The key that was last said to do nothing: that is said once.
     pub unknown: Option<Key>,
     pub zoom: bool,
+    pub details: Details,
     /// The screens, the one on top last; never empty.
     pub screens: Vec<Screen>,
     pub pod_scope: PodScope,
@@ -222,6 +223,7 @@ impl Ui {
             touched: false,
             unknown: None,
             zoom: false,
+            details: Details::default(),
             screens: vec![Screen::Panes],
             pod_scope: PodScope::All,
             service: (Name::default(), Name::default()),

@@ -6,6 +6,7 @@ pub mod backends;
 pub mod causes;
 pub mod changes;
 pub mod describe;
+pub mod details;
 pub mod dialog;
 pub mod errors;
 pub mod frame;

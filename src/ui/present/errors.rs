@@ -30,7 +30,7 @@ pub const ORDERS: [Order; 8] = [
 pub const NEW_SECS: u64 = 600;
 
 /// The columns.
-pub const COLUMNS: [Column; 13] = [
+pub const COLUMNS: [Column; 12] = [
     Column::left("", 3, 3, 0),
     Column::right("/MIN", 4, 5, 0),
     Column::left("TREND", 5, 12, 10),
@@ -43,7 +43,6 @@ pub const COLUMNS: [Column; 13] = [
     Column::left("LEVEL", 5, 5, 11),
     Column::right("LINES", 5, 8, 12),
     Column::name("FIRST POD", 9, 40).leaving(13),
-    Column::left("A WHOLE LINE", 24, 0, 14),
 ];
 
 /// Whether it was first seen a short while ago, and goes on.
@@ -148,7 +147,6 @@ pub fn row(group: &ErrorGroup, now: Stamp) -> RowView {
             cell(Role::Dim, group.level.as_str()),
             plain(text::grouped(group.count)),
             cell(Role::Dim, group.pods.first().map_or("", Name::as_str)),
-            cell(Role::Dim, group.sample.as_str()),
         ],
         below: said(group),
         ..RowView::default()

@@ -1,6 +1,6 @@
 //! The lines of the texts that follow the World: why, describe, events, error groups, actions, help.
 
-use pilothouse_core::domain::id::{ObjectRef, Uid};
+use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::model::world::{Cluster, Silenced, StepState, World};
 
@@ -31,6 +31,15 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
                 "{key} ends the silence of one or of all; what the config silences is silenced again at the next start"
             ),
         );
+    }
+}
+
+/// The lines that were fetched of an error group.
+fn lines_below<'a>(ui: &'a Ui, fingerprint: &Name) -> &'a [TextLine] {
+    match ui.screen() {
+        Screen::Text(view) => &view.below.lines,
+        _ if ui.details.below_of == *fingerprint => &ui.details.below.lines,
+        _ => &[],
     }
 }
 
@@ -115,8 +124,8 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                     None => out.say(Role::Dim, format!("  {name}")),
                 }
             }
-            let shown = matches!(ui.screen(), Screen::Text(v) if !v.below.lines.is_empty());
-            if !shown {
+            // some of its lines stand below
+            if lines_below(ui, fingerprint).is_empty() {
                 out.head("A whole line");
                 out.say(Role::Text, format!("  {}", group.sample));
             }

@@ -104,7 +104,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
 }
 
 /// What the chrome leaves of an area.
-fn inside(area: Rect, chrome: Chrome) -> Rect {
+pub fn inside(area: Rect, chrome: Chrome) -> Rect {
     match chrome {
         Chrome::Frame => {
             Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2))
