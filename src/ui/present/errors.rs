@@ -107,10 +107,10 @@ pub fn workload(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
     Some(row.workload.reference())
 }
 
-/// The pod of that name that wrote lines of the group, if it is still there.
-pub fn pod(cluster: &Cluster, group: &ErrorGroup, name: &str) -> Option<ObjectRef> {
-    let mut namespaces = group.workloads.iter().filter_map(|w| w.split_once('/').map(|(ns, _)| ns));
-    let pod = namespaces.find_map(|namespace| cluster.pod(namespace, name))?;
+/// The pod that is called `namespace/name`, if it is still there.
+pub fn pod(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
+    let (namespace, name) = name.split_once('/')?;
+    let pod = cluster.pod(namespace, name)?;
     Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
 }
 

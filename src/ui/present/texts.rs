@@ -89,8 +89,12 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                     out.say(Role::Dim, format!("  and {} more", cause.objects.len() - 40));
                 }
             }
-            if let Some(object) = cause.objects.first() {
-                describe::events(&mut out, cluster, object, now);
+            // what there is to know of what it is about, and of the workload behind that
+            let main = cause.objects.first();
+            let behind = cause.objects.iter().skip(1).find(|o| cluster.workloads(&o.kind).is_some());
+            for object in main.into_iter().chain(behind) {
+                out.say(Role::Text, "");
+                out.0.extend(describe::lines(cluster, object, now));
             }
         }
         TextSource::Describe(object) => return Some(describe::lines(cluster, object, now)),
@@ -118,7 +122,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             }
             out.head(&format!("Pods: {}", group.pod_count));
             for name in group.pods.iter() {
-                match errors::pod(cluster, group, name) {
+                match errors::pod(cluster, name) {
                     Some(object) => out.about(Role::Text, format!("  {name}"), object),
                     // it wrote, and is gone
                     None => out.say(Role::Dim, format!("  {name}")),

@@ -282,7 +282,7 @@ fn logs() -> LogSummary {
             last: ago(5),
             workloads: Arc::from([Name::from("shop/checkout")]),
             pod_count: 5,
-            pods: Arc::from([Name::from("checkout-7c9f-1")]),
+            pods: Arc::from([Name::from(format!("shop/{}", pods()[0].name))]),
             versions: if first < 600 {
                 Arc::from([Name::from("v1.8.2")])
             } else {

@@ -4,12 +4,14 @@ use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::follow::belongs;
 use pilothouse_core::policy::hpa;
 
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
 use super::super::{autoscalers, backends, millis, past, rate, ratio};
-use super::{Lines, conditions, pod_table};
+use super::lines::TableRow;
+use super::{Lines, conditions, pod};
 
 pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
     let row = cluster
@@ -72,16 +74,20 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
     out.head(&format!("Backends: {}", found.len()));
     let mut found: Vec<_> = found.iter().collect();
     found.sort_by(|a, b| backends::order(a, b, 0));
-    for b in found {
-        let cells: Vec<String> = backends::row(b).cells.into_iter().map(|c| c.text).collect();
-        if let [name, ready, rps, errors, p95, share, expected, verdict, zone, node, version] =
-            cells.as_slice()
-        {
-            out.say(b.grade().role(), format!(
-                "{} {:<40} ready {ready:<4} {rps:>5} rps {errors:>5}% {p95:>6}  share {share:>5} expected {expected:>5} {verdict:<10} {zone} {node} {version}",
-                b.grade().glyph(), text::tail(name, 40)));
-        }
-    }
+    let rows: Vec<TableRow> = found
+        .iter()
+        .map(|b| TableRow {
+            grade: b.grade(),
+            cells: backends::row(b).cells.into_iter().map(|c| c.text).collect(),
+            object: b.object(&object.namespace),
+        })
+        .collect();
+    // as in their list, the numbers at the right
+    let heads: Vec<String> = backends::COLUMNS
+        .iter()
+        .map(|c| if c.right { format!(" {}", c.head) } else { c.head.to_owned() })
+        .collect();
+    out.table(&heads.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     if let Some(note) = note {
         out.say(Role::Dim, format!("  {note}"));
     }
@@ -129,6 +135,10 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
         );
     }
     conditions(out, &h.conditions, |c| (c.kind == "ScalingLimited") == (c.status == Status::True), now);
+    // what the metrics are measured of
+    pod::table(out, cluster, "Pods that it scales", now, |p| {
+        belongs(p, cluster, &h.target_kind, &h.namespace, &h.target_name)
+    });
     Some(())
 }
 
@@ -163,6 +173,6 @@ pub(super) fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now
     conditions(out, &p.conditions, |c| c.status == Status::False, now);
     let selector = p.selector.clone();
     let ns = p.namespace.clone();
-    pod_table(out, cluster, "Pods that it protects", now, |pod| pod.namespace == ns && selector.matches(pod));
+    pod::table(out, cluster, "Pods that it protects", now, |pod| pod.namespace == ns && selector.matches(pod));
     Some(())
 }
