@@ -131,6 +131,9 @@ pub enum Prompt {
 pub struct Bases {
     pub nodes: Base<NodeRow>,
     pub workloads: Base<WorkloadRow>,
+    /// What NOW tells of the workloads, and how often that was something else.
+    pub told: super::present::workloads::Told,
+    pub told_turn: u64,
     pub pods: Base<Pod>,
     /// The dead nodes that the pods were ordered with, and how often they were others.
     pub dead: BTreeSet<Name>,

@@ -261,12 +261,12 @@ fn order(ui: &mut Ui, turn: bool) {
     if count == 0 {
         return ui.say("this list has one order");
     }
-    let list = ui.list_mut(id);
     if turn {
+        let list = ui.list_mut(id);
         list.reverse = !list.reverse;
         list.to_top();
     } else {
-        present::orders::next(list, count);
+        present::orders::next(ui, id);
     }
     ui.say(format!("order: {}", present::orders::words(ui, id)));
 }

@@ -19,7 +19,7 @@ use super::{Cell, Grade, ListView, RowView, cell, plain};
 
 /// The columns.
 pub const COLUMNS: [Column; 3] = [
-    Column { cut: Cut::Head, ..Column::text("CAUSE", 24, 0) },
+    Column { cut: Cut::Head, fills: true, ..Column::text("CAUSE", 24, 0) },
     Column::right("SINCE", 4, 5, 3),
     Column::left("KEY", 9, 40, 5),
 ];

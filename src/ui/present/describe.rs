@@ -120,7 +120,7 @@ fn cronjob(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -
     if cronjob.suspended {
         out.say(Role::Warning, format!("  {:<14} no job is made until it is resumed", "suspended"));
     }
-    let at = |at: Option<Stamp>| at.map_or_else(|| "never".into(), |at| format!("{at} ({})", past(now, at)));
+    let at = |at: Option<Stamp>| at.map_or_else(|| "never".into(), |at| format!("{} ({})", at.told(now), past(now, at)));
     out.field("last job", at(cronjob.last_scheduled));
     out.field("last success", at(cronjob.last_successful));
     out.field("running", text::count(cronjob.active as usize, "job"));
@@ -133,8 +133,9 @@ fn cronjob(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -
     if !jobs.is_empty() {
         jobs.sort_by_key(|row| std::cmp::Reverse(row.workload.created));
         out.head("Jobs");
+        let told = workloads::told(cluster);
         for row in jobs {
-            let (grade, w) = (workloads::grade(row), &row.workload);
+            let (grade, w) = (workloads::grade(row, &told), &row.workload);
             let made = past(now, w.created);
             out.row(grade.role(), format!("  {} {:<40} made {made}", grade.glyph(), w.name));
         }
@@ -149,7 +150,7 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
     })?;
     let w = &row.workload;
     out.head(&format!("{} {}/{}", w.kind, w.namespace, w.name));
-    let grade = workloads::grade(row);
+    let grade = workloads::grade(row, &workloads::told(cluster));
     let why = if row.rollout.why.is_empty() { String::new() } else { format!(": {}", row.rollout.why) };
     out.say(
         grade.role(),
@@ -176,7 +177,7 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
     out.field("revision", w.revision.map_or_else(|| w.update_revision.to_string(), |r| r.to_string()));
     out.field("managed by", w.managed_by.as_ref().map_or("", Name::as_str));
     if let Some(by) = &w.changed {
-        out.field("last change", format!("by {}, {} ({})", by.manager, past(now, by.at), by.at));
+        out.field("last change", format!("by {}, {} ({})", by.manager, past(now, by.at), by.at.told(now)));
     }
     out.field("restarted at", w.restarted_at.as_ref().map_or("", Name::as_str));
     out.field("age", age(now.since(w.created)));

@@ -15,7 +15,7 @@ use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain, rate};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [Order; 8] = [
+pub const ORDERS: [Order; 11] = [
     Order::worst("new first"),
     Order::falls("by rate", "/MIN"),
     Order::rises("latest first", "LAST"),
@@ -24,6 +24,9 @@ pub const ORDERS: [Order; 8] = [
     Order::falls("by pods", "PODS"),
     Order::rises("by version", "VERSIONS"),
     Order::rises("first seen last", "FIRST"),
+    Order::falls("by level", "LEVEL").wide(),
+    Order::falls("by lines", "LINES").wide(),
+    Order::rises("by first pod", "FIRST POD").wide(),
 ];
 
 /// First seen less than this long ago is NEW.
@@ -84,6 +87,9 @@ pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Orderi
         5 => b.pod_count.cmp(&a.pod_count),
         6 => versions(a).cmp(&versions(b)),
         7 => b.first.cmp(&a.first),
+        8 => b.level.cmp(&a.level),
+        9 => b.count.cmp(&a.count),
+        10 => a.pods.first().cmp(&b.pods.first()),
         _ => is_new(b, now).cmp(&is_new(a, now)).then_with(|| b.per_minute.total_cmp(&a.per_minute)),
     };
     by.then_with(|| b.count.cmp(&a.count)).then_with(|| a.fingerprint.cmp(&b.fingerprint))

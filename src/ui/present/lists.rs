@@ -70,12 +70,19 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         }
         ListId::Workloads => {
             let order = spec.order;
+            let told = workloads::told(&cluster);
+            if ui.bases.told != told {
+                ui.bases.told = told;
+                ui.bases.told_turn = ui.bases.told_turn.wrapping_add(1);
+            }
+            spec.salt = ui.bases.told_turn;
+            let told = &ui.bases.told;
             ui.bases.workloads.refresh(
                 ids,
                 &cluster.derived.workloads,
                 &spec,
-                |r| workloads::passes(r, &spec, || texts(workloads::row(r, now))),
-                |a, b| turned(workloads::order(a, b, order), reverse),
+                |r| workloads::passes(r, &spec, || texts(workloads::row(r, told, now))),
+                |a, b| turned(workloads::order(a, b, order, told), reverse),
             );
         }
         ListId::Pods => {
@@ -97,6 +104,12 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 // a pod that does not get ready is bad after a while
                 spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
             }
+            let mut beside = pods::Beside::new();
+            if order >= pods::BESIDE {
+                beside = pods::beside(&cluster);
+                // the same pods stand otherwise when they were measured again
+                spec.salt ^= std::sync::Arc::as_ptr(&cluster.pod_usage) as u64;
+            }
             let dead = &ui.bases.dead;
             let numeric = spec.filter.is_numeric();
             ui.bases.pods.refresh(
@@ -108,7 +121,14 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                         if numeric { texts(pods::row(p, &cluster, dead, now)) } else { Vec::new() }
                     })
                 },
-                |a, b| turned(pods::order(a, b, order, dead, now), reverse),
+                |a, b| {
+                    let by = if order < pods::BESIDE {
+                        pods::order(a, b, order, dead, now)
+                    } else {
+                        pods::order_beside(a, b, order, &beside)
+                    };
+                    turned(by, reverse)
+                },
             );
         }
         ListId::Autoscalers => {
@@ -198,7 +218,7 @@ fn grade(ui: &Ui, cluster: &Cluster, id: ListId, row: u32) -> Option<Grade> {
         ListId::Autoscalers => {
             autoscalers::grade_of(pilothouse_core::policy::hpa::judge(cluster.hpas.at(row)?, now).state)
         }
-        ListId::Workloads => workloads::grade(cluster.derived.workloads.at(row)?),
+        ListId::Workloads => workloads::grade(cluster.derived.workloads.at(row)?, &ui.bases.told),
         ListId::Pods => pods::grade(cluster.pods.at(row)?, &ui.bases.dead, now),
         ListId::Backends => ui.bases.backends.get(at)?.grade(),
         ListId::Changes => ui.bases.changes.list.get(at)?.grade(),
@@ -258,7 +278,8 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
     }
 }
 
-fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
+/// The columns of a list.
+pub fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
     let fixed: &[Column] = match id {
         ListId::Now => &causes::COLUMNS,
         ListId::Nodes => &nodes::COLUMNS,
@@ -317,7 +338,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several, now),
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, now),
         ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),
-        ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
+        ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, &ui.bases.told, now),
         ListId::Pods => pods::row(cluster.pods.at(row)?, cluster, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
         ListId::Actions => actions::row(world.actions.get(at)?, ui.all_actions, now),

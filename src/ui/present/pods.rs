@@ -1,9 +1,10 @@
 //! Pods: all, of a workload, or on a node.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
@@ -18,7 +19,7 @@ use super::orders::Order;
 use super::{Cell, Grade, RowView, bytes, cell, cores, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [Order; 10] = [
+pub const ORDERS: [Order; 14] = [
     Order::worst("worst first"),
     Order::rises("by namespace and name", "NAMESPACE"),
     Order::falls("by restarts", "RESTARTS"),
@@ -29,7 +30,43 @@ pub const ORDERS: [Order; 10] = [
     Order::rises("by status", "STATUS"),
     Order::rises("last exit first", "LAST EXIT"),
     Order::rises("by version", "VERSION"),
+    Order::falls("by CPU use", "CPU use/req").wide(),
+    Order::falls("by memory use", "MEM use/req").wide(),
+    Order::rises("by address", "IP").wide(),
+    Order::rises("by owner", "OWNER").wide(),
 ];
+
+/// From this order on [`order_beside`] has what it needs: it lies beside the pods.
+pub const BESIDE: usize = 10;
+
+/// What the orders by use and by owner look up of each pod.
+pub type Beside = HashMap<Uid, (i64, i64, String)>;
+
+/// Collects it, for one of these orders alone.
+pub fn beside(cluster: &Cluster) -> Beside {
+    let of = |pod: &Arc<Pod>| {
+        let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
+        (pod.uid.clone(), used.map_or((-1, -1, owner(pod, cluster)), |u| (u.cpu_milli, u.memory_bytes, owner(pod, cluster))))
+    };
+    cluster.pods.iter().map(of).collect()
+}
+
+/// The order of two rows by what lies beside the pods.
+pub fn order_beside(a: &Pod, b: &Pod, order: usize, beside: &Beside) -> Ordering {
+    let of = |pod: &Pod| beside.get(&pod.uid);
+    let by = match order {
+        10 => of(b).map(|x| x.0).cmp(&of(a).map(|x| x.0)),
+        11 => of(b).map(|x| x.1).cmp(&of(a).map(|x| x.1)),
+        12 => super::address(a.ip.as_ref()).cmp(&super::address(b.ip.as_ref())),
+        _ => of(a).map(|x| &x.2).cmp(&of(b).map(|x| &x.2)),
+    };
+    by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
+}
+
+/// `deploy/checkout`: who made it, above ReplicaSets.
+fn owner(pod: &Pod, cluster: &Cluster) -> String {
+    cluster.top_owner(pod).map_or_else(String::new, |(kind, name)| format!("{}/{name}", kind.short()))
+}
 
 /// The columns.
 pub const COLUMNS: [Column; 13] = [
@@ -184,12 +221,7 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
             plain(pair(used.map(|u| u.cpu_milli), pod.requests.cpu_milli, cores)),
             plain(pair(used.map(|u| u.memory_bytes), pod.requests.memory_bytes, bytes)),
             cell(Role::Dim, pod.ip.as_ref().map_or("", Name::as_str)),
-            cell(
-                Role::Dim,
-                cluster
-                    .top_owner(pod)
-                    .map_or_else(String::new, |(kind, name)| format!("{}/{name}", kind.short())),
-            ),
+            cell(Role::Dim, owner(pod, cluster)),
         ],
         below: pod.message.iter().map(|words| cell(Role::Dim, words.as_str())).collect(),
         ..RowView::default()

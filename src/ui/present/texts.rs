@@ -1,7 +1,7 @@
 //! The lines of the texts that follow the World: why, describe, events, error groups, actions, help.
 
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
-use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::time::{Stamp, age_of_running};
 use pilothouse_core::model::world::{Cluster, Silenced, StepState, World};
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
@@ -10,7 +10,7 @@ use super::super::request::LogLine;
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
-use super::{actions, ago, causes, errors, help, past, targets};
+use super::{actions, causes, errors, help, past, targets};
 
 /// What is silenced, by whom and for how long.
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
@@ -55,7 +55,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
             let since = cause
                 .since
-                .map_or_else(|| "before this console looked".into(), |s| format!("{s} ({})", past(now, s)));
+                .map_or_else(|| "before this console looked".into(), |s| format!("{} ({})", s.told(now), past(now, s)));
             out.say(Role::Text, String::new());
             out.field("since", since);
             let r = cause.reach;
@@ -109,8 +109,8 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 format!("{}, lately {}/min", text::grouped(group.count), super::rate(Some(group.per_minute))),
             );
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
-            out.field("first seen", format!("{} ({}){new}", group.first, past(now, group.first)));
-            out.field("last seen", format!("{} ({})", group.last, past(now, group.last)));
+            out.field("first seen", format!("{} ({}){new}", group.first.told(now), past(now, group.first)));
+            out.field("last seen", format!("{} ({})", group.last.told(now), past(now, group.last)));
             out.field("versions", errors::versions(group));
             out.field("trend", text::trend(&group.trend, 60));
             out.head("Workloads");
@@ -186,8 +186,8 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
     out.say(Role::Text, String::new());
     out.field("id", &action.id);
     out.field("context", &action.plan.intent.context);
-    out.field("started", format!("{} ({})", action.started, past(now, action.started)));
-    out.field("ended", action.ended.map_or_else(String::new, |at| at.to_string()));
+    out.field("started", format!("{} ({})", action.started.told(now), past(now, action.started)));
+    out.field("ended", action.ended.map_or_else(String::new, |at| at.told(now)));
     out.field("kubectl", &action.plan.kubectl);
     out.field("undo", &action.plan.undo);
     if action.foreign {
@@ -206,7 +206,7 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
             format!(
                 "  {:<9} {:>4}  {} {}  {}",
                 step.state.as_str(),
-                ago(now, step.at),
+                step.at.map_or_else(|| "–".into(), |at| age_of_running(now.since(at))),
                 step.what,
                 step.on,
                 step.note

@@ -106,7 +106,7 @@ fn one(
             view.footer.clear();
         }
     }
-    list::draw(canvas, area, &view, chrome, heads);
+    ui.list_mut(id).drawn = list::draw(canvas, area, &view, chrome, heads);
 }
 
 /// Whether what changed stands beside NOW: where that leaves room for both.
@@ -269,9 +269,10 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
             {
                 cell.text = format!("+{} Tab", found - shown);
             }
+            let edge = line::edge(&view.rows);
             for (i, row) in view.rows.iter().enumerate() {
                 let line = Rect::new(area.x, y, area.width, 1 + spare.min(2));
-                let used = line::cause(canvas, line, row, i);
+                let used = line::cause(canvas, line, row, i, edge);
                 canvas.spot(Rect { height: used, ..line }, Spot::Row(ListId::Now, view.above + i));
                 spare = spare.saturating_sub(used - 1);
                 y += used;

@@ -82,7 +82,7 @@ pub(super) fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: S
     );
     out.field("restarts", pod.restarts.to_string());
     if let Some(exit) = &pod.last_exit {
-        let when = exit.at.map_or_else(String::new, |at| format!(", {} ({at})", past(now, at)));
+        let when = exit.at.map_or_else(String::new, |at| format!(", {} ({})", past(now, at), at.told(now)));
         out.say(
             Role::Warning,
             format!(

@@ -99,7 +99,7 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
     let verdict = hpa::judge(h, now);
     let grade = autoscalers::grade_of(verdict.state);
     out.head(&format!("HorizontalPodAutoscaler {}/{}", h.namespace, h.name));
-    let since = verdict.since.map_or_else(String::new, |s| format!(", {} ({s})", age(now.since(s))));
+    let since = verdict.since.map_or_else(String::new, |s| format!(", {} ({})", age(now.since(s)), s.told(now)));
     out.say(grade.role(), format!("  {:<14} {} {}{since}", "verdict", grade.glyph().trim(), verdict.why));
     out.field("target", format!("{}/{}", h.target_kind.short(), h.target_name));
     let show = |n: Option<i32>| n.map_or_else(|| "–".into(), |n| n.to_string());
@@ -168,7 +168,7 @@ pub(super) fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now
     );
     out.field(
         "blocked since",
-        p.blocked_since().map_or_else(String::new, |s| format!("{s} ({})", age(now.since(s)))),
+        p.blocked_since().map_or_else(String::new, |s| format!("{} ({})", s.told(now), age(now.since(s)))),
     );
     conditions(out, &p.conditions, |c| c.status == Status::False, now);
     let selector = p.selector.clone();
