@@ -150,7 +150,7 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
     })?;
     let w = &row.workload;
     out.head(&format!("{} {}/{}", w.kind, w.namespace, w.name));
-    let grade = workloads::grade(row, &workloads::told(cluster));
+    let grade = workloads::of_itself(row);
     let why = if row.rollout.why.is_empty() { String::new() } else { format!(": {}", row.rollout.why) };
     out.say(
         grade.role(),

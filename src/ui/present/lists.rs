@@ -1,7 +1,6 @@
 //! What all lists share: bringing their rows up to date, their identities, and the view of the rows that fit.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
 use pilothouse_core::policy::rules::dead_nodes;
 
@@ -401,11 +400,11 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         vec![cell(Role::Dim, format!("nothing matches {}; Esc shows all", list.filter))]
     } else if !state.why_empty.is_empty() {
         state.why_empty
-    } else if let Some(why) = not_read(ui, &cluster, id) {
+    } else if let Some(why) = frame::not_read(ui, &cluster, id) {
         vec![cell(Role::Denied, why)]
     } else {
         let place = ui.namespace.as_ref().map_or_else(String::new, |ns| format!(" in namespace {ns}"));
-        vec![cell(Role::Dim, format!("{}{place}", nothing(id)))]
+        vec![cell(Role::Dim, format!("{}{place}", frame::nothing(id)))]
     };
     let columns = columns(ui, id);
     let heads: Vec<&str> = columns.iter().map(|c| c.head).collect();
@@ -425,37 +424,5 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         above: list.top,
         total: list.ids.len(),
         whole: false,
-    }
-}
-
-/// What an empty list says when the chosen namespace is not read: it must not look like a namespace without objects.
-fn not_read(ui: &Ui, cluster: &Cluster, id: ListId) -> Option<String> {
-    let cover = match id {
-        ListId::Traffic => &cluster.services.cover,
-        ListId::Autoscalers => &cluster.hpas.cover,
-        ListId::Workloads | ListId::Pods => &cluster.pods.cover,
-        _ => return None,
-    };
-    let (Some(namespace), Coverage::Namespaces(read)) = (&ui.namespace, cover) else { return None };
-    if read.contains(namespace) {
-        return None;
-    }
-    Some(format!("namespace {namespace} is not read, only {}: start with -n {namespace}", read.join(", ")))
-}
-
-fn nothing(id: ListId) -> &'static str {
-    match id {
-        ListId::Now => "no causes",
-        ListId::Nodes => "no nodes",
-        ListId::Traffic => "no services",
-        ListId::Errors => "no error lines so far",
-        ListId::Autoscalers => "no autoscalers",
-        ListId::Workloads => "no workloads",
-        ListId::Pods => "no pods",
-        ListId::Backends => "no backends",
-        ListId::Actions => "no actions",
-        ListId::Changes => "no changes in the last six hours",
-        ListId::Namespaces => "no namespaces seen yet",
-        ListId::Table => "no rows",
     }
 }

@@ -97,7 +97,20 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 out.0.extend(describe::lines(cluster, object, now));
             }
         }
-        TextSource::Describe(object) => return Some(describe::lines(cluster, object, now)),
+        TextSource::Describe(object) => {
+            let is = |o: &ObjectRef| {
+                o.kind == object.kind && o.namespace == object.namespace && o.name == object.name
+            };
+            // what NOW says of it
+            for cause in cluster.derived.causes.iter().filter(|c| c.objects.iter().any(is)).take(3) {
+                let grade = causes::grade(cause);
+                out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
+            }
+            if !out.0.is_empty() {
+                out.say(Role::Text, "");
+            }
+            out.0.extend(describe::lines(cluster, object, now));
+        }
         TextSource::Events(object) => describe::events(&mut out, cluster, object, now),
         TextSource::ErrorGroup(fingerprint) => {
             let group = cluster.logs.groups.iter().find(|g| g.fingerprint == *fingerprint)?;

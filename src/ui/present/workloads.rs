@@ -68,7 +68,8 @@ pub fn grade(row: &WorkloadRow, told: &Told) -> Grade {
     })
 }
 
-fn of_itself(row: &WorkloadRow) -> Grade {
+/// How its own state is, whatever NOW finds beside it.
+pub fn of_itself(row: &WorkloadRow) -> Grade {
     let w = &row.workload;
     if row.rollout.phase == RolloutPhase::Stuck || (w.desired > 0 && w.ready == 0 && row.totals.bad > 0) {
         Grade::Critical
@@ -204,7 +205,7 @@ pub fn row(row: &WorkloadRow, told: &Told, now: Stamp) -> RowView {
                 if row.totals.crash_loop > 0 { Role::Warning } else { Role::Text },
                 row.totals.restarts.to_string(),
             ),
-            cell(grade.role(), rollout),
+            cell(of_itself(row).role(), rollout),
             plain(images.join(" ")),
             cell(Role::Dim, age(now.since(w.created))),
         ],
@@ -244,7 +245,7 @@ mod tests {
     }
 
     fn texts(of: &WorkloadRow) -> (Grade, String, String) {
-        let shown = row(of, Stamp::default());
+        let shown = row(of, &Told::new(), Stamp::default());
         let text = |at: usize| shown.cells[at].text.clone();
         (shown.grade, text(2), text(6))
     }

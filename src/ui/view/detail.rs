@@ -18,8 +18,8 @@ const LEAST: u16 = 10;
 const HIGH: u16 = 40;
 /// So many lines the details give up to rows that come, before they leave: they do not come and go with a rollout.
 const SLACK: u16 = 4;
-/// A narrower column breaks too many lines.
-const NARROW: u16 = 40;
+/// The narrowest first and second column: fields take few cells, tables many.
+const NARROW: (u16, u16) = (40, 70);
 /// Cells between two columns.
 const GAP: u16 = 3;
 
@@ -81,12 +81,14 @@ fn parts(lines: &[TextLine], width: u16, height: usize) -> Vec<Part> {
     for at in heads {
         // in steps, so that an age that gets a digit more does not move what stands beside it
         let left = natural(lines.get(..at).unwrap_or_default()).next_multiple_of(8);
-        let left = left.clamp(NARROW, (width / 2).max(NARROW));
-        let Some(right) = width.checked_sub(left + GAP).filter(|right| *right >= NARROW) else { continue };
-        let two = vec![
-            fill(lines, 0..at, 0, left, height),
-            fill(lines, at..lines.len(), left + GAP, right, height),
-        ];
+        let left = left.clamp(NARROW.0, (width / 2).max(NARROW.0));
+        let Some(right) = width.checked_sub(left + GAP).filter(|right| *right >= NARROW.1) else { continue };
+        let first = fill(lines, 0..at, 0, left, height);
+        if first.left_out > 0 {
+            // what comes later is not shown before what comes first
+            break;
+        }
+        let two = vec![first, fill(lines, at..lines.len(), left + GAP, right, height)];
         let read = |parts: &[Part]| parts.iter().map(|p| p.whole).sum::<usize>();
         if read(&two) > read(&best) {
             best = two;
@@ -155,10 +157,10 @@ mod tests {
     fn a_text_takes_a_second_column_where_that_reads_more() {
         let lines = text_of(&[4, 4, 4]);
         assert_eq!(parts(&lines, 100, 20).len(), 1, "it fits");
-        let two = parts(&lines, 100, 10);
+        let two = parts(&lines, 130, 10);
         let rows: Vec<usize> = two.iter().map(|p| p.rows.len()).collect();
         assert_eq!(rows, [5, 10], "all of it can be read");
-        let narrow = parts(&lines, 60, 10);
+        let narrow = parts(&lines, 100, 10);
         assert_eq!((narrow.len(), narrow.iter().map(|p| p.left_out).sum::<usize>()), (1, 5));
     }
 
@@ -166,7 +168,13 @@ mod tests {
     fn a_row_of_a_table_is_not_cut_for_a_second_column() {
         let mut lines = text_of(&[4, 0]);
         lines.extend((0..8).map(|_| TextLine { whole: true, ..line(Role::Text, &"x".repeat(80)) }));
-        assert_eq!(parts(&lines, 100, 10).len(), 1);
+        assert_eq!(parts(&lines, 120, 10).len(), 1);
         assert_eq!(parts(&lines, 140, 10).len(), 2);
+    }
+
+    #[test]
+    fn nothing_is_left_out_between_two_columns() {
+        let two = parts(&text_of(&[4, 20, 2]), 140, 10);
+        assert_eq!(two.iter().map(|p| p.left_out).collect::<Vec<_>>(), [0, 14]);
     }
 }

@@ -547,6 +547,39 @@ pub fn many_at_max(state: &mut ClusterState, n: u32) {
     apply(state, [Fact::Hpas(Batch::Upsert(rows))]);
 }
 
+/// What the HPA controller says of checkout's autoscaler, as it does in a cluster.
+pub fn scalings(state: &mut ClusterState) {
+    let mut hpa = hpas().remove(1);
+    let messages = [
+        "recommended size matches current size",
+        "the HPA was able to successfully calculate a replica count from cpu resource utilization (percentage of request)",
+        "the desired replica count is more than the maximum replica count",
+    ];
+    let said = hpa.conditions.iter().zip(messages);
+    hpa.conditions = said.map(|(c, message)| Condition { message: message.into(), ..c.clone() }).collect();
+    hpa.version = Version(2);
+    let event = |n: i32, message: String| KubeEvent {
+        uid: uid(7100 + n as u128),
+        version: Version(1),
+        namespace: "shop".into(),
+        name: format!("checkout.{n}").into(),
+        about: ObjectRef::new(Kind::HorizontalPodAutoscaler, &hpa.namespace, &hpa.name, &hpa.uid),
+        warning: false,
+        reason: "SuccessfulRescale".into(),
+        message: message.into(),
+        count: 1,
+        first: Some(ago(900 + i64::from(n) * 300)),
+        last: Some(ago(900 + i64::from(n) * 300)),
+        component: "horizontal-pod-autoscaler".into(),
+    };
+    let sizes = (0..5).map(|n| {
+        let why = "cpu resource utilization (percentage of request) above target";
+        event(n, format!("New size: {}; reason: {why}", 30 - n * 4))
+    });
+    let events = sizes.collect();
+    apply(state, [Fact::Hpas(Batch::Upsert(vec![hpa])), Fact::Events(Batch::Upsert(events))]);
+}
+
 /// The nodes with names that leave room for other columns.
 pub fn short_names(state: &mut ClusterState) {
     let rows: Vec<Node> = nodes()

@@ -1,17 +1,31 @@
 //! What stands between workloads and their load: Services, autoscalers and budgets.
 
+use std::sync::Arc;
+
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::traffic::ServiceTraffic;
+use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::follow::belongs;
 use pilothouse_core::policy::hpa;
 
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
-use super::super::{autoscalers, backends, millis, past, rate, ratio};
+use super::super::{autoscalers, backends, millis, past, rate, ratio, workloads};
 use super::lines::TableRow;
 use super::{Lines, conditions, pod};
+
+fn traffic_of<'c>(cluster: &'c Cluster, namespace: &str, name: &str) -> Option<&'c Arc<ServiceTraffic>> {
+    cluster.traffic.services.iter().find(|t| t.namespace == namespace && t.name == name)
+}
+
+/// Requests, errors and latencies.
+fn measured(t: &ServiceTraffic) -> String {
+    let (p50, p95, p99) = (millis(t.p50_ms), millis(t.p95_ms), millis(t.p99_ms));
+    format!("{} rps, {}% errors, p50 {p50} p95 {p95} p99 {p99}", rate(t.rps), ratio(t.error_ratio))
+}
 
 pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
     let row = cluster
@@ -19,8 +33,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         .services
         .iter()
         .find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
-    let traffic =
-        cluster.traffic.services.iter().find(|t| t.namespace == object.namespace && t.name == object.name);
+    let traffic = traffic_of(cluster, &object.namespace, &object.name);
     if row.is_none() && traffic.is_none() {
         return None;
     }
@@ -48,17 +61,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.field("age", age(now.since(s.created)));
     }
     if let Some(t) = traffic {
-        out.field(
-            "traffic",
-            format!(
-                "{} rps, {}% errors, p50 {} p95 {} p99 {}",
-                rate(t.rps),
-                ratio(t.error_ratio),
-                millis(t.p50_ms),
-                millis(t.p95_ms),
-                millis(t.p99_ms)
-            ),
-        );
+        out.field("traffic", measured(t));
         out.field(
             "balancing",
             format!(
@@ -101,7 +104,25 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
     out.head(&format!("HorizontalPodAutoscaler {}/{}", h.namespace, h.name));
     let since = verdict.since.map_or_else(String::new, |s| format!(", {} ({})", age(now.since(s)), s.told(now)));
     out.say(grade.role(), format!("  {:<14} {} {}{since}", "verdict", grade.glyph().trim(), verdict.why));
-    out.field("target", format!("{}/{}", h.target_kind.short(), h.target_name));
+    let is_target = |w: &Workload| {
+        w.kind == h.target_kind && w.namespace == h.namespace && w.name == h.target_name
+    };
+    let target = cluster.derived.workloads.iter().find(|row| is_target(&row.workload));
+    let state = target.map_or_else(String::new, |row| {
+        let w = &row.workload;
+        let images: Vec<&str> = w.images.iter().map(|i| workloads::image(i)).collect();
+        format!("  {} of {} ready, {}, {}", w.ready, w.desired, row.rollout.phase.as_str(), images.join(" "))
+    });
+    out.field("target", format!("{}/{}{state}", h.target_kind.short(), h.target_name));
+    // what comes in to be worked off
+    for row in cluster.derived.services.iter().filter(|row| row.service.namespace == h.namespace) {
+        let service = &row.service;
+        if target.is_some_and(|t| !service.selector.is_empty() && t.workload.may_have_pods_for(&service.selector))
+            && let Some(t) = traffic_of(cluster, &service.namespace, &service.name)
+        {
+            out.field("load", format!("{}: {}", service.name, measured(t)));
+        }
+    }
     let show = |n: Option<i32>| n.map_or_else(|| "–".into(), |n| n.to_string());
     out.field(
         "replicas",
