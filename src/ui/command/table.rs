@@ -186,7 +186,7 @@ pub const COMMANDS: &[Command] = &[
         &["back-tab", "left", "h", "["],
         0,
     ),
-    look(Cmd::Zoom, "zoom", "zoom", "the pane on the whole screen, with what is known of the selected row, and back; in a list: without that, and back", &[Everywhere], &["z"], 8),
+    look(Cmd::Zoom, "zoom", "zoom", "the pane alone, with details; a list without", &[Everywhere], &["z"], 8),
     look(
         Cmd::Find,
         "find",

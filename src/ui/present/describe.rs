@@ -120,7 +120,9 @@ fn cronjob(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -
     if cronjob.suspended {
         out.say(Role::Warning, format!("  {:<14} no job is made until it is resumed", "suspended"));
     }
-    let at = |at: Option<Stamp>| at.map_or_else(|| "never".into(), |at| format!("{} ({})", at.told(now), past(now, at)));
+    let at = |at: Option<Stamp>| {
+        at.map_or_else(|| "never".into(), |at| format!("{} ({})", at.told(now), past(now, at)))
+    };
     out.field("last job", at(cronjob.last_scheduled));
     out.field("last success", at(cronjob.last_successful));
     out.field("running", text::count(cronjob.active as usize, "job"));

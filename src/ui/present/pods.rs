@@ -46,7 +46,12 @@ pub type Beside = HashMap<Uid, (i64, i64, String)>;
 pub fn beside(cluster: &Cluster) -> Beside {
     let of = |pod: &Arc<Pod>| {
         let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
-        (pod.uid.clone(), used.map_or((-1, -1, owner(pod, cluster)), |u| (u.cpu_milli, u.memory_bytes, owner(pod, cluster))))
+        (
+            pod.uid.clone(),
+            used.map_or((-1, -1, owner(pod, cluster)), |u| {
+                (u.cpu_milli, u.memory_bytes, owner(pod, cluster))
+            }),
+        )
     };
     cluster.pods.iter().map(of).collect()
 }

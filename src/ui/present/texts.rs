@@ -53,9 +53,10 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             let cause = cluster.derived.causes.iter().find(|c| causes::key(c) == Uid::Text(key.clone()))?;
             let grade = causes::grade(cause);
             out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
-            let since = cause
-                .since
-                .map_or_else(|| "before this console looked".into(), |s| format!("{} ({})", s.told(now), past(now, s)));
+            let since = cause.since.map_or_else(
+                || "before this console looked".into(),
+                |s| format!("{} ({})", s.told(now), past(now, s)),
+            );
             out.say(Role::Text, String::new());
             out.field("since", since);
             let r = cause.reach;

@@ -63,9 +63,8 @@ pub fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &
         Screen::Text(view) => Some(&mut view.below),
         _ => None,
     });
-    let found = texts
-        .chain([&mut ui.details.below])
-        .find(|below| below.asked.is_some() && below.ticket == ticket);
+    let found =
+        texts.chain([&mut ui.details.below]).find(|below| below.asked.is_some() && below.ticket == ticket);
     if let Some(below) = found {
         below.lines = match reply {
             Reply::Lines(lines) => present::texts::error_lines(&lines),

@@ -41,12 +41,34 @@ pub struct Column {
 impl Column {
     /// A left-aligned column.
     pub const fn left(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: false, cut: Cut::Head, wraps: false, fills: false, leave, short: head, whole: false }
+        Self {
+            head,
+            min,
+            max,
+            right: false,
+            cut: Cut::Head,
+            wraps: false,
+            fills: false,
+            leave,
+            short: head,
+            whole: false,
+        }
     }
 
     /// A right-aligned column: numbers.
     pub const fn right(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: true, cut: Cut::Head, wraps: false, fills: false, leave, short: head, whole: true }
+        Self {
+            head,
+            min,
+            max,
+            right: true,
+            cut: Cut::Head,
+            wraps: false,
+            fills: false,
+            leave,
+            short: head,
+            whole: true,
+        }
     }
 
     /// A column of names.

@@ -50,7 +50,9 @@ fn press(desk: &mut Desk, keys: &str) {
         if let Effect::Fetch(ticket, Request::ErrorLines { .. }) = effect {
             let line = |i: u32| LogLine {
                 pod: format!("checkout-7c9f-{i:05}").into(),
-                text: format!("upstream 10.0.1.{i} timed out after 3000ms, request /api/v1/orders/{i}, trace 7720a19960522721"),
+                text: format!(
+                    "upstream 10.0.1.{i} timed out after 3000ms, request /api/v1/orders/{i}, trace 7720a19960522721"
+                ),
                 ..LogLine::default()
             };
             let lines = (0..60).map(line).collect();
@@ -102,7 +104,10 @@ fn an_error_group_is_read_in_its_zoomed_pane() {
     desk.dump(200, 50);
     press(&mut desk, "3 z");
     let text = desk.dump(200, 50);
-    has(&text, &["Lines: the newest 60", "request /api/v1/orders/59, trace 7720a19960522721", "Enter reads all"]);
+    has(
+        &text,
+        &["Lines: the newest 60", "request /api/v1/orders/59, trace 7720a19960522721", "Enter reads all"],
+    );
     // the lines of another group are asked for, and until they come those of the one before are not shown as its own
     desk.press("j");
     let text = desk.dump(200, 50);
@@ -175,7 +180,9 @@ fn keys_and_ages_of_now_stand_below_each_other() {
         let rows: Vec<&str> = text
             .lines()
             .filter(|l| l.starts_with(['│', '✖', '!', '~']))
-            .filter(|l| ["R restart", "S bounds", "B roll back", "O out of service"].iter().any(|k| l.contains(k)))
+            .filter(|l| {
+                ["R restart", "S bounds", "B roll back", "O out of service"].iter().any(|k| l.contains(k))
+            })
             .collect();
         let at = |l: &str| {
             ["R restart", "S bounds", "B roll back", "O out of service"]

@@ -167,8 +167,10 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
             let why = format!("{what} are not completely known ({note}): the plan may be incomplete");
             plan.refusals.push(Refusal::new("incomplete-data", why));
         } else if let Some(since) = fresh.stale_since {
-            let why =
-                format!("what is known of {what} is stale since {}: the plan could be wrong by now", since.told(now));
+            let why = format!(
+                "what is known of {what} is stale since {}: the plan could be wrong by now",
+                since.told(now)
+            );
             plan.refusals.push(Refusal::new("incomplete-data", why));
         }
     }

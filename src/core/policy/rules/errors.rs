@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::domain::time::Stamp;
 use crate::domain::log::{ErrorGroup, Level};
+use crate::domain::time::Stamp;
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
 use crate::model::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
 

@@ -212,8 +212,9 @@ pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
     rows.filter_map(|cronjob| {
         let due = overdue(cronjob, scene.now)?;
         let object = cronjob.reference();
-        let last =
-            cronjob.last_scheduled.map_or_else(|| "never run".to_owned(), |at| format!("last run {}", at.told(scene.now)));
+        let last = cronjob
+            .last_scheduled
+            .map_or_else(|| "never run".to_owned(), |at| format!("last run {}", at.told(scene.now)));
         let warning = scene.said.warning(&cronjob.uid, scene.now.plus_secs(-3_600));
         let why = match warning {
             Some(event) => format!("{}: {}", event.reason, brief(&event.message)),

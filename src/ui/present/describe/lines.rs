@@ -107,10 +107,10 @@ mod tests {
             object: None,
         };
         let mut out = Lines(Vec::new());
-        out.table(&["POD", " AGE", "NOTHING", "NODE"], &[
-            row(Grade::Fine, ["a", "3m", "", "n"]),
-            row(Grade::Critical, ["longer", "12m", "", "n2"]),
-        ]);
+        out.table(
+            &["POD", " AGE", "NOTHING", "NODE"],
+            &[row(Grade::Fine, ["a", "3m", "", "n"]), row(Grade::Critical, ["longer", "12m", "", "n2"])],
+        );
         let lines: Vec<&str> = out.0.iter().map(|l| l.text.as_str()).collect();
         assert_eq!(lines, ["  POD    AGE NODE", "  a       3m n", "✖ longer 12m n2"]);
         assert!(out.0.iter().all(|l| l.whole));

@@ -44,16 +44,17 @@ pub(super) fn table(
                     used,
                     format!("{}/{}", cores(pod.requests.cpu_milli), bytes(pod.requests.memory_bytes)),
                     age(now.since(pod.created)),
-                    if with_nodes { pod.node.as_ref().map_or("–", Name::as_str).to_owned() } else { String::new() },
+                    if with_nodes {
+                        pod.node.as_ref().map_or("–", Name::as_str).to_owned()
+                    } else {
+                        String::new()
+                    },
                 ],
                 object: Some(pods::object(pod)),
             }
         })
         .collect();
-    out.table(
-        &["POD", " READY", "STATUS", " RSTS", " USE cpu/mem", " REQ cpu/mem", " AGE", "NODE"],
-        &rows,
-    );
+    out.table(&["POD", " READY", "STATUS", " RSTS", " USE cpu/mem", " REQ cpu/mem", " AGE", "NODE"], &rows);
     if found.len() > 300 {
         out.say(Role::Dim, format!("  and {} more", found.len() - 300));
     }
@@ -125,8 +126,11 @@ pub(super) fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: S
     for service in cluster.derived.services.iter().filter(|r| r.service.namespace == pod.namespace) {
         let endpoints = service.slices.iter().flat_map(|s| s.endpoints.iter());
         if let Some(endpoint) = endpoints.into_iter().find(|e| e.pod_uid.as_ref() == Some(&pod.uid)) {
-            let (role, words) =
-                if endpoint.ready { (Role::Text, "ready") } else { (Role::Warning, "not ready: gets no requests") };
+            let (role, words) = if endpoint.ready {
+                (Role::Text, "ready")
+            } else {
+                (Role::Warning, "not ready: gets no requests")
+            };
             out.say(role, format!("  {:<14} {}, {words}", "backend of", service.service.name));
         }
     }

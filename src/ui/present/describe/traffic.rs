@@ -102,11 +102,11 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
     let verdict = hpa::judge(h, now);
     let grade = autoscalers::grade_of(verdict.state);
     out.head(&format!("HorizontalPodAutoscaler {}/{}", h.namespace, h.name));
-    let since = verdict.since.map_or_else(String::new, |s| format!(", {} ({})", age(now.since(s)), s.told(now)));
+    let since =
+        verdict.since.map_or_else(String::new, |s| format!(", {} ({})", age(now.since(s)), s.told(now)));
     out.say(grade.role(), format!("  {:<14} {} {}{since}", "verdict", grade.glyph().trim(), verdict.why));
-    let is_target = |w: &Workload| {
-        w.kind == h.target_kind && w.namespace == h.namespace && w.name == h.target_name
-    };
+    let is_target =
+        |w: &Workload| w.kind == h.target_kind && w.namespace == h.namespace && w.name == h.target_name;
     let target = cluster.derived.workloads.iter().find(|row| is_target(&row.workload));
     let state = target.map_or_else(String::new, |row| {
         let w = &row.workload;
@@ -117,7 +117,8 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
     // what comes in to be worked off
     for row in cluster.derived.services.iter().filter(|row| row.service.namespace == h.namespace) {
         let service = &row.service;
-        if target.is_some_and(|t| !service.selector.is_empty() && t.workload.may_have_pods_for(&service.selector))
+        if target
+            .is_some_and(|t| !service.selector.is_empty() && t.workload.may_have_pods_for(&service.selector))
             && let Some(t) = traffic_of(cluster, &service.namespace, &service.name)
         {
             out.field("load", format!("{}: {}", service.name, measured(t)));
@@ -194,6 +195,8 @@ pub(super) fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now
     conditions(out, &p.conditions, |c| c.status == Status::False, now);
     let selector = p.selector.clone();
     let ns = p.namespace.clone();
-    pod::table(out, cluster, "Pods that it protects", now, |pod| pod.namespace == ns && selector.matches(pod));
+    pod::table(out, cluster, "Pods that it protects", now, |pod| {
+        pod.namespace == ns && selector.matches(pod)
+    });
     Some(())
 }
