@@ -103,9 +103,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 // a pod that does not get ready is bad after a while
                 spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
             }
-            let mut beside = pods::Beside::new();
             if order >= pods::BESIDE {
-                beside = pods::beside(&cluster);
                 // the same pods stand otherwise when they were measured again
                 spec.salt ^= std::sync::Arc::as_ptr(&cluster.pod_usage) as u64;
             }
@@ -124,7 +122,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                     let by = if order < pods::BESIDE {
                         pods::order(a, b, order, dead, now)
                     } else {
-                        pods::order_beside(a, b, order, &beside)
+                        pods::order_beside(a, b, order, &cluster)
                     };
                     turned(by, reverse)
                 },

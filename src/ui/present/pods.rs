@@ -1,10 +1,9 @@
 //! Pods: all, of a workload, or on a node.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::model::world::Cluster;
@@ -39,31 +38,17 @@ pub const ORDERS: [Order; 14] = [
 /// From this order on [`order_beside`] has what it needs: it lies beside the pods.
 pub const BESIDE: usize = 10;
 
-/// What the orders by use and by owner look up of each pod.
-pub type Beside = HashMap<Uid, (i64, i64, String)>;
-
-/// Collects it, for one of these orders alone.
-pub fn beside(cluster: &Cluster) -> Beside {
-    let of = |pod: &Arc<Pod>| {
+/// The order of two rows by what lies beside the pods. It is looked up for each comparison: a table of all would be made
+/// anew for every pod that changes.
+pub fn order_beside(a: &Pod, b: &Pod, order: usize, cluster: &Cluster) -> Ordering {
+    let used = |pod: &Pod| {
         let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
-        (
-            pod.uid.clone(),
-            used.map_or((-1, -1, owner(pod, cluster)), |u| {
-                (u.cpu_milli, u.memory_bytes, owner(pod, cluster))
-            }),
-        )
+        used.map(|u| if order == 10 { u.cpu_milli } else { u.memory_bytes })
     };
-    cluster.pods.iter().map(of).collect()
-}
-
-/// The order of two rows by what lies beside the pods.
-pub fn order_beside(a: &Pod, b: &Pod, order: usize, beside: &Beside) -> Ordering {
-    let of = |pod: &Pod| beside.get(&pod.uid);
     let by = match order {
-        10 => of(b).map(|x| x.0).cmp(&of(a).map(|x| x.0)),
-        11 => of(b).map(|x| x.1).cmp(&of(a).map(|x| x.1)),
+        10 | 11 => used(b).cmp(&used(a)),
         12 => super::address(a.ip.as_ref()).cmp(&super::address(b.ip.as_ref())),
-        _ => of(a).map(|x| &x.2).cmp(&of(b).map(|x| &x.2)),
+        _ => owner(a, cluster).cmp(&owner(b, cluster)),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
 }
