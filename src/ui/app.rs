@@ -26,7 +26,7 @@ use super::request::{KindWords, Rehearsal, TableText, Ticket};
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
-pub use self::reading::{Below, LOG_LINES, LogView, TextLine, TextSource, TextView};
+pub use self::reading::{Below, Details, LOG_LINES, LogView, TextLine, TextSource, TextView};
 
 /// What the screen shows below the header.
 #[derive(Debug)]
@@ -131,6 +131,9 @@ pub enum Prompt {
 pub struct Bases {
     pub nodes: Base<NodeRow>,
     pub workloads: Base<WorkloadRow>,
+    /// What NOW tells of the workloads, and how often that was something else.
+    pub told: super::present::workloads::Told,
+    pub told_turn: u64,
     pub pods: Base<Pod>,
     /// The dead nodes that the pods were ordered with, and how often they were others.
     pub dead: BTreeSet<Name>,
@@ -163,6 +166,7 @@ pub struct Ui {
     /// The key that was last said to do nothing: that is said once.
     pub unknown: Option<Key>,
     pub zoom: bool,
+    pub details: Details,
     /// The screens, the one on top last; never empty.
     pub screens: Vec<Screen>,
     pub pod_scope: PodScope,
@@ -222,6 +226,7 @@ impl Ui {
             touched: false,
             unknown: None,
             zoom: false,
+            details: Details::default(),
             screens: vec![Screen::Panes],
             pod_scope: PodScope::All,
             service: (Name::default(), Name::default()),

@@ -124,6 +124,8 @@ pub struct List {
     pub top: usize,
     /// Rows on the screen at the last draw.
     pub page: usize,
+    /// The columns on the screen at the last draw, by their index.
+    pub drawn: Vec<usize>,
     /// A person has moved: until then the selection stays on the first row.
     pub moved: bool,
     /// What the list shows, in order.

@@ -6,6 +6,7 @@ pub mod backends;
 pub mod causes;
 pub mod changes;
 pub mod describe;
+pub mod details;
 pub mod dialog;
 pub mod errors;
 pub mod frame;
@@ -23,6 +24,9 @@ pub mod texts;
 pub mod traffic;
 pub mod workloads;
 
+use std::net::IpAddr;
+
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::time::{Stamp, age};
 
 use super::list::ListId;
@@ -224,6 +228,11 @@ pub fn bytes(value: i64) -> String {
     } else {
         format!("{mib:.0}Mi")
     }
+}
+
+/// An address by its numbers, for the order: 10.0.0.9 stands before 10.0.0.10.
+pub fn address(text: Option<&Name>) -> Option<Result<IpAddr, Name>> {
+    text.map(|text| text.parse().map_err(|_| text.clone()))
 }
 
 /// `250m`, `3.5`, `64` cores.

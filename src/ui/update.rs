@@ -28,8 +28,14 @@ use super::request::{Effect, Msg, Request};
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match msg {
-        Msg::Key(key) => keys::press(ui, world, key, &mut effects),
-        Msg::Mouse(gesture) => mouse::take(ui, world, gesture, &mut effects),
+        Msg::Key(key) => {
+            keys::press(ui, world, key, &mut effects);
+            open::ask_lines(ui, world, &mut effects);
+        }
+        Msg::Mouse(gesture) => {
+            mouse::take(ui, world, gesture, &mut effects);
+            open::ask_lines(ui, world, &mut effects);
+        }
         Msg::Paste(pasted) => prompt::paste(ui, world, &pasted),
         Msg::Resize(width, height) => ui.size = (width, height),
         Msg::WorldChanged | Msg::Tick => {
@@ -74,7 +80,11 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::FocusAutoscalers => focus(ui, ListId::Autoscalers, effects),
         Cmd::NextPane => cycle(ui, 1),
         Cmd::PreviousPane => cycle(ui, FOCUS.len() - 1),
-        Cmd::Zoom => ui.zoom = !ui.zoom,
+        Cmd::Zoom => match ui.screen() {
+            Screen::Panes => ui.zoom = !ui.zoom,
+            Screen::List(_) => ui.details.off = !ui.details.off,
+            Screen::Text(_) | Screen::Log(_) => ui.say("this has the whole screen already"),
+        },
         Cmd::WorkloadsView => open::list(ui, ListId::Workloads, effects),
         Cmd::ActionsView => open::actions(ui, world, effects),
         Cmd::ChangesView => open::list(ui, ListId::Changes, effects),
@@ -249,12 +259,12 @@ fn order(ui: &mut Ui, turn: bool) {
     if count == 0 {
         return ui.say("this list has one order");
     }
-    let list = ui.list_mut(id);
     if turn {
+        let list = ui.list_mut(id);
         list.reverse = !list.reverse;
         list.to_top();
     } else {
-        present::orders::next(list, count);
+        present::orders::next(ui, id);
     }
     ui.say(format!("order: {}", present::orders::words(ui, id)));
 }

@@ -1,6 +1,7 @@
 //! From view models to cells. Nothing here reads the World's tables or decides what matters.
 
 mod canvas;
+mod detail;
 mod dialog;
 mod line;
 mod list;

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use pilothouse::ui::present::{Grade, autoscalers, nodes};
+use pilothouse::ui::present::{Grade, autoscalers, nodes, workloads};
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::cronjob::CronJob;
@@ -292,6 +292,16 @@ fn agree(cluster: &Cluster, at: Stamp) {
     for hpa in cluster.hpas.iter() {
         let marked = autoscalers::grade_of(judge(hpa, at).state) >= Grade::Warning;
         assert_eq!(marked, is_told(&hpa.uid, Severity::Warning), "HPA {}", hpa.name);
+    }
+    let told_of = workloads::told(cluster);
+    for row in d.workloads.iter() {
+        let marked = workloads::grade(row, &told_of) >= Grade::Warning;
+        let (name, uid) = (&row.workload.name, &row.workload.uid);
+        let silenced = d.silenced.iter().flat_map(|s| s.cause.tells()).any(|(_, o)| o.uid == *uid);
+        assert!(
+            marked || silenced || !is_told(uid, Severity::Warning),
+            "NOW tells of workload {name}, and it is not marked"
+        );
     }
     let of_pods = ["crash-loop", "image-pull", "bad-config", "oom-killed", "unschedulable", "not-ready"];
     let pods =

@@ -83,6 +83,25 @@ fn the_panes_of_the_incident() {
 }
 
 #[test]
+fn the_zoomed_panes_of_the_incident_are_filled() {
+    let mut seat = demo("incident", (200, 50));
+    seat.sees(&["Unknown", "after rollout v1.8.1→v1.8.2", "B roll back", "payment intent", "at max"]);
+    for (keys, then) in [
+        ("1z", "Describe node/"),
+        ("2", "Describe shop/svc/checkout"),
+        ("3", "Lines: the newest"),
+        ("4", "Describe shop/hpa/cart"),
+        ("\t", "Evidence"),
+    ] {
+        seat.press(keys, &[then]);
+        let text = seat.text();
+        let written: usize = text.lines().map(|l| l.chars().filter(|c| *c != ' ').count()).sum();
+        let blank = (200 * 50 - written) * 100 / (200 * 50);
+        assert!(blank <= 70, "{then}: {blank} % are blank:\n{text}");
+    }
+}
+
+#[test]
 fn the_incident_is_resolved_from_the_keyboard() {
     // beside it on a small screen, with other names: both wait most of their time
     let beside = std::thread::spawn(|| walk(2, NARROW).holds());

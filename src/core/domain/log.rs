@@ -48,7 +48,7 @@ pub struct ErrorGroup {
     pub last: Stamp,
     /// `namespace/workload`.
     pub workloads: Arc<[Name]>,
-    /// How many distinct pods, and the first few of their names.
+    /// How many distinct pods, and the first few of them: `namespace/pod`.
     pub pod_count: u32,
     pub pods: Arc<[Name]>,
     /// Image tags of the pods that wrote it.

@@ -41,6 +41,15 @@ impl Stamp {
         self.to_chrono().map_or_else(|| "--:--".into(), |t| t.format("%H:%M").to_string())
     }
 
+    /// As texts write a moment: `03:12:45 UTC`, and with its day where that is not today.
+    pub fn told(self, now: Stamp) -> String {
+        let day = |at: Stamp| at.to_chrono().map(|t| t.date_naive());
+        match (day(self), day(now)) {
+            (Some(day), Some(today)) if day != today => format!("{day} {} UTC", self.clock_secs()),
+            _ => format!("{} UTC", self.clock_secs()),
+        }
+    }
+
     /// `03:12:45` (UTC).
     pub fn clock_secs(self) -> String {
         self.to_chrono().map_or_else(|| "--:--:--".into(), |t| t.format("%H:%M:%S").to_string())
@@ -71,12 +80,27 @@ impl<'de> Deserialize<'de> for Stamp {
     }
 }
 
-/// A rounded age: `45s`, `3m`, `2h`, `4d`. Below a minute in steps of 15 s, so that a quiet screen writes little.
+/// A rounded age: `45s`, `3m`, `2h`, `4d`. Below a minute in steps of 5 s: a screen full of young rows is not written
+/// anew every second.
 pub fn age(millis: u64) -> String {
+    in_steps(millis, 5)
+}
+
+/// The age of something that runs, to the second, as kubectl has it.
+pub fn age_of_running(millis: u64) -> String {
+    in_steps(millis, 1)
+}
+
+/// The age of a state that lasts while nothing else happens, in steps of 15 s: a quiet screen writes little.
+pub fn age_of_state(millis: u64) -> String {
+    in_steps(millis, 15)
+}
+
+fn in_steps(millis: u64, step: u64) -> String {
     let secs = millis / 1000;
     match secs {
-        0..=14 => "now".into(),
-        15..=59 => format!("{}s", secs / 15 * 15),
+        0..=59 if secs < step => "now".into(),
+        0..=59 => format!("{}s", secs / step * step),
         60..=7_199 => format!("{}m", secs / 60),
         7_200..=172_799 => format!("{}h", secs / 3600),
         _ => format!("{}d", secs / 86_400),
@@ -112,10 +136,23 @@ mod tests {
     #[test]
     fn ages_are_rounded() {
         for (secs, shown) in
-            [(3, "now"), (59, "45s"), (61, "1m"), (3_599, "59m"), (7_200, "2h"), (200_000, "2d")]
+            [(3, "now"), (7, "5s"), (59, "55s"), (61, "1m"), (3_599, "59m"), (7_200, "2h"), (200_000, "2d")]
         {
             assert_eq!(age(secs * 1000), shown);
         }
+        let all = |secs: u64| [age_of_running, age, age_of_state].map(|age| age(secs * 1000));
+        assert_eq!(all(0), ["now"; 3]);
+        assert_eq!(all(13), ["13s", "10s", "now"]);
+        assert_eq!(all(47), ["47s", "45s", "45s"]);
+        assert_eq!(all(60), ["1m"; 3]);
+    }
+
+    #[test]
+    fn a_moment_is_told_with_its_day_where_that_is_another_one() {
+        let at = |text: &str| Stamp::parse(text).unwrap();
+        let then = at("2026-01-01T23:59:58.250Z");
+        assert_eq!(then.told(at("2026-01-01T23:59:59Z")), "23:59:58 UTC");
+        assert_eq!(then.told(at("2026-01-02T00:00:01Z")), "2026-01-01 23:59:58 UTC");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use pilothouse_core::domain::id::{Name, ObjectRef};
 
+use crate::ui::list::ListId;
 use crate::ui::present::Cell;
 use crate::ui::request::{LogLine, LogNote, Ticket};
 use crate::ui::theme::Role;
@@ -104,6 +105,24 @@ impl TextView {
         let is = |line: &TextLine| line.object.as_ref() == Some(object);
         if self.lines.get(*at).is_some_and(is) { Some(*at) } else { self.lines.iter().position(is) }
     }
+}
+
+/// What is known of the selected row of a list that has the screen for itself: shown beneath it.
+#[derive(Debug, Default)]
+pub struct Details {
+    /// A person wants the whole screen for the rows.
+    pub off: bool,
+    /// The list that they stand beneath in the last frame.
+    pub list: Option<ListId>,
+    pub title: String,
+    /// What the lines are of.
+    pub of: Option<TextSource>,
+    pub lines: Vec<TextLine>,
+    /// When the lines were made, in [`super::Ui::clock_ms`]'s time; None: they must be made anew.
+    pub made: Option<u64>,
+    /// What was asked for of an error group, and of which one.
+    pub below: Below,
+    pub below_of: Name,
 }
 
 /// Lines kept of a log that is followed.

@@ -187,7 +187,7 @@ pub const COMMANDS: &[Command] = &[
         &["back-tab", "left", "h", "["],
         0,
     ),
-    look(Cmd::Zoom, "zoom", "zoom", "the pane on the whole screen, and back", &[Everywhere], &["z"], 8),
+    look(Cmd::Zoom, "zoom", "zoom", "the pane alone, with details; a list without", &[Everywhere], &["z"], 8),
     look(
         Cmd::Find,
         "find",

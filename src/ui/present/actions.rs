@@ -1,7 +1,7 @@
 //! View 8: running and past actions, and the job line.
 
 use pilothouse_core::domain::id::Uid;
-use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::time::{Stamp, age_of_running};
 use pilothouse_core::model::world::{ActionView, Cluster, Outcome, StepState, World};
 use pilothouse_core::policy::undo;
 
@@ -94,7 +94,7 @@ pub fn row(action: &ActionView, all: bool, now: Stamp) -> RowView {
         cell(Role::Strong, title(action)),
         cell(grade.role(), state(action)),
         plain(steps(action)),
-        cell(Role::Dim, age(now.since(action.started))),
+        cell(Role::Dim, age_of_running(now.since(action.started))),
         plain(message),
     ];
     if all {

@@ -19,12 +19,14 @@ use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, past, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [Order; 5] = [
+pub const ORDERS: [Order; 7] = [
     Order::worst("at limit first"),
     Order::rises("by name", "TARGET"),
     Order::falls("by replicas", "NOW→WANT"),
     Order::falls("by maximum", "MIN-MAX"),
     Order::falls("last scaled first", "LAST SCALED"),
+    Order::falls("by what the metric asks for", "THE METRIC ASKS FOR").wide(),
+    Order::rises("youngest first", "AGE").wide(),
 ];
 
 /// The columns.
@@ -66,6 +68,8 @@ pub fn order(a: &Hpa, b: &Hpa, order: usize, now: Stamp) -> Ordering {
         2 => b.current.cmp(&a.current),
         3 => b.max.cmp(&a.max),
         4 => b.last_scale.cmp(&a.last_scale),
+        5 => judge(b, now).wants.cmp(&judge(a, now).wants),
+        6 => b.created.cmp(&a.created),
         _ => judge(b, now).state.cmp(&judge(a, now).state).then_with(|| b.current.cmp(&a.current)),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))

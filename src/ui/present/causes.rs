@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, Uid};
-use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::time::{Stamp, age_of_state};
 use pilothouse_core::model::changes::{fold_for_people, recent, words};
 use pilothouse_core::model::state::ClusterState;
 use pilothouse_core::model::world::{Cause, Cluster, Severity};
@@ -19,7 +19,7 @@ use super::{Cell, Grade, ListView, RowView, cell, plain};
 
 /// The columns.
 pub const COLUMNS: [Column; 3] = [
-    Column { cut: Cut::Head, ..Column::text("CAUSE", 24, 0) },
+    Column { cut: Cut::Head, fills: true, ..Column::text("CAUSE", 24, 0) },
     Column::right("SINCE", 4, 5, 3),
     Column::left("KEY", 9, 40, 5),
 ];
@@ -119,7 +119,7 @@ pub fn folded_row(causes: &[Arc<Cause>], first: &Cause, keymap: &Keymap, now: St
         grade,
         cells: vec![
             cell(Role::Strong, format!("{} {noun}{common}: {}", all.len(), names.join(", "))),
-            cell(Role::Dim, since.map_or_else(String::new, |s| age(now.since(s)))),
+            cell(Role::Dim, since.map_or_else(String::new, |s| age_of_state(now.since(s)))),
             cell(Role::Key, open),
         ],
         ..RowView::default()
@@ -160,7 +160,7 @@ pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp, brief: bool) -> RowView {
         grade,
         cells: vec![
             cell(if grade == Grade::Info { Role::Text } else { Role::Strong }, cause.title.as_str()),
-            cell(Role::Dim, cause.since.map_or_else(String::new, |s| age(now.since(s)))),
+            cell(Role::Dim, cause.since.map_or_else(String::new, |s| age_of_state(now.since(s)))),
             cell(Role::Key, keys),
         ],
         below: cause.evidence.iter().map(|line| cell(Role::Dim, line.as_str())).collect(),

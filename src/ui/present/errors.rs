@@ -15,7 +15,7 @@ use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, plain, rate};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [Order; 8] = [
+pub const ORDERS: [Order; 11] = [
     Order::worst("new first"),
     Order::falls("by rate", "/MIN"),
     Order::rises("latest first", "LAST"),
@@ -24,13 +24,16 @@ pub const ORDERS: [Order; 8] = [
     Order::falls("by pods", "PODS"),
     Order::rises("by version", "VERSIONS"),
     Order::rises("first seen last", "FIRST"),
+    Order::falls("by level", "LEVEL").wide(),
+    Order::falls("by lines", "LINES").wide(),
+    Order::rises("by first pod", "FIRST POD").wide(),
 ];
 
 /// First seen less than this long ago is NEW.
 pub const NEW_SECS: u64 = 600;
 
 /// The columns.
-pub const COLUMNS: [Column; 13] = [
+pub const COLUMNS: [Column; 12] = [
     Column::left("", 3, 3, 0),
     Column::right("/MIN", 4, 5, 0),
     Column::left("TREND", 5, 12, 10),
@@ -43,7 +46,6 @@ pub const COLUMNS: [Column; 13] = [
     Column::left("LEVEL", 5, 5, 11),
     Column::right("LINES", 5, 8, 12),
     Column::name("FIRST POD", 9, 40).leaving(13),
-    Column::left("A WHOLE LINE", 24, 0, 14),
 ];
 
 /// Whether it was first seen a short while ago, and goes on.
@@ -85,6 +87,9 @@ pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Orderi
         5 => b.pod_count.cmp(&a.pod_count),
         6 => a.versions.cmp(&b.versions),
         7 => b.first.cmp(&a.first),
+        8 => b.level.cmp(&a.level),
+        9 => b.count.cmp(&a.count),
+        10 => a.pods.first().cmp(&b.pods.first()),
         _ => is_new(b, now).cmp(&is_new(a, now)).then_with(|| b.per_minute.total_cmp(&a.per_minute)),
     };
     by.then_with(|| b.count.cmp(&a.count)).then_with(|| a.fingerprint.cmp(&b.fingerprint))
@@ -118,10 +123,10 @@ pub fn workload(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
     Some(row.workload.reference())
 }
 
-/// The pod of that name that wrote lines of the group, if it is still there.
-pub fn pod(cluster: &Cluster, group: &ErrorGroup, name: &str) -> Option<ObjectRef> {
-    let mut namespaces = group.workloads.iter().filter_map(|w| w.split_once('/').map(|(ns, _)| ns));
-    let pod = namespaces.find_map(|namespace| cluster.pod(namespace, name))?;
+/// The pod that is called `namespace/name`, if it is still there.
+pub fn pod(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
+    let (namespace, name) = name.split_once('/')?;
+    let pod = cluster.pod(namespace, name)?;
     Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
 }
 
@@ -158,7 +163,6 @@ pub fn row(group: &ErrorGroup, cluster: &Cluster, now: Stamp) -> RowView {
             cell(Role::Dim, group.level.as_str()),
             plain(text::grouped(group.count)),
             cell(Role::Dim, group.pods.first().map_or("", Name::as_str)),
-            cell(Role::Dim, group.sample.as_str()),
         ],
         below: said(group),
         ..RowView::default()

@@ -140,3 +140,36 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
         }
     }
 }
+
+/// What an empty list says when the chosen namespace is not read: it must not look like a namespace without objects.
+pub fn not_read(ui: &Ui, cluster: &Cluster, id: ListId) -> Option<String> {
+    let cover = match id {
+        ListId::Traffic => &cluster.services.cover,
+        ListId::Autoscalers => &cluster.hpas.cover,
+        ListId::Workloads | ListId::Pods => &cluster.pods.cover,
+        _ => return None,
+    };
+    let (Some(namespace), Coverage::Namespaces(read)) = (&ui.namespace, cover) else { return None };
+    if read.contains(namespace) {
+        return None;
+    }
+    Some(format!("namespace {namespace} is not read, only {}: start with -n {namespace}", read.join(", ")))
+}
+
+/// What an empty list has none of.
+pub fn nothing(id: ListId) -> &'static str {
+    match id {
+        ListId::Now => "no causes",
+        ListId::Nodes => "no nodes",
+        ListId::Traffic => "no services",
+        ListId::Errors => "no error lines so far",
+        ListId::Autoscalers => "no autoscalers",
+        ListId::Workloads => "no workloads",
+        ListId::Pods => "no pods",
+        ListId::Backends => "no backends",
+        ListId::Actions => "no actions",
+        ListId::Changes => "no changes in the last six hours",
+        ListId::Namespaces => "no namespaces seen yet",
+        ListId::Table => "no rows",
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pilothouse_core::domain::source::SourceState;
-use pilothouse_core::domain::time::{Stamp, age, skew};
+use pilothouse_core::domain::time::{Stamp, age_of_state, skew};
 use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
 
@@ -138,10 +138,10 @@ fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
     let more = if n > 1 { format!(" and {} more", n - 1) } else { String::new() };
     Some(match worst.state {
         SourceState::Stale { since } => {
-            cell(Role::Stale, format!("{} STALE {}{more}", worst.name, age(now.since(since))))
+            cell(Role::Stale, format!("{} STALE {}{more}", worst.name, age_of_state(now.since(since))))
         }
         SourceState::Down { since } => {
-            cell(Role::Stale, format!("{} DOWN {}{more}", worst.name, age(now.since(since))))
+            cell(Role::Stale, format!("{} DOWN {}{more}", worst.name, age_of_state(now.since(since))))
         }
         _ => cell(Role::Denied, format!("{} DENIED{more}", worst.name)),
     })

@@ -1,7 +1,6 @@
 //! What all lists share: bringing their rows up to date, their identities, and the view of the rows that fit.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::table::Coverage;
 use pilothouse_core::model::world::{Cluster, World};
 use pilothouse_core::policy::rules::dead_nodes;
 
@@ -70,12 +69,19 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         }
         ListId::Workloads => {
             let order = spec.order;
+            let told = workloads::told(&cluster);
+            if ui.bases.told != told {
+                ui.bases.told = told;
+                ui.bases.told_turn = ui.bases.told_turn.wrapping_add(1);
+            }
+            spec.salt = ui.bases.told_turn;
+            let told = &ui.bases.told;
             ui.bases.workloads.refresh(
                 ids,
                 &cluster.derived.workloads,
                 &spec,
-                |r| workloads::passes(r, &spec, || texts(workloads::row(r, now))),
-                |a, b| turned(workloads::order(a, b, order), reverse),
+                |r| workloads::passes(r, &spec, || texts(workloads::row(r, told, now))),
+                |a, b| turned(workloads::order(a, b, order, told), reverse),
             );
         }
         ListId::Pods => {
@@ -97,6 +103,10 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                 // a pod that does not get ready is bad after a while
                 spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
             }
+            if order >= pods::BESIDE {
+                // the same pods stand otherwise when they were measured again
+                spec.salt ^= std::sync::Arc::as_ptr(&cluster.pod_usage) as u64;
+            }
             let dead = &ui.bases.dead;
             let numeric = spec.filter.is_numeric();
             ui.bases.pods.refresh(
@@ -108,7 +118,14 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
                         if numeric { texts(pods::row(p, &cluster, dead, now)) } else { Vec::new() }
                     })
                 },
-                |a, b| turned(pods::order(a, b, order, dead, now), reverse),
+                |a, b| {
+                    let by = if order < pods::BESIDE {
+                        pods::order(a, b, order, dead, now)
+                    } else {
+                        pods::order_beside(a, b, order, &cluster)
+                    };
+                    turned(by, reverse)
+                },
             );
         }
         ListId::Autoscalers => {
@@ -201,7 +218,7 @@ fn grade(ui: &Ui, cluster: &Cluster, id: ListId, row: u32) -> Option<Grade> {
         ListId::Autoscalers => {
             autoscalers::grade_of(pilothouse_core::policy::hpa::judge(cluster.hpas.at(row)?, now).state)
         }
-        ListId::Workloads => workloads::grade(cluster.derived.workloads.at(row)?),
+        ListId::Workloads => workloads::grade(cluster.derived.workloads.at(row)?, &ui.bases.told),
         ListId::Pods => pods::grade(cluster.pods.at(row)?, &ui.bases.dead, now),
         ListId::Backends => ui.bases.backends.get(at)?.grade(),
         ListId::Changes => ui.bases.changes.list.get(at)?.grade(),
@@ -261,7 +278,8 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
     }
 }
 
-fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
+/// The columns of a list.
+pub fn columns(ui: &Ui, id: ListId) -> Vec<Column> {
     let fixed: &[Column] = match id {
         ListId::Now => &causes::COLUMNS,
         ListId::Nodes => &nodes::COLUMNS,
@@ -320,7 +338,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several, now),
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, cluster, now),
         ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),
-        ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, now),
+        ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, &ui.bases.told, now),
         ListId::Pods => pods::row(cluster.pods.at(row)?, cluster, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),
         ListId::Actions => actions::row(world.actions.get(at)?, ui.all_actions, now),
@@ -383,11 +401,11 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         vec![cell(Role::Dim, format!("nothing matches {}; Esc shows all", list.filter))]
     } else if !state.why_empty.is_empty() {
         state.why_empty
-    } else if let Some(why) = not_read(ui, &cluster, id) {
+    } else if let Some(why) = frame::not_read(ui, &cluster, id) {
         vec![cell(Role::Denied, why)]
     } else {
         let place = ui.namespace.as_ref().map_or_else(String::new, |ns| format!(" in namespace {ns}"));
-        vec![cell(Role::Dim, format!("{}{place}", nothing(id)))]
+        vec![cell(Role::Dim, format!("{}{place}", frame::nothing(id)))]
     };
     let columns = columns(ui, id);
     let heads: Vec<&str> = columns.iter().map(|c| c.head).collect();
@@ -407,37 +425,5 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, room: usize, focused: bool) 
         above: list.top,
         total: list.ids.len(),
         whole: false,
-    }
-}
-
-/// What an empty list says when the chosen namespace is not read: it must not look like a namespace without objects.
-fn not_read(ui: &Ui, cluster: &Cluster, id: ListId) -> Option<String> {
-    let cover = match id {
-        ListId::Traffic => &cluster.services.cover,
-        ListId::Autoscalers => &cluster.hpas.cover,
-        ListId::Workloads | ListId::Pods => &cluster.pods.cover,
-        _ => return None,
-    };
-    let (Some(namespace), Coverage::Namespaces(read)) = (&ui.namespace, cover) else { return None };
-    if read.contains(namespace) {
-        return None;
-    }
-    Some(format!("namespace {namespace} is not read, only {}: start with -n {namespace}", read.join(", ")))
-}
-
-fn nothing(id: ListId) -> &'static str {
-    match id {
-        ListId::Now => "no causes",
-        ListId::Nodes => "no nodes",
-        ListId::Traffic => "no services",
-        ListId::Errors => "no error lines so far",
-        ListId::Autoscalers => "no autoscalers",
-        ListId::Workloads => "no workloads",
-        ListId::Pods => "no pods",
-        ListId::Backends => "no backends",
-        ListId::Actions => "no actions",
-        ListId::Changes => "no changes in the last six hours",
-        ListId::Namespaces => "no namespaces seen yet",
-        ListId::Table => "no rows",
     }
 }

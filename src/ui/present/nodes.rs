@@ -17,7 +17,7 @@ use super::orders::Order;
 use super::{Cell, Grade, RowView, ago, bytes, cell, cores, percent, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [Order; 8] = [
+pub const ORDERS: [Order; 15] = [
     Order::worst("worst first"),
     Order::rises("by name", "NODE"),
     Order::falls("by CPU use", "CPU use/req"),
@@ -26,6 +26,13 @@ pub const ORDERS: [Order; 8] = [
     Order::rises("youngest first", "AGE"),
     Order::rises("by zone", "ZONE"),
     Order::rises("by version", "VERSION"),
+    Order::rises("by pool", "POOL").wide(),
+    Order::falls("by number of CPUs", "CPU").wide(),
+    Order::falls("by size of memory", "MEMORY").wide(),
+    Order::falls("by most pods", "MAX PODS").wide(),
+    Order::rises("by address", "INTERNAL-IP").wide(),
+    Order::falls("by conditions", "CONDITIONS").wide(),
+    Order::falls("by taints", "TAINTS").wide(),
 ];
 
 /// The columns.
@@ -92,6 +99,13 @@ pub fn order(a: &NodeRow, b: &NodeRow, order: usize) -> Ordering {
         5 => b.node.created.cmp(&a.node.created),
         6 => a.node.zone.cmp(&b.node.zone),
         7 => a.node.kubelet.cmp(&b.node.kubelet),
+        8 => a.node.pool.cmp(&b.node.pool),
+        9 => b.node.allocatable.cpu_milli.cmp(&a.node.allocatable.cpu_milli),
+        10 => b.node.allocatable.memory_bytes.cmp(&a.node.allocatable.memory_bytes),
+        11 => b.node.allocatable_pods.cmp(&a.node.allocatable_pods),
+        12 => super::address(a.node.internal_ip.as_ref()).cmp(&super::address(b.node.internal_ip.as_ref())),
+        13 => odd(&b.node).count().cmp(&odd(&a.node).count()),
+        14 => b.node.taints.len().cmp(&a.node.taints.len()),
         _ => grade(b)
             .cmp(&grade(a))
             .then_with(|| b.state.cmp(&a.state))
@@ -130,11 +144,15 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
     words
 }
 
-/// The conditions that are not as they should be, Ready among them; `–` where there are none.
+/// The conditions that are not as they should be, Ready among them.
+fn odd(node: &Node) -> impl Iterator<Item = &Condition> {
+    node.conditions.iter().filter(|c| (c.kind == "Ready") != (c.status == Status::True))
+}
+
+/// The same in words; `–` where there are none.
 fn conditions(node: &Node) -> String {
-    let odd = |c: &&Condition| (c.kind == "Ready") != (c.status == Status::True);
     let words = |c: &Condition| format!("{}={}", c.kind, c.status.as_str());
-    let odd: Vec<String> = node.conditions.iter().filter(odd).map(words).collect();
+    let odd: Vec<String> = odd(node).map(words).collect();
     if odd.is_empty() { "–".into() } else { odd.join(" ") }
 }
 

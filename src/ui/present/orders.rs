@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use super::super::app::Ui;
-use super::super::list::{List, ListId};
+use super::super::list::ListId;
 use super::super::theme::Role;
-use super::{Cell, autoscalers, backends, cell, errors, nodes, pods, traffic, workloads};
+use super::{Cell, autoscalers, backends, cell, errors, lists, nodes, pods, traffic, workloads};
 
 /// One order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,22 +15,30 @@ pub struct Order {
     pub head: &'static str,
     /// The largest first.
     pub falls: bool,
+    /// Offered only while its column is on the screen.
+    pub wide: bool,
 }
 
 impl Order {
     /// By what is worst, which is no column.
     pub const fn worst(name: &'static str) -> Self {
-        Self { name, head: "", falls: true }
+        Self { name, head: "", falls: true, wide: false }
     }
 
     /// The smallest first: names.
     pub const fn rises(name: &'static str, head: &'static str) -> Self {
-        Self { name, head, falls: false }
+        Self { name, head, falls: false, wide: false }
     }
 
     /// The largest first: numbers.
     pub const fn falls(name: &'static str, head: &'static str) -> Self {
-        Self { name, head, falls: true }
+        Self { name, head, falls: true, wide: false }
+    }
+
+    /// The same order, for a column that is there only where there is much room.
+    pub const fn wide(mut self) -> Self {
+        self.wide = true;
+        self
     }
 }
 
@@ -98,15 +106,27 @@ pub fn printed(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// Whether `o` comes by the order: one for a column of a wide screen needs that to be seen.
+fn is_offered(ui: &Ui, id: ListId, at: usize) -> bool {
+    let Some(order) = of(id).get(at).filter(|order| order.wide) else { return true };
+    let columns = lists::columns(ui, id);
+    let drawn = &ui.list(id).drawn;
+    columns.iter().position(|c| c.head == order.head).is_some_and(|i| drawn.contains(&i))
+}
+
 /// The next order, from its top: what was chosen in another order is not what one looks for in this one.
-pub fn next(list: &mut List, count: usize) {
-    list.order = if count == 0 { 0 } else { (list.order + 1) % count };
+pub fn next(ui: &mut Ui, id: ListId) {
+    let (count, at) = (count(ui, id), ui.list(id).order);
+    let next = (1..=count).map(|step| (at + step) % count).find(|at| is_offered(ui, id, *at));
+    let list = ui.list_mut(id);
+    list.order = next.unwrap_or(0);
     list.reverse = false;
     list.to_top();
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::widget::columns::{Column, Cut};
     use super::*;
 
     #[test]
@@ -126,10 +146,9 @@ mod tests {
                 assert!(heads.contains(&order.head), "{id:?} {}", order.name);
             }
             // the state is in the order that a list has by itself, and what is drawn has none
-            let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "EXP", "METRIC"];
-            // and what is there only where there is room for everything has none either
-            let main = columns.iter().filter(|c| c.leave < 10 && !of_itself.contains(&c.head));
-            for column in main {
+            let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "EXP", "METRIC", "ALL METRICS"];
+            let drawn = |c: &Column| c.cut == Cut::Scale || of_itself.contains(&c.head);
+            for column in columns.iter().filter(|c| !drawn(c)) {
                 assert!(
                     orders.iter().any(|o| o.head == column.head),
                     "{id:?} has no order by {}",

@@ -18,7 +18,7 @@ use super::orders::Order;
 use super::{Cell, Grade, RowView, bytes, cell, cores, plain};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [Order; 10] = [
+pub const ORDERS: [Order; 14] = [
     Order::worst("worst first"),
     Order::rises("by namespace and name", "NAMESPACE"),
     Order::falls("by restarts", "RESTARTS"),
@@ -29,7 +29,34 @@ pub const ORDERS: [Order; 10] = [
     Order::rises("by status", "STATUS"),
     Order::rises("last exit first", "LAST EXIT"),
     Order::rises("by version", "VERSION"),
+    Order::falls("by CPU use", "CPU use/req").wide(),
+    Order::falls("by memory use", "MEM use/req").wide(),
+    Order::rises("by address", "IP").wide(),
+    Order::rises("by owner", "OWNER").wide(),
 ];
+
+/// From this order on [`order_beside`] has what it needs: it lies beside the pods.
+pub const BESIDE: usize = 10;
+
+/// The order of two rows by what lies beside the pods. It is looked up for each comparison: a table of all would be made
+/// anew for every pod that changes.
+pub fn order_beside(a: &Pod, b: &Pod, order: usize, cluster: &Cluster) -> Ordering {
+    let used = |pod: &Pod| {
+        let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
+        used.map(|u| if order == 10 { u.cpu_milli } else { u.memory_bytes })
+    };
+    let by = match order {
+        10 | 11 => used(b).cmp(&used(a)),
+        12 => super::address(a.ip.as_ref()).cmp(&super::address(b.ip.as_ref())),
+        _ => owner(a, cluster).cmp(&owner(b, cluster)),
+    };
+    by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
+}
+
+/// `deploy/checkout`: who made it, above ReplicaSets.
+fn owner(pod: &Pod, cluster: &Cluster) -> String {
+    cluster.top_owner(pod).map_or_else(String::new, |(kind, name)| format!("{}/{name}", kind.short()))
+}
 
 /// The columns.
 pub const COLUMNS: [Column; 13] = [
@@ -184,12 +211,7 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
             plain(pair(used.map(|u| u.cpu_milli), pod.requests.cpu_milli, cores)),
             plain(pair(used.map(|u| u.memory_bytes), pod.requests.memory_bytes, bytes)),
             cell(Role::Dim, pod.ip.as_ref().map_or("", Name::as_str)),
-            cell(
-                Role::Dim,
-                cluster
-                    .top_owner(pod)
-                    .map_or_else(String::new, |(kind, name)| format!("{}/{name}", kind.short())),
-            ),
+            cell(Role::Dim, owner(pod, cluster)),
         ],
         below: pod.message.iter().map(|words| cell(Role::Dim, words.as_str())).collect(),
         ..RowView::default()

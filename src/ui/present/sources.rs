@@ -1,7 +1,7 @@
 //! What a source's trouble means for a pane: a note for its title, and the words that stand where rows would be.
 
 use pilothouse_core::domain::source::SourceState;
-use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::time::{Stamp, age_of_state};
 use pilothouse_core::model::table::{Coverage, Freshness};
 use pilothouse_core::model::world::Cluster;
 
@@ -90,7 +90,7 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
     }
     if let Some(since) = fresh.stale_since {
         let why = words(cluster, source).map_or_else(String::new, |w| format!(": {w}"));
-        state.notes.push(cell(Role::Stale, format!("STALE {}{why}", age(now.since(since)))));
+        state.notes.push(cell(Role::Stale, format!("STALE {}{why}", age_of_state(now.since(since)))));
     }
     state
 }
@@ -111,10 +111,12 @@ pub fn of_source(cluster: &Cluster, source: &str, now: Stamp) -> State {
             state.why_empty.push(cell(Role::Dim, format!("waiting for {source} …")));
         }
         SourceState::Stale { since } => {
-            state.notes.push(cell(Role::Stale, format!("{source} STALE {}{error}", age(now.since(since)))));
+            state
+                .notes
+                .push(cell(Role::Stale, format!("{source} STALE {}{error}", age_of_state(now.since(since)))));
         }
         SourceState::Down { since } => {
-            state.notes.push(cell(Role::Stale, format!("{source} DOWN {}", age(now.since(since)))));
+            state.notes.push(cell(Role::Stale, format!("{source} DOWN {}", age_of_state(now.since(since)))));
             state.why_empty.push(cell(Role::Stale, format!("{source} does not answer")));
             state.why_empty.extend(detail(cluster, source));
         }

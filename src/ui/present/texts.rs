@@ -1,7 +1,7 @@
 //! The lines of the texts that follow the World: why, describe, events, error groups, actions, help.
 
-use pilothouse_core::domain::id::Uid;
-use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
+use pilothouse_core::domain::time::{Stamp, age_of_running};
 use pilothouse_core::model::world::{Cause, Cluster, Silenced, StepState, World};
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
@@ -10,7 +10,7 @@ use super::super::request::LogLine;
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
-use super::{actions, ago, causes, errors, help, past, targets};
+use super::{actions, causes, errors, help, past, targets};
 
 /// What is silenced, by whom and for how long.
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
@@ -34,6 +34,15 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
     }
 }
 
+/// The lines that were fetched of an error group.
+fn lines_below<'a>(ui: &'a Ui, fingerprint: &Name) -> &'a [TextLine] {
+    match ui.screen() {
+        Screen::Text(view) => &view.below.lines,
+        _ if ui.details.below_of == *fingerprint => &ui.details.below.lines,
+        _ => &[],
+    }
+}
+
 /// The lines of a source that is not the server; None = they stay as they are.
 pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine>> {
     let cluster = ui.shown(world)?;
@@ -44,9 +53,10 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             let cause = cluster.derived.causes.iter().find(|c| causes::key(c) == Uid::Text(key.clone()))?;
             let grade = causes::grade(cause);
             out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
-            let since = cause
-                .since
-                .map_or_else(|| "before this console looked".into(), |s| format!("{s} ({})", past(now, s)));
+            let since = cause.since.map_or_else(
+                || "before this console looked".into(),
+                |s| format!("{} ({})", s.told(now), past(now, s)),
+            );
             out.say(Role::Text, String::new());
             out.field("since", since);
             let r = cause.reach;
@@ -80,11 +90,28 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                     out.say(Role::Dim, format!("  and {} more", cause.objects.len() - 40));
                 }
             }
-            if let Some(object) = cause.objects.first() {
-                describe::events(&mut out, cluster, object, now);
+            // what there is to know of what it is about, and of the workload behind that
+            let main = cause.objects.first();
+            let behind = cause.objects.iter().skip(1).find(|o| cluster.workloads(&o.kind).is_some());
+            for object in main.into_iter().chain(behind) {
+                out.say(Role::Text, "");
+                out.0.extend(describe::lines(cluster, object, now));
             }
         }
-        TextSource::Describe(object) => return Some(describe::lines(cluster, object, now)),
+        TextSource::Describe(object) => {
+            let is = |o: &ObjectRef| {
+                o.kind == object.kind && o.namespace == object.namespace && o.name == object.name
+            };
+            // what NOW says of it
+            for cause in cluster.derived.causes.iter().filter(|c| c.objects.iter().any(is)).take(3) {
+                let grade = causes::grade(cause);
+                out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
+            }
+            if !out.0.is_empty() {
+                out.say(Role::Text, "");
+            }
+            out.0.extend(describe::lines(cluster, object, now));
+        }
         TextSource::Events(object) => describe::events(&mut out, cluster, object, now),
         TextSource::ErrorGroup(fingerprint) => {
             let group = cluster.logs.groups.iter().find(|g| g.fingerprint == *fingerprint)?;
@@ -96,8 +123,8 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 format!("{}, lately {}/min", text::grouped(group.count), super::rate(Some(group.per_minute))),
             );
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
-            out.field("first seen", format!("{} ({}){new}", group.first, past(now, group.first)));
-            out.field("last seen", format!("{} ({})", group.last, past(now, group.last)));
+            out.field("first seen", format!("{} ({}){new}", group.first.told(now), past(now, group.first)));
+            out.field("last seen", format!("{} ({})", group.last.told(now), past(now, group.last)));
             out.field("versions", errors::versions(group, cluster));
             out.field("trend", text::trend(&group.trend, 60));
             out.head("Workloads");
@@ -109,14 +136,14 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             }
             out.head(&format!("Pods: {}", group.pod_count));
             for name in group.pods.iter() {
-                match errors::pod(cluster, group, name) {
+                match errors::pod(cluster, name) {
                     Some(object) => out.about(Role::Text, format!("  {name}"), object),
                     // it wrote, and is gone
                     None => out.say(Role::Dim, format!("  {name}")),
                 }
             }
-            let shown = matches!(ui.screen(), Screen::Text(v) if !v.below.lines.is_empty());
-            if !shown {
+            // some of its lines stand below
+            if lines_below(ui, fingerprint).is_empty() {
                 out.head("A whole line");
                 out.say(Role::Text, format!("  {}", group.sample));
             }
@@ -175,8 +202,8 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
     out.say(Role::Text, String::new());
     out.field("id", &action.id);
     out.field("context", &action.plan.intent.context);
-    out.field("started", format!("{} ({})", action.started, past(now, action.started)));
-    out.field("ended", action.ended.map_or_else(String::new, |at| at.to_string()));
+    out.field("started", format!("{} ({})", action.started.told(now), past(now, action.started)));
+    out.field("ended", action.ended.map_or_else(String::new, |at| at.told(now)));
     out.field("kubectl", &action.plan.kubectl);
     out.field("undo", &action.plan.undo);
     if action.foreign {
@@ -195,7 +222,7 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
             format!(
                 "  {:<9} {:>4}  {} {}  {}",
                 step.state.as_str(),
-                ago(now, step.at),
+                step.at.map_or_else(|| "–".into(), |at| age_of_running(now.since(at))),
                 step.what,
                 step.on,
                 step.note

@@ -20,7 +20,7 @@ use super::orders::Order;
 use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 
 /// The orders that `o` goes through.
-pub const ORDERS: [Order; 7] = [
+pub const ORDERS: [Order; 13] = [
     Order::worst("worst first"),
     Order::rises("by name", "SERVICE"),
     Order::falls("by requests", "RPS"),
@@ -28,6 +28,12 @@ pub const ORDERS: [Order; 7] = [
     Order::falls("by errors", "ERR%"),
     Order::falls("by backends that are not ready", "READY"),
     Order::rises("by policy", "POLICY"),
+    Order::falls("by p50", "P50").wide(),
+    Order::falls("by p99", "P99").wide(),
+    Order::rises("by type", "TYPE").wide(),
+    Order::falls("by active connections", "ACTIVE").wide(),
+    Order::rises("by who measured", "MEASURED BY").wide(),
+    Order::rises("youngest first", "AGE").wide(),
 ];
 
 /// The columns.
@@ -188,16 +194,27 @@ fn step(number: f64) -> f64 {
 pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
     let rps = |j: &Joined| j.traffic.as_ref().and_then(|t| t.rps).unwrap_or(-1.0);
     let errors = |j: &Joined| j.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(-1.0);
-    let p95 = |j: &Joined| j.traffic.as_ref().and_then(|t| t.p95_ms).unwrap_or(-1.0);
+    let of = |j: &Joined, number: fn(&ServiceTraffic) -> Option<f64>| {
+        j.traffic.as_deref().and_then(number).unwrap_or(-1.0)
+    };
+    let falls = |number| of(b, number).total_cmp(&of(a, number));
+    let service = |j: &Joined| j.row.as_ref().map(|r| (r.service.kind.as_str(), r.service.created));
     let missing = |j: &Joined| j.row.as_ref().map(|r| r.total.saturating_sub(r.ready));
     let policy = |j: &Joined| j.traffic.as_ref().map(|t| t.policy.as_str());
+    let preset = |j: &Joined| j.traffic.as_ref().map(|t| t.preset.clone());
     let by = match order {
         1 => Ordering::Equal,
         2 => rps(b).total_cmp(&rps(a)),
-        3 => p95(b).total_cmp(&p95(a)),
+        3 => falls(|t| t.p95_ms),
         4 => errors(b).total_cmp(&errors(a)),
         5 => missing(b).cmp(&missing(a)),
         6 => policy(a).cmp(&policy(b)),
+        7 => falls(|t| t.p50_ms),
+        8 => falls(|t| t.p99_ms),
+        9 => service(a).map(|(kind, _)| kind).cmp(&service(b).map(|(kind, _)| kind)),
+        10 => falls(active),
+        11 => preset(a).cmp(&preset(b)),
+        12 => service(b).map(|(_, created)| created).cmp(&service(a).map(|(_, created)| created)),
         _ => b
             .grade()
             .cmp(&a.grade())
@@ -233,9 +250,8 @@ fn bar(joined: &Joined) -> String {
 }
 
 /// Connections or sessions of all backends now.
-fn active(joined: &Joined) -> String {
-    let of = joined.traffic.iter().flat_map(|t| t.backends.iter()).filter_map(|b| b.active);
-    rate(of.reduce(|a, b| a + b))
+fn active(traffic: &ServiceTraffic) -> Option<f64> {
+    traffic.backends.iter().filter_map(|b| b.active).reduce(|a, b| a + b)
 }
 
 /// Who measured, over how long.
@@ -311,7 +327,7 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
             cell(Role::Dim, traffic.map_or("", |t| t.policy.as_str())),
             // what is measured without a Service is a proxy's own
             cell(Role::Dim, service.map_or("proxy", |s| s.kind.as_str())),
-            plain(active(joined)),
+            plain(rate(traffic.and_then(|t| active(t)))),
             cell(Role::Dim, traffic.map_or_else(String::new, |t| measured(t))),
             cell(Role::Dim, service.map_or_else(String::new, |s| age(now.since(s.created)))),
         ],

@@ -1,12 +1,13 @@
 //! View 5: workloads with their rollouts.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
-use pilothouse_core::domain::id::{Kind, Name};
+use pilothouse_core::domain::id::{Kind, Name, Uid};
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::world::{Cluster, WorkloadRow};
+use pilothouse_core::model::world::{Cluster, Severity, WorkloadRow};
 use pilothouse_core::policy::rollout::RolloutPhase;
 
 use super::super::list::{NO_MORE, Spec};
@@ -42,8 +43,33 @@ pub const COLUMNS: [Column; 9] = [
     Column::right("AGE", 4, 5, 7),
 ];
 
-/// How bad.
-pub fn grade(row: &WorkloadRow) -> Grade {
+/// What NOW tells of workloads: how bad, by their uid.
+pub type Told = HashMap<Uid, Severity>;
+
+/// Collects it.
+pub fn told(cluster: &Cluster) -> Told {
+    let mut told = Told::new();
+    for cause in cluster.derived.causes.iter() {
+        let tells = cause.tells().into_iter().map(|(_, object)| object);
+        for object in tells.filter(|o| cluster.workloads(&o.kind).is_some()) {
+            let worst = told.entry(object.uid).or_insert(cause.severity);
+            *worst = cause.severity.max(*worst);
+        }
+    }
+    told
+}
+
+/// How bad: never less than NOW has it.
+pub fn grade(row: &WorkloadRow, told: &Told) -> Grade {
+    of_itself(row).max(match told.get(&row.workload.uid) {
+        Some(Severity::Critical) => Grade::Critical,
+        Some(Severity::Warning) => Grade::Warning,
+        Some(Severity::Info) | None => Grade::Fine,
+    })
+}
+
+/// How its own state is, whatever NOW finds beside it.
+pub fn of_itself(row: &WorkloadRow) -> Grade {
     let w = &row.workload;
     if row.rollout.phase == RolloutPhase::Stuck || (w.desired > 0 && w.ready == 0 && row.totals.bad > 0) {
         Grade::Critical
@@ -103,7 +129,7 @@ pub fn passes(row: &WorkloadRow, spec: &Spec, more: impl Fn() -> Vec<String>) ->
 }
 
 /// The order of two rows.
-pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize) -> Ordering {
+pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize, told: &Told) -> Ordering {
     let missing = |r: &WorkloadRow| r.workload.desired.saturating_sub(r.workload.ready);
     let by = match order {
         1 => Ordering::Equal,
@@ -115,7 +141,7 @@ pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize) -> Ordering {
         7 => b.workload.available.cmp(&a.workload.available),
         8 => b.rollout.phase.cmp(&a.rollout.phase),
         9 => a.workload.images.cmp(&b.workload.images),
-        _ => grade(b).cmp(&grade(a)).then_with(|| b.totals.bad.cmp(&a.totals.bad)),
+        _ => grade(b, told).cmp(&grade(a, told)).then_with(|| b.totals.bad.cmp(&a.totals.bad)),
     };
     let name = |r: &WorkloadRow| (r.workload.namespace.clone(), r.workload.name.clone());
     by.then_with(|| name(a).cmp(&name(b))).then_with(|| a.workload.kind.cmp(&b.workload.kind))
@@ -132,18 +158,19 @@ pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
     if all.is_empty() {
         return Vec::new();
     }
+    let told = told(cluster);
     let here = || all.iter().filter(|r| passes(r, spec, NO_MORE));
     // a rollout under way with all its pods ready lacks nothing
     let short = |r: &WorkloadRow| r.totals.bad > 0 || r.workload.ready < r.workload.desired;
     let graded =
-        |r: &WorkloadRow| Some(grade(r)).filter(|g| *g != Grade::Info || short(r)).unwrap_or_default();
+        |r: &WorkloadRow| Some(grade(r, &told)).filter(|g| *g != Grade::Info || short(r)).unwrap_or_default();
     super::counts(here().map(|r| graded(r)))
 }
 
 /// One row.
-pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
+pub fn row(row: &WorkloadRow, told: &Told, now: Stamp) -> RowView {
     let w = &row.workload;
-    let grade = grade(row);
+    let grade = grade(row, told);
     let rollout = match row.rollout.phase {
         _ if w.kind == Kind::Job => run_of(w),
         RolloutPhase::Complete => "complete".to_owned(),
@@ -178,7 +205,7 @@ pub fn row(row: &WorkloadRow, now: Stamp) -> RowView {
                 if row.totals.crash_loop > 0 { Role::Warning } else { Role::Text },
                 row.totals.restarts.to_string(),
             ),
-            cell(grade.role(), rollout),
+            cell(of_itself(row).role(), rollout),
             plain(images.join(" ")),
             cell(Role::Dim, age(now.since(w.created))),
         ],
@@ -218,7 +245,7 @@ mod tests {
     }
 
     fn texts(of: &WorkloadRow) -> (Grade, String, String) {
-        let shown = row(of, Stamp::default());
+        let shown = row(of, &Told::new(), Stamp::default());
         let text = |at: usize| shown.cells[at].text.clone();
         (shown.grade, text(2), text(6))
     }

@@ -3,7 +3,7 @@
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::World;
 
-use super::super::app::{PodScope, Screen, TextLine, TextSource, TextView, Ui};
+use super::super::app::{Below, PodScope, Screen, TextLine, TextSource, TextView, Ui};
 use super::super::list::{Filter, List, ListId};
 use super::super::present;
 use super::super::request::{Effect, Request, TableText};
@@ -156,24 +156,37 @@ const LINES_EVERY_MS: u64 = 2_000;
 pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let now = ui.clock_ms;
     let Some(cluster) = ui.shown(world).cloned() else { return };
-    let Some(Screen::Text(view)) = ui.screens.last() else { return };
-    let TextSource::ErrorGroup(fingerprint) = view.source.clone() else { return };
+    let open = match ui.screen() {
+        Screen::Text(view) => match &view.source {
+            TextSource::ErrorGroup(fingerprint) => Some(fingerprint.clone()),
+            _ => None,
+        },
+        _ => present::details::error_group(ui, world),
+    };
+    let Some(fingerprint) = open else { return };
     let Some(group) = cluster.logs.groups.iter().find(|g| g.fingerprint == fingerprint) else { return };
+    if !matches!(ui.screen(), Screen::Text(_)) && ui.details.below_of != fingerprint {
+        (ui.details.below, ui.details.below_of) = (Below::default(), fingerprint.clone());
+    }
+    let (read, below) = match ui.screen() {
+        Screen::Text(view) => (view.top > 0, &view.below),
+        _ => (false, &ui.details.below),
+    };
     // under somebody who reads further down the lines do not move
-    let due = (view.top == 0 || view.below.asked.is_none())
-        && view
-            .below
+    let due = (!read || below.asked.is_none())
+        && below
             .asked
             .is_none_or(|(count, at)| count != group.count && now.saturating_sub(at) >= LINES_EVERY_MS);
     if !due {
         return;
     }
-    let first = view.below.asked.is_none();
-    let ticket = if first { ui.ticket() } else { view.below.ticket };
-    if let Some(Screen::Text(view)) = ui.screens.last_mut() {
-        view.below.ticket = ticket;
-        view.below.asked = Some((group.count, now));
-    }
+    let ticket = if below.asked.is_none() { None } else { Some(below.ticket) };
+    let ticket = ticket.unwrap_or_else(|| ui.ticket());
+    let below = match ui.screens.last_mut() {
+        Some(Screen::Text(view)) => &mut view.below,
+        _ => &mut ui.details.below,
+    };
+    (below.ticket, below.asked) = (ticket, Some((group.count, now)));
     effects.push(Effect::Fetch(ticket, Request::ErrorLines { cluster: ui.cluster, fingerprint }));
 }
 
@@ -190,30 +203,16 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(id) = ui.active_list() else { return };
     let Some(selected) = ui.list(id).chosen().cloned() else { return };
     let object = present::lists::object(ui, world, id, &selected);
-    let name_of = |uid: &Uid| match uid {
-        Uid::Text(name) => name.clone(),
-        Uid::Uuid(_) => Name::default(),
-    };
     match (id, object) {
         (ListId::Now, _) if ui.folds_now() && list_has_fold(ui, world, &selected) => {
             ui.screens.push(Screen::List(ListId::Now));
         }
-        (ListId::Now, object) => {
-            let source = TextSource::Why(name_of(&selected));
-            ui.screens.push(Screen::Text(Box::new(TextView::new("Why", source, object))));
-        }
-        (ListId::Errors, object) => {
-            let source = TextSource::ErrorGroup(name_of(&selected));
-            ui.screens.push(Screen::Text(Box::new(TextView::new("Error group", source, object))));
-            ask_lines(ui, world, effects);
-        }
-        (ListId::Actions, _) => {
-            let source = TextSource::Action(name_of(&selected));
-            ui.screens.push(Screen::Text(Box::new(TextView::new("Action", source, None))));
-        }
         (ListId::Namespaces, _) => {
             // the row of all namespaces has no name
-            ui.namespace = Some(name_of(&selected)).filter(|name| !name.is_empty());
+            ui.namespace = match selected {
+                Uid::Text(name) => Some(name).filter(|name| !name.is_empty()),
+                Uid::Uuid(_) => None,
+            };
             close(ui, effects);
         }
         (ListId::Traffic, Some(object)) => {
@@ -229,11 +228,14 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             ui.pod_scope = PodScope::Node(object.name);
             deeper(ui, ListId::Pods);
         }
-        (ListId::Autoscalers | ListId::Pods | ListId::Backends | ListId::Changes, Some(object)) => {
-            text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object);
-        }
         (ListId::Table, Some(object)) => yaml(ui, &object, effects),
-        _ => ui.say("there is nothing behind this row"),
+        (_, object) => match present::details::source(ui, world, id) {
+            Some((title, source)) => {
+                ui.screens.push(Screen::Text(Box::new(TextView::new(title, source, object))));
+                ask_lines(ui, world, effects);
+            }
+            None => ui.say("there is nothing behind this row"),
+        },
     }
 }
 

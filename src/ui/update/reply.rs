@@ -59,16 +59,19 @@ pub fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &
         }
         return;
     }
-    let group = ui.screens.iter_mut().find_map(|s| match s {
-        Screen::Text(view) if view.below.asked.is_some() && view.below.ticket == ticket => Some(view),
+    let texts = ui.screens.iter_mut().filter_map(|s| match s {
+        Screen::Text(view) => Some(&mut view.below),
         _ => None,
     });
-    if let Some(view) = group {
-        view.below.lines = match reply {
+    let found =
+        texts.chain([&mut ui.details.below]).find(|below| below.asked.is_some() && below.ticket == ticket);
+    if let Some(below) = found {
+        below.lines = match reply {
             Reply::Lines(lines) => present::texts::error_lines(&lines),
             Reply::Failed(why) => vec![TextLine::new(Role::Warning, format!("! {}", text::clean(&why)))],
             _ => return,
         };
+        ui.details.made = None;
         return;
     }
     let view = ui.screens.iter_mut().find_map(|s| match s {

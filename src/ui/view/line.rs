@@ -251,35 +251,52 @@ pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focus
     canvas.cells(area.left() + 1, area.top(), area.right(), &cells);
 }
 
-/// A finding without a frame around it: its words, since when, the key that helps. Goes on in the lines of the area.
+/// The first of a finding's keys.
+fn first_key(row: &present::RowView) -> &str {
+    let keys = row.cells.last().map_or("", |cell| cell.text.as_str());
+    keys.split("  ").next().unwrap_or_default()
+}
+
+/// The cells that keys and ages of findings take at the right edge: one column each for all of them.
+pub fn edge(rows: &[present::RowView]) -> (u16, u16) {
+    let widest = |of: &dyn Fn(&present::RowView) -> usize| {
+        u16::try_from(rows.iter().map(of).max().unwrap_or(0)).unwrap_or(u16::MAX)
+    };
+    let age = |row: &present::RowView| row.cells.get(1).map_or(0, |cell| text::width(&cell.text));
+    (widest(&|row| text::width(first_key(row))), widest(&age))
+}
+
+/// A finding without a frame around it: its words, the key that helps, since when. Goes on in the lines of the area.
 /// Returns how many it took.
-pub fn cause(canvas: &mut Canvas<'_>, area: Rect, row: &present::RowView, index: usize) -> u16 {
-    let [title, since, keys] = row.cells.as_slice() else { return 1 };
-    let cells = |words: &str| u16::try_from(text::width(words)).unwrap_or(u16::MAX);
+pub fn cause(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    row: &present::RowView,
+    index: usize,
+    (key, age): (u16, u16),
+) -> u16 {
+    let [title, since, _] = row.cells.as_slice() else { return 1 };
     canvas.put(area.x, area.y, 1, row.grade.role(), row.grade.glyph());
-    let keys = keys.text.split("  ").next().unwrap_or_default();
-    let age = cells(&since.text);
-    let room = |right: u16| area.width.saturating_sub(3 + age + if right > 0 { right + 2 } else { 0 });
+    let keys = first_key(row);
+    let room = |with_key: bool| {
+        let taken = if with_key && key > 0 { key + 2 } else { 0 };
+        area.width.saturating_sub(3 + age + taken)
+    };
     // the first has its key in any case, the others where it costs none of their words
-    let right = cells(keys);
-    let lines = text::wrap(&title.text, usize::from(room(right)));
-    let fits = lines.len() <= usize::from(area.height);
-    let right = if index == 0 || keys.starts_with('+') || fits { right } else { 0 };
-    let lines = text::wrap(&title.text, usize::from(room(right)));
+    let fits = text::wrap(&title.text, usize::from(room(true))).len() <= usize::from(area.height);
+    let with_key = !keys.is_empty() && (index == 0 || keys.starts_with('+') || fits);
+    let lines = text::wrap(&title.text, usize::from(room(with_key)));
     let shown = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height).max(1);
-    let mut x = area.x + 2;
     for (i, y) in (area.y..area.y + shown).enumerate() {
         let rest = || lines.iter().skip(i).map(|l| l.trim()).collect::<Vec<_>>().join(" ");
         let words = if y + 1 == area.y + shown { rest() } else { lines.get(i).cloned().unwrap_or_default() };
-        let end = canvas.put(area.x + 2, y, room(right), title.role, &words);
-        x = if i == 0 { end } else { x };
+        canvas.put(area.x + 2, y, room(with_key), title.role, &words);
     }
-    if age > 0 {
-        canvas.put(x + 1, area.y, age, Role::Dim, &since.text);
+    if with_key {
+        canvas.put(area.right().saturating_sub(age + 1 + key), area.y, key, Role::Key, keys);
     }
-    if right > 0 {
-        canvas.put(area.right().saturating_sub(right), area.y, right, Role::Key, keys);
-    }
+    let wide = u16::try_from(text::width(&since.text)).unwrap_or(age).min(age);
+    canvas.put(area.right().saturating_sub(wide), area.y, wide, Role::Dim, &since.text);
     shown
 }
 

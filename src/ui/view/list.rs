@@ -44,8 +44,8 @@ fn shorten(view: &mut ListView, area: Rect) {
     view.selected = view.selected.map(|at| at.saturating_sub(from));
 }
 
-/// Draws it.
-pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome, heads: bool) {
+/// Draws it. Returns the columns that there was room for, by their index.
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome, heads: bool) -> Vec<usize> {
     let mut view = view.clone();
     if canvas.ascii {
         let cells = view.rows.iter_mut().flat_map(|r| r.cells.iter_mut().chain(r.below.iter_mut()));
@@ -98,13 +98,14 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
         }
     };
     if view.rows.is_empty() {
-        return empty(canvas, inner, &view.empty);
+        empty(canvas, inner, &view.empty);
+        return Vec::new();
     }
-    rows(canvas, inner, view, heads);
+    rows(canvas, inner, view, heads)
 }
 
 /// What the chrome leaves of an area.
-fn inside(area: Rect, chrome: Chrome) -> Rect {
+pub fn inside(area: Rect, chrome: Chrome) -> Rect {
     match chrome {
         Chrome::Frame => {
             Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2))
@@ -137,7 +138,7 @@ fn empty(canvas: &mut Canvas<'_>, area: Rect, words: &[Cell]) {
     }
 }
 
-fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
+fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) -> Vec<usize> {
     let layout = Layout::new(&view.columns, &view.heads, &view.rows, area.width);
     let mut y = area.y;
     if heads && area.height > 1 {
@@ -170,4 +171,5 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) {
         }
         y = next;
     }
+    layout.placed.iter().map(|p| p.index).collect()
 }

@@ -4,6 +4,7 @@ use pilothouse_core::model::world::World;
 use ratatui::layout::Rect;
 
 use super::super::app::{FOCUS, Prompt, Screen, Ui};
+use super::super::command::Cmd;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
 use super::super::present::{self, causes, dialog as dialogs, header, lists};
@@ -13,7 +14,7 @@ use super::canvas::Canvas;
 use super::list::{Chrome, room};
 use super::row::Layout;
 use super::share::{Need, share};
-use super::{dialog, line, list, log, overlay, text};
+use super::{detail, dialog, line, list, log, overlay, text};
 
 /// From here on panes stand side by side, and a list has a frame.
 const WIDE: u16 = 110;
@@ -36,6 +37,9 @@ pub fn draw(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     }
     line::header(canvas, Rect { height: 1, ..area }, &header::view(ui, world));
     let main = Rect::new(area.x, area.y + 1, area.width, area.height - 3);
+    if !matches!(ui.screen(), Screen::List(_)) && !ui.zoom {
+        ui.details.list = None;
+    }
     match ui.screen() {
         Screen::Panes if ui.zoom => full(ui, world, canvas, main, ui.focus),
         Screen::Panes if area.width >= WIDE && area.height >= 28 => panes(ui, world, canvas, main),
@@ -89,6 +93,12 @@ fn one(
     let heads = has_heads(id);
     lists::refresh(ui, world, id, focused);
     let mut view = lists::view(ui, world, id, room(area, chrome, heads), focused);
+    if ui.details.list == Some(id) {
+        // it is said beneath
+        view.rows.iter_mut().for_each(|row| row.below.clear());
+    }
+    // alone, messages are read
+    view.whole = id == ListId::Errors && ui.zoom;
     if id == ListId::Now {
         // alone, it has its texts whole; the changes have lines of their own beside it
         view.whole = ui.zoom || chrome == Chrome::Rule;
@@ -96,7 +106,7 @@ fn one(
             view.footer.clear();
         }
     }
-    list::draw(canvas, area, &view, chrome, heads);
+    ui.list_mut(id).drawn = list::draw(canvas, area, &view, chrome, heads);
 }
 
 /// Whether what changed stands beside NOW: where that leaves room for both.
@@ -104,10 +114,34 @@ fn beside(ui: &Ui, now: Rect) -> bool {
     now.width < ui.size.0
 }
 
-/// Alone on the screen. A narrow one has no cells for sides.
+/// Alone on the screen, with what is known of the selected row beneath it. A narrow one has no cells for sides.
 fn full(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
     let chrome = if area.width < WIDE { Chrome::Rule } else { Chrome::Frame };
-    one(ui, world, canvas, area, id, true, chrome);
+    let height = beneath(ui, world, area, id, chrome);
+    ui.details.list = height.map(|_| id);
+    let Some(height) = height else { return one(ui, world, canvas, area, id, true, chrome) };
+    one(ui, world, canvas, Rect { height, ..area }, id, true, chrome);
+    present::details::refresh(ui, world, id);
+    let rest = Rect { y: area.y + height, height: area.height - height, ..area };
+    let reads = match id {
+        ListId::Now | ListId::Errors | ListId::Actions => Cmd::Why,
+        _ => Cmd::Describe,
+    };
+    let reads = ui.keymap.key(reads).map_or_else(String::new, |key| format!("{key} reads all"));
+    detail::draw(canvas, rest, chrome, &ui.details.title, &ui.details.lines, &reads);
+}
+
+/// The height of a list that has details beneath it; None: it has none.
+fn beneath(ui: &mut Ui, world: &World, area: Rect, id: ListId, chrome: Chrome) -> Option<u16> {
+    let (zoomed, shown) = (matches!(ui.screen(), Screen::Panes), ui.details.list == Some(id));
+    if (ui.details.off && !zoomed) || matches!(id, ListId::Namespaces | ListId::Table) {
+        return None;
+    }
+    let rows = need(ui, world, id, area.width, area.height).rows - u16::from(chrome == Chrome::Rule);
+    if ui.list(id).ids.is_empty() {
+        return None;
+    }
+    detail::list_height(area.height, rows, shown)
 }
 
 /// What a list has to show in an area of that width. No list is asked for more rows than a screen could have.
@@ -235,9 +269,10 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
             {
                 cell.text = format!("+{} Tab", found - shown);
             }
+            let edge = line::edge(&view.rows);
             for (i, row) in view.rows.iter().enumerate() {
                 let line = Rect::new(area.x, y, area.width, 1 + spare.min(2));
-                let used = line::cause(canvas, line, row, i);
+                let used = line::cause(canvas, line, row, i, edge);
                 canvas.spot(Rect { height: used, ..line }, Spot::Row(ListId::Now, view.above + i));
                 spare = spare.saturating_sub(used - 1);
                 y += used;

@@ -28,6 +28,8 @@ pub struct Column {
     pub cut: Cut,
     /// What does not fit goes on in the lines below the row, where those are free.
     pub wraps: bool,
+    /// Takes all that is left, whatever stands in it: what comes after it stands at the right edge.
+    pub fills: bool,
     /// 0 = stays; else the higher, the earlier it leaves.
     pub leave: u8,
     /// The head where there is no room for the whole one.
@@ -39,12 +41,34 @@ pub struct Column {
 impl Column {
     /// A left-aligned column.
     pub const fn left(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: false, cut: Cut::Head, wraps: false, leave, short: head, whole: false }
+        Self {
+            head,
+            min,
+            max,
+            right: false,
+            cut: Cut::Head,
+            wraps: false,
+            fills: false,
+            leave,
+            short: head,
+            whole: false,
+        }
     }
 
     /// A right-aligned column: numbers.
     pub const fn right(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { head, min, max, right: true, cut: Cut::Head, wraps: false, leave, short: head, whole: true }
+        Self {
+            head,
+            min,
+            max,
+            right: true,
+            cut: Cut::Head,
+            wraps: false,
+            fills: false,
+            leave,
+            short: head,
+            whole: true,
+        }
     }
 
     /// A column of names.
@@ -56,6 +80,7 @@ impl Column {
             right: false,
             cut: Cut::Tail,
             wraps: false,
+            fills: false,
             leave: 0,
             short: head,
             whole: false,
@@ -174,7 +199,11 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
                 continue;
             }
             let wanted = content(*i).max(cells(text::width(column.head)));
-            let wanted = if unlimited || past_limit { wanted } else { wanted.min(column.max) };
+            let wanted = match (unlimited, past_limit) {
+                (true, _) if column.fills => u16::MAX,
+                (true, _) | (_, true) => wanted,
+                (false, false) => wanted.min(column.max),
+            };
             let more = wanted.saturating_sub(*width).min(spare);
             *width += more;
             spare -= more;
@@ -247,6 +276,20 @@ mod tests {
             let end = placed.iter().map(|p| p.x + p.width).max().unwrap_or(0);
             let cut = placed.iter().any(|p| usize::from(p.width) < content(p.index));
             assert!(!cut || room - end <= 1, "{room} {placed:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_column_that_fills_stands_at_the_edge() {
+        let columns = [
+            Column { fills: true, ..Column::text("CAUSE", 10, 0) },
+            Column::right("SINCE", 4, 5, 3),
+            Column::left("KEY", 9, 40, 5),
+        ];
+        for long in [12, 30, 50] {
+            let placed = place(&columns, 80, &|i| [long, 3, 20][i]);
+            let ends: Vec<u16> = placed.iter().map(|p| p.x + p.width).collect();
+            assert_eq!(ends, [53, 59, 80], "{long}");
         }
     }
 

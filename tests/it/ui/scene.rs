@@ -282,7 +282,7 @@ fn logs() -> LogSummary {
             last: ago(5),
             workloads: Arc::from([Name::from("shop/checkout")]),
             pod_count: 5,
-            pods: Arc::from([Name::from("checkout-7c9f-1")]),
+            pods: Arc::from([Name::from(format!("shop/{}", pods()[0].name))]),
             versions: if first < 600 {
                 Arc::from([Name::from("v1.8.2")])
             } else {
@@ -545,6 +545,39 @@ pub fn many_at_max(state: &mut ClusterState, n: u32) {
         })
         .collect();
     apply(state, [Fact::Hpas(Batch::Upsert(rows))]);
+}
+
+/// What the HPA controller says of checkout's autoscaler, as it does in a cluster.
+pub fn scalings(state: &mut ClusterState) {
+    let mut hpa = hpas().remove(1);
+    let messages = [
+        "recommended size matches current size",
+        "the HPA was able to successfully calculate a replica count from cpu resource utilization (percentage of request)",
+        "the desired replica count is more than the maximum replica count",
+    ];
+    let said = hpa.conditions.iter().zip(messages);
+    hpa.conditions = said.map(|(c, message)| Condition { message: message.into(), ..c.clone() }).collect();
+    hpa.version = Version(2);
+    let event = |n: i32, message: String| KubeEvent {
+        uid: uid(7100 + n as u128),
+        version: Version(1),
+        namespace: "shop".into(),
+        name: format!("checkout.{n}").into(),
+        about: ObjectRef::new(Kind::HorizontalPodAutoscaler, &hpa.namespace, &hpa.name, &hpa.uid),
+        warning: false,
+        reason: "SuccessfulRescale".into(),
+        message: message.into(),
+        count: 1,
+        first: Some(ago(900 + i64::from(n) * 300)),
+        last: Some(ago(900 + i64::from(n) * 300)),
+        component: "horizontal-pod-autoscaler".into(),
+    };
+    let sizes = (0..5).map(|n| {
+        let why = "cpu resource utilization (percentage of request) above target";
+        event(n, format!("New size: {}; reason: {why}", 30 - n * 4))
+    });
+    let events = sizes.collect();
+    apply(state, [Fact::Hpas(Batch::Upsert(vec![hpa])), Fact::Events(Batch::Upsert(events))]);
 }
 
 /// The nodes with names that leave room for other columns.

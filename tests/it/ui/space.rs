@@ -1,6 +1,8 @@
 //! Rows and columns go where there is something to show.
 
 use pilothouse::ui::list::ListId;
+use pilothouse::ui::request::{Effect, LogLine, Msg, Reply, Request};
+use pilothouse::ui::update::update;
 
 use super::{Desk, scene};
 
@@ -38,6 +40,158 @@ fn a_large_screen_is_filled() {
         let text = incident().dump(w, h);
         let part = blank(&text, w, h);
         assert!(part <= most, "{part} % of {w}x{h} are blank:\n{text}");
+    }
+}
+
+/// Presses keys and answers what is asked of an error group, as the log store does.
+fn press(desk: &mut Desk, keys: &str) {
+    let effects = desk.press(keys);
+    for effect in effects {
+        if let Effect::Fetch(ticket, Request::ErrorLines { .. }) = effect {
+            let line = |i: u32| LogLine {
+                pod: format!("checkout-7c9f-{i:05}").into(),
+                text: format!(
+                    "upstream 10.0.1.{i} timed out after 3000ms, request /api/v1/orders/{i}, trace 7720a19960522721"
+                ),
+                ..LogLine::default()
+            };
+            let lines = (0..60).map(line).collect();
+            update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Lines(lines)));
+        }
+    }
+}
+
+#[test]
+fn a_zoomed_pane_is_filled_with_what_is_known_of_its_row() {
+    let mut state = scene::trouble();
+    scene::more_services(&mut state, 20);
+    scene::scalings(&mut state);
+    let mut desk = Desk::new(state);
+    desk.dump(200, 50);
+    for keys in ["1 z", "2", "3", "4", "tab"] {
+        press(&mut desk, keys);
+        let text = desk.dump(200, 50);
+        let part = blank(&text, 200, 50);
+        assert!(part <= 70, "{keys}: {part} % are blank:\n{text}");
+    }
+}
+
+#[test]
+fn what_is_known_follows_the_selected_row() {
+    let mut desk = incident();
+    desk.dump(200, 50);
+    // of each list something that its rows do not say, of the first row and of the one below
+    for (keys, first, then) in [
+        ("1 z", "Kubelet stopped posting node status.", "kubelet has disk pressure"),
+        ("2", "Service shop/pay", "Service shop/checkout"),
+        ("4", "Pods that it scales", "Pods that it scales"),
+        ("esc 5", "Deployment shop/pay", "Deployment shop/checkout"),
+        ("tab", "back-off 5m0s", "back-off 5m0s"),
+    ] {
+        press(&mut desk, keys);
+        let text = desk.dump(200, 50);
+        has(&text, &[first]);
+        press(&mut desk, "j");
+        let text = desk.dump(200, 50);
+        has(&text, &[then]);
+        assert!(first == then || !text.contains(first), "{keys}: it is still there:\n{text}");
+    }
+}
+
+#[test]
+fn an_error_group_is_read_in_its_zoomed_pane() {
+    let mut desk = incident();
+    desk.dump(200, 50);
+    press(&mut desk, "3 z");
+    let text = desk.dump(200, 50);
+    has(
+        &text,
+        &["Lines: the newest 60", "request /api/v1/orders/59, trace 7720a19960522721", "Enter reads all"],
+    );
+    // the lines of another group are asked for, and until they come those of the one before are not shown as its own
+    desk.press("j");
+    let text = desk.dump(200, 50);
+    has(&text, &["A whole line"]);
+    assert!(!text.contains("/orders/59"), "{text}");
+}
+
+#[test]
+fn details_leave_a_small_screen_to_the_rows() {
+    let mut desk = incident();
+    desk.dump(80, 24);
+    desk.press("2 z");
+    let text = desk.dump(80, 24);
+    assert!(!text.contains("Describe"), "{text}");
+    assert!(text.lines().filter(|l| l.contains("service-")).count() >= 15, "{text}");
+    // few rows leave room even there
+    desk.press("4");
+    has(&desk.dump(80, 24), &["Describe shop/hpa/"]);
+    // a list that has the screen for itself shows its rows alone when asked
+    desk.press("esc 5");
+    has(&desk.dump(200, 50), &["Describe shop/deploy/"]);
+    desk.press("z");
+    assert!(!desk.dump(200, 50).contains("Describe shop/deploy/"));
+}
+
+#[test]
+fn the_details_stay_where_they_are_while_the_cursor_moves() {
+    for (w, h) in [(200, 50), (120, 36), (80, 24)] {
+        for keys in ["1 z", "2 z", "4 z", "5"] {
+            let mut desk = incident();
+            desk.dump(w, h);
+            desk.press(keys);
+            let at = |text: &str| text.lines().position(|l| l.contains(" Describe "));
+            let first = at(&desk.dump(w, h));
+            for _ in 0..12 {
+                desk.press("j");
+                assert_eq!(at(&desk.dump(w, h)), first, "{w}x{h} {keys}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_order_goes_by_the_columns_that_are_on_the_screen() {
+    let orders = |desk: &mut Desk, w: u16, h: u16| {
+        let mut seen = Vec::new();
+        for _ in 0..20 {
+            desk.press("o");
+            let head = desk.dump(w, h).lines().find(|l| l.contains("by taints")).is_some();
+            seen.push(head);
+        }
+        seen.iter().filter(|seen| **seen).count()
+    };
+    let mut desk = incident();
+    desk.dump(200, 50);
+    desk.press("1");
+    assert_eq!(orders(&mut desk, 200, 50), 0, "there is no column of taints");
+    desk.press("z");
+    desk.dump(200, 50);
+    assert!(orders(&mut desk, 200, 50) > 0);
+}
+
+#[test]
+fn keys_and_ages_of_now_stand_below_each_other() {
+    for (w, h, keys) in [(80, 24, "1"), (120, 36, "1"), (200, 50, "back-tab z")] {
+        let mut desk = incident();
+        desk.dump(w, h);
+        desk.press(keys);
+        let text = desk.dump(w, h);
+        let rows: Vec<&str> = text
+            .lines()
+            .filter(|l| l.starts_with(['│', '✖', '!', '~']))
+            .filter(|l| {
+                ["R restart", "S bounds", "B roll back", "O out of service"].iter().any(|k| l.contains(k))
+            })
+            .collect();
+        let at = |l: &str| {
+            ["R restart", "S bounds", "B roll back", "O out of service"]
+                .iter()
+                .filter_map(|k| Some(l.get(..l.find(k)?)?.chars().count()))
+                .min()
+        };
+        assert!(rows.len() > 1, "{text}");
+        assert!(rows.iter().all(|l| at(l) == at(rows[0])), "{w}x{h}:\n{text}");
     }
 }
 
@@ -178,7 +332,8 @@ fn what_runs_with_less_than_it_should_have_looks_the_same_everywhere() {
     has(&text, &["~ shop/search", "2 Traffic 2 bad 1 degraded of 4"]);
     desk.press("5");
     let text = desk.dump(200, 50);
-    has(&text, &["1 bad 1 degraded of 4"]);
+    // NOW tells of pay and of checkout's release
+    has(&text, &["2 bad 1 degraded of 4", "! shop       deploy/checkout"]);
     let row = text.lines().find(|l| l.contains("deploy/search")).unwrap();
     assert!(row.contains("~ "), "{row}");
     assert!(!row.contains("progressing"), "nothing is rolled out: {row}");

@@ -137,7 +137,7 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
         let verdict = health::judge(node, None, None, now);
         if verdict.state.is_dead() {
             let (name, state) = (&node.name, verdict.state.as_str());
-            let since = verdict.since.map_or_else(String::new, |at| format!(" since {at}"));
+            let since = verdict.since.map_or_else(String::new, |at| format!(" since {}", at.told(now)));
             plan.not_ready.push(name.clone());
             if verdict.state == NodeState::Unknown {
                 let words = "its kubelet does not answer, so evicted pods stay Terminating and the drain cannot finish; if the machine is really off, use out-of-service";
@@ -167,8 +167,10 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
             let why = format!("{what} are not completely known ({note}): the plan may be incomplete");
             plan.refusals.push(Refusal::new("incomplete-data", why));
         } else if let Some(since) = fresh.stale_since {
-            let why =
-                format!("what is known of {what} is stale since {since}: the plan could be wrong by now");
+            let why = format!(
+                "what is known of {what} is stale since {}: the plan could be wrong by now",
+                since.told(now)
+            );
             plan.refusals.push(Refusal::new("incomplete-data", why));
         }
     }

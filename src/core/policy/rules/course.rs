@@ -39,7 +39,7 @@ pub(super) fn follow(scene: &Scene<'_, '_>, before: &[Cause], found: &mut [Cause
         }
         let Some(prior) = prior else { continue };
         cause.course.remedy = remedy(scene, prior, cause);
-        tell(cause);
+        tell(cause, scene.now);
     }
 }
 
@@ -202,7 +202,7 @@ fn words(scene: &Scene<'_, '_>, cause: &Cause, subjects: &[Uid], change: &Change
 }
 
 /// Says it in the finding's line.
-fn tell(cause: &mut Cause) {
+fn tell(cause: &mut Cause, now: Stamp) {
     let Some(remedy) = cause.course.remedy.clone() else { return };
     let by = remedy.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
     let done = format!("{}{by}", remedy.what);
@@ -222,7 +222,7 @@ fn tell(cause: &mut Cause) {
         }
         (_, None) => cause.title.push_str(&format!("; recovering: {done}")),
     }
-    cause.evidence.insert(0, format!("{done} at {}", remedy.at));
+    cause.evidence.insert(0, format!("{done} at {}", remedy.at.told(now)));
     if remedy.effect == Effect::None {
         return;
     }

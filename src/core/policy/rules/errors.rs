@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::{ErrorGroup, Level};
+use crate::domain::time::Stamp;
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
 use crate::model::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
 
@@ -89,7 +90,7 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 // what it comes from says more than who has it
                 evidence: release
                     .iter()
-                    .flat_map(Release::evidence)
+                    .flat_map(|release| release.evidence(scene.now))
                     .chain(
                         alone.filter(|_| release.is_none()).and_then(|one| own_errors(scene, s, &one.name)),
                     )
@@ -321,11 +322,11 @@ impl Release<'_> {
         format!(", after rollout {what}{by}")
     }
 
-    fn evidence(&self) -> [String; 3] {
+    fn evidence(&self, now: Stamp) -> [String; 3] {
         let (change, group) = (self.change, self.group);
         let by = change.by.as_ref().map_or("unknown", |by| by.as_str());
         [
-            format!("{} at {} by {by}", change.what, change.at),
+            format!("{} at {} by {by}", change.what, change.at.told(now)),
             format!(
                 "error first seen {}s after it, {} lines, {:.0}/min, {}: {}",
                 group.first.secs_since(change.at),
@@ -393,7 +394,7 @@ pub fn errors_since_rollout(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 ),
                 objects: vec![change.object.clone()],
                 since: Some(group.first),
-                evidence: release.evidence().to_vec(),
+                evidence: release.evidence(scene.now).to_vec(),
                 action: release.roll_back(),
                 reach: Reach { services: 0, pods: group.pod_count, ..Reach::default() },
             }

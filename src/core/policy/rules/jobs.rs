@@ -127,7 +127,7 @@ pub fn pod_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
                     pod.status
                 ),
                 since: ended,
-                evidence: evidence(std::slice::from_ref(pod)),
+                evidence: evidence(std::slice::from_ref(pod), scene.now),
                 action: None,
                 reach: Reach { pods: 1, ..Reach::default() },
                 objects: vec![object],
@@ -154,7 +154,7 @@ pub fn evicted(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 severity: Severity::Info,
                 title: format!("{namespace}: {} left behind by evictions", count(pods.len() as u64, "pod")),
                 since: pods.iter().map(|pod| pod.started.unwrap_or(pod.created)).min(),
-                evidence: evidence(&all),
+                evidence: evidence(&all, scene.now),
                 action: None,
                 reach: Reach { pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Reach::default() },
                 objects: [ObjectRef::new(Kind::Namespace, &Name::default(), namespace, &Uid::default())]
@@ -212,8 +212,9 @@ pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
     rows.filter_map(|cronjob| {
         let due = overdue(cronjob, scene.now)?;
         let object = cronjob.reference();
-        let last =
-            cronjob.last_scheduled.map_or_else(|| "never run".to_owned(), |at| format!("last run {at}"));
+        let last = cronjob
+            .last_scheduled
+            .map_or_else(|| "never run".to_owned(), |at| format!("last run {}", at.told(scene.now)));
         let warning = scene.said.warning(&cronjob.uid, scene.now.plus_secs(-3_600));
         let why = match warning {
             Some(event) => format!("{}: {}", event.reason, brief(&event.message)),
@@ -229,10 +230,10 @@ pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
             title: format!("CronJob {} has missed its schedule, {last}: {why}", title_of(&object)),
             since: Some(due),
             evidence: vec![
-                format!("schedule {}{zone}; due at {due} at the latest", cronjob.schedule),
+                format!("schedule {}{zone}; due at {} at the latest", cronjob.schedule, due.told(scene.now)),
                 format!(
                     "lastScheduleTime {}, active {}",
-                    cronjob.last_scheduled.map_or_else(|| "none".to_owned(), |at| at.to_string()),
+                    cronjob.last_scheduled.map_or_else(|| "none".to_owned(), |at| at.told(scene.now)),
                     cronjob.active
                 ),
             ],

@@ -96,5 +96,5 @@ fn evidence(scene: &Scene<'_, '_>, pod: &Arc<Pod>) -> Option<String> {
     let why = held(scene, pod)?.words();
     let asked = pod.deletion_asked()?;
     let grace = pod.deletion_grace_secs.unwrap_or(0);
-    Some(format!("pod {} deleted at {asked} with {grace} s of grace: {why}", pod.name))
+    Some(format!("pod {} deleted at {} with {grace} s of grace: {why}", pod.name, asked.told(scene.now)))
 }

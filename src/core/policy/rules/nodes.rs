@@ -99,7 +99,7 @@ fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
     }
     let mut evidence = vec![format!("condition Ready: {why}")];
     if let Some(since) = row.since {
-        evidence.push(format!("since {since} (lastTransitionTime)"));
+        evidence.push(format!("since {} (lastTransitionTime)", since.told(scene.now)));
     }
     for taint in row.node.taints.iter() {
         evidence.push(format!("taint {}={}:{}", taint.key, taint.value, taint.effect));

@@ -79,7 +79,7 @@ pub(super) fn revertible(object: &ObjectRef) -> Option<Suggestion> {
 }
 
 /// A pod's last exit and message, as evidence.
-pub(super) fn evidence(pods: &[Arc<Pod>]) -> Vec<String> {
+pub(super) fn evidence(pods: &[Arc<Pod>], now: Stamp) -> Vec<String> {
     const SHOWN: usize = 5;
     let mut lines: Vec<String> = pods
         .iter()
@@ -92,7 +92,7 @@ pub(super) fn evidence(pods: &[Arc<Pod>]) -> Vec<String> {
             if let Some(exit) = &pod.last_exit {
                 line.push_str(&format!(", {} exited {} ({})", exit.container, exit.code, exit.reason));
                 if let Some(at) = exit.at {
-                    line.push_str(&format!(" at {at}"));
+                    line.push_str(&format!(" at {}", at.told(now)));
                 }
             }
             if let Some(node) = &pod.node {
@@ -134,7 +134,7 @@ fn find(scene: &Scene<'_, '_>, finding: &Finding) -> Vec<Cause> {
                 severity: if none_left { Severity::Critical } else { finding.mild },
                 title: format!("{} {}: {many}", title_of(&object), (finding.words)(&pods)),
                 since: since(&pods),
-                evidence: evidence(&pods),
+                evidence: evidence(&pods, scene.now),
                 action: restartable(&object).filter(|_| finding.trouble == Trouble::CrashLoop),
                 reach: reach(scene, &object, &pods),
                 objects: objects(object, &pods),

@@ -91,7 +91,8 @@ fn evidence(scene: &Scene<'_, '_>, pods: &[Arc<Pod>]) -> Vec<String> {
         .iter()
         .take(SHOWN)
         .map(|pod| {
-            let since = unready(scene, pod).map_or_else(String::new, |s| format!(" since {s}"));
+            let since =
+                unready(scene, pod).map_or_else(String::new, |s| format!(" since {}", s.told(scene.now)));
             let node = pod.node.as_ref().map_or_else(String::new, |n| format!(" on {n}"));
             let said = probe(scene, pod).map_or_else(String::new, |said| format!(": {said}"));
             let (ready, all) = (pod.containers_ready, pod.containers);

@@ -1,15 +1,31 @@
 //! What stands between workloads and their load: Services, autoscalers and budgets.
 
+use std::sync::Arc;
+
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::traffic::ServiceTraffic;
+use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::model::world::Cluster;
+use pilothouse_core::policy::follow::belongs;
 use pilothouse_core::policy::hpa;
 
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
-use super::super::{autoscalers, backends, millis, past, rate, ratio};
-use super::{Lines, conditions, pod_table};
+use super::super::{autoscalers, backends, millis, past, rate, ratio, workloads};
+use super::lines::TableRow;
+use super::{Lines, conditions, pod};
+
+fn traffic_of<'c>(cluster: &'c Cluster, namespace: &str, name: &str) -> Option<&'c Arc<ServiceTraffic>> {
+    cluster.traffic.services.iter().find(|t| t.namespace == namespace && t.name == name)
+}
+
+/// Requests, errors and latencies.
+fn measured(t: &ServiceTraffic) -> String {
+    let (p50, p95, p99) = (millis(t.p50_ms), millis(t.p95_ms), millis(t.p99_ms));
+    format!("{} rps, {}% errors, p50 {p50} p95 {p95} p99 {p99}", rate(t.rps), ratio(t.error_ratio))
+}
 
 pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
     let row = cluster
@@ -17,8 +33,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         .services
         .iter()
         .find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
-    let traffic =
-        cluster.traffic.services.iter().find(|t| t.namespace == object.namespace && t.name == object.name);
+    let traffic = traffic_of(cluster, &object.namespace, &object.name);
     if row.is_none() && traffic.is_none() {
         return None;
     }
@@ -46,17 +61,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.field("age", age(now.since(s.created)));
     }
     if let Some(t) = traffic {
-        out.field(
-            "traffic",
-            format!(
-                "{} rps, {}% errors, p50 {} p95 {} p99 {}",
-                rate(t.rps),
-                ratio(t.error_ratio),
-                millis(t.p50_ms),
-                millis(t.p95_ms),
-                millis(t.p99_ms)
-            ),
-        );
+        out.field("traffic", measured(t));
         out.field(
             "balancing",
             format!(
@@ -72,16 +77,20 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
     out.head(&format!("Backends: {}", found.len()));
     let mut found: Vec<_> = found.iter().collect();
     found.sort_by(|a, b| backends::order(a, b, 0));
-    for b in found {
-        let cells: Vec<String> = backends::row(b).cells.into_iter().map(|c| c.text).collect();
-        if let [name, ready, rps, errors, p95, share, expected, verdict, zone, node, version] =
-            cells.as_slice()
-        {
-            out.say(b.grade().role(), format!(
-                "{} {:<40} ready {ready:<4} {rps:>5} rps {errors:>5}% {p95:>6}  share {share:>5} expected {expected:>5} {verdict:<10} {zone} {node} {version}",
-                b.grade().glyph(), text::tail(name, 40)));
-        }
-    }
+    let rows: Vec<TableRow> = found
+        .iter()
+        .map(|b| TableRow {
+            grade: b.grade(),
+            cells: backends::row(b).cells.into_iter().map(|c| c.text).collect(),
+            object: b.object(&object.namespace),
+        })
+        .collect();
+    // as in their list, the numbers at the right
+    let heads: Vec<String> = backends::COLUMNS
+        .iter()
+        .map(|c| if c.right { format!(" {}", c.head) } else { c.head.to_owned() })
+        .collect();
+    out.table(&heads.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     if let Some(note) = note {
         out.say(Role::Dim, format!("  {note}"));
     }
@@ -93,9 +102,28 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
     let verdict = hpa::judge(h, now);
     let grade = autoscalers::grade_of(verdict.state);
     out.head(&format!("HorizontalPodAutoscaler {}/{}", h.namespace, h.name));
-    let since = verdict.since.map_or_else(String::new, |s| format!(", {} ({s})", age(now.since(s))));
+    let since =
+        verdict.since.map_or_else(String::new, |s| format!(", {} ({})", age(now.since(s)), s.told(now)));
     out.say(grade.role(), format!("  {:<14} {} {}{since}", "verdict", grade.glyph().trim(), verdict.why));
-    out.field("target", format!("{}/{}", h.target_kind.short(), h.target_name));
+    let is_target =
+        |w: &Workload| w.kind == h.target_kind && w.namespace == h.namespace && w.name == h.target_name;
+    let target = cluster.derived.workloads.iter().find(|row| is_target(&row.workload));
+    let state = target.map_or_else(String::new, |row| {
+        let w = &row.workload;
+        let images: Vec<&str> = w.images.iter().map(|i| workloads::image(i)).collect();
+        format!("  {} of {} ready, {}, {}", w.ready, w.desired, row.rollout.phase.as_str(), images.join(" "))
+    });
+    out.field("target", format!("{}/{}{state}", h.target_kind.short(), h.target_name));
+    // what comes in to be worked off
+    for row in cluster.derived.services.iter().filter(|row| row.service.namespace == h.namespace) {
+        let service = &row.service;
+        if target
+            .is_some_and(|t| !service.selector.is_empty() && t.workload.may_have_pods_for(&service.selector))
+            && let Some(t) = traffic_of(cluster, &service.namespace, &service.name)
+        {
+            out.field("load", format!("{}: {}", service.name, measured(t)));
+        }
+    }
     let show = |n: Option<i32>| n.map_or_else(|| "–".into(), |n| n.to_string());
     out.field(
         "replicas",
@@ -129,6 +157,10 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
         );
     }
     conditions(out, &h.conditions, |c| (c.kind == "ScalingLimited") == (c.status == Status::True), now);
+    // what the metrics are measured of
+    pod::table(out, cluster, "Pods that it scales", now, |p| {
+        belongs(p, cluster, &h.target_kind, &h.namespace, &h.target_name)
+    });
     Some(())
 }
 
@@ -158,11 +190,13 @@ pub(super) fn budget(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now
     );
     out.field(
         "blocked since",
-        p.blocked_since().map_or_else(String::new, |s| format!("{s} ({})", age(now.since(s)))),
+        p.blocked_since().map_or_else(String::new, |s| format!("{} ({})", s.told(now), age(now.since(s)))),
     );
     conditions(out, &p.conditions, |c| c.status == Status::False, now);
     let selector = p.selector.clone();
     let ns = p.namespace.clone();
-    pod_table(out, cluster, "Pods that it protects", now, |pod| pod.namespace == ns && selector.matches(pod));
+    pod::table(out, cluster, "Pods that it protects", now, |pod| {
+        pod.namespace == ns && selector.matches(pod)
+    });
     Some(())
 }
