@@ -83,7 +83,13 @@ pub static STORIES: [Story; 10] = [
     Story {
         scenario: "zone-outage",
         truth: &[("node-not-ready", "*"), ("service-errors", "shop/checkout"), ("unschedulable", "data/*")],
-        unmended: &[("no-ready-endpoints", "kube-system/metrics-server")],
+        unmended: &[
+            ("no-ready-endpoints", "kube-system/metrics-server"),
+            // which services fail depends on whose pods were in the zone; `public` is the proxy before ingress
+            ("service-errors", "platform/ingress"),
+            ("service-errors", "public"),
+            ("service-errors", "shop/storefront"),
+        ],
         fixes: &[Fix { at: 60, of: ("node-not-ready", "*"), with: With::AllOff }],
         stays: &[("node-not-ready", "*"), ("unschedulable", "data/*")],
         quiet: 100,
