@@ -28,7 +28,8 @@ use table::{Line, STORIES, Story};
 /// Lives through a story.
 async fn tell(story: &Story, seed: u64, lasts: u64) -> Record {
     let stage = Stage::open(story.scenario, seed).await;
-    let of_errors: Vec<&str> = story.truth.iter().filter(|l| l.0 == "service-errors").map(|l| l.1).collect();
+    let truth = judge::truth(story, seed);
+    let of_errors: Vec<&str> = truth.iter().filter(|l| l.0 == "service-errors").map(|l| l.1).collect();
     let mut record = Record::new(story.scenario);
     let mut world = stage.world.clone();
     let mut seconds = tokio::time::interval(Duration::from_secs(1));

@@ -34,8 +34,13 @@ pub fn whole_truth(story: &Story) -> Vec<Line> {
     [story.truth, story.unmended].concat()
 }
 
+/// What is true under this seed: the files are told with the first.
+pub fn truth(story: &Story, seed: u64) -> Vec<Line> {
+    if seed == 1 { story.truth.to_vec() } else { whole_truth(story) }
+}
+
 pub fn judge(story: &Story, seed: u64, record: &Record) {
-    let truth = if seed == 1 { story.truth.to_vec() } else { whole_truth(story) };
+    let truth = truth(story, seed);
     only_the_truth(&truth, record);
     fixes_show(record);
     it_gets_quiet(story, record);

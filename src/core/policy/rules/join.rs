@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::log::Level;
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
@@ -110,11 +110,15 @@ fn cut_off(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], child: &Cause
     }
     let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name)?;
     let lost = |pod: &&&Arc<Pod>| row.service.selector.matches(**pod) && scene.is_on_dead_node(pod);
-    let pod = scene.pods_in(&service.namespace).iter().find(lost)?;
-    let node = pod.node.clone()?;
-    let (n, loss) =
-        lost_before(causes, gone, child).find(|(_, c)| c.objects.iter().any(|o| o.name == node))?;
-    (!is_released_since(scene, service, loss.since?)).then_some(n)
+    let pods = scene.pods_in(&service.namespace).iter().filter(lost);
+    let nodes: BTreeSet<&Name> = pods.filter_map(|pod| pod.node.as_ref()).collect();
+    let hosts = |(_, c): &(usize, &Cause)| c.objects.iter().any(|o| nodes.contains(&o.name));
+    // of several the one that took the most
+    let (n, loss) = lost_before(causes, gone, child)
+        .filter(hosts)
+        .max_by(|(_, a), (_, b)| a.reach.pods.cmp(&b.reach.pods).then_with(|| b.objects.cmp(&a.objects)))?;
+    let released = child.rule == "service-errors" && is_released_since(scene, service, loss.since?);
+    (!released).then_some(n)
 }
 
 /// A newer release is at least as likely to be at fault: its logs will tell.
