@@ -197,7 +197,7 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
         Fact::Source(mut status) => {
             let mut sources = facts.sources.to_vec();
             let held = sources.iter().find(|s| s.name == status.name);
-            let failing = held.and_then(|held| held.failing).unwrap_or(at);
+            let failing = held.and_then(|held| held.failing).or(status.failing).unwrap_or(at);
             status.failing = status.state.is_trouble().then_some(failing);
             match sources.iter_mut().find(|s| s.name == status.name) {
                 Some(held) if *held == status => return None,

@@ -352,8 +352,13 @@ fn hpas() -> Vec<Hpa> {
 }
 
 fn source(name: &str, state: SourceState, error: Option<&str>) -> Fact {
+    let failing = match state {
+        SourceState::Stale { since } | SourceState::Down { since } => Some(since),
+        _ => None,
+    };
     Fact::Source(SourceStatus {
         name: name.into(),
+        failing,
         state,
         last_ok: Some(ago(40)),
         error: error.map(Name::from),
