@@ -122,7 +122,9 @@ mod tests {
             ("d", vec![followed("3")]),
         ] {
             let journal = of(name);
-            records.iter().for_each(|record| journal.write(record).unwrap());
+            for record in &records {
+                journal.write(record).unwrap();
+            }
         }
         let now = Clock::system().now();
         let later = now.plus_secs(KEPT_SECS + 3600);
@@ -139,7 +141,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let of = |name: &str| Journal::new(folder.path().join("journal"), name);
         let alive = of("a");
-        [intent("1"), ended("1")].iter().for_each(|record| alive.write(record).unwrap());
+        for record in [intent("1"), ended("1")] {
+            alive.write(&record).unwrap();
+        }
         of("b").write(&intent("2")).unwrap();
         let path = folder.path().join("journal/b.jsonl");
         let mut text = std::fs::read(&path).unwrap();
