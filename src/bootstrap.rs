@@ -297,6 +297,7 @@ impl Start {
     }
 
     /// Whether the cluster is simulated in this process.
+    #[cfg_attr(not(feature = "demo"), expect(clippy::unused_self, reason = "only a demo has a flag for it"))]
     pub(crate) fn is_demo(&self) -> bool {
         #[cfg(feature = "demo")]
         return self.global.demo.demo.is_some();
