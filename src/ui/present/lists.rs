@@ -201,7 +201,8 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             list.held.place(&list.sorted, &spec, ui.clock_ms, row)
         }
     };
-    let lost = list.settle(focused, |row| key(ui, world, id, row));
+    // before the first key nobody has read a row to act on: the worst one is selected, also when it comes later
+    let lost = list.settle(focused && ui.touched, |row| key(ui, world, id, row));
     ui.put_list(id, list);
     if lost.is_some() && focused {
         ui.say("the selected row is gone; the selection moved to its neighbour");

@@ -28,7 +28,7 @@ use pilothouse_core::model::plan::{
     ServiceEffect, Step, StepKind,
 };
 use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{ActionView, Outcome, Place};
+use pilothouse_core::model::world::{ActionView, Cluster, Outcome, Place, World};
 
 use pilothouse_core::policy::follow::pods_of;
 
@@ -466,6 +466,25 @@ fn the_focus_starts_where_the_causes_are() {
     let mut desk = Desk::new(ClusterState::new(scene::info()));
     update(&mut desk.ui, &desk.world, Msg::WorldChanged);
     assert_eq!(desk.ui.focus, ListId::Nodes, "no cause, no NOW");
+}
+
+#[test]
+fn before_the_first_key_the_worst_line_of_now_is_selected_and_then_the_persons() {
+    for (key, follows) in [(None, true), (Some("2"), true), (Some("j"), false), (Some("d esc"), false)] {
+        let mut desk = Desk::new(scene::trouble());
+        let whole = desk.world.clone();
+        // the worst of them comes later
+        let mut cluster = Cluster::clone(&whole.clusters[0]);
+        cluster.derived.causes = cluster.derived.causes[1..].into();
+        desk.world = World { clusters: [Arc::new(cluster)].into(), ..whole.clone() };
+        update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+        desk.dump(120, 36);
+        key.into_iter().for_each(|key| drop(desk.press(key)));
+        desk.world = whole;
+        update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+        desk.dump(120, 36);
+        assert_eq!(desk.ui.list(ListId::Now).at == 0, follows, "{key:?}");
+    }
 }
 
 #[test]
