@@ -300,33 +300,44 @@ impl Ui {
 
     /// Where a key is looked up, the narrowest first.
     pub fn contexts(&self) -> &'static [Context] {
-        use Context::{
-            Actions, Autoscalers, Backends, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects,
-            Pods, Text, Traffic, Workloads,
-        };
         if self.dialog.is_some() || self.question.is_some() {
-            return &[Dialog];
+            return &[Context::Dialog];
         }
-        match self.screen() {
+        self.contexts_of(self.screen())
+    }
+
+    /// The same for the screen below the one on top: what help, which is a screen itself, is asked about.
+    pub fn contexts_below(&self) -> &'static [Context] {
+        self.screens.iter().rev().nth(1).map_or(&[Context::Everywhere], |below| self.contexts_of(below))
+    }
+
+    fn contexts_of(&self, screen: &Screen) -> &'static [Context] {
+        use Context::{
+            Actions, Autoscalers, Backends, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text,
+            Traffic, Workloads,
+        };
+        let list = match screen {
             Screen::Text(view) if matches!(view.source, TextSource::Action(_)) => {
-                &[Actions, Text, Everywhere]
+                return &[Actions, Text, Everywhere];
             }
-            Screen::Text(view) if view.about().is_some() => &[Text, Objects, Everywhere],
-            Screen::Text(_) => &[Text, Everywhere],
-            Screen::Log(_) => &[Log, Everywhere],
-            Screen::Panes | Screen::List(_) => match self.active_list().unwrap_or(ListId::Nodes) {
-                ListId::Now => &[Now, Lists, Objects, Everywhere],
-                ListId::Nodes => &[Nodes, Lists, Objects, Everywhere],
-                ListId::Traffic => &[Traffic, Lists, Objects, Everywhere],
-                ListId::Errors => &[Errors, Lists, Objects, Everywhere],
-                ListId::Autoscalers => &[Autoscalers, Lists, Objects, Everywhere],
-                ListId::Workloads => &[Workloads, Lists, Objects, Everywhere],
-                ListId::Pods => &[Pods, Lists, Objects, Everywhere],
-                ListId::Backends => &[Backends, Lists, Objects, Everywhere],
-                ListId::Table | ListId::Changes => &[Lists, Objects, Everywhere],
-                ListId::Actions => &[Actions, Lists, Everywhere],
-                ListId::Namespaces => &[Lists, Everywhere],
-            },
+            Screen::Text(view) if view.about().is_some() => return &[Text, Objects, Everywhere],
+            Screen::Text(_) => return &[Text, Everywhere],
+            Screen::Log(_) => return &[Log, Everywhere],
+            Screen::List(id) => *id,
+            Screen::Panes => self.focus,
+        };
+        match list {
+            ListId::Now => &[Now, Lists, Objects, Everywhere],
+            ListId::Nodes => &[Nodes, Lists, Objects, Everywhere],
+            ListId::Traffic => &[Traffic, Lists, Objects, Everywhere],
+            ListId::Errors => &[Errors, Lists, Objects, Everywhere],
+            ListId::Autoscalers => &[Autoscalers, Lists, Objects, Everywhere],
+            ListId::Workloads => &[Workloads, Lists, Objects, Everywhere],
+            ListId::Pods => &[Pods, Lists, Objects, Everywhere],
+            ListId::Backends => &[Backends, Lists, Objects, Everywhere],
+            ListId::Table | ListId::Changes => &[Lists, Objects, Everywhere],
+            ListId::Actions => &[Actions, Lists, Everywhere],
+            ListId::Namespaces => &[Lists, Everywhere],
         }
     }
 
@@ -359,36 +370,6 @@ impl Ui {
             && dialog.painted.is_none()
         {
             dialog.painted = Some(now);
-        }
-    }
-}
-
-impl Ui {
-    /// Where keys would be looked up on the screen below the one on top: what help is asked about.
-    pub fn contexts_below(&self) -> &'static [Context] {
-        use Context::{
-            Actions, Autoscalers, Backends, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text,
-            Traffic, Workloads,
-        };
-        let below = self.screens.iter().rev().nth(1);
-        let list = match below {
-            Some(Screen::Text(_)) => return &[Text, Objects],
-            Some(Screen::Log(_)) => return &[Log],
-            Some(Screen::List(id)) => *id,
-            Some(Screen::Panes) | None => self.focus,
-        };
-        match list {
-            ListId::Now => &[Now, Lists, Objects],
-            ListId::Nodes => &[Nodes, Lists, Objects],
-            ListId::Traffic => &[Traffic, Lists, Objects],
-            ListId::Errors => &[Errors, Lists, Objects],
-            ListId::Autoscalers => &[Autoscalers, Lists, Objects],
-            ListId::Workloads => &[Workloads, Lists, Objects],
-            ListId::Pods => &[Pods, Lists, Objects],
-            ListId::Actions => &[Actions, Lists],
-            ListId::Backends => &[Backends, Lists, Objects],
-            ListId::Changes => &[Lists, Objects],
-            ListId::Table | ListId::Namespaces => &[Lists, Everywhere],
         }
     }
 }

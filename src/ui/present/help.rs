@@ -43,10 +43,8 @@ pub fn lines(out: &mut Lines, ui: &Ui) {
 
 /// One block of lines for each place: the places of the screen below, then the others.
 fn blocks(ui: &Ui, width: usize) -> Vec<Vec<Row>> {
-    let here = ui.screens.len().checked_sub(2).map_or(&[Context::Everywhere][..], |_| ui.contexts_below());
-    // what works everywhere works here, and comes after what is special
-    let everywhere = [Context::Everywhere].into_iter().filter(|c| !here.contains(c));
-    let here: Vec<Context> = here.iter().copied().chain(everywhere).collect();
+    // what is special comes first
+    let here = ui.contexts_below();
     let rest = Context::ALL.into_iter().filter(|c| !here.contains(c));
     let title = |context: Context, works: bool| {
         if works {

@@ -488,6 +488,24 @@ fn before_the_first_key_the_worst_line_of_now_is_selected_and_then_the_persons()
 }
 
 #[test]
+fn help_is_about_the_keys_of_the_screen_below_it() {
+    let mut seen = Vec::new();
+    for keys in ["1", "back-tab", "2 enter", "3 enter", "5", "5 tab", "7", "8", "8 enter", "d", "l"] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(120, 36);
+        desk.press(keys);
+        desk.dump(120, 36);
+        let here = desk.ui.contexts();
+        desk.press("?");
+        assert_eq!(desk.ui.contexts_below(), here, "{keys}");
+        seen.push(here);
+    }
+    seen.sort();
+    seen.dedup();
+    assert!(seen.len() >= 9, "they are not the same everywhere: {seen:?}");
+}
+
+#[test]
 fn now_carries_out_what_its_line_says() {
     let mut desk = Desk::new(scene::trouble());
     desk.press("back-tab");
