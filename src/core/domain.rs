@@ -8,6 +8,7 @@ pub mod cronjob;
 pub mod event;
 pub mod failover;
 pub mod id;
+pub mod image;
 pub mod kinds;
 pub mod label;
 pub mod log;

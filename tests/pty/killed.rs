@@ -103,7 +103,7 @@ impl Cluster {
 /// The evictions that the job line tells of: gone, of all.
 fn gone(seat: &Seat) -> Option<(u32, u32)> {
     let text = seat.text();
-    let (before, _) = text.split_once(" evicted")?;
+    let (before, _) = text.lines().find(|line| line.starts_with(" JOB"))?.split_once(" evicted")?;
     let (gone, all) = before.rsplit(' ').next()?.split_once('/')?;
     Some((gone.parse().ok()?, all.parse().ok()?))
 }

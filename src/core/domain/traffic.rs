@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::id::Name;
 use super::time::Stamp;
 
+/// From which ratio of errors on a service, or one of its backends, needs a look.
+pub const BAD_ERRORS: f64 = 0.01;
+/// From which on people are called.
+pub const GRAVE_ERRORS: f64 = 0.05;
+
 /// How requests are meant to be spread over the backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Policy {

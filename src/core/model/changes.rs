@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::image;
 use crate::domain::node::{ChangedBy, Node, Taint};
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
@@ -381,8 +382,8 @@ fn taints<'a>(old: &'a Node, new: &'a Node) -> Vec<(&'static str, &'a Taint)> {
 fn tags(old: &[Name], new: &[Name]) -> (Name, Name) {
     let mut changed = old.iter().zip(new).filter(|(a, b)| a != b);
     match (changed.next(), changed.next()) {
-        (Some((a, b)), None) if split_image(a).0 == split_image(b).0 => {
-            (split_image(a).1.into(), split_image(b).1.into())
+        (Some((a, b)), None) if image::split(a).0 == image::split(b).0 => {
+            (image::split(a).1.into(), image::split(b).1.into())
         }
         _ => Default::default(),
     }
@@ -394,8 +395,8 @@ fn images(old: &[Name], new: &[Name]) -> String {
         old.iter().zip(new).filter(|(a, b)| a != b).map(|(a, b)| (a.as_str(), b.as_str())).collect();
     match changed.as_slice() {
         [(a, b)] => {
-            let (name_a, tag_a) = split_image(a);
-            let (name_b, tag_b) = split_image(b);
+            let (name_a, tag_a) = image::split(a);
+            let (name_b, tag_b) = image::split(b);
             if name_a == name_b {
                 format!("{name_a} {tag_a}→{tag_b}")
             } else {
@@ -407,17 +408,6 @@ fn images(old: &[Name], new: &[Name]) -> String {
     }
 }
 
-/// The last part of the image's name and its tag (or the start of its digest).
-pub fn split_image(image: &str) -> (&str, &str) {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    if let Some((name, digest)) = last.split_once('@') {
-        let name = name.split(':').next().unwrap_or(name);
-        let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
-        return (name, digest.get(..12).unwrap_or(digest));
-    }
-    last.split_once(':').unwrap_or((last, "latest"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,8 +415,6 @@ mod tests {
     #[test]
     fn images_show_what_moved() {
         assert_eq!(images(&["r.io/shop/app:1.0".into()], &["r.io/shop/app:1.1".into()]), "app 1.0→1.1");
-        assert_eq!(split_image("r.io:5000/app@sha256:0123456789abcdef"), ("app", "0123456789ab"));
-        assert_eq!(split_image("busybox"), ("busybox", "latest"));
     }
 
     fn change(secs: i64, kind: Kind, name: &str, what: &str) -> Arc<Change> {

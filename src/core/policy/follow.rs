@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::image;
 use crate::domain::pod::{ContainerShape, Phase, Pod};
 use crate::domain::time::Stamp;
-use crate::model::changes::split_image;
+use crate::domain::traffic::BAD_ERRORS;
 use crate::model::world::{ChangeKind, Cluster};
 
 /// Most pods of an object whose logs are read at once.
@@ -21,8 +22,6 @@ const RECENT_SECS: u64 = 15 * 60;
 const OF_A_ROLLOUT: usize = 5;
 /// In seconds: a pod's age is known to the second only.
 const SLACK_SECS: i64 = 2;
-/// Errors of a backend count from this ratio on.
-const ERRORS: f64 = 0.01;
 
 /// True if the pod is of this workload: its owner, or the owner of its owner.
 pub fn belongs(pod: &Pod, cluster: &Cluster, kind: &Kind, namespace: &str, name: &str) -> bool {
@@ -126,7 +125,7 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
         .services
         .iter()
         .flat_map(|s| s.backends.iter().map(move |b| (s.namespace.as_str(), b)))
-        .filter(|(_, b)| b.error_ratio.is_some_and(|r| r >= ERRORS))
+        .filter(|(_, b)| b.error_ratio.is_some_and(|r| r >= BAD_ERRORS))
         .map(|(namespace, b)| (namespace, b.name.as_str()))
         .collect();
     let behind = |pod: &Pod| {
@@ -188,7 +187,7 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
             uid: pod.uid.clone(),
             container: c.name.clone(),
             workload: workload.clone(),
-            version: Name::from(split_image(&c.image).1),
+            version: Name::from(image::version(&c.image)),
         })
     });
     (streams.take(most).collect(), candidates)

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::domain::traffic::BackendTraffic;
+use pilothouse_core::domain::image;
+use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS};
 use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::shares::{self, Share};
 
@@ -11,6 +12,7 @@ use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::orders::Order;
+use super::traffic::errors_role;
 use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 
 /// One backend with everything that is shown of it.
@@ -105,20 +107,17 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
     for pod in cluster.pods.iter().filter(|p| p.namespace == namespace) {
         if let Some(backend) = place.get(&pod.name).and_then(|at| backends.get_mut(*at)) {
             backend.pod = Some(pod.uid.clone());
-            backend.version =
-                pod.shape.containers.first().map_or_else(String::new, |c| tag(&c.image).to_owned());
+            backend.version = pod
+                .shape
+                .containers
+                .first()
+                .map_or_else(String::new, |c| image::version(&c.image).to_owned());
             if backend.node.is_none() {
                 backend.node.clone_from(&pod.node);
             }
         }
     }
     (backends, note)
-}
-
-/// An image's tag.
-pub fn tag(image: &str) -> &str {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    last.split_once(':').map_or(last, |(_, tag)| tag)
 }
 
 impl Backend {
@@ -130,9 +129,9 @@ impl Backend {
         } else if self.share.out {
             // its errors are from before
             Grade::Info
-        } else if errors >= 0.05 {
+        } else if errors >= GRAVE_ERRORS {
             Grade::Critical
-        } else if errors >= 0.01 || self.share.significant == Some(true) {
+        } else if errors >= BAD_ERRORS || self.share.significant == Some(true) {
             Grade::Warning
         } else if self.silent {
             Grade::Info
@@ -208,7 +207,7 @@ pub fn row(backend: &Backend) -> RowView {
             cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, backend.name.as_str()),
             ready,
             plain(rate(traffic.and_then(|t| t.rps))),
-            cell(if errors.is_some_and(|e| e >= 0.01) { Role::Critical } else { Role::Text }, ratio(errors)),
+            cell(errors_role(errors), ratio(errors)),
             plain(millis(traffic.and_then(|t| t.p95_ms.or(t.mean_ms)))),
             plain(share(backend.share.observed)),
             cell(Role::Dim, share(backend.share.expected)),

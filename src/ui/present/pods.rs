@@ -128,7 +128,7 @@ pub fn passes(
 }
 
 fn version(pod: &Pod) -> &str {
-    pod.shape.containers.first().map_or("", |c| super::backends::tag(&c.image))
+    pod.shape.containers.first().map_or("", |c| pilothouse_core::domain::image::version(&c.image))
 }
 
 /// The order of two rows.

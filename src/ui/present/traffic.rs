@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::service::{Endpoint, ServiceType};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::domain::traffic::{BackendTraffic, ServiceTraffic};
+use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
 use pilothouse_core::model::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
 
@@ -103,9 +103,9 @@ impl Joined {
         });
         let wanted = self.row.as_ref().is_some_and(|r| r.total > 0) || self.traffic.is_some();
         let partly = self.row.as_ref().is_some_and(|r| r.ready < r.total);
-        let measured = if errors >= 0.05 || (dead && wanted) {
+        let measured = if errors >= GRAVE_ERRORS || (dead && wanted) {
             Grade::Critical
-        } else if errors >= 0.01 || dead {
+        } else if errors >= BAD_ERRORS || dead {
             Grade::Warning
         } else if partly {
             Grade::Info
@@ -274,11 +274,22 @@ fn said(joined: &Joined) -> Vec<Cell> {
     }
     let errors = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
     let worst = joined.traffic.iter().flat_map(|t| t.backends.iter());
-    if let Some(worst) = worst.max_by(|a, b| errors(a).total_cmp(&errors(b))).filter(|b| errors(b) >= 0.01) {
+    if let Some(worst) =
+        worst.max_by(|a, b| errors(a).total_cmp(&errors(b))).filter(|b| errors(b) >= BAD_ERRORS)
+    {
         let (share, rps) = (ratio(worst.error_ratio), rate(worst.rps));
         said.push(cell(Role::Dim, format!("most errors: {} {share}% of {rps} rps", worst.name)));
     }
     said
+}
+
+/// How a ratio of errors is shown, of a service and of a backend.
+pub fn errors_role(errors: Option<f64>) -> Role {
+    match errors {
+        Some(e) if e >= GRAVE_ERRORS => Role::Critical,
+        Some(e) if e >= BAD_ERRORS => Role::Warning,
+        _ => Role::Text,
+    }
 }
 
 /// One row.
@@ -289,11 +300,6 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
     let traffic = joined.traffic.as_ref();
     let service = joined.row.as_ref().map(|r| &r.service);
     let errors = traffic.and_then(|t| t.error_ratio);
-    let errors_role = match errors {
-        Some(e) if e >= 0.05 => Role::Critical,
-        Some(e) if e >= 0.01 => Role::Warning,
-        _ => Role::Text,
-    };
     let ready = joined.row.as_ref().map_or_else(
         // no Service, so no endpoints: what a proxy measures of itself
         || cell(Role::Dim, "proxy"),
@@ -318,7 +324,7 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
             cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, name),
             plain(rate(traffic.and_then(|t| t.rps))),
             cell(Role::Trend, bar(joined)),
-            cell(errors_role, ratio(errors)),
+            cell(errors_role(errors), ratio(errors)),
             cell(Role::Dim, millis(traffic.and_then(|t| t.p50_ms))),
             plain(millis(traffic.and_then(|t| t.p95_ms))),
             cell(Role::Dim, millis(traffic.and_then(|t| t.p99_ms))),

@@ -215,10 +215,12 @@ impl Walk {
     /// Only the node that was said to be off is left.
     fn compares_what_is_left(&mut self) {
         let Some(now) = now::read(&self.seat) else { self.fails("NOW is not there at the end") };
+        // what the README says of the end
         let is_off = |row: &Row| row.words.contains("out of service");
-        if !matches!(now.rows.as_slice(), [row] if is_off(row)) {
+        let is_out = |row: &Row| row.words.contains("out of rotation");
+        if !matches!(now.rows.as_slice(), [node, pod] if is_off(node) && is_out(pod)) {
             let left: Vec<String> = now.rows.iter().map(Row::gist).collect();
-            self.wrong.insert(format!("something else than the dead node is left: {left:?}"));
+            self.wrong.insert(format!("not the dead node and the pod are left, but {left:?}"));
         }
     }
 

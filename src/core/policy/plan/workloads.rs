@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{Grounds, gone, here, kubectl, quote};
 use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::image;
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::workload::{Strategy, Workload};
-use crate::model::changes::split_image;
 use crate::model::plan::{
     Act, Change, Choice, Confirm, FieldChange, Found, Need, Plan, Refusal, Step, StepKind,
 };
@@ -179,14 +179,14 @@ fn forward(cluster: &Cluster, plan: &mut Plan, w: &Workload, live: &Value, from:
         plan.confirm = Confirm::Context;
     }
     let title = format!("{}/{}", w.namespace, w.name);
-    let tags: Vec<&str> = to.images.iter().map(|image| split_image(image).1).collect();
+    let tags: Vec<&str> = to.images.iter().map(|image| image::version(image)).collect();
     let only_there = |group: &&std::sync::Arc<ErrorGroup>| {
         group.level >= Level::Error
             && group.workloads.iter().any(|of| *of == title.as_str())
             && !group.versions.is_empty()
             && group.versions.iter().all(|version| tags.contains(&version.as_str()))
     };
-    let was: Vec<&str> = from.images.iter().map(|image| split_image(image).1).collect();
+    let was: Vec<&str> = from.images.iter().map(|image| image::version(image)).collect();
     let worst = cluster.logs.groups.iter().filter(only_there).max_by_key(|group| group.count);
     if let Some(group) = worst.filter(|_| tags != was) {
         plan.warnings.push(format!(

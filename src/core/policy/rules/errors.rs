@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
+use crate::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
 use crate::model::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
 
 use super::pods::revertible;
@@ -14,11 +14,9 @@ use crate::policy::shares::{self, Shares};
 
 /// Requests below this many in the window prove nothing.
 const ENOUGH: f64 = 20.0;
-const BAD_RATIO: f64 = 0.01;
 /// A finding goes only below this one, so that a ratio at the threshold does not flicker.
 const GOOD_RATIO: f64 = 0.005;
-/// From here on people are called; below the second they are let go again.
-const GRAVE_RATIO: f64 = 0.05;
+/// Who was called is let go only below this one.
 const STILL_GRAVE: f64 = 0.04;
 /// A backend that alone fails at this ratio is a finding however little of the Service it serves …
 const FAILING_RATIO: f64 = 0.1;
@@ -33,7 +31,7 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
         let object = about(s);
         let is_held = scene.held(&object);
         let held = is_held && ratio >= GOOD_RATIO;
-        let found = held || enough && ratio >= BAD_RATIO || has_failing(scene, s, is_held);
+        let found = held || enough && ratio >= BAD_ERRORS || has_failing(scene, s, is_held);
         found.then_some((s, object, rps, ratio))
     });
     let services: Vec<_> = services.collect();
@@ -50,9 +48,9 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 .before
                 .iter()
                 .any(|c| c.severity == Severity::Critical && c.objects.first() == Some(object));
-            let grave = worst >= if was_grave { STILL_GRAVE } else { GRAVE_RATIO };
+            let grave = worst >= if was_grave { STILL_GRAVE } else { GRAVE_ERRORS };
             let (asked, gone) = asked(scene, s);
-            let is_bad = |b: &&BackendTraffic| b.error_ratio.is_some_and(|r| r >= BAD_RATIO);
+            let is_bad = |b: &&BackendTraffic| b.error_ratio.is_some_and(|r| r >= BAD_ERRORS);
             // what pods have left behind that are out of rotation by now passes by itself
             let passing = !asked.is_empty() && !asked.iter().any(is_bad) && gone.iter().any(is_bad);
             let asked = if passing { gone } else { asked };

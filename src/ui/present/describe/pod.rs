@@ -7,6 +7,7 @@ use pilothouse_core::model::world::Cluster;
 use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::super::theme::Role;
+use super::super::traffic::errors_role;
 use super::super::{bytes, cores, millis, nodes, past, pods, rate, ratio};
 use super::lines::TableRow;
 use super::{Lines, error_groups};
@@ -138,7 +139,7 @@ pub(super) fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: S
         for b in service.backends.iter().filter(|b| b.name == pod.name) {
             let (rps, errors) = (rate(b.rps), ratio(b.error_ratio));
             let latency = millis(b.p95_ms.or(b.mean_ms));
-            let role = if b.error_ratio.is_some_and(|e| e >= 0.01) { Role::Warning } else { Role::Text };
+            let role = errors_role(b.error_ratio);
             let words = format!("{rps} rps of {}, {errors}% errors, p95 {latency}", service.name);
             out.say(role, format!("  {:<14} {words}", "traffic"));
         }
