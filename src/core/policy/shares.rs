@@ -18,6 +18,8 @@ pub struct Share {
     pub expected: Option<f64>,
     /// None = cannot be judged (no expectation, too few requests, out).
     pub significant: Option<bool>,
+    /// Worth a mark: it is significant, and does not only follow from another backend that gets too much.
+    pub marked: bool,
     /// It gets nothing new: the balancer says that it is down, or it is no ready endpoint any more. What is still measured
     /// of it is from before.
     pub out: bool,
@@ -37,6 +39,9 @@ pub struct Shares {
 
 /// Off by less than this is not worth a mark, however certain.
 const EFFECT: f64 = 0.25;
+
+/// Who gets less than this part of its share is not only short of what another one has too much.
+const LITTLE: f64 = 0.5;
 
 /// Whether an endpoint came so lately that rates measured at `at` are not of a whole window. The first scrape of it may
 /// have come late: half a window more.
@@ -107,7 +112,7 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
     let bound = critical(0.01 / (2.0 * k.max(1) as f64));
     let hashed = matches!(service.policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
     let mut short = false;
-    let backends = all()
+    let mut backends: Vec<Share> = all()
         .map(|(backend, aside)| {
             let weight = if aside.out { Some(0.0) } else { weight(service, backend) }.filter(|_| whole);
             let (total, sum) = if aside.new {
@@ -141,6 +146,12 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
             Share { observed, expected, significant, ..*aside }
         })
         .collect();
+    let is_heavy = |share: &Share| share.significant == Some(true) && share.observed > share.expected;
+    let any_heavy = backends.iter().any(is_heavy);
+    for share in &mut backends {
+        let gets_little = share.observed < share.expected.map(|expected| expected * LITTLE);
+        share.marked = share.significant == Some(true) && (!any_heavy || is_heavy(share) || gets_little);
+    }
     let new = aside.iter().filter(|share| share.new).count();
     let note = if service.policy == Policy::Unknown {
         Some("the policy is not known: no share is expected".into())
@@ -313,6 +324,17 @@ mod tests {
         row.slices = Arc::from([Arc::new(slice)]);
         let judged = judge(&named(&[("a", 20.0), ("b", 5.0)]), Some(&row));
         assert_eq!(judged.backends.iter().map(|b| b.out).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn who_has_less_only_because_another_has_too_much_is_not_marked() {
+        let marked = |rates: &[f64]| -> Vec<bool> {
+            let rates: Vec<_> = rates.iter().map(|rps| (*rps, 1.0, 1.0)).collect();
+            judge(&service(Policy::RoundRobin, &rates), None).backends.iter().map(|b| b.marked).collect()
+        };
+        assert_eq!(marked(&[100.0, 33.0, 33.0, 33.0]), [true, false, false, false]);
+        assert_eq!(marked(&[100.0, 33.0, 33.0, 5.0]), [true, false, false, true]);
+        assert_eq!(marked(&[40.0, 40.0, 40.0, 40.0, 5.0]), [false, false, false, false, true]);
     }
 
     #[test]

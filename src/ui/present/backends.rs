@@ -131,7 +131,7 @@ impl Backend {
             Grade::Info
         } else if errors >= GRAVE_ERRORS {
             Grade::Critical
-        } else if errors >= BAD_ERRORS || self.share.significant == Some(true) {
+        } else if errors >= BAD_ERRORS || self.share.marked {
             Grade::Warning
         } else if self.silent {
             Grade::Info
@@ -191,6 +191,8 @@ pub fn row(backend: &Backend) -> RowView {
         _ if backend.share.out => cell(Role::Info, "out"),
         _ if backend.silent => cell(Role::Info, "silent"),
         _ if backend.share.new && backend.share.significant.is_none() => cell(Role::Dim, "new"),
+        // the others have what it lacks
+        (Some(true), ..) if !backend.share.marked => cell(Role::Dim, "▼ less"),
         (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
         (Some(true), ..) => cell(Role::Warning, "▲ too many"),
         (Some(false), ..) => cell(Role::Dim, "ok"),

@@ -229,7 +229,7 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
 fn balance(joined: &Joined) -> Cell {
     let Some(traffic) = &joined.traffic else { return cell(Role::Dim, "–") };
     let shares = shares::judge(traffic, joined.row.as_deref().filter(|_| joined.endpoints_known), joined.at);
-    let uneven = shares.backends.iter().filter(|s| s.significant == Some(true)).count();
+    let uneven = shares.backends.iter().filter(|s| s.marked).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
         (0, _) if !shares.silent.is_empty() => cell(Role::Info, format!("{} silent", shares.silent.len())),

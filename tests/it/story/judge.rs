@@ -65,7 +65,9 @@ pub fn only_the_truth(truth: &[Line], record: &Record) {
 
 /// From five seconds after a fix on, its line is gone, or it recovers, or it is no alarm any more.
 fn fixes_show(record: &Record) {
-    for (fixed, of) in record.fixes() {
+    // a line that names two pods is mended by the second fix
+    let again = |at: f64, of: Line| record.fixes().any(|(later, same)| later > at && same == of);
+    for (fixed, of) in record.fixes().filter(|(at, of)| !again(*at, *of)) {
         for (at, line) in
             record.shown(fixed + RECOVERS_SECS, f64::INFINITY).filter(|(_, line)| is_line(line, of))
         {

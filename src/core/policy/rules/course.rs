@@ -106,8 +106,10 @@ fn is_filling(scene: &Scene<'_, '_>, cause: &Cause) -> bool {
 fn effect(scene: &Scene<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effect {
     let had_its_time =
         remedy.settled.is_some_and(|at| scene.now.secs_since(at) > window(scene) + PATIENCE_SECS);
+    // before that the figures are of the time before it, and of the pods that are replaced
+    let shows = scene.now.secs_since(remedy.at) > window(scene);
     match (remedy.before, cause.reach.error_ratio) {
-        (Some(was), Some(is)) if is > was * WORSE => Effect::None,
+        (Some(was), Some(is)) if is > was * WORSE && shows => Effect::None,
         (Some(was), Some(is)) if is < was * BETTER && !had_its_time => Effect::Helps,
         _ if had_its_time => Effect::None,
         _ => Effect::Pending,
@@ -179,8 +181,8 @@ fn words(scene: &Scene<'_, '_>, cause: &Cause, subjects: &[Uid], change: &Change
         ChangeKind::Resumed | ChangeKind::Scaled | ChangeKind::Bounds if of_subject => {
             Some(change.what.clone())
         }
-        // a pod that the Service no longer selects; other labels change nothing
-        ChangeKind::Labels => {
+        // a pod that the Service no longer selects; other labels change nothing. Shares are of those that are left at once
+        ChangeKind::Labels if cause.reach.error_ratio.is_some() => {
             let (service, pod) = (service?, &change.object);
             let answered = pod.namespace == service.namespace && has_answered(scene, service, &pod.name);
             let labels = answered.then(|| scene.cluster.pod(&pod.namespace, &pod.name)).flatten()?;
@@ -207,9 +209,16 @@ fn tell(cause: &mut Cause, now: Stamp) {
     let by = remedy.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
     let done = format!("{}{by}", remedy.what);
     let errors = match (remedy.before, cause.reach.error_ratio) {
-        (Some(was), Some(is)) => Some(format!("{:.1} → {:.1} %", was * 100.0, is * 100.0)),
+        (Some(was), Some(is)) => {
+            Some((format!("{:.1}", was * 100.0), format!("{:.1}", is * 100.0), is < was))
+        }
         _ => None,
     };
+    let errors = errors.map(|(was, is, falls)| match remedy.effect {
+        // they have not begun to fall: an arrow upwards would contradict the word before it
+        Effect::Pending | Effect::Helps if was == is || !falls => format!("still {is} %"),
+        _ => format!("{was} → {is} %"),
+    });
     match (remedy.effect, &errors) {
         (Effect::None, Some(errors)) => {
             cause.title.push_str(&format!("; {done} did not help: {errors}"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
+use crate::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Policy, ServiceTraffic};
 use crate::model::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
 
 use super::pods::revertible;
@@ -195,7 +195,7 @@ fn alone<'b>(asked: &[&BackendTraffic], bad: &[&'b BackendTraffic]) -> Option<&'
     (asked.len() > 1 && stands_out(asked, bad)).then_some(*one)
 }
 
-/// A backend that gets this many times its share is worth a line, if its answers are late by as much.
+/// A backend that gets this many times its share is worth a line; it needs a look if its answers are late by as much.
 const UNEVEN: f64 = 2.0;
 /// The line goes only below this, so that it does not flicker.
 const STILL_UNEVEN: f64 = 1.5;
@@ -207,12 +207,29 @@ struct Burden<'s> {
     backend: &'s BackendTraffic,
     observed: f64,
     expected: f64,
-    /// By several times, and its answers are late.
+    /// By several times …
+    heavy: bool,
+    /// … and its answers are late.
     late: bool,
 }
 
-/// A balancer that sends a backend several times its share, and answers that are late for it. Without the latency the
-/// Traffic pane shows it, and nobody is called.
+/// Whether a backend may get so many times its share, as far as it can be seen without the endpoints.
+fn may_be_uneven(service: &ServiceTraffic, times: f64) -> bool {
+    let rates = || service.backends.iter().filter_map(|b| b.rps);
+    match service.policy {
+        Policy::RoundRobin | Policy::Random => {
+            let (most, all) = rates().fold((0.0, 0.0), |(most, all), rps| (rps.max(most), all + rps));
+            // who is out, or has no requests, counts among those that are measured and has no share
+            most * service.backends.len() as f64 >= all * times
+        }
+        Policy::Weighted | Policy::LeastConnections | Policy::ResponseTime => true,
+        // nothing is expected of one, or it cannot be judged
+        Policy::ByClient | Policy::ByRequest | Policy::ByName | Policy::Unknown => false,
+    }
+}
+
+/// A balancer that sends a backend several times its share. It needs a look where answers are late for it; until then, or
+/// where they never were, it is out of the ordinary.
 pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let services = scene.cluster.traffic.services.iter().filter_map(|s| {
         let times = if scene.held(&about(s)) { STILL_UNEVEN } else { UNEVEN };
@@ -220,8 +237,8 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
         late.sort_by(f64::total_cmp);
         let usual = *late.get(late.len() / 2)?;
         let is_late = |ms: f64| ms >= LATE_MS && ms >= usual * times;
-        // the few that are late are worth a look at the endpoints, of which there may be very many
-        if !late.last().is_some_and(|ms| is_late(*ms)) {
+        // the few that stand out are worth a look at the endpoints, of which there may be very many
+        if !late.last().is_some_and(|ms| is_late(*ms)) && !may_be_uneven(s, times) {
             return None;
         }
         let shares = shares_of(scene, s);
@@ -233,31 +250,35 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
             };
             gets.push(observed / expected);
             if share.significant == Some(true) && observed > expected {
-                let late = observed >= expected * times && backend.p95_ms.is_some_and(is_late);
-                burdened.push(Burden { backend, observed, expected, late });
+                let heavy = observed >= expected * times;
+                let late = heavy && backend.p95_ms.is_some_and(is_late);
+                burdened.push(Burden { backend, observed, expected, heavy, late });
             }
         }
         // who is not late yet and gets several times what most get is the next to be
         gets.sort_by(f64::total_cmp);
         let most = *gets.get(gets.len().saturating_sub(1) / 2)?;
-        burdened.retain(|b| b.late || b.observed / b.expected >= most * UNEVEN);
+        burdened.retain(|b| b.heavy || b.observed / b.expected >= most * UNEVEN);
         burdened.sort_by(|a, b| {
             let order = b.late.cmp(&a.late).then_with(|| b.observed.total_cmp(&a.observed));
             order.then_with(|| a.backend.name.cmp(&b.backend.name))
         });
         let all_settled = shares.backends.iter().all(|share| !share.new);
-        burdened.first()?.late.then_some((s, usual, all_settled, burdened))
+        burdened.iter().any(|b| b.heavy).then_some((s, usual, all_settled, burdened))
     });
     services
         .filter_map(|(s, usual, all_settled, burdened)| {
             let first = burdened.first()?;
+            let about_it = about(s);
+            let was = scene.before.iter().find(|b| b.objects.first() == Some(&about_it)).map(|b| b.severity);
             let of = if all_settled { "the requests" } else { "what it and the settled pods get" };
             let each = burdened.iter().map(|b| format!("{} gets {:.0}%", b.backend.name, b.observed * 100.0));
             Some(Cause {
                 rule: "traffic-uneven",
                 kin: Kin::default(),
                 course: Course::default(),
-                severity: Severity::Warning,
+                // once it needed a look it does until it is gone
+                severity: if first.late { Severity::Warning } else { was.unwrap_or(Severity::Info) },
                 title: format!(
                     "{} uneven: {} of {of} instead of {:.0}%",
                     title_of(&about(s)),
