@@ -309,7 +309,11 @@ impl Start {
     pub(crate) fn reach(&self, context: &str) -> String {
         #[cfg(feature = "demo")]
         if let Some(scenario) = &self.global.demo.demo {
-            return format!("--demo {}", quote(scenario));
+            let flags = &self.global.demo;
+            // names differ with these
+            let seed = if flags.seed == 1 { String::new() } else { format!(" --seed {}", flags.seed) };
+            let scale = if flags.scale <= 1 { String::new() } else { format!(" --scale {}", flags.scale) };
+            return format!("--demo {}{seed}{scale}", quote(scenario));
         }
         let file = self.global.kubeconfig.as_ref().map(|file| quote(&file.display().to_string()));
         let file = file.map_or_else(String::new, |file| format!("--kubeconfig {file} "));

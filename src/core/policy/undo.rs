@@ -59,7 +59,9 @@ pub fn undoing(action: &ActionView) -> Sequel {
     }
     let mut remains = Vec::new();
     if gone > 0 {
-        remains.push(format!("{gone} evicted pods do not move back"));
+        let pods =
+            if gone == 1 { "1 evicted pod does".to_owned() } else { format!("{gone} evicted pods do") };
+        remains.push(format!("{pods} not move back"));
     }
     if !restarted.is_empty() {
         remains.push(format!("the pods of {} that were replaced do not come back", restarted.join(", ")));
@@ -230,7 +232,7 @@ mod tests {
         ];
         let undo = undoing(&action(Act::Drain(DrainOptions::default()), steps));
         assert_eq!(undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(), [StepKind::Uncordon]);
-        assert_eq!(undo.remains, "1 evicted pods do not move back");
+        assert_eq!(undo.remains, "1 evicted pod does not move back");
     }
 
     #[test]

@@ -69,7 +69,13 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
     if options.delete {
         plan.warnings.push("deleted, not evicted: budgets are not asked".into());
     }
-    plan.undo = "nothing: evicted pods do not come back, their controllers start new ones".into();
+    let bare = plan.pods.iter().filter(|pod| pod.owner.is_empty()).count();
+    plan.undo = match bare {
+        0 => "nothing: evicted pods do not come back, their controllers start new ones",
+        n if n == plan.pods.len() => "nothing: evicted pods do not come back",
+        _ => "nothing: evicted pods do not come back; those that have a controller are replaced by new ones",
+    }
+    .into();
     let words = |t: &ObjectRef| {
         let grace = if grace_period < 0 { String::new() } else { format!(" --grace-period={grace_period}") };
         if options.delete {

@@ -263,10 +263,8 @@ fn waits_for_volume(scene: &Scene<'_, '_>, reason: &str) -> Option<String> {
     }
     let lost: Vec<&str> = zones.iter().filter(|(_, lost)| **lost).map(|(zone, _)| *zone).collect();
     Some(match lost.as_slice() {
-        [zone] => format!(
-            "cannot start: its volume can only be attached in a zone that has no node; {zone} is down"
-        ),
-        _ => "cannot start: its volume can be attached to no node that takes pods".to_owned(),
+        [zone] => format!("cannot start until {zone} has a node again: the volume is in that zone"),
+        _ => "cannot start: no node that takes pods can attach the volume".to_owned(),
     })
 }
 
