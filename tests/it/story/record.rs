@@ -124,10 +124,24 @@ impl Record {
     /// Fails if a line of the file was not told at its time: for a story that draws.
     pub fn has(&self, file: &str) {
         for (at, line) in timed(file).iter().filter_map(|(at, line)| Some((*at, line.strip_prefix("  ")?))) {
-            let told = self.shown(at - POLL, at + POLL).any(|(_, shown)| masked(&shown.text) == line);
+            let told = self.shown(at - POLL, at + POLL).any(|(_, shown)| is_of(&masked(&shown.text), line));
             assert!(told, "at {at:.0} s NOW does not say {line:?}:\n{self}");
         }
     }
+}
+
+/// Whether a text has the parts of a pattern, between which `…` stands for anything, in their order.
+fn is_of(text: &str, pattern: &str) -> bool {
+    let mut rest = text;
+    let mut parts = pattern.split('…').map(str::trim);
+    parts.next().is_some_and(|first| rest.starts_with(first))
+        && parts.all(|part| match rest.split_once(part) {
+            Some((_, after)) => {
+                rest = after;
+                true
+            }
+            None => false,
+        })
 }
 
 fn is_near(at: f64, then: f64) -> bool {
