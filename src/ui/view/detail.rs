@@ -26,12 +26,12 @@ const GAP: u16 = 3;
 /// The height of a list that needs `rows` lines, when details stand beneath it; None: there is no room for them.
 /// `shown`: they stand there already.
 pub fn list_height(height: u16, rows: u16, shown: bool) -> Option<u16> {
-    let most = if height >= HIGH {
-        height - height * 2 / 5
-    } else {
-        (height + if shown { SLACK } else { 0 }).checked_sub(LEAST)?
-    };
-    if rows <= most { Some(rows) } else { (height >= HIGH).then_some(most) }
+    let most = (height + if shown { SLACK } else { 0 }).saturating_sub(LEAST);
+    if rows <= most && height > LEAST {
+        return Some(rows);
+    }
+    // rows that could all be seen are not hidden for details; of a longer list some are hidden anyway
+    (rows > height && height >= HIGH).then_some(height - height * 2 / 5)
 }
 
 /// A column of a text: the rows that fit, and how many lines do not.
@@ -148,6 +148,8 @@ mod tests {
         assert_eq!(list_height(21, 14, false), None, "80x24");
         assert_eq!(list_height(21, 7, false), Some(7));
         assert_eq!(list_height(8, 3, false), None);
+        assert_eq!(list_height(57, 34, false), Some(34), "no row is hidden that could be seen");
+        assert_eq!(list_height(57, 50, false), None);
         // a row more does not take away what stands there
         assert_eq!(list_height(21, 12, false), None);
         assert_eq!(list_height(21, 12, true), Some(12));
