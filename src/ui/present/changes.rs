@@ -28,6 +28,8 @@ pub struct Entry {
     pub at: Stamp,
     /// What to open; None for a line that stands for several.
     pub object: Option<ObjectRef>,
+    /// The namespace of all that it stands for; empty = the cluster, or several.
+    namespace: Name,
     place: String,
     what: String,
     by: String,
@@ -77,6 +79,10 @@ fn change(change: &Change) -> Entry {
     let place = match &object {
         Some(o) if o.namespace.is_empty() => format!("{}/{}", o.kind.short(), o.name),
         Some(o) => format!("{}/{}/{}", o.namespace, o.kind.short(), o.name),
+        // several of a kind: how many is said by the change
+        None if change.object.namespace.is_empty() => {
+            format!("{}s", change.object.kind.as_str().to_lowercase())
+        }
         None => change.object.namespace.to_string(),
     };
     let grade = match change.kind {
@@ -88,6 +94,7 @@ fn change(change: &Change) -> Entry {
         at: change.at,
         key: Uid::Text(Name::from(format!("{} {place} {}", change.at.0, change.what))),
         object,
+        namespace: change.object.namespace.clone(),
         place,
         what: change.what.clone(),
         by: change.by.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -96,14 +103,19 @@ fn change(change: &Change) -> Entry {
 }
 
 fn action(action: &ActionView) -> Entry {
-    let object = match action.plan.intent.targets.as_slice() {
-        [one] => Some(one.clone()),
-        _ => None,
+    let (object, place) = match action.plan.intent.targets.as_slice() {
+        [one] => (Some(one.clone()), one.to_string()),
+        [] => (None, actions::title(action)),
+        [first, ..] => {
+            let targets = &action.plan.intent.targets;
+            (None, format!("{} {}s", targets.len(), first.kind.as_str().to_lowercase()))
+        }
     };
     let what = format!("{} {}: {}", action.plan.intent.act.as_str(), actions::state(action), action.message);
     Entry {
         at: action.started,
-        place: object.as_ref().map_or_else(|| actions::title(action), ToString::to_string),
+        namespace: Name::default(),
+        place,
         object,
         what: what.trim_end_matches([' ', ':']).to_owned(),
         by: if action.foreign { "pilothouse, another process" } else { "this console" }.to_owned(),
@@ -127,7 +139,7 @@ impl Entry {
     pub fn passes(&self, spec: &Spec) -> bool {
         let here = |ns: &Name| match &self.object {
             Some(object) => object.namespace.is_empty() || object.namespace == *ns,
-            None => self.place.is_empty() || self.place == ns.as_str(),
+            None => self.namespace.is_empty() || self.namespace == *ns,
         };
         spec.namespace.as_ref().is_none_or(here) && spec.filter.passes(&[&self.place, &self.what, &self.by])
     }
