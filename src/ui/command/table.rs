@@ -80,7 +80,7 @@ pub const COMMANDS: &[Command] = &[
         "evict",
         "evict",
         "evict pods (o: delete instead); asks for the last letters of the name; cannot be undone",
-        &[Pods, Backends, Text],
+        &[Pods, Backends, Now, Text],
         &["K"],
     ),
     act(

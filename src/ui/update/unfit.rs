@@ -1,5 +1,6 @@
-//! A key that acts on the cluster, pressed where it does not work: it goes to the only cause of NOW that offers it, else
-//! one sentence says what it needs and where to go, from the table of commands.
+//! A key that acts on the cluster, pressed where it does not work. From another pane it goes to the only cause of NOW that
+//! offers it. In NOW the selected line is what is meant, so one sentence says what the key needs and where to go; it is made
+//! from the table of commands.
 
 use pilothouse_core::domain::id::{Kind, Uid};
 use pilothouse_core::model::world::World;
@@ -12,12 +13,11 @@ use super::super::present::{causes, targets};
 use super::super::request::Effect;
 
 /// Carries out what the only cause of NOW with this key offers, with that cause selected. False: there is none, or more
-/// than one, or the key was pressed elsewhere than at the panes.
+/// than one, or the key was pressed elsewhere than at the other panes.
 pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) -> bool {
     let Some(cmd) = ui.keymap.lookup(&[Context::Now], key) else { return false };
-    let Some(cluster) = ui.shown(world).filter(|_| matches!(ui.screen(), Screen::Panes)) else {
-        return false;
-    };
+    let is_beside = matches!(ui.screen(), Screen::Panes) && ui.focus != ListId::Now;
+    let Some(cluster) = ui.shown(world).filter(|_| is_beside) else { return false };
     if ui.active_list().is_some_and(|list| !ui.list(list).filter.is_empty()) {
         // a person looks for something: what the filter hides is not acted upon
         return false;
@@ -30,10 +30,6 @@ pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec
     });
     let (Some(cause), None) = (offering.next(), offering.next()) else { return false };
     let wanted: Uid = causes::key(cause);
-    if ui.focus == ListId::Now && ui.list(ListId::Now).selected.as_ref() == Some(&wanted) {
-        // it is there already, and does not fit
-        return false;
-    }
     ui.focus = ListId::Now;
     let list = ui.list_mut(ListId::Now);
     list.selected = Some(wanted);

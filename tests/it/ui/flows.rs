@@ -488,6 +488,28 @@ fn before_the_first_key_the_worst_line_of_now_is_selected_and_then_the_persons()
 }
 
 #[test]
+fn in_now_a_key_is_about_the_selected_line_and_no_other() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("back-tab");
+    desk.dump(120, 36);
+    let selected = desk.ui.list(ListId::Now).selected.clone();
+    assert!(selected.is_some());
+    // another line offers it
+    assert_eq!(desk.press("O"), []);
+    let text = desk.dump(120, 36);
+    assert!(text.contains("'out of service' needs a node"), "{text}");
+    assert_eq!(desk.ui.list(ListId::Now).selected, selected);
+    // where nothing of NOW is selected the line that offers it is gone to
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("2");
+    desk.dump(120, 36);
+    assert!(
+        matches!(desk.press("O").as_slice(), [Effect::Plan(_, intent)] if intent.act == Act::OutOfService)
+    );
+    assert_eq!(desk.ui.focus, ListId::Now);
+}
+
+#[test]
 fn help_is_about_the_keys_of_the_screen_below_it() {
     let mut seen = Vec::new();
     for keys in ["1", "back-tab", "2 enter", "3 enter", "5", "5 tab", "7", "8", "8 enter", "d", "l"] {
