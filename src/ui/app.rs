@@ -179,6 +179,8 @@ pub struct Ui {
     pub failovers_of: Ticket,
     /// What they must be about to be listed, if they were asked for at a service.
     pub failovers_about: Option<ObjectRef>,
+    /// The node that was selected when they were asked for: those that empty it, or its zone, come first.
+    pub failovers_node: Option<Name>,
     /// The kinds of the server, once they are known, and whether they were asked for.
     pub kinds: Option<Vec<KindWords>>,
     pub kinds_of: Option<Ticket>,
@@ -235,6 +237,7 @@ impl Ui {
             failovers: Vec::new(),
             failovers_of: Ticket(0),
             failovers_about: None,
+            failovers_node: None,
             kinds: None,
             kinds_of: None,
             all_actions: false,

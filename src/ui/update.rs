@@ -330,6 +330,7 @@ fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>)
         (ui.active_list() == Some(ListId::Backends))
             .then(|| ObjectRef::new(Kind::Service, &ui.service.0, &ui.service.1, &Uid::default()))
     });
+    ui.failovers_node = object(ui, world).filter(|o| o.kind == Kind::Node).map(|node| node.name);
     effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));
     prompt::palette(ui, world, begin);
 }

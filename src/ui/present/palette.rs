@@ -5,7 +5,7 @@ mod words;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan};
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
 use pilothouse_core::model::world::World;
 
@@ -132,6 +132,12 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             }
         }
     }
+    let node = ui.failovers_node.as_ref().and_then(|name| ui.shown(world)?.node(name).cloned());
+    let is_elsewhere = |plan: &FailoverPlan| match (&plan.kind, &node) {
+        (FailoverKind::Evacuate(Pick::Zone(zone)), Some(node)) => node.zone.as_ref() != Some(zone),
+        (FailoverKind::Evacuate(Pick::Nodes(nodes)), Some(node)) => !nodes.contains(&node.name),
+        (_, node) => node.is_some(),
+    };
     for (at, plan) in ui.failovers.iter().enumerate() {
         for (verb, revert) in [(verb_of(plan), false), ("failover-revert", true)] {
             // what the cluster offers has not been gone: there is no way back from it yet
@@ -144,7 +150,7 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
                 let way = if revert { "back: " } else { "" };
                 // before the command that asked for them
                 hits.push((
-                    best.saturating_sub(1000) + u32::from(plan.suggested),
+                    best.saturating_sub(1000) + u32::from(plan.suggested) + 2 * u32::from(is_elsewhere(plan)),
                     Hit {
                         target: Target::Failover(at, revert),
                         kind: "plan".into(),

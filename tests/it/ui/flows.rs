@@ -230,6 +230,32 @@ fn failover_lists_the_plans_and_opens_one() {
 }
 
 #[test]
+fn the_failover_of_the_selected_nodes_zone_comes_first() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("1");
+    desk.dump(120, 36);
+    // the first node is in eu-1a
+    let effects = desk.press("j F");
+    let Some(Effect::Fetch(ticket, Request::FailoverPlans { .. })) = effects.first() else {
+        panic!("{effects:?}")
+    };
+    let ticket = *ticket;
+    let zones = ["eu-1a", "eu-1b", "eu-1c"].map(|zone| FailoverPlan {
+        name: format!("zone/{zone}").into(),
+        kind: FailoverKind::Evacuate(Pick::Zone(zone.into())),
+        watched: None,
+        soak_secs: 0,
+        suggested: true,
+    });
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Plans(zones.to_vec())));
+    let here = desk.ui.failovers_node.clone().expect("a node is selected");
+    let zone = desk.world.clusters[0].node(&here).unwrap().zone.clone().unwrap();
+    assert_ne!(zone, "eu-1a", "not the first by its name");
+    let Prompt::Palette { hits, .. } = desk.ui.prompt.as_ref().unwrap() else { panic!() };
+    assert_eq!(hits[0].title, format!("failover zone/{zone}"), "{hits:?}");
+}
+
+#[test]
 fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
     let mut desk = Desk::new(scene::trouble());
     rehearse(&mut desk, "D", |i| {
