@@ -389,5 +389,5 @@ fn a_drain_whose_node_turns_not_ready_stops_by_itself() {
     }
     assert_eq!(sent, 1, "nothing was evicted after that");
     let warnings = planned["warnings"].to_string();
-    assert!(warnings.contains("node-0049 is NotReady since 20"), "{warnings}");
+    assert!(warnings.contains("node-0049 is NotReady since "), "{warnings}");
 }
