@@ -174,7 +174,7 @@ mod tests {
         for (pressed, words) in [
             ("O", "'out of service' needs a node: go to Nodes (1) or NOW (Tab)"),
             ("B", "'roll back' needs a workload: go to Workloads (5) or NOW (Tab)"),
-            ("K", "'evict' needs a pod: go to Pods (5 Tab)"),
+            ("K", "'evict' needs a pod: go to Pods (5 Tab) or NOW (Tab)"),
             ("Q", "Q does nothing here: ? lists the keys"),
             ("f", "f is 'follow' in log text; not here: ? lists the keys"),
         ] {
