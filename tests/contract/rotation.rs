@@ -113,7 +113,7 @@ fn without_a_label_of_its_own_a_replacement_is_made() {
     assert_eq!(live.len(), 3, "it stays for a look at it");
     // back again there is one too many, and its controller takes one away
     let back = act(&rig, &["into-rotation", out_of], 0);
-    assert!(back["warnings"].to_string().contains("one of them goes"), "{back}");
+    assert!(back["warnings"].to_string().contains("then it deletes one of them"), "{back}");
     until(30, "two pods", || match pods(&rig, "bound").len() {
         2 => Ok(()),
         n => Err(format!("{n} pods")),

@@ -95,6 +95,13 @@ impl Walk {
         if !self.waits(OPENING, |seat| now::read(seat).is_some_and(|now| now.rows.iter().any(calls))) {
             self.fails("no line of NOW has a key");
         }
+        // the first line is read before its key is pressed: lines still come and change places in the first seconds
+        let first = |seat: &Seat| now::read(seat).and_then(|now| now.rows.first().map(Row::gist));
+        let mut read = None;
+        while read.is_none() || read != first(&self.seat) {
+            read = first(&self.seat);
+            self.seat.bytes_within(Duration::from_secs(2));
+        }
         let mut told = false;
         while !self.is_over() {
             if self.began.elapsed() > MOST {
