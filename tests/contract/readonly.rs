@@ -16,7 +16,8 @@ pub fn is_change(entry: &Value) -> bool {
 
 const NAMESPACE: &str = "contract-readonly";
 
-const OBJECTS: &str = r#"
+/// A workload, its Service, a route and an autoscaler, and a pod of its own.
+pub const OBJECTS: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}

@@ -6,21 +6,12 @@ use std::process::Output;
 use pilothouse::report::rights;
 use serde_json::Value;
 
+use crate::readonly::OBJECTS;
 use crate::rig::{Rig, err, out, real, until};
 
 const NAMESPACE: &str = "contract-rights";
 
-const OBJECTS: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web, version: blue}}
-    spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
----
+const DATABASE: &str = r#"
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: db}
@@ -31,35 +22,6 @@ spec:
   template:
     metadata: {labels: {app: db}}
     spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: single, labels: {app: web, version: blue}}
-spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web, version: blue}, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: other}
-spec: {type: ExternalName, externalName: other.example.test}
----
-apiVersion: traefik.io/v1alpha1
-kind: TraefikService
-metadata: {name: web}
-spec: {weighted: {services: [{name: web, weight: 100}, {name: other, weight: 0}]}}
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: web}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
-  minReplicas: 2
-  maxReplicas: 4
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}]
 "#;
 
 /// Makes a role of `pilothouse rbac` and gives it to a group of the same name.
@@ -123,6 +85,7 @@ fn the_roles_are_enough_and_nothing_else_is_used() {
     let Some(rig) = real("it has no RBAC of its own") else { return };
     rig.namespace(NAMESPACE);
     rig.apply_in(NAMESPACE, OBJECTS);
+    rig.apply_in(NAMESPACE, DATABASE);
     for what in ["deploy/web", "sts/db"] {
         rig.kubectl_ok(&["-n", NAMESPACE, "rollout", "status", what, "--timeout=60s"]);
     }
