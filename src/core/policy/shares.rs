@@ -40,7 +40,7 @@ pub struct Shares {
 /// Off by less than this is not worth a mark, however certain.
 const EFFECT: f64 = 0.25;
 
-/// Who gets less than this part of its share is not only short of what another one has too much.
+/// A backend below this part of its share is marked, even where another one gets too much.
 const LITTLE: f64 = 0.5;
 
 /// Whether an endpoint came so lately that rates measured at `at` are not of a whole window. The first scrape of it may
@@ -96,15 +96,15 @@ fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
     }
 }
 
-/// Computes the shares of those that are in rotation and settled, of what they get together. What is out expects nothing
-/// and has no share. Of what is new only too much can be told, as a rate over less than its window says too little of it:
-/// its share is of what it gets with the settled. `at`: when the traffic was measured.
+/// Computes the shares of the settled backends in rotation, out of their sum. A backend out of rotation has no share and
+/// expects none. A backend that became ready inside the rate window has a rate that is too low, so it can be flagged for too
+/// much traffic, never for too little; its share is out of its own rate and that of the settled backends. `at`: when the traffic was measured.
 pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> Shares {
     let (aside, silent) = aside(service, row, at);
     let all = || service.backends.iter().zip(&aside);
     let settled = || all().filter(|(_, share)| !share.out && !share.new);
     let total: f64 = settled().filter_map(|(b, _)| b.rps).sum();
-    // a weight that is missing is missed by all that are settled; what is out has none to miss
+    // without the weight of one settled backend no share is expected; one out of rotation needs no weight
     let whole = settled().all(|(b, _)| weight(service, b).is_some());
     let sum: f64 = settled().filter_map(|(b, _)| weight(service, b)).sum();
     let window = f64::from(service.window_secs);

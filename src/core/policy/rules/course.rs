@@ -106,7 +106,7 @@ fn is_filling(scene: &Scene<'_, '_>, cause: &Cause) -> bool {
 fn effect(scene: &Scene<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effect {
     let had_its_time =
         remedy.settled.is_some_and(|at| scene.now.secs_since(at) > window(scene) + PATIENCE_SECS);
-    // before that the figures are of the time before it, and of the pods that are replaced
+    // until a whole window has passed, the figures include the time before the remedy and the replaced pods
     let shows = scene.now.secs_since(remedy.at) > window(scene);
     match (remedy.before, cause.reach.error_ratio) {
         (Some(was), Some(is)) if is > was * WORSE && shows => Effect::None,

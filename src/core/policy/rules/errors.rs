@@ -16,7 +16,7 @@ use crate::policy::shares::{self, Shares};
 const ENOUGH: f64 = 20.0;
 /// A finding goes only below this one, so that a ratio at the threshold does not flicker.
 const GOOD_RATIO: f64 = 0.005;
-/// Who was called is let go only below this one.
+/// A critical finding becomes a warning only below this ratio, so that it does not flicker.
 const STILL_GRAVE: f64 = 0.04;
 /// A backend that alone fails at this ratio is a finding however little of the Service it serves …
 const FAILING_RATIO: f64 = 0.1;
@@ -219,7 +219,7 @@ fn may_be_uneven(service: &ServiceTraffic, times: f64) -> bool {
     match service.policy {
         Policy::RoundRobin | Policy::Random => {
             let (most, all) = rates().fold((0.0, 0.0), |(most, all), rps| (rps.max(most), all + rps));
-            // who is out, or has no requests, counts among those that are measured and has no share
+            // a backend out of rotation is counted too: that only makes this true more often
             most * service.backends.len() as f64 >= all * times
         }
         Policy::Weighted | Policy::LeastConnections | Policy::ResponseTime => true,
@@ -255,7 +255,7 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 burdened.push(Burden { backend, observed, expected, heavy, late });
             }
         }
-        // who is not late yet and gets several times what most get is the next to be
+        // a backend that gets several times what most get is named too, although its answers are not late yet
         gets.sort_by(f64::total_cmp);
         let most = *gets.get(gets.len().saturating_sub(1) / 2)?;
         burdened.retain(|b| b.heavy || b.observed / b.expected >= most * UNEVEN);
@@ -277,7 +277,7 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
                 rule: "traffic-uneven",
                 kin: Kin::default(),
                 course: Course::default(),
-                // once it needed a look it does until it is gone
+                // once a warning, it stays one until the share is normal again
                 severity: if first.late { Severity::Warning } else { was.unwrap_or(Severity::Info) },
                 title: format!(
                     "{} uneven: {} of {of} instead of {:.0}%",
