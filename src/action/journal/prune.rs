@@ -67,25 +67,39 @@ impl Journal {
     }
 }
 
-/// Oldest last in `candidates`. A file that says that an action was dealt with stays as long as that action's own file.
-fn remove(candidates: Vec<Candidate>, open: &BTreeSet<Name>, dealt_with: &BTreeSet<Name>) -> usize {
+/// Removes what may go, the oldest first (it stands last in `candidates`). A file that says that an action was dealt with stays
+/// as long as that action's own file; the order of the two says nothing, as files of one moment have none.
+fn remove(mut candidates: Vec<Candidate>, open: &BTreeSet<Name>, dealt_with: &BTreeSet<Name>) -> usize {
     let (mut removed, mut still_told) = (0, open.clone());
-    for Candidate { path, chapter } in candidates.into_iter().rev() {
-        let own: BTreeSet<&Name> = chapter.actions.iter().map(|action| &action.id).collect();
-        let is_open = own.iter().any(|id| open.contains(*id) && !dealt_with.contains(*id));
-        let is_needed = chapter.followed.keys().any(|id| still_told.contains(id) && !own.contains(id));
-        if is_open || is_needed {
-            continue;
-        }
-        match std::fs::remove_file(&path) {
-            Ok(()) => {
-                still_told.retain(|id| !own.contains(id));
-                removed += 1;
+    loop {
+        let before = candidates.len();
+        let mut kept = Vec::new();
+        for candidate in candidates.into_iter().rev() {
+            let Candidate { path, chapter } = &candidate;
+            let own: BTreeSet<&Name> = chapter.actions.iter().map(|action| &action.id).collect();
+            let is_open = own.iter().any(|id| open.contains(*id) && !dealt_with.contains(*id));
+            let is_needed = chapter.followed.keys().any(|id| still_told.contains(id) && !own.contains(id));
+            if is_open || is_needed {
+                kept.push(candidate);
+                continue;
             }
-            Err(error) => tracing::warn!(path = %path.display(), %error, "an old journal cannot be removed"),
+            match std::fs::remove_file(path) {
+                Ok(()) => {
+                    still_told.retain(|id| !own.contains(id));
+                    removed += 1;
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "an old journal cannot be removed")
+                }
+            }
         }
+        // a file that went may have been the one that another had to stay for
+        if kept.is_empty() || kept.len() == before {
+            return removed;
+        }
+        kept.reverse();
+        candidates = kept;
     }
-    removed
 }
 
 #[cfg(test)]
@@ -128,6 +142,15 @@ mod tests {
         }
         let now = Clock::system().now();
         let later = now.plus_secs(KEPT_SECS + 3600);
+        // files of one moment: which of them is the older cannot be told
+        for name in ["a", "b", "c", "d"] {
+            let file = std::fs::File::options()
+                .append(true)
+                .open(folder.path().join(format!("journal/{name}.jsonl")))
+                .unwrap();
+            file.set_modified(UNIX_EPOCH + std::time::Duration::from_millis(u64::try_from(now.0).unwrap()))
+                .unwrap();
+        }
         let own = of("own");
         own.write(&intent("4")).unwrap();
         assert_eq!((own.prune(now), names(&own).len()), (0, 5), "nothing is old");
