@@ -23,7 +23,7 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::Settings;
-use pilothouse_core::policy::plan::quote;
+use pilothouse_core::policy::kubectl::quote;
 
 use crate::action::journal::Journal;
 use crate::action::reach::Clients;

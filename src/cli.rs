@@ -10,7 +10,7 @@ pub mod rbac;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pilothouse_core::model::world::Severity;
+use pilothouse_core::facts::world::Severity;
 
 use self::drain::DrainFlags;
 
@@ -444,7 +444,7 @@ pub(crate) fn number<T: TryFrom<i128>>(text: &str) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::model::plan::DrainOptions;
+    use pilothouse_core::domain::plan::DrainOptions;
 
     use super::*;
 

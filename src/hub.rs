@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::event::{Event, Fact};
-use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{ActionView, ClusterInfo, World};
+use pilothouse_core::facts::event::{Event, Fact};
+use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
+use pilothouse_core::state::ClusterState;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

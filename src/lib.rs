@@ -13,7 +13,7 @@
 //!
 //! | room | what it is for | may use |
 //! |---|---|---|
-//! | `pilothouse_core` | domain types, policies and rules, the shared state: a package of its own, pure | nothing of ours |
+//! | `pilothouse_core` | domain types, the facts, policies and rules, plans, the shared state: a package of its own, pure; its page has its rooms | nothing of ours |
 //! | [`wire`] | the clients: connect, read, write, list-watch, decode | core |
 //! | [`source`] | what keeps the state current: objects, metrics, Prometheus, logs | core, wire |
 //! | [`action`] | rehearse, journal, execute, verify: the only holder of a client that writes | core, wire |
@@ -30,7 +30,7 @@
 //!
 //! Where to look first: what NOW finds is `pilothouse_core::policy::rules`; what a drain would do
 //! `pilothouse_core::policy::drain`; how lists and watches survive what servers do [`wire::list_watch`]; every key
-//! and command [`ui::command`]; what an action would do `pilothouse_core::policy::plan`, how it is carried out
+//! and command [`ui::command`]; what an action would do `pilothouse_core::plan`, how it is carried out
 //! [`action::executor`], a drain [`action`]'s `drain`, and what becomes of one whose process ended [`action::resume`].
 //! A demo differs from any other cluster in `bootstrap`'s `demo` alone.
 

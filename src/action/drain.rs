@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::plan::{Act, DrainOptions, Fate, PdbEffect, Plan, Step, StepKind};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::plan::{Act, DrainOptions, Fate, PdbEffect, Plan, Step, StepKind};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
 
 use tokio_util::sync::CancellationToken;
 

@@ -11,10 +11,10 @@ mod record;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::plan::{Act, Plan, Step, StepKind};
 use pilothouse_core::domain::settings::GuardSettings;
-use pilothouse_core::model::plan::{Act, Plan, Step, StepKind};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
-use pilothouse_core::policy::drift::set_since;
+use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
+use pilothouse_core::plan::drift::set_since;
 use pilothouse_core::policy::revisions;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

@@ -2,9 +2,9 @@
 //! that moved the traffic scales the old place down only if the traffic is still where it was moved to.
 
 use pilothouse_core::domain::id::ObjectRef;
-use pilothouse_core::model::plan::{Act, Change, Plan, Step, StepKind};
-use pilothouse_core::model::world::StepState;
-use pilothouse_core::policy::drift::{Drift, last_change, of_step, written};
+use pilothouse_core::domain::plan::{Act, Change, Plan, Step, StepKind};
+use pilothouse_core::facts::world::StepState;
+use pilothouse_core::plan::drift::{Drift, last_change, of_step, written};
 
 use super::settle::Live;
 

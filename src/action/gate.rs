@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::failover::Watched;
 use pilothouse_core::domain::id::{Name, ObjectRef};
-use pilothouse_core::model::plan::Gate;
+use pilothouse_core::domain::plan::Gate;
 use serde_json::Value;
 
 use super::settle::get;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::{Act, Plan};
+use pilothouse_core::domain::plan::{Act, Plan};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Follows, Journal};

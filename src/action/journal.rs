@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pilothouse_core::domain::id::{Name, ObjectRef};
+use pilothouse_core::domain::plan::{Plan, Step};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Plan, Step};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState, StepView};
+use pilothouse_core::facts::world::{ActionView, Outcome, StepState, StepView};
 use serde::{Deserialize, Serialize};
 
 use super::identity::Clusters;
@@ -402,7 +402,7 @@ pub fn add(action: &mut ActionView, step: &Step) {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
-    use pilothouse_core::model::plan::{Act, Intent, Step, StepKind};
+    use pilothouse_core::domain::plan::{Act, Intent, Step, StepKind};
 
     use super::*;
 

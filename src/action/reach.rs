@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::plan::{Extras, Fleet, Found, Need, Step};
-use pilothouse_core::policy::plan::resource;
+use pilothouse_core::domain::plan::{Extras, Fleet, Found, Need, Step};
+use pilothouse_core::plan::resource;
 use pilothouse_core::policy::revisions;
 
 use serde_json::Value;

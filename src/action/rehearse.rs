@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::plan::{Act, Evidence, Intent, Plan, StepKind};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, Evidence, Intent, Plan, StepKind};
-use pilothouse_core::model::world::Cluster;
-use pilothouse_core::policy::plan::{self, Grounds, View};
+use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::plan::{self, Grounds, View};
 
 use super::reach::{Reach, extras};
 use super::requests::mutation;

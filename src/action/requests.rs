@@ -2,8 +2,8 @@
 //! with, so that it cannot hit another object or overwrite another change.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
-use pilothouse_core::model::plan::{Change, StepKind};
-use pilothouse_core::policy::drift::MANAGER;
+use pilothouse_core::domain::plan::{Change, StepKind};
+use pilothouse_core::plan::drift::MANAGER;
 use pilothouse_core::policy::revisions;
 use serde_json::{Map, Value, json};
 
@@ -230,7 +230,7 @@ pub fn is_workload(kind: &Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::Uid;
-    use pilothouse_core::model::plan::FieldChange;
+    use pilothouse_core::domain::plan::FieldChange;
 
     use super::*;
 

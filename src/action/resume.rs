@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverKind;
 use pilothouse_core::domain::id::{Name, ObjectRef};
+use pilothouse_core::domain::plan::{Act, Intent, Plan, Step, StepKind};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, Intent, Plan, Step, StepKind};
-use pilothouse_core::model::world::{StepState, StepView};
-use pilothouse_core::policy::drift::{last_change, written};
-use pilothouse_core::policy::undo;
+use pilothouse_core::facts::world::{StepState, StepView};
+use pilothouse_core::plan::drift::{last_change, written};
+use pilothouse_core::plan::undo;
 
 use super::foundations::{self, undone};
 use super::identity::Clusters;

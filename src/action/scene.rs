@@ -9,13 +9,13 @@ use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverKind;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use pilothouse_core::domain::node::Node;
+use pilothouse_core::domain::plan::{Act, Intent};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::event::{Batch, Fact};
-use pilothouse_core::model::plan::{Act, Intent};
-use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{Cluster, ClusterInfo};
+use pilothouse_core::facts::event::{Batch, Fact};
+use pilothouse_core::facts::world::{Cluster, ClusterInfo};
 use pilothouse_core::policy::pick::nodes_of;
+use pilothouse_core::state::ClusterState;
 
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::decode::{self, Pools};
@@ -211,7 +211,7 @@ impl Fetch<'_> {
             let rows = cluster
                 .workloads(&target.kind)
                 .into_iter()
-                .flat_map(pilothouse_core::model::table::Table::iter);
+                .flat_map(pilothouse_core::facts::table::Table::iter);
             let found = rows.into_iter().find(|w| w.namespace == target.namespace && w.name == target.name);
             let Some(labels) = found.map(|w| &w.selector.labels).filter(|l| !l.is_empty()) else { continue };
             let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();

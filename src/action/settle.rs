@@ -2,13 +2,14 @@
 //! somebody else change it meanwhile.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::plan::{RevisionRef, StepKind};
+use pilothouse_core::domain::workload::RolloutPhase;
 use pilothouse_core::domain::workload::{Strategy, Workload};
-use pilothouse_core::model::plan::{RevisionRef, StepKind};
-use pilothouse_core::policy::drift::{
+use pilothouse_core::plan::drift::{
     Drift, MANAGER, TEMPLATE, difference, last_change, of_change, of_template, owner, written,
 };
 use pilothouse_core::policy::revisions;
-use pilothouse_core::policy::rollout::{self, RolloutPhase};
+use pilothouse_core::policy::rollout;
 use serde_json::{Value, json};
 
 use crate::wire::client::ReadClient;

@@ -3,7 +3,7 @@
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::near::meant;
-use pilothouse_core::policy::plan::resource;
+use pilothouse_core::plan::resource;
 
 /// The namespace of what names none.
 #[derive(Clone, Debug)]

@@ -7,10 +7,10 @@ use std::time::Duration;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::near::meant;
-use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleBy};
+use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleBy};
+use pilothouse_core::plan::View;
+use pilothouse_core::plan::undo;
 use pilothouse_core::policy::pick::nodes_of;
-use pilothouse_core::policy::plan::View;
-use pilothouse_core::policy::undo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::plan::{Act, Confirm, Evidence, Intent, Plan, Sequel};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::event::{Event, Fact};
-use pilothouse_core::model::plan::{Act, Confirm, Evidence, Intent, Plan, Sequel};
-use pilothouse_core::model::world::{ActionView, World};
+use pilothouse_core::facts::event::{Event, Fact};
+use pilothouse_core::facts::world::{ActionView, World};
+use pilothouse_core::plan::View;
+use pilothouse_core::plan::failover::error_ratio;
+use pilothouse_core::plan::undo;
 use pilothouse_core::policy::failover;
-use pilothouse_core::policy::plan::View;
-use pilothouse_core::policy::plan::failover::error_ratio;
-use pilothouse_core::policy::undo;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -60,7 +60,7 @@ pub(super) struct Desk {
     pub inbox: SyncSender<Input>,
     /// None where logs are not followed.
     pub lines: Option<Arc<LogStore>>,
-    pub control: mpsc::Sender<pilothouse_core::model::event::Event>,
+    pub control: mpsc::Sender<pilothouse_core::facts::event::Event>,
     pub supervisor: Supervisor,
     pub stop: CancellationToken,
     pub home: Home,
@@ -255,7 +255,7 @@ impl Desk {
                 let done = executor.run(id, &plan, running.clone(), None).await;
                 running.cancel(false);
                 let outcome =
-                    done.outcome.map_or("unfinished", pilothouse_core::model::world::Outcome::as_str);
+                    done.outcome.map_or("unfinished", pilothouse_core::facts::world::Outcome::as_str);
                 format!("{} {outcome}: {}", plan.intent.act.as_str(), done.message)
             };
             hand(&inbox, Input::Notice(why)).await;

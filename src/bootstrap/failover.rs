@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan};
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::plan::{Act, Refusal};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Act, Refusal};
-use pilothouse_core::model::world::ClusterInfo;
-use pilothouse_core::policy::plan::View;
+use pilothouse_core::facts::world::ClusterInfo;
+use pilothouse_core::plan::View;
 
 use super::Dialer;
 use crate::action::reach::{Clients, Reach};

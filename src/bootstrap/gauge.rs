@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::traffic::TrafficSeen;
-use pilothouse_core::model::plan::Act;
-use pilothouse_core::policy::plan::failover::error_ratio;
+use pilothouse_core::plan::failover::error_ratio;
 use tokio::sync::watch;
 
 use super::Start;

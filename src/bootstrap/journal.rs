@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
-use pilothouse_core::policy::undo;
+use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
+use pilothouse_core::plan::undo;
 
 use super::{Start, said};
 use crate::action::journal::actions;

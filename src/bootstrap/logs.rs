@@ -9,8 +9,8 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use pilothouse_core::domain::id::{Kind, Name, Uid};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::world::World;
-use pilothouse_core::policy::follow::{MOST_PODS, containers, pods_of, worst_first};
+use pilothouse_core::facts::world::World;
+use pilothouse_core::logs::targets::{MOST_PODS, containers, pods_of, worst_first};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -235,9 +235,9 @@ pub fn shown(line: LogLine) -> Shown {
 mod tests {
     use pilothouse_core::domain::id::{ClusterId, ObjectRef, Owner};
     use pilothouse_core::domain::pod::{ContainerShape, Phase, Pod, PodShape};
-    use pilothouse_core::model::event::{Batch, Fact};
-    use pilothouse_core::model::state::ClusterState;
-    use pilothouse_core::model::world::ClusterInfo;
+    use pilothouse_core::facts::event::{Batch, Fact};
+    use pilothouse_core::facts::world::ClusterInfo;
+    use pilothouse_core::state::ClusterState;
 
     use super::*;
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
-use pilothouse_core::model::event::Identity;
-use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{Cluster, Severity, World};
-use pilothouse_core::policy::follow::choose;
+use pilothouse_core::facts::event::Identity;
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{Cluster, Severity, World};
+use pilothouse_core::logs::targets::choose;
 use pilothouse_core::policy::seen;
 
 use super::Start;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::{Intent, Plan, Refusal};
-use pilothouse_core::policy::plan::View;
+use pilothouse_core::domain::plan::{Intent, Plan, Refusal};
+use pilothouse_core::plan::View;
 
 use super::Start;
 use super::act::{carry_out, scene_status, show};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::traffic::TrafficSeen;
-use pilothouse_core::model::event::{Event, Fact};
-use pilothouse_core::model::world::{ActionView, ClusterInfo, World};
+use pilothouse_core::facts::event::{Event, Fact};
+use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 

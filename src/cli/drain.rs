@@ -1,7 +1,7 @@
 //! kubectl drain's flags.
 
 use clap::Args;
-use pilothouse_core::model::plan::DrainOptions;
+use pilothouse_core::domain::plan::DrainOptions;
 
 use super::number;
 

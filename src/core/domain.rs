@@ -4,6 +4,7 @@
 
 pub mod autoscaler;
 pub mod budget;
+pub mod cause;
 pub mod cronjob;
 pub mod event;
 pub mod failover;
@@ -14,6 +15,7 @@ pub mod label;
 pub mod log;
 pub mod near;
 pub mod node;
+pub mod plan;
 pub mod pod;
 pub mod quantity;
 pub mod scheduling;

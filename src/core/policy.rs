@@ -2,15 +2,12 @@
 
 pub mod cron;
 pub mod drain;
-pub mod drift;
 pub mod failover;
-pub mod follow;
 pub mod health;
 pub mod hpa;
-pub mod level;
+pub mod kubectl;
 pub mod pick;
 pub mod placement;
-pub mod plan;
 pub mod requests;
 pub mod revisions;
 pub mod rollout;
@@ -18,6 +15,3 @@ pub mod routes;
 pub mod rules;
 pub mod seen;
 pub mod shares;
-pub mod subject;
-pub mod template;
-pub mod undo;

@@ -2,9 +2,9 @@
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::world::{Cause, Cluster, Suggestion};
+use pilothouse_core::facts::world::{Cause, Cluster, Suggestion};
 use pilothouse_core::policy::hpa;
-use pilothouse_core::policy::plan::quote;
+use pilothouse_core::policy::kubectl::quote;
 
 /// What a command needs besides its object.
 #[derive(Clone, Copy, Debug)]
@@ -93,9 +93,9 @@ mod tests {
     use clap::Parser as _;
     use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
     use pilothouse_core::domain::id::{Name, Uid};
-    use pilothouse_core::model::event::{Batch, Fact};
-    use pilothouse_core::model::state::ClusterState;
-    use pilothouse_core::model::world::{ClusterInfo, Course, Kin, Reach, Severity};
+    use pilothouse_core::facts::event::{Batch, Fact};
+    use pilothouse_core::facts::world::{ClusterInfo, Course, Kin, Reach, Severity};
+    use pilothouse_core::state::ClusterState;
 
     use super::*;
     use crate::cli::Cli;

@@ -81,7 +81,7 @@ pub struct Object {
 #[derive(Debug, Serialize)]
 pub struct Cause {
     pub rule: &'static str,
-    pub severity: pilothouse_core::model::world::Severity,
+    pub severity: pilothouse_core::facts::world::Severity,
     pub title: String,
     pub objects: Vec<Object>,
     pub since: Option<String>,

@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
+use pilothouse_core::domain::plan::Plan;
 use pilothouse_core::domain::settings::GuardSettings;
-use pilothouse_core::model::plan::Plan;
-use pilothouse_core::policy::plan::{is_protected, takes_many_nodes};
+use pilothouse_core::plan::{is_protected, takes_many_nodes};
 
 use crate::cli::ActionFlags;
 
@@ -43,7 +43,7 @@ pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Conf
 fn ask(plan: &Plan) -> Confirmed {
     let mut err = std::io::stderr().lock();
     let question = match plan.confirm {
-        pilothouse_core::model::plan::Confirm::Yes => "go on? type y: ".to_owned(),
+        pilothouse_core::domain::plan::Confirm::Yes => "go on? type y: ".to_owned(),
         _ => format!("to go on, type {}: ", plan.answer),
     };
     if write!(err, "{question}").and_then(|()| err.flush()).is_err() {
@@ -93,8 +93,8 @@ pub fn tell(text: &str) {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::ClusterId;
+    use pilothouse_core::domain::plan::{Act, Confirm, DrainOptions, Intent};
     use pilothouse_core::domain::time::Stamp;
-    use pilothouse_core::model::plan::{Act, Confirm, DrainOptions, Intent};
 
     use super::*;
     use crate::cli::Output;

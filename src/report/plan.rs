@@ -1,9 +1,9 @@
 //! Plans and results as documents (`pilothouse/plan/v1`) and as text.
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::{self as model, Act, BudgetWait, Confirm, Plan, ServiceEffect};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
-use pilothouse_core::policy::undo;
+use pilothouse_core::domain::plan::{self as model, Act, BudgetWait, Confirm, Plan, ServiceEffect};
+use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
+use pilothouse_core::plan::undo;
 use serde::Serialize;
 
 use super::document::Object;
@@ -325,8 +325,8 @@ pub fn result_status(action: &ActionView) -> u8 {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::ClusterId;
+    use pilothouse_core::domain::plan::{DrainOptions, Intent, PdbEffect, Sequel};
     use pilothouse_core::domain::time::Stamp;
-    use pilothouse_core::model::plan::{DrainOptions, Intent, PdbEffect, Sequel};
     use serde_json::json;
 
     use super::*;

@@ -6,10 +6,10 @@ use pilothouse_core::domain::autoscaler::Target;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::ServiceTraffic;
-use pilothouse_core::model::changes::recent;
-use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, World};
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, World};
 use pilothouse_core::policy::{hpa, seen, shares};
+use pilothouse_core::state::changes::recent;
 
 use super::document as doc;
 
@@ -56,7 +56,7 @@ fn action(view: &ActionView) -> doc::Action {
         id: view.id.to_string(),
         action: view.plan.intent.act.as_str(),
         targets: view.plan.intent.targets.iter().map(object).collect(),
-        outcome: view.outcome.map(pilothouse_core::model::world::Outcome::as_str),
+        outcome: view.outcome.map(pilothouse_core::facts::world::Outcome::as_str),
         message: view.message.clone(),
         started: view.started.to_string(),
         ended: view.ended.map(|e| e.to_string()),

@@ -2,12 +2,12 @@
 
 use pilothouse_core::domain::id::Kind;
 use pilothouse_core::domain::time::{Stamp, age, skew};
-use pilothouse_core::model::changes::{fold_for_people, recent, words};
-use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{Cluster, Silenced};
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{Cluster, Silenced};
 use pilothouse_core::policy::hpa::{HpaState, judge};
 use pilothouse_core::policy::rules::glyph;
 use pilothouse_core::policy::seen;
+use pilothouse_core::state::changes::{fold_for_people, recent, words};
 
 use super::advice;
 use super::document::{Cpu, Memory, Snapshot};
@@ -300,9 +300,9 @@ mod tests {
     use pilothouse_core::domain::node::Node;
     use pilothouse_core::domain::pod::Pod;
     use pilothouse_core::domain::source::{SourceState, SourceStatus};
-    use pilothouse_core::model::event::{Batch, Fact, Identity};
-    use pilothouse_core::model::state::ClusterState;
-    use pilothouse_core::model::world::ClusterInfo;
+    use pilothouse_core::facts::event::{Batch, Fact, Identity};
+    use pilothouse_core::facts::world::ClusterInfo;
+    use pilothouse_core::state::ClusterState;
 
     use super::*;
 

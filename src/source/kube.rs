@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::kinds::{KindInfo, Watched};
-use pilothouse_core::model::event::{Batch, Fact};
-use pilothouse_core::model::table::Row;
+use pilothouse_core::facts::event::{Batch, Fact};
+use pilothouse_core::facts::table::Row;
 use tokio::sync::watch;
 
 use self::several::Several;

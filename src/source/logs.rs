@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
-use pilothouse_core::model::event::Fact;
+use pilothouse_core::facts::event::Fact;
 use tokio::sync::watch;
 
 pub use self::choose::choose_while_it_changes;

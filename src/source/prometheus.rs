@@ -10,7 +10,7 @@ use pilothouse_core::domain::settings::PrometheusSettings;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::TrafficSeen;
-use pilothouse_core::model::event::Fact;
+use pilothouse_core::facts::event::Fact;
 
 pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
 use self::presets::{Found, Preset};

@@ -2,7 +2,7 @@
 
 use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::source::SourceStatus;
-use pilothouse_core::model::event::{Batch, Event, Fact, Identity};
+use pilothouse_core::facts::event::{Batch, Event, Fact, Identity};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use pilothouse_core::domain::id::ClusterId;
-    use pilothouse_core::model::event::Fact;
+    use pilothouse_core::facts::event::Fact;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
     use tokio::sync::mpsc;

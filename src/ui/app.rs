@@ -9,12 +9,12 @@ use std::sync::Arc;
 use pilothouse_core::domain::autoscaler::Hpa;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
+use pilothouse_core::domain::plan::Intent;
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::Intent;
-use pilothouse_core::model::world::{Cluster, NodeRow, ServiceRow, Severity, WorkloadRow, World};
+use pilothouse_core::facts::world::{Cluster, NodeRow, ServiceRow, Severity, WorkloadRow, World};
 
 use super::clipboard::Clipboard;
 use super::command::Context;
@@ -139,7 +139,7 @@ pub struct Bases {
     pub dead: BTreeSet<Name>,
     pub dead_turn: u32,
     pub hpas: Base<Hpa>,
-    pub services: Option<pilothouse_core::model::table::Table<ServiceRow>>,
+    pub services: Option<pilothouse_core::facts::table::Table<ServiceRow>>,
     pub traffic: Option<Arc<pilothouse_core::domain::traffic::TrafficSeen>>,
     /// Namespaces and names of the Services that NOW has findings about.
     pub found: Vec<(Name, Name, Severity)>,

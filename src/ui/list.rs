@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, Uid};
-use pilothouse_core::model::table::{CHUNK, Row, Table};
+use pilothouse_core::facts::table::{CHUNK, Row, Table};
 
 pub use super::filter::{Filter, NO_MORE};
 use super::held::Held;
@@ -231,7 +231,7 @@ impl List {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::Version;
-    use pilothouse_core::model::table::Rows;
+    use pilothouse_core::facts::table::Rows;
 
     use super::*;
 

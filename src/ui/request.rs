@@ -5,9 +5,9 @@ use std::sync::Arc;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::log::Level;
+use pilothouse_core::domain::plan::{Evidence, Intent, Plan};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::event::SilenceChange;
-use pilothouse_core::model::plan::{Evidence, Intent, Plan};
+use pilothouse_core::facts::event::SilenceChange;
 
 use super::key::Key;
 use super::mouse::Mouse;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::app::Ui;
 use super::key::Key;

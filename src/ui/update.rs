@@ -14,9 +14,9 @@ mod silence;
 mod unfit;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::domain::text;
-use pilothouse_core::model::plan::{Act, DrainOptions, EvictOptions};
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextSource, TextView, Ui};
 use super::command::Cmd;

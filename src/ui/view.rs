@@ -12,7 +12,7 @@ mod screen;
 mod share;
 mod text;
 
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 

@@ -22,7 +22,7 @@ use pilothouse_core::domain::scheduling::Scheduling;
 use pilothouse_core::domain::selector::{Operator, Requirement, Selector};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::intern::{Names, Shared};
+use pilothouse_core::facts::intern::{Names, Shared};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;

@@ -15,10 +15,10 @@ use pilothouse::action::resume::{self, Remaining, Unfinished};
 use pilothouse::action::scene;
 use pilothouse::clock::Clock;
 use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
+use pilothouse_core::domain::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
 use pilothouse_core::domain::settings::GuardSettings;
-use pilothouse_core::model::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
-use pilothouse_core::model::world::{ActionView, ClusterInfo, Outcome, StepState};
-use pilothouse_core::policy::plan::View;
+use pilothouse_core::facts::world::{ActionView, ClusterInfo, Outcome, StepState};
+use pilothouse_core::plan::View;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

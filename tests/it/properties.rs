@@ -15,10 +15,10 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{BackendTraffic, ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::usage::NodeUsage;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::event::{Batch, Event, Fact, Gone, Identity};
-use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::table::Row;
-use pilothouse_core::model::world::{Cause, Cluster, ClusterInfo};
+use pilothouse_core::facts::event::{Batch, Event, Fact, Gone, Identity};
+use pilothouse_core::facts::table::Row;
+use pilothouse_core::facts::world::{Cause, Cluster, ClusterInfo};
+use pilothouse_core::state::ClusterState;
 use proptest::prelude::*;
 
 const NOW: Stamp = Stamp(1_795_230_720_000);

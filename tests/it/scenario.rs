@@ -29,11 +29,11 @@ use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
 use pilothouse_core::domain::source::SourceStatus;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::changes::recent;
-use pilothouse_core::model::event::{Event, RECORDING, RecordingHeader};
-use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{Cluster, ClusterInfo, ServiceRow, Severity};
+use pilothouse_core::facts::event::{Event, RECORDING, RecordingHeader};
+use pilothouse_core::facts::world::{Cluster, ClusterInfo, ServiceRow, Severity};
 use pilothouse_core::policy::hpa::judge;
+use pilothouse_core::state::ClusterState;
+use pilothouse_core::state::changes::recent;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

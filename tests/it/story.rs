@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use pilothouse_core::model::world::{Cause, Cluster, Severity};
+use pilothouse_core::facts::world::{Cause, Cluster, Severity};
 use tokio::time::MissedTickBehavior;
 
 use record::Record;

@@ -12,8 +12,8 @@ use pilothouse::action::executor::{Control, new_id};
 use pilothouse::action::journal::{ClaimError, Follows, How, Journal, Moment, Record};
 use pilothouse::action::resume;
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::{Act, DrainOptions};
-use pilothouse_core::model::world::{Outcome, StepState};
+use pilothouse_core::domain::plan::{Act, DrainOptions};
+use pilothouse_core::facts::world::{Outcome, StepState};
 
 use crate::crash::{dies, executor, plan};
 use crate::fake::Fake;

@@ -13,8 +13,8 @@ use pilothouse::ui::theme::Theme;
 use pilothouse::ui::update::update;
 use pilothouse::ui::view;
 use pilothouse_core::domain::settings::UiSettings;
-use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
+use pilothouse_core::state::ClusterState;
 
 /// A person in front of a screen.
 struct Desk {

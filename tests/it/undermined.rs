@@ -8,10 +8,10 @@ use pilothouse::action::journal::Journal;
 use pilothouse::action::resume;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, WeightShift};
 use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
+use pilothouse_core::domain::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
 use pilothouse_core::domain::settings::GuardSettings;
-use pilothouse_core::model::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
-use pilothouse_core::policy::plan::is_protected;
+use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
+use pilothouse_core::plan::is_protected;
 use serde_json::{Value, json};
 
 use crate::crash::{NODE, WEB, executor, plan, planned, takes_up, web};

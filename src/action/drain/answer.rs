@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::plan::Step;
+use pilothouse_core::domain::plan::Step;
 use serde_json::Value;
 
 use super::super::settle::{Standing, read, standing};

@@ -15,9 +15,9 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::id::Uid;
+use pilothouse_core::domain::plan::Step;
 use pilothouse_core::domain::pod::Pod;
-use pilothouse_core::model::plan::Step;
-use pilothouse_core::model::world::StepState;
+use pilothouse_core::facts::world::StepState;
 use serde_json::Value;
 
 use self::sight::Sight;

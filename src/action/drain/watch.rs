@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
-use pilothouse_core::model::event::Batch;
+use pilothouse_core::facts::event::Batch;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 

@@ -1,7 +1,7 @@
 //! The nodes that an action cordoned, and how it gives them back.
 
-use pilothouse_core::model::plan::{Act, Step, StepKind};
-use pilothouse_core::model::world::{ActionView, StepState};
+use pilothouse_core::domain::plan::{Act, Step, StepKind};
+use pilothouse_core::facts::world::{ActionView, StepState};
 
 use super::super::journal::How;
 use super::{Control, Ended, Executor, was_sent};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use pilothouse_core::model::plan::{Gate, Step};
-use pilothouse_core::model::world::{ActionView, StepState};
+use pilothouse_core::domain::plan::{Gate, Step};
+use pilothouse_core::facts::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
 use super::super::rights;
@@ -13,7 +13,7 @@ use super::super::settle::{Live, Standing, Wrote, is_own, overtaken, read, stand
 use super::{Control, Ended, Executor};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
-use pilothouse_core::policy::drift::{last_change, written};
+use pilothouse_core::plan::drift::{last_change, written};
 
 /// Between two looks at a step that settles.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -2,10 +2,10 @@
 //! confirmed.
 
 use pilothouse_core::domain::id::Kind;
-use pilothouse_core::model::plan::{Fate, Lacking, Plan, Step, StepKind};
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
-use pilothouse_core::policy::drift::last_writer;
-use pilothouse_core::policy::plan::adds_out_of_service;
+use pilothouse_core::domain::plan::{Fate, Lacking, Plan, Step, StepKind};
+use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
+use pilothouse_core::plan::adds_out_of_service;
+use pilothouse_core::plan::drift::last_writer;
 use serde_json::Value;
 
 use super::super::foundations::{self, undone};

@@ -1,7 +1,7 @@
 //! What is written down of an action, and told to whoever listens: each transition, the steps that are added, the end.
 
-use pilothouse_core::model::plan::Step;
-use pilothouse_core::model::world::{ActionView, Outcome, StepState};
+use pilothouse_core::domain::plan::Step;
+use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
 
 use super::super::journal::{JournalError, Record, add};
 use super::super::settle::Wrote;

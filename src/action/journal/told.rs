@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, ObjectRef};
+use pilothouse_core::domain::plan::Plan;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::Plan;
-use pilothouse_core::model::world::{ActionView, Outcome, Place, StepState, StepView};
+use pilothouse_core::facts::world::{ActionView, Outcome, Place, StepState, StepView};
 
 use super::{How, Line, Record};
 use crate::action::identity::Clusters;
@@ -391,7 +391,7 @@ fn named(line: &[u8]) -> Option<Name> {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::{ClusterId, Kind, Uid};
-    use pilothouse_core::model::plan::{Act, Intent, Step, StepKind};
+    use pilothouse_core::domain::plan::{Act, Intent, Step, StepKind};
 
     use super::super::Journal;
     use super::*;

@@ -1,4 +1,4 @@
-//! Kubernetes Events (the objects; the shared state's own events are in [`crate::model::event`]).
+//! Kubernetes Events (the objects; the shared state's own events are in [`crate::facts::event`]).
 
 use serde::{Deserialize, Serialize};
 

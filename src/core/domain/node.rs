@@ -8,6 +8,10 @@ use super::id::{Name, Uid, Version};
 use super::quantity::Resources;
 use super::time::Stamp;
 
+/// The taint by which a person says that the machine is really off: its pods are deleted by force and their volumes
+/// detached at once.
+pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
 /// Three-valued condition status, as the API has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Status {

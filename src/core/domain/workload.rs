@@ -173,6 +173,46 @@ impl Default for Workload {
     }
 }
 
+/// Where a rollout stands; judged by [`crate::policy::rollout`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RolloutPhase {
+    #[default]
+    Complete,
+    /// OnDelete, or a Job: there is no rollout to judge.
+    NotApplicable,
+    Paused,
+    Progressing,
+    /// Condition Progressing=False with reason ProgressDeadlineExceeded.
+    Stuck,
+}
+
+impl RolloutPhase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::NotApplicable => "n/a",
+            Self::Paused => "paused",
+            Self::Progressing => "progressing",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// A verdict with its reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rollout {
+    pub phase: RolloutPhase,
+    pub why: String,
+    /// Since when it is stuck or paused, where the API says.
+    pub since: Option<Stamp>,
+}
+
+impl Rollout {
+    pub fn new(phase: RolloutPhase, why: impl Into<String>) -> Self {
+        Self { phase, why: why.into(), since: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, HashMap};
 pub use self::services::effect as service_effect;
 use super::placement;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::domain::pod::Pod;
-use crate::domain::time::Stamp;
-use crate::model::plan::{
+use crate::domain::plan::{
     DrainOptions, Extras, Fate, Found, Lacking, Need, PdbEffect, PodFate, Refusal, ServiceEffect, Unplaced,
     Unread,
 };
-use crate::model::table::Coverage;
-use crate::model::world::Cluster;
+use crate::domain::pod::Pod;
+use crate::domain::time::Stamp;
+use crate::facts::table::Coverage;
+use crate::facts::world::Cluster;
 
 /// What one filter says.
 enum Verdict {
@@ -390,6 +390,7 @@ mod tests {
     use crate::domain::budget::Pdb;
     use crate::domain::id::{Owner, Version};
     use crate::domain::node::{Condition, Node, Status};
+    use crate::domain::plan::{Act, BudgetWait, Confirm, Intent};
     use crate::domain::pod::{Phase, PodShape};
     use crate::domain::quantity::Resources;
     use crate::domain::selector::Selector;
@@ -397,11 +398,11 @@ mod tests {
     use crate::domain::settings::GuardSettings;
     use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
     use crate::domain::workload::Workload;
-    use crate::model::event::{Batch, Fact};
-    use crate::model::plan::{Act, BudgetWait, Confirm, Intent};
-    use crate::model::state::ClusterState;
-    use crate::model::world::ClusterInfo;
-    use crate::policy::{pick, plan};
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::plan;
+    use crate::policy::pick;
+    use crate::state::ClusterState;
 
     fn pod(id: u32, edit: impl Fn(&mut Pod)) -> Pod {
         let mut pod = Pod {
@@ -846,7 +847,7 @@ mod tests {
                     &crate::domain::failover::Pick::Nodes(names.iter().map(|n| Name::from(*n)).collect()),
                 ),
             };
-            let (guards, extras) = (GuardSettings::default(), crate::model::plan::Extras::default());
+            let (guards, extras) = (GuardSettings::default(), crate::domain::plan::Extras::default());
             let grounds = plan::Grounds {
                 cluster: &c,
                 guards: &guards,

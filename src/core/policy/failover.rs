@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Watched, WeightShift};
 use crate::domain::id::{Kind, Name};
-use crate::model::world::Cluster;
+use crate::facts::world::Cluster;
 use crate::policy::routes;
 
 /// Most plans of each kind: a list that one can read.

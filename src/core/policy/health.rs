@@ -3,7 +3,7 @@
 use crate::domain::node::{Condition, Node, NodeLease, Status};
 use crate::domain::settings::glob;
 use crate::domain::time::Stamp;
-use crate::model::world::NodeState;
+use crate::facts::world::NodeState;
 
 /// A Lease is renewed every 10 s; two missed renewals are worth a look before the control plane's grace is over.
 pub const SUSPECT_AFTER_MS: u64 = 22_000;

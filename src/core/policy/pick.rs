@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use crate::domain::failover::Pick;
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::node::Node;
-use crate::model::world::Cluster;
+use crate::facts::world::Cluster;
 
 fn takes(pick: &Pick, node: &Node) -> bool {
     match pick {
@@ -51,9 +51,9 @@ mod tests {
     use super::*;
     use crate::domain::id::Uid;
     use crate::domain::time::Stamp;
-    use crate::model::event::{Batch, Fact};
-    use crate::model::state::ClusterState;
-    use crate::model::world::ClusterInfo;
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::state::ClusterState;
 
     fn cluster() -> Arc<Cluster> {
         let node = |name: &str, zone: Option<&str>, pool: &str| Node {

@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::others::Others;
 use crate::domain::id::{Kind, Name, Uid};
+use crate::domain::plan::Unplaced;
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
 use crate::domain::scheduling::HostPort;
-use crate::model::plan::Unplaced;
-use crate::model::world::{Cluster, NodeRow, NodeState};
+use crate::facts::world::{Cluster, NodeRow, NodeState};
 
 /// Where the pods would go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -304,9 +304,9 @@ mod tests {
     use crate::domain::scheduling::{Namespaces, PodTerm, Scheduling, Spread, Toleration};
     use crate::domain::selector::Selector;
     use crate::domain::time::Stamp;
-    use crate::model::event::{Batch, Fact};
-    use crate::model::state::ClusterState;
-    use crate::model::world::ClusterInfo;
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::state::ClusterState;
 
     fn node(name: &str, labels: &[(&str, &str)]) -> Node {
         let mut all: Vec<(Name, Name)> = labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();

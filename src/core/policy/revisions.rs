@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::model::plan::RevisionRef;
+use crate::domain::plan::RevisionRef;
 
 /// The annotation that numbers a Deployment's ReplicaSets.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";

@@ -2,47 +2,7 @@
 
 use crate::domain::id::Kind;
 use crate::domain::node::Status;
-use crate::domain::time::Stamp;
-use crate::domain::workload::{Strategy, Workload};
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RolloutPhase {
-    #[default]
-    Complete,
-    /// OnDelete, or a Job: there is no rollout to judge.
-    NotApplicable,
-    Paused,
-    Progressing,
-    /// Condition Progressing=False with reason ProgressDeadlineExceeded.
-    Stuck,
-}
-
-impl RolloutPhase {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::NotApplicable => "n/a",
-            Self::Paused => "paused",
-            Self::Progressing => "progressing",
-            Self::Stuck => "stuck",
-        }
-    }
-}
-
-/// A verdict with its reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rollout {
-    pub phase: RolloutPhase,
-    pub why: String,
-    /// Since when it is stuck or paused, where the API says.
-    pub since: Option<Stamp>,
-}
-
-impl Rollout {
-    fn new(phase: RolloutPhase, why: impl Into<String>) -> Self {
-        Self { phase, why: why.into(), since: None }
-    }
-}
+use crate::domain::workload::{Rollout, RolloutPhase, Strategy, Workload};
 
 /// Judges one workload.
 pub fn judge(w: &Workload) -> Rollout {
@@ -176,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::domain::node::Condition;
+    use crate::domain::time::Stamp;
 
     fn healthy(kind: Kind) -> Workload {
         Workload {

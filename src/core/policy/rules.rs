@@ -30,9 +30,10 @@ use crate::domain::selector::Selector;
 use crate::domain::silence::Silence;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::ServiceTraffic;
-use crate::model::derive::{Latency, Said};
-use crate::model::reduce::Parts;
-use crate::model::world::{Cause, Cluster, ServiceRow, Severity, Silenced, WorkloadRow};
+use crate::facts::latency::Latency;
+use crate::facts::reduce::Parts;
+use crate::facts::said::Said;
+use crate::facts::world::{Cause, Cluster, ServiceRow, Severity, Silenced, WorkloadRow};
 
 /// What a rule may look at.
 pub struct Scene<'s, 'c> {

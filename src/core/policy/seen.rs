@@ -4,8 +4,8 @@
 use crate::domain::id::Name;
 use crate::domain::source::{SourceState, SourceStatus};
 use crate::domain::text::few;
-use crate::model::table::{Coverage, Freshness};
-use crate::model::world::Cluster;
+use crate::facts::table::{Coverage, Freshness};
+use crate::facts::world::Cluster;
 
 /// Why something was not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,9 +166,9 @@ mod tests {
 
     use super::*;
     use crate::domain::time::Stamp;
-    use crate::model::event::Identity;
-    use crate::model::table::Table;
-    use crate::model::world::ClusterInfo;
+    use crate::facts::event::Identity;
+    use crate::facts::table::Table;
+    use crate::facts::world::ClusterInfo;
 
     /// Everything was seen, by somebody who asked for `asked`.
     fn cluster(asked: &[&str]) -> Cluster {

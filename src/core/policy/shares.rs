@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
-use crate::model::world::ServiceRow;
+use crate::facts::world::ServiceRow;
 
 /// One backend's share.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -192,7 +192,7 @@ mod tests {
     use crate::domain::service::{Endpoint, EndpointSlice};
     use crate::domain::time::Stamp;
     use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
-    use crate::model::world::ServiceRow;
+    use crate::facts::world::ServiceRow;
 
     /// When everything is measured.
     const AT: Stamp = Stamp(1_000_000);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::text;
-use pilothouse_core::model::event::Identity;
+use pilothouse_core::facts::event::Identity;
 use serde::Deserialize;
 use tokio::sync::watch;
 

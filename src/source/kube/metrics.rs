@@ -7,7 +7,7 @@ use pilothouse_core::domain::quantity;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::usage::{NodeUsage, PodUsage};
-use pilothouse_core::model::event::Fact;
+use pilothouse_core::facts::event::Fact;
 use serde::Deserialize;
 use tokio::sync::watch;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::kinds::{KINDS, Purpose};
-use pilothouse_core::model::event::Right;
+use pilothouse_core::facts::event::Right;
 
 use crate::wire::client::{ReadClient, Rule};
 

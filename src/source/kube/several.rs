@@ -10,8 +10,8 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Name, Uid, Version};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::event::{Batch, Gone};
-use pilothouse_core::model::table::Row;
+use pilothouse_core::facts::event::{Batch, Gone};
+use pilothouse_core::facts::table::Row;
 use tokio::sync::Mutex;
 
 use crate::wire::list_watch::Outlet;
@@ -217,10 +217,10 @@ fn removed<T>(uids: Vec<Uid>) -> Option<Batch<T>> {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::budget::Pdb;
-    use pilothouse_core::model::event::Fact;
-    use pilothouse_core::model::state::ClusterState;
-    use pilothouse_core::model::table::Coverage;
-    use pilothouse_core::model::world::ClusterInfo;
+    use pilothouse_core::facts::event::Fact;
+    use pilothouse_core::facts::table::Coverage;
+    use pilothouse_core::facts::world::ClusterInfo;
+    use pilothouse_core::state::ClusterState;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilothouse_core::model::world::World;
-use pilothouse_core::policy::follow::choose;
+use pilothouse_core::facts::world::World;
+use pilothouse_core::logs::targets::choose;
 use tokio::sync::watch;
 
 use super::{FollowPlan, Target};

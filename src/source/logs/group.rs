@@ -7,8 +7,8 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::policy::subject::subject;
-use pilothouse_core::policy::template;
+use pilothouse_core::logs::fingerprint;
+use pilothouse_core::logs::message::subject;
 
 use super::store::{LogLine, Origin};
 
@@ -96,7 +96,7 @@ impl Groups {
                 self.by_print.remove(&quietest);
             }
             let group = Group {
-                template: Name::from(template::template(subject(&line.text).as_ref())),
+                template: Name::from(fingerprint::template(subject(&line.text).as_ref())),
                 level: line.level,
                 count: 0,
                 minutes: HashMap::new(),
@@ -186,7 +186,7 @@ mod tests {
         let now = Stamp(10 * 60_000 + 30_000);
         for i in 0..6 {
             let text = format!(r#"{{"level":"error","msg":"timeout after {i}ms","id":{i}}}"#);
-            let print = template::mask(&subject(&text)).fingerprint;
+            let print = fingerprint::mask(&subject(&text)).fingerprint;
             let line = LogLine {
                 at: Stamp(now.0 - i * 60_000),
                 pod: Name::from(format!("n/p{}", i % 3)),

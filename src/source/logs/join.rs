@@ -4,8 +4,8 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::policy::subject::subject;
-use pilothouse_core::policy::{level, template};
+use pilothouse_core::logs::message::subject;
+use pilothouse_core::logs::{fingerprint, level};
 
 use super::store::LogLine;
 
@@ -166,7 +166,7 @@ impl Joiner {
             Level::Info
         });
         let fingerprint =
-            (level >= Level::Error).then(|| Name::from(template::mask(&subject(&held.text)).fingerprint));
+            (level >= Level::Error).then(|| Name::from(fingerprint::mask(&subject(&held.text)).fingerprint));
         Some(LogLine {
             at: held.at,
             pod: self.pod.clone(),

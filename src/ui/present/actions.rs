@@ -2,8 +2,8 @@
 
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::{Stamp, age_of_running};
-use pilothouse_core::model::world::{ActionView, Cluster, Outcome, StepState, World};
-use pilothouse_core::policy::undo;
+use pilothouse_core::facts::world::{ActionView, Cluster, Outcome, StepState, World};
+use pilothouse_core::plan::undo;
 
 use super::super::command::Cmd;
 use super::super::keymap::Keymap;

@@ -7,8 +7,8 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::quantity::{Counts, show_milli};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::hpa::{HpaState, HpaVerdict, judge};
 
 use super::super::list::{NO_MORE, Spec};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::image;
 use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS};
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::shares::{self, Share};
 
 use super::super::list::Spec;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::time::{Stamp, age_of_state};
-use pilothouse_core::model::changes::{fold_for_people, recent, words};
-use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{Cause, Cluster, Severity};
+use pilothouse_core::facts::world::{Cause, Cluster, Severity};
 use pilothouse_core::policy::seen::{self, WhyNot};
+use pilothouse_core::state::ClusterState;
+use pilothouse_core::state::changes::{fold_for_people, recent, words};
 
 use super::super::app::Ui;
 use super::super::command;

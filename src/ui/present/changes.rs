@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
+use pilothouse_core::domain::plan::Fate;
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::changes::fold_for_people;
-use pilothouse_core::model::plan::Fate;
-use pilothouse_core::model::world::{ActionView, Change, ChangeKind, Cluster, World};
+use pilothouse_core::facts::world::{ActionView, Change, ChangeKind, Cluster, World};
+use pilothouse_core::state::changes::fold_for_people;
 
 use super::super::list::Spec;
 use super::super::theme::Role;
@@ -163,7 +163,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::{ClusterId, Kind};
-    use pilothouse_core::model::plan::{Act, Intent, Plan, PodFate};
+    use pilothouse_core::domain::plan::{Act, Intent, Plan, PodFate};
 
     use super::*;
 
@@ -173,7 +173,7 @@ mod tests {
         let intent = Intent {
             cluster: ClusterId(0),
             context: "test".into(),
-            act: Act::Drain(pilothouse_core::model::plan::DrainOptions::default()),
+            act: Act::Drain(pilothouse_core::domain::plan::DrainOptions::default()),
             targets: Vec::new(),
         };
         let mut plan = Plan::new(intent, Stamp(0));

@@ -10,8 +10,8 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::log::ErrorGroup;
 use pilothouse_core::domain::node::{Condition, Status};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::world::Cluster;
-use pilothouse_core::policy::follow::belongs;
+use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::health::is_problem;
 use pilothouse_core::policy::hpa;
 

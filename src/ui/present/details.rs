@@ -2,7 +2,7 @@
 //! for itself.
 
 use pilothouse_core::domain::id::{Name, Uid};
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, TextSource, Ui};
 use super::super::list::ListId;

@@ -1,9 +1,9 @@
 //! The rehearsal and what it asks for, as lines.
 
-use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{
+use pilothouse_core::domain::plan::{
     Act, BudgetWait, Confirm, Fate, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
 };
+use pilothouse_core::domain::time::Stamp;
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::command::Cmd;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::world::{ChangeKind, Cluster};
+use pilothouse_core::facts::world::{ChangeKind, Cluster};
 
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;

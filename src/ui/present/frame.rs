@@ -1,7 +1,7 @@
 //! What stands around a list: its key, its title with the counts, the state of its source, and the line below.
 
-use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::Cluster;
 
 use super::super::app::{PodScope, Ui};
 use super::super::list::{ListId, Spec};

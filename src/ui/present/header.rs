@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::domain::time::{Stamp, age_of_state, skew};
-use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{Cluster, World};
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{Cluster, World};
 
 use super::super::app::Ui;
 use super::super::theme::Role;
@@ -153,8 +153,8 @@ mod tests {
 
     use pilothouse_core::domain::id::{ClusterId, Name};
     use pilothouse_core::domain::settings::UiSettings;
-    use pilothouse_core::model::event::Identity;
-    use pilothouse_core::model::world::ClusterInfo;
+    use pilothouse_core::facts::event::Identity;
+    use pilothouse_core::facts::world::ClusterInfo;
 
     use super::*;
 

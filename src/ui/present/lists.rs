@@ -1,7 +1,7 @@
 //! What all lists share: bringing their rows up to date, their identities, and the view of the rows that fit.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::world::{Cluster, World};
+use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{PodScope, Ui};

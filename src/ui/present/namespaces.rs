@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{Cause, Cluster};
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{Cause, Cluster};
 
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
@@ -91,8 +91,8 @@ pub fn row(cluster: &Cluster, place: &Place, current: Option<&Name>) -> RowView 
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::model::event::Identity;
-    use pilothouse_core::model::world::ClusterInfo;
+    use pilothouse_core::facts::event::Identity;
+    use pilothouse_core::facts::world::ClusterInfo;
 
     use super::*;
 

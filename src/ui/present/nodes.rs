@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::node::{Condition, Node, Status, Taint};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::table::Coverage;
-use pilothouse_core::model::world::{Cluster, NodeRow, NodeState};
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState};
 use pilothouse_core::policy::health::short_problem;
 
 use super::super::list::Spec;

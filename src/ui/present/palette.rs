@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::Ui;
 use super::super::command::{COMMANDS, Cmd};

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::world::Cluster;
-use pilothouse_core::policy::follow::belongs;
+use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::logs::targets::belongs;
 
 use super::super::app::{PodScope, Ui};
 use super::super::list::{ListId, Spec};

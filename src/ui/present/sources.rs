@@ -2,8 +2,8 @@
 
 use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::domain::time::{Stamp, age_of_state};
-use pilothouse_core::model::table::{Coverage, Freshness};
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::facts::table::{Coverage, Freshness};
+use pilothouse_core::facts::world::Cluster;
 
 use super::super::theme::Role;
 use super::super::widget::text::grouped;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::Node;
-use pilothouse_core::model::event::Right;
-use pilothouse_core::model::plan::Act;
-use pilothouse_core::model::world::{ActionView, Cause, Cluster, NodeRow, Outcome, World};
-use pilothouse_core::policy::plan::OUT_OF_SERVICE;
+use pilothouse_core::domain::node::OUT_OF_SERVICE;
+use pilothouse_core::domain::plan::Act;
+use pilothouse_core::facts::event::Right;
+use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, Outcome, World};
 
 use super::super::app::{Screen, TextSource, Ui};
 use super::super::command::{self, Cmd};

@@ -2,7 +2,7 @@
 
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age_of_running};
-use pilothouse_core::model::world::{Cause, Cluster, Silenced, StepState, World};
+use pilothouse_core::facts::world::{Cause, Cluster, Silenced, StepState, World};
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
 use super::super::command::{COMMANDS, Context, Risk};

@@ -8,7 +8,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::service::{Endpoint, ServiceType};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
-use pilothouse_core::model::world::{Cluster, ServiceRow, Severity};
+use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
 
 use super::super::app::Bases;

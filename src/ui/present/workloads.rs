@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use pilothouse_core::domain::id::{Kind, Name, Uid};
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::workload::RolloutPhase;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::world::{Cluster, Severity, WorkloadRow};
-use pilothouse_core::policy::rollout::RolloutPhase;
+use pilothouse_core::facts::world::{Cluster, Severity, WorkloadRow};
 
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
@@ -218,7 +218,7 @@ mod tests {
     use std::sync::Arc;
 
     use pilothouse_core::domain::node::Condition;
-    use pilothouse_core::model::world::OwnerTotals;
+    use pilothouse_core::facts::world::OwnerTotals;
 
     use super::*;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::ObjectRef;
-use pilothouse_core::model::plan::{Act, StepKind};
-use pilothouse_core::model::world::{ActionView, StepState, World};
-use pilothouse_core::policy::undo;
+use pilothouse_core::domain::plan::{Act, StepKind};
+use pilothouse_core::facts::world::{ActionView, StepState, World};
+use pilothouse_core::plan::undo;
 
 use super::super::app::{Question, Ui};
 use super::super::present;

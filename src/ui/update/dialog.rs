@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::domain::plan::{Act, Confirm, Intent};
 use pilothouse_core::domain::text;
-use pilothouse_core::model::plan::{Act, Confirm, Intent};
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::{Dialog, Question, Stage, Ui};
 use super::super::command::{Cmd, Context};
@@ -240,7 +240,7 @@ fn armed(dialog: &Dialog, now: u64) -> bool {
 fn type_in(
     ui: &mut Ui,
     key: Key,
-    plan: &Arc<pilothouse_core::model::plan::Plan>,
+    plan: &Arc<pilothouse_core::domain::plan::Plan>,
     now: u64,
     effects: &mut Vec<Effect>,
 ) {
@@ -268,7 +268,7 @@ fn type_in(
 
 fn confirm(
     ui: &mut Ui,
-    plan: &Arc<pilothouse_core::model::plan::Plan>,
+    plan: &Arc<pilothouse_core::domain::plan::Plan>,
     answer: String,
     effects: &mut Vec<Effect>,
 ) {

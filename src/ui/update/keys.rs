@@ -1,6 +1,6 @@
 //! A key: looked up where the screen is, and carried out; where it does not work it says so.
 
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::Ui;
 use super::super::command::{Cmd, Context};

@@ -1,7 +1,7 @@
 //! Leaving: for good, or to the shell for a while. While an action runs, both ask once.
 
-use pilothouse_core::model::world::World;
-use pilothouse_core::policy::undo;
+use pilothouse_core::facts::world::World;
+use pilothouse_core::plan::undo;
 
 use super::super::app::Ui;
 use super::super::command::Cmd;

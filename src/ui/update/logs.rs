@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::text;
-use pilothouse_core::model::world::World;
-use pilothouse_core::policy::follow::{MOST_PODS, containers, pods_of};
+use pilothouse_core::facts::world::World;
+use pilothouse_core::logs::targets::{MOST_PODS, containers, pods_of};
 
 use super::super::app::{LOG_LINES, LogView, Screen, Ui};
 use super::super::present::autoscalers;

@@ -1,7 +1,7 @@
 //! The mouse: a click selects and focuses or presses a key of the bar, the wheel scrolls. Over a dialog it only scrolls:
 //! nothing is ever confirmed, answered or typed by it.
 
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Ui};
 use super::super::mouse::{Gesture, Mouse, Spot, at};

@@ -1,7 +1,7 @@
 //! Opening and closing screens.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::{Below, PodScope, Screen, TextLine, TextSource, TextView, Ui};
 use super::super::list::{Filter, List, ListId};

@@ -1,7 +1,7 @@
 //! Typing a line: filters, searches, the palette, a number of replicas.
 
-use pilothouse_core::model::plan::{Act, ScaleBy};
-use pilothouse_core::model::world::World;
+use pilothouse_core::domain::plan::{Act, ScaleBy};
+use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Ui};
 use super::super::command::{self, Cmd};

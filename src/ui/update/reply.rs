@@ -1,7 +1,7 @@
 //! Answers: each goes to the screen that asked, those to a screen that was left are dropped.
 
 use pilothouse_core::domain::text;
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::{LogView, Screen, TextLine, TextSource, Ui};
 use super::super::present;

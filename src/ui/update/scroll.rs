@@ -1,7 +1,7 @@
 //! Moving in lists, texts and logs.
 
 use pilothouse_core::domain::log::Level;
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::{LogView, Screen, TextLine, TextView, Ui};
 use super::super::present;

@@ -3,8 +3,8 @@
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::event::SilenceChange;
-use pilothouse_core::model::world::{Cause, World};
+use pilothouse_core::facts::event::SilenceChange;
+use pilothouse_core::facts::world::{Cause, World};
 
 use super::super::app::{Prompt, Screen, TextSource, TextView, Ui};
 use super::super::list::ListId;

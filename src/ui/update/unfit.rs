@@ -3,7 +3,7 @@
 //! from the table of commands.
 
 use pilothouse_core::domain::id::{Kind, Uid};
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, Ui};
 use super::super::command::{self, Cmd, Command, Context, Risk};

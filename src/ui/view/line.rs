@@ -1,6 +1,6 @@
 //! The single lines: header, job or message, keys.
 
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
 use super::super::app::{Prompt, Screen, Ui};

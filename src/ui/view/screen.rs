@@ -1,6 +1,6 @@
 //! The whole screen: header, NOW, panes, job, keys, and what lies over them.
 
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
 use super::super::app::{FOCUS, Prompt, Screen, Ui};

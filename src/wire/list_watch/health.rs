@@ -6,7 +6,7 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::event::Batch;
+use pilothouse_core::facts::event::Batch;
 use tokio::sync::watch;
 use tokio::time::sleep;
 

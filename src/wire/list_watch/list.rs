@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use pilothouse_core::domain::id::Version;
-use pilothouse_core::model::event::Batch;
+use pilothouse_core::facts::event::Batch;
 use tokio::time::{Instant, timeout};
 
 use super::seen::Unread;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use pilothouse_core::domain::id::{Uid, Version};
-use pilothouse_core::model::event::Gone;
+use pilothouse_core::facts::event::Gone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

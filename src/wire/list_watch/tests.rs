@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use pilothouse_core::domain::id::Version;
-use pilothouse_core::model::event::Gone;
+use pilothouse_core::facts::event::Gone;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;

@@ -1,7 +1,7 @@
 //! What must hold in every story, whatever its file says.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
-use pilothouse_core::model::world::Severity;
+use pilothouse_core::facts::world::Severity;
 
 use super::record::{Record, Shown};
 use super::table::{Line, Story};

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use pilothouse_core::domain::id::ObjectRef;
-use pilothouse_core::model::plan::Act;
-use pilothouse_core::model::world::{Cause, Cluster, Effect, Severity};
+use pilothouse_core::domain::plan::Act;
+use pilothouse_core::facts::world::{Cause, Cluster, Effect, Severity};
 use pilothouse_core::policy::rules::glyph;
 
 use super::table::Line;

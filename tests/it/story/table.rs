@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
-use pilothouse_core::model::plan::Act;
-use pilothouse_core::model::world::{Cause, Cluster, NodeRow};
+use pilothouse_core::domain::plan::Act;
+use pilothouse_core::facts::world::{Cause, Cluster, NodeRow};
 
 /// A rule and the main object of its finding: `("service-errors", "shop/checkout")`; `*` at the end stands for any text.
 pub type Line = (&'static str, &'static str);

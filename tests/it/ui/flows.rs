@@ -20,17 +20,17 @@ use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::{Condition, Node, Status};
-use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
-use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::event::{Batch, Fact, Identity, Right};
-use pilothouse_core::model::plan::{
+use pilothouse_core::domain::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
     ServiceEffect, Step, StepKind,
 };
-use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{ActionView, Cluster, Outcome, Place, World};
+use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
+use pilothouse_core::domain::workload::Workload;
+use pilothouse_core::facts::event::{Batch, Fact, Identity, Right};
+use pilothouse_core::facts::world::{ActionView, Cluster, Outcome, Place, World};
+use pilothouse_core::state::ClusterState;
 
-use pilothouse_core::policy::follow::pods_of;
+use pilothouse_core::logs::targets::pods_of;
 
 use super::{Desk, scene};
 
@@ -777,7 +777,7 @@ fn what_a_filter_hides_is_not_acted_upon() {
 fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     use pilothouse_core::domain::id::Kind;
     use pilothouse_core::domain::id::ObjectRef;
-    use pilothouse_core::model::plan::DrainOptions;
+    use pilothouse_core::domain::plan::DrainOptions;
     let mut desk = Desk::new(scene::trouble());
     let context = desk.world.clusters[0].info.context.clone();
     let node = desk.world.clusters[0].nodes.iter().next().unwrap().clone();

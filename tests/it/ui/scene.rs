@@ -17,9 +17,9 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{BackendTraffic, Origin, Policy, ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::usage::NodeUsage;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::event::{Batch, Fact, Gone, Identity};
-use pilothouse_core::model::state::ClusterState;
-use pilothouse_core::model::world::{ClusterInfo, World};
+use pilothouse_core::facts::event::{Batch, Fact, Gone, Identity};
+use pilothouse_core::facts::world::{ClusterInfo, World};
+use pilothouse_core::state::ClusterState;
 
 /// 03:12 UTC of some night.
 pub const NOW: Stamp = Stamp(1_795_230_720_000);

@@ -2,7 +2,7 @@
 
 use pilothouse::ui::command::{keys_table_markdown, keys_text};
 use pilothouse::ui::list::ListId;
-use pilothouse_core::model::state::ClusterState;
+use pilothouse_core::state::ClusterState;
 
 use super::{Desk, scene};
 

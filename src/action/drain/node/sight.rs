@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::policy::drift;
+use pilothouse_core::plan::drift;
 use serde_json::Value;
 
 use super::super::watch::News;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::plan::{Fate, Step};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::model::plan::{Fate, Step};
-use pilothouse_core::model::world::StepState;
+use pilothouse_core::facts::world::StepState;
 use pilothouse_core::policy::drain::{DaemonSet, daemonset_of, fate};
 
 use super::super::super::settle::{Standing, get, read, standing};
@@ -372,6 +372,6 @@ impl Work<'_, '_> {
     }
 }
 
-fn holds(pdb: &pilothouse_core::model::plan::PdbEffect, pod: &ObjectRef) -> bool {
+fn holds(pdb: &pilothouse_core::domain::plan::PdbEffect, pod: &ObjectRef) -> bool {
     pdb.namespace == pod.namespace && pdb.blocks.contains(&pod.name)
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::{Drain, few, grace_secs, lacking, span};
 use crate::domain::budget::Pdb;
 use crate::domain::id::{Name, Uid};
+use crate::domain::plan::{BudgetWait, DrainOptions, Fate, Lacking, PdbEffect};
 use crate::domain::pod::{Phase, Pod};
-use crate::model::plan::{BudgetWait, DrainOptions, Fate, Lacking, PdbEffect};
-use crate::model::world::Cluster;
+use crate::facts::world::Cluster;
 
 type Key = (Name, Name);
 
@@ -204,10 +204,10 @@ mod tests {
     use crate::domain::selector::Selector;
     use crate::domain::time::Stamp;
     use crate::domain::workload::{POD_INDEX, POD_NAME};
-    use crate::model::event::{Batch, Fact};
-    use crate::model::state::ClusterState;
-    use crate::model::world::ClusterInfo;
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
     use crate::policy::drain::rehearse;
+    use crate::state::ClusterState;
 
     /// The server sees the labels that tell one pod of a StatefulSet from the others.
     #[test]
@@ -256,7 +256,7 @@ mod tests {
                 &cluster,
                 &["n".into()],
                 &DrainOptions::default(),
-                &crate::model::plan::Extras::default(),
+                &crate::domain::plan::Extras::default(),
                 false,
                 Stamp(0),
             );

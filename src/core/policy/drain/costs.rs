@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{Drain, few, full_name, grace_secs, span};
 use crate::domain::id::{Kind, Name, Uid};
+use crate::domain::plan::DrainOptions;
 use crate::domain::pod::Pod;
 use crate::domain::workload::{Strategy, Workload};
-use crate::model::plan::DrainOptions;
-use crate::model::world::{Cluster, NodeState};
+use crate::facts::world::{Cluster, NodeState};
 use crate::policy::pick;
 
 /// A grace period that is worth a word.

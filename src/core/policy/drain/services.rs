@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Drain, few, lacking};
 use crate::domain::id::Name;
+use crate::domain::plan::{Lacking, ServiceEffect};
 use crate::domain::pod::Pod;
-use crate::model::plan::{Lacking, ServiceEffect};
-use crate::model::world::{Cluster, ServiceRow};
+use crate::facts::world::{Cluster, ServiceRow};
 
 /// A Service with `ready_after` ready endpoints instead of those that it has. Load is taken to spread evenly; what the
 /// policy really makes of it is only known afterwards.

@@ -11,7 +11,7 @@ use super::Why;
 use crate::domain::id::{Name, Uid};
 use crate::domain::pod::Pod;
 use crate::domain::scheduling::{Namespaces, PodTerm, Scheduling, Spread};
-use crate::model::world::{Cluster, NodeRow};
+use crate::facts::world::{Cluster, NodeRow};
 
 /// The domain of a node that lacks the topology key.
 const NOWHERE: u32 = u32::MAX;

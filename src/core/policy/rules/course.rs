@@ -10,9 +10,9 @@ use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
 use crate::domain::selector::Selector;
 use crate::domain::time::Stamp;
+use crate::domain::workload::RolloutPhase;
 use crate::domain::workload::Workload;
-use crate::model::world::{Cause, Change, ChangeKind, Effect, NodeRow, Remedy, Severity};
-use crate::policy::rollout::RolloutPhase;
+use crate::facts::world::{Cause, Change, ChangeKind, Effect, NodeRow, Remedy, Severity};
 
 use super::{Scene, title_of};
 

@@ -6,7 +6,7 @@ use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Policy, ServiceTraffic};
-use crate::model::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
+use crate::facts::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
 
 use super::pods::revertible;
 use super::{Scene, count, title_of};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::workload::Workload;
-use crate::model::world::{AlikeBy, Cause, Kin, Reach};
+use crate::facts::world::{AlikeBy, Cause, Kin, Reach};
 
 use super::{Scene, title_of};
 

@@ -9,7 +9,7 @@ use crate::domain::node::{Condition, Status};
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
-use crate::model::world::{Cause, Course, Kin, Reach, Severity};
+use crate::facts::world::{Cause, Course, Kin, Reach, Severity};
 use crate::policy::cron::Schedule;
 
 use super::pods::evidence;

@@ -8,7 +8,7 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::log::Level;
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Effect, Severity};
+use crate::facts::world::{Cause, Effect, Severity};
 
 use super::{Scene, title_of};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::pod::Pod;
-use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Severity};
+use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Severity};
 
 use super::pods::{group, objects, reach};
 use super::{Scene, brief, count, title_of};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::model::world::{Cause, Cluster, Course, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
+use crate::facts::world::{Cause, Cluster, Course, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
 use crate::policy::health;
 
 use super::{Scene, count};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
-use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
-use crate::policy::rollout::RolloutPhase;
+use crate::domain::workload::RolloutPhase;
+use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
 
 use super::{Scene, count, title_of};
 

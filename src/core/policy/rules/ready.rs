@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, Name, Uid};
 use crate::domain::pod::{Phase, Pod, START_SECS};
 use crate::domain::time::Stamp;
+use crate::domain::workload::RolloutPhase;
 use crate::domain::workload::{Strategy, Workload};
-use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, WorkloadRow};
-use crate::policy::rollout::RolloutPhase;
-use crate::policy::template::template;
+use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, WorkloadRow};
+use crate::logs::fingerprint::template;
 
 use super::pods::{group, objects, of_how_many, reach, revertible};
 use super::{Scene, brief, count, title_of};

@@ -4,8 +4,8 @@ use crate::domain::id::{Kind, Name};
 use crate::domain::node::Status;
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
-use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity};
-use crate::policy::template::template;
+use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity};
+use crate::logs::fingerprint::template;
 
 use super::{Scene, brief, title_of};
 

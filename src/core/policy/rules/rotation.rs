@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::label::Labels;
 use crate::domain::pod::Pod;
-use crate::model::world::{Cause, Course, Kin, Reach, Severity, Suggestion};
+use crate::facts::world::{Cause, Course, Kin, Reach, Severity, Suggestion};
 
 use super::{Scene, count, title_of};
 

@@ -8,10 +8,10 @@ use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::node::Status;
 use crate::domain::pod::Pod;
 use crate::domain::service::ServiceType;
-use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
+use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
+use crate::logs::fingerprint::template;
 use crate::policy::hpa::{self as autoscaling, HpaState};
-use crate::policy::plan::{kubectl_in, quote};
-use crate::policy::template::template;
+use crate::policy::kubectl::{kubectl_in, quote};
 
 use super::{Scene, brief, count, title_of};
 
@@ -21,7 +21,7 @@ const GRACE_SECS: u64 = 30;
 pub fn no_ready_endpoints(scene: &Scene<'_, '_>) -> Vec<Cause> {
     // without endpoint data every Service would look empty
     if !scene.cluster.slices.cover.is_complete()
-        && !matches!(scene.cluster.slices.cover, crate::model::table::Coverage::Namespaces(_))
+        && !matches!(scene.cluster.slices.cover, crate::facts::table::Coverage::Namespaces(_))
     {
         return Vec::new();
     }

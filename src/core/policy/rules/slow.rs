@@ -2,7 +2,7 @@
 
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::traffic::ServiceTraffic;
-use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity};
+use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity};
 
 use super::{Scene, title_of};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::id::Name;
 use crate::domain::source::{SourceState, SourceStatus};
 use crate::domain::time::Stamp;
-use crate::model::world::{Cause, Course, Kin, Reach, Severity};
+use crate::facts::world::{Cause, Course, Kin, Reach, Severity};
 
 use super::Scene;
 

@@ -7,9 +7,9 @@ use crate::domain::event::KubeEvent;
 use crate::domain::id::{Name, Uid};
 use crate::domain::pod::{Phase, Pod};
 use crate::domain::time::Stamp;
-use crate::model::derive::PULLING;
-use crate::model::world::{Alike, AlikeBy, Cause, Course, Kin, Severity};
-use crate::policy::template::template;
+use crate::facts::said::PULLING;
+use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Severity};
+use crate::logs::fingerprint::template;
 
 use super::pods::{group, objects, of_how_many, reach};
 use super::{Scene, brief, title_of};

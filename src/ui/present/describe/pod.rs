@@ -3,7 +3,7 @@
 use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::model::world::Cluster;
+use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::super::theme::Role;

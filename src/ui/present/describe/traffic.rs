@@ -7,8 +7,8 @@ use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::model::world::Cluster;
-use pilothouse_core::policy::follow::belongs;
+use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::hpa;
 
 use super::super::super::theme::Role;

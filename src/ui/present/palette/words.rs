@@ -1,7 +1,7 @@
 //! What a line means whose first word is a kind or a command: `pods shop`, `svc cart`, `svc/cart`, `drain node-7`.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
-use pilothouse_core::model::world::World;
+use pilothouse_core::facts::world::World;
 
 use super::super::super::app::Ui;
 use super::super::super::command;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::PodOwn;
 use pilothouse_core::domain::workload::{COMPLETION_INDEX, POD_INDEX, POD_NAME, TOPOLOGY};
-use pilothouse_core::policy::plan::OUT_OF_ROTATION;
+use pilothouse_core::plan::OUT_OF_ROTATION;
 
 use super::super::{Meta, Pools};
 

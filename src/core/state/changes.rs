@@ -7,14 +7,14 @@ use std::sync::Arc;
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::image;
+use crate::domain::node::OUT_OF_SERVICE;
 use crate::domain::node::{ChangedBy, Node, Taint};
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
-use crate::policy::plan::OUT_OF_SERVICE;
 
-use super::reduce::{Delta, Facts};
-use super::world::{Change, ChangeKind};
+use crate::facts::reduce::{Delta, Facts};
+use crate::facts::world::{Change, ChangeKind};
 
 /// How far back it looks.
 pub const WINDOW_SECS: i64 = 6 * 3600;

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{cluster, here, make, refused, target};
 use crate::domain::id::{Kind, Uid};
 use crate::domain::log::{ErrorGroup, Level, LogSummary};
+use crate::domain::plan::{Act, Confirm, Found, Need};
 use crate::domain::workload::Workload;
-use crate::model::plan::{Act, Confirm, Found, Need};
-use crate::model::table::Rows;
-use crate::model::world::Cluster;
+use crate::facts::table::Rows;
+use crate::facts::world::Cluster;
 
 #[test]
 fn a_roll_back_says_who_may_revert_it() {

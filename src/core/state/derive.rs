@@ -3,9 +3,7 @@
 //!
 //! A property test holds it to the sums recomputed from scratch.
 
-mod latency;
 mod leaving;
-mod said;
 mod services;
 
 use std::collections::{HashMap, HashSet};
@@ -17,13 +15,15 @@ use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
 use crate::policy::{health, rollout};
 
-pub use self::latency::Latency;
 use self::leaving::Leaving;
-pub use self::said::{PULLING, Said};
 use super::changes::Changes;
-use super::reduce::{Delta, Dirty, Facts, Parts};
-use super::table::{Rows, Wrote};
-use super::world::{Counts, Derived, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, WorkloadRow};
+use crate::facts::latency::Latency;
+use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
+use crate::facts::said::Said;
+use crate::facts::table::{Rows, Wrote};
+use crate::facts::world::{
+    Counts, Derived, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, WorkloadRow,
+};
 
 /// The hub's working memory beside the published [`Derived`].
 #[derive(Default)]
@@ -301,7 +301,7 @@ impl Derivation {
         self.counts.nodes = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         let count =
             |f: fn(&NodeRow) -> bool| u32::try_from(rows.iter().filter(|r| f(r)).count()).unwrap_or(u32::MAX);
-        self.counts.nodes_ready = count(|r| r.state <= super::world::NodeState::Suspect);
+        self.counts.nodes_ready = count(|r| r.state <= crate::facts::world::NodeState::Suspect);
         self.counts.nodes_cordoned = count(|r| r.node.cordoned);
         self.counts.nodes_out_of_service = count(NodeRow::is_out_of_service);
         self.counts.pods_out_of_service =
@@ -360,7 +360,7 @@ impl Derivation {
 
     /// Rollouts are told once the list of ReplicaSets is complete: the one before must be known.
     fn tell_rollouts(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) {
-        let oldest = now.plus_secs(-super::changes::WINDOW_SECS);
+        let oldest = now.plus_secs(-crate::state::changes::WINDOW_SECS);
         let worth = dirty.replicasets.iter().filter(|d| {
             d.new.as_ref().is_some_and(|n| match &d.old {
                 None => n.created >= oldest,
@@ -396,7 +396,7 @@ impl Derivation {
 
 /// Upserts a joined row; false if it says what it said before. Which version of an object counts was decided when its
 /// facts were folded in, so that here the last one wins.
-fn put<T: super::table::Row>(rows: &mut Rows<T>, row: T) -> bool {
+fn put<T: crate::facts::table::Row>(rows: &mut Rows<T>, row: T) -> bool {
     if let Some(held) = rows.get(row.uid()).cloned() {
         if held.same_content(&row) {
             return false;

@@ -1,7 +1,7 @@
 //! The rights that a plan needs, as access reviews ask for them.
 
 use crate::domain::id::{Kind, Name};
-use crate::model::plan::{Plan, Step, StepKind};
+use crate::domain::plan::{Plan, Step, StepKind};
 
 /// One right that a plan needs, as an access review asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,16 +3,19 @@
 use serde_json::Value;
 
 use super::workloads::workload;
-use super::{Grounds, View, gone, here, kubectl, quote};
+use super::{Grounds, View, gone, here, kubectl};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::plan::{
+    Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind,
+};
 use crate::domain::pod::Pod;
 use crate::domain::quantity;
 use crate::domain::workload::Workload;
-use crate::model::plan::{Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind};
-use crate::model::world::Cluster;
+use crate::facts::world::Cluster;
+use crate::plan::drift::last_change;
 use crate::policy::drain as draining;
-use crate::policy::drift::last_change;
+use crate::policy::kubectl::quote;
 use crate::policy::placement::place;
 
 /// The HPA that scales a workload, found by its reference and not by its name.

@@ -7,7 +7,7 @@ use crate::domain::event::KubeEvent;
 use crate::domain::id::Uid;
 use crate::domain::time::Stamp;
 
-use super::super::reduce::Delta;
+use crate::facts::reduce::Delta;
 
 /// The kubelet began to pull an image: the one normal event that explains why a pod does not start.
 pub const PULLING: &str = "Pulling";
@@ -19,7 +19,7 @@ pub struct Said {
 }
 
 impl Said {
-    pub(super) fn event(&mut self, delta: &Delta<KubeEvent>) {
+    pub fn event(&mut self, delta: &Delta<KubeEvent>) {
         if let Some(old) = &delta.old
             && let Some(held) = self.about.get_mut(&old.about.uid)
         {

@@ -7,10 +7,10 @@ use crate::domain::id::{Name, Uid, Version};
 use crate::domain::service::EndpointSlice;
 use crate::domain::time::Stamp;
 
-use super::super::reduce::{Dirty, Facts};
-use super::super::table::Wrote;
-use super::super::world::ServiceRow;
 use super::{Derivation, put};
+use crate::facts::reduce::{Dirty, Facts};
+use crate::facts::table::Wrote;
+use crate::facts::world::ServiceRow;
 
 /// Who came longer ago is like any other: no rate is over a longer window.
 const LATELY_MS: u64 = 20 * 60_000;

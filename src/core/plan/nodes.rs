@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Grounds, View, gone, here, kubectl, quote};
+use super::{Grounds, View, gone, here, kubectl};
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::domain::node::Taint;
-use crate::domain::pod::Pod;
-use crate::model::plan::{
+use crate::domain::node::{OUT_OF_SERVICE, Taint};
+use crate::domain::plan::{
     Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Lacking, Need, Plan, PodFate,
     Refusal, Step, StepKind, Unread,
 };
-use crate::model::table::Coverage;
-use crate::model::world::{Cluster, NodeState};
+use crate::domain::pod::Pod;
+use crate::facts::table::Coverage;
+use crate::facts::world::{Cluster, NodeState};
+use crate::policy::kubectl::quote;
 use crate::policy::{drain as draining, health};
 
 /// At most this many nodes are cordoned or draining at once without typing the context.
@@ -293,10 +294,6 @@ fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[
     ]);
 }
 
-/// The taint by which a person says that the machine is really off: its pods are deleted by force and their volumes
-/// detached at once.
-pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
-
 pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
     let cluster = grounds.cluster;
     plan.confirm = if on { Confirm::Context } else { Confirm::Yes };
@@ -408,13 +405,13 @@ mod tests {
     use super::*;
     use crate::domain::id::{ClusterId, Uid};
     use crate::domain::node::Node;
+    use crate::domain::plan::{Extras, Fleet, Intent};
     use crate::domain::settings::GuardSettings;
     use crate::domain::time::Stamp;
-    use crate::model::event::{Batch, Fact};
-    use crate::model::plan::{Extras, Fleet, Intent};
-    use crate::model::state::ClusterState;
-    use crate::model::world::ClusterInfo;
-    use crate::policy::plan::{plan, takes_many_nodes};
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::plan::{plan, takes_many_nodes};
+    use crate::state::ClusterState;
 
     /// What a headless command asks for that knows `targets` nodes of zone a.
     fn asks(act: Act, targets: u128, fleet: &Found) -> (Confirm, bool) {

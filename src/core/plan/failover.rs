@@ -5,17 +5,18 @@
 
 use serde_json::Value;
 
-use super::{Grounds, kubectl, nodes, quote};
+use super::{Grounds, kubectl, nodes};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::domain::selector::Selector;
-use crate::domain::service::ServiceType;
-use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
-use crate::model::plan::{
+use crate::domain::plan::{
     Act, Change, Confirm, DrainOptions, Extras, FieldChange, Found, Gate, Need, Plan, Refusal, ServiceEffect,
     Step, StepKind,
 };
-use crate::model::world::Cluster;
+use crate::domain::selector::Selector;
+use crate::domain::service::ServiceType;
+use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
+use crate::facts::world::Cluster;
+use crate::policy::kubectl::quote;
 use crate::policy::pick::nodes_of;
 use crate::policy::routes;
 

@@ -1,15 +1,18 @@
 //! One cluster's state inside the hub: facts in, snapshot out. The hub thread owns it; nobody else writes.
 
+pub mod changes;
+pub mod derive;
+
 use std::sync::Arc;
 
 use crate::domain::time::Stamp;
 use crate::policy::rules::{Findings, Index, Scene};
 
-use super::changes::RECENT_SECS;
-use super::derive::Derivation;
-use super::event::Fact;
-use super::reduce::{Dirty, Facts, Parts, reduce};
-use super::world::{ActionView, Cluster, ClusterInfo, Derived};
+use self::changes::RECENT_SECS;
+use self::derive::Derivation;
+use crate::facts::event::Fact;
+use crate::facts::reduce::{Dirty, Facts, Parts, reduce};
+use crate::facts::world::{ActionView, Cluster, ClusterInfo, Derived};
 
 /// Rules that depend on time count in half minutes: this is often enough for them.
 const TIMED_EVERY_MS: u64 = 5_000;

@@ -5,17 +5,17 @@ use serde_json::{Value, json};
 use super::{cluster, fields, here, make, node, refused, target};
 use crate::domain::id::{Kind, Name};
 use crate::domain::node::{Node, Status};
+use crate::domain::plan::{Act, Confirm, DrainOptions, Fate, Lacking, Unread};
 use crate::domain::settings::GuardSettings;
-use crate::model::plan::{Act, Confirm, DrainOptions, Fate, Lacking, Unread};
-use crate::model::table::{Coverage, Rows};
-use crate::model::world::Cluster;
-use crate::policy::plan::is_protected;
+use crate::facts::table::{Coverage, Rows};
+use crate::facts::world::Cluster;
+use crate::plan::is_protected;
 
 #[test]
 fn the_taint_is_for_a_machine_that_is_off() {
     let cluster = cluster();
     let ours =
-        json!({ "key": super::super::nodes::OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute" });
+        json!({ "key": crate::domain::node::OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute" });
     let other = json!({ "key": "team", "effect": "NoSchedule" });
     let (up, off) = (target(Kind::Node, 10, "up"), target(Kind::Node, 11, "off"));
     let with = |taints: &Value| vec![here(&off, json!({ "spec": { "taints": taints } }))];

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{ClusterId, Name, ObjectRef};
+use crate::domain::plan::{Plan, Step};
 use crate::domain::time::Stamp;
-use crate::model::plan::{Plan, Step};
-use crate::model::world::Cluster;
+use crate::facts::world::Cluster;
 
 /// How an action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,9 +163,9 @@ impl StepView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::Identity;
-    use crate::model::plan::{Act, Intent};
-    use crate::model::world::ClusterInfo;
+    use crate::domain::plan::{Act, Intent};
+    use crate::facts::event::Identity;
+    use crate::facts::world::ClusterInfo;
 
     #[test]
     fn an_action_belongs_to_the_cluster_that_it_was_done_in() {

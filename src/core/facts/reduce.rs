@@ -1,4 +1,4 @@
-//! Folds events into facts. Nothing here interprets: what follows from a fact is [`super::derive`]'s.
+//! Folds events into facts. Nothing here interprets: what follows from a fact is [`crate::state::derive`]'s.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub struct Delta<T> {
     pub new: Option<Arc<T>>,
 }
 
-/// What an event touched: everything that [`super::derive`] has to look at again.
+/// What an event touched: everything that [`crate::state::derive`] has to look at again.
 #[derive(Default)]
 pub struct Dirty {
     pub parts: Parts,

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{cluster, here, labels, make, refused, steps};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::plan::{Act, Confirm, Found, Gate, Need, Plan, StepKind};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
-use crate::model::plan::{Act, Confirm, Found, Gate, Need, Plan, StepKind};
-use crate::model::world::Cluster;
+use crate::facts::world::Cluster;
 
 fn way(kind: FailoverKind) -> FailoverPlan {
     FailoverPlan { name: "way".into(), kind, watched: None, soak_secs: 5, suggested: false }

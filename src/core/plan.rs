@@ -5,29 +5,32 @@
 //! a plan needs, [`needs`] what has to be read for it beyond the shared state.
 
 mod access;
+pub mod drift;
 pub mod failover;
 mod nodes;
 mod pods;
 mod scale;
+pub mod undo;
 mod workloads;
 
 #[cfg(test)]
 mod table;
 
 pub use access::{Access, access, resource, to_look, to_write};
-pub use nodes::OUT_OF_SERVICE;
 pub use pods::OUT_OF_ROTATION;
 pub use scale::autoscaler_of;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::domain::settings::GuardSettings;
-use crate::domain::time::Stamp;
-use crate::model::plan::{
+use crate::domain::node::OUT_OF_SERVICE;
+use crate::domain::plan::{
     Act, Change, Confirm, Evidence, Extras, Fate, Found, Intent, Lacking, Need, Plan, Refusal, Sequel, Step,
     StepKind,
 };
-use crate::model::world::Cluster;
-use crate::policy::drift::{self, Drift};
+use crate::domain::settings::GuardSettings;
+use crate::domain::time::Stamp;
+use crate::facts::world::Cluster;
+use crate::plan::drift::Drift;
+use crate::policy::kubectl::{kubectl_in, quote};
 use crate::policy::revisions;
 
 /// What the planner may assume about the data.
@@ -333,24 +336,6 @@ fn kubectl(cluster: &Cluster, plan: &Plan, words: &str) -> String {
     kubectl_in(cluster, &plan.intent.context, words)
 }
 
-/// A kubectl command for a cluster: by its context, or by its address where no kubeconfig of the person's has the context.
-pub fn kubectl_in(cluster: &Cluster, context: &str, words: &str) -> String {
-    if cluster.info.by_address {
-        return format!("kubectl --server {} {words}", quote(&cluster.info.server));
-    }
-    format!("kubectl --context {} {words}", quote(context))
-}
-
-/// For a shell: quoted unless it is plain.
-pub fn quote(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@=,".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 fn gone(target: &ObjectRef) -> Refusal {
     Refusal::new("precondition", format!("{target} (uid {}) is not in the cluster any more", target.uid))
 }
@@ -377,11 +362,11 @@ mod tests {
     use crate::domain::autoscaler::Hpa;
     use crate::domain::id::{Uid, Version};
     use crate::domain::node::Node;
+    use crate::domain::plan::{DrainOptions, ScaleBy};
     use crate::domain::workload::Workload;
-    use crate::model::event::{Batch, Fact};
-    use crate::model::plan::{DrainOptions, ScaleBy};
-    use crate::model::state::ClusterState;
-    use crate::model::world::ClusterInfo;
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::state::ClusterState;
 
     fn cluster() -> Arc<Cluster> {
         let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
@@ -547,7 +532,7 @@ mod tests {
     #[test]
     fn what_moves_by_itself_is_no_other_plan_and_what_is_worse_is() {
         use crate::domain::failover::Watched;
-        use crate::model::plan::{Gate, ServiceEffect, Unplaced};
+        use crate::domain::plan::{Gate, ServiceEffect, Unplaced};
         let on = ObjectRef::new(Kind::Service, &"shop".into(), &"web".into(), &Uid::Uuid(5));
         let made = |percent: f64, warning: &str, left: u32, unplaced: &str, context: &str| {
             let mut p = scale_to(5, None);
@@ -596,7 +581,7 @@ mod tests {
 
     #[test]
     fn an_undo_asks_for_what_its_steps_do() {
-        use crate::model::plan::FieldChange;
+        use crate::domain::plan::FieldChange;
         let on = ObjectRef::new(Kind::Node, &"".into(), &"node-0000".into(), &Uid::Uuid(10));
         let taints = serde_json::json!([{ "key": OUT_OF_SERVICE, "effect": "NoExecute" }]);
         let field = |from, to| FieldChange { pointer: "/spec/taints".into(), from, to };

@@ -2,18 +2,20 @@
 
 use serde_json::Value;
 
-use super::{Grounds, gone, here, kubectl, quote};
+use super::{Grounds, gone, here, kubectl};
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::image;
 use crate::domain::log::{ErrorGroup, Level};
-use crate::domain::workload::{Strategy, Workload};
-use crate::model::plan::{
+use crate::domain::plan::{
     Act, Change, Choice, Confirm, FieldChange, Found, Need, Plan, Refusal, Step, StepKind,
 };
-use crate::model::world::Cluster;
-use crate::policy::drift::{last_change, last_writer, managers};
+use crate::domain::workload::RolloutPhase;
+use crate::domain::workload::{Strategy, Workload};
+use crate::facts::world::Cluster;
+use crate::plan::drift::{last_change, last_writer, managers};
+use crate::policy::kubectl::quote;
 use crate::policy::revisions::{self, Revision};
-use crate::policy::rollout::{self, RolloutPhase};
+use crate::policy::rollout;
 
 /// Finds the targeted workload and notes who else has a say in it.
 pub(super) fn workload<'a>(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::model::plan::{Change, FieldChange, StepKind};
+use crate::domain::plan::{Change, FieldChange, StepKind};
 use crate::policy::revisions;
 
 /// The field manager that our changes carry in managedFields.

@@ -11,7 +11,7 @@ use crate::domain::image;
 use crate::domain::pod::{ContainerShape, Phase, Pod};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::BAD_ERRORS;
-use crate::model::world::{ChangeKind, Cluster};
+use crate::facts::world::{ChangeKind, Cluster};
 
 /// Most pods of an object whose logs are read at once.
 pub const MOST_PODS: usize = 20;
@@ -197,9 +197,9 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
 mod tests {
     use super::*;
     use crate::domain::pod::{LastExit, PodShape, Trouble};
-    use crate::model::event::{Batch, Fact};
-    use crate::model::state::ClusterState;
-    use crate::model::world::ClusterInfo;
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::state::ClusterState;
 
     fn pod(n: u32, phase: Phase, ended: Option<&str>) -> Pod {
         let container =

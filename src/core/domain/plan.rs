@@ -1,7 +1,7 @@
 //! Actions before they happen: the intent, and the plan that a rehearsal makes of it.
 //!
-//! Planning is pure ([`crate::policy::plan`]); what only the server knows (access, dry run) is added as [`Evidence`]
-//! and judged by [`crate::policy::plan::settle`].
+//! Planning is pure ([`crate::plan`]); what only the server knows (access, dry run) is added as [`Evidence`]
+//! and judged by [`crate::plan::settle`].
 
 mod beyond;
 mod need;
@@ -29,7 +29,7 @@ pub struct Intent {
     pub targets: Vec<ObjectRef>,
 }
 
-/// The verbs. Each has a planner in [`crate::policy::plan`] and its steps an executor in the action room.
+/// The verbs. Each has a planner in [`crate::plan`] and its steps an executor in the action room.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Act {

@@ -11,6 +11,7 @@ use crate::domain::cronjob::CronJob;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::LogSummary;
+use crate::domain::node::OUT_OF_SERVICE;
 use crate::domain::node::{Node, NodeLease};
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
@@ -21,14 +22,13 @@ use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
-use crate::policy::plan::OUT_OF_SERVICE;
 
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
-pub use super::cause::{
-    Alike, AlikeBy, Cause, Course, Effect, Kin, Reach, Remedy, Severity, Silenced, Suggestion,
-};
 use super::event::Identity;
 use super::table::{Coverage, Freshness, Row, Table};
+pub use crate::domain::cause::{
+    Alike, AlikeBy, Cause, Course, Effect, Kin, Reach, Remedy, Severity, Silenced, Suggestion,
+};
 
 /// Everything known, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -168,7 +168,7 @@ impl Cluster {
     }
 }
 
-/// What follows from the facts; see [`super::derive`].
+/// What follows from the facts; see [`crate::state::derive`].
 #[derive(Clone, Debug, Default)]
 pub struct Derived {
     pub nodes: Table<NodeRow>,
@@ -290,7 +290,7 @@ pub struct OwnerTotals {
 pub struct WorkloadRow {
     pub workload: Arc<Workload>,
     pub totals: OwnerTotals,
-    pub rollout: crate::policy::rollout::Rollout,
+    pub rollout: crate::domain::workload::Rollout,
 }
 
 impl Row for WorkloadRow {

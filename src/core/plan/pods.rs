@@ -2,16 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Grounds, gone, here, kubectl, quote};
+use super::{Grounds, gone, here, kubectl};
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::domain::pod::Pod;
-use crate::domain::workload::POD_NAME;
-use crate::model::plan::{
+use crate::domain::plan::{
     Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, Found, Plan, PodFate,
     Refusal, ServiceEffect, Step, StepKind,
 };
-use crate::model::world::Cluster;
+use crate::domain::pod::Pod;
+use crate::domain::workload::POD_NAME;
+use crate::facts::world::Cluster;
 use crate::policy::drain as draining;
+use crate::policy::kubectl::quote;
 
 fn pod<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Pod> {
     let found = cluster.pods.iter().find(|p| p.uid == target.uid);

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::model::plan::{Act, Change, Confirm, FieldChange, Plan, Sequel, Step, StepKind};
-use crate::model::world::{ActionView, StepState};
+use crate::domain::plan::{Act, Change, Confirm, FieldChange, Plan, Sequel, Step, StepKind};
+use crate::facts::world::{ActionView, StepState};
 
 /// The inverse of a step. None = it has none.
 fn inverse(what: &StepKind) -> Option<StepKind> {
@@ -166,9 +166,9 @@ mod tests {
 
     use super::*;
     use crate::domain::id::{ClusterId, Kind, ObjectRef, Uid};
+    use crate::domain::plan::{DrainOptions, Intent};
     use crate::domain::time::Stamp;
-    use crate::model::plan::{DrainOptions, Intent};
-    use crate::model::world::{Outcome, StepView};
+    use crate::facts::world::{Outcome, StepView};
 
     #[allow(clippy::needless_pass_by_value)]
     fn action(act: Act, steps: Vec<(StepKind, StepState)>) -> ActionView {

@@ -12,6 +12,7 @@ use super::{Grounds, View, needs, plan};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use crate::domain::node::{Condition, Node, Status};
+use crate::domain::plan::{Act, Confirm, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind};
 use crate::domain::pod::{Phase, Pod, PodShape};
 use crate::domain::scheduling::{Scheduling, Toleration};
 use crate::domain::selector::Selector;
@@ -19,10 +20,9 @@ use crate::domain::service::{Endpoint, EndpointSlice, Service, ServiceType};
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
-use crate::model::event::{Batch, Fact};
-use crate::model::plan::{Act, Confirm, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind};
-use crate::model::state::ClusterState;
-use crate::model::world::{Cluster, ClusterInfo};
+use crate::facts::event::{Batch, Fact};
+use crate::facts::world::{Cluster, ClusterInfo};
+use crate::state::ClusterState;
 
 fn labels(text: &str) -> Vec<(Name, Name)> {
     text.split(',').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
