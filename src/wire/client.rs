@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -370,33 +371,17 @@ fn retry_after<T>(response: &Response<T>, now: Stamp) -> Option<Duration> {
     Some(Duration::from_millis(date(response, RETRY_AFTER)?.since(now)))
 }
 
+/// What may stand in a path segment or a query value as it is: the unreserved characters of RFC 3986.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// Escapes what is put into a path segment or a query value.
 pub fn escape(value: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else if write!(out, "%{byte:02X}").is_err() {
-            return out;
-        }
-    }
-    out
+    utf8_percent_encode(value, UNRESERVED).to_string()
 }
 
 /// The inverse of [`escape`]; what is not an escape stays as it is.
 pub(crate) fn unescape(value: &str) -> String {
-    let mut out = Vec::with_capacity(value.len());
-    let mut bytes = value.as_bytes();
-    while let Some((&first, rest)) = bytes.split_first() {
-        let code = rest
-            .get(..2)
-            .filter(|two| first == b'%' && two.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
-        out.push(code.unwrap_or(first));
-        bytes = if code.is_some() { rest.get(2..).unwrap_or_default() } else { rest };
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

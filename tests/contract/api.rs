@@ -33,8 +33,9 @@ fn says(answer: &(u16, Value), code: u16, reason: &str, words: &str) {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn patches_of_each_kind() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let (wire, _) = map(&rig, "patched");
     let one = format!("{MAPS}/patched");
     let merged = wire.ok("PATCH", &one, MERGE, &json!({"data": {"a": null, "c": "3"}}));
@@ -59,8 +60,9 @@ fn patches_of_each_kind() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn who_comes_second_is_told() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let (wire, made) = map(&rig, "guarded");
     let one = format!("{MAPS}/guarded");
     let changed = wire.ok("PATCH", &one, MERGE, &json!({"data": {"a": "9"}}));
@@ -95,8 +97,9 @@ fn made_again() -> Value {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_dry_run_answers_and_changes_nothing() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let (wire, made) = map(&rig, "dry");
     let one = format!("{MAPS}/dry");
     let new = json!({"metadata": {"name": "never"}});
@@ -117,8 +120,9 @@ fn a_dry_run_answers_and_changes_nothing() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn pages_are_of_one_moment() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let wire = Wire::of(&rig, "admin");
     let path = "/api/v1/namespaces/shop/pods";
     let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
@@ -154,8 +158,9 @@ fn pages_are_of_one_moment() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn the_scale_of_a_workload() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     rig.namespace(SPACE);
     rig.apply(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: scaled, namespace: contract-api}\nspec:\n  replicas: 1\n  \
@@ -180,8 +185,9 @@ fn the_scale_of_a_workload() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn an_eviction_asks_the_budget() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let wire = Wire::of(&rig, "operator");
     let pod = |app: &str| {
         let list = wire.ok(
@@ -216,8 +222,9 @@ fn an_eviction_asks_the_budget() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn who_may_not_is_told_in_these_words() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let wire = Wire::of(&rig, "viewer");
     let answer = wire.get("/api/v1/namespaces/shop/secrets");
     says(
@@ -242,8 +249,9 @@ fn who_may_not_is_told_in_these_words() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn what_pods_and_nodes_use() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let wire = Wire::of(&rig, "operator");
     let base = "/apis/metrics.k8s.io/v1beta1";
     let milli = |text: &Value| {

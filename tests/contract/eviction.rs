@@ -74,8 +74,9 @@ fn answered(entries: &[Value], so: impl Fn(u64) -> bool) -> BTreeMap<String, u32
 const SELECT: &str = "--pod-selector=part=contract-eviction";
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn the_same_as_kubectl_and_cheaper() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let (theirs, ours) = ("node-0043", "node-0044");
     make(&rig, "theirs", theirs, 50);
     make(&rig, "ours", ours, 50);
@@ -191,8 +192,9 @@ fn budget(rig: &Rig, name: &str, least: u32) {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_budget_is_named_with_its_numbers_and_waited_for() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let node = "node-0045";
     make(&rig, "held", node, 3);
     budget(&rig, "held", 3);
@@ -242,8 +244,9 @@ fn a_budget_is_named_with_its_numbers_and_waited_for() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn what_a_dead_process_left_is_taken_up() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     for (name, node, how) in [("killed", "node-0046", "KILL"), ("hung-up", "node-0047", "HUP")] {
         make(&rig, name, node, 50);
         let all = pods(&rig, node);
@@ -345,8 +348,9 @@ fn undermined(rig: &Rig, node: &str, names: &[&str], meanwhile: impl FnOnce()) -
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_drain_whose_cordon_is_taken_back_stops_by_itself() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let node = "node-0048";
     let (code, done, sent) = undermined(&rig, node, &["held-a", "held-b", "held-c"], || {
         rig.kubectl_ok(&["uncordon", node]);
@@ -367,8 +371,9 @@ fn a_drain_whose_cordon_is_taken_back_stops_by_itself() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_drain_whose_node_turns_not_ready_stops_by_itself() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let node = "node-0049";
     let (code, done, sent) = undermined(&rig, node, &["stuck-a", "stuck-b", "stuck-c"], || {
         rig.kubectl_ok(&["label", "node", node, "--overwrite", "fault.test/not-ready=true"]);

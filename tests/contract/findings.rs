@@ -116,8 +116,9 @@ fn not_ready_for(minutes: i64) -> Value {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_quota_refuses_pods_of_two_workloads() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let place = Place::new(&rig, "findings-quota");
     place.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: few}\nspec: {hard: {pods: 2}}\n");
     place.apply(&workload("Deployment", "web", 2, ""));
@@ -132,8 +133,9 @@ fn a_quota_refuses_pods_of_two_workloads() {
 }
 
 #[test]
-fn an_admission_policy_refuses_pods() {
-    let Some(rig) = real("the simulated cluster has no admission policies") else { return };
+#[ignore = "needs a real control plane: tests/cluster/README.md"]
+fn an_admission_policy_refuses_pods_real_only() {
+    let rig = real("the simulated cluster has no admission policies");
     let place = Place::new(&rig, "findings-policy");
     place.apply(&workload("Deployment", "web", 1, ""));
     place.ready("deploy/web", 1);
@@ -161,8 +163,9 @@ fn an_admission_policy_refuses_pods() {
 }
 
 #[test]
-fn a_volume_that_cannot_be_mounted() {
-    let Some(rig) = real("its kubelet mounts nothing") else { return };
+#[ignore = "needs a real control plane: tests/cluster/README.md"]
+fn a_volume_that_cannot_be_mounted_real_only() {
+    let rig = real("its kubelet mounts nothing");
     let place = Place::new(&rig, "findings-mount");
     place.apply(&workload("Deployment", "web", 2, ", fault.test/mount: 'true'"));
     place.fires(
@@ -176,8 +179,9 @@ fn a_volume_that_cannot_be_mounted() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_finalizer_holds_a_pod() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let place = Place::new(&rig, "findings-finalizer");
     // bound to no node: nothing but the finalizer is left to wait for
     place.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: held, finalizers: [example.com/hold]}\nspec:\n  nodeSelector: {findings.test/none: 'true'}\n  containers: [{name: app, image: 'registry.example/app:v1'}]\n");
@@ -188,8 +192,9 @@ fn a_finalizer_holds_a_pod() {
 }
 
 #[test]
-fn a_probe_that_fails() {
-    let Some(rig) = real("its probes do not fail by a label") else { return };
+#[ignore = "needs a real control plane: tests/cluster/README.md"]
+fn a_probe_that_fails_real_only() {
+    let rig = real("its probes do not fail by a label");
     let place = Place::new(&rig, "findings-probe");
     place.apply(&workload("Deployment", "web", 2, ""));
     place.ready("deploy/web", 2);
@@ -214,8 +219,9 @@ fn a_probe_that_fails() {
 }
 
 #[test]
-fn a_statefulset_that_waits_for_one_pod() {
-    let Some(rig) = real("its pods do not stay unready by a label") else { return };
+#[ignore = "needs a real control plane: tests/cluster/README.md"]
+fn a_statefulset_that_waits_for_one_pod_real_only() {
+    let rig = real("its pods do not stay unready by a label");
     let place = Place::new(&rig, "findings-waits");
     place.apply(&workload("StatefulSet", "db", 3, ""));
     place.ready("statefulset/db", 3);
@@ -234,8 +240,9 @@ fn a_statefulset_that_waits_for_one_pod() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_job_past_its_deadline() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let place = Place::new(&rig, "findings-job");
     place.apply("apiVersion: batch/v1\nkind: Job\nmetadata: {name: report}\nspec:\n  activeDeadlineSeconds: 2\n  template:\n    spec:\n      restartPolicy: Never\n      nodeSelector: {findings.test/none: 'true'}\n      containers: [{name: app, image: 'registry.example/app:v1'}]\n");
     place.fires(60, "job-failed", &["report"], &["DeadlineExceeded"]);
@@ -244,8 +251,9 @@ fn a_job_past_its_deadline() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_cronjob_that_misses_its_times() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let place = Place::new(&rig, "findings-cron");
     place.apply(
         "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {count/jobs.batch: 0}}\n",
@@ -262,8 +270,9 @@ fn a_cronjob_that_misses_its_times() {
 }
 
 #[test]
-fn a_pod_of_nobody_that_failed() {
-    let Some(rig) = real("its kubelet alone writes how pods end") else { return };
+#[ignore = "needs a real control plane: tests/cluster/README.md"]
+fn a_pod_of_nobody_that_failed_real_only() {
+    let rig = real("its kubelet alone writes how pods end");
     let place = Place::new(&rig, "findings-bare");
     place.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: once}\nspec: {restartPolicy: Never, containers: [{name: app, image: 'registry.example/app:v1'}]}\n");
     until(30, "the pod runs", || {
@@ -277,8 +286,9 @@ fn a_pod_of_nobody_that_failed() {
 }
 
 #[test]
-fn conditions_of_a_node_by_what_they_mean() {
-    let Some(rig) = real("its kubelet alone writes a node's status") else { return };
+#[ignore = "needs a real control plane: tests/cluster/README.md"]
+fn conditions_of_a_node_by_what_they_mean_real_only() {
+    let rig = real("its kubelet alone writes a node's status");
     let nodes = rig.kubectl_ok(&["get", "nodes", "-o", "name"]);
     let node = nodes.lines().next().unwrap().to_owned();
     let name = node.trim_start_matches("node/").to_owned();

@@ -1,8 +1,9 @@
 //! The contract with a real control plane: what the console relies on, side by side with kubectl on the same cluster.
 //!
-//! `tests/cluster/up` starts one and prints the variables; without PILOTHOUSE_TEST_KUBECONFIG each test says that it
-//! was not run, with it each fails when the cluster is not there. The tests share one cluster and take turns. `access`
-//! needs no cluster: it has servers of its own, and says when there was no kubectl to compare with.
+//! `tests/cluster/up` starts one and prints the variables. A test that needs a cluster is ignored unless it is asked for
+//! (`--include-ignored`), and then fails without one. The tests share one cluster and take turns. Those whose name ends in
+//! `_real_only` need what the simulated cluster does not have: `--skip _real_only` there. `access` needs no cluster: it has
+//! servers of its own; only its comparison needs a kubectl.
 
 #![allow(
     clippy::unwrap_used,

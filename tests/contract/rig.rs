@@ -20,14 +20,12 @@ pub struct Rig {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// The rig, or None (said on standard error) when no cluster was promised. One suite, two targets: the variables of
+/// The rig; panics without a cluster, so that no test passes that did not run. One suite, two targets: the variables of
 /// `tests/cluster/up` or those of `tests/cluster/simulated`.
-pub fn rig() -> Option<Rig> {
+pub fn rig() -> Rig {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let Some(kubeconfig) = var("PILOTHOUSE_TEST_KUBECONFIG") else {
-        eprintln!("NOT RUN: needs the real control plane (tests/cluster/up) and PILOTHOUSE_TEST_KUBECONFIG");
-        return None;
-    };
+    let kubeconfig = var("PILOTHOUSE_TEST_KUBECONFIG")
+        .expect("PILOTHOUSE_TEST_KUBECONFIG, printed by tests/cluster/up and tests/cluster/simulated");
     let rig = Rig {
         kubeconfig,
         folder: var("PILOTHOUSE_TEST_DIR").expect("PILOTHOUSE_TEST_DIR, printed by tests/cluster/up"),
@@ -39,7 +37,7 @@ pub fn rig() -> Option<Rig> {
     };
     let version = rig.kubectl(&["version", "-o", "json"]);
     assert!(version.status.success(), "the control plane is not there: {}", err(&version));
-    Some(rig)
+    rig
 }
 
 /// A home whose journal no other writer to a disk can hold up, where there is such a place.
@@ -48,14 +46,11 @@ fn in_memory() -> tempfile::TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
-/// For what the simulated cluster does not have; `why` says what.
-pub fn real(why: &str) -> Option<Rig> {
-    let rig = rig()?;
-    if rig.simulated {
-        eprintln!("NOT RUN on the simulated cluster: {why}");
-        return None;
-    }
-    Some(rig)
+/// For what the simulated cluster does not have; `why` says what. The names of such tests end in `_real_only`.
+pub fn real(why: &str) -> Rig {
+    let rig = rig();
+    assert!(!rig.simulated, "not for the simulated cluster ({why}): leave it out with --skip _real_only");
+    rig
 }
 
 pub fn out(output: &Output) -> String {

@@ -63,8 +63,9 @@ fn act(rig: &Rig, words: &[&str], status: i32) -> Value {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_pod_leaves_the_rotation_and_stays_its_controllers() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     deployment(&rig, "free", true);
     let before = backends(&rig, "free", |ready| ready.len() == 2);
     let out_of = before[0].as_str();
@@ -98,8 +99,9 @@ fn a_pod_leaves_the_rotation_and_stays_its_controllers() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn without_a_label_of_its_own_a_replacement_is_made() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     deployment(&rig, "bound", false);
     let before = backends(&rig, "bound", |ready| ready.len() == 2);
     let out_of = before[0].as_str();
@@ -122,8 +124,9 @@ fn without_a_label_of_its_own_a_replacement_is_made() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn the_last_ready_backend_needs_the_contexts_name() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     deployment(&rig, "last", true);
     let both = backends(&rig, "last", |ready| ready.len() == 2);
     let dry = |pods: &[&str]| {
@@ -146,8 +149,9 @@ fn the_last_ready_backend_needs_the_contexts_name() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_stateful_sets_pod_keeps_its_identity() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     rig.namespace(NAMESPACE);
     rig.apply_in(
         NAMESPACE,
@@ -188,8 +192,9 @@ spec: {selector: {app: db, role: serving}, ports: [{port: 80}]}
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn bounds_go_there_and_back() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     deployment(&rig, "auto", false);
     // no metric of its pods: it leaves the replicas where they are
     rig.apply_in(
@@ -245,8 +250,9 @@ spec:
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_quota_is_named_with_the_room_that_it_leaves() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let namespace = "contract-quota";
     rig.namespace(namespace);
     rig.kubectl_ok(&["-n", namespace, "delete", "deploy,pods,resourcequota", "--all", "--wait"]);

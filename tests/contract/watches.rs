@@ -39,8 +39,9 @@ fn events(stream: &mut Stream, count: usize) -> (Vec<String>, Value) {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_watch_goes_on_where_another_ended() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let wire = start(&rig);
     let one = format!("{MAPS}/followed");
     wire.ask("DELETE", &one, JSON, &Value::Null);
@@ -65,8 +66,9 @@ fn a_watch_goes_on_where_another_ended() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_version_that_is_too_old_is_told_in_the_stream() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let wire = start(&rig);
     let path = "/apis/gateway.networking.k8s.io/v1/httproutes?watch=1&resourceVersion=1&timeoutSeconds=20";
     let mut stream = wire.open("GET", path, JSON, "");
@@ -81,8 +83,9 @@ fn a_version_that_is_too_old_is_told_in_the_stream() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn bookmarks_tell_where_a_quiet_watch_stands() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let wire = start(&rig);
     let begin = version(&wire.ok("GET", MAPS, JSON, &Value::Null));
     let began = Instant::now();
@@ -115,8 +118,9 @@ fn bookmarks_tell_where_a_quiet_watch_stands() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn logs_end_or_are_followed() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let wire = start(&rig);
     let log = |query: &str| {
         wire.open("GET", &format!("/api/v1/namespaces/shop/pods/checkout-0/log?{query}"), JSON, "")

@@ -20,17 +20,16 @@ pub struct Rig {
     _alone: MutexGuard<'static, ()>,
 }
 
-pub fn rig() -> Option<Rig> {
+/// Panics without a cluster, so that no test passes that did not run.
+pub fn rig() -> Rig {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let Some(kubeconfig) = var("PILOTHOUSE_TEST_KUBECONFIG") else {
-        eprintln!("NOT RUN: needs the real control plane (tests/cluster/up) and PILOTHOUSE_TEST_KUBECONFIG");
-        return None;
-    };
+    let kubeconfig =
+        var("PILOTHOUSE_TEST_KUBECONFIG").expect("PILOTHOUSE_TEST_KUBECONFIG, printed by tests/cluster/up");
     let kubectl =
         var("PILOTHOUSE_TEST_KUBECTL").expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up");
     let folder = var("PILOTHOUSE_TEST_DIR").expect("PILOTHOUSE_TEST_DIR, printed by tests/cluster/up");
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(Rig { kubeconfig, folder, kubectl, _alone: turn })
+    Rig { kubeconfig, folder, kubectl, _alone: turn }
 }
 
 impl Rig {
@@ -141,8 +140,9 @@ fn find(seat: &mut Seat, name: &str) {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn finds_a_workload_reads_its_logs_and_scales_it() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     rig.deployment("found");
     let mut seat = rig.sit(&[]);
     find(&mut seat, "found");
@@ -176,8 +176,9 @@ impl Drop for Uncordon<'_> {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn cordons_a_node_and_back() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let _undo = Uncordon(&rig);
     let cordoned = || rig.ask(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"]);
     assert_eq!(cordoned(), "");
@@ -206,8 +207,9 @@ fn cordons_a_node_and_back() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn what_is_typed_ahead_or_pasted_does_not_confirm() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     rig.deployment("kept");
     let mut seat = rig.sit(&[]);
     find(&mut seat, "kept");
@@ -224,8 +226,9 @@ fn what_is_typed_ahead_or_pasted_does_not_confirm() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn read_only_refuses_in_words() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     rig.deployment("safe");
     let mut seat = rig.sit(&["--read-only"]);
     seat.sees(&["READ-ONLY"]);
@@ -238,8 +241,9 @@ fn read_only_refuses_in_words() {
 }
 
 #[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
 fn lives_through_the_loss_of_the_api_server() {
-    let Some(rig) = rig() else { return };
+    let rig = rig();
     let mut seat = rig.sit(&[]);
     rig.apiserver("kill");
     let lost = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -201,8 +201,9 @@ async fn following(kubectl: &Kubectl, store: &Store, cluster: &Cluster) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs kubectl, named by PILOTHOUSE_TEST_KUBECTL or on the PATH"]
 async fn kubectl_in_a_calm_cluster() {
-    let Some(binary) = crate::kubectl::binary() else { return };
+    let binary = crate::kubectl::binary();
     let cluster =
         Cluster::bare(Options { factor: 10.0, ..Options::new(Scenario::load("calm").unwrap()) }).await;
     let home = Scratch::new("calm");
