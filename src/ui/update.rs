@@ -18,7 +18,7 @@ use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
-use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextSource, TextView, Ui};
+use super::app::{FOCUS, PodScope, Prompt, Screen, TextSource, TextView, Ui};
 use super::command::Cmd;
 use super::list::ListId;
 use super::present;
@@ -333,9 +333,4 @@ fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>)
     ui.failovers_node = object(ui, world).filter(|o| o.kind == Kind::Node).map(|node| node.name);
     effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));
     prompt::palette(ui, world, begin);
-}
-
-/// True while a rehearsal that can be confirmed is on the screen.
-pub fn confirming(ui: &Ui) -> bool {
-    ui.dialog.as_ref().is_some_and(|d| matches!(d.stage, Stage::Ready(_)))
 }

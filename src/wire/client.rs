@@ -131,11 +131,6 @@ impl ReadClient {
         decode(&self.get(path, TABLE, BODY_CAP).await?.body)
     }
 
-    /// GET a text; bytes that are not UTF-8 become marks. Not sanitised: it may have lines.
-    pub async fn get_text(&self, path: &str) -> Result<String, ApiError> {
-        Ok(String::from_utf8_lossy(&self.get(path, "*/*", BODY_CAP).await?.body).into_owned())
-    }
-
     /// GET at most `cap` bytes; more is an error.
     pub async fn get_bytes(&self, path: &str, cap: usize) -> Result<Bytes, ApiError> {
         Ok(self.get(path, "*/*", cap).await?.body)

@@ -49,7 +49,6 @@ pub mod content {
     pub const JSON_PATCH: &str = "application/json-patch+json";
     pub const MERGE: &str = "application/merge-patch+json";
     pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
-    pub const APPLY: &str = "application/apply-patch+yaml";
 }
 
 impl WriteClient {

@@ -299,3 +299,51 @@ fn labels_of_pods_are_asked_of_the_pod() {
     }
     none(&violations);
 }
+
+/// Public items that only tests use, each with the reason.
+const FOR_TESTS: [(&str, &str); 4] = [
+    ("with_probe", "kills the process at a write of the journal"),
+    ("RecordingHeader", "the format of recorded facts, which scenarios are written in"),
+    ("RECORDING", "its version"),
+    ("contrast", "the themes are held to it"),
+];
+
+/// The names in some code, with how often each occurs.
+fn words(text: &str) -> BTreeMap<&str, usize> {
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        for word in code(line).split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()) {
+            *found.entry(word).or_insert(0) += 1;
+        }
+    }
+    found
+}
+
+/// The compiler does not see that a public item is used by nobody.
+#[test]
+fn every_public_item_is_used() {
+    let mut files = files("src");
+    files.retain(|name, _| !name.starts_with("src/sim/"));
+    let counted: BTreeMap<&str, _> =
+        files.iter().map(|(file, text)| (file.as_str(), words(without_tests(text)))).collect();
+    let kinds = ["fn", "struct", "enum", "trait", "type", "const", "static"];
+    let mut violations = Vec::new();
+    for (file, text) in &files {
+        for (n, line) in without_tests(text).lines().enumerate() {
+            let Some(rest) = line.trim_start().strip_prefix("pub ") else { continue };
+            let rest = rest.strip_prefix("async ").unwrap_or(rest);
+            // `pub const fn` is a function
+            let rest = if rest.starts_with("const fn ") { rest.trim_start_matches("const ") } else { rest };
+            let Some((kind, rest)) = rest.split_once(' ') else { continue };
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !kinds.contains(&kind) || FOR_TESTS.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            let uses: usize = counted.values().filter_map(|words| words.get(name.as_str())).sum();
+            if uses <= 1 {
+                violations.push(format!("{file}:{}: {name} is used by nobody", n + 1));
+            }
+        }
+    }
+    none(&violations);
+}

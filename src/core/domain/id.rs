@@ -203,14 +203,6 @@ impl fmt::Display for Version {
 #[serde(transparent)]
 pub struct ClusterId(pub u16);
 
-/// What pins one object for good: a name can be reused, this cannot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ObjectKey {
-    pub cluster: ClusterId,
-    pub kind: Kind,
-    pub uid: Uid,
-}
-
 /// An object as people name it, with the UID when it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ObjectRef {
