@@ -1,22 +1,28 @@
 //! The room that changes the world, and the only one that holds a [`WriteClient`](crate::wire::write::WriteClient).
 //!
-//! One path for every action: intent -> rehearse ([`rehearse`]) -> confirm (the front end) -> journal ([`journal`]) ->
-//! execute ([`executor`], one request a step from [`requests`], evictions side by side in [`drain`]; [`gate`]: what
-//! must hold in between; [`foundations`]: what others must not change meanwhile; [`rights`]: that it still may; [`control`]: pause and cancel) -> verify ([`settle`]); [`resume`] takes up what a process left, in
-//! the cluster that it was meant for ([`identity`]). A new action adds a variant of `Act` and a planner in core's policy; the path stays.
+//! Every action takes one path: intent -> rehearse ([`rehearse`]) -> confirm (the front end) -> journal ([`journal`]) ->
+//! execute ([`executor`]: one request a step, from [`requests`]; [`drain`]: evictions side by side) -> verify
+//! ([`step_check`]). In between, [`gate`] has what must hold, [`foundations`] what others must not change meanwhile,
+//! [`rights`] which right or credential ended, [`control`] pause and cancel. Executor and drain share the [`session`]
+//! (clients, guards, clock, limiter, order to stop) and the [`recorder`] (journal and progress); both know an object by
+//! [`live_object`]. [`resume`] takes up what a process left, in the cluster that it was meant for ([`identity`]). A new
+//! action adds a variant of `Act` and a planner in core; the path stays.
 
 pub mod control;
 pub mod drain;
 pub mod executor;
+pub mod fetch_targets;
 pub mod foundations;
 pub mod gate;
 pub mod identity;
 pub mod journal;
+pub mod live_object;
 pub mod reach;
+pub mod recorder;
 pub mod rehearse;
 pub mod requests;
 pub mod resume;
 pub mod rights;
-pub mod scene;
-pub mod settle;
+pub mod session;
+pub mod step_check;
 pub mod target;

@@ -1,4 +1,4 @@
-//! What a person can do to an action that runs (cancel, pause), and the pace that all evictions of a session share.
+//! What a person can do to an action that runs (cancel, pause), and the limit on evictions that all actions of a session share.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,9 +56,9 @@ impl Control {
 
 /// When evictions were sent, for at most [`EVICTIONS_PER_SECOND`] in any second. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Pace(Arc<Mutex<VecDeque<Instant>>>);
+pub struct EvictionRateLimiter(Arc<Mutex<VecDeque<Instant>>>);
 
-impl Pace {
+impl EvictionRateLimiter {
     /// Takes a place at `now`, or says when there will be one.
     pub fn take(&self, now: Instant) -> Result<(), Instant> {
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,10 +82,10 @@ mod tests {
 
     #[test]
     fn no_second_has_more_than_its_share() {
-        let (pace, start) = (Pace::default(), Clock::instant());
+        let (limiter, start) = (EvictionRateLimiter::default(), Clock::instant());
         let (mut now, mut sent) = (start, Vec::new());
         for _ in 0..95 {
-            while let Err(at) = pace.clone().take(now) {
+            while let Err(at) = limiter.clone().take(now) {
                 assert!(at > now);
                 now = at;
             }

@@ -1,38 +1,37 @@
-//! Executes a confirmed plan: journal, re-check, send once, settle, verify; every transition told.
+//! Executes a confirmed plan: write the intent down, check each step again, send it once, verify its effect, report every
+//! transition.
 //!
-//! A write that may have been applied is never repeated. An answer that was lost makes the step UNKNOWN, and reading
-//! back settles it.
+//! A write that may have been applied is never repeated. A lost answer makes the step UNKNOWN until the object is read
+//! back.
 
 mod cordon;
-mod look;
 mod meanwhile;
-mod record;
+mod verify;
 
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::plan::{Act, Plan, Step, StepKind};
-use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
 use pilothouse_core::plan::drift::set_since;
 use pilothouse_core::policy::revisions;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
 use crate::wire::write::{WriteError, content};
 
 use self::cordon::cordoned;
-pub use super::control::{Control, Pace};
+pub use super::control::{Control, EvictionRateLimiter};
 use super::drain;
 use super::gate::{Gauge, too_many_errors};
 use super::identity::{self, Clusters};
-use super::journal::{Claim, ClaimError, Follows, Journal, Record, view};
-use super::reach::Reach;
+use super::journal::{Claim, ClaimError, Follows, Record, view};
+use super::live_object::read;
+pub use super::recorder::Recorder;
 use super::requests::{Method, mutation};
 use super::rights;
-use super::settle::{Check, Wrote, check, is_own, read, template_after};
+pub use super::session::Session;
+use super::step_check::{Check, Wrote, check, is_own, patience, template_after};
 
 /// How often a step is sent while each answer proves that it was not applied.
 const ATTEMPTS: u32 = 5;
@@ -40,23 +39,12 @@ const ATTEMPTS: u32 = 5;
 /// What an execution needs.
 #[derive(Clone)]
 pub struct Executor {
-    pub reach: Reach,
+    pub session: Session,
+    pub recorder: Recorder,
     /// What a watched error ratio is read from.
     pub gauge: Gauge,
-    pub journal: Journal,
-    /// What must not be touched without a confirmation of its own.
-    pub guards: GuardSettings,
-    pub clock: Clock,
-    /// Each transition of an action goes here.
-    pub tell: mpsc::Sender<ActionView>,
-    /// Set on hang-up and at the end: no new step starts.
-    pub stop: CancellationToken,
     pub user: String,
     pub host: String,
-    /// Shared by all actions of the session.
-    pub pace: Pace,
-    /// A person has typed the context's name to go on without a journal on disk.
-    pub memory_journal: bool,
     /// The unfinished action of another process that this one takes up.
     pub follows: Option<Follows>,
 }
@@ -83,16 +71,16 @@ impl Executor {
         control: Control,
         settle_for: Option<Duration>,
     ) -> ActionView {
-        let mut action = view(&id, self.clock.now(), plan, false);
+        let mut action = view(&id, self.session.clock.now(), plan, false);
         action.inherited = self.follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
         if let Some(refusal) = plan.refusals.first() {
-            return self.end(action, Outcome::Refused, refusal.reason.clone(), false).await;
+            return self.recorder.refuse(action, refusal.reason.clone()).await;
         }
         let (clusters, _claim) = match self.begins(plan).await {
             Ok(begins) => begins,
             Err(why) => {
                 let why = format!("nothing was sent: {why}");
-                return self.end(action, Outcome::Refused, why, false).await;
+                return self.recorder.refuse(action, why).await;
             }
         };
         let intent = Record::Intent {
@@ -104,17 +92,17 @@ impl Executor {
             follows: self.follows.clone(),
             clusters,
         };
-        if let Err(e) = self.write(&intent) {
+        if let Err(e) = self.recorder.write(&intent) {
             let why = format!("nothing was sent: the intent cannot be written down ({e})");
-            return self.end(action, Outcome::Refused, why, false).await;
+            return self.recorder.refuse(action, why).await;
         }
-        self.tell(&action).await;
+        self.recorder.report(&action).await;
         let (mut outcome, mut message) = self.steps(&mut action, plan, &control, settle_for).await;
         if action.unfinished {
             // without anything sent there is nothing to take up: it is asked for again
             action.unfinished = self.follows.is_some() || action.steps.iter().any(|s| was_sent(s.state));
         }
-        if control.wants_uncordon() && !self.stop.is_cancelled() {
+        if control.wants_uncordon() && !self.session.stop.is_cancelled() {
             let back = self.uncordon(&mut action).await;
             if !back.is_empty() {
                 message = format!("{message}; {back}");
@@ -129,28 +117,30 @@ impl Executor {
         if action.unfinished {
             message = format!("{message}; with the right or a new login: pilothouse resume {}", action.id);
         }
-        if self.stop.is_cancelled() && outcome == Outcome::Failed {
+        if self.session.stop.is_cancelled() && outcome == Outcome::Failed {
             // it was ended from outside: whoever looks may take it up
             outcome = Outcome::Cancelled;
         }
-        self.end(action, outcome, message, true).await
+        let interrupted = action.unfinished
+            || self.session.stop.is_cancelled() && matches!(outcome, Outcome::Cancelled | Outcome::Unknown);
+        self.recorder.end(action, outcome, message, interrupted).await
     }
 
     /// Which clusters these are. Of an action that follows another one: they are the same as the other's, and no other
     /// process takes it up while the claim is held. Err: why it must not begin.
     async fn begins(&self, plan: &Plan) -> Result<(Clusters, Option<Claim>), String> {
-        let clusters = identity::clusters(&self.reach, plan).await;
+        let clusters = identity::clusters(&self.session.reach, plan).await;
         let (act, own) = (&plan.intent.act, &plan.intent.context);
         if let Some(id) = identity::followed(act, self.follows.as_ref()) {
-            identity::same(&self.journal, id, &clusters, own).await?;
+            identity::same(&self.recorder.journal, id, &clusters, own).await?;
         }
         let Some(follows) = &self.follows else { return Ok((clusters, None)) };
-        let (journal, id) = (self.journal.clone(), follows.id.clone());
+        let (journal, id) = (self.recorder.journal.clone(), follows.id.clone());
         let claimed = tokio::task::spawn_blocking(move || journal.claim(&id)).await;
         match claimed.map_err(|e| e.to_string())? {
             Ok(claim) => Ok((clusters, Some(claim))),
             // a person has said to go on without the disk
-            Err(ClaimError::Disk(_)) if self.memory_journal => Ok((clusters, None)),
+            Err(ClaimError::Disk(_)) if self.recorder.memory_journal => Ok((clusters, None)),
             Err(e) => Err(e.to_string()),
         }
     }
@@ -171,7 +161,8 @@ impl Executor {
             if evictions > 0 {
                 drained = true;
                 let (outcome, message) =
-                    drain::run(self, action, i..i + evictions, control, settle_for).await;
+                    drain::run(&self.session, &self.recorder, action, i..i + evictions, control, settle_for)
+                        .await;
                 if outcome != Outcome::Done {
                     return (outcome, self.after_evictions(action, outcome, message).await);
                 }
@@ -179,7 +170,7 @@ impl Executor {
                 i += evictions;
                 continue;
             }
-            let ended = if self.stop.is_cancelled() || control.is_cancelled() {
+            let ended = if self.session.stop.is_cancelled() || control.is_cancelled() {
                 Ended::Stopped("stopped before it was sent".into())
             } else {
                 match self.foundations(action, i).await {
@@ -199,8 +190,8 @@ impl Executor {
                 Ended::Stopped(note) => (StepState::Skipped, note, Some(Outcome::Cancelled)),
             };
             // what was not sent is left as it is, for whoever takes the action up
-            let left = barred || self.stop.is_cancelled() && outcome == Some(Outcome::Cancelled);
-            self.mark(action, i, if left { StepState::Waiting } else { state }, &note).await;
+            let left = barred || self.session.stop.is_cancelled() && outcome == Some(Outcome::Cancelled);
+            self.recorder.mark(action, i, if left { StepState::Waiting } else { state }, &note).await;
             if let Some(outcome) = outcome {
                 return (outcome, format!("{} {}: {note}", step.what, step.on));
             }
@@ -209,7 +200,7 @@ impl Executor {
         }
         if matches!(action.plan.intent.act, Act::Drain(_)) && !drained {
             // pods may have come since the plan found none
-            return drain::run(self, action, i..i, control, settle_for).await;
+            return drain::run(&self.session, &self.recorder, action, i..i, control, settle_for).await;
         }
         let message = match plan.steps.len() {
             0 => plan.warnings.first().cloned().unwrap_or(last),
@@ -222,13 +213,13 @@ impl Executor {
 
     async fn wait_while_paused(&self, action: &mut ActionView, control: &Control) {
         let mut pauses = control.pauses();
-        while *pauses.borrow_and_update() && !control.is_cancelled() && !self.stop.is_cancelled() {
+        while *pauses.borrow_and_update() && !control.is_cancelled() && !self.session.stop.is_cancelled() {
             action.paused = true;
-            self.tell(action).await;
+            self.recorder.report(action).await;
             tokio::select! {
                 changed = pauses.changed() => if changed.is_err() { break },
                 () = control.cancelled() => break,
-                () = self.stop.cancelled() => break,
+                () = self.session.stop.cancelled() => break,
             }
         }
         action.paused = false;
@@ -253,14 +244,14 @@ impl Executor {
         if let StepKind::Check(gate) = &step.what {
             return self.gate(action, i, step, gate, control).await;
         }
-        let (reader, writer) = match (self.reach.reader(step), self.reach.writer(step)) {
+        let (reader, writer) = match (self.session.reach.reader(step), self.session.reach.writer(step)) {
             (Ok(reader), Ok(writer)) => (reader, writer),
             (Err(why), _) | (_, Err(why)) => return Ended::NotSent(format!("not sent: {why}")),
         };
         if let Some(why) = self.newly_protected(&action.plan, step, reader).await {
             return Ended::NotSent(format!("not sent: {why}"));
         }
-        let stamp = self.clock.now().to_string();
+        let stamp = self.session.clock.now().to_string();
         let mut wrote = Wrote { stamp: stamp.clone(), template: None };
         let mut refused: Option<(String, String)> = None;
         let mut answered: Option<String> = None;
@@ -276,7 +267,8 @@ impl Executor {
             };
             let own = live.as_ref().is_some_and(|live| is_own(&step.what, &step.on, live, &stamp));
             if let Some(error) = answered.take().filter(|_| own) {
-                self.mark(action, i, StepState::Accepted, &format!("{error}; it was applied all the same"))
+                self.recorder
+                    .mark(action, i, StepState::Accepted, &format!("{error}; it was applied all the same"))
                     .await;
                 break;
             }
@@ -308,10 +300,10 @@ impl Executor {
                     "changed meanwhile, not applied: sending at version {version} ({n} of {ATTEMPTS})"
                 ),
             };
-            if !self.mark_with(action, i, StepState::Running, &note, &wrote).await {
+            if !self.recorder.mark_with(action, i, StepState::Running, &note, &wrote).await {
                 return Ended::NotSent("not sent: the step cannot be written down".into());
             }
-            if self.stop.is_cancelled() || control.is_cancelled() {
+            if self.session.stop.is_cancelled() || control.is_cancelled() {
                 return Ended::Stopped("stopped before it was sent".into());
             }
             match request.send(writer, false).await {
@@ -319,7 +311,7 @@ impl Executor {
                     // what the server made of it, with what an admission webhook added
                     let told = revisions::template(&answer);
                     wrote.template = wrote.template.map(|left| if told.is_null() { left } else { told });
-                    self.mark_with(action, i, StepState::Accepted, "accepted", &wrote).await;
+                    self.recorder.mark_with(action, i, StepState::Accepted, "accepted", &wrote).await;
                     break;
                 }
                 // the version or a tested field is another by now: provably not applied, so it may be sent again
@@ -341,17 +333,20 @@ impl Executor {
                             (ended, _) => ended,
                         };
                     }
-                    self.mark(action, i, StepState::Accepted, &format!("{e}; it was applied all the same"))
+                    self.recorder
+                        .mark(action, i, StepState::Accepted, &format!("{e}; it was applied all the same"))
                         .await;
                     break;
                 }
                 Err(WriteError::Refused(e)) => return Ended::Failed(e.to_string()),
                 Err(WriteError::Unknown(why)) => {
-                    self.mark(action, i, StepState::Unknown, &format!("{why}; reading back")).await;
+                    self.recorder.mark(action, i, StepState::Unknown, &format!("{why}; reading back")).await;
                     if let Some(ended) = self.read_back(step, &stamp, &why).await {
                         return ended;
                     }
-                    self.mark(action, i, StepState::Accepted, "the answer was lost; it was applied").await;
+                    self.recorder
+                        .mark(action, i, StepState::Accepted, "the answer was lost; it was applied")
+                        .await;
                     break;
                 }
             }
@@ -364,15 +359,6 @@ impl Executor {
 /// Sent, and not refused.
 fn was_sent(state: StepState) -> bool {
     matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown)
-}
-
-/// How long an effect may take before the action is called failed.
-pub(super) fn patience(what: &StepKind) -> Duration {
-    match what {
-        StepKind::Cordon | StepKind::Uncordon | StepKind::Change(_) => Duration::from_secs(15),
-        StepKind::Scale { .. } => Duration::from_secs(300),
-        _ => Duration::from_secs(600),
-    }
 }
 
 /// An action's id: when, and five letters that no other process or host has drawn in that second. Short enough to type.

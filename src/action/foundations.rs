@@ -6,7 +6,7 @@ use pilothouse_core::domain::plan::{Act, Change, Plan, Step, StepKind};
 use pilothouse_core::facts::world::StepState;
 use pilothouse_core::plan::drift::{Drift, last_change, of_step, written};
 
-use super::settle::Live;
+use super::live_object::Live;
 
 /// The verified steps before the `i`-th that it stands on. Several objects of one action do not depend on each other.
 pub fn of<'a>(plan: &'a Plan, states: &[StepState], i: usize) -> Vec<&'a Step> {

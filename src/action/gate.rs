@@ -8,7 +8,7 @@ use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::plan::Gate;
 use serde_json::Value;
 
-use super::settle::get;
+use super::live_object::get;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
 use crate::wire::pages;

@@ -15,8 +15,7 @@ use crate::wire::error::ApiError;
 use crate::wire::pages;
 use crate::wire::write::WriteClient;
 
-use super::requests::path;
-use super::settle::get;
+use super::live_object::{collection, get};
 
 /// The clients of one cluster. `writer` is None in read-only mode: what does not exist cannot be used by mistake.
 #[derive(Clone, Debug)]
@@ -144,9 +143,11 @@ const LIST_CAP: usize = 64 << 20;
 /// All objects of the kind and namespace of `like`.
 async fn list(reach: &Reach, like: &ObjectRef) -> Found {
     let plural = resource(&like.kind).map_or("objects", |(_, plural)| plural);
-    let Some(path) = path(like) else { return Found::Unread(format!("no path is known for {plural}")) };
+    let Some(path) = collection(&like.kind, &like.namespace) else {
+        return Found::Unread(format!("no path is known for {plural}"));
+    };
     let reader = reach.own.reader.patient();
-    match pages::values(&reader, path.trim_end_matches('/'), LIST_CAP).await {
+    match pages::values(&reader, &path, LIST_CAP).await {
         Ok(objects) => Found::Objects(objects),
         Err(e) => Found::Unread(format!("{plural} in {}: {e}", like.namespace)),
     }

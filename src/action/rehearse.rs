@@ -10,10 +10,10 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::plan::{self, Grounds, View};
 
+use super::live_object::{Live, read};
 use super::reach::{Reach, extras};
 use super::requests::mutation;
 use super::rights::ask;
-use super::settle::{Live, read};
 use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;

@@ -1,26 +1,15 @@
 //! A step as an HTTP request: path, content type and body, with the identity and the version that it was planned
 //! with, so that it cannot hit another object or overwrite another change.
 
-use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Change, StepKind};
 use pilothouse_core::plan::drift::MANAGER;
 use pilothouse_core::policy::revisions;
 use serde_json::{Map, Value, json};
 
-use super::settle::Live;
+use super::live_object::{Live, path};
 use crate::wire::error::ApiError;
 use crate::wire::write::{WriteClient, WriteError, content};
-
-/// The API path of an object.
-pub fn path(object: &ObjectRef) -> Option<String> {
-    let info = object.kind.info()?;
-    let (root, plural) = (info.root(), info.plural);
-    Some(if info.namespaced {
-        format!("{root}/namespaces/{}/{plural}/{}", object.namespace, object.name)
-    } else {
-        format!("{root}/{plural}/{}", object.name)
-    })
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -222,14 +211,9 @@ impl Mutation {
     }
 }
 
-/// True for kinds that have the steps' fields.
-pub fn is_workload(kind: &Kind) -> bool {
-    matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet)
-}
-
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::id::Uid;
+    use pilothouse_core::domain::id::{Kind, Uid};
     use pilothouse_core::domain::plan::FieldChange;
 
     use super::*;

@@ -19,8 +19,9 @@ use super::foundations::{self, undone};
 use super::identity::Clusters;
 pub use super::journal::Mark;
 use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
+use super::live_object::{Live, read};
 use super::reach::Reach;
-use super::settle::{Live, Standing, overtaken_since, read, standing};
+use super::step_check::{Standing, overtaken_since, standing};
 
 /// Reads under way at the same time.
 const AT_ONCE: usize = 16;

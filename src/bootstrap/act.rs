@@ -18,13 +18,13 @@ use super::Start;
 use super::failover::{contexts, others};
 use super::gauge::Watch;
 use super::session::info;
-use crate::action::executor::{Control, Executor, Pace, new_id};
+use crate::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
+use crate::action::fetch_targets::{self, FetchError};
 use crate::action::identity;
 use crate::action::journal::Follows;
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
 use crate::action::resume;
-use crate::action::scene::{self, SceneError};
 use crate::action::target::{Place, target};
 use crate::cli::{ActionCommand, ActionFlags, Output};
 use crate::clock::Clock;
@@ -217,7 +217,7 @@ async fn picked_nodes(start: &Start, pick: &Pick) -> Result<Vec<String>, (u8, St
         }),
         revert: false,
     };
-    let scene = scene::fetch(&reader, info(start, &connection), act, &[], start.clock.now())
+    let scene = fetch_targets::fetch(&reader, info(start, &connection), act, &[], start.clock.now())
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
     let names: Vec<String> = nodes_of(&scene.cluster, pick).iter().map(|n| n.name.to_string()).collect();
@@ -262,7 +262,7 @@ async fn attempt(
     let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
     let now = start.clock.now();
     let watched = Watch::of(start, &act).await.map_err(usage)?;
-    let mut scene = scene::fetch(&reader, info, act, &targets, now)
+    let mut scene = fetch_targets::fetch(&reader, info, act, &targets, now)
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
     Arc::make_mut(&mut scene.cluster).traffic = watched.seen();
@@ -322,21 +322,26 @@ pub(super) async fn carry_out(
     let (tell_to, mut told) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let executor = Executor {
-        reach,
+        session: Session {
+            reach,
+            guards: start.settings.guards.clone(),
+            clock: start.clock.clone(),
+            stop: stop.clone(),
+            limiter: EvictionRateLimiter::default(),
+        },
+        recorder: Recorder {
+            journal: start.journal(),
+            clock: start.clock.clone(),
+            progress: tell_to,
+            memory_journal,
+        },
         gauge: watched.gauge(),
-        journal: start.journal(),
-        guards: start.settings.guards.clone(),
-        clock: start.clock.clone(),
-        tell: tell_to,
-        stop,
         user,
         host,
-        pace: Pace::default(),
-        memory_journal,
         follows,
     };
     let id = new_id(&start.clock);
-    let (stop, control) = (executor.stop.clone(), Control::default());
+    let control = Control::default();
     let run = executor.run(id, plan, control.clone(), None);
     tokio::pin!(run);
     let mut last = String::new();
@@ -403,9 +408,9 @@ impl Signals {
     }
 }
 
-pub(super) fn scene_status(error: &SceneError) -> u8 {
+pub(super) fn scene_status(error: &FetchError) -> u8 {
     match error {
-        SceneError::Read { error: ApiError::Forbidden { .. }, .. } => exit::REFUSED,
+        FetchError::Read { error: ApiError::Forbidden { .. }, .. } => exit::REFUSED,
         _ => exit::FAILED,
     }
 }

@@ -12,7 +12,7 @@ use super::appearance as look;
 use super::desk::{Desk, FROZEN, hand};
 use super::failover::validate;
 use super::session::Session;
-use crate::action::executor::Pace;
+use crate::action::executor::EvictionRateLimiter;
 
 use crate::report::exit;
 use crate::report::headless::tell;
@@ -107,7 +107,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         stop: session.supervisor.token(),
         home: start.home.clone(),
         running: HashMap::new(),
-        pace: Pace::default(),
+        limiter: EvictionRateLimiter::default(),
         executions: executions.clone(),
         logs: HashMap::new(),
         resources: Arc::default(),

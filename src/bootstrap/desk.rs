@@ -24,7 +24,7 @@ use super::Dialer;
 use super::failover::{contexts, others};
 use super::fetch::{Resources, error_lines, kinds, routes, table, yaml};
 use super::logs::follow;
-use crate::action::executor::{Control, Executor, Pace, new_id};
+use crate::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
 use crate::action::gate::Gauge;
 use crate::action::identity;
 use crate::action::journal::{Follows, How, Journal};
@@ -65,7 +65,7 @@ pub(super) struct Desk {
     pub stop: CancellationToken,
     pub home: Home,
     pub running: HashMap<Name, Control>,
-    pub pace: Pace,
+    pub limiter: EvictionRateLimiter,
     /// Ends by itself once `stop` is set: the step that was sent is read or noted, no other begins.
     pub executions: TaskTracker,
     pub logs: HashMap<Ticket, Supervisor>,
@@ -199,17 +199,22 @@ impl Desk {
         let (user, host) = super::who();
         let (told, mut tellings) = mpsc::channel(64);
         let mut executor = Executor {
-            reach: self.reach(),
+            session: Session {
+                reach: self.reach(),
+                guards: self.guards.clone(),
+                clock: self.clock.clone(),
+                stop: self.stop.clone(),
+                limiter: self.limiter.clone(),
+            },
+            recorder: Recorder {
+                journal: self.journal.clone(),
+                clock: self.clock.clone(),
+                progress: told,
+                memory_journal: false,
+            },
             gauge: self.gauge(intent.cluster),
-            journal: self.journal.clone(),
-            guards: self.guards.clone(),
-            clock: self.clock.clone(),
-            tell: told,
-            stop: self.stop.clone(),
             user,
             host,
-            pace: self.pace.clone(),
-            memory_journal: false,
             follows: None,
         };
         let before = resumes.as_ref().and_then(|old| {
@@ -231,7 +236,7 @@ impl Desk {
         // not with the sources: these are dropped when we stop, an execution has to come to an end of its own
         self.executions.spawn(async move {
             let Some(plan) = rehearsal.await else { return };
-            executor.reach.others = others(&dialer, &contexts, false).await.unwrap_or_default();
+            executor.session.reach.others = others(&dialer, &contexts, false).await.unwrap_or_default();
             let why = if let Some(refusal) = plan.refusals.first() {
                 format!("nothing was sent: {}", refusal.reason)
             } else if let Some(what) = plan.goes_beyond(&read) {
@@ -240,18 +245,18 @@ impl Desk {
                 "nothing was sent: that is not what had to be typed".to_owned()
             } else {
                 if let Some(old) = resumes {
-                    executor.follows = Some(follows(&executor.journal, old).await);
+                    executor.follows = Some(follows(&executor.recorder.journal, old).await);
                 }
                 if let Some(mut old) = before {
                     old.unfinished = false;
                     old.message = format!("taken up by {id}: {}", old.message);
-                    let at = executor.clock.now();
+                    let at = executor.session.clock.now();
                     // without a hub there is nobody to show it to
                     let _unshown = taken_up.send(action_event(old, at)).await;
                 }
                 // the context's name was typed over the warning that says so
-                executor.memory_journal =
-                    plan.confirm == Confirm::Context && usable(&executor.journal).await.is_err();
+                executor.recorder.memory_journal =
+                    plan.confirm == Confirm::Context && usable(&executor.recorder.journal).await.is_err();
                 let done = executor.run(id, &plan, running.clone(), None).await;
                 running.cancel(false);
                 let outcome =

@@ -13,9 +13,9 @@ use pilothouse_core::facts::world::ClusterInfo;
 use pilothouse_core::plan::View;
 
 use super::Dialer;
+use crate::action::fetch_targets;
 use crate::action::reach::{Clients, Reach};
 use crate::action::rehearse::rehearse;
-use crate::action::scene;
 use crate::wire::client::ReadClient;
 
 /// The other clusters that an action reaches.
@@ -75,7 +75,7 @@ async fn against(
         Err(why) => return vec![why],
     }
     let info = ClusterInfo { read_only: false, ..info.clone() };
-    let scene = match scene::fetch(reader, info, act, &[], now).await {
+    let scene = match fetch_targets::fetch(reader, info, act, &[], now).await {
         Ok(scene) => scene,
         Err(e) => return vec![e.to_string()],
     };

@@ -4,7 +4,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::kinds::ROUTES;
 
 use super::logs::shown;
-use crate::action::requests::path;
+use crate::action::live_object::path;
 use crate::source::logs::{LogFilter, LogStore};
 use crate::source::objects::{self, ApiResource};
 use crate::ui::request::{KindWords, Reply, TableLine, TableText};

@@ -11,12 +11,12 @@ use super::act::{carry_out, scene_status, show};
 use super::failover::others;
 use super::session::info;
 use crate::action::executor::new_id;
+use crate::action::fetch_targets;
 use crate::action::identity;
 use crate::action::journal::{ClaimError, Follows, How};
 use crate::action::reach::Reach;
 use crate::action::rehearse::rehearse;
 use crate::action::resume::{self, Remaining, Settled, Unfinished};
-use crate::action::scene;
 use crate::cli::ActionFlags;
 use crate::clock::Clock;
 use crate::report::headless::tell;
@@ -136,10 +136,15 @@ async fn planned(
     intent: Intent,
 ) -> Result<Plan, (u8, String)> {
     let now = start.clock.now();
-    let scene =
-        scene::fetch(&reach.own.reader, info(start, connection), intent.act.clone(), &intent.targets, now)
-            .await
-            .map_err(|e| (scene_status(&e), e.to_string()))?;
+    let scene = fetch_targets::fetch(
+        &reach.own.reader,
+        info(start, connection),
+        intent.act.clone(),
+        &intent.targets,
+        now,
+    )
+    .await
+    .map_err(|e| (scene_status(&e), e.to_string()))?;
     let others: Vec<Name> = scene
         .intent
         .targets

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pilothouse::action::executor::{Control, Executor, Pace, new_id};
+use pilothouse::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
+use pilothouse::action::fetch_targets;
 use pilothouse::action::journal::{Follows, How, Journal, Moment};
 use pilothouse::action::reach::Reach;
 use pilothouse::action::rehearse::rehearse;
 use pilothouse::action::resume::{self, Remaining, Unfinished};
-use pilothouse::action::scene;
 use pilothouse::clock::Clock;
 use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
 use pilothouse_core::domain::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
@@ -56,7 +56,8 @@ pub async fn planned(fake: &Fake, intent: Intent) -> Plan {
     let reach = reach(fake);
     let info = ClusterInfo { context: "test".into(), ..ClusterInfo::default() };
     let now = Clock::system().now();
-    let scene = scene::fetch(&reach.own.reader, info, intent.act, &intent.targets, now).await.unwrap();
+    let scene =
+        fetch_targets::fetch(&reach.own.reader, info, intent.act, &intent.targets, now).await.unwrap();
     let guards = GuardSettings::default();
     let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach).await;
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
@@ -66,17 +67,17 @@ pub async fn planned(fake: &Fake, intent: Intent) -> Plan {
 pub fn executor(fake: &Fake, journal: Journal) -> (Executor, mpsc::Receiver<ActionView>) {
     let (tell, told) = mpsc::channel(10_000);
     let executor = Executor {
-        reach: reach(fake),
+        session: Session {
+            reach: reach(fake),
+            guards: GuardSettings::default(),
+            clock: Clock::system(),
+            stop: CancellationToken::new(),
+            limiter: EvictionRateLimiter::default(),
+        },
+        recorder: Recorder { journal, clock: Clock::system(), progress: tell, memory_journal: false },
         gauge: Arc::new(|_| None),
-        journal,
-        guards: GuardSettings::default(),
-        clock: Clock::system(),
-        tell,
-        stop: CancellationToken::new(),
         user: "u".into(),
         host: "h".into(),
-        pace: Pace::default(),
-        memory_journal: false,
         follows: None,
     };
     (executor, told)
@@ -94,7 +95,7 @@ pub async fn dies(fake: &Fake, folder: &Path, plan: &Plan, at: usize) -> bool {
     let journal = Journal::with_probe(folder.to_owned(), "first", Arc::new(probe));
     let (executor, _told) = executor(fake, journal);
     let plan = plan.clone();
-    let id = new_id(&executor.clock);
+    let id = new_id(&executor.session.clock);
     let run = tokio::spawn(async move { executor.run(id, &plan, Control::default(), None).await.outcome });
     match run.await {
         Ok(outcome) => {
@@ -147,7 +148,7 @@ pub async fn takes_up(fake: &Fake, folder: &Path) -> usize {
         };
         let (mut executor, _told) = executor(fake, journal.clone());
         executor.follows = Some(Follows { id: action.id.clone(), how: How::Resumed, cordoned: Vec::new() });
-        let done = executor.run(new_id(&executor.clock), &plan, Control::default(), None).await;
+        let done = executor.run(new_id(&executor.session.clock), &plan, Control::default(), None).await;
         assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
     }
     found.len()
@@ -329,7 +330,7 @@ async fn drains(pods: u32, meanwhile: impl FnOnce(&mut State), guards: GuardSett
     let plan = plan(&fake, drain()).await;
     meanwhile(&mut fake.state.lock().unwrap());
     let (mut executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
-    executor.guards = guards;
+    executor.session.guards = guards;
     let done = executor.run("1".into(), &plan, Control::default(), None).await;
     (fake, done)
 }
@@ -453,7 +454,7 @@ async fn a_drain_that_is_taken_up_cordons_its_node_again() {
     let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };
     let plan = plan(&fake, Act::Drain(options)).await;
     let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "first"));
-    let (stop, worker) = (executor.stop.clone(), executor.clone());
+    let (stop, worker) = (executor.session.stop.clone(), executor.clone());
     let run = tokio::spawn(async move { worker.run("1".into(), &plan, Control::default(), None).await });
     while told.recv().await.unwrap().steps[1].state != StepState::Accepted {}
     stop.cancel();
@@ -521,7 +522,7 @@ async fn a_pod_of_a_protected_namespace_that_comes_in_between_is_left_alone() {
     let plan = plan(&fake, drain()).await;
     fake.state.lock().unwrap().late = Some(secret(77));
     let (mut executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
-    executor.guards = guards();
+    executor.session.guards = guards();
     let done = executor.run("1".into(), &plan, Control::default(), None).await;
     assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
     assert_eq!(fake.state.lock().unwrap().evictions(), 5);
@@ -624,7 +625,7 @@ async fn a_process_that_is_told_to_end_stops_at_once_and_leaves_the_rest_to_the_
     let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };
     let plan = plan(&fake, Act::Drain(options)).await;
     let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "first"));
-    let (stop, worker) = (executor.stop.clone(), executor.clone());
+    let (stop, worker) = (executor.session.stop.clone(), executor.clone());
     let run = tokio::spawn(async move { worker.run("1".into(), &plan, Control::default(), None).await });
     while told.recv().await.unwrap().steps[1].state != StepState::Accepted {}
     stop.cancel();
@@ -649,7 +650,7 @@ async fn without_a_disk_nothing_is_sent_unless_a_person_says_so() {
     let (mut executor, _told) = executor(&fake, journal.clone());
     let done = executor.run("1".into(), &plan, Control::default(), None).await;
     assert_eq!((done.outcome, fake.state.lock().unwrap().total()), (Some(Outcome::Refused), 0));
-    executor.memory_journal = true;
+    executor.recorder.memory_journal = true;
     let done = executor.run("2".into(), &plan, Control::default(), None).await;
     assert_eq!((done.outcome, fake.state.lock().unwrap().total()), (Some(Outcome::Done), 1));
     assert!(journal.kept().iter().any(|line| line.contains("intent")));

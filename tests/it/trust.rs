@@ -70,7 +70,7 @@ async fn one_process_takes_an_action_up() {
     let run = async |journal: &Journal| {
         let (mut executor, _told) = executor(&fake, journal.clone());
         executor.follows = Some(follows(&id));
-        executor.run(new_id(&executor.clock), &rest, Control::default(), None).await
+        executor.run(new_id(&executor.session.clock), &rest, Control::default(), None).await
     };
     let held = second.claim(&id).unwrap();
     assert!(matches!(third.claim(&id), Err(ClaimError::Held(..))));

@@ -254,7 +254,7 @@ async fn a_failover_that_was_changed_while_nobody_watched_is_not_resumed() {
     let plan = shift(&fake, 60).await;
     let folder = tempfile::tempdir().unwrap();
     let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "first"));
-    let (stop, worker) = (executor.stop.clone(), executor.clone());
+    let (stop, worker) = (executor.session.stop.clone(), executor.clone());
     let run = tokio::spawn(async move { worker.run("1".into(), &plan, Control::default(), None).await });
     while !told.recv().await.unwrap().message.starts_with("watching") {}
     stop.cancel();
@@ -283,7 +283,7 @@ async fn what_was_overtaken_while_nobody_watched_is_no_success_of_the_resumed_ac
         let folder = tempfile::tempdir().unwrap();
         let (executor, mut told) = executor(&fake, Journal::new(folder.path().to_owned(), "first"));
         let id = "1".into();
-        let (stop, worker) = (executor.stop.clone(), executor.clone());
+        let (stop, worker) = (executor.session.stop.clone(), executor.clone());
         let run = tokio::spawn(async move { worker.run(id, &plan, Control::default(), None).await });
         while !settles(&told.recv().await.unwrap()) {}
         stop.cancel();
@@ -382,7 +382,7 @@ async fn a_pod_of_a_protected_namespace_that_comes_to_a_dead_node_is_not_deleted
         }
         let folder = tempfile::tempdir().unwrap();
         let (mut executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
-        executor.guards = guards.clone();
+        executor.session.guards = guards.clone();
         let done = executor.run("1".into(), &plan, Control::default(), None).await;
         let sent = fake.state.lock().unwrap().total();
         if late {

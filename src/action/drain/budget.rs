@@ -1,6 +1,7 @@
-//! The budgets that hold pods back: one read every few seconds in the place of an eviction per pod that would only be
-//! refused again.
+//! The budgets that hold pods back: one read every few seconds instead of an eviction per pod that would only be refused
+//! again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilothouse_core::domain::budget::Pdb;
@@ -8,24 +9,23 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::time::Stamp;
 
-use super::super::settle::get;
+use super::api::DrainApi;
 use crate::clock::Clock;
-use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, policy::pdb};
 use crate::wire::error::ApiError;
 
 /// Namespace and name.
-pub type Key = (Name, Name);
+pub type BudgetKey = (Name, Name);
 
-/// Between two looks, as kubectl's retry.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Between two reads, as kubectl waits before it tries again.
+const READ_EVERY: Duration = Duration::from_secs(5);
 /// After one of its pods went: the next may follow soon.
-const LOOK_SOON: Duration = Duration::from_millis(1500);
+const READ_SOON: Duration = Duration::from_millis(1500);
 
 /// What is known of a budget that refuses.
 #[derive(Debug)]
 pub struct Budget {
-    /// When it is looked at next.
+    /// When it is read next.
     pub next: Instant,
     pub reading: bool,
     /// What it refused cannot have changed before this.
@@ -34,9 +34,9 @@ pub struct Budget {
     pub seen: Option<Pdb>,
 }
 
-/// What a look at a budget says to do.
+/// How many of its pods a budget allows to be tried.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Leave {
+pub enum Allowance {
     /// So many of its pods may be tried, and those that are not ready if true.
     Try(usize, bool),
     Wait,
@@ -44,7 +44,7 @@ pub enum Leave {
 
 /// The wait before the next try.
 pub fn again() -> Duration {
-    LOOK_EVERY + Duration::from_millis(fastrand::u64(0..1000))
+    READ_EVERY + Duration::from_millis(fastrand::u64(0..1000))
 }
 
 impl Budget {
@@ -54,27 +54,27 @@ impl Budget {
     }
 
     pub fn progress(&mut self) {
-        self.next = self.next.min(Clock::deadline(LOOK_SOON));
+        self.next = self.next.min(Clock::deadline(READ_SOON));
     }
 
     /// Takes what was read. None: there is no such budget any more.
-    pub fn look(&mut self, read: Result<Option<Pdb>, ApiError>) -> Leave {
+    pub fn take_reading(&mut self, read: Result<Option<Pdb>, ApiError>) -> Allowance {
         self.reading = false;
         self.next = Clock::deadline(again());
-        // a look right after a refusal is for the numbers: it would only be refused again
-        let fresh = self.refused.elapsed() < LOOK_EVERY / 2;
-        let leave = match &read {
-            Ok(None) => Leave::Try(usize::MAX, true),
+        // a read right after a refusal is for the numbers: an eviction would only be refused again
+        let fresh = Clock::instant().saturating_duration_since(self.refused) < READ_EVERY / 2;
+        let allowance = match &read {
+            Ok(None) => Allowance::Try(usize::MAX, true),
             // without the right to read it only trying tells
-            Err(e) if e.is_denial() => Leave::Try(usize::MAX, true),
-            Err(_) => Leave::Wait,
+            Err(e) if e.is_denial() => Allowance::Try(usize::MAX, true),
+            Err(_) => Allowance::Wait,
             Ok(Some(pdb)) => {
                 let current = pdb.observed_generation >= pdb.generation;
                 let healthy = pdb.current_healthy >= pdb.desired_healthy && pdb.desired_healthy > 0;
                 let allowed = usize::try_from(pdb.allowed).unwrap_or(0);
                 match (current, allowed, pdb.always_allow_unhealthy || healthy) {
-                    (false, ..) | (_, 0, false) => Leave::Wait,
-                    (true, allowed, unready) => Leave::Try(allowed, unready),
+                    (false, ..) | (_, 0, false) => Allowance::Wait,
+                    (true, allowed, unready) => Allowance::Try(allowed, unready),
                 }
             }
         };
@@ -82,7 +82,7 @@ impl Budget {
             self.since = pdb.blocked_since().unwrap_or(self.since);
             self.seen = Some(pdb);
         }
-        if fresh { Leave::Wait } else { leave }
+        if fresh { Allowance::Wait } else { allowance }
     }
 
     /// `0 allowed, needs 3 has 3`
@@ -97,7 +97,7 @@ impl Budget {
     }
 
     /// The reason of a pod that it holds.
-    pub fn words(&self, (namespace, name): &Key, said: &str) -> String {
+    pub fn words(&self, (namespace, name): &BudgetKey, said: &str) -> String {
         let who = format!("PDB {namespace}/{name}");
         match &self.seen {
             Some(p) if p.observed_generation >= p.generation => format!(
@@ -110,17 +110,17 @@ impl Budget {
 }
 
 /// The order in which its pods are tried: those that are not ready cost nothing.
-pub fn may_go(leave: &Leave, pod: Option<&Pod>, tried: usize) -> bool {
-    match leave {
-        Leave::Wait => false,
-        Leave::Try(allowed, unready) => tried < *allowed || (*unready && pod.is_some_and(|p| !p.ready)),
+pub fn may_go(allowance: &Allowance, pod: Option<&Pod>, tried: usize) -> bool {
+    match allowance {
+        Allowance::Wait => false,
+        Allowance::Try(allowed, unready) => tried < *allowed || (*unready && pod.is_some_and(|p| !p.ready)),
     }
 }
 
 /// One read of a budget.
-pub async fn read(reader: ReadClient, key: Key) -> (Key, Result<Option<Pdb>, ApiError>) {
+pub async fn read(api: Arc<dyn DrainApi>, key: BudgetKey) -> (BudgetKey, Result<Option<Pdb>, ApiError>) {
     let on = ObjectRef::new(Kind::PodDisruptionBudget, &key.0, &key.1, &Uid::default());
-    let read = get(&reader, &on).await.and_then(|body| match body {
+    let read = api.get(on).await.and_then(|body| match body {
         None => Ok(None),
         Some(body) => match pdb(&mut Pools::default(), &body) {
             Ok(pdb) => Ok(Some(pdb)),

@@ -173,7 +173,7 @@ impl<T: Send + 'static> Watch<T> {
 }
 
 /// The pods at `path` at this moment, whatever their watch says.
-pub async fn look(reader: &ReadClient, path: &str, clock: &Clock) -> Result<Vec<Pod>, ApiError> {
+pub async fn list(reader: &ReadClient, path: &str, clock: &Clock) -> Result<Vec<Pod>, ApiError> {
     let (mut pools, now) = (Pools::default(), clock.now());
     let read = |json: &[u8]| pod(&mut pools, json, now);
     let whole = pages::whole(reader, path, "PodList", LIST_CAP, read).await?;

@@ -24,7 +24,7 @@ impl Executor {
             cordoned(action).into_iter().map(|step| Step { what: StepKind::Uncordon, ..step }).collect();
         let mut said = Vec::new();
         for step in ours {
-            let Some(i) = self.added(action, &step) else {
+            let Some(i) = self.recorder.add_step(action, &step) else {
                 return "not uncordoned: that cannot be written down".into();
             };
             let (state, note) = match self.step(action, i, &step, &Control::default(), None).await {
@@ -35,7 +35,7 @@ impl Executor {
                 }
                 Ended::Unknown(note) => (StepState::Unknown, note),
             };
-            self.mark(action, i, state, &note).await;
+            self.recorder.mark(action, i, state, &note).await;
             said.push(format!("{} {note}", step.on.name));
         }
         said.join(", ")

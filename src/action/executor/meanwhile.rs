@@ -37,7 +37,7 @@ impl Executor {
                     }
                 }
                 Err(e) => {
-                    let reader = self.reach.reader(step).map_err(Ended::NotSent)?;
+                    let reader = self.session.reach.reader(step).map_err(Ended::NotSent)?;
                     return Err(match rights::sight_ended(reader, step, &e).await {
                         Some(why) => Ended::Barred(format!("not sent: {why}")),
                         None => Ended::NotSent(format!("not sent: {} cannot be looked at: {e}", step.on)),
@@ -55,14 +55,14 @@ impl Executor {
         outcome: Outcome,
         why: String,
     ) -> String {
-        if !matches!(outcome, Outcome::Failed | Outcome::Unknown) || self.stop.is_cancelled() {
+        if !matches!(outcome, Outcome::Failed | Outcome::Unknown) || self.session.stop.is_cancelled() {
             return why;
         }
         // pods that were left alone when the node could not be looked at any more are skipped
         let steps = action.plan.steps.iter().zip(&action.steps);
         let left = steps.filter(|(step, view)| step.is_eviction() && view.state != StepState::Verified);
         let left = left.map(|(step, _)| step);
-        match rights::lost(&self.reach.own.reader, left).await {
+        match rights::lost(&self.session.reach.own.reader, left).await {
             Some(lost) => {
                 action.unfinished = true;
                 format!("{why}; {lost}")
@@ -84,7 +84,7 @@ impl Executor {
 
     /// `HPA web (2-5)`, if the last number of replicas is an autoscaler's.
     async fn autoscaler(&self, step: &Step) -> Option<String> {
-        let reader = self.reach.reader(step).ok()?;
+        let reader = self.session.reach.reader(step).ok()?;
         let live = self.read(step).await.ok()??;
         let (manager, _) = last_writer(&live.value, "/spec/replicas")?;
         if manager != CONTROLLERS {
@@ -119,7 +119,7 @@ impl Executor {
         let StepKind::Change(change) = &step.what else { return None };
         // who did not know which pods go has confirmed any
         let unknown = plan.unread.iter().any(|u| u.what == Lacking::Pods);
-        if !adds_out_of_service(change) || unknown || self.guards.protected_namespaces.is_empty() {
+        if !adds_out_of_service(change) || unknown || self.session.guards.protected_namespaces.is_empty() {
             return None;
         }
         let field = escape(&format!("spec.nodeName={}", step.on.name));
@@ -136,7 +136,7 @@ impl Executor {
             let confirmed = plan.pods.iter().any(|p| p.fate == Fate::Evict && *p.pod.namespace == namespace);
             text(pod, "/spec/nodeName") == *step.on.name
                 && !confirmed
-                && self.guards.protects_namespace(&namespace)
+                && self.session.guards.protects_namespace(&namespace)
         })?;
         let (namespace, name) = (text(new, "/metadata/namespace"), text(new, "/metadata/name"));
         Some(format!("{namespace}/{name} came meanwhile, and its namespace is protected: confirm anew"))

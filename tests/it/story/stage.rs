@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilothouse::action::executor::{Control, Executor, Pace, new_id};
+use pilothouse::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
 use pilothouse::action::journal::Journal;
 use pilothouse::action::reach::Reach;
 use pilothouse::action::rehearse::rehearse;
@@ -104,17 +104,22 @@ impl Stage {
         assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
         let (tell, mut told) = mpsc::channel(64);
         let executor = Executor {
-            reach,
+            session: Session {
+                reach,
+                guards: guards(),
+                clock: self.clock.clone(),
+                stop: CancellationToken::new(),
+                limiter: EvictionRateLimiter::default(),
+            },
+            recorder: Recorder {
+                journal: Journal::nowhere().quiet(),
+                clock: self.clock.clone(),
+                progress: tell,
+                memory_journal: true,
+            },
             gauge: Arc::new(|_| None),
-            journal: Journal::nowhere().quiet(),
-            guards: guards(),
-            clock: self.clock.clone(),
-            tell,
-            stop: CancellationToken::new(),
             user: "test".into(),
             host: "test".into(),
-            pace: Pace::default(),
-            memory_journal: true,
             follows: None,
         };
         let (control, clock) = (self.control.clone(), self.clock.clone());

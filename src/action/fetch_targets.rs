@@ -1,6 +1,6 @@
-//! What a headless action needs to know, fetched by a handful of requests instead of watching the cluster: its
-//! targets, and for a drain the pods of its nodes, budgets and the Services of those namespaces. No right is needed that
-//! kubectl does not need: what else may not be read is missing from the plan, which says so.
+//! The targets of a headless action, fetched by a handful of requests instead of watching the cluster: the objects
+//! themselves, and for a drain the pods of its nodes, the budgets, and the Services of those namespaces. This needs no
+//! right that kubectl does not need: what may not be read is missing from the plan, which says so.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,12 +23,11 @@ use crate::wire::error::ApiError;
 use crate::wire::list_watch::DecodeError;
 use crate::wire::pages;
 
-use super::requests::{is_workload, path};
-use super::settle::get;
+use super::live_object::{get, is_workload, path};
 
-/// Why the scene could not be set.
+/// Why something could not be fetched.
 #[derive(Debug, thiserror::Error)]
-pub enum SceneError {
+pub enum FetchError {
     #[error("{what}: {error}")]
     Read { what: String, error: ApiError },
     #[error("{what}: {error}")]
@@ -37,7 +36,7 @@ pub enum SceneError {
 
 /// What was fetched, and the intent with its UIDs pinned.
 #[derive(Debug)]
-pub struct Scene {
+pub struct TargetSnapshot {
     pub cluster: Arc<Cluster>,
     pub intent: Intent,
 }
@@ -49,7 +48,7 @@ pub async fn fetch(
     act: Act,
     targets: &[ObjectRef],
     now: Stamp,
-) -> Result<Scene, SceneError> {
+) -> Result<TargetSnapshot, FetchError> {
     // what is read here is read once, and a failure of a moment must not end the action before it began
     let reader = &reader.patient();
     let mut state = ClusterState::new(info);
@@ -62,15 +61,15 @@ pub async fn fetch(
     }
     for target in targets.iter().filter(|_| !given) {
         let what = || target.to_string();
-        let path = path(target).ok_or_else(|| SceneError::Read {
+        let path = path(target).ok_or_else(|| FetchError::Read {
             what: what(),
             error: ApiError::Invalid { message: format!("a {} is not known here", target.kind) },
         })?;
         let body = reader
             .get_bytes(&path, 8 << 20)
             .await
-            .map_err(|error| SceneError::Read { what: what(), error })?;
-        let fail = |error| SceneError::Decode { what: what(), error };
+            .map_err(|error| FetchError::Read { what: what(), error })?;
+        let fail = |error| FetchError::Decode { what: what(), error };
         let (uid, fact) = match &target.kind {
             Kind::Node => {
                 let node: Node = decode::node::node(&mut pools, &body).map_err(fail)?;
@@ -132,7 +131,7 @@ pub async fn fetch(
     }
     let context = state.info.context.clone();
     let cluster = state.publish(now, false).unwrap_or_else(|| state.published().clone());
-    Ok(Scene { cluster, intent: Intent { cluster: ClusterId(0), context, act, targets: pinned } })
+    Ok(TargetSnapshot { cluster, intent: Intent { cluster: ClusterId(0), context, act, targets: pinned } })
 }
 
 fn workload_fact(kind: &Kind, rows: Vec<Workload>) -> Fact {
@@ -166,7 +165,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    async fn drain(&mut self, nodes: &[ObjectRef], selector: Option<&str>) -> Result<(), SceneError> {
+    async fn drain(&mut self, nodes: &[ObjectRef], selector: Option<&str>) -> Result<(), FetchError> {
         let mut pods = Vec::new();
         for node in nodes {
             let mut path =
@@ -199,7 +198,7 @@ impl Fetch<'_> {
         whole(self.state, pods, Fact::Pods, self.now);
     }
 
-    async fn pods(&mut self, path: &str) -> Result<Vec<pilothouse_core::domain::pod::Pod>, SceneError> {
+    async fn pods(&mut self, path: &str) -> Result<Vec<pilothouse_core::domain::pod::Pod>, FetchError> {
         let now = self.now;
         list(self.reader, path, |json| decode::pod::pod(self.pools, json, now)).await
     }
@@ -244,7 +243,7 @@ impl Fetch<'_> {
     }
 
     /// A table of some namespaces: as much of it as could be read.
-    fn keep<T>(&mut self, read: Vec<(Name, Result<Vec<T>, SceneError>)>, fact: fn(Batch<T>) -> Fact) {
+    fn keep<T>(&mut self, read: Vec<(Name, Result<Vec<T>, FetchError>)>, fact: fn(Batch<T>) -> Fact) {
         let mut seen = Vec::new();
         let (mut rows, mut failed) = (Vec::new(), None);
         for (namespace, answer) in read {
@@ -260,7 +259,7 @@ impl Fetch<'_> {
             None => whole(self.state, rows, fact, self.now),
             Some(error) if seen.is_empty() => {
                 let reason = match error {
-                    SceneError::Read { error: ApiError::Forbidden { .. }, .. } => "403".into(),
+                    FetchError::Read { error: ApiError::Forbidden { .. }, .. } => "403".into(),
                     other => other.to_string(),
                 };
                 self.state.apply(fact(Batch::Denied { reason: Name::from(reason) }), self.now);
@@ -279,7 +278,7 @@ impl Fetch<'_> {
     }
 
     /// The controllers of the pods that were fetched: which labels they select by decides what may be taken away.
-    async fn owners(&mut self) -> Result<(), SceneError> {
+    async fn owners(&mut self) -> Result<(), FetchError> {
         let pods = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
         let mut owners: BTreeSet<ObjectRef> = BTreeSet::new();
         for pod in pods.pods.iter() {
@@ -295,10 +294,10 @@ impl Fetch<'_> {
             let body = match read {
                 Ok(Some(body)) => body,
                 Ok(None) | Err(ApiError::Forbidden { .. }) => continue,
-                Err(error) => return Err(SceneError::Read { what: what(), error }),
+                Err(error) => return Err(FetchError::Read { what: what(), error }),
             };
             let workload = decode::workload::workload(self.pools, &owner.kind, &body)
-                .map_err(|error| SceneError::Decode { what: what(), error })?;
+                .map_err(|error| FetchError::Decode { what: what(), error })?;
             self.state.apply(workload_fact(&owner.kind, vec![workload]), self.now);
         }
         Ok(())
@@ -331,7 +330,7 @@ impl Fetch<'_> {
         }
     }
 
-    async fn failover(&mut self, kind: &FailoverKind) -> Result<(), SceneError> {
+    async fn failover(&mut self, kind: &FailoverKind) -> Result<(), FetchError> {
         match kind {
             FailoverKind::Selector { namespace, .. } => {
                 let pods = self.pods(&format!("/api/v1/namespaces/{namespace}/pods")).await?;
@@ -362,13 +361,13 @@ async fn list<T>(
     reader: &ReadClient,
     path: &str,
     mut read: impl FnMut(&[u8]) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, SceneError> {
+) -> Result<Vec<T>, FetchError> {
     let what = || resource_of(path);
-    let fail = |error| SceneError::Read { what: what(), error };
+    let fail = |error| FetchError::Read { what: what(), error };
     let read = |json: &[u8]| read(json);
     let whole = pages::whole(reader, path, "", 256 << 20, read).await.map_err(fail)?;
     if let Some(error) = whole.unread {
-        return Err(SceneError::Decode { what: what(), error });
+        return Err(FetchError::Decode { what: what(), error });
     }
     if whole.oversized > 0 {
         return Err(fail(ApiError::Decode("an object is too large".into())));
@@ -383,7 +382,7 @@ async fn within<T>(
     plural: &str,
     namespaces: &BTreeSet<Name>,
     read: fn(&mut Pools, &[u8]) -> Result<T, DecodeError>,
-) -> Vec<(Name, Result<Vec<T>, SceneError>)> {
+) -> Vec<(Name, Result<Vec<T>, FetchError>)> {
     let asked = namespaces.iter().map(|namespace| async move {
         let mut pools = Pools::default();
         let path = format!("{root}/namespaces/{}/{plural}", escape(namespace));

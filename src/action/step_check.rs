@@ -1,10 +1,11 @@
 //! What a step came to, by looking at the cluster and not at the response: was it applied, has it taken effect, did
 //! somebody else change it meanwhile.
 
-use pilothouse_core::domain::id::{Kind, ObjectRef};
-use pilothouse_core::domain::plan::{RevisionRef, StepKind};
-use pilothouse_core::domain::workload::RolloutPhase;
-use pilothouse_core::domain::workload::{Strategy, Workload};
+use std::time::Duration;
+
+use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::domain::plan::StepKind;
+use pilothouse_core::domain::workload::{RolloutPhase, Strategy};
 use pilothouse_core::plan::drift::{
     Drift, MANAGER, TEMPLATE, difference, last_change, of_change, of_template, owner, written,
 };
@@ -12,76 +13,19 @@ use pilothouse_core::policy::revisions;
 use pilothouse_core::policy::rollout;
 use serde_json::{Value, json};
 
-use crate::wire::client::ReadClient;
-use crate::wire::decode::{Pools, workload::workload};
-use crate::wire::error::ApiError;
+use super::live_object::Live;
+use super::requests::RESTARTED_AT;
 
-use super::requests::{RESTARTED_AT, is_workload, path};
+/// How long a lost answer is looked for before the outcome stays unknown.
+pub const UNKNOWN_FOR: Duration = Duration::from_secs(15);
 
-/// The live object, as much of it as the steps need.
-#[derive(Clone, Debug, Default)]
-pub struct Live {
-    pub uid: String,
-    pub version: String,
-    pub cordoned: bool,
-    pub restarted_at: Option<String>,
-    pub deleting: bool,
-    pub workload: Option<Workload>,
-    /// All of it.
-    pub value: Value,
-    /// For a roll-back: the revision to go to, and the one that was there.
-    pub to: Option<Value>,
-    pub from: Option<Value>,
-}
-
-/// Reads what a step is about. `Ok(None)`: there is no object of that name.
-pub async fn read(client: &ReadClient, what: &StepKind, on: &ObjectRef) -> Result<Option<Live>, ApiError> {
-    let Some(body) = get(client, on).await? else { return Ok(None) };
-    let mut live = decode(&on.kind, &body)?;
-    if let StepKind::Rollback { to, from } = what {
-        let holder = async |revision: &RevisionRef| -> Result<Option<Value>, ApiError> {
-            let body = get(client, &revision.holder).await?;
-            body.map(|b| serde_json::from_slice(&b).map_err(|e| ApiError::Decode(e.to_string()))).transpose()
-        };
-        live.to = holder(to).await?;
-        live.from = holder(from).await?;
+/// How long an effect may take before the action is called failed.
+pub fn patience(what: &StepKind) -> Duration {
+    match what {
+        StepKind::Cordon | StepKind::Uncordon | StepKind::Change(_) => Duration::from_secs(15),
+        StepKind::Scale { .. } => Duration::from_secs(300),
+        _ => Duration::from_secs(600),
     }
-    Ok(Some(live))
-}
-
-/// One object as the server sends it. None: there is none of that name.
-pub async fn get(client: &ReadClient, on: &ObjectRef) -> Result<Option<bytes::Bytes>, ApiError> {
-    let Some(path) = path(on) else {
-        return Err(ApiError::Invalid { message: format!("no path is known for a {}", on.kind) });
-    };
-    match client.get_bytes(&path, 4 << 20).await {
-        Ok(body) => Ok(Some(body)),
-        // the API's own word: a gateway's page says nothing of the object
-        Err(ApiError::NotFound { status: true, .. }) => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-fn decode(kind: &Kind, body: &[u8]) -> Result<Live, ApiError> {
-    let fail = |e: &dyn std::fmt::Display| ApiError::Decode(e.to_string());
-    let value: Value = serde_json::from_slice(body).map_err(|e| fail(&e))?;
-    let workload = if is_workload(kind) {
-        Some(workload(&mut Pools::default(), kind, body).map_err(|e| fail(&e))?)
-    } else {
-        None
-    };
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(Live {
-        uid: text("/metadata/uid"),
-        version: text("/metadata/resourceVersion"),
-        cordoned: value.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false),
-        restarted_at: workload.as_ref().and_then(|w| w.restarted_at.as_ref().map(ToString::to_string)),
-        deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
-        workload,
-        value,
-        to: None,
-        from: None,
-    })
 }
 
 /// Where the template of a roll-back stands.
@@ -323,7 +267,8 @@ fn rolled_out(live: &Live) -> Standing {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::id::Uid;
+    use pilothouse_core::domain::id::{Kind, Uid};
+    use pilothouse_core::domain::workload::Workload;
 
     use super::*;
 

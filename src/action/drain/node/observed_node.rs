@@ -1,6 +1,6 @@
-//! The node that is being emptied, as the cluster has it: by a watch, and by looks where the watch does not tell: before
-//! a pod that came meanwhile is evicted, once all are gone, and wherever the watch is silent, broken or not allowed.
-//! Without its cordon every evicted pod may come back; without its kubelet none ends.
+//! The node that is being emptied, as the cluster has it. A watch keeps it current. It is read where the watch does not
+//! say enough: before a pod that came meanwhile is evicted, when all pods are gone, and while the watch is silent, broken
+//! or denied. If its cordon is taken back, evicted pods may be scheduled to it again; without its kubelet no pod ends.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub(super) const DENIALS: u32 = 3;
 
 /// What is known of the node.
 #[derive(Debug)]
-pub struct Sight {
+pub struct ObservedNode {
     /// The plan's, or that of the first look.
     uid: Option<Uid>,
     watched: Watched,
@@ -41,7 +41,7 @@ pub struct Sight {
     /// No look before then, after one that failed.
     not_before: Option<Instant>,
     /// It was not ready when the drain was planned, and has not been since: no reason to stop.
-    down: bool,
+    was_not_ready: bool,
     /// Its Ready condition, as it was seen last.
     pub ready: Option<bool>,
 }
@@ -59,7 +59,7 @@ enum Watched {
 
 /// What a look or a piece of news means for the drain.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NodeVerdict {
     GoesOn,
     /// It is not known now; it is looked at again.
     Unknown(String),
@@ -71,9 +71,9 @@ pub enum Verdict {
     Over(String),
 }
 
-impl Sight {
-    /// `down`: it was not ready when the drain was planned.
-    pub fn new(uid: Option<Uid>, down: bool, now: Instant) -> Self {
+impl ObservedNode {
+    /// `was_not_ready`: it was not ready when the drain was planned.
+    pub fn new(uid: Option<Uid>, was_not_ready: bool, now: Instant) -> Self {
         Self {
             uid,
             watched: Watched::NotYet(now),
@@ -84,7 +84,7 @@ impl Sight {
             failures: 0,
             denials: 0,
             not_before: None,
-            down,
+            was_not_ready,
             ready: None,
         }
     }
@@ -133,7 +133,7 @@ impl Sight {
     }
 
     /// Reads the answer to the look that began last.
-    pub fn see(&mut self, looked: Result<Option<Bytes>, ApiError>, now: Instant, at: Stamp) -> Verdict {
+    pub fn see(&mut self, looked: Result<Option<Bytes>, ApiError>, now: Instant, at: Stamp) -> NodeVerdict {
         let began = self.asked.take().unwrap_or(now);
         let looked = looked.and_then(|body| {
             let decode = |body: Bytes| serde_json::from_slice::<Value>(&body);
@@ -146,18 +146,18 @@ impl Sight {
         };
         (self.failures, self.denials, self.failed, self.not_before) = (0, 0, None, None);
         let verdict = self.judge(&node, self.cordoned_at, at);
-        if matches!(verdict, Verdict::GoesOn | Verdict::NotReady(_)) {
+        if matches!(verdict, NodeVerdict::GoesOn | NodeVerdict::NotReady(_)) {
             self.good = Some((began, now));
         }
         verdict
     }
 
     /// Reads what its watch tells.
-    pub fn hear(&mut self, news: News<Value>, now: Instant, at: Stamp) -> Verdict {
+    pub fn hear(&mut self, news: News<Value>, now: Instant, at: Stamp) -> NodeVerdict {
         let verdict = match news {
             News::Trouble { .. } => {
                 self.watched = Watched::Lost;
-                return Verdict::GoesOn;
+                return NodeVerdict::GoesOn;
             }
             News::All(nodes) => match nodes.first() {
                 Some(node) => self.judge(node, self.cordoned_at, at),
@@ -166,34 +166,34 @@ impl Sight {
             // it comes as it happens
             News::Seen(node) => self.judge(&node, None, at),
             News::Gone(uid) if self.uid.as_ref().is_none_or(|own| *own == uid) => gone(),
-            News::Gone(_) | News::Alive => Verdict::GoesOn,
+            News::Gone(_) | News::Alive => NodeVerdict::GoesOn,
         };
         self.watched = Watched::Heard(now);
         verdict
     }
 
     /// `before`: when it was cordoned by the last look, if something may have happened since that nobody saw.
-    fn judge(&mut self, node: &Value, before: Option<Stamp>, now: Stamp) -> Verdict {
+    fn judge(&mut self, node: &Value, before: Option<Stamp>, now: Stamp) -> NodeVerdict {
         let uid = node.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         let is = Uid::parse(uid);
         if *self.uid.get_or_insert_with(|| is.clone()) != is {
-            return Verdict::Over(format!("another node has its name now (uid {uid})"));
+            return NodeVerdict::Over(format!("another node has its name now (uid {uid})"));
         }
         if node.pointer("/spec/unschedulable").and_then(Value::as_bool) != Some(true) {
-            return Verdict::Uncordoned(uncordoned(node, before, now));
+            return NodeVerdict::Uncordoned(uncordoned(node, before, now));
         }
         self.cordoned_at = Some(now);
         let ready = condition(node);
         let is_ready = ready.is_some_and(|ready| text(ready, "status") == "True");
         self.ready = Some(is_ready);
-        self.down &= !is_ready;
+        self.was_not_ready &= !is_ready;
         match ready {
-            Some(ready) if !is_ready && !self.down => Verdict::NotReady(not_ready(ready)),
-            _ => Verdict::GoesOn,
+            Some(ready) if !is_ready && !self.was_not_ready => NodeVerdict::NotReady(not_ready(ready)),
+            _ => NodeVerdict::GoesOn,
         }
     }
 
-    fn fail(&mut self, began: Instant, now: Instant, error: &ApiError) -> Verdict {
+    fn fail(&mut self, began: Instant, now: Instant, error: &ApiError) -> NodeVerdict {
         self.failures += 1;
         let denied = error.is_denial() || matches!(error, ApiError::Unauthorized(_));
         self.denials = if denied { self.denials + 1 } else { 0 };
@@ -201,14 +201,14 @@ impl Sight {
         self.not_before = Some(now + wait.max(error.retry_after().unwrap_or_default()));
         self.failed = Some((began, error.to_string()));
         if self.denials >= DENIALS {
-            return Verdict::Over(format!("the node cannot be looked at any more: {error}"));
+            return NodeVerdict::Over(format!("the node cannot be looked at any more: {error}"));
         }
-        Verdict::Unknown(format!("not known whether it is still cordoned, nothing is sent: {error}"))
+        NodeVerdict::Unknown(format!("not known whether it is still cordoned, nothing is sent: {error}"))
     }
 }
 
-fn gone() -> Verdict {
-    Verdict::Over("the node is gone".into())
+fn gone() -> NodeVerdict {
+    NodeVerdict::Over("the node is gone".into())
 }
 
 /// Who took the cordon back and when, as far as the object tells. Whoever removes a field (as kubectl uncordon does)
@@ -278,32 +278,32 @@ mod tests {
     }
 
     /// What is heard, whether an eviction may follow, and what the last of it means.
-    type Case = (&'static str, Vec<News<Value>>, bool, fn(&Verdict) -> bool);
+    type Case = (&'static str, Vec<News<Value>>, bool, fn(&NodeVerdict) -> bool);
 
-    fn sight() -> Sight {
-        Sight::new(Some(Uid::parse(UID)), false, Clock::instant())
+    fn observed() -> ObservedNode {
+        ObservedNode::new(Some(Uid::parse(UID)), false, Clock::instant())
     }
 
     #[test]
     fn what_a_look_means() {
         let now = Clock::instant();
-        let see = |looked| sight().see(looked, now, Stamp(0));
+        let see = |looked| observed().see(looked, now, Stamp(0));
         let cordoned = json!({ "unschedulable": true });
-        assert_eq!(see(node(cordoned.clone(), Value::Null)), Verdict::GoesOn);
-        assert_eq!(see(Ok(None)), Verdict::Over("the node is gone".into()));
-        let mut other = Sight::new(Some(Uid::Uuid(7)), false, now);
+        assert_eq!(see(node(cordoned.clone(), Value::Null)), NodeVerdict::GoesOn);
+        assert_eq!(see(Ok(None)), NodeVerdict::Over("the node is gone".into()));
+        let mut other = ObservedNode::new(Some(Uid::Uuid(7)), false, now);
         let found = other.see(node(cordoned, Value::Null), now, Stamp(0));
-        assert!(matches!(found, Verdict::Over(why) if why.contains("another node")));
+        assert!(matches!(found, NodeVerdict::Over(why) if why.contains("another node")));
         let by = json!([{ "manager": "ann", "time": "2026-01-02T00:00:00Z", "fieldsV1": { "f:spec": { "f:unschedulable": {} } } }]);
         let found = see(node(json!({ "unschedulable": false }), by));
         assert!(
-            matches!(found, Verdict::Uncordoned(why) if why.contains("uncordoned meanwhile by ann at 2026-01-02"))
+            matches!(found, NodeVerdict::Uncordoned(why) if why.contains("uncordoned meanwhile by ann at 2026-01-02"))
         );
         // whoever owns another field is not the one
         let by = json!([{ "manager": "cloud", "time": "2026-01-02T00:00:00Z", "fieldsV1": { "f:spec": { "f:podCIDR": {} } } }]);
         let found = see(node(json!({}), by));
         assert!(
-            matches!(found, Verdict::Uncordoned(why) if !why.contains("cloud") && why.contains("do not say by whom"))
+            matches!(found, NodeVerdict::Uncordoned(why) if !why.contains("cloud") && why.contains("do not say by whom"))
         );
     }
 
@@ -315,51 +315,51 @@ mod tests {
         let open = object(json!({}), Value::Null);
         let all = |node: &Value| News::All(vec![node.clone()]);
         let table: [Case; 12] = [
-            ("listed", vec![all(&cordoned())], true, |v| *v == Verdict::GoesOn),
-            ("changed", vec![all(&cordoned()), News::Seen(cordoned())], true, |v| *v == Verdict::GoesOn),
-            ("a bookmark", vec![all(&cordoned()), News::Alive], true, |v| *v == Verdict::GoesOn),
-            ("broken", vec![all(&cordoned()), trouble()], false, |v| *v == Verdict::GoesOn),
+            ("listed", vec![all(&cordoned())], true, |v| *v == NodeVerdict::GoesOn),
+            ("changed", vec![all(&cordoned()), News::Seen(cordoned())], true, |v| *v == NodeVerdict::GoesOn),
+            ("a bookmark", vec![all(&cordoned()), News::Alive], true, |v| *v == NodeVerdict::GoesOn),
+            ("broken", vec![all(&cordoned()), trouble()], false, |v| *v == NodeVerdict::GoesOn),
             ("listed anew", vec![all(&cordoned()), trouble(), all(&cordoned())], true, |v| {
-                *v == Verdict::GoesOn
+                *v == NodeVerdict::GoesOn
             }),
-            ("back", vec![all(&cordoned()), trouble(), News::Alive], true, |v| *v == Verdict::GoesOn),
-            ("denied from the start", vec![trouble()], false, |v| *v == Verdict::GoesOn),
+            ("back", vec![all(&cordoned()), trouble(), News::Alive], true, |v| *v == NodeVerdict::GoesOn),
+            ("denied from the start", vec![trouble()], false, |v| *v == NodeVerdict::GoesOn),
             (
                 "uncordoned",
                 vec![all(&cordoned()), News::Seen(open.clone())],
                 true,
-                |v| matches!(v, Verdict::Uncordoned(why) if why.contains(", seen at ")),
+                |v| matches!(v, NodeVerdict::Uncordoned(why) if why.contains(", seen at ")),
             ),
             (
                 "uncordoned while nobody saw it",
                 vec![all(&cordoned()), trouble(), all(&open)],
                 true,
-                |v| matches!(v, Verdict::Uncordoned(why) if why.contains(", between ")),
+                |v| matches!(v, NodeVerdict::Uncordoned(why) if why.contains(", between ")),
             ),
             (
                 "replaced",
                 vec![all(&cordoned()), News::Seen(other)],
                 true,
-                |v| matches!(v, Verdict::Over(why) if why.contains("another node")),
+                |v| matches!(v, NodeVerdict::Over(why) if why.contains("another node")),
             ),
             (
                 "deleted",
                 vec![all(&cordoned()), News::Gone(Uid::parse(UID))],
                 true,
-                |v| matches!(v, Verdict::Over(why) if why.contains("gone")),
+                |v| matches!(v, NodeVerdict::Over(why) if why.contains("gone")),
             ),
             (
                 "not in the list",
                 vec![News::All(Vec::new())],
                 true,
-                |v| matches!(v, Verdict::Over(why) if why.contains("gone")),
+                |v| matches!(v, NodeVerdict::Over(why) if why.contains("gone")),
             ),
         ];
         for (what, news, fresh, means) in table {
-            let mut sight = sight();
-            let last = news.into_iter().map(|news| sight.hear(news, now, Stamp(0))).last().unwrap();
+            let mut observed = observed();
+            let last = news.into_iter().map(|news| observed.hear(news, now, Stamp(0))).last().unwrap();
             assert!(means(&last), "{what}: {last:?}");
-            assert_eq!(sight.is_fresh(now), fresh, "{what}");
+            assert_eq!(observed.is_fresh(now), fresh, "{what}");
         }
     }
 
@@ -367,90 +367,101 @@ mod tests {
     fn a_node_that_turns_not_ready_stops_it_and_one_that_was_not_does_not() {
         let now = Clock::instant();
         for status in ["False", "Unknown"] {
-            let mut sight = sight();
-            assert_eq!(sight.hear(News::All(vec![ready("True")]), now, Stamp(0)), Verdict::GoesOn);
-            let verdict = sight.hear(News::Seen(ready(status)), now, Stamp(0));
+            let mut observed = observed();
+            assert_eq!(observed.hear(News::All(vec![ready("True")]), now, Stamp(0)), NodeVerdict::GoesOn);
+            let verdict = observed.hear(News::Seen(ready(status)), now, Stamp(0));
             let words = format!("Ready is {status} since 2026-01-02T03:04:05Z (NodeStatusUnknown)");
-            assert!(matches!(&verdict, Verdict::NotReady(why) if why.contains(&words)), "{verdict:?}");
-            assert_eq!(sight.ready, Some(false));
+            assert!(matches!(&verdict, NodeVerdict::NotReady(why) if why.contains(&words)), "{verdict:?}");
+            assert_eq!(observed.ready, Some(false));
         }
-        let mut down = Sight::new(None, true, now);
-        assert_eq!(down.hear(News::All(vec![ready("Unknown")]), now, Stamp(0)), Verdict::GoesOn);
+        let mut down = ObservedNode::new(None, true, now);
+        assert_eq!(down.hear(News::All(vec![ready("Unknown")]), now, Stamp(0)), NodeVerdict::GoesOn);
         assert!(down.is_fresh(now));
         // it came back, and that was its second time
-        assert_eq!(down.hear(News::Seen(ready("True")), now, Stamp(0)), Verdict::GoesOn);
-        assert!(matches!(down.hear(News::Seen(ready("False")), now, Stamp(0)), Verdict::NotReady(_)));
+        assert_eq!(down.hear(News::Seen(ready("True")), now, Stamp(0)), NodeVerdict::GoesOn);
+        assert!(matches!(down.hear(News::Seen(ready("False")), now, Stamp(0)), NodeVerdict::NotReady(_)));
         // between the plan and the first look
-        assert!(matches!(sight().hear(News::All(vec![ready("False")]), now, Stamp(0)), Verdict::NotReady(_)));
+        assert!(matches!(
+            observed().hear(News::All(vec![ready("False")]), now, Stamp(0)),
+            NodeVerdict::NotReady(_)
+        ));
         // whoever takes the cordon back says more
         let mut open = ready("False");
         open["spec"] = json!({});
-        assert!(matches!(sight().hear(News::Seen(open), now, Stamp(0)), Verdict::Uncordoned(_)));
+        assert!(matches!(observed().hear(News::Seen(open), now, Stamp(0)), NodeVerdict::Uncordoned(_)));
     }
 
     #[test]
     fn a_silent_watch_is_believed_for_a_while() {
-        let (mut sight, start) = (sight(), Clock::instant());
-        assert_eq!(sight.due(start, true, None).map(|at| at >= start), Some(true), "its list is on its way");
-        sight.hear(News::All(vec![cordoned()]), start, Stamp(0));
+        let (mut observed, start) = (observed(), Clock::instant());
+        assert_eq!(
+            observed.due(start, true, None).map(|at| at >= start),
+            Some(true),
+            "its list is on its way"
+        );
+        observed.hear(News::All(vec![cordoned()]), start, Stamp(0));
         let late = start + QUIET + FRESH;
-        assert!(sight.is_fresh(start + QUIET) && !sight.is_fresh(late));
-        assert_eq!(sight.due(start, true, None), Some(start + QUIET));
-        assert_eq!(sight.due(start, false, None), None, "nothing is to be sent");
-        assert_eq!(sight.due(start, true, Some(start + FRESH)), Some(start), "a pod that came, or the end");
+        assert!(observed.is_fresh(start + QUIET) && !observed.is_fresh(late));
+        assert_eq!(observed.due(start, true, None), Some(start + QUIET));
+        assert_eq!(observed.due(start, false, None), None, "nothing is to be sent");
+        assert_eq!(
+            observed.due(start, true, Some(start + FRESH)),
+            Some(start),
+            "a pod that came, or the end"
+        );
         // a look that agrees
-        sight.begin(late);
-        sight.see(node(json!({ "unschedulable": true }), Value::Null), late, Stamp(0));
-        assert!(sight.is_fresh(late + QUIET) && sight.is_since(late));
-        assert_eq!(sight.due(late, true, None), Some(late + QUIET));
+        observed.begin(late);
+        observed.see(node(json!({ "unschedulable": true }), Value::Null), late, Stamp(0));
+        assert!(observed.is_fresh(late + QUIET) && observed.is_since(late));
+        assert_eq!(observed.due(late, true, None), Some(late + QUIET));
         // a look that fails, and the next
         let later = late + QUIET + FRESH;
-        sight.begin(later);
-        let verdict = sight.see(Err(ApiError::Unreachable("x".into())), later, Stamp(0));
-        assert!(matches!(verdict, Verdict::Unknown(_)) && !sight.is_fresh(later));
+        observed.begin(later);
+        let verdict = observed.see(Err(ApiError::Unreachable("x".into())), later, Stamp(0));
+        assert!(matches!(verdict, NodeVerdict::Unknown(_)) && !observed.is_fresh(later));
         // without the watch, looks as often as evictions need them
-        sight.hear(News::Trouble { why: "x".into(), refused: Refused::No }, later, Stamp(0));
+        observed.hear(News::Trouble { why: "x".into(), refused: Refused::No }, later, Stamp(0));
         let seen = later + EVERY;
-        sight.begin(seen);
-        sight.see(node(json!({ "unschedulable": true }), Value::Null), seen, Stamp(0));
-        assert!(sight.is_fresh(seen + FRESH) && !sight.is_fresh(seen + FRESH + FRESH));
-        assert_eq!(sight.due(seen, true, None), Some(seen + FRESH));
+        observed.begin(seen);
+        observed.see(node(json!({ "unschedulable": true }), Value::Null), seen, Stamp(0));
+        assert!(observed.is_fresh(seen + FRESH) && !observed.is_fresh(seen + FRESH + FRESH));
+        assert_eq!(observed.due(seen, true, None), Some(seen + FRESH));
     }
 
     #[test]
     fn nothing_is_sent_on_an_old_look() {
-        let (mut sight, start) = (sight(), Clock::instant());
-        assert!(!sight.is_fresh(start), "it was never looked at");
-        sight.hear(News::Trouble { why: "x".into(), refused: Refused::ForGood }, start, Stamp(0));
-        assert_eq!(sight.due(start, false, None), Some(start));
-        sight.begin(start);
-        assert_eq!(sight.due(start, true, None), None, "one at a time");
+        let (mut observed, start) = (observed(), Clock::instant());
+        assert!(!observed.is_fresh(start), "it was never looked at");
+        observed.hear(News::Trouble { why: "x".into(), refused: Refused::ForGood }, start, Stamp(0));
+        assert_eq!(observed.due(start, false, None), Some(start));
+        observed.begin(start);
+        assert_eq!(observed.due(start, true, None), None, "one at a time");
         // an answer that took its time is as fresh as any
         let answered = start + Duration::from_secs(3);
-        sight.see(node(json!({ "unschedulable": true }), Value::Null), answered, Stamp(0));
-        assert!(sight.is_fresh(answered) && !sight.is_fresh(answered + FRESH + FRESH));
-        assert_eq!(sight.due(answered, true, None), Some(answered + FRESH));
-        assert_eq!(sight.due(answered, false, None), Some(answered + EVERY));
+        observed.see(node(json!({ "unschedulable": true }), Value::Null), answered, Stamp(0));
+        assert!(observed.is_fresh(answered) && !observed.is_fresh(answered + FRESH + FRESH));
+        assert_eq!(observed.due(answered, true, None), Some(answered + FRESH));
+        assert_eq!(observed.due(answered, false, None), Some(answered + EVERY));
         let came = start + Duration::from_secs(1);
-        assert!(!sight.is_since(came), "a pod that came while it was asked");
-        assert_eq!(sight.due(answered, false, Some(came)), Some(answered));
+        assert!(!observed.is_since(came), "a pod that came while it was asked");
+        assert_eq!(observed.due(answered, false, Some(came)), Some(answered));
     }
 
     #[test]
     fn what_cannot_be_read_is_unknown_and_denials_end_it() {
-        let (mut sight, now) = (sight(), Clock::instant());
+        let (mut observed, now) = (observed(), Clock::instant());
         let mut ask = |error| {
-            sight.begin(now);
-            sight.see(Err(error), now, Stamp(0))
+            observed.begin(now);
+            observed.see(Err(error), now, Stamp(0))
         };
         for _ in 0..5 {
-            assert!(matches!(ask(ApiError::Unreachable("x".into())), Verdict::Unknown(_)));
+            assert!(matches!(ask(ApiError::Unreachable("x".into())), NodeVerdict::Unknown(_)));
         }
         for _ in 1..DENIALS {
-            assert!(matches!(ask(ApiError::Forbidden { message: "no".into() }), Verdict::Unknown(_)));
+            assert!(matches!(ask(ApiError::Forbidden { message: "no".into() }), NodeVerdict::Unknown(_)));
         }
-        assert!(matches!(ask(ApiError::Forbidden { message: "no".into() }), Verdict::Over(_)));
-        assert!(sight.failed_since(now).is_some());
-        assert!(sight.due(now, true, Some(now)).unwrap() > now, "not at once again");
+        assert!(matches!(ask(ApiError::Forbidden { message: "no".into() }), NodeVerdict::Over(_)));
+        assert!(observed.failed_since(now).is_some());
+        assert!(observed.due(now, true, Some(now)).unwrap() > now, "not at once again");
     }
 }

@@ -8,8 +8,9 @@ use pilothouse_core::domain::plan::{Gate, Step};
 use pilothouse_core::facts::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
+use super::super::live_object::{Live, read};
 use super::super::rights;
-use super::super::settle::{Live, Standing, Wrote, is_own, overtaken, read, standing};
+use super::super::step_check::{Standing, UNKNOWN_FOR, Wrote, is_own, overtaken, standing};
 use super::{Control, Ended, Executor};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
@@ -17,9 +18,6 @@ use pilothouse_core::plan::drift::{last_change, written};
 
 /// Between two looks at a step that settles.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a lost answer is looked for before the outcome stays unknown.
-const UNKNOWN_FOR: Duration = Duration::from_secs(15);
-
 /// How long rights and credentials may be missing: a new token or another API server may have them.
 const BLIND_FOR: Duration = Duration::from_secs(5);
 
@@ -29,18 +27,18 @@ const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 impl Executor {
     pub(super) async fn read(&self, step: &Step) -> Result<Option<Live>, ApiError> {
-        let reader = self.reach.reader(step).map_err(ApiError::Unreachable)?;
+        let reader = self.session.reach.reader(step).map_err(ApiError::Unreachable)?;
         read(reader, &step.what, &step.on).await
     }
 
     /// Which right or credential ended, if that is why the object of a step cannot be looked at.
     async fn sight_ended(&self, step: &Step, error: &ApiError) -> Option<String> {
-        rights::sight_ended(self.reach.reader(step).ok()?, step, error).await
+        rights::sight_ended(self.session.reach.reader(step).ok()?, step, error).await
     }
 
     /// What the nodes that this action cordoned are now, in words: by a look at each, not by what was written down.
     pub(super) async fn cordons_now(&self, cordons: &[Step]) -> Vec<String> {
-        let patience = if self.stop.is_cancelled() { LAST_MOMENT } else { LAST_LOOK };
+        let patience = if self.session.stop.is_cancelled() { LAST_MOMENT } else { LAST_LOOK };
         let looks = cordons.iter().map(|step| async move {
             let looked = tokio::time::timeout(patience, self.read(step)).await;
             let late = |_| Err(ApiError::Unreachable("no answer in time".into()));
@@ -70,7 +68,7 @@ impl Executor {
         gate: &Gate,
         control: &Control,
     ) -> Ended {
-        let reader = match self.reach.reader(step) {
+        let reader = match self.session.reach.reader(step) {
             Ok(reader) => reader,
             Err(why) => return Ended::Failed(why),
         };
@@ -103,7 +101,7 @@ impl Executor {
                 Held::No(why) => return Ended::Failed(why),
                 Held::Barred(why) | Held::NotYet(why) => {
                     if why != said {
-                        self.mark(action, i, StepState::Running, &why).await;
+                        self.recorder.mark(action, i, StepState::Running, &why).await;
                         said = why;
                     }
                 }
@@ -111,7 +109,7 @@ impl Executor {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = control.cancelled() => return Ended::Stopped("cancelled while watching".into()),
-                () = self.stop.cancelled() => return Ended::Stopped("stopped while watching".into()),
+                () = self.session.stop.cancelled() => return Ended::Stopped("stopped while watching".into()),
             }
         }
     }
@@ -131,7 +129,7 @@ impl Executor {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = self.stop.cancelled() => break,
+                () = self.session.stop.cancelled() => break,
             }
         }
         // it may still be on its way: not applied so far is no proof
@@ -201,7 +199,7 @@ impl Executor {
                     Standing::Settling(note) => {
                         blind = None;
                         if note != missing {
-                            self.mark(action, i, StepState::Accepted, &note).await;
+                            self.recorder.mark(action, i, StepState::Accepted, &note).await;
                         }
                         missing = note;
                     }
@@ -226,7 +224,7 @@ impl Executor {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = control.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
-                () = self.stop.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
+                () = self.session.stop.cancelled() => return Ended::Unknown(format!("applied; no longer watched: {missing}")),
             }
         }
     }

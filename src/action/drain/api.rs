@@ -1,0 +1,104 @@
+//! What a drain asks of the API server: the evictions that it sends, the objects that it reads, the lists and watches that
+//! it follows. It is a trait so that a test can answer from a script.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::pod::Pod;
+use serde_json::Value;
+
+use super::super::live_object::{collection, get};
+use super::super::requests::Mutation;
+use super::super::session::Session;
+use super::watch::{self, Watch};
+use crate::clock::Clock;
+use crate::wire::client::{ReadClient, escape};
+use crate::wire::error::ApiError;
+use crate::wire::write::{WriteClient, WriteError};
+
+/// Which pods a drain follows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PodQuery {
+    /// The pods of a node.
+    Node(Name),
+    /// Single pods: those of a namespace, or only this one. Whoever may evict them need not see the whole node.
+    Namespace(Name, Option<Name>),
+}
+
+impl PodQuery {
+    /// The path of the list, with its field selector.
+    pub fn path(&self) -> String {
+        let (namespace, field) = match self {
+            Self::Node(node) => ("", Some(format!("spec.nodeName={node}"))),
+            Self::Namespace(namespace, pod) => {
+                (namespace.as_str(), pod.as_ref().map(|pod| format!("metadata.name={pod}")))
+            }
+        };
+        let field = field.map_or_else(String::new, |field| format!("?fieldSelector={}", escape(&field)));
+        format!("{}{field}", collection(&Kind::Pod, namespace).unwrap_or_default())
+    }
+}
+
+impl std::fmt::Display for PodQuery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Node(node) => f.write_str(node),
+            Self::Namespace(namespace, _) => f.write_str(namespace),
+        }
+    }
+}
+
+/// The requests of a drain to one cluster.
+pub trait DrainApi: Send + Sync {
+    /// Sends an eviction or a deletion, once.
+    fn send(&self, request: Mutation) -> BoxFuture<'static, Result<Value, WriteError>>;
+    /// Reads one object. `Ok(None)`: there is none of that name.
+    fn get(&self, on: ObjectRef) -> BoxFuture<'static, Result<Option<Bytes>, ApiError>>;
+    /// The pods at this moment, whatever their watch says.
+    fn list_pods(&self, query: &PodQuery) -> BoxFuture<'static, Result<Vec<Pod>, ApiError>>;
+    fn watch_pods(&self, query: &PodQuery) -> Watch<Pod>;
+    fn watch_node(&self, name: &Name) -> Watch<Value>;
+}
+
+/// A cluster that a session has clients of.
+pub struct ClusterApi {
+    reader: ReadClient,
+    writer: WriteClient,
+    clock: Clock,
+}
+
+impl ClusterApi {
+    /// The cluster of a context, "" for the action's own. None: nothing can be written to it.
+    pub fn of(session: &Session, context: &str) -> Option<Arc<dyn DrainApi>> {
+        let clients = session.reach.of(context)?;
+        let (reader, writer) = (clients.reader.clone(), clients.writer.clone()?);
+        Some(Arc::new(Self { reader, writer, clock: session.clock.clone() }))
+    }
+}
+
+impl DrainApi for ClusterApi {
+    fn send(&self, request: Mutation) -> BoxFuture<'static, Result<Value, WriteError>> {
+        let writer = self.writer.clone();
+        Box::pin(async move { request.send(&writer, false).await })
+    }
+
+    fn get(&self, on: ObjectRef) -> BoxFuture<'static, Result<Option<Bytes>, ApiError>> {
+        let reader = self.reader.clone();
+        Box::pin(async move { get(&reader, &on).await })
+    }
+
+    fn list_pods(&self, query: &PodQuery) -> BoxFuture<'static, Result<Vec<Pod>, ApiError>> {
+        let (reader, clock, path) = (self.reader.clone(), self.clock.clone(), query.path());
+        Box::pin(async move { watch::list(&reader, &path, &clock).await })
+    }
+
+    fn watch_pods(&self, query: &PodQuery) -> Watch<Pod> {
+        watch::pods(self.reader.clone(), self.clock.clone(), query.path())
+    }
+
+    fn watch_node(&self, name: &Name) -> Watch<Value> {
+        watch::node(self.reader.clone(), self.clock.clone(), name)
+    }
+}

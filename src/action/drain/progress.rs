@@ -1,0 +1,161 @@
+//! What the nodes of one drain share: what it may do, and how far it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
+use pilothouse_core::domain::plan::{DrainOptions, PdbEffect, Step, StepKind};
+use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::facts::world::{ActionView, StepState};
+use tokio_util::sync::CancellationToken;
+
+use super::super::control::Control;
+use super::super::recorder::Recorder;
+use super::super::session::Session;
+use super::super::step_check::Wrote;
+use super::api::PodQuery;
+
+/// How many pods more than planned may come and be evicted at least.
+const SPARE: usize = 5;
+
+/// What the nodes of one drain share.
+pub struct DrainRun<'a> {
+    pub session: &'a Session,
+    pub recorder: &'a Recorder,
+    pub control: &'a Control,
+    pub options: DrainOptions,
+    /// The step by which a pod goes: an eviction or a deletion.
+    pub evict: StepKind,
+    pub deadline: Option<Duration>,
+    /// Pods that come while it runs are judged: not where single pods were named, and not by a selector's text.
+    pub judges_late: bool,
+    pub pdbs: Vec<PdbEffect>,
+    /// Whole nodes are emptied, which have to stay cordoned.
+    pub empties: bool,
+    /// The nodes' UIDs in the plan.
+    pub nodes: BTreeMap<Name, Uid>,
+    /// Nodes that were not ready in the plan.
+    pub not_ready: BTreeSet<Name>,
+    /// Cancelled when the drain cannot go on at one node: nothing more is sent at any.
+    pub halt: CancellationToken,
+    /// Evictions that the server accepted.
+    pub accepted: AtomicUsize,
+    /// Evictions in the plan.
+    pub planned_evictions: usize,
+    /// Protected namespaces of which pods go by the plan: whoever confirmed it has confirmed these.
+    pub confirmed: BTreeSet<Name>,
+    /// Pods that the plan judged.
+    pub planned: BTreeSet<Uid>,
+    /// The DaemonSets that the plan knew: namespace and `DaemonSet/name`.
+    pub daemonsets: BTreeSet<(Name, String)>,
+    pub progress: Mutex<DrainProgress<'a>>,
+}
+
+/// How far the drain is.
+pub struct DrainProgress<'a> {
+    pub action: &'a mut ActionView,
+    /// The steps that evict.
+    pub steps: Vec<usize>,
+    /// Budgets that hold pods back: their numbers, and since when.
+    pub waits: BTreeMap<(Name, Name), (String, Stamp)>,
+    /// What is in the way: the pods cannot be followed now, or they do not end.
+    pub troubles: BTreeMap<PodQuery, String>,
+    pub dirty: bool,
+}
+
+impl DrainRun<'_> {
+    pub fn with<T>(&self, work: impl FnOnce(&mut DrainProgress<'_>) -> T) -> T {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.dirty = true;
+        work(&mut progress)
+    }
+
+    /// Records a step's state. False if it could not be written.
+    pub fn note(&self, step: usize, state: StepState, note: &str) -> bool {
+        self.with(|progress| self.recorder.note(progress.action, step, state, note, &Wrote::default()))
+    }
+
+    /// Shows a note that is not worth a record.
+    pub fn show(&self, step: usize, note: &str) {
+        self.with(|progress| {
+            if let Some(step) = progress.action.steps.get_mut(step) {
+                note.clone_into(&mut step.note);
+            }
+        });
+    }
+
+    /// Adds a step for a pod that the plan did not know. None if it cannot be written.
+    pub fn add_step(&self, pod: &ObjectRef) -> Option<usize> {
+        let step = Step::new(self.evict.clone(), pod.clone());
+        self.with(|progress| {
+            let i = self.recorder.add_step(progress.action, &step)?;
+            progress.steps.push(i);
+            Some(i)
+        })
+    }
+
+    /// Counts an accepted eviction. The number so far and that of the plan, if it is too many by now.
+    pub fn count_accepted(&self) -> Option<(usize, usize)> {
+        let accepted = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        let planned = self.planned_evictions;
+        let most = planned.saturating_mul(2).max(planned.saturating_add(SPARE));
+        (self.empties && accepted > most).then_some((accepted, planned))
+    }
+
+    /// True if nobody has confirmed that pods of this protected namespace go.
+    pub fn is_newly_protected(&self, namespace: &Name) -> bool {
+        self.session.guards.protects_namespace(namespace) && !self.confirmed.contains(namespace)
+    }
+
+    /// Reports the action if anything is new.
+    pub async fn report(&self) {
+        let now = self.session.clock.now();
+        let view = {
+            let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::take(&mut progress.dirty) {
+                return;
+            }
+            progress.action.paused = self.control.is_paused();
+            progress.action.message = progress.message(now);
+            progress.action.clone()
+        };
+        self.recorder.report(&view).await;
+    }
+
+    /// True if the process has been told to end.
+    pub fn is_stopping(&self) -> bool {
+        self.session.stop.is_cancelled()
+    }
+}
+
+impl DrainProgress<'_> {
+    /// How many of the evictions are in this state.
+    pub fn count(&self, state: StepState) -> usize {
+        let states = self.steps.iter().filter_map(|i| self.action.steps.get(*i)).map(|s| s.state);
+        states.filter(|s| *s == state).count()
+    }
+
+    /// `14/23 evicted · waits for PDB shop/cart (0 allowed, needs 3 has 3, since 2m)`
+    fn message(&self, now: Stamp) -> String {
+        let mut said = vec![format!("{}/{} evicted", self.count(StepState::Verified), self.steps.len())];
+        let others = self.count(StepState::Skipped);
+        if others > 0 {
+            said.push(format!("{others} gone already or left alone"));
+        }
+        if self.action.paused {
+            said.push("paused".into());
+        }
+        let terminating = self.count(StepState::Accepted);
+        if terminating > 0 {
+            said.push(format!("{terminating} terminating"));
+        }
+        for ((namespace, name), (numbers, since)) in &self.waits {
+            let since = age(now.since(*since));
+            said.push(format!("waits for PDB {namespace}/{name} ({numbers}, since {since})"));
+        }
+        said.extend(self.troubles.iter().map(|(query, why)| format!("{query}: {why}")));
+        said.join(" · ")
+    }
+}

@@ -1,0 +1,1 @@
+//! A drain against a scripted cluster.

@@ -1,0 +1,102 @@
+//! An object as the cluster has it now: where its path is, one read of it, and as much of it as the steps of an action
+//! are judged by.
+
+use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::plan::{RevisionRef, StepKind};
+use pilothouse_core::domain::workload::Workload;
+use serde_json::Value;
+
+use crate::wire::client::{ReadClient, escape};
+use crate::wire::decode::{Pools, workload::workload};
+use crate::wire::error::ApiError;
+
+/// The API path of the list of a kind: of one namespace, or of all if that is empty. None: the kind is not known by name.
+pub fn collection(kind: &Kind, namespace: &str) -> Option<String> {
+    let info = kind.info()?;
+    let (root, plural) = (info.root(), info.plural);
+    Some(if info.namespaced && !namespace.is_empty() {
+        format!("{root}/namespaces/{}/{plural}", escape(namespace))
+    } else {
+        format!("{root}/{plural}")
+    })
+}
+
+/// The API path of an object.
+pub fn path(object: &ObjectRef) -> Option<String> {
+    Some(format!("{}/{}", collection(&object.kind, &object.namespace)?, object.name))
+}
+
+/// True for kinds that have the steps' fields.
+pub fn is_workload(kind: &Kind) -> bool {
+    matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet)
+}
+
+/// The live object, as much of it as the steps need.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    pub uid: String,
+    pub version: String,
+    pub cordoned: bool,
+    pub restarted_at: Option<String>,
+    pub deleting: bool,
+    pub workload: Option<Workload>,
+    /// All of it.
+    pub value: Value,
+    /// For a roll-back: the revision to go to, and the one that was there.
+    pub to: Option<Value>,
+    pub from: Option<Value>,
+}
+
+/// Reads what a step is about. `Ok(None)`: there is no object of that name.
+pub async fn read(client: &ReadClient, what: &StepKind, on: &ObjectRef) -> Result<Option<Live>, ApiError> {
+    let Some(body) = get(client, on).await? else { return Ok(None) };
+    let mut live = Live::of(&on.kind, &body)?;
+    if let StepKind::Rollback { to, from } = what {
+        let holder = async |revision: &RevisionRef| -> Result<Option<Value>, ApiError> {
+            let body = get(client, &revision.holder).await?;
+            body.map(|b| serde_json::from_slice(&b).map_err(|e| ApiError::Decode(e.to_string()))).transpose()
+        };
+        live.to = holder(to).await?;
+        live.from = holder(from).await?;
+    }
+    Ok(Some(live))
+}
+
+/// One object as the server sends it. None: there is none of that name.
+pub async fn get(client: &ReadClient, on: &ObjectRef) -> Result<Option<bytes::Bytes>, ApiError> {
+    let Some(path) = path(on) else {
+        return Err(ApiError::Invalid { message: format!("no path is known for a {}", on.kind) });
+    };
+    match client.get_bytes(&path, 4 << 20).await {
+        Ok(body) => Ok(Some(body)),
+        // the API's own word: a gateway's page says nothing of the object
+        Err(ApiError::NotFound { status: true, .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+impl Live {
+    /// Reads an object as the server sent it.
+    pub fn of(kind: &Kind, body: &[u8]) -> Result<Self, ApiError> {
+        let fail = |e: &dyn std::fmt::Display| ApiError::Decode(e.to_string());
+        let value: Value = serde_json::from_slice(body).map_err(|e| fail(&e))?;
+        let workload = if is_workload(kind) {
+            Some(workload(&mut Pools::default(), kind, body).map_err(|e| fail(&e))?)
+        } else {
+            None
+        };
+        let text =
+            |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Self {
+            uid: text("/metadata/uid"),
+            version: text("/metadata/resourceVersion"),
+            cordoned: value.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false),
+            restarted_at: workload.as_ref().and_then(|w| w.restarted_at.as_ref().map(ToString::to_string)),
+            deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
+            workload,
+            value,
+            to: None,
+            from: None,
+        })
+    }
+}
