@@ -5,9 +5,12 @@
 //! must hold in between; [`foundations`]: what others must not change meanwhile; [`rights`]: that it still may; [`control`]: pause and cancel) -> verify ([`settle`]); [`resume`] takes up what a process left, in
 //! the cluster that it was meant for ([`identity`]). A new action adds a variant of `Act` and a planner in core's policy; the path stays.
 
+pub mod answers;
+pub mod cluster;
 pub mod control;
 pub mod drain;
 pub mod executor;
+pub mod facts;
 pub mod foundations;
 pub mod gate;
 pub mod identity;
@@ -17,6 +20,7 @@ pub mod rehearse;
 pub mod requests;
 pub mod resume;
 pub mod rights;
+pub mod runner;
 pub mod scene;
 pub mod settle;
 pub mod target;
