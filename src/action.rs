@@ -8,9 +8,12 @@
 //! [`live_object`]. [`resume`] takes up what a process left, in the cluster that it was meant for ([`identity`]). A new
 //! action adds a variant of `Act` and a planner in core; the path stays.
 
+pub mod answers;
+pub mod cluster;
 pub mod control;
 pub mod drain;
 pub mod executor;
+pub mod facts;
 pub mod fetch_targets;
 pub mod foundations;
 pub mod gate;
@@ -23,6 +26,7 @@ pub mod rehearse;
 pub mod requests;
 pub mod resume;
 pub mod rights;
+pub mod runner;
 pub mod session;
 pub mod step_check;
 pub mod target;

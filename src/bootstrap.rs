@@ -2,12 +2,14 @@
 
 mod act;
 mod appearance;
+pub mod cluster;
 mod console;
 #[cfg(feature = "demo")]
 mod demo;
-mod desk;
+pub mod desk;
+pub mod dialer;
 mod failover;
-mod fetch;
+pub mod fetch;
 mod gauge;
 mod journal;
 mod judge;
@@ -15,27 +17,25 @@ mod logs;
 mod look;
 mod resume;
 mod session;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::CommandFactory;
-use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::policy::kubectl::quote;
 
 use crate::action::journal::Journal;
-use crate::action::reach::Clients;
 use crate::cli::{self, Cli, Command, Global};
 use crate::clock::Clock;
 use crate::config::{self, Home, Loaded, Origin};
 use crate::report::headless::{print, tell};
 use crate::report::{exit, rights};
-use crate::wire::connect::{ConnectOptions, Connection};
-use crate::wire::credential::Seat;
-use crate::wire::env::Env;
+use crate::wire::connect::Connection;
 use crate::wire::kubeconfig::Overrides;
+
+use self::dialer::Dialer;
 
 /// What every command starts from.
 pub(crate) struct Start {
@@ -51,101 +51,6 @@ pub(crate) struct Start {
     /// Kept until the end: the simulated cluster ends with it.
     #[cfg(feature = "demo")]
     _demo: Option<demo::Demo>,
-}
-
-/// Opens contexts of the kubeconfig, the current one or another.
-#[derive(Clone, Debug)]
-pub(crate) struct Dialer {
-    kubeconfig: Option<PathBuf>,
-    /// The context that the flags of one cluster are meant for; None = the current one.
-    first: Option<String>,
-    overrides: Overrides,
-    seat: Seat,
-    clock: Clock,
-    /// The first context's connection: a credential plugin is asked once.
-    own: Arc<tokio::sync::Mutex<Option<Connection>>>,
-    /// The clients that were opened, by context and whether they only read: a rehearsal is renewed every two seconds.
-    opened: Arc<tokio::sync::Mutex<BTreeMap<(Name, bool), Clients>>>,
-}
-
-impl Dialer {
-    /// The clients of another context, opened once.
-    pub(crate) async fn clients(&self, context: &Name, read_only: bool) -> Result<Clients, String> {
-        let mut opened = self.opened.lock().await;
-        if let Some(held) = opened.get(&(context.clone(), read_only)) {
-            return Ok(held.clone());
-        }
-        let connection = self.open(Some(context)).await?;
-        let reader = connection.reader().map_err(|e| e.to_string())?;
-        let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
-        let clients = Clients { reader, writer };
-        opened.insert((context.clone(), read_only), clients.clone());
-        Ok(clients)
-    }
-
-    /// The contexts of the kubeconfig as lines to read; `here` is the one that is shown.
-    pub(crate) fn contexts(&self, here: &str) -> Result<Vec<String>, String> {
-        let all = crate::wire::kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
-        let mut lines =
-            vec!["A console shows one context. To look at another, leave this one and start:".to_owned()];
-        lines.extend([String::new(), "  pilothouse --context NAME".to_owned(), String::new()]);
-        let name = all.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(4);
-        let cluster = all.iter().map(|c| c.cluster.chars().count()).max().unwrap_or(0).max(7);
-        lines.push(format!("  {:name$}  {:cluster$}  {:16}  NAMESPACE", "NAME", "CLUSTER", "USER"));
-        for c in &all {
-            let mark = if c.name == here { "*" } else { " " };
-            let namespace = c.namespace.as_deref().unwrap_or_default();
-            lines
-                .push(format!("{mark} {:name$}  {:cluster$}  {:16}  {namespace}", c.name, c.cluster, c.user));
-        }
-        if all.is_empty() {
-            lines.push("  none: the configuration is the service account of this pod".to_owned());
-        }
-        Ok(lines)
-    }
-
-    /// The first context's connection.
-    pub(crate) async fn own(&self) -> Result<Connection, String> {
-        let mut own = self.own.lock().await;
-        if let Some(held) = &*own {
-            return Ok(held.clone());
-        }
-        let connection = self.open_by(self.first.clone(), self.overrides.clone(), self.clock.clone()).await?;
-        Ok(own.insert(connection).clone())
-    }
-
-    /// Any context's; a server or token of the flags is the first context's alone.
-    pub(crate) async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
-        if context == self.first.as_deref() {
-            return self.own().await;
-        }
-        // the current context may be asked for by its name
-        if let Some(own) = &*self.own.lock().await
-            && context == Some(own.context.as_str())
-        {
-            return Ok(own.clone());
-        }
-        // another server has a clock of its own
-        self.open_by(context.map(str::to_owned), self.overrides.elsewhere(), self.clock.apart()).await
-    }
-
-    async fn open_by(
-        &self,
-        context: Option<String>,
-        overrides: Overrides,
-        clock: Clock,
-    ) -> Result<Connection, String> {
-        let options = ConnectOptions {
-            kubeconfig: self.kubeconfig.clone(),
-            context,
-            overrides,
-            env: Env::default(),
-            seat: self.seat.clone(),
-            user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
-            clock,
-        };
-        Connection::open(options).await.map_err(|e| e.to_string())
-    }
 }
 
 /// Parses, dispatches, and gives the exit status.
@@ -259,15 +164,8 @@ impl Start {
             loaded.origins.push(("prometheus.url".to_owned(), Origin::Flag("--demo")));
         }
         let clock = Clock::system();
-        let dialer = Dialer {
-            kubeconfig: global.kubeconfig.clone(),
-            first: global.context.first().cloned(),
-            overrides: overrides(&global.access),
-            seat: Seat::of_process(),
-            clock: clock.clone(),
-            own: Arc::default(),
-            opened: Arc::default(),
-        };
+        let first = global.context.first().cloned();
+        let dialer = Dialer::new(global.kubeconfig.clone(), first, overrides(&global.access), clock.clone());
         let owner = format!("{}-{}", clock.now().0, std::process::id());
         let journal = journal_folder(&home).map_or_else(Journal::nowhere, |at| Journal::new(at, &owner));
         Ok(Self {
@@ -322,7 +220,7 @@ impl Start {
 
     /// From now on a screen has the terminal.
     pub(crate) fn leave_the_terminal(&self) {
-        self.dialer.seat.leave();
+        self.dialer.leave_the_terminal();
     }
 
     fn headless(self, command: Command) -> u8 {

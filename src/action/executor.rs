@@ -233,11 +233,7 @@ impl Executor {
         control: &Control,
         settle_for: Option<Duration>,
     ) -> Ended {
-        let watched = match &action.plan.intent.act {
-            Act::Failover { plan, .. } => plan.watched.as_ref(),
-            Act::Resume(rest) => rest.watched.as_ref(),
-            _ => None,
-        };
+        let watched = action.plan.intent.act.watched();
         if let Some(why) = watched.and_then(|w| too_many_errors(&self.gauge, w)) {
             return Ended::NotSent(why);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverKind;
-use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid, Version};
 use pilothouse_core::domain::node::Node;
 use pilothouse_core::domain::plan::{Act, Intent};
 use pilothouse_core::domain::time::Stamp;
@@ -129,9 +129,9 @@ pub async fn fetch(
         | Act::Undo(_)
         | Act::Resume(_) => {}
     }
-    let context = state.info.context.clone();
+    let (id, context) = (state.info.id, state.info.context.clone());
     let cluster = state.publish(now, false).unwrap_or_else(|| state.published().clone());
-    Ok(TargetSnapshot { cluster, intent: Intent { cluster: ClusterId(0), context, act, targets: pinned } })
+    Ok(TargetSnapshot { cluster, intent: Intent { cluster: id, context, act, targets: pinned } })
 }
 
 fn workload_fact(kind: &Kind, rows: Vec<Workload>) -> Fact {

@@ -1,24 +1,29 @@
-//! A rehearsal: the pure plan, with what only the server knows asked for and settled in. Nothing is changed.
+//! A rehearsal: the pure plan, with what only the server knows asked for and settled in. Nothing is changed. Access
+//! reviews and dry runs that were answered a moment ago are not repeated ([`Answers`]).
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::plan::{Act, Evidence, Intent, Plan, StepKind};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Version};
+use pilothouse_core::domain::plan::{Act, Evidence, Extras, Found, Intent, Need, Plan, Step, StepKind};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::facts::table::{Row, Table};
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::plan::{self, Grounds, View};
 
+use super::answers::{Answers, Question};
 use super::live_object::{Live, read};
 use super::reach::{Reach, extras};
 use super::requests::mutation;
 use super::rights::ask;
+use crate::clock::Clock;
 use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
-/// Plans, asks and settles. Without writers (read-only) no dry run is sent: those clients do not exist.
+/// Plans, asks and settles. Without writers (read-only) no dry run is sent: those clients do not exist. `answers`: of the
+/// rehearsals before; new ones ask everything.
 pub async fn rehearse(
     cluster: &Cluster,
     intent: &Intent,
@@ -26,7 +31,9 @@ pub async fn rehearse(
     view: View,
     now: Stamp,
     reach: &Reach,
+    answers: &mut Answers,
 ) -> Plan {
+    answers.begin();
     let mut needs = plan::needs(cluster, intent);
     if view == View::Targets {
         needs.extend(plan::needs_of_targets(cluster, intent));
@@ -39,14 +46,39 @@ pub async fn rehearse(
     let mut evidence = Evidence::default();
     for context in contexts(&plan) {
         match reach.of(&context) {
-            Some(clients) => probe(&plan, &context, &clients.reader, &mut evidence).await,
+            Some(clients) => probe(&plan, &context, &clients.reader, answers, &mut evidence).await,
             None => evidence.denied.push(format!("there is no connection to context {context}")),
         }
     }
     if evidence.denied.is_empty() && reach.own.writer.is_some() {
-        dry_run(&plan, reach, &mut evidence).await;
+        let version = |step: &Step| version(cluster, &extras, step);
+        dry_run(&plan, reach, &version, answers, &mut evidence).await;
     }
     plan::settle(plan, &evidence)
+}
+
+/// The version of a step's object as far as it is known, from what was read for the plan or else from the shared state:
+/// when it moves, a dry run is sent again.
+fn version(cluster: &Cluster, extras: &Extras, step: &Step) -> String {
+    fn of<T: Row>(table: &Table<T>, on: &ObjectRef) -> Option<Version> {
+        table.iter().find(|row| *row.uid() == on.uid).map(|row| row.version())
+    }
+    let need = Need::Object { context: step.context.clone(), on: step.on.clone() };
+    if let Some(Found::Objects(objects)) = extras.get(&need) {
+        let read = objects.first().and_then(|o| o.pointer("/metadata/resourceVersion"));
+        return read.and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    }
+    if !step.context.is_empty() {
+        return String::new();
+    }
+    let seen = match &step.on.kind {
+        Kind::Node => of(&cluster.nodes, &step.on),
+        Kind::Pod => of(&cluster.pods, &step.on),
+        Kind::Service => of(&cluster.services, &step.on),
+        Kind::HorizontalPodAutoscaler => of(&cluster.hpas, &step.on),
+        kind => cluster.workloads(kind).and_then(|table| of(table, &step.on)),
+    };
+    seen.map(|version| version.to_string()).unwrap_or_default()
 }
 
 /// The contexts of the steps, each once.
@@ -55,17 +87,42 @@ fn contexts(plan: &Plan) -> BTreeSet<Name> {
 }
 
 /// Access reviews for everything that the plan needs of one cluster.
-async fn probe(plan: &Plan, context: &str, reader: &ReadClient, evidence: &mut Evidence) {
-    let needed = plan::access(plan, context);
-    let answers = join_all(needed.iter().map(|access| reader.may(ask(access)))).await;
-    let place = if context.is_empty() { String::new() } else { format!(" in context {context}") };
-    for (access, answer) in needed.iter().zip(answers) {
+async fn probe(
+    plan: &Plan,
+    context: &Name,
+    reader: &ReadClient,
+    answers: &mut Answers,
+    evidence: &mut Evidence,
+) {
+    let (now, place) = (
+        Clock::instant(),
+        match context.as_str() {
+            "" => String::new(),
+            context => format!(" in context {context}"),
+        },
+    );
+    let mut needed = plan::access(plan, context);
+    let question = |access: &plan::Access| Question::May {
+        cluster: plan.intent.cluster,
+        context: context.clone(),
+        access: access.clone(),
+    };
+    needed.retain(|access| match answers.recent(&question(access), now) {
+        Some(answer) => {
+            evidence.denied.extend(answer);
+            false
+        }
+        None => true,
+    });
+    let given = join_all(needed.iter().map(|access| reader.may(ask(access)))).await;
+    for (access, answer) in needed.iter().zip(given) {
         match answer {
-            Ok(answer) if answer.allowed => {}
             Ok(answer) => {
                 let reason =
                     if answer.reason.is_empty() { String::new() } else { format!(" ({})", answer.reason) };
-                evidence.denied.push(format!("you may not {access}{place}{reason}"));
+                let denied = (!answer.allowed).then(|| format!("you may not {access}{place}{reason}"));
+                answers.keep(question(access), denied.clone(), now);
+                evidence.denied.extend(denied);
             }
             Err(e) => evidence.unanswered.push(format!("may you {access}{place}: {e}")),
         }
@@ -74,8 +131,14 @@ async fn probe(plan: &Plan, context: &str, reader: &ReadClient, evidence: &mut E
 
 /// The server's own dry run of each step that stands on what is there now: not of a later step of the same object,
 /// and not of a drain's evictions, whose budgets add up and which would double its requests.
-async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
-    let stamp = plan.made_at.to_string();
+async fn dry_run(
+    plan: &Plan,
+    reach: &Reach,
+    version: &(dyn Fn(&Step) -> String + Sync),
+    answers: &mut Answers,
+    evidence: &mut Evidence,
+) {
+    let (stamp, now) = (plan.made_at.to_string(), Clock::instant());
     let mut seen = BTreeSet::new();
     for step in &plan.steps {
         let is_drain = step.is_eviction() && !matches!(plan.intent.act, Act::Evict(_));
@@ -83,6 +146,11 @@ async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
             continue;
         }
         let (Ok(reader), Ok(writer)) = (reach.reader(step), reach.writer(step)) else { continue };
+        let question = question(plan.intent.cluster, step, version(step));
+        if let Some(answer) = answers.recent(&question, now) {
+            evidence.dry_run_refused.extend(answer);
+            continue;
+        }
         let live = match &step.what {
             StepKind::Change(_) | StepKind::Rollback { .. } => {
                 // without its version: nothing is written that could lose another's change, and a status that
@@ -94,9 +162,8 @@ async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
         };
         let Ok(request) = mutation(&step.what, &step.on, live.as_ref(), &stamp) else { continue };
         match request.send(writer, true).await {
-            Ok(_) => {}
             // what a budget allows is in the plan already: it is waited for
-            Err(WriteError::Refused(ApiError::TooMany { .. })) => {}
+            Ok(_) | Err(WriteError::Refused(ApiError::TooMany { .. })) => answers.keep(question, None, now),
             // that the question cannot be asked is no answer to it
             Err(WriteError::Refused(
                 e @ (ApiError::Unreachable(_) | ApiError::Unauthorized(_) | ApiError::Conflict { .. }),
@@ -105,11 +172,20 @@ async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
                 evidence.unanswered.push(format!("dry run of {}: {message}", step.on));
             }
             Err(WriteError::Refused(e)) => {
-                evidence.dry_run_refused.push(format!("{} {}: {e}", step.what, step.on));
+                let refused = format!("{} {}: {e}", step.what, step.on);
+                answers.keep(question, Some(refused.clone()), now);
+                evidence.dry_run_refused.push(refused);
             }
             Err(e @ WriteError::Unknown(_)) => {
                 evidence.unanswered.push(format!("dry run of {}: {e}", step.on));
             }
         }
     }
+}
+
+/// The dry run of a step as a question.
+fn question(cluster: ClusterId, step: &Step, version: String) -> Question {
+    // the whole step: its words alone leave out what a change's fields are
+    let words = serde_json::to_string(step).unwrap_or_else(|_| format!("{step:?}"));
+    Question::DryRun { cluster, context: step.context.clone(), step: words, version }
 }

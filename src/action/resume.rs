@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverKind;
 use pilothouse_core::domain::id::{Name, ObjectRef};
-use pilothouse_core::domain::plan::{Act, Intent, Plan, Step, StepKind};
+use pilothouse_core::domain::plan::{Act, Intent, Plan, Sequel, Step, StepKind};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{StepState, StepView};
 use pilothouse_core::plan::drift::{last_change, written};
@@ -51,6 +51,15 @@ impl Unfinished {
         undo::title(&self.plan)
     }
 
+    /// True if it is planned again when it is resumed: which pods go is worked out from what is there.
+    pub fn empties_nodes(&self) -> bool {
+        match &self.plan.intent.act {
+            Act::Drain(_) => true,
+            Act::Failover { plan, revert } => matches!(plan.kind, FailoverKind::Evacuate(_)) && !revert,
+            _ => false,
+        }
+    }
+
     /// One line for standard error.
     pub fn line(&self) -> String {
         let damaged = if self.damaged { "; a record of it is damaged, so this may not be all" } else { "" };
@@ -84,10 +93,8 @@ pub struct Settled {
 pub enum Remaining {
     /// Everything is applied.
     Nothing,
-    /// The same intent, to be planned anew from what the cluster is now.
+    /// To be planned from what the cluster is now: the same intent again, or the steps that are left.
     Intent(Intent),
-    /// The steps that are left.
-    Plan(Box<Plan>),
     /// It must not go on, and why.
     Blocked(String),
 }
@@ -237,7 +244,7 @@ async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
 
 /// What is left to do.
 pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
-    if empties_nodes(&action.plan.intent.act) {
+    if action.empties_nodes() {
         // planned anew: pods that are gone or terminating are not evicted again, by their UIDs; skipped ones may have been
         // left alone when the drain stopped
         let all = settled.steps.iter().all(|s| s.state == StepState::Verified);
@@ -253,10 +260,20 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
     if settled.rest.is_empty() {
         return Remaining::Nothing;
     }
-    let mut plan = action.plan.clone();
-    plan.steps.clone_from(&settled.rest);
-    plan.kubectl = format!("pilothouse resume {}", action.id);
-    Remaining::Plan(Box::new(plan))
+    let plan = &action.plan;
+    let rest = Sequel {
+        of: action.id.clone(),
+        title: match &plan.intent.act {
+            // it was itself the rest of an action
+            Act::Resume(rest) => rest.title.clone(),
+            _ => undo::title(plan),
+        },
+        steps: settled.rest.clone(),
+        remains: String::new(),
+        confirm: plan.confirm,
+        watched: plan.intent.act.watched().cloned(),
+    };
+    Remaining::Intent(Intent { act: Act::Resume(Box::new(rest)), ..plan.intent.clone() })
 }
 
 /// The nodes that it cordoned, by its journal: sent, and not refused. With those that it had itself taken over.
@@ -265,14 +282,6 @@ pub fn cordoned(action: &Unfinished) -> Vec<ObjectRef> {
     let steps = action.plan.steps.iter().zip(&action.marks);
     let own = steps.filter(|(step, mark)| step.what == StepKind::Cordon && sent(mark.state));
     own.map(|(step, _)| step.on.clone()).chain(action.inherited.iter().cloned()).collect()
-}
-
-fn empties_nodes(act: &Act) -> bool {
-    match act {
-        Act::Drain(_) => true,
-        Act::Failover { plan, revert } => matches!(plan.kind, FailoverKind::Evacuate(_)) && !revert,
-        _ => false,
-    }
 }
 
 /// What takes it back: the nodes that it cordoned, whatever it was for.

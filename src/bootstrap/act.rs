@@ -1,39 +1,37 @@
-//! The headless actions: fetch what the plan needs, rehearse, confirm, execute; the same planner, executor, journal
-//! and guards as the keys.
+//! The headless actions: what was typed becomes an intent, the runner carries it out, and what it reports is printed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::near::meant;
-use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleBy};
-use pilothouse_core::plan::View;
+use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions, Intent, Plan, ScaleBy};
+use pilothouse_core::facts::world::{ActionView, ClusterInfo};
 use pilothouse_core::plan::undo;
 use pilothouse_core::policy::pick::nodes_of;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::Start;
-use super::failover::{contexts, others};
+use super::cluster::clients;
 use super::gauge::Watch;
-use super::session::info;
-use crate::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
+use super::session::{FIRST, info};
+use super::signals::Signals;
+use crate::action::cluster::Clusters;
+use crate::action::facts::{Facts, FactsError, Fetched};
 use crate::action::fetch_targets::{self, FetchError};
-use crate::action::identity;
-use crate::action::journal::Follows;
-use crate::action::reach::Reach;
-use crate::action::rehearse::rehearse;
+use crate::action::journal::How;
 use crate::action::resume;
+use crate::action::runner::{Confirmed, NotRehearsed, Parts, Runner, SHUTDOWN, WithoutJournal};
 use crate::action::target::{Place, target};
 use crate::cli::{ActionCommand, ActionFlags, Output};
 use crate::clock::Clock;
-use crate::report::headless::{Confirmed, confirm, print, tell};
+use crate::report::headless::{confirm, print, tell};
 use crate::report::{exit, plan as report};
+use crate::wire::connect::Connection;
 use crate::wire::error::ApiError;
 
-/// From being told to end to the end.
-const SHUTDOWN: Duration = Duration::from_millis(600);
+/// Reports that wait to be printed.
+const REPORTS: usize = 64;
 
 /// What an action is about, as it was typed.
 enum Targets<'a> {
@@ -217,7 +215,7 @@ async fn picked_nodes(start: &Start, pick: &Pick) -> Result<Vec<String>, (u8, St
         }),
         revert: false,
     };
-    let scene = fetch_targets::fetch(&reader, info(start, &connection), act, &[], start.clock.now())
+    let scene = fetch_targets::fetch(&reader, info(start, FIRST, &connection), act, &[], start.clock.now())
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
     let names: Vec<String> = nodes_of(&scene.cluster, pick).iter().map(|n| n.name.to_string()).collect();
@@ -256,166 +254,157 @@ async fn attempt(
         _ => return Err(usage("an action takes one -n, so that there is no doubt what it changes".into())),
     };
     let targets = targets.resolve(&place).map_err(usage)?;
-    let contexts = contexts(&act);
-    let info = info(start, &connection);
-    let read_only = info.read_only;
-    let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
-    let now = start.clock.now();
-    let watched = Watch::of(start, &act).await.map_err(usage)?;
-    let mut scene = fetch_targets::fetch(&reader, info, act, &targets, now)
-        .await
-        .map_err(|e| (scene_status(&e), e.to_string()))?;
-    Arc::make_mut(&mut scene.cluster).traffic = watched.seen();
-    // in read-only mode the client that can write is never made
-    let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
-    let guards = &start.settings.guards;
-    let can_write = writer.is_some();
-    let mut reach = Reach::new(reader, writer);
-    reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
-    let plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
-    if let Some(id) = identity::followed(&scene.intent.act, None) {
-        let here = identity::clusters(&reach, &plan).await;
-        let notes = identity::same(&start.journal(), id, &here, &plan.intent.context).await;
+    let context = connection.context.as_str().into();
+    let headless = Headless::new(start, &connection, &act, flags).await?;
+    let plan = headless.rehearse(&Intent { cluster: FIRST, context, act, targets }).await?;
+    headless.finish(start, plan, flags, None).await
+}
+
+/// The runner of one headless action, and what it reports.
+pub(super) struct Headless {
+    pub runner: Runner,
+    reports: mpsc::Receiver<ActionView>,
+    /// The polls of what is watched end with it.
+    _watch: Watch,
+}
+
+impl Headless {
+    /// `act`: what is watched while it runs.
+    pub(super) async fn new(
+        start: &Start,
+        connection: &Connection,
+        act: &Act,
+        flags: &ActionFlags,
+    ) -> Result<Self, (u8, String)> {
+        let usage = |why: String| (exit::USAGE, why);
+        let info: ClusterInfo = info(start, FIRST, connection);
+        let without_journal = without_journal(flags, &info.context).map_err(usage)?;
+        let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
+        let clients = clients(start, FIRST, connection, reader, true).map_err(usage)?;
+        let watch = Watch::of(start, act).await.map_err(usage)?;
+        let (told, reports) = mpsc::channel(REPORTS);
+        let (user, host) = super::who();
+        let runner = Runner::new(Parts {
+            clusters: Clusters::from_iter([clients]),
+            facts: Facts::Fetched(Fetched { info, traffic: watch.seen() }),
+            journal: start.journal(),
+            clock: start.clock.clone(),
+            without_journal,
+            user,
+            host,
+            reports: told,
+        });
+        Ok(Self { runner, reports, _watch: watch })
+    }
+
+    /// The plan. What a person should know of the cluster is told.
+    pub(super) async fn rehearse(&self, intent: &Intent) -> Result<Plan, (u8, String)> {
+        let plan = self.runner.rehearse(intent).await.map_err(|e| (status_of(&e), e.to_string()))?;
+        let notes = self.runner.same_clusters(&plan).await;
         for note in notes.map_err(|why| (exit::REFUSED, why))? {
             tell(&note);
         }
+        Ok(plan)
     }
-    if flags.is_dry_run() {
-        show(&plan, flags)?;
-        return Ok(report::plan_status(&plan));
-    }
-    if !can_write || !plan.refusals.is_empty() {
+
+    /// Shows a plan that is not to be carried out, or confirms it, carries it out and prints the result.
+    pub(super) async fn finish(
+        self,
+        start: &Start,
+        plan: Plan,
+        flags: &ActionFlags,
+        follows: Option<(Name, How)>,
+    ) -> Result<u8, (u8, String)> {
+        if flags.is_dry_run() {
+            show(&plan, flags)?;
+            return Ok(report::plan_status(&plan));
+        }
+        if !plan.refusals.is_empty() {
+            match flags.output {
+                Output::Json => json(&report::refused(&plan))?,
+                Output::Text => show(&plan, flags)?,
+            }
+            return Ok(exit::REFUSED);
+        }
+        for line in report::text(&plan) {
+            tell(&line);
+        }
+        let consent = confirm(&plan, flags, &start.settings.guards).map_err(|why| (exit::REFUSED, why))?;
+        let done = self.carry_out(Confirmed { read: Arc::new(plan), consent, follows }).await?;
         match flags.output {
-            Output::Json => json(&report::refused(&plan))?,
-            Output::Text => show(&plan, flags)?,
+            Output::Json => json(&report::document(&done.plan, Some(&done)))?,
+            Output::Text => printed(&report::result_text(&done).join("\n"))?,
         }
-        return Ok(exit::REFUSED);
+        Ok(report::result_status(&done))
     }
-    carry_out(start, reach, &plan, flags, None).await
-}
 
-/// Confirms, executes and reports a plan without refusals. `follows`: the unfinished action that it takes up.
-pub(super) async fn carry_out(
-    start: &Start,
-    reach: Reach,
-    plan: &Plan,
-    flags: &ActionFlags,
-    follows: Option<Follows>,
-) -> Result<u8, (u8, String)> {
-    let memory_journal = match &flags.journal_in_memory {
-        Some(named) if plan.intent.context != *named.as_str() => {
-            let why =
-                format!("--journal-in-memory {named} is not this context, which is {}", plan.intent.context);
-            return Err((exit::USAGE, why));
-        }
-        named => named.is_some(),
-    };
-    for line in report::text(plan) {
-        tell(&line);
-    }
-    match confirm(plan, flags, &start.settings.guards) {
-        Confirmed::Yes => {}
-        Confirmed::No(why) => return Err((exit::REFUSED, why)),
-    }
-    let (user, host) = super::who();
-    let watched = Watch::of(start, &plan.intent.act).await.map_err(|why| (exit::USAGE, why))?;
-    let (tell_to, mut told) = mpsc::channel(64);
-    let stop = CancellationToken::new();
-    let executor = Executor {
-        session: Session {
-            reach,
-            guards: start.settings.guards.clone(),
-            clock: start.clock.clone(),
-            stop: stop.clone(),
-            limiter: EvictionRateLimiter::default(),
-        },
-        recorder: Recorder {
-            journal: start.journal(),
-            clock: start.clock.clone(),
-            progress: tell_to,
-            memory_journal,
-        },
-        gauge: watched.gauge(),
-        user,
-        host,
-        follows,
-    };
-    let id = new_id(&start.clock);
-    let control = Control::default();
-    let run = executor.run(id, plan, control.clone(), None);
-    tokio::pin!(run);
-    let mut last = String::new();
-    let (mut signals, mut ends) = (Signals::new(), None);
-    let done = loop {
-        tokio::select! {
-            done = &mut run => break done,
-            // a server that does not answer must not keep us: the journal says that it was sent
-            () = tokio::time::sleep_until(ends.unwrap_or_else(Clock::instant).into()), if ends.is_some() => {
-                return Err((exit::INTERRUPTED, "ended in the middle: see pilothouse journal list".into()));
-            }
-            Some(progress) = told.recv() => {
-                let line = progress.message;
-                if !line.is_empty() && line != last {
-                    tell(&line);
-                    last = line;
+    /// Runs it to its end, with its progress on standard error. Ctrl-C cancels; once more, or a signal to end, ends it now.
+    async fn carry_out(mut self, confirmed: Confirmed) -> Result<ActionView, (u8, String)> {
+        let mut started = self.runner.start(confirmed);
+        let (mut last, mut signals, mut ends) = (String::new(), Signals::new(), None);
+        loop {
+            tokio::select! {
+                done = &mut started.done => {
+                    return done.map_err(|_| (exit::FAILED, "internal error: the action ended without a result".into()));
                 }
-            }
-            // once: finish what was sent and end in order; twice, or told to end: now
-            again = signals.next() => {
-                if again || control.is_cancelled() {
-                    ends.get_or_insert_with(|| Clock::deadline(SHUTDOWN));
-                    stop.cancel();
-                } else {
-                    tell("cancelled: nothing more is sent; once more ends it now");
-                    control.cancel(false);
+                // a server that does not answer must not keep us: the journal says that it was sent
+                () = tokio::time::sleep_until(ends.unwrap_or_else(Clock::instant).into()), if ends.is_some() => {
+                    return Err((exit::INTERRUPTED, "ended in the middle: see pilothouse journal list".into()));
+                }
+                Some(progress) = self.reports.recv() => {
+                    let line = progress.message;
+                    if !line.is_empty() && line != last {
+                        tell(&line);
+                        last = line;
+                    }
+                }
+                // once: finish what was sent and end in order; twice, or told to end: now
+                again = signals.next() => match self.runner.control(&started.id) {
+                    Some(control) if !again && !control.is_cancelled() => {
+                        tell("cancelled: nothing more is sent; once more ends it now");
+                        control.cancel(false);
+                    }
+                    _ => {
+                        ends.get_or_insert_with(|| Clock::deadline(SHUTDOWN));
+                        self.runner.stop();
+                    }
                 }
             }
         }
-    };
-    match flags.output {
-        Output::Json => json(&report::document(&done.plan, Some(&done)))?,
-        Output::Text => printed(&report::result_text(&done).join("\n"))?,
-    }
-    Ok(report::result_status(&done))
-}
-
-/// What ends an action from outside.
-struct Signals([Option<tokio::signal::unix::Signal>; 3]);
-
-impl Signals {
-    fn new() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        Self([SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()].map(|k| signal(k).ok()))
-    }
-
-    /// True: a hang-up or a termination, false: Ctrl-C.
-    async fn next(&mut self) -> bool {
-        async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
-            let told = match signal {
-                Some(signal) => signal.recv().await,
-                None => None,
-            };
-            if told.is_none() {
-                std::future::pending::<()>().await;
-            }
-        }
-        let Self([interrupt, hangup, terminate]) = self;
-        tokio::select! {
-            () = of(interrupt) => false,
-            () = of(hangup) => true,
-            () = of(terminate) => true,
-        }
     }
 }
 
-pub(super) fn scene_status(error: &FetchError) -> u8 {
+/// What happens where the journal cannot be written. Err: the flag names another context.
+fn without_journal(flags: &ActionFlags, context: &Name) -> Result<WithoutJournal, String> {
+    match &flags.journal_in_memory {
+        Some(named) if *context != *named.as_str() => {
+            Err(format!("--journal-in-memory {named} is not this context, which is {context}"))
+        }
+        Some(_) => Ok(WithoutJournal::Agreed),
+        // nobody is asked
+        None if flags.yes || flags.is_dry_run() => Ok(WithoutJournal::Refuse),
+        None => Ok(WithoutJournal::Ask),
+    }
+}
+
+/// The exit status where there is no plan.
+fn status_of(error: &NotRehearsed) -> u8 {
+    match error {
+        NotRehearsed::Facts(FactsError::Fetch(error)) => scene_status(error),
+        NotRehearsed::Facts(FactsError::Replaced(_)) => exit::REFUSED,
+        NotRehearsed::Facts(FactsError::Frozen | FactsError::NoCluster) => exit::FAILED,
+        NotRehearsed::NotOpened(_) => exit::USAGE,
+    }
+}
+
+fn scene_status(error: &FetchError) -> u8 {
     match error {
         FetchError::Read { error: ApiError::Forbidden { .. }, .. } => exit::REFUSED,
         _ => exit::FAILED,
     }
 }
 
-pub(super) fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
+fn show(plan: &Plan, flags: &ActionFlags) -> Result<(), (u8, String)> {
     match flags.output {
         Output::Json => json(&report::document(plan, None)),
         Output::Text => printed(&report::text(plan).join("\n")),

@@ -1,19 +1,22 @@
-//! The live console: terminal, screen, session, and the desk that carries out what the screen asks for.
+//! The live console: terminal, screen, session, the runner of actions, and the desk that carries out what the screen asks for.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use pilothouse_core::facts::event::Event;
+use pilothouse_core::facts::world::ActionView;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 
 use super::Start;
 use super::appearance as look;
-use super::desk::{Desk, FROZEN, hand};
+use super::cluster::clients;
+use super::desk::{Desk, hand};
 use super::failover::validate;
 use super::session::Session;
-use crate::action::executor::EvictionRateLimiter;
-
+use crate::action::facts::{Facts, FactsError};
+use crate::action::runner::{Parts, Runner, WithoutJournal};
+use crate::clock::Clock;
+use crate::hub::action_event;
 use crate::report::exit;
 use crate::report::headless::tell;
 use crate::terminal::{self, Terminal};
@@ -23,8 +26,9 @@ use crate::ui::run::{Input, Outcome, Stage, WorldCell, queue, run};
 
 /// Effects that wait to be carried out.
 const EFFECTS: usize = 64;
-/// From the end of the loop to the end of the process.
-const SHUTDOWN: Duration = Duration::from_millis(600);
+/// Reports of actions that wait to be shown.
+const REPORTS: usize = 64;
+/// How long the sources get to stop.
 const CLOSE: Duration = Duration::from_millis(150);
 
 pub fn console(start: &Start) -> u8 {
@@ -70,7 +74,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let cell = WorldCell::new(inbox_in.clone());
     let publish = cell.clone();
     let guard = runtime.enter();
-    let mut session = Session::open(start, connection, past, move |world| publish.publish(world.clone()))?;
+    let mut session =
+        Session::open(start, connection, true, past, move |world| publish.publish(world.clone()))?;
     cell.publish(session.world.borrow().clone());
     session.follow_logs(start);
     let (mut ui, _) = Ui::new(&start.settings.ui);
@@ -80,54 +85,54 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         [one] => Some(one.clone()),
         _ => None,
     };
-    let writer = if start.settings.guards.read_only {
-        None
-    } else {
-        Some(session.connection.writer().map_err(|e| e.to_string())?)
-    };
-    if writer.is_some() {
+    let shown = session.shown()?.clone();
+    if !shown.clients.is_read_only() {
         let (journal, now) = (journal.clone(), start.clock.now());
         // it may have to read them all, and nothing waits for it
         runtime.spawn_blocking(move || journal.prune(now));
     }
-    let executions = TaskTracker::new();
-    let desk = Desk {
-        reader: session.reader.clone(),
-        writer,
+    let (reports, reported) = mpsc::channel(REPORTS);
+    session.supervisor.spawn_once(show_actions(reported, session.control.clone(), start.clock.clone()));
+    let (user, host) = super::who();
+    let runner = Runner::new(Parts {
+        clusters: session.clusters.clients(),
+        facts: Facts::Live(session.world.clone()),
         journal,
         clock: start.clock.clone(),
-        guards: start.settings.guards.clone(),
+        without_journal: WithoutJournal::Ask,
+        user,
+        host,
+        reports,
+    });
+    let desk = Desk {
+        clusters: session.clusters.clone(),
+        runner: runner.clone(),
+        clock: start.clock.clone(),
         failover: start.settings.failover.clone(),
         dialer: start.dialer(),
         world: session.world.clone(),
         inbox: inbox_in.clone(),
-        lines: session.logs.clone(),
         control: session.control.clone(),
         supervisor: session.supervisor.child(),
-        stop: session.supervisor.token(),
         home: start.home.clone(),
-        running: HashMap::new(),
-        limiter: EvictionRateLimiter::default(),
-        executions: executions.clone(),
         logs: HashMap::new(),
-        resources: Arc::default(),
     };
     let (effects, effects_in) = mpsc::channel(EFFECTS);
     session.supervisor.spawn_once(desk.serve(effects_in));
     if let Some(why) = runtime.block_on(async {
-        let asked = super::session::no_such_namespace(start, &session.connection);
+        let asked = super::session::no_such_namespace(start, &shown.connection);
         // a server that does not answer is shown, not waited for
         tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
     }) {
         problems.push(why);
     }
     if !start.settings.failover.is_empty() {
-        let (plans, dialer, reader) =
-            (start.settings.failover.clone(), start.dialer(), session.reader.clone());
-        let (info, now) = (super::session::info(start, &session.connection), start.clock.now());
+        let (plans, info, now) = (start.settings.failover.clone(), shown.info.clone(), start.clock.now());
+        // a plan is only looked at: not even a dry run is sent
+        let looks = clients(start, info.id, &shown.connection, shown.reader().clone(), false)?;
         let told = inbox_in.clone();
         session.supervisor.spawn_once(async move {
-            for (name, against) in validate(&plans, &dialer, &reader, &info, now).await {
+            for (name, against) in validate(&plans, &looks, &info, now).await {
                 if let Some(first) = against.first() {
                     hand(&told, Input::Problem(format!("failover plan {name}: {first}"))).await;
                 }
@@ -137,7 +142,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let (mut world, told) = (session.world.clone(), inbox_in.clone());
     session.supervisor.spawn_once(async move {
         while world.changed().await.is_ok() {}
-        hand(&told, Input::Problem(FROZEN.into())).await;
+        hand(&told, Input::Problem(FactsError::Frozen.to_string())).await;
     });
     drop(guard);
     start.leave_the_terminal();
@@ -170,11 +175,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     });
     // a signal alone leaves the terminal there; one that is gone takes nothing, and is not waited for
     drop(terminal);
-    let stop = session.supervisor.token();
     runtime.block_on(async {
-        stop.cancel();
-        executions.close();
-        if tokio::time::timeout(SHUTDOWN, executions.wait()).await.is_err() {
+        if !runner.shutdown().await {
             tracing::warn!("an action did not come to its end in time; its journal says how far it got");
         }
         session.close(CLOSE).await;
@@ -183,4 +185,13 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         tell(&format!("pilothouse: kept in memory only: {record}"));
     }
     Ok(outcome)
+}
+
+/// Shows what actions report: to the hub, on the queue that is read first.
+async fn show_actions(mut reports: mpsc::Receiver<ActionView>, control: mpsc::Sender<Event>, clock: Clock) {
+    while let Some(action) = reports.recv().await {
+        if control.send(action_event(action, clock.now())).await.is_err() {
+            return;
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! The desk: carries out what the screen asks for, each in a task of its own; the screen never waits for it.
+//! The desk: carries out what the screen asks for, each in a task of its own; the screen never waits for it. Whatever is
+//! asked about an object goes to the cluster of that object.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -7,69 +8,41 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use pilothouse_core::domain::failover::FailoverPlan;
-use pilothouse_core::domain::id::{ClusterId, Name};
-use pilothouse_core::domain::plan::{Act, Confirm, Evidence, Intent, Plan, Sequel};
-use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::plan::{Evidence, Intent, Plan};
 use pilothouse_core::facts::event::{Event, Fact};
-use pilothouse_core::facts::world::{ActionView, World};
-use pilothouse_core::plan::View;
-use pilothouse_core::plan::failover::error_ratio;
-use pilothouse_core::plan::undo;
+use pilothouse_core::facts::world::{ActionView, Outcome, World};
 use pilothouse_core::policy::failover;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::Dialer;
-use super::failover::{contexts, others};
-use super::fetch::{Resources, error_lines, kinds, routes, table, yaml};
+use super::cluster::{ClusterHandle, Handles};
+use super::dialer::Dialer;
+use super::fetch::{error_lines, kinds, routes, table, yaml};
 use super::logs::follow;
-use crate::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
-use crate::action::gate::Gauge;
-use crate::action::identity;
-use crate::action::journal::{Follows, How, Journal};
-use crate::action::reach::Reach;
-use crate::action::rehearse::rehearse;
-use crate::action::resume::{self, Remaining, Settled, Unfinished};
+use crate::action::journal::How;
+use crate::action::resume::Remaining;
+use crate::action::runner::{Confirmed, Consent, Runner};
 use crate::clock::Clock;
 use crate::config::Home;
-use crate::hub::action_event;
-use crate::source::logs::LogStore;
 use crate::source::supervise::Supervisor;
-use crate::ui::request::{Effect, Order, Rehearsal, Reply, Request, Ticket};
+use crate::ui::request::{Effect, LogRequest, Order, Rehearsal, Reply, Request, Ticket};
 use crate::ui::run::Input;
-use crate::wire::client::ReadClient;
-use crate::wire::write::WriteClient;
-
-/// What is said when the hub has ended.
-pub(super) const FROZEN: &str =
-    "internal error: the picture is frozen; nothing can be judged by it: restart pilothouse";
 
 /// What effects are carried out with.
-pub(super) struct Desk {
-    pub reader: ReadClient,
-    /// None in read-only mode: what does not exist cannot be used by mistake.
-    pub writer: Option<WriteClient>,
-    pub journal: Journal,
+pub struct Desk {
+    pub clusters: Handles,
+    pub runner: Runner,
     pub clock: Clock,
-    pub guards: pilothouse_core::domain::settings::GuardSettings,
     /// The plans of the config.
     pub failover: Vec<FailoverPlan>,
     pub dialer: Dialer,
     pub world: watch::Receiver<Arc<World>>,
     pub inbox: SyncSender<Input>,
-    /// None where logs are not followed.
-    pub lines: Option<Arc<LogStore>>,
-    pub control: mpsc::Sender<pilothouse_core::facts::event::Event>,
+    pub control: mpsc::Sender<Event>,
     pub supervisor: Supervisor,
-    pub stop: CancellationToken,
     pub home: Home,
-    pub running: HashMap<Name, Control>,
-    pub limiter: EvictionRateLimiter,
-    /// Ends by itself once `stop` is set: the step that was sent is read or noted, no other begins.
-    pub executions: TaskTracker,
+    /// The logs that are open.
     pub logs: HashMap<Ticket, Supervisor>,
-    pub resources: Arc<Resources>,
 }
 
 /// Hands something to the screen; waits a little while its queue is full, for it is never full for long.
@@ -88,13 +61,11 @@ impl Desk {
         while let Some(effect) = effects.recv().await {
             match effect {
                 Effect::Plan(ticket, intent) => self.plan(ticket, intent),
-                Effect::Run { read, answer, resumes } => {
-                    self.run(read, answer, resumes);
-                }
+                Effect::Run { read, answer, resumes } => self.run(read, answer, resumes),
                 Effect::Resume(ticket, id) => self.resume(ticket, id),
                 Effect::Dismiss(id) => self.dismiss(id),
                 Effect::Order(id, order) => {
-                    if let Some(control) = self.running.get(&id) {
+                    if let Some(control) = self.runner.control(&id) {
                         match order {
                             Order::Cancel { uncordon } => control.cancel(uncordon),
                             Order::Pause(on) => control.pause(on),
@@ -102,11 +73,7 @@ impl Desk {
                     }
                 }
                 Effect::Fetch(ticket, request) => self.fetch(ticket, request),
-                Effect::FollowLogs(ticket, request) => {
-                    let group = self.supervisor.child();
-                    follow(&group, &self.reader, ticket, request, self.world.clone(), &self.inbox);
-                    self.logs.insert(ticket, group);
-                }
+                Effect::FollowLogs(ticket, request) => self.follow_logs(ticket, request),
                 Effect::StopLogs(ticket) => {
                     if let Some(group) = self.logs.remove(&ticket) {
                         group.cancel();
@@ -128,227 +95,91 @@ impl Desk {
         }
     }
 
-    /// A rehearsal over the newest world.
-    fn rehearsal(&self, intent: Intent) -> impl Future<Output = Option<Plan>> + use<> {
-        let world = self.world.borrow().clone();
-        let (mut reach, guards, now) = (self.reach(), self.guards.clone(), self.clock.now());
-        let (dialer, journal, read_only) = (self.dialer.clone(), self.journal.clone(), self.writer.is_none());
-        async move {
-            let cluster = world.cluster(intent.cluster)?;
-            // a context that cannot be opened is a refusal of the plan, with the reason that reading it gives
-            reach.others = others(&dialer, &contexts(&intent.act), read_only).await.unwrap_or_default();
-            let mut plan = rehearse(cluster, &intent, &guards, View::Whole, now, &reach).await;
-            if !read_only && let Err(e) = usable(&journal).await {
-                plan.warnings.push(format!(
-                    "{e}: the record of this would be kept in memory only and is lost with this process"
-                ));
-                plan.confirm = Confirm::Context;
-                plan.answer = plan.intent.context.to_string();
-            }
-            Some(plan)
-        }
-    }
-
-    fn reach(&self) -> Reach {
-        Reach::new(self.reader.clone(), self.writer.clone())
-    }
-
-    /// The error ratios of the newest world.
-    fn gauge(&self, cluster: ClusterId) -> Gauge {
-        let world = self.world.clone();
-        Arc::new(move |watched| error_ratio(&world.borrow().cluster(cluster)?.traffic, watched))
-    }
-
-    /// The hub is gone: what is shown is frozen, and nothing may be judged by it.
-    fn is_frozen(&self) -> bool {
-        self.world.has_changed().is_err()
-    }
-
     fn plan(&self, ticket: Ticket, intent: Intent) {
-        if self.is_frozen() {
-            let _full = self.inbox.try_send(Input::Reply(ticket, Reply::Failed(FROZEN.into())));
-            return;
-        }
-        let (inbox, rehearsal) = (self.inbox.clone(), self.rehearsal(intent));
+        let (inbox, runner) = (self.inbox.clone(), self.runner.clone());
         self.supervisor.spawn_once(async move {
-            let reply = match rehearsal.await {
-                Some(plan) => {
+            let reply = match runner.rehearse(&intent).await {
+                Ok(plan) => {
                     Reply::Rehearsal(Rehearsal { plan: Arc::new(plan), evidence: Evidence::default() })
                 }
-                None => Reply::Failed("that cluster is not there".into()),
+                Err(why) => Reply::Failed(why.to_string()),
             };
             hand(&inbox, Input::Reply(ticket, reply)).await;
         });
     }
 
-    /// Carries out what was confirmed, if the plan does not go beyond the one that was read.
-    fn run(&mut self, read: Arc<Plan>, answer: String, resumes: Option<Name>) {
-        if self.is_frozen() {
-            let _full = self.inbox.try_send(Input::Notice(FROZEN.into()));
-            return;
-        }
-        if self.writer.is_none() {
-            let _full = self.inbox.try_send(Input::Notice("read-only: nothing was sent".into()));
-            return;
-        }
-        let intent = read.intent.clone();
-        let id = new_id(&self.clock);
-        let running = Control::default();
-        self.running.retain(|_, control| !control.is_cancelled());
-        self.running.insert(id.clone(), running.clone());
-        let (user, host) = super::who();
-        let (told, mut tellings) = mpsc::channel(64);
-        let mut executor = Executor {
-            session: Session {
-                reach: self.reach(),
-                guards: self.guards.clone(),
-                clock: self.clock.clone(),
-                stop: self.stop.clone(),
-                limiter: self.limiter.clone(),
-            },
-            recorder: Recorder {
-                journal: self.journal.clone(),
-                clock: self.clock.clone(),
-                progress: told,
-                memory_journal: false,
-            },
-            gauge: self.gauge(intent.cluster),
-            user,
-            host,
-            follows: None,
-        };
-        let before = resumes.as_ref().and_then(|old| {
-            self.world.borrow().actions.iter().find(|a| a.id == *old).map(|a| ActionView::clone(a))
-        });
-        let (inbox, control, clock) = (self.inbox.clone(), self.control.clone(), self.clock.clone());
-        let taken_up = control.clone();
+    /// Carries out what was confirmed, and says how it ended.
+    fn run(&self, read: Arc<Plan>, answer: String, resumes: Option<Name>) {
+        let act = read.intent.act.as_str();
+        let follows = resumes.map(|old| (old, How::Resumed));
+        let started = self.runner.start(Confirmed { read, consent: Consent::Typed(answer), follows });
+        let inbox = self.inbox.clone();
         self.supervisor.spawn_once(async move {
-            while let Some(view) = tellings.recv().await {
-                let at = clock.now();
-                if control.send(action_event(view, at)).await.is_err() {
-                    return;
+            let words = match started.done.await {
+                Ok(done) => ended(act, &done),
+                Err(_) => {
+                    format!("internal error: {act} ended without a result; its journal says how far it got")
                 }
-            }
-        });
-        let contexts = contexts(&intent.act);
-        let rehearsal = self.rehearsal(intent);
-        let (dialer, contexts) = (self.dialer.clone(), contexts);
-        // not with the sources: these are dropped when we stop, an execution has to come to an end of its own
-        self.executions.spawn(async move {
-            let Some(plan) = rehearsal.await else { return };
-            executor.session.reach.others = others(&dialer, &contexts, false).await.unwrap_or_default();
-            let why = if let Some(refusal) = plan.refusals.first() {
-                format!("nothing was sent: {}", refusal.reason)
-            } else if let Some(what) = plan.goes_beyond(&read) {
-                format!("nothing was sent: {what} changed after the plan was shown; look again")
-            } else if plan.answer != answer {
-                "nothing was sent: that is not what had to be typed".to_owned()
-            } else {
-                if let Some(old) = resumes {
-                    executor.follows = Some(follows(&executor.recorder.journal, old).await);
-                }
-                if let Some(mut old) = before {
-                    old.unfinished = false;
-                    old.message = format!("taken up by {id}: {}", old.message);
-                    let at = executor.session.clock.now();
-                    // without a hub there is nobody to show it to
-                    let _unshown = taken_up.send(action_event(old, at)).await;
-                }
-                // the context's name was typed over the warning that says so
-                executor.recorder.memory_journal =
-                    plan.confirm == Confirm::Context && usable(&executor.recorder.journal).await.is_err();
-                let done = executor.run(id, &plan, running.clone(), None).await;
-                running.cancel(false);
-                let outcome =
-                    done.outcome.map_or("unfinished", pilothouse_core::facts::world::Outcome::as_str);
-                format!("{} {outcome}: {}", plan.intent.act.as_str(), done.message)
             };
-            hand(&inbox, Input::Notice(why)).await;
+            hand(&inbox, Input::Notice(words)).await;
         });
     }
 
     /// Writes down that an unfinished action is dealt with, and shows it so.
-    fn dismiss(&mut self, id: Name) {
-        let by = new_id(&self.clock);
-        let (journal, inbox, control, at) =
-            (self.journal.clone(), self.inbox.clone(), self.control.clone(), self.clock.now());
-        let before = self.world.borrow().actions.iter().find(|a| a.id == id).map(|a| ActionView::clone(a));
-        self.executions.spawn(async move {
-            let (of, who) = (id.clone(), by.clone());
-            let close = move || resume::close(&journal, &of, &who, How::Dismissed, at);
-            let closed = tokio::task::spawn_blocking(close).await;
-            let closed = closed.map_err(|e| e.to_string()).and_then(|c| c.map_err(|e| e.to_string()));
-            if let (Some(mut old), Ok(())) = (before, &closed) {
-                old.unfinished = false;
-                old.message.push_str(&format!("; dismissed by {by}"));
-                // without a hub there is nobody to show it to
-                let _unshown = control.send(action_event(old, at)).await;
-            }
-            let said =
-                closed.map_or_else(|why| format!("not dismissed: {why}"), |()| format!("{id}: dismissed"));
-            hand(&inbox, Input::Notice(said)).await;
+    fn dismiss(&self, id: Name) {
+        let (inbox, runner) = (self.inbox.clone(), self.runner.clone());
+        self.supervisor.spawn_once(async move {
+            let words = match runner.close(&id, How::Dismissed).await {
+                Ok(()) => format!("{id}: dismissed"),
+                Err(why) => format!("not dismissed: {why}"),
+            };
+            hand(&inbox, Input::Notice(words)).await;
         });
     }
 
     /// What is left of an unfinished action, by its journal and by where the cluster stands.
     fn resume(&self, ticket: Ticket, id: Name) {
-        let (journal, mut reach, dialer) = (self.journal.clone(), self.reach(), self.dialer.clone());
-        let here = self.world.borrow().clusters.first().map(|c| c.info.context.clone());
-        let (inbox, read_only, now) = (self.inbox.clone(), self.writer.is_none(), self.clock.now());
+        let (inbox, runner) = (self.inbox.clone(), self.runner.clone());
         self.supervisor.spawn_once(async move {
-            let reply = match resume::unfinished(&journal).into_iter().find(|u| u.id == id) {
-                None => Reply::Failed("this action is already resumed, undone or dismissed".into()),
-                Some(action) if here.as_ref() != Some(&action.plan.intent.context) => Reply::Failed({
-                    let context = &action.plan.intent.context;
-                    format!("belongs to context {context}: start pilothouse --context {context}")
-                }),
-                Some(action) => {
-                    let contexts = action.plan.steps.iter().map(|s| s.context.clone());
-                    let contexts = contexts.filter(|c| !c.is_empty()).collect();
-                    reach.others = others(&dialer, &contexts, read_only).await.unwrap_or_default();
-                    let here = identity::clusters(&reach, &action.plan).await;
-                    let compared = identity::compare(&action.clusters, &here, &action.plan.intent.context);
-                    if let Err(why) = compared {
-                        Reply::Failed(why)
-                    } else {
-                        let settled = resume::settle(&reach, &action).await;
-                        rest_of(&action, &settled, &journal, now)
+            let reply = match runner.take_up(&id, Duration::ZERO, |_| ()).await {
+                Err(why) => Reply::Failed(why.to_string()),
+                Ok(taken) => match taken.remaining() {
+                    Remaining::Intent(intent) => Reply::Resume(intent),
+                    Remaining::Blocked(why) => Reply::Failed(format!(
+                        "it cannot be resumed: {why}; check the cluster, then: pilothouse resume {id} --dismiss"
+                    )),
+                    Remaining::Nothing => {
+                        let closed = runner.close(&id, How::Resumed).await;
+                        let note = closed.err().map_or_else(String::new, |e| format!(" ({e})"));
+                        Reply::Failed(format!("nothing is left to do: {}{note}", taken.settled.summary))
                     }
-                }
+                },
             };
             hand(&inbox, Input::Reply(ticket, reply)).await;
         });
     }
 
+    fn follow_logs(&mut self, ticket: Ticket, request: LogRequest) {
+        match self.clusters.get(request.cluster) {
+            Ok(cluster) => {
+                let group = self.supervisor.child();
+                follow(&group, cluster.reader(), ticket, request, self.world.clone(), &self.inbox);
+                self.logs.insert(ticket, group);
+            }
+            Err(_) => {
+                let _full = self.inbox.try_send(Input::LogEnded(ticket));
+            }
+        }
+    }
+
     fn fetch(&self, ticket: Ticket, request: Request) {
-        let (reader, inbox, resources) = (self.reader.clone(), self.inbox.clone(), self.resources.clone());
-        let lines = self.lines.clone();
-        let (world, mut plans) = (self.world.borrow().clone(), self.failover.clone());
-        let dialer = self.dialer.clone();
+        let (inbox, world) = (self.inbox.clone(), self.world.borrow().clone());
+        let (plans, dialer) = (self.failover.clone(), self.dialer.clone());
+        let cluster = self.clusters.get(request.cluster()).cloned();
         self.supervisor.spawn_once(async move {
-            let reply = match request {
-                Request::Yaml { kind, namespace, name, .. } => {
-                    yaml(&reader, &resources, kind, namespace, name).await
-                }
-                Request::Table { resource, namespace, .. } => {
-                    table(&reader, &resources, &resource, namespace).await
-                }
-                Request::Kinds { .. } => kinds(&reader, &resources).await,
-                Request::Contexts { cluster } => {
-                    let here = world.cluster(cluster).map(|c| c.info.context.to_string());
-                    dialer.contexts(here.as_deref().unwrap_or_default()).map(Reply::Text)
-                }
-                Request::FailoverPlans { cluster } => match world.cluster(cluster) {
-                    Some(cluster) => {
-                        plans.extend(failover::suggest(cluster, &routes(&reader).await));
-                        Ok(Reply::Plans(plans))
-                    }
-                    None => Err("that cluster is not there".into()),
-                },
-                Request::ErrorLines { fingerprint, .. } => match lines {
-                    Some(store) => Ok(error_lines(&store, fingerprint)),
-                    None => Err("logs are not followed: logs.enabled is false".into()),
-                },
+            let reply = match cluster {
+                Ok(cluster) => fetched(&cluster, request, &world, plans, &dialer).await,
+                Err(why) => Err(why),
             };
             let reply = reply.unwrap_or_else(Reply::Failed);
             hand(&inbox, Input::Reply(ticket, reply)).await;
@@ -356,53 +187,40 @@ impl Desk {
     }
 }
 
-/// What an action takes over from the one that it goes on with.
-async fn follows(journal: &Journal, id: Name) -> Follows {
-    let journal = journal.clone();
-    let old = id.clone();
-    let read = move || {
-        let found = resume::unfinished(&journal).into_iter().find(|u| u.id == old);
-        found.map(|u| resume::cordoned(&u)).unwrap_or_default()
-    };
-    let cordoned = tokio::task::spawn_blocking(read).await.unwrap_or_default();
-    Follows { id, how: How::Resumed, cordoned }
+/// The answer of the cluster that a question is about.
+async fn fetched(
+    cluster: &ClusterHandle,
+    request: Request,
+    world: &World,
+    mut plans: Vec<FailoverPlan>,
+    dialer: &Dialer,
+) -> Result<Reply, String> {
+    let (reader, resources) = (cluster.reader(), &cluster.resources);
+    match request {
+        Request::Yaml { kind, namespace, name, .. } => yaml(reader, resources, kind, namespace, name).await,
+        Request::Table { resource, namespace, .. } => table(reader, resources, &resource, namespace).await,
+        Request::Kinds { .. } => kinds(reader, resources).await,
+        Request::Contexts { .. } => dialer.contexts(&cluster.info.context).map(Reply::Text),
+        Request::FailoverPlans { cluster: id } => match world.cluster(id) {
+            Some(seen) => {
+                plans.extend(failover::suggest(seen, &routes(reader).await));
+                Ok(Reply::Plans(plans))
+            }
+            None => Err("that cluster is not there".into()),
+        },
+        Request::ErrorLines { fingerprint, .. } => match &cluster.logs {
+            Some(store) => Ok(error_lines(store, fingerprint)),
+            None => Err("logs are not followed: logs.enabled is false".into()),
+        },
+    }
 }
 
-/// Whether the journal can be written now, without holding up anybody who waits.
-async fn usable(journal: &Journal) -> Result<(), String> {
-    let journal = journal.clone();
-    let tried = tokio::task::spawn_blocking(move || journal.usable().map_err(|e| e.to_string())).await;
-    tried.unwrap_or_else(|e| Err(e.to_string()))
-}
-
-/// The intent that goes on with an action, or why there is none.
-fn rest_of(action: &Unfinished, settled: &Settled, journal: &Journal, now: Stamp) -> Reply {
-    match resume::resume_intent(action, settled) {
-        Remaining::Intent(intent) => Reply::Resume(intent),
-        Remaining::Plan(plan) => {
-            let sequel = Sequel {
-                of: action.id.clone(),
-                title: undo::title(&action.plan),
-                steps: plan.steps.clone(),
-                remains: String::new(),
-                confirm: action.plan.confirm,
-                watched: match &action.plan.intent.act {
-                    Act::Failover { plan, .. } => plan.watched.clone(),
-                    Act::Resume(rest) => rest.watched.clone(),
-                    _ => None,
-                },
-            };
-            Reply::Resume(Intent { act: Act::Resume(Box::new(sequel)), ..plan.intent.clone() })
-        }
-        Remaining::Nothing => {
-            let closed = resume::close(journal, &action.id, &action.id, How::Resumed, now);
-            let note = closed.err().map_or_else(String::new, |e| format!(" ({e})"));
-            Reply::Failed(format!("nothing is left to do: {}{note}", settled.summary))
-        }
-        Remaining::Blocked(why) => Reply::Failed(format!(
-            "it cannot be resumed: {why}; check the cluster, then: pilothouse resume {} --dismiss",
-            action.id
-        )),
+/// How an action ended, in words.
+fn ended(act: &str, done: &ActionView) -> String {
+    match done.outcome {
+        // that nothing was sent is all there is to say
+        Some(Outcome::Refused) => done.message.clone(),
+        outcome => format!("{act} {}: {}", outcome.map_or("unfinished", Outcome::as_str), done.message),
     }
 }
 

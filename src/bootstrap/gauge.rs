@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::traffic::TrafficSeen;
-use pilothouse_core::plan::failover::error_ratio;
 use tokio::sync::watch;
 
 use super::Start;
 use super::session::traffic;
-use crate::action::gate::Gauge;
 use crate::source::supervise::Supervisor;
 
 /// How long the first answer is waited for.
@@ -23,7 +21,7 @@ impl Watch {
     /// Begins to poll if the action is watched, and waits for the first answer: neither a plan nor a first step without
     /// it could say how things stand.
     pub(super) async fn of(start: &Start, act: &Act) -> Result<Self, String> {
-        if !matches!(act, Act::Failover { plan, .. } if plan.watched.is_some()) {
+        if act.watched().is_none() {
             return Ok(Self(None));
         }
         let supervisor = Supervisor::new();
@@ -37,17 +35,9 @@ impl Watch {
         Ok(Self(Some((traffic, supervisor))))
     }
 
-    pub(super) fn seen(&self) -> Arc<TrafficSeen> {
-        self.0.as_ref().map_or_else(Arc::default, |(traffic, _)| traffic.borrow().clone())
-    }
-
-    pub(super) fn gauge(&self) -> Gauge {
-        match &self.0 {
-            None => Arc::new(|_| None),
-            Some((traffic, _)) => {
-                let traffic = traffic.clone();
-                Arc::new(move |watched| error_ratio(&traffic.borrow(), watched))
-            }
-        }
+    /// The newest traffic, each time that it is asked for; empty if nothing is watched.
+    pub(super) fn seen(&self) -> Arc<dyn Fn() -> Arc<TrafficSeen> + Send + Sync> {
+        let traffic = self.0.as_ref().map(|(traffic, _)| traffic.clone());
+        Arc::new(move || traffic.as_ref().map_or_else(Arc::default, |traffic| traffic.borrow().clone()))
     }
 }

@@ -20,6 +20,7 @@ use crate::report::headless::{print, still_read, tell};
 use crate::report::rights::{self, Right};
 use crate::report::{exit, snapshot as documents, text};
 use crate::wire::client::{Ask, ReadClient};
+use crate::wire::connect::Connection;
 
 /// How long sources get to stop.
 const CLOSE: Duration = Duration::from_millis(500);
@@ -62,10 +63,12 @@ const PLANS: Duration = Duration::from_secs(10);
 /// Waits for what the logs of pods in trouble say.
 async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
     let most = start.settings.logs.max_streams as usize;
-    let chosen = session.world.borrow().clusters.first().map(|c| choose(c, most, start.clock.now()).0.len());
+    let chosen =
+        session.world.borrow().cluster(session.front).map(|c| choose(c, most, start.clock.now()).0.len());
     let chosen = chosen.filter(|chosen| *chosen > 0 && start.settings.logs.enabled);
     let Some(chosen) = chosen.and_then(|chosen| u32::try_from(chosen).ok()) else { return };
-    let read = session.world.wait_for(|w| w.clusters.first().is_some_and(|c| c.logs.following >= chosen));
+    let front = session.front;
+    let read = session.world.wait_for(|w| w.cluster(front).is_some_and(|c| c.logs.following >= chosen));
     if tokio::time::timeout_at(until.into(), read).await.is_ok() {
         tokio::time::sleep_until(until.min(Clock::deadline(GROUPED)).into()).await;
     }
@@ -84,11 +87,12 @@ async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<Wo
     }
     let unknown = connection.clone();
     let mut session =
-        Session::open(start, connection, start.journal().history().0, |_| {}).map_err(failed)?;
+        Session::open(start, connection, false, start.journal().history().0, |_| {}).map_err(failed)?;
     if logs {
         session.follow_logs(start);
     }
-    let settled = session.world.wait_for(|w| w.clusters.first().is_some_and(|c| is_settled(start, c)));
+    let front = session.front;
+    let settled = session.world.wait_for(|w| w.cluster(front).is_some_and(|c| is_settled(start, c)));
     // an incomplete picture is printed all the same: it says what is missing
     let (unknown, complete) = tokio::join!(
         tokio::time::timeout_at(until.into(), super::session::no_such_namespace(start, &unknown)),
@@ -149,7 +153,7 @@ pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
     };
     let status = loop {
         let now = start.clock.now();
-        let Some(cluster) = world.clusters.first() else { break exit::FAILED };
+        let Some(cluster) = world.cluster(session.front) else { break exit::FAILED };
         let doc = documents::snapshot(&world, cluster, now);
         let text = match flags.output {
             Output::Json => serde_json::to_string(&doc).map_err(|e| e.to_string()),
@@ -197,7 +201,7 @@ pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
     };
     let now = start.clock.now();
     let mut status = exit::FAILED;
-    if let Some(cluster) = world.clusters.first() {
+    if let Some(cluster) = world.cluster(session.front) {
         let doc = documents::snapshot(&world, cluster, now);
         let text = match flags.output {
             Output::Json => serde_json::to_string(&serde_json::json!({
@@ -287,16 +291,16 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     };
     let now = start.clock.now();
     let last = Clock::deadline(LAST);
-    let Some(cluster) = world.clusters.first() else { return exit::FAILED };
+    let (Some(cluster), Ok(handle)) = (world.cluster(session.front), session.shown()) else {
+        return exit::FAILED;
+    };
     let mut places = super::session::namespaces(start);
     if places.is_empty() {
         places.push(Name::default());
     }
-    let permissions = permissions(&session.reader, &places, last).await;
-    let info = super::session::info(start, &session.connection);
+    let permissions = permissions(handle.reader(), &places, last).await;
     let failover = &start.settings.failover;
-    let dialer = start.dialer();
-    let checked = super::failover::validate(failover, &dialer, &session.reader, &info, now);
+    let checked = super::failover::validate(failover, &handle.clients, &handle.info, now);
     let checked = tokio::time::timeout_at(Clock::deadline(PLANS).into(), checked).await;
     let plans = checked.unwrap_or_else(|_| {
         failover.iter().map(|plan| (plan.name.clone(), vec!["not checked: no answer".to_owned()])).collect()
@@ -308,10 +312,10 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     let text = match flags.output {
         Output::Json => serde_json::to_string(&serde_json::json!({
             "schema": "pilothouse/doctor/v1",
-            "context": session.connection.context, "server": session.connection.server,
+            "context": handle.connection.context, "server": handle.connection.server,
             "version": cluster.identity.version, "user": cluster.identity.user,
             "clock_offset_ms": cluster.identity.clock_offset_ms,
-            "insecure": session.connection.insecure,
+            "insecure": handle.connection.insecure,
             "config": {
                 "path": start.loaded.path,
                 "problems": start.loaded.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -328,7 +332,7 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
         }))
         .unwrap_or_default(),
         Output::Text => {
-            let mut lines = doctor_text(start, &session, cluster, &permissions);
+            let mut lines = doctor_text(start, &handle.connection, cluster, &permissions);
             for (name, against) in &plans {
                 match against.as_slice() {
                     [] => lines.push(format!("  failover {name}: ready")),
@@ -373,13 +377,7 @@ fn summary(start: &Start, cluster: &Cluster, permissions: &[Permission], faulty_
     }
 }
 
-fn doctor_text(
-    start: &Start,
-    session: &Session,
-    cluster: &Cluster,
-    permissions: &[Permission],
-) -> Vec<String> {
-    let c = &session.connection;
+fn doctor_text(start: &Start, c: &Connection, cluster: &Cluster, permissions: &[Permission]) -> Vec<String> {
     let or_unknown = |v: Option<&Name>| v.map_or("unknown".to_owned(), ToString::to_string);
     let mut lines = text::not_seen(cluster);
     lines.extend([

@@ -2,25 +2,15 @@
 
 use std::time::Duration;
 
-use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::plan::{Intent, Plan, Refusal};
-use pilothouse_core::plan::View;
-
 use super::Start;
-use super::act::{carry_out, scene_status, show};
-use super::failover::others;
-use super::session::info;
+use super::act::Headless;
 use crate::action::executor::new_id;
-use crate::action::fetch_targets;
-use crate::action::identity;
-use crate::action::journal::{ClaimError, Follows, How};
-use crate::action::reach::Reach;
-use crate::action::rehearse::rehearse;
-use crate::action::resume::{self, Remaining, Settled, Unfinished};
+use crate::action::journal::{ClaimError, How};
+use crate::action::resume::{self, Remaining};
+use crate::action::runner::NotTakenUp;
 use crate::cli::ActionFlags;
-use crate::clock::Clock;
+use crate::report::exit;
 use crate::report::headless::tell;
-use crate::report::{exit, plan as report};
 
 /// How long steps that take effect are waited for before the rest follows.
 const SETTLES_WITHIN: Duration = Duration::from_secs(600);
@@ -41,120 +31,60 @@ pub(super) async fn attempt(
     let Some(action) = found.into_iter().find(|u| u.id == *id) else {
         return Err(usage(format!("{id} is no unfinished action: see pilothouse journal list")));
     };
-    let close = |how| {
-        let by = new_id(&start.clock);
-        let closed = resume::close(&journal, &action.id, &by, how, start.clock.now());
-        closed.map_err(|e| match e {
-            ClaimError::Held(..) | ClaimError::Followed(..) => (exit::REFUSED, e.to_string()),
-            ClaimError::Disk(_) => (exit::FAILED, e.to_string()),
-        })
+    let closing = |e: ClaimError| match e {
+        ClaimError::Held(..) | ClaimError::Followed(..) => (exit::REFUSED, e.to_string()),
+        ClaimError::Disk(_) => (exit::FAILED, e.to_string()),
     };
     if dismiss {
-        close(How::Dismissed)?;
+        // without asking any cluster
+        let (by, at) = (new_id(&start.clock), start.clock.now());
+        resume::close(&journal, &action.id, &by, How::Dismissed, at).map_err(closing)?;
         tell(&format!("{}: dismissed", action.title()));
         return Ok(exit::DONE);
     }
     let connection = start.connect().await.map_err(usage)?;
-    if action.plan.intent.context != *connection.context.as_str() {
-        let why = format!("{id} was of context {}: add --context", action.plan.intent.context);
-        return Err(usage(why));
+    let headless = Headless::new(start, &connection, &action.plan.intent.act, flags).await?;
+    let waiting = |summary: &str| tell(&format!("waiting: {summary}"));
+    let taken = headless.runner.take_up(&action.id, SETTLES_WITHIN, waiting).await;
+    let taken = taken.map_err(|e| match e {
+        NotTakenUp::OtherContext(context) => usage(format!("{id} was of context {context}: add --context")),
+        NotTakenUp::NotOpened(why) => usage(why),
+        NotTakenUp::OtherCluster(_) | NotTakenUp::NotUnfinished => (exit::REFUSED, e.to_string()),
+    })?;
+    for note in &taken.notes {
+        tell(note);
     }
-    let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
-    let read_only = start.settings.guards.read_only;
-    let writer = if read_only { None } else { Some(connection.writer().map_err(|e| usage(e.to_string()))?) };
-    let mut reach = Reach::new(reader, writer);
-    let contexts = action.plan.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect();
-    reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
-    let here = identity::clusters(&reach, &action.plan).await;
-    let notes = identity::compare(&action.clusters, &here, &action.plan.intent.context);
-    for note in notes.map_err(|why| (exit::REFUSED, why))? {
-        tell(&note);
-    }
-    let settled = settled(&reach, &action).await;
-    tell(&format!("{} ({id}): {}", action.title(), settled.summary));
-    for step in &settled.steps {
+    tell(&format!("{} ({id}): {}", action.title(), taken.settled.summary));
+    for step in &taken.settled.steps {
         tell(&format!("  {:8} {} {}: {}", step.state.as_str(), step.what, step.on, step.note));
     }
-    let (remaining, how) = if uncordon {
-        let Some(intent) = resume::compensation(&action, &settled) else {
+    let (intent, how) = if uncordon {
+        let Some(intent) = taken.compensation() else {
             let why = "it cordoned no node, or that cannot be read now: nothing was taken back";
             return Err((exit::REFUSED, format!("{id}: {why}")));
         };
-        (Remaining::Intent(intent), How::Compensated)
+        (intent, How::Compensated)
     } else {
-        (resume::resume_intent(&action, &settled), How::Resumed)
-    };
-    let mut plan = match remaining {
-        Remaining::Nothing => {
-            if !flags.is_dry_run() {
-                close(how)?;
+        match taken.remaining() {
+            Remaining::Intent(intent) => (intent, How::Resumed),
+            Remaining::Nothing => {
+                if !flags.is_dry_run() {
+                    headless.runner.close(&action.id, How::Resumed).await.map_err(closing)?;
+                }
+                tell("nothing is left to do");
+                return Ok(exit::DONE);
             }
-            tell("nothing is left to do");
-            return Ok(exit::DONE);
+            Remaining::Blocked(why) => {
+                let why = format!("not resumed: {why}; look, and then: pilothouse resume {id} --dismiss");
+                return Err((exit::REFUSED, why));
+            }
         }
-        Remaining::Blocked(why) => {
-            let why = format!("not resumed: {why}; look, and then: pilothouse resume {id} --dismiss");
-            return Err((exit::REFUSED, why));
-        }
-        Remaining::Plan(plan) => *plan,
-        Remaining::Intent(intent) => planned(start, &connection, &reach, intent).await?,
     };
-    if read_only && plan.refusals.is_empty() {
-        plan.refusals.push(Refusal::new("read-only", "this console is read-only"));
+    let plan = headless.rehearse(&intent).await?;
+    let refused = !plan.refusals.is_empty() && !flags.is_dry_run();
+    let status = headless.finish(start, plan, flags, Some((action.id.clone(), how))).await?;
+    if refused {
+        tell(&format!("pilothouse: not resumed; look, and then: pilothouse resume {id} --dismiss"));
     }
-    if flags.is_dry_run() || !plan.refusals.is_empty() {
-        show(&plan, flags)?;
-        return Ok(if flags.is_dry_run() { report::plan_status(&plan) } else { exit::REFUSED });
-    }
-    let cordoned = if how == How::Resumed { resume::cordoned(&action) } else { Vec::new() };
-    let follows = Follows { id: action.id.clone(), how, cordoned };
-    carry_out(start, reach, &plan, flags, Some(follows)).await
-}
-
-/// Reads back, and again while a step that others wait for takes effect.
-async fn settled(reach: &Reach, action: &Unfinished) -> Settled {
-    let deadline = Clock::deadline(SETTLES_WITHIN);
-    loop {
-        let settled = resume::settle(reach, action).await;
-        let waits = settled.settling
-            && !settled.rest.is_empty()
-            && settled.blocked.is_none()
-            && matches!(resume::resume_intent(action, &settled), Remaining::Plan(_));
-        if !waits || Clock::instant() >= deadline {
-            return settled;
-        }
-        tell(&format!("waiting: {}", settled.summary));
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    }
-}
-
-/// The intent planned anew, on the very objects that it was meant for.
-async fn planned(
-    start: &Start,
-    connection: &crate::wire::connect::Connection,
-    reach: &Reach,
-    intent: Intent,
-) -> Result<Plan, (u8, String)> {
-    let now = start.clock.now();
-    let scene = fetch_targets::fetch(
-        &reach.own.reader,
-        info(start, connection),
-        intent.act.clone(),
-        &intent.targets,
-        now,
-    )
-    .await
-    .map_err(|e| (scene_status(&e), e.to_string()))?;
-    let others: Vec<Name> = scene
-        .intent
-        .targets
-        .iter()
-        .filter(|t| !intent.targets.iter().any(|meant| meant.uid == t.uid))
-        .map(|t| t.name.clone())
-        .collect();
-    if let Some(name) = others.first() {
-        return Err((exit::REFUSED, format!("{name} is another object now: nothing was sent")));
-    }
-    let guards = &start.settings.guards;
-    Ok(rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, reach).await)
+    Ok(status)
 }

@@ -1,4 +1,4 @@
-//! A session: a connection, its sources, the hub on its thread, and the newest world.
+//! A session: clusters with their sources, the hub on its thread, and the newest world.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,35 +12,36 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
+use super::cluster::{ClusterHandle, Handles, clients};
 use crate::hub::{CONTROL, FACTS, Hub, Queues};
 use crate::source::kube::{self, Scope};
 use crate::source::logs::{self, FollowPlan, LogStore, choose_while_it_changes};
 use crate::source::prometheus::{self, Prometheus, PrometheusOptions};
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
-use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
 use crate::wire::env::Env;
 use crate::wire::error::ApiError;
 
 /// What runs while somebody looks.
 pub struct Session {
-    pub connection: Connection,
-    pub reader: ReadClient,
+    pub clusters: Handles,
+    /// The one that is shown first.
+    pub front: ClusterId,
     pub world: watch::Receiver<Arc<World>>,
     pub supervisor: Supervisor,
     pub control: mpsc::Sender<Event>,
-    pub sink: FactSink,
-    /// The lines of the logs that are followed by themselves.
-    pub logs: Option<Arc<LogStore>>,
     stop: CancellationToken,
     hub: Option<std::thread::JoinHandle<()>>,
 }
 
+/// The cluster of the first context: the only one of a headless command.
+pub const FIRST: ClusterId = ClusterId(0);
+
 /// What is pinned about the cluster of a connection.
-pub fn info(start: &Start, connection: &Connection) -> ClusterInfo {
+pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInfo {
     ClusterInfo {
-        id: ClusterId(0),
+        id,
         context: connection.context.as_str().into(),
         kubeconfig_user: connection.user.as_str().into(),
         server: connection.server.as_str().into(),
@@ -64,39 +65,37 @@ pub fn namespaces(start: &Start) -> Vec<Name> {
 }
 
 impl Session {
-    /// Starts everything; nothing is waited for. `publish` is called by the hub's thread with each new world.
+    /// Starts everything; nothing is waited for. `writes`: whether actions can be done. `publish` is called by the hub's
+    /// thread with each new world.
     pub fn open(
         start: &Start,
         connection: Connection,
+        writes: bool,
         past: Vec<Arc<ActionView>>,
         mut publish: impl FnMut(&Arc<World>) + Send + 'static,
     ) -> Result<Self, String> {
         let (facts, facts_in) = mpsc::channel(FACTS);
         let (control, control_in) = mpsc::channel(CONTROL);
-        let sink = FactSink::new(ClusterId(0), start.clock.clone(), facts, control.clone());
         let supervisor = Supervisor::new();
         let (world_out, world) = watch::channel(Arc::new(World::default()));
-        let hub =
-            Hub::new(vec![info(start, &connection)], past, start.clock.clone(), move |world: Arc<World>| {
-                publish(&world);
-                world_out.send_replace(world);
-            });
+        let infos = vec![info(start, FIRST, &connection)];
+        let hub = Hub::new(infos.clone(), past, start.clock.clone(), move |world: Arc<World>| {
+            publish(&world);
+            world_out.send_replace(world);
+        });
         let stop = CancellationToken::new();
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
-        let scope = Scope { namespaces: namespaces(start) };
-        let started = kube::start(&connection, &scope, &sink, &supervisor).map_err(|e| e.to_string())?;
-        prometheus_from(start, &sink, &supervisor)?;
-        Ok(Self {
-            connection,
-            reader: started.client,
-            world,
-            supervisor,
-            control,
-            sink,
-            logs: None,
-            stop,
-            hub: Some(hub),
-        })
+        let open = |(info, connection): (ClusterInfo, Connection)| {
+            let sink = FactSink::new(info.id, start.clock.clone(), facts.clone(), control.clone());
+            cluster(start, info, connection, writes, sink, supervisor.child())
+        };
+        let clusters = infos.into_iter().zip([connection]).map(open).collect::<Result<Handles, String>>()?;
+        Ok(Self { clusters, front: FIRST, world, supervisor, control, stop, hub: Some(hub) })
+    }
+
+    /// The handle of the cluster that is shown first.
+    pub fn shown(&self) -> Result<&ClusterHandle, String> {
+        self.clusters.get(self.front)
     }
 
     /// Follows the logs of pods in trouble, as the settings allow.
@@ -105,16 +104,20 @@ impl Session {
         if !settings.enabled {
             return;
         }
-        let store = Arc::new(LogStore::new(settings.memory_mib as usize * 1024 * 1024));
-        let (plan_out, plan) = watch::channel(FollowPlan::default());
-        logs::start(&self.reader, &store, &plan, settings.max_streams, &self.sink, &self.supervisor);
-        self.supervisor.spawn_once(choose_while_it_changes(
-            self.world.clone(),
-            plan_out,
-            settings.max_streams as usize,
-            start.clock.clone(),
-        ));
-        self.logs = Some(store);
+        for cluster in self.clusters.each() {
+            let store = Arc::new(LogStore::new(settings.memory_mib as usize * 1024 * 1024));
+            let (plan_out, plan) = watch::channel(FollowPlan::default());
+            let (reader, streams) = (cluster.reader(), settings.max_streams);
+            logs::start(reader, &store, &plan, streams, &cluster.sink, &cluster.sources);
+            cluster.sources.spawn_once(choose_while_it_changes(
+                self.world.clone(),
+                cluster.info.id,
+                plan_out,
+                streams as usize,
+                start.clock.clone(),
+            ));
+            cluster.logs = Some(store);
+        }
     }
 
     /// Stops the sources, then the hub, within about `within`.
@@ -129,6 +132,23 @@ impl Session {
             tracing::error!("the hub ended by a panic");
         }
     }
+}
+
+/// Starts the sources of a cluster.
+fn cluster(
+    start: &Start,
+    info: ClusterInfo,
+    connection: Connection,
+    writes: bool,
+    sink: FactSink,
+    sources: Supervisor,
+) -> Result<ClusterHandle, String> {
+    let scope = Scope { namespaces: info.namespaces.to_vec() };
+    let started = kube::start(&connection, &scope, &sink, &sources).map_err(|e| e.to_string())?;
+    prometheus_from(start, &sink, &sources)?;
+    let clients = clients(start, info.id, &connection, started.client, writes)?;
+    let (logs, resources) = (None, Arc::default());
+    Ok(ClusterHandle { info, connection, clients, sources, sink, logs, resources })
 }
 
 /// In words, if the server says that a namespace that was asked for does not exist: an empty picture must not pass
@@ -196,7 +216,7 @@ fn prometheus_from(start: &Start, sink: &FactSink, supervisor: &Supervisor) -> R
 pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver<Arc<TrafficSeen>>, String> {
     let (facts, mut facts_in) = mpsc::channel(FACTS);
     let (control, mut control_in) = mpsc::channel(CONTROL);
-    let sink = FactSink::new(ClusterId(0), start.clock.clone(), facts, control);
+    let sink = FactSink::new(FIRST, start.clock.clone(), facts, control);
     let (out, traffic) = watch::channel(Arc::new(TrafficSeen::default()));
     supervisor.spawn_once(async move { while control_in.recv().await.is_some() {} });
     supervisor.spawn_once(async move {

@@ -146,6 +146,7 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
     let found = |step: &Step, on: &ObjectRef| {
         grounds.extras.get(&Need::Object { context: step.context.clone(), on: on.clone() })
     };
+    let is_resume = matches!(plan.intent.act, Act::Resume(_));
     for step in &undoing.steps {
         let live = match found(step, &step.on) {
             Some(Found::Objects(objects)) => objects.first(),
@@ -166,6 +167,11 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
             }
             continue;
         };
+        // a later stage on the same object stands on what the stage before it leaves, not on what is there now
+        if is_resume && plan.steps.iter().any(|earlier| is_stage_of(earlier, step)) {
+            plan.steps.push(step.clone());
+            continue;
+        }
         let drift = match &step.what {
             StepKind::Rollback { to, from } => {
                 let held = |on: &ObjectRef| match found(step, on) {
@@ -217,6 +223,12 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
     plan.confirm = undoing.confirm.max(weight(plan));
     plan.undo = "the action itself again".into();
     plan.kubectl = format!("pilothouse undo {}", quote(&undoing.of));
+}
+
+/// The same field of the same object, as the weights of a route are shifted in stages.
+fn is_stage_of(earlier: &Step, step: &Step) -> bool {
+    std::mem::discriminant(&earlier.what) == std::mem::discriminant(&step.what)
+        && (&earlier.on, &earlier.context) == (&step.on, &step.context)
 }
 
 /// How much steps ask for by what they do, whoever asked for them.

@@ -6,58 +6,51 @@ use pilothouse_core::domain::plan::Plan;
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::plan::{is_protected, takes_many_nodes};
 
+use crate::action::runner::Consent;
 use crate::cli::ActionFlags;
 
-/// What a person said, or why nobody may be asked.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Confirmed {
-    Yes,
-    /// In words, with what to do.
-    No(String),
-}
-
-/// Confirms a plan by flags, or by asking at a terminal.
-pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Confirmed {
+/// Confirms a plan by flags, or by asking at a terminal. Err: in words, with what to do.
+pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Result<Consent, String> {
     let context = plan.intent.context.as_str();
     let protected = is_protected(plan, guards);
     if let Some(named) = &flags.confirm
         && named != context
     {
-        return Confirmed::No(format!("--confirm {named} is not this context, which is {context}"));
+        return Err(format!("--confirm {named} is not this context, which is {context}"));
     }
     if flags.yes {
         if protected && flags.confirm.is_none() {
-            return Confirmed::No(format!("this is protected: add --confirm {context}"));
+            return Err(format!("this is protected: add --confirm {context}"));
         }
         if takes_many_nodes(plan) && flags.confirm.is_none() {
-            return Confirmed::No(format!("these are many nodes at once: add --confirm {context}"));
+            return Err(format!("these are many nodes at once: add --confirm {context}"));
         }
-        return Confirmed::Yes;
+        return Ok(Consent::Flags);
     }
     if !std::io::stdin().is_terminal() {
-        return Confirmed::No("there is no terminal to ask at: add --yes".into());
+        return Err("there is no terminal to ask at: add --yes".into());
     }
     ask(plan)
 }
 
-fn ask(plan: &Plan) -> Confirmed {
+fn ask(plan: &Plan) -> Result<Consent, String> {
     let mut err = std::io::stderr().lock();
     let question = match plan.confirm {
         pilothouse_core::domain::plan::Confirm::Yes => "go on? type y: ".to_owned(),
         _ => format!("to go on, type {}: ", plan.answer),
     };
     if write!(err, "{question}").and_then(|()| err.flush()).is_err() {
-        return Confirmed::No("the question could not be shown".into());
+        return Err("the question could not be shown".into());
     }
     // what was typed before the question is no answer to it
     if rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush).is_err() {
-        return Confirmed::No("the terminal cannot be emptied of what was typed before: use --yes".into());
+        return Err("the terminal cannot be emptied of what was typed before: use --yes".into());
     }
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {
-        Ok(_) if line.trim() == plan.answer => Confirmed::Yes,
-        Ok(_) => Confirmed::No("not confirmed: nothing was changed".into()),
-        Err(e) => Confirmed::No(format!("no answer: {e}")),
+        Ok(_) if line.trim() == plan.answer => Ok(Consent::Typed(plan.answer.clone())),
+        Ok(_) => Err("not confirmed: nothing was changed".into()),
+        Err(e) => Err(format!("no answer: {e}")),
     }
 }
 
@@ -116,11 +109,11 @@ mod tests {
         let drain = || Act::Drain(DrainOptions::default());
         for act in [drain(), Act::Cordon] {
             let alone = said(act.clone(), Confirm::Context, None);
-            assert!(matches!(alone, Confirmed::No(why) if why.contains("--confirm test")));
-            assert_eq!(said(act.clone(), Confirm::Context, Some("test")), Confirmed::Yes);
-            assert!(matches!(said(act.clone(), Confirm::Context, Some("other")), Confirmed::No(_)));
-            assert_eq!(said(act, Confirm::Count, None), Confirmed::Yes);
+            assert!(matches!(alone, Err(why) if why.contains("--confirm test")));
+            assert_eq!(said(act.clone(), Confirm::Context, Some("test")), Ok(Consent::Flags));
+            assert!(said(act.clone(), Confirm::Context, Some("other")).is_err());
+            assert_eq!(said(act, Confirm::Count, None), Ok(Consent::Flags));
         }
-        assert_eq!(said(Act::OutOfService, Confirm::Context, None), Confirmed::Yes, "one object");
+        assert_eq!(said(Act::OutOfService, Confirm::Context, None), Ok(Consent::Flags), "one object");
     }
 }

@@ -110,6 +110,20 @@ pub enum Request {
     ErrorLines { cluster: ClusterId, fingerprint: Name },
 }
 
+impl Request {
+    /// The cluster that it is about: it goes to no other.
+    pub fn cluster(&self) -> ClusterId {
+        match self {
+            Self::Yaml { cluster, .. }
+            | Self::Table { cluster, .. }
+            | Self::Kinds { cluster }
+            | Self::Contexts { cluster }
+            | Self::FailoverPlans { cluster }
+            | Self::ErrorLines { cluster, .. } => *cluster,
+        }
+    }
+}
+
 /// The logs of all containers of an object's pods, merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRequest {

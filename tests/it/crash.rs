@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use pilothouse::action::answers::Answers;
 use pilothouse::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
 use pilothouse::action::fetch_targets;
 use pilothouse::action::journal::{Follows, How, Journal, Moment};
@@ -59,7 +60,8 @@ pub async fn planned(fake: &Fake, intent: Intent) -> Plan {
     let scene =
         fetch_targets::fetch(&reach.own.reader, info, intent.act, &intent.targets, now).await.unwrap();
     let guards = GuardSettings::default();
-    let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach).await;
+    let answers = &mut Answers::default();
+    let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach, answers).await;
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
     plan
 }
@@ -143,7 +145,6 @@ pub async fn takes_up(fake: &Fake, folder: &Path) -> usize {
                 continue;
             }
             Remaining::Intent(intent) => planned(fake, intent).await,
-            Remaining::Plan(plan) => *plan,
             Remaining::Blocked(why) => panic!("blocked: {why}"),
         };
         let (mut executor, _told) = executor(fake, journal.clone());

@@ -110,6 +110,8 @@ pub struct State {
     pub slow: bool,
     /// Writes until a right or the login ends.
     pub ends: Option<(u32, Ends)>,
+    /// All that was asked, but for watches: method and target.
+    pub requests: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -243,6 +245,11 @@ impl State {
     pub fn is_cluster(&mut self, n: u32) {
         let object = json!({"metadata": {"name": "kube-system", "uid": uid(n)}});
         self.put("/api/v1/namespaces/kube-system", object, "ADDED");
+    }
+
+    /// How many of the requests have these words.
+    pub fn asked(&self, words: &str) -> usize {
+        self.requests.iter().filter(|request| request.contains(words)).count()
     }
 
     pub fn pods(&self) -> usize {
@@ -518,6 +525,7 @@ impl Fake {
     fn answer(&self, method: &str, target: &str, body: &[u8]) -> (u16, Value, bool) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut state = self.state.lock().unwrap();
+        state.requests.push(format!("{method} {target}"));
         let status = |code: u16, message: &str| {
             (code, json!({"kind": "Status", "code": code, "message": message}), false)
         };

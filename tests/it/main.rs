@@ -11,6 +11,7 @@ mod fake;
 mod headless;
 mod logs;
 mod properties;
+mod runner;
 mod scenario;
 #[cfg(feature = "demo")]
 mod story;

@@ -16,6 +16,8 @@ pub const PATIENCE: u64 = 30;
 
 /// What a person needs to read a plan: longer than what the program calls too early.
 pub const READING: Duration = Duration::from_millis(400);
+/// How long the rest of a frame may take; that of a stopped process never comes.
+const FRAME: Duration = Duration::from_millis(500);
 /// From the signal to the end of the process.
 pub const GONE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -143,19 +145,32 @@ impl Seat {
         self.parser.screen()
     }
 
-    /// Takes in what comes within `time`; false when nothing can come any more.
+    /// Takes in what comes within `time`, and then the rest of the frame that has begun: a pty hands a frame over in pieces, and
+    /// half of one is no screen. False when nothing can come any more.
     fn take(&mut self, time: Duration) -> bool {
-        let first = match self.bytes.recv_timeout(time) {
-            Ok(bytes) => bytes,
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
-        };
-        let rest: Vec<u8> = self.bytes.try_iter().flatten().collect();
-        for bytes in [first, rest] {
-            self.parser.process(&bytes);
-            self.raw.extend(bytes);
+        let mut time = time;
+        loop {
+            let first = match self.bytes.recv_timeout(time) {
+                Ok(bytes) => bytes,
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            };
+            let rest: Vec<u8> = self.bytes.try_iter().flatten().collect();
+            for bytes in [first, rest] {
+                self.parser.process(&bytes);
+                self.raw.extend(bytes);
+            }
+            if !self.within_a_frame() {
+                return true;
+            }
+            time = FRAME;
         }
-        true
+    }
+
+    /// A synchronized update (mode 2026) has begun and not ended.
+    fn within_a_frame(&self) -> bool {
+        let last = |mark: &[u8]| self.raw.windows(mark.len()).rposition(|w| w == mark);
+        last(b"\x1b[?2026h") > last(b"\x1b[?2026l")
     }
 
     /// Waits until the parsed screen is as wanted; fails with the last screen.

@@ -3,6 +3,7 @@
 //! Planning is pure ([`crate::plan`]); what only the server knows (access, dry run) is added as [`Evidence`]
 //! and judged by [`crate::plan::settle`].
 
+mod act;
 mod beyond;
 mod need;
 mod step;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::targets::choose;
 use tokio::sync::watch;
@@ -13,9 +14,10 @@ use crate::clock::Clock;
 /// What is worth following is looked at anew this often at most.
 const CHOOSE_EVERY: Duration = Duration::from_secs(2);
 
-/// Keeps the follow plan in step with the world.
+/// Keeps the follow plan of a cluster in step with the world.
 pub async fn choose_while_it_changes(
     mut world: watch::Receiver<Arc<World>>,
+    cluster: ClusterId,
     plan: watch::Sender<FollowPlan>,
     most: usize,
     clock: Clock,
@@ -23,7 +25,7 @@ pub async fn choose_while_it_changes(
     loop {
         let chosen = {
             let world = world.borrow_and_update().clone();
-            world.clusters.first().map(|c| choose(c, most, clock.now()))
+            world.cluster(cluster).map(|c| choose(c, most, clock.now()))
         };
         if let Some((choices, candidates)) = chosen {
             let targets = choices

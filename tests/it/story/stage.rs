@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilothouse::action::answers::Answers;
 use pilothouse::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
 use pilothouse::action::journal::Journal;
 use pilothouse::action::reach::Reach;
@@ -100,7 +101,16 @@ impl Stage {
         let intent = Intent { cluster: cluster.info.id, context: cluster.info.context.clone(), act, targets };
         let writer = self.connection.writer().unwrap();
         let reach = Reach::new(self.connection.reader().unwrap(), Some(writer));
-        let plan = rehearse(&cluster, &intent, &guards(), View::Whole, self.clock.now(), &reach).await;
+        let plan = rehearse(
+            &cluster,
+            &intent,
+            &guards(),
+            View::Whole,
+            self.clock.now(),
+            &reach,
+            &mut Answers::default(),
+        )
+        .await;
         assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
         let (tell, mut told) = mpsc::channel(64);
         let executor = Executor {
@@ -169,6 +179,12 @@ fn look(
     let (plan_out, plan) = watch::channel(FollowPlan::default());
     logs::start(&started.client, &store, &plan, streams, &sink, &supervisor);
     let most = streams as usize;
-    supervisor.spawn_once(choose_while_it_changes(world.clone(), plan_out, most, clock.clone()));
+    supervisor.spawn_once(choose_while_it_changes(
+        world.clone(),
+        ClusterId(0),
+        plan_out,
+        most,
+        clock.clone(),
+    ));
     (world, control)
 }

@@ -1,0 +1,72 @@
+//! A cluster as actions see it: its clients, what must not be done to it, and how fast pods may be evicted from it.
+//! Whoever plans or writes asks the cluster that the intent names; a process may have several.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::settings::GuardSettings;
+
+use super::control::EvictionRateLimiter;
+use super::reach::{Clients, Reach};
+
+/// Opens the clients of another context: some steps of a failover are about a second cluster.
+pub type OpenContext = Arc<dyn Fn(Name) -> BoxFuture<'static, Result<Clients, String>> + Send + Sync>;
+
+/// The part of a cluster's handle that actions use.
+#[derive(Clone)]
+pub struct ClusterClients {
+    pub id: ClusterId,
+    pub context: Name,
+    pub own: Clients,
+    /// What must not be touched without a confirmation of its own.
+    pub guards: GuardSettings,
+    /// All evictions of this process from this cluster share it.
+    pub limiter: EvictionRateLimiter,
+    pub open: OpenContext,
+}
+
+impl std::fmt::Debug for ClusterClients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClusterClients").field("id", &self.id).field("context", &self.context).finish()
+    }
+}
+
+impl ClusterClients {
+    /// True if there is no client that writes.
+    pub fn is_read_only(&self) -> bool {
+        self.own.writer.is_none()
+    }
+
+    /// The clients of a plan: this cluster's, and those of the other contexts that its steps name. Err: one of them
+    /// cannot be opened, and why.
+    pub async fn reach(&self, contexts: &BTreeSet<Name>) -> Result<Reach, String> {
+        let mut others = BTreeMap::new();
+        for context in contexts {
+            others.insert(context.clone(), (self.open)(context.clone()).await?);
+        }
+        Ok(Reach { own: self.own.clone(), others: Arc::new(others) })
+    }
+}
+
+/// The clusters of this process, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Clusters(Arc<BTreeMap<ClusterId, ClusterClients>>);
+
+impl Clusters {
+    pub fn get(&self, id: ClusterId) -> Option<&ClusterClients> {
+        self.0.get(&id)
+    }
+
+    /// The cluster that is open under a context's name.
+    pub fn of_context(&self, context: &str) -> Option<&ClusterClients> {
+        self.0.values().find(|cluster| cluster.context == *context)
+    }
+}
+
+impl FromIterator<ClusterClients> for Clusters {
+    fn from_iter<I: IntoIterator<Item = ClusterClients>>(clusters: I) -> Self {
+        Self(Arc::new(clusters.into_iter().map(|cluster| (cluster.id, cluster)).collect()))
+    }
+}

@@ -1,0 +1,96 @@
+//! An unfinished action of another process: found in the journal, compared with the cluster that it was meant for, read
+//! back, and what is left of it as an intent.
+
+use std::time::Duration;
+
+use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::plan::Intent;
+
+use super::super::identity;
+use super::super::resume::{self, Remaining, Settled, Unfinished};
+use super::Runner;
+use crate::clock::Clock;
+
+/// Between two looks at steps that take effect.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// An unfinished action, and where its steps stand.
+#[derive(Debug)]
+pub struct TakenUp {
+    pub action: Unfinished,
+    pub settled: Settled,
+    /// What a person should know of its clusters.
+    pub notes: Vec<String>,
+    /// The cluster that it is of, as this process calls it.
+    pub cluster: ClusterId,
+}
+
+/// Why an unfinished action cannot be taken up here.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTakenUp {
+    #[error("this action is already resumed, undone or dismissed")]
+    NotUnfinished,
+    #[error("belongs to context {0}: start pilothouse --context {0}")]
+    OtherContext(Name),
+    #[error("{0}")]
+    OtherCluster(String),
+    #[error("{0}")]
+    NotOpened(String),
+}
+
+impl TakenUp {
+    /// What is left to do, as an intent of the cluster that it is of.
+    pub fn remaining(&self) -> Remaining {
+        self.here(resume::resume_intent(&self.action, &self.settled))
+    }
+
+    /// What takes back its cordons. None: there is none, or that cannot be read now.
+    pub fn compensation(&self) -> Option<Intent> {
+        let intent = resume::compensation(&self.action, &self.settled)?;
+        Some(Intent { cluster: self.cluster, ..intent })
+    }
+
+    /// The number of a cluster means another one in another process.
+    fn here(&self, remaining: Remaining) -> Remaining {
+        match remaining {
+            Remaining::Intent(intent) => Remaining::Intent(Intent { cluster: self.cluster, ..intent }),
+            other => other,
+        }
+    }
+}
+
+impl Runner {
+    /// Reads an unfinished action back. A step that others wait for may take effect within `patience`; `tell` hears that
+    /// it is waited for.
+    pub async fn take_up(
+        &self,
+        id: &Name,
+        patience: Duration,
+        mut tell: impl FnMut(&str) + Send,
+    ) -> Result<TakenUp, NotTakenUp> {
+        let parts = &self.0.parts;
+        let (journal, of) = (parts.journal.clone(), id.clone());
+        let find = move || resume::unfinished(&journal).into_iter().find(|u| u.id == of);
+        let found = tokio::task::spawn_blocking(find).await.ok().flatten();
+        let action = found.ok_or(NotTakenUp::NotUnfinished)?;
+        let context = &action.plan.intent.context;
+        let clients = parts.clusters.of_context(context);
+        let clients = clients.ok_or_else(|| NotTakenUp::OtherContext(context.clone()))?;
+        let contexts = action.plan.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty());
+        let reach = clients.reach(&contexts.collect()).await.map_err(NotTakenUp::NotOpened)?;
+        let here = identity::clusters(&reach, &action.plan).await;
+        let notes = identity::compare(&action.clusters, &here, context).map_err(NotTakenUp::OtherCluster)?;
+        let deadline = Clock::deadline(patience);
+        let settled = loop {
+            let settled = resume::settle(&reach, &action).await;
+            let waits = settled.settling && !settled.rest.is_empty() && settled.blocked.is_none();
+            // a drain is planned again from what is there
+            if !waits || action.empties_nodes() || Clock::instant() >= deadline {
+                break settled;
+            }
+            tell(&settled.summary);
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        Ok(TakenUp { cluster: clients.id, action, settled, notes })
+    }
+}

@@ -1,0 +1,32 @@
+//! What an action is about beyond its targets: the other clusters that it touches, and whose errors stop it.
+
+use std::collections::BTreeSet;
+
+use super::Act;
+use crate::domain::failover::{FailoverKind, Watched};
+use crate::domain::id::Name;
+
+impl Act {
+    /// The contexts of the other clusters that it touches.
+    pub fn contexts(&self) -> BTreeSet<Name> {
+        match self {
+            Self::Failover { plan, .. } => match &plan.kind {
+                FailoverKind::Standby(standby) => BTreeSet::from([standby.context.clone()]),
+                _ => BTreeSet::new(),
+            },
+            Self::Undo(sequel) | Self::Resume(sequel) => {
+                sequel.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// The Service whose error ratio stops it.
+    pub fn watched(&self) -> Option<&Watched> {
+        match self {
+            Self::Failover { plan, .. } => plan.watched.as_ref(),
+            Self::Resume(rest) => rest.watched.as_ref(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The runner of actions over two clusters, each a server in this process: what is asked and written goes to the cluster
+//! that the intent names, an open dialog asks no more than it has to, and what must not be sent is refused and reported.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pilothouse::action::cluster::{ClusterClients, Clusters};
+use pilothouse::action::control::EvictionRateLimiter;
+use pilothouse::action::facts::Facts;
+use pilothouse::action::journal::{How, Journal};
+use pilothouse::action::reach::Clients;
+use pilothouse::action::resume::{self, Remaining};
+use pilothouse::action::runner::{Confirmed, Consent, NotTakenUp, Parts, Runner, WithoutJournal};
+use pilothouse::bootstrap::cluster::{ClusterHandle, Handles};
+use pilothouse::bootstrap::desk::Desk;
+use pilothouse::bootstrap::dialer::Dialer;
+use pilothouse::clock::Clock;
+use pilothouse::config::Home;
+use pilothouse::source::sink::FactSink;
+use pilothouse::source::supervise::Supervisor;
+use pilothouse::ui::request::{Effect, LogRequest, Reply, Request, Ticket};
+use pilothouse::ui::run::{Input, queue};
+use pilothouse::wire::decode::{Pools, workload};
+use pilothouse::wire::kubeconfig::Overrides;
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
+use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, ScaleBy};
+use pilothouse_core::domain::settings::GuardSettings;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::facts::event::{Batch, Fact};
+use pilothouse_core::facts::world::{ActionView, ClusterInfo, Outcome, World};
+use pilothouse_core::state::ClusterState;
+use tokio::sync::{mpsc, watch};
+
+use crate::crash::{WEB, dies, plan};
+use crate::fake::{Fake, uid};
+
+const A: ClusterId = ClusterId(0);
+const B: ClusterId = ClusterId(1);
+/// What a dialog asks the server about a scale.
+const REVIEWS: &str = "selfsubjectaccessreviews";
+const DRY_RUNS: &str = "dryRun";
+
+/// Two clusters that have objects of the same names and UIDs. The contexts are called `test` in B, where the fake's own
+/// kubeconfig has that name, and `other` in A.
+struct Two {
+    a: Fake,
+    b: Fake,
+    states: [ClusterState; 2],
+    world: watch::Sender<Arc<World>>,
+    runner: Runner,
+    reports: mpsc::Receiver<ActionView>,
+}
+
+fn info(id: ClusterId) -> ClusterInfo {
+    let context = if id == A { "other" } else { "test" };
+    ClusterInfo { id, context: context.into(), ..ClusterInfo::default() }
+}
+
+fn clients(fake: &Fake, id: ClusterId) -> ClusterClients {
+    let (reader, writer) = (fake.connection.reader().unwrap(), fake.connection.writer().unwrap());
+    ClusterClients {
+        id,
+        context: info(id).context,
+        own: Clients { reader, writer: Some(writer) },
+        guards: GuardSettings::default(),
+        limiter: EvictionRateLimiter::default(),
+        open: Arc::new(|context| Box::pin(async move { Err(format!("{context} cannot be opened")) })),
+    }
+}
+
+impl Two {
+    async fn start(journal: Journal, without_journal: WithoutJournal) -> Self {
+        let (a, b) = (Fake::start(0).await, Fake::start(0).await);
+        let (world, newest) = watch::channel(Arc::default());
+        let (told, reports) = mpsc::channel(1000);
+        let runner = Runner::new(Parts {
+            clusters: Clusters::from_iter([clients(&a, A), clients(&b, B)]),
+            facts: Facts::Live(newest),
+            journal: journal.quiet(),
+            clock: Clock::system(),
+            without_journal,
+            user: "u".into(),
+            host: "h".into(),
+            reports: told,
+        });
+        let states = [A, B].map(|id| ClusterState::new(info(id)));
+        let mut two = Self { a, b, states, world, runner, reports };
+        two.sees(3, 1);
+        two
+    }
+
+    async fn with_journal(folder: &Path) -> Self {
+        Self::start(Journal::new(folder.to_owned(), "runner"), WithoutJournal::Ask).await
+    }
+
+    /// Both clusters' watches tell of the Deployment at this version, with so many replicas.
+    fn sees(&mut self, replicas: i32, version: u64) {
+        for (fake, state) in [&self.a, &self.b].into_iter().zip(&mut self.states) {
+            let body = fake.state.lock().unwrap().get(WEB).unwrap().to_string();
+            let mut web =
+                workload::workload(&mut Pools::default(), &Kind::Deployment, body.as_bytes()).unwrap();
+            (web.replicas, web.version) = (replicas, Version(version));
+            state.apply(Fact::Deployments(Batch::Upsert(vec![web])), Stamp(0));
+            state.publish(Stamp(0), false);
+        }
+        let clusters = self.states.iter().map(|state| state.published().clone()).collect();
+        self.world.send_replace(Arc::new(World { clusters, ..World::default() }));
+    }
+
+    async fn rehearsed(&self, intent: &Intent) -> Plan {
+        let plan = self.runner.rehearse(intent).await.unwrap();
+        assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+        plan
+    }
+
+    async fn run(&self, read: Plan, answer: &str) -> ActionView {
+        let consent = Consent::Typed(answer.into());
+        let confirmed = Confirmed { read: Arc::new(read), consent, follows: None };
+        let done = self.runner.start(confirmed).done.await.unwrap();
+        assert_eq!(self.runner.running(), 0, "an action that has ended does not run");
+        done
+    }
+
+    fn written(&self) -> (u32, u32) {
+        (self.a.state.lock().unwrap().total(), self.b.state.lock().unwrap().total())
+    }
+}
+
+/// To scale the Deployment of a cluster from 3 to 5: asks for `y`.
+fn scale(cluster: ClusterId) -> Intent {
+    let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::parse(&uid(600)));
+    Intent {
+        cluster,
+        context: info(cluster).context,
+        act: Act::Scale(ScaleBy { replicas: 5, current_replicas: None }),
+        targets: vec![web],
+    }
+}
+
+#[tokio::test]
+async fn an_action_is_planned_and_carried_out_on_the_cluster_that_its_intent_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    for (cluster, written) in [(B, (0, 1)), (A, (1, 1))] {
+        let plan = two.rehearsed(&scale(cluster)).await;
+        assert!(plan.kubectl.contains(info(cluster).context.as_str()), "{}", plan.kubectl);
+        let done = two.run(plan, "y").await;
+        assert_eq!((done.outcome, done.cluster), (Some(Outcome::Done), cluster), "{}", done.message);
+        assert_eq!(two.written(), written);
+        if cluster == B {
+            let asked = two.a.state.lock().unwrap().requests.clone();
+            assert!(asked.is_empty(), "nothing of B is asked of A: {asked:?}");
+        }
+    }
+    let mut told = Vec::new();
+    while let Ok(report) = two.reports.try_recv() {
+        told.push(report);
+    }
+    assert!(told.iter().any(|r| r.cluster == A) && told.iter().any(|r| r.cluster == B));
+    let journaled = Journal::new(folder.path().to_owned(), "look").history().0;
+    let mut contexts: Vec<&str> = journaled.iter().map(|a| a.plan.intent.context.as_str()).collect();
+    contexts.sort_unstable();
+    assert_eq!(contexts, ["other", "test"], "the journal names the cluster of each");
+}
+
+#[tokio::test]
+async fn an_open_dialog_asks_again_only_when_something_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    let intent = scale(B);
+    let asked = |two: &Two| {
+        let state = two.b.state.lock().unwrap();
+        (state.asked(REVIEWS), state.asked(DRY_RUNS))
+    };
+    let first = two.rehearsed(&intent).await;
+    assert_eq!(asked(&two), (1, 1));
+    for _ in 0..3 {
+        let again = two.rehearsed(&intent).await;
+        assert_eq!(again.goes_beyond(&first), None);
+    }
+    assert_eq!(asked(&two), (1, 1), "nothing has changed");
+    two.sees(3, 2);
+    two.rehearsed(&intent).await;
+    assert_eq!(asked(&two), (1, 2), "the object has another version");
+    let more = Intent { act: Act::Scale(ScaleBy { replicas: 6, current_replicas: None }), ..intent.clone() };
+    two.rehearsed(&more).await;
+    assert_eq!(asked(&two), (1, 3), "the step is another");
+    let plan = two.rehearsed(&intent).await;
+    let before = asked(&two);
+    let done = two.run(plan, "y").await;
+    assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+    assert_eq!(asked(&two), (before.0 + 1, before.1 + 1), "all is asked once more before anything is sent");
+    assert_eq!(two.written(), (0, 1));
+}
+
+#[tokio::test]
+async fn what_must_not_be_sent_is_refused_after_it_was_started_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    let read = two.rehearsed(&scale(B)).await;
+    let nowhere = Plan { intent: Intent { cluster: ClusterId(7), ..read.intent.clone() }, ..read.clone() };
+    for (read, answer, replicas, why) in [
+        (read.clone(), "n", 3, "not what had to be typed"),
+        (read.clone(), "y", 4, "what it does changed after the plan was shown"),
+        (nowhere, "y", 3, "that cluster is not there"),
+    ] {
+        two.sees(replicas, 2);
+        let done = two.run(read, answer).await;
+        assert_eq!(done.outcome, Some(Outcome::Refused));
+        assert!(
+            done.message.starts_with("nothing was sent: ") && done.message.contains(why),
+            "{}",
+            done.message
+        );
+        let told = two.reports.recv().await.unwrap();
+        assert_eq!((told.id, told.outcome), (done.id, Some(Outcome::Refused)), "it is shown");
+    }
+    assert_eq!(two.written(), (0, 0));
+    assert!(Journal::new(folder.path().to_owned(), "look").history().0.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_judged_by_a_picture_that_is_frozen() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    let read = two.rehearsed(&scale(B)).await;
+    // the hub has ended
+    two.world = watch::channel(Arc::default()).0;
+    let why = two.runner.rehearse(&scale(B)).await.unwrap_err().to_string();
+    assert!(why.contains("the picture is frozen"), "{why}");
+    let done = two.run(read, "y").await;
+    assert!(done.message.contains("the picture is frozen"), "{}", done.message);
+    assert_eq!((done.outcome, two.written()), (Some(Outcome::Refused), (0, 0)));
+}
+
+#[tokio::test]
+async fn without_a_journal_the_contexts_name_has_to_be_typed() {
+    let mut two = Two::start(Journal::nowhere(), WithoutJournal::Ask).await;
+    let plan = two.rehearsed(&scale(B)).await;
+    assert_eq!((plan.confirm, plan.answer.as_str()), (Confirm::Context, "test"));
+    assert!(plan.warnings.iter().any(|w| w.contains("kept in memory only")), "{:?}", plan.warnings);
+    let done = two.run(plan.clone(), "y").await;
+    assert_eq!((done.outcome, two.written()), (Some(Outcome::Refused), (0, 0)));
+    let done = two.run(plan, "test").await;
+    assert_eq!((done.outcome, two.written()), (Some(Outcome::Done), (0, 1)), "{}", done.message);
+    // where nobody is asked
+    two = Two::start(Journal::nowhere(), WithoutJournal::Refuse).await;
+    let plan = two.rehearsed(&scale(B)).await;
+    assert_eq!(plan.confirm, Confirm::Yes);
+    let confirmed = Confirmed { read: Arc::new(plan), consent: Consent::Flags, follows: None };
+    let done = two.runner.start(confirmed).done.await.unwrap();
+    assert!(done.message.contains("cannot be written down"), "{}", done.message);
+    assert_eq!((done.outcome, two.written()), (Some(Outcome::Refused), (0, 0)));
+}
+
+#[tokio::test]
+async fn an_action_is_resumed_on_the_cluster_that_it_was_done_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    let act = Act::Scale(ScaleBy { replicas: 5, current_replicas: None });
+    let begun = plan(&two.b, act).await;
+    // its step is on disk, and nothing was sent
+    assert!(dies(&two.b, folder.path(), &begun, 3).await);
+    two.b.quiet().await;
+    let id = resume::unfinished(&Journal::new(folder.path().to_owned(), "look"))[0].id.clone();
+    let taken = two.runner.take_up(&id, Duration::ZERO, |_| ()).await.unwrap();
+    assert_eq!(taken.cluster, B, "by its context, whatever its number was in the other process");
+    let Remaining::Intent(intent) = taken.remaining() else { panic!("{:?}", taken.remaining()) };
+    assert_eq!((intent.cluster, intent.context.as_str()), (B, "test"));
+    let read = Arc::new(two.rehearsed(&intent).await);
+    let consent = Consent::Typed(read.answer.clone());
+    let confirmed = Confirmed { read, consent, follows: Some((id.clone(), How::Resumed)) };
+    let done = two.runner.start(confirmed).done.await.unwrap();
+    assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+    assert_eq!(two.written(), (0, 1));
+    let again = two.runner.take_up(&id, Duration::ZERO, |_| ()).await;
+    assert!(matches!(again, Err(NotTakenUp::NotUnfinished)), "{again:?}");
+    // of a context that is not open here
+    let folder = tempfile::tempdir().unwrap();
+    two = Two::with_journal(folder.path()).await;
+    let elsewhere = Plan { intent: Intent { context: "third".into(), ..begun.intent.clone() }, ..begun };
+    assert!(dies(&two.b, folder.path(), &elsewhere, 3).await);
+    let id = resume::unfinished(&Journal::new(folder.path().to_owned(), "look"))[0].id.clone();
+    let other = two.runner.take_up(&id, Duration::ZERO, |_| ()).await;
+    assert!(matches!(&other, Err(NotTakenUp::OtherContext(context)) if *context == "third"), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_runner_that_is_stopped_waits_for_its_actions_and_leaves_them_to_be_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    // it takes no effect, so that it is waited for
+    two.b.state.lock().unwrap().slow = true;
+    let read = Arc::new(two.rehearsed(&scale(B)).await);
+    let consent = Consent::Typed("y".into());
+    let started = two.runner.start(Confirmed { read, consent, follows: None });
+    while two.written() != (0, 1) {
+        two.reports.recv().await.unwrap();
+    }
+    assert!(two.runner.control(&started.id).is_some() && two.runner.running() == 1);
+    assert!(two.runner.shutdown().await, "it comes to its end in time");
+    let done = started.done.await.unwrap();
+    assert_ne!(done.outcome, Some(Outcome::Done), "{}", done.message);
+    assert_eq!(two.runner.running(), 0);
+}
+
+fn handle(fake: &Fake, id: ClusterId) -> ClusterHandle {
+    let (facts, control) = (mpsc::channel(1).0, mpsc::channel(1).0);
+    ClusterHandle {
+        info: info(id),
+        connection: fake.connection.clone(),
+        clients: clients(fake, id),
+        sources: Supervisor::new(),
+        sink: FactSink::new(id, Clock::system(), facts, control),
+        logs: None,
+        resources: Arc::default(),
+    }
+}
+
+/// The next thing that the screen is told.
+async fn next(inbox: &Arc<Mutex<Receiver<Input>>>) -> Input {
+    let inbox = inbox.clone();
+    let told = move || inbox.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+    tokio::task::spawn_blocking(told).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = Two::with_journal(folder.path()).await;
+    let (inbox_in, inbox) = queue();
+    let inbox = Arc::new(Mutex::new(inbox));
+    let desk = Desk {
+        clusters: Handles::from_iter([handle(&two.a, A), handle(&two.b, B)]),
+        runner: two.runner.clone(),
+        clock: Clock::system(),
+        failover: Vec::new(),
+        dialer: Dialer::new(None, None, Overrides::default(), Clock::system()),
+        world: two.world.subscribe(),
+        inbox: inbox_in,
+        control: mpsc::channel(1).0,
+        supervisor: Supervisor::new(),
+        home: Home { config: None, state: None },
+        logs: HashMap::new(),
+    };
+    let (effects, effects_in) = mpsc::channel(64);
+    let serves = tokio::spawn(desk.serve(effects_in));
+    let web = scale(B).targets[0].clone();
+    let yaml = |cluster| Request::Yaml {
+        cluster,
+        kind: web.kind.clone(),
+        namespace: web.namespace.clone(),
+        name: web.name.clone(),
+    };
+    for request in [
+        yaml(B),
+        Request::Kinds { cluster: B },
+        Request::Table { cluster: B, resource: "pods".into(), namespace: None },
+        Request::FailoverPlans { cluster: B },
+        Request::ErrorLines { cluster: B, fingerprint: Name::default() },
+    ] {
+        let words = format!("{request:?}");
+        effects.send(Effect::Fetch(Ticket(1), request)).await.unwrap();
+        assert!(matches!(next(&inbox).await, Input::Reply(Ticket(1), _)), "{words}");
+    }
+    effects.send(Effect::Plan(Ticket(2), scale(B))).await.unwrap();
+    let Input::Reply(Ticket(2), Reply::Rehearsal(made)) = next(&inbox).await else { panic!() };
+    let run = |read, answer: &str| Effect::Run { read, answer: answer.into(), resumes: None };
+    effects.send(run(made.plan.clone(), "n")).await.unwrap();
+    let Input::Notice(words) = next(&inbox).await else { panic!() };
+    assert_eq!(words, "nothing was sent: that is not what had to be typed");
+    effects.send(run(made.plan, "y")).await.unwrap();
+    let Input::Notice(words) = next(&inbox).await else { panic!() };
+    assert!(words.starts_with("scale done: "), "{words}");
+    let request = LogRequest {
+        cluster: B,
+        object: web.clone(),
+        within: None,
+        previous: false,
+        follow: false,
+        tail: 10,
+    };
+    effects.send(Effect::FollowLogs(Ticket(3), request)).await.unwrap();
+    assert!(matches!(next(&inbox).await, Input::LogEnded(Ticket(3))));
+    let asked = two.a.state.lock().unwrap().requests.clone();
+    assert!(asked.is_empty(), "nothing was asked of A: {asked:?}");
+    assert!(two.b.state.lock().unwrap().asked(WEB) > 0);
+    assert_eq!(two.written(), (0, 1));
+    // and the other way round
+    let before = two.b.state.lock().unwrap().requests.len();
+    effects.send(Effect::Fetch(Ticket(4), yaml(A))).await.unwrap();
+    assert!(matches!(next(&inbox).await, Input::Reply(Ticket(4), Reply::Text(_))));
+    assert_eq!(two.a.state.lock().unwrap().requests.len(), 1);
+    assert_eq!(two.b.state.lock().unwrap().requests.len(), before);
+    // of a cluster that is not there
+    effects.send(Effect::Fetch(Ticket(5), yaml(ClusterId(9)))).await.unwrap();
+    let Input::Reply(Ticket(5), Reply::Failed(why)) = next(&inbox).await else { panic!() };
+    assert_eq!(why, "that cluster is not there");
+    drop(effects);
+    serves.await.unwrap();
+}
