@@ -18,6 +18,7 @@ pub mod node;
 pub mod plan;
 pub mod pod;
 pub mod quantity;
+pub mod row;
 pub mod scheduling;
 pub mod selector;
 pub mod service;

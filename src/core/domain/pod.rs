@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Name, Owner, Uid, Version};
 use super::label::Labels;
 use super::quantity::Resources;
+use super::row::row;
 use super::scheduling::Scheduling;
 use super::time::Stamp;
 
@@ -171,6 +172,7 @@ pub struct Pod {
     /// Annotation `kubernetes.io/config.mirror`: a static pod's shadow, which deleting does not stop.
     pub mirror: bool,
 }
+row!(Pod);
 
 /// The condition Ready is first set within this long after the start; if it changed later, the pod had been ready.
 pub const START_SECS: u64 = 30;

@@ -7,7 +7,7 @@ mod scheduling;
 
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShape, Trouble};
 use pilothouse_core::domain::quantity;
@@ -20,7 +20,8 @@ use self::columns::columns;
 use self::own::{is_own, own};
 use self::probe::Probe;
 use self::scheduling::{AffinityDoc, Port, SpreadDoc, TolerationDoc, main_and_sidecars};
-use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
+use super::{ConditionDoc, Decode, Decoder, Labels, Meta, Pools, Text, message, read, resources, single};
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
 /// An out-of-memory kill is news for an hour.
@@ -187,6 +188,13 @@ impl ContainerStatus<'_> {
     }
     fn restarts(&self) -> u32 {
         u32::try_from(self.restart_count.unwrap_or(0)).unwrap_or(0)
+    }
+}
+
+impl Decode for Pod {
+    fn decoder(_: &Kind, clock: &Clock) -> Decoder<Self> {
+        let (mut pools, clock) = (Pools::default(), clock.clone());
+        Box::new(move |json| pod(&mut pools, json, clock.now()).map(Some))
     }
 }
 
