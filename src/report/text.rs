@@ -316,7 +316,7 @@ mod tests {
                 [$(none(Fact::$fact)),*]
             };
         }
-        let empty = pilothouse_core::with_tables!(empty);
+        let empty = pilothouse_core::domain::kinds::with_tables!(empty);
         for fact in empty.into_iter().flatten().chain(more) {
             state.apply(fact, Stamp(0));
         }

@@ -8,9 +8,8 @@ mod several;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name};
-use pilothouse_core::domain::kinds::{KindInfo, Watched};
+use pilothouse_core::domain::kinds::{KindInfo, Watched, with_tables};
 use pilothouse_core::facts::event::{Batch, Fact};
-use pilothouse_core::with_tables;
 use tokio::sync::watch;
 
 use self::several::Several;

@@ -330,6 +330,8 @@ macro_rules! with_tables {
     };
 }
 
+pub use with_tables;
+
 /// The kinds whose objects split traffic by weights.
 pub const ROUTES: [Kind; 3] = [Kind::HTTPRoute, Kind::VirtualService, Kind::TraefikService];
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::domain;
 use crate::domain::id::{ClusterId, Name, Uid, Version};
+use crate::domain::kinds::with_tables;
 use crate::domain::log::LogSummary;
 use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
@@ -14,7 +15,6 @@ use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 
 use super::world::ActionView;
-use crate::with_tables;
 
 /// One fact batch with its origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Event {
 
 macro_rules! fact {
     ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {
-        /// What sources and the executor can say: rows of a watched kind, of which [`crate::with_tables`] has the list, or
+        /// What sources and the executor can say: rows of a watched kind, of which [`with_tables`] has the list, or
         /// one of the others.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         pub enum Fact {

@@ -1,4 +1,4 @@
-//! The tables of the watched kinds, made from the one list of them, [`with_tables`](crate::with_tables).
+//! The tables of the watched kinds, made from the one list of them, [`with_tables`].
 //!
 //! A table has three sides, each a field of the same name. The hub writes [`Rows`] (`facts.pods`), notes what changed as
 //! [`Delta`]s (`dirty.pods`), and publishes a [`Table`] (`cluster.pods`).
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::domain;
 use crate::domain::id::Kind;
-use crate::with_tables;
+use crate::domain::kinds::with_tables;
 
 use super::event::{Batch, Fact};
 use super::reduce::{Delta, Dirty, Parts};

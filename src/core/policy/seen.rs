@@ -165,11 +165,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::domain::kinds::with_tables;
     use crate::domain::time::Stamp;
     use crate::facts::event::Identity;
     use crate::facts::tables::Tables;
     use crate::facts::world::ClusterInfo;
-    use crate::with_tables;
 
     /// Everything was seen, by somebody who asked for `asked`.
     fn cluster(asked: &[&str]) -> Cluster {
