@@ -129,6 +129,9 @@ pub struct PodOwn {
     /// It is going because the Eviction API was asked for that (condition DisruptionTarget).
     #[serde(default)]
     pub evicted: bool,
+    /// The PersistentVolumeClaims that it mounts, while it is Pending; empty for all others.
+    #[serde(default)]
+    pub claims: Box<[Name]>,
 }
 
 /// A pod as the console shows and plans with it.
@@ -195,6 +198,11 @@ impl Pod {
         self.own.as_ref().map_or(&[], |own| &own.taken)
     }
 
+    /// The PersistentVolumeClaims without which it does not start, while it is Pending.
+    pub fn claims(&self) -> &[Name] {
+        self.own.as_ref().map_or(&[], |own| &own.claims)
+    }
+
     /// It is going because somebody asked the Eviction API for that.
     pub fn is_evicted(&self) -> bool {
         self.own.as_ref().is_some_and(|own| own.evicted)
@@ -228,9 +236,10 @@ impl Pod {
         !was_ready && now.secs_since(started) < UP_SECS + u64::from(self.shape.startup_secs)
     }
 
-    /// On its way up, bound to a node, or on its way out.
+    /// On its way up, bound to a node or waiting for a volume, or on its way out.
     pub fn is_unsettled(&self) -> bool {
-        self.is_terminating() || self.phase == Phase::Pending && self.node.is_some() && self.trouble.is_none()
+        let is_coming = self.node.is_some() || !self.claims().is_empty();
+        self.is_terminating() || self.phase == Phase::Pending && is_coming && self.trouble.is_none()
     }
 
     /// Well but for being on its way out: bad only where its node is dead, since nobody is left there to end it.

@@ -198,6 +198,20 @@ pub const RULES: [Rule; 27] = [
     Rule { name: "source", inputs: Parts::SOURCES.and(Parts::TIME), find: sources::trouble },
 ];
 
+/// What is wrong with a workload's pods …
+const POD_RULES: [&str; 8] = [
+    "crash-loop",
+    "image-pull",
+    "bad-config",
+    "oom-killed",
+    "unschedulable",
+    "not-starting",
+    "not-created",
+    "not-ready",
+];
+/// … and what that holds up.
+const LEADING: [&str; 2] = ["rollout-stuck", "rollout-waits"];
+
 /// The names that findings have: `hpa` finds two kinds of things.
 pub fn names() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|rule| rule.name).filter(|name| *name != "hpa").chain(["hpa-at-limit", "hpa-failing"])
