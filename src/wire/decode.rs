@@ -1,6 +1,7 @@
 //! How the objects of a watched kind are read ([`Decode`]), and what all decoders share: tolerant field types that borrow from the JSON, the slim metadata, and the pools that keep
 //! one copy of what repeats.
 
+pub mod claim;
 pub mod cronjob;
 pub mod event;
 pub mod network;

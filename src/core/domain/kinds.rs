@@ -265,6 +265,9 @@ kinds! {
         group: "policy", plural: "poddisruptionbudgets", short: &["pdb"], watched: Watched::Always,
         needs: &[SEE, DESCRIBE],
     }
+    PersistentVolumeClaim {
+        plural: "persistentvolumeclaims", short: &["pvc"], watched: Watched::Always, needs: &[SEE, DESCRIBE],
+    }
     Event { plural: "events", words: &["ev"], watched: Watched::Always, needs: &[SEE] }
     /// Only the heartbeats of kubelets.
     Lease {
@@ -325,6 +328,7 @@ macro_rules! with_tables {
             EndpointSlice: service::EndpointSlice, slices, EndpointSlices;
             HorizontalPodAutoscaler: autoscaler::Hpa, hpas, Hpas;
             PodDisruptionBudget: budget::Pdb, pdbs, Pdbs;
+            PersistentVolumeClaim: claim::Claim, claims, PersistentVolumeClaims;
             Event: event::KubeEvent, events, Events;
         }
     };
