@@ -169,7 +169,11 @@ pub const RULES: [Rule; 28] = [
     Rule { name: "image-pull", inputs: OWNED_PODS, find: pods::image_pull },
     Rule { name: "bad-config", inputs: OWNED_PODS, find: pods::config },
     Rule { name: "oom-killed", inputs: OWNED_PODS, find: pods::oom },
-    Rule { name: "unschedulable", inputs: OWNED_PODS, find: pods::unschedulable },
+    Rule {
+        name: "unschedulable",
+        inputs: OWNED_PODS.and(Parts::EVENTS).and(CLAIMS),
+        find: pods::unschedulable,
+    },
     Rule { name: "volume-not-bound", inputs: OWNED_PODS.and(WAITING).and(CLAIMS), find: volumes::not_bound },
     Rule { name: "not-starting", inputs: OWNED_PODS.and(WAITING), find: starting::not_starting },
     Rule { name: "not-created", inputs: Parts::WORKLOADS.and(WAITING), find: refused::not_created },

@@ -115,6 +115,11 @@ fn pending(scene: &Scene<'_, '_>, pod: &Pod, claim: &Claim) -> Option<Missed> {
     }
 }
 
+/// True if a pod is not scheduled because of one of its claims.
+pub(super) fn waits_for_claim(scene: &Scene<'_, '_>, pod: &Pod) -> bool {
+    missed(scene, pod).is_some()
+}
+
 /// Pods that are not scheduled because a claim of theirs has no volume.
 pub fn not_bound(scene: &Scene<'_, '_>) -> Vec<Cause> {
     let pods = scene.bad.values().chain(scene.unsettled.values());
