@@ -1,5 +1,9 @@
 //! The kinds of the Kubernetes API that Pilothouse names: one table. Which of them are watched, how they are written in
 //! paths, on the screen and on the command line, and which rights are needed for what all come from it.
+//!
+//! To watch one more kind: write the type of its rows in a file of [`crate::domain`], add its entry and the line of its
+//! table here, and its decoder in a file of `wire::decode` of the main package. Recording, coverage, `doctor`, the
+//! permissions and the watch itself follow from that.
 
 use std::fmt;
 

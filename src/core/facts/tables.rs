@@ -126,3 +126,28 @@ fn fold_batch<T: Row>(rows: &mut Rows<T>, batch: Batch<T>, deltas: &mut Vec<Delt
     }
     cover != rows.table().cover || fresh != rows.table().fresh
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::id::Version;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_changes_its_own_table_and_no_other() {
+        macro_rules! each {
+            ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {$(
+                let (mut rows, mut dirty) = (TableRows::default(), Dirty::default());
+                for batch in [Batch::Begin { generation: 1 }, Batch::End { generation: 1, version: Version(1) }] {
+                    fold(&mut rows, Fact::$fact(batch), &mut dirty);
+                }
+                assert_eq!(dirty.parts, Parts::of(Part::$kind));
+                let published = rows.published();
+                let complete = published.tables().into_iter().filter(|(_, cover, _)| cover.is_complete());
+                let names: Vec<&str> = complete.map(|(name, ..)| name).collect();
+                assert_eq!(names, [Kind::$kind.info().unwrap().plural]);
+            )*};
+        }
+        with_tables!(each);
+    }
+}
