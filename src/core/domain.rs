@@ -5,6 +5,7 @@
 pub mod autoscaler;
 pub mod budget;
 pub mod cause;
+pub mod claim;
 pub mod cronjob;
 pub mod event;
 pub mod failover;
@@ -18,6 +19,7 @@ pub mod node;
 pub mod plan;
 pub mod pod;
 pub mod quantity;
+pub mod row;
 pub mod scheduling;
 pub mod selector;
 pub mod service;

@@ -1,4 +1,4 @@
-//! What was seen, and nothing concluded: events in ([`event`]), tables of rows ([`table`]), an immutable snapshot out ([`world`]).
+//! What was seen, and nothing concluded: events in ([`event`]), tables of rows ([`table`]; one for each watched kind, [`tables`]), an immutable snapshot out ([`world`]).
 //!
 //! [`mod@reduce`] folds an event into the facts; [`crate::state`] adds what follows from them. Both are called by the hub alone;
 //! everyone else holds an `Arc<World>`.
@@ -10,4 +10,5 @@ pub mod latency;
 pub mod reduce;
 pub mod said;
 pub mod table;
+pub mod tables;
 pub mod world;

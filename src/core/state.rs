@@ -70,7 +70,7 @@ impl ClusterState {
             }
         }
         parts.add(changed);
-        let silent = Parts(parts.0 & !(Parts::LEASES.0 | Parts::TIME.0)).is_empty() && !dirty.cover;
+        let silent = parts.without(Parts::LEASES.and(Parts::TIME)).is_empty() && !dirty.cover;
         let had_changes = self.derived.changes.clone();
         self.derivation.publish(&mut self.derived, now);
         if !Arc::ptr_eq(&had_changes, &self.derived.changes) {
@@ -115,20 +115,7 @@ impl ClusterState {
         Cluster {
             info: self.info.clone(),
             identity: f.identity.clone(),
-            nodes: f.nodes.table().clone(),
-            leases: f.leases.table().clone(),
-            pods: f.pods.table().clone(),
-            deployments: f.deployments.table().clone(),
-            replicasets: f.replicasets.table().clone(),
-            statefulsets: f.statefulsets.table().clone(),
-            daemonsets: f.daemonsets.table().clone(),
-            jobs: f.jobs.table().clone(),
-            cronjobs: f.cronjobs.table().clone(),
-            services: f.services.table().clone(),
-            slices: f.slices.table().clone(),
-            hpas: f.hpas.table().clone(),
-            pdbs: f.pdbs.table().clone(),
-            events: f.events.table().clone(),
+            tables: f.rows.published(),
             node_usage: f.node_usage.clone(),
             node_usage_source: f.node_usage_source.clone(),
             pod_usage: f.pod_usage.clone(),

@@ -297,8 +297,6 @@ mod tests {
     use std::sync::Arc;
 
     use pilothouse_core::domain::id::Name;
-    use pilothouse_core::domain::node::Node;
-    use pilothouse_core::domain::pod::Pod;
     use pilothouse_core::domain::source::{SourceState, SourceStatus};
     use pilothouse_core::facts::event::{Batch, Fact, Identity};
     use pilothouse_core::facts::world::ClusterInfo;
@@ -313,22 +311,12 @@ mod tests {
             [fact(Batch::Begin { generation }), fact(Batch::End { generation, version })]
         }
         let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
-        let empty = [
-            none::<Node>(Fact::Nodes),
-            none(Fact::Leases),
-            none::<Pod>(Fact::Pods),
-            none(Fact::Deployments),
-            none(Fact::ReplicaSets),
-            none(Fact::StatefulSets),
-            none(Fact::DaemonSets),
-            none(Fact::Jobs),
-            none(Fact::CronJobs),
-            none(Fact::Services),
-            none(Fact::EndpointSlices),
-            none(Fact::Hpas),
-            none(Fact::Pdbs),
-            none(Fact::Events),
-        ];
+        macro_rules! empty {
+            ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {
+                [$(none(Fact::$fact)),*]
+            };
+        }
+        let empty = pilothouse_core::domain::kinds::with_tables!(empty);
         for fact in empty.into_iter().flatten().chain(more) {
             state.apply(fact, Stamp(0));
         }

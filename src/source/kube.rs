@@ -5,13 +5,11 @@ pub mod metrics;
 mod rights;
 mod several;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name};
-use pilothouse_core::domain::kinds::{KindInfo, Watched};
+use pilothouse_core::domain::kinds::{KindInfo, Watched, with_tables};
 use pilothouse_core::facts::event::{Batch, Fact};
-use pilothouse_core::facts::table::Row;
 use tokio::sync::watch;
 
 use self::several::Several;
@@ -19,13 +17,9 @@ use super::sink::{FactSink, Rows};
 use super::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 use crate::wire::connect::{ConnectError, Connection};
-use crate::wire::decode::node::Heartbeats;
-use crate::wire::decode::{self, Pools};
-use crate::wire::list_watch::{DecodeError, ListWatch, Outlet, Place, Plan, Pulse};
+use crate::wire::decode::Decode;
+use crate::wire::list_watch::{ListWatch, Outlet, Place, Plan, Pulse};
 
-/// More leases than this are listed every so often: 5,000 nodes renew 500 times a second.
-const LEASES_WATCHED: u64 = 500;
-const LEASES_EVERY: Duration = Duration::from_millis(17_500);
 /// How long the other kinds leave the nodes a head start.
 const NODES_FIRST: Duration = Duration::from_millis(250);
 
@@ -55,8 +49,20 @@ struct Machines<'a> {
     /// Lists of a namespace are tried when the cluster-wide one is forbidden.
     fallback: &'a Name,
     scope: &'a Scope,
-    nodes: watch::Receiver<Option<u64>>,
+    /// How many nodes and pods the last complete list had.
+    nodes: watch::Sender<Option<u64>>,
+    pods: watch::Sender<Option<u64>>,
 }
+
+macro_rules! start_all {
+    ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {
+        /// Starts a list and watch for every table, nodes first.
+        fn start_all(machines: &Machines<'_>) {
+            $(machines.start(&Kind::$kind, Fact::$fact);)*
+        }
+    };
+}
+with_tables!(start_all);
 
 /// Starts a cluster's sources: objects, identity, heartbeat and metrics. They end with the supervisor.
 pub fn start(
@@ -67,97 +73,52 @@ pub fn start(
 ) -> Result<Started, ConnectError> {
     let client = connection.reader()?;
     let (pulse_out, pulse) = watch::channel(Pulse::default());
-    let (nodes_out, nodes) = watch::channel(None);
-    let (pods_out, pods) = watch::channel(None);
+    let (nodes, _) = watch::channel(None);
+    let (pods, pods_listed) = watch::channel(None);
     let fallback = Name::from(connection.namespace.as_str());
-    let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback: &fallback, scope, nodes };
-    at.spawn(&Kind::Node, None, Some(nodes_out), Fact::Nodes, |_| {
-        let mut pools = Pools::default();
-        Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
+    start_all(&Machines {
+        supervisor,
+        sink,
+        client: &client,
+        pulse: &pulse,
+        fallback: &fallback,
+        scope,
+        nodes,
+        pods,
     });
-    at.spawn(&Kind::Pod, None, Some(pods_out), Fact::Pods, |sink| {
-        let (mut pools, clock) = (Pools::default(), sink.clock().clone());
-        Box::new(move |json| decode::pod::pod(&mut pools, json, clock.now()).map(Some))
-    });
-    at.spawn(&Kind::Lease, Some((LEASES_WATCHED, LEASES_EVERY)), None, Fact::Leases, |sink| {
-        let (mut beats, clock) = (Heartbeats::default(), sink.clock().clone());
-        Box::new(move |json| beats.lease(json, clock.now()).map(Some))
-    });
-    at.workloads(&Kind::Deployment, Fact::Deployments);
-    at.workloads(&Kind::ReplicaSet, Fact::ReplicaSets);
-    at.workloads(&Kind::StatefulSet, Fact::StatefulSets);
-    at.workloads(&Kind::DaemonSet, Fact::DaemonSets);
-    at.workloads(&Kind::Job, Fact::Jobs);
-    at.plain(&Kind::CronJob, Fact::CronJobs, decode::cronjob::cronjob);
-    at.plain(&Kind::Service, Fact::Services, decode::network::service);
-    at.plain(&Kind::EndpointSlice, Fact::EndpointSlices, decode::network::endpoint_slice);
-    at.plain(&Kind::HorizontalPodAutoscaler, Fact::Hpas, decode::policy::hpa);
-    at.plain(&Kind::PodDisruptionBudget, Fact::Pdbs, decode::policy::pdb);
-    at.plain(&Kind::Event, Fact::Events, decode::event::event);
     identity::start(connection, &client, scope, sink, supervisor, pulse_out);
-    metrics::start(&client, scope, sink, supervisor, &pods, &fallback);
-    Ok(Started { client, pods, pulse })
+    metrics::start(&client, scope, sink, supervisor, &pods_listed, &fallback);
+    Ok(Started { client, pods: pods_listed, pulse })
 }
 
-type Decode<T> = Box<dyn FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send + Sync>;
-
 impl Machines<'_> {
-    fn plain<T: Row + Send + Sync + 'static>(
-        &self,
-        kind: &Kind,
-        fact: fn(Batch<T>) -> Fact,
-        read: fn(&mut Pools, &[u8]) -> Result<T, DecodeError>,
-    ) {
-        self.spawn(kind, None, None, fact, move |_| {
-            let mut pools = Pools::default();
-            Box::new(move |json| read(&mut pools, json).map(Some))
-        });
-    }
-
-    fn workloads(&self, kind: &Kind, fact: fn(Batch<pilothouse_core::domain::workload::Workload>) -> Fact) {
-        let of = kind.clone();
-        self.spawn(kind, None, None, fact, move |_| {
-            let (mut pools, kind) = (Pools::default(), of.clone());
-            Box::new(move |json| decode::workload::workload(&mut pools, &kind, json).map(Some))
-        });
-    }
-
-    fn spawn<T: Row + Send + Sync + 'static>(
-        &self,
-        kind: &Kind,
-        poll_above: Option<(u64, Duration)>,
-        listed: Option<watch::Sender<Option<u64>>>,
-        fact: fn(Batch<T>) -> Fact,
-        decoder: impl Fn(&FactSink) -> Decode<T> + Send + Sync + 'static,
-    ) {
+    fn start<T: Decode>(&self, kind: &Kind, fact: fn(Batch<T>) -> Fact) {
         let Some(info) = kind.info() else { return };
         let out = Rows { sink: self.sink.clone(), fact };
-        let decoder = Arc::new(decoder);
         if self.scope.namespaces.len() > 1 && info.namespaced && info.watched == Watched::Always {
             let several = Several::new(out, &self.scope.namespaces);
             for (at, namespace) in self.scope.namespaces.iter().enumerate() {
-                let places = vec![within(info, namespace)];
-                // how many there are is told when the first namespace has been read
-                self.machine(kind, places, poll_above, listed.clone(), several.share(at), decoder.clone());
+                self.machine(kind, vec![within(info, namespace)], several.share(at));
             }
             return;
         }
-        self.machine(kind, self.places(info), poll_above, listed, out, decoder);
+        self.machine(kind, self.places(info), out);
+    }
+
+    /// Who waits for the number of rows of a kind.
+    fn listed(&self, kind: &Kind) -> Option<watch::Sender<Option<u64>>> {
+        match kind {
+            Kind::Node => Some(self.nodes.clone()),
+            // in several namespaces: told when the first of them has been read
+            Kind::Pod => Some(self.pods.clone()),
+            _ => None,
+        }
     }
 
     /// One list-watch of its own.
-    fn machine<T, O, F>(
-        &self,
-        kind: &Kind,
-        places: Vec<Place>,
-        poll_above: Option<(u64, Duration)>,
-        listed: Option<watch::Sender<Option<u64>>>,
-        out: O,
-        decoder: Arc<F>,
-    ) where
-        T: Send + Sync + 'static,
+    fn machine<T: Decode, O>(&self, kind: &Kind, places: Vec<Place>, out: O)
+    where
         O: Outlet<T> + Clone + 'static,
-        F: Fn(&FactSink) -> Decode<T> + Send + Sync + 'static,
     {
         let Some(info) = kind.info() else { return };
         let only = match info.watched {
@@ -169,15 +130,16 @@ impl Machines<'_> {
             list: info.list,
             needs: format!("list and watch {}{only}", info.resource()),
             places,
-            query: if *kind == Kind::Event { decode::event::SELECTOR.to_owned() } else { String::new() },
-            gather: if poll_above.is_some() { Duration::from_secs(1) } else { Duration::ZERO },
+            query: T::QUERY.to_owned(),
+            gather: if T::POLL_ABOVE.is_some() { Duration::from_secs(1) } else { Duration::ZERO },
             count: *kind == Kind::Pod,
-            poll_above,
+            poll_above: T::POLL_ABOVE,
             exact: false,
             unwatched: None,
         };
         let (client, sink, pulse) = (self.client.clone(), self.sink.clone(), self.pulse.clone());
-        let wait = (*kind != Kind::Node).then(|| self.nodes.clone());
+        let wait = (*kind != Kind::Node).then(|| self.nodes.subscribe());
+        let (kind, listed) = (kind.clone(), self.listed(kind));
         self.supervisor.spawn(info.plural, self.sink.clone(), move || {
             let machine = ListWatch {
                 client: client.clone(),
@@ -186,7 +148,7 @@ impl Machines<'_> {
                 plan: plan.clone(),
                 pulse: pulse.clone(),
                 listed: listed.clone(),
-                decode: decoder(&sink),
+                decode: T::decoder(&kind, sink.clock()),
             };
             let mut nodes = wait.clone();
             async move {

@@ -1,6 +1,7 @@
-//! What all decoders share: tolerant field types that borrow from the JSON, the slim metadata, and the pools that keep
+//! How the objects of a watched kind are read ([`Decode`]), and what all decoders share: tolerant field types that borrow from the JSON, the slim metadata, and the pools that keep
 //! one copy of what repeats.
 
+pub mod claim;
 pub mod cronjob;
 pub mod event;
 pub mod network;
@@ -12,6 +13,7 @@ pub mod workload;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use memchr::memmem;
 use pilothouse_core::domain::id::{Kind, Name, Owner, Uid, Version};
@@ -23,11 +25,33 @@ use pilothouse_core::domain::selector::{Operator, Requirement, Selector};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::intern::{Names, Shared};
+use pilothouse_core::facts::table::Row;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
+
+/// Reads one object from its JSON. None: the object is left out.
+pub type Decoder<T> = Box<dyn FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send + Sync>;
+
+/// A row of a watched kind: how it is read, and what is particular about its list and watch.
+pub trait Decode: Row + Sized + Send + Sync + 'static {
+    /// Query parameters of the list and the watch.
+    const QUERY: &'static str = "";
+    /// If there are more rows than this, they are listed every so often instead of watched.
+    const POLL_ABOVE: Option<(u64, Duration)> = None;
+
+    /// A decoder for one list and watch of `kind`, with pools of its own.
+    fn decoder(kind: &Kind, clock: &Clock) -> Decoder<Self>;
+}
+
+/// The decoder of a kind that needs its pools only.
+fn pooled<T: 'static>(read: fn(&mut Pools, &[u8]) -> Result<T, DecodeError>) -> Decoder<T> {
+    let mut pools = Pools::default();
+    Box::new(move |json| read(&mut pools, json).map(Some))
+}
 
 /// Longer messages say no more.
 const MESSAGE_CAP: usize = 1024;

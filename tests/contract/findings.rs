@@ -178,6 +178,70 @@ fn a_volume_that_cannot_be_mounted_real_only() {
     place.passes(60, "not-starting");
 }
 
+/// A pod that mounts a claim, and what else it says of itself.
+fn mounts(pod: &str, claim: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}}}\nspec:\n  containers: [{{name: app, image: 'registry.example/app:v1'{spec}}}]\n  volumes: [{{name: data, persistentVolumeClaim: {{claimName: {claim}}}}}]\n"
+    )
+}
+
+fn claim(name: &str, class: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: {name}}}\nspec: {{storageClassName: '{class}', accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}\n"
+    )
+}
+
+#[test]
+fn a_claim_that_does_not_exist() {
+    let Some(rig) = rig() else { return };
+    let place = Place::new(&rig, "findings-claim");
+    place.apply(&mounts("early", "data", ""));
+    place.fires(60, "volume-not-bound", &["early"], &["claim data does not exist", "not found"]);
+    assert!(place.causes("unschedulable").is_empty(), "it is told with its claim");
+    place.kubectl(&["delete", "pod", "early", "--grace-period=0", "--force"]);
+    place.passes(30, "volume-not-bound");
+}
+
+#[test]
+fn a_claim_that_nobody_binds() {
+    let Some(rig) = real("it binds every claim when the first pod is scheduled") else { return };
+    let place = Place::new(&rig, "findings-volume");
+    let class = "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: findings-later}\nprovisioner: example.com/none\nvolumeBindingMode: WaitForFirstConsumer\n";
+    rig.apply(class);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for (name, class) in
+            [("none", ""), ("typo", "findings-typo"), ("later", "findings-later"), ("big", "findings-later")]
+        {
+            let spec = if name == "big" { ", resources: {requests: {cpu: 9k}}" } else { "" };
+            place.apply(&claim(name, class));
+            place.apply(&mounts(name, name, spec));
+        }
+        let found = |objects: &[&str], words: &[&str]| place.fires(100, "volume-not-bound", objects, words);
+        found(&["none"], &["claim none is Pending: FailedBinding: no persistent volumes available"]);
+        found(&["typo"], &["claim typo is Pending, storage class findings-typo: ProvisioningFailed"]);
+        found(&["later"], &["claim later is Pending, storage class findings-later: ExternalProvisioning"]);
+        // the claim waits for the pod, not the pod for the claim
+        place.fires(10, "unschedulable", &["big"], &["Insufficient cpu"]);
+        let told: Vec<Value> = place.causes("volume-not-bound");
+        assert!(!told.iter().any(|c| c["title"].as_str().unwrap().contains("big")), "{told:#?}");
+        let volume = format!(
+            "apiVersion: v1\nkind: PersistentVolume\nmetadata: {{name: {0}}}\nspec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadWriteOnce], storageClassName: '', hostPath: {{path: /tmp}}, claimRef: {{namespace: {0}, name: none}}}}\n",
+            place.name
+        );
+        rig.apply(&volume);
+        until(60, "the bound claim is no trouble", || {
+            let left = place.causes("volume-not-bound");
+            let none = left.iter().any(|c| c["title"].as_str().unwrap().contains("claim none"));
+            if none { Err(format!("{left:#?}")) } else { Ok(()) }
+        });
+    }));
+    rig.kubectl(&["delete", "storageclass", "findings-later", "--ignore-not-found"]);
+    rig.kubectl(&["delete", "pv", place.name, "--wait=false", "--ignore-not-found"]);
+    if let Err(why) = outcome {
+        std::panic::resume_unwind(why);
+    }
+}
+
 #[test]
 #[ignore = "needs a cluster: tests/cluster/README.md"]
 fn a_finalizer_holds_a_pod() {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// A whole answer with its status line and headers; None = as a healthy server.
 type Hook = Box<dyn Fn(&str, u32) -> Option<String> + Send + Sync>;
 
-const LISTS: [(&str, &str); 14] = [
+const LISTS: [(&str, &str); 15] = [
     ("nodes", "NodeList"),
     ("leases", "LeaseList"),
     ("pods", "PodList"),
@@ -24,6 +24,7 @@ const LISTS: [(&str, &str); 14] = [
     ("endpointslices", "EndpointSliceList"),
     ("horizontalpodautoscalers", "HorizontalPodAutoscalerList"),
     ("poddisruptionbudgets", "PodDisruptionBudgetList"),
+    ("persistentvolumeclaims", "PersistentVolumeClaimList"),
     ("events", "EventList"),
 ];
 

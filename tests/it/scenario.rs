@@ -21,6 +21,7 @@ use std::sync::Arc;
 use pilothouse::ui::present::{Grade, autoscalers, nodes, workloads};
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::claim::Claim;
 use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
@@ -54,6 +55,7 @@ fn row_default(fact: &str) -> Option<Value> {
         "EndpointSlices" => value(EndpointSlice::default()),
         "Hpas" => value(Hpa::default()),
         "Pdbs" => value(Pdb::default()),
+        "PersistentVolumeClaims" => value(Claim::default()),
         "CronJobs" => value(CronJob::default()),
         "Events" => {
             json!({"uid": "", "version": 0, "namespace": "", "name": "", "warning": true, "reason": "",
@@ -213,11 +215,9 @@ fn check(cluster: &Cluster, published: bool, at: Stamp, expect: &Map<String, Val
             ),
             "cover" => {
                 for (table, wanted) in wanted.as_object().unwrap() {
-                    let cover = match table.as_str() {
-                        "nodes" => &cluster.nodes.cover,
-                        "pods" => &cluster.pods.cover,
-                        other => panic!("no table {other} here"),
-                    };
+                    let tables = cluster.tables();
+                    let found = tables.iter().find(|(name, ..)| *name == table.as_str());
+                    let (_, cover, _) = found.unwrap_or_else(|| panic!("no table {table}"));
                     assert_eq!(cover.as_str(), wanted, "{table}: {:?}", cover.note());
                 }
             }
@@ -383,6 +383,7 @@ scenarios! {
     a_lost_node_has_unknown_pods_until_they_are_read
     a_service_that_gets_slow_is_found
     a_caller_is_told_under_the_service_that_it_calls
+    a_pod_whose_claim_is_not_bound_is_found_with_the_claims_events
     a_volume_in_a_lost_zone_is_what_a_pod_waits_for
     a_budget_is_found_when_something_waits_for_it
     a_budget_that_allows_nothing_is_found

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Kind, Name, Uid, Version};
 use super::node::{ChangedBy, Condition};
+use super::row::row;
 use super::time::Stamp;
 
 /// How a metric's target is written.
@@ -60,6 +61,7 @@ pub struct Hpa {
     /// Owned by a ScaledObject: edits are reverted.
     pub keda: bool,
 }
+row!(Hpa);
 
 impl Hpa {
     pub fn condition(&self, kind: &str) -> Option<&Condition> {

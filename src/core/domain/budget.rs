@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Name, Uid, Version};
 use super::node::Condition;
+use super::row::row;
 use super::selector::Selector;
 use super::time::Stamp;
 
@@ -30,6 +31,7 @@ pub struct Pdb {
     pub expected: i32,
     pub conditions: Arc<[Condition]>,
 }
+row!(Pdb);
 
 impl Pdb {
     /// Since when it allows nothing, as far as the API says.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Kind, Name, ObjectRef, Uid, Version};
 use super::node::ChangedBy;
+use super::row::row;
 use super::time::Stamp;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,7 @@ pub struct CronJob {
     pub active: u32,
     pub changed: Option<ChangedBy>,
 }
+row!(CronJob);
 
 impl CronJob {
     pub fn reference(&self) -> ObjectRef {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::{Name, ObjectRef, Uid, Version};
+use super::row::row;
 use super::time::Stamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,3 +22,4 @@ pub struct KubeEvent {
     pub last: Option<Stamp>,
     pub component: Name,
 }
+row!(KubeEvent);

@@ -1,5 +1,9 @@
 //! The kinds of the Kubernetes API that Pilothouse names: one table. Which of them are watched, how they are written in
 //! paths, on the screen and on the command line, and which rights are needed for what all come from it.
+//!
+//! To watch one more kind: write the type of its rows in a file of [`crate::domain`], add its entry and the line of its
+//! table here, and its decoder in a file of `wire::decode` of the main package. Recording, coverage, `doctor`, the
+//! permissions and the watch itself follow from that.
 
 use std::fmt;
 
@@ -265,6 +269,9 @@ kinds! {
         group: "policy", plural: "poddisruptionbudgets", short: &["pdb"], watched: Watched::Always,
         needs: &[SEE, DESCRIBE],
     }
+    PersistentVolumeClaim {
+        plural: "persistentvolumeclaims", short: &["pvc"], watched: Watched::Always, needs: &[SEE, DESCRIBE],
+    }
     Event { plural: "events", words: &["ev"], watched: Watched::Always, needs: &[SEE] }
     /// Only the heartbeats of kubelets.
     Lease {
@@ -301,6 +308,37 @@ kinds! {
         needs: &[need(Purpose::Failover, &["get", "list", "patch"], "")],
     }
 }
+
+/// Hands the list of tables to the macro `$then`. There is a table for every kind that is watched; a line names the kind,
+/// the type of its rows, the field of the table (`cluster.pods`), and the variant of
+/// [`Fact`](crate::facts::event::Fact) by which its rows arrive and are recorded.
+///
+/// The list makes the facts, the tables, what is dirty, the coverage of `snapshot`, and the lists and watches
+/// that are started. A kind is listed and watched in the order of this list.
+#[macro_export]
+macro_rules! with_tables {
+    ($then:ident) => {
+        $then! {
+            Node: node::Node, nodes, Nodes;
+            Pod: pod::Pod, pods, Pods;
+            Lease: node::NodeLease, leases, Leases;
+            Deployment: workload::Workload, deployments, Deployments;
+            ReplicaSet: workload::Workload, replicasets, ReplicaSets;
+            StatefulSet: workload::Workload, statefulsets, StatefulSets;
+            DaemonSet: workload::Workload, daemonsets, DaemonSets;
+            Job: workload::Workload, jobs, Jobs;
+            CronJob: cronjob::CronJob, cronjobs, CronJobs;
+            Service: service::Service, services, Services;
+            EndpointSlice: service::EndpointSlice, slices, EndpointSlices;
+            HorizontalPodAutoscaler: autoscaler::Hpa, hpas, Hpas;
+            PodDisruptionBudget: budget::Pdb, pdbs, Pdbs;
+            PersistentVolumeClaim: claim::Claim, claims, PersistentVolumeClaims;
+            Event: event::KubeEvent, events, Events;
+        }
+    };
+}
+
+pub use with_tables;
 
 /// The kinds whose objects split traffic by weights.
 pub const ROUTES: [Kind; 3] = [Kind::HTTPRoute, Kind::VirtualService, Kind::TraefikService];
@@ -421,6 +459,19 @@ mod tests {
         }
         assert_eq!(serde_json::from_str::<Kind>(r#"{"Other":"HTTPRoute"}"#).unwrap(), Kind::HTTPRoute);
         assert!(serde_json::from_str::<Kind>("7").is_err());
+    }
+
+    #[test]
+    fn the_kinds_that_are_watched_have_a_table() {
+        macro_rules! watched {
+            ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {
+                [$(Kind::$kind),*]
+            };
+        }
+        let mut tables = with_tables!(watched);
+        tables.sort();
+        let is_watched = |kind: &&Kind| kind.info().unwrap().watched != Watched::OnDemand;
+        assert_eq!(tables.as_slice(), KINDS.iter().filter(is_watched).cloned().collect::<Vec<_>>());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Name, Uid, Version};
 use super::quantity::Resources;
+use super::row::row;
 use super::time::Stamp;
 
 /// The taint by which a person says that the machine is really off: its pods are deleted by force and their volumes
@@ -81,6 +82,7 @@ pub struct Node {
     pub internal_ip: Option<Name>,
     pub boot_id: Option<Name>,
 }
+row!(Node, in "");
 
 impl Node {
     pub fn label(&self, key: &str) -> Option<&Name> {
@@ -112,3 +114,4 @@ pub struct NodeLease {
     /// When *we* saw `renewed` change last: liveness is judged by our own clock, as the node controller does.
     pub seen_at: Stamp,
 }
+row!(NodeLease, in "kube-node-lease");

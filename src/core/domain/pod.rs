@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Name, Owner, Uid, Version};
 use super::label::Labels;
 use super::quantity::Resources;
+use super::row::row;
 use super::scheduling::Scheduling;
 use super::time::Stamp;
 
@@ -128,6 +129,9 @@ pub struct PodOwn {
     /// It is going because the Eviction API was asked for that (condition DisruptionTarget).
     #[serde(default)]
     pub evicted: bool,
+    /// The PersistentVolumeClaims that it mounts, while it is Pending; empty for all others.
+    #[serde(default)]
+    pub claims: Box<[Name]>,
 }
 
 /// A pod as the console shows and plans with it.
@@ -171,6 +175,7 @@ pub struct Pod {
     /// Annotation `kubernetes.io/config.mirror`: a static pod's shadow, which deleting does not stop.
     pub mirror: bool,
 }
+row!(Pod);
 
 /// The condition Ready is first set within this long after the start; if it changed later, the pod had been ready.
 pub const START_SECS: u64 = 30;
@@ -191,6 +196,11 @@ impl Pod {
     /// The labels that it had while it was in rotation, if it was taken out.
     pub fn taken(&self) -> &[(Name, Name)] {
         self.own.as_ref().map_or(&[], |own| &own.taken)
+    }
+
+    /// The PersistentVolumeClaims without which it does not start, while it is Pending.
+    pub fn claims(&self) -> &[Name] {
+        self.own.as_ref().map_or(&[], |own| &own.claims)
     }
 
     /// It is going because somebody asked the Eviction API for that.
@@ -226,9 +236,10 @@ impl Pod {
         !was_ready && now.secs_since(started) < UP_SECS + u64::from(self.shape.startup_secs)
     }
 
-    /// On its way up, bound to a node, or on its way out.
+    /// On its way up, bound to a node or waiting for a volume, or on its way out.
     pub fn is_unsettled(&self) -> bool {
-        self.is_terminating() || self.phase == Phase::Pending && self.node.is_some() && self.trouble.is_none()
+        let is_coming = self.node.is_some() || !self.claims().is_empty();
+        self.is_terminating() || self.phase == Phase::Pending && is_coming && self.trouble.is_none()
     }
 
     /// Well but for being on its way out: bad only where its node is dead, since nobody is left there to end it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Name, Uid, Version};
+use super::row::row;
 use super::selector::Selector;
 use super::time::Stamp;
 
@@ -45,6 +46,7 @@ pub struct Service {
     pub selector: Arc<Selector>,
     pub publish_not_ready: bool,
 }
+row!(Service);
 
 /// One EndpointSlice. A Service may have several, and one set per address family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,7 @@ pub struct EndpointSlice {
     pub address_type: Name,
     pub endpoints: Arc<[Endpoint]>,
 }
+row!(EndpointSlice);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {

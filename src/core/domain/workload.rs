@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Kind, Name, ObjectRef, Owner, Uid, Version};
 use super::node::{ChangedBy, Condition, Status};
+use super::row::row;
 use super::selector::{Operator, Selector};
 use super::time::Stamp;
 
@@ -72,6 +73,7 @@ pub struct Workload {
     /// Annotation `kubectl.kubernetes.io/restartedAt` of the template.
     pub restarted_at: Option<Name>,
 }
+row!(Workload);
 
 impl Workload {
     pub fn reference(&self) -> ObjectRef {

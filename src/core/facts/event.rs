@@ -4,21 +4,15 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-use crate::domain::autoscaler::Hpa;
-use crate::domain::budget::Pdb;
-use crate::domain::cronjob::CronJob;
-use crate::domain::event::KubeEvent;
+use crate::domain;
 use crate::domain::id::{ClusterId, Name, Uid, Version};
+use crate::domain::kinds::with_tables;
 use crate::domain::log::LogSummary;
-use crate::domain::node::{Node, NodeLease};
-use crate::domain::pod::Pod;
-use crate::domain::service::{EndpointSlice, Service};
 use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
-use crate::domain::workload::Workload;
 
 use super::world::ActionView;
 
@@ -30,39 +24,32 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// What sources and the executor can say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Fact {
-    Nodes(Batch<Node>),
-    Leases(Batch<NodeLease>),
-    Pods(Batch<Pod>),
-    Deployments(Batch<Workload>),
-    ReplicaSets(Batch<Workload>),
-    StatefulSets(Batch<Workload>),
-    DaemonSets(Batch<Workload>),
-    Jobs(Batch<Workload>),
-    CronJobs(Batch<CronJob>),
-    Services(Batch<Service>),
-    EndpointSlices(Batch<EndpointSlice>),
-    Hpas(Batch<Hpa>),
-    Pdbs(Batch<Pdb>),
-    Events(Batch<KubeEvent>),
-    /// All nodes' use in one poll; `source` names who measured.
-    NodeUsage {
-        source: Name,
-        rows: Vec<NodeUsage>,
-    },
-    PodUsage {
-        source: Name,
-        rows: Vec<PodUsage>,
-    },
-    Traffic(TrafficSeen),
-    Logs(LogSummary),
-    Source(SourceStatus),
-    Identity(Identity),
-    Action(ActionView),
-    Silence(SilenceChange),
+macro_rules! fact {
+    ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {
+        /// What sources and the executor can say: rows of a watched kind, of which [`with_tables`] has the list, or
+        /// one of the others.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum Fact {
+            $($fact(Batch<domain::$module::$row>),)*
+            /// All nodes' use in one poll; `source` names who measured.
+            NodeUsage {
+                source: Name,
+                rows: Vec<NodeUsage>,
+            },
+            PodUsage {
+                source: Name,
+                rows: Vec<PodUsage>,
+            },
+            Traffic(TrafficSeen),
+            Logs(LogSummary),
+            Source(SourceStatus),
+            Identity(Identity),
+            Action(ActionView),
+            Silence(SilenceChange),
+        }
+    };
 }
+with_tables!(fact);
 
 /// A person silenced findings, or ended that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,17 +1,11 @@
 //! Folds events into facts. Nothing here interprets: what follows from a fact is [`crate::state::derive`]'s.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::domain::autoscaler::Hpa;
-use crate::domain::budget::Pdb;
-use crate::domain::cronjob::CronJob;
-use crate::domain::event::KubeEvent;
 use crate::domain::id::{Name, Uid};
 use crate::domain::log::LogSummary;
-use crate::domain::node::{Node, NodeLease};
-use crate::domain::pod::Pod;
-use crate::domain::service::{EndpointSlice, Service};
 use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
@@ -19,30 +13,19 @@ use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
-use super::event::{Batch, Fact, Identity, SilenceChange};
-use super::table::{Row, Rows, Wrote};
+use super::event::{Fact, Identity, SilenceChange};
+pub use super::tables::Part;
+use super::tables::{self, TableDeltas, TableRows};
 use super::world::ActionView;
 
 /// The facts of one cluster, as the sources told them.
 #[derive(Default)]
 pub struct Facts {
     pub identity: Identity,
-    pub nodes: Rows<Node>,
-    pub leases: Rows<NodeLease>,
+    /// The tables of the watched kinds: `facts.pods` is `facts.rows.pods`.
+    pub rows: TableRows,
     /// When leases were seen again after their source had failed.
     pub leases_back: Stamp,
-    pub pods: Rows<Pod>,
-    pub deployments: Rows<Workload>,
-    pub replicasets: Rows<Workload>,
-    pub statefulsets: Rows<Workload>,
-    pub daemonsets: Rows<Workload>,
-    pub jobs: Rows<Workload>,
-    pub cronjobs: Rows<CronJob>,
-    pub services: Rows<Service>,
-    pub slices: Rows<EndpointSlice>,
-    pub hpas: Rows<Hpa>,
-    pub pdbs: Rows<Pdb>,
-    pub events: Rows<KubeEvent>,
     pub node_usage: Arc<HashMap<Name, NodeUsage>>,
     pub node_usage_source: Option<Name>,
     pub pod_usage: Arc<HashMap<(Name, Name), PodUsage>>,
@@ -51,6 +34,14 @@ pub struct Facts {
     pub sources: Arc<[SourceStatus]>,
     /// What is silenced.
     pub silences: Vec<Arc<Silence>>,
+}
+
+impl Deref for Facts {
+    type Target = TableRows;
+
+    fn deref(&self) -> &TableRows {
+        &self.rows
+    }
 }
 
 /// What happened to one row: the value before and after.
@@ -64,47 +55,57 @@ pub struct Delta<T> {
 #[derive(Default)]
 pub struct Dirty {
     pub parts: Parts,
-    pub nodes: Vec<Delta<Node>>,
-    pub leases: Vec<Delta<NodeLease>>,
-    pub pods: Vec<Delta<Pod>>,
-    pub workloads: Vec<Delta<Workload>>,
-    pub replicasets: Vec<Delta<Workload>>,
-    pub services: Vec<Delta<Service>>,
-    pub slices: Vec<Delta<EndpointSlice>>,
-    pub hpas: Vec<Delta<Hpa>>,
-    pub events: Vec<Delta<KubeEvent>>,
+    /// The rows that changed, by table: `dirty.pods` is `dirty.deltas.pods`.
+    pub deltas: TableDeltas,
     /// Node names whose measured use is new.
     pub usage: Vec<Name>,
     /// Only what only the header or a title shows changed (coverage, freshness).
     pub cover: bool,
 }
 
+impl Deref for Dirty {
+    type Target = TableDeltas;
+
+    fn deref(&self) -> &TableDeltas {
+        &self.deltas
+    }
+}
+
 /// A small set of the kinds of data, for "which rules must run again".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parts(pub u32);
+pub struct Parts(u64);
 
 impl Parts {
-    pub const NODES: Self = Self(1);
-    pub const PODS: Self = Self(1 << 1);
-    pub const WORKLOADS: Self = Self(1 << 2);
-    pub const SERVICES: Self = Self(1 << 3);
-    pub const HPAS: Self = Self(1 << 4);
-    pub const PDBS: Self = Self(1 << 5);
-    pub const EVENTS: Self = Self(1 << 6);
-    pub const USAGE: Self = Self(1 << 7);
-    pub const TRAFFIC: Self = Self(1 << 8);
-    pub const LOGS: Self = Self(1 << 9);
-    pub const SOURCES: Self = Self(1 << 10);
-    pub const IDENTITY: Self = Self(1 << 11);
-    pub const ACTIONS: Self = Self(1 << 12);
-    pub const TIME: Self = Self(1 << 13);
+    pub const NODES: Self = Self::of(Part::Node);
+    pub const PODS: Self = Self::of(Part::Pod);
+    pub const WORKLOADS: Self = Self::of(Part::Deployment)
+        .and(Self::of(Part::ReplicaSet))
+        .and(Self::of(Part::StatefulSet))
+        .and(Self::of(Part::DaemonSet))
+        .and(Self::of(Part::Job));
+    /// Services and their endpoints.
+    pub const SERVICES: Self = Self::of(Part::Service).and(Self::of(Part::EndpointSlice));
+    pub const HPAS: Self = Self::of(Part::HorizontalPodAutoscaler);
+    pub const PDBS: Self = Self::of(Part::PodDisruptionBudget);
+    pub const EVENTS: Self = Self::of(Part::Event);
+    pub const USAGE: Self = Self::of(Part::Usage);
+    pub const TRAFFIC: Self = Self::of(Part::Traffic);
+    pub const LOGS: Self = Self::of(Part::Logs);
+    pub const SOURCES: Self = Self::of(Part::Sources);
+    pub const IDENTITY: Self = Self::of(Part::Identity);
+    pub const ACTIONS: Self = Self::of(Part::Actions);
+    pub const TIME: Self = Self::of(Part::Time);
     /// Heartbeats: never published for themselves, only for what they change.
-    pub const LEASES: Self = Self(1 << 14);
-    pub const CRONJOBS: Self = Self(1 << 15);
-    pub const SILENCES: Self = Self(1 << 16);
+    pub const LEASES: Self = Self::of(Part::Lease);
+    pub const CRONJOBS: Self = Self::of(Part::CronJob);
+    pub const SILENCES: Self = Self::of(Part::Silences);
     /// The list of what changed: any of it may be what somebody does about a finding.
-    pub const CHANGES: Self = Self(1 << 17);
-    pub const ALL: Self = Self(u32::MAX);
+    pub const CHANGES: Self = Self::of(Part::Changes);
+    pub const ALL: Self = Self(u64::MAX);
+
+    pub const fn of(part: Part) -> Self {
+        Self(1 << part as u32)
+    }
 
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -112,6 +113,10 @@ impl Parts {
 
     pub fn add(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     pub fn meets(self, other: Self) -> bool {
@@ -124,6 +129,11 @@ impl Parts {
 }
 
 impl Dirty {
+    /// The workloads that changed, ReplicaSets aside.
+    pub fn workloads(&self) -> impl Iterator<Item = &Delta<Workload>> {
+        [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs].into_iter().flatten()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty() && !self.cover
     }
@@ -132,42 +142,6 @@ impl Dirty {
 /// Folds one fact in and notes what it touched. Actions are the hub's own: they belong to no table of a cluster.
 pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Option<ActionView> {
     match fact {
-        Fact::Nodes(batch) => fold(&mut facts.nodes, batch, Parts::NODES, dirty, |d| &mut d.nodes),
-        Fact::Leases(batch) => {
-            let was_stale = facts.leases.table().fresh.stale_since.is_some();
-            fold(&mut facts.leases, batch, Parts::LEASES, dirty, |d| &mut d.leases);
-            if was_stale && facts.leases.table().fresh.stale_since.is_none() {
-                facts.leases_back = at;
-            }
-        }
-        Fact::Pods(batch) => fold(&mut facts.pods, batch, Parts::PODS, dirty, |d| &mut d.pods),
-        Fact::Deployments(b) => {
-            fold(&mut facts.deployments, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads);
-        }
-        Fact::StatefulSets(b) => {
-            fold(&mut facts.statefulsets, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads);
-        }
-        Fact::DaemonSets(b) => fold(&mut facts.daemonsets, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
-        Fact::Jobs(b) => fold(&mut facts.jobs, b, Parts::WORKLOADS, dirty, |d| &mut d.workloads),
-        Fact::CronJobs(batch) => {
-            let mut deltas = Vec::new();
-            fold_into(&mut facts.cronjobs, batch, Parts::CRONJOBS, dirty, &mut deltas);
-        }
-        Fact::ReplicaSets(b) => {
-            fold(&mut facts.replicasets, b, Parts::WORKLOADS, dirty, |d| &mut d.replicasets);
-        }
-        Fact::Services(batch) => {
-            fold(&mut facts.services, batch, Parts::SERVICES, dirty, |d| &mut d.services);
-        }
-        Fact::EndpointSlices(b) => fold(&mut facts.slices, b, Parts::SERVICES, dirty, |d| &mut d.slices),
-        Fact::Hpas(batch) => fold(&mut facts.hpas, batch, Parts::HPAS, dirty, |d| &mut d.hpas),
-        Fact::Pdbs(batch) => {
-            let mut deltas = Vec::new();
-            fold_into(&mut facts.pdbs, batch, Parts::PDBS, dirty, &mut deltas);
-        }
-        Fact::Events(batch) => {
-            fold(&mut facts.events, batch, Parts::EVENTS, dirty, |d| &mut d.events);
-        }
         Fact::NodeUsage { source, rows } => {
             let old = &facts.node_usage;
             let same = |row: &NodeUsage| {
@@ -220,75 +194,18 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             dirty.parts.add(Parts::IDENTITY);
         }
         Fact::Action(action) => {
-            let _ = at;
             dirty.parts.add(Parts::ACTIONS);
             return Some(action);
         }
+        batch => {
+            let was_stale = facts.leases.table().fresh.stale_since.is_some();
+            tables::fold(&mut facts.rows, batch, dirty);
+            if was_stale && facts.leases.table().fresh.stale_since.is_none() {
+                facts.leases_back = at;
+            }
+        }
     }
     None
-}
-
-fn fold<T: Row>(
-    rows: &mut Rows<T>,
-    batch: Batch<T>,
-    part: Parts,
-    dirty: &mut Dirty,
-    deltas: fn(&mut Dirty) -> &mut Vec<Delta<T>>,
-) {
-    let mut taken = std::mem::take(deltas(dirty));
-    fold_into(rows, batch, part, dirty, &mut taken);
-    *deltas(dirty) = taken;
-}
-
-fn fold_into<T: Row>(
-    rows: &mut Rows<T>,
-    batch: Batch<T>,
-    part: Parts,
-    dirty: &mut Dirty,
-    deltas: &mut Vec<Delta<T>>,
-) {
-    let before = deltas.len();
-    let (cover, fresh) = (rows.table().cover.clone(), rows.table().fresh);
-    match batch {
-        Batch::Begin { generation } => rows.begin(generation),
-        Batch::Expect { of } => rows.expect(of),
-        Batch::Scope { namespaces } => rows.limit_to(namespaces.map(Into::into)),
-        Batch::Upsert(items) => {
-            for item in items {
-                match rows.upsert(item) {
-                    Wrote::Added(new) => deltas.push(Delta { old: None, new: Some(new) }),
-                    Wrote::Replaced { old, new } if !old.same_content(&new) => {
-                        deltas.push(Delta { old: Some(old), new: Some(new) });
-                    }
-                    Wrote::Replaced { .. } => {}
-                    Wrote::Removed(_) | Wrote::Ignored => {}
-                }
-            }
-        }
-        Batch::Gone(items) => {
-            for gone in items {
-                if let Wrote::Removed(old) = rows.remove(&gone.uid, gone.version) {
-                    deltas.push(Delta { old: Some(old), new: None });
-                }
-            }
-        }
-        Batch::End { generation, .. } => {
-            deltas.extend(rows.end(generation).into_iter().map(|old| Delta { old: Some(old), new: None }));
-        }
-        Batch::Denied { reason } => rows.deny(reason),
-        Batch::NotInstalled => {
-            deltas.extend(rows.not_installed().into_iter().map(|old| Delta { old: Some(old), new: None }));
-        }
-        Batch::Stale { since } => rows.set_stale(since),
-    }
-    if cover != rows.table().cover || fresh != rows.table().fresh {
-        dirty.cover = true;
-        // a rule may have had to wait for a complete table
-        dirty.parts.add(part);
-    }
-    if deltas.len() > before {
-        dirty.parts.add(part);
-    }
 }
 
 impl Facts {

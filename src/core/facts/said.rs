@@ -1,4 +1,4 @@
-//! What Events say about an object: the warnings, and the pulls of images, by the object's uid.
+//! What Events say about an object: the warnings, the pulls of images, and all about claims, by the object's uid.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use crate::facts::reduce::Delta;
 
 /// The kubelet began to pull an image: the one normal event that explains why a pod does not start.
 pub const PULLING: &str = "Pulling";
+/// The kind of a claim to a volume: what it waits for is said by normal events as well.
+const CLAIM: &str = "PersistentVolumeClaim";
 
 /// The events that explain something, by the object that they are about, so that finding one needs no walk over all of them.
 #[derive(Default)]
@@ -29,10 +31,15 @@ impl Said {
             }
         }
         if let Some(new) = &delta.new
-            && (new.warning || new.reason == PULLING)
+            && (new.warning || new.reason == PULLING || new.about.kind.as_str() == CLAIM)
         {
             self.about.entry(new.about.uid.clone()).or_default().push(new.clone());
         }
+    }
+
+    /// All that is kept about an object, in no order.
+    pub fn about(&self, uid: &Uid) -> impl Iterator<Item = &KubeEvent> {
+        self.about.get(uid).into_iter().flatten().map(AsRef::as_ref)
     }
 
     /// The newest warning about an object that was seen at `since` or later.

@@ -11,22 +11,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{Name, Uid, Version};
+pub use crate::domain::row::Row;
 use crate::domain::time::Stamp;
 
 /// Rows in a chunk.
 pub const CHUNK: usize = 64;
 
 type Chunk<T> = Arc<[Option<Arc<T>>; CHUNK]>;
-
-/// What can be a row: it has an identity and an order in time.
-pub trait Row {
-    fn uid(&self) -> &Uid;
-    fn version(&self) -> Version;
-    /// Empty for cluster-scoped kinds.
-    fn namespace(&self) -> &str;
-    /// True if the two say the same and differ in their version at most: a heartbeat, a relist.
-    fn same_content(&self, other: &Self) -> bool;
-}
 
 /// Where a row lies. The generation tells a reused slot from the row that was there before.
 pub struct RowId<T> {

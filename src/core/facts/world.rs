@@ -1,18 +1,14 @@
 //! The snapshot that everybody reads: immutable, cheap to clone, published by the hub.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::autoscaler::Hpa;
-use crate::domain::budget::Pdb;
-use crate::domain::cronjob::CronJob;
-use crate::domain::event::KubeEvent;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::LogSummary;
-use crate::domain::node::OUT_OF_SERVICE;
-use crate::domain::node::{Node, NodeLease};
+use crate::domain::node::{Node, OUT_OF_SERVICE};
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
 use crate::domain::service::{EndpointSlice, Service};
@@ -25,7 +21,8 @@ use crate::domain::workload::Workload;
 
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
-use super::table::{Coverage, Freshness, Row, Table};
+use super::table::{Row, Table};
+use super::tables::Tables;
 pub use crate::domain::cause::{
     Alike, AlikeBy, Cause, Course, Effect, Kin, Reach, Remedy, Severity, Silenced, Suggestion,
 };
@@ -71,20 +68,8 @@ pub struct ClusterInfo {
 pub struct Cluster {
     pub info: Arc<ClusterInfo>,
     pub identity: Identity,
-    pub nodes: Table<Node>,
-    pub leases: Table<NodeLease>,
-    pub pods: Table<Pod>,
-    pub deployments: Table<Workload>,
-    pub replicasets: Table<Workload>,
-    pub statefulsets: Table<Workload>,
-    pub daemonsets: Table<Workload>,
-    pub jobs: Table<Workload>,
-    pub cronjobs: Table<CronJob>,
-    pub services: Table<Service>,
-    pub slices: Table<EndpointSlice>,
-    pub hpas: Table<Hpa>,
-    pub pdbs: Table<Pdb>,
-    pub events: Table<KubeEvent>,
+    /// The tables of the watched kinds: `cluster.pods` is `cluster.tables.pods`.
+    pub tables: Tables,
     /// By node name, with who measured.
     pub node_usage: Arc<HashMap<Name, NodeUsage>>,
     pub node_usage_source: Option<Name>,
@@ -94,6 +79,20 @@ pub struct Cluster {
     pub logs: Arc<LogSummary>,
     pub sources: Arc<[SourceStatus]>,
     pub derived: Derived,
+}
+
+impl Deref for Cluster {
+    type Target = Tables;
+
+    fn deref(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+impl DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
 }
 
 impl Cluster {
@@ -117,26 +116,6 @@ impl Cluster {
     /// The row, if one may judge by its endpoints who is in rotation.
     pub fn in_rotation<'a>(&self, row: Option<&'a ServiceRow>) -> Option<&'a ServiceRow> {
         row.filter(|row| self.knows_endpoints(&row.service.namespace))
-    }
-
-    /// Every table that is watched: its source's name, how much of the truth it holds, and how late it is.
-    pub fn tables(&self) -> [(&'static str, &Coverage, Freshness); 14] {
-        [
-            ("nodes", &self.nodes.cover, self.nodes.fresh),
-            ("leases", &self.leases.cover, self.leases.fresh),
-            ("pods", &self.pods.cover, self.pods.fresh),
-            ("deployments", &self.deployments.cover, self.deployments.fresh),
-            ("replicasets", &self.replicasets.cover, self.replicasets.fresh),
-            ("statefulsets", &self.statefulsets.cover, self.statefulsets.fresh),
-            ("daemonsets", &self.daemonsets.cover, self.daemonsets.fresh),
-            ("jobs", &self.jobs.cover, self.jobs.fresh),
-            ("cronjobs", &self.cronjobs.cover, self.cronjobs.fresh),
-            ("services", &self.services.cover, self.services.fresh),
-            ("endpointslices", &self.slices.cover, self.slices.fresh),
-            ("horizontalpodautoscalers", &self.hpas.cover, self.hpas.fresh),
-            ("poddisruptionbudgets", &self.pdbs.cover, self.pdbs.fresh),
-            ("events", &self.events.cover, self.events.fresh),
-        ]
     }
 
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
@@ -349,38 +328,6 @@ impl Row for ServiceRow {
 /// Whether two rows say the same, their versions aside.
 fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a.same_content(b)
-}
-
-macro_rules! row {
-    ($($type:ty, $namespace:expr;)*) => {$(
-        impl Row for $type {
-            fn uid(&self) -> &Uid {
-                &self.uid
-            }
-            fn version(&self) -> Version {
-                self.version
-            }
-            fn namespace(&self) -> &str {
-                let namespace: fn(&$type) -> &str = $namespace;
-                namespace(self)
-            }
-            fn same_content(&self, other: &Self) -> bool {
-                self == &Self { version: self.version, ..other.clone() }
-            }
-        }
-    )*};
-}
-row! {
-    Node, |_| "";
-    NodeLease, |_| "kube-node-lease";
-    Pod, |r| &r.namespace;
-    Workload, |r| &r.namespace;
-    Service, |r| &r.namespace;
-    EndpointSlice, |r| &r.namespace;
-    Hpa, |r| &r.namespace;
-    Pdb, |r| &r.namespace;
-    KubeEvent, |r| &r.namespace;
-    CronJob, |r| &r.namespace;
 }
 
 /// What kind of change it was.

@@ -19,11 +19,13 @@ mod services;
 mod slow;
 mod sources;
 mod starting;
+mod volumes;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::domain::claim::Claim;
 use crate::domain::id::{Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
 use crate::domain::selector::Selector;
@@ -31,7 +33,7 @@ use crate::domain::silence::Silence;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::ServiceTraffic;
 use crate::facts::latency::Latency;
-use crate::facts::reduce::Parts;
+use crate::facts::reduce::{Part, Parts};
 use crate::facts::said::Said;
 use crate::facts::world::{Cause, Cluster, ServiceRow, Severity, Silenced, WorkloadRow};
 
@@ -63,6 +65,7 @@ pub struct Index<'a> {
     services: OnceCell<HashMap<&'a str, Vec<&'a Arc<ServiceRow>>>>,
     pods: OnceCell<HashMap<&'a str, Vec<&'a Arc<Pod>>>>,
     dead: OnceCell<BTreeSet<Name>>,
+    claims: OnceCell<HashMap<(&'a str, &'a str), &'a Arc<Claim>>>,
 }
 
 impl<'s, 'c> Scene<'s, 'c> {
@@ -115,6 +118,14 @@ impl<'s, 'c> Scene<'s, 'c> {
         all.get(namespace).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// A claim by its namespace and name.
+    fn claim(&self, namespace: &str, name: &str) -> Option<&'c Claim> {
+        let all = self.index.claims.get_or_init(|| {
+            self.cluster.claims.iter().map(|c| ((c.namespace.as_str(), c.name.as_str()), c)).collect()
+        });
+        all.get(&(namespace, name)).map(|claim: &&'c Arc<Claim>| -> &'c Claim { claim })
+    }
+
     /// How many Services of a namespace have a selector that `picks` takes.
     fn services_that(&self, namespace: &str, picks: impl Fn(&Selector) -> bool) -> u32 {
         let selects =
@@ -143,8 +154,10 @@ const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES)
 /// What a finding depends on that comes when something takes too long, with the words of events.
 const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
 
+const CLAIMS: Parts = Parts::of(Part::PersistentVolumeClaim);
+
 /// All rules.
-pub const RULES: [Rule; 27] = [
+pub const RULES: [Rule; 28] = [
     Rule {
         name: "node-not-ready",
         inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME),
@@ -156,7 +169,12 @@ pub const RULES: [Rule; 27] = [
     Rule { name: "image-pull", inputs: OWNED_PODS, find: pods::image_pull },
     Rule { name: "bad-config", inputs: OWNED_PODS, find: pods::config },
     Rule { name: "oom-killed", inputs: OWNED_PODS, find: pods::oom },
-    Rule { name: "unschedulable", inputs: OWNED_PODS, find: pods::unschedulable },
+    Rule {
+        name: "unschedulable",
+        inputs: OWNED_PODS.and(Parts::EVENTS).and(CLAIMS),
+        find: pods::unschedulable,
+    },
+    Rule { name: "volume-not-bound", inputs: OWNED_PODS.and(WAITING).and(CLAIMS), find: volumes::not_bound },
     Rule { name: "not-starting", inputs: OWNED_PODS.and(WAITING), find: starting::not_starting },
     Rule { name: "not-created", inputs: Parts::WORKLOADS.and(WAITING), find: refused::not_created },
     Rule { name: "not-ready", inputs: OWNED_PODS.and(WAITING), find: ready::not_ready },
@@ -197,6 +215,21 @@ pub const RULES: [Rule; 27] = [
     Rule { name: rotation::RULE, inputs: Parts::PODS.and(Parts::SERVICES), find: rotation::out_of_rotation },
     Rule { name: "source", inputs: Parts::SOURCES.and(Parts::TIME), find: sources::trouble },
 ];
+
+/// What is wrong with a workload's pods …
+const POD_RULES: [&str; 9] = [
+    "crash-loop",
+    "image-pull",
+    "bad-config",
+    "oom-killed",
+    "unschedulable",
+    "volume-not-bound",
+    "not-starting",
+    "not-created",
+    "not-ready",
+];
+/// … and what that holds up.
+const LEADING: [&str; 2] = ["rollout-stuck", "rollout-waits"];
 
 /// The names that findings have: `hpa` finds two kinds of things.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -165,39 +165,26 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::domain::kinds::with_tables;
     use crate::domain::time::Stamp;
     use crate::facts::event::Identity;
-    use crate::facts::table::Table;
+    use crate::facts::tables::Tables;
     use crate::facts::world::ClusterInfo;
 
     /// Everything was seen, by somebody who asked for `asked`.
     fn cluster(asked: &[&str]) -> Cluster {
-        fn all<T>() -> Table<T> {
-            let mut table = Table::default();
-            table.cover = Coverage::Complete;
-            table
+        macro_rules! complete {
+            ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {{
+                let mut tables = Tables::default();
+                $(tables.$table.cover = Coverage::Complete;)*
+                tables
+            }};
         }
-        Cluster {
-            info: Arc::new(ClusterInfo {
-                namespaces: asked.iter().map(|n| Name::from(*n)).collect(),
-                ..ClusterInfo::default()
-            }),
-            nodes: all(),
-            leases: all(),
-            pods: all(),
-            deployments: all(),
-            replicasets: all(),
-            statefulsets: all(),
-            daemonsets: all(),
-            jobs: all(),
-            cronjobs: all(),
-            services: all(),
-            slices: all(),
-            hpas: all(),
-            pdbs: all(),
-            events: all(),
-            ..Cluster::default()
-        }
+        let info = ClusterInfo {
+            namespaces: asked.iter().map(|n| Name::from(*n)).collect(),
+            ..ClusterInfo::default()
+        };
+        Cluster { info: Arc::new(info), tables: with_tables!(complete), ..Cluster::default() }
     }
 
     fn status(name: &str, state: SourceState, error: Option<&str>) -> SourceStatus {

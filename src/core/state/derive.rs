@@ -90,7 +90,7 @@ impl Derivation {
             self.said.event(delta);
         }
         self.tell_rollouts(facts, dirty, now);
-        for delta in &dirty.workloads {
+        for delta in dirty.workloads() {
             self.changes.workload(delta, now);
             if let Some(workload) = delta.new.as_ref().or(delta.old.as_ref()) {
                 owners.insert(workload.uid.clone());

@@ -1,10 +1,12 @@
 //! CronJobs.
 
 use pilothouse_core::domain::cronjob::CronJob;
+use pilothouse_core::domain::id::Kind;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Meta, Pools, Text, read, single};
+use super::{Decode, Decoder, Meta, Pools, Text, pooled, read, single};
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
@@ -38,6 +40,12 @@ struct StatusDoc<'a> {
     last_schedule_time: Text<'a>,
     #[serde(borrow)]
     last_successful_time: Text<'a>,
+}
+
+impl Decode for CronJob {
+    fn decoder(_: &Kind, _: &Clock) -> Decoder<Self> {
+        pooled(cronjob)
+    }
 }
 
 /// A CronJob from its JSON.

@@ -1,16 +1,12 @@
 //! Kubernetes Events (core v1), old style and new.
 
 use pilothouse_core::domain::event::KubeEvent;
-use pilothouse_core::domain::id::{ObjectRef, Uid};
+use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use serde::Deserialize;
 
-use super::{Meta, Pools, Text, group_of, kind_of, message, read, single};
+use super::{Decode, Decoder, Meta, Pools, Text, group_of, kind_of, message, pooled, read, single};
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
-
-/// The steps of every pod's normal life are left out: nine of ten events, and nobody asks for them. The pull of an image
-/// is kept: a pod that only waits for its image has no other event that explains it.
-pub const SELECTOR: &str =
-    "fieldSelector=reason%21%3DScheduled%2Creason%21%3DPulled%2Creason%21%3DCreated%2Creason%21%3DStarted";
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -68,6 +64,16 @@ struct Series<'a> {
 struct Origin<'a> {
     #[serde(borrow)]
     component: Text<'a>,
+}
+
+impl Decode for KubeEvent {
+    /// The steps of every pod's normal life are left out: nine of ten events, and nobody asks for them. The pull of an image
+    /// is kept: a pod that only waits for its image has no other event that explains it.
+    const QUERY: &'static str = "fieldSelector=reason%21%3DScheduled%2Creason%21%3DPulled%2Creason%21%3DCreated%2Creason%21%3DStarted";
+
+    fn decoder(_: &Kind, _: &Clock) -> Decoder<Self> {
+        pooled(event)
+    }
 }
 
 /// An event from its JSON.

@@ -1,11 +1,12 @@
 //! Services and EndpointSlices.
 
-use pilothouse_core::domain::id::Uid;
+use pilothouse_core::domain::id::{Kind, Uid};
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service, ServiceType};
 use serde::Deserialize;
 
-use super::{Labels, Meta, Pools, Text, read, single};
+use super::{Decode, Decoder, Labels, Meta, Pools, Text, pooled, read, single};
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
@@ -29,6 +30,12 @@ struct Spec<'a> {
     #[serde(borrow)]
     selector: Labels<'a>,
     publish_not_ready_addresses: Option<bool>,
+}
+
+impl Decode for Service {
+    fn decoder(_: &Kind, _: &Clock) -> Decoder<Self> {
+        pooled(service)
+    }
 }
 
 /// A Service from its JSON.
@@ -99,6 +106,12 @@ struct Target<'a> {
     name: Text<'a>,
     #[serde(borrow)]
     uid: Text<'a>,
+}
+
+impl Decode for EndpointSlice {
+    fn decoder(_: &Kind, _: &Clock) -> Decoder<Self> {
+        pooled(endpoint_slice)
+    }
 }
 
 /// An EndpointSlice from its JSON.

@@ -1,14 +1,16 @@
 //! Nodes and their leases.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::node::{Node, NodeLease, Taint};
 use pilothouse_core::domain::quantity;
 use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
 
-use super::{ConditionDoc, Labels, Meta, Pools, Text, read, resources, single};
+use super::{ConditionDoc, Decode, Decoder, Labels, Meta, Pools, Text, pooled, read, resources, single};
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
 /// Labels that name a node's pool, most telling first.
@@ -91,6 +93,12 @@ struct Info<'a> {
     boot_id: Text<'a>,
 }
 
+impl Decode for Node {
+    fn decoder(_: &Kind, _: &Clock) -> Decoder<Self> {
+        pooled(node)
+    }
+}
+
 /// A node from its JSON.
 pub fn node(pools: &mut Pools, json: &[u8]) -> Result<Node, DecodeError> {
     let doc: Doc<'_> = read(json)?;
@@ -154,6 +162,16 @@ struct LeaseSpec<'a> {
     lease_duration_seconds: Option<u32>,
     #[serde(borrow)]
     renew_time: Text<'a>,
+}
+
+impl Decode for NodeLease {
+    /// 5,000 nodes renew 500 times a second.
+    const POLL_ABOVE: Option<(u64, Duration)> = Some((500, Duration::from_millis(17_500)));
+
+    fn decoder(_: &Kind, clock: &Clock) -> Decoder<Self> {
+        let (mut beats, clock) = (Heartbeats::default(), clock.clone());
+        Box::new(move |json| beats.lease(json, clock.now()).map(Some))
+    }
 }
 
 /// When we saw each node's heartbeat move last, by our own clock.

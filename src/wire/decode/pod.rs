@@ -7,7 +7,7 @@ mod scheduling;
 
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShape, Trouble};
 use pilothouse_core::domain::quantity;
@@ -20,7 +20,8 @@ use self::columns::columns;
 use self::own::{is_own, own};
 use self::probe::Probe;
 use self::scheduling::{AffinityDoc, Port, SpreadDoc, TolerationDoc, main_and_sidecars};
-use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
+use super::{ConditionDoc, Decode, Decoder, Labels, Meta, Pools, Text, message, read, resources, single};
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
 /// An out-of-memory kill is news for an hour.
@@ -50,7 +51,8 @@ struct Spec<'a> {
     resources: Option<Requests<'a>>,
     #[serde(borrow)]
     overhead: Labels<'a>,
-    volumes: Option<Vec<Volume>>,
+    #[serde(borrow)]
+    volumes: Option<Vec<Volume<'a>>>,
     #[serde(borrow)]
     node_selector: Labels<'a>,
     #[serde(borrow)]
@@ -98,12 +100,22 @@ struct Requests<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Volume {
+struct Volume<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
     empty_dir: Option<IgnoredAny>,
     host_path: Option<IgnoredAny>,
-    persistent_volume_claim: Option<IgnoredAny>,
+    #[serde(borrow)]
+    persistent_volume_claim: Option<ClaimSource<'a>>,
     /// A claim that is made and deleted with the pod.
     ephemeral: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ClaimSource<'a> {
+    #[serde(borrow)]
+    claim_name: Text<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -190,6 +202,13 @@ impl ContainerStatus<'_> {
     }
 }
 
+impl Decode for Pod {
+    fn decoder(_: &Kind, clock: &Clock) -> Decoder<Self> {
+        let (mut pools, clock) = (Pools::default(), clock.clone());
+        Box::new(move |json| pod(&mut pools, json, clock.now()).map(Some))
+    }
+}
+
 /// A pod from its JSON, read at `now`.
 pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeError> {
     let doc: Doc<'_> = read(json)?;
@@ -204,10 +223,11 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
     let columns = columns(&spec, &status);
     let (trouble, why) = trouble(&status, phase, now);
     let name = single(&meta.name);
+    let claims = if phase == Phase::Pending { claims(&name, &spec) } else { Box::default() };
     let evicted = condition(&status, "DisruptionTarget")
         .is_some_and(|c| Status::parse(&c.status) == Status::True && &*c.reason == "EvictionByEvictionAPI");
     Ok(Pod {
-        own: own(pools, meta, &name, evicted),
+        own: own(pools, meta, &name, evicted, claims),
         uid: meta.uid(),
         version: meta.version(),
         namespace: pools.name(&meta.namespace),
@@ -234,6 +254,15 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
         ip: (!status.pod_ip.is_empty()).then(|| single(&status.pod_ip)),
         mirror: meta.annotations.get("kubernetes.io/config.mirror").is_some(),
     })
+}
+
+/// The PersistentVolumeClaims that a pod mounts. The claim of an ephemeral volume is named after the pod and the volume.
+fn claims(name: &Name, spec: &Spec<'_>) -> Box<[Name]> {
+    let claim = |volume: &Volume<'_>| match &volume.persistent_volume_claim {
+        Some(source) => Some(single(&source.claim_name)),
+        None => volume.ephemeral.map(|_| single(&format!("{name}-{}", &*volume.name))),
+    };
+    spec.volumes.iter().flatten().filter_map(claim).collect()
 }
 
 /// An init container that is not a sidecar runs.
@@ -265,7 +294,7 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
         .filter(|(k, _)| !is_own(k))
         .map(|(k, v)| (pools.name(k), pools.name(v)))
         .collect();
-    let has = |volume: fn(&Volume) -> bool| spec.volumes.iter().flatten().any(volume);
+    let has = |volume: fn(&Volume<'_>) -> bool| spec.volumes.iter().flatten().any(volume);
     let shape = PodShape {
         labels,
         containers: main,
@@ -601,6 +630,16 @@ mod tests {
         );
         let leaving = of(r#","finalizers":["example.com/hold"],"deletionTimestamp":"2026-01-01T00:00:00Z""#);
         assert_eq!(leaving.finalizers(), ["example.com/hold"]);
+        let mounts = |phase: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"db-0","namespace":"n","uid":"u"}},"spec":{{"volumes":[{{"name":"cfg","configMap":{{"name":"c"}}}},
+                    {{"name":"data","persistentVolumeClaim":{{"claimName":"data-db-0"}}}},{{"name":"tmp","ephemeral":{{"volumeClaimTemplate":{{}}}}}}]}},
+                    "status":{{"phase":"{phase}"}}}}"#
+            );
+            pod(&mut Pools::default(), json.as_bytes(), Stamp(0)).unwrap()
+        };
+        assert_eq!(mounts("Pending").claims(), ["data-db-0", "db-0-tmp"]);
+        assert_eq!(mounts("Running").own, None, "it has its volumes");
         let apart =
             |note: &str| of(&format!(r#","annotations":{{"pilothouse.dev/out-of-rotation":{note}}}"#));
         assert_eq!(apart(r#""{\"app\":\"a\"}""#).taken(), [("app".into(), "a".into())]);

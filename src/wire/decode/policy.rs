@@ -2,10 +2,15 @@
 
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::id::Kind;
 use pilothouse_core::domain::quantity;
 use serde::Deserialize;
 
-use super::{ConditionDoc, Meta, Pools, SelectorDoc, Text, group_of, int, kind_of, read, single};
+use super::{
+    ConditionDoc, Decode, Decoder, Meta, Pools, SelectorDoc, Text, group_of, int, kind_of, pooled, read,
+    single,
+};
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
@@ -164,6 +169,12 @@ fn current(target: Target, values: &Values<'_>) -> Option<i64> {
     }
 }
 
+impl Decode for Hpa {
+    fn decoder(_: &Kind, _: &Clock) -> Decoder<Self> {
+        pooled(hpa)
+    }
+}
+
 /// An autoscaler from its JSON.
 pub fn hpa(pools: &mut Pools, json: &[u8]) -> Result<Hpa, DecodeError> {
     let doc: HpaDoc<'_> = read(json)?;
@@ -264,6 +275,12 @@ struct PdbStatus<'a> {
     conditions: Option<Vec<ConditionDoc<'a>>>,
 }
 
+impl Decode for Pdb {
+    fn decoder(_: &Kind, _: &Clock) -> Decoder<Self> {
+        pooled(pdb)
+    }
+}
+
 /// A budget from its JSON.
 pub fn pdb(pools: &mut Pools, json: &[u8]) -> Result<Pdb, DecodeError> {
     let doc: PdbDoc<'_> = read(json)?;
@@ -294,7 +311,6 @@ pub fn pdb(pools: &mut Pools, json: &[u8]) -> Result<Pdb, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pilothouse_core::domain::id::Kind;
 
     #[test]
     fn metrics_are_matched_by_type_and_name() {

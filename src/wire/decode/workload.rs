@@ -4,7 +4,8 @@ use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::workload::{Strategy, Workload};
 use serde::Deserialize;
 
-use super::{ConditionDoc, Labels, Meta, Pools, SelectorDoc, Text, int, read, single};
+use super::{ConditionDoc, Decode, Decoder, Labels, Meta, Pools, SelectorDoc, Text, int, read, single};
+use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
@@ -108,6 +109,13 @@ struct Counts<'a> {
     failed: Option<i64>,
     #[serde(borrow)]
     conditions: Option<Vec<ConditionDoc<'a>>>,
+}
+
+impl Decode for Workload {
+    fn decoder(kind: &Kind, _: &Clock) -> Decoder<Self> {
+        let (mut pools, kind) = (Pools::default(), kind.clone());
+        Box::new(move |json| workload(&mut pools, &kind, json).map(Some))
+    }
 }
 
 /// A workload of this kind from its JSON.

@@ -7,7 +7,7 @@ use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::workload::Workload;
 use crate::facts::world::{AlikeBy, Cause, Kin, Reach};
 
-use super::{Scene, title_of};
+use super::{LEADING, POD_RULES, Scene, title_of};
 
 /// A workload's pods in trouble explain its stuck rollout, and both explain a Service without endpoints.
 pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
@@ -97,20 +97,6 @@ pub(super) fn fold(scene: &Scene<'_, '_>, causes: &mut Vec<Cause>) {
         cause.kin.told.sort();
     }
 }
-
-/// What is wrong with a workload's pods …
-const POD_RULES: [&str; 8] = [
-    "crash-loop",
-    "image-pull",
-    "bad-config",
-    "oom-killed",
-    "unschedulable",
-    "not-starting",
-    "not-created",
-    "not-ready",
-];
-/// … and what that holds up.
-const LEADING: [&str; 2] = ["rollout-stuck", "rollout-waits"];
 
 /// Findings of one rule that share a cause become one line: what they have in common, and who they are.
 fn alike(causes: &mut Vec<Cause>) {

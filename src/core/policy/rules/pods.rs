@@ -9,20 +9,19 @@ use crate::domain::time::Stamp;
 use crate::domain::workload::RolloutPhase;
 use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, Suggestion};
 
-use super::{Scene, count, title_of};
+use super::{Scene, count, title_of, volumes};
 
-/// The bad pods of one trouble, by the workload that they belong to (the pod itself when it has no owner).
-fn by_owner(scene: &Scene<'_, '_>, trouble: Trouble) -> Groups {
-    let pods = scene.bad.values().filter(|pod| {
+/// The bad pods of one trouble.
+fn in_trouble<'s>(scene: &Scene<'s, '_>, trouble: Trouble) -> impl Iterator<Item = &'s Arc<Pod>> {
+    scene.bad.values().filter(move |pod| {
         pod.trouble == Some(trouble)
             && !pod.is_terminating()
             && pod.phase != Phase::Failed
             && !scene.is_on_dead_node(pod)
-    });
-    group(scene, pods)
+    })
 }
 
-/// Pods by the workload that they belong to in the end, each workload's by their names.
+/// Pods by the workload that they belong to in the end (the pod itself when it has no owner), each workload's by their names.
 pub(super) type Groups = BTreeMap<ObjectRef, Vec<Arc<Pod>>>;
 
 pub(super) fn group<'p>(scene: &Scene<'_, '_>, pods: impl Iterator<Item = &'p Arc<Pod>>) -> Groups {
@@ -123,7 +122,7 @@ struct Finding {
 }
 
 fn find(scene: &Scene<'_, '_>, finding: &Finding) -> Vec<Cause> {
-    by_owner(scene, finding.trouble)
+    group(scene, in_trouble(scene, finding.trouble))
         .into_iter()
         .map(|(object, pods)| {
             let (many, none_left) = of_how_many(scene, &object, pods.len());
@@ -212,9 +211,10 @@ pub fn oom(scene: &Scene<'_, '_>) -> Vec<Cause> {
     )
 }
 
-/// Pods that the scheduler finds no node for, with its reason.
+/// Pods that the scheduler finds no node for, with its reason. Those that wait for a claim are found with the claim.
 pub fn unschedulable(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    by_owner(scene, Trouble::Unschedulable)
+    let pods = in_trouble(scene, Trouble::Unschedulable).filter(|pod| !volumes::waits_for_claim(scene, pod));
+    group(scene, pods)
         .into_iter()
         .map(|(object, pods)| {
             let reason =

@@ -16,7 +16,13 @@ pub(super) fn is_own(key: &str) -> bool {
 }
 
 /// What this pod does not share with the others of its template.
-pub(super) fn own(pools: &mut Pools, meta: &Meta<'_>, name: &Name, evicted: bool) -> Option<Arc<PodOwn>> {
+pub(super) fn own(
+    pools: &mut Pools,
+    meta: &Meta<'_>,
+    name: &Name,
+    evicted: bool,
+    claims: Box<[Name]>,
+) -> Option<Arc<PodOwn>> {
     let leaving = !meta.deletion_timestamp.is_empty();
     let own = PodOwn {
         labels: meta
@@ -35,6 +41,7 @@ pub(super) fn own(pools: &mut Pools, meta: &Meta<'_>, name: &Name, evicted: bool
             .collect(),
         taken: taken(pools, meta),
         evicted: evicted && leaving,
+        claims,
     };
     if own == PodOwn::default() {
         return None;

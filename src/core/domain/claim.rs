@@ -1,0 +1,51 @@
+//! PersistentVolumeClaims: whether a pod that mounts one can have its volume.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Kind, Name, ObjectRef, Uid, Version};
+use super::row::row;
+use super::time::Stamp;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClaimPhase {
+    /// No volume is bound to it yet.
+    Pending,
+    Bound,
+    /// The volume that was bound to it does not exist any more.
+    Lost,
+    #[default]
+    Unknown,
+}
+
+impl ClaimPhase {
+    pub fn parse(text: &str) -> Self {
+        match text {
+            // the API server defaults it
+            "" | "Pending" => Self::Pending,
+            "Bound" => Self::Bound,
+            "Lost" => Self::Lost,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub uid: Uid,
+    pub version: Version,
+    pub namespace: Name,
+    pub name: Name,
+    pub created: Stamp,
+    pub phase: ClaimPhase,
+    /// `spec.storageClassName`; None = none is named.
+    pub class: Option<Name>,
+    /// `spec.volumeName`: the PersistentVolume that it is bound to, or asks for.
+    pub volume: Option<Name>,
+}
+row!(Claim);
+
+impl Claim {
+    pub fn reference(&self) -> ObjectRef {
+        ObjectRef::new(Kind::PersistentVolumeClaim, &self.namespace, &self.name, &self.uid)
+    }
+}
