@@ -1,20 +1,20 @@
-//! Reads a Kubernetes List while its body arrives: each element of `items` is handed out as soon as its last byte is
-//! there, whatever the split of the chunks. A body that ends early is never taken for a complete one, and an answer
-//! that is not a list is never taken for an empty one: [`Items::finish`] says which it was.
+//! Reads a Kubernetes List while its body arrives. Each element of `items` is passed on when its last byte has arrived,
+//! however the body is split into chunks. A truncated body is never treated as a complete list, and an answer that is
+//! not a list is never treated as an empty one: [`Items::finish`] returns which it was.
 
 use memchr::memchr2;
 use serde::Deserialize;
 
 use super::error::ApiError;
 
-/// Larger objects are counted and left out (etcd refuses above 1.5 MiB by default).
+/// Larger objects are counted and skipped (etcd refuses objects above 1.5 MiB by default).
 pub const ITEM_CAP: usize = 4 << 20;
-/// The list's own metadata and the keys beside it are small.
+/// The size limit of the list's own metadata and of other keys, which are small.
 const META_CAP: usize = 64 << 10;
-/// As much of the body's beginning is kept until `items` was seen: what else it can be (a Status, a page) is short.
+/// This much of the body's start is kept until `items` was seen, to tell what else it is (a Status, a page).
 const HEAD_CAP: usize = 8 << 10;
 
-/// What the list says about itself.
+/// The list's own metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ListMeta {
@@ -24,36 +24,36 @@ pub struct ListMeta {
     pub continue_token: Option<String>,
 }
 
-/// The body is not a JSON object. [`Items::finish`] says what it is.
+/// The body is not a JSON object. [`Items::finish`] returns what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the list is not valid JSON")]
 pub struct Malformed;
 
-/// What stood under the key `items`.
+/// The value of the key `items`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
     Nothing,
-    /// An array, or null: a Go server writes an empty slice so.
+    /// An array, or null, which is how a Go server writes a nil slice.
     List,
-    /// A text, a number, an object.
+    /// A text, a number or an object.
     Other,
 }
 
-/// The incremental decoder. Feed it every chunk; ask [`Items::is_complete`] when the body has ended.
+/// The incremental decoder. Pass every chunk to it; when the body has ended, check [`Items::is_complete`].
 #[derive(Debug)]
 pub struct Items {
     state: State,
     nest: Nest,
-    /// Bytes of the token in progress that came with earlier chunks.
+    /// Bytes of the current token from earlier chunks.
     buf: Vec<u8>,
-    /// The token in progress is too large and is being skipped.
+    /// The current token is too large and is skipped.
     over: bool,
     cap: usize,
     key: String,
     meta: ListMeta,
     kind: Option<String>,
     held: Held,
-    /// The beginning of the body, until `items` was seen.
+    /// The start of the body, until `items` was seen.
     head: Vec<u8>,
     items: u64,
     oversized: u64,
@@ -79,7 +79,7 @@ struct Nest {
     depth: u32,
     string: bool,
     escape: bool,
-    /// A number or a word: ends before the next delimiter.
+    /// A number or a word, which ends before the next delimiter.
     scalar: bool,
 }
 
@@ -88,7 +88,7 @@ impl Nest {
         Self { scalar: !matches!(first, b'{' | b'[' | b'"'), ..Self::default() }
     }
 
-    /// How many of `bytes` belong to the value if it ends here; None if it goes on.
+    /// How many of `bytes` belong to the value if it ends here; None if it continues.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         if self.scalar {
             return bytes.iter().position(|b| matches!(b, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
@@ -155,7 +155,7 @@ impl Items {
         }
     }
 
-    /// The closing token was read: nothing is missing.
+    /// The list's closing token was read, so nothing is missing.
     pub fn is_complete(&self) -> bool {
         self.state == State::Done
     }
@@ -164,8 +164,8 @@ impl Items {
         &self.meta
     }
 
-    /// Whether the body, which has ended, was a whole list of `kind` (`PodList`; "" = of any). What it was else is the
-    /// error: it must never pass for an empty list.
+    /// Whether the body, which has ended, was a complete list of `kind` (`PodList`; "": any kind). If not, the error
+    /// says what it was; it must never be treated as an empty list.
     pub fn finish(&self, kind: &str) -> Result<&ListMeta, ApiError> {
         if self.state == State::Bad || (self.state == State::Start && !self.head.is_empty()) {
             return Err(ApiError::not_json(&self.head));
@@ -178,7 +178,7 @@ impl Items {
             return Err(ApiError::from_status_in_success(&self.head));
         }
         let what = match (self.held, said) {
-            // a client that knows what it asked for needs no kind, as client-go's typed ones
+            // a client that knows what it asked for needs no kind, like client-go's typed clients
             (Held::List, "") => return Ok(&self.meta),
             (Held::List, said) if kind.is_empty() || said == kind || said == "List" => return Ok(&self.meta),
             (Held::Other, _) => "an object whose `items` is not a list".to_owned(),
@@ -191,17 +191,17 @@ impl Items {
         Err(ApiError::Decode(format!("it is {what}, not {wanted}")))
     }
 
-    /// Items handed out so far.
+    /// The number of items passed on so far.
     pub fn count(&self) -> u64 {
         self.items
     }
 
-    /// Items left out because they were too large.
+    /// The number of items skipped because they were too large.
     pub fn oversized(&self) -> u64 {
         self.oversized
     }
 
-    /// Takes the next piece of the body and hands out the items that it completes.
+    /// Takes the next piece of the body and passes on the items that it completes.
     pub fn feed(&mut self, chunk: &[u8], mut item: impl FnMut(&[u8])) -> Result<(), Malformed> {
         if self.held == Held::Nothing {
             let room = HEAD_CAP.saturating_sub(self.head.len());
@@ -242,7 +242,7 @@ impl Items {
         Err(Malformed)
     }
 
-    /// `items` was seen: the beginning of the body has nothing more to say, and the list of many objects none to keep.
+    /// `items` was seen, so the start of the body is no longer needed; a list of many objects keeps none of it.
     fn hold(&mut self, held: Held) {
         self.held = held;
         self.head = Vec::new();
@@ -261,7 +261,7 @@ impl Items {
         0
     }
 
-    /// Goes on with the key, value or item in progress; returns how many bytes it took.
+    /// Continues the current key, value or item; returns how many bytes it took.
     fn token(&mut self, rest: &[u8], item: &mut impl FnMut(&[u8])) -> Result<usize, Malformed> {
         let keep = matches!(self.state, State::Item | State::Key)
             || matches!(self.key.as_str(), "metadata" | "kind" | "items");
@@ -410,7 +410,7 @@ mod tests {
             for split in 0..=text.len() {
                 let mut items = Items::default();
                 for part in [&text.as_bytes()[..split], &text.as_bytes()[split..]] {
-                    // what is broken stays broken
+                    // a malformed body stays malformed
                     let _fed = items.feed(part, |_| ());
                 }
                 let error = match items.finish("PodList") {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::{Meta, Pools, Text, group_of, kind_of, message, read, single};
 use crate::wire::list_watch::DecodeError;
 
-/// The steps of every pod's normal life are left out: nine of ten events, and nobody asks for them. The pull of an image
-/// is kept: a pod that only waits for its image has no other event that explains it.
+/// Events of a pod's normal life cycle are left out: they are nine of ten events, and nobody asks for them. The pull of
+/// an image is kept, because no other event explains a pod that waits for its image.
 pub const SELECTOR: &str =
     "fieldSelector=reason%21%3DScheduled%2Creason%21%3DPulled%2Creason%21%3DCreated%2Creason%21%3DStarted";
 
@@ -79,7 +79,7 @@ pub fn event(pools: &mut Pools, json: &[u8]) -> Result<KubeEvent, DecodeError> {
     let series = doc.series.unwrap_or_default();
     let component =
         doc.source.map(|s| s.component).filter(|c| !c.is_empty()).unwrap_or(doc.reporting_component);
-    // the scheduler writes new-style events, which have neither first nor last
+    // the scheduler writes new-style events, which have neither `firstTimestamp` nor `lastTimestamp`
     let event_time = doc.event_time.stamp();
     Ok(KubeEvent {
         uid: meta.uid(),

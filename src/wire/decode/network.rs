@@ -113,7 +113,7 @@ pub fn endpoint_slice(pools: &mut Pools, json: &[u8]) -> Result<EndpointSlice, D
         .map(|e| {
             let conditions = e.conditions.as_ref();
             let pod = e.target_ref.as_ref().filter(|t| &*t.kind == "Pod" && !t.name.is_empty());
-            // nil means ready, and serving is ready when it is not said
+            // `ready: null` means ready, and a missing `serving` has the value of `ready`
             let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
             Endpoint {
                 address: e.addresses.iter().flatten().next().map(|a| single(a)).unwrap_or_default(),

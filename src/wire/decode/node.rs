@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{ConditionDoc, Labels, Meta, Pools, Text, read, resources, single};
 use crate::wire::list_watch::DecodeError;
 
-/// Labels that name a node's pool, most telling first.
+/// Labels that name a node's pool, the most specific first.
 const POOLS: [&str; 10] = [
     "karpenter.sh/nodepool",
     "eks.amazonaws.com/nodegroup",
@@ -156,7 +156,7 @@ struct LeaseSpec<'a> {
     renew_time: Text<'a>,
 }
 
-/// When we saw each node's heartbeat move last, by our own clock.
+/// When we last saw each node's lease renewed, by our own clock.
 #[derive(Debug, Default)]
 pub struct Heartbeats {
     seen: HashMap<Name, (Option<Stamp>, Stamp)>,
@@ -174,7 +174,7 @@ impl Heartbeats {
             Some((name, _)) => name.clone(),
             None => single(&meta.name),
         };
-        // leases of nodes that are gone; a cluster of the largest published size has 5,000
+        // forget the leases of deleted nodes; the largest published clusters have 5,000 nodes
         if self.seen.len() > 20_000 {
             self.seen.clear();
         }

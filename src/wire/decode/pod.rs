@@ -1,4 +1,5 @@
-//! Pods: kubectl's STATUS and READY, what is in trouble and why, requests with resizes in place.
+//! Decodes pods: kubectl's STATUS and READY columns, problems with their messages, and requests, including in-place
+//! resizes.
 
 mod columns;
 mod own;
@@ -23,7 +24,7 @@ use self::scheduling::{AffinityDoc, Port, SpreadDoc, TolerationDoc, main_and_sid
 use super::{ConditionDoc, Labels, Meta, Pools, Text, message, read, resources, single};
 use crate::wire::list_watch::DecodeError;
 
-/// An out-of-memory kill is news for an hour.
+/// An out-of-memory kill is reported for an hour.
 const OOM_NEWS_SECS: u64 = 3600;
 
 #[derive(Default, Deserialize)]
@@ -102,7 +103,7 @@ struct Volume {
     empty_dir: Option<IgnoredAny>,
     host_path: Option<IgnoredAny>,
     persistent_volume_claim: Option<IgnoredAny>,
-    /// A claim that is made and deleted with the pod.
+    /// A claim that is created and deleted with the pod.
     ephemeral: Option<IgnoredAny>,
 }
 
@@ -236,7 +237,7 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
     })
 }
 
-/// An init container that is not a sidecar runs.
+/// An init container that is not a sidecar is running.
 fn init_running(spec: &Spec<'_>, status: &PodStatus<'_>) -> bool {
     let stays = |name: &str| spec.init_containers.iter().flatten().any(|c| *c.name == *name && c.sidecar());
     status.init_container_statuses.iter().flatten().any(|c| c.running() && !stays(&c.name))
@@ -286,7 +287,7 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
     pools.shapes.get(shape)
 }
 
-/// A container reports resources of its own: they may differ from the template's.
+/// A container's status has resources of its own, which can differ from the template's.
 fn resized(status: &PodStatus<'_>) -> bool {
     status
         .container_statuses
@@ -354,7 +355,7 @@ fn waiting_trouble(reason: &str) -> Option<Trouble> {
     })
 }
 
-/// What is wrong, with the message of the scheduler or the kubelet.
+/// The pod's problem, with the message of the scheduler or the kubelet.
 fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>, Option<Name>) {
     let said = |text: &str| (!text.is_empty()).then(|| message(text));
     if phase == Phase::Failed {
@@ -378,7 +379,7 @@ fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>
         let restarting = matches!(waiting, Some((Trouble::CrashLoop, _)));
         let killed = container.terminated().is_some_and(oom)
             || last.is_some_and(|t| oom(t) && (restarting || recent(t)));
-        // that memory ran out says more than that it is waiting to be started again
+        // the out-of-memory kill is more specific than the wait for the restart
         let this = if killed { Some((Trouble::OomKilled, waiting.and_then(|(_, m)| m))) } else { waiting };
         if let Some(this) = this
             && found.as_ref().is_none_or(|(held, _)| this.0 < *held)
@@ -398,7 +399,7 @@ fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>
     (None, said(&status.message))
 }
 
-/// The newest end of a container.
+/// The container's latest termination.
 fn last_exit(pools: &mut Pools, status: &PodStatus<'_>) -> Option<Arc<LastExit>> {
     let (ended, container) = status
         .container_statuses
@@ -407,7 +408,7 @@ fn last_exit(pools: &mut Pools, status: &PodStatus<'_>) -> Option<Arc<LastExit>>
         .chain(status.init_container_statuses.iter().flatten())
         .flat_map(|c| {
             let last = c.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-            // an init container that ended well is no news
+            // an init container that completed successfully is no problem
             let now = c.terminated().filter(|t| t.exit_code.unwrap_or(0) != 0);
             [last, now].into_iter().flatten().map(move |t| (t, c))
         })

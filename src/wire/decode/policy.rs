@@ -154,7 +154,7 @@ fn target(values: Option<&Values<'_>>) -> Target {
     found.unwrap_or(Target::None)
 }
 
-/// The current value in the target's form.
+/// The current value in the same form as the target's.
 fn current(target: Target, values: &Values<'_>) -> Option<i64> {
     match target {
         Target::Utilization(_) => values.average_utilization,
@@ -182,7 +182,7 @@ pub fn hpa(pools: &mut Pools, json: &[u8]) -> Result<Hpa, DecodeError> {
         .map(|m| {
             let name = m.name();
             let target = target(m.source().and_then(|s| s.target.as_ref()));
-            // two metrics may share a type and a name (another selector): each entry answers once, in order
+            // two metrics can have the same type and name (with another selector): each entry is used once, in order
             let found = now
                 .iter()
                 .zip(used.iter_mut())

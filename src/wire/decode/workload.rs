@@ -1,4 +1,4 @@
-//! Deployments, ReplicaSets, StatefulSets, DaemonSets and Jobs: one slim form for all five.
+//! Deployments, ReplicaSets, StatefulSets, DaemonSets and Jobs, decoded into one slim form.
 
 use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::workload::{Strategy, Workload};
@@ -188,7 +188,7 @@ pub fn workload(pools: &mut Pools, kind: &Kind, json: &[u8]) -> Result<Workload,
     Ok(out)
 }
 
-/// What will revert or own changes, in a short word.
+/// The GitOps tool or operator that owns the object and may revert changes, as a short word.
 fn managed_by(pools: &mut Pools, meta: &Meta<'_>) -> Option<Name> {
     let label = |key: &str| meta.labels.get(key).filter(|v| !v.is_empty());
     let annotation = |key: &str| meta.annotations.get(key).filter(|v| !v.is_empty());

@@ -1,4 +1,4 @@
-//! The machine against a scripted server: what it asks, and what it says about each answer.
+//! Tests of the list-watch machine against a scripted server: its requests, and the rows and status that it reports.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::wire::connect::{ConnectOptions, Connection};
 
-/// Answers requests in order; holds the last connection open when the script is over.
+/// Answers requests in order; after the script's end, the last connection stays open.
 struct Server {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -73,7 +73,7 @@ impl Outlet<pilothouse_core::domain::node::NodeLease> for Out {
     }
 }
 
-/// Runs the machine over a script and returns what it said until `done` holds, with what it asked.
+/// Runs the machine over a script until `done` holds. Returns what it reported and its requests.
 async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>, Vec<String>) {
     run_at("/all", script, done).await
 }
@@ -83,7 +83,7 @@ async fn run_at(path: &str, script: Vec<String>, done: impl Fn(&[Said]) -> bool)
     run_with(path, script, |_| (), done).await
 }
 
-/// The same with another plan.
+/// The same with other settings.
 async fn run_with(
     path: &str,
     script: Vec<String>,
@@ -424,7 +424,7 @@ async fn an_api_that_is_not_there_is_no_fault_and_is_found_when_it_comes() {
     .await;
     assert!(said.iter().any(|s| matches!(s, Said::Rows(Batch::NotInstalled))));
     assert!(statuses(&said).iter().all(|s| !s.state.is_trouble()));
-    // what every Kubernetes API has is not "not installed"
+    // an API that every Kubernetes server has is not reported as "not installed"
     let (said, _) = run_at("/api/v1/things", vec![refuse(404, page)], |said| statuses(said).len() > 1).await;
     let down = statuses(&said)[1];
     assert!(matches!(down.state, SourceState::Down { .. }) && down.lasting, "{down:?}");
