@@ -1,4 +1,4 @@
-//! Folds events into facts. Nothing here interprets: what follows from a fact is [`crate::state::derive`]'s.
+//! Folds events into facts. It draws no conclusions; [`crate::state::derive`] does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use super::event::{Batch, Fact, Identity, SilenceChange};
 use super::table::{Row, Rows, Wrote};
 use super::world::ActionView;
 
-/// The facts of one cluster, as the sources told them.
+/// The facts of one cluster, as the sources reported them.
 #[derive(Default)]
 pub struct Facts {
     pub identity: Identity,
     pub nodes: Rows<Node>,
     pub leases: Rows<NodeLease>,
-    /// When leases were seen again after their source had failed.
+    /// When leases were first seen again after their source had failed.
     pub leases_back: Stamp,
     pub pods: Rows<Pod>,
     pub deployments: Rows<Workload>,
@@ -49,7 +49,7 @@ pub struct Facts {
     pub traffic: Arc<TrafficSeen>,
     pub logs: Arc<LogSummary>,
     pub sources: Arc<[SourceStatus]>,
-    /// What is silenced.
+    /// The silences.
     pub silences: Vec<Arc<Silence>>,
 }
 
@@ -60,7 +60,7 @@ pub struct Delta<T> {
     pub new: Option<Arc<T>>,
 }
 
-/// What an event touched: everything that [`crate::state::derive`] has to look at again.
+/// The rows and tables that an event changed, which [`crate::state::derive`] has to process.
 #[derive(Default)]
 pub struct Dirty {
     pub parts: Parts,
@@ -73,13 +73,13 @@ pub struct Dirty {
     pub slices: Vec<Delta<EndpointSlice>>,
     pub hpas: Vec<Delta<Hpa>>,
     pub events: Vec<Delta<KubeEvent>>,
-    /// Node names whose measured use is new.
+    /// Names of nodes whose usage was measured again.
     pub usage: Vec<Name>,
-    /// Only what only the header or a title shows changed (coverage, freshness).
+    /// Only coverage or freshness changed, which only the header and the titles show.
     pub cover: bool,
 }
 
-/// A small set of the kinds of data, for "which rules must run again".
+/// A small set of the kinds of data. It decides which rules run again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts(pub u32);
 
@@ -98,11 +98,11 @@ impl Parts {
     pub const IDENTITY: Self = Self(1 << 11);
     pub const ACTIONS: Self = Self(1 << 12);
     pub const TIME: Self = Self(1 << 13);
-    /// Heartbeats: never published for themselves, only for what they change.
+    /// Heartbeats. They are published only if they change a verdict.
     pub const LEASES: Self = Self(1 << 14);
     pub const CRONJOBS: Self = Self(1 << 15);
     pub const SILENCES: Self = Self(1 << 16);
-    /// The list of what changed: any of it may be what somebody does about a finding.
+    /// The list of changes. Each of them can be the remedy of a finding.
     pub const CHANGES: Self = Self(1 << 17);
     pub const ALL: Self = Self(u32::MAX);
 
@@ -129,7 +129,7 @@ impl Dirty {
     }
 }
 
-/// Folds one fact in and notes what it touched. Actions are the hub's own: they belong to no table of a cluster.
+/// Folds one fact into the facts and records what it changed. Actions belong to the hub, not to a cluster's tables.
 pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Option<ActionView> {
     match fact {
         Fact::Nodes(batch) => fold(&mut facts.nodes, batch, Parts::NODES, dirty, |d| &mut d.nodes),
@@ -283,7 +283,7 @@ fn fold_into<T: Row>(
     }
     if cover != rows.table().cover || fresh != rows.table().fresh {
         dirty.cover = true;
-        // a rule may have had to wait for a complete table
+        // a rule may have waited until a table was complete
         dirty.parts.add(part);
     }
     if deltas.len() > before {
@@ -292,7 +292,7 @@ fn fold_into<T: Row>(
 }
 
 impl Facts {
-    /// Looks up a workload of any kind that owns pods directly.
+    /// Finds a workload by its UID, of any kind that owns pods directly.
     pub fn workload(&self, uid: &Uid) -> Option<&Arc<Workload>> {
         [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs]
             .into_iter()

@@ -1,4 +1,4 @@
-//! The level of a JSON line: by the keys that loggers use for it, as far as the line is whole.
+//! The level of a JSON line, from the keys that loggers use for it. An incomplete line is read as far as possible.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,16 +8,16 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 use super::{by_name, by_number};
 use crate::domain::log::Level;
 
-/// The level that the line names. A line that was cut is judged by what is there.
+/// The level that the line names. Of a truncated line, the existing part is used.
 pub(super) fn level(line: &str) -> Option<Level> {
     let mut found = None;
     let mut reader = serde_json::Deserializer::from_str(line);
-    // broken JSON: what was read before counts
+    // malformed JSON: the part before the error counts
     let _whole = Object { found: &mut found, deep: true }.deserialize(&mut reader);
     found
 }
 
-/// `level`, `log.level`, `LogLevel`, `level_name`, `severityText` and their like, in any case.
+/// Matches `level`, `log.level`, `LogLevel`, `level_name`, `severityText` and similar keys, in any case.
 pub(super) fn names_level(key: &str) -> bool {
     const NAMES: [&str; 9] = [
         "level",
@@ -34,7 +34,7 @@ pub(super) fn names_level(key: &str) -> bool {
     NAMES.iter().any(|name| letters().map(|b| b.to_ascii_lowercase()).eq(name.bytes()))
 }
 
-/// How the value of a key is read.
+/// How to read a key's value.
 #[derive(Clone, Copy)]
 enum Reads {
     Level,
