@@ -52,9 +52,9 @@ impl Clipboard {
     /// Why the text may not arrive, for people.
     pub fn caveat(self) -> &'static str {
         match self {
-            Self::Terminal => "not every terminal takes it",
+            Self::Terminal => "not every terminal supports it",
             Self::Tmux => "tmux passes it on only with set-clipboard on",
-            Self::Screen => "through screen; not every terminal takes it",
+            Self::Screen => "through screen; not every terminal supports it",
         }
     }
 }
