@@ -1,4 +1,4 @@
-//! Who may do what: personas with bearer tokens, a few RBAC rules each.
+//! Authentication and authorization: users with bearer tokens, and a few RBAC rules for each.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! The Alertmanager of the simulated cluster, API v2: alerts as the rules tell them, silences, groups.
+//! The Alertmanager of the simulated cluster, API v2: the alerts that the rules send, silences, groups.
 //!
 //! `http` serves it.
 

@@ -1,5 +1,5 @@
-//! The Kubernetes API server: one handler that authenticates, meets the faults, authorizes, and hands a request to the
-//! file of `api/` that answers it.
+//! The Kubernetes API server: one handler authenticates a request, applies the faults, authorizes the request, and
+//! passes it to the file in `api/` that answers it.
 
 mod change;
 mod discovery;

@@ -1,4 +1,4 @@
-//! The parameters of a request as Prometheus and Loki take them: from the query, and from a posted form.
+//! The parameters of a request in Prometheus' and Loki's form: from the query, and from a posted form.
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Query};

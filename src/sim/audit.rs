@@ -1,4 +1,4 @@
-//! Who asked for what: the last requests, and how often each was made. Tests count with it.
+//! The audit log: the latest requests, and how often each was made. Tests count with it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;

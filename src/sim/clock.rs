@@ -1,5 +1,5 @@
-//! Simulated time. Everything in the cluster (timestamps, loops, log lines) reads this clock and no other; it starts
-//! at the real time or at a fixed one, runs at a factor, can be stopped and moved.
+//! Simulated time. Everything in the cluster (timestamps, loops, log lines) reads this clock and no other. It starts at
+//! the real time or at a fixed one, runs at a factor, and can be stopped and moved.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

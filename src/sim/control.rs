@@ -1,5 +1,5 @@
-//! `/sim/…`: the control endpoint, on the same listener: faults, time, tokens, outages, counters. It is for tests and
-//! scenarios; there is nothing like it on a real server.
+//! `/sim/…`: the control endpoint on the same listener: faults, time, tokens, outages, counters. It is for tests and
+//! scenarios; a real server has nothing like it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

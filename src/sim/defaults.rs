@@ -1,5 +1,5 @@
-//! What the API server fills in when an object is created, and the few checks without which a client's mistake would
-//! go unnoticed. Only what clients read: pods stay small.
+//! The defaults that the API server sets when an object is created, and the few validations that a client's mistake
+//! would slip through without. Only fields that clients read are set, so that pods stay small.
 
 use serde_json::{Map, Value, json};
 

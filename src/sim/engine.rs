@@ -1,6 +1,6 @@
-//! What makes the cluster live: one task that runs its parts (kubelets, controllers, traffic, the story) one after
-//! another whenever one of them is due or something has changed. One thread and a fixed order, so that the same seed
-//! gives the same story; and no sleeping inside parts, so that a test or a warm-up can run an hour in a moment.
+//! The engine of the cluster: one task that runs its parts (kubelets, controllers, traffic, the story) one after
+//! another when one of them is due or something has changed. One thread and a fixed order make the same seed give the
+//! same story. Parts never sleep, so that a test or a warm-up can simulate an hour in a moment.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Faults on demand: which requests are throttled, refused, delayed, cut off or left hanging. Set over `/sim/faults`.
+//! Injected faults: which requests are throttled, refused, delayed, truncated or left hanging. Set with `/sim/faults`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

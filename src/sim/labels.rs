@@ -1,17 +1,17 @@
-//! Trouble by label: what `kubectl label` can switch on in a running cluster, for tests and drills, and off again. The
-//! labels are those that the suites use on a real control plane as well, where KWOK's stages obey them.
+//! Faults by label: `kubectl label` turns them on in a running cluster, for tests and drills, and off again. The test
+//! suites use the same labels on a real control plane, where KWOK's stages implement them.
 //!
 //! | label | on | what is wrong |
 //! |---|---|---|
 //! | `fault.test/not-ready=true` | a node | its kubelet says NotReady |
-//! | `fault.test/silent=true` | a node | its kubelet is silent |
+//! | `fault.test/silent=true` | a node | its kubelet sends nothing |
 //! | `fault.test/unready=true` | a pod | its readiness probe fails |
-//! | `fault.test/crash=true` | a pod | the container ends again and again |
+//! | `fault.test/crash=true` | a pod | the container terminates repeatedly |
 //! | `fault.test/image=true` | a pod | the image cannot be pulled |
-//! | `fault.test/oom=true` | a pod | the container is killed for its memory, three times |
+//! | `fault.test/oom=true` | a pod | the container is OOM-killed three times |
 //!
-//! Pods have them from their template. Each holds for the pod that has it and for as long as it has it: pods of a
-//! template without it are well, whatever their image.
+//! Pods get them from their template. Each affects the pod that has it, for as long as it has it: pods of a template
+//! without it are healthy, whatever their image.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! What applications log: a few lines at the start, a sample of their requests, and an error for what really goes
-//! wrong in the traffic and for nothing else.
+//! The logs of applications: a few lines at the start, a sample of their requests, and an error line only for a real
+//! error in the traffic.
 //!
-//! `words` says what happened, `format` writes it as the application would.
+//! `words` has the messages, `format` writes them in the application's log format.
 
 mod format;
 mod words;

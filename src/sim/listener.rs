@@ -1,5 +1,5 @@
-//! The listening socket, with connections that can be cut: a fault must be able to end a connection without an answer,
-//! which no HTTP handler can do by itself.
+//! The listening socket. Its connections can be cut, because a fault must be able to end a connection without an
+//! answer, which no HTTP handler can do by itself.
 
 use std::io;
 use std::net::SocketAddr;

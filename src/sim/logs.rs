@@ -1,4 +1,4 @@
-//! Where the logs of containers come from. The API server reads a [`LogBook`]; whoever runs the containers fills it.
+//! The logs of containers. The API server reads a [`LogBook`], which the part that runs the containers fills.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! The Loki of the simulated cluster: it reads the same log book as the API server, by the labels of pods.
+//! The Loki of the simulated cluster. It reads the same log book as the API server, by the labels of pods.
 //!
 //! [`logql`] reads queries, `http` serves them, `tail` follows lines over websockets.
 

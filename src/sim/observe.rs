@@ -1,8 +1,8 @@
-//! What a cluster adds to its engine and to its listener so that it can be observed: traffic, application logs, the
+//! The parts that a cluster adds to its engine and its listener to be observable: traffic, application logs, the
 //! metrics server, Prometheus, Alertmanager, Loki.
 //!
-//! The base URLs are `http://ADDR/prometheus`, `http://ADDR/alertmanager` and `http://ADDR/loki-gateway`: `/api/v1` of
-//! the listener itself belongs to Kubernetes.
+//! The base URLs are `http://ADDR/prometheus`, `http://ADDR/alertmanager` and `http://ADDR/loki-gateway`, because the
+//! listener's `/api/v1` belongs to Kubernetes.
 
 use std::sync::Arc;
 use std::time::Duration;

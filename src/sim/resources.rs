@@ -1,5 +1,5 @@
-//! THE table of resources: what the cluster serves, under which names, with which verbs and subresources. Discovery,
-//! routing, the store and the printed tables all read it.
+//! The table of resources: what the cluster serves, under which names, with which verbs and subresources. Discovery,
+//! routing, the store and the printed tables all use it.
 
 use crate::columns::{self, Column};
 

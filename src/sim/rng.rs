@@ -1,4 +1,4 @@
-//! Everything random comes from the seed: uids, the suffixes of generated names, jitter.
+//! All random values come from the seed: uids, the suffixes of generated names, jitter.
 
 use std::sync::{Mutex, PoisonError};
 

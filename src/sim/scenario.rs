@@ -1,9 +1,9 @@
-//! Scenarios: what a cluster consists of and what happens in it, as TOML. The built-in ones lie in `scenarios/`; a
-//! file of one's own may extend them. Nothing here is random or late: what a file says is the whole story, and the seed
-//! only picks names, jitter and draws.
+//! Scenarios: the objects of a cluster and the steps that happen in it, as TOML. The built-in ones are in `scenarios/`;
+//! a file of the user can extend them. The file alone decides the story, without chance; the seed only decides names,
+//! jitter and random draws.
 //!
-//! Times of steps are relative to the opening, the moment from which the cluster runs in real time: `-40s` has just
-//! happened when the first picture appears, `2m` is still to come.
+//! The times of steps are relative to the opening, when the cluster starts to run in real time: `-40s` happens 40
+//! seconds before the first screen, `2m` two minutes after it.
 
 pub mod cast;
 pub mod step;

@@ -1,4 +1,4 @@
-//! Label and field selectors, as text and as they stand in objects.
+//! Label and field selectors, as texts and as objects have them.
 
 use serde_json::Value;
 

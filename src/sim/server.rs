@@ -1,8 +1,8 @@
 //! Building, starting and stopping a simulated cluster: [`Sim::start`].
 //!
-//! A cluster is not painted as if it were old: its workloads are founded at their times, each is let settle, the quiet
-//! days between are skipped, and the last minutes before the opening are lived through with traffic and logs. So its
-//! ages, revisions, events, samples and lines come from the same rules as what happens later.
+//! A cluster does not only claim to be old: its workloads are created at their times, each is run until it is stable,
+//! the quiet days between are skipped, and the last minutes before the opening are simulated with traffic and logs. So
+//! its ages, revisions, events, samples and lines come from the same rules as everything later.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What the API says when it refuses: `metav1.Status` with the real server's reasons and words.
+//! Error answers of the API: `metav1.Status` with the real server's reasons and messages.
 
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,9 @@
-//! The object store: every object of the cluster in memory, one version counter for all of them, and per resource a
-//! bounded log of changes that watches read. Cheap to call thousands of times a second: one lock, shared objects out.
+//! The object store: every object of the cluster in memory, one version counter for all of them, and for each resource
+//! a bounded log of changes that watches read. It can be called thousands of times a second: there is one lock, and
+//! objects are shared, not copied.
 //!
-//! Writers are the API and the loops inside the cluster; both come through here, so that versions, generations,
-//! managedFields, finalizers and the collection of orphans are the same for both.
+//! Both the API and the loops inside the cluster write through it, so that versions, generations, managedFields,
+//! finalizers and garbage collection are the same for both.
 
 mod delete;
 mod index;

@@ -1,4 +1,4 @@
-//! Carries out the steps of a scenario when their time has come: the only part that acts as people and as fate do.
+//! Runs the steps of a scenario when they are due. It is the only part that acts as people, or breaks something.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

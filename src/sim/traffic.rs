@@ -1,8 +1,8 @@
-//! Traffic: who is asked how much, which backend answers, how long it takes and what goes wrong. Requests are really
-//! distributed; every number that metrics, logs and autoscalers see is counted here and nowhere else.
+//! Traffic: how many requests each Service gets, which backend answers, how long it takes and what fails. Requests are
+//! really distributed: every number in metrics, logs and autoscalers is counted here and nowhere else.
 //!
-//! [`field`] is the state that readers share, `facts` and `read` bring objects into it, `route` chooses backends, `serve` is what
-//! a pod does with its requests, `flow` is one step of all Services, [`meter`] is the metrics server.
+//! [`field`] is the state that readers share, `facts` and `read` load objects into it, `route` chooses backends,
+//! `serve` processes the requests of one pod, `flow` is one step of all Services, [`meter`] is the metrics server.
 
 pub mod draw;
 mod facts;

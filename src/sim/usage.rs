@@ -1,4 +1,4 @@
-//! What nodes and containers use: the source behind metrics.k8s.io. Whoever simulates load fills it.
+//! The resource usage of nodes and containers, the source of metrics.k8s.io. The part that simulates load fills it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
-//! What the API does not show: how the applications behave, how much is asked of them, and what is broken. Kubelets,
-//! traffic and logs read it; the story and tests change it. Everything visible must follow from this and from the
-//! objects, never be painted on.
+//! The hidden state behind the API: how the applications behave, how much load they get, and what is broken. Kubelets,
+//! traffic and logs read it; scenarios and tests change it. Everything visible must follow from this and from the
+//! objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,4 +1,5 @@
-//! `why` and its kin before servers and gateways of all sorts: what was not seen is never taken for a healthy cluster.
+//! `why` and similar commands against many kinds of servers and gateways: data that was not read never counts as
+//! healthy.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! The rooms and who may use whom, as the design has them; what Cargo cannot hold inside one package.
+//! Checks which rooms use which, inside the packages, where Cargo cannot check it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

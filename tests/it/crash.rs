@@ -1,5 +1,5 @@
-//! The real executor and the real journal against a server in this process: the process dies at every write of its
-//! journal, answers get lost, people cancel and pause; nothing is lost, nothing is applied twice.
+//! The real executor and the real journal against a server in this process. The process dies at every write of its
+//! journal, answers are lost, users cancel and pause; nothing is lost, and nothing is applied twice.
 
 use std::panic::resume_unwind;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Whatever bytes arrive: every decoder says what they are or that they are nothing, and none panics.
+//! For any bytes, every decoder returns a value or an error, and none panics.
 
 use pilothouse::wire::decode::{self, Pools, node::Heartbeats};
 use pilothouse::wire::error::ApiError;

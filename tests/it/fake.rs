@@ -1,5 +1,5 @@
-//! An API server in this process: nodes, pods and deployments in memory; GET, LIST, WATCH, PATCH and evictions; it
-//! counts what it applies, and can swallow answers. Quick, and no proof of what a real one does.
+//! An API server in this process: nodes, pods and deployments in memory; GET, LIST, WATCH, PATCH and evictions. It
+//! counts what it applies, and can drop answers. It is fast, but proves nothing about a real server.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What the headless commands print, for whom, and how they end.
+//! The headless commands: what they print, where they print it, and their exit status.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};

@@ -1,4 +1,5 @@
-//! Logs over a real connection: each request names its container, breaks lose and repeat nothing, ends are ends.
+//! Logs over a real connection: each request names its container; a broken connection loses and repeats no line; ends
+//! are reported.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What must hold of the shared state for every sequence of facts: what follows from them is the same as if it had been
-//! worked out from the last facts alone, an event survives being written down, and a heartbeat publishes nothing.
+//! Properties of the shared state for every sequence of facts: derived values equal those computed from scratch, an
+//! event is the same after it was written and read, and a heartbeat publishes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

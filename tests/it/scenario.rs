@@ -1,18 +1,18 @@
-//! Scenarios: files of events and, between them, what must be known by then.
+//! Scenarios: files with events and, between them, expectations about the state at that point.
 //!
-//! A line is either an event as recordings have it, `{"at": …, "cluster": 0, "fact": {…}}`, or an expectation,
-//! `{"at": …, "expect": {…}}`. Rows of an event may leave fields out: they are taken from the type's default. A time may
-//! be written as seconds after the scenario's start, `"+30"`. An expectation has any of:
+//! A line is either an event as in a recording, `{"at": …, "cluster": 0, "fact": {…}}`, or an expectation, `{"at": …,
+//! "expect": {…}}`. Rows of an event can leave fields out, which then have the type's default. A time can be written as
+//! seconds after the scenario's start, `"+30"`. An expectation can have:
 //!
 //! - `nodes`, `pods`, `workloads`, `services`: name -> state (`Suspect`; the phase; `2/3 stuck`; `ready/total`), all of them
-//! - `came`: service -> the pods that came into rotation lately, `a +30, b +40`, all of them
+//! - `came`: service -> the pods that came into rotation recently, `a +30, b +40`, all of them
 //! - `cover`: table -> `complete`, `loading`, `denied` …
 //! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
-//! - `silenced`: the same of the findings that are silenced
-//! - `action`: what the first one suggests, `command uid` or null; `severity`: how bad it is
-//! - `changes`: parts of what changed in the last half hour, newest first, all of them
+//! - `silenced`: the same for the silenced findings
+//! - `action`: what the first one suggests, `command uid` or null; `severity`: its severity
+//! - `changes`: parts of the changes of the last half hour, newest first, all of them
 //! - `counts`: name -> number
-//! - `quiet`: true if nothing was worth publishing since the expectation before
+//! - `quiet`: true if nothing was published since the previous expectation
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,12 +1,12 @@
-//! Stories: what NOW says from the opening of each scenario of the simulated cluster, over what a person does about it,
-//! until it is quiet. The cluster, the sources, the rules and the executor are the real ones, only time is not: see
+//! Stories: NOW's lines in each scenario of the simulated cluster, from the opening over the user's actions until it is
+//! quiet. The cluster, the sources, the rules and the executor are the real ones; only the time is simulated: see
 //! [`stage`].
 //!
-//! `stories/NAME.txt` holds the lines of a scenario and when each came; PILOTHOUSE_WRITE_STORIES=1 writes what is there
-//! now, to be read before it is kept. What must hold whatever these files say is in [`judge`]: no line is false, what is
-//! done about a finding shows at once, and in the end it is quiet.
+//! `stories/NAME.txt` has the lines of a scenario with their times. PILOTHOUSE_WRITE_STORIES=1 writes the current ones;
+//! read them before you keep them. [`judge`] checks the properties that all stories must have: no line is wrong, an
+//! action on a finding shows at once, and in the end it is quiet.
 //!
-//! PILOTHOUSE_TEST_WHOLE=1 tells them with other seeds as well, some longer, and an hour of `calm`.
+//! PILOTHOUSE_TEST_WHOLE=1 also runs other seeds, some stories for longer, and an hour of `calm`.
 
 mod judge;
 mod record;

@@ -1,5 +1,5 @@
-//! What the journal, the folders and the outputs can be trusted with: whose files they are, which cluster an action was
-//! meant for, who takes it up, and that no secret is written anywhere.
+//! The security of the journal, the folders and the outputs: who owns the files, which cluster an action belongs to,
+//! which process resumes it, and that no secret is written anywhere.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

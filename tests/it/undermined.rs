@@ -1,5 +1,5 @@
-//! What others do while an action runs: it stops, says who did it and when, sends nothing more, and does not call
-//! another's work its own.
+//! Somebody else changes objects while an action runs: the action stops, says who made the change and when, sends
+//! nothing more, and does not claim another's change as its own.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Without any cluster: the terminal, signals, the configuration, and a server that is not there.
+//! Without any cluster: the terminal, signals, the configuration, and a server that does not answer.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Silences and the matchers that they and filters have.
+//! Silences, and the matchers that silences and filters use.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! What the cluster says about itself: version, groups, resources, in the old form and the aggregated one.
+//! Discovery: version, groups and resources, in the old form and in the aggregated one.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;

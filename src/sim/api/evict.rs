@@ -1,5 +1,5 @@
-//! Eviction: deletion that asks the disruption budgets first, with the real server's order of checks, its answers and
-//! its traps (a failed precondition has already debited the budget).
+//! Eviction: a deletion that checks the disruption budgets first. It has the real server's order of checks, its answers
+//! and its quirks (a failed precondition has already debited the budget).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Acting for somebody else: the headers that kubectl sends for `--as` and `--as-group`.
+//! Impersonation: the headers that kubectl sends for `--as` and `--as-group`.
 
 use axum::http::HeaderMap;
 use axum::response::Response;

@@ -1,4 +1,4 @@
-//! pods/log: the lines of a container, followed if asked.
+//! pods/log: the lines of a container, optionally followed.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The patch formats: JSON patch, merge patch, strategic merge patch. Server-side apply is a strategic merge that creates
-//! what is not there; it detects no conflicts and removes nothing that is no longer applied.
+//! The patch formats: JSON patch, merge patch, strategic merge patch. Server-side apply is a strategic merge that
+//! creates a missing object; it detects no conflicts, and removes no field that is no longer applied.
 
 use axum::http::header;
 use serde_json::{Map, Value};

@@ -1,5 +1,5 @@
-//! The few protobuf bodies that kubectl sends however JSON-only the server is: reviews, evictions, options of
-//! deletions, scales. They are turned into the JSON documents that they stand for.
+//! The few protobuf bodies that kubectl always sends, even to a server that prefers JSON: reviews, evictions, delete
+//! options, scales. They are converted into JSON documents.
 
 use serde_json::{Map, Value, json};
 

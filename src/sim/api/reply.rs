@@ -1,4 +1,4 @@
-//! Writing answers: JSON documents, Status, plain text, lists without copying, gzip for what is large.
+//! Answers: JSON documents, Status, plain text, lists without copying, gzip for large bodies.
 
 use std::io::Write as _;
 

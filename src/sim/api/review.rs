@@ -1,4 +1,4 @@
-//! Questions about oneself: may I, what may I, who am I.
+//! Access reviews about the caller: one permission, all permissions, the user's name.
 
 use serde_json::{Value, json};
 

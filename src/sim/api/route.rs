@@ -1,4 +1,4 @@
-//! What a path and a query mean.
+//! Parses a request's path and query.
 
 use crate::resources::Res;
 

@@ -1,4 +1,4 @@
-//! Answers as the server prints them: tables for kubectl, and metadata alone.
+//! Server-side printing: tables for kubectl, and metadata-only objects.
 
 use std::sync::Arc;
 

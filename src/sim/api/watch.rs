@@ -1,4 +1,4 @@
-//! Watches: the event log of a resource as a stream of lines, through selectors, with bookmarks.
+//! Watches: a resource's event log as a stream of lines, with selectors and bookmarks.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! The cells of pods: the status word that kubectl shows is worked out by the server.
+//! The cells of pods. The server computes the status word that kubectl shows.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
-//! How much a whole cluster costs: `cargo run --release -p pilothouse-sim --example size -- [SCENARIO] [SCALE] [SECONDS]`
-//! builds the cluster of a scenario, lets it live on for a while, and prints after each phase the time, the memory of
-//! the process and what holds it, and what each part cost.
+//! Measures the cost of a whole cluster: `cargo run --release -p pilothouse-sim --example size -- [SCENARIO] [SCALE]
+//! [SECONDS]` builds the cluster of a scenario, runs it for a while, and prints after each phase the time, the memory
+//! of the process and what holds it, and the cost of each part.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};

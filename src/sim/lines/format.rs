@@ -1,4 +1,4 @@
-//! How an application writes a line: JSON, logfmt, klog, nginx, Java, plain.
+//! The log formats of applications: JSON, logfmt, klog, nginx, Java, plain.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What applications have to say, with ids, addresses and durations that vary as they do in life.
+//! The messages of applications, with realistically varying ids, addresses and durations.
 
 use super::format::{Entry, Level};
 use crate::traffic::Pod;

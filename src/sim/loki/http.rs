@@ -1,4 +1,4 @@
-//! Loki's HTTP API, under `/loki-gateway`. Errors are plain text, as Loki's are.
+//! Loki's HTTP API, under `/loki-gateway`. Errors are plain text, as in Loki.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! LogQL, as far as it is simulated: selectors with line filters, and counts and rates of them. Everything else is an
-//! error in words, never an empty answer.
+//! The simulated part of LogQL: selectors with line filters, and their counts and rates. Anything else gets an error
+//! message, never an empty answer.
 
 use chrono::TimeDelta;
 

@@ -1,4 +1,4 @@
-//! Following: `/tail` upgrades to a websocket and sends lines as they are written.
+//! `/tail`: upgrades to a websocket and sends lines when they are written.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

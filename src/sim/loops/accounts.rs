@@ -1,4 +1,4 @@
-//! Every namespace has its account `default`, made soon after it and made again when somebody deletes it.
+//! Creates the service account `default` of every namespace, and creates it again if it is deleted.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;

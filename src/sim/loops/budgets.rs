@@ -1,5 +1,5 @@
-//! Disruption budgets: how many pods may go now. The API server debits them at an eviction; here they are worked out
-//! anew, and a debit that came to nothing is given back.
+//! Disruption budgets: how many disruptions are allowed now. The API server debits a budget at an eviction; this loop
+//! computes the budgets again, and returns a debit that led to no disruption.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! DaemonSets: one pod on every node that takes it.
+//! DaemonSets: one pod on every node that accepts it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Deployments: a ReplicaSet for every template, and the way from one to the next.
+//! Deployments: a ReplicaSet for each template, and the rollout from one to the next.
 
 mod progress;
 mod scale;

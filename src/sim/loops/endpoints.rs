@@ -1,4 +1,4 @@
-//! EndpointSlices and Endpoints: who answers for a Service.
+//! EndpointSlices and Endpoints: the pods behind a Service.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Events: what happened, told once and counted when it repeats; gone after an hour, and never too many.
+//! Events: written once, counted when they repeat, deleted after an hour, and limited in number.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

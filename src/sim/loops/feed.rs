@@ -1,4 +1,4 @@
-//! How a loop learns what has changed, and when it has to look again.
+//! Tells a loop which objects have changed, and when it has to run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Horizontal pod autoscalers: every 15 s as many replicas as their metrics ask for, within their limits and their pace.
+//! Horizontal pod autoscalers: every 15 s they set the replicas that their metrics need, within their limits and
+//! policies.
 
 mod count;
 mod pace;

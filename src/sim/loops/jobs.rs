@@ -1,4 +1,4 @@
-//! Jobs: pods that end, as many as have to end well.
+//! Jobs: pods that run to completion, until enough of them have succeeded.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

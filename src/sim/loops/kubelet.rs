@@ -1,5 +1,5 @@
-//! The kubelets of all nodes: they run the pods that the scheduler gave them, report what becomes of their containers,
-//! and show by their Leases that they live. A node that is off or silent changes nothing.
+//! The kubelets of all nodes. They run the pods that are bound to their node, report the state of the containers, and
+//! renew their Leases. A node that is off or silent does nothing.
 
 mod machine;
 mod report;

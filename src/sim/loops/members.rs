@@ -1,4 +1,4 @@
-//! Which pods the selectors of Services and budgets mean, kept up to date change by change.
+//! The pods that the selectors of Services and budgets select, updated with each change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

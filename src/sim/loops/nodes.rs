@@ -1,5 +1,5 @@
-//! What the controller manager does about nodes: a silent one becomes Unknown, bad ones are tainted, and their pods
-//! lose their readiness and in the end their lives.
+//! The controller manager's work on nodes: a silent node becomes Unknown, bad nodes are tainted, and their pods become
+//! unready and are evicted in the end.
 
 mod eviction;
 mod garbage;

@@ -1,5 +1,5 @@
-//! Resource quotas: what is used of them, and whether one more pod is allowed. Pods of controllers are checked here;
-//! the API server does not check what clients create.
+//! Resource quotas: their usage, and whether they allow one more pod. Pods of controllers are checked here; the API
+//! server does not check the pods that clients create.
 
 use std::sync::Arc;
 

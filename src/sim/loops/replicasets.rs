@@ -1,4 +1,4 @@
-//! ReplicaSets: as many pods as they are to have; those that matter least go first.
+//! ReplicaSets: creates and deletes pods until the number is right; the least valuable pods are deleted first.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

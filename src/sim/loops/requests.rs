@@ -1,4 +1,4 @@
-//! What a pod asks of its node: the effective request per resource.
+//! The effective request of a pod for each resource.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! ControllerRevisions: the templates that a StatefulSet or DaemonSet has had.
+//! ControllerRevisions: the earlier templates of a StatefulSet or DaemonSet.
 
 use std::sync::Arc;
 

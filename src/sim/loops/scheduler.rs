@@ -1,4 +1,4 @@
-//! The scheduler: gives every pod a node, or says in the real one's words why none will do.
+//! The scheduler: binds each pod to a node, or reports with the real scheduler's message why none fits.
 
 mod board;
 mod filter;

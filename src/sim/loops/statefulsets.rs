@@ -1,4 +1,4 @@
-//! StatefulSets: pods with numbers and claims of their own, made in order and replaced in reverse.
+//! StatefulSets: numbered pods with claims of their own, created in order and replaced in reverse order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Claims of pods: where their volumes can be used, and the volumes that are made when the first pod is placed.
+//! Claims of pods: where their volumes can be used, and the volumes that are created when the first pod is scheduled.
 
 use std::sync::Arc;
 

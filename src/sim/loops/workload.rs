@@ -1,4 +1,4 @@
-//! What all controllers of pods share: making a pod from a template, and telling what came of it.
+//! The parts that all controllers of pods share: creating a pod from a template, and reporting the result.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Evaluates PromQL over the database at one moment: selectors, the functions that dashboards use, aggregations,
-//! operators. What is not here is an error in Prometheus' own shape, never invented data.
+//! Evaluates PromQL at one point in time: selectors, the functions that dashboards use, aggregations, operators.
+//! Anything else is an error in Prometheus' own form, never invented data.
 
 use std::sync::Arc;
 use std::time::Duration;

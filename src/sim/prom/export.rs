@@ -1,4 +1,4 @@
-//! What pods, containers and machines export: the application's own metrics, cAdvisor's, the node exporter's.
+//! The metrics of pods, containers and machines: the application's own, cAdvisor's, the node exporter's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

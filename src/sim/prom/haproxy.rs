@@ -1,5 +1,5 @@
-//! What the exporter of HAProxy says of the proxy before a Service: names, labels and values as of the one built into
-//! HAProxy 2.6, held against a running one.
+//! The metrics of the HAProxy in front of a Service: names, labels and values as in the exporter of HAProxy 2.6,
+//! compared with a running one.
 
 use super::sheet::{Base, Desk, Sheet};
 use crate::traffic::field::{Backend, Service};

@@ -1,4 +1,4 @@
-//! The HTTP API of Prometheus, under `/prometheus`: envelopes, codes and words as the real one.
+//! The HTTP API of Prometheus, under `/prometheus`, with the real one's envelopes, codes and messages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Binary operators: arithmetic, comparison, sets; and which point of one side meets which of the other.
+//! Binary operators: arithmetic, comparison, sets; and the matching of series between the two sides.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Alerting rules, evaluated every 15 simulated seconds after the scrape: pending, firing, and told to the
+//! Alerting rules, evaluated every 15 simulated seconds after the scrape: pending, firing, and sent to the
 //! Alertmanager.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The scraper: every 15 simulated seconds it reads what all targets export into the database. A target that does not
-//! answer has `up` 0 and nothing else; one that is no longer discovered has its series marked as gone.
+//! The scraper: every 15 simulated seconds it reads the metrics of all targets into the database. A target that does
+//! not answer has `up` 0 and nothing else. The series of a target that is no longer discovered become stale.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -1,5 +1,5 @@
-//! What one target was last seen to export: its open series. A series that a scrape no longer finds is marked as gone,
-//! as Prometheus marks it.
+//! The series that one target exported at its last scrape. A series that a scrape no longer finds becomes stale, as in
+//! Prometheus.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Samples in memory: series by their labels, the newest of a bounded time.
+//! Samples in memory: series by their labels, for a limited time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The objects that a scenario begins with: what every cluster has, its nodes, and each workload with what belongs to
-//! it. Pods are made by the controllers.
+//! The objects at the start of a scenario: those that every cluster has, the nodes, and each workload with its related
+//! objects. The controllers create the pods.
 
 use serde_json::{Map, Value, json};
 

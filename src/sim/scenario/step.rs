@@ -1,4 +1,4 @@
-//! The steps of a story: what may happen, and when.
+//! The steps of a scenario: what happens, and when.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Deletion: graceful for pods, held back by finalizers, followed by the collection of what it owned, and by the end of
-//! a namespace when its last object is gone.
+//! Deletion: graceful for pods, delayed by finalizers, followed by the garbage collection of dependents, and by the end
+//! of a namespace when its last object is deleted.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is looked up by something other than its name: pods by node, anything by uid or by its owner's uid.
+//! Lookups other than by name: pods by node, and any object by its UID or by its owner's UID.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,5 +1,5 @@
-//! `metadata.managedFields`: who last set which field, and when. Fields are told apart down to maps; lists count as one
-//! field, which is coarser than the real server's and enough to say who changed what.
+//! `metadata.managedFields`: who last set which field, and when. Fields are tracked down to maps; a list counts as one
+//! field. This is coarser than in the real server, but enough to tell who changed what.
 
 use serde_json::{Map, Value, json};
 

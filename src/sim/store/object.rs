@@ -1,4 +1,4 @@
-//! One version of one object, shared by everybody who looks at it, and one entry of the event log.
+//! One version of one object, shared by all its readers, and one entry of the event log.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! The objects of one resource and the log of what happened to them.
+//! The objects of one resource, and the log of their changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Reading the event log from a version on. A reader has no queue of its own: it holds its place in the log, and who
-//! is slower than the log is long gets 410, as from the real server.
+//! Reads the event log from a version on. A reader has no queue, only a position in the log; a reader that falls behind
+//! the log's start gets 410, as from the real server.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Creating and changing objects: versions, generations, preconditions, what a writer may touch.
+//! Creating and changing objects: versions, generations, preconditions, and the fields that a writer may change.
 
 use std::sync::Arc;
 

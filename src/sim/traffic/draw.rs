@@ -1,5 +1,5 @@
-//! Random draws for traffic: how many requests come, how many of them fail, how long they take. Small numbers are drawn
-//! exactly; beyond a variance of 30 the normal distribution stands in, which no test could tell apart.
+//! Random draws for traffic: how many requests arrive, how many of them fail, how long they take. Small numbers are
+//! drawn exactly; above a variance of 30 a normal distribution is used, and no test could tell the difference.
 
 /// A source of draws.
 #[derive(Debug)]

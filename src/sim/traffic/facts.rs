@@ -1,5 +1,5 @@
-//! What traffic must know of the objects: running pods with what they may use, and who stands behind which Service.
-//! It follows the store's log; only what has changed is read again.
+//! The objects that traffic depends on: running pods with their resources, and the pods behind each Service. It follows
+//! the store's log and reads only changed objects again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

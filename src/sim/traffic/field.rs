@@ -1,5 +1,5 @@
 //! The state of traffic that its readers share: pods with their counters, Services with their backends. Traffic writes
-//! it once a step; the scraper, the log lines and tests read it.
+//! it in each step; the scraper, the log lines and tests read it.
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

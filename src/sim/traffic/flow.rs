@@ -1,4 +1,4 @@
-//! One step of traffic: requests go down from who is asked to who is called, failures and slowness come up again.
+//! One step of traffic: requests go from callers to the Services that they call; failures and delays come back.
 
 use std::sync::Arc;
 

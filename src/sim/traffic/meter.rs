@@ -1,4 +1,4 @@
-//! The metrics server: every 15 simulated seconds what pods and nodes used since it last looked.
+//! The metrics server: every 15 simulated seconds it measures what pods and nodes used since the last time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What traffic reads of one pod's object, and how the world says that it behaves.
+//! The fields of a pod's object that traffic uses, and how the world says that the pod behaves.
 
 use std::sync::Arc;
 

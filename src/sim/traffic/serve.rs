@@ -1,5 +1,5 @@
-//! What a pod does with the requests that came to it in one step: it takes as many as it can, fails some, needs its
-//! time and its CPU for the others.
+//! Processes the requests that one pod got in one step: it accepts as many as it can, fails some, and spends time and
+//! CPU on the others.
 
 use super::draw::{Dice, phi};
 use super::field::{BOUNDS, CODES, Code, Counts, Pod};

@@ -198,7 +198,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         );
     }
     if plan.steps.is_empty() {
-        out.say(Role::Dim, if refusals.is_empty() { "  nothing: it is already in this state" } else { "  nothing" });
+        out.say(
+            Role::Dim,
+            if refusals.is_empty() { "  nothing: it is already in this state" } else { "  nothing" },
+        );
     }
     if plan.steps.len() > first.len() + evictions {
         out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len() - evictions));

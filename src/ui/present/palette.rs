@@ -146,7 +146,8 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             }
             let title = format!("{verb} {}", plan.name);
             if let Some(best) = score(&title, &needle) {
-                let origin = if plan.suggested { " (suggested for this cluster)" } else { " (from the config)" };
+                let origin =
+                    if plan.suggested { " (suggested for this cluster)" } else { " (from the config)" };
                 let way = if revert { "back: " } else { "" };
                 // before the command that asked for them
                 hits.push((

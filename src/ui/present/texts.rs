@@ -27,9 +27,7 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
         out.say(Role::Text, String::new());
         out.say(
             Role::Key,
-            format!(
-                "{key} ends one silence or all; silences from the config apply again at the next start"
-            ),
+            format!("{key} ends one silence or all; silences from the config apply again at the next start"),
         );
     }
 }
@@ -120,7 +118,11 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("level", group.level.as_str());
             out.field(
                 "lines",
-                format!("{}, recently {}/min", text::grouped(group.count), super::rate(Some(group.per_minute))),
+                format!(
+                    "{}, recently {}/min",
+                    text::grouped(group.count),
+                    super::rate(Some(group.per_minute))
+                ),
             );
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
             out.field("first seen", format!("{} ({}){new}", group.first.told(now), past(now, group.first)));

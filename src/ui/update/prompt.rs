@@ -74,7 +74,9 @@ pub fn no_plans(ui: &mut Ui) {
     }
     let about = ui.failovers_about.as_ref().map_or_else(String::new, |o| format!(" for {o}"));
     let why = match ui.input.text() {
-        "weight " => "there are no weights to change: no route of the cluster and no plan in the config has any",
+        "weight " => {
+            "there are no weights to change: no route of the cluster and no plan in the config has any"
+        }
         "failover " => "no failover plan: the config has none, and none can be suggested for this cluster",
         _ => return,
     };

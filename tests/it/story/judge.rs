@@ -1,4 +1,4 @@
-//! What must hold in every story, whatever its file says.
+//! The properties of every story, independent of its file.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::facts::world::Severity;

@@ -1,4 +1,4 @@
-//! What NOW said and when, as a text that is the same on every machine.
+//! Records NOW's lines and their times, as a text that is the same on every machine.
 
 use std::fmt::{self, Display, Formatter};
 

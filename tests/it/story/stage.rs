@@ -1,5 +1,5 @@
-//! A simulated cluster and the sources, the hub and the executor before it, all in one process and on one clock that
-//! moves on whenever everybody waits: minutes pass in seconds, and each wait is as long as it is for people.
+//! A simulated cluster, and the sources, the hub and the executor in front of it, in one process. Their common clock
+//! moves on when all of them wait, so minutes pass in seconds, and each wait has its real length.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The scenarios: what is true in each, and what a person does about it.
+//! The scenarios: what is wrong in each, and what the user does about it.
 
 use std::sync::Arc;
 

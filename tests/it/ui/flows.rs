@@ -1,4 +1,4 @@
-//! What keys do, from the first press to the effect.
+//! The effects of keys, from the first press on.
 
 use std::sync::Arc;
 
@@ -1288,7 +1288,11 @@ fn weights_and_failovers_that_there_are_none_of_say_so() {
             "W",
             "there are no weights to change: no route of the cluster and no plan in the config has any for shop/svc/",
         ),
-        ("2", "F", "no failover plan: the config has none, and none can be suggested for this cluster for shop/svc/"),
+        (
+            "2",
+            "F",
+            "no failover plan: the config has none, and none can be suggested for this cluster for shop/svc/",
+        ),
         ("1", "F", "no failover plan: the config has none, and none can be suggested for this cluster"),
     ] {
         let mut desk = Desk::new(scene::trouble());

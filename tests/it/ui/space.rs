@@ -1,4 +1,4 @@
-//! Rows and columns go where there is something to show.
+//! Rows and columns are placed where they have something to show.
 
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::request::{Effect, LogLine, Msg, Reply, Request};

@@ -1,4 +1,4 @@
-//! The status of a Deployment: its counters, whether it is available, and whether its rollout comes along.
+//! The status of a Deployment: its counters, whether it is available, and whether its rollout makes progress.
 
 use std::sync::Arc;
 

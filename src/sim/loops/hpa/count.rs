@@ -1,4 +1,4 @@
-//! How many replicas a metric asks for: the arithmetic of ready, unready and missing pods.
+//! The number of replicas that a metric needs: the arithmetic of ready, unready and missing pods.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A node as its kubelet reports it: Lease, conditions, and the pod addresses that it gives out.
+//! The state of a node that its kubelet reports: Lease, conditions, and the pod addresses that it assigns.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;

@@ -1,5 +1,5 @@
-//! The containers of one pod in time: pulled, running, ended, waiting to be started again. What they do follows from
-//! the world; this only keeps what has happened so far.
+//! The life cycle of one pod's containers: pulled, running, terminated, waiting for a restart. The world decides what
+//! they do; this only keeps their state.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Taint eviction: pods go when they have stood a NoExecute taint for as long as they tolerate it.
+//! Taint eviction: deletes pods when they have tolerated a NoExecute taint for as long as their toleration says.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Pod garbage collection: pods of nodes that no longer exist, and of machines that a person says are off, go without
-//! anybody's consent. Volumes of claims that are gone go with them.
+//! Pod garbage collection: force-deletes pods on nodes that no longer exist or that are tainted out-of-service, and the
+//! volumes of deleted claims.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

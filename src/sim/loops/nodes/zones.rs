@@ -1,4 +1,4 @@
-//! How fast the pods of bad nodes are driven off, by zone.
+//! The rate at which pods of bad nodes are evicted, by zone.
 
 use std::collections::BTreeMap;
 

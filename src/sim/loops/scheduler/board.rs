@@ -1,5 +1,5 @@
-//! What the scheduler knows of the nodes: what is left on each, and which pods are where. Kept up to date change by
-//! change, so that placing a pod never counts the pods of a cluster.
+//! The scheduler's view of the nodes: the free resources on each, and which pods are where. It is updated with each
+//! change, so that placing a pod does not scan the pods of the cluster.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

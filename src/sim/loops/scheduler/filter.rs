@@ -1,4 +1,4 @@
-//! Why a node cannot take a pod, in the words and in the order of the real scheduler's filters.
+//! Why a node cannot take a pod, with the messages and the order of the real scheduler's filters.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
