@@ -46,7 +46,7 @@ pub struct ReadClient {
 
 /// The server's answer to an access review.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessAnswer {
     pub allowed: bool,
     pub denied: bool,
     pub reason: String,
@@ -165,7 +165,7 @@ impl ReadClient {
     }
 
     /// Sends a `SelfSubjectAccessReview`: whether we have this permission.
-    pub async fn may(&self, ask: Ask<'_>) -> Result<Access, ApiError> {
+    pub async fn may(&self, ask: Ask<'_>) -> Result<AccessAnswer, ApiError> {
         #[derive(Deserialize)]
         struct Review {
             status: Option<Status>,
@@ -186,7 +186,7 @@ impl ReadClient {
             self.review("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body).await?;
         let status = review.status.unwrap_or_default();
         let reason = pilothouse_core::domain::text::clean(&status.reason.unwrap_or_default()).into_owned();
-        Ok(Access { allowed: status.allowed, denied: status.denied, reason })
+        Ok(AccessAnswer { allowed: status.allowed, denied: status.denied, reason })
     }
 
     /// `SelfSubjectReview`: our user name as the server knows it.

@@ -33,35 +33,35 @@ const REREAD_MS: i64 = 50_000;
 
 /// Provides the `Authorization` header and keeps the client certificate current.
 pub(crate) struct Credential {
-    source: Source,
+    source: CredentialSource,
     identity: Arc<Identity>,
     files: Option<(PathBuf, PathBuf)>,
     files_read: Mutex<Stamp>,
     clock: Clock,
 }
 
-enum Source {
+enum CredentialSource {
     Fixed(Option<HeaderValue>),
     File { path: PathBuf, text: String, held: Mutex<Option<(HeaderValue, Stamp)>> },
-    Plugin { plugin: Arc<Plugin>, state: Mutex<State> },
+    Plugin { plugin: Arc<Plugin>, state: Mutex<PluginState> },
     Oidc(Mutex<Provider>),
 }
 
 /// The plugin's latest credential, and the run in progress. All requests wait for the same run, and a run continues
 /// when the request that started it is dropped.
 #[derive(Default)]
-struct State {
-    held: Option<Held>,
-    running: Option<(std::time::Instant, Run)>,
+struct PluginState {
+    held: Option<HeldCredential>,
+    running: Option<(std::time::Instant, PluginRun)>,
 }
 
 /// kube's layer around a service that sends nothing; it returns the header that the layer adds to a request.
 type Provider = BoxCloneService<http::Request<Body>, http::Response<Option<HeaderValue>>, BoxError>;
 
-type Run = Shared<BoxFuture<'static, Result<Given, String>>>;
+type PluginRun = Shared<BoxFuture<'static, Result<Given, String>>>;
 
 #[derive(Clone)]
-struct Held {
+struct HeldCredential {
     header: Option<HeaderValue>,
     renew_at: Option<Stamp>,
 }
@@ -84,7 +84,7 @@ impl Credential {
     ) -> Result<Self, ConnectError> {
         let whose =
             |e: String| ConnectError(text::clean(&format!("user {:?}: {e}", access.user)).into_owned());
-        let source = Source::of(access, ca, env, seat).map_err(whose)?;
+        let source = CredentialSource::of(access, ca, env, seat).map_err(whose)?;
         let mut files = None;
         if let Some((cert, key)) = &access.identity {
             identity.set(&read(cert)?, &read(key)?).map_err(whose)?;
@@ -103,8 +103,8 @@ impl Credential {
     pub(super) async fn header(&self) -> Result<Option<HeaderValue>, String> {
         self.reread();
         match &self.source {
-            Source::Fixed(header) => Ok(header.clone()),
-            Source::File { path, text, held } => {
+            CredentialSource::Fixed(header) => Ok(header.clone()),
+            CredentialSource::File { path, text, held } => {
                 let now = self.clock.now();
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some((header, at)) = &*held
@@ -122,8 +122,8 @@ impl Credential {
                 *held = Some((header.clone(), now));
                 Ok(Some(header))
             }
-            Source::Plugin { plugin, state } => self.of_plugin(plugin, state).await,
-            Source::Oidc(provider) => {
+            CredentialSource::Plugin { plugin, state } => self.of_plugin(plugin, state).await,
+            CredentialSource::Oidc(provider) => {
                 let provider = provider.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let found = provider.oneshot(http::Request::new(Body::empty())).await;
                 let found = found.map_err(|e| format!("auth-provider oidc: {}", words(&*e)))?.into_body();
@@ -136,15 +136,15 @@ impl Credential {
     /// again. True if this can give another credential.
     pub(super) fn forget(&self) -> bool {
         match &self.source {
-            Source::Fixed(_) | Source::Oidc(_) => false,
-            Source::File { held, .. } => {
+            CredentialSource::Fixed(_) | CredentialSource::Oidc(_) => false,
+            CredentialSource::File { held, .. } => {
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some((_, at)) = &mut *held {
                     *at = Stamp(at.0 - REREAD_MS);
                 }
                 true
             }
-            Source::Plugin { state, .. } => {
+            CredentialSource::Plugin { state, .. } => {
                 state.lock().unwrap_or_else(PoisonError::into_inner).held = None;
                 true
             }
@@ -153,7 +153,7 @@ impl Credential {
 
     /// A text for the user: which plugin is running, and for how long.
     pub(super) fn waiting(&self) -> Option<String> {
-        let Source::Plugin { plugin, state } = &self.source else { return None };
+        let CredentialSource::Plugin { plugin, state } = &self.source else { return None };
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, _) = state.running.as_ref()?;
         Some(format!("waiting for {}, {} s", plugin.name(), plugin::waited(*since)))
@@ -162,7 +162,7 @@ impl Credential {
     async fn of_plugin(
         &self,
         plugin: &Arc<Plugin>,
-        state: &Mutex<State>,
+        state: &Mutex<PluginState>,
     ) -> Result<Option<HeaderValue>, String> {
         let run = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +195,7 @@ impl Credential {
         }
     }
 
-    fn take(&self, plugin: &Plugin, given: &Given) -> Result<Held, String> {
+    fn take(&self, plugin: &Plugin, given: &Given) -> Result<HeldCredential, String> {
         let failed = |why: String| format!("{}: {why}", plugin.name());
         if let Some((cert, key)) = &given.identity {
             self.identity.set(cert.as_bytes(), key.as_bytes()).map_err(failed)?;
@@ -204,7 +204,7 @@ impl Credential {
             "" => None,
             token => Some(bearer(token).map_err(failed)?),
         };
-        Ok(Held { header, renew_at: renew_at(self.clock.now(), given.expires) })
+        Ok(HeldCredential { header, renew_at: renew_at(self.clock.now(), given.expires) })
     }
 
     /// Other programs (a kubelet, a cron job) renew certificate files.
@@ -227,7 +227,7 @@ impl Credential {
     }
 }
 
-impl Source {
+impl CredentialSource {
     fn of(access: &Access, ca: Option<&[u8]>, env: &Env, seat: &Seat) -> Result<Self, String> {
         if let Some((user, password)) = &access.server.userinfo {
             return Ok(Self::Fixed(Some(basic(user, password)?)));

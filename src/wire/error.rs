@@ -78,13 +78,14 @@ impl ApiError {
         };
         if message.is_empty() {
             let reason = StatusCode::from_u16(code).ok().and_then(|c| c.canonical_reason());
-            let said = text::clean(status.reason.as_deref().or(reason).unwrap_or_default()).into_owned();
+            let status_text =
+                text::clean(status.reason.as_deref().or(reason).unwrap_or_default()).into_owned();
             // `Server` shows the status code itself
             let coded = matches!(code, 400 | 401 | 403 | 404 | 409 | 410 | 422 | 429);
-            message = match (said.is_empty(), coded) {
+            message = match (status_text.is_empty(), coded) {
                 (true, _) => code.to_string(),
-                (false, true) => format!("{code} {said}"),
-                (false, false) => said,
+                (false, true) => format!("{code} {status_text}"),
+                (false, false) => status_text,
             };
             if is_page(body) {
                 message.push_str(" (a web page, not an answer of the API server)");
@@ -122,7 +123,7 @@ impl ApiError {
             code: Option<u16>,
         }
         let code = serde_json::from_slice::<Coded>(body).unwrap_or_default().code.unwrap_or(500);
-        let said = match Self::from_answer(code, None, body) {
+        let original = match Self::from_answer(code, None, body) {
             gone @ Self::Gone { .. } => return gone,
             Self::Unauthorized(message)
             | Self::Forbidden { message }
@@ -133,30 +134,30 @@ impl ApiError {
             | Self::Server { message, .. } => message,
             other => other.to_string(),
         };
-        Self::Server { code, message: format!("a Status with HTTP 200: {said}"), retry_after: None }
+        Self::Server { code, message: format!("a Status with HTTP 200: {original}"), retry_after: None }
     }
 
     /// From a successful answer that is not a JSON object: a login page, or a proxy's text.
     pub fn not_json(body: &[u8]) -> Self {
-        let said = plain(body);
+        let body_text = plain(body);
         Self::Decode(if is_page(body) {
             "an HTML page, not JSON: is a login page or a proxy in the way?".into()
-        } else if said.is_empty() {
+        } else if body_text.is_empty() {
             "not valid JSON".into()
-        } else if said.starts_with(['[', '"']) || said == "null" {
+        } else if body_text.starts_with(['[', '"']) || body_text == "null" {
             "not a JSON object".into()
         } else {
-            format!("not valid JSON: {said}")
+            format!("not valid JSON: {body_text}")
         })
     }
 
     /// The message of an answer that is not from the API server: gateways use the fields `error` or `message`.
     pub fn words_of(body: &[u8]) -> Option<String> {
         let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-        let said = ["/error/message", "/error", "/message", "/errors/0/message"]
+        let message = ["/error/message", "/error", "/message", "/errors/0/message"]
             .into_iter()
             .find_map(|at| value.pointer(at)?.as_str())?;
-        Some(format!("an error object ({})", text::cap(&text::clean(said), 200)))
+        Some(format!("an error object ({})", text::cap(&text::clean(message), 200)))
     }
 
     /// From an error below HTTP.
@@ -217,8 +218,8 @@ fn is_page(body: &[u8]) -> bool {
 /// A plain text body as one short line; empty for HTML and JSON.
 fn plain(body: &[u8]) -> String {
     let start = body.get(..body.len().min(2000)).unwrap_or_default();
-    let said = String::from_utf8_lossy(start);
-    let trimmed = said.trim();
+    let decoded = String::from_utf8_lossy(start);
+    let trimmed = decoded.trim();
     if trimmed.starts_with('{') || trimmed.starts_with('<') {
         return String::new();
     }
@@ -241,9 +242,9 @@ pub fn words(error: &(dyn StdError + 'static)) -> String {
     }
     for part in &chain {
         if let Some(io) = part.downcast_ref::<std::io::Error>()
-            && let Some(said) = io_words(io)
+            && let Some(message) = io_words(io)
         {
-            return said;
+            return message;
         }
         if let Some(tls) = part.downcast_ref::<rustls::Error>() {
             return tls_words(tls);
@@ -276,8 +277,8 @@ fn io_words(io: &std::io::Error) -> Option<String> {
         }
         ErrorKind::NotFound => return None,
         _ => {
-            let said = io.to_string();
-            if said.contains("lookup address") || said.contains("Name or service") {
+            let description = io.to_string();
+            if description.contains("lookup address") || description.contains("Name or service") {
                 "the server's name cannot be resolved (DNS)".into()
             } else {
                 return None;
@@ -288,7 +289,7 @@ fn io_words(io: &std::io::Error) -> Option<String> {
 
 fn tls_words(error: &rustls::Error) -> String {
     use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
-    let said = match error {
+    let message = match error {
         Error::InvalidCertificate(reason) => {
             let why = match reason {
                 CertificateError::ExpiredContext { time, not_after } => {
@@ -339,7 +340,7 @@ fn tls_words(error: &rustls::Error) -> String {
         }
         other => format!("TLS: {other}"),
     };
-    text::cap(&text::clean(&said), 400).into_owned()
+    text::cap(&text::clean(&message), 400).into_owned()
 }
 
 fn at(time: rustls::pki_types::UnixTime) -> Stamp {
@@ -380,8 +381,9 @@ mod tests {
         );
         let refused =
             |message: &str| ApiError::Forbidden { message: message.into() }.refused().map(str::to_owned);
-        let said = r#"nodes is forbidden: User "system:serviceaccount:ops:bot" cannot list resource "nodes""#;
-        assert_eq!(refused(said).as_deref(), Some(r#"User "system:serviceaccount:ops:bot""#));
+        let message =
+            r#"nodes is forbidden: User "system:serviceaccount:ops:bot" cannot list resource "nodes""#;
+        assert_eq!(refused(message).as_deref(), Some(r#"User "system:serviceaccount:ops:bot""#));
         assert_eq!(refused("no"), None);
         assert_eq!(refused("User \"cut"), None);
         assert_eq!(ApiError::from_answer(500, None, b"").to_string(), "500: Internal Server Error");

@@ -31,7 +31,7 @@ pub struct Malformed;
 
 /// The value of the key `items`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
+enum ItemsValue {
     Nothing,
     /// An array, or null, which is how a Go server writes a nil slice.
     List,
@@ -42,7 +42,7 @@ enum Held {
 /// The incremental decoder. Pass every chunk to it; when the body has ended, check [`Items::is_complete`].
 #[derive(Debug)]
 pub struct Items {
-    state: State,
+    state: ParserState,
     nest: Nest,
     /// Bytes of the current token from earlier chunks.
     buf: Vec<u8>,
@@ -52,7 +52,7 @@ pub struct Items {
     key: String,
     meta: ListMeta,
     kind: Option<String>,
-    held: Held,
+    held: ItemsValue,
     /// The start of the body, until `items` was seen.
     head: Vec<u8>,
     items: u64,
@@ -60,7 +60,7 @@ pub struct Items {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ParserState {
     Start,
     BeforeKey,
     Key,
@@ -140,7 +140,7 @@ impl Default for Items {
 impl Items {
     pub fn with_cap(cap: usize) -> Self {
         Self {
-            state: State::Start,
+            state: ParserState::Start,
             nest: Nest::default(),
             buf: Vec::new(),
             over: false,
@@ -148,7 +148,7 @@ impl Items {
             key: String::new(),
             meta: ListMeta::default(),
             kind: None,
-            held: Held::Nothing,
+            held: ItemsValue::Nothing,
             head: Vec::new(),
             items: 0,
             oversized: 0,
@@ -157,7 +157,7 @@ impl Items {
 
     /// The list's closing token was read, so nothing is missing.
     pub fn is_complete(&self) -> bool {
-        self.state == State::Done
+        self.state == ParserState::Done
     }
 
     pub fn meta(&self) -> &ListMeta {
@@ -167,24 +167,28 @@ impl Items {
     /// Whether the body, which has ended, was a complete list of `kind` (`PodList`; "": any kind). If not, the error
     /// says what it was; it must never be treated as an empty list.
     pub fn finish(&self, kind: &str) -> Result<&ListMeta, ApiError> {
-        if self.state == State::Bad || (self.state == State::Start && !self.head.is_empty()) {
+        if self.state == ParserState::Bad || (self.state == ParserState::Start && !self.head.is_empty()) {
             return Err(ApiError::not_json(&self.head));
         }
         if !self.is_complete() {
             return Err(ApiError::Unreachable("the list ended early".into()));
         }
-        let said = self.kind.as_deref().unwrap_or_default();
-        if said == "Status" {
+        let actual_kind = self.kind.as_deref().unwrap_or_default();
+        if actual_kind == "Status" {
             return Err(ApiError::from_status_in_success(&self.head));
         }
-        let what = match (self.held, said) {
+        let what = match (self.held, actual_kind) {
             // a client that knows what it asked for needs no kind, like client-go's typed clients
-            (Held::List, "") => return Ok(&self.meta),
-            (Held::List, said) if kind.is_empty() || said == kind || said == "List" => return Ok(&self.meta),
-            (Held::Other, _) => "an object whose `items` is not a list".to_owned(),
-            (Held::Nothing, "") => ApiError::words_of(&self.head)
+            (ItemsValue::List, "") => return Ok(&self.meta),
+            (ItemsValue::List, actual_kind)
+                if kind.is_empty() || actual_kind == kind || actual_kind == "List" =>
+            {
+                return Ok(&self.meta);
+            }
+            (ItemsValue::Other, _) => "an object whose `items` is not a list".to_owned(),
+            (ItemsValue::Nothing, "") => ApiError::words_of(&self.head)
                 .unwrap_or_else(|| "an object without kind and items".to_owned()),
-            (_, said) => format!("of kind {}", pilothouse_core::domain::text::cap(said, 60)),
+            (_, actual_kind) => format!("of kind {}", pilothouse_core::domain::text::cap(actual_kind, 60)),
         };
         let what = pilothouse_core::domain::text::clean(&what).into_owned();
         let wanted = if kind.is_empty() { "a list" } else { kind };
@@ -203,7 +207,7 @@ impl Items {
 
     /// Takes the next piece of the body and passes on the items that it completes.
     pub fn feed(&mut self, chunk: &[u8], mut item: impl FnMut(&[u8])) -> Result<(), Malformed> {
-        if self.held == Held::Nothing {
+        if self.held == ItemsValue::Nothing {
             let room = HEAD_CAP.saturating_sub(self.head.len());
             self.head.extend_from_slice(chunk.get(..chunk.len().min(room)).unwrap_or_default());
         }
@@ -211,25 +215,25 @@ impl Items {
         while let Some(&byte) = rest.first() {
             let white = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
             let used = match self.state {
-                State::Done if white => 1,
-                State::Done | State::Bad => return self.bad(),
-                State::Key | State::Value | State::Item => self.token(rest, &mut item)?,
+                ParserState::Done if white => 1,
+                ParserState::Done | ParserState::Bad => return self.bad(),
+                ParserState::Key | ParserState::Value | ParserState::Item => self.token(rest, &mut item)?,
                 _ if white => 1,
-                State::Start if byte == b'{' => self.go(State::BeforeKey),
-                State::BeforeKey if byte == b'"' => self.begin(State::Key, byte),
-                State::BeforeKey if byte == b',' => 1,
-                State::BeforeKey if byte == b'}' => self.go(State::Done),
-                State::Colon if byte == b':' => self.go(State::BeforeValue),
-                State::BeforeValue if byte == b'[' && self.key == "items" => {
-                    self.hold(Held::List);
-                    self.go(State::BetweenItems)
+                ParserState::Start if byte == b'{' => self.go(ParserState::BeforeKey),
+                ParserState::BeforeKey if byte == b'"' => self.begin(ParserState::Key, byte),
+                ParserState::BeforeKey if byte == b',' => 1,
+                ParserState::BeforeKey if byte == b'}' => self.go(ParserState::Done),
+                ParserState::Colon if byte == b':' => self.go(ParserState::BeforeValue),
+                ParserState::BeforeValue if byte == b'[' && self.key == "items" => {
+                    self.hold(ItemsValue::List);
+                    self.go(ParserState::BetweenItems)
                 }
-                State::BeforeValue if matches!(byte, b',' | b']' | b'}' | b':') => return self.bad(),
-                State::BeforeValue => self.begin(State::Value, byte),
-                State::BetweenItems if byte == b',' => 1,
-                State::BetweenItems if byte == b']' => self.go(State::BeforeKey),
-                State::BetweenItems if matches!(byte, b'}' | b':') => return self.bad(),
-                State::BetweenItems => self.begin(State::Item, byte),
+                ParserState::BeforeValue if matches!(byte, b',' | b']' | b'}' | b':') => return self.bad(),
+                ParserState::BeforeValue => self.begin(ParserState::Value, byte),
+                ParserState::BetweenItems if byte == b',' => 1,
+                ParserState::BetweenItems if byte == b']' => self.go(ParserState::BeforeKey),
+                ParserState::BetweenItems if matches!(byte, b'}' | b':') => return self.bad(),
+                ParserState::BetweenItems => self.begin(ParserState::Item, byte),
                 _ => return self.bad(),
             };
             rest = rest.get(used..).unwrap_or_default();
@@ -238,22 +242,22 @@ impl Items {
     }
 
     fn bad(&mut self) -> Result<(), Malformed> {
-        self.state = State::Bad;
+        self.state = ParserState::Bad;
         Err(Malformed)
     }
 
     /// `items` was seen, so the start of the body is no longer needed; a list of many objects keeps none of it.
-    fn hold(&mut self, held: Held) {
+    fn hold(&mut self, held: ItemsValue) {
         self.held = held;
         self.head = Vec::new();
     }
 
-    fn go(&mut self, state: State) -> usize {
+    fn go(&mut self, state: ParserState) -> usize {
         self.state = state;
         1
     }
 
-    fn begin(&mut self, state: State, first: u8) -> usize {
+    fn begin(&mut self, state: ParserState, first: u8) -> usize {
         self.state = state;
         self.nest = Nest::begin(first);
         self.buf.clear();
@@ -263,9 +267,9 @@ impl Items {
 
     /// Continues the current key, value or item; returns how many bytes it took.
     fn token(&mut self, rest: &[u8], item: &mut impl FnMut(&[u8])) -> Result<usize, Malformed> {
-        let keep = matches!(self.state, State::Item | State::Key)
+        let keep = matches!(self.state, ParserState::Item | ParserState::Key)
             || matches!(self.key.as_str(), "metadata" | "kind" | "items");
-        let cap = if self.state == State::Item { self.cap } else { META_CAP };
+        let cap = if self.state == ParserState::Item { self.cap } else { META_CAP };
         let Some(end) = self.nest.end(rest) else {
             if keep && !self.over {
                 if self.buf.len() + rest.len() > cap {
@@ -288,7 +292,7 @@ impl Items {
             Some(self.buf.as_slice())
         };
         self.state = match self.state {
-            State::Item => {
+            ParserState::Item => {
                 match whole {
                     Some(bytes) => {
                         self.items += 1;
@@ -296,19 +300,19 @@ impl Items {
                     }
                     None => self.oversized += 1,
                 }
-                State::BetweenItems
+                ParserState::BetweenItems
             }
-            State::Key => {
+            ParserState::Key => {
                 // an escaped key is the same key
                 match whole.map(serde_json::from_slice::<String>) {
                     Some(Ok(key)) => self.key = key,
                     Some(Err(_)) => {
-                        self.state = State::Bad;
+                        self.state = ParserState::Bad;
                         return Err(Malformed);
                     }
                     None => self.key.clear(),
                 }
-                State::Colon
+                ParserState::Colon
             }
             _ => {
                 match (self.key.as_str(), whole) {
@@ -322,15 +326,15 @@ impl Items {
                         self.kind = serde_json::from_slice::<Option<String>>(bytes).ok().flatten();
                     }
                     ("items", bytes) => {
-                        self.held = if bytes == Some(b"null") { Held::List } else { Held::Other };
+                        self.held = if bytes == Some(b"null") { ItemsValue::List } else { ItemsValue::Other };
                     }
                     _ => {}
                 }
                 self.key.clear();
-                State::BeforeKey
+                ParserState::BeforeKey
             }
         };
-        if self.state == State::BetweenItems {
+        if self.state == ParserState::BetweenItems {
             self.buf.clear();
         }
         Ok(end)
@@ -389,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_an_error_that_says_what_it_is() {
-        for (text, said) in [
+        for (text, expected) in [
             ("{}", "it is an object without kind and items, not PodList"),
             (r#"{"metadata":{}}"#, "it is an object without kind and items, not PodList"),
             (r#"{"error":{"code":"no_upstream","message":"no healthy upstream"}}"#, "no healthy upstream"),
@@ -417,7 +421,7 @@ mod tests {
                     Err(error) => error.to_string(),
                     Ok(_) => panic!("{text} passes for a list"),
                 };
-                assert!(error.contains(said) && !error.contains('<'), "{text} at {split}: {error}");
+                assert!(error.contains(expected) && !error.contains('<'), "{text} at {split}: {error}");
             }
         }
     }

@@ -103,13 +103,13 @@ impl StdError for SendError {
 impl SendError {
     /// The message for the user.
     pub(crate) fn words(&self) -> String {
-        let mut said = super::error::words(&self.error);
+        let mut message = super::error::words(&self.error);
         if self.http && is_not_http(&self.error) {
-            said.push_str(": does the server want https?");
+            message.push_str(": does the server want https?");
         }
         match &self.redirected {
-            Some(to) => format!("redirected to {}: {said}", without_credentials(&to.to_string())),
-            None => said,
+            Some(to) => format!("redirected to {}: {message}", without_credentials(&to.to_string())),
+            None => message,
         }
     }
 }

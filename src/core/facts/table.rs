@@ -232,7 +232,7 @@ pub enum Wrote<T> {
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct SlotEntry {
     slot: u32,
     /// The generation of the last list that had this row.
     seen: u32,
@@ -241,7 +241,7 @@ struct Place {
 /// The hub's side of a table: rows, index, free slots and generations.
 pub struct Rows<T> {
     table: Table<T>,
-    index: HashMap<Uid, Place>,
+    index: HashMap<Uid, SlotEntry>,
     generations: Vec<u32>,
     free: Vec<u32>,
     /// The generation of the list in progress, or of the last complete one.
@@ -352,7 +352,7 @@ impl<T: Row> Rows<T> {
             self.generations.push(0);
             slot
         });
-        self.index.insert(row.uid().clone(), Place { slot, seen: generation });
+        self.index.insert(row.uid().clone(), SlotEntry { slot, seen: generation });
         let new = Arc::new(row);
         self.set(slot, Some(new.clone()));
         self.table.len += 1;

@@ -82,15 +82,15 @@ pub(super) struct Plugin {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct ExecCredential {
     kind: Option<String>,
     api_version: Option<String>,
-    status: Option<Status>,
+    status: Option<ExecCredentialStatus>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Status {
+struct ExecCredentialStatus {
     token: Option<String>,
     expiration_timestamp: Option<String>,
     client_certificate_data: Option<String>,
@@ -162,8 +162,8 @@ impl Plugin {
         let mut heard = Heard::default();
         let status = self.hear(&mut child, &mut heard).await?;
         if !status.success() {
-            let said = String::from_utf8_lossy(&heard.words);
-            let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
+            let output = String::from_utf8_lossy(&heard.words);
+            let last = output.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
             let last = text::clean(last.trim()).into_owned();
             return Err(format!("{}: {status}: {}", self.name(), text::cap(&last, 300)));
         }
@@ -243,7 +243,7 @@ impl Plugin {
     /// Reads the plugin's answer with kubectl's checks.
     fn read(&self, answer: &[u8]) -> Result<Given, String> {
         let bad = |why: &str| Err(format!("{}: {why}", self.name()));
-        let json = serde_json::from_slice::<Answer>(answer).ok();
+        let json = serde_json::from_slice::<ExecCredential>(answer).ok();
         // kubectl accepts YAML too
         let Some(answer) = json.or_else(|| serde_saphyr::from_slice(answer).ok()) else {
             return bad("its answer is not an ExecCredential (JSON)");
@@ -253,9 +253,9 @@ impl Plugin {
         }
         let version = answer.api_version.unwrap_or_default();
         if version != self.exec.api_version {
-            let said = text::clean(&version).into_owned();
+            let version = text::clean(&version).into_owned();
             return bad(&format!(
-                "it answers in apiVersion {said:?}, the kubeconfig asks for {}",
+                "it answers in apiVersion {version:?}, the kubeconfig asks for {}",
                 self.exec.api_version
             ));
         }
@@ -305,9 +305,9 @@ pub(super) fn renew_at(now: Stamp, expires: Option<Stamp>) -> Option<Stamp> {
 
 /// `spec.cluster` in kubectl's form.
 pub(super) fn cluster(access: &crate::wire::kubeconfig::resolve::Access, ca: Option<&[u8]>) -> Value {
-    let mut told = json!({"server": access.told_server, "config": access.plugin_config});
+    let mut cluster_info = json!({"server": access.exec_server, "config": access.plugin_config});
     let mut add = |key: &str, value: Value| {
-        if let Some(map) = told.as_object_mut() {
+        if let Some(map) = cluster_info.as_object_mut() {
             map.insert(key.to_owned(), value);
         }
     };
@@ -327,7 +327,7 @@ pub(super) fn cluster(access: &crate::wire::kubeconfig::resolve::Access, ca: Opt
     if access.disable_compression {
         add("disable-compression", true.into());
     }
-    told
+    cluster_info
 }
 
 /// How long a run has been in progress.

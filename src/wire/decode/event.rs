@@ -14,7 +14,7 @@ pub const SELECTOR: &str =
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Doc<'a> {
+struct EventDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
@@ -35,7 +35,7 @@ struct Doc<'a> {
     #[serde(borrow)]
     series: Option<Series<'a>>,
     #[serde(borrow)]
-    source: Option<Origin<'a>>,
+    source: Option<EventSource<'a>>,
     #[serde(borrow)]
     reporting_component: Text<'a>,
 }
@@ -65,14 +65,14 @@ struct Series<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Origin<'a> {
+struct EventSource<'a> {
     #[serde(borrow)]
     component: Text<'a>,
 }
 
 /// An event from its JSON.
 pub fn event(pools: &mut Pools, json: &[u8]) -> Result<KubeEvent, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: EventDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("event")?;
     let about = doc.involved_object.unwrap_or_default();

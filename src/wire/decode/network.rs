@@ -10,16 +10,16 @@ use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct ServiceDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<ServiceSpec<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Spec<'a> {
+struct ServiceSpec<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
     #[serde(borrow, rename = "clusterIP")]
@@ -33,7 +33,7 @@ struct Spec<'a> {
 
 /// A Service from its JSON.
 pub fn service(pools: &mut Pools, json: &[u8]) -> Result<Service, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: ServiceDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("service")?;
     let spec = doc.spec.unwrap_or_default();
@@ -75,7 +75,7 @@ struct EndpointDoc<'a> {
     addresses: Option<Vec<Text<'a>>>,
     conditions: Option<Conditions>,
     #[serde(borrow)]
-    target_ref: Option<Target<'a>>,
+    target_ref: Option<TargetRef<'a>>,
     #[serde(borrow)]
     node_name: Text<'a>,
     #[serde(borrow)]
@@ -92,7 +92,7 @@ struct Conditions {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Target<'a> {
+struct TargetRef<'a> {
     #[serde(borrow)]
     kind: Text<'a>,
     #[serde(borrow)]

@@ -28,18 +28,18 @@ const ZONES: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.ku
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct NodeDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<NodeSpec<'a>>,
     #[serde(borrow)]
     status: Option<NodeStatus<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Spec<'a> {
+struct NodeSpec<'a> {
     unschedulable: Option<bool>,
     #[serde(borrow)]
     taints: Option<Vec<TaintDoc<'a>>>,
@@ -93,7 +93,7 @@ struct Info<'a> {
 
 /// A node from its JSON.
 pub fn node(pools: &mut Pools, json: &[u8]) -> Result<Node, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: NodeDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("node")?;
     let spec = doc.spec.unwrap_or_default();

@@ -29,18 +29,18 @@ const OOM_NEWS_SECS: u64 = 3600;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct PodDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<PodSpec<'a>>,
     #[serde(borrow)]
     status: Option<PodStatus<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Spec<'a> {
+struct PodSpec<'a> {
     #[serde(borrow)]
     node_name: Text<'a>,
     #[serde(borrow)]
@@ -137,9 +137,9 @@ struct ContainerStatus<'a> {
     started: Option<bool>,
     restart_count: Option<i64>,
     #[serde(borrow)]
-    state: Option<State<'a>>,
+    state: Option<ContainerState<'a>>,
     #[serde(borrow)]
-    last_state: Option<State<'a>>,
+    last_state: Option<ContainerState<'a>>,
     #[serde(borrow)]
     allocated_resources: Option<Labels<'a>>,
     #[serde(borrow)]
@@ -148,7 +148,7 @@ struct ContainerStatus<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct State<'a> {
+struct ContainerState<'a> {
     #[serde(borrow)]
     waiting: Option<Waiting<'a>>,
     running: Option<IgnoredAny>,
@@ -193,7 +193,7 @@ impl ContainerStatus<'_> {
 
 /// A pod from its JSON, read at `now`.
 pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: PodDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("pod")?;
     let spec = doc.spec.unwrap_or_default();
@@ -238,7 +238,7 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
 }
 
 /// An init container that is not a sidecar is running.
-fn init_running(spec: &Spec<'_>, status: &PodStatus<'_>) -> bool {
+fn init_running(spec: &PodSpec<'_>, status: &PodStatus<'_>) -> bool {
     let stays = |name: &str| spec.init_containers.iter().flatten().any(|c| *c.name == *name && c.sidecar());
     status.init_container_statuses.iter().flatten().any(|c| c.running() && !stays(&c.name))
 }
@@ -247,7 +247,7 @@ fn condition<'a, 'b>(status: &'b PodStatus<'a>, kind: &str) -> Option<&'b Condit
     status.conditions.iter().flatten().find(|c| &*c.kind == kind)
 }
 
-fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
+fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &PodSpec<'_>) -> Arc<PodShape> {
     let mut containers = |list: Option<&Vec<ContainerDoc<'_>>>| {
         list.into_iter()
             .flatten()
@@ -297,7 +297,7 @@ fn resized(status: &PodStatus<'_>) -> bool {
         .any(|c| c.resources.is_some() || c.allocated_resources.is_some())
 }
 
-fn requests(spec: &Spec<'_>, status: Option<&PodStatus<'_>>) -> PodRequests {
+fn requests(spec: &PodSpec<'_>, status: Option<&PodStatus<'_>>) -> PodRequests {
     let one = |c: &ContainerDoc<'_>, statuses: Option<&Vec<ContainerStatus<'_>>>| {
         let found = statuses.into_iter().flatten().find(|s| *s.name == *c.name);
         Container {
@@ -357,10 +357,10 @@ fn waiting_trouble(reason: &str) -> Option<Trouble> {
 
 /// The pod's problem, with the message of the scheduler or the kubelet.
 fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>, Option<Name>) {
-    let said = |text: &str| (!text.is_empty()).then(|| message(text));
+    let detail = |text: &str| (!text.is_empty()).then(|| message(text));
     if phase == Phase::Failed {
         let evicted = &*status.reason == "Evicted";
-        return (evicted.then_some(Trouble::Evicted), said(&status.message));
+        return (evicted.then_some(Trouble::Evicted), detail(&status.message));
     }
     if phase == Phase::Succeeded {
         return (None, None);
@@ -371,7 +371,8 @@ fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>
     };
     let mut found: Option<(Trouble, Option<Name>)> = None;
     for container in containers() {
-        let waiting = container.waiting().and_then(|w| Some((waiting_trouble(&w.reason)?, said(&w.message))));
+        let waiting =
+            container.waiting().and_then(|w| Some((waiting_trouble(&w.reason)?, detail(&w.message))));
         let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
         let oom = |t: &Terminated<'_>| &*t.reason == "OOMKilled";
         let recent =
@@ -388,15 +389,15 @@ fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>
         }
     }
     if let Some((trouble, words)) = found {
-        return (Some(trouble), words.or_else(|| said(&status.message)));
+        return (Some(trouble), words.or_else(|| detail(&status.message)));
     }
     if let Some(c) = condition(status, "PodScheduled")
         && Status::parse(&c.status) == Status::False
         && &*c.reason == "Unschedulable"
     {
-        return (Some(Trouble::Unschedulable), said(&c.message));
+        return (Some(Trouble::Unschedulable), detail(&c.message));
     }
-    (None, said(&status.message))
+    (None, detail(&status.message))
 }
 
 /// The container's latest termination.

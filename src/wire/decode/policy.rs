@@ -47,14 +47,14 @@ struct Reference<'a> {
 #[serde(rename_all = "camelCase", default)]
 struct Behavior<'a> {
     #[serde(borrow)]
-    scale_up: Option<Rules<'a>>,
+    scale_up: Option<ScalingRules<'a>>,
     #[serde(borrow)]
-    scale_down: Option<Rules<'a>>,
+    scale_down: Option<ScalingRules<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Rules<'a> {
+struct ScalingRules<'a> {
     #[serde(borrow)]
     tolerance: Text<'a>,
 }
@@ -66,20 +66,20 @@ struct MetricDoc<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
     #[serde(borrow)]
-    resource: Option<Source<'a>>,
+    resource: Option<MetricSource<'a>>,
     #[serde(borrow)]
-    container_resource: Option<Source<'a>>,
+    container_resource: Option<MetricSource<'a>>,
     #[serde(borrow)]
-    pods: Option<Source<'a>>,
+    pods: Option<MetricSource<'a>>,
     #[serde(borrow)]
-    object: Option<Source<'a>>,
+    object: Option<MetricSource<'a>>,
     #[serde(borrow)]
-    external: Option<Source<'a>>,
+    external: Option<MetricSource<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Source<'a> {
+struct MetricSource<'a> {
     #[serde(borrow)]
     name: Text<'a>,
     #[serde(borrow)]
@@ -125,7 +125,7 @@ struct HpaStatus<'a> {
 }
 
 impl<'a> MetricDoc<'a> {
-    fn source(&self) -> Option<&Source<'a>> {
+    fn source(&self) -> Option<&MetricSource<'a>> {
         match &*self.kind {
             "Resource" => self.resource.as_ref(),
             "ContainerResource" => self.container_resource.as_ref(),
@@ -201,7 +201,7 @@ pub fn hpa(pools: &mut Pools, json: &[u8]) -> Result<Hpa, DecodeError> {
             }
         })
         .collect();
-    let tolerance = |rules: Option<&Rules<'_>>| {
+    let tolerance = |rules: Option<&ScalingRules<'_>>| {
         rules.filter(|r| !r.tolerance.is_empty()).and_then(|r| quantity::milli(&r.tolerance))
     };
     let behavior = spec.behavior.unwrap_or_default();

@@ -9,18 +9,18 @@ use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct WorkloadDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<WorkloadSpec<'a>>,
     #[serde(borrow)]
     status: Option<Counts<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Spec<'a> {
+struct WorkloadSpec<'a> {
     replicas: Option<i64>,
     parallelism: Option<i64>,
     completions: Option<i64>,
@@ -112,7 +112,7 @@ struct Counts<'a> {
 
 /// A workload of this kind from its JSON.
 pub fn workload(pools: &mut Pools, kind: &Kind, json: &[u8]) -> Result<Workload, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: WorkloadDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check(kind.as_str())?;
     let spec = doc.spec.unwrap_or_default();

@@ -102,7 +102,7 @@ pub(in crate::wire) struct Access {
     pub namespace: String,
     pub server: Server,
     /// The cluster in the form that a credential plugin gets.
-    pub told_server: String,
+    pub exec_server: String,
     pub ca: Option<Pem>,
     pub insecure: bool,
     pub server_name: String,
@@ -144,12 +144,12 @@ pub(in crate::wire) fn resolve(
         Proxies::always(&cluster.proxy_url)
             .map_err(|e| format!("proxy-url of cluster {cluster_name:?}: {e}"))?
     };
-    let told_server = if server.prefix.is_empty() { cluster.server.clone() } else { server.url() };
+    let exec_server = if server.prefix.is_empty() { cluster.server.clone() } else { server.url() };
     let mut access = Access {
         context: name,
         user: user_name.clone(),
         namespace: if chosen.namespace.is_empty() { "default".into() } else { chosen.namespace },
-        told_server,
+        exec_server,
         ca: None,
         insecure: false,
         server_name: String::new(),

@@ -194,8 +194,8 @@ mod tests {
             assert!(Server::parse(text).is_err(), "{text:?}");
         }
         for text in ["https://u:SECRET@h:x", "ftp://u:SECRET@h", "u:SECRET@h/p", "https://u:SEC/RET@h"] {
-            let said = Server::parse(text).unwrap_err();
-            assert!(!said.contains("SEC"), "{said}");
+            let error = Server::parse(text).unwrap_err();
+            assert!(!error.contains("SEC"), "{error}");
         }
     }
 

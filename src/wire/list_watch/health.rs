@@ -95,7 +95,7 @@ where
             // wait at least as long as the server asks for
             (false, _) => backoff.next().max(error.retry_after().map_or(Duration::ZERO, |d| jitter(d, 0.2))),
         };
-        let said = match trouble {
+        let message = match trouble {
             Trouble::Denied => {
                 let whom = error.refused().map_or_else(String::new, |whom| format!(" ({whom} may not)"));
                 format!("403, needs {}{whom}", self.plan.needs)
@@ -121,7 +121,7 @@ where
             run.denied = true;
             run.version = None;
             self.nobody_waits();
-            let reason = Name::from(said.as_str());
+            let reason = Name::from(message.as_str());
             self.out.rows(Batch::Denied { reason }).await;
             SourceState::Denied
         } else if run.ever {
@@ -140,7 +140,7 @@ where
         };
         run.lasting = matches!(trouble, Trouble::NotKubernetes | Trouble::Login);
         let retry = Stamp(now.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
-        self.tell(run, state, Some(said), Some(retry)).await;
+        self.tell(run, state, Some(message), Some(retry)).await;
         // the server came back, so the rest of the wait is skipped
         let mut pulse = self.pulse.clone();
         pulse.mark_unchanged();

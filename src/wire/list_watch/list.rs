@@ -23,7 +23,7 @@ struct Reading<T> {
     /// The number of items of the earlier pages.
     before: u64,
     /// The number of rows that were passed on.
-    told: u64,
+    sent: u64,
     /// The total number was reported, or cannot be known.
     expected: bool,
     since: Instant,
@@ -93,7 +93,7 @@ where
         let mut reading = Reading {
             rows: Vec::with_capacity(BATCH),
             before: 0,
-            told: 0,
+            sent: 0,
             expected: of.is_some(),
             since: Instant::now(),
         };
@@ -121,10 +121,10 @@ where
         run.last = Some(version.clone()).filter(|v| !v.is_empty());
         run.version = Some(version);
         run.ever = true;
-        run.rows = reading.told;
+        run.rows = reading.sent;
         run.denied = false;
         if let Some(listed) = &self.listed {
-            listed.send_replace(Some(reading.told));
+            listed.send_replace(Some(reading.sent));
         }
         self.alive(run, true).await;
         Ok(())
@@ -163,13 +163,13 @@ where
                 self.out.rows(Batch::Expect { of }).await;
             }
             if reading.rows.len() >= BATCH || reading.since.elapsed() >= GATHER {
-                reading.told += reading.rows.len() as u64;
+                reading.sent += reading.rows.len() as u64;
                 self.upsert(&mut reading.rows).await;
                 reading.since = Instant::now();
             }
         }
         let meta = items.finish(self.plan.list)?.clone();
-        reading.told += reading.rows.len() as u64;
+        reading.sent += reading.rows.len() as u64;
         self.upsert(&mut reading.rows).await;
         reading.before += items.count();
         run.unread.count += items.oversized();

@@ -43,13 +43,13 @@ struct Frame<'a> {
 #[serde(default)]
 struct Head<'a> {
     #[serde(borrow)]
-    metadata: Option<Meta<'a>>,
+    metadata: Option<FrameMeta<'a>>,
     code: Option<u16>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Meta<'a> {
+struct FrameMeta<'a> {
     #[serde(borrow)]
     uid: Option<Cow<'a, str>>,
     #[serde(borrow)]

@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for Object<'_> {
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
             match reads(&key, self.deep).filter(|_| self.found.is_none()) {
                 Some(Reads::Within) => map.next_value_seed(Object { found: self.found, deep: false })?,
-                Some(how) => *self.found = map.next_value_seed(Value(how))?,
+                Some(how) => *self.found = map.next_value_seed(LevelValue(how))?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -113,9 +113,9 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 }
 
-struct Value(Reads);
+struct LevelValue(Reads);
 
-impl Value {
+impl LevelValue {
     fn text(&self, text: &str) -> Option<Level> {
         let text = text.trim();
         match self.0 {
@@ -156,14 +156,14 @@ impl Value {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value {
+impl<'de> DeserializeSeed<'de> for LevelValue {
     type Value = Option<Level>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Level>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Value {
+impl<'de> Visitor<'de> for LevelValue {
     type Value = Option<Level>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a level")

@@ -10,7 +10,7 @@ use pilothouse_core::domain::selector::Selector;
 use serde::Deserialize;
 
 use super::super::{ExpressionDoc, Meta, Pools, SelectorDoc, Text, group_of, kind_of};
-use super::{ContainerDoc, Spec, is_own};
+use super::{ContainerDoc, PodSpec, is_own};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -109,7 +109,7 @@ pub(super) struct Port<'a> {
     protocol: Text<'a>,
 }
 
-pub(super) fn scheduling(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<Scheduling> {
+pub(super) fn scheduling(pools: &mut Pools, meta: &Meta<'_>, spec: &PodSpec<'_>) -> Arc<Scheduling> {
     let affinity = spec.affinity.as_ref();
     let terms = |of: Option<&PodAffinity<'_>>, pools: &mut Pools| {
         of.and_then(|a| a.required.as_ref()).into_iter().flatten().map(|t| pod_term(pools, t)).collect()
@@ -235,12 +235,12 @@ fn spread(pools: &mut Pools, meta: &Meta<'_>, doc: &SpreadDoc<'_>) -> Spread {
     }
 }
 
-pub(super) fn main_and_sidecars<'d, 'a>(spec: &'d Spec<'a>) -> impl Iterator<Item = &'d ContainerDoc<'a>> {
+pub(super) fn main_and_sidecars<'d, 'a>(spec: &'d PodSpec<'a>) -> impl Iterator<Item = &'d ContainerDoc<'a>> {
     let sidecars = spec.init_containers.iter().flatten().filter(|c| c.sidecar());
     spec.containers.iter().flatten().chain(sidecars)
 }
 
-fn host_ports(pools: &mut Pools, spec: &Spec<'_>) -> Box<[HostPort]> {
+fn host_ports(pools: &mut Pools, spec: &PodSpec<'_>) -> Box<[HostPort]> {
     main_and_sidecars(spec)
         .flat_map(|c| c.ports.iter().flatten())
         .filter_map(|p| {
@@ -251,7 +251,7 @@ fn host_ports(pools: &mut Pools, spec: &Spec<'_>) -> Box<[HostPort]> {
         .collect()
 }
 
-fn extended(pools: &mut Pools, spec: &Spec<'_>) -> Box<[Name]> {
+fn extended(pools: &mut Pools, spec: &PodSpec<'_>) -> Box<[Name]> {
     let containers = spec.containers.iter().flatten().chain(spec.init_containers.iter().flatten());
     let mut names: Vec<Name> = containers
         .filter_map(|c| c.resources.as_ref())
