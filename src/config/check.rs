@@ -254,11 +254,11 @@ fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<()
     match (&field.place, value) {
         (Place::Text(place), DeValue::String(text)) => *place(settings) = text.to_string(),
         (Place::Flag(place), DeValue::Boolean(flag)) => *place(settings) = *flag,
-        (Place::Number(place, least, most), DeValue::Integer(number)) => {
+        (Place::Number(place, min, max), DeValue::Integer(number)) => {
             let number = u32::from_str_radix(number.as_str(), number.radix()).ok();
-            match number.filter(|n| (least..=most).contains(&n)) {
+            match number.filter(|n| (min..=max).contains(&n)) {
                 Some(number) => *place(settings) = number,
-                None => return Err(format!("must be a number from {least} to {most}")),
+                None => return Err(format!("must be a number from {min} to {max}")),
             }
         }
         (Place::Texts(place), value) => match texts(value) {
@@ -271,7 +271,7 @@ fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<()
         },
         (Place::Text(_), _) => return Err("must be a text in quotes".into()),
         (Place::Flag(_), _) => return Err("must be true or false".into()),
-        (Place::Number(_, least, most), _) => return Err(format!("must be a number from {least} to {most}")),
+        (Place::Number(_, min, max), _) => return Err(format!("must be a number from {min} to {max}")),
     }
     Ok(())
 }

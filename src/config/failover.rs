@@ -46,7 +46,7 @@ pub struct Wrong {
 struct Written<'a> {
     name: &'a str,
     table: &'a DeTable<'a>,
-    whole: Range<usize>,
+    plan_span: Range<usize>,
     wrong: Vec<Wrong>,
 }
 
@@ -56,7 +56,7 @@ pub fn read(name: &str, value: &Spanned<DeValue<'_>>) -> Result<FailoverPlan, Ve
         let what = format!("failover.{name} must be a section");
         return Err(vec![Wrong { span: value.span(), what, hint: format!("write [failover.{name}]") }]);
     };
-    let mut written = Written { name, table, whole: value.span(), wrong: Vec::new() };
+    let mut written = Written { name, table, plan_span: value.span(), wrong: Vec::new() };
     written.unknown();
     let plan = written.plan();
     match plan {
@@ -85,7 +85,7 @@ impl Written<'_> {
     }
 
     fn bad(&mut self, key: &str, what: &str) {
-        let span = self.value(key).map_or(self.whole.clone(), |(_, span)| span);
+        let span = self.value(key).map_or(self.plan_span.clone(), |(_, span)| span);
         let hint = KEYS.iter().find(|(known, _)| *known == key).map_or("", |(_, doc)| doc);
         self.wrong.push(Wrong {
             span,
@@ -110,14 +110,14 @@ impl Written<'_> {
         self.text(key)
     }
 
-    fn number(&mut self, key: &str, default: u32, most: u32) -> u32 {
+    fn number(&mut self, key: &str, default: u32, max: u32) -> u32 {
         let Some((value, _)) = self.value(key) else { return default };
         let number = match value {
-            DeValue::Integer(n) => u32::from_str_radix(n.as_str(), n.radix()).ok().filter(|n| *n <= most),
+            DeValue::Integer(n) => u32::from_str_radix(n.as_str(), n.radix()).ok().filter(|n| *n <= max),
             _ => None,
         };
         number.unwrap_or_else(|| {
-            self.bad(key, &format!("must be a number from 0 to {most}"));
+            self.bad(key, &format!("must be a number from 0 to {max}"));
             default
         })
     }

@@ -336,17 +336,17 @@ pub(super) async fn refusal(response: Response<Body>, clock: &Clock) -> ApiError
 
 /// Reads a whole body of at most `cap` bytes.
 pub(super) async fn collect(mut body: Body, cap: usize) -> Result<Bytes, ApiError> {
-    let mut whole = BytesMut::new();
+    let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| ApiError::from_transport(&e))?;
         if let Ok(data) = frame.into_data() {
-            if whole.len() + data.len() > cap {
+            if bytes.len() + data.len() > cap {
                 return Err(ApiError::Decode(format!("more than {cap} bytes")));
             }
-            whole.extend_from_slice(&data);
+            bytes.extend_from_slice(&data);
         }
     }
-    Ok(whole.freeze())
+    Ok(bytes.freeze())
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

@@ -109,8 +109,8 @@ fn read_file(path: &Path) -> Result<Option<File>, ConnectError> {
     };
     let mut file = File::parse(&bytes)
         .map_err(|e| failed(format!("{} is not a valid kubeconfig: {e}", path.display())))?;
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    file.resolve(whole.parent().unwrap_or(Path::new("/")));
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    file.resolve(absolute.parent().unwrap_or(Path::new("/")));
     Ok(Some(file))
 }
 

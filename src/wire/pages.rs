@@ -59,7 +59,7 @@ async fn once<T>(
     cap: usize,
     read: &mut impl FnMut(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<Whole<T>, ApiError> {
-    let mut whole = Whole { rows: Vec::new(), version: String::new(), unread: None, oversized: 0 };
+    let mut list = Whole { rows: Vec::new(), version: String::new(), unread: None, oversized: 0 };
     let mut token: Option<String> = None;
     let mut asks = path.to_owned();
     let mut pages = 0;
@@ -68,18 +68,18 @@ async fn once<T>(
         let body = client.get(&asks, "application/json", cap).await?.body;
         let mut items = Items::default();
         let fed = items.feed(&body, |json| match read(json) {
-            Ok(row) => whole.rows.push(row),
+            Ok(row) => list.rows.push(row),
             Err(error) => {
-                whole.unread.get_or_insert(error);
+                list.unread.get_or_insert(error);
             }
         });
         let meta = items.finish(kind)?;
         fed.map_err(|e| ApiError::Decode(e.to_string()))?;
-        whole.oversized += items.oversized();
-        if whole.version.is_empty() {
-            whole.version = meta.resource_version.clone().unwrap_or_default();
+        list.oversized += items.oversized();
+        if list.version.is_empty() {
+            list.version = meta.resource_version.clone().unwrap_or_default();
         }
-        let Some(more) = meta.continue_token.clone().filter(|t| !t.is_empty()) else { return Ok(whole) };
+        let Some(more) = meta.continue_token.clone().filter(|t| !t.is_empty()) else { return Ok(list) };
         asks = next(path, &more, token.as_deref(), pages)?;
         token = Some(more);
     }
@@ -88,9 +88,9 @@ async fn once<T>(
 /// The list as JSON values.
 pub async fn values(client: &ReadClient, path: &str, cap: usize) -> Result<Vec<serde_json::Value>, ApiError> {
     let read = |json: &[u8]| serde_json::from_slice(json).map_err(|e| DecodeError(e.to_string()));
-    let whole = whole(client, path, "", cap, read).await?;
-    match whole.unread {
-        None if whole.oversized == 0 => Ok(whole.rows),
+    let list = whole(client, path, "", cap, read).await?;
+    match list.unread {
+        None if list.oversized == 0 => Ok(list.rows),
         None => Err(ApiError::Decode("an object is too large".into())),
         Some(error) => Err(ApiError::Decode(error.0)),
     }

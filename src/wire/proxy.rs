@@ -188,8 +188,8 @@ fn net(entry: &str) -> Option<Except> {
     let (ip, bits) = entry.split_once('/')?;
     let ip: IpAddr = ip.parse().ok()?;
     let bits: u8 = bits.parse().ok()?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
-    (bits <= most).then_some(Except::Net(ip, bits))
+    let max_bits = if ip.is_ipv4() { 32 } else { 128 };
+    (bits <= max_bits).then_some(Except::Net(ip, bits))
 }
 
 fn contains(net: IpAddr, bits: u8, ip: IpAddr) -> bool {

@@ -119,8 +119,8 @@ fn fresh_rollouts(cluster: &Cluster, now: Stamp) -> HashMap<(Name, Kind, Name), 
     fresh
 }
 
-/// The containers to follow, at most `most`, and the number of pods that could be followed.
-pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) {
+/// The containers to follow, at most `limit`, and the number of pods that could be followed.
+pub fn choose(cluster: &Cluster, limit: usize, now: Stamp) -> (Vec<Choice>, u32) {
     let failing: HashSet<(&str, &str)> = cluster
         .traffic
         .services
@@ -191,7 +191,7 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
             version: Name::from(image::version(&c.image)),
         })
     });
-    (streams.take(most).collect(), candidates)
+    (streams.take(limit).collect(), candidates)
 }
 
 #[cfg(test)]
@@ -229,11 +229,11 @@ mod tests {
         }
     }
 
-    fn chosen(pods: Vec<Pod>, most: usize) -> (Vec<String>, u32) {
+    fn chosen(pods: Vec<Pod>, limit: usize) -> (Vec<String>, u32) {
         let mut state = ClusterState::new(ClusterInfo::default());
         state.apply(Fact::Pods(Batch::Upsert(pods)), Stamp(0));
         let cluster = state.publish(Stamp(0), false).unwrap();
-        let (choices, candidates) = choose(&cluster, most, Stamp(1000));
+        let (choices, candidates) = choose(&cluster, limit, Stamp(1000));
         (choices.iter().map(|c| format!("{}/{}", c.pod, c.container)).collect(), candidates)
     }
 

@@ -67,7 +67,7 @@ impl Word<'_> {
 pub(super) fn level(head: &str) -> Option<Level> {
     let timed = head.trim_start_matches(['[', '<']).starts_with(|c: char| c.is_ascii_digit())
         || begins_with_day(head);
-    let most = if timed { WORDS_AFTER_TIME } else { WORDS_BEFORE };
+    let limit = if timed { WORDS_AFTER_TIME } else { WORDS_BEFORE };
     let (mut from, mut depth, mut free) = (0usize, 0usize, 0usize);
     let mut last: Option<(&str, bool)> = None;
     for _ in 0..MOST_WORDS {
@@ -105,13 +105,13 @@ pub(super) fn level(head: &str) -> Option<Level> {
         }
         // parts of a time, a path or a dotted name do not count as words of the text
         let begins = word.before.is_none_or(char::is_whitespace);
-        let whole_end = tail.find(char::is_whitespace).unwrap_or(tail.len());
-        let whole = tail.get(..whole_end)?;
-        if begins && depth == 0 && !whole.contains(|c: char| c.is_ascii_digit()) && !is_calendar(text) {
+        let field_end = tail.find(char::is_whitespace).unwrap_or(tail.len());
+        let field = tail.get(..field_end)?;
+        if begins && depth == 0 && !field.contains(|c: char| c.is_ascii_digit()) && !is_calendar(text) {
             free += 1;
-            last = Some((text, word.after == Some(':') && whole.len() == length + 1));
+            last = Some((text, word.after == Some(':') && field.len() == length + 1));
         }
-        if free > most {
+        if free > limit {
             return None;
         }
         from = start + length;
