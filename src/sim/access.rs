@@ -14,7 +14,7 @@ pub struct Grant {
     pub groups: Vec<String>,
     pub resources: Vec<String>,
     pub verbs: Vec<String>,
-    /// Empty is every namespace.
+    /// Empty: every namespace.
     pub namespaces: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl Grant {
 
 impl Persona {
     pub fn may(&self, wish: &Wish<'_>) -> bool {
-        // Every authenticated user may ask about himself.
+        // Every authenticated user may review his own access.
         let about_oneself = wish.verb == "create"
             && matches!(
                 (wish.group, wish.resource),
@@ -190,7 +190,7 @@ pub fn personas() -> Vec<Persona> {
 pub struct Access {
     personas: RwLock<Vec<Persona>>,
     expired: RwLock<HashSet<String>>,
-    /// Who a request without a token is. kubectl sends no token over plain HTTP.
+    /// The user of a request without a token. kubectl sends no token over plain HTTP.
     anonymous: Option<String>,
 }
 
@@ -199,7 +199,7 @@ impl Access {
         Self { personas: RwLock::new(personas), expired: RwLock::default(), anonymous }
     }
 
-    /// Who this is; `None` is a 401.
+    /// The user of a request; `None` is a 401.
     pub fn who(&self, token: Option<&str>) -> Option<Persona> {
         let token = token.or(self.anonymous.as_deref())?;
         if self.expired.read().unwrap_or_else(PoisonError::into_inner).contains(token) {
@@ -209,8 +209,8 @@ impl Access {
         personas.iter().find(|one| one.token == token).cloned()
     }
 
-    /// Acts for somebody: as the persona of that name, or as a user without rights if there is none. Who names groups
-    /// acts in these and not in those of the persona, and may what their members may.
+    /// Impersonates a user: the persona of that name, or a user without permissions if there is none. If groups are
+    /// given, they replace the persona's groups and decide the permissions.
     pub fn acting(&self, user: &str, groups: &[String]) -> Persona {
         let personas = self.personas.read().unwrap_or_else(PoisonError::into_inner);
         let known = personas.iter().find(|one| one.user == user).cloned();
@@ -228,7 +228,7 @@ impl Access {
         acting
     }
 
-    /// Lets a token expire, or makes it good again.
+    /// Lets a token expire, or makes it valid again.
     pub fn expire(&self, token: &str, expired: bool) {
         let mut all = self.expired.write().unwrap_or_else(PoisonError::into_inner);
         if expired {
@@ -238,7 +238,7 @@ impl Access {
         };
     }
 
-    /// Replaces what a persona may do, or adds one.
+    /// Replaces the rules of a persona, or adds a persona.
     pub fn put(&self, persona: Persona) {
         let mut personas = self.personas.write().unwrap_or_else(PoisonError::into_inner);
         personas.retain(|one| one.token != persona.token);

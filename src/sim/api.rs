@@ -56,9 +56,9 @@ pub struct Api {
     pub usage: Arc<dyn Usage>,
     /// API groups that this cluster does not serve.
     pub hidden: Vec<String>,
-    /// Changes when every open watch and log stream is to end.
+    /// Changes when every open watch and log stream has to end.
     pub cut: signal::Sender<u64>,
-    /// Plurals whose open watches are silent, bookmarks too: a connection that died without a word.
+    /// Plurals whose open watches send nothing, not even bookmarks: a connection that was lost without notice.
     pub silent: signal::Sender<Vec<String>>,
     pages: read::Pages,
 }
@@ -312,12 +312,12 @@ pub async fn handle(
         headers.insert("audit-id", id);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    // As on the real server these have a beginning and an end in the audit log, and all others only an end.
+    // As in the real server, these requests have a start and an end in the audit log, and all others only an end.
     let long = entry.verb == "watch" || entry.resource == "pods/log";
     api.audit.write(&entry, if long { "ResponseStarted" } else { "ResponseComplete" });
     api.audit.note(entry.clone());
     if peer.is_lost() {
-        // The socket is closed by the listener when this is written.
+        // The listener closes the socket when this is written.
         *response.body_mut() = Body::empty();
     } else if long {
         let ending = Ending { api: api.clone(), entry };
@@ -398,7 +398,7 @@ async fn suffer(api: &Api, peer: &Peer, about: &Faulted) -> Option<Response> {
             peer.lose();
             None
         }
-        // The client's patience or the end of its connection ends this future.
+        // This future is dropped when the client gives up or its connection ends.
         Fault::Stall => std::future::pending().await,
     }
 }

@@ -51,7 +51,7 @@ impl Clock {
         Self { origin: at, base: Mutex::new(base), moved: watch::Sender::new(0) }
     }
 
-    /// Stands still until it is moved: for tests.
+    /// Stands still until it is moved; for tests.
     pub fn manual(at: DateTime<Utc>) -> Self {
         Self::starting(at, 0.0)
     }
@@ -78,13 +78,13 @@ impl Clock {
         self.base().factor
     }
 
-    /// How far `at` is from the time at which this clock was started. What recurs in the cluster is reckoned from there:
-    /// a story is the same at whatever hour it is told.
+    /// The time from the start of this clock to `at`. Recurring events are computed from there, so that a story is the
+    /// same at any hour of the day.
     pub fn since_origin(&self, at: DateTime<Utc>) -> TimeDelta {
         at - self.origin
     }
 
-    /// The next time after `at` of what recurs every `period`, `phase` behind the clock's origin.
+    /// The next time after `at` of an event that recurs every `period`, `phase` after the clock's start.
     pub fn next(&self, period: TimeDelta, phase: TimeDelta, at: DateTime<Utc>) -> DateTime<Utc> {
         let period = period.num_milliseconds().max(1);
         let passed = (self.since_origin(at) - phase).num_milliseconds().rem_euclid(period);
@@ -113,7 +113,7 @@ impl Clock {
         self.now().to_rfc3339_opts(SecondsFormat::Micros, true)
     }
 
-    /// Until the simulated time is `at`, however the clock is moved meanwhile.
+    /// Waits until the simulated time is `at`, however the clock is moved meanwhile.
     pub async fn until(&self, at: DateTime<Utc>) {
         let mut moved = self.moved.subscribe();
         loop {

@@ -16,7 +16,7 @@ pub use tables::*;
 pub struct Column {
     pub name: &'static str,
     pub kind: &'static str,
-    /// 1 for what only `-o wide` shows.
+    /// 1 for columns that only `-o wide` shows.
     pub priority: u8,
     pub cell: fn(&Value, DateTime<Utc>) -> Value,
 }

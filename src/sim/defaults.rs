@@ -115,7 +115,7 @@ fn service(value: &mut Value, store: &Store) {
     default(spec, "ipFamilies", || json!(["IPv4"]));
     default(spec, "ipFamilyPolicy", || json!("SingleStack"));
     if spec.get("type").and_then(Value::as_str) != Some("ExternalName") {
-        // 10.0.0.0/16 without the ends; a collision would need thousands of services and harms nobody here.
+        // 10.0.0.0/16 without its ends. A collision would need thousands of services, and would do no harm here.
         let n = (store.random().unit() * 65_000.0) as u32 + 10;
         default(spec, "clusterIP", || json!(format!("10.0.{}.{}", n >> 8, n & 255)));
         let ip = spec.get("clusterIP").cloned().unwrap_or_default();

@@ -69,8 +69,8 @@ pub struct Labels {
     store: Store,
     nodes: Subscription,
     pods: Subscription,
-    /// What is set by labels, of nodes by name and of pods by uid, so that what the story did is not undone by the
-    /// absence of a label.
+    /// The faults set by labels, for nodes by name and for pods by UID, so that the absence of a label does not end a
+    /// fault of the story.
     of_node: HashMap<Arc<str>, NodeTrouble>,
     of_pod: HashMap<Arc<str>, PodTrouble>,
 }

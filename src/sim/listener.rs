@@ -20,7 +20,7 @@ use tokio::sync::watch;
 pub struct Peer(Arc<AtomicBool>);
 
 impl Peer {
-    /// Cuts the connection at the next byte that would be written.
+    /// Closes the connection at the next byte that would be written.
     pub fn lose(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -34,7 +34,7 @@ impl Peer {
 pub struct Wire {
     stream: TcpStream,
     peer: Peer,
-    /// None once it has come: it must not be asked again.
+    /// None after it was received, because it must not be polled again.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -48,7 +48,7 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // The end of the stream wakes idle connections too, which a check at the next write would not.
+        // The end of the stream also wakes up idle connections, which a check at the next write would not.
         let ended = match &mut self.end {
             Some(end) => end.as_mut().poll(cx).is_ready(),
             None => true,
@@ -119,7 +119,7 @@ impl Door {
         }
         while self.inner.is_none() {
             if self.down.wait_for(|down| !down).await.is_err() {
-                // Nobody is left who could bring it up.
+                // Nobody is left to end the outage.
                 std::future::pending::<()>().await;
             }
             match TcpListener::bind(self.addr).await {
@@ -151,10 +151,10 @@ impl Listener for Door {
                 accepted = Listener::accept(listener) => accepted,
                 () = went_down => continue,
             };
-            // Small answers must not wait for one another.
+            // Small answers must not be delayed to be sent together.
             drop(stream.set_nodelay(true));
             let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-                // Without its server a connection has nobody to talk to either.
+                // Without its server, a connection is of no use.
                 drop(down.wait_for(|down| *down).await);
             });
             return (Wire { stream, peer: Peer::default(), end: Some(end) }, addr);

@@ -64,7 +64,7 @@ impl Loki {
         out
     }
 
-    /// The lines in `[from, until)` that a selector means, in order of time.
+    /// The lines in `[from, until)` that a selector matches, in order of time.
     pub fn select(&self, selector: &Selector, from: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Found> {
         let mut out = Vec::new();
         for (stream, pod, container) in self.streams() {

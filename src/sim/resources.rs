@@ -14,11 +14,11 @@ pub struct Resource {
     pub short: &'static [&'static str],
     pub categories: &'static [&'static str],
     pub namespaced: bool,
-    /// Subresources beside the object itself: `status`, `scale`, `eviction`, …
+    /// Subresources: `status`, `scale`, `eviction`, …
     pub subresources: &'static [&'static str],
     /// `metadata.generation` counts changes of the spec.
     pub generation: bool,
-    /// Changes made by loops inside the cluster enter managedFields too. Off where there are many objects.
+    /// Whether changes by loops inside the cluster are recorded in managedFields too. Off if there are many objects.
     pub tracked: bool,
     /// Served by a CustomResourceDefinition: list items carry apiVersion and kind, no strategic merge.
     pub custom: bool,
@@ -105,7 +105,7 @@ impl Resource {
         }
     }
 
-    /// `pods`, `deployments.apps`: how messages name the resource.
+    /// `pods`, `deployments.apps`: the resource's name in messages.
     pub fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }

@@ -17,8 +17,8 @@ impl Random {
         Self { seed, shared: Mutex::new(fastrand::Rng::with_seed(seed)) }
     }
 
-    /// The generator of one thing: the same seed and the same key give the same draws, whatever happens elsewhere and
-    /// whenever. For names, jitter and choices that belong to the story.
+    /// The generator for one object or choice: the same seed and the same key give the same values, independent of
+    /// everything else. For names, jitter and choices that belong to the story.
     pub fn keyed(&self, key: &[&str]) -> fastrand::Rng {
         let mut hash = fnv(&self.seed.to_le_bytes(), FNV);
         for part in key {
@@ -31,7 +31,7 @@ impl Random {
         f(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A generator of one's own, so that one loop's draws do not depend on when another one runs.
+    /// A separate generator, so that one loop's values do not depend on when another one runs.
     pub fn fork(&self) -> fastrand::Rng {
         self.with(fastrand::Rng::fork)
     }

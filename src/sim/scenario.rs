@@ -60,7 +60,7 @@ pub enum Bad {
 pub struct Pool {
     pub name: String,
     pub nodes: usize,
-    /// A quantity, as all sizes here.
+    /// A quantity, like all sizes here.
     #[serde(default = "cpu")]
     pub cpu: String,
     #[serde(default = "memory")]
@@ -110,26 +110,26 @@ pub struct Workload {
     /// When it was created, before the opening.
     #[serde(default = "since", with = "span")]
     pub since: Duration,
-    /// Pods; of a Job its completions. A DaemonSet has none.
+    /// The number of pods; for a Job its completions. A DaemonSet has none.
     #[serde(default = "one")]
     pub replicas: u32,
     #[serde(default = "version")]
     pub version: String,
-    /// Requests.
+    /// The resource requests.
     #[serde(default = "request_cpu")]
     pub cpu: String,
     #[serde(default = "request_memory")]
     pub memory: String,
     pub cpu_limit: Option<String>,
-    /// The request, unless given.
+    /// The limit; the request if not given.
     pub memory_limit: Option<String>,
     /// A claim per pod of a StatefulSet.
     pub storage: Option<String>,
     pub node_selector: Option<String>,
-    /// A Service of the same name; off for what nobody calls.
+    /// Whether it has a Service of the same name; off for workloads that get no requests.
     #[serde(default = "yes")]
     pub service: bool,
-    /// `minAvailable` of a budget: a number or a percentage.
+    /// `minAvailable` of its budget: a number or a percentage.
     pub min_available: Option<String>,
     pub max_unavailable: Option<String>,
     /// Rolling update's `maxSurge`.
@@ -180,12 +180,12 @@ pub struct Scenario {
     pub name: String,
     pub title: String,
     pub about: String,
-    /// How much is lived through before the opening, with traffic and logs.
+    /// How much time before the opening is simulated with traffic and logs.
     pub history: Duration,
     pub zones: Vec<String>,
     pub pools: Vec<Pool>,
     pub workloads: Vec<Workload>,
-    /// How applications behave that are not described here.
+    /// The behaviour of applications that the scenario does not describe.
     pub others: App,
     /// In order of time.
     pub steps: Vec<Step>,
@@ -231,7 +231,7 @@ impl Scenario {
         load(name, DEEPEST)
     }
 
-    /// Reads a scenario from text; `name` is how errors name it.
+    /// Parses a scenario; `name` is its name in errors.
     pub fn parse(name: &str, text: &str) -> Result<Self, Bad> {
         parse(name, text, DEEPEST)
     }
@@ -320,7 +320,7 @@ fn parse(name: &str, text: &str, depth: usize) -> Result<Scenario, Bad> {
         let step = Step::read(table).map_err(|why| Bad::Step(name.into(), n + 1, said, why))?;
         scenario.steps.push(step);
     }
-    // Stable: steps of one moment happen in the order in which they are written.
+    // A stable sort: steps with the same time run in the order in which they are written.
     scenario.steps.sort_by_key(|step| step.at);
     scenario.check()?;
     Ok(scenario)

@@ -63,33 +63,34 @@ pub struct Options {
     /// 0 takes any free port. The address is always loopback.
     pub port: u16,
     pub scenario: Scenario,
-    /// The scenario's nodes and workloads are there so many times; the story concerns the first copy.
+    /// How many copies of the scenario's nodes and workloads exist; the story affects the first copy.
     pub scale: usize,
     /// Simulated seconds per second.
     pub factor: f64,
     /// When the cluster opens, in simulated time; `None` is now.
     pub opening: Option<DateTime<Utc>>,
-    /// Controllers, kubelets, traffic and the story run. Without them the API server serves what is written to it.
+    /// Whether controllers, kubelets, traffic and the story run. Otherwise the API server only serves the objects that
+    /// are written to it.
     pub alive: bool,
     pub personas: Vec<Persona>,
-    /// Who a request without a token is; `None` answers it with 401.
+    /// The user of a request without a token; `None` answers it with 401.
     pub anonymous: Option<String>,
     /// API groups that this cluster does not serve.
     pub hidden: Vec<String>,
-    /// Changes kept per resource for watches; more in a cluster of many copies.
+    /// Number of changes that are kept per resource for watches; more in a cluster with many copies.
     pub log: usize,
     /// A file for the audit log, in the real server's form.
     pub audit: Option<PathBuf>,
-    /// Looks at how a cluster comes to be.
+    /// Observes how a cluster is built.
     pub probe: Option<Probe>,
 }
 
 /// Measures the making of a cluster from outside.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
-    /// Told at the end of each phase, with its name.
+    /// Is called at the end of each phase with its name.
     pub phase: fn(&str, &Store),
-    /// May wrap each part of the engine, to time it.
+    /// Can wrap each part of the engine, to measure its time.
     pub part: fn(Box<dyn Part>) -> Box<dyn Part>,
 }
 
@@ -126,7 +127,7 @@ pub struct Running {
     pub api: Arc<Api>,
     pub logs: Arc<Notebook>,
     pub usage: Arc<Meter>,
-    /// Absent from a cluster that does not live.
+    /// None if the loops do not run.
     pub observe: Option<Observe>,
     control: Control,
     tasks: JoinSet<()>,
@@ -140,7 +141,7 @@ pub struct Built {
     pub logs: Arc<Notebook>,
     control: Control,
     pub engine: Engine,
-    /// Absent from a cluster that does not live.
+    /// None if the loops do not run.
     pub observe: Option<Observe>,
 }
 
@@ -179,7 +180,8 @@ fn settle(engine: &mut Engine, store: &Store, end: DateTime<Utc>) {
 
 /// Builds a cluster and lives through its history; its clock then stands still unless the options let it run.
 pub fn build(options: Options) -> io::Result<Built> {
-    // A whole second: objects' times have no parts of one, which would make stories differ by when they are told.
+    // A whole second: objects have times in seconds, and a fraction would make stories differ by the time of their
+    // start.
     let opening = options.opening.unwrap_or_else(|| Clock::real(1.0).now()).trunc_subsecs(0);
     let clock = Arc::new(Clock::manual(opening));
     let store = Store::new(clock.clone(), Arc::new(Random::new(options.seed)), store::UNBOUNDED);
@@ -235,7 +237,7 @@ pub fn build(options: Options) -> io::Result<Built> {
         reached("nodes");
         let mut past = times.into_iter().filter(|at| *at < lived).peekable();
         while let Some(at) = past.next() {
-            // Steps that follow closely are lived through together.
+            // Steps that follow closely are simulated together.
             let end = past.peek().map_or(lived, |next| *next).min(at + SETTLES);
             clock.set(clock.now().max(at));
             store.set_past(at + SETTLES + EVENTS < opening);
@@ -256,8 +258,8 @@ pub fn build(options: Options) -> io::Result<Built> {
         engine.live_through(opening);
         observe.pace().set(observe::Settings::default().step);
         if options.opening.is_none() {
-            // What building took in real time is lived through as well, and what that took. On a machine that is not
-            // clearly faster than the cluster's time the rest is leapt over.
+            // The real time that building took is simulated too, and then the time that this took. If the machine is
+            // not clearly faster than the cluster's time, the rest is skipped.
             let behind = || Clock::real(1.0).now() - clock.now();
             let (mut before, mut left) = (TimeDelta::MAX, behind());
             while left > UNNOTICED && left < before / 2 {
@@ -268,7 +270,7 @@ pub fn build(options: Options) -> io::Result<Built> {
         observed = Some(observe);
         reached("history");
     }
-    // Nobody has watched so far: the log of the past is only weight.
+    // No client has watched so far, so the log of the past is not needed.
     store.forget();
     store.open();
     store.keep(if copies > 1 { options.log.max(LOG_PER_COPY * copies) } else { options.log });
@@ -279,8 +281,8 @@ pub fn build(options: Options) -> io::Result<Built> {
 }
 
 impl Sim {
-    /// Builds a cluster, lives through its history (which takes a moment of the caller's thread), and starts it. Its
-    /// API server listens when this returns.
+    /// Builds a cluster, simulates its history (which blocks the caller's thread for a moment), and starts it. Its API
+    /// server listens when this returns.
     pub async fn start(options: Options) -> io::Result<Running> {
         let (port, alive) = (options.port, options.alive);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
@@ -297,7 +299,7 @@ impl Sim {
         }
         let service = router.into_make_service_with_connect_info::<Peer>();
         tasks.spawn(async move {
-            // Serving ends only with the task.
+            // The server runs until its task ends.
             drop(axum::serve(door, service).await);
         });
         let (api, usage) = (control.api.clone(), control.usage.clone());
@@ -325,7 +327,7 @@ impl Running {
         format!("{}/loki-gateway", self.url())
     }
 
-    /// A task that ends with the cluster: for its loops.
+    /// Runs a task until the cluster ends, for its loops.
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
@@ -363,7 +365,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Connections are not tasks of ours: they end by this.
+        // Connections are not tasks of ours; this ends them.
         self.control.down.send_replace(true);
     }
 }

@@ -88,7 +88,7 @@ impl Part for Traffic {
 
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let step = self.pace.step();
-        // Time that was set back begins anew.
+        // If the time was set back, it starts again.
         let last = self.last.filter(|last| *last <= at);
         if let Some(last) = last
             && at - last < step

@@ -112,7 +112,7 @@ async fn silences(State(served): State<Served>, Query(pairs): Pairs) -> Response
     };
     let now = served.clock.now();
     let fits = |silence: &Silence| {
-        // A filter is met by a silence whose matchers would be met by what it names.
+        // A filter accepts a silence whose matchers would match the filter's values.
         filters.iter().all(|filter| {
             let named = silence.matchers.iter().find(|matcher| matcher.name == filter.name);
             let value = named.map(|matcher| matcher.value.clone()).unwrap_or_default();

@@ -86,7 +86,7 @@ impl Api {
         Ok(())
     }
 
-    /// The write that a request makes: scope by subresource.
+    /// The write of a request; the subresource decides its scope.
     pub(super) fn how(call: &Call) -> Write<'_> {
         let how = Write::request(&call.manager).dry_run(call.dry_run());
         if call.target.subresource == "status" { how.status() } else { how }

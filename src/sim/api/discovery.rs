@@ -135,7 +135,7 @@ impl Api {
         };
         let mut out = reply::json(200, &document?);
         if aggregated && matches!(path.trim_end_matches('/'), "/api" | "/apis") {
-            // Clients tell the two forms apart by this and not by the document.
+            // Clients tell the two forms apart by this content type, not by the document.
             out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
         }
         Ok(out)

@@ -45,7 +45,7 @@ fn may_go_unready(pod: &Object, budget: &Object) -> bool {
 }
 
 impl Api {
-    /// Debits the budget, or says why not.
+    /// Debits the budget, or returns why it does not allow this.
     fn debit(&self, budget: &Object, pod: &Object, dry_run: bool) -> Result<(), Status> {
         let name = budget.name();
         let now = self.clock.now();
@@ -84,7 +84,7 @@ impl Api {
             patch::strategic(value, &taken);
             Ok(())
         });
-        // The budget vanished between the look and the debit: then it forbids nothing.
+        // The budget was deleted between the read and the debit, so it forbids nothing.
         match debited {
             Err(why) if why.is_not_found() => Ok(()),
             other => other.map(|_| ()),
@@ -106,7 +106,7 @@ impl Api {
         }
         let options = eviction.get("deleteOptions").cloned().unwrap_or(Value::Null);
         let mut options = deletion(call, &options);
-        // what the query says of it goes into the options of an eviction
+        // the query's parameters are added to the options of an eviction
         options.dry_run |= call.dry_run();
         let pod = self.find(call, Res::Pods)?;
         if !is_free(&pod) {
@@ -140,13 +140,13 @@ impl Api {
         self.store.delete(Res::Pods, pod.namespace(), pod.name(), &checked).map(|_| ())
     }
 
-    /// The condition that tells a pod's owner why it went.
+    /// The condition that tells a pod's owner why the pod was deleted.
     fn mark(&self, pod: &Object) {
         let now = self.clock.stamp();
         let marked = json!({"status": {"conditions": [{"type": "DisruptionTarget", "status": "True",
             "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting", "lastTransitionTime": now}]}});
         let how = Write::by("kube-apiserver").status().if_uid(Some(pod.uid()));
-        // A pod that is already gone needs no mark.
+        // A pod that is already gone needs no condition.
         drop(self.store.write(Res::Pods, pod.namespace(), pod.name(), &how, |value| {
             patch::strategic(value, &marked);
             Ok(())

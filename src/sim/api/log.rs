@@ -28,7 +28,7 @@ struct Tail {
     follow: bool,
     timestamps: bool,
     since: Option<DateTime<Utc>>,
-    /// Bytes that may still be sent.
+    /// The number of bytes that may still be sent.
     left: u64,
     next: u64,
     grown: watch::Receiver<u64>,
@@ -118,7 +118,7 @@ impl Api {
         let container = container(call, &pod)?;
         let name = pod.name();
         if pod.text("/spec/nodeName").is_empty() {
-            // No node has it: nothing is said, and nothing is wrong.
+            // It is not bound to a node: there are no lines, and this is no error.
             return Ok(reply::plain(204, ""));
         }
         let previous = call.query.flag("previous");
@@ -133,7 +133,7 @@ impl Api {
                 let what = format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}");
                 return Err(Status::bad_request(what));
             }
-            // It runs and has not said anything yet.
+            // It is running and has not written anything yet.
         }
         let since = match (call.query.number("sinceSeconds"), clock::parse(call.query.text("sinceTime"))) {
             (Some(seconds), _) => {

@@ -29,7 +29,7 @@ impl Patch {
             "application/strategic-merge-patch+json" if !info.custom => {
                 Ok(Self::Strategic(serde_json::from_slice(&call.body).map_err(bad)?))
             }
-            // The clients that we know send JSON, which is YAML too.
+            // The known clients send JSON, which is also YAML.
             "application/apply-patch+yaml" => {
                 Ok(Self::Apply(serde_json::from_slice(&call.body).map_err(bad)?))
             }

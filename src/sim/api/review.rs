@@ -18,7 +18,7 @@ impl Api {
             ("authorization.k8s.io", "selfsubjectaccessreviews") => {
                 let at = |field: &str| text(&format!("/spec/resourceAttributes/{field}"));
                 let allowed = if review.pointer("/spec/nonResourceAttributes").is_some() {
-                    // Discovery and health are open to everybody who is somebody.
+                    // Discovery and health are open to every authenticated user.
                     text("/spec/nonResourceAttributes/verb") == "get"
                 } else {
                     let (mut resource, subresource) = (at("resource"), at("subresource"));

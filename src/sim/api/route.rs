@@ -8,7 +8,7 @@ pub(super) struct Target {
     pub(super) group: String,
     pub(super) version: String,
     pub(super) plural: String,
-    /// Nothing for what is not stored (reviews, metrics) or not known.
+    /// None for kinds that are not stored (reviews, metrics) or not known.
     pub(super) res: Option<Res>,
     pub(super) namespace: Option<String>,
     pub(super) name: String,
@@ -55,7 +55,7 @@ impl Target {
             _ => return None,
         };
         let (namespace, rest) = match rest {
-            // A namespace's own subresources look like resources inside it.
+            // A namespace's own subresources look like resources inside the namespace.
             ["namespaces", _, "status" | "finalize"] => (None, rest),
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
             _ => (None, rest),

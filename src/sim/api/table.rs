@@ -17,7 +17,7 @@ pub(super) enum Shape {
     Object,
     /// PartialObjectMetadata.
     Metadata,
-    /// A table whose rows carry: nothing, the metadata, the object.
+    /// A table whose rows include nothing, the metadata, or the object.
     Bare,
     Rows,
     Full,
@@ -26,7 +26,7 @@ pub(super) enum Shape {
 impl Shape {
     pub(super) fn of(call: &Call) -> Self {
         let accept = call.header(header::ACCEPT);
-        // The first of several that we can do.
+        // The first supported form of several.
         for one in accept.split(',') {
             if one.contains("as=Table") && one.contains("json") {
                 return match call.query.text("includeObject") {

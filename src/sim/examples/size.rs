@@ -77,7 +77,7 @@ fn report(phase: &str, store: &Store) {
             lines.push(format!("    {name}: {time:?} in {steps} steps"));
         }
     }
-    // A reader that has gone away wants no more.
+    // The reader has closed the pipe.
     drop(writeln!(out, "{}", lines.join("\n")));
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Entry {
     /// Path, status code, milliseconds.
     pub request: Option<(String, u16, u64)>,
     pub id: String,
-    /// Who did not answer as it should.
+    /// The callee that did not answer correctly.
     pub upstream: Option<String>,
 }
 
@@ -63,7 +63,7 @@ fn with_trace(line: String, entry: &Entry, lead: &str) -> Vec<String> {
     let mut out = vec![line];
     for frame in entry.trace.iter().flat_map(|trace| trace.lines()).filter(|frame| !frame.trim().is_empty()) {
         let frame = frame.trim();
-        // Causes and exceptions begin at the margin, frames do not.
+        // Causes and exceptions start at the left margin, frames do not.
         let bare = frame.starts_with("Caused by:") || frame.starts_with("at ") || !lead.starts_with("\tat");
         match (bare, frame.strip_prefix("at ")) {
             (_, Some(rest)) => out.push(format!("\tat {rest}")),
@@ -152,7 +152,7 @@ fn java(pod: &Pod, at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> String 
     };
     let stamp = at.format("%Y-%m-%d %H:%M:%S,%3f");
     let (level, thread) = (entry.level.upper(), dice.0.u8(1..17));
-    // as with a mapped diagnostic context: the trace before the logger, nothing behind the message
+    // as with a mapped diagnostic context: the trace id precedes the logger, and nothing follows the message
     let trace = entry.request.as_ref().map_or_else(String::new, |_| format!(" [trace={}]", entry.id));
     format!(
         "{stamp} {level:<5} [http-nio-8080-exec-{thread}]{trace} c.e.{class}Controller - {}",

@@ -89,7 +89,7 @@ impl Asked {
         span.map(Some).ok_or_else(|| format!("cannot parse \"{text}\" to a valid duration"))
     }
 
-    /// The asked time; without one the last hour.
+    /// The requested time range; by default the last hour.
     fn window(&self, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Utc>), String> {
         let end = self.time("end")?.unwrap_or(now);
         let since = self.span("since")?.unwrap_or(TimeDelta::hours(1));

@@ -41,7 +41,7 @@ pub enum Query {
 }
 
 impl Selector {
-    /// Whether a stream is meant.
+    /// Whether the selector matches a stream.
     pub fn means(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches(labels))
     }
@@ -153,7 +153,7 @@ impl<'a> Text<'a> {
             }
             matchers.push(matcher);
         }
-        // One that also means streams without the label would read everything.
+        // A selector that also matches streams without the label would read everything.
         let narrows = |matcher: &Matcher| !matcher.matches(&Labels::new());
         if !matchers.iter().any(narrows) {
             return Err("parse error : queries require at least one regexp or equality matcher that does not have an empty-compatible value. For instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will".to_owned());

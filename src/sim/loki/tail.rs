@@ -62,7 +62,7 @@ impl Tails {
         let count = tasks.len() + 1;
         let loki = self.loki.clone();
         tasks.spawn(async move {
-            // A client that went before its connection changed hands misses nothing.
+            // A client that leaves before the upgrade misses nothing.
             let Ok(connection) = upgrade.await else { return };
             let config = WebSocketConfig::default().max_message_size(Some(HEARD)).max_frame_size(Some(HEARD));
             let io = TokioIo::new(connection);
@@ -152,10 +152,10 @@ pub(super) async fn serve(
 struct Stream {
     app: Arc<str>,
     node: Arc<str>,
-    /// `None`: it is not meant.
+    /// `None`: the selector does not match it.
     labels: Option<Arc<Labels>>,
     mark: Mark,
-    /// In which look it was last there.
+    /// The last round in which it existed.
     seen: u64,
 }
 
@@ -170,7 +170,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Brings the streams up to date. A pod that has gone keeps its stream for this look: its last lines count.
+    /// Updates the list of streams. A deleted pod keeps its stream for this round, because its last lines count.
     fn meet(&mut self) {
         self.looks += 1;
         let field = self.loki.field.read();
@@ -199,7 +199,7 @@ impl Reader {
         }
     }
 
-    /// The lines since the last look in order of time, and whether some are too young to be told.
+    /// The lines since the last round in order of time, and whether some are too young to be sent.
     fn look(&mut self) -> (Vec<Found>, bool) {
         self.meet();
         let until = (!self.wish.delay.is_zero()).then(|| self.loki.clock.now() - self.wish.delay);
@@ -232,7 +232,7 @@ async fn send(socket: &mut Socket, message: Message) -> Option<()> {
 async fn refuse(mut socket: Socket, why: String) {
     let frame = CloseFrame { code: CloseCode::Error, reason: why.into() };
     if send(&mut socket, Message::Close(Some(frame))).await.is_some() {
-        // Until the client has closed too, or its patience outlasts ours.
+        // Until the client has closed too, or the timeout is over.
         let closed = async { while let Some(Ok(_)) = socket.next().await {} };
         drop(tokio::time::timeout(PATIENCE, closed).await);
     }
@@ -245,13 +245,13 @@ async fn run(mut socket: Socket, loki: Loki, wish: Wish) {
     let mut ping = tokio::time::interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ping.reset();
-    // When to look next; nothing new has come when there is no such time.
+    // When to look next; None if nothing new has come.
     let mut due = Some(Instant::now());
     loop {
         tokio::select! {
             heard = socket.next() => match heard {
                 Some(Ok(Message::Close(_))) => {
-                    // The answer to it has been prepared and only needs to go out.
+                    // The answer to it is ready and only has to be sent.
                     drop(tokio::time::timeout(PATIENCE, socket.flush()).await);
                     return;
                 }
@@ -260,7 +260,7 @@ async fn run(mut socket: Socket, loki: Loki, wish: Wish) {
             },
             _ = ping.tick() => {
                 if send(&mut socket, Message::Ping(Bytes::new())).await.is_none() { return }
-                // A pod may have been met by traffic after its lines were written.
+                // Traffic may have reached a pod after its lines were written.
                 due = due.or_else(|| Some(Instant::now()));
             }
             changed = grown.changed(), if due.is_none() => {
@@ -276,7 +276,7 @@ async fn run(mut socket: Socket, loki: Loki, wish: Wish) {
                 let Ok((back, (mut found, young))) = looked.await else { return };
                 reader = back;
                 if reader.looks == 1 {
-                    // Of what is there already the newest.
+                    // Of the existing lines, the newest.
                     found = found.split_off(found.len().saturating_sub(limit));
                 }
                 for lines in found.chunks(FRAME) {

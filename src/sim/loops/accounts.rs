@@ -34,7 +34,7 @@ impl Accounts {
             return;
         }
         let account = json!({"metadata": {"name": NAME, "namespace": namespace.name()}});
-        // A namespace that ends meanwhile needs none.
+        // A namespace that is being deleted needs none.
         drop(self.store.create(Res::ServiceAccounts, account, &Write::by(MANAGER)));
     }
 }

@@ -110,7 +110,7 @@ impl DaemonSets {
         let template = set.at("/spec/template").clone();
         let affinity =
             json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]);
-        // Why not is told by the maker's event.
+        // The event of the pod's creation says why not.
         drop(self.maker.pod(set, &template, Name::Generated, |pod| {
             put(pod, &["spec"], spec.clone());
             put(pod, &["metadata", "labels", HASH], json!(hash));
@@ -119,7 +119,7 @@ impl DaemonSets {
         }));
     }
 
-    /// Replaces pods of older revisions, those first that serve nobody.
+    /// Replaces pods of older revisions, first those that are not ready.
     fn roll(
         &self,
         set: &Object,

@@ -26,11 +26,11 @@ pub struct Tale<'a> {
     pub kind: &'a str,
     pub reason: &'a str,
     pub message: &'a str,
-    /// Who says so.
+    /// The component that reports it.
     pub from: &'a str,
-    /// The node on which it was said, if it was on one.
+    /// The node that it was reported on, if there is one.
     pub host: &'a str,
-    /// The part of the object that is meant, such as `spec.containers{app}`.
+    /// The part of the object that it is about, such as `spec.containers{app}`.
     pub field: &'a str,
 }
 
@@ -103,7 +103,7 @@ impl Recorder {
             "involvedObject": about, "type": tale.kind, "reason": tale.reason, "message": tale.message, "source": source,
             "firstTimestamp": stamp(now), "lastTimestamp": stamp(now), "eventTime": null, "count": 1,
             "reportingComponent": tale.from, "reportingInstance": tale.host});
-        // A namespace that is going away takes no events; nobody would read them.
+        // A namespace that is being deleted accepts no events.
         if let Ok(made) = self.store.create(Res::Events, event, &Write::by(tale.from)) {
             known.insert(theme, made.key());
         }
@@ -171,7 +171,7 @@ impl Part for Pruner {
             excess -= 1;
         }
         if reset {
-            // Those that went meanwhile were not told one by one.
+            // Deletions meanwhile were not reported one by one.
             let mut known = self.recorder.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.retain(|_, key| self.store.get(Res::Events, &key.namespace, &key.name).is_some());
         }

@@ -62,7 +62,7 @@ impl Metric {
         Some(Self { resource: text(inner, "name").to_owned(), container, aim, field })
     }
 
-    /// How events name it.
+    /// Its name in events.
     fn title(&self) -> String {
         let kind = if self.container.is_some() { "container resource" } else { "resource" };
         match self.aim {
@@ -206,7 +206,7 @@ impl Hpas {
         }
     }
 
-    /// The largest proposal of all metrics, with the name of its metric; `None` if nothing may be done.
+    /// The largest proposal of all metrics, with the name of its metric; `None` if it cannot be computed.
     fn measure(&self, hpa: &Object, target: &Object, work: &mut Work, current: i64) -> Option<(i64, String)> {
         let selector = Labels::of(target.at("/spec/selector"));
         let pods = self.store.list_by_label(Res::Pods, Some(target.namespace()), &selector);
@@ -340,7 +340,7 @@ impl Part for Hpas {
         for news in self.hpas.read() {
             match news {
                 News::Reset => {}
-                // One that is there already keeps its turn.
+                // An existing one keeps its schedule.
                 News::Now(hpa, None) => self.queue.mark(hpa.key()),
                 News::Now(..) => {}
                 News::Gone(hpa) => {

@@ -25,7 +25,7 @@ struct Space {
 /// Groups of pods by the object whose selector means them.
 #[derive(Debug, Default)]
 pub struct Members {
-    /// The pods have been read once: before that, the first reading will bring them all.
+    /// The pods were read once; before that, the first read will bring them all.
     primed: bool,
     spaces: BTreeMap<Arc<str>, Space>,
 }
@@ -81,7 +81,7 @@ fn matters(pod: &Object) -> (bool, bool, &str, &str, &str) {
 }
 
 impl Members {
-    /// Takes note of an object with a selector.
+    /// Records an object with a selector.
     pub fn set(&mut self, store: &Store, key: &Key, selector: Labels) {
         let space = self.spaces.entry(key.namespace.clone()).or_default();
         if space.groups.get(key).is_some_and(|group| group.selector == selector) {
@@ -110,7 +110,7 @@ impl Members {
         }
     }
 
-    /// Takes note of changed pods and marks the groups that they are or were in.
+    /// Records changed pods, and marks the groups that they belong to or belonged to.
     pub fn pods(&mut self, news: Vec<News>, queue: &mut Queue<Key>) {
         self.primed = true;
         for one in news {
@@ -124,7 +124,7 @@ impl Members {
                         }
                     }
                 }
-                // Most changes of pods concern nobody here, and there may be a thousand groups.
+                // Most changes of pods affect no group, and there may be a thousand groups.
                 News::Now(pod, Some(old))
                     if matters(&old) == matters(&pod) && old.labels() == pod.labels() => {}
                 News::Now(pod, _) => self.pod(&pod, true, queue),

@@ -70,7 +70,7 @@ impl ReplicaSets {
         }
     }
 
-    /// How many pods of the same application each node has: the fullest loses one first.
+    /// The number of pods of the same application on each node; a pod on the fullest node is deleted first.
     fn crowds(&self, set: &Object) -> HashMap<String, i64> {
         let mut out = HashMap::new();
         let sets = match set.controller().and_then(|owner| owner.get("uid")?.as_str()) {
@@ -141,7 +141,7 @@ impl ReplicaSets {
         }
         let mut conditions = list(&set.value, "/status/conditions").to_vec();
         match failure {
-            // The message names a pod, another one at each try: what stands there already stays.
+            // The message names a pod, another one with each attempt, so the existing message is kept.
             Some((reason, _))
                 if crate::store::condition(&set.value, "ReplicaFailure")
                     .is_some_and(|old| super::doc::text(old, "reason") == reason) => {}

@@ -54,7 +54,7 @@ pub fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &O
             let terms = json!([{"matchExpressions": [{"key": ZONE, "operator": "In", "values": [zone]}]}]);
             put(&mut volume, &["spec", "nodeAffinity", "required", "nodeSelectorTerms"], terms);
         }
-        // Of a name that exists already the volume is the right one.
+        // A volume with this name exists already and is the right one.
         drop(store.create(Res::PersistentVolumes, volume, &Write::by(NAME)));
         let bound = change(store, claim, NAME, |value| {
             put(value, &["spec", "volumeName"], json!(name));

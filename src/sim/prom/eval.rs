@@ -17,10 +17,10 @@ const LOOKBACK_MS: i64 = 300_000;
 /// Why an expression has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// It cannot be understood.
+    /// It cannot be parsed.
     #[error("{0}")]
     BadData(String),
-    /// It cannot be carried out.
+    /// It cannot be evaluated.
     #[error("{0}")]
     Execution(String),
 }
@@ -454,7 +454,7 @@ mod tests {
         db
     }
 
-    /// The value as it is told over the whole database and over what the expression needs of it.
+    /// Evaluates over the whole database, and over the part that the expression needs; both must agree.
     fn ask(query: &str) -> Vec<(String, f64)> {
         let expr = parse(query).unwrap();
         let whole = eval(&db(), &expr, 300_000).unwrap();

@@ -44,7 +44,8 @@ pub(super) fn http(
         return;
     }
     for (code, count) in CODES.iter().zip(counts.codes) {
-        // A code is exported from its first answer on; success always, or a quiet pod would not be seen.
+        // A code is exported from its first answer on; success always, because a pod without requests would have no
+        // series.
         if count > 0 || *code == "200" {
             desk.put(sheet, &base, "http_requests_total", &[("code", code)], count as f64);
         }
@@ -113,7 +114,7 @@ pub(super) fn container(desk: &mut Desk<'_>, sheet: &mut Sheet, pod: &Pod, slim:
     let age = pod.started.map_or(0.0, |since| desk.at as f64 / 1000.0 - since.timestamp() as f64);
     for other in &pod.others {
         let beside = base(other);
-        // The name stands in the key too: containers of one pod share a sheet.
+        // The name is also in the key, because the containers of one pod share a sheet.
         let mark = [("container", &**other)];
         desk.put(sheet, &beside, "container_cpu_usage_seconds_total", &mark, age.max(0.0) * BESIDE_CPU);
         desk.put(sheet, &beside, "container_memory_working_set_bytes", &mark, BESIDE_MEMORY);
@@ -190,7 +191,7 @@ fn one_node(
         }
     }
     if off {
-        // A machine that starts again counts from zero.
+        // A restarted machine counts from zero.
         (of.busy, of.idle) = (0.0, 0.0);
         return;
     }

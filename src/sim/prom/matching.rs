@@ -115,7 +115,7 @@ fn pairs(
     right: Vec<Point>,
 ) -> Result<Value, QueryError> {
     let card = modifier.map(|m| &m.card);
-    // the side that is looked up has each key once
+    // the side that is looked up has each key only once
     let swapped = matches!(card, Some(VectorMatchCardinality::OneToMany(_)));
     let (many, one) = if swapped { (right, left) } else { (left, right) };
     let brought = match card {

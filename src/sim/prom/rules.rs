@@ -99,7 +99,7 @@ pub struct Active {
 pub struct Held {
     pub rule: Rule,
     pub active: BTreeMap<Labels, Active>,
-    /// When it was last evaluated, and what went wrong then.
+    /// When it was last evaluated, and the error.
     pub last: Option<DateTime<Utc>>,
     pub error: Option<String>,
 }
@@ -170,7 +170,7 @@ impl Held {
             one.annotations = texts.map(|(name, text)| (name.clone(), filled(text, &seen, value))).collect();
             self.active.insert(labels, one);
         }
-        // Kept for the moment, so that the caller can say that they are over.
+        // Kept for now, so that the caller can report them as resolved.
         for (labels, one) in old {
             self.active.insert(labels, Active { value: f64::NAN, ..one });
         }

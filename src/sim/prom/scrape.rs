@@ -55,7 +55,7 @@ pub struct Scraper {
     world: World,
     field: SharedField,
     db: SharedTsdb,
-    /// Above so many pods histograms have every other bucket only.
+    /// Above this number of pods, histograms have only every other bucket.
     slim_above: usize,
     words: Words,
     pods: HashMap<Arc<str>, OfPod>,

@@ -20,7 +20,7 @@ impl Words {
         word
     }
 
-    /// Forgets texts that no series uses.
+    /// Drops texts that no series uses.
     pub fn tidy(&mut self) {
         self.0.retain(|_, word| Arc::strong_count(word) > 1);
     }
@@ -30,12 +30,12 @@ impl Words {
 #[derive(Debug, Default)]
 pub struct Sheet {
     rows: Vec<(u64, Open, bool)>,
-    /// Where the next row is expected: targets export in the same order every time.
+    /// The expected position of the next row, because targets export in the same order every time.
     next: usize,
 }
 
 impl Sheet {
-    /// The end of a scrape: what was not seen in it is gone.
+    /// Ends a scrape: series that were not in it become stale.
     pub fn finish(&mut self, db: &mut Tsdb, at: i64) {
         self.next = 0;
         self.rows.retain_mut(|(_, open, seen)| {
@@ -46,7 +46,7 @@ impl Sheet {
         });
     }
 
-    /// The target is gone, and all of its series with it.
+    /// The target is gone, so all of its series become stale.
     pub fn close(&mut self, db: &mut Tsdb, at: i64) {
         for (_, open, _) in self.rows.drain(..) {
             db.close(open, at);

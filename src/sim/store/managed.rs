@@ -144,7 +144,7 @@ pub(super) fn credit(old: Option<&Value>, new: &mut Value, author: &Author<'_>) 
             "fieldsType": "FieldsV1", "fieldsV1": fields,
         });
         if let Some(map) = entry.as_object_mut() {
-            // Of a scaling the real server keeps who did it and not when.
+            // For a scaling, the real server records who did it but not when.
             if author.subresource != Some("scale") {
                 map.insert("time".into(), json!(author.time));
             }

@@ -32,7 +32,7 @@ pub struct Object {
 
 /// Bytes that a document takes in memory, roughly: what its allocations ask for.
 fn weight(value: &Value) -> usize {
-    /// A node of a map has room for so many entries, however few there are.
+    /// A node of a map allocates room for this many entries, even if it has fewer.
     const ROOM: usize = 11;
     match value {
         Value::String(text) => text.len().max(16) + 8,
@@ -66,7 +66,7 @@ impl Object {
         Self { res, value, version, json: OnceLock::new(), weight }
     }
 
-    /// Bytes that it takes in memory, roughly.
+    /// The approximate size in memory, in bytes.
     pub fn weight(&self) -> usize {
         self.weight as usize
     }
@@ -74,7 +74,7 @@ impl Object {
     /// The document without apiVersion and kind, serialised once.
     pub fn item(&self) -> &Bytes {
         self.json.get_or_init(|| {
-            // Writing JSON into memory fails only for map keys that are not strings; a Value has none.
+            // Writing JSON into memory fails only for map keys that are not strings, which a Value does not have.
             serde_json::to_vec(&Item(&self.value)).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
         })
     }
@@ -128,7 +128,7 @@ impl Object {
         self.at("/metadata/annotations").get(name)?.as_str()
     }
 
-    /// Someone asked for its deletion.
+    /// Whether its deletion was requested.
     pub fn is_terminating(&self) -> bool {
         !self.at("/metadata/deletionTimestamp").is_null()
     }
@@ -146,7 +146,7 @@ impl Object {
         self.controller().and_then(|owner| owner.get("uid")).and_then(Value::as_str) == Some(uid)
     }
 
-    /// The `status` of a condition: `True`, `False`, `Unknown`, or nothing.
+    /// The `status` of a condition: `True`, `False`, `Unknown`, or None.
     pub fn condition(&self, kind: &str) -> Option<&str> {
         condition(&self.value, kind)?.get("status")?.as_str()
     }
@@ -183,8 +183,8 @@ pub enum Happened {
 pub struct Change {
     pub happened: Happened,
     pub version: u64,
-    /// The object after the change; of a deleted one its last state, with the version of the deletion.
+    /// The object after the change; for a deletion its last version, with the version of the deletion.
     pub object: Arc<Object>,
-    /// The object before it: a watch with a selector needs to know what left its view.
+    /// The object before the change: a watch with a selector needs it to tell what left its view.
     pub before: Option<Arc<Object>>,
 }

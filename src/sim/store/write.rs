@@ -17,9 +17,9 @@ use crate::status::Status;
 pub enum Scope {
     /// Everything: for the loops.
     All,
-    /// All but the status: the object's own endpoint.
+    /// All but the status: the object's main endpoint.
     Main,
-    /// The status and nothing else: `/status`.
+    /// Only the status: `/status`.
     Status,
 }
 
@@ -29,11 +29,11 @@ pub struct Write<'a> {
     /// The field manager.
     pub manager: &'a str,
     pub scope: Scope,
-    /// `Apply` for a server-side apply, else `Update`.
+    /// `Apply` for a server-side apply, otherwise `Update`.
     pub operation: &'static str,
     pub subresource: Option<&'static str>,
     pub dry_run: bool,
-    /// Record the writer even of a resource of which there are many.
+    /// Record the writer even for a resource with many objects.
     pub tracked: bool,
     /// Refuse unless the object still has this uid.
     pub uid: Option<&'a str>,
@@ -99,7 +99,7 @@ pub(super) fn map_at<'a>(value: &'a mut Value, field: &str) -> &'a mut Value {
 pub(super) fn metadata(value: &mut Value) -> &mut Map<String, Value> {
     match map_at(value, "metadata") {
         Value::Object(map) => map,
-        // map_at has just made a map; a leak that never happens is better than a panic that never happens.
+        // map_at has just created a map; a leak that never happens is better than a panic that never happens.
         _ => Box::leak(Box::default()),
     }
 }
@@ -179,12 +179,13 @@ fn spec_differs(old: &Value, new: &Value) -> bool {
                 .collect::<Vec<_>>()
         })
     };
-    // The spec is compared in place; the rest (data of a ConfigMap, webhooks) exists for few kinds and is small.
+    // The spec is compared in place; the other fields (data of a ConfigMap, webhooks) exist for few kinds and are
+    // small.
     old.get("spec") != new.get("spec") || (old.get("spec").is_none() && rest(old) != rest(new))
 }
 
 impl Inner {
-    /// Gives a document the next version and puts it in its place.
+    /// Gives a document the next version and stores it.
     pub(super) fn commit(&mut self, key: &Key, happened: Happened, mut value: Value) -> Arc<Object> {
         self.version += 1;
         let version = self.version;
@@ -211,10 +212,10 @@ impl Store {
         }
     }
 
-    /// Creates an object. The namespace must exist and not be going away; names may be generated.
+    /// Creates an object. The namespace must exist and must not be terminating; names can be generated.
     pub fn create(&self, res: Res, mut value: Value, how: &Write<'_>) -> Result<Arc<Object>, Status> {
         let info = res.info();
-        // A node may be registered with its status, as kubelets do it; of everything else it is the controllers'.
+        // A node can be created with its status, as kubelets do; for all other kinds, controllers set the status.
         if how.scope == Scope::Main
             && info.has("status")
             && res != Res::Nodes
@@ -242,7 +243,7 @@ impl Store {
             fields.remove(field);
         }
         fields.retain(|_, value| !value.is_null());
-        // A loop may bring a uid that does not depend on when others asked for theirs.
+        // A loop can provide a UID that does not depend on the order of creation.
         if how.scope != Scope::All || fields.get("uid").and_then(Value::as_str).is_none_or(str::is_empty) {
             fields.insert("uid".into(), json!(self.random().uid()));
         }
@@ -293,8 +294,8 @@ impl Store {
         Ok(object)
     }
 
-    /// Changes an object under the lock: `change` sees the present version and must not call the store. A change that
-    /// changes nothing keeps the version.
+    /// Changes an object under the lock: `change` gets the current version and must not call the store. If nothing
+    /// changes, the version stays the same.
     pub fn write(
         &self,
         res: Res,
@@ -356,7 +357,7 @@ impl Store {
         Ok(object)
     }
 
-    /// Changes anything of an object, for the loops.
+    /// Changes any part of an object, for the loops.
     pub fn update(
         &self,
         res: Res,
@@ -371,7 +372,7 @@ impl Store {
         })
     }
 
-    /// Changes the status of an object; `change` gets the status, an empty map if there is none.
+    /// Changes the status of an object; `change` gets the status, or an empty map.
     pub fn update_status(
         &self,
         res: Res,
@@ -386,7 +387,7 @@ impl Store {
         })
     }
 
-    /// Tells who waits for any change.
+    /// Wakes up all that wait for a change.
     pub(super) fn told(&self, version: u64) {
         self.0.version.send_if_modified(|known| {
             let newer = version > *known;

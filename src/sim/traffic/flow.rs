@@ -38,7 +38,7 @@ impl Order {
         let mut one = Self { order: Vec::with_capacity(len), calls: vec![Vec::new(); len] };
         // 0 not seen, 1 on the way, 2 done
         let mut seen = vec![0_u8; len];
-        // Who is asked from outside comes first: of a circle the call back to it is left out.
+        // Services with requests from outside come first; in a circle, the call back to such a Service is left out.
         let rps = |id| state.demand.get(id).map_or(0.0, |demand| demand.rps);
         let mut roots: Vec<(f64, usize)> = field.by_service.iter().map(|(id, at)| (rps(id), *at)).collect();
         roots.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -76,7 +76,7 @@ impl Order {
 #[derive(Clone, Copy)]
 pub(super) struct Stretch {
     pub now: DateTime<Utc>,
-    /// Its end, in seconds from the clock's origin.
+    /// Its end, in seconds since the clock's start.
     pub passed: f64,
     pub seconds: f64,
 }
@@ -203,7 +203,7 @@ fn route(
         }
         lost += n;
         let fate = if pod.behaviour.off {
-            // A policy that looks at latency learns from it.
+            // A policy that depends on latency uses it.
             backend.ewma = backend.ewma.max(PATIENCE);
             Fate { timeouts: n, ..Fate::default() }
         } else {
@@ -221,7 +221,7 @@ struct Inner {
     lost: f64,
     failing: f64,
     excess: f64,
-    /// Who is to blame, for the logs.
+    /// The cause of the error, for the logs.
     blame: Option<Wrong>,
 }
 
@@ -230,7 +230,7 @@ fn inner(field: &Field, calls: &[(usize, Call)]) -> Inner {
     let mut worst = 0.0;
     for (to, call) in calls {
         let Some(service) = field.services.get(*to) else { continue };
-        // A retry goes wrong as often as the call before it.
+        // A retry fails with the same probability as the call before it.
         let after = |p: f64| p * (1.0 - RETRIED) + p * RETRIED * p;
         let per_request = |p: f64| 1.0 - (1.0 - after(p)).powf(call.per_request.max(0.0));
         let (lost, failing) = (per_request(service.lost), per_request(service.failing));

@@ -31,7 +31,7 @@ pub struct MetricsServer {
     field: SharedField,
     meter: Arc<Meter>,
     last: Option<DateTime<Utc>>,
-    /// For how many seconds traffic had been counted by then.
+    /// The seconds of traffic that had been counted by then.
     counted: Option<f64>,
     pods: BTreeSet<(Arc<str>, Arc<str>)>,
     nodes: BTreeSet<String>,
@@ -72,7 +72,7 @@ impl Part for MetricsServer {
         let mut pods = BTreeSet::new();
         let mut on_node: BTreeMap<Arc<str>, (f64, f64)> = BTreeMap::new();
         let mut field = self.field.write();
-        // Traffic counts on in steps of its own: what it counted is shared among the seconds that it counted for.
+        // Traffic counts in steps of its own, so its counts are divided by the seconds that they cover.
         let seconds = self.counted.replace(field.counted).map(|before| field.counted - before);
         let seconds = seconds.filter(|seconds| *seconds > 0.0);
         for pod in field.pods.iter_mut().flatten() {

@@ -34,7 +34,7 @@ impl Bounds {
                 .unwrap_or_default()
         };
         let (surge, unavailable) = (part("maxSurge", true).max(0), part("maxUnavailable", false).max(0));
-        // Both 0 would never move: then one may be missing.
+        // With both 0 nothing would ever change, so one pod may be unavailable.
         let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
         Self { surge, unavailable: unavailable.min(wanted) }
     }

@@ -30,7 +30,7 @@ pub enum Aim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proposal {
     pub replicas: i64,
-    /// Percent of the requests, where that is aimed at.
+    /// Percent of the requests, if the target is a utilization.
     pub utilization: Option<i64>,
     /// Thousandths per pod.
     pub average: i64,
@@ -42,7 +42,7 @@ pub struct Classes {
     pub ready: BTreeMap<String, i64>,
     pub unready: Vec<String>,
     pub missing: Vec<String>,
-    /// There is a sample of any of the pods at all, even of one that does not count.
+    /// There is a sample of at least one pod, even if it does not count.
     pub measured: bool,
 }
 
@@ -178,7 +178,7 @@ pub fn propose(
     for name in &classes.missing {
         let assumed = match aim {
             _ if first > 1.0 => 0,
-            // Just what is aimed at: a utilization leaves them out, a plain average counts them as idle.
+            // Exactly at the target: a utilization leaves them out, a plain average counts them as idle.
             Aim::Utilization(_) if first >= 1.0 => continue,
             Aim::Average(_) if first >= 1.0 => 0,
             Aim::Utilization(target) => {

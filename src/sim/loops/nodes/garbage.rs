@@ -29,7 +29,7 @@ pub struct Garbage {
     pods: Feed,
     claims: Feed,
     out: BTreeSet<Arc<str>>,
-    /// Nodes that pods name and that do not exist, and since when.
+    /// Nodes that pods name but that do not exist, and since when.
     missing: BTreeMap<Arc<str>, DateTime<Utc>>,
     due: Option<DateTime<Utc>>,
 }

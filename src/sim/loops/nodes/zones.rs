@@ -14,7 +14,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The time between two nodes; `None`: none is driven off.
+    /// The interval between two nodes whose pods are evicted; `None`: none.
     pub fn pause(self) -> Option<TimeDelta> {
         let all = self.good + self.bad;
         let partly = self.good > 0 && self.bad > 2 && self.bad * 100 >= all * 55;
@@ -34,7 +34,7 @@ pub struct Zones {
 }
 
 impl Zones {
-    /// Takes a turn, or says when there is one; `None`: not before the zone is better.
+    /// Takes a turn, or returns when the next one is; `None`: not before the zone recovers.
     pub fn may(&mut self, zone: &str, count: Zone, at: DateTime<Utc>) -> Result<(), Option<DateTime<Utc>>> {
         let Some(pause) = count.pause() else { return Err(None) };
         match self.free.get(zone) {
