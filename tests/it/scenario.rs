@@ -43,7 +43,7 @@ fn value<T: Serialize>(of: T) -> Value {
     serde_json::to_value(of).unwrap()
 }
 
-/// What stands for the fields that a row of this fact leaves out.
+/// The defaults for fields that a row of this fact leaves out.
 fn row_default(fact: &str) -> Option<Value> {
     Some(match fact {
         "Nodes" => value(Node::default()),
@@ -65,7 +65,7 @@ fn row_default(fact: &str) -> Option<Value> {
     })
 }
 
-/// The same for what lies under a key of a row, in a list or alone.
+/// The same for the value of a row's key, in a list or alone.
 fn part_default(key: &str) -> Option<Value> {
     Some(match key {
         "conditions" => value(Condition {
@@ -86,7 +86,7 @@ fn part_default(key: &str) -> Option<Value> {
     })
 }
 
-/// `+30` -> the time 30 s after the start, wherever it stands.
+/// `+30` -> the time 30 s after the start, anywhere in the value.
 fn stamps(value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -102,7 +102,7 @@ fn stamps(value: &mut Value) {
     }
 }
 
-/// Puts `given` over `base`; a key that the base lacks is a mistake in the scenario.
+/// Merges `given` into `base`; a key that the base lacks is a mistake in the scenario.
 fn over(base: Value, given: Value) -> Value {
     let (Value::Object(mut base), Value::Object(given)) = (base, given.clone()) else { return given };
     for (key, given) in given {
@@ -125,7 +125,7 @@ fn whole(mut part: Value, given: Map<String, Value>) -> Value {
     part
 }
 
-/// An event from a line that may be thin.
+/// An event from a line that leaves fields out.
 fn event(mut line: Value) -> Event {
     stamps(&mut line);
     let fact = line["fact"].as_object_mut().expect("a fact has one name");
@@ -145,7 +145,7 @@ fn event(mut line: Value) -> Event {
     serde_json::from_value(line.clone()).unwrap_or_else(|e| panic!("{e}: {line}"))
 }
 
-/// Compares what is expected under one key with what is there.
+/// Compares the expected and the actual value of one key.
 fn compare(what: &str, wanted: &Value, is: &BTreeMap<String, String>) {
     let wanted: BTreeMap<String, String> = wanted
         .as_object()
@@ -156,7 +156,7 @@ fn compare(what: &str, wanted: &Value, is: &BTreeMap<String, String>) {
     assert_eq!(&wanted, is, "{what}");
 }
 
-/// Each wanted part must be in the text at its place, and there must be as many.
+/// Each expected part must be in the text at its index, and the numbers must be equal.
 fn parts(what: &str, wanted: &Value, is: &[String], all: bool) {
     let wanted: Vec<&str> = wanted.as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
     if all {
@@ -258,13 +258,13 @@ fn check(cluster: &Cluster, published: bool, at: Stamp, expect: &Map<String, Val
     }
 }
 
-/// The pods that came into a service's rotation lately, and when.
+/// The pods that came into a Service's rotation recently, and when.
 fn came(row: &ServiceRow) -> String {
     let one = |(pod, at): &(Name, Stamp)| format!("{pod} {:+}", (at.0 - START.0) / 1000);
     row.came.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// What the panes and the header mark as bad is what NOW finds, and the other way round.
+/// The objects that the panes and the header mark as bad are exactly those that NOW finds.
 fn agree(cluster: &Cluster, at: Stamp) {
     let d = &cluster.derived;
     let told: Vec<(Severity, &str, ObjectRef)> = d
@@ -322,7 +322,7 @@ fn play(path: &Path) {
         let mut line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{what}: {e}"));
         let Some(expect) = line.get("expect").cloned() else {
             let event = event(line);
-            // what a scenario says can be recorded as it is
+            // an event of a scenario can be recorded unchanged
             let written = serde_json::to_string(&event).unwrap();
             assert_eq!(serde_json::from_str::<Event>(&written).unwrap(), event, "{what}");
             assert!(state.apply(event.fact, event.at).is_none(), "{what}");
