@@ -5,10 +5,10 @@ use std::sync::{PoisonError, RwLock};
 
 use serde_json::{Value, json};
 
-/// The group of everybody who is somebody.
+/// The group of all authenticated users.
 const AUTHENTICATED: &str = "system:authenticated";
 
-/// A rule of a role; `*` matches all.
+/// A rule of a role; `*` matches everything.
 #[derive(Debug, Clone)]
 pub struct Grant {
     pub groups: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Grant {
     pub namespaces: Vec<String>,
 }
 
-/// Somebody with a token.
+/// A user with a token.
 #[derive(Debug, Clone)]
 pub struct Persona {
     pub token: String,
@@ -27,7 +27,7 @@ pub struct Persona {
     pub grants: Vec<Grant>,
 }
 
-/// What somebody wants to do.
+/// The request that a user wants to send.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wish<'a> {
     pub verb: &'a str,
@@ -147,9 +147,8 @@ fn viewer() -> Grant {
     Grant::new(&groups, &resources, &["get", "list", "watch"])
 }
 
-/// `admin` may everything, `operator` what an on-call engineer needs, `drainer` what `kubectl drain` needs and no more,
-/// `viewer` reads all but secrets, `nobody` nothing.
-/// The token of each is its name.
+/// `admin` may do everything, `operator` what an on-call engineer needs, `drainer` only what `kubectl drain` needs,
+/// `viewer` reads everything except Secrets, `nobody` has no permissions. The token of each is its name.
 pub fn personas() -> Vec<Persona> {
     let change = |resources: &[&str], groups: &[&str], verbs: &[&str]| Grant::new(groups, resources, verbs);
     let workloads = [
@@ -185,7 +184,7 @@ pub fn personas() -> Vec<Persona> {
     ]
 }
 
-/// Everybody who may log in.
+/// All users who can log in.
 #[derive(Debug)]
 pub struct Access {
     personas: RwLock<Vec<Persona>>,

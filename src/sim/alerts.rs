@@ -20,7 +20,7 @@ use crate::rng::Random;
 /// How long an ended silence is kept.
 const KEEP: TimeDelta = TimeDelta::hours(120);
 
-/// What the rules say of one alert.
+/// An alert as the rules report it.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub labels: Labels,
@@ -30,7 +30,7 @@ pub struct Told {
     pub over: Option<DateTime<Utc>>,
 }
 
-/// An alert that fires.
+/// A firing alert.
 #[derive(Debug, Clone)]
 pub struct Alert {
     pub labels: Labels,
@@ -52,7 +52,7 @@ pub struct Alertmanager {
     random: Arc<Random>,
 }
 
-/// A time as the API writes it.
+/// A time in the API's form.
 fn stamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

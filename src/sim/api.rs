@@ -43,7 +43,7 @@ use route::{Query, Target};
 /// The largest request body (the real server's limit is 3 MiB).
 const BODY_LIMIT: usize = 3 << 20;
 
-/// Everything that requests need.
+/// Everything that requests use.
 #[derive(Debug)]
 pub struct Api {
     pub store: Store,
@@ -63,7 +63,7 @@ pub struct Api {
     pages: read::Pages,
 }
 
-/// A request after everything that can be known before it is carried out.
+/// A request with all values that are known before it is executed.
 #[derive(Debug)]
 struct Call {
     target: Target,
@@ -173,7 +173,7 @@ impl Api {
     }
 }
 
-/// 403 as the authorizer words it.
+/// 403 with the authorizer's message.
 fn refusal(user: &str, wish: &Wish<'_>, plural: &str, name: &str) -> Status {
     let Wish { verb, group, resource, namespace } = wish;
     let place = if namespace.is_empty() {
@@ -202,7 +202,7 @@ fn verb(method: &Method, target: &Target, query: &Query) -> &'static str {
     }
 }
 
-/// The field manager: as asked, or the first word of the user agent as the real server takes it.
+/// The field manager: as requested, or the first word of the user agent, as in the real server.
 fn manager(query: &Query, headers: &HeaderMap) -> String {
     if let Some(name) = query.get("fieldManager").filter(|name| !name.is_empty()) {
         return name.to_owned();
@@ -212,7 +212,7 @@ fn manager(query: &Query, headers: &HeaderMap) -> String {
     if first.is_empty() { "unknown".to_owned() } else { first.to_owned() }
 }
 
-/// Splits `/as/NAME` off a path: how a client that sends no token over plain HTTP says who it is.
+/// Splits `/as/NAME` off a path. A client that sends no token over plain HTTP identifies itself this way.
 fn persona_in(path: &str) -> (Option<&str>, &str) {
     let Some(rest) = path.strip_prefix("/as/") else { return (None, path) };
     let end = rest.find('/').unwrap_or(rest.len());
@@ -226,7 +226,7 @@ fn throttled(retry_after: u32) -> Response {
     out
 }
 
-/// Answers every request to the API.
+/// Answers all requests to the API.
 pub async fn handle(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -331,7 +331,7 @@ pub async fn handle(
     response
 }
 
-/// Writes the end of a long answer into the audit log when its stream is dropped, by whichever side.
+/// Writes the end of a long answer to the audit log when its stream is dropped, by either side.
 struct Ending {
     api: Arc<Api>,
     entry: Entry,
@@ -343,7 +343,7 @@ impl Drop for Ending {
     }
 }
 
-/// What the faults are asked about.
+/// The values of a request that faults are matched against.
 struct Faulted {
     verb: String,
     group: String,
@@ -368,7 +368,7 @@ impl Entry {
     }
 }
 
-/// Lets the faults strike. `Some` ends the request here.
+/// Applies the faults. `Some` ends the request here.
 async fn suffer(api: &Api, peer: &Peer, about: &Faulted) -> Option<Response> {
     let request = crate::faults::Request {
         verb: &about.verb,

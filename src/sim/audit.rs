@@ -31,7 +31,7 @@ pub struct Entry {
     pub dry_run: bool,
 }
 
-/// How many requests are kept word for word.
+/// How many complete requests are kept.
 const KEPT: usize = 4096;
 
 #[derive(Debug, Default)]

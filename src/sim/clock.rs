@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The longest real sleep between two looks at the clock: it bounds what a lost wake-up could cost.
+/// The longest real sleep before the clock is read again, which limits the effect of a lost wake-up.
 const LONGEST_NAP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
@@ -142,17 +142,17 @@ impl Clock {
     }
 }
 
-/// A factor that can be divided by: finite, not negative, at most 1000.
+/// A valid factor: finite, not negative, at most 1000.
 fn sane(factor: f64) -> f64 {
     if factor.is_finite() { factor.clamp(0.0, 1000.0) } else { 1.0 }
 }
 
-/// A time as `metav1.Time` writes it: whole seconds, UTC.
+/// A time in the form of `metav1.Time`: whole seconds, UTC.
 pub fn stamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Reads a time of an object.
+/// Parses a time of an object.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
 }

@@ -21,7 +21,7 @@ use crate::scenario::What;
 use crate::usage::Meter;
 use crate::world::World;
 
-/// What the control endpoint works on.
+/// The parts that the control endpoint changes.
 #[derive(Debug, Clone)]
 pub struct Control {
     pub api: Arc<Api>,

@@ -10,12 +10,12 @@ use tokio::sync::watch;
 use crate::store::Store;
 use crate::world::World;
 
-/// Two parts that undo each other's work may not stop time: after so many rounds the clock moves on.
+/// Two parts that undo each other's work must not stop time: after so many rounds the clock advances.
 const ROUNDS: usize = 64;
-/// The smallest step of a fast-forward: deadlines closer together are taken at once.
+/// The smallest step of a fast-forward: deadlines closer together are processed at once.
 const GRAIN: TimeDelta = TimeDelta::milliseconds(200);
 
-/// One control loop. It keeps its own place in the store's log and does in a step all that is to be done at that time.
+/// One control loop. It has its own position in the store's log, and does in a step all that is due at that time.
 pub trait Part: Send {
     fn name(&self) -> &'static str;
 

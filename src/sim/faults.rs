@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rng::Random;
 
-/// What goes wrong.
+/// The kinds of faults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
@@ -38,7 +38,7 @@ fn one() -> u32 {
     1
 }
 
-/// Which requests a fault meets. An empty list matches everything.
+/// Which requests a fault affects. An empty list matches everything.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
@@ -56,7 +56,7 @@ pub struct Rule {
     pub chance: Option<f64>,
 }
 
-/// What a rule is held against.
+/// The values of a request that a rule is matched against.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub verb: &'a str,
@@ -89,7 +89,7 @@ impl Rule {
     }
 }
 
-/// What a request has to suffer: first the delay, then the rest.
+/// The faults that apply to a request: first the delay, then the others.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdict {
     pub delay: Duration,

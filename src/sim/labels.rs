@@ -35,8 +35,8 @@ fn on(object: &Object, label: &str) -> bool {
     object.label(label) == Some("true")
 }
 
-/// Takes over what labels say now of one node or pod. `mine`: what they said before; `all`: where the world has it,
-/// beside what the story did; `bring`: changes the parts that labels are about.
+/// Applies the current labels of one node or pod. `mine`: the faults from its previous labels; `all`: the world's
+/// faults, which also has those of the story; `bring`: changes the parts that labels control.
 fn said<T: Default + PartialEq>(
     world: &World,
     mine: &mut HashMap<Arc<str>, T>,
@@ -94,7 +94,7 @@ fn pod_trouble(pod: &Object) -> PodTrouble {
     PodTrouble { unready: on(pod, UNREADY), crash, no_image: on(pod, IMAGE), ..PodTrouble::default() }
 }
 
-/// Brings one part of a trouble from what labels said before to what they say now.
+/// Changes one part of a fault from the previous labels' value to the current one.
 fn shift<T: Clone + PartialEq>(held: &mut T, before: &T, now: &T) {
     if before != now {
         *held = now.clone();
@@ -138,7 +138,7 @@ impl Labels {
     }
 }
 
-/// All that has happened since; everything there is, if the log no longer reaches back.
+/// All changes since the last read; all objects if the log no longer reaches back so far.
 fn news(store: &Store, res: Res, log: &mut Subscription) -> Vec<(Happened, Arc<Object>)> {
     let mut all = Vec::new();
     loop {

@@ -23,7 +23,7 @@ const ERRORS: f64 = 40.0;
 const ERRORS_OF_ONE: u64 = 4;
 /// No step writes more lines than this, however long it is.
 const MOST: usize = 600;
-/// A container that started longer ago than this has said so before anybody looked.
+/// The first lines of a container that started longer ago than this were written in the past.
 const GREETS_WITHIN: TimeDelta = TimeDelta::seconds(90);
 
 /// The part of the engine that writes application logs.
@@ -116,7 +116,7 @@ impl Lines {
     }
 }
 
-/// A line for a pod's log; what belongs to one event is one of them.
+/// Writes a line to a pod's log; the lines of one event are one entry.
 struct Written {
     pod: Arc<str>,
     container: Arc<str>,

@@ -30,7 +30,7 @@ impl Peer {
     }
 }
 
-/// A connection that its [`Peer`] can cut, and that ends when the server goes down.
+/// A connection that its [`Peer`] can cut, and that ends when the cluster goes down.
 pub struct Wire {
     stream: TcpStream,
     peer: Peer,
@@ -96,7 +96,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Accepts connections. While the cluster is down nothing listens, so that clients are refused as by a dead server.
+/// Accepts connections. While the cluster is down nothing listens, so clients are refused as by a dead server.
 #[derive(Debug)]
 pub struct Door {
     inner: Option<TcpListener>,
@@ -104,7 +104,7 @@ pub struct Door {
     down: watch::Receiver<bool>,
 }
 
-/// How long to wait before the port is asked for again when somebody else has it.
+/// How long to wait before the port is opened again if another process has it.
 const AGAIN: Duration = Duration::from_millis(50);
 
 impl Door {

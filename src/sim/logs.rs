@@ -26,7 +26,8 @@ pub struct Page {
     pub ended: bool,
 }
 
-/// How far a reader of a container's log has come. It holds across a restart, where the lines begin to count anew.
+/// The position of a reader in a container's log. It stays valid across a restart, after which the lines are counted
+/// from the start again.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mark {
     run: u64,
@@ -45,7 +46,7 @@ pub trait LogBook: Send + Sync + std::fmt::Debug {
     fn grown(&self) -> watch::Receiver<u64>;
 }
 
-/// What a line costs beside its text: its place in the queue and the head of its allocation.
+/// The memory of a line in addition to its text: its place in the queue and its allocation's overhead.
 const LINE: usize = size_of::<Line>() + 24;
 
 #[derive(Debug, Default)]
@@ -106,8 +107,8 @@ impl Book {
     }
 }
 
-/// A log book in memory: the last lines of each container, by the pod's uid and the container's name, and not more than
-/// so many bytes of all.
+/// A log book in memory: the last lines of each container, by the pod's UID and the container's name, up to a total
+/// number of bytes.
 #[derive(Debug)]
 pub struct Notebook {
     book: RwLock<Book>,

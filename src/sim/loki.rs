@@ -20,7 +20,7 @@ use crate::prom::tsdb::Labels;
 use crate::traffic::{Pod, SharedField};
 use logql::{Metric, Selector};
 
-/// What Loki reads. Clones share it.
+/// The data that Loki reads. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Loki {
     pub field: SharedField,

@@ -25,7 +25,7 @@ pub struct Resource {
     pub columns: &'static [Column],
 }
 
-/// What every stored resource can do.
+/// The verbs of every stored resource.
 pub const VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 

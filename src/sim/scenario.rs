@@ -36,10 +36,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("bare", include_str!("scenarios/bare.toml")),
 ];
 
-/// How many files may extend one another.
+/// Maximum length of a chain of files that extend one another.
 const DEEPEST: usize = 8;
 
-/// Why a scenario cannot be used: which one, where in it, what is wrong.
+/// Why a scenario cannot be used: its name, the place, and the mistake.
 #[derive(Debug, Error)]
 pub enum Bad {
     #[error("there is no scenario {0:?}: {1}, or the path of a .toml file")]
@@ -54,7 +54,7 @@ pub enum Bad {
     Wrong(String, String),
 }
 
-/// Machines of one kind, spread over the zones in turn.
+/// Machines of one kind, distributed over the zones in turn.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
@@ -78,7 +78,7 @@ fn memory() -> String {
     "32Gi".into()
 }
 
-/// What kind of object makes the pods.
+/// The kind of object that creates the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -99,7 +99,7 @@ pub struct Autoscaler {
     pub cpu: u32,
 }
 
-/// A workload with all that belongs to it: Service, budget, autoscaler, behaviour, load.
+/// A workload with its related objects: Service, budget, autoscaler, behaviour, load.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
@@ -191,7 +191,7 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
-/// A file as it is written.
+/// The content of a file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -216,7 +216,7 @@ fn some_span<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duratio
     span::deserialize(from).map(Some)
 }
 
-/// Name and title of every built-in scenario that is a story.
+/// Name and title of every built-in scenario with a story.
 pub fn names() -> Vec<(&'static str, String)> {
     BUILT_IN
         .iter()

@@ -209,7 +209,7 @@ impl Labels {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fields(Vec<(String, bool, String)>);
 
-/// The fields that a resource can be selected by, beside name and namespace.
+/// The fields that a resource can be selected by, in addition to name and namespace.
 fn known(res: Res) -> &'static [&'static str] {
     match res {
         Res::Pods => &[

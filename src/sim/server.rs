@@ -35,28 +35,28 @@ use crate::story::Story;
 use crate::usage::Meter;
 use crate::world::World;
 
-/// How long what was founded in the past is lived through at most before the clock leaps on: every rollout is done by
-/// then. Most are much earlier, which is looked for at such steps.
+/// Maximum simulated time after objects were created in the past, before the clock is moved on; every rollout is
+/// complete by then. Most are complete much earlier, which is checked at such intervals.
 const SETTLES: TimeDelta = TimeDelta::seconds(90);
-/// What is older leaves no events.
+/// Older changes leave no events.
 const EVENTS: TimeDelta = TimeDelta::hours(1);
 const LOOK: TimeDelta = TimeDelta::seconds(3);
-/// The least history that is kept when a cluster of many copies makes it dear.
+/// The minimum history of a cluster with many copies, where history is expensive.
 const LEAST_HISTORY: Duration = Duration::from_secs(60);
 
-/// From so many copies on samples are kept for a shorter time, or they would outweigh everything else.
+/// From this number of copies on, samples are kept for a shorter time, because they would use most of the memory.
 const MANY: usize = 8;
 const SHORT_RETENTION: Duration = Duration::from_secs(900);
-/// What a watch may be behind grows with the cluster: changes kept per copy of the scenario.
+/// The length of the watch log grows with the cluster: changes kept per copy of the scenario.
 const LOG_PER_COPY: usize = 32;
 
-/// A leap of the clock that nothing in the cluster notices.
+/// The largest jump of the clock that no part of the cluster notices.
 const UNNOTICED: TimeDelta = TimeDelta::milliseconds(100);
 
-/// One step of traffic in the history: nobody watches it second by second.
+/// The length of a step of traffic in the history, which nobody watches second by second.
 const PAST_STEP: Duration = Duration::from_secs(5);
 
-/// How to start a cluster.
+/// The options of a cluster.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub seed: u64,
@@ -85,7 +85,7 @@ pub struct Options {
     pub probe: Option<Probe>,
 }
 
-/// Measures the making of a cluster from outside.
+/// Measures the construction of a cluster from outside.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
     /// Is called at the end of each phase with its name.
@@ -118,7 +118,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Sim;
 
-/// A cluster that runs. Dropping it stops it.
+/// A running cluster. Dropping it stops it.
 #[derive(Debug)]
 pub struct Running {
     pub addr: SocketAddr,
@@ -133,7 +133,7 @@ pub struct Running {
     tasks: JoinSet<()>,
 }
 
-/// A cluster that has been built and lived through its history, but has no socket yet.
+/// A cluster that was built and whose history was simulated, but which has no socket yet.
 #[derive(Debug)]
 pub struct Built {
     pub store: Store,
@@ -145,7 +145,7 @@ pub struct Built {
     pub observe: Option<Observe>,
 }
 
-/// Every pod is ready or done, and no rollout is under way.
+/// Whether every pod is ready or completed, and no rollout is in progress.
 fn is_settled(store: &Store) -> bool {
     let done = |pod: &Arc<Object>| {
         !pod.is_terminating()
@@ -162,7 +162,7 @@ fn is_settled(store: &Store) -> bool {
         && store.list(Res::Pods, None).iter().all(done)
 }
 
-/// Lives on until what has been founded stands, at the longest until `end`.
+/// Simulates time until the created objects are stable, at most until `end`.
 fn settle(engine: &mut Engine, store: &Store, end: DateTime<Utc>) {
     const LOOKED_AT: [Res; 5] = [Res::Pods, Res::Deployments, Res::StatefulSets, Res::DaemonSets, Res::Jobs];
     loop {
@@ -178,7 +178,7 @@ fn settle(engine: &mut Engine, store: &Store, end: DateTime<Utc>) {
     }
 }
 
-/// Builds a cluster and lives through its history; its clock then stands still unless the options let it run.
+/// Builds a cluster and simulates its history. Its clock then stands still, unless the options let it run.
 pub fn build(options: Options) -> io::Result<Built> {
     // A whole second: objects have times in seconds, and a fraction would make stories differ by the time of their
     // start.

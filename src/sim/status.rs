@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::resources::Res;
 
-/// A refusal, or the success document of a deletion or an eviction.
+/// An error, or the success document of a deletion or an eviction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     pub code: u16,
@@ -24,7 +24,7 @@ impl std::fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
-/// `details` for an object as the errors of the registry give them: plural and group.
+/// `details` of an object as in the registry's errors: plural and group.
 fn object(res: Res, name: &str) -> Map<String, Value> {
     let info = res.info();
     let mut out = Map::new();

@@ -31,9 +31,9 @@ use crate::status::Status;
 use index::Index;
 use shelf::Shelf;
 
-/// How many changes the log of each resource keeps unless told otherwise.
+/// The default number of changes that each resource's log keeps.
 pub const LOG: usize = 1024;
-/// A log without bounds: for a time in which [`Store::forget`] keeps the logs short.
+/// A log without limits, for times in which [`Store::forget`] keeps the logs short.
 pub const UNBOUNDED: usize = usize::MAX;
 
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::world::{Id, World};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// What the story still has to do.
+/// The remaining steps of the story.
 #[derive(Debug)]
 pub struct Story {
     store: Store,
@@ -32,7 +32,7 @@ pub struct Story {
     pub failed: Vec<String>,
 }
 
-/// `namespace/name`, cut.
+/// Splits `namespace/name`.
 fn split(id: &str) -> (&str, &str) {
     id.split_once('/').unwrap_or(("default", id))
 }

@@ -29,10 +29,10 @@ use draw::Dice;
 use facts::Facts;
 use flow::{Order, Stretch};
 
-/// The longest step: when the clock was moved further, the rest did not happen.
+/// The longest step; if the clock was moved further, the rest is skipped.
 const LONGEST: TimeDelta = TimeDelta::seconds(60);
 
-/// How long one step is; it can be changed while the cluster runs (a warm-up takes longer steps). Clones share it.
+/// The length of a step, which can be changed while the cluster runs (a warm-up uses longer steps). Clones share it.
 #[derive(Debug, Clone)]
 pub struct Pace(Arc<AtomicU64>);
 
@@ -54,7 +54,7 @@ impl Pace {
     }
 }
 
-/// The part of the engine that makes traffic.
+/// The part of the engine that simulates traffic.
 pub struct Traffic {
     clock: Arc<Clock>,
     world: World,

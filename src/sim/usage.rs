@@ -22,7 +22,7 @@ pub trait Usage: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// What each container of a pod uses.
+/// The usage of each container of a pod.
 pub type Containers = Vec<(String, Used)>;
 
 /// The last measurements, in memory.

@@ -34,7 +34,7 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// How an application writes its log.
+/// The log format of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -47,7 +47,7 @@ pub enum Format {
     Plain,
 }
 
-/// A Service that an application calls while it answers a request.
+/// A Service that an application calls to answer a request.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
@@ -62,7 +62,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// What a version of an application does differently. The defaults are those of a healthy one.
+/// How a version of an application behaves differently. The defaults are those of a healthy one.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Version {
@@ -102,7 +102,7 @@ impl Default for Version {
     }
 }
 
-/// How a container ends by itself.
+/// How a container terminates by itself.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crash {
@@ -188,7 +188,7 @@ pub enum Policy {
     ClientHash,
 }
 
-/// What is asked of a Service from outside the cluster, and how its requests are distributed, inner calls included.
+/// The load on a Service from outside the cluster, and how all of its requests are distributed, inner calls included.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Demand {
@@ -218,7 +218,7 @@ impl Default for Demand {
     }
 }
 
-/// What is wrong with a machine. The default is a sound one.
+/// The faults of a machine. The default has none.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct NodeTrouble {
@@ -235,7 +235,7 @@ pub struct NodeTrouble {
     pub slower: f64,
 }
 
-/// What is wrong with one pod, by its uid: its replacement is sound. The default is a sound one.
+/// The faults of one pod, by its UID; its replacement has none. The default has none.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PodTrouble {
@@ -257,7 +257,7 @@ pub struct PodTrouble {
     pub favoured: f64,
 }
 
-/// Everything of the world at one moment.
+/// The whole world at one time.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     /// By namespace and the label `app`.
@@ -342,13 +342,13 @@ impl App {
     }
 }
 
-/// The tag of an image: what stands behind the last colon of its last path element.
+/// The tag of an image: the text after the last colon of its last path element.
 pub fn tag(image: &str) -> &str {
     let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
     last.rsplit_once(':').map_or("latest", |(_, tag)| tag)
 }
 
-/// Spans of time as people write them: `500ms`, `4s`, `20m`, `1h`, `9d`.
+/// Durations in a readable form: `500ms`, `4s`, `20m`, `1h`, `9d`.
 pub mod span {
     use std::time::Duration;
 

@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(asked("7", None), Some(7));
         assert_eq!(asked("Thu, 01 Jan 2026 00:00:09 GMT", None), Some(9));
         let (late, there) = ("Thu, 01 Jan 2026 02:00:04 GMT", "Thu, 01 Jan 2026 02:00:00 GMT");
-        assert_eq!(asked(late, Some(there)), Some(4), "by the clock of whoever says it");
+        assert_eq!(asked(late, Some(there)), Some(4), "by the clock of the server");
         assert_eq!(asked("Wed, 31 Dec 2025 00:00:00 GMT", None), Some(0));
         assert_eq!(asked("soon", None), None);
     }

@@ -51,7 +51,7 @@ fn filters(pairs: &[(String, String)]) -> Result<Vec<Matcher>, String> {
     pairs.iter().filter(|(key, _)| key == "filter").map(|(_, text)| Matcher::parse(text)).collect()
 }
 
-/// A switch that is on unless it is `false`.
+/// A parameter that is true unless it is `false`.
 fn wants(pairs: &[(String, String)], name: &str) -> bool {
     !pairs.iter().any(|(key, value)| key == name && value == "false")
 }

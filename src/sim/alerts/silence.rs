@@ -22,7 +22,7 @@ fn yes() -> bool {
     true
 }
 
-/// A regular expression as Prometheus and its relatives take it: it must match the whole text.
+/// A regular expression in Prometheus' form: it must match the whole text.
 pub fn whole(pattern: &str) -> Result<regex::Regex, regex::Error> {
     regex::Regex::new(&format!("^(?s:{pattern})$"))
 }
@@ -77,7 +77,7 @@ pub struct Silence {
     pub comment: String,
 }
 
-/// A silence as it is posted.
+/// A posted silence.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Posted {

@@ -10,7 +10,7 @@ use crate::status::Status;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// A resource that is served without being stored.
+/// A resource that is served but not stored.
 struct Virtual {
     group: &'static str,
     version: &'static str,

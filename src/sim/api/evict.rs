@@ -12,7 +12,7 @@ use crate::selector::Labels;
 use crate::status::Status;
 use crate::store::{Delete, Object, Write, condition};
 
-/// More pods than this in `disruptedPods` and the controller counts as dead.
+/// With more pods than this in `disruptedPods`, the controller is considered dead.
 const MAX_DISRUPTED: usize = 2000;
 
 fn refused(cause: &str, retry_after: Option<u32>) -> Status {
@@ -26,12 +26,12 @@ fn refused(cause: &str, retry_after: Option<u32>) -> Status {
     status
 }
 
-/// Does not count against any budget: nothing would be disrupted.
+/// True if the eviction needs no budget, because it disrupts nothing.
 fn is_free(pod: &Object) -> bool {
     matches!(pod.text("/status/phase"), "Pending" | "Succeeded" | "Failed") || pod.is_terminating()
 }
 
-/// A pod that is not ready may go without a debit, if its budget's policy says so.
+/// An unready pod can be evicted without a debit if its budget's policy allows it.
 fn may_go_unready(pod: &Object, budget: &Object) -> bool {
     if pod.condition("Ready") == Some("True") {
         return false;

@@ -16,10 +16,10 @@ use crate::resources::Res;
 use crate::status::Status;
 use crate::store::Object;
 
-/// How many lines are read at once.
+/// How many lines are read at a time.
 const PAGE: usize = 1000;
 
-/// A log on its way out.
+/// A log that is being sent.
 struct Tail {
     book: Arc<dyn LogBook>,
     pod: String,
@@ -79,8 +79,8 @@ impl Tail {
     }
 }
 
-/// The container that is meant: the named one, or the only one. Which is the default of several is known to kubectl
-/// alone: the API server refuses to guess.
+/// The requested container: the named one, or the only one. Only kubectl knows the default of several containers; the
+/// API server refuses to choose one.
 fn container(call: &Call, pod: &Object) -> Result<String, Status> {
     let names = |pointer: &str| -> Vec<String> {
         let list = pod.at(pointer).as_array().map(Vec::as_slice).unwrap_or_default();
@@ -164,7 +164,7 @@ impl Api {
     }
 }
 
-/// Why a container does not run yet.
+/// Why a container is not running yet.
 fn waiting(pod: &Object, container: &str) -> Option<String> {
     for list in ["/status/containerStatuses", "/status/initContainerStatuses"] {
         let all = pod.at(list).as_array().map(Vec::as_slice).unwrap_or_default();

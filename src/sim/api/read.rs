@@ -15,11 +15,11 @@ use crate::selector::{Fields, Labels};
 use crate::status::Status;
 use crate::store::Object;
 
-/// Lists that are being read page by page; after five minutes, or when there are too many, the oldest is forgotten and
-/// its reader gets 410.
+/// Lists that are being read page by page. After five minutes, or if there are too many, the oldest is dropped and its
+/// reader gets 410.
 const OPEN_LISTS: usize = 64;
 
-/// What is left of a list whose first pages have been handed out.
+/// The rest of a list whose first pages were sent.
 #[derive(Debug)]
 struct Rest {
     token: String,
@@ -49,7 +49,7 @@ impl Pages {
     }
 }
 
-/// What a list or a watch shows.
+/// The objects that a list or a watch shows.
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) namespace: Option<String>,
@@ -77,7 +77,7 @@ impl View {
     }
 }
 
-/// `resourceVersion` of a request as a number; absent is 0.
+/// `resourceVersion` of a request as a number; absent: 0.
 pub(super) fn version_of(call: &Call) -> Result<u64, Status> {
     let text = call.query.text("resourceVersion");
     if text.is_empty() {

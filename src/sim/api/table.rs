@@ -11,7 +11,7 @@ use super::Call;
 use crate::resources::Res;
 use crate::store::Object;
 
-/// The form in which a client wants objects.
+/// The form in which a client requests objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Object,
@@ -89,7 +89,7 @@ pub(super) fn table(
         "columnDefinitions": definitions(res), "rows": rows})
 }
 
-/// A table in parts, row by row: a large one is never held as a whole document.
+/// A table in parts, row by row, so that a large one is never in memory as a whole document.
 pub(super) fn parts(
     res: Res,
     objects: &[Arc<Object>],
@@ -111,7 +111,7 @@ pub(super) fn parts(
     out
 }
 
-/// The object of one watch event. Only the first of a watch describes the columns.
+/// The object of one watch event. Only the first event describes the columns.
 pub(super) fn one_row(object: &Arc<Object>, now: DateTime<Utc>, shape: Shape, described: bool) -> Value {
     if shape == Shape::Metadata {
         return metadata_only(object);

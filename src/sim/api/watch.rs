@@ -19,9 +19,9 @@ use crate::resources::Res;
 use crate::status::Status;
 use crate::store::{Change, Happened, Object, Subscription};
 
-/// How long a watch lasts that does not say (the real server: 30 to 60 minutes).
+/// The duration of a watch without a timeout (the real server: 30 to 60 minutes).
 const LASTS: Duration = Duration::from_secs(45 * 60);
-/// How often a quiet watch gets a bookmark, as from the real server.
+/// How often a quiet watch gets a bookmark, as in the real server.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 
 struct Feed {

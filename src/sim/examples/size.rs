@@ -23,7 +23,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// A part that is timed.
+/// A part whose time is measured.
 struct Timed(Box<dyn Part>);
 
 impl Part for Timed {
@@ -41,7 +41,7 @@ impl Part for Timed {
     }
 }
 
-/// Resident memory of this process, now and at most, in MiB. Linux only; elsewhere nothing.
+/// Resident memory of this process, current and maximum, in MiB. Only on Linux.
 fn resident() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {

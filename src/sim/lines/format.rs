@@ -7,7 +7,7 @@ use crate::traffic::Pod;
 use crate::traffic::draw::Dice;
 use crate::world::Format;
 
-/// How bad it is.
+/// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     Info,
@@ -33,7 +33,7 @@ impl Level {
     }
 }
 
-/// What is to be written.
+/// The content of an entry.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub level: Level,
@@ -47,7 +47,7 @@ pub(super) struct Entry {
     pub upstream: Option<String>,
 }
 
-/// The lines of one entry; more than one only with a trace.
+/// The lines of one entry; there are several only with a stack trace.
 pub(super) fn lines(pod: &Pod, at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> Vec<String> {
     match pod.behaviour.log {
         Format::Json => vec![in_json(pod, at, entry)],
@@ -115,7 +115,7 @@ fn klog(at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> String {
     out
 }
 
-/// Requests go to the access log, the rest to the error log; both end in one stream.
+/// Requests go to the access log, other entries to the error log; both end up in one stream.
 fn nginx(at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> String {
     let client = format!("10.244.{}.{}", dice.0.u8(0..12), dice.0.u8(2..250));
     match (&entry.request, entry.level) {

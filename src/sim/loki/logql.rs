@@ -15,14 +15,14 @@ struct Filter {
     wanted: bool,
 }
 
-/// Which lines are meant.
+/// Selects lines.
 #[derive(Debug, Clone)]
 pub struct Selector {
     matchers: Vec<Matcher>,
     filters: Vec<Filter>,
 }
 
-/// A number made of lines.
+/// A metric computed from lines.
 #[derive(Debug, Clone)]
 pub struct Metric {
     pub selector: Selector,
@@ -58,7 +58,7 @@ impl Selector {
     }
 }
 
-/// What is left to read.
+/// The unparsed rest.
 struct Text<'a> {
     all: &'a str,
     rest: &'a str,
@@ -234,7 +234,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Reads a query. The error is what Loki would answer with 400.
+/// Parses a query. The error is the message of Loki's 400.
 pub fn parse(query: &str) -> Result<Query, String> {
     let mut text = Text { all: query, rest: query };
     text.skip();

@@ -27,24 +27,24 @@ use super::{Found, Loki};
 use crate::logs::{LogBook as _, Mark};
 use crate::prom::tsdb::Labels;
 
-/// What is written within this time goes out together.
+/// Lines written within this time are sent together.
 const BATCH: Duration = Duration::from_millis(150);
 /// How often the client is pinged.
 const PING: Duration = Duration::from_secs(1);
-/// How long a client may take no byte before it is given up.
+/// How long a client may accept no byte before its connection is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most lines in one frame.
+/// Maximum number of lines in one frame.
 const FRAME: usize = 1000;
-/// The longest message that is read: clients have nothing to say.
+/// Maximum length of a client's message, because clients have nothing to send.
 const HEARD: usize = 64 << 10;
-/// The longest delay that may be asked for, in seconds.
+/// Maximum delay that can be requested, in seconds.
 const DELAY: i64 = 5;
-/// How many may follow at once.
+/// Maximum number of followers at the same time.
 const MOST: usize = 10;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The followers. Clones share them, and with the last clone they end.
+/// The followers. Clones share them; they end when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Tails {
     loki: Loki,
@@ -78,7 +78,7 @@ impl Tails {
     }
 }
 
-/// What a follower wants.
+/// The parameters of a follower.
 #[derive(Debug)]
 struct Wish {
     selector: Selector,
@@ -108,13 +108,13 @@ impl Wish {
     }
 }
 
-/// The header as a list of words holds this one.
+/// Whether the header, a list of words, has this word.
 fn says(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
 }
 
-/// What the answer to an upgrade must prove; `None` if the request is none.
+/// The accept key of an upgrade's answer; `None` if the request is no upgrade.
 fn accepted(headers: &HeaderMap) -> Option<HeaderValue> {
     let is_upgrade = says(headers, &header::CONNECTION, "upgrade")
         && says(headers, &header::UPGRADE, "websocket")
@@ -147,7 +147,7 @@ pub(super) async fn serve(
     out
 }
 
-/// One stream, as far as it has been read.
+/// One stream, and how far it was read.
 #[derive(Debug)]
 struct Stream {
     app: Arc<str>,
@@ -159,7 +159,7 @@ struct Stream {
     seen: u64,
 }
 
-/// Reads on where it stopped.
+/// Continues to read where it stopped.
 #[derive(Debug)]
 struct Reader {
     loki: Loki,
@@ -223,12 +223,12 @@ impl Reader {
     }
 }
 
-/// `None` when the client is not to be reached any more.
+/// `None` if the client cannot be reached any more.
 async fn send(socket: &mut Socket, message: Message) -> Option<()> {
     tokio::time::timeout(PATIENCE, socket.send(message)).await.ok()?.ok()
 }
 
-/// Says why and closes, as Loki does after the upgrade.
+/// Sends the reason and closes, as Loki does after the upgrade.
 async fn refuse(mut socket: Socket, why: String) {
     let frame = CloseFrame { code: CloseCode::Error, reason: why.into() };
     if send(&mut socket, Message::Close(Some(frame))).await.is_some() {

@@ -19,7 +19,7 @@ use crate::store::{Key, Object, Store};
 
 const NAME: &str = "controllermanager";
 const MANAGER: &str = "kube-controller-manager";
-/// So long a pod counts as disrupted after its eviction was allowed.
+/// A pod counts as disrupted for this long after its eviction was allowed.
 const DISRUPTED: TimeDelta = TimeDelta::minutes(2);
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Budgets {
     queue: Queue<Key>,
 }
 
-/// How many pods there are to be, and how many of them healthy.
+/// The desired number of pods, and how many of them must be healthy.
 struct Plan {
     expected: i64,
     desired: i64,

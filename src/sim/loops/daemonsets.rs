@@ -18,7 +18,7 @@ use crate::store::{Key, Object, Store};
 const NAME: &str = "daemonset-controller";
 const HASH: &str = "controller-revision-hash";
 
-/// The taints that pods of DaemonSets always stand.
+/// The taints that pods of DaemonSets always tolerate.
 const STANDS: [(&str, &str); 6] = [
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -39,13 +39,13 @@ pub struct DaemonSets {
     queue: Queue<Key>,
 }
 
-/// The node that a pod is for, bound or not.
+/// The node that a pod belongs on, whether it is bound or not.
 fn node_of(pod: &Object) -> String {
     let bound = pod.text("/spec/nodeName");
     if bound.is_empty() { fit::only_node(pod.at("/spec")).unwrap_or_default() } else { bound }.to_owned()
 }
 
-/// The template's spec with the tolerations that every pod of a DaemonSet gets.
+/// The template's spec with the tolerations that every DaemonSet pod gets.
 fn spec_of(set: &Object) -> Value {
     let mut spec = set.at("/spec/template/spec").clone();
     let mut tolerations = list(&spec, "/tolerations").to_vec();

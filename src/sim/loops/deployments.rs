@@ -60,7 +60,7 @@ fn by_age(sets: &mut [Arc<Object>]) {
     });
 }
 
-/// A Deployment while it is looked at.
+/// A Deployment that is being processed.
 struct Work {
     deployment: Arc<Object>,
     new: Option<Arc<Object>>,
@@ -409,7 +409,7 @@ impl Deployments {
     }
 }
 
-/// The annotations that a Deployment hands on to its sets.
+/// The annotations that a Deployment copies to its ReplicaSets.
 fn annotations(deployment: &Object) -> serde_json::Map<String, Value> {
     let mut out = map_of(&deployment.value, "/metadata/annotations");
     for name in [REVISION, HISTORY, DESIRED, MAX, "kubectl.kubernetes.io/last-applied-configuration"] {

@@ -43,7 +43,7 @@ fn target(pod: Option<&Object>, port: &Value) -> Option<i64> {
     }
 }
 
-/// The ports of a slice, as its pods have them.
+/// The ports of a slice, as numbers on its pods.
 fn ports(service: &Object, pod: Option<&Object>) -> Vec<Value> {
     let one = |port: &Value| {
         let number = target(pod, port)?;

@@ -16,10 +16,10 @@ use crate::store::{Delete, Key, Object, Store, Write};
 
 /// How long an event is kept after it was last seen.
 const KEPT: TimeDelta = TimeDelta::hours(1);
-/// More than this many are not kept: the oldest go first.
+/// Maximum number of events; the oldest are deleted first.
 const MOST: usize = 8_000;
 
-/// What is told of an object.
+/// The content of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Tale<'a> {
     /// `Normal` or `Warning`.
@@ -34,10 +34,10 @@ pub struct Tale<'a> {
     pub field: &'a str,
 }
 
-/// Whom, what and how: repetitions have the same.
+/// The key of an event: repetitions have the same key.
 type Theme = (String, String, u64);
 
-/// Writes events. Clones share what they remember.
+/// Writes events. Clones share the state.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     store: Store,
@@ -110,7 +110,7 @@ impl Recorder {
     }
 }
 
-/// Lets events go.
+/// Deletes old events.
 #[derive(Debug)]
 pub struct Pruner {
     store: Store,

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::resources::Res;
 use crate::store::{Happened, Object, Store, Subscription};
 
-/// One piece of news about a resource.
+/// One change of a resource.
 #[derive(Debug)]
 pub enum News {
     /// The reader fell behind the log: drop all state; all existing objects follow.
@@ -19,7 +19,7 @@ pub enum News {
     Gone(Arc<Object>),
 }
 
-/// A loop's place in the log of one resource. The first read gives everything that exists.
+/// A loop's position in the log of one resource. The first read returns all existing objects.
 #[derive(Debug)]
 pub struct Feed {
     store: Store,
@@ -62,8 +62,8 @@ impl Feed {
     }
 }
 
-/// What a loop has to look at, now or at a time. Taken in the order of its keys, so that it does not matter in which
-/// order things came in.
+/// The objects that a loop has to process, now or at a later time. They are processed in the order of their keys, so
+/// that the order of the changes does not matter.
 #[derive(Debug)]
 pub struct Queue<K> {
     now: BTreeSet<K>,
@@ -132,7 +132,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 }
 
-/// The earlier of two deadlines, where there are any.
+/// The earlier of two deadlines that may be absent.
 pub fn sooner(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -96,7 +96,7 @@ impl Metric {
     }
 }
 
-/// An autoscaler while it is looked at.
+/// An autoscaler that is being processed.
 struct Work {
     hpa: Arc<Object>,
     status: Value,

@@ -33,8 +33,8 @@ pub struct Jobs {
     queue: Queue<Key>,
 }
 
-/// What has become of the pods of a Job. Each is counted once and stays counted when it is gone, as the real controller
-/// holds a pod by a finalizer until it has counted it.
+/// The results of a Job's pods. Each pod is counted once, and stays counted after its deletion. The real controller
+/// uses a finalizer on each pod for this.
 #[derive(Debug, Default)]
 struct Tally {
     counted: BTreeSet<String>,
@@ -91,7 +91,7 @@ impl Tally {
     }
 }
 
-/// Reads indexes as a status has them: `1,3-5`. Of a text that means more than any Job has, the first ones.
+/// Parses indexes in the status's form: `1,3-5`. If there are more than any Job has, only the first ones.
 fn indexes(text: &str) -> BTreeSet<i64> {
     let ranges = text.split(',').filter_map(|part| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -100,7 +100,7 @@ fn indexes(text: &str) -> BTreeSet<i64> {
     ranges.flatten().take(100_000).collect()
 }
 
-/// The same the other way round; two that follow each other are written apart.
+/// Writes indexes in the status's form; two adjacent ones are written separately.
 fn ranges(indexes: &BTreeSet<i64>) -> String {
     let mut runs: Vec<(i64, i64)> = Vec::new();
     for n in indexes {

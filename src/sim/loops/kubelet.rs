@@ -23,13 +23,13 @@ use crate::world::{State, World};
 use machine::{Machine, NAME, host_ip};
 use run::{Cell, Fate, Run, Stage, Step};
 
-/// A Lease is renewed so often.
+/// How often a Lease is renewed.
 const BEAT: TimeDelta = TimeDelta::seconds(10);
-/// So often in a past that nobody will see: just often enough not to be taken for dead.
+/// How often in the simulated past, which no client sees: just often enough to count as alive.
 const PAST_BEAT: TimeDelta = TimeDelta::seconds(30);
-/// Making the sandbox of a pod.
+/// The time to create the sandbox of a pod.
 const SANDBOX: TimeDelta = TimeDelta::milliseconds(400);
-/// One init container.
+/// The time of one init container.
 const INIT: TimeDelta = TimeDelta::milliseconds(1200);
 
 #[derive(Debug)]

@@ -13,7 +13,7 @@ struct Group {
     pods: BTreeSet<Arc<str>>,
 }
 
-/// The groups of one namespace, found by one label that their pods must have.
+/// The groups of one namespace, indexed by a label that their pods must have.
 #[derive(Debug, Default)]
 struct Space {
     groups: BTreeMap<Key, Group>,
@@ -22,7 +22,7 @@ struct Space {
     of_pod: HashMap<Arc<str>, BTreeSet<Key>>,
 }
 
-/// Groups of pods by the object whose selector means them.
+/// Groups of pods, by the object whose selector selects them.
 #[derive(Debug, Default)]
 pub struct Members {
     /// The pods were read once; before that, the first read will bring them all.
@@ -74,7 +74,7 @@ impl Space {
     }
 }
 
-/// What Services and budgets look at in a pod, beside its labels.
+/// The fields of a pod that Services and budgets use, in addition to its labels.
 fn matters(pod: &Object) -> (bool, bool, &str, &str, &str) {
     let phase = pod.text("/status/phase");
     (super::doc::is_ready(pod), pod.is_terminating(), phase, pod.text("/status/podIP"), pod.uid())

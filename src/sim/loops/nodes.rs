@@ -25,7 +25,7 @@ use zones::{Zone, Zones};
 
 const NAME: &str = "node-controller";
 const MANAGER: &str = "kube-controller-manager";
-/// How long a node may be silent.
+/// How long a node may send no heartbeat.
 const GRACE: TimeDelta = TimeDelta::seconds(50);
 pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -38,7 +38,7 @@ const PRESSURES: [(&str, &str); 4] = [
 ];
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
-/// How a pod ends that nobody asked to.
+/// Why and how the controller ends a pod.
 struct Disruption<'a> {
     /// The component in the event.
     by: &'a str,
@@ -90,7 +90,7 @@ pub struct Lifecycle {
     zones: Zones,
 }
 
-/// The taint that a node's readiness calls for.
+/// The taint for a node's readiness.
 fn wanted(node: &Object) -> Option<&'static str> {
     match node.condition("Ready") {
         Some("True") => None,
@@ -99,7 +99,7 @@ fn wanted(node: &Object) -> Option<&'static str> {
     }
 }
 
-/// What the taints of a node follow from: its conditions without their times.
+/// The input for a node's taints: its conditions without their times.
 fn states(node: &Object) -> Vec<(&str, &str)> {
     list(&node.value, "/status/conditions")
         .iter()

@@ -21,7 +21,7 @@ use crate::selector::Labels;
 use crate::store::{Key, Object, Store};
 
 const NAME: &str = "replicaset-controller";
-/// A set that could not make its pods tries again after this.
+/// A set that could not create its pods tries again after this time.
 const RETRY: chrono::TimeDelta = chrono::TimeDelta::seconds(15);
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct ReplicaSets {
     queue: Queue<Key>,
 }
 
-/// Which of two pods goes first: the smaller.
+/// Which of two pods is deleted first: the smaller.
 fn worth(pod: &Object, crowd: i64) -> impl Ord + use<> {
     let phase = match pod.text("/status/phase") {
         "Pending" => 0,

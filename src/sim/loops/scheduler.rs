@@ -21,10 +21,10 @@ pub use board::ZONE;
 use filter::Wish;
 
 const NAME: &str = "default-scheduler";
-/// Of a large cluster only so many nodes that fit are compared.
+/// In a large cluster only this many fitting nodes are compared.
 const ENOUGH: usize = 100;
 
-/// The more important first, then the older, then by name.
+/// Pods are ordered by priority, then by age, then by name.
 type Turn = (std::cmp::Reverse<i64>, String, Key);
 
 #[derive(Debug)]

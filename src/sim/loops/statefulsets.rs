@@ -18,7 +18,7 @@ use crate::store::{Key, Object, Store, Write};
 const NAME: &str = "statefulset-controller";
 const MANAGER: &str = "kube-controller-manager";
 const HASH: &str = "controller-revision-hash";
-/// A set that could not make a pod, because its name is still taken for instance, tries again after this.
+/// A set that could not create a pod, for example because its name is still in use, tries again after this time.
 const RETRY: TimeDelta = TimeDelta::seconds(15);
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct StatefulSets {
     queue: Queue<Key>,
 }
 
-/// Runs and is ready, and is not on its way out.
+/// Running, ready and not terminating.
 fn is_healthy(pod: &Object) -> bool {
     is_ready(pod) && pod.text("/status/phase") == "Running" && !pod.is_terminating()
 }
@@ -40,7 +40,7 @@ fn has_revision(pod: &Object, revision: &Object) -> bool {
     pod.label(HASH) == Some(revision.name())
 }
 
-/// The pods of a set by their numbers, and the revisions that they may have.
+/// The pods of a set by their numbers, and the revisions that they can have.
 struct Crew {
     pods: BTreeMap<i64, Arc<Object>>,
     start: i64,

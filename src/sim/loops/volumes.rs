@@ -12,7 +12,7 @@ use crate::store::{Object, Store, Write};
 
 const NAME: &str = "persistentvolume-controller";
 
-/// The claims that a pod mounts, or the first that is not there.
+/// The claims that a pod mounts, or the first missing one.
 pub fn claims(store: &Store, pod: &Object) -> Result<Vec<Arc<Object>>, String> {
     let names = list(&pod.value, "/spec/volumes").iter();
     let names = names.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
@@ -35,7 +35,7 @@ pub fn affinities(store: &Store, claims: &[Arc<Object>]) -> Vec<Value> {
         .collect()
 }
 
-/// Makes a volume for every claim that has none, usable in the zone of the node.
+/// Creates a volume for every claim without one, usable in the zone of the node.
 pub fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &Object) {
     for claim in claims.iter().filter(|claim| claim.text("/spec/volumeName").is_empty()) {
         let name = format!("pvc-{}", claim.uid());
@@ -71,7 +71,7 @@ pub fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &O
     }
 }
 
-/// Deletes a volume whose claim is gone.
+/// Deletes a volume whose claim was deleted.
 pub fn release(store: &Store, claim: &Object) {
     let name = claim.text("/spec/volumeName");
     let Some(volume) = store.get(Res::PersistentVolumes, "", name) else { return };

@@ -16,13 +16,13 @@ use crate::selector::Labels;
 use crate::status::Status;
 use crate::store::{Delete, Key, Object, Store};
 
-/// So many pods at most are made or taken away at one look at their owner, as by the real controllers. Theirs grow from
-/// batches of one; here they come at once.
+/// Maximum number of pods that are created or deleted in one step for an owner, as in the real controllers. Theirs
+/// start with small batches; here they are created at once.
 pub const BURST: usize = 500;
-/// After a full burst an owner waits: the real controllers wait until they have seen what they did.
+/// After a full burst an owner waits; the real controllers wait until they have seen their own changes.
 const PAUSE: TimeDelta = TimeDelta::seconds(1);
 
-/// How a pod is to be called.
+/// How a pod is named.
 #[derive(Debug, Clone, Copy)]
 pub enum Name<'a> {
     /// The owner's name and five characters.
@@ -30,7 +30,7 @@ pub enum Name<'a> {
     Fixed(&'a str),
 }
 
-/// Makes pods for a controller and remembers how many it made, so that their names do not depend on anything else.
+/// Creates pods for a controller and counts them, so that their names depend on nothing else.
 #[derive(Debug)]
 pub struct Maker {
     pub store: Store,
@@ -147,8 +147,8 @@ impl Maker {
     }
 }
 
-/// Which pods a controller of this kind owns follows from their labels: it lets go of those that its selector no longer
-/// means, and takes those in that have nobody.
+/// Updates which pods a controller owns, from their labels: releases those that its selector no longer matches, and
+/// adopts matching orphans.
 #[derive(Debug)]
 pub struct Claims {
     store: Store,
@@ -233,7 +233,7 @@ impl Claims {
     }
 }
 
-/// A pod of a StatefulSet is one by its name too.
+/// A pod of a StatefulSet must also have a matching name.
 fn could_be(set: &Object, pod: &Object) -> bool {
     set.res != Res::StatefulSets || ordinal(set, pod).is_some()
 }
@@ -243,14 +243,14 @@ pub fn ordinal(set: &Object, pod: &Object) -> Option<i64> {
     pod.name().strip_prefix(set.name())?.strip_prefix('-')?.parse().ok()
 }
 
-/// The hash of a template, as it stands in names and labels.
+/// The hash of a template, for names and labels.
 pub fn template_hash(template: &Value, collisions: i64) -> String {
     let mut bytes = template.to_string().into_bytes();
     bytes.extend(collisions.to_le_bytes().iter().filter(|_| collisions > 0));
     short_hash(&bytes)
 }
 
-/// Marks the owner of `kind` of everything that news are about.
+/// Marks the owners of `kind` of all changed objects.
 pub fn mark_owners(queue: &mut Queue<Key>, news: Vec<News>, res: Res) {
     let kind = res.info().kind;
     let mut mark = |object: &Object| {
@@ -275,7 +275,7 @@ pub fn mark_owners(queue: &mut Queue<Key>, news: Vec<News>, res: Res) {
     }
 }
 
-/// Marks everything that news are about.
+/// Marks all changed objects.
 pub fn mark_all(queue: &mut Queue<Key>, news: Vec<News>) {
     for one in news {
         match one {

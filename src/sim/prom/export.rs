@@ -12,15 +12,15 @@ use crate::traffic::read::quantity;
 use crate::traffic::{Counts, Pod};
 use crate::world::State;
 
-/// The bounds as `le` writes them.
+/// The bounds in the form of `le`.
 const LE: [&str; 11] = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "+Inf"];
 
-/// Where a pod's metrics are served.
+/// The port of a pod's metrics.
 pub fn instance(pod: &Pod) -> Arc<str> {
     if pod.ip.is_empty() { format!("{}:8080", pod.name).into() } else { format!("{}:8080", pod.ip).into() }
 }
 
-/// What an application exports of the requests to one Service.
+/// The metrics of an application about the requests to one Service.
 pub(super) fn http(
     desk: &mut Desk<'_>,
     sheet: &mut Sheet,
@@ -64,7 +64,7 @@ pub(super) fn http(
     desk.put(sheet, &base, "http_requests_in_flight", &[], counts.in_flight as f64);
 }
 
-/// What the kubelet says of a pod's containers, and kube-state-metrics of the pod.
+/// The kubelet's metrics about a pod's containers, and those of kube-state-metrics about the pod.
 pub(super) fn container(desk: &mut Desk<'_>, sheet: &mut Sheet, pod: &Pod, slim: bool) {
     let ksm: Arc<str> = desk.words.of("kube-state-metrics");
     let of_pod = [("namespace", &pod.namespace), ("pod", &pod.name), ("job", &ksm)];
@@ -130,7 +130,7 @@ pub(super) struct NodeSheet {
     idle: f64,
 }
 
-/// What machines export.
+/// The metrics of machines.
 pub(super) fn nodes(
     desk: &mut Desk<'_>,
     sheets: &mut BTreeMap<String, NodeSheet>,

@@ -2,7 +2,7 @@
 
 use super::tsdb::Sample;
 
-/// Sum of the drops of a counter: what its resets hid.
+/// The sum of a counter's drops, which its resets caused.
 fn resets(samples: &[Sample]) -> f64 {
     samples
         .iter()
@@ -12,8 +12,8 @@ fn resets(samples: &[Sample]) -> f64 {
         .sum()
 }
 
-/// `rate`, `increase`, `delta` over `(start, end]` in milliseconds: extrapolated to the edges of the range, but not below
-/// zero and not further than half an interval where the series begins or ends within it.
+/// `rate`, `increase`, `delta` over `(start, end]` in milliseconds: extrapolated to the edges of the range, but not
+/// below zero, and by at most half an interval if the series starts or ends within the range.
 pub fn extrapolated(
     samples: &[Sample],
     start: i64,
@@ -80,7 +80,7 @@ pub fn regression(samples: &[Sample], at: i64) -> Option<(f64, f64)> {
     Some((slope, sy / n - slope * sx / n))
 }
 
-/// `histogram_quantile` over `(le, cumulative count)`. NaN where there is nothing to say.
+/// `histogram_quantile` over `(le, cumulative count)`. NaN if it is undefined.
 pub fn histogram_quantile(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
     if q.is_nan() {
         return f64::NAN;

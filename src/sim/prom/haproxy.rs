@@ -9,11 +9,11 @@ use crate::world::Policy;
 /// The states of a server; exactly one of them is 1.
 const STATES: [&str; 5] = ["DOWN", "UP", "MAINT", "DRAIN", "NOLB"];
 
-/// After a connection that failed it tries the same server so many times again.
+/// Number of retries on the same server after a failed connection.
 const RETRIES: u64 = 3;
 
-/// The state of a server: one that its controller has taken out is in maintenance, one that ends gets nothing new. One
-/// without weight is up like the others.
+/// The state of a server: one that its controller has taken out is in maintenance, one that is terminating gets no new
+/// requests. One without weight is up like the others.
 fn state(backend: &Backend) -> &'static str {
     match (backend.ready, backend.terminating) {
         (false, true) => "DRAIN",
@@ -23,7 +23,7 @@ fn state(backend: &Backend) -> &'static str {
     }
 }
 
-/// Means are kept in whole milliseconds, rounded up.
+/// Averages are whole milliseconds, rounded up.
 fn millis(seconds: f64) -> f64 {
     (seconds * 1000.0).ceil() / 1000.0
 }

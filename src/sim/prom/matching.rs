@@ -19,7 +19,7 @@ fn compares(op: &str) -> bool {
     matches!(op, "==" | "!=" | ">" | "<" | ">=" | "<=")
 }
 
-/// The value of an operator; for a comparison 1 or 0.
+/// The result of an operator; for a comparison 1 or 0.
 fn apply(op: &str, a: f64, b: f64) -> Result<f64, QueryError> {
     let flag = |yes: bool| f64::from(u8::from(yes));
     Ok(match op {
@@ -59,7 +59,7 @@ pub fn binary(joined: Joined<'_>) -> Result<Value, QueryError> {
     }
 }
 
-/// A comparison filters, unless it is asked for `bool`; everything else drops the name.
+/// A comparison filters unless it has `bool`; every other operator drops the metric's name.
 fn with_scalar(
     op: &str,
     as_bool: bool,
@@ -81,7 +81,7 @@ fn with_scalar(
     Ok(Value::Vector(out))
 }
 
-/// The labels by which two points meet.
+/// The labels that match the series of both sides.
 fn key(labels: &Labels, modifier: Option<&BinModifier>) -> Labels {
     let matching = modifier.and_then(|m| m.matching.as_ref());
     let keeps = |label: &str| match matching {

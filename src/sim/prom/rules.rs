@@ -94,7 +94,7 @@ pub struct Active {
     open: Option<Open>,
 }
 
-/// A rule and what it has found.
+/// A rule with its current alerts.
 #[derive(Debug)]
 pub struct Held {
     pub rule: Rule,
@@ -119,7 +119,7 @@ impl Rules {
     }
 }
 
-/// A number as templates print it.
+/// A number in the form of templates.
 fn short(value: f64) -> String {
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

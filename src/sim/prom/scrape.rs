@@ -17,7 +17,7 @@ use crate::world::World;
 
 /// How often targets are scraped.
 pub const EVERY: TimeDelta = TimeDelta::seconds(15);
-/// How often series that have ended are looked for.
+/// How often ended series are searched for.
 const TIDY: i64 = 300_000;
 
 /// The database behind its lock. Clones share it.

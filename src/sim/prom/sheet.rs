@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::tsdb::{Labels, NAME, Open, Tsdb};
 
-/// Texts of labels, each held once.
+/// Texts of labels, each stored once.
 #[derive(Debug, Default)]
 pub struct Words(HashMap<Box<str>, Arc<str>>);
 
@@ -108,7 +108,7 @@ impl Desk<'_> {
     }
 }
 
-/// A series within its target (FNV-1a).
+/// Identifies a series within its target (FNV-1a).
 fn key(name: &str, labels: &[(&'static str, &str)]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |text: &str| {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use promql_parser::label::{MatchOp, Matcher, Matchers};
 
-/// A series' labels in order of their names; its metric's name is under [`NAME`]. Texts are shared: whoever makes many
-/// series from the same texts pays for each text once.
+/// A series' labels, ordered by name; the metric's name has the label [`NAME`]. Texts are shared, so many series with
+/// the same texts store each text once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Vec<(Arc<str>, Arc<str>)>);
 
@@ -63,20 +63,20 @@ impl serde::Serialize for Labels {
 /// The label that holds the metric's name.
 pub const NAME: &str = "__name__";
 
-/// Prometheus' marker for "the target no longer has this": a NaN of its own.
+/// Prometheus' stale marker: a special NaN.
 const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 
-/// The marker as a value.
+/// The stale marker as a value.
 pub fn stale() -> f64 {
     f64::from_bits(STALE_BITS)
 }
 
-/// Whether a value is that marker.
+/// Whether a value is the stale marker.
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_BITS
 }
 
-/// One value at a time in milliseconds.
+/// A value with its time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     pub at: i64,
@@ -168,7 +168,7 @@ impl Series {
     }
 }
 
-/// A series that its writer holds open. It stays right until the series is forgotten.
+/// An open series of a writer. It stays valid until the series is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
     place: u32,
@@ -181,7 +181,7 @@ struct Slot {
     series: Option<Series>,
 }
 
-/// What a selector needs: the samples in `(after, until]` of the series that it means, or the newest of these.
+/// The samples that a selector needs: those in `(after, until]` of the matching series, or the newest of these.
 #[derive(Debug)]
 pub struct Need<'a> {
     pub name: Option<&'a str>,
@@ -191,7 +191,7 @@ pub struct Need<'a> {
     pub newest: bool,
 }
 
-/// Series cut out of a database.
+/// Series copied from a database.
 #[derive(Debug)]
 pub struct Cut(Vec<Series>);
 
@@ -385,14 +385,14 @@ impl Tsdb {
     }
 }
 
-/// Whether labels meet all conditions of a selector.
+/// Whether labels match all conditions of a selector.
 pub fn fit(matchers: &Matchers, labels: &Labels) -> bool {
     matchers.matchers.iter().all(|m| fits(m, labels))
         && (matchers.or_matchers.is_empty()
             || matchers.or_matchers.iter().any(|all| all.iter().all(|m| fits(m, labels))))
 }
 
-/// A label that is absent is an empty one.
+/// An absent label counts as an empty one.
 fn fits(matcher: &Matcher, labels: &Labels) -> bool {
     let value = labels.get(&matcher.name).map(|value| &**value).unwrap_or_default();
     match &matcher.op {

@@ -19,7 +19,7 @@ pub struct Step {
     pub told: String,
 }
 
-/// Which node is meant: the `nth` (from 0), by name, of those that fit.
+/// Selects a node: the `nth` (from 0), by name, of those that match.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodePick {

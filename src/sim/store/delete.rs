@@ -13,7 +13,7 @@ use crate::clock;
 use crate::resources::Res;
 use crate::status::Status;
 
-/// What becomes of the objects it owns.
+/// What happens to the objects that it owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Propagation {
     /// They are deleted after it (background).
@@ -43,7 +43,7 @@ impl Delete {
     }
 }
 
-/// How far a deletion came.
+/// The result of a deletion.
 #[derive(Debug, Clone)]
 pub enum Deleted {
     /// The object was deleted; this was its last version.
@@ -66,7 +66,7 @@ fn finalizers(value: &Value) -> usize {
     value.pointer("/metadata/finalizers").and_then(Value::as_array).map_or(0, Vec::len)
 }
 
-/// The seconds that a pod gets.
+/// The grace period of a pod in seconds.
 fn pod_grace(pod: &Object, asked: Option<i64>) -> i64 {
     let finished = matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
     if finished || pod.text("/spec/nodeName").is_empty() {
@@ -75,7 +75,7 @@ fn pod_grace(pod: &Object, asked: Option<i64>) -> i64 {
     asked.or_else(|| pod.int("/spec/terminationGracePeriodSeconds")).unwrap_or(30).max(0)
 }
 
-/// Marked for deletion and held by nothing: a write that gets here removes the object.
+/// Whether it is marked for deletion and has no finalizers: a write that leads to this deletes the object.
 pub(super) fn is_released(res: Res, value: &Value) -> bool {
     let marked = value.pointer("/metadata/deletionTimestamp").is_some();
     let grace = value.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// Who writes, for the entry.
+/// The writer in an entry.
 pub(super) struct Author<'a> {
     pub(super) manager: &'a str,
     pub(super) operation: &'a str,
@@ -12,7 +12,7 @@ pub(super) struct Author<'a> {
     pub(super) time: String,
 }
 
-/// Metadata that belongs to whoever set it; the rest of metadata is the server's.
+/// Metadata that belongs to the writer who set it; the server owns the rest of metadata.
 const OWNED_METADATA: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
 
 fn leaf() -> Value {
@@ -23,7 +23,7 @@ fn every(_: &str) -> bool {
     true
 }
 
-/// Collects what differs between two maps: set or changed fields, and removed ones.
+/// Collects the differences of two maps: set or changed fields, and removed ones.
 fn differences(
     old: &Map<String, Value>,
     new: &Map<String, Value>,
@@ -59,7 +59,7 @@ fn differences(
     }
 }
 
-/// What differs between two documents in fields that have owners.
+/// The differences of two documents in fields that have owners.
 fn differing(old: Option<&Value>, new: &Value) -> (Map<String, Value>, Map<String, Value>) {
     let (mut set, mut gone, none) = (Map::new(), Map::new(), Map::new());
     let old = old.and_then(Value::as_object).unwrap_or(&none);
@@ -105,7 +105,7 @@ fn merge(tree: &mut Map<String, Value>, other: Map<String, Value>) {
     }
 }
 
-/// Credits `author` with everything in which `new` differs from `old`.
+/// Records `author` as the owner of all fields in which `new` differs from `old`.
 pub(super) fn credit(old: Option<&Value>, new: &mut Value, author: &Author<'_>) {
     let (set, gone) = differing(old, new);
     if set.is_empty() && gone.is_empty() {

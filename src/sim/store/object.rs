@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::clock;
 use crate::resources::Res;
 
-/// Where an object lives. `namespace` is empty for cluster-scoped ones.
+/// The namespace and name of an object. `namespace` is empty for cluster-scoped ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub res: Res,
@@ -30,7 +30,7 @@ pub struct Object {
     weight: u32,
 }
 
-/// Bytes that a document takes in memory, roughly: what its allocations ask for.
+/// The approximate memory of a document in bytes: the sum of its allocations.
 fn weight(value: &Value) -> usize {
     /// A node of a map allocates room for this many entries, even if it has fewer.
     const ROOM: usize = 11;
@@ -46,7 +46,7 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// The document without apiVersion and kind, as items of lists are written.
+/// The document without apiVersion and kind, the form of items in lists.
 struct Item<'a>(&'a Value);
 
 impl Serialize for Item<'_> {
@@ -152,7 +152,7 @@ impl Object {
     }
 }
 
-/// What `Value::pointer` finds, without its copying of every step of the way: the loops ask this a million times.
+/// The same as `Value::pointer`, without copying each step of the path, because the loops call this a million times.
 pub fn walk<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
     if pointer.contains('~') || !(pointer.is_empty() || pointer.starts_with('/')) {
         return value.pointer(pointer);
@@ -170,7 +170,7 @@ pub fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Value> {
     all.iter().find(|one| one.get("type").and_then(Value::as_str) == Some(kind))
 }
 
-/// What happened to an object.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happened {
     Added,

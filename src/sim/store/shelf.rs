@@ -10,7 +10,7 @@ use crate::status::Status;
 
 /// Bytes that every log may take.
 const BYTES: usize = 2 << 20;
-/// So many changes are kept whatever they weigh.
+/// This many changes are kept regardless of their size.
 const FEWEST: usize = 64;
 
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use super::object::Change;
 use crate::resources::Res;
 use crate::status::Status;
 
-/// How many changes one read hands out at most.
+/// Maximum number of changes that one read returns.
 const BATCH: usize = 512;
 
-/// A place in the event log of one resource.
+/// A position in the event log of one resource.
 #[derive(Debug)]
 pub struct Subscription {
     store: Store,

@@ -12,7 +12,7 @@ use crate::defaults;
 use crate::resources::Res;
 use crate::status::Status;
 
-/// Which part of an object a write may change. What lies outside keeps its old value, silently, as on the real server.
+/// The part of an object that a write can change. As in the real server, other fields silently keep their value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Everything: for the loops.
@@ -23,7 +23,7 @@ pub enum Scope {
     Status,
 }
 
-/// Who writes, and under which conditions.
+/// The writer of a change, and its preconditions.
 #[derive(Debug, Clone)]
 pub struct Write<'a> {
     /// The field manager.
@@ -83,7 +83,7 @@ impl<'a> Write<'a> {
     }
 }
 
-/// A map inside a document, made if it is not there.
+/// A map inside a document, created if it is absent.
 pub(super) fn map_at<'a>(value: &'a mut Value, field: &str) -> &'a mut Value {
     if !value.is_object() {
         *value = json!({});
@@ -95,7 +95,7 @@ pub(super) fn map_at<'a>(value: &'a mut Value, field: &str) -> &'a mut Value {
     entry
 }
 
-/// Edits the document's metadata, made if it is not there.
+/// Edits the document's metadata, which is created if it is absent.
 pub(super) fn metadata(value: &mut Value) -> &mut Map<String, Value> {
     match map_at(value, "metadata") {
         Value::Object(map) => map,
@@ -119,7 +119,7 @@ const SERVER_METADATA: &[&str] = &[
     "selfLink",
 ];
 
-/// Gives `new` what a writer cannot change.
+/// Restores the fields in `new` that a writer cannot change.
 fn protect(res: Res, old: &Value, new: &mut Value, scope: Scope) {
     let info = res.info();
     let old_metadata = old.get("metadata").and_then(Value::as_object);
@@ -162,14 +162,14 @@ fn protect(res: Res, old: &Value, new: &mut Value, scope: Scope) {
     }
 }
 
-/// Something other than the status differs: comparing is much cheaper than copying.
+/// Whether anything but the status differs; comparing is much cheaper than copying.
 fn differs_beside_status(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
     let counts = |(key, _): &(&String, &Value)| *key != "status";
     !old.iter().filter(counts).eq(new.iter().filter(counts))
 }
 
-/// Something outside metadata and status differs.
+/// Whether anything outside metadata and status differs.
 fn spec_differs(old: &Value, new: &Value) -> bool {
     let rest = |value: &Value| {
         value.as_object().map(|map| {

@@ -1,11 +1,11 @@
 //! Random draws for traffic: how many requests arrive, how many of them fail, how long they take. Small numbers are
 //! drawn exactly; above a variance of 30 a normal distribution is used, and no test could tell the difference.
 
-/// A source of draws.
+/// A source of random values.
 #[derive(Debug)]
 pub struct Dice(pub fastrand::Rng);
 
-/// Above this variance a draw is a rounded normal one.
+/// Above this variance a value is drawn from a normal distribution and rounded.
 const NORMAL_FROM: f64 = 30.0;
 
 impl Dice {
@@ -90,7 +90,7 @@ impl Dice {
     }
 }
 
-/// The distribution function of the standard normal distribution (Abramowitz and Stegun 7.1.26: good to 2e-7).
+/// The distribution function of the standard normal distribution (Abramowitz and Stegun 7.1.26, accurate to 2e-7).
 pub fn phi(x: f64) -> f64 {
     let z = x.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);

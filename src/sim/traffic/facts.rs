@@ -24,7 +24,7 @@ struct Endpoint {
     terminating: bool,
 }
 
-/// The followed logs, and what was read of slices.
+/// The positions in the logs, and the state of slices.
 #[derive(Debug)]
 pub(super) struct Facts {
     store: Store,
@@ -292,7 +292,7 @@ impl Facts {
     }
 }
 
-/// The place of a Service, a new one if it has none.
+/// The index of a Service, a new one if it has none.
 fn place(field: &mut Field, id: &Id) -> usize {
     if let Some(at) = field.by_service.get(id) {
         return *at;
@@ -318,7 +318,7 @@ fn place(field: &mut Field, id: &Id) -> usize {
     at
 }
 
-/// Which Services each one calls: what the application of its first pod calls.
+/// The Services that each one calls: those that the application of its first pod calls.
 fn calls(field: &mut Field, state: &State) {
     for at in 0..field.services.len() {
         let Some(service) = field.services.get(at) else { continue };

@@ -13,7 +13,7 @@ pub const BOUNDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 /// The status codes that are counted.
 pub const CODES: [&str; 5] = ["200", "500", "502", "503", "504"];
 
-/// A status code by its place in [`CODES`].
+/// The index of a status code in [`CODES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     Ok,
@@ -25,7 +25,7 @@ pub enum Code {
     Away,
 }
 
-/// What one pod has answered for one Service since its container started.
+/// The answers of one pod for one Service since its container started.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     /// By code, in the order of [`CODES`].
@@ -38,7 +38,7 @@ pub struct Counts {
     pub in_flight: u64,
 }
 
-/// How a pod behaves, from its application, its version, what is wrong with it and with its node.
+/// The behaviour of a pod, from its application, its version, its faults and those of its node.
 #[derive(Debug, Clone)]
 pub struct Behaviour {
     pub log: Format,
@@ -126,7 +126,7 @@ impl Pod {
     }
 }
 
-/// What became of the requests that went to one backend.
+/// The results of the requests to one backend.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fate {
     /// Requests that were sent to it.
@@ -180,10 +180,10 @@ pub struct Backend {
     pub clients: u32,
 }
 
-/// Latest first in a heap that has the earliest on top: nanoseconds, backend's uid is found by its place.
+/// A heap with the earliest end on top: nanoseconds, and the index of the backend.
 pub type Pending = BinaryHeap<std::cmp::Reverse<(i64, usize)>>;
 
-/// One Service that is asked something.
+/// One Service that gets requests.
 #[derive(Debug)]
 pub struct Service {
     pub id: Id,
@@ -209,7 +209,7 @@ pub struct Service {
     pub excess: f64,
 }
 
-/// What went wrong in one step, for the logs.
+/// The errors of one step, for the logs.
 #[derive(Debug, Clone)]
 pub struct Note {
     pub pod: usize,
@@ -217,7 +217,7 @@ pub struct Note {
     pub count: u64,
 }
 
-/// What is wrong.
+/// The kind of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
     /// The error of its version, or of this pod alone.
@@ -284,13 +284,13 @@ impl SharedField {
     }
 }
 
-/// What really happened, for tests to compare answers with.
+/// The true counts, for tests to compare answers with.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
     pub services: BTreeMap<Id, ServiceTruth>,
 }
 
-/// What really happened to the requests of one Service.
+/// The true counts of one Service's requests.
 #[derive(Debug, Clone)]
 pub struct ServiceTruth {
     pub policy: Policy,

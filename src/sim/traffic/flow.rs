@@ -11,22 +11,22 @@ use super::route::{Choice, Route, spread_clients};
 use super::serve::Taken;
 use crate::world::{Call, Policy, State};
 
-/// A call that gets no answer is given up after so many seconds.
+/// The timeout of a call without an answer, in seconds.
 const PATIENCE: f64 = 1.0;
-/// Part of failed inner calls that are made again once.
+/// The ratio of failed inner calls that are retried once.
 const RETRIED: f64 = 0.5;
-/// A proxy checks each server so often, and takes it for dead after so many failures in a row.
+/// How often a proxy checks each server, and after how many consecutive failures the server counts as dead.
 const CHECK_MILLIS: u32 = 2000;
 const CHECK_FALLS: u32 = 3;
 
-/// What one backend got in this step.
+/// The requests of one backend in this step.
 struct Work {
     backend: usize,
     pod: usize,
     taken: Taken,
 }
 
-/// The order of Services, callers first, with the calls that would close a circle left out.
+/// The order of Services, callers first; calls that would close a circle are left out.
 pub(super) struct Order {
     order: Vec<usize>,
     calls: Vec<Vec<(usize, Call)>>,
@@ -72,7 +72,7 @@ impl Order {
     }
 }
 
-/// A stretch of simulated time.
+/// A span of simulated time.
 #[derive(Clone, Copy)]
 pub(super) struct Stretch {
     pub now: DateTime<Utc>,
@@ -81,7 +81,7 @@ pub(super) struct Stretch {
     pub seconds: f64,
 }
 
-/// What is asked of a Service from outside at that time, in seconds from the clock's origin, per second.
+/// The requests per second from outside to a Service at that time, in seconds since the clock's start.
 fn demand(state: &State, field: &Field, at: usize, passed: f64) -> f64 {
     let Some(demand) = field.services.get(at).and_then(|service| state.demand.get(&service.id)) else {
         return 0.0;
@@ -91,7 +91,7 @@ fn demand(state: &State, field: &Field, at: usize, passed: f64) -> f64 {
     (demand.rps * state.load * (1.0 + demand.swing * phase.sin())).max(0.0)
 }
 
-/// Runs traffic for a stretch of time.
+/// Simulates traffic for a span of time.
 pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut Dice, stretch: Stretch) {
     let Stretch { now, passed, seconds } = stretch;
     field.notes.clear();
@@ -127,12 +127,13 @@ pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut D
     field.steps += 1;
 }
 
-/// How many checks a server has failed that has not answered for so many milliseconds, up to those that make it dead.
+/// The number of failed checks of a server that has not answered for so many milliseconds, up to the number that makes
+/// it dead.
 fn fallen(missed: u32) -> u32 {
     (missed / CHECK_MILLIS).min(CHECK_FALLS)
 }
 
-/// The checks of a proxy: a server that does not answer is dead after three of them, alive again after two.
+/// The checks of a proxy: a server that does not answer is dead after three of them, and alive again after two.
 fn checks(field: &mut Field, at: usize, seconds: f64) {
     let Field { pods, services, .. } = field;
     let Some(service) = services.get_mut(at).filter(|service| service.proxy.is_some()) else { return };
@@ -216,7 +217,7 @@ fn route(
     work
 }
 
-/// How the calls of a Service go in this step: what fails a request, and how long they take beyond the usual.
+/// The results of a Service's calls in this step: which failures they cause, and how much longer they take than usual.
 struct Inner {
     lost: f64,
     failing: f64,
@@ -245,7 +246,7 @@ fn inner(field: &Field, calls: &[(usize, Call)]) -> Inner {
     all
 }
 
-/// Why calls to a Service fail: a backend without an answer if there is one.
+/// Why calls to a Service fail; a backend without an answer comes first.
 fn blame(field: &Field, to: usize) -> Wrong {
     let Some(service) = field.services.get(to) else { return Wrong::NoBackend(to) };
     if service.lost <= 0.0 {
@@ -263,7 +264,7 @@ fn blame(field: &Field, to: usize) -> Wrong {
     }
 }
 
-/// The answers of a Service's backends: codes, latencies, and what its callers see of it.
+/// The answers of a Service's backends: codes, latencies, and the results that its callers see.
 fn answer(
     field: &mut Field,
     at: usize,

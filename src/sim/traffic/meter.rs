@@ -13,14 +13,14 @@ use crate::store::Store;
 use crate::usage::{Meter, Used};
 use crate::world::World;
 
-/// How often it looks.
+/// How often it measures.
 const EVERY: TimeDelta = TimeDelta::seconds(15);
-/// A container must have been seen twice.
+/// A container is measured after it was seen twice.
 const YOUNGEST: f64 = 30.0;
-/// What a machine's own daemons use: cores and bytes.
+/// The usage of a machine's own daemons: cores and bytes.
 pub(crate) const SYSTEM_CPU: f64 = 0.18;
 pub(crate) const SYSTEM_MEMORY: f64 = 1.3e9;
-/// A container beside the one that answers: cores and bytes.
+/// The usage of a container other than the application's: cores and bytes.
 pub(crate) const BESIDE_CPU: f64 = 0.004;
 pub(crate) const BESIDE_MEMORY: f64 = 24.0e6;
 

@@ -6,10 +6,10 @@ use super::draw::Dice;
 use super::field::{Backend, Service};
 use crate::world::Policy;
 
-/// Above so many looks at backends per step, least connections is reckoned from latencies and not played through.
+/// Above this number of comparisons per step, least connections is computed from latencies instead of simulated.
 const PLAYED: u64 = 20_000;
 
-/// A backend that may be chosen, and its weight.
+/// A possible backend, and its weight.
 pub(super) struct Choice {
     /// Its index in the Service.
     pub at: usize,
@@ -33,15 +33,15 @@ fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
-/// Mixes a hash until every bit depends on every other one.
+/// Mixes a hash so that every bit depends on every other one.
 fn mixed(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
 }
 
-/// Which client belongs to which backend: the one with the highest hash of both, so that few clients move when a
-/// backend comes or goes.
+/// The backend of a client: the one with the highest hash of both, so that few clients change their backend when one is
+/// added or removed.
 pub(super) fn spread_clients(service: &mut Service) {
     for backend in &mut service.backends {
         backend.clients = 0;

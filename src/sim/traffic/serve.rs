@@ -4,14 +4,14 @@
 use super::draw::{Dice, phi};
 use super::field::{BOUNDS, CODES, Code, Counts, Pod};
 
-/// How much a pod lets wait, in seconds of its capacity.
+/// How many requests a pod lets wait, in seconds of its capacity.
 const QUEUE: f64 = 0.5;
-/// Up to so many latencies are drawn one by one.
+/// Up to this number, latencies are drawn one by one.
 const ONE_BY_ONE: u64 = 24;
 /// CPU quota periods per second.
 const PERIODS: f64 = 10.0;
 
-/// What became of the requests of one step.
+/// The results of the requests of one step.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Taken {
     pub taken: u64,

@@ -325,7 +325,7 @@ async fn what_writes_are_decided_on_is_read_anew_and_whole() {
         "of no cache, and not taken for whole"
     );
     assert!(asked[2].starts_with("/all?watch=1&resourceVersion=10&"), "{asked:?}");
-    assert_eq!(asked[3], "/all", "what could not be read is listed anew, at the newest version");
+    assert_eq!(asked[3], "/all", "an unreadable object is listed again, at the newest version");
     assert!(matches!(statuses(&reported)[1].state, SourceState::Down { .. }), "{reported:?}");
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::doc::{after, int, list, seconds, text};
 
-/// What an autoscaler remembers; it is lost with the controller, as in the real one.
+/// The memory of an autoscaler, which is lost with the controller, as in the real one.
 #[derive(Debug, Default)]
 pub struct Memory {
     pub recommended: Vec<(DateTime<Utc>, i64)>,
@@ -15,7 +15,7 @@ pub struct Memory {
     pub downs: Vec<(DateTime<Utc>, i64)>,
 }
 
-/// A number and, if it is not what the metrics ask for, the reason and the message of the condition that says so.
+/// A number; and if it differs from the metrics' proposal, the reason and the message of the condition about this.
 pub type Held = (i64, Option<(&'static str, &'static str)>);
 
 pub const TOO_FEW: (&str, &str) =

@@ -14,12 +14,12 @@ use crate::store::{Object, Store, Write};
 use crate::world::NodeTrouble;
 
 pub const NAME: &str = "kubelet";
-/// A pressure is reported so long after it is over.
+/// How long a pressure is still reported after it has ended.
 const TRANSITION: TimeDelta = TimeDelta::minutes(5);
-/// The status is written so often even if nothing changes.
+/// How often the status is written if nothing changes.
 const REPORT: TimeDelta = TimeDelta::minutes(5);
 
-/// What a kubelet remembers of its node.
+/// A kubelet's memory of its node.
 #[derive(Debug, Default)]
 pub struct Machine {
     pub trouble: NodeTrouble,
@@ -203,7 +203,7 @@ impl Machine {
     }
 }
 
-/// The address under which a node is reached.
+/// The address of a node.
 pub fn host_ip(node: &Object) -> &str {
     list(&node.value, "/status/addresses")
         .iter()

@@ -13,12 +13,12 @@ use crate::world::{App, Crash, PodTrouble, State};
 
 /// How long a pod of a Job runs unless the annotation says otherwise.
 const JOB: TimeDelta = TimeDelta::seconds(30);
-/// The longest wait before a container is started or an image pulled again.
+/// The longest wait before a container is restarted or an image pulled again.
 const LONGEST: i64 = 300;
-/// A container that ran so long has its back-off forgotten.
+/// The back-off of a container that ran for this long is reset.
 const FORGIVEN: TimeDelta = TimeDelta::minutes(10);
 
-/// How a run of a container ended.
+/// The termination of a container's run.
 #[derive(Debug, Clone)]
 pub struct End {
     pub code: i64,
@@ -80,7 +80,7 @@ pub struct Run {
     pub ending: Option<DateTime<Utc>>,
 }
 
-/// What happens to a container, to be told and written down.
+/// A step of a container, for the event and the status.
 #[derive(Debug)]
 pub enum Step {
     Pulling,
@@ -95,7 +95,7 @@ pub enum Step {
     Unready,
 }
 
-/// What a pod's containers are subject to.
+/// The settings that decide the steps of a pod's containers.
 pub struct Fate<'a> {
     pub pod: &'a Object,
     pub app: Arc<App>,

@@ -17,7 +17,7 @@ use crate::store::{Delete, Object, Store};
 
 const NAME: &str = "pod-garbage-collector";
 const PERIOD: TimeDelta = TimeDelta::seconds(20);
-/// How long a node has to be missing.
+/// How long a node has to be missing before its pods are deleted.
 const MISSING: TimeDelta = TimeDelta::seconds(40);
 const OUT: &str = "node.kubernetes.io/out-of-service";
 

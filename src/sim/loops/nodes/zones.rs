@@ -26,7 +26,7 @@ impl Zone {
     }
 }
 
-/// When the next node of each zone may have its turn.
+/// When the next node of each zone can take its turn.
 #[derive(Debug, Default)]
 pub struct Zones {
     free: BTreeMap<String, DateTime<Utc>>,

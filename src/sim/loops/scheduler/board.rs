@@ -12,7 +12,7 @@ use crate::store::Object;
 
 pub const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// A pod that takes up room on a node.
+/// A pod that uses resources of a node.
 #[derive(Debug)]
 pub struct Placed {
     pub pod: Arc<Object>,
@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-/// How many pods of one owner run where.
+/// The number of pods of one owner, by node and zone.
 #[derive(Debug, Default)]
 pub struct Siblings {
     pub by_node: HashMap<Arc<str>, i64>,

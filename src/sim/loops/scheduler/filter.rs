@@ -12,7 +12,7 @@ use super::board::{Board, Place, anti_affinity, host_ports};
 use crate::selector::Labels;
 use crate::store::Object;
 
-/// A rule about other pods in the same part of the cluster.
+/// A rule about other pods in the same topology domain.
 struct Term {
     key: String,
     /// The values of the key where matching pods run.
@@ -27,7 +27,7 @@ struct Spread {
     matches_self: bool,
 }
 
-/// What a pod needs, worked out once for all nodes.
+/// A pod's requirements, computed once for all nodes.
 pub struct Wish<'a> {
     pod: &'a Object,
     spec: &'a Value,
@@ -47,7 +47,7 @@ fn domain<'a>(place: &'a Place, key: &str) -> Option<&'a str> {
     place.labels().get(key)?.as_str()
 }
 
-/// Whether a term of pod (anti-)affinity of a pod in `home` means a pod.
+/// Whether a term of pod (anti-)affinity of a pod in `home` selects a pod.
 fn meant(term: &Value, home: &str, pod: &Object) -> bool {
     let spaces = list(term, "/namespaces");
     let there = if spaces.is_empty() && term.get("namespaceSelector").is_none_or(Value::is_null) {
