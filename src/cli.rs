@@ -1,4 +1,4 @@
-//! The command line. Its names are what scripts rely on: they stay.
+//! The command line. Scripts rely on its names, so these do not change.
 
 pub mod access;
 #[cfg(feature = "demo")]
@@ -24,18 +24,18 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// What every command understands.
+/// The options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Context of the kubeconfig (may be given several times: the first is shown)
+    /// Context of the kubeconfig; can be repeated, the first is shown
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Vec<String>,
-    /// Kubeconfig file, as kubectl's --kubeconfig
+    /// Kubeconfig file, like kubectl's --kubeconfig
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     pub access: access::Access,
-    /// Only this namespace (several: repeat it, or separate them by commas)
+    /// Read only this namespace; can be repeated, or a list separated by commas
     #[arg(
         short,
         long,
@@ -45,25 +45,25 @@ pub struct Global {
         conflicts_with = "all_namespaces"
     )]
     pub namespace: Vec<String>,
-    /// All namespaces (the default)
+    /// Read all namespaces (the default)
     #[arg(short = 'A', long, global = true)]
     pub all_namespaces: bool,
     /// Config file instead of $XDG_CONFIG_HOME/pilothouse/config.toml
     #[arg(long, global = true, value_name = "FILE", env = "PILOTHOUSE_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Theme: default, light, mono, or a file's name in the themes folder
+    /// Theme: default, light, mono, or the name of a file in the themes folder
     #[arg(long, global = true, value_name = "NAME")]
     pub theme: Option<String>,
     /// Send only reads and access reviews
     #[arg(long, global = true)]
     pub read_only: bool,
-    /// Base URL of a Prometheus, over the config's
+    /// Base URL of Prometheus; overrides the config
     #[arg(long, global = true, value_name = "URL", env = "PILOTHOUSE_PROMETHEUS")]
     pub prometheus: Option<String>,
-    /// Borders and glyphs in ASCII
+    /// Draw borders and glyphs in ASCII
     #[arg(long, global = true)]
     pub ascii: bool,
-    /// Colours
+    /// Colours of the screen
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
     pub color: Color,
     #[cfg(feature = "demo")]
@@ -90,7 +90,7 @@ pub enum Output {
     Json,
 }
 
-/// From which severity on a finding is a failure.
+/// The lowest severity of a finding that makes the exit status 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
     Critical,
@@ -108,33 +108,33 @@ impl From<FailOn> for Severity {
     }
 }
 
-/// How long to look before answering, and in which form.
+/// The options of the commands that print what was read.
 #[derive(Args, Clone, Debug)]
 pub struct Look {
-    /// Form of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
-    /// Wait at most this long for the sources to be complete
+    /// Wait at most this long until all sources are complete
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub wait: std::time::Duration,
 }
 
-/// What every action understands.
+/// The options of every action.
 #[derive(Args, Clone, Debug)]
 pub struct ActionFlags {
-    /// Form of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
-    /// Print the plan and change nothing (server: the same here, kubectl's spelling)
+    /// Print the plan and change nothing; kubectl's values are accepted, server and client do the same
     #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "server", value_parser = ["server", "client", "none"])]
     pub dry_run: Option<String>,
-    /// Confirm without a question
+    /// Confirm without asking
     #[arg(short, long)]
     pub yes: bool,
-    /// The context's name, needed with --yes for a protected context, a whole zone or many nodes
+    /// The context's name, in addition to --yes for a protected context, a whole zone or many nodes
     #[arg(long, value_name = "CONTEXT")]
     pub confirm: Option<String>,
-    /// If the disk refuses the journal, go on with one in memory and on standard error; takes the context's name
+    /// If the journal cannot be written to disk, keep it in memory and print it to standard error; takes the context's name
     #[arg(long, value_name = "CONTEXT")]
     pub journal_in_memory: Option<String>,
 }
@@ -147,65 +147,65 @@ impl ActionFlags {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// One snapshot of the shared state
+    /// Print nodes, services, autoscalers, workloads and errors
     Snapshot {
         #[command(flatten)]
         look: Look,
-        /// One document a line, whenever something changed
+        /// Print a new document, in one line, after each change
         #[arg(long)]
         watch: bool,
     },
-    /// What is wrong and what changed, for people and chat
+    /// Print the findings and recent changes, as text for a chat
     Why {
         #[command(flatten)]
         look: Look,
-        /// Exit with 1 if there is a finding that is at least as bad; silenced ones do not count
+        /// Exit with 1 if a finding has at least this severity; silenced findings do not count
         #[arg(long, value_enum, value_name = "SEVERITY")]
         fail_on: Option<FailOn>,
     },
-    /// Each source, each permission, each config problem
+    /// Check each source, each permission and the config
     Doctor {
         #[command(flatten)]
         look: Look,
     },
-    /// A role with every permission that is used, as YAML for kubectl
+    /// Print a ClusterRole with every permission that is used, as YAML for kubectl apply
     Rbac(rbac::RbacFlags),
     #[command(flatten)]
     Action(ActionCommand),
-    /// What this user's actions were
+    /// Show the journal of this user's actions
     Journal {
         #[command(subcommand)]
         what: JournalCommand,
     },
-    /// Serve a simulated cluster (Kubernetes, Prometheus, Alertmanager, Loki) on 127.0.0.1 until it is interrupted
+    /// Serve a simulated cluster (Kubernetes, Prometheus, Alertmanager, Loki) on 127.0.0.1 until interrupted
     #[cfg(feature = "demo")]
     Sim(demo::SimFlags),
-    /// The configuration
+    /// Check or print the configuration
     Config {
         #[command(subcommand)]
         what: ConfigCommand,
     },
-    /// Every key and what it does
+    /// List every key and what it does
     Keys {
-        /// As the README's table
+        /// Print the README's table
         #[arg(long)]
         markdown: bool,
     },
-    /// The themes that can be named
+    /// List the available themes
     Themes,
-    /// A completion script
+    /// Print a completion script
     Completions {
-        /// Which shell
+        /// The shell that the script is for
         shell: clap_complete::Shell,
     },
-    /// The manual page, in roff
+    /// Print the manual page, in roff
     Man,
 }
 
-/// What changes the cluster: each is rehearsed, confirmed, journaled and verified.
+/// The commands that change the cluster. Each action is rehearsed, confirmed, written to the journal and verified.
 #[derive(Debug, Subcommand)]
 pub enum ActionCommand {
-    /// Empty nodes, as kubectl drain: cordon, then evict
+    /// Drain nodes, like kubectl drain: cordon them, then evict their pods
     #[command(group(clap::ArgGroup::new("which").required(true).multiple(false).args(["nodes", "zone", "pool"])))]
     Drain {
         /// Names of the nodes
@@ -214,7 +214,7 @@ pub enum ActionCommand {
         /// All nodes of a zone (topology.kubernetes.io/zone)
         #[arg(long, value_name = "ZONE")]
         zone: Option<String>,
-        /// All nodes of a pool, as the node list shows it
+        /// All nodes of a pool, named as in the list of nodes
         #[arg(long, value_name = "POOL")]
         pool: Option<String>,
         #[command(flatten)]
@@ -238,7 +238,7 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Mark dead nodes out-of-service: their pods are force-deleted, their volumes detached
+    /// Taint powered-off nodes out-of-service, so that their pods are deleted and their volumes detach
     OutOfService {
         /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
@@ -246,7 +246,7 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Remove that taint
+    /// Remove the out-of-service taint from nodes
     InService {
         /// Names of the nodes
         #[arg(required = true, value_name = "NODE")]
@@ -254,7 +254,7 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Restart a workload's pods by a rollout
+    /// Restart a workload's pods, like kubectl rollout restart
     Restart {
         /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
@@ -262,18 +262,18 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Put back an earlier template, as kubectl rollout undo
+    /// Roll a workload back to an earlier revision, like kubectl rollout undo
     Rollback {
         /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
-        /// Which revision, as kubectl rollout history has them; 0 = the one before the newest
+        /// Revision, as in kubectl rollout history; 0: the one before the newest
         #[arg(long, value_name = "N", value_parser = number::<i64>)]
         to_revision: Option<i64>,
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Stop a Deployment's rollout where it is
+    /// Pause a Deployment's rollout, like kubectl rollout pause
     PauseRollout {
         /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
@@ -281,7 +281,7 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Let it go on
+    /// Resume a paused rollout, like kubectl rollout resume
     ResumeRollout {
         /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
@@ -294,44 +294,44 @@ pub enum ActionCommand {
         /// deploy/checkout, or shop/deploy/checkout with its namespace
         #[arg(value_name = "KIND/NAME")]
         workload: String,
-        /// How many it is to have
+        /// The new number of replicas
         #[arg(long, value_name = "N", value_parser = number::<i32>)]
         replicas: i32,
-        /// Refuse unless it has this many now
+        /// Refuse unless this is the current number of replicas
         #[arg(long, value_name = "M", value_parser = number::<i32>)]
         current_replicas: Option<i32>,
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Set the bounds of a HorizontalPodAutoscaler
+    /// Set minReplicas and maxReplicas of a HorizontalPodAutoscaler
     Bounds {
         /// cart, or shop/cart with its namespace
         #[arg(value_name = "HPA")]
         hpa: String,
-        /// minReplicas
+        /// The new minReplicas
         #[arg(long, value_name = "N", required_unless_present = "max", value_parser = number::<i32>)]
         min: Option<i32>,
-        /// maxReplicas
+        /// The new maxReplicas
         #[arg(long, value_name = "N", value_parser = number::<i32>)]
         max: Option<i32>,
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Evict single pods
+    /// Evict pods
     Evict {
         /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
         pods: Vec<String>,
-        /// Delete instead of evict: budgets are not asked
+        /// Delete the pods instead of evicting them, which bypasses PodDisruptionBudgets
         #[arg(long)]
         delete: bool,
-        /// Seconds each pod gets to end; -1 = its own
+        /// Seconds that each pod gets to terminate; -1: the pod's own grace period
         #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS", value_parser = number::<i64>)]
         grace_period: i64,
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Take pods out of a Service; they stay, for a look at them
+    /// Take pods out of a Service by removing labels; the pods keep running
     OutOfRotation {
         /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
@@ -342,7 +342,7 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Put them back
+    /// Put pods that are out of rotation back into their Service
     IntoRotation {
         /// Names of the pods, or shop/NAME with the namespace
         #[arg(required = true, value_name = "POD")]
@@ -350,33 +350,33 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Run a failover plan of the config, or zone/NAME, pool/NAME
+    /// Run a failover plan, or drain a zone or a pool
     Failover {
-        /// Name of a plan of the config, zone/NAME or pool/NAME
+        /// Name of a plan in the config, or zone/NAME, pool/NAME
         #[arg(value_name = "PLAN")]
         plan: String,
-        /// Go back
+        /// Revert the plan's completed steps
         #[arg(long)]
         revert: bool,
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Take up an action whose process ended in the middle
+    /// Resume an action whose process ended before it was complete
     Resume {
-        /// As `journal list` and the line on standard error name it
+        /// Id of the action, as in `journal list` and on standard error
         id: String,
-        /// Take it back: make the nodes schedulable that it cordoned
+        /// Instead of resuming, uncordon the nodes that the action cordoned
         #[arg(long, conflicts_with = "dismiss")]
         uncordon: bool,
-        /// Say that nothing is to be done about it
+        /// Instead of resuming, end the reminder of this action and change nothing
         #[arg(long)]
         dismiss: bool,
         #[command(flatten)]
         action: ActionFlags,
     },
-    /// Undo an action of the journal; without an id, list them
+    /// Undo an action of the journal; without an id, list the actions that can be undone
     Undo {
-        /// As `journal list` names it
+        /// Id of the action, as in `journal list`
         #[arg(value_name = "ID")]
         id: Option<String>,
         #[command(flatten)]
@@ -410,17 +410,17 @@ impl ActionCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum JournalCommand {
-    /// One line an action
+    /// List the actions, one line each
     List {
-        /// Form of the output
+        /// Output format
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// One action, whole
+    /// Show one action with all its steps
     Show {
-        /// As `journal list` names it
+        /// Id of the action, as in `journal list`
         id: String,
-        /// Form of the output
+        /// Output format
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
@@ -428,17 +428,17 @@ pub enum JournalCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Every problem of the file; exit status 2 if there is one
+    /// Print every problem of the file; exit status 2 if there is one
     Check,
-    /// Every setting, its value and where it comes from
+    /// Print every setting, its value and where the value comes from
     Print,
-    /// The example file
+    /// Print the example file: every setting with its default
     Example,
 }
 
-/// A whole number; what is wrong about another text, in words.
+/// Parses a whole number. The error says what is wrong with the text.
 pub(crate) fn number<T: TryFrom<i128>>(text: &str) -> Result<T, String> {
-    let number: i128 = text.parse().map_err(|_| "that is no whole number".to_owned())?;
+    let number: i128 = text.parse().map_err(|_| "not a whole number".to_owned())?;
     T::try_from(number).map_err(|_| format!("{number} is out of range"))
 }
 

@@ -1,5 +1,5 @@
-//! The only place that reads the clock, and the only one that corrects it to the cluster's time: timestamps in the cluster
-//! are made by the API server's clock, which may be hours off ours.
+//! The only module that reads the clock, and the only one that corrects it to the cluster's time: timestamps in the
+//! cluster come from the API server's clock, which can differ from ours by hours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,14 +7,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pilothouse_core::domain::time::Stamp;
 
-/// No answer has told the server's time yet.
+/// No answer has had the server's time yet.
 const UNMEASURED: i64 = i64::MIN;
 
-/// Where time comes from: the system, or a hand that tests move. Clones share what is known of the server's clock.
+/// The source of time: the system's clock, or a manual clock that tests set. Clones share the measured offset of the
+/// server's clock.
 #[derive(Clone, Debug)]
 pub struct Clock {
     manual: Option<Arc<AtomicI64>>,
-    /// The server's clock less ours in milliseconds, or [`UNMEASURED`].
+    /// The server's clock minus ours in milliseconds, or [`UNMEASURED`].
     offset: Arc<AtomicI64>,
 }
 
@@ -24,11 +25,11 @@ impl Default for Clock {
     }
 }
 
-/// The least change of an offset that agrees with an answer: the server's clock less ours lies between `low` and `high`,
-/// which are a second apart or more, because a `Date` has whole seconds. So nothing moves while it may be right, and many
-/// answers close in on the truth.
-fn narrowed(held: i64, low: i64, high: i64) -> i64 {
-    if low > high { held } else { held.clamp(low, high) }
+/// The offset closest to `offset` that agrees with an answer. The server's clock minus ours is between `low` and
+/// `high`, which are at least a second apart because a `Date` header has whole seconds. So an offset that can be right
+/// does not change, and more answers make it more precise.
+fn narrowed(offset: i64, low: i64, high: i64) -> i64 {
+    if low > high { offset } else { offset.clamp(low, high) }
 }
 
 impl Clock {
@@ -36,14 +37,14 @@ impl Clock {
         Self { manual: None, offset: Arc::new(AtomicI64::new(UNMEASURED)) }
     }
 
-    /// The same clock without what is known of a server's clock: for another cluster, and for times that are ours.
+    /// The same clock without the offset of a server's clock: for another cluster, and for times of this machine.
     #[must_use]
     pub fn apart(&self) -> Self {
         Self { manual: self.manual.clone(), ..Self::system() }
     }
 
-    /// Learns from an answer: its `Date` header (in whole seconds), and when the request was sent and the answer arrived,
-    /// both by [`Clock::local`]. Does nothing to a manual clock.
+    /// Updates the offset from an answer: its `Date` header (in whole seconds), and when the request was sent and the
+    /// answer arrived, both by [`Clock::local`]. Does nothing to a manual clock.
     pub fn observe(&self, sent: Stamp, got: Stamp, date: Stamp) {
         if self.manual.is_some() {
             return;
@@ -53,24 +54,24 @@ impl Clock {
         self.offset.store(narrowed(held, low, high), Ordering::SeqCst);
     }
 
-    /// The server's clock less ours in milliseconds; None until a server has told its time.
+    /// The server's clock minus ours in milliseconds; None until an answer has had the server's time.
     pub fn offset_ms(&self) -> Option<i64> {
         Some(self.offset.load(Ordering::SeqCst)).filter(|ms| *ms != UNMEASURED)
     }
 
-    /// A clock that stands at `start` until [`Clock::set`].
+    /// A clock that shows `start` until [`Clock::set`] is called.
     pub fn manual(start: Stamp) -> Self {
         Self { manual: Some(Arc::new(AtomicI64::new(start.0))), ..Self::system() }
     }
 
-    /// Moves a manual clock; does nothing to the system's.
+    /// Sets a manual clock; does nothing to the system's clock.
     pub fn set(&self, now: Stamp) {
         if let Some(manual) = &self.manual {
             manual.store(now.0, Ordering::SeqCst);
         }
     }
 
-    /// The time in the cluster: ours until its server has told its own.
+    /// The time in the cluster; our own time until the server's is known.
     pub fn now(&self) -> Stamp {
         Stamp(self.local().0.saturating_add(self.offset_ms().unwrap_or(0)))
     }
@@ -103,7 +104,7 @@ impl Clock {
 mod tests {
     use super::*;
 
-    /// Answers of a server whose clock is `skew` off, asked every 537 ms with a delay of `delay` in all.
+    /// Simulates answers of a server whose clock is `skew` off, every 537 ms, with a total delay of `delay`.
     fn answers(clock: &Clock, skew: i64, delay: i64, n: i64) -> Vec<i64> {
         (0..n)
             .map(|i| {

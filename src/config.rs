@@ -1,7 +1,8 @@
-//! Configuration: TOML into core's settings, strict, with every problem at once. Defaults < file < environment < flags.
+//! Configuration: reads the TOML file into core's settings. It refuses unknown keys and reports all problems at once.
+//! The environment overrides the file, and flags override the environment.
 //!
-//! One table ([`fields::FIELDS`]) says what can be configured; the parser, `config print`, `config example` and the
-//! hint for an unknown key all read it.
+//! One table ([`fields::FIELDS`]) lists the settings. The parser, `config print`, `config example` and the hint for an
+//! unknown key all use it.
 
 pub mod check;
 pub mod failover;
@@ -37,11 +38,11 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Settings with their origins and whatever was wrong on the way.
+/// Settings with their origins and the problems of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     pub settings: Settings,
-    /// `section.key` -> origin, for what is not the default.
+    /// `section.key` -> origin, for each setting that is not the default.
     pub origins: Vec<(String, Origin)>,
     pub problems: Vec<Problem>,
     /// The guards or the keys could not be read: the console must start read-only.
@@ -52,13 +53,13 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// True if the file, and not the environment or a flag, gave this key its value.
+    /// True if this key's value comes from the file, not from the environment or a flag.
     pub fn is_of_file(&self, key: &str) -> bool {
         let origin = self.origins.iter().rev().find(|(k, _)| k == key);
         matches!(origin, Some((_, Origin::File(_))))
     }
 
-    /// Adds what only the room that uses a setting can tell: a key binding, a theme.
+    /// Adds a problem that only the room that uses the setting can find: of a key binding or a theme.
     pub fn report(&mut self, key: &str, what: &str, hint: &str) {
         let line = self.lines.iter().find(|(k, _)| k == key).map(|(_, line)| *line);
         let problem =
@@ -68,20 +69,20 @@ impl Loaded {
     }
 }
 
-/// `$XDG_CONFIG_HOME/pilothouse/config.toml`; None without a home.
+/// `$XDG_CONFIG_HOME/pilothouse/config.toml`; None without a home directory.
 pub fn default_path(home: &Home) -> Option<PathBuf> {
     Some(home.config.as_ref()?.join("config.toml"))
 }
 
-/// The folders of this user. None: there is no home directory and the environment names none. A folder that is shared,
-/// such as /tmp, never takes their place: whoever was there first could give us a config or take our journal.
+/// The folders of this user. None: there is no home directory and the environment names no folder. A shared folder such
+/// as /tmp is never used instead, because another user could put a config there or take over our journal.
 #[derive(Clone, Debug, Default)]
 pub struct Home {
     pub config: Option<PathBuf>,
     pub state: Option<PathBuf>,
 }
 
-/// By the XDG base directories.
+/// The folders according to the XDG base directory specification.
 pub fn home() -> Home {
     let home = etcetera::home_dir().ok().filter(|home| home.is_absolute());
     folders(home.as_deref(), |name| std::env::var_os(name))
@@ -89,14 +90,14 @@ pub fn home() -> Home {
 
 fn folders(home: Option<&Path>, var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Home {
     let folder = |name: &str, default: &str| {
-        // a relative one counts as not set, as XDG says
+        // a relative path counts as not set, as XDG says
         let named = var(name).map(PathBuf::from).filter(|path| path.is_absolute());
         Some(named.or_else(|| Some(home?.join(default)))?.join("pilothouse"))
     };
     Home { config: folder("XDG_CONFIG_HOME", ".config"), state: folder("XDG_STATE_HOME", ".local/state") }
 }
 
-/// Loads the file at `path`. A file that is not there is fine unless the person named it.
+/// Loads the file at `path`. A missing file is an error only if the user named it.
 pub fn load(path: &Path, named: bool) -> Loaded {
     let mut loaded = Loaded { path: path.to_owned(), ..Loaded::default() };
     let text = match std::fs::read_to_string(path) {
@@ -108,7 +109,7 @@ pub fn load(path: &Path, named: bool) -> Loaded {
                 path: path.to_owned(),
                 line: None,
                 what: format!("cannot be read: {e}"),
-                hint: "name another file with --config, or leave it out for the defaults".into(),
+                hint: "name another file with --config, or omit --config to use the defaults".into(),
             });
             return loaded;
         }
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_home_there_are_no_folders_but_those_that_are_named() {
+    fn without_a_home_directory_only_the_environment_names_folders() {
         let of = |home: Option<&str>, named: Option<&str>| {
             folders(home.map(Path::new), |name| (name == "XDG_STATE_HOME").then(|| named.map(Into::into))?)
         };

@@ -1,6 +1,6 @@
-//! The hub: the one writer of the shared state. A thread of its own reads two bounded queues (source status and
-//! actions first, then facts), folds them in, and publishes an `Arc<World>` at most 20 times a second, only when
-//! something that people see has changed.
+//! The hub: the only writer of the shared state. Its thread reads two bounded queues (source status and actions first,
+//! then facts), folds the events into the state, and publishes an `Arc<World>` at most 20 times a second, and only when
+//! something visible has changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 
-/// Between two publishes.
+/// The shortest interval between two publishes.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
-/// How often verdicts that only time changes are looked at.
+/// How often verdicts that depend only on time are computed again.
 const TICK: Duration = Duration::from_secs(1);
-/// Depth of the fact queue: a full one makes sources wait.
+/// Capacity of the fact queue. If it is full, sources wait.
 pub const FACTS: usize = 256;
 pub const CONTROL: usize = 256;
-/// Events folded in before looking whether a publish is due.
+/// Number of events that are folded in before the hub checks whether a publish is due.
 const AT_ONCE: usize = 64;
-/// Past actions that stay on the screen.
+/// Number of past actions that are kept for the screen.
 const ACTIONS: usize = 200;
 
-/// The hub's inputs.
+/// The hub's input queues.
 pub struct Queues {
     pub facts: mpsc::Receiver<Event>,
     pub control: mpsc::Receiver<Event>,
 }
 
-/// The state and whom it is published to.
+/// The state, and the function that it is published to.
 pub struct Hub<P> {
     clusters: Vec<ClusterState>,
     actions: Vec<Arc<ActionView>>,
@@ -68,7 +68,7 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
         }
     }
 
-    /// What an action changed is seen by the watches, with our name on it: it is not noted twice.
+    /// The watches see the change that an action made, with our name on it, so it is not recorded here a second time.
     fn action(&mut self, action: ActionView) {
         let action = Arc::new(action);
         match self.actions.iter_mut().find(|a| a.id == action.id) {
@@ -83,7 +83,7 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
         self.actions_dirty || self.clusters.iter().any(ClusterState::is_dirty)
     }
 
-    /// Publishes what changed. `tick`: verdicts that depend on time are looked at too.
+    /// Publishes the changes. `tick`: also computes the verdicts that depend on time.
     pub fn publish(&mut self, tick: bool) -> bool {
         let now = self.clock.now();
         let mut changed = std::mem::take(&mut self.actions_dirty);
@@ -102,7 +102,7 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
         changed
     }
 
-    /// Runs until stopped or until nobody can send any more.
+    /// Runs until it is stopped, or until all senders are gone.
     pub async fn run(mut self, mut queues: Queues, stop: CancellationToken) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -132,7 +132,7 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
     }
 }
 
-/// An action's transition as an event for the control queue.
+/// A state change of an action, as an event for the control queue.
 pub fn action_event(action: ActionView, at: Stamp) -> Event {
     let cluster: ClusterId = action.cluster;
     Event { at, cluster, fact: Fact::Action(action) }

@@ -1,8 +1,9 @@
-//! Pilothouse: the on-call engineer's terminal console for Kubernetes. This page is the architecture.
+//! Pilothouse: a terminal console for people who are on call for a Kubernetes cluster. This page describes the
+//! architecture: how data flows, which room contains what, where to look for what, and a glossary.
 //!
-//! Facts flow one way. Sources turn the outside world into typed events; the hub, one thread, folds them into an
-//! immutable snapshot; pure functions turn the snapshot into verdicts, view models and frames; a key becomes an
-//! intent, and only the executor can change the world, whose answers come back as events.
+//! Data flows in one direction. Sources turn the outside world into typed events. The hub, a single thread, folds the
+//! events into an immutable snapshot. Pure functions turn the snapshot into verdicts, view models and frames. A key
+//! becomes an intent. Only the executor can change a cluster, and the results of its changes return as events.
 //!
 //! ```text
 //!  kubernetes ─┐ facts (batched)                                        ┌─> present ─> view ─> paint ─> writer
@@ -11,28 +12,68 @@
 //!  executor ── control queue, read first ──> hub        <── bounded queue ─┘ after rehearsal + confirm
 //! ```
 //!
-//! | room | what it is for | may use |
+//! # Rooms
+//!
+//! | room | content | may use |
 //! |---|---|---|
-//! | `pilothouse_core` | domain types, the facts, policies and rules, plans, the shared state: a package of its own, pure; its page has its rooms | nothing of ours |
-//! | [`wire`] | the clients: connect, read, write, list-watch, decode | core |
-//! | [`source`] | what keeps the state current: objects, metrics, Prometheus, logs | core, wire |
-//! | [`action`] | rehearse, journal, execute, verify: the only holder of a client that writes | core, wire |
+//! | [`pilothouse_core`] | domain types, facts, policies and rules, plans, the shared state; a separate, pure package with rooms of its own | nothing of ours |
+//! | [`wire`] | the clients: connect, read, write, list and watch, decode | core |
+//! | [`source`] | keeps the state up to date: objects, metrics, Prometheus, logs | core, wire |
+//! | [`action`] | rehearses, journals, executes and verifies actions; the only room with a client that writes | core, wire |
 //! | [`report`] | documents and texts of the headless commands | core, action |
 //! | [`ui`] | commands, state of the screen, view models, drawing | core |
-//! | [`config`] | the config file into core's settings | core |
-//! | [`hub`] | the one writer of the shared state | core |
-//! | [`terminal`] | taking the terminal over and giving it back; keys, signals, frames | ui's keys and queue |
+//! | [`config`] | reads the config file into core's settings | core |
+//! | [`hub`] | the only writer of the shared state | core |
+//! | [`terminal`] | takes the terminal over and restores it; keys, signals, frames | ui's keys and queue |
 //! | [`bootstrap`] | start-up and wiring | all of them |
 //! | `pilothouse_sim` | the simulated cluster of `--demo` and `pilothouse sim` (feature `demo`): API server, control loops, traffic, Prometheus, Alertmanager, Loki, scenarios | nothing of ours |
 //!
-//! [`clock`] alone reads the time, [`telemetry`] writes our own log, [`cli`] is the command line's grammar.
-//! `tests/it/architecture.rs` holds this table.
+//! Only [`clock`] reads the time. [`telemetry`] writes our own log. [`cli`] defines the command line.
+//! `tests/it/architecture.rs` checks this table.
 //!
-//! Where to look first: what NOW finds is `pilothouse_core::policy::rules`; what a drain would do
-//! `pilothouse_core::policy::drain`; how lists and watches survive what servers do [`wire::list_watch`]; every key
-//! and command [`ui::command`]; what an action would do `pilothouse_core::plan`, how it is carried out
-//! [`action::executor`], a drain [`action`]'s `drain`, and what becomes of one whose process ended [`action::resume`].
-//! A demo differs from any other cluster in `bootstrap`'s `demo` alone.
+//! # Where to look first
+//!
+//! | question | answer |
+//! |---|---|
+//! | Which code decides that a node is bad? | its state: [`pilothouse_core::policy::health`], called by [`pilothouse_core::state::derive`]; whether NOW shows it: the rules in [`pilothouse_core::policy::rules`] (`nodes.rs`) |
+//! | Which code decides what NOW shows, and in which order? | [`pilothouse_core::policy::rules`]: one function for each rule, listed in `RULES`, then ranked and folded |
+//! | Where does a kind get a new field or column? | the field: its type in [`pilothouse_core::domain`], its decoder in [`wire::decode`]; the column: the file named after the list (`pods.rs`, `nodes.rs`), next to its rows, in [`ui`] |
+//! | Where is a watched kind added, for example PersistentVolumeClaim? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], a watch in [`source::kube`] |
+//! | How does a LIST or WATCH survive errors? | [`wire::list_watch`] |
+//! | How does a Prometheus sample become a SHARE? | queries and their results: [`source::prometheus`]; observed and expected share: [`pilothouse_core::policy::shares`] |
+//! | How does a log line become an error group? | [`pilothouse_core::logs`] reads level and message; [`source::logs`] follows the pods and counts the groups |
+//! | Which file binds a key to a command? | default keys: [`ui::command`] (`table.rs`); keys from the config: [`ui::keymap`]; the code that a command runs: [`ui::update`] |
+//! | What happens between a key press and the frame? | [`terminal`] decodes the key, [`ui::run`] takes it from the queue, [`ui::update`] runs its command, [`ui::present`] makes view models, [`ui::view`] draws cells, [`ui::paint`] turns them into bytes, and the terminal's writer thread writes them |
+//! | Which code decides that a drain is refused? | for each pod: [`pilothouse_core::policy::drain`] (kubectl's filters); for the plan: [`pilothouse_core::plan`] (`nodes.rs`); while it runs: [`action::executor`] and [`action::drain`] |
+//! | Which file sends an eviction? | [`action::drain`] (`node.rs`) decides when, [`action::requests`] builds the request, [`wire::write`] sends it |
+//! | Which code writes the journal? | [`action::journal`] writes the files; the executor calls it before each request |
+//! | What becomes of an action whose process ended? | [`action::resume`] |
+//! | Where are the permissions listed? | with the kinds, in [`pilothouse_core::domain::kinds`]; [`report::rights`] prints them for `doctor`, `rbac` and the README |
+//! | Where is the format of the config file defined? | [`config::fields`]; failover plans in [`config::failover`], silences in [`config::silence`]; [`config::check()`] reads a file |
+//! | How does a demo differ from another cluster? | only in `bootstrap/demo.rs`, which starts the simulated cluster and connects to it |
+//!
+//! # Glossary
+//!
+//! - **fact**: something that was observed, without a conclusion; it travels as an
+//!   [`Event`](pilothouse_core::facts::event::Event).
+//! - **source**: a task that reads one kind of data (pods, Prometheus, logs) and sends facts; its status is a fact too.
+//! - **table**: the rows of one kind, in shared chunks so that a snapshot is cheap ([`pilothouse_core::facts::table`]).
+//! - **coverage**: how complete a table is: loading, complete, only some namespaces, denied, not installed.
+//! - **World**: the immutable snapshot of all clusters and actions that the hub publishes
+//!   ([`pilothouse_core::facts::world`]).
+//! - **derived row**: an object with the values computed from other tables, for example a node with the sums of its
+//!   pods ([`pilothouse_core::state::derive`]).
+//! - **finding** (in code: cause): a problem that a rule found; NOW shows one line for it.
+//! - **intent**: the action that a user or a command line asks for, on which objects, in which context.
+//! - **plan**: the steps of an intent, with warnings, refusals and the needed confirmation; nothing is sent yet.
+//! - **evidence**: the server's answers about a plan: access reviews and dry runs.
+//! - **rehearsal**: a plan together with its evidence, as the dialog shows it before the confirmation.
+//! - **guard**: a check that refuses an action or makes its confirmation stricter: read-only, protection, permissions.
+//! - **step**: one change of one object, usually one request.
+//! - **journal**: the record of all actions on disk, written before each request.
+//! - **session**: what one run of an action needs: clients, rate limit, cancellation. The **runner** takes an intent
+//!   through rehearsal, confirmation and execution, for the console and for headless commands.
+//! - **pane**: a list on the main screen (Nodes, Traffic, Errors, Autoscalers) or full screen.
 
 pub mod action;
 pub mod bootstrap;

@@ -1,5 +1,5 @@
-//! Our own log: rolling daily files in the state folder, seven kept, no secrets, no payloads above debug. Nothing is
-//! ever written to the terminal from here.
+//! Our own log: one file per day in the state folder, seven are kept. It has no secrets, and payloads only at level
+//! debug. It never writes to the terminal.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -11,8 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 const PREFIX: &str = "pilothouse";
 
-/// Starts logging; None if there is no folder or it cannot be written, which must not keep anyone from looking at a
-/// cluster. The guard flushes when dropped. `PILOTHOUSE_LOG` sets the filter (default `info`).
+/// Starts logging. None if there is no folder or it cannot be written, which must not prevent anyone from looking at a
+/// cluster. The guard flushes the log when it is dropped. `PILOTHOUSE_LOG` sets the filter (default `info`).
 pub fn start(state: Option<&Path>) -> Option<WorkerGuard> {
     let folder = state?.join("log");
     private_folder(&folder).ok()?;
@@ -31,8 +31,8 @@ pub fn start(state: Option<&Path>) -> Option<WorkerGuard> {
     Some(guard)
 }
 
-/// A folder of our own state: only its owner may look into it. So may nobody else into the one around it, which holds
-/// the journal too. One that was made wider before is made narrow.
+/// Creates a state folder that only its owner can read. The folder around it, which also has the journal, gets the same
+/// mode. Wider permissions of an existing folder are removed.
 pub(crate) fn private_folder(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let around = folder.parent().filter(|around| around.file_name().is_some_and(|name| name == PREFIX));
@@ -42,14 +42,14 @@ pub(crate) fn private_folder(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The appender makes its files as the umask says.
+/// The appender creates its files with the process's umask.
 fn private_files(folder: &Path) {
     for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
         let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
         let file = OpenOptions::new().append(true).custom_flags(flags).open(&path);
         let narrow = file.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)));
         if let Err(error) = narrow {
-            // the log starts after this, and a file that is not ours stays as it is
+            // the log has not started yet, and a file that is not ours stays unchanged
             tracing::debug!(%error, "cannot be made private");
         }
     }

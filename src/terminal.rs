@@ -1,8 +1,8 @@
-//! The terminal: taking it over and giving it back, keys and signals in, frames out.
+//! The terminal: takes it over and restores it, reads keys and signals, and writes frames.
 //!
-//! Three threads: one reads keys and watches for the end of the terminal, one
-//! waits for signals, one writes frames. None of them is waited for at the end: a write to a dead link may never
-//! return, and the process has a second to go.
+//! Three threads: one reads keys and notices when the terminal is gone, one waits for signals, one writes frames. None
+//! of them is joined at the end, because a write to a dead link may never return, and the process must exit within a
+//! second.
 
 mod decode;
 
@@ -24,28 +24,28 @@ use crate::clock::Clock;
 use crate::ui::run::{FrameBytes, Input};
 use decode::{Decoder, Typed};
 
-/// Alternate screen, bracketed paste, no cursor, no wrapping at the edge.
+/// Alternate screen, bracketed paste, no cursor, no line wrapping.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[?7l";
-/// Everything back, in the other order; also ends a synchronized update that was cut off.
+/// Restores all of this in reverse order. Also ends a synchronized update that was interrupted.
 const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?1006l\x1b[?1000l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?2004l\x1b[?1049l";
 
-/// Set while the terminal is ours: the panic hook and the guard give it back once.
+/// Set while we own the terminal, so that the panic hook and the guard restore it only once.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal, ours until this is dropped.
+/// The terminal, which is restored when this is dropped.
 #[derive(Debug)]
 pub struct Terminal {
-    /// Frames are thrown away: we are stopped.
+    /// The process is suspended, so frames are discarded.
     paused: Arc<AtomicBool>,
 }
 
 impl Terminal {
-    /// Takes the terminal over. Also sets a panic hook that gives it back before the message is printed.
+    /// Takes the terminal over. Also sets a panic hook that restores it before the message is printed.
     pub fn take() -> io::Result<Self> {
         if !io::stdout().is_terminal() {
             return Err(io::Error::other("standard output is not a terminal"));
         }
-        // a colourless theme is ours to choose; crossterm's NO_COLOR would wipe bold and reverse as well
+        // we choose a colourless theme ourselves; crossterm's NO_COLOR would also remove bold and reverse
         crossterm::style::force_color_output(true);
         crossterm::terminal::enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
@@ -54,8 +54,8 @@ impl Terminal {
         let before = std::panic::take_hook();
         let screen = thread::current().id();
         std::panic::set_hook(Box::new(move |panic| {
-            // a task that panics is started anew while the screen goes on, or ends with us: only the screen's own end
-            // gives the terminal back, and nothing else is written over it or over the shell
+            // a task that panics is restarted, or ends with the process; only a panic of the screen's own thread
+            // restores the terminal, so that no message is written over the screen or over the shell
             if thread::current().id() == screen {
                 give_back();
                 before(panic);
@@ -66,12 +66,12 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// The size in cells; 80x24 where the terminal does not say.
+    /// The size in cells; 80x24 if the terminal does not report one.
     pub fn size() -> (u16, u16) {
         crossterm::terminal::size().ok().filter(|(w, h)| *w > 0 && *h > 0).unwrap_or((80, 24))
     }
 
-    /// Starts the three threads. Keys and signals go to `inbox`; the sender that is returned takes one frame at a time.
+    /// Starts the three threads. Keys and signals go to `inbox`; the returned sender accepts one frame at a time.
     pub fn start(&self, inbox: &SyncSender<Input>) -> io::Result<SyncSender<FrameBytes>> {
         let (frames, outgoing) = sync_channel(1);
         let to = inbox.clone();
@@ -99,12 +99,12 @@ impl Drop for Terminal {
     }
 }
 
-/// Stops this process as ctrl-z does elsewhere. Err: nobody would continue it, so that it would stand for ever.
+/// Stops this process, as ctrl-z does in other programs. Err: no process could continue it, so it would stay stopped.
 pub fn suspend() -> Result<(), &'static str> {
     let alone = "no shell with job control has started this: there is nothing to go back to";
-    // whoever continues us is in our session and in another process group: POSIX calls a group without one orphaned,
-    // and its processes are not stopped by the terminal either
-    // the ids are 0 where their leader is outside of our pid namespace, as under nsenter, for which rustix has no value
+    // a process that can continue us is in our session and in another process group; without one, our group is orphaned
+    // in the sense of POSIX, and the terminal does not stop orphaned groups either
+    // an id is 0 if its leader is outside of our pid namespace, as under nsenter; rustix cannot represent 0
     let parent = Some(getppid());
     if getsid(parent) != getsid(None) || getpgid(parent) == getpgid(None) {
         return Err(alone);
@@ -112,10 +112,10 @@ pub fn suspend() -> Result<(), &'static str> {
     kill_process(getpid(), Signal::TSTP).map_err(|_| "this process cannot be stopped")
 }
 
-/// Restores the terminal, once however often it is called.
+/// Restores the terminal; further calls do nothing.
 pub fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // there is nothing to be done about a terminal that takes nothing any more
+        // nothing can be done if the terminal accepts no output any more
         if can_write(100) {
             drop(write_all(LEAVE));
         }
@@ -123,7 +123,7 @@ pub fn give_back() {
     }
 }
 
-/// Past the standard library's lock, which a writer that hangs would hold for ever.
+/// Bypasses the standard library's lock, which a writer that hangs would hold for ever.
 fn write_all(mut bytes: &[u8]) -> io::Result<()> {
     let out = io::stdout();
     while !bytes.is_empty() {
@@ -142,7 +142,7 @@ fn write_all(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the terminal takes something within that many milliseconds.
+/// Whether the terminal accepts output within that many milliseconds.
 fn can_write(millis: i64) -> bool {
     let out = io::stdout();
     let mut fds = [PollFd::new(&out, PollFlags::OUT)];
@@ -151,7 +151,7 @@ fn can_write(millis: i64) -> bool {
         && fds.first().is_some_and(|fd| fd.revents().contains(PollFlags::OUT))
 }
 
-/// Where keys come from: standard input, or the controlling terminal.
+/// Where keys are read from: standard input, or the controlling terminal.
 fn tty() -> io::Result<OwnedFd> {
     if io::stdin().is_terminal() {
         io::stdin().as_fd().try_clone_to_owned()
@@ -160,30 +160,30 @@ fn tty() -> io::Result<OwnedFd> {
     }
 }
 
-/// What poll said.
-enum Waited {
-    Ready,
-    Nothing,
-    Gone,
+/// The result of poll.
+enum PollResult {
+    Readable,
+    Timeout,
+    HungUp,
 }
 
-fn wait_for_input(tty: BorrowedFd<'_>, millis: i64) -> Waited {
+fn wait_for_input(tty: BorrowedFd<'_>, millis: i64) -> PollResult {
     let mut fds = [PollFd::from_borrowed_fd(tty, PollFlags::IN)];
     let timeout = Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 };
     match poll(&mut fds, Some(&timeout)) {
-        Ok(0) | Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Waited::Nothing,
+        Ok(0) | Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => PollResult::Timeout,
         Ok(_) => {
             let seen = fds.first().map_or(PollFlags::empty(), PollFd::revents);
             if seen.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-                return Waited::Gone;
+                return PollResult::HungUp;
             }
-            Waited::Ready
+            PollResult::Readable
         }
-        Err(_) => Waited::Gone,
+        Err(_) => PollResult::HungUp,
     }
 }
 
-/// How long the rest of an escape sequence may take on a slow link before a lone ESC is the key.
+/// How long to wait for the rest of an escape sequence on a slow link before a lone ESC counts as the key.
 const ESCAPE_MS: i64 = 50;
 
 fn read_keys(tty: &OwnedFd, inbox: &SyncSender<Input>) {
@@ -191,9 +191,9 @@ fn read_keys(tty: &OwnedFd, inbox: &SyncSender<Input>) {
     let mut bytes = [0u8; 4096];
     loop {
         let typed = match wait_for_input(tty.as_fd(), if decoder.is_waiting() { ESCAPE_MS } else { 1000 }) {
-            Waited::Nothing => decoder.settle(),
-            Waited::Gone => break,
-            Waited::Ready => match rustix::io::read(tty, &mut bytes[..]) {
+            PollResult::Timeout => decoder.flush(),
+            PollResult::HungUp => break,
+            PollResult::Readable => match rustix::io::read(tty, &mut bytes[..]) {
                 Ok(0) => break,
                 Ok(n) => decoder.feed(bytes.get(..n).unwrap_or_default()),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Vec::new(),
@@ -215,7 +215,7 @@ fn read_keys(tty: &OwnedFd, inbox: &SyncSender<Input>) {
     drop(inbox.send(Input::Hangup));
 }
 
-/// Returns false when there is nothing more to wait for.
+/// Returns false when there is nothing left to wait for.
 fn take_signal(signal: i32, inbox: &SyncSender<Input>, paused: &AtomicBool) -> bool {
     match signal {
         SIGWINCH => {
@@ -233,7 +233,7 @@ fn take_signal(signal: i32, inbox: &SyncSender<Input>, paused: &AtomicBool) -> b
         SIGTSTP => {
             paused.store(true, Ordering::SeqCst);
             give_back();
-            // from here on we stand still until somebody continues us
+            // the process is stopped here until another one continues it
             kill_process(getpid(), Signal::STOP).is_ok()
         }
         SIGCONT => {

@@ -1,7 +1,7 @@
-//! The clients: how bytes reach and leave an API server. Depends on core only.
+//! The clients that talk to an API server. Depends on core only.
 //!
-//! [`connect`] resolves the access ([`kubeconfig`], [`credential`], [`env`]) and makes the two clients, [`client`] reads, [`mod@write`] changes (and belongs to the
-//! executor alone), [`list_watch`] is the one machine that keeps every kind current.
+//! [`connect`] resolves the access ([`kubeconfig`], [`credential`], [`env`]) and builds the two clients. [`client`]
+//! reads. [`mod@write`] changes objects; only the executor holds it. [`list_watch`] lists and watches every kind.
 
 pub mod backoff;
 pub mod client;

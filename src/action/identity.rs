@@ -1,5 +1,5 @@
-//! Which cluster an action was meant for. A context's name says little: it can mean another cluster in another
-//! kubeconfig, or tomorrow.
+//! Identifies the cluster that an action belongs to. A context's name is not enough, because it can mean another
+//! cluster in another kubeconfig, or later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,20 +12,20 @@ use super::journal::{Follows, Journal};
 use super::reach::Reach;
 use crate::wire::client::ReadClient;
 
-/// The cluster of each context that an action touches; "" is the action's own.
+/// The cluster of each context that an action touches; "" stands for the action's own context.
 pub type Clusters = BTreeMap<Name, Identity>;
 
-/// How long the server may take to say which cluster it is.
+/// The timeout for the requests that identify a cluster.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// The namespace is there in every cluster, and only there for as long as the cluster is.
+/// This namespace exists in every cluster, for as long as the cluster exists.
 const PATH: &str = "/api/v1/namespaces/kube-system";
 
-/// What tells a cluster from others.
+/// The values that identify a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The API server's URL without credentials.
     pub server: String,
-    /// The UID of its namespace kube-system; empty where that cannot be read.
+    /// The UID of its namespace kube-system; empty if it cannot be read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
 }
@@ -39,17 +39,17 @@ impl std::fmt::Display for Identity {
     }
 }
 
-/// How the cluster of a context compares with the one that an action was meant for.
+/// How a context's cluster compares with the one that an action belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compared {
     Same,
-    /// The same, with something that a person should know.
+    /// It is the same cluster, with a note for the user.
     Noted(String),
     Another(String),
 }
 
 impl Identity {
-    /// Asks the cluster.
+    /// Reads the identity from the cluster.
     pub async fn of(reader: &ReadClient) -> Self {
         let uid = match reader.with_deadline(DEADLINE).get_json::<serde_json::Value>(PATH).await {
             Ok(found) => found.pointer("/metadata/uid").and_then(|u| u.as_str()).unwrap_or_default().into(),
@@ -61,7 +61,7 @@ impl Identity {
         Self { server: reader.server().to_owned(), uid }
     }
 
-    /// `self` is what the journal has of the context, `now` what the context leads to.
+    /// `self`: the identity in the journal; `now`: that of the cluster which the context leads to.
     pub fn compare(&self, context: &str, now: &Self) -> Compared {
         let known = !self.uid.is_empty() && !now.uid.is_empty();
         let (one_uid, one_server) = (self.uid == now.uid, self.server == now.server);
@@ -82,7 +82,7 @@ impl Identity {
     }
 }
 
-/// The identities of the action's own cluster and of the contexts that the plan's steps name.
+/// The identities of the action's own cluster and of the contexts in the plan's steps.
 pub async fn clusters(reach: &Reach, plan: &Plan) -> Clusters {
     let contexts: BTreeSet<&Name> = plan.steps.iter().map(|s| &s.context).filter(|c| !c.is_empty()).collect();
     let others = contexts.into_iter().filter_map(|c| Some((c.clone(), reach.of(c)?)));
@@ -91,7 +91,7 @@ pub async fn clusters(reach: &Reach, plan: &Plan) -> Clusters {
     futures::future::join_all(asked).await.into_iter().collect()
 }
 
-/// The action that this one follows: whose rest it carries out, or what it takes back.
+/// The action that this one resumes or undoes.
 pub fn followed<'a>(act: &'a Act, follows: Option<&'a Follows>) -> Option<&'a Name> {
     match (follows, act) {
         (Some(follows), _) => Some(&follows.id),
@@ -100,8 +100,7 @@ pub fn followed<'a>(act: &'a Act, follows: Option<&'a Follows>) -> Option<&'a Na
     }
 }
 
-/// Compares what the journal has of an action's clusters with `now`. Ok: what a person should know. Err: it is another
-/// cluster.
+/// Compares the clusters of an action in the journal with `now`. Ok: notes for the user. Err: it is another cluster.
 pub fn compare(then: &Clusters, now: &Clusters, own: &str) -> Result<Vec<String>, String> {
     let mut notes = Vec::new();
     for (context, here) in now {
@@ -118,7 +117,7 @@ pub fn compare(then: &Clusters, now: &Clusters, own: &str) -> Result<Vec<String>
     Ok(notes)
 }
 
-/// The same for an action by its id, read from the journals.
+/// The same for an action by its id, which is read from the journals.
 pub async fn same(journal: &Journal, id: &Name, now: &Clusters, own: &str) -> Result<Vec<String>, String> {
     let (journal, of) = (journal.clone(), id.clone());
     let read = move || {
@@ -126,7 +125,7 @@ pub async fn same(journal: &Journal, id: &Name, now: &Clusters, own: &str) -> Re
         chapters.into_iter().flat_map(|c| c.actions).find(|a| a.id == of).map(|a| a.clusters)
     };
     let then = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?;
-    // an action of this session whose record is in memory only
+    // an action of this session whose record is only in memory
     then.map_or_else(|| Ok(Vec::new()), |then| compare(&then, now, own))
 }
 

@@ -1,9 +1,9 @@
-//! The journal: what was intended, sent and known of it, on disk before the first request goes out.
+//! The journal: the intents, the requests and their results. A record is on disk before its request is sent.
 //!
-//! One append-only file per process (mode 0600, locked while the process lives), a JSON line per record with a CRC-32
-//! over its text, fsync for every record that a request depends on. A torn last line is what a crash leaves: it is
-//! reported and skipped, everything before it counts. [`folder`]: which files are trusted; [`told`]: what the records
-//! come to; [`claim`]: one process takes an action up; [`prune`]: old files go away.
+//! There is one append-only file per process (mode 0600, locked while the process runs) with a JSON line per record, a
+//! CRC-32 over its text, and an fsync for every record that a request depends on. A crash can leave an incomplete last
+//! line: it is reported and skipped, and everything before it counts. [`folder`] decides which files are trusted,
+//! [`told`] turns records into actions, [`claim`] lets one process resume an action, [`prune`] removes old files.
 
 mod claim;
 pub(crate) mod folder;
@@ -28,7 +28,7 @@ use super::identity::Clusters;
 pub use claim::{Claim, ClaimError};
 pub use told::{Chapter, Gap, Mark, Told, actions};
 
-/// One thing to remember.
+/// One record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
 pub enum Record {
@@ -39,33 +39,34 @@ pub enum Record {
         user: String,
         host: String,
         plan: Box<Plan>,
-        /// The unfinished action of another process that this one takes up.
+        /// The unfinished action of another process that this one resumes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<Follows>,
-        /// Which clusters it is meant for.
+        /// The clusters that it is meant for.
         #[serde(default, skip_serializing_if = "Clusters::is_empty")]
         clusters: Clusters,
     },
-    /// A step that the plan did not have: a pod that came in between, a node that is given back.
+    /// A step that was not in the plan: a new pod on the node, or a node that is uncordoned again.
     Added {
         id: Name,
         at: Stamp,
         step: Box<Step>,
-        /// What later records call it. Older journals counted.
+        /// The step's number in later records. Older journals counted instead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<usize>,
     },
-    /// A step's state is about to be, or has become, this.
+    /// A step's state: the one that it has now, or is about to have.
     Step {
         id: Name,
         at: Stamp,
         step: usize,
         state: StepState,
         note: String,
-        /// What a restart writes: by it a later process knows whether it was applied.
+        /// The value that a restart writes, by which a later process knows whether it was applied.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         stamp: String,
-        /// A checksum of the template that a restart left: by it a later process knows whether the rollout is its own.
+        /// A checksum of the template after a restart, by which a later process knows whether the rollout belongs to
+        /// it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         template: Option<u32>,
     },
@@ -74,20 +75,20 @@ pub enum Record {
         at: Stamp,
         outcome: Outcome,
         message: String,
-        /// The process was told to end (hang-up): steps are left that somebody may take up.
+        /// The process was ended by a hang-up, so steps are left that can be resumed.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         interrupted: bool,
     },
-    /// An unfinished action of another process was dealt with without an action of its own.
+    /// An unfinished action of another process was closed without an action of its own.
     Followed { id: Name, at: Stamp, by: Name, how: How },
 }
 
-/// Which unfinished action is dealt with, and how.
+/// Which unfinished action is closed, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Follows {
     pub id: Name,
     pub how: How,
-    /// The nodes that it had cordoned: they are this action's to give back.
+    /// The nodes that it had cordoned, which this action may uncordon.
     #[serde(default)]
     pub cordoned: Vec<ObjectRef>,
 }
@@ -148,36 +149,37 @@ impl std::fmt::Display for JournalError {
     }
 }
 
-/// On which side of the disk a record is when a [`Probe`] sees it.
+/// Whether a [`Probe`] sees a record before or after it is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     Before,
     After,
 }
 
-/// Sees each record on its way: how a test ends the process at any of them.
+/// Is called for each record, so that a test can end the process at any of them.
 pub type Probe = Arc<dyn Fn(&Record, Moment) + Send + Sync>;
 
-/// This process's journal. The file is made with the first record, so that looking around leaves nothing behind.
+/// This process's journal. The file is created with the first record, so a process that only reads leaves no file.
 #[derive(Clone)]
 pub struct Journal {
     /// None: this user has no folder for it.
     folder: Option<Arc<PathBuf>>,
     owner: Arc<str>,
     file: Arc<Mutex<Open>>,
-    /// What the disk refused and a person went on with; printed as well unless `quiet`.
+    /// Records that could not be written to disk, for an action that the user continued anyway; also printed unless
+    /// `quiet`.
     kept: Arc<Mutex<Vec<String>>>,
     quiet: bool,
     probe: Option<Probe>,
 }
 
-/// The file as it is written.
+/// The open file.
 #[derive(Default)]
 struct Open {
     file: Option<File>,
-    /// It was made by us before, and is opened again.
+    /// We created it before, and open it again.
     made: bool,
-    /// The actions whose intent is in it: their other records belong there as well.
+    /// The actions whose intent is in this file; their other records belong here too.
     begun: BTreeSet<Name>,
 }
 
@@ -205,15 +207,15 @@ impl Journal {
         Self { folder: None, ..Self::new(PathBuf::new(), "") }
     }
 
-    /// A journal that shows `probe` each record before it is written and after it is on disk.
+    /// A journal that calls `probe` for each record before it is written and after it is on disk.
     pub fn with_probe(folder: PathBuf, owner: &str, probe: Probe) -> Self {
         Self { probe: Some(probe), ..Self::new(folder, owner) }
     }
 
-    /// Whether records can be written now: room for a large plan, in the journal's own folder. Err: why not.
+    /// Whether records can be written now: there is room for a large plan in the journal's folder. Err: why not.
     pub fn usable(&self) -> Result<(), JournalError> {
         const ROOM: usize = 64 << 10;
-        // one try at a time: it is asked with every rehearsal
+        // one attempt at a time, because every rehearsal calls this
         let _one = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder()?.join(format!("{}.try", self.owner));
         let written = folder::make(self.folder()?).and_then(|()| {
@@ -224,17 +226,18 @@ impl Journal {
         written.map_err(|error| JournalError { path: self.path(), error })
     }
 
-    /// Nothing is printed when records stay in memory: the screen is taken. Print [`Journal::kept`] at the end.
+    /// Prints nothing for records in memory, because the screen is in use. Print [`Journal::kept`] at the end.
     pub fn quiet(self) -> Self {
         Self { quiet: true, ..self }
     }
 
-    /// To disk; where that refuses, to memory and standard error: a person has said to go on with this action so.
+    /// Writes to disk, or, if that fails, to memory and standard error, because the user confirmed that the action
+    /// continues so.
     pub fn write_or_keep(&self, record: &Record) -> Result<(), JournalError> {
         let Err(refused) = self.write(record) else { return Ok(()) };
         let Ok(body) = serde_json::to_string(record) else { return Err(refused) };
         if !self.quiet {
-            // nobody left to read it is no reason to stop: it is in memory
+            // a closed standard error is no reason to stop, because the record is in memory
             let _unheard = writeln!(std::io::stderr().lock(), "journal: {body}");
         }
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(body);
@@ -246,7 +249,7 @@ impl Journal {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where the files of all processes are.
+    /// The folder with the files of all processes.
     pub fn folder(&self) -> Result<&Path, JournalError> {
         self.folder.as_deref().map(PathBuf::as_path).ok_or_else(|| JournalError {
             path: PathBuf::new(),
@@ -261,7 +264,7 @@ impl Journal {
         self.folder().map(|folder| folder.join(format!("{}.jsonl", self.owner))).unwrap_or_default()
     }
 
-    /// Appends and waits until it is on disk. An error means: do not send.
+    /// Appends a record and waits until it is on disk. After an error, the request must not be sent.
     pub fn write(&self, record: &Record) -> Result<(), JournalError> {
         let see = |moment| self.probe.as_ref().into_iter().for_each(|probe| probe(record, moment));
         see(Moment::Before);
@@ -283,7 +286,7 @@ impl Journal {
         if let Some(file) = &open.file
             && let Err(gone) = folder::in_place(file, &path)
         {
-            // its actions cannot be told any more: no further step of them may start
+            // its actions can no longer be recorded, so no further step of them may start
             *open = Open::default();
             return Err(gone);
         }
@@ -297,7 +300,7 @@ impl Journal {
         };
         open.made = true;
         if let Err(error) = file.write_all(text).and_then(|()| file.sync_data()) {
-            // half a line may be in it: the next record must not be glued to it
+            // half a line may be in the file, so the next record starts on a new line
             open.file = None;
             return Err(error);
         }
@@ -309,9 +312,9 @@ impl Journal {
         Ok(())
     }
 
-    /// `again`: the file was made before.
+    /// `again`: the file was created before.
     fn open(&self, again: bool) -> std::io::Result<File> {
-        /// Others look at a new file for a moment, with a lock of their own.
+        /// Other processes look at a new file for a moment, with a lock of their own.
         const LOOKS: u32 = 1000;
         let Some(folder) = &self.folder else { return Err(ErrorKind::NotFound.into()) };
         folder::make(folder)?;
@@ -327,12 +330,12 @@ impl Journal {
         if again {
             file.write_all(b"\n")?;
         }
-        // the file's name must survive a crash as well as its contents
+        // the file's name must survive a crash, like its contents
         File::open(&**folder)?.sync_all()?;
         Ok(file)
     }
 
-    /// What every file of the folder tells, newest file first, and what could not be read.
+    /// The content of every file in the folder, the newest file first, and what could not be read.
     pub fn chapters(&self) -> (Vec<Chapter>, Vec<Gap>) {
         let Ok(folder) = self.folder() else { return (Vec::new(), Vec::new()) };
         let entries = match folder::trusted(folder).and_then(|()| std::fs::read_dir(folder)) {
@@ -345,7 +348,7 @@ impl Journal {
         };
         let is_journal = |path: &PathBuf| path.extension().is_some_and(|e| e == "jsonl");
         let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(is_journal).collect();
-        // named after the time at which their process began
+        // the files are named after the start time of their process
         paths.sort_unstable_by(|a, b| b.cmp(a));
         let (mut chapters, mut gaps, mut room) = (Vec::new(), Vec::new(), told::KEPT_BYTES);
         for path in paths {
@@ -357,7 +360,7 @@ impl Journal {
                 }
             };
             let own = path == self.path();
-            // asked first: what a process writes between the two looks is then not taken for a dead one's end
+            // checked first, so that records written between the check and the read do not belong to a dead process
             let alive = own || is_locked(&file);
             let (chapter, more) = told::read(file, &path, &mut room);
             gaps.extend(more);
@@ -366,21 +369,21 @@ impl Journal {
         (chapters, gaps)
     }
 
-    /// Every action that any journal in the folder knows, newest first, and what could not be read.
+    /// Every action in any journal of the folder, newest first, and what could not be read.
     pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<Gap>) {
         let (chapters, gaps) = self.chapters();
         (told::actions(chapters), gaps)
     }
 }
 
-/// True if a living process holds it.
+/// True if a running process holds the file.
 fn is_locked(file: &File) -> bool {
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => true,
         Err(TryLockError::Error(_)) => false,
         Ok(()) => {
             if let Err(error) = file.unlock() {
-                // closing it does the same
+                // closing the file does the same
                 tracing::debug!(%error, "cannot be unlocked");
             }
             false
@@ -393,7 +396,7 @@ pub fn view(id: &Name, at: Stamp, plan: &Plan, foreign: bool) -> ActionView {
     ActionView { foreign, ..ActionView::new(id.clone(), Arc::new(plan.clone()), at) }
 }
 
-/// Appends a step that the plan did not have.
+/// Appends a step that was not in the plan.
 pub fn add(action: &mut ActionView, step: &Step) {
     Arc::make_mut(&mut action.plan).steps.push(step.clone());
     action.steps.push(StepView::waiting(step));

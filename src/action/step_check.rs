@@ -1,5 +1,5 @@
-//! What a step came to, by looking at the cluster and not at the response: was it applied, has it taken effect, did
-//! somebody else change it meanwhile.
+//! The result of a step, read from the cluster and not from the response: whether it was applied, whether it has taken
+//! effect, and whether somebody else has changed the object since.
 
 use std::time::Duration;
 
@@ -28,23 +28,23 @@ pub fn patience(what: &StepKind) -> Duration {
     }
 }
 
-/// Where the template of a roll-back stands.
+/// The path of the template that a roll-back changes.
 fn templates(live: &Live) -> Drift {
     of_template(&live.value, live.from.as_ref(), live.to.as_ref())
 }
 
-/// What the re-check before a step found.
+/// The result of the check before a step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Send it, with this resourceVersion.
+    /// Send the request, with this resourceVersion.
     Go(String),
-    /// It is so already.
+    /// The object is already in the wanted state.
     Done(String),
-    /// It must not be sent.
+    /// The request must not be sent.
     Stop(String),
 }
 
-/// Judges the live object before a step.
+/// Checks the live object before a step.
 pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
     let Some(live) = live else { return Check::Stop(format!("{on} is gone")) };
     if live.uid != on.uid.to_string() {
@@ -92,19 +92,19 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
     }
 }
 
-/// Where a sent step stands.
+/// The state of a step whose request was sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The change is not (yet) there.
+    /// The change is not there, or not yet.
     NotApplied,
-    /// It is there and takes effect: what is still missing.
+    /// The change is there and is taking effect; the text says what is missing.
     Settling(String),
     Verified(String),
-    /// It was applied, and then something else happened.
+    /// The change was applied, and then something else changed the object.
     Overridden(String),
 }
 
-/// Judges the live object after a step. `stamp`: what a restart wrote.
+/// Checks the live object after a step. `stamp`: the value that a restart wrote.
 pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &str) -> Standing {
     let live = live.filter(|l| l.uid == on.uid.to_string());
     let Some(live) = live else {
@@ -161,9 +161,9 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
     }
 }
 
-/// True if the object is as our own write made it, after an answer that said something else. It was another before we
-/// wrote, so whoever owns the field now wrote it since; a field without an owner (removed, or in a list) is taken for
-/// ours.
+/// True if the object is as our write would leave it, although the answer said something else. The object was different
+/// before our write, so the current owner of the field has written it since then. A field without an owner (removed, or
+/// in a list) counts as ours.
 pub fn is_own(what: &StepKind, on: &ObjectRef, live: &Live, stamp: &str) -> bool {
     if !matches!(standing(what, on, Some(live), stamp), Standing::Settling(_) | Standing::Verified(_)) {
         return false;
@@ -172,20 +172,21 @@ pub fn is_own(what: &StepKind, on: &ObjectRef, live: &Live, stamp: &str) -> bool
     pointer.and_then(|pointer| owner(&live.value, pointer)).is_none_or(|(manager, _)| manager == MANAGER)
 }
 
-/// What is said of a restart whose template somebody changed.
+/// The message about a restart whose template somebody changed.
 const NOT_ITS_ROLLOUT: &str = "its template was changed meanwhile, so what rolls out now is not this restart";
 
-/// What a step wrote, by which its own effect is known.
+/// The values that a step wrote, by which its effect is recognised.
 #[derive(Clone, Debug, Default)]
 pub struct Wrote {
-    /// What a restart wrote.
+    /// The value that a restart wrote.
     pub stamp: String,
-    /// The template that it left.
+    /// The template after it.
     pub template: Option<Value>,
 }
 
 impl Wrote {
-    /// Of the template, for the journal: by it a later process knows whether it is still the same.
+    /// A checksum of the template for the journal, by which a later process knows whether the template is still the
+    /// same.
     pub fn checksum(&self) -> Option<u32> {
         self.template.as_ref().map(checksum)
     }
@@ -195,13 +196,13 @@ fn checksum(template: &Value) -> u32 {
     crc32fast::hash(template.to_string().as_bytes())
 }
 
-/// Where a restart leaves its mark.
+/// The path of the annotation that a restart writes.
 fn restarted_at() -> String {
     format!("{TEMPLATE}/metadata/annotations/{}", RESTARTED_AT.replace('/', "~1"))
 }
 
-/// The template as a restart leaves it: what its own rollout is known by. None: the step writes no template, or one that
-/// is known from its revision.
+/// The template after a restart, by which its own rollout is recognised. None: the step writes no template, or one that
+/// is recognised by its revision.
 pub fn template_after(what: &StepKind, live: &Live, stamp: &str) -> Option<Value> {
     if !matches!(what, StepKind::Restart { .. }) {
         return None;
@@ -218,8 +219,8 @@ pub fn template_after(what: &StepKind, live: &Live, stamp: &str) -> Option<Value
     Some(left)
 }
 
-/// Why what runs now is not the effect of this step, though its own mark is there: somebody changed the template since.
-/// `left`: the template as the step left it.
+/// Why the running template is not this step's effect although its annotation is there: somebody has changed the
+/// template since. `left`: the template after the step.
 pub fn overtaken(what: &StepKind, live: &Live, left: Option<&Value>) -> Option<String> {
     let StepKind::Restart { .. } = what else { return None };
     let at = difference(TEMPLATE, left?, &revisions::template(&live.value))?;
@@ -227,18 +228,18 @@ pub fn overtaken(what: &StepKind, live: &Live, left: Option<&Value>) -> Option<S
     Some(format!("{NOT_ITS_ROLLOUT}{who}"))
 }
 
-/// The same for who comes later and knows a checksum alone.
+/// The same for a later process, which only knows a checksum.
 pub fn overtaken_since(what: &StepKind, live: &Live, left: Option<u32>) -> Option<String> {
     let StepKind::Restart { .. } = what else { return None };
     let same = checksum(&revisions::template(&live.value)) == left?;
     (!same).then(|| format!("{NOT_ITS_ROLLOUT}{}", last_change(&live.value, TEMPLATE)))
 }
 
-/// How far the rollout of a new template is, as kubectl judges it.
+/// The progress of the rollout of a new template, by kubectl's criteria.
 fn rolled_out(live: &Live) -> Standing {
     let Some(w) = &live.workload else { return Standing::NotApplied };
     let rollout = rollout::judge(w);
-    // who paused it keeps the rest of the pods as they are, for as long as they like
+    // the rollout is paused, so the other pods keep the old template until somebody resumes it
     let held = w.paused && (w.updated < w.desired || w.current > w.updated);
     if held && w.generation <= w.observed_generation {
         let who = last_change(&live.value, "/spec/paused");
@@ -252,7 +253,7 @@ fn rolled_out(live: &Live) -> Standing {
         RolloutPhase::Complete => {
             Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired))
         }
-        // nobody replaces them: to call this done would be untrue
+        // with OnDelete nobody replaces the pods, so the step is not done yet
         RolloutPhase::NotApplicable if w.strategy == Strategy::OnDelete && w.updated < w.desired => {
             Standing::Overridden(format!(
                 "written; {} pods still run the old template: delete them one by one",

@@ -1,19 +1,19 @@
-//! What a headless action is about, as it was typed: `deploy/checkout`, `shop/deploy/checkout`, a name alone where only
-//! one kind is meant.
+//! The object of a headless action as the user typed it: `deploy/checkout`, `shop/deploy/checkout`, or only a name if
+//! one kind is possible.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::near::meant;
 use pilothouse_core::plan::resource;
 
-/// The namespace of what names none.
+/// The namespace of an object that is typed without one.
 #[derive(Clone, Debug)]
 pub struct Place {
     pub namespace: Name,
-    /// It was asked for (`-n`), so that nothing may name another one.
+    /// It was requested with `-n`, so no object may name another one.
     pub asked: bool,
 }
 
-/// The kinds that actions are about, most frequent first.
+/// The kinds that actions work on, the most frequent first.
 const KINDS: [Kind; 7] = [
     Kind::Deployment,
     Kind::StatefulSet,
@@ -35,8 +35,8 @@ fn no_kind(word: &str) -> String {
     format!("{word:?} is not a kind that this can act on: deploy, sts, ds{meant}")
 }
 
-/// The object that a text names: `KIND/NAME` and `NAMESPACE/KIND/NAME`; where only `expected` is meant, `NAME` and
-/// `NAMESPACE/NAME` as well.
+/// The object that a text names: `KIND/NAME` or `NAMESPACE/KIND/NAME`; if only `expected` is possible, also `NAME` or
+/// `NAMESPACE/NAME`.
 pub fn target(text: &str, place: &Place, expected: Option<&Kind>) -> Result<ObjectRef, String> {
     let parts: Vec<&str> = text.split('/').collect();
     let (namespace, kind, name) = match (parts.as_slice(), expected) {

@@ -1,4 +1,4 @@
-//! What the terminal can show and what the person wants: theme, colours, ASCII.
+//! What the terminal supports and what the user wants: theme, colours, ASCII.
 
 use std::io::IsTerminal;
 
@@ -12,11 +12,11 @@ fn var(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 
-/// The theme, fitted to the terminal, and what is wrong with it.
+/// The theme, adapted to the terminal, and the mistakes in it.
 pub fn theme(start: &Start) -> (Theme, Option<String>) {
     let name = match start.settings.ui.theme.as_str() {
         _ if colourless(start) => "mono",
-        // made for dark backgrounds: its yellow cannot be read on a light one
+        // the theme is made for dark backgrounds; its yellow is unreadable on a light one
         "default" if is_light(&var("COLORFGBG")) => "light",
         name => name,
     };
@@ -27,12 +27,12 @@ pub fn theme(start: &Start) -> (Theme, Option<String>) {
     (theme.reduced(depth(start)), fault)
 }
 
-/// The theme of that name: the person's own, else a built-in one.
+/// The theme with that name: the user's own, otherwise a built-in one.
 pub fn named(home: &Home, name: &str) -> Result<Theme, String> {
     let folder = home.config.as_ref().map(|config| config.join("themes"));
     let own = |name: &str| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        // a name, never a path
+        // only a name, never a path
         name.bytes()
             .all(plain)
             .then(|| std::fs::read_to_string(folder.as_ref()?.join(format!("{name}.toml"))).ok())
@@ -41,12 +41,12 @@ pub fn named(home: &Home, name: &str) -> Result<Theme, String> {
     Theme::load(name, &own)
 }
 
-/// What stands between us and the terminal's clipboard.
+/// The programs between us and the terminal's clipboard.
 pub fn clipboard() -> Clipboard {
     Clipboard::behind(&var("TMUX"), &var("STY"), &var("TERM"))
 }
 
-/// NO_COLOR, CLICOLOR=0, `--color never` and terminals without colours get the theme of bold and reverse.
+/// NO_COLOR, CLICOLOR=0, `--color never` and terminals without colours get the theme that uses only bold and reverse.
 fn colourless(start: &Start) -> bool {
     match start.global.color {
         Color::Never => true,
@@ -60,8 +60,8 @@ fn colourless(start: &Start) -> bool {
     }
 }
 
-/// Whether the background is light, by what several terminals say in COLORFGBG (`0;15`: the colours of the text and of
-/// the background, in the palette of sixteen; there may be one more between them).
+/// Whether the background is light, according to COLORFGBG, which several terminals set (`0;15`: the colours of the
+/// text and of the background in the palette of sixteen; there can be a third value between them).
 fn is_light(colours: &str) -> bool {
     let background = colours.rsplit_once(';').map(|(_, background)| background.trim().parse::<u8>());
     matches!(background, Some(Ok(7 | 9..=15)))
@@ -92,7 +92,7 @@ pub fn wants_ascii(start: &Start) -> bool {
     start.global.ascii || !(locale.contains("utf-8") || locale.contains("utf8")) || var("TERM") == "linux"
 }
 
-/// `pilothouse themes`: the built-in ones and the person's own.
+/// `pilothouse themes`: the built-in ones and the user's own.
 pub fn names(start: &Start) -> String {
     let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
     let files = start

@@ -1,5 +1,5 @@
-//! The simulated cluster: in this process for `--demo`, served for `pilothouse sim`. It is reached by the ordinary clients
-//! over loopback; what is here ends at handing a kubeconfig and addresses to the start-up.
+//! The simulated cluster: in this process for `--demo`, served for `pilothouse sim`. The ordinary clients reach it over
+//! loopback; this module only passes a kubeconfig and addresses to the start-up.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,18 @@ use crate::cli::{Cli, Global};
 use crate::report::exit;
 use crate::report::headless::{print, tell};
 
-/// The people that the simulated cluster knows.
+/// The users of the simulated cluster.
 const PEOPLE: [&str; 5] = ["admin", "operator", "drainer", "viewer", "nobody"];
 
-/// From this scale on the start takes long enough to be announced.
+/// From this scale on, the start takes long enough that a message announces it.
 const SLOW_SCALE: u32 = 8;
 
-/// A simulated cluster that runs beside the console and ends with it.
+/// A simulated cluster that runs in the console's process and ends with it.
 #[derive(Debug)]
 pub struct Demo {
-    /// Kubeconfig, journal and log: a demo leaves nothing behind.
+    /// The folder with kubeconfig, journal and log; it is removed at the end.
     folder: tempfile::TempDir,
-    /// Held while the process lives, however it ends.
+    /// The lock is held while the process lives, however it ends.
     _lock: std::fs::File,
     pub prometheus: String,
     stop: Option<oneshot::Sender<()>>,
@@ -54,13 +54,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())
 }
 
-/// What the folders of demos are called: this, and something random.
+/// The name of a demo's folder: this, followed by random characters.
 const FOLDER: &str = "pilothouse-demo-";
 
-/// Whoever has locked this file of a demo's folder lives.
+/// The process that has locked this file of a demo's folder is alive.
 const LOCK: &str = "lock";
 
-/// Removes the folders of demos whose processes were killed. One that cannot be opened is somebody else's.
+/// Removes the folders of demos whose processes were killed. A folder that cannot be opened belongs to another user.
 fn sweep() {
     let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
     for entry in entries.flatten() {
@@ -72,7 +72,7 @@ fn sweep() {
     }
 }
 
-/// Writes a kubeconfig for its owner alone, over another one of a simulated cluster at the most.
+/// Writes a kubeconfig that only its owner can read. It overwrites at most another kubeconfig of a simulated cluster.
 fn write_kubeconfig(path: &Path, text: &str) -> Result<(), String> {
     let told = |e: std::io::Error| format!("{}: {e}", path.display());
     if let Ok(there) = std::fs::read_to_string(path)
@@ -89,7 +89,7 @@ fn write_kubeconfig(path: &Path, text: &str) -> Result<(), String> {
 }
 
 impl Demo {
-    /// Starts the cluster on a thread of its own; it is open when this returns.
+    /// Starts the cluster on a thread of its own; it is reachable when this returns.
     pub fn start(name: &str, flags: &DemoFlags) -> Result<Self, String> {
         let options = options(name, flags)?;
         if flags.scale >= SLOW_SCALE {
@@ -120,7 +120,7 @@ impl Demo {
                         Ok(running) => {
                             let said = opened.send(Ok((running.kubeconfig(), running.prometheus())));
                             if said.is_ok() {
-                                // an error is the other end's death, which ends the cluster too
+                                // an error means that the other end has ended, which ends the cluster too
                                 drop(stopped.await);
                             }
                             running.stop().await;
@@ -161,7 +161,7 @@ impl Drop for Demo {
     }
 }
 
-/// `pilothouse sim`: serves until it is told to end.
+/// `pilothouse sim`: serves until it is interrupted.
 pub fn serve(flags: &SimFlags, global: &Global) -> u8 {
     let served = || {
         if flags.list {
@@ -179,7 +179,7 @@ pub fn serve(flags: &SimFlags, global: &Global) -> u8 {
     }
 }
 
-/// What chooses a cluster to look at chooses nothing here, and is a slip for something else.
+/// Flags that select a cluster have no effect here, so they are refused as mistakes.
 fn is_for_sim(global: &Global) -> Result<(), String> {
     let slips = [
         (

@@ -14,7 +14,7 @@ use crate::report::headless::tell;
 use crate::report::table::Table;
 use crate::report::{exit, plan};
 
-/// `pilothouse journal`: what was done, and what of it cannot be told.
+/// `pilothouse journal`: the recorded actions, and the parts that cannot be read.
 pub(super) fn told(start: &Start, what: &JournalCommand) -> u8 {
     let (chapters, gaps) = start.journal.chapters();
     for gap in &gaps {
@@ -31,7 +31,7 @@ pub(super) fn told(start: &Start, what: &JournalCommand) -> u8 {
     }
     let unfinished: Vec<Name> = resume::among(&chapters).into_iter().map(|u| u.id).collect();
     let status = said(journal_text(what, &actions(chapters), &unfinished));
-    // what cannot be told is no success
+    // an unreadable part makes the exit status 1
     let lost = gaps.iter().any(|gap| gap.lost) || start.journal.folder().is_err();
     if lost && status == exit::DONE { exit::FAILED } else { status }
 }
@@ -72,10 +72,10 @@ fn journal_text(
     }
 }
 
-/// Actions that `undo` lists at most, the last ones.
+/// Maximum number of actions that `undo` lists, the latest ones.
 const UNDOABLE: usize = 20;
 
-/// The last actions that sent something: what `undo` without an id prints.
+/// The latest actions that sent something, which `undo` without an id prints.
 pub(super) fn undoable(start: &Start, output: Output) -> u8 {
     let (actions, gaps) = start.journal().history();
     for gap in &gaps {

@@ -1,5 +1,4 @@
-//! `pilothouse config`, and what is wrong with a config file beyond its grammar: what only the rooms that use a setting
-//! can tell.
+//! `pilothouse config`, and the mistakes in a config file that only the rooms that use a setting can find.
 
 use reqwest::Url;
 
@@ -12,12 +11,12 @@ use crate::report::headless::tell;
 use crate::source::prometheus;
 use crate::ui::keymap::Keymap;
 
-/// Adds what is wrong with the keys, the theme, the URL and the presets that the file sets.
+/// Adds the problems of the keys, the theme, the URL and the presets in the file.
 pub fn judge(loaded: &mut Loaded, home: &Home) {
     let (_, faults) = Keymap::new(&loaded.settings.ui.keys);
     for fault in faults {
         loaded.report(&format!("ui.keys.{}", fault.command), &fault.what, fault.hint);
-        // keys that could not be read might have been meant to keep an action away
+        // a binding that could not be read may have been meant to disable an action's key
         loaded.unsafe_to_write = true;
     }
     if let Err(why) = appearance::named(home, &loaded.settings.ui.theme) {
@@ -35,7 +34,7 @@ pub fn judge(loaded: &mut Loaded, home: &Home) {
     }
 }
 
-/// Empty, or where an HTTP server may be.
+/// The URL is empty, or can be one of an HTTP server.
 fn url(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Ok(());
@@ -94,7 +93,7 @@ impl Start {
         }
     }
 
-    /// Says what is wrong with the config file.
+    /// Prints the problems of the config file.
     fn problems(&self) -> u8 {
         for problem in &self.loaded.problems {
             tell(&problem.to_string());

@@ -1,4 +1,4 @@
-//! Logs between the sources and the screen: what a person opened.
+//! Connects the log sources with the screen, for logs that the user opened.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use crate::ui::request::{LogLine as Shown, LogNote, LogRequest, Ticket};
 use crate::ui::run::Input;
 use crate::wire::client::ReadClient;
 
-/// Pods that join what is open are looked for this often at most.
+/// The shortest interval between two searches for new pods of an open log.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Lines handed over at once.
+/// Maximum number of lines that are passed on together.
 const BATCH: usize = 500;
 
-/// Containers whose logs are read at once for one request.
+/// Maximum number of containers whose logs are read at the same time for one request.
 const MOST_STREAMS: usize = 60;
 
-/// Streams what a person opened into the screen, in batches, until its group is stopped. Pods that join meanwhile are
-/// taken up.
+/// Streams the logs that the user opened to the screen, in batches, until its group is stopped. Pods that are created
+/// meanwhile are added.
 pub fn follow(
     group: &Supervisor,
     reader: &ReadClient,
@@ -55,11 +55,11 @@ struct PodLogs {
     namespace: Name,
     name: Name,
     uid: Uid,
-    /// What its spec had when it was chosen.
+    /// The containers in its spec when it was selected.
     containers: Vec<Name>,
 }
 
-/// The pods of the request that are not read yet, the worst first, as far as there is room for pods and for streams.
+/// The pods of the request that are not read yet, the worst first, within the limits for pods and streams.
 fn newcomers(
     world: &World,
     request: &LogRequest,
@@ -96,7 +96,7 @@ async fn read_pods(
 ) {
     let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
     let (mut pods, mut streams) = (0usize, 0usize);
-    // a pod stays one pod; everything else can get more
+    // a pod is always one pod; every other object can get more pods
     let grows = request.follow && request.object.kind != Kind::Pod;
     loop {
         let now = world.borrow_and_update().clone();
@@ -128,11 +128,11 @@ async fn read_pods(
     }
 }
 
-/// Reads one pod's containers to their ends; returns how many streams that were.
+/// Reads one pod's containers until their logs end; returns the number of streams.
 async fn read_pod(reader: &ReadClient, request: &LogRequest, pod: PodLogs, out: mpsc::Sender<Told>) -> usize {
     let streams = pod.containers.len();
     let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
-    // with the ephemeral containers that were added since
+    // includes the ephemeral containers that were added since
     let seen = watch.since(Instant::now()).await.ok();
     let names = match &seen {
         Some(state) => state.containers.iter().map(|c| c.name.clone()).collect(),
@@ -144,7 +144,7 @@ async fn read_pod(reader: &ReadClient, request: &LogRequest, pod: PodLogs, out: 
     if names.is_empty() {
         let words = Some("no container has been restarted: there is no log of a run before".to_owned());
         let pod = Name::from(format!("{}/{}", pod.namespace, pod.name));
-        // nobody reads it any more
+        // the screen was closed
         let _closed = out.send(Told::Note { pod, container: Name::default(), words }).await;
     }
     let each = names.into_iter().map(|container| {
@@ -196,7 +196,7 @@ async fn pump(ticket: Ticket, mut told: mpsc::Receiver<Told>, inbox: SyncSender<
                 }
             }
         }
-        // lines of several containers come interleaved: in order within what came together
+        // lines of several containers arrive interleaved; they are ordered within one batch
         lines.sort_by_key(|line: &LogLine| line.at);
         if !lines.is_empty() {
             let shown = lines.into_iter().flat_map(rows).collect();
@@ -212,14 +212,14 @@ fn short(pod: &Name) -> Name {
     pod.rsplit('/').next().map_or_else(Name::default, Name::from)
 }
 
-/// An entry as the rows of an open log: a stack trace is read line by line.
+/// An entry as rows of an open log; a stack trace has one row per line.
 fn rows(line: LogLine) -> Vec<Shown> {
     let shown = shown(line);
     let parts = shown.text.split('\n').enumerate();
     parts.map(|(i, text)| Shown { text: text.to_owned(), more: i > 0, ..shown.clone() }).collect()
 }
 
-/// A line as the screen takes it.
+/// A line in the screen's form.
 pub fn shown(line: LogLine) -> Shown {
     Shown {
         at: (line.at != Stamp::default()).then_some(line.at),

@@ -1,25 +1,25 @@
-//! kubectl's flags that say which cluster, as whom and how: they go over what the kubeconfig says.
+//! kubectl's flags for the cluster, the user and the connection. They override the kubeconfig.
 
 use std::time::Duration;
 
 use clap::Args;
 
-/// Which cluster, as whom. The flags of one cluster (server, token, certificates) are for the first context alone.
+/// Overrides of the kubeconfig. The flags of one cluster (server, token, certificates) apply only to the first context.
 #[derive(Args, Clone, Default)]
 pub struct Access {
-    /// User name to act as, as kubectl's --as
+    /// User to impersonate, like kubectl's --as
     #[arg(long = "as", global = true, value_name = "USER", help_heading = ACCESS)]
     pub as_user: Option<String>,
-    /// Group to act as; may be given several times
+    /// Group to impersonate; can be repeated
     #[arg(long, global = true, value_name = "GROUP", help_heading = ACCESS)]
     pub as_group: Vec<String>,
-    /// UID to act as
+    /// UID to impersonate
     #[arg(long, global = true, value_name = "UID", help_heading = ACCESS)]
     pub as_uid: Option<String>,
-    /// The kubeconfig's user, instead of the context's
+    /// Name of the kubeconfig user to use instead of the context's
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub user: Option<String>,
-    /// The kubeconfig's cluster, instead of the context's
+    /// Name of the kubeconfig cluster to use instead of the context's
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub cluster: Option<String>,
     /// Address and port of the API server
@@ -28,27 +28,27 @@ pub struct Access {
     /// Bearer token for the API server
     #[arg(long, global = true, value_name = "TOKEN", hide_env_values = true, help_heading = ACCESS)]
     pub token: Option<String>,
-    /// Give up a request after this long: 5s, 1m30s, a number of seconds; 0 = our own limits
+    /// Give up a request after this time: 5s, 1m30s, or a number of seconds; 0: the built-in limits
     #[arg(long, global = true, value_name = "TIME", value_parser = timeout, help_heading = ACCESS)]
     pub request_timeout: Option<Duration>,
-    /// Do not check the server's certificate
+    /// Do not verify the server's certificate
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = ACCESS)]
     pub insecure_skip_tls_verify: Option<bool>,
-    /// CA bundle for the server's certificate
+    /// CA bundle to verify the server's certificate
     #[arg(long, global = true, value_name = "FILE", help_heading = ACCESS)]
     pub certificate_authority: Option<String>,
-    /// Client certificate
+    /// Client certificate file
     #[arg(long, global = true, value_name = "FILE", help_heading = ACCESS)]
     pub client_certificate: Option<String>,
-    /// Key of the client certificate
+    /// Key file of the client certificate
     #[arg(long, global = true, value_name = "FILE", help_heading = ACCESS)]
     pub client_key: Option<String>,
-    /// Name that the server's certificate is checked for
+    /// Server name to verify in the server's certificate
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub tls_server_name: Option<String>,
 }
 
-const ACCESS: &str = "Access, as kubectl's options";
+const ACCESS: &str = "Access (kubectl's options)";
 
 impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Access {
     }
 }
 
-/// As kubectl: a duration of Go, or a number of seconds.
+/// Like kubectl: a Go duration, or a number of seconds.
 fn timeout(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
     seconds.or_else(|| duration(text)).ok_or_else(|| "expected a duration such as 5s or 1m30s".into())

@@ -4,19 +4,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// `--demo` and what goes with it.
+/// `--demo` and the options of the simulated cluster.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DemoFlags {
-    /// Start a simulated cluster in this process and open it; `pilothouse sim --list` has the scenarios
+    /// Start a simulated cluster in this process and open it; `pilothouse sim --list` lists the scenarios
     #[arg(long, global = true, value_name = "SCENARIO", num_args = 0..=1, default_missing_value = "incident",
         conflicts_with_all = ["context", "kubeconfig"], help_heading = SIMULATED)]
     pub demo: Option<String>,
-    /// What picks names, jitter and draws of the simulated cluster; the same number, the same story
+    /// Seed of the simulated cluster's names and random numbers; the same seed gives the same incident
     #[arg(long, global = true, value_name = "N", default_value_t = 1, value_parser = crate::cli::number::<u64>,
         help_heading = SIMULATED)]
     pub seed: u64,
-    /// How many times the scenario's nodes and workloads the simulated cluster has, 1 to 200 (`scale` is the command that
-    /// changes replicas)
+    /// Multiply the scenario's nodes and workloads, 1 to 200 (the command `scale` changes replicas)
     #[arg(long, global = true, value_name = "TIMES", default_value_t = 1, value_parser = times, help_heading = SIMULATED)]
     pub scale: u32,
 }
@@ -34,22 +33,22 @@ pub struct SimFlags {
     /// Name of a scenario, or the path of a .toml file
     #[arg(long, value_name = "S", default_value = "incident")]
     pub scenario: String,
-    /// Port on 127.0.0.1; 0 = any free one
+    /// Port on 127.0.0.1; 0: any free port
     #[arg(long, value_name = "P", default_value_t = 0, value_parser = crate::cli::number::<u16>)]
     pub port: u16,
-    /// Write the administrator's kubeconfig here instead of to standard output
+    /// Write the administrator's kubeconfig to this file instead of standard output
     #[arg(long, value_name = "F")]
     pub kubeconfig_out: Option<PathBuf>,
-    /// Simulated seconds per second. The console's clock is the real one: keep 1 for it
+    /// Simulated seconds per second; keep 1 for the console, which uses the real clock
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     pub factor: f64,
-    /// Write a kubeconfig per person (admin, operator, viewer, nobody) into this folder
+    /// Write a kubeconfig for each user (admin, operator, drainer, viewer, nobody) into this folder
     #[arg(long, value_name = "DIR")]
     pub people: Option<PathBuf>,
-    /// Write an audit log, as the real API server's, into this file
+    /// Write an audit log, in the API server's format, to this file
     #[arg(long, value_name = "F")]
     pub audit_out: Option<PathBuf>,
-    /// Print the scenarios and end
+    /// List the scenarios and exit
     #[arg(long)]
     pub list: bool,
 }

@@ -8,34 +8,34 @@ use super::number;
 /// kubectl drain's flags under their own names.
 #[derive(Args, Clone, Debug)]
 pub struct DrainFlags {
-    /// Also pods that declare no controller
+    /// Also evict pods that have no controller; nothing recreates them
     #[arg(long)]
     pub force: bool,
-    /// Leave DaemonSet-managed pods where they are
+    /// Ignore DaemonSet-managed pods instead of refusing the drain
     #[arg(long)]
     pub ignore_daemonsets: bool,
-    /// Also pods with emptyDir volumes, whose data is lost
+    /// Also evict pods with emptyDir volumes; their local data is lost
     #[arg(long)]
     pub delete_emptydir_data: bool,
-    /// Delete instead of evict: budgets are not asked
+    /// Delete the pods instead of evicting them, which bypasses PodDisruptionBudgets
     #[arg(long)]
     pub disable_eviction: bool,
-    /// Seconds each pod gets to end; -1 = its own
+    /// Seconds that each pod gets to terminate; -1: the pod's own grace period
     #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS", value_parser = number::<i64>)]
     pub grace_period: i64,
-    /// Give up after this time; 0 = never
+    /// Give up after this time; 0: never
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration)]
     pub timeout: std::time::Duration,
     /// Do not wait for pods that were deleted more than this many seconds ago
     #[arg(long, default_value_t = 0, value_name = "SECONDS", value_parser = number::<u64>)]
     pub skip_wait_for_delete_timeout: u64,
-    /// Only pods with these labels
+    /// Evict only pods that match this label selector
     #[arg(long, value_name = "SELECTOR")]
     pub pod_selector: Option<String>,
-    /// Nodes that are emptied at the same time
+    /// Maximum number of nodes that are drained at the same time
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
     pub nodes_at_once: u16,
-    /// Pods of a node that go at the same time; 0 = all of them
+    /// Maximum number of a node's pods that are evicted at the same time; 0: no limit
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = number::<u16>)]
     pub pods_at_once: u16,
 }
@@ -44,7 +44,7 @@ fn at_least_one(text: &str) -> Result<u16, String> {
     number(text).and_then(|n: u16| if n == 0 { Err("at least 1".into()) } else { Ok(n) })
 }
 
-/// Go's `0` needs no unit.
+/// Parses a duration. As in Go, `0` needs no unit.
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     if text == "0" {
         return Ok(std::time::Duration::ZERO);

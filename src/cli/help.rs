@@ -1,4 +1,5 @@
-//! Which of the options that every command understands a command's help shows, and which command a slip meant.
+//! The help of each command, which shows only those of the global options that matter to it; and the suggestion for a
+//! mistyped command.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches};
@@ -6,22 +7,22 @@ use pilothouse_core::domain::near::nearest;
 
 use super::Cli;
 
-/// What a command has to do with, as far as the options for all commands go.
+/// What a command works on. This decides which global options its help shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum About {
-    /// A cluster that it looks at.
+    /// A cluster that it only reads.
     Cluster,
     /// A cluster that it changes.
     Change,
     /// A simulated cluster of its own.
     Simulated,
-    /// The config and the journal alone.
+    /// Only the config and the journal.
     Files,
-    /// Nothing but itself.
+    /// Neither a cluster nor a file.
     Itself,
 }
 
-/// What each command is about; what is not here changes a cluster.
+/// What each command works on; a command that is not listed here changes a cluster.
 const ABOUT: [(&str, About); 11] = [
     ("snapshot", About::Cluster),
     ("why", About::Cluster),
@@ -36,14 +37,14 @@ const ABOUT: [(&str, About); 11] = [
     ("help", About::Itself),
 ];
 
-/// Options of the screen alone.
+/// Options that matter only to the screen.
 const OF_THE_SCREEN: [&str; 3] = ["theme", "ascii", "color"];
 /// Options that make or choose a simulated cluster.
 const SIMULATED: [&str; 2] = ["seed", "scale"];
-/// Options of the settings.
+/// Options that override a setting.
 const OF_SETTINGS: [&str; 4] = ["config", "theme", "read_only", "prometheus"];
 
-/// Whether an option for all commands has to do with a command.
+/// Whether the help of a command shows this global option.
 fn shows(about: About, option: &str) -> bool {
     match about {
         About::Cluster => !OF_THE_SCREEN.contains(&option),
@@ -54,10 +55,10 @@ fn shows(about: About, option: &str) -> bool {
     }
 }
 
-/// The grammar, with each command's help about that command.
+/// The grammar, with the global options hidden from the help of the commands that they do not matter to.
 pub fn grammar() -> Command {
     let mut grammar = Cli::command();
-    // gives the options for all commands to each of them
+    // copies the global options into each command
     grammar.build();
     let global: Vec<String> = grammar
         .get_arguments()
@@ -80,7 +81,7 @@ fn hide(command: Command, global: &[String], about: About) -> Command {
     }
 }
 
-/// The command line of this process, or why not.
+/// Parses the command line of this process.
 pub fn parse() -> Result<Cli, clap::Error> {
     parse_from(std::env::args_os())
 }
@@ -95,7 +96,7 @@ where
     Cli::from_arg_matches(&matches)
 }
 
-/// Adds the command that was meant, where the grammar's own guess finds none.
+/// Adds the nearest command to the error if clap suggests none.
 fn meant(mut error: clap::Error, grammar: &Command) -> clap::Error {
     if error.kind() == ErrorKind::InvalidSubcommand && error.get(ContextKind::SuggestedSubcommand).is_none() {
         let typed = match error.get(ContextKind::InvalidSubcommand) {
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "demo")]
-    fn help_shows_what_belongs_to_the_command() {
+    fn help_shows_the_options_that_matter_to_the_command() {
         for (line, shown, not_shown) in [
             (&["keys"][..], &["--markdown"][..], &["--kubeconfig", "--prometheus", "--token", "--demo"][..]),
             (&["man"], &[], &["--kubeconfig", "--theme", "--as"]),
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "demo")]
-    fn what_is_hidden_is_understood_all_the_same() {
+    fn a_hidden_option_still_works() {
         let cli = parse_from(["pilothouse", "keys", "--kubeconfig", "k"]).unwrap();
         assert_eq!(cli.global.kubeconfig.as_deref(), Some(std::path::Path::new("k")));
         let cli = parse_from(["pilothouse", "cordon", "n", "--demo", "--scale", "3"]).unwrap();
@@ -167,12 +168,12 @@ mod tests {
 
     #[test]
     #[cfg(feature = "demo")]
-    fn slips_are_told_what_was_meant() {
+    fn a_mistyped_command_or_value_gets_a_hint() {
         for (line, words) in [
             (&["wyh"][..], "'why'"),
             (&["snapshto"], "'snapshot'"),
             (&["rolback", "x"], "'rollback'"),
-            (&["scale", "deploy/x", "--replicas", "x"], "that is no whole number"),
+            (&["scale", "deploy/x", "--replicas", "x"], "not a whole number"),
             (&["scale", "deploy/x", "--replicas", "99999999999"], "out of range"),
             (&["drain", "n", "--nodes-at-once", "0"], "at least 1"),
             (&["--demo", "--scale", "201"], "from 1 to 200"),

@@ -2,21 +2,21 @@
 
 use clap::{Args, ValueEnum};
 
-/// Whom a role is for.
+/// The two roles that can be printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// Sees everything, changes nothing
+    /// Can read everything that the screen shows, and change nothing
     Viewer,
-    /// Does everything that has a key
+    /// Can run every action
     Operator,
 }
 
 #[derive(Args, Clone, Debug)]
 pub struct RbacFlags {
-    /// For whom
+    /// The role to print
     #[arg(value_enum, required_unless_present = "markdown")]
     pub role: Option<Role>,
-    /// As the README's table
+    /// Print the README's table
     #[arg(long, conflicts_with = "role")]
     pub markdown: bool,
 }

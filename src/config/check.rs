@@ -1,4 +1,4 @@
-//! Checks a config file: a walk over the spanned TOML, since serde would stop at the first problem.
+//! Checks a config file. It walks over the TOML values with their spans, because serde stops at the first problem.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::fields::{FIELDS, Field, Place};
 use super::{failover, silence};
 
-/// One thing that is wrong: where, what, what to do.
+/// One problem of the file: where it is, what it is, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub path: PathBuf,
@@ -31,7 +31,7 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// What a file came to.
+/// The result of checking a file.
 #[derive(Debug, Default)]
 pub struct Checked {
     pub settings: Settings,
@@ -41,13 +41,13 @@ pub struct Checked {
     pub unsafe_to_write: bool,
 }
 
-/// Checks a file's text. Never fails: what is wrong keeps its default and is a problem.
+/// Checks a file's text. Never fails: an invalid setting keeps its default and is reported as a problem.
 pub fn check(text: &str, path: &Path) -> Checked {
     let mut walk = Walk { text, path, out: Checked::default() };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         walk.problem(error.span(), error.message(), "see config.example.toml".into());
-        // what cannot be parsed could have been a guard
+        // the part that cannot be parsed could have been a guard
         walk.out.unsafe_to_write = true;
     }
     walk.root(table.get_ref());
@@ -55,7 +55,7 @@ pub fn check(text: &str, path: &Path) -> Checked {
     walk.out
 }
 
-const GLOBS: &str = "a glob has * for any characters and ? for one";
+const GLOBS: &str = "in a glob, * stands for any characters and ? for one character";
 
 struct Walk<'a> {
     text: &'a str,
@@ -78,7 +78,7 @@ impl Walk<'_> {
         self.text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1
     }
 
-    /// Notes that the file sets this key.
+    /// Records that the file sets this key.
     fn sets(&mut self, key: String, span: &Range<usize>) {
         let line = self.line(span);
         self.out.set.push((key, line));
@@ -143,7 +143,7 @@ impl Walk<'_> {
             let DeValue::String(glob) = item.get_ref() else { continue };
             let sign = glob.chars().find(|c| "[]{}!".contains(*c));
             let why = match sign {
-                Some(sign) => format!("has {sign:?}, which has no meaning of its own"),
+                Some(sign) => format!("has {sign:?}, which has no special meaning"),
                 None if glob.is_empty() => "is empty".to_owned(),
                 None if glob.trim() != glob => "has a space at its beginning or end".to_owned(),
                 None => continue,
@@ -172,14 +172,14 @@ impl Walk<'_> {
         }
     }
 
-    fn silences(&mut self, list: &DeValue<'_>, whole: &Spanned<DeValue<'_>>) {
+    fn silences(&mut self, list: &DeValue<'_>, spanned: &Spanned<DeValue<'_>>) {
         let entries: Vec<&Spanned<DeValue<'_>>> = match list {
             DeValue::Array(entries) => entries.iter().collect(),
             _ => Vec::new(),
         };
         if !matches!(list, DeValue::Array(_)) {
             self.problem(
-                Some(whole.span()),
+                Some(spanned.span()),
                 "silence must be a list of sections",
                 "write [[silence]]".into(),
             );
@@ -254,11 +254,11 @@ fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<()
     match (&field.place, value) {
         (Place::Text(place), DeValue::String(text)) => *place(settings) = text.to_string(),
         (Place::Flag(place), DeValue::Boolean(flag)) => *place(settings) = *flag,
-        (Place::Number(place, least, most), DeValue::Integer(number)) => {
+        (Place::Number(place, min, max), DeValue::Integer(number)) => {
             let number = u32::from_str_radix(number.as_str(), number.radix()).ok();
-            match number.filter(|n| (least..=most).contains(&n)) {
+            match number.filter(|n| (min..=max).contains(&n)) {
                 Some(number) => *place(settings) = number,
-                None => return Err(format!("must be a number from {least} to {most}")),
+                None => return Err(format!("must be a number from {min} to {max}")),
             }
         }
         (Place::Texts(place), value) => match texts(value) {
@@ -271,12 +271,12 @@ fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<()
         },
         (Place::Text(_), _) => return Err("must be a text in quotes".into()),
         (Place::Flag(_), _) => return Err("must be true or false".into()),
-        (Place::Number(_, least, most), _) => return Err(format!("must be a number from {least} to {most}")),
+        (Place::Number(_, min, max), _) => return Err(format!("must be a number from {min} to {max}")),
     }
     Ok(())
 }
 
-/// `did you mean "theme"?`, or the list of what there is.
+/// `did you mean "theme"?`, or the list of known words if none is near.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
@@ -284,7 +284,7 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let best = known.iter().map(|k| (distance(word, k), *k)).min();
     match best {
         Some((d, name)) if d <= 1 + name.len() / 4 => format!("did you mean {name:?}?"),
-        _ => format!("there is {}", known.join(", ")),
+        _ => format!("known: {}", known.join(", ")),
     }
 }
 
@@ -333,16 +333,16 @@ mod tests {
             problems(text),
             [
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
-                "c.toml:3: ui.max_fps must be a number from 1 to 60 (frames a second at most, 1 to 60)",
+                "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (there is failover, guards, logs, prometheus, silence, ui)",
+                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, ui)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");
     }
 
     #[test]
-    fn what_is_good_counts_although_something_else_is_bad() {
+    fn valid_settings_count_although_another_is_invalid() {
         let checked = check("[ui]\nmax_fps = 5\n[logs]\nmax_streams = \"x\"\n", Path::new("c"));
         assert_eq!(checked.settings.ui.max_fps, 5);
         assert_eq!(checked.settings.logs.max_streams, 50);
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_toml_is_read_only() {
+    fn toml_that_cannot_be_parsed_makes_the_console_read_only() {
         let checked = check("[guards\nread_only = true\n", Path::new("c"));
         assert!(!checked.problems.is_empty());
         assert!(checked.unsafe_to_write);

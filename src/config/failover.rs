@@ -1,4 +1,4 @@
-//! `[failover.NAME]`: the named ways to move traffic or load.
+//! `[failover.NAME]`: the config's failover plans, which move traffic or load.
 
 use std::ops::Range;
 
@@ -10,47 +10,53 @@ use toml::de::{DeTable, DeValue};
 
 use super::check::{nearest, texts};
 
-/// The keys, with what each is for; which of them a plan has depends on its kind.
+/// The keys with their documentation. A plan's kind decides which of them it has.
 const KEYS: [(&str, &str); 15] = [
     ("kind", "selector, weight, evacuate or standby"),
-    ("service", "of kind selector: NAMESPACE/NAME"),
-    ("from", "of kind selector: labels, \"version=blue\"; of kind weight: the backend that loses"),
-    ("to", "the labels or the backend that gets it"),
-    ("route", "of kind weight: httproute/NAMESPACE/NAME, virtualservice/… or traefikservice/…"),
-    ("steps", "percent that `to` gets of the two, ascending: [5, 25, 50, 100]"),
-    ("zone", "of kind evacuate: a zone, or"),
-    ("pool", "a pool, or"),
-    ("nodes", "a list of nodes"),
-    ("context", "of kind standby: the context of the other cluster"),
-    ("workloads", "of kind standby: [\"deploy/NAMESPACE/NAME\"], there under the same name in both clusters"),
-    ("scale_down", "of kind standby: to 0 here at the end"),
-    ("watch", "NAMESPACE/NAME of the Service whose errors stop it"),
-    ("max_error_percent", "from which on; 5 unless said"),
-    ("soak_secs", "how long to look after each shift; 30 unless said"),
+    ("service", "selector: NAMESPACE/NAME of the Service whose selector changes"),
+    (
+        "from",
+        "selector: the labels to replace, \"version=blue\"; weight, standby: the backend that traffic moves away from",
+    ),
+    ("to", "selector: the new labels; weight, standby: the backend that traffic moves to"),
+    ("route", "weight, standby: httproute/NAMESPACE/NAME, virtualservice/… or traefikservice/…"),
+    (
+        "steps",
+        "weight, standby: the share of `to` after each shift, in percent of both backends; ascending, [5, 25, 50, 100]",
+    ),
+    ("zone", "evacuate: the zone to drain"),
+    ("pool", "evacuate: the pool to drain, instead of a zone"),
+    ("nodes", "evacuate: the list of nodes to drain, instead of a zone"),
+    ("context", "standby: the context of the other cluster"),
+    ("workloads", "standby: [\"deploy/NAMESPACE/NAME\"], which both clusters have under the same name"),
+    ("scale_down", "standby: true scales the workloads of this cluster to 0 at the end"),
+    ("watch", "NAMESPACE/NAME of the Service whose error rate is watched"),
+    ("max_error_percent", "stops above this error rate of the watched Service, in percent (default 5)"),
+    ("soak_secs", "seconds to watch the Service after each shift (default 30)"),
 ];
 
-/// Something wrong in a plan: where, what, what to do.
+/// A mistake in a plan: where it is, what it is, and what to do.
 pub struct Wrong {
     pub span: Range<usize>,
     pub what: String,
     pub hint: String,
 }
 
-/// The values of one plan as they are written.
+/// The TOML values of one plan, and the mistakes found in them.
 struct Written<'a> {
     name: &'a str,
     table: &'a DeTable<'a>,
-    whole: Range<usize>,
+    plan_span: Range<usize>,
     wrong: Vec<Wrong>,
 }
 
-/// Reads one plan. What is wrong is told, and then there is no plan.
+/// Reads one plan. A plan with mistakes is not used; the result is the list of its mistakes.
 pub fn read(name: &str, value: &Spanned<DeValue<'_>>) -> Result<FailoverPlan, Vec<Wrong>> {
     let DeValue::Table(table) = value.get_ref() else {
         let what = format!("failover.{name} must be a section");
         return Err(vec![Wrong { span: value.span(), what, hint: format!("write [failover.{name}]") }]);
     };
-    let mut written = Written { name, table, whole: value.span(), wrong: Vec::new() };
+    let mut written = Written { name, table, plan_span: value.span(), wrong: Vec::new() };
     written.unknown();
     let plan = written.plan();
     match plan {
@@ -79,7 +85,7 @@ impl Written<'_> {
     }
 
     fn bad(&mut self, key: &str, what: &str) {
-        let span = self.value(key).map_or(self.whole.clone(), |(_, span)| span);
+        let span = self.value(key).map_or(self.plan_span.clone(), |(_, span)| span);
         let hint = KEYS.iter().find(|(known, _)| *known == key).map_or("", |(_, doc)| doc);
         self.wrong.push(Wrong {
             span,
@@ -104,14 +110,14 @@ impl Written<'_> {
         self.text(key)
     }
 
-    fn number(&mut self, key: &str, default: u32, most: u32) -> u32 {
+    fn number(&mut self, key: &str, default: u32, max: u32) -> u32 {
         let Some((value, _)) = self.value(key) else { return default };
         let number = match value {
-            DeValue::Integer(n) => u32::from_str_radix(n.as_str(), n.radix()).ok().filter(|n| *n <= most),
+            DeValue::Integer(n) => u32::from_str_radix(n.as_str(), n.radix()).ok().filter(|n| *n <= max),
             _ => None,
         };
         number.unwrap_or_else(|| {
-            self.bad(key, &format!("must be a number from 0 to {most}"));
+            self.bad(key, &format!("must be a number from 0 to {max}"));
             default
         })
     }
@@ -149,7 +155,7 @@ impl Written<'_> {
             "evacuate" => self.pick().map(FailoverKind::Evacuate),
             "standby" => self.standby(),
             _ => {
-                self.bad("kind", "is none of the kinds");
+                self.bad("kind", "is unknown");
                 None
             }
         }?;
@@ -227,7 +233,7 @@ impl Written<'_> {
         }
         let nodes = self.value("nodes").and_then(|(value, _)| texts(value)).unwrap_or_default();
         if nodes.is_empty() {
-            self.bad("zone", "or pool or nodes is needed");
+            self.bad("zone", "or pool or nodes is missing");
             return None;
         }
         Some(Pick::Nodes(nodes.into_iter().map(Name::from).collect()))
@@ -261,7 +267,7 @@ impl Written<'_> {
             }
         };
         if scale_down && shift.is_none() {
-            self.bad("scale_down", "needs a route: without one nobody knows when traffic has moved");
+            self.bad("scale_down", "needs a route: without one it is not known when the traffic has moved");
         }
         Some(FailoverKind::Standby(Standby {
             context: context.into(),
@@ -272,7 +278,7 @@ impl Written<'_> {
     }
 }
 
-/// For the example file, as comments: there is no plan by default.
+/// The part of the example file about plans, as comments, because there is no plan by default.
 pub fn example() -> String {
     let mut out = String::from(
         "\n# [failover.NAME]: a way to move traffic or load, run with F or `pilothouse failover NAME`\n",

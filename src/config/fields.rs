@@ -1,4 +1,4 @@
-//! THE table of settings: section, key, what it is for, where it lives.
+//! The table of settings: for each its section, key, documentation, type and field in [`Settings`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::domain::text::without_credentials;
 
-/// How a field's value is reached and what it may be.
+/// The type of a setting's value, with a function that returns its field in [`Settings`].
 pub enum Place {
     Text(fn(&mut Settings) -> &mut String),
     Flag(fn(&mut Settings) -> &mut bool),
-    /// With the least and the greatest value.
+    /// With the smallest and the largest valid value.
     Number(fn(&mut Settings) -> &mut u32, u32, u32),
     Texts(fn(&mut Settings) -> &mut Vec<String>),
-    /// A table of texts.
+    /// A table whose values are texts.
     Pairs(fn(&mut Settings) -> &mut BTreeMap<String, String>),
 }
 
@@ -25,24 +25,24 @@ pub struct Field {
     pub place: Place,
 }
 
-/// Every setting but the key bindings, which are a table of their own (`[ui.keys]`).
+/// Every setting, except for the key bindings (`[ui.keys]`), failover plans and silences, which have tables of their own.
 pub const FIELDS: &[Field] = &[
     Field {
         section: "ui",
         key: "theme",
-        doc: "a built-in theme (default, light, mono) or the name of a file in the themes folder",
+        doc: "name of a built-in theme (default, light, mono) or of a file in the themes folder",
         place: Place::Text(|s| &mut s.ui.theme),
     },
     Field {
         section: "ui",
         key: "max_fps",
-        doc: "frames a second at most, 1 to 60",
+        doc: "maximum number of frames per second, 1 to 60",
         place: Place::Number(|s| &mut s.ui.max_fps, 1, 60),
     },
     Field {
         section: "ui",
         key: "mouse",
-        doc: "the mouse selects, scrolls and clicks keys; false leaves it to the terminal, which selects text",
+        doc: "use the mouse to select rows, scroll and press keys; if false, the terminal uses it to select text",
         place: Place::Flag(|s| &mut s.ui.mouse),
     },
     Field {
@@ -54,49 +54,49 @@ pub const FIELDS: &[Field] = &[
     Field {
         section: "guards",
         key: "protected_contexts",
-        doc: "globs over context names whose actions ask one level more; *prod*, *prd* and *live* always are",
+        doc: "globs for context names that need one confirmation level higher, in addition to *prod*, *prd* and *live*",
         place: Place::Texts(|s| &mut s.guards.protected_contexts),
     },
     Field {
         section: "guards",
         key: "protected_namespaces",
-        doc: "the same for namespaces",
+        doc: "globs for namespaces that need one confirmation level higher",
         place: Place::Texts(|s| &mut s.guards.protected_namespaces),
     },
     Field {
         section: "prometheus",
         key: "url",
-        doc: "base URL of a Prometheus, empty = none",
+        doc: "base URL of Prometheus; empty: none",
         place: Place::Text(|s| &mut s.prometheus.url),
     },
     Field {
         section: "prometheus",
         key: "token_env",
-        doc: "environment variable that holds a bearer token for it, empty = none",
+        doc: "name of the environment variable with the bearer token for Prometheus; empty: none",
         place: Place::Text(|s| &mut s.prometheus.token_env),
     },
     Field {
         section: "prometheus",
         key: "token_file",
-        doc: "file that holds a bearer token for it, read for each query, empty = none",
+        doc: "file with the bearer token for Prometheus, read for each query; empty: none",
         place: Place::Text(|s| &mut s.prometheus.token_file),
     },
     Field {
         section: "prometheus",
         key: "headers",
-        doc: "headers of each query, for example { \"X-Scope-OrgID\" = \"team-a\" }, or as a section [prometheus.headers]",
+        doc: "headers of each query, for example { \"X-Scope-OrgID\" = \"team-a\" }; can also be a section [prometheus.headers]",
         place: Place::Pairs(|s| &mut s.prometheus.headers),
     },
     Field {
         section: "prometheus",
         key: "ca_file",
-        doc: "CA bundle (PEM) that its certificate is checked by, empty = the CAs of this machine",
+        doc: "CA bundle (PEM) to verify the certificate of Prometheus; empty: the CAs of this machine",
         place: Place::Text(|s| &mut s.prometheus.ca_file),
     },
     Field {
         section: "prometheus",
         key: "insecure",
-        doc: "do not check its certificate",
+        doc: "do not verify the certificate of Prometheus",
         place: Place::Flag(|s| &mut s.prometheus.insecure),
     },
     Field {
@@ -108,31 +108,31 @@ pub const FIELDS: &[Field] = &[
     Field {
         section: "prometheus",
         key: "window_secs",
-        doc: "window of the rates in seconds, 10 to 3600; at least four scrape intervals",
+        doc: "window over which rates are computed, in seconds, 10 to 3600; use at least four scrape intervals",
         place: Place::Number(|s| &mut s.prometheus.window_secs, 10, 3600),
     },
     Field {
         section: "prometheus",
         key: "presets",
-        doc: "where traffic is read from: auto, or names in order (haproxy, http_requests_total)",
+        doc: "metrics to read traffic from: auto, or names in order of preference (haproxy, http_requests_total)",
         place: Place::Texts(|s| &mut s.prometheus.presets),
     },
     Field {
         section: "logs",
         key: "enabled",
-        doc: "follow the logs of pods in trouble",
+        doc: "follow the logs of unhealthy pods and of recent rollouts",
         place: Place::Flag(|s| &mut s.logs.enabled),
     },
     Field {
         section: "logs",
         key: "max_streams",
-        doc: "pods followed at the same time, 1 to 500",
+        doc: "maximum number of pods whose logs are followed at the same time, 1 to 500",
         place: Place::Number(|s| &mut s.logs.max_streams, 1, 500),
     },
     Field {
         section: "logs",
         key: "memory_mib",
-        doc: "memory for log lines in MiB, 1 to 1024",
+        doc: "maximum memory for log lines in MiB, 1 to 1024",
         place: Place::Number(|s| &mut s.logs.memory_mib, 1, 1024),
     },
 ];
@@ -157,7 +157,7 @@ pub fn show(field: &Field, settings: &mut Settings) -> String {
     }
 }
 
-/// The same without what is secret: the password of a URL, and the values of headers.
+/// Like [`show`], without secrets: the password of a URL and the values of headers are left out.
 pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
     const HIDDEN: &str = "…";
     match field.place {
@@ -175,7 +175,7 @@ pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
 pub fn example() -> String {
     let mut settings = Settings::default();
     let mut out = String::from(
-        "# Pilothouse: every setting with its default. The place of this file is $XDG_CONFIG_HOME/pilothouse/config.toml\n",
+        "# Pilothouse: every setting with its default. Save this file as $XDG_CONFIG_HOME/pilothouse/config.toml.\n",
     );
     let mut section = "";
     for field in FIELDS {
@@ -187,7 +187,7 @@ pub fn example() -> String {
         write!(out, "# {}\n{} = {value}\n", field.doc, field.key).unwrap_or_default();
     }
     out.push_str(
-        "\n[ui.keys]\n# command = [\"key\", …], instead of the command's own keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
+        "\n[ui.keys]\n# command = [\"key\", …] replaces the command's default keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
     );
     out.push_str(&super::failover::example());
     out.push_str(&super::silence::example());

@@ -1,4 +1,4 @@
-//! `[[silence]]`: findings that are not shown.
+//! `[[silence]]`: findings that NOW does not show.
 
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
@@ -9,13 +9,13 @@ use toml::de::DeValue;
 use super::check::nearest;
 use super::failover::Wrong;
 
-/// The keys, with what each is for.
+/// The keys with their documentation.
 const KEYS: [(&str, &str); 5] = [
-    ("rule", "a glob over rules, for example \"not-ready\" or \"node-*\""),
-    ("namespace", "a glob over the namespace of the finding's object"),
-    ("name", "a glob over the name of the object"),
-    ("until", "the end, for example 2026-12-31T08:00:00Z; without it, the silence does not end"),
-    ("reason", "why, for those who read it later"),
+    ("rule", "a glob for the finding's rule, for example \"not-ready\" or \"node-*\""),
+    ("namespace", "a glob for the namespace of the finding's object"),
+    ("name", "a glob for the name of the finding's object"),
+    ("until", "when the silence ends, for example 2026-12-31T08:00:00Z; without it, it does not end"),
+    ("reason", "why the findings are silenced"),
 ];
 
 /// Reads one entry. An entry with a mistake silences nothing.
@@ -80,10 +80,10 @@ pub fn read(value: &Spanned<DeValue<'_>>) -> Result<Silence, Vec<Wrong>> {
     if wrong.is_empty() { Ok(silence) } else { Err(wrong) }
 }
 
-/// For the example file.
+/// The part of the example file about silences, as comments, because there is none by default.
 pub fn example() -> String {
     let mut out = String::from(
-        "\n# [[silence]]: findings that NOW does not show (its title says how many); the section may be repeated\n",
+        "\n# [[silence]]: findings that NOW does not show (its title has their number); the section can be repeated\n",
     );
     for (key, doc) in KEYS {
         out.push_str(&format!("#   {key}: {doc}\n"));
@@ -115,9 +115,9 @@ mod tests {
         assert_eq!(second.until, Stamp::parse("2026-12-31T07:00:00Z"));
         let bad = "[[silence]]\nrule = \"not-redy\"\n[[silence]]\nnamespaces = \"a\"\n[[silence]]\nname = 5\n[[silence]]\nname = \"a\"\nuntil = 2026-12-31\n[[silence]]\nreason = \"x\"\n";
         let checked = check(bad, Path::new("c.toml"));
-        let told: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
+        let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            problems,
             [
                 "c.toml:2: silence.rule \"not-redy\" matches no rule (did you mean \"not-ready\"?)",
                 "c.toml:4: unknown key \"namespaces\" in [[silence]] (did you mean \"namespace\"?)",

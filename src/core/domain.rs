@@ -1,6 +1,6 @@
-//! The nouns: what Kubernetes, Prometheus and logs tell us, in the few fields that Pilothouse shows or plans with.
+//! The nouns of Kubernetes, Prometheus and logs, with only the fields that Pilothouse shows or plans with.
 //!
-//! Sources convert into these types at the door; text that came from outside is sanitised there ([`text`]).
+//! Sources convert their data into these types as soon as it arrives, and sanitise text from outside there ([`text`]).
 
 pub mod autoscaler;
 pub mod budget;

@@ -1,7 +1,8 @@
-//! What was seen, and nothing concluded: events in ([`event`]), tables of rows ([`table`]; one for each watched kind, [`tables`]), an immutable snapshot out ([`world`]).
+//! The observed facts, without any conclusion: events come in ([`event`]), tables keep the rows ([`table`]), an
+//! immutable snapshot goes out ([`world`]).
 //!
-//! [`mod@reduce`] folds an event into the facts; [`crate::state`] adds what follows from them. Both are called by the hub alone;
-//! everyone else holds an `Arc<World>`.
+//! [`mod@reduce`] folds an event into the facts; [`crate::state`] adds what is derived from them. Only the hub calls
+//! both; all other code holds an `Arc<World>`.
 
 pub mod action;
 pub mod event;

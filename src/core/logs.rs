@@ -1,4 +1,4 @@
-//! What a log line says, and whose logs are read.
+//! Reads log lines (level, message, fingerprint), and chooses the pods whose logs are followed.
 
 pub mod fingerprint;
 pub mod level;

@@ -1,5 +1,5 @@
-//! The rights that Pilothouse uses, from the table of kinds: what `doctor` asks for, the README's table, and roles for
-//! RBAC (`pilothouse rbac`).
+//! The permissions that Pilothouse uses, from the table of kinds: `doctor` checks them, the README lists them, and
+//! `pilothouse rbac` prints roles with them.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use pilothouse_core::domain::kinds::{KINDS, KindInfo, Need, Purpose, Watched};
 
 use crate::cli::rbac::Role;
 
-/// One right, and everything that it is needed for.
+/// One permission, with all its purposes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Right {
     pub info: &'static KindInfo,
@@ -18,7 +18,7 @@ pub struct Right {
 }
 
 impl Right {
-    /// The namespace that it is asked for in; `wanted`: that of the person, "" for all.
+    /// The namespace to check it in; `wanted`: the user's namespace, "" for all.
     pub fn namespace<'a>(&self, wanted: &'a str) -> &'a str {
         match self.info.watched {
             Watched::In(namespace) => namespace,
@@ -27,7 +27,7 @@ impl Right {
         }
     }
 
-    /// `patch deployments/scale.apps`, as access reviews are told elsewhere.
+    /// `patch deployments/scale.apps`, the form that access reviews use elsewhere too.
     pub fn words(&self) -> String {
         let slash = if self.subresource.is_empty() { "" } else { "/" };
         let dot = if self.info.group.is_empty() { "" } else { "." };
@@ -43,7 +43,7 @@ fn needs() -> impl Iterator<Item = (&'static KindInfo, &'static Need)> {
     KINDS.iter().filter_map(Kind::info).flat_map(|info| info.needs.iter().map(move |need| (info, need)))
 }
 
-/// Every right that is used, each once, what is read first.
+/// Every permission that is used, each once; those to read come first.
 pub fn all() -> Vec<Right> {
     let mut rights: Vec<Right> = Vec::new();
     for (info, need) in needs() {
@@ -64,7 +64,7 @@ pub fn all() -> Vec<Right> {
     rights
 }
 
-/// What belongs to the same key, in the order in which keys and values came.
+/// Groups values by key, in the order in which keys and values came.
 fn grouped<K: PartialEq, V>(items: impl Iterator<Item = (K, V)>) -> Vec<(K, Vec<V>)> {
     let mut groups: Vec<(K, Vec<V>)> = Vec::new();
     for (key, value) in items {
@@ -76,7 +76,7 @@ fn grouped<K: PartialEq, V>(items: impl Iterator<Item = (K, V)>) -> Vec<(K, Vec<
     groups
 }
 
-/// The README's table: a purpose a line.
+/// The README's table, one line for each purpose.
 pub fn markdown() -> String {
     let mut lines = vec!["| to | these permissions |".to_owned(), "|---|---|".to_owned()];
     for purpose in Purpose::ALL {
@@ -104,7 +104,7 @@ fn has(role: Role, right: &Right) -> bool {
     role == Role::Operator || right.is_reading()
 }
 
-/// The rules of a role: resources of one group with the same verbs share one.
+/// The rules of a role; resources of one group with the same verbs share a rule.
 fn rules(rights: &[Right]) -> Vec<String> {
     let mut verbs: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
     for right in rights {

@@ -1,9 +1,9 @@
-//! Tables in print: columns as wide as their widest cell, numbers to the right; no cell is wrapped, so that a program can
-//! split them as well.
+//! Prints tables: columns as wide as their widest cell, numbers right-aligned. No cell is wrapped, so that programs can
+//! split the lines too.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Rows under one head each. A column whose head begins with `>` is aligned to the right.
+/// Rows under a common head. A column whose head starts with `>` is right-aligned.
 #[derive(Debug)]
 pub struct Table<const N: usize> {
     heads: [&'static str; N],
@@ -19,7 +19,7 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }));
     }
 
-    /// The head and the rows; nothing if there is no row.
+    /// The head and the rows; empty if there is no row.
     pub fn lines(&self) -> Vec<String> {
         if self.rows.is_empty() {
             return Vec::new();

@@ -1,24 +1,24 @@
-//! Who may do what: personas with bearer tokens, a few RBAC rules each.
+//! Authentication and authorization: users with bearer tokens, and a few RBAC rules for each.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
 use serde_json::{Value, json};
 
-/// The group of everybody who is somebody.
+/// The group of all authenticated users.
 const AUTHENTICATED: &str = "system:authenticated";
 
-/// A rule of a role; `*` matches all.
+/// A rule of a role; `*` matches everything.
 #[derive(Debug, Clone)]
 pub struct Grant {
     pub groups: Vec<String>,
     pub resources: Vec<String>,
     pub verbs: Vec<String>,
-    /// Empty is every namespace.
+    /// Empty: every namespace.
     pub namespaces: Vec<String>,
 }
 
-/// Somebody with a token.
+/// A user with a token.
 #[derive(Debug, Clone)]
 pub struct Persona {
     pub token: String,
@@ -27,7 +27,7 @@ pub struct Persona {
     pub grants: Vec<Grant>,
 }
 
-/// What somebody wants to do.
+/// The request that a user wants to send.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wish<'a> {
     pub verb: &'a str,
@@ -57,7 +57,7 @@ impl Grant {
 
 impl Persona {
     pub fn may(&self, wish: &Wish<'_>) -> bool {
-        // Every authenticated user may ask about himself.
+        // Every authenticated user may review his own access.
         let about_oneself = wish.verb == "create"
             && matches!(
                 (wish.group, wish.resource),
@@ -147,9 +147,8 @@ fn viewer() -> Grant {
     Grant::new(&groups, &resources, &["get", "list", "watch"])
 }
 
-/// `admin` may everything, `operator` what an on-call engineer needs, `drainer` what `kubectl drain` needs and no more,
-/// `viewer` reads all but secrets, `nobody` nothing.
-/// The token of each is its name.
+/// `admin` may do everything, `operator` what an on-call engineer needs, `drainer` only what `kubectl drain` needs,
+/// `viewer` reads everything except Secrets, `nobody` has no permissions. The token of each is its name.
 pub fn personas() -> Vec<Persona> {
     let change = |resources: &[&str], groups: &[&str], verbs: &[&str]| Grant::new(groups, resources, verbs);
     let workloads = [
@@ -185,12 +184,12 @@ pub fn personas() -> Vec<Persona> {
     ]
 }
 
-/// Everybody who may log in.
+/// All users who can log in.
 #[derive(Debug)]
 pub struct Access {
     personas: RwLock<Vec<Persona>>,
     expired: RwLock<HashSet<String>>,
-    /// Who a request without a token is. kubectl sends no token over plain HTTP.
+    /// The user of a request without a token. kubectl sends no token over plain HTTP.
     anonymous: Option<String>,
 }
 
@@ -199,7 +198,7 @@ impl Access {
         Self { personas: RwLock::new(personas), expired: RwLock::default(), anonymous }
     }
 
-    /// Who this is; `None` is a 401.
+    /// The user of a request; `None` is a 401.
     pub fn who(&self, token: Option<&str>) -> Option<Persona> {
         let token = token.or(self.anonymous.as_deref())?;
         if self.expired.read().unwrap_or_else(PoisonError::into_inner).contains(token) {
@@ -209,8 +208,8 @@ impl Access {
         personas.iter().find(|one| one.token == token).cloned()
     }
 
-    /// Acts for somebody: as the persona of that name, or as a user without rights if there is none. Who names groups
-    /// acts in these and not in those of the persona, and may what their members may.
+    /// Impersonates a user: the persona of that name, or a user without permissions if there is none. If groups are
+    /// given, they replace the persona's groups and decide the permissions.
     pub fn acting(&self, user: &str, groups: &[String]) -> Persona {
         let personas = self.personas.read().unwrap_or_else(PoisonError::into_inner);
         let known = personas.iter().find(|one| one.user == user).cloned();
@@ -228,7 +227,7 @@ impl Access {
         acting
     }
 
-    /// Lets a token expire, or makes it good again.
+    /// Lets a token expire, or makes it valid again.
     pub fn expire(&self, token: &str, expired: bool) {
         let mut all = self.expired.write().unwrap_or_else(PoisonError::into_inner);
         if expired {
@@ -238,7 +237,7 @@ impl Access {
         };
     }
 
-    /// Replaces what a persona may do, or adds one.
+    /// Replaces the rules of a persona, or adds a persona.
     pub fn put(&self, persona: Persona) {
         let mut personas = self.personas.write().unwrap_or_else(PoisonError::into_inner);
         personas.retain(|one| one.token != persona.token);

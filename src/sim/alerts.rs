@@ -1,4 +1,4 @@
-//! The Alertmanager of the simulated cluster, API v2: alerts as the rules tell them, silences, groups.
+//! The Alertmanager of the simulated cluster, API v2: the alerts that the rules send, silences, groups.
 //!
 //! `http` serves it.
 
@@ -20,7 +20,7 @@ use crate::rng::Random;
 /// How long an ended silence is kept.
 const KEEP: TimeDelta = TimeDelta::hours(120);
 
-/// What the rules say of one alert.
+/// An alert as the rules report it.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub labels: Labels,
@@ -30,7 +30,7 @@ pub struct Told {
     pub over: Option<DateTime<Utc>>,
 }
 
-/// An alert that fires.
+/// A firing alert.
 #[derive(Debug, Clone)]
 pub struct Alert {
     pub labels: Labels,
@@ -52,7 +52,7 @@ pub struct Alertmanager {
     random: Arc<Random>,
 }
 
-/// A time as the API writes it.
+/// A time in the API's form.
 fn stamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -66,7 +66,7 @@ impl Alertmanager {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what the rules say. Alerts that are over are gone at once.
+    /// Takes the alerts of the rules. Resolved alerts are removed at once.
     pub fn tell(&self, told: Vec<Told>, now: DateTime<Utc>) {
         let mut inner = self.lock();
         for Told { labels, annotations, since, over } in told {
@@ -79,7 +79,7 @@ impl Alertmanager {
         inner.silences.retain(|_, silence| silence.ends + KEEP > now);
     }
 
-    /// Every alert that fires, silenced ones too, with the ids of the silences that hold it.
+    /// Every firing alert, silenced ones too, with the ids of the silences that match it.
     pub fn alerts(&self, now: DateTime<Utc>) -> Vec<(Alert, Vec<String>)> {
         let inner = self.lock();
         let silenced = |alert: &Alert| {
@@ -95,8 +95,8 @@ impl Alertmanager {
         self.lock().silences.values().cloned().collect()
     }
 
-    /// Makes a silence or changes the one with its id; a change of what a silence matches ends the old one and makes
-    /// another, as in the real one. Returns the id, or `None` for an id that is not known.
+    /// Creates a silence, or changes the one with its id. As in the real Alertmanager, a change of the matchers ends
+    /// the old silence and creates another. Returns the id, or `None` for an unknown id.
     pub fn silence(&self, mut silence: Silence, now: DateTime<Utc>) -> Option<String> {
         let mut inner = self.lock();
         let fresh = if silence.id.is_empty() {
@@ -140,7 +140,7 @@ impl Alert {
             "annotations": self.annotations,
             "startsAt": stamp(self.since),
             "updatedAt": stamp(self.updated),
-            // Prometheus renews its alerts: without news for so long they would end.
+            // Prometheus sends its alerts periodically; without an update for this long they would be resolved.
             "endsAt": stamp(self.updated + TimeDelta::minutes(4)),
             "fingerprint": self.fingerprint(),
             "generatorURL": format!("/prometheus/graph?g0.expr=ALERTS%7Balertname%3D%22{name}%22%7D&g0.tab=1"),

@@ -1,5 +1,5 @@
-//! The Kubernetes API server: one handler that authenticates, meets the faults, authorizes, and hands a request to the
-//! file of `api/` that answers it.
+//! The Kubernetes API server: one handler authenticates a request, applies the faults, authorizes the request, and
+//! passes it to the file in `api/` that answers it.
 
 mod change;
 mod discovery;
@@ -43,7 +43,7 @@ use route::{Query, Target};
 /// The largest request body (the real server's limit is 3 MiB).
 const BODY_LIMIT: usize = 3 << 20;
 
-/// Everything that requests need.
+/// Everything that requests use.
 #[derive(Debug)]
 pub struct Api {
     pub store: Store,
@@ -56,14 +56,14 @@ pub struct Api {
     pub usage: Arc<dyn Usage>,
     /// API groups that this cluster does not serve.
     pub hidden: Vec<String>,
-    /// Changes when every open watch and log stream is to end.
+    /// Changes when every open watch and log stream has to end.
     pub cut: signal::Sender<u64>,
-    /// Plurals whose open watches are silent, bookmarks too: a connection that died without a word.
+    /// Plurals whose open watches send nothing, not even bookmarks: a connection that was lost without notice.
     pub silent: signal::Sender<Vec<String>>,
     pages: read::Pages,
 }
 
-/// A request after everything that can be known before it is carried out.
+/// A request with all values that are known before it is executed.
 #[derive(Debug)]
 struct Call {
     target: Target,
@@ -173,7 +173,7 @@ impl Api {
     }
 }
 
-/// 403 as the authorizer words it.
+/// 403 with the authorizer's message.
 fn refusal(user: &str, wish: &Wish<'_>, plural: &str, name: &str) -> Status {
     let Wish { verb, group, resource, namespace } = wish;
     let place = if namespace.is_empty() {
@@ -202,7 +202,7 @@ fn verb(method: &Method, target: &Target, query: &Query) -> &'static str {
     }
 }
 
-/// The field manager: as asked, or the first word of the user agent as the real server takes it.
+/// The field manager: as requested, or the first word of the user agent, as in the real server.
 fn manager(query: &Query, headers: &HeaderMap) -> String {
     if let Some(name) = query.get("fieldManager").filter(|name| !name.is_empty()) {
         return name.to_owned();
@@ -212,7 +212,7 @@ fn manager(query: &Query, headers: &HeaderMap) -> String {
     if first.is_empty() { "unknown".to_owned() } else { first.to_owned() }
 }
 
-/// Splits `/as/NAME` off a path: how a client that sends no token over plain HTTP says who it is.
+/// Splits `/as/NAME` off a path. A client that sends no token over plain HTTP identifies itself this way.
 fn persona_in(path: &str) -> (Option<&str>, &str) {
     let Some(rest) = path.strip_prefix("/as/") else { return (None, path) };
     let end = rest.find('/').unwrap_or(rest.len());
@@ -226,7 +226,7 @@ fn throttled(retry_after: u32) -> Response {
     out
 }
 
-/// Answers every request to the API.
+/// Answers all requests to the API.
 pub async fn handle(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -312,12 +312,12 @@ pub async fn handle(
         headers.insert("audit-id", id);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    // As on the real server these have a beginning and an end in the audit log, and all others only an end.
+    // As in the real server, these requests have a start and an end in the audit log, and all others only an end.
     let long = entry.verb == "watch" || entry.resource == "pods/log";
     api.audit.write(&entry, if long { "ResponseStarted" } else { "ResponseComplete" });
     api.audit.note(entry.clone());
     if peer.is_lost() {
-        // The socket is closed by the listener when this is written.
+        // The listener closes the socket when this is written.
         *response.body_mut() = Body::empty();
     } else if long {
         let ending = Ending { api: api.clone(), entry };
@@ -331,7 +331,7 @@ pub async fn handle(
     response
 }
 
-/// Writes the end of a long answer into the audit log when its stream is dropped, by whichever side.
+/// Writes the end of a long answer to the audit log when its stream is dropped, by either side.
 struct Ending {
     api: Arc<Api>,
     entry: Entry,
@@ -343,7 +343,7 @@ impl Drop for Ending {
     }
 }
 
-/// What the faults are asked about.
+/// The values of a request that faults are matched against.
 struct Faulted {
     verb: String,
     group: String,
@@ -368,7 +368,7 @@ impl Entry {
     }
 }
 
-/// Lets the faults strike. `Some` ends the request here.
+/// Applies the faults. `Some` ends the request here.
 async fn suffer(api: &Api, peer: &Peer, about: &Faulted) -> Option<Response> {
     let request = crate::faults::Request {
         verb: &about.verb,
@@ -398,7 +398,7 @@ async fn suffer(api: &Api, peer: &Peer, about: &Faulted) -> Option<Response> {
             peer.lose();
             None
         }
-        // The client's patience or the end of its connection ends this future.
+        // This future is dropped when the client gives up or its connection ends.
         Fault::Stall => std::future::pending().await,
     }
 }

@@ -1,14 +1,14 @@
-//! The parameters of a request as Prometheus and Loki take them: from the query, and from a posted form.
+//! The parameters of a request in Prometheus' and Loki's form: from the query, and from a posted form.
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Query};
 
-/// Names and values of the query, in their order; a name may come more than once.
+/// Names and values of the query, in their order; a name can occur several times.
 pub type Pairs = Query<Vec<(String, String)>>;
-/// The same of a form. What is posted in another form than a form is no form, and no mistake either.
+/// The same for a posted form. A body of another type counts as no form, which is not an error.
 pub type Posted = Result<Form<Vec<(String, String)>>, FormRejection>;
 
-/// All of them: those of the query first. (A GET's form is its query, which counts once.)
+/// All parameters, those of the query first. (The form of a GET is its query, which counts once.)
 pub fn gather(query: Pairs, form: Posted) -> Vec<(String, String)> {
     let Query(mut all) = query;
     if let Ok(Form(more)) = form

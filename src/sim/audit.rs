@@ -1,4 +1,4 @@
-//! Who asked for what: the last requests, and how often each was made. Tests count with it.
+//! The audit log: the latest requests, and how often each was made. Tests count with it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -15,15 +15,15 @@ use tokio::sync::watch;
 pub struct Entry {
     pub id: String,
     pub verb: String,
-    /// Path and query, as they were asked for.
+    /// The requested path and query.
     pub uri: String,
     pub group: String,
-    /// `pods`, `pods/eviction`, or the path of what is no resource.
+    /// `pods`, `pods/eviction`, or the path if it is not a resource.
     pub resource: String,
     pub namespace: String,
     pub name: String,
     pub user: String,
-    /// The user that the request acts for; empty if its caller acts for himself.
+    /// The impersonated user; empty if there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub acting: String,
     pub agent: String,
@@ -31,7 +31,7 @@ pub struct Entry {
     pub dry_run: bool,
 }
 
-/// How many requests are kept word for word.
+/// How many complete requests are kept.
 const KEPT: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ struct Book {
 pub struct Audit {
     book: Mutex<Book>,
     total: watch::Sender<u64>,
-    /// Where entries go besides, in the form of the real server's audit log.
+    /// Where entries are also written, in the format of the real server's audit log.
     file: Option<Mutex<File>>,
 }
 
@@ -78,26 +78,26 @@ impl Audit {
         f(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Writes every entry to a file as well, a line each. What the file holds is lost.
+    /// Also writes every entry to a file, one line each. The file is overwritten.
     pub fn write_to(&mut self, path: &Path) -> io::Result<()> {
         self.file = Some(Mutex::new(File::create(path)?));
         Ok(())
     }
 
-    /// An answer that goes on for long (a watch, a log) has begun or has ended: the file gets a line for each.
+    /// A long answer (a watch, a log) has started or ended; the file gets a line for each.
     pub fn write(&self, entry: &Entry, stage: &str) {
         if let Some(file) = &self.file {
             let mut line = entry.event(stage).to_string();
             line.push('\n');
-            // A full disk must not end the cluster; whoever reads the file misses the entry.
+            // A full disk must not end the cluster; the entry is then missing in the file.
             drop(file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes()));
         }
     }
 
-    /// Counts a request that has got its answer, or the beginning of it.
+    /// Counts a request that was answered, at least in part.
     pub fn note(&self, entry: Entry) {
         self.with(|book| {
-            // Paths that are no resources come from outside and could be endless.
+            // Other paths come from outside, and there could be endlessly many of them.
             if book.counts.len() < KEPT {
                 *book.counts.entry(format!("{} {}", entry.verb, entry.resource)).or_default() += 1;
             }
@@ -109,7 +109,7 @@ impl Audit {
         self.total.send_modify(|n| *n += 1);
     }
 
-    /// How often `verb` was asked of `resource` (`create`, `pods/eviction`).
+    /// How often `verb` was requested for `resource` (`create`, `pods/eviction`).
     pub fn count(&self, verb: &str, resource: &str) -> u64 {
         self.with(|book| book.counts.get(&format!("{verb} {resource}")).copied().unwrap_or_default())
     }
@@ -126,7 +126,7 @@ impl Audit {
         self.with(|book| *book = Book::default());
     }
 
-    /// Wakes at every request.
+    /// Wakes up at every request.
     pub fn total(&self) -> watch::Receiver<u64> {
         self.total.subscribe()
     }

@@ -1,5 +1,5 @@
-//! Simulated time. Everything in the cluster (timestamps, loops, log lines) reads this clock and no other; it starts
-//! at the real time or at a fixed one, runs at a factor, can be stopped and moved.
+//! Simulated time. Everything in the cluster (timestamps, loops, log lines) reads this clock and no other. It starts at
+//! the real time or at a fixed one, runs at a factor, and can be stopped and moved.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The longest real sleep between two looks at the clock: it bounds what a lost wake-up could cost.
+/// The longest real sleep before the clock is read again, which limits the effect of a lost wake-up.
 const LONGEST_NAP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ impl Clock {
         Self { origin: at, base: Mutex::new(base), moved: watch::Sender::new(0) }
     }
 
-    /// Stands still until it is moved: for tests.
+    /// Stands still until it is moved; for tests.
     pub fn manual(at: DateTime<Utc>) -> Self {
         Self::starting(at, 0.0)
     }
@@ -78,13 +78,13 @@ impl Clock {
         self.base().factor
     }
 
-    /// How far `at` is from the time at which this clock was started. What recurs in the cluster is reckoned from there:
-    /// a story is the same at whatever hour it is told.
+    /// The time from the start of this clock to `at`. Recurring events are computed from there, so that a story is the
+    /// same at any hour of the day.
     pub fn since_origin(&self, at: DateTime<Utc>) -> TimeDelta {
         at - self.origin
     }
 
-    /// The next time after `at` of what recurs every `period`, `phase` behind the clock's origin.
+    /// The next time after `at` of an event that recurs every `period`, `phase` after the clock's start.
     pub fn next(&self, period: TimeDelta, phase: TimeDelta, at: DateTime<Utc>) -> DateTime<Utc> {
         let period = period.num_milliseconds().max(1);
         let passed = (self.since_origin(at) - phase).num_milliseconds().rem_euclid(period);
@@ -113,7 +113,7 @@ impl Clock {
         self.now().to_rfc3339_opts(SecondsFormat::Micros, true)
     }
 
-    /// Until the simulated time is `at`, however the clock is moved meanwhile.
+    /// Waits until the simulated time is `at`, however the clock is moved meanwhile.
     pub async fn until(&self, at: DateTime<Utc>) {
         let mut moved = self.moved.subscribe();
         loop {
@@ -142,17 +142,17 @@ impl Clock {
     }
 }
 
-/// A factor that can be divided by: finite, not negative, at most 1000.
+/// A valid factor: finite, not negative, at most 1000.
 fn sane(factor: f64) -> f64 {
     if factor.is_finite() { factor.clamp(0.0, 1000.0) } else { 1.0 }
 }
 
-/// A time as `metav1.Time` writes it: whole seconds, UTC.
+/// A time in the form of `metav1.Time`: whole seconds, UTC.
 pub fn stamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Reads a time of an object.
+/// Parses a time of an object.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
 }

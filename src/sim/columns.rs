@@ -16,7 +16,7 @@ pub use tables::*;
 pub struct Column {
     pub name: &'static str,
     pub kind: &'static str,
-    /// 1 for what only `-o wide` shows.
+    /// 1 for columns that only `-o wide` shows.
     pub priority: u8,
     pub cell: fn(&Value, DateTime<Utc>) -> Value,
 }
@@ -52,7 +52,7 @@ fn joined(value: &Value, pointer: &str, field: &str) -> Value {
     json!(if all.is_empty() { "<none>".to_owned() } else { all.join(",") })
 }
 
-/// A duration in the words of the server: `45s`, `3m20s`, `5h12m`, `2d3h`, `80d`, `2y10d`.
+/// A duration in the server's form: `45s`, `3m20s`, `5h12m`, `2d3h`, `80d`, `2y10d`.
 fn human(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |big: i64, unit: &str, small: i64, small_unit: &str| {

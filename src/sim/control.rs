@@ -1,5 +1,5 @@
-//! `/sim/…`: the control endpoint, on the same listener: faults, time, tokens, outages, counters. It is for tests and
-//! scenarios; there is nothing like it on a real server.
+//! `/sim/…`: the control endpoint on the same listener: faults, time, tokens, outages, counters. It is for tests and
+//! scenarios; a real server has nothing like it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,39 +21,39 @@ use crate::scenario::What;
 use crate::usage::Meter;
 use crate::world::World;
 
-/// What the control endpoint works on.
+/// The parts that the control endpoint changes.
 #[derive(Debug, Clone)]
 pub struct Control {
     pub api: Arc<Api>,
-    /// True while connections are refused and open ones end.
+    /// True while connections are refused and open ones are closed.
     pub down: Arc<watch::Sender<bool>>,
-    /// When an outage is to end, in real seconds from the moment this is set.
+    /// When an outage ends, in real seconds from now.
     pub lift: Arc<watch::Sender<f64>>,
     pub usage: Arc<Meter>,
     pub world: World,
-    /// Steps that are to be carried out at once, besides those of the scenario.
+    /// Steps to run at once, in addition to those of the scenario.
     pub wishes: Arc<Mutex<Vec<What>>>,
 }
 
 impl Control {
-    /// Every open watch ends.
+    /// Ends every open watch.
     pub fn cut_watches(&self) {
         self.api.cut.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    /// Refuses connections and ends open ones for so many real seconds.
+    /// Refuses connections and closes open ones for so many real seconds.
     pub fn outage(&self, seconds: f64) {
         self.down.send_replace(true);
         self.lift.send_replace(seconds);
     }
 
-    /// Has the story carry out a step as soon as it can.
+    /// Adds a step that the story runs as soon as it can.
     pub fn wish(&self, what: What) {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner).push(what);
         self.world.change(|_| ());
     }
 
-    /// The steps that were wished for since.
+    /// The steps that were requested since the last call.
     pub fn take_wishes(&self) -> Vec<What> {
         std::mem::take(&mut *self.wishes.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -82,21 +82,21 @@ struct Token {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Outage {
-    /// Real seconds: the control endpoint is out of reach meanwhile, so an outage must end by itself.
+    /// In real seconds. The control endpoint cannot be reached meanwhile, so an outage must end by itself.
     seconds: f64,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stall {
-    /// The plurals whose watches are silent from now on; empty lets all speak again.
+    /// The plurals whose watches send nothing from now on; empty: all watches send again.
     resources: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Compact {
-    /// Plurals; empty is everything.
+    /// Plurals; empty: all.
     #[serde(default)]
     resources: Vec<String>,
 }
@@ -129,7 +129,7 @@ async fn remove_fault(State(control): State<Control>, Path(id): Path<u64>) -> St
 
 async fn time(State(control): State<Control>, Json(time): Json<Time>) -> (StatusCode, Json<Value>) {
     let clock = &control.api.clock;
-    // First, so that a clock that is stopped and set at once stands exactly where it was set.
+    // First, so that a clock that is stopped and set at the same time stands exactly at the given time.
     if let Some(factor) = time.factor {
         clock.set_factor(factor);
     }

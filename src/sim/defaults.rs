@@ -1,5 +1,5 @@
-//! What the API server fills in when an object is created, and the few checks without which a client's mistake would
-//! go unnoticed. Only what clients read: pods stay small.
+//! The defaults that the API server sets when an object is created, and the few validations that a client's mistake
+//! would slip through without. Only fields that clients read are set, so that pods stay small.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use crate::resources::Res;
 use crate::status::Status;
 use crate::store::Store;
 
-/// Sets a field that is not there.
+/// Sets a field that is absent.
 fn default(map: &mut Map<String, Value>, field: &str, value: impl FnOnce() -> Value) {
     if map.get(field).is_none_or(Value::is_null) {
         map.insert(field.to_owned(), value());
@@ -49,7 +49,7 @@ fn template(value: &mut Value) {
     }
 }
 
-/// Tolerations that admission gives every pod that has none of its own for these taints.
+/// Tolerations that admission adds to every pod without its own for these taints.
 fn tolerations(spec: &mut Map<String, Value>) {
     default(spec, "tolerations", || json!([]));
     let Some(Value::Array(list)) = spec.get_mut("tolerations") else { return };
@@ -115,7 +115,7 @@ fn service(value: &mut Value, store: &Store) {
     default(spec, "ipFamilies", || json!(["IPv4"]));
     default(spec, "ipFamilyPolicy", || json!("SingleStack"));
     if spec.get("type").and_then(Value::as_str) != Some("ExternalName") {
-        // 10.0.0.0/16 without the ends; a collision would need thousands of services and harms nobody here.
+        // 10.0.0.0/16 without its ends. A collision would need thousands of services, and would do no harm here.
         let n = (store.random().unit() * 65_000.0) as u32 + 10;
         default(spec, "clusterIP", || json!(format!("10.0.{}.{}", n >> 8, n & 255)));
         let ip = spec.get("clusterIP").cloned().unwrap_or_default();
@@ -133,7 +133,7 @@ fn service(value: &mut Value, store: &Store) {
     }
 }
 
-/// A strategy, of which any part may have been given.
+/// Defaults of a strategy, parts of which may be given.
 fn update_strategy(spec: &mut Map<String, Value>, rolling: &Value) {
     default(spec, "updateStrategy", || json!({}));
     let Some(Value::Object(strategy)) = spec.get_mut("updateStrategy") else { return };
@@ -149,7 +149,7 @@ fn update_strategy(spec: &mut Map<String, Value>, rolling: &Value) {
     }
 }
 
-/// Fills in what a new object leaves open.
+/// Sets the defaults of a new object.
 pub fn fill(res: Res, value: &mut Value, store: &Store) {
     if !value.is_object() {
         *value = json!({});
@@ -193,8 +193,8 @@ pub fn fill(res: Res, value: &mut Value, store: &Store) {
     refill(res, value);
 }
 
-/// Fills in what a change leaves open: a template that came without defaults has to become the one that a set made from
-/// it has, or its Deployment never finds that set.
+/// Sets the defaults after a change: a template without defaults must become equal to the template of the ReplicaSet
+/// that was created from it, otherwise its Deployment never finds that set.
 pub fn refill(res: Res, value: &mut Value) {
     let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return };
     match res {
@@ -241,7 +241,7 @@ pub fn refill(res: Res, value: &mut Value) {
     template(value);
 }
 
-/// Refuses what the real server's validation would refuse, as far as clients run into it.
+/// Refuses what the real server's validation refuses, as far as clients depend on it.
 pub fn check(res: Res, name: &str, value: &Value) -> Result<(), Status> {
     let required = |field: &str| Status::invalid(res, name, field, "FieldValueRequired", "Required value");
     if res.info().has("scale")

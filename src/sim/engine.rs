@@ -1,6 +1,6 @@
-//! What makes the cluster live: one task that runs its parts (kubelets, controllers, traffic, the story) one after
-//! another whenever one of them is due or something has changed. One thread and a fixed order, so that the same seed
-//! gives the same story; and no sleeping inside parts, so that a test or a warm-up can run an hour in a moment.
+//! The engine of the cluster: one task that runs its parts (kubelets, controllers, traffic, the story) one after
+//! another when one of them is due or something has changed. One thread and a fixed order make the same seed give the
+//! same story. Parts never sleep, so that a test or a warm-up can simulate an hour in a moment.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use tokio::sync::watch;
 use crate::store::Store;
 use crate::world::World;
 
-/// Two parts that undo each other's work may not stop time: after so many rounds the clock moves on.
+/// Two parts that undo each other's work must not stop time: after so many rounds the clock advances.
 const ROUNDS: usize = 64;
-/// The smallest step of a fast-forward: deadlines closer together are taken at once.
+/// The smallest step of a fast-forward: deadlines closer together are processed at once.
 const GRAIN: TimeDelta = TimeDelta::milliseconds(200);
 
-/// One control loop. It keeps its own place in the store's log and does in a step all that is to be done at that time.
+/// One control loop. It has its own position in the store's log, and does in a step all that is due at that time.
 pub trait Part: Send {
     fn name(&self) -> &'static str;
 
-    /// Brings its share of the cluster up to `at`. It is called when its deadline has come and whenever an object or
-    /// the world has changed, its own changes included: a step with nothing to do must cost next to nothing. Returns
-    /// when it wants to be called at the latest.
+    /// Brings its part of the cluster up to `at`. It is called at its deadline, and whenever an object or the world has
+    /// changed, also by itself; so a call with nothing to do must be very cheap. Returns the latest time of its next
+    /// call.
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>>;
 }
 
 struct Seat {
     part: Box<dyn Part>,
     due: Option<DateTime<Utc>>,
-    /// The versions of store and world when it last began a step.
+    /// The versions of store and world at the start of its last step.
     seen: Option<(u64, u64)>,
 }
 
@@ -37,7 +37,7 @@ pub struct Engine {
     store: Store,
     world: World,
     seats: Vec<Seat>,
-    /// Parts that changed things in every one of [`ROUNDS`] rounds, and how often: a mistake in them.
+    /// Parts that made changes in every one of [`ROUNDS`] rounds, and how often. This is a bug in them.
     pub restless: BTreeMap<&'static str, u64>,
 }
 
@@ -55,7 +55,7 @@ impl Engine {
         Self { store, world, seats: Vec::new(), restless: BTreeMap::new() }
     }
 
-    /// Adds a part behind those that are there.
+    /// Adds a part after the existing ones.
     pub fn add(&mut self, part: Box<dyn Part>) {
         self.seats.push(Seat { part, due: None, seen: None });
     }
@@ -64,7 +64,8 @@ impl Engine {
         (self.store.version(), self.world.version())
     }
 
-    /// Runs every part that is due or has something new to look at, until all is quiet. Returns the next deadline.
+    /// Runs every part that is due or has changes to process, until nothing changes any more. Returns the next
+    /// deadline.
     pub fn settle(&mut self) -> Option<DateTime<Utc>> {
         for round in 0..ROUNDS {
             let at = self.store.clock().now();
@@ -95,7 +96,7 @@ impl Engine {
         self.forward(end, |_| {});
     }
 
-    /// The same while nobody but the parts reads the logs: they are forgotten as soon as all parts have read them.
+    /// The same, for times when only the parts read the logs: the logs are dropped as soon as all parts have read them.
     pub fn live_through(&mut self, end: DateTime<Utc>) {
         self.forward(end, Store::forget);
     }
@@ -133,7 +134,7 @@ impl Engine {
                 alive = woken(&mut objects) => if !alive { return },
                 alive = woken(&mut world) => if !alive { return },
             }
-            // Other tasks (the API server) have their turn even when parts are always due.
+            // Lets other tasks (the API server) run even if parts are always due.
             tokio::task::yield_now().await;
         }
     }

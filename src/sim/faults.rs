@@ -1,4 +1,4 @@
-//! Faults on demand: which requests are throttled, refused, delayed, cut off or left hanging. Set over `/sim/faults`.
+//! Injected faults: which requests are throttled, refused, delayed, truncated or left hanging. Set with `/sim/faults`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rng::Random;
 
-/// What goes wrong.
+/// The kinds of faults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
@@ -22,15 +22,15 @@ pub enum Fault {
         #[serde(default)]
         message: String,
     },
-    /// A body that is no Status.
+    /// A body that is not a Status.
     Plain { code: u16, body: String },
-    /// The answer comes later.
+    /// The answer is delayed.
     Delay { ms: u64 },
-    /// The connection ends without an answer and nothing has happened.
+    /// The connection ends without an answer, and the request is not applied.
     Disconnect,
-    /// The connection ends without an answer after the request has been carried out.
+    /// The connection ends without an answer after the request was applied.
     Lost,
-    /// No answer, ever. Open watches fall silent by `/sim/watches/stall`.
+    /// There is never an answer. To silence open watches, use `/sim/watches/stall`.
     Stall,
 }
 
@@ -38,25 +38,25 @@ fn one() -> u32 {
     1
 }
 
-/// Which requests a fault meets. An empty list matches everything.
+/// Which requests a fault affects. An empty list matches everything.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
     pub id: u64,
     pub verbs: Vec<String>,
-    /// `pods`, `pods/eviction`, `deployments`; with the group only where names clash (`pods.metrics.k8s.io`).
+    /// `pods`, `pods/eviction`, `deployments`; with the group only if names clash (`pods.metrics.k8s.io`).
     pub resources: Vec<String>,
     pub namespaces: Vec<String>,
     pub names: Vec<String>,
     pub users: Vec<String>,
     pub fault: Option<Fault>,
-    /// How often it still strikes; `None` is until it is taken away.
+    /// How many more requests it affects; `None`: until it is removed.
     pub times: Option<u32>,
-    /// In how many of 1 it strikes; `None` is always.
+    /// The probability that it affects a request; `None`: always.
     pub chance: Option<f64>,
 }
 
-/// What a rule is held against.
+/// The values of a request that a rule is matched against.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub verb: &'a str,
@@ -89,7 +89,7 @@ impl Rule {
     }
 }
 
-/// What a request has to suffer: first the delay, then the rest.
+/// The faults that apply to a request: first the delay, then the others.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdict {
     pub delay: Duration,
@@ -109,7 +109,7 @@ impl Faults {
         f(&mut self.rules.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts a rule in force and says its number; `None` when there are too many.
+    /// Adds a rule and returns its number; `None` if there are too many.
     pub fn add(&self, mut rule: Rule) -> Option<u64> {
         self.with(|(last, rules)| {
             if rules.len() >= Self::LIMIT {
@@ -138,7 +138,7 @@ impl Faults {
         self.with(|(_, rules)| rules.clone())
     }
 
-    /// What meets this request. Delays add up; of the other faults the oldest rule's strikes.
+    /// The faults that apply to this request. Delays add up; of other faults, the oldest rule applies.
     pub fn judge(&self, request: &Request<'_>, random: &Random) -> Verdict {
         self.with(|(_, rules)| {
             let mut verdict = Verdict::default();

@@ -1,17 +1,17 @@
-//! Trouble by label: what `kubectl label` can switch on in a running cluster, for tests and drills, and off again. The
-//! labels are those that the suites use on a real control plane as well, where KWOK's stages obey them.
+//! Faults by label: `kubectl label` turns them on in a running cluster, for tests and drills, and off again. The test
+//! suites use the same labels on a real control plane, where KWOK's stages implement them.
 //!
 //! | label | on | what is wrong |
 //! |---|---|---|
 //! | `fault.test/not-ready=true` | a node | its kubelet says NotReady |
-//! | `fault.test/silent=true` | a node | its kubelet is silent |
+//! | `fault.test/silent=true` | a node | its kubelet sends nothing |
 //! | `fault.test/unready=true` | a pod | its readiness probe fails |
-//! | `fault.test/crash=true` | a pod | the container ends again and again |
+//! | `fault.test/crash=true` | a pod | the container terminates repeatedly |
 //! | `fault.test/image=true` | a pod | the image cannot be pulled |
-//! | `fault.test/oom=true` | a pod | the container is killed for its memory, three times |
+//! | `fault.test/oom=true` | a pod | the container is OOM-killed three times |
 //!
-//! Pods have them from their template. Each holds for the pod that has it and for as long as it has it: pods of a
-//! template without it are well, whatever their image.
+//! Pods get them from their template. Each affects the pod that has it, for as long as it has it: pods of a template
+//! without it are healthy, whatever their image.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ fn on(object: &Object, label: &str) -> bool {
     object.label(label) == Some("true")
 }
 
-/// Takes over what labels say now of one node or pod. `mine`: what they said before; `all`: where the world has it,
-/// beside what the story did; `bring`: changes the parts that labels are about.
+/// Applies the current labels of one node or pod. `mine`: the faults from its previous labels; `all`: the world's
+/// faults, which also has those of the story; `bring`: changes the parts that labels control.
 fn said<T: Default + PartialEq>(
     world: &World,
     mine: &mut HashMap<Arc<str>, T>,
@@ -69,8 +69,8 @@ pub struct Labels {
     store: Store,
     nodes: Subscription,
     pods: Subscription,
-    /// What is set by labels, of nodes by name and of pods by uid, so that what the story did is not undone by the
-    /// absence of a label.
+    /// The faults set by labels, for nodes by name and for pods by UID, so that the absence of a label does not end a
+    /// fault of the story.
     of_node: HashMap<Arc<str>, NodeTrouble>,
     of_pod: HashMap<Arc<str>, PodTrouble>,
 }
@@ -94,7 +94,7 @@ fn pod_trouble(pod: &Object) -> PodTrouble {
     PodTrouble { unready: on(pod, UNREADY), crash, no_image: on(pod, IMAGE), ..PodTrouble::default() }
 }
 
-/// Brings one part of a trouble from what labels said before to what they say now.
+/// Changes one part of a fault from the previous labels' value to the current one.
 fn shift<T: Clone + PartialEq>(held: &mut T, before: &T, now: &T) {
     if before != now {
         *held = now.clone();
@@ -138,7 +138,7 @@ impl Labels {
     }
 }
 
-/// All that has happened since; everything there is, if the log no longer reaches back.
+/// All changes since the last read; all objects if the log no longer reaches back so far.
 fn news(store: &Store, res: Res, log: &mut Subscription) -> Vec<(Happened, Arc<Object>)> {
     let mut all = Vec::new();
     loop {

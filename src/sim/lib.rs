@@ -1,23 +1,23 @@
-//! A simulated cluster that speaks the HTTP API of Kubernetes. It uses nothing of the other packages of this
-//! workspace: if its scheduler or its controllers shared code with the console, the two would agree by construction
-//! and tests against it would prove nothing.
+//! A simulated cluster that serves the HTTP API of Kubernetes. It uses nothing of the other packages of this workspace:
+//! if its scheduler or its controllers shared code with the console, the two would agree by construction, and tests
+//! against it would prove nothing.
 //!
-//! | room | what it holds |
+//! | room | content |
 //! |---|---|
 //! | [`store`] | every object, one version counter, the event log that watches read |
-//! | [`resources`], [`columns`] | THE table of resources, and what `kubectl get` prints of each |
-//! | [`clock`], [`rng`] | simulated time, and everything random from one seed |
-//! | [`api`], [`status`], [`selector`], [`defaults`] | the Kubernetes API server, refusals in the real server's words |
-//! | [`access`], [`faults`], [`audit`], [`control`] | who may what, what goes wrong, what was asked; all set over `/sim/…` |
-//! | [`world`], [`engine`] | how applications behave and what is broken; the one task that makes it all happen |
+//! | [`resources`], [`columns`] | the table of resources, and the columns that `kubectl get` prints for each |
+//! | [`clock`], [`rng`] | simulated time, and all random numbers from one seed |
+//! | [`api`], [`status`], [`selector`], [`defaults`] | the Kubernetes API server, with the real server's error messages |
+//! | [`access`], [`faults`], [`audit`], [`control`] | users and permissions, injected faults, the request log; all controlled by `/sim/…` |
+//! | [`world`], [`engine`] | how applications behave and what is broken; the one task that runs everything |
 //! | [`loops`] | scheduler, kubelets and controllers: the parts of the engine that a real cluster has too |
-//! | [`traffic`], [`lines`] | requests on their way through Services to pods, and what the applications log of it |
-//! | [`observe`] | the observation APIs in one place: what a cluster adds to its engine and its listener |
+//! | [`traffic`], [`lines`] | requests through Services to pods, and what the applications log about them |
+//! | [`observe`] | the observation APIs in one place: what they add to a cluster's engine and listener |
 //! | [`prom`], [`alerts`], [`loki`] | the Prometheus, the Alertmanager and the Loki of the cluster |
-//! | [`logs`], [`usage`] | what the API server reads of running containers: their lines and what they use |
-//! | [`scenario`], [`story`] | TOML: what the cluster consists of, what happens in it, and who makes it happen |
-//! | [`labels`] | trouble that a label switches on |
-//! | [`server`], [`listener`] | building a cluster, living through its history, opening its socket |
+//! | [`logs`], [`usage`] | the data of running containers that the API server reads: log lines and resource usage |
+//! | [`scenario`], [`story`] | TOML files: the objects of a cluster, the steps of a scenario, and the part that runs the steps |
+//! | [`labels`] | faults that a label turns on |
+//! | [`server`], [`listener`] | builds a cluster, simulates its history, opens its socket |
 
 pub mod access;
 pub mod alerts;

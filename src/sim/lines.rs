@@ -1,7 +1,7 @@
-//! What applications log: a few lines at the start, a sample of their requests, and an error for what really goes
-//! wrong in the traffic and for nothing else.
+//! The logs of applications: a few lines at the start, a sample of their requests, and an error line only for a real
+//! error in the traffic.
 //!
-//! `words` says what happened, `format` writes it as the application would.
+//! `words` has the messages, `format` writes them in the application's log format.
 
 mod format;
 mod words;
@@ -23,7 +23,7 @@ const ERRORS: f64 = 40.0;
 const ERRORS_OF_ONE: u64 = 4;
 /// No step writes more lines than this, however long it is.
 const MOST: usize = 600;
-/// A container that started longer ago than this has said so before anybody looked.
+/// The first lines of a container that started longer ago than this were written in the past.
 const GREETS_WITHIN: TimeDelta = TimeDelta::seconds(90);
 
 /// The part of the engine that writes application logs.
@@ -33,9 +33,9 @@ pub struct Lines {
     /// Lines of ordinary requests per simulated second.
     rate: f64,
     dice: Dice,
-    /// The step of traffic that was last written about.
+    /// The last step of traffic that was logged.
     steps: u64,
-    /// By the pod's uid: which run of its container has said hello.
+    /// By the pod's UID: the run of its container that has written its first lines.
     greeted: HashMap<Arc<str>, DateTime<Utc>>,
 }
 
@@ -54,7 +54,7 @@ impl Lines {
     fn greet(&mut self, field: &Field, out: &mut Vec<Written>) {
         for pod in field.live().filter(|pod| pod.is_alive()) {
             let Some(started) = pod.started else { continue };
-            // A container may have started after the step that this is about.
+            // A container may have started after this step.
             if started > field.at || self.greeted.get(&pod.uid) == Some(&started) || out.len() >= MOST {
                 continue;
             }
@@ -71,7 +71,7 @@ impl Lines {
         }
     }
 
-    /// Ordinary requests: each answered one is as likely to be written down as any other.
+    /// Ordinary requests: each answered one has the same chance to be logged.
     fn requests(&mut self, field: &Field, out: &mut Vec<Written>) {
         let budget = (self.rate * field.seconds).min(MOST as f64 / 2.0);
         let chance = (budget / field.served_total.max(1) as f64).min(1.0);
@@ -110,13 +110,13 @@ impl Lines {
         }
     }
 
-    /// Some moment of the step.
+    /// A random time within the step.
     fn moment(&mut self, field: &Field) -> DateTime<Utc> {
         field.at - TimeDelta::milliseconds((field.seconds * 1000.0 * self.dice.0.f64()) as i64)
     }
 }
 
-/// A line for a pod's log; what belongs to one event is one of them.
+/// Writes a line to a pod's log; the lines of one event are one entry.
 struct Written {
     pod: Arc<str>,
     container: Arc<str>,
@@ -137,7 +137,7 @@ impl Part for Lines {
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let shared = self.field.clone();
         let field = shared.read();
-        // It runs behind traffic and has something to say when traffic has done a step.
+        // It runs after traffic, and has lines to write when traffic has done a step.
         if field.steps == self.steps {
             return Some(at + TimeDelta::seconds(1));
         }
@@ -148,7 +148,7 @@ impl Part for Lines {
         self.requests(&field, &mut out);
         let due = field.at + TimeDelta::milliseconds((field.seconds * 1000.0) as i64);
         drop(field);
-        // A log is in the order of time.
+        // A log is ordered by time.
         out.sort_by_key(|written| written.at);
         out.truncate(MOST);
         for Written { pod, container, at, lines } in out {

@@ -1,5 +1,5 @@
-//! The listening socket, with connections that can be cut: a fault must be able to end a connection without an answer,
-//! which no HTTP handler can do by itself.
+//! The listening socket. Its connections can be cut, because a fault must be able to end a connection without an
+//! answer, which no HTTP handler can do by itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 pub struct Peer(Arc<AtomicBool>);
 
 impl Peer {
-    /// Cuts the connection at the next byte that would be written.
+    /// Closes the connection at the next byte that would be written.
     pub fn lose(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -30,11 +30,11 @@ impl Peer {
     }
 }
 
-/// A connection that its [`Peer`] can cut, and that ends when the server goes down.
+/// A connection that its [`Peer`] can cut, and that ends when the cluster goes down.
 pub struct Wire {
     stream: TcpStream,
     peer: Peer,
-    /// None once it has come: it must not be asked again.
+    /// None after it was received, because it must not be polled again.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -48,7 +48,7 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // The end of the stream wakes idle connections too, which a check at the next write would not.
+        // The end of the stream also wakes up idle connections, which a check at the next write would not.
         let ended = match &mut self.end {
             Some(end) => end.as_mut().poll(cx).is_ready(),
             None => true,
@@ -96,7 +96,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Accepts connections. While the cluster is down nothing listens, so that clients are refused as by a dead server.
+/// Accepts connections. While the cluster is down nothing listens, so clients are refused as by a dead server.
 #[derive(Debug)]
 pub struct Door {
     inner: Option<TcpListener>,
@@ -104,7 +104,7 @@ pub struct Door {
     down: watch::Receiver<bool>,
 }
 
-/// How long to wait before the port is asked for again when somebody else has it.
+/// How long to wait before the port is opened again if another process has it.
 const AGAIN: Duration = Duration::from_millis(50);
 
 impl Door {
@@ -119,7 +119,7 @@ impl Door {
         }
         while self.inner.is_none() {
             if self.down.wait_for(|down| !down).await.is_err() {
-                // Nobody is left who could bring it up.
+                // Nobody is left to end the outage.
                 std::future::pending::<()>().await;
             }
             match TcpListener::bind(self.addr).await {
@@ -151,10 +151,10 @@ impl Listener for Door {
                 accepted = Listener::accept(listener) => accepted,
                 () = went_down => continue,
             };
-            // Small answers must not wait for one another.
+            // Small answers must not be delayed to be sent together.
             drop(stream.set_nodelay(true));
             let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-                // Without its server a connection has nobody to talk to either.
+                // Without its server, a connection is of no use.
                 drop(down.wait_for(|down| *down).await);
             });
             return (Wire { stream, peer: Peer::default(), end: Some(end) }, addr);

@@ -1,4 +1,4 @@
-//! Where the logs of containers come from. The API server reads a [`LogBook`]; whoever runs the containers fills it.
+//! The logs of containers. The API server reads a [`LogBook`], which the part that runs the containers fills.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,10 +9,10 @@ use tokio::sync::watch;
 /// One line, without its newline.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// Grows by one per line of a container's run.
+    /// Increases by one with each line of a container's run.
     pub seq: u64,
     pub at: DateTime<Utc>,
-    /// Bytes and not text: containers print what they like.
+    /// Bytes, not text, because containers can write anything.
     pub text: bytes::Bytes,
 }
 
@@ -20,13 +20,14 @@ pub struct Line {
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     pub lines: Vec<Line>,
-    /// Where to read on.
+    /// Where to continue reading.
     pub next: u64,
-    /// The container has ended: nothing will follow.
+    /// The container has ended, so nothing will follow.
     pub ended: bool,
 }
 
-/// How far a reader of a container's log has come. It holds across a restart, where the lines begin to count anew.
+/// The position of a reader in a container's log. It stays valid across a restart, after which the lines are counted
+/// from the start again.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mark {
     run: u64,
@@ -38,14 +39,14 @@ pub trait LogBook: Send + Sync + std::fmt::Debug {
     /// The lines of a container from sequence number `from` on, at most `limit`. `None`: no such run of a container.
     fn read(&self, pod: &str, container: &str, previous: bool, from: u64, limit: usize) -> Option<Page>;
 
-    /// The sequence number from which `lines` lines are left: for `tailLines`.
+    /// The sequence number from which `lines` lines remain: for `tailLines`.
     fn tail(&self, pod: &str, container: &str, previous: bool, lines: u64) -> u64;
 
-    /// Changes when any log has grown or ended.
+    /// Changes when any log has new lines or has ended.
     fn grown(&self) -> watch::Receiver<u64>;
 }
 
-/// What a line costs beside its text: its place in the queue and the head of its allocation.
+/// The memory of a line in addition to its text: its place in the queue and its allocation's overhead.
 const LINE: usize = size_of::<Line>() + 24;
 
 #[derive(Debug, Default)]
@@ -81,12 +82,12 @@ impl Runs {
 struct Book {
     /// By the pod's uid and the container's name.
     pods: HashMap<Arc<str>, BTreeMap<Arc<str>, Runs>>,
-    /// Of all lines.
+    /// The bytes of all lines.
     bytes: usize,
 }
 
 impl Book {
-    /// Makes room: each run gives up its oldest quarter, so that this is rare and no log is lost for another one's sake.
+    /// Makes room: each run drops its oldest quarter, so that this is rare and no log is dropped because of another.
     fn shrink(&mut self, most: usize) {
         while self.bytes > most {
             let mut freed = 0;
@@ -106,8 +107,8 @@ impl Book {
     }
 }
 
-/// A log book in memory: the last lines of each container, by the pod's uid and the container's name, and not more than
-/// so many bytes of all.
+/// A log book in memory: the last lines of each container, by the pod's UID and the container's name, up to a total
+/// number of bytes.
 #[derive(Debug)]
 pub struct Notebook {
     book: RwLock<Book>,
@@ -117,7 +118,7 @@ pub struct Notebook {
 }
 
 impl Notebook {
-    /// Bytes that all logs together may take unless told otherwise.
+    /// The default limit for the bytes of all logs together.
     pub const BYTES: usize = 8 << 20;
 
     /// Keeps `capacity` lines per run of a container.
@@ -171,12 +172,12 @@ impl Notebook {
         });
     }
 
-    /// The container has ended; followers are let go.
+    /// The container has ended; streams that follow it end.
     pub fn end(&self, pod: &str, container: &str) {
         self.change(pod, container, |runs| runs.now.ended = true);
     }
 
-    /// The container starts again: what it wrote so far is its previous log.
+    /// The container restarts: its lines so far become the previous log.
     pub fn restart(&self, pod: &str, container: &str) {
         self.change(pod, container, |runs| {
             let mut old = std::mem::take(&mut runs.now);
@@ -186,7 +187,7 @@ impl Notebook {
         });
     }
 
-    /// The pod is gone.
+    /// The pod was deleted.
     pub fn forget(&self, pod: &str) {
         {
             let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
@@ -222,8 +223,8 @@ impl Notebook {
         .collect()
     }
 
-    /// The lines of a container behind a mark, which moves behind them, those of its run before the last restart first;
-    /// and whether there are younger ones than `until`, which are left for later.
+    /// The lines of a container after a position, which then moves behind them, those of its run before the last
+    /// restart first; and whether there are lines younger than `until`, which are left for the next call.
     pub fn after(
         &self,
         pod: &str,

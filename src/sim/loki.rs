@@ -1,4 +1,4 @@
-//! The Loki of the simulated cluster: it reads the same log book as the API server, by the labels of pods.
+//! The Loki of the simulated cluster. It reads the same log book as the API server, by the labels of pods.
 //!
 //! [`logql`] reads queries, `http` serves them, `tail` follows lines over websockets.
 
@@ -20,7 +20,7 @@ use crate::prom::tsdb::Labels;
 use crate::traffic::{Pod, SharedField};
 use logql::{Metric, Selector};
 
-/// What Loki reads. Clones share it.
+/// The data that Loki reads. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Loki {
     pub field: SharedField,
@@ -64,7 +64,7 @@ impl Loki {
         out
     }
 
-    /// The lines in `[from, until)` that a selector means, in order of time.
+    /// The lines in `[from, until)` that a selector matches, in order of time.
     pub fn select(&self, selector: &Selector, from: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Found> {
         let mut out = Vec::new();
         for (stream, pod, container) in self.streams() {

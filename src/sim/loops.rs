@@ -1,5 +1,5 @@
-//! The control loops of the cluster: what the scheduler, the kubelets and the controller manager do in a real one. Each
-//! is a part of the engine with its own places in the store's log.
+//! The control loops of the cluster: the work of the scheduler, the kubelets and the controller manager. Each is a part
+//! of the engine and reads the store's log from its own position.
 
 mod accounts;
 mod budgets;

@@ -1,8 +1,8 @@
-//! What a cluster adds to its engine and to its listener so that it can be observed: traffic, application logs, the
+//! The parts that a cluster adds to its engine and its listener to be observable: traffic, application logs, the
 //! metrics server, Prometheus, Alertmanager, Loki.
 //!
-//! The base URLs are `http://ADDR/prometheus`, `http://ADDR/alertmanager` and `http://ADDR/loki-gateway`: `/api/v1` of
-//! the listener itself belongs to Kubernetes.
+//! The base URLs are `http://ADDR/prometheus`, `http://ADDR/alertmanager` and `http://ADDR/loki-gateway`, because the
+//! listener's `/api/v1` belongs to Kubernetes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct Settings {
     pub step: Duration,
     /// How long samples are kept, in simulated time.
     pub retention: Duration,
-    /// Above so many pods less is exported of each: fewer buckets, one CPU per machine.
+    /// Above this number of pods, less is exported for each: fewer buckets, one CPU per machine.
     pub slim_above: usize,
     /// Log lines of ordinary requests per simulated second, all pods together.
     pub lines: f64,
@@ -65,7 +65,7 @@ pub struct Observe {
 }
 
 impl Observe {
-    /// What observes a cluster, and the parts that its engine is to run, in this order and after the control loops.
+    /// The observing parts of a cluster, which the engine runs in this order after the control loops.
     pub fn new(
         store: &Store,
         world: &World,
@@ -99,7 +99,7 @@ impl Observe {
         http::router(served).merge(alerts::router(&self.alertmanager, &self.clock)).merge(loki::router(loki))
     }
 
-    /// What really happened to all requests.
+    /// The counts of all requests.
     pub fn truth(&self) -> Truth {
         Truth::of(&self.field.read())
     }
@@ -121,12 +121,12 @@ impl Observe {
         &self.alertmanager
     }
 
-    /// The length of traffic's steps: longer ones for a warm-up.
+    /// The length of traffic's steps; a warm-up uses longer ones.
     pub fn pace(&self) -> &Pace {
         &self.pace
     }
 
-    /// An instant query at the simulated now.
+    /// An instant query at the current simulated time.
     pub fn ask(&self, query: &str) -> Result<Vec<Point>, QueryError> {
         vector(eval(&self.db.read(), &parse(query)?, self.clock.now().timestamp_millis())?)
     }

@@ -1,8 +1,9 @@
-//! The Prometheus of the simulated cluster: what it has scraped, the PromQL over it, its rules and its HTTP API.
+//! The Prometheus of the simulated cluster: the samples that it has scraped, PromQL, its rules and its HTTP API.
 //!
-//! [`tsdb`] holds the samples, [`eval`] answers expressions (parsed by promql-parser), [`functions`] has the maths of
-//! rates and quantiles as Prometheus does them, [`matching`] which points of two sides an operator joins. [`scrape`]
-//! fills the database from what `export`, `haproxy` and `state` say, [`rules`] evaluates alerts, [`http`] serves it all.
+//! [`tsdb`] holds the samples, [`eval`] evaluates expressions (parsed by promql-parser), [`functions`] computes rates
+//! and quantiles as Prometheus does, [`matching`] decides which series of two sides an operator joins. [`scrape`] fills
+//! the database with the metrics of `export`, `haproxy` and `state`, [`rules`] evaluates alerts, [`http`] serves it
+//! all.
 
 pub mod eval;
 mod export;

@@ -1,5 +1,5 @@
-//! THE table of resources: what the cluster serves, under which names, with which verbs and subresources. Discovery,
-//! routing, the store and the printed tables all read it.
+//! The table of resources: what the cluster serves, under which names, with which verbs and subresources. Discovery,
+//! routing, the store and the printed tables all use it.
 
 use crate::columns::{self, Column};
 
@@ -14,18 +14,18 @@ pub struct Resource {
     pub short: &'static [&'static str],
     pub categories: &'static [&'static str],
     pub namespaced: bool,
-    /// Subresources beside the object itself: `status`, `scale`, `eviction`, …
+    /// Subresources: `status`, `scale`, `eviction`, …
     pub subresources: &'static [&'static str],
     /// `metadata.generation` counts changes of the spec.
     pub generation: bool,
-    /// Changes made by loops inside the cluster enter managedFields too. Off where there are many objects.
+    /// Whether changes by loops inside the cluster are recorded in managedFields too. Off if there are many objects.
     pub tracked: bool,
     /// Served by a CustomResourceDefinition: list items carry apiVersion and kind, no strategic merge.
     pub custom: bool,
     pub columns: &'static [Column],
 }
 
-/// What every stored resource can do.
+/// The verbs of every stored resource.
 pub const VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
@@ -105,7 +105,7 @@ impl Resource {
         }
     }
 
-    /// `pods`, `deployments.apps`: how messages name the resource.
+    /// `pods`, `deployments.apps`: the resource's name in messages.
     pub fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }

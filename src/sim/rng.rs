@@ -1,11 +1,11 @@
-//! Everything random comes from the seed: uids, the suffixes of generated names, jitter.
+//! All random values come from the seed: uids, the suffixes of generated names, jitter.
 
 use std::sync::{Mutex, PoisonError};
 
 /// The alphabet of generated names: no vowels, so no words.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// A generator that tasks may share; the same seed and the same order of calls give the same answers.
+/// A generator that tasks can share; the same seed and the same order of calls give the same values.
 #[derive(Debug)]
 pub struct Random {
     seed: u64,
@@ -17,8 +17,8 @@ impl Random {
         Self { seed, shared: Mutex::new(fastrand::Rng::with_seed(seed)) }
     }
 
-    /// The generator of one thing: the same seed and the same key give the same draws, whatever happens elsewhere and
-    /// whenever. For names, jitter and choices that belong to the story.
+    /// The generator for one object or choice: the same seed and the same key give the same values, independent of
+    /// everything else. For names, jitter and choices that belong to the story.
     pub fn keyed(&self, key: &[&str]) -> fastrand::Rng {
         let mut hash = fnv(&self.seed.to_le_bytes(), FNV);
         for part in key {
@@ -31,7 +31,7 @@ impl Random {
         f(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A generator of one's own, so that one loop's draws do not depend on when another one runs.
+    /// A separate generator, so that one loop's values do not depend on when another one runs.
     pub fn fork(&self) -> fastrand::Rng {
         self.with(fastrand::Rng::fork)
     }
@@ -59,7 +59,7 @@ fn fnv(bytes: &[u8], from: u64) -> u64 {
     bytes.iter().fold(from, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// A random uid (version 4, variant 1) from a generator of one's own.
+/// A random UID (version 4, variant 1) from a separate generator.
 pub fn uid_of(rng: &mut fastrand::Rng) -> String {
     let bits = (rng.u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
@@ -67,7 +67,7 @@ pub fn uid_of(rng: &mut fastrand::Rng) -> String {
     format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
-/// `len` characters for a generated name from a generator of one's own.
+/// `len` characters for a generated name from a separate generator.
 pub fn suffix_of(rng: &mut fastrand::Rng, len: usize) -> String {
     (0..len).filter_map(|_| rng.choice(ALPHABET.iter().copied())).map(char::from).collect()
 }

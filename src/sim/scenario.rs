@@ -1,9 +1,9 @@
-//! Scenarios: what a cluster consists of and what happens in it, as TOML. The built-in ones lie in `scenarios/`; a
-//! file of one's own may extend them. Nothing here is random or late: what a file says is the whole story, and the seed
-//! only picks names, jitter and draws.
+//! Scenarios: the objects of a cluster and the steps that happen in it, as TOML. The built-in ones are in `scenarios/`;
+//! a file of the user can extend them. The file alone decides the story, without chance; the seed only decides names,
+//! jitter and random draws.
 //!
-//! Times of steps are relative to the opening, the moment from which the cluster runs in real time: `-40s` has just
-//! happened when the first picture appears, `2m` is still to come.
+//! The times of steps are relative to the opening, when the cluster starts to run in real time: `-40s` happens 40
+//! seconds before the first screen, `2m` two minutes after it.
 
 pub mod cast;
 pub mod step;
@@ -36,10 +36,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("bare", include_str!("scenarios/bare.toml")),
 ];
 
-/// How many files may extend one another.
+/// Maximum length of a chain of files that extend one another.
 const DEEPEST: usize = 8;
 
-/// Why a scenario cannot be used: which one, where in it, what is wrong.
+/// Why a scenario cannot be used: its name, the place, and the mistake.
 #[derive(Debug, Error)]
 pub enum Bad {
     #[error("there is no scenario {0:?}: {1}, or the path of a .toml file")]
@@ -54,13 +54,13 @@ pub enum Bad {
     Wrong(String, String),
 }
 
-/// Machines of one kind, spread over the zones in turn.
+/// Machines of one kind, distributed over the zones in turn.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     pub name: String,
     pub nodes: usize,
-    /// A quantity, as all sizes here.
+    /// A quantity, like all sizes here.
     #[serde(default = "cpu")]
     pub cpu: String,
     #[serde(default = "memory")]
@@ -78,7 +78,7 @@ fn memory() -> String {
     "32Gi".into()
 }
 
-/// What kind of object makes the pods.
+/// The kind of object that creates the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -99,7 +99,7 @@ pub struct Autoscaler {
     pub cpu: u32,
 }
 
-/// A workload with all that belongs to it: Service, budget, autoscaler, behaviour, load.
+/// A workload with its related objects: Service, budget, autoscaler, behaviour, load.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
@@ -110,26 +110,26 @@ pub struct Workload {
     /// When it was created, before the opening.
     #[serde(default = "since", with = "span")]
     pub since: Duration,
-    /// Pods; of a Job its completions. A DaemonSet has none.
+    /// The number of pods; for a Job its completions. A DaemonSet has none.
     #[serde(default = "one")]
     pub replicas: u32,
     #[serde(default = "version")]
     pub version: String,
-    /// Requests.
+    /// The resource requests.
     #[serde(default = "request_cpu")]
     pub cpu: String,
     #[serde(default = "request_memory")]
     pub memory: String,
     pub cpu_limit: Option<String>,
-    /// The request, unless given.
+    /// The limit; the request if not given.
     pub memory_limit: Option<String>,
     /// A claim per pod of a StatefulSet.
     pub storage: Option<String>,
     pub node_selector: Option<String>,
-    /// A Service of the same name; off for what nobody calls.
+    /// Whether it has a Service of the same name; off for workloads that get no requests.
     #[serde(default = "yes")]
     pub service: bool,
-    /// `minAvailable` of a budget: a number or a percentage.
+    /// `minAvailable` of its budget: a number or a percentage.
     pub min_available: Option<String>,
     pub max_unavailable: Option<String>,
     /// Rolling update's `maxSurge`.
@@ -180,18 +180,18 @@ pub struct Scenario {
     pub name: String,
     pub title: String,
     pub about: String,
-    /// How much is lived through before the opening, with traffic and logs.
+    /// How much time before the opening is simulated with traffic and logs.
     pub history: Duration,
     pub zones: Vec<String>,
     pub pools: Vec<Pool>,
     pub workloads: Vec<Workload>,
-    /// How applications behave that are not described here.
+    /// The behaviour of applications that the scenario does not describe.
     pub others: App,
     /// In order of time.
     pub steps: Vec<Step>,
 }
 
-/// A file as it is written.
+/// The content of a file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -216,7 +216,7 @@ fn some_span<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duratio
     span::deserialize(from).map(Some)
 }
 
-/// Name and title of every built-in scenario that is a story.
+/// Name and title of every built-in scenario with a story.
 pub fn names() -> Vec<(&'static str, String)> {
     BUILT_IN
         .iter()
@@ -231,7 +231,7 @@ impl Scenario {
         load(name, DEEPEST)
     }
 
-    /// Reads a scenario from text; `name` is how errors name it.
+    /// Parses a scenario; `name` is its name in errors.
     pub fn parse(name: &str, text: &str) -> Result<Self, Bad> {
         parse(name, text, DEEPEST)
     }
@@ -320,7 +320,7 @@ fn parse(name: &str, text: &str, depth: usize) -> Result<Scenario, Bad> {
         let step = Step::read(table).map_err(|why| Bad::Step(name.into(), n + 1, said, why))?;
         scenario.steps.push(step);
     }
-    // Stable: steps of one moment happen in the order in which they are written.
+    // A stable sort: steps with the same time run in the order in which they are written.
     scenario.steps.sort_by_key(|step| step.at);
     scenario.check()?;
     Ok(scenario)

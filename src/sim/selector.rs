@@ -1,4 +1,4 @@
-//! Label and field selectors, as text and as they stand in objects.
+//! Label and field selectors, as texts and as objects have them.
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ enum Need {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Labels {
     needs: Vec<Need>,
-    /// A selector that is not there at all matches nothing (Services, PDBs without one).
+    /// No selector matches nothing (Services, PDBs without one).
     nothing: bool,
 }
 
@@ -108,7 +108,7 @@ impl Labels {
         self.needs.is_empty() && !self.nothing
     }
 
-    /// `key=value` that all it matches have, if it asks for one: to look it up by.
+    /// A `key=value` that all matching objects have, if there is one, for a lookup in the index.
     pub fn anchor(&self) -> Option<String> {
         self.needs.iter().find_map(|need| match need {
             Need::In(key, values) if values.len() == 1 => Some(format!("{key}={}", values.first()?)),
@@ -197,7 +197,7 @@ impl Labels {
                 "NotIn" => Need::NotIn(text("key"), values),
                 "Exists" => Need::Exists(text("key")),
                 "DoesNotExist" => Need::Absent(text("key")),
-                // Unknown operators are refused by validation; here they must not match by accident.
+                // Validation refuses unknown operators; here they must not match by accident.
                 _ => return Self::none(),
             });
         }
@@ -209,7 +209,7 @@ impl Labels {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fields(Vec<(String, bool, String)>);
 
-/// The fields that a resource can be selected by, beside name and namespace.
+/// The fields that a resource can be selected by, in addition to name and namespace.
 fn known(res: Res) -> &'static [&'static str] {
     match res {
         Res::Pods => &[
@@ -258,7 +258,7 @@ impl Fields {
                 return Err(Status::bad_request(what));
             };
             if !matches!(path, "metadata.name" | "metadata.namespace") && !known(res).contains(&path) {
-                // Kinds with fields of their own have words of their own.
+                // Kinds with fields of their own have their own error messages.
                 let what = if known(res).is_empty() {
                     format!(
                         "\"{path}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
@@ -281,7 +281,7 @@ impl Fields {
         self.0.iter().all(|(path, wanted, value)| (field(object, path) == *value) == *wanted)
     }
 
-    /// The node that must be bound to, so that a list can use the index.
+    /// The node that the pods must be bound to, so that a list can use the index.
     pub fn node(&self) -> Option<&str> {
         self.exact("spec.nodeName").filter(|node| !node.is_empty())
     }

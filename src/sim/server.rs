@@ -1,8 +1,8 @@
 //! Building, starting and stopping a simulated cluster: [`Sim::start`].
 //!
-//! A cluster is not painted as if it were old: its workloads are founded at their times, each is let settle, the quiet
-//! days between are skipped, and the last minutes before the opening are lived through with traffic and logs. So its
-//! ages, revisions, events, samples and lines come from the same rules as what happens later.
+//! A cluster does not only claim to be old: its workloads are created at their times, each is run until it is stable,
+//! the quiet days between are skipped, and the last minutes before the opening are simulated with traffic and logs. So
+//! its ages, revisions, events, samples and lines come from the same rules as everything later.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,61 +35,62 @@ use crate::story::Story;
 use crate::usage::Meter;
 use crate::world::World;
 
-/// How long what was founded in the past is lived through at most before the clock leaps on: every rollout is done by
-/// then. Most are much earlier, which is looked for at such steps.
+/// Maximum simulated time after objects were created in the past, before the clock is moved on; every rollout is
+/// complete by then. Most are complete much earlier, which is checked at such intervals.
 const SETTLES: TimeDelta = TimeDelta::seconds(90);
-/// What is older leaves no events.
+/// Older changes leave no events.
 const EVENTS: TimeDelta = TimeDelta::hours(1);
 const LOOK: TimeDelta = TimeDelta::seconds(3);
-/// The least history that is kept when a cluster of many copies makes it dear.
+/// The minimum history of a cluster with many copies, where history is expensive.
 const LEAST_HISTORY: Duration = Duration::from_secs(60);
 
-/// From so many copies on samples are kept for a shorter time, or they would outweigh everything else.
+/// From this number of copies on, samples are kept for a shorter time, because they would use most of the memory.
 const MANY: usize = 8;
 const SHORT_RETENTION: Duration = Duration::from_secs(900);
-/// What a watch may be behind grows with the cluster: changes kept per copy of the scenario.
+/// The length of the watch log grows with the cluster: changes kept per copy of the scenario.
 const LOG_PER_COPY: usize = 32;
 
-/// A leap of the clock that nothing in the cluster notices.
+/// The largest jump of the clock that no part of the cluster notices.
 const UNNOTICED: TimeDelta = TimeDelta::milliseconds(100);
 
-/// One step of traffic in the history: nobody watches it second by second.
+/// The length of a step of traffic in the history, which nobody watches second by second.
 const PAST_STEP: Duration = Duration::from_secs(5);
 
-/// How to start a cluster.
+/// The options of a cluster.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub seed: u64,
     /// 0 takes any free port. The address is always loopback.
     pub port: u16,
     pub scenario: Scenario,
-    /// The scenario's nodes and workloads are there so many times; the story concerns the first copy.
+    /// How many copies of the scenario's nodes and workloads exist; the story affects the first copy.
     pub scale: usize,
     /// Simulated seconds per second.
     pub factor: f64,
     /// When the cluster opens, in simulated time; `None` is now.
     pub opening: Option<DateTime<Utc>>,
-    /// Controllers, kubelets, traffic and the story run. Without them the API server serves what is written to it.
+    /// Whether controllers, kubelets, traffic and the story run. Otherwise the API server only serves the objects that
+    /// are written to it.
     pub alive: bool,
     pub personas: Vec<Persona>,
-    /// Who a request without a token is; `None` answers it with 401.
+    /// The user of a request without a token; `None` answers it with 401.
     pub anonymous: Option<String>,
     /// API groups that this cluster does not serve.
     pub hidden: Vec<String>,
-    /// Changes kept per resource for watches; more in a cluster of many copies.
+    /// Number of changes that are kept per resource for watches; more in a cluster with many copies.
     pub log: usize,
     /// A file for the audit log, in the real server's form.
     pub audit: Option<PathBuf>,
-    /// Looks at how a cluster comes to be.
+    /// Observes how a cluster is built.
     pub probe: Option<Probe>,
 }
 
-/// Measures the making of a cluster from outside.
+/// Measures the construction of a cluster from outside.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
-    /// Told at the end of each phase, with its name.
+    /// Is called at the end of each phase with its name.
     pub phase: fn(&str, &Store),
-    /// May wrap each part of the engine, to time it.
+    /// Can wrap each part of the engine, to measure its time.
     pub part: fn(Box<dyn Part>) -> Box<dyn Part>,
 }
 
@@ -117,7 +118,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Sim;
 
-/// A cluster that runs. Dropping it stops it.
+/// A running cluster. Dropping it stops it.
 #[derive(Debug)]
 pub struct Running {
     pub addr: SocketAddr,
@@ -126,13 +127,13 @@ pub struct Running {
     pub api: Arc<Api>,
     pub logs: Arc<Notebook>,
     pub usage: Arc<Meter>,
-    /// Absent from a cluster that does not live.
+    /// None if the loops do not run.
     pub observe: Option<Observe>,
     control: Control,
     tasks: JoinSet<()>,
 }
 
-/// A cluster that has been built and lived through its history, but has no socket yet.
+/// A cluster that was built and whose history was simulated, but which has no socket yet.
 #[derive(Debug)]
 pub struct Built {
     pub store: Store,
@@ -140,11 +141,11 @@ pub struct Built {
     pub logs: Arc<Notebook>,
     control: Control,
     pub engine: Engine,
-    /// Absent from a cluster that does not live.
+    /// None if the loops do not run.
     pub observe: Option<Observe>,
 }
 
-/// Every pod is ready or done, and no rollout is under way.
+/// Whether every pod is ready or completed, and no rollout is in progress.
 fn is_settled(store: &Store) -> bool {
     let done = |pod: &Arc<Object>| {
         !pod.is_terminating()
@@ -161,7 +162,7 @@ fn is_settled(store: &Store) -> bool {
         && store.list(Res::Pods, None).iter().all(done)
 }
 
-/// Lives on until what has been founded stands, at the longest until `end`.
+/// Simulates time until the created objects are stable, at most until `end`.
 fn settle(engine: &mut Engine, store: &Store, end: DateTime<Utc>) {
     const LOOKED_AT: [Res; 5] = [Res::Pods, Res::Deployments, Res::StatefulSets, Res::DaemonSets, Res::Jobs];
     loop {
@@ -177,9 +178,10 @@ fn settle(engine: &mut Engine, store: &Store, end: DateTime<Utc>) {
     }
 }
 
-/// Builds a cluster and lives through its history; its clock then stands still unless the options let it run.
+/// Builds a cluster and simulates its history. Its clock then stands still, unless the options let it run.
 pub fn build(options: Options) -> io::Result<Built> {
-    // A whole second: objects' times have no parts of one, which would make stories differ by when they are told.
+    // A whole second: objects have times in seconds, and a fraction would make stories differ by the time of their
+    // start.
     let opening = options.opening.unwrap_or_else(|| Clock::real(1.0).now()).trunc_subsecs(0);
     let clock = Arc::new(Clock::manual(opening));
     let store = Store::new(clock.clone(), Arc::new(Random::new(options.seed)), store::UNBOUNDED);
@@ -235,7 +237,7 @@ pub fn build(options: Options) -> io::Result<Built> {
         reached("nodes");
         let mut past = times.into_iter().filter(|at| *at < lived).peekable();
         while let Some(at) = past.next() {
-            // Steps that follow closely are lived through together.
+            // Steps that follow closely are simulated together.
             let end = past.peek().map_or(lived, |next| *next).min(at + SETTLES);
             clock.set(clock.now().max(at));
             store.set_past(at + SETTLES + EVENTS < opening);
@@ -256,8 +258,8 @@ pub fn build(options: Options) -> io::Result<Built> {
         engine.live_through(opening);
         observe.pace().set(observe::Settings::default().step);
         if options.opening.is_none() {
-            // What building took in real time is lived through as well, and what that took. On a machine that is not
-            // clearly faster than the cluster's time the rest is leapt over.
+            // The real time that building took is simulated too, and then the time that this took. If the machine is
+            // not clearly faster than the cluster's time, the rest is skipped.
             let behind = || Clock::real(1.0).now() - clock.now();
             let (mut before, mut left) = (TimeDelta::MAX, behind());
             while left > UNNOTICED && left < before / 2 {
@@ -268,7 +270,7 @@ pub fn build(options: Options) -> io::Result<Built> {
         observed = Some(observe);
         reached("history");
     }
-    // Nobody has watched so far: the log of the past is only weight.
+    // No client has watched so far, so the log of the past is not needed.
     store.forget();
     store.open();
     store.keep(if copies > 1 { options.log.max(LOG_PER_COPY * copies) } else { options.log });
@@ -279,8 +281,8 @@ pub fn build(options: Options) -> io::Result<Built> {
 }
 
 impl Sim {
-    /// Builds a cluster, lives through its history (which takes a moment of the caller's thread), and starts it. Its
-    /// API server listens when this returns.
+    /// Builds a cluster, simulates its history (which blocks the caller's thread for a moment), and starts it. Its API
+    /// server listens when this returns.
     pub async fn start(options: Options) -> io::Result<Running> {
         let (port, alive) = (options.port, options.alive);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
@@ -297,7 +299,7 @@ impl Sim {
         }
         let service = router.into_make_service_with_connect_info::<Peer>();
         tasks.spawn(async move {
-            // Serving ends only with the task.
+            // The server runs until its task ends.
             drop(axum::serve(door, service).await);
         });
         let (api, usage) = (control.api.clone(), control.usage.clone());
@@ -325,7 +327,7 @@ impl Running {
         format!("{}/loki-gateway", self.url())
     }
 
-    /// A task that ends with the cluster: for its loops.
+    /// Runs a task until the cluster ends, for its loops.
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
@@ -363,7 +365,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Connections are not tasks of ours: they end by this.
+        // Connections are not tasks of ours; this ends them.
         self.control.down.send_replace(true);
     }
 }

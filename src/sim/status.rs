@@ -1,14 +1,14 @@
-//! What the API says when it refuses: `metav1.Status` with the real server's reasons and words.
+//! Error answers of the API: `metav1.Status` with the real server's reasons and messages.
 
 use serde_json::{Map, Value, json};
 
 use crate::resources::Res;
 
-/// A refusal, or the success document of a deletion or an eviction.
+/// An error, or the success document of a deletion or an eviction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     pub code: u16,
-    /// Empty where the real server leaves it out (the 500 of several budgets).
+    /// Empty if the real server omits it (the 500 of several budgets).
     pub reason: &'static str,
     pub message: String,
     pub details: Option<Value>,
@@ -24,7 +24,7 @@ impl std::fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
-/// `details` for an object as the errors of the registry give them: plural and group.
+/// `details` of an object as in the registry's errors: plural and group.
 fn object(res: Res, name: &str) -> Map<String, Value> {
     let info = res.info();
     let mut out = Map::new();
@@ -63,7 +63,7 @@ impl Status {
             .about(res, name)
     }
 
-    /// The object moved on since the caller read it.
+    /// The object has changed since the caller read it.
     pub fn conflict(res: Res, name: &str) -> Self {
         Self::conflict_because(
             res,
@@ -78,7 +78,7 @@ impl Status {
             .about(res, name)
     }
 
-    /// A precondition did not hold. The real server names the kind here and not the plural.
+    /// A precondition failed. Here the real server's message has the kind, not the plural.
     pub fn precondition(res: Res, name: &str, what: &str, wanted: &str, found: &str, hint: &str) -> Self {
         let info = res.info();
         let message = format!(
@@ -91,7 +91,7 @@ impl Status {
         Self::new(409, "Conflict", message).details(Value::Object(details))
     }
 
-    /// 422 with one cause, as validation reports it.
+    /// 422 with one cause, in the form of validation errors.
     pub fn invalid(res: Res, name: &str, field: &str, cause: &'static str, what: &str) -> Self {
         let info = res.info();
         let mut details = object(res, name);
@@ -101,7 +101,7 @@ impl Status {
         Self::new(422, "Invalid", message).details(Value::Object(details))
     }
 
-    /// A JSON patch that does not apply, or whose `test` failed.
+    /// A JSON patch that cannot be applied, or whose `test` failed.
     pub fn bad_patch() -> Self {
         let words = "the server rejected our request due to an error in our request";
         Self::new(422, "Invalid", words).details(json!({}))
@@ -111,7 +111,7 @@ impl Status {
         Self::new(400, "BadRequest", message)
     }
 
-    /// 403 as the authorizer words it; `name` is empty for collections.
+    /// 403 with the authorizer's message; `name` is empty for collections.
     pub fn forbidden(res: &str, group: &str, name: &str, why: &str) -> Self {
         let what = if group.is_empty() { res.to_owned() } else { format!("{res}.{group}") };
         let message = if name.is_empty() {
@@ -166,7 +166,7 @@ impl Status {
         self.code == 409 && self.reason == "Conflict"
     }
 
-    /// The document as it goes over the wire.
+    /// The document as it is sent.
     pub fn body(&self) -> Value {
         let mut out = Map::new();
         out.insert("kind".into(), json!("Status"));
@@ -186,7 +186,7 @@ impl Status {
         Value::Object(out)
     }
 
-    /// What a finished deletion answers.
+    /// The answer to a completed deletion.
     pub fn deleted(res: Res, name: &str, uid: &str) -> Value {
         let mut details = object(res, name);
         details.insert("uid".into(), json!(uid));

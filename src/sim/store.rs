@@ -1,8 +1,9 @@
-//! The object store: every object of the cluster in memory, one version counter for all of them, and per resource a
-//! bounded log of changes that watches read. Cheap to call thousands of times a second: one lock, shared objects out.
+//! The object store: every object of the cluster in memory, one version counter for all of them, and for each resource
+//! a bounded log of changes that watches read. It can be called thousands of times a second: there is one lock, and
+//! objects are shared, not copied.
 //!
-//! Writers are the API and the loops inside the cluster; both come through here, so that versions, generations,
-//! managedFields, finalizers and the collection of orphans are the same for both.
+//! Both the API and the loops inside the cluster write through it, so that versions, generations, managedFields,
+//! finalizers and garbage collection are the same for both.
 
 mod delete;
 mod index;
@@ -30,9 +31,9 @@ use crate::status::Status;
 use index::Index;
 use shelf::Shelf;
 
-/// How many changes the log of each resource keeps unless told otherwise.
+/// The default number of changes that each resource's log keeps.
 pub const LOG: usize = 1024;
-/// A log without bounds: for a time in which [`Store::forget`] keeps the logs short.
+/// A log without limits, for times in which [`Store::forget`] keeps the logs short.
 pub const UNBOUNDED: usize = usize::MAX;
 
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl Store {
         }))
     }
 
-    /// A past is lived through that nobody will see: what leaves no trace need not be written (events that will have
+    /// The past is simulated, which no client sees: objects that leave no trace are not written (events that will have
     /// expired, every single heartbeat).
     pub fn set_past(&self, past: bool) {
         self.0.past.store(past, Ordering::Relaxed);
@@ -101,8 +102,8 @@ impl Store {
         self.0.past.load(Ordering::Relaxed)
     }
 
-    /// What the loops write is not recorded in managedFields: in a cluster of many thousand objects that is a third of
-    /// all memory. What people write is.
+    /// Writes of the loops are not recorded in managedFields, because in a cluster of many thousand objects this would
+    /// be a third of all memory. Writes of users are recorded.
     pub fn set_sparing(&self, sparing: bool) {
         self.0.sparing.store(sparing, Ordering::Relaxed);
     }
@@ -132,12 +133,12 @@ impl Store {
         self.read().version
     }
 
-    /// Wakes at every change of anything: for tests and loops that wait for a predicate.
+    /// Wakes up at every change; for tests and loops that wait for a condition.
     pub fn changes(&self) -> signal::Receiver<u64> {
         self.0.version.subscribe()
     }
 
-    /// Waits until `done` says so, looking again after every change.
+    /// Waits until `done` returns true, which is checked after every change.
     pub async fn until(&self, mut done: impl FnMut(&Store) -> bool) {
         let mut changes = self.changes();
         loop {
@@ -152,12 +153,12 @@ impl Store {
         self.read().get(res, namespace, name).cloned()
     }
 
-    /// In order of namespace and name; `None` is every namespace.
+    /// In order of namespace and name; `None`: every namespace.
     pub fn list(&self, res: Res, namespace: Option<&str>) -> Vec<Arc<Object>> {
         self.snapshot(res, namespace).1
     }
 
-    /// A list together with the version it is true at: the place to subscribe from.
+    /// A list, and the version to start a subscription from.
     pub fn snapshot(&self, res: Res, namespace: Option<&str>) -> (u64, Vec<Arc<Object>>) {
         let inner = self.read();
         let all = inner.shelf(res).map(|shelf| shelf.iter(namespace).cloned().collect()).unwrap_or_default();
@@ -174,13 +175,13 @@ impl Store {
         self.read().shelf(res).map_or(0, Shelf::len)
     }
 
-    /// The pods bound to a node, finished ones too.
+    /// The pods bound to a node, terminated ones too.
     pub fn pods_on(&self, node: &str) -> Vec<Arc<Object>> {
         let inner = self.read();
         inner.index.on_node(node).filter_map(|key| inner.at(key)).cloned().collect()
     }
 
-    /// The objects of a resource that name `uid` as an owner.
+    /// The objects of a resource that have `uid` as an owner.
     pub fn owned_by(&self, res: Res, uid: &str) -> Vec<Arc<Object>> {
         let inner = self.read();
         let owned = inner.index.dependents(uid).filter(|key| key.res == res);
@@ -192,24 +193,24 @@ impl Store {
         inner.index.by_uid(uid).and_then(|key| inner.at(key)).cloned()
     }
 
-    /// Reads the log from the present on.
+    /// Reads the log from now on.
     pub fn subscribe(&self, res: Res) -> Subscription {
         self.subscribe_from(res, self.version())
     }
 
-    /// Reads the log from `version` on. That the log no longer reaches back so far shows at the first read.
+    /// Reads the log from `version` on. If the log does not reach back so far, the first read fails.
     pub fn subscribe_from(&self, res: Res, version: u64) -> Subscription {
         let news = self.read().shelf(res).map_or_else(|| self.changes(), Shelf::news);
         Subscription::new(self.clone(), res, version, news)
     }
 
-    /// Everything there is, and the log from there on: what an informer does.
+    /// All existing objects, and the log from there on, as for an informer.
     pub fn list_and_subscribe(&self, res: Res) -> (Vec<Arc<Object>>, Subscription) {
         let (version, all) = self.snapshot(res, None);
         (all, self.subscribe_from(res, version))
     }
 
-    /// Changes after `version`, and the version that the caller has then reached.
+    /// The changes after `version`, and the version of the last one.
     fn since(&self, res: Res, version: u64, limit: usize) -> Result<(Vec<Arc<Change>>, u64), Status> {
         let inner = self.read();
         let changes = inner.shelf(res).map_or(Ok(Vec::new()), |shelf| shelf.since(version, limit))?;
@@ -220,21 +221,21 @@ impl Store {
         Ok((changes, reached))
     }
 
-    /// From now on the log of each resource keeps so many changes.
+    /// Sets the number of changes that each resource's log keeps.
     pub fn keep(&self, log: usize) {
         for shelf in &mut self.locked().shelves {
             shelf.keep(log);
         }
     }
 
-    /// Forgets the logs, of which all readers have read everything: unlike [`Store::compact`] it costs nobody their place.
+    /// Drops the logs, which all readers have read. Unlike after [`Store::compact`], no reader gets 410.
     pub fn forget(&self) {
         for shelf in &mut self.locked().shelves {
             shelf.forget();
         }
     }
 
-    /// From now on what lies before is history: clients that ask for its versions get 410.
+    /// Everything before now becomes history: clients that ask for its versions get 410.
     pub fn open(&self) {
         self.0.opened.store(self.version(), Ordering::Relaxed);
     }
@@ -250,12 +251,12 @@ impl Store {
         resources.iter().filter_map(|res| inner.shelf(*res)).map(Shelf::newest).max().unwrap_or_default()
     }
 
-    /// How many changes the log of a resource has, and roughly how many bytes they take.
+    /// The number of changes in a resource's log, and roughly their bytes.
     pub fn logged(&self, res: Res) -> (usize, usize) {
         self.read().shelf(res).map(Shelf::logged).unwrap_or_default()
     }
 
-    /// Forgets the log of a resource: watches from older versions get 410.
+    /// Drops the log of a resource: watches from older versions get 410.
     pub fn compact(&self, res: Res) {
         let mut inner = self.locked();
         let at = inner.version;

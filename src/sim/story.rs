@@ -1,4 +1,4 @@
-//! Carries out the steps of a scenario when their time has come: the only part that acts as people and as fate do.
+//! Runs the steps of a scenario when they are due. It is the only part that acts as people, or breaks something.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::world::{Id, World};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// What the story still has to do.
+/// The remaining steps of the story.
 #[derive(Debug)]
 pub struct Story {
     store: Store,
@@ -26,20 +26,20 @@ pub struct Story {
     api: Arc<Api>,
     control: Control,
     ahead: VecDeque<(DateTime<Utc>, What)>,
-    /// Faults of the API that are to be taken away.
+    /// Faults of the API that have to be removed later.
     ending: Vec<(DateTime<Utc>, u64)>,
-    /// Steps that could not be carried out, in words: a mistake in the scenario, or somebody was quicker.
+    /// Steps that failed, as texts: a mistake in the scenario, or somebody else was faster.
     pub failed: Vec<String>,
 }
 
-/// `namespace/name`, cut.
+/// Splits `namespace/name`.
 fn split(id: &str) -> (&str, &str) {
     id.split_once('/').unwrap_or(("default", id))
 }
 
 impl Story {
-    /// The story of a scenario that opens at `opening`. Every workload is there `copies` times, in namespaces of their
-    /// own from the second on; the steps concern the first.
+    /// The story of a scenario that opens at `opening`. Every workload exists `copies` times, the second and later
+    /// copies in namespaces of their own; the steps affect the first.
     pub fn new(
         store: &Store,
         world: &World,
@@ -84,7 +84,7 @@ impl Story {
         self.ahead.iter().map(|(at, _)| *at).collect()
     }
 
-    /// Of the kinds of workload the one that exists under this name.
+    /// The kind of workload that exists under this name.
     fn workload(&self, id: &str) -> Option<(Res, Arc<Object>)> {
         let (space, name) = split(id);
         [Res::Deployments, Res::StatefulSets, Res::DaemonSets]
@@ -106,7 +106,7 @@ impl Story {
         self.store.write(res, object.namespace(), object.name(), &Write::request(by), change).map(|_| ())
     }
 
-    /// The pods of an application that are not ending, by name.
+    /// The pods of an application that are not terminating, by name.
     fn pods(&self, id: &str) -> Vec<Arc<Object>> {
         let (space, name) = split(id);
         let mut pods = self.store.list(Res::Pods, Some(space));
@@ -139,7 +139,7 @@ impl Story {
         cast::workload(&self.store, workload)
     }
 
-    /// Carries out one step. `Err` says in words why not.
+    /// Runs one step. `Err` says why it failed.
     fn perform(&mut self, at: DateTime<Utc>, what: &What) -> Result<(), String> {
         let gone = |what: &str| format!("{what} is not there");
         let told = |result: Result<(), Status>| result.map_err(|status| status.message);

@@ -1,8 +1,8 @@
-//! Traffic: who is asked how much, which backend answers, how long it takes and what goes wrong. Requests are really
-//! distributed; every number that metrics, logs and autoscalers see is counted here and nowhere else.
+//! Traffic: how many requests each Service gets, which backend answers, how long it takes and what fails. Requests are
+//! really distributed: every number in metrics, logs and autoscalers is counted here and nowhere else.
 //!
-//! [`field`] is the state that readers share, `facts` and `read` bring objects into it, `route` chooses backends, `serve` is what
-//! a pod does with its requests, `flow` is one step of all Services, [`meter`] is the metrics server.
+//! [`field`] is the state that readers share, `facts` and `read` load objects into it, `route` chooses backends,
+//! `serve` processes the requests of one pod, `flow` is one step of all Services, [`meter`] is the metrics server.
 
 pub mod draw;
 mod facts;
@@ -29,10 +29,10 @@ use draw::Dice;
 use facts::Facts;
 use flow::{Order, Stretch};
 
-/// The longest step: when the clock was moved further, the rest did not happen.
+/// The longest step; if the clock was moved further, the rest is skipped.
 const LONGEST: TimeDelta = TimeDelta::seconds(60);
 
-/// How long one step is; it can be changed while the cluster runs (a warm-up takes longer steps). Clones share it.
+/// The length of a step, which can be changed while the cluster runs (a warm-up uses longer steps). Clones share it.
 #[derive(Debug, Clone)]
 pub struct Pace(Arc<AtomicU64>);
 
@@ -54,7 +54,7 @@ impl Pace {
     }
 }
 
-/// The part of the engine that makes traffic.
+/// The part of the engine that simulates traffic.
 pub struct Traffic {
     clock: Arc<Clock>,
     world: World,
@@ -88,7 +88,7 @@ impl Part for Traffic {
 
     fn step(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let step = self.pace.step();
-        // Time that was set back begins anew.
+        // If the time was set back, it starts again.
         let last = self.last.filter(|last| *last <= at);
         if let Some(last) = last
             && at - last < step

@@ -1,4 +1,4 @@
-//! What nodes and containers use: the source behind metrics.k8s.io. Whoever simulates load fills it.
+//! The resource usage of nodes and containers, the source of metrics.k8s.io. The part that simulates load fills it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,15 +14,15 @@ pub struct Used {
 /// The measurements of the cluster.
 pub trait Usage: Send + Sync + std::fmt::Debug {
     fn node(&self, name: &str) -> Option<Used>;
-    /// By container. `None` leaves the pod out, as a pod that has not been scraped twice is.
+    /// By container. `None` omits the pod, like a pod that was not scraped twice yet.
     fn pod(&self, namespace: &str, name: &str) -> Option<Containers>;
-    /// The metrics server answers at all.
+    /// Whether the metrics server answers at all.
     fn is_up(&self) -> bool {
         true
     }
 }
 
-/// What each container of a pod uses.
+/// The usage of each container of a pod.
 pub type Containers = Vec<(String, Used)>;
 
 /// The last measurements, in memory.
@@ -40,7 +40,7 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// A new measurement of a node; `None` forgets it.
+    /// Sets the measurement of a node; `None` removes it.
     pub fn set_node(&self, name: &str, used: Option<Used>) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         match used {
@@ -49,7 +49,7 @@ impl Meter {
         };
     }
 
-    /// A new measurement of a pod's containers; `None` forgets it.
+    /// Sets the measurement of a pod's containers; `None` removes it.
     pub fn set_pod(&self, namespace: &str, name: &str, used: Option<Containers>) {
         let mut pods = self.pods.write().unwrap_or_else(PoisonError::into_inner);
         let key = (namespace.to_owned(), name.to_owned());

@@ -1,6 +1,6 @@
-//! What the API does not show: how the applications behave, how much is asked of them, and what is broken. Kubelets,
-//! traffic and logs read it; the story and tests change it. Everything visible must follow from this and from the
-//! objects, never be painted on.
+//! The hidden state behind the API: how the applications behave, how much load they get, and what is broken. Kubelets,
+//! traffic and logs read it; scenarios and tests change it. Everything visible must follow from this and from the
+//! objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -34,7 +34,7 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// How an application writes its log.
+/// The log format of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -47,13 +47,13 @@ pub enum Format {
     Plain,
 }
 
-/// A Service that an application calls while it answers a request.
+/// A Service that an application calls to answer a request.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
     /// `namespace/name`.
     pub service: String,
-    /// Calls per request that the caller answers.
+    /// Calls for each request that the caller answers.
     #[serde(default = "one")]
     pub per_request: f64,
 }
@@ -62,25 +62,25 @@ fn one() -> f64 {
     1.0
 }
 
-/// What a version of an application does differently. The defaults are those of a healthy one.
+/// How a version of an application behaves differently. The defaults are those of a healthy one.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Version {
-    /// Requests of 1 that fail by the version's own fault.
+    /// The ratio of requests that fail because of the version.
     pub errors: f64,
-    /// What latency is multiplied by.
+    /// Multiplies the latency.
     pub slower: f64,
-    /// What the CPU per request is multiplied by.
+    /// Multiplies the CPU per request.
     pub hungrier: f64,
-    /// The container ends by itself, again and again.
+    /// The container terminates repeatedly.
     pub crash: Option<Crash>,
     /// The image cannot be pulled.
     pub no_image: bool,
-    /// The readiness probe fails for ever.
+    /// The readiness probe always fails.
     pub never_ready: bool,
     /// The working set grows by this many MiB a minute; at the limit the container is killed (OOMKilled).
     pub leak_mib_per_minute: f64,
-    /// What it logs when a request fails by its own fault; `{id}`, `{ms}`, `{ip}` and `{n}` vary.
+    /// The message that it logs for its own errors; `{id}`, `{ms}`, `{ip}` and `{n}` vary.
     pub message: Option<String>,
     /// A stack trace that follows the message, one frame per line.
     pub trace: Option<String>,
@@ -102,7 +102,7 @@ impl Default for Version {
     }
 }
 
-/// How a container ends by itself.
+/// How a container terminates by itself.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crash {
@@ -111,10 +111,10 @@ pub struct Crash {
     pub after: Duration,
     #[serde(default = "one_code")]
     pub code: i32,
-    /// The kernel killed it for its memory.
+    /// It was OOM-killed.
     #[serde(default)]
     pub oom: bool,
-    /// After so many it runs on; `None`: it never does.
+    /// After this many restarts it keeps running; `None`: never.
     #[serde(default)]
     pub times: Option<u32>,
     /// The last lines that it writes.
@@ -130,10 +130,10 @@ fn one_code() -> i32 {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct App {
-    /// From the start of the container until the readiness probe passes.
+    /// The time from the container's start until the readiness probe passes.
     #[serde(with = "span")]
     pub startup: Duration,
-    /// From SIGTERM until the container has ended, if its grace allows.
+    /// The time from SIGTERM until the container has terminated, if its grace period allows it.
     #[serde(with = "span")]
     pub shutdown: Duration,
     pub log: Format,
@@ -147,11 +147,11 @@ pub struct App {
     pub cpu_idle_milli: f64,
     /// Working set, in MiB.
     pub memory_mib: f64,
-    /// Requests per second that one pod can answer on its CPU limit (or request, where there is no limit); beyond it
-    /// latency grows and then requests are turned away. `None`: what its CPU allows.
+    /// Requests per second that one pod can answer with its CPU limit (or request, without a limit). Beyond it, latency
+    /// grows, and then requests are rejected. `None`: as its CPU allows.
     pub capacity_rps: Option<f64>,
     pub calls: Vec<Call>,
-    /// By the tag of the image. A tag that is not here is healthy.
+    /// By the image's tag. A tag that is not listed is healthy.
     pub versions: BTreeMap<String, Version>,
 }
 
@@ -180,28 +180,28 @@ pub enum Policy {
     #[default]
     RoundRobin,
     Random,
-    /// By the annotation `sim.pilothouse/weight` of the pod (1 where there is none).
+    /// By the pod's annotation `sim.pilothouse/weight` (default 1).
     Weighted,
     LeastConnections,
     ResponseTime,
-    /// By a hash of the client: few clients, uneven shares.
+    /// By a hash of the client. With few clients, the shares are uneven.
     ClientHash,
 }
 
-/// What is asked of a Service from outside the cluster, and how its requests are distributed, inner calls included.
+/// The load on a Service from outside the cluster, and how all of its requests are distributed, inner calls included.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Demand {
-    /// Requests per second from outside; 0 for a Service that only others call.
+    /// Requests per second from outside; 0 for a Service that only other Services call.
     pub rps: f64,
-    /// The load swings by this part of it.
+    /// The amplitude of the load's variation, as a ratio.
     pub swing: f64,
     #[serde(with = "span")]
     pub period: Duration,
     pub policy: Policy,
     /// Clients, for the policy that hashes them.
     pub clients: u32,
-    /// An HAProxy of this name stands before it and exports `haproxy_…` metrics.
+    /// An HAProxy of this name is in front of it and exports `haproxy_…` metrics.
     pub proxy: Option<String>,
 }
 
@@ -218,51 +218,51 @@ impl Default for Demand {
     }
 }
 
-/// What is wrong with a machine. The default is a sound one.
+/// The faults of a machine. The default has none.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct NodeTrouble {
     /// The machine is off: no kubelet, no containers, no network. Requests to its pods time out.
     pub off: bool,
-    /// Only the kubelet is silent (no Lease, no status); containers run on and answer.
+    /// Only the kubelet is silent (no Lease, no status); containers keep running and answering.
     pub silent: bool,
-    /// The kubelet itself says NotReady, with this message.
+    /// The kubelet reports NotReady, with this message.
     pub not_ready: Option<String>,
     pub memory_pressure: bool,
     pub disk_pressure: bool,
     pub pid_pressure: bool,
-    /// What latency on it is multiplied by; 0 is 1.
+    /// Multiplies the latency on this node; 0 counts as 1.
     pub slower: f64,
 }
 
-/// What is wrong with one pod, by its uid: its replacement is sound. The default is a sound one.
+/// The faults of one pod, by its UID; its replacement has none. The default has none.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PodTrouble {
-    /// Requests of 1 that it fails.
+    /// The ratio of requests that it fails.
     pub errors: f64,
-    /// What its latency is multiplied by; 0 is 1.
+    /// Multiplies its latency; 0 counts as 1.
     pub slower: f64,
     /// Its readiness probe fails.
     pub unready: bool,
-    /// Its container ends by itself, whatever its version does.
+    /// Its container terminates repeatedly, independent of its version.
     pub crash: Option<Crash>,
     /// Its image cannot be pulled.
     pub no_image: bool,
-    /// It does not end at SIGTERM, and not after its grace either.
+    /// It does not terminate after SIGTERM, nor after its grace period.
     pub stuck: bool,
-    /// What it logs for a request that it fails.
+    /// The message that it logs for a request that it fails.
     pub message: Option<String>,
-    /// Part of the requests that a broken balancer sends it beyond its share: its weight is multiplied by this; 0 is 1.
+    /// Multiplies its weight, as a broken balancer would; 0 counts as 1.
     pub favoured: f64,
 }
 
-/// Everything of the world at one moment.
+/// The whole world at one time.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     /// By namespace and the label `app`.
     pub apps: BTreeMap<Id, Arc<App>>,
-    /// How all other applications behave.
+    /// The behaviour of all other applications.
     pub others: Arc<App>,
     /// By Service.
     pub demand: BTreeMap<Id, Demand>,
@@ -270,7 +270,7 @@ pub struct State {
     pub nodes: BTreeMap<Arc<str>, NodeTrouble>,
     /// By the pod's uid.
     pub pods: BTreeMap<Arc<str>, PodTrouble>,
-    /// All load from outside is multiplied by this.
+    /// Multiplies all load from outside.
     pub load: f64,
 }
 
@@ -295,7 +295,7 @@ impl World {
         Self(Arc::new(Shared { state: RwLock::new(Arc::new(state)), version: watch::Sender::new(1) }))
     }
 
-    /// The world as it is now: one snapshot for a whole step.
+    /// A snapshot of the world for a whole step.
     pub fn now(&self) -> Arc<State> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -319,42 +319,42 @@ impl World {
 }
 
 impl State {
-    /// How the pods of an application behave; one that nobody described behaves like all [others](Self::others).
+    /// The behaviour of an application's pods; without a description, that of all [others](Self::others).
     pub fn app(&self, namespace: &str, app: &str) -> Arc<App> {
         self.apps.get(&Id::new(namespace, app)).unwrap_or(&self.others).clone()
     }
 
-    /// What is wrong with a node; nothing, usually.
+    /// The faults of a node; usually none.
     pub fn node(&self, name: &str) -> NodeTrouble {
         self.nodes.get(name).cloned().unwrap_or_default()
     }
 
-    /// What is wrong with a pod; nothing, usually.
+    /// The faults of a pod; usually none.
     pub fn pod(&self, uid: &str) -> PodTrouble {
         self.pods.get(uid).cloned().unwrap_or_default()
     }
 }
 
 impl App {
-    /// How a version behaves, by the tag of its image.
+    /// The behaviour of a version, by its image's tag.
     pub fn version(&self, image: &str) -> Version {
         self.versions.get(tag(image)).cloned().unwrap_or_default()
     }
 }
 
-/// The tag of an image: what stands behind the last colon of its last path element.
+/// The tag of an image: the text after the last colon of its last path element.
 pub fn tag(image: &str) -> &str {
     let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
     last.rsplit_once(':').map_or("latest", |(_, tag)| tag)
 }
 
-/// Spans of time as people write them: `500ms`, `4s`, `20m`, `1h`, `9d`.
+/// Durations in a readable form: `500ms`, `4s`, `20m`, `1h`, `9d`.
 pub mod span {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer};
 
-    /// Reads one number with its unit.
+    /// Parses one number with its unit.
     pub fn parse(text: &str) -> Option<Duration> {
         let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, unit) = text.split_at_checked(at)?;

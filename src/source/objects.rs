@@ -1,5 +1,5 @@
-//! Single things on demand: an object as YAML (secrets masked), what kinds the server has, and any kind as the table
-//! that the server prints.
+//! Single reads on demand: an object as YAML (without the values of Secrets), the kinds of the server, and any kind as
+//! the table that the server prints.
 
 mod yaml;
 
@@ -13,7 +13,7 @@ use crate::wire::error::ApiError;
 
 const BODY_CAP: usize = 32 << 20;
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
-/// Rows of a table that are read; the rest is counted.
+/// Maximum number of rows that are read of a table; the others are counted.
 const ROWS: usize = 1000;
 
 /// One kind that the server has.
@@ -50,7 +50,7 @@ impl ApiResource {
         path
     }
 
-    /// True for what people type: `pvc`, `ingresses.networking.k8s.io`, `Ingress`.
+    /// True if the user's word names this kind: `pvc`, `ingresses.networking.k8s.io`, `Ingress`.
     pub fn answers_to(&self, word: &str) -> bool {
         let word = word.to_lowercase();
         let (base, group) = word.split_once('.').unwrap_or((&word, ""));
@@ -103,7 +103,7 @@ struct KindRef {
     kind: String,
 }
 
-/// All kinds in their preferred version, by aggregated discovery (Kubernetes 1.26 and newer).
+/// All kinds in their preferred version, from aggregated discovery (Kubernetes 1.26 and newer).
 pub async fn resources(read: &ReadClient) -> Result<Vec<ApiResource>, ApiError> {
     let mut out: Vec<ApiResource> = Vec::new();
     for path in ["/api", "/apis"] {
@@ -114,7 +114,7 @@ pub async fn resources(read: &ReadClient) -> Result<Vec<ApiResource>, ApiError> 
         };
         for group in groups {
             let name = group.metadata.and_then(|m| m.name).unwrap_or_default();
-            // versions come in order of preference: a kind is taken from the first that has it
+            // versions are listed in order of preference; each kind is taken from the first one that has it
             for version in group.versions.into_iter().flatten() {
                 for found in version.resources.into_iter().flatten() {
                     if out.iter().any(|r| r.group == name && r.plural == found.resource) {
@@ -140,11 +140,11 @@ pub async fn resources(read: &ReadClient) -> Result<Vec<ApiResource>, ApiError> 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
-    /// 0 is always shown, higher ones with `-o wide`.
+    /// 0: always shown; higher ones are shown with `-o wide`.
     pub priority: i64,
 }
 
-/// A row with what names its object.
+/// A row, with the name of its object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableRow {
     pub namespace: String,
@@ -158,7 +158,7 @@ pub struct TableRow {
 pub struct ServerTable {
     pub columns: Vec<Column>,
     pub rows: Vec<TableRow>,
-    /// Rows that were not read.
+    /// Number of rows that were not read.
     pub more: u64,
 }
 
@@ -265,17 +265,17 @@ pub async fn yaml(read: &ReadClient, path: &str) -> Result<String, ApiError> {
     Ok(to_yaml(&object))
 }
 
-/// The longest annotation of a Secret that is shown: no object fits into less.
+/// The longest annotation of a Secret that is shown; it is too short for a copy of the object.
 const SHORT: usize = 64;
 
-/// Removes managedFields and masks what must not be on a screen.
+/// Removes managedFields and masks values that must not be shown.
 pub fn tidy(object: &mut Value) {
     let secret = object.get("kind").and_then(Value::as_str) == Some("Secret");
     if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         meta.remove("managedFields");
         let annotations = meta.get_mut("annotations").and_then(Value::as_object_mut);
         for (key, value) in annotations.into_iter().flatten() {
-            // tools keep the whole object in an annotation, a Secret's values included, packed or not
+            // tools keep the whole object in an annotation, with a Secret's values, compressed or not
             let long = value.as_str().is_some_and(|text| text.len() > SHORT || text.contains(['{', '[']));
             if key == "kubectl.kubernetes.io/last-applied-configuration" || secret && long {
                 *value = Value::String("(not shown)".into());
@@ -289,7 +289,7 @@ pub fn tidy(object: &mut Value) {
         let Some(values) = object.get_mut(key).and_then(Value::as_object_mut) else { continue };
         for value in values.values_mut() {
             let len = value.as_str().map_or(0, str::len);
-            // base64 is four characters for three bytes
+            // base64 has four characters for three bytes
             let bytes = if key == "data" { len / 4 * 3 } else { len };
             *value = Value::String(format!("*** (about {bytes} bytes)"));
         }

@@ -1,12 +1,12 @@
-//! From the bytes that a terminal sends to keys and pasted text.
+//! Decodes the bytes from a terminal into keys and pasted text.
 //!
-//! Our own, because crossterm's reader loses keys that come together with a resize (its queue is edge-triggered and
-//! one of the two events is dropped) and spins on a terminal that is gone.
+//! We do not use crossterm's reader: it loses keys that arrive together with a resize (its queue is edge-triggered, and
+//! one of the two events is dropped), and it uses a whole CPU when the terminal is gone.
 
 use crate::ui::key::{Code, Key};
 use crate::ui::mouse::{Gesture, Mouse};
 
-/// What was typed.
+/// A key, a paste or a mouse event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
     Key(Key),
@@ -14,41 +14,41 @@ pub enum Typed {
     Paste(String),
 }
 
-/// Pasted text is cut here: nobody pastes more into a line.
+/// Pasted text is cut at this length, because nobody pastes more into a line.
 const MOST_PASTED: usize = 64 * 1024;
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// Bytes in, keys out; what is not whole yet waits.
+/// Takes bytes and returns keys. An incomplete sequence is kept until more bytes arrive.
 #[derive(Debug, Default)]
 pub struct Decoder {
     pending: Vec<u8>,
     paste: Option<Vec<u8>>,
 }
 
-/// One step of decoding.
+/// The result of one decoding step.
 enum Step {
-    /// So many bytes made this.
+    /// That many bytes gave this result.
     Done(usize, Option<Key>),
     PasteBegins(usize),
     Mouse(usize, Mouse),
-    /// More bytes must come.
+    /// More bytes are needed.
     Wait,
 }
 
 impl Decoder {
-    /// True while an escape or a character is not whole: nothing more coming soon decides it.
+    /// True while an escape sequence or a character is incomplete. If no more bytes arrive soon, call [`Self::flush`].
     pub fn is_waiting(&self) -> bool {
         !self.pending.is_empty() && self.paste.is_none()
     }
 
-    /// Takes bytes in.
+    /// Adds bytes to the input.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Typed> {
         self.pending.extend_from_slice(bytes);
         self.decode(true)
     }
 
-    /// Nothing more came for a while: a lone ESC is the key.
-    pub fn settle(&mut self) -> Vec<Typed> {
+    /// No more bytes arrived for a while, so a lone ESC counts as the key.
+    pub fn flush(&mut self) -> Vec<Typed> {
         self.decode(false)
     }
 
@@ -81,7 +81,7 @@ impl Decoder {
         }
     }
 
-    /// The pasted text, when its end has come.
+    /// The pasted text, if its end has arrived.
     fn pasted(&mut self) -> Option<String> {
         let paste = self.paste.as_mut()?;
         let end = self.pending.windows(PASTE_END.len()).position(|w| w == PASTE_END);
@@ -141,7 +141,7 @@ fn escape(rest: &[u8]) -> Step {
     }
 }
 
-/// After `ESC [`.
+/// Decodes the bytes after `ESC [`.
 fn sequence(rest: &[u8]) -> Step {
     // the Linux console's F1 to F5
     if rest.first() == Some(&b'[') {
@@ -152,7 +152,7 @@ fn sequence(rest: &[u8]) -> Step {
         };
     }
     let Some(end) = rest.iter().position(|b| (0x40..=0x7e).contains(b)) else {
-        // not even a terminal sends so much
+        // no terminal sends so many parameters
         return if rest.len() > 64 { Step::Done(rest.len() + 2, None) } else { Step::Wait };
     };
     let used = end + 3;
@@ -174,12 +174,12 @@ fn sequence(rest: &[u8]) -> Step {
     Step::Done(used, code.map(|code| Key { code, ctrl: modifiers & 4 != 0, alt: modifiers & 2 != 0 }))
 }
 
-/// `BUTTON;COLUMN;ROW` of a report in SGR form, counted from 1; only what we act on.
+/// `BUTTON;COLUMN;ROW` of a mouse report in SGR form, counted from 1. Decodes only the events that the console uses.
 fn mouse(words: &[u8], last: u8) -> Option<Mouse> {
     let words = std::str::from_utf8(words).ok()?;
     let mut numbers = words.split(';').map(|n| n.parse::<u16>().ok());
     let (button, x, y) = (numbers.next()??, numbers.next()??, numbers.next()??);
-    // without shift, meta and control
+    // the button without the bits for shift, meta and control
     let gesture = match (button & !0b1_1100, last) {
         (0, b'M') => Gesture::Click,
         (64, b'M') => Gesture::WheelUp,
@@ -229,7 +229,7 @@ mod tests {
     fn keys(bytes: &[u8]) -> Vec<String> {
         let mut decoder = Decoder::default();
         let mut typed = decoder.feed(bytes);
-        typed.extend(decoder.settle());
+        typed.extend(decoder.flush());
         typed
             .into_iter()
             .map(|t| match t {
@@ -257,7 +257,7 @@ mod tests {
             (b"\x1b[Z\x1b[3~", vec!["S-Tab", "Del"]),
             (b"\x1b[<0;10;5M\x1b[<0;10;5m\x1b[<64;1;1M", vec!["Click 9,4", "WheelUp 0,0"]),
             (b"\x1b[<69;300;200Mj", vec!["WheelDown 299,199", "j"]),
-            // other buttons, motion, and what is no report
+            // other buttons, motion, and malformed reports
             (b"\x1b[<2;1;1M\x1b[<32;1;1M\x1b[<0;0;1M\x1b[<0;;1M\x1b[<0M", vec![]),
             (b"\xff\xfej", vec!["j"]),
             (b"\x1b[999;999zj", vec!["j"]),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes are cut into reads, the same keys come out.
+        /// The same keys come out, however the bytes are split into reads.
         #[test]
         fn cuts_do_not_matter(cut in 0usize..40) {
             let bytes = b"j\x1b[A\x1b[1;5C\xc3\xa9\x1b[200~paste\x1b[201~k\x1bOP";
@@ -285,7 +285,7 @@ mod tests {
             for byte in bytes {
                 decoder.feed(&[byte]);
             }
-            decoder.settle();
+            decoder.flush();
             prop_assert!(!decoder.is_waiting());
         }
     }

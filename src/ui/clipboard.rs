@@ -1,7 +1,7 @@
-//! The clipboard of the person's terminal, by OSC 52: it works over SSH, and no terminal answers whether it took the
-//! text. tmux and screen pass it on only in a form of their own.
+//! The clipboard of the user's terminal, set with OSC 52. This works over SSH, but no terminal confirms it. tmux and
+//! screen pass the sequence on only in forms of their own.
 
-/// What the sequence has to go through.
+/// The programs that the sequence has to pass through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Clipboard {
     #[default]
@@ -10,11 +10,11 @@ pub enum Clipboard {
     Screen,
 }
 
-/// GNU screen passes a control string of at most this many bytes on.
+/// GNU screen passes on a control string of at most this many bytes.
 const SCREEN_CHUNK: usize = 240;
 
 impl Clipboard {
-    /// By the environment: `TMUX`, `STY` and `TERM` (which alone crosses an SSH connection).
+    /// From the environment: `TMUX`, `STY` and `TERM` (only `TERM` crosses an SSH connection).
     pub fn behind(tmux: &str, sty: &str, term: &str) -> Self {
         if !tmux.is_empty() || term.starts_with("tmux") {
             Self::Tmux
@@ -25,7 +25,7 @@ impl Clipboard {
         }
     }
 
-    /// What to send. The text itself goes as base64 only.
+    /// The bytes to send. The text itself is sent as base64.
     pub fn bytes(self, text: &str) -> Vec<u8> {
         let command = crossterm::clipboard::CopyToClipboard::to_clipboard_from(text);
         let mut plain = String::new();
@@ -34,13 +34,13 @@ impl Clipboard {
         }
         match self {
             Self::Terminal => plain.into_bytes(),
-            // tmux takes the one itself (set-clipboard on), or lets the other through (allow-passthrough on)
+            // tmux handles the one itself (set-clipboard on), or passes the other on (allow-passthrough on)
             Self::Tmux => {
                 let through = plain.replace('\u{1b}', "\u{1b}\u{1b}");
                 format!("{plain}\u{1b}Ptmux;{through}\u{1b}\\").into_bytes()
             }
             Self::Screen => {
-                // an ESC of its own would end the control string
+                // an ESC inside would end the control string
                 let ended =
                     plain.strip_suffix("\u{1b}\\").map(|start| format!("{start}\u{7}")).unwrap_or(plain);
                 let parts = ended.as_bytes().chunks(SCREEN_CHUNK);
@@ -49,12 +49,12 @@ impl Clipboard {
         }
     }
 
-    /// Why the text may not arrive, for people.
+    /// Why the text may not arrive, for the user.
     pub fn caveat(self) -> &'static str {
         match self {
-            Self::Terminal => "not every terminal takes it",
+            Self::Terminal => "not every terminal supports it",
             Self::Tmux => "tmux passes it on only with set-clipboard on",
-            Self::Screen => "through screen; not every terminal takes it",
+            Self::Screen => "through screen; not every terminal supports it",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The table of commands. Dispatch, the hint bar, help, the palette, `pilothouse keys`, the README's table, the
-//! keymap and the config's key section all derive from it.
+//! The table of commands. Dispatch, the hint bar, help, the palette, `pilothouse keys`, the README's table, the keymap
+//! and the config's section of keys are all derived from it.
 
 mod print;
 mod table;
@@ -50,7 +50,7 @@ impl Context {
         Self::Dialog,
     ];
 
-    /// The wider places whose keys work here too, where this one does not bind them.
+    /// The wider contexts whose keys also work here, unless this context binds them itself.
     pub fn around(self) -> &'static [Self] {
         match self {
             Self::Everywhere | Self::Dialog => &[],
@@ -69,7 +69,7 @@ impl Context {
         }
     }
 
-    /// In words.
+    /// The name that help and the README show.
     pub fn title(self) -> &'static str {
         match self {
             Self::Everywhere => "everywhere",
@@ -94,13 +94,13 @@ impl Context {
 /// What a command can do to the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Risk {
-    /// Looks only.
+    /// Changes nothing in the cluster.
     None,
-    /// Opens a rehearsal, whose plan says how much the confirmation asks.
+    /// Opens a rehearsal; its plan decides which confirmation is needed.
     Rehearsed,
 }
 
-/// What a command is, for dispatch.
+/// Identifies a command for dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cmd {
     FocusNodes,
@@ -184,16 +184,16 @@ pub enum Cmd {
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
     pub cmd: Cmd,
-    /// As in the config and the palette.
+    /// The name in the config and the palette.
     pub id: &'static str,
-    /// For the hint bar: a word or two.
+    /// One or two words for the hint bar.
     pub title: &'static str,
     pub doc: &'static str,
     pub contexts: &'static [Context],
-    /// Defaults, in [`super::key::Key::parse`]'s form; the first is the one that is shown.
+    /// The default keys, in [`super::key::Key::parse`]'s form; the first is the one that is shown.
     pub keys: &'static [&'static str],
     pub risk: Risk,
-    /// Place in the hint bar, 1 first; 0 = not there.
+    /// Position in the hint bar, 1 is the first; 0: not in the hint bar.
     pub hint: u8,
 }
 
@@ -225,7 +225,7 @@ pub fn of(cmd: Cmd) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.cmd == cmd)
 }
 
-/// By its id, as configs and suggestions name it.
+/// The command with this id, which is its name in the config and in suggestions.
 pub fn by_id(id: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.id == id)
 }

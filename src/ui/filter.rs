@@ -1,4 +1,4 @@
-//! What rows are wanted: words, of which each stands in some column; `a|b`; a regular expression; `!` turns it around.
+//! Filters of rows: words that must all be found in some column; `a|b`; a regular expression; `!` inverts a term.
 
 use std::cell::OnceCell;
 
@@ -6,12 +6,12 @@ use regex::{Regex, RegexBuilder};
 
 use super::widget::text::contains_fold;
 
-/// What was typed, read.
+/// The parsed text of a filter.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     text: String,
     invert: bool,
-    /// Alternatives, each of terms that must all be found.
+    /// Alternatives, each with terms that must all be found.
     any: Vec<Vec<Term>>,
 }
 
@@ -30,7 +30,7 @@ impl PartialEq for Filter {
 
 impl Eq for Filter {}
 
-/// A regular expression that would take more memory than this is taken as text.
+/// A regular expression that would need more memory than this is treated as plain text.
 const REGEX_BYTES: usize = 1 << 20;
 
 fn regex(pattern: &str) -> Option<Regex> {
@@ -38,7 +38,7 @@ fn regex(pattern: &str) -> Option<Regex> {
 }
 
 impl Term {
-    /// A word with signs of a regular expression is one, if it can be read as such.
+    /// A word with signs of a regular expression is treated as one, if it is valid.
     fn new(word: &str) -> Self {
         let signs = word.contains(['^', '$', '*', '+', '?', '(', ')', '[', ']', '{', '}', '\\']);
         signs.then(|| regex(word)).flatten().map_or_else(|| Self::Part(word.to_lowercase()), Self::Like)
@@ -49,7 +49,7 @@ impl Term {
             Self::Like(regex) => texts.iter().any(|text| regex.is_match(text)),
             Self::Part(part) => {
                 texts.iter().any(|text| contains_fold(text, part))
-                    // `shop/web`, as objects are called elsewhere on the screen: two texts that stand side by side
+                    // `shop/web`, the form that the screen uses for objects, also matches two texts in adjacent columns
                     || part.split_once('/').filter(|_| !self.is_numeric()).is_some_and(|(before, after)| {
                         texts.iter().any(|t| ends_fold(t, before)) && texts.iter().any(|t| begins_fold(t, after))
                     })
@@ -57,7 +57,7 @@ impl Term {
         }
     }
 
-    /// Whether it can be meant for a number or an age.
+    /// Whether the term can match a number or an age.
     fn is_numeric(&self) -> bool {
         match self {
             Self::Like(_) => true,
@@ -78,18 +78,19 @@ fn ends_fold(text: &str, part: &str) -> bool {
         .is_some_and(|end| end.eq_ignore_ascii_case(part.as_bytes()))
 }
 
-/// For lists whose texts are all at hand.
+/// For lists whose texts are all available.
 pub const NO_MORE: fn() -> Vec<String> = Vec::new;
 
 impl Filter {
-    /// Reads what was typed.
+    /// Parses the typed text.
     pub fn new(text: &str) -> Self {
         let text = text.trim();
         let (wanted, invert) = match text.strip_prefix('!') {
             Some(rest) => (rest.trim(), true),
             None => (text, false),
         };
-        // `/…/`: one regular expression with blanks and bars of its own; while it is typed the end may be missing
+        // `/…/`: one regular expression that can have spaces and bars; while it is typed, the final slash may be
+        // missing
         let whole = wanted.strip_prefix('/').map(|rest| rest.strip_suffix('/').unwrap_or(rest));
         let any: Vec<Vec<Term>> = match whole {
             Some("") => Vec::new(),
@@ -106,18 +107,18 @@ impl Filter {
         Self { text: text.to_owned(), invert: invert && !any.is_empty(), any }
     }
 
-    /// True if it lets everything pass.
+    /// True if every row passes.
     pub fn is_empty(&self) -> bool {
         self.any.is_empty()
     }
 
-    /// Whether a row with these texts is wanted.
+    /// Whether a row with these texts passes.
     pub fn passes(&self, texts: &[&str]) -> bool {
         self.passes_or(texts, NO_MORE)
     }
 
-    /// The same for a row that has more texts, which are made only where it needs them: for most rows of most filters
-    /// those at hand decide.
+    /// The same for a row with more texts, which are computed only if needed: for most rows and filters the available
+    /// ones are enough.
     pub fn passes_or(&self, texts: &[&str], more: impl Fn() -> Vec<String>) -> bool {
         if self.any.is_empty() {
             return true;
@@ -132,14 +133,14 @@ impl Filter {
         self.any.iter().any(|terms| terms.iter().all(found)) != self.invert
     }
 
-    /// Whether one of its words can be meant for a number or an age: of lists with very many rows these columns are looked
-    /// at for such words only.
+    /// Whether one of its words can match a number or an age. In lists with very many rows, these columns are searched
+    /// only for such words.
     pub fn is_numeric(&self) -> bool {
         self.any.iter().flatten().any(Term::is_numeric)
     }
 }
 
-/// Parts between bars that stand outside of brackets: `a|b`, but not `(a|b)c`.
+/// The parts between bars outside of brackets: of `a|b`, but not of `(a|b)c`.
 fn alternatives(text: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut from) = (Vec::new(), 0usize, 0usize);
     for (at, c) in text.char_indices() {
@@ -195,10 +196,10 @@ mod tests {
             ("/^shop$|^web$/", true),
             ("(web|cart)-db", true),
             ("!^cart", false),
-            // what is no regular expression is text
+            // an invalid regular expression is plain text
             ("cart(", false),
             ("[", false),
-            // as objects are called elsewhere
+            // the form that the screen uses for objects
             ("shop/cart", true),
             ("SHOP/CART", true),
             ("shop/web", false),

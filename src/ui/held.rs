@@ -1,5 +1,5 @@
-//! Rows that stay where they are for a while. Numbers move with every poll and every pod of a rollout; rows that change
-//! places with them each second cannot be read. What gets better or worse takes its place at once.
+//! Keeps rows in their places for a while. Numbers change with every poll and with every pod of a rollout; nobody can
+//! read rows that change places every second. A row that gets better or worse moves at once.
 
 use std::collections::HashMap;
 
@@ -7,22 +7,22 @@ use pilothouse_core::domain::id::Uid;
 
 use super::list::Spec;
 
-/// How long rows keep their places at least.
+/// How long rows keep their places.
 pub const HOLD_MS: u64 = 10_000;
-/// Longer lists are not looked at as a whole: they follow the order.
+/// Longer lists are not kept: they always follow the order.
 const MOST: usize = 500;
 
-/// Where the rows were put, and when.
+/// The places of the rows, and since when.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     at_ms: u64,
     spec: Spec,
-    /// The place of each row, and how bad it was.
+    /// The place of each row, and its severity.
     rows: HashMap<Uid, (usize, u8)>,
 }
 
 impl Held {
-    /// The rows in the order in which they are shown. `sorted`: in the list's order; `row`: identity and how bad.
+    /// The rows in the order of the screen. `sorted`: the list's order; `row`: a row's identity and severity.
     pub fn place(
         &mut self,
         sorted: &[u32],
@@ -44,7 +44,7 @@ impl Held {
             self.rows = places.filter_map(|(at, (_, r))| r.map(|(uid, bad)| (uid, (at, bad)))).collect();
             return sorted.to_vec();
         }
-        // a new row stands behind the one that it would stand behind
+        // a new row is placed after the row that precedes it in the order
         let mut last = 0;
         let mut placed: Vec<(usize, u32)> = Vec::with_capacity(rows.len());
         for (id, row) in &rows {
@@ -60,7 +60,7 @@ impl Held {
 mod tests {
     use super::*;
 
-    /// Shows rows by their numbers; `bad` of them are bad.
+    /// Shows rows by their numbers; the first `bad` of them are bad.
     fn show(held: &mut Held, sorted: &[u32], bad: &[u32], now_ms: u64) -> Vec<u32> {
         let row = |id: u32| Some((Uid::Uuid(u128::from(id)), u8::from(bad.contains(&id))));
         held.place(sorted, &Spec::default(), now_ms, row)

@@ -1,8 +1,8 @@
-//! Keys as the table of commands writes them: `j`, `D`, `ctrl-d`, `enter`, `space`, `page-down`.
+//! Keys in the form of the command table: `j`, `D`, `ctrl-d`, `enter`, `space`, `page-down`.
 
 use std::fmt;
 
-/// What was pressed, without its modifiers.
+/// A pressed key without its modifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
     Char(char),
@@ -23,7 +23,7 @@ pub enum Code {
     F(u8),
 }
 
-/// One key press. Shift is in the character itself.
+/// One key press. Shift is part of the character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     pub code: Code,
@@ -31,7 +31,7 @@ pub struct Key {
     pub alt: bool,
 }
 
-/// Names of keys that are not a character.
+/// Names of keys that are not characters.
 const NAMED: [(&str, Code); 16] = [
     ("enter", Code::Enter),
     ("esc", Code::Esc),
@@ -62,7 +62,7 @@ impl Key {
         Self::plain(Code::Char(c))
     }
 
-    /// Reads the form of the table; None if it is not a key.
+    /// Parses the table's form; None if it is not a key.
     pub fn parse(text: &str) -> Option<Self> {
         let mut key = Self { code: Code::Esc, ctrl: false, alt: false };
         let mut rest = text;
@@ -97,7 +97,7 @@ impl Key {
         }
     }
 
-    /// The character that it types, if it types one.
+    /// The character that it types, if there is one.
     pub fn typed(self) -> Option<char> {
         match self.code {
             Code::Char(c) if !self.ctrl && !self.alt => Some(c),
@@ -107,7 +107,7 @@ impl Key {
 }
 
 impl fmt::Display for Key {
-    /// As people read it on the screen: `D`, `Enter`, `^d`, `PgDn`.
+    /// The form on the screen: `D`, `Enter`, `^d`, `PgDn`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ctrl {
             f.write_str("^")?;

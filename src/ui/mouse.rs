@@ -1,9 +1,9 @@
-//! What the mouse did, and where the frame has what it can be done to.
+//! Mouse events, and what the frame has at each cell.
 
 use super::key::Key;
 use super::list::ListId;
 
-/// What was done.
+/// The kind of a mouse event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gesture {
     /// The left button went down.
@@ -12,7 +12,7 @@ pub enum Gesture {
     WheelDown,
 }
 
-/// A gesture, and the cell that it was done at.
+/// A mouse event and its cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mouse {
     pub gesture: Gesture,
@@ -25,13 +25,13 @@ pub struct Mouse {
 pub enum Spot {
     /// The list as a whole.
     List(ListId),
-    /// A row of it, by its place among all rows.
+    /// A row of the list, by its index among all rows.
     Row(ListId, usize),
-    /// A hint of the bar at the bottom.
+    /// A hint in the bar at the bottom.
     Key(Key),
 }
 
-/// The spots of a frame, each with its first cell and its size; of those that overlap the last one counts.
+/// The areas of a frame, each with its first cell and its size; if areas overlap, the last one counts.
 pub type Spots = Vec<((u16, u16), (u16, u16), Spot)>;
 
 /// What is at a cell.

@@ -1,14 +1,14 @@
-//! From a finished frame to bytes: only the cells that differ from the frame before, one buffer, one write. Nothing
-//! changed: no bytes at all.
+//! Turns a finished frame into bytes: only the cells that differ from the previous frame, in one buffer and one write.
+//! Without a difference there are no bytes.
 //!
-//! Our own writer instead of a backend: the sixteen colours go out as 30-37 and 90-97 (what follows the person's
-//! palette everywhere), nothing is reset that was not set, and there is no question to the terminal.
+//! This is our own writer, not a backend: the sixteen colours are sent as 30-37 and 90-97 (which follow the user's
+//! palette in every terminal), nothing is reset that was not set, and the terminal is never asked anything.
 
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 
-/// Knows what is on the screen.
+/// Knows the current content of the screen.
 #[derive(Debug, Default)]
 pub struct Painter {
     shown: Option<Buffer>,
@@ -24,12 +24,12 @@ const ATTRIBUTES: [(Modifier, u8); 5] = [
 ];
 
 impl Painter {
-    /// Forgets what is on the screen: the next frame is painted whole.
+    /// Forgets the content of the screen, so the next frame is painted completely.
     pub fn forget(&mut self) {
         self.shown = None;
     }
 
-    /// The bytes that turn the screen into `next`; None when it is that already.
+    /// The bytes that turn the screen into `next`; None if there is no difference.
     pub fn paint(&mut self, next: Buffer, cursor: Option<(u16, u16)>) -> Option<Vec<u8>> {
         let mut out = String::new();
         let whole = self.shown.as_ref().is_none_or(|shown| shown.area != next.area);
@@ -59,7 +59,7 @@ impl Painter {
         (!out.is_empty()).then(|| format!("\x1b[?2026h{out}\x1b[?2026l").into_bytes())
     }
 
-    /// What is on the screen.
+    /// The current content of the screen.
     pub fn shown(&self) -> Option<&Buffer> {
         self.shown.as_ref()
     }
@@ -82,7 +82,7 @@ impl Pen {
             self.style = Some(style);
         }
         out.push_str(cell.symbol());
-        // terminals agree on where the cursor is only after a single character that is one cell wide
+        // only after a single character of one cell do all terminals agree on the position of the cursor
         let certain = cell.symbol().chars().count() == 1 && super::widget::text::width(cell.symbol()) == 1;
         self.at = certain.then_some((x + 1, y));
     }
@@ -94,7 +94,7 @@ impl Pen {
     }
 }
 
-/// A String takes whatever is written to it.
+/// Writes everything into a String.
 fn add(out: &mut String, words: std::fmt::Arguments<'_>) {
     if std::fmt::Write::write_fmt(out, words).is_err() {
         out.clear();
@@ -147,7 +147,7 @@ fn color(out: &mut String, color: Color, base: u8) {
     add(out, format_args!(";{}", base + index));
 }
 
-/// The frame as text, for the screen dump: trailing blanks cut.
+/// The frame as text, for the screen dump, without trailing spaces.
 pub fn text_of(buffer: &Buffer) -> String {
     let Rect { width, height, .. } = buffer.area;
     let mut out = String::new();

@@ -1,5 +1,5 @@
-//! Themes: about thirty semantic roles, each with a parent that it falls back to. Files are strict: an unknown role,
-//! colour or key is refused with its name.
+//! Themes: about thirty semantic roles, each with a parent as its fallback. Theme files are strict: an unknown role,
+//! colour or key is refused, and the error names it.
 
 mod color;
 
@@ -12,7 +12,7 @@ pub use color::{Depth, parse as parse_color};
 
 macro_rules! roles {
     ($($role:ident $name:literal $parent:expr;)*) => {
-        /// What a piece of text means; the theme says how that looks.
+        /// The meaning of a piece of text; the theme decides its style.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         pub enum Role {
             #[default]
@@ -109,7 +109,7 @@ impl Theme {
         Self::load(name, &|_| None)
     }
 
-    /// A theme by name: the person's own file (through `own`: name -> text) before the built-in one.
+    /// A theme by name: the user's own file (through `own`: name -> text) has precedence over the built-in one.
     pub fn load(name: &str, own: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut palette = BTreeMap::new();
         let mut roles = BTreeMap::new();
@@ -119,7 +119,7 @@ impl Theme {
             if seen.contains(&name) && BUILT_IN.iter().all(|(n, _)| *n != name) || seen.len() > 8 {
                 return Err(format!("theme {name}: it inherits from itself ({})", seen.join(" -> ")));
             }
-            // a file of a built-in name may inherit from the built-in one
+            // a file with the name of a built-in theme can inherit from that theme
             let text = own(&name).filter(|_| !seen.contains(&name));
             let text = match (&text, BUILT_IN.iter().find(|(n, _)| *n == name)) {
                 (Some(text), _) => text.as_str(),
@@ -163,7 +163,7 @@ impl Theme {
         Ok(Self { styles })
     }
 
-    /// How a role looks.
+    /// The style of a role.
     pub fn style(&self, role: Role) -> Style {
         self.styles.get(role as usize).copied().unwrap_or_default()
     }

@@ -83,7 +83,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Zoom => match ui.screen() {
             Screen::Panes => ui.zoom = !ui.zoom,
             Screen::List(_) => ui.details.off = !ui.details.off,
-            Screen::Text(_) | Screen::Log(_) => ui.say("this has the whole screen already"),
+            Screen::Text(_) | Screen::Log(_) => ui.say("this is already full screen"),
         },
         Cmd::WorkloadsView => open::list(ui, ListId::Workloads, effects),
         Cmd::ActionsView => open::actions(ui, world, effects),
@@ -257,7 +257,7 @@ fn order(ui: &mut Ui, turn: bool) {
     let Some(id) = ui.active_list() else { return };
     let count = present::orders::count(ui, id);
     if count == 0 {
-        return ui.say("this list has one order");
+        return ui.say("this list has only one order");
     }
     if turn {
         let list = ui.list_mut(id);

@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt: full jitter under a doubling cap, checked when it is made.
+//! The wait before the next attempt: a random time below a limit that doubles up to a cap.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ pub struct Backoff {
     base: Duration,
     cap: Duration,
     tries: u32,
-    /// The first wait is this short: most failures are over at once.
+    /// The limit of the first wait is short, because most failures are over at once.
     quick: Option<Duration>,
 }
 
-/// The numbers make no back-off.
+/// The limits are invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a back-off needs 0 < base <= cap")]
 pub struct BadBackoff;
@@ -31,13 +31,13 @@ impl Backoff {
         Self { base: Duration::from_millis(800), cap: Duration::from_secs(30), tries: 0, quick: None }
     }
 
-    /// For reads that somebody waits for: once very soon, then as [`Backoff::api`].
+    /// For reads that somebody waits for: the first wait is very short, the next ones are as in [`Backoff::api`].
     pub fn reads() -> Self {
         Self { quick: Some(Duration::from_millis(200)), ..Self::api() }
     }
 
-    /// The next wait: between half and all of the current limit at first (never zero, or a refused connection would
-    /// be hammered), doubling up to the cap.
+    /// The next wait: between half of the current limit and the limit. It is never zero, because a client must not
+    /// retry a refused connection in a tight loop. Each call doubles the limit up to the cap.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Duration {
         let before = self.tries;
@@ -51,7 +51,7 @@ impl Backoff {
         floor + limit.saturating_sub(floor).mul_f64(fastrand::f64())
     }
 
-    /// It worked for long enough.
+    /// Starts again at the first limit, after the connection has worked for long enough.
     pub fn reset(&mut self) {
         self.tries = 0;
     }

@@ -1,5 +1,4 @@
-//! The client that reads: GET and LIST, streams, and the reviews that say what we may do. It has no way to change
-//! anything.
+//! The client that reads: GET, LIST, streams, and access reviews. It cannot change anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,12 +24,12 @@ use crate::clock::Clock;
 
 /// The deadline of a unary call.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// Until a stream's first byte: an API server that asks a hung extension answers only after 44 s.
+/// The deadline for the first byte of a stream. An API server that waits for a hung extension answers only after 44 s.
 const STREAM_HEAD: Duration = Duration::from_secs(50);
-/// How often a patient client asks again, and the longest that it waits when the server names a time.
+/// How often a patient client repeats a request, and the longest `Retry-After` that it obeys.
 const AGAIN: u32 = 3;
 const WAIT_AT_MOST: Duration = Duration::from_secs(5);
-/// The largest unary answer that is read.
+/// The largest unary answer that is accepted.
 const BODY_CAP: usize = 64 << 20;
 const JSON: &str = "application/json";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -41,13 +40,13 @@ pub struct ReadClient {
     inner: Http,
     link: Arc<Link>,
     deadline: Duration,
-    /// How often a request is sent again after a failure that may pass.
+    /// How often a request is repeated after a temporary failure.
     again: u32,
 }
 
-/// What the server said to "may I?".
+/// The server's answer to an access review.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessAnswer {
     pub allowed: bool,
     pub denied: bool,
     pub reason: String,
@@ -78,7 +77,7 @@ pub struct Rule {
     pub resource_names: Vec<String>,
 }
 
-/// A namespace's rules. `incomplete`: the absence of a rule is no denial.
+/// A namespace's rules. If `incomplete` is set, a missing rule does not mean that the access is denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Rules {
@@ -86,7 +85,7 @@ pub struct Rules {
     pub incomplete: bool,
 }
 
-/// A whole answer.
+/// A complete answer, with its headers.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub body: Bytes,
@@ -109,8 +108,8 @@ impl ReadClient {
         &self.link.base
     }
 
-    /// The same client that asks again when a failure may pass by itself (429, 5xx, a connection that was lost): for what
-    /// is read once and has nobody who would try it again.
+    /// The same client, but it repeats a request after a temporary failure (429, 5xx, a lost connection). For reads
+    /// that happen once and that no loop repeats.
     #[must_use]
     pub fn patient(&self) -> Self {
         Self { again: AGAIN, ..self.clone() }
@@ -126,7 +125,7 @@ impl ReadClient {
         decode(&self.get(path, JSON, BODY_CAP).await?.body)
     }
 
-    /// GET and decode a server-side Table (an object that knows no Table form comes as it is).
+    /// GET and decode a server-side Table. An object without a Table form is returned as it is.
     pub async fn get_table<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
         decode(&self.get(path, TABLE, BODY_CAP).await?.body)
     }
@@ -150,7 +149,7 @@ impl ReadClient {
         }
     }
 
-    /// GET whose body is read by the caller as it arrives. Only the head has a deadline.
+    /// GET a body that the caller reads as it arrives. The deadline applies only to the response's head.
     pub async fn stream(&self, path: &str, accept: &str) -> Result<Response<Body>, ApiError> {
         let sent = self.send(Method::GET, path, accept, None);
         let limit = self.link.timeout.unwrap_or(STREAM_HEAD);
@@ -160,8 +159,8 @@ impl ReadClient {
         }
     }
 
-    /// `SelfSubjectAccessReview`: may we?
-    pub async fn may(&self, ask: Ask<'_>) -> Result<Access, ApiError> {
+    /// Sends a `SelfSubjectAccessReview`: whether we have this permission.
+    pub async fn may(&self, ask: Ask<'_>) -> Result<AccessAnswer, ApiError> {
         #[derive(Deserialize)]
         struct Review {
             status: Option<Status>,
@@ -182,7 +181,7 @@ impl ReadClient {
             self.review("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body).await?;
         let status = review.status.unwrap_or_default();
         let reason = pilothouse_core::domain::text::clean(&status.reason.unwrap_or_default()).into_owned();
-        Ok(Access { allowed: status.allowed, denied: status.denied, reason })
+        Ok(AccessAnswer { allowed: status.allowed, denied: status.denied, reason })
     }
 
     /// `SelfSubjectReview`: our user name as the server knows it.
@@ -197,7 +196,7 @@ impl ReadClient {
             .ok_or_else(|| ApiError::Decode("SelfSubjectReview without a username".into()))
     }
 
-    /// `SelfSubjectRulesReview`: what we may do in a namespace.
+    /// Sends a `SelfSubjectRulesReview`: our permissions in a namespace.
     pub async fn rules(&self, namespace: &str) -> Result<Rules, ApiError> {
         #[derive(Deserialize)]
         struct Review {
@@ -210,7 +209,7 @@ impl ReadClient {
         Ok(review.status.unwrap_or_default())
     }
 
-    /// The server is this machine.
+    /// The server runs on this machine.
     pub fn is_loopback(&self) -> bool {
         self.link.loopback
     }
@@ -227,7 +226,7 @@ impl ReadClient {
         }
     }
 
-    /// What was waited for: the server, or the plugin that gives the credentials.
+    /// The reason of a timeout: the server, or the credential plugin, took too long.
     fn too_late(&self, limit: Duration) -> ApiError {
         match self.link.credential.waiting() {
             Some(words) => ApiError::Unreachable(words),
@@ -247,7 +246,7 @@ impl ReadClient {
         Ok(Answer { body: collect(response.into_body(), cap).await? })
     }
 
-    /// Sends, once more with a fresh token after a 401 if a plugin or a file gives them.
+    /// Sends the request. After a 401 it is sent once more with a new token, if a plugin or a file provides one.
     async fn send(
         &self,
         method: Method,
@@ -257,7 +256,7 @@ impl ReadClient {
     ) -> Result<Response<Body>, ApiError> {
         for last in [false, true] {
             let request = request(&self.link, &method, path, accept, body.clone());
-            // a plugin that takes its time is named before a stream's limit
+            // a slow plugin is reported before the stream's deadline passes
             let Ok(request) = tokio::time::timeout(DEADLINE, request).await else {
                 return Err(self.too_late(DEADLINE));
             };
@@ -266,7 +265,7 @@ impl ReadClient {
             let response = self.inner.send(request, Follow::AsGo).await;
             let response = response.map_err(|e| ApiError::Unreachable(e.words()))?;
             if response.status().is_success() {
-                // before anything of the answer is read: its stamps are compared with the server's time
+                // before the body is read, because its timestamps are compared with the server's time
                 if let Some(date) = date(&response, DATE) {
                     self.link.clock.observe(sent, self.link.clock.local(), date);
                 }
@@ -282,7 +281,7 @@ impl ReadClient {
     }
 }
 
-/// A request with everything that goes on each of ours.
+/// A request with the headers that all our requests have.
 pub(super) async fn request(
     link: &Link,
     method: &Method,
@@ -332,17 +331,17 @@ pub(super) async fn refusal(response: Response<Body>, clock: &Clock) -> ApiError
 
 /// Reads a whole body of at most `cap` bytes.
 pub(super) async fn collect(mut body: Body, cap: usize) -> Result<Bytes, ApiError> {
-    let mut whole = BytesMut::new();
+    let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| ApiError::from_transport(&e))?;
         if let Ok(data) = frame.into_data() {
-            if whole.len() + data.len() > cap {
+            if bytes.len() + data.len() > cap {
                 return Err(ApiError::Decode(format!("more than {cap} bytes")));
             }
-            whole.extend_from_slice(&data);
+            bytes.extend_from_slice(&data);
         }
     }
-    Ok(whole.freeze())
+    Ok(bytes.freeze())
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
@@ -356,7 +355,7 @@ fn date<T>(response: &Response<T>, name: HeaderName) -> Option<Stamp> {
     chrono::DateTime::parse_from_rfc2822(value.trim()).ok().map(|t| Stamp(t.timestamp_millis()))
 }
 
-/// `Retry-After`: seconds, or a date, which is meant by the clock of whoever answers.
+/// `Retry-After`: seconds, or a date, which is relative to the server's own clock.
 fn retry_after<T>(response: &Response<T>, now: Stamp) -> Option<Duration> {
     let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     if let Ok(seconds) = value.trim().parse() {
@@ -366,15 +365,15 @@ fn retry_after<T>(response: &Response<T>, now: Stamp) -> Option<Duration> {
     Some(Duration::from_millis(date(response, RETRY_AFTER)?.since(now)))
 }
 
-/// What may stand in a path segment or a query value as it is: the unreserved characters of RFC 3986.
+/// The characters that need no escape in a path segment or a query value: the unreserved characters of RFC 3986.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Escapes what is put into a path segment or a query value.
+/// Escapes a path segment or a query value.
 pub fn escape(value: &str) -> String {
     utf8_percent_encode(value, UNRESERVED).to_string()
 }
 
-/// The inverse of [`escape`]; what is not an escape stays as it is.
+/// The inverse of [`escape`]; a `%` that starts no escape is kept.
 pub(crate) fn unescape(value: &str) -> String {
     percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
@@ -396,7 +395,7 @@ mod tests {
         assert_eq!(asked("7", None), Some(7));
         assert_eq!(asked("Thu, 01 Jan 2026 00:00:09 GMT", None), Some(9));
         let (late, there) = ("Thu, 01 Jan 2026 02:00:04 GMT", "Thu, 01 Jan 2026 02:00:00 GMT");
-        assert_eq!(asked(late, Some(there)), Some(4), "by the clock of whoever says it");
+        assert_eq!(asked(late, Some(there)), Some(4), "by the clock of the server");
         assert_eq!(asked("Wed, 31 Dec 2025 00:00:00 GMT", None), Some(0));
         assert_eq!(asked("soon", None), None);
     }

@@ -1,4 +1,4 @@
-//! Opens a connection to a cluster: which one, as whom, and the two clients that speak to it.
+//! Opens a connection to a cluster: chooses the context and the user, and builds the two clients.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,30 +17,31 @@ use super::transport::{Http, Use};
 use super::write::WriteClient;
 use crate::clock::Clock;
 
-/// Why no connection could be made, in one line that says what, where and what to do.
+/// Why no connection could be made, in one line: what failed, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(pub String);
 
-/// Which cluster to open.
+/// The cluster to connect to, and how.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectOptions {
-    /// `--kubeconfig`; None = as kubectl looks for it.
+    /// `--kubeconfig`; None: search where kubectl searches.
     pub kubeconfig: Option<PathBuf>,
-    /// `--context`; None = the current one.
+    /// `--context`; None: the current context.
     pub context: Option<String>,
-    /// kubectl's flags over the kubeconfig.
+    /// kubectl's flags, which override the kubeconfig.
     pub overrides: Overrides,
-    /// Where KUBECONFIG, HTTPS_PROXY and their like are read.
+    /// The environment: KUBECONFIG, `HTTPS_PROXY` and others.
     pub env: Env,
-    /// Where a credential plugin may speak with the person.
+    /// Whether a credential plugin may use the terminal to ask the user.
     pub seat: Seat,
-    /// `pilothouse/VERSION`: API servers answer some clients with pretty-printed JSON of twice the size.
+    /// The user agent, `pilothouse/VERSION`. API servers answer some user agents with pretty-printed JSON of twice the
+    /// size.
     pub user_agent: String,
     pub clock: Clock,
 }
 
-/// One cluster, as one user. Cheap to clone.
+/// A connection to one cluster as one user. Cheap to clone.
 #[derive(Clone)]
 pub struct Connection {
     pub context: String,
@@ -48,29 +49,29 @@ pub struct Connection {
     pub server: String,
     /// The kubeconfig's name of the user.
     pub user: String,
-    /// The context's namespace, `default` when it names none.
+    /// The context's namespace, or `default`.
     pub namespace: String,
-    /// TLS certificates are not checked.
+    /// TLS certificates are not verified.
     pub insecure: bool,
-    /// What is odd about the kubeconfig and was accepted as kubectl accepts it, for people.
+    /// Warnings about the kubeconfig, for mistakes that kubectl accepts too.
     pub notes: Vec<String>,
     http: Http,
     pub(super) link: Arc<Link>,
 }
 
-/// What both clients need besides their connections.
+/// The parts that both clients share.
 #[derive(Debug)]
 pub(super) struct Link {
-    /// Scheme, host, port and path prefix: what goes before each path.
+    /// Scheme, host, port and path prefix, which precede each request's path.
     pub base: String,
     pub credential: Credential,
-    /// As whom.
+    /// The impersonated user, if there is one.
     pub act_as: Vec<(HeaderName, HeaderValue)>,
     pub agent: HeaderValue,
     pub clock: Clock,
-    /// The server is this machine.
+    /// The server runs on this machine.
     pub loopback: bool,
-    /// Answers may be compressed (on this machine it costs more than it saves).
+    /// Whether answers may be compressed. On this machine, compression costs more time than it saves.
     pub compress: bool,
     /// `--request-timeout`.
     pub timeout: Option<Duration>,
@@ -86,7 +87,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Reads the configuration and runs the exec plugin, if there is one. Nothing is sent to the server yet.
+    /// Reads the configuration and runs the exec plugin, if there is one. Sends nothing to the server yet.
     pub async fn open(options: ConnectOptions) -> Result<Self, ConnectError> {
         let ConnectOptions { kubeconfig, context, overrides, env, seat, user_agent, clock } = options;
         let access = super::kubeconfig::load(kubeconfig.as_deref(), context.as_deref(), &overrides, &env)?;
@@ -101,7 +102,7 @@ impl Connection {
         let tls = tls::client_config(&trust, identity.clone())
             .map_err(|e| ConnectError(format!("certificate-authority of {server}: {e}")))?;
         let http = Http::new(tls, identity.clone(), server_name(&access)?, access.proxies.clone(), Use::Read);
-        // a plugin's expiry is meant by this machine's clock, as client-go takes it
+        // a plugin's expiry is compared with this machine's clock, as in client-go
         let credential =
             Credential::open(&access, ca.as_deref(), identity, &env, &seat, clock.apart()).await?;
         let uri: Uri = server.parse().map_err(|e| ConnectError(format!("server {server}: {e}")))?;
@@ -132,12 +133,13 @@ impl Connection {
         })
     }
 
-    /// A client that can only read (and ask what it may do).
+    /// A client that can only read and send access reviews.
     pub fn reader(&self) -> Result<ReadClient, ConnectError> {
         Ok(ReadClient::new(self.http.apart(Use::Read), self.link.clone()))
     }
 
-    /// A client that changes things, with connections of its own: a bulk list never queues ahead of an eviction.
+    /// A client that changes objects. It has connections of its own, so that an eviction never waits behind a large
+    /// list.
     pub fn writer(&self) -> Result<WriteClient, ConnectError> {
         Ok(WriteClient::new(self.http.apart(Use::Write), self.link.clone()))
     }
@@ -183,7 +185,7 @@ fn impersonation(act_as: &Impersonate) -> Result<Vec<(HeaderName, HeaderValue)>,
     Ok(headers)
 }
 
-/// A key with everything escaped that a header's name cannot hold.
+/// An extra key in which all characters that a header name cannot have are escaped.
 fn header_key(key: &str) -> String {
     key.bytes()
         .map(|b| match b {

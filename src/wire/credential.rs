@@ -1,5 +1,5 @@
-//! Who we are with each request: a token (also one in a file that is rotated), a name and password, a credential plugin
-//! or an OpenID Connect provider; and the client certificate, which is renewed while connections are open.
+//! The credentials of each request: a token (also from a file that is rotated), a name and password, a credential
+//! plugin or an OpenID Connect provider; and the client certificate, which is renewed while connections are open.
 
 mod plugin;
 
@@ -28,40 +28,40 @@ use crate::clock::Clock;
 
 pub use self::plugin::Seat;
 
-/// A token file, and the files of a certificate, are read again after this long (client-go: a minute less ten seconds).
+/// A token file and the files of a certificate are read again after this time (client-go: a minute less ten seconds).
 const REREAD_MS: i64 = 50_000;
 
-/// What gives the `Authorization` header and keeps the certificate current.
+/// Provides the `Authorization` header and keeps the client certificate current.
 pub(crate) struct Credential {
-    source: Source,
+    source: CredentialSource,
     identity: Arc<Identity>,
     files: Option<(PathBuf, PathBuf)>,
     files_read: Mutex<Stamp>,
     clock: Clock,
 }
 
-enum Source {
+enum CredentialSource {
     Fixed(Option<HeaderValue>),
     File { path: PathBuf, text: String, held: Mutex<Option<(HeaderValue, Stamp)>> },
-    Plugin { plugin: Arc<Plugin>, state: Mutex<State> },
+    Plugin { plugin: Arc<Plugin>, state: Mutex<PluginState> },
     Oidc(Mutex<Provider>),
 }
 
-/// What a plugin gave last, and the run that is under way. Whoever needs a credential waits for the same run, and a run
-/// outlives the request that began it.
+/// The plugin's latest credential, and the run in progress. All requests wait for the same run, and a run continues
+/// when the request that started it is dropped.
 #[derive(Default)]
-struct State {
-    held: Option<Held>,
-    running: Option<(std::time::Instant, Run)>,
+struct PluginState {
+    held: Option<HeldCredential>,
+    running: Option<(std::time::Instant, PluginRun)>,
 }
 
-/// kube's layer over a service that goes nowhere: it gives the header that the layer put on a request.
+/// kube's layer around a service that sends nothing; it returns the header that the layer adds to a request.
 type Provider = BoxCloneService<http::Request<Body>, http::Response<Option<HeaderValue>>, BoxError>;
 
-type Run = Shared<BoxFuture<'static, Result<Given, String>>>;
+type PluginRun = Shared<BoxFuture<'static, Result<Given, String>>>;
 
 #[derive(Clone)]
-struct Held {
+struct HeldCredential {
     header: Option<HeaderValue>,
     renew_at: Option<Stamp>,
 }
@@ -84,7 +84,7 @@ impl Credential {
     ) -> Result<Self, ConnectError> {
         let whose =
             |e: String| ConnectError(text::clean(&format!("user {:?}: {e}", access.user)).into_owned());
-        let source = Source::of(access, ca, env, seat).map_err(whose)?;
+        let source = CredentialSource::of(access, ca, env, seat).map_err(whose)?;
         let mut files = None;
         if let Some((cert, key)) = &access.identity {
             identity.set(&read(cert)?, &read(key)?).map_err(whose)?;
@@ -94,17 +94,17 @@ impl Credential {
         }
         let now = clock.now();
         let this = Self { source, identity, files, files_read: Mutex::new(now), clock };
-        // what is wrong with it is said before anything is sent
+        // mistakes are reported before anything is sent
         this.header().await.map_err(ConnectError)?;
         Ok(this)
     }
 
-    /// The `Authorization` header. Also renews the client certificate, if it is due.
+    /// The `Authorization` header. Also renews the client certificate if it is due.
     pub(super) async fn header(&self) -> Result<Option<HeaderValue>, String> {
         self.reread();
         match &self.source {
-            Source::Fixed(header) => Ok(header.clone()),
-            Source::File { path, text, held } => {
+            CredentialSource::Fixed(header) => Ok(header.clone()),
+            CredentialSource::File { path, text, held } => {
                 let now = self.clock.now();
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some((header, at)) = &*held
@@ -114,7 +114,7 @@ impl Credential {
                 }
                 let header = match (from_file(path), &*held) {
                     (Ok(header), _) => header,
-                    // the last good one, as client-go
+                    // the latest valid token is kept, as in client-go
                     (Err(_), Some((before, _))) => before.clone(),
                     (Err(_), None) if !text.is_empty() => bearer(text)?,
                     (Err(why), None) => return Err(why),
@@ -122,8 +122,8 @@ impl Credential {
                 *held = Some((header.clone(), now));
                 Ok(Some(header))
             }
-            Source::Plugin { plugin, state } => self.of_plugin(plugin, state).await,
-            Source::Oidc(provider) => {
+            CredentialSource::Plugin { plugin, state } => self.of_plugin(plugin, state).await,
+            CredentialSource::Oidc(provider) => {
                 let provider = provider.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let found = provider.oneshot(http::Request::new(Body::empty())).await;
                 let found = found.map_err(|e| format!("auth-provider oidc: {}", words(&*e)))?.into_body();
@@ -132,28 +132,28 @@ impl Credential {
         }
     }
 
-    /// The server refused it (401): the next [`Credential::header`] reads the file or asks the plugin again. True if
-    /// that can give another one.
+    /// The server refused the credential (401): the next [`Credential::header`] reads the file or runs the plugin
+    /// again. True if this can give another credential.
     pub(super) fn forget(&self) -> bool {
         match &self.source {
-            Source::Fixed(_) | Source::Oidc(_) => false,
-            Source::File { held, .. } => {
+            CredentialSource::Fixed(_) | CredentialSource::Oidc(_) => false,
+            CredentialSource::File { held, .. } => {
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some((_, at)) = &mut *held {
                     *at = Stamp(at.0 - REREAD_MS);
                 }
                 true
             }
-            Source::Plugin { state, .. } => {
+            CredentialSource::Plugin { state, .. } => {
                 state.lock().unwrap_or_else(PoisonError::into_inner).held = None;
                 true
             }
         }
     }
 
-    /// For people: which plugin runs now, and for how long.
+    /// A text for the user: which plugin is running, and for how long.
     pub(super) fn waiting(&self) -> Option<String> {
-        let Source::Plugin { plugin, state } = &self.source else { return None };
+        let CredentialSource::Plugin { plugin, state } = &self.source else { return None };
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, _) = state.running.as_ref()?;
         Some(format!("waiting for {}, {} s", plugin.name(), plugin::waited(*since)))
@@ -162,7 +162,7 @@ impl Credential {
     async fn of_plugin(
         &self,
         plugin: &Arc<Plugin>,
-        state: &Mutex<State>,
+        state: &Mutex<PluginState>,
     ) -> Result<Option<HeaderValue>, String> {
         let run = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,12 +190,12 @@ impl Credential {
         match (&state.held, given) {
             (_, Err(why)) => Err(why),
             (Some(held), Ok(_)) => Ok(held.header.clone()),
-            // another request was refused with it meanwhile: this one finds out for itself
+            // another request was refused with this credential meanwhile, so this one runs the plugin itself
             (None, Ok(given)) => Ok(self.take(plugin, &given)?.header),
         }
     }
 
-    fn take(&self, plugin: &Plugin, given: &Given) -> Result<Held, String> {
+    fn take(&self, plugin: &Plugin, given: &Given) -> Result<HeldCredential, String> {
         let failed = |why: String| format!("{}: {why}", plugin.name());
         if let Some((cert, key)) = &given.identity {
             self.identity.set(cert.as_bytes(), key.as_bytes()).map_err(failed)?;
@@ -204,10 +204,10 @@ impl Credential {
             "" => None,
             token => Some(bearer(token).map_err(failed)?),
         };
-        Ok(Held { header, renew_at: renew_at(self.clock.now(), given.expires) })
+        Ok(HeldCredential { header, renew_at: renew_at(self.clock.now(), given.expires) })
     }
 
-    /// Certificates in files are renewed by others (a kubelet, a cron job).
+    /// Other programs (a kubelet, a cron job) renew certificate files.
     fn reread(&self) {
         let Some((cert, key)) = &self.files else { return };
         let now = self.clock.now();
@@ -221,13 +221,13 @@ impl Credential {
         let again = std::fs::read(cert).and_then(|cert| Ok((cert, std::fs::read(key)?)));
         let set = again.map_err(|e| e.to_string()).and_then(|(cert, key)| self.identity.set(&cert, &key));
         if let Err(error) = set {
-            // perhaps only one of the two files has been written yet: they are read again later
+            // perhaps only one of the two files has been written yet, so both are read again later
             tracing::warn!(%error, "the client certificate cannot be read again");
         }
     }
 }
 
-impl Source {
+impl CredentialSource {
     fn of(access: &Access, ca: Option<&[u8]>, env: &Env, seat: &Seat) -> Result<Self, String> {
         if let Some((user, password)) = &access.server.userinfo {
             return Ok(Self::Fixed(Some(basic(user, password)?)));
@@ -249,7 +249,7 @@ impl Source {
     }
 }
 
-/// An id-token that is good, or a fresh one by the refresh token.
+/// A valid id-token, or a new one obtained with the refresh token.
 fn oidc(provider: &super::kubeconfig::file::Provider) -> Result<Provider, String> {
     let mut config = Config::new(http::Uri::from_static("https://localhost"));
     config.auth_info.auth_provider = Some(AuthProviderConfig {
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
     use crate::wire::kubeconfig::{Overrides, load};
 
-    /// What a user's entry gives, over a folder of its own.
+    /// The credential of a user's entry, with the paths relative to a folder.
     async fn of(user: &str, clock: &Clock, folder: &std::path::Path) -> Result<Credential, ConnectError> {
         let config = folder.join("config");
         let text = format!(
@@ -309,7 +309,7 @@ mod tests {
         Credential::open(&access, None, Arc::default(), &env, &seat, clock.clone()).await
     }
 
-    /// A plugin that answers with the number of the run, and `more` in its status.
+    /// A plugin that answers with the number of its run as the token, and `more` in its status.
     fn counting(more: &str) -> String {
         let answer = format!(
             r#"{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"%s"{more}}}}}"#

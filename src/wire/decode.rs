@@ -1,5 +1,5 @@
-//! How the objects of a watched kind are read ([`Decode`]), and what all decoders share: tolerant field types that borrow from the JSON, the slim metadata, and the pools that keep
-//! one copy of what repeats.
+//! The parts that all decoders share: tolerant field types that borrow from the JSON, the used part of `metadata`, and
+//! the pools that keep one copy of repeated texts.
 
 pub mod claim;
 pub mod cronjob;
@@ -56,7 +56,7 @@ fn pooled<T: 'static>(read: fn(&mut Pools, &[u8]) -> Result<T, DecodeError>) -> 
 /// Longer messages say no more.
 const MESSAGE_CAP: usize = 1024;
 
-/// One task's pools.
+/// The pools of one task.
 #[derive(Debug, Default)]
 pub struct Pools {
     names: Names,
@@ -68,7 +68,7 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// A text that repeats between objects.
+    /// A text that many objects share.
     pub fn name(&mut self, text: &str) -> Name {
         self.names.get(&text::clean(text))
     }
@@ -157,7 +157,7 @@ impl Pools {
     }
 }
 
-/// A text that does not repeat (a pod's name, an event's message).
+/// A text that no other object shares (a pod's name, an event's message).
 pub fn single(text: &str) -> Name {
     Name::from(&*text::clean(text))
 }
@@ -167,12 +167,12 @@ pub fn message(text: &str) -> Name {
     single(&text::cap(text, MESSAGE_CAP))
 }
 
-/// `apps` of `apps/v1`, "" of `v1`.
+/// The group of an `apiVersion`: `apps` of `apps/v1`, "" of `v1`.
 pub fn group_of(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-/// A kind by its group: another group's `Job` or `Service` must not pass for a built-in one.
+/// A kind of this group. The group counts, because `Job` or `Service` of another group is not the built-in kind.
 pub fn kind_of(kind: &str, group: &str) -> Kind {
     match Kind::of(kind, group) {
         Kind::Other(_) => Kind::Other(single(kind)),
@@ -180,7 +180,7 @@ pub fn kind_of(kind: &str, group: &str) -> Kind {
     }
 }
 
-/// Decodes one object; a failure names it as far as it can be read.
+/// Decodes one object. The error names the object as far as it can be read.
 pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
     serde_json::from_slice(json).map_err(|error| {
         #[derive(Default, Deserialize)]
@@ -194,7 +194,7 @@ pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
     })
 }
 
-/// A text field: borrowed where the JSON has no escapes; null, absent and other scalars never fail.
+/// A text field. It borrows if the JSON has no escapes; null, absent and other scalars are no error.
 #[derive(Clone, Debug, Default)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
@@ -354,7 +354,7 @@ pub struct ManagedDoc<'a> {
 }
 
 impl Meta<'_> {
-    /// Without a name and a UID an object cannot be told from others.
+    /// An object without a name and a UID cannot be identified.
     pub fn check(&self, kind: &str) -> Result<(), DecodeError> {
         if self.name.is_empty() || self.uid.is_empty() {
             let name = text::clean(&self.name);
@@ -411,7 +411,7 @@ pub struct ExpressionDoc<'a> {
     pub values: Option<Vec<Text<'a>>>,
 }
 
-/// `{cpu: 100m, memory: 1Gi}` as exact numbers; what is absent is 0.
+/// `{cpu: 100m, memory: 1Gi}` as exact numbers; an absent one is 0.
 pub fn resources(list: &Labels<'_>) -> Resources {
     Resources {
         cpu_milli: list.get("cpu").and_then(quantity::milli).unwrap_or(0),

@@ -1,4 +1,4 @@
-//! The environment that says where a cluster is and how it is reached: the process's own, or one that a test gives.
+//! The environment variables for the access to a cluster: the process's own, or those of a test.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ impl std::fmt::Debug for Env {
 }
 
 impl Env {
-    /// These variables and no others.
+    /// Only these variables.
     pub fn of(vars: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(Some(Arc::new(vars.into_iter().collect())))
     }
 
-    /// A variable's value; None also when it is empty, which client-go and Go take for unset.
+    /// A variable's value. An empty value is None, because client-go and Go treat it as unset.
     pub fn var(&self, name: &str) -> Option<String> {
         let value = match &self.0 {
             Some(given) => given.get(name).cloned(),
@@ -29,7 +29,7 @@ impl Env {
         value.filter(|v| !v.is_empty())
     }
 
-    /// The environment of a child process; None = it inherits ours.
+    /// The environment of a child process; None: the child inherits ours.
     pub(super) fn given(&self) -> Option<&BTreeMap<String, String>> {
         self.0.as_deref()
     }

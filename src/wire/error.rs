@@ -1,4 +1,5 @@
-//! What an API call can end in, in words for people. Bodies of 429 and 503 may be plain text: never require a Status.
+//! The errors of an API call, with messages for the user. Bodies of 429 and 503 can be plain text, so no Status is
+//! required.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -21,15 +22,15 @@ pub enum ApiError {
     Unauthorized(String),
     #[error("{message}")]
     Forbidden { message: String },
-    /// `status`: the API said so with a Status object. False: something else answered, which does not know the path.
+    /// `status`: the API sent a Status object. False: something else answered, which does not know the path.
     #[error("{message}")]
     NotFound { message: String, status: bool },
     #[error("{message}")]
     Conflict { message: String },
-    /// 410: the version is too old.
+    /// 410: the resourceVersion is too old.
     #[error("{message}")]
     Gone { message: String },
-    /// 429; `budget` = a PodDisruptionBudget refuses the eviction, else the server is throttling.
+    /// 429. With `budget`, a PodDisruptionBudget refused the eviction; without, the server throttles.
     #[error("{message}")]
     TooMany { retry_after: Option<Duration>, budget: bool, message: String },
     /// 400 and 422.
@@ -38,7 +39,7 @@ pub enum ApiError {
     /// Any other status.
     #[error("{code}: {message}")]
     Server { code: u16, message: String, retry_after: Option<Duration> },
-    /// The answer was not what it should be.
+    /// The answer could not be decoded.
     #[error("answer not understood: {0}")]
     Decode(String),
 }
@@ -77,13 +78,14 @@ impl ApiError {
         };
         if message.is_empty() {
             let reason = StatusCode::from_u16(code).ok().and_then(|c| c.canonical_reason());
-            let said = text::clean(status.reason.as_deref().or(reason).unwrap_or_default()).into_owned();
-            // `Server` shows the code itself
+            let status_text =
+                text::clean(status.reason.as_deref().or(reason).unwrap_or_default()).into_owned();
+            // `Server` shows the status code itself
             let coded = matches!(code, 400 | 401 | 403 | 404 | 409 | 410 | 422 | 429);
-            message = match (said.is_empty(), coded) {
+            message = match (status_text.is_empty(), coded) {
                 (true, _) => code.to_string(),
-                (false, true) => format!("{code} {said}"),
-                (false, false) => said,
+                (false, true) => format!("{code} {status_text}"),
+                (false, false) => status_text,
             };
             if is_page(body) {
                 message.push_str(" (a web page, not an answer of the API server)");
@@ -97,7 +99,7 @@ impl ApiError {
         let retry_after = header
             .or_else(|| status.details.as_ref()?.retry_after_seconds.map(Duration::from_secs))
             .map(|d| {
-                // a server (or proxy) that says a day must not stop us for a day
+                // a server (or proxy) that asks for a day must not stop us for a day
                 d.min(Duration::from_secs(300))
             });
         match code {
@@ -112,8 +114,8 @@ impl ApiError {
         }
     }
 
-    /// From a Status that came with HTTP 200: something between us and the server rewrites its answers, so that it is
-    /// a fault, whatever the code says; only a version that is too old stays one.
+    /// From a Status in an answer with HTTP 200. Then something between us and the server rewrites answers, so every
+    /// code but 410 is treated as a malformed answer.
     pub fn from_status_in_success(body: &[u8]) -> Self {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -121,7 +123,7 @@ impl ApiError {
             code: Option<u16>,
         }
         let code = serde_json::from_slice::<Coded>(body).unwrap_or_default().code.unwrap_or(500);
-        let said = match Self::from_answer(code, None, body) {
+        let original = match Self::from_answer(code, None, body) {
             gone @ Self::Gone { .. } => return gone,
             Self::Unauthorized(message)
             | Self::Forbidden { message }
@@ -132,30 +134,30 @@ impl ApiError {
             | Self::Server { message, .. } => message,
             other => other.to_string(),
         };
-        Self::Server { code, message: format!("a Status with HTTP 200: {said}"), retry_after: None }
+        Self::Server { code, message: format!("a Status with HTTP 200: {original}"), retry_after: None }
     }
 
-    /// From a successful answer that is not a JSON object: a login page, a proxy's text.
+    /// From a successful answer that is not a JSON object: a login page, or a proxy's text.
     pub fn not_json(body: &[u8]) -> Self {
-        let said = plain(body);
+        let body_text = plain(body);
         Self::Decode(if is_page(body) {
             "an HTML page, not JSON: is a login page or a proxy in the way?".into()
-        } else if said.is_empty() {
+        } else if body_text.is_empty() {
             "not valid JSON".into()
-        } else if said.starts_with(['[', '"']) || said == "null" {
+        } else if body_text.starts_with(['[', '"']) || body_text == "null" {
             "not a JSON object".into()
         } else {
-            format!("not valid JSON: {said}")
+            format!("not valid JSON: {body_text}")
         })
     }
 
-    /// The message in an object that is not the API's: gateways write `error` or `message`.
+    /// The message of an answer that is not from the API server: gateways use the fields `error` or `message`.
     pub fn words_of(body: &[u8]) -> Option<String> {
         let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-        let said = ["/error/message", "/error", "/message", "/errors/0/message"]
+        let message = ["/error/message", "/error", "/message", "/errors/0/message"]
             .into_iter()
             .find_map(|at| value.pointer(at)?.as_str())?;
-        Some(format!("an error object ({})", text::cap(&text::clean(said), 200)))
+        Some(format!("an error object ({})", text::cap(&text::clean(message), 200)))
     }
 
     /// From an error below HTTP.
@@ -163,7 +165,7 @@ impl ApiError {
         Self::Unreachable(words(error))
     }
 
-    /// `User "ann"`: whom a refusal names, which is often not who was meant.
+    /// `User "ann"`: the user that a refusal names, which often is not the expected one.
     pub fn refused(&self) -> Option<&str> {
         let Self::Forbidden { message } = self else { return None };
         let from = message.find("User \"")?;
@@ -180,7 +182,7 @@ impl ApiError {
         }
     }
 
-    /// The same question may be answered in a moment: no answer, throttling, the server's own trouble.
+    /// A repeated request may succeed soon: there was no answer, or the server throttles or has an internal error.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout(_) | Self::TooMany { budget: false, .. } => true,
@@ -189,12 +191,12 @@ impl ApiError {
         }
     }
 
-    /// Waiting will not help by itself: no permission, or no such API.
+    /// Waiting alone does not help: the permission or the API is missing.
     pub fn is_denial(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::NotFound { .. })
     }
 
-    /// What a proxy or a gateway before the server says as well, perhaps after it has passed a write on.
+    /// A status that a proxy or a gateway can send too, even after it has forwarded a write.
     pub fn is_anybodys(&self) -> bool {
         matches!(
             self,
@@ -202,7 +204,7 @@ impl ApiError {
         )
     }
 
-    /// The asked-for resourceVersion is ahead of the server (etcd restored): list without one.
+    /// The requested resourceVersion is ahead of the server's (etcd was restored): list without one.
     pub fn is_version_ahead(&self) -> bool {
         matches!(self, Self::Server { code: 504, message, .. } if message.contains("resource version"))
     }
@@ -213,11 +215,11 @@ fn is_page(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-/// A plain text body as one short line; nothing of a page or of JSON.
+/// A plain text body as one short line; empty for HTML and JSON.
 fn plain(body: &[u8]) -> String {
     let start = body.get(..body.len().min(2000)).unwrap_or_default();
-    let said = String::from_utf8_lossy(start);
-    let trimmed = said.trim();
+    let decoded = String::from_utf8_lossy(start);
+    let trimmed = decoded.trim();
     if trimmed.starts_with('{') || trimmed.starts_with('<') {
         return String::new();
     }
@@ -225,7 +227,7 @@ fn plain(body: &[u8]) -> String {
     text::cap(&text::clean(&line), 300).into_owned()
 }
 
-/// The deepest cause of an error below HTTP, in words.
+/// The message of the innermost cause of an error below HTTP.
 pub fn words(error: &(dyn StdError + 'static)) -> String {
     let mut chain: Vec<&(dyn StdError + 'static)> = vec![error];
     let mut current = error;
@@ -233,16 +235,16 @@ pub fn words(error: &(dyn StdError + 'static)) -> String {
         chain.push(source);
         current = source;
     }
-    // through a proxy it is the proxy that fails, and not the server
+    // if there is a proxy, the proxy fails and not the server
     let through = chain.iter().find_map(|part| part.downcast_ref::<super::transport::ProxyError>());
     if let Some(through) = through {
         return format!("proxy {}: {}", through.proxy, words(&*through.error));
     }
     for part in &chain {
         if let Some(io) = part.downcast_ref::<std::io::Error>()
-            && let Some(said) = io_words(io)
+            && let Some(message) = io_words(io)
         {
-            return said;
+            return message;
         }
         if let Some(tls) = part.downcast_ref::<rustls::Error>() {
             return tls_words(tls);
@@ -254,7 +256,7 @@ pub fn words(error: &(dyn StdError + 'static)) -> String {
 
 fn io_words(io: &std::io::Error) -> Option<String> {
     use std::io::ErrorKind;
-    // an error of TLS comes wrapped, sometimes twice
+    // a TLS error is wrapped, sometimes twice
     if let Some(inner) = io.get_ref() {
         if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
             return Some(tls_words(tls));
@@ -275,8 +277,8 @@ fn io_words(io: &std::io::Error) -> Option<String> {
         }
         ErrorKind::NotFound => return None,
         _ => {
-            let said = io.to_string();
-            if said.contains("lookup address") || said.contains("Name or service") {
+            let description = io.to_string();
+            if description.contains("lookup address") || description.contains("Name or service") {
                 "the server's name cannot be resolved (DNS)".into()
             } else {
                 return None;
@@ -287,7 +289,7 @@ fn io_words(io: &std::io::Error) -> Option<String> {
 
 fn tls_words(error: &rustls::Error) -> String {
     use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
-    let said = match error {
+    let message = match error {
         Error::InvalidCertificate(reason) => {
             let why = match reason {
                 CertificateError::ExpiredContext { time, not_after } => {
@@ -338,14 +340,14 @@ fn tls_words(error: &rustls::Error) -> String {
         }
         other => format!("TLS: {other}"),
     };
-    text::cap(&text::clean(&said), 400).into_owned()
+    text::cap(&text::clean(&message), 400).into_owned()
 }
 
 fn at(time: rustls::pki_types::UnixTime) -> Stamp {
     Stamp(i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 1000).saturating_mul(1000))
 }
 
-/// `DnsName("a.test")` and `IpAddress(127.0.0.1)` as a person writes them.
+/// Shows `DnsName("a.test")` and `IpAddress(127.0.0.1)` without the type.
 fn name_of(presented: &str) -> &str {
     let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(presented).trim_matches('"')
@@ -379,8 +381,9 @@ mod tests {
         );
         let refused =
             |message: &str| ApiError::Forbidden { message: message.into() }.refused().map(str::to_owned);
-        let said = r#"nodes is forbidden: User "system:serviceaccount:ops:bot" cannot list resource "nodes""#;
-        assert_eq!(refused(said).as_deref(), Some(r#"User "system:serviceaccount:ops:bot""#));
+        let message =
+            r#"nodes is forbidden: User "system:serviceaccount:ops:bot" cannot list resource "nodes""#;
+        assert_eq!(refused(message).as_deref(), Some(r#"User "system:serviceaccount:ops:bot""#));
         assert_eq!(refused("no"), None);
         assert_eq!(refused("User \"cut"), None);
         assert_eq!(ApiError::from_answer(500, None, b"").to_string(), "500: Internal Server Error");

@@ -1,26 +1,26 @@
-//! Splits a streaming body into lines (watch frames, log lines) with a cap on a line's size.
+//! Splits a streaming body into lines (watch frames, log lines) and limits the size of a line.
 
 use memchr::memchr;
 
-/// The line in progress and what had to be left out.
+/// The incomplete line, and the number of lines that were too long.
 #[derive(Debug)]
 pub struct Lines {
     buf: Vec<u8>,
     cap: usize,
-    /// The current line is over the cap: what follows up to the line feed is dropped.
+    /// The current line exceeds the cap; the rest of it is dropped.
     over: bool,
-    /// Hand out the start of a line that is over the cap instead of dropping it whole.
+    /// Return the start of a line that exceeds the cap, instead of dropping the line.
     keep_start: bool,
     cut: u64,
 }
 
 impl Lines {
-    /// Lines over `cap` bytes are dropped and counted: for frames, where half of one is worth nothing.
+    /// Drops and counts lines over `cap` bytes. For watch frames, which are useless if incomplete.
     pub fn whole(cap: usize) -> Self {
         Self { buf: Vec::new(), cap, over: false, keep_start: false, cut: 0 }
     }
 
-    /// Lines over `cap` bytes are cut and counted: for logs.
+    /// Cuts and counts lines over `cap` bytes. For logs.
     pub fn cut(cap: usize) -> Self {
         Self { keep_start: true, ..Self::whole(cap) }
     }
@@ -30,7 +30,7 @@ impl Lines {
         self.cut
     }
 
-    /// Takes the next piece and hands out the lines that it completes, without their line feed.
+    /// Takes the next piece and passes on the lines that it completes, without their line feed.
     pub fn feed(&mut self, chunk: &[u8], mut line: impl FnMut(&[u8])) {
         let mut rest = chunk;
         while let Some(at) = memchr(b'\n', rest) {
@@ -50,7 +50,7 @@ impl Lines {
         self.hold(rest);
     }
 
-    /// The last line, when the body ended without a line feed.
+    /// The last line, if the body ended without a line feed.
     pub fn finish(&mut self, mut line: impl FnMut(&[u8])) {
         if !self.buf.is_empty() && (!self.over || self.keep_start) {
             line(&self.buf);

@@ -1,20 +1,20 @@
-//! Reads a Kubernetes List while its body arrives: each element of `items` is handed out as soon as its last byte is
-//! there, whatever the split of the chunks. A body that ends early is never taken for a complete one, and an answer
-//! that is not a list is never taken for an empty one: [`Items::finish`] says which it was.
+//! Reads a Kubernetes List while its body arrives. Each element of `items` is passed on when its last byte has arrived,
+//! however the body is split into chunks. A truncated body is never treated as a complete list, and an answer that is
+//! not a list is never treated as an empty one: [`Items::finish`] returns which it was.
 
 use memchr::memchr2;
 use serde::Deserialize;
 
 use super::error::ApiError;
 
-/// Larger objects are counted and left out (etcd refuses above 1.5 MiB by default).
+/// Larger objects are counted and skipped (etcd refuses objects above 1.5 MiB by default).
 pub const ITEM_CAP: usize = 4 << 20;
-/// The list's own metadata and the keys beside it are small.
+/// The size limit of the list's own metadata and of other keys, which are small.
 const META_CAP: usize = 64 << 10;
-/// As much of the body's beginning is kept until `items` was seen: what else it can be (a Status, a page) is short.
+/// This much of the body's start is kept until `items` was seen, to tell what else it is (a Status, a page).
 const HEAD_CAP: usize = 8 << 10;
 
-/// What the list says about itself.
+/// The list's own metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ListMeta {
@@ -24,43 +24,43 @@ pub struct ListMeta {
     pub continue_token: Option<String>,
 }
 
-/// The body is not a JSON object. [`Items::finish`] says what it is.
+/// The body is not a JSON object. [`Items::finish`] returns what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the list is not valid JSON")]
 pub struct Malformed;
 
-/// What stood under the key `items`.
+/// The value of the key `items`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
+enum ItemsValue {
     Nothing,
-    /// An array, or null: a Go server writes an empty slice so.
+    /// An array, or null, which is how a Go server writes a nil slice.
     List,
-    /// A text, a number, an object.
+    /// A text, a number or an object.
     Other,
 }
 
-/// The incremental decoder. Feed it every chunk; ask [`Items::is_complete`] when the body has ended.
+/// The incremental decoder. Pass every chunk to it; when the body has ended, check [`Items::is_complete`].
 #[derive(Debug)]
 pub struct Items {
-    state: State,
+    state: ParserState,
     nest: Nest,
-    /// Bytes of the token in progress that came with earlier chunks.
+    /// Bytes of the current token from earlier chunks.
     buf: Vec<u8>,
-    /// The token in progress is too large and is being skipped.
+    /// The current token is too large and is skipped.
     over: bool,
     cap: usize,
     key: String,
     meta: ListMeta,
     kind: Option<String>,
-    held: Held,
-    /// The beginning of the body, until `items` was seen.
+    held: ItemsValue,
+    /// The start of the body, until `items` was seen.
     head: Vec<u8>,
     items: u64,
     oversized: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ParserState {
     Start,
     BeforeKey,
     Key,
@@ -79,7 +79,7 @@ struct Nest {
     depth: u32,
     string: bool,
     escape: bool,
-    /// A number or a word: ends before the next delimiter.
+    /// A number or a word, which ends before the next delimiter.
     scalar: bool,
 }
 
@@ -88,7 +88,7 @@ impl Nest {
         Self { scalar: !matches!(first, b'{' | b'[' | b'"'), ..Self::default() }
     }
 
-    /// How many of `bytes` belong to the value if it ends here; None if it goes on.
+    /// How many of `bytes` belong to the value if it ends here; None if it continues.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         if self.scalar {
             return bytes.iter().position(|b| matches!(b, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
@@ -140,7 +140,7 @@ impl Default for Items {
 impl Items {
     pub fn with_cap(cap: usize) -> Self {
         Self {
-            state: State::Start,
+            state: ParserState::Start,
             nest: Nest::default(),
             buf: Vec::new(),
             over: false,
@@ -148,62 +148,66 @@ impl Items {
             key: String::new(),
             meta: ListMeta::default(),
             kind: None,
-            held: Held::Nothing,
+            held: ItemsValue::Nothing,
             head: Vec::new(),
             items: 0,
             oversized: 0,
         }
     }
 
-    /// The closing token was read: nothing is missing.
+    /// The list's closing token was read, so nothing is missing.
     pub fn is_complete(&self) -> bool {
-        self.state == State::Done
+        self.state == ParserState::Done
     }
 
     pub fn meta(&self) -> &ListMeta {
         &self.meta
     }
 
-    /// Whether the body, which has ended, was a whole list of `kind` (`PodList`; "" = of any). What it was else is the
-    /// error: it must never pass for an empty list.
+    /// Whether the body, which has ended, was a complete list of `kind` (`PodList`; "": any kind). If not, the error
+    /// says what it was; it must never be treated as an empty list.
     pub fn finish(&self, kind: &str) -> Result<&ListMeta, ApiError> {
-        if self.state == State::Bad || (self.state == State::Start && !self.head.is_empty()) {
+        if self.state == ParserState::Bad || (self.state == ParserState::Start && !self.head.is_empty()) {
             return Err(ApiError::not_json(&self.head));
         }
         if !self.is_complete() {
             return Err(ApiError::Unreachable("the list ended early".into()));
         }
-        let said = self.kind.as_deref().unwrap_or_default();
-        if said == "Status" {
+        let actual_kind = self.kind.as_deref().unwrap_or_default();
+        if actual_kind == "Status" {
             return Err(ApiError::from_status_in_success(&self.head));
         }
-        let what = match (self.held, said) {
-            // a client that knows what it asked for needs no kind, as client-go's typed ones
-            (Held::List, "") => return Ok(&self.meta),
-            (Held::List, said) if kind.is_empty() || said == kind || said == "List" => return Ok(&self.meta),
-            (Held::Other, _) => "an object whose `items` is not a list".to_owned(),
-            (Held::Nothing, "") => ApiError::words_of(&self.head)
+        let what = match (self.held, actual_kind) {
+            // a client that knows what it asked for needs no kind, like client-go's typed clients
+            (ItemsValue::List, "") => return Ok(&self.meta),
+            (ItemsValue::List, actual_kind)
+                if kind.is_empty() || actual_kind == kind || actual_kind == "List" =>
+            {
+                return Ok(&self.meta);
+            }
+            (ItemsValue::Other, _) => "an object whose `items` is not a list".to_owned(),
+            (ItemsValue::Nothing, "") => ApiError::words_of(&self.head)
                 .unwrap_or_else(|| "an object without kind and items".to_owned()),
-            (_, said) => format!("of kind {}", pilothouse_core::domain::text::cap(said, 60)),
+            (_, actual_kind) => format!("of kind {}", pilothouse_core::domain::text::cap(actual_kind, 60)),
         };
         let what = pilothouse_core::domain::text::clean(&what).into_owned();
         let wanted = if kind.is_empty() { "a list" } else { kind };
         Err(ApiError::Decode(format!("it is {what}, not {wanted}")))
     }
 
-    /// Items handed out so far.
+    /// The number of items passed on so far.
     pub fn count(&self) -> u64 {
         self.items
     }
 
-    /// Items left out because they were too large.
+    /// The number of items skipped because they were too large.
     pub fn oversized(&self) -> u64 {
         self.oversized
     }
 
-    /// Takes the next piece of the body and hands out the items that it completes.
+    /// Takes the next piece of the body and passes on the items that it completes.
     pub fn feed(&mut self, chunk: &[u8], mut item: impl FnMut(&[u8])) -> Result<(), Malformed> {
-        if self.held == Held::Nothing {
+        if self.held == ItemsValue::Nothing {
             let room = HEAD_CAP.saturating_sub(self.head.len());
             self.head.extend_from_slice(chunk.get(..chunk.len().min(room)).unwrap_or_default());
         }
@@ -211,25 +215,25 @@ impl Items {
         while let Some(&byte) = rest.first() {
             let white = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
             let used = match self.state {
-                State::Done if white => 1,
-                State::Done | State::Bad => return self.bad(),
-                State::Key | State::Value | State::Item => self.token(rest, &mut item)?,
+                ParserState::Done if white => 1,
+                ParserState::Done | ParserState::Bad => return self.bad(),
+                ParserState::Key | ParserState::Value | ParserState::Item => self.token(rest, &mut item)?,
                 _ if white => 1,
-                State::Start if byte == b'{' => self.go(State::BeforeKey),
-                State::BeforeKey if byte == b'"' => self.begin(State::Key, byte),
-                State::BeforeKey if byte == b',' => 1,
-                State::BeforeKey if byte == b'}' => self.go(State::Done),
-                State::Colon if byte == b':' => self.go(State::BeforeValue),
-                State::BeforeValue if byte == b'[' && self.key == "items" => {
-                    self.hold(Held::List);
-                    self.go(State::BetweenItems)
+                ParserState::Start if byte == b'{' => self.go(ParserState::BeforeKey),
+                ParserState::BeforeKey if byte == b'"' => self.begin(ParserState::Key, byte),
+                ParserState::BeforeKey if byte == b',' => 1,
+                ParserState::BeforeKey if byte == b'}' => self.go(ParserState::Done),
+                ParserState::Colon if byte == b':' => self.go(ParserState::BeforeValue),
+                ParserState::BeforeValue if byte == b'[' && self.key == "items" => {
+                    self.hold(ItemsValue::List);
+                    self.go(ParserState::BetweenItems)
                 }
-                State::BeforeValue if matches!(byte, b',' | b']' | b'}' | b':') => return self.bad(),
-                State::BeforeValue => self.begin(State::Value, byte),
-                State::BetweenItems if byte == b',' => 1,
-                State::BetweenItems if byte == b']' => self.go(State::BeforeKey),
-                State::BetweenItems if matches!(byte, b'}' | b':') => return self.bad(),
-                State::BetweenItems => self.begin(State::Item, byte),
+                ParserState::BeforeValue if matches!(byte, b',' | b']' | b'}' | b':') => return self.bad(),
+                ParserState::BeforeValue => self.begin(ParserState::Value, byte),
+                ParserState::BetweenItems if byte == b',' => 1,
+                ParserState::BetweenItems if byte == b']' => self.go(ParserState::BeforeKey),
+                ParserState::BetweenItems if matches!(byte, b'}' | b':') => return self.bad(),
+                ParserState::BetweenItems => self.begin(ParserState::Item, byte),
                 _ => return self.bad(),
             };
             rest = rest.get(used..).unwrap_or_default();
@@ -238,22 +242,22 @@ impl Items {
     }
 
     fn bad(&mut self) -> Result<(), Malformed> {
-        self.state = State::Bad;
+        self.state = ParserState::Bad;
         Err(Malformed)
     }
 
-    /// `items` was seen: the beginning of the body has nothing more to say, and the list of many objects none to keep.
-    fn hold(&mut self, held: Held) {
+    /// `items` was seen, so the start of the body is no longer needed; a list of many objects keeps none of it.
+    fn hold(&mut self, held: ItemsValue) {
         self.held = held;
         self.head = Vec::new();
     }
 
-    fn go(&mut self, state: State) -> usize {
+    fn go(&mut self, state: ParserState) -> usize {
         self.state = state;
         1
     }
 
-    fn begin(&mut self, state: State, first: u8) -> usize {
+    fn begin(&mut self, state: ParserState, first: u8) -> usize {
         self.state = state;
         self.nest = Nest::begin(first);
         self.buf.clear();
@@ -261,11 +265,11 @@ impl Items {
         0
     }
 
-    /// Goes on with the key, value or item in progress; returns how many bytes it took.
+    /// Continues the current key, value or item; returns how many bytes it took.
     fn token(&mut self, rest: &[u8], item: &mut impl FnMut(&[u8])) -> Result<usize, Malformed> {
-        let keep = matches!(self.state, State::Item | State::Key)
+        let keep = matches!(self.state, ParserState::Item | ParserState::Key)
             || matches!(self.key.as_str(), "metadata" | "kind" | "items");
-        let cap = if self.state == State::Item { self.cap } else { META_CAP };
+        let cap = if self.state == ParserState::Item { self.cap } else { META_CAP };
         let Some(end) = self.nest.end(rest) else {
             if keep && !self.over {
                 if self.buf.len() + rest.len() > cap {
@@ -288,7 +292,7 @@ impl Items {
             Some(self.buf.as_slice())
         };
         self.state = match self.state {
-            State::Item => {
+            ParserState::Item => {
                 match whole {
                     Some(bytes) => {
                         self.items += 1;
@@ -296,19 +300,19 @@ impl Items {
                     }
                     None => self.oversized += 1,
                 }
-                State::BetweenItems
+                ParserState::BetweenItems
             }
-            State::Key => {
+            ParserState::Key => {
                 // an escaped key is the same key
                 match whole.map(serde_json::from_slice::<String>) {
                     Some(Ok(key)) => self.key = key,
                     Some(Err(_)) => {
-                        self.state = State::Bad;
+                        self.state = ParserState::Bad;
                         return Err(Malformed);
                     }
                     None => self.key.clear(),
                 }
-                State::Colon
+                ParserState::Colon
             }
             _ => {
                 match (self.key.as_str(), whole) {
@@ -322,15 +326,15 @@ impl Items {
                         self.kind = serde_json::from_slice::<Option<String>>(bytes).ok().flatten();
                     }
                     ("items", bytes) => {
-                        self.held = if bytes == Some(b"null") { Held::List } else { Held::Other };
+                        self.held = if bytes == Some(b"null") { ItemsValue::List } else { ItemsValue::Other };
                     }
                     _ => {}
                 }
                 self.key.clear();
-                State::BeforeKey
+                ParserState::BeforeKey
             }
         };
-        if self.state == State::BetweenItems {
+        if self.state == ParserState::BetweenItems {
             self.buf.clear();
         }
         Ok(end)
@@ -389,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_an_error_that_says_what_it_is() {
-        for (text, said) in [
+        for (text, expected) in [
             ("{}", "it is an object without kind and items, not PodList"),
             (r#"{"metadata":{}}"#, "it is an object without kind and items, not PodList"),
             (r#"{"error":{"code":"no_upstream","message":"no healthy upstream"}}"#, "no healthy upstream"),
@@ -410,14 +414,14 @@ mod tests {
             for split in 0..=text.len() {
                 let mut items = Items::default();
                 for part in [&text.as_bytes()[..split], &text.as_bytes()[split..]] {
-                    // what is broken stays broken
+                    // a malformed body stays malformed
                     let _fed = items.feed(part, |_| ());
                 }
                 let error = match items.finish("PodList") {
                     Err(error) => error.to_string(),
                     Ok(_) => panic!("{text} passes for a list"),
                 };
-                assert!(error.contains(said) && !error.contains('<'), "{text} at {split}: {error}");
+                assert!(error.contains(expected) && !error.contains('<'), "{text} at {split}: {error}");
             }
         }
     }

@@ -1,6 +1,7 @@
-//! Reads the kubeconfig as kubectl does, with every mistake in it said in words, before any network is touched.
+//! Reads the kubeconfig as kubectl does. Every mistake in it is reported before anything is sent.
 //!
-//! [`file`] decodes, [`resolve`] picks a context and lays the flags over it, [`server`] reads a cluster's address.
+//! [`file`] decodes a file, [`resolve`] resolves a context and applies the flags, [`server`] parses a cluster's
+//! address.
 
 pub(super) mod file;
 pub(super) mod resolve;
@@ -28,19 +29,19 @@ pub struct ContextInfo {
     pub current: bool,
 }
 
-/// The folder of a pod's service account.
+/// The folder with a pod's service account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Where the configuration was looked for.
+/// Where the configuration comes from.
 enum Found {
     Files(Box<File>, String),
-    /// No file; we run in a pod.
+    /// There is no file, and we run in a pod.
     InCluster(String),
-    /// No file, and why.
+    /// There is no file; the text says where one was searched.
     Nothing(ConnectError),
 }
 
-/// Reads `--kubeconfig`, else the files of `KUBECONFIG`, else `~/.kube/config`, else the pod's service account.
+/// Reads `--kubeconfig`, or the files of `KUBECONFIG`, or `~/.kube/config`, or the pod's service account.
 fn read(explicit: Option<&Path>, env: &Env) -> Result<Found, ConnectError> {
     if let Some(path) = explicit {
         return match read_file(path)? {
@@ -60,7 +61,7 @@ fn read(explicit: Option<&Path>, env: &Env) -> Result<Found, ConnectError> {
         let shown = paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
         let mut merged: Option<File> = None;
         for path in &paths {
-            // as kubectl: files of the list that do not exist are passed over
+            // as in kubectl, missing files of the list are skipped
             let Some(next) = read_file(path)? else { continue };
             match &mut merged {
                 None => merged = Some(next),
@@ -91,14 +92,14 @@ fn read(explicit: Option<&Path>, env: &Env) -> Result<Found, ConnectError> {
     })
 }
 
-/// The API server as a pod's environment names it.
+/// The API server according to a pod's environment.
 fn in_pod(env: &Env) -> Option<String> {
     let (host, port) = (env.var("KUBERNETES_SERVICE_HOST")?, env.var("KUBERNETES_SERVICE_PORT")?);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     Path::new(ACCOUNT).join("token").is_file().then(|| format!("https://{host}:{port}"))
 }
 
-/// None: there is no such file.
+/// None: the file does not exist.
 fn read_file(path: &Path) -> Result<Option<File>, ConnectError> {
     let failed = |why: String| ConnectError(text::clean(&why).into_owned());
     let bytes = match std::fs::read(path) {
@@ -108,12 +109,12 @@ fn read_file(path: &Path) -> Result<Option<File>, ConnectError> {
     };
     let mut file = File::parse(&bytes)
         .map_err(|e| failed(format!("{} is not a valid kubeconfig: {e}", path.display())))?;
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    file.resolve(whole.parent().unwrap_or(Path::new("/")));
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    file.resolve(absolute.parent().unwrap_or(Path::new("/")));
     Ok(Some(file))
 }
 
-/// The contexts that the kubeconfig has; empty in a pod.
+/// The contexts of the kubeconfig; empty in a pod.
 pub fn contexts(explicit: Option<&Path>) -> Result<Vec<ContextInfo>, ConnectError> {
     Ok(match read(explicit, &Env::default())? {
         Found::InCluster(_) => Vec::new(),
@@ -132,7 +133,7 @@ pub fn contexts(explicit: Option<&Path>) -> Result<Vec<ContextInfo>, ConnectErro
     })
 }
 
-/// What is to be connected to. The errors name the file.
+/// Resolves the cluster and the user. The errors name the file.
 pub(super) fn load(
     explicit: Option<&Path>,
     context: Option<&str>,
@@ -144,7 +145,7 @@ pub(super) fn load(
         Found::InCluster(server) => {
             (account(server), "the pod's service account".to_owned(), Some("in-cluster"))
         }
-        // flags alone can name a cluster
+        // the flags can name a cluster without any file
         Found::Nothing(_) if over.names_server() => (File::default(), "the flags".to_owned(), context),
         Found::Nothing(why) => return Err(why),
     };

@@ -1,5 +1,5 @@
-//! The one machine that keeps a kind current: LIST decoded while its body arrives (`list`), then WATCH from its version,
-//! and what to do about every way in which either can end.
+//! Keeps the objects of one kind up to date: a LIST, decoded while its body arrives (`list`), then a WATCH from the
+//! list's version. It handles every way in which either can end.
 
 mod health;
 mod list;
@@ -29,69 +29,71 @@ use super::frames::Lines;
 use super::items::ITEM_CAP;
 use crate::clock::Clock;
 
-/// Items in a batch.
+/// Maximum number of items in a batch.
 const BATCH: usize = 256;
-/// How long an item of a watch waits for company.
+/// How long items of a watch are gathered for one batch.
 const GATHER: Duration = Duration::from_millis(5);
-/// Nothing arrived on a watch for longer than the spacing of bookmarks: ask anew from the last version.
+/// If nothing arrives on a watch for longer than the interval of bookmarks, it is opened again from the last version.
 const SILENCE: Duration = Duration::from_secs(75);
-/// A watch that breaks within this time of its start has not worked.
+/// A watch that breaks within this time of its start counts as failed.
 const BROKE_AT_ONCE: Duration = Duration::from_secs(5);
-/// Refusals in a row before rows that were once allowed count as denied (about a minute, by the back-off).
+/// After this many consecutive refusals, rows that were readable before count as denied (about a minute with the
+/// back-off).
 const DENIED_AFTER: u32 = 8;
-/// After this long without a failure the back-off starts anew.
+/// After this time without a failure, the back-off starts from the beginning.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// Where what the machine sees goes.
+/// Receives the rows and the status.
 pub trait Outlet<T>: Send + Sync {
     fn rows(&self, batch: Batch<T>) -> impl Future<Output = ()> + Send;
     fn status(&self, status: SourceStatus) -> impl Future<Output = ()> + Send;
 }
 
-/// One object that could not be read.
+/// An object that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DecodeError(pub String);
 
-/// One place to list a kind at.
+/// A path that lists a kind, in the cluster or in one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `/api/v1/pods`.
+    /// For example `/api/v1/pods`.
     pub path: String,
-    /// The namespace that the list is confined to; None = the whole cluster.
+    /// The namespace of the list; None: the whole cluster.
     pub namespace: Option<Name>,
 }
 
-/// How a kind is kept current.
+/// How a kind is listed and watched.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// `pods`: the source's name in the status.
+    /// The source's name in the status, for example `pods`.
     pub name: &'static str,
-    /// `PodList`: what an answer to a list has to be.
+    /// The kind that the answer to a list must have, for example `PodList`.
     pub list: &'static str,
-    /// `list pods`: what a 403 says is needed.
+    /// The permission that a 403 names, for example `list pods`.
     pub needs: String,
-    /// In order of preference; the next is taken when the one before is forbidden.
+    /// In order of preference; if one is forbidden, the next is used.
     pub places: Vec<Place>,
-    /// Further query parameters (`fieldSelector=…`).
+    /// Additional query parameters (`fieldSelector=…`).
     pub query: String,
-    /// How long rows of a watch are gathered; zero = 5 ms.
+    /// How long rows of a watch are gathered; zero: 5 ms.
     pub gather: Duration,
-    /// Ask how many there are before the first list: `12400 of 150000` while it arrives.
+    /// Ask for the number of items before the first list, to show `12400 of 150000` while it arrives.
     pub count: bool,
-    /// More rows than this are listed every so often instead of watched.
+    /// Above this number of rows, the kind is listed periodically instead of watched.
     pub poll_above: Option<(u64, Duration)>,
-    /// Writes are decided on these rows: a list is what the server has now, not what its cache had, and an object that
-    /// cannot be read is a failure.
+    /// Writes depend on these rows: a list must be consistent with etcd, not with the server's cache, and an object
+    /// that cannot be decoded is a failure.
     pub exact: bool,
-    /// How often it is listed where that is allowed and a watch is not; None: the refusal is a failure like any other.
+    /// The interval of lists if listing is allowed and watching is not; None: a forbidden watch is a failure like any
+    /// other.
     pub unwatched: Option<Duration>,
 }
 
-/// Whether the API server answers at all, told by a heartbeat of its own.
+/// Whether the API server answers, according to a separate heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pulse {
-    /// In words; None = it answers.
+    /// The failure as a text; None: the server answers.
     pub lost: Option<Arc<str>>,
     pub since: Stamp,
 }
@@ -103,19 +105,19 @@ pub struct ListWatch<O, D> {
     pub clock: Clock,
     pub plan: Plan,
     pub pulse: watch::Receiver<Pulse>,
-    /// Told the number of rows of each complete list (others wait for the first).
+    /// Receives the number of rows of each complete list (other kinds wait for the first one).
     pub listed: Option<watch::Sender<Option<u64>>>,
     pub decode: D,
 }
 
-/// What the machine knows between its requests.
+/// The state between two requests.
 struct Run {
     generation: u32,
-    /// The version to go on from; None = list first.
+    /// The version to continue from; None: list first.
     version: Option<String>,
-    /// The newest version that was seen: a later list must not be older.
+    /// The newest version that was seen; a later list must not be older.
     last: Option<String>,
-    /// Any list was ever complete.
+    /// At least one list was complete.
     ever: bool,
     place: usize,
     state: SourceState,
@@ -124,15 +126,15 @@ struct Run {
     last_ok: Option<Stamp>,
     told_ok: Stamp,
     attempts: u32,
-    /// Refusals in a row: what fails otherwise is none.
+    /// The number of consecutive refusals; another failure is no refusal.
     denials: u32,
-    /// Watches in a row that broke as soon as they were open.
+    /// The number of consecutive watches that broke soon after they were opened.
     broken: u32,
     unread: Unread,
     rows: u64,
-    /// The kind is one of the core group, which every Kubernetes API has.
+    /// The kind belongs to the core group, which every Kubernetes API has.
     core: bool,
-    /// Its last failure does not pass by itself.
+    /// The last failure is permanent.
     lasting: bool,
 }
 
@@ -159,9 +161,9 @@ impl Run {
         }
     }
 
-    /// Counts a failure. True if it is a refusal that waiting will not help: an API server that has just started refuses
-    /// people until it has read its roles, and knows no extension yet, so that what once worked is not given up at the
-    /// first one.
+    /// Counts a failure. True if it is a permanent refusal. An API server that has just started refuses users until it
+    /// has read its roles, and does not know its extensions yet, so a kind that was readable before is not given up at
+    /// the first refusal.
     fn is_denied(&mut self, error: &ApiError) -> bool {
         self.denials = if matches!(Trouble::of(error, self.core), Trouble::Denied | Trouble::Absent) {
             self.denials + 1
@@ -172,9 +174,9 @@ impl Run {
     }
 }
 
-/// How a step ended that did not fail.
+/// The end of a step that did not fail.
 enum Next {
-    /// Go on watching from the last version.
+    /// Continue to watch from the last version.
     Resume,
     /// The version is too old.
     Relist,
@@ -186,7 +188,7 @@ where
     T: Send,
     D: FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send,
 {
-    /// Lists and watches for ever.
+    /// Lists and watches until the future is dropped.
     pub async fn run(mut self) {
         let core = self.plan.places.first().is_some_and(|p| p.path.starts_with("/api/"));
         let mut run = Run { core, ..Run::new() };
@@ -208,14 +210,14 @@ where
             }
             match ended {
                 Ok(Next::Resume) => {
-                    // a server that ends every watch at once must not be asked in a tight loop
+                    // a server that closes every watch at once must not be asked in a tight loop
                     if began.elapsed() < Duration::from_secs(1) && run.attempts == 0 && !self.polls(&run) {
                         sleep(jitter(Duration::from_millis(200), 0.5)).await;
                     }
                 }
                 Ok(Next::Relist) => {
                     run.version = None;
-                    // after a restart of the server every watch is told to relist at the same moment
+                    // after a restart of the server, every watch has to relist at the same moment
                     sleep(Duration::from_millis(fastrand::u64(0..1500))).await;
                 }
                 Err(error) => self.failed(&mut run, &mut backoff, &error).await,
@@ -258,7 +260,7 @@ where
                 return Err(error);
             }
         };
-        // the server answered: what the heartbeat said before that no longer counts
+        // the server answered, so an earlier failure of the heartbeat no longer counts
         self.pulse.mark_unchanged();
         self.alive(run, true).await;
         let gather = if self.plan.gather.is_zero() { GATHER } else { self.plan.gather };
@@ -275,14 +277,14 @@ where
                 () = tokio::time::sleep_until(wake) => None,
                 changed = self.pulse.changed() => {
                     if changed.is_err() {
-                        // nobody tells the pulse any more: this task is about to be stopped
+                        // the heartbeat's task has ended, so this task is about to be stopped too
                         std::future::pending::<()>().await;
                     }
                     let pulse = self.pulse.borrow_and_update().clone();
                     match pulse.lost {
                         Some(words) => self.lost(run, &words).await,
                         None if run.stale => {
-                            // the server is back: what happened meanwhile comes with a watch of its own
+                            // the server is back; a new watch delivers the missed changes
                             self.flush(&mut seen).await;
                             return Ok(Next::Resume);
                         }
@@ -296,7 +298,7 @@ where
                     self.flush(&mut seen).await;
                     continue;
                 }
-                // silent for longer than bookmarks are apart: the connection may be dead
+                // nothing arrived for longer than the interval of bookmarks, so the connection may be dead
                 return Ok(Next::Resume);
             };
             let data = match next {
@@ -313,7 +315,7 @@ where
                     } else {
                         run.broken = 0;
                     }
-                    // a watch that opens and breaks again and again does not make the source live
+                    // a watch that repeatedly breaks after it was opened does not make the source live
                     return if run.broken >= 3 {
                         Err(ApiError::Unreachable(words))
                     } else {
@@ -336,12 +338,12 @@ where
                 self.flush(&mut seen).await;
                 return match error {
                     ApiError::Gone { .. } => Ok(Next::Relist),
-                    // an ERROR event that is not about the version: the server's own trouble
+                    // an ERROR event that is not about the version: an internal error of the server
                     other => Err(other),
                 };
             }
             if self.plan.exact && run.unread.count > 0 {
-                // what could not be read might be what matters
+                // an object that could not be decoded can be the important one
                 self.flush(&mut seen).await;
                 return Ok(Next::Relist);
             }
@@ -366,7 +368,7 @@ where
     }
 }
 
-/// A path with its non-empty queries.
+/// A path with its non-empty query parameters.
 fn join(path: &str, queries: &[&str]) -> String {
     let mut out = path.to_owned();
     for query in queries.iter().filter(|q| !q.is_empty()) {
@@ -376,7 +378,7 @@ fn join(path: &str, queries: &[&str]) -> String {
     out
 }
 
-/// `base` more or less by a part of it.
+/// `base` plus or minus a random part of it.
 pub(crate) fn jitter(base: Duration, part: f64) -> Duration {
     base.mul_f64(1.0 - part + 2.0 * part * fastrand::f64())
 }

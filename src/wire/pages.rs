@@ -1,28 +1,30 @@
-//! A whole list, read once: page after page until the server names no other, each item decoded as it comes.
+//! Reads a whole list once, page by page until the server returns no continue token. Each item is decoded when it
+//! arrives.
 
 use super::client::{ReadClient, escape};
 use super::error::ApiError;
 use super::items::Items;
 use super::list_watch::DecodeError;
 
-/// Pages of one list that are read at most: a server that never ends must not keep us for ever.
+/// Maximum number of pages of one list, because a server could return continue tokens without end.
 pub const PAGES: u32 = 10_000;
-/// A list whose continue token has expired is begun anew so often.
+/// How often a list is started again because its continue token has expired.
 const RESTARTS: u32 = 2;
 
-/// What was read.
+/// A whole list.
 #[derive(Debug)]
 pub struct Whole<T> {
     pub rows: Vec<T>,
-    /// Where a watch can go on from: of the first page, so that it repeats what changed while the others were read.
+    /// The version to watch from. It is the first page's, so that a watch repeats the changes made while the others
+    /// were read.
     pub version: String,
-    /// The first item that could not be read.
+    /// The error of the first item that could not be decoded.
     pub unread: Option<DecodeError>,
-    /// Items that were too large.
+    /// The number of items that were too large.
     pub oversized: u64,
 }
 
-/// How to ask for the next page, after a page whose token is `token` and which was asked for with `asked`.
+/// The query of the next page, after a page with the continue token `token` whose query was `asked`.
 pub fn next(path: &str, token: &str, asked: Option<&str>, pages: u32) -> Result<String, ApiError> {
     if asked == Some(token) || pages >= PAGES {
         return Err(ApiError::Decode(format!("the list does not end (page {pages})")));
@@ -31,8 +33,8 @@ pub fn next(path: &str, token: &str, asked: Option<&str>, pages: u32) -> Result<
     Ok(format!("{path}{sign}continue={}", escape(token)))
 }
 
-/// Reads the list at `path` (with its selectors, without a version), at most `cap` bytes a page. `kind`: what it has to
-/// be (`PodList`), "" for any list.
+/// Reads the list at `path` (with its selectors, without a version), at most `cap` bytes per page. `kind`: the kind
+/// that the answer must have (`PodList`); "": any list.
 pub async fn whole<T>(
     client: &ReadClient,
     path: &str,
@@ -43,7 +45,7 @@ pub async fn whole<T>(
     let mut restarts = 0;
     loop {
         match once(client, path, kind, cap, &mut read).await {
-            // the token of a later page has expired
+            // the continue token has expired
             Err(ApiError::Gone { .. }) if restarts < RESTARTS => restarts += 1,
             ended => return ended,
         }
@@ -57,7 +59,7 @@ async fn once<T>(
     cap: usize,
     read: &mut impl FnMut(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<Whole<T>, ApiError> {
-    let mut whole = Whole { rows: Vec::new(), version: String::new(), unread: None, oversized: 0 };
+    let mut list = Whole { rows: Vec::new(), version: String::new(), unread: None, oversized: 0 };
     let mut token: Option<String> = None;
     let mut asks = path.to_owned();
     let mut pages = 0;
@@ -66,18 +68,18 @@ async fn once<T>(
         let body = client.get(&asks, "application/json", cap).await?.body;
         let mut items = Items::default();
         let fed = items.feed(&body, |json| match read(json) {
-            Ok(row) => whole.rows.push(row),
+            Ok(row) => list.rows.push(row),
             Err(error) => {
-                whole.unread.get_or_insert(error);
+                list.unread.get_or_insert(error);
             }
         });
         let meta = items.finish(kind)?;
         fed.map_err(|e| ApiError::Decode(e.to_string()))?;
-        whole.oversized += items.oversized();
-        if whole.version.is_empty() {
-            whole.version = meta.resource_version.clone().unwrap_or_default();
+        list.oversized += items.oversized();
+        if list.version.is_empty() {
+            list.version = meta.resource_version.clone().unwrap_or_default();
         }
-        let Some(more) = meta.continue_token.clone().filter(|t| !t.is_empty()) else { return Ok(whole) };
+        let Some(more) = meta.continue_token.clone().filter(|t| !t.is_empty()) else { return Ok(list) };
         asks = next(path, &more, token.as_deref(), pages)?;
         token = Some(more);
     }
@@ -86,9 +88,9 @@ async fn once<T>(
 /// The list as JSON values.
 pub async fn values(client: &ReadClient, path: &str, cap: usize) -> Result<Vec<serde_json::Value>, ApiError> {
     let read = |json: &[u8]| serde_json::from_slice(json).map_err(|e| DecodeError(e.to_string()));
-    let whole = whole(client, path, "", cap, read).await?;
-    match whole.unread {
-        None if whole.oversized == 0 => Ok(whole.rows),
+    let list = whole(client, path, "", cap, read).await?;
+    match list.unread {
+        None if list.oversized == 0 => Ok(list.rows),
         None => Err(ApiError::Decode("an object is too large".into())),
         Some(error) => Err(ApiError::Decode(error.0)),
     }

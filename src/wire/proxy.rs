@@ -1,5 +1,5 @@
-//! Which proxy a request goes through, for the API server, Prometheus and all that follows: as Go's httpproxy reads
-//! HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or the kubeconfig's `proxy-url`.
+//! Chooses the proxy of a request, for the API server, Prometheus and all other servers: from `HTTPS_PROXY`,
+//! `HTTP_PROXY` and NO_PROXY as Go's httpproxy reads them, or from the kubeconfig's `proxy-url`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// With its credentials.
+    /// The URL with the proxy's credentials.
     pub(super) fn url(&self) -> Option<url::Url> {
         let mut url = url::Url::parse(&self.uri.to_string()).ok()?;
         if let Some((user, password)) = &self.auth {
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
-/// The choice of a proxy for each address. Cheap to clone.
+/// Chooses the proxy for each address. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies(Arc<Choice>);
 
@@ -52,7 +52,7 @@ pub(crate) struct Proxies(Arc<Choice>);
 enum Choice {
     #[default]
     None,
-    /// `proxy-url`: whatever the address is.
+    /// `proxy-url`, which is used for every address.
     Always(Proxy),
     Env {
         http: Option<Proxy>,
@@ -67,7 +67,7 @@ enum Except {
     All,
     Net(IpAddr, u8),
     Ip(IpAddr, String),
-    /// `.host`, and whether the host itself is meant too.
+    /// `.host`; the flag says whether it matches the host itself too.
     Domain {
         suffix: String,
         itself: bool,
@@ -76,11 +76,11 @@ enum Except {
 }
 
 impl Proxies {
-    /// The environment's choice.
+    /// The proxies that the environment sets.
     pub(crate) fn from_env(env: &Env) -> Self {
         let any = |upper: &str| env.var(upper).or_else(|| env.var(&upper.to_lowercase()));
         let proxy = |name: &str| any(name).and_then(|text| lenient(&text));
-        // a CGI script's HTTP_PROXY is a header that the client chose
+        // in a CGI script, the client sets HTTP_PROXY with a request header
         let http = if env.var("REQUEST_METHOD").is_some() { None } else { proxy("HTTP_PROXY") };
         let https = proxy("HTTPS_PROXY");
         if http.is_none() && https.is_none() {
@@ -101,7 +101,7 @@ impl Proxies {
         Ok(Self(Arc::new(Choice::Always(proxy))))
     }
 
-    /// The proxy for an address; None = none.
+    /// The proxy for an address; None: connect directly.
     pub(super) fn of(&self, to: &Uri) -> Option<&Proxy> {
         match &*self.0 {
             Choice::None => None,
@@ -117,7 +117,7 @@ impl Proxies {
     }
 }
 
-/// As Go takes HTTPS_PROXY: with or without a scheme; what it cannot read is no proxy.
+/// Parses HTTPS_PROXY as Go does: with or without a scheme. A value that Go cannot parse means no proxy.
 fn lenient(text: &str) -> Option<Proxy> {
     parse(text).or_else(|| if text.contains("://") { None } else { parse(&format!("http://{text}")) })
 }
@@ -177,7 +177,7 @@ fn exceptions(list: &str) -> Vec<Except> {
     found
 }
 
-/// `host:port` and `[v6]:port`; None when there is no port, as Go's SplitHostPort fails.
+/// Splits `host:port` and `[v6]:port`. None without a port, for which Go's SplitHostPort fails too.
 fn split_port(entry: &str) -> Option<(&str, &str)> {
     let (host, port) = entry.rsplit_once(':')?;
     let bracketed = host.starts_with('[') && host.ends_with(']');
@@ -188,8 +188,8 @@ fn net(entry: &str) -> Option<Except> {
     let (ip, bits) = entry.split_once('/')?;
     let ip: IpAddr = ip.parse().ok()?;
     let bits: u8 = bits.parse().ok()?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
-    (bits <= most).then_some(Except::Net(ip, bits))
+    let max_bits = if ip.is_ipv4() { 32 } else { 128 };
+    (bits <= max_bits).then_some(Except::Net(ip, bits))
 }
 
 fn contains(net: IpAddr, bits: u8, ip: IpAddr) -> bool {
@@ -205,7 +205,7 @@ fn contains(net: IpAddr, bits: u8, ip: IpAddr) -> bool {
 fn is_excepted(host: &str, port: &str, except: &[Except]) -> bool {
     let host = host.trim().to_lowercase();
     let ip = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-    // this machine is never asked for through a proxy
+    // requests to this machine never use a proxy
     if host == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) {
         return true;
     }

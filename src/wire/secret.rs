@@ -1,16 +1,16 @@
-//! Credentials as headers that no log shows.
+//! Header values with credentials, which are marked as sensitive so that no log shows them.
 
 use base64::Engine as _;
 use http::HeaderValue;
 
-/// A header value that is not shown in logs. None when no header can hold the text.
+/// A header value that is not shown in logs. None if a header cannot have this text.
 pub(crate) fn header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// `Basic …` of a name and a password.
+/// `Basic …` for a name and a password.
 pub(crate) fn basic(user: &str, password: &str) -> Option<HeaderValue> {
     header(&format!(
         "Basic {}",

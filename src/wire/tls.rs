@@ -1,5 +1,5 @@
-//! TLS for the API server and for Prometheus: whom we trust, and who we are. Certificates and keys of every form that Go
-//! takes; what rustls cannot do is told in words.
+//! TLS for the API server and for Prometheus: the trusted CAs, and the client certificate. It accepts certificates and
+//! keys in every form that Go accepts; the error says what rustls does not support.
 
 mod der;
 mod pem;
@@ -17,7 +17,7 @@ use rustls::{ClientConfig, InconsistentKeys, RootCertStore, SignatureScheme};
 
 use self::verify::{Anything, Trusted};
 
-/// Whom to trust.
+/// The CAs that are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
     /// The CAs of this machine.
@@ -28,16 +28,16 @@ pub(crate) enum Trust {
     Anyone,
 }
 
-/// The certificate that is shown to a server, which can be replaced while connections are open.
+/// The client certificate, which can be replaced while connections are open.
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
     held: RwLock<Option<Arc<CertifiedKey>>>,
-    /// Counts the replacements: connections of an earlier one are not used for new requests.
+    /// The number of replacements. A connection with an earlier certificate is not used for new requests.
     turn: AtomicU64,
 }
 
 impl Identity {
-    /// Replaces the certificate and key (PEM). Does nothing when the certificate is the same.
+    /// Replaces the certificate and the key (PEM). Does nothing if the certificate is the same.
     pub(crate) fn set(&self, cert: &[u8], key: &[u8]) -> Result<(), String> {
         let next = certified(cert, key)?;
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,7 @@ impl ResolvesClientCert for Identity {
     }
 }
 
-/// The configuration of all connections to one server.
+/// The TLS configuration of all connections to one server.
 pub(crate) fn client_config(trust: &Trust, identity: Arc<Identity>) -> Result<ClientConfig, String> {
     let provider = Arc::new(default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -77,7 +77,7 @@ pub(crate) fn client_config(trust: &Trust, identity: Arc<Identity>) -> Result<Cl
         Trust::Anyone => builder.with_custom_certificate_verifier(Arc::new(Anything(provider))),
         Trust::System => builder.with_custom_certificate_verifier(Arc::new(store(system(), provider))),
         Trust::Bundle(pem) if pem.is_empty() => {
-            // as client-go: an empty file is no bundle
+            // as in client-go, an empty file counts as no bundle
             builder.with_custom_certificate_verifier(Arc::new(store(system(), provider)))
         }
         Trust::Bundle(pem) => {
@@ -86,14 +86,14 @@ pub(crate) fn client_config(trust: &Trust, identity: Arc<Identity>) -> Result<Cl
         }
     };
     let mut config = builder.with_client_cert_resolver(identity);
-    // a resumed session would keep the certificate of the connection before
+    // a resumed session would use the certificate of the previous connection
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
 
 fn store(trusted: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Trusted {
     let mut roots = RootCertStore::empty();
-    // what cannot anchor a chain can still be the server's own certificate
+    // a certificate that cannot be a trust anchor can still be the server's own certificate
     let _counted = roots.add_parsable_certificates(trusted.iter().cloned());
     Trusted::new(roots, trusted, provider)
 }
@@ -106,7 +106,7 @@ fn system() -> Vec<CertificateDer<'static>> {
     found.certs
 }
 
-/// The certificates of a bundle; strange blocks are passed over, as Go's AppendCertsFromPEM does.
+/// The certificates of a bundle. Other blocks are skipped, as in Go's AppendCertsFromPEM.
 fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let blocks = pem::blocks(pem);
     let found: Vec<CertificateDer<'static>> = blocks
@@ -120,7 +120,7 @@ fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(found)
 }
 
-/// A client's certificate and key, as Go's X509KeyPair reads them.
+/// A client's certificate and key, read as Go's X509KeyPair reads them.
 fn certified(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
     let chain: Vec<CertificateDer<'static>> = pem::blocks(cert)
         .into_iter()
@@ -156,12 +156,12 @@ fn certified(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             Err("client-key: it is the key of another certificate".into())
         }
-        // a certificate of version 1 cannot be compared; the server judges it
+        // rustls cannot read a certificate of version 1, so the key is not compared; the server checks it
         _ => Ok(certified),
     }
 }
 
-/// The object identifiers of secp521r1 and rsaEncryption, as they stand in a key.
+/// The object identifiers of secp521r1 and rsaEncryption as they are encoded in a key.
 const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 

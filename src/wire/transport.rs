@@ -1,5 +1,5 @@
 //! The connections below HTTP, for the API server and for Prometheus: TCP with keepalive and a user timeout (a silent
-//! drop is known within 15 s), through the proxy that [`super::proxy`] chooses, TLS by [`super::tls`]; and redirects.
+//! loss is detected within 15 s), the proxy that [`super::proxy`] chooses, TLS from [`super::tls`], and redirects.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -31,35 +31,35 @@ use super::proxy::{Kind, Proxies, Proxy};
 use super::secret;
 use super::tls::Identity;
 
-/// Establishing a TCP connection.
+/// The timeout for a TCP connection to be established.
 const CONNECT: Duration = Duration::from_secs(8);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
-/// Sent data that nobody acknowledges.
+/// The timeout for sent data to be acknowledged.
 const USER_TIMEOUT: Duration = Duration::from_secs(15);
-/// Redirects of one request, as Go.
+/// Maximum number of redirects of one request, as in Go.
 const REDIRECTS: usize = 10;
 
-/// What kind of client is wanted.
+/// The kind of client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     Read,
-    /// One send is one request: nothing is sent again by itself, and idle connections are soon given up, so that a
-    /// write seldom meets one that the server has closed.
+    /// Each call sends one request: nothing is repeated automatically. Idle connections are closed early, so that a
+    /// write rarely uses one that the server has closed.
     Write,
 }
 
-/// Which redirects are followed; the others are the answer.
+/// The redirects that are followed. A redirect that is not followed is returned as the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Follow {
-    /// As Go: 301, 302 and 303 of GET and HEAD, 307 and 308 of every method. Credentials are sent to their own host only,
-    /// and, unlike Go, never from https on to http.
+    /// As in Go: 301, 302 and 303 for GET and HEAD, 307 and 308 for every method. Credentials are sent to the original
+    /// host only and, unlike in Go, never over http after https.
     AsGo,
-    /// Only to the same scheme, host and port.
+    /// Only redirects to the same scheme, host and port.
     SameServer,
 }
 
-/// How one server is reached. Cheap to clone.
+/// How to reach one server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Http(Arc<Inner>);
 
@@ -69,7 +69,7 @@ struct Inner {
     server_name: Option<ServerName<'static>>,
     proxies: Proxies,
     purpose: Use,
-    /// The pool of connections, and which client certificate they were made with.
+    /// The connection pool, and which client certificate its connections use.
     pool: Mutex<(u64, Client)>,
 }
 
@@ -79,10 +79,10 @@ impl std::fmt::Debug for Http {
     }
 }
 
-/// No answer, and where it was looked for.
+/// There was no answer from this address.
 #[derive(Debug)]
 pub(crate) struct SendError {
-    /// Where a redirect led to.
+    /// The address that a redirect led to.
     redirected: Option<Uri>,
     http: bool,
     error: kube::Error,
@@ -101,15 +101,15 @@ impl StdError for SendError {
 }
 
 impl SendError {
-    /// For people.
+    /// The message for the user.
     pub(crate) fn words(&self) -> String {
-        let mut said = super::error::words(&self.error);
+        let mut message = super::error::words(&self.error);
         if self.http && is_not_http(&self.error) {
-            said.push_str(": does the server want https?");
+            message.push_str(": does the server want https?");
         }
         match &self.redirected {
-            Some(to) => format!("redirected to {}: {said}", without_credentials(&to.to_string())),
-            None => said,
+            Some(to) => format!("redirected to {}: {message}", without_credentials(&to.to_string())),
+            None => message,
         }
     }
 }
@@ -138,13 +138,13 @@ impl Http {
         Self(Arc::new(Inner { tls, identity, server_name, proxies, purpose, pool: Mutex::new(pool) }))
     }
 
-    /// The same way with connections of its own.
+    /// The same server, with a connection pool of its own.
     pub(crate) fn apart(&self, purpose: Use) -> Self {
         let Inner { tls, identity, server_name, proxies, .. } = &*self.0;
         Self::new((**tls).clone(), identity.clone(), server_name.clone(), proxies.clone(), purpose)
     }
 
-    /// Sends, and follows redirects.
+    /// Sends a request and follows redirects.
     pub(crate) async fn send(
         &self,
         request: Request<Bytes>,
@@ -181,7 +181,7 @@ impl Http {
         }
     }
 
-    /// The pool whose connections show the current client certificate.
+    /// The pool whose connections use the current client certificate.
     fn client(&self) -> Client {
         let Inner { tls, identity, server_name, proxies, purpose, pool: held } = &*self.0;
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,14 +192,14 @@ impl Http {
         held.1.clone()
     }
 
-    /// A request for http is handed to an HTTP proxy whole, with the proxy's credentials on it.
+    /// The pool for a plain http request through an HTTP proxy: the proxy gets the whole request, with its credentials.
     fn proxy_header(&self, to: &Uri) -> Option<HeaderValue> {
         let proxy = self.0.proxies.of(to).filter(|p| p.kind != Kind::Socks5)?;
         (to.scheme_str() == Some("http")).then(|| basic(proxy)).flatten()
     }
 }
 
-/// Where a redirect leads to, if it is followed.
+/// The target of a redirect, if the redirect is followed.
 fn target(method: &Method, at: &Uri, response: &Response<Body>, follow: Follow) -> Option<Uri> {
     let code = response.status();
     let read = matches!(*method, Method::GET | Method::HEAD);
@@ -223,14 +223,14 @@ fn target(method: &Method, at: &Uri, response: &Response<Body>, follow: Follow) 
     (follow == Follow::AsGo || server(at) == server(&next)).then_some(next)
 }
 
-/// Whether the credentials for `first` may be sent to where it redirects.
+/// Whether the credentials for `first` may be sent to the redirect's target.
 fn may_have_credentials(next: &Uri, first: &Uri) -> bool {
     let is_https = |uri: &Uri| uri.scheme_str() == Some("https");
     is_of(next.host().unwrap_or_default(), first.host().unwrap_or_default())
         && (is_https(next) || !is_https(first))
 }
 
-/// The same host, or one under it.
+/// The same host, or a subdomain of it.
 fn is_of(host: &str, parent: &str) -> bool {
     let (host, parent) = (host.to_ascii_lowercase(), parent.to_ascii_lowercase());
     host == parent
@@ -272,7 +272,7 @@ fn pool(
     };
     let connector = HttpsConnector::new(dial, tls.clone(), false, Arc::new(name));
     let mut builder = Builder::new(TokioExecutor::new());
-    // header names with capitals, as Go writes them: some gateways compare them with case
+    // header names with capitals, as Go writes them, because some gateways compare them case-sensitively
     builder.pool_timer(TokioTimer::new()).http1_title_case_headers(true);
     if purpose == Use::Write {
         builder
@@ -336,7 +336,7 @@ impl Service<Uri> for Dial {
     }
 }
 
-/// What a proxy made of it.
+/// The result of connecting through a proxy.
 #[derive(Debug)]
 pub(super) struct ProxyError {
     pub proxy: String,

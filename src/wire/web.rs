@@ -1,4 +1,5 @@
-//! A client for servers other than the API server: reqwest with the same TLS and the same choice of proxies.
+//! A client for servers other than the API server: reqwest with the same TLS configuration and the same choice of
+//! proxies.
 
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use rustls::ClientConfig;
 
 use super::proxy::{Proxies, Proxy};
 
-/// Establishing a connection.
+/// The timeout for a connection to be established.
 const CONNECT: Duration = Duration::from_secs(8);
-/// Redirects of one request, as Go.
+/// Maximum number of redirects of one request, as in Go.
 const REDIRECTS: usize = 10;
 
-/// Follows redirects within a server only: a redirect to another one is the answer.
+/// Follows redirects within one server only. A redirect to another server is returned as the answer.
 pub(crate) fn client(tls: ClientConfig, proxies: Proxies) -> Result<Client, String> {
     let within = Policy::custom(|attempt| {
         let same = attempt.previous().last().is_some_and(|at| at.origin() == attempt.url().origin());
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
     use crate::wire::tls::{Identity, Trust, client_config};
 
-    /// A server that redirects `/here` to a path of its own and `/away` to another port.
+    /// A server that redirects `/here` to a path of its own, and `/away` to another port.
     async fn server() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();

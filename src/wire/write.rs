@@ -1,4 +1,4 @@
-//! The client that changes things. It sends each request once, and says honestly whether it can have been applied.
+//! The client that changes objects. It sends each request once, and reports whether the request can have been applied.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use super::connect::Link;
 use super::error::ApiError;
 use super::transport::{Follow, Http, SendError};
 
-/// The deadline of a write. After it the outcome is unknown.
+/// The deadline of a write. After it, the outcome is unknown.
 pub const DEADLINE: Duration = Duration::from_secs(15);
-/// Until a credential plugin must have answered.
+/// The deadline of a credential plugin.
 const CREDENTIAL: Duration = Duration::from_secs(60);
 const BODY_CAP: usize = 16 << 20;
 
-/// How a write can fail.
+/// The two ways in which a write fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// Provably not applied: the server answered 4xx, or was never reached.
+    /// Not applied for certain: the server answered 4xx, or was never reached.
     #[error("{0}")]
     Refused(ApiError),
-    /// It may have been applied: read back before anything else.
+    /// It can have been applied: read the object before anything else.
     #[error("outcome unknown: {0}")]
     Unknown(String),
 }
 
-/// Changes one cluster, over connections of its own. Only the executor holds one.
+/// Changes the objects of one cluster, over connections of its own. Only the executor holds one.
 #[derive(Clone)]
 pub struct WriteClient {
     inner: Http,
@@ -108,7 +108,7 @@ impl WriteClient {
     ) -> Result<Value, WriteError> {
         let body = body.map(|b| Bytes::from(b.to_string()));
         let deadline = self.link.timeout.unwrap_or(DEADLINE);
-        // nothing is sent before the credentials are there
+        // nothing is sent before the credentials are available
         let request = request(&self.link, &method, path, "application/json", body);
         let Ok(request) = tokio::time::timeout(CREDENTIAL, request).await else {
             let words = self.link.credential.waiting().unwrap_or_default();
@@ -125,7 +125,7 @@ impl WriteClient {
             if !response.status().is_success() {
                 return Err(judge(refusal(response, &self.link.clock).await, &self.link));
             }
-            // applied: a body that is lost on the way changes nothing about it
+            // the write was applied, even if the answer's body is lost
             let body = collect(response.into_body(), BODY_CAP).await.unwrap_or_default();
             Ok(serde_json::from_slice(&body).unwrap_or(Value::Null))
         };
@@ -136,7 +136,7 @@ impl WriteClient {
     }
 }
 
-/// A 4xx was not applied. 5xx may have been: the server can fail after it has written.
+/// A 4xx was not applied. A 5xx can have been applied, because the server can fail after it has written.
 fn judge(error: ApiError, link: &Link) -> WriteError {
     match error {
         ApiError::Server { code, .. } if code >= 500 => WriteError::Unknown(error.to_string()),
@@ -148,7 +148,7 @@ fn judge(error: ApiError, link: &Link) -> WriteError {
     }
 }
 
-/// No answer: refused only if the request was never begun to be written.
+/// Without an answer, the write counts as refused only if no byte of the request was sent.
 fn unsent_or_unknown(error: &SendError) -> WriteError {
     let mut part: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(current) = part {
@@ -163,8 +163,8 @@ fn unsent_or_unknown(error: &SendError) -> WriteError {
     WriteError::Unknown(error.words())
 }
 
-/// The body of a DELETE. A server that gets one ignores the query
-/// (`staging/src/k8s.io/apiserver/pkg/endpoints/handlers/delete.go`), so the body is what makes it a dry run.
+/// The body of a DELETE. A server that gets a body ignores the query
+/// (`staging/src/k8s.io/apiserver/pkg/endpoints/handlers/delete.go`), so `dryRun` has to be in the body.
 fn delete_body(options: &Map<String, Value>, dry_run: bool) -> Value {
     let mut options = options.clone();
     if dry_run {
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(delete_body(&options, false), Value::Object(options));
     }
 
-    /// A client of a server that does `with` each connection.
+    /// A client of a server that handles each connection with `with`.
     async fn client(with: &'static str) -> (WriteClient, u16) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,5 +1,5 @@
-//! Configuration of access: a table of kubeconfigs, files, environments and flags, and for each what the server sees or
-//! that nothing is sent. Where there is a kubectl it is asked the same, and must do the same.
+//! The configuration of access: a table of kubeconfigs, files, environments and flags, each with the request that the
+//! server must see, or with the error without any request. If there is a kubectl, it must behave in the same way.
 
 mod rows;
 mod server;

@@ -1,4 +1,4 @@
-//! `snapshot -o json` agrees with kubectl on every node and every autoscaler: no difference at all.
+//! `snapshot -o json` and kubectl agree on every node and every autoscaler, without any difference.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! The matrix of answers: for every kind of write, an answer that is lost, cut, doubled or somebody else's, before or after
-//! the server has carried the write out. Nothing is written twice for one intent, by the server's audit log, and what is
-//! said is never contradicted by what is there. PILOTHOUSE_TEST_WHOLE=1 runs all cells; otherwise a fifth of them,
-//! of each kind and of each answer.
+//! The matrix of answers: for every kind of write, an answer that is lost, truncated, sent twice or somebody else's,
+//! before or after the server has applied the write. According to the server's audit log, nothing is written twice for
+//! one intent, and the reported result never contradicts the cluster's state. PILOTHOUSE_TEST_WHOLE=1 runs all cells;
+//! otherwise a fifth of them runs, from each kind and each answer.
 
 mod kinds;
 

@@ -1,4 +1,4 @@
-//! What the console takes for granted of the API server itself, asked over plain HTTP: refusals word for word,
+//! The behaviour of the API server that the console relies on, tested over plain HTTP: the text of refusals,
 //! preconditions, dry runs, pages, and the subresources that actions use.
 
 use serde_json::{Value, json};

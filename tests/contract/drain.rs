@@ -1,5 +1,5 @@
-//! `drain --dry-run -o json` names exactly the pods that `kubectl drain --dry-run=server` names, with and without each
-//! flag, and refuses where kubectl refuses: also for people who have just kubectl's rights, and for pods whose owners are
+//! `drain --dry-run -o json` names exactly the pods of `kubectl drain --dry-run=server`, with and without each flag,
+//! and refuses where kubectl refuses; also for users with only kubectl's permissions, and for pods whose owners are
 //! kinds of other API groups.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! A login that is taken away in the middle of a drain, and a right: the drain stops, says which it was, and is resumed
-//! once it is back.
+//! The login, or a permission, ends during a drain: the drain stops, says which of them ended, and can be resumed when
+//! it is back.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! A drain that is carried out, side by side with kubectl's: the same pods, no slower, far fewer requests; a budget
-//! that allows nothing; and a process that ends in the middle.
+//! Runs a drain side by side with kubectl's: it evicts the same pods, is not slower, and sends far fewer requests. Also
+//! with a budget that allows nothing, and with a process that ends during the drain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;

@@ -1,4 +1,4 @@
-//! Failover plans of each kind on the real cluster: they run, stop by themselves, and go back.
+//! Failover plans of each kind on the real cluster: they run, stop on errors, and can be reverted.
 
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Each rule of NOW fires on a cluster that was made to show it, names the right objects, and says nothing else new.
+//! Each rule of NOW finds its problem on a cluster that has it, names the right objects, and nothing else is found.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What takes too long, fails for good or is refused: made for real, found within a minute with its object and its
-//! reason, and gone once it is mended.
+//! Objects that take too long, fail permanently or are refused on the real cluster: each is found within a minute with
+//! its object and its reason, and the finding disappears when the problem is fixed.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
-//! kill -9 at random moments of an action and of its resume: what was begun is listed, it is taken up or dismissed, the end
-//! is what was asked for, and the server's audit log has no write twice. PILOTHOUSE_TEST_WHOLE=1 runs all 50 moments,
-//! otherwise 12 of them; PILOTHOUSE_TEST_SEED gives others than the usual.
+//! kill -9 at random times of an action and of its resume: every started action is listed, can be resumed or dismissed,
+//! reaches the requested state, and the server's audit log has no write twice. PILOTHOUSE_TEST_WHOLE=1 runs all 50
+//! times, otherwise 12 of them run; PILOTHOUSE_TEST_SEED selects others.
 
 mod kinds;
 

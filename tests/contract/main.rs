@@ -1,9 +1,10 @@
-//! The contract with a real control plane: what the console relies on, side by side with kubectl on the same cluster.
+//! The contract with a real control plane: the behaviour that the console relies on, compared with kubectl on the same
+//! cluster.
 //!
-//! `tests/cluster/up` starts one and prints the variables. A test that needs a cluster is ignored unless it is asked for
-//! (`--include-ignored`), and then fails without one. The tests share one cluster and take turns. Those whose name ends in
-//! `_real_only` need what the simulated cluster does not have: `--skip _real_only` there. `access` needs no cluster: it has
-//! servers of its own; only its comparison needs a kubectl.
+//! `tests/cluster/up` starts a control plane and prints the variables. A test that needs a cluster is ignored unless it
+//! is requested (`--include-ignored`), and then fails without one. The tests share one cluster and run one at a time.
+//! Tests whose name ends in `_real_only` need features that the simulated cluster does not have; use `--skip
+//! _real_only` there. `access` needs no cluster, because it has its own servers; only its comparison needs a kubectl.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,6 @@
-//! A proxy between our binary and a server that does what networks and gateways do: it loses, cuts, doubles and replaces
-//! answers, and it ends the process in the middle of a request. Our side is plain HTTP; `kubectl proxy` is the other.
+//! A proxy between our binary and a server that behaves as bad networks and gateways do: it drops, truncates, repeats
+//! and replaces answers, and kills the process during a request. Our side is plain HTTP; the other side is `kubectl
+//! proxy`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

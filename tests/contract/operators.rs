@@ -1,5 +1,5 @@
-//! Two operators and kubectl on the same few objects at once: moves drawn from a seed, and what each of our processes
-//! said held against the audit log and the end.
+//! Two operators and kubectl change the same few objects at the same time. Their moves come from a seed; the output of
+//! our processes is compared with the audit log and with the final state.
 
 mod judge;
 mod moves;

@@ -1,4 +1,5 @@
-//! `--read-only`: every action is refused, and nothing but reads and access reviews reaches the server. The audit log says so.
+//! `--read-only`: every action is refused, and according to the audit log only reads and access reviews reach the
+//! server.
 
 use std::process::Stdio;
 

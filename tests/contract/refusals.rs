@@ -1,4 +1,4 @@
-//! The first start that goes wrong: one clear message each, that says what, where and what to do.
+//! Failures of the first start: each gives one clear message with the problem, its place and what to do.
 
 use serde_json::Value;
 

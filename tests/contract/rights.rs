@@ -1,5 +1,5 @@
-//! The roles of `pilothouse rbac` are enough for everything, and nothing is used that they do not have: the audit log
-//! says so. `doctor` asks for each of them.
+//! The roles of `pilothouse rbac` are sufficient for everything, and according to the audit log no other permission is
+//! used. `doctor` checks each of them.
 
 use std::process::Output;
 

@@ -1,4 +1,5 @@
-//! Rollouts beside kubectl's: what a roll-back restores, where a rollout stands, and the way back from each action on it.
+//! Rollouts compared with kubectl's: what a rollback restores, the state of a rollout, and the undo of each action on
+//! it.
 
 use std::collections::BTreeMap;
 

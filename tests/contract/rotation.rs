@@ -1,4 +1,4 @@
-//! Out of and into rotation, the bounds of an autoscaler, and what a scaling is told about autoscalers and quotas.
+//! Out of and into rotation, the bounds of an autoscaler, and the warnings of a scaling about autoscalers and quotas.
 
 use serde_json::{Value, json};
 

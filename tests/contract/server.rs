@@ -1,5 +1,5 @@
-//! The API server dies and comes back while we watch: data goes stale with a reason, comes back by itself, and no
-//! storm of lists follows.
+//! The API server ends and comes back while we watch: data becomes stale with a reason and current again by itself,
+//! without a burst of lists.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

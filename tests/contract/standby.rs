@@ -1,4 +1,4 @@
-//! Another cluster takes over, and gives back: two real control planes.
+//! Fails over to another cluster and back, with two real control planes.
 
 use serde_json::{Value, json};
 

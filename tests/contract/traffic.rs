@@ -1,4 +1,4 @@
-//! The traffic numbers against what Prometheus answers to a plain request.
+//! The traffic numbers compared with Prometheus' answers to plain requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! Streams of the API server over plain HTTP: a watch that goes on where another has ended, one that is too old,
-//! bookmarks, and logs that are followed.
+//! Streams of the API server over plain HTTP: a watch that continues where another ended, one whose version is too old,
+//! bookmarks, and followed logs.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Plain HTTP to the cluster under test, with nothing of ours and nothing of kubectl's in what is sent and read:
-//! `kubectl proxy` only brings the credentials.
+//! Plain HTTP to the cluster under test, without our code or kubectl's in requests and answers; `kubectl proxy` only
+//! adds the credentials.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,5 @@
-//! `why` and its kin before servers and gateways of all sorts: what was not seen is never taken for a healthy cluster.
+//! `why` and similar commands against many kinds of servers and gateways: data that was not read never counts as
+//! healthy.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-/// A whole answer with its status line and headers; None = as a healthy server.
+/// A whole answer with its status line and headers; None: as a healthy server answers.
 type Hook = Box<dyn Fn(&str, u32) -> Option<String> + Send + Sync>;
 
 const LISTS: [(&str, &str); 15] = [
@@ -32,7 +33,7 @@ pub fn whole(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
 }
 
-/// An empty cluster that is well. None: a watch, which stays open and silent.
+/// An empty, healthy cluster. None: a watch, which stays open and silent.
 fn healthy(path: &str) -> Option<String> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let plural = path.rsplit('/').next().unwrap();
@@ -101,7 +102,7 @@ fn serve(socket: TcpStream, hook: &Hook, asked: &Mutex<std::collections::HashMap
     }
 }
 
-/// A headless command on such a server, and its home.
+/// Runs a headless command against such a server; returns its home too.
 pub fn command(
     args: &[&str],
     hook: impl Fn(&str, u32) -> Option<String> + Send + Sync + 'static,

@@ -1,9 +1,9 @@
-//! The rooms and who may use whom, as the design has them; what Cargo cannot hold inside one package.
+//! Checks which rooms use which, inside the packages, where Cargo cannot check it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Room -> the rooms that it may name as `crate::ROOM`, its own aside. Everyone may read the clock.
+/// Room -> the rooms that it may name as `crate::ROOM`, besides itself. Every room may use the clock.
 const MAY_USE: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("source", &["wire"]),
@@ -80,7 +80,7 @@ fn without_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod tests {").next().unwrap()
 }
 
-/// A line's code, without what a comment says.
+/// A line's code without its comment.
 fn code(line: &str) -> &str {
     line.split("//").next().unwrap()
 }
@@ -118,7 +118,7 @@ fn none(violations: &[String]) {
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
 
-/// What the files of some rooms use beyond what the table lets them.
+/// The rooms that files use although the table does not allow it.
 fn beyond(
     files: &BTreeMap<String, String>,
     folder: &str,
@@ -137,7 +137,7 @@ fn beyond(
         };
         let text = if tests_too { text } else { without_tests(text) };
         for (n, line) in text.lines().enumerate() {
-            // a list of names may span lines: they are read as one
+            // a list of names can span several lines, which are read as one
             let line = if line.contains("crate::{") && !line.contains("};") {
                 text.lines().skip(n).take_while(|l| !l.contains("};")).collect::<String>()
             } else {
@@ -161,7 +161,7 @@ fn a_room_uses_only_the_rooms_that_it_may() {
 #[test]
 fn a_room_of_the_pure_package_uses_only_those_below_it() {
     let mut files = files("src/core");
-    // a file of tests alone may build a whole cluster to look at
+    // a file that has only tests may build a whole cluster
     files.retain(|name, _| !TEST_FILES.iter().any(|test| name.starts_with(test)));
     none(&beyond(&files, "src/core", &CORE_MAY_USE, false));
 }
@@ -172,7 +172,7 @@ fn no_room_reaches_another_by_climbing() {
     for (file, text) in rooms() {
         // a/b/c.rs is three modules deep, and the third `super` from there is the crate
         let depth = file.trim_start_matches("src/").trim_end_matches(".rs").split('/').count();
-        // `mod tests` inside a file lies one deeper
+        // `mod tests` inside a file is one module deeper
         for (n, line) in without_tests(&text).lines().enumerate() {
             if code(line).contains(&"super::".repeat(depth)) {
                 violations.push(format!("{file}:{}: {}", n + 1, line.trim()));
@@ -186,7 +186,7 @@ fn no_room_reaches_another_by_climbing() {
 fn only_action_names_the_client_that_writes() {
     let violations: Vec<String> = rooms()
         .into_iter()
-        // wire makes it, bootstrap hands it over
+        // wire builds it, bootstrap passes it on
         .filter(|(file, _)| !matches!(room_of(file), "action" | "wire" | "bootstrap"))
         .filter(|(_, text)| text.lines().any(|line| code(line).contains("WriteClient")))
         .map(|(file, _)| file)
@@ -285,7 +285,7 @@ fn the_scan_sees_what_it_looks_for() {
     assert_eq!(room_of("src/hub.rs"), "hub");
 }
 
-/// A pod's labels lie in two places, and a selector that sees one of them judges wrong.
+/// A pod's labels are in two places, and a selector that sees only one of them gives wrong results.
 #[test]
 fn labels_of_pods_are_asked_of_the_pod() {
     let mut violations = Vec::new();

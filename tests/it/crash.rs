@@ -1,5 +1,5 @@
-//! The real executor and the real journal against a server in this process: the process dies at every write of its
-//! journal, answers get lost, people cancel and pause; nothing is lost, nothing is applied twice.
+//! The real executor and the real journal against a server in this process. The process dies at every write of its
+//! journal, answers are lost, users cancel and pause; nothing is lost, and nothing is applied twice.
 
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -85,12 +85,12 @@ pub fn executor(fake: &Fake, journal: Journal) -> (Executor, mpsc::Receiver<Acti
     (executor, told)
 }
 
-/// Dies at the `at`-th sight of a record. True if it did.
+/// Dies when the probe sees the `at`-th record. True if it died.
 pub async fn dies(fake: &Fake, folder: &Path, plan: &Plan, at: usize) -> bool {
     let seen = AtomicUsize::new(0);
     let probe = move |_: &_, _: Moment| {
         if seen.fetch_add(1, Ordering::SeqCst) == at {
-            // as a panic, without its report
+            // like a panic, but without its message
             resume_unwind(Box::new("the process dies here"));
         }
     };
@@ -111,7 +111,7 @@ pub async fn dies(fake: &Fake, folder: &Path, plan: &Plan, at: usize) -> bool {
     }
 }
 
-/// What the journal says of each step must fit what the server has applied.
+/// The journal's state of each step must agree with what the server has applied.
 fn truthful(fake: &Fake, action: &Unfinished) {
     let state = fake.state.lock().unwrap();
     for (step, mark) in action.plan.steps.iter().zip(&action.marks) {
@@ -129,7 +129,7 @@ fn truthful(fake: &Fake, action: &Unfinished) {
     }
 }
 
-/// Starts again on the same folder and carries what is left to its end.
+/// Starts again with the same folder and completes the rest.
 pub async fn takes_up(fake: &Fake, folder: &Path) -> usize {
     let journal = Journal::new(folder.to_owned(), "second");
     let found = resume::unfinished(&journal);
@@ -227,7 +227,7 @@ async fn a_change_that_dies_at_any_write_is_taken_up() {
     .await;
 }
 
-/// Runs to its end with answers that get lost.
+/// Runs to the end with lost answers.
 async fn loses(act: Act, swallow: Swallow) -> (Fake, ActionView) {
     let fake = Fake::start(3).await;
     let folder = tempfile::tempdir().unwrap();
@@ -263,7 +263,7 @@ async fn a_write_that_was_applied_and_answered_otherwise_is_done_once() {
         for act in writes().into_iter().chain([drain()]) {
             let evicts = matches!(act, Act::Drain(_));
             if code == 422 && (evicts || !matches!(act, Act::PauseRollout)) || code == 409 && evicts {
-                // no JSON patch, and what the eviction API means by 409 is another pod or another try
+                // no JSON patch, and a 409 of the eviction API stands for another pod or another attempt
                 continue;
             }
             let (fake, done) = loses(act.clone(), Swallow::Says(code)).await;
@@ -324,7 +324,7 @@ async fn a_pod_that_comes_in_between_is_judged_first() {
     }
 }
 
-/// Drains with this going on; what came of it.
+/// Drains while this happens; returns the result.
 async fn drains(pods: u32, meanwhile: impl FnOnce(&mut State), guards: GuardSettings) -> (Fake, ActionView) {
     let fake = Fake::start(pods).await;
     let folder = tempfile::tempdir().unwrap();
@@ -338,7 +338,7 @@ async fn drains(pods: u32, meanwhile: impl FnOnce(&mut State), guards: GuardSett
 
 #[tokio::test]
 async fn a_drain_whose_cordon_somebody_takes_back_stops_and_says_who() {
-    // in the middle, after the last eviction, and there by the last look alone
+    // during the drain, after the last eviction, and seen only by the last check
     for (pods, after, watch) in
         [(40, 5, NodeWatch::Works), (3, 3, NodeWatch::Works), (3, 3, NodeWatch::Silent)]
     {
@@ -365,7 +365,7 @@ async fn a_drain_whose_cordon_somebody_takes_back_stops_and_says_who() {
     }
 }
 
-/// Evictions that may be under way, or sent in the same turn, when the news of the node arrives.
+/// The number of evictions that may be in flight, or sent in the same turn, when the node's change arrives.
 const IN_FLIGHT: usize = 12;
 
 #[tokio::test]
@@ -381,9 +381,9 @@ async fn a_drain_stops_on_what_the_watch_of_its_node_says() {
     ] {
         let meanwhile = |state: &mut State| {
             state.turn_after = Some((15, turn));
-            // they stay, so that the watch alone can end it
+            // the pods stay, so that only the watch can end the drain
             state.lingers = true;
-            // of the rehearsal
+            // during the rehearsal
             (state.looks, state.node_lists) = (0, 0);
         };
         let (fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
@@ -392,7 +392,7 @@ async fn a_drain_stops_on_what_the_watch_of_its_node_says() {
         assert!(gone || done.message.contains(words), "{turn:?}: {}", done.message);
         let state = fake.state.lock().unwrap();
         assert!(state.evictions() <= 15 + IN_FLIGHT, "{turn:?}: {}", state.evictions());
-        // before the cordon, after it, and in the end
+        // before the cordon, after it, and at the end
         assert!(state.looks <= 4, "{turn:?}: {} looks at the node", state.looks);
         assert_eq!((state.node_lists, state.node_watches), (1, 1), "{turn:?}");
     }
@@ -435,7 +435,7 @@ async fn a_node_that_cannot_be_watched_is_looked_at() {
         assert_eq!(done.outcome, Some(Outcome::Done), "{how:?}: {}", done.message);
         assert!(!done.message.contains("not known"), "{how:?}: {}", done.message);
         assert_eq!(fake.state.lock().unwrap().evictions(), 12);
-        // and stops when its cordon is taken back
+        // and stops when its node is uncordoned
         let meanwhile = |state: &mut State| {
             state.node_watch = how;
             state.turn_after = Some((5, Turn::Uncordoned));
@@ -490,7 +490,7 @@ async fn a_node_that_cannot_be_looked_at_is_not_called_cordoned() {
     let (_fake, done) = drains(3, meanwhile, GuardSettings::default()).await;
     assert_eq!(done.outcome, Some(Outcome::Done), "its pods are gone: {}", done.message);
     assert!(done.message.contains("not known whether it is still cordoned"), "{}", done.message);
-    // in the middle nothing more is sent, and it ends
+    // during the drain nothing more is sent, and it ends
     let meanwhile = |state: &mut State| state.blind_after = Some(5);
     let (fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
     assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
@@ -516,7 +516,7 @@ async fn a_pod_of_a_protected_namespace_that_comes_in_between_is_left_alone() {
         done.message
     );
     assert_eq!(fake.state.lock().unwrap().evictions(), 3, "the others go");
-    // a plan with pods of it was confirmed for them
+    // the confirmed plan had pods of this namespace
     let fake = Fake::start(3).await;
     let folder = tempfile::tempdir().unwrap();
     fake.state.lock().unwrap().add(secret(70));
@@ -589,7 +589,7 @@ async fn a_pod_that_is_seen_to_go_is_not_evicted_again_whatever_the_answer_says(
 #[tokio::test]
 async fn pause_holds_and_cancel_gives_the_node_back() {
     let fake = Fake::start(3).await;
-    // so that the second is not on its way before the first is seen
+    // so that the second is not sent before the first was seen
     fake.state.lock().unwrap().lingers = true;
     let folder = tempfile::tempdir().unwrap();
     let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };
@@ -620,7 +620,7 @@ async fn pause_holds_and_cancel_gives_the_node_back() {
 #[tokio::test]
 async fn a_process_that_is_told_to_end_stops_at_once_and_leaves_the_rest_to_the_next() {
     let fake = Fake::start(4).await;
-    // in memory: a disk that others write to may hold up the journal
+    // in memory, because a disk that other processes use can delay the journal
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };

@@ -1,4 +1,4 @@
-//! Whatever bytes arrive: every decoder says what they are or that they are nothing, and none panics.
+//! For any bytes, every decoder returns a value or an error, and none panics.
 
 use pilothouse::wire::decode::{self, Pools, node::Heartbeats};
 use pilothouse::wire::error::ApiError;
@@ -32,7 +32,7 @@ fn feed(bytes: &[u8]) {
     assert!(is_safe(&ApiError::from_answer(500, None, bytes).to_string()));
 }
 
-/// A document with every field that some decoder reads, right in kind.
+/// A document with every field that some decoder reads, with correct types.
 fn whole() -> Value {
     json!({
         "metadata": {"name": "n", "namespace": "ns", "uid": "u", "resourceVersion": "5", "generation": 2,
@@ -155,7 +155,8 @@ fn what_a_pod_asks_of_its_node() {
     assert_eq!(terms[0]["selector"]["nothing"], json!(true), "no selector looks for no pod");
 }
 
-/// The controller pins each DaemonSet pod to its node by name; the pods of a node pool would share nothing.
+/// The controller pins each DaemonSet pod to its node by name; without special treatment, the pods would share no
+/// shape.
 #[test]
 fn the_pods_of_a_daemonset_share_one_shape() {
     let pools = &mut Pools::default();
@@ -179,7 +180,7 @@ proptest! {
         feed(&bytes);
     }
 
-    /// One value of a good document is of another kind, out of range, or hostile.
+    /// One value of a valid document has another type, is out of range, or is hostile.
     #[test]
     fn one_wrong_value(at in any::<prop::sample::Index>(), what in 0usize..12, text in any::<String>(), number in any::<i64>()) {
         let mut document = whole();

@@ -1,4 +1,4 @@
-//! What is written down for people is what the program says.
+//! The documents match the program.
 
 use std::path::Path;
 

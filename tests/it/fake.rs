@@ -1,5 +1,5 @@
-//! An API server in this process: nodes, pods and deployments in memory; GET, LIST, WATCH, PATCH and evictions; it
-//! counts what it applies, and can swallow answers. Quick, and no proof of what a real one does.
+//! An API server in this process: nodes, pods and deployments in memory; GET, LIST, WATCH, PATCH and evictions. It
+//! counts what it applies, and can drop answers. It is fast, but proves nothing about a real server.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What becomes of an answer to a write.
+/// How a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Swallow {
     #[default]
@@ -26,32 +26,32 @@ pub enum Swallow {
     Refuses(u16),
 }
 
-/// What becomes of the node in the middle of a drain.
+/// How the node changes during a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// `ann` takes its cordon back, as managedFields say.
+    /// `ann` uncordons it, according to managedFields.
     Uncordoned,
-    /// Somebody takes it back as kubectl does, which leaves no trace.
+    /// Somebody uncordons it as kubectl does, without a trace.
     Bare,
-    /// Another node comes under its name.
+    /// Another node with the same name replaces it.
     Replaced,
     Deleted,
     /// Its kubelet is silent.
     NotReady,
 }
 
-/// What becomes of the requests to follow the node.
+/// How watches of the node are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NodeWatch {
     #[default]
     Works,
-    /// The person may get it, and neither list nor watch.
+    /// The user may get the node, but neither list nor watch it.
     Denied,
-    /// The person may list it as well.
+    /// The user may list it too.
     Unwatched,
-    /// The next ones end: by a 410, and in the middle of a line.
+    /// The next watches end: with a 410, or in the middle of a line.
     Breaks(u32),
-    /// It opens and says nothing any more.
+    /// The watch opens and then sends nothing.
     Silent,
 }
 
@@ -61,16 +61,16 @@ pub enum Returns {
     Uncordoned,
 }
 
-/// What ends in the middle.
+/// What ends during the action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// Everything is answered 401.
+    /// Every request is answered with 401.
     Login,
-    /// Writes are answered 403, and access reviews say no.
+    /// Writes are answered with 403, and access reviews with "denied".
     Right,
 }
 
-/// What somebody else does.
+/// A change by another user.
 pub type Then = Box<dyn FnOnce(&mut State) + Send>;
 
 #[derive(Default)]
@@ -80,35 +80,35 @@ pub struct State {
     objects: BTreeMap<String, Value>,
     /// Version, type, path and object.
     events: Vec<(u64, &'static str, String, Value)>,
-    /// Writes that were applied, by what they did to which uid.
+    /// Applied writes, by the change and the UID.
     pub applied: BTreeMap<String, u32>,
     pub swallow: Swallow,
-    /// Watches that break first: by a 410, and in the middle of a line.
+    /// The first watches, which break: with a 410, or in the middle of a line.
     pub breaks: u32,
-    /// The node is gone, with its pods, as soon as these are listed.
+    /// The node is deleted, with its pods, as soon as these are listed.
     pub vanish: bool,
-    /// A controller writes a workload's status after each time that it was read.
+    /// A controller writes a workload's status after each read.
     pub restless: bool,
     /// A pod that appears when a node is cordoned.
     pub late: Option<Value>,
     /// Pods that are evicted stay terminating.
     pub lingers: bool,
-    /// Evictions until this becomes of the node.
+    /// Evictions until the node changes in this way.
     pub turn_after: Option<(u32, Turn)>,
     pub node_watch: NodeWatch,
     /// How often the node was read, listed by its name, and watched.
     pub looks: u32,
     pub node_lists: u32,
     pub node_watches: u32,
-    /// Evictions until the node may not be read any more.
+    /// Evictions until reading the node is forbidden.
     pub blind_after: Option<u32>,
-    /// For each pod that is evicted another comes to the node: always, or once its cordon was taken back.
+    /// For each evicted pod, another pod comes to the node: always, or after the node was uncordoned.
     pub returns: Option<Returns>,
-    /// Done right after the next write, before anybody can look.
+    /// Done right after the next write, before a client can read.
     pub then: Option<Then>,
-    /// No new template and no new number takes effect: the status stays as it is.
+    /// A new template or number has no effect: the status stays the same.
     pub slow: bool,
-    /// Writes until a right or the login ends.
+    /// Writes until a permission or the login ends.
     pub ends: Option<(u32, Ends)>,
     /// All that was asked, but for watches: method and target.
     pub requests: Vec<String>,
@@ -119,9 +119,9 @@ pub struct Fake {
     pub state: Arc<Mutex<State>>,
     pub connection: Connection,
     changed: Arc<watch::Sender<u64>>,
-    /// What a watch has been told.
+    /// The events that a watch has got.
     shown: Arc<watch::Sender<u64>>,
-    /// Evictions are carried out and not answered as long as this is so.
+    /// While this is true, evictions are applied but not answered.
     pub holds: Arc<watch::Sender<bool>>,
     /// Connections that clients hold.
     open: Arc<watch::Sender<usize>>,
@@ -160,7 +160,7 @@ impl State {
         *self.applied.entry(format!("{what} {uid}")).or_default() += 1;
     }
 
-    /// A pod appears.
+    /// Adds a pod.
     pub fn add(&mut self, pod: Value) {
         let text = |key: &str| pod["metadata"][key].as_str().unwrap().to_owned();
         let path = format!("/api/v1/namespaces/{}/pods/{}", text("namespace"), text("name"));
@@ -190,7 +190,7 @@ impl State {
         }
     }
 
-    /// This becomes of the node.
+    /// Changes the node in this way.
     pub fn turn(&mut self, what: Turn) {
         let path = "/api/v1/nodes/n1";
         let mut node = self.objects.get(path).cloned().unwrap();
@@ -218,12 +218,12 @@ impl State {
         }
     }
 
-    /// An object as it is from the beginning.
+    /// Sets an object that exists from the start.
     pub fn has(&mut self, path: &str, object: Value) {
         self.put(path, object, "ADDED");
     }
 
-    /// Somebody else changes an object.
+    /// Changes an object as another user.
     pub fn change(&mut self, path: &str, by: &str, patch: &Value) {
         let mut object = self.objects.get(path).cloned().unwrap();
         merge(&mut object, patch);
@@ -241,7 +241,7 @@ impl State {
         self.objects.get(path)
     }
 
-    /// The UID of the namespace kube-system: which cluster this is.
+    /// The UID of the namespace kube-system, which identifies the cluster.
     pub fn is_cluster(&mut self, n: u32) {
         let object = json!({"metadata": {"name": "kube-system", "uid": uid(n)}});
         self.put("/api/v1/namespaces/kube-system", object, "ADDED");
@@ -279,14 +279,14 @@ fn merge(into: &mut Value, patch: &Value) {
     }
 }
 
-/// The names of a patch's fields as managedFields have them.
+/// The names of a patch's fields, as in managedFields.
 fn fields_of(patch: &Value) -> Value {
     let Value::Object(patch) = patch else { return json!({}) };
     let fields = patch.iter().map(|(key, value)| (format!("f:{key}"), fields_of(value)));
     Value::Object(fields.collect())
 }
 
-/// False: a test failed.
+/// False: a `test` operation failed.
 fn json_patch(into: &mut Value, ops: &Value) -> bool {
     for op in ops.as_array().unwrap() {
         let path = op["path"].as_str().unwrap();
@@ -346,7 +346,7 @@ impl Fake {
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let server = server.clone();
-                // a client that goes away ends its connection and nothing else
+                // a client that goes away only closes its connection
                 tokio::spawn(async move {
                     let open = server.open.clone();
                     open.send_modify(|n| *n += 1);
@@ -358,19 +358,19 @@ impl Fake {
         fake
     }
 
-    /// A kubeconfig whose current context `test` is this server.
+    /// A kubeconfig whose current context `test` leads to this server.
     pub fn kubeconfig(&self) -> &std::path::Path {
         self.config.path()
     }
 
-    /// Until no client is connected: what a dead process had sent has arrived or never will.
+    /// Waits until no client is connected: requests of a dead process have arrived by then, or never will.
     pub async fn quiet(&self) {
         let mut open = self.open.subscribe();
         let none = tokio::time::timeout(Duration::from_secs(20), open.wait_for(|n| *n == 0)).await;
         assert!(none.is_ok(), "a client is still connected");
     }
 
-    /// Until a watch has been told of this many evictions.
+    /// Waits until a watch has got this many evictions.
     pub async fn shows(&self, evictions: usize) {
         let mut shown = self.shown.subscribe();
         let is = |at: &u64| {
@@ -381,7 +381,7 @@ impl Fake {
         assert!(told.is_ok(), "no watch was told of {evictions} evictions");
     }
 
-    /// Until requests of our own have gone to and fro: whoever had something to send has had the turns for it.
+    /// Waits for a few requests of our own, so that other clients had the time to send theirs.
     pub async fn turns(&self) {
         let reader = self.connection.reader().unwrap();
         for _ in 0..5 {
@@ -493,13 +493,14 @@ impl Fake {
             }
             tokio::select! {
                 news = changed.changed() => news.unwrap(),
-                // a client that watches sends nothing more: this is its end
+                // a client that watches sends nothing more, so this means that it has gone
                 _ = socket.read_u8() => return Ok(()),
             }
         }
     }
 
-    /// Pods end once a watch has reached their termination, so that whoever watches sees both. True if any did.
+    /// Deletes pods when a watch has got their termination, so that the watching client sees both. True if any were
+    /// deleted.
     fn end_pods(&self, reached: u64) -> bool {
         let mut state = self.state.lock().unwrap();
         if state.lingers {

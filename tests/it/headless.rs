@@ -1,4 +1,4 @@
-//! What the headless commands print, for whom, and how they end.
+//! The headless commands: what they print, where they print it, and their exit status.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -76,7 +76,7 @@ fn nobody_reads_on_and_that_is_no_failure() {
         let status = command.stdout(writer).stderr(Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(0), "{args:?}");
     }
-    // a disk that is full is one
+    // a full disk is an error
     for args in [&["keys"][..], &["--help"]] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse"));
@@ -110,7 +110,7 @@ fn why_says_what_to_do_and_fails_on_what_it_is_told_to() {
     assert!(text(&said.stdout).contains(WELL));
 }
 
-/// Every command that a rule suggests has its words for `why`.
+/// Every command that a rule suggests has a text for `why`.
 #[test]
 fn every_suggestion_of_a_rule_has_a_command_to_type() {
     let mut suggested = BTreeSet::new();
@@ -151,7 +151,7 @@ fn a_snapshot_is_for_people_and_for_awk() {
     };
     assert_eq!((of("CORES"), of("GIB"), of("CPU-REQUESTED")), ("8.0".into(), "32.0".into(), "0%".into()));
     assert_eq!(of("CPU-USED"), "-", "not measured");
-    // what is wrong is named, and told by why alone
+    // problems are named here; only `why` explains them
     assert!(out.contains("1 finding; pilothouse why says more:"), "{out}");
     assert!(!out.contains("lastTransitionTime") && !out.contains("    do: "), "{out}");
 }

@@ -1,4 +1,5 @@
-//! Logs over a real connection: each request names its container, breaks lose and repeat nothing, ends are ends.
+//! Logs over a real connection: each request names its container; a broken connection loses and repeats no line; ends
+//! are reported.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +27,7 @@ enum Answer {
 
 type Script = Box<dyn Fn(&str, usize) -> Answer + Send + Sync>;
 
-/// An API server of one pod. The script is asked with the target and how many requests for logs came before.
+/// An API server with one pod. The script gets the target and the number of earlier log requests.
 struct Server {
     reader: ReadClient,
     asked: Arc<Mutex<Vec<String>>>,
@@ -122,7 +123,7 @@ fn ended(code: i64) -> Value {
     json!({"terminated": {"exitCode": code, "reason": if code == 0 { "Completed" } else { "Error" }, "finishedAt": "2026-01-01T21:30:12Z"}})
 }
 
-/// Follows until the log is over, or as long as `enough` says no.
+/// Follows until the log ends, or until `enough` returns true.
 async fn follow(server: &Server, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
     let watch = PodWatch::new(&server.reader, "shop", "p", Uid::parse("u"));
     let query = LogQuery {
@@ -148,7 +149,7 @@ async fn follow(server: &Server, enough: impl Fn(&[String]) -> bool) -> Vec<Stri
     let both = async {
         tokio::select! {
             () = reading => {}
-            // what was told last is still read
+            // the last lines are still read
             () = async { follow_log(&server.reader, &watch, &query, out).await; std::future::pending().await } => {}
         }
     };

@@ -1,4 +1,4 @@
-//! What the parts do together.
+//! Tests of several parts together.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 

@@ -1,5 +1,5 @@
-//! What must hold of the shared state for every sequence of facts: what follows from them is the same as if it had been
-//! worked out from the last facts alone, an event survives being written down, and a heartbeat publishes nothing.
+//! Properties of the shared state for every sequence of facts: derived values equal those computed from scratch, an
+//! event is the same after it was written and read, and a heartbeat publishes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use proptest::prelude::*;
 
 const NOW: Stamp = Stamp(1_795_230_720_000);
 
-/// A row of any kind: its place in the universe, its life (a name can come back under another UID), its content.
+/// A row of any kind: its index in the universe, its life (a name can come back with another UID), its content.
 #[derive(Clone, Copy, Debug)]
 struct Seed {
     index: u32,
@@ -33,7 +33,7 @@ struct Seed {
 }
 
 impl Seed {
-    /// A few bits of the content, as a number below `n`.
+    /// Bits of the content, as a number below `n`.
     fn pick(self, from: u32, n: u64) -> u64 {
         (self.content >> from) % n
     }
@@ -271,7 +271,7 @@ fn slice(s: Seed) -> EndpointSlice {
     }
 }
 
-/// What a source may say next.
+/// The next message of a source.
 #[derive(Clone, Debug)]
 enum Step {
     Upsert(Table, Vec<Seed>),
@@ -280,7 +280,7 @@ enum Step {
         index: u32,
         version: u64,
     },
-    /// `whole`: with its closing token; without it the list was cut off and deletes nothing.
+    /// `whole`: with its closing token; without it the list was truncated and deletes nothing.
     Relist {
         table: Table,
         seeds: Vec<Seed>,
@@ -311,7 +311,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the API server would hold: for each name the newest that was said of it.
+/// The objects that the API server would have: for each name the newest one reported.
 #[derive(Default)]
 struct Truth {
     rows: BTreeMap<(Table, u32), Seed>,
@@ -319,7 +319,7 @@ struct Truth {
 }
 
 impl Truth {
-    /// Plays a step into the state and into the truth.
+    /// Applies a step to the state and to the model.
     fn play(&mut self, state: &mut ClusterState, step: &Step) {
         match step {
             Step::Publish { tick } => {
@@ -327,7 +327,7 @@ impl Truth {
             }
             Step::Upsert(table, seeds) => {
                 for seed in seeds {
-                    // a name that comes back under another UID was deleted before
+                    // a name that comes back with another UID was deleted before
                     if let Some(held) = self.rows.get(&(*table, seed.index))
                         && held.life != seed.life
                     {
@@ -349,7 +349,8 @@ impl Truth {
                 self.generation += 1;
                 let mut names = BTreeSet::new();
                 let seeds: Vec<Seed> = seeds.iter().copied().filter(|s| names.insert(s.index)).collect();
-                // what a list that was cut off brings of another life would be two at once: no server does that
+                // a truncated list could bring an object of another life, so that two would exist at once; no server
+                // sends that
                 let same_life = |s: &Seed| self.rows.get(&(*table, s.index)).is_none_or(|h| h.life == s.life);
                 let seeds: Vec<Seed> = seeds.into_iter().filter(|s| *whole || same_life(s)).collect();
                 state.apply(table.begin(self.generation), NOW);
@@ -375,7 +376,7 @@ impl Truth {
         }
     }
 
-    /// A state that heard nothing but the truth.
+    /// A state that only got the final facts.
     fn told_once(&self) -> ClusterState {
         let mut state = empty();
         for table in Table::ALL {
@@ -397,7 +398,7 @@ fn empty() -> ClusterState {
     state
 }
 
-/// What follows from the facts, without what may differ: versions of rows that say the same, and the order of arrival.
+/// The derived values without those that may differ: versions of equal rows, and the order of arrival.
 struct Follows {
     nodes: BTreeMap<Uid, String>,
     workloads: BTreeMap<Uid, String>,
@@ -532,7 +533,7 @@ proptest! {
         for (&(table, _), held) in &truth.rows {
             let beat = Seed { version: held.version + 1, ..*held };
             match table {
-                // a silent lease stays as silent as it was: its renewal is a fact that people see
+                // a lease stays silent, because its renewal would be a visible fact
                 Table::Leases => {
                     let lease = NodeLease { renewed: Some(NOW), ..lease(beat) };
                     state.apply(Fact::Leases(Batch::Upsert(vec![lease])), NOW);
@@ -547,7 +548,7 @@ proptest! {
     }
 }
 
-/// The one about a name that is taken over: of two Leases of a node the older one's end must not end the newer.
+/// A name that is reused: of two Leases of a node, the end of the older one must not end the newer one.
 #[test]
 fn a_lease_that_was_replaced_in_a_list_still_tells_silence() {
     let mut state = empty();

@@ -1,18 +1,18 @@
-//! Scenarios: files of events and, between them, what must be known by then.
+//! Scenarios: files with events and, between them, expectations about the state at that point.
 //!
-//! A line is either an event as recordings have it, `{"at": …, "cluster": 0, "fact": {…}}`, or an expectation,
-//! `{"at": …, "expect": {…}}`. Rows of an event may leave fields out: they are taken from the type's default. A time may
-//! be written as seconds after the scenario's start, `"+30"`. An expectation has any of:
+//! A line is either an event as in a recording, `{"at": …, "cluster": 0, "fact": {…}}`, or an expectation, `{"at": …,
+//! "expect": {…}}`. Rows of an event can leave fields out, which then have the type's default. A time can be written as
+//! seconds after the scenario's start, `"+30"`. An expectation can have:
 //!
 //! - `nodes`, `pods`, `workloads`, `services`: name -> state (`Suspect`; the phase; `2/3 stuck`; `ready/total`), all of them
-//! - `came`: service -> the pods that came into rotation lately, `a +30, b +40`, all of them
+//! - `came`: service -> the pods that came into rotation recently, `a +30, b +40`, all of them
 //! - `cover`: table -> `complete`, `loading`, `denied` …
 //! - `causes`: parts of the titles in their order, all of them; `why`: parts of the first one's evidence
-//! - `silenced`: the same of the findings that are silenced
-//! - `action`: what the first one suggests, `command uid` or null; `severity`: how bad it is
-//! - `changes`: parts of what changed in the last half hour, newest first, all of them
+//! - `silenced`: the same for the silenced findings
+//! - `action`: what the first one suggests, `command uid` or null; `severity`: its severity
+//! - `changes`: parts of the changes of the last half hour, newest first, all of them
 //! - `counts`: name -> number
-//! - `quiet`: true if nothing was worth publishing since the expectation before
+//! - `quiet`: true if nothing was published since the previous expectation
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn value<T: Serialize>(of: T) -> Value {
     serde_json::to_value(of).unwrap()
 }
 
-/// What stands for the fields that a row of this fact leaves out.
+/// The defaults for fields that a row of this fact leaves out.
 fn row_default(fact: &str) -> Option<Value> {
     Some(match fact {
         "Nodes" => value(Node::default()),
@@ -67,7 +67,7 @@ fn row_default(fact: &str) -> Option<Value> {
     })
 }
 
-/// The same for what lies under a key of a row, in a list or alone.
+/// The same for the value of a row's key, in a list or alone.
 fn part_default(key: &str) -> Option<Value> {
     Some(match key {
         "conditions" => value(Condition {
@@ -88,7 +88,7 @@ fn part_default(key: &str) -> Option<Value> {
     })
 }
 
-/// `+30` -> the time 30 s after the start, wherever it stands.
+/// `+30` -> the time 30 s after the start, anywhere in the value.
 fn stamps(value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -104,7 +104,7 @@ fn stamps(value: &mut Value) {
     }
 }
 
-/// Puts `given` over `base`; a key that the base lacks is a mistake in the scenario.
+/// Merges `given` into `base`; a key that the base lacks is a mistake in the scenario.
 fn over(base: Value, given: Value) -> Value {
     let (Value::Object(mut base), Value::Object(given)) = (base, given.clone()) else { return given };
     for (key, given) in given {
@@ -127,7 +127,7 @@ fn whole(mut part: Value, given: Map<String, Value>) -> Value {
     part
 }
 
-/// An event from a line that may be thin.
+/// An event from a line that leaves fields out.
 fn event(mut line: Value) -> Event {
     stamps(&mut line);
     let fact = line["fact"].as_object_mut().expect("a fact has one name");
@@ -147,7 +147,7 @@ fn event(mut line: Value) -> Event {
     serde_json::from_value(line.clone()).unwrap_or_else(|e| panic!("{e}: {line}"))
 }
 
-/// Compares what is expected under one key with what is there.
+/// Compares the expected and the actual value of one key.
 fn compare(what: &str, wanted: &Value, is: &BTreeMap<String, String>) {
     let wanted: BTreeMap<String, String> = wanted
         .as_object()
@@ -158,7 +158,7 @@ fn compare(what: &str, wanted: &Value, is: &BTreeMap<String, String>) {
     assert_eq!(&wanted, is, "{what}");
 }
 
-/// Each wanted part must be in the text at its place, and there must be as many.
+/// Each expected part must be in the text at its index, and the numbers must be equal.
 fn parts(what: &str, wanted: &Value, is: &[String], all: bool) {
     let wanted: Vec<&str> = wanted.as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
     if all {
@@ -258,13 +258,13 @@ fn check(cluster: &Cluster, published: bool, at: Stamp, expect: &Map<String, Val
     }
 }
 
-/// The pods that came into a service's rotation lately, and when.
+/// The pods that came into a Service's rotation recently, and when.
 fn came(row: &ServiceRow) -> String {
     let one = |(pod, at): &(Name, Stamp)| format!("{pod} {:+}", (at.0 - START.0) / 1000);
     row.came.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// What the panes and the header mark as bad is what NOW finds, and the other way round.
+/// The objects that the panes and the header mark as bad are exactly those that NOW finds.
 fn agree(cluster: &Cluster, at: Stamp) {
     let d = &cluster.derived;
     let told: Vec<(Severity, &str, ObjectRef)> = d
@@ -322,7 +322,7 @@ fn play(path: &Path) {
         let mut line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{what}: {e}"));
         let Some(expect) = line.get("expect").cloned() else {
             let event = event(line);
-            // what a scenario says can be recorded as it is
+            // an event of a scenario can be recorded unchanged
             let written = serde_json::to_string(&event).unwrap();
             assert_eq!(serde_json::from_str::<Event>(&written).unwrap(), event, "{what}");
             assert!(state.apply(event.fact, event.at).is_none(), "{what}");

@@ -1,12 +1,12 @@
-//! Stories: what NOW says from the opening of each scenario of the simulated cluster, over what a person does about it,
-//! until it is quiet. The cluster, the sources, the rules and the executor are the real ones, only time is not: see
+//! Stories: NOW's lines in each scenario of the simulated cluster, from the opening over the user's actions until it is
+//! quiet. The cluster, the sources, the rules and the executor are the real ones; only the time is simulated: see
 //! [`stage`].
 //!
-//! `stories/NAME.txt` holds the lines of a scenario and when each came; PILOTHOUSE_WRITE_STORIES=1 writes what is there
-//! now, to be read before it is kept. What must hold whatever these files say is in [`judge`]: no line is false, what is
-//! done about a finding shows at once, and in the end it is quiet.
+//! `stories/NAME.txt` has the lines of a scenario with their times. PILOTHOUSE_WRITE_STORIES=1 writes the current ones;
+//! read them before you keep them. [`judge`] checks the properties that all stories must have: no line is wrong, an
+//! action on a finding shows at once, and in the end it is quiet.
 //!
-//! PILOTHOUSE_TEST_WHOLE=1 tells them with other seeds as well, some longer, and an hour of `calm`.
+//! PILOTHOUSE_TEST_WHOLE=1 also runs other seeds, some stories for longer, and an hour of `calm`.
 
 mod judge;
 mod record;
@@ -25,7 +25,7 @@ use record::Record;
 use stage::Stage;
 use table::{Line, STORIES, Story};
 
-/// Lives through a story.
+/// Runs a story.
 async fn tell(story: &Story, seed: u64, lasts: u64) -> Record {
     let stage = Stage::open(story.scenario, seed).await;
     let truth = judge::truth(story, seed);
@@ -69,13 +69,13 @@ async fn tell(story: &Story, seed: u64, lasts: u64) -> Record {
     }
 }
 
-/// The line about this, if there is one and nothing is done about it yet.
+/// The line about this, if there is one and nothing was done about it yet.
 fn line(cluster: &Cluster, of: Line) -> Option<&Cause> {
     let mut causes = cluster.derived.causes.iter().map(AsRef::as_ref);
     causes.find(|cause| judge::is(cause.rule, cause.objects.first(), of) && cause.course.remedy.is_none())
 }
 
-/// Nothing in a story waits for anything outside of this thread: its clock moves on when all of it waits.
+/// A story waits for nothing outside of this thread: its clock moves on when all of its tasks wait.
 fn live(story: &Story, seed: u64, lasts: u64) -> Record {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().unwrap();
@@ -100,7 +100,7 @@ fn file(scenario: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/stories/{scenario}.txt"))
 }
 
-/// Plays a story and holds it to its file.
+/// Runs a story and compares it with its file.
 fn check(scenario: &str) {
     let story = story(scenario);
     let record = play(story, 1, story.lasts);
@@ -121,8 +121,8 @@ fn check(scenario: &str) {
     }
 }
 
-/// Which requests fail is drawn, for each in turn: no two tellings are the same. The server is silent for 12 s, and it is
-/// told of it then and while the next tries fail by chance, and at no other time.
+/// The failing requests are drawn at random, so no two runs are the same. The server is silent for 12 s; NOW reports
+/// this then, while the next attempts fail by chance, and at no other time.
 fn compare_what_is_drawn(record: &Record, file: &str) {
     record.has(file);
     let mut others = record.shown(0.0, 90.0).chain(record.shown(150.0, f64::INFINITY));
@@ -167,7 +167,7 @@ fn an_hour_of_calm() {
     }
 }
 
-/// Trouble that nobody mends does not make NOW say what is not so, either.
+/// NOW also stays correct if nobody fixes the problems.
 #[test]
 fn a_quarter_of_an_hour_in_which_nobody_does_anything() {
     if is_whole() {

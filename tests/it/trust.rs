@@ -1,5 +1,5 @@
-//! What the journal, the folders and the outputs can be trusted with: whose files they are, which cluster an action was
-//! meant for, who takes it up, and that no secret is written anywhere.
+//! The security of the journal, the folders and the outputs: who owns the files, which cluster an action belongs to,
+//! which process resumes it, and that no secret is written anywhere.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -22,7 +22,7 @@ fn follows(id: &Name) -> Follows {
     Follows { id: id.clone(), how: How::Resumed, cordoned: Vec::new() }
 }
 
-/// A drain whose process died after its first records. With its id.
+/// A drain whose process died after its first records; returns its id.
 async fn dead_drain(fake: &Fake, folder: &Path) -> Name {
     let drain = plan(fake, Act::Drain(DrainOptions::default())).await;
     assert!(dies(fake, folder, &drain, 4).await);
@@ -108,7 +108,7 @@ async fn an_action_of_another_cluster_is_not_resumed() {
     assert_eq!(refused.outcome, Some(Outcome::Refused));
     assert!(refused.message.contains("context test is another cluster now"), "{}", refused.message);
     assert_eq!(other.state.lock().unwrap().total(), 0);
-    // the same by the command line, before anything is asked
+    // the same on the command line, before any request
     let state = folder.path().join("state");
     std::fs::create_dir_all(state.join("pilothouse")).unwrap();
     std::fs::rename(folder.path().join("first.jsonl"), state.join("first.jsonl")).unwrap();
@@ -125,7 +125,7 @@ async fn an_action_of_another_cluster_is_not_resumed() {
     assert!(applied.len() == 4 && applied.values().all(|n| *n == 1), "{applied:?}");
 }
 
-/// What a command of the binary said.
+/// The output of a command of the binary.
 #[derive(Debug)]
 struct Said {
     status: i32,
@@ -134,7 +134,7 @@ struct Said {
 }
 
 impl Said {
-    /// Against this server, with the state in `state`.
+    /// Runs it against this server, with the state folder `state`.
     async fn of(fake: &Fake, state: &Path, args: &[&str]) -> Self {
         let config = fake.kubeconfig().to_owned();
         Self::with(
@@ -182,7 +182,7 @@ async fn a_journal_that_others_can_write_is_refused_in_words() {
             assert_eq!(mode(&file.path()), 0o600, "{file:?}");
         }
     }
-    // a file that is none is told, and nothing waits for it
+    // a file that is not a regular one is reported, and nothing blocks on it
     let fifo = journal.join("x.jsonl");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
     symlink("/dev/zero", journal.join("y.jsonl")).unwrap();
@@ -197,7 +197,7 @@ async fn a_journal_that_others_can_write_is_refused_in_words() {
     assert!(said.err.contains("y.jsonl: it is not a regular file"), "{said:?}");
     std::fs::remove_file(fifo).unwrap();
     std::fs::remove_file(journal.join("y.jsonl")).unwrap();
-    // a folder of others
+    // a folder of another user
     let before = fake.state.lock().unwrap().total();
     let refused = async |words: &str| {
         let said = Said::of(&fake, home.path(), &["journal", "list"]).await;
@@ -238,7 +238,7 @@ async fn without_a_home_no_shared_folder_takes_its_place() {
     std::fs::create_dir(shared.path().join("pilothouse")).unwrap();
     let planted = shared.path().join("pilothouse/config.toml");
     std::fs::write(planted, "[prometheus]\nurl = \"http://127.0.0.1:1/planted\"\n").unwrap();
-    // a relative one is none, as one that is not set for a user without an entry in passwd
+    // a relative path counts as not set for a user without an entry in passwd
     let env = [("HOME", "none"), ("TMPDIR", shared.path().to_str().unwrap())];
     let run = async |args: &[&str]| Said::with(args, fake.kubeconfig(), &env).await;
     let said = run(&["cordon", "n1", "--yes"]).await;
@@ -261,7 +261,7 @@ async fn without_a_home_no_shared_folder_takes_its_place() {
 
 #[tokio::test]
 async fn a_disk_that_is_full_in_the_middle_stops_the_action() {
-    // room for the intent and a part of the steps: the 64 KiB that are tried before, in blocks of 512 bytes
+    // room for the intent and a part of the steps: the 64 KiB of the earlier check, in blocks of 512 bytes
     const BLOCKS: &str = "128";
     let fake = Fake::start(100).await;
     let home = tempfile::tempdir().unwrap();
@@ -284,7 +284,7 @@ async fn a_disk_that_is_full_in_the_middle_stops_the_action() {
     let written = text.lines().filter(|line| line.contains("\"sending\"")).count();
     let sent = fake.state.lock().unwrap().evictions();
     assert!(sent > 3 && sent <= written && written < 300, "{sent} sent, {written} written down");
-    // with room again it is listed, and goes on
+    // when there is room again, it is listed and can be resumed
     let said = Said::of(&fake, home.path(), &["journal", "list"]).await;
     assert!(said.out.contains("UNFINISHED"), "{said:?}");
     let id = said.out.split_whitespace().next().unwrap().to_owned();
@@ -359,7 +359,7 @@ async fn no_secret_is_written_anywhere() {
     ] {
         run(&with_password, args).await;
     }
-    // nobody listens there: the credential is made, and what fails is told
+    // nothing listens there: the credential is created, and the failure is reported
     let nobody = format!("https://bob:{SECRET}@127.0.0.1:1");
     let plugin = format!(
         "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, args: [-c, 'echo ''{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{SECRET}\"}}}}''']}}"
@@ -379,7 +379,7 @@ async fn no_secret_is_written_anywhere() {
         assert_ne!(said.status, 0, "{said:?}");
         run(&of(server, user), &["cordon", "n1", "--yes"]).await;
     }
-    // what is no token, no URL and no YAML
+    // values that are no token, no URL and no YAML
     let good = of("https://127.0.0.1:1", "");
     for broken in [
         of("https://127.0.0.1:1", &format!("token: \"{SECRET}\\n123\"")),

@@ -1,4 +1,4 @@
-//! What stands on the screen, and what keys do.
+//! The content of the screen, and the effects of keys.
 
 mod flows;
 mod scene;

@@ -1,5 +1,5 @@
-//! What others do while an action runs: it stops, says who did it and when, sends nothing more, and does not call
-//! another's work its own.
+//! Somebody else changes objects while an action runs: the action stops, says who made the change and when, sends
+//! nothing more, and does not claim another's change as its own.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn scale() -> Act {
     Act::Scale(ScaleBy { replicas: 5, current_replicas: None })
 }
 
-/// Runs the plan; `meanwhile` is done once `seen` holds of what is told.
+/// Runs the plan; `meanwhile` runs once `seen` is true for the reported state.
 async fn run(
     fake: &Fake,
     plan: &Plan,
@@ -40,13 +40,13 @@ async fn run(
     run.await.unwrap()
 }
 
-/// The first step was accepted and takes effect.
+/// The first step was accepted and is taking effect.
 fn settles(action: &ActionView) -> bool {
     let first = &action.steps[0];
     first.state == StepState::Accepted && first.note != "accepted"
 }
 
-/// The same while the first step waits for its effect.
+/// The same, while the first step waits for its effect.
 async fn while_it_waits(act: Act, meanwhile: impl FnOnce(&mut State)) -> ActionView {
     let fake = Fake::start(0).await;
     revisions(&fake);
@@ -105,7 +105,7 @@ async fn a_rollout_that_somebody_pauses_or_replaces_is_not_followed_as_ones_own(
         let what = act.as_str();
         let done = while_it_waits(act, |state| {
             state.change(WEB, "ann", change);
-            // the other's rollout succeeds
+            // the other user's rollout succeeds
             let n = json!({"status": {"updatedReplicas": 3, "availableReplicas": 3}});
             if change["spec"]["paused"].is_null() {
                 state.change(WEB, "ann", &n);
@@ -135,7 +135,7 @@ async fn a_scale_that_somebody_takes_back_or_further_is_not_done() {
     for (number, words) in [(3, "it was taken back meanwhile"), (8, "it has 8 replicas now")] {
         let done = while_it_waits(scale(), |state| state.change(WEB, "ann", &to(number))).await;
         stopped(&done, &[words, BY_ANN]);
-        // and before the first look, whatever the answer was
+        // and before the first check, whatever the answer was
         let fake = Fake::start(0).await;
         let plan = plan(&fake, scale()).await;
         let change = to(number);
@@ -165,7 +165,7 @@ async fn the_autoscaler_that_takes_a_scale_back_is_named() {
         .await;
         stopped(&done, &[words, "change its bounds instead"]);
     }
-    // of a person's change nobody says that it was the autoscaler
+    // a user's change is not attributed to the autoscaler
     let done = while_it_waits(scale(), |state| {
         hpa(state, json!([]));
         state.change(WEB, "ann", &json!({"spec": {"replicas": 4}}));
@@ -205,7 +205,7 @@ fn backends(web: u32, dr: u32) -> Value {
     json!({"spec": {"rules": [{"backendRefs": [{"name": "web", "weight": web}, {"name": "dr", "weight": dr}]}]}})
 }
 
-/// A shift of a route in two steps, with a look of `soak_secs` after each.
+/// A shift of a route in two steps, watched for `soak_secs` after each.
 async fn shift(fake: &Fake, soak_secs: u32) -> Plan {
     let mut route = backends(100, 0);
     route["metadata"] = json!({"name": "web", "namespace": "shop", "uid": uid(800), "generation": 1});
@@ -300,7 +300,7 @@ async fn what_was_overtaken_while_nobody_watched_is_no_success_of_the_resumed_ac
     }
 }
 
-/// Runs until the right or the login ends; then with it again.
+/// Runs until the permission or the login ends; then again with it.
 async fn ends(plan: impl AsyncFn(&Fake) -> Plan, pods: u32, writes: u32, what: Ends) -> (Fake, ActionView) {
     let fake = Fake::start(pods).await;
     let plan = plan(&fake).await;
@@ -366,7 +366,7 @@ async fn a_pod_of_a_protected_namespace_that_comes_to_a_dead_node_is_not_deleted
         pod
     };
     let guards = GuardSettings { protected_namespaces: vec!["vault".into()], ..GuardSettings::default() };
-    // one comes after the confirmation; one was there, and confirmed; none
+    // one comes after the confirmation; one was in the confirmed plan; none
     for (late, there) in [(true, false), (false, true), (false, false)] {
         let fake = Fake::start(1).await;
         let dead = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});

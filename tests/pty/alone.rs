@@ -1,4 +1,4 @@
-//! Without any cluster: the terminal, signals, the configuration, and a server that is not there.
+//! Without any cluster: the terminal, signals, the configuration, and a server that does not answer.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn a_server_that_is_not_there_is_named_and_tried_again() {
     let nowhere = Nowhere::new();
     let mut seat = nowhere.sit();
     let address = nowhere.address.clone();
-    seat.sees(&[&format!("no answer from http://{address}"), "GET http://", "tried again and again"]);
+    seat.sees(&[&format!("no answer from http://{address}"), "GET http://", "retrying"]);
     let text = seat.text();
     for lie in ["no nodes", "no services", "no error lines", "0 Ready", "loading hpas"] {
         assert!(!text.contains(lie), "{lie}:\n{text}");
@@ -58,7 +58,7 @@ fn a_server_that_is_not_there_is_named_and_tried_again() {
 fn nothing_is_written_while_nothing_changes() {
     let nowhere = Nowhere::new();
     let mut seat = nowhere.sit();
-    seat.sees(&["tried again and again"]);
+    seat.sees(&["retrying"]);
     // the sources fail one after the other at first, rounded ages move a few times a minute and the clock once:
     // between them there are quiet windows, although some source tries again every second
     let windows: Vec<usize> = (0..8).map(|_| seat.bytes_within(Duration::from_secs(3))).collect();

@@ -1,5 +1,5 @@
-//! On a real control plane (tests/cluster/up): finding, reading, acting, refusing, and living through the loss of the
-//! API server.
+//! On a real control plane (tests/cluster/up): finding and reading objects, running and refusing actions, and an outage
+//! of the API server.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

@@ -1,7 +1,6 @@
-//! `--demo` as somebody sees it who has just installed the program: the panes, and an incident that is resolved from
-//! the keyboard alone.
+//! `--demo` as a new user sees it: the panes, and an incident that is solved with the keyboard alone.
 //!
-//! With PILOTHOUSE_DRAW=FOLDER the panes are drawn into that folder as well: `screenshots/draw` does so.
+//! With PILOTHOUSE_DRAW=FOLDER the panes are also drawn into that folder, as `screenshots/draw` does.
 
 mod asked;
 mod now;

@@ -1,4 +1,4 @@
-//! A console beside a simulated cluster that outlives it: killed in the middle of a drain, and looking at a Secret.
+//! A console and a simulated cluster in another process: the console is killed during a drain, and shows a Secret.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

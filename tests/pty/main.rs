@@ -1,5 +1,5 @@
 //! The built binary on a terminal of its own: start, panes, keys and actions, resize, signals, hang-up, refusals.
-//! PILOTHOUSE_TEST_BINARY names another binary than the one that was just built.
+//! PILOTHOUSE_TEST_BINARY names another binary than the one just built.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // deadlines of a test are those of the machine's clock

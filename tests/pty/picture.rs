@@ -1,4 +1,4 @@
-//! A parsed screen as an SVG picture, for `screenshots/`.
+//! Draws a parsed screen as an SVG picture, for `screenshots/`.
 
 use std::fmt::Write;
 use std::path::Path;

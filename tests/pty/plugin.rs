@@ -1,4 +1,4 @@
-//! Credential plugins on a terminal: one that asks the person, one that takes its time, one that is cancelled.
+//! Credential plugins on a terminal: one that asks the user, one that is slow, one that is cancelled.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

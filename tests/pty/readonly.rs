@@ -1,5 +1,5 @@
-//! Every key of the table in every view of a console that was started with --read-only, each followed by all that could
-//! confirm something: the audit log has no write and no dry run.
+//! Every key of the table in every view of a console that was started with --read-only, each followed by all keys that
+//! could confirm something: the audit log has no write and no dry run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A person at a terminal: the binary behind a pty, what it wrote as a parsed screen, and waiting for predicates.
+//! A user at a terminal: the binary behind a pty, its output as a parsed screen, and waiting for predicates.
 
 use std::io::{Read, Write};
 use std::num::NonZeroU16;

@@ -1,5 +1,5 @@
-//! One unfinished action is taken up by one process: whoever does so holds a locked file of the action's name. The
-//! kernel lets go of the lock when the process ends, however it ends.
+//! Only one process can resume an unfinished action: it holds a locked file with the action's name. The kernel releases
+//! the lock when the process ends, in any way.
 
 use std::fs::{File, TryLockError};
 use std::io::{Error, Read, Seek, Write};
@@ -9,10 +9,10 @@ use pilothouse_core::domain::id::Name;
 
 use super::{Journal, JournalError, folder};
 
-/// Somebody lets go and takes the file away at the same moment: looked at again this often.
+/// If another process releases and removes the file at the same moment, the claim is tried again this often.
 const ATTEMPTS: u32 = 100;
 
-/// Held while an unfinished action is taken up.
+/// Is held while an unfinished action is resumed.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
@@ -22,13 +22,13 @@ pub struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
-            // an empty file stays, which nobody holds
+            // an empty file that nobody holds stays behind
             tracing::debug!(path = %self.path.display(), %error, "cannot be removed");
         }
     }
 }
 
-/// Why an unfinished action cannot be taken up.
+/// Why an unfinished action cannot be resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     #[error("{0} is being resumed by {1}")]
@@ -40,10 +40,10 @@ pub enum ClaimError {
 }
 
 impl Journal {
-    /// Takes an unfinished action up, so that no other process does at the same time or has done so before.
+    /// Claims an unfinished action, unless another process is resuming it or has done so.
     pub fn claim(&self, id: &Name) -> Result<Claim, ClaimError> {
         let claim = self.lock(id)?;
-        // the other one may have come to its end before we held the lock
+        // the other process may have finished before we held the lock
         let (chapters, _) = self.chapters();
         match chapters.into_iter().find_map(|mut chapter| chapter.followed.remove(id)) {
             Some((how, by)) => Err(ClaimError::Followed(id.clone(), how.as_str(), by)),
@@ -65,7 +65,7 @@ impl Journal {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let mut pid = String::new();
-                    // who it is is only for people
+                    // the holder's name is only for the message
                     let read = (&mut file).take(16).read_to_string(&mut pid).is_ok();
                     let known = read && !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
                     let who = if known { format!("PID {pid}") } else { "another process".to_owned() };
@@ -74,7 +74,7 @@ impl Journal {
                 Err(TryLockError::Error(e)) => return Err(failed(e).into()),
             }
             if folder::in_place(&file, &path).is_err() {
-                // who held it before took the file away after we had opened it
+                // the previous holder removed the file after we had opened it
                 continue;
             }
             let claim = Claim { path: path.clone(), _locked: file.try_clone().map_err(failed)? };

@@ -1,7 +1,7 @@
-//! The folder of the journals and its files: trusted only when they are this user's own.
+//! The folder of the journals and its files, which are trusted only if they belong to this user.
 //!
-//! Whoever can write into the folder can make up unfinished actions and take records away. A file that is no regular
-//! file (a FIFO, a device, a link) is never opened for longer than it takes to see that.
+//! Anyone who can write to the folder could invent unfinished actions and remove records. A file that is not a regular
+//! file (a FIFO, a device, a link) is opened only to find that out.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::Error;
@@ -10,17 +10,17 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Others than the owner may write.
+/// Users other than the owner can write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Makes the folder (mode 0700) where it is not there, and looks whether it can be trusted.
+/// Creates the folder (mode 0700) if it is missing, and checks whether it can be trusted.
 pub(crate) fn make(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     trusted(folder)
 }
 
-/// Err: why what lies in this folder is not taken for ours. NotFound: there is no such folder.
+/// Err: why the files in this folder are not trusted. NotFound: there is no such folder.
 pub(crate) fn trusted(folder: &Path) -> std::io::Result<()> {
     let found = std::fs::symlink_metadata(folder)?;
     if found.is_symlink() {
@@ -38,7 +38,7 @@ pub(crate) fn trusted(folder: &Path) -> std::io::Result<()> {
             "the folder has mode {mode:04o}: others can write to it; look at what is in it, then chmod 700"
         )));
     }
-    // whoever can write to the folder around it can put another one in its place
+    // anyone who can write to the parent folder can replace this folder
     let Some(around) = folder.parent() else { return Ok(()) };
     let around = if around.as_os_str().is_empty() { Path::new(".") } else { around };
     let outer = std::fs::metadata(around)?;
@@ -51,31 +51,31 @@ pub(crate) fn trusted(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Opens a file to be read, if it is a regular file of this user. Never waits and never follows a link.
+/// Opens a file for reading if it is a regular file of this user. Never blocks and never follows a link.
 pub(crate) fn open(path: &Path) -> std::io::Result<File> {
     let found = std::fs::symlink_metadata(path)?;
     regular(&found)?;
     checked(OpenOptions::new().read(true).custom_flags(flags()).open(path)?)
 }
 
-/// Makes a new file of mode 0600.
+/// Creates a file with mode 0600.
 pub(super) fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(0o600).custom_flags(flags()).open(path)
 }
 
-/// Opens a file to go on writing at its end.
+/// Opens a file to append to it.
 pub(super) fn append(path: &Path) -> std::io::Result<File> {
     checked(OpenOptions::new().append(true).custom_flags(flags()).open(path)?)
 }
 
-/// Opens a file that is read and written, and makes it (mode 0600) where it is not there.
+/// Opens a file for reading and writing, and creates it (mode 0600) if it is missing.
 pub(super) fn open_or_create(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags());
     checked(options.open(path)?)
 }
 
-/// Err: the path no longer leads to this very file.
+/// Err: the path no longer leads to this file.
 pub(super) fn in_place(file: &File, path: &Path) -> std::io::Result<()> {
     let held = file.metadata()?;
     if held.nlink() == 0 {

@@ -1,4 +1,4 @@
-//! Old journals go away by themselves, but never one with an action that somebody may still have to deal with.
+//! Removes old journals, but never one with an action that may still need attention.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,20 +9,21 @@ use pilothouse_core::domain::time::Stamp;
 
 use super::{Chapter, Journal, folder, is_locked, told};
 
-/// How long an ended action can be looked up, in seconds.
+/// How long an ended action is kept, in seconds.
 const KEPT_SECS: i64 = 180 * 24 * 3600;
-/// How large all journals may become before that, in bytes.
+/// The total size of all journals above which older ones are removed earlier, in bytes.
 const KEPT_BYTES: u64 = 64 << 20;
 
-/// One file that may go.
+/// One file that can be removed.
 struct Candidate {
     path: PathBuf,
     chapter: Chapter,
 }
 
 impl Journal {
-    /// Removes the journals that are older than half a year, and the oldest where all together are larger than 64 MiB: only
-    /// whole files of ended processes, each of whose actions has ended or was dealt with. Returns how many were removed.
+    /// Removes the journals that are older than half a year, and the oldest ones if all together are larger than 64
+    /// MiB. Only whole files of ended processes are removed, if each of their actions has ended or was closed. Returns
+    /// how many were removed.
     pub fn prune(&self, now: Stamp) -> usize {
         let Ok(folder) = self.folder() else { return 0 };
         let Ok(entries) = folder::trusted(folder).and_then(|()| std::fs::read_dir(folder)) else { return 0 };
@@ -52,7 +53,7 @@ impl Journal {
         }
         let (mut candidates, mut open, mut dealt_with) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for (_, _, path) in &files {
-            // what cannot be read stays, and nothing is known of what it says about the others
+            // a file that cannot be read stays, and what it says about the others is not known
             let Ok(file) = folder::open(path) else { return 0 };
             let alive = is_locked(&file);
             let (chapter, gaps) = told::read(file, path, &mut { usize::MAX });
@@ -67,8 +68,8 @@ impl Journal {
     }
 }
 
-/// Removes what may go, the oldest first (it stands last in `candidates`). A file that says that an action was dealt with stays
-/// as long as that action's own file; the order of the two says nothing, as files of one moment have none.
+/// Removes files, the oldest first (it is last in `candidates`). A file that closes another file's action stays as long
+/// as that file; the order of the two does not matter, because files of one moment have none.
 fn remove(mut candidates: Vec<Candidate>, open: &BTreeSet<Name>, dealt_with: &BTreeSet<Name>) -> usize {
     let (mut removed, mut still_told) = (0, open.clone());
     loop {
@@ -93,7 +94,7 @@ fn remove(mut candidates: Vec<Candidate>, open: &BTreeSet<Name>, dealt_with: &BT
                 }
             }
         }
-        // a file that went may have been the one that another had to stay for
+        // the removed file may have been the reason for another one to stay
         if kept.is_empty() || kept.len() == before {
             return removed;
         }
@@ -128,7 +129,7 @@ mod tests {
             by: "9".into(),
             how: How::Dismissed,
         };
-        // a: ended. b: unfinished. c: unfinished, and d says that somebody dealt with it
+        // a: ended. b: unfinished. c: unfinished, and d says that it was closed
         for (name, records) in [
             ("a", vec![intent("1"), ended("1")]),
             ("b", vec![intent("2")]),
@@ -142,7 +143,7 @@ mod tests {
         }
         let now = Clock::system().now();
         let later = now.plus_secs(KEPT_SECS + 3600);
-        // files of one moment: which of them is the older cannot be told
+        // it is not known which of two files of one moment is older
         for name in ["a", "b", "c", "d"] {
             let file = std::fs::File::options()
                 .append(true)

@@ -1,4 +1,5 @@
-//! Reads journals: records are folded into actions one by one, so that a file of any size costs what its actions do.
+//! Reads journals. Records are folded into actions one by one, so the memory depends on the actions, not on the file's
+//! size.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -14,47 +15,47 @@ use pilothouse_core::facts::world::{ActionView, Outcome, Place, StepState, StepV
 use super::{How, Line, Record};
 use crate::action::identity::Clusters;
 
-/// A longer record is damaged: no plan is that large.
+/// A longer record counts as damaged, because no plan is that large.
 const RECORD_CAP: usize = 16 << 20;
-/// What is kept of actions that have ended, in bytes of their records; the oldest go first.
+/// How much is kept of ended actions, in bytes of their records; the oldest are dropped first.
 pub(super) const KEPT_BYTES: usize = 8 << 20;
-/// Problems of one file that are told one by one.
+/// Maximum number of problems that are listed for one file.
 const TOLD: usize = 20;
 
-/// An action as its records tell it.
+/// An action according to its records.
 #[derive(Clone, Debug)]
 pub struct Told {
     pub id: Name,
     pub at: Stamp,
     pub user: String,
     pub host: String,
-    /// Which clusters its contexts meant; empty in older journals.
+    /// The clusters of its contexts; empty in older journals.
     pub clusters: Clusters,
-    /// With the steps that were added on the way.
+    /// Includes the steps that were added during the run.
     pub plan: Plan,
-    /// A mark for each step.
+    /// The recorded state of each step.
     pub marks: Vec<Mark>,
-    /// Nodes that an action before it had cordoned.
+    /// Nodes that an earlier action of the same chain had cordoned.
     pub inherited: Vec<ObjectRef>,
     pub end: Option<End>,
-    /// A record of it is damaged, so this may not be all.
+    /// One of its records is damaged, so it may be incomplete.
     pub damaged: bool,
-    /// The number that each step has in the records.
+    /// The number of each step in the records.
     numbers: Vec<usize>,
     bytes: usize,
 }
 
-/// The last that was written down of a step.
+/// The latest record of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mark {
     pub state: StepState,
     pub at: Option<Stamp>,
     pub note: String,
-    /// What a restart wrote.
+    /// The value that a restart wrote.
     pub stamp: String,
-    /// A checksum of the template that it left.
+    /// A checksum of the template after the restart.
     pub template: Option<u32>,
-    /// The server took it, whatever is known of it since.
+    /// The server accepted it, whatever was found out later.
     pub accepted: bool,
 }
 
@@ -64,28 +65,28 @@ pub struct End {
     pub at: Stamp,
     pub outcome: Outcome,
     pub message: String,
-    /// Its process was told to end: steps are left that somebody may take up.
+    /// Its process was told to end, so steps are left that can be resumed.
     pub interrupted: bool,
 }
 
-/// One process's file.
+/// The file of one process.
 #[derive(Debug, Default)]
 pub struct Chapter {
-    /// Those that have ended first.
+    /// The ended actions come first.
     pub actions: Vec<Told>,
-    /// Actions of other processes that were dealt with: how, and by which action.
+    /// Closed actions of other processes: how they were closed, and by which action.
     pub followed: BTreeMap<Name, (How, Name)>,
-    /// Its process still runs.
+    /// Its process is still running.
     pub alive: bool,
-    /// It is this process's.
+    /// It belongs to this process.
     pub own: bool,
 }
 
-/// Something that a journal cannot tell.
+/// A part of a journal that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub what: String,
-    /// An action may be missing, or be shown wrong. False: nothing that was sent is lost.
+    /// An action may be missing, or shown with a wrong state. False: no request that was sent is lost.
     pub lost: bool,
 }
 
@@ -101,7 +102,7 @@ impl Gap {
     }
 }
 
-/// One file under way.
+/// A file that is being read.
 struct Fold<'a> {
     path: &'a Path,
     open: Vec<Told>,
@@ -109,7 +110,7 @@ struct Fold<'a> {
     closed_bytes: usize,
     dropped: usize,
     followed: BTreeMap<Name, (How, Name)>,
-    /// Actions that have records and no intent.
+    /// Actions with records but without an intent.
     orphans: BTreeSet<Name>,
     /// Actions that a damaged record names.
     hurt: BTreeSet<Name>,
@@ -117,7 +118,7 @@ struct Fold<'a> {
     gaps: Vec<Gap>,
 }
 
-/// Reads a file. `room`: how many bytes of ended actions may still be kept; it is taken from.
+/// Reads a file. `room`: how many bytes of ended actions can still be kept; it is reduced.
 pub(super) fn read(file: File, path: &Path, room: &mut usize) -> (Chapter, Vec<Gap>) {
     let mut fold = Fold {
         path,
@@ -164,7 +165,7 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// `whole`: it has an end, so it is not what a crash leaves.
+    /// `whole`: the line has an end, so it is not the remainder of a crash.
     fn damage(&mut self, number: usize, line: &[u8], whole: bool) {
         self.damaged += 1;
         let named = named(line);
@@ -274,7 +275,7 @@ impl Told {
                 self.bytes += bytes;
             }
             Record::Step { at, step, state, note, stamp, template, .. } => {
-                // nearly always where it would be if no record were lost
+                // nearly always its usual place, unless a record was lost
                 let place = match self.numbers.get(step) {
                     Some(number) if *number == step => Some(step),
                     _ => self.numbers.iter().position(|number| *number == step),
@@ -300,7 +301,7 @@ impl Told {
         }
     }
 
-    /// As the screen shows it. `alive`: its process still runs, so an open end is no accident.
+    /// The action in the screen's form. `alive`: its process is still running, so a missing end is not an accident.
     fn shown(self, alive: bool, foreign: bool) -> ActionView {
         let mut action = ActionView::new(self.id, Arc::new(self.plan), self.at);
         action.foreign = foreign;
@@ -338,7 +339,7 @@ impl Told {
     }
 }
 
-/// Every action of the chapters, newest first.
+/// Every action of the files, newest first.
 pub fn actions(chapters: Vec<Chapter>) -> Vec<Arc<ActionView>> {
     let mut followed: Vec<(Name, (How, Name))> = Vec::new();
     let mut actions: Vec<ActionView> = Vec::new();
@@ -379,7 +380,7 @@ fn parse(line: &[u8]) -> Option<Record> {
     serde_json::from_str(line.body.get()).ok()
 }
 
-/// The action that a damaged record names, if that much can be read.
+/// The action that a damaged record names, if that part can be read.
 fn named(line: &[u8]) -> Option<Name> {
     let (mark, longest) = (b"\"id\":\"", 64);
     let after = line.windows(mark.len()).position(|w| w == mark)? + mark.len();
@@ -436,7 +437,7 @@ mod tests {
         Record::Ended { id: id.into(), at: Stamp(2), outcome, message, interrupted: false }
     }
 
-    /// What a file of these records tells when the lines of `damaged` are damaged.
+    /// The content of a file of these records in which the lines in `damaged` are damaged.
     fn of(records: &[Record], damaged: &[usize], mut room: usize) -> (Chapter, Vec<Gap>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
@@ -474,7 +475,7 @@ mod tests {
         assert_eq!((told.plan.steps.len(), told.marks.len()), (2, 2));
         assert_eq!(told.plan.steps[1].on.name.as_str(), "n2");
         assert_eq!(told.marks[1].note, "step 2");
-        // older journals counted
+        // older journals counted the steps
         let (chapter, _) = of(&[intent("1", 1), added("1", None), step("1", 1)], &[], KEPT_BYTES);
         assert_eq!(chapter.actions[0].marks[1].note, "step 1");
     }

@@ -9,28 +9,28 @@ use super::node::{ChangedBy, Condition};
 use super::row::row;
 use super::time::Stamp;
 
-/// How a metric's target is written.
+/// The form of a metric's target.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Target {
-    /// Percent of the requests.
+    /// Percent of the requests (`averageUtilization`).
     Utilization(i32),
-    /// Per pod, in thousandths of the metric's unit.
+    /// Per pod, in thousandths of the metric's unit (`averageValue`).
     AverageValue(i64),
-    /// As it is, in thousandths of the metric's unit.
+    /// In total, in thousandths of the metric's unit (`value`).
     Value(i64),
     /// Not one of the three, or absent.
     None,
 }
 
-/// One entry of `spec.metrics[]` with its current value of `status.currentMetrics[]`.
+/// One entry of `spec.metrics[]` with its current value from `status.currentMetrics[]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// `Resource`, `ContainerResource`, `Pods`, `Object`, `External`, or what the server wrote.
+    /// `Resource`, `ContainerResource`, `Pods`, `Object`, `External`, or the server's own text.
     pub kind: Name,
-    /// `cpu`, `queue_depth`; with the container in front (`app/cpu`) for ContainerResource.
+    /// `cpu`, `queue_depth`; for ContainerResource with the container's name (`app/cpu`).
     pub name: Name,
     pub target: Target,
-    /// In the target's own form: percent, or thousandths. None = the autoscaler has no value (never 0).
+    /// In the target's form: percent, or thousandths. None: the autoscaler has no value (never 0).
     pub current: Option<i64>,
 }
 
@@ -44,21 +44,21 @@ pub struct Hpa {
     pub target_kind: Kind,
     pub target_group: Name,
     pub target_name: Name,
-    /// 1 when absent, as the API defaults it.
+    /// 1 if absent, which is the API's default.
     pub min: i32,
     pub max: i32,
-    /// `status.currentReplicas`, None when absent (target at 0 or missing).
+    /// `status.currentReplicas`; None if absent (the target has 0 replicas or is missing).
     pub current: Option<i32>,
-    /// `status.desiredReplicas`; 0 in the first seconds means nothing.
+    /// `status.desiredReplicas`; during the first seconds, 0 has no meaning.
     pub desired: Option<i32>,
     pub metrics: Arc<[Metric]>,
     pub conditions: Arc<[Condition]>,
     pub last_scale: Option<Stamp>,
-    /// Tolerances of `spec.behavior` in thousandths; None = the cluster's default (0.1).
+    /// Tolerances of `spec.behavior` in thousandths; None: the cluster's default (0.1).
     pub tolerance_up: Option<i64>,
     pub tolerance_down: Option<i64>,
     pub changed: Option<ChangedBy>,
-    /// Owned by a ScaledObject: edits are reverted.
+    /// Owned by a ScaledObject, which reverts edits.
     pub keda: bool,
 }
 row!(Hpa);

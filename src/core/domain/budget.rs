@@ -20,7 +20,7 @@ pub struct Pdb {
     pub generation: i64,
     pub observed_generation: i64,
     pub selector: Arc<Selector>,
-    /// As written: `3` or `25%`.
+    /// As in the manifest: `3` or `25%`.
     pub min_available: Option<Name>,
     pub max_unavailable: Option<Name>,
     /// `unhealthyPodEvictionPolicy: AlwaysAllow`.
@@ -34,7 +34,7 @@ pub struct Pdb {
 row!(Pdb);
 
 impl Pdb {
-    /// Since when it allows nothing, as far as the API says.
+    /// Since when it allows no disruption, as far as the API says.
     pub fn blocked_since(&self) -> Option<Stamp> {
         let condition = self.conditions.iter().find(|c| c.kind == "DisruptionAllowed")?;
         (self.allowed <= 0).then_some(condition.since).flatten()

@@ -1,4 +1,4 @@
-//! CronJobs: when they should make a Job, and when they did last.
+//! CronJobs: when they should create a Job, and when they last did.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +14,17 @@ pub struct CronJob {
     pub namespace: Name,
     pub name: Name,
     pub created: Stamp,
-    /// As written: `0 3 * * *`, `@hourly`.
+    /// As in the manifest: `0 3 * * *`, `@hourly`.
     pub schedule: Name,
-    /// `spec.timeZone`; None = that of the controller.
+    /// `spec.timeZone`; None: the controller's time zone.
     pub time_zone: Option<Name>,
     pub suspended: bool,
-    /// `concurrencyPolicy: Forbid`: no Job is made while the one before runs.
+    /// `concurrencyPolicy: Forbid`: no Job is created while the previous one runs.
     pub forbids: bool,
-    /// `status.lastScheduleTime`: the time of the schedule that the last Job was made for.
+    /// `status.lastScheduleTime`: the scheduled time that the last Job was created for.
     pub last_scheduled: Option<Stamp>,
     pub last_successful: Option<Stamp>,
-    /// Jobs that run.
+    /// The number of running Jobs (`status.active`).
     pub active: u32,
     pub changed: Option<ChangedBy>,
 }

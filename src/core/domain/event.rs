@@ -13,7 +13,7 @@ pub struct KubeEvent {
     pub namespace: Name,
     pub name: Name,
     pub about: ObjectRef,
-    /// Type Warning. A node's NodeNotReady is Normal: never filter by this alone.
+    /// The event has type Warning. Never filter by this alone: a node's NodeNotReady has type Normal.
     pub warning: bool,
     pub reason: Name,
     pub message: Name,

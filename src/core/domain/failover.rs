@@ -1,48 +1,49 @@
-//! Failover plans: written into the config by a team, or offered for what a cluster has.
+//! Failover plans: from the config, or suggested for the objects of a cluster.
 
 use serde::{Deserialize, Serialize};
 
 use super::id::{Kind, Name, ObjectRef, Uid};
 
-/// A named way to move traffic or load away from what is broken.
+/// A named way to move traffic or load away from a failing part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailoverPlan {
     pub name: Name,
     pub kind: FailoverKind,
-    /// Stops the run when this Service's errors rise over its limit.
+    /// The run stops if this Service's error rate exceeds its limit.
     pub watched: Option<Watched>,
-    /// How long to look after each shift, in seconds.
+    /// How long to watch after each shift, in seconds.
     pub soak_secs: u32,
-    /// True if nobody wrote it: worked out from the cluster.
+    /// True if the plan is derived from the cluster's objects, not from the config.
     #[serde(default)]
     pub suggested: bool,
 }
 
-/// Whose errors stop a failover.
+/// The Service whose error rate stops a failover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Watched {
     pub namespace: Name,
     pub service: Name,
-    /// 5 = five requests of a hundred.
+    /// In percent: 5 means five of a hundred requests.
     pub max_error_percent: f64,
 }
 
-/// The ways.
+/// The kinds of failover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailoverKind {
-    /// Blue/green: labels of the Service's selector from one value to another.
+    /// Blue/green: changes labels of the Service's selector.
     Selector { namespace: Name, service: Name, from: Vec<(Name, Name)>, to: Vec<(Name, Name)> },
-    /// The weights of two backends of a route, in steps.
+    /// Changes the weights of two backends of a route, in steps.
     Weight(WeightShift),
-    /// Nodes are emptied.
+    /// Drains nodes.
     Evacuate(Pick),
-    /// Another cluster takes over: scaled up there, awaited, shifted, scaled down here.
+    /// Fails over to another cluster: scales up there, waits until it is ready, shifts the traffic, scales down here.
     Standby(Standby),
 }
 
 impl FailoverPlan {
-    /// Whether it moves this Service's traffic, or somebody wrote it: what the cluster offers for zones does not.
+    /// Whether the plan moves this Service's traffic, or comes from the config. A suggested plan that drains a zone
+    /// does neither.
     pub fn concerns(&self, namespace: &str, service: &str) -> bool {
         let watched = self.watched.as_ref();
         !self.suggested
@@ -70,17 +71,18 @@ impl FailoverKind {
     }
 }
 
-/// The share of one backend goes over to another.
+/// Moves the share of one backend to another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightShift {
     /// HTTPRoute, VirtualService or TraefikService.
     pub kind: Kind,
     pub namespace: Name,
     pub route: Name,
-    /// Names of backends: Services, or hosts of a VirtualService (with `/subset` if it has one).
+    /// Names of backends: Services, or hosts of a VirtualService (with `/subset` if there is one).
     pub from: Name,
     pub to: Name,
-    /// What `to` gets of the two's weight, in percent, ascending, the last usually 100.
+    /// The share of `to` in the weight of both backends after each step, in percent, ascending; the last is usually
+    /// 100.
     pub steps: Vec<u8>,
 }
 
@@ -90,26 +92,26 @@ impl WeightShift {
     }
 }
 
-/// Which nodes.
+/// Selects nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pick {
     Nodes(Vec<Name>),
     /// `topology.kubernetes.io/zone`
     Zone(Name),
-    /// The pool as the node list shows it.
+    /// The pool, named as in the list of nodes.
     Pool(Name),
 }
 
-/// The other cluster.
+/// The standby cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standby {
     pub context: Name,
-    /// Deployments and StatefulSets that are there under the same name in both clusters.
+    /// Deployments and StatefulSets that have the same name in both clusters.
     pub workloads: Vec<(Kind, Name, Name)>,
-    /// How traffic moves over, in this cluster; None = it is moved elsewhere (DNS), and the run only scales.
+    /// How to move the traffic, in this cluster. None: it is moved elsewhere (DNS), and the run only scales.
     pub shift: Option<WeightShift>,
-    /// To 0 here, at the end.
+    /// Scale the workloads of this cluster to 0 at the end.
     pub scale_down: bool,
 }
 
@@ -117,7 +119,7 @@ fn labels(of: &[(Name, Name)]) -> String {
     of.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
 }
 
-/// In words: `selector of shop/web from version=blue to version=green`.
+/// For example `selector of shop/web from version=blue to version=green`.
 impl std::fmt::Display for FailoverKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

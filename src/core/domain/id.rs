@@ -1,4 +1,4 @@
-//! Identity: names, UIDs, kinds and the key that pins one object of one cluster.
+//! Identity: names, UIDs, kinds, and the key that identifies one object of one cluster.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 pub use super::kinds::Kind;
 
-/// A short shared text (a namespace, an object's name, an image). Cloning is a reference count.
+/// A short shared text (a namespace, an object's name, an image). A clone only increments a reference count.
 ///
-/// Sources intern the names that repeat; equality is by text, so a name that was not interned still compares right.
+/// Sources intern repeated names. Names are compared by their text, so a name that was not interned also compares
+/// correctly.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Name(Arc<str>);
@@ -25,12 +26,12 @@ impl Name {
         &self.0
     }
 
-    /// For serde, which cannot look through the deref.
+    /// For serde, which cannot use the deref.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many owners this very allocation has: what the interner's sweep asks.
+    /// The number of owners of this allocation, for the interner's sweep.
     pub fn owners(&self) -> usize {
         Arc::strong_count(&self.0)
     }
@@ -97,8 +98,8 @@ impl fmt::Debug for Name {
     }
 }
 
-/// `metadata.uid`. API servers write RFC 4122 UUIDs, kept in 16 bytes; anything else is kept as it came, because the
-/// API promises only an opaque string and eviction preconditions must send back the very same text.
+/// `metadata.uid`. API servers use RFC 4122 UUIDs, which are stored in 16 bytes. Any other text is stored unchanged,
+/// because the API promises only an opaque string, and the precondition of an eviction must have exactly this text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Uid {
     Uuid(u128),
@@ -114,7 +115,7 @@ impl Uid {
     }
 }
 
-/// Canonical lower-case form only: any other spelling would not print back the same.
+/// Parses the canonical lower-case form only. Any other spelling would be printed differently than it was read.
 fn parse_uuid(text: &str) -> Option<u128> {
     let bytes = text.as_bytes();
     if bytes.len() != 36 {
@@ -180,8 +181,8 @@ impl<'de> Deserialize<'de> for Uid {
     }
 }
 
-/// `metadata.resourceVersion` as a number: comparable on every API server since 1.35, and in practice before.
-/// 0 means unknown (a server that writes something else), which never wins over a known one.
+/// `metadata.resourceVersion` as a number. Numbers can be compared on every API server since 1.35, and in practice on
+/// earlier ones. 0 means unknown (the server uses another format); it never counts as newer than a known one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(pub u64);
@@ -198,7 +199,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// Which of the console's clusters: an index into `World::clusters`, stable while the process lives.
+/// Identifies one of the console's clusters: an index into `World::clusters` that stays the same while the process
+/// runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClusterId(pub u16);
@@ -221,7 +223,7 @@ impl ObjectRef {
 }
 
 impl fmt::Display for ObjectRef {
-    /// `deploy/checkout`, with the namespace in front where there is one: `shop/deploy/checkout`.
+    /// `deploy/checkout`, or `shop/deploy/checkout` if it has a namespace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.namespace.is_empty() {
             write!(f, "{}/{}", self.kind.short(), self.name)
@@ -237,7 +239,7 @@ pub struct Owner {
     pub kind: Kind,
     pub name: Name,
     pub uid: Uid,
-    /// The API group, "" for core: a Karpenter or Argo kind must not pass for a built-in one.
+    /// The API group, "" for core. It tells a Karpenter or Argo kind from a built-in kind of the same name.
     pub group: Name,
 }
 

@@ -1,7 +1,7 @@
-//! What people read in an image's reference.
+//! The readable parts of an image's reference.
 
-/// The last part of the image's name, and its tag or the first 12 characters of its digest. An image without either is
-/// `latest`, as the kubelet takes it.
+/// The last part of the image's name, and its tag or the first 12 characters of its digest. An image without a tag or
+/// digest has the tag `latest`, as for the kubelet.
 pub fn split(image: &str) -> (&str, &str) {
     let last = image.rsplit('/').next().unwrap_or(image);
     if let Some((name, digest)) = last.split_once('@') {
@@ -12,7 +12,7 @@ pub fn split(image: &str) -> (&str, &str) {
     last.split_once(':').unwrap_or((last, "latest"))
 }
 
-/// The version that an image is of: its tag, or what stands for it.
+/// The version of an image: its tag or its digest.
 pub fn version(image: &str) -> &str {
     split(image).1
 }

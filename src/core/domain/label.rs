@@ -1,9 +1,9 @@
-//! Labels of an object as a selector sees them.
+//! The labels of an object, for matching selectors.
 
 use super::id::Name;
 
-/// All labels of one object. A pod keeps those that it shares with the pods of its template apart from its own; a
-/// selector sees both. The two halves have no key in common.
+/// All labels of one object. A pod stores the labels that it shares with its template apart from its own labels; a
+/// selector matches against both. No key is in both halves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Labels<'a> {
     shared: &'a [(Name, Name)],

@@ -1,4 +1,4 @@
-//! What the log store tells the shared state: groups of error lines, never the lines.
+//! What the log store sends to the shared state: groups of error lines, but not the lines.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Level {
     }
 }
 
-/// Error lines of one fingerprint.
+/// Error lines with the same fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorGroup {
     /// Hash of the template, in hex.
@@ -40,7 +40,7 @@ pub struct ErrorGroup {
     pub template: Name,
     pub level: Level,
     pub count: u64,
-    /// Lines in the last 60 s; of one that began within them, as many a minute as there were since.
+    /// Lines in the last 60 s. For a group that began within them: the rate per minute since then.
     pub per_minute: f64,
     /// Lines in each of the last minutes, oldest first.
     pub trend: Arc<[u32]>,
@@ -48,17 +48,17 @@ pub struct ErrorGroup {
     pub last: Stamp,
     /// `namespace/workload`.
     pub workloads: Arc<[Name]>,
-    /// How many distinct pods, and the first few of them: `namespace/pod`.
+    /// The number of distinct pods, and the first few of them as `namespace/pod`.
     pub pod_count: u32,
     pub pods: Arc<[Name]>,
-    /// Image tags of the pods that wrote it.
+    /// Image tags of the pods that wrote the lines.
     pub versions: Arc<[Name]>,
-    /// One whole line, sanitised and capped.
+    /// One complete line, sanitised and limited in length.
     pub sample: Name,
 }
 
 impl ErrorGroup {
-    /// True if no line came for a minute, or for three times as long as lines are apart, up to five minutes.
+    /// True if there was no line for a minute, or for three times the usual interval between lines, up to five minutes.
     pub fn has_stopped(&self, now: Stamp) -> bool {
         let apart = self.last.since(self.first) / self.count.saturating_sub(1).max(1);
         now.since(self.last) > (apart * 3).clamp(60_000, 300_000)
@@ -73,7 +73,7 @@ pub struct LogSummary {
     /// How many pods could be followed.
     pub candidates: u32,
     pub lines: u64,
-    /// Lines that were lost, by rate limit or ring overflow before they were counted.
+    /// The number of lines that were lost before they were counted, because of a rate limit or a full buffer.
     pub dropped: u64,
     pub groups: Arc<[Arc<ErrorGroup>]>,
 }

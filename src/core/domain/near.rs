@@ -1,7 +1,7 @@
-//! The word that somebody meant who typed another one.
+//! Finds the word that a mistyped word was meant to be.
 
-/// The known word that is nearest to what was typed, if one is near: one letter in three may be added,
-/// removed, replaced or swapped with the next one, or the word's end may be missing.
+/// The known word that is nearest to the typed one, if one is near enough: one letter in three may be added, removed,
+/// replaced or swapped with the next one, or the word's end may be missing.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = typed.to_lowercase();
     let far = (lower.chars().count() / 3).max(1);
@@ -13,7 +13,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     near.min_by_key(|(apart, _)| *apart).map(|(_, word)| word)
 }
 
-/// `; did you mean checkout?`, or nothing.
+/// `; did you mean checkout?`, or an empty text.
 pub fn meant<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(typed, known).map_or_else(String::new, |word| format!("; did you mean {word}?"))
 }

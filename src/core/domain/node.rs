@@ -9,11 +9,11 @@ use super::quantity::Resources;
 use super::row::row;
 use super::time::Stamp;
 
-/// The taint by which a person says that the machine is really off: its pods are deleted by force and their volumes
-/// detached at once.
+/// The taint that declares a node's machine powered off: its pods are force-deleted and their volumes are detached at
+/// once.
 pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
-/// Three-valued condition status, as the API has it.
+/// A condition's status, which has three values in the API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Status {
     True,
@@ -59,7 +59,7 @@ pub struct Taint {
     pub added: Option<Stamp>,
 }
 
-/// A node as the console shows and plans with it.
+/// A node with the fields that the console shows and plans with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub uid: Uid,
@@ -68,10 +68,10 @@ pub struct Node {
     pub created: Stamp,
     pub labels: Arc<[(Name, Name)]>,
     pub zone: Option<Name>,
-    /// From the well-known pool labels (see `source`), else None.
+    /// From the well-known pool labels (see `source`); None if it has none of them.
     pub pool: Option<Name>,
     pub cordoned: bool,
-    /// Who set `spec.unschedulable` last and when, from managedFields.
+    /// Who last set `spec.unschedulable` and when, from managedFields.
     pub changed: Option<ChangedBy>,
     pub taints: Arc<[Taint]>,
     pub conditions: Arc<[Condition]>,
@@ -94,24 +94,25 @@ impl Node {
     }
 }
 
-/// The newest entry of managedFields that touched what we care about: who and when.
+/// The newest entry of managedFields for the fields that we use: who and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedBy {
     pub manager: Name,
     pub at: Stamp,
 }
 
-/// A node's Lease in `kube-node-lease`: the heartbeat. `renewed` is by the node's clock.
+/// A node's Lease in `kube-node-lease`: the heartbeat. `renewed` is a time of the node's clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeLease {
     pub uid: Uid,
     pub version: Version,
-    /// The lease's name is the node's name.
+    /// The lease's name, which is also the node's name.
     pub node: Name,
     pub renewed: Option<Stamp>,
     pub duration_secs: u32,
     pub holder: Name,
-    /// When *we* saw `renewed` change last: liveness is judged by our own clock, as the node controller does.
+    /// When *we* last saw `renewed` change. Like the node controller, we use our own clock to decide whether a node is
+    /// alive.
     pub seen_at: Stamp,
 }
 row!(NodeLease, in "kube-node-lease");

@@ -1,4 +1,4 @@
-//! Pods: slim rows, with what repeats between the pods of one owner shared in a [`PodShape`].
+//! Pods: slim rows. Values that the pods of one owner share are stored once, in a [`PodShape`].
 
 use std::sync::Arc;
 
@@ -42,13 +42,13 @@ impl Phase {
         }
     }
 
-    /// Succeeded or Failed: holds no resources any more and blocks no drain.
+    /// Succeeded or Failed: the pod uses no resources any more and blocks no drain.
     pub fn is_finished(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed)
     }
 }
 
-/// What is wrong with a pod's containers, if anything: the class that rules and colours work with.
+/// The class of problem that a pod's containers have, for rules and colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Trouble {
     /// CrashLoopBackOff, RunContainerError, CreateContainerError …
@@ -65,7 +65,7 @@ pub enum Trouble {
     Evicted,
 }
 
-/// How a container ended last.
+/// The latest termination of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastExit {
     pub reason: Name,
@@ -74,33 +74,34 @@ pub struct LastExit {
     pub container: Name,
 }
 
-/// What the pods of one template have in common, one allocation for all of them.
+/// The values that all pods of one template share, in one allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PodShape {
-    /// Labels without those that differ from pod to pod, which are in [`PodOwn`]: ask [`Pod::labels`], which has both.
+    /// Labels, except for those that differ from pod to pod, which are in [`PodOwn`]. [`Pod::labels`] returns both.
     pub labels: Box<[(Name, Name)]>,
     pub containers: Box<[ContainerShape]>,
     pub init_containers: Box<[ContainerShape]>,
-    /// Effective requests of the template (`policy::requests`); a resize in place may make one pod differ.
+    /// Effective requests of the template (`policy::requests`); an in-place resize can make one pod differ.
     pub requests: Resources,
-    /// An emptyDir volume: its data is lost with the pod.
+    /// It has an emptyDir volume, whose data is lost with the pod.
     pub empty_dir: bool,
     pub grace_secs: Option<u32>,
     pub priority: i32,
     pub host_network: bool,
-    /// Persistent volume claims: the volumes may bind the pod to a zone.
+    /// Persistent volume claims; their volumes can bind the pod to a zone.
     #[serde(default)]
     pub claims: bool,
-    /// A hostPath volume: what it wrote stays on the node.
+    /// It has a hostPath volume, whose data stays on the node.
     #[serde(default)]
     pub host_path: bool,
-    /// Annotation `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`: somebody asks to leave it where it is.
+    /// Annotation `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`: the pod should not be evicted.
     #[serde(default)]
     pub keep_in_place: bool,
-    /// `restartPolicy` is not Always: containers that ended are no trouble.
+    /// `restartPolicy` is not Always, so a terminated container is no problem.
     #[serde(default)]
     pub runs_to_end: bool,
-    /// How long its probes give it to become ready, in seconds: the startup probe's failures and the first delays.
+    /// How long its probes allow it to take until it is ready, in seconds: the startup probe's failures and the initial
+    /// delays.
     #[serde(default)]
     pub startup_secs: u32,
     #[serde(default)]
@@ -115,18 +116,18 @@ pub struct ContainerShape {
     pub sidecar: bool,
 }
 
-/// What a pod has for itself alone; most pods have nothing of the kind.
+/// Values of one pod alone; most pods have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PodOwn {
     /// Labels that differ between the pods of one template (`statefulset.kubernetes.io/pod-name`, an index, a zone).
     pub labels: Box<[(Name, Name)]>,
-    /// What a pod that is being deleted still waits for; empty for all others.
+    /// What the deletion of a pod waits for; empty if the pod is not being deleted.
     #[serde(default)]
     pub finalizers: Box<[Name]>,
-    /// Labels that were taken from it so that its Service does not select it, by the note that was left in its annotations.
+    /// Labels that were removed to take it out of its Service, according to the annotation that records them.
     #[serde(default)]
     pub taken: Box<[(Name, Name)]>,
-    /// It is going because the Eviction API was asked for that (condition DisruptionTarget).
+    /// It is terminating because of an eviction (condition DisruptionTarget).
     #[serde(default)]
     pub evicted: bool,
     /// The PersistentVolumeClaims that it mounts, while it is Pending; empty for all others.
@@ -134,7 +135,7 @@ pub struct PodOwn {
     pub claims: Box<[Name]>,
 }
 
-/// A pod as the console shows and plans with it.
+/// A pod with the fields that the console shows and plans with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     pub uid: Uid,
@@ -146,54 +147,54 @@ pub struct Pod {
     pub shape: Arc<PodShape>,
     #[serde(default)]
     pub own: Option<Arc<PodOwn>>,
-    /// Effective requests of this pod, resizes in place included.
+    /// Effective requests of this pod, including in-place resizes.
     pub requests: Resources,
     pub phase: Phase,
     /// Condition Ready=True.
     pub ready: bool,
-    /// Since when condition Ready is what it is.
+    /// Since when the condition Ready has its current status.
     pub ready_since: Option<Stamp>,
-    /// One of its init containers runs, sidecars aside.
+    /// An init container that is not a sidecar is running.
     #[serde(default)]
     pub init_running: bool,
     pub containers_ready: u16,
     pub containers: u16,
     pub created: Stamp,
     pub started: Option<Stamp>,
-    /// `deletionTimestamp`: when it will be killed, not when deletion was asked for.
+    /// `deletionTimestamp`: when the pod will be killed, not when its deletion was requested.
     pub deleting: Option<Stamp>,
-    /// `metadata.deletionGracePeriodSeconds`: `deleting` less this is when deletion was asked for.
+    /// `metadata.deletionGracePeriodSeconds`: `deleting` minus this is when the deletion was requested.
     pub deletion_grace_secs: Option<u32>,
     pub restarts: u32,
     pub last_exit: Option<Arc<LastExit>>,
     pub trouble: Option<Trouble>,
-    /// The word that kubectl shows under STATUS (`CrashLoopBackOff`, `Init:0/1`, `Terminating` is added by the view).
+    /// The word in kubectl's STATUS column (`CrashLoopBackOff`, `Init:0/1`; the view adds `Terminating`).
     pub status: Name,
     /// The scheduler's or the kubelet's message for `trouble`.
     pub message: Option<Name>,
     pub ip: Option<Name>,
-    /// Annotation `kubernetes.io/config.mirror`: a static pod's shadow, which deleting does not stop.
+    /// Annotation `kubernetes.io/config.mirror`: the mirror pod of a static pod, which a deletion does not stop.
     pub mirror: bool,
 }
 row!(Pod);
 
-/// The condition Ready is first set within this long after the start; if it changed later, the pod had been ready.
+/// The condition Ready is first set within this time after the start. If it changed later, the pod was ready before.
 pub const START_SECS: u64 = 30;
-/// Beside what its probes allow, a start takes no longer than this.
+/// The longest normal start, in addition to the time that its probes allow.
 const UP_SECS: u64 = 60;
 
 impl Pod {
-    /// All labels, as the server has them.
+    /// All labels that the server has for it.
     pub fn labels(&self) -> Labels<'_> {
         Labels::new(&self.shape.labels, self.own.as_ref().map_or(&[], |own| &own.labels))
     }
 
-    /// What keeps a pod that is being deleted.
+    /// What the deletion of the pod waits for.
     pub fn finalizers(&self) -> &[Name] {
         self.own.as_ref().map_or(&[], |own| &own.finalizers)
     }
 
-    /// The labels that it had while it was in rotation, if it was taken out.
+    /// The labels that it had in rotation, if it was taken out of rotation.
     pub fn taken(&self) -> &[(Name, Name)] {
         self.own.as_ref().map_or(&[], |own| &own.taken)
     }
@@ -212,12 +213,12 @@ impl Pod {
         self.deleting.is_some()
     }
 
-    /// When deletion was asked for.
+    /// When its deletion was requested.
     pub fn deletion_asked(&self) -> Option<Stamp> {
         self.deleting.map(|at| at.plus_secs(-i64::from(self.deletion_grace_secs.unwrap_or(0))))
     }
 
-    /// Not healthy in a way a person should see: in trouble, or running and not ready, or failed.
+    /// Unhealthy in a way that a person should see: a problem of its containers, running but not ready, or failed.
     pub fn is_bad(&self) -> bool {
         match self.phase {
             Phase::Succeeded => false,
@@ -227,8 +228,8 @@ impl Pod {
         }
     }
 
-    /// Its containers run and its probes have not had the time that a start takes: well for now. One that was ready
-    /// before is not on its way up.
+    /// Its containers run, and the time that its probes allow for a start is not over, so it counts as healthy for now.
+    /// A pod that was ready before is not starting.
     pub fn is_starting(&self, now: Stamp) -> bool {
         let running = self.phase == Phase::Running && self.trouble.is_none() && self.deleting.is_none();
         let Some(started) = self.started.filter(|_| running && !self.ready) else { return false };
@@ -236,13 +237,14 @@ impl Pod {
         !was_ready && now.secs_since(started) < UP_SECS + u64::from(self.shape.startup_secs)
     }
 
-    /// On its way up, bound to a node or waiting for a volume, or on its way out.
+    /// Starting on a node, or terminating.
     pub fn is_unsettled(&self) -> bool {
         let is_coming = self.node.is_some() || !self.claims().is_empty();
         self.is_terminating() || self.phase == Phase::Pending && is_coming && self.trouble.is_none()
     }
 
-    /// Well but for being on its way out: bad only where its node is dead, since nobody is left there to end it.
+    /// Terminating and otherwise healthy. It counts as stuck only if its node is dead, because no kubelet is there to
+    /// finish the deletion.
     pub fn is_leaving(&self) -> bool {
         self.is_terminating() && self.node.is_some() && !self.phase.is_finished() && !self.is_bad()
     }
@@ -264,7 +266,7 @@ impl<'a> From<&'a Arc<Pod>> for Labels<'a> {
 mod tests {
     use super::*;
 
-    /// 150,000 of them are held at a time: what only a few have lies behind one pointer.
+    /// Up to 150,000 pods are held in memory, so values that only a few pods have are behind one pointer.
     #[test]
     fn a_pod_is_small() {
         assert!(size_of::<Pod>() <= 272, "{}", size_of::<Pod>());

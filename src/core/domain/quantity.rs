@@ -1,13 +1,13 @@
 //! Kubernetes quantities (`100m`, `128Mi`, `1e3`, `15800000n`) in exact integers.
 //!
-//! Semantics: apimachinery's `resource.Quantity`; values are kept to the nano and rounded **up** when a coarser unit is
-//! asked for, as `MilliValue` and `Value` do.
+//! Semantics: apimachinery's `resource.Quantity`. Values are exact to the nano, and are rounded **up** for a coarser
+//! unit, as `MilliValue` and `Value` do.
 
 use serde::{Deserialize, Serialize};
 
 const NANO: i128 = 1_000_000_000;
 
-/// The quantity in billionths of its unit; None if it is not one.
+/// The quantity in billionths of its unit; None if the text is not a quantity.
 pub fn nanos(text: &str) -> Option<i128> {
     let text = text.trim();
     let split = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '+' | '-')).unwrap_or(text.len());
@@ -80,7 +80,7 @@ pub fn whole(text: &str) -> Option<i64> {
     i64::try_from(ceil_div(nanos(text)?, NANO)).ok()
 }
 
-/// The resources that Pilothouse counts with. CPU in millicores, the rest in bytes.
+/// The resources that Pilothouse computes with: CPU in millicores, the others in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resources {
     pub cpu_milli: i64,
@@ -101,7 +101,7 @@ impl Resources {
         self.zip(other, Ord::max)
     }
 
-    /// True if each part of `self` is within `room`.
+    /// True if each resource of `self` is at most that of `room`.
     pub fn fits(self, room: Self) -> bool {
         self.cpu_milli <= room.cpu_milli
             && self.memory_bytes <= room.memory_bytes
@@ -117,7 +117,7 @@ impl Resources {
     }
 }
 
-/// `1.5 cores` as people read them: `1500m` stays below ten cores, whole cores above.
+/// CPU in a readable form: `1500m` below ten cores, whole cores above.
 pub fn show_cpu(milli: i64) -> String {
     if milli % 1000 == 0 { format!("{}", milli / 1000) } else { format!("{milli}m") }
 }
@@ -133,7 +133,7 @@ pub fn show_bytes(bytes: i64) -> String {
     format!("{bytes}")
 }
 
-/// What a metric counts in, for reading.
+/// The unit of a metric, for display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Counts {
     /// Bytes: `25Mi`, `1.5Gi`.
@@ -146,7 +146,7 @@ pub enum Counts {
 }
 
 impl Counts {
-    /// By the metric's name, or by a target that somebody wrote in binary units.
+    /// The unit according to the metric's name, or to a target in binary units.
     pub fn of(name: &str, target_milli: i64) -> Self {
         const MEBI: i64 = (1 << 20) * 1000;
         match name.rsplit('/').next().unwrap_or(name) {
@@ -158,8 +158,8 @@ impl Counts {
     }
 }
 
-/// A quantity in thousandths as people write it, with at most three digits that count (whole numbers below a thousand of
-/// a unit keep all of theirs).
+/// A quantity in thousandths in a readable form, with at most three significant digits (a whole number below a thousand
+/// keeps all of its digits).
 pub fn show_milli(milli: i64, counts: Counts) -> String {
     match counts {
         Counts::Cpu => show_cpu(milli),
@@ -168,7 +168,7 @@ pub fn show_milli(milli: i64, counts: Counts) -> String {
     }
 }
 
-/// The largest unit that leaves something before the point, rounded half up.
+/// Uses the largest unit that leaves a digit before the point; rounds half up.
 fn scaled(milli: i64, step: u128, units: [&str; 6]) -> String {
     let sign = if milli < 0 { "-" } else { "" };
     let milli = u128::from(milli.unsigned_abs());
@@ -176,11 +176,11 @@ fn scaled(milli: i64, step: u128, units: [&str; 6]) -> String {
     for (i, unit) in units.iter().enumerate() {
         let last = i + 1 == units.len();
         let whole = milli / size;
-        // decimals that leave three digits: 1.25, 12.5, 125; below one of the smallest unit as many as there are
+        // as many decimals as give three digits (1.25, 12.5, 125); for values below the smallest unit, all decimals
         let decimals = match whole {
             0 if i == 0 => 3,
             0..10 => 2,
-            // `12.5k` is what somebody wrote, of a measured value `25Mi` says enough
+            // `12.5k` is a value that somebody set; for a measured value, `25Mi` is precise enough
             10..100 if i == 0 || (milli * 10) % size == 0 => 1,
             _ => 0,
         };

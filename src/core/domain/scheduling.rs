@@ -1,7 +1,8 @@
-//! What a pod asks of the node that it is put on, and how that is matched: taints, node labels, ports, other pods.
+//! A pod's requirements for its node, and how they are matched: taints, node labels, ports, other pods.
 //!
-//! Only what binds: preferences (`preferred…`, `ScheduleAnyway`, `PreferNoSchedule`) keep no pod off a node. Semantics:
-//! component-helpers' `nodeaffinity` and `corev1/helpers`, kube-scheduler's `interpodaffinity` and `podtopologyspread`.
+//! Only hard requirements: preferences (`preferred…`, `ScheduleAnyway`, `PreferNoSchedule`) never exclude a node.
+//! Semantics: component-helpers' `nodeaffinity` and `corev1/helpers`, kube-scheduler's `interpodaffinity` and
+//! `podtopologyspread`.
 
 use std::sync::Arc;
 
@@ -12,12 +13,12 @@ use super::label::Labels;
 use super::node::{Node, Taint};
 use super::selector::Selector;
 
-/// The binding demands of one pod template; most pods of a cluster share a handful of these.
+/// The hard requirements of one pod template; most pods of a cluster share a few of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scheduling {
     pub node_selector: Box<[(Name, Name)]>,
-    /// Required node affinity: one of these must hold. None = nothing is asked; an empty list holds nowhere.
+    /// Required node affinity: one of these terms must match. None: no requirement; an empty list matches no node.
     pub node_terms: Option<Box<[NodeTerm]>>,
     pub tolerations: Box<[Toleration]>,
     pub affinity: Box<[PodTerm]>,
@@ -29,11 +30,11 @@ pub struct Scheduling {
     pub extended: Box<[Name]>,
 }
 
-/// One alternative of a node affinity: all of its requirements hold.
+/// One term of a node affinity: all of its requirements must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeTerm {
     pub labels: Box<[NodeRequirement]>,
-    /// `matchFields`; the API knows `metadata.name` alone.
+    /// `matchFields`; the API has only `metadata.name`.
     pub fields: Box<[NodeRequirement]>,
 }
 
@@ -52,18 +53,18 @@ pub enum NodeOperator {
     DoesNotExist,
     Gt,
     Lt,
-    /// One that we do not know: it holds nowhere.
+    /// An unknown operator, which matches nothing.
     Unsupported,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Toleration {
-    /// Empty = every key.
+    /// Empty: every key.
     pub key: Name,
     pub value: Name,
-    /// `operator: Exists`: the value does not matter.
+    /// `operator: Exists`: every value matches.
     pub exists: bool,
-    /// Empty = every effect.
+    /// Empty: every effect.
     pub effect: Name,
 }
 
@@ -75,15 +76,15 @@ pub struct PodTerm {
     pub namespaces: Namespaces,
 }
 
-/// Whose pods a term looks at.
+/// The namespaces of the pods that a term selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Namespaces {
-    /// Those of the pod's own namespace.
+    /// The pod's own namespace.
     #[default]
     Own,
     These(Box<[Name]>),
     All,
-    /// Chosen by namespace labels, which are not watched: such a term is not judged, and a plan says so.
+    /// Selected by namespace labels, which are not watched. Such a term cannot be evaluated, and a plan says so.
     ByLabels,
 }
 
@@ -93,9 +94,9 @@ pub struct Spread {
     pub min_domains: u32,
     pub topology_key: Name,
     pub selector: Arc<Selector>,
-    /// `nodeTaintsPolicy: Honor`: nodes that the pod does not tolerate are no domain.
+    /// `nodeTaintsPolicy: Honor`: nodes whose taints the pod does not tolerate are no domains.
     pub honor_taints: bool,
-    /// `nodeAffinityPolicy: Ignore`: nodes that its selector leaves out are domains all the same.
+    /// `nodeAffinityPolicy: Ignore`: nodes that the pod's selector excludes still count as domains.
     pub ignore_affinity: bool,
 }
 
@@ -103,7 +104,7 @@ pub struct Spread {
 pub struct HostPort {
     pub port: u16,
     pub protocol: Name,
-    /// Empty = every address.
+    /// Empty: every address.
     pub ip: Name,
 }
 
@@ -128,7 +129,7 @@ impl NodeRequirement {
 }
 
 impl NodeTerm {
-    /// A term that asks nothing holds nowhere, as the API has it.
+    /// A term without requirements matches nothing, as in the API.
     pub fn matches(&self, node: &Node) -> bool {
         if self.labels.is_empty() && self.fields.is_empty() {
             return false;
@@ -147,7 +148,7 @@ impl Toleration {
 }
 
 impl PodTerm {
-    /// Whether a pod is one that the term looks for; `owner` is the namespace of the pod that has the term.
+    /// Whether the term selects a pod; `owner` is the namespace of the pod that has the term.
     pub fn selects<'a>(&self, owner: &Name, namespace: &Name, labels: impl Into<Labels<'a>>) -> bool {
         let in_scope = match &self.namespaces {
             Namespaces::Own => owner == namespace,
@@ -164,7 +165,7 @@ impl PodTerm {
 }
 
 impl HostPort {
-    /// Two pods with these cannot share a node.
+    /// Two pods with these host ports cannot share a node.
     pub fn conflicts(&self, other: &Self) -> bool {
         let any = |ip: &Name| ip.is_empty() || *ip == "0.0.0.0";
         self.port == other.port
@@ -174,7 +175,7 @@ impl HostPort {
 }
 
 impl Scheduling {
-    /// The first taint that keeps the pod off a node.
+    /// The first taint that excludes the pod from a node.
     pub fn repelled_by<'a>(&self, node: &'a Node) -> Option<&'a Taint> {
         node.taints.iter().find(|taint| {
             matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
@@ -190,7 +191,7 @@ impl Scheduling {
         self.node_terms.as_ref().is_none_or(|terms| terms.iter().any(|term| term.matches(node)))
     }
 
-    /// True if where it may go depends on where other pods are.
+    /// True if the placement depends on other pods.
     pub fn looks_at_pods(&self) -> bool {
         !(self.affinity.is_empty() && self.anti_affinity.is_empty() && self.spread.is_empty())
     }
@@ -227,7 +228,7 @@ mod tests {
         ] {
             assert_eq!(toleration.tolerates(&t), want, "{toleration:?}");
         }
-        // of three taints two are tolerated: the third repels (it has no toleration)
+        // two of three taints are tolerated, but the third is not, so it repels the pod
         let node = Node {
             taints: [
                 taint("key1", "value1", "NoSchedule"),

@@ -11,7 +11,7 @@ pub enum Operator {
     NotIn,
     Exists,
     DoesNotExist,
-    /// An operator that we do not know: such a selector matches nothing, and a plan that needs it says so.
+    /// An unknown operator. A selector with one matches nothing, and a plan that needs it says so.
     Unsupported,
 }
 
@@ -22,7 +22,7 @@ pub struct Requirement {
     pub values: Box<[Name]>,
 }
 
-/// A selector. `None` in the API (a nil selector) is [`Selector::nothing`]; an empty one matches everything.
+/// A selector. A nil selector in the API is [`Selector::nothing`]; an empty one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Selector {
     pub labels: Box<[(Name, Name)]>,
@@ -40,7 +40,7 @@ impl Selector {
         Self { labels: labels.into_iter().collect(), ..Self::default() }
     }
 
-    /// Whether an object with these labels is selected.
+    /// Whether the selector matches an object with these labels.
     pub fn matches<'a>(&self, labels: impl Into<Labels<'a>>) -> bool {
         let labels = labels.into();
         let get = |key: &str| labels.get(key);

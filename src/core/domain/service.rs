@@ -1,4 +1,4 @@
-//! Services and who stands behind them.
+//! Services and their endpoints.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub enum ServiceType {
 }
 
 impl ServiceType {
-    /// As the API writes it.
+    /// As the API has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClusterIp => "ClusterIP",
@@ -38,17 +38,17 @@ pub struct Service {
     pub name: Name,
     pub created: Stamp,
     pub kind: ServiceType,
-    /// `clusterIP: None`: clients balance by name (DNS).
+    /// `clusterIP: None`: clients resolve the pods by DNS and balance themselves.
     pub headless: bool,
     /// `sessionAffinity: ClientIP`.
     pub sticky: bool,
-    /// Empty selector = endpoints are made by hand.
+    /// An empty selector: the endpoints are managed by hand.
     pub selector: Arc<Selector>,
     pub publish_not_ready: bool,
 }
 row!(Service);
 
-/// One EndpointSlice. A Service may have several, and one set per address family.
+/// One EndpointSlice. A Service can have several, and a set of them for each address family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSlice {
     pub uid: Uid,
@@ -67,7 +67,7 @@ pub struct Endpoint {
     pub address: Name,
     pub pod: Option<Name>,
     pub pod_uid: Option<Uid>,
-    /// nil means ready, as the API says.
+    /// A nil value means ready, as in the API.
     pub ready: bool,
     pub serving: bool,
     pub terminating: bool,

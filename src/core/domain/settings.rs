@@ -1,4 +1,4 @@
-//! Settings without Options: what the config file, the environment and the flags come down to.
+//! The settings that result from the config file, the environment and the flags. None of them is an Option.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub struct Settings {
     pub guards: GuardSettings,
     pub prometheus: PrometheusSettings,
     pub logs: LogSettings,
-    /// In the file's order.
+    /// In the order of the file.
     pub failover: Vec<super::failover::FailoverPlan>,
     pub silences: Vec<super::silence::Silence>,
 }
@@ -17,11 +17,11 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UiSettings {
     pub theme: String,
-    /// Frames a second at most.
+    /// Maximum number of frames per second.
     pub max_fps: u32,
-    /// The mouse selects, scrolls and presses the keys of the bar.
+    /// The mouse selects rows, scrolls and presses the keys of the hint bar.
     pub mouse: bool,
-    /// Command id -> keys, over the table's defaults.
+    /// Command id -> keys, which replace the command table's defaults.
     pub keys: std::collections::BTreeMap<String, Vec<String>>,
 }
 
@@ -31,17 +31,17 @@ impl Default for UiSettings {
     }
 }
 
-/// What makes an action ask more, or refuses it.
+/// Settings that make a confirmation stricter, or refuse actions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct GuardSettings {
     pub read_only: bool,
-    /// Globs over context names, in addition to the built-in ones.
+    /// Globs for context names, in addition to the built-in ones.
     pub protected_contexts: Vec<String>,
-    /// Globs over namespaces.
+    /// Globs for namespaces.
     pub protected_namespaces: Vec<String>,
 }
 
-/// Contexts that are protected whatever the config says.
+/// Contexts that are always protected.
 pub const BUILT_IN_PROTECTED: [&str; 3] = ["*prod*", "*prd*", "*live*"];
 
 impl GuardSettings {
@@ -57,22 +57,22 @@ impl GuardSettings {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrometheusSettings {
-    /// Base URL; empty = none. Per context: see `contexts`.
+    /// Base URL; empty: none.
     pub url: String,
-    /// Environment variable that holds a bearer token; empty = none.
+    /// Environment variable with the bearer token; empty: none.
     pub token_env: String,
-    /// File that holds a bearer token; empty = none.
+    /// File with the bearer token; empty: none.
     pub token_file: String,
-    /// Headers that go on each query: a tenant's, a gateway's.
+    /// Headers of each query: a tenant's, or a gateway's.
     pub headers: std::collections::BTreeMap<String, String>,
-    /// CA bundle in PEM; empty = the CAs of the machine.
+    /// CA bundle in PEM; empty: the CAs of this machine.
     pub ca_file: String,
-    /// Its certificate is not checked.
+    /// The certificate is not verified.
     pub insecure: bool,
     pub poll_secs: u32,
-    /// The rate window.
+    /// The window over which rates are computed.
     pub window_secs: u32,
-    /// `auto`, or preset names in order.
+    /// `auto`, or names of presets in order.
     pub presets: Vec<String>,
 }
 
@@ -95,9 +95,9 @@ impl Default for PrometheusSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogSettings {
     pub enabled: bool,
-    /// Streams followed at the same time.
+    /// Maximum number of pods whose logs are followed at the same time.
     pub max_streams: u32,
-    /// The store's memory for lines, in MiB.
+    /// The log store's memory for lines, in MiB.
     pub memory_mib: u32,
 }
 
@@ -107,7 +107,7 @@ impl Default for LogSettings {
     }
 }
 
-/// Shell-style matching with `*` and `?`, case-insensitive (a context named PROD is still production).
+/// Shell-style matching with `*` and `?`. It ignores case, because a context named PROD is also a production context.
 pub fn glob(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
     let text: Vec<char> = text.to_lowercase().chars().collect();

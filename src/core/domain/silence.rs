@@ -1,4 +1,4 @@
-//! Silences: findings that a person does not want to see for a time.
+//! Silences, which hide findings for a time.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use super::id::ObjectRef;
 use super::settings::glob;
 use super::time::Stamp;
 
-/// Hides the findings whose rule, namespace and name it matches, until it ends.
+/// Hides the findings whose rule, namespace and name match, until it ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
-    /// A glob over rules.
+    /// A glob for the rule.
     pub rule: String,
-    /// A glob over the namespace of what the finding is about; `*` also takes what has none, as a node.
+    /// A glob for the namespace of the finding's object; `*` also matches objects without one, such as nodes.
     pub namespace: String,
-    /// A glob over its name.
+    /// A glob for the object's name.
     pub name: String,
-    /// None = for good.
+    /// When it ends; None: never.
     pub until: Option<Stamp>,
-    /// Why, in the person's words.
+    /// The reason that the user gave.
     pub reason: String,
-    /// Set in the console: it ends with it.
+    /// It was set in the console, and ends with the console.
     #[serde(default)]
     pub in_session: bool,
 }
@@ -32,7 +32,7 @@ impl Silence {
         glob(&self.rule, rule) && glob(&self.namespace, namespace) && glob(&self.name, name)
     }
 
-    /// `until 2026-01-01T00:00:00Z: known`, for people.
+    /// For example `until 2026-01-01T00:00:00Z: known`.
     pub fn words(&self) -> String {
         let until = match self.until {
             Some(until) => format!("until {}", Stamp(until.0 - until.0 % 1000)),

@@ -1,27 +1,28 @@
-//! The state of the sources themselves: freshness and completeness are data like any other.
+//! The status of the sources: how fresh and complete their data is.
 
 use serde::{Deserialize, Serialize};
 
 use super::id::Name;
 use super::time::Stamp;
 
-/// How a source is doing.
+/// The state of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SourceState {
-    /// Not asked yet.
+    /// Not requested yet.
     #[default]
     Starting,
-    /// Answering; what is shown is current.
+    /// The source answers, and its data is current.
     Live,
-    /// Was live; now failing since.
+    /// It was live, and has been failing since.
     Stale { since: Stamp },
-    /// Never answered yet, and failing.
+    /// It has never answered yet, and is failing.
     Down { since: Stamp },
-    /// The server says no (403): waiting will not help by itself.
+    /// The server denies the access (403); waiting alone does not help.
     Denied,
-    /// There is no such API (404 of its group): nothing is wrong, and it is looked for again now and then.
+    /// The server does not have this API (404 for its group). This is no error, and the API is checked for again
+    /// periodically.
     NotInstalled,
-    /// Not configured, so not asked.
+    /// Not configured, so not requested.
     Off,
 }
 
@@ -48,20 +49,20 @@ impl SourceState {
 pub struct SourceStatus {
     pub name: Name,
     pub state: SourceState,
-    /// Since when it is in trouble, by the events that said so: filled in where they are folded in.
+    /// Since when it has a problem, according to the events; set where the events are folded in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<Stamp>,
-    /// When it last gave data or a sign of life (a bookmark, a poll's answer).
+    /// When it last delivered data or a sign of life (a bookmark, the answer to a poll).
     pub last_ok: Option<Stamp>,
-    /// In words a person can act on: what, where, what to do.
+    /// A message for the user: what failed, where, and what to do.
     pub error: Option<Name>,
     /// The request that failed.
     pub request: Option<Name>,
     /// When the next attempt is due.
     pub retry_at: Option<Stamp>,
-    /// Attempts since it last worked.
+    /// The number of attempts since it last worked.
     pub attempts: u32,
-    /// It fails in a way that does not pass by itself: not logged in, no Kubernetes API or Prometheus at this address.
+    /// The failure is permanent: not logged in, or no Kubernetes API or Prometheus at this address.
     #[serde(default)]
     pub lasting: bool,
 }

@@ -1,29 +1,29 @@
-//! The sanitiser: text from a cluster, a log or a config can be anything, and none of it may reach the terminal as a
-//! control sequence. Marks are shown, not deleted: what an attacker or a broken program wrote is evidence. Letters of
-//! every script stay as they are, with their combining marks, and so do emoji.
+//! The sanitiser. Text from a cluster, a log or a config can have any content, and must never reach the terminal as a
+//! control sequence. Control characters are replaced by visible marks, not deleted, because they are evidence of an
+//! attack or of a broken program. Letters of every script with their combining marks, and emoji, are unchanged.
 
 use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
-/// No script puts more combining marks than this on one letter.
+/// The maximum number of combining marks on one letter; no script uses more.
 const MOST_MARKS: usize = 4;
-/// What stands for a character that cannot be seen or that moves others.
+/// The mark for a character that is invisible or that reorders others.
 const HIDDEN: char = '¤';
 
-/// What stands for a character that must not be printed wherever it stands.
+/// The mark for a character that must never be printed.
 fn mark(c: char) -> Option<char> {
     match c {
         '\t' => Some(' '),
         '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + c as u32),
         '\u{7f}' => Some('␡'),
-        // C1 controls: ESC-free ways to open a control sequence
+        // C1 controls: they start control sequences without an ESC
         '\u{80}'..='\u{9f}' => Some('�'),
-        // bidirectional controls and isolates reorder what a person reads
+        // bidirectional controls and isolates reorder the visible text
         '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
             Some(HIDDEN)
         }
-        // zero-width and invisible: two names that look the same
+        // zero-width and invisible characters: two different names could look the same
         '\u{ad}'
         | '\u{034f}'
         | '\u{115f}'
@@ -47,7 +47,7 @@ fn mark(c: char) -> Option<char> {
     }
 }
 
-/// Emoji and the symbols that can be shown as one.
+/// Emoji, and symbols that can be displayed as emoji.
 fn is_emoji(c: char) -> bool {
     matches!(c,
         '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{24c2}' | '\u{3030}'
@@ -56,14 +56,14 @@ fn is_emoji(c: char) -> bool {
         | '\u{1f000}'..='\u{1faff}')
 }
 
-/// Scripts whose letters take another form beside a joiner or a non-joiner.
+/// Scripts whose letters change their form next to a joiner or a non-joiner.
 fn joins(c: char) -> bool {
     matches!(c,
         '\u{0620}'..='\u{07ff}' | '\u{0840}'..='\u{0dff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
         | '\u{1820}'..='\u{18af}' | '\u{1b00}'..='\u{1bff}' | '\u{fb50}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}')
 }
 
-/// What has been written so far of a line, as far as the next character depends on it.
+/// The state of the line so far that the next character depends on.
 #[derive(Default)]
 struct Before {
     last: Option<char>,
@@ -72,7 +72,7 @@ struct Before {
 }
 
 impl Before {
-    /// What is written for `c`, with `next` behind it.
+    /// The text to write for `c`, which is followed by `next`.
     fn shown(&mut self, c: char, next: Option<char>) -> char {
         let shown = mark(c).unwrap_or_else(|| if self.keeps(c, next) { c } else { HIDDEN });
         let on_a_letter = shown == c && c.width() == Some(0);
@@ -81,13 +81,13 @@ impl Before {
         shown
     }
 
-    /// False for a character without a width of its own that has nothing to belong to.
+    /// False for a zero-width character without a base character before it.
     fn keeps(&self, c: char, next: Option<char>) -> bool {
         if c.width() != Some(0) {
             return c.width().is_some();
         }
         let Some(last) = self.last else { return false };
-        // a mark that is too much on its letter will not be there to be joined
+        // a mark beyond the limit will be removed, so nothing can join it
         let next = next.filter(|n| n.width() != Some(0) || self.marks + 1 < MOST_MARKS);
         match c {
             '\u{200c}' => joins(last) && next.is_some_and(joins),
@@ -104,7 +104,7 @@ impl Before {
     }
 }
 
-/// Names in one line, of many the first three: `a, b, c and 4 more`.
+/// Names in one line; if there are many, the first three: `a, b, c and 4 more`.
 pub fn few<S: AsRef<str>>(names: &[S]) -> String {
     let join = |names: &[S]| names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     match names.get(..3) {
@@ -113,7 +113,7 @@ pub fn few<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// One line of safe text. Borrowed when there is nothing to replace, which is nearly always.
+/// One line of safe text. It borrows if there is nothing to replace, which is the usual case.
 pub fn clean(text: &str) -> Cow<'_, str> {
     let plain = |c: char| mark(c).is_none() && c.width().is_some_and(|w| w > 0);
     if text.bytes().all(|b| (0x20..0x7f).contains(&b)) || text.chars().all(plain) {
@@ -128,8 +128,8 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     if out == text { Cow::Borrowed(text) } else { Cow::Owned(out) }
 }
 
-/// The text without the sequences that colour it or move the cursor (CSI, OSC and the other control strings): they
-/// are not part of what the line says. A sequence that is not complete stays, and becomes visible.
+/// Removes the sequences that colour the text or move the cursor (CSI, OSC and other control strings), because they are
+/// not part of the line's content. An incomplete sequence is kept, and becomes visible.
 pub fn strip_ansi(text: &str) -> Cow<'_, str> {
     if !text.contains(['\u{1b}', '\u{9b}', '\u{9d}']) {
         return Cow::Borrowed(text);
@@ -152,8 +152,8 @@ pub fn strip_ansi(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Bytes of the control sequence that the text begins with. `unended` is set by a control string without an end: the
-/// strings after it have none either, and a line of nothing but their beginnings must not be searched for each.
+/// The length of the control sequence at the start of the text. `unended` is set at a control string without an end:
+/// the strings after it have no end either, so a line of many such starts is not searched again for each of them.
 fn sequence(text: &str, unended: &mut bool) -> Option<usize> {
     let mut chars = text.char_indices();
     let (_, first) = chars.next()?;
@@ -199,7 +199,7 @@ pub fn clean_lines(text: &str) -> String {
     out
 }
 
-/// At most `max` bytes, cut at a character, with what was left out said: `… +1234 bytes`.
+/// At most `max` bytes, cut between characters, with a note about the rest: `… +1234 bytes`.
 pub fn cap(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
         return Cow::Borrowed(text);
@@ -209,7 +209,7 @@ pub fn cap(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}… +{} bytes", text.len() - end))
 }
 
-/// A URL, or what was meant to be one, without `user:password@`: for people and logs.
+/// A URL, valid or not, without `user:password@`: for messages and logs.
 pub fn without_credentials(url: &str) -> Cow<'_, str> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     match rest.rsplit_once('@') {
@@ -219,7 +219,7 @@ pub fn without_credentials(url: &str) -> Cow<'_, str> {
     }
 }
 
-/// True if printing the text can do nothing but show glyphs.
+/// True if printing the text has no effect but to show glyphs.
 pub fn is_safe(text: &str) -> bool {
     matches!(clean(text), Cow::Borrowed(_))
 }
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_line_of_beginnings_is_read_once() {
-        // each is looked for to the end of the line: that would be 10^11 characters
+        // without `unended`, each one would be searched to the end of the line, 10^11 characters in all
         let line = "\x1b]0;\x1bP".repeat(200_000);
         assert_eq!(strip_ansi(&line), line);
     }

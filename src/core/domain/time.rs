@@ -1,16 +1,16 @@
-//! Time as the shared state keeps it: UTC milliseconds, handed in from outside, never read here.
+//! Time in the shared state: UTC in milliseconds. It is passed in; core never reads a clock.
 
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A moment in UTC, in milliseconds since 1970.
+/// A time in UTC, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp(pub i64);
 
 impl Stamp {
-    /// RFC 3339, as Kubernetes writes it (`2026-01-01T00:00:00Z`, with or without fractions).
+    /// Parses RFC 3339 in Kubernetes' form (`2026-01-01T00:00:00Z`, with or without fractions).
     pub fn parse(text: &str) -> Option<Self> {
         DateTime::parse_from_rfc3339(text).ok().map(|t| Self(t.timestamp_millis()))
     }
@@ -19,7 +19,7 @@ impl Stamp {
         Self(secs.saturating_mul(1000))
     }
 
-    /// Milliseconds from `earlier` to `self`, never negative: clocks of other machines run ahead at times.
+    /// Milliseconds from `earlier` to `self`, never negative, because another machine's clock can be ahead.
     pub fn since(self, earlier: Stamp) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
@@ -41,7 +41,7 @@ impl Stamp {
         self.to_chrono().map_or_else(|| "--:--".into(), |t| t.format("%H:%M").to_string())
     }
 
-    /// As texts write a moment: `03:12:45 UTC`, and with its day where that is not today.
+    /// The time in texts: `03:12:45 UTC`, with the date if it is not today.
     pub fn told(self, now: Stamp) -> String {
         let day = |at: Stamp| at.to_chrono().map(|t| t.date_naive());
         match (day(self), day(now)) {
@@ -57,7 +57,7 @@ impl Stamp {
 }
 
 impl fmt::Display for Stamp {
-    /// RFC 3339 in UTC, to the second, or with milliseconds where there are any.
+    /// RFC 3339 in UTC, in seconds, or in milliseconds if there are any.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let format = if self.0 % 1000 == 0 { SecondsFormat::Secs } else { SecondsFormat::Millis };
         match self.to_chrono() {
@@ -80,18 +80,18 @@ impl<'de> Deserialize<'de> for Stamp {
     }
 }
 
-/// A rounded age: `45s`, `3m`, `2h`, `4d`. Below a minute in steps of 5 s: a screen full of young rows is not written
-/// anew every second.
+/// A rounded age: `45s`, `3m`, `2h`, `4d`. Below a minute it advances in steps of 5 s, so that young rows are not
+/// redrawn every second.
 pub fn age(millis: u64) -> String {
     in_steps(millis, 5)
 }
 
-/// The age of something that runs, to the second, as kubectl has it.
+/// The age of a running pod or container, to the second, as in kubectl.
 pub fn age_of_running(millis: u64) -> String {
     in_steps(millis, 1)
 }
 
-/// The age of a state that lasts while nothing else happens, in steps of 15 s: a quiet screen writes little.
+/// The age of a state that lasts, in steps of 15 s, so that a screen without changes is seldom redrawn.
 pub fn age_of_state(millis: u64) -> String {
     in_steps(millis, 15)
 }
@@ -107,7 +107,7 @@ fn in_steps(millis: u64, step: u64) -> String {
     }
 }
 
-/// How far another clock is from ours, in words: `2h ahead`, `1.5s behind`.
+/// The difference of another clock to ours: `2h ahead`, `1.5s behind`.
 pub fn skew(ms: i64) -> String {
     let of = ms.unsigned_abs();
     let size = match of {

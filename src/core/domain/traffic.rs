@@ -1,4 +1,4 @@
-//! Traffic per backend, as Prometheus has it.
+//! Traffic per backend, from Prometheus.
 
 use std::sync::Arc;
 
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 use super::id::Name;
 use super::time::Stamp;
 
-/// From which ratio of errors on a service, or one of its backends, needs a look.
+/// The error ratio from which on a service or one of its backends has severity warning.
 pub const BAD_ERRORS: f64 = 0.01;
-/// From which on people are called.
+/// The error ratio from which on it has severity critical.
 pub const GRAVE_ERRORS: f64 = 0.05;
 
-/// How requests are meant to be spread over the backends.
+/// How requests should be distributed over the backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Policy {
-    /// In turn, or at random: 1/N expected.
+    /// Round robin or random: the expected share is 1/N.
     #[default]
     RoundRobin,
     Random,
-    /// W_i / sum of W.
+    /// The expected share is W_i / sum of W.
     Weighted,
     LeastConnections,
     ResponseTime,
-    /// Source IP, session affinity, ring hash, maglev.
+    /// By source IP, session affinity, ring hash or maglev.
     ByClient,
-    /// Header, path or cookie.
+    /// By header, path or cookie.
     ByRequest,
-    /// Headless Service: the client's resolver.
+    /// Headless Service: by the client's resolver.
     ByName,
     Unknown,
 }
@@ -48,7 +48,7 @@ impl Policy {
     }
 }
 
-/// Where a policy is known from.
+/// Where a policy was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     #[default]
@@ -58,7 +58,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// In a word.
+    /// As one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Assumed => "assumed",
@@ -68,14 +68,14 @@ impl Origin {
     }
 }
 
-/// One service (or proxy) and its backends in one poll. Unknown numbers are None, never 0.
+/// One service (or proxy) and its backends in one poll. An unknown number is None, never 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceTraffic {
-    /// Empty when the source knows no namespace (a HAProxy outside the cluster).
+    /// Empty if the source knows no namespace (a HAProxy outside the cluster).
     pub namespace: Name,
-    /// The Service's name, or the proxy's where no Service is known.
+    /// The Service's name, or the proxy's if no Service is known.
     pub name: Name,
-    /// The preset that the numbers come from: `haproxy`, `http_requests_total`.
+    /// The preset that gave the numbers: `haproxy`, `http_requests_total`.
     pub preset: Name,
     pub policy: Policy,
     pub origin: Origin,
@@ -97,13 +97,13 @@ pub struct BackendTraffic {
     pub rps: Option<f64>,
     pub error_ratio: Option<f64>,
     pub p95_ms: Option<f64>,
-    /// Mean response time, where the source has no quantiles.
+    /// Mean response time, if the source has no quantiles.
     pub mean_ms: Option<f64>,
-    /// Connections or sessions now.
+    /// Current connections or sessions.
     pub active: Option<f64>,
     /// Configured weight, for [`Policy::Weighted`].
     pub weight: Option<f64>,
-    /// The proxy's own verdict (UP, DOWN, MAINT), where it has one.
+    /// The proxy's own state of the backend (UP, DOWN, MAINT), if it has one.
     pub up: Option<bool>,
 }
 

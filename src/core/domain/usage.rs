@@ -1,11 +1,11 @@
-//! Measured use of CPU and memory, from metrics.k8s.io or Prometheus.
+//! Measured usage of CPU and memory, from metrics.k8s.io or Prometheus.
 
 use serde::{Deserialize, Serialize};
 
 use super::id::Name;
 use super::time::Stamp;
 
-/// What a node used over the last window.
+/// A node's usage over the last window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeUsage {
     pub node: Name,
@@ -15,7 +15,7 @@ pub struct NodeUsage {
     pub at: Stamp,
 }
 
-/// What a pod used over the last window, all containers together.
+/// A pod's usage over the last window, the sum of its containers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodUsage {
     pub namespace: Name,

@@ -1,4 +1,4 @@
-//! Workloads: what makes pods (Deployment, ReplicaSet, StatefulSet, DaemonSet, Job).
+//! Workloads: the kinds that create pods (Deployment, ReplicaSet, StatefulSet, DaemonSet, Job).
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ pub enum Strategy {
     OnDelete,
 }
 
-/// The StatefulSet controller sets it on each pod, and again when it is taken away.
+/// The StatefulSet controller sets this label on each pod, and sets it again if it is removed.
 pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 pub const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 pub const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
 pub const REVISION: &str = "controller-revision-hash";
-/// Zone and region are copied from the node to the pods that are bound to it.
+/// Zone and region are copied from the node to the pods bound to it.
 pub const TOPOLOGY: &str = "topology.kubernetes.io/";
 
 fn is_ordinal(text: Option<&str>) -> bool {
     text.is_some_and(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// One workload. Which fields mean something depends on the kind: see [`crate::policy::rollout`].
+/// One workload. Which fields have a meaning depends on the kind: see [`crate::policy::rollout`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
     pub kind: Kind,
@@ -41,9 +41,9 @@ pub struct Workload {
     pub created: Stamp,
     pub generation: i64,
     pub observed_generation: i64,
-    /// `spec.replicas` (1 when absent, as the API defaults it); a Job's `parallelism`; 0 for a DaemonSet.
+    /// `spec.replicas` (1 if absent, the API's default); a Job's `parallelism`; 0 for a DaemonSet.
     pub replicas: i32,
-    /// What it should have now: replicas, or `desiredNumberScheduled` of a DaemonSet, or completions of a Job.
+    /// The desired number of pods: replicas, or `desiredNumberScheduled` of a DaemonSet, or completions of a Job.
     pub desired: i32,
     /// `status.replicas`, `currentNumberScheduled`, or a Job's active pods.
     pub current: i32,
@@ -55,7 +55,7 @@ pub struct Workload {
     pub failed: i32,
     pub paused: bool,
     pub strategy: Strategy,
-    /// A StatefulSet with a `rollingUpdate` section: its partition.
+    /// The partition of a StatefulSet with a `rollingUpdate` section.
     pub partition: Option<i32>,
     pub current_revision: Name,
     pub update_revision: Name,
@@ -64,10 +64,10 @@ pub struct Workload {
     pub conditions: Arc<[Condition]>,
     pub selector: Arc<Selector>,
     pub images: Arc<[Name]>,
-    /// The template's labels: what a Service's selector is matched with.
+    /// The template's labels, which a Service's selector is matched against.
     pub template_labels: Arc<[(Name, Name)]>,
     pub owner: Option<Arc<Owner>>,
-    /// Argo CD, Flux, Helm, an operator: what will revert or own changes, by its labels and annotations.
+    /// The tool that owns or reverts changes (Argo CD, Flux, Helm, an operator), from labels and annotations.
     pub managed_by: Option<Name>,
     pub changed: Option<ChangedBy>,
     /// Annotation `kubectl.kubernetes.io/restartedAt` of the template.
@@ -90,12 +90,13 @@ impl Workload {
         self.kind == Kind::Job && (is("Complete") || is("Failed"))
     }
 
-    /// Whether a selector picks some of its pods, judged by the template: a label that is only added to each pod counts
-    /// as one that fits, unless its value is known to be another's (a pod name of another StatefulSet).
+    /// Whether a selector selects some of its pods, according to the template. A label that is added to each pod
+    /// separately counts as matching, unless its value is known to belong to another workload (a pod name of another
+    /// StatefulSet).
     pub fn may_have_pods_for(&self, selector: &Selector) -> bool {
         let mut keys =
             selector.labels.iter().map(|(k, _)| k).chain(selector.expressions.iter().map(|r| &r.key));
-        // nearly all selectors: rules ask this for every pair of a Service and a workload
+        // most selectors end here; rules call this for every pair of a Service and a workload
         if !keys.any(|key| self.adds_label(key)) {
             return selector.matches(&*self.template_labels);
         }
@@ -125,7 +126,7 @@ impl Workload {
             })
     }
 
-    /// Labels that pods get beside those of the template, by their controller or when they are bound to a node.
+    /// Labels that pods get in addition to the template's, from their controller or when they are bound to a node.
     fn adds_label(&self, key: &str) -> bool {
         key.starts_with(TOPOLOGY)
             || match self.kind {
@@ -175,12 +176,12 @@ impl Default for Workload {
     }
 }
 
-/// Where a rollout stands; judged by [`crate::policy::rollout`].
+/// The state of a rollout, which [`crate::policy::rollout`] determines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RolloutPhase {
     #[default]
     Complete,
-    /// OnDelete, or a Job: there is no rollout to judge.
+    /// OnDelete, or a Job: there is no rollout.
     NotApplicable,
     Paused,
     Progressing,
@@ -205,7 +206,7 @@ impl RolloutPhase {
 pub struct Rollout {
     pub phase: RolloutPhase,
     pub why: String,
-    /// Since when it is stuck or paused, where the API says.
+    /// Since when it is stuck or paused, if the API says.
     pub since: Option<Stamp>,
 }
 

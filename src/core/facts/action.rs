@@ -1,4 +1,4 @@
-//! Actions as they go: what the executor tells, what the journal keeps, what the screen shows.
+//! The state of actions, as the executor reports it, the journal keeps it and the screen shows it.
 
 use std::sync::Arc;
 
@@ -37,17 +37,17 @@ impl Outcome {
 pub enum StepState {
     #[default]
     Waiting,
-    /// The intent is journaled; the request may have been sent.
+    /// The step is in the journal; its request may have been sent.
     Running,
     /// The server accepted it.
     Accepted,
-    /// Seen in the cluster.
+    /// The change was seen in the cluster.
     Verified,
     Failed,
-    /// Sent, and no answer came.
+    /// The request was sent, and there was no answer.
     Unknown,
     Skipped,
-    /// Refused by a budget, so not applied: sent again when the budget allows.
+    /// A budget refused it, so it was not applied; it is sent again when the budget allows it.
     Held,
 }
 
@@ -66,16 +66,16 @@ impl StepState {
     }
 }
 
-/// The cluster that an action was meant for, as its journal has it.
+/// The cluster that an action belongs to, from the action's journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The API server's URL; empty in older journals.
     pub server: Name,
-    /// The UID of its namespace kube-system; empty where that could not be read.
+    /// The UID of its namespace kube-system; empty if it could not be read.
     pub uid: Name,
 }
 
-/// An action as the screen shows it; the executor sends a new one at every transition.
+/// An action with the fields that the screen shows. The executor sends a new one at every state change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActionView {
     pub id: Name,
@@ -85,20 +85,20 @@ pub struct ActionView {
     pub started: Stamp,
     pub ended: Option<Stamp>,
     pub outcome: Option<Outcome>,
-    /// What it is doing, or why it ended so.
+    /// The current activity, or the reason for the outcome.
     pub message: String,
-    /// Done by another process and read from its journal.
+    /// Another process ran the action; this one read it from that process's journal.
     pub foreign: bool,
-    /// Nodes that the action which this goes on with had cordoned.
+    /// Nodes that were cordoned by the action that this one continues.
     #[serde(default)]
     pub inherited: Vec<ObjectRef>,
-    /// Its process ended in the middle, and it can be taken up.
+    /// Its process ended before the action was complete, so it can be resumed.
     #[serde(default)]
     pub unfinished: bool,
-    /// A person has stopped it for a while: nothing further starts.
+    /// The user has paused it: nothing more is started.
     #[serde(default)]
     pub paused: bool,
-    /// Where it was done, if another process did it.
+    /// The cluster of the action, if another process ran it.
     #[serde(default)]
     pub place: Place,
 }
@@ -124,8 +124,9 @@ impl ActionView {
         }
     }
 
-    /// Whether it is about this cluster: by the UID of kube-system where both are known, else by the server's URL. A
-    /// context's name alone says little: it counts only where an older journal has nothing else.
+    /// Whether the action belongs to this cluster: by the UID of kube-system if both are known, otherwise by the
+    /// server's URL. The context's name counts only if an older journal has nothing else, because it can be used for
+    /// another cluster.
     pub fn is_of(&self, cluster: &Cluster) -> bool {
         if !self.foreign {
             return self.cluster == cluster.info.id;
@@ -148,7 +149,7 @@ pub struct StepView {
 }
 
 impl StepView {
-    /// Of a step that has not begun.
+    /// A step that has not started.
     pub fn waiting(step: &Step) -> Self {
         Self {
             what: step.what.to_string(),
@@ -193,7 +194,7 @@ mod tests {
             (action("prod", "a", "1"), cluster("a", Some("1")), true),
             // the same cluster at another address, or in another context
             (action("test", "a", "1"), cluster("b", Some("1")), true),
-            // another cluster behind the same name and address
+            // another cluster with the same name and address
             (action("prod", "a", "1"), cluster("a", Some("2")), false),
             (action("prod", "a", ""), cluster("a", Some("1")), true),
             (action("prod", "a", "1"), cluster("b", None), false),

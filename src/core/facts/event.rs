@@ -1,5 +1,5 @@
-//! Events: past-tense facts on their way into the shared state. One format for the live queue, recordings, replay and
-//! test scenarios: JSON lines.
+//! Events: observed facts on their way into the shared state. The live queue, recordings, replay and test scenarios use
+//! the same format: JSON lines.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use crate::domain::usage::{NodeUsage, PodUsage};
 
 use super::world::ActionView;
 
-/// One fact batch with its origin.
+/// A batch of facts with its source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     pub at: Stamp,
@@ -51,34 +51,34 @@ macro_rules! fact {
 }
 with_tables!(fact);
 
-/// A person silenced findings, or ended that.
+/// The user silenced findings, or ended a silence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SilenceChange {
     Add(Vec<Silence>),
     Lift(Silence),
 }
 
-/// Who we are to the cluster and what it is.
+/// Our identity in the cluster, and the identity of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The server's version (`v1.36.2`), None until it answered.
+    /// The server's version (`v1.36.2`); None until it has answered.
     pub version: Option<Name>,
-    /// The user's name by SelfSubjectReview, else the kubeconfig's.
+    /// The user's name from a SelfSubjectReview, or from the kubeconfig.
     pub user: Option<Name>,
-    /// The server's clock less ours, in milliseconds, from the `Date` header. All times are the server's.
+    /// The server's clock minus ours in milliseconds, from the `Date` header. All times in the state are the server's.
     pub clock_offset_ms: Option<i64>,
-    /// All namespaces of the cluster by name; None = they may not be listed, or were not yet.
+    /// The names of all namespaces; None: not listed yet, or not permitted.
     #[serde(default)]
     pub namespaces: Option<Vec<Name>>,
-    /// The UID of the namespace kube-system, which tells one cluster from another; None = it cannot be read.
+    /// The UID of the namespace kube-system, which identifies the cluster; None: it cannot be read.
     #[serde(default)]
     pub uid: Option<Name>,
-    /// What we may change, somewhere in what is shown; None = not known.
+    /// The permissions to change objects in any of the shown namespaces; None: not known.
     #[serde(default)]
     pub may: Option<BTreeSet<Right>>,
 }
 
-/// What may be changed, as far as keys differ by it.
+/// The permissions to change objects, as far as keys depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Right {
     Nodes,
@@ -94,17 +94,18 @@ impl Right {
         [Self::Nodes, Self::Evictions, Self::Pods, Self::Workloads, Self::Scales, Self::Autoscalers];
 }
 
-/// A clock that is off by more than this is shown.
+/// A larger difference of the clocks is shown.
 const SKEW_MS: i64 = 1_000;
 
 impl Identity {
-    /// How far the server's clock is ahead of ours in milliseconds (negative: behind), if it is worth a word.
+    /// How far the server's clock is ahead of ours in milliseconds (negative: behind), if the difference is large
+    /// enough to show.
     pub fn skew_ms(&self) -> Option<i64> {
         self.clock_offset_ms.filter(|ms| ms.abs() > SKEW_MS)
     }
 }
 
-/// A piece of a list or a watch. At most 256 items or 5 ms a batch.
+/// A part of a list or a watch. A batch has at most 256 items, or the items of 5 ms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Batch<T> {
     /// A list began.
@@ -115,24 +116,24 @@ pub enum Batch<T> {
     Expect {
         of: u32,
     },
-    /// The source may see these namespaces only (None = all), to be sent before End; after it when one came or was lost.
+    /// The source can see only these namespaces (None: all). Sent before End, and later when one is added or lost.
     Scope {
         namespaces: Option<Vec<Name>>,
     },
     Upsert(Vec<T>),
     Gone(Vec<Gone>),
-    /// The list ended with its closing token: rows that it did not name are swept.
+    /// The list was complete to its closing token: rows that it did not name are deleted.
     End {
         generation: u32,
         version: Version,
     },
-    /// The server refuses this resource.
+    /// The server denies access to this resource.
     Denied {
         reason: Name,
     },
-    /// The server has no such API.
+    /// The server does not have this API.
     NotInstalled,
-    /// The source fails since; None = it works again.
+    /// The source has been failing since this time; None: it works again.
     Stale {
         since: Option<Stamp>,
     },

@@ -1,4 +1,4 @@
-//! Interning: names that repeat are kept once, and forgotten when nobody else holds them.
+//! Interning: repeated names are stored once, and dropped when nothing else holds them.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::id::Name;
 
-/// A pool of names. One per cluster, owned by the task that decodes.
+/// A pool of names. There is one per cluster, owned by the task that decodes.
 #[derive(Debug, Default)]
 pub struct Names {
     pool: HashSet<Name>,
@@ -26,7 +26,7 @@ impl Names {
         name
     }
 
-    /// Drops every name that only the pool holds; the next sweep is due when the pool has doubled.
+    /// Drops every name that only the pool holds. The next sweep is due when the pool has doubled in size.
     pub fn sweep(&mut self) {
         self.pool.retain(|name| name.owners() > 1);
         self.sweep_at = (self.pool.len() * 2).max(4096);

@@ -1,5 +1,5 @@
-//! What a service's latency usually is, from what was measured while it was watched. The past of half an hour is kept, a
-//! few numbers for each service.
+//! The usual latency of each Service, from the measurements of the last half hour. It keeps a few numbers for each
+//! Service.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use crate::domain::id::Name;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 
-/// Between two samples that are kept.
+/// The interval of the samples that are kept.
 const EVERY_MS: u64 = 30_000;
-/// Samples kept: half an hour.
+/// The number of samples that are kept: half an hour.
 const KEPT: usize = 60;
-/// Fewer say nothing of what is usual.
+/// With fewer samples, the usual latency is not known.
 const ENOUGH: usize = 4;
 
 /// Namespace and name.
@@ -24,7 +24,7 @@ struct Past {
     p95_ms: VecDeque<f64>,
 }
 
-/// The 95th percentiles of all services, as they were.
+/// The past 95th percentiles of all Services.
 #[derive(Debug, Default)]
 pub struct Latency {
     past: HashMap<Key, Past>,
@@ -36,7 +36,8 @@ fn key(service: &ServiceTraffic) -> Key {
 }
 
 impl Latency {
-    /// Takes a poll in. What is out of the ordinary now does not become what is usual: `is_slow` says which services are.
+    /// Adds the values of a poll. A Service that `is_slow` reports as slow is left out, so that a slow phase does not
+    /// become the usual latency.
     pub fn take(&mut self, seen: &Arc<TrafficSeen>, is_slow: impl Fn(&ServiceTraffic) -> bool) {
         if seen.at == self.seen {
             return;
@@ -61,7 +62,7 @@ impl Latency {
         }
     }
 
-    /// The median of the past, in milliseconds; None where too little is known.
+    /// The median of the past samples, in milliseconds; None if there are too few.
     pub fn usual_ms(&self, service: &ServiceTraffic) -> Option<f64> {
         let past = &self.past.get(&key(service))?.p95_ms;
         if past.len() < ENOUGH {

@@ -1,4 +1,4 @@
-//! Folds events into facts. Nothing here interprets: what follows from a fact is [`crate::state::derive`]'s.
+//! Folds events into facts. It draws no conclusions; [`crate::state::derive`] does.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -18,7 +18,7 @@ pub use super::tables::Part;
 use super::tables::{self, TableDeltas, TableRows};
 use super::world::ActionView;
 
-/// The facts of one cluster, as the sources told them.
+/// The facts of one cluster, as the sources reported them.
 #[derive(Default)]
 pub struct Facts {
     pub identity: Identity,
@@ -32,7 +32,7 @@ pub struct Facts {
     pub traffic: Arc<TrafficSeen>,
     pub logs: Arc<LogSummary>,
     pub sources: Arc<[SourceStatus]>,
-    /// What is silenced.
+    /// The silences.
     pub silences: Vec<Arc<Silence>>,
 }
 
@@ -51,7 +51,7 @@ pub struct Delta<T> {
     pub new: Option<Arc<T>>,
 }
 
-/// What an event touched: everything that [`crate::state::derive`] has to look at again.
+/// The rows and tables that an event changed, which [`crate::state::derive`] has to process.
 #[derive(Default)]
 pub struct Dirty {
     pub parts: Parts,
@@ -59,7 +59,7 @@ pub struct Dirty {
     pub deltas: TableDeltas,
     /// Node names whose measured use is new.
     pub usage: Vec<Name>,
-    /// Only what only the header or a title shows changed (coverage, freshness).
+    /// Only coverage or freshness changed, which only the header and the titles show.
     pub cover: bool,
 }
 
@@ -139,7 +139,7 @@ impl Dirty {
     }
 }
 
-/// Folds one fact in and notes what it touched. Actions are the hub's own: they belong to no table of a cluster.
+/// Folds one fact into the facts and records what it changed. Actions belong to the hub, not to a cluster's tables.
 pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Option<ActionView> {
     match fact {
         Fact::NodeUsage { source, rows } => {
@@ -209,7 +209,7 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
 }
 
 impl Facts {
-    /// Looks up a workload of any kind that owns pods directly.
+    /// Finds a workload by its UID, of any kind that owns pods directly.
     pub fn workload(&self, uid: &Uid) -> Option<&Arc<Workload>> {
         [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs]
             .into_iter()

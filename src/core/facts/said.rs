@@ -1,4 +1,4 @@
-//! What Events say about an object: the warnings, the pulls of images, and all about claims, by the object's uid.
+//! Events by the UID of the object that they are about: warnings, and the pulls of images.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use crate::domain::time::Stamp;
 
 use crate::facts::reduce::Delta;
 
-/// The kubelet began to pull an image: the one normal event that explains why a pod does not start.
+/// The kubelet started to pull an image. It is the only normal event that explains why a pod does not start.
 pub const PULLING: &str = "Pulling";
 /// The kind of a claim to a volume: what it waits for is said by normal events as well.
 const CLAIM: &str = "PersistentVolumeClaim";
 
-/// The events that explain something, by the object that they are about, so that finding one needs no walk over all of them.
+/// The events that explain a problem, by their object's UID, so that a lookup does not have to scan all events.
 #[derive(Default)]
 pub struct Said {
     about: HashMap<Uid, Vec<Arc<KubeEvent>>>,
@@ -47,7 +47,7 @@ impl Said {
         self.newest(uid, since, |event| event.warning)
     }
 
-    /// The newest event about an object that `wanted` picks.
+    /// The newest event about an object that `wanted` accepts.
     pub fn newest(&self, uid: &Uid, since: Stamp, wanted: impl Fn(&KubeEvent) -> bool) -> Option<&KubeEvent> {
         let events = self.about.get(uid)?.iter().map(AsRef::as_ref);
         events.filter(|e| e.last >= Some(since) && wanted(e)).max_by_key(|e| e.last)

@@ -1,8 +1,8 @@
-//! A table of rows that is cheap to publish: rows in shared chunks of 64, so that a snapshot copies only the chunks
-//! that were touched, and a reader finds what changed by comparing chunk pointers.
+//! A table of rows that is cheap to publish. The rows are in shared chunks of 64: a snapshot copies only the chunks
+//! that changed, and a reader finds the changed rows by comparing chunk pointers.
 //!
-//! The hub alone writes, through [`Rows`], which adds the index from UID to slot and the generations that mark and
-//! sweep needs. Readers hold the [`Table`].
+//! Only the hub writes, through [`Rows`], which adds the index from UID to slot and the generations for mark and sweep.
+//! Readers hold the [`Table`].
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use crate::domain::id::{Name, Uid, Version};
 pub use crate::domain::row::Row;
 use crate::domain::time::Stamp;
 
-/// Rows in a chunk.
+/// The number of rows in a chunk.
 pub const CHUNK: usize = 64;
 
 type Chunk<T> = Arc<[Option<Arc<T>>; CHUNK]>;
@@ -44,10 +44,10 @@ impl<T> std::fmt::Debug for RowId<T> {
     }
 }
 
-/// How much of the truth a table holds.
+/// How complete a table is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Coverage {
-    /// Nothing was received yet: not the same as empty.
+    /// Nothing was received yet, which is not the same as empty.
     #[default]
     Never,
     Loading {
@@ -57,34 +57,35 @@ pub enum Coverage {
     Complete,
     /// Complete for these namespaces only.
     Namespaces(Arc<[Name]>),
-    /// The server refuses; the reason in words.
+    /// The server denies the access, with the reason as a text.
     Denied(Name),
-    /// The server has no such API.
+    /// The server does not have this API.
     NotInstalled,
 }
 
 impl Coverage {
-    /// True if a count or a plan over the table may be taken as the whole truth.
+    /// True if a count or a plan over the table can rely on it being complete.
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Complete)
     }
 
-    /// True if everything that there is to read has been read: of the cluster, or of the namespaces that it is limited to.
+    /// True if everything that can be read was read: of the cluster, or of the namespaces that the source is limited
+    /// to.
     pub fn is_read(&self) -> bool {
         matches!(self, Self::Complete | Self::Namespaces(_))
     }
 
-    /// True if it holds the whole truth about one namespace ("" = about the whole cluster).
+    /// True if the table is complete for one namespace ("": for the whole cluster).
     pub fn covers(&self, namespace: &str) -> bool {
         match self {
-            // there are none where there is no such API
+            // a missing API has no objects
             Self::Complete | Self::NotInstalled => true,
             Self::Namespaces(names) => !namespace.is_empty() && names.iter().any(|n| *n == namespace),
             _ => false,
         }
     }
 
-    /// For people: `48200 of 150000`, `loading`, `denied: …`; None when complete.
+    /// The text for the user: `48200 of 150000`, `loading`, `denied: …`; None if complete.
     pub fn note(&self) -> Option<String> {
         match self {
             Self::Complete => None,
@@ -116,14 +117,14 @@ impl Coverage {
     }
 }
 
-/// When a table last heard from its source.
+/// When a table last received data from its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freshness {
-    /// Set while the source is failing: since when.
+    /// Since when the source has been failing; None if it works.
     pub stale_since: Option<Stamp>,
 }
 
-/// The published rows of one kind. Cloning copies one pointer and the coverage.
+/// The published rows of one kind. A clone copies one pointer and the coverage.
 #[derive(Debug)]
 pub struct Table<T> {
     chunks: Arc<Vec<Chunk<T>>>,
@@ -153,7 +154,7 @@ impl<T> Table<T> {
         self.len == 0
     }
 
-    /// All rows, in slot order (no order that means anything to people).
+    /// All rows, in the order of their slots, which has no meaning for the user.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.chunks.iter().flat_map(|chunk| chunk.iter().flatten())
     }
@@ -172,7 +173,7 @@ impl<T> Table<T> {
         self.chunks.get(slot / CHUNK)?.get(slot % CHUNK)?.as_ref()
     }
 
-    /// True if the two snapshots hold the very same rows.
+    /// True if the two snapshots hold exactly the same rows.
     pub fn same_rows(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.chunks, &other.chunks)
     }
@@ -202,13 +203,13 @@ impl<T> Table<T> {
 }
 
 impl<T: Row> Table<T> {
-    /// By scanning: for a key press, not for a loop.
+    /// Scans all rows: for a key press, not for a loop.
     pub fn by_uid(&self, uid: &Uid) -> Option<&Arc<T>> {
         self.iter().find(|row| row.uid() == uid)
     }
 }
 
-/// What one write did to a row.
+/// The effect of one write on a row.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wrote<T> {
     Added(Arc<T>),
@@ -217,29 +218,29 @@ pub enum Wrote<T> {
         new: Arc<T>,
     },
     Removed(Arc<T>),
-    /// An older version than the one held, or no such row.
+    /// The version was older than the held one, or there was no such row.
     Ignored,
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct SlotEntry {
     slot: u32,
-    /// The list generation that last confirmed this row.
+    /// The generation of the last list that had this row.
     seen: u32,
 }
 
-/// The hub's side of a table: rows, index, free slots, generations.
+/// The hub's side of a table: rows, index, free slots and generations.
 pub struct Rows<T> {
     table: Table<T>,
-    index: HashMap<Uid, Place>,
+    index: HashMap<Uid, SlotEntry>,
     generations: Vec<u32>,
     free: Vec<u32>,
-    /// The list generation that is under way or was completed last.
+    /// The generation of the list in progress, or of the last complete one.
     generation: u32,
     listing: bool,
-    /// A namespace-only view, which End turns into [`Coverage::Namespaces`].
+    /// The source sees only some namespaces; at End the coverage becomes [`Coverage::Namespaces`].
     scope: Option<Arc<[Name]>>,
-    /// Was complete once: a relist does not fall back to Loading.
+    /// The table was complete once, so a relist does not set it back to Loading.
     complete_once: bool,
 }
 
@@ -273,7 +274,7 @@ impl<T: Row> Rows<T> {
         Some(RowId { slot, generation, of: PhantomData })
     }
 
-    /// A list begins: everything it does not confirm goes when it ends.
+    /// A list starts: rows that it does not name are deleted at its end.
     pub fn begin(&mut self, generation: u32) {
         self.generation = generation;
         self.listing = true;
@@ -282,19 +283,19 @@ impl<T: Row> Rows<T> {
         }
     }
 
-    /// The server's estimate of how many there are, while loading.
+    /// The server's estimate of the total number, while loading.
     pub fn expect(&mut self, of: u32) {
         if let Coverage::Loading { have, .. } = self.table.cover {
             self.table.cover = Coverage::Loading { have, of: Some(of.max(have)) };
         }
     }
 
-    /// Which namespaces the source may see; None = all.
+    /// The namespaces that the source can see; None: all.
     pub fn limit_to(&mut self, scope: Option<Arc<[Name]>>) {
         if let (false, Coverage::Namespaces(held), Some(names)) =
             (self.listing, &mut self.table.cover, &scope)
         {
-            // one of several namespaces was lost, or came
+            // one of several namespaces was lost or added
             held.clone_from(names);
         }
         self.scope = scope;
@@ -305,7 +306,7 @@ impl<T: Row> Rows<T> {
         self.table.cover = Coverage::Denied(reason);
     }
 
-    /// The server has no such API, so no such objects: what was there is swept.
+    /// The server does not have this API, so the existing rows are deleted.
     pub fn not_installed(&mut self) -> Vec<Arc<T>> {
         self.listing = false;
         self.complete_once = false;
@@ -323,7 +324,7 @@ impl<T: Row> Rows<T> {
         self.table.fresh.stale_since = since;
     }
 
-    /// Inserts or replaces; an older version of the same object never wins.
+    /// Inserts or replaces a row. An older version never replaces a newer one of the same object.
     pub fn upsert(&mut self, row: T) -> Wrote<T> {
         let generation = self.generation;
         if let Some(place) = self.index.get_mut(row.uid()) {
@@ -342,7 +343,7 @@ impl<T: Row> Rows<T> {
             self.generations.push(0);
             slot
         });
-        self.index.insert(row.uid().clone(), Place { slot, seen: generation });
+        self.index.insert(row.uid().clone(), SlotEntry { slot, seen: generation });
         let new = Arc::new(row);
         self.set(slot, Some(new.clone()));
         self.table.len += 1;
@@ -353,7 +354,7 @@ impl<T: Row> Rows<T> {
         Wrote::Added(new)
     }
 
-    /// Removes; a delete that is older than the row held is ignored (version 0 = unknown, always counts).
+    /// Deletes a row. A deletion with an older version than the row's is ignored (version 0: unknown, always applies).
     pub fn remove(&mut self, uid: &Uid, version: Version) -> Wrote<T> {
         let Some(place) = self.index.get(uid).copied() else { return Wrote::Ignored };
         let Some(old) = self.table.at(place.slot).cloned() else { return Wrote::Ignored };
@@ -370,7 +371,7 @@ impl<T: Row> Rows<T> {
         Wrote::Removed(old)
     }
 
-    /// The list ended whole: sweeps what it did not confirm. A list that was cut off never gets here.
+    /// The list was complete: deletes the rows that it did not name. A truncated list never gets here.
     pub fn end(&mut self, generation: u32) -> Vec<Arc<T>> {
         if !self.listing || generation != self.generation {
             return Vec::new();
@@ -492,7 +493,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain map, under any sequence of upserts, deletes and lists.
+        /// Compares with a plain map, for any sequence of upserts, deletes and lists.
         #[test]
         fn equals_a_plain_map(ops in prop::collection::vec((0u8..4, 0u32..40, 1u64..20), 0..200)) {
             let mut rows = Rows::default();

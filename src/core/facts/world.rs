@@ -1,4 +1,4 @@
-//! The snapshot that everybody reads: immutable, cheap to clone, published by the hub.
+//! The snapshot that all readers hold: immutable, cheap to clone, published by the hub.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -27,10 +27,10 @@ pub use crate::domain::cause::{
     Alike, AlikeBy, Cause, Course, Effect, Kin, Reach, Remedy, Severity, Silenced, Suggestion,
 };
 
-/// Everything known, at one moment.
+/// The whole shared state at one time.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// Rises with every publish.
+    /// Increases with every publish.
     pub seq: u64,
     /// When it was published, by our clock.
     pub at: Stamp,
@@ -45,25 +45,25 @@ impl World {
     }
 }
 
-/// What is pinned about a cluster at start.
+/// The values of a cluster that are fixed at the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterInfo {
     pub id: ClusterId,
     pub context: Name,
-    /// The kubeconfig's user entry: shown until the server has said who we are.
+    /// The kubeconfig's user entry, which is shown until the server has told our user name.
     pub kubeconfig_user: Name,
     pub server: Name,
-    /// The context is in no kubeconfig of the person's (a demo's): others find the cluster by its address.
+    /// The context is in none of the user's kubeconfigs (a demo's context), so other tools need the cluster's address.
     pub by_address: bool,
     pub protected: bool,
     pub read_only: bool,
-    /// The namespaces that the person asked for; none = all.
+    /// The namespaces that the user asked for; empty: all.
     pub namespaces: Arc<[Name]>,
-    /// What the config keeps silent from the start.
+    /// The silences from the config.
     pub silences: Arc<[Silence]>,
 }
 
-/// One cluster's facts and what follows from them.
+/// The facts of one cluster, and what is derived from them.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     pub info: Arc<ClusterInfo>,
@@ -73,7 +73,7 @@ pub struct Cluster {
     /// By node name, with who measured.
     pub node_usage: Arc<HashMap<Name, NodeUsage>>,
     pub node_usage_source: Option<Name>,
-    /// By (namespace, pod).
+    /// Usage by (namespace, pod).
     pub pod_usage: Arc<HashMap<(Name, Name), PodUsage>>,
     pub traffic: Arc<TrafficSeen>,
     pub logs: Arc<LogSummary>,
@@ -108,12 +108,12 @@ impl Cluster {
         }
     }
 
-    /// True if the endpoints of a namespace's Services are the whole truth now: all were read, and none is late.
+    /// True if the endpoints of a namespace's Services are complete and current: all were read, and no source is late.
     pub fn knows_endpoints(&self, namespace: &str) -> bool {
         self.slices.cover.covers(namespace) && self.slices.fresh.stale_since.is_none()
     }
 
-    /// The row, if one may judge by its endpoints who is in rotation.
+    /// The Service's row, if its endpoints are complete enough to tell which pods are in rotation.
     pub fn in_rotation<'a>(&self, row: Option<&'a ServiceRow>) -> Option<&'a ServiceRow> {
         row.filter(|row| self.knows_endpoints(&row.service.namespace))
     }
@@ -134,7 +134,7 @@ impl Cluster {
         self.sources.iter().find(|s| s.name == name)
     }
 
-    /// The workload that a pod belongs to in the end: a Deployment for a pod of one of its ReplicaSets, else the
+    /// The workload at the top of a pod's owners: the Deployment for a pod of one of its ReplicaSets, otherwise the
     /// direct owner. None for a bare pod.
     pub fn top_owner(&self, pod: &Pod) -> Option<(Kind, Name)> {
         let owner = pod.owner.as_ref()?;
@@ -147,7 +147,7 @@ impl Cluster {
     }
 }
 
-/// What follows from the facts; see [`crate::state::derive`].
+/// The values derived from the facts; see [`crate::state::derive`].
 #[derive(Clone, Debug, Default)]
 pub struct Derived {
     pub nodes: Table<NodeRow>,
@@ -156,11 +156,11 @@ pub struct Derived {
     /// ReplicaSet uid -> its owner.
     pub replicaset_owner: Arc<HashMap<Uid, Arc<crate::domain::id::Owner>>>,
     pub counts: Counts,
-    /// Ranked, worst first.
+    /// Ordered by severity, the worst first.
     pub causes: Arc<[Arc<Cause>]>,
-    /// The silenced findings, each with its silence, in the same order.
+    /// The silenced findings in the same order, each with its silence.
     pub silenced: Arc<[Silenced]>,
-    /// Newest first, of the last hours.
+    /// The changes of the last hours, newest first.
     pub changes: Arc<[Arc<Change>]>,
 }
 
@@ -169,9 +169,9 @@ pub struct Counts {
     pub nodes: u32,
     pub nodes_ready: u32,
     pub nodes_cordoned: u32,
-    /// Dead, and somebody has said that the machine is off: a repair, no emergency.
+    /// Nodes that are dead and declared powered off: their machines need a repair, but they are no emergency.
     pub nodes_out_of_service: u32,
-    /// Of [`Self::pods_bad`], those bound to such nodes: DaemonSet pods, which nobody moves.
+    /// The pods among [`Self::pods_bad`] on such nodes. They are DaemonSet pods, which are not moved to other nodes.
     pub pods_out_of_service: u32,
     pub pods: u32,
     pub pods_bad: u32,
@@ -179,7 +179,7 @@ pub struct Counts {
     pub pods_unschedulable: u32,
 }
 
-/// A node's state, worst last. `Suspect`: its Lease stopped renewing, but the control plane still says Ready.
+/// A node's state, the worst last. `Suspect`: its Lease is no longer renewed, but the control plane still says Ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NodeState {
     #[default]
@@ -190,7 +190,8 @@ pub enum NodeState {
 }
 
 impl NodeState {
-    /// Its kubelet is not to be believed: what it was told to end does not end, and its pods' states are history.
+    /// True if the kubelet is unreachable: deletions on the node do not complete, and the reported pod states are
+    /// stale.
     pub fn is_dead(self) -> bool {
         self >= Self::NotReady
     }
@@ -205,7 +206,7 @@ impl NodeState {
     }
 }
 
-/// What the pods bound to a node add up to, as `kubectl describe node` counts: finished ones left out.
+/// The sums over the pods bound to a node, as in `kubectl describe node`: terminated pods are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeTotals {
     pub pods: u32,
@@ -214,21 +215,21 @@ pub struct NodeTotals {
     pub requests: Resources,
 }
 
-/// A node with everything that is shown in its row.
+/// A node with the values of its row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeRow {
     pub node: Arc<Node>,
     pub state: NodeState,
-    /// Since when it is in that state.
+    /// Since when the node is in that state.
     pub since: Option<Stamp>,
-    /// Conditions that are bad besides Ready (pressure, network, what a problem detector adds).
+    /// Bad conditions other than Ready (pressure, network, those of a problem detector).
     pub problems: Arc<[Name]>,
     pub totals: NodeTotals,
     pub usage: Option<NodeUsage>,
 }
 
 impl NodeRow {
-    /// Dead, with the taint by which a person says that the machine is off.
+    /// The node is dead and has the out-of-service taint, which declares the machine powered off.
     pub fn is_out_of_service(&self) -> bool {
         self.state.is_dead() && self.node.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
     }
@@ -249,7 +250,7 @@ impl Row for NodeRow {
     }
 }
 
-/// The pods of one owner, added up.
+/// The sums over the pods of one owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnerTotals {
     pub pods: u32,
@@ -264,7 +265,7 @@ pub struct OwnerTotals {
     pub unschedulable: u32,
 }
 
-/// A workload with everything that is shown in its row.
+/// A workload with the values of its row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadRow {
     pub workload: Arc<Workload>,
@@ -288,21 +289,21 @@ impl Row for WorkloadRow {
     }
 }
 
-/// A Service with its slices.
+/// A Service with its EndpointSlices.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceRow {
     pub service: Arc<Service>,
     pub slices: Arc<[Arc<EndpointSlice>]>,
-    /// Endpoints (distinct targets) that are ready, and in all.
+    /// The number of ready endpoints (distinct targets), and the number of all.
     pub ready: u32,
     pub total: u32,
-    /// When endpoints came into rotation, of those that came within the last twenty minutes, by their pods' names in order. Rates over
-    /// a window say less of them than of the others.
+    /// The pods that came into rotation within the last twenty minutes, with the time, ordered by name. Their rates
+    /// over a window are too low, because they did not receive requests for the whole window.
     pub came: Arc<[(Name, Stamp)]>,
 }
 
 impl ServiceRow {
-    /// When a pod came into rotation; `None` if it did long ago, or never.
+    /// When a pod came into rotation; `None` if it was long ago, or never.
     pub fn came_at(&self, pod: &str) -> Option<Stamp> {
         let at = self.came.binary_search_by(|(name, _)| name.as_str().cmp(pod)).ok()?;
         self.came.get(at).map(|(_, since)| *since)
@@ -325,7 +326,7 @@ impl Row for ServiceRow {
     }
 }
 
-/// Whether two rows say the same, their versions aside.
+/// Whether two rows have the same content, apart from their versions.
 fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a.same_content(b)
 }
@@ -333,32 +334,32 @@ fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
 /// What kind of change it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// Another template, with the image's tags where one image changed. `back`: an earlier template again.
+    /// The template changed; with the image's tags if one image changed. `back`: it is an earlier template.
     Rollout {
         from: Name,
         to: Name,
         back: bool,
     },
-    /// New pods of the same images: a restart, or another setting.
+    /// New pods with the same images: a restart, or a changed setting.
     SameImages,
     Restarted,
     Paused,
     Resumed,
-    /// The number of replicas, whoever set it.
+    /// The number of replicas changed.
     Scaled,
-    /// An autoscaler says that it scaled its target.
+    /// An autoscaler reported that it scaled its target.
     Autoscaled,
-    /// minReplicas or maxReplicas.
+    /// minReplicas or maxReplicas changed.
     Bounds,
     Joined,
     Left,
     Cordoned,
     Uncordoned,
-    /// The condition Ready.
+    /// The condition Ready changed.
     Ready,
     Taints,
     Labels,
-    /// Pods of a node that the Eviction API was asked for.
+    /// Pods of a node were evicted with the Eviction API.
     Evicted {
         node: Name,
         pods: u32,
@@ -366,13 +367,13 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// A change of template that replaces pods.
+    /// Whether it is a change of the template that replaces pods.
     pub fn is_rollout(&self) -> bool {
         matches!(self, Self::Rollout { .. } | Self::SameImages)
     }
 }
 
-/// Something that changed in the cluster.
+/// A change in the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub at: Stamp,
@@ -380,6 +381,6 @@ pub struct Change {
     /// `rollout app:1.0→app:1.1`, `scaled 3→5`, `node joined`.
     pub what: String,
     pub object: ObjectRef,
-    /// Who, by managedFields or the journal.
+    /// Who made the change, from managedFields or the journal.
     pub by: Option<Name>,
 }

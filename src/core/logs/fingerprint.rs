@@ -1,13 +1,14 @@
-//! The fingerprint of a log line: its text once what differs from line to line is masked.
+//! The fingerprint of a log line: a hash of its text after the varying parts are masked.
 //!
-//! Everything here is one pass over the text without a regular expression: a flood of lines goes through it.
+//! Everything here is one pass over the text without a regular expression, because every line of a log flood goes
+//! through it.
 
 use std::borrow::Cow;
 
-/// Longer templates say no more.
+/// Longer templates are cut, because the rest does not tell lines apart.
 const TEMPLATE_CAP: usize = 400;
 
-/// A line without what differs, and the hash of that.
+/// A line with its varying parts masked, and the hash of that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Masked {
     /// 16 hex digits.
@@ -18,7 +19,7 @@ pub struct Masked {
 /// Masks numbers, hex, UUIDs, addresses, times, durations, ids and quoted strings.
 pub fn mask(line: &str) -> Masked {
     let template = template(line);
-    // an id in hex has no letter now and then, and is the same id for that
+    // a hex id sometimes has no letter, and is still the same id
     let print = if template.contains("<hex>") {
         Cow::Owned(template.replace("<hex>", "<n>"))
     } else {
@@ -108,7 +109,7 @@ fn class(token: &str) -> Option<&'static str> {
     if token.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Some("<n>");
     }
-    // before durations: an id of digits and a `d` at its end is no number of days
+    // before durations, because an id of digits with a `d` at its end is not a number of days
     if token.len() >= 8 && token.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Some("<hex>");
     }
@@ -156,7 +157,7 @@ fn is_address(token: &str) -> bool {
     token.matches(':').count() >= 2 && token.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
-/// `15ms`, `1.5s`, `2h3m0.5s`, `12MiB` counts too: a number with a unit.
+/// `15ms`, `1.5s`, `2h3m0.5s` and `12MiB`: numbers with a unit.
 fn is_duration(token: &str) -> bool {
     const UNITS: [&str; 23] = [
         "ns", "us", "µs", "ms", "s", "m", "h", "d", "sec", "secs", "min", "hours", "days", "b", "kb", "mb",
@@ -178,7 +179,7 @@ fn is_duration(token: &str) -> bool {
     rest.is_empty()
 }
 
-/// A mixed token by its parts: `checkout-7d9f8b6c5-x2x4z` -> `checkout-<id>-<id>`, `user42` -> `user<n>`.
+/// Masks a mixed token part by part: `checkout-7d9f8b6c5-x2x4z` -> `checkout-<id>-<id>`, `user42` -> `user<n>`.
 fn push_parts(out: &mut String, token: &str) {
     let mut rest = token;
     while !rest.is_empty() {

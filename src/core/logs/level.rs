@@ -1,18 +1,18 @@
-//! The level of a log line, and whether a line goes on with the one before it.
+//! The level of a log line, and whether a line continues the one before it.
 //!
-//! One pass over the text without a regular expression, as for fingerprints: a flood of lines goes through it.
+//! One pass over the text without a regular expression, because every line of a log flood goes through it.
 
 mod json;
 mod words;
 
 use crate::domain::log::Level;
 
-/// How far into a line a level is looked for.
+/// How far into a line a level is searched for.
 const LEVEL_WINDOW: usize = 160;
 
-/// The level that a line names, in the order: JSON, logfmt, klog, syslog, words, access log, stack traces. None when it
-/// names none; that something was written to standard error says nothing. Colours must be off it already, and its tabs
-/// still there.
+/// The level that a line names, searched in this order: JSON, logfmt, klog, syslog, words, access log, stack traces.
+/// None if it names none; a line on standard error is not an error for that reason alone. The caller has removed the
+/// colours, but not the tabs.
 pub fn level(line: &str) -> Option<Level> {
     let line = line.trim_start_matches(['\u{feff}', ' ', '\t']);
     if line.starts_with('{') {
@@ -29,7 +29,7 @@ pub fn level(line: &str) -> Option<Level> {
         .or_else(|| trace_level(head))
 }
 
-/// A level by one of its usual names, in any case.
+/// The level with this name, in any case.
 pub(super) fn by_name(word: &str) -> Option<Level> {
     Some(match word.to_ascii_lowercase().as_str() {
         "trace" | "trc" | "trce" | "trac" | "finest" | "verbose" | "vrb" | "silly" => Level::Trace,
@@ -45,7 +45,7 @@ pub(super) fn by_name(word: &str) -> Option<Level> {
     })
 }
 
-/// pino and bunyan count 10..60, monolog 100..600, syslog 0..7.
+/// Numeric levels: pino and bunyan use 10..60, monolog 100..600, syslog 0..7.
 fn by_number(n: i64) -> Option<Level> {
     Some(match n {
         0..=2 => Level::Fatal,
@@ -63,7 +63,7 @@ fn by_number(n: i64) -> Option<Level> {
     })
 }
 
-/// A value that says that there is nothing: `error: null`, `error: 0 warnings: 2`.
+/// A value that means "none": `error: null`, `error: 0 warnings: 2`.
 fn is_nothing(text: &str) -> bool {
     let value = text.trim_start_matches([' ', '"', '<', '(']);
     let end = value.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(value.len());
@@ -73,7 +73,7 @@ fn is_nothing(text: &str) -> bool {
         "null" | "nil" | "none" | "false" | "no" => {
             ends.is_empty() || ends.starts_with([',', ';', '}', ']', '|'])
         }
-        // `0x80` and `0.5` are values, `0` and `0%` are none
+        // `0x80` and `0.5` are values, but `0` and `0%` mean none
         "0" => !rest.starts_with(['.', ':']),
         "" => value.is_empty() && !text.is_empty(),
         _ => false,
@@ -82,7 +82,7 @@ fn is_nothing(text: &str) -> bool {
 
 fn logfmt_level(line: &str) -> Option<Level> {
     let mut from = 0;
-    // a bound: a line may consist of nothing else
+    // a limit, because a line may consist of nothing else
     for _ in 0..64 {
         let at = from + line.get(from..)?.find('=')?;
         let key_end = line.get(..at)?;
@@ -103,7 +103,7 @@ fn logfmt_level(line: &str) -> Option<Level> {
     None
 }
 
-/// `E0102 15:04:05.123456       1 file.go:12] …`, with the year before the month as well.
+/// `E0102 15:04:05.123456       1 file.go:12] …`, also with the year before the month.
 fn klog_level(head: &str) -> Option<Level> {
     let bytes = head.as_bytes();
     let digits = |from: usize, n: usize| {
@@ -134,7 +134,7 @@ fn syslog_level(head: &str) -> Option<Level> {
     by_number(pri % 8)
 }
 
-/// `1:M 01 Jan 2026 00:00:00.000 # Can't save …`: the sign after the time.
+/// `1:M 01 Jan 2026 00:00:00.000 # Can't save …`: Redis puts a sign after the time.
 fn redis_level(head: &str) -> Option<Level> {
     let (process, rest) = head.split_once(' ')?;
     let (pid, role) = process.split_once(':')?;
@@ -179,7 +179,7 @@ fn trace_level(head: &str) -> Option<Level> {
         .then_some(Level::Error)
 }
 
-/// True if the line goes on with the entry before it: stack frames, causes, indented text.
+/// True if the line continues the entry before it: stack frames, causes, indented text.
 pub fn continues(line: &str) -> bool {
     if line.starts_with('\t') || line.starts_with("    ") || line.starts_with("  File \"") {
         return true;

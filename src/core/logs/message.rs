@@ -1,4 +1,4 @@
-//! What a log entry is about: its message without time, level and thread. Groups are made of it and titled with it.
+//! The message of a log entry without time, level and thread. It decides the entry's group, and is the group's title.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::level;
 
-/// The part of an entry that names the error: the message of a JSON or logfmt line, with its error; else the first line
-/// without what stands before the message. An entry whose first line is only a heading is named with the line that says
-/// more: what Python raised, what .NET's console writes under the category.
+/// The part of an entry that names the error: the message of a JSON or logfmt line, with its error; otherwise the first
+/// line without the fields before the message. If the first line is only a heading, the more specific line is used: the
+/// exception that Python raised, or the line that .NET's console writes under the category.
 pub fn subject(text: &str) -> Cow<'_, str> {
     let first = text.split('\n').next().unwrap_or_default();
     if let Some(titled) = headed(first, text) {
@@ -26,7 +26,7 @@ pub fn subject(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// `Traceback (most recent call last):` and `fail: Shop.Payments[13]`, with what is under them.
+/// `Traceback (most recent call last):` and `fail: Shop.Payments[13]`, with the lines under them.
 fn headed(first: &str, text: &str) -> Option<String> {
     if first.starts_with("Traceback (most recent call last)") {
         let raised = text.split('\n').next_back().filter(|line| !line.starts_with(' '))?;
@@ -41,7 +41,7 @@ fn headed(first: &str, text: &str) -> Option<String> {
     Some(format!("{category}: {message}"))
 }
 
-/// Keys of JSON lines that hold the message, the most telling first; compared without case.
+/// Keys of JSON lines that hold the message, the most specific first; compared without case.
 const MESSAGES: [&str; 11] = [
     "msg",
     "message",
@@ -56,11 +56,11 @@ const MESSAGES: [&str; 11] = [
     "event",
 ];
 
-/// The message of a JSON line; of one that was cut, what is there of it.
+/// The message of a JSON line. Of a truncated line, the existing part is used.
 fn json(line: &str) -> Option<String> {
     let mut found: [Option<String>; MESSAGES.len()] = Default::default();
     let mut reader = serde_json::Deserializer::from_str(line);
-    // broken JSON: what was read before counts
+    // malformed JSON: the part before the error counts
     let _whole = Messages(&mut found).deserialize(&mut reader);
     found.into_iter().flatten().next()
 }
@@ -114,7 +114,7 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     }
 }
 
-/// Only of a line that names its level as logfmt does: other lines may have a `msg=` somewhere.
+/// Only for a line that has its level as logfmt does, because other lines can contain `msg=` too.
 fn logfmt(line: &str) -> Option<String> {
     let line = format!(" {line}");
     ["level", "lvl", "severity"].iter().find_map(|key| value(&line, key))?;
@@ -123,7 +123,7 @@ fn logfmt(line: &str) -> Option<String> {
     Some(error.map_or_else(|| message.to_owned(), |error| format!("{message}: {error}")))
 }
 
-/// `E0102 15:04:05.123456       1 file.go:12] message`: what follows the bracket.
+/// `E0102 15:04:05.123456       1 file.go:12] message`: the text after the bracket.
 fn klog(line: &str) -> Option<&str> {
     let rest = line.strip_prefix(['I', 'W', 'E', 'F'])?;
     let dated = rest.len() > 4 && rest.bytes().take(4).all(|b| b.is_ascii_digit());
@@ -131,14 +131,14 @@ fn klog(line: &str) -> Option<&str> {
     (!message.is_empty()).then_some(message)
 }
 
-/// `"message" key=value err="x"`: the message and the error, without the other keys.
+/// `"message" key=value err="x"`: the message and the error, without other keys.
 fn klog_structured(rest: &str) -> Option<String> {
     let (message, keys) = rest.strip_prefix('"')?.split_once('"')?;
     let error = value(keys, "err");
     Some(error.map_or_else(|| message.to_owned(), |error| format!("{message}: {error}")))
 }
 
-/// A date, a clock, or both: digits and what stands between them.
+/// A date, a time, or both: digits with separators.
 fn is_time(word: &str) -> bool {
     let word = word.trim_matches(['[', ']', ',']);
     let between = |b: u8| matches!(b, b':' | b'-' | b'/' | b'.' | b',' | b'T' | b'Z' | b'+');
@@ -148,7 +148,7 @@ fn is_time(word: &str) -> bool {
         && word.bytes().filter(|b| matches!(b, b':' | b'-' | b'/')).count() >= 2
 }
 
-/// `ERROR`, `[error]`, `error:`. A word like any other, as in `Error reading x`, is part of the message.
+/// `ERROR`, `[error]`, `error:`. A word in a sentence, as in `Error reading x`, is part of the message.
 fn is_level(word: &str) -> bool {
     let bare = word.trim_matches(['[', ']', ':', '|']);
     let marked = bare.len() < word.len() || bare.bytes().all(|b| b.is_ascii_uppercase());
@@ -165,7 +165,7 @@ fn is_nginx(word: &str) -> bool {
     }
 }
 
-/// The line behind time, level, process, thread and connection.
+/// The rest of the line after time, level, process, thread and connection.
 fn headless(line: &str) -> &str {
     let (mut rest, mut leveled) = (line.trim_start(), false);
     loop {

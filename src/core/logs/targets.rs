@@ -1,6 +1,6 @@
-//! Whose logs are read: of what a person opened, and of what is worth following when nobody has asked for any: pods that
-//! are not ready, that restarted lately, that stand behind a Service with errors, or that a rollout has brought just now.
-//! Most telling first.
+//! Chooses the pods whose logs are read: those of an object that the user opened; and, without a request, pods that are
+//! not ready, that restarted recently, that belong to a Service with errors, or that a recent rollout created. The most
+//! informative come first.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -13,25 +13,25 @@ use crate::domain::time::Stamp;
 use crate::domain::traffic::BAD_ERRORS;
 use crate::facts::world::{ChangeKind, Cluster};
 
-/// Most pods of an object whose logs are read at once.
+/// Maximum number of pods of one object whose logs are read at the same time.
 pub const MOST_PODS: usize = 20;
-/// A restart counts for this long, and a rollout.
+/// How long a restart or a rollout counts as recent.
 const RECENT_SECS: u64 = 15 * 60;
-/// Pods of one rollout that are followed although nothing is known against them: what a release does wrong, each of its
-/// pods does, and a large one must not take the place of the others.
+/// Number of pods that are followed for each rollout without any sign of a problem. All pods of a faulty release show
+/// its errors, so a few are enough, and a large rollout must not displace other pods.
 const OF_A_ROLLOUT: usize = 5;
-/// In seconds: a pod's age is known to the second only.
+/// In seconds, because a pod's age is known only to the second.
 const SLACK_SECS: i64 = 2;
 
-/// True if the pod is of this workload: its owner, or the owner of its owner.
+/// True if the pod belongs to this workload: its owner, or the owner of its owner.
 pub fn belongs(pod: &Pod, cluster: &Cluster, kind: &Kind, namespace: &str, name: &str) -> bool {
     pod.namespace == namespace
         && (cluster.top_owner(pod).is_some_and(|(k, n)| k == *kind && n == name)
             || pod.owner.as_ref().is_some_and(|o| o.kind == *kind && o.name == name))
 }
 
-/// The pods whose logs are those of an object: a pod, a Service, a node (within a namespace, if one is chosen), a
-/// workload. They change while the object stays: a rolling update brings others.
+/// The pods whose logs belong to an object: a pod, a Service, a node (within a namespace, if one is selected), a
+/// workload. They change while the object exists, because a rolling update replaces them.
 pub fn pods_of<'a>(cluster: &'a Cluster, object: &ObjectRef, within: Option<&Name>) -> Vec<&'a Arc<Pod>> {
     match &object.kind {
         Kind::Pod => cluster
@@ -64,7 +64,8 @@ pub fn pods_of<'a>(cluster: &'a Cluster, object: &ObjectRef, within: Option<&Nam
     }
 }
 
-/// Which pod's log says more: of what is bad first, then of what restarted more often, then the younger one.
+/// Orders pods by how informative their logs are: unhealthy pods first, then those with more restarts, then younger
+/// ones.
 pub fn worst_first(a: &Pod, b: &Pod) -> Ordering {
     b.is_bad()
         .cmp(&a.is_bad())
@@ -73,7 +74,7 @@ pub fn worst_first(a: &Pod, b: &Pod) -> Ordering {
         .then_with(|| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)))
 }
 
-/// The containers that a pod's shape has, init containers first.
+/// The containers in a pod's shape, init containers first.
 pub fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerShape> {
     pod.shape.init_containers.iter().chain(&pod.shape.containers)
 }
@@ -91,8 +92,8 @@ pub struct Choice {
     pub version: Name,
 }
 
-/// The containers of a pod that are worth a stream: of one that has not begun, the init container that ended; else those
-/// that go on running, the one that ended last in front.
+/// The containers of a pod that are worth a stream: before the pod has started, the init container that ended; later
+/// the running ones, the one that was terminated last first.
 fn telling(pod: &Pod) -> Vec<&ContainerShape> {
     let ended = pod.last_exit.as_ref().map(|exit| &exit.container);
     if pod.phase == Phase::Pending {
@@ -104,7 +105,7 @@ fn telling(pod: &Pod) -> Vec<&ContainerShape> {
     found
 }
 
-/// The newest rollout of each workload, if it is fresh: without a Prometheus only logs tell what a release does wrong.
+/// The latest rollout of each workload, if it is recent: without Prometheus, only logs show the errors of a release.
 fn fresh_rollouts(cluster: &Cluster, now: Stamp) -> HashMap<(Name, Kind, Name), Stamp> {
     let mut fresh: HashMap<_, Stamp> = HashMap::new();
     for change in cluster.derived.changes.iter() {
@@ -118,8 +119,8 @@ fn fresh_rollouts(cluster: &Cluster, now: Stamp) -> HashMap<(Name, Kind, Name), 
     fresh
 }
 
-/// The containers to follow, at most `most`, and how many pods could be followed at all.
-pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) {
+/// The containers to follow, at most `limit`, and the number of pods that could be followed.
+pub fn choose(cluster: &Cluster, limit: usize, now: Stamp) -> (Vec<Choice>, u32) {
     let failing: HashSet<(&str, &str)> = cluster
         .traffic
         .services
@@ -135,7 +136,7 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
     let rollouts = fresh_rollouts(cluster, now);
     let since = rollouts.values().min().copied();
     let rolled_out = |pod: &Pod| {
-        // most pods are older than any of them
+        // most pods are older than all of these rollouts
         since.filter(|since| pod.created.plus_secs(SLACK_SECS) >= *since)?;
         let (kind, name) = cluster.top_owner(pod)?;
         let workload = (pod.namespace.clone(), kind, name);
@@ -190,7 +191,7 @@ pub fn choose(cluster: &Cluster, most: usize, now: Stamp) -> (Vec<Choice>, u32) 
             version: Name::from(image::version(&c.image)),
         })
     });
-    (streams.take(most).collect(), candidates)
+    (streams.take(limit).collect(), candidates)
 }
 
 #[cfg(test)]
@@ -228,11 +229,11 @@ mod tests {
         }
     }
 
-    fn chosen(pods: Vec<Pod>, most: usize) -> (Vec<String>, u32) {
+    fn chosen(pods: Vec<Pod>, limit: usize) -> (Vec<String>, u32) {
         let mut state = ClusterState::new(ClusterInfo::default());
         state.apply(Fact::Pods(Batch::Upsert(pods)), Stamp(0));
         let cluster = state.publish(Stamp(0), false).unwrap();
-        let (choices, candidates) = choose(&cluster, most, Stamp(1000));
+        let (choices, candidates) = choose(&cluster, limit, Stamp(1000));
         (choices.iter().map(|c| format!("{}/{}", c.pod, c.container)).collect(), candidates)
     }
 

@@ -1,11 +1,11 @@
-//! Schedules of CronJobs, as robfig/cron's standard parser reads them: five fields or an `@` word. Enough of it to say
-//! when the next Job is due, without a table of time zones.
+//! Schedules of CronJobs, parsed as robfig/cron's standard parser does: five fields or an `@` word. It computes when
+//! the next Job is due, without a table of time zones.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, Timelike, Utc};
 
 use crate::domain::time::Stamp;
 
-/// A schedule: the minutes, hours, days and months that it names, one bit each.
+/// A schedule: its minutes, hours, days and months, one bit each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     minutes: u64,
@@ -13,11 +13,11 @@ pub struct Schedule {
     days: u64,
     months: u64,
     weekdays: u64,
-    /// Neither the day of the month nor the day of the week is `*`: a date that fits one of them is enough.
+    /// Neither the day of the month nor the day of the week is `*`, so a date that matches one of them is enough.
     either_day: bool,
 }
 
-/// Longer than the longest time between two days of any schedule that comes again (29 February, over a century).
+/// Longer than the longest gap between two days of any recurring schedule (29 February, over a century).
 const FARTHEST_DAYS: u64 = 366 * 9;
 
 const MONTHS: [&str; 12] =
@@ -82,8 +82,8 @@ impl Schedule {
         (0..24 * 60).filter(|m| self.hours & 1 << (m / 60) != 0 && self.minutes & 1 << (m % 60) != 0)
     }
 
-    /// The longest time between two of the next year's times, in seconds: after that long one of them has passed,
-    /// whatever the time zone.
+    /// The longest gap between two scheduled times of the next year, in seconds. After this time without a Job, a
+    /// scheduled time was missed, whatever the time zone is.
     pub fn longest_gap(&self, after: Stamp) -> Option<u64> {
         const YEAR: u64 = 366;
         let (first, last) = (self.minutes_of_a_day().next()?, self.minutes_of_a_day().last()?);
@@ -105,7 +105,7 @@ impl Schedule {
         Some(longest?.max(u64::from(within.unwrap_or(0))) * 60)
     }
 
-    /// The same minutes in every hour of every day: a time zone of whole hours makes no difference.
+    /// The same minutes in every hour of every day, so a time zone of whole hours makes no difference.
     pub fn is_hourly(&self) -> bool {
         self.hours == range(0, 23, 1)
             && self.months == range(1, 12, 1)

@@ -1,5 +1,5 @@
-//! Failover plans that a cluster offers by what it has: a Service with a blue and a green workload, a route with two
-//! backends, a zone.
+//! Failover plans that are suggested from the cluster's objects: for a Service with a blue and a green workload, for a
+//! route with two backends, for a zone.
 
 use serde_json::Value;
 
@@ -8,13 +8,14 @@ use crate::domain::id::{Kind, Name};
 use crate::facts::world::Cluster;
 use crate::policy::routes;
 
-/// Most plans of each kind: a list that one can read.
+/// Maximum number of plans of each kind, so that the list stays readable.
 const MOST: usize = 40;
 
-/// Labels that say what an application is: with another value it is another application, not another colour of it.
+/// Labels that name an application. A workload with another value of one is another application, not another colour of
+/// the same one.
 const IDENTITY: [&str; 4] = ["app", "app.kubernetes.io/name", "k8s-app", "app.kubernetes.io/component"];
 
-/// What the cluster offers. `routes`: objects of the kinds of [`routes::ROUTES`].
+/// The plans that can be suggested for the cluster. `routes`: objects of the kinds in [`routes::ROUTES`].
 pub fn suggest(cluster: &Cluster, routes: &[(Kind, Value)]) -> Vec<FailoverPlan> {
     let mut plans = Vec::new();
     plans.extend(blue_green(cluster).take(MOST));
@@ -32,7 +33,8 @@ fn watch(namespace: &Name, service: &Name) -> Watched {
     Watched { namespace: namespace.clone(), service: service.clone(), max_error_percent: 5.0 }
 }
 
-/// Services of whose selector one label has another value on another ready workload.
+/// Services where another ready workload matches the selector except for the value of one label (blue/green
+/// candidates).
 fn blue_green(cluster: &Cluster) -> impl Iterator<Item = FailoverPlan> {
     cluster.services.iter().filter(|s| s.selector.labels.len() > 1).flat_map(move |service| {
         let selector = &service.selector.labels;
@@ -66,7 +68,7 @@ fn blue_green(cluster: &Cluster) -> impl Iterator<Item = FailoverPlan> {
     })
 }
 
-/// From the heaviest backend of a rule to each other.
+/// Plans from the heaviest backend of a rule to each other one.
 fn shifts(kind: &Kind, route: &Value) -> Vec<FailoverPlan> {
     let text = |pointer: &str| Name::from(route.pointer(pointer).and_then(Value::as_str).unwrap_or_default());
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));

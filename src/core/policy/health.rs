@@ -1,11 +1,12 @@
-//! Node health: what the control plane says, what the heartbeat says, and the two together.
+//! Node health: the state from the control plane, the heartbeat, and the verdict from both.
 
 use crate::domain::node::{Condition, Node, NodeLease, Status};
 use crate::domain::settings::glob;
 use crate::domain::time::Stamp;
 use crate::facts::world::NodeState;
 
-/// A Lease is renewed every 10 s; two missed renewals are worth a look before the control plane's grace is over.
+/// A Lease is renewed every 10 s. After two missed renewals the node is suspect, before the control plane's grace
+/// period is over.
 pub const SUSPECT_AFTER_MS: u64 = 22_000;
 
 /// A node's state with its reason.
@@ -16,7 +17,8 @@ pub struct NodeVerdict {
     pub why: String,
 }
 
-/// Judges a node. `watched`: since when leases are watched without a break; while they are not, their silence means nothing.
+/// Judges a node. `watched`: since when leases have been watched without a break; without it, a missing renewal has no
+/// meaning.
 pub fn judge(node: &Node, lease: Option<&NodeLease>, watched: Option<Stamp>, now: Stamp) -> NodeVerdict {
     let ready = node.condition("Ready");
     let (state, since, why) = match ready {
@@ -46,23 +48,23 @@ pub fn judge(node: &Node, lease: Option<&NodeLease>, watched: Option<Stamp>, now
     NodeVerdict { state, since, why }
 }
 
-/// What a condition of a node means.
+/// How to read a condition of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
-    /// True is well, False is a problem.
+    /// True is healthy, False is a problem.
     Good,
     /// True is a problem.
     Bad,
-    /// Shown, not judged: who does not know a type cannot say which way it points.
+    /// It is shown, but no finding: without knowing the type, it is not known which status is the bad one.
     Told,
 }
 
-/// THE table of node conditions by their type, first match first: the kubelet's own, those of node-problem-detector and
-/// its relatives in the clouds, and the agents' `…Ready`. A `*` stands for any text.
+/// The table of node conditions by type, the first match counts: the kubelet's own, those of node-problem-detector and
+/// similar detectors of cloud providers, and the agents' `…Ready`. `*` stands for any text.
 const MEANINGS: [(&str, Meaning); 20] = [
-    // judged by itself: see `judge`
+    // `judge` reads this one
     ("Ready", Meaning::Told),
-    // a member that is not promoted yet votes later
+    // a member that is not promoted yet will vote later
     ("EtcdIsVoter", Meaning::Told),
     ("*Unhealthy", Meaning::Bad),
     ("*NotReady", Meaning::Bad),
@@ -89,7 +91,7 @@ fn meaning(kind: &str) -> Meaning {
     known.map_or(Meaning::Told, |(_, meaning)| *meaning)
 }
 
-/// A condition besides Ready that is bad.
+/// Whether it is a bad condition other than Ready.
 pub fn is_problem(condition: &Condition) -> bool {
     match meaning(&condition.kind) {
         Meaning::Good => condition.status == Status::False,
@@ -98,15 +100,15 @@ pub fn is_problem(condition: &Condition) -> bool {
     }
 }
 
-/// Conditions that are bad besides Ready.
+/// The bad conditions other than Ready.
 pub fn problems(node: &Node) -> Vec<&Condition> {
     node.conditions.iter().filter(|c| is_problem(c)).collect()
 }
 
-/// A node that has just joined is not complete at once: its network comes with a pod, its agents look one by one.
+/// A new node is not complete at once: a pod sets up its network, and its agents start one by one.
 const COMPLETE_AFTER_SECS: u64 = 60;
 
-/// The problems that are not part of a node's start.
+/// The problems that are not a normal part of a node's start.
 pub fn lasting_problems(node: &Node, now: Stamp) -> Vec<&Condition> {
     let comes_up = |c: &Condition| meaning(&c.kind) == Meaning::Good || c.kind == "NetworkUnavailable";
     let lasts = |c: &&Condition| {
@@ -115,7 +117,7 @@ pub fn lasting_problems(node: &Node, now: Stamp) -> Vec<&Condition> {
     problems(node).into_iter().filter(lasts).collect()
 }
 
-/// `NetworkingReady=False`, `KernelDeadlock`: a problem as people read it.
+/// `NetworkingReady=False`, `KernelDeadlock`: a problem in a short readable form.
 pub fn problem_words(condition: &Condition) -> String {
     match condition.status {
         Status::True => condition.kind.to_string(),
@@ -123,7 +125,7 @@ pub fn problem_words(condition: &Condition) -> String {
     }
 }
 
-/// `DiskPressure` -> `DiskPress`: fits a column.
+/// `DiskPressure` -> `DiskPress`, which fits into a column.
 pub fn short_problem(kind: &str) -> &str {
     match kind {
         "MemoryPressure" => "MemPress",

@@ -1,4 +1,4 @@
-//! What a HorizontalPodAutoscaler is doing and why, from its spec, status and conditions.
+//! The state of a HorizontalPodAutoscaler and its reason, from its spec, status and conditions.
 //!
 //! Semantics: the controller's `horizontal.go` and `replica_calculator.go`; ScalingLimited keeps its old value while
 //! metrics fail, so "at max" counts only with ScalingActive=True.
@@ -8,21 +8,21 @@ use crate::domain::node::Status;
 use crate::domain::quantity::{Counts, show_milli};
 use crate::domain::time::Stamp;
 
-/// How bad it is, worst last.
+/// The severity of the verdict, the worst last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HpaState {
     #[default]
     Steady,
-    /// Was made seconds ago: no status yet.
+    /// It was created seconds ago and has no status yet.
     New,
     Scaling,
-    /// At its minimum with the metrics asking for less: normal at night.
+    /// At its minimum, and the metrics need fewer replicas: normal at night.
     AtMin,
-    /// The target is at 0: switched off until someone scales up.
+    /// The target has 0 replicas, so the autoscaler is off until somebody scales it up.
     Disabled,
-    /// Wants more than maxReplicas.
+    /// It needs more than maxReplicas.
     AtMax,
-    /// Cannot compute or cannot act.
+    /// It cannot compute a number, or cannot scale.
     Failing,
 }
 
@@ -30,24 +30,24 @@ pub enum HpaState {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HpaVerdict {
     pub state: HpaState,
-    /// In words: `at max`, `up now`, `cannot read cpu`.
+    /// As a text: `at max`, `up now`, `cannot read cpu`.
     pub why: String,
     pub since: Option<Stamp>,
-    /// What the metrics ask for, before the limits; None when they cannot be read.
+    /// The number of replicas that the metrics need, before the limits; None if they cannot be read.
     pub wants: Option<i32>,
     /// The arithmetic for `wants`: `ceil(4 x 82/60) = 6`.
     pub computed: Option<String>,
-    /// `maxReplicas`, `minReplicas`, or what the condition ScalingLimited names.
+    /// `maxReplicas`, `minReplicas`, or the limit that the condition ScalingLimited names.
     pub limited_by: Option<String>,
 }
 
 /// The default tolerance, in thousandths (`--horizontal-pod-autoscaler-tolerance`).
 const TOLERANCE: i64 = 100;
 
-/// What one metric asks for: replicas and the arithmetic.
+/// The number of replicas that one metric needs, with the arithmetic.
 ///
-/// The controller multiplies by the pods that are ready; the status has only the number of replicas, so with unready
-/// pods this is an upper estimate.
+/// The controller multiplies by the number of ready pods. The status has only the number of replicas, so with unready
+/// pods this is an upper bound.
 pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     let current = i64::from(hpa.current?);
     let value = metric.current?;
@@ -79,7 +79,7 @@ pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     Some((wants, format!("ceil({current} x {shown_value}/{shown_target}) = {wants}")))
 }
 
-/// While a rollout replaces every pod there are no metrics, and half a minute later there are.
+/// While a rollout replaces every pod there are no metrics; half a minute later there are.
 const FAILING_SECS: u64 = 60;
 
 /// Judges one HPA.
@@ -123,7 +123,7 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
     let asks = verdict.wants.unwrap_or(0);
     match limited.filter(|c| c.status == Status::True) {
         Some(c) if c.reason == "TooManyReplicas" && current >= hpa.max => {
-            // within the tolerance of its maximum it has what it wants
+            // within the tolerance of its maximum it has all that it needs
             match verdict.wants {
                 Some(wants) if wants <= hpa.max => {
                     say(HpaState::Steady, "at max, which is enough".into(), c.since);
@@ -160,7 +160,7 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
                     let held =
                         able.filter(|c| c.reason == "ScaleDownStabilized" || c.reason == "ScaleUpStabilized");
                     match held {
-                        // pods that are not ready or have no metrics count less for the controller
+                        // the controller counts pods that are not ready or have no metrics with less load
                         None if asks > current => {
                             say(
                                 HpaState::Steady,
@@ -194,7 +194,7 @@ fn words(reason: &str, message: &str) -> String {
     }
 }
 
-/// The controller chains its errors with colons; the last part says what is wrong.
+/// The controller chains its errors with colons; the last part names the cause.
 fn tail(message: &str) -> &str {
     message.rsplit(": ").next().unwrap_or(message)
 }

@@ -1,8 +1,9 @@
-//! Words of kubectl commands that a person can paste into a shell.
+//! Arguments of kubectl commands that the user can paste into a shell.
 
 use crate::facts::world::Cluster;
 
-/// A kubectl command for a cluster: by its context, or by its address where no kubeconfig of the person's has the context.
+/// A kubectl command for a cluster: with its context, or with its address if none of the user's kubeconfigs has the
+/// context.
 pub fn kubectl_in(cluster: &Cluster, context: &str, words: &str) -> String {
     if cluster.info.by_address {
         return format!("kubectl --server {} {words}", quote(&cluster.info.server));
@@ -10,7 +11,7 @@ pub fn kubectl_in(cluster: &Cluster, context: &str, words: &str) -> String {
     format!("kubectl --context {} {words}", quote(context))
 }
 
-/// For a shell: quoted unless it is plain.
+/// An argument for a shell, quoted unless it is plain.
 pub fn quote(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@=,".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {

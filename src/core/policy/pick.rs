@@ -1,4 +1,4 @@
-//! Choosing nodes by what they have in common: names, a pool's label, a zone.
+//! Selects nodes by name, by pool label, or by zone.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -15,7 +15,7 @@ fn takes(pick: &Pick, node: &Node) -> bool {
     }
 }
 
-/// The nodes of a pick, by name. A name that no node has is left out: compare the numbers where that matters.
+/// The selected nodes, ordered by name. A name without a node is left out; compare the numbers where this matters.
 pub fn nodes_of(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
     let mut found: Vec<ObjectRef> = cluster
         .nodes
@@ -27,7 +27,7 @@ pub fn nodes_of(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
     found
 }
 
-/// True if these are all nodes of some zone: draining them asks for the context's name.
+/// True if these are all nodes of some zone. Draining a whole zone needs the context's name as confirmation.
 pub fn empties_zone(cluster: &Cluster, nodes: &[Name]) -> bool {
     let taken: HashSet<&Name> = nodes.iter().collect();
     let mut touched: BTreeSet<&Name> = BTreeSet::new();

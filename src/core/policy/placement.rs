@@ -1,11 +1,12 @@
-//! Where pods that leave their nodes can go: the scheduler's filters over what is known, first fit decreasing.
+//! Where pods that leave their nodes can go: the scheduler's filters over the known state, first fit decreasing.
 //!
-//! Judged: readiness, cordon, taints, node selector and required node affinity, host ports, requests, required pod
-//! affinity and anti-affinity (both ways), topology spread with `DoNotSchedule`; in the order of kube-scheduler's
-//! filters, so that a node is counted under the reason that the scheduler would give. Not judged, and said so: extended
-//! resources, namespace selectors of pod affinity, and where persistent volumes may be attached.
+//! It checks readiness, cordon, taints, node selector and required node affinity, host ports, requests, required pod
+//! affinity and anti-affinity (in both directions), and topology spread with `DoNotSchedule`, in the order of
+//! kube-scheduler's filters, so that a node counts under the reason that the scheduler would give. It does not check
+//! extended resources, namespace selectors of pod affinity, and where persistent volumes can be attached; the result
+//! says so.
 //!
-//! One pass over all pods and nothing that grows with pods times pods: see [`others`].
+//! It needs one pass over all pods, and nothing that grows with pods times pods: see [`others`].
 
 mod others;
 
@@ -20,28 +21,28 @@ use crate::domain::quantity::Resources;
 use crate::domain::scheduling::HostPort;
 use crate::facts::world::{Cluster, NodeRow, NodeState};
 
-/// Where the pods would go.
+/// The result: where the pods would go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     pub placed: Vec<Placed>,
     pub unplaced: Vec<Unplaced>,
-    /// Pods with requests that are not counted, with what they are: `ml/train-0 (nvidia.com/gpu)`.
+    /// Pods with requests that are not counted, with the resource: `ml/train-0 (nvidia.com/gpu)`.
     pub extended: Vec<String>,
-    /// Pods with affinity to namespaces chosen by labels.
+    /// Pods with affinity to namespaces that are selected by labels.
     pub by_labels: Vec<String>,
 }
 
-/// A pod that fits somewhere. Where the scheduler will put it is another matter.
+/// A pod that fits on some node. The scheduler may choose another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
     pub namespace: Name,
     pub name: Name,
     pub node: Name,
-    /// It has volumes and fits nowhere in the zone that it comes from.
+    /// It has volumes and fits on no node of its current zone.
     pub out_of: Option<Name>,
 }
 
-/// Why a node does not take a pod.
+/// Why a node cannot take a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Why<'a> {
     NotReady,
@@ -55,7 +56,7 @@ enum Why<'a> {
     Spread(&'a str),
     PodAffinity,
     AntiAffinity,
-    /// A pod there has anti-affinity to this one.
+    /// A pod on the node has anti-affinity to this one.
     Repelled,
 }
 
@@ -67,7 +68,7 @@ struct Short {
     pods: bool,
 }
 
-/// A node and what is left of it.
+/// A node with its free resources.
 struct Seat<'a> {
     row: &'a NodeRow,
     leaving: bool,
@@ -77,7 +78,7 @@ struct Seat<'a> {
 }
 
 impl<'a> Seat<'a> {
-    /// A node that is overcommitted still takes what asks for nothing, as the scheduler has it.
+    /// As in the scheduler, an overcommitted node still accepts a pod without requests.
     fn short(&self, need: Resources) -> Option<Short> {
         let lacks = |need: i64, free: i64| need > 0 && need > free;
         let short = Short {
@@ -89,7 +90,7 @@ impl<'a> Seat<'a> {
         (short != Short::default()).then_some(short)
     }
 
-    /// The first filter that keeps the pod off this node, those aside that look at other pods.
+    /// The first filter that rejects the pod for this node, apart from those that depend on other pods.
     fn refuses(&self, pod: &Pod) -> Option<Why<'a>> {
         let wants = &pod.shape.scheduling;
         let node = &self.row.node;
@@ -115,7 +116,7 @@ impl<'a> Seat<'a> {
     }
 }
 
-/// Whether something makes the pod again once it is evicted, and it has not been made again already.
+/// Whether a controller recreates the pod after its eviction, and has not done so already.
 fn comes_back(pod: &Pod) -> bool {
     pod.owner.as_ref().is_some_and(|owner| {
         let same_name = owner.kind == Kind::StatefulSet;
@@ -123,16 +124,16 @@ fn comes_back(pod: &Pod) -> bool {
     })
 }
 
-/// Finds a node for each of the pods that go, none of the nodes that are left among them.
+/// Finds a node for each of the pods that leave; the drained nodes are not candidates.
 pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
     let mut rows: Vec<&NodeRow> = cluster.derived.nodes.iter().map(AsRef::as_ref).collect();
-    // slots have no order: the same cluster must give the same plan
+    // slots have no order, but the same cluster must give the same plan
     rows.sort_by(|a, b| a.node.name.cmp(&b.node.name));
     let leaving: HashSet<&Name> = leaving.iter().collect();
     let gone: HashSet<&Uid> = going.iter().map(|p| &p.uid).collect();
     let index: HashMap<&Name, usize> = rows.iter().enumerate().map(|(i, r)| (&r.node.name, i)).collect();
     let mut pods: Vec<&Pod> = going.iter().copied().filter(|p| comes_back(p)).collect();
-    // the pods of one owner one after the other: what was found out for one holds for the next
+    // the pods of one owner come one after the other, because the result for one is valid for the next
     pods.sort_by_key(|p| {
         let owner = p.owner.as_ref().map(|o| &o.name);
         (Reverse((p.requests.cpu_milli, p.requests.memory_bytes)), &p.namespace, owner, &p.name)
@@ -157,7 +158,7 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
     for pod in pods {
         note_unjudged(pod, &mut out);
         let Some(class) = others.class(pod) else { continue };
-        // room only shrinks; but a pod that was placed since may be the company that this one asks for
+        // free resources only shrink; but a pod placed since then may be the one that this pod's affinity needs
         if let Some((same, requests, placed, reason)) = &failed
             && *same == class
             && *requests == pod.requests
@@ -169,7 +170,7 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
         let lows = others.lows(class);
         let fits = |i: usize, seat: &Seat<'_>| {
             !seat.leaving
-                // the cheapest first: most nodes that do not fit are full
+                // the cheapest check first: most nodes that do not fit are full
                 && seat.short(pod.requests).is_none()
                 && seat.refuses(pod).is_none()
                 && others.refuses(class, &lows, i).is_none()
@@ -216,7 +217,7 @@ fn note_unjudged(pod: &Pod, out: &mut Placement) {
     }
 }
 
-/// The host ports that pods which stay hold already.
+/// The host ports of the pods that stay.
 fn take_ports<'a>(
     cluster: &'a Cluster,
     gone: &HashSet<&Uid>,
@@ -382,7 +383,7 @@ mod tests {
         place(&cluster, &leaving, &going)
     }
 
-    /// `pod=node`, sorted, and `pod: reason` for those that fit nowhere.
+    /// `pod=node`, sorted, and `pod: reason` for pods that fit on no node.
     fn said(p: &Placement) -> Vec<String> {
         let mut all: Vec<String> = p.placed.iter().map(|p| format!("{}={}", p.name, p.node)).collect();
         all.extend(p.unplaced.iter().map(|u| format!("{}: {}", u.name, u.reason)));
@@ -455,7 +456,7 @@ mod tests {
             .map(|(n, cpu)| pod(n, "old", cpu, n, Scheduling::default()))
             .to_vec();
         assert_eq!(said(&run(nodes, pods, &["old"])), ["a=n1", "b=n2", "c=n1"]);
-        // an overcommitted node still takes what asks for nothing
+        // an overcommitted node still accepts a pod without requests
         let mut free = pod("free", "old", 0, "a", Scheduling::default());
         free.requests.memory_bytes = 0;
         let nodes = vec![node("old", &[]), node("n", &[])];
@@ -481,8 +482,8 @@ mod tests {
         );
     }
 
-    /// "More practical use-cases" of the documentation: three caches, each on a node of its own, and three web servers
-    /// that go where a cache is, again one to a node.
+    /// "More practical use-cases" of the documentation: three caches, each on a node of its own, and three web servers,
+    /// each on a node with a cache and without another web server.
     #[test]
     fn affinity_and_anti_affinity() {
         let host = "kubernetes.io/hostname";
@@ -498,20 +499,20 @@ mod tests {
         pods.push(pod("web1", "n1", 1, "web", server.clone()));
         pods.push(pod("web2", "old", 1, "web", server.clone()));
         assert_eq!(said(&run(nodes(), pods.clone(), &["old"])), ["web2=n2"]);
-        // the cache itself has nowhere to go: every other node has one
+        // no node is left for the cache itself: every other node has one
         pods.push(pod("store4", "old", 5, "store", cache.clone()));
         assert_eq!(
             said(&run(nodes(), pods, &["old"])),
             ["store4: 0 of 3 other nodes: 3 have pods that it must not be with", "web2=n2"]
         );
-        // anti-affinity holds the other way round too: the pod that stays minds, the one that comes does not
+        // anti-affinity works in the other direction too: the staying pod has it, the new one does not
         let pods = vec![
             pod("store1", "n1", 1, "store", cache),
             pod("plain", "old", 1, "store", Scheduling::default()),
         ];
         let p = run(vec![node("old", &[]), node("n1", &[])], pods, &["old"]);
         assert_eq!(said(&p), ["plain: 0 of 1 other node: 1 has pods that must not be with it"]);
-        // without any cache a server fits nowhere, unless it is its own company
+        // without any cache a server fits on no node, unless it satisfies its own affinity
         let p = run(nodes(), vec![pod("w", "old", 1, "web", server)], &["old"]);
         assert_eq!(said(&p), ["w: 0 of 3 other nodes: 3 do not meet its pod affinity"]);
         let own = Scheduling { affinity: [term("web", "zone")].into(), ..Scheduling::default() };
@@ -525,7 +526,8 @@ mod tests {
         assert_eq!(said(&run(zones, pods, &["old"])), ["w0=a", "w1=a"], "the second follows the first");
     }
 
-    /// The examples of "Pod Topology Spread Constraints": three pods in two zones of two nodes each, one more comes.
+    /// The examples of "Pod Topology Spread Constraints": three pods in two zones with two nodes each, and one more
+    /// pod.
     #[test]
     fn topology_spread() {
         let nodes = || {
@@ -625,8 +627,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the cluster: no node is overfilled, no taint, selector or anti-affinity is broken, and each pod is
-        /// either placed or not.
+        /// In any cluster, no node is overcommitted, no taint, selector or anti-affinity is violated, and each pod is
+        /// either placed or reported.
         #[test]
         fn a_placement_keeps_every_rule(
             nodes in prop::collection::vec((500i64..5000, 1i64..6, 0usize..3, any::<bool>(), any::<bool>()), 1..8),
@@ -669,7 +671,7 @@ mod tests {
                 for p in &came {
                     let s = &p.shape.scheduling;
                     prop_assert!(s.repelled_by(n).is_none() && s.selects(n) && s.has_affinity_to(n));
-                    // nobody here minds it, and it minds nobody here
+                    // no pod here has anti-affinity to it, and it has none to any pod here
                     for other in came.iter().chain(&stayed).filter(|o| o.uid != p.uid) {
                         for (a, b) in [(p, other), (other, p)] {
                             prop_assert!(!a.shape.scheduling.anti_affinity.iter().any(|t| t.selects(&a.namespace, &b.namespace, *b)));

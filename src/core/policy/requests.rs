@@ -1,14 +1,14 @@
-//! What a pod asks the scheduler for: the effective requests, exactly as `kubectl describe node` and the scheduler
-//! count them (component-helpers' `resource.PodRequests`).
+//! The effective requests of a pod, exactly as `kubectl describe node` and the scheduler compute them
+//! (component-helpers' `resource.PodRequests`).
 
 use crate::domain::quantity::Resources;
 
-/// What of a container counts.
+/// The fields of a container that count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Container {
     /// `spec.containers[].resources.requests`.
     pub spec: Resources,
-    /// `status.containerStatuses[].resources.requests`: what is in force after a resize in place.
+    /// `status.containerStatuses[].resources.requests`: the requests in force after an in-place resize.
     pub actuated: Option<Resources>,
     /// `status.containerStatuses[].allocatedResources`.
     pub allocated: Option<Resources>,
@@ -16,7 +16,7 @@ pub struct Container {
     pub sidecar: bool,
 }
 
-/// What of a pod counts.
+/// The fields of a pod that count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodRequests {
     pub containers: Vec<Container>,
@@ -25,11 +25,11 @@ pub struct PodRequests {
     /// `spec.resources.requests` (pod level): replaces the sum for each resource that it names.
     pub pod_level: PodLevel,
     pub overhead: Resources,
-    /// Condition PodResizePending with reason Infeasible: the wish in the spec does not count.
+    /// Condition PodResizePending with reason Infeasible: the requests in the spec do not count.
     pub resize_infeasible: bool,
 }
 
-/// Pod-level requests; None = not set for this resource.
+/// Pod-level requests; None: not set for this resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PodLevel {
     pub cpu_milli: Option<i64>,
@@ -50,7 +50,8 @@ impl Container {
 
 /// The effective requests of a pod.
 ///
-/// Order matters: a sidecar that starts before an init container runs beside it, one that starts later does not.
+/// The order matters: a sidecar that starts before an init container runs at the same time, one that starts later does
+/// not.
 pub fn effective(pod: &PodRequests) -> Resources {
     let of = |c: &Container| c.effective(pod.resize_infeasible);
     let main = pod

@@ -1,4 +1,4 @@
-//! Revisions of workloads: which there are, which one a roll-back goes to, and what differs between two templates.
+//! Revisions of workloads: which exist, which one a roll-back goes to, and how two templates differ.
 //!
 //! Semantics: kubectl's `pkg/polymorphichelpers/{history,rollback}.go`. A Deployment's templates are in the ReplicaSets
 //! that it owns (annotation `deployment.kubernetes.io/revision`), those of StatefulSets and DaemonSets in
@@ -31,13 +31,13 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// True if this one's template is older than that of `other`, an earlier number: a roll-back gives the template that it
-    /// goes to the next number, and its holder stays the same object.
+    /// True if this one's template is older than that of `other`, which has an earlier number. A roll-back gives the
+    /// restored template the next number, and the object that holds it stays the same.
     pub fn is_return_from(&self, other: &Self) -> bool {
         other.number < self.number && !self.created.is_empty() && self.created < other.created
     }
 
-    /// For a plan of `workload`.
+    /// The reference for a plan of `workload`.
     pub fn reference(&self, workload: &ObjectRef) -> RevisionRef {
         let holder = ObjectRef::new(holder_kind(&workload.kind), &workload.namespace, &self.name, &self.uid);
         RevisionRef { number: self.number, holder }
@@ -100,7 +100,7 @@ pub fn history(kind: &Kind, workload: &Uid, holders: &[Value]) -> Vec<Revision> 
     history
 }
 
-/// The newest revision and the one to go to. Err: why there is none.
+/// The newest revision and the one to roll back to. Err: why there is none.
 pub fn choose(history: &[Revision], to: Option<i64>) -> Result<(&Revision, &Revision), String> {
     let Some(newest) = history.last() else { return Err("it has no revisions".into()) };
     let wanted = match to {
@@ -115,7 +115,7 @@ pub fn choose(history: &[Revision], to: Option<i64>) -> Result<(&Revision, &Revi
     Ok((newest, wanted))
 }
 
-/// The template of a workload, a ReplicaSet or a ControllerRevision, without what controllers add to it.
+/// The template of a workload, a ReplicaSet or a ControllerRevision, without the fields that controllers add.
 pub fn template(object: &Value) -> Value {
     let held = object.pointer("/data/spec/template").or_else(|| object.pointer("/spec/template"));
     let mut template = held.cloned().unwrap_or(Value::Null);
@@ -133,7 +133,7 @@ pub fn template(object: &Value) -> Value {
     template
 }
 
-/// What changes from one template to another, a line for each field: `~ containers[app].image: a:1 -> a:2`.
+/// The differences between two templates, a line for each field: `~ containers[app].image: a:1 -> a:2`.
 pub fn diff(from: &Value, to: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     compare(&mut lines, "", from, to);
@@ -159,7 +159,7 @@ fn compare(lines: &mut Vec<String>, path: &str, from: &Value, to: &Value) {
                 );
             }
         }
-        // lists whose items have names are compared name by name, as their order says little
+        // lists whose items have names are compared by name, because their order has little meaning
         (Value::Array(a), Value::Array(b)) if is_named(a) && is_named(b) => {
             let (a, b) = (by_name(a), by_name(b));
             let mut names: Vec<&String> = a.keys().chain(b.keys()).collect();

@@ -1,4 +1,4 @@
-//! Where a rollout stands, as `kubectl rollout status` judges it, with its words.
+//! The state of a rollout, with the criteria and the messages of `kubectl rollout status`.
 
 use crate::domain::id::Kind;
 use crate::domain::node::Status;
@@ -59,7 +59,7 @@ fn deployment(w: &Workload) -> Rollout {
 }
 
 fn available_new(w: &Workload) -> i32 {
-    // status.availableReplicas counts old and new alike: at most the updated ones are new
+    // status.availableReplicas counts old and new pods alike; at most the updated ones are new
     w.available.min(w.updated)
 }
 

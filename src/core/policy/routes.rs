@@ -1,5 +1,5 @@
-//! Routes that split traffic by weight, as far as shifting needs them: which backends with which weight, where in the
-//! object.
+//! Routes that split traffic by weight, as far as shifting needs them: the backends, their weights, and where these are
+//! in the object.
 //!
 //! HTTPRoute (`spec.rules[].backendRefs[].weight`, default 1), Istio's VirtualService (`spec.http[].route[].weight`,
 //! a lone destination without one gets everything), Traefik's TraefikService (`spec.weighted.services[].weight`,
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::domain::id::{Kind, Name};
 use crate::domain::kinds::ROUTES;
 
-/// The kind of route that a word of the config or the command line means.
+/// The kind of route that a word in the config or on the command line stands for.
 pub fn kind(word: &str) -> Option<Kind> {
     Kind::from_word(word).filter(|kind| ROUTES.contains(kind))
 }
@@ -18,14 +18,14 @@ pub fn kind(word: &str) -> Option<Kind> {
 /// One weighted backend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
-    /// Which rule of the route it is in.
+    /// The index of the route's rule that has it.
     pub rule: usize,
-    /// A Service's name; a host, with `/subset` if there is one, for a VirtualService.
+    /// The name of a Service; for a VirtualService a host, with `/subset` if there is one.
     pub name: Name,
     pub weight: i64,
-    /// Where the weight stands and what stands there (`Null` = nothing).
+    /// The path of the weight, and its current value (`Null`: none).
     pub held: (String, Value),
-    /// Where its name stands, and what: a list's items have only their places, which others may have changed.
+    /// The path of its name, and the name. Items of a list have only an index, which another client may have changed.
     pub named: Vec<(String, Value)>,
 }
 
@@ -81,23 +81,23 @@ fn name(item: &Value) -> Name {
     }
 }
 
-/// The Service that a backend's name means: without a subset and without the cluster's domain.
+/// The Service that a backend's name stands for: without a subset and without the cluster's domain.
 pub fn service_name(backend: &str) -> &str {
     let host = backend.split('/').next().unwrap_or(backend);
     host.split('.').next().unwrap_or(host)
 }
 
-/// Two backends of one rule whose weights are shifted against each other.
+/// Two backends of one rule whose weights are shifted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     pub from: Backend,
     pub to: Backend,
-    /// What the two have together; the others of the rule keep their share.
+    /// The sum of both weights; the other backends of the rule keep their share.
     total: i64,
 }
 
 impl Pair {
-    /// The weights of `from` and `to` when `to` has this percentage of the two.
+    /// The weights of `from` and `to` if `to` gets this percentage of both.
     pub fn weights(&self, percent: u8) -> (i64, i64) {
         let to = (self.total * i64::from(percent.min(100)) + 50) / 100;
         (self.total - to, to)
@@ -109,7 +109,7 @@ impl Pair {
         sum > 0 && self.to.weight * 100 >= sum * i64::from(percent)
     }
 
-    /// Where and what, for `from` and `to`: a step never takes back what `to` has.
+    /// The path and the new weight of `from` and of `to`. A step never lowers the share of `to`.
     pub fn at(&self, percent: u8) -> [(String, Value); 2] {
         if self.has(percent) {
             return [self.from.held.clone(), self.to.held.clone()];
@@ -129,7 +129,7 @@ pub fn pairs(kind: &Kind, route: &Value, from: &str, to: &str) -> Vec<Pair> {
             let from = of(rule).find(|b| b.name == from)?;
             let to = of(rule).find(|b| b.name == to)?;
             let sum = from.weight + to.weight;
-            // small sums cannot be split finely; alone in their rule the two may as well have 100
+            // a small sum cannot be split finely; if the two are alone in their rule, their sum becomes 100
             let total = if of(rule).count() == 2 || sum == 0 { 100 } else { sum };
             Some(Pair { from: from.clone(), to: to.clone(), total })
         })

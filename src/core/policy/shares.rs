@@ -1,4 +1,4 @@
-//! How traffic should be spread, how it is, and whether the difference means anything.
+//! The expected and the observed distribution of traffic, and whether the difference is significant.
 //!
 //! Expected: 1/N under round robin and random, W_i / sum W under weights, (w_i/T_i) / sum under least connections and
 //! response time (Little's law). A verdict needs an effect (25 % off) and evidence (z beyond its 99 % bound,
@@ -16,45 +16,45 @@ use crate::facts::world::ServiceRow;
 pub struct Share {
     pub observed: Option<f64>,
     pub expected: Option<f64>,
-    /// None = cannot be judged (no expectation, too few requests, out).
+    /// None: it cannot be judged (nothing is expected, there were too few requests, or it is out of rotation).
     pub significant: Option<bool>,
-    /// Worth a mark: it is significant, and does not only follow from another backend that gets too much.
+    /// It gets a mark: the difference is significant, and not only a consequence of another backend that gets too much.
     pub marked: bool,
-    /// It gets nothing new: the balancer says that it is down, or it is no ready endpoint any more. What is still measured
-    /// of it is from before.
+    /// It gets no new requests: the balancer says that it is down, or it is no longer a ready endpoint. Its
+    /// measurements are from before.
     pub out: bool,
-    /// It came into rotation within the window of its rates: they are of less than the others' are.
+    /// It came into rotation within the rate window, so its rates cover less time than the others'.
     pub new: bool,
 }
 
-/// The shares of all backends of one service, in their order, and why a judgement is missing.
+/// The shares of all backends of one service, in their order, and why they could not be judged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shares {
     pub backends: Vec<Share>,
-    /// Ready endpoints of which nothing is measured although they have been there for longer than the window: nothing was
-    /// asked of them, or nobody measures them.
+    /// Ready endpoints without measurements for longer than the window: they get no requests, or they are not scraped.
     pub silent: Vec<Name>,
     pub note: Option<String>,
 }
 
-/// Off by less than this is not worth a mark, however certain.
+/// A smaller difference gets no mark, even if it is significant.
 const EFFECT: f64 = 0.25;
 
-/// A backend below this part of its share is marked, even where another one gets too much.
+/// A backend below this part of its share gets a mark, even if another one gets too much.
 const LITTLE: f64 = 0.5;
 
-/// Whether an endpoint came so lately that rates measured at `at` are not of a whole window. The first scrape of it may
-/// have come late: half a window more.
+/// Whether an endpoint came so recently that rates measured at `at` do not cover a whole window. Half a window is
+/// added, because its first scrape may have been late.
 pub fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
     let settled_ms = u64::from(service.window_secs) * 1_500;
     row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms)
 }
 
-/// Which backends are out or new, in their order, and the ready endpoints that are silent. `row`: the Service's endpoints
-/// now; they count where the source's backends are its pods, and say nothing of a proxy's servers under other names.
+/// Which backends are out of rotation or new, in their order, and which ready endpoints have no measurements. `row`:
+/// the Service's current endpoints. They are used if the source's backends are the Service's pods; they say nothing
+/// about a proxy's servers under other names.
 fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, Vec<Name>) {
     let endpoints = || row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
-    // where none is ready the requests go to those that are ending and serve still, as kube-proxy has it
+    // as in kube-proxy, if no endpoint is ready, the requests go to those that are terminating and still serving
     let any_ready = endpoints().any(|e| e.ready);
     let mut gets_requests: HashMap<&Name, bool> = HashMap::new();
     for endpoint in endpoints() {
@@ -81,7 +81,7 @@ fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<
     (shares, silent)
 }
 
-/// What a backend should get beside another of weight 1, before anything is known of their number.
+/// The weight of a backend relative to another one of weight 1, before the number of backends is considered.
 fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
     match service.policy {
         Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
@@ -136,7 +136,7 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
                     }
                 }
                 (Some(o), Some(0.0)) => Some(o * n >= 5.0),
-                // the only one gets all, whatever is done
+                // the only backend gets all requests
                 _ => None,
             };
             let much = significant == Some(true) && observed > expected;
@@ -173,8 +173,8 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
     Shares { backends, silent, note }
 }
 
-/// The z beyond which a two-sided normal deviate has probability `2 * tail` (Acklam's central and tail rational
-/// approximations are more than is needed here; Abramowitz & Stegun 26.2.23 is good to 4.5e-4).
+/// The z beyond which a two-sided normal deviate has probability `2 * tail` (Abramowitz & Stegun 26.2.23, accurate to
+/// 4.5e-4, which is enough here).
 fn critical(tail: f64) -> f64 {
     let t = (-2.0 * tail.ln()).sqrt();
     let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_left_the_endpoints_is_out_and_the_rest_share_what_they_get() {
-        // the samples of d are from before it was taken out; c is an endpoint that is not ready
+        // d's samples are from before it was taken out of rotation; c is an endpoint that is not ready
         let s = named(&[("a", 20.0), ("b", 20.0), ("c", 12.0), ("d", 15.0)]);
         let judged = judge(&s, Some(&row(&[("a", true), ("b", true), ("c", false)])));
         let expected: Vec<_> = judged.backends.iter().map(|b| b.expected.unwrap()).collect();
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn effect_and_evidence() {
-        // 10,000 requests as 3700/3300/3000 are certain, but 11 % off: no mark
+        // 10,000 requests split 3700/3300/3000 are significant, but only 11 % off: no mark
         let per = |n: f64| (n / 60.0, 1.0, 1.0);
         let s = judge(&service(Policy::RoundRobin, &[per(3700.0), per(3300.0), per(3000.0)]), None);
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));

@@ -51,7 +51,7 @@ fn filters(pairs: &[(String, String)]) -> Result<Vec<Matcher>, String> {
     pairs.iter().filter(|(key, _)| key == "filter").map(|(_, text)| Matcher::parse(text)).collect()
 }
 
-/// A switch that is on unless it is `false`.
+/// A parameter that is true unless it is `false`.
 fn wants(pairs: &[(String, String)], name: &str) -> bool {
     !pairs.iter().any(|(key, value)| key == name && value == "false")
 }
@@ -112,7 +112,7 @@ async fn silences(State(served): State<Served>, Query(pairs): Pairs) -> Response
     };
     let now = served.clock.now();
     let fits = |silence: &Silence| {
-        // A filter is met by a silence whose matchers would be met by what it names.
+        // A filter accepts a silence whose matchers would match the filter's values.
         filters.iter().all(|filter| {
             let named = silence.matchers.iter().find(|matcher| matcher.name == filter.name);
             let value = named.map(|matcher| matcher.value.clone()).unwrap_or_default();

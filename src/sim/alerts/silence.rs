@@ -1,4 +1,4 @@
-//! Silences and the matchers that they and filters have.
+//! Silences, and the matchers that silences and filters use.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -22,7 +22,7 @@ fn yes() -> bool {
     true
 }
 
-/// A regular expression as Prometheus and its relatives take it: it must match the whole text.
+/// A regular expression in Prometheus' form: it must match the whole text.
 pub fn whole(pattern: &str) -> Result<regex::Regex, regex::Error> {
     regex::Regex::new(&format!("^(?s:{pattern})$"))
 }
@@ -45,7 +45,7 @@ impl Matcher {
         one.check().map_or(Ok(one), Err)
     }
 
-    /// What is wrong with it.
+    /// The mistake in the text.
     pub fn check(&self) -> Option<String> {
         if self.name.is_empty() || !self.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return Some(format!("invalid label name \"{}\"", self.name));
@@ -53,7 +53,7 @@ impl Matcher {
         whole(&self.value).err().filter(|_| self.is_regex).map(|e| format!("invalid regular expression: {e}"))
     }
 
-    /// A label that is absent is an empty one.
+    /// An absent label counts as an empty one.
     pub fn matches(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.name).map(|value| &**value).unwrap_or_default();
         let same = if self.is_regex {
@@ -77,7 +77,7 @@ pub struct Silence {
     pub comment: String,
 }
 
-/// A silence as it is posted.
+/// A posted silence.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Posted {
@@ -91,7 +91,7 @@ struct Posted {
 }
 
 impl Silence {
-    /// Reads a posted silence. The error is a code and the words of the real one.
+    /// Parses a posted silence. The error is a code and the real Alertmanager's message.
     pub fn read(body: &[u8], now: DateTime<Utc>) -> Result<Self, (u16, String)> {
         let posted: Posted =
             serde_json::from_slice(body).map_err(|error| (422, format!("parsing silence body: {error}")))?;

@@ -11,7 +11,7 @@ use crate::resources::Res;
 use crate::status::Status;
 use crate::store::{Delete, Deleted, Object, Propagation, Write};
 
-/// The options of a deletion: from the body, and from the query only where there is no body.
+/// The options of a deletion: from the body, or from the query if there is no body.
 pub(super) fn deletion(call: &Call, options: &Value) -> Delete {
     let text = |pointer: &str| options.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let asked = |name: &str| call.query.get(name).filter(|_| call.body.is_empty()).map(str::to_owned);
@@ -34,7 +34,7 @@ pub(super) fn deletion(call: &Call, options: &Value) -> Delete {
     }
 }
 
-/// Resources whose deletion answers with the object and not with a Status.
+/// Resources whose deletion answers with the object instead of a Status.
 fn returns_object(res: Res) -> bool {
     use Res::{PersistentVolumeClaims, PersistentVolumes, Pods, ResourceQuotas, ServiceAccounts, Services};
     matches!(
@@ -86,7 +86,7 @@ impl Api {
         Ok(())
     }
 
-    /// The write that a request makes: scope by subresource.
+    /// The write of a request; the subresource decides its scope.
     pub(super) fn how(call: &Call) -> Write<'_> {
         let how = Write::request(&call.manager).dry_run(call.dry_run());
         if call.target.subresource == "status" { how.status() } else { how }

@@ -1,4 +1,4 @@
-//! What the cluster says about itself: version, groups, resources, in the old form and the aggregated one.
+//! Discovery: version, groups and resources, in the old form and in the aggregated one.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
@@ -10,7 +10,7 @@ use crate::status::Status;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// A resource that is served without being stored.
+/// A resource that is served but not stored.
 struct Virtual {
     group: &'static str,
     version: &'static str,
@@ -135,7 +135,7 @@ impl Api {
         };
         let mut out = reply::json(200, &document?);
         if aggregated && matches!(path.trim_end_matches('/'), "/api" | "/apis") {
-            // Clients tell the two forms apart by this and not by the document.
+            // Clients tell the two forms apart by this content type, not by the document.
             out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
         }
         Ok(out)

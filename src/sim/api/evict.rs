@@ -1,5 +1,5 @@
-//! Eviction: deletion that asks the disruption budgets first, with the real server's order of checks, its answers and
-//! its traps (a failed precondition has already debited the budget).
+//! Eviction: a deletion that checks the disruption budgets first. It has the real server's order of checks, its answers
+//! and its quirks (a failed precondition has already debited the budget).
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::selector::Labels;
 use crate::status::Status;
 use crate::store::{Delete, Object, Write, condition};
 
-/// More pods than this in `disruptedPods` and the controller counts as dead.
+/// With more pods than this in `disruptedPods`, the controller is considered dead.
 const MAX_DISRUPTED: usize = 2000;
 
 fn refused(cause: &str, retry_after: Option<u32>) -> Status {
@@ -26,12 +26,12 @@ fn refused(cause: &str, retry_after: Option<u32>) -> Status {
     status
 }
 
-/// Does not count against any budget: nothing would be disrupted.
+/// True if the eviction needs no budget, because it disrupts nothing.
 fn is_free(pod: &Object) -> bool {
     matches!(pod.text("/status/phase"), "Pending" | "Succeeded" | "Failed") || pod.is_terminating()
 }
 
-/// A pod that is not ready may go without a debit, if its budget's policy says so.
+/// An unready pod can be evicted without a debit if its budget's policy allows it.
 fn may_go_unready(pod: &Object, budget: &Object) -> bool {
     if pod.condition("Ready") == Some("True") {
         return false;
@@ -45,7 +45,7 @@ fn may_go_unready(pod: &Object, budget: &Object) -> bool {
 }
 
 impl Api {
-    /// Debits the budget, or says why not.
+    /// Debits the budget, or returns why it does not allow this.
     fn debit(&self, budget: &Object, pod: &Object, dry_run: bool) -> Result<(), Status> {
         let name = budget.name();
         let now = self.clock.now();
@@ -84,7 +84,7 @@ impl Api {
             patch::strategic(value, &taken);
             Ok(())
         });
-        // The budget vanished between the look and the debit: then it forbids nothing.
+        // The budget was deleted between the read and the debit, so it forbids nothing.
         match debited {
             Err(why) if why.is_not_found() => Ok(()),
             other => other.map(|_| ()),
@@ -106,7 +106,7 @@ impl Api {
         }
         let options = eviction.get("deleteOptions").cloned().unwrap_or(Value::Null);
         let mut options = deletion(call, &options);
-        // what the query says of it goes into the options of an eviction
+        // the query's parameters are added to the options of an eviction
         options.dry_run |= call.dry_run();
         let pod = self.find(call, Res::Pods)?;
         if !is_free(&pod) {
@@ -140,13 +140,13 @@ impl Api {
         self.store.delete(Res::Pods, pod.namespace(), pod.name(), &checked).map(|_| ())
     }
 
-    /// The condition that tells a pod's owner why it went.
+    /// The condition that tells a pod's owner why the pod was deleted.
     fn mark(&self, pod: &Object) {
         let now = self.clock.stamp();
         let marked = json!({"status": {"conditions": [{"type": "DisruptionTarget", "status": "True",
             "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting", "lastTransitionTime": now}]}});
         let how = Write::by("kube-apiserver").status().if_uid(Some(pod.uid()));
-        // A pod that is already gone needs no mark.
+        // A pod that is already gone needs no condition.
         drop(self.store.write(Res::Pods, pod.namespace(), pod.name(), &how, |value| {
             patch::strategic(value, &marked);
             Ok(())

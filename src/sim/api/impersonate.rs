@@ -1,4 +1,4 @@
-//! Acting for somebody else: the headers that kubectl sends for `--as` and `--as-group`.
+//! Impersonation: the headers that kubectl sends for `--as` and `--as-group`.
 
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -10,7 +10,7 @@ const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
 
 impl Api {
-    /// Who a request acts for; `None` if its caller acts for himself. The error is the answer.
+    /// The user that a request impersonates; `None` if there is none. The error is the answer.
     pub(super) fn impersonate(
         &self,
         caller: &Persona,

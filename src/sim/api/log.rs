@@ -1,4 +1,4 @@
-//! pods/log: the lines of a container, followed if asked.
+//! pods/log: the lines of a container, optionally followed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::resources::Res;
 use crate::status::Status;
 use crate::store::Object;
 
-/// How many lines are read at once.
+/// How many lines are read at a time.
 const PAGE: usize = 1000;
 
-/// A log on its way out.
+/// A log that is being sent.
 struct Tail {
     book: Arc<dyn LogBook>,
     pod: String,
@@ -28,7 +28,7 @@ struct Tail {
     follow: bool,
     timestamps: bool,
     since: Option<DateTime<Utc>>,
-    /// Bytes that may still be sent.
+    /// The number of bytes that may still be sent.
     left: u64,
     next: u64,
     grown: watch::Receiver<u64>,
@@ -79,8 +79,8 @@ impl Tail {
     }
 }
 
-/// The container that is meant: the named one, or the only one. Which is the default of several is known to kubectl
-/// alone: the API server refuses to guess.
+/// The requested container: the named one, or the only one. Only kubectl knows the default of several containers; the
+/// API server refuses to choose one.
 fn container(call: &Call, pod: &Object) -> Result<String, Status> {
     let names = |pointer: &str| -> Vec<String> {
         let list = pod.at(pointer).as_array().map(Vec::as_slice).unwrap_or_default();
@@ -118,7 +118,7 @@ impl Api {
         let container = container(call, &pod)?;
         let name = pod.name();
         if pod.text("/spec/nodeName").is_empty() {
-            // No node has it: nothing is said, and nothing is wrong.
+            // It is not bound to a node: there are no lines, and this is no error.
             return Ok(reply::plain(204, ""));
         }
         let previous = call.query.flag("previous");
@@ -133,7 +133,7 @@ impl Api {
                 let what = format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}");
                 return Err(Status::bad_request(what));
             }
-            // It runs and has not said anything yet.
+            // It is running and has not written anything yet.
         }
         let since = match (call.query.number("sinceSeconds"), clock::parse(call.query.text("sinceTime"))) {
             (Some(seconds), _) => {
@@ -164,7 +164,7 @@ impl Api {
     }
 }
 
-/// Why a container does not run yet.
+/// Why a container is not running yet.
 fn waiting(pod: &Object, container: &str) -> Option<String> {
     for list in ["/status/containerStatuses", "/status/initContainerStatuses"] {
         let all = pod.at(list).as_array().map(Vec::as_slice).unwrap_or_default();

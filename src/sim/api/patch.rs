@@ -1,5 +1,5 @@
-//! The patch formats: JSON patch, merge patch, strategic merge patch. Server-side apply is a strategic merge that creates
-//! what is not there; it detects no conflicts and removes nothing that is no longer applied.
+//! The patch formats: JSON patch, merge patch, strategic merge patch. Server-side apply is a strategic merge that
+//! creates a missing object; it detects no conflicts, and removes no field that is no longer applied.
 
 use axum::http::header;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use super::Call;
 use crate::resources::Resource;
 use crate::status::Status;
 
-/// A patch, read.
+/// A parsed patch.
 #[derive(Debug)]
 pub(super) enum Patch {
     Json(json_patch::Patch),
@@ -29,7 +29,7 @@ impl Patch {
             "application/strategic-merge-patch+json" if !info.custom => {
                 Ok(Self::Strategic(serde_json::from_slice(&call.body).map_err(bad)?))
             }
-            // The clients that we know send JSON, which is YAML too.
+            // The known clients send JSON, which is also YAML.
             "application/apply-patch+yaml" => {
                 Ok(Self::Apply(serde_json::from_slice(&call.body).map_err(bad)?))
             }
@@ -52,8 +52,8 @@ impl Patch {
     }
 }
 
-/// The field by which two elements of a list are the same one. `None`: the list is replaced as a whole, as taints and
-/// tolerations are on the real server.
+/// The merge key of a list's elements. `None`: the list is replaced as a whole, like taints and tolerations on the real
+/// server.
 fn merge_key(field: &str, elements: &[Value]) -> Option<&'static str> {
     let has = |key: &str| elements.iter().any(|one| one.get(key).is_some());
     match field {
@@ -81,7 +81,7 @@ fn directive(patch: &Map<String, Value>) -> &str {
     patch.get("$patch").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A value of a patch without its directives and nulls, for where there is nothing to merge with.
+/// A value of a patch without its directives and nulls, for places without a value to merge with.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Object(map) => {

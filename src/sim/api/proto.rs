@@ -1,9 +1,9 @@
-//! The few protobuf bodies that kubectl sends however JSON-only the server is: reviews, evictions, options of
-//! deletions, scales. They are turned into the JSON documents that they stand for.
+//! The few protobuf bodies that kubectl always sends, even to a server that prefers JSON: reviews, evictions, delete
+//! options, scales. They are converted into JSON documents.
 
 use serde_json::{Map, Value, json};
 
-/// What every protobuf body begins with.
+/// The prefix of every protobuf body.
 const MAGIC: &[u8] = b"k8s\0";
 
 /// A field of a message.
@@ -61,7 +61,7 @@ const RULES: Schema =
 const SELF: Schema = &[(1, "metadata", Kind::Message(METADATA))];
 const SCALE: Schema =
     &[(1, "metadata", Kind::Message(METADATA)), (2, "spec", Kind::Message(&[(1, "replicas", Kind::Number)]))];
-/// `runtime.Unknown`, which wraps every body: the type, and the message as bytes (field 2, read apart).
+/// `runtime.Unknown`, which wraps every body: the type, and the message as bytes (field 2, parsed separately).
 const ENVELOPE: Schema =
     &[(1, "type", Kind::Message(&[(1, "apiVersion", Kind::Text), (2, "kind", Kind::Text)]))];
 
@@ -136,7 +136,7 @@ fn message(mut bytes: &[u8], schema: Schema) -> Option<Value> {
     Some(Value::Object(out))
 }
 
-/// The document of a protobuf body. `None`: it is none, or of a kind that is not known here.
+/// The document of a protobuf body. `None`: it is not protobuf, or of an unknown kind.
 pub(super) fn document(body: &[u8]) -> Option<Value> {
     let body = body.strip_prefix(MAGIC)?;
     let envelope = message(body, ENVELOPE)?;
@@ -155,7 +155,7 @@ pub(super) fn document(body: &[u8]) -> Option<Value> {
     Some(out)
 }
 
-/// The body is protobuf, known or not.
+/// Whether the body is protobuf, of a known kind or not.
 pub(super) fn is_protobuf(body: &[u8]) -> bool {
     body.starts_with(MAGIC)
 }

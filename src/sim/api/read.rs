@@ -15,11 +15,11 @@ use crate::selector::{Fields, Labels};
 use crate::status::Status;
 use crate::store::Object;
 
-/// Lists that are being read page by page; after five minutes, or when there are too many, the oldest is forgotten and
-/// its reader gets 410.
+/// Lists that are being read page by page. After five minutes, or if there are too many, the oldest is dropped and its
+/// reader gets 410.
 const OPEN_LISTS: usize = 64;
 
-/// What is left of a list whose first pages have been handed out.
+/// The rest of a list whose first pages were sent.
 #[derive(Debug)]
 struct Rest {
     token: String,
@@ -42,14 +42,14 @@ impl Pages {
         open.push_back(rest);
     }
 
-    /// What follows a page. It stays, because an answer may get lost and be asked for again.
+    /// The rest of a list after a page. It is kept, because the answer may get lost and be requested again.
     fn after(&self, token: &str) -> Option<(u64, Vec<Arc<Object>>)> {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         open.iter().find(|rest| rest.token == token).map(|rest| (rest.version, rest.objects.clone()))
     }
 }
 
-/// What a list or a watch shows.
+/// The objects that a list or a watch shows.
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) namespace: Option<String>,
@@ -77,7 +77,7 @@ impl View {
     }
 }
 
-/// `resourceVersion` of a request as a number; absent is 0.
+/// `resourceVersion` of a request as a number; absent: 0.
 pub(super) fn version_of(call: &Call) -> Result<u64, Status> {
     let text = call.query.text("resourceVersion");
     if text.is_empty() {
@@ -122,10 +122,11 @@ impl Api {
         }
     }
 
-    /// The objects of a view, and the version at which they are true.
+    /// The objects of a view, and the version that they belong to.
     pub(super) fn visible(&self, res: Res, view: &View) -> (u64, Vec<Arc<Object>>) {
         let (version, mut all) = match view.fields.node().filter(|_| res == Res::Pods) {
-            // The version is read first: a pod bound meanwhile is seen now and again in the watch, never missed.
+            // The version is read first: a pod that is bound meanwhile is in the list and again in the watch, but never
+            // missed.
             Some(node) => (self.store.version(), self.store.pods_on(node)),
             None => self.store.snapshot(res, view.namespace.as_deref()),
         };
@@ -157,7 +158,7 @@ impl Api {
             return Err(too_large(asked, current));
         }
         if rule == "Exact" && asked != 0 && asked < current {
-            // Only the present is kept.
+            // Only the current version is kept.
             let what = "The provided resource version is no longer available";
             return Err(Status::new(410, "Expired", format!("{what}: {asked} ({current})")));
         }
@@ -170,7 +171,7 @@ impl Api {
         };
         let mut metadata = json!({"resourceVersion": version.to_string()});
         let limit = usize::try_from(call.query.number("limit").unwrap_or(0)).unwrap_or(0);
-        // A list at version 0 comes from the watch cache, which knows no pages.
+        // A list at version 0 comes from the watch cache, which has no pages.
         let from_cache = call.query.text("resourceVersion") == "0" && more.is_empty();
         if limit > 0 && objects.len() > limit && !from_cache {
             let rest = objects.split_off(limit);

@@ -1,4 +1,4 @@
-//! Writing answers: JSON documents, Status, plain text, lists without copying, gzip for what is large.
+//! Answers: JSON documents, Status, plain text, lists without copying, gzip for large bodies.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::status::Status;
 use crate::store::Object;
 
-/// The real server compresses what is larger than this.
+/// As in the real server, larger bodies are compressed.
 const LARGE: usize = 128 << 10;
 
 fn with_type(code: u16, body: Body, kind: &'static str) -> Response {
@@ -43,7 +43,7 @@ pub(super) fn status(refused: &Status) -> Response {
     out
 }
 
-/// `{"kind":…,"apiVersion":…,` : what stands before the cached rest of an object.
+/// `{"kind":…,"apiVersion":…,` : the part before the cached rest of an object.
 pub(super) fn head(object: &Object) -> String {
     let info = object.res.info();
     format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", info.kind, info.api_version())
@@ -61,7 +61,7 @@ pub(super) fn object(code: u16, object: &Object) -> Response {
     with_type(code, Body::from(document(object)), "application/json")
 }
 
-/// A body of many parts: sent as they are, or packed if the client can unpack and it is worth it.
+/// A body of many parts: sent as they are, or compressed if the client accepts it and the size is worth it.
 pub(super) async fn parts(parts: Vec<Bytes>, gzip: bool) -> Response {
     let size: usize = parts.iter().map(Bytes::len).sum();
     if size <= LARGE {

@@ -1,4 +1,4 @@
-//! Questions about oneself: may I, what may I, who am I.
+//! Access reviews about the caller: one permission, all permissions, the user's name.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ impl Api {
             ("authorization.k8s.io", "selfsubjectaccessreviews") => {
                 let at = |field: &str| text(&format!("/spec/resourceAttributes/{field}"));
                 let allowed = if review.pointer("/spec/nonResourceAttributes").is_some() {
-                    // Discovery and health are open to everybody who is somebody.
+                    // Discovery and health are open to every authenticated user.
                     text("/spec/nonResourceAttributes/verb") == "get"
                 } else {
                     let (mut resource, subresource) = (at("resource"), at("subresource"));

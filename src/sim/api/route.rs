@@ -1,4 +1,4 @@
-//! What a path and a query mean.
+//! Parses a request's path and query.
 
 use crate::resources::Res;
 
@@ -8,7 +8,7 @@ pub(super) struct Target {
     pub(super) group: String,
     pub(super) version: String,
     pub(super) plural: String,
-    /// Nothing for what is not stored (reviews, metrics) or not known.
+    /// None for kinds that are not stored (reviews, metrics) or not known.
     pub(super) res: Option<Res>,
     pub(super) namespace: Option<String>,
     pub(super) name: String,
@@ -19,7 +19,7 @@ fn hex(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Undoes percent encoding; what is not valid stays as it is.
+/// Decodes percent encoding; invalid sequences are kept.
 pub(super) fn decode(text: &str, plus: bool) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -55,7 +55,7 @@ impl Target {
             _ => return None,
         };
         let (namespace, rest) = match rest {
-            // A namespace's own subresources look like resources inside it.
+            // A namespace's own subresources look like resources inside the namespace.
             ["namespaces", _, "status" | "finalize"] => (None, rest),
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
             _ => (None, rest),

@@ -1,4 +1,4 @@
-//! Answers as the server prints them: tables for kubectl, and metadata alone.
+//! Server-side printing: tables for kubectl, and metadata-only objects.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use super::Call;
 use crate::resources::Res;
 use crate::store::Object;
 
-/// The form in which a client wants objects.
+/// The form in which a client requests objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Object,
     /// PartialObjectMetadata.
     Metadata,
-    /// A table whose rows carry: nothing, the metadata, the object.
+    /// A table whose rows include nothing, the metadata, or the object.
     Bare,
     Rows,
     Full,
@@ -26,7 +26,7 @@ pub(super) enum Shape {
 impl Shape {
     pub(super) fn of(call: &Call) -> Self {
         let accept = call.header(header::ACCEPT);
-        // The first of several that we can do.
+        // The first supported form of several.
         for one in accept.split(',') {
             if one.contains("as=Table") && one.contains("json") {
                 return match call.query.text("includeObject") {
@@ -89,7 +89,7 @@ pub(super) fn table(
         "columnDefinitions": definitions(res), "rows": rows})
 }
 
-/// A table in parts, row by row: a large one is never held as a whole document.
+/// A table in parts, row by row, so that a large one is never in memory as a whole document.
 pub(super) fn parts(
     res: Res,
     objects: &[Arc<Object>],
@@ -111,7 +111,7 @@ pub(super) fn parts(
     out
 }
 
-/// The object of one watch event. Only the first of a watch describes the columns.
+/// The object of one watch event. Only the first event describes the columns.
 pub(super) fn one_row(object: &Arc<Object>, now: DateTime<Utc>, shape: Shape, described: bool) -> Value {
     if shape == Shape::Metadata {
         return metadata_only(object);

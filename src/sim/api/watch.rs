@@ -1,4 +1,4 @@
-//! Watches: the event log of a resource as a stream of lines, through selectors, with bookmarks.
+//! Watches: a resource's event log as a stream of lines, with selectors and bookmarks.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,9 +19,9 @@ use crate::resources::Res;
 use crate::status::Status;
 use crate::store::{Change, Happened, Object, Subscription};
 
-/// How long a watch lasts that does not say (the real server: 30 to 60 minutes).
+/// The duration of a watch without a timeout (the real server: 30 to 60 minutes).
 const LASTS: Duration = Duration::from_secs(45 * 60);
-/// How often a quiet watch gets a bookmark, as from the real server.
+/// How often a quiet watch gets a bookmark, as in the real server.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 
 struct Feed {
@@ -61,7 +61,7 @@ impl Feed {
         line(kind, value.to_string().as_bytes())
     }
 
-    /// What a change is for somebody who sees only a part of the objects.
+    /// The type of a change for a client that sees only a part of the objects.
     fn translate(&mut self, change: &Change) -> Option<Bytes> {
         let now = change.happened != Happened::Deleted && self.view.shows(&change.object);
         let before = change.before.as_ref().is_some_and(|before| self.view.shows(before));
@@ -72,7 +72,8 @@ impl Feed {
                 Some(self.event("DELETED", &change.object))
             }
             (true, false) => {
-                // It left the view: the client gets what it knows, at the version at which it left.
+                // The object left the view: the client gets the version that it knows, with the version at which it
+                // left.
                 let before = change.before.as_ref()?;
                 let mut value = before.value.clone();
                 if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
@@ -115,7 +116,7 @@ impl Feed {
                 }
             }
             if let Some(first) = self.waiting.pop_front() {
-                // Many small events go out together, in pieces that a slow client can take.
+                // Many small events are sent together, in pieces that a slow client can handle.
                 let mut out = first.to_vec();
                 while out.len() < 64 << 10
                     && let Some(more) = self.waiting.pop_front()
@@ -164,7 +165,7 @@ impl Api {
         let view = View::of(call, res)?;
         let asked = version_of(call)?;
         let initial = call.query.flag("sendInitialEvents");
-        // Without a version, and at 0, a watch begins with everything there is.
+        // Without a version, and at version 0, a watch starts with all existing objects.
         let synthetic = initial || asked == 0;
         let (start, objects) = if synthetic { self.visible(res, &view) } else { (asked, Vec::new()) };
         let lasts = call.query.number("timeoutSeconds").filter(|seconds| *seconds > 0);

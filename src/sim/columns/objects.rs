@@ -137,7 +137,7 @@ pub(super) fn service_selector(service: &Value, _: DateTime<Utc>) -> Value {
     json!(if text.is_empty() { "<none>".to_owned() } else { text })
 }
 
-/// The first three, and how many more.
+/// The first three, and the number of others.
 fn first_three(all: &[String]) -> Value {
     let shown: Vec<&str> = all.iter().take(3).map(String::as_str).collect();
     json!(match all.len() {
@@ -175,7 +175,7 @@ pub(super) fn slice_endpoints(slice: &Value, _: DateTime<Utc>) -> Value {
     if all.is_empty() { json!("<unset>") } else { first_three(&all) }
 }
 
-/// The time that stands in whichever field the event's reporter fills.
+/// The event's time, from the field that its reporter sets.
 fn event_time<'a>(event: &'a Value, fields: &[&'a str]) -> &'a str {
     fields.iter().copied().find(|field| !text(event, field).is_empty()).unwrap_or_default()
 }

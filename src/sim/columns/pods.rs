@@ -1,4 +1,4 @@
-//! The cells of pods: the status word that kubectl shows is worked out by the server.
+//! The cells of pods. The server computes the status word that kubectl shows.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn condition_true(pod: &Value, kind: &str) -> bool {
         .any(|one| text(one, "/type") == kind && text(one, "/status") == "True")
 }
 
-/// A sidecar: an init container that restarts always.
+/// A sidecar: an init container with `restartPolicy: Always`.
 fn is_sidecar(pod: &Value, name: &str) -> bool {
     list(pod, "/spec/initContainers")
         .iter()
@@ -48,7 +48,7 @@ fn ended(status: &Value) -> Option<String> {
     })
 }
 
-/// The word of an init phase that is not over.
+/// The status word of an init phase that is not complete.
 fn initializing(pod: &Value) -> Option<String> {
     let statuses = list(pod, "/status/initContainerStatuses");
     for (n, one) in statuses.iter().enumerate() {

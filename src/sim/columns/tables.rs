@@ -1,4 +1,4 @@
-//! Which resource has which columns, in the order and under the names of the real server.
+//! The columns of each resource, with the real server's order and names.
 
 use super::{Column, age, created, name, objects as o, pods as p, workloads as w};
 

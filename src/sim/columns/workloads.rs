@@ -133,7 +133,7 @@ pub(super) fn hpa_min(value: &Value, _: DateTime<Utc>) -> Value {
     json!(min.map_or("<unset>".to_owned(), |min| min.to_string()))
 }
 
-/// One metric as `cpu: 20%/60%`. The entry of the status stands at the same place as that of the spec.
+/// One metric as `cpu: 20%/60%`. The entry of the status has the same index as that of the spec.
 fn target(spec: &Value, status: Option<&Value>) -> String {
     let kind = text(spec, "/type");
     let field = match kind {

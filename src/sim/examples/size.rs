@@ -1,6 +1,6 @@
-//! How much a whole cluster costs: `cargo run --release -p pilothouse-sim --example size -- [SCENARIO] [SCALE] [SECONDS]`
-//! builds the cluster of a scenario, lets it live on for a while, and prints after each phase the time, the memory of
-//! the process and what holds it, and what each part cost.
+//! Measures the cost of a whole cluster: `cargo run --release -p pilothouse-sim --example size -- [SCENARIO] [SCALE]
+//! [SECONDS]` builds the cluster of a scenario, runs it for a while, and prints after each phase the time, the memory
+//! of the process and what holds it, and the cost of each part.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -23,7 +23,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// A part that is timed.
+/// A part whose time is measured.
 struct Timed(Box<dyn Part>);
 
 impl Part for Timed {
@@ -41,7 +41,7 @@ impl Part for Timed {
     }
 }
 
-/// Resident memory of this process, now and at most, in MiB. Linux only; elsewhere nothing.
+/// Resident memory of this process, current and maximum, in MiB. Only on Linux.
 fn resident() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
@@ -77,7 +77,7 @@ fn report(phase: &str, store: &Store) {
             lines.push(format!("    {name}: {time:?} in {steps} steps"));
         }
     }
-    // A reader that has gone away wants no more.
+    // The reader has closed the pipe.
     drop(writeln!(out, "{}", lines.join("\n")));
 }
 

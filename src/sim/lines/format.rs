@@ -1,4 +1,4 @@
-//! How an application writes a line: JSON, logfmt, klog, nginx, Java, plain.
+//! The log formats of applications: JSON, logfmt, klog, nginx, Java, plain.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::traffic::Pod;
 use crate::traffic::draw::Dice;
 use crate::world::Format;
 
-/// How bad it is.
+/// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     Info,
@@ -33,7 +33,7 @@ impl Level {
     }
 }
 
-/// What is to be written.
+/// The content of an entry.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub level: Level,
@@ -43,11 +43,11 @@ pub(super) struct Entry {
     /// Path, status code, milliseconds.
     pub request: Option<(String, u16, u64)>,
     pub id: String,
-    /// Who did not answer as it should.
+    /// The callee that did not answer correctly.
     pub upstream: Option<String>,
 }
 
-/// The lines of one entry; more than one only with a trace.
+/// The lines of one entry; there are several only with a stack trace.
 pub(super) fn lines(pod: &Pod, at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> Vec<String> {
     match pod.behaviour.log {
         Format::Json => vec![in_json(pod, at, entry)],
@@ -63,7 +63,7 @@ fn with_trace(line: String, entry: &Entry, lead: &str) -> Vec<String> {
     let mut out = vec![line];
     for frame in entry.trace.iter().flat_map(|trace| trace.lines()).filter(|frame| !frame.trim().is_empty()) {
         let frame = frame.trim();
-        // Causes and exceptions begin at the margin, frames do not.
+        // Causes and exceptions start at the left margin, frames do not.
         let bare = frame.starts_with("Caused by:") || frame.starts_with("at ") || !lead.starts_with("\tat");
         match (bare, frame.strip_prefix("at ")) {
             (_, Some(rest)) => out.push(format!("\tat {rest}")),
@@ -115,7 +115,7 @@ fn klog(at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> String {
     out
 }
 
-/// Requests go to the access log, the rest to the error log; both end in one stream.
+/// Requests go to the access log, other entries to the error log; both end up in one stream.
 fn nginx(at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> String {
     let client = format!("10.244.{}.{}", dice.0.u8(0..12), dice.0.u8(2..250));
     match (&entry.request, entry.level) {
@@ -152,7 +152,7 @@ fn java(pod: &Pod, at: DateTime<Utc>, entry: &Entry, dice: &mut Dice) -> String 
     };
     let stamp = at.format("%Y-%m-%d %H:%M:%S,%3f");
     let (level, thread) = (entry.level.upper(), dice.0.u8(1..17));
-    // as with a mapped diagnostic context: the trace before the logger, nothing behind the message
+    // as with a mapped diagnostic context: the trace id precedes the logger, and nothing follows the message
     let trace = entry.request.as_ref().map_or_else(String::new, |_| format!(" [trace={}]", entry.id));
     format!(
         "{stamp} {level:<5} [http-nio-8080-exec-{thread}]{trace} c.e.{class}Controller - {}",

@@ -1,4 +1,4 @@
-//! What applications have to say, with ids, addresses and durations that vary as they do in life.
+//! The messages of applications, with realistically varying ids, addresses and durations.
 
 use super::format::{Entry, Level};
 use crate::traffic::Pod;
@@ -18,7 +18,7 @@ fn pick<'a>(dice: &mut Dice, all: &[&'a str]) -> &'a str {
     dice.0.choice(all.iter().copied()).unwrap_or_default()
 }
 
-/// Puts something else in every placeholder.
+/// Replaces every placeholder by a random value.
 fn varied(template: &str, ms: u64, dice: &mut Dice) -> String {
     let mut out = template.to_owned();
     for (mark, value) in [
@@ -71,7 +71,7 @@ pub(super) fn request(pod: &Pod, dice: &mut Dice) -> Entry {
     entry(Level::Info, 200, ms, "request completed".to_owned(), dice)
 }
 
-/// It failed by its own fault.
+/// The request failed because of the application's own fault.
 pub(super) fn own(pod: &Pod, message: Option<&str>, dice: &mut Dice) -> Entry {
     let ms = (pod.median() * 1000.0).round().max(1.0) as u64 + dice.0.u64(0..40);
     let text = varied(message.unwrap_or("unhandled exception while handling request {id}"), ms, dice);
@@ -80,7 +80,7 @@ pub(super) fn own(pod: &Pod, message: Option<&str>, dice: &mut Dice) -> Entry {
     entry
 }
 
-/// More came than it can take.
+/// More requests arrived than it can accept.
 pub(super) fn overload(pod: &Pod, dice: &mut Dice) -> Entry {
     let queue = (pod.behaviour.capacity / 2.0).round();
     let text = format!("request rejected: queue is full ({queue} waiting)");
@@ -105,7 +105,7 @@ pub(super) fn timeout(called: Option<Id>, address: &str, dice: &mut Dice) -> Ent
     inner(called, 502, ms, &text, dice)
 }
 
-/// A call to where nobody listens.
+/// A call to an address where nothing listens.
 pub(super) fn refused(called: Option<Id>, address: &str, dice: &mut Dice) -> Entry {
     inner(called, 502, 3, &format!("dial tcp {address}: connect: connection refused ({{host}})"), dice)
 }

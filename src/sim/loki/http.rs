@@ -1,4 +1,4 @@
-//! Loki's HTTP API, under `/loki-gateway`. Errors are plain text, as Loki's are.
+//! Loki's HTTP API, under `/loki-gateway`. Errors are plain text, as in Loki.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use super::{Found, Loki};
 use crate::asked::{Pairs, Posted, gather};
 use crate::prom::tsdb::Labels;
 
-/// The most lines that one query may ask for.
+/// Maximum number of lines of one query.
 const LINES: usize = 5000;
-/// The most points per series.
+/// Maximum number of points per series.
 const POINTS: i64 = 11_000;
 
 /// The routes.
@@ -89,7 +89,7 @@ impl Asked {
         span.map(Some).ok_or_else(|| format!("cannot parse \"{text}\" to a valid duration"))
     }
 
-    /// The asked time; without one the last hour.
+    /// The requested time range; by default the last hour.
     fn window(&self, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Utc>), String> {
         let end = self.time("end")?.unwrap_or(now);
         let since = self.span("since")?.unwrap_or(TimeDelta::hours(1));
@@ -170,7 +170,7 @@ fn matrix(loki: &Loki, asked: &Asked, metric: &Metric) -> Result<Value, String> 
     Ok(json!({"resultType": "matrix", "result": result, "stats": {}}))
 }
 
-/// Reading many lines is done off the threads that serve sockets.
+/// Reads many lines on another thread than those that serve sockets.
 async fn work(work: impl FnOnce() -> Result<Value, String> + Send + 'static) -> Response {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(data)) => success(&data),

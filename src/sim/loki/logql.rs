@@ -1,5 +1,5 @@
-//! LogQL, as far as it is simulated: selectors with line filters, and counts and rates of them. Everything else is an
-//! error in words, never an empty answer.
+//! The simulated part of LogQL: selectors with line filters, and their counts and rates. Anything else gets an error
+//! message, never an empty answer.
 
 use chrono::TimeDelta;
 
@@ -15,14 +15,14 @@ struct Filter {
     wanted: bool,
 }
 
-/// Which lines are meant.
+/// Selects lines.
 #[derive(Debug, Clone)]
 pub struct Selector {
     matchers: Vec<Matcher>,
     filters: Vec<Filter>,
 }
 
-/// A number made of lines.
+/// A metric computed from lines.
 #[derive(Debug, Clone)]
 pub struct Metric {
     pub selector: Selector,
@@ -41,7 +41,7 @@ pub enum Query {
 }
 
 impl Selector {
-    /// Whether a stream is meant.
+    /// Whether the selector matches a stream.
     pub fn means(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches(labels))
     }
@@ -58,7 +58,7 @@ impl Selector {
     }
 }
 
-/// What is left to read.
+/// The unparsed rest.
 struct Text<'a> {
     all: &'a str,
     rest: &'a str,
@@ -153,7 +153,7 @@ impl<'a> Text<'a> {
             }
             matchers.push(matcher);
         }
-        // One that also means streams without the label would read everything.
+        // A selector that also matches streams without the label would read everything.
         let narrows = |matcher: &Matcher| !matcher.matches(&Labels::new());
         if !matchers.iter().any(narrows) {
             return Err("parse error : queries require at least one regexp or equality matcher that does not have an empty-compatible value. For instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will".to_owned());
@@ -234,7 +234,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Reads a query. The error is what Loki would answer with 400.
+/// Parses a query. The error is the message of Loki's 400.
 pub fn parse(query: &str) -> Result<Query, String> {
     let mut text = Text { all: query, rest: query };
     text.skip();

@@ -1,4 +1,4 @@
-//! Following: `/tail` upgrades to a websocket and sends lines as they are written.
+//! `/tail`: upgrades to a websocket and sends lines when they are written.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,24 +27,24 @@ use super::{Found, Loki};
 use crate::logs::{LogBook as _, Mark};
 use crate::prom::tsdb::Labels;
 
-/// What is written within this time goes out together.
+/// Lines written within this time are sent together.
 const BATCH: Duration = Duration::from_millis(150);
 /// How often the client is pinged.
 const PING: Duration = Duration::from_secs(1);
-/// How long a client may take no byte before it is given up.
+/// How long a client may accept no byte before its connection is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most lines in one frame.
+/// Maximum number of lines in one frame.
 const FRAME: usize = 1000;
-/// The longest message that is read: clients have nothing to say.
+/// Maximum length of a client's message, because clients have nothing to send.
 const HEARD: usize = 64 << 10;
-/// The longest delay that may be asked for, in seconds.
+/// Maximum delay that can be requested, in seconds.
 const DELAY: i64 = 5;
-/// How many may follow at once.
+/// Maximum number of followers at the same time.
 const MOST: usize = 10;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The followers. Clones share them, and with the last clone they end.
+/// The followers. Clones share them; they end when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Tails {
     loki: Loki,
@@ -62,7 +62,7 @@ impl Tails {
         let count = tasks.len() + 1;
         let loki = self.loki.clone();
         tasks.spawn(async move {
-            // A client that went before its connection changed hands misses nothing.
+            // A client that leaves before the upgrade misses nothing.
             let Ok(connection) = upgrade.await else { return };
             let config = WebSocketConfig::default().max_message_size(Some(HEARD)).max_frame_size(Some(HEARD));
             let io = TokioIo::new(connection);
@@ -78,7 +78,7 @@ impl Tails {
     }
 }
 
-/// What a follower wants.
+/// The parameters of a follower.
 #[derive(Debug)]
 struct Wish {
     selector: Selector,
@@ -108,13 +108,13 @@ impl Wish {
     }
 }
 
-/// The header as a list of words holds this one.
+/// Whether the header, a list of words, has this word.
 fn says(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
 }
 
-/// What the answer to an upgrade must prove; `None` if the request is none.
+/// The accept key of an upgrade's answer; `None` if the request is no upgrade.
 fn accepted(headers: &HeaderMap) -> Option<HeaderValue> {
     let is_upgrade = says(headers, &header::CONNECTION, "upgrade")
         && says(headers, &header::UPGRADE, "websocket")
@@ -147,19 +147,19 @@ pub(super) async fn serve(
     out
 }
 
-/// One stream, as far as it has been read.
+/// One stream, and how far it was read.
 #[derive(Debug)]
 struct Stream {
     app: Arc<str>,
     node: Arc<str>,
-    /// `None`: it is not meant.
+    /// `None`: the selector does not match it.
     labels: Option<Arc<Labels>>,
     mark: Mark,
-    /// In which look it was last there.
+    /// The last round in which it existed.
     seen: u64,
 }
 
-/// Reads on where it stopped.
+/// Continues to read where it stopped.
 #[derive(Debug)]
 struct Reader {
     loki: Loki,
@@ -170,7 +170,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Brings the streams up to date. A pod that has gone keeps its stream for this look: its last lines count.
+    /// Updates the list of streams. A deleted pod keeps its stream for this round, because its last lines count.
     fn meet(&mut self) {
         self.looks += 1;
         let field = self.loki.field.read();
@@ -199,7 +199,7 @@ impl Reader {
         }
     }
 
-    /// The lines since the last look in order of time, and whether some are too young to be told.
+    /// The lines since the last round in order of time, and whether some are too young to be sent.
     fn look(&mut self) -> (Vec<Found>, bool) {
         self.meet();
         let until = (!self.wish.delay.is_zero()).then(|| self.loki.clock.now() - self.wish.delay);
@@ -223,16 +223,16 @@ impl Reader {
     }
 }
 
-/// `None` when the client is not to be reached any more.
+/// `None` if the client cannot be reached any more.
 async fn send(socket: &mut Socket, message: Message) -> Option<()> {
     tokio::time::timeout(PATIENCE, socket.send(message)).await.ok()?.ok()
 }
 
-/// Says why and closes, as Loki does after the upgrade.
+/// Sends the reason and closes, as Loki does after the upgrade.
 async fn refuse(mut socket: Socket, why: String) {
     let frame = CloseFrame { code: CloseCode::Error, reason: why.into() };
     if send(&mut socket, Message::Close(Some(frame))).await.is_some() {
-        // Until the client has closed too, or its patience outlasts ours.
+        // Until the client has closed too, or the timeout is over.
         let closed = async { while let Some(Ok(_)) = socket.next().await {} };
         drop(tokio::time::timeout(PATIENCE, closed).await);
     }
@@ -245,13 +245,13 @@ async fn run(mut socket: Socket, loki: Loki, wish: Wish) {
     let mut ping = tokio::time::interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ping.reset();
-    // When to look next; nothing new has come when there is no such time.
+    // When to look next; None if nothing new has come.
     let mut due = Some(Instant::now());
     loop {
         tokio::select! {
             heard = socket.next() => match heard {
                 Some(Ok(Message::Close(_))) => {
-                    // The answer to it has been prepared and only needs to go out.
+                    // The answer to it is ready and only has to be sent.
                     drop(tokio::time::timeout(PATIENCE, socket.flush()).await);
                     return;
                 }
@@ -260,7 +260,7 @@ async fn run(mut socket: Socket, loki: Loki, wish: Wish) {
             },
             _ = ping.tick() => {
                 if send(&mut socket, Message::Ping(Bytes::new())).await.is_none() { return }
-                // A pod may have been met by traffic after its lines were written.
+                // Traffic may have reached a pod after its lines were written.
                 due = due.or_else(|| Some(Instant::now()));
             }
             changed = grown.changed(), if due.is_none() => {
@@ -276,7 +276,7 @@ async fn run(mut socket: Socket, loki: Loki, wish: Wish) {
                 let Ok((back, (mut found, young))) = looked.await else { return };
                 reader = back;
                 if reader.looks == 1 {
-                    // Of what is there already the newest.
+                    // Of the existing lines, the newest.
                     found = found.split_off(found.len().saturating_sub(limit));
                 }
                 for lines in found.chunks(FRAME) {

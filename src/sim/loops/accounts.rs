@@ -1,4 +1,4 @@
-//! Every namespace has its account `default`, made soon after it and made again when somebody deletes it.
+//! Creates the service account `default` of every namespace, and creates it again if it is deleted.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -34,7 +34,7 @@ impl Accounts {
             return;
         }
         let account = json!({"metadata": {"name": NAME, "namespace": namespace.name()}});
-        // A namespace that ends meanwhile needs none.
+        // A namespace that is being deleted needs none.
         drop(self.store.create(Res::ServiceAccounts, account, &Write::by(MANAGER)));
     }
 }

@@ -1,5 +1,5 @@
-//! Disruption budgets: how many pods may go now. The API server debits them at an eviction; here they are worked out
-//! anew, and a debit that came to nothing is given back.
+//! Disruption budgets: how many disruptions are allowed now. The API server debits a budget at an eviction; this loop
+//! computes the budgets again, and returns a debit that led to no disruption.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::store::{Key, Object, Store};
 
 const NAME: &str = "controllermanager";
 const MANAGER: &str = "kube-controller-manager";
-/// So long a pod counts as disrupted after its eviction was allowed.
+/// A pod counts as disrupted for this long after its eviction was allowed.
 const DISRUPTED: TimeDelta = TimeDelta::minutes(2);
 
 #[derive(Debug)]
@@ -28,13 +28,13 @@ pub struct Budgets {
     recorder: Recorder,
     budgets: Feed,
     pods: Feed,
-    /// Their sizes are what percentages are of.
+    /// Percentages refer to the sizes of these.
     owners: Vec<Feed>,
     members: Members,
     queue: Queue<Key>,
 }
 
-/// How many pods there are to be, and how many of them healthy.
+/// The desired number of pods, and how many of them must be healthy.
 struct Plan {
     expected: i64,
     desired: i64,
@@ -83,7 +83,7 @@ impl Budgets {
         }
     }
 
-    /// The scale of the controller of a pod: its uid and the number of pods it is to have.
+    /// The controller of a pod: its UID and its desired number of pods.
     fn scale(&self, pod: &Object) -> Result<Option<(String, i64)>, String> {
         let Some(owner) = pod.controller() else { return Ok(None) };
         let find = |owner: &Value| self.store.by_uid(text(owner, "uid"));
@@ -199,7 +199,7 @@ impl Budgets {
         ] {
             put(&mut status, &[field], value);
         }
-        // An eviction may have debited it since it was read: then it is worked out again from what that wrote.
+        // An eviction may have debited the budget since it was read: then it is computed again from the new version.
         let version = budget.text("/metadata/resourceVersion").to_owned();
         let how =
             crate::store::Write::by(MANAGER).status().if_uid(Some(budget.uid())).if_version(Some(&version));
@@ -210,7 +210,7 @@ impl Budgets {
         if written.is_err() { Some(at) } else { next }
     }
 
-    /// The pods whose eviction was allowed and that are not yet marked; and when the first of them is forgotten.
+    /// The pods with an allowed eviction that are not yet marked as disrupted, and when the first of them is forgotten.
     fn disrupted(
         &self,
         budget: &Object,

@@ -1,4 +1,4 @@
-//! DaemonSets: one pod on every node that takes it.
+//! DaemonSets: one pod on every node that accepts it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::{Key, Object, Store};
 const NAME: &str = "daemonset-controller";
 const HASH: &str = "controller-revision-hash";
 
-/// The taints that pods of DaemonSets always stand.
+/// The taints that pods of DaemonSets always tolerate.
 const STANDS: [(&str, &str); 6] = [
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -39,13 +39,13 @@ pub struct DaemonSets {
     queue: Queue<Key>,
 }
 
-/// The node that a pod is for, bound or not.
+/// The node that a pod belongs on, whether it is bound or not.
 fn node_of(pod: &Object) -> String {
     let bound = pod.text("/spec/nodeName");
     if bound.is_empty() { fit::only_node(pod.at("/spec")).unwrap_or_default() } else { bound }.to_owned()
 }
 
-/// The template's spec with the tolerations that every pod of a DaemonSet gets.
+/// The template's spec with the tolerations that every DaemonSet pod gets.
 fn spec_of(set: &Object) -> Value {
     let mut spec = set.at("/spec/template/spec").clone();
     let mut tolerations = list(&spec, "/tolerations").to_vec();
@@ -110,7 +110,7 @@ impl DaemonSets {
         let template = set.at("/spec/template").clone();
         let affinity =
             json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]);
-        // Why not is told by the maker's event.
+        // The event of the pod's creation says why not.
         drop(self.maker.pod(set, &template, Name::Generated, |pod| {
             put(pod, &["spec"], spec.clone());
             put(pod, &["metadata", "labels", HASH], json!(hash));
@@ -119,7 +119,7 @@ impl DaemonSets {
         }));
     }
 
-    /// Replaces pods of older revisions, those first that serve nobody.
+    /// Replaces pods of older revisions, first those that are not ready.
     fn roll(
         &self,
         set: &Object,

@@ -1,4 +1,4 @@
-//! Deployments: a ReplicaSet for every template, and the way from one to the next.
+//! Deployments: a ReplicaSet for each template, and the rollout from one to the next.
 
 mod progress;
 mod scale;
@@ -60,7 +60,7 @@ fn by_age(sets: &mut [Arc<Object>]) {
     });
 }
 
-/// A Deployment while it is looked at.
+/// A Deployment that is being processed.
 struct Work {
     deployment: Arc<Object>,
     new: Option<Arc<Object>>,
@@ -156,7 +156,7 @@ impl Deployments {
         }
     }
 
-    /// The wanted number has changed since the sets were last given theirs.
+    /// The desired number has changed since it was last distributed over the ReplicaSets.
     fn is_rescaled(work: &Work) -> bool {
         let wanted = replicas(&work.deployment).to_string();
         work.all()
@@ -206,13 +206,13 @@ impl Deployments {
         if revision(deployment) == number {
             return;
         }
-        // If it is gone, nobody asks for its revision.
+        // If it was deleted, its revision is not needed.
         drop(change(&self.store, deployment, MANAGER, |value| {
             put(value, &["metadata", "annotations", REVISION], json!(number.to_string()));
         }));
     }
 
-    /// Finds or makes the set of the present template.
+    /// Finds or creates the ReplicaSet of the current template.
     fn new_set(&mut self, work: &mut Work, at: DateTime<Utc>) {
         if work.new.is_some() {
             return self.number(work, at);
@@ -259,7 +259,7 @@ impl Deployments {
         }
     }
 
-    /// Gives a set a size; returns it as it then is.
+    /// Scales a ReplicaSet; returns its new version.
     fn resize(&self, deployment: &Object, set: &Arc<Object>, size: i64) -> Arc<Object> {
         let (wanted, surge) = (replicas(deployment), Bounds::of(deployment).surge);
         let before = replicas(set);
@@ -282,7 +282,7 @@ impl Deployments {
         changed
     }
 
-    /// One move of a rolling update: first up, and if there is nothing to add, down.
+    /// One step of a rolling update: scales up first, and scales down if there is nothing to add.
     fn roll(&self, work: &mut Work) {
         let Some(new) = work.new.clone() else { return };
         let (wanted, bounds) = (replicas(&work.deployment), Bounds::of(&work.deployment));
@@ -296,7 +296,7 @@ impl Deployments {
         let least = wanted - bounds.unavailable;
         let missing = replicas(&grown) - status(&grown, "availableReplicas");
         let mut spare = work.total() - least - missing;
-        // Pods that are not available go first: they serve nobody.
+        // Unavailable pods are deleted first, because they serve no requests.
         for set in &mut work.old {
             let gone = (replicas(set) - status(set, "availableReplicas")).min(spare);
             if gone > 0 {
@@ -316,7 +316,7 @@ impl Deployments {
         }
     }
 
-    /// All old pods end before the first new one begins.
+    /// All old pods end before the first new one is created.
     fn recreate(&mut self, work: &mut Work, at: DateTime<Utc>) {
         if work.new.is_some() {
             self.number(work, at);
@@ -336,7 +336,7 @@ impl Deployments {
         }
     }
 
-    /// Spreads a new wanted number over the sets.
+    /// Distributes a new desired number over the ReplicaSets.
     fn scale_all(&self, work: &mut Work) {
         let deployment = work.deployment.clone();
         let wanted = replicas(&deployment);
@@ -384,7 +384,7 @@ impl Deployments {
         }
     }
 
-    /// Forgets the oldest revisions when a rollout is done.
+    /// Deletes the oldest revisions when a rollout is complete.
     fn clean(&self, work: &Work) {
         let deployment = &work.deployment;
         let Some(limit) = deployment.int("/spec/revisionHistoryLimit") else { return };
@@ -403,13 +403,13 @@ impl Deployments {
                 propagation: Propagation::Background,
                 ..Delete::default()
             };
-            // Someone may have been faster.
+            // Another client may have done it already.
             drop(self.store.delete(Res::ReplicaSets, set.namespace(), set.name(), &options));
         }
     }
 }
 
-/// The annotations that a Deployment hands on to its sets.
+/// The annotations that a Deployment copies to its ReplicaSets.
 fn annotations(deployment: &Object) -> serde_json::Map<String, Value> {
     let mut out = map_of(&deployment.value, "/metadata/annotations");
     for name in [REVISION, HISTORY, DESIRED, MAX, "kubectl.kubernetes.io/last-applied-configuration"] {

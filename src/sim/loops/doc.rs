@@ -23,7 +23,7 @@ pub fn int(value: &Value, field: &str) -> i64 {
     value.get(field).and_then(Value::as_i64).unwrap_or_default()
 }
 
-/// Sets a field deep inside a document and makes the maps on the way; null removes it.
+/// Sets a field deep inside a document and creates the maps on the way; null removes it.
 pub fn put(value: &mut Value, path: &[&str], new: Value) {
     let Some((last, way)) = path.split_last() else { return };
     let mut at = value;
@@ -46,7 +46,7 @@ pub fn put(value: &mut Value, path: &[&str], new: Value) {
     }
 }
 
-/// A condition as it is to be.
+/// The new value of a condition.
 #[derive(Debug, Clone, Copy)]
 pub struct Condition<'a> {
     pub kind: &'a str,
@@ -72,7 +72,7 @@ impl<'a> Condition<'a> {
     }
 }
 
-/// Sets a condition in a list; the time of transition changes only with the status. Says whether anything changed.
+/// Sets a condition in a list; the transition time changes only with the status. Returns whether anything changed.
 pub fn set_condition(conditions: &mut Vec<Value>, new: Condition<'_>, at: DateTime<Utc>) -> bool {
     let now = stamp(at);
     let Some(old) = conditions.iter_mut().find(|one| text(one, "type") == new.kind) else {
@@ -93,7 +93,7 @@ pub fn set_condition(conditions: &mut Vec<Value>, new: Condition<'_>, at: DateTi
     true
 }
 
-/// Writes a status if it differs from what is there.
+/// Writes a status if it differs from the existing one.
 pub fn write_status(store: &Store, object: &Object, manager: &str, status: Value) -> Option<Arc<Object>> {
     if object.at("/status") == &status {
         return None;
@@ -106,7 +106,7 @@ pub fn write_status(store: &Store, object: &Object, manager: &str, status: Value
     written.ok()
 }
 
-/// Changes anything of an object that is still the same one.
+/// Changes any part of an object if it is still the same object.
 pub fn change(
     store: &Store,
     object: &Object,
@@ -120,14 +120,14 @@ pub fn change(
     })
 }
 
-/// The reference of a controller in what it owns.
+/// The owner reference that a controller adds to its objects.
 pub fn owner(object: &Object) -> Value {
     let info = object.res.info();
     json!({"apiVersion": info.api_version(), "kind": info.kind, "name": object.name(), "uid": object.uid(),
         "controller": true, "blockOwnerDeletion": true})
 }
 
-/// A quantity in thousandths: `100m` is 100, `1Ki` is 1024000. What cannot be read is nothing.
+/// A quantity in thousandths: `100m` is 100, `1Ki` is 1024000. An invalid one is 0.
 pub fn quantity(value: &Value) -> i64 {
     match value {
         Value::Number(number) => (number.as_f64().unwrap_or_default() * 1000.0) as i64,
@@ -170,7 +170,7 @@ pub fn share(value: &Value, total: i64, up: bool) -> Option<i64> {
     }
 }
 
-/// Seconds of a field as a span of time.
+/// A field in seconds, as a duration.
 pub fn seconds(n: i64) -> TimeDelta {
     TimeDelta::try_seconds(n).unwrap_or(TimeDelta::MAX)
 }
@@ -183,7 +183,7 @@ pub fn is_ready(pod: &Object) -> bool {
     pod.condition("Ready") == Some("True")
 }
 
-/// Neither finished nor on its way out.
+/// Neither completed nor terminating.
 pub fn is_active(pod: &Object) -> bool {
     !pod.is_terminating() && !is_finished(pod)
 }
@@ -192,7 +192,7 @@ pub fn is_finished(pod: &Object) -> bool {
     matches!(pod.text("/status/phase"), "Succeeded" | "Failed")
 }
 
-/// Since when a pod is ready.
+/// Since when a pod has been ready.
 pub fn ready_since(pod: &Object) -> Option<DateTime<Utc>> {
     let ready = crate::store::condition(&pod.value, "Ready")?;
     if text(ready, "status") != "True" {
@@ -201,7 +201,7 @@ pub fn ready_since(pod: &Object) -> Option<DateTime<Utc>> {
     crate::clock::parse(text(ready, "lastTransitionTime"))
 }
 
-/// Ready for `min_ready` seconds; if it is ready but not for so long, when it will be.
+/// Ready for `min_ready` seconds; if it is ready but not for so long yet, when it will be.
 pub fn availability(pod: &Object, min_ready: i64, at: DateTime<Utc>) -> (bool, Option<DateTime<Utc>>) {
     let Some(since) = ready_since(pod) else { return (is_ready(pod) && min_ready == 0, None) };
     if min_ready == 0 {
@@ -211,8 +211,8 @@ pub fn availability(pod: &Object, min_ready: i64, at: DateTime<Utc>) -> (bool, O
     if due <= at { (true, None) } else { (false, Some(due)) }
 }
 
-/// Creates an object for a controller. Its uid follows from its name and `nth`, which tells apart those that have the
-/// same name one after another, and not from when others asked the server for theirs.
+/// Creates an object for a controller. Its UID depends on its name and `nth`, which distinguishes successive objects of
+/// the same name, and not on the order of requests to the server.
 pub fn create(
     store: &Store,
     res: Res,
@@ -227,7 +227,7 @@ pub fn create(
     store.create(res, value, &Write::by(manager))
 }
 
-/// A map of a document, empty if it is not there.
+/// A map of a document, empty if it is absent.
 pub fn map_of(value: &Value, pointer: &str) -> Map<String, Value> {
     walk(value, pointer).and_then(Value::as_object).cloned().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! EndpointSlices and Endpoints: who answers for a Service.
+//! EndpointSlices and Endpoints: the pods behind a Service.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ fn target(pod: Option<&Object>, port: &Value) -> Option<i64> {
     }
 }
 
-/// The ports of a slice, as its pods have them.
+/// The ports of a slice, as numbers on its pods.
 fn ports(service: &Object, pod: Option<&Object>) -> Vec<Value> {
     let one = |port: &Value| {
         let number = target(pod, port)?;
@@ -78,7 +78,7 @@ impl Endpoints {
                 News::Reset => {}
                 News::Now(service, _) => {
                     let key = service.key();
-                    // Without a selector, or as a mere name, its slices are made by hand.
+                    // A Service without a selector, or of type ExternalName, has slices that are managed by hand.
                     let selector = Labels::of_map(service.at("/spec/selector"));
                     if selector == Labels::none() || service.text("/spec/type") == "ExternalName" {
                         self.members.forget(&key);
@@ -109,7 +109,7 @@ impl Endpoints {
     }
 
     fn remove(&self, key: &Key) {
-        // Its slices go as what it owned; a Service that never had Endpoints has none to lose.
+        // Garbage collection deletes its slices; a Service that never had Endpoints has none to delete.
         drop(self.store.delete(Res::Endpoints, &key.namespace, &key.name, &Delete::now()));
     }
 
@@ -138,7 +138,7 @@ impl Endpoints {
         let mut wanted: BTreeMap<String, Value> =
             pods.iter().map(|pod| (pod.uid().to_owned(), self.endpoint(&service, pod))).collect();
         let old = self.slices(&service);
-        // Who is in a slice stays in it, so that one pod's change touches one slice.
+        // An endpoint stays in its slice, so that a change of one pod affects one slice.
         let mut filled: Vec<(Option<Arc<Object>>, Vec<Value>)> = Vec::new();
         for slice in old {
             let uids = list(&slice.value, "/endpoints").iter().map(|one| one.pointer("/targetRef/uid"));
@@ -162,7 +162,7 @@ impl Endpoints {
         let mut kept = 0;
         let mut nth = 0;
         for (slice, endpoints) in filled {
-            // One empty slice shows that nobody answers; more are of no use.
+            // One empty slice shows that there is no endpoint; more are not needed.
             if endpoints.is_empty() && (any || kept > 0) {
                 if let Some(slice) = slice {
                     drop(self.store.delete(
@@ -199,7 +199,7 @@ impl Endpoints {
         }
         let ports = if endpoints.is_empty() { Value::Null } else { json!(ports) };
         if let Some(old) = old {
-            // A slice that someone has just deleted is made again at the next change.
+            // A slice that was just deleted is created again at the next change.
             drop(change(&self.store, old, MANAGER, |value| {
                 put(value, &["metadata", "labels"], Value::Object(labels));
                 put(value, &["endpoints"], json!(endpoints));
@@ -221,7 +221,7 @@ impl Endpoints {
         }
     }
 
-    /// The older form of the same.
+    /// The older form of the same endpoints.
     fn classic(&self, service: &Object, pods: &[Arc<Object>], ports: &[Value]) {
         let anyway = service.at("/spec/publishNotReadyAddresses") == &Value::Bool(true);
         let mut subset = Map::new();
@@ -249,7 +249,7 @@ impl Endpoints {
         if written.is_err() {
             let mut new = json!({"metadata": {"name": service.name(), "namespace": service.namespace(), "labels": labels}});
             put(&mut new, &["subsets"], subsets);
-            // In a namespace that is going away there is nothing to make.
+            // Nothing is created in a namespace that is being deleted.
             drop(self.store.create(Res::Endpoints, new, &Write::by(MANAGER)));
         }
     }

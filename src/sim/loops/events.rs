@@ -1,4 +1,4 @@
-//! Events: what happened, told once and counted when it repeats; gone after an hour, and never too many.
+//! Events: written once, counted when they repeat, deleted after an hour, and limited in number.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,28 +16,28 @@ use crate::store::{Delete, Key, Object, Store, Write};
 
 /// How long an event is kept after it was last seen.
 const KEPT: TimeDelta = TimeDelta::hours(1);
-/// More than this many are not kept: the oldest go first.
+/// Maximum number of events; the oldest are deleted first.
 const MOST: usize = 8_000;
 
-/// What is told of an object.
+/// The content of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Tale<'a> {
     /// `Normal` or `Warning`.
     pub kind: &'a str,
     pub reason: &'a str,
     pub message: &'a str,
-    /// Who says so.
+    /// The component that reports it.
     pub from: &'a str,
-    /// The node on which it was said, if it was on one.
+    /// The node that it was reported on, if there is one.
     pub host: &'a str,
-    /// The part of the object that is meant, such as `spec.containers{app}`.
+    /// The part of the object that it is about, such as `spec.containers{app}`.
     pub field: &'a str,
 }
 
-/// Whom, what and how: repetitions have the same.
+/// The key of an event: repetitions have the same key.
 type Theme = (String, String, u64);
 
-/// Writes events. Clones share what they remember.
+/// Writes events. Clones share the state.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     store: Store,
@@ -103,14 +103,14 @@ impl Recorder {
             "involvedObject": about, "type": tale.kind, "reason": tale.reason, "message": tale.message, "source": source,
             "firstTimestamp": stamp(now), "lastTimestamp": stamp(now), "eventTime": null, "count": 1,
             "reportingComponent": tale.from, "reportingInstance": tale.host});
-        // A namespace that is going away takes no events; nobody would read them.
+        // A namespace that is being deleted accepts no events.
         if let Ok(made) = self.store.create(Res::Events, event, &Write::by(tale.from)) {
             known.insert(theme, made.key());
         }
     }
 }
 
-/// Lets events go.
+/// Deletes old events.
 #[derive(Debug)]
 pub struct Pruner {
     store: Store,
@@ -171,7 +171,7 @@ impl Part for Pruner {
             excess -= 1;
         }
         if reset {
-            // Those that went meanwhile were not told one by one.
+            // Deletions meanwhile were not reported one by one.
             let mut known = self.recorder.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.retain(|_, key| self.store.get(Res::Events, &key.namespace, &key.name).is_some());
         }

@@ -1,4 +1,4 @@
-//! How a loop learns what has changed, and when it has to look again.
+//! Tells a loop which objects have changed, and when it has to run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use chrono::{DateTime, Utc};
 use crate::resources::Res;
 use crate::store::{Happened, Object, Store, Subscription};
 
-/// One piece of news about a resource.
+/// One change of a resource.
 #[derive(Debug)]
 pub enum News {
-    /// The reader fell behind the log: forget everything; all that exists follows.
+    /// The reader fell behind the log: drop all state; all existing objects follow.
     Reset,
-    /// An object as it is now, and as it was.
+    /// An object's current version, and the previous one.
     Now(Arc<Object>, Option<Arc<Object>>),
-    /// The last state of an object that is gone.
+    /// The last version of a deleted object.
     Gone(Arc<Object>),
 }
 
-/// A loop's place in the log of one resource. The first read gives everything that exists.
+/// A loop's position in the log of one resource. The first read returns all existing objects.
 #[derive(Debug)]
 pub struct Feed {
     store: Store,
@@ -32,12 +32,12 @@ impl Feed {
         Self { store: store.clone(), res, place: None }
     }
 
-    /// A place in the log of each of these resources.
+    /// A position in the log of each of these resources.
     pub fn each<const N: usize>(store: &Store, all: [Res; N]) -> [Self; N] {
         all.map(|res| Self::new(store, res))
     }
 
-    /// All that has happened since the last read.
+    /// All changes since the last read.
     pub fn read(&mut self) -> Vec<News> {
         let mut out = Vec::new();
         while let Some(place) = &mut self.place {
@@ -62,8 +62,8 @@ impl Feed {
     }
 }
 
-/// What a loop has to look at, now or at a time. Taken in the order of its keys, so that it does not matter in which
-/// order things came in.
+/// The objects that a loop has to process, now or at a later time. They are processed in the order of their keys, so
+/// that the order of the changes does not matter.
 #[derive(Debug)]
 pub struct Queue<K> {
     now: BTreeSet<K>,
@@ -78,12 +78,12 @@ impl<K> Default for Queue<K> {
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// Has to be looked at in this step.
+    /// Must be processed in this step.
     pub fn mark(&mut self, key: K) {
         self.now.insert(key);
     }
 
-    /// Has to be looked at then, and not at the time that was set before.
+    /// Must be processed at that time, instead of the time that was set before.
     pub fn set(&mut self, key: K, at: Option<DateTime<Utc>>) {
         let old = match at {
             Some(at) => self.times.insert(key.clone(), at),
@@ -111,7 +111,7 @@ impl<K: Ord + Clone> Queue<K> {
         *self = Self::default();
     }
 
-    /// All that is to be looked at by now.
+    /// All that is due by now.
     pub fn take(&mut self, at: DateTime<Utc>) -> BTreeSet<K> {
         while self.timed.first().is_some_and(|(due, _)| *due <= at) {
             if let Some((_, key)) = self.timed.pop_first() {
@@ -122,7 +122,7 @@ impl<K: Ord + Clone> Queue<K> {
         std::mem::take(&mut self.now)
     }
 
-    /// What is due first.
+    /// The first that is due.
     pub fn first(&self) -> Option<K> {
         self.timed.first().map(|(_, key)| key.clone())
     }
@@ -132,7 +132,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 }
 
-/// The earlier of two deadlines, where there are any.
+/// The earlier of two deadlines that may be absent.
 pub fn sooner(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::doc::{list, text};
 
-/// A toleration that covers a taint.
+/// Whether a toleration covers a taint.
 pub fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let (key, effect) = (text(toleration, "key"), text(toleration, "effect"));
     if !effect.is_empty() && effect != text(taint, "effect") || !key.is_empty() && key != text(taint, "key") {
@@ -14,7 +14,7 @@ pub fn tolerates(toleration: &Value, taint: &Value) -> bool {
         || !key.is_empty() && text(toleration, "value") == text(taint, "value")
 }
 
-/// The first taint with one of the effects that nothing in the pod's spec tolerates.
+/// The first taint with one of the effects that the pod's spec does not tolerate.
 pub fn untolerated<'a>(spec: &Value, taints: &'a [Value], effects: &[&str]) -> Option<&'a Value> {
     let tolerations = list(spec, "/tolerations");
     taints
@@ -37,7 +37,7 @@ fn expression(need: &Value, have: Option<&str>) -> bool {
     }
 }
 
-/// One of the terms of a node selector holds.
+/// Whether one of the terms of a node selector matches.
 pub fn terms(terms: &[Value], name: &str, labels: &Value) -> bool {
     terms.iter().any(|term| {
         let (labelled, fields) = (list(term, "/matchExpressions"), list(term, "/matchFields"));
@@ -49,11 +49,11 @@ pub fn terms(terms: &[Value], name: &str, labels: &Value) -> bool {
     })
 }
 
-/// Where a pod's required node affinity stands in its spec.
+/// The path of a pod's required node affinity in its spec.
 pub const REQUIRED: &str =
     "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
 
-/// The pod's node selector and required node affinity accept the node.
+/// Whether the pod's node selector and required node affinity accept the node.
 pub fn selects(spec: &Value, name: &str, labels: &Value) -> bool {
     let wanted = spec.get("nodeSelector").and_then(Value::as_object);
     if !wanted.into_iter().flatten().all(|(key, value)| labels.get(key) == Some(value)) {
@@ -63,7 +63,7 @@ pub fn selects(spec: &Value, name: &str, labels: &Value) -> bool {
     required.is_empty() || terms(required, name, labels)
 }
 
-/// The only node that the pod can go to, as the pods of a DaemonSet say.
+/// The only node that the pod can go to, as for the pods of a DaemonSet.
 pub fn only_node(spec: &Value) -> Option<&str> {
     let [term] = list(spec, REQUIRED) else { return None };
     let [need] = list(term, "/matchFields") else { return None };

@@ -1,4 +1,5 @@
-//! Horizontal pod autoscalers: every 15 s as many replicas as their metrics ask for, within their limits and their pace.
+//! Horizontal pod autoscalers: every 15 s they set the replicas that their metrics need, within their limits and
+//! policies.
 
 mod count;
 mod pace;
@@ -61,7 +62,7 @@ impl Metric {
         Some(Self { resource: text(inner, "name").to_owned(), container, aim, field })
     }
 
-    /// How events name it.
+    /// Its name in events.
     fn title(&self) -> String {
         let kind = if self.container.is_some() { "container resource" } else { "resource" };
         match self.aim {
@@ -95,7 +96,7 @@ impl Metric {
     }
 }
 
-/// An autoscaler while it is looked at.
+/// An autoscaler that is being processed.
 struct Work {
     hpa: Arc<Object>,
     status: Value,
@@ -205,7 +206,7 @@ impl Hpas {
         }
     }
 
-    /// The largest proposal of all metrics, with the name of its metric; `None` if nothing may be done.
+    /// The largest proposal of all metrics, with the name of its metric; `None` if it cannot be computed.
     fn measure(&self, hpa: &Object, target: &Object, work: &mut Work, current: i64) -> Option<(i64, String)> {
         let selector = Labels::of(target.at("/spec/selector"));
         let pods = self.store.list_by_label(Res::Pods, Some(target.namespace()), &selector);
@@ -339,7 +340,7 @@ impl Part for Hpas {
         for news in self.hpas.read() {
             match news {
                 News::Reset => {}
-                // One that is there already keeps its turn.
+                // An existing one keeps its schedule.
                 News::Now(hpa, None) => self.queue.mark(hpa.key()),
                 News::Now(..) => {}
                 News::Gone(hpa) => {

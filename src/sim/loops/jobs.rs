@@ -1,4 +1,4 @@
-//! Jobs: pods that end, as many as have to end well.
+//! Jobs: pods that run to completion, until enough of them have succeeded.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -28,19 +28,19 @@ pub struct Jobs {
     claims: Claims,
     jobs: Feed,
     pods: Feed,
-    /// By the uid of a Job that is not done.
+    /// By the UID of a Job that is not complete.
     tallies: HashMap<String, Tally>,
     queue: Queue<Key>,
 }
 
-/// What has become of the pods of a Job. Each is counted once and stays counted when it is gone, as the real controller
-/// holds a pod by a finalizer until it has counted it.
+/// The results of a Job's pods. Each pod is counted once, and stays counted after its deletion. The real controller
+/// uses a finalizer on each pod for this.
 #[derive(Debug, Default)]
 struct Tally {
     counted: BTreeSet<String>,
     succeeded: i64,
     failed: i64,
-    /// Of an indexed Job: the indexes that are done.
+    /// For an indexed Job: the completed indexes.
     indexes: BTreeSet<i64>,
 }
 
@@ -49,7 +49,7 @@ fn index(pod: &Object) -> Option<i64> {
 }
 
 impl Tally {
-    /// Begins with what the status of a Job says of pods that may be gone.
+    /// Starts with the counts in a Job's status, whose pods may be deleted already.
     fn of(job: &Object, pods: &[Arc<Object>]) -> Self {
         let mut out = Self { indexes: indexes(job.text("/status/completedIndexes")), ..Self::default() };
         for pod in pods {
@@ -57,13 +57,13 @@ impl Tally {
         }
         let status = job.at("/status");
         out.succeeded = out.succeeded.max(int(status, "succeeded"));
-        // of an indexed Job the indexes are what is counted: those of pods that are gone, and those seen now
+        // an indexed Job counts indexes: those of deleted pods, and those of the current ones
         out.succeeded = out.succeeded.max(i64::try_from(out.indexes.len()).unwrap_or(i64::MAX));
         out.failed = out.failed.max(int(status, "failed"));
         out
     }
 
-    /// A pod that somebody deletes before it has ended well has failed.
+    /// A pod that is deleted before it has succeeded counts as failed.
     fn count(&mut self, pod: &Object) {
         let well = pod.text("/status/phase") == "Succeeded";
         if is_active(pod) || !self.counted.insert(pod.uid().to_owned()) {
@@ -76,7 +76,7 @@ impl Tally {
         }
     }
 
-    /// A pod that is gone, in its last state.
+    /// A deleted pod in its last version.
     fn gone(&mut self, pod: &Object) {
         if is_active(pod) {
             self.failed += i64::from(self.counted.insert(pod.uid().to_owned()));
@@ -85,13 +85,13 @@ impl Tally {
         }
     }
 
-    /// A pod that its Job itself takes away is none that failed.
+    /// A pod that its Job deletes does not count as failed.
     fn spare(&mut self, pod: &Object) {
         self.counted.insert(pod.uid().to_owned());
     }
 }
 
-/// Reads indexes as a status has them: `1,3-5`. Of a text that means more than any Job has, the first ones.
+/// Parses indexes in the status's form: `1,3-5`. If there are more than any Job has, only the first ones.
 fn indexes(text: &str) -> BTreeSet<i64> {
     let ranges = text.split(',').filter_map(|part| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -100,7 +100,7 @@ fn indexes(text: &str) -> BTreeSet<i64> {
     ranges.flatten().take(100_000).collect()
 }
 
-/// The same the other way round; two that follow each other are written apart.
+/// Writes indexes in the status's form; two adjacent ones are written separately.
 fn ranges(indexes: &BTreeSet<i64>) -> String {
     let mut runs: Vec<(i64, i64)> = Vec::new();
     for n in indexes {
@@ -134,7 +134,7 @@ impl Jobs {
         }
     }
 
-    /// The labels and the selector that the API server gives a Job.
+    /// The labels and the selector that the API server sets for a Job.
     fn prepare(&self, job: &Arc<Object>) -> Arc<Object> {
         if !job.at("/spec/selector").is_null() {
             return job.clone();
@@ -196,7 +196,7 @@ impl Jobs {
         let mut next = deadline;
         let mut ended = None;
         if let Some((reason, message)) = failure {
-            // What still runs fails with the Job.
+            // Pods that are still running fail with the Job.
             tally.failed += active.len() as i64;
             self.end(job, &mut tally, &mut active);
             for kind in ["FailureTarget", "Failed"] {
@@ -264,7 +264,7 @@ impl Jobs {
         next
     }
 
-    /// Nothing more is to run.
+    /// No more pods are to run.
     fn end(&self, job: &Object, tally: &mut Tally, active: &mut Vec<Arc<Object>>) {
         for pod in active.drain(..) {
             tally.spare(&pod);
@@ -272,7 +272,7 @@ impl Jobs {
         }
     }
 
-    /// Counts pods that are gone before anyone has looked at their Job.
+    /// Counts pods that were deleted before their Job was processed.
     fn lost(&mut self, pods: &[News]) {
         for one in pods {
             let News::Gone(pod) = one else { continue };
@@ -283,7 +283,7 @@ impl Jobs {
         }
     }
 
-    /// After failures it waits, 10 s and then twice as long each time.
+    /// After failures it waits, 10 s at first and twice as long each time.
     fn held_back(pods: &[Arc<Object>], failed: i64, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if failed == 0 {
             return None;
@@ -295,7 +295,7 @@ impl Jobs {
         Some(after(last, TimeDelta::seconds(wait))).filter(|due| *due > at)
     }
 
-    /// Makes pods or takes some away until as many run as are to. Returns when to go on with the rest.
+    /// Creates or deletes pods until the right number is active. Returns when to continue with the rest.
     fn fill(
         &mut self,
         job: &Object,
@@ -344,7 +344,7 @@ impl Jobs {
             return Some(due);
         }
         let options = Delete { propagation: Propagation::Background, ..Delete::default() };
-        // Someone may have been faster.
+        // Another client may have done it already.
         drop(self.store.delete(Res::Jobs, job.namespace(), job.name(), &options));
         None
     }

@@ -1,5 +1,5 @@
-//! The kubelets of all nodes: they run the pods that the scheduler gave them, report what becomes of their containers,
-//! and show by their Leases that they live. A node that is off or silent changes nothing.
+//! The kubelets of all nodes. They run the pods that are bound to their node, report the state of the containers, and
+//! renew their Leases. A node that is off or silent does nothing.
 
 mod machine;
 mod report;
@@ -23,13 +23,13 @@ use crate::world::{State, World};
 use machine::{Machine, NAME, host_ip};
 use run::{Cell, Fate, Run, Stage, Step};
 
-/// A Lease is renewed so often.
+/// How often a Lease is renewed.
 const BEAT: TimeDelta = TimeDelta::seconds(10);
-/// So often in a past that nobody will see: just often enough not to be taken for dead.
+/// How often in the simulated past, which no client sees: just often enough to count as alive.
 const PAST_BEAT: TimeDelta = TimeDelta::seconds(30);
-/// Making the sandbox of a pod.
+/// The time to create the sandbox of a pod.
 const SANDBOX: TimeDelta = TimeDelta::milliseconds(400);
-/// One init container.
+/// The time of one init container.
 const INIT: TimeDelta = TimeDelta::milliseconds(1200);
 
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Kubelets {
         }
     }
 
-    /// Marks what a change of the world concerns.
+    /// Marks the pods and nodes that a change of the world affects.
     fn world_changed(&mut self, old: &State, at: DateTime<Utc>) {
         let mut nodes = HashSet::new();
         for (name, machine) in &mut self.machines {
@@ -198,7 +198,7 @@ impl Kubelets {
         let Some(node) = self.store.get(Res::Nodes, "", name) else { return };
         machine.beat(&self.store, &node);
         machine.report(&self.store, &self.recorder, &node, at);
-        // Nodes come in groups on whole seconds, so that a thousand of them do not wake everybody a thousand times.
+        // Nodes report in groups at whole seconds, so that a thousand nodes do not cause a thousand separate steps.
         let period = if self.store.is_past() { PAST_BEAT } else { BEAT };
         let phase = TimeDelta::seconds(self.store.random().keyed(&["beat", name]).i64(0..10));
         let due = self.store.clock().next(period, phase, at);
@@ -244,7 +244,7 @@ impl Kubelets {
         self.runs.insert(pod.uid().into(), run);
     }
 
-    /// Brings one pod up to now.
+    /// Brings one pod up to the current time.
     fn sync(&mut self, uid: &Arc<str>, at: DateTime<Utc>) {
         let Some(pod) = self.store.by_uid(uid).filter(|one| one.res == Res::Pods) else {
             return self.forget(uid);
@@ -291,9 +291,9 @@ impl Kubelets {
         }
     }
 
-    /// Lets the steps of one container happen that are due.
+    /// Runs the steps of one container that are due.
     fn advance(&mut self, pod: &Object, run: &mut Run, place: usize, fate: &Fate<'_>, at: DateTime<Utc>) {
-        // No container has more than a few steps at one moment.
+        // No container has more than a few steps at one time.
         for _ in 0..8 {
             let Some(mut cell) = run.cells.get(place).cloned() else { return };
             let has =
@@ -372,7 +372,7 @@ impl Kubelets {
         }
     }
 
-    /// Ends a pod that is to go. Returns when it will have ended.
+    /// Ends a pod that is being deleted. Returns when it will have ended.
     fn end(
         &mut self,
         pod: &Object,
@@ -395,7 +395,7 @@ impl Kubelets {
             self.logs.end(pod.uid(), &cell.name);
         }
         if !list(&pod.value, "/metadata/finalizers").is_empty() {
-            // Something else holds the object: its containers have ended all the same.
+            // A finalizer still holds the object, but its containers have ended.
             for cell in &mut run.cells {
                 if let Stage::Running { since } = cell.stage {
                     let end = run::End {
@@ -416,10 +416,10 @@ impl Kubelets {
         None
     }
 
-    /// The pod has ended: its object goes.
+    /// The pod has ended, so its object is deleted.
     fn remove(&self, pod: &Object) {
         let options = Delete { uid: Some(pod.uid().to_owned()), ..Delete::now() };
-        // Someone may have been faster.
+        // Another client may have done it already.
         drop(self.store.delete(Res::Pods, pod.namespace(), pod.name(), &options));
     }
 }

@@ -1,4 +1,4 @@
-//! Which pods the selectors of Services and budgets mean, kept up to date change by change.
+//! The pods that the selectors of Services and budgets select, updated with each change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ struct Group {
     pods: BTreeSet<Arc<str>>,
 }
 
-/// The groups of one namespace, found by one label that their pods must have.
+/// The groups of one namespace, indexed by a label that their pods must have.
 #[derive(Debug, Default)]
 struct Space {
     groups: BTreeMap<Key, Group>,
@@ -22,10 +22,10 @@ struct Space {
     of_pod: HashMap<Arc<str>, BTreeSet<Key>>,
 }
 
-/// Groups of pods by the object whose selector means them.
+/// Groups of pods, by the object whose selector selects them.
 #[derive(Debug, Default)]
 pub struct Members {
-    /// The pods have been read once: before that, the first reading will bring them all.
+    /// The pods were read once; before that, the first read will bring them all.
     primed: bool,
     spaces: BTreeMap<Arc<str>, Space>,
 }
@@ -74,14 +74,14 @@ impl Space {
     }
 }
 
-/// What Services and budgets look at in a pod, beside its labels.
+/// The fields of a pod that Services and budgets use, in addition to its labels.
 fn matters(pod: &Object) -> (bool, bool, &str, &str, &str) {
     let phase = pod.text("/status/phase");
     (super::doc::is_ready(pod), pod.is_terminating(), phase, pod.text("/status/podIP"), pod.uid())
 }
 
 impl Members {
-    /// Takes note of an object with a selector.
+    /// Records an object with a selector.
     pub fn set(&mut self, store: &Store, key: &Key, selector: Labels) {
         let space = self.spaces.entry(key.namespace.clone()).or_default();
         if space.groups.get(key).is_some_and(|group| group.selector == selector) {
@@ -110,7 +110,7 @@ impl Members {
         }
     }
 
-    /// Takes note of changed pods and marks the groups that they are or were in.
+    /// Records changed pods, and marks the groups that they belong to or belonged to.
     pub fn pods(&mut self, news: Vec<News>, queue: &mut Queue<Key>) {
         self.primed = true;
         for one in news {
@@ -124,7 +124,7 @@ impl Members {
                         }
                     }
                 }
-                // Most changes of pods concern nobody here, and there may be a thousand groups.
+                // Most changes of pods affect no group, and there may be a thousand groups.
                 News::Now(pod, Some(old))
                     if matters(&old) == matters(&pod) && old.labels() == pod.labels() => {}
                 News::Now(pod, _) => self.pod(&pod, true, queue),

@@ -1,5 +1,5 @@
-//! What the controller manager does about nodes: a silent one becomes Unknown, bad ones are tainted, and their pods
-//! lose their readiness and in the end their lives.
+//! The controller manager's work on nodes: a silent node becomes Unknown, bad nodes are tainted, and their pods become
+//! unready and are evicted in the end.
 
 mod eviction;
 mod garbage;
@@ -25,7 +25,7 @@ use zones::{Zone, Zones};
 
 const NAME: &str = "node-controller";
 const MANAGER: &str = "kube-controller-manager";
-/// How long a node may be silent.
+/// How long a node may send no heartbeat.
 const GRACE: TimeDelta = TimeDelta::seconds(50);
 pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -38,22 +38,22 @@ const PRESSURES: [(&str, &str); 4] = [
 ];
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
-/// How a pod ends that nobody asked to.
+/// Why and how the controller ends a pod.
 struct Disruption<'a> {
-    /// Who ends it, as events name it.
+    /// The component in the event.
     by: &'a str,
     /// Of its condition.
     reason: &'a str,
     why: &'a str,
     /// Reason and message of the event.
     told: (&'a str, String),
-    /// Its phase becomes Failed: nobody else will say so.
+    /// Sets its phase to Failed, because no kubelet will.
     failed: bool,
     options: Delete,
 }
 
 impl Disruption<'_> {
-    /// Marks the pod, tells of it and deletes it.
+    /// Marks the pod, writes an event, and deletes the pod.
     fn strike(self, store: &Store, recorder: &Recorder, pod: &Object, at: DateTime<Utc>) {
         let marked = change(store, pod, MANAGER, |value| {
             let mut conditions = list(value, "/status/conditions").to_vec();
@@ -64,13 +64,13 @@ impl Disruption<'_> {
                 put(value, &["status", "phase"], json!("Failed"));
             }
         });
-        // What is gone already is what is wanted.
+        // It is already deleted, which is the goal.
         if marked.is_err() {
             return;
         }
         recorder.normal(pod, self.by, self.told.0, &self.told.1);
         let options = Delete { uid: Some(pod.uid().to_owned()), ..self.options };
-        // Someone may have been faster.
+        // Another client may have done it already.
         drop(store.delete(Res::Pods, pod.namespace(), pod.name(), &options));
     }
 }
@@ -82,7 +82,7 @@ pub struct Lifecycle {
     nodes: Feed,
     leases: Feed,
     pods: Feed,
-    /// When each node was last heard of, by our own clock.
+    /// When each node last sent a heartbeat, by our own clock.
     heard: BTreeMap<Arc<str>, DateTime<Utc>>,
     /// No node is due before this.
     patience: Option<DateTime<Utc>>,
@@ -90,7 +90,7 @@ pub struct Lifecycle {
     zones: Zones,
 }
 
-/// The taint that a node's readiness calls for.
+/// The taint for a node's readiness.
 fn wanted(node: &Object) -> Option<&'static str> {
     match node.condition("Ready") {
         Some("True") => None,
@@ -99,7 +99,7 @@ fn wanted(node: &Object) -> Option<&'static str> {
     }
 }
 
-/// What the taints of a node follow from: its conditions without their times.
+/// The input for a node's taints: its conditions without their times.
 fn states(node: &Object) -> Vec<(&str, &str)> {
     list(&node.value, "/status/conditions")
         .iter()
@@ -167,7 +167,7 @@ impl Lifecycle {
                 *heard = at;
             }
         }
-        // A pod that reports itself ready from a node that is lost cannot be believed.
+        // The readiness that a pod reported from a lost node cannot be trusted.
         for news in self.pods.read() {
             if let News::Now(pod, before) = news
                 && pod.condition("Ready") == Some("True")
@@ -182,7 +182,7 @@ impl Lifecycle {
         }
     }
 
-    /// Looks whether a node has been silent for too long.
+    /// Checks whether a node has been silent for too long.
     fn listen_for_silence(&mut self, at: DateTime<Utc>) {
         if self.patience.is_none_or(|due| due > at) {
             return;
@@ -200,7 +200,7 @@ impl Lifecycle {
             }
         }
         let next = self.heard.values().map(|heard| after(*heard, GRACE)).filter(|due| *due > at).min();
-        // With every node lost there is nothing to time until one is heard again.
+        // If all nodes are lost, nothing is timed until one of them sends a heartbeat again.
         self.patience = Some(next.unwrap_or_else(|| after(at, TimeDelta::seconds(5))));
     }
 
@@ -240,7 +240,7 @@ impl Lifecycle {
         self.recorder.warning(pod, NAME, "NodeNotReady", "Node is not ready");
     }
 
-    /// Gives every node the taints that its conditions call for; pods are driven off at the rate of its zone.
+    /// Gives every node the taints for its conditions; pods are evicted at the rate of its zone.
     fn taint(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let nodes = self.store.list(Res::Nodes, None);
         let all_bad = nodes.iter().all(|node| wanted(node).is_some());
@@ -259,10 +259,10 @@ impl Lifecycle {
             let carries = bad.is_some_and(|key| has(node, key, "NoExecute"));
             let drive = match bad {
                 None => None,
-                // When nobody is well it is more likely that we are cut off: nobody is driven off.
+                // If no node is healthy, it is more likely that we are cut off, so no pods are evicted.
                 Some(_) if all_bad => None,
                 Some(key) if carries => Some(key),
-                // One kind of bad turned into the other: the pods' time has begun already.
+                // One bad condition replaced the other, so the pods' toleration time has started already.
                 Some(key) if has(node, NOT_READY, "NoExecute") || has(node, UNREACHABLE, "NoExecute") => {
                     Some(key)
                 }
@@ -317,7 +317,7 @@ impl Lifecycle {
         if new == old {
             return;
         }
-        // A node that is gone needs no taints.
+        // A deleted node needs no taints.
         drop(change(&self.store, node, MANAGER, |value| {
             put(value, &["spec", "taints"], if new.is_empty() { Value::Null } else { json!(new) });
         }));

@@ -1,5 +1,5 @@
-//! Resource quotas: what is used of them, and whether one more pod is allowed. Pods of controllers are checked here;
-//! the API server does not check what clients create.
+//! Resource quotas: their usage, and whether they allow one more pod. Pods of controllers are checked here; the API
+//! server does not check the pods that clients create.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::store::{Key, Object, Store};
 
 const NAME: &str = "kube-controller-manager";
 
-/// What a pod's spec takes of a quota's resource, in thousandths; `None` if it is not about pods.
+/// The amount of a quota's resource that a pod's spec uses, in thousandths; `None` if the resource is not about pods.
 fn taken(spec: &Value, resource: &str) -> Option<i64> {
     let limits = || {
         super::doc::list(spec, "/containers").iter().map(move |one| {
@@ -32,7 +32,7 @@ fn taken(spec: &Value, resource: &str) -> Option<i64> {
     }
 }
 
-/// Writes an amount as quotas do.
+/// An amount in the form of quotas.
 fn amount(milli: i64, resource: &str) -> String {
     if milli % 1000 != 0 {
         return format!("{milli}m");
@@ -70,7 +70,7 @@ fn used(store: &Store, quota: &Object) -> Map<String, Value> {
     map_of(&quota.value, "/spec/hard").into_iter().map(one).collect()
 }
 
-/// Refuses a pod for which a quota has no room left.
+/// Refuses a pod that exceeds a quota.
 pub fn admit(store: &Store, namespace: &str, name: &str, pod: &Value) -> Result<(), Status> {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
     for quota in store.list(Res::ResourceQuotas, Some(namespace)) {
@@ -100,7 +100,7 @@ pub fn admit(store: &Store, namespace: &str, name: &str, pod: &Value) -> Result<
     Ok(())
 }
 
-/// Keeps the status of quotas.
+/// Updates the status of quotas.
 #[derive(Debug)]
 pub struct Quotas {
     store: Store,

@@ -1,4 +1,4 @@
-//! ReplicaSets: as many pods as they are to have; those that matter least go first.
+//! ReplicaSets: creates and deletes pods until the number is right; the least valuable pods are deleted first.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use crate::selector::Labels;
 use crate::store::{Key, Object, Store};
 
 const NAME: &str = "replicaset-controller";
-/// A set that could not make its pods tries again after this.
+/// A set that could not create its pods tries again after this time.
 const RETRY: chrono::TimeDelta = chrono::TimeDelta::seconds(15);
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct ReplicaSets {
     queue: Queue<Key>,
 }
 
-/// Which of two pods goes first: the smaller.
+/// Which of two pods is deleted first: the smaller.
 fn worth(pod: &Object, crowd: i64) -> impl Ord + use<> {
     let phase = match pod.text("/status/phase") {
         "Pending" => 0,
@@ -70,7 +70,7 @@ impl ReplicaSets {
         }
     }
 
-    /// How many pods of the same application each node has: the fullest loses one first.
+    /// The number of pods of the same application on each node; a pod on the fullest node is deleted first.
     fn crowds(&self, set: &Object) -> HashMap<String, i64> {
         let mut out = HashMap::new();
         let sets = match set.controller().and_then(|owner| owner.get("uid")?.as_str()) {
@@ -141,7 +141,7 @@ impl ReplicaSets {
         }
         let mut conditions = list(&set.value, "/status/conditions").to_vec();
         match failure {
-            // The message names a pod, another one at each try: what stands there already stays.
+            // The message names a pod, another one with each attempt, so the existing message is kept.
             Some((reason, _))
                 if crate::store::condition(&set.value, "ReplicaFailure")
                     .is_some_and(|old| super::doc::text(old, "reason") == reason) => {}

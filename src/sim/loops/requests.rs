@@ -1,4 +1,4 @@
-//! What a pod asks of its node: the effective request per resource.
+//! The effective request of a pod for each resource.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ impl Amounts {
     }
 }
 
-/// A container's requests; what has only a limit requests its limit.
+/// A container's requests; for a resource with only a limit, the limit.
 fn requested(container: &Value) -> Amounts {
     let mut out = Amounts::of(walk(container, "/resources/limits").unwrap_or(&Value::Null));
     let own = Amounts::of(walk(container, "/resources/requests").unwrap_or(&Value::Null));
@@ -44,8 +44,8 @@ fn requested(container: &Value) -> Amounts {
     out
 }
 
-/// The effective request of a pod's spec: the larger of what runs together and of the worst moment of its start, with
-/// sidecars that stay, then the pod's own request and its overhead.
+/// The effective request of a pod's spec: the maximum of the containers that run together and of the largest phase of
+/// its start, including sidecars; then the pod-level request and the overhead.
 pub fn effective(spec: &Value) -> Amounts {
     let mut main = Amounts::default();
     for container in list(spec, "/containers") {

@@ -1,4 +1,4 @@
-//! ControllerRevisions: the templates that a StatefulSet or DaemonSet has had.
+//! ControllerRevisions: the earlier templates of a StatefulSet or DaemonSet.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub fn all(store: &Store, of: &Object) -> Vec<Arc<Object>> {
     all
 }
 
-/// The label that pods of a revision carry.
+/// The label of the pods of a revision.
 pub fn hash(revision: &Object) -> &str {
     revision.label("controller-revision-hash").unwrap_or_default()
 }
@@ -30,7 +30,7 @@ pub fn template(revision: &Object) -> Value {
     out
 }
 
-/// The revision of the present template, made if it is new; an old one that is used again gets the newest number.
+/// The revision of the current template, created if it is new; an old one that is used again gets the highest number.
 pub fn current(store: &Store, of: &Object) -> Option<Arc<Object>> {
     let mut data = of.at("/spec/template").clone();
     put(&mut data, &["$patch"], json!("replace"));
@@ -51,7 +51,7 @@ pub fn current(store: &Store, of: &Object) -> Option<Arc<Object>> {
     store.create(Res::ControllerRevisions, revision, &Write::by(MANAGER)).ok()
 }
 
-/// Forgets the oldest revisions that no pod has.
+/// Deletes the oldest revisions that no pod has.
 pub fn clean(store: &Store, of: &Object, used: &[String]) {
     let limit = of.int("/spec/revisionHistoryLimit").unwrap_or(10).max(0) as usize;
     let mut idle = all(store, of);

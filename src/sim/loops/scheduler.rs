@@ -1,4 +1,4 @@
-//! The scheduler: gives every pod a node, or says in the real one's words why none will do.
+//! The scheduler: binds each pod to a node, or reports with the real scheduler's message why none fits.
 
 mod board;
 mod filter;
@@ -21,16 +21,16 @@ pub use board::ZONE;
 use filter::Wish;
 
 const NAME: &str = "default-scheduler";
-/// Of a large cluster only so many nodes that fit are compared.
+/// In a large cluster only this many fitting nodes are compared.
 const ENOUGH: usize = 100;
 
-/// The more important first, then the older, then by name.
+/// Pods are ordered by priority, then by age, then by name.
 type Turn = (std::cmp::Reverse<i64>, String, Key);
 
 #[derive(Debug)]
 struct Waiting {
     tries: u32,
-    /// Not before this, however much changes.
+    /// Not before this time, however much changes.
     not_before: DateTime<Utc>,
 }
 
@@ -42,7 +42,7 @@ pub struct Scheduler {
     pods: Feed,
     claims: Feed,
     board: Board,
-    /// Pods that no node took.
+    /// Pods that fit on no node.
     refused: BTreeMap<Key, Waiting>,
     queue: Queue<Key>,
 }
@@ -141,7 +141,7 @@ impl Scheduler {
         let (mut hopeless, mut full, mut fits) = (0, 0, 0);
         let mut best: Option<(i64, u64, Arc<Object>)> = None;
         let mut luck = self.store.random().keyed(&["place", pod.namespace(), pod.name()]);
-        // A DaemonSet's pod names its node: the others need not be asked, unless that one refuses.
+        // A DaemonSet's pod names its node: only if that one refuses, the others are checked.
         let only = fit::only_node(pod.at("/spec")).and_then(|name| self.board.places.get(name));
         if let Some(place) = only
             && let Some(node) = &place.node
@@ -223,7 +223,7 @@ impl Scheduler {
     }
 
     fn condition(&self, pod: &Object, condition: Condition<'_>, at: DateTime<Utc>) {
-        // A pod that is gone needs no reason.
+        // A deleted pod needs no reason.
         drop(change(&self.store, pod, NAME, |value| with_condition(value, condition, at)));
     }
 }

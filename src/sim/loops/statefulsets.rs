@@ -1,4 +1,4 @@
-//! StatefulSets: pods with numbers and claims of their own, made in order and replaced in reverse.
+//! StatefulSets: numbered pods with claims of their own, created in order and replaced in reverse order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::{Key, Object, Store, Write};
 const NAME: &str = "statefulset-controller";
 const MANAGER: &str = "kube-controller-manager";
 const HASH: &str = "controller-revision-hash";
-/// A set that could not make a pod, because its name is still taken for instance, tries again after this.
+/// A set that could not create a pod, for example because its name is still in use, tries again after this time.
 const RETRY: TimeDelta = TimeDelta::seconds(15);
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct StatefulSets {
     queue: Queue<Key>,
 }
 
-/// Runs and is ready, and is not on its way out.
+/// Running, ready and not terminating.
 fn is_healthy(pod: &Object) -> bool {
     is_ready(pod) && pod.text("/status/phase") == "Running" && !pod.is_terminating()
 }
@@ -40,7 +40,7 @@ fn has_revision(pod: &Object, revision: &Object) -> bool {
     pod.label(HASH) == Some(revision.name())
 }
 
-/// The pods of a set by their numbers, and the revisions that they may have.
+/// The pods of a set by their numbers, and the revisions that they can have.
 struct Crew {
     pods: BTreeMap<i64, Arc<Object>>,
     start: i64,
@@ -54,7 +54,7 @@ struct Crew {
 }
 
 impl Crew {
-    /// Well for `minReadySeconds`: the next is waited for so long.
+    /// Ready for `minReadySeconds`; the next pod waits for this long.
     fn is_available(&self, pod: &Object, at: DateTime<Utc>) -> bool {
         is_healthy(pod) && availability(pod, self.min_ready, at).0
     }
@@ -101,8 +101,8 @@ impl StatefulSets {
         sooner(again, self.report(set, &crew, at))
     }
 
-    /// Makes what is missing. Says whether it may go on: in order, every pod waits for those before it. Sets when to try
-    /// again.
+    /// Creates missing pods. Returns whether to continue: with ordered creation, every pod waits for the previous ones.
+    /// Sets when to try again.
     fn create(
         &mut self,
         set: &Object,
@@ -110,7 +110,7 @@ impl StatefulSets {
         at: DateTime<Utc>,
         again: &mut Option<DateTime<Utc>>,
     ) -> bool {
-        // The real controller knows no burst; what slows it down is its client.
+        // The real controller has no burst limit; its client's rate limit slows it down.
         let there = crew.pods.keys().filter(|n| (crew.start..crew.end).contains(*n)).count();
         let missing = usize::try_from(crew.end - crew.start).unwrap_or_default().saturating_sub(there);
         let missing = if crew.ordered { missing.min(1) } else { missing };
@@ -124,7 +124,7 @@ impl StatefulSets {
                     }
                     left -= 1;
                     self.volumes(set, n);
-                    // While a rollout holds back, a pod below the partition comes back as it was.
+                    // During a rollout, a pod below the partition is recreated with the old template.
                     let old = n < crew.from && crew.old.name() != crew.new.name();
                     let made = self.pod(set, n, if old { &crew.old } else { &crew.new });
                     if !made {
@@ -150,7 +150,7 @@ impl StatefulSets {
         true
     }
 
-    /// Takes away what is too much, the highest number first and, in order, one at a time.
+    /// Deletes surplus pods, the highest number first and, with ordered deletion, one at a time.
     fn shrink(&self, set: &Object, crew: &Crew) -> bool {
         let excess = crew.pods.iter().rev().filter(|(n, _)| **n >= crew.end || **n < crew.start);
         for (_, pod) in excess {

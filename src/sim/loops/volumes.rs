@@ -1,4 +1,4 @@
-//! Claims of pods: where their volumes can be used, and the volumes that are made when the first pod is placed.
+//! Claims of pods: where their volumes can be used, and the volumes that are created when the first pod is scheduled.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::store::{Object, Store, Write};
 
 const NAME: &str = "persistentvolume-controller";
 
-/// The claims that a pod mounts, or the first that is not there.
+/// The claims that a pod mounts, or the first missing one.
 pub fn claims(store: &Store, pod: &Object) -> Result<Vec<Arc<Object>>, String> {
     let names = list(&pod.value, "/spec/volumes").iter();
     let names = names.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
@@ -35,7 +35,7 @@ pub fn affinities(store: &Store, claims: &[Arc<Object>]) -> Vec<Value> {
         .collect()
 }
 
-/// Makes a volume for every claim that has none, usable in the zone of the node.
+/// Creates a volume for every claim without one, usable in the zone of the node.
 pub fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &Object) {
     for claim in claims.iter().filter(|claim| claim.text("/spec/volumeName").is_empty()) {
         let name = format!("pvc-{}", claim.uid());
@@ -54,7 +54,7 @@ pub fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &O
             let terms = json!([{"matchExpressions": [{"key": ZONE, "operator": "In", "values": [zone]}]}]);
             put(&mut volume, &["spec", "nodeAffinity", "required", "nodeSelectorTerms"], terms);
         }
-        // Of a name that exists already the volume is the right one.
+        // A volume with this name exists already and is the right one.
         drop(store.create(Res::PersistentVolumes, volume, &Write::by(NAME)));
         let bound = change(store, claim, NAME, |value| {
             put(value, &["spec", "volumeName"], json!(name));
@@ -71,7 +71,7 @@ pub fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &O
     }
 }
 
-/// Deletes a volume whose claim is gone.
+/// Deletes a volume whose claim was deleted.
 pub fn release(store: &Store, claim: &Object) {
     let name = claim.text("/spec/volumeName");
     let Some(volume) = store.get(Res::PersistentVolumes, "", name) else { return };

@@ -1,4 +1,4 @@
-//! What all controllers of pods share: making a pod from a template, and telling what came of it.
+//! The parts that all controllers of pods share: creating a pod from a template, and reporting the result.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::selector::Labels;
 use crate::status::Status;
 use crate::store::{Delete, Key, Object, Store};
 
-/// So many pods at most are made or taken away at one look at their owner, as by the real controllers. Theirs grow from
-/// batches of one; here they come at once.
+/// Maximum number of pods that are created or deleted in one step for an owner, as in the real controllers. Theirs
+/// start with small batches; here they are created at once.
 pub const BURST: usize = 500;
-/// After a full burst an owner waits: the real controllers wait until they have seen what they did.
+/// After a full burst an owner waits; the real controllers wait until they have seen their own changes.
 const PAUSE: TimeDelta = TimeDelta::seconds(1);
 
-/// How a pod is to be called.
+/// How a pod is named.
 #[derive(Debug, Clone, Copy)]
 pub enum Name<'a> {
     /// The owner's name and five characters.
@@ -30,14 +30,14 @@ pub enum Name<'a> {
     Fixed(&'a str),
 }
 
-/// Makes pods for a controller and remembers how many it made, so that their names do not depend on anything else.
+/// Creates pods for a controller and counts them, so that their names depend on nothing else.
 #[derive(Debug)]
 pub struct Maker {
     pub store: Store,
     pub recorder: Recorder,
     manager: &'static str,
     made: HashMap<String, u64>,
-    /// Owners that had a full burst, by uid, and until when they wait.
+    /// Owners that used a full burst, by UID, and until when they wait.
     waiting: HashMap<String, DateTime<Utc>>,
 }
 
@@ -47,7 +47,7 @@ impl Maker {
         Self { store: store.clone(), recorder: recorder.clone(), manager, made, waiting }
     }
 
-    /// How many of `n` pods may be made or taken away for an owner now, and when it is to be looked at for the rest.
+    /// How many of `n` pods can be created or deleted for an owner now, and when to continue with the rest.
     pub fn burst(&mut self, of: &Object, n: usize, at: DateTime<Utc>) -> (usize, Option<DateTime<Utc>>) {
         if let Some(until) = self.waiting.get(of.uid()).filter(|until| **until > at) {
             return (0, Some(*until));
@@ -61,7 +61,7 @@ impl Maker {
         (BURST, Some(until))
     }
 
-    /// A pod from a template, changed by `finish` before it is made.
+    /// A pod from a template, which `finish` changes before it is created.
     pub fn pod(
         &mut self,
         of: &Object,
@@ -110,7 +110,7 @@ impl Maker {
                     &format!("Created pod: {}", pod.name()),
                 );
             }
-            // A namespace that is going away is no news.
+            // A namespace that is being deleted is no error.
             Err(why) if why.message.contains("being terminated") => {}
             Err(why) => {
                 let message = format!("Error creating: {}", why.message);
@@ -120,7 +120,7 @@ impl Maker {
         made
     }
 
-    /// Asks for the end of a pod.
+    /// Deletes a pod.
     pub fn delete(&self, of: &Object, pod: &Object) {
         let options = Delete { uid: Some(pod.uid().to_owned()), ..Delete::default() };
         if self.store.delete(Res::Pods, pod.namespace(), pod.name(), &options).is_ok() {
@@ -147,8 +147,8 @@ impl Maker {
     }
 }
 
-/// Which pods a controller of this kind owns follows from their labels: it lets go of those that its selector no longer
-/// means, and takes those in that have nobody.
+/// Updates which pods a controller owns, from their labels: releases those that its selector no longer matches, and
+/// adopts matching orphans.
 #[derive(Debug)]
 pub struct Claims {
     store: Store,
@@ -160,13 +160,13 @@ impl Claims {
         Self { store: store.clone(), res }
     }
 
-    /// Lets go of what does not match. Returns what is left.
+    /// Releases pods that do not match. Returns the others.
     pub fn release(&self, of: &Object, pods: Vec<Arc<Object>>) -> Vec<Arc<Object>> {
         let selector = Labels::of(of.at("/spec/selector"));
         let (own, others): (Vec<_>, Vec<_>) =
             pods.into_iter().partition(|pod| selector.matches(pod.labels()));
         for pod in others.iter().filter(|_| !of.is_terminating()) {
-            // A pod that is gone meanwhile is released as well.
+            // A pod that was deleted meanwhile counts as released.
             drop(change(&self.store, pod, "kube-controller-manager", |value| {
                 if let Some(Value::Array(owners)) = value.pointer_mut("/metadata/ownerReferences") {
                     owners.retain(|one| text(one, "uid") != of.uid());
@@ -176,7 +176,7 @@ impl Claims {
         own
     }
 
-    /// Takes in what has happened to owners and pods: gives orphans an owner and marks the owners to look at.
+    /// Processes the changes of owners and pods: gives orphans an owner, and marks the owners to process.
     pub fn listen(&self, queue: &mut Queue<Key>, owners: Vec<News>, pods: Vec<News>) {
         for one in &owners {
             if let News::Now(owner, None) = one {
@@ -188,7 +188,7 @@ impl Claims {
         mark_owners(queue, pods, self.res);
     }
 
-    /// Gives orphans among the news to whom they match.
+    /// Gives orphans among the changed pods to the owner that matches them.
     fn adopt(&self, news: &[News]) {
         for one in news {
             let News::Now(pod, before) = one else { continue };
@@ -208,7 +208,7 @@ impl Claims {
         }
     }
 
-    /// A set that is new takes what is there already.
+    /// A new owner adopts the existing pods that match.
     fn found(&self, set: &Object) {
         let selector = Labels::of(set.at("/spec/selector"));
         for pod in self.store.list_by_label(Res::Pods, Some(set.namespace()), &selector) {
@@ -219,11 +219,11 @@ impl Claims {
     }
 
     fn take(&self, set: &Object, pod: &Object) {
-        // The news may be older than what another controller has made of it.
+        // Another controller may have changed it since.
         if self.store.by_uid(pod.uid()).is_none_or(|now| now.controller().is_some()) {
             return;
         }
-        // Somebody else may have been faster.
+        // Another client may have done it already.
         drop(change(&self.store, pod, "kube-controller-manager", |value| {
             let owners = value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
             let mut owners = owners.cloned().unwrap_or_default();
@@ -233,7 +233,7 @@ impl Claims {
     }
 }
 
-/// A pod of a StatefulSet is one by its name too.
+/// A pod of a StatefulSet must also have a matching name.
 fn could_be(set: &Object, pod: &Object) -> bool {
     set.res != Res::StatefulSets || ordinal(set, pod).is_some()
 }
@@ -243,14 +243,14 @@ pub fn ordinal(set: &Object, pod: &Object) -> Option<i64> {
     pod.name().strip_prefix(set.name())?.strip_prefix('-')?.parse().ok()
 }
 
-/// The hash of a template, as it stands in names and labels.
+/// The hash of a template, for names and labels.
 pub fn template_hash(template: &Value, collisions: i64) -> String {
     let mut bytes = template.to_string().into_bytes();
     bytes.extend(collisions.to_le_bytes().iter().filter(|_| collisions > 0));
     short_hash(&bytes)
 }
 
-/// Marks the owner of `kind` of everything that news are about.
+/// Marks the owners of `kind` of all changed objects.
 pub fn mark_owners(queue: &mut Queue<Key>, news: Vec<News>, res: Res) {
     let kind = res.info().kind;
     let mut mark = |object: &Object| {
@@ -275,7 +275,7 @@ pub fn mark_owners(queue: &mut Queue<Key>, news: Vec<News>, res: Res) {
     }
 }
 
-/// Marks everything that news are about.
+/// Marks all changed objects.
 pub fn mark_all(queue: &mut Queue<Key>, news: Vec<News>) {
     for one in news {
         match one {

@@ -1,5 +1,5 @@
-//! Evaluates PromQL over the database at one moment: selectors, the functions that dashboards use, aggregations,
-//! operators. What is not here is an error in Prometheus' own shape, never invented data.
+//! Evaluates PromQL at one point in time: selectors, the functions that dashboards use, aggregations, operators.
+//! Anything else is an error in Prometheus' own form, never invented data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ const LOOKBACK_MS: i64 = 300_000;
 /// Why an expression has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// It cannot be understood.
+    /// It cannot be parsed.
     #[error("{0}")]
     BadData(String),
-    /// It cannot be carried out.
+    /// It cannot be evaluated.
     #[error("{0}")]
     Execution(String),
 }
@@ -41,7 +41,7 @@ pub type Point = (Labels, f64);
 /// The samples of each series of a range.
 pub type Ranges = Vec<(Labels, Vec<Sample>)>;
 
-/// What an expression comes to.
+/// The result of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Scalar(f64),
@@ -50,7 +50,7 @@ pub enum Value {
     Matrix(Ranges),
 }
 
-/// Parses, with Prometheus' words for what is wrong.
+/// Parses an expression, with Prometheus' error messages.
 pub fn parse(query: &str) -> Result<Expr, QueryError> {
     if query.trim().is_empty() {
         return Err(QueryError::BadData(
@@ -61,8 +61,8 @@ pub fn parse(query: &str) -> Result<Expr, QueryError> {
         .map_err(|e| QueryError::BadData(format!("invalid parameter \"query\": 1:1: parse error: {e}")))
 }
 
-/// The value at `at` of what is in a database behind a lock. The lock is held while the samples are copied that the
-/// expression needs, not while it is evaluated: at scale that would hold up whoever scrapes.
+/// The value at `at` over a database behind a lock. The lock is held while the needed samples are copied, not during
+/// the evaluation, because in a large cluster that would delay the scraper.
 pub fn ask(db: &SharedTsdb, expr: &Expr, at: i64) -> Result<Value, QueryError> {
     let mut needs = Vec::new();
     collect(expr, at, &mut needs)?;
@@ -70,7 +70,7 @@ pub fn ask(db: &SharedTsdb, expr: &Expr, at: i64) -> Result<Value, QueryError> {
     eval(&cut.into_tsdb(), expr, at)
 }
 
-/// What the selectors of an expression need.
+/// The samples that the selectors of an expression need.
 fn collect<'a>(expr: &'a Expr, at: i64, out: &mut Vec<Need<'a>>) -> Result<(), QueryError> {
     let need = |selector: &'a VectorSelector, range: Option<i64>| {
         let until = moved(selector, at)?;
@@ -148,7 +148,7 @@ pub fn eval(db: &Tsdb, expr: &Expr, at: i64) -> Result<Value, QueryError> {
     }
 }
 
-/// As a vector; a scalar is one without labels.
+/// The result as a vector; a scalar becomes a vector without labels.
 pub fn vector(value: Value) -> Result<Vec<Point>, QueryError> {
     match value {
         Value::Vector(points) => Ok(points),
@@ -343,7 +343,7 @@ fn label_replace(args: &Args<'_>) -> Result<Value, QueryError> {
     Ok(Value::Vector(points))
 }
 
-/// Anchored, as Prometheus' are.
+/// An anchored regular expression, as in Prometheus.
 fn regex_lite(pattern: &str) -> Result<regex::Regex, QueryError> {
     regex::Regex::new(&format!("^(?s:{pattern})$"))
         .map_err(|e| QueryError::BadData(format!("invalid regular expression in label_replace(): {e}")))
@@ -372,7 +372,7 @@ fn bound(le: &str) -> Option<f64> {
     if le == "+Inf" { Some(f64::INFINITY) } else { le.parse().ok() }
 }
 
-/// The labels that a group is known by.
+/// The labels that identify a group.
 pub fn grouped(labels: &Labels, modifier: Option<&LabelModifier>) -> Labels {
     match modifier {
         None => Labels::new(),
@@ -454,7 +454,7 @@ mod tests {
         db
     }
 
-    /// The value as it is told over the whole database and over what the expression needs of it.
+    /// Evaluates over the whole database, and over the part that the expression needs; both must agree.
     fn ask(query: &str) -> Vec<(String, f64)> {
         let expr = parse(query).unwrap();
         let whole = eval(&db(), &expr, 300_000).unwrap();

@@ -1,4 +1,4 @@
-//! What pods, containers and machines export: the application's own metrics, cAdvisor's, the node exporter's.
+//! The metrics of pods, containers and machines: the application's own, cAdvisor's, the node exporter's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use crate::traffic::read::quantity;
 use crate::traffic::{Counts, Pod};
 use crate::world::State;
 
-/// The bounds as `le` writes them.
+/// The bounds in the form of `le`.
 const LE: [&str; 11] = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "+Inf"];
 
-/// Where a pod's metrics are served.
+/// The port of a pod's metrics.
 pub fn instance(pod: &Pod) -> Arc<str> {
     if pod.ip.is_empty() { format!("{}:8080", pod.name).into() } else { format!("{}:8080", pod.ip).into() }
 }
 
-/// What an application exports of the requests to one Service.
+/// The metrics of an application about the requests to one Service.
 pub(super) fn http(
     desk: &mut Desk<'_>,
     sheet: &mut Sheet,
@@ -44,7 +44,8 @@ pub(super) fn http(
         return;
     }
     for (code, count) in CODES.iter().zip(counts.codes) {
-        // A code is exported from its first answer on; success always, or a quiet pod would not be seen.
+        // A code is exported from its first answer on; success always, because a pod without requests would have no
+        // series.
         if count > 0 || *code == "200" {
             desk.put(sheet, &base, "http_requests_total", &[("code", code)], count as f64);
         }
@@ -63,7 +64,7 @@ pub(super) fn http(
     desk.put(sheet, &base, "http_requests_in_flight", &[], counts.in_flight as f64);
 }
 
-/// What the kubelet says of a pod's containers, and kube-state-metrics of the pod.
+/// The kubelet's metrics about a pod's containers, and those of kube-state-metrics about the pod.
 pub(super) fn container(desk: &mut Desk<'_>, sheet: &mut Sheet, pod: &Pod, slim: bool) {
     let ksm: Arc<str> = desk.words.of("kube-state-metrics");
     let of_pod = [("namespace", &pod.namespace), ("pod", &pod.name), ("job", &ksm)];
@@ -113,7 +114,7 @@ pub(super) fn container(desk: &mut Desk<'_>, sheet: &mut Sheet, pod: &Pod, slim:
     let age = pod.started.map_or(0.0, |since| desk.at as f64 / 1000.0 - since.timestamp() as f64);
     for other in &pod.others {
         let beside = base(other);
-        // The name stands in the key too: containers of one pod share a sheet.
+        // The name is also in the key, because the containers of one pod share a sheet.
         let mark = [("container", &**other)];
         desk.put(sheet, &beside, "container_cpu_usage_seconds_total", &mark, age.max(0.0) * BESIDE_CPU);
         desk.put(sheet, &beside, "container_memory_working_set_bytes", &mark, BESIDE_MEMORY);
@@ -129,7 +130,7 @@ pub(super) struct NodeSheet {
     idle: f64,
 }
 
-/// What machines export.
+/// The metrics of machines.
 pub(super) fn nodes(
     desk: &mut Desk<'_>,
     sheets: &mut BTreeMap<String, NodeSheet>,
@@ -190,7 +191,7 @@ fn one_node(
         }
     }
     if off {
-        // A machine that starts again counts from zero.
+        // A restarted machine counts from zero.
         (of.busy, of.idle) = (0.0, 0.0);
         return;
     }

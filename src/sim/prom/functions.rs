@@ -2,7 +2,7 @@
 
 use super::tsdb::Sample;
 
-/// Sum of the drops of a counter: what its resets hid.
+/// The sum of a counter's drops, which its resets caused.
 fn resets(samples: &[Sample]) -> f64 {
     samples
         .iter()
@@ -12,8 +12,8 @@ fn resets(samples: &[Sample]) -> f64 {
         .sum()
 }
 
-/// `rate`, `increase`, `delta` over `(start, end]` in milliseconds: extrapolated to the edges of the range, but not below
-/// zero and not further than half an interval where the series begins or ends within it.
+/// `rate`, `increase`, `delta` over `(start, end]` in milliseconds: extrapolated to the edges of the range, but not
+/// below zero, and by at most half an interval if the series starts or ends within the range.
 pub fn extrapolated(
     samples: &[Sample],
     start: i64,
@@ -80,7 +80,7 @@ pub fn regression(samples: &[Sample], at: i64) -> Option<(f64, f64)> {
     Some((slope, sy / n - slope * sx / n))
 }
 
-/// `histogram_quantile` over `(le, cumulative count)`. NaN where there is nothing to say.
+/// `histogram_quantile` over `(le, cumulative count)`. NaN if it is undefined.
 pub fn histogram_quantile(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
     if q.is_nan() {
         return f64::NAN;
@@ -96,7 +96,7 @@ pub fn histogram_quantile(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
     if last.0 != f64::INFINITY || rest.is_empty() {
         return f64::NAN;
     }
-    // rates of the buckets of one scrape may cross by a hair
+    // rates of the buckets of one scrape can differ by a rounding error
     let mut highest = 0.0f64;
     let counts: Vec<(f64, f64)> = buckets
         .iter()
@@ -155,14 +155,14 @@ mod tests {
 
     #[test]
     fn rates_as_prometheus_extrapolates_them() {
-        // a steady counter: the rate is exact although the samples do not touch the edges
+        // a steady counter: the rate is exact although no sample is at the edges
         let steady = samples(&[(5, 50.0), (15, 150.0), (25, 250.0), (35, 350.0), (45, 450.0), (55, 550.0)]);
         let rate = extrapolated(&steady, 0, 60_000, true, true).unwrap();
         assert!((rate - 10.0).abs() < 1e-9, "{rate}");
-        // a reset in the middle hides nothing
+        // a reset in the middle loses nothing
         let reset = samples(&[(0, 100.0), (10, 200.0), (20, 50.0), (30, 150.0)]);
         assert_eq!(extrapolated(&reset, 0, 30_000, true, false), Some(250.0));
-        // a counter that began in the range is not taken back below zero
+        // a counter that started in the range is not extrapolated below zero
         let young = samples(&[(50, 0.0), (60, 10.0)]);
         assert_eq!(extrapolated(&young, 0, 60_000, true, false), Some(10.0));
         assert_eq!(extrapolated(&samples(&[(1, 1.0)]), 0, 60_000, true, true), None);

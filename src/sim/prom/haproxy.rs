@@ -1,5 +1,5 @@
-//! What the exporter of HAProxy says of the proxy before a Service: names, labels and values as of the one built into
-//! HAProxy 2.6, held against a running one.
+//! The metrics of the HAProxy in front of a Service: names, labels and values as in the exporter of HAProxy 2.6,
+//! compared with a running one.
 
 use super::sheet::{Base, Desk, Sheet};
 use crate::traffic::field::{Backend, Service};
@@ -9,11 +9,11 @@ use crate::world::Policy;
 /// The states of a server; exactly one of them is 1.
 const STATES: [&str; 5] = ["DOWN", "UP", "MAINT", "DRAIN", "NOLB"];
 
-/// After a connection that failed it tries the same server so many times again.
+/// Number of retries on the same server after a failed connection.
 const RETRIES: u64 = 3;
 
-/// The state of a server: one that its controller has taken out is in maintenance, one that ends gets nothing new. One
-/// without weight is up like the others.
+/// The state of a server: one that its controller has taken out is in maintenance, one that is terminating gets no new
+/// requests. One without weight is up like the others.
 fn state(backend: &Backend) -> &'static str {
     match (backend.ready, backend.terminating) {
         (false, true) => "DRAIN",
@@ -23,7 +23,7 @@ fn state(backend: &Backend) -> &'static str {
     }
 }
 
-/// Means are kept in whole milliseconds, rounded up.
+/// Averages are whole milliseconds, rounded up.
 fn millis(seconds: f64) -> f64 {
     (seconds * 1000.0).ceil() / 1000.0
 }
@@ -54,7 +54,7 @@ pub(super) fn export(desk: &mut Desk<'_>, sheet: &mut Sheet, field: &Field, serv
             active += 1;
             total += weight;
         }
-        // The server stands in the key of each series, so it is given as a label of the series.
+        // The server is part of each series' key, so it is a label of the series.
         let server = ("server", &*backend.name);
         for one in STATES {
             let held = f64::from(u8::from(one == state));
@@ -68,18 +68,18 @@ pub(super) fn export(desk: &mut Desk<'_>, sheet: &mut Sheet, field: &Field, serv
         }
         let lost = timeouts + refused;
         for (name, value) in [
-            // The weight stays what it is while the server is not up: its state alone says that it gets nothing.
+            // The weight does not change while the server is down; only its state says that it gets nothing.
             ("haproxy_server_weight", weight),
             ("haproxy_server_uweight", weight),
             ("haproxy_server_current_sessions", in_flight as f64),
             ("haproxy_server_current_queue", 0.0),
-            // Every try is a session, a request is balanced once.
+            // Every attempt is a session, but a request is balanced once.
             ("haproxy_server_sessions_total", (picked + lost * RETRIES) as f64),
             ("haproxy_server_loadbalanced_total", picked as f64),
             ("haproxy_server_response_time_average_seconds", millis(backend.ewma)),
             ("haproxy_server_connection_errors_total", lost as f64),
             ("haproxy_server_retry_warnings_total", (lost * RETRIES) as f64),
-            // A server that takes a request and never answers does not exist here.
+            // No server here accepts a request and never answers it.
             ("haproxy_server_response_errors_total", 0.0),
             ("haproxy_server_check_failures_total", f64::from(backend.failed_checks)),
         ] {
@@ -87,7 +87,7 @@ pub(super) fn export(desk: &mut Desk<'_>, sheet: &mut Sheet, field: &Field, serv
         }
     }
     let Fate { picked, ok, errors, timeouts, refused } = service.total;
-    // What no server has answered, the proxy answers itself.
+    // The proxy itself answers requests that no server has answered.
     let lost = timeouts + refused + service.unrouted;
     responses(desk, sheet, &base, "haproxy_backend_http_responses_total", ok, errors + lost);
     for (name, value) in [

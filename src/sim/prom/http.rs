@@ -1,4 +1,4 @@
-//! The HTTP API of Prometheus, under `/prometheus`: envelopes, codes and words as the real one.
+//! The HTTP API of Prometheus, under `/prometheus`, with the real one's envelopes, codes and messages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use super::tsdb::{Labels, NAME, Series};
 use crate::asked::{Pairs, Posted, gather};
 use crate::clock::Clock;
 
-/// The most points that one series of a range may have.
+/// Maximum number of points in one series of a range.
 const POINTS: i64 = 11_000;
 
-/// Seconds before and after 1970 beyond which a time is a mistake (the year 9999), and sums could overflow.
+/// Seconds before and after 1970 beyond which a time is refused (the year 9999), because sums could overflow.
 const LATEST: f64 = 253_402_300_799.0;
 
-/// What the API reads.
+/// The data that the API reads.
 #[derive(Debug, Clone)]
 pub struct Served {
     pub db: SharedTsdb,
@@ -112,7 +112,8 @@ fn failure(error: &QueryError) -> Response {
     (code, Json(body)).into_response()
 }
 
-/// Work on the database off the threads that serve sockets. It locks the database for as short as it can.
+/// Runs work on the database on another thread than those that serve sockets, and locks the database as briefly as
+/// possible.
 async fn work(
     served: Served,
     work: impl FnOnce(&SharedTsdb) -> Result<Json_, QueryError> + Send + 'static,
@@ -125,7 +126,7 @@ async fn work(
     }
 }
 
-/// A number as Prometheus writes it.
+/// A number in Prometheus' form.
 fn number(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
@@ -200,7 +201,7 @@ async fn range(State(served): State<Served>, query: Pairs, form: Posted) -> Resp
     .await
 }
 
-/// Locks the database for each step anew.
+/// Locks the database separately for each step.
 fn matrix(db: &SharedTsdb, expr: &Expr, start: i64, end: i64, step: i64) -> Result<Json_, QueryError> {
     let mut lines: std::collections::BTreeMap<Labels, Vec<Json_>> = std::collections::BTreeMap::new();
     let mut at = start;
@@ -224,7 +225,7 @@ fn matrix(db: &SharedTsdb, expr: &Expr, start: i64, end: i64, step: i64) -> Resu
     Ok(json!({"resultType": "matrix", "result": all}))
 }
 
-/// The series that the selectors `match[]` mean and that have samples in the asked time.
+/// The series that the selectors `match[]` match and that have samples in the requested time.
 fn matched(db: &SharedTsdb, asked: &Asked, needed: bool) -> Result<Vec<Arc<Labels>>, QueryError> {
     let (start, end) =
         (asked.time("start")?.unwrap_or(i64::MIN / 2), asked.time("end")?.unwrap_or(i64::MAX / 2));

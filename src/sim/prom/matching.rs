@@ -1,4 +1,4 @@
-//! Binary operators: arithmetic, comparison, sets; and which point of one side meets which of the other.
+//! Binary operators: arithmetic, comparison, sets; and the matching of series between the two sides.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ fn compares(op: &str) -> bool {
     matches!(op, "==" | "!=" | ">" | "<" | ">=" | "<=")
 }
 
-/// The value of an operator; for a comparison 1 or 0.
+/// The result of an operator; for a comparison 1 or 0.
 fn apply(op: &str, a: f64, b: f64) -> Result<f64, QueryError> {
     let flag = |yes: bool| f64::from(u8::from(yes));
     Ok(match op {
@@ -59,7 +59,7 @@ pub fn binary(joined: Joined<'_>) -> Result<Value, QueryError> {
     }
 }
 
-/// A comparison filters, unless it is asked for `bool`; everything else drops the name.
+/// A comparison filters unless it has `bool`; every other operator drops the metric's name.
 fn with_scalar(
     op: &str,
     as_bool: bool,
@@ -81,7 +81,7 @@ fn with_scalar(
     Ok(Value::Vector(out))
 }
 
-/// The labels by which two points meet.
+/// The labels that match the series of both sides.
 fn key(labels: &Labels, modifier: Option<&BinModifier>) -> Labels {
     let matching = modifier.and_then(|m| m.matching.as_ref());
     let keeps = |label: &str| match matching {
@@ -115,7 +115,7 @@ fn pairs(
     right: Vec<Point>,
 ) -> Result<Value, QueryError> {
     let card = modifier.map(|m| &m.card);
-    // the side that is looked up has each key once
+    // the side that is looked up has each key only once
     let swapped = matches!(card, Some(VectorMatchCardinality::OneToMany(_)));
     let (many, one) = if swapped { (right, left) } else { (left, right) };
     let brought = match card {

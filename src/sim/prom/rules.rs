@@ -1,4 +1,4 @@
-//! Alerting rules, evaluated every 15 simulated seconds after the scrape: pending, firing, and told to the
+//! Alerting rules, evaluated every 15 simulated seconds after the scrape: pending, firing, and sent to the
 //! Alertmanager.
 
 use std::collections::BTreeMap;
@@ -94,12 +94,12 @@ pub struct Active {
     open: Option<Open>,
 }
 
-/// A rule and what it has found.
+/// A rule with its current alerts.
 #[derive(Debug)]
 pub struct Held {
     pub rule: Rule,
     pub active: BTreeMap<Labels, Active>,
-    /// When it was last evaluated, and what went wrong then.
+    /// When it was last evaluated, and the error.
     pub last: Option<DateTime<Utc>>,
     pub error: Option<String>,
 }
@@ -119,7 +119,7 @@ impl Rules {
     }
 }
 
-/// A number as templates print it.
+/// A number in the form of templates.
 fn short(value: f64) -> String {
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -170,7 +170,7 @@ impl Held {
             one.annotations = texts.map(|(name, text)| (name.clone(), filled(text, &seen, value))).collect();
             self.active.insert(labels, one);
         }
-        // Kept for the moment, so that the caller can say that they are over.
+        // Kept for now, so that the caller can report them as resolved.
         for (labels, one) in old {
             self.active.insert(labels, Active { value: f64::NAN, ..one });
         }

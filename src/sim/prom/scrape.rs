@@ -1,5 +1,5 @@
-//! The scraper: every 15 simulated seconds it reads what all targets export into the database. A target that does not
-//! answer has `up` 0 and nothing else; one that is no longer discovered has its series marked as gone.
+//! The scraper: every 15 simulated seconds it reads the metrics of all targets into the database. A target that does
+//! not answer has `up` 0 and nothing else. The series of a target that is no longer discovered become stale.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -17,7 +17,7 @@ use crate::world::World;
 
 /// How often targets are scraped.
 pub const EVERY: TimeDelta = TimeDelta::seconds(15);
-/// How often series that have ended are looked for.
+/// How often ended series are searched for.
 const TIDY: i64 = 300_000;
 
 /// The database behind its lock. Clones share it.
@@ -55,7 +55,7 @@ pub struct Scraper {
     world: World,
     field: SharedField,
     db: SharedTsdb,
-    /// Above so many pods histograms have every other bucket only.
+    /// Above this number of pods, histograms have only every other bucket.
     slim_above: usize,
     words: Words,
     pods: HashMap<Arc<str>, OfPod>,

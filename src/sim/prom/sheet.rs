@@ -1,12 +1,12 @@
-//! What one target was last seen to export: its open series. A series that a scrape no longer finds is marked as gone,
-//! as Prometheus marks it.
+//! The series that one target exported at its last scrape. A series that a scrape no longer finds becomes stale, as in
+//! Prometheus.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::tsdb::{Labels, NAME, Open, Tsdb};
 
-/// Texts of labels, each held once.
+/// Texts of labels, each stored once.
 #[derive(Debug, Default)]
 pub struct Words(HashMap<Box<str>, Arc<str>>);
 
@@ -20,7 +20,7 @@ impl Words {
         word
     }
 
-    /// Forgets texts that no series uses.
+    /// Drops texts that no series uses.
     pub fn tidy(&mut self) {
         self.0.retain(|_, word| Arc::strong_count(word) > 1);
     }
@@ -30,12 +30,12 @@ impl Words {
 #[derive(Debug, Default)]
 pub struct Sheet {
     rows: Vec<(u64, Open, bool)>,
-    /// Where the next row is expected: targets export in the same order every time.
+    /// The expected position of the next row, because targets export in the same order every time.
     next: usize,
 }
 
 impl Sheet {
-    /// The end of a scrape: what was not seen in it is gone.
+    /// Ends a scrape: series that were not in it become stale.
     pub fn finish(&mut self, db: &mut Tsdb, at: i64) {
         self.next = 0;
         self.rows.retain_mut(|(_, open, seen)| {
@@ -46,7 +46,7 @@ impl Sheet {
         });
     }
 
-    /// The target is gone, and all of its series with it.
+    /// The target is gone, so all of its series become stale.
     pub fn close(&mut self, db: &mut Tsdb, at: i64) {
         for (_, open, _) in self.rows.drain(..) {
             db.close(open, at);
@@ -108,7 +108,7 @@ impl Desk<'_> {
     }
 }
 
-/// A series within its target (FNV-1a).
+/// Identifies a series within its target (FNV-1a).
 fn key(name: &str, labels: &[(&'static str, &str)]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |text: &str| {

@@ -1,4 +1,4 @@
-//! What kube-state-metrics says of Deployments and autoscalers.
+//! The metrics of kube-state-metrics for Deployments and autoscalers.
 
 use super::sheet::{Desk, Sheet};
 use crate::resources::Res;

@@ -1,12 +1,12 @@
-//! Samples in memory: series by their labels, the newest of a bounded time.
+//! Samples in memory: series by their labels, for a limited time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use promql_parser::label::{MatchOp, Matcher, Matchers};
 
-/// A series' labels in order of their names; its metric's name is under [`NAME`]. Texts are shared: whoever makes many
-/// series from the same texts pays for each text once.
+/// A series' labels, ordered by name; the metric's name has the label [`NAME`]. Texts are shared, so many series with
+/// the same texts store each text once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Vec<(Arc<str>, Arc<str>)>);
 
@@ -63,20 +63,20 @@ impl serde::Serialize for Labels {
 /// The label that holds the metric's name.
 pub const NAME: &str = "__name__";
 
-/// Prometheus' marker for "the target no longer has this": a NaN of its own.
+/// Prometheus' stale marker: a special NaN.
 const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 
-/// The marker as a value.
+/// The stale marker as a value.
 pub fn stale() -> f64 {
     f64::from_bits(STALE_BITS)
 }
 
-/// Whether a value is that marker.
+/// Whether a value is the stale marker.
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_BITS
 }
 
-/// One value at a time in milliseconds.
+/// A value with its time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     pub at: i64,
@@ -99,29 +99,29 @@ impl Series {
         Some(Sample { at, value: *self.values.get(place)? })
     }
 
-    /// How many samples are not newer than `until`.
+    /// The number of samples that are not newer than `until`.
     fn upto(&self, until: i64) -> usize {
         let Ok(offset) = u32::try_from((until - self.base).min(i64::from(u32::MAX))) else { return 0 };
         self.times.partition_point(|at| *at <= offset)
     }
 
-    /// The newest sample of all, markers included.
+    /// The newest sample, stale markers included.
     pub fn last(&self) -> Option<Sample> {
         self.at(self.times.len().checked_sub(1)?)
     }
 
-    /// The samples in `(after, until]`, the oldest first, markers included.
+    /// The samples in `(after, until]`, the oldest first, stale markers included.
     pub fn between(&self, after: i64, until: i64) -> impl Iterator<Item = Sample> + '_ {
         (self.upto(after)..self.upto(until)).filter_map(|place| self.at(place))
     }
 
-    /// The newest sample in `(after, until]`, unless it is the marker.
+    /// The newest sample in `(after, until]`, unless it is a stale marker.
     pub fn newest(&self, after: i64, until: i64) -> Option<Sample> {
         let sample = self.at(self.upto(until).checked_sub(1)?)?;
         (sample.at > after && !is_stale(sample.value)).then_some(sample)
     }
 
-    /// The same with the samples in `(after, until]` only, or with the newest of these.
+    /// A copy with only the samples in `(after, until]`, or with only the newest of these.
     fn part(&self, after: i64, until: i64, newest: bool) -> Option<Self> {
         let end = self.upto(until);
         let start = self.upto(after).max(if newest { end.saturating_sub(1) } else { 0 });
@@ -146,7 +146,7 @@ impl Series {
             self.values.pop_front();
         }
         if at - self.base > i64::from(u32::MAX) {
-            // Offsets begin anew at the oldest sample; what then still does not fit is too old to matter.
+            // Offsets are relative to the oldest sample again; a sample that still does not fit is too old to matter.
             let first = self.times.front().copied().unwrap_or_default();
             self.base += i64::from(first);
             for time in &mut self.times {
@@ -162,13 +162,13 @@ impl Series {
         self.values.push_back(value);
     }
 
-    /// Bytes that its samples take, unused room included.
+    /// Bytes of its samples, unused capacity included.
     fn bytes(&self) -> usize {
         self.times.capacity() * 4 + self.values.capacity() * 8
     }
 }
 
-/// A series that its writer holds open. It stays right until the series is forgotten.
+/// An open series of a writer. It stays valid until the series is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
     place: u32,
@@ -181,7 +181,7 @@ struct Slot {
     series: Option<Series>,
 }
 
-/// What a selector needs: the samples in `(after, until]` of the series that it means, or the newest of these.
+/// The samples that a selector needs: those in `(after, until]` of the matching series, or the newest of these.
 #[derive(Debug)]
 pub struct Need<'a> {
     pub name: Option<&'a str>,
@@ -191,12 +191,12 @@ pub struct Need<'a> {
     pub newest: bool,
 }
 
-/// Series cut out of a database.
+/// Series copied from a database.
 #[derive(Debug)]
 pub struct Cut(Vec<Series>);
 
 impl Cut {
-    /// As a database to ask and not to write to, with the series in the order in which they were selected.
+    /// A read-only database, with the series in the order in which they were selected.
     pub fn into_tsdb(self) -> Tsdb {
         let mut db = Tsdb::new(i64::MAX / 4);
         for series in self.0 {
@@ -257,13 +257,13 @@ impl Tsdb {
         if slot.generation == open.generation { slot.series.as_mut() } else { None }
     }
 
-    /// Adds a sample to an open series. False when it was forgotten meanwhile.
+    /// Adds a sample to an open series. False if the series was dropped meanwhile.
     pub fn push(&mut self, open: Open, at: i64, value: f64) -> bool {
         let keep = self.keep_ms;
         self.of(open).map(|series| series.push(at, value, keep)).is_some()
     }
 
-    /// Marks an open series as gone.
+    /// Marks an open series as stale.
     pub fn close(&mut self, open: Open, at: i64) {
         let keep = self.keep_ms;
         if let Some(series) = self.of(open)
@@ -288,7 +288,7 @@ impl Tsdb {
         place
     }
 
-    /// Marks every series that these labels are part of as gone: a pod that ended, a target that left.
+    /// Marks every series with these labels as stale: of a pod that ended, or a target that was removed.
     pub fn end(&mut self, part: &[(&str, &str)], at: i64) {
         let keep = self.keep_ms;
         for series in self.slots.iter_mut().filter_map(|slot| slot.series.as_mut()) {
@@ -299,7 +299,7 @@ impl Tsdb {
         }
     }
 
-    /// Forgets series without a sample since `before`.
+    /// Drops series without a sample since `before`.
     pub fn compact(&mut self, before: i64) {
         let mut gone = false;
         for (place, slot) in self.slots.iter_mut().enumerate() {
@@ -320,7 +320,7 @@ impl Tsdb {
         }
     }
 
-    /// The series that a selector means.
+    /// The series that a selector matches.
     pub fn select<'a>(&'a self, name: Option<&'a str>, matchers: &'a Matchers) -> Vec<&'a Series> {
         self.places(name, matchers).into_iter().map(|(_, series)| series).collect()
     }
@@ -341,7 +341,7 @@ impl Tsdb {
         }
     }
 
-    /// Copies what these selectors need: whoever has it can do without the database, and without its lock.
+    /// Copies the series that these selectors need, so that the caller needs neither the database nor its lock.
     pub fn cut(&self, needs: &[Need<'_>]) -> Cut {
         let mut known: HashMap<usize, usize> = HashMap::new();
         let mut parts: Vec<(&Series, i64, i64, bool)> = Vec::new();
@@ -375,7 +375,7 @@ impl Tsdb {
         self.slots.len() - self.free.len()
     }
 
-    /// Bytes of all samples, unused room included; without labels.
+    /// Bytes of all samples, unused capacity included; without labels.
     pub fn bytes(&self) -> usize {
         self.all().map(Series::bytes).sum()
     }
@@ -385,14 +385,14 @@ impl Tsdb {
     }
 }
 
-/// Whether labels meet all conditions of a selector.
+/// Whether labels match all conditions of a selector.
 pub fn fit(matchers: &Matchers, labels: &Labels) -> bool {
     matchers.matchers.iter().all(|m| fits(m, labels))
         && (matchers.or_matchers.is_empty()
             || matchers.or_matchers.iter().any(|all| all.iter().all(|m| fits(m, labels))))
 }
 
-/// A label that is absent is an empty one.
+/// An absent label counts as an empty one.
 fn fits(matcher: &Matcher, labels: &Labels) -> bool {
     let value = labels.get(&matcher.name).map(|value| &**value).unwrap_or_default();
     match &matcher.op {

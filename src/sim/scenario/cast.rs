@@ -1,5 +1,5 @@
-//! The objects that a scenario begins with: what every cluster has, its nodes, and each workload with what belongs to
-//! it. Pods are made by the controllers.
+//! The objects at the start of a scenario: those that every cluster has, the nodes, and each workload with its related
+//! objects. The controllers create the pods.
 
 use serde_json::{Map, Value, json};
 
@@ -9,14 +9,14 @@ use crate::rng;
 use crate::status::Status;
 use crate::store::{Store, Write};
 
-/// Who made the objects that stand at the beginning.
+/// The creator of the initial objects.
 const MANAGER: &str = "helm";
 
 fn make(store: &Store, res: Res, value: Value) -> Result<(), Status> {
     store.create(res, value, &Write::by(MANAGER)).map(|_| ())
 }
 
-/// What every cluster has before anything runs in it.
+/// The objects that every cluster has before anything runs in it.
 pub fn system(store: &Store) -> Result<(), Status> {
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         namespace(store, name)?;
@@ -44,7 +44,7 @@ pub fn system(store: &Store) -> Result<(), Status> {
     )
 }
 
-/// A namespace with its default account; one that is there is left as it is.
+/// A namespace with its default service account; an existing one is unchanged.
 pub fn namespace(store: &Store, name: &str) -> Result<(), Status> {
     if store.get(Res::Namespaces, "", name).is_some() {
         return Ok(());
@@ -54,13 +54,13 @@ pub fn namespace(store: &Store, name: &str) -> Result<(), Status> {
     make(store, Res::ServiceAccounts, json!({"metadata": {"name": "default", "namespace": name}}))
 }
 
-/// The condition of a node whose kubelet is well.
+/// A condition of a node with a healthy kubelet.
 fn well(kind: &str, status: &str, reason: &str, message: &str, now: &str) -> Value {
     json!({"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now,
         "lastTransitionTime": now})
 }
 
-/// The machines of a pool, `copies` times as many, spread over the zones in turn.
+/// The machines of a pool, `copies` times as many, distributed over the zones in turn.
 pub fn nodes(
     store: &Store,
     pool: &Pool,
@@ -81,7 +81,7 @@ pub fn nodes(
     Ok(first + count)
 }
 
-/// What a kubelet says of its machine.
+/// The kubelet's facts about its machine.
 pub fn node_info(store: &Store, name: &str) -> Value {
     let id = |what: &str| {
         let mut rng = store.random().keyed(&["machine", what, name]);
@@ -137,7 +137,7 @@ pub fn image(app: &str, version: &str) -> String {
     format!("registry.sim/{app}:{version}")
 }
 
-/// A number stays one, a percentage becomes text.
+/// A number stays a number, a percentage becomes text.
 fn number_or_percent(text: &str) -> Value {
     text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number))
 }
@@ -185,7 +185,7 @@ fn template(workload: &Workload) -> Value {
     json!({"metadata": {"labels": {"app": app, "version": workload.version}}, "spec": spec})
 }
 
-/// A budget for the pods of an application. Its status is the disruption controller's to fill.
+/// A budget for the pods of an application. The disruption controller sets its status.
 pub fn budget(
     namespace: &str,
     name: &str,

@@ -1,4 +1,4 @@
-//! The steps of a story: what may happen, and when.
+//! The steps of a scenario: what happens, and when.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::world::{NodeTrouble, PodTrouble, Version, span};
 /// Something that happens at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// From the opening on; negative has happened before.
+    /// Relative to the opening; a negative time is before it.
     pub at: TimeDelta,
     pub what: What,
     /// The time as it was written, for messages.
     pub told: String,
 }
 
-/// Which node is meant: the `nth` (from 0), by name, of those that fit.
+/// Selects a node: the `nth` (from 0), by name, of those that match.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodePick {
     pub name: Option<String>,
     pub zone: Option<String>,
     pub pool: Option<String>,
-    /// `namespace/app`: only nodes on which a pod of it runs.
+    /// `namespace/app`: only nodes that run a pod of it.
     pub hosting: Option<String>,
     pub nth: usize,
 }
@@ -57,7 +57,7 @@ pub enum What {
         #[serde(default = "person")]
         by: String,
     },
-    /// Somebody edits or makes a budget (`namespace/name`, for the pods of the application of that name).
+    /// Somebody edits or creates a budget (`namespace/name`, for the pods of the application of that name).
     Budget {
         budget: String,
         min_available: Option<String>,
@@ -71,41 +71,41 @@ pub enum What {
         #[serde(default = "person")]
         by: String,
     },
-    /// All load from outside is multiplied by this.
+    /// Multiplies all load from outside by this.
     Load { factor: f64 },
-    /// Another load for one Service.
+    /// Sets another load for one Service.
     Demand { service: String, rps: f64 },
     /// A version of an application behaves differently from now on.
     Behave { workload: String, version: String, now: Box<Version> },
-    /// A machine is in trouble.
+    /// A machine gets a fault.
     Node { node: NodePick, trouble: NodeTrouble },
-    /// Every machine of a zone is.
+    /// Every machine of a zone gets a fault.
     Zone { zone: String, trouble: NodeTrouble },
-    /// The `nth` pod (by name) of an application is in trouble.
+    /// The `nth` pod (by name) of an application gets a fault.
     Pod {
         workload: String,
         #[serde(default)]
         nth: usize,
         trouble: Box<PodTrouble>,
     },
-    /// Nothing is wrong with machines and pods any more.
+    /// Ends all faults of machines and pods.
     Heal,
-    /// Requests to the API go wrong, for a while or for good.
+    /// Injects faults into requests to the API, for a while or permanently.
     Api {
         fault: Rule,
         #[serde(default, deserialize_with = "some_span", rename = "for")]
         lasting: Option<Duration>,
     },
-    /// A bearer token stops being valid, or is valid again.
+    /// A bearer token expires, or becomes valid again.
     Token { token: String, expired: bool },
-    /// Every open watch ends.
+    /// Ends every open watch.
     CutWatches,
     /// The API server refuses connections for a while.
     Outage {
         #[serde(rename = "for", with = "span")]
         lasting: Duration,
     },
-    /// The metrics server answers, or does not.
+    /// Whether the metrics server answers.
     MetricsServer { up: bool },
     /// A workload is created. The workloads of a scenario become such steps.
     #[serde(skip)]
@@ -125,7 +125,7 @@ fn some_span<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duratio
 }
 
 impl What {
-    /// What it is, in a few words, for messages.
+    /// A short description for messages.
     pub fn title(&self) -> String {
         match self {
             Self::Release { workload, version, .. } => format!("release of {workload} {version}"),
@@ -174,7 +174,7 @@ fn offset(text: &str) -> Option<TimeDelta> {
 }
 
 impl Step {
-    /// Reads a `[[step]]`. The time is taken out first, so that every other key is held against what the step knows.
+    /// Parses a `[[step]]`. The time is taken out first, so that all other keys are checked against the step's fields.
     pub fn read(mut table: toml::Table) -> Result<Self, String> {
         let told = match table.remove("at") {
             Some(toml::Value::String(told)) => told,

@@ -1,5 +1,5 @@
-//! Deletion: graceful for pods, held back by finalizers, followed by the collection of what it owned, and by the end of
-//! a namespace when its last object is gone.
+//! Deletion: graceful for pods, delayed by finalizers, followed by the garbage collection of dependents, and by the end
+//! of a namespace when its last object is deleted.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use crate::clock;
 use crate::resources::Res;
 use crate::status::Status;
 
-/// What becomes of the objects it owns.
+/// What happens to the objects that it owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Propagation {
-    /// They are deleted after it.
+    /// They are deleted after it (background).
     #[default]
     Background,
-    /// It waits, terminating, until they are gone.
+    /// It is deleted after them, and waits until then (foreground).
     Foreground,
-    /// They lose their owner and stay.
+    /// They lose their owner and stay (orphan).
     Orphan,
 }
 
 /// The options of a deletion.
 #[derive(Debug, Clone, Default)]
 pub struct Delete {
-    /// Seconds; `None` is the pod's own, 0 is now.
+    /// Seconds; `None`: the pod's own, 0: at once.
     pub grace: Option<i64>,
     pub uid: Option<String>,
     pub version: Option<String>,
@@ -37,18 +37,18 @@ pub struct Delete {
 }
 
 impl Delete {
-    /// Without grace: what a kubelet sends when the containers are gone.
+    /// Without a grace period, as a kubelet sends it when the containers have ended.
     pub fn now() -> Self {
         Self { grace: Some(0), ..Self::default() }
     }
 }
 
-/// How far a deletion came.
+/// The result of a deletion.
 #[derive(Debug, Clone)]
 pub enum Deleted {
-    /// The object is gone; this was its last state.
+    /// The object was deleted; this was its last version.
     Gone(Arc<Object>),
-    /// It is marked, and stays until its grace is over or its finalizers are gone.
+    /// It is marked as terminating, until its grace period is over or its finalizers are removed.
     Terminating(Arc<Object>),
 }
 
@@ -66,7 +66,7 @@ fn finalizers(value: &Value) -> usize {
     value.pointer("/metadata/finalizers").and_then(Value::as_array).map_or(0, Vec::len)
 }
 
-/// The seconds that a pod gets.
+/// The grace period of a pod in seconds.
 fn pod_grace(pod: &Object, asked: Option<i64>) -> i64 {
     let finished = matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
     if finished || pod.text("/spec/nodeName").is_empty() {
@@ -75,7 +75,7 @@ fn pod_grace(pod: &Object, asked: Option<i64>) -> i64 {
     asked.or_else(|| pod.int("/spec/terminationGracePeriodSeconds")).unwrap_or(30).max(0)
 }
 
-/// Marked for deletion and held by nothing: a write that gets here removes the object.
+/// Whether it is marked for deletion and has no finalizers: a write that leads to this deletes the object.
 pub(super) fn is_released(res: Res, value: &Value) -> bool {
     let marked = value.pointer("/metadata/deletionTimestamp").is_some();
     let grace = value.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
@@ -83,7 +83,7 @@ pub(super) fn is_released(res: Res, value: &Value) -> bool {
 }
 
 impl Inner {
-    /// Removes an object and follows up: dependents, waiting owners, its namespace.
+    /// Deletes an object, and then its dependents, waiting owners, and namespace where due.
     pub(super) fn remove(&mut self, key: &Key, last: Option<Value>) -> Option<Arc<Object>> {
         let old = self.at(key).cloned()?;
         let value = last.unwrap_or_else(|| old.value.clone());
@@ -103,7 +103,7 @@ impl Inner {
         Some(gone)
     }
 
-    /// One of its owners is gone: without any left it is deleted, else it only loses the reference.
+    /// One of its owners was deleted: without another owner it is deleted too, otherwise it only loses the reference.
     fn lose_owner(&mut self, key: &Key) {
         let Some(object) = self.at(key).cloned() else { return };
         let alive: Vec<Value> = object
@@ -122,7 +122,7 @@ impl Inner {
         }
     }
 
-    /// An owner that waits in the foreground goes with its last dependent.
+    /// An owner that waits (foreground deletion) is deleted with its last dependent.
     fn finish_foreground(&mut self, key: &Key) {
         let Some(owner) = self.at(key).cloned() else { return };
         if !owner.is_terminating() || self.index.dependents(owner.uid()).next().is_some() {
@@ -166,7 +166,7 @@ impl Inner {
         }
     }
 
-    /// Deletes what has been found and checked.
+    /// Deletes an object that was found and checked.
     fn delete(&mut self, key: &Key, object: &Arc<Object>, options: &Delete) -> Deleted {
         let now = self.clock.now();
         if options.propagation == Propagation::Orphan {
@@ -186,7 +186,7 @@ impl Inner {
             }
         }
         let before = object.int("/metadata/deletionGracePeriodSeconds");
-        // A second deletion may shorten the grace and never lengthens it.
+        // A second deletion can shorten the grace period, but never lengthens it.
         let grace = before.map_or(grace, |before| before.min(grace));
         if !object.is_terminating() || before.is_some_and(|before| grace < before) {
             let end = now.checked_add_signed(TimeDelta::seconds(grace)).unwrap_or(now);
@@ -229,7 +229,7 @@ impl Inner {
             self.shelves.iter().flat_map(|shelf| shelf.iter(Some(&key.name))).cloned().collect();
         for object in content {
             let key = object.key();
-            // An earlier removal may have taken it along.
+            // An earlier deletion may have deleted it already.
             if self.at(&key).is_some() {
                 self.delete(&key, &object, &Delete::default());
             }
@@ -243,7 +243,7 @@ impl Inner {
 }
 
 impl Store {
-    /// Asks for the deletion of an object. A pod on a node is only marked, until its kubelet deletes it without grace.
+    /// Deletes an object. A pod on a node is only marked, until its kubelet deletes it without a grace period.
     pub fn delete(&self, res: Res, namespace: &str, name: &str, options: &Delete) -> Result<Deleted, Status> {
         let mut inner = self.locked();
         let Some(object) = inner.get(res, namespace, name).cloned() else {

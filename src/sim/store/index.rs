@@ -1,4 +1,4 @@
-//! What is looked up by something other than its name: pods by node, anything by uid or by its owner's uid.
+//! Lookups other than by name: pods by node, and any object by its UID or by its owner's UID.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -32,7 +32,7 @@ fn drop_from(map: &mut HashMap<Box<str>, BTreeSet<Key>>, at: &str, key: &Key) {
 }
 
 impl Index {
-    /// Takes note of a change. `after` is `None` for a removal.
+    /// Records a change. `after` is `None` for a deletion.
     pub(super) fn note(&mut self, key: &Key, before: Option<&Object>, after: Option<&Object>) {
         let (old, new) =
             (before.map(owner_uids).unwrap_or_default(), after.map(owner_uids).unwrap_or_default());

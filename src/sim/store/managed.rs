@@ -1,9 +1,9 @@
-//! `metadata.managedFields`: who last set which field, and when. Fields are told apart down to maps; lists count as one
-//! field, which is coarser than the real server's and enough to say who changed what.
+//! `metadata.managedFields`: who last set which field, and when. Fields are tracked down to maps; a list counts as one
+//! field. This is coarser than in the real server, but enough to tell who changed what.
 
 use serde_json::{Map, Value, json};
 
-/// Who writes, for the entry.
+/// The writer in an entry.
 pub(super) struct Author<'a> {
     pub(super) manager: &'a str,
     pub(super) operation: &'a str,
@@ -12,7 +12,7 @@ pub(super) struct Author<'a> {
     pub(super) time: String,
 }
 
-/// Metadata that belongs to whoever set it; the rest of metadata is the server's.
+/// Metadata that belongs to the writer who set it; the server owns the rest of metadata.
 const OWNED_METADATA: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
 
 fn leaf() -> Value {
@@ -23,7 +23,7 @@ fn every(_: &str) -> bool {
     true
 }
 
-/// Collects what differs between two maps: set or changed fields, and removed ones.
+/// Collects the differences of two maps: set or changed fields, and removed ones.
 fn differences(
     old: &Map<String, Value>,
     new: &Map<String, Value>,
@@ -59,7 +59,7 @@ fn differences(
     }
 }
 
-/// What differs between two documents in fields that have owners.
+/// The differences of two documents in fields that have owners.
 fn differing(old: Option<&Value>, new: &Value) -> (Map<String, Value>, Map<String, Value>) {
     let (mut set, mut gone, none) = (Map::new(), Map::new(), Map::new());
     let old = old.and_then(Value::as_object).unwrap_or(&none);
@@ -105,7 +105,7 @@ fn merge(tree: &mut Map<String, Value>, other: Map<String, Value>) {
     }
 }
 
-/// Credits `author` with everything in which `new` differs from `old`.
+/// Records `author` as the owner of all fields in which `new` differs from `old`.
 pub(super) fn credit(old: Option<&Value>, new: &mut Value, author: &Author<'_>) {
     let (set, gone) = differing(old, new);
     if set.is_empty() && gone.is_empty() {
@@ -144,7 +144,7 @@ pub(super) fn credit(old: Option<&Value>, new: &mut Value, author: &Author<'_>) 
             "fieldsType": "FieldsV1", "fieldsV1": fields,
         });
         if let Some(map) = entry.as_object_mut() {
-            // Of a scaling the real server keeps who did it and not when.
+            // For a scaling, the real server records who did it but not when.
             if author.subresource != Some("scale") {
                 map.insert("time".into(), json!(author.time));
             }

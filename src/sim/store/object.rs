@@ -1,4 +1,4 @@
-//! One version of one object, shared by everybody who looks at it, and one entry of the event log.
+//! One version of one object, shared by all its readers, and one entry of the event log.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::clock;
 use crate::resources::Res;
 
-/// Where an object lives. `namespace` is empty for cluster-scoped ones.
+/// The namespace and name of an object. `namespace` is empty for cluster-scoped ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub res: Res,
@@ -30,9 +30,9 @@ pub struct Object {
     weight: u32,
 }
 
-/// Bytes that a document takes in memory, roughly: what its allocations ask for.
+/// The approximate memory of a document in bytes: the sum of its allocations.
 fn weight(value: &Value) -> usize {
-    /// A node of a map has room for so many entries, however few there are.
+    /// A node of a map allocates room for this many entries, even if it has fewer.
     const ROOM: usize = 11;
     match value {
         Value::String(text) => text.len().max(16) + 8,
@@ -46,7 +46,7 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// The document without apiVersion and kind, as items of lists are written.
+/// The document without apiVersion and kind, the form of items in lists.
 struct Item<'a>(&'a Value);
 
 impl Serialize for Item<'_> {
@@ -66,7 +66,7 @@ impl Object {
         Self { res, value, version, json: OnceLock::new(), weight }
     }
 
-    /// Bytes that it takes in memory, roughly.
+    /// The approximate size in memory, in bytes.
     pub fn weight(&self) -> usize {
         self.weight as usize
     }
@@ -74,7 +74,7 @@ impl Object {
     /// The document without apiVersion and kind, serialised once.
     pub fn item(&self) -> &Bytes {
         self.json.get_or_init(|| {
-            // Writing JSON into memory fails only for map keys that are not strings; a Value has none.
+            // Writing JSON into memory fails only for map keys that are not strings, which a Value does not have.
             serde_json::to_vec(&Item(&self.value)).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
         })
     }
@@ -128,7 +128,7 @@ impl Object {
         self.at("/metadata/annotations").get(name)?.as_str()
     }
 
-    /// Someone asked for its deletion.
+    /// Whether its deletion was requested.
     pub fn is_terminating(&self) -> bool {
         !self.at("/metadata/deletionTimestamp").is_null()
     }
@@ -146,13 +146,13 @@ impl Object {
         self.controller().and_then(|owner| owner.get("uid")).and_then(Value::as_str) == Some(uid)
     }
 
-    /// The `status` of a condition: `True`, `False`, `Unknown`, or nothing.
+    /// The `status` of a condition: `True`, `False`, `Unknown`, or None.
     pub fn condition(&self, kind: &str) -> Option<&str> {
         condition(&self.value, kind)?.get("status")?.as_str()
     }
 }
 
-/// What `Value::pointer` finds, without its copying of every step of the way: the loops ask this a million times.
+/// The same as `Value::pointer`, without copying each step of the path, because the loops call this a million times.
 pub fn walk<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
     if pointer.contains('~') || !(pointer.is_empty() || pointer.starts_with('/')) {
         return value.pointer(pointer);
@@ -170,7 +170,7 @@ pub fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Value> {
     all.iter().find(|one| one.get("type").and_then(Value::as_str) == Some(kind))
 }
 
-/// What happened to an object.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happened {
     Added,
@@ -183,8 +183,8 @@ pub enum Happened {
 pub struct Change {
     pub happened: Happened,
     pub version: u64,
-    /// The object after the change; of a deleted one its last state, with the version of the deletion.
+    /// The object after the change; for a deletion its last version, with the version of the deletion.
     pub object: Arc<Object>,
-    /// The object before it: a watch with a selector needs to know what left its view.
+    /// The object before the change: a watch with a selector needs it to tell what left its view.
     pub before: Option<Arc<Object>>,
 }

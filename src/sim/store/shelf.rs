@@ -1,4 +1,4 @@
-//! The objects of one resource and the log of what happened to them.
+//! The objects of one resource, and the log of their changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::status::Status;
 
 /// Bytes that every log may take.
 const BYTES: usize = 2 << 20;
-/// So many changes are kept whatever they weigh.
+/// This many changes are kept regardless of their size.
 const FEWEST: usize = 64;
 
 #[derive(Debug)]
@@ -18,11 +18,11 @@ pub(super) struct Shelf {
     spaces: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Object>>>,
     len: usize,
     log: VecDeque<Arc<Change>>,
-    /// Bytes of the versions in the log and of the present objects, roughly.
+    /// Approximate bytes of the versions in the log and of the current objects.
     bytes: usize,
     held: usize,
     capacity: usize,
-    /// Everything after this version is still in the log.
+    /// All changes after this version are still in the log.
     floor: u64,
     news: watch::Sender<u64>,
 }
@@ -49,7 +49,7 @@ impl Shelf {
         self.spaces.get(namespace)?.get(name)
     }
 
-    /// In order of namespace and name, as the real server lists.
+    /// In order of namespace and name, like lists of the real server.
     pub(super) fn iter<'a>(
         &'a self,
         namespace: Option<&str>,
@@ -64,7 +64,7 @@ impl Shelf {
         self.spaces.get(namespace).is_some_and(|space| !space.is_empty())
     }
 
-    /// Puts a version in its place and into the log.
+    /// Stores a version and adds it to the log.
     pub(super) fn apply(&mut self, key: &Key, happened: Happened, object: Arc<Object>) {
         let version = object.version;
         let before = if happened == Happened::Deleted {
@@ -90,7 +90,7 @@ impl Shelf {
         self.news.send_replace(version);
     }
 
-    /// Keeps the log within its bounds: so many changes, and not many more bytes than half of what there is now.
+    /// Keeps the log within its limits: a number of changes, and about half of the bytes of all current objects.
     fn trim(&mut self) {
         let most = BYTES.max(self.held / 2);
         while self.log.len() > self.capacity
@@ -102,7 +102,7 @@ impl Shelf {
         }
     }
 
-    /// Forgets the changes that are known to have been read by everybody: none of them gets 410.
+    /// Drops the changes that all readers have read; none of them gets 410.
     pub(super) fn forget(&mut self) {
         if let Some(last) = self.log.back() {
             self.floor = last.version;
@@ -117,14 +117,14 @@ impl Shelf {
         *self.news.borrow()
     }
 
-    /// From now on the log keeps so many changes.
+    /// Sets the number of changes that the log keeps.
     pub(super) fn keep(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
         self.trim();
         self.log.shrink_to(self.capacity.min(self.log.len() * 2));
     }
 
-    /// How many changes there are in the log, and how many bytes they take.
+    /// The number of changes in the log, and their bytes.
     pub(super) fn logged(&self) -> (usize, usize) {
         (self.log.len(), self.bytes)
     }
@@ -142,7 +142,7 @@ impl Shelf {
         Ok(self.log.range(from..).take(limit).cloned().collect())
     }
 
-    /// Forgets the log, as etcd's compaction does: older watches get 410.
+    /// Drops the log, like etcd's compaction: older watches get 410.
     pub(super) fn compact(&mut self, at: u64) {
         self.log = VecDeque::new();
         self.bytes = 0;

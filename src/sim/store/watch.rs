@@ -1,5 +1,5 @@
-//! Reading the event log from a version on. A reader has no queue of its own: it holds its place in the log, and who
-//! is slower than the log is long gets 410, as from the real server.
+//! Reads the event log from a version on. A reader has no queue, only a position in the log; a reader that falls behind
+//! the log's start gets 410, as from the real server.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use super::object::Change;
 use crate::resources::Res;
 use crate::status::Status;
 
-/// How many changes one read hands out at most.
+/// Maximum number of changes that one read returns.
 const BATCH: usize = 512;
 
-/// A place in the event log of one resource.
+/// A position in the event log of one resource.
 #[derive(Debug)]
 pub struct Subscription {
     store: Store,
     res: Res,
-    /// All up to here has been handed out.
+    /// All changes up to this version were returned.
     cursor: u64,
     news: watch::Receiver<u64>,
 }
@@ -28,12 +28,12 @@ impl Subscription {
         Self { store, res, cursor, news }
     }
 
-    /// The version up to which everything has been handed out: what a bookmark carries.
+    /// The version up to which all changes were returned, for bookmarks.
     pub fn cursor(&self) -> u64 {
         self.cursor
     }
 
-    /// What has happened since, at most 512 changes, without waiting.
+    /// The changes since then, at most 512, without waiting.
     pub fn poll(&mut self) -> Result<Vec<Arc<Change>>, Status> {
         self.news.mark_unchanged();
         let (changes, reached) = self.store.since(self.res, self.cursor, BATCH)?;
@@ -41,14 +41,14 @@ impl Subscription {
         Ok(changes)
     }
 
-    /// Waits for at least one change. `Err` (410) when the log no longer reaches back to this reader's place.
+    /// Waits for at least one change. `Err` (410) if the log no longer reaches back to this reader's position.
     pub async fn next(&mut self) -> Result<Vec<Arc<Change>>, Status> {
         loop {
             let changes = self.poll()?;
             if !changes.is_empty() {
                 return Ok(changes);
             }
-            // The sender lives in the store, which this subscription keeps alive.
+            // The sender is part of the store, which this subscription keeps alive.
             if self.news.changed().await.is_err() {
                 return Err(Status::internal("the store is gone"));
             }

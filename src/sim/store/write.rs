@@ -1,4 +1,4 @@
-//! Creating and changing objects: versions, generations, preconditions, what a writer may touch.
+//! Creating and changing objects: versions, generations, preconditions, and the fields that a writer may change.
 
 use std::sync::Arc;
 
@@ -12,28 +12,28 @@ use crate::defaults;
 use crate::resources::Res;
 use crate::status::Status;
 
-/// Which part of an object a write may change. What lies outside keeps its old value, silently, as on the real server.
+/// The part of an object that a write can change. As in the real server, other fields silently keep their value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Everything: for the loops.
     All,
-    /// All but the status: the object's own endpoint.
+    /// All but the status: the object's main endpoint.
     Main,
-    /// The status and nothing else: `/status`.
+    /// Only the status: `/status`.
     Status,
 }
 
-/// Who writes, and under which conditions.
+/// The writer of a change, and its preconditions.
 #[derive(Debug, Clone)]
 pub struct Write<'a> {
     /// The field manager.
     pub manager: &'a str,
     pub scope: Scope,
-    /// `Apply` for a server-side apply, else `Update`.
+    /// `Apply` for a server-side apply, otherwise `Update`.
     pub operation: &'static str,
     pub subresource: Option<&'static str>,
     pub dry_run: bool,
-    /// Record the writer even of a resource of which there are many.
+    /// Record the writer even for a resource with many objects.
     pub tracked: bool,
     /// Refuse unless the object still has this uid.
     pub uid: Option<&'a str>,
@@ -83,7 +83,7 @@ impl<'a> Write<'a> {
     }
 }
 
-/// A map inside a document, made if it is not there.
+/// A map inside a document, created if it is absent.
 pub(super) fn map_at<'a>(value: &'a mut Value, field: &str) -> &'a mut Value {
     if !value.is_object() {
         *value = json!({});
@@ -95,11 +95,11 @@ pub(super) fn map_at<'a>(value: &'a mut Value, field: &str) -> &'a mut Value {
     entry
 }
 
-/// Edits the document's metadata, made if it is not there.
+/// Edits the document's metadata, which is created if it is absent.
 pub(super) fn metadata(value: &mut Value) -> &mut Map<String, Value> {
     match map_at(value, "metadata") {
         Value::Object(map) => map,
-        // map_at has just made a map; a leak that never happens is better than a panic that never happens.
+        // map_at has just created a map; a leak that never happens is better than a panic that never happens.
         _ => Box::leak(Box::default()),
     }
 }
@@ -119,7 +119,7 @@ const SERVER_METADATA: &[&str] = &[
     "selfLink",
 ];
 
-/// Gives `new` what a writer cannot change.
+/// Restores the fields in `new` that a writer cannot change.
 fn protect(res: Res, old: &Value, new: &mut Value, scope: Scope) {
     let info = res.info();
     let old_metadata = old.get("metadata").and_then(Value::as_object);
@@ -162,14 +162,14 @@ fn protect(res: Res, old: &Value, new: &mut Value, scope: Scope) {
     }
 }
 
-/// Something other than the status differs: comparing is much cheaper than copying.
+/// Whether anything but the status differs; comparing is much cheaper than copying.
 fn differs_beside_status(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
     let counts = |(key, _): &(&String, &Value)| *key != "status";
     !old.iter().filter(counts).eq(new.iter().filter(counts))
 }
 
-/// Something outside metadata and status differs.
+/// Whether anything outside metadata and status differs.
 fn spec_differs(old: &Value, new: &Value) -> bool {
     let rest = |value: &Value| {
         value.as_object().map(|map| {
@@ -179,12 +179,13 @@ fn spec_differs(old: &Value, new: &Value) -> bool {
                 .collect::<Vec<_>>()
         })
     };
-    // The spec is compared in place; the rest (data of a ConfigMap, webhooks) exists for few kinds and is small.
+    // The spec is compared in place; the other fields (data of a ConfigMap, webhooks) exist for few kinds and are
+    // small.
     old.get("spec") != new.get("spec") || (old.get("spec").is_none() && rest(old) != rest(new))
 }
 
 impl Inner {
-    /// Gives a document the next version and puts it in its place.
+    /// Gives a document the next version and stores it.
     pub(super) fn commit(&mut self, key: &Key, happened: Happened, mut value: Value) -> Arc<Object> {
         self.version += 1;
         let version = self.version;
@@ -211,10 +212,10 @@ impl Store {
         }
     }
 
-    /// Creates an object. The namespace must exist and not be going away; names may be generated.
+    /// Creates an object. The namespace must exist and must not be terminating; names can be generated.
     pub fn create(&self, res: Res, mut value: Value, how: &Write<'_>) -> Result<Arc<Object>, Status> {
         let info = res.info();
-        // A node may be registered with its status, as kubelets do it; of everything else it is the controllers'.
+        // A node can be created with its status, as kubelets do; for all other kinds, controllers set the status.
         if how.scope == Scope::Main
             && info.has("status")
             && res != Res::Nodes
@@ -242,7 +243,7 @@ impl Store {
             fields.remove(field);
         }
         fields.retain(|_, value| !value.is_null());
-        // A loop may bring a uid that does not depend on when others asked for theirs.
+        // A loop can provide a UID that does not depend on the order of creation.
         if how.scope != Scope::All || fields.get("uid").and_then(Value::as_str).is_none_or(str::is_empty) {
             fields.insert("uid".into(), json!(self.random().uid()));
         }
@@ -293,8 +294,8 @@ impl Store {
         Ok(object)
     }
 
-    /// Changes an object under the lock: `change` sees the present version and must not call the store. A change that
-    /// changes nothing keeps the version.
+    /// Changes an object under the lock: `change` gets the current version and must not call the store. If nothing
+    /// changes, the version stays the same.
     pub fn write(
         &self,
         res: Res,
@@ -356,7 +357,7 @@ impl Store {
         Ok(object)
     }
 
-    /// Changes anything of an object, for the loops.
+    /// Changes any part of an object, for the loops.
     pub fn update(
         &self,
         res: Res,
@@ -371,7 +372,7 @@ impl Store {
         })
     }
 
-    /// Changes the status of an object; `change` gets the status, an empty map if there is none.
+    /// Changes the status of an object; `change` gets the status, or an empty map.
     pub fn update_status(
         &self,
         res: Res,
@@ -386,7 +387,7 @@ impl Store {
         })
     }
 
-    /// Tells who waits for any change.
+    /// Wakes up all that wait for a change.
     pub(super) fn told(&self, version: u64) {
         self.0.version.send_if_modified(|known| {
             let newer = version > *known;

@@ -1,11 +1,11 @@
-//! Random draws for traffic: how many requests come, how many of them fail, how long they take. Small numbers are drawn
-//! exactly; beyond a variance of 30 the normal distribution stands in, which no test could tell apart.
+//! Random draws for traffic: how many requests arrive, how many of them fail, how long they take. Small numbers are
+//! drawn exactly; above a variance of 30 a normal distribution is used, and no test could tell the difference.
 
-/// A source of draws.
+/// A source of random values.
 #[derive(Debug)]
 pub struct Dice(pub fastrand::Rng);
 
-/// Above this variance a draw is a rounded normal one.
+/// Above this variance a value is drawn from a normal distribution and rounded.
 const NORMAL_FROM: f64 = 30.0;
 
 impl Dice {
@@ -24,7 +24,7 @@ impl Dice {
         p > 0.0 && self.0.f64() < p
     }
 
-    /// How many events of a Poisson process with this mean.
+    /// The number of events of a Poisson process with this mean.
     pub fn poisson(&mut self, mean: f64) -> u64 {
         if mean <= 0.0 || !mean.is_finite() {
             return 0;
@@ -40,7 +40,7 @@ impl Dice {
         count
     }
 
-    /// How many of `n` come true, each with probability `p`.
+    /// The number of successes of `n` attempts, each with probability `p`.
     pub fn binomial(&mut self, n: u64, p: f64) -> u64 {
         if n == 0 || p <= 0.0 {
             return 0;
@@ -56,7 +56,7 @@ impl Dice {
             let drawn = mean + (mean * (1.0 - p)).sqrt() * self.normal();
             return (drawn.round().max(0.0) as u64).min(n);
         }
-        // From one success to the next: as many steps as successes, whatever n is.
+        // Jumps from one success to the next, so the number of iterations is the number of successes, whatever n is.
         let (per, mut at, mut count) = ((-p).ln_1p(), 0.0, 0);
         loop {
             at += (self.unit().ln() / per).floor() + 1.0;
@@ -67,7 +67,7 @@ impl Dice {
         }
     }
 
-    /// `n` things over places by their weights. Without any weight nothing is placed.
+    /// Distributes `n` items over places by their weights. Without any weight nothing is distributed.
     pub fn multinomial(&mut self, mut n: u64, weights: &[f64], out: &mut [u64]) {
         let mut left: f64 = weights.iter().sum();
         let last = weights.iter().rposition(|weight| *weight > 0.0);
@@ -83,14 +83,14 @@ impl Dice {
         }
     }
 
-    /// `mean` as a whole number that is right on average.
+    /// `mean` rounded to a whole number at random, so that the average is right.
     pub fn whole(&mut self, mean: f64) -> u64 {
         let floor = mean.max(0.0).floor();
         floor as u64 + u64::from(self.chance(mean - floor))
     }
 }
 
-/// The distribution function of the standard normal distribution (Abramowitz and Stegun 7.1.26: good to 2e-7).
+/// The distribution function of the standard normal distribution (Abramowitz and Stegun 7.1.26, accurate to 2e-7).
 pub fn phi(x: f64) -> f64 {
     let z = x.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);

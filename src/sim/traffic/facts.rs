@@ -1,5 +1,5 @@
-//! What traffic must know of the objects: running pods with what they may use, and who stands behind which Service.
-//! It follows the store's log; only what has changed is read again.
+//! The objects that traffic depends on: running pods with their resources, and the pods behind each Service. It follows
+//! the store's log and reads only changed objects again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ struct Endpoint {
     terminating: bool,
 }
 
-/// The followed logs, and what was read of slices.
+/// The positions in the logs, and the state of slices.
 #[derive(Debug)]
 pub(super) struct Facts {
     store: Store,
@@ -34,7 +34,7 @@ pub(super) struct Facts {
     by_name: HashMap<(Arc<str>, Arc<str>), usize>,
     endpoints: BTreeMap<Id, BTreeMap<String, Vec<Endpoint>>>,
     free: Vec<usize>,
-    /// Pods that a slice names and that are not there yet.
+    /// Pods in a slice that do not exist yet.
     missing: HashMap<(Arc<str>, Arc<str>), Id>,
     dirty: BTreeSet<Id>,
     world: u64,
@@ -56,7 +56,7 @@ impl Facts {
         }
     }
 
-    /// Brings the field up to what the store and the world say. Returns whether any Service's backends may be others.
+    /// Updates the field from the store and the world. Returns whether any Service's backends may have changed.
     pub(super) fn follow(&mut self, field: &mut Field, state: &State, world: u64) -> bool {
         if !self.started || self.drain_pods(field, state).is_err() {
             self.read_pods(field, state);
@@ -102,7 +102,8 @@ impl Facts {
         let there: BTreeSet<&str> = all.iter().map(|object| object.uid()).collect();
         let mut gone: Vec<usize> =
             field.by_uid.iter().filter(|(uid, _)| !there.contains(&***uid)).map(|(_, slot)| *slot).collect();
-        // Who gets a freed place must not hang on the order of a hash map: dice are thrown in order of places.
+        // A freed slot must not depend on the order of a hash map, because random values are drawn in the order of
+        // slots.
         gone.sort_unstable();
         for slot in gone {
             self.drop_pod(field, slot);
@@ -146,7 +147,7 @@ impl Facts {
             }
             (Some(slot), Some(mut pod)) => {
                 if let Some(old) = field.pod_mut(slot) {
-                    // A new run of the container counts from zero, as a process does.
+                    // A new run of the container counts from zero, like a process.
                     if old.started == pod.started {
                         pod.counts = std::mem::take(&mut old.counts);
                         pod.cpu_seconds = old.cpu_seconds;
@@ -214,7 +215,7 @@ impl Facts {
         self.dirty.insert(id);
     }
 
-    /// Services that the world speaks of exist for traffic, endpoints or not.
+    /// Services in the world exist for traffic, with or without endpoints.
     fn note_services(&mut self, field: &mut Field, state: &State) {
         for id in state.demand.keys() {
             place(field, id);
@@ -238,12 +239,12 @@ impl Facts {
         }
     }
 
-    /// The backends of a Service anew; what is known of those that stay is kept.
+    /// Rebuilds the backends of a Service; the state of existing ones is kept.
     fn rebuild(&mut self, field: &mut Field, id: &Id) {
         let Some(at) = field.by_service.get(id).copied() else { return };
         let mut there: BTreeMap<Arc<str>, (usize, bool, bool)> = BTreeMap::new();
         let endpoints = || self.endpoints.get(id).into_iter().flat_map(BTreeMap::values).flatten();
-        // As kube-proxy does: with nobody ready, those that end but still serve.
+        // As in kube-proxy: if no pod is ready, the terminating ones that still serve.
         let mut absent = Vec::new();
         let none_ready = !endpoints().any(|endpoint| endpoint.ready);
         for endpoint in endpoints() {
@@ -279,7 +280,7 @@ impl Facts {
                 fate: Fate::default(),
                 clients: 0,
             });
-            // In line again: with what it was owed before, it would be flooded.
+            // It is back in rotation: with its old balance of owed requests, it would be flooded.
             backend.credit = 0.0;
             (backend.pod, backend.ready, backend.terminating, backend.in_flight) =
                 (slot, ready, terminating, 0);
@@ -291,7 +292,7 @@ impl Facts {
     }
 }
 
-/// The place of a Service, a new one if it has none.
+/// The index of a Service, a new one if it has none.
 fn place(field: &mut Field, id: &Id) -> usize {
     if let Some(at) = field.by_service.get(id) {
         return *at;
@@ -317,7 +318,7 @@ fn place(field: &mut Field, id: &Id) -> usize {
     at
 }
 
-/// Which Services each one calls: what the application of its first pod calls.
+/// The Services that each one calls: those that the application of its first pod calls.
 fn calls(field: &mut Field, state: &State) {
     for at in 0..field.services.len() {
         let Some(service) = field.services.get(at) else { continue };

@@ -1,5 +1,5 @@
 //! The state of traffic that its readers share: pods with their counters, Services with their backends. Traffic writes
-//! it once a step; the scraper, the log lines and tests read it.
+//! it in each step; the scraper, the log lines and tests read it.
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,19 +13,19 @@ pub const BOUNDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 /// The status codes that are counted.
 pub const CODES: [&str; 5] = ["200", "500", "502", "503", "504"];
 
-/// A status code by its place in [`CODES`].
+/// The index of a status code in [`CODES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     Ok,
-    /// The pod's own fault, or an inner call that was answered with an error.
+    /// The pod's own error, or an inner call that was answered with an error.
     Own,
     /// An inner call that got no answer.
     Bad,
-    /// Turned away by overload.
+    /// Rejected because of overload.
     Away,
 }
 
-/// What one pod has answered for one Service since its container started.
+/// The answers of one pod for one Service since its container started.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     /// By code, in the order of [`CODES`].
@@ -38,12 +38,12 @@ pub struct Counts {
     pub in_flight: u64,
 }
 
-/// How a pod behaves, from its application, its version, what is wrong with it and with its node.
+/// The behaviour of a pod, from its application, its version, its faults and those of its node.
 #[derive(Debug, Clone)]
 pub struct Behaviour {
     pub log: Format,
     pub version: Arc<Version>,
-    /// What it logs when it fails by its own trouble.
+    /// The message that it logs for its own errors.
     pub message: Option<Arc<str>>,
     /// Seconds, without load.
     pub median: f64,
@@ -58,7 +58,7 @@ pub struct Behaviour {
     pub leak: f64,
     /// Requests per second.
     pub capacity: f64,
-    /// Part of requests that fail by the version's and by the pod's fault.
+    /// The ratio of requests that fail because of the version, and because of the pod.
     pub version_errors: f64,
     pub pod_errors: f64,
     pub favoured: f64,
@@ -76,7 +76,7 @@ pub struct Pod {
     pub name: Arc<str>,
     pub node: Arc<str>,
     pub app: Arc<str>,
-    /// The container that answers, and the ones beside it.
+    /// The container that answers, and the other ones.
     pub container: Arc<str>,
     pub others: Vec<Arc<str>>,
     pub image: Arc<str>,
@@ -84,7 +84,7 @@ pub struct Pod {
     /// `<kind>/<name>` of its controller.
     pub owner: (Arc<str>, Arc<str>),
     pub phase: Arc<str>,
-    /// Why its container waits.
+    /// Why its container is waiting.
     pub waiting: Arc<str>,
     pub restarts: u64,
     /// Cores.
@@ -93,40 +93,40 @@ pub struct Pod {
     /// Bytes.
     pub memory_limit: Option<f64>,
     pub weight: f64,
-    /// What it uses whatever is asked of it, if an annotation says so: cores and bytes.
+    /// Its usage independent of load, if an annotation sets it: cores and bytes.
     pub fixed_cpu: Option<f64>,
     pub fixed_memory: Option<f64>,
-    /// Since when its container runs; `None` while it does not.
+    /// Since when its container has been running; `None` if it is not running.
     pub started: Option<DateTime<Utc>>,
     pub behaviour: Behaviour,
-    /// By the place of the Service in [`Field::services`].
+    /// By the Service's index in [`Field::services`].
     pub counts: Vec<(usize, Counts)>,
     /// Core-seconds since the container started, and cores in the last step.
     pub cpu_seconds: f64,
     pub cpu: f64,
     /// Bytes.
     pub memory: f64,
-    /// Periods of the CPU quota, and those in which the container was held back.
+    /// Periods of the CPU quota, and those in which the container was throttled.
     pub periods: f64,
     pub throttled: f64,
-    /// Core-seconds when the metrics server last looked.
+    /// Core-seconds when the metrics server last measured.
     pub metered: f64,
-    /// Requests that wait, and the smoothed utilisation of its capacity.
+    /// Waiting requests, and the smoothed utilisation of its capacity.
     pub backlog: f64,
     pub busy: f64,
-    /// Of the current step: requests that came, core-seconds that they cost.
+    /// In the current step: requests that arrived, and the core-seconds that they cost.
     pub arrived: f64,
     pub spent: f64,
 }
 
 impl Pod {
-    /// It answers: its container runs and its node is on.
+    /// It answers: its container is running and its node is on.
     pub fn is_alive(&self) -> bool {
         self.started.is_some() && !self.behaviour.off
     }
 }
 
-/// What became of the requests that went to one backend.
+/// The results of the requests to one backend.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fate {
     /// Requests that were sent to it.
@@ -136,12 +136,12 @@ pub struct Fate {
     pub errors: u64,
     /// Its node is off: no answer within a second (504 at the caller).
     pub timeouts: u64,
-    /// Nobody listens there (502 at the caller).
+    /// Nothing listens there (502 at the caller).
     pub refused: u64,
 }
 
 impl Fate {
-    /// Adds another one's numbers.
+    /// Adds the numbers of another one.
     pub fn add(&mut self, other: &Self) {
         self.picked += other.picked;
         self.ok += other.ok;
@@ -150,7 +150,7 @@ impl Fate {
         self.refused += other.refused;
     }
 
-    /// What came back as no success.
+    /// The number of unsuccessful requests.
     pub fn failed(&self) -> u64 {
         self.errors + self.timeouts + self.refused
     }
@@ -162,16 +162,16 @@ pub struct Backend {
     pub pod: usize,
     pub uid: Arc<str>,
     pub name: Arc<str>,
-    /// It may get requests; otherwise it only finishes what it has.
+    /// Whether it gets new requests; otherwise it only finishes existing ones.
     pub ready: bool,
     pub terminating: bool,
-    /// For so many milliseconds it has not answered the proxy's checks.
+    /// For how many milliseconds it has not answered the proxy's checks.
     pub missed: u32,
-    /// Checks of it that failed so far; one that is dead already fails no more.
+    /// Number of failed checks so far; a dead server's checks are not counted.
     pub failed_checks: u32,
-    /// The proxy takes it for dead.
+    /// The proxy considers it dead.
     pub down: bool,
-    /// What it is owed of the requests so far, for deterministic shares.
+    /// The requests that it is owed so far, for deterministic shares.
     pub credit: f64,
     /// Smoothed latency in seconds.
     pub ewma: f64,
@@ -180,10 +180,10 @@ pub struct Backend {
     pub clients: u32,
 }
 
-/// Latest first in a heap that has the earliest on top: nanoseconds, backend's uid is found by its place.
+/// A heap with the earliest end on top: nanoseconds, and the index of the backend.
 pub type Pending = BinaryHeap<std::cmp::Reverse<(i64, usize)>>;
 
-/// One Service that is asked something.
+/// One Service that gets requests.
 #[derive(Debug)]
 pub struct Service {
     pub id: Id,
@@ -193,23 +193,23 @@ pub struct Service {
     /// Ordered by the pods' names.
     pub backends: Vec<Backend>,
     pub calls: Vec<(usize, Call)>,
-    /// Where the turn of round robin is.
+    /// The position of round robin.
     pub turn: usize,
-    /// Requests in flight under least connections: when they end.
+    /// For least connections: when the requests in flight end.
     pub pending: Pending,
-    /// All requests so far, backends that are gone included.
+    /// All requests so far, including those to former backends.
     pub total: Fate,
     /// Requests that no backend could be found for (503).
     pub unrouted: u64,
-    /// Calls to be made again in the next step.
+    /// Calls that are retried in the next step.
     pub again: u64,
-    /// Of the last step: part of the requests that failed without and with an answer, and latency beyond the usual.
+    /// In the last step: the ratio of requests that failed without and with an answer, and the additional latency.
     pub lost: f64,
     pub failing: f64,
     pub excess: f64,
 }
 
-/// What went wrong in one step, for the logs.
+/// The errors of one step, for the logs.
 #[derive(Debug, Clone)]
 pub struct Note {
     pub pod: usize,
@@ -217,10 +217,10 @@ pub struct Note {
     pub count: u64,
 }
 
-/// What is wrong.
+/// The kind of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
-    /// The fault of its version, or of this one pod.
+    /// The error of its version, or of this pod alone.
     Version,
     Pod,
     /// An inner call to this Service that timed out or was refused at this address, had no backend, or was answered
@@ -229,14 +229,14 @@ pub enum Wrong {
     Refused(usize, Arc<str>),
     NoBackend(usize),
     Answered(usize),
-    /// More requests than it can take.
+    /// More requests than its capacity.
     Overload,
 }
 
 /// The shared state.
 #[derive(Debug, Default)]
 pub struct Field {
-    /// Slots are used again.
+    /// Slots are reused.
     pub pods: Vec<Option<Pod>>,
     pub by_uid: HashMap<Arc<str>, usize>,
     pub services: Vec<Service>,
@@ -249,7 +249,7 @@ pub struct Field {
     /// When the last step ended, its length in seconds, and how many there were.
     pub at: DateTime<Utc>,
     pub seconds: f64,
-    /// The seconds of all steps: less than what the clock went when it leapt.
+    /// The total length of all steps in seconds, which is less than the clock's time if the clock was moved.
     pub counted: f64,
     pub steps: u64,
     /// Changes when pods or endpoints have changed.
@@ -284,23 +284,23 @@ impl SharedField {
     }
 }
 
-/// What really happened, for tests to compare answers with.
+/// The true counts, for tests to compare answers with.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
     pub services: BTreeMap<Id, ServiceTruth>,
 }
 
-/// What really happened to the requests of one Service.
+/// The true counts of one Service's requests.
 #[derive(Debug, Clone)]
 pub struct ServiceTruth {
     pub policy: Policy,
-    /// All of them, those to backends that are gone included.
+    /// All requests, including those to former backends.
     pub total: Fate,
     /// Requests that found no backend (503).
     pub unrouted: u64,
-    /// By the pod's name: endpoints of now.
+    /// By the pod's name: the current endpoints.
     pub backends: BTreeMap<String, Fate>,
-    /// What the pods' own counters say: answers by code and latency in seconds, since their containers started.
+    /// The pods' own counters: answers by code and latency in seconds, since their containers started.
     pub counts: BTreeMap<String, Counts>,
 }
 

@@ -1,4 +1,4 @@
-//! One step of traffic: requests go down from who is asked to who is called, failures and slowness come up again.
+//! One step of traffic: requests go from callers to the Services that they call; failures and delays come back.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use super::route::{Choice, Route, spread_clients};
 use super::serve::Taken;
 use crate::world::{Call, Policy, State};
 
-/// A call that gets no answer is given up after so many seconds.
+/// The timeout of a call without an answer, in seconds.
 const PATIENCE: f64 = 1.0;
-/// Part of failed inner calls that are made again once.
+/// The ratio of failed inner calls that are retried once.
 const RETRIED: f64 = 0.5;
-/// A proxy checks each server so often, and takes it for dead after so many failures in a row.
+/// How often a proxy checks each server, and after how many consecutive failures the server counts as dead.
 const CHECK_MILLIS: u32 = 2000;
 const CHECK_FALLS: u32 = 3;
 
-/// What one backend got in this step.
+/// The requests of one backend in this step.
 struct Work {
     backend: usize,
     pod: usize,
     taken: Taken,
 }
 
-/// The order of Services, callers first, with the calls that would close a circle left out.
+/// The order of Services, callers first; calls that would close a circle are left out.
 pub(super) struct Order {
     order: Vec<usize>,
     calls: Vec<Vec<(usize, Call)>>,
@@ -38,7 +38,7 @@ impl Order {
         let mut one = Self { order: Vec::with_capacity(len), calls: vec![Vec::new(); len] };
         // 0 not seen, 1 on the way, 2 done
         let mut seen = vec![0_u8; len];
-        // Who is asked from outside comes first: of a circle the call back to it is left out.
+        // Services with requests from outside come first; in a circle, the call back to such a Service is left out.
         let rps = |id| state.demand.get(id).map_or(0.0, |demand| demand.rps);
         let mut roots: Vec<(f64, usize)> = field.by_service.iter().map(|(id, at)| (rps(id), *at)).collect();
         roots.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -72,16 +72,16 @@ impl Order {
     }
 }
 
-/// A stretch of simulated time.
+/// A span of simulated time.
 #[derive(Clone, Copy)]
 pub(super) struct Stretch {
     pub now: DateTime<Utc>,
-    /// Its end, in seconds from the clock's origin.
+    /// Its end, in seconds since the clock's start.
     pub passed: f64,
     pub seconds: f64,
 }
 
-/// What is asked of a Service from outside at that time, in seconds from the clock's origin, per second.
+/// The requests per second from outside to a Service at that time, in seconds since the clock's start.
 fn demand(state: &State, field: &Field, at: usize, passed: f64) -> f64 {
     let Some(demand) = field.services.get(at).and_then(|service| state.demand.get(&service.id)) else {
         return 0.0;
@@ -91,7 +91,7 @@ fn demand(state: &State, field: &Field, at: usize, passed: f64) -> f64 {
     (demand.rps * state.load * (1.0 + demand.swing * phase.sin())).max(0.0)
 }
 
-/// Runs traffic for a stretch of time.
+/// Simulates traffic for a span of time.
 pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut Dice, stretch: Stretch) {
     let Stretch { now, passed, seconds } = stretch;
     field.notes.clear();
@@ -127,12 +127,13 @@ pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut D
     field.steps += 1;
 }
 
-/// How many checks a server has failed that has not answered for so many milliseconds, up to those that make it dead.
+/// The number of failed checks of a server that has not answered for so many milliseconds, up to the number that makes
+/// it dead.
 fn fallen(missed: u32) -> u32 {
     (missed / CHECK_MILLIS).min(CHECK_FALLS)
 }
 
-/// The checks of a proxy: a server that does not answer is dead after three of them, alive again after two.
+/// The checks of a proxy: a server that does not answer is dead after three of them, and alive again after two.
 fn checks(field: &mut Field, at: usize, seconds: f64) {
     let Field { pods, services, .. } = field;
     let Some(service) = services.get_mut(at).filter(|service| service.proxy.is_some()) else { return };
@@ -203,7 +204,7 @@ fn route(
         }
         lost += n;
         let fate = if pod.behaviour.off {
-            // A policy that looks at latency learns from it.
+            // A policy that depends on latency uses it.
             backend.ewma = backend.ewma.max(PATIENCE);
             Fate { timeouts: n, ..Fate::default() }
         } else {
@@ -216,12 +217,12 @@ fn route(
     work
 }
 
-/// How the calls of a Service go in this step: what fails a request, and how long they take beyond the usual.
+/// The results of a Service's calls in this step: which failures they cause, and how much longer they take than usual.
 struct Inner {
     lost: f64,
     failing: f64,
     excess: f64,
-    /// Who is to blame, for the logs.
+    /// The cause of the error, for the logs.
     blame: Option<Wrong>,
 }
 
@@ -230,7 +231,7 @@ fn inner(field: &Field, calls: &[(usize, Call)]) -> Inner {
     let mut worst = 0.0;
     for (to, call) in calls {
         let Some(service) = field.services.get(*to) else { continue };
-        // A retry goes wrong as often as the call before it.
+        // A retry fails with the same probability as the call before it.
         let after = |p: f64| p * (1.0 - RETRIED) + p * RETRIED * p;
         let per_request = |p: f64| 1.0 - (1.0 - after(p)).powf(call.per_request.max(0.0));
         let (lost, failing) = (per_request(service.lost), per_request(service.failing));
@@ -245,7 +246,7 @@ fn inner(field: &Field, calls: &[(usize, Call)]) -> Inner {
     all
 }
 
-/// Why calls to a Service fail: a backend without an answer if there is one.
+/// Why calls to a Service fail; a backend without an answer comes first.
 fn blame(field: &Field, to: usize) -> Wrong {
     let Some(service) = field.services.get(to) else { return Wrong::NoBackend(to) };
     if service.lost <= 0.0 {
@@ -263,7 +264,7 @@ fn blame(field: &Field, to: usize) -> Wrong {
     }
 }
 
-/// The answers of a Service's backends: codes, latencies, and what its callers see of it.
+/// The answers of a Service's backends: codes, latencies, and the results that its callers see.
 fn answer(
     field: &mut Field,
     at: usize,

@@ -1,4 +1,4 @@
-//! The metrics server: every 15 simulated seconds what pods and nodes used since it last looked.
+//! The metrics server: every 15 simulated seconds it measures what pods and nodes used since the last time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::store::Store;
 use crate::usage::{Meter, Used};
 use crate::world::World;
 
-/// How often it looks.
+/// How often it measures.
 const EVERY: TimeDelta = TimeDelta::seconds(15);
-/// A container must have been seen twice.
+/// A container is measured after it was seen twice.
 const YOUNGEST: f64 = 30.0;
-/// What a machine's own daemons use: cores and bytes.
+/// The usage of a machine's own daemons: cores and bytes.
 pub(crate) const SYSTEM_CPU: f64 = 0.18;
 pub(crate) const SYSTEM_MEMORY: f64 = 1.3e9;
-/// A container beside the one that answers: cores and bytes.
+/// The usage of a container other than the application's: cores and bytes.
 pub(crate) const BESIDE_CPU: f64 = 0.004;
 pub(crate) const BESIDE_MEMORY: f64 = 24.0e6;
 
@@ -31,7 +31,7 @@ pub struct MetricsServer {
     field: SharedField,
     meter: Arc<Meter>,
     last: Option<DateTime<Utc>>,
-    /// For how many seconds traffic had been counted by then.
+    /// The seconds of traffic that had been counted by then.
     counted: Option<f64>,
     pods: BTreeSet<(Arc<str>, Arc<str>)>,
     nodes: BTreeSet<String>,
@@ -72,7 +72,7 @@ impl Part for MetricsServer {
         let mut pods = BTreeSet::new();
         let mut on_node: BTreeMap<Arc<str>, (f64, f64)> = BTreeMap::new();
         let mut field = self.field.write();
-        // Traffic counts on in steps of its own: what it counted is shared among the seconds that it counted for.
+        // Traffic counts in steps of its own, so its counts are divided by the seconds that they cover.
         let seconds = self.counted.replace(field.counted).map(|before| field.counted - before);
         let seconds = seconds.filter(|seconds| *seconds > 0.0);
         for pod in field.pods.iter_mut().flatten() {

@@ -1,4 +1,4 @@
-//! What traffic reads of one pod's object, and how the world says that it behaves.
+//! The fields of a pod's object that traffic uses, and how the world says that the pod behaves.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use super::field::{Behaviour, Pod};
 use crate::store::{Object, walk};
 use crate::world::State;
 
-/// The annotation of a pod that says its weight.
+/// The annotation with a pod's weight.
 const WEIGHT: &str = "sim.pilothouse/weight";
-/// The annotations that say what a pod uses, as KWOK takes them: manifests for it behave the same here.
+/// The annotations with a pod's usage, the same as KWOK's, so that manifests for KWOK behave the same here.
 const USES_CPU: &str = "kwok.x-k8s.io/usage-cpu";
 const USES_MEMORY: &str = "kwok.x-k8s.io/usage-memory";
 
@@ -49,7 +49,7 @@ fn amount_of(text: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * factor)
 }
 
-/// How a pod behaves now.
+/// The current behaviour of a pod.
 pub(super) fn behaviour(state: &State, pod: &Pod) -> Behaviour {
     let app = state.app(&pod.namespace, &pod.app);
     let version = app.version(&pod.image);
@@ -80,7 +80,7 @@ pub(super) fn behaviour(state: &State, pod: &Pod) -> Behaviour {
     }
 }
 
-/// The pod as its object says. Nothing for one without a node or that has finished.
+/// The pod according to its object. None if it has no node or has completed.
 pub(super) fn read(object: &Object, state: &State) -> Option<Pod> {
     let value = &object.value;
     let (node, phase) = (text(value, "/spec/nodeName"), text(value, "/status/phase"));

@@ -6,12 +6,12 @@ use super::draw::Dice;
 use super::field::{Backend, Service};
 use crate::world::Policy;
 
-/// Above so many looks at backends per step, least connections is reckoned from latencies and not played through.
+/// Above this number of comparisons per step, least connections is computed from latencies instead of simulated.
 const PLAYED: u64 = 20_000;
 
-/// A backend that may be chosen, and its weight.
+/// A possible backend, and its weight.
 pub(super) struct Choice {
-    /// Its place in the Service.
+    /// Its index in the Service.
     pub at: usize,
     pub weight: f64,
 }
@@ -21,7 +21,7 @@ pub(super) struct Route<'a> {
     pub service: &'a mut Service,
     pub choices: &'a [Choice],
     pub dice: &'a mut Dice,
-    /// When the step begins, in seconds from the clock's origin (before it negative), and how long it is.
+    /// The start of the step, in seconds since the clock's start (negative before it), and its length.
     pub from: f64,
     pub seconds: f64,
 }
@@ -33,15 +33,15 @@ fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
-/// Mixes a hash until every bit depends on every other one.
+/// Mixes a hash so that every bit depends on every other one.
 fn mixed(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
 }
 
-/// Which client belongs to which backend: the one with the highest hash of both, so that few clients move when a
-/// backend comes or goes.
+/// The backend of a client: the one with the highest hash of both, so that few clients change their backend when one is
+/// added or removed.
 pub(super) fn spread_clients(service: &mut Service) {
     for backend in &mut service.backends {
         backend.clients = 0;
@@ -56,7 +56,7 @@ pub(super) fn spread_clients(service: &mut Service) {
         .filter(|(_, backend)| backend.ready && !backend.down)
         .map(|(at, backend)| (at, hash(backend.uid.bytes())))
         .collect();
-    // With very many backends the exact choice is not worth its price.
+    // With very many backends the exact choice is too expensive.
     let exact = seeds.len() as u64 * u64::from(service.clients) <= 1_000_000;
     for client in 0..u64::from(service.clients) {
         let chosen = if exact {
@@ -122,7 +122,7 @@ impl Route<'_> {
         self.service.turn = ((turn as u64 + n) % len) as usize;
     }
 
-    /// Shares by weight without chance: what is owed is carried over to the next step.
+    /// Deterministic shares by weight: the fraction that a backend is owed is carried over to the next step.
     fn owed(&mut self, n: u64, weights: &[f64], out: &mut [u64]) {
         let sum: f64 = weights.iter().sum();
         if sum <= 0.0 {
@@ -162,8 +162,8 @@ impl Route<'_> {
         }
     }
 
-    /// Request after request over the step, each to the backend with the fewest in flight for its weight; among equal
-    /// ones in turn.
+    /// Sends request after request over the step, each to the backend with the fewest in flight relative to its weight;
+    /// equal ones get them in turn.
     fn least(&mut self, n: u64, out: &mut [u64]) {
         let nanos = |seconds: f64| (seconds * 1e9) as i64;
         let len = self.choices.len();

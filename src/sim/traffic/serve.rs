@@ -1,31 +1,31 @@
-//! What a pod does with the requests that came to it in one step: it takes as many as it can, fails some, needs its
-//! time and its CPU for the others.
+//! Processes the requests that one pod got in one step: it accepts as many as it can, fails some, and spends time and
+//! CPU on the others.
 
 use super::draw::{Dice, phi};
 use super::field::{BOUNDS, CODES, Code, Counts, Pod};
 
-/// How much a pod lets wait, in seconds of its capacity.
+/// How many requests a pod lets wait, in seconds of its capacity.
 const QUEUE: f64 = 0.5;
-/// Up to so many latencies are drawn one by one.
+/// Up to this number, latencies are drawn one by one.
 const ONE_BY_ONE: u64 = 24;
 /// CPU quota periods per second.
 const PERIODS: f64 = 10.0;
 
-/// What became of the requests of one step.
+/// The results of the requests of one step.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Taken {
     pub taken: u64,
-    /// Turned away.
+    /// Rejected.
     pub away: u64,
     pub by_version: u64,
     pub by_pod: u64,
 }
 
 impl Pod {
-    /// How many of `n` requests it takes, and which of them it fails by itself.
+    /// How many of `n` requests it accepts, and which of these fail because of its own fault.
     pub(super) fn take(&mut self, n: u64, seconds: f64, dice: &mut Dice) -> Taken {
         let capacity = self.behaviour.capacity;
-        // One request is always let in, however small the capacity is.
+        // At least one request is accepted, however small the capacity is.
         let room = (capacity * (seconds + QUEUE) - self.backlog - self.arrived).max(1.0);
         let taken = n.min(dice.whole(room));
         self.arrived += taken as f64;
@@ -35,7 +35,7 @@ impl Pod {
         Taken { taken, away: n - taken, by_version, by_pod }
     }
 
-    /// The median latency in seconds under the load that it has.
+    /// The median latency in seconds under the current load.
     pub(crate) fn median(&self) -> f64 {
         let busy = self.busy.min(0.98);
         self.behaviour.median * (1.0 + busy.powi(4) / (1.0 - busy)) + self.backlog / self.behaviour.capacity
@@ -93,7 +93,7 @@ impl Counts {
         }
     }
 
-    /// Counts how long `n` answers took: log-normal around a median, `beyond` seconds added to each.
+    /// Counts the latencies of `n` answers: log-normal around a median, plus `beyond` seconds each.
     pub(super) fn lasted(&mut self, n: u64, median: f64, sigma: f64, beyond: f64, dice: &mut Dice) {
         if n <= ONE_BY_ONE {
             for _ in 0..n {

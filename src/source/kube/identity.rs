@@ -1,5 +1,5 @@
-//! Who we are to the server and what it is, and a heartbeat of our own: after SIGTERM an API server leaves open watches
-//! silent for a minute while it refuses everything new.
+//! Our identity in the cluster, the cluster's identity, and a heartbeat. The heartbeat is needed because an API server
+//! that has received SIGTERM leaves open watches silent for a minute while it refuses new requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,9 @@ use crate::wire::pages;
 const EVERY: Duration = Duration::from_secs(5);
 const EVERY_WHILE_LOST: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(6);
-/// An offset of the clocks is told again when it has moved by this.
+/// The offset of the clocks is reported again when it has changed by this much.
 const OFFSET_STEP_MS: i64 = 500;
-/// Between two looks at which namespaces there are.
+/// How often the list of namespaces is read.
 const NAMESPACES_EVERY: Duration = Duration::from_secs(300);
 const NAMESPACES_CAP: usize = 16 << 20;
 
@@ -35,7 +35,7 @@ struct Version {
     git_version: Option<String>,
 }
 
-/// Starts the heartbeat. It tells the identity once it is known, and again when it changes.
+/// Starts the heartbeat. It reports the identity when it is known, and again when it changes.
 pub fn start(
     connection: &Connection,
     client: &ReadClient,
@@ -96,7 +96,7 @@ async fn beat(
     loop {
         let mut answer = client.get("/version", "application/json", 1 << 16).await;
         if matches!(answer, Err(ApiError::Unreachable(_))) {
-            // an idle connection that was closed does not mean that the server is gone
+            // a closed idle connection does not mean that the server is gone
             answer = client.get("/version", "application/json", 1 << 16).await;
         }
         let lost = match &answer {
@@ -117,7 +117,7 @@ async fn beat(
         if !known && lost.is_none() {
             now.user = match client.who_am_i().await {
                 Ok(name) => Some(Name::from(name)),
-                // an older server, or not allowed to ask
+                // an older server, or no permission for this review
                 Err(ApiError::NotFound { .. } | ApiError::Forbidden { .. }) => None,
                 Err(_) => told.user.clone(),
             }
@@ -134,7 +134,7 @@ async fn beat(
             out.identity(told.clone()).await;
         }
         if known && !rights_known {
-            // after who we are is on the screen: it may take a request for each namespace
+            // after the identity is on the screen, because this can need a request for each namespace
             rights_known = true;
             let all = told.namespaces.clone().unwrap_or_default();
             let may = rights::ask(&client, if asked.is_empty() { &all } else { &asked }).await;

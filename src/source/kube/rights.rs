@@ -1,5 +1,5 @@
-//! What we may change, asked once: so that the screen can say that it is nothing, and dim the keys that would be refused.
-//! Nothing is decided by it: each plan asks for the rights that it needs.
+//! Our permissions to change objects, read once, so that the screen can say that there are none, and dim the keys of
+//! actions that would be refused. Nothing is decided by them: each plan checks the permissions that it needs.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use pilothouse_core::facts::event::Right;
 
 use crate::wire::client::{ReadClient, Rule};
 
-/// Namespaces that are asked about at most; with more of them the rights are not known.
+/// Maximum number of namespaces that are checked; with more of them, the permissions are not known.
 const MOST: usize = 30;
 
-/// What one may do who has a right: the purposes of the table of kinds.
+/// The purposes of a permission: those of the table of kinds.
 fn purposes(right: Right) -> &'static [Purpose] {
     match right {
         Right::Nodes => &[Purpose::Cordon],
@@ -24,7 +24,7 @@ fn purposes(right: Right) -> &'static [Purpose] {
     }
 }
 
-/// What is to be allowed for a right: any one of these, as (verb, group, resource).
+/// The permissions of which one must be granted, as (verb, group, resource).
 fn needed(right: Right) -> impl Iterator<Item = (&'static str, &'static str, String)> {
     let infos = KINDS.iter().filter_map(Kind::info);
     infos.flat_map(move |info| {
@@ -36,11 +36,11 @@ fn needed(right: Right) -> impl Iterator<Item = (&'static str, &'static str, Str
     })
 }
 
-/// The rights that rules give.
+/// The permissions that rules grant.
 fn given(rules: &[Rule]) -> BTreeSet<Right> {
     let any = |texts: &[String], wanted: &str| texts.iter().any(|t| t == "*" || t == wanted);
     let allows = |(verb, group, resource): (&str, &str, String)| {
-        // as RBAC matches: `*/scale` is that subresource of all resources
+        // as in RBAC, `*/scale` is that subresource of all resources
         let of_all = resource.split_once('/').map(|(_, sub)| format!("*/{sub}"));
         rules.iter().any(|r| {
             let resources =
@@ -51,11 +51,11 @@ fn given(rules: &[Rule]) -> BTreeSet<Right> {
     Right::ALL.into_iter().filter(|right| needed(*right).any(allows)).collect()
 }
 
-/// What may be changed somewhere in these namespaces, or in nodes; None: it cannot be known. Where the first answer has
-/// all rights nothing more is asked.
+/// The permissions to change objects in any of these namespaces, or nodes; None: they cannot be read. If the first
+/// answer grants everything, no more requests are sent.
 pub async fn ask(client: &ReadClient, namespaces: &[Name]) -> Option<BTreeSet<Right>> {
     if namespaces.is_empty() || namespaces.len() > MOST {
-        // one answer tells whether there is anything to find out
+        // one answer tells whether more requests are needed
         let rules = client.rules(namespaces.first().map_or("default", Name::as_str)).await.ok()?;
         return Some(given(&rules.resource_rules)).filter(|all| all.len() == Right::ALL.len());
     }
@@ -96,7 +96,7 @@ mod tests {
         ] {
             assert_eq!(given(rules), rights.iter().copied().collect(), "{rules:?}");
         }
-        // a rule for one object by its name is a right somewhere
+        // a rule for one object by name still grants the permission somewhere
         let named =
             Rule { resource_names: vec!["web".into()], ..rule(&["patch"], &["apps"], &["deployments"]) };
         assert!(given(&[named]).contains(&Right::Workloads));

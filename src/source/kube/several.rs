@@ -1,8 +1,9 @@
-//! One kind in several namespaces: a machine for each, and one table that none of them sweeps alone.
+//! One kind in several namespaces: a list and watch for each namespace, and one table whose rows none of them deletes
+//! alone.
 //!
-//! The machines know nothing of each other. What they say is joined here: the table's list ends when each has ended or
-//! been refused, a later list of one namespace removes objects of that namespace only, and the source's state is that of
-//! the namespace that is worst off.
+//! The list-watches do not know of each other; this module merges them. The table's list ends when each of theirs has
+//! ended or was refused. A later list of one namespace removes only objects of that namespace. The source's status is
+//! the worst of the namespaces.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::wire::list_watch::Outlet;
 
-/// How far the list of one namespace is.
+/// The progress of the list of one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
     Awaited,
@@ -29,9 +30,9 @@ enum Stand {
 struct Part {
     namespace: Name,
     stand: Stand,
-    /// What the last complete list and the watch since have named.
+    /// The objects in the last complete list and in the watch since then.
     held: HashSet<Uid>,
-    /// What the list under way has named.
+    /// The objects in the list that is in progress.
     listed: Option<HashSet<Uid>>,
     stale: Option<Stamp>,
     reason: Name,
@@ -41,16 +42,16 @@ struct Part {
 struct Joined<O> {
     out: O,
     parts: Vec<Part>,
-    /// The table's one list was begun, and has ended.
+    /// Whether the table's list has begun, and has ended.
     begun: bool,
     ended: bool,
     told: Option<SourceStatus>,
 }
 
-/// Where all machines of a kind put what they see.
+/// The common outlet of all namespaces of a kind.
 pub(super) struct Several<O>(Arc<Mutex<Joined<O>>>);
 
-/// The outlet of one namespace's machine.
+/// The outlet of one namespace.
 pub(super) struct Share<O> {
     at: usize,
     all: Arc<Mutex<Joined<O>>>,
@@ -102,7 +103,7 @@ impl<T: Row + Send, O: Outlet<T>> Outlet<T> for Share<O> {
 }
 
 impl<O> Joined<O> {
-    /// What the table is told of one namespace's batch.
+    /// The batch for the table that follows from one namespace's batch.
     fn take<T: Row>(&mut self, at: usize, batch: Batch<T>) -> Vec<Batch<T>> {
         let mut out = Vec::new();
         if !self.begun {
@@ -151,7 +152,7 @@ impl<O> Joined<O> {
         out
     }
 
-    /// A namespace may not be read, or not any more: what was seen of it is removed.
+    /// A namespace may not be read, or no longer: its rows are removed.
     fn lose<T>(&mut self, at: usize, stand: Stand, out: &mut Vec<Batch<T>>) {
         let Some(part) = self.parts.get_mut(at) else { return };
         (part.stand, part.listed) = (stand, None);
@@ -159,7 +160,7 @@ impl<O> Joined<O> {
         self.settle(Version::default(), out);
     }
 
-    /// Ends the table's list once nobody is awaited, and tells of which namespaces it is.
+    /// Ends the table's list when no namespace is missing, and reports which namespaces it covers.
     fn settle<T>(&mut self, version: Version, out: &mut Vec<Batch<T>>) {
         if self.parts.iter().any(|p| p.stand == Stand::Awaited) {
             return;
@@ -180,8 +181,8 @@ impl<O> Joined<O> {
         }
     }
 
-    /// The status of the source: that of the namespace that is worst off, which it names. Some refused and others read
-    /// is not trouble of the source: the table's coverage says which.
+    /// The status of the source: the worst of its namespaces, which it names. If some are denied and others are read,
+    /// this is no problem of the source; the table's coverage says which are read.
     fn worst(&mut self) -> Option<SourceStatus> {
         let rank = |state: &SourceState| match state {
             SourceState::Down { .. } => 5,
@@ -277,7 +278,7 @@ mod tests {
         assert_eq!(bench.say(0, list(2, &[2, 3])), (vec![2, 3, 11], of(&["shop", "pay"])));
         let gone = Batch::Gone(vec![Gone { uid: Uid::Uuid(11), version: Version(2) }]);
         assert_eq!(bench.say(1, vec![gone]).0, [2, 3]);
-        // cut off: nothing is swept
+        // truncated: nothing is deleted
         assert_eq!(bench.say(0, list(3, &[]).into_iter().take(2).collect()).0, [2, 3]);
     }
 

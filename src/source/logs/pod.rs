@@ -1,5 +1,5 @@
-//! A pod as its log is read: which containers it has, what each is doing, how it ended. The API server knows no default
-//! container, and a log that ends or does not begin says nothing of why: the pod does.
+//! A pod's containers and their states, for reading its logs. The API server has no default container, and a log that
+//! ends or does not start does not say why; the pod's status does.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use tokio::time::Instant;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
 
-/// A message of the kubelet is cut after this many bytes.
+/// Maximum length of a kubelet's message, in bytes.
 const MESSAGE_CAP: usize = 300;
 
-/// Which list of the spec a container is in.
+/// The list of the spec that a container is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// Runs to its end before the others start.
+    /// Runs to completion before the other containers start.
     Init,
-    /// An init container that goes on running.
+    /// An init container that keeps running (a sidecar).
     Sidecar,
     #[default]
     Main,
-    /// Added for debugging.
+    /// An ephemeral container, for debugging.
     Ephemeral,
 }
 
-/// How a run of a container ended.
+/// The termination of a container's run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
     pub code: i64,
@@ -51,10 +51,10 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// What a container is doing.
+/// The state of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// The kubelet has not said.
+    /// The kubelet has not reported one.
     #[default]
     Unknown,
     Waiting {
@@ -72,9 +72,9 @@ pub struct Container {
     pub role: Role,
     pub restarts: u32,
     pub state: State,
-    /// How the run before this one ended.
+    /// How the previous run ended.
     pub last: Option<Exit>,
-    /// The kubelet starts it again after this exit.
+    /// The kubelet restarts it after this exit.
     again: Again,
 }
 
@@ -98,22 +98,22 @@ impl Again {
 }
 
 impl Container {
-    /// It runs, or has run: there is a log to ask for.
+    /// It is running or has run, so it has a log.
     pub fn has_log(&self) -> bool {
         self.last.is_some() || self.restarts > 0 || matches!(self.state, State::Running | State::Ended(_))
     }
 
-    /// There was a run before the present one, or before the one that is waited for.
+    /// There was a run before the current one, or before the one that is expected.
     pub fn has_previous(&self) -> bool {
         self.last.is_some() || self.restarts > 0
     }
 
-    /// An init container that did its work.
+    /// An init container that has completed successfully.
     pub fn is_done_init(&self) -> bool {
         self.role == Role::Init && matches!(&self.state, State::Ended(exit) if exit.code == 0)
     }
 
-    /// How its newest run ended, while no other runs.
+    /// How its latest run ended, if it is not running.
     pub fn ended(&self) -> Option<&Exit> {
         match &self.state {
             State::Ended(exit) => Some(exit),
@@ -129,11 +129,11 @@ pub struct PodState {
     pub uid: Uid,
     /// In the order in which they start.
     pub containers: Vec<Container>,
-    /// Succeeded, Failed, or being deleted: nothing starts here any more.
+    /// Succeeded, Failed, or being deleted: no container starts any more.
     pub over: bool,
-    /// No node has it, or its kubelet has not begun.
+    /// It is not bound to a node, or the node's kubelet has not started it.
     pub pending: bool,
-    /// Why it is pending: the scheduler's words, or the pod's.
+    /// Why it is pending: the message of the scheduler or of the pod.
     pub why: String,
 }
 
@@ -142,7 +142,7 @@ impl PodState {
         self.containers.iter().find(|c| c.name == name)
     }
 
-    /// The kubelet will start it again.
+    /// The kubelet will restart it.
     pub fn restarts(&self, container: &Container) -> bool {
         let failed = container.ended().is_none_or(|exit| exit.code != 0);
         !self.over
@@ -153,12 +153,12 @@ impl PodState {
             }
     }
 
-    /// Its log can be asked for. What the kubelet does not speak of is asked for as well, once the pod has a kubelet.
+    /// Whether its log can be requested. A container without a reported state also counts, if the pod has a kubelet.
     pub fn has_log(&self, container: &Container) -> bool {
         container.has_log() || (container.state == State::Unknown && !self.pending)
     }
 
-    /// Why there are no lines of a container that has not started.
+    /// Why a container that has not started has no lines.
     pub fn waits(&self, container: &Container) -> String {
         let (reason, message) = match &container.state {
             State::Waiting { reason, message } => (reason.as_str(), message.as_str()),
@@ -189,7 +189,7 @@ impl PodState {
         out
     }
 
-    /// The init container that has to end before this one starts.
+    /// The init container that must complete before this one starts.
     fn in_the_way(&self, container: &Container) -> Option<&Container> {
         self.containers
             .iter()
@@ -199,7 +199,7 @@ impl PodState {
 
     /// From the pod's JSON.
     pub fn read(json: &[u8]) -> Result<Self, ApiError> {
-        // serde would take an array for a struct without fields
+        // serde would accept an array for a struct without fields
         if json.trim_ascii_start().first() != Some(&b'{') {
             return Err(ApiError::Decode("no object where a pod was asked for".into()));
         }
@@ -209,12 +209,12 @@ impl PodState {
     }
 }
 
-/// Asks for a pod, once for all of its containers that want to know at the same time.
+/// Reads a pod, once for all of its containers that need it at the same time.
 #[derive(Debug)]
 pub struct PodWatch {
     read: ReadClient,
     path: String,
-    /// The pod that was chosen: another of its name is not it. Empty: any.
+    /// The UID of the selected pod; another pod of the same name is not accepted. Empty: any.
     uid: Uid,
     held: Mutex<Option<(Instant, Answer)>>,
 }
@@ -227,7 +227,7 @@ impl PodWatch {
         Self { read: read.clone(), path, uid, held: Mutex::default() }
     }
 
-    /// The pod as it was at that moment or later. `NotFound` also when another has taken its name.
+    /// The pod at that time or later. `NotFound` also if another pod has its name now.
     pub async fn since(&self, moment: Instant) -> Answer {
         let mut held = self.held.lock().await;
         if let Some((at, answer)) = held.as_ref()

@@ -1,4 +1,4 @@
-//! JSON as YAML for reading: block style, keys in order of the alphabet (as kubectl), texts sanitised.
+//! Writes JSON as YAML for reading: block style, keys in alphabetical order (as in kubectl), sanitised texts.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ fn indent(out: &mut String, depth: usize) {
 
 fn object(out: &mut String, map: &serde_json::Map<String, Value>, depth: usize) {
     for (at, (key, value)) in map.iter().enumerate() {
-        // the first key of an object in a list stands behind its dash
+        // the first key of an object in a list follows its dash
         if at > 0 || !out.ends_with("- ") {
             indent(out, depth);
         }
@@ -107,7 +107,7 @@ fn lines(out: &mut String, value: &str, depth: usize) {
     }
 }
 
-/// A plain text where YAML would read the same text back, else in quotes.
+/// A plain text if YAML reads it back as the same text, otherwise a quoted one.
 fn quoted(value: &str) -> Cow<'_, str> {
     let clean = text::clean(value);
     let first = clean.chars().next();
@@ -122,7 +122,7 @@ fn quoted(value: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", clean.replace('\'', "''")))
 }
 
-/// Numbers, times and the words for true, false and null, old ones included.
+/// Numbers, times and the words for true, false and null, including those of older YAML versions.
 fn looks_like_something_else(text: &str) -> bool {
     const WORDS: [&str; 12] =
         ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", ".nan", ".inf"];

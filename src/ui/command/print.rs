@@ -1,13 +1,13 @@
-//! The table in print: `pilothouse keys` and the README.
+//! Prints the table of commands: `pilothouse keys` and the README's table of keys.
 
 use super::{COMMANDS, Command, Context};
 
-/// Where a command works, in words.
+/// The titles of the contexts that a command works in.
 pub fn places(command: &Command) -> String {
     command.contexts.iter().map(|c| c.title()).collect::<Vec<_>>().join(", ")
 }
 
-/// `pilothouse keys`: plain text, a section for each place.
+/// `pilothouse keys`: plain text, a section for each context.
 pub fn keys_text() -> String {
     let mut out = String::new();
     for context in Context::ALL {
@@ -23,7 +23,7 @@ pub fn keys_text() -> String {
     out
 }
 
-/// The README's table: a row for each command, those that change the cluster first.
+/// The README's table: a row for each command, first the commands that change the cluster.
 pub fn keys_table_markdown() -> String {
     let mut out = String::from("| key | where | command | what it does |\n|---|---|---|---|\n");
     for command in COMMANDS {

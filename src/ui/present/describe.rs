@@ -36,9 +36,9 @@ pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine>
     if known.is_none() {
         out.say(
             Role::Warning,
-            format!("{object} is not among what is watched: it is gone, not loaded yet, or of another kind"),
+            format!("{object} is not among the watched objects: it was deleted, is not loaded yet, or is of another kind"),
         );
-        out.say(Role::Dim, "its YAML may still be asked of the server (y)");
+        out.say(Role::Dim, "y asks the server for its YAML");
     }
     events(&mut out, cluster, object, now);
     out.0
@@ -118,7 +118,7 @@ fn cronjob(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -
     let zone = cronjob.time_zone.as_ref().map_or_else(String::new, |tz| format!(" {tz}"));
     out.field("schedule", format!("{}{zone}", cronjob.schedule));
     if cronjob.suspended {
-        out.say(Role::Warning, format!("  {:<14} no job is made until it is resumed", "suspended"));
+        out.say(Role::Warning, format!("  {:<14} no Job is created until it is resumed", "suspended"));
     }
     let at = |at: Option<Stamp>| {
         at.map_or_else(|| "never".into(), |at| format!("{} ({})", at.told(now), past(now, at)))

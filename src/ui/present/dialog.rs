@@ -39,7 +39,7 @@ pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
         rehearsal.evidence.dry_run_refused.iter().map(|d| Refusal::new("dry-run", d.as_str()).words()),
     );
     if read_only && !rehearsal.plan.refusals.iter().any(|r| r.guard == "read-only") {
-        all.push("read-only: this console was started to look only".into());
+        all.push("read-only: this console cannot change the cluster".into());
     }
     all
 }
@@ -72,7 +72,7 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
         Stage::Waiting => {
             view.lines.push(TextLine::new(
                 Role::Dim,
-                "rehearsing: making the plan and asking the server what is allowed …",
+                "rehearsing: planning, and checking the permissions on the server …",
             ));
             view.keys.push(cell(Role::Key, cancel));
         }
@@ -85,7 +85,7 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
             let refusals = refusals(rehearsal, dialog.read_only);
             if dialog.choosing {
                 view.lines = choice_lines(&rehearsal.plan);
-                view.ask = vec![cell(Role::Strong, "a number picks one; anything else goes back")];
+                view.ask = vec![cell(Role::Strong, "a number selects an option; any other key goes back")];
                 return view;
             }
             view.lines = plan_lines(rehearsal, &refusals, ui.now);
@@ -109,14 +109,14 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
 
 fn choice_lines(plan: &Plan) -> Vec<TextLine> {
     let mut out = Lines(Vec::new());
-    out.head("Other ways to do it");
+    out.head("Options");
     for (i, choice) in plan.choices.iter().take(9).enumerate() {
         let mark = if choice.on { "[x]" } else { "[ ]" };
         let role = if choice.on { Role::Strong } else { Role::Text };
         out.say(role, format!("  {} {mark} {}", i + 1, choice.words));
     }
     if plan.choices.len() > 9 {
-        out.say(Role::Dim, format!("  … and {} more, by the command line", plan.choices.len() - 9));
+        out.say(Role::Dim, format!("  … and {} more, on the command line", plan.choices.len() - 9));
     }
     out.0
 }
@@ -166,10 +166,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         out.say(Role::Critical, format!("✖ {refusal}"));
     }
     if plan.refusals.iter().any(|r| r.guard == "kubectl-filter") {
-        out.say(Role::Strong, "  the options (o) have the switches that allow evicting these pods");
+        out.say(Role::Strong, "  the options (o) can allow these pods to be evicted");
     }
     for unanswered in &rehearsal.evidence.unanswered {
-        out.say(Role::Warning, format!("! could not be asked: {unanswered}"));
+        out.say(Role::Warning, format!("! could not be checked: {unanswered}"));
     }
     let (worst, others) = plan.warnings.split_at(plan.silent.len().min(plan.warnings.len()));
     for warning in worst {
@@ -198,13 +198,16 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         );
     }
     if plan.steps.is_empty() {
-        out.say(Role::Dim, if refusals.is_empty() { "  nothing: it is so already" } else { "  nothing" });
+        out.say(
+            Role::Dim,
+            if refusals.is_empty() { "  nothing: it is already in this state" } else { "  nothing" },
+        );
     }
     if plan.steps.len() > first.len() + evictions {
         out.say(Role::Dim, format!("  … and {} more steps", plan.steps.len() - first.len() - evictions));
     }
     if !plan.diff.is_empty() {
-        out.head("What changes in it");
+        out.head("Changes");
         for line in plan.diff.iter().take(60) {
             let role = match line.chars().next() {
                 Some('+') => Role::Ok,
@@ -220,7 +223,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         let names: Vec<String> =
             plan.pdbs.iter().filter(free).map(|p| format!("{}/{}", p.namespace, p.name)).collect();
         if !names.is_empty() {
-            out.say(Role::Dim, format!("  {} let all go at once: {}", names.len(), names.join(" ")));
+            out.say(Role::Dim, format!("  {} allow all evictions at once: {}", names.len(), names.join(" ")));
         }
         for pdb in plan.pdbs.iter().filter(|p| !free(p)) {
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
@@ -228,7 +231,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
                 pdb.blocks.iter().take(6).map(pilothouse_core::domain::id::Name::as_str).collect();
             // a budget at 0 holds back none of the pods that are not ready
             let held = match (blocks.is_empty(), pdb.allowed <= 0) {
-                (true, true) => ": holds back none of these (pods that are not ready may go)".to_owned(),
+                (true, true) => ": blocks none of these (pods that are not ready may be evicted)".to_owned(),
                 (true, false) => String::new(),
                 (false, _) => format!(": holds back {}", blocks.join(" ")),
             };
@@ -266,7 +269,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         }
     }
     if !plan.unplaced.is_empty() {
-        out.head("Fits nowhere else");
+        out.head("Fits on no other node");
         for u in plan.unplaced.iter().take(MOST_UNPLACED) {
             out.say(Role::Critical, format!("✖ {}/{}: {}", u.namespace, u.name, u.reason));
         }
@@ -339,7 +342,7 @@ fn drain_summary(out: &mut Lines, plan: &Plan) {
         out.say(
             Role::Critical,
             format!(
-                "{}: {stay} stay Terminating, as nothing stops them there",
+                "{}: {stay} stay Terminating, because no kubelet stops them",
                 text::count(plan.pods.len(), "pod")
             ),
         );
@@ -370,7 +373,7 @@ pub fn question(question: &Question) -> DialogView {
                 lines: vec![
                     TextLine::new(
                         Role::Text,
-                        format!("{id}: what was already sent will finish; the rest is not sent."),
+                        format!("{id}: requests already sent will finish; no new ones are sent."),
                     ),
                     TextLine::new(Role::Text, "Nothing is undone."),
                 ],
@@ -381,7 +384,7 @@ pub fn question(question: &Question) -> DialogView {
         Question::DismissAction { id, title } => DialogView {
             title: format!("Dismiss {title}?"),
             lines: vec![
-                TextLine::new(Role::Text, format!("{id}: nothing is sent, and nothing is taken back.")),
+                TextLine::new(Role::Text, format!("{id}: nothing is sent, and nothing is undone.")),
                 TextLine::new(Role::Text, "It stays in the journal, and cannot be resumed any more."),
             ],
             ask: vec![

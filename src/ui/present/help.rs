@@ -31,8 +31,11 @@ pub fn lines(out: &mut Lines, ui: &Ui) {
         }
         out.say(Role::Text, String::new());
     }
-    out.say(Role::Strong, "Lower case looks, CAPITALS change the cluster and always open a rehearsal first.");
-    out.say(Role::Dim, "glyphs: ✖ broken   ! needs a look   ~ out of the ordinary   – not known   + marked");
+    out.say(
+        Role::Strong,
+        "Lower-case keys change nothing; CAPITALS change the cluster, and always open a rehearsal first.",
+    );
+    out.say(Role::Dim, "glyphs: ✖ broken   ! needs attention   ~ unusual   – not known   + marked");
     out.say(Role::Text, String::new());
     // the frame and the mark of a match
     let cells = usize::from(ui.size.0).saturating_sub(3).max(20);

@@ -89,7 +89,7 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
         let title = "quit".to_owned();
         hits.push((
             0,
-            Hit { target: Target::Quit, kind: "quit".into(), title, detail: "leave at once".into() },
+            Hit { target: Target::Quit, kind: "quit".into(), title, detail: "quit at once".into() },
         ));
     }
     for command in
@@ -146,7 +146,8 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             }
             let title = format!("{verb} {}", plan.name);
             if let Some(best) = score(&title, &needle) {
-                let origin = if plan.suggested { " (offered by the cluster)" } else { " (of the config)" };
+                let origin =
+                    if plan.suggested { " (suggested for this cluster)" } else { " (from the config)" };
                 let way = if revert { "back: " } else { "" };
                 // before the command that asked for them
                 hits.push((

@@ -45,7 +45,7 @@ fn detail(cluster: &Cluster, source: &str) -> Vec<Cell> {
     }
     // no count and no countdown: they would change the screen with every attempt
     if let SourceState::Stale { since } | SourceState::Down { since } = status.state {
-        lines.push(cell(Role::Dim, format!("failing since {}, tried again and again", since.clock_secs())));
+        lines.push(cell(Role::Dim, format!("failing since {}, retrying", since.clock_secs())));
     }
     lines
 }

@@ -16,7 +16,7 @@ use super::{actions, causes, errors, help, past, targets};
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
     let all = &cluster.derived.silenced;
     if all.is_empty() {
-        out.say(Role::Dim, "nothing that is found now is silenced");
+        out.say(Role::Dim, "no current finding is silenced");
     }
     for (n, Silenced { cause, by }) in all.iter().enumerate() {
         let grade = causes::grade(cause);
@@ -27,9 +27,7 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
         out.say(Role::Text, String::new());
         out.say(
             Role::Key,
-            format!(
-                "{key} ends the silence of one or of all; what the config silences is silenced again at the next start"
-            ),
+            format!("{key} ends one silence or all; silences from the config apply again at the next start"),
         );
     }
 }
@@ -54,7 +52,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             let grade = causes::grade(cause);
             out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
             let since = cause.since.map_or_else(
-                || "before this console looked".into(),
+                || "before this console started".into(),
                 |s| format!("{} ({})", s.told(now), past(now, s)),
             );
             out.say(Role::Text, String::new());
@@ -79,7 +77,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 out.say(Role::Text, format!("  {line}"));
             }
             if cause.evidence.is_empty() {
-                out.say(Role::Dim, "  none beyond the title");
+                out.say(Role::Dim, "  no more than the title");
             }
             if !cause.objects.is_empty() {
                 out.head("About");
@@ -120,7 +118,11 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("level", group.level.as_str());
             out.field(
                 "lines",
-                format!("{}, lately {}/min", text::grouped(group.count), super::rate(Some(group.per_minute))),
+                format!(
+                    "{}, recently {}/min",
+                    text::grouped(group.count),
+                    super::rate(Some(group.per_minute))
+                ),
             );
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
             out.field("first seen", format!("{} ({}){new}", group.first.told(now), past(now, group.first)));
@@ -144,7 +146,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             }
             // some of its lines stand below
             if lines_below(ui, fingerprint).is_empty() {
-                out.head("A whole line");
+                out.head("Example line");
                 out.say(Role::Text, format!("  {}", group.sample));
             }
         }
@@ -178,7 +180,7 @@ fn choices(out: &mut Lines, ui: &Ui, cause: &Cause) {
 pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
     let mut out = Lines(vec![TextLine::default()]);
     let title = match lines.len() {
-        0 => "Lines: none of them is kept any more".to_owned(),
+        0 => "Lines: none is kept any more".to_owned(),
         n => format!("Lines: the newest {n} that are kept, newest first"),
     };
     out.0.push(TextLine::new(Role::Title, title));

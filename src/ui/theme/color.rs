@@ -1,4 +1,4 @@
-//! Colours by name, number or `#rrggbb`, and what they become on terminals with fewer of them.
+//! Colours by name, number or `#rrggbb`, and their replacements on terminals with fewer colours.
 
 use ratatui::style::Color;
 
@@ -12,7 +12,7 @@ pub enum Depth {
     True,
 }
 
-/// The sixteen, by their usual names, with xterm's values.
+/// The sixteen colours by their usual names, with xterm's values.
 const NAMED: [(&str, Color, (u8, u8, u8)); 16] = [
     ("black", Color::Black, (0, 0, 0)),
     ("red", Color::Red, (205, 0, 0)),
@@ -32,7 +32,7 @@ const NAMED: [(&str, Color, (u8, u8, u8)); 16] = [
     ("white", Color::White, (255, 255, 255)),
 ];
 
-/// Reads a colour; None if it is not one.
+/// Parses a colour; None if it is not one.
 pub fn parse(text: &str) -> Option<Color> {
     if let Some((_, color, _)) = NAMED.iter().find(|(name, ..)| *name == text) {
         return Some(*color);

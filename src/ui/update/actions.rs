@@ -69,7 +69,7 @@ fn is_here(ui: &mut Ui, world: &World, action: &ActionView) -> bool {
 pub fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = running(ui, world) else { return };
     let on = !action.paused;
-    ui.say(if on { "paused: what was already sent will finish, nothing new is sent" } else { "resumed" });
+    ui.say(if on { "paused: requests already sent will finish, no new ones are sent" } else { "resumed" });
     effects.push(Effect::Order(action.id.clone(), Order::Pause(on)));
 }
 

@@ -183,7 +183,7 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
             dialog.choosing = choices > 0;
             dialog.top = 0;
             if choices == 0 {
-                dialog.note = "there is only this way to do it".into();
+                dialog.note = "this action has no options".into();
             }
         }
         Some(Cmd::CopyKubectl) => {
@@ -197,7 +197,7 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
                 if armed(dialog, now) {
                     confirm(ui, &plan, String::from("y"), effects);
                 } else {
-                    dialog.note = "too early: read the plan, then press it again".into();
+                    dialog.note = "too early: read the plan first, then press the key again".into();
                 }
             }
             _ => {}
@@ -246,7 +246,7 @@ fn type_in(
 ) {
     let Some(dialog) = &mut ui.dialog else { return };
     if !armed(dialog, now) {
-        dialog.note = "too early: what was typed before the plan was on the screen does not count".into();
+        dialog.note = "too early: this was typed before the plan was shown; type it again".into();
         return;
     }
     match key.code {

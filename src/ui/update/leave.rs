@@ -1,4 +1,4 @@
-//! Leaving: for good, or to the shell for a while. While an action runs, both ask once.
+//! Leaves the console for good, or to the shell for a while. While an action runs, both ask once.
 
 use pilothouse_core::facts::world::World;
 use pilothouse_core::plan::undo;
@@ -7,16 +7,16 @@ use super::super::app::Ui;
 use super::super::command::Cmd;
 use super::super::request::Effect;
 
-/// For how long the second press counts.
+/// How long a second press counts as a confirmation.
 const AGAIN_MS: u64 = 3_000;
 
-/// The first action that runs in this process, in words.
+/// The first action that runs in this process, as a text.
 fn acts(world: &World) -> Option<String> {
     let running = world.actions.iter().find(|a| a.outcome.is_none() && !a.foreign)?;
     Some(undo::title(&running.plan))
 }
 
-/// Whether the key was pressed a short while ago; if not, what a second press does is said.
+/// Whether the key was pressed a short while ago; if not, a message says what a second press does.
 fn asked(ui: &mut Ui, words: &str, cmd: Cmd) -> bool {
     if ui.quit_asked.is_some_and(|until| ui.clock_ms <= until) {
         return true;
@@ -27,7 +27,7 @@ fn asked(ui: &mut Ui, words: &str, cmd: Cmd) -> bool {
     false
 }
 
-/// Back; twice at the root quits.
+/// Goes back; pressed twice on the main screen, quits.
 pub fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if ui.screens.len() > 1 || ui.zoom {
         return super::back(ui, effects);
@@ -53,7 +53,8 @@ fn leave(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
     }
 }
 
-/// To the shell. A running action stands still meanwhile: what was sent goes on in the cluster, nothing more starts.
+/// Suspends to the shell. A running action is suspended too: the cluster processes the requests that were sent, but
+/// nothing new is sent.
 pub fn suspend(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let sure = acts(world).is_none_or(|action| {
         let words = format!("{action} is running and would stop until fg: {{key}} again suspends it");

@@ -23,7 +23,7 @@ pub fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>)
     if ui.dialog.is_some() || ui.question.is_some() {
         match by {
             Some(by) => dialog::scroll(ui, by),
-            None => dialog::note(ui, "the mouse confirms nothing: use the keys"),
+            None => dialog::note(ui, "a click does not confirm: use the keys"),
         }
         return;
     }

@@ -197,7 +197,7 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             Some((_, object)) => {
                 text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object);
             }
-            None => ui.say("no object is selected: j and k go to those of this text"),
+            None => ui.say("no object is selected: j and k select one in this text"),
         };
     }
     let Some(id) = ui.active_list() else { return };
@@ -234,7 +234,7 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 ui.screens.push(Screen::Text(Box::new(TextView::new(title, source, object))));
                 ask_lines(ui, world, effects);
             }
-            None => ui.say("there is nothing behind this row"),
+            None => ui.say("this row has nothing to open"),
         },
     }
 }

@@ -74,8 +74,10 @@ pub fn no_plans(ui: &mut Ui) {
     }
     let about = ui.failovers_about.as_ref().map_or_else(String::new, |o| format!(" for {o}"));
     let why = match ui.input.text() {
-        "weight " => "no weights to shift: no route of the cluster and no plan of the config has any",
-        "failover " => "no failover plan: the config has none, and the cluster offers none",
+        "weight " => {
+            "there are no weights to change: no route of the cluster and no plan in the config has any"
+        }
+        "failover " => "no failover plan: the config has none, and none can be suggested for this cluster",
         _ => return,
     };
     cancel(ui);
@@ -278,7 +280,7 @@ pub fn replicas(input: &str, from: Option<i32>) -> Result<i32, String> {
     };
     let wanted = result.ok_or_else(bad)??;
     if wanted < 0 {
-        return Err(format!("{wanted} replicas is less than none"));
+        return Err(format!("{wanted} replicas: the number cannot be negative"));
     }
     Ok(wanted)
 }

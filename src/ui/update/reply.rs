@@ -1,4 +1,4 @@
-//! Answers: each goes to the screen that asked, those to a screen that was left are dropped.
+//! Replies go to the screen that asked for them; if that screen was closed, they are dropped.
 
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
@@ -9,7 +9,7 @@ use super::super::request::{Effect, Reply, Ticket};
 use super::super::theme::Role;
 use super::{dialog, prompt};
 
-/// The log that a ticket is of.
+/// The log that belongs to a ticket.
 pub fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
     ui.screens.iter_mut().find_map(|s| match s {
         Screen::Log(view) if view.ticket == ticket => Some(view.as_mut()),
@@ -17,7 +17,7 @@ pub fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
     })
 }
 
-/// Takes an answer in.
+/// Handles a reply.
 pub fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &mut Vec<Effect>) {
     if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
         return dialog::take(ui, reply, effects);
@@ -92,7 +92,7 @@ pub fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &
     }
 }
 
-/// Keys of top-level YAML stand out.
+/// Highlights the keys of top-level YAML.
 fn yaml_role(line: &str) -> Role {
     if line.starts_with(|c: char| c.is_ascii_alphabetic()) && line.contains(':') {
         Role::Strong

@@ -32,7 +32,7 @@ pub fn ask(ui: &mut Ui, world: &World) {
         _ => None,
     };
     let cause = key.and_then(|key| cluster.derived.causes.iter().find(|c| causes::key(c) == key).cloned());
-    let Some(cause) = cause else { return ui.say("choose one finding in NOW: it is what can be silenced") };
+    let Some(cause) = cause else { return ui.say("select one finding in NOW to silence it") };
     ui.input.clear();
     ui.prompt = Some(Prompt::Silence { title: cause.title.clone(), silences: silences(&cause) });
 }

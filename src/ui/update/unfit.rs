@@ -74,10 +74,12 @@ pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
     let Some(command) = command::of(cmd) else { return String::new() };
     let title = command.title;
     match super::object(ui, world) {
-        None if super::open::on_fold(ui, world) => "this line is of several causes: Enter lists them".into(),
+        None if super::open::on_fold(ui, world) => {
+            "this line stands for several causes: Enter lists them".into()
+        }
         None => format!("nothing is selected here for '{title}'"),
         Some(object) if targets::fits(cmd, &object.kind) => {
-            format!("{object} is not among what is watched: no '{title}'")
+            format!("{object} is not watched: no '{title}'")
         }
         Some(object) => format!("{}, not {object}: {}", needs(cmd), go_to(ui, command)),
     }

@@ -202,7 +202,7 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
         ),
         Prompt::Silence { title, .. } => (
             format!("silence {} for: ", text::head(title, 40)),
-            "30m, 8h, 2d; nothing: until the console ends",
+            "30m, 8h, 2d; empty: until the console ends",
             "Enter silences   Esc closes",
         ),
         Prompt::Tell => ("end the silence of: ".into(), "a number, or all", "Enter ends it   Esc closes"),

@@ -34,7 +34,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
     view.top = view.top.min(last);
     let mut notes: Vec<Cell> = vec![cell(Role::Dim, format!("{} lines", grouped(view.lines.len() as u64)))];
     if view.dropped > 0 {
-        notes.push(cell(Role::Warning, format!("{} older ones let go", grouped(view.dropped))));
+        notes.push(cell(Role::Warning, format!("{} older ones dropped", grouped(view.dropped))));
     }
     notes.push(match (view.ended, view.follow) {
         (true, _) => cell(Role::Stale, "ended"),

@@ -1,5 +1,5 @@
-//! LANG=C and `--ascii`: everything that was drawn, in ASCII. One pass over the finished frame, so that no view has to
-//! know.
+//! LANG=C and `--ascii`: replaces all drawn characters by ASCII in one pass over the finished frame, so that no view
+//! has to handle it.
 
 use ratatui::buffer::Buffer;
 
@@ -26,7 +26,7 @@ fn plain(symbol: &str) -> &'static str {
     }
 }
 
-/// Replaces what is not ASCII.
+/// Replaces characters that are not ASCII.
 pub fn flatten(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !cell.symbol().is_ascii() {

@@ -1,18 +1,18 @@
-//! Columns that leave in a fixed order when there is no room, and are as wide as what stands in them.
+//! Columns that are as wide as their content, and are left out in a fixed order if there is no room.
 
 use super::text;
 
-/// What is kept of a text that does not fit.
+/// Which part of a text is kept if it does not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cut {
-    /// The beginning.
+    /// The start.
     #[default]
     Head,
-    /// The end: names differ there.
+    /// The end, where names differ.
     Tail,
-    /// Both ends: messages begin with what failed and end with why.
+    /// Both ends: messages start with what failed and end with why.
     Middle,
-    /// All of it, drawn smaller: a meter.
+    /// Everything, drawn smaller: a meter.
     Scale,
 }
 
@@ -20,21 +20,21 @@ pub enum Cut {
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     pub head: &'static str,
-    /// Never narrower.
+    /// The minimum width.
     pub min: u16,
-    /// Never wider; 0 = takes what is left.
+    /// The maximum width; 0: takes the remaining width.
     pub max: u16,
     pub right: bool,
     pub cut: Cut,
-    /// What does not fit goes on in the lines below the row, where those are free.
+    /// Text that does not fit continues in the lines below the row, if these are free.
     pub wraps: bool,
-    /// Takes all that is left, whatever stands in it: what comes after it stands at the right edge.
+    /// Takes all the remaining width, whatever its content; the columns after it are at the right edge.
     pub fills: bool,
-    /// 0 = stays; else the higher, the earlier it leaves.
+    /// 0: it is always shown; otherwise, the higher the number, the earlier it is left out.
     pub leave: u8,
-    /// The head where there is no room for the whole one.
+    /// The head if there is no room for the full one.
     pub short: &'static str,
-    /// Never cut up to `max`: a number without its end is another number. Right-aligned columns are never cut at all.
+    /// Never cut up to `max`, because a truncated number is another number. Right-aligned columns are never cut at all.
     pub whole: bool,
 }
 
@@ -87,25 +87,25 @@ impl Column {
         }
     }
 
-    /// The same column with a head for narrow places.
+    /// The same column with a short head for narrow places.
     pub const fn short(mut self, head: &'static str) -> Self {
         self.short = head;
         self
     }
 
-    /// A column of sentences, which takes what is left and goes on below its row.
+    /// A column of sentences, which takes the remaining width and continues below its row.
     pub const fn text(head: &'static str, min: u16, leave: u8) -> Self {
         let column = Self::left(head, min, 0, leave);
         Self { cut: Cut::Middle, wraps: true, ..column }
     }
 
-    /// A column of meters, which [`METER`] cells are made for: as wide as there is room.
+    /// A column of meters, for [`METER`] cells, as wide as there is room.
     pub const fn meter(head: &'static str, short: &'static str, min: u16, leave: u8) -> Self {
         let column = Self::left(head, min, min, leave);
         Self { cut: Cut::Scale, short, ..column }
     }
 
-    /// The same column, with numbers in it: they are not cut.
+    /// The same column for texts with numbers, which are not cut.
     pub const fn whole(mut self) -> Self {
         self.whole = true;
         self
@@ -116,14 +116,14 @@ impl Column {
         if text::width(self.head) <= usize::from(cells) { self.head } else { self.short }
     }
 
-    /// The same column, which leaves when there is no room.
+    /// The same column, which is left out if there is no room.
     pub const fn leaving(mut self, leave: u8) -> Self {
         self.leave = leave;
         self
     }
 }
 
-/// Where a column lies: its index, first cell and width.
+/// The position of a column: its index, first cell and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
     pub index: usize,
@@ -131,19 +131,19 @@ pub struct Placed {
     pub width: u16,
 }
 
-/// Cells that a meter is made with, before it is drawn as wide as its column is.
+/// Number of cells that a meter is made with, before it is drawn in the width of its column.
 pub const METER: usize = 40;
 
-/// Names up to this long are worth more than a luxury …
+/// Names up to this length are worth more than an optional column …
 const WHOLE: u16 = 24;
 /// … and so are sentences up to this long.
 const SENTENCE: u16 = 40;
-/// Columns that leave from here on go before names are cut.
+/// Columns with this number or a higher one are left out before names are cut.
 const LUXURY: u8 = 7;
 
 /// Places the columns in `room` cells. `content(i)`: the widest text of column `i` among the visible rows.
 pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) -> Vec<Placed> {
-    // a column in which nothing stands says nothing
+    // a column without content is left out
     let says = |(i, c): (usize, &Column)| (c.leave == 0 || content(i) > 0).then_some(i);
     let mut kept: Vec<usize> = columns.iter().enumerate().filter_map(says).collect();
     let cells = |width: usize| u16::try_from(width).unwrap_or(u16::MAX);
@@ -161,7 +161,7 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
         let sum = kept.iter().fold(0u16, |sum, i| sum.saturating_add(min_of(*i)));
         sum.saturating_add(cells(kept.len().saturating_sub(1)))
     };
-    // what stays should be read whole, up to a length: for that, what says least may go
+    // the remaining columns should be readable completely, up to a length; less important columns are left out for that
     let wanted = |kept: &[usize]| -> u16 {
         let more: u16 = kept
             .iter()
@@ -191,7 +191,7 @@ pub fn place(columns: &[Column], room: u16, content: &dyn Fn(usize) -> usize) ->
     }
     let mut spare = room.saturating_sub(needed(&kept));
     let mut widths: Vec<u16> = kept.iter().map(|i| min_of(*i)).collect();
-    // what is limited first, then what takes the rest; a limit is for scarce room: nothing is cut beside free cells
+    // first the limited columns, then the one that takes the rest; nothing is cut while there are free cells
     for (unlimited, past_limit) in [(false, false), (true, false), (false, true)] {
         for (i, width) in kept.iter().zip(widths.iter_mut()) {
             let Some(column) = columns.get(*i) else { continue };

@@ -1,20 +1,20 @@
-//! What was typed before, to be typed again with Up and Down.
+//! Earlier inputs, which Up and Down recall.
 
-/// Kept.
+/// Maximum number of inputs that are kept.
 const MOST: usize = 50;
 
-/// The lines that were used, the newest last, and where one is among them.
+/// The earlier inputs, the newest last, and which of them is shown.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     lines: Vec<String>,
-    /// The line that is shown of them; None = the person's own.
+    /// The index of the shown input; None: the user's own text.
     at: Option<usize>,
-    /// What was typed before the first Up.
+    /// The text that was typed before the first Up.
     draft: String,
 }
 
 impl History {
-    /// A line was used.
+    /// Adds an input that was used.
     pub fn remember(&mut self, line: &str) {
         self.rest();
         let line = line.trim();
@@ -34,7 +34,7 @@ impl History {
         self.draft.clear();
     }
 
-    /// The line before or after the one that is shown; after the newest comes what was typed. None: there is none.
+    /// The input before or after the shown one; after the newest one comes the user's own text. None: there is none.
     pub fn recall(&mut self, typed: &str, older: bool) -> Option<String> {
         let next = match (self.at, older) {
             (None, true) => self.lines.len().checked_sub(1)?,

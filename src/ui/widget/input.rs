@@ -1,4 +1,4 @@
-//! The line that is typed, the same in every prompt: its text, its cursor, and the keys that edit it.
+//! The line editor of every prompt: its text, its cursor, and the keys that edit it.
 
 use pilothouse_core::domain::text::{clean, is_safe};
 use unicode_segmentation::UnicodeSegmentation as _;
@@ -6,23 +6,23 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use super::super::key::{Code, Key};
 use super::text::width;
 
-/// Bytes of a line: nobody types or pastes more into one.
+/// Maximum length of a line in bytes; nobody types or pastes more.
 const MOST: usize = 400;
 
 /// A line with a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputLine {
     text: String,
-    /// In bytes, at the edge of a character with its marks.
+    /// In bytes, at the boundary of a character with its combining marks.
     at: usize,
 }
 
-/// What a key did.
+/// The effect of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// The text changed.
     Changed,
-    /// The cursor moved, or there was nothing to do.
+    /// The cursor moved, or nothing happened.
     Kept,
 }
 
@@ -58,7 +58,7 @@ impl InputLine {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Where the cursor goes by a character, or by a word, to the left and to the right.
+    /// Where the cursor goes by one character, or by one word, to the left and to the right.
     fn left(&self, word: impl Fn(char) -> bool, words: bool) -> usize {
         let before = self.before();
         if !words {
@@ -83,7 +83,7 @@ impl InputLine {
         }
         let before = clean(self.text.get(..from).unwrap_or_default()).len();
         self.text.replace_range(from..to, "");
-        // a combining mark whose letter is gone becomes visible
+        // a combining mark that has lost its letter becomes visible
         self.text = clean(&self.text).into_owned();
         self.at =
             (0..=before.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
@@ -107,7 +107,7 @@ impl InputLine {
         Edit::Changed
     }
 
-    /// Puts pasted text in at the cursor, without its line ends, as far as there is room.
+    /// Inserts pasted text at the cursor, without its line ends, as far as there is room.
     pub fn paste(&mut self, pasted: &str) -> Edit {
         let line: String = pasted.chars().filter(|c| !matches!(c, '\r' | '\n')).take(MOST).collect();
         let line = clean(&line);
@@ -116,11 +116,11 @@ impl InputLine {
         self.put(line.get(..fits).unwrap_or_default())
     }
 
-    /// Takes a key. None: the key does not edit a line.
+    /// Handles a key. None: the key does not edit a line.
     pub fn press(&mut self, key: Key) -> Option<Edit> {
         let not_blank = |c: char| !c.is_whitespace();
         Some(match (key.code, key.ctrl, key.alt) {
-            // a terminal sends one or the other for the same key
+            // terminals send one or the other for the same key
             (Code::Backspace, false, false) | (Code::Char('h'), true, false) => {
                 self.cut(self.left(not_blank, false), self.at)
             }
@@ -150,12 +150,12 @@ impl InputLine {
         })
     }
 
-    /// Whether the key would edit it.
+    /// Whether the key edits the line.
     pub fn takes(&self, key: Key) -> bool {
         self.clone().press(key).is_some()
     }
 
-    /// The part that fits in so many cells with the cursor in sight, and the cell that the cursor is on.
+    /// The part that fits into so many cells with the cursor visible, and the cell of the cursor.
     pub fn shown(&self, cells: usize) -> (String, usize) {
         // the cursor needs a cell of its own at the end
         let room = cells.saturating_sub(1);

@@ -1,20 +1,21 @@
-//! Text that fits a number of cells.
+//! Texts that fit into a number of cells.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr;
 
-/// Cells that a text takes: those of its characters with their marks, each of which is drawn into cells of its own.
+/// The width of a text in cells: the sum of its characters with their combining marks, each of which is drawn into its
+/// own cells.
 pub fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.graphemes(true).map(UnicodeWidthStr::width).sum() }
 }
 
-/// The beginning, with `…` where something is missing.
+/// The start of a text, with `…` if it is cut.
 pub fn head(text: &str, cells: usize) -> String {
     if cells == 0 {
         return String::new();
     }
     let (mut used, mut kept) = (0, 0);
-    // of a line of many kilobytes only what fits is looked at
+    // only the part of a very long line that fits is examined
     for (at, part) in text.grapheme_indices(true) {
         used += part.width();
         if used > cells {
@@ -27,7 +28,7 @@ pub fn head(text: &str, cells: usize) -> String {
     text.to_owned()
 }
 
-/// The end, with `…` in front where something is missing: names differ in their tails.
+/// The end of a text, with `…` in front if it is cut, because names differ at their end.
 pub fn tail(text: &str, cells: usize) -> String {
     if width(text) <= cells {
         return text.to_owned();
@@ -49,7 +50,7 @@ pub fn tail(text: &str, cells: usize) -> String {
     kept.into_iter().rev().collect()
 }
 
-/// Both ends, with `…` between them where something is missing; where there is little room, the beginning.
+/// Both ends of a text, with `…` between them if it is cut; in a narrow place, the start.
 pub fn middle(text: &str, cells: usize) -> String {
     const LITTLE: usize = 24;
     if cells < LITTLE || width(text) <= cells {
@@ -68,7 +69,7 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     if width(text) <= cells {
         return vec![text.to_owned()];
     }
-    // a glyph in front belongs to the indent
+    // a glyph at the start belongs to the indent
     let mark = text.chars().next().is_some_and(|c| matches!(c, '✖' | '!' | '~'));
     let blanks = text.chars().skip(usize::from(mark)).take_while(|c| *c == ' ').count() + usize::from(mark);
     let indent = " ".repeat(if blanks > 1 || !mark { blanks.min(cells / 2) } else { 0 });
@@ -93,7 +94,7 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
                 if !line.trim().is_empty() {
                     lines.push(line.trim_end().to_owned());
                 }
-                // an indent that leaves no room for a character is none
+                // an indent that leaves no room for a character is ignored
                 line = if width(&indent) + w <= cells { indent.clone() } else { String::new() };
                 used = width(&line);
             }
@@ -125,7 +126,7 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
-/// A trend in eight heights, the newest right, at most `cells` of it.
+/// A trend as bars of eight heights, the newest on the right, at most `cells` of it.
 pub fn trend(values: &[u32], cells: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let from = values.len().saturating_sub(cells);
@@ -140,7 +141,7 @@ pub fn trend(values: &[u32], cells: usize) -> String {
         .collect()
 }
 
-/// How full something is, in `cells`: what is used, what is spoken for beyond that, and the rest.
+/// A meter of `cells`: the used part, the part that is reserved beyond that, and the rest.
 pub fn meter(used: i64, taken: i64, whole: i64, cells: usize) -> String {
     let of = |part: i64| {
         let whole = i128::from(whole.max(1));
@@ -152,7 +153,7 @@ pub fn meter(used: i64, taken: i64, whole: i64, cells: usize) -> String {
     format!("{}{}{}", "■".repeat(used), "□".repeat(taken - used), "·".repeat(cells - taken))
 }
 
-/// A meter in fewer cells: its first one, and what lies at the middle of each other.
+/// A meter in fewer cells: its first cell, and the cell at the middle of each further part.
 pub fn scale(meter: &str, cells: usize) -> String {
     let whole: Vec<char> = meter.chars().collect();
     if whole.len() <= cells {

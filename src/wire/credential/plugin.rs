@@ -1,7 +1,7 @@
-//! One run of a credential plugin (`users[].user.exec`): what it is told, what it answers, and how it is waited for.
+//! Runs a credential plugin once (`users[].user.exec`): its input, its output, and the wait for it.
 //!
-//! A plugin may take its time: it may open a browser or ask for a touch of a key. As long as no screen has the terminal,
-//! its words go to standard error as they come and the person is told what is waited for.
+//! A plugin can be slow: it can open a browser, or wait until the user touches a hardware key. Until the screen takes
+//! the terminal, the plugin's messages go to standard error at once, and a message says that we wait for the plugin.
 
 use std::io::Write as _;
 use std::process::{ExitStatus, Stdio};
@@ -22,27 +22,27 @@ use crate::clock::Clock;
 use crate::wire::env::Env;
 use crate::wire::kubeconfig::file::Exec;
 
-/// Until the person is told what is waited for, and then how often.
+/// After this time a message says that we wait for the plugin; it is repeated at this interval.
 const TOLD_AFTER: Duration = Duration::from_secs(3);
 const TOLD_EVERY: Duration = Duration::from_secs(10);
-/// A plugin that nobody can see or answer is given up after this long.
+/// The timeout of a plugin that has no terminal, since nobody can see its questions or answer them.
 const UNSEEN: Duration = Duration::from_secs(120);
-/// How long the pipes are still read after the process has ended: a child of it may hold them.
+/// How long the pipes are read after the process has ended, because one of its children may still hold them.
 const PIPES: Duration = Duration::from_millis(250);
 const ANSWER_CAP: usize = 4 << 20;
 const WORDS_CAP: usize = 16 << 10;
 
-/// Standard input and standard error of a person, as long as no screen has taken them.
+/// The user's standard input and standard error, until a screen takes the terminal.
 #[derive(Clone, Debug, Default)]
 pub struct Seat(Option<Arc<AtomicBool>>);
 
 impl Seat {
-    /// The process's own.
+    /// The process's own standard input and standard error.
     pub fn of_process() -> Self {
         Self(Some(Arc::new(AtomicBool::new(true))))
     }
 
-    /// A screen takes the terminal: from now on nothing may be written there and nobody can answer.
+    /// The screen takes the terminal: from now on nothing is written there, and the user cannot answer a plugin.
     pub fn leave(&self) {
         if let Some(free) = &self.0 {
             free.store(false, Ordering::Relaxed);
@@ -55,13 +55,13 @@ impl Seat {
 
     fn write(&self, bytes: &[u8]) {
         if self.is_free() {
-            // standard error may be closed: the plugin can still succeed
+            // standard error may be closed; the plugin can still succeed
             let _unheard = std::io::stderr().lock().write_all(bytes);
         }
     }
 }
 
-/// What a plugin gave.
+/// The credential that a plugin returned.
 #[derive(Clone)]
 pub(super) struct Given {
     pub token: String,
@@ -70,11 +70,11 @@ pub(super) struct Given {
     pub expires: Option<Stamp>,
 }
 
-/// A plugin and what it is told.
+/// A plugin and its input.
 #[derive(Debug)]
 pub(super) struct Plugin {
     pub exec: Exec,
-    /// `spec.cluster`, if it wants to know.
+    /// `spec.cluster`, if the plugin asks for it.
     pub cluster: Option<Value>,
     pub env: Env,
     pub seat: Seat,
@@ -82,22 +82,22 @@ pub(super) struct Plugin {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct ExecCredential {
     kind: Option<String>,
     api_version: Option<String>,
-    status: Option<Status>,
+    status: Option<ExecCredentialStatus>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Status {
+struct ExecCredentialStatus {
     token: Option<String>,
     expiration_timestamp: Option<String>,
     client_certificate_data: Option<String>,
     client_key_data: Option<String>,
 }
 
-/// What has come over the pipes.
+/// The output on both pipes so far.
 #[derive(Default)]
 struct Heard {
     answer: Vec<u8>,
@@ -105,12 +105,12 @@ struct Heard {
 }
 
 impl Plugin {
-    /// For people.
+    /// The plugin's name for messages.
     pub(super) fn name(&self) -> String {
         format!("the credential plugin {}", text::clean(&self.exec.command))
     }
 
-    /// Whether it may use the terminal.
+    /// Whether the plugin may use the terminal.
     fn interactive(&self) -> Result<bool, String> {
         use std::io::IsTerminal as _;
         let terminal = std::io::stdin().is_terminal();
@@ -121,7 +121,7 @@ impl Plugin {
                 self.name()
             )),
             "Always" if !self.seat.is_free() => Err(format!(
-                "{} needs the terminal to log in again: end this console and start it anew",
+                "{} needs the terminal to log in again: end this console and start it again",
                 self.name()
             )),
             "Always" => Ok(true),
@@ -149,21 +149,21 @@ impl Plugin {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         if !self.seat.is_free() {
-            // ctrl-c does not reach it: its whole group is killed instead
+            // ctrl-c does not reach the plugin, so its process group is killed
             command.process_group(0);
         }
         command
     }
 
-    /// Runs it. The error is in words for people, with the plugin's own.
+    /// Runs the plugin. The error is a message for the user and has the plugin's own messages.
     pub(super) async fn run(self: Arc<Self>) -> Result<Given, String> {
         let interactive = self.interactive()?;
         let mut child = self.command(interactive).spawn().map_err(|e| self.not_started(&e))?;
         let mut heard = Heard::default();
         let status = self.hear(&mut child, &mut heard).await?;
         if !status.success() {
-            let said = String::from_utf8_lossy(&heard.words);
-            let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
+            let output = String::from_utf8_lossy(&heard.words);
+            let last = output.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
             let last = text::clean(last.trim()).into_owned();
             return Err(format!("{}: {status}: {}", self.name(), text::cap(&last, 300)));
         }
@@ -182,7 +182,7 @@ impl Plugin {
         format!("{}: {why}{hint}", self.name())
     }
 
-    /// Reads both pipes until the process has ended, and says meanwhile what is waited for.
+    /// Reads both pipes until the process has ended, and reports meanwhile that we wait for it.
     async fn hear(&self, child: &mut Child, heard: &mut Heard) -> Result<ExitStatus, String> {
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
@@ -197,7 +197,7 @@ impl Plugin {
             if let Some((status, at)) = ended {
                 let answered = status.success() && self.read(&heard.answer).is_ok();
                 let done = answered || !out_open && (!err_open || status.success());
-                // as long as there is no answer, its children may still give one
+                // without an answer yet, its children may still write one
                 let patience = if status.success() { PIPES * 20 } else { PIPES };
                 if done || at.elapsed() >= patience {
                     return Ok(status);
@@ -240,11 +240,11 @@ impl Plugin {
         }
     }
 
-    /// The answer, as kubectl checks it.
+    /// Reads the plugin's answer with kubectl's checks.
     fn read(&self, answer: &[u8]) -> Result<Given, String> {
         let bad = |why: &str| Err(format!("{}: {why}", self.name()));
-        let json = serde_json::from_slice::<Answer>(answer).ok();
-        // kubectl takes YAML as well
+        let json = serde_json::from_slice::<ExecCredential>(answer).ok();
+        // kubectl accepts YAML too
         let Some(answer) = json.or_else(|| serde_saphyr::from_slice(answer).ok()) else {
             return bad("its answer is not an ExecCredential (JSON)");
         };
@@ -253,9 +253,9 @@ impl Plugin {
         }
         let version = answer.api_version.unwrap_or_default();
         if version != self.exec.api_version {
-            let said = text::clean(&version).into_owned();
+            let version = text::clean(&version).into_owned();
             return bad(&format!(
-                "it answers in apiVersion {said:?}, the kubeconfig asks for {}",
+                "it answers in apiVersion {version:?}, the kubeconfig asks for {}",
                 self.exec.api_version
             ));
         }
@@ -289,25 +289,25 @@ fn end(group: Option<Pid>) {
     }
 }
 
-/// When a credential given at `now` is asked for anew: a minute before its end, later when its whole life is short.
-/// None: never by itself.
+/// When a credential obtained at `now` is renewed: a minute before its expiry, later if its whole lifetime is short.
+/// None: never automatically.
 pub(super) fn renew_at(now: Stamp, expires: Option<Stamp>) -> Option<Stamp> {
     const MINUTE: i64 = 60_000;
     let expires = expires?;
     let life = expires.0 - now.0;
     Some(Stamp(match life {
-        // it has expired already: use it all the same, and do not run the plugin for every request
+        // it has expired already: use it anyway, and do not run the plugin for every request
         ..=0 => now.0 + 10_000,
         1..=MINUTE => expires.0 - life / 10,
         _ => expires.0 - MINUTE.min(life * 7 / 8),
     }))
 }
 
-/// `spec.cluster` as kubectl tells it.
+/// `spec.cluster` in kubectl's form.
 pub(super) fn cluster(access: &crate::wire::kubeconfig::resolve::Access, ca: Option<&[u8]>) -> Value {
-    let mut told = json!({"server": access.told_server, "config": access.plugin_config});
+    let mut cluster_info = json!({"server": access.exec_server, "config": access.plugin_config});
     let mut add = |key: &str, value: Value| {
-        if let Some(map) = told.as_object_mut() {
+        if let Some(map) = cluster_info.as_object_mut() {
             map.insert(key.to_owned(), value);
         }
     };
@@ -327,10 +327,10 @@ pub(super) fn cluster(access: &crate::wire::kubeconfig::resolve::Access, ca: Opt
     if access.disable_compression {
         add("disable-compression", true.into());
     }
-    told
+    cluster_info
 }
 
-/// For how long a run has been under way.
+/// How long a run has been in progress.
 pub(super) fn waited(since: std::time::Instant) -> u64 {
     Clock::instant().saturating_duration_since(since).as_secs()
 }

@@ -11,18 +11,18 @@ use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct CronJobDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<CronJobSpec<'a>>,
     #[serde(borrow)]
-    status: Option<StatusDoc<'a>>,
+    status: Option<CronJobStatus<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Spec<'a> {
+struct CronJobSpec<'a> {
     #[serde(borrow)]
     schedule: Text<'a>,
     #[serde(borrow)]
@@ -34,7 +34,7 @@ struct Spec<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct StatusDoc<'a> {
+struct CronJobStatus<'a> {
     active: Option<Vec<IgnoredAny>>,
     #[serde(borrow)]
     last_schedule_time: Text<'a>,
@@ -50,7 +50,7 @@ impl Decode for CronJob {
 
 /// A CronJob from its JSON.
 pub fn cronjob(pools: &mut Pools, json: &[u8]) -> Result<CronJob, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: CronJobDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("cronjob")?;
     let spec = doc.spec.unwrap_or_default();

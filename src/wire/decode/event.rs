@@ -10,7 +10,7 @@ use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Doc<'a> {
+struct EventDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
@@ -31,7 +31,7 @@ struct Doc<'a> {
     #[serde(borrow)]
     series: Option<Series<'a>>,
     #[serde(borrow)]
-    source: Option<Origin<'a>>,
+    source: Option<EventSource<'a>>,
     #[serde(borrow)]
     reporting_component: Text<'a>,
 }
@@ -61,7 +61,7 @@ struct Series<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Origin<'a> {
+struct EventSource<'a> {
     #[serde(borrow)]
     component: Text<'a>,
 }
@@ -78,14 +78,14 @@ impl Decode for KubeEvent {
 
 /// An event from its JSON.
 pub fn event(pools: &mut Pools, json: &[u8]) -> Result<KubeEvent, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: EventDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("event")?;
     let about = doc.involved_object.unwrap_or_default();
     let series = doc.series.unwrap_or_default();
     let component =
         doc.source.map(|s| s.component).filter(|c| !c.is_empty()).unwrap_or(doc.reporting_component);
-    // the scheduler writes new-style events, which have neither first nor last
+    // the scheduler writes new-style events, which have neither `firstTimestamp` nor `lastTimestamp`
     let event_time = doc.event_time.stamp();
     Ok(KubeEvent {
         uid: meta.uid(),

@@ -11,16 +11,16 @@ use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct ServiceDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<ServiceSpec<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Spec<'a> {
+struct ServiceSpec<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
     #[serde(borrow, rename = "clusterIP")]
@@ -40,7 +40,7 @@ impl Decode for Service {
 
 /// A Service from its JSON.
 pub fn service(pools: &mut Pools, json: &[u8]) -> Result<Service, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: ServiceDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("service")?;
     let spec = doc.spec.unwrap_or_default();
@@ -82,7 +82,7 @@ struct EndpointDoc<'a> {
     addresses: Option<Vec<Text<'a>>>,
     conditions: Option<Conditions>,
     #[serde(borrow)]
-    target_ref: Option<Target<'a>>,
+    target_ref: Option<TargetRef<'a>>,
     #[serde(borrow)]
     node_name: Text<'a>,
     #[serde(borrow)]
@@ -99,7 +99,7 @@ struct Conditions {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Target<'a> {
+struct TargetRef<'a> {
     #[serde(borrow)]
     kind: Text<'a>,
     #[serde(borrow)]
@@ -126,7 +126,7 @@ pub fn endpoint_slice(pools: &mut Pools, json: &[u8]) -> Result<EndpointSlice, D
         .map(|e| {
             let conditions = e.conditions.as_ref();
             let pod = e.target_ref.as_ref().filter(|t| &*t.kind == "Pod" && !t.name.is_empty());
-            // nil means ready, and serving is ready when it is not said
+            // `ready: null` means ready, and a missing `serving` has the value of `ready`
             let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
             Endpoint {
                 address: e.addresses.iter().flatten().next().map(|a| single(a)).unwrap_or_default(),

@@ -13,7 +13,7 @@ use super::{ConditionDoc, Decode, Decoder, Labels, Meta, Pools, Text, pooled, re
 use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
-/// Labels that name a node's pool, most telling first.
+/// Labels that name a node's pool, the most specific first.
 const POOLS: [&str; 10] = [
     "karpenter.sh/nodepool",
     "eks.amazonaws.com/nodegroup",
@@ -30,18 +30,18 @@ const ZONES: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.ku
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct NodeDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<NodeSpec<'a>>,
     #[serde(borrow)]
     status: Option<NodeStatus<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Spec<'a> {
+struct NodeSpec<'a> {
     unschedulable: Option<bool>,
     #[serde(borrow)]
     taints: Option<Vec<TaintDoc<'a>>>,
@@ -101,7 +101,7 @@ impl Decode for Node {
 
 /// A node from its JSON.
 pub fn node(pools: &mut Pools, json: &[u8]) -> Result<Node, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: NodeDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("node")?;
     let spec = doc.spec.unwrap_or_default();
@@ -192,7 +192,7 @@ impl Heartbeats {
             Some((name, _)) => name.clone(),
             None => single(&meta.name),
         };
-        // leases of nodes that are gone; a cluster of the largest published size has 5,000
+        // forget the leases of deleted nodes; the largest published clusters have 5,000 nodes
         if self.seen.len() > 20_000 {
             self.seen.clear();
         }

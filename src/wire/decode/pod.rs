@@ -1,4 +1,5 @@
-//! Pods: kubectl's STATUS and READY, what is in trouble and why, requests with resizes in place.
+//! Decodes pods: kubectl's STATUS and READY columns, problems with their messages, and requests, including in-place
+//! resizes.
 
 mod columns;
 mod own;
@@ -24,23 +25,23 @@ use super::{ConditionDoc, Decode, Decoder, Labels, Meta, Pools, Text, message, r
 use crate::clock::Clock;
 use crate::wire::list_watch::DecodeError;
 
-/// An out-of-memory kill is news for an hour.
+/// An out-of-memory kill is reported for an hour.
 const OOM_NEWS_SECS: u64 = 3600;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct PodDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<PodSpec<'a>>,
     #[serde(borrow)]
     status: Option<PodStatus<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Spec<'a> {
+struct PodSpec<'a> {
     #[serde(borrow)]
     node_name: Text<'a>,
     #[serde(borrow)]
@@ -148,9 +149,9 @@ struct ContainerStatus<'a> {
     started: Option<bool>,
     restart_count: Option<i64>,
     #[serde(borrow)]
-    state: Option<State<'a>>,
+    state: Option<ContainerState<'a>>,
     #[serde(borrow)]
-    last_state: Option<State<'a>>,
+    last_state: Option<ContainerState<'a>>,
     #[serde(borrow)]
     allocated_resources: Option<Labels<'a>>,
     #[serde(borrow)]
@@ -159,7 +160,7 @@ struct ContainerStatus<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct State<'a> {
+struct ContainerState<'a> {
     #[serde(borrow)]
     waiting: Option<Waiting<'a>>,
     running: Option<IgnoredAny>,
@@ -211,7 +212,7 @@ impl Decode for Pod {
 
 /// A pod from its JSON, read at `now`.
 pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: PodDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check("pod")?;
     let spec = doc.spec.unwrap_or_default();
@@ -257,7 +258,7 @@ pub fn pod(pools: &mut Pools, json: &[u8], now: Stamp) -> Result<Pod, DecodeErro
 }
 
 /// The PersistentVolumeClaims that a pod mounts. The claim of an ephemeral volume is named after the pod and the volume.
-fn claims(name: &Name, spec: &Spec<'_>) -> Box<[Name]> {
+fn claims(name: &Name, spec: &PodSpec<'_>) -> Box<[Name]> {
     let claim = |volume: &Volume<'_>| match &volume.persistent_volume_claim {
         Some(source) => Some(single(&source.claim_name)),
         None => volume.ephemeral.map(|_| single(&format!("{name}-{}", &*volume.name))),
@@ -266,7 +267,7 @@ fn claims(name: &Name, spec: &Spec<'_>) -> Box<[Name]> {
 }
 
 /// An init container that is not a sidecar runs.
-fn init_running(spec: &Spec<'_>, status: &PodStatus<'_>) -> bool {
+fn init_running(spec: &PodSpec<'_>, status: &PodStatus<'_>) -> bool {
     let stays = |name: &str| spec.init_containers.iter().flatten().any(|c| *c.name == *name && c.sidecar());
     status.init_container_statuses.iter().flatten().any(|c| c.running() && !stays(&c.name))
 }
@@ -275,7 +276,7 @@ fn condition<'a, 'b>(status: &'b PodStatus<'a>, kind: &str) -> Option<&'b Condit
     status.conditions.iter().flatten().find(|c| &*c.kind == kind)
 }
 
-fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
+fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &PodSpec<'_>) -> Arc<PodShape> {
     let mut containers = |list: Option<&Vec<ContainerDoc<'_>>>| {
         list.into_iter()
             .flatten()
@@ -315,7 +316,7 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<PodShape> {
     pools.shapes.get(shape)
 }
 
-/// A container reports resources of its own: they may differ from the template's.
+/// A container's status has resources of its own, which can differ from the template's.
 fn resized(status: &PodStatus<'_>) -> bool {
     status
         .container_statuses
@@ -325,7 +326,7 @@ fn resized(status: &PodStatus<'_>) -> bool {
         .any(|c| c.resources.is_some() || c.allocated_resources.is_some())
 }
 
-fn requests(spec: &Spec<'_>, status: Option<&PodStatus<'_>>) -> PodRequests {
+fn requests(spec: &PodSpec<'_>, status: Option<&PodStatus<'_>>) -> PodRequests {
     let one = |c: &ContainerDoc<'_>, statuses: Option<&Vec<ContainerStatus<'_>>>| {
         let found = statuses.into_iter().flatten().find(|s| *s.name == *c.name);
         Container {
@@ -383,12 +384,12 @@ fn waiting_trouble(reason: &str) -> Option<Trouble> {
     })
 }
 
-/// What is wrong, with the message of the scheduler or the kubelet.
+/// The pod's problem, with the message of the scheduler or the kubelet.
 fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>, Option<Name>) {
-    let said = |text: &str| (!text.is_empty()).then(|| message(text));
+    let detail = |text: &str| (!text.is_empty()).then(|| message(text));
     if phase == Phase::Failed {
         let evicted = &*status.reason == "Evicted";
-        return (evicted.then_some(Trouble::Evicted), said(&status.message));
+        return (evicted.then_some(Trouble::Evicted), detail(&status.message));
     }
     if phase == Phase::Succeeded {
         return (None, None);
@@ -399,7 +400,8 @@ fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>
     };
     let mut found: Option<(Trouble, Option<Name>)> = None;
     for container in containers() {
-        let waiting = container.waiting().and_then(|w| Some((waiting_trouble(&w.reason)?, said(&w.message))));
+        let waiting =
+            container.waiting().and_then(|w| Some((waiting_trouble(&w.reason)?, detail(&w.message))));
         let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
         let oom = |t: &Terminated<'_>| &*t.reason == "OOMKilled";
         let recent =
@@ -407,7 +409,7 @@ fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>
         let restarting = matches!(waiting, Some((Trouble::CrashLoop, _)));
         let killed = container.terminated().is_some_and(oom)
             || last.is_some_and(|t| oom(t) && (restarting || recent(t)));
-        // that memory ran out says more than that it is waiting to be started again
+        // the out-of-memory kill is more specific than the wait for the restart
         let this = if killed { Some((Trouble::OomKilled, waiting.and_then(|(_, m)| m))) } else { waiting };
         if let Some(this) = this
             && found.as_ref().is_none_or(|(held, _)| this.0 < *held)
@@ -416,18 +418,18 @@ fn trouble(status: &PodStatus<'_>, phase: Phase, now: Stamp) -> (Option<Trouble>
         }
     }
     if let Some((trouble, words)) = found {
-        return (Some(trouble), words.or_else(|| said(&status.message)));
+        return (Some(trouble), words.or_else(|| detail(&status.message)));
     }
     if let Some(c) = condition(status, "PodScheduled")
         && Status::parse(&c.status) == Status::False
         && &*c.reason == "Unschedulable"
     {
-        return (Some(Trouble::Unschedulable), said(&c.message));
+        return (Some(Trouble::Unschedulable), detail(&c.message));
     }
-    (None, said(&status.message))
+    (None, detail(&status.message))
 }
 
-/// The newest end of a container.
+/// The container's latest termination.
 fn last_exit(pools: &mut Pools, status: &PodStatus<'_>) -> Option<Arc<LastExit>> {
     let (ended, container) = status
         .container_statuses
@@ -436,7 +438,7 @@ fn last_exit(pools: &mut Pools, status: &PodStatus<'_>) -> Option<Arc<LastExit>>
         .chain(status.init_container_statuses.iter().flatten())
         .flat_map(|c| {
             let last = c.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-            // an init container that ended well is no news
+            // an init container that completed successfully is no problem
             let now = c.terminated().filter(|t| t.exit_code.unwrap_or(0) != 0);
             [last, now].into_iter().flatten().map(move |t| (t, c))
         })

@@ -52,14 +52,14 @@ struct Reference<'a> {
 #[serde(rename_all = "camelCase", default)]
 struct Behavior<'a> {
     #[serde(borrow)]
-    scale_up: Option<Rules<'a>>,
+    scale_up: Option<ScalingRules<'a>>,
     #[serde(borrow)]
-    scale_down: Option<Rules<'a>>,
+    scale_down: Option<ScalingRules<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Rules<'a> {
+struct ScalingRules<'a> {
     #[serde(borrow)]
     tolerance: Text<'a>,
 }
@@ -71,20 +71,20 @@ struct MetricDoc<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
     #[serde(borrow)]
-    resource: Option<Source<'a>>,
+    resource: Option<MetricSource<'a>>,
     #[serde(borrow)]
-    container_resource: Option<Source<'a>>,
+    container_resource: Option<MetricSource<'a>>,
     #[serde(borrow)]
-    pods: Option<Source<'a>>,
+    pods: Option<MetricSource<'a>>,
     #[serde(borrow)]
-    object: Option<Source<'a>>,
+    object: Option<MetricSource<'a>>,
     #[serde(borrow)]
-    external: Option<Source<'a>>,
+    external: Option<MetricSource<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Source<'a> {
+struct MetricSource<'a> {
     #[serde(borrow)]
     name: Text<'a>,
     #[serde(borrow)]
@@ -130,7 +130,7 @@ struct HpaStatus<'a> {
 }
 
 impl<'a> MetricDoc<'a> {
-    fn source(&self) -> Option<&Source<'a>> {
+    fn source(&self) -> Option<&MetricSource<'a>> {
         match &*self.kind {
             "Resource" => self.resource.as_ref(),
             "ContainerResource" => self.container_resource.as_ref(),
@@ -159,7 +159,7 @@ fn target(values: Option<&Values<'_>>) -> Target {
     found.unwrap_or(Target::None)
 }
 
-/// The current value in the target's form.
+/// The current value in the same form as the target's.
 fn current(target: Target, values: &Values<'_>) -> Option<i64> {
     match target {
         Target::Utilization(_) => values.average_utilization,
@@ -193,7 +193,7 @@ pub fn hpa(pools: &mut Pools, json: &[u8]) -> Result<Hpa, DecodeError> {
         .map(|m| {
             let name = m.name();
             let target = target(m.source().and_then(|s| s.target.as_ref()));
-            // two metrics may share a type and a name (another selector): each entry answers once, in order
+            // two metrics can have the same type and name (with another selector): each entry is used once, in order
             let found = now
                 .iter()
                 .zip(used.iter_mut())
@@ -212,7 +212,7 @@ pub fn hpa(pools: &mut Pools, json: &[u8]) -> Result<Hpa, DecodeError> {
             }
         })
         .collect();
-    let tolerance = |rules: Option<&Rules<'_>>| {
+    let tolerance = |rules: Option<&ScalingRules<'_>>| {
         rules.filter(|r| !r.tolerance.is_empty()).and_then(|r| quantity::milli(&r.tolerance))
     };
     let behavior = spec.behavior.unwrap_or_default();

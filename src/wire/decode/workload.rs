@@ -1,4 +1,4 @@
-//! Deployments, ReplicaSets, StatefulSets, DaemonSets and Jobs: one slim form for all five.
+//! Deployments, ReplicaSets, StatefulSets, DaemonSets and Jobs, decoded into one slim form.
 
 use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::workload::{Strategy, Workload};
@@ -10,18 +10,18 @@ use crate::wire::list_watch::DecodeError;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Doc<'a> {
+struct WorkloadDoc<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow)]
-    spec: Option<Spec<'a>>,
+    spec: Option<WorkloadSpec<'a>>,
     #[serde(borrow)]
     status: Option<Counts<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Spec<'a> {
+struct WorkloadSpec<'a> {
     replicas: Option<i64>,
     parallelism: Option<i64>,
     completions: Option<i64>,
@@ -120,7 +120,7 @@ impl Decode for Workload {
 
 /// A workload of this kind from its JSON.
 pub fn workload(pools: &mut Pools, kind: &Kind, json: &[u8]) -> Result<Workload, DecodeError> {
-    let doc: Doc<'_> = read(json)?;
+    let doc: WorkloadDoc<'_> = read(json)?;
     let meta = &doc.metadata;
     meta.check(kind.as_str())?;
     let spec = doc.spec.unwrap_or_default();
@@ -196,7 +196,7 @@ pub fn workload(pools: &mut Pools, kind: &Kind, json: &[u8]) -> Result<Workload,
     Ok(out)
 }
 
-/// What will revert or own changes, in a short word.
+/// The GitOps tool or operator that owns the object and may revert changes, as a short word.
 fn managed_by(pools: &mut Pools, meta: &Meta<'_>) -> Option<Name> {
     let label = |key: &str| meta.labels.get(key).filter(|v| !v.is_empty());
     let annotation = |key: &str| meta.annotations.get(key).filter(|v| !v.is_empty());

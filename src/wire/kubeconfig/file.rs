@@ -1,5 +1,5 @@
-//! One kubeconfig file as client-go decodes it: absent, null and empty are the same, unknown fields are ignored, a number
-//! where a string belongs is an error, and so is an entry's name that occurs twice.
+//! One kubeconfig file, decoded as client-go does: absent, null and empty are the same, and unknown fields are ignored.
+//! A number in place of a string is an error, and so are two entries with one name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
-/// What a file (or several, merged) says. Maps are by name.
+/// The content of a file, or of several merged files. Maps are keyed by name.
 #[derive(Clone, Debug, Default)]
 pub(in crate::wire) struct File {
     pub current_context: String,
@@ -27,7 +27,7 @@ pub(in crate::wire) struct Cluster {
     pub ca_data: Vec<u8>,
     pub proxy_url: String,
     pub disable_compression: bool,
-    /// The extension `client.authentication.k8s.io/exec`: what a credential plugin is told about the cluster.
+    /// The extension `client.authentication.k8s.io/exec`, which credential plugins get as part of the cluster.
     pub plugin_config: Option<Value>,
 }
 
@@ -46,7 +46,7 @@ pub(in crate::wire) struct User {
     pub exec: Option<Exec>,
 }
 
-/// Whom requests are made as.
+/// The user that requests impersonate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Impersonate {
     pub user: String,
@@ -55,7 +55,7 @@ pub struct Impersonate {
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
-/// `auth-provider`: only `oidc` is left of them.
+/// `auth-provider`: only `oidc` still exists.
 #[derive(Clone, Default, PartialEq)]
 pub(in crate::wire) struct Provider {
     pub name: String,
@@ -81,7 +81,7 @@ pub(in crate::wire) struct Context {
     pub namespace: String,
 }
 
-// secrets are not for logs
+// logs must not show secrets
 impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("User").finish_non_exhaustive()
@@ -108,7 +108,7 @@ impl File {
             with_snippet: false,
         };
         let mut input = bytes;
-        // of several documents the first counts, as kubectl reads it
+        // as in kubectl, only the first of several documents counts
         let first = serde_saphyr::read_with_options::<_, Value>(&mut input, options).next();
         let root = match first {
             None => return Ok(Self::default()),
@@ -130,7 +130,7 @@ impl File {
         })
     }
 
-    /// Makes the relative paths of a file that lies in `folder` absolute.
+    /// Makes the relative paths of a file in `folder` absolute.
     pub fn resolve(&mut self, folder: &Path) {
         let absolute = |path: &mut String| {
             if !path.is_empty() && !Path::new(path.as_str()).is_absolute() {
@@ -154,7 +154,7 @@ impl File {
         }
     }
 
-    /// Adds a later file of the list: the first file that has an entry of a name gives the whole entry.
+    /// Merges a later file of the list. For each name, the whole entry comes from the first file that has it.
     pub fn merge(&mut self, next: Self) {
         if self.current_context.is_empty() {
             self.current_context = next.current_context;
@@ -254,7 +254,7 @@ impl Context {
     }
 }
 
-/// A value and where it stands, for errors.
+/// A value with its path in the file, for errors.
 struct At<'a> {
     value: &'a Value,
     path: String,
@@ -287,7 +287,7 @@ impl<'a> At<'a> {
         match self.get(key)? {
             None => Ok(false),
             Some(At { value: Value::Bool(flag), .. }) => Ok(*flag),
-            // the words of YAML 1.1, which kubectl reads
+            // the boolean words of YAML 1.1, which kubectl accepts
             Some(At { value: Value::String(word), path }) => match word.to_ascii_lowercase().as_str() {
                 "yes" | "y" | "on" => Ok(true),
                 "no" | "n" | "off" => Ok(false),
@@ -297,7 +297,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Base64 as Go decodes it: line breaks anywhere, padding where it belongs.
+    /// Base64 as Go decodes it: line breaks are allowed anywhere, and the padding must be correct.
     fn bytes(&self, key: &str) -> Result<Vec<u8>, String> {
         let text = self.text(key)?;
         let joined: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
@@ -365,7 +365,7 @@ impl<'a> At<'a> {
     }
 }
 
-/// Where the parser stopped. Never its words: they can quote the text, and a token may stand there.
+/// The position of a syntax error. Never the parser's message, because it can quote the text, which can have a token.
 fn not_yaml(error: &serde_saphyr::Error) -> String {
     match error.location() {
         Some(at) => format!("it is not valid YAML at line {}, column {}", at.line(), at.column()),

@@ -1,4 +1,4 @@
-//! One context of a kubeconfig, with the flags over it, as kubectl resolves and validates it.
+//! Resolves one context of a kubeconfig with kubectl's flags, and validates it as kubectl does.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::server::Server;
 use crate::wire::env::Env;
 use crate::wire::proxy::Proxies;
 
-/// kubectl's flags over what the kubeconfig says.
+/// kubectl's flags, which override the kubeconfig.
 #[derive(Clone, Default)]
 pub struct Overrides {
     pub user: Option<String>,
@@ -26,7 +26,7 @@ pub struct Overrides {
     pub as_user: Option<String>,
     pub as_groups: Vec<String>,
     pub as_uid: Option<String>,
-    /// Until a request is given up; None = our own limits.
+    /// The timeout of a request; None: the built-in limits.
     pub request_timeout: Option<Duration>,
 }
 
@@ -37,7 +37,8 @@ impl std::fmt::Debug for Overrides {
 }
 
 impl Overrides {
-    /// The flags that also apply to other clusters: impersonation and the timeout. A server or a token is one cluster's.
+    /// The flags that also apply to other clusters: impersonation and the timeout. A server or a token belongs to one
+    /// cluster.
     pub fn elsewhere(&self) -> Self {
         Self {
             as_user: self.as_user.clone(),
@@ -48,18 +49,18 @@ impl Overrides {
         }
     }
 
-    /// A cluster is named by flags alone.
+    /// The flags alone name a cluster.
     pub(super) fn names_server(&self) -> bool {
         self.server.as_deref().is_some_and(|s| !s.is_empty())
     }
 }
 
-/// How we authenticate.
+/// The authentication method.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::wire) enum Auth {
     None,
     Basic(String, String),
-    /// The file, if it can be read, takes precedence over the text.
+    /// If the file can be read, it takes precedence over the text.
     Token {
         text: String,
         file: Option<PathBuf>,
@@ -93,15 +94,15 @@ impl Pem {
     }
 }
 
-/// Everything that a connection needs, resolved.
+/// All resolved values that a connection needs.
 #[derive(Clone, Debug)]
 pub(in crate::wire) struct Access {
     pub context: String,
     pub user: String,
     pub namespace: String,
     pub server: Server,
-    /// The server as a plugin is told it.
-    pub told_server: String,
+    /// The cluster in the form that a credential plugin gets.
+    pub exec_server: String,
     pub ca: Option<Pem>,
     pub insecure: bool,
     pub server_name: String,
@@ -114,11 +115,11 @@ pub(in crate::wire) struct Access {
     pub disable_compression: bool,
     pub plugin_config: Option<serde_json::Value>,
     pub request_timeout: Option<Duration>,
-    /// What is odd and was accepted as kubectl accepts it, in words.
+    /// Warnings about mistakes that kubectl accepts too.
     pub notes: Vec<String>,
 }
 
-/// Resolves a context (None = the current one). The errors are whole sentences without the file's name.
+/// Resolves a context (None: the current one). The errors are whole sentences without the file's name.
 pub(in crate::wire) fn resolve(
     file: &File,
     context: Option<&str>,
@@ -143,12 +144,12 @@ pub(in crate::wire) fn resolve(
         Proxies::always(&cluster.proxy_url)
             .map_err(|e| format!("proxy-url of cluster {cluster_name:?}: {e}"))?
     };
-    let told_server = if server.prefix.is_empty() { cluster.server.clone() } else { server.url() };
+    let exec_server = if server.prefix.is_empty() { cluster.server.clone() } else { server.url() };
     let mut access = Access {
         context: name,
         user: user_name.clone(),
         namespace: if chosen.namespace.is_empty() { "default".into() } else { chosen.namespace },
-        told_server,
+        exec_server,
         ca: None,
         insecure: false,
         server_name: String::new(),
@@ -166,7 +167,7 @@ pub(in crate::wire) fn resolve(
     if access.act_as.user.is_empty() {
         access.act_as = Impersonate::default();
     }
-    // as kubectl: nothing secret goes over http, and there is nothing to check
+    // as in kubectl, no credentials are sent over http, and there is no certificate to verify
     if access.server.https {
         access.ca = Pem::of(&cluster.ca_data, &cluster.ca_file);
         access.insecure = cluster.insecure;
@@ -227,7 +228,7 @@ fn cluster_of(
     };
     if let Some(server) = over.server.as_ref().filter(|s| !s.is_empty()) {
         cluster.server.clone_from(server);
-        // the kubeconfig's tls-server-name is for the kubeconfig's server
+        // the kubeconfig's tls-server-name applies only to the kubeconfig's server
         cluster.tls_server_name.clear();
     }
     if let Some(name) = over.tls_server_name.as_ref().filter(|n| !n.is_empty()) {
@@ -286,7 +287,7 @@ fn user_of(
     Ok((name.clone(), user))
 }
 
-/// A file that a field names must be there.
+/// A file that a field names must exist.
 fn readable(field: &str, path: &str, whose: &str, wrong: &mut Vec<String>) {
     if !path.is_empty()
         && let Err(error) = std::fs::File::open(path)
@@ -391,7 +392,7 @@ fn auth_of(name: &str, user: User, has_certificate: bool) -> Result<Auth, String
         Auth::Provider(provider)
     } else {
         match user.exec {
-            // as kubectl: a plugin is not asked when there are credentials already
+            // as in kubectl, the plugin is not run if there are other credentials
             Some(exec) if !has_certificate => Auth::Plugin(Box::new(exec)),
             _ => Auth::None,
         }

@@ -1,4 +1,4 @@
-//! A cluster's `server` as client-go reads it: a URL, or `host:port` for http. Never a panic, whatever it holds.
+//! Parses a cluster's `server` as client-go does: a URL, or `host:port` for http. No value makes it panic.
 
 use http::Uri;
 use http::uri::Authority;
@@ -6,15 +6,15 @@ use pilothouse_core::domain::text::without_credentials;
 
 use crate::wire::client::unescape;
 
-/// Where the API server is.
+/// The address of the API server.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::wire) struct Server {
     pub https: bool,
     /// `host` or `host:port`, IPv6 in brackets.
     pub authority: Authority,
-    /// `user:password` of the URL: Go sends it as basic authentication.
+    /// `user:password` of the URL, which Go sends as basic authentication.
     pub userinfo: Option<(String, String)>,
-    /// Before each path: "" or `/a/b`.
+    /// The prefix of each path: "" or `/a/b`.
     pub prefix: String,
 }
 
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// The parts of a URL as Go's `url.Parse` cuts it.
+/// The parts of a URL as Go's `url.Parse` splits it.
 struct Parts<'a> {
     scheme: String,
     authority: &'a str,
@@ -32,7 +32,7 @@ struct Parts<'a> {
 }
 
 impl Server {
-    /// Why it cannot be used, in words that follow "server ".
+    /// Why the address cannot be used, in words that follow "server ".
     pub fn parse(text: &str) -> Result<Self, String> {
         let bad = |why: &str| Err(format!("{:?}: {why}", without_credentials(text)));
         if text.trim() != text {
@@ -79,14 +79,14 @@ impl Server {
         }
     }
 
-    /// Without credentials.
+    /// The URL without credentials.
     pub fn url(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
         format!("{scheme}://{}{}", self.authority, self.prefix)
     }
 }
 
-/// Cuts a URL. None when Go would refuse it.
+/// Splits a URL. None if Go refuses it.
 fn parts(text: &str) -> Option<Parts<'_>> {
     if text.chars().any(char::is_control) {
         return None;
@@ -128,7 +128,7 @@ fn clean(path: &str) -> String {
     kept.iter().flat_map(|part| ["/".to_owned(), encoded(part)]).collect()
 }
 
-/// What a request line cannot carry is escaped; escapes stay.
+/// Escapes the characters that a request line cannot have; existing escapes are kept.
 fn encoded(part: &str) -> String {
     part.chars()
         .map(|c| {
@@ -194,8 +194,8 @@ mod tests {
             assert!(Server::parse(text).is_err(), "{text:?}");
         }
         for text in ["https://u:SECRET@h:x", "ftp://u:SECRET@h", "u:SECRET@h/p", "https://u:SEC/RET@h"] {
-            let said = Server::parse(text).unwrap_err();
-            assert!(!said.contains("SEC"), "{said}");
+            let error = Server::parse(text).unwrap_err();
+            assert!(!error.contains("SEC"), "{error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is told of the source: that it lives, that it is late, that it fails and how, and when it is asked again.
+//! Reports the source's status: live, late or failing with the reason, and when the next attempt is.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use super::{DecodeError, ListWatch, Outlet, Pulse, Run, jitter};
 use crate::wire::backoff::Backoff;
 use crate::wire::error::ApiError;
 
-/// A denied kind is asked for again.
+/// How often a denied kind is tried again.
 const DENIED_AGAIN: (u64, u64) = (180, 300);
-/// A kind that is not installed is looked for again.
+/// How often a kind that is not installed is tried again.
 const ABSENT_AGAIN: (u64, u64) = (60, 90);
-/// Signs of life are told at most this often.
+/// The shortest interval between two reports that the source is live.
 const LIFE_EVERY_MS: u64 = 10_000;
 
-/// What a failure means for the source.
+/// The meaning of a failure for the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     Denied,
     /// The server has no such API.
     Absent,
-    /// Not even the core group is there: something else answers at this address.
+    /// Not even the core group exists: something other than an API server answers at this address.
     NotKubernetes,
-    /// A person has to log in.
+    /// The user has to log in.
     Login,
-    /// It may pass.
+    /// A temporary failure.
     Passing,
 }
 
@@ -73,7 +73,7 @@ where
         }
     }
 
-    /// The heartbeat found the server gone while our watch is still open and silent.
+    /// The heartbeat found that the server does not answer, while our watch is still open and silent.
     pub(super) async fn lost(&self, run: &mut Run, words: &str) {
         if run.stale {
             return;
@@ -92,10 +92,10 @@ where
         let wait = match (denied, trouble) {
             (true, Trouble::Absent) => Duration::from_secs(fastrand::u64(ABSENT_AGAIN.0..ABSENT_AGAIN.1)),
             (true, _) => Duration::from_secs(fastrand::u64(DENIED_AGAIN.0..DENIED_AGAIN.1)),
-            // what the server asks for is a floor
+            // wait at least as long as the server asks for
             (false, _) => backoff.next().max(error.retry_after().map_or(Duration::ZERO, |d| jitter(d, 0.2))),
         };
-        let said = match trouble {
+        let message = match trouble {
             Trouble::Denied => {
                 let whom = error.refused().map_or_else(String::new, |whom| format!(" ({whom} may not)"));
                 format!("403, needs {}{whom}", self.plan.needs)
@@ -121,7 +121,7 @@ where
             run.denied = true;
             run.version = None;
             self.nobody_waits();
-            let reason = Name::from(said.as_str());
+            let reason = Name::from(message.as_str());
             self.out.rows(Batch::Denied { reason }).await;
             SourceState::Denied
         } else if run.ever {
@@ -140,8 +140,8 @@ where
         };
         run.lasting = matches!(trouble, Trouble::NotKubernetes | Trouble::Login);
         let retry = Stamp(now.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
-        self.tell(run, state, Some(said), Some(retry)).await;
-        // the server came back: do not sit out the rest of the wait
+        self.tell(run, state, Some(message), Some(retry)).await;
+        // the server came back, so the rest of the wait is skipped
         let mut pulse = self.pulse.clone();
         pulse.mark_unchanged();
         let unreachable = matches!(error, ApiError::Unreachable(_) | ApiError::Timeout(_));
@@ -151,7 +151,7 @@ where
         }
     }
 
-    /// There is no list that could be waited for.
+    /// The API does not exist, so there is no list to wait for.
     fn nobody_waits(&self) {
         if let Some(listed) = &self.listed {
             listed.send_if_modified(|held| held.is_none() && held.replace(0).is_none());
@@ -186,7 +186,7 @@ where
     }
 }
 
-/// Until the heartbeat says that the server answers again.
+/// Waits until the heartbeat finds that the server answers again.
 async fn recovered(pulse: &mut watch::Receiver<Pulse>) {
     while pulse.changed().await.is_ok() {
         if pulse.borrow_and_update().lost.is_none() {

@@ -1,5 +1,5 @@
-//! LIST: from the first place that may be read, page after page, each item told as soon as it is there. Nothing is swept
-//! before the last page has ended whole.
+//! LIST: from the first permitted path, page by page. Each item is passed on when it has arrived. Rows are deleted only
+//! after the last page was read completely.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use crate::wire::error::ApiError;
 use crate::wire::items::{ITEM_CAP, Items, ListMeta};
 use crate::wire::pages;
 
-/// A list whose body stands still.
+/// The timeout of a list whose body makes no progress.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// What is known of a list while its pages arrive.
+/// The state of a list while its pages arrive.
 struct Reading<T> {
     rows: Vec<T>,
-    /// Items of the pages before.
+    /// The number of items of the earlier pages.
     before: u64,
-    /// Rows that were told.
-    told: u64,
-    /// How many there are in all was told, or cannot be known.
+    /// The number of rows that were passed on.
+    sent: u64,
+    /// The total number was reported, or cannot be known.
     expected: bool,
     since: Instant,
 }
@@ -37,7 +37,8 @@ where
 {
     pub(super) async fn list(&mut self, run: &mut Run) -> Result<(), ApiError> {
         let mut last = None;
-        // a narrower place is for those who never saw more: falling back later would sweep what was seen
+        // a narrower path is used only before the first list; later, it would delete the rows that were read with the
+        // wider one
         let places = match (run.denied, run.ever) {
             (true, _) => 0..self.plan.places.len(),
             (false, true) => run.place..run.place + 1,
@@ -59,14 +60,14 @@ where
 
     async fn list_at(&mut self, run: &mut Run, at: usize) -> Result<(), ApiError> {
         let Some(place) = self.plan.places.get(at).cloned() else { return Ok(()) };
-        // the first list may come from the server's cache; a later one must not go back in time
+        // the first list may come from the server's cache; a later one must not be older than what was seen
         let first = match &run.last {
             _ if self.plan.exact => String::new(),
             Some(version) => format!("resourceVersion={version}&resourceVersionMatch=NotOlderThan"),
             None => "resourceVersion=0".into(),
         };
         let mut ended = Ok(());
-        // an expired version, or the token of a later page, is answered by beginning anew at whatever is newest
+        // if the version or a later page's token has expired, the list starts again at the newest version
         for ask in [first.as_str(), "", ""] {
             let path = join(&place.path, &[ask, &self.plan.query]);
             ended = self.list_pages(run, &path, &place).await;
@@ -78,7 +79,7 @@ where
         ended
     }
 
-    /// One list under one generation, to its last page.
+    /// Lists once, in one generation, to the last page.
     async fn list_pages(&mut self, run: &mut Run, path: &str, place: &Place) -> Result<(), ApiError> {
         let of = if self.plan.count && !run.ever { self.estimate(&place.path).await } else { None };
         let mut response = self.client.stream(path, "application/json").await?;
@@ -92,7 +93,7 @@ where
         let mut reading = Reading {
             rows: Vec::with_capacity(BATCH),
             before: 0,
-            told: 0,
+            sent: 0,
             expected: of.is_some(),
             since: Instant::now(),
         };
@@ -102,10 +103,10 @@ where
         loop {
             pages += 1;
             let meta = self.page(run, response.into_body(), &mut reading).await?;
-            // of the first page: a watch from there repeats what changed while the others were read
+            // the first page's version: a watch from there repeats the changes made while the other pages were read
             version = version.or(meta.resource_version.filter(|v| !v.is_empty()));
             let Some(more) = meta.continue_token.filter(|t| !t.is_empty()) else { break };
-            // a version must not stand beside a token
+            // a request with a continue token must not have a version
             let next = pages::next(&join(&place.path, &[&self.plan.query]), &more, token.as_deref(), pages)?;
             token = Some(more);
             response = self.client.stream(&next, "application/json").await?;
@@ -120,16 +121,16 @@ where
         run.last = Some(version.clone()).filter(|v| !v.is_empty());
         run.version = Some(version);
         run.ever = true;
-        run.rows = reading.told;
+        run.rows = reading.sent;
         run.denied = false;
         if let Some(listed) = &self.listed {
-            listed.send_replace(Some(reading.told));
+            listed.send_replace(Some(reading.sent));
         }
         self.alive(run, true).await;
         Ok(())
     }
 
-    /// One page, told while it arrives.
+    /// Reads one page and passes its items on while it arrives.
     async fn page(
         &mut self,
         run: &mut Run,
@@ -162,20 +163,20 @@ where
                 self.out.rows(Batch::Expect { of }).await;
             }
             if reading.rows.len() >= BATCH || reading.since.elapsed() >= GATHER {
-                reading.told += reading.rows.len() as u64;
+                reading.sent += reading.rows.len() as u64;
                 self.upsert(&mut reading.rows).await;
                 reading.since = Instant::now();
             }
         }
         let meta = items.finish(self.plan.list)?.clone();
-        reading.told += reading.rows.len() as u64;
+        reading.sent += reading.rows.len() as u64;
         self.upsert(&mut reading.rows).await;
         reading.before += items.count();
         run.unread.count += items.oversized();
         Ok(meta)
     }
 
-    /// The server's estimate, from a list of one.
+    /// The server's estimate of the total, from a list with limit 1.
     async fn estimate(&self, path: &str) -> Option<u32> {
         let path = join(path, &["limit=1", &self.plan.query]);
         let body = self.client.get_bytes(&path, ITEM_CAP).await.ok()?;

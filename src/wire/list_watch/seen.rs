@@ -1,4 +1,4 @@
-//! The frames of a watch: what each says, gathered until a batch is sent.
+//! Reads the frames of a watch and gathers them until a batch is sent.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 use super::DecodeError;
 use crate::wire::error::ApiError;
 
-/// Objects that could not be read since the last list.
+/// Objects that could not be decoded since the last list.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     pub count: u64,
-    /// Why, of the first.
+    /// The error of the first one.
     pub first: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl Unread {
         self.first.get_or_insert(words);
     }
 
-    /// For the source's status.
+    /// The text for the source's status.
     pub fn words(&self) -> Option<String> {
         let first = self.first.as_deref().unwrap_or("too large");
         (self.count > 0).then(|| format!("{} objects could not be read (the first: {first})", self.count))
@@ -43,24 +43,24 @@ struct Frame<'a> {
 #[serde(default)]
 struct Head<'a> {
     #[serde(borrow)]
-    metadata: Option<Meta<'a>>,
+    metadata: Option<FrameMeta<'a>>,
     code: Option<u16>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Meta<'a> {
+struct FrameMeta<'a> {
     #[serde(borrow)]
     uid: Option<Cow<'a, str>>,
     #[serde(borrow)]
     resource_version: Option<Cow<'a, str>>,
 }
 
-/// What came on a watch since the last batch.
+/// The changes of a watch since the last batch.
 pub(super) struct Seen<T> {
     pub rows: Vec<T>,
     pub gone: Vec<Gone>,
-    /// The version to go on from.
+    /// The version to continue from.
     pub version: Option<String>,
     /// The server's ERROR event.
     pub ended: Option<ApiError>,
@@ -73,7 +73,7 @@ impl<T> Default for Seen<T> {
 }
 
 impl<T> Seen<T> {
-    /// Takes one frame. What cannot be read is counted and never ends the stream.
+    /// Takes one frame. A frame that cannot be decoded is counted and does not end the stream.
     pub fn line<D>(&mut self, line: &[u8], decode: &mut D, unread: &mut Unread)
     where
         D: FnMut(&[u8]) -> Result<Option<T>, DecodeError>,
@@ -103,7 +103,7 @@ impl<T> Seen<T> {
                 Some(uid) => self.gone.push(Gone { uid: Uid::parse(&uid), version: Version::parse(version) }),
                 None => unread.add("a deleted object without uid".into()),
             },
-            // BOOKMARK, and whatever comes later: only the version counts
+            // for BOOKMARK and unknown types only the version counts
             _ => {}
         }
         if !version.is_empty() {

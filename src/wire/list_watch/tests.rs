@@ -1,4 +1,4 @@
-//! The machine against a scripted server: what it asks, and what it says about each answer.
+//! Tests of the list-watch machine against a scripted server: its requests, and the rows and status that it reports.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::wire::connect::{ConnectOptions, Connection};
 
-/// Answers requests in order; holds the last connection open when the script is over.
+/// Answers requests in order; after the script's end, the last connection stays open.
 struct Server {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -56,40 +56,44 @@ async fn serve(script: Vec<String>) -> Server {
 }
 
 #[derive(Clone)]
-struct Out(mpsc::UnboundedSender<Said>);
+struct Out(mpsc::UnboundedSender<Reported>);
 
 #[derive(Debug)]
-enum Said {
+enum Reported {
     Rows(Batch<pilothouse_core::domain::node::NodeLease>),
     Status(SourceStatus),
 }
 
 impl Outlet<pilothouse_core::domain::node::NodeLease> for Out {
     async fn rows(&self, batch: Batch<pilothouse_core::domain::node::NodeLease>) {
-        self.0.send(Said::Rows(batch)).unwrap();
+        self.0.send(Reported::Rows(batch)).unwrap();
     }
     async fn status(&self, status: SourceStatus) {
-        self.0.send(Said::Status(status)).unwrap();
+        self.0.send(Reported::Status(status)).unwrap();
     }
 }
 
-/// Runs the machine over a script and returns what it said until `done` holds, with what it asked.
-async fn run(script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>, Vec<String>) {
+/// Runs the machine over a script until `done` holds. Returns what it reported and its requests.
+async fn run(script: Vec<String>, done: impl Fn(&[Reported]) -> bool) -> (Vec<Reported>, Vec<String>) {
     run_at("/all", script, done).await
 }
 
 /// The same for a kind whose cluster-wide list is at `path`.
-async fn run_at(path: &str, script: Vec<String>, done: impl Fn(&[Said]) -> bool) -> (Vec<Said>, Vec<String>) {
+async fn run_at(
+    path: &str,
+    script: Vec<String>,
+    done: impl Fn(&[Reported]) -> bool,
+) -> (Vec<Reported>, Vec<String>) {
     run_with(path, script, |_| (), done).await
 }
 
-/// The same with another plan.
+/// The same with other settings.
 async fn run_with(
     path: &str,
     script: Vec<String>,
     tune: impl FnOnce(&mut Plan),
-    done: impl Fn(&[Said]) -> bool,
-) -> (Vec<Said>, Vec<String>) {
+    done: impl Fn(&[Reported]) -> bool,
+) -> (Vec<Reported>, Vec<String>) {
     let server = serve(script).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = format!(
@@ -100,7 +104,7 @@ async fn run_with(
     drop(rustls::crypto::ring::default_provider().install_default());
     let options = ConnectOptions { kubeconfig: Some(file.path().into()), ..ConnectOptions::default() };
     let client = Connection::open(options).await.unwrap().reader().unwrap();
-    let (out, mut said) = mpsc::unbounded_channel();
+    let (out, mut reported) = mpsc::unbounded_channel();
     let (_pulse, pulse) = watch::channel(Pulse::default());
     let place = |path: &str, ns: Option<&str>| Place { path: path.into(), namespace: ns.map(Name::from) };
     let mut machine = ListWatch {
@@ -139,7 +143,7 @@ async fn run_with(
     let mut all = Vec::new();
     let collect = async {
         while !done(&all) {
-            all.push(said.recv().await.unwrap());
+            all.push(reported.recv().await.unwrap());
         }
     };
     tokio::select! {
@@ -151,23 +155,25 @@ async fn run_with(
     (all, asked)
 }
 
-fn names(said: &[Said]) -> Vec<String> {
-    said.iter()
+fn names(reported: &[Reported]) -> Vec<String> {
+    reported
+        .iter()
         .flat_map(|s| match s {
-            Said::Rows(Batch::Upsert(rows)) => rows.iter().map(|r| r.node.to_string()).collect(),
+            Reported::Rows(Batch::Upsert(rows)) => rows.iter().map(|r| r.node.to_string()).collect(),
             _ => Vec::new(),
         })
         .collect()
 }
 
-fn ends(said: &[Said]) -> usize {
-    said.iter().filter(|s| matches!(s, Said::Rows(Batch::End { .. }))).count()
+fn ends(reported: &[Reported]) -> usize {
+    reported.iter().filter(|s| matches!(s, Reported::Rows(Batch::End { .. }))).count()
 }
 
-fn gone(said: &[Said]) -> Vec<Gone> {
-    said.iter()
+fn gone(reported: &[Reported]) -> Vec<Gone> {
+    reported
+        .iter()
         .flat_map(|s| match s {
-            Said::Rows(Batch::Gone(gone)) => gone.clone(),
+            Reported::Rows(Batch::Gone(gone)) => gone.clone(),
             _ => Vec::new(),
         })
         .collect()
@@ -186,14 +192,14 @@ async fn lists_then_watches_from_its_version() {
         r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"20"}}}"#,
         "\n",
     );
-    let (said, asked) = run(vec![ok(LIST), ok(watch)], |said| {
-        gone(said).len() == 1
-            && said.iter().any(|s| matches!(s, Said::Status(st) if st.state == SourceState::Live))
+    let (reported, asked) = run(vec![ok(LIST), ok(watch)], |reported| {
+        gone(reported).len() == 1
+            && reported.iter().any(|s| matches!(s, Reported::Status(st) if st.state == SourceState::Live))
     })
     .await;
-    assert_eq!(names(&said), ["a", "b", "b"]);
-    assert_eq!(gone(&said)[0].version, Version(12));
-    assert!(matches!(&said[1], Said::Rows(Batch::Begin { generation: 1 })), "{:?}", said[1]);
+    assert_eq!(names(&reported), ["a", "b", "b"]);
+    assert_eq!(gone(&reported)[0].version, Version(12));
+    assert!(matches!(&reported[1], Reported::Rows(Batch::Begin { generation: 1 })), "{:?}", reported[1]);
     assert!(asked[0].starts_with("/all?resourceVersion=0"), "{asked:?}");
     assert!(
         asked[1].starts_with("/all?watch=1&resourceVersion=10&allowWatchBookmarks=true&timeoutSeconds=2"),
@@ -205,69 +211,73 @@ async fn lists_then_watches_from_its_version() {
 async fn an_ended_watch_goes_on_from_the_last_version_without_a_list() {
     let bookmark = "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"20\"}}}\n";
     let event = "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\",\"uid\":\"u\",\"resourceVersion\":\"21\"}}}\n";
-    let (said, asked) = run(vec![ok(LIST), ok(bookmark), ok(event)], |said| names(said).len() == 3).await;
-    assert_eq!(ends(&said), 1);
+    let (reported, asked) =
+        run(vec![ok(LIST), ok(bookmark), ok(event)], |reported| names(reported).len() == 3).await;
+    assert_eq!(ends(&reported), 1);
     assert!(asked[2].contains("watch=1&resourceVersion=20&"), "{asked:?}");
 }
 
 #[tokio::test]
 async fn a_version_that_is_too_old_is_listed_anew_and_never_older() {
     let expired = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}}"#;
-    let (said, asked) =
-        run(vec![ok(LIST), ok(&format!("{expired}\n")), refuse(410, "{}"), ok(LIST)], |said| ends(said) == 2)
-            .await;
+    let (reported, asked) =
+        run(vec![ok(LIST), ok(&format!("{expired}\n")), refuse(410, "{}"), ok(LIST)], |reported| {
+            ends(reported) == 2
+        })
+        .await;
     assert_eq!(asked[2], "/all?resourceVersion=10&resourceVersionMatch=NotOlderThan");
     assert_eq!(asked[3], "/all", "falls back to whatever is newest");
-    assert!(!said.iter().any(|s| matches!(s, Said::Rows(Batch::Stale { .. }))), "this is no failure");
+    assert!(!reported.iter().any(|s| matches!(s, Reported::Rows(Batch::Stale { .. }))), "this is no failure");
 }
 
 #[tokio::test]
 async fn a_list_that_ends_early_is_never_ended() {
     let cut = LIST.get(..LIST.len() - 2).unwrap();
-    let (said, _) = run(vec![ok(cut), ok(LIST)], |said| ends(said) == 1).await;
-    let statuses: Vec<_> = said
+    let (reported, _) = run(vec![ok(cut), ok(LIST)], |reported| ends(reported) == 1).await;
+    let statuses: Vec<_> = reported
         .iter()
         .filter_map(|s| match s {
-            Said::Status(s) => Some(s),
-            Said::Rows(_) => None,
+            Reported::Status(s) => Some(s),
+            Reported::Rows(_) => None,
         })
         .collect();
     assert!(matches!(statuses[1].state, SourceState::Down { .. }), "{statuses:?}");
     assert_eq!(statuses[1].error.as_deref(), Some("the list ended early"));
     assert!(statuses[1].retry_at.is_some());
-    let begins: Vec<_> = said.iter().filter(|s| matches!(s, Said::Rows(Batch::Begin { .. }))).collect();
+    let begins: Vec<_> =
+        reported.iter().filter(|s| matches!(s, Reported::Rows(Batch::Begin { .. }))).collect();
     assert_eq!(begins.len(), 2);
 }
 
 #[tokio::test]
 async fn forbidden_everywhere_else_is_seen_in_the_namespace() {
     let forbidden = r#"{"kind":"Status","code":403,"message":"forbidden"}"#;
-    let (said, asked) = run(vec![refuse(403, forbidden), ok(LIST)], |said| ends(said) == 1).await;
+    let (reported, asked) = run(vec![refuse(403, forbidden), ok(LIST)], |reported| ends(reported) == 1).await;
     assert!(asked[1].starts_with("/ns/shop?"));
     assert!(
-        said.iter()
-            .any(|s| matches!(s, Said::Rows(Batch::Scope { namespaces: Some(ns) }) if *ns == ["shop"]))
+        reported
+            .iter()
+            .any(|s| matches!(s, Reported::Rows(Batch::Scope { namespaces: Some(ns) }) if *ns == ["shop"]))
     );
 }
 
 #[tokio::test]
 async fn forbidden_in_both_is_denied_with_what_is_needed() {
-    let (said, _) = run(vec![refuse(403, "no"), refuse(403, "no")], |said| {
-        said.iter().any(|s| matches!(s, Said::Rows(Batch::Denied { .. })))
+    let (reported, _) = run(vec![refuse(403, "no"), refuse(403, "no")], |reported| {
+        reported.iter().any(|s| matches!(s, Reported::Rows(Batch::Denied { .. })))
     })
     .await;
-    assert!(
-        said.iter()
-            .any(|s| matches!(s, Said::Rows(Batch::Denied { reason }) if reason == "403, needs list things"))
-    );
+    assert!(reported.iter().any(
+        |s| matches!(s, Reported::Rows(Batch::Denied { reason }) if reason == "403, needs list things")
+    ));
 }
 
 #[tokio::test]
 async fn what_once_worked_is_not_given_up_at_the_first_refusal() {
     let refusal = || refuse(403, "no");
-    let (said, asked) = run(vec![ok(LIST), refusal(), ok(LIST)], |said| ends(said) == 2).await;
+    let (reported, asked) = run(vec![ok(LIST), refusal(), ok(LIST)], |reported| ends(reported) == 2).await;
     assert!(
-        !said.iter().any(|s| matches!(s, Said::Rows(Batch::Denied { .. }))),
+        !reported.iter().any(|s| matches!(s, Reported::Rows(Batch::Denied { .. }))),
         "the server had only just started"
     );
     assert!(
@@ -296,9 +306,9 @@ fn a_server_that_was_away_has_refused_nothing() {
 async fn what_cannot_be_read_is_counted_and_ends_nothing() {
     let list = r#"{"metadata":{"resourceVersion":"10"},"items":[{"metadata":{}},{"metadata":{"name":"b"}}]}"#;
     let watch = "nonsense\n{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\",\"uid\":\"u\",\"resourceVersion\":\"11\"}}}\n";
-    let (said, _) = run(vec![ok(list), ok(watch)], |said| names(said).len() == 2).await;
-    assert_eq!(names(&said), ["b", "c"]);
-    assert!(said.iter().any(|s| matches!(s, Said::Status(st) if st.state == SourceState::Live
+    let (reported, _) = run(vec![ok(list), ok(watch)], |reported| names(reported).len() == 2).await;
+    assert_eq!(names(&reported), ["b", "c"]);
+    assert!(reported.iter().any(|s| matches!(s, Reported::Status(st) if st.state == SourceState::Live
         && st.error.as_deref().is_some_and(|e| e.starts_with("1 objects could not be read")))));
 }
 
@@ -308,43 +318,45 @@ async fn what_writes_are_decided_on_is_read_anew_and_whole() {
     let exact = |plan: &mut Plan| plan.exact = true;
     let watch = "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"resourceVersion\":\"11\"}}}\n";
     let script = vec![ok(torn), ok(LIST), ok(watch), ok(LIST)];
-    let (said, asked) = run_with("/all", script, exact, |said| ends(said) == 2).await;
+    let (reported, asked) = run_with("/all", script, exact, |reported| ends(reported) == 2).await;
     assert_eq!(
         (asked[0].as_str(), asked[1].as_str()),
         ("/all", "/all"),
         "of no cache, and not taken for whole"
     );
     assert!(asked[2].starts_with("/all?watch=1&resourceVersion=10&"), "{asked:?}");
-    assert_eq!(asked[3], "/all", "what could not be read is listed anew, at the newest version");
-    assert!(matches!(statuses(&said)[1].state, SourceState::Down { .. }), "{said:?}");
+    assert_eq!(asked[3], "/all", "an unreadable object is listed again, at the newest version");
+    assert!(matches!(statuses(&reported)[1].state, SourceState::Down { .. }), "{reported:?}");
 }
 
 #[tokio::test]
 async fn what_may_be_listed_and_not_watched_is_listed_again() {
     let often = |plan: &mut Plan| plan.unwatched = Some(Duration::from_millis(10));
     let script = vec![ok(LIST), refuse(403, "no"), ok(LIST), refuse(403, "no"), ok(LIST)];
-    let (said, asked) = run_with("/all", script, often, |said| ends(said) == 3).await;
+    let (reported, asked) = run_with("/all", script, often, |reported| ends(reported) == 3).await;
     assert!(asked[1].contains("watch=1") && asked[3].contains("watch=1"), "{asked:?}");
-    assert!(!said.iter().any(|s| matches!(s, Said::Rows(Batch::Stale { .. }))), "this is no failure");
+    assert!(!reported.iter().any(|s| matches!(s, Reported::Rows(Batch::Stale { .. }))), "this is no failure");
 }
 
 #[tokio::test]
 async fn a_server_that_asks_to_wait_is_obeyed() {
     let throttled = "HTTP/1.1 429 X\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 17\r\n\r\nToo many requests".to_owned();
-    let (said, _) =
-        run(vec![throttled], |said| said.iter().any(|s| matches!(s, Said::Status(st) if st.attempts == 1)))
-            .await;
-    let Some(Said::Status(status)) = said.last() else { panic!("{said:?}") };
+    let (reported, _) = run(vec![throttled], |reported| {
+        reported.iter().any(|s| matches!(s, Reported::Status(st) if st.attempts == 1))
+    })
+    .await;
+    let Some(Reported::Status(status)) = reported.last() else { panic!("{reported:?}") };
     assert_eq!(status.error.as_deref(), Some("Too many requests"));
     let wait = status.retry_at.unwrap().0 - Clock::system().now().0;
     assert!(wait > 1_000, "{wait}");
 }
 
-fn statuses(said: &[Said]) -> Vec<&SourceStatus> {
-    said.iter()
+fn statuses(reported: &[Reported]) -> Vec<&SourceStatus> {
+    reported
+        .iter()
         .filter_map(|s| match s {
-            Said::Status(status) => Some(status),
-            Said::Rows(_) => None,
+            Reported::Status(status) => Some(status),
+            Reported::Rows(_) => None,
         })
         .collect()
 }
@@ -359,14 +371,15 @@ fn page(names: &[&str], more: &str) -> String {
 
 #[tokio::test]
 async fn a_list_in_pages_is_read_to_its_end_and_swept_only_then() {
-    let (said, asked) =
-        run(vec![page(&["a"], "t/1"), page(&["b"], "t2"), page(&["c"], "")], |said| ends(said) == 1).await;
-    assert_eq!(names(&said), ["a", "b", "c"]);
+    let (reported, asked) =
+        run(vec![page(&["a"], "t/1"), page(&["b"], "t2"), page(&["c"], "")], |reported| ends(reported) == 1)
+            .await;
+    assert_eq!(names(&reported), ["a", "b", "c"]);
     assert_eq!(asked[..3], ["/all?resourceVersion=0", "/all?continue=t%2F1", "/all?continue=t2"]);
-    let begins = said.iter().filter(|s| matches!(s, Said::Rows(Batch::Begin { .. }))).count();
+    let begins = reported.iter().filter(|s| matches!(s, Reported::Rows(Batch::Begin { .. }))).count();
     assert_eq!(begins, 1, "one list, however many pages it has");
-    let last = said.iter().rposition(|s| matches!(s, Said::Rows(Batch::Upsert(_)))).unwrap();
-    let end = said.iter().position(|s| matches!(s, Said::Rows(Batch::End { .. }))).unwrap();
+    let last = reported.iter().rposition(|s| matches!(s, Reported::Rows(Batch::Upsert(_)))).unwrap();
+    let end = reported.iter().position(|s| matches!(s, Reported::Rows(Batch::End { .. }))).unwrap();
     assert!(last < end);
 }
 
@@ -374,22 +387,23 @@ async fn a_list_in_pages_is_read_to_its_end_and_swept_only_then() {
 async fn a_page_whose_token_has_expired_begins_the_list_anew() {
     let expired = r#"{"kind":"Status","code":410,"reason":"Expired","message":"The provided continue parameter is too old"}"#;
     let script = vec![page(&["a"], "t1"), refuse(410, expired), page(&["a", "b"], "")];
-    let (said, asked) = run(script, |said| ends(said) == 1).await;
+    let (reported, asked) = run(script, |reported| ends(reported) == 1).await;
     assert_eq!(asked[..3], ["/all?resourceVersion=0", "/all?continue=t1", "/all"]);
-    assert_eq!(names(&said), ["a", "a", "b"]);
-    assert!(statuses(&said).iter().all(|s| s.error.is_none()), "this is no failure");
+    assert_eq!(names(&reported), ["a", "a", "b"]);
+    assert!(statuses(&reported).iter().all(|s| s.error.is_none()), "this is no failure");
 }
 
 #[tokio::test]
 async fn a_page_that_fails_or_never_ends_sweeps_nothing() {
-    let (said, _) =
+    let (reported, _) =
         run(vec![page(&["a"], "t1"), refuse(503, "busy"), page(&["b"], "")], |s| ends(s) == 1).await;
-    assert!(statuses(&said).iter().any(|s| s.error.as_deref() == Some("503: busy")));
-    let begins = said.iter().filter(|s| matches!(s, Said::Rows(Batch::Begin { .. }))).count();
+    assert!(statuses(&reported).iter().any(|s| s.error.as_deref() == Some("503: busy")));
+    let begins = reported.iter().filter(|s| matches!(s, Reported::Rows(Batch::Begin { .. }))).count();
     assert_eq!(begins, 2, "the list that was cut off is no list");
-    let (said, _) = run(vec![page(&["a"], "t"), page(&["a"], "t"), page(&["b"], "")], |s| ends(s) == 1).await;
-    let said = statuses(&said);
-    let error = said.iter().find_map(|s| s.error.as_deref()).unwrap();
+    let (reported, _) =
+        run(vec![page(&["a"], "t"), page(&["a"], "t"), page(&["b"], "")], |s| ends(s) == 1).await;
+    let reported = statuses(&reported);
+    let error = reported.iter().find_map(|s| s.error.as_deref()).unwrap();
     assert!(error.contains("the list does not end"), "{error}");
 }
 
@@ -405,8 +419,8 @@ async fn what_is_no_list_is_a_failure_and_never_an_empty_list() {
         (r#"{"kind":"Thing","metadata":{"name":"a"}}"#, "of kind Thing, not ThingList"),
         ("<html>log in", "an HTML page"),
     ] {
-        let (said, _) = run(vec![ok(body), ok(LIST)], |said| ends(said) == 1).await;
-        let down = statuses(&said)[1];
+        let (reported, _) = run(vec![ok(body), ok(LIST)], |reported| ends(reported) == 1).await;
+        let down = statuses(&reported)[1];
         assert!(matches!(down.state, SourceState::Down { .. }), "{body}: {down:?}");
         let error = down.error.as_deref().unwrap_or_default();
         assert!(error.contains(words) && !error.contains('<'), "{body}: {error}");
@@ -418,15 +432,16 @@ async fn what_is_no_list_is_a_failure_and_never_an_empty_list() {
 #[tokio::test]
 async fn an_api_that_is_not_there_is_no_fault_and_is_found_when_it_comes() {
     let page = "<html>404 page not found";
-    let (said, _) = run_at("/apis/x/v1/things", vec![refuse(404, page)], |said| {
-        statuses(said).iter().any(|s| s.state == SourceState::NotInstalled)
+    let (reported, _) = run_at("/apis/x/v1/things", vec![refuse(404, page)], |reported| {
+        statuses(reported).iter().any(|s| s.state == SourceState::NotInstalled)
     })
     .await;
-    assert!(said.iter().any(|s| matches!(s, Said::Rows(Batch::NotInstalled))));
-    assert!(statuses(&said).iter().all(|s| !s.state.is_trouble()));
-    // what every Kubernetes API has is not "not installed"
-    let (said, _) = run_at("/api/v1/things", vec![refuse(404, page)], |said| statuses(said).len() > 1).await;
-    let down = statuses(&said)[1];
+    assert!(reported.iter().any(|s| matches!(s, Reported::Rows(Batch::NotInstalled))));
+    assert!(statuses(&reported).iter().all(|s| !s.state.is_trouble()));
+    // an API that every Kubernetes server has is not reported as "not installed"
+    let (reported, _) =
+        run_at("/api/v1/things", vec![refuse(404, page)], |reported| statuses(reported).len() > 1).await;
+    let down = statuses(&reported)[1];
     assert!(matches!(down.state, SourceState::Down { .. }) && down.lasting, "{down:?}");
     assert!(down.error.as_deref().unwrap().starts_with("404, no Kubernetes API answers"), "{down:?}");
 }

@@ -1,8 +1,8 @@
-//! The few fields of an X.509 certificate that rustls does not hand out: version and validity.
+//! Reads the fields of an X.509 certificate that rustls does not expose: version and validity.
 
 use pilothouse_core::domain::time::Stamp;
 
-/// What is read of a certificate.
+/// The fields that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outline {
     /// 1 to 3.
@@ -18,7 +18,7 @@ const GENERALIZED_TIME: u8 = 0x18;
 /// `[0] EXPLICIT Version`.
 const VERSION: u8 = 0xa0;
 
-/// None: the bytes are no certificate.
+/// None: the bytes are not a certificate.
 pub(super) fn outline(der: &[u8]) -> Option<Outline> {
     let (certificate, _) = take(der, SEQUENCE)?;
     let (mut fields, _) = take(certificate, SEQUENCE)?;
@@ -37,7 +37,7 @@ pub(super) fn outline(der: &[u8]) -> Option<Outline> {
     Some(Outline { version, not_before, not_after })
 }
 
-/// The content of a value with this tag, and what follows it.
+/// The content of a value with this tag, and the bytes after it.
 fn take(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = bytes.split_first()?;
     if found != tag {

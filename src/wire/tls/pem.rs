@@ -1,4 +1,5 @@
-//! PEM as Go reads it: text around, CRLF, several blocks in one file; a block that is broken is passed over.
+//! PEM as Go reads it: text around the blocks, CRLF and several blocks in one file are allowed; a malformed block is
+//! skipped.
 
 use base64::Engine as _;
 
@@ -7,7 +8,7 @@ use base64::Engine as _;
 pub(super) struct Block {
     /// `CERTIFICATE`, `EC PRIVATE KEY`, …
     pub label: String,
-    /// It has headers, as an encrypted key has.
+    /// The block has headers, as an encrypted key does.
     pub headers: bool,
     pub der: Vec<u8>,
 }

@@ -1,5 +1,5 @@
-//! Whether a server's certificate is trusted: webpki's judgement, and as Go's one more: a certificate that is itself
-//! among the trusted ones needs no issuer.
+//! Verifies a server's certificate with webpki. As in Go, a certificate that is itself among the trusted ones is also
+//! accepted, without an issuer.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, Sign
 
 use super::der::outline;
 
-/// Trusts a store and the very certificates in it.
+/// Trusts the CAs of a store and the exact certificates in it.
 #[derive(Debug)]
 pub(super) struct Trusted {
-    /// None: there is nothing to trust.
+    /// None: no CA is trusted.
     chain: Option<Arc<WebPkiServerVerifier>>,
     exact: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,

@@ -1,5 +1,5 @@
-//! The table. `{port}`, `{proxy}`, `{dir}` and `{pki}` stand for the row's server, its proxy, its folder and the folder of
-//! the certificates.
+//! The table. `{port}`, `{proxy}`, `{dir}` and `{pki}` stand for the row's server, its proxy, its folder and the folder
+//! with the certificates.
 
 use base64::Engine as _;
 

@@ -1,4 +1,5 @@
-//! A server that records how it was asked, and proxies before it. One thread a connection; they end with the process.
+//! A server that records its requests, and proxies in front of it. Each connection has a thread, which ends with the
+//! process.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

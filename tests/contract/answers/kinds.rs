@@ -1,4 +1,4 @@
-//! Every kind of write that the product has, and the object that each goes to.
+//! Every kind of write, with the object that it changes.
 
 use serde_json::Value;
 

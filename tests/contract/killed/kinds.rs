@@ -1,4 +1,4 @@
-//! The actions whose process is ended, with what each writes and where it ends.
+//! The actions whose process is killed, with the writes of each and the expected state.
 
 use crate::answers::DEPLOYMENT;
 

@@ -1,4 +1,4 @@
-//! What each process said against what the server saw.
+//! Compares the output of each process with the server's audit log.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

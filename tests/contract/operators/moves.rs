@@ -1,5 +1,5 @@
-//! What two operators and kubectl do in a round, drawn from its seed, and when: a move waits for a line that another
-//! process prints, never for a time.
+//! The moves of two operators and kubectl in a round, drawn from its seed. A move waits for a line that another process
+//! prints, never for a time.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};

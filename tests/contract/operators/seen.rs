@@ -1,4 +1,4 @@
-//! What the server saw: each write of the round's objects, in the order of their versions, with the value that it left.
+//! The writes that the server saw for a round's objects, in the order of their versions, each with the resulting value.
 
 use std::collections::BTreeMap;
 

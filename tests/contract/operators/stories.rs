@@ -1,4 +1,4 @@
-//! Stories that are told wrong, and what the judge says of each: without a cluster.
+//! Made-up records with errors, and what the judge must report for each. Needs no cluster.
 
 use std::path::PathBuf;
 

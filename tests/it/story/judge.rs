@@ -1,4 +1,4 @@
-//! What must hold in every story, whatever its file says.
+//! The properties of every story, independent of its file.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::facts::world::Severity;
@@ -6,13 +6,13 @@ use pilothouse_core::facts::world::Severity;
 use super::record::{Record, Shown};
 use super::table::{Line, Story};
 
-/// From the fix to a line that says that it recovers, or to none.
+/// The time from the fix to a line that shows a recovery, or to no line.
 const RECOVERS_SECS: f64 = 5.0;
-/// The rate window, and how long after it the last line may stand.
+/// The rate window, and how long the last line may stay after it.
 const WINDOW_SECS: f64 = 60.0;
 const QUIET_SECS: f64 = 15.0;
 
-/// Whether a finding is the one that is meant.
+/// Whether this is the expected finding.
 pub fn is(rule: &str, object: Option<&ObjectRef>, (meant, about): Line) -> bool {
     let name = object.map_or_else(String::new, |o| match o.namespace.as_str() {
         "" => o.name.to_string(),
@@ -29,12 +29,12 @@ fn is_line(line: &Shown, meant: Line) -> bool {
     is(line.rule, line.object.as_ref(), meant)
 }
 
-/// All that may come true.
+/// All findings that can occur.
 pub fn whole_truth(story: &Story) -> Vec<Line> {
     [story.truth, story.unmended].concat()
 }
 
-/// What is true under this seed: the files are told with the first.
+/// The findings under this seed; the files are written with the first seed.
 pub fn truth(story: &Story, seed: u64) -> Vec<Line> {
     if seed == 1 { story.truth.to_vec() } else { whole_truth(story) }
 }
@@ -46,13 +46,13 @@ pub fn judge(story: &Story, seed: u64, record: &Record) {
     it_gets_quiet(story, record);
 }
 
-/// Neither a line nor what is folded into it says what is not so.
+/// Neither a line nor the findings folded into it may be wrong.
 pub fn only_the_truth(truth: &[Line], record: &Record) {
     for (at, line) in record.shown(0.0, f64::INFINITY) {
         let told = line.tells.iter().map(|(rule, object)| (*rule, Some(object)));
         let own = [(line.rule, line.object.as_ref())];
         for (rule, object) in told.chain(own) {
-            // a budget of pods that are in trouble is told with them
+            // a budget of unhealthy pods is reported with them
             let folded = object.is_some_and(|o| o.kind == Kind::PodDisruptionBudget) && rule != line.rule;
             let known = truth.iter().any(|meant| is(rule, object, *meant));
             assert!(
@@ -63,9 +63,9 @@ pub fn only_the_truth(truth: &[Line], record: &Record) {
     }
 }
 
-/// From five seconds after a fix on, its line is gone, or it recovers, or it is no alarm any more.
+/// From five seconds after a fix on, its line is gone, shows a recovery, or is no alarm any more.
 fn fixes_show(record: &Record) {
-    // a line that names two pods is mended by the second fix
+    // a line that names two pods is fixed by the second fix
     let again = |at: f64, of: Line| record.fixes().any(|(later, same)| later > at && same == of);
     for (fixed, of) in record.fixes().filter(|(at, of)| !again(*at, *of)) {
         for (at, line) in
@@ -81,7 +81,7 @@ fn fixes_show(record: &Record) {
     }
 }
 
-/// In the end nothing is left but what stays, and soon enough.
+/// At the end, only the lines that are expected to stay are left, and soon enough.
 fn it_gets_quiet(story: &Story, record: &Record) {
     let stays = |line: &Shown| story.stays.iter().any(|meant| is_line(line, *meant));
     let mut loud: Vec<(f64, &Shown)> =

@@ -1,4 +1,4 @@
-//! What NOW said and when, as a text that is the same on every machine.
+//! Records NOW's lines and their times, as a text that is the same on every machine.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -9,13 +9,13 @@ use pilothouse_core::policy::rules::glyph;
 
 use super::table::Line;
 
-/// What follows at once may be later by so much …
+/// How late an immediate effect may be …
 const SOON: f64 = 4.0;
-/// … and what a poll brings by one poll, or a tenth.
+/// … and how late the effect of a poll may be: one poll, or a tenth.
 const POLL: f64 = 12.0;
 const PART: f64 = 0.1;
 
-/// What stands for so short a time is read by nobody, and left out of the text.
+/// A line that is shown for a shorter time is left out, because nobody reads it.
 const SHORT: f64 = 1.0;
 
 /// One line of NOW.
@@ -24,15 +24,15 @@ pub struct Shown {
     pub rule: &'static str,
     pub object: Option<ObjectRef>,
     pub severity: Severity,
-    /// Every finding that it tells.
+    /// All findings that the line stands for.
     pub tells: Vec<(&'static str, ObjectRef)>,
-    /// It says that something is done about it, which is under way or helps.
+    /// It shows that a fix is in progress, or helps.
     pub recovers: bool,
-    /// The line, with what it offers.
+    /// The line with the action that it offers.
     pub text: String,
 }
 
-/// All lines from a time on, or what was done.
+/// All lines from a time on, or an action.
 #[derive(Clone, Debug)]
 pub enum Entry {
     Lines(Vec<Shown>),
@@ -43,7 +43,7 @@ pub enum Entry {
 pub struct Record {
     scenario: &'static str,
     pub entries: Vec<(f64, Entry)>,
-    /// When the last request failed of the Services that fail in this story.
+    /// When the last request failed, of the Services that fail in this story.
     pub last_failed: f64,
 }
 
@@ -70,7 +70,7 @@ impl Record {
         Self { scenario, entries: Vec::new(), last_failed: 0.0 }
     }
 
-    /// Takes NOW's lines in, if they say something else than before.
+    /// Records NOW's lines if they have changed.
     pub fn lines(&mut self, at: f64, cluster: &Cluster) {
         let causes = cluster.derived.causes.iter();
         let new: Vec<Shown> = causes.map(|cause| Shown::of(cause, &cluster.info.server)).collect();
@@ -90,7 +90,7 @@ impl Record {
         self.entries.push((at, Entry::Fix { of, what }));
     }
 
-    /// What was done, in order.
+    /// The actions, in order.
     pub fn fixes(&self) -> impl Iterator<Item = (f64, Line)> {
         self.entries.iter().filter_map(|(at, entry)| match entry {
             Entry::Fix { of, .. } => Some((*at, *of)),
@@ -98,7 +98,7 @@ impl Record {
         })
     }
 
-    /// The lines that stood at any time within a span.
+    /// The lines that were shown at any time within a span.
     pub fn shown(&self, from: f64, to: f64) -> impl Iterator<Item = (f64, &Shown)> {
         let states: Vec<(f64, &[Shown])> = self
             .entries
@@ -113,7 +113,7 @@ impl Record {
         within.flat_map(|((at, lines), _)| lines.iter().map(move |line| (at, line)))
     }
 
-    /// Fails if the file tells another story.
+    /// Fails if the file has another story.
     pub fn compare(&self, file: &str) {
         let (is, was) = (timed(&self.to_string()), timed(file));
         let alike = is.len() == was.len()
@@ -121,7 +121,7 @@ impl Record {
         assert!(alike, "{} is another story now:\n{self}\nit was:\n{file}", self.scenario);
     }
 
-    /// Fails if a line of the file was not told at its time: for a story that draws.
+    /// Fails if a line of the file did not appear at its time; for stories with random draws.
     pub fn has(&self, file: &str) {
         for (at, line) in timed(file).iter().filter_map(|(at, line)| Some((*at, line.strip_prefix("  ")?))) {
             let told = self.shown(at - POLL, at + POLL).any(|(_, shown)| is_of(&masked(&shown.text), line));
@@ -130,7 +130,7 @@ impl Record {
     }
 }
 
-/// Whether a text has the parts of a pattern, between which `…` stands for anything, in their order.
+/// Whether a text has the parts of a pattern in their order; `…` stands for any text.
 fn is_of(text: &str, pattern: &str) -> bool {
     let mut rest = text;
     let mut parts = pattern.split('…').map(str::trim);
@@ -149,7 +149,7 @@ fn is_near(at: f64, then: f64) -> bool {
     (at - then).abs() <= most
 }
 
-/// Each line of a told story with the time that it stands under.
+/// Each line of a recorded story with its time.
 fn timed(story: &str) -> Vec<(f64, String)> {
     let mut at = 0.0;
     let mut lines = Vec::new();

@@ -1,5 +1,5 @@
-//! A simulated cluster and the sources, the hub and the executor before it, all in one process and on one clock that
-//! moves on whenever everybody waits: minutes pass in seconds, and each wait is as long as it is for people.
+//! A simulated cluster, and the sources, the hub and the executor in front of it, in one process. Their common clock
+//! moves on when all of them wait, so minutes pass in seconds, and each wait has its real length.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 /// When the stories open.
 const OPENING: &str = "2026-11-02T10:00:00Z";
-/// The product's clock is moved this often: what it is behind the cluster's at most.
+/// The interval at which the product's clock is moved, so it is at most this much behind the cluster's.
 const GRAIN: Duration = Duration::from_millis(50);
 
 pub struct Stage {
@@ -47,7 +47,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Opens a scenario, and looks at it with the settings that the program has without a config.
+    /// Opens a scenario and connects to it with the default settings.
     pub async fn open(scenario: &str, seed: u64) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         // the jitter of polls
@@ -88,14 +88,14 @@ impl Stage {
         self.world.borrow().clusters.first().cloned().unwrap_or_default()
     }
 
-    /// How many requests have failed so far, of the Services whose names are given.
+    /// How many requests have failed so far, for the named Services.
     pub fn failed(&self, services: &[&str]) -> u64 {
         let truth = self.sim.observe.as_ref().unwrap().truth();
         let of = truth.services.iter().filter(|(id, _)| services.contains(&id.to_string().as_str()));
         of.map(|(_, service)| service.total.failed() + service.unrouted).sum()
     }
 
-    /// Rehearses and carries out an action, as the console does once it was confirmed.
+    /// Rehearses and runs an action, as the console does after the confirmation.
     pub async fn act(&self, act: Act, targets: Vec<ObjectRef>) {
         let cluster = self.cluster();
         let intent = Intent { cluster: cluster.info.id, context: cluster.info.context.clone(), act, targets };
@@ -149,7 +149,7 @@ fn guards() -> pilothouse_core::domain::settings::GuardSettings {
     pilothouse_core::domain::settings::GuardSettings::default()
 }
 
-/// What a console starts to look at a cluster: sources, log streams and the hub.
+/// The parts that a console starts for a cluster: sources, log streams and the hub.
 fn look(
     sim: &Running,
     connection: &Connection,

@@ -1,4 +1,4 @@
-//! The scenarios: what is true in each, and what a person does about it.
+//! The scenarios: what is wrong in each, and what the user does about it.
 
 use std::sync::Arc;
 
@@ -9,25 +9,25 @@ use pilothouse_core::facts::world::{Cause, Cluster, NodeRow};
 /// A rule and the main object of its finding: `("service-errors", "shop/checkout")`; `*` at the end stands for any text.
 pub type Line = (&'static str, &'static str);
 
-/// One scenario, and what a person does in it.
+/// One scenario, and what the user does in it.
 pub struct Story {
     pub scenario: &'static str,
-    /// The findings that the scenario's truth contains. NOW may tell no other one.
+    /// The findings that are correct in this scenario. NOW must show no other one.
     pub truth: &'static [Line],
-    /// What is true besides if nobody does anything, or under another seed.
+    /// Additional correct findings if nobody does anything, or under another seed.
     pub unmended: &'static [Line],
     pub fixes: &'static [Fix],
-    /// What stays for good.
+    /// The findings that stay until the end.
     pub stays: &'static [Line],
-    /// From the last fix, or from the opening, to quiet: this many seconds at most.
+    /// Maximum number of seconds from the last fix, or from the opening, until it is quiet.
     pub quiet: u64,
-    /// How long it is looked at from there.
+    /// How long it runs after that.
     pub lasts: u64,
-    /// What happens is drawn anew each time: the file has what must be told, and more may be.
+    /// The events are drawn at random: the file has the lines that must appear, and others may appear too.
     pub is_drawn: bool,
 }
 
-/// What is done about a finding, at this many seconds or as soon as it is there after that.
+/// The fix of a finding: at this many seconds, or later as soon as the finding is there.
 pub struct Fix {
     pub at: u64,
     pub of: Line,
@@ -37,9 +37,9 @@ pub struct Fix {
 pub enum With {
     /// The action that the line offers.
     Offered,
-    /// The machines of all nodes that it is about are off.
+    /// The machines of all its nodes are off.
     AllOff,
-    /// What is cordoned is given back.
+    /// Uncordons the cordoned nodes.
     Uncordon,
 }
 
@@ -86,7 +86,7 @@ pub static STORIES: [Story; 10] = [
         truth: &[("node-not-ready", "*"), ("service-errors", "shop/checkout"), ("unschedulable", "data/*")],
         unmended: &[
             ("no-ready-endpoints", "kube-system/metrics-server"),
-            // which services fail depends on whose pods were in the zone; `public` is the proxy before ingress
+            // which Services fail depends on the pods in the zone; `public` is the proxy in front of ingress
             ("service-errors", "platform/ingress"),
             ("service-errors", "public"),
             ("service-errors", "shop/storefront"),
@@ -111,7 +111,7 @@ pub static STORIES: [Story; 10] = [
         scenario: "traffic-skew",
         truth: &[("traffic-uneven", "shop/images"), ("out-of-rotation", "shop/images*")],
         unmended: &[],
-        // one of its two after the other
+        // its two pods one after the other
         fixes: &[fix(20, ("traffic-uneven", "shop/images")), fix(60, ("traffic-uneven", "shop/images"))],
         stays: &[("out-of-rotation", "shop/images*")],
         quiet: 80,
@@ -138,7 +138,7 @@ pub static STORIES: [Story; 10] = [
         ],
         fixes: &[fix(20, ("hpa-at-limit", "shop/cart")), fix(120, ("hpa-at-limit", "shop/checkout"))],
         stays: &[],
-        // the load is more than storefront may have pods for, for a while
+        // for a while, the load is more than storefront's maximum number of pods can serve
         quiet: 180,
         lasts: 220,
         is_drawn: false,
@@ -167,7 +167,7 @@ pub static STORIES: [Story; 10] = [
         lasts: 60,
         is_drawn: false,
     },
-    // its faults go on
+    // its faults continue
     Story {
         scenario: "api-flaky",
         truth: &[("source", "")],
@@ -191,7 +191,7 @@ pub static STORIES: [Story; 10] = [
 ];
 
 impl With {
-    /// The action and what it is about.
+    /// The action and its object.
     pub fn act(&self, cluster: &Cluster, cause: &Cause) -> (Act, Vec<ObjectRef>) {
         match self {
             Self::Offered => {
@@ -199,7 +199,7 @@ impl With {
                 let act = match action.command {
                     "rollback" => Act::Rollback { to_revision: None },
                     "out-of-service" => Act::OutOfService,
-                    // a person types it
+                    // the time that a user needs to type
                     "bounds" => Act::Bounds { min: None, max: Some(20) },
                     "rotation" => Act::OutOfRotation { service: cause.objects[0].name.clone() },
                     other => panic!("{other}"),

@@ -1,4 +1,4 @@
-//! What keys do, from the first press to the effect.
+//! The effects of keys, from the first press on.
 
 use std::sync::Arc;
 
@@ -1111,7 +1111,7 @@ fn rows_are_ordered_by_any_column_with_a_mark_in_its_head_and_turned_around() {
     assert_eq!((desk.ui.list(ListId::Workloads).order, desk.ui.list(ListId::Workloads).reverse), (0, false));
     // a list of one order says so
     desk.press("8 o");
-    assert!(desk.dump(120, 36).contains("this list has one order"));
+    assert!(desk.dump(120, 36).contains("this list has only one order"));
 }
 
 #[test]
@@ -1286,10 +1286,14 @@ fn weights_and_failovers_that_there_are_none_of_say_so() {
         (
             "2",
             "W",
-            "no weights to shift: no route of the cluster and no plan of the config has any for shop/svc/",
+            "there are no weights to change: no route of the cluster and no plan in the config has any for shop/svc/",
         ),
-        ("2", "F", "no failover plan: the config has none, and the cluster offers none for shop/svc/"),
-        ("1", "F", "no failover plan: the config has none, and the cluster offers none"),
+        (
+            "2",
+            "F",
+            "no failover plan: the config has none, and none can be suggested for this cluster for shop/svc/",
+        ),
+        ("1", "F", "no failover plan: the config has none, and none can be suggested for this cluster"),
     ] {
         let mut desk = Desk::new(scene::trouble());
         desk.dump(120, 36);
@@ -1397,7 +1401,7 @@ fn the_mouse_selects_scrolls_and_presses_keys_but_confirms_nothing() {
         }
         assert!(desk.ui.dialog.is_some(), "nothing is confirmed or cancelled: {words}");
     }
-    assert!(desk.dump(120, 36).contains("the mouse confirms nothing"));
+    assert!(desk.dump(120, 36).contains("a click does not confirm"));
     desk.press("esc");
     // the narrow screen: a cause, and the line of a pane
     let mut desk = Desk::new(scene::trouble());
@@ -1637,7 +1641,7 @@ fn an_error_group_asks_for_its_lines_and_for_more_when_it_grows() {
         panic!("no question")
     };
     assert_eq!(fingerprint, "00000002");
-    assert!(desk.dump(120, 36).contains("A whole line"), "until there is an answer");
+    assert!(desk.dump(120, 36).contains("Example line"), "until there is an answer");
     let line =
         |text: &str| LogLine { pod: "checkout-7c9f-1".into(), text: text.into(), ..LogLine::default() };
     let lines = vec![line("the older one"), line("the newer one\n\tat some.place")];
@@ -1733,7 +1737,7 @@ fn a_finding_is_silenced_for_a_time_and_told_again() {
     desk.type_text("all");
     let effects = desk.press("enter");
     hear(&mut desk, &mut state, effects);
-    assert!(desk.dump(120, 36).contains("nothing that is found now is silenced"));
+    assert!(desk.dump(120, 36).contains("no current finding is silenced"));
     assert_eq!(desk.world.clusters[0].derived.causes.len(), all);
     desk.press("s");
     assert!(desk.dump(120, 36).contains("nothing is silenced"));
@@ -1748,7 +1752,7 @@ fn silence_is_for_findings() {
     assert!(desk.ui.prompt.is_none(), "nodes are no findings");
     desk.press("d s");
     let text = desk.dump(120, 36);
-    assert!(desk.ui.prompt.is_none() && text.contains("choose one finding in NOW"), "{text}");
+    assert!(desk.ui.prompt.is_none() && text.contains("select one finding in NOW"), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A small cluster in trouble, built from facts as sources send them.
+//! A small cluster with problems, built from facts as sources send them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What stands on the screen at the sizes people have.
+//! The content of the screen at common sizes.
 
 use pilothouse::ui::command::{keys_table_markdown, keys_text};
 use pilothouse::ui::list::ListId;

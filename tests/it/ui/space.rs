@@ -1,4 +1,4 @@
-//! Rows and columns go where there is something to show.
+//! Rows and columns are placed where they have something to show.
 
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::request::{Effect, LogLine, Msg, Reply, Request};
@@ -111,7 +111,7 @@ fn an_error_group_is_read_in_its_zoomed_pane() {
     // the lines of another group are asked for, and until they come those of the one before are not shown as its own
     desk.press("j");
     let text = desk.dump(200, 50);
-    has(&text, &["A whole line"]);
+    has(&text, &["Example line"]);
     assert!(!text.contains("/orders/59"), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! What the screen asks, and what it says became of the answer.
+//! The questions on the screen, and the messages about the answers.
 
 use super::now;
 use crate::seat::Seat;

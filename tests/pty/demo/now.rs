@@ -1,4 +1,4 @@
-//! NOW as it stands on the screen, read by where its words stand and how they are shown.
+//! Reads NOW from the screen, by the position and the style of its words.
 
 use super::asked;
 use crate::seat::Seat;

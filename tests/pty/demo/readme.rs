@@ -1,4 +1,4 @@
-//! The way out of the incident that the README promises.
+//! The solution of the incident in the README.
 
 /// A numbered line of the README: which line of NOW it means, and what is typed there.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
-//! The README's way out of the incident, walked by somebody who knows no names and reads the screen: the first line of NOW
-//! that calls for somebody, the key at its end, what the rehearsal asks for, and so on until NOW is quiet. What the README
-//! says is held beside it.
+//! Follows the README's solution of the incident without knowing any name, by reading the screen: the first line of NOW
+//! that needs an action, the key at its end, the confirmation of the rehearsal, and so on until NOW is quiet. The
+//! result is compared with the README.
 //!
-//! PILOTHOUSE_TEST_WHOLE=1 walks it for 20 seeds at both sizes, in some 15 minutes on two cores, and prints a table
-//! (`--nocapture`); PILOTHOUSE_TEST_SEED (1) is the first seed, PILOTHOUSE_TEST_ROUNDS (20) how many follow.
+//! PILOTHOUSE_TEST_WHOLE=1 runs it for 20 seeds at both sizes, which takes about 15 minutes on two cores, and prints a
+//! table (`--nocapture`); PILOTHOUSE_TEST_SEED (1) is the first seed, PILOTHOUSE_TEST_ROUNDS (20) the number of seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! The level of a JSON line: by the keys that loggers use for it, as far as the line is whole.
+//! The level of a JSON line, from the keys that loggers use for it. An incomplete line is read as far as possible.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,16 +8,16 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 use super::{by_name, by_number};
 use crate::domain::log::Level;
 
-/// The level that the line names. A line that was cut is judged by what is there.
+/// The level that the line names. Of a truncated line, the existing part is used.
 pub(super) fn level(line: &str) -> Option<Level> {
     let mut found = None;
     let mut reader = serde_json::Deserializer::from_str(line);
-    // broken JSON: what was read before counts
+    // malformed JSON: the part before the error counts
     let _whole = Object { found: &mut found, deep: true }.deserialize(&mut reader);
     found
 }
 
-/// `level`, `log.level`, `LogLevel`, `level_name`, `severityText` and their like, in any case.
+/// Matches `level`, `log.level`, `LogLevel`, `level_name`, `severityText` and similar keys, in any case.
 pub(super) fn names_level(key: &str) -> bool {
     const NAMES: [&str; 9] = [
         "level",
@@ -34,7 +34,7 @@ pub(super) fn names_level(key: &str) -> bool {
     NAMES.iter().any(|name| letters().map(|b| b.to_ascii_lowercase()).eq(name.bytes()))
 }
 
-/// How the value of a key is read.
+/// How to read a key's value.
 #[derive(Clone, Copy)]
 enum Reads {
     Level,
@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for Object<'_> {
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
             match reads(&key, self.deep).filter(|_| self.found.is_none()) {
                 Some(Reads::Within) => map.next_value_seed(Object { found: self.found, deep: false })?,
-                Some(how) => *self.found = map.next_value_seed(Value(how))?,
+                Some(how) => *self.found = map.next_value_seed(LevelValue(how))?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -113,9 +113,9 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 }
 
-struct Value(Reads);
+struct LevelValue(Reads);
 
-impl Value {
+impl LevelValue {
     fn text(&self, text: &str) -> Option<Level> {
         let text = text.trim();
         match self.0 {
@@ -156,14 +156,14 @@ impl Value {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value {
+impl<'de> DeserializeSeed<'de> for LevelValue {
     type Value = Option<Level>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Level>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Value {
+impl<'de> Visitor<'de> for LevelValue {
     type Value = Option<Level>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a level")

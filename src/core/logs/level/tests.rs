@@ -1,4 +1,4 @@
-//! Lines as loggers write them, and lines that only speak of errors.
+//! Lines in the formats of common loggers, and lines that only mention errors.
 
 use super::*;
 use proptest::prelude::*;
@@ -108,14 +108,14 @@ fn levels_by_format() {
         ("<134>Jan  1 00:00:00 host app[1]: error", Some(Level::Info)),
         ("Jan  1 00:00:00 host app[1]: ERROR x", Some(Level::Error)),
         ("E20260102 15:04:05.123456     1 file.cc:12] x", Some(Level::Error)),
-        // what is thrown
+        // exceptions and panics
         ("TypeError: Cannot read properties of undefined", Some(Level::Error)),
         ("Error: boom of node", Some(Level::Error)),
         ("Uncaught TypeError: x is not a function", Some(Level::Error)),
         ("Exception in thread \"main\" java.lang.Error", Some(Level::Error)),
         ("fatal error: all goroutines are asleep", Some(Level::Fatal)),
         ("error: none of the hosts answers", Some(Level::Error)),
-        // what only speaks of errors
+        // lines that only mention errors
         ("0 errors", None),
         ("no error", None),
         ("no errors found", None),

@@ -1,22 +1,22 @@
-//! The level of a plain line: a word where loggers put it, in the head of the line. A sentence that only mentions an
-//! error has it elsewhere, or in other company.
+//! The level of a plain line: a level word at the place where loggers put it, in the head of the line. In a sentence
+//! that only mentions an error, the word is elsewhere, or has other words next to it.
 
 use super::{by_name, is_nothing};
 use crate::domain::log::Level;
 
-/// Words that are looked at: a head has no more.
+/// Maximum number of words that are checked, because a head has no more.
 const MOST_WORDS: usize = 14;
-/// How many words (a host, a program, a logger's name) may stand before the level: in a line that begins with a time,
-/// and in others.
+/// How many words (a host, a program, a logger's name) can precede the level: in a line that starts with a time, and in
+/// other lines.
 const WORDS_AFTER_TIME: usize = 3;
 const WORDS_BEFORE: usize = 2;
 
-/// One word of the head and what stands around it.
+/// One word of the head, with the characters around it.
 struct Word<'a> {
     text: &'a str,
     before: Option<char>,
     after: Option<char>,
-    /// The line behind it.
+    /// The rest of the line after the word.
     rest: &'a str,
     /// Within square brackets.
     bracketed: bool,
@@ -41,7 +41,7 @@ impl Word<'_> {
         tabs || bars
     }
 
-    /// Nothing of another word beside it: `ERROR`, `ERROR:`, `app.ERROR:`, `ERR!`, `[2026: ERROR/Main]`.
+    /// The word stands alone: `ERROR`, `ERROR:`, `app.ERROR:`, `ERR!`, `[2026: ERROR/Main]`.
     fn stands_alone(&self) -> bool {
         let open =
             self.before.is_none_or(|c| c.is_whitespace() || matches!(c, '[' | '|' | ']' | '(' | '<' | ':'));
@@ -67,7 +67,7 @@ impl Word<'_> {
 pub(super) fn level(head: &str) -> Option<Level> {
     let timed = head.trim_start_matches(['[', '<']).starts_with(|c: char| c.is_ascii_digit())
         || begins_with_day(head);
-    let most = if timed { WORDS_AFTER_TIME } else { WORDS_BEFORE };
+    let limit = if timed { WORDS_AFTER_TIME } else { WORDS_BEFORE };
     let (mut from, mut depth, mut free) = (0usize, 0usize, 0usize);
     let mut last: Option<(&str, bool)> = None;
     for _ in 0..MOST_WORDS {
@@ -93,7 +93,7 @@ pub(super) fn level(head: &str) -> Option<Level> {
         };
         let shown = (word.is_upper() && word.stands_alone()) || word.is_enclosed();
         let names = (shown && !mentioned(last, &word)) || word.is_column(line_before);
-        // the first word of the text, or the one behind the program's name: `mysqld: error: …`
+        // the first word of the text, or the word after the program's name: `mysqld: error: …`
         let first = free == 0 && depth == 0 && word.before.is_none_or(char::is_whitespace);
         let second = free == 1 && last.is_some_and(|(_, label)| label) && word.before == Some(' ');
         let labels = (first || second) && word.is_label();
@@ -103,15 +103,15 @@ pub(super) fn level(head: &str) -> Option<Level> {
         if counted && let Some(level) = by_name(text) {
             return Some(level);
         }
-        // parts of a time, of a path and of a dotted name are no words of the text
+        // parts of a time, a path or a dotted name do not count as words of the text
         let begins = word.before.is_none_or(char::is_whitespace);
-        let whole_end = tail.find(char::is_whitespace).unwrap_or(tail.len());
-        let whole = tail.get(..whole_end)?;
-        if begins && depth == 0 && !whole.contains(|c: char| c.is_ascii_digit()) && !is_calendar(text) {
+        let field_end = tail.find(char::is_whitespace).unwrap_or(tail.len());
+        let field = tail.get(..field_end)?;
+        if begins && depth == 0 && !field.contains(|c: char| c.is_ascii_digit()) && !is_calendar(text) {
             free += 1;
-            last = Some((text, word.after == Some(':') && whole.len() == length + 1));
+            last = Some((text, word.after == Some(':') && field.len() == length + 1));
         }
-        if free > most {
+        if free > limit {
             return None;
         }
         from = start + length;

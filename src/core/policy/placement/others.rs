@@ -1,8 +1,8 @@
-//! What depends on where other pods are: affinity, anti-affinity both ways, topology spread.
+//! The filters that depend on other pods: affinity, anti-affinity in both directions, topology spread.
 //!
-//! Pods of one shape, one namespace and the same labels are one *class*; a selector is matched with classes, never with pods. All pods are
-//! looked at once, to count the classes that matter per node; placing a pod then adds one to the counts that its class
-//! was found to feed.
+//! Pods of one shape, one namespace and the same labels form one *class*. A selector is matched against classes, never
+//! against pods. All pods are visited once, to count the relevant classes per node; placing a pod then increments the
+//! counts that its class contributes to.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use crate::domain::pod::Pod;
 use crate::domain::scheduling::{Namespaces, PodTerm, Scheduling, Spread};
 use crate::facts::world::{Cluster, NodeRow};
 
-/// The domain of a node that lacks the topology key.
+/// The domain of a node without the topology key.
 const NOWHERE: u32 = u32::MAX;
 
-/// A class: the addresses of the shared shape and of what the pod has alone, and the namespace.
+/// A class: the addresses of the shared shape and of the pod's own values, and the namespace.
 type Key<'a> = (usize, usize, &'a Name);
 
 fn key(pod: &Pod) -> Key<'_> {
     (address(&pod.shape), pod.own.as_ref().map_or(0, address), &pod.namespace)
 }
 
-/// Pods per domain of one topology.
+/// The number of pods in each domain of one topology.
 struct Count {
     /// The domain of each node.
     of: Arc<[u32]>,
@@ -32,7 +32,7 @@ struct Count {
 }
 
 impl Count {
-    /// None where the node has no such domain.
+    /// None if the node has no such domain.
     fn at(&self, node: usize) -> Option<u32> {
         self.by.get(*self.of.get(node)? as usize).copied()
     }
@@ -46,12 +46,12 @@ impl Count {
     }
 }
 
-/// One spread constraint: only pods on eligible nodes count, and only their domains.
+/// One spread constraint: only pods on eligible nodes count, and only the domains of these nodes.
 struct Domains<'a> {
     spread: &'a Spread,
     count: Count,
     eligible: Vec<bool>,
-    /// By domain: it has an eligible node.
+    /// For each domain: whether it has an eligible node.
     is_domain: Vec<bool>,
 }
 
@@ -62,7 +62,7 @@ impl Domains<'_> {
         }
     }
 
-    /// The fewest pods in a domain.
+    /// The smallest number of pods in a domain.
     fn low(&self) -> u32 {
         let held = || self.count.by.iter().zip(&self.is_domain).filter(|(_, is)| **is).map(|(n, _)| *n);
         if held().count() < self.spread.min_domains as usize { 0 } else { held().min().unwrap_or(0) }
@@ -73,20 +73,20 @@ impl Domains<'_> {
 struct Rules<'a> {
     scheduling: &'a Scheduling,
     namespace: &'a Name,
-    /// Pods that match *all* affinity terms, per term's topology.
+    /// Pods that match *all* affinity terms, for each term's topology.
     affinity: Vec<Count>,
     anti: Vec<Count>,
     spread: Vec<Domains<'a>>,
 }
 
-/// An anti-affinity term and where the pods are that have it.
+/// An anti-affinity term, and where the pods with this term are.
 struct Held<'a> {
     term: &'a PodTerm,
     namespace: &'a Name,
     count: Count,
 }
 
-/// What a placed pod of a class adds to.
+/// The counts that a placed pod of a class increments.
 #[derive(Clone, Copy)]
 enum Feed {
     Affinity(usize),
@@ -100,20 +100,20 @@ struct Class {
     repelled_by: Vec<usize>,
     holds: Vec<usize>,
     feeds: Vec<Feed>,
-    /// It would satisfy its own affinity: the first of a group may go anywhere.
+    /// It satisfies its own affinity, so the first pod of a group can go to any node.
     is_own_company: bool,
-    /// By spread constraint: it counts itself.
+    /// For each spread constraint: whether it counts itself.
     counts_itself: Vec<bool>,
 }
 
-/// The pods of one class that stay, by node.
+/// The staying pods of one class, by node.
 struct Group<'a> {
-    /// One of them, for all.
+    /// One of them, as an example of all.
     pod: &'a Pod,
     at: Vec<(usize, bool)>,
 }
 
-/// All counts that the moving pods depend on.
+/// All counts that the placement of the leaving pods depends on.
 pub(super) struct Others<'a> {
     rules: Vec<Rules<'a>>,
     held: Vec<Held<'a>>,
@@ -121,7 +121,7 @@ pub(super) struct Others<'a> {
     index: HashMap<Key<'a>, usize>,
 }
 
-/// The domains of the nodes by topology key, each worked out once.
+/// The domains of the nodes for each topology key, each computed once.
 struct Topologies<'a> {
     rows: &'a [&'a NodeRow],
     known: HashMap<&'a Name, (Arc<[u32]>, usize)>,
@@ -173,7 +173,7 @@ impl<'a> Rules<'a> {
                     .enumerate()
                     .map(|(i, row)| {
                         let node = &row.node;
-                        // a drained node stays a domain unless the constraint honours its cordon
+                        // a drained node still counts as a domain unless the constraint honours its cordon
                         let open = !spread.honor_taints
                             || !(node.cordoned || away(i)) && scheduling.repelled_by(node).is_none();
                         open && keys.iter().all(|of| of.get(i).is_some_and(|d| *d != NOWHERE))
@@ -198,7 +198,7 @@ impl<'a> Rules<'a> {
         terms.peek().is_some() && terms.all(|t| t.selects(self.namespace, &pod.namespace, pod))
     }
 
-    /// Which of the counts pods of this class add to.
+    /// The counts that pods of this class increment.
     fn fed_by(&self, at: usize, pod: &Pod) -> Vec<Feed> {
         let mut feeds = Vec::new();
         if self.is_company(pod) {
@@ -219,7 +219,7 @@ impl<'a> Rules<'a> {
 }
 
 impl<'a> Others<'a> {
-    /// `rows` are all nodes; `away` tells those that are left; `gone` are the pods that leave them.
+    /// `rows`: all nodes; `away`: whether a node is drained; `gone`: the pods that leave the drained nodes.
     pub(super) fn new(
         cluster: &'a Cluster,
         rows: &'a [&'a NodeRow],
@@ -256,7 +256,7 @@ impl<'a> Others<'a> {
         all
     }
 
-    /// Registers the anti-affinity terms that some moving pod is subject to, and where their holders are.
+    /// Registers the anti-affinity terms that apply to a leaving pod, and where the pods with these terms are.
     fn hold(&mut self, groups: &[Group<'a>], kinds: &[&'a Pod], topologies: &mut Topologies<'a>) {
         let mut known: HashMap<(usize, &Name, usize), Option<usize>> = HashMap::new();
         let staying = groups.iter().map(|g| (g.pod, &*g.at, None));
@@ -294,7 +294,7 @@ impl<'a> Others<'a> {
                 let feeds = self.rules.get(at).map(|r| r.fed_by(at, group.pod)).unwrap_or_default();
                 for feed in feeds {
                     for (node, terminating) in &group.at {
-                        // a pod that is on its way out has left its spread, but not yet its affinities
+                        // a terminating pod no longer counts for topology spread, but still for affinity
                         if !(*terminating && matches!(feed, Feed::Spread(..))) {
                             self.feed(feed, *node);
                         }
@@ -304,7 +304,7 @@ impl<'a> Others<'a> {
         }
     }
 
-    /// What each class is subject to and what it adds to.
+    /// The terms that apply to each class, and the counts that it increments.
     fn link(&mut self, kinds: &[&'a Pod]) {
         for (class, pod) in self.classes.iter_mut().zip(kinds) {
             class.repelled_by = self
@@ -345,13 +345,13 @@ impl<'a> Others<'a> {
         self.index.get(&key(pod)).copied()
     }
 
-    /// The fewest pods per domain now, for each spread constraint of the class.
+    /// The smallest number of pods in a domain now, for each spread constraint of the class.
     pub(super) fn lows(&self, class: usize) -> Vec<u32> {
         let rules = self.classes.get(class).and_then(|c| self.rules.get(c.rules?));
         rules.map(|r| r.spread.iter().map(Domains::low).collect()).unwrap_or_default()
     }
 
-    /// Why a pod of this class cannot go on this node, as far as other pods have a say.
+    /// Why a pod of this class cannot go on this node because of other pods.
     pub(super) fn refuses(&self, class: usize, lows: &[u32], node: usize) -> Option<Why<'a>> {
         let class = self.classes.get(class)?;
         if let Some(rules) = class.rules.and_then(|i| self.rules.get(i)) {
@@ -377,7 +377,7 @@ impl<'a> Others<'a> {
         held.into_iter().any(|h| h.count.at(node).is_some_and(|n| n > 0)).then_some(Why::Repelled)
     }
 
-    /// A pod of this class goes on this node.
+    /// Places a pod of this class on this node.
     pub(super) fn put(&mut self, class: usize, node: usize) {
         let Some(held) = self.classes.get(class) else { return };
         let (feeds, holds) = (held.feeds.clone(), held.holds.clone());
@@ -392,7 +392,7 @@ impl<'a> Others<'a> {
     }
 }
 
-/// The classes of pods that stay, as far as somebody's terms can look at them or they have terms of their own.
+/// The classes of staying pods that some term selects, or that have terms of their own.
 fn groups<'a>(
     cluster: &'a Cluster,
     rules: &[Rules<'a>],

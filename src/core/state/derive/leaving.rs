@@ -1,4 +1,5 @@
-//! Pods on their way out. Where their node is dead nobody is left to end them: they are stuck, and bad for as long.
+//! Terminating pods. If their node is dead, no kubelet is there to finish the deletion: they are stuck, and count as
+//! bad.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use crate::domain::pod::Pod;
 
 use super::Derivation;
 
-/// The pods that are well but for leaving, and the nodes that they cannot leave.
+/// The pods that are terminating and otherwise healthy, and the dead nodes that they are on.
 #[derive(Default)]
 pub struct Leaving {
     dead: HashSet<Name>,
@@ -32,14 +33,14 @@ impl Leaving {
         }
     }
 
-    /// On its way out, on a node where nobody is left to end it.
+    /// It is terminating on a node without a working kubelet.
     pub fn is_stuck(&self, pod: &Pod) -> bool {
         pod.is_leaving() && pod.node.as_ref().is_some_and(|node| self.dead.contains(node))
     }
 }
 
 impl Derivation {
-    /// A node died or came back: what is leaving it is counted anew. `owners`: whose sums are others now.
+    /// A node died or came back: counts its terminating pods again. `owners`: the owners whose sums changed.
     pub(super) fn mark_dead(&mut self, node: &Name, dead: bool, owners: &mut HashSet<Uid>) {
         if self.leaving.dead.contains(node) == dead {
             return;

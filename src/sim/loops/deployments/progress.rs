@@ -1,4 +1,4 @@
-//! The status of a Deployment: its counters, whether it is available, and whether its rollout comes along.
+//! The status of a Deployment: its counters, whether it is available, and whether its rollout makes progress.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::scale::{Bounds, replicas, status};
 use crate::clock::{parse, stamp};
 use crate::store::Object;
 
-/// Sets a condition with its times; one with the same status and reason stays as it is unless it is `renewed`.
+/// Sets a condition with its times; one with the same status and reason is unchanged unless it is `renewed`.
 pub fn set(conditions: &mut Vec<Value>, new: Condition<'_>, renewed: bool, at: DateTime<Utc>) {
     let now = stamp(at);
     let old = conditions.iter().find(|one| text(one, "type") == new.kind);

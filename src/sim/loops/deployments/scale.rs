@@ -16,7 +16,7 @@ pub fn status(object: &Object, field: &str) -> i64 {
     object.at("/status").get(field).and_then(Value::as_i64).unwrap_or_default()
 }
 
-/// How far a rolling update may go beyond the wanted number, and below it.
+/// How many pods a rolling update may have above the desired number, and below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     pub surge: i64,
@@ -34,13 +34,13 @@ impl Bounds {
                 .unwrap_or_default()
         };
         let (surge, unavailable) = (part("maxSurge", true).max(0), part("maxUnavailable", false).max(0));
-        // Both 0 would never move: then one may be missing.
+        // With both 0 nothing would ever change, so one pod may be unavailable.
         let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
         Self { surge, unavailable: unavailable.min(wanted) }
     }
 }
 
-/// The next size of the new ReplicaSet of a rolling update. `all` counts the pods that all sets are to have.
+/// The next size of the new ReplicaSet in a rolling update. `all`: the number of pods that all ReplicaSets should have.
 pub fn grow(wanted: i64, bounds: Bounds, new: i64, all: i64) -> i64 {
     if new >= wanted {
         return wanted;
@@ -49,7 +49,7 @@ pub fn grow(wanted: i64, bounds: Bounds, new: i64, all: i64) -> i64 {
     if room <= 0 { new } else { new + room.min(wanted - new) }
 }
 
-/// What a set loses or gains when a Deployment is scaled in the middle of a rollout.
+/// The change of a ReplicaSet's size when a Deployment is scaled during a rollout.
 pub fn proportion(set: &Object, wanted: i64, max: i64, total_before: i64, to_add: i64, added: i64) -> i64 {
     if replicas(set) == 0 || to_add == 0 || to_add == added {
         return 0;

@@ -1,4 +1,4 @@
-//! How many replicas a metric asks for: the arithmetic of ready, unready and missing pods.
+//! The number of replicas that a metric needs: the arithmetic of ready, unready and missing pods.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::clock::parse;
 use crate::store::{Object, condition, walk};
 use crate::usage::Usage;
 
-/// A pod's CPU is not believed before, while it may still be starting.
+/// Before this time after its start, a pod's CPU usage is ignored, because the pod may still be starting.
 const STARTING: TimeDelta = TimeDelta::minutes(5);
-/// A pod that was never ready after this was never meant to be.
+/// A pod that was not ready before this time after its start counts as never ready.
 const INITIAL: TimeDelta = TimeDelta::seconds(30);
-/// What one sample covers.
+/// The time that one sample covers.
 const WINDOW: TimeDelta = TimeDelta::seconds(15);
 
-/// What is aimed at.
+/// The target of a metric.
 #[derive(Debug, Clone, Copy)]
 pub enum Aim {
     /// Percent of the request.
@@ -26,23 +26,23 @@ pub enum Aim {
     Average(i64),
 }
 
-/// What a metric says.
+/// The value of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proposal {
     pub replicas: i64,
-    /// Percent of the requests, where that is aimed at.
+    /// Percent of the requests, if the target is a utilization.
     pub utilization: Option<i64>,
     /// Thousandths per pod.
     pub average: i64,
 }
 
-/// The pods of a target in their classes, with usage in thousandths.
+/// The pods of a target by class, with usage in thousandths.
 #[derive(Debug, Default)]
 pub struct Classes {
     pub ready: BTreeMap<String, i64>,
     pub unready: Vec<String>,
     pub missing: Vec<String>,
-    /// There is a sample of any of the pods at all, even of one that does not count.
+    /// There is a sample of at least one pod, even if it does not count.
     pub measured: bool,
 }
 
@@ -63,7 +63,7 @@ fn used(usage: &dyn Usage, pod: &Object, resource: &str, container: Option<&str>
     )
 }
 
-/// Whether the CPU of a pod that has a sample is not to be believed: it may still be starting, or never came up.
+/// Whether the CPU sample of a pod is ignored: it may still be starting, or was never ready.
 fn is_starting(pod: &Object, at: DateTime<Utc>) -> bool {
     let (Some(ready), Some(start)) = (condition(&pod.value, "Ready"), pod.time("/status/startTime")) else {
         return true;
@@ -77,8 +77,8 @@ fn is_starting(pod: &Object, at: DateTime<Utc>) -> bool {
     }
 }
 
-/// The order decides: a pod without a sample is missing however young it is, and only a pending one is unready before
-/// anyone asks for its sample.
+/// The order matters: a pod without a sample is missing however young it is, and only a pending one is unready before
+/// its sample is checked.
 pub fn classify(
     usage: &dyn Usage,
     pods: &[Arc<Object>],
@@ -140,7 +140,7 @@ pub fn requests(
     Ok(out)
 }
 
-/// The ratio of use to aim, with the utilization and the average that it comes from.
+/// The ratio of usage to target, with the utilization and the average that it comes from.
 fn ratio(
     used: &BTreeMap<String, i64>,
     requests: &BTreeMap<String, i64>,
@@ -158,7 +158,7 @@ fn ratio(
     }
 }
 
-/// What the real controller would propose. `up` and `down` are the tolerances.
+/// The number that the real controller would propose. `up` and `down` are the tolerances.
 pub fn propose(
     classes: &Classes,
     requests: &BTreeMap<String, i64>,
@@ -178,7 +178,7 @@ pub fn propose(
     for name in &classes.missing {
         let assumed = match aim {
             _ if first > 1.0 => 0,
-            // Just what is aimed at: a utilization leaves them out, a plain average counts them as idle.
+            // Exactly at the target: a utilization leaves them out, a plain average counts them as idle.
             Aim::Utilization(_) if first >= 1.0 => continue,
             Aim::Average(_) if first >= 1.0 => 0,
             Aim::Utilization(target) => {

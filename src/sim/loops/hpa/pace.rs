@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::doc::{after, int, list, seconds, text};
 
-/// What an autoscaler remembers; it is lost with the controller, as in the real one.
+/// The memory of an autoscaler, which is lost with the controller, as in the real one.
 #[derive(Debug, Default)]
 pub struct Memory {
     pub recommended: Vec<(DateTime<Utc>, i64)>,
@@ -15,7 +15,7 @@ pub struct Memory {
     pub downs: Vec<(DateTime<Utc>, i64)>,
 }
 
-/// A number and, if it is not what the metrics ask for, the reason and the message of the condition that says so.
+/// A number; and if it differs from the metrics' proposal, the reason and the message of the condition about this.
 pub type Held = (i64, Option<(&'static str, &'static str)>);
 
 pub const TOO_FEW: (&str, &str) =
@@ -36,7 +36,7 @@ const UP_STABLE: (&str, &str) = (
 );
 
 impl Memory {
-    /// Forgets what no window reaches back to.
+    /// Drops entries that are older than every window.
     pub fn forget(&mut self, at: DateTime<Utc>) {
         let oldest = after(at, -TimeDelta::hours(1));
         for list in [&mut self.recommended, &mut self.ups, &mut self.downs] {
@@ -49,13 +49,13 @@ impl Memory {
         list.iter().filter(|(when, _)| *when > from).map(|(_, n)| n).sum()
     }
 
-    /// Keeps a recommendation within what was recommended lately.
+    /// Limits a recommendation by the recent recommendations.
     pub fn stabilize(&mut self, behavior: &Value, current: i64, wanted: i64, at: DateTime<Utc>) -> Held {
         let window = |side: &str, default: i64| {
             let set = behavior.get(side).and_then(|side| side.get("stabilizationWindowSeconds")?.as_i64());
             after(at, -seconds(set.unwrap_or(default)))
         };
-        // A controller that has just begun takes the present number for what was recommended before.
+        // A controller that has just started uses the current number as the earlier recommendation.
         if self.recommended.is_empty() {
             self.recommended.push((at, current));
         }
@@ -79,7 +79,7 @@ impl Memory {
         (out, why)
     }
 
-    /// Keeps a change within the policies, and the number within its limits.
+    /// Limits a change by the policies, and the number by its bounds.
     pub fn limit(
         &self,
         behavior: &Value,
@@ -118,7 +118,7 @@ impl Memory {
         if wanted < min { (min, Some(TOO_FEW)) } else { (wanted, None) }
     }
 
-    /// How far the policies of one direction let it go.
+    /// The largest change that the policies of one direction allow.
     fn bound(&self, behavior: &Value, up: bool, current: i64, at: DateTime<Utc>) -> i64 {
         let side = behavior.get(if up { "scaleUp" } else { "scaleDown" }).unwrap_or(&Value::Null);
         let select = text(side, "selectPolicy");

@@ -1,4 +1,4 @@
-//! A node as its kubelet reports it: Lease, conditions, and the pod addresses that it gives out.
+//! The state of a node that its kubelet reports: Lease, conditions, and the pod addresses that it assigns.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
@@ -14,20 +14,20 @@ use crate::store::{Object, Store, Write};
 use crate::world::NodeTrouble;
 
 pub const NAME: &str = "kubelet";
-/// A pressure is reported so long after it is over.
+/// How long a pressure is still reported after it has ended.
 const TRANSITION: TimeDelta = TimeDelta::minutes(5);
-/// The status is written so often even if nothing changes.
+/// How often the status is written if nothing changes.
 const REPORT: TimeDelta = TimeDelta::minutes(5);
 
-/// What a kubelet remembers of its node.
+/// A kubelet's memory of its node.
 #[derive(Debug, Default)]
 pub struct Machine {
     pub trouble: NodeTrouble,
     pub images: BTreeSet<String>,
-    /// Until when each pressure is reported although it is over.
+    /// Until when each pressure is still reported after it has ended.
     linger: [Option<DateTime<Utc>>; 3],
     reported: Option<DateTime<Utc>>,
-    /// Where in its range the last pod's address was.
+    /// The position of the last pod's address in the node's range.
     cursor: u32,
 }
 
@@ -68,7 +68,7 @@ impl Machine {
         [trouble.memory_pressure, trouble.disk_pressure, trouble.pid_pressure]
     }
 
-    /// Takes over what is wrong with it now.
+    /// Updates the faults of the node.
     pub fn now_has(&mut self, trouble: NodeTrouble, at: DateTime<Utc>) {
         let (before, now) = (Self::pressures(&self.trouble), Self::pressures(&trouble));
         for ((linger, before), now) in self.linger.iter_mut().zip(before).zip(now) {
@@ -84,7 +84,7 @@ impl Machine {
         self.linger.iter().flatten().copied().filter(|due| *due > at).min()
     }
 
-    /// Renews its Lease; if there can be none, the status has to show that it lives.
+    /// Renews its Lease; if that is not possible, the status has to show that the node is alive.
     pub fn beat(&mut self, store: &Store, node: &Object) {
         let now = store.clock().micro();
         let how = Write::by(NAME);
@@ -102,7 +102,7 @@ impl Machine {
         }
     }
 
-    /// Writes the node's conditions if they differ from what it knows, or if it is time again.
+    /// Writes the node's conditions if they differ from the last ones, or if a report is due.
     pub fn report(&mut self, store: &Store, recorder: &Recorder, node: &Object, at: DateTime<Utc>) {
         let mut conditions = list(&node.value, "/status/conditions").to_vec();
         let mut told = Vec::new();
@@ -156,7 +156,7 @@ impl Machine {
             {
                 put(value, &["status", "allocatable"], capacity);
             }
-            // A node that somebody else has registered does not know its machine yet.
+            // A node that another client has registered lacks the facts of its machine.
             if value.pointer("/status/nodeInfo").is_none() {
                 put(value, &["status", "nodeInfo"], info);
             }
@@ -177,11 +177,11 @@ impl Machine {
         }
     }
 
-    /// The machine has started again.
+    /// The machine was restarted.
     pub fn rebooted(store: &Store, node: &Object) {
         let how = Write::by(NAME).status().if_uid(Some(node.uid()));
         let id = store.random().uid();
-        // A node that has been deleted meanwhile has no boot id.
+        // A node that was deleted meanwhile has no boot id.
         drop(store.write(Res::Nodes, "", node.name(), &how, |value| {
             put(value, &["status", "nodeInfo", "bootID"], json!(id));
             Ok(())
@@ -194,7 +194,7 @@ impl Machine {
         let base = range.map_or(0x0AF4_0000, u32::from);
         loop {
             self.cursor += 1;
-            // Beyond its 253 hosts a range runs over into the next one; nothing routes here, so it does no harm.
+            // Beyond its 253 hosts a range continues in the next one; nothing is routed here, so this does no harm.
             let at = base + (self.cursor / 253) * 256 + self.cursor % 253 + 2;
             if used.insert(at) {
                 return at;
@@ -203,7 +203,7 @@ impl Machine {
     }
 }
 
-/// The address under which a node is reached.
+/// The address of a node.
 pub fn host_ip(node: &Object) -> &str {
     list(&node.value, "/status/addresses")
         .iter()

@@ -8,13 +8,13 @@ use super::run::{Cell, End, Fate, Run, Stage};
 use crate::clock::stamp;
 use crate::rng::Random;
 
-/// 64 hexadecimal digits that belong to a thing.
+/// 64 hexadecimal digits that identify something.
 pub fn digest(random: &Random, key: &[&str]) -> String {
     let mut rng = random.keyed(key);
     format!("{:032x}{:032x}", rng.u128(..), rng.u128(..))
 }
 
-/// The repository of an image with the digest of what was pulled.
+/// The repository of an image with the digest of the pulled image.
 fn image_id(random: &Random, image: &str) -> String {
     let slash = image.rfind('/').map_or(0, |at| at + 1);
     let (path, last) = image.split_at_checked(slash).unwrap_or(("", image));
@@ -40,7 +40,7 @@ fn waiting(reason: &str, message: &str) -> Value {
     out
 }
 
-/// What the waiting reason of a container in back-off says.
+/// The message for the waiting reason of a container in back-off.
 pub fn backing_off(run: &Run, cell: &Cell, uid: &str) -> String {
     let span = if cell.wait >= 60 {
         match cell.wait % 60 {
@@ -56,7 +56,7 @@ pub fn backing_off(run: &Run, cell: &Cell, uid: &str) -> String {
     )
 }
 
-/// Why an image does not come.
+/// The message of a failed image pull.
 pub fn not_found(image: &str) -> String {
     format!(
         "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
@@ -101,7 +101,7 @@ fn container(random: &Random, run: &Run, cell: &Cell, fate: &Fate<'_>, at: DateT
     out
 }
 
-/// Init containers: all ended well, or, sidecars, running.
+/// Whether the init containers have completed successfully, or, as sidecars, are running.
 fn inits(random: &Random, run: &Run, fate: &Fate<'_>) -> Vec<Value> {
     let started = run.cells.iter().any(|cell| !matches!(cell.stage, Stage::Creating { .. }));
     let one = |container: &Value| {
@@ -134,7 +134,7 @@ fn phase(run: &Run) -> &'static str {
     if run.cells.iter().any(fresh) { "Pending" } else { "Running" }
 }
 
-/// The whole status, with what others have written into the old one.
+/// The complete status, with the parts that other clients have written.
 pub fn status(random: &Random, run: &Run, fate: &Fate<'_>, host: &str, at: DateTime<Utc>) -> Value {
     let mut out = fate.pod.at("/status").clone();
     let phase = phase(run);

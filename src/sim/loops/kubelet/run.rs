@@ -1,5 +1,5 @@
-//! The containers of one pod in time: pulled, running, ended, waiting to be started again. What they do follows from
-//! the world; this only keeps what has happened so far.
+//! The life cycle of one pod's containers: pulled, running, terminated, waiting for a restart. The world decides what
+//! they do; this only keeps their state.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use crate::world::{App, Crash, PodTrouble, State};
 
 /// How long a pod of a Job runs unless the annotation says otherwise.
 const JOB: TimeDelta = TimeDelta::seconds(30);
-/// The longest wait before a container is started or an image pulled again.
+/// The longest wait before a container is restarted or an image pulled again.
 const LONGEST: i64 = 300;
-/// A container that ran so long has its back-off forgotten.
+/// The back-off of a container that ran for this long is reset.
 const FORGIVEN: TimeDelta = TimeDelta::minutes(10);
 
-/// How a run of a container ended.
+/// The termination of a container's run.
 #[derive(Debug, Clone)]
 pub struct End {
     pub code: i64,
     pub reason: &'static str,
     pub started: DateTime<Utc>,
     pub finished: DateTime<Utc>,
-    /// Which run it was.
+    /// The number of the run.
     pub nth: i64,
 }
 
 #[derive(Debug, Clone)]
 pub enum Stage {
-    /// Its image comes, or its sandbox is made.
+    /// Its image is being pulled, or its sandbox created.
     Creating {
         until: DateTime<Utc>,
     },
@@ -44,7 +44,7 @@ pub enum Stage {
     Running {
         since: DateTime<Utc>,
     },
-    /// Ended, and started again later.
+    /// Terminated, and restarted later.
     BackOff {
         until: DateTime<Utc>,
     },
@@ -61,7 +61,7 @@ pub struct Cell {
     pub stage: Stage,
     pub last: Option<End>,
     pub told_pull: bool,
-    /// When its probe fails next, if it does.
+    /// When its probe fails next, if it fails at all.
     pub probe: Option<DateTime<Utc>>,
 }
 
@@ -80,7 +80,7 @@ pub struct Run {
     pub ending: Option<DateTime<Utc>>,
 }
 
-/// What happens to a container, to be told and written down.
+/// A step of a container, for the event and the status.
 #[derive(Debug)]
 pub enum Step {
     Pulling,
@@ -88,21 +88,21 @@ pub enum Step {
     Pulled(Option<f64>),
     NoImage,
     PullBackOff,
-    /// Again, after it had ended.
+    /// It was restarted after it had terminated.
     Started,
     Ended(End),
     BackOff,
     Unready,
 }
 
-/// What a pod's containers are subject to.
+/// The settings that decide the steps of a pod's containers.
 pub struct Fate<'a> {
     pub pod: &'a Object,
     pub app: Arc<App>,
-    /// Somebody said how the application behaves; of one that nobody described the memory is not known.
+    /// The scenario describes the application; without a description, its memory usage is not known.
     described: bool,
     pub trouble: PodTrouble,
-    /// The same for the same pod, 0.85 to 1.15.
+    /// A factor from 0.85 to 1.15 that is always the same for one pod.
     pub jitter: f64,
     pub pull: TimeDelta,
 }
@@ -132,17 +132,17 @@ impl<'a> Fate<'a> {
             .unwrap_or(&Value::Null)
     }
 
-    /// The application itself is the first container; others beside it do not fail.
+    /// The application is the first container; the other ones do not fail.
     fn is_main(&self, name: &str) -> bool {
         list(&self.pod.value, "/spec/containers").first().is_some_and(|one| text(one, "name") == name)
     }
 
-    /// How the container ends by itself: by the pod's own trouble or by its version.
+    /// How the container terminates by itself, because of the pod's fault or of its version.
     pub fn crash(&self, image: &str) -> Option<Crash> {
         self.trouble.crash.clone().or_else(|| self.app.version(image).crash)
     }
 
-    /// When and how a run that began at `since` ends by itself.
+    /// When and how a run that started at `since` terminates by itself.
     fn end(&self, cell: &Cell, since: DateTime<Utc>) -> Option<(DateTime<Utc>, i64, &'static str)> {
         let mut ends = Vec::new();
         if self.is_main(&cell.name) {
@@ -180,7 +180,7 @@ impl<'a> Fate<'a> {
         ends.into_iter().min_by_key(|(at, _, _)| *at)
     }
 
-    /// When a run that began at `since` passes its probe; `None`: never.
+    /// When a run that started at `since` passes its readiness probe; `None`: never.
     fn ready_at(&self, cell: &Cell, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if !self.is_main(&cell.name) {
             return Some(since);
@@ -195,7 +195,7 @@ impl<'a> Fate<'a> {
         matches!(cell.stage, Stage::Running { since } if self.ready_at(cell, since).is_some_and(|due| due <= at))
     }
 
-    /// When the containers have ended after SIGTERM; `None`: they do not.
+    /// When the containers have terminated after SIGTERM; `None`: they do not terminate.
     pub fn stopped_at(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if self.trouble.stuck {
             return None;
@@ -213,7 +213,7 @@ impl<'a> Fate<'a> {
         match self.pod.text("/spec/restartPolicy") {
             "Never" => false,
             "OnFailure" => code != 0,
-            // The pods of a Job that has no policy, and those that say how long they run, end for good.
+            // Pods of a Job without a restart policy, and those with a set duration, terminate for good.
             _ => true,
         }
     }
@@ -233,7 +233,7 @@ impl Cell {
         }
     }
 
-    /// A container that ran before this kubelet looked.
+    /// A container that was running before this kubelet started.
     pub fn adopted(container: &Value, status: &Value, at: DateTime<Utc>) -> Self {
         let mut cell = Self::new(container, at);
         cell.restarts = int(status, "restartCount");
@@ -245,7 +245,7 @@ impl Cell {
         cell
     }
 
-    /// Moves on to `at`, one step; returns what happened, nothing if nothing did.
+    /// Advances to `at` by one step; returns what happened, or nothing.
     pub fn advance(&mut self, fate: &Fate<'_>, has_image: bool, at: DateTime<Utc>) -> Option<Step> {
         let broken =
             fate.is_main(&self.name) && (fate.trouble.no_image || fate.app.version(&self.image).no_image);
@@ -275,7 +275,7 @@ impl Cell {
                     return self.advance(fate, has_image, at);
                 }
                 if fresh && at >= after(retry, -TimeDelta::seconds(wait_of(tries) - 2)) {
-                    // The failure shows for a moment, then the wait for the next try.
+                    // The failure is visible for a moment before the wait for the next attempt.
                     self.stage = Stage::NoImage { tries, retry, fresh: false };
                     return Some(Step::PullBackOff);
                 }
@@ -345,7 +345,7 @@ impl Cell {
         }
     }
 
-    /// When something will happen to it by itself.
+    /// When its state changes next by itself.
     pub fn next(&self, fate: &Fate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.stage {
             Stage::Creating { until } | Stage::BackOff { until } => Some(*until),
@@ -361,7 +361,7 @@ impl Cell {
         }
     }
 
-    /// Its machine went down with it.
+    /// Its machine was turned off.
     pub fn power_cut(&mut self, at: DateTime<Utc>) -> bool {
         let Stage::Running { since } = self.stage else { return false };
         self.last =

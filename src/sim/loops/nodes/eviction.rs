@@ -1,4 +1,4 @@
-//! Taint eviction: pods go when they have stood a NoExecute taint for as long as they tolerate it.
+//! Taint eviction: deletes pods when they have tolerated a NoExecute taint for as long as their toleration says.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Evictions {
     queue: Queue<Arc<str>>,
 }
 
-/// When a pod has to go from a node with these taints; `None`: never.
+/// When a pod is evicted from a node with these taints; `None`: never.
 fn deadline(pod: &Object, taints: &[serde_json::Value], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let tolerations = list(&pod.value, "/spec/tolerations");
     let mut out = None;

@@ -1,5 +1,5 @@
-//! Pod garbage collection: pods of nodes that no longer exist, and of machines that a person says are off, go without
-//! anybody's consent. Volumes of claims that are gone go with them.
+//! Pod garbage collection: force-deletes pods on nodes that no longer exist or that are tainted out-of-service, and the
+//! volumes of deleted claims.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::store::{Delete, Object, Store};
 
 const NAME: &str = "pod-garbage-collector";
 const PERIOD: TimeDelta = TimeDelta::seconds(20);
-/// How long a node has to be missing.
+/// How long a node has to be missing before its pods are deleted.
 const MISSING: TimeDelta = TimeDelta::seconds(40);
 const OUT: &str = "node.kubernetes.io/out-of-service";
 
@@ -29,7 +29,7 @@ pub struct Garbage {
     pods: Feed,
     claims: Feed,
     out: BTreeSet<Arc<str>>,
-    /// Nodes that pods name and that do not exist, and since when.
+    /// Nodes that pods name but that do not exist, and since when.
     missing: BTreeMap<Arc<str>, DateTime<Utc>>,
     due: Option<DateTime<Utc>>,
 }

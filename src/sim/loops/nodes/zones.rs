@@ -1,4 +1,4 @@
-//! How fast the pods of bad nodes are driven off, by zone.
+//! The rate at which pods of bad nodes are evicted, by zone.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The time between two nodes; `None`: none is driven off.
+    /// The interval between two nodes whose pods are evicted; `None`: none.
     pub fn pause(self) -> Option<TimeDelta> {
         let all = self.good + self.bad;
         let partly = self.good > 0 && self.bad > 2 && self.bad * 100 >= all * 55;
@@ -26,7 +26,7 @@ impl Zone {
     }
 }
 
-/// When the next node of each zone may have its turn.
+/// When the next node of each zone can take its turn.
 #[derive(Debug, Default)]
 pub struct Zones {
     free: BTreeMap<String, DateTime<Utc>>,
@@ -34,7 +34,7 @@ pub struct Zones {
 }
 
 impl Zones {
-    /// Takes a turn, or says when there is one; `None`: not before the zone is better.
+    /// Takes a turn, or returns when the next one is; `None`: not before the zone recovers.
     pub fn may(&mut self, zone: &str, count: Zone, at: DateTime<Utc>) -> Result<(), Option<DateTime<Utc>>> {
         let Some(pause) = count.pause() else { return Err(None) };
         match self.free.get(zone) {

@@ -1,5 +1,5 @@
-//! What the scheduler knows of the nodes: what is left on each, and which pods are where. Kept up to date change by
-//! change, so that placing a pod never counts the pods of a cluster.
+//! The scheduler's view of the nodes: the free resources on each, and which pods are where. It is updated with each
+//! change, so that placing a pod does not scan the pods of the cluster.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::store::Object;
 
 pub const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// A pod that takes up room on a node.
+/// A pod that uses resources of a node.
 #[derive(Debug)]
 pub struct Placed {
     pub pod: Arc<Object>,
@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-/// How many pods of one owner run where.
+/// The number of pods of one owner, by node and zone.
 #[derive(Debug, Default)]
 pub struct Siblings {
     pub by_node: HashMap<Arc<str>, i64>,
@@ -52,7 +52,7 @@ pub struct Board {
     pub places: BTreeMap<Arc<str>, Place>,
     placed: HashMap<Arc<str>, Placed>,
     siblings: HashMap<String, Siblings>,
-    /// Pods with required anti-affinity: they may refuse others.
+    /// Pods with required anti-affinity, which can exclude other pods.
     pub picky: BTreeMap<Arc<str>, Arc<Object>>,
 }
 
@@ -80,7 +80,7 @@ pub fn anti_affinity(pod: &Object) -> &[Value] {
 }
 
 impl Board {
-    /// Takes note of a node. Says whether it may now take pods that it did not take before.
+    /// Records a node. Returns whether it can now take pods that it could not take before.
     pub fn node(&mut self, node: &Arc<Object>) -> bool {
         let place = self.places.entry(node.name().into()).or_default();
         let matters = place.node.as_ref().is_none_or(|old| {
@@ -105,7 +105,7 @@ impl Board {
         }
     }
 
-    /// Takes note of a pod that is bound. Says whether room was freed.
+    /// Records a bound pod. Returns whether resources were freed.
     pub fn pod(&mut self, pod: &Arc<Object>) -> bool {
         let node = pod.text("/spec/nodeName");
         if node.is_empty() || is_finished(pod) {
@@ -139,7 +139,7 @@ impl Board {
         freed
     }
 
-    /// A pod no longer takes up room. Says whether it did.
+    /// Removes a pod's resources. Returns whether it had any.
     pub fn lose_pod(&mut self, uid: &str) -> bool {
         let Some(placed) = self.placed.remove(uid) else { return false };
         self.picky.remove(uid);

@@ -1,4 +1,4 @@
-//! Why a node cannot take a pod, in the words and in the order of the real scheduler's filters.
+//! Why a node cannot take a pod, with the messages and the order of the real scheduler's filters.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::board::{Board, Place, anti_affinity, host_ports};
 use crate::selector::Labels;
 use crate::store::Object;
 
-/// A rule about other pods in the same part of the cluster.
+/// A rule about other pods in the same topology domain.
 struct Term {
     key: String,
     /// The values of the key where matching pods run.
@@ -27,7 +27,7 @@ struct Spread {
     matches_self: bool,
 }
 
-/// What a pod needs, worked out once for all nodes.
+/// A pod's requirements, computed once for all nodes.
 pub struct Wish<'a> {
     pod: &'a Object,
     spec: &'a Value,
@@ -37,9 +37,9 @@ pub struct Wish<'a> {
     anti: Vec<Term>,
     refusing: Vec<Term>,
     spread: Vec<Spread>,
-    /// Tolerates that a node is cordoned.
+    /// Whether it tolerates a cordoned node.
     stands_cordons: bool,
-    /// Node affinity of the volumes it is bound to.
+    /// Node affinity of its volumes.
     volumes: Vec<Value>,
 }
 
@@ -47,7 +47,7 @@ fn domain<'a>(place: &'a Place, key: &str) -> Option<&'a str> {
     place.labels().get(key)?.as_str()
 }
 
-/// Whether a term of pod (anti-)affinity of a pod in `home` means a pod.
+/// Whether a term of pod (anti-)affinity of a pod in `home` selects a pod.
 fn meant(term: &Value, home: &str, pod: &Object) -> bool {
     let spaces = list(term, "/namespaces");
     let there = if spaces.is_empty() && term.get("namespaceSelector").is_none_or(Value::is_null) {
@@ -138,7 +138,7 @@ impl<'a> Wish<'a> {
         }
     }
 
-    /// Nothing if the node can take the pod.
+    /// None if the node can take the pod.
     pub fn refusals(&self, node: &Arc<Object>, place: &Place) -> Vec<String> {
         let one = |why: &str| vec![why.to_owned()];
         let taints = list(&node.value, "/spec/taints");
@@ -192,7 +192,7 @@ impl<'a> Wish<'a> {
             }
         }
         let inside = |term: &Term| domain(place, &term.key).is_some_and(|value| term.there.contains(value));
-        // The first pod of a group that wants to be together may go anywhere.
+        // The first pod of a group with affinity to itself can go anywhere.
         let first =
             |term: &Term, itself: bool| term.there.is_empty() && itself && domain(place, &term.key).is_some();
         if !self.affinity.iter().all(|(term, itself)| inside(term) || first(term, *itself)) {
@@ -207,7 +207,8 @@ impl<'a> Wish<'a> {
         None
     }
 
-    /// How good a node is: empty ones first, and those with fewest pods of the same owner, in zone and on node.
+    /// The score of a node: empty ones first, and those with the fewest pods of the same owner in the zone and on the
+    /// node.
     pub fn score(&self, board: &Board, node: &Arc<Object>, place: &Place) -> i64 {
         let free = |name: &str| {
             let room = place.room.get(name).max(1);

@@ -1,4 +1,4 @@
-//! Reading and changing, with the answers of the real server.
+//! Reads and changes objects, and compares the answers with the real server's.
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::server::Options;

@@ -1,5 +1,5 @@
-//! What clients bring from outside: nodes without a machine's facts, pods that say what they use, labels that switch
-//! trouble on, and pods that change hands.
+//! Objects that clients create: nodes without a machine behind them, pods that state their usage, fault labels, and
+//! pods that change their owner.
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::store::{Delete, Write};

@@ -1,4 +1,4 @@
-//! Trouble that labels switch on, and off again.
+//! Faults that labels turn on and off.
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::store::Delete;

@@ -1,4 +1,4 @@
-//! Faults over the control endpoint.
+//! Faults set with the control endpoint.
 
 use std::time::Duration;
 

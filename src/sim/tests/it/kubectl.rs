@@ -1,4 +1,5 @@
-//! Everyday kubectl, unmodified, against the simulated cluster: the one that PILOTHOUSE_TEST_KUBECTL names, else that on the PATH.
+//! Common kubectl commands, unmodified, against the simulated cluster: the kubectl of PILOTHOUSE_TEST_KUBECTL, or the
+//! one in PATH.
 
 use std::path::PathBuf;
 use std::process::Command;

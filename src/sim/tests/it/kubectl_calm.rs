@@ -1,5 +1,5 @@
-//! Everyday kubectl, unmodified, against a whole scenario that lives: loops, traffic, metrics and logs are all its own.
-//! Runs when PILOTHOUSE_TEST_KUBECTL names one.
+//! Common kubectl commands, unmodified, against a whole running scenario with its own loops, traffic, metrics and logs.
+//! Needs PILOTHOUSE_TEST_KUBECTL.
 
 use std::sync::Arc;
 use std::time::Duration;

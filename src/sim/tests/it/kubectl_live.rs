@@ -1,4 +1,4 @@
-//! Everyday kubectl against a cluster whose loops run. Runs when PILOTHOUSE_TEST_KUBECTL names one.
+//! Common kubectl commands against a cluster whose loops run. Needs PILOTHOUSE_TEST_KUBECTL.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Application logs say what goes on, and errors only when something is wrong.
+//! Application logs show normal traffic, and errors only when something is wrong.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Nodes that fall silent, are cordoned, marked as out of service, or come back.
+//! Nodes that become silent, are cordoned, are tainted out-of-service, or come back.
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::store::Delete;

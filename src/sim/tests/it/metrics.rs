@@ -1,4 +1,4 @@
-//! What Prometheus answers is what really happened.
+//! Prometheus' answers match the simulated traffic.
 
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 

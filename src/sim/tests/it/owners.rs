@@ -1,4 +1,4 @@
-//! What controllers do with pods that they own: how many they make at once, which they let go, how they count them.
+//! How controllers handle the pods that they own: how many they create at once, which they delete, how they count them.
 
 use std::time::Duration;
 

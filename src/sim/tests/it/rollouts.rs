@@ -1,4 +1,4 @@
-//! Deployments from the first pod to the undo.
+//! Deployments from the first pod to a rollback.
 
 use pilothouse_sim::logs::LogBook;
 use pilothouse_sim::resources::Res;

@@ -1,4 +1,4 @@
-//! The same scenario and seed give the same story, object by object and number by number; another seed another one.
+//! The same scenario and seed give the same story, in every object and number; another seed gives another one.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! A small cluster as plain objects: nodes in three zones, namespaces, and workloads as plain objects.
+//! A small cluster as plain objects: nodes in three zones, namespaces, and workloads.
 
 use serde_json::{Value, json};
 

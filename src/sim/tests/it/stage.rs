@@ -1,4 +1,4 @@
-//! A cluster of plain objects, without control loops, whose traffic tests can reckon themselves.
+//! A cluster of plain objects without control loops, whose traffic tests can compute themselves.
 
 #![allow(
     clippy::needless_pass_by_value,

@@ -1,4 +1,4 @@
-//! Loki's lines followed over a real websocket.
+//! Follows Loki's lines over a real websocket.
 
 use std::sync::Arc;
 use std::time::Duration;

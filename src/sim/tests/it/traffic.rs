@@ -1,4 +1,4 @@
-//! Requests are distributed as their policy says, and what goes wrong follows from what is broken.
+//! Requests are distributed according to their policy, and errors follow from what is broken.
 
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 

@@ -1,4 +1,4 @@
-//! Watches: what comes, in which order, and when they end.
+//! Watches: their events, the order of the events, and how they end.
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::server::Options;

@@ -1,4 +1,4 @@
-//! StatefulSets, DaemonSets, Jobs, quotas, endpoints, and what the scheduler says.
+//! StatefulSets, DaemonSets, Jobs, quotas, endpoints, and the scheduler's messages.
 
 use pilothouse_sim::resources::Res;
 use pilothouse_sim::store::Delete;

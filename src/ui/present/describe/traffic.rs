@@ -45,7 +45,11 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         let selector: Vec<String> = s.selector.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         out.field(
             "selector",
-            if selector.is_empty() { "none: endpoints are made by hand".into() } else { selector.join(",") },
+            if selector.is_empty() {
+                "none: the endpoints are managed by hand".into()
+            } else {
+                selector.join(",")
+            },
         );
         out.field(
             "type",
@@ -138,8 +142,7 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
     }
     out.head("How the number of replicas is computed");
     for m in h.metrics.iter() {
-        let asks =
-            hpa::ask(h, m).map_or_else(|| "no value: cannot ask for anything".into(), |(_, text)| text);
+        let asks = hpa::ask(h, m).map_or_else(|| "no value, so it computes nothing".into(), |(_, text)| text);
         out.say(Role::Text, format!("  {:<28} {asks}", autoscalers::metric(m)));
     }
     if let (Some(wants), Some(limit)) = (verdict.wants, &verdict.limited_by) {

@@ -2,7 +2,7 @@
 
 use pilothouse_core::domain::node::Status;
 
-use super::{ContainerDoc, PodStatus, Spec, Terminated, condition};
+use super::{ContainerDoc, PodSpec, PodStatus, Terminated, condition};
 
 pub(super) struct Columns {
     pub status: String,
@@ -12,7 +12,7 @@ pub(super) struct Columns {
 }
 
 /// kubectl's STATUS, READY and RESTARTS (`printPod`), without the Terminating case.
-pub(super) fn columns(spec: &Spec<'_>, status: &PodStatus<'_>) -> Columns {
+pub(super) fn columns(spec: &PodSpec<'_>, status: &PodStatus<'_>) -> Columns {
     let init: &[ContainerDoc<'_>] = spec.init_containers.as_deref().unwrap_or_default();
     let sidecar = |name: &str| init.iter().any(|c| &*c.name == name && c.sidecar());
     let sidecars = init.iter().filter(|c| c.sidecar()).count();

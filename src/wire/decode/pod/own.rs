@@ -1,4 +1,4 @@
-//! What a pod has for itself alone.
+//! The values that a pod does not share with the other pods of its owner.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use pilothouse_core::plan::OUT_OF_ROTATION;
 
 use super::super::{Meta, Pools};
 
-/// Labels that differ from pod to pod of one owner, or that repeat the node's: they are not part of the shape.
+/// Labels that differ between the pods of one owner, or that repeat the node's labels. They are not part of the shape.
 pub(super) fn is_own(key: &str) -> bool {
     matches!(key, POD_NAME | POD_INDEX | COMPLETION_INDEX) || key.starts_with(TOPOLOGY)
 }
@@ -46,12 +46,13 @@ pub(super) fn own(
     if own == PodOwn::default() {
         return None;
     }
-    // many pods have the same zone; a name or an index is unique
+    // many pods share a zone, but a name or an index is unique
     let unique = own.labels.iter().any(|(key, _)| !key.starts_with(TOPOLOGY));
     Some(if unique { Arc::new(own) } else { pools.own.get(own) })
 }
 
-/// The labels in the note that taking a pod out of rotation leaves. Somebody may have edited it: what cannot be read is none.
+/// The labels in the annotation that records what was removed to take a pod out of rotation. The annotation may have
+/// been edited: one that cannot be read counts as empty.
 fn taken(pools: &mut Pools, meta: &Meta<'_>) -> Box<[(Name, Name)]> {
     let note = meta.annotations.get(OUT_OF_ROTATION);
     let labels: Option<BTreeMap<&str, &str>> = note.and_then(|note| serde_json::from_str(note).ok());

@@ -1,4 +1,4 @@
-//! What a pod asks of its node, without what differs between the pods of one owner.
+//! A pod's scheduling requirements, without the values that differ between the pods of one owner.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use pilothouse_core::domain::selector::Selector;
 use serde::Deserialize;
 
 use super::super::{ExpressionDoc, Meta, Pools, SelectorDoc, Text, group_of, kind_of};
-use super::{ContainerDoc, Spec, is_own};
+use super::{ContainerDoc, PodSpec, is_own};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -109,7 +109,7 @@ pub(super) struct Port<'a> {
     protocol: Text<'a>,
 }
 
-pub(super) fn scheduling(pools: &mut Pools, meta: &Meta<'_>, spec: &Spec<'_>) -> Arc<Scheduling> {
+pub(super) fn scheduling(pools: &mut Pools, meta: &Meta<'_>, spec: &PodSpec<'_>) -> Arc<Scheduling> {
     let affinity = spec.affinity.as_ref();
     let terms = |of: Option<&PodAffinity<'_>>, pools: &mut Pools| {
         of.and_then(|a| a.required.as_ref()).into_iter().flatten().map(|t| pod_term(pools, t)).collect()
@@ -144,7 +144,8 @@ fn is_daemon(meta: &Meta<'_>) -> bool {
         .any(|o| kind_of(&o.kind, group_of(&o.api_version)) == Kind::DaemonSet)
 }
 
-/// A DaemonSet's controller pins each of its pods by the name of the node: left out, or no two would share a shape.
+/// A DaemonSet's controller pins each pod to a node by the node's name. That is left out, so that the pods share one
+/// shape.
 fn node_terms(pools: &mut Pools, required: &NodeTerms<'_>, daemon: bool) -> Option<Box<[NodeTerm]>> {
     let mut requirements = |list: Option<&Vec<ExpressionDoc<'_>>>| -> Box<[NodeRequirement]> {
         list.into_iter().flatten().map(|e| requirement(pools, e)).collect()
@@ -180,7 +181,7 @@ fn requirement(pools: &mut Pools, doc: &ExpressionDoc<'_>) -> NodeRequirement {
     }
 }
 
-/// None for an operator that we do not know: it tolerates nothing then.
+/// None for an unknown operator: such a toleration tolerates nothing.
 fn toleration(pools: &mut Pools, doc: &TolerationDoc<'_>) -> Option<Toleration> {
     let exists = match &*doc.operator {
         "" | "Equal" => false,
@@ -194,7 +195,7 @@ fn toleration(pools: &mut Pools, doc: &TolerationDoc<'_>) -> Option<Toleration> 
 fn pod_term(pools: &mut Pools, doc: &PodTermDoc<'_>) -> PodTerm {
     let listed: Box<[Name]> = doc.namespaces.iter().flatten().map(|n| pools.name(n)).collect();
     let by_labels = doc.namespace_selector.as_ref().map(|s| {
-        // an empty selector means every namespace
+        // an empty namespace selector selects all namespaces
         s.match_labels.0.is_empty() && s.match_expressions.as_ref().is_none_or(Vec::is_empty)
     });
     PodTerm {
@@ -234,12 +235,12 @@ fn spread(pools: &mut Pools, meta: &Meta<'_>, doc: &SpreadDoc<'_>) -> Spread {
     }
 }
 
-pub(super) fn main_and_sidecars<'d, 'a>(spec: &'d Spec<'a>) -> impl Iterator<Item = &'d ContainerDoc<'a>> {
+pub(super) fn main_and_sidecars<'d, 'a>(spec: &'d PodSpec<'a>) -> impl Iterator<Item = &'d ContainerDoc<'a>> {
     let sidecars = spec.init_containers.iter().flatten().filter(|c| c.sidecar());
     spec.containers.iter().flatten().chain(sidecars)
 }
 
-fn host_ports(pools: &mut Pools, spec: &Spec<'_>) -> Box<[HostPort]> {
+fn host_ports(pools: &mut Pools, spec: &PodSpec<'_>) -> Box<[HostPort]> {
     main_and_sidecars(spec)
         .flat_map(|c| c.ports.iter().flatten())
         .filter_map(|p| {
@@ -250,7 +251,7 @@ fn host_ports(pools: &mut Pools, spec: &Spec<'_>) -> Box<[HostPort]> {
         .collect()
 }
 
-fn extended(pools: &mut Pools, spec: &Spec<'_>) -> Box<[Name]> {
+fn extended(pools: &mut Pools, spec: &PodSpec<'_>) -> Box<[Name]> {
     let containers = spec.containers.iter().flatten().chain(spec.init_containers.iter().flatten());
     let mut names: Vec<Name> = containers
         .filter_map(|c| c.resources.as_ref())
