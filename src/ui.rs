@@ -5,6 +5,7 @@
 //! `paint` turns cells into bytes; `run` is the loop around them. [`command`] is the one table of commands.
 
 pub mod app;
+pub mod cell;
 pub mod clipboard;
 pub mod command;
 pub mod filter;
@@ -14,9 +15,11 @@ pub mod keymap;
 pub mod list;
 pub mod mouse;
 pub mod paint;
+pub mod pane;
 pub mod present;
 pub mod request;
 pub mod run;
+pub mod targets;
 pub mod theme;
 pub mod update;
 pub mod view;

@@ -132,7 +132,7 @@ pub struct Bases {
     pub nodes: Base<NodeRow>,
     pub workloads: Base<WorkloadRow>,
     /// What NOW tells of the workloads, and how often that was something else.
-    pub told: super::present::workloads::Told,
+    pub told: super::pane::workloads::Told,
     pub told_turn: u64,
     pub pods: Base<Pod>,
     /// The dead nodes that the pods were ordered with, and how often they were others.
@@ -143,10 +143,10 @@ pub struct Bases {
     pub traffic: Option<Arc<pilothouse_core::domain::traffic::TrafficSeen>>,
     /// Namespaces and names of the Services that NOW has findings about.
     pub found: Vec<(Name, Name, Severity)>,
-    pub joined: Vec<super::present::traffic::Joined>,
-    pub namespaces: Vec<super::present::namespaces::Place>,
-    pub backends: Vec<super::present::backends::Backend>,
-    pub changes: super::present::changes::Entries,
+    pub joined: Vec<super::pane::traffic::Joined>,
+    pub namespaces: Vec<super::pane::namespaces::Place>,
+    pub backends: Vec<super::pane::backends::Backend>,
+    pub changes: super::pane::changes::Entries,
 }
 
 /// The focused pane of the first screen.

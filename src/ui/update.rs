@@ -21,8 +21,10 @@ use pilothouse_core::facts::world::World;
 use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextSource, TextView, Ui};
 use super::command::Cmd;
 use super::list::ListId;
+use super::pane::{self, orders};
 use super::present;
 use super::request::{Effect, Msg, Request};
+use super::targets;
 
 /// Takes one message in.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
@@ -88,7 +90,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::WorkloadsView => open::list(ui, ListId::Workloads, effects),
         Cmd::ActionsView => open::actions(ui, world, effects),
         Cmd::ChangesView => open::list(ui, ListId::Changes, effects),
-        Cmd::EventsView => open::table(ui, present::frame::EVENTS, None, effects),
+        Cmd::EventsView => open::table(ui, pane::frame::EVENTS, None, effects),
         Cmd::Namespaces => open::view(ui, ListId::Namespaces, None, effects),
         Cmd::AllNamespaces => {
             ui.namespace = None;
@@ -153,24 +155,24 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Drain => rehearse(ui, world, cmd, Act::Drain(DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() }), effects),
         Cmd::Cordon => cordon(ui, world, effects),
         Cmd::OutOfService => {
-            let off = present::targets::all_out_of_service(ui, world);
+            let off = targets::all_out_of_service(ui, world);
             rehearse(ui, world, cmd, if off { Act::InService } else { Act::OutOfService }, effects);
         }
         Cmd::Restart => rehearse(ui, world, cmd, Act::Restart, effects),
         Cmd::Rollback => rehearse(ui, world, cmd, Act::Rollback { to_revision: None }, effects),
         Cmd::PauseRollout => {
-            let paused = present::targets::all_paused(ui, world);
+            let paused = targets::all_paused(ui, world);
             rehearse(ui, world, cmd, if paused { Act::ResumeRollout } else { Act::PauseRollout }, effects);
         }
-        Cmd::Scale if present::targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
+        Cmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
         Cmd::Scale => prompt::scale(ui, world),
         Cmd::Bounds => prompt::bounds(ui, world),
         Cmd::Silence => silence::ask(ui, world),
         Cmd::Silenced => silence::show(ui),
         Cmd::Evict => rehearse(ui, world, cmd, Act::Evict(EvictOptions::default()), effects),
         Cmd::Rotation => {
-            let pods = present::targets::of(ui, world, cmd);
-            let act = match present::targets::service_of(ui, world, &pods) {
+            let pods = targets::of(ui, world, cmd);
+            let act = match targets::service_of(ui, world, &pods) {
                 Some(service) => Act::OutOfRotation { service },
                 None => Act::IntoRotation,
             };
@@ -255,7 +257,7 @@ fn toggle_pods(ui: &mut Ui) {
 
 fn order(ui: &mut Ui, turn: bool) {
     let Some(id) = ui.active_list() else { return };
-    let count = present::orders::count(ui, id);
+    let count = orders::count(ui, id);
     if count == 0 {
         return ui.say("this list has one order");
     }
@@ -264,9 +266,9 @@ fn order(ui: &mut Ui, turn: bool) {
         list.reverse = !list.reverse;
         list.to_top();
     } else {
-        present::orders::next(ui, id);
+        orders::next(ui, id);
     }
-    ui.say(format!("order: {}", present::orders::words(ui, id)));
+    ui.say(format!("order: {}", orders::words(ui, id)));
 }
 
 fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
@@ -309,12 +311,12 @@ fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)
 }
 
 fn cordon(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let act = if present::targets::all_cordoned(ui, world) { Act::Uncordon } else { Act::Cordon };
+    let act = if targets::all_cordoned(ui, world) { Act::Uncordon } else { Act::Cordon };
     rehearse(ui, world, Cmd::Cordon, act, effects);
 }
 
 fn rehearse(ui: &mut Ui, world: &World, cmd: Cmd, act: Act, effects: &mut Vec<Effect>) {
-    let targets = present::targets::of(ui, world, cmd);
+    let targets = targets::of(ui, world, cmd);
     if targets.is_empty() {
         return ui.say(unfit::target(ui, world, cmd));
     }

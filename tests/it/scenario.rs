@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use pilothouse::ui::present::{Grade, autoscalers, nodes, workloads};
+use pilothouse::ui::cell::Grade;
+use pilothouse::ui::pane::{autoscalers, nodes, workloads};
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::cronjob::CronJob;

@@ -16,9 +16,10 @@ use pilothouse_core::policy::health::is_problem;
 use pilothouse_core::policy::hpa;
 
 use super::super::app::TextLine;
+use super::super::cell::{ago, bytes, cores, past, percent, rate};
+use super::super::pane::{errors, nodes, workloads};
 use super::super::theme::Role;
 use super::super::widget::text;
-use super::{ago, bytes, cores, errors, nodes, past, percent, rate, workloads};
 pub use lines::Lines;
 
 /// Describes an object.

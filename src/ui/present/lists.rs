@@ -5,17 +5,19 @@ use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{PodScope, Ui};
+use super::super::cell::{Grade, ListView, RowView, cell, plain};
 use super::super::command;
 use super::super::list::{ListId, Spec};
+use super::super::pane::orders::{self, turned};
+use super::super::pane::{
+    actions, autoscalers, backends, causes, changes, errors, frame, namespaces, nodes, pods, traffic,
+    workloads,
+};
 use super::super::request::TableLine;
+use super::super::targets;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
-use super::orders::{self, turned};
-use super::{
-    Grade, ListView, RowView, actions, autoscalers, backends, causes, cell, changes, errors, frame,
-    namespaces, nodes, plain, pods, targets, traffic, workloads,
-};
 
 /// The identity of row `row` of a list.
 pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {

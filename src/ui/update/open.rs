@@ -5,6 +5,7 @@ use pilothouse_core::facts::world::World;
 
 use super::super::app::{Below, PodScope, Screen, TextLine, TextSource, TextView, Ui};
 use super::super::list::{Filter, List, ListId};
+use super::super::pane::{actions, causes};
 use super::super::present;
 use super::super::request::{Effect, Request, TableText};
 use super::super::theme::Role;
@@ -43,7 +44,7 @@ pub fn actions(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let runs = here().find(|a| a.outcome.is_none() && !a.foreign);
     // then what waits for somebody, as the line at the bottom said
     let first = runs.or_else(|| here().find(|a| a.unfinished)).or_else(|| here().next());
-    let first = first.map(|a| present::actions::key(a));
+    let first = first.map(|a| actions::key(a));
     list(ui, ListId::Actions, effects);
     let list = ui.list_mut(ListId::Actions);
     list.selected = first.or_else(|| list.selected.take());
@@ -145,8 +146,7 @@ pub fn on_fold(ui: &Ui, world: &World) -> bool {
 }
 
 fn list_has_fold(ui: &Ui, world: &World, selected: &Uid) -> bool {
-    ui.shown(world)
-        .is_some_and(|c| c.derived.causes.iter().any(|c| present::causes::fold_key(c) == *selected))
+    ui.shown(world).is_some_and(|c| c.derived.causes.iter().any(|c| causes::fold_key(c) == *selected))
 }
 
 /// How often the lines of an open error group are asked for again, if there are more.

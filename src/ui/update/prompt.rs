@@ -12,6 +12,7 @@ use super::super::present::{
     palette::{self, Target},
 };
 use super::super::request::Effect;
+use super::super::targets;
 use super::super::widget::input::{Edit, InputLine};
 use super::{dialog, open, scroll, silence, unfit};
 
@@ -33,7 +34,7 @@ pub fn palette(ui: &mut Ui, world: &World, text: &str) {
 
 /// Asks how many replicas.
 pub fn scale(ui: &mut Ui, world: &World) {
-    let targets = present::targets::of(ui, world, Cmd::Scale);
+    let targets = targets::of(ui, world, Cmd::Scale);
     if targets.is_empty() {
         return ui.say(unfit::target(ui, world, Cmd::Scale));
     }
@@ -49,7 +50,7 @@ pub fn scale(ui: &mut Ui, world: &World) {
 
 /// Asks for the bounds of an autoscaler.
 pub fn bounds(ui: &mut Ui, world: &World) {
-    let target = present::targets::of(ui, world, Cmd::Bounds).into_iter().next();
+    let target = targets::of(ui, world, Cmd::Bounds).into_iter().next();
     let hpa = target.as_ref().and_then(|t| ui.shown(world)?.hpas.by_uid(&t.uid).cloned());
     let (Some(target), Some(hpa)) = (target, hpa) else {
         return ui.say(unfit::target(ui, world, Cmd::Bounds));

@@ -9,8 +9,9 @@ use super::super::app::{Screen, Ui};
 use super::super::command::{self, Cmd, Command, Context, Risk};
 use super::super::key::Key;
 use super::super::list::{ListId, Spec};
-use super::super::present::{causes, targets};
+use super::super::pane::causes;
 use super::super::request::Effect;
+use super::super::targets;
 
 /// Carries out what the only cause of NOW with this key offers, with that cause selected. False: there is none, or more
 /// than one, or the key was pressed elsewhere than at the other panes.

@@ -3,8 +3,8 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::super::cell::Cell;
 use super::super::mouse::{Spot, Spots};
-use super::super::present::Cell;
 use super::super::theme::{Role, Theme};
 use super::super::widget::text;
 

@@ -2,8 +2,8 @@
 
 use ratatui::layout::Rect;
 
+use super::super::cell::{Cell, ListView, cell};
 use super::super::mouse::Spot;
-use super::super::present::{Cell, ListView, cell};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, Cut};
 use super::super::widget::text;

@@ -4,7 +4,7 @@ use pilothouse_core::domain::log::Level;
 use ratatui::layout::Rect;
 
 use super::super::app::LogView;
-use super::super::present::{Cell, ListView, cell};
+use super::super::cell::{Cell, ListView, cell};
 use super::super::request::LogLine;
 use super::super::theme::Role;
 use super::super::widget::text::{self, grouped};

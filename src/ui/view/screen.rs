@@ -4,10 +4,12 @@ use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
 use super::super::app::{FOCUS, Prompt, Screen, Ui};
+use super::super::cell::RowView;
 use super::super::command::Cmd;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
-use super::super::present::{self, causes, dialog as dialogs, header, lists};
+use super::super::pane::causes;
+use super::super::present::{self, dialog as dialogs, header, lists};
 use super::super::theme::Role;
 use super::super::widget::text::{width, wrap};
 use super::canvas::Canvas;
@@ -231,7 +233,7 @@ fn stacked(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
 }
 
 /// What changed, for the box beside NOW.
-fn changed(ui: &Ui, world: &World) -> Vec<present::RowView> {
+fn changed(ui: &Ui, world: &World) -> Vec<RowView> {
     ui.shown(world)
         .map_or_else(Vec::new, |cluster| causes::change_rows(cluster, ui.namespace.as_ref(), ui.now))
 }

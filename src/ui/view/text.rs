@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::super::app::{TextLine, TextView};
-use super::super::present::{Cell, ListView, cell};
+use super::super::cell::{Cell, ListView, cell};
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::canvas::Canvas;

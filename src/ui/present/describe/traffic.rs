@@ -11,9 +11,10 @@ use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::hpa;
 
+use super::super::super::cell::{millis, past, rate, ratio};
+use super::super::super::pane::{autoscalers, backends, workloads};
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
-use super::super::{autoscalers, backends, millis, past, rate, ratio, workloads};
 use super::lines::TableRow;
 use super::{Lines, conditions, pod};
 

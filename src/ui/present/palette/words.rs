@@ -6,8 +6,9 @@ use pilothouse_core::facts::world::World;
 use super::super::super::app::Ui;
 use super::super::super::command;
 use super::super::super::list::ListId;
+use super::super::super::pane::namespaces;
 use super::super::super::request::KindWords;
-use super::super::{namespaces, targets};
+use super::super::super::targets;
 use super::{Hit, Target, objects};
 
 /// The list of ours that a kind has.

@@ -8,10 +8,11 @@ use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::world::{ActionView, Change, ChangeKind, Cluster, World};
 use pilothouse_core::state::changes::fold_for_people;
 
+use super::super::cell::{Grade, RowView, cell, plain};
 use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::{Grade, RowView, actions, cell, plain};
+use super::actions;
 
 /// The columns.
 pub const COLUMNS: [Column; 5] = [

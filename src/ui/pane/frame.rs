@@ -4,11 +4,12 @@ use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::Cluster;
 
 use super::super::app::{PodScope, Ui};
+use super::super::cell::{Cell, cell, plain};
 use super::super::list::{ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::sources::{self, State};
-use super::{Cell, autoscalers, backends, causes, cell, errors, nodes, plain, pods, traffic, workloads};
+use super::{autoscalers, backends, causes, errors, nodes, pods, traffic, workloads};
 
 /// The resource of the view of the cluster's events.
 pub const EVENTS: &str = "events";

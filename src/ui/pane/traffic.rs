@@ -12,12 +12,12 @@ use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity};
 use pilothouse_core::policy::shares;
 
 use super::super::app::Bases;
+use super::super::cell::{self, Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 13] = [
@@ -345,7 +345,7 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
 /// The counts after the title, of what the namespace leaves.
 pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
     let here = || joined.iter().filter(|j| passes(j, spec, NO_MORE));
-    super::counts(here().map(Joined::grade))
+    cell::counts(here().map(Joined::grade))
 }
 
 /// The line below: where the numbers come from.

@@ -5,9 +5,9 @@ use pilothouse_core::domain::time::{Stamp, age_of_state};
 use pilothouse_core::facts::table::{Coverage, Freshness};
 use pilothouse_core::facts::world::Cluster;
 
+use super::super::cell::{Cell, cell};
 use super::super::theme::Role;
 use super::super::widget::text::grouped;
-use super::{Cell, cell};
 
 /// A pane's state in words.
 #[derive(Clone, Debug, Default)]

@@ -8,12 +8,12 @@ use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS}
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::shares::{self, Share};
 
+use super::super::cell::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::orders::Order;
 use super::traffic::errors_role;
-use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 
 /// One backend with everything that is shown of it.
 #[derive(Clone, Debug, Default)]

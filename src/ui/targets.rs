@@ -10,10 +10,11 @@ use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::event::Right;
 use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, Outcome, World};
 
-use super::super::app::{Screen, TextSource, Ui};
-use super::super::command::{self, Cmd};
-use super::super::list::ListId;
-use super::{causes, lists};
+use super::app::{Screen, TextSource, Ui};
+use super::command::{self, Cmd};
+use super::list::ListId;
+use super::pane::{actions, causes};
+use super::present::lists;
 
 /// Whether a command fits objects of a kind.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
@@ -183,7 +184,7 @@ pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w Arc<ActionView>> {
         },
         _ => ui.list(ListId::Actions).chosen().cloned()?,
     };
-    world.actions.iter().find(|a| super::actions::key(a) == key)
+    world.actions.iter().find(|a| actions::key(a) == key)
 }
 
 fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {

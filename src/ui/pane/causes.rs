@@ -10,12 +10,12 @@ use pilothouse_core::state::ClusterState;
 use pilothouse_core::state::changes::{fold_for_people, recent, words};
 
 use super::super::app::Ui;
+use super::super::cell::{Cell, Grade, ListView, RowView, cell, plain};
 use super::super::command;
 use super::super::keymap::Keymap;
 use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, Cut};
-use super::{Cell, Grade, ListView, RowView, cell, plain};
 
 /// The columns.
 pub const COLUMNS: [Column; 3] = [

@@ -7,10 +7,10 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cause, Cluster};
 
+use super::super::cell::{Grade, RowView, cell, plain};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
-use super::{Grade, RowView, cell, plain};
 
 /// The columns.
 pub const COLUMNS: [Column; 4] = [

@@ -11,12 +11,12 @@ use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::hpa::{HpaState, HpaVerdict, judge};
 
+use super::super::cell::{Cell, Grade, RowView, cell, past, plain};
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, cell, past, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 7] = [

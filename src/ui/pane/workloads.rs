@@ -10,11 +10,11 @@ use pilothouse_core::domain::workload::RolloutPhase;
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::world::{Cluster, Severity, WorkloadRow};
 
+use super::super::cell::{self, Cell, Grade, RowView, cell, plain};
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, cell, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 10] = [
@@ -164,7 +164,7 @@ pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
     let short = |r: &WorkloadRow| r.totals.bad > 0 || r.workload.ready < r.workload.desired;
     let graded =
         |r: &WorkloadRow| Some(grade(r, &told)).filter(|g| *g != Grade::Info || short(r)).unwrap_or_default();
-    super::counts(here().map(|r| graded(r)))
+    cell::counts(here().map(|r| graded(r)))
 }
 
 /// One row.

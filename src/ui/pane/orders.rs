@@ -3,9 +3,11 @@
 use std::cmp::Ordering;
 
 use super::super::app::Ui;
+use super::super::cell::{Cell, cell};
 use super::super::list::ListId;
+use super::super::present::lists;
 use super::super::theme::Role;
-use super::{Cell, autoscalers, backends, cell, errors, lists, nodes, pods, traffic, workloads};
+use super::{autoscalers, backends, errors, nodes, pods, traffic, workloads};
 
 /// One order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

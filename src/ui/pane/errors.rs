@@ -7,12 +7,12 @@ use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::world::{ChangeKind, Cluster};
 
+use super::super::cell::{Cell, Grade, RowView, cell, plain, rate};
 use super::super::list::{NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, cell, plain, rate};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 11] = [

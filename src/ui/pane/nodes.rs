@@ -9,12 +9,12 @@ use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState};
 use pilothouse_core::policy::health::short_problem;
 
+use super::super::cell::{Cell, Grade, RowView, address, ago, bytes, cell, cores, percent, plain};
 use super::super::list::Spec;
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, ago, bytes, cell, cores, percent, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 15] = [
@@ -103,7 +103,7 @@ pub fn order(a: &NodeRow, b: &NodeRow, order: usize) -> Ordering {
         9 => b.node.allocatable.cpu_milli.cmp(&a.node.allocatable.cpu_milli),
         10 => b.node.allocatable.memory_bytes.cmp(&a.node.allocatable.memory_bytes),
         11 => b.node.allocatable_pods.cmp(&a.node.allocatable_pods),
-        12 => super::address(a.node.internal_ip.as_ref()).cmp(&super::address(b.node.internal_ip.as_ref())),
+        12 => address(a.node.internal_ip.as_ref()).cmp(&address(b.node.internal_ip.as_ref())),
         13 => odd(&b.node).count().cmp(&odd(&a.node).count()),
         14 => b.node.taints.len().cmp(&a.node.taints.len()),
         _ => grade(b)

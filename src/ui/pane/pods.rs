@@ -10,12 +10,12 @@ use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::logs::targets::belongs;
 
 use super::super::app::{PodScope, Ui};
+use super::super::cell::{Cell, Grade, RowView, address, ago, bytes, cell, cores, plain};
 use super::super::list::{ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
 use super::orders::Order;
-use super::{Cell, Grade, RowView, bytes, cell, cores, plain};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 14] = [
@@ -47,7 +47,7 @@ pub fn order_beside(a: &Pod, b: &Pod, order: usize, cluster: &Cluster) -> Orderi
     };
     let by = match order {
         10 | 11 => used(b).cmp(&used(a)),
-        12 => super::address(a.ip.as_ref()).cmp(&super::address(b.ip.as_ref())),
+        12 => address(a.ip.as_ref()).cmp(&address(b.ip.as_ref())),
         _ => owner(a, cluster).cmp(&owner(b, cluster)),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
@@ -180,7 +180,7 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
     });
     let mut words = status(pod).to_owned();
     if pod.is_terminating() {
-        words += format!(" {}", super::ago(now, pod.deletion_asked())).as_str();
+        words += format!(" {}", ago(now, pod.deletion_asked())).as_str();
     }
     if !pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node)) {
         // its containers are counted as they were when the kubelet was heard last

@@ -5,12 +5,13 @@ use pilothouse_core::domain::time::{Stamp, age_of_running};
 use pilothouse_core::facts::world::{ActionView, Cluster, Outcome, StepState, World};
 use pilothouse_core::plan::undo;
 
+use super::super::cell::{Cell, Grade, RowView, cell, plain};
 use super::super::command::Cmd;
 use super::super::keymap::Keymap;
 use super::super::list::Spec;
+use super::super::targets;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::{Cell, Grade, RowView, cell, plain, targets};
 
 /// The columns; CONTEXT is there where actions of other clusters are shown.
 pub const COLUMNS: [Column; 6] = [
