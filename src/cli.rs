@@ -434,6 +434,8 @@ pub enum ConfigCommand {
     Print,
     /// Print the example file: every setting with its default
     Example,
+    /// The columns that each pane has, for [ui.columns]
+    Columns,
 }
 
 /// Parses a whole number. The error says what is wrong with the text.

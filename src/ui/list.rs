@@ -1,6 +1,8 @@
 //! The state of a list: its filter, order, marks and selection. The selection is an object's identity, never a row
 //! number; the rows are ids into what the list shows, sorted once and repaired where the table changed.
 
+pub mod held;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -8,8 +10,8 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::facts::table::{CHUNK, Row, Table};
 
+use self::held::Held;
 pub use super::filter::{Filter, NO_MORE};
-use super::held::Held;
 
 /// The lists that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,13 +26,14 @@ pub enum ListId {
     Backends,
     Actions,
     Changes,
+    Events,
     Namespaces,
     Table,
 }
 
 impl ListId {
     /// How many.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = Self::Table as usize + 1;
 }
 
 /// What a list's rows depend on besides its table.
@@ -178,11 +181,10 @@ impl List {
         self.selected.as_ref().filter(|_| !self.ids.is_empty())
     }
 
-    /// Keeps the selected row on a screen of `page` rows.
-    pub fn scroll(&mut self, page: usize) {
-        self.page = page;
+    /// The first row on a screen of `page` rows: the selected one stays in sight.
+    pub fn top_of(&self, page: usize) -> usize {
         let last = self.ids.len().saturating_sub(page);
-        self.top = self.top.min(last).min(self.at).max((self.at + 1).saturating_sub(page.max(1)));
+        self.top.min(last).min(self.at).max((self.at + 1).saturating_sub(page.max(1)))
     }
 
     /// Moves the selection by rows.

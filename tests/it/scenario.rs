@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use pilothouse::ui::present::{Grade, autoscalers, nodes, workloads};
+use pilothouse::ui::cell::Grade;
+use pilothouse::ui::pane::{autoscalers, nodes, workloads};
+use pilothouse::ui::rows;
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::claim::Claim;
@@ -293,7 +295,7 @@ fn agree(cluster: &Cluster, at: Stamp) {
         let marked = autoscalers::grade_of(judge(hpa, at).state) >= Grade::Warning;
         assert_eq!(marked, is_told(&hpa.uid, Severity::Warning), "HPA {}", hpa.name);
     }
-    let told_of = workloads::told(cluster);
+    let told_of = rows::workloads::told(cluster);
     for row in d.workloads.iter() {
         let marked = workloads::grade(row, &told_of) >= Grade::Warning;
         let (name, uid) = (&row.workload.name, &row.workload.uid);

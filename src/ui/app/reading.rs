@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use pilothouse_core::domain::id::{Name, ObjectRef};
 
+use crate::ui::cell::Cell;
 use crate::ui::list::ListId;
-use crate::ui::present::Cell;
 use crate::ui::request::{LogLine, LogNote, Ticket};
 use crate::ui::theme::Role;
 

@@ -6,13 +6,13 @@ use pilothouse_core::domain::plan::{
 use pilothouse_core::domain::time::Stamp;
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
+use super::super::cell::{Cell, ago, cell};
 use super::super::command::Cmd;
 use super::super::request::Rehearsal;
 use super::super::theme::Role;
 use super::super::widget::input::InputLine;
 use super::super::widget::text;
 use super::describe::Lines;
-use super::{Cell, ago, cell};
 
 /// The dialog as it stands on the screen.
 #[derive(Clone, Debug, Default)]

@@ -8,9 +8,9 @@ use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, World};
 
 use super::super::app::Ui;
+use super::super::cell::{Cell, cell, plain};
 use super::super::theme::Role;
 use super::super::widget::text::grouped;
-use super::{Cell, cell, plain};
 
 /// The header: parts from the left, the most important first, and what stands at the right end.
 #[derive(Clone, Debug, Default)]

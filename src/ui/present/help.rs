@@ -1,11 +1,11 @@
 //! Help: the keys in columns as many as the screen has room for, what works here first.
 
 use super::super::app::{TextLine, Ui};
+use super::super::cell::{Cell, cell};
 use super::super::command::{COMMANDS, Command, Context, Risk};
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::Lines;
-use super::{Cell, cell};
 
 /// Cells of a column, at least: below that, what a key does is read in shreds.
 const COLUMN: usize = 56;

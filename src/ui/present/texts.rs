@@ -5,12 +5,16 @@ use pilothouse_core::domain::time::{Stamp, age_of_running};
 use pilothouse_core::facts::world::{Cause, Cluster, Silenced, StepState, World};
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
+use super::super::cell::{past, rate};
 use super::super::command::{COMMANDS, Context, Risk};
+use super::super::pane::{causes, errors};
 use super::super::request::LogLine;
+use super::super::rows::actions;
+use super::super::targets;
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::{self, Lines};
-use super::{actions, causes, errors, help, past, targets};
+use super::help;
 
 /// What is silenced, by whom and for how long.
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
@@ -118,11 +122,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("level", group.level.as_str());
             out.field(
                 "lines",
-                format!(
-                    "{}, recently {}/min",
-                    text::grouped(group.count),
-                    super::rate(Some(group.per_minute))
-                ),
+                format!("{}, recently {}/min", text::grouped(group.count), rate(Some(group.per_minute))),
             );
             let new = if errors::is_new(group, now) { " NEW" } else { "" };
             out.field("first seen", format!("{} ({}){new}", group.first.told(now), past(now, group.first)));

@@ -8,13 +8,14 @@ use pilothouse_core::facts::world::{ActionView, StepState, World};
 use pilothouse_core::plan::undo;
 
 use super::super::app::{Question, Ui};
-use super::super::present;
 use super::super::request::{Effect, Order};
+use super::super::rows::actions::is_left;
+use super::super::targets;
 use super::dialog;
 
 /// The selected action, or the one that is read.
 fn selected(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
-    let found = present::targets::action(ui, world).cloned();
+    let found = targets::action(ui, world).cloned();
     if found.is_none() {
         ui.say("no action is selected");
     }
@@ -32,7 +33,7 @@ fn running(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
 }
 
 pub fn cancel(ui: &mut Ui, world: &World) {
-    if present::targets::dismissible(ui, world) {
+    if targets::dismissible(ui, world) {
         let Some(action) = selected(ui, world) else { return };
         let title = undo::title(&action.plan);
         ui.question = Some(Question::DismissAction { id: action.id.clone(), title });
@@ -96,7 +97,7 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
-    if !action.unfinished && !present::targets::is_left(&action) {
+    if !action.unfinished && !is_left(&action) {
         return ui.say("this action has finished: nothing to resume");
     }
     if !is_here(ui, world, &action) {

@@ -6,7 +6,7 @@ use super::super::app::Ui;
 use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::list::{ListId, Spec};
-use super::super::present;
+use super::super::pane::causes;
 use super::super::request::Effect;
 use super::{dialog, prompt, run, unfit};
 
@@ -14,7 +14,7 @@ use super::{dialog, prompt, run, unfit};
 pub fn start_focus(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world) else { return };
     let spec = Spec { namespace: ui.namespace.clone(), ..Spec::default() };
-    let found = cluster.derived.causes.iter().any(|c| present::causes::passes(c, &spec));
+    let found = cluster.derived.causes.iter().any(|c| causes::passes(c, &spec));
     ui.focus = if found { ListId::Now } else { ListId::Nodes };
 }
 

@@ -8,7 +8,7 @@ use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::targets::{MOST_PODS, containers, pods_of};
 
 use super::super::app::{LOG_LINES, LogView, Screen, Ui};
-use super::super::present::autoscalers;
+use super::super::pane::autoscalers;
 use super::super::request::{Effect, LogLine, LogNote, LogRequest};
 
 /// Notes that are kept: more containers are not read at once.

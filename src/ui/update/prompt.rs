@@ -3,17 +3,15 @@
 use pilothouse_core::domain::plan::{Act, ScaleBy};
 use pilothouse_core::facts::world::World;
 
-use super::super::app::{Prompt, Screen, Ui};
+use super::super::app::{Prompt, Screen, Target, Ui};
 use super::super::command::{self, Cmd};
 use super::super::key::{Code, Key};
 use super::super::list::Filter;
-use super::super::present::{
-    self,
-    palette::{self, Target},
-};
+use super::super::present::palette;
 use super::super::request::Effect;
+use super::super::targets;
 use super::super::widget::input::{Edit, InputLine};
-use super::{dialog, open, scroll, silence, unfit};
+use super::{dialog, open, rows, scroll, silence, unfit};
 
 /// Opens the filter of the active list.
 pub fn filter(ui: &mut Ui) {
@@ -33,7 +31,7 @@ pub fn palette(ui: &mut Ui, world: &World, text: &str) {
 
 /// Asks how many replicas.
 pub fn scale(ui: &mut Ui, world: &World) {
-    let targets = present::targets::of(ui, world, Cmd::Scale);
+    let targets = targets::of(ui, world, Cmd::Scale);
     if targets.is_empty() {
         return ui.say(unfit::target(ui, world, Cmd::Scale));
     }
@@ -49,7 +47,7 @@ pub fn scale(ui: &mut Ui, world: &World) {
 
 /// Asks for the bounds of an autoscaler.
 pub fn bounds(ui: &mut Ui, world: &World) {
-    let target = present::targets::of(ui, world, Cmd::Bounds).into_iter().next();
+    let target = targets::of(ui, world, Cmd::Bounds).into_iter().next();
     let hpa = target.as_ref().and_then(|t| ui.shown(world)?.hpas.by_uid(&t.uid).cloned());
     let (Some(target), Some(hpa)) = (target, hpa) else {
         return ui.say(unfit::target(ui, world, Cmd::Bounds));
@@ -197,12 +195,12 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 ui.cluster = id;
                 ui.say(format!("now showing {name}"));
             }
-            Some(Target::View(id, namespace)) => open::view(ui, id, namespace, effects),
+            Some(Target::View(id, namespace)) => open::view(ui, world, id, namespace, effects),
             Some(Target::Contexts) => open::contexts(ui, effects),
             Some(Target::Act(cmd, object)) => {
                 if let Some(id) = open::select(ui, &object, effects) {
                     // an action is about the rows of a list
-                    present::lists::refresh(ui, world, id, true);
+                    rows::refresh(ui, world, id, true);
                     super::run(ui, world, cmd, effects);
                 }
             }

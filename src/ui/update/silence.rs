@@ -8,7 +8,7 @@ use pilothouse_core::facts::world::{Cause, World};
 
 use super::super::app::{Prompt, Screen, TextSource, TextView, Ui};
 use super::super::list::ListId;
-use super::super::present::causes;
+use super::super::pane::causes;
 use super::super::request::Effect;
 use super::super::widget::text;
 

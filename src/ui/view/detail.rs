@@ -5,7 +5,7 @@ use std::ops::Range;
 use ratatui::layout::Rect;
 
 use super::super::app::TextLine;
-use super::super::present::{Cell, ListView, cell};
+use super::super::cell::{Cell, ListView, cell};
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::canvas::Canvas;

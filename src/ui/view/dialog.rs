@@ -65,7 +65,7 @@ pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize
         // letters belong to the text that is asked for
         let scrolls = if view.typed.is_some() { "PgUp PgDn" } else { "j k" };
         let more = format!("{scrolls} scroll ({}/{})", (top + usize::from(page)).min(rows.len()), rows.len());
-        keys.push(super::super::present::cell(Role::Dim, more));
+        keys.push(super::super::cell::cell(Role::Dim, more));
     }
     let mut x = area.x + 2;
     for key in &keys {

@@ -4,12 +4,14 @@ use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
 use super::super::app::{Prompt, Screen, Ui};
-use super::super::command::{COMMANDS, Cmd, Risk};
+use super::super::cell::{Cell, ListView, RowView, cell};
+use super::super::command::{self, COMMANDS, Cmd, Risk};
 use super::super::key::Key;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
+use super::super::pane::actions;
 use super::super::present::header::HeaderView;
-use super::super::present::{self, Cell, cell, targets};
+use super::super::targets;
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::canvas::{Canvas, width_of};
@@ -55,9 +57,9 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Note, note);
         return;
     }
-    let mut job = present::actions::job(world, &ui.keymap, ui.now);
+    let mut job = actions::job(world, &ui.keymap, ui.now);
     if let (true, Some(cluster)) = (job.is_empty(), ui.shown(world)) {
-        job = present::actions::unfinished(world, cluster, &ui.keymap);
+        job = actions::unfinished(world, cluster, &ui.keymap);
     }
     if let (true, Some(first)) = (job.is_empty(), ui.problems.first()) {
         let more = if ui.problems.len() > 1 {
@@ -151,7 +153,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
                 Screen::Log(view) => !view.find.is_empty(),
                 _ => false,
             },
-            Cmd::WorkloadsView => !matches!(ui.screen(), Screen::List(ListId::Workloads)),
+            Cmd::Open(id) => !matches!(ui.screen(), Screen::List(on_top) if *on_top == id),
             _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
         })
         .collect();
@@ -171,8 +173,9 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
                 Cmd::Why if ui.active_list() == Some(ListId::Now) => "why",
                 _ => c.title,
             };
+            let permitted = |cmd| ui.shown(world).is_none_or(|cluster| command::permitted(cluster, cmd));
             let role = match c.risk {
-                Risk::Rehearsed if !targets::permitted(ui, world, c.cmd) => Role::Dim,
+                Risk::Rehearsed if !permitted(c.cmd) => Role::Dim,
                 Risk::Rehearsed => Role::KeyDanger,
                 Risk::None => Role::Key,
             };
@@ -230,9 +233,9 @@ fn says(cell: &Cell) -> bool {
 }
 
 /// A line of cells that stands for a pane that has no room.
-pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focused: bool) {
+pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, focused: bool) {
     let mut cells: Vec<Cell> = vec![
-        cell(Role::Key, view.key.map_or_else(String::new, |k| k.to_string())),
+        cell(Role::Key, view.key.as_deref().unwrap_or_default()),
         cell(if focused { Role::TitleFocus } else { Role::Title }, view.title.as_str()),
     ];
     cells.extend(view.notes.iter().cloned());
@@ -252,17 +255,17 @@ pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &present::ListView, focus
 }
 
 /// The first of a finding's keys.
-fn first_key(row: &present::RowView) -> &str {
+fn first_key(row: &RowView) -> &str {
     let keys = row.cells.last().map_or("", |cell| cell.text.as_str());
     keys.split("  ").next().unwrap_or_default()
 }
 
 /// The cells that keys and ages of findings take at the right edge: one column each for all of them.
-pub fn edge(rows: &[present::RowView]) -> (u16, u16) {
-    let widest = |of: &dyn Fn(&present::RowView) -> usize| {
+pub fn edge(rows: &[RowView]) -> (u16, u16) {
+    let widest = |of: &dyn Fn(&RowView) -> usize| {
         u16::try_from(rows.iter().map(of).max().unwrap_or(0)).unwrap_or(u16::MAX)
     };
-    let age = |row: &present::RowView| row.cells.get(1).map_or(0, |cell| text::width(&cell.text));
+    let age = |row: &RowView| row.cells.get(1).map_or(0, |cell| text::width(&cell.text));
     (widest(&|row| text::width(first_key(row))), widest(&age))
 }
 
@@ -271,7 +274,7 @@ pub fn edge(rows: &[present::RowView]) -> (u16, u16) {
 pub fn cause(
     canvas: &mut Canvas<'_>,
     area: Rect,
-    row: &present::RowView,
+    row: &RowView,
     index: usize,
     (key, age): (u16, u16),
 ) -> u16 {

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::super::present::{Cell, ListView, RowView};
+use super::super::cell::{Cell, ListView, RowView};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, Cut, Placed, place};
 use super::super::widget::text;
@@ -184,7 +184,7 @@ pub fn write(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::present::{cell, plain};
+    use super::super::super::cell::{cell, plain};
     use super::*;
 
     const COLUMNS: [Column; 2] = [Column::left("WHO", 3, 10, 0), Column::text("WHY", 6, 0)];

@@ -3,9 +3,9 @@
 use pilothouse_core::domain::id::ObjectRef;
 
 use super::super::super::app::TextLine;
+use super::super::super::cell::Grade;
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
-use super::super::Grade;
 
 /// The lines being written.
 pub struct Lines(pub Vec<TextLine>);

@@ -6,9 +6,10 @@ use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::rules::dead_nodes;
 
+use super::super::super::cell::{bytes, cores, millis, past, rate, ratio};
+use super::super::super::pane::traffic::errors_role;
+use super::super::super::pane::{nodes, pods};
 use super::super::super::theme::Role;
-use super::super::traffic::errors_role;
-use super::super::{bytes, cores, millis, nodes, past, pods, rate, ratio};
 use super::lines::TableRow;
 use super::{Lines, error_groups};
 

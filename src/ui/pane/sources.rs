@@ -5,9 +5,9 @@ use pilothouse_core::domain::time::{Stamp, age_of_state};
 use pilothouse_core::facts::table::{Coverage, Freshness};
 use pilothouse_core::facts::world::Cluster;
 
+use super::super::cell::{Cell, cell};
 use super::super::theme::Role;
 use super::super::widget::text::grouped;
-use super::{Cell, cell};
 
 /// A pane's state in words.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,13 @@ pub struct State {
     pub notes: Vec<Cell>,
     /// Shown when there are no rows; empty = there really are none.
     pub why_empty: Vec<Cell>,
+}
+
+impl State {
+    /// Nothing to note, and these words where there are no rows.
+    pub fn empty(words: &str) -> Self {
+        Self { notes: Vec::new(), why_empty: vec![cell(Role::Dim, words)] }
+    }
 }
 
 fn words(cluster: &Cluster, source: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! The backends of one service: share against what is expected, errors, readiness, place, version.
+//! The backends of one Service with all that is shown of them.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,7 @@ use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS}
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::shares::{self, Share};
 
-use super::super::list::Spec;
-use super::super::theme::Role;
-use super::super::widget::columns::Column;
-use super::orders::Order;
-use super::traffic::errors_role;
-use super::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
+use crate::ui::cell::Grade;
 
 /// One backend with everything that is shown of it.
 #[derive(Clone, Debug, Default)]
@@ -29,34 +24,6 @@ pub struct Backend {
     pub zone: Option<Name>,
     pub version: String,
 }
-
-/// The orders that `o` goes through.
-pub const ORDERS: [Order; 9] = [
-    Order::worst("worst first"),
-    Order::rises("by name", "BACKEND"),
-    Order::falls("by requests", "RPS"),
-    Order::falls("by errors", "ERR%"),
-    Order::falls("by p95", "P95"),
-    Order::rises("not ready first", "READY"),
-    Order::rises("by zone", "ZONE"),
-    Order::rises("by node", "NODE"),
-    Order::rises("by version", "VERSION"),
-];
-
-/// The columns.
-pub const COLUMNS: [Column; 11] = [
-    Column::name("BACKEND", 10, 48),
-    Column::left("READY", 5, 5, 0),
-    Column::right("RPS", 4, 6, 0),
-    Column::right("ERR%", 4, 5, 0),
-    Column::right("P95", 5, 6, 3),
-    Column::right("SHARE", 5, 5, 0),
-    Column::right("EXP", 4, 5, 0),
-    Column::left("", 8, 10, 0),
-    Column::left("ZONE", 4, 14, 8),
-    Column::name("NODE", 8, 30),
-    Column::left("VERSION", 7, 24, 9),
-];
 
 /// The backends of a service, and the note on their shares.
 pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>, Option<String>) {
@@ -148,76 +115,5 @@ impl Backend {
     /// The pod, if it is one.
     pub fn object(&self, namespace: &Name) -> Option<ObjectRef> {
         self.pod.as_ref().map(|uid| ObjectRef::new(Kind::Pod, namespace, &self.name, uid))
-    }
-}
-
-/// Whether it is wanted.
-pub fn passes(backend: &Backend, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
-    let texts = [
-        backend.name.as_str(),
-        backend.node.as_ref().map_or("", Name::as_str),
-        backend.zone.as_ref().map_or("", Name::as_str),
-        &backend.version,
-    ];
-    spec.filter.passes_or(&texts, more)
-}
-
-/// The order of two rows.
-pub fn order(a: &Backend, b: &Backend, order: usize) -> std::cmp::Ordering {
-    let rps = |x: &Backend| x.traffic.as_ref().and_then(|t| t.rps).unwrap_or(-1.0);
-    let errors = |x: &Backend| x.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(-1.0);
-    let p95 = |x: &Backend| x.traffic.as_ref().and_then(|t| t.p95_ms).unwrap_or(-1.0);
-    let by = match order {
-        1 => std::cmp::Ordering::Equal,
-        2 => rps(b).total_cmp(&rps(a)),
-        3 => errors(b).total_cmp(&errors(a)),
-        4 => p95(b).total_cmp(&p95(a)),
-        5 => a.ready.cmp(&b.ready),
-        6 => a.zone.cmp(&b.zone),
-        7 => a.node.cmp(&b.node),
-        8 => a.version.cmp(&b.version),
-        _ => b.grade().cmp(&a.grade()).then_with(|| errors(b).total_cmp(&errors(a))),
-    };
-    by.then_with(|| a.name.cmp(&b.name))
-}
-
-/// One row.
-pub fn row(backend: &Backend) -> RowView {
-    let grade = backend.grade();
-    let traffic = backend.traffic.as_ref();
-    let errors = traffic.and_then(|t| t.error_ratio);
-    let share = |v: Option<f64>| v.map_or_else(|| "–".into(), |v| format!("{:.1}", v * 100.0));
-    let verdict: Cell = match (backend.share.significant, backend.share.observed, backend.share.expected) {
-        _ if backend.share.out => cell(Role::Info, "out"),
-        _ if backend.silent => cell(Role::Info, "silent"),
-        _ if backend.share.new && backend.share.significant.is_none() => cell(Role::Dim, "new"),
-        // the others have what it lacks
-        (Some(true), ..) if !backend.share.marked => cell(Role::Dim, "▼ less"),
-        (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
-        (Some(true), ..) => cell(Role::Warning, "▲ too many"),
-        (Some(false), ..) => cell(Role::Dim, "ok"),
-        (None, ..) => cell(Role::Dim, ""),
-    };
-    let ready = match backend.ready {
-        Some(true) => plain("yes"),
-        Some(false) => cell(Role::Critical, "NO"),
-        None => cell(Role::Dim, "–"),
-    };
-    RowView {
-        grade,
-        cells: vec![
-            cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, backend.name.as_str()),
-            ready,
-            plain(rate(traffic.and_then(|t| t.rps))),
-            cell(errors_role(errors), ratio(errors)),
-            plain(millis(traffic.and_then(|t| t.p95_ms.or(t.mean_ms)))),
-            plain(share(backend.share.observed)),
-            cell(Role::Dim, share(backend.share.expected)),
-            verdict,
-            plain(backend.zone.as_ref().map_or("", Name::as_str)),
-            cell(Role::Dim, backend.node.as_ref().map_or("", Name::as_str)),
-            plain(backend.version.as_str()),
-        ],
-        ..RowView::default()
     }
 }

@@ -2,20 +2,22 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::logs::targets::belongs;
+use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{PodScope, Ui};
-use super::super::list::{ListId, Spec};
+use super::super::cell::{Cell, Grade, RowView, address, ago, bytes, cell, cores, plain};
+use super::super::list::{List, ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
-use super::orders::Order;
-use super::{Cell, Grade, RowView, bytes, cell, cores, plain};
+use super::orders::{Order, texts, turned};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 14] = [
@@ -47,7 +49,7 @@ pub fn order_beside(a: &Pod, b: &Pod, order: usize, cluster: &Cluster) -> Orderi
     };
     let by = match order {
         10 | 11 => used(b).cmp(&used(a)),
-        12 => super::address(a.ip.as_ref()).cmp(&super::address(b.ip.as_ref())),
+        12 => address(a.ip.as_ref()).cmp(&address(b.ip.as_ref())),
         _ => owner(a, cluster).cmp(&owner(b, cluster)),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
@@ -69,8 +71,8 @@ pub const COLUMNS: [Column; 13] = [
     Column::name("NODE", 8, 34).leaving(7),
     Column::left("VERSION", 7, 26, 9),
     Column::right("AGE", 4, 5, 8),
-    Column::right("CPU use/req", 7, 13, 10).short("CPU u/r"),
-    Column::right("MEM use/req", 7, 13, 11).short("MEM u/r"),
+    Column::right("CPU use/req", 7, 13, 10).short("CPU u/r").named("cpu"),
+    Column::right("MEM use/req", 7, 13, 11).short("MEM u/r").named("memory"),
     Column::left("IP", 9, 39, 12),
     Column::name("OWNER", 8, 44).leaving(13),
 ];
@@ -180,7 +182,7 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
     });
     let mut words = status(pod).to_owned();
     if pod.is_terminating() {
-        words += format!(" {}", super::ago(now, pod.deletion_asked())).as_str();
+        words += format!(" {}", ago(now, pod.deletion_asked())).as_str();
     }
     if !pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node)) {
         // its containers are counted as they were when the kubelet was heard last
@@ -221,6 +223,66 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
 /// The object of a row.
 pub fn object(pod: &Pod) -> ObjectRef {
     ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid)
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let (scope, now) = (ui.pod_scope.clone(), ui.now);
+    spec.scope = format!("{scope:?}");
+    if matches!(scope, PodScope::Owner { .. }) {
+        // whose a pod is may be known later than the pod
+        spec.salt = cluster.derived.replicaset_owner.len() as u64;
+    }
+    let dead = dead_nodes(cluster);
+    if ui.rows.dead != dead {
+        ui.rows.dead = dead;
+        ui.rows.dead_turn = ui.rows.dead_turn.wrapping_add(1);
+    }
+    // the other orders ask nothing of the nodes, and 150,000 rows are not sorted anew for them
+    if spec.order == 0 {
+        spec.salt |= u64::from(ui.rows.dead_turn) << 32;
+        // a pod that does not get ready is bad after a while
+        spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
+    }
+    if spec.order >= BESIDE {
+        // the same pods stand otherwise when they were measured again
+        spec.salt ^= Arc::as_ptr(&cluster.pod_usage) as u64;
+    }
+    let (spec, dead) = (&*spec, &ui.rows.dead);
+    let numeric = spec.filter.is_numeric();
+    ui.rows.pods.refresh(
+        &mut list.sorted,
+        &cluster.pods,
+        spec,
+        |p| {
+            passes(p, spec, &scope, cluster, || {
+                if numeric { texts(row(p, cluster, dead, now)) } else { Vec::new() }
+            })
+        },
+        |a, b| {
+            let by = if spec.order < BESIDE {
+                order(a, b, spec.order, dead, now)
+            } else {
+                order_beside(a, b, spec.order, cluster)
+            };
+            turned(by, spec.reverse)
+        },
+    );
+}
+
+/// The namespace of one workload's pods is in the title already: it leaves first.
+pub fn adjust(ui: &Ui, column: Column) -> Option<Column> {
+    let named = matches!(ui.pod_scope, PodScope::Owner { .. }) && column.head == "NAMESPACE";
+    Some(if named { column.leaving(u8::MAX) } else { column })
+}
+
+/// Whose pods they are.
+pub fn title(scope: &PodScope) -> String {
+    match scope {
+        PodScope::All => "Pods".into(),
+        PodScope::Owner { kind, namespace, name } => format!("Pods of {namespace}/{}/{name}", kind.short()),
+        PodScope::Node(node) => format!("Pods on {node}"),
+    }
 }
 
 #[cfg(test)]

@@ -1,26 +1,16 @@
-//! View 7: everything that changed in the last hours, by whomever, with the actions of this machine's consoles.
+//! Everything that changed in the last hours, with the actions of this machine's consoles, newest first.
 
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::plan::Fate;
-use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{ActionView, Change, ChangeKind, Cluster, World};
 use pilothouse_core::state::changes::fold_for_people;
 
-use super::super::list::Spec;
-use super::super::theme::Role;
-use super::super::widget::columns::Column;
-use super::{Grade, RowView, actions, cell, plain};
-
-/// The columns.
-pub const COLUMNS: [Column; 5] = [
-    Column::left("TIME", 8, 8, 0),
-    Column::right("AGO", 4, 5, 4),
-    Column::name("OBJECT", 16, 60),
-    Column::text("CHANGE", 20, 0),
-    Column::left("BY", 8, 28, 3),
-];
+use super::actions;
+use crate::ui::cell::Grade;
+use crate::ui::list::Spec;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +20,10 @@ pub struct Entry {
     pub object: Option<ObjectRef>,
     /// The namespace of all that it stands for; empty = the cluster, or several.
     namespace: Name,
-    place: String,
-    what: String,
-    by: String,
-    grade: Grade,
+    pub place: String,
+    pub what: String,
+    pub by: String,
+    pub grade: Grade,
     key: Uid,
 }
 
@@ -142,21 +132,6 @@ impl Entry {
             None => self.namespace.is_empty() || self.namespace == *ns,
         };
         spec.namespace.as_ref().is_none_or(here) && spec.filter.passes(&[&self.place, &self.what, &self.by])
-    }
-
-    /// The row.
-    pub fn row(&self, now: Stamp) -> RowView {
-        RowView {
-            grade: self.grade,
-            cells: vec![
-                cell(Role::Dim, self.at.clock()),
-                cell(Role::Dim, age(now.since(self.at))),
-                cell(Role::Strong, self.place.as_str()),
-                plain(self.what.as_str()),
-                cell(Role::Dim, self.by.as_str()),
-            ],
-            ..RowView::default()
-        }
     }
 }
 

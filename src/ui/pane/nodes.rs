@@ -6,15 +6,17 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::node::{Condition, Node, Status, Taint};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState};
+use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState, World};
 use pilothouse_core::policy::health::short_problem;
 
-use super::super::list::Spec;
+use super::super::app::Ui;
+use super::super::cell::{Cell, Grade, RowView, address, ago, bytes, cell, cores, percent, plain};
+use super::super::list::{List, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
-use super::orders::Order;
-use super::{Cell, Grade, RowView, ago, bytes, cell, cores, percent, plain};
+use super::Shown;
+use super::orders::{Order, texts, turned};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 15] = [
@@ -40,16 +42,16 @@ pub const COLUMNS: [Column; 17] = [
     Column::name("NODE", 8, 44),
     Column::left("STATE", 12, 24, 0),
     Column::name("ZONE", 6, 16).leaving(8),
-    Column::right("CPU use/req", 7, 11, 4).short("CPU u/r"),
-    Column::meter("CPU ■use □req", "■use □req", 10, 11),
-    Column::right("MEM use/req", 7, 11, 6).short("MEM u/r"),
-    Column::meter("MEM ■use □req", "■use □req", 10, 12),
-    Column::right("PODS bad", 6, 10, 2).short("PODS"),
+    Column::right("CPU use/req", 7, 11, 4).short("CPU u/r").named("cpu"),
+    Column::meter("CPU ■use □req", "■use □req", 10, 11).named("cpu-meter"),
+    Column::right("MEM use/req", 7, 11, 6).short("MEM u/r").named("memory"),
+    Column::meter("MEM ■use □req", "■use □req", 10, 12).named("memory-meter"),
+    Column::right("PODS bad", 6, 10, 2).short("PODS").named("pods"),
     Column::right("AGE", 4, 5, 9),
     Column::left("VERSION", 8, 14, 10),
     Column::left("POOL", 4, 16, 13),
-    Column::right("CPU", 3, 5, 14),
-    Column::right("MEMORY", 6, 7, 15),
+    Column::right("CPU", 3, 5, 14).named("cpu-size"),
+    Column::right("MEMORY", 6, 7, 15).named("memory-size"),
     Column::right("MAX PODS", 8, 8, 17),
     Column::left("INTERNAL-IP", 11, 15, 16),
     Column::left("CONDITIONS", 10, 30, 18),
@@ -103,7 +105,7 @@ pub fn order(a: &NodeRow, b: &NodeRow, order: usize) -> Ordering {
         9 => b.node.allocatable.cpu_milli.cmp(&a.node.allocatable.cpu_milli),
         10 => b.node.allocatable.memory_bytes.cmp(&a.node.allocatable.memory_bytes),
         11 => b.node.allocatable_pods.cmp(&a.node.allocatable_pods),
-        12 => super::address(a.node.internal_ip.as_ref()).cmp(&super::address(b.node.internal_ip.as_ref())),
+        12 => address(a.node.internal_ip.as_ref()).cmp(&address(b.node.internal_ip.as_ref())),
         13 => odd(&b.node).count().cmp(&odd(&a.node).count()),
         14 => b.node.taints.len().cmp(&a.node.taints.len()),
         _ => grade(b)
@@ -241,8 +243,8 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
 }
 
 /// The counts after the title.
-pub fn counts(cluster: &Cluster) -> Vec<Cell> {
-    let rows = &cluster.derived.nodes;
+pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
+    let rows = &s.cluster.derived.nodes;
     let bad = rows.iter().filter(|r| grade(r) >= Grade::Warning).count();
     let off = rows.iter().filter(|r| r.is_out_of_service()).count();
     let grouped = |n: usize| text::grouped(n as u64);
@@ -255,6 +257,10 @@ pub fn counts(cluster: &Cluster) -> Vec<Cell> {
     }
     if off > 0 {
         counts.push(cell(Role::Info, format!("{} out of service", grouped(off))));
+    }
+    if s.ui.namespace.is_some() {
+        // its numbers are not those of the namespace that the other panes show
+        counts.push(cell(Role::Dim, "all namespaces"));
     }
     counts
 }
@@ -281,4 +287,16 @@ pub fn footer(cluster: &Cluster) -> Vec<Cell> {
 /// The object of a row.
 pub fn object(row: &NodeRow) -> ObjectRef {
     ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let (spec, now) = (&*spec, ui.now);
+    ui.rows.nodes.refresh(
+        &mut list.sorted,
+        &cluster.derived.nodes,
+        spec,
+        |r| passes(r, spec, || texts(row(r, &cluster.pods.cover, now))),
+        |a, b| turned(order(a, b, spec.order), spec.reverse),
+    );
 }

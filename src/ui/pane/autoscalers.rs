@@ -8,15 +8,16 @@ use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::quantity::{Counts, show_milli};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::policy::hpa::{HpaState, HpaVerdict, judge};
 
-use super::super::list::{NO_MORE, Spec};
+use super::super::app::Ui;
+use super::super::cell::{Cell, Grade, RowView, cell, past, plain};
+use super::super::list::{List, NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
-use super::orders::Order;
-use super::{Cell, Grade, RowView, cell, past, plain};
+use super::orders::{Order, texts, turned};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 7] = [
@@ -32,13 +33,13 @@ pub const ORDERS: [Order; 7] = [
 /// The columns.
 pub const COLUMNS: [Column; 10] = [
     Column::name("TARGET", 10, 40),
-    Column::left("NOW→WANT", 8, 13, 0).whole(),
+    Column::left("NOW→WANT", 8, 13, 0).whole().named("replicas"),
     Column::left("MIN-MAX", 6, 13, 4).whole(),
-    Column::meter("■now □want of max", "of max", 10, 10),
+    Column::meter("■now □want of max", "of max", 10, 10).named("replicas-meter"),
     // its end is the number
     Column::name("METRIC", 10, 28).leaving(6).whole(),
     Column::text("VERDICT", 12, 0),
-    Column::left("THE METRIC ASKS FOR", 12, 44, 11).short("ASKS FOR"),
+    Column::left("THE METRIC ASKS FOR", 12, 44, 11).short("ASKS FOR").named("asks-for"),
     Column::right("LAST SCALED", 6, 11, 9).short("SCALED"),
     Column::left("ALL METRICS", 11, 50, 12),
     Column::right("AGE", 4, 5, 13),
@@ -214,4 +215,24 @@ pub fn target(hpa: &Hpa) -> ObjectRef {
 /// Its namespace and name, for titles.
 pub fn name(hpa: &Hpa) -> (&Name, &Name) {
     (&hpa.namespace, &hpa.name)
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let now = ui.now;
+    // verdicts move with time: once a minute is enough
+    spec.salt = u64::try_from(now.0 / 60_000).unwrap_or(0);
+    let spec = &*spec;
+    ui.rows.hpas.refresh(
+        &mut list.sorted,
+        &cluster.hpas,
+        spec,
+        |h| passes(h, spec, || texts(row(h, now, true))),
+        |a, b| turned(order(a, b, spec.order, now), spec.reverse),
+    );
+}
+
+/// How bad a row is.
+pub fn grade(hpa: &Hpa, now: Stamp) -> Grade {
+    grade_of(judge(hpa, now).state)
 }
