@@ -31,8 +31,10 @@
 //! Where to look first: what NOW finds is `pilothouse_core::policy::rules`; what a drain would do
 //! `pilothouse_core::policy::drain`; how lists and watches survive what servers do [`wire::list_watch`]; every key
 //! and command [`ui::command`]; what an action would do `pilothouse_core::plan`, how it is carried out
-//! [`action::executor`], a drain [`action`]'s `drain`, and what becomes of one whose process ended [`action::resume`].
-//! A demo differs from any other cluster in `bootstrap`'s `demo` alone.
+//! [`action::runner`] (step by step: [`action::executor`]), a drain [`action`]'s `drain`, and what becomes of one whose process ended [`action::resume`].
+//! All that is held of one cluster (clients, guards, sources, log lines) is its handle, [`bootstrap::cluster`]: whoever
+//! sends a request asks the handle of the object that it is about. A demo differs from any other cluster in `bootstrap`'s
+//! `demo` alone.
 
 pub mod action;
 pub mod bootstrap;

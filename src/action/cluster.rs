@@ -29,7 +29,10 @@ pub struct ClusterClients {
 
 impl std::fmt::Debug for ClusterClients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClusterClients").field("id", &self.id).field("context", &self.context).finish()
+        f.debug_struct("ClusterClients")
+            .field("id", &self.id)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 

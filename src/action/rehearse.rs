@@ -58,7 +58,8 @@ pub async fn rehearse(
 }
 
 /// The version of a step's object as far as it is known, from what was read for the plan or else from the shared state:
-/// when it moves, a dry run is sent again.
+/// when it moves, a dry run is sent again. What the shared state does not keep of an object may change without it: then
+/// the answer's age decides.
 fn version(cluster: &Cluster, extras: &Extras, step: &Step) -> String {
     fn of<T: Row>(table: &Table<T>, on: &ObjectRef) -> Option<Version> {
         table.iter().find(|row| *row.uid() == on.uid).map(|row| row.version())
