@@ -18,7 +18,7 @@ pub mod foundations;
 pub mod gate;
 pub mod identity;
 pub mod journal;
-pub mod reach;
+pub mod lookups;
 pub mod rehearse;
 pub mod requests;
 pub mod resume;

@@ -24,12 +24,12 @@ use crate::wire::error::ApiError;
 use crate::wire::write::{WriteError, content};
 
 use self::cordon::cordoned;
+use super::cluster::PlanClients;
 pub use super::control::{Control, Pace};
 use super::drain;
 use super::gate::{Gauge, too_many_errors};
 use super::identity::{self, Clusters};
 use super::journal::{Claim, ClaimError, Follows, Journal, Record, view};
-use super::reach::Reach;
 use super::requests::{Method, mutation};
 use super::rights;
 use super::settle::{Check, Wrote, check, is_own, read, template_after};
@@ -40,7 +40,7 @@ const ATTEMPTS: u32 = 5;
 /// What an execution needs.
 #[derive(Clone)]
 pub struct Executor {
-    pub reach: Reach,
+    pub reach: PlanClients,
     /// What a watched error ratio is read from.
     pub gauge: Gauge,
     pub journal: Journal,

@@ -13,7 +13,8 @@ use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::plan::{self, Grounds, View};
 
 use super::answers::{Answers, Question};
-use super::reach::{Reach, extras};
+use super::cluster::PlanClients;
+use super::lookups::extras;
 use super::requests::mutation;
 use super::rights::ask;
 use super::settle::{Live, read};
@@ -30,7 +31,7 @@ pub async fn rehearse(
     guards: &GuardSettings,
     view: View,
     now: Stamp,
-    reach: &Reach,
+    reach: &PlanClients,
     answers: &mut Answers,
 ) -> Plan {
     answers.begin();
@@ -134,7 +135,7 @@ async fn probe(
 /// and not of a drain's evictions, whose budgets add up and which would double its requests.
 async fn dry_run(
     plan: &Plan,
-    reach: &Reach,
+    reach: &PlanClients,
     version: &(dyn Fn(&Step) -> String + Sync),
     answers: &mut Answers,
     evidence: &mut Evidence,

@@ -15,11 +15,11 @@ use pilothouse_core::facts::world::{StepState, StepView};
 use pilothouse_core::plan::drift::{last_change, written};
 use pilothouse_core::plan::undo;
 
+use super::cluster::PlanClients;
 use super::foundations::{self, undone};
 use super::identity::Clusters;
 pub use super::journal::Mark;
 use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
-use super::reach::Reach;
 use super::settle::{Live, Standing, overtaken_since, read, standing};
 
 /// Reads under way at the same time.
@@ -135,7 +135,7 @@ fn of(told: &Told) -> Unfinished {
 }
 
 /// Reads back what was sent and not verified. Nothing is changed.
-pub async fn settle(reach: &Reach, action: &Unfinished) -> Settled {
+pub async fn settle(reach: &PlanClients, action: &Unfinished) -> Settled {
     let all: Vec<(&Step, &Mark)> = action.plan.steps.iter().zip(&action.marks).collect();
     let mut found = Vec::with_capacity(all.len());
     for some in all.chunks(AT_ONCE) {
@@ -204,7 +204,7 @@ pub async fn settle(reach: &Reach, action: &Unfinished) -> Settled {
 }
 
 /// One step as the cluster has it.
-async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
+async fn now(reach: &PlanClients, step: &Step, mark: &Mark) -> (StepState, String) {
     let as_it_is = || (mark.state, mark.note.clone());
     match mark.state {
         StepState::Running | StepState::Accepted | StepState::Unknown if step.is_check() => {

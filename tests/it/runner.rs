@@ -7,11 +7,10 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pilothouse::action::cluster::{ClusterClients, Clusters};
+use pilothouse::action::cluster::{Clients, ClusterClients, Clusters};
 use pilothouse::action::control::Pace;
 use pilothouse::action::facts::Facts;
 use pilothouse::action::journal::{How, Journal};
-use pilothouse::action::reach::Clients;
 use pilothouse::action::resume::{self, Remaining};
 use pilothouse::action::runner::{Confirmed, Consent, NotTakenUp, Parts, Runner, WithoutJournal};
 use pilothouse::bootstrap::cluster::{ClusterHandle, Handles};
