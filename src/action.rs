@@ -1,6 +1,7 @@
 //! The room that changes the world, and the only one that holds a [`WriteClient`](crate::wire::write::WriteClient).
 //!
-//! Every action takes one path: intent -> rehearse ([`rehearse`]) -> confirm (the front end) -> journal ([`journal`]) ->
+//! Every action takes one path, through one [`runner`] for the console and for headless commands: intent -> rehearse
+//! ([`rehearse`], with the [`facts`] of the cluster and the server's [`answers`]) -> confirm (the front end asks) -> journal ([`journal`]) ->
 //! execute ([`executor`]: one request a step, from [`requests`]; [`drain`]: evictions side by side) -> verify
 //! ([`step_check`]). In between, [`gate`] has what must hold, [`foundations`] what others must not change meanwhile,
 //! [`rights`] which right or credential ended, [`control`] pause and cancel. Executor and drain share the [`session`]
@@ -20,7 +21,7 @@ pub mod gate;
 pub mod identity;
 pub mod journal;
 pub mod live_object;
-pub mod reach;
+pub mod lookups;
 pub mod recorder;
 pub mod rehearse;
 pub mod requests;

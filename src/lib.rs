@@ -50,6 +50,7 @@
 //! | What becomes of an action whose process ended? | [`action::resume`] |
 //! | Where are the permissions listed? | with the kinds, in [`pilothouse_core::domain::kinds`]; [`report::rights`] prints them for `doctor`, `rbac` and the README |
 //! | Where is the format of the config file defined? | [`config::fields`]; failover plans in [`config::failover`], silences in [`config::silence`]; [`config::check()`] reads a file |
+//! | Where are the clients, guards and sources of a cluster? | in its handle, [`bootstrap::cluster`]; code that sends a request takes the handle of the object |
 //! | How does a demo differ from another cluster? | only in `bootstrap/demo.rs`, which starts the simulated cluster and connects to it |
 //!
 //! # Glossary

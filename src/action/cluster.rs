@@ -6,10 +6,50 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::plan::Step;
 use pilothouse_core::domain::settings::GuardSettings;
 
 use super::control::EvictionRateLimiter;
-use super::reach::{Clients, Reach};
+use crate::wire::client::ReadClient;
+use crate::wire::write::WriteClient;
+
+/// The clients of one cluster. `writer` is None in read-only mode: what does not exist cannot be used by mistake.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub reader: ReadClient,
+    pub writer: Option<WriteClient>,
+}
+
+/// The clients that one plan needs: those of its own cluster, and of the other contexts that its steps name.
+#[derive(Clone, Debug)]
+pub struct PlanClients {
+    pub own: Clients,
+    /// By context.
+    pub others: Arc<BTreeMap<Name, Clients>>,
+}
+
+impl PlanClients {
+    pub fn new(reader: ReadClient, writer: Option<WriteClient>) -> Self {
+        Self { own: Clients { reader, writer }, others: Arc::default() }
+    }
+
+    /// The clients of a context, empty = the action's own.
+    pub fn of(&self, context: &str) -> Option<&Clients> {
+        if context.is_empty() { Some(&self.own) } else { self.others.get(context) }
+    }
+
+    pub fn reader(&self, step: &Step) -> Result<&ReadClient, String> {
+        let clients = self.of(&step.context);
+        clients
+            .map(|c| &c.reader)
+            .ok_or_else(|| format!("there is no connection to context {}", step.context))
+    }
+
+    pub fn writer(&self, step: &Step) -> Result<&WriteClient, String> {
+        let clients = self.of(&step.context).and_then(|c| c.writer.as_ref());
+        clients.ok_or_else(|| format!("there is no writing connection to context {}", step.context))
+    }
+}
 
 /// Opens the clients of another context: some steps of a failover are about a second cluster.
 pub type OpenContext = Arc<dyn Fn(Name) -> BoxFuture<'static, Result<Clients, String>> + Send + Sync>;
@@ -29,7 +69,10 @@ pub struct ClusterClients {
 
 impl std::fmt::Debug for ClusterClients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClusterClients").field("id", &self.id).field("context", &self.context).finish()
+        f.debug_struct("ClusterClients")
+            .field("id", &self.id)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 
@@ -41,12 +84,12 @@ impl ClusterClients {
 
     /// The clients of a plan: this cluster's, and those of the other contexts that its steps name. Err: one of them
     /// cannot be opened, and why.
-    pub async fn reach(&self, contexts: &BTreeSet<Name>) -> Result<Reach, String> {
+    pub async fn for_plan(&self, contexts: &BTreeSet<Name>) -> Result<PlanClients, String> {
         let mut others = BTreeMap::new();
         for context in contexts {
             others.insert(context.clone(), (self.open)(context.clone()).await?);
         }
-        Ok(Reach { own: self.own.clone(), others: Arc::new(others) })
+        Ok(PlanClients { own: self.own.clone(), others: Arc::new(others) })
     }
 }
 

@@ -8,8 +8,8 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::plan::{Act, Plan};
 use serde::{Deserialize, Serialize};
 
+use super::cluster::PlanClients;
 use super::journal::{Follows, Journal};
-use super::reach::Reach;
 use crate::wire::client::ReadClient;
 
 /// The cluster of each context that an action touches; "" stands for the action's own context.
@@ -82,8 +82,8 @@ impl Identity {
     }
 }
 
-/// The identities of the action's own cluster and of the contexts in the plan's steps.
-pub async fn clusters(reach: &Reach, plan: &Plan) -> Clusters {
+/// The identities of the action's own cluster and of the contexts that the plan's steps name.
+pub async fn clusters(reach: &PlanClients, plan: &Plan) -> Clusters {
     let contexts: BTreeSet<&Name> = plan.steps.iter().map(|s| &s.context).filter(|c| !c.is_empty()).collect();
     let others = contexts.into_iter().filter_map(|c| Some((c.clone(), reach.of(c)?)));
     let all = others.chain([(Name::default(), &reach.own)]);

@@ -13,8 +13,9 @@ use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::plan::{self, Grounds, View};
 
 use super::answers::{Answers, Question};
+use super::cluster::PlanClients;
 use super::live_object::{Live, read};
-use super::reach::{Reach, extras};
+use super::lookups::extras;
 use super::requests::mutation;
 use super::rights::ask;
 use crate::clock::Clock;
@@ -30,7 +31,7 @@ pub async fn rehearse(
     guards: &GuardSettings,
     view: View,
     now: Stamp,
-    reach: &Reach,
+    reach: &PlanClients,
     answers: &mut Answers,
 ) -> Plan {
     answers.begin();
@@ -58,7 +59,8 @@ pub async fn rehearse(
 }
 
 /// The version of a step's object as far as it is known, from what was read for the plan or else from the shared state:
-/// when it moves, a dry run is sent again.
+/// when it moves, a dry run is sent again. What the shared state does not keep of an object may change without it: then
+/// the answer's age decides.
 fn version(cluster: &Cluster, extras: &Extras, step: &Step) -> String {
     fn of<T: Row>(table: &Table<T>, on: &ObjectRef) -> Option<Version> {
         table.iter().find(|row| *row.uid() == on.uid).map(|row| row.version())
@@ -133,7 +135,7 @@ async fn probe(
 /// and not of a drain's evictions, whose budgets add up and which would double its requests.
 async fn dry_run(
     plan: &Plan,
-    reach: &Reach,
+    reach: &PlanClients,
     version: &(dyn Fn(&Step) -> String + Sync),
     answers: &mut Answers,
     evidence: &mut Evidence,

@@ -15,12 +15,12 @@ use pilothouse_core::facts::world::{StepState, StepView};
 use pilothouse_core::plan::drift::{last_change, written};
 use pilothouse_core::plan::undo;
 
+use super::cluster::PlanClients;
 use super::foundations::{self, undone};
 use super::identity::Clusters;
 pub use super::journal::Mark;
 use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
 use super::live_object::{Live, read};
-use super::reach::Reach;
 use super::step_check::{Standing, overtaken_since, standing};
 
 /// Reads under way at the same time.
@@ -136,7 +136,7 @@ fn of(told: &Told) -> Unfinished {
 }
 
 /// Reads back what was sent and not verified. Nothing is changed.
-pub async fn settle(reach: &Reach, action: &Unfinished) -> Settled {
+pub async fn settle(reach: &PlanClients, action: &Unfinished) -> Settled {
     let all: Vec<(&Step, &Mark)> = action.plan.steps.iter().zip(&action.marks).collect();
     let mut found = Vec::with_capacity(all.len());
     for some in all.chunks(AT_ONCE) {
@@ -205,7 +205,7 @@ pub async fn settle(reach: &Reach, action: &Unfinished) -> Settled {
 }
 
 /// One step as the cluster has it.
-async fn now(reach: &Reach, step: &Step, mark: &Mark) -> (StepState, String) {
+async fn now(reach: &PlanClients, step: &Step, mark: &Mark) -> (StepState, String) {
     let as_it_is = || (mark.state, mark.note.clone());
     match mark.state {
         StepState::Running | StepState::Accepted | StepState::Unknown if step.is_check() => {

@@ -17,12 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answers::Answers;
-use super::cluster::{ClusterClients, Clusters};
+use super::cluster::{ClusterClients, Clusters, PlanClients};
 use super::executor::{Control, Executor, new_id};
 use super::facts::{Facts, FactsError};
 use super::identity;
 use super::journal::{ClaimError, Follows, How, Journal, JournalError};
-use super::reach::Reach;
 use super::recorder::Recorder;
 use super::rehearse::rehearse;
 use super::resume;
@@ -145,18 +144,19 @@ impl Runner {
         Ok(self.rehearsal(intent, Ask::New).await?.0)
     }
 
-    async fn rehearsal(&self, intent: &Intent, ask: Ask) -> Result<(Plan, Reach), NotRehearsed> {
+    async fn rehearsal(&self, intent: &Intent, ask: Ask) -> Result<(Plan, PlanClients), NotRehearsed> {
         let parts = &self.0.parts;
         let (clients, now) = (self.clients(intent.cluster)?, parts.clock.now());
         let facts = parts.facts.of(clients, intent, now).await?;
-        let reach = clients.reach(&intent.act.contexts()).await.map_err(NotRehearsed::NotOpened)?;
+        let plan_clients = clients.for_plan(&intent.act.contexts()).await.map_err(NotRehearsed::NotOpened)?;
         let answers = || self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = match ask {
             Ask::New => std::mem::take(&mut *answers()),
             Ask::Everything => Answers::default(),
         };
         let (cluster, guards) = (&facts.cluster, &clients.guards);
-        let mut plan = rehearse(cluster, &facts.intent, guards, facts.view, now, &reach, &mut known).await;
+        let mut plan =
+            rehearse(cluster, &facts.intent, guards, facts.view, now, &plan_clients, &mut known).await;
         if ask == Ask::New {
             *answers() = known;
         }
@@ -170,7 +170,7 @@ impl Runner {
             plan.confirm = Confirm::Context;
             plan.answer = plan.intent.context.to_string();
         }
-        Ok((plan, reach))
+        Ok((plan, plan_clients))
     }
 
     /// Compares the clusters that a plan is for with those of the action that it takes back. Ok: what a person should
@@ -178,8 +178,8 @@ impl Runner {
     pub async fn same_clusters(&self, plan: &Plan) -> Result<Vec<String>, String> {
         let Some(id) = identity::followed(&plan.intent.act, None) else { return Ok(Vec::new()) };
         let clients = self.clients(plan.intent.cluster).map_err(|e| e.to_string())?;
-        let reach = clients.reach(&plan.intent.act.contexts()).await?;
-        let here = identity::clusters(&reach, plan).await;
+        let plan_clients = clients.for_plan(&plan.intent.act.contexts()).await?;
+        let here = identity::clusters(&plan_clients, plan).await;
         identity::same(&self.0.parts.journal, id, &here, &plan.intent.context).await
     }
 
@@ -201,7 +201,7 @@ impl Runner {
     }
 
     async fn run(&self, id: Name, confirmed: Confirmed, control: Control) -> ActionView {
-        let (plan, reach) = match self.admit(&confirmed).await {
+        let (plan, plan_clients) = match self.admit(&confirmed).await {
             Ok(admitted) => admitted,
             Err(why) => return self.refused(id, confirmed.read, &why).await,
         };
@@ -220,7 +220,7 @@ impl Runner {
         };
         let executor = Executor {
             session: Session {
-                reach,
+                reach: plan_clients,
                 guards: clients.guards.clone(),
                 clock: parts.clock.clone(),
                 stop: self.0.stop.clone(),
@@ -246,17 +246,18 @@ impl Runner {
     }
 
     /// The plan to carry out and its clients, or why nothing may be sent.
-    async fn admit(&self, confirmed: &Confirmed) -> Result<(Plan, Reach), String> {
+    async fn admit(&self, confirmed: &Confirmed) -> Result<(Plan, PlanClients), String> {
         let intent = &confirmed.read.intent;
         let clients = self.clients(intent.cluster).map_err(|e| e.to_string())?;
         if clients.is_read_only() {
             return Err("read-only".into());
         }
         let Consent::Typed(answer) = &confirmed.consent else {
-            let reach = clients.reach(&intent.act.contexts()).await?;
-            return Ok((Plan::clone(&confirmed.read), reach));
+            let plan_clients = clients.for_plan(&intent.act.contexts()).await?;
+            return Ok((Plan::clone(&confirmed.read), plan_clients));
         };
-        let (plan, reach) = self.rehearsal(intent, Ask::Everything).await.map_err(|e| e.to_string())?;
+        let (plan, plan_clients) =
+            self.rehearsal(intent, Ask::Everything).await.map_err(|e| e.to_string())?;
         if let Some(refusal) = plan.refusals.first() {
             return Err(refusal.reason.clone());
         }
@@ -266,7 +267,7 @@ impl Runner {
         if plan.answer != *answer {
             return Err("that is not what had to be typed".into());
         }
-        Ok((plan, reach))
+        Ok((plan, plan_clients))
     }
 
     /// An action that was started and of which nothing is sent: it is reported like any other.

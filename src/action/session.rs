@@ -4,14 +4,14 @@
 use pilothouse_core::domain::settings::GuardSettings;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::PlanClients;
 use super::control::EvictionRateLimiter;
-use super::reach::Reach;
 use crate::clock::Clock;
 
 /// The parts of a session that its actions share. Clones share the clock, the limiter and the order to stop.
 #[derive(Clone, Debug)]
 pub struct Session {
-    pub reach: Reach,
+    pub reach: PlanClients,
     /// What must not be touched without a confirmation of its own.
     pub guards: GuardSettings,
     pub clock: Clock,

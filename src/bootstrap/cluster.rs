@@ -9,9 +9,8 @@ use pilothouse_core::facts::world::ClusterInfo;
 
 use super::Start;
 use super::fetch::Resources;
-use crate::action::cluster::{ClusterClients, Clusters};
+use crate::action::cluster::{Clients, ClusterClients, Clusters};
 use crate::action::control::EvictionRateLimiter;
-use crate::action::reach::Clients;
 use crate::source::logs::LogStore;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 
-use crate::action::cluster::OpenContext;
-use crate::action::reach::Clients;
+use crate::action::cluster::{Clients, OpenContext};
 use crate::clock::Clock;
 use crate::wire::connect::{ConnectOptions, Connection};
 use crate::wire::credential::Seat;

@@ -35,8 +35,8 @@ async fn against(
     now: Stamp,
 ) -> Vec<String> {
     let act = Act::Failover { plan: Box::new(plan.clone()), revert: false };
-    let reach = match clients.reach(&act.contexts()).await {
-        Ok(reach) => reach,
+    let plan_clients = match clients.for_plan(&act.contexts()).await {
+        Ok(plan_clients) => plan_clients,
         Err(why) => return vec![why],
     };
     let info = ClusterInfo { read_only: false, ..info.clone() };
@@ -45,6 +45,7 @@ async fn against(
         Err(e) => return vec![e.to_string()],
     };
     let (guards, answers) = (GuardSettings::default(), &mut Answers::default());
-    let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach, answers).await;
+    let plan =
+        rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &plan_clients, answers).await;
     plan.refusals.iter().map(Refusal::words).collect()
 }

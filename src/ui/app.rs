@@ -1,6 +1,7 @@
 //! The state of the screen: what is open, focused, selected, typed. Nothing of the cluster is kept here but what a
 //! view was opened for.
 
+mod clusters;
 mod hit;
 mod reading;
 mod seen;
@@ -189,6 +190,8 @@ pub struct Ui {
     pub mouse: bool,
     /// Where the last frame has what the mouse can act on.
     pub spots: Spots,
+    /// The lists of the clusters that are not shown.
+    parked: clusters::Parked,
     next_ticket: u64,
 }
 
@@ -236,6 +239,7 @@ impl Ui {
             size: (80, 24),
             mouse: settings.mouse,
             spots: Spots::new(),
+            parked: clusters::Parked::default(),
             next_ticket: 0,
         };
         (ui, problems)

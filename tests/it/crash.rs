@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pilothouse::action::answers::Answers;
+use pilothouse::action::cluster::PlanClients;
 use pilothouse::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
 use pilothouse::action::fetch_targets;
 use pilothouse::action::journal::{Follows, How, Journal, Moment};
-use pilothouse::action::reach::Reach;
 use pilothouse::action::rehearse::rehearse;
 use pilothouse::action::resume::{self, Remaining, Unfinished};
 use pilothouse::clock::Clock;
@@ -28,8 +28,8 @@ use crate::fake::{Fake, NodeWatch, Returns, State, Swallow, Turn, pod};
 pub const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 pub const NODE: &str = "/api/v1/nodes/n1";
 
-pub fn reach(fake: &Fake) -> Reach {
-    Reach::new(fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
+pub fn reach(fake: &Fake) -> PlanClients {
+    PlanClients::new(fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
 }
 
 fn node() -> ObjectRef {

@@ -7,11 +7,10 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pilothouse::action::cluster::{ClusterClients, Clusters};
+use pilothouse::action::cluster::{Clients, ClusterClients, Clusters};
 use pilothouse::action::control::EvictionRateLimiter;
 use pilothouse::action::facts::Facts;
 use pilothouse::action::journal::{How, Journal};
-use pilothouse::action::reach::Clients;
 use pilothouse::action::resume::{self, Remaining};
 use pilothouse::action::runner::{Confirmed, Consent, NotTakenUp, Parts, Runner, WithoutJournal};
 use pilothouse::bootstrap::cluster::{ClusterHandle, Handles};
@@ -103,6 +102,8 @@ impl Two {
             let mut web =
                 workload::workload(&mut Pools::default(), &Kind::Deployment, body.as_bytes()).unwrap();
             (web.replicas, web.version) = (replicas, Version(version));
+            // a version alone that moves is a heartbeat: nothing is published for it
+            web.ready = i32::try_from(version).unwrap();
             state.apply(Fact::Deployments(Batch::Upsert(vec![web])), Stamp(0));
             state.publish(Stamp(0), false);
         }

@@ -77,12 +77,12 @@ impl Runner {
         let clients = parts.clusters.of_context(context);
         let clients = clients.ok_or_else(|| NotTakenUp::OtherContext(context.clone()))?;
         let contexts = action.plan.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty());
-        let reach = clients.reach(&contexts.collect()).await.map_err(NotTakenUp::NotOpened)?;
-        let here = identity::clusters(&reach, &action.plan).await;
+        let plan_clients = clients.for_plan(&contexts.collect()).await.map_err(NotTakenUp::NotOpened)?;
+        let here = identity::clusters(&plan_clients, &action.plan).await;
         let notes = identity::compare(&action.clusters, &here, context).map_err(NotTakenUp::OtherCluster)?;
         let deadline = Clock::deadline(patience);
         let settled = loop {
-            let settled = resume::settle(&reach, &action).await;
+            let settled = resume::settle(&plan_clients, &action).await;
             let waits = settled.settling && !settled.rest.is_empty() && settled.blocked.is_none();
             // a drain is planned again from what is there
             if !waits || action.empties_nodes() || Clock::instant() >= deadline {

@@ -2,6 +2,7 @@
 
 mod back;
 mod machine;
+mod stages;
 mod ways;
 
 use std::sync::Arc;

@@ -192,7 +192,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             Some(Target::Object(object)) => open::object(ui, &object, effects),
             Some(Target::Context(id, name)) => {
                 open::to_root(ui, effects);
-                ui.cluster = id;
+                ui.show_cluster(id);
                 ui.say(format!("now showing {name}"));
             }
             Some(Target::View(id, namespace)) => open::view(ui, world, id, namespace, effects),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse::action::answers::Answers;
+use pilothouse::action::cluster::PlanClients;
 use pilothouse::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
 use pilothouse::action::journal::Journal;
-use pilothouse::action::reach::Reach;
 use pilothouse::action::rehearse::rehearse;
 use pilothouse::clock::Clock;
 use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, action_event};
@@ -100,7 +100,7 @@ impl Stage {
         let cluster = self.cluster();
         let intent = Intent { cluster: cluster.info.id, context: cluster.info.context.clone(), act, targets };
         let writer = self.connection.writer().unwrap();
-        let reach = Reach::new(self.connection.reader().unwrap(), Some(writer));
+        let reach = PlanClients::new(self.connection.reader().unwrap(), Some(writer));
         let plan = rehearse(
             &cluster,
             &intent,

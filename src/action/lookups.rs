@@ -1,10 +1,7 @@
-//! The clients that an action works with: those of its own cluster, and of the others that its plan names.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! Reads what a plan needs to know beyond the shared state: single objects, revisions, quotas, how many nodes there are.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::domain::plan::{Extras, Fleet, Found, Need, Step};
+use pilothouse_core::domain::plan::{Extras, Fleet, Found, Need};
 use pilothouse_core::plan::resource;
 use pilothouse_core::policy::revisions;
 
@@ -13,61 +10,23 @@ use serde_json::Value;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
 use crate::wire::pages;
-use crate::wire::write::WriteClient;
 
+use super::cluster::PlanClients;
 use super::live_object::{collection, get};
 
-/// The clients of one cluster. `writer` is None in read-only mode: what does not exist cannot be used by mistake.
-#[derive(Clone, Debug)]
-pub struct Clients {
-    pub reader: ReadClient,
-    pub writer: Option<WriteClient>,
-}
-
-/// All that an action may reach.
-#[derive(Clone, Debug)]
-pub struct Reach {
-    pub own: Clients,
-    /// By context.
-    pub others: Arc<BTreeMap<Name, Clients>>,
-}
-
-impl Reach {
-    pub fn new(reader: ReadClient, writer: Option<WriteClient>) -> Self {
-        Self { own: Clients { reader, writer }, others: Arc::default() }
-    }
-
-    /// The clients of a context, empty = the action's own.
-    pub fn of(&self, context: &str) -> Option<&Clients> {
-        if context.is_empty() { Some(&self.own) } else { self.others.get(context) }
-    }
-
-    pub fn reader(&self, step: &Step) -> Result<&ReadClient, String> {
-        let clients = self.of(&step.context);
-        clients
-            .map(|c| &c.reader)
-            .ok_or_else(|| format!("there is no connection to context {}", step.context))
-    }
-
-    pub fn writer(&self, step: &Step) -> Result<&WriteClient, String> {
-        let clients = self.of(&step.context).and_then(|c| c.writer.as_ref());
-        clients.ok_or_else(|| format!("there is no writing connection to context {}", step.context))
-    }
-}
-
 /// Reads what a plan needs beyond the shared state. What cannot be read is in the answer, with the reason.
-pub async fn extras(reach: &Reach, needs: Vec<Need>) -> Extras {
+pub async fn extras(clients: &PlanClients, needs: Vec<Need>) -> Extras {
     let asked = needs.into_iter().map(|need| async move {
-        let found = find(reach, &need).await;
+        let found = find(clients, &need).await;
         (need, found)
     });
     Extras(futures::future::join_all(asked).await)
 }
 
-async fn find(reach: &Reach, need: &Need) -> Found {
+async fn find(clients: &PlanClients, need: &Need) -> Found {
     match need {
         Need::Object { context, on } => {
-            let Some(clients) = reach.of(context) else {
+            let Some(clients) = clients.of(context) else {
                 return Found::Unread(format!("there is no connection to context {context}"));
             };
             match get(&clients.reader.patient(), on).await {
@@ -86,13 +45,13 @@ async fn find(reach: &Reach, need: &Need) -> Found {
                 &Name::default(),
                 &Uid::default(),
             );
-            list(reach, &holder).await
+            list(clients, &holder).await
         }
         Need::Quotas(namespace) => {
-            list(reach, &ObjectRef::new(Kind::ResourceQuota, namespace, &Name::default(), &Uid::default()))
+            list(clients, &ObjectRef::new(Kind::ResourceQuota, namespace, &Name::default(), &Uid::default()))
                 .await
         }
-        Need::Fleet(zones) => match fleet(&reach.own.reader.patient(), zones).await {
+        Need::Fleet(zones) => match fleet(&clients.own.reader.patient(), zones).await {
             Ok(fleet) => Found::Fleet(fleet),
             Err(e) => Found::Unread(e.to_string()),
         },
@@ -141,12 +100,12 @@ async fn count(reader: &ReadClient, path: &str) -> Result<Option<usize>, ApiErro
 const LIST_CAP: usize = 64 << 20;
 
 /// All objects of the kind and namespace of `like`.
-async fn list(reach: &Reach, like: &ObjectRef) -> Found {
+async fn list(clients: &PlanClients, like: &ObjectRef) -> Found {
     let plural = resource(&like.kind).map_or("objects", |(_, plural)| plural);
     let Some(path) = collection(&like.kind, &like.namespace) else {
         return Found::Unread(format!("no path is known for {plural}"));
     };
-    let reader = reach.own.reader.patient();
+    let reader = clients.own.reader.patient();
     match pages::values(&reader, &path, LIST_CAP).await {
         Ok(objects) => Found::Objects(objects),
         Err(e) => Found::Unread(format!("{plural} in {}: {e}", like.namespace)),
