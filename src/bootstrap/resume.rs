@@ -81,7 +81,7 @@ pub(super) async fn attempt(
         }
     };
     let plan = headless.rehearse(&intent).await?;
-    let refused = !plan.refusals.is_empty() && !flags.is_dry_run();
+    let refused = !plan.refusals.is_empty() && !flags.is_dry_run() && !start.settings.guards.read_only;
     let status = headless.finish(start, plan, flags, Some((action.id.clone(), how))).await?;
     if refused {
         tell(&format!("pilothouse: not resumed; look, and then: pilothouse resume {id} --dismiss"));
