@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::plan::{Act, Plan};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Follows, Journal};
+use super::list_path::ListPath;
 use super::reach::Reach;
 use crate::wire::client::ReadClient;
 
@@ -17,8 +18,8 @@ pub type Clusters = BTreeMap<Name, Identity>;
 
 /// How long the server may take to say which cluster it is.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// The namespace is there in every cluster, and only there for as long as the cluster is.
-const PATH: &str = "/api/v1/namespaces/kube-system";
+/// The namespace that every cluster has for as long as it exists.
+const NAMESPACE: &str = "kube-system";
 
 /// What tells a cluster from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +52,8 @@ pub enum Compared {
 impl Identity {
     /// Asks the cluster.
     pub async fn of(reader: &ReadClient) -> Self {
-        let uid = match reader.with_deadline(DEADLINE).get_json::<serde_json::Value>(PATH).await {
+        let path = format!("{}/{NAMESPACE}", ListPath::of(&Kind::Namespace, ""));
+        let uid = match reader.with_deadline(DEADLINE).get_json::<serde_json::Value>(&path).await {
             Ok(found) => found.pointer("/metadata/uid").and_then(|u| u.as_str()).unwrap_or_default().into(),
             Err(error) => {
                 tracing::debug!(%error, "the namespace kube-system cannot be read");
