@@ -20,6 +20,7 @@ pub mod foundations;
 pub mod gate;
 pub mod identity;
 pub mod journal;
+pub mod list_path;
 pub mod live_object;
 pub mod lookups;
 pub mod recorder;

@@ -17,12 +17,13 @@ use pilothouse_core::facts::world::{Cluster, ClusterInfo};
 use pilothouse_core::policy::pick::nodes_of;
 use pilothouse_core::state::ClusterState;
 
-use crate::wire::client::{ReadClient, escape};
+use crate::wire::client::ReadClient;
 use crate::wire::decode::{self, Pools};
 use crate::wire::error::ApiError;
 use crate::wire::list_watch::DecodeError;
 use crate::wire::pages;
 
+use super::list_path::ListPath;
 use super::live_object::{get, is_workload, path};
 
 /// Why something could not be fetched.
@@ -99,7 +100,7 @@ pub async fn fetch(
         Act::Scale(_) => {
             fetch.samples(targets).await;
             for namespace in namespaces {
-                let path = format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers");
+                let path = ListPath::of(&Kind::HorizontalPodAutoscaler, &namespace);
                 // without the right to see autoscalers the plan says that it does not know
                 let read = list(reader, &path, |json| decode::policy::hpa(fetch.pools, json)).await;
                 if let Ok(hpas) = read {
@@ -168,11 +169,11 @@ impl Fetch<'_> {
     async fn drain(&mut self, nodes: &[ObjectRef], selector: Option<&str>) -> Result<(), FetchError> {
         let mut pods = Vec::new();
         for node in nodes {
-            let mut path =
-                format!("/api/v1/pods?fieldSelector={}", escape(&format!("spec.nodeName={}", node.name)));
-            if let Some(selector) = selector {
-                path.push_str(&format!("&labelSelector={}", escape(selector)));
-            }
+            let path = ListPath::pods_on(&node.name);
+            let path = match selector {
+                Some(selector) => path.labels(selector),
+                None => path,
+            };
             pods.extend(self.pods(&path).await?);
         }
         let namespaces: BTreeSet<Name> = pods.iter().map(|p| p.namespace.clone()).collect();
@@ -186,8 +187,7 @@ impl Fetch<'_> {
     async fn pods_of(&mut self, nodes: &[ObjectRef]) {
         let mut pods = Vec::new();
         for node in nodes {
-            let field = escape(&format!("spec.nodeName={}", node.name));
-            match self.pods(&format!("/api/v1/pods?fieldSelector={field}")).await {
+            match self.pods(&ListPath::pods_on(&node.name)).await {
                 Ok(more) => pods.extend(more),
                 Err(error) => {
                     let reason = Name::from(error.to_string());
@@ -198,7 +198,7 @@ impl Fetch<'_> {
         whole(self.state, pods, Fact::Pods, self.now);
     }
 
-    async fn pods(&mut self, path: &str) -> Result<Vec<pilothouse_core::domain::pod::Pod>, FetchError> {
+    async fn pods(&mut self, path: &ListPath) -> Result<Vec<pilothouse_core::domain::pod::Pod>, FetchError> {
         let now = self.now;
         list(self.reader, path, |json| decode::pod::pod(self.pools, json, now)).await
     }
@@ -214,11 +214,7 @@ impl Fetch<'_> {
             let found = rows.into_iter().find(|w| w.namespace == target.namespace && w.name == target.name);
             let Some(labels) = found.map(|w| &w.selector.labels).filter(|l| !l.is_empty()) else { continue };
             let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-            let path = format!(
-                "/api/v1/namespaces/{}/pods?limit=1&labelSelector={}",
-                target.namespace,
-                escape(&selector.join(","))
-            );
+            let path = ListPath::of(&Kind::Pod, &target.namespace).labels(&selector.join(",")).limit(1);
             // without the right to see pods the plan says that it does not know
             if let Ok(pods) = self.pods(&path).await {
                 self.state.apply(Fact::Pods(Batch::Upsert(pods)), self.now);
@@ -229,16 +225,15 @@ impl Fetch<'_> {
     /// The budgets, of the whole cluster or else of these namespaces. What may not be read is told in the plan: the
     /// eviction API asks them all the same.
     async fn budgets(&mut self, namespaces: &BTreeSet<Name>, everywhere: bool) {
-        const ROOT: &str = "/apis/policy/v1";
         if everywhere {
-            let path = format!("{ROOT}/poddisruptionbudgets");
+            let path = ListPath::of(&Kind::PodDisruptionBudget, "");
             let pdbs = list(self.reader, &path, |json| decode::policy::pdb(self.pools, json)).await;
             if let Ok(pdbs) = pdbs {
                 whole(self.state, pdbs, Fact::Pdbs, self.now);
                 return;
             }
         }
-        let read = within(self.reader, ROOT, "poddisruptionbudgets", namespaces, decode::policy::pdb).await;
+        let read = within(self.reader, &Kind::PodDisruptionBudget, namespaces, decode::policy::pdb).await;
         self.keep(read, Fact::Pdbs);
     }
 
@@ -306,14 +301,8 @@ impl Fetch<'_> {
     /// What a Service would lose is told where it may be seen; a plan that depends on it says what is missing.
     async fn services(&mut self, namespaces: &BTreeSet<Name>) {
         let (services, slices) = futures::join!(
-            within(self.reader, "/api/v1", "services", namespaces, decode::network::service),
-            within(
-                self.reader,
-                "/apis/discovery.k8s.io/v1",
-                "endpointslices",
-                namespaces,
-                decode::network::endpoint_slice
-            )
+            within(self.reader, &Kind::Service, namespaces, decode::network::service),
+            within(self.reader, &Kind::EndpointSlice, namespaces, decode::network::endpoint_slice)
         );
         self.keep(services, Fact::Services);
         self.keep(slices, Fact::EndpointSlices);
@@ -333,7 +322,7 @@ impl Fetch<'_> {
     async fn failover(&mut self, kind: &FailoverKind) -> Result<(), FetchError> {
         match kind {
             FailoverKind::Selector { namespace, .. } => {
-                let pods = self.pods(&format!("/api/v1/namespaces/{namespace}/pods")).await?;
+                let pods = self.pods(&ListPath::of(&Kind::Pod, namespace)).await?;
                 whole(self.state, pods, Fact::Pods, self.now);
                 self.services(&BTreeSet::from([namespace.clone()])).await;
             }
@@ -344,8 +333,10 @@ impl Fetch<'_> {
                 }
             }
             FailoverKind::Evacuate(pick) => {
-                let nodes =
-                    list(self.reader, "/api/v1/nodes", |json| decode::node::node(self.pools, json)).await?;
+                let nodes = list(self.reader, &ListPath::of(&Kind::Node, ""), |json| {
+                    decode::node::node(self.pools, json)
+                })
+                .await?;
                 whole(self.state, nodes, Fact::Nodes, self.now);
                 if let Some(cluster) = self.state.publish(self.now, false) {
                     self.drain(&nodes_of(&cluster, pick), None).await?;
@@ -359,13 +350,14 @@ impl Fetch<'_> {
 /// A whole list, read once (resourceVersion unset: what an action judges must not be stale).
 async fn list<T>(
     reader: &ReadClient,
-    path: &str,
+    path: &ListPath,
     mut read: impl FnMut(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, FetchError> {
-    let what = || resource_of(path);
+    let path = path.to_string();
+    let what = || resource_of(&path);
     let fail = |error| FetchError::Read { what: what(), error };
     let read = |json: &[u8]| read(json);
-    let whole = pages::whole(reader, path, "", 256 << 20, read).await.map_err(fail)?;
+    let whole = pages::whole(reader, &path, "", 256 << 20, read).await.map_err(fail)?;
     if let Some(error) = whole.unread {
         return Err(FetchError::Decode { what: what(), error });
     }
@@ -378,14 +370,13 @@ async fn list<T>(
 /// The lists of one kind in some namespaces, side by side.
 async fn within<T>(
     reader: &ReadClient,
-    root: &str,
-    plural: &str,
+    kind: &Kind,
     namespaces: &BTreeSet<Name>,
     read: fn(&mut Pools, &[u8]) -> Result<T, DecodeError>,
 ) -> Vec<(Name, Result<Vec<T>, FetchError>)> {
     let asked = namespaces.iter().map(|namespace| async move {
         let mut pools = Pools::default();
-        let path = format!("{root}/namespaces/{}/{plural}", escape(namespace));
+        let path = ListPath::of(kind, namespace);
         (namespace.clone(), list(reader, &path, |json| read(&mut pools, json)).await)
     });
     join_all(asked).await

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pilothouse_core::domain::failover::Watched;
-use pilothouse_core::domain::id::{Name, ObjectRef};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::plan::Gate;
 use serde_json::Value;
 
+use super::list_path::ListPath;
 use super::live_object::get;
-use crate::wire::client::{ReadClient, escape};
+use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::pages;
 
@@ -75,20 +76,19 @@ async fn served_by(
 ) -> Result<Held, ApiError> {
     let namespace = &service.namespace;
     let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    let pods = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", escape(&selector.join(",")));
+    let selector = selector.join(",");
+    let pods = ListPath::of(&Kind::Pod, namespace).labels(&selector).to_string();
     let pods = pages::values(reader, &pods, LIST_CAP).await?;
     let wanted: BTreeSet<&str> =
         pods.iter().filter_map(|p| p.pointer("/metadata/name")).filter_map(Value::as_str).collect();
-    let label = escape(&format!("kubernetes.io/service-name={}", service.name));
-    let slices =
-        format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector={label}");
+    let label = format!("kubernetes.io/service-name={}", service.name);
+    let slices = ListPath::of(&Kind::EndpointSlice, namespace).labels(&label).to_string();
     let slices = pages::values(reader, &slices, LIST_CAP).await?;
     let endpoints = slices.iter().filter_map(|s| s.get("endpoints")).filter_map(Value::as_array).flatten();
     let ready = endpoints
         .filter(|e| e.pointer("/conditions/ready").and_then(Value::as_bool) != Some(false))
         .filter_map(|e| e.pointer("/targetRef/name").and_then(Value::as_str));
     let (ours, others): (BTreeSet<&str>, BTreeSet<&str>) = ready.partition(|name| wanted.contains(name));
-    let selector = selector.join(",");
     if !others.is_empty() {
         return Ok(Held::NotYet(format!("{} endpoints are not of {selector} yet", others.len())));
     }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::plan::{Act, Plan};
 use serde::{Deserialize, Serialize};
 
 use super::cluster::PlanClients;
 use super::journal::{Follows, Journal};
+use super::list_path::ListPath;
 use crate::wire::client::ReadClient;
 
 /// The cluster of each context that an action touches; "" stands for the action's own context.
@@ -18,7 +19,7 @@ pub type Clusters = BTreeMap<Name, Identity>;
 /// The timeout for the requests that identify a cluster.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// This namespace exists in every cluster, for as long as the cluster exists.
-const PATH: &str = "/api/v1/namespaces/kube-system";
+const NAMESPACE: &str = "kube-system";
 
 /// The values that identify a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +52,8 @@ pub enum Compared {
 impl Identity {
     /// Reads the identity from the cluster.
     pub async fn of(reader: &ReadClient) -> Self {
-        let uid = match reader.with_deadline(DEADLINE).get_json::<serde_json::Value>(PATH).await {
+        let path = format!("{}/{NAMESPACE}", ListPath::of(&Kind::Namespace, ""));
+        let uid = match reader.with_deadline(DEADLINE).get_json::<serde_json::Value>(&path).await {
             Ok(found) => found.pointer("/metadata/uid").and_then(|u| u.as_str()).unwrap_or_default().into(),
             Err(error) => {
                 tracing::debug!(%error, "the namespace kube-system cannot be read");

@@ -6,24 +6,15 @@ use pilothouse_core::domain::plan::{RevisionRef, StepKind};
 use pilothouse_core::domain::workload::Workload;
 use serde_json::Value;
 
-use crate::wire::client::{ReadClient, escape};
+use super::list_path::ListPath;
+use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, workload::workload};
 use crate::wire::error::ApiError;
 
-/// The API path of the list of a kind: of one namespace, or of all if that is empty. None: the kind is not known by name.
-pub fn collection(kind: &Kind, namespace: &str) -> Option<String> {
-    let info = kind.info()?;
-    let (root, plural) = (info.root(), info.plural);
-    Some(if info.namespaced && !namespace.is_empty() {
-        format!("{root}/namespaces/{}/{plural}", escape(namespace))
-    } else {
-        format!("{root}/{plural}")
-    })
-}
-
-/// The API path of an object.
+/// The API path of an object. None: its kind is not known by name.
 pub fn path(object: &ObjectRef) -> Option<String> {
-    Some(format!("{}/{}", collection(&object.kind, &object.namespace)?, object.name))
+    object.kind.info()?;
+    Some(format!("{}/{}", ListPath::of(&object.kind, &object.namespace), object.name))
 }
 
 /// True for kinds that have the steps' fields.

@@ -7,12 +7,13 @@ use pilothouse_core::policy::revisions;
 
 use serde_json::Value;
 
-use crate::wire::client::{ReadClient, escape};
+use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::pages;
 
 use super::cluster::PlanClients;
-use super::live_object::{collection, get};
+use super::list_path::ListPath;
+use super::live_object::get;
 
 /// Reads what a plan needs beyond the shared state. What cannot be read is in the answer, with the reason.
 pub async fn extras(clients: &PlanClients, needs: Vec<Need>) -> Extras {
@@ -60,19 +61,19 @@ async fn find(clients: &PlanClients, need: &Need) -> Found {
 
 /// Counts nodes without reading them all: a list of one says how many remain.
 async fn fleet(reader: &ReadClient, zones: &[(Name, u32)]) -> Result<Fleet, ApiError> {
-    let nodes = count(reader, "/api/v1/nodes?limit=1").await?;
+    let nodes = count(reader, &ListPath::of(&Kind::Node, "").limit(1)).await?;
     let nodes =
         nodes.ok_or_else(|| ApiError::Decode("the server does not say how many nodes there are".into()))?;
-    let cordoned = format!("/api/v1/nodes?fieldSelector={}", escape("spec.unschedulable=true"));
+    let cordoned = ListPath::of(&Kind::Node, "").field("spec.unschedulable", "true").to_string();
     let cordoned = pages::values(reader, &cordoned, LIST_CAP).await?;
     let is_cordoned = |n: &&Value| n.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true);
     let name = |n: &Value| n.pointer("/metadata/name").and_then(Value::as_str).map(Name::from);
     let cordoned = cordoned.iter().filter(is_cordoned).filter_map(name).collect();
     let mut whole_zones = Vec::new();
     for (zone, ours) in zones {
-        let label = escape(&format!("topology.kubernetes.io/zone={zone}"));
+        let label = format!("topology.kubernetes.io/zone={zone}");
         // with a selector a server need not say how many remain: that there are more is enough
-        let path = format!("/api/v1/nodes?labelSelector={label}&limit={}", ours.saturating_add(1));
+        let path = ListPath::of(&Kind::Node, "").labels(&label).limit(ours.saturating_add(1));
         let has_more =
             count(reader, &path).await?.is_none_or(|n| u32::try_from(n).unwrap_or(u32::MAX) > *ours);
         if !has_more {
@@ -83,8 +84,8 @@ async fn fleet(reader: &ReadClient, zones: &[(Name, u32)]) -> Result<Fleet, ApiE
 }
 
 /// How many objects a list has, by its first page. None: there are more, and the server does not say how many.
-async fn count(reader: &ReadClient, path: &str) -> Result<Option<usize>, ApiError> {
-    let body = reader.get_bytes(path, LIST_CAP).await?;
+async fn count(reader: &ReadClient, path: &ListPath) -> Result<Option<usize>, ApiError> {
+    let body = reader.get_bytes(&path.to_string(), LIST_CAP).await?;
     let list: Value = serde_json::from_slice(&body).map_err(|e| ApiError::Decode(e.to_string()))?;
     let here = list.get("items").and_then(Value::as_array).map_or(0, Vec::len);
     let token = list.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default();
@@ -102,9 +103,7 @@ const LIST_CAP: usize = 64 << 20;
 /// All objects of the kind and namespace of `like`.
 async fn list(clients: &PlanClients, like: &ObjectRef) -> Found {
     let plural = resource(&like.kind).map_or("objects", |(_, plural)| plural);
-    let Some(path) = collection(&like.kind, &like.namespace) else {
-        return Found::Unread(format!("no path is known for {plural}"));
-    };
+    let path = ListPath::of(&like.kind, &like.namespace).to_string();
     let reader = clients.own.reader.patient();
     match pages::values(&reader, &path, LIST_CAP).await {
         Ok(objects) => Found::Objects(objects),

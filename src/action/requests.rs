@@ -3,7 +3,7 @@
 
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Change, StepKind};
-use pilothouse_core::plan::drift::MANAGER;
+use pilothouse_core::plan::drift::{MANAGER, RESTARTED_AT};
 use pilothouse_core::policy::revisions;
 use serde_json::{Map, Value, json};
 
@@ -190,9 +190,6 @@ fn change_patch(on: &ObjectRef, live: &Live, change: &Change) -> Value {
     }
     Value::Array(ops)
 }
-
-/// What kubectl writes, so that its `rollout history` and other tools see the same.
-pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 impl Mutation {
     /// Sends it, once.

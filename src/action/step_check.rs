@@ -1,5 +1,6 @@
-//! The result of a step, read from the cluster and not from the response: whether it was applied, whether it has taken
-//! effect, and whether somebody else has changed the object since.
+//! The result of a step, read from the object in the cluster and not from the response: whether it may be sent, whether it
+//! has taken effect, and whether somebody else has changed the object since. Core judges whether it was applied
+//! ([`of_written`]).
 
 use std::time::Duration;
 
@@ -7,14 +8,13 @@ use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::StepKind;
 use pilothouse_core::domain::workload::{RolloutPhase, Strategy};
 use pilothouse_core::plan::drift::{
-    Drift, MANAGER, TEMPLATE, difference, last_change, of_change, of_template, owner, written,
+    Drift, MANAGER, RESTARTED_AT, TEMPLATE, Written, difference, last_change, of_written, owner, written,
 };
 use pilothouse_core::policy::revisions;
 use pilothouse_core::policy::rollout;
 use serde_json::{Value, json};
 
 use super::live_object::Live;
-use super::requests::RESTARTED_AT;
 
 /// How long a lost answer is looked for before the outcome stays unknown.
 pub const UNKNOWN_FOR: Duration = Duration::from_secs(15);
@@ -28,9 +28,10 @@ pub fn patience(what: &StepKind) -> Duration {
     }
 }
 
-/// The path of the template that a roll-back changes.
-fn templates(live: &Live) -> Drift {
-    of_template(&live.value, live.from.as_ref(), live.to.as_ref())
+/// Where a step stands in the live object. `stamp`: what a restart wrote.
+fn drift(what: &StepKind, live: &Live, stamp: &str) -> Drift {
+    let written = Written { stamp, from: live.from.as_ref(), to: live.to.as_ref() };
+    of_written(&live.value, what, written)
 }
 
 /// The result of the check before a step.
@@ -53,42 +54,36 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
     if live.version.is_empty() {
         return Check::Stop(format!("{on} has no version: nothing would guard the change"));
     }
-    let go = || Check::Go(live.version.clone());
+    let paused = live.workload.as_ref().is_some_and(|w| w.paused);
+    let rolls_out = matches!(what, StepKind::Restart { .. } | StepKind::Rollback { .. });
+    let drift = match what {
+        StepKind::Scale { .. } if live.workload.is_none() => {
+            return Check::Stop("its replicas cannot be read".into());
+        }
+        // each of them is a new one
+        StepKind::Restart { .. } | StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => {
+            Drift::Before
+        }
+        what => drift(what, live, ""),
+    };
+    match drift {
+        Drift::Before if paused && rolls_out => Check::Stop(format!("{on} was paused meanwhile")),
+        Drift::Before => Check::Go(live.version.clone()),
+        Drift::After => Check::Done(already(what, live)),
+        Drift::Other(why) => Check::Stop(why),
+    }
+}
+
+/// What is said of a step whose effect is there before it is sent.
+fn already(what: &StepKind, live: &Live) -> String {
     match what {
-        StepKind::Cordon if live.cordoned => Check::Done("was cordoned meanwhile".into()),
-        StepKind::Uncordon if !live.cordoned => Check::Done("was uncordoned meanwhile".into()),
-        StepKind::Cordon | StepKind::Uncordon => go(),
-        StepKind::Restart { .. } => match &live.workload {
-            Some(w) if w.paused => Check::Stop(format!("{on} was paused meanwhile")),
-            _ => go(),
-        },
-        StepKind::Scale { from, to } => match live.workload.as_ref().map(|w| (w.replicas, w)) {
-            Some((now, _)) if now != *from => {
-                let who = last_change(&live.value, "/spec/replicas");
-                if now == *to {
-                    Check::Done(format!("was scaled to {to} meanwhile{who}"))
-                } else {
-                    Check::Stop(format!("has {now} replicas, not {from}{who}"))
-                }
-            }
-            Some(_) => go(),
-            None => Check::Stop("its replicas cannot be read".into()),
-        },
-        StepKind::Rollback { to, .. } => match templates(live) {
-            Drift::After => Check::Done(format!("has the template of revision {} already", to.number)),
-            Drift::Before if live.workload.as_ref().is_some_and(|w| w.paused) => {
-                Check::Stop(format!("{on} was paused meanwhile"))
-            }
-            Drift::Before => go(),
-            Drift::Other(why) => Check::Stop(why),
-        },
-        StepKind::Change(change) => match of_change(&live.value, change) {
-            Drift::After => Check::Done("is so already".into()),
-            Drift::Before => go(),
-            Drift::Other(why) => Check::Stop(why),
-        },
-        StepKind::Evict { .. } | StepKind::Delete { .. } => go(),
-        StepKind::Check(_) => go(),
+        StepKind::Cordon => "was cordoned meanwhile".into(),
+        StepKind::Uncordon => "was uncordoned meanwhile".into(),
+        StepKind::Scale { to, .. } => {
+            format!("was scaled to {to} meanwhile{}", last_change(&live.value, "/spec/replicas"))
+        }
+        StepKind::Rollback { to, .. } => format!("has the template of revision {} already", to.number),
+        _ => "is so already".into(),
     }
 }
 
@@ -113,50 +108,38 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
         }
         return Standing::Overridden(format!("{on} was deleted meanwhile"));
     };
+    if matches!(what, StepKind::Evict { .. } | StepKind::Delete { .. }) {
+        return if live.deleting { Standing::Settling("terminating".into()) } else { Standing::NotApplied };
+    }
+    if matches!(what, StepKind::Scale { .. }) && live.workload.is_none() {
+        return Standing::NotApplied;
+    }
+    match (drift(what, live, stamp), what) {
+        (Drift::Before, _) => Standing::NotApplied,
+        (Drift::After, what) => effect(what, live),
+        (Drift::Other(_), StepKind::Scale { .. }) => {
+            let now = live.workload.as_ref().map_or(0, |w| w.replicas);
+            let who = last_change(&live.value, "/spec/replicas");
+            Standing::Overridden(format!("it has {now} replicas now{who}"))
+        }
+        (Drift::Other(why), _) => Standing::Overridden(why),
+    }
+}
+
+/// How far the effect of an applied step is.
+fn effect(what: &StepKind, live: &Live) -> Standing {
     match what {
-        StepKind::Cordon if live.cordoned => Standing::Verified("cordoned".into()),
-        StepKind::Uncordon if !live.cordoned => Standing::Verified("schedulable".into()),
-        StepKind::Cordon | StepKind::Uncordon => Standing::NotApplied,
-        StepKind::Restart { .. } => {
-            if live.restarted_at.as_deref() != Some(stamp) {
-                let at = |text: &str| pilothouse_core::domain::time::Stamp::parse(text);
-                let theirs = live.restarted_at.as_deref().and_then(at);
-                if theirs > at(stamp) {
-                    let who = last_change(&live.value, &restarted_at());
-                    return Standing::Overridden(format!("it was restarted again meanwhile{who}"));
-                }
-                return Standing::NotApplied;
-            }
-            rolled_out(live)
-        }
-        StepKind::Rollback { .. } => match templates(live) {
-            Drift::Before => Standing::NotApplied,
-            Drift::After => rolled_out(live),
-            Drift::Other(why) => Standing::Overridden(why),
-        },
-        StepKind::Change(change) => match of_change(&live.value, change) {
-            Drift::Before => Standing::NotApplied,
-            Drift::After => Standing::Verified(change.words.clone()),
-            Drift::Other(why) => Standing::Overridden(why),
-        },
-        StepKind::Scale { from, to } => {
-            let Some(w) = &live.workload else { return Standing::NotApplied };
-            if w.replicas == *from {
-                return Standing::NotApplied;
-            }
-            if w.replicas != *to {
-                let who = last_change(&live.value, "/spec/replicas");
-                return Standing::Overridden(format!("it has {} replicas now{who}", w.replicas));
-            }
-            if w.observed_generation >= w.generation && w.current == *to && w.ready == *to {
+        StepKind::Cordon => Standing::Verified("cordoned".into()),
+        StepKind::Uncordon => Standing::Verified("schedulable".into()),
+        StepKind::Restart { .. } | StepKind::Rollback { .. } => rolled_out(live),
+        StepKind::Change(change) => Standing::Verified(change.words.clone()),
+        StepKind::Scale { to, .. } => match &live.workload {
+            Some(w) if w.observed_generation >= w.generation && w.current == *to && w.ready == *to => {
                 Standing::Verified(format!("{to} of {to} ready"))
-            } else {
-                Standing::Settling(format!("{} of {to} ready", w.ready))
             }
-        }
-        StepKind::Evict { .. } | StepKind::Delete { .. } if live.deleting => {
-            Standing::Settling("terminating".into())
-        }
+            Some(w) => Standing::Settling(format!("{} of {to} ready", w.ready)),
+            None => Standing::NotApplied,
+        },
         StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => Standing::NotApplied,
     }
 }
@@ -194,11 +177,6 @@ impl Wrote {
 
 fn checksum(template: &Value) -> u32 {
     crc32fast::hash(template.to_string().as_bytes())
-}
-
-/// The path of the annotation that a restart writes.
-fn restarted_at() -> String {
-    format!("{TEMPLATE}/metadata/annotations/{}", RESTARTED_AT.replace('/', "~1"))
 }
 
 /// The template after a restart, by which its own rollout is recognised. None: the step writes no template, or one that
@@ -283,6 +261,7 @@ mod tests {
             uid: Uid::Uuid(1).to_string(),
             version: "9".into(),
             workload: Some(workload),
+            value: json!({ "spec": { "replicas": replicas } }),
             ..Live::default()
         }
     }
@@ -302,9 +281,9 @@ mod tests {
     fn ones_own_write_is_known_by_its_field_manager() {
         let scale = StepKind::Scale { from: 3, to: 5 };
         let by = |replicas, manager: &str| {
-            let entry = serde_json::json!({ "manager": manager, "subresource": "scale",
+            let entry = json!({ "manager": manager, "subresource": "scale",
                 "fieldsV1": { "f:spec": { "f:replicas": {} } } });
-            let value = serde_json::json!({ "metadata": { "managedFields": [entry] } });
+            let value = json!({ "metadata": { "managedFields": [entry] }, "spec": { "replicas": replicas } });
             is_own(&scale, &object(), &Live { value, ..live(replicas, 3) }, "")
         };
         assert!(by(5, MANAGER));

@@ -9,12 +9,13 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::Pod;
 use serde_json::Value;
 
-use super::super::live_object::{collection, get};
+use super::super::list_path::ListPath;
+use super::super::live_object::get;
 use super::super::requests::Mutation;
 use super::super::session::Session;
 use super::watch::{self, Watch};
 use crate::clock::Clock;
-use crate::wire::client::{ReadClient, escape};
+use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::{WriteClient, WriteError};
 
@@ -28,16 +29,15 @@ pub enum PodQuery {
 }
 
 impl PodQuery {
-    /// The path of the list, with its field selector.
-    pub fn path(&self) -> String {
-        let (namespace, field) = match self {
-            Self::Node(node) => ("", Some(format!("spec.nodeName={node}"))),
-            Self::Namespace(namespace, pod) => {
-                (namespace.as_str(), pod.as_ref().map(|pod| format!("metadata.name={pod}")))
+    /// The list that has these pods.
+    pub fn list(&self) -> ListPath {
+        match self {
+            Self::Node(node) => ListPath::pods_on(node),
+            Self::Namespace(namespace, None) => ListPath::of(&Kind::Pod, namespace),
+            Self::Namespace(namespace, Some(pod)) => {
+                ListPath::of(&Kind::Pod, namespace).field("metadata.name", pod)
             }
-        };
-        let field = field.map_or_else(String::new, |field| format!("?fieldSelector={}", escape(&field)));
-        format!("{}{field}", collection(&Kind::Pod, namespace).unwrap_or_default())
+        }
     }
 }
 
@@ -90,12 +90,12 @@ impl DrainApi for ClusterApi {
     }
 
     fn list_pods(&self, query: &PodQuery) -> BoxFuture<'static, Result<Vec<Pod>, ApiError>> {
-        let (reader, clock, path) = (self.reader.clone(), self.clock.clone(), query.path());
-        Box::pin(async move { watch::list(&reader, &path, &clock).await })
+        let (reader, clock, path) = (self.reader.clone(), self.clock.clone(), query.list());
+        Box::pin(async move { watch::list(&reader, &path.to_string(), &clock).await })
     }
 
     fn watch_pods(&self, query: &PodQuery) -> Watch<Pod> {
-        watch::pods(self.reader.clone(), self.clock.clone(), query.path())
+        watch::pods(self.reader.clone(), self.clock.clone(), &query.list())
     }
 
     fn watch_node(&self, name: &Name) -> Watch<Value> {

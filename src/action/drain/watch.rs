@@ -5,15 +5,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use pilothouse_core::domain::id::{Name, Uid};
+use pilothouse_core::domain::id::{Kind, Name, Uid};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::facts::event::Batch;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+use super::super::list_path::ListPath;
 use crate::clock::Clock;
-use crate::wire::client::{ReadClient, escape};
+use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, pod::pod};
 use crate::wire::error::ApiError;
 use crate::wire::list_watch::{DecodeError, ListWatch, Outlet, Place, Plan, Pulse};
@@ -53,7 +54,8 @@ pub enum Refused {
     ForGood,
 }
 
-enum Said<T> {
+/// What the machine that lists and watches reports.
+pub enum Said<T> {
     Rows(Batch<T>),
     Status(SourceStatus),
 }
@@ -88,26 +90,26 @@ pub struct Watch<T> {
     ready: VecDeque<News<T>>,
 }
 
-/// The pods at `path`, which has the field selector.
-pub fn pods(reader: ReadClient, clock: Clock, path: String) -> Watch<Pod> {
+/// The pods of a list.
+pub fn pods(reader: ReadClient, clock: Clock, list: &ListPath) -> Watch<Pod> {
     let (mut pools, now) = (Pools::default(), clock.clone());
-    let plan = plan("pods", "PodList", path, Some(POLL));
+    let plan = plan("pods", "PodList", list, Some(POLL));
     Watch::new(reader, clock, plan, move |json| pod(&mut pools, json, now.now()))
 }
 
 /// This node. Where it may be read and not watched, whoever asks has to look at it.
 pub fn node(reader: ReadClient, clock: Clock, name: &Name) -> Watch<Value> {
-    let path = format!("/api/v1/nodes?fieldSelector={}", escape(&format!("metadata.name={name}")));
+    let list = ListPath::of(&Kind::Node, "").field("metadata.name", name);
     let read = |json: &[u8]| serde_json::from_slice(json).map_err(|e| DecodeError(e.to_string()));
-    Watch::new(reader, clock, plan("nodes", "NodeList", path, None), read)
+    Watch::new(reader, clock, plan("nodes", "NodeList", &list, None), read)
 }
 
-fn plan(name: &'static str, list: &'static str, path: String, unwatched: Option<Duration>) -> Plan {
+fn plan(name: &'static str, kind: &'static str, list: &ListPath, unwatched: Option<Duration>) -> Plan {
     Plan {
         name,
-        list,
+        list: kind,
         needs: format!("list {name}"),
-        places: vec![Place { path, namespace: None }],
+        places: vec![Place { path: list.to_string(), namespace: None }],
         query: String::new(),
         gather: Duration::ZERO,
         count: false,
@@ -130,6 +132,12 @@ impl<T: Send + 'static> Watch<T> {
             std::future::pending::<()>().await;
         });
         Self { said, machine, listing: None, ready: VecDeque::new() }
+    }
+
+    /// Follows what a test says.
+    #[cfg(test)]
+    pub fn scripted(said: mpsc::Receiver<Said<T>>) -> Self {
+        Self { said, machine: Box::pin(std::future::pending()), listing: None, ready: VecDeque::new() }
     }
 
     /// The next piece of news. Dropping the future loses nothing.

@@ -9,9 +9,10 @@ use pilothouse_core::plan::drift::last_writer;
 use serde_json::Value;
 
 use super::super::foundations::{self, undone};
+use super::super::list_path::ListPath;
 use super::super::rights;
 use super::{Ended, Executor};
-use crate::wire::client::{ReadClient, escape};
+use crate::wire::client::ReadClient;
 use crate::wire::pages;
 
 /// The autoscalers of a namespace, or the pods of a node.
@@ -90,7 +91,7 @@ impl Executor {
         if manager != CONTROLLERS {
             return None;
         }
-        let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", step.on.namespace);
+        let path = ListPath::of(&Kind::HorizontalPodAutoscaler, &step.on.namespace).to_string();
         // without the right to see autoscalers it is the controller's name that is told
         let found = pages::values(reader, &path, LIST_CAP).await.ok()?;
         let text = |hpa: &Value, pointer: &str| {
@@ -122,9 +123,8 @@ impl Executor {
         if !adds_out_of_service(change) || unknown || self.session.guards.protected_namespaces.is_empty() {
             return None;
         }
-        let field = escape(&format!("spec.nodeName={}", step.on.name));
-        let pods = match pages::values(reader, &format!("/api/v1/pods?fieldSelector={field}"), LIST_CAP).await
-        {
+        let pods = ListPath::pods_on(&step.on.name).to_string();
+        let pods = match pages::values(reader, &pods, LIST_CAP).await {
             Ok(pods) => pods,
             Err(e) => return Some(format!("which pods it would delete cannot be seen: {e}")),
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::domain::plan::{Change, FieldChange, StepKind};
+use crate::domain::time::Stamp;
 use crate::policy::revisions;
 
 /// The field manager that our changes carry in managedFields.
@@ -102,6 +103,46 @@ pub fn of_step(live: &Value, what: &StepKind) -> Drift {
     }
 }
 
+/// What a step wrote, where the object's own fields do not say it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written<'a> {
+    /// The value of a restart's annotation.
+    pub stamp: &'a str,
+    /// Of a roll-back: the object that holds the revision that was there, and the one to go to.
+    pub from: Option<&'a Value>,
+    pub to: Option<&'a Value>,
+}
+
+/// Where a step stands, by what it wrote.
+pub fn of_written(live: &Value, what: &StepKind, written: Written<'_>) -> Drift {
+    match what {
+        StepKind::Restart { .. } => of_restart(live, written.stamp),
+        StepKind::Rollback { .. } => of_template(live, written.from, written.to),
+        what => of_step(live, what),
+    }
+}
+
+/// What `kubectl rollout restart` writes, so that its history and other tools see the same.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Where a workload has the annotation of a restart.
+pub fn restarted_at() -> String {
+    format!("{TEMPLATE}/metadata/annotations/{}", RESTARTED_AT.replace('/', "~1"))
+}
+
+/// Where a restart stands: after it is a later restart, which replaces its annotation.
+fn of_restart(live: &Value, stamp: &str) -> Drift {
+    let found = live.pointer(&restarted_at()).and_then(Value::as_str);
+    if found == Some(stamp) {
+        return Drift::After;
+    }
+    if found.and_then(Stamp::parse) > Stamp::parse(stamp) {
+        let who = last_change(live, &restarted_at());
+        return Drift::Other(format!("it was restarted again meanwhile{who}"));
+    }
+    Drift::Before
+}
+
 /// Who changed a field last and when, from the object's managedFields, status writers left out: ` (last changed by …)`.
 /// Their times are whole seconds, so of two writers it is the owner of the field, and then the newer one. What was
 /// written by the scale subresource has no time at all.
@@ -192,6 +233,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::id::Version;
 
     #[test]
     fn the_third_value_names_who_wrote_it() {
@@ -210,6 +252,20 @@ mod tests {
         );
         assert_eq!(of_step(&json!({ "spec": { "replicas": 5 } }), &what), Drift::After);
         assert_eq!(of_step(&json!({ "spec": { "replicas": 3 } }), &what), Drift::Before);
+    }
+
+    #[test]
+    fn a_restart_is_known_by_the_time_that_it_wrote() {
+        let restart = StepKind::Restart { version: Version(1) };
+        let at = |found: &str| {
+            let live =
+                json!({ "spec": { "template": { "metadata": { "annotations": { RESTARTED_AT: found } } } } });
+            of_written(&live, &restart, Written { stamp: "2026-01-02T00:00:00Z", ..Written::default() })
+        };
+        assert_eq!(at("2026-01-02T00:00:00Z"), Drift::After);
+        assert_eq!(at("2026-01-01T00:00:00Z"), Drift::Before, "an older restart");
+        assert_eq!(at("not a time"), Drift::Before);
+        assert!(matches!(at("2026-01-03T00:00:00Z"), Drift::Other(_)), "a later one");
     }
 
     #[test]

@@ -13,11 +13,11 @@ use serde_json::Value;
 use super::super::watch::News;
 use crate::wire::error::ApiError;
 
-/// How long an eviction may follow a look, where no watch tells.
+/// How long after a read evictions may be sent, where there is no watch.
 const FRESH: Duration = Duration::from_secs(1);
-/// Between two looks while nothing is sent, where no watch tells.
+/// Between two reads while nothing is sent, where there is no watch.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long a watch that says nothing is believed before a look has to agree.
+/// How long a silent watch is trusted before a read has to confirm it.
 const QUIET: Duration = Duration::from_secs(10);
 /// Denials in a row that end the drain: a credential that is just being renewed gets another try.
 pub(super) const DENIALS: u32 = 3;
@@ -25,20 +25,20 @@ pub(super) const DENIALS: u32 = 3;
 /// What is known of the node.
 #[derive(Debug)]
 pub struct ObservedNode {
-    /// The plan's, or that of the first look.
+    /// The plan's, or that of the first read.
     uid: Option<Uid>,
     watched: Watched,
-    /// When the last good look began, and when its answer came.
+    /// When the last read that succeeded began, and when its answer came.
     good: Option<(Instant, Instant)>,
     /// When the node was last seen cordoned.
     cordoned_at: Option<Stamp>,
-    /// When the look under way began.
+    /// When the read under way began.
     asked: Option<Instant>,
-    /// The last look that failed: when it began, and why.
+    /// The last read that failed: when it began, and why.
     failed: Option<(Instant, String)>,
     failures: u32,
     denials: u32,
-    /// No look before then, after one that failed.
+    /// No read before then, after one that failed.
     not_before: Option<Instant>,
     /// It was not ready when the drain was planned, and has not been since: no reason to stop.
     was_not_ready: bool,
@@ -46,22 +46,22 @@ pub struct ObservedNode {
     pub ready: Option<bool>,
 }
 
-/// What the watch of the node tells.
+/// What is known by the watch of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Watched {
-    /// Nothing so far; asked for then.
+    /// Nothing so far; the watch was started then.
     NotYet(Instant),
-    /// The server was heard of then, and what it said last still holds.
+    /// The server was heard then: what it said last still holds.
     Heard(Instant),
     /// It is broken or denied.
     Lost,
 }
 
-/// What a look or a piece of news means for the drain.
+/// What a read or an event of the watch means for the drain.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NodeVerdict {
     GoesOn,
-    /// It is not known now; it is looked at again.
+    /// It is not known now: the node is read again.
     Unknown(String),
     /// Somebody took the cordon back.
     Uncordoned(String),
@@ -99,19 +99,19 @@ impl ObservedNode {
         known.is_some_and(|at| now.saturating_duration_since(at) <= holds)
     }
 
-    /// True if the last good look began at `at` or later.
+    /// True if the last read that succeeded began at `at` or later.
     pub fn is_since(&self, at: Instant) -> bool {
         self.good.is_some_and(|(began, _)| began >= at)
     }
 
-    /// Why a look that began at `at` or later failed, if one did and none was good.
+    /// Why a read that began at `at` or later failed, if one did and none succeeded since.
     pub fn failed_since(&self, at: Instant) -> Option<&str> {
         let failed = self.failed.as_ref().filter(|(began, _)| *began >= at && !self.is_since(at));
         failed.map(|(_, why)| why.as_str())
     }
 
-    /// When the next look is due; None while one is under way, or the watch does without. `sending`: something could be
-    /// sent now. `since`: what has happened that a look has to follow.
+    /// When the next read is due; None while one is under way, or while the watch is enough. `sending`: something could be
+    /// sent now. `since`: the node has to be read at this time or later.
     pub fn due(&self, now: Instant, sending: bool, since: Option<Instant>) -> Option<Instant> {
         if self.asked.is_some() {
             return None;
@@ -132,7 +132,7 @@ impl ObservedNode {
         self.asked = Some(now);
     }
 
-    /// Reads the answer to the look that began last.
+    /// Takes in the answer to the read that began last.
     pub fn see(&mut self, looked: Result<Option<Bytes>, ApiError>, now: Instant, at: Stamp) -> NodeVerdict {
         let began = self.asked.take().unwrap_or(now);
         let looked = looked.and_then(|body| {
@@ -152,7 +152,7 @@ impl ObservedNode {
         verdict
     }
 
-    /// Reads what its watch tells.
+    /// Takes in an event of its watch.
     pub fn hear(&mut self, news: News<Value>, now: Instant, at: Stamp) -> NodeVerdict {
         let verdict = match news {
             News::Trouble { .. } => {
@@ -163,7 +163,7 @@ impl ObservedNode {
                 Some(node) => self.judge(node, self.cordoned_at, at),
                 None => gone(),
             },
-            // it comes as it happens
+            // events come as they happen
             News::Seen(node) => self.judge(&node, None, at),
             News::Gone(uid) if self.uid.as_ref().is_none_or(|own| *own == uid) => gone(),
             News::Gone(_) | News::Alive => NodeVerdict::GoesOn,
@@ -172,7 +172,7 @@ impl ObservedNode {
         verdict
     }
 
-    /// `before`: when it was cordoned by the last look, if something may have happened since that nobody saw.
+    /// `before`: when it was last seen cordoned, if something may have happened since that nobody saw.
     fn judge(&mut self, node: &Value, before: Option<Stamp>, now: Stamp) -> NodeVerdict {
         let uid = node.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         let is = Uid::parse(uid);
@@ -212,7 +212,7 @@ fn gone() -> NodeVerdict {
 }
 
 /// Who took the cordon back and when, as far as the object tells. Whoever removes a field (as kubectl uncordon does)
-/// leaves no trace in managedFields: then it is when it was seen, or the time between two looks.
+/// leaves no trace in managedFields: then it is when it was seen, or the time between two reads.
 fn uncordoned(node: &Value, before: Option<Stamp>, now: Stamp) -> String {
     match (drift::owner(node, "/spec/unschedulable"), before) {
         (Some((manager, at)), _) if !at.is_empty() => format!("uncordoned meanwhile by {manager} at {at}"),

@@ -53,7 +53,7 @@ impl NodeDrain<'_, '_> {
         self.evictions.iter().position(|item| item.what.on.uid == *uid)
     }
 
-    /// A whole list: what is not in it is gone.
+    /// Takes in a whole list: what is not in it is gone.
     pub(super) fn all(&mut self, pods: Vec<Pod>) {
         self.live = pods.into_iter().map(|pod| (pod.uid.clone(), pod)).collect();
         self.listed = true;
@@ -117,7 +117,8 @@ impl NodeDrain<'_, '_> {
         self.set(i, EvictionState::Done, StepState::Skipped, &why);
     }
 
-    /// Pods that the plan did not know, by kubectl's filters: they go as well, stay, or end the drain of this node.
+    /// Judges pods that the plan did not know, by kubectl's filters: they are evicted as well, stay, or end the drain of this
+    /// node.
     async fn late(&mut self, pods: Vec<Pod>) {
         let mut refused = Vec::new();
         for pod in pods {
@@ -179,7 +180,7 @@ impl NodeDrain<'_, '_> {
         let there = self.live.get(&item.what.on.uid).map(Pod::is_terminating);
         let again = matches!(result, EvictionResult::Retry(..) | EvictionResult::Budget(..));
         match result {
-            // whatever was said: it is going, or has gone, while the answer was on its way
+            // whatever the answer says: the pod went, or began to terminate, while it was on its way
             _ if again && there.is_none() => self.set(i, EvictionState::Done, StepState::Verified, "gone"),
             _ if again && there == Some(true) => {
                 self.set(
@@ -232,7 +233,7 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// Pods that come back as fast as they are evicted would keep a drain going for ever.
+    /// Counts an accepted eviction. Pods that come back as fast as they are evicted would keep a drain going for ever.
     fn evicted(&mut self) {
         if let Some((evicted, planned)) = self.run.count_accepted() {
             let why = format!(
@@ -242,7 +243,7 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// A pod of a budget went: the next may follow soon.
+    /// After a pod of a budget was evicted: the next may follow soon.
     fn progress(&mut self, i: usize) {
         let held = self.evictions.get_mut(i).and_then(|item| item.held.take());
         if let Some(budget) = held.and_then(|(key, _)| self.budgets.get_mut(&key)) {
@@ -299,7 +300,7 @@ impl NodeDrain<'_, '_> {
         self.tell_waits();
     }
 
-    /// The budgets that hold pods of this node, for the action's message.
+    /// Shows the budgets that hold pods of this node in the action's message.
     fn tell_waits(&self) {
         let waits: Vec<(&BudgetKey, Option<(String, Stamp)>)> = self
             .budgets
@@ -319,7 +320,7 @@ impl NodeDrain<'_, '_> {
         });
     }
 
-    /// When something is due that no news will tell.
+    /// When something is due that no event will say.
     pub(super) fn overdue_at(&self) -> Instant {
         let every = if self.run.options.skip_wait_for_delete_timeout > 0 { 1 } else { 5 };
         let waits = self
@@ -329,7 +330,7 @@ impl NodeDrain<'_, '_> {
         Clock::deadline(if waits { Duration::from_secs(every) } else { IDLE })
     }
 
-    /// Lost answers that the watch did not settle, pods that do not end.
+    /// Reads pods whose answer was lost and that the watch says nothing of; reports pods that do not end.
     pub(super) async fn look_closer(&mut self) {
         for i in 0..self.evictions.len() {
             let Some(item) = self.evictions.get(i) else { continue };
@@ -390,7 +391,7 @@ impl NodeDrain<'_, '_> {
                 self.failures.unknown.push((why.into(), name));
                 self.set(i, EvictionState::Done, StepState::Unknown, why);
             }
-            // the rights or the credentials have ended: another look would say no more
+            // the rights or the credentials have ended: another read would say no more
             Err(error) if error.is_denial() || matches!(error, ApiError::Unauthorized(_)) => {
                 let why =
                     format!("no answer came, and it cannot be looked at any more: {error}; not repeated");
@@ -406,7 +407,7 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// None: the process is told to end, and nothing slow is waited for.
+    /// Waits for work. None: the process was told to end, and nothing slow is waited for.
     pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
