@@ -63,10 +63,10 @@ impl Stage {
         Self { seen, folder, env, args }
     }
 
-    /// What was seen since the last look, proxies first.
+    /// The requests since the last call, those of proxies first.
     fn look(&self) -> Option<String> {
         let seen = std::mem::take(&mut *self.seen.lock().unwrap());
-        // some clients ask twice: the same both times
+        // some clients send a request twice, the same both times
         let server = seen.iter().rev().find(|line| line.starts_with("http"))?;
         let proxy = seen.iter().rev().find(|line| !line.starts_with("http"));
         Some(match proxy {
@@ -75,7 +75,7 @@ impl Stage {
         })
     }
 
-    /// Asks as the product does.
+    /// Sends the request as the product does.
     fn ours(&self, runtime: &tokio::runtime::Runtime) -> Result<String, String> {
         let args = ["pilothouse"].into_iter().map(str::to_owned).chain(self.args.clone());
         let cli = Cli::try_parse_from(args).map_err(|e| e.to_string())?;
@@ -95,7 +95,7 @@ impl Stage {
         self.look().ok_or_else(|| "an answer, but nobody was asked".to_owned())
     }
 
-    /// Asks as kubectl does.
+    /// Sends the request as kubectl does.
     fn kubectl(&self) -> Result<String, String> {
         let out = Command::new(kubectl())
             .args(["version", "-o", "json"])
@@ -111,7 +111,7 @@ impl Stage {
     }
 }
 
-/// Runs `check` for every row, several at a time; gives what it complains about.
+/// Runs `check` for every row, several at a time; returns its complaints.
 fn each(
     rows: &[Row],
     check: impl Fn(&Row, &tokio::runtime::Runtime) -> Result<(), String> + Sync,
@@ -168,7 +168,7 @@ fn kubectl() -> std::ffi::OsString {
     std::env::var_os("PILOTHOUSE_TEST_KUBECTL").unwrap_or_else(|| "kubectl".into())
 }
 
-/// The same table for kubectl: what it does is what we do, except in rows that say why not.
+/// The same table for kubectl: it must behave as we do, except in rows that say why not.
 #[test]
 #[ignore = "needs kubectl, named by PILOTHOUSE_TEST_KUBECTL or on the PATH"]
 fn kubectl_does_the_same() {
@@ -189,7 +189,7 @@ fn kubectl_does_the_same() {
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// A client certificate of a plugin that ends: the connections after that show the next one.
+/// A plugin's client certificate that expires: later connections show the next one.
 #[test]
 fn a_certificate_that_ends_is_replaced() {
     let folder = tempfile::tempdir().unwrap();

@@ -112,7 +112,7 @@ fn restart_is_kubectls_restart() {
     rig.kubectl_ok(&["-n", "contract-actions", "rollout", "pause", "deploy/restarted"]);
     let refused =
         rig.json(&["-n", "contract-actions", "restart", "deploy/restarted", "--yes", "-o", "json"], 3);
-    // a cluster that is used again must not find it paused
+    // a reused cluster must not have it paused
     rig.kubectl_ok(&["-n", "contract-actions", "rollout", "resume", "deploy/restarted"]);
     assert!(refused["refusals"][0]["reason"].as_str().unwrap().contains("paused"), "{refused}");
 }

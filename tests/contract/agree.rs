@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::rig::{Rig, rig, until};
 
-/// What `kubectl describe nodes` adds up, per node: cpu requests, memory requests, pods.
+/// The sums of `kubectl describe nodes` for each node: cpu requests, memory requests, pods.
 fn described(rig: &Rig) -> BTreeMap<String, (String, String, u64)> {
     let text = rig.kubectl_ok(&["describe", "nodes"]);
     let mut nodes = BTreeMap::new();
@@ -31,7 +31,7 @@ fn described(rig: &Rig) -> BTreeMap<String, (String, String, u64)> {
     nodes
 }
 
-/// kubectl's own spelling of a sum, in our unit: enough of a parser for what it prints.
+/// Parses kubectl's form of a sum into our unit, as far as kubectl prints it.
 fn number(text: &str, milli: bool) -> i64 {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let value: i64 = text[..split].parse().unwrap();
@@ -48,7 +48,7 @@ fn number(text: &str, milli: bool) -> i64 {
     value * factor
 }
 
-/// Pods whose requests are easy to count wrong, bound to one node.
+/// Pods whose requests are easily counted wrong, bound to one node.
 fn odd_pods(rig: &Rig) {
     rig.namespace("contract-requests");
     rig.apply(
@@ -92,7 +92,7 @@ spec:
     );
 }
 
-/// Our answer and kubectl's are of two moments: what moves in between is asked again.
+/// Our answer and kubectl's are from different moments, so differences are read again.
 fn same(rig: &Rig, differences: impl Fn(&Rig) -> Vec<String>) {
     until(30, "both say the same", || match differences(rig) {
         none if none.is_empty() => Ok(()),

@@ -19,9 +19,9 @@ pub use self::kinds::{COLOURS, DEPLOYMENT};
 use self::kinds::{KINDS, Kind, STANDBY};
 
 const SPACE: &str = "contract-answers";
-/// Cells at the same time: most wait for an answer that does not come.
+/// Number of cells that run at the same time; most of them wait for an answer that does not come.
 const AT_ONCE: usize = 10;
-/// A write whose answer is swallowed is given up after this.
+/// The timeout of a write whose answer is dropped.
 const TIMEOUT: &str = "--request-timeout=3s";
 
 const ANSWERS: [Answer; 11] = [
@@ -38,7 +38,7 @@ const ANSWERS: [Answer; 11] = [
     Answer::Locks(401),
 ];
 
-/// A node that only pods with its name in them are on; `down`: it is to be made not ready.
+/// A node for pods with its name only; `down`: it becomes not ready.
 pub fn node(name: &str, down: bool) -> String {
     let down = if down { ", answers: down" } else { "" };
     format!(
@@ -89,14 +89,14 @@ impl Cell {
     }
 }
 
-/// What came of a cell.
+/// The result of a cell.
 struct Came {
     cell: Cell,
     exit: i32,
     outcome: String,
     step: String,
     message: String,
-    /// Requests by the client, and those of them that the server says it carried out, by its audit log.
+    /// The client's requests, and how many of them the server applied, by its audit log.
     asked: usize,
     accepted: usize,
     applied: bool,
@@ -117,16 +117,16 @@ impl Came {
         )
     }
 
-    /// What is wrong with it.
+    /// The mistakes in the result.
     fn wrong(&self) -> Option<String> {
         let said = match (self.exit, self.outcome.as_str(), self.step.as_str()) {
-            // of its own write nobody says that somebody else made it
+            // our own write must not be attributed to somebody else
             (0, "done", "verified") => self.applied,
             (1, "failed", _) | (3, "refused", _) => !self.applied,
             (4, "unknown", _) => true,
             _ => false,
         };
-        // what the network doubled is not ours
+        // a request that the network repeated is not ours
         let doubled = self.cell.when() == When::Before && self.cell.answer() == Answer::Doubled;
         let most = 1 + usize::from(doubled);
         let why = if !said {
@@ -211,7 +211,7 @@ impl Stage<'_> {
         serde_json::from_str(&self.rig.kubectl_at(kubeconfig, &args)).unwrap_or_default()
     }
 
-    /// All cells, some at a time.
+    /// Runs all cells, some at the same time.
     fn all(&self, cells: &[Cell]) -> Vec<Came> {
         let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
@@ -228,7 +228,7 @@ impl Stage<'_> {
     }
 }
 
-/// Writes of ours that the server has carried out, by the path of their object.
+/// Our writes that the server has applied, by the path of their object.
 pub fn accepted(entries: &[Value], method: &str, path: &str) -> usize {
     let verb = match method {
         "PATCH" => "patch",
@@ -244,7 +244,7 @@ pub fn accepted(entries: &[Value], method: &str, path: &str) -> usize {
     entries.iter().filter(is).count()
 }
 
-/// Makes everything that the cells need, and waits until it stands.
+/// Creates everything that the cells need, and waits until it is ready.
 fn make(rig: &Rig, cells: &[Cell], there: Option<&Path>) {
     rig.kubectl_ok(&["delete", "namespace", SPACE, "--ignore-not-found"]);
     rig.kubectl_ok(&["delete", "nodes", "-l", "contract=answers"]);
@@ -254,7 +254,7 @@ fn make(rig: &Rig, cells: &[Cell], there: Option<&Path>) {
     for cell in cells {
         let text = cell.fill(cell.kind.yaml);
         if cell.kind.name == "standby" {
-            // as many there as here
+            // as many in the standby as here
             yaml.push_str(&format!("---{}", text.replace("replicas: 0", "replicas: 1")));
             standby.push_str(&format!("---{text}"));
         } else if !text.is_empty() {
@@ -306,7 +306,7 @@ fn make(rig: &Rig, cells: &[Cell], there: Option<&Path>) {
         rig.kubectl_ok(&["-n", SPACE, "rollout", "status", colour, "--timeout=60s"]);
     }
     stands(rig, "True", "contract=answers");
-    // one that is made not ready has no condition at all until the node controller looks
+    // a node that becomes not ready has no condition at all until the node controller has seen it
     rig.kubectl_ok(&["label", "nodes", "-l", "answers=down", "fault.test/not-ready=true"]);
     stands(rig, "False", "answers=down");
     until(60, "the pods run", || {
@@ -328,7 +328,7 @@ fn make(rig: &Rig, cells: &[Cell], there: Option<&Path>) {
     rig.config(&plans.collect::<String>());
 }
 
-/// Waits until the nodes of a label say so of themselves, and the node controller's taint has come or gone with it.
+/// Waits until the nodes with a label report this, and the node controller has added or removed its taint.
 fn stands(rig: &Rig, ready: &str, label: &str) {
     until(60, "the nodes are as wanted", || {
         let nodes = rig.kubectl_json(&["get", "nodes", "-l", label]);
@@ -352,7 +352,7 @@ fn unmake(rig: &Rig, there: Option<&Path>) {
     }
 }
 
-/// A fifth of the cells, or all of them: every answer of each kind comes up among five kinds that follow each other.
+/// A fifth of the cells, or all of them: among any five successive kinds, every answer occurs.
 fn chosen(kinds: &'static [Kind]) -> Vec<Cell> {
     let whole = std::env::var_os("PILOTHOUSE_TEST_WHOLE").is_some();
     let only = std::env::var("PILOTHOUSE_TEST_KINDS").ok();

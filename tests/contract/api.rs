@@ -9,18 +9,18 @@ use crate::wire::{JSON, JSON_PATCH, MERGE, STRATEGIC, Wire};
 const SPACE: &str = "contract-api";
 const MAPS: &str = "/api/v1/namespaces/contract-api/configmaps";
 
-/// A way in as the administrator, and a ConfigMap of that name as it was made.
+/// A client as the administrator, and a new ConfigMap with that name.
 fn map(rig: &Rig, name: &str) -> (Wire, Value) {
     rig.namespace(SPACE);
     let wire = Wire::of(rig, "admin");
-    // what an earlier run has left
+    // left over from an earlier run
     wire.ask("DELETE", &format!("{MAPS}/{name}"), JSON, &Value::Null);
     let made =
         wire.ok("POST", MAPS, JSON, &json!({"metadata": {"name": name}, "data": {"a": "1", "b": "2"}}));
     (wire, made)
 }
 
-/// The parts of a refusal that clients read.
+/// The parts of an error that clients read.
 fn refusal((code, status): &(u16, Value)) -> (u16, &str) {
     assert_eq!((&status["kind"], &status["status"]), (&json!("Status"), &json!("Failure")), "{status}");
     assert_eq!(status["code"], *code, "{status}");
@@ -49,7 +49,7 @@ fn patches_of_each_kind() {
     assert_eq!(listed["data"], json!({"b": "4", "c": "3"}));
     let strategic = wire.ok("PATCH", &one, STRATEGIC, &json!({"metadata": {"labels": {"x": "y"}}}));
     assert_eq!(strategic["metadata"]["labels"], json!({"x": "y"}));
-    // nothing changes: neither does the version
+    // nothing changes, so the version stays the same
     let same = wire.ok("PATCH", &one, MERGE, &json!({"data": {"b": "4"}}));
     assert_eq!(same["metadata"]["resourceVersion"], strategic["metadata"]["resourceVersion"]);
     let test = json!([{"op": "test", "path": "/data/b", "value": "2"}, {"op": "remove", "path": "/data/b"}]);
@@ -111,7 +111,7 @@ fn a_dry_run_answers_and_changes_nothing() {
     assert_eq!(changed["data"]["a"], "9");
     assert_eq!(wire.ask("DELETE", &format!("{one}?dryRun=All"), JSON, &Value::Null).0, 200);
     assert_eq!(wire.ok("GET", &one, JSON, &Value::Null), made);
-    // with a body the query of a deletion counts for nothing
+    // if a deletion has a body, its query is ignored
     let options = |more: Value| json!({"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": more});
     assert_eq!(wire.ask("DELETE", &one, JSON, &options(json!(["All"]))).0, 200);
     assert_eq!(wire.ok("GET", &one, JSON, &Value::Null), made);
@@ -144,7 +144,7 @@ fn pages_are_of_one_moment() {
     assert_eq!(paged, all);
     versions.dedup();
     assert_eq!(versions.len(), 1, "{versions:?}");
-    // from the cache all of it comes at once
+    // the cache returns the whole list at once
     let cached = wire.ok("GET", &format!("{path}?limit=150&resourceVersion=0"), JSON, &Value::Null);
     assert_eq!(cached["items"].as_array().unwrap().len(), all.len());
     let on_node = wire.ok("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-0003", JSON, &Value::Null);
@@ -259,7 +259,7 @@ fn what_pods_and_nodes_use() {
         let number = |unit: &str| text.strip_suffix(unit).and_then(|n| n.parse::<f64>().ok());
         number("n").map(|n| n / 1e6).or_else(|| number("u").map(|n| n / 1e3)).or_else(|| number("m")).unwrap()
     };
-    // after a drain of another test they may be young
+    // they may be young after another test's drain
     let pods = until(90, "all four are measured", || {
         let path = format!("{base}/namespaces/shop/pods?labelSelector=app%3Dcheckout");
         let list = wire.ok("GET", &path, JSON, &Value::Null);

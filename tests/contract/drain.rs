@@ -23,7 +23,7 @@ fn theirs_as(rig: &Rig, who: &str, node: &str, flags: &[&str]) -> (BTreeSet<Stri
         .filter_map(|line| line.strip_prefix("evicting pod "))
         .map(|rest| rest.split_whitespace().next().unwrap().to_owned())
         .collect();
-    // a DaemonSet that is not there is no "cannot delete"
+    // a missing DaemonSet is no "cannot delete"
     let lost = text.contains("daemonsets.apps") && text.contains("not found");
     (pods, text.contains("cannot delete") || lost && !text.contains("evicting pod"))
 }
@@ -53,7 +53,7 @@ fn ours_as(rig: &Rig, who: &str, node: &str, flags: &[&str]) -> (BTreeSet<String
     (pods, refused, plan)
 }
 
-/// A pod that has finished and belongs to nobody, with an emptyDir, on a node that has every other kind as well.
+/// A completed pod without an owner and with an emptyDir, on a node with pods of every other kind.
 fn odd_pods(rig: &Rig) {
     rig.namespace("contract-drain");
     rig.apply(
@@ -118,7 +118,7 @@ fn names_the_pods_that_kubectl_names() {
     assert!(theirs(&rig, "node-0001", &[]).1 && ours(&rig, "node-0001", &[]).1);
     let selected = ["--pod-selector=app in (svc-000, svc-001, svc-002),app!=svc-001", "--ignore-daemonsets"];
     assert_eq!(ours(&rig, "node-0003", &selected).0, theirs(&rig, "node-0003", &selected).0);
-    // the budget that holds a pod back is named, with its numbers
+    // the budget that delays a pod is named, with its numbers
     let plan = ours(&rig, &with_budget, &all).2;
     let fate = plan["pods"].as_array().unwrap().iter().find(|p| p["name"] == held.as_str()).unwrap();
     assert_eq!(fate["fate"], "wait");
@@ -128,7 +128,7 @@ fn names_the_pods_that_kubectl_names() {
     assert!(!pdb["note"].as_str().unwrap().is_empty(), "why, and what would unblock it: {pdb}");
 }
 
-/// Pods whose owners are kinds of other groups, one of them with the name of a DaemonSet that there is.
+/// Pods whose owners are kinds of other groups, one of them with the name of an existing DaemonSet.
 fn foreign_pods(rig: &Rig) {
     rig.namespace("contract-foreign");
     rig.apply(
@@ -195,7 +195,7 @@ fn judges_owners_and_asks_for_rights_as_kubectl_does() {
             }
         }
     }
-    // and they are enough to carry it out
+    // and they are sufficient to run it
     let ours_alone = "--pod-selector=contract=foreign";
     let done = rig
         .run_as(drainer, &["drain", "node-0006", "--yes", "--timeout=60s", "-o", "json", all[0], ours_alone]);

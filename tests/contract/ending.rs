@@ -39,7 +39,7 @@ fn bind(rig: &Rig) {
     });
 }
 
-/// Pods that nothing makes anew.
+/// Pods that nothing recreates.
 fn pods(rig: &Rig) {
     let pod = |n: usize| {
         format!(

@@ -13,7 +13,7 @@ use crate::rig::{Rig, out, rig, until};
 const SPACE: &str = "contract-eviction";
 const FLAGS: [&str; 3] = ["--ignore-daemonsets", "--force", "--delete-emptydir-data"];
 
-/// A deployment of `replicas` on this node alone; the node has nothing else that a drain with its selector takes.
+/// A deployment of `replicas` on this node only; a drain with its selector evicts no other pods.
 fn make(rig: &Rig, name: &str, node: &str, replicas: u32) {
     rig.namespace(SPACE);
     rig.kubectl_ok(&["uncordon", node]);
@@ -38,7 +38,7 @@ spec:
     rig.kubectl_ok(&["-n", SPACE, "rollout", "status", &deploy, "--timeout=90s"]);
 }
 
-/// Names of the pods of a node that a drain takes.
+/// Names of the pods of a node that a drain evicts.
 fn pods(rig: &Rig, node: &str) -> BTreeSet<String> {
     let field = format!("spec.nodeName={node}");
     let list = rig.kubectl_json(&["-n", SPACE, "get", "pods", "--field-selector", &field]);
@@ -51,7 +51,7 @@ fn clean(rig: &Rig, name: &str, node: &str) {
     rig.kubectl_ok(&["uncordon", node]);
 }
 
-/// Everything by this agent since the mark that is no event of a stream's end.
+/// All entries of this agent since the mark, except for the ends of streams.
 fn requests(rig: &Rig, mark: u64, agent: &str) -> Vec<Value> {
     rig.audit_of(mark, agent).into_iter().filter(|e| e["stage"] != "ResponseStarted").collect()
 }
@@ -60,7 +60,7 @@ fn evictions(entries: &[Value]) -> BTreeMap<String, u32> {
     answered(entries, |code| code == 201)
 }
 
-/// Evictions by pod, of those that were answered so.
+/// Evictions with this answer, by pod.
 fn answered(entries: &[Value], so: impl Fn(u64) -> bool) -> BTreeMap<String, u32> {
     let mut by = BTreeMap::new();
     for e in entries.iter().filter(|e| e["objectRef"]["subresource"] == "eviction") {
@@ -92,19 +92,19 @@ fn the_same_as_kubectl_and_cheaper() {
     let done = rig.json(&[&["drain", ours, SELECT, "--yes", "-o", "json"], &FLAGS[..]].concat(), 0);
     let our_time = began.elapsed();
     assert_eq!(done["outcome"], "done", "{done}");
-    // the rehearsal before the confirmation is not the execution
+    // the requests of the rehearsal do not count
     until(10, "the end of the watch in the audit log", || {
         let all = requests(&rig, mark, "pilothouse/");
         if all.iter().any(|e| e["verb"] == "watch") { Ok(()) } else { Err("not yet".into()) }
     });
-    // consoles of other people on the same cluster are not counted: what is not about this node or namespace
+    // consoles of other users on the same cluster do not count: only requests about this node or namespace do
     let about =
         |e: &Value| e["requestURI"].as_str().is_some_and(|uri| uri.contains(ours) || uri.contains(SPACE));
     let mut all = requests(&rig, mark, "pilothouse/");
     all.retain(about);
     let is_cordon = |e: &Value| e["verb"] == "patch" && !e["requestURI"].as_str().unwrap().contains("dryRun");
     let first = all.iter().position(is_cordon).unwrap();
-    // and the look at the node before the cordon is
+    // and the read of the node before the cordon does
     let executed = all.len() - first + 1;
 
     assert_eq!(evictions(&their_requests).into_keys().collect::<BTreeSet<_>>(), their_pods);
@@ -134,14 +134,14 @@ fn the_same_as_kubectl_and_cheaper() {
     let looks = all.iter().skip(first).filter(is_look).count();
     assert!(looks as u64 <= 2 + our_time.as_secs() / 10, "{looks} looks at the node in {our_time:?}");
     assert!(executed as u64 <= 50 + 8 + our_time.as_secs() / 10, "{executed} requests");
-    // a bound for sanity: the machine is shared, and kubectl's time moves with its polls
+    // a loose bound: the machine is shared, and kubectl's time depends on its polls
     assert!(our_time <= their_time.mul_f32(1.2) + Duration::from_secs(2), "{our_time:?} and {their_time:?}");
     clean(&rig, "theirs", theirs);
     clean(&rig, "ours", ours);
 }
 
 /// Our binary in the background.
-/// A drain that runs beside the test; what it tells people goes to a file, to be read while it runs.
+/// A drain that runs in the background; its messages go to a file, to be read while it runs.
 struct Running {
     child: Child,
     told: tempfile::NamedTempFile,
@@ -159,12 +159,12 @@ impl Running {
         std::fs::read_to_string(self.told.path()).unwrap()
     }
 
-    /// Until it says so.
+    /// Waits until it prints this.
     fn says(&self, words: &str) {
         until(30, words, || if self.progress().contains(words) { Ok(()) } else { Err(self.progress()) });
     }
 
-    /// Standard output to its end, and all that was told.
+    /// Standard output to its end, and all messages.
     fn said(&mut self) -> (String, String) {
         let mut out = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
@@ -185,7 +185,7 @@ fn budget(rig: &Rig, name: &str, least: u32) {
         let pdb = rig.kubectl_json(&["-n", SPACE, "get", "pdb", name]);
         let status = &pdb["status"];
         let seen = status["observedGeneration"] == pdb["metadata"]["generation"];
-        // what waits for a budget of none may have begun to evict
+        // pods that wait for a budget that allows nothing may have been tried already
         let counted = least == 0 || status["currentHealthy"] == 3;
         if seen && counted { Ok(()) } else { Err(status.to_string()) }
     });
@@ -200,7 +200,7 @@ fn a_budget_is_named_with_its_numbers_and_waited_for() {
     budget(&rig, "held", 3);
     let args = [&["drain", node, SELECT, "--yes", "-o", "json"], &FLAGS[..]].concat();
 
-    // at the deadline it ends with 1 and says what still stands
+    // at the deadline it exits with 1 and lists the remaining pods
     let mark = rig.audit_mark();
     let failed = rig.json(&[&args[..], &["--timeout=8s"]].concat(), 1);
     let message = failed["message"].as_str().unwrap();
@@ -214,7 +214,7 @@ fn a_budget_is_named_with_its_numbers_and_waited_for() {
         .count();
     assert_eq!(posts, 3, "a budget that allows nothing is read, not hammered");
 
-    // Ctrl-C: in order, with a truthful journal
+    // Ctrl-C: it ends in order, with a correct journal
     let mut child = start(&rig, &args);
     child.says("waits for PDB contract-eviction/held (0 allowed, needs 3 has 3, since");
     signal(&child.child, "INT");
@@ -231,7 +231,7 @@ fn a_budget_is_named_with_its_numbers_and_waited_for() {
     assert_eq!(kept["steps"], done["steps"], "the journal has what was shown");
     assert!(!out(&rig.run(&["journal", "list"])).contains("UNFINISHED"), "a person has ended it");
 
-    // and goes on by itself when the budget allows
+    // and continues by itself when the budget allows it
     let mut child = start(&rig, &args);
     child.says("waits for PDB contract-eviction/held (0 allowed, needs 3 has 3, since");
     assert_eq!(pods(&rig, node).len(), 3);
@@ -267,7 +267,7 @@ fn what_a_dead_process_left_is_taken_up() {
         let sent = evictions(&rig.audit_settled(mark));
         assert!(sent.len() < 50, "it was in the middle");
 
-        // any other action says so, and the journal knows what was sent
+        // any other action reports this, and the journal has the requests that were sent
         let line = crate::rig::err(&rig.run(&["cordon", node, "--yes"]));
         assert!(line.contains("unfinished in") && line.contains(": pilothouse resume "), "{line}");
         let list = out(&rig.run(&["journal", "list"]));
@@ -292,7 +292,7 @@ fn what_a_dead_process_left_is_taken_up() {
         assert!(pods(&rig, node).is_empty());
         let requests = rig.audit_of(mark, "pilothouse/");
         let sent = evictions(&requests);
-        // the server gives up a request whose client is gone, and may have carried it out: there is no 201 then
+        // the server drops a request whose client is gone, and may have applied it; then there is no 201
         let cut_off = answered(&requests, |code| code >= 500);
         assert_eq!(sent.keys().chain(cut_off.keys()).cloned().collect::<BTreeSet<_>>(), all);
         assert!(cut_off.len() <= 5, "{how}: more than were under way: {cut_off:?}");
@@ -302,7 +302,7 @@ fn what_a_dead_process_left_is_taken_up() {
     }
 }
 
-/// Pods that stay terminating once they are evicted, so that the drain is in the middle for as long as it takes.
+/// Pods that stay terminating after their eviction, so that the drain stays in progress.
 fn make_held(rig: &Rig, node: &str, names: &[&str]) {
     rig.namespace(SPACE);
     rig.kubectl_ok(&["uncordon", node]);
@@ -321,8 +321,8 @@ spec:
     }
 }
 
-/// Drains a node of `names` one by one, does `meanwhile` once the first is on its way, and waits for the drain's end: its
-/// exit code, what it says, and the number of its evictions.
+/// Drains a node of `names` one by one, runs `meanwhile` when the first is in progress, and waits for the drain's end:
+/// returns its exit status, its output, and the number of its evictions.
 fn undermined(rig: &Rig, node: &str, names: &[&str], meanwhile: impl FnOnce()) -> (Option<i32>, Value, u32) {
     make_held(rig, node, names);
     let mark = rig.audit_mark();
@@ -378,7 +378,7 @@ fn a_drain_whose_node_turns_not_ready_stops_by_itself() {
     let (code, done, sent) = undermined(&rig, node, &["stuck-a", "stuck-b", "stuck-c"], || {
         rig.kubectl_ok(&["label", "node", node, "--overwrite", "fault.test/not-ready=true"]);
     });
-    // one that was not ready when it was planned is no news
+    // a node that was not ready in the plan is no change
     let planned = rig.json(&[&["drain", node, SELECT, "--dry-run", "-o", "json"], &FLAGS[..]].concat(), 0);
     rig.kubectl_ok(&["label", "node", node, "fault.test/not-ready-"]);
     rig.kubectl_ok(&["uncordon", node]);

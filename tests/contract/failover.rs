@@ -89,7 +89,7 @@ fn a_selector_is_switched_and_switched_back() {
         let selector =
             rig.kubectl_json(&["-n", NAMESPACE, "get", "service", "web"])["spec"]["selector"].clone();
         assert_eq!(selector, json!({ "app": "web", "version": colour }));
-        // verified means that the endpoints have followed: nothing is waited for here
+        // verified means that the endpoints have followed, so nothing is waited for here
         let behind = endpoints(&rig, "web");
         assert!(behind.len() == 2 && behind.iter().all(|p| p.starts_with(colour)), "{colour}: {behind:?}");
     };
@@ -109,7 +109,7 @@ fn a_selector_is_switched_and_switched_back() {
     of("blue");
     let text = out(&rig.run(&["failover", "green", "--dry-run"]));
     assert!(text.starts_with("failover green in test\n"), "{text}");
-    // the undo of the way back is the way there
+    // the undo of the revert is the failover again
     run(&rig, &["undo", id(&back)], 0);
     until(20, "green again", || {
         if endpoints(&rig, "web").iter().all(|p| p.starts_with("green")) {
@@ -119,7 +119,7 @@ fn a_selector_is_switched_and_switched_back() {
         }
     });
     run(&rig, &["failover", "green", "--revert"], 0);
-    // nobody there who answers: nothing moves
+    // there is no ready pod there, so nothing moves
     rig.kubectl_ok(&["-n", NAMESPACE, "scale", "deploy/green", "--replicas=0"]);
     until(30, "green is gone", || {
         let green = endpoints(&rig, "green");
@@ -170,7 +170,7 @@ fn shift(kind: &str, to: &str, more: &str) -> String {
     )
 }
 
-/// Reports about each generation of a namespace's HTTPRoutes as a gateway's controller does, while `work` runs.
+/// Reports on each generation of a namespace's HTTPRoutes like a gateway's controller, while `work` runs.
 pub fn with_gateway<T>(rig: &Rig, space: &str, accepted: bool, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     let report = |route: &Value| {
@@ -179,7 +179,7 @@ pub fn with_gateway<T>(rig: &Rig, space: &str, accepted: bool, work: impl FnOnce
         if seen.and_then(Value::as_i64) == Some(generation) {
             return;
         }
-        // a gateway takes the first generation, whatever it says to the next
+        // a gateway accepts the first generation, and may reject the next
         let fine = accepted || generation == 1;
         let condition = |kind: &str| {
             json!({ "type": kind, "status": if fine { "True" } else { "False" }, "reason": if fine { "Accepted" } else { "UnsupportedValue" },
@@ -231,7 +231,7 @@ fn weights_are_shifted_in_steps_on_each_kind_of_route() {
             assert_eq!(seen.iter().filter(|e| patches(e)).count(), 2, "{kind}: a request for each step");
             let back = run(&rig, &["failover", "shift", "--revert"], 0);
             assert_eq!(weights(&rig, resource, at), [100, 0], "{kind}: back at once");
-            // each undo goes back to where that run began
+            // each undo restores the state at the start of its run
             run(&rig, &["undo", id(&back)], 0);
             assert_eq!(weights(&rig, resource, at), [0, 100], "{kind}");
             run(&rig, &["undo", id(&done)], 0);
@@ -279,7 +279,7 @@ fn a_route_that_its_gateway_refuses_ends_the_run() {
     });
 }
 
-/// What a backend answers with, until it is dropped.
+/// Sets the error rate of a backend until this is dropped.
 struct Errors(Vec<(String, String)>);
 
 impl Errors {
@@ -291,7 +291,7 @@ impl Errors {
         assert!(output.status.success(), "{address}: {}", err(&output));
     }
 
-    /// Every backend of a service fails from now on.
+    /// All backends of a service fail from now on.
     fn all(rig: &Rig, service: &str) -> Self {
         let text = std::fs::read_to_string(rig.folder.join("backends.tsv")).unwrap();
         let rows = text.lines().map(|l| l.split('\t').collect::<Vec<_>>());
@@ -316,7 +316,7 @@ impl Drop for Errors {
     }
 }
 
-/// Errors of `shop/cart` in percent, as we see them.
+/// The error rate of `shop/cart` in percent, as we measure it.
 fn error_percent(rig: &Rig, prometheus: &str) -> Option<f64> {
     let output = rig.run(&["-n", "shop", "--prometheus", prometheus, "snapshot", "-o", "json"]);
     let doc: Value = serde_json::from_str(&out(&output)).ok()?;
@@ -367,7 +367,7 @@ fn rising_errors_stop_it_and_undo_puts_everything_back_real_only() {
         "the plan did not know the errors: {warned}"
     );
     assert_eq!(weights(&rig, resource, at), [50, 50], "where it stopped");
-    // with the errors still there, a plan says so and goes on from them
+    // if the errors are still there, a plan says so and counts from them
     let dry = rig.json(&["--prometheus", &prometheus, "failover", "shift", "--dry-run", "-o", "json"], 0);
     let warned = dry["warnings"].to_string();
     assert!(!warned.contains("more than 10 % errors") && !warned.contains("now unknown"), "{warned}");
@@ -411,7 +411,7 @@ fn an_evacuation_names_the_nodes_of_a_zone_or_pool() {
         assert_eq!(doc["confirm"], "context", "{plan}");
         assert_eq!(doc["action"], "failover");
         let steps = doc["steps"].as_array().unwrap();
-        // nothing leaves before all of them are closed: else a pod moves twice
+        // no pod is evicted before all nodes are cordoned, otherwise a pod would move twice
         let cordons = steps.iter().take_while(|s| s["what"] == "cordon").count();
         assert_eq!(cordons, theirs.len(), "{plan}");
         assert!(steps[cordons..].iter().all(|s| s["what"] == "evict"), "{plan}");

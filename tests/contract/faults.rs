@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::rig::{Rig, rig, until};
 
-/// The causes that are not those of the cluster at rest, as `rule title`.
+/// The causes that a healthy cluster does not have, as `rule title`.
 fn causes(rig: &Rig) -> Vec<Value> {
     rig.json(&["why", "-o", "json"], 0)["causes"].as_array().unwrap().clone()
 }
@@ -22,7 +22,7 @@ fn identity(cause: &Value) -> (String, String, String) {
     (text(&cause["rule"]), text(&main["namespace"]), text(&main["name"]))
 }
 
-/// Makes a fault, looks for its rule, checks that nothing else appeared, unmakes it.
+/// Causes a fault, waits for its rule, checks that nothing else appeared, and ends the fault.
 fn fires(fault: &str, rule: &str) {
     let rig = rig();
     let rest: BTreeSet<_> = causes(&rig).iter().map(identity).collect();
@@ -39,7 +39,7 @@ fn fires(fault: &str, rule: &str) {
             if found.is_none() {
                 return Err(format!("wanted {wanted:?}, found {new:?}"));
             }
-            // a fault may have made several objects that show it
+            // a fault can create several objects that show it
             let meant = |c: &Value| c["rule"] == rule && names(c).iter().any(|n| wanted.contains(n));
             let others: Vec<_> = new.iter().filter(|c| !meant(c)).collect();
             if others.is_empty() { Ok(()) } else { Err(format!("something else fired too: {others:?}")) }

@@ -27,7 +27,7 @@ impl<'a> Place<'a> {
         self.rig.kubectl_ok(&[&["-n", self.name], args].concat())
     }
 
-    /// Writes a status as the kubelet does.
+    /// Writes a status like the kubelet.
     fn status(&self, object: &str, status: &Value) {
         let patch = json!({"status": status}).to_string();
         self.kubectl(&["patch", object, "--subresource=status", "-p", &patch]);
@@ -42,7 +42,7 @@ impl<'a> Place<'a> {
         all.iter().filter(here).cloned().collect()
     }
 
-    /// Within `secs` the rule finds these objects, and the finding has these words.
+    /// Within `secs` the rule finds these objects, and the finding contains these words.
     fn fires(&self, secs: u64, rule: &str, objects: &[&str], words: &[&str]) {
         until(secs, &format!("{rule} about {objects:?}"), || {
             let causes = self.causes(rule);
@@ -61,7 +61,7 @@ impl<'a> Place<'a> {
         });
     }
 
-    /// The rule says nothing more of this namespace.
+    /// The rule finds nothing more in this namespace.
     fn passes(&self, secs: u64, rule: &str) {
         until(secs, &format!("{rule} is gone"), || {
             let left = self.causes(rule);
@@ -77,7 +77,7 @@ impl<'a> Place<'a> {
         });
     }
 
-    /// Makes a controller look at its objects again: it waits longer and longer by itself.
+    /// Makes a controller process its objects again, because its own back-off becomes longer and longer.
     fn touch(&self, kind: &str) {
         let value = format!("findings.test/touched={}", chrono::Utc::now().timestamp_millis());
         self.kubectl(&["annotate", kind, "--all", &value, "--overwrite"]);
@@ -105,7 +105,7 @@ fn pods(place: &Place<'_>, label: &str) -> Vec<String> {
     names
 }
 
-/// A time that long ago, as the API writes it.
+/// A time that long ago, in the API's form.
 fn ago(minutes: i64) -> String {
     let now = chrono::Utc::now() - chrono::TimeDelta::minutes(minutes);
     now.format("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -143,7 +143,7 @@ fn an_admission_policy_refuses_pods_real_only() {
         "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {name: findings-policy}\nspec:\n  failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n    - {apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}\n  validations:\n  - {expression: 'false', message: no more pods today}\n---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {name: findings-policy}\nspec:\n  policyName: findings-policy\n  validationActions: [Deny]\n  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: findings-policy}}}\n",
     );
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        // a binding takes a moment until every request meets it
+        // a binding takes a moment until every request sees it
         until(30, "the policy refuses", || {
             let run = ["-n", place.name, "run", "probe", "--image=x", "--dry-run=server"];
             if rig.kubectl(&run).status.success() { Err("it still lets pods in".into()) } else { Ok(()) }
@@ -249,7 +249,7 @@ fn a_claim_that_nobody_binds_real_only() {
 fn a_finalizer_holds_a_pod() {
     let rig = rig();
     let place = Place::new(&rig, "findings-finalizer");
-    // bound to no node: nothing but the finalizer is left to wait for
+    // not bound to a node, so it waits only for its finalizer
     place.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: held, finalizers: [example.com/hold]}\nspec:\n  nodeSelector: {findings.test/none: 'true'}\n  containers: [{name: app, image: 'registry.example/app:v1'}]\n");
     place.kubectl(&["delete", "pod", "held", "--wait=false", "--grace-period=1"]);
     place.fires(60, "terminating", &["held"], &["finalizer example.com/hold"]);
@@ -271,7 +271,7 @@ fn a_probe_that_fails_real_only() {
             place.kubectl(&["get", &pod, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"]);
         if is == "False" { Ok(()) } else { Err(is) }
     });
-    // as if it had been so for a while
+    // as if this had been the case for a while
     place.status(&pod, &not_ready_for(10));
     let name = pod.trim_start_matches("pod/");
     place.fires(

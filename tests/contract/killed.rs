@@ -25,10 +25,10 @@ const SPACE: &str = "contract-killed";
 const WHOLE: usize = 50;
 const SOME: usize = 12;
 const AT_ONCE: usize = 6;
-/// How often a resume may be ended as well.
+/// How often a resume can be killed too.
 const RESUMES: usize = 4;
 
-/// When a process ends: at this request (counted from 0), and how. None: by itself.
+/// When and how a process ends: at this request (counted from 0). None: by itself.
 type Moment = Option<(usize, Deed)>;
 
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ impl Run {
     }
 }
 
-/// How many requests a whole run has, and which of them is the first write.
+/// The number of requests of a whole run, and which of them is the first write.
 #[derive(Clone, Copy)]
 struct Length {
     first: usize,
@@ -55,14 +55,14 @@ struct Length {
 
 /// One process.
 struct Lived {
-    /// For each request in its order, at whichever cluster: whether it is a write.
+    /// For each request in order, to either cluster: whether it is a write.
     writes: Vec<bool>,
     /// None: killed.
     exit: Option<i32>,
     said: String,
 }
 
-/// What came of a run.
+/// The result of a run.
 struct Came {
     run: Run,
     story: String,
@@ -95,7 +95,7 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Runs our binary, and ends it at the moment.
+    /// Runs our binary, and kills it at that time.
     fn lives(&self, run: &Run, words: &str, moment: Moment) -> Lived {
         let victim = Victim::default();
         let writes = Arc::new(Mutex::new(Vec::new()));
@@ -153,7 +153,7 @@ impl Stage<'_> {
         run.kind.ends.iter().map(one).collect()
     }
 
-    /// How long an undisturbed run is.
+    /// The length of an undisturbed run.
     fn length(&self, run: &Run) -> Length {
         let lived =
             self.lives(run, &run.fill(&format!("{} --yes --confirm test -o json", run.kind.args)), None);
@@ -168,7 +168,7 @@ impl Stage<'_> {
         if is.iter().map(String::as_str).eq(wanted) { Ok(()) } else { Err(format!("it is {is:?}")) }
     }
 
-    /// An action that is ended at random, and all that follows from it.
+    /// An action that is killed at a random time, and everything after that.
     fn play(&self, run: Run, length: Length, rng: &mut Rng) -> Came {
         let before = self.stands(&run);
         let (mut story, mut end) = (String::new(), "");
@@ -254,7 +254,7 @@ fn make(rig: &Rig, runs: &[Run], there: Option<&Path>) {
     let (mut nodes, mut standby, mut plans) = (String::new(), String::new(), String::new());
     for run in runs {
         for text in [run.kind.yaml, run.kind.more].into_iter().filter(|text| !text.is_empty()) {
-            // somebody is there before, and nobody in the standby
+            // there are ready pods here before, and none in the standby
             yaml.push_str(&format!("---{}", run.fill(text).replace("replicas: 0", "replicas: 1")));
         }
         if !run.kind.there.is_empty() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::rig::Rig;
 
-/// `kubectl proxy`: it knows the credentials and speaks TLS. Ends with its value.
+/// `kubectl proxy`, which adds the credentials and TLS. It ends when this is dropped.
 pub struct Upstream {
     child: Child,
     pub port: u16,
@@ -36,53 +36,54 @@ impl Drop for Upstream {
     }
 }
 
-/// Before or after the server has carried a request out.
+/// Before or after the server has applied a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
     Before,
     After,
 }
 
-/// What becomes of an answer.
+/// What happens to an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {
     /// The connection is closed.
     Dropped,
-    /// Nothing comes until the client gives up.
+    /// Nothing is sent until the client gives up.
     Swallowed,
-    /// A part of it: of the first line (before), of the body (after).
+    /// Only a part is sent: of the first line (before), or of the body (after).
     Truncated,
-    /// The request goes to the server twice, and the second answer counts (before); the answer comes twice (after).
+    /// The request is sent to the server twice, and the second answer counts (before); or the answer is sent twice
+    /// (after).
     Doubled,
     /// A gateway's own answer.
     Says(u16),
-    /// The same, and to everything that is asked from then on: a session has ended.
+    /// The same, also for all later requests: a session has ended.
     Locks(u16),
 }
 
-/// What is done with a request.
+/// What happens to a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Deed {
     Pass,
     Spoil(When, Answer),
-    /// The process ends: before the server has the request, or with the answer on its way.
+    /// The process is killed: before the server has the request, or while the answer is sent.
     Kill(When),
-    /// The process ends so long after the request.
+    /// The process is killed this long after the request.
     KillIn(Duration),
 }
 
-/// A request that came by.
+/// A request that passed through.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub method: String,
     /// With its query.
     pub uri: String,
-    /// What the server said to it, each time that it was asked.
+    /// The server's answers, one for each time that the request was sent.
     pub codes: Vec<u16>,
 }
 
 impl Asked {
-    /// It changes something, if the server carries it out.
+    /// Whether it changes something, if the server applies it.
     pub fn is_write(&self) -> bool {
         let review = self.uri.contains("/selfsubject");
         self.method != "GET" && !self.uri.contains("dryRun=") && !review
@@ -93,7 +94,7 @@ impl Asked {
     }
 }
 
-/// The process whose end a [`Deed`] may be.
+/// The process that a [`Deed`] can kill.
 pub type Victim = Arc<Mutex<Option<Child>>>;
 
 type Decide = dyn Fn(&Asked) -> Deed + Send + Sync;
@@ -124,7 +125,7 @@ impl Middle {
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 let own = own.clone();
-                // a side that hangs up ends its connection, and nothing else
+                // a side that hangs up ends only its own connection
                 std::thread::spawn(move || drop(own.serve(socket)));
             }
         });
@@ -195,7 +196,7 @@ impl Shared {
                 Deed::KillIn(time) => {
                     let victim = self.victim.clone();
                     std::thread::spawn(move || {
-                        // a moment, not a wait for something: nothing else is to be seen in it
+                        // a fixed delay, not a wait for an event: nothing can be observed meanwhile
                         std::thread::park_timeout(time);
                         kill(&victim);
                     });
@@ -207,7 +208,7 @@ impl Shared {
         }
     }
 
-    /// To the server; its answer can be read until the end.
+    /// Forwards to the server; its answer can be read to the end.
     fn forward(&self, request: &[u8]) -> std::io::Result<BufReader<TcpStream>> {
         let mut server = TcpStream::connect(("127.0.0.1", self.upstream))?;
         server.write_all(request)?;

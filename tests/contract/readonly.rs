@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::rig::{Rig, err, out, rig, until};
 
-/// True for a request that changes something, or would: a dry run is one as well. Reviews of one's own rights are reads
-/// that the API makes as a POST.
+/// True for a request that changes something, or would; a dry run counts too. Access reviews are reads that the API
+/// defines as POST.
 pub fn is_change(entry: &Value) -> bool {
     let resource = entry["objectRef"]["resource"].as_str().unwrap_or_default();
     !matches!(entry["verb"].as_str(), Some("get" | "list" | "watch"))
@@ -59,7 +59,7 @@ spec:
   metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}]
 "#;
 
-/// An action whose process was killed between two of its steps: its id.
+/// The id of an action whose process was killed between two of its steps.
 fn unfinished(rig: &Rig) -> String {
     let mut child =
         rig.command_as("operator", &["failover", "part", "--yes"]).stderr(Stdio::null()).spawn().unwrap();
@@ -91,7 +91,7 @@ fn every_action_is_refused_and_nothing_is_sent() {
         "[failover.green]\nkind = \"selector\"\nservice = \"{NAMESPACE}/web\"\nfrom = \"version=blue\"\nto = \"version=green\"\n\
         [failover.part]\nkind = \"weight\"\nroute = \"traefikservice/{NAMESPACE}/web\"\nfrom = \"web\"\nto = \"other\"\nsteps = [50, 100]\nsoak_secs = 600\n"
     ));
-    // something to undo, made while writing was allowed
+    // an action to undo, run while writing was allowed
     let scale = ["-n", NAMESPACE, "scale", "deploy/web", "--replicas", "3", "--yes", "-o", "json"];
     let done = rig.json(&scale, 0);
     let id = done["id"].as_str().unwrap();
@@ -120,7 +120,7 @@ fn every_action_is_refused_and_nothing_is_sent() {
         &["undo", id],
         &["resume", &cut_off],
     ];
-    // a subcommand that is added later must be added here too
+    // add new subcommands here too
     let help = out(&rig.run(&["--help"]));
     let known = [
         "snapshot",
@@ -137,7 +137,7 @@ fn every_action_is_refused_and_nothing_is_sent() {
     ];
     let commands = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
     let mut counted = 0;
-    // what is indented further goes on from the line before
+    // a line with more indent continues the one before
     let commands = commands.filter(|l| !l.starts_with("   "));
     for command in commands.filter_map(|l| l.split_whitespace().next()) {
         let covered = known.contains(&command) || actions.iter().any(|a| a[0] == command);
@@ -172,7 +172,7 @@ fn every_action_is_refused_and_nothing_is_sent() {
         list["items"].as_array().unwrap().iter().map(|o| o["spec"].clone()).collect()
     };
     assert_eq!(specs(&before), specs(&after));
-    // the same said by the config, and that the log would show a change if there was one
+    // the same set by the config, and a check that the log would show a change
     rig.config("[guards]\nread_only = true\n");
     let mark = rig.audit_mark();
     let output = rig.run(&["-n", NAMESPACE, "restart", "deploy/web", "--yes"]);

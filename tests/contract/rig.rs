@@ -20,8 +20,8 @@ pub struct Rig {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// The rig; panics without a cluster, so that no test passes that did not run. One suite, two targets: the variables of
-/// `tests/cluster/up` or those of `tests/cluster/simulated`.
+/// The rig; panics without a cluster, so that no test passes without having run. One suite, two targets: the variables
+/// of `tests/cluster/up` or those of `tests/cluster/simulated`.
 pub fn rig() -> Rig {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let kubeconfig = var("PILOTHOUSE_TEST_KUBECONFIG")
@@ -40,13 +40,14 @@ pub fn rig() -> Rig {
     rig
 }
 
-/// A home whose journal no other writer to a disk can hold up, where there is such a place.
+/// A home folder on a disk without other writers, if there is one, so that nothing delays the journal.
 fn in_memory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
-/// For what the simulated cluster does not have; `why` says what. The names of such tests end in `_real_only`.
+/// For features that the simulated cluster does not have; `why` says which. The names of such tests end in
+/// `_real_only`.
 pub fn real(why: &str) -> Rig {
     let rig = rig();
     assert!(!rig.simulated, "not for the simulated cluster ({why}): leave it out with --skip _real_only");
@@ -87,7 +88,7 @@ impl Rig {
         self.pipe(&self.kubeconfig, &["apply", "-f", "-"], yaml);
     }
 
-    /// For objects that do not say in which namespace they are.
+    /// For objects that do not name their namespace.
     pub fn apply_in(&self, namespace: &str, yaml: &str) {
         self.pipe(&self.kubeconfig, &["-n", namespace, "apply", "-f", "-"], yaml);
     }
@@ -121,7 +122,7 @@ impl Rig {
         assert!(child.wait().unwrap().success(), "kubectl apply of {yaml}");
     }
 
-    /// A namespace with its default account, without which no pod can be made in it.
+    /// A namespace with its default service account, without which no pod can be created in it.
     pub fn namespace(&self, name: &str) {
         self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"));
         until(20, "the default service account", || {
@@ -130,7 +131,7 @@ impl Rig {
         });
     }
 
-    /// Our binary with a home of its own, as a person: `admin`, `operator`, `viewer` or `nobody`.
+    /// Our binary with a home of its own, as a user: `admin`, `operator`, `viewer` or `nobody`.
     pub fn command_as(&self, who: &str, args: &[&str]) -> Command {
         self.command_with(&self.folder.join(format!("{who}.kubeconfig")), args)
     }
@@ -153,7 +154,7 @@ impl Rig {
         command
     }
 
-    /// Our config file from now on.
+    /// Sets our config file.
     pub fn config(&self, text: &str) {
         let folder = self.home.path().join("config/pilothouse");
         std::fs::create_dir_all(&folder).unwrap();
@@ -182,7 +183,7 @@ impl Rig {
             .unwrap_or_else(|e| panic!("pilothouse {args:?}: {e}: {}", out(&output)))
     }
 
-    /// Somebody with the rights that `kubectl drain` needs and no others. [`Rig::no_drainer`] takes them away again.
+    /// A user with exactly the permissions that `kubectl drain` needs. [`Rig::no_drainer`] removes them again.
     pub fn drainer(&self) -> &'static str {
         if self.simulated {
             return "drainer";
@@ -219,7 +220,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: nobodies}]
         }
     }
 
-    /// Runs one of the scripts beside the cluster.
+    /// Runs one of the scripts in tests/cluster.
     pub fn script(&self, name: &str, args: &[&str]) -> String {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster").join(name);
         let output = Command::new(script).args(args).output().unwrap();
@@ -241,12 +242,12 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: nobodies}]
         audit_in(&self.folder, from, agent)
     }
 
-    /// The same once the log has what was asked of the server so far: a request of our own is waited for in it.
+    /// The same, after the log has all requests so far: waits until it has a request that is sent now.
     pub fn audit_settled(&self, from: u64) -> Vec<Value> {
         self.audit_settled_in(&self.folder, from)
     }
 
-    /// The same of the cluster in a folder, which may be the standby's.
+    /// The same for the cluster in a folder, for example the standby.
     pub fn audit_settled_in(&self, folder: &Path, from: u64) -> Vec<Value> {
         let name = format!("audit-mark-{from}");
         let get = ["get", "configmap", &name, "--ignore-not-found"];
@@ -266,7 +267,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: nobodies}]
     }
 }
 
-/// Where the audit log of a cluster ends now.
+/// The current end of a cluster's audit log.
 pub fn audit_mark_in(folder: &Path) -> u64 {
     std::fs::metadata(folder.join("audit.jsonl")).unwrap().len()
 }
@@ -281,7 +282,7 @@ fn audit_in(folder: &Path, from: u64, agent: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Tries until the predicate gives a value; fails with the last reason after `secs`.
+/// Repeats until the predicate returns a value; fails with the last reason after `secs`.
 pub fn until<T>(secs: u64, what: &str, mut predicate: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + Duration::from_secs(secs);
     loop {

@@ -24,7 +24,7 @@ spec:
     spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
 "#;
 
-/// Makes a role of `pilothouse rbac` and gives it to a group of the same name.
+/// Creates a role of `pilothouse rbac` and binds it to a group of the same name.
 fn role(rig: &Rig, role: &str) {
     let yaml = out(&rig.run_as("admin", &["rbac", role]));
     rig.apply(&yaml);
@@ -57,13 +57,13 @@ fn done(rig: &Rig, args: &[&str]) -> Value {
     serde_json::from_str(&out(&output)).unwrap()
 }
 
-/// What was asked of the server since, as the rights that it took; fails at what was refused.
+/// The permissions that the requests since then needed; fails if one was refused.
 fn used(rig: &Rig, mark: u64) -> Vec<String> {
     let mut used = Vec::new();
     for entry in rig.audit_settled(mark) {
         let of = &entry["objectRef"];
         let text = |key: &str| of[key].as_str().unwrap_or_default();
-        // reviews of one's own rights, and paths that are no resources, are for everybody
+        // everybody may send access reviews and read paths that are no resources
         if of.is_null() || text("resource").starts_with("selfsubject") {
             continue;
         }
@@ -141,7 +141,7 @@ fn the_roles_are_enough_and_nothing_else_is_used_real_only() {
     }
     let scaled = done(&rig, &["scale", "deploy/web", "--replicas", "3"]);
     done(&rig, &["undo", scaled["id"].as_str().unwrap()]);
-    // an eviction is asked for and not made
+    // an eviction is requested but not executed
     for args in [
         &["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force"][..],
         &["failover", "green"],
@@ -152,7 +152,7 @@ fn the_roles_are_enough_and_nothing_else_is_used_real_only() {
     let used = used(&rig, mark);
     let more = unasked(&used, &every);
     assert!(more.is_empty(), "used, and neither asked for by doctor nor in the role: {more:?}");
-    // that the log shows what is used
+    // checks that the log shows the used permissions
     for right in ["patch nodes", "create pods/eviction", "patch deployments/scale.apps", "watch pods"] {
         assert!(used.iter().any(|u| u == right), "{right}: {used:?}");
     }

@@ -47,7 +47,7 @@ fn settled(rig: &Rig, namespace: &str, object: &str) {
     rig.kubectl_ok(&["-n", namespace, "rollout", "status", object, "--timeout=60s"]);
 }
 
-/// What a roll-back may change: the template, and the annotations of the object (the namespace taken out of them).
+/// What a roll-back may change: the template, and the object's annotations (without the namespace).
 fn restored(rig: &Rig, namespace: &str, object: &str) -> (Value, BTreeMap<String, String>, String) {
     let live = rig.kubectl_json(&["-n", namespace, "get", object]);
     let annotations = live["metadata"]["annotations"].as_object().unwrap();
@@ -90,7 +90,7 @@ fn is_same_as_kubectls(kind: &str) {
     let refused = rig.json(&[&base[..], &["--to-revision", "99"]].concat(), 3);
     let reason = refused["refusals"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("no revision 99") && reason.contains("there are 1, 3, 4"), "{reason}");
-    // where it is already: nothing is sent
+    // it is already at this revision, so nothing is sent
     let mark = rig.audit_mark();
     let nothing = rig.json(&[&base[..], &["--to-revision", "4"]].concat(), 0);
     assert!(nothing["steps"].as_array().unwrap().is_empty(), "{nothing}");
@@ -117,7 +117,7 @@ fn a_daemon_set_rolls_back_as_kubectl_does_it() {
     is_same_as_kubectls("DaemonSet");
 }
 
-/// A workload with a fresh life, rolled out.
+/// A new workload whose rollout is complete.
 fn fresh(rig: &Rig, kind: &str, name: &str) -> String {
     rig.namespace(OURS);
     let object = format!("{}/{name}", kind.to_lowercase());
@@ -147,7 +147,7 @@ fn a_paused_rollout_is_not_rolled_back_and_pausing_goes_both_ways() {
     assert!(!paused());
     act(&["undo", resumed["id"].as_str().unwrap()], 0);
     assert!(paused(), "the undo of a resume pauses again");
-    // a second undo of the same finds it done
+    // a second undo of the same action finds it undone
     let twice = act(&["undo", resumed["id"].as_str().unwrap()], 3);
     assert!(twice["refusals"][0]["reason"].as_str().unwrap().contains("already"), "{twice}");
 }
@@ -171,7 +171,7 @@ fn a_roll_back_is_rolled_forward_by_its_undo() {
         assert_eq!(template(), rolled);
         let undone = act(&["undo", done["id"].as_str().unwrap()], 0);
         assert_eq!(template(), before, "{undone}");
-        // and somebody else's template is nobody's to undo
+        // and nobody else's template is undone
         rig.kubectl_ok(&["-n", OURS, "set", "image", &object, "a=other:9"]);
         settled(&rig, OURS, &object);
         let mark = rig.audit_mark();
@@ -195,7 +195,7 @@ fn the_undo_of_a_scale_says_who_was_faster() {
     act(&["undo", first["id"].as_str().unwrap()], 0);
     assert_eq!(replicas(), 2);
     let second = act(&["scale", &object, "--replicas", "4"], 0);
-    // the API server keeps no time of what the scale subresource wrote, only whose it is
+    // for a write of the scale subresource, the API server records who made it, but not when
     for (theirs, who) in [
         (&["scale", &object, "--replicas", "7"][..], "7 replicas, not 4 (last changed by kubectl)"),
         (
@@ -218,7 +218,7 @@ fn the_undo_of_a_scale_says_who_was_faster() {
     assert_eq!(replicas(), 8);
 }
 
-// --- where a rollout stands
+// --- the state of a rollout
 
 /// Name, kind, the parts of the spec that are special, what the second template adds to the labels, how it ends.
 type Case = (&'static str, &'static str, &'static str, &'static str, &'static str);
@@ -267,7 +267,7 @@ const CASES: [Case; 13] = [
 
 fn case((name, kind, special, labels, _): &Case, second: bool) -> String {
     let labels = if second { labels } else { "" };
-    // paused only from the second template on: a Deployment that begins paused never starts a pod
+    // paused only from the second template on, because a Deployment that starts paused never creates a pod
     let special = if second { *special } else { special.trim_start_matches("paused: true, ") };
     let (replicas, scheduling) = match *kind {
         "DaemonSet" => ("", "nodeSelector: {topology.kubernetes.io/zone: zone-a, pool: general}, "),
@@ -288,7 +288,7 @@ spec: {{{replicas}{special}selector: {{matchLabels: {{app: {name}}}}}, template:
     )
 }
 
-/// The verdict that kubectl's words mean, and the numbers in them.
+/// The verdict that kubectl's message stands for, and the numbers in it.
 fn kubectls(text: &str) -> (&'static str, Vec<u64>) {
     let verdict = if text.contains("exceeded its progress deadline") {
         "stuck"
@@ -302,7 +302,7 @@ fn kubectls(text: &str) -> (&'static str, Vec<u64>) {
     } else {
         "progressing"
     };
-    // the names of objects and revisions have digits of their own
+    // the names of objects and revisions contain digits too
     let plain: String = text.split('"').step_by(2).collect();
     let plain = plain.split("at revision").next().unwrap();
     (verdict, numbers(plain))
@@ -312,7 +312,7 @@ fn numbers(text: &str) -> Vec<u64> {
     text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect()
 }
 
-/// How often each case was compared, by where it stood.
+/// How often each case was compared, by verdict.
 type Compared = BTreeMap<&'static str, BTreeMap<String, u32>>;
 
 #[test]
@@ -370,7 +370,7 @@ fn a_rollout_stands_where_kubectl_says() {
             let ours = rows.iter().find(|w| w["name"] == c.0 && w["kind"] == c.1).unwrap();
             let (phase, why) = (ours["rollout"].as_str().unwrap(), ours["rollout_why"].as_str().unwrap());
             let (verdict, counts) = kubectls(said);
-            // kubectl has no word for paused: it waits for the new replicas
+            // kubectl has no message for paused: it waits for the new replicas
             let same = phase == verdict || (phase == "paused" && verdict == "progressing" && why != "paused");
             assert!(same, "{}: kubectl says {said:?}, we say {phase}: {why}", c.0);
             if verdict == "progressing" {

@@ -6,7 +6,7 @@ use crate::rig::{Rig, out, rig, until};
 
 const NAMESPACE: &str = "contract-rotation";
 
-/// A Deployment of two pods behind a Service; `free`: the Service selects by a label that the ReplicaSet does not.
+/// A Deployment of two pods with a Service; `free`: the Service selects by a label that the ReplicaSet does not use.
 fn deployment(rig: &Rig, name: &str, free: bool) {
     rig.namespace(NAMESPACE);
     rig.kubectl_ok(&["-n", NAMESPACE, "delete", "pods,deploy", "-l", &format!("app={name}"), "--wait"]);
@@ -43,7 +43,7 @@ fn pods(rig: &Rig, name: &str) -> Vec<Value> {
     own.filter(|p| p["metadata"]["deletionTimestamp"].is_null()).cloned().collect()
 }
 
-/// Waits until the names of the ready endpoints are as wanted.
+/// Waits until the ready endpoints have these names.
 fn backends(rig: &Rig, service: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
     until(30, "the endpoints", || {
         let label = format!("kubernetes.io/service-name={service}");
@@ -89,7 +89,7 @@ fn a_pod_leaves_the_rotation_and_stays_its_controllers() {
     let taken = rig.kubectl_json(&["-n", NAMESPACE, "get", "pod", out_of]);
     assert_eq!(taken["metadata"]["labels"]["rotation"], "in");
     assert!(taken["metadata"]["annotations"].get("pilothouse.dev/out-of-rotation").is_none());
-    // by the undo instead
+    // with an undo instead
     let done = act(&rig, &["out-of-rotation", out_of, "--service", "free"], 0);
     backends(&rig, "free", |ready| ready.len() == 1);
     act(&rig, &["undo", done["id"].as_str().unwrap()], 0);
@@ -113,7 +113,7 @@ fn without_a_label_of_its_own_a_replacement_is_made() {
     let taken = live.iter().find(|p| p["metadata"]["name"] == out_of).unwrap();
     assert!(taken["metadata"]["ownerReferences"].is_null(), "{taken}");
     assert_eq!(live.len(), 3, "it stays for a look at it");
-    // back again there is one too many, and its controller takes one away
+    // after it is back there is one pod too many, and its controller deletes one
     let back = act(&rig, &["into-rotation", out_of], 0);
     assert!(back["warnings"].to_string().contains("then it deletes one of them"), "{back}");
     until(30, "two pods", || match pods(&rig, "bound").len() {
@@ -196,7 +196,7 @@ spec: {selector: {app: db, role: serving}, ports: [{port: 80}]}
 fn bounds_go_there_and_back() {
     let rig = rig();
     deployment(&rig, "auto", false);
-    // no metric of its pods: it leaves the replicas where they are
+    // its pods have no metrics, so it does not change the replicas
     rig.apply_in(
         NAMESPACE,
         r"
@@ -256,7 +256,7 @@ fn a_quota_is_named_with_the_room_that_it_leaves() {
     let namespace = "contract-quota";
     rig.namespace(namespace);
     rig.kubectl_ok(&["-n", namespace, "delete", "deploy,pods,resourcequota", "--all", "--wait"]);
-    // before the pods: what is there already is counted only every few minutes
+    // before the pods, because existing pods are counted only every few minutes
     rig.apply_in(
         namespace,
         r#"
@@ -321,7 +321,7 @@ spec:
         "{warnings}"
     );
     assert_eq!(five["confirm"], "suffix");
-    // and that is what happens
+    // and this happens
     let done = rig.run(&["-n", namespace, "scale", "deploy/web", "--replicas", "3", "--yes"]);
     assert_eq!(done.status.code(), Some(0), "{}", out(&done));
 }

@@ -57,7 +57,7 @@ fn a_standby_takes_over_and_gives_back_real_only() {
     rig.config("[failover.dr]\nkind = \"standby\"\ncontext = \"standby\"\nworkloads = [\"deploy/contract-standby/web\"]\nscale_down = true\nroute = \"traefikservice/contract-standby/web\"\nfrom = \"here\"\nto = \"there\"\nsteps = [50, 100]\nsoak_secs = 1\n");
     let stands = |what: &str, here: i64, standby: i64, weights: [i64; 2]| {
         let get = ["-n", "contract-standby", "get", "deploy", "web", "-o", "json"];
-        // wanted and ready: pods may lose their readiness for a while with their node's, after another test's outage
+        // desired and ready: pods can be unready for a while with their node, after another test's outage
         let ready = |text: &str| -> (i64, i64) {
             let live: Value = serde_json::from_str(text).unwrap();
             let ready = live["status"]["readyReplicas"].as_i64().unwrap_or(0);
@@ -100,7 +100,7 @@ fn a_standby_takes_over_and_gives_back_real_only() {
     stands("the revert undone", 0, 3, [0, 100]);
     run(&["undo", id(&done)], 0);
     stands("undone", 3, 0, [100, 0]);
-    // a standby that nobody answers at is told before anything is sent
+    // a standby that does not answer is reported before anything is sent
     let text = std::fs::read_to_string(&kubeconfig).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut config: Value = serde_json::from_str(&text).unwrap();

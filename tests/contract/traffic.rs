@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::rig::{out, real, until};
 
-/// A GET with nothing of ours in it.
+/// A GET without any of our code.
 fn query(base: &str, promql: &str) -> Value {
     let host = base.strip_prefix("http://").unwrap();
     let mut escaped = String::new();

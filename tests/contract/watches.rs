@@ -51,14 +51,14 @@ fn a_watch_goes_on_where_another_ended() {
     let hidden = wire.ok("PATCH", &one, MERGE, &json!({"metadata": {"labels": {"seen": "no"}}}));
     wire.ok("DELETE", &one, JSON, &Value::Null);
     let all = ["ADDED followed", "MODIFIED followed", "MODIFIED followed", "DELETED followed"];
-    // others of the namespace come when the controllers get to it
+    // other changes in the namespace come when the controllers make them
     let this = "timeoutSeconds=20&fieldSelector=metadata.name%3Dfollowed";
     let (seen, gone) = events(&mut watch(&wire, &format!("resourceVersion={begin}&{this}")), 4);
     assert_eq!(seen, all);
     assert!(version(&gone) > version(&hidden), "the end has a version of its own");
     let rest = format!("resourceVersion={}&{this}", version(&changed));
     assert_eq!(events(&mut watch(&wire, &rest), 2).0, all[2..]);
-    // behind a selector it is gone when it no longer matches
+    // with a selector, an object is deleted when it no longer matches
     let selected = format!("resourceVersion={begin}&timeoutSeconds=20&labelSelector=seen%3Dyes");
     let (seen, left) = events(&mut watch(&wire, &selected), 3);
     assert_eq!(seen, ["ADDED followed", "MODIFIED followed", "DELETED followed"]);
@@ -92,7 +92,7 @@ fn bookmarks_tell_where_a_quiet_watch_stands() {
     let asked =
         format!("resourceVersion={begin}&allowWatchBookmarks=true&timeoutSeconds=6&labelSelector=none");
     let mut quiet = watch(&wire, &asked);
-    // without any change since its beginning a watch gets no bookmark
+    // a watch without any change since its start gets no bookmark
     wire.ask("DELETE", &format!("{MAPS}/unseen"), JSON, &Value::Null);
     wire.ok("POST", MAPS, JSON, &json!({"metadata": {"name": "unseen"}}));
     let (kind, mark) = quiet.event().expect("a bookmark before the end");
@@ -103,7 +103,7 @@ fn bookmarks_tell_where_a_quiet_watch_stands() {
     }
     let lasted = began.elapsed();
     assert!(lasted > Duration::from_secs(5) && lasted < Duration::from_secs(15), "{lasted:?}");
-    // a list as a stream: what there is, then the mark of its end
+    // a list as a stream: the existing objects, then the mark of its end
     wire.ask("POST", MAPS, JSON, &json!({"metadata": {"name": "listed"}}));
     let asked = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=20\
                  &fieldSelector=metadata.name%3Dlisted";

@@ -15,7 +15,7 @@ pub const MERGE: &str = "application/merge-patch+json";
 pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
 pub const JSON_PATCH: &str = "application/json-patch+json";
 
-/// Somebody's way to the API server.
+/// A connection to the API server as one user.
 pub struct Wire {
     proxy: Child,
     host: String,
@@ -64,7 +64,7 @@ impl Wire {
         Stream { code, head: head.to_lowercase(), body }
     }
 
-    /// Status code and document; what is no JSON comes as text.
+    /// Status code and document; a body that is not JSON becomes text.
     pub fn ask(&self, method: &str, path: &str, kind: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut stream = self.open(method, path, kind, &body);
@@ -112,7 +112,7 @@ impl Stream {
         Some((event["type"].as_str().unwrap().to_owned(), event["object"].take()))
     }
 
-    /// It has not ended after so long; what comes meanwhile is thrown away.
+    /// Waits this long, fails if it ends; drops everything that arrives.
     pub fn lasts(&mut self, wait: Duration) -> bool {
         let end = Instant::now() + wait;
         self.body.get_ref().set_read_timeout(Some(Duration::from_millis(200))).unwrap();

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::seat::{GONE_WITHIN, PATIENCE, Seat, Start};
 
-/// A kubeconfig whose server is a port at which nobody listens.
+/// A kubeconfig whose server is a port where nothing listens.
 struct Nowhere {
     folder: tempfile::TempDir,
     address: String,
@@ -47,7 +47,7 @@ fn a_server_that_is_not_there_is_named_and_tried_again() {
     for lie in ["no nodes", "no services", "no error lines", "0 Ready", "loading hpas"] {
         assert!(!text.contains(lie), "{lie}:\n{text}");
     }
-    // somebody listens there now: the console comes by itself
+    // a server listens there now: the console connects by itself
     let listener = std::net::TcpListener::bind(&address).unwrap();
     let (told, came) = std::sync::mpsc::channel();
     std::thread::spawn(move || drop(listener.accept().map(|_| told.send(()))));
@@ -171,7 +171,7 @@ fn a_bad_config_opens_with_a_banner() {
     let kubeconfig = nowhere.kubeconfig();
     let mut seat = Start { config: Some("[ui]\nthemee = \"light\"\n"), ..Start::new(&kubeconfig) }.sit();
     seat.sees(&["config.toml:2", "themee", "WRITE"]);
-    // another key and another message do not take it away for good
+    // another key and another message do not hide it permanently
     seat.press("?", &["Problems of the configuration"]);
     seat.press("\x1b", &["1 Nodes"]);
     seat.sees(&["themee"]);
@@ -187,7 +187,7 @@ fn without_colours_the_selected_row_still_shows() {
     let kubeconfig = nowhere.kubeconfig();
     let mut seat = Start { env: &[("NO_COLOR", "1")], ..Start::new(&kubeconfig) }.sit();
     seat.sees(&["no answer from"]);
-    // NOW is the one list that has rows here, so it has the focus
+    // NOW is the only list with rows here, so it has the focus
     seat.wait_for("a row in reverse", PATIENCE, |seat| {
         let inverse = |row, col| seat.screen().cell(row, col).is_some_and(vt100::Cell::inverse);
         (0..36).any(|row| (2..100).all(|col| inverse(row, col)))

@@ -20,7 +20,7 @@ pub struct Rig {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Panics without a cluster, so that no test passes that did not run.
+/// Panics without a cluster, so that no test passes without having run.
 pub fn rig() -> Rig {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let kubeconfig =
@@ -43,7 +43,7 @@ impl Rig {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Tries until kubectl's answer is as wanted.
+    /// Repeats until kubectl's answer is as expected.
     pub fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(PATIENCE);
         loop {
@@ -106,7 +106,7 @@ spec:
     pub fn sit(&self, args: &[&str]) -> Seat {
         let mut seat = Start { args, ..Start::new(&self.kubeconfig) }.sit();
         seat.sees(&["1 Nodes", "node-0", "Ready", "pods", "? help"]);
-        // a plan that was made of half a list changes with the rest of it, and is then not sent
+        // a plan from an incomplete list changes when the rest arrives, and is then not sent
         seat.wait_for("all pods", PATIENCE, |seat| {
             let header = seat.text().lines().next().unwrap_or_default().to_owned();
             let pods = header.split("pods ").nth(1).unwrap_or_default();
@@ -127,7 +127,7 @@ fn find(seat: &mut Seat, name: &str) {
     let whole = format!("{NAMESPACE}/{name}");
     seat.press(":", &["Enter opens"]);
     seat.types(&whole);
-    // what matches is looked up with each key: once more until the list of Deployments has come
+    // matches are searched with each key, so it is typed again until the list of Deployments has arrived
     let last = name.chars().last().unwrap();
     for _ in 0..100 {
         if seat.text().contains(&format!("deploy   {whole} ")) {
@@ -146,7 +146,7 @@ fn finds_a_workload_reads_its_logs_and_scales_it() {
     rig.deployment("found");
     let mut seat = rig.sit(&[]);
     find(&mut seat, "found");
-    // the pods as well: their watch is another than that of their Deployment
+    // the pods too, because their watch is another one than their Deployment's
     seat.sees(&["2 wanted, 2 ready", "2 (2 ready"]);
     seat.press("l", &["Logs of", "following"]);
     seat.wait_for("a line of the log", PATIENCE, |seat| {
@@ -166,7 +166,7 @@ fn finds_a_workload_reads_its_logs_and_scales_it() {
     seat.press("8", &["8 Actions", "scale"]);
 }
 
-/// Takes the mark off again, whatever became of the test.
+/// Removes the mark again, whatever the test's result is.
 struct Uncordon<'a>(&'a Rig);
 
 impl Drop for Uncordon<'_> {
@@ -183,11 +183,11 @@ fn cordons_a_node_and_back() {
     let cordoned = || rig.ask(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"]);
     assert_eq!(cordoned(), "");
     let mut seat = rig.sit(&[]);
-    // the focus is on what is wrong with the cluster, if anything is
+    // the focus is on the cluster's problems, if there are any
     seat.press("1", &["1 Nodes"]);
     seat.press("/", &["Enter keeps"]);
     seat.press("node-0003\r", &["1 match"]);
-    // a confirmation that was typed ahead, in the same write as the key that asks for the rehearsal
+    // a confirmation typed ahead, in the same write as the key that opens the rehearsal
     seat.types("Cy");
     seat.sees(&["Rehearsal: cordon", "y do it"]);
     seat.pastes("y");
@@ -198,7 +198,7 @@ fn cordons_a_node_and_back() {
     rig.until(&["get", "node", "node-0003", "-o", "jsonpath={.spec.unschedulable}"], |answer| {
         answer == "true"
     });
-    // cordoned again means uncordon; from its description this time
+    // the same key now uncordons; from the node's description this time
     seat.press("d", &["Describe node/node-0003", "C uncordon"]);
     seat.press("C", &["Rehearsal: uncordon", "y do it"]);
     seat.says_yes("Rehearsal: uncordon");
@@ -213,7 +213,7 @@ fn what_is_typed_ahead_or_pasted_does_not_confirm() {
     rig.deployment("kept");
     let mut seat = rig.sit(&[]);
     find(&mut seat, "kept");
-    // one less asks for the last characters of the name: all of it typed ahead
+    // scaling down asks for the last letters of the name; all of it is typed ahead
     seat.press("S", &["(now 2) to:"]);
     seat.types("-1\rkept\r");
     seat.sees(&["Rehearsal: scale", "type"]);
@@ -253,7 +253,7 @@ fn lives_through_the_loss_of_the_api_server() {
         seat.press("5", &["5 Workloads", "deploy/"]);
         seat.press("1", &["1 Nodes"]);
     }));
-    // whatever was seen: the cluster is for others too
+    // in any case, because other tests use the cluster too
     rig.apiserver("start");
     if let Err(failed) = lost {
         std::panic::resume_unwind(failed);

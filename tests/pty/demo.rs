@@ -14,14 +14,14 @@ use self::walk::{Moment, NARROW, WIDE, Walk, walk};
 use crate::picture::draw;
 use crate::seat::{PATIENCE, READING, Seat, Start};
 
-/// A seat before a scenario.
+/// A terminal with a scenario.
 fn demo(scenario: &str, size: (u16, u16)) -> Seat {
     Start { args: &["--demo", scenario, "--seed", "1"], size, ..Start::without_kubeconfig() }.sit()
 }
 
 fn keep(seat: &mut Seat, name: &str) {
     if let Some(folder) = std::env::var_os("PILOTHOUSE_DRAW") {
-        // a picture of a whole screen, not of one that is being painted
+        // a picture of a complete screen, not of one that is being painted
         seat.quiet(Duration::from_millis(200), Duration::from_secs(5));
         draw(seat, &PathBuf::from(folder), name);
     }
@@ -35,13 +35,13 @@ pub fn asked(seat: &Seat) -> String {
 }
 
 impl Seat {
-    /// Esc alone: with a key right behind it, it would be that key with Alt.
+    /// Esc alone: followed by another key at once, it would be that key with Alt.
     fn escapes(&mut self) {
         self.types("\x1b");
         self.quiet(Duration::from_millis(100), Duration::from_millis(500));
     }
 
-    /// Types what a rehearsal asks for. It counts only from a moment after the plan was on the screen.
+    /// Types the answer to a rehearsal. It counts only from a moment after the plan was shown.
     pub fn confirms(&mut self, text: &str) {
         for _ in 0..20 {
             self.bytes_within(READING);
@@ -104,7 +104,7 @@ fn the_zoomed_panes_of_the_incident_are_filled() {
 
 #[test]
 fn the_incident_is_resolved_from_the_keyboard() {
-    // beside it on a small screen, with other names: both wait most of their time
+    // at the same time on a small screen, with other names; both wait most of their time
     let beside = std::thread::spawn(|| walk(2, NARROW).holds());
     let mut walk = Walk::begin(1, WIDE);
     walk.walks_on(|seat, moment| match moment {
@@ -114,7 +114,7 @@ fn the_incident_is_resolved_from_the_keyboard() {
     });
     walk.holds();
 
-    // what is left is the machine to be repaired
+    // the machine that needs a repair is left
     let seat = &mut walk.seat;
     seat.escapes();
     seat.sees(&["out of service"]);

@@ -90,7 +90,7 @@ fn remove(mut candidates: Vec<Candidate>, open: &BTreeSet<Name>, dealt_with: &BT
                     removed += 1;
                 }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "an old journal cannot be removed")
+                    tracing::warn!(path = %path.display(), %error, "an old journal cannot be removed");
                 }
             }
         }

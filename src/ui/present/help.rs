@@ -31,10 +31,7 @@ pub fn lines(out: &mut Lines, ui: &Ui) {
         }
         out.say(Role::Text, String::new());
     }
-    out.say(
-        Role::Strong,
-        "Lower-case keys change nothing; CAPITALS change the cluster, and always open a rehearsal first.",
-    );
+    out.say(Role::Strong, "CAPITALS change the cluster, always after a rehearsal; lower case never does.");
     out.say(Role::Dim, "glyphs: ✖ broken   ! needs attention   ~ unusual   – not known   + marked");
     out.say(Role::Text, String::new());
     // the frame and the mark of a match

@@ -5,20 +5,20 @@ use base64::Engine as _;
 
 use super::server::{Speaks, pki};
 
-/// What has to come of a row.
+/// The expected result of a row.
 #[derive(Clone, Debug)]
 pub enum Want {
-    /// The request as the server's line has it.
+    /// The request as the server logs it.
     Sees(String),
-    /// Nothing is answered, and the words hold this.
+    /// There is no answer, and the error contains this.
     Refuses(&'static str),
 }
 
-/// What kubectl makes of a row.
+/// kubectl's result for a row.
 #[derive(Clone, Debug)]
 pub enum Kubectl {
     Same,
-    /// Something else, for a reason.
+    /// Another result, with the reason.
     Differs(&'static str),
 }
 
@@ -28,7 +28,7 @@ pub struct Row {
     pub speaks: Speaks,
     pub speaks_last: Speaks,
     pub proxied: bool,
-    /// None: only what the environment and the flags name.
+    /// None: only the environment and the flags configure it.
     pub kubeconfig: Option<String>,
     pub files: Vec<(&'static str, String)>,
     pub env: Vec<(&'static str, &'static str)>,
@@ -107,7 +107,7 @@ impl Row {
         self
     }
 
-    /// `https /version` and then this.
+    /// `https /version`, followed by this.
     fn sees(mut self, rest: &str) -> Self {
         let scheme = if self.speaks_last == Speaks::Http { "http" } else { "https" };
         self.want = Want::Sees(format!("{scheme} /version {rest}"));
@@ -431,7 +431,7 @@ fn plugins() -> Vec<Row> {
         exec("what a plugin is told", token, ", provideClusterInfo: true").access(
                 &format!("server: 'https://127.0.0.1:{{port}}', tls-server-name: kube.test, disable-compression: true, {CA}, extensions: [{{name: client.authentication.k8s.io/exec, extension: {{audience: a}}}}]"),
                 &format!("exec: {{apiVersion: {V1}, command: '{{dir}}/p.sh', interactiveMode: Never, provideClusterInfo: true}}"))
-            // the token is what it is told, without what changes
+            // the token is the plugin's input, without its varying parts
             .file("p.sh", format!("#!/bin/sh\ntold=$(printf %s \"$KUBERNETES_EXEC_INFO\" | tr '{{}},' '\\n\\n\\n' | grep -v -e server\\\": -e authority-data -e '^$' | sort | tr -d '\\n\" ' | tr -c 'a-zA-Z0-9:./-' _)\necho '{}'\n", answer(V1, r#""token":"'"$told"'""#)))
             .sees("Bearer apiVersion:client.authentication.k8s.io/v1audience:acluster:config:disable-compression:trueinteractive:falsekind:ExecCredentialspec:tls-server-name:kube.test"),
     ]

@@ -20,24 +20,24 @@ pub fn pki() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/access/pki")
 }
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
     Http,
-    /// With a certificate of the folder, and another one behind it ("" = none).
+    /// With a certificate of the folder, and another one after it in the chain ("": none).
     Https(&'static str, &'static str),
-    /// Redirects to the server that comes last, with this status.
+    /// Redirects to the last server, with this status.
     Redirect(u16),
 }
 
-/// Each request that was answered, as one line.
+/// Each answered request, as one line.
 pub type Seen = Arc<Mutex<Vec<String>>>;
 
 pub fn seen() -> Seen {
     Arc::default()
 }
 
-/// Starts one; gives its port.
+/// Starts one; returns its port.
 pub fn serve(speaks: Speaks, seen: &Seen, redirect_to: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -54,7 +54,7 @@ pub fn serve(speaks: Speaks, seen: &Seen, redirect_to: u16) -> u16 {
                     None => answer(socket, "http", None, speaks, redirect_to, &seen),
                     Some(tls) => secure(socket, tls, speaks, redirect_to, &seen),
                 };
-                // a client that gives up is what many rows are about
+                // many rows are about a client that gives up
                 drop(told);
             });
         }
@@ -105,7 +105,7 @@ fn answer(
     let head = match head(&mut stream) {
         Ok(head) => head,
         Err(error) => {
-            // what is no HTTP is answered as Go's server does
+            // a request that is not HTTP gets the answer of Go's server
             drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"));
             return Err(error);
         }
@@ -212,7 +212,7 @@ fn config(name: &str, behind: &str) -> ServerConfig {
         .unwrap()
 }
 
-/// Asks for a client certificate and takes whatever comes.
+/// Requests a client certificate and accepts any.
 #[derive(Debug)]
 struct AnyClient;
 
@@ -259,8 +259,8 @@ impl ClientCertVerifier for AnyClient {
     }
 }
 
-/// Starts a proxy that speaks HTTP and SOCKS5 and leads everything to one port; what it was asked goes before what the
-/// server sees.
+/// Starts a proxy for HTTP and SOCKS5 that forwards everything to one port; its own requests are logged before those of
+/// the server.
 pub fn proxy(to: u16, seen: &Seen) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -306,7 +306,7 @@ fn through(mut socket: TcpStream, to: u16, seen: &Seen) -> std::io::Result<()> {
     socket.shutdown(std::net::Shutdown::Both)
 }
 
-/// The handshake; gives `socks5 HOST:PORT user:password`.
+/// The handshake; returns `socks5 HOST:PORT user:password`.
 fn socks(socket: &mut TcpStream) -> std::io::Result<String> {
     let mut take = |n: usize, socket: &mut TcpStream| -> std::io::Result<Vec<u8>> {
         let mut bytes = vec![0; n];

@@ -6,13 +6,13 @@ use serde_json::Value;
 pub struct Kind {
     pub name: &'static str,
     pub args: &'static str,
-    /// The request by which it is known: method, and the end of its path.
+    /// The request that identifies it: the method, and the end of the path.
     pub write: (&'static str, &'static str),
-    /// The objects, but for nodes.
+    /// The objects, except for nodes.
     pub yaml: &'static str,
-    /// What kubectl does to it at last, before our binary comes.
+    /// The last kubectl command before our binary runs.
     pub before: &'static str,
-    /// What kubectl reads back, and whether the write is in it. The object may be gone.
+    /// How kubectl reads the object, and whether the write was applied. The object may be deleted.
     pub get: &'static str,
     pub applied: fn(&Value) -> bool,
 }

@@ -7,13 +7,13 @@ pub struct Kind {
     pub name: &'static str,
     pub args: &'static str,
     pub yaml: &'static str,
-    /// More of it, here alone.
+    /// Additional objects, only in this cluster.
     pub more: &'static str,
-    /// In the standby, where the action has one.
+    /// The objects in the standby, if the action uses it.
     pub there: &'static str,
-    /// The writes of the whole: method, end of the path, how many, and whether it is in the standby.
+    /// The writes of a whole run: method, end of the path, how many, and whether they go to the standby.
     pub writes: &'static [(&'static str, &'static str, usize, bool)],
-    /// What kubectl reads: of whom, JSON path, what it is at the end, and whether it is in the standby.
+    /// What kubectl reads: the object, the JSON path, the final value, and whether it is in the standby.
     pub ends: &'static [(&'static str, &'static str, &'static str, bool)],
     pub plan: &'static str,
 }

@@ -14,13 +14,13 @@ pub enum Field {
     Template,
 }
 
-/// Who wrote.
+/// The writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// One of our processes.
     Process(usize),
     Kubectl,
-    /// A controller, or what was there before.
+    /// A controller, or the state before the round.
     Other,
 }
 
@@ -31,7 +31,7 @@ pub struct Write {
     /// `Node/a`, `Deployment/web`.
     pub object: String,
     version: u64,
-    /// When the server had the request, and when it had answered; in microseconds.
+    /// When the server received the request, and when it had answered, in microseconds.
     pub asked: i64,
     pub answered: i64,
     pub values: BTreeMap<Field, String>,
@@ -39,7 +39,7 @@ pub struct Write {
     pub field: Option<Field>,
 }
 
-/// An eviction, or a deletion of a pod, that was accepted.
+/// An accepted eviction, or deletion of a pod.
 #[derive(Clone, Debug)]
 pub struct Gone {
     pub by: Writer,
@@ -53,9 +53,9 @@ pub struct Gone {
 pub struct Seen {
     pub writes: Vec<Write>,
     pub gone: Vec<Gone>,
-    /// Reads of single objects by our processes: who, what, and when it was asked.
+    /// Reads of single objects by our processes: which process, which object, and when.
     pub reads: Vec<(usize, String, i64)>,
-    /// Anything that was sent to change something, accepted or not, by process.
+    /// All requests that would change something, accepted or not, by process.
     pub sent: BTreeMap<usize, u32>,
 }
 
@@ -128,7 +128,7 @@ impl Seen {
         let (asked, answered) = (at(entry, "requestReceivedTimestamp"), at(entry, "stageTimestamp"));
         let agent = entry["userAgent"].as_str().unwrap_or_default();
         let user = entry["user"]["username"].as_str().unwrap_or_default();
-        // an operator has one process at a time: the last that was started before the request came
+        // an operator has one process at a time: the last one that started before the request
         let by = if agent.starts_with("pilothouse/") {
             let own = |p: &&Process| p.hand.user() == user && p.started <= asked;
             let last = processes.iter().filter(own).max_by_key(|p| p.started);
@@ -187,7 +187,7 @@ impl Seen {
         });
     }
 
-    /// The writes that changed a field, the first being what was there before.
+    /// The writes that changed a field; the first is the value before the round.
     pub fn changes(&self, object: &str, field: Field) -> Vec<(&Write, &str)> {
         let mut changes: Vec<(&Write, &str)> = Vec::new();
         for write in self.writes.iter().filter(|w| w.object == object) {
@@ -199,7 +199,7 @@ impl Seen {
         changes
     }
 
-    /// The changes that may have been the last one at some moment of this time.
+    /// The changes that can have been the last one at some moment of this time.
     pub fn within(&self, object: &str, field: Field, from: i64, to: i64) -> Vec<(&Write, &str)> {
         let all = self.changes(object, field);
         let next = all.iter().skip(1).map(|(w, _)| w.answered).chain([i64::MAX]);

@@ -10,7 +10,7 @@ use super::seen::Seen;
 
 const UID: &str = "00000000-0000-4000-8000-000000000001";
 
-/// A cordon of a node by A, as it was said and as it was seen.
+/// A cordon of a node by A, in A's output and in the audit log.
 struct Story {
     processes: Vec<Process>,
     entries: Vec<Value>,
@@ -37,7 +37,7 @@ fn process(hand: Hand, pid: u32, args: &[&str], said: Value) -> Process {
     }
 }
 
-/// What a process says of one step.
+/// A process's output about one step.
 fn said(pid: u32, what: &str, kind: &str, state: &str, outcome: &str) -> Value {
     let on = json!({ "kind": kind, "name": "n", "uid": UID });
     let step = json!({ "what": what, "on": on, "state": state, "note": "" });
@@ -113,7 +113,7 @@ impl Story {
     }
 }
 
-/// The one thing that is wrong with a story.
+/// The only mistake in a story.
 fn wrong(words: &str, tell: impl FnOnce(&mut Story)) {
     let mut story = Story::true_one();
     tell(&mut story);

@@ -3,14 +3,14 @@
 use super::now;
 use crate::seat::Seat;
 
-/// How a rehearsal wants to be answered.
+/// How a rehearsal is confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// This text, and Enter.
     Text(String),
     /// `y`.
     Yes,
-    /// Not at all.
+    /// It cannot be confirmed.
     Blocked,
 }
 
@@ -23,7 +23,7 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// The name of what it is about.
+    /// The name of its object.
     pub fn name(&self) -> &str {
         self.title.rsplit('/').next().unwrap_or_default()
     }
@@ -38,7 +38,7 @@ pub fn is_open(seat: &Seat) -> bool {
     seat.text().contains("─ Rehearsal: ")
 }
 
-/// The rehearsal on the screen, once it asks for something.
+/// The rehearsal on the screen, once it asks for a confirmation.
 pub fn rehearsal(seat: &Seat) -> Option<Rehearsal> {
     let text = seat.text();
     let title = text.lines().find_map(|line| line.split_once("─ Rehearsal: "))?.1;
@@ -55,7 +55,7 @@ pub fn rehearsal(seat: &Seat) -> Option<Rehearsal> {
     Some(Rehearsal { title, ask })
 }
 
-/// The line that is being typed, with what may be typed there.
+/// The prompt with the text that is being typed.
 pub fn prompt(seat: &Seat) -> Option<String> {
     let last = now::lines(seat).pop()?;
     last.contains(" to: ").then(|| last.trim().to_owned())
@@ -66,16 +66,16 @@ pub fn said(seat: &Seat) -> String {
     now::lines(seat).into_iter().rev().nth(1).unwrap_or_default().trim().to_owned()
 }
 
-/// How an action came out.
+/// The result of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Came {
     Done,
-    /// Nothing was sent: the plan is another one by now.
+    /// Nothing was sent, because the plan has changed.
     Refused,
     Failed,
 }
 
-/// What the line for messages and jobs says of a confirmed action; none while it runs.
+/// The message about a confirmed action's result; None while it runs.
 pub fn came(seat: &Seat, of: &Rehearsal) -> Option<Came> {
     came_of(&said(seat), of)
 }
@@ -88,7 +88,7 @@ fn came_of(said: &str, of: &Rehearsal) -> Option<Came> {
         return Some(Came::Done);
     }
     let mut words = said.strip_prefix("JOB ")?.split_whitespace();
-    // where there is little room, the middle of its title is left out
+    // in a narrow place, the middle of its title is left out
     let ends = |word: &str| word.len() > 3 && of.title.ends_with(word.rsplit('…').next().unwrap_or(word));
     words.find(|word| ends(word))?;
     words.find_map(|word| match word {

@@ -8,31 +8,31 @@ use crate::seat::Seat;
 pub struct Row {
     /// `✖`, `!` or `~`.
     pub glyph: char,
-    /// What is wrong, in one line.
+    /// The problem, in one line.
     pub words: String,
-    /// The key at its right end, and what that says it does.
+    /// The key at its right end, and the title of that key's command.
     pub key: Option<(char, String)>,
     pub selected: bool,
 }
 
 impl Row {
-    /// What it is about: the first word that can be a name.
+    /// The name of its object: the first word that can be a name.
     pub fn about(&self) -> &str {
         let named = |word: &&str| word.contains(['/', '-']);
         self.words.split_whitespace().find(named).unwrap_or(&self.words)
     }
 
-    /// Somebody has done something about it.
+    /// Whether a fix is in progress.
     pub fn recovers(&self) -> bool {
         self.words.contains("recovering")
     }
 
-    /// It calls for somebody.
+    /// Whether it needs an action.
     pub fn is_alarm(&self) -> bool {
         self.glyph != '~' && !self.recovers()
     }
 
-    /// Its words without the numbers, which move.
+    /// Its words without the numbers, which change.
     pub fn gist(&self) -> String {
         let mut gist = format!("{} ", self.glyph);
         for c in self.words.chars() {
@@ -47,15 +47,15 @@ impl Row {
     }
 }
 
-/// What can be seen of NOW.
+/// The visible part of NOW.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     pub rows: Vec<Row>,
-    /// How many rows have no room.
+    /// The number of rows that do not fit.
     pub hidden: usize,
 }
 
-/// Reads NOW; none while it is covered or not there.
+/// Reads NOW; None if it is covered or not shown.
 pub fn read(seat: &Seat) -> Option<Now> {
     if asked::is_open(seat) {
         return None;
@@ -88,7 +88,7 @@ pub fn read(seat: &Seat) -> Option<Now> {
                 let selected = seat.screen().cell(row, at).is_some_and(vt100::Cell::inverse);
                 now.rows.push(Row { glyph: *glyph, words, key, selected });
             }
-            // the sentence goes on; what stands further in is its evidence
+            // the sentence continues; text with more indent is its evidence
             [' ', ' ', c, ..] if *c != ' ' => {
                 let row = now.rows.last_mut()?;
                 row.words.push(' ');
@@ -114,7 +114,7 @@ fn hidden_in(line: &str) -> Option<usize> {
     after.strip_prefix('+')?.parse().ok()
 }
 
-/// Takes a row's first line apart: `words  2m B roll back  Enter why`.
+/// Splits a row's first line: `words  2m B roll back  Enter why`.
 fn ends(line: &str) -> (String, Option<(char, String)>) {
     let line = line.trim();
     let keys = line.strip_suffix("Enter why").unwrap_or(line).trim_end();
@@ -132,7 +132,7 @@ fn ends(line: &str) -> (String, Option<(char, String)>) {
     (without_age(&words.get(..at).unwrap_or_default().join(" ")), Some((key, does)))
 }
 
-/// Without the column that says since when.
+/// Without the column for the time.
 fn without_age(words: &str) -> String {
     let words = words.trim_end();
     let is_age = |word: &&str| {

@@ -1,17 +1,17 @@
 //! The solution of the incident in the README.
 
-/// A numbered line of the README: which line of NOW it means, and what is typed there.
+/// A numbered line of the README: the line of NOW that it is about, and what to type there.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// Parts of the line of NOW, in their order.
     parts: Vec<&'static str>,
     pub key: char,
-    /// What is typed into the prompt that the key opens, if it opens one.
+    /// The text for the prompt that the key opens, if it opens one.
     pub value: Option<&'static str>,
 }
 
 impl Step {
-    /// Whether it means a line with these words: it begins so, and the other parts follow.
+    /// Whether it is about a line with these words: the line starts with the first part, and the other parts follow.
     pub fn means(&self, words: &str) -> bool {
         let [first, others @ ..] = self.parts.as_slice() else { return false };
         let mut rest = words.strip_prefix(first);
@@ -34,7 +34,7 @@ pub fn steps() -> Vec<Step> {
     let steps = section.lines().filter(numbered).map(|line| {
         let code: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
         let [line, key, others @ ..] = code.as_slice() else { panic!("no line and key: {line}") };
-        // a number in another step's words is not meant for its prompt
+        // a number in another step's text is not for its prompt
         let value =
             others.first().copied().filter(|v| v.starts_with(|c: char| c.is_ascii_digit()) && v.len() > 1);
         Step { parts: line.split('…').map(str::trim).collect(), key: key.chars().next().unwrap(), value }

@@ -18,17 +18,17 @@ use crate::seat::{READING, Seat, Start};
 
 /// How often the screen is looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// Until the first cause is shown, on a machine that opens several demos at once.
+/// The timeout until the first cause is shown, on a machine that opens several demos at once.
 const OPENING: Duration = Duration::from_secs(180);
 /// A whole walk.
 const MOST: Duration = Duration::from_secs(600);
-/// An action, of which a roll-back is the longest.
+/// The timeout of an action; a roll-back takes longest.
 const ACTION: Duration = Duration::from_secs(180);
-/// What answers a key, and a line that says what was done about it.
+/// The timeout of a reaction to a key, and of a line about a completed fix.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Nothing calls for anybody for so long, and all of the README's steps were made: it is over.
+/// If nothing needs an action for this long, and all of the README's steps were done, it is over.
 const QUIET: Duration = Duration::from_secs(5);
-/// A plan that was confirmed is another one by then: so often at most.
+/// How often a confirmed plan may have changed meanwhile.
 const REFUSED: usize = 3;
 
 /// What was done about a line, and when after that …
