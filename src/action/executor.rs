@@ -86,7 +86,7 @@ impl Executor {
         let mut action = view(&id, self.clock.now(), plan, false);
         action.inherited = self.follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
         if let Some(refusal) = plan.refusals.first() {
-            return self.end(action, Outcome::Refused, refusal.reason.clone(), false).await;
+            return self.end(action, Outcome::Refused, refusal.to_string(), false).await;
         }
         let (clusters, _claim) = match self.begins(plan).await {
             Ok(begins) => begins,
@@ -212,7 +212,7 @@ impl Executor {
             return drain::run(self, action, i..i, control, settle_for).await;
         }
         let message = match plan.steps.len() {
-            0 => plan.warnings.first().cloned().unwrap_or(last),
+            0 => plan.warnings.first().map_or(last, ToString::to_string),
             1 => last,
             _ if drained => last,
             n => format!("{n} steps verified"),

@@ -1,10 +1,12 @@
-//! A rehearsal: the pure plan, with what only the server knows asked for and settled in. Nothing is changed.
+//! A rehearsal: the pure plan, with what only the server knows asked for and added to it. Nothing is changed.
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::plan::{Act, Evidence, Intent, Plan, StepKind};
+use pilothouse_core::domain::id::{Name, ObjectRef};
+use pilothouse_core::domain::plan::{
+    Act, InContext, Intent, Plan, Reason, Refusal, ServerChecks, StepKind, Warning,
+};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::Cluster;
@@ -18,7 +20,7 @@ use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
-/// Plans, asks and settles. Without writers (read-only) no dry run is sent: those clients do not exist.
+/// Plans, and asks the server. Without writers (read-only) no dry run is sent: those clients do not exist.
 pub async fn rehearse(
     cluster: &Cluster,
     intent: &Intent,
@@ -36,17 +38,17 @@ pub async fn rehearse(
     if !plan.refusals.is_empty() {
         return plan;
     }
-    let mut evidence = Evidence::default();
+    let mut checks = ServerChecks::default();
     for context in contexts(&plan) {
         match reach.of(&context) {
-            Some(clients) => probe(&plan, &context, &clients.reader, &mut evidence).await,
-            None => evidence.denied.push(format!("there is no connection to context {context}")),
+            Some(clients) => probe(&plan, &context, &clients.reader, &mut checks).await,
+            None => checks.refusals.push(Refusal::NoConnection { context }),
         }
     }
-    if evidence.denied.is_empty() && reach.own.writer.is_some() {
-        dry_run(&plan, reach, &mut evidence).await;
+    if checks.refusals.is_empty() && reach.own.writer.is_some() {
+        dry_run(&plan, reach, &mut checks).await;
     }
-    plan::settle(plan, &evidence)
+    plan::apply_server_checks(plan, checks)
 }
 
 /// The contexts of the steps, each once.
@@ -55,27 +57,28 @@ fn contexts(plan: &Plan) -> BTreeSet<Name> {
 }
 
 /// Access reviews for everything that the plan needs of one cluster.
-async fn probe(plan: &Plan, context: &str, reader: &ReadClient, evidence: &mut Evidence) {
+async fn probe(plan: &Plan, context: &Name, reader: &ReadClient, checks: &mut ServerChecks) {
     let needed = plan::access(plan, context);
     let answers = join_all(needed.iter().map(|access| reader.may(ask(access)))).await;
-    let place = if context.is_empty() { String::new() } else { format!(" in context {context}") };
-    for (access, answer) in needed.iter().zip(answers) {
+    for (access, answer) in needed.iter().cloned().zip(answers) {
+        let context = InContext(context.clone());
         match answer {
             Ok(answer) if answer.allowed => {}
             Ok(answer) => {
-                let reason =
-                    if answer.reason.is_empty() { String::new() } else { format!(" ({})", answer.reason) };
-                evidence.denied.push(format!("you may not {access}{place}{reason}"));
+                checks.refusals.push(Refusal::Denied { access, context, reason: Reason(answer.reason) });
             }
-            Err(e) => evidence.unanswered.push(format!("may you {access}{place}: {e}")),
+            Err(e) => {
+                checks.warnings.push(Warning::ReviewUnanswered { access, context, error: e.to_string() });
+            }
         }
     }
 }
 
 /// The server's own dry run of each step that stands on what is there now: not of a later step of the same object,
 /// and not of a drain's evictions, whose budgets add up and which would double its requests.
-async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
+async fn dry_run(plan: &Plan, reach: &Reach, checks: &mut ServerChecks) {
     let stamp = plan.made_at.to_string();
+    let unanswered = |on: &ObjectRef, error: String| Warning::DryRunUnanswered { on: on.clone(), error };
     let mut seen = BTreeSet::new();
     for step in &plan.steps {
         let is_drain = step.is_eviction() && !matches!(plan.intent.act, Act::Evict(_));
@@ -100,16 +103,15 @@ async fn dry_run(plan: &Plan, reach: &Reach, evidence: &mut Evidence) {
             // that the question cannot be asked is no answer to it
             Err(WriteError::Refused(
                 e @ (ApiError::Unreachable(_) | ApiError::Unauthorized(_) | ApiError::Conflict { .. }),
-            )) => evidence.unanswered.push(format!("dry run of {}: {e}", step.on)),
+            )) => checks.warnings.push(unanswered(&step.on, e.to_string())),
             Err(WriteError::Refused(ApiError::Invalid { message })) if message.contains("dry run") => {
-                evidence.unanswered.push(format!("dry run of {}: {message}", step.on));
+                checks.warnings.push(unanswered(&step.on, message));
             }
             Err(WriteError::Refused(e)) => {
-                evidence.dry_run_refused.push(format!("{} {}: {e}", step.what, step.on));
+                let (on, step, error) = (step.on.clone(), step.what.clone(), e.to_string());
+                checks.refusals.push(Refusal::DryRunRefused { on, step, error });
             }
-            Err(e @ WriteError::Unknown(_)) => {
-                evidence.unanswered.push(format!("dry run of {}: {e}", step.on));
-            }
+            Err(e @ WriteError::Unknown(_)) => checks.warnings.push(unanswered(&step.on, e.to_string())),
         }
     }
 }

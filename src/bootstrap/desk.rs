@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name};
-use pilothouse_core::domain::plan::{Act, Confirm, Evidence, Intent, Plan, Sequel};
+use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, Sequel, Warning};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, World};
@@ -139,9 +139,7 @@ impl Desk {
             reach.others = others(&dialer, &contexts(&intent.act), read_only).await.unwrap_or_default();
             let mut plan = rehearse(cluster, &intent, &guards, View::Whole, now, &reach).await;
             if !read_only && let Err(e) = usable(&journal).await {
-                plan.warnings.push(format!(
-                    "{e}: the record of this would be kept in memory only and is lost with this process"
-                ));
+                plan.warnings.push(Warning::JournalUnusable { error: e });
                 plan.confirm = Confirm::Context;
                 plan.answer = plan.intent.context.to_string();
             }
@@ -172,9 +170,7 @@ impl Desk {
         let (inbox, rehearsal) = (self.inbox.clone(), self.rehearsal(intent));
         self.supervisor.spawn_once(async move {
             let reply = match rehearsal.await {
-                Some(plan) => {
-                    Reply::Rehearsal(Rehearsal { plan: Arc::new(plan), evidence: Evidence::default() })
-                }
+                Some(plan) => Reply::Rehearsal(Rehearsal { plan: Arc::new(plan) }),
                 None => Reply::Failed("that cluster is not there".into()),
             };
             hand(&inbox, Input::Reply(ticket, reply)).await;
@@ -233,7 +229,7 @@ impl Desk {
             let Some(plan) = rehearsal.await else { return };
             executor.reach.others = others(&dialer, &contexts, false).await.unwrap_or_default();
             let why = if let Some(refusal) = plan.refusals.first() {
-                format!("nothing was sent: {}", refusal.reason)
+                format!("nothing was sent: {refusal}")
             } else if let Some(what) = plan.goes_beyond(&read) {
                 format!("nothing was sent: {what} changed after the plan was shown; look again")
             } else if plan.answer != answer {

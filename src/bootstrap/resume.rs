@@ -100,7 +100,7 @@ pub(super) async fn attempt(
         Remaining::Intent(intent) => planned(start, &connection, &reach, intent).await?,
     };
     if read_only && plan.refusals.is_empty() {
-        plan.refusals.push(Refusal::new("read-only", "this console is read-only"));
+        plan.refusals.push(Refusal::ReadOnly);
     }
     if flags.is_dry_run() || !plan.refusals.is_empty() {
         show(&plan, flags)?;

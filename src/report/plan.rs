@@ -37,6 +37,8 @@ pub struct Document {
     /// What a template would lose and gain, a line for each field.
     diff: Vec<String>,
     warnings: Vec<String>,
+    /// The code of each warning, in the same order.
+    warning_codes: Vec<&'static str>,
     /// What the plan was made without; each is among the warnings, in words.
     unread: Vec<Unread>,
     refusals: Vec<Refusal>,
@@ -112,7 +114,8 @@ struct Unplaced {
 
 #[derive(Debug, Serialize)]
 struct Refusal {
-    guard: String,
+    guard: &'static str,
+    code: &'static str,
     reason: String,
 }
 
@@ -205,7 +208,8 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
             })
             .collect(),
         diff: plan.diff.clone(),
-        warnings: plan.warnings.clone(),
+        warnings: plan.warnings.iter().map(ToString::to_string).collect(),
+        warning_codes: plan.warnings.iter().map(model::Warning::code).collect(),
         unread: plan
             .unread
             .iter()
@@ -218,7 +222,7 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
         refusals: plan
             .refusals
             .iter()
-            .map(|r| Refusal { guard: r.guard.clone(), reason: r.reason.clone() })
+            .map(|r| Refusal { guard: r.guard().as_str(), code: r.code(), reason: r.to_string() })
             .collect(),
         confirm: plan.confirm,
         kubectl: plan.kubectl.clone(),

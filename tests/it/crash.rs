@@ -418,7 +418,7 @@ async fn a_node_that_was_not_ready_in_the_plan_is_drained() {
     let plan = plan(&fake, drain()).await;
     assert_eq!(plan.not_ready, ["n1"]);
     let said = "n1 is Unknown since 2026-01-02 03:04:05 UTC: its kubelet does not answer";
-    assert!(plan.warnings.iter().any(|w| w.starts_with(said)), "{:?}", plan.warnings);
+    assert!(plan.warnings.iter().any(|w| w.to_string().starts_with(said)), "{:?}", plan.warnings);
     let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
     let done = executor.run("1".into(), &plan, Control::default(), None).await;
     assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);

@@ -9,8 +9,8 @@ use super::{Grounds, kubectl, nodes};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::plan::{
-    Act, Change, Confirm, DrainOptions, Extras, FieldChange, Found, Gate, Need, Plan, Refusal, ServiceEffect,
-    Step, StepKind,
+    Act, All, Change, Confirm, DrainOptions, Elsewhere, Extras, FieldChange, Found, Gate, Need, Plan,
+    Refusal, ServiceEffect, Step, StepKind, Warning,
 };
 use crate::domain::selector::Selector;
 use crate::domain::service::ServiceType;
@@ -52,15 +52,14 @@ pub(super) fn needs(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Need> {
 
 /// The one object that was read, or a refusal.
 fn read<'a>(extras: &'a Extras, plan: &mut Plan, context: &Name, on: &ObjectRef) -> Option<&'a Value> {
-    let place = if context.is_empty() { String::new() } else { format!(" in {context}") };
-    let why = match extras.get(&object(context, on.clone())) {
+    let (needed, context) = (object(context, on.clone()), Elsewhere(context.clone()));
+    let on = on.clone();
+    plan.refusals.push(match extras.get(&needed) {
         Some(Found::Objects(objects)) if !objects.is_empty() => return objects.first(),
-        Some(Found::Unread(why)) => format!("{on}{place} cannot be read: {why}"),
-        Some(Found::Absent) => format!("{on} is not there{place}"),
-        _ => format!("{on}{place} was not read"),
-    };
-    let guard = if why.contains("not there") { "precondition" } else { "incomplete-data" };
-    plan.refusals.push(Refusal::new(guard, why));
+        Some(Found::Unread(why)) => Refusal::ObjectNotReadable { on, context, why: why.clone() },
+        Some(Found::Absent) => Refusal::ObjectMissing { on, context },
+        _ => Refusal::ObjectNotRead { on, context },
+    });
     None
 }
 
@@ -126,21 +125,15 @@ fn soak(plan: &mut Plan, way: &FailoverPlan) {
 /// The error ratio that would stop it, as it is now.
 fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
     let Some(watched) = watched else {
-        plan.warnings.push("no error ratio is watched: it does not stop by itself".into());
+        plan.warnings.push(Warning::NotWatched);
         return;
     };
     let ratio = error_ratio(&cluster.traffic, watched);
-    let (namespace, service) = (&watched.namespace, &watched.service);
+    let (namespace, service) = (watched.namespace.clone(), watched.service.clone());
+    let limit = watched.max_error_percent;
     plan.warnings.push(match ratio {
-        Some(ratio) => format!(
-            "it stops when {namespace}/{service} has more than {} % errors; now {:.1} %",
-            watched.max_error_percent,
-            ratio * 100.0
-        ),
-        None => format!(
-            "it stops when {namespace}/{service} has more than {} % errors; now unknown: without a metric it goes on",
-            watched.max_error_percent
-        ),
+        Some(ratio) => Warning::Watched { namespace, service, limit, percent: ratio * 100.0 },
+        None => Warning::WatchedUnknown { namespace, service, limit },
     });
 }
 
@@ -169,14 +162,14 @@ fn selector(
     let selector = live.pointer("/spec/selector").and_then(Value::as_object).unwrap_or(&empty);
     let value = |key: &Name| selector.get(key.as_str()).and_then(Value::as_str);
     if to.iter().all(|(key, wanted)| value(key) == Some(wanted)) {
-        plan.warnings.push(format!("{service} selects {} already: nothing to do", words(to)));
+        plan.warnings.push(Warning::SelectedAlready { service, labels: words(to) });
         return;
     }
     for (key, was) in from {
         if value(key) != Some(was) {
-            let is = value(key).unwrap_or("nothing");
-            let why = format!("the selector of {service} has {key}={is}, not {was}");
-            plan.refusals.push(Refusal::new("precondition", why));
+            let now = value(key).unwrap_or("nothing").to_owned();
+            let (service, label, was) = (service.clone(), key.clone(), was.clone());
+            plan.refusals.push(Refusal::OtherSelector { service, label, now, was });
         }
     }
     let mut after: Vec<(Name, Name)> = selector
@@ -203,15 +196,14 @@ fn selector(
         .collect();
     let ready = u32::try_from(pods.iter().filter(|p| p.ready).count()).unwrap_or(u32::MAX);
     if ready == 0 {
-        let why = format!("no pod with {} is ready: {service} would have no endpoint", words(&after));
-        plan.refusals.push(Refusal::new("precondition", why));
+        plan.refusals.push(Refusal::NoReadyPod { service: service.clone(), labels: words(&after) });
     } else if usize::try_from(ready).unwrap_or(usize::MAX) < pods.len() {
-        plan.warnings.push(format!("only {ready} of {} pods with {} are ready", pods.len(), words(&after)));
+        plan.warnings.push(Warning::SomeNotReady { labels: words(&after), ready, pods: pods.len() });
     }
     let row = grounds.cluster.derived.services.iter().find(|r| r.service.uid == service.uid);
     let before = row.map_or(0, |r| r.ready);
     if ready < before {
-        plan.warnings.push(format!("{ready} backends carry what {before} carry now"));
+        plan.warnings.push(Warning::FewerBackends { ready, before });
     }
     plan.services.push(ServiceEffect {
         namespace: service.namespace.clone(),
@@ -220,7 +212,7 @@ fn selector(
         ready_after: ready,
         ..ServiceEffect::default()
     });
-    plan.warnings.push("open connections stay where they are until they end".into());
+    plan.warnings.push(Warning::ConnectionsStay);
     let change = Change { words: format!("selector {} to {}", words(from), words(to)), fields };
     plan.steps.push(Step::new(StepKind::Change(change), service.clone()));
     let gate = Gate::ServedBy { labels: after, at_least: ready.max(1) };
@@ -255,13 +247,8 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
     if pairs.is_empty() {
         let known: Vec<String> =
             routes::backends(&shift.kind, live).iter().map(|b| b.name.to_string()).collect();
-        let why = format!(
-            "{route} has no rule with both {} and {}; its backends are {}",
-            shift.from,
-            shift.to,
-            known.join(", ")
-        );
-        plan.refusals.push(Refusal::new("precondition", why));
+        let (from, to, known) = (shift.from.clone(), shift.to.clone(), All(known));
+        plan.refusals.push(Refusal::NoSuchBackends { route, from, to, known });
         return;
     }
     ready_behind(grounds.cluster, plan, shift, rises);
@@ -295,7 +282,7 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         share = to;
     }
     if plan.steps.is_empty() {
-        plan.warnings.push(format!("{route} has these weights already: nothing to do"));
+        plan.warnings.push(Warning::WeightsAlready { route });
     }
     plan.undo = format!("weights back to {}", pairs.first().map(now).unwrap_or_default());
 }
@@ -311,8 +298,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
     match row {
         // what is outside the cluster has no endpoints here
         Some(row) if row.service.kind == ServiceType::ExternalName => {
-            plan.warnings
-                .push(format!("{} is outside of this cluster: whether it answers is not known", shift.to));
+            plan.warnings.push(Warning::OutsideCluster { backend: shift.to.clone() });
         }
         Some(row) if row.ready == 0 && rises && !row.service.selector.is_empty() => {
             let labels = row.service.selector.labels.to_vec();
@@ -320,8 +306,8 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
             plan.steps.push(Step::new(StepKind::Check(Gate::ServedBy { labels, at_least: 1 }), service));
         }
         Some(row) if row.ready == 0 => {
-            let why = format!("service {}/{name} has no ready endpoint", shift.namespace);
-            plan.refusals.push(Refusal::new("precondition", why));
+            let (namespace, service) = (shift.namespace.clone(), name.into());
+            plan.refusals.push(Refusal::NoReadyEndpoint { namespace, service });
         }
         Some(row) => plan.services.push(ServiceEffect {
             namespace: shift.namespace.clone(),
@@ -330,7 +316,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
             ready_after: row.ready,
             ..ServiceEffect::default()
         }),
-        None => plan.warnings.push(format!("whether {} has a ready endpoint is not known here", shift.to)),
+        None => plan.warnings.push(Warning::BackendUnknown { backend: shift.to.clone() }),
     }
 }
 
@@ -338,7 +324,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
 fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
     plan.intent.targets = nodes_of(grounds.cluster, pick);
     if plan.intent.targets.is_empty() {
-        plan.refusals.push(Refusal::new("precondition", "no node is in it"));
+        plan.refusals.push(Refusal::NoNode);
         return;
     }
     if revert {
@@ -370,14 +356,13 @@ fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &
             let place = |context: &Name| {
                 if context.is_empty() { plan.intent.context.clone() } else { context.clone() }
             };
-            let why = format!(
-                "{on} runs {} in {} and {} in {}",
-                images(giver).join(", "),
-                place(down_in),
-                images(taker).join(", "),
-                place(up_in)
-            );
-            plan.warnings.push(why);
+            plan.warnings.push(Warning::ImagesDiffer {
+                on: on.clone(),
+                images: All(images(giver)),
+                context: place(down_in),
+                others: All(images(taker)),
+                other: place(up_in),
+            });
         }
         if has < wanted {
             let mut step = Step::new(StepKind::Scale { from: has, to: wanted }, pinned(&on, taker));
@@ -399,19 +384,14 @@ fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &
     // ready there, whoever scaled it, before anything moves
     plan.steps.extend(ready);
     match &standby.shift {
-        None if standby.scale_down => plan.refusals.push(Refusal::new(
-            "precondition",
-            "scale_down needs a route: without one nobody knows when traffic has moved",
-        )),
+        None if standby.scale_down => plan.refusals.push(Refusal::ScaleDownNeedsRoute),
         Some(shift) => weight(grounds, plan, way, &turned(shift, revert), up_in.is_empty()),
-        None => plan.warnings.push(
-            "traffic is not moved by this plan: move it (DNS, the load balancer) before the last step".into(),
-        ),
+        None => plan.warnings.push(Warning::TrafficNotMoved),
     }
     plan.steps.extend(down);
     if plan.steps.iter().all(Step::is_check) && plan.refusals.is_empty() {
         plan.steps.clear();
-        plan.warnings.push("both clusters stand as they should: nothing to do".into());
+        plan.warnings.push(Warning::StandbyAlready);
     }
     plan.kubectl = String::new();
     plan.undo = "each scaling and shift backwards, as far as it got".into();

@@ -9,7 +9,7 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::node::{OUT_OF_SERVICE, Taint};
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Lacking, Need, Plan, PodFate,
-    Refusal, Step, StepKind, Unread,
+    Refusal, Since, Step, StepKind, Unread, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::facts::table::Coverage;
@@ -33,7 +33,12 @@ pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         };
         names.push(quote(&node.name));
         if node.cordoned == on {
-            plan.warnings.push(format!("{} is already {verb}ed: nothing to do", node.name));
+            let node = node.name.clone();
+            plan.warnings.push(if on {
+                Warning::CordonedAlready { node }
+            } else {
+                Warning::UncordonedAlready { node }
+            });
             continue;
         }
         let what = if on { StepKind::Cordon } else { StepKind::Uncordon };
@@ -73,9 +78,7 @@ fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
             Some(Found::Fleet(fleet)) => {
                 let drains = matches!(plan.intent.act, Act::Drain(_));
                 if let Some(zone) = fleet.whole_zones.first().filter(|_| drains) {
-                    plan.warnings.push(format!(
-                        "these are all nodes of zone {zone}: that asks for the context's name"
-                    ));
+                    plan.warnings.push(Warning::WholeZone { zone: zone.clone() });
                     plan.confirm = Confirm::Context;
                 }
                 (fleet.nodes, fleet.cordoned.len())
@@ -86,16 +89,14 @@ fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
                         Some(Found::Unread(why)) => why.as_str(),
                         _ => "it was not asked",
                     };
-                    plan.warnings.push(format!(
-                        "how many nodes there are is not known ({why}): more than one asks for the context's name"
-                    ));
+                    plan.warnings.push(Warning::NodesUnknown { why: why.to_owned() });
                     plan.confirm = Confirm::Context;
                 }
                 return;
             }
         }
     } else if !cluster.nodes.cover.is_complete() || cluster.nodes.fresh.stale_since.is_some() {
-        plan.warnings.push("how many nodes are cordoned already is not known for sure".into());
+        plan.warnings.push(Warning::CordonedUnknown);
         plan.confirm = Confirm::Context;
         return;
     } else {
@@ -109,11 +110,7 @@ fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
         .count();
     let most = most_cordoned(all);
     if new > 0 && already + new > most {
-        plan.warnings.push(format!(
-            "{} of {} nodes would be cordoned; more than {most} asks for the context's name",
-            already + new,
-            all
-        ));
+        plan.warnings.push(Warning::ManyCordoned { cordoned: already + new, nodes: all, most });
         plan.confirm = Confirm::Context;
     }
 }
@@ -137,22 +134,22 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
         names.push(node.name.clone());
         let verdict = health::judge(node, None, None, now);
         if verdict.state.is_dead() {
-            let (name, state) = (&node.name, verdict.state.as_str());
-            let since = verdict.since.map_or_else(String::new, |at| format!(" since {}", at.told(now)));
+            let (name, state) = (node.name.clone(), verdict.state.as_str());
+            let since = Since(verdict.since.map(|at| at.told(now)));
             plan.not_ready.push(name.clone());
             if verdict.state == NodeState::Unknown {
-                let words = "its kubelet does not answer, so evicted pods stay Terminating and the drain cannot finish; if the machine is really off, use out-of-service";
-                plan.warnings.insert(plan.silent.len(), format!("{name} is {state}{since}: {words}"));
-                plan.silent.push(name.clone());
+                let warning = Warning::KubeletSilent { node: name.clone(), state, since };
+                plan.warnings.insert(plan.silent.len(), warning);
+                plan.silent.push(name);
             } else {
-                plan.warnings.push(format!("{name} is {state}{since}: evicted pods may never end there"));
+                plan.warnings.push(Warning::NodeNotReady { node: name, state, since });
             }
         }
         if !node.cordoned {
             plan.steps.push(Step::new(StepKind::Cordon, target));
         }
     }
-    for (what, cover, fresh) in [
+    for (table, cover, fresh) in [
         ("pods", &cluster.pods.cover, cluster.pods.fresh),
         ("daemonsets", &cluster.daemonsets.cover, cluster.daemonsets.fresh),
         ("poddisruptionbudgets", &cluster.pdbs.cover, cluster.pdbs.fresh),
@@ -160,19 +157,14 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
         // as kubectl: what may not be listed is read one by one, or planned without
         let enough = match cover {
             Coverage::Complete => true,
-            Coverage::Never | Coverage::Loading { .. } => what == "daemonsets" && view == View::Targets,
-            Coverage::Namespaces(_) | Coverage::Denied(_) | Coverage::NotInstalled => what != "pods",
+            Coverage::Never | Coverage::Loading { .. } => table == "daemonsets" && view == View::Targets,
+            Coverage::Namespaces(_) | Coverage::Denied(_) | Coverage::NotInstalled => table != "pods",
         };
         if !enough {
             let note = cover.note().unwrap_or_default();
-            let why = format!("{what} are not completely known ({note}): the plan may be incomplete");
-            plan.refusals.push(Refusal::new("incomplete-data", why));
+            plan.refusals.push(Refusal::TableIncomplete { table, note });
         } else if let Some(since) = fresh.stale_since {
-            let why = format!(
-                "what is known of {what} is stale since {}: the plan could be wrong by now",
-                since.told(now)
-            );
-            plan.refusals.push(Refusal::new("incomplete-data", why));
+            plan.refusals.push(Refusal::TableStale { table, since: since.told(now) });
         }
     }
     let drain = draining::rehearse(cluster, &names, options, extras, view == View::Whole, now);
@@ -312,12 +304,7 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         let node = &row.node;
         names.push(quote(&node.name));
         if on && !row.state.is_dead() {
-            let why = format!(
-                "{} is {}: the taint is only for a machine that is off, and deletes its pods by force",
-                node.name,
-                row.state.as_str()
-            );
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NodeNotDead { node: node.name.clone(), state: row.state.as_str() });
             continue;
         }
         let live = match grounds.extras.get(&here(&target)) {
@@ -325,15 +312,19 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
             _ => None,
         };
         let Some(live) = live else {
-            plan.refusals.push(Refusal::new("incomplete-data", format!("{} could not be read", node.name)));
+            plan.refusals.push(Refusal::NodeNotRead { node: node.name.clone() });
             continue;
         };
         let before = live.pointer("/spec/taints").cloned().unwrap_or(Value::Null);
         let mut taints: Vec<Value> = before.as_array().cloned().unwrap_or_default();
         let has = |taint: &Value| taint.get("key").and_then(Value::as_str) == Some(OUT_OF_SERVICE);
         if taints.iter().any(has) == on {
-            let state = if on { "has the taint already" } else { "has no such taint" };
-            plan.warnings.push(format!("{} {state}: nothing to do", node.name));
+            let node = node.name.clone();
+            plan.warnings.push(if on {
+                Warning::TaintedAlready { node }
+            } else {
+                Warning::NotTainted { node }
+            });
             continue;
         }
         if on {
@@ -375,8 +366,7 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
     if on && grounds.view == View::Whole && loading {
         // a moment later it would be another plan
         let note = cluster.pods.cover.note().unwrap_or_default();
-        let why = format!("pods are not completely known ({note}): the plan may be incomplete");
-        plan.refusals.push(Refusal::new("incomplete-data", why));
+        plan.refusals.push(Refusal::TableIncomplete { table: "pods", note });
     } else if on && let Some(why) = cluster.pods.cover.note() {
         plan.unread.push(Unread { what: Lacking::Pods, namespaces: Vec::new(), why });
     }
@@ -390,9 +380,7 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         plan.unplaced = drain.unplaced;
     }
     if on {
-        plan.warnings.push(
-            "only if the machine is really off: two writers on one volume destroy data; the taint stays until you remove it with the same key".into(),
-        );
+        plan.warnings.push(Warning::MachineMustBeOff);
     }
     let sign = if on { "=nodeshutdown:NoExecute" } else { ":NoExecute-" };
     plan.kubectl = kubectl(cluster, plan, &format!("taint nodes {} {OUT_OF_SERVICE}{sign}", names.join(" ")));

@@ -7,13 +7,13 @@ use super::{Grounds, View, gone, here, kubectl};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::plan::{
-    Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind,
+    Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::domain::quantity;
 use crate::domain::workload::Workload;
 use crate::facts::world::Cluster;
-use crate::plan::drift::last_change;
+use crate::plan::drift::changed_by;
 use crate::policy::drain as draining;
 use crate::policy::kubectl::quote;
 use crate::policy::placement::place;
@@ -28,15 +28,11 @@ pub fn autoscaler_of<'a>(cluster: &'a Cluster, target: &ObjectRef) -> Option<&'a
 pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
     let cluster = grounds.cluster;
     if by.replicas < 0 {
-        plan.refusals.push(Refusal::new(
-            "precondition",
-            format!("{} replicas: a number of 0 or more is needed", by.replicas),
-        ));
+        plan.refusals.push(Refusal::NegativeReplicas { replicas: by.replicas });
     }
     for target in plan.intent.targets.clone() {
         if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet) {
-            let why = format!("a {} cannot be scaled", target.kind);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NotScalable { kind: target.kind });
             continue;
         }
         let Some(w) = workload(cluster, plan, &target) else { continue };
@@ -44,36 +40,33 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
             && seen != w.replicas
         {
             let who = match grounds.extras.get(&here(&target)) {
-                Some(Found::Objects(objects)) => objects.first().map(|l| last_change(l, "/spec/replicas")),
+                Some(Found::Objects(objects)) => objects.first().map(|l| changed_by(l, "/spec/replicas")),
                 _ => None,
             };
             let who = who.unwrap_or_default();
-            let why = format!("{} has {} replicas, not {seen}{who}", w.name, w.replicas);
-            plan.refusals.push(Refusal::new("precondition", why));
+            let (name, replicas) = (w.name.clone(), w.replicas);
+            plan.refusals.push(Refusal::OtherReplicas { name, replicas, seen, who });
             continue;
         }
         if w.replicas == by.replicas {
-            plan.warnings.push(format!("{} has {} replicas already: nothing to do", w.name, w.replicas));
+            plan.warnings.push(Warning::ReplicasAlready { name: w.name.clone(), replicas: w.replicas });
             continue;
         }
         if by.replicas > w.replicas && w.ready == 0 && w.replicas > 0 {
-            plan.warnings.push(format!(
-                "none of {}'s {} replicas is ready: more of them may not help",
-                w.name, w.replicas
-            ));
+            plan.warnings.push(Warning::NoneReady { name: w.name.clone(), replicas: w.replicas });
         }
         if let Some(hpa) = autoscaler_of(cluster, &target) {
             plan.warnings.push(autoscaled(hpa, by.replicas));
         } else if !cluster.hpas.cover.is_complete() {
-            plan.warnings.push("whether an autoscaler owns this is not known: HPAs are not loaded".into());
+            plan.warnings.push(Warning::AutoscalersUnknown);
         }
         let confirm = if by.replicas == 0 {
-            plan.warnings.push(format!("{} will have no pods", w.name));
+            plan.warnings.push(Warning::NoPodsLeft { name: w.name.clone() });
             Confirm::Context
         } else if by.replicas < w.replicas {
             if w.kind == Kind::StatefulSet {
-                plan.warnings
-                    .push(format!("the highest ordinals go first, down to {}-{}", w.name, by.replicas));
+                let (name, replicas) = (w.name.clone(), by.replicas);
+                plan.warnings.push(Warning::HighestOrdinals { name, replicas });
             }
             Confirm::Suffix
         } else {
@@ -112,34 +105,25 @@ fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i3
         let ready_after = row.ready.saturating_sub(lost);
         let (namespace, name) = (row.service.namespace.clone(), row.service.name.clone());
         if ready_after == 0 && row.ready > 0 {
-            plan.warnings.push(format!("service {namespace}/{name} is left without a ready endpoint"));
+            plan.warnings.push(Warning::LastEndpoint { namespace, service: name });
         }
         plan.services.push(draining::service_effect(cluster, row, ready_after));
     }
 }
 
 /// What an autoscaler will make of a manual number.
-fn autoscaled(hpa: &Hpa, wanted: i32) -> String {
-    let name = &hpa.name;
+fn autoscaled(hpa: &Hpa, wanted: i32) -> Warning {
+    let (name, min, max) = (hpa.name.clone(), hpa.min, hpa.max);
     if wanted == 0 {
-        return format!("0 replicas switch HPA {name} off until someone scales up");
+        return Warning::AutoscalerOff { hpa: name };
     }
     if wanted > hpa.max {
-        return format!(
-            "HPA {name} takes it back to its maximum {} within seconds: raise maxReplicas instead",
-            hpa.max
-        );
+        return Warning::AutoscalerMaximum { hpa: name, max };
     }
     if wanted < hpa.min {
-        return format!(
-            "HPA {name} takes it back to its minimum {} within seconds: lower minReplicas instead",
-            hpa.min
-        );
+        return Warning::AutoscalerMinimum { hpa: name, min };
     }
-    format!(
-        "HPA {name} ({}-{}) recomputes the number at its next sync: change its bounds instead",
-        hpa.min, hpa.max
-    )
+    Warning::AutoscalerRecomputes { hpa: name, min, max }
 }
 
 /// Most new pods that are looked for a place for.
@@ -153,7 +137,7 @@ fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) 
         return;
     }
     if !cluster.pods.cover.is_complete() || !cluster.nodes.cover.is_complete() {
-        plan.warnings.push("whether more pods find a node is not known: not all pods and nodes are".into());
+        plan.warnings.push(Warning::RoomUnknown);
         return;
     }
     let like = cluster
@@ -171,11 +155,8 @@ fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) 
         .collect();
     let placement = place(cluster, &[], &new.iter().collect::<Vec<_>>());
     if let Some(first) = placement.unplaced.first() {
-        plan.warnings.push(format!(
-            "at {replicas} replicas {} of {more} more pods find no node now: {}",
-            placement.unplaced.len(),
-            first.reason
-        ));
+        let (pods, reason) = (placement.unplaced.len(), first.reason.clone());
+        plan.warnings.push(Warning::NoNode { replicas, pods, more, reason });
         plan.confirm = plan.confirm.max(Confirm::Suffix);
     }
 }
@@ -189,7 +170,7 @@ fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let objects = match grounds.extras.get(&Need::Quotas(w.namespace.clone())) {
         Some(Found::Objects(objects)) => objects,
         Some(Found::Unread(why)) => {
-            plan.warnings.push(format!("whether a quota stands against it is not known: {why}"));
+            plan.warnings.push(Warning::QuotaUnknown { why: why.clone() });
             return;
         }
         _ => return,
@@ -197,7 +178,7 @@ fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let pods = &grounds.cluster.pods;
     let pod = pods.iter().find(|p| p.namespace == w.namespace && w.selector.matches(*p));
     for quota in objects {
-        let name = quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
         for (resource, each) in [
             ("pods", Some(1)),
             ("count/pods", Some(1)),
@@ -212,15 +193,13 @@ fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
             };
             let (Some(hard), Some(used)) = (amount("hard"), amount("used")) else { continue };
             let Some(each) = each else {
-                plan.warnings
-                    .push(format!("quota {name} limits {resource}; what a new pod asks for is not known"));
+                plan.warnings.push(Warning::QuotaUnjudged { quota: name.clone(), resource });
                 continue;
             };
             let fit = if each <= 0 { more } else { ((hard - used).max(0) / each).min(more) };
             if fit < more {
-                plan.warnings.push(format!(
-                    "quota {name} leaves room for {fit} of {more} more pods: {resource} {used} of {hard} used, {each} each"
-                ));
+                let quota = name.clone();
+                plan.warnings.push(Warning::QuotaFull { quota, resource, fit, more, used, hard, each });
                 plan.confirm = plan.confirm.max(Confirm::Suffix);
             }
         }
@@ -243,10 +222,10 @@ fn room_for(grounds: Grounds<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_ma
         }
         // a headless command fetches the autoscaler alone, and judges no headroom anyway
         None if grounds.view == View::Targets => {}
-        None => plan.warnings.push(format!(
-            "whether {most} pods find room is not known: {} {} is not among what is watched",
-            hpa.target_kind, hpa.target_name
-        )),
+        None => {
+            let (kind, name) = (hpa.target_kind.clone(), hpa.target_name.clone());
+            plan.warnings.push(Warning::TargetUnknown { kind, name, most });
+        }
     }
 }
 
@@ -261,12 +240,11 @@ pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, ma
         };
         let (to_min, to_max) = (min.unwrap_or(hpa.min), max.unwrap_or(hpa.max));
         if to_min < 0 || to_max < 1 || to_min > to_max {
-            let why = format!("{to_min}-{to_max} are no bounds: 0 <= min <= max and max >= 1");
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NoBounds { min: to_min, max: to_max });
             continue;
         }
         if hpa.keda {
-            plan.warnings.push(format!("{} belongs to a KEDA ScaledObject, which reverts this", hpa.name));
+            plan.warnings.push(Warning::KedaReverts { hpa: hpa.name.clone() });
         }
         let mut fields = Vec::new();
         for (pointer, from, to) in
@@ -277,7 +255,7 @@ pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, ma
             }
         }
         if fields.is_empty() {
-            plan.warnings.push(format!("{} has these bounds already: nothing to do", hpa.name));
+            plan.warnings.push(Warning::BoundsAlready { hpa: hpa.name.clone() });
             continue;
         }
         if to_max < hpa.max || to_min < hpa.min {
@@ -286,11 +264,9 @@ pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, ma
         room_for(grounds, plan, hpa, to_min, to_max);
         if let Some(now) = hpa.current {
             if now > to_max {
-                plan.warnings
-                    .push(format!("it has {now} replicas: {} of them go at its next sync", now - to_max));
+                plan.warnings.push(Warning::ReplicasGo { now, going: now - to_max });
             } else if now < to_min {
-                plan.warnings
-                    .push(format!("it has {now} replicas: {} more start at its next sync", to_min - now));
+                plan.warnings.push(Warning::ReplicasStart { now, more: to_min - now });
             }
         }
         let words = format!("bounds {}-{} to {to_min}-{to_max}", hpa.min, hpa.max);
