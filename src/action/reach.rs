@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::domain::plan::{Extras, Fleet, Found, Need, Step};
+use pilothouse_core::domain::plan::{Fleet, Lookup, LookupResult, Lookups, Step};
 use pilothouse_core::plan::resource;
 use pilothouse_core::policy::revisions;
 
@@ -57,30 +57,30 @@ impl Reach {
 }
 
 /// Reads what a plan needs beyond the shared state. What cannot be read is in the answer, with the reason.
-pub async fn extras(reach: &Reach, needs: Vec<Need>) -> Extras {
-    let asked = needs.into_iter().map(|need| async move {
-        let found = find(reach, &need).await;
-        (need, found)
+pub async fn look_up(reach: &Reach, wanted: Vec<Lookup>) -> Lookups {
+    let asked = wanted.into_iter().map(|lookup| async move {
+        let found = find(reach, &lookup).await;
+        (lookup, found)
     });
-    Extras(futures::future::join_all(asked).await)
+    Lookups(futures::future::join_all(asked).await)
 }
 
-async fn find(reach: &Reach, need: &Need) -> Found {
+async fn find(reach: &Reach, need: &Lookup) -> LookupResult {
     match need {
-        Need::Object { context, on } => {
+        Lookup::Object { context, on } => {
             let Some(clients) = reach.of(context) else {
-                return Found::Unread(format!("there is no connection to context {context}"));
+                return LookupResult::Unread(format!("there is no connection to context {context}"));
             };
             match get(&clients.reader.patient(), on).await {
-                Ok(None) => Found::Absent,
+                Ok(None) => LookupResult::Absent,
                 Ok(Some(body)) => match serde_json::from_slice(&body) {
-                    Ok(value) => Found::Objects(vec![value]),
-                    Err(e) => Found::Unread(format!("{on}: {e}")),
+                    Ok(value) => LookupResult::Objects(vec![value]),
+                    Err(e) => LookupResult::Unread(format!("{on}: {e}")),
                 },
-                Err(e) => Found::Unread(format!("{on}: {e}")),
+                Err(e) => LookupResult::Unread(format!("{on}: {e}")),
             }
         }
-        Need::Revisions(workload) => {
+        Lookup::Revisions(workload) => {
             let holder = ObjectRef::new(
                 revisions::holder_kind(&workload.kind),
                 &workload.namespace,
@@ -89,13 +89,13 @@ async fn find(reach: &Reach, need: &Need) -> Found {
             );
             list(reach, &holder).await
         }
-        Need::Quotas(namespace) => {
+        Lookup::Quotas(namespace) => {
             list(reach, &ObjectRef::new(Kind::ResourceQuota, namespace, &Name::default(), &Uid::default()))
                 .await
         }
-        Need::Fleet(zones) => match fleet(&reach.own.reader.patient(), zones).await {
-            Ok(fleet) => Found::Fleet(fleet),
-            Err(e) => Found::Unread(e.to_string()),
+        Lookup::Fleet(zones) => match fleet(&reach.own.reader.patient(), zones).await {
+            Ok(fleet) => LookupResult::Fleet(fleet),
+            Err(e) => LookupResult::Unread(e.to_string()),
         },
     }
 }
@@ -142,12 +142,14 @@ async fn count(reader: &ReadClient, path: &str) -> Result<Option<usize>, ApiErro
 const LIST_CAP: usize = 64 << 20;
 
 /// All objects of the kind and namespace of `like`.
-async fn list(reach: &Reach, like: &ObjectRef) -> Found {
+async fn list(reach: &Reach, like: &ObjectRef) -> LookupResult {
     let plural = resource(&like.kind).map_or("objects", |(_, plural)| plural);
-    let Some(path) = path(like) else { return Found::Unread(format!("no path is known for {plural}")) };
+    let Some(path) = path(like) else {
+        return LookupResult::Unread(format!("no path is known for {plural}"));
+    };
     let reader = reach.own.reader.patient();
     match pages::values(&reader, path.trim_end_matches('/'), LIST_CAP).await {
-        Ok(objects) => Found::Objects(objects),
-        Err(e) => Found::Unread(format!("{plural} in {}: {e}", like.namespace)),
+        Ok(objects) => LookupResult::Objects(objects),
+        Err(e) => LookupResult::Unread(format!("{plural} in {}: {e}", like.namespace)),
     }
 }

@@ -10,9 +10,9 @@ use pilothouse_core::domain::plan::{
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::Cluster;
-use pilothouse_core::plan::{self, Grounds, View};
+use pilothouse_core::plan::{self, DataScope, PlanInput};
 
-use super::reach::{Reach, extras};
+use super::reach::{Reach, look_up};
 use super::requests::mutation;
 use super::rights::ask;
 use super::settle::{Live, read};
@@ -25,16 +25,16 @@ pub async fn rehearse(
     cluster: &Cluster,
     intent: &Intent,
     guards: &GuardSettings,
-    view: View,
+    scope: DataScope,
     now: Stamp,
     reach: &Reach,
 ) -> Plan {
-    let mut needs = plan::needs(cluster, intent);
-    if view == View::Targets {
-        needs.extend(plan::needs_of_targets(cluster, intent));
+    let mut wanted = plan::lookups(cluster, intent);
+    if scope == DataScope::TargetsOnly {
+        wanted.extend(plan::lookups_of_targets(cluster, intent));
     }
-    let extras = extras(reach, needs).await;
-    let plan = plan::plan(Grounds { cluster, guards, view, extras: &extras, now }, intent);
+    let lookups = look_up(reach, wanted).await;
+    let plan = plan::plan(PlanInput { cluster, guards, scope, lookups: &lookups, now }, intent);
     if !plan.refusals.is_empty() {
         return plan;
     }

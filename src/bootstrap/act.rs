@@ -8,7 +8,7 @@ use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::near::meant;
 use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions, Plan, ScaleBy};
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 use pilothouse_core::plan::undo;
 use pilothouse_core::policy::pick::nodes_of;
 use tokio::sync::mpsc;
@@ -144,7 +144,7 @@ pub async fn run(start: &Start, command: ActionCommand) -> u8 {
             super::resume::attempt(start, id, *uncordon, *dismiss, &flags).await
         }
         ActionCommand::Undo { id: None, .. } => Ok(super::journal::undoable(start, flags.output)),
-        ActionCommand::Undo { id: Some(id), .. } => match undoing(start, id) {
+        ActionCommand::Undo { id: Some(id), .. } => match undo_of(start, id) {
             Ok((act, targets)) => attempt(start, act, Targets::Pinned(targets), &flags).await,
             Err(e) => Err((exit::USAGE, e)),
         },
@@ -181,7 +181,7 @@ fn failover_plan(start: &Start, name: &str) -> Result<FailoverPlan, String> {
 }
 
 /// The inverse of a journaled action.
-fn undoing(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
+fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     let (actions, _) = start.journal().history();
     let action = actions.iter().find(|a| a.id == id);
     let action =
@@ -193,14 +193,14 @@ fn undoing(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     if start.global.context.first().is_some_and(|c| c != context.as_str()) {
         return Err(format!("{id} was done in context {context}"));
     }
-    let undoing = undo::undoing(action);
+    let derived = undo::derive_undo(action);
     let mut targets: Vec<ObjectRef> = Vec::new();
-    for step in &undoing.steps {
+    for step in &derived.steps {
         if !targets.contains(&step.on) {
             targets.push(step.on.clone());
         }
     }
-    Ok((Act::Undo(Box::new(undoing)), targets))
+    Ok((Act::Undo(Box::new(derived)), targets))
 }
 
 /// The names of the nodes of a zone or pool.
@@ -272,7 +272,7 @@ async fn attempt(
     let can_write = writer.is_some();
     let mut reach = Reach::new(reader, writer);
     reach.others = others(&start.dialer(), &contexts, read_only).await.map_err(usage)?;
-    let plan = rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, &reach).await;
+    let plan = rehearse(&scene.cluster, &scene.intent, guards, DataScope::TargetsOnly, now, &reach).await;
     if let Some(id) = identity::followed(&scene.intent.act, None) {
         let here = identity::clusters(&reach, &plan).await;
         let notes = identity::same(&start.journal(), id, &here, &plan.intent.context).await;

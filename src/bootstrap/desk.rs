@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name};
-use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, Sequel, Warning};
+use pilothouse_core::domain::plan::{Act, Confirm, DerivedPlan, Intent, Plan, Warning};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, World};
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 use pilothouse_core::plan::failover::error_ratio;
 use pilothouse_core::plan::undo;
 use pilothouse_core::policy::failover;
@@ -137,7 +137,7 @@ impl Desk {
             let cluster = world.cluster(intent.cluster)?;
             // a context that cannot be opened is a refusal of the plan, with the reason that reading it gives
             reach.others = others(&dialer, &contexts(&intent.act), read_only).await.unwrap_or_default();
-            let mut plan = rehearse(cluster, &intent, &guards, View::Whole, now, &reach).await;
+            let mut plan = rehearse(cluster, &intent, &guards, DataScope::FullCluster, now, &reach).await;
             if !read_only && let Err(e) = usable(&journal).await {
                 plan.warnings.push(Warning::JournalUnusable { error: e });
                 plan.confirm = Confirm::Context;
@@ -371,11 +371,11 @@ fn rest_of(action: &Unfinished, settled: &Settled, journal: &Journal, now: Stamp
     match resume::resume_intent(action, settled) {
         Remaining::Intent(intent) => Reply::Resume(intent),
         Remaining::Plan(plan) => {
-            let sequel = Sequel {
+            let derived = DerivedPlan {
                 of: action.id.clone(),
                 title: undo::title(&action.plan),
                 steps: plan.steps.clone(),
-                remains: String::new(),
+                not_restored: String::new(),
                 confirm: action.plan.confirm,
                 watched: match &action.plan.intent.act {
                     Act::Failover { plan, .. } => plan.watched.clone(),
@@ -383,7 +383,7 @@ fn rest_of(action: &Unfinished, settled: &Settled, journal: &Journal, now: Stamp
                     _ => None,
                 },
             };
-            Reply::Resume(Intent { act: Act::Resume(Box::new(sequel)), ..plan.intent.clone() })
+            Reply::Resume(Intent { act: Act::Resume(Box::new(derived)), ..plan.intent.clone() })
         }
         Remaining::Nothing => {
             let closed = resume::close(journal, &action.id, &action.id, How::Resumed, now);

@@ -10,7 +10,7 @@ use pilothouse_core::domain::plan::{Act, Refusal};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::ClusterInfo;
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 
 use super::Dialer;
 use crate::action::reach::{Clients, Reach};
@@ -25,8 +25,8 @@ pub fn contexts(act: &Act) -> BTreeSet<Name> {
             FailoverKind::Standby(standby) => BTreeSet::from([standby.context.clone()]),
             _ => BTreeSet::new(),
         },
-        Act::Undo(undoing) | Act::Resume(undoing) => {
-            undoing.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect()
+        Act::Undo(derived) | Act::Resume(derived) => {
+            derived.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect()
         }
         _ => BTreeSet::new(),
     }
@@ -80,6 +80,6 @@ async fn against(
         Err(e) => return vec![e.to_string()],
     };
     let guards = GuardSettings::default();
-    let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach).await;
+    let plan = rehearse(&scene.cluster, &scene.intent, &guards, DataScope::TargetsOnly, now, &reach).await;
     plan.refusals.iter().map(Refusal::words).collect()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::plan::{Intent, Plan, Refusal};
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 
 use super::Start;
 use super::act::{carry_out, scene_status, show};
@@ -151,5 +151,5 @@ async fn planned(
         return Err((exit::REFUSED, format!("{name} is another object now: nothing was sent")));
     }
     let guards = &start.settings.guards;
-    Ok(rehearse(&scene.cluster, &scene.intent, guards, View::Targets, now, reach).await)
+    Ok(rehearse(&scene.cluster, &scene.intent, guards, DataScope::TargetsOnly, now, reach).await)
 }

@@ -2,7 +2,7 @@
 //! run) is added to it. Pure: the same inputs give the same plan.
 //!
 //! One file for each family of actions: `nodes`, `workloads`, `scale`, `pods`, [`failover`]; [`access()`] says what rights
-//! a plan needs, [`needs`] what has to be read for it beyond the shared state.
+//! a plan needs, [`lookups`] what has to be read for it beyond the shared state.
 
 mod access;
 pub mod drift;
@@ -23,8 +23,8 @@ pub use scale::autoscaler_of;
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::node::OUT_OF_SERVICE;
 use crate::domain::plan::{
-    Act, Change, Confirm, Extras, Fate, Found, Intent, Lacking, Need, Plan, Refusal, Sequel, ServerChecks,
-    Step, StepKind, Warning,
+    Act, Change, Confirm, DerivedPlan, Fate, Intent, Lacking, Lookup, LookupResult, Lookups, Plan, Refusal,
+    ServerChecks, Step, StepKind, Warning,
 };
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
@@ -33,29 +33,29 @@ use crate::plan::drift::Drift;
 use crate::policy::kubectl::{kubectl_in, quote};
 use crate::policy::revisions;
 
-/// What the planner may assume about the data.
+/// How much of the cluster the planner knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
+pub enum DataScope {
     /// The live console: completeness is what the tables say.
-    Whole,
+    FullCluster,
     /// A headless command that fetched just what it needs: the pods of the named nodes and nothing elsewhere.
-    Targets,
+    TargetsOnly,
 }
 
-/// What a plan is judged by.
+/// What a planner works with.
 #[derive(Clone, Copy, Debug)]
-pub struct Grounds<'a> {
+pub struct PlanInput<'a> {
     pub cluster: &'a Cluster,
     pub guards: &'a GuardSettings,
-    pub view: View,
-    /// The answers to [`needs`].
-    pub extras: &'a Extras,
+    pub scope: DataScope,
+    /// The answers to [`lookups`].
+    pub lookups: &'a Lookups,
     pub now: Stamp,
 }
 
 /// Makes the plan. A target that is not in the state is a refusal, never a guess.
-pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
-    let Grounds { cluster, now, .. } = grounds;
+pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
+    let PlanInput { cluster, now, .. } = input;
     let mut plan = Plan::new(intent.clone(), now);
     if intent.targets.is_empty()
         && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_) | Act::Resume(_))
@@ -63,34 +63,34 @@ pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
         plan.refusals.push(Refusal::NothingSelected);
     }
     match &intent.act {
-        Act::Cordon => nodes::cordon(grounds, &mut plan, true),
-        Act::Uncordon => nodes::cordon(grounds, &mut plan, false),
-        Act::Drain(options) => nodes::drain(grounds, &mut plan, options),
-        Act::OutOfService => nodes::out_of_service(grounds, &mut plan, true),
-        Act::InService => nodes::out_of_service(grounds, &mut plan, false),
+        Act::Cordon => nodes::cordon(input, &mut plan, true),
+        Act::Uncordon => nodes::cordon(input, &mut plan, false),
+        Act::Drain(options) => nodes::drain(input, &mut plan, options),
+        Act::OutOfService => nodes::out_of_service(input, &mut plan, true),
+        Act::InService => nodes::out_of_service(input, &mut plan, false),
         Act::Restart => workloads::restart(cluster, &mut plan),
-        Act::Rollback { to_revision } => workloads::rollback(grounds, &mut plan, *to_revision),
+        Act::Rollback { to_revision } => workloads::rollback(input, &mut plan, *to_revision),
         Act::PauseRollout => workloads::pause(cluster, &mut plan, true),
         Act::ResumeRollout => workloads::pause(cluster, &mut plan, false),
-        Act::Scale(by) => scale::scale(grounds, &mut plan, by),
-        Act::Bounds { min, max } => scale::bounds(grounds, &mut plan, *min, *max),
+        Act::Scale(by) => scale::scale(input, &mut plan, by),
+        Act::Bounds { min, max } => scale::bounds(input, &mut plan, *min, *max),
         Act::Evict(options) => pods::evict(cluster, &mut plan, options),
-        Act::OutOfRotation { service } => pods::out_of_rotation(grounds, &mut plan, service),
-        Act::IntoRotation => pods::into_rotation(grounds, &mut plan),
-        Act::Failover { plan: way, revert } => failover::plan(grounds, &mut plan, way, *revert),
-        Act::Undo(undoing) => undo(grounds, &mut plan, undoing),
-        Act::Resume(rest) => resume(grounds, &mut plan, rest),
+        Act::OutOfRotation { service } => pods::out_of_rotation(input, &mut plan, service),
+        Act::IntoRotation => pods::into_rotation(input, &mut plan),
+        Act::Failover { plan: way, revert } => failover::plan(input, &mut plan, way, *revert),
+        Act::Undo(derived) => undo(input, &mut plan, derived),
+        Act::Resume(derived) => resume(input, &mut plan, derived),
     }
     plan.warnings.extend(plan.unread.iter().map(|what| Warning::NotReadable { what: what.clone() }));
-    guard(cluster, &mut plan, grounds.guards);
+    guard(cluster, &mut plan, input.guards);
     plan
 }
 
 /// What has to be read for a plan beyond the shared state.
-pub fn needs(cluster: &Cluster, intent: &Intent) -> Vec<Need> {
+pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
     match &intent.act {
-        Act::Drain(_) => nodes::drain_needs(cluster, &intent.targets),
-        Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_needs).collect(),
+        Act::Drain(_) => nodes::drain_lookups(cluster, &intent.targets),
+        Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_lookups).collect(),
         Act::Scale(by) => {
             // who was faster is told by the object itself
             let seen = intent.targets.iter().filter(|_| by.current_replicas.is_some()).map(here);
@@ -100,8 +100,8 @@ pub fn needs(cluster: &Cluster, intent: &Intent) -> Vec<Need> {
         Act::OutOfService | Act::InService | Act::OutOfRotation { .. } | Act::IntoRotation => {
             intent.targets.iter().map(here).collect()
         }
-        Act::Failover { plan, .. } => failover::needs(cluster, plan),
-        Act::Undo(undoing) | Act::Resume(undoing) => {
+        Act::Failover { plan, .. } => failover::lookups(cluster, plan),
+        Act::Undo(derived) | Act::Resume(derived) => {
             let need = |s: &Step| {
                 let held = match &s.what {
                     StepKind::Rollback { to, from } => vec![&from.holder, &to.holder],
@@ -110,18 +110,18 @@ pub fn needs(cluster: &Cluster, intent: &Intent) -> Vec<Need> {
                 let objects: Vec<&ObjectRef> = std::iter::once(&s.on).chain(held).collect();
                 objects
                     .into_iter()
-                    .map(|on| Need::Object { context: s.context.clone(), on: on.clone() })
+                    .map(|on| Lookup::Object { context: s.context.clone(), on: on.clone() })
                     .collect::<Vec<_>>()
             };
-            undoing.steps.iter().flat_map(need).collect()
+            derived.steps.iter().flat_map(need).collect()
         }
         _ => Vec::new(),
     }
 }
 
 /// What a headless command has to ask in addition, which knows nothing but its targets.
-pub fn needs_of_targets(cluster: &Cluster, intent: &Intent) -> Option<Need> {
-    matches!(intent.act, Act::Cordon | Act::Drain(_)).then(|| nodes::fleet_need(cluster, &intent.targets))
+pub fn lookups_of_targets(cluster: &Cluster, intent: &Intent) -> Option<Lookup> {
+    matches!(intent.act, Act::Cordon | Act::Drain(_)).then(|| nodes::fleet_lookup(cluster, &intent.targets))
 }
 
 /// True where `--yes` alone is no answer although nothing is protected: a whole zone or many nodes at once.
@@ -130,46 +130,46 @@ pub fn takes_many_nodes(plan: &Plan) -> bool {
 }
 
 /// The quotas of the targets' namespaces: what may leave no room for more pods.
-fn quotas_of(intent: &Intent) -> impl Iterator<Item = Need> + use<> {
+fn quotas_of(intent: &Intent) -> impl Iterator<Item = Lookup> + use<> {
     let mut namespaces: Vec<Name> = intent.targets.iter().map(|t| t.namespace.clone()).collect();
     namespaces.dedup();
-    namespaces.into_iter().map(Need::Quotas)
+    namespaces.into_iter().map(Lookup::Quotas)
 }
 
 /// A target as it is in the cluster.
-fn here(target: &ObjectRef) -> Need {
-    Need::Object { context: Name::default(), on: target.clone() }
+fn here(target: &ObjectRef) -> Lookup {
+    Lookup::Object { context: Name::default(), on: target.clone() }
 }
 
 /// The steps were worked out from the journal. What somebody changed since is not overwritten.
-fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
-    plan_recorded_steps(grounds, plan, undoing);
+fn undo(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
+    plan_recorded_steps(input, plan, derived);
     if plan.steps.is_empty() && plan.refusals.is_empty() {
-        let already = (!undoing.steps.is_empty()).then_some("it is undone already");
-        let remains = Some(undoing.remains.as_str()).filter(|remains| !remains.is_empty());
-        let why = already.into_iter().chain(remains).collect::<Vec<_>>().join("; ");
-        plan.refusals.push(Refusal::NothingToUndo { title: undoing.title.clone(), why });
-    } else if !undoing.remains.is_empty() {
-        plan.warnings.push(Warning::NotRestored { what: undoing.remains.clone() });
+        let already = (!derived.steps.is_empty()).then_some("it is undone already");
+        let missing = Some(derived.not_restored.as_str()).filter(|what| !what.is_empty());
+        let why = already.into_iter().chain(missing).collect::<Vec<_>>().join("; ");
+        plan.refusals.push(Refusal::NothingToUndo { title: derived.title.clone(), why });
+    } else if !derived.not_restored.is_empty() {
+        plan.warnings.push(Warning::NotRestored { what: derived.not_restored.clone() });
     }
     plan.undo = "the action itself again".into();
-    plan.kubectl = format!("pilothouse undo {}", quote(&undoing.of));
+    plan.kubectl = format!("pilothouse undo {}", quote(&derived.of));
 }
 
 /// Steps that were worked out from the journal, checked against the cluster as it is now. A step that is done already is a
 /// warning, a field that somebody else changed since is a refusal.
-fn plan_recorded_steps(grounds: Grounds<'_>, plan: &mut Plan, recorded: &Sequel) {
+fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &DerivedPlan) {
     let found = |step: &Step, on: &ObjectRef| {
-        grounds.extras.get(&Need::Object { context: step.context.clone(), on: on.clone() })
+        input.lookups.get(&Lookup::Object { context: step.context.clone(), on: on.clone() })
     };
     for step in &recorded.steps {
         let live = match found(step, &step.on) {
-            Some(Found::Objects(objects)) => objects.first(),
-            Some(Found::Unread(why)) => {
+            Some(LookupResult::Objects(objects)) => objects.first(),
+            Some(LookupResult::Unread(why)) => {
                 plan.refusals.push(Refusal::NotReadable { why: why.clone() });
                 continue;
             }
-            Some(Found::Absent | Found::Fleet(_)) | None => None,
+            Some(LookupResult::Absent | LookupResult::Fleet(_)) | None => None,
         };
         let same = live.is_some_and(|l| {
             l.pointer("/metadata/uid").and_then(|u| u.as_str()) == Some(step.on.uid.to_string().as_str())
@@ -185,7 +185,7 @@ fn plan_recorded_steps(grounds: Grounds<'_>, plan: &mut Plan, recorded: &Sequel)
         let drift = match &step.what {
             StepKind::Rollback { to, from } => {
                 let held = |on: &ObjectRef| match found(step, on) {
-                    Some(Found::Objects(objects)) => objects.first(),
+                    Some(LookupResult::Objects(objects)) => objects.first(),
                     _ => None,
                 };
                 let Some(wanted) = held(&to.holder) else {
@@ -236,7 +236,9 @@ fn weight(plan: &Plan) -> Confirm {
 pub fn adds_out_of_service(change: &Change) -> bool {
     let key =
         |taint: &serde_json::Value| taint.get("key").and_then(|key| key.as_str()) == Some(OUT_OF_SERVICE);
-    let has = |taints: &serde_json::Value| taints.as_array().is_some_and(|taints| taints.iter().any(key));
+    let has = |value: &serde_json::Value| {
+        key(value) || value.as_array().is_some_and(|taints| taints.iter().any(key))
+    };
     change.fields.iter().any(|f| has(&f.to) && !has(&f.from))
 }
 
@@ -252,10 +254,10 @@ fn is_ready(node: &serde_json::Value) -> bool {
 
 /// The steps that an action whose process ended had not done. What it had is not done again; what somebody changed
 /// since is not overwritten.
-fn resume(grounds: Grounds<'_>, plan: &mut Plan, rest: &Sequel) {
-    plan_recorded_steps(grounds, plan, rest);
+fn resume(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
+    plan_recorded_steps(input, plan, derived);
     plan.undo = "as the action itself: select it in the list of actions".into();
-    plan.kubectl = format!("pilothouse resume {}", quote(&rest.of));
+    plan.kubectl = format!("pilothouse resume {}", quote(&derived.of));
 }
 
 /// Read-only, protection, several objects, and what has to be typed.

@@ -329,7 +329,7 @@ pub fn result_status(action: &ActionView) -> u8 {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::ClusterId;
-    use pilothouse_core::domain::plan::{DrainOptions, Intent, PdbEffect, Sequel};
+    use pilothouse_core::domain::plan::{DerivedPlan, DrainOptions, Intent, PdbEffect};
     use pilothouse_core::domain::time::Stamp;
     use serde_json::json;
 
@@ -396,17 +396,31 @@ mod tests {
     }
 
     #[test]
+    fn warnings_and_refusals_have_codes_beside_their_words() {
+        let mut plan = plan(None, "");
+        plan.warnings = vec![model::Warning::NoPodsLeft { name: "web".into() }, model::Warning::NotWatched];
+        plan.refusals = vec![model::Refusal::Paused { name: "web".into() }];
+        let doc = serde_json::to_value(document(&plan, None)).unwrap();
+        assert_eq!(doc["warnings"][0], json!("web will have no pods"));
+        assert_eq!(doc["warning_codes"], json!(["no-pods-left", "not-watched"]));
+        assert_eq!(
+            doc["refusals"],
+            json!([{"guard": "precondition", "code": "paused", "reason": "web is paused: resume its rollout first"}])
+        );
+    }
+
+    #[test]
     fn an_undo_names_what_it_undoes_and_what_changes() {
-        let undoing = Sequel {
+        let derived = DerivedPlan {
             of: "7".into(),
             title: "rollback shop/deploy/web".into(),
             steps: Vec::new(),
-            remains: String::new(),
+            not_restored: String::new(),
             confirm: Confirm::Suffix,
             watched: None,
         };
         let mut plan = plan(None, "");
-        plan.intent.act = Act::Undo(Box::new(undoing));
+        plan.intent.act = Act::Undo(Box::new(derived));
         plan.diff = vec!["~ spec.containers[app].image: \"a:1\" -> \"a:2\"".into()];
         plan.undo = "the action itself again".into();
         let lines = text(&plan);

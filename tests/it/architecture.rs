@@ -378,7 +378,7 @@ fn nothing_is_decided_by_words() {
     let mut violations = Vec::new();
     let decides = |file: &str| {
         let of = |room: &&str| file.strip_prefix(*room).is_some_and(|rest| rest.starts_with(['/', '.']));
-        DECIDING.iter().any(|room| of(room)) && !TEST_FILES.iter().any(|test| file.starts_with(test))
+        DECIDING.iter().any(of) && !TEST_FILES.iter().any(|test| file.starts_with(test))
     };
     for (file, text) in files("src").into_iter().filter(|(file, _)| decides(file)) {
         for (n, line) in without_tests(&text).lines().enumerate() {

@@ -18,7 +18,7 @@ use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
 use pilothouse_core::domain::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, Outcome, StepState};
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +58,7 @@ pub async fn planned(fake: &Fake, intent: Intent) -> Plan {
     let now = Clock::system().now();
     let scene = scene::fetch(&reach.own.reader, info, intent.act, &intent.targets, now).await.unwrap();
     let guards = GuardSettings::default();
-    let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach).await;
+    let plan = rehearse(&scene.cluster, &scene.intent, &guards, DataScope::TargetsOnly, now, &reach).await;
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
     plan
 }

@@ -6,7 +6,7 @@
 mod access;
 mod beyond;
 mod coded;
-mod need;
+mod lookup;
 mod refusal;
 mod step;
 mod unread;
@@ -21,7 +21,7 @@ use crate::domain::time::Stamp;
 pub use access::Access;
 pub use beyond::Beyond;
 pub use coded::{All, Burden, Elsewhere, Few, InContext, LastChange, Pods, Reason, Since, With};
-pub use need::{Extras, Fleet, Found, Need};
+pub use lookup::{Fleet, Lookup, LookupResult, Lookups};
 pub use refusal::{FilterRefusal, Guard, NoRevision, Refusal};
 pub use step::{Change, FieldChange, Gate, RevisionRef, Step, StepKind};
 pub use unread::{Lacking, Unread};
@@ -74,9 +74,9 @@ pub enum Act {
         revert: bool,
     },
     /// The inverse steps of an action, worked out when it was asked for.
-    Undo(Box<Sequel>),
+    Undo(Box<DerivedPlan>),
     /// What is left of an action whose process ended in the middle.
-    Resume(Box<Sequel>),
+    Resume(Box<DerivedPlan>),
 }
 
 impl Act {
@@ -106,14 +106,15 @@ impl Act {
 
 /// What follows an action of the journal: its inverse, or the rest of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sequel {
+pub struct DerivedPlan {
     /// The id of that action.
     pub of: Name,
     /// What it was: `scale shop/deploy/checkout`.
     pub title: String,
     pub steps: Vec<Step>,
     /// What an undo does not restore, in words; empty = it restores everything.
-    pub remains: String,
+    #[serde(rename = "remains")]
+    pub not_restored: String,
     /// What it asks for at least.
     pub confirm: Confirm,
     /// Whose errors stop it.

@@ -5,12 +5,12 @@
 
 use serde_json::Value;
 
-use super::{Grounds, kubectl, nodes};
+use super::{PlanInput, kubectl, nodes};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::plan::{
-    Act, All, Change, Confirm, DrainOptions, Elsewhere, Extras, FieldChange, Found, Gate, Need, Plan,
-    Refusal, ServiceEffect, Step, StepKind, Warning,
+    Act, All, Change, Confirm, DrainOptions, Elsewhere, FieldChange, Gate, Lookup, LookupResult, Lookups,
+    Plan, Refusal, ServiceEffect, Step, StepKind, Warning,
 };
 use crate::domain::selector::Selector;
 use crate::domain::service::ServiceType;
@@ -20,8 +20,8 @@ use crate::policy::kubectl::quote;
 use crate::policy::pick::nodes_of;
 use crate::policy::routes;
 
-fn object(context: &Name, on: ObjectRef) -> Need {
-    Need::Object { context: context.clone(), on }
+fn object(context: &Name, on: ObjectRef) -> Lookup {
+    Lookup::Object { context: context.clone(), on }
 }
 
 fn service_ref(namespace: &Name, service: &Name) -> ObjectRef {
@@ -29,14 +29,14 @@ fn service_ref(namespace: &Name, service: &Name) -> ObjectRef {
 }
 
 /// What has to be read.
-pub(super) fn needs(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Need> {
+pub(super) fn lookups(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Lookup> {
     let here = Name::default();
     match &plan.kind {
         FailoverKind::Selector { namespace, service, .. } => {
             vec![object(&here, service_ref(namespace, service))]
         }
         FailoverKind::Weight(shift) => vec![object(&here, shift.object())],
-        FailoverKind::Evacuate(pick) => nodes::drain_needs(cluster, &nodes_of(cluster, pick)),
+        FailoverKind::Evacuate(pick) => nodes::drain_lookups(cluster, &nodes_of(cluster, pick)),
         FailoverKind::Standby(standby) => {
             let mut needs = Vec::new();
             for (kind, namespace, name) in &standby.workloads {
@@ -51,13 +51,13 @@ pub(super) fn needs(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Need> {
 }
 
 /// The one object that was read, or a refusal.
-fn read<'a>(extras: &'a Extras, plan: &mut Plan, context: &Name, on: &ObjectRef) -> Option<&'a Value> {
+fn read<'a>(lookups: &'a Lookups, plan: &mut Plan, context: &Name, on: &ObjectRef) -> Option<&'a Value> {
     let (needed, context) = (object(context, on.clone()), Elsewhere(context.clone()));
     let on = on.clone();
-    plan.refusals.push(match extras.get(&needed) {
-        Some(Found::Objects(objects)) if !objects.is_empty() => return objects.first(),
-        Some(Found::Unread(why)) => Refusal::ObjectNotReadable { on, context, why: why.clone() },
-        Some(Found::Absent) => Refusal::ObjectMissing { on, context },
+    plan.refusals.push(match lookups.get(&needed) {
+        Some(LookupResult::Objects(objects)) if !objects.is_empty() => return objects.first(),
+        Some(LookupResult::Unread(why)) => Refusal::ObjectNotReadable { on, context, why: why.clone() },
+        Some(LookupResult::Absent) => Refusal::ObjectMissing { on, context },
         _ => Refusal::ObjectNotRead { on, context },
     });
     None
@@ -69,22 +69,22 @@ fn pinned(on: &ObjectRef, live: &Value) -> ObjectRef {
 }
 
 /// The plan of a way, or of its way back.
-pub(super) fn plan(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, revert: bool) {
+pub(super) fn plan(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, revert: bool) {
     plan.confirm = Confirm::Context;
-    let way = &from_where_it_stands(grounds.cluster, plan, way);
+    let way = &from_where_it_stands(input.cluster, plan, way);
     match &way.kind {
         FailoverKind::Selector { namespace, service, from, to } => {
             let (from, to) = if revert { (to, from) } else { (from, to) };
-            selector(grounds, plan, &service_ref(namespace, service), from, to);
+            selector(input, plan, &service_ref(namespace, service), from, to);
             soak(plan, way);
         }
         FailoverKind::Weight(shift) => {
-            weight(grounds, plan, way, &turned(shift, revert), false);
+            weight(input, plan, way, &turned(shift, revert), false);
         }
-        FailoverKind::Evacuate(pick) => evacuate(grounds, plan, pick, revert),
-        FailoverKind::Standby(standby) => self::standby(grounds, plan, way, standby, revert),
+        FailoverKind::Evacuate(pick) => evacuate(input, plan, pick, revert),
+        FailoverKind::Standby(standby) => self::standby(input, plan, way, standby, revert),
     }
-    watched(grounds.cluster, plan, way.watched.as_ref());
+    watched(input.cluster, plan, way.watched.as_ref());
     if plan.kubectl.is_empty() {
         let back = if revert { " --revert" } else { "" };
         plan.kubectl = format!("pilothouse failover {}{back}", quote(&way.name));
@@ -150,13 +150,13 @@ pub fn error_ratio(traffic: &TrafficSeen, watched: &Watched) -> Option<f64> {
 
 /// Blue/green: the Service's selector from one value to another.
 fn selector(
-    grounds: Grounds<'_>,
+    input: PlanInput<'_>,
     plan: &mut Plan,
     service: &ObjectRef,
     from: &[(Name, Name)],
     to: &[(Name, Name)],
 ) {
-    let Some(live) = read(grounds.extras, plan, &Name::default(), service) else { return };
+    let Some(live) = read(input.lookups, plan, &Name::default(), service) else { return };
     let service = pinned(service, live);
     let empty = serde_json::Map::new();
     let selector = live.pointer("/spec/selector").and_then(Value::as_object).unwrap_or(&empty);
@@ -187,7 +187,7 @@ fn selector(
         })
         .collect();
     let wanted = Selector::from_labels(after.iter().cloned());
-    let pods: Vec<_> = grounds
+    let pods: Vec<_> = input
         .cluster
         .pods
         .iter()
@@ -200,7 +200,7 @@ fn selector(
     } else if usize::try_from(ready).unwrap_or(usize::MAX) < pods.len() {
         plan.warnings.push(Warning::SomeNotReady { labels: words(&after), ready, pods: pods.len() });
     }
-    let row = grounds.cluster.derived.services.iter().find(|r| r.service.uid == service.uid);
+    let row = input.cluster.derived.services.iter().find(|r| r.service.uid == service.uid);
     let before = row.map_or(0, |r| r.ready);
     if ready < before {
         plan.warnings.push(Warning::FewerBackends { ready, before });
@@ -222,7 +222,7 @@ fn selector(
         to.iter().map(|(k, v)| (k.to_string(), Value::from(v.as_str()))).collect();
     let patch = serde_json::json!({ "spec": { "selector": patch } }).to_string();
     plan.kubectl = kubectl(
-        grounds.cluster,
+        input.cluster,
         plan,
         &format!(
             "-n {} patch service {} --type=merge -p {}",
@@ -239,9 +239,9 @@ fn words(labels: &[(Name, Name)]) -> String {
 
 /// The weight of two backends of a route, in steps.
 /// `rises`: the steps before it start what answers behind `shift.to`.
-fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift, rises: bool) {
+fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift, rises: bool) {
     let route = shift.object();
-    let Some(live) = read(grounds.extras, plan, &Name::default(), &route) else { return };
+    let Some(live) = read(input.lookups, plan, &Name::default(), &route) else { return };
     let route = pinned(&route, live);
     let pairs = routes::pairs(&shift.kind, live, &shift.from, &shift.to);
     if pairs.is_empty() {
@@ -251,7 +251,7 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         plan.refusals.push(Refusal::NoSuchBackends { route, from, to, known });
         return;
     }
-    ready_behind(grounds.cluster, plan, shift, rises);
+    ready_behind(input.cluster, plan, shift, rises);
     let now = |pair: &routes::Pair| format!("{}:{}", pair.from.weight, pair.to.weight);
     let mut before: Vec<(String, Value)> =
         pairs.iter().flat_map(|p| [p.from.held.clone(), p.to.held.clone()]).collect();
@@ -321,17 +321,17 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
 }
 
 /// Nodes are emptied, and stay cordoned.
-fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
-    plan.intent.targets = nodes_of(grounds.cluster, pick);
+fn evacuate(input: PlanInput<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
+    plan.intent.targets = nodes_of(input.cluster, pick);
     if plan.intent.targets.is_empty() {
         plan.refusals.push(Refusal::NoNode);
         return;
     }
     if revert {
-        nodes::cordon(grounds, plan, false);
+        nodes::cordon(input, plan, false);
     } else {
         let options = DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() };
-        nodes::drain(grounds, plan, &options);
+        nodes::drain(input, plan, &options);
     }
     plan.confirm = Confirm::Context;
 }
@@ -342,14 +342,14 @@ fn replicas(live: &Value) -> i32 {
 }
 
 /// Another cluster takes over, or gives back.
-fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
+fn standby(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
     let here = Name::default();
     let (up_in, down_in) = if revert { (&here, &standby.context) } else { (&standby.context, &here) };
     let (mut ready, mut down) = (Vec::new(), Vec::new());
     for (kind, namespace, name) in &standby.workloads {
         let on = ObjectRef::new(kind.clone(), namespace, name, &Uid::default());
-        let taker = read(grounds.extras, plan, up_in, &on);
-        let giver = read(grounds.extras, plan, down_in, &on);
+        let taker = read(input.lookups, plan, up_in, &on);
+        let giver = read(input.lookups, plan, down_in, &on);
         let (Some(taker), Some(giver)) = (taker, giver) else { continue };
         let (has, wanted) = (replicas(taker), replicas(giver));
         if images(taker) != images(giver) {
@@ -385,7 +385,7 @@ fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &
     plan.steps.extend(ready);
     match &standby.shift {
         None if standby.scale_down => plan.refusals.push(Refusal::ScaleDownNeedsRoute),
-        Some(shift) => weight(grounds, plan, way, &turned(shift, revert), up_in.is_empty()),
+        Some(shift) => weight(input, plan, way, &turned(shift, revert), up_in.is_empty()),
         None => plan.warnings.push(Warning::TrafficNotMoved),
     }
     plan.steps.extend(down);

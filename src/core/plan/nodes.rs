@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Grounds, View, gone, here, kubectl};
+use super::{DataScope, PlanInput, gone, here, kubectl};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::node::{OUT_OF_SERVICE, Taint};
 use crate::domain::plan::{
-    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Lacking, Need, Plan, PodFate,
-    Refusal, Since, Step, StepKind, Unread, Warning,
+    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Lacking, Lookup, LookupResult, Plan,
+    PodFate, Refusal, Since, Step, StepKind, Unread, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::facts::table::Coverage;
@@ -22,8 +22,8 @@ fn most_cordoned(nodes: usize) -> usize {
     (nodes / 20).max(1)
 }
 
-pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
-    let cluster = grounds.cluster;
+pub(super) fn cordon(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
+    let cluster = input.cluster;
     let verb = if on { "cordon" } else { "uncordon" };
     let mut names = Vec::new();
     for target in plan.intent.targets.clone() {
@@ -45,7 +45,7 @@ pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         plan.steps.push(Step::new(what, target));
     }
     if on {
-        too_many_cordoned(grounds, plan);
+        too_many_cordoned(input, plan);
         plan.undo = "uncordon what this cordoned".into();
     } else {
         plan.undo = "cordon what this uncordoned".into();
@@ -54,7 +54,7 @@ pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
 }
 
 /// What a headless command has to ask for, as it knows its targets alone.
-pub(super) fn fleet_need(cluster: &Cluster, targets: &[ObjectRef]) -> Need {
+pub(super) fn fleet_lookup(cluster: &Cluster, targets: &[ObjectRef]) -> Lookup {
     let mut zones: BTreeMap<Name, u32> = BTreeMap::new();
     let ours = cluster.nodes.iter().filter(|n| targets.iter().any(|t| t.uid == n.uid));
     for zone in ours.filter_map(|n| n.zone.clone()) {
@@ -64,18 +64,18 @@ pub(super) fn fleet_need(cluster: &Cluster, targets: &[ObjectRef]) -> Need {
         // a zone of one node is none
         zones.clear();
     }
-    Need::Fleet(zones.into_iter().collect())
+    Lookup::Fleet(zones.into_iter().collect())
 }
 
-fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
-    let Grounds { cluster, view, extras, .. } = grounds;
-    if matches!(plan.intent.act, Act::Failover { .. }) && view == View::Targets {
+fn too_many_cordoned(input: PlanInput<'_>, plan: &mut Plan) {
+    let PlanInput { cluster, scope, lookups, .. } = input;
+    if matches!(plan.intent.act, Act::Failover { .. }) && scope == DataScope::TargetsOnly {
         // it asks for the context's name in any case
         return;
     }
-    let (all, already) = if view == View::Targets {
-        match extras.get(&fleet_need(cluster, &plan.intent.targets)) {
-            Some(Found::Fleet(fleet)) => {
+    let (all, already) = if scope == DataScope::TargetsOnly {
+        match lookups.get(&fleet_lookup(cluster, &plan.intent.targets)) {
+            Some(LookupResult::Fleet(fleet)) => {
                 let drains = matches!(plan.intent.act, Act::Drain(_));
                 if let Some(zone) = fleet.whole_zones.first().filter(|_| drains) {
                     plan.warnings.push(Warning::WholeZone { zone: zone.clone() });
@@ -86,7 +86,7 @@ fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
             found => {
                 if plan.intent.targets.len() > 1 {
                     let why = match found {
-                        Some(Found::Unread(why)) => why.as_str(),
+                        Some(LookupResult::Unread(why)) => why.as_str(),
                         _ => "it was not asked",
                     };
                     plan.warnings.push(Warning::NodesUnknown { why: why.to_owned() });
@@ -116,14 +116,14 @@ fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
 }
 
 /// The DaemonSets that a drain of these nodes has to read.
-pub(super) fn drain_needs(cluster: &Cluster, targets: &[ObjectRef]) -> Vec<Need> {
+pub(super) fn drain_lookups(cluster: &Cluster, targets: &[ObjectRef]) -> Vec<Lookup> {
     let nodes: Vec<Name> = targets.iter().map(|t| t.name.clone()).collect();
     let sets = draining::daemonsets_to_read(cluster, &nodes);
-    sets.into_iter().map(|on| Need::Object { context: Name::default(), on }).collect()
+    sets.into_iter().map(|on| Lookup::Object { context: Name::default(), on }).collect()
 }
 
-pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOptions) {
-    let Grounds { cluster, view, extras, now, .. } = grounds;
+pub(super) fn drain(input: PlanInput<'_>, plan: &mut Plan, options: &DrainOptions) {
+    let PlanInput { cluster, scope, lookups, now, .. } = input;
     plan.confirm = Confirm::Suffix;
     let mut names = Vec::new();
     for target in plan.intent.targets.clone() {
@@ -157,7 +157,9 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
         // as kubectl: what may not be listed is read one by one, or planned without
         let enough = match cover {
             Coverage::Complete => true,
-            Coverage::Never | Coverage::Loading { .. } => table == "daemonsets" && view == View::Targets,
+            Coverage::Never | Coverage::Loading { .. } => {
+                table == "daemonsets" && scope == DataScope::TargetsOnly
+            }
             Coverage::Namespaces(_) | Coverage::Denied(_) | Coverage::NotInstalled => table != "pods",
         };
         if !enough {
@@ -167,7 +169,7 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
             plan.refusals.push(Refusal::TableStale { table, since: since.told(now) });
         }
     }
-    let drain = draining::rehearse(cluster, &names, options, extras, view == View::Whole, now);
+    let drain = draining::rehearse(cluster, &names, options, lookups, scope == DataScope::FullCluster, now);
     let grace_period = options.grace_period;
     let evict = if options.disable_eviction {
         StepKind::Delete { grace_period }
@@ -186,7 +188,7 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
     plan.warnings.extend(drain.warnings);
     plan.unread = drain.unread;
     plan.refusals.extend(drain.refusals);
-    too_many_cordoned(grounds, plan);
+    too_many_cordoned(input, plan);
     choices(cluster, plan, options, &names);
     let cordons = plan.steps.iter().any(|step| step.what == StepKind::Cordon);
     let given_back = if cordons { "uncordon" } else { "nothing, as it was cordoned before" };
@@ -286,8 +288,8 @@ fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[
     ]);
 }
 
-pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
-    let cluster = grounds.cluster;
+pub(super) fn out_of_service(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
+    let cluster = input.cluster;
     plan.confirm = if on { Confirm::Context } else { Confirm::Yes };
     let said = Taint {
         key: OUT_OF_SERVICE.into(),
@@ -307,8 +309,8 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
             plan.refusals.push(Refusal::NodeNotDead { node: node.name.clone(), state: row.state.as_str() });
             continue;
         }
-        let live = match grounds.extras.get(&here(&target)) {
-            Some(Found::Objects(objects)) => objects.first(),
+        let live = match input.lookups.get(&here(&target)) {
+            Some(LookupResult::Objects(objects)) => objects.first(),
             _ => None,
         };
         let Some(live) = live else {
@@ -363,7 +365,7 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         }
     }
     let loading = matches!(cluster.pods.cover, Coverage::Never | Coverage::Loading { .. });
-    if on && grounds.view == View::Whole && loading {
+    if on && input.scope == DataScope::FullCluster && loading {
         // a moment later it would be another plan
         let note = cluster.pods.cover.note().unwrap_or_default();
         plan.refusals.push(Refusal::TableIncomplete { table: "pods", note });
@@ -375,7 +377,7 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         let going = plan.pods.iter().filter(|p| p.fate == Fate::Evict);
         let going: Vec<&Pod> =
             going.filter_map(|p| cluster.pods.by_uid(&p.pod.uid).map(AsRef::as_ref)).collect();
-        let drain = draining::elsewhere(cluster, &nodes, &going, grounds.view == View::Whole);
+        let drain = draining::elsewhere(cluster, &nodes, &going, input.scope == DataScope::FullCluster);
         plan.warnings.extend(drain.warnings);
         plan.unplaced = drain.unplaced;
     }
@@ -393,7 +395,7 @@ mod tests {
     use super::*;
     use crate::domain::id::{ClusterId, Uid};
     use crate::domain::node::Node;
-    use crate::domain::plan::{Extras, Fleet, Intent};
+    use crate::domain::plan::{Fleet, Intent, Lookups};
     use crate::domain::settings::GuardSettings;
     use crate::domain::time::Stamp;
     use crate::facts::event::{Batch, Fact};
@@ -402,7 +404,7 @@ mod tests {
     use crate::state::ClusterState;
 
     /// What a headless command asks for that knows `targets` nodes of zone a.
-    fn asks(act: Act, targets: u128, fleet: &Found) -> (Confirm, bool) {
+    fn asks(act: Act, targets: u128, fleet: &LookupResult) -> (Confirm, bool) {
         let info = ClusterInfo { context: "test".into(), ..ClusterInfo::default() };
         let mut state = ClusterState::new(info);
         let node = |n: u128| Node {
@@ -416,24 +418,24 @@ mod tests {
         let targets: Vec<ObjectRef> = nodes.iter().map(on).collect();
         state.apply(Fact::Nodes(Batch::Upsert(nodes)), Stamp(0));
         let cluster = state.publish(Stamp(0), false).unwrap();
-        let extras = Extras(vec![(fleet_need(&cluster, &targets), fleet.clone())]);
+        let lookups = Lookups(vec![(fleet_lookup(&cluster, &targets), fleet.clone())]);
         let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets };
         let guards = GuardSettings::default();
-        let grounds = Grounds {
+        let input = PlanInput {
             cluster: &cluster,
             guards: &guards,
-            view: View::Targets,
-            extras: &extras,
+            scope: DataScope::TargetsOnly,
+            lookups: &lookups,
             now: Stamp(0),
         };
-        let plan = plan(grounds, &intent);
+        let plan = plan(input, &intent);
         (plan.confirm, takes_many_nodes(&plan))
     }
 
     #[test]
     fn many_nodes_ask_for_the_context_where_only_the_targets_are_known() {
         let fleet = |nodes, cordoned: usize, zones: &[&str]| {
-            Found::Fleet(Fleet {
+            LookupResult::Fleet(Fleet {
                 nodes,
                 cordoned: vec!["other".into(); cordoned],
                 whole_zones: zones.iter().map(|z| (*z).into()).collect(),
@@ -451,9 +453,9 @@ mod tests {
             (Act::Cordon, 1, fleet(12, 0, &[]), Confirm::Yes),
             (Act::Cordon, 2, fleet(12, 0, &[]), Confirm::Context),
             (Act::Uncordon, 3, fleet(12, 3, &[]), Confirm::Count),
-            (drain(), 1, Found::Unread("403".into()), Confirm::Suffix),
-            (drain(), 2, Found::Unread("403".into()), Confirm::Context),
-            (Act::Cordon, 2, Found::Unread("403".into()), Confirm::Context),
+            (drain(), 1, LookupResult::Unread("403".into()), Confirm::Suffix),
+            (drain(), 2, LookupResult::Unread("403".into()), Confirm::Context),
+            (Act::Cordon, 2, LookupResult::Unread("403".into()), Confirm::Context),
         ] {
             let asked = asks(act.clone(), targets, &fleet);
             assert_eq!(asked, (confirm, confirm == Confirm::Context), "{act:?} of {targets}: {fleet:?}");

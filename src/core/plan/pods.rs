@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Grounds, gone, here, kubectl};
+use super::{PlanInput, gone, here, kubectl};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::plan::{
-    Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, Found, Plan, PodFate,
+    Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, LookupResult, Plan, PodFate,
     Refusal, ServiceEffect, Step, StepKind, Warning,
 };
 use crate::domain::pod::Pod;
@@ -110,14 +110,14 @@ fn note_field(from: Value, to: Value) -> FieldChange {
     FieldChange { pointer: format!("/metadata/annotations/{}", escape(OUT_OF_ROTATION)), from, to }
 }
 
-fn live<'a>(grounds: Grounds<'a>, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Value> {
-    match grounds.extras.get(&here(target)) {
-        Some(Found::Objects(objects)) if !objects.is_empty() => objects.first(),
-        Some(Found::Unread(why)) => {
+fn live<'a>(input: PlanInput<'a>, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Value> {
+    match input.lookups.get(&here(target)) {
+        Some(LookupResult::Objects(objects)) if !objects.is_empty() => objects.first(),
+        Some(LookupResult::Unread(why)) => {
             plan.refusals.push(Refusal::NotReadable { why: why.clone() });
             None
         }
-        Some(Found::Absent) => {
+        Some(LookupResult::Absent) => {
             plan.refusals.push(gone(target));
             None
         }
@@ -144,8 +144,8 @@ fn labels_to_take(cluster: &Cluster, pod: &Pod, selector: &[(Name, Name)]) -> (V
 }
 
 /// A backend leaves its Service and stays for a look at it.
-pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &Name) {
-    let cluster = grounds.cluster;
+pub(super) fn out_of_rotation(input: PlanInput<'_>, plan: &mut Plan, service: &Name) {
+    let cluster = input.cluster;
     plan.confirm = Confirm::Suffix;
     let mut commands = Vec::new();
     let mut leaving: Vec<Name> = Vec::new();
@@ -166,7 +166,7 @@ pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &N
             plan.refusals.push(Refusal::NotSelected { service: service.clone(), pod: pod.name.clone() });
             continue;
         }
-        let Some(live) = live(grounds, plan, &target) else { continue };
+        let Some(live) = live(input, plan, &target) else { continue };
         let (taken, orphaned) = labels_to_take(cluster, pod, &found.selector.labels);
         if taken.iter().all(|(key, _)| *key == POD_NAME) && !taken.is_empty() && !orphaned {
             let (service, pod) = (service.clone(), pod.name.clone());
@@ -245,13 +245,13 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
 }
 
 /// A backend gets back what was taken from it.
-pub(super) fn into_rotation(grounds: Grounds<'_>, plan: &mut Plan) {
+pub(super) fn into_rotation(input: PlanInput<'_>, plan: &mut Plan) {
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
-        if pod(grounds.cluster, plan, &target).is_none() {
+        if pod(input.cluster, plan, &target).is_none() {
             continue;
         }
-        let Some(live) = live(grounds, plan, &target) else { continue };
+        let Some(live) = live(input, plan, &target) else { continue };
         let note = live.pointer("/metadata/annotations").and_then(|a| a.get(OUT_OF_ROTATION));
         let taken =
             note.and_then(Value::as_str).and_then(|t| serde_json::from_str::<Map<String, Value>>(t).ok());
@@ -278,7 +278,7 @@ pub(super) fn into_rotation(grounds: Grounds<'_>, plan: &mut Plan) {
         let labels: Vec<String> =
             taken.iter().map(|(k, v)| quote(&format!("{k}={}", v.as_str().unwrap_or_default()))).collect();
         commands.push(kubectl(
-            grounds.cluster,
+            input.cluster,
             plan,
             &format!(
                 "-n {} label pod {} {}",

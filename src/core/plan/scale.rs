@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::workloads::workload;
-use super::{Grounds, View, gone, here, kubectl};
+use super::{DataScope, PlanInput, gone, here, kubectl};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::plan::{
-    Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind, Warning,
+    Change, Confirm, FieldChange, Lookup, LookupResult, Plan, Refusal, ScaleBy, Step, StepKind, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::domain::quantity;
@@ -25,8 +25,8 @@ pub fn autoscaler_of<'a>(cluster: &'a Cluster, target: &ObjectRef) -> Option<&'a
     })
 }
 
-pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
-    let cluster = grounds.cluster;
+pub(super) fn scale(input: PlanInput<'_>, plan: &mut Plan, by: &ScaleBy) {
+    let cluster = input.cluster;
     if by.replicas < 0 {
         plan.refusals.push(Refusal::NegativeReplicas { replicas: by.replicas });
     }
@@ -39,8 +39,10 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
         if let Some(seen) = by.current_replicas
             && seen != w.replicas
         {
-            let who = match grounds.extras.get(&here(&target)) {
-                Some(Found::Objects(objects)) => objects.first().map(|l| changed_by(l, "/spec/replicas")),
+            let who = match input.lookups.get(&here(&target)) {
+                Some(LookupResult::Objects(objects)) => {
+                    objects.first().map(|l| changed_by(l, "/spec/replicas"))
+                }
                 _ => None,
             };
             let who = who.unwrap_or_default();
@@ -74,8 +76,8 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
         };
         plan.confirm = plan.confirm.max(confirm);
         services_after(cluster, plan, w, by.replicas);
-        quotas(grounds, plan, w, by.replicas);
-        headroom(grounds, plan, w, by.replicas);
+        quotas(input, plan, w, by.replicas);
+        headroom(input, plan, w, by.replicas);
         plan.undo = format!("scale back to {}, if it still has {} then", w.replicas, by.replicas);
         plan.steps.push(Step::new(StepKind::Scale { from: w.replicas, to: by.replicas }, target));
     }
@@ -130,10 +132,10 @@ fn autoscaled(hpa: &Hpa, wanted: i32) -> Warning {
 const MOST_PLACED: i32 = 5_000;
 
 /// Whether more pods of this kind find a node now.
-fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
+fn headroom(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let more = replicas.saturating_sub(w.replicas).min(MOST_PLACED);
-    let cluster = grounds.cluster;
-    if more <= 0 || grounds.view == View::Targets {
+    let cluster = input.cluster;
+    if more <= 0 || input.scope == DataScope::TargetsOnly {
         return;
     }
     if !cluster.pods.cover.is_complete() || !cluster.nodes.cover.is_complete() {
@@ -162,20 +164,20 @@ fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) 
 }
 
 /// The quotas of the namespace that more pods would not fit under.
-fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
+fn quotas(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let more = i64::from(replicas) - i64::from(w.replicas);
     if more <= 0 {
         return;
     }
-    let objects = match grounds.extras.get(&Need::Quotas(w.namespace.clone())) {
-        Some(Found::Objects(objects)) => objects,
-        Some(Found::Unread(why)) => {
+    let objects = match input.lookups.get(&Lookup::Quotas(w.namespace.clone())) {
+        Some(LookupResult::Objects(objects)) => objects,
+        Some(LookupResult::Unread(why)) => {
             plan.warnings.push(Warning::QuotaUnknown { why: why.clone() });
             return;
         }
         _ => return,
     };
-    let pods = &grounds.cluster.pods;
+    let pods = &input.cluster.pods;
     let pod = pods.iter().find(|p| p.namespace == w.namespace && w.selector.matches(*p));
     for quota in objects {
         let name = quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -207,7 +209,7 @@ fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
 }
 
 /// Whether there is room for the pods that wider bounds ask for: up to a maximum that is raised, else to the minimum.
-fn room_for(grounds: Grounds<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_max: i32) {
+fn room_for(input: PlanInput<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_max: i32) {
     let most = if to_max > hpa.max {
         to_max
     } else if to_min > hpa.min {
@@ -215,13 +217,13 @@ fn room_for(grounds: Grounds<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_ma
     } else {
         return;
     };
-    match grounds.cluster.workload(&hpa.target_kind, &hpa.namespace, &hpa.target_name) {
+    match input.cluster.workload(&hpa.target_kind, &hpa.namespace, &hpa.target_name) {
         Some(w) => {
-            quotas(grounds, plan, w, most);
-            headroom(grounds, plan, w, most);
+            quotas(input, plan, w, most);
+            headroom(input, plan, w, most);
         }
         // a headless command fetches the autoscaler alone, and judges no headroom anyway
-        None if grounds.view == View::Targets => {}
+        None if input.scope == DataScope::TargetsOnly => {}
         None => {
             let (kind, name) = (hpa.target_kind.clone(), hpa.target_name.clone());
             plan.warnings.push(Warning::TargetUnknown { kind, name, most });
@@ -230,8 +232,8 @@ fn room_for(grounds: Grounds<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_ma
 }
 
 /// minReplicas and maxReplicas of an autoscaler.
-pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, max: Option<i32>) {
-    let cluster = grounds.cluster;
+pub(super) fn bounds(input: PlanInput<'_>, plan: &mut Plan, min: Option<i32>, max: Option<i32>) {
+    let cluster = input.cluster;
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
         let Some(hpa) = cluster.hpas.iter().find(|h| h.uid == target.uid) else {
@@ -261,7 +263,7 @@ pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, ma
         if to_max < hpa.max || to_min < hpa.min {
             plan.confirm = plan.confirm.max(Confirm::Suffix);
         }
-        room_for(grounds, plan, hpa, to_min, to_max);
+        room_for(input, plan, hpa, to_min, to_max);
         if let Some(now) = hpa.current {
             if now > to_max {
                 plan.warnings.push(Warning::ReplicasGo { now, going: now - to_max });

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Grounds, View, needs, plan};
+use super::{DataScope, PlanInput, lookups, plan};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use crate::domain::node::{Condition, Node, Status};
 use crate::domain::plan::{
-    Act, Confirm, EvictOptions, Extras, Found, Guard, Intent, Need, Plan, Refusal, Step, StepKind, Warning,
+    Act, Confirm, EvictOptions, Guard, Intent, Lookup, LookupResult, Lookups, Plan, Refusal, Step, StepKind,
+    Warning,
 };
 use crate::domain::pod::{Phase, Pod, PodShape};
 use crate::domain::scheduling::{Scheduling, Toleration};
@@ -180,14 +181,23 @@ fn target(kind: Kind, uid: u128, name: &str) -> ObjectRef {
     ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Uuid(uid))
 }
 
-fn here(on: &ObjectRef, live: Value) -> (Need, Found) {
-    (Need::Object { context: "".into(), on: on.clone() }, Found::Objects(vec![live]))
+fn here(on: &ObjectRef, live: Value) -> (Lookup, LookupResult) {
+    (Lookup::Object { context: "".into(), on: on.clone() }, LookupResult::Objects(vec![live]))
 }
 
-fn make(cluster: &Cluster, act: Act, targets: Vec<ObjectRef>, extras: Vec<(Need, Found)>) -> Plan {
+fn make(cluster: &Cluster, act: Act, targets: Vec<ObjectRef>, lookups: Vec<(Lookup, LookupResult)>) -> Plan {
     let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets };
-    let (guards, extras) = (GuardSettings::default(), Extras(extras));
-    plan(Grounds { cluster, guards: &guards, view: View::Whole, extras: &extras, now: Stamp(0) }, &intent)
+    let (guards, lookups) = (GuardSettings::default(), Lookups(lookups));
+    plan(
+        PlanInput {
+            cluster,
+            guards: &guards,
+            scope: DataScope::FullCluster,
+            lookups: &lookups,
+            now: Stamp(0),
+        },
+        &intent,
+    )
 }
 
 /// The steps in words.
@@ -277,7 +287,7 @@ fn wider_bounds_say_whether_there_is_room_for_what_they_ask() {
     let full = json!({ "metadata": { "name": "q" }, "status": { "hard": { "pods": "9" }, "used": { "pods": "6" } } });
     let raise = |min: Option<i32>, max: Option<i32>| {
         let on = vec![target(Kind::HorizontalPodAutoscaler, 60, "h")];
-        let quotas = (Need::Quotas("shop".into()), Found::Objects(vec![full.clone()]));
+        let quotas = (Lookup::Quotas("shop".into()), LookupResult::Objects(vec![full.clone()]));
         make(&cluster, Act::Bounds { min, max }, on, vec![quotas])
     };
     // one node with room for ten, three pods are there
@@ -305,7 +315,7 @@ fn wider_bounds_say_whether_there_is_room_for_what_they_ask() {
         act: Act::Bounds { min: None, max: Some(20) },
         targets: on,
     };
-    assert_eq!(needs(&cluster, &intent), [Need::Quotas("shop".into())]);
+    assert_eq!(lookups(&cluster, &intent), [Lookup::Quotas("shop".into())]);
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Grounds, gone, here, kubectl};
+use super::{PlanInput, gone, here, kubectl};
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::image;
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::plan::{
-    Act, Change, Choice, Confirm, FieldChange, Found, Need, Plan, Refusal, Step, StepKind, Warning,
+    Act, Change, Choice, Confirm, FieldChange, Lookup, LookupResult, Plan, Refusal, Step, StepKind, Warning,
 };
 use crate::domain::workload::RolloutPhase;
 use crate::domain::workload::{Strategy, Workload};
@@ -127,8 +127,8 @@ pub(super) fn pause(cluster: &Cluster, plan: &mut Plan, on: bool) {
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
-pub(super) fn rollback_needs(target: &ObjectRef) -> [Need; 2] {
-    [here(target), Need::Revisions(target.clone())]
+pub(super) fn rollback_lookups(target: &ObjectRef) -> [Lookup; 2] {
+    [here(target), Lookup::Revisions(target.clone())]
 }
 
 /// The revisions, the newest first.
@@ -189,7 +189,7 @@ fn forward(cluster: &Cluster, plan: &mut Plan, w: &Workload, live: &Value, from:
 }
 
 /// Back to an earlier template, as `kubectl rollout undo`.
-pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Option<i64>) {
+pub(super) fn rollback(input: PlanInput<'_>, plan: &mut Plan, to_revision: Option<i64>) {
     plan.confirm = Confirm::Suffix;
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
@@ -197,15 +197,17 @@ pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Optio
             plan.refusals.push(Refusal::NoRollout { kind: target.kind });
             continue;
         }
-        let Some(w) = workload(grounds.cluster, plan, &target) else { continue };
+        let Some(w) = workload(input.cluster, plan, &target) else { continue };
         if w.paused {
             plan.refusals.push(Refusal::Paused { name: w.name.clone() });
             continue;
         }
-        let [object, revisions] = rollback_needs(&target);
-        let (live, holders) = match (grounds.extras.get(&object), grounds.extras.get(&revisions)) {
-            (Some(Found::Objects(live)), Some(Found::Objects(holders))) => (live.first(), holders),
-            (Some(Found::Unread(why)), _) | (_, Some(Found::Unread(why))) => {
+        let [object, revisions] = rollback_lookups(&target);
+        let (live, holders) = match (input.lookups.get(&object), input.lookups.get(&revisions)) {
+            (Some(LookupResult::Objects(live)), Some(LookupResult::Objects(holders))) => {
+                (live.first(), holders)
+            }
+            (Some(LookupResult::Unread(why)), _) | (_, Some(LookupResult::Unread(why))) => {
                 plan.refusals.push(Refusal::NotReadable { why: why.clone() });
                 continue;
             }
@@ -237,7 +239,7 @@ pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Optio
         if revisions::template(&from.object) != is {
             plan.warnings.push(Warning::RolloutJustBegun { name: w.name.clone(), revision: from.number });
         }
-        forward(grounds.cluster, plan, w, live, from, to);
+        forward(input.cluster, plan, w, live, from, to);
         applied_by_gitops(plan, w, live);
         plan.diff.extend(revisions::diff(&is, &wanted));
         if !to.cause.is_empty() {
@@ -252,7 +254,7 @@ pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Optio
         plan.undo = format!("roll forward to the template of revision {}", from.number);
         let revision = to_revision.map_or_else(String::new, |n| format!(" --to-revision={n}"));
         commands.push(kubectl(
-            grounds.cluster,
+            input.cluster,
             plan,
             &format!(
                 "-n {} rollout undo {}/{}{revision}",

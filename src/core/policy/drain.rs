@@ -15,8 +15,8 @@ pub use self::services::effect as service_effect;
 use super::placement;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::plan::{
-    All, DrainOptions, Extras, Fate, Few, FilterRefusal, Found, Lacking, Need, PdbEffect, PodFate, Pods,
-    Refusal, ServiceEffect, Unplaced, Unread, Warning, With,
+    All, DrainOptions, Fate, Few, FilterRefusal, Lacking, Lookup, LookupResult, Lookups, PdbEffect, PodFate,
+    Pods, Refusal, ServiceEffect, Unplaced, Unread, Warning, With,
 };
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
@@ -94,7 +94,7 @@ pub fn daemonsets_to_read(cluster: &Cluster, nodes: &[Name]) -> Vec<ObjectRef> {
 }
 
 /// What is known of a pod's DaemonSet, by the shared state and by what was read for the plan.
-fn find(cluster: &Cluster, extras: &Extras, pod: &Pod) -> DaemonSet {
+fn find(cluster: &Cluster, lookups: &Lookups, pod: &Pod) -> DaemonSet {
     let Some(on) = daemonset_of(pod) else { return DaemonSet::There };
     let table = &cluster.daemonsets;
     if table.iter().any(|d| d.name == on.name && d.namespace == on.namespace) {
@@ -103,11 +103,11 @@ fn find(cluster: &Cluster, extras: &Extras, pod: &Pod) -> DaemonSet {
     if table.cover.covers(&on.namespace) {
         return DaemonSet::Gone;
     }
-    match extras.get(&Need::Object { context: Name::default(), on }) {
-        Some(Found::Objects(_)) => DaemonSet::There,
-        Some(Found::Absent) => DaemonSet::Gone,
-        Some(Found::Unread(why)) => DaemonSet::Unread(why.clone()),
-        Some(Found::Fleet(_)) | None => DaemonSet::Unread(String::new()),
+    match lookups.get(&Lookup::Object { context: Name::default(), on }) {
+        Some(LookupResult::Objects(_)) => DaemonSet::There,
+        Some(LookupResult::Absent) => DaemonSet::Gone,
+        Some(LookupResult::Unread(why)) => DaemonSet::Unread(why.clone()),
+        Some(LookupResult::Fleet(_)) | None => DaemonSet::Unread(String::new()),
     }
 }
 
@@ -219,13 +219,13 @@ pub struct Drain {
 }
 
 /// Rehearses. The caller has made sure that the pods are completely known; what else could not be read is told.
-/// `extras`: the answers to [`daemonsets_to_read`]; `elsewhere`: whether the pods of other nodes are known too, without
+/// `lookups`: the answers to [`daemonsets_to_read`]; `elsewhere`: whether the pods of other nodes are known too, without
 /// which nothing can be said about where pods will fit.
 pub fn rehearse(
     cluster: &Cluster,
     nodes: &[Name],
     options: &DrainOptions,
-    extras: &Extras,
+    lookups: &Lookups,
     elsewhere: bool,
     now: Stamp,
 ) -> Drain {
@@ -245,7 +245,7 @@ pub fn rehearse(
         let mut refused = false;
         let first = drain.pods.len();
         for pod in pods {
-            let set = find(cluster, extras, pod);
+            let set = find(cluster, lookups, pod);
             if let DaemonSet::Unread(why) = &set {
                 unread_daemonset(&mut drain.unread, &pod.namespace, why);
             }
@@ -470,7 +470,7 @@ mod tests {
 
     fn fate(edit: impl Fn(&mut Pod), options: &DrainOptions) -> (Fate, bool) {
         let cluster = cluster(vec![pod(1, edit)], vec![]);
-        let drain = rehearse(&cluster, &["n".into()], options, &Extras::default(), false, Stamp(100_000));
+        let drain = rehearse(&cluster, &["n".into()], options, &Lookups::default(), false, Stamp(100_000));
         (drain.pods[0].fate, drain.refusals.is_empty())
     }
 
@@ -549,12 +549,15 @@ mod tests {
         let asked = daemonsets_to_read(&cluster, &["n".into()]);
         let names: Vec<&str> = asked.iter().map(|on| on.name.as_str()).collect();
         assert_eq!(names, ["gone", "secret", "there"], "each once, and nothing of other nodes");
-        let answers =
-            [Found::Absent, Found::Unread("no".into()), Found::Objects(vec![serde_json::json!({})])];
-        let needs = asked.into_iter().map(|on| Need::Object { context: Name::default(), on });
-        let extras = Extras(needs.zip(answers).collect());
+        let answers = [
+            LookupResult::Absent,
+            LookupResult::Unread("no".into()),
+            LookupResult::Objects(vec![serde_json::json!({})]),
+        ];
+        let needs = asked.into_iter().map(|on| Lookup::Object { context: Name::default(), on });
+        let lookups = Lookups(needs.zip(answers).collect());
         let options = DrainOptions { ignore_daemonsets: true, force: true, ..DrainOptions::default() };
-        let drain = rehearse(&cluster, &["n".into()], &options, &extras, false, Stamp(0));
+        let drain = rehearse(&cluster, &["n".into()], &options, &lookups, false, Stamp(0));
         let fates: Vec<Fate> = drain.pods.iter().map(|p| p.fate).collect();
         assert_eq!(fates, [Fate::Skip, Fate::Evict, Fate::Refuse, Fate::Skip, Fate::Evict]);
         let said: Vec<(Lacking, String)> = drain.unread.iter().map(|u| (u.what, u.to_string())).collect();
@@ -597,8 +600,9 @@ mod tests {
         let unready = vec![pod(1, |p| p.ready = false)];
         let run = |pdb: Pdb| {
             let c = cluster(unready.clone(), vec![pdb]);
-            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0)).pods[0]
-                .fate
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Lookups::default(), false, Stamp(0)).pods
+                [0]
+            .fate
         };
         assert_eq!(run(Pdb { current_healthy: 4, desired_healthy: 5, ..pdb(0) }), Fate::Wait);
         assert_eq!(run(Pdb { always_allow_unhealthy: true, current_healthy: 4, ..pdb(0) }), Fate::Evict);
@@ -612,7 +616,7 @@ mod tests {
             vec![pdb(3), Pdb { uid: Uid::Uuid(501), name: "b".into(), ..pdb(3) }],
         );
         let drain =
-            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Lookups::default(), false, Stamp(0));
         assert_eq!(drain.pods[0].fate, Fate::Wait);
         assert!(drain.pods[0].reason.contains("more than one"));
     }
@@ -621,7 +625,8 @@ mod tests {
     fn wait(pdb: Pdb, ready: &[bool], options: &DrainOptions) -> (Option<BudgetWait>, String) {
         let pods = ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
         let c = cluster(pods, vec![pdb]);
-        let effect = rehearse(&c, &["n".into()], options, &Extras::default(), false, Stamp(0)).pdbs.remove(0);
+        let effect =
+            rehearse(&c, &["n".into()], options, &Lookups::default(), false, Stamp(0)).pdbs.remove(0);
         (effect.wait, effect.note)
     }
 
@@ -675,7 +680,7 @@ mod tests {
         );
         has(wait(Pdb { always_allow_unhealthy: true, ..all }, &[false], &options), None, "");
         let c = cluster(vec![pod(1, |_| {})], vec![pdb(0)]);
-        let drain = rehearse(&c, &["n".into()], &options, &Extras::default(), false, Stamp(0));
+        let drain = rehearse(&c, &["n".into()], &options, &Lookups::default(), false, Stamp(0));
         let never = Warning::BudgetsNeverAllow { budgets: Few(vec!["shop/a".into()]) };
         assert!(drain.warnings.contains(&never), "{:?}", drain.warnings);
     }
@@ -744,7 +749,7 @@ mod tests {
 
     fn warned(c: &Cluster, nodes: &[&str], elsewhere: bool) -> (Vec<Warning>, bool) {
         let nodes: Vec<Name> = nodes.iter().map(|n| Name::from(*n)).collect();
-        let drain = rehearse(c, &nodes, &DrainOptions::default(), &Extras::default(), elsewhere, Stamp(0));
+        let drain = rehearse(c, &nodes, &DrainOptions::default(), &Lookups::default(), elsewhere, Stamp(0));
         (drain.warnings, drain.whole_zone)
     }
 
@@ -847,15 +852,15 @@ mod tests {
                     &crate::domain::failover::Pick::Nodes(names.iter().map(|n| Name::from(*n)).collect()),
                 ),
             };
-            let (guards, extras) = (GuardSettings::default(), crate::domain::plan::Extras::default());
-            let grounds = plan::Grounds {
+            let (guards, lookups) = (GuardSettings::default(), crate::domain::plan::Lookups::default());
+            let input = plan::PlanInput {
                 cluster: &c,
                 guards: &guards,
-                view: plan::View::Whole,
-                extras: &extras,
+                scope: plan::DataScope::FullCluster,
+                lookups: &lookups,
                 now: Stamp(0),
             };
-            let plan = plan::plan(grounds, &intent);
+            let plan = plan::plan(input, &intent);
             (plan.confirm, plan.answer)
         };
         assert_eq!(confirm(&["a1"]).0, Confirm::Suffix);
@@ -915,7 +920,7 @@ mod tests {
             .chain([Fact::Traffic(traffic)]);
         let c = shop(pods, facts.collect());
         let drain =
-            rehearse(&c, &["a1".into()], &DrainOptions::default(), &Extras::default(), true, Stamp(0));
+            rehearse(&c, &["a1".into()], &DrainOptions::default(), &Lookups::default(), true, Stamp(0));
         let seen: Vec<_> = drain
             .services
             .iter()
@@ -945,7 +950,7 @@ mod tests {
             let pods: Vec<Pod> =
                 ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
             let c = cluster(pods, vec![pdb(allowed)]);
-            let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
+            let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), &Lookups::default(), false, Stamp(0));
             let evicted = drain.pods.iter().zip(ready.iter()).filter(|(f, ready)| f.fate == Fate::Evict && **ready).count();
             prop_assert!(evicted <= allowed as usize);
             prop_assert_eq!(drain.pods.len(), ready.len());

@@ -49,7 +49,7 @@ pub fn title(intent: &Intent) -> String {
     let act = match &intent.act {
         Act::Scale(by) => format!("scale to {}", by.replicas),
         Act::Failover { plan, .. } => return format!("{} {}", intent.act.as_str(), plan.name),
-        Act::Undo(undoing) => return format!("undo of {}", undoing.title),
+        Act::Undo(derived) => return format!("undo of {}", derived.title),
         Act::Resume(rest) => return format!("rest of {}", rest.title),
         other => other.as_str().to_owned(),
     };

@@ -22,7 +22,7 @@ use pilothouse_core::domain::settings::{LogSettings, PrometheusSettings};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{Cluster, ClusterInfo, Outcome, World};
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 use pilothouse_sim::clock::parse;
 use pilothouse_sim::scenario::Scenario;
 use pilothouse_sim::server::{Options, Running, Sim};
@@ -100,7 +100,8 @@ impl Stage {
         let intent = Intent { cluster: cluster.info.id, context: cluster.info.context.clone(), act, targets };
         let writer = self.connection.writer().unwrap();
         let reach = Reach::new(self.connection.reader().unwrap(), Some(writer));
-        let plan = rehearse(&cluster, &intent, &guards(), View::Whole, self.clock.now(), &reach).await;
+        let plan =
+            rehearse(&cluster, &intent, &guards(), DataScope::FullCluster, self.clock.now(), &reach).await;
         assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
         let (tell, mut told) = mpsc::channel(64);
         let executor = Executor {

@@ -30,6 +30,9 @@ macro_rules! coded {
         }
 
         impl $name {
+            #[cfg(test)]
+            pub(super) const CODES: &'static [&'static str] = &[$($code),*];
+
             /// Which it is, for scripts and comparisons.
             pub fn code(&self) -> &'static str {
                 match self {
@@ -278,7 +281,53 @@ impl fmt::Display for Elsewhere {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Guard, Refusal, Warning};
     use super::*;
+
+    #[test]
+    fn each_code_stands_for_one_thing() {
+        for codes in [Warning::CODES, Refusal::CODES] {
+            let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+            assert!(codes.iter().all(|code| code.chars().all(plain)), "{codes:?}");
+            assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len());
+        }
+    }
+
+    #[test]
+    fn a_warning_is_known_by_what_it_is_about_and_not_by_its_numbers() {
+        let cordoned = |cordoned| Warning::ManyCordoned { cordoned, nodes: 9, most: 1 };
+        assert!(cordoned(3).is_told_by(&cordoned(2)));
+        let emptied = |zones: &[&str]| Warning::ZonesEmptied {
+            zones: Few(zones.iter().map(|z| (*z).into()).collect()),
+        };
+        assert!(emptied(&["a"]).is_told_by(&emptied(&["a", "b"])));
+        assert!(!emptied(&["a", "b"]).is_told_by(&emptied(&["a"])), "another zone is news");
+        assert!(!cordoned(2).is_told_by(&emptied(&["a"])));
+        let images = |a: &str, b: &str| Warning::ImagesDiffer {
+            on: ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default()),
+            images: All(vec![a.into()]),
+            context: "test".into(),
+            others: All(vec![b.into()]),
+            other: "dr".into(),
+        };
+        assert!(
+            !images("a:2", "a:1").is_told_by(&images("a:1", "a:2")),
+            "each field is compared with itself"
+        );
+    }
+
+    #[test]
+    fn the_journal_keeps_the_words() {
+        let warning = Warning::RoomUnknown;
+        let line = serde_json::to_string(&warning).unwrap();
+        assert_eq!(line, format!("\"{warning}\""));
+        let read: Warning = serde_json::from_str(&line).unwrap();
+        assert_eq!((read.code(), read.to_string()), ("recorded", warning.to_string()));
+        let line = serde_json::to_string(&Refusal::NoNode).unwrap();
+        assert_eq!(line, r#"{"guard":"precondition","reason":"no node is in it"}"#);
+        let read: Refusal = serde_json::from_str(&line).unwrap();
+        assert_eq!((read.guard(), read.to_string()), (Guard::Precondition, "no node is in it".into()));
+    }
 
     #[test]
     fn a_line_names_five_and_counts_the_rest() {

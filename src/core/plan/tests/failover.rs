@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::{cluster, here, labels, make, refused, steps, warned};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, ObjectRef, Uid};
-use crate::domain::plan::{Act, All, Confirm, Found, Gate, Guard, Need, Plan, Refusal, StepKind, Warning};
+use crate::domain::plan::{
+    Act, All, Confirm, Gate, Guard, Lookup, LookupResult, Plan, Refusal, StepKind, Warning,
+};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::Cluster;
@@ -16,8 +18,8 @@ fn way(kind: FailoverKind) -> FailoverPlan {
     FailoverPlan { name: "way".into(), kind, watched: None, soak_secs: 5, suggested: false }
 }
 
-fn go(cluster: &Cluster, way: FailoverPlan, revert: bool, extras: Vec<(Need, Found)>) -> Plan {
-    make(cluster, Act::Failover { plan: Box::new(way), revert }, vec![], extras)
+fn go(cluster: &Cluster, way: FailoverPlan, revert: bool, lookups: Vec<(Lookup, LookupResult)>) -> Plan {
+    make(cluster, Act::Failover { plan: Box::new(way), revert }, vec![], lookups)
 }
 
 #[test]
@@ -49,13 +51,13 @@ fn a_selector_moves_only_to_pods_that_are_ready() {
     assert!(p.warnings.contains(&Warning::FewerBackends { ready: 1, before: 2 }), "{:?}", p.warnings);
     let p = go(&cluster, there(), true, live("green"));
     assert_eq!(steps(&p)[0], "selector color=green to color=blue color");
-    for (plan, extras, code) in [
+    for (plan, lookups, code) in [
         (kind("color=blue", "color=red"), live("blue"), "no-ready-pod"),
         (there(), live("red"), "other-selector"),
         (there(), vec![], "object-not-read"),
-        (there(), vec![(live("x")[0].0.clone(), Found::Absent)], "object-missing"),
+        (there(), vec![(live("x")[0].0.clone(), LookupResult::Absent)], "object-missing"),
     ] {
-        let p = go(&cluster, plan, false, extras);
+        let p = go(&cluster, plan, false, lookups);
         assert_eq!(refused(&p), [code]);
     }
     let p = go(&cluster, there(), false, live("green"));
@@ -83,8 +85,8 @@ fn weights_move_in_steps_with_a_look_after_each() {
     let cluster = cluster();
     let plan = |kind: &str, to: &str, revert: bool, live: Value| {
         let shift = shift(kind, to);
-        let extras = vec![here(&shift.object(), live)];
-        go(&cluster, way(FailoverKind::Weight(shift)), revert, extras)
+        let lookups = vec![here(&shift.object(), live)];
+        go(&cluster, way(FailoverKind::Weight(shift)), revert, lookups)
     };
     let p = plan("TraefikService", "all", false, traefik(("web", 100), ("all", 0)));
     assert_eq!(refused(&p), [""; 0]);
@@ -129,9 +131,9 @@ fn errors_that_are_there_already_do_not_stop_it() {
     let watched = Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 };
     let limit = |cluster: &Cluster| {
         let shift = shift("TraefikService", "all");
-        let extras = vec![here(&shift.object(), traefik(("web", 100), ("all", 0)))];
+        let lookups = vec![here(&shift.object(), traefik(("web", 100), ("all", 0)))];
         let way = FailoverPlan { watched: Some(watched.clone()), ..way(FailoverKind::Weight(shift)) };
-        let p = go(cluster, way, false, extras);
+        let p = go(cluster, way, false, lookups);
         let Act::Failover { plan, .. } = &p.intent.act else { panic!("{p:?}") };
         let in_soak = p.steps.iter().find_map(|s| match &s.what {
             StepKind::Check(Gate::Soak { watched, .. }) => watched.clone(),
@@ -164,21 +166,21 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     let on = ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default());
     let live = |replicas: i64, image: &str| {
         let template = json!({ "spec": { "containers": [{ "image": image }] } });
-        Found::Objects(vec![
+        LookupResult::Objects(vec![
             json!({ "metadata": { "uid": "u" }, "spec": { "replicas": replicas, "template": template } }),
         ])
     };
-    let need = |context: &str| Need::Object { context: context.into(), on: on.clone() };
-    let plan = |here_: Found, there: Found, moves: Option<WeightShift>, revert: bool| {
-        let mut extras = vec![(need(""), here_), (need("dr"), there)];
+    let need = |context: &str| Lookup::Object { context: context.into(), on: on.clone() };
+    let plan = |here_: LookupResult, there: LookupResult, moves: Option<WeightShift>, revert: bool| {
+        let mut lookups = vec![(need(""), here_), (need("dr"), there)];
         if let Some(shift) = &moves {
             let weights = if revert { (0, 100) } else { (100, 0) };
             let (from, to) = (shift.from.as_str(), shift.to.as_str());
-            extras.push(here(&shift.object(), traefik((from, weights.0), (to, weights.1))));
+            lookups.push(here(&shift.object(), traefik((from, weights.0), (to, weights.1))));
         }
         let workloads = vec![(Kind::Deployment, "shop".into(), "web".into())];
         let standby = Standby { context: "dr".into(), workloads, shift: moves, scale_down: true };
-        go(&cluster, way(FailoverKind::Standby(standby)), revert, extras)
+        go(&cluster, way(FailoverKind::Standby(standby)), revert, lookups)
     };
     let placed = |p: &Plan| -> Vec<String> {
         p.steps.iter().filter(|s| !s.is_check()).map(|s| format!("{}@{}", s.what, s.context)).collect()
@@ -213,10 +215,10 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     assert!(kinds[3].starts_with("weight outside:none"), "{kinds:?}");
     assert_eq!(kinds.last().map(String::as_str), Some("scale 3 to 0@dr"));
     for (there, guard, said) in [
-        (Found::Absent, Guard::Precondition, "shop/deploy/web is not there in dr"),
+        (LookupResult::Absent, Guard::Precondition, "shop/deploy/web is not there in dr"),
         // the server's words decide nothing
         (
-            Found::Unread("it is not there".into()),
+            LookupResult::Unread("it is not there".into()),
             Guard::IncompleteData,
             "shop/deploy/web in dr cannot be read: it is not there",
         ),

@@ -68,9 +68,15 @@ fn make(intent: &Intent) -> Plan {
 }
 
 fn make_with(intent: &Intent, guards: &GuardSettings) -> Plan {
-    let (cluster, extras) = (cluster(), Extras::default());
-    let grounds = Grounds { cluster: &cluster, guards, view: View::Whole, extras: &extras, now: Stamp(0) };
-    plan(grounds, intent)
+    let (cluster, lookups) = (cluster(), Lookups::default());
+    let input = PlanInput {
+        cluster: &cluster,
+        guards,
+        scope: DataScope::FullCluster,
+        lookups: &lookups,
+        now: Stamp(0),
+    };
+    plan(input, intent)
 }
 
 fn scale_to(replicas: i32, seen: Option<i32>) -> Plan {
@@ -89,11 +95,11 @@ fn a_cluster_that_no_kubeconfig_has_is_named_by_its_address() {
     });
     let intent = intent(Act::Restart, Kind::Deployment, 1, "checkout");
     let p = plan(
-        Grounds {
+        PlanInput {
             cluster: &cluster,
             guards: &GuardSettings::default(),
-            view: View::Whole,
-            extras: &Extras::default(),
+            scope: DataScope::FullCluster,
+            lookups: &Lookups::default(),
             now: Stamp(0),
         },
         &intent,
@@ -256,27 +262,32 @@ fn an_undo_asks_for_what_its_steps_do() {
     let on = ObjectRef::new(Kind::Node, &"".into(), &"node-0000".into(), &Uid::Uuid(10));
     let taints = serde_json::json!([{ "key": OUT_OF_SERVICE, "effect": "NoExecute" }]);
     let field = |from, to| FieldChange { pointer: "/spec/taints".into(), from, to };
-    let of = |act: fn(Box<Sequel>) -> Act,
+    let of = |act: fn(Box<DerivedPlan>) -> Act,
               what: StepKind,
               on: &ObjectRef,
               live: serde_json::Value,
               targets: Vec<ObjectRef>| {
-        let sequel = Sequel {
+        let derived = DerivedPlan {
             of: "1".into(),
             title: "in-service".into(),
             steps: vec![Step::new(what, on.clone())],
-            remains: "a pod does not move back".into(),
+            not_restored: "a pod does not move back".into(),
             confirm: Confirm::Suffix,
             watched: None,
         };
-        let need = Need::Object { context: Name::default(), on: on.clone() };
-        let extras = Extras(vec![(need, Found::Objects(vec![live]))]);
+        let need = Lookup::Object { context: Name::default(), on: on.clone() };
+        let lookups = Lookups(vec![(need, LookupResult::Objects(vec![live]))]);
         let (cluster, guards) = (cluster(), GuardSettings::default());
-        let grounds =
-            Grounds { cluster: &cluster, guards: &guards, view: View::Whole, extras: &extras, now: Stamp(0) };
+        let input = PlanInput {
+            cluster: &cluster,
+            guards: &guards,
+            scope: DataScope::FullCluster,
+            lookups: &lookups,
+            now: Stamp(0),
+        };
         let intent =
-            Intent { act: act(Box::new(sequel)), targets, ..intent(Act::Cordon, Kind::Node, 10, "n") };
-        plan(grounds, &intent)
+            Intent { act: act(Box::new(derived)), targets, ..intent(Act::Cordon, Kind::Node, 10, "n") };
+        plan(input, &intent)
     };
     let undo = |what: StepKind, on: &ObjectRef, live: serde_json::Value, targets: Vec<ObjectRef>| {
         of(Act::Undo, what, on, live, targets)

@@ -6,12 +6,12 @@ use super::{cluster, fields, here, make, node, refused, target};
 use crate::domain::id::{Kind, Name};
 use crate::domain::node::{Node, Status};
 use crate::domain::plan::{
-    Act, Confirm, DrainOptions, Fate, Guard, Lacking, Refusal, Since, Unread, Warning,
+    Act, Change, Confirm, DrainOptions, Fate, FieldChange, Guard, Lacking, Refusal, Since, Unread, Warning,
 };
 use crate::domain::settings::GuardSettings;
 use crate::facts::table::{Coverage, Rows};
 use crate::facts::world::Cluster;
-use crate::plan::is_protected;
+use crate::plan::{adds_out_of_service, is_protected};
 
 #[test]
 fn the_taint_is_for_a_machine_that_is_off() {
@@ -46,6 +46,25 @@ fn the_taint_is_for_a_machine_that_is_off() {
     let p = make(&cluster, Act::OutOfService, vec![off], vec![]);
     assert_eq!(refused(&p), ["node-not-read"], "what was not read is not guessed");
     assert_eq!(p.refusals[0].guard(), Guard::IncompleteData);
+}
+
+#[test]
+fn a_change_adds_the_taint_by_its_key_and_not_by_mentioning_it() {
+    let key = crate::domain::node::OUT_OF_SERVICE;
+    let taints = |keys: &[&str]| json!(keys.iter().map(|k| json!({ "key": k })).collect::<Vec<_>>());
+    for (from, to, adds) in [
+        (json!(null), taints(&[key]), true),
+        (taints(&["team"]), taints(&["team", key]), true),
+        (taints(&[key]), taints(&[key, "team"]), false),
+        (taints(&[key]), json!(null), false),
+        (json!(null), json!({ "key": key }), true),
+        (json!(null), json!(format!("never {key}")), false),
+        (json!(null), json!([{ "key": "note", "value": key }]), false),
+    ] {
+        let field = FieldChange { pointer: "/spec/taints".into(), from, to };
+        let change = Change { words: String::new(), fields: vec![field] };
+        assert_eq!(adds_out_of_service(&change), adds, "{change:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{cluster, here, make, refused, target};
 use crate::domain::id::{Kind, Uid};
 use crate::domain::log::{ErrorGroup, Level, LogSummary};
-use crate::domain::plan::{Act, Confirm, Found, LastChange, Need, Warning};
+use crate::domain::plan::{Act, Confirm, LastChange, Lookup, LookupResult, Warning};
 use crate::domain::workload::{ManagedBy, Tool, Workload};
 use crate::facts::table::Rows;
 use crate::facts::world::Cluster;
@@ -36,9 +36,9 @@ fn a_roll_back_says_who_may_revert_it() {
     };
     let on = target(Kind::Deployment, 30, "web");
     let back = |cluster: &Cluster, manager: &str| -> Vec<Warning> {
-        let holders = Found::Objects(vec![holder(1, "a:1"), holder(2, "a:2")]);
-        let extras = vec![here(&on, live(manager)), (Need::Revisions(on.clone()), holders)];
-        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
+        let holders = LookupResult::Objects(vec![holder(1, "a:1"), holder(2, "a:2")]);
+        let lookups = vec![here(&on, live(manager)), (Lookup::Revisions(on.clone()), holders)];
+        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], lookups);
         assert_eq!((refused(&p), p.steps.len()), (vec![], 1));
         p.warnings
     };
@@ -82,8 +82,9 @@ fn a_roll_back_does_not_roll_forward_to_what_was_left_without_saying_so() {
     let on = target(Kind::Deployment, 30, "web");
     let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T09:00:00Z");
     let back = |cluster: &Cluster, holders: Vec<Value>| {
-        let extras = vec![here(&on, live.clone()), (Need::Revisions(on.clone()), Found::Objects(holders))];
-        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
+        let lookups =
+            vec![here(&on, live.clone()), (Lookup::Revisions(on.clone()), LookupResult::Objects(holders))];
+        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], lookups);
         assert_eq!((refused(&p), p.steps.len()), (vec![], 1));
         (p.warnings, p.confirm)
     };

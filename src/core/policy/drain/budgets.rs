@@ -252,7 +252,7 @@ mod tests {
                 &cluster,
                 &["n".into()],
                 &DrainOptions::default(),
-                &crate::domain::plan::Extras::default(),
+                &crate::domain::plan::Lookups::default(),
                 false,
                 Stamp(0),
             );

@@ -6,7 +6,7 @@ use crate::domain::id::{Name, ObjectRef};
 
 /// What a plan needs to know beyond the shared state: read for the rehearsal, at most once each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Need {
+pub enum Lookup {
     /// One object, of the cluster of this context (empty = the intent's).
     Object { context: Name, on: ObjectRef },
     /// The objects that hold a workload's templates: ReplicaSets or ControllerRevisions that it owns.
@@ -29,7 +29,7 @@ pub struct Fleet {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
+pub enum LookupResult {
     Objects(Vec<serde_json::Value>),
     Fleet(Fleet),
     /// There is none of that name.
@@ -40,10 +40,10 @@ pub enum Found {
 
 /// All that was read for a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Extras(pub Vec<(Need, Found)>);
+pub struct Lookups(pub Vec<(Lookup, LookupResult)>);
 
-impl Extras {
-    pub fn get(&self, need: &Need) -> Option<&Found> {
+impl Lookups {
+    pub fn get(&self, need: &Lookup) -> Option<&LookupResult> {
         self.0.iter().find(|(n, _)| n == need).map(|(_, found)| found)
     }
 }
