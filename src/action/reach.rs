@@ -65,8 +65,8 @@ pub async fn look_up(reach: &Reach, wanted: Vec<Lookup>) -> Lookups {
     Lookups(futures::future::join_all(asked).await)
 }
 
-async fn find(reach: &Reach, need: &Lookup) -> LookupResult {
-    match need {
+async fn find(reach: &Reach, lookup: &Lookup) -> LookupResult {
+    match lookup {
         Lookup::Object { context, on } => {
             let Some(clients) = reach.of(context) else {
                 return LookupResult::Unread(format!("there is no connection to context {context}"));

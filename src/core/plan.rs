@@ -102,7 +102,7 @@ pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
         }
         Act::Failover { plan, .. } => failover::lookups(cluster, plan),
         Act::Undo(derived) | Act::Resume(derived) => {
-            let need = |s: &Step| {
+            let lookups = |s: &Step| {
                 let held = match &s.what {
                     StepKind::Rollback { to, from } => vec![&from.holder, &to.holder],
                     _ => Vec::new(),
@@ -113,7 +113,7 @@ pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
                     .map(|on| Lookup::Object { context: s.context.clone(), on: on.clone() })
                     .collect::<Vec<_>>()
             };
-            derived.steps.iter().flat_map(need).collect()
+            derived.steps.iter().flat_map(lookups).collect()
         }
         _ => Vec::new(),
     }

@@ -22,7 +22,7 @@ use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::{Condition, Node, Status};
 use pilothouse_core::domain::plan::{
     Act, BudgetWait, Choice, Confirm, DrainOptions, Few, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
-    Step, StepKind, Warning,
+    Since, Step, StepKind, Warning,
 };
 use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::workload::Workload;
@@ -148,6 +148,21 @@ fn another_plan_starts_the_confirmation_again() {
     assert!(!runs(&desk.press("y")), "it was another plan that was read");
     reply(&mut desk, ticket, plan(&intent, Confirm::Yes, "y"));
     assert!(desk.dump(120, 36).contains("the plan has changed"));
+}
+
+#[test]
+fn a_grave_warning_is_told_as_a_fault() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "C", |i| Plan {
+        warnings: vec![
+            Warning::PlacementPartial,
+            Warning::KubeletSilent { node: "n1".into(), state: "Unknown", since: Since(None) },
+        ],
+        ..plan(i, Confirm::Yes, "y")
+    });
+    let text = desk.dump(120, 36);
+    assert!(text.contains("✖ n1 is Unknown: its kubelet does not answer"), "{text}");
+    assert!(text.contains("! placement checked against the nodes known so far"), "{text}");
 }
 
 #[test]

@@ -170,9 +170,9 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
             json!({ "metadata": { "uid": "u" }, "spec": { "replicas": replicas, "template": template } }),
         ])
     };
-    let need = |context: &str| Lookup::Object { context: context.into(), on: on.clone() };
+    let lookup = |context: &str| Lookup::Object { context: context.into(), on: on.clone() };
     let plan = |here_: LookupResult, there: LookupResult, moves: Option<WeightShift>, revert: bool| {
-        let mut lookups = vec![(need(""), here_), (need("dr"), there)];
+        let mut lookups = vec![(lookup(""), here_), (lookup("dr"), there)];
         if let Some(shift) = &moves {
             let weights = if revert { (0, 100) } else { (100, 0) };
             let (from, to) = (shift.from.as_str(), shift.to.as_str());

@@ -275,8 +275,8 @@ fn an_undo_asks_for_what_its_steps_do() {
             confirm: Confirm::Suffix,
             watched: None,
         };
-        let need = Lookup::Object { context: Name::default(), on: on.clone() };
-        let lookups = Lookups(vec![(need, LookupResult::Objects(vec![live]))]);
+        let lookup = Lookup::Object { context: Name::default(), on: on.clone() };
+        let lookups = Lookups(vec![(lookup, LookupResult::Objects(vec![live]))]);
         let (cluster, guards) = (cluster(), GuardSettings::default());
         let input = PlanInput {
             cluster: &cluster,
