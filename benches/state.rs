@@ -14,7 +14,7 @@ use pilothouse::ui::update::update;
 use pilothouse::ui::{run, view};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, Owner, Uid, Version};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
-use pilothouse_core::domain::plan::{DrainOptions, Extras};
+use pilothouse_core::domain::plan::{DrainOptions, Lookups};
 use pilothouse_core::domain::pod::{ContainerShape, Phase, Pod, PodShape, Trouble};
 use pilothouse_core::domain::quantity::Resources;
 use pilothouse_core::domain::selector::Selector;
@@ -259,7 +259,7 @@ fn rehearse_a_drain_among_150000_pods(bencher: Bencher) {
     let state = shop.open(150_000);
     let node = [shop.nodes[11].clone()];
     let cluster = state.published().clone();
-    let extras = Extras::default();
+    let extras = Lookups::default();
     bencher
         .bench_local(|| black_box(rehearse(&cluster, &node, &DrainOptions::default(), &extras, true, NOW)));
 }

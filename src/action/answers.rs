@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use pilothouse_core::domain::id::{ClusterId, Name};
-use pilothouse_core::plan::Access;
+use pilothouse_core::domain::plan::{Access, Refusal};
 
 /// An answer is used again for this long.
 pub const COUNTS_FOR: Duration = Duration::from_secs(30);
@@ -19,8 +19,8 @@ pub enum Question {
     DryRun { cluster: ClusterId, context: Name, step: String, version: String },
 }
 
-/// None = yes; else why not, in words.
-pub type Answer = Option<String>;
+/// None = yes; otherwise the refusal of the plan.
+pub type Answer = Option<Refusal>;
 
 /// The answers of the last rehearsal. Only the server's own yes or no is kept: a question without an answer is asked
 /// again the next time.
@@ -67,14 +67,15 @@ mod tests {
             step: "scale to 3".into(),
             version: version.into(),
         };
+        let no = Refusal::ReadOnly;
         let (mut answers, start) = (Answers::default(), Clock::instant());
         answers.begin();
         assert_eq!(answers.recent(&dry_run("1"), start), None);
-        answers.keep(dry_run("1"), Some("no".into()), start);
+        answers.keep(dry_run("1"), Some(no.clone()), start);
         for secs in [2, 29] {
             answers.begin();
             let now = start + Duration::from_secs(secs);
-            assert_eq!(answers.recent(&dry_run("1"), now), Some(Some("no".into())), "after {secs} s");
+            assert_eq!(answers.recent(&dry_run("1"), now), Some(Some(no.clone())), "after {secs} s");
             assert_eq!(answers.recent(&dry_run("2"), now), None, "the object has another version");
         }
         answers.begin();

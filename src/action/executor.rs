@@ -74,7 +74,7 @@ impl Executor {
         let mut action = view(&id, self.session.clock.now(), plan, false);
         action.inherited = self.follows.as_ref().map(|f| f.cordoned.clone()).unwrap_or_default();
         if let Some(refusal) = plan.refusals.first() {
-            return self.recorder.refuse(action, refusal.reason.clone()).await;
+            return self.recorder.refuse(action, refusal.to_string()).await;
         }
         let (clusters, _claim) = match self.begins(plan).await {
             Ok(begins) => begins,
@@ -203,7 +203,7 @@ impl Executor {
             return drain::run(&self.session, &self.recorder, action, i..i, control, settle_for).await;
         }
         let message = match plan.steps.len() {
-            0 => plan.warnings.first().cloned().unwrap_or(last),
+            0 => plan.warnings.first().map_or(last, ToString::to_string),
             1 => last,
             _ if drained => last,
             n => format!("{n} steps verified"),

@@ -7,7 +7,7 @@ use pilothouse_core::domain::plan::Intent;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::world::{ActionView, Cluster, ClusterInfo, World};
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 use pilothouse_core::plan::failover::error_ratio;
 use tokio::sync::watch;
 
@@ -38,7 +38,7 @@ pub struct PlanFacts {
     pub cluster: Arc<Cluster>,
     /// With UIDs.
     pub intent: Intent,
-    pub view: View,
+    pub scope: DataScope,
 }
 
 /// Why there are none.
@@ -75,7 +75,7 @@ impl Facts {
             Self::Live(world) => {
                 let world = world.borrow().clone();
                 let cluster = world.cluster(intent.cluster).ok_or(FactsError::NoCluster)?.clone();
-                Ok(PlanFacts { cluster, intent: intent.clone(), view: View::Whole })
+                Ok(PlanFacts { cluster, intent: intent.clone(), scope: DataScope::FullCluster })
             }
             Self::Fetched(known) => {
                 let (info, act) = (known.info.clone(), intent.act.clone());
@@ -92,7 +92,7 @@ impl Facts {
                     return Err(FactsError::Replaced(meant.clone()));
                 }
                 Arc::make_mut(&mut scene.cluster).traffic = (known.traffic)();
-                Ok(PlanFacts { cluster: scene.cluster, intent: scene.intent, view: View::Targets })
+                Ok(PlanFacts { cluster: scene.cluster, intent: scene.intent, scope: DataScope::TargetsOnly })
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Reads what a plan needs to know beyond the shared state: single objects, revisions, quotas, how many nodes there are.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::domain::plan::{Extras, Fleet, Found, Need};
+use pilothouse_core::domain::plan::{Fleet, Lookup, LookupResult, Lookups};
 use pilothouse_core::plan::resource;
 use pilothouse_core::policy::revisions;
 
@@ -16,30 +16,30 @@ use super::list_path::ListPath;
 use super::live_object::get;
 
 /// Reads what a plan needs beyond the shared state. What cannot be read is in the answer, with the reason.
-pub async fn extras(clients: &PlanClients, needs: Vec<Need>) -> Extras {
-    let asked = needs.into_iter().map(|need| async move {
-        let found = find(clients, &need).await;
-        (need, found)
+pub async fn look_up(clients: &PlanClients, wanted: Vec<Lookup>) -> Lookups {
+    let asked = wanted.into_iter().map(|lookup| async move {
+        let found = find(clients, &lookup).await;
+        (lookup, found)
     });
-    Extras(futures::future::join_all(asked).await)
+    Lookups(futures::future::join_all(asked).await)
 }
 
-async fn find(clients: &PlanClients, need: &Need) -> Found {
-    match need {
-        Need::Object { context, on } => {
+async fn find(clients: &PlanClients, lookup: &Lookup) -> LookupResult {
+    match lookup {
+        Lookup::Object { context, on } => {
             let Some(clients) = clients.of(context) else {
-                return Found::Unread(format!("there is no connection to context {context}"));
+                return LookupResult::Unread(format!("there is no connection to context {context}"));
             };
             match get(&clients.reader.patient(), on).await {
-                Ok(None) => Found::Absent,
+                Ok(None) => LookupResult::Absent,
                 Ok(Some(body)) => match serde_json::from_slice(&body) {
-                    Ok(value) => Found::Objects(vec![value]),
-                    Err(e) => Found::Unread(format!("{on}: {e}")),
+                    Ok(value) => LookupResult::Objects(vec![value]),
+                    Err(e) => LookupResult::Unread(format!("{on}: {e}")),
                 },
-                Err(e) => Found::Unread(format!("{on}: {e}")),
+                Err(e) => LookupResult::Unread(format!("{on}: {e}")),
             }
         }
-        Need::Revisions(workload) => {
+        Lookup::Revisions(workload) => {
             let holder = ObjectRef::new(
                 revisions::holder_kind(&workload.kind),
                 &workload.namespace,
@@ -48,13 +48,13 @@ async fn find(clients: &PlanClients, need: &Need) -> Found {
             );
             list(clients, &holder).await
         }
-        Need::Quotas(namespace) => {
+        Lookup::Quotas(namespace) => {
             list(clients, &ObjectRef::new(Kind::ResourceQuota, namespace, &Name::default(), &Uid::default()))
                 .await
         }
-        Need::Fleet(zones) => match fleet(&clients.own.reader.patient(), zones).await {
-            Ok(fleet) => Found::Fleet(fleet),
-            Err(e) => Found::Unread(e.to_string()),
+        Lookup::Fleet(zones) => match fleet(&clients.own.reader.patient(), zones).await {
+            Ok(fleet) => LookupResult::Fleet(fleet),
+            Err(e) => LookupResult::Unread(e.to_string()),
         },
     }
 }
@@ -72,7 +72,7 @@ async fn fleet(reader: &ReadClient, zones: &[(Name, u32)]) -> Result<Fleet, ApiE
     let mut whole_zones = Vec::new();
     for (zone, ours) in zones {
         let label = format!("topology.kubernetes.io/zone={zone}");
-        // with a selector a server need not say how many remain: that there are more is enough
+        // with a selector a server lookup not say how many remain: that there are more is enough
         let path = ListPath::of(&Kind::Node, "").labels(&label).limit(ours.saturating_add(1));
         let has_more =
             count(reader, &path).await?.is_none_or(|n| u32::try_from(n).unwrap_or(u32::MAX) > *ours);
@@ -101,12 +101,12 @@ async fn count(reader: &ReadClient, path: &ListPath) -> Result<Option<usize>, Ap
 const LIST_CAP: usize = 64 << 20;
 
 /// All objects of the kind and namespace of `like`.
-async fn list(clients: &PlanClients, like: &ObjectRef) -> Found {
+async fn list(clients: &PlanClients, like: &ObjectRef) -> LookupResult {
     let plural = resource(&like.kind).map_or("objects", |(_, plural)| plural);
     let path = ListPath::of(&like.kind, &like.namespace).to_string();
     let reader = clients.own.reader.patient();
     match pages::values(&reader, &path, LIST_CAP).await {
-        Ok(objects) => Found::Objects(objects),
-        Err(e) => Found::Unread(format!("{plural} in {}: {e}", like.namespace)),
+        Ok(objects) => LookupResult::Objects(objects),
+        Err(e) => LookupResult::Unread(format!("{plural} in {}: {e}", like.namespace)),
     }
 }

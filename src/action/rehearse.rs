@@ -1,21 +1,24 @@
-//! A rehearsal: the pure plan, with what only the server knows asked for and settled in. Nothing is changed. Access
-//! reviews and dry runs that were answered a moment ago are not repeated ([`Answers`]).
+//! A rehearsal: the pure plan, with the answers that only the server can give added to it. Nothing is changed. Access reviews
+//! and dry runs that were answered a moment ago are not repeated ([`Answers`]).
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Version};
-use pilothouse_core::domain::plan::{Act, Evidence, Extras, Found, Intent, Need, Plan, Step, StepKind};
+use pilothouse_core::domain::plan::{
+    Access, Act, InContext, Intent, Lookup, LookupResult, Lookups, Plan, Reason, Refusal, ServerChecks, Step,
+    StepKind, Warning,
+};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::table::{Row, Table};
 use pilothouse_core::facts::world::Cluster;
-use pilothouse_core::plan::{self, Grounds, View};
+use pilothouse_core::plan::{self, DataScope, PlanInput};
 
 use super::answers::{Answers, Question};
 use super::cluster::PlanClients;
 use super::live_object::{Live, read};
-use super::lookups::extras;
+use super::lookups::look_up;
 use super::requests::mutation;
 use super::rights::ask;
 use crate::clock::Clock;
@@ -23,50 +26,50 @@ use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
-/// Plans, asks and settles. Without writers (read-only) no dry run is sent: those clients do not exist. `answers`: of the
-/// rehearsals before; new ones ask everything.
+/// Plans, and asks the server. Without writers (read-only) no dry run is sent: those clients do not exist. `answers`: those of
+/// the rehearsals before; with new ones, everything is asked.
 pub async fn rehearse(
     cluster: &Cluster,
     intent: &Intent,
     guards: &GuardSettings,
-    view: View,
+    scope: DataScope,
     now: Stamp,
     reach: &PlanClients,
     answers: &mut Answers,
 ) -> Plan {
     answers.begin();
-    let mut needs = plan::needs(cluster, intent);
-    if view == View::Targets {
-        needs.extend(plan::needs_of_targets(cluster, intent));
+    let mut wanted = plan::lookups(cluster, intent);
+    if scope == DataScope::TargetsOnly {
+        wanted.extend(plan::lookups_of_targets(cluster, intent));
     }
-    let extras = extras(reach, needs).await;
-    let plan = plan::plan(Grounds { cluster, guards, view, extras: &extras, now }, intent);
+    let lookups = look_up(reach, wanted).await;
+    let plan = plan::plan(PlanInput { cluster, guards, scope, lookups: &lookups, now }, intent);
     if !plan.refusals.is_empty() {
         return plan;
     }
-    let mut evidence = Evidence::default();
+    let mut checks = ServerChecks::default();
     for context in contexts(&plan) {
         match reach.of(&context) {
-            Some(clients) => probe(&plan, &context, &clients.reader, answers, &mut evidence).await,
-            None => evidence.denied.push(format!("there is no connection to context {context}")),
+            Some(clients) => probe(&plan, &context, &clients.reader, answers, &mut checks).await,
+            None => checks.refusals.push(Refusal::NoConnection { context }),
         }
     }
-    if evidence.denied.is_empty() && reach.own.writer.is_some() {
-        let version = |step: &Step| version(cluster, &extras, step);
-        dry_run(&plan, reach, &version, answers, &mut evidence).await;
+    if checks.refusals.is_empty() && reach.own.writer.is_some() {
+        let version = |step: &Step| version(cluster, &lookups, step);
+        dry_run(&plan, reach, &version, answers, &mut checks).await;
     }
-    plan::settle(plan, &evidence)
+    plan::apply_server_checks(plan, checks)
 }
 
 /// The version of a step's object as far as it is known, from what was read for the plan or else from the shared state:
 /// when it moves, a dry run is sent again. What the shared state does not keep of an object may change without it: then
 /// the answer's age decides.
-fn version(cluster: &Cluster, extras: &Extras, step: &Step) -> String {
+fn version(cluster: &Cluster, lookups: &Lookups, step: &Step) -> String {
     fn of<T: Row>(table: &Table<T>, on: &ObjectRef) -> Option<Version> {
         table.iter().find(|row| *row.uid() == on.uid).map(|row| row.version())
     }
-    let need = Need::Object { context: step.context.clone(), on: step.on.clone() };
-    if let Some(Found::Objects(objects)) = extras.get(&need) {
+    let lookup = Lookup::Object { context: step.context.clone(), on: step.on.clone() };
+    if let Some(LookupResult::Objects(objects)) = lookups.get(&lookup) {
         let read = objects.first().and_then(|o| o.pointer("/metadata/resourceVersion"));
         return read.and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     }
@@ -94,39 +97,36 @@ async fn probe(
     context: &Name,
     reader: &ReadClient,
     answers: &mut Answers,
-    evidence: &mut Evidence,
+    checks: &mut ServerChecks,
 ) {
-    let (now, place) = (
-        Clock::instant(),
-        match context.as_str() {
-            "" => String::new(),
-            context => format!(" in context {context}"),
-        },
-    );
+    let now = Clock::instant();
     let mut needed = plan::access(plan, context);
-    let question = |access: &plan::Access| Question::May {
+    let question = |access: &Access| Question::May {
         cluster: plan.intent.cluster,
         context: context.clone(),
         access: access.clone(),
     };
     needed.retain(|access| match answers.recent(&question(access), now) {
         Some(answer) => {
-            evidence.denied.extend(answer);
+            checks.refusals.extend(answer);
             false
         }
         None => true,
     });
     let given = join_all(needed.iter().map(|access| reader.may(ask(access)))).await;
-    for (access, answer) in needed.iter().zip(given) {
+    for (access, answer) in needed.into_iter().zip(given) {
+        let question = question(&access);
+        let context = InContext(context.clone());
         match answer {
             Ok(answer) => {
-                let reason =
-                    if answer.reason.is_empty() { String::new() } else { format!(" ({})", answer.reason) };
-                let denied = (!answer.allowed).then(|| format!("you may not {access}{place}{reason}"));
-                answers.keep(question(access), denied.clone(), now);
-                evidence.denied.extend(denied);
+                let reason = Reason(answer.reason);
+                let denied = (!answer.allowed).then(|| Refusal::Denied { access, context, reason });
+                answers.keep(question, denied.clone(), now);
+                checks.refusals.extend(denied);
             }
-            Err(e) => evidence.unanswered.push(format!("may you {access}{place}: {e}")),
+            Err(e) => {
+                checks.warnings.push(Warning::ReviewUnanswered { access, context, error: e.to_string() });
+            }
         }
     }
 }
@@ -138,9 +138,10 @@ async fn dry_run(
     reach: &PlanClients,
     version: &(dyn Fn(&Step) -> String + Sync),
     answers: &mut Answers,
-    evidence: &mut Evidence,
+    checks: &mut ServerChecks,
 ) {
     let (stamp, now) = (plan.made_at.to_string(), Clock::instant());
+    let unanswered = |on: &ObjectRef, error: String| Warning::DryRunUnanswered { on: on.clone(), error };
     let mut seen = BTreeSet::new();
     for step in &plan.steps {
         let is_drain = step.is_eviction() && !matches!(plan.intent.act, Act::Evict(_));
@@ -150,7 +151,7 @@ async fn dry_run(
         let (Ok(reader), Ok(writer)) = (reach.reader(step), reach.writer(step)) else { continue };
         let question = question(plan.intent.cluster, step, version(step));
         if let Some(answer) = answers.recent(&question, now) {
-            evidence.dry_run_refused.extend(answer);
+            checks.refusals.extend(answer);
             continue;
         }
         let live = match &step.what {
@@ -169,18 +170,17 @@ async fn dry_run(
             // that the question cannot be asked is no answer to it
             Err(WriteError::Refused(
                 e @ (ApiError::Unreachable(_) | ApiError::Unauthorized(_) | ApiError::Conflict { .. }),
-            )) => evidence.unanswered.push(format!("dry run of {}: {e}", step.on)),
+            )) => checks.warnings.push(unanswered(&step.on, e.to_string())),
             Err(WriteError::Refused(ApiError::Invalid { message })) if message.contains("dry run") => {
-                evidence.unanswered.push(format!("dry run of {}: {message}", step.on));
+                checks.warnings.push(unanswered(&step.on, message));
             }
             Err(WriteError::Refused(e)) => {
-                let refused = format!("{} {}: {e}", step.what, step.on);
+                let (on, what, error) = (step.on.clone(), step.what.clone(), e.to_string());
+                let refused = Refusal::DryRunRefused { on, step: what, error };
                 answers.keep(question, Some(refused.clone()), now);
-                evidence.dry_run_refused.push(refused);
+                checks.refusals.push(refused);
             }
-            Err(e @ WriteError::Unknown(_)) => {
-                evidence.unanswered.push(format!("dry run of {}: {e}", step.on));
-            }
+            Err(e @ WriteError::Unknown(_)) => checks.warnings.push(unanswered(&step.on, e.to_string())),
         }
     }
 }

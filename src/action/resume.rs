@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverKind;
 use pilothouse_core::domain::id::{Name, ObjectRef};
-use pilothouse_core::domain::plan::{Act, Intent, Plan, Sequel, Step, StepKind};
+use pilothouse_core::domain::plan::{Act, DerivedPlan, Intent, Plan, Step, StepKind};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{StepState, StepView};
 use pilothouse_core::plan::drift::{last_change, written};
@@ -261,7 +261,7 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
         return Remaining::Nothing;
     }
     let plan = &action.plan;
-    let rest = Sequel {
+    let rest = DerivedPlan {
         of: action.id.clone(),
         title: match &plan.intent.act {
             // it was itself the rest of an action
@@ -269,7 +269,7 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
             _ => undo::title(plan),
         },
         steps: settled.rest.clone(),
-        remains: String::new(),
+        not_restored: String::new(),
         confirm: plan.confirm,
         watched: plan.intent.act.watched().cloned(),
     };

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use pilothouse_core::domain::plan::Step;
-use pilothouse_core::plan::{Access, to_look, to_write};
+use pilothouse_core::domain::plan::{Access, Step};
+use pilothouse_core::plan::{to_look, to_write};
 
 use crate::wire::client::{Ask, ReadClient};
 use crate::wire::error::ApiError;

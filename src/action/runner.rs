@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
-use pilothouse_core::domain::plan::{Confirm, Intent, Plan};
+use pilothouse_core::domain::plan::{Confirm, Intent, Plan, Warning};
 use pilothouse_core::facts::world::{ActionView, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -156,7 +156,7 @@ impl Runner {
         };
         let (cluster, guards) = (&facts.cluster, &clients.guards);
         let mut plan =
-            rehearse(cluster, &facts.intent, guards, facts.view, now, &plan_clients, &mut known).await;
+            rehearse(cluster, &facts.intent, guards, facts.scope, now, &plan_clients, &mut known).await;
         if ask == Ask::New {
             *answers() = known;
         }
@@ -164,9 +164,7 @@ impl Runner {
             && !clients.is_read_only()
             && let Err(e) = usable(&parts.journal).await
         {
-            plan.warnings.push(format!(
-                "{e}: the record of this would be kept in memory only and is lost with this process"
-            ));
+            plan.warnings.push(Warning::JournalUnusable { error: e });
             plan.confirm = Confirm::Context;
             plan.answer = plan.intent.context.to_string();
         }
@@ -259,7 +257,7 @@ impl Runner {
         let (plan, plan_clients) =
             self.rehearsal(intent, Ask::Everything).await.map_err(|e| e.to_string())?;
         if let Some(refusal) = plan.refusals.first() {
-            return Err(refusal.reason.clone());
+            return Err(refusal.to_string());
         }
         if let Some(what) = plan.goes_beyond(&confirmed.read) {
             return Err(format!("{what} changed after the plan was shown; look again"));

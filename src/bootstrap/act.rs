@@ -142,7 +142,7 @@ pub async fn run(start: &Start, command: ActionCommand) -> u8 {
             super::resume::attempt(start, id, *uncordon, *dismiss, &flags).await
         }
         ActionCommand::Undo { id: None, .. } => Ok(super::journal::undoable(start, flags.output)),
-        ActionCommand::Undo { id: Some(id), .. } => match undoing(start, id) {
+        ActionCommand::Undo { id: Some(id), .. } => match undo_of(start, id) {
             Ok((act, targets)) => attempt(start, act, Targets::Pinned(targets), &flags).await,
             Err(e) => Err((exit::USAGE, e)),
         },
@@ -179,7 +179,7 @@ fn failover_plan(start: &Start, name: &str) -> Result<FailoverPlan, String> {
 }
 
 /// The inverse of a journaled action.
-fn undoing(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
+fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     let (actions, _) = start.journal().history();
     let action = actions.iter().find(|a| a.id == id);
     let action =
@@ -191,14 +191,14 @@ fn undoing(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     if start.global.context.first().is_some_and(|c| c != context.as_str()) {
         return Err(format!("{id} was done in context {context}"));
     }
-    let undoing = undo::undoing(action);
+    let derived = undo::derive_undo(action);
     let mut targets: Vec<ObjectRef> = Vec::new();
-    for step in &undoing.steps {
+    for step in &derived.steps {
         if !targets.contains(&step.on) {
             targets.push(step.on.clone());
         }
     }
-    Ok((Act::Undo(Box::new(undoing)), targets))
+    Ok((Act::Undo(Box::new(derived)), targets))
 }
 
 /// The names of the nodes of a zone or pool.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::plan::{Evidence, Intent, Plan};
+use pilothouse_core::domain::plan::{Intent, Plan};
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, Outcome, World};
 use pilothouse_core::policy::failover;
@@ -99,9 +99,7 @@ impl Desk {
         let (inbox, runner) = (self.inbox.clone(), self.runner.clone());
         self.supervisor.spawn_once(async move {
             let reply = match runner.rehearse(&intent).await {
-                Ok(plan) => {
-                    Reply::Rehearsal(Rehearsal { plan: Arc::new(plan), evidence: Evidence::default() })
-                }
+                Ok(plan) => Reply::Rehearsal(Rehearsal { plan: Arc::new(plan) }),
                 Err(why) => Reply::Failed(why.to_string()),
             };
             hand(&inbox, Input::Reply(ticket, reply)).await;

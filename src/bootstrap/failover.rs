@@ -6,7 +6,7 @@ use pilothouse_core::domain::plan::{Act, Refusal};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::ClusterInfo;
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 
 use crate::action::answers::Answers;
 use crate::action::cluster::ClusterClients;
@@ -46,6 +46,7 @@ async fn against(
     };
     let (guards, answers) = (GuardSettings::default(), &mut Answers::default());
     let plan =
-        rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &plan_clients, answers).await;
+        rehearse(&scene.cluster, &scene.intent, &guards, DataScope::TargetsOnly, now, &plan_clients, answers)
+            .await;
     plan.refusals.iter().map(Refusal::words).collect()
 }

@@ -1,8 +1,8 @@
 //! Planning: an intent and the shared state give the plan with its blast radius; what the server adds (access, dry
-//! run) is settled into it. Pure: the same inputs give the same plan.
+//! run) is added to it. Pure: the same inputs give the same plan.
 //!
 //! One file for each family of actions: `nodes`, `workloads`, `scale`, `pods`, [`failover`]; [`access()`] says what rights
-//! a plan needs, [`needs`] what has to be read for it beyond the shared state.
+//! a plan needs, [`lookups`] what has to be read for it beyond the shared state.
 
 mod access;
 pub mod drift;
@@ -14,17 +14,17 @@ pub mod undo;
 mod workloads;
 
 #[cfg(test)]
-mod table;
+mod tests;
 
-pub use access::{Access, access, resource, to_look, to_write};
+pub use access::{access, resource, to_look, to_write};
 pub use pods::OUT_OF_ROTATION;
 pub use scale::autoscaler_of;
 
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::node::OUT_OF_SERVICE;
 use crate::domain::plan::{
-    Act, Change, Confirm, Evidence, Extras, Fate, Found, Intent, Lacking, Need, Plan, Refusal, Sequel, Step,
-    StepKind,
+    Act, Change, Confirm, DerivedPlan, Fate, Intent, Lacking, Lookup, LookupResult, Lookups, Plan, Refusal,
+    ServerChecks, Step, StepKind, Warning,
 };
 use crate::domain::settings::GuardSettings;
 use crate::domain::time::Stamp;
@@ -33,64 +33,64 @@ use crate::plan::drift::Drift;
 use crate::policy::kubectl::{kubectl_in, quote};
 use crate::policy::revisions;
 
-/// What the planner may assume about the data.
+/// How much of the cluster the planner knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
+pub enum DataScope {
     /// The live console: completeness is what the tables say.
-    Whole,
+    FullCluster,
     /// A headless command that fetched just what it needs: the pods of the named nodes and nothing elsewhere.
-    Targets,
+    TargetsOnly,
 }
 
-/// What a plan is judged by.
+/// What a planner works with.
 #[derive(Clone, Copy, Debug)]
-pub struct Grounds<'a> {
+pub struct PlanInput<'a> {
     pub cluster: &'a Cluster,
     pub guards: &'a GuardSettings,
-    pub view: View,
-    /// The answers to [`needs`].
-    pub extras: &'a Extras,
+    pub scope: DataScope,
+    /// The answers to [`lookups`].
+    pub lookups: &'a Lookups,
     pub now: Stamp,
 }
 
 /// Makes the plan. A target that is not in the state is a refusal, never a guess.
-pub fn plan(grounds: Grounds<'_>, intent: &Intent) -> Plan {
-    let Grounds { cluster, now, .. } = grounds;
+pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
+    let PlanInput { cluster, now, .. } = input;
     let mut plan = Plan::new(intent.clone(), now);
     if intent.targets.is_empty()
         && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_) | Act::Resume(_))
     {
-        plan.refusals.push(Refusal::new("precondition", "nothing is selected"));
+        plan.refusals.push(Refusal::NothingSelected);
     }
     match &intent.act {
-        Act::Cordon => nodes::cordon(grounds, &mut plan, true),
-        Act::Uncordon => nodes::cordon(grounds, &mut plan, false),
-        Act::Drain(options) => nodes::drain(grounds, &mut plan, options),
-        Act::OutOfService => nodes::out_of_service(grounds, &mut plan, true),
-        Act::InService => nodes::out_of_service(grounds, &mut plan, false),
+        Act::Cordon => nodes::cordon(input, &mut plan, true),
+        Act::Uncordon => nodes::cordon(input, &mut plan, false),
+        Act::Drain(options) => nodes::drain(input, &mut plan, options),
+        Act::OutOfService => nodes::out_of_service(input, &mut plan, true),
+        Act::InService => nodes::out_of_service(input, &mut plan, false),
         Act::Restart => workloads::restart(cluster, &mut plan),
-        Act::Rollback { to_revision } => workloads::rollback(grounds, &mut plan, *to_revision),
+        Act::Rollback { to_revision } => workloads::rollback(input, &mut plan, *to_revision),
         Act::PauseRollout => workloads::pause(cluster, &mut plan, true),
         Act::ResumeRollout => workloads::pause(cluster, &mut plan, false),
-        Act::Scale(by) => scale::scale(grounds, &mut plan, by),
-        Act::Bounds { min, max } => scale::bounds(grounds, &mut plan, *min, *max),
+        Act::Scale(by) => scale::scale(input, &mut plan, by),
+        Act::Bounds { min, max } => scale::bounds(input, &mut plan, *min, *max),
         Act::Evict(options) => pods::evict(cluster, &mut plan, options),
-        Act::OutOfRotation { service } => pods::out_of_rotation(grounds, &mut plan, service),
-        Act::IntoRotation => pods::into_rotation(grounds, &mut plan),
-        Act::Failover { plan: way, revert } => failover::plan(grounds, &mut plan, way, *revert),
-        Act::Undo(undoing) => undo(grounds, &mut plan, undoing),
-        Act::Resume(rest) => resume(grounds, &mut plan, rest),
+        Act::OutOfRotation { service } => pods::out_of_rotation(input, &mut plan, service),
+        Act::IntoRotation => pods::into_rotation(input, &mut plan),
+        Act::Failover { plan: way, revert } => failover::plan(input, &mut plan, way, *revert),
+        Act::Undo(derived) => undo(input, &mut plan, derived),
+        Act::Resume(derived) => resume(input, &mut plan, derived),
     }
-    plan.warnings.extend(plan.unread.iter().map(ToString::to_string));
-    guard(cluster, &mut plan, grounds.guards);
+    plan.warnings.extend(plan.unread.iter().map(|what| Warning::NotReadable { what: what.clone() }));
+    guard(cluster, &mut plan, input.guards);
     plan
 }
 
 /// What has to be read for a plan beyond the shared state.
-pub fn needs(cluster: &Cluster, intent: &Intent) -> Vec<Need> {
+pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
     match &intent.act {
-        Act::Drain(_) => nodes::drain_needs(cluster, &intent.targets),
-        Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_needs).collect(),
+        Act::Drain(_) => nodes::drain_lookups(cluster, &intent.targets),
+        Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_lookups).collect(),
         Act::Scale(by) => {
             // who was faster is told by the object itself
             let seen = intent.targets.iter().filter(|_| by.current_replicas.is_some()).map(here);
@@ -100,9 +100,9 @@ pub fn needs(cluster: &Cluster, intent: &Intent) -> Vec<Need> {
         Act::OutOfService | Act::InService | Act::OutOfRotation { .. } | Act::IntoRotation => {
             intent.targets.iter().map(here).collect()
         }
-        Act::Failover { plan, .. } => failover::needs(cluster, plan),
-        Act::Undo(undoing) | Act::Resume(undoing) => {
-            let need = |s: &Step| {
+        Act::Failover { plan, .. } => failover::lookups(cluster, plan),
+        Act::Undo(derived) | Act::Resume(derived) => {
+            let lookups = |s: &Step| {
                 let held = match &s.what {
                     StepKind::Rollback { to, from } => vec![&from.holder, &to.holder],
                     _ => Vec::new(),
@@ -110,18 +110,18 @@ pub fn needs(cluster: &Cluster, intent: &Intent) -> Vec<Need> {
                 let objects: Vec<&ObjectRef> = std::iter::once(&s.on).chain(held).collect();
                 objects
                     .into_iter()
-                    .map(|on| Need::Object { context: s.context.clone(), on: on.clone() })
+                    .map(|on| Lookup::Object { context: s.context.clone(), on: on.clone() })
                     .collect::<Vec<_>>()
             };
-            undoing.steps.iter().flat_map(need).collect()
+            derived.steps.iter().flat_map(lookups).collect()
         }
         _ => Vec::new(),
     }
 }
 
 /// What a headless command has to ask in addition, which knows nothing but its targets.
-pub fn needs_of_targets(cluster: &Cluster, intent: &Intent) -> Option<Need> {
-    matches!(intent.act, Act::Cordon | Act::Drain(_)).then(|| nodes::fleet_need(cluster, &intent.targets))
+pub fn lookups_of_targets(cluster: &Cluster, intent: &Intent) -> Option<Lookup> {
+    matches!(intent.act, Act::Cordon | Act::Drain(_)).then(|| nodes::fleet_lookup(cluster, &intent.targets))
 }
 
 /// True where `--yes` alone is no answer although nothing is protected: a whole zone or many nodes at once.
@@ -130,38 +130,54 @@ pub fn takes_many_nodes(plan: &Plan) -> bool {
 }
 
 /// The quotas of the targets' namespaces: what may leave no room for more pods.
-fn quotas_of(intent: &Intent) -> impl Iterator<Item = Need> + use<> {
+fn quotas_of(intent: &Intent) -> impl Iterator<Item = Lookup> + use<> {
     let mut namespaces: Vec<Name> = intent.targets.iter().map(|t| t.namespace.clone()).collect();
     namespaces.dedup();
-    namespaces.into_iter().map(Need::Quotas)
+    namespaces.into_iter().map(Lookup::Quotas)
 }
 
 /// A target as it is in the cluster.
-fn here(target: &ObjectRef) -> Need {
-    Need::Object { context: Name::default(), on: target.clone() }
+fn here(target: &ObjectRef) -> Lookup {
+    Lookup::Object { context: Name::default(), on: target.clone() }
 }
 
 /// The steps were worked out from the journal. What somebody changed since is not overwritten.
-fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
+fn undo(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
+    plan_recorded_steps(input, plan, derived);
+    if plan.steps.is_empty() && plan.refusals.is_empty() {
+        let already = (!derived.steps.is_empty()).then_some("it is undone already");
+        let missing = Some(derived.not_restored.as_str()).filter(|what| !what.is_empty());
+        let why = already.into_iter().chain(missing).collect::<Vec<_>>().join("; ");
+        plan.refusals.push(Refusal::NothingToUndo { title: derived.title.clone(), why });
+    } else if !derived.not_restored.is_empty() {
+        plan.warnings.push(Warning::NotRestored { what: derived.not_restored.clone() });
+    }
+    plan.undo = "the action itself again".into();
+    plan.kubectl = format!("pilothouse undo {}", quote(&derived.of));
+}
+
+/// Steps that were worked out from the journal, checked against the cluster as it is now. A step that is done already is a
+/// warning, a field that somebody else changed since is a refusal.
+fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &DerivedPlan) {
     let found = |step: &Step, on: &ObjectRef| {
-        grounds.extras.get(&Need::Object { context: step.context.clone(), on: on.clone() })
+        input.lookups.get(&Lookup::Object { context: step.context.clone(), on: on.clone() })
     };
     let is_resume = matches!(plan.intent.act, Act::Resume(_));
-    for step in &undoing.steps {
+    for step in &recorded.steps {
         let live = match found(step, &step.on) {
-            Some(Found::Objects(objects)) => objects.first(),
-            Some(Found::Unread(why)) => {
-                plan.refusals.push(Refusal::new("incomplete-data", why.clone()));
+            Some(LookupResult::Objects(objects)) => objects.first(),
+            Some(LookupResult::Unread(why)) => {
+                plan.refusals.push(Refusal::NotReadable { why: why.clone() });
                 continue;
             }
-            Some(Found::Absent | Found::Fleet(_)) | None => None,
+            Some(LookupResult::Absent | LookupResult::Fleet(_)) | None => None,
         };
         let same = live.is_some_and(|l| {
             l.pointer("/metadata/uid").and_then(|u| u.as_str()) == Some(step.on.uid.to_string().as_str())
         });
         let Some(live) = live.filter(|_| same) else {
             if step.is_eviction() {
-                plan.warnings.push(format!("{} is gone already", step.on));
+                plan.warnings.push(Warning::GoneAlready { on: step.on.clone() });
             } else {
                 plan.refusals.push(gone(&step.on));
             }
@@ -175,12 +191,11 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
         let drift = match &step.what {
             StepKind::Rollback { to, from } => {
                 let held = |on: &ObjectRef| match found(step, on) {
-                    Some(Found::Objects(objects)) => objects.first(),
+                    Some(LookupResult::Objects(objects)) => objects.first(),
                     _ => None,
                 };
                 let Some(wanted) = held(&to.holder) else {
-                    let why = format!("revision {} of {} is not there any more", to.number, step.on);
-                    plan.refusals.push(Refusal::new("precondition", why));
+                    plan.refusals.push(Refusal::RevisionGone { on: step.on.clone(), revision: to.number });
                     continue;
                 };
                 plan.diff.extend(revisions::diff(&revisions::template(live), &revisions::template(wanted)));
@@ -199,30 +214,17 @@ fn undo(grounds: Grounds<'_>, plan: &mut Plan, undoing: &Sequel) {
                 let alive =
                     matches!(&step.what, StepKind::Change(c) if adds_out_of_service(c)) && is_ready(live);
                 if alive {
-                    let why = format!("{} is Ready: the taint would delete its pods by force", step.on);
-                    plan.refusals.push(Refusal::new("precondition", why));
+                    plan.refusals.push(Refusal::NodeIsReady { node: step.on.clone() });
                 }
                 plan.steps.push(step.clone());
             }
-            Drift::After => plan.warnings.push(format!("{}: {} already", step.on, step.what)),
-            Drift::Other(why) => {
-                let why = format!("{} was changed since: {why}", step.on);
-                plan.refusals.push(Refusal::new("precondition", why));
+            Drift::After => {
+                plan.warnings.push(Warning::DoneAlready { on: step.on.clone(), step: step.what.clone() });
             }
+            Drift::Other(why) => plan.refusals.push(Refusal::ChangedSince { on: step.on.clone(), why }),
         }
     }
-    if plan.steps.is_empty() && plan.refusals.is_empty() {
-        let already = (!undoing.steps.is_empty()).then_some("it is undone already");
-        let remains = Some(undoing.remains.as_str()).filter(|remains| !remains.is_empty());
-        let why = already.into_iter().chain(remains).collect::<Vec<_>>().join("; ");
-        let why = format!("nothing of {} can be undone: {why}", undoing.title);
-        plan.refusals.push(Refusal::new("precondition", why));
-    } else if !undoing.remains.is_empty() {
-        plan.warnings.push(format!("not restored: {}", undoing.remains));
-    }
-    plan.confirm = undoing.confirm.max(weight(plan));
-    plan.undo = "the action itself again".into();
-    plan.kubectl = format!("pilothouse undo {}", quote(&undoing.of));
+    plan.confirm = recorded.confirm.max(weight(plan));
 }
 
 /// The same field of the same object, as the weights of a route are shifted in stages.
@@ -244,7 +246,11 @@ fn weight(plan: &Plan) -> Confirm {
 
 /// True if the node gets the taint of a machine that is off.
 pub fn adds_out_of_service(change: &Change) -> bool {
-    let has = |value: &serde_json::Value| value.to_string().contains(OUT_OF_SERVICE);
+    let key =
+        |taint: &serde_json::Value| taint.get("key").and_then(|key| key.as_str()) == Some(OUT_OF_SERVICE);
+    let has = |value: &serde_json::Value| {
+        key(value) || value.as_array().is_some_and(|taints| taints.iter().any(key))
+    };
     change.fields.iter().any(|f| has(&f.to) && !has(&f.from))
 }
 
@@ -260,19 +266,16 @@ fn is_ready(node: &serde_json::Value) -> bool {
 
 /// The steps that an action whose process ended had not done. What it had is not done again; what somebody changed
 /// since is not overwritten.
-fn resume(grounds: Grounds<'_>, plan: &mut Plan, rest: &Sequel) {
-    undo(grounds, plan, rest);
-    plan.confirm = rest.confirm.max(weight(plan));
-    plan.refusals.retain(|r| !r.reason.starts_with("nothing of "));
+fn resume(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
+    plan_recorded_steps(input, plan, derived);
     plan.undo = "as the action itself: select it in the list of actions".into();
-    plan.kubectl = format!("pilothouse resume {}", quote(&rest.of));
+    plan.kubectl = format!("pilothouse resume {}", quote(&derived.of));
 }
 
 /// Read-only, protection, several objects, and what has to be typed.
 fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     if cluster.info.read_only || guards.read_only {
-        plan.refusals
-            .push(Refusal::new("read-only", "read-only: by --read-only, or guards.read_only of the config"));
+        plan.refusals.push(Refusal::ReadOnly);
     }
     if plan.intent.targets.len() > 1 {
         plan.confirm = plan.confirm.max(Confirm::Count);
@@ -349,309 +352,12 @@ fn kubectl(cluster: &Cluster, plan: &Plan, words: &str) -> String {
 }
 
 fn gone(target: &ObjectRef) -> Refusal {
-    Refusal::new("precondition", format!("{target} (uid {}) is not in the cluster any more", target.uid))
+    Refusal::Gone { target: target.clone(), uid: target.uid.clone() }
 }
 
 /// Adds what only the server knew.
-pub fn settle(mut plan: Plan, evidence: &Evidence) -> Plan {
-    for denied in &evidence.denied {
-        plan.refusals.push(Refusal::new("rbac", denied.clone()));
-    }
-    for refused in &evidence.dry_run_refused {
-        plan.refusals.push(Refusal::new("dry-run", refused.clone()));
-    }
-    for unanswered in &evidence.unanswered {
-        plan.warnings.push(format!("could not be asked: {unanswered}"));
-    }
+pub fn apply_server_checks(mut plan: Plan, checks: ServerChecks) -> Plan {
+    plan.refusals.extend(checks.refusals);
+    plan.warnings.extend(checks.warnings);
     plan
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::domain::autoscaler::Hpa;
-    use crate::domain::id::{Uid, Version};
-    use crate::domain::node::Node;
-    use crate::domain::plan::{DrainOptions, ScaleBy};
-    use crate::domain::workload::Workload;
-    use crate::facts::event::{Batch, Fact};
-    use crate::facts::world::ClusterInfo;
-    use crate::state::ClusterState;
-
-    fn cluster() -> Arc<Cluster> {
-        let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
-        let deployment = Workload {
-            uid: Uid::Uuid(1),
-            version: Version(7),
-            namespace: "shop".into(),
-            name: "checkout".into(),
-            replicas: 3,
-            desired: 3,
-            ready: 3,
-            updated: 3,
-            current: 3,
-            available: 3,
-            ..Workload::default()
-        };
-        let hpa = Hpa {
-            uid: Uid::Uuid(2),
-            namespace: "shop".into(),
-            name: "h".into(),
-            target_name: "checkout".into(),
-            min: 2,
-            max: 5,
-            ..Hpa::default()
-        };
-        let nodes = (0..3).map(|i| Node {
-            uid: Uid::Uuid(10 + i),
-            name: format!("node-{i:04}").into(),
-            ..Node::default()
-        });
-        for fact in [
-            Fact::Deployments(Batch::Upsert(vec![deployment])),
-            Fact::Hpas(Batch::Upsert(vec![hpa])),
-            Fact::Nodes(Batch::Begin { generation: 1 }),
-            Fact::Nodes(Batch::Upsert(nodes.collect())),
-            Fact::Nodes(Batch::End { generation: 1, version: Version(1) }),
-        ] {
-            state.apply(fact, Stamp(0));
-        }
-        state.publish(Stamp(0), false).unwrap()
-    }
-
-    fn intent(act: Act, kind: Kind, uid: u128, name: &str) -> Intent {
-        let namespace = if kind == Kind::Node { "" } else { "shop" };
-        Intent {
-            cluster: crate::domain::id::ClusterId::default(),
-            context: "test".into(),
-            act,
-            targets: vec![ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Uuid(uid))],
-        }
-    }
-
-    fn make(intent: &Intent) -> Plan {
-        make_with(intent, &GuardSettings::default())
-    }
-
-    fn make_with(intent: &Intent, guards: &GuardSettings) -> Plan {
-        let (cluster, extras) = (cluster(), Extras::default());
-        let grounds =
-            Grounds { cluster: &cluster, guards, view: View::Whole, extras: &extras, now: Stamp(0) };
-        plan(grounds, intent)
-    }
-
-    fn scale_to(replicas: i32, seen: Option<i32>) -> Plan {
-        let by = ScaleBy { replicas, current_replicas: seen };
-        make(&intent(Act::Scale(by), Kind::Deployment, 1, "checkout"))
-    }
-
-    #[test]
-    fn a_cluster_that_no_kubeconfig_has_is_named_by_its_address() {
-        let mut cluster = Cluster::clone(&cluster());
-        let server = "http://127.0.0.1:1/as/admin";
-        cluster.info = Arc::new(ClusterInfo {
-            server: server.into(),
-            by_address: true,
-            ..ClusterInfo::clone(&cluster.info)
-        });
-        let intent = intent(Act::Restart, Kind::Deployment, 1, "checkout");
-        let p = plan(
-            Grounds {
-                cluster: &cluster,
-                guards: &GuardSettings::default(),
-                view: View::Whole,
-                extras: &Extras::default(),
-                now: Stamp(0),
-            },
-            &intent,
-        );
-        assert_eq!(p.kubectl, format!("kubectl --server {server} -n shop rollout restart deploy/checkout"));
-    }
-
-    #[test]
-    fn a_confirmation_grows_with_the_blast_radius() {
-        assert_eq!(scale_to(5, None).confirm, Confirm::Yes);
-        assert_eq!((scale_to(2, None).confirm, scale_to(2, None).answer), (Confirm::Suffix, "kout".into()));
-        assert_eq!((scale_to(0, None).confirm, scale_to(0, None).answer), (Confirm::Context, "test".into()));
-        let guards = GuardSettings { protected_namespaces: vec!["shop".into()], ..GuardSettings::default() };
-        let by = ScaleBy { replicas: 5, current_replicas: None };
-        let raised = make_with(&intent(Act::Scale(by), Kind::Deployment, 1, "checkout"), &guards);
-        assert_eq!(raised.confirm, Confirm::Suffix);
-        let by = ScaleBy { replicas: 1, current_replicas: None };
-        let down = intent(Act::Scale(by), Kind::Deployment, 1, "checkout");
-        let raised = make_with(&down, &guards);
-        assert_eq!(
-            raised.answer, "test",
-            "the number of one object would be a weaker question than its name"
-        );
-    }
-
-    #[test]
-    fn scale_has_a_precondition_and_names_the_autoscaler() {
-        let p = scale_to(9, Some(4));
-        assert_eq!(p.refusals[0].guard, "precondition");
-        assert!(p.steps.is_empty());
-        let p = scale_to(9, Some(3));
-        assert!(p.refusals.is_empty());
-        assert!(p.warnings[0].contains("takes it back to its maximum 5"), "{:?}", p.warnings);
-        assert_eq!(
-            p.kubectl,
-            "kubectl --context test -n shop scale deploy/checkout --replicas 9 --current-replicas 3"
-        );
-    }
-
-    #[test]
-    fn another_object_of_the_same_name_is_not_the_target() {
-        let p = make(&intent(Act::Restart, Kind::Deployment, 99, "checkout"));
-        assert!(p.steps.is_empty());
-        assert_eq!(p.refusals[0].guard, "precondition");
-    }
-
-    #[test]
-    fn a_drain_over_incomplete_data_is_refused() {
-        let p = make(&intent(Act::Drain(DrainOptions::default()), Kind::Node, 10, "node-0000"));
-        assert!(p.refusals.iter().filter(|r| r.guard == "incomplete-data").count() == 3);
-        assert_eq!(p.answer, "0000");
-    }
-
-    #[test]
-    fn read_only_refuses_everything() {
-        let guards = GuardSettings { read_only: true, ..GuardSettings::default() };
-        for act in [Act::Cordon, Act::Uncordon, Act::Restart, Act::Drain(DrainOptions::default())] {
-            let p = make_with(&intent(act, Kind::Node, 10, "node-0000"), &guards);
-            assert!(p.refusals.iter().any(|r| r.guard == "read-only"));
-        }
-    }
-
-    #[test]
-    fn a_second_cordoned_node_of_three_asks_for_the_context() {
-        let mut i = intent(Act::Cordon, Kind::Node, 10, "node-0000");
-        assert_eq!(make(&i).confirm, Confirm::Yes);
-        i.targets.push(ObjectRef::new(Kind::Node, &"".into(), &"node-0001".into(), &Uid::Uuid(11)));
-        assert_eq!(make(&i).confirm, Confirm::Context);
-    }
-
-    #[test]
-    fn denied_rights_refuse() {
-        let p = scale_to(5, None);
-        assert_eq!(access(&p, "")[0].to_string(), "patch deployments/scale.apps in shop");
-        let p = settle(p, &Evidence { denied: vec!["patch deployments".into()], ..Evidence::default() });
-        assert_eq!(p.refusals[0].guard, "rbac");
-    }
-
-    #[test]
-    fn what_moves_by_itself_is_no_other_plan_and_what_is_worse_is() {
-        use crate::domain::failover::Watched;
-        use crate::domain::plan::{Gate, ServiceEffect, Unplaced};
-        let on = ObjectRef::new(Kind::Service, &"shop".into(), &"web".into(), &Uid::Uuid(5));
-        let made = |percent: f64, warning: &str, left: u32, unplaced: &str, context: &str| {
-            let mut p = scale_to(5, None);
-            let watched =
-                Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: percent };
-            let gate = Gate::Soak { secs: 30, watched: Some(watched) };
-            p.steps.push(Step::new(StepKind::Check(gate), on.clone()));
-            p.steps[0].context = context.into();
-            p.warnings.push(warning.into());
-            p.services.push(ServiceEffect {
-                namespace: "shop".into(),
-                name: "web".into(),
-                ready_before: 10,
-                ready_after: left,
-                ..ServiceEffect::default()
-            });
-            let reason = "0 of 3 nodes".into();
-            p.unplaced.push(Unplaced { namespace: "shop".into(), name: unplaced.into(), reason });
-            p
-        };
-        let read = made(12.3, "now 12.3 % errors on node-0041", 9, "a", "");
-        let beyond = |plan: &Plan| plan.goes_beyond(&read);
-        assert_eq!(beyond(&made(12.9, "now 12.9 % errors on node-0041", 9, "a", "")), None);
-        let rates = |words| made(12.3, words, 9, "a", "");
-        let (then, now) =
-            (rates("3 to 2 backends (45.9 to 68.8 rps)"), rates("3 to 2 backends (47.4 to 71.1 rps)"));
-        assert_eq!(now.goes_beyond(&then), None);
-        for (worse, what) in [
-            (made(12.3, "now 12.3 % errors on node-0042", 9, "a", ""), "its warnings"),
-            (made(12.3, "now 12.3 % errors on node-0041", 1, "a", ""), "what Services lose"),
-            (made(12.3, "now 12.3 % errors on node-0041", 9, "b", ""), "the pods that no node has room for"),
-            (made(12.3, "now 12.3 % errors on node-0041", 9, "a", "dr"), "what it does"),
-        ] {
-            assert_eq!(beyond(&worse), Some(what));
-        }
-        // a Service that has got its pods back meanwhile holds nobody up
-        let mut poorer =
-            rates("50 % more requests: data/catalog-db 3 to 2 backends, shop/inventory 3 to 2 backends");
-        poorer.services[0].ready_before = 3;
-        poorer.services[0].ready_after = 2;
-        let mut richer = rates("50 % more requests: data/catalog-db 3 to 2 backends");
-        richer.services[0].ready_before = 4;
-        richer.services[0].ready_after = 3;
-        assert_eq!((richer.goes_beyond(&poorer), poorer.goes_beyond(&richer)), (None, Some("its warnings")));
-    }
-
-    #[test]
-    fn an_undo_asks_for_what_its_steps_do() {
-        use crate::domain::plan::FieldChange;
-        let on = ObjectRef::new(Kind::Node, &"".into(), &"node-0000".into(), &Uid::Uuid(10));
-        let taints = serde_json::json!([{ "key": OUT_OF_SERVICE, "effect": "NoExecute" }]);
-        let field = |from, to| FieldChange { pointer: "/spec/taints".into(), from, to };
-        let undo = |what: StepKind, on: &ObjectRef, live: serde_json::Value, targets: Vec<ObjectRef>| {
-            let sequel = Sequel {
-                of: "1".into(),
-                title: "in-service".into(),
-                steps: vec![Step::new(what, on.clone())],
-                remains: "a pod does not move back".into(),
-                confirm: Confirm::Suffix,
-                watched: None,
-            };
-            let need = Need::Object { context: Name::default(), on: on.clone() };
-            let extras = Extras(vec![(need, Found::Objects(vec![live]))]);
-            let (cluster, guards) = (cluster(), GuardSettings::default());
-            let grounds = Grounds {
-                cluster: &cluster,
-                guards: &guards,
-                view: View::Whole,
-                extras: &extras,
-                now: Stamp(0),
-            };
-            let intent = Intent {
-                act: Act::Undo(Box::new(sequel)),
-                targets,
-                ..intent(Act::Cordon, Kind::Node, 10, "n")
-            };
-            plan(grounds, &intent)
-        };
-        let node = |ready: &str| {
-            serde_json::json!({
-                "metadata": { "uid": on.uid.to_string() },
-                "status": { "conditions": [{ "type": "Ready", "status": ready }] }
-            })
-        };
-        let change = Change { words: "taints".into(), fields: vec![field(serde_json::Value::Null, taints)] };
-        let p = undo(StepKind::Change(change.clone()), &on, node("True"), vec![on.clone()]);
-        assert!(p.refusals[0].reason.contains("is Ready"), "{:?}", p.refusals);
-        let p = undo(StepKind::Change(change), &on, node("Unknown"), vec![on.clone()]);
-        assert_eq!((p.refusals.len(), p.confirm), (0, Confirm::Context));
-        let p = undo(StepKind::Uncordon, &on, node("True"), vec![on.clone()]);
-        assert!(p.refusals[0].reason.ends_with("it is undone already; a pod does not move back"));
-        let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
-        let live =
-            serde_json::json!({ "metadata": { "uid": web.uid.to_string() }, "spec": { "replicas": 5 } });
-        let p = undo(StepKind::Scale { from: 5, to: 0 }, &web, live.clone(), vec![web.clone()]);
-        assert_eq!(p.confirm, Confirm::Context, "{:?}", p.refusals);
-        let entry = |manager: &str| serde_json::json!({ "manager": manager, "fieldsV1": { "f:spec": { "f:replicas": {} } } });
-        let by = |manager: &str| {
-            let mut live = live.clone();
-            live["metadata"]["managedFields"] = serde_json::json!([entry(manager)]);
-            undo(StepKind::Scale { from: 5, to: 3 }, &web, live, vec![web.clone()])
-        };
-        assert_eq!((by("pilothouse").refusals.len(), by("pilothouse").steps.len()), (0, 1));
-        let p = by("kubectl");
-        assert!(p.refusals[0].reason.contains("kubectl has set it since") && p.steps.is_empty());
-        // without a name there is nothing whose end could be typed: an empty answer would be Enter alone
-        let p = undo(StepKind::Scale { from: 5, to: 3 }, &web, live, Vec::new());
-        assert_eq!((p.confirm, p.answer.as_str()), (Confirm::Context, "test"));
-    }
 }

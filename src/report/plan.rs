@@ -37,6 +37,8 @@ pub struct Document {
     /// What a template would lose and gain, a line for each field.
     diff: Vec<String>,
     warnings: Vec<String>,
+    /// The code of each warning, in the same order.
+    warning_codes: Vec<&'static str>,
     /// What the plan was made without; each is among the warnings, in words.
     unread: Vec<Unread>,
     refusals: Vec<Refusal>,
@@ -112,7 +114,8 @@ struct Unplaced {
 
 #[derive(Debug, Serialize)]
 struct Refusal {
-    guard: String,
+    guard: &'static str,
+    code: &'static str,
     reason: String,
 }
 
@@ -205,7 +208,8 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
             })
             .collect(),
         diff: plan.diff.clone(),
-        warnings: plan.warnings.clone(),
+        warnings: plan.warnings.iter().map(ToString::to_string).collect(),
+        warning_codes: plan.warnings.iter().map(model::Warning::code).collect(),
         unread: plan
             .unread
             .iter()
@@ -218,7 +222,7 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
         refusals: plan
             .refusals
             .iter()
-            .map(|r| Refusal { guard: r.guard.clone(), reason: r.reason.clone() })
+            .map(|r| Refusal { guard: r.guard().as_str(), code: r.code(), reason: r.to_string() })
             .collect(),
         confirm: plan.confirm,
         kubectl: plan.kubectl.clone(),
@@ -325,7 +329,7 @@ pub fn result_status(action: &ActionView) -> u8 {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::ClusterId;
-    use pilothouse_core::domain::plan::{DrainOptions, Intent, PdbEffect, Sequel};
+    use pilothouse_core::domain::plan::{DerivedPlan, DrainOptions, Intent, PdbEffect};
     use pilothouse_core::domain::time::Stamp;
     use serde_json::json;
 
@@ -392,17 +396,31 @@ mod tests {
     }
 
     #[test]
+    fn warnings_and_refusals_have_codes_beside_their_words() {
+        let mut plan = plan(None, "");
+        plan.warnings = vec![model::Warning::NoPodsLeft { name: "web".into() }, model::Warning::NotWatched];
+        plan.refusals = vec![model::Refusal::Paused { name: "web".into() }];
+        let doc = serde_json::to_value(document(&plan, None)).unwrap();
+        assert_eq!(doc["warnings"][0], json!("web will have no pods"));
+        assert_eq!(doc["warning_codes"], json!(["no-pods-left", "not-watched"]));
+        assert_eq!(
+            doc["refusals"],
+            json!([{"guard": "precondition", "code": "paused", "reason": "web is paused: resume its rollout first"}])
+        );
+    }
+
+    #[test]
     fn an_undo_names_what_it_undoes_and_what_changes() {
-        let undoing = Sequel {
+        let derived = DerivedPlan {
             of: "7".into(),
             title: "rollback shop/deploy/web".into(),
             steps: Vec::new(),
-            remains: String::new(),
+            not_restored: String::new(),
             confirm: Confirm::Suffix,
             watched: None,
         };
         let mut plan = plan(None, "");
-        plan.intent.act = Act::Undo(Box::new(undoing));
+        plan.intent.act = Act::Undo(Box::new(derived));
         plan.diff = vec!["~ spec.containers[app].image: \"a:1\" -> \"a:2\"".into()];
         plan.undo = "the action itself again".into();
         let lines = text(&plan);

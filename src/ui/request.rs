@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::log::Level;
-use pilothouse_core::domain::plan::{Evidence, Intent, Plan};
+use pilothouse_core::domain::plan::{Intent, Plan};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::SilenceChange;
 
@@ -214,5 +214,4 @@ pub struct TableLine {
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
     pub plan: Arc<Plan>,
-    pub evidence: Evidence,
 }

@@ -19,7 +19,7 @@ use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
 use pilothouse_core::domain::plan::{Act, DrainOptions, Intent, Plan, ScaleBy};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, Outcome, StepState};
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,8 @@ pub async fn planned(fake: &Fake, intent: Intent) -> Plan {
         fetch_targets::fetch(&reach.own.reader, info, intent.act, &intent.targets, now).await.unwrap();
     let guards = GuardSettings::default();
     let answers = &mut Answers::default();
-    let plan = rehearse(&scene.cluster, &scene.intent, &guards, View::Targets, now, &reach, answers).await;
+    let plan =
+        rehearse(&scene.cluster, &scene.intent, &guards, DataScope::TargetsOnly, now, &reach, answers).await;
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
     plan
 }
@@ -420,7 +421,7 @@ async fn a_node_that_was_not_ready_in_the_plan_is_drained() {
     let plan = plan(&fake, drain()).await;
     assert_eq!(plan.not_ready, ["n1"]);
     let said = "n1 is Unknown since 2026-01-02 03:04:05 UTC: its kubelet does not answer";
-    assert!(plan.warnings.iter().any(|w| w.starts_with(said)), "{:?}", plan.warnings);
+    assert!(plan.warnings.iter().any(|w| w.to_string().starts_with(said)), "{:?}", plan.warnings);
     let (executor, _told) = executor(&fake, Journal::new(folder.path().to_owned(), "a"));
     let done = executor.run("1".into(), &plan, Control::default(), None).await;
     assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);

@@ -1,13 +1,17 @@
 //! Actions before they happen: the intent, and the plan that a rehearsal makes of it.
 //!
-//! Planning is pure ([`crate::plan`]); what only the server knows (access, dry run) is added as [`Evidence`]
-//! and judged by [`crate::plan::settle`].
+//! Planning is pure ([`crate::plan`]); what only the server knows (access, dry run) is added as [`ServerChecks`]
+//! by [`crate::plan::apply_server_checks`].
 
+mod access;
 mod act;
 mod beyond;
-mod need;
+mod coded;
+mod lookup;
+mod refusal;
 mod step;
 mod unread;
+mod warning;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +19,14 @@ use crate::domain::failover::{FailoverPlan, Watched};
 use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
 
-pub use need::{Extras, Fleet, Found, Need};
+pub use access::Access;
+pub use beyond::Beyond;
+pub use coded::{All, Burden, Elsewhere, Few, InContext, LastChange, Pods, Reason, Since, With};
+pub use lookup::{Fleet, Lookup, LookupResult, Lookups};
+pub use refusal::{FilterRefusal, Guard, NoRevision, Refusal};
 pub use step::{Change, FieldChange, Gate, RevisionRef, Step, StepKind};
 pub use unread::{Lacking, Unread};
+pub use warning::Warning;
 
 /// What a person wants, pinned at the key press.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,9 +75,9 @@ pub enum Act {
         revert: bool,
     },
     /// The inverse steps of an action, worked out when it was asked for.
-    Undo(Box<Sequel>),
+    Undo(Box<DerivedPlan>),
     /// What is left of an action whose process ended in the middle.
-    Resume(Box<Sequel>),
+    Resume(Box<DerivedPlan>),
 }
 
 impl Act {
@@ -98,14 +107,15 @@ impl Act {
 
 /// What follows an action of the journal: its inverse, or the rest of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sequel {
+pub struct DerivedPlan {
     /// The id of that action.
     pub of: Name,
     /// What it was: `scale shop/deploy/checkout`.
     pub title: String,
     pub steps: Vec<Step>,
     /// What an undo does not restore, in words; empty = it restores everything.
-    pub remains: String,
+    #[serde(rename = "remains")]
+    pub not_restored: String,
     /// What it asks for at least.
     pub confirm: Confirm,
     /// Whose errors stop it.
@@ -289,32 +299,6 @@ pub struct Unplaced {
     pub reason: String,
 }
 
-/// Why an action must not be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// `read-only`, `rbac`, `kubectl-filter`, `precondition`, `incomplete-data`, `protected`, `dry-run`.
-    pub guard: String,
-    pub reason: String,
-}
-
-impl Refusal {
-    pub fn new(guard: &str, reason: impl Into<String>) -> Self {
-        Self { guard: guard.into(), reason: reason.into() }
-    }
-
-    /// For people: the reason, with who refuses where it does not say so itself.
-    pub fn words(&self) -> String {
-        let who = match self.guard.as_str() {
-            "kubectl-filter" => "kubectl drain would refuse as well: ",
-            "incomplete-data" => "not enough is known: ",
-            "rbac" => "no permission: ",
-            "dry-run" => "the server's dry run refuses: ",
-            _ => "",
-        };
-        format!("{who}{}", self.reason)
-    }
-}
-
 /// What will happen, to whom, and what it takes to allow it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -334,8 +318,8 @@ pub struct Plan {
     /// What a template or an object would lose and gain, a line each: `- image: a:1`, `+ image: a:2`.
     #[serde(default)]
     pub diff: Vec<String>,
-    pub warnings: Vec<String>,
-    /// What could not be read. Each is among the warnings, in words.
+    pub warnings: Vec<Warning>,
+    /// What could not be read. Each is among the warnings too.
     #[serde(default)]
     pub unread: Vec<Unread>,
     /// Nodes whose kubelet does not answer: a pod that is evicted from one stays Terminating. Among the warnings too.
@@ -387,13 +371,11 @@ impl Plan {
     }
 }
 
-/// What only the server could tell, asked before the confirmation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// Verbs that the access review denied, in words (`patch nodes`), with the server's reason.
-    pub denied: Vec<String>,
-    /// The server's dry run refused, in its words.
-    pub dry_run_refused: Vec<String>,
-    /// Could not be asked, and why: shown, and not taken for a yes.
-    pub unanswered: Vec<String>,
+/// What the server said when it was asked before the confirmation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerChecks {
+    /// Rights that the access reviews denied, and steps that the dry run refused.
+    pub refusals: Vec<Refusal>,
+    /// What could not be asked: shown, and not taken for a yes.
+    pub warnings: Vec<Warning>,
 }

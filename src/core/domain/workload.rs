@@ -68,7 +68,7 @@ pub struct Workload {
     pub template_labels: Arc<[(Name, Name)]>,
     pub owner: Option<Arc<Owner>>,
     /// The tool that owns or reverts changes (Argo CD, Flux, Helm, an operator), from labels and annotations.
-    pub managed_by: Option<Name>,
+    pub managed_by: Option<ManagedBy>,
     pub changed: Option<ChangedBy>,
     /// Annotation `kubectl.kubernetes.io/restartedAt` of the template.
     pub restarted_at: Option<Name>,
@@ -173,6 +173,41 @@ impl Default for Workload {
             changed: None,
             restarted_at: None,
         }
+    }
+}
+
+/// What applies a workload from somewhere else, by its labels and annotations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedBy {
+    pub tool: Tool,
+    /// Of the application or the release, where it is known.
+    pub name: Option<Name>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tool {
+    ArgoCd,
+    Flux,
+    Helm,
+}
+
+impl Tool {
+    /// True for what puts its own state back by itself; Helm applies when somebody runs it.
+    pub fn reverts(self) -> bool {
+        matches!(self, Self::ArgoCd | Self::Flux)
+    }
+}
+
+impl std::fmt::Display for ManagedBy {
+    /// `Argo CD shop`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.tool {
+            Tool::ArgoCd => "Argo CD",
+            Tool::Flux => "Flux",
+            Tool::Helm => "Helm",
+        })?;
+        self.name.as_ref().map_or(Ok(()), |name| write!(f, " {name}"))
     }
 }
 

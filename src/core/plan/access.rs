@@ -1,31 +1,7 @@
 //! The rights that a plan needs, as access reviews ask for them.
 
 use crate::domain::id::{Kind, Name};
-use crate::domain::plan::{Plan, Step, StepKind};
-
-/// One right that a plan needs, as an access review asks for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Access {
-    pub verb: &'static str,
-    pub group: &'static str,
-    pub resource: &'static str,
-    pub subresource: &'static str,
-    pub namespace: Name,
-    pub name: Name,
-}
-
-impl std::fmt::Display for Access {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)?;
-        if !self.subresource.is_empty() {
-            write!(f, "/{}", self.subresource)?;
-        }
-        if !self.group.is_empty() {
-            write!(f, ".{}", self.group)?;
-        }
-        if self.namespace.is_empty() { Ok(()) } else { write!(f, " in {}", self.namespace) }
-    }
-}
+use crate::domain::plan::{Access, Plan, Step, StepKind};
 
 /// The group and the plural of a kind, for reviews.
 pub fn resource(kind: &Kind) -> Option<(&'static str, &'static str)> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::domain::plan::{Change, FieldChange, StepKind};
+use crate::domain::plan::{Change, FieldChange, LastChange, StepKind};
 use crate::domain::time::Stamp;
 use crate::policy::revisions;
 
@@ -147,10 +147,13 @@ fn of_restart(live: &Value, stamp: &str) -> Drift {
 /// Their times are whole seconds, so of two writers it is the owner of the field, and then the newer one. What was
 /// written by the scale subresource has no time at all.
 pub fn last_change(live: &Value, pointer: &str) -> String {
-    last_writer(live, pointer).map_or_else(String::new, |(manager, at)| {
-        let at = if at.is_empty() { at } else { format!(" at {at}") };
-        format!(" (last changed by {manager}{at})")
-    })
+    changed_by(live, pointer).to_string()
+}
+
+/// The same as data.
+pub fn changed_by(live: &Value, pointer: &str) -> LastChange {
+    last_writer(live, pointer)
+        .map_or_else(LastChange::default, |(manager, at)| LastChange { manager: Some(manager), at })
 }
 
 /// Who that was, and when, as managedFields have them; the time may be empty.

@@ -5,12 +5,12 @@
 
 use serde_json::Value;
 
-use super::{Grounds, kubectl, nodes};
+use super::{PlanInput, kubectl, nodes};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::plan::{
-    Act, Change, Confirm, DrainOptions, Extras, FieldChange, Found, Gate, Need, Plan, Refusal, ServiceEffect,
-    Step, StepKind,
+    Act, All, Change, Confirm, DrainOptions, Elsewhere, FieldChange, Gate, Lookup, LookupResult, Lookups,
+    Plan, Refusal, ServiceEffect, Step, StepKind, Warning,
 };
 use crate::domain::selector::Selector;
 use crate::domain::service::ServiceType;
@@ -20,8 +20,8 @@ use crate::policy::kubectl::quote;
 use crate::policy::pick::nodes_of;
 use crate::policy::routes;
 
-fn object(context: &Name, on: ObjectRef) -> Need {
-    Need::Object { context: context.clone(), on }
+fn object(context: &Name, on: ObjectRef) -> Lookup {
+    Lookup::Object { context: context.clone(), on }
 }
 
 fn service_ref(namespace: &Name, service: &Name) -> ObjectRef {
@@ -29,14 +29,14 @@ fn service_ref(namespace: &Name, service: &Name) -> ObjectRef {
 }
 
 /// What has to be read.
-pub(super) fn needs(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Need> {
+pub(super) fn lookups(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Lookup> {
     let here = Name::default();
     match &plan.kind {
         FailoverKind::Selector { namespace, service, .. } => {
             vec![object(&here, service_ref(namespace, service))]
         }
         FailoverKind::Weight(shift) => vec![object(&here, shift.object())],
-        FailoverKind::Evacuate(pick) => nodes::drain_needs(cluster, &nodes_of(cluster, pick)),
+        FailoverKind::Evacuate(pick) => nodes::drain_lookups(cluster, &nodes_of(cluster, pick)),
         FailoverKind::Standby(standby) => {
             let mut needs = Vec::new();
             for (kind, namespace, name) in &standby.workloads {
@@ -51,16 +51,15 @@ pub(super) fn needs(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Need> {
 }
 
 /// The one object that was read, or a refusal.
-fn read<'a>(extras: &'a Extras, plan: &mut Plan, context: &Name, on: &ObjectRef) -> Option<&'a Value> {
-    let place = if context.is_empty() { String::new() } else { format!(" in {context}") };
-    let why = match extras.get(&object(context, on.clone())) {
-        Some(Found::Objects(objects)) if !objects.is_empty() => return objects.first(),
-        Some(Found::Unread(why)) => format!("{on}{place} cannot be read: {why}"),
-        Some(Found::Absent) => format!("{on} is not there{place}"),
-        _ => format!("{on}{place} was not read"),
-    };
-    let guard = if why.contains("not there") { "precondition" } else { "incomplete-data" };
-    plan.refusals.push(Refusal::new(guard, why));
+fn read<'a>(lookups: &'a Lookups, plan: &mut Plan, context: &Name, on: &ObjectRef) -> Option<&'a Value> {
+    let (needed, context) = (object(context, on.clone()), Elsewhere(context.clone()));
+    let on = on.clone();
+    plan.refusals.push(match lookups.get(&needed) {
+        Some(LookupResult::Objects(objects)) if !objects.is_empty() => return objects.first(),
+        Some(LookupResult::Unread(why)) => Refusal::ObjectNotReadable { on, context, why: why.clone() },
+        Some(LookupResult::Absent) => Refusal::ObjectMissing { on, context },
+        _ => Refusal::ObjectNotRead { on, context },
+    });
     None
 }
 
@@ -70,22 +69,22 @@ fn pinned(on: &ObjectRef, live: &Value) -> ObjectRef {
 }
 
 /// The plan of a way, or of its way back.
-pub(super) fn plan(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, revert: bool) {
+pub(super) fn plan(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, revert: bool) {
     plan.confirm = Confirm::Context;
-    let way = &from_where_it_stands(grounds.cluster, plan, way);
+    let way = &from_where_it_stands(input.cluster, plan, way);
     match &way.kind {
         FailoverKind::Selector { namespace, service, from, to } => {
             let (from, to) = if revert { (to, from) } else { (from, to) };
-            selector(grounds, plan, &service_ref(namespace, service), from, to);
+            selector(input, plan, &service_ref(namespace, service), from, to);
             soak(plan, way);
         }
         FailoverKind::Weight(shift) => {
-            weight(grounds, plan, way, &turned(shift, revert), false);
+            weight(input, plan, way, &turned(shift, revert), false);
         }
-        FailoverKind::Evacuate(pick) => evacuate(grounds, plan, pick, revert),
-        FailoverKind::Standby(standby) => self::standby(grounds, plan, way, standby, revert),
+        FailoverKind::Evacuate(pick) => evacuate(input, plan, pick, revert),
+        FailoverKind::Standby(standby) => self::standby(input, plan, way, standby, revert),
     }
-    watched(grounds.cluster, plan, way.watched.as_ref());
+    watched(input.cluster, plan, way.watched.as_ref());
     if plan.kubectl.is_empty() {
         let back = if revert { " --revert" } else { "" };
         plan.kubectl = format!("pilothouse failover {}{back}", quote(&way.name));
@@ -126,21 +125,15 @@ fn soak(plan: &mut Plan, way: &FailoverPlan) {
 /// The error ratio that would stop it, as it is now.
 fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
     let Some(watched) = watched else {
-        plan.warnings.push("no error ratio is watched: it does not stop by itself".into());
+        plan.warnings.push(Warning::NotWatched);
         return;
     };
     let ratio = error_ratio(&cluster.traffic, watched);
-    let (namespace, service) = (&watched.namespace, &watched.service);
+    let (namespace, service) = (watched.namespace.clone(), watched.service.clone());
+    let limit = watched.max_error_percent;
     plan.warnings.push(match ratio {
-        Some(ratio) => format!(
-            "it stops when {namespace}/{service} has more than {} % errors; now {:.1} %",
-            watched.max_error_percent,
-            ratio * 100.0
-        ),
-        None => format!(
-            "it stops when {namespace}/{service} has more than {} % errors; now unknown: without a metric it goes on",
-            watched.max_error_percent
-        ),
+        Some(ratio) => Warning::Watched { namespace, service, limit, percent: ratio * 100.0 },
+        None => Warning::WatchedUnknown { namespace, service, limit },
     });
 }
 
@@ -157,26 +150,26 @@ pub fn error_ratio(traffic: &TrafficSeen, watched: &Watched) -> Option<f64> {
 
 /// Blue/green: the Service's selector from one value to another.
 fn selector(
-    grounds: Grounds<'_>,
+    input: PlanInput<'_>,
     plan: &mut Plan,
     service: &ObjectRef,
     from: &[(Name, Name)],
     to: &[(Name, Name)],
 ) {
-    let Some(live) = read(grounds.extras, plan, &Name::default(), service) else { return };
+    let Some(live) = read(input.lookups, plan, &Name::default(), service) else { return };
     let service = pinned(service, live);
     let empty = serde_json::Map::new();
     let selector = live.pointer("/spec/selector").and_then(Value::as_object).unwrap_or(&empty);
     let value = |key: &Name| selector.get(key.as_str()).and_then(Value::as_str);
     if to.iter().all(|(key, wanted)| value(key) == Some(wanted)) {
-        plan.warnings.push(format!("{service} selects {} already: nothing to do", words(to)));
+        plan.warnings.push(Warning::SelectedAlready { service, labels: words(to) });
         return;
     }
     for (key, was) in from {
         if value(key) != Some(was) {
-            let is = value(key).unwrap_or("nothing");
-            let why = format!("the selector of {service} has {key}={is}, not {was}");
-            plan.refusals.push(Refusal::new("precondition", why));
+            let now = value(key).unwrap_or("nothing").to_owned();
+            let (service, label, was) = (service.clone(), key.clone(), was.clone());
+            plan.refusals.push(Refusal::OtherSelector { service, label, now, was });
         }
     }
     let mut after: Vec<(Name, Name)> = selector
@@ -194,7 +187,7 @@ fn selector(
         })
         .collect();
     let wanted = Selector::from_labels(after.iter().cloned());
-    let pods: Vec<_> = grounds
+    let pods: Vec<_> = input
         .cluster
         .pods
         .iter()
@@ -203,15 +196,14 @@ fn selector(
         .collect();
     let ready = u32::try_from(pods.iter().filter(|p| p.ready).count()).unwrap_or(u32::MAX);
     if ready == 0 {
-        let why = format!("no pod with {} is ready: {service} would have no endpoint", words(&after));
-        plan.refusals.push(Refusal::new("precondition", why));
+        plan.refusals.push(Refusal::NoReadyPod { service: service.clone(), labels: words(&after) });
     } else if usize::try_from(ready).unwrap_or(usize::MAX) < pods.len() {
-        plan.warnings.push(format!("only {ready} of {} pods with {} are ready", pods.len(), words(&after)));
+        plan.warnings.push(Warning::SomeNotReady { labels: words(&after), ready, pods: pods.len() });
     }
-    let row = grounds.cluster.derived.services.iter().find(|r| r.service.uid == service.uid);
+    let row = input.cluster.derived.services.iter().find(|r| r.service.uid == service.uid);
     let before = row.map_or(0, |r| r.ready);
     if ready < before {
-        plan.warnings.push(format!("{ready} backends carry what {before} carry now"));
+        plan.warnings.push(Warning::FewerBackends { ready, before });
     }
     plan.services.push(ServiceEffect {
         namespace: service.namespace.clone(),
@@ -220,7 +212,7 @@ fn selector(
         ready_after: ready,
         ..ServiceEffect::default()
     });
-    plan.warnings.push("open connections stay where they are until they end".into());
+    plan.warnings.push(Warning::ConnectionsStay);
     let change = Change { words: format!("selector {} to {}", words(from), words(to)), fields };
     plan.steps.push(Step::new(StepKind::Change(change), service.clone()));
     let gate = Gate::ServedBy { labels: after, at_least: ready.max(1) };
@@ -230,7 +222,7 @@ fn selector(
         to.iter().map(|(k, v)| (k.to_string(), Value::from(v.as_str()))).collect();
     let patch = serde_json::json!({ "spec": { "selector": patch } }).to_string();
     plan.kubectl = kubectl(
-        grounds.cluster,
+        input.cluster,
         plan,
         &format!(
             "-n {} patch service {} --type=merge -p {}",
@@ -247,24 +239,19 @@ fn words(labels: &[(Name, Name)]) -> String {
 
 /// The weight of two backends of a route, in steps.
 /// `rises`: the steps before it start what answers behind `shift.to`.
-fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift, rises: bool) {
+fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift, rises: bool) {
     let route = shift.object();
-    let Some(live) = read(grounds.extras, plan, &Name::default(), &route) else { return };
+    let Some(live) = read(input.lookups, plan, &Name::default(), &route) else { return };
     let route = pinned(&route, live);
     let pairs = routes::pairs(&shift.kind, live, &shift.from, &shift.to);
     if pairs.is_empty() {
         let known: Vec<String> =
             routes::backends(&shift.kind, live).iter().map(|b| b.name.to_string()).collect();
-        let why = format!(
-            "{route} has no rule with both {} and {}; its backends are {}",
-            shift.from,
-            shift.to,
-            known.join(", ")
-        );
-        plan.refusals.push(Refusal::new("precondition", why));
+        let (from, to, known) = (shift.from.clone(), shift.to.clone(), All(known));
+        plan.refusals.push(Refusal::NoSuchBackends { route, from, to, known });
         return;
     }
-    ready_behind(grounds.cluster, plan, shift, rises);
+    ready_behind(input.cluster, plan, shift, rises);
     let now = |pair: &routes::Pair| format!("{}:{}", pair.from.weight, pair.to.weight);
     let mut before: Vec<(String, Value)> =
         pairs.iter().flat_map(|p| [p.from.held.clone(), p.to.held.clone()]).collect();
@@ -295,7 +282,7 @@ fn weight(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         share = to;
     }
     if plan.steps.is_empty() {
-        plan.warnings.push(format!("{route} has these weights already: nothing to do"));
+        plan.warnings.push(Warning::WeightsAlready { route });
     }
     plan.undo = format!("weights back to {}", pairs.first().map(now).unwrap_or_default());
 }
@@ -311,8 +298,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
     match row {
         // what is outside the cluster has no endpoints here
         Some(row) if row.service.kind == ServiceType::ExternalName => {
-            plan.warnings
-                .push(format!("{} is outside of this cluster: whether it answers is not known", shift.to));
+            plan.warnings.push(Warning::OutsideCluster { backend: shift.to.clone() });
         }
         Some(row) if row.ready == 0 && rises && !row.service.selector.is_empty() => {
             let labels = row.service.selector.labels.to_vec();
@@ -320,8 +306,8 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
             plan.steps.push(Step::new(StepKind::Check(Gate::ServedBy { labels, at_least: 1 }), service));
         }
         Some(row) if row.ready == 0 => {
-            let why = format!("service {}/{name} has no ready endpoint", shift.namespace);
-            plan.refusals.push(Refusal::new("precondition", why));
+            let (namespace, service) = (shift.namespace.clone(), name.into());
+            plan.refusals.push(Refusal::NoReadyEndpoint { namespace, service });
         }
         Some(row) => plan.services.push(ServiceEffect {
             namespace: shift.namespace.clone(),
@@ -330,22 +316,22 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
             ready_after: row.ready,
             ..ServiceEffect::default()
         }),
-        None => plan.warnings.push(format!("whether {} has a ready endpoint is not known here", shift.to)),
+        None => plan.warnings.push(Warning::BackendUnknown { backend: shift.to.clone() }),
     }
 }
 
 /// Nodes are emptied, and stay cordoned.
-fn evacuate(grounds: Grounds<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
-    plan.intent.targets = nodes_of(grounds.cluster, pick);
+fn evacuate(input: PlanInput<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
+    plan.intent.targets = nodes_of(input.cluster, pick);
     if plan.intent.targets.is_empty() {
-        plan.refusals.push(Refusal::new("precondition", "no node is in it"));
+        plan.refusals.push(Refusal::NoNode);
         return;
     }
     if revert {
-        nodes::cordon(grounds, plan, false);
+        nodes::cordon(input, plan, false);
     } else {
         let options = DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() };
-        nodes::drain(grounds, plan, &options);
+        nodes::drain(input, plan, &options);
     }
     plan.confirm = Confirm::Context;
 }
@@ -356,28 +342,27 @@ fn replicas(live: &Value) -> i32 {
 }
 
 /// Another cluster takes over, or gives back.
-fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
+fn standby(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
     let here = Name::default();
     let (up_in, down_in) = if revert { (&here, &standby.context) } else { (&standby.context, &here) };
     let (mut ready, mut down) = (Vec::new(), Vec::new());
     for (kind, namespace, name) in &standby.workloads {
         let on = ObjectRef::new(kind.clone(), namespace, name, &Uid::default());
-        let taker = read(grounds.extras, plan, up_in, &on);
-        let giver = read(grounds.extras, plan, down_in, &on);
+        let taker = read(input.lookups, plan, up_in, &on);
+        let giver = read(input.lookups, plan, down_in, &on);
         let (Some(taker), Some(giver)) = (taker, giver) else { continue };
         let (has, wanted) = (replicas(taker), replicas(giver));
         if images(taker) != images(giver) {
             let place = |context: &Name| {
                 if context.is_empty() { plan.intent.context.clone() } else { context.clone() }
             };
-            let why = format!(
-                "{on} runs {} in {} and {} in {}",
-                images(giver).join(", "),
-                place(down_in),
-                images(taker).join(", "),
-                place(up_in)
-            );
-            plan.warnings.push(why);
+            plan.warnings.push(Warning::ImagesDiffer {
+                on: on.clone(),
+                images: All(images(giver)),
+                context: place(down_in),
+                others: All(images(taker)),
+                other: place(up_in),
+            });
         }
         if has < wanted {
             let mut step = Step::new(StepKind::Scale { from: has, to: wanted }, pinned(&on, taker));
@@ -399,19 +384,14 @@ fn standby(grounds: Grounds<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &
     // ready there, whoever scaled it, before anything moves
     plan.steps.extend(ready);
     match &standby.shift {
-        None if standby.scale_down => plan.refusals.push(Refusal::new(
-            "precondition",
-            "scale_down needs a route: without one nobody knows when traffic has moved",
-        )),
-        Some(shift) => weight(grounds, plan, way, &turned(shift, revert), up_in.is_empty()),
-        None => plan.warnings.push(
-            "traffic is not moved by this plan: move it (DNS, the load balancer) before the last step".into(),
-        ),
+        None if standby.scale_down => plan.refusals.push(Refusal::ScaleDownNeedsRoute),
+        Some(shift) => weight(input, plan, way, &turned(shift, revert), up_in.is_empty()),
+        None => plan.warnings.push(Warning::TrafficNotMoved),
     }
     plan.steps.extend(down);
     if plan.steps.iter().all(Step::is_check) && plan.refusals.is_empty() {
         plan.steps.clear();
-        plan.warnings.push("both clusters stand as they should: nothing to do".into());
+        plan.warnings.push(Warning::StandbyAlready);
     }
     plan.kubectl = String::new();
     plan.undo = "each scaling and shift backwards, as far as it got".into();

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Grounds, View, gone, here, kubectl};
+use super::{DataScope, PlanInput, gone, here, kubectl};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::node::{OUT_OF_SERVICE, Taint};
 use crate::domain::plan::{
-    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Found, Lacking, Need, Plan, PodFate,
-    Refusal, Step, StepKind, Unread,
+    Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Lacking, Lookup, LookupResult, Plan,
+    PodFate, Refusal, Since, Step, StepKind, Unread, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::facts::table::Coverage;
@@ -22,8 +22,8 @@ fn most_cordoned(nodes: usize) -> usize {
     (nodes / 20).max(1)
 }
 
-pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
-    let cluster = grounds.cluster;
+pub(super) fn cordon(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
+    let cluster = input.cluster;
     let verb = if on { "cordon" } else { "uncordon" };
     let mut names = Vec::new();
     for target in plan.intent.targets.clone() {
@@ -33,14 +33,19 @@ pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         };
         names.push(quote(&node.name));
         if node.cordoned == on {
-            plan.warnings.push(format!("{} is already {verb}ed: nothing to do", node.name));
+            let node = node.name.clone();
+            plan.warnings.push(if on {
+                Warning::CordonedAlready { node }
+            } else {
+                Warning::UncordonedAlready { node }
+            });
             continue;
         }
         let what = if on { StepKind::Cordon } else { StepKind::Uncordon };
         plan.steps.push(Step::new(what, target));
     }
     if on {
-        too_many_cordoned(grounds, plan);
+        too_many_cordoned(input, plan);
         plan.undo = "uncordon what this cordoned".into();
     } else {
         plan.undo = "cordon what this uncordoned".into();
@@ -49,7 +54,7 @@ pub(super) fn cordon(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
 }
 
 /// What a headless command has to ask for, as it knows its targets alone.
-pub(super) fn fleet_need(cluster: &Cluster, targets: &[ObjectRef]) -> Need {
+pub(super) fn fleet_lookup(cluster: &Cluster, targets: &[ObjectRef]) -> Lookup {
     let mut zones: BTreeMap<Name, u32> = BTreeMap::new();
     let ours = cluster.nodes.iter().filter(|n| targets.iter().any(|t| t.uid == n.uid));
     for zone in ours.filter_map(|n| n.zone.clone()) {
@@ -59,23 +64,21 @@ pub(super) fn fleet_need(cluster: &Cluster, targets: &[ObjectRef]) -> Need {
         // a zone of one node is none
         zones.clear();
     }
-    Need::Fleet(zones.into_iter().collect())
+    Lookup::Fleet(zones.into_iter().collect())
 }
 
-fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
-    let Grounds { cluster, view, extras, .. } = grounds;
-    if matches!(plan.intent.act, Act::Failover { .. }) && view == View::Targets {
+fn too_many_cordoned(input: PlanInput<'_>, plan: &mut Plan) {
+    let PlanInput { cluster, scope, lookups, .. } = input;
+    if matches!(plan.intent.act, Act::Failover { .. }) && scope == DataScope::TargetsOnly {
         // it asks for the context's name in any case
         return;
     }
-    let (all, already) = if view == View::Targets {
-        match extras.get(&fleet_need(cluster, &plan.intent.targets)) {
-            Some(Found::Fleet(fleet)) => {
+    let (all, already) = if scope == DataScope::TargetsOnly {
+        match lookups.get(&fleet_lookup(cluster, &plan.intent.targets)) {
+            Some(LookupResult::Fleet(fleet)) => {
                 let drains = matches!(plan.intent.act, Act::Drain(_));
                 if let Some(zone) = fleet.whole_zones.first().filter(|_| drains) {
-                    plan.warnings.push(format!(
-                        "these are all nodes of zone {zone}: that asks for the context's name"
-                    ));
+                    plan.warnings.push(Warning::WholeZone { zone: zone.clone() });
                     plan.confirm = Confirm::Context;
                 }
                 (fleet.nodes, fleet.cordoned.len())
@@ -83,19 +86,17 @@ fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
             found => {
                 if plan.intent.targets.len() > 1 {
                     let why = match found {
-                        Some(Found::Unread(why)) => why.as_str(),
+                        Some(LookupResult::Unread(why)) => why.as_str(),
                         _ => "it was not asked",
                     };
-                    plan.warnings.push(format!(
-                        "how many nodes there are is not known ({why}): more than one asks for the context's name"
-                    ));
+                    plan.warnings.push(Warning::NodesUnknown { why: why.to_owned() });
                     plan.confirm = Confirm::Context;
                 }
                 return;
             }
         }
     } else if !cluster.nodes.cover.is_complete() || cluster.nodes.fresh.stale_since.is_some() {
-        plan.warnings.push("how many nodes are cordoned already is not known for sure".into());
+        plan.warnings.push(Warning::CordonedUnknown);
         plan.confirm = Confirm::Context;
         return;
     } else {
@@ -109,24 +110,20 @@ fn too_many_cordoned(grounds: Grounds<'_>, plan: &mut Plan) {
         .count();
     let most = most_cordoned(all);
     if new > 0 && already + new > most {
-        plan.warnings.push(format!(
-            "{} of {} nodes would be cordoned; more than {most} asks for the context's name",
-            already + new,
-            all
-        ));
+        plan.warnings.push(Warning::ManyCordoned { cordoned: already + new, nodes: all, most });
         plan.confirm = Confirm::Context;
     }
 }
 
 /// The DaemonSets that a drain of these nodes has to read.
-pub(super) fn drain_needs(cluster: &Cluster, targets: &[ObjectRef]) -> Vec<Need> {
+pub(super) fn drain_lookups(cluster: &Cluster, targets: &[ObjectRef]) -> Vec<Lookup> {
     let nodes: Vec<Name> = targets.iter().map(|t| t.name.clone()).collect();
     let sets = draining::daemonsets_to_read(cluster, &nodes);
-    sets.into_iter().map(|on| Need::Object { context: Name::default(), on }).collect()
+    sets.into_iter().map(|on| Lookup::Object { context: Name::default(), on }).collect()
 }
 
-pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOptions) {
-    let Grounds { cluster, view, extras, now, .. } = grounds;
+pub(super) fn drain(input: PlanInput<'_>, plan: &mut Plan, options: &DrainOptions) {
+    let PlanInput { cluster, scope, lookups, now, .. } = input;
     plan.confirm = Confirm::Suffix;
     let mut names = Vec::new();
     for target in plan.intent.targets.clone() {
@@ -137,22 +134,22 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
         names.push(node.name.clone());
         let verdict = health::judge(node, None, None, now);
         if verdict.state.is_dead() {
-            let (name, state) = (&node.name, verdict.state.as_str());
-            let since = verdict.since.map_or_else(String::new, |at| format!(" since {}", at.told(now)));
+            let (name, state) = (node.name.clone(), verdict.state.as_str());
+            let since = Since(verdict.since.map(|at| at.told(now)));
             plan.not_ready.push(name.clone());
             if verdict.state == NodeState::Unknown {
-                let words = "its kubelet does not answer, so evicted pods stay Terminating and the drain cannot finish; if the machine is really off, use out-of-service";
-                plan.warnings.insert(plan.silent.len(), format!("{name} is {state}{since}: {words}"));
-                plan.silent.push(name.clone());
+                let warning = Warning::KubeletSilent { node: name.clone(), state, since };
+                plan.warnings.insert(plan.silent.len(), warning);
+                plan.silent.push(name);
             } else {
-                plan.warnings.push(format!("{name} is {state}{since}: evicted pods may never end there"));
+                plan.warnings.push(Warning::NodeNotReady { node: name, state, since });
             }
         }
         if !node.cordoned {
             plan.steps.push(Step::new(StepKind::Cordon, target));
         }
     }
-    for (what, cover, fresh) in [
+    for (table, cover, fresh) in [
         ("pods", &cluster.pods.cover, cluster.pods.fresh),
         ("daemonsets", &cluster.daemonsets.cover, cluster.daemonsets.fresh),
         ("poddisruptionbudgets", &cluster.pdbs.cover, cluster.pdbs.fresh),
@@ -160,22 +157,19 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
         // as kubectl: what may not be listed is read one by one, or planned without
         let enough = match cover {
             Coverage::Complete => true,
-            Coverage::Never | Coverage::Loading { .. } => what == "daemonsets" && view == View::Targets,
-            Coverage::Namespaces(_) | Coverage::Denied(_) | Coverage::NotInstalled => what != "pods",
+            Coverage::Never | Coverage::Loading { .. } => {
+                table == "daemonsets" && scope == DataScope::TargetsOnly
+            }
+            Coverage::Namespaces(_) | Coverage::Denied(_) | Coverage::NotInstalled => table != "pods",
         };
         if !enough {
             let note = cover.note().unwrap_or_default();
-            let why = format!("{what} are not completely known ({note}): the plan may be incomplete");
-            plan.refusals.push(Refusal::new("incomplete-data", why));
+            plan.refusals.push(Refusal::TableIncomplete { table, note });
         } else if let Some(since) = fresh.stale_since {
-            let why = format!(
-                "what is known of {what} is stale since {}: the plan could be wrong by now",
-                since.told(now)
-            );
-            plan.refusals.push(Refusal::new("incomplete-data", why));
+            plan.refusals.push(Refusal::TableStale { table, since: since.told(now) });
         }
     }
-    let drain = draining::rehearse(cluster, &names, options, extras, view == View::Whole, now);
+    let drain = draining::rehearse(cluster, &names, options, lookups, scope == DataScope::FullCluster, now);
     let grace_period = options.grace_period;
     let evict = if options.disable_eviction {
         StepKind::Delete { grace_period }
@@ -194,7 +188,7 @@ pub(super) fn drain(grounds: Grounds<'_>, plan: &mut Plan, options: &DrainOption
     plan.warnings.extend(drain.warnings);
     plan.unread = drain.unread;
     plan.refusals.extend(drain.refusals);
-    too_many_cordoned(grounds, plan);
+    too_many_cordoned(input, plan);
     choices(cluster, plan, options, &names);
     let cordons = plan.steps.iter().any(|step| step.what == StepKind::Cordon);
     let given_back = if cordons { "uncordon" } else { "nothing, as it was cordoned before" };
@@ -294,8 +288,8 @@ fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[
     ]);
 }
 
-pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
-    let cluster = grounds.cluster;
+pub(super) fn out_of_service(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
+    let cluster = input.cluster;
     plan.confirm = if on { Confirm::Context } else { Confirm::Yes };
     let said = Taint {
         key: OUT_OF_SERVICE.into(),
@@ -312,28 +306,27 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         let node = &row.node;
         names.push(quote(&node.name));
         if on && !row.state.is_dead() {
-            let why = format!(
-                "{} is {}: the taint is only for a machine that is off, and deletes its pods by force",
-                node.name,
-                row.state.as_str()
-            );
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NodeNotDead { node: node.name.clone(), state: row.state.as_str() });
             continue;
         }
-        let live = match grounds.extras.get(&here(&target)) {
-            Some(Found::Objects(objects)) => objects.first(),
+        let live = match input.lookups.get(&here(&target)) {
+            Some(LookupResult::Objects(objects)) => objects.first(),
             _ => None,
         };
         let Some(live) = live else {
-            plan.refusals.push(Refusal::new("incomplete-data", format!("{} could not be read", node.name)));
+            plan.refusals.push(Refusal::NodeNotRead { node: node.name.clone() });
             continue;
         };
         let before = live.pointer("/spec/taints").cloned().unwrap_or(Value::Null);
         let mut taints: Vec<Value> = before.as_array().cloned().unwrap_or_default();
         let has = |taint: &Value| taint.get("key").and_then(Value::as_str) == Some(OUT_OF_SERVICE);
         if taints.iter().any(has) == on {
-            let state = if on { "has the taint already" } else { "has no such taint" };
-            plan.warnings.push(format!("{} {state}: nothing to do", node.name));
+            let node = node.name.clone();
+            plan.warnings.push(if on {
+                Warning::TaintedAlready { node }
+            } else {
+                Warning::NotTainted { node }
+            });
             continue;
         }
         if on {
@@ -372,11 +365,10 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         }
     }
     let loading = matches!(cluster.pods.cover, Coverage::Never | Coverage::Loading { .. });
-    if on && grounds.view == View::Whole && loading {
+    if on && input.scope == DataScope::FullCluster && loading {
         // a moment later it would be another plan
         let note = cluster.pods.cover.note().unwrap_or_default();
-        let why = format!("pods are not completely known ({note}): the plan may be incomplete");
-        plan.refusals.push(Refusal::new("incomplete-data", why));
+        plan.refusals.push(Refusal::TableIncomplete { table: "pods", note });
     } else if on && let Some(why) = cluster.pods.cover.note() {
         plan.unread.push(Unread { what: Lacking::Pods, namespaces: Vec::new(), why });
     }
@@ -385,14 +377,12 @@ pub(super) fn out_of_service(grounds: Grounds<'_>, plan: &mut Plan, on: bool) {
         let going = plan.pods.iter().filter(|p| p.fate == Fate::Evict);
         let going: Vec<&Pod> =
             going.filter_map(|p| cluster.pods.by_uid(&p.pod.uid).map(AsRef::as_ref)).collect();
-        let drain = draining::elsewhere(cluster, &nodes, &going, grounds.view == View::Whole);
+        let drain = draining::elsewhere(cluster, &nodes, &going, input.scope == DataScope::FullCluster);
         plan.warnings.extend(drain.warnings);
         plan.unplaced = drain.unplaced;
     }
     if on {
-        plan.warnings.push(
-            "only if the machine is really off: two writers on one volume destroy data; the taint stays until you remove it with the same key".into(),
-        );
+        plan.warnings.push(Warning::MachineMustBeOff);
     }
     let sign = if on { "=nodeshutdown:NoExecute" } else { ":NoExecute-" };
     plan.kubectl = kubectl(cluster, plan, &format!("taint nodes {} {OUT_OF_SERVICE}{sign}", names.join(" ")));
@@ -405,7 +395,7 @@ mod tests {
     use super::*;
     use crate::domain::id::{ClusterId, Uid};
     use crate::domain::node::Node;
-    use crate::domain::plan::{Extras, Fleet, Intent};
+    use crate::domain::plan::{Fleet, Intent, Lookups};
     use crate::domain::settings::GuardSettings;
     use crate::domain::time::Stamp;
     use crate::facts::event::{Batch, Fact};
@@ -414,7 +404,7 @@ mod tests {
     use crate::state::ClusterState;
 
     /// What a headless command asks for that knows `targets` nodes of zone a.
-    fn asks(act: Act, targets: u128, fleet: &Found) -> (Confirm, bool) {
+    fn asks(act: Act, targets: u128, fleet: &LookupResult) -> (Confirm, bool) {
         let info = ClusterInfo { context: "test".into(), ..ClusterInfo::default() };
         let mut state = ClusterState::new(info);
         let node = |n: u128| Node {
@@ -428,24 +418,24 @@ mod tests {
         let targets: Vec<ObjectRef> = nodes.iter().map(on).collect();
         state.apply(Fact::Nodes(Batch::Upsert(nodes)), Stamp(0));
         let cluster = state.publish(Stamp(0), false).unwrap();
-        let extras = Extras(vec![(fleet_need(&cluster, &targets), fleet.clone())]);
+        let lookups = Lookups(vec![(fleet_lookup(&cluster, &targets), fleet.clone())]);
         let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets };
         let guards = GuardSettings::default();
-        let grounds = Grounds {
+        let input = PlanInput {
             cluster: &cluster,
             guards: &guards,
-            view: View::Targets,
-            extras: &extras,
+            scope: DataScope::TargetsOnly,
+            lookups: &lookups,
             now: Stamp(0),
         };
-        let plan = plan(grounds, &intent);
+        let plan = plan(input, &intent);
         (plan.confirm, takes_many_nodes(&plan))
     }
 
     #[test]
     fn many_nodes_ask_for_the_context_where_only_the_targets_are_known() {
         let fleet = |nodes, cordoned: usize, zones: &[&str]| {
-            Found::Fleet(Fleet {
+            LookupResult::Fleet(Fleet {
                 nodes,
                 cordoned: vec!["other".into(); cordoned],
                 whole_zones: zones.iter().map(|z| (*z).into()).collect(),
@@ -463,9 +453,9 @@ mod tests {
             (Act::Cordon, 1, fleet(12, 0, &[]), Confirm::Yes),
             (Act::Cordon, 2, fleet(12, 0, &[]), Confirm::Context),
             (Act::Uncordon, 3, fleet(12, 3, &[]), Confirm::Count),
-            (drain(), 1, Found::Unread("403".into()), Confirm::Suffix),
-            (drain(), 2, Found::Unread("403".into()), Confirm::Context),
-            (Act::Cordon, 2, Found::Unread("403".into()), Confirm::Context),
+            (drain(), 1, LookupResult::Unread("403".into()), Confirm::Suffix),
+            (drain(), 2, LookupResult::Unread("403".into()), Confirm::Context),
+            (Act::Cordon, 2, LookupResult::Unread("403".into()), Confirm::Context),
         ] {
             let asked = asks(act.clone(), targets, &fleet);
             assert_eq!(asked, (confirm, confirm == Confirm::Context), "{act:?} of {targets}: {fleet:?}");

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Grounds, gone, here, kubectl};
+use super::{PlanInput, gone, here, kubectl};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::plan::{
-    Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, Found, Plan, PodFate,
-    Refusal, ServiceEffect, Step, StepKind,
+    Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, LookupResult, Plan, PodFate,
+    Refusal, ServiceEffect, Step, StepKind, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::domain::workload::POD_NAME;
@@ -30,19 +30,16 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
         let Some(pod) = pod(cluster, plan, &target) else { continue };
         let owner = pod.owner.as_ref().map_or_else(String::new, |o| format!("{}/{}", o.kind, o.name));
         let reason = if pod.mirror {
-            plan.refusals.push(Refusal::new(
-                "precondition",
-                format!("{} is a static pod: its kubelet starts it again, whatever the API says", pod.name),
-            ));
+            plan.refusals.push(Refusal::StaticPod { pod: pod.name.clone() });
             "static pod (mirror)"
         } else if pod.owner.is_none() {
-            plan.warnings.push(format!("{} has no controller: nothing will re-create it", pod.name));
+            plan.warnings.push(Warning::NoController { pod: pod.name.clone() });
             "nothing will re-create it"
         } else {
             ""
         };
         if pod.shape.empty_dir {
-            plan.warnings.push(format!("{}: its emptyDir data is lost", pod.name));
+            plan.warnings.push(Warning::EmptyDirLost { pod: pod.name.clone() });
         }
         plan.pods.push(PodFate {
             pod: target.clone(),
@@ -68,7 +65,7 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
         on: options.delete,
     });
     if options.delete {
-        plan.warnings.push("deleted, not evicted: budgets are not asked".into());
+        plan.warnings.push(Warning::BudgetsNotAsked);
     }
     let bare = plan.pods.iter().filter(|pod| pod.owner.is_empty()).count();
     plan.undo = match bare {
@@ -113,19 +110,19 @@ fn note_field(from: Value, to: Value) -> FieldChange {
     FieldChange { pointer: format!("/metadata/annotations/{}", escape(OUT_OF_ROTATION)), from, to }
 }
 
-fn live<'a>(grounds: Grounds<'a>, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Value> {
-    match grounds.extras.get(&here(target)) {
-        Some(Found::Objects(objects)) if !objects.is_empty() => objects.first(),
-        Some(Found::Unread(why)) => {
-            plan.refusals.push(Refusal::new("incomplete-data", why.clone()));
+fn live<'a>(input: PlanInput<'a>, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Value> {
+    match input.lookups.get(&here(target)) {
+        Some(LookupResult::Objects(objects)) if !objects.is_empty() => objects.first(),
+        Some(LookupResult::Unread(why)) => {
+            plan.refusals.push(Refusal::NotReadable { why: why.clone() });
             None
         }
-        Some(Found::Absent) => {
+        Some(LookupResult::Absent) => {
             plan.refusals.push(gone(target));
             None
         }
         _ => {
-            plan.refusals.push(Refusal::new("incomplete-data", format!("{target} was not read")));
+            plan.refusals.push(Refusal::TargetNotRead { target: target.clone() });
             None
         }
     }
@@ -147,8 +144,8 @@ fn labels_to_take(cluster: &Cluster, pod: &Pod, selector: &[(Name, Name)]) -> (V
 }
 
 /// A backend leaves its Service and stays for a look at it.
-pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &Name) {
-    let cluster = grounds.cluster;
+pub(super) fn out_of_rotation(input: PlanInput<'_>, plan: &mut Plan, service: &Name) {
+    let cluster = input.cluster;
     plan.confirm = Confirm::Suffix;
     let mut commands = Vec::new();
     let mut leaving: Vec<Name> = Vec::new();
@@ -156,31 +153,24 @@ pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &N
         let Some(pod) = pod(cluster, plan, &target) else { continue };
         let found = cluster.services.iter().find(|s| s.namespace == pod.namespace && s.name == *service);
         let Some(found) = found else {
-            plan.refusals.push(match &cluster.services.cover {
-                cover if cover.covers(&pod.namespace) => {
-                    Refusal::new("precondition", format!("service {}/{service} is not there", pod.namespace))
-                }
-                cover => {
-                    let note = cover.note().unwrap_or_default();
-                    let why = format!("service {}/{service} is not known ({note})", pod.namespace);
-                    Refusal::new("incomplete-data", why)
-                }
+            let (namespace, service) = (pod.namespace.clone(), service.clone());
+            let cover = &cluster.services.cover;
+            plan.refusals.push(if cover.covers(&namespace) {
+                Refusal::ServiceMissing { namespace, service }
+            } else {
+                Refusal::ServiceUnknown { namespace, service, note: cover.note().unwrap_or_default() }
             });
             continue;
         };
         if found.selector.is_empty() || !found.selector.matches(pod) {
-            let why = format!("service {service} does not select {}", pod.name);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NotSelected { service: service.clone(), pod: pod.name.clone() });
             continue;
         }
-        let Some(live) = live(grounds, plan, &target) else { continue };
+        let Some(live) = live(input, plan, &target) else { continue };
         let (taken, orphaned) = labels_to_take(cluster, pod, &found.selector.labels);
         if taken.iter().all(|(key, _)| *key == POD_NAME) && !taken.is_empty() && !orphaned {
-            let why = format!(
-                "service {service} selects {} by {POD_NAME}, which its StatefulSet sets again at once: delete the pod, or change the service's selector",
-                pod.name
-            );
-            plan.refusals.push(Refusal::new("precondition", why));
+            let (service, pod) = (service.clone(), pod.name.clone());
+            plan.refusals.push(Refusal::LabelSetAgain { service, pod, label: POD_NAME });
             continue;
         }
         let mut fields = Vec::new();
@@ -195,11 +185,9 @@ pub(super) fn out_of_rotation(grounds: Grounds<'_>, plan: &mut Plan, service: &N
         if orphaned {
             let owner =
                 pod.owner.as_ref().map_or_else(String::new, |o| format!("{}/{}", o.kind.short(), o.name));
-            plan.warnings
-                .push(format!("{} leaves {owner} as well, which starts another pod in its place", pod.name));
+            plan.warnings.push(Warning::LeavesController { pod: pod.name.clone(), owner });
             if pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet) {
-                let why = format!("{} has a StatefulSet's identity: two pods cannot share it", pod.name);
-                plan.refusals.push(Refusal::new("precondition", why));
+                plan.refusals.push(Refusal::SharedIdentity { pod: pod.name.clone() });
             }
         }
         let keys: Vec<&str> = taken.iter().map(|(k, _)| k.as_str()).collect();
@@ -231,7 +219,7 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
         .iter()
         .find(|row| row.service.name == *service && row.service.namespace == namespace);
     let Some(row) = cluster.in_rotation(row.map(AsRef::as_ref)) else {
-        plan.warnings.push(format!("the endpoints of service {service} are not known"));
+        plan.warnings.push(Warning::EndpointsUnknown { service: service.clone() });
         plan.confirm = Confirm::Context;
         return;
     };
@@ -243,7 +231,8 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
         .len();
     let ready_after = row.ready.saturating_sub(u32::try_from(lost).unwrap_or(u32::MAX));
     if ready_after == 0 && lost > 0 {
-        plan.warnings.push(format!("service {namespace}/{service} is left without a ready endpoint"));
+        let (namespace, service) = (namespace.clone(), service.clone());
+        plan.warnings.push(Warning::LastEndpoint { namespace, service });
         plan.confirm = Confirm::Context;
     }
     plan.services.push(ServiceEffect {
@@ -256,22 +245,19 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
 }
 
 /// A backend gets back what was taken from it.
-pub(super) fn into_rotation(grounds: Grounds<'_>, plan: &mut Plan) {
+pub(super) fn into_rotation(input: PlanInput<'_>, plan: &mut Plan) {
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
-        if pod(grounds.cluster, plan, &target).is_none() {
+        if pod(input.cluster, plan, &target).is_none() {
             continue;
         }
-        let Some(live) = live(grounds, plan, &target) else { continue };
+        let Some(live) = live(input, plan, &target) else { continue };
         let note = live.pointer("/metadata/annotations").and_then(|a| a.get(OUT_OF_ROTATION));
         let taken =
             note.and_then(Value::as_str).and_then(|t| serde_json::from_str::<Map<String, Value>>(t).ok());
         let Some(taken) = taken else {
-            let why = format!(
-                "{} was not taken out of rotation by pilothouse (no annotation {OUT_OF_ROTATION})",
-                target.name
-            );
-            plan.refusals.push(Refusal::new("precondition", why));
+            let pod = target.name.clone();
+            plan.refusals.push(Refusal::NeverTakenOut { pod, annotation: OUT_OF_ROTATION });
             continue;
         };
         let labels = live.pointer("/metadata/labels");
@@ -280,17 +266,19 @@ pub(super) fn into_rotation(grounds: Grounds<'_>, plan: &mut Plan) {
             match labels.and_then(|l| l.get(key)) {
                 None => fields.push(label_field(key, Value::Null, value.clone())),
                 Some(now) if now == value => {}
-                Some(now) => plan.refusals.push(Refusal::new(
-                    "precondition",
-                    format!("{} has label {key}={now} by now, not {value}", target.name),
-                )),
+                Some(now) => plan.refusals.push(Refusal::OtherLabel {
+                    pod: target.name.clone(),
+                    label: key.clone(),
+                    now: now.to_string(),
+                    was: value.to_string(),
+                }),
             }
         }
         fields.push(note_field(note.cloned().unwrap_or(json!(null)), Value::Null));
         let labels: Vec<String> =
             taken.iter().map(|(k, v)| quote(&format!("{k}={}", v.as_str().unwrap_or_default()))).collect();
         commands.push(kubectl(
-            grounds.cluster,
+            input.cluster,
             plan,
             &format!(
                 "-n {} label pod {} {}",
@@ -302,8 +290,7 @@ pub(super) fn into_rotation(grounds: Grounds<'_>, plan: &mut Plan) {
         let words = "put it back into rotation".to_owned();
         plan.steps.push(Step::new(StepKind::Change(Change { words, fields }), target));
     }
-    plan.warnings
-        .push("its controller may have started another pod meanwhile: then it deletes one of them".into());
+    plan.warnings.push(Warning::OneTooMany);
     plan.undo = "out of rotation again".into();
     plan.kubectl = commands.join(" && ");
 }

@@ -3,17 +3,17 @@
 use serde_json::Value;
 
 use super::workloads::workload;
-use super::{Grounds, View, gone, here, kubectl};
+use super::{DataScope, PlanInput, gone, here, kubectl};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::plan::{
-    Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind,
+    Change, Confirm, FieldChange, Lookup, LookupResult, Plan, Refusal, ScaleBy, Step, StepKind, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::domain::quantity;
 use crate::domain::workload::Workload;
 use crate::facts::world::Cluster;
-use crate::plan::drift::last_change;
+use crate::plan::drift::changed_by;
 use crate::policy::drain as draining;
 use crate::policy::kubectl::quote;
 use crate::policy::placement::place;
@@ -25,55 +25,50 @@ pub fn autoscaler_of<'a>(cluster: &'a Cluster, target: &ObjectRef) -> Option<&'a
     })
 }
 
-pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
-    let cluster = grounds.cluster;
+pub(super) fn scale(input: PlanInput<'_>, plan: &mut Plan, by: &ScaleBy) {
+    let cluster = input.cluster;
     if by.replicas < 0 {
-        plan.refusals.push(Refusal::new(
-            "precondition",
-            format!("{} replicas: a number of 0 or more is needed", by.replicas),
-        ));
+        plan.refusals.push(Refusal::NegativeReplicas { replicas: by.replicas });
     }
     for target in plan.intent.targets.clone() {
         if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet) {
-            let why = format!("a {} cannot be scaled", target.kind);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NotScalable { kind: target.kind });
             continue;
         }
         let Some(w) = workload(cluster, plan, &target) else { continue };
         if let Some(seen) = by.current_replicas
             && seen != w.replicas
         {
-            let who = match grounds.extras.get(&here(&target)) {
-                Some(Found::Objects(objects)) => objects.first().map(|l| last_change(l, "/spec/replicas")),
+            let who = match input.lookups.get(&here(&target)) {
+                Some(LookupResult::Objects(objects)) => {
+                    objects.first().map(|l| changed_by(l, "/spec/replicas"))
+                }
                 _ => None,
             };
             let who = who.unwrap_or_default();
-            let why = format!("{} has {} replicas, not {seen}{who}", w.name, w.replicas);
-            plan.refusals.push(Refusal::new("precondition", why));
+            let (name, replicas) = (w.name.clone(), w.replicas);
+            plan.refusals.push(Refusal::OtherReplicas { name, replicas, seen, who });
             continue;
         }
         if w.replicas == by.replicas {
-            plan.warnings.push(format!("{} has {} replicas already: nothing to do", w.name, w.replicas));
+            plan.warnings.push(Warning::ReplicasAlready { name: w.name.clone(), replicas: w.replicas });
             continue;
         }
         if by.replicas > w.replicas && w.ready == 0 && w.replicas > 0 {
-            plan.warnings.push(format!(
-                "none of {}'s {} replicas is ready: more of them may not help",
-                w.name, w.replicas
-            ));
+            plan.warnings.push(Warning::NoneReady { name: w.name.clone(), replicas: w.replicas });
         }
         if let Some(hpa) = autoscaler_of(cluster, &target) {
             plan.warnings.push(autoscaled(hpa, by.replicas));
         } else if !cluster.hpas.cover.is_complete() {
-            plan.warnings.push("whether an autoscaler owns this is not known: HPAs are not loaded".into());
+            plan.warnings.push(Warning::AutoscalersUnknown);
         }
         let confirm = if by.replicas == 0 {
-            plan.warnings.push(format!("{} will have no pods", w.name));
+            plan.warnings.push(Warning::NoPodsLeft { name: w.name.clone() });
             Confirm::Context
         } else if by.replicas < w.replicas {
             if w.kind == Kind::StatefulSet {
-                plan.warnings
-                    .push(format!("the highest ordinals go first, down to {}-{}", w.name, by.replicas));
+                let (name, replicas) = (w.name.clone(), by.replicas);
+                plan.warnings.push(Warning::HighestOrdinals { name, replicas });
             }
             Confirm::Suffix
         } else {
@@ -81,8 +76,8 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
         };
         plan.confirm = plan.confirm.max(confirm);
         services_after(cluster, plan, w, by.replicas);
-        quotas(grounds, plan, w, by.replicas);
-        headroom(grounds, plan, w, by.replicas);
+        quotas(input, plan, w, by.replicas);
+        headroom(input, plan, w, by.replicas);
         plan.undo = format!("scale back to {}, if it still has {} then", w.replicas, by.replicas);
         plan.steps.push(Step::new(StepKind::Scale { from: w.replicas, to: by.replicas }, target));
     }
@@ -112,48 +107,39 @@ fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i3
         let ready_after = row.ready.saturating_sub(lost);
         let (namespace, name) = (row.service.namespace.clone(), row.service.name.clone());
         if ready_after == 0 && row.ready > 0 {
-            plan.warnings.push(format!("service {namespace}/{name} is left without a ready endpoint"));
+            plan.warnings.push(Warning::LastEndpoint { namespace, service: name });
         }
         plan.services.push(draining::service_effect(cluster, row, ready_after));
     }
 }
 
 /// What an autoscaler will make of a manual number.
-fn autoscaled(hpa: &Hpa, wanted: i32) -> String {
-    let name = &hpa.name;
+fn autoscaled(hpa: &Hpa, wanted: i32) -> Warning {
+    let (name, min, max) = (hpa.name.clone(), hpa.min, hpa.max);
     if wanted == 0 {
-        return format!("0 replicas switch HPA {name} off until someone scales up");
+        return Warning::AutoscalerOff { hpa: name };
     }
     if wanted > hpa.max {
-        return format!(
-            "HPA {name} takes it back to its maximum {} within seconds: raise maxReplicas instead",
-            hpa.max
-        );
+        return Warning::AutoscalerMaximum { hpa: name, max };
     }
     if wanted < hpa.min {
-        return format!(
-            "HPA {name} takes it back to its minimum {} within seconds: lower minReplicas instead",
-            hpa.min
-        );
+        return Warning::AutoscalerMinimum { hpa: name, min };
     }
-    format!(
-        "HPA {name} ({}-{}) recomputes the number at its next sync: change its bounds instead",
-        hpa.min, hpa.max
-    )
+    Warning::AutoscalerRecomputes { hpa: name, min, max }
 }
 
 /// Most new pods that are looked for a place for.
 const MOST_PLACED: i32 = 5_000;
 
 /// Whether more pods of this kind find a node now.
-fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
+fn headroom(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let more = replicas.saturating_sub(w.replicas).min(MOST_PLACED);
-    let cluster = grounds.cluster;
-    if more <= 0 || grounds.view == View::Targets {
+    let cluster = input.cluster;
+    if more <= 0 || input.scope == DataScope::TargetsOnly {
         return;
     }
     if !cluster.pods.cover.is_complete() || !cluster.nodes.cover.is_complete() {
-        plan.warnings.push("whether more pods find a node is not known: not all pods and nodes are".into());
+        plan.warnings.push(Warning::RoomUnknown);
         return;
     }
     let like = cluster
@@ -171,33 +157,30 @@ fn headroom(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) 
         .collect();
     let placement = place(cluster, &[], &new.iter().collect::<Vec<_>>());
     if let Some(first) = placement.unplaced.first() {
-        plan.warnings.push(format!(
-            "at {replicas} replicas {} of {more} more pods find no node now: {}",
-            placement.unplaced.len(),
-            first.reason
-        ));
+        let (pods, reason) = (placement.unplaced.len(), first.reason.clone());
+        plan.warnings.push(Warning::NoNode { replicas, pods, more, reason });
         plan.confirm = plan.confirm.max(Confirm::Suffix);
     }
 }
 
 /// The quotas of the namespace that more pods would not fit under.
-fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
+fn quotas(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let more = i64::from(replicas) - i64::from(w.replicas);
     if more <= 0 {
         return;
     }
-    let objects = match grounds.extras.get(&Need::Quotas(w.namespace.clone())) {
-        Some(Found::Objects(objects)) => objects,
-        Some(Found::Unread(why)) => {
-            plan.warnings.push(format!("whether a quota stands against it is not known: {why}"));
+    let objects = match input.lookups.get(&Lookup::Quotas(w.namespace.clone())) {
+        Some(LookupResult::Objects(objects)) => objects,
+        Some(LookupResult::Unread(why)) => {
+            plan.warnings.push(Warning::QuotaUnknown { why: why.clone() });
             return;
         }
         _ => return,
     };
-    let pods = &grounds.cluster.pods;
+    let pods = &input.cluster.pods;
     let pod = pods.iter().find(|p| p.namespace == w.namespace && w.selector.matches(*p));
     for quota in objects {
-        let name = quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
         for (resource, each) in [
             ("pods", Some(1)),
             ("count/pods", Some(1)),
@@ -212,15 +195,13 @@ fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
             };
             let (Some(hard), Some(used)) = (amount("hard"), amount("used")) else { continue };
             let Some(each) = each else {
-                plan.warnings
-                    .push(format!("quota {name} limits {resource}; what a new pod asks for is not known"));
+                plan.warnings.push(Warning::QuotaUnjudged { quota: name.clone(), resource });
                 continue;
             };
             let fit = if each <= 0 { more } else { ((hard - used).max(0) / each).min(more) };
             if fit < more {
-                plan.warnings.push(format!(
-                    "quota {name} leaves room for {fit} of {more} more pods: {resource} {used} of {hard} used, {each} each"
-                ));
+                let quota = name.clone();
+                plan.warnings.push(Warning::QuotaFull { quota, resource, fit, more, used, hard, each });
                 plan.confirm = plan.confirm.max(Confirm::Suffix);
             }
         }
@@ -228,7 +209,7 @@ fn quotas(grounds: Grounds<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
 }
 
 /// Whether there is room for the pods that wider bounds ask for: up to a maximum that is raised, else to the minimum.
-fn room_for(grounds: Grounds<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_max: i32) {
+fn room_for(input: PlanInput<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_max: i32) {
     let most = if to_max > hpa.max {
         to_max
     } else if to_min > hpa.min {
@@ -236,23 +217,23 @@ fn room_for(grounds: Grounds<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_ma
     } else {
         return;
     };
-    match grounds.cluster.workload(&hpa.target_kind, &hpa.namespace, &hpa.target_name) {
+    match input.cluster.workload(&hpa.target_kind, &hpa.namespace, &hpa.target_name) {
         Some(w) => {
-            quotas(grounds, plan, w, most);
-            headroom(grounds, plan, w, most);
+            quotas(input, plan, w, most);
+            headroom(input, plan, w, most);
         }
         // a headless command fetches the autoscaler alone, and judges no headroom anyway
-        None if grounds.view == View::Targets => {}
-        None => plan.warnings.push(format!(
-            "whether {most} pods find room is not known: {} {} is not among what is watched",
-            hpa.target_kind, hpa.target_name
-        )),
+        None if input.scope == DataScope::TargetsOnly => {}
+        None => {
+            let (kind, name) = (hpa.target_kind.clone(), hpa.target_name.clone());
+            plan.warnings.push(Warning::TargetUnknown { kind, name, most });
+        }
     }
 }
 
 /// minReplicas and maxReplicas of an autoscaler.
-pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, max: Option<i32>) {
-    let cluster = grounds.cluster;
+pub(super) fn bounds(input: PlanInput<'_>, plan: &mut Plan, min: Option<i32>, max: Option<i32>) {
+    let cluster = input.cluster;
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
         let Some(hpa) = cluster.hpas.iter().find(|h| h.uid == target.uid) else {
@@ -261,12 +242,11 @@ pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, ma
         };
         let (to_min, to_max) = (min.unwrap_or(hpa.min), max.unwrap_or(hpa.max));
         if to_min < 0 || to_max < 1 || to_min > to_max {
-            let why = format!("{to_min}-{to_max} are no bounds: 0 <= min <= max and max >= 1");
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NoBounds { min: to_min, max: to_max });
             continue;
         }
         if hpa.keda {
-            plan.warnings.push(format!("{} belongs to a KEDA ScaledObject, which reverts this", hpa.name));
+            plan.warnings.push(Warning::KedaReverts { hpa: hpa.name.clone() });
         }
         let mut fields = Vec::new();
         for (pointer, from, to) in
@@ -277,20 +257,18 @@ pub(super) fn bounds(grounds: Grounds<'_>, plan: &mut Plan, min: Option<i32>, ma
             }
         }
         if fields.is_empty() {
-            plan.warnings.push(format!("{} has these bounds already: nothing to do", hpa.name));
+            plan.warnings.push(Warning::BoundsAlready { hpa: hpa.name.clone() });
             continue;
         }
         if to_max < hpa.max || to_min < hpa.min {
             plan.confirm = plan.confirm.max(Confirm::Suffix);
         }
-        room_for(grounds, plan, hpa, to_min, to_max);
+        room_for(input, plan, hpa, to_min, to_max);
         if let Some(now) = hpa.current {
             if now > to_max {
-                plan.warnings
-                    .push(format!("it has {now} replicas: {} of them go at its next sync", now - to_max));
+                plan.warnings.push(Warning::ReplicasGo { now, going: now - to_max });
             } else if now < to_min {
-                plan.warnings
-                    .push(format!("it has {now} replicas: {} more start at its next sync", to_min - now));
+                plan.warnings.push(Warning::ReplicasStart { now, more: to_min - now });
             }
         }
         let words = format!("bounds {}-{} to {to_min}-{to_max}", hpa.min, hpa.max);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::domain::plan::{Act, Change, Confirm, FieldChange, Plan, Sequel, Step, StepKind};
+use crate::domain::plan::{Act, Change, Confirm, DerivedPlan, FieldChange, Plan, Step, StepKind};
 use crate::facts::world::{ActionView, StepState};
 
 /// The inverse of a step. None = it has none.
@@ -28,7 +28,7 @@ fn inverse(what: &StepKind) -> Option<StepKind> {
 
 /// What an undo of this action would do. Steps that were never sent are left out; of those that were, each is checked
 /// against the cluster before it is written, so that one that was not applied costs nothing.
-pub fn undoing(action: &ActionView) -> Sequel {
+pub fn derive_undo(action: &ActionView) -> DerivedPlan {
     let plan = &action.plan;
     let mut steps: Vec<Step> = Vec::new();
     let mut gone = 0usize;
@@ -57,31 +57,32 @@ pub fn undoing(action: &ActionView) -> Sequel {
             change.words = words(change);
         }
     }
-    let mut remains = Vec::new();
+    let mut not_restored = Vec::new();
     if gone > 0 {
         let pods =
             if gone == 1 { "1 evicted pod does".to_owned() } else { format!("{gone} evicted pods do") };
-        remains.push(format!("{pods} not move back"));
+        not_restored.push(format!("{pods} not move back"));
     }
     if !restarted.is_empty() {
-        remains.push(format!("the pods of {} that were replaced do not come back", restarted.join(", ")));
+        not_restored
+            .push(format!("the pods of {} that were replaced do not come back", restarted.join(", ")));
     }
-    if steps.is_empty() && remains.is_empty() {
-        remains.push("it changed nothing".into());
+    if steps.is_empty() && not_restored.is_empty() {
+        not_restored.push("it changed nothing".into());
     }
     // what moved traffic or a whole cluster's load asks as much on its way back
     let confirm = match &plan.intent.act {
         Act::Failover { .. } => Confirm::Context,
         // either is the other one's way back
         Act::Cordon | Act::Uncordon => plan.confirm,
-        Act::Undo(sequel) | Act::Resume(sequel) => sequel.confirm,
+        Act::Undo(derived) | Act::Resume(derived) => derived.confirm,
         _ => Confirm::Suffix,
     };
-    Sequel {
+    DerivedPlan {
         of: action.id.clone(),
         title: title(plan),
         steps,
-        remains: remains.join("; "),
+        not_restored: not_restored.join("; "),
         confirm,
         watched: None,
     }
@@ -149,7 +150,7 @@ pub fn title(plan: &Plan) -> String {
     let act = plan.intent.act.as_str();
     match (&plan.intent.act, plan.intent.targets.as_slice()) {
         (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
-        (Act::Undo(undoing), _) => format!("undo of {}", undoing.title),
+        (Act::Undo(derived), _) => format!("undo of {}", derived.title),
         (Act::Resume(rest), _) => format!("rest of {}", rest.title),
         (_, []) => act.to_owned(),
         (_, [one]) => format!("{act} {one}"),
@@ -216,11 +217,11 @@ mod tests {
         for asked in [Confirm::Yes, Confirm::Count] {
             let mut done = action(Act::Cordon, vec![(StepKind::Cordon, StepState::Verified)]);
             Arc::make_mut(&mut done.plan).confirm = asked;
-            assert_eq!(undoing(&done).confirm, asked);
+            assert_eq!(derive_undo(&done).confirm, asked);
         }
         let drain =
             action(Act::Drain(DrainOptions::default()), vec![(StepKind::Cordon, StepState::Verified)]);
-        assert_eq!(undoing(&drain).confirm, Confirm::Suffix);
+        assert_eq!(derive_undo(&drain).confirm, Confirm::Suffix);
     }
 
     #[test]
@@ -230,9 +231,9 @@ mod tests {
             (StepKind::Evict { grace_period: -1 }, StepState::Verified),
             (StepKind::Evict { grace_period: -1 }, StepState::Waiting),
         ];
-        let undo = undoing(&action(Act::Drain(DrainOptions::default()), steps));
+        let undo = derive_undo(&action(Act::Drain(DrainOptions::default()), steps));
         assert_eq!(undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(), [StepKind::Uncordon]);
-        assert_eq!(undo.remains, "1 evicted pod does not move back");
+        assert_eq!(undo.not_restored, "1 evicted pod does not move back");
     }
 
     #[test]
@@ -242,9 +243,9 @@ mod tests {
             (StepKind::Evict { grace_period: -1 }, StepState::Skipped),
             (StepKind::Uncordon, StepState::Verified),
         ];
-        assert_eq!(undoing(&action(Act::Drain(DrainOptions::default()), steps)).steps, []);
+        assert_eq!(derive_undo(&action(Act::Drain(DrainOptions::default()), steps)).steps, []);
         let scale = |from, to| (StepKind::Scale { from, to }, StepState::Verified);
-        let undo = undoing(&action(Act::Restart, vec![scale(2, 4), scale(4, 8)]));
+        let undo = derive_undo(&action(Act::Restart, vec![scale(2, 4), scale(4, 8)]));
         assert_eq!(
             undo.steps.iter().map(|s| s.what.clone()).collect::<Vec<_>>(),
             [StepKind::Scale { from: 8, to: 2 }]
@@ -254,7 +255,7 @@ mod tests {
     #[test]
     fn a_cordon_that_somebody_else_made_stays() {
         let steps = vec![(StepKind::Cordon, StepState::Skipped)];
-        assert!(undoing(&action(Act::Drain(DrainOptions::default()), steps)).steps.is_empty());
+        assert!(derive_undo(&action(Act::Drain(DrainOptions::default()), steps)).steps.is_empty());
     }
 
     #[test]
@@ -264,7 +265,7 @@ mod tests {
             (weight(5, 25), StepState::Failed),
             (weight(25, 100), StepState::Waiting),
         ];
-        let undo = undoing(&action(Act::Restart, steps));
+        let undo = derive_undo(&action(Act::Restart, steps));
         let StepKind::Change(change) = &undo.steps[0].what else { panic!("{undo:?}") };
         assert_eq!(
             (undo.steps.len(), &change.fields[0].from, &change.fields[0].to),
@@ -273,6 +274,6 @@ mod tests {
         assert_eq!(change.words, "weight back from 25 to 0");
         let mut ended = action(Act::Cordon, vec![]);
         ended.outcome = Some(Outcome::Refused);
-        assert!(undoing(&ended).remains.contains("changed nothing"));
+        assert!(derive_undo(&ended).not_restored.contains("changed nothing"));
     }
 }

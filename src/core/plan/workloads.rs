@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::{Grounds, gone, here, kubectl};
+use super::{PlanInput, gone, here, kubectl};
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::image;
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::plan::{
-    Act, Change, Choice, Confirm, FieldChange, Found, Need, Plan, Refusal, Step, StepKind,
+    Act, Change, Choice, Confirm, FieldChange, Lookup, LookupResult, Plan, Refusal, Step, StepKind, Warning,
 };
 use crate::domain::workload::RolloutPhase;
 use crate::domain::workload::{Strategy, Workload};
 use crate::facts::world::Cluster;
-use crate::plan::drift::{last_change, last_writer, managers};
+use crate::plan::drift::{changed_by, last_writer, managers};
 use crate::policy::kubectl::quote;
 use crate::policy::revisions::{self, Revision};
 use crate::policy::rollout;
@@ -29,11 +29,11 @@ pub(super) fn workload<'a>(
         return None;
     };
     if let Some(manager) = &found.managed_by {
-        plan.warnings.push(format!("{} is managed by {manager}, which may revert this", found.name));
+        plan.warnings.push(Warning::ManagedBy { name: found.name.clone(), manager: manager.to_string() });
     }
     if let Some(owner) = &found.owner {
-        plan.warnings
-            .push(format!("{} is owned by {}/{}, which may revert this", found.name, owner.kind, owner.name));
+        let (name, kind, owner) = (found.name.clone(), owner.kind.clone(), owner.name.clone());
+        plan.warnings.push(Warning::OwnedBy { name, kind, owner });
     }
     Some(found)
 }
@@ -43,37 +43,28 @@ pub(super) fn restart(cluster: &Cluster, plan: &mut Plan) {
     for target in plan.intent.targets.clone() {
         words.push((target.namespace.clone(), format!("{}/{}", target.kind.short(), quote(&target.name))));
         if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
-            let why = format!("a {} has no rollout: evict or delete its pods instead", target.kind);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NoRestart { kind: target.kind });
             continue;
         }
         let Some(w) = workload(cluster, plan, &target) else { continue };
         if w.paused {
-            let why = format!("{} is paused: resume its rollout first", w.name);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::Paused { name: w.name.clone() });
             continue;
         }
         if w.strategy == Strategy::OnDelete {
-            plan.warnings.push(format!(
-                "{} has strategy OnDelete: nothing restarts until each pod is deleted",
-                w.name
-            ));
+            plan.warnings.push(Warning::RestartOnDelete { name: w.name.clone() });
         }
         if w.strategy == Strategy::Recreate {
-            plan.warnings
-                .push(format!("{} has strategy Recreate: all its pods stop before new ones start", w.name));
+            plan.warnings.push(Warning::Recreate { name: w.name.clone() });
         }
         match rollout::judge(w).phase {
             RolloutPhase::Progressing => {
-                plan.warnings.push(format!(
-                    "a rollout of {} is under way: {}",
-                    w.name,
-                    rollout::judge(w).why
-                ));
+                let (name, why) = (w.name.clone(), rollout::judge(w).why);
+                plan.warnings.push(Warning::RolloutUnderWay { name, why });
                 plan.confirm = plan.confirm.max(Confirm::Suffix);
             }
             RolloutPhase::Stuck => {
-                plan.warnings.push(format!("{} is stuck; a restart starts the same template again", w.name));
+                plan.warnings.push(Warning::RolloutStuck { name: w.name.clone() });
                 plan.confirm = plan.confirm.max(Confirm::Suffix);
             }
             _ => {}
@@ -82,7 +73,7 @@ pub(super) fn restart(cluster: &Cluster, plan: &mut Plan) {
             plan.confirm = plan.confirm.max(Confirm::Suffix);
         }
         if w.desired == 0 {
-            plan.warnings.push(format!("{} has no pods to restart", w.name));
+            plan.warnings.push(Warning::NoPods { name: w.name.clone() });
         }
         plan.steps.push(Step::new(StepKind::Restart { version: w.version }, target));
     }
@@ -101,20 +92,24 @@ pub(super) fn pause(cluster: &Cluster, plan: &mut Plan, on: bool) {
     for target in plan.intent.targets.clone() {
         words.push((target.namespace.clone(), quote(&target.name)));
         if target.kind != Kind::Deployment {
-            let why = format!("only a Deployment can be paused, not a {}", target.kind);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::OnlyDeploymentsPause { kind: target.kind });
             continue;
         }
         let Some(w) = workload(cluster, plan, &target) else { continue };
         if w.paused == on {
-            plan.warnings.push(format!("{} is {verb}d already: nothing to do", w.name));
+            let name = w.name.clone();
+            plan.warnings.push(if on {
+                Warning::PausedAlready { name }
+            } else {
+                Warning::ResumedAlready { name }
+            });
             continue;
         }
         if on && rollout::judge(w).phase == RolloutPhase::Progressing {
-            plan.warnings.push(format!("its rollout stops half way: {}", rollout::judge(w).why));
+            plan.warnings.push(Warning::StopsHalfWay { name: w.name.clone(), why: rollout::judge(w).why });
         }
         if !on && w.updated < w.desired {
-            plan.warnings.push("a template that was changed meanwhile rolls out now".into());
+            plan.warnings.push(Warning::TemplateRollsOut);
         }
         let value = |paused: bool| if paused { Value::Bool(true) } else { Value::Null };
         plan.steps.push(Step::new(
@@ -132,8 +127,8 @@ pub(super) fn pause(cluster: &Cluster, plan: &mut Plan, on: bool) {
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
-pub(super) fn rollback_needs(target: &ObjectRef) -> [Need; 2] {
-    [here(target), Need::Revisions(target.clone())]
+pub(super) fn rollback_lookups(target: &ObjectRef) -> [Lookup; 2] {
+    [here(target), Lookup::Revisions(target.clone())]
 }
 
 /// The revisions, the newest first.
@@ -162,22 +157,18 @@ fn applied_by_gitops(plan: &mut Plan, w: &Workload, live: &Value) {
     }
     let gitops = |manager: &str| APPLIERS.iter().any(|applier| manager.starts_with(applier));
     if last_writer(live, SPEC).is_some_and(|(manager, _)| gitops(&manager)) {
-        let who = last_change(live, SPEC);
-        plan.warnings
-            .push(format!("the template of {} comes from GitOps, which may revert this{who}", w.name));
+        let who = changed_by(live, SPEC);
+        plan.warnings.push(Warning::TemplateFromGitOps { name: w.name.clone(), who });
     } else if let Some(manager) = managers(live).into_iter().find(|manager| gitops(manager)) {
-        plan.warnings.push(format!("{} is applied by {manager}, which may revert this", w.name));
+        plan.warnings.push(Warning::AppliedBy { name: w.name.clone(), manager: manager.to_owned() });
     }
 }
 
 /// What speaks against going to this revision.
 fn forward(cluster: &Cluster, plan: &mut Plan, w: &Workload, live: &Value, from: &Revision, to: &Revision) {
     if from.is_return_from(to) {
-        let who = last_change(live, "/spec/template/spec/containers");
-        plan.warnings.push(format!(
-            "revision {} is NEWER than the template that runs now: {} was rolled back from it{who}; this rolls forward to it again",
-            to.number, w.name
-        ));
+        let who = changed_by(live, "/spec/template/spec/containers");
+        plan.warnings.push(Warning::NewerRevision { name: w.name.clone(), revision: to.number, who });
         plan.confirm = Confirm::Context;
     }
     let title = format!("{}/{}", w.namespace, w.name);
@@ -191,40 +182,37 @@ fn forward(cluster: &Cluster, plan: &mut Plan, w: &Workload, live: &Value, from:
     let was: Vec<&str> = from.images.iter().map(|image| image::version(image)).collect();
     let worst = cluster.logs.groups.iter().filter(only_there).max_by_key(|group| group.count);
     if let Some(group) = worst.filter(|_| tags != was) {
-        plan.warnings.push(format!(
-            "revision {} brings back an error that only its pods logged ({} times): {}",
-            to.number, group.count, group.template
-        ));
+        let (revision, template) = (to.number, group.template.clone());
+        plan.warnings.push(Warning::BringsBackError { revision, template, count: group.count });
         plan.confirm = Confirm::Context;
     }
 }
 
 /// Back to an earlier template, as `kubectl rollout undo`.
-pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Option<i64>) {
+pub(super) fn rollback(input: PlanInput<'_>, plan: &mut Plan, to_revision: Option<i64>) {
     plan.confirm = Confirm::Suffix;
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
         if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
-            let why = format!("a {} has no rollout", target.kind);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::NoRollout { kind: target.kind });
             continue;
         }
-        let Some(w) = workload(grounds.cluster, plan, &target) else { continue };
+        let Some(w) = workload(input.cluster, plan, &target) else { continue };
         if w.paused {
-            let why = format!("{} is paused: resume its rollout first", w.name);
-            plan.refusals.push(Refusal::new("precondition", why));
+            plan.refusals.push(Refusal::Paused { name: w.name.clone() });
             continue;
         }
-        let [object, revisions] = rollback_needs(&target);
-        let (live, holders) = match (grounds.extras.get(&object), grounds.extras.get(&revisions)) {
-            (Some(Found::Objects(live)), Some(Found::Objects(holders))) => (live.first(), holders),
-            (Some(Found::Unread(why)), _) | (_, Some(Found::Unread(why))) => {
-                plan.refusals.push(Refusal::new("incomplete-data", why.clone()));
+        let [object, revisions] = rollback_lookups(&target);
+        let (live, holders) = match (input.lookups.get(&object), input.lookups.get(&revisions)) {
+            (Some(LookupResult::Objects(live)), Some(LookupResult::Objects(holders))) => {
+                (live.first(), holders)
+            }
+            (Some(LookupResult::Unread(why)), _) | (_, Some(LookupResult::Unread(why))) => {
+                plan.refusals.push(Refusal::NotReadable { why: why.clone() });
                 continue;
             }
             _ => {
-                let why = format!("the revisions of {} were not read", w.name);
-                plan.refusals.push(Refusal::new("incomplete-data", why));
+                plan.refusals.push(Refusal::RevisionsNotRead { name: w.name.clone() });
                 continue;
             }
         };
@@ -239,41 +227,34 @@ pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Optio
         let (from, to) = match revisions::choose(&history, to_revision) {
             Ok(chosen) => chosen,
             Err(why) => {
-                plan.refusals.push(Refusal::new("precondition", format!("{}: {why}", w.name)));
+                plan.refusals.push(Refusal::NoRevision { name: w.name.clone(), why });
                 continue;
             }
         };
         let (wanted, is) = (revisions::template(&to.object), revisions::template(live));
         if wanted == is {
-            plan.warnings.push(format!("{} has the template of revision {} already", w.name, to.number));
+            plan.warnings.push(Warning::TemplateAlready { name: w.name.clone(), revision: to.number });
             continue;
         }
         if revisions::template(&from.object) != is {
-            plan.warnings.push(format!(
-                "the template of {} is not that of its newest revision {}: a rollout has just begun",
-                w.name, from.number
-            ));
+            plan.warnings.push(Warning::RolloutJustBegun { name: w.name.clone(), revision: from.number });
         }
-        forward(grounds.cluster, plan, w, live, from, to);
+        forward(input.cluster, plan, w, live, from, to);
         applied_by_gitops(plan, w, live);
         plan.diff.extend(revisions::diff(&is, &wanted));
         if !to.cause.is_empty() {
-            plan.warnings.push(format!("revision {} was made by: {}", to.number, to.cause));
+            plan.warnings.push(Warning::RevisionCause { revision: to.number, cause: to.cause.clone() });
         }
         if w.strategy == Strategy::OnDelete {
-            plan.warnings
-                .push(format!("{} has strategy OnDelete: no pod changes until it is deleted", w.name));
+            plan.warnings.push(Warning::RollbackOnDelete { name: w.name.clone() });
         }
         if w.kind == Kind::StatefulSet && w.ready < w.desired {
-            plan.warnings.push(
-                "a pod of the newer revision that never became ready is not replaced by this: evict it afterwards"
-                    .into(),
-            );
+            plan.warnings.push(Warning::BrokenPodStays);
         }
         plan.undo = format!("roll forward to the template of revision {}", from.number);
         let revision = to_revision.map_or_else(String::new, |n| format!(" --to-revision={n}"));
         commands.push(kubectl(
-            grounds.cluster,
+            input.cluster,
             plan,
             &format!(
                 "-n {} rollout undo {}/{}{revision}",

@@ -15,8 +15,8 @@ pub use self::services::effect as service_effect;
 use super::placement;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::plan::{
-    DrainOptions, Extras, Fate, Found, Lacking, Need, PdbEffect, PodFate, Refusal, ServiceEffect, Unplaced,
-    Unread,
+    All, DrainOptions, Fate, Few, FilterRefusal, Lacking, Lookup, LookupResult, Lookups, PdbEffect, PodFate,
+    Pods, Refusal, ServiceEffect, Unplaced, Unread, Warning, With,
 };
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
@@ -25,20 +25,39 @@ use crate::facts::world::Cluster;
 
 /// What one filter says.
 enum Verdict {
-    Delete { warning: Option<&'static str> },
-    Skip { warning: Option<&'static str> },
-    Error(&'static str),
+    Delete { warning: Option<FilterWarning> },
+    Skip { warning: Option<FilterWarning> },
+    Error(FilterRefusal),
 }
 
-const DAEMONSET: &str = "ignoring DaemonSet-managed Pods";
-const DAEMONSET_ERROR: &str = "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
-const DAEMONSET_ORPHAN: &str = "deleting Pods that have no DaemonSet any more";
-const DAEMONSET_ORPHAN_ERROR: &str = "the DaemonSet of these Pods is gone (use --force to delete them)";
-const DAEMONSET_UNREAD: &str = "the DaemonSet of these Pods cannot be read, so kubectl would refuse as well";
-const LOCAL: &str = "deleting Pods with local storage";
-const LOCAL_ERROR: &str = "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
-const BARE: &str = "deleting Pods that declare no controller";
-const BARE_ERROR: &str = "cannot delete Pods that declare no controller (use --force to override)";
+/// What kubectl's filters warn of, in the order of their words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum FilterWarning {
+    Unmanaged,
+    DaemonSetGone,
+    LocalStorage,
+    DaemonSetIgnored,
+}
+
+impl FilterWarning {
+    /// Of these pods.
+    fn of(self, pods: Vec<String>) -> Warning {
+        let pods = Few(pods);
+        match self {
+            Self::Unmanaged => Warning::UnmanagedPods { pods },
+            Self::DaemonSetGone => Warning::OrphanedDaemonSetPods { pods },
+            Self::LocalStorage => Warning::LocalStoragePods { pods },
+            Self::DaemonSetIgnored => Warning::DaemonSetPodsIgnored { pods },
+        }
+    }
+}
+
+/// What the whole chain of filters says of one pod, before budgets.
+enum Judged {
+    Evict(Option<FilterWarning>),
+    Skip(Option<FilterWarning>),
+    Refuse(FilterRefusal),
+}
 
 /// Whether the DaemonSet that a pod's owner names exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +94,7 @@ pub fn daemonsets_to_read(cluster: &Cluster, nodes: &[Name]) -> Vec<ObjectRef> {
 }
 
 /// What is known of a pod's DaemonSet, by the shared state and by what was read for the plan.
-fn find(cluster: &Cluster, extras: &Extras, pod: &Pod) -> DaemonSet {
+fn find(cluster: &Cluster, lookups: &Lookups, pod: &Pod) -> DaemonSet {
     let Some(on) = daemonset_of(pod) else { return DaemonSet::There };
     let table = &cluster.daemonsets;
     if table.iter().any(|d| d.name == on.name && d.namespace == on.namespace) {
@@ -84,11 +103,11 @@ fn find(cluster: &Cluster, extras: &Extras, pod: &Pod) -> DaemonSet {
     if table.cover.covers(&on.namespace) {
         return DaemonSet::Gone;
     }
-    match extras.get(&Need::Object { context: Name::default(), on }) {
-        Some(Found::Objects(_)) => DaemonSet::There,
-        Some(Found::Absent) => DaemonSet::Gone,
-        Some(Found::Unread(why)) => DaemonSet::Unread(why.clone()),
-        Some(Found::Fleet(_)) | None => DaemonSet::Unread(String::new()),
+    match lookups.get(&Lookup::Object { context: Name::default(), on }) {
+        Some(LookupResult::Objects(_)) => DaemonSet::There,
+        Some(LookupResult::Absent) => DaemonSet::Gone,
+        Some(LookupResult::Unread(why)) => DaemonSet::Unread(why.clone()),
+        Some(LookupResult::Fleet(_)) | None => DaemonSet::Unread(String::new()),
     }
 }
 
@@ -110,11 +129,11 @@ fn daemonset(pod: &Pod, options: &DrainOptions, set: &DaemonSet, _: Stamp) -> Ve
         return Verdict::Delete { warning: None };
     }
     match (set, options.ignore_daemonsets, options.force) {
-        (DaemonSet::Unread(_), ..) => Verdict::Error(DAEMONSET_UNREAD),
-        (DaemonSet::Gone, _, true) => Verdict::Delete { warning: Some(DAEMONSET_ORPHAN) },
-        (DaemonSet::Gone, _, false) => Verdict::Error(DAEMONSET_ORPHAN_ERROR),
-        (DaemonSet::There, true, _) => Verdict::Skip { warning: Some(DAEMONSET) },
-        (DaemonSet::There, false, _) => Verdict::Error(DAEMONSET_ERROR),
+        (DaemonSet::Unread(_), ..) => Verdict::Error(FilterRefusal::DaemonSetNotReadable),
+        (DaemonSet::Gone, _, true) => Verdict::Delete { warning: Some(FilterWarning::DaemonSetGone) },
+        (DaemonSet::Gone, _, false) => Verdict::Error(FilterRefusal::DaemonSetGone),
+        (DaemonSet::There, true, _) => Verdict::Skip { warning: Some(FilterWarning::DaemonSetIgnored) },
+        (DaemonSet::There, false, _) => Verdict::Error(FilterRefusal::DaemonSet),
     }
 }
 
@@ -126,9 +145,9 @@ fn local_storage(pod: &Pod, options: &DrainOptions, _: &DaemonSet, _: Stamp) -> 
     if !pod.shape.empty_dir || pod.phase.is_finished() {
         Verdict::Delete { warning: None }
     } else if options.delete_emptydir_data {
-        Verdict::Delete { warning: Some(LOCAL) }
+        Verdict::Delete { warning: Some(FilterWarning::LocalStorage) }
     } else {
-        Verdict::Error(LOCAL_ERROR)
+        Verdict::Error(FilterRefusal::LocalStorage)
     }
 }
 
@@ -136,50 +155,53 @@ fn unreplicated(pod: &Pod, options: &DrainOptions, _: &DaemonSet, _: Stamp) -> V
     if pod.owner.is_some() || pod.phase.is_finished() {
         Verdict::Delete { warning: None }
     } else if options.force {
-        Verdict::Delete { warning: Some(BARE) }
+        Verdict::Delete { warning: Some(FilterWarning::Unmanaged) }
     } else {
-        Verdict::Error(BARE_ERROR)
+        Verdict::Error(FilterRefusal::Unmanaged)
     }
 }
 
-/// The chain for one pod: its fate before budgets, the reason, and kubectl's warning group if it has one.
-fn judge(
-    pod: &Pod,
-    options: &DrainOptions,
-    set: &DaemonSet,
-    now: Stamp,
-) -> (Fate, String, Option<&'static str>) {
+/// The chain for one pod.
+fn judge(pod: &Pod, options: &DrainOptions, set: &DaemonSet, now: Stamp) -> Judged {
     let mut group = None;
     for filter in FILTERS {
         match filter(pod, options, set, now) {
             // every warning is kept; kubectl loses all but the last
             Verdict::Delete { warning } => group = warning.or(group),
-            Verdict::Skip { warning } => {
-                let reason = match warning {
-                    Some(_) => "managed by a DaemonSet",
-                    None if pod.mirror => "static pod (mirror)",
-                    None => "has been terminating for too long to wait for",
-                };
-                return (Fate::Skip, reason.into(), warning);
-            }
-            Verdict::Error(why) => return (Fate::Refuse, why.into(), Some(why)),
+            Verdict::Skip { warning } => return Judged::Skip(warning),
+            Verdict::Error(why) => return Judged::Refuse(why),
         }
     }
-    let reason = match group {
-        Some(LOCAL) => "its emptyDir data is lost".to_owned(),
-        Some(BARE) => "nothing will re-create it".to_owned(),
-        Some(other) => other.to_owned(),
-        None if pod.phase.is_finished() => "finished".to_owned(),
-        None if pod.is_terminating() => "already terminating".to_owned(),
-        None => String::new(),
-    };
-    (Fate::Evict, reason, group)
+    Judged::Evict(group)
+}
+
+impl Judged {
+    /// The pod's fate, and the reason that is shown beside it.
+    fn fate(&self, pod: &Pod) -> (Fate, String) {
+        match self {
+            Self::Skip(Some(_)) => (Fate::Skip, "managed by a DaemonSet".into()),
+            Self::Skip(None) if pod.mirror => (Fate::Skip, "static pod (mirror)".into()),
+            Self::Skip(None) => (Fate::Skip, "has been terminating for too long to wait for".into()),
+            Self::Refuse(why) => (Fate::Refuse, why.to_string()),
+            Self::Evict(group) => {
+                let reason = match group {
+                    Some(FilterWarning::LocalStorage) => "its emptyDir data is lost",
+                    Some(FilterWarning::Unmanaged) => "nothing will re-create it",
+                    Some(FilterWarning::DaemonSetGone) => "deleting Pods that have no DaemonSet any more",
+                    Some(FilterWarning::DaemonSetIgnored) => "ignoring DaemonSet-managed Pods",
+                    None if pod.phase.is_finished() => "finished",
+                    None if pod.is_terminating() => "already terminating",
+                    None => "",
+                };
+                (Fate::Evict, reason.into())
+            }
+        }
+    }
 }
 
 /// The filters alone, for a pod that came after the plan was made. `set`: the DaemonSet that owns it.
 pub fn fate(pod: &Pod, options: &DrainOptions, set: &DaemonSet, now: Stamp) -> (Fate, String) {
-    let (fate, reason, _) = judge(pod, options, set, now);
-    (fate, reason)
+    judge(pod, options, set, now).fate(pod)
 }
 
 /// What a drain of some nodes would do.
@@ -189,7 +211,7 @@ pub struct Drain {
     pub pdbs: Vec<PdbEffect>,
     pub services: Vec<ServiceEffect>,
     pub unplaced: Vec<Unplaced>,
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     pub unread: Vec<Unread>,
     pub refusals: Vec<Refusal>,
     /// All nodes of some zone are among the drained ones.
@@ -197,19 +219,19 @@ pub struct Drain {
 }
 
 /// Rehearses. The caller has made sure that the pods are completely known; what else could not be read is told.
-/// `extras`: the answers to [`daemonsets_to_read`]; `elsewhere`: whether the pods of other nodes are known too, without
+/// `lookups`: the answers to [`daemonsets_to_read`]; `elsewhere`: whether the pods of other nodes are known too, without
 /// which nothing can be said about where pods will fit.
 pub fn rehearse(
     cluster: &Cluster,
     nodes: &[Name],
     options: &DrainOptions,
-    extras: &Extras,
+    lookups: &Lookups,
     elsewhere: bool,
     now: Stamp,
 ) -> Drain {
     let mut drain = Drain::default();
-    let mut groups: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let mut errors: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    let mut groups: BTreeMap<FilterWarning, Vec<String>> = BTreeMap::new();
+    let mut errors: BTreeMap<FilterRefusal, Vec<String>> = BTreeMap::new();
     let mut going: Vec<&Pod> = Vec::new();
     let mut by_node: HashMap<&Name, Vec<&Pod>> = nodes.iter().map(|n| (n, Vec::new())).collect();
     for pod in cluster.pods.iter() {
@@ -223,17 +245,22 @@ pub fn rehearse(
         let mut refused = false;
         let first = drain.pods.len();
         for pod in pods {
-            let set = find(cluster, extras, pod);
+            let set = find(cluster, lookups, pod);
             if let DaemonSet::Unread(why) = &set {
                 unread_daemonset(&mut drain.unread, &pod.namespace, why);
             }
-            let (fate, reason, group) = judge(pod, options, &set, now);
-            if fate == Fate::Refuse {
-                refused = true;
-                errors.entry(group.unwrap_or("refused")).or_default().push(full_name(pod));
-            } else if let Some(group) = group {
-                groups.entry(group).or_default().push(full_name(pod));
+            let judged = judge(pod, options, &set, now);
+            match judged {
+                Judged::Refuse(why) => {
+                    refused = true;
+                    errors.entry(why).or_default().push(full_name(pod));
+                }
+                Judged::Evict(Some(group)) | Judged::Skip(Some(group)) => {
+                    groups.entry(group).or_default().push(full_name(pod));
+                }
+                Judged::Evict(None) | Judged::Skip(None) => {}
             }
+            let (fate, reason) = judged.fate(pod);
             if fate == Fate::Evict {
                 going.push(pod);
             }
@@ -248,23 +275,19 @@ pub fn rehearse(
         if refused {
             // kubectl evicts nothing on a node with such a pod; what would have gone is still shown
             let count = drain.pods.iter().skip(first).filter(|p| p.fate == Fate::Evict).count();
-            drain
-                .warnings
-                .push(format!("{node}: nothing is evicted while pods are refused; {count} could go"));
+            drain.warnings.push(Warning::NothingEvicted { node: node.clone(), pods: count });
         }
     }
-    for (why, names) in &errors {
-        drain.refusals.push(Refusal::new("kubectl-filter", format!("{why}: {}", names.join(", "))));
-    }
+    drain
+        .refusals
+        .extend(errors.into_iter().map(|(filter, pods)| Refusal::Filter { filter, pods: All(pods) }));
     if !options.disable_eviction {
         budgets::judge(cluster, &going, options, &mut drain);
     }
     services::judge(cluster, &going, &mut drain);
     fit(cluster, nodes, &going, elsewhere, &mut drain);
     costs::judge(cluster, nodes, &going, options, elsewhere, &mut drain);
-    for (why, names) in &groups {
-        drain.warnings.push(format!("{why}: {}", few(names)));
-    }
+    drain.warnings.extend(groups.into_iter().map(|(group, pods)| group.of(pods)));
     drain
 }
 
@@ -320,48 +343,34 @@ pub fn elsewhere(cluster: &Cluster, nodes: &[Name], going: &[&Pod], whole: bool)
 /// What finds no other node, and what of that could not be judged.
 fn fit(cluster: &Cluster, nodes: &[Name], going: &[&Pod], elsewhere: bool, drain: &mut Drain) {
     if !elsewhere {
-        drain.warnings.push("placement not checked: only this node's pods are known here".into());
+        drain.warnings.push(Warning::PlacementUnchecked);
         return;
     }
     if !cluster.nodes.cover.is_complete() {
-        drain
-            .warnings
-            .push("placement checked against the nodes known so far: the list is not complete".into());
+        drain.warnings.push(Warning::PlacementPartial);
     }
     let placement = placement::place(cluster, nodes, going);
     if !placement.unplaced.is_empty() {
-        let pods = super::rules::count(placement.unplaced.len() as u64, "pod");
-        drain.warnings.push(format!("{pods} without room on any other node"));
+        drain.warnings.push(Warning::NoRoom { pods: Pods(placement.unplaced.len()) });
     }
-    let far: Vec<String> = placement
+    let far = placement
         .placed
         .iter()
-        .filter_map(|p| Some(format!("{}/{} ({})", p.namespace, p.name, p.out_of.as_ref()?)))
-        .collect();
-    for (what, names) in [
-        ("fit only outside their zone, where their volumes may not follow", &far),
-        ("resources that are not counted here decide where these fit", &placement.extended),
-        ("affinity to namespaces by their labels was not judged for", &placement.by_labels),
-    ] {
-        if !names.is_empty() {
-            drain.warnings.push(format!("{what}: {}", few(names)));
-        }
-    }
+        .filter_map(|p| Some(With { name: format!("{}/{}", p.namespace, p.name), of: p.out_of.clone()? }));
+    drain.warnings.extend(
+        [
+            Warning::of(far.collect(), |pods| Warning::OutsideZone { pods }),
+            Warning::of(placement.extended, |pods| Warning::ExtendedResources { pods }),
+            Warning::of(placement.by_labels, |pods| Warning::AffinityUnjudged { pods }),
+        ]
+        .into_iter()
+        .flatten(),
+    );
     drain.unplaced = placement.unplaced;
 }
 
 fn full_name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
-}
-
-/// `a, b, c, d, e and 7 more`.
-fn few(names: &[String]) -> String {
-    const MOST: usize = 5;
-    let first: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
-    match names.len().saturating_sub(MOST) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
-    }
 }
 
 /// `45s`, `1m30s`, `2h`: to the second, for estimates that are added up.
@@ -397,7 +406,7 @@ mod tests {
     use crate::domain::service::{Endpoint, EndpointSlice, Service};
     use crate::domain::settings::GuardSettings;
     use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
-    use crate::domain::workload::Workload;
+    use crate::domain::workload::{ManagedBy, Tool, Workload};
     use crate::facts::event::{Batch, Fact};
     use crate::facts::world::ClusterInfo;
     use crate::plan;
@@ -461,7 +470,7 @@ mod tests {
 
     fn fate(edit: impl Fn(&mut Pod), options: &DrainOptions) -> (Fate, bool) {
         let cluster = cluster(vec![pod(1, edit)], vec![]);
-        let drain = rehearse(&cluster, &["n".into()], options, &Extras::default(), false, Stamp(100_000));
+        let drain = rehearse(&cluster, &["n".into()], options, &Lookups::default(), false, Stamp(100_000));
         (drain.pods[0].fate, drain.refusals.is_empty())
     }
 
@@ -540,12 +549,15 @@ mod tests {
         let asked = daemonsets_to_read(&cluster, &["n".into()]);
         let names: Vec<&str> = asked.iter().map(|on| on.name.as_str()).collect();
         assert_eq!(names, ["gone", "secret", "there"], "each once, and nothing of other nodes");
-        let answers =
-            [Found::Absent, Found::Unread("no".into()), Found::Objects(vec![serde_json::json!({})])];
-        let needs = asked.into_iter().map(|on| Need::Object { context: Name::default(), on });
-        let extras = Extras(needs.zip(answers).collect());
+        let answers = [
+            LookupResult::Absent,
+            LookupResult::Unread("no".into()),
+            LookupResult::Objects(vec![serde_json::json!({})]),
+        ];
+        let needs = asked.into_iter().map(|on| Lookup::Object { context: Name::default(), on });
+        let lookups = Lookups(needs.zip(answers).collect());
         let options = DrainOptions { ignore_daemonsets: true, force: true, ..DrainOptions::default() };
-        let drain = rehearse(&cluster, &["n".into()], &options, &extras, false, Stamp(0));
+        let drain = rehearse(&cluster, &["n".into()], &options, &lookups, false, Stamp(0));
         let fates: Vec<Fate> = drain.pods.iter().map(|p| p.fate).collect();
         assert_eq!(fates, [Fate::Skip, Fate::Evict, Fate::Refuse, Fate::Skip, Fate::Evict]);
         let said: Vec<(Lacking, String)> = drain.unread.iter().map(|u| (u.what, u.to_string())).collect();
@@ -588,8 +600,9 @@ mod tests {
         let unready = vec![pod(1, |p| p.ready = false)];
         let run = |pdb: Pdb| {
             let c = cluster(unready.clone(), vec![pdb]);
-            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0)).pods[0]
-                .fate
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Lookups::default(), false, Stamp(0)).pods
+                [0]
+            .fate
         };
         assert_eq!(run(Pdb { current_healthy: 4, desired_healthy: 5, ..pdb(0) }), Fate::Wait);
         assert_eq!(run(Pdb { always_allow_unhealthy: true, current_healthy: 4, ..pdb(0) }), Fate::Evict);
@@ -603,7 +616,7 @@ mod tests {
             vec![pdb(3), Pdb { uid: Uid::Uuid(501), name: "b".into(), ..pdb(3) }],
         );
         let drain =
-            rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
+            rehearse(&c, &["n".into()], &DrainOptions::default(), &Lookups::default(), false, Stamp(0));
         assert_eq!(drain.pods[0].fate, Fate::Wait);
         assert!(drain.pods[0].reason.contains("more than one"));
     }
@@ -612,7 +625,8 @@ mod tests {
     fn wait(pdb: Pdb, ready: &[bool], options: &DrainOptions) -> (Option<BudgetWait>, String) {
         let pods = ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
         let c = cluster(pods, vec![pdb]);
-        let effect = rehearse(&c, &["n".into()], options, &Extras::default(), false, Stamp(0)).pdbs.remove(0);
+        let effect =
+            rehearse(&c, &["n".into()], options, &Lookups::default(), false, Stamp(0)).pdbs.remove(0);
         (effect.wait, effect.note)
     }
 
@@ -666,22 +680,13 @@ mod tests {
         );
         has(wait(Pdb { always_allow_unhealthy: true, ..all }, &[false], &options), None, "");
         let c = cluster(vec![pod(1, |_| {})], vec![pdb(0)]);
-        let drain = rehearse(&c, &["n".into()], &options, &Extras::default(), false, Stamp(0));
-        assert!(
-            drain
-                .warnings
-                .iter()
-                .any(|w| w == "the drain cannot finish: these budgets never allow an eviction: shop/a"),
-            "{:?}",
-            drain.warnings
-        );
+        let drain = rehearse(&c, &["n".into()], &options, &Lookups::default(), false, Stamp(0));
+        let never = Warning::BudgetsNeverAllow { budgets: Few(vec!["shop/a".into()]) };
+        assert!(drain.warnings.contains(&never), "{:?}", drain.warnings);
     }
 
     #[test]
-    fn a_line_names_five_and_counts_the_rest() {
-        let names: Vec<String> = (0..7).map(|i| format!("p{i}")).collect();
-        assert_eq!(few(&names), "p0, p1, p2, p3, p4 and 2 more");
-        assert_eq!(few(&names[..5]), "p0, p1, p2, p3, p4");
+    fn estimates_are_to_the_second() {
         assert_eq!((span(0), span(90), span(7205)), ("0s".into(), "1m30s".into(), "2h5s".into()));
     }
 
@@ -742,16 +747,16 @@ mod tests {
         }
     }
 
-    fn warned(c: &Cluster, nodes: &[&str], elsewhere: bool) -> (Vec<String>, bool) {
+    fn warned(c: &Cluster, nodes: &[&str], elsewhere: bool) -> (Vec<Warning>, bool) {
         let nodes: Vec<Name> = nodes.iter().map(|n| Name::from(*n)).collect();
-        let drain = rehearse(c, &nodes, &DrainOptions::default(), &Extras::default(), elsewhere, Stamp(0));
+        let drain = rehearse(c, &nodes, &DrainOptions::default(), &Lookups::default(), elsewhere, Stamp(0));
         (drain.warnings, drain.whole_zone)
     }
 
     #[test]
     fn singletons_zones_and_controllers_are_told_in_one_line_each() {
         let mut solo = workload(Kind::Deployment, 10, "solo", 1);
-        solo.managed_by = Some("Argo CD shop".into());
+        solo.managed_by = Some(ManagedBy { tool: Tool::ArgoCd, name: Some("shop".into()) });
         let wide = workload(Kind::Deployment, 11, "wide", 2);
         let here = workload(Kind::Deployment, 12, "here", 2);
         let set = |uid, name: &str, of| Workload {
@@ -802,7 +807,9 @@ mod tests {
                 Fact::Hpas(Batch::Upsert(vec![hpa])),
             ],
         );
-        assert_eq!(warned(&c, &["a1"], true), (vec![
+        let (told, whole) = warned(&c, &["a1"], true);
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert_eq!((told, whole), (vec![
             "one replica, so an outage until its replacement is ready (cordon, then restart it with surge first): shop/solo".to_owned(),
             "one replica, so an outage until it is ready again elsewhere: shop/db".into(),
             "every ready replica is on what is drained: shop/here".into(),
@@ -816,22 +823,20 @@ mod tests {
             "managed by GitOps, which reverts edits made to let the drain pass: shop/solo (Argo CD shop)".into(),
         ], false));
         let (zone, whole) = warned(&c, &["a1", "a2"], true);
+        let emptied = Warning::ZonesEmptied { zones: Few(vec!["a".into()]) };
+        assert!(whole && zone.contains(&emptied), "{zone:?}");
         assert!(
-            whole && zone.contains(&"zones left without a node that takes pods: a".to_owned()),
-            "{zone:?}"
-        );
-        assert!(
-            !zone.iter().any(|w| w.starts_with("the last replicas")),
+            !zone.iter().any(|w| matches!(w, Warning::LastInZone { .. })),
             "the zone says it already: {zone:?}"
         );
         // a headless command knows the targets alone: what it has no data for it does not claim
         let (alone, whole) = warned(&shop(pods, vec![]), &["a1"], false);
-        assert!(
-            !whole && alone.contains(&"their volumes may bind them to the zone: shop/p01 (a)".to_owned()),
-            "{alone:?}"
-        );
-        assert!(!alone.iter().any(|w| w.contains("replica")), "{alone:?}");
-        assert!(alone.iter().any(|w| w.starts_with("placement not checked")));
+        let bound = With { name: "shop/p01".into(), of: "a".into() };
+        let bound = Warning::BoundToZone { pods: Few(vec![bound]) };
+        assert!(!whole && alone.contains(&bound), "{alone:?}");
+        let of_owners = ["outage", "outage-unless-surged", "all-ready-replicas", "last-in-zone"];
+        assert!(!alone.iter().any(|w| of_owners.contains(&w.code())), "{alone:?}");
+        assert!(alone.contains(&Warning::PlacementUnchecked), "{alone:?}");
     }
 
     #[test]
@@ -847,15 +852,15 @@ mod tests {
                     &crate::domain::failover::Pick::Nodes(names.iter().map(|n| Name::from(*n)).collect()),
                 ),
             };
-            let (guards, extras) = (GuardSettings::default(), crate::domain::plan::Extras::default());
-            let grounds = plan::Grounds {
+            let (guards, lookups) = (GuardSettings::default(), crate::domain::plan::Lookups::default());
+            let input = plan::PlanInput {
                 cluster: &c,
                 guards: &guards,
-                view: plan::View::Whole,
-                extras: &extras,
+                scope: plan::DataScope::FullCluster,
+                lookups: &lookups,
                 now: Stamp(0),
             };
-            let plan = plan::plan(grounds, &intent);
+            let plan = plan::plan(input, &intent);
             (plan.confirm, plan.answer)
         };
         assert_eq!(confirm(&["a1"]).0, Confirm::Suffix);
@@ -915,7 +920,7 @@ mod tests {
             .chain([Fact::Traffic(traffic)]);
         let c = shop(pods, facts.collect());
         let drain =
-            rehearse(&c, &["a1".into()], &DrainOptions::default(), &Extras::default(), true, Stamp(0));
+            rehearse(&c, &["a1".into()], &DrainOptions::default(), &Lookups::default(), true, Stamp(0));
         let seen: Vec<_> = drain
             .services
             .iter()
@@ -931,12 +936,11 @@ mod tests {
                 ("four", 4, 3, Some(1.0 / 3.0), None, None),
             ]
         );
-        assert!(drain.warnings.contains(
-            &"services that lose their last ready endpoint until a replacement is ready: shop/one".to_owned()
-        ));
-        assert!(drain.warnings.contains(
-            &"each remaining backend gets at least 50 % more requests: shop/three 3 to 2 backends (12.0 to 18.0 rps each)".to_owned()
-        ), "{:?}", drain.warnings);
+        let last = Warning::LastEndpoints { services: Few(vec!["shop/one".into()]) };
+        assert!(drain.warnings.contains(&last), "{:?}", drain.warnings);
+        let words = "each remaining backend gets at least 50 % more requests: shop/three 3 to 2 backends (12.0 to 18.0 rps each)";
+        let told = drain.warnings.iter().find(|w| matches!(w, Warning::Burdened { .. }));
+        assert_eq!(told.map(ToString::to_string).as_deref(), Some(words));
     }
 
     proptest! {
@@ -946,7 +950,7 @@ mod tests {
             let pods: Vec<Pod> =
                 ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
             let c = cluster(pods, vec![pdb(allowed)]);
-            let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), &Extras::default(), false, Stamp(0));
+            let drain = rehearse(&c, &["n".into()], &DrainOptions::default(), &Lookups::default(), false, Stamp(0));
             let evicted = drain.pods.iter().zip(ready.iter()).filter(|(f, ready)| f.fate == Fate::Evict && **ready).count();
             prop_assert!(evicted <= allowed as usize);
             prop_assert_eq!(drain.pods.len(), ready.len());

@@ -44,14 +44,14 @@ pub struct Placed {
 
 /// Why a node cannot take a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Why<'a> {
+enum FilterReason<'a> {
     NotReady,
     Cordoned,
     Taint(&'a str, &'a str),
     Selector,
     Affinity,
     Ports,
-    Short(Short),
+    Insufficient(Insufficient),
     NoDomain(&'a str),
     Spread(&'a str),
     PodAffinity,
@@ -61,7 +61,7 @@ enum Why<'a> {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Short {
+struct Insufficient {
     cpu: bool,
     memory: bool,
     ephemeral: bool,
@@ -69,7 +69,7 @@ struct Short {
 }
 
 /// A node with its free resources.
-struct Seat<'a> {
+struct CandidateNode<'a> {
     row: &'a NodeRow,
     leaving: bool,
     free: Resources,
@@ -77,42 +77,42 @@ struct Seat<'a> {
     ports: Vec<&'a HostPort>,
 }
 
-impl<'a> Seat<'a> {
+impl<'a> CandidateNode<'a> {
     /// As in the scheduler, an overcommitted node still accepts a pod without requests.
-    fn short(&self, need: Resources) -> Option<Short> {
+    fn short(&self, need: Resources) -> Option<Insufficient> {
         let lacks = |need: i64, free: i64| need > 0 && need > free;
-        let short = Short {
+        let short = Insufficient {
             cpu: lacks(need.cpu_milli, self.free.cpu_milli),
             memory: lacks(need.memory_bytes, self.free.memory_bytes),
             ephemeral: lacks(need.ephemeral_bytes, self.free.ephemeral_bytes),
             pods: self.slots < 1,
         };
-        (short != Short::default()).then_some(short)
+        (short != Insufficient::default()).then_some(short)
     }
 
     /// The first filter that rejects the pod for this node, apart from those that depend on other pods.
-    fn refuses(&self, pod: &Pod) -> Option<Why<'a>> {
+    fn refuses(&self, pod: &Pod) -> Option<FilterReason<'a>> {
         let wants = &pod.shape.scheduling;
         let node = &self.row.node;
         if node.cordoned {
-            return Some(Why::Cordoned);
+            return Some(FilterReason::Cordoned);
         }
         if self.row.state != NodeState::Ready {
-            return Some(Why::NotReady);
+            return Some(FilterReason::NotReady);
         }
         if let Some(taint) = wants.repelled_by(node) {
-            return Some(Why::Taint(&taint.key, &taint.value));
+            return Some(FilterReason::Taint(&taint.key, &taint.value));
         }
         if !wants.selects(node) {
-            return Some(Why::Selector);
+            return Some(FilterReason::Selector);
         }
         if !wants.has_affinity_to(node) {
-            return Some(Why::Affinity);
+            return Some(FilterReason::Affinity);
         }
         if wants.host_ports.iter().any(|p| self.ports.iter().any(|held| held.conflicts(p))) {
-            return Some(Why::Ports);
+            return Some(FilterReason::Ports);
         }
-        self.short(pod.requests).map(Why::Short)
+        self.short(pod.requests).map(FilterReason::Insufficient)
     }
 }
 
@@ -138,9 +138,9 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
         let owner = p.owner.as_ref().map(|o| &o.name);
         (Reverse((p.requests.cpu_milli, p.requests.memory_bytes)), &p.namespace, owner, &p.name)
     });
-    let mut seats: Vec<Seat<'_>> = rows
+    let mut candidates: Vec<CandidateNode<'_>> = rows
         .iter()
-        .map(|row| Seat {
+        .map(|row| CandidateNode {
             row,
             leaving: leaving.contains(&row.node.name),
             free: row.node.allocatable.minus(row.totals.requests),
@@ -149,9 +149,9 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
         })
         .collect();
     if pods.iter().any(|p| !p.shape.scheduling.host_ports.is_empty()) {
-        take_ports(cluster, &gone, &index, &mut seats);
+        take_ports(cluster, &gone, &index, &mut candidates);
     }
-    let away = |i: usize| seats.get(i).is_some_and(|s| s.leaving);
+    let away = |i: usize| candidates.get(i).is_some_and(|s| s.leaving);
     let mut others = Others::new(cluster, &rows, &away, &index, &pods, &gone);
     let mut out = Placement::default();
     let mut failed: Option<(usize, Resources, usize, String)> = None;
@@ -168,33 +168,36 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
             continue;
         }
         let lows = others.lows(class);
-        let fits = |i: usize, seat: &Seat<'_>| {
-            !seat.leaving
+        let fits = |i: usize, candidate: &CandidateNode<'_>| {
+            !candidate.leaving
                 // the cheapest check first: most nodes that do not fit are full
-                && seat.short(pod.requests).is_none()
-                && seat.refuses(pod).is_none()
+                && candidate.short(pod.requests).is_none()
+                && candidate.refuses(pod).is_none()
                 && others.refuses(class, &lows, i).is_none()
         };
         let home = pod.node.as_ref().and_then(|n| rows.get(*index.get(n)?)?.node.zone.as_ref());
         let home = home.filter(|_| pod.shape.claims);
         let near = home.and_then(|zone| {
-            seats.iter().enumerate().position(|(i, s)| s.row.node.zone.as_ref() == Some(zone) && fits(i, s))
+            candidates
+                .iter()
+                .enumerate()
+                .position(|(i, s)| s.row.node.zone.as_ref() == Some(zone) && fits(i, s))
         });
-        let found = near.or_else(|| seats.iter().enumerate().position(|(i, s)| fits(i, s)));
+        let found = near.or_else(|| candidates.iter().enumerate().position(|(i, s)| fits(i, s)));
         let Some(at) = found else {
-            let reason = why(&seats, &others, class, &lows, pod);
+            let reason = why(&candidates, &others, class, &lows, pod);
             failed = Some((class, pod.requests, out.placed.len(), reason.clone()));
             out.unplaced.push(unplaced(pod, reason));
             continue;
         };
-        if let Some(seat) = seats.get_mut(at) {
-            seat.free = seat.free.minus(pod.requests);
-            seat.slots -= 1;
-            seat.ports.extend(pod.shape.scheduling.host_ports.iter());
+        if let Some(candidate) = candidates.get_mut(at) {
+            candidate.free = candidate.free.minus(pod.requests);
+            candidate.slots -= 1;
+            candidate.ports.extend(pod.shape.scheduling.host_ports.iter());
             out.placed.push(Placed {
                 namespace: pod.namespace.clone(),
                 name: pod.name.clone(),
-                node: seat.row.node.name.clone(),
+                node: candidate.row.node.name.clone(),
                 out_of: home.filter(|_| near.is_none()).cloned(),
             });
         }
@@ -222,40 +225,46 @@ fn take_ports<'a>(
     cluster: &'a Cluster,
     gone: &HashSet<&Uid>,
     index: &HashMap<&Name, usize>,
-    seats: &mut [Seat<'a>],
+    candidates: &mut [CandidateNode<'a>],
 ) {
     for pod in cluster.pods.iter() {
         let ports = &pod.shape.scheduling.host_ports;
         if ports.is_empty() || pod.phase.is_finished() || gone.contains(&pod.uid) {
             continue;
         }
-        let seat = pod.node.as_ref().and_then(|n| index.get(n)).and_then(|i| seats.get_mut(*i));
-        if let Some(seat) = seat {
-            seat.ports.extend(ports.iter());
+        let candidate = pod.node.as_ref().and_then(|n| index.get(n)).and_then(|i| candidates.get_mut(*i));
+        if let Some(candidate) = candidate {
+            candidate.ports.extend(ports.iter());
         }
     }
 }
 
 /// `0 of 49 other nodes: 30 taint dedicated=gpu, 12 insufficient cpu, 7 do not match its node selector`.
-fn why(seats: &[Seat<'_>], others: &Others<'_>, class: usize, lows: &[u32], pod: &Pod) -> String {
-    let mut counts: BTreeMap<Why<'_>, u32> = BTreeMap::new();
+fn why(
+    candidates: &[CandidateNode<'_>],
+    others: &Others<'_>,
+    class: usize,
+    lows: &[u32],
+    pod: &Pod,
+) -> String {
+    let mut counts: BTreeMap<FilterReason<'_>, u32> = BTreeMap::new();
     let mut nodes = 0;
-    for (i, seat) in seats.iter().enumerate().filter(|(_, s)| !s.leaving) {
+    for (i, candidate) in candidates.iter().enumerate().filter(|(_, s)| !s.leaving) {
         nodes += 1;
-        if let Some(why) = seat.refuses(pod).or_else(|| others.refuses(class, lows, i)) {
+        if let Some(why) = candidate.refuses(pod).or_else(|| others.refuses(class, lows, i)) {
             *counts.entry(why).or_default() += 1;
         }
     }
     if nodes == 0 {
         return "there is no other node".into();
     }
-    let mut counts: Vec<(Why<'_>, u32)> = counts.into_iter().collect();
+    let mut counts: Vec<(FilterReason<'_>, u32)> = counts.into_iter().collect();
     counts.sort_by_key(|(why, n)| (Reverse(*n), *why));
     let reasons: Vec<String> = counts.iter().map(|(why, n)| format!("{n} {}", why.words(*n))).collect();
     format!("0 of {nodes} other {}: {}", if nodes == 1 { "node" } else { "nodes" }, reasons.join(", "))
 }
 
-impl Why<'_> {
+impl FilterReason<'_> {
     fn words(self, nodes: u32) -> String {
         let (not, has) = if nodes == 1 { ("does not", "has") } else { ("do not", "have") };
         match self {
@@ -266,7 +275,7 @@ impl Why<'_> {
             Self::Selector => format!("{not} match its node selector"),
             Self::Affinity => format!("{not} match its node affinity"),
             Self::Ports => format!("{has} its host port taken"),
-            Self::Short(short) => short.words(),
+            Self::Insufficient(short) => short.words(),
             Self::NoDomain(key) => format!("{has} no label {key} to spread over"),
             Self::Spread(key) => format!("would break its spread over {key}"),
             Self::PodAffinity => format!("{not} meet its pod affinity"),
@@ -276,7 +285,7 @@ impl Why<'_> {
     }
 }
 
-impl Short {
+impl Insufficient {
     fn words(self) -> String {
         let lacking: Vec<&str> = [
             (self.cpu, "cpu"),

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
-use crate::domain::plan::RevisionRef;
+use crate::domain::plan::{NoRevision, RevisionRef};
 
 /// The annotation that numbers a Deployment's ReplicaSets.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -101,16 +101,14 @@ pub fn history(kind: &Kind, workload: &Uid, holders: &[Value]) -> Vec<Revision> 
 }
 
 /// The newest revision and the one to roll back to. Err: why there is none.
-pub fn choose(history: &[Revision], to: Option<i64>) -> Result<(&Revision, &Revision), String> {
-    let Some(newest) = history.last() else { return Err("it has no revisions".into()) };
+pub fn choose(history: &[Revision], to: Option<i64>) -> Result<(&Revision, &Revision), NoRevision> {
+    let Some(newest) = history.last() else { return Err(NoRevision::None) };
     let wanted = match to {
-        Some(number) => history.iter().find(|r| r.number == number).ok_or_else(|| {
-            let known: Vec<String> = history.iter().map(|r| r.number.to_string()).collect();
-            format!("it has no revision {number}; there are {}", known.join(", "))
+        Some(number) => history.iter().find(|r| r.number == number).ok_or_else(|| NoRevision::Unknown {
+            number,
+            known: history.iter().map(|r| r.number).collect(),
         })?,
-        None => {
-            history.iter().rev().nth(1).ok_or("it has only one revision: there is nothing to go back to")?
-        }
+        None => history.iter().rev().nth(1).ok_or(NoRevision::OnlyOne)?,
     };
     Ok((newest, wanted))
 }
@@ -217,8 +215,10 @@ mod tests {
         let (from, to) = choose(&history, None).unwrap();
         assert_eq!((from.number, to.number), (10, 9));
         assert_eq!(choose(&history, Some(10)).unwrap().1.images, ["a:10"]);
-        assert_eq!(choose(&history, Some(3)).unwrap_err(), "it has no revision 3; there are 9, 10");
-        assert!(choose(&history[..1], None).is_err());
+        let unknown = NoRevision::Unknown { number: 3, known: vec![9, 10] };
+        assert_eq!(unknown.to_string(), "it has no revision 3; there are 9, 10");
+        assert_eq!(choose(&history, Some(3)).unwrap_err(), unknown);
+        assert_eq!(choose(&history[..1], None).unwrap_err(), NoRevision::OnlyOne);
     }
 
     #[test]

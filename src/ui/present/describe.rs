@@ -179,7 +179,7 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
         out.field("image", image);
     }
     out.field("revision", w.revision.map_or_else(|| w.update_revision.to_string(), |r| r.to_string()));
-    out.field("managed by", w.managed_by.as_ref().map_or("", Name::as_str));
+    out.field("managed by", w.managed_by.as_ref().map_or_else(String::new, ToString::to_string));
     if let Some(by) = &w.changed {
         out.field("last change", format!("by {}, {} ({})", by.manager, past(now, by.at), by.at.told(now)));
     }

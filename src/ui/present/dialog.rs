@@ -1,7 +1,7 @@
 //! The rehearsal and what it asks for, as lines.
 
 use pilothouse_core::domain::plan::{
-    Act, BudgetWait, Confirm, Fate, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
+    Act, BudgetWait, Confirm, Fate, Guard, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
 };
 use pilothouse_core::domain::time::Stamp;
 
@@ -34,14 +34,14 @@ const MOST_UNPLACED: usize = 40;
 /// Why the plan cannot be carried out; empty = it can.
 pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
     let mut all: Vec<String> = rehearsal.plan.refusals.iter().map(Refusal::words).collect();
-    all.extend(rehearsal.evidence.denied.iter().map(|d| Refusal::new("rbac", d.as_str()).words()));
-    all.extend(
-        rehearsal.evidence.dry_run_refused.iter().map(|d| Refusal::new("dry-run", d.as_str()).words()),
-    );
-    if read_only && !rehearsal.plan.refusals.iter().any(|r| r.guard == "read-only") {
-        all.push("read-only: this console cannot change the cluster".into());
+    if read_only && !is_refused_by(&rehearsal.plan, Guard::ReadOnly) {
+        all.push("read-only: this console was started to look only".into());
     }
     all
+}
+
+fn is_refused_by(plan: &Plan, guard: Guard) -> bool {
+    plan.refusals.iter().any(|r| r.guard() == guard)
 }
 
 /// `cordon no/ip-10-0-3-7` or `cordon 3 nodes`.
@@ -49,7 +49,7 @@ pub fn title(intent: &Intent) -> String {
     let act = match &intent.act {
         Act::Scale(by) => format!("scale to {}", by.replicas),
         Act::Failover { plan, .. } => return format!("{} {}", intent.act.as_str(), plan.name),
-        Act::Undo(undoing) => return format!("undo of {}", undoing.title),
+        Act::Undo(derived) => return format!("undo of {}", derived.title),
         Act::Resume(rest) => return format!("rest of {}", rest.title),
         other => other.as_str().to_owned(),
     };
@@ -165,18 +165,12 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     for refusal in refusals {
         out.say(Role::Critical, format!("✖ {refusal}"));
     }
-    if plan.refusals.iter().any(|r| r.guard == "kubectl-filter") {
-        out.say(Role::Strong, "  the options (o) can allow these pods to be evicted");
+    if is_refused_by(plan, Guard::KubectlFilter) {
+        out.say(Role::Strong, "  the options (o) have the switches that allow evicting these pods");
     }
-    for unanswered in &rehearsal.evidence.unanswered {
-        out.say(Role::Warning, format!("! could not be checked: {unanswered}"));
-    }
-    let (worst, others) = plan.warnings.split_at(plan.silent.len().min(plan.warnings.len()));
-    for warning in worst {
-        out.say(Role::Critical, format!("✖ {warning}"));
-    }
-    for warning in others {
-        out.say(Role::Warning, format!("! {warning}"));
+    for warning in &plan.warnings {
+        let (glyph, role) = if warning.is_grave() { ("✖", Role::Critical) } else { ("!", Role::Warning) };
+        out.say(role, format!("{glyph} {warning}"));
     }
     let drain = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. }) && !plan.pods.is_empty();
     if drain {

@@ -18,6 +18,9 @@ pub struct HeaderView {
     /// Groups; a bar stands between two of them. The last ones leave first.
     pub groups: Vec<Vec<Cell>>,
     pub right: Vec<Cell>,
+    /// How many cells of the first group give way where there is no room, from the third on: who we are is known to us,
+    /// and so is that nothing is left out.
+    pub spare: usize,
 }
 
 /// What the header says.
@@ -43,16 +46,17 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     let user = cluster.identity.user.as_ref().unwrap_or(&info.kubeconfig_user);
     first.push(cell(Role::Dim, user.as_str()));
     let shown = match (&ui.namespace, &*info.namespaces) {
-        (Some(one), _) => one.to_string(),
+        (Some(one), _) => Some(one.to_string()),
         // not all may be read: those that are
         (None, []) => match &cluster.pods.cover {
-            Coverage::Namespaces(read) => read.join(","),
-            _ => "all".into(),
+            Coverage::Namespaces(read) => Some(read.join(",")),
+            _ => None,
         },
-        (None, some) if some.len() <= 3 => some.join(","),
-        (None, some) => format!("{} namespaces", some.len()),
+        (None, some) if some.len() <= 3 => Some(some.join(",")),
+        (None, some) => Some(format!("{} namespaces", some.len())),
     };
-    first.push(plain(format!("ns:{shown}")));
+    header.spare = if shown.is_none() { 2 } else { 1 };
+    first.push(plain(format!("ns:{}", shown.as_deref().unwrap_or("all"))));
     header.groups.push(first);
     header.groups.push(nodes(cluster));
     header.groups.push(pods(cluster));

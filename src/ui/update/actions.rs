@@ -82,17 +82,17 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if !is_here(ui, world, &action) {
         return;
     }
-    let undoing = undo::undoing(&action);
+    let derived = undo::derive_undo(&action);
     let mut targets: Vec<ObjectRef> = Vec::new();
-    for step in &undoing.steps {
+    for step in &derived.steps {
         if !targets.contains(&step.on) {
             targets.push(step.on.clone());
         }
     }
     if targets.is_empty() {
-        return ui.say(format!("this action cannot be undone: {}", undoing.remains));
+        return ui.say(format!("this action cannot be undone: {}", derived.not_restored));
     }
-    dialog::open(ui, world, Act::Undo(Box::new(undoing)), targets, effects);
+    dialog::open(ui, world, Act::Undo(Box::new(derived)), targets, effects);
 }
 
 pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {

@@ -71,9 +71,7 @@ pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
         Reply::Rehearsal(new) => {
             let same = match &dialog.stage {
-                Stage::Ready(old) => {
-                    new.plan.goes_beyond(&old.plan).is_none() && old.evidence == new.evidence
-                }
+                Stage::Ready(old) => new.plan.goes_beyond(&old.plan).is_none(),
                 Stage::Waiting | Stage::Failed(_) => false,
             };
             let had = matches!(dialog.stage, Stage::Ready(_));

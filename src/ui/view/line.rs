@@ -26,13 +26,12 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
     let right_width = width_of(&right);
     let mut groups = view.groups.clone();
     let taken = |groups: &[Vec<Cell>]| groups.iter().map(|g| width_of(g) + 3).sum::<u16>() + right_width + 1;
-    // who we are is known to us, and so is that nothing is left out
-    for droppable in [2, 2] {
+    for _ in 0..view.spare {
         if taken(&groups) > area.width
             && let Some(first) = groups.first_mut()
-            && first.get(droppable).is_some_and(|c| !c.text.starts_with("ns:") || c.text == "ns:all")
+            && first.len() > 2
         {
-            first.remove(droppable);
+            first.remove(2);
         }
     }
     let end = area.right().saturating_sub(right_width + 2);

@@ -1,7 +1,7 @@
 //! Deployments, ReplicaSets, StatefulSets, DaemonSets and Jobs, decoded into one slim form.
 
-use pilothouse_core::domain::id::{Kind, Name};
-use pilothouse_core::domain::workload::{Strategy, Workload};
+use pilothouse_core::domain::id::Kind;
+use pilothouse_core::domain::workload::{ManagedBy, Strategy, Tool, Workload};
 use serde::Deserialize;
 
 use super::{ConditionDoc, Decode, Decoder, Labels, Meta, Pools, SelectorDoc, Text, int, read, single};
@@ -197,14 +197,13 @@ pub fn workload(pools: &mut Pools, kind: &Kind, json: &[u8]) -> Result<Workload,
 }
 
 /// The GitOps tool or operator that owns the object and may revert changes, as a short word.
-fn managed_by(pools: &mut Pools, meta: &Meta<'_>) -> Option<Name> {
+fn managed_by(pools: &mut Pools, meta: &Meta<'_>) -> Option<ManagedBy> {
     let label = |key: &str| meta.labels.get(key).filter(|v| !v.is_empty());
     let annotation = |key: &str| meta.annotations.get(key).filter(|v| !v.is_empty());
-    let of = |what: &str, name: Option<&str>| name.map_or_else(|| what.to_owned(), |n| format!("{what} {n}"));
-    let words = if let Some(id) = annotation("argocd.argoproj.io/tracking-id") {
-        of("Argo CD", id.split(':').next())
+    let (tool, name) = if let Some(id) = annotation("argocd.argoproj.io/tracking-id") {
+        (Tool::ArgoCd, id.split(':').next())
     } else if let Some(name) = label("argocd.argoproj.io/instance") {
-        of("Argo CD", Some(name))
+        (Tool::ArgoCd, Some(name))
     } else if meta
         .annotations
         .0
@@ -212,17 +211,17 @@ fn managed_by(pools: &mut Pools, meta: &Meta<'_>) -> Option<Name> {
         .chain(&meta.labels.0)
         .any(|(k, _)| k.starts_with("argocd.argoproj.io/"))
     {
-        of("Argo CD", label("app.kubernetes.io/instance"))
+        (Tool::ArgoCd, label("app.kubernetes.io/instance"))
     } else if let Some(name) = label("kustomize.toolkit.fluxcd.io/name") {
-        of("Flux", Some(name))
+        (Tool::Flux, Some(name))
     } else if let Some(name) = label("helm.toolkit.fluxcd.io/name") {
-        of("Flux", Some(name))
+        (Tool::Flux, Some(name))
     } else if label("app.kubernetes.io/managed-by") == Some("Helm") {
-        of("Helm", annotation("meta.helm.sh/release-name").or_else(|| label("app.kubernetes.io/instance")))
+        (Tool::Helm, annotation("meta.helm.sh/release-name").or_else(|| label("app.kubernetes.io/instance")))
     } else {
         return None;
     };
-    Some(pools.name(&words))
+    Some(ManagedBy { tool, name: name.map(|name| pools.name(name)) })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use pilothouse_core::domain::settings::{LogSettings, PrometheusSettings};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{Cluster, ClusterInfo, Outcome, World};
-use pilothouse_core::plan::View;
+use pilothouse_core::plan::DataScope;
 use pilothouse_sim::clock::parse;
 use pilothouse_sim::scenario::Scenario;
 use pilothouse_sim::server::{Options, Running, Sim};
@@ -105,7 +105,7 @@ impl Stage {
             &cluster,
             &intent,
             &guards(),
-            View::Whole,
+            DataScope::FullCluster,
             self.clock.now(),
             &reach,
             &mut Answers::default(),

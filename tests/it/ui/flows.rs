@@ -21,8 +21,8 @@ use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::{Condition, Node, Status};
 use pilothouse_core::domain::plan::{
-    Act, BudgetWait, Choice, Confirm, DrainOptions, Evidence, Intent, PdbEffect, Plan, Refusal,
-    ServiceEffect, Step, StepKind,
+    Act, BudgetWait, Choice, Confirm, DrainOptions, Few, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
+    Since, Step, StepKind, Warning,
 };
 use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::workload::Workload;
@@ -37,7 +37,7 @@ use super::{Desk, scene};
 fn plan(intent: &Intent, confirm: Confirm, answer: &str) -> Plan {
     let mut plan = Plan::new(intent.clone(), scene::NOW);
     plan.steps = intent.targets.iter().map(|on| Step::new(StepKind::Cordon, on.clone())).collect();
-    plan.warnings = vec!["one zone has no other node".into()];
+    plan.warnings = vec![Warning::ZonesEmptied { zones: Few(vec!["a".into()]) }];
     plan.confirm = confirm;
     plan.answer = answer.into();
     plan.kubectl = "kubectl cordon x".into();
@@ -57,7 +57,7 @@ fn rehearse(desk: &mut Desk, key: &str, make: impl Fn(&Intent) -> Plan) -> Inten
 }
 
 fn reply(desk: &mut Desk, ticket: Ticket, plan: Plan) {
-    let rehearsal = Rehearsal { plan: Arc::new(plan), evidence: Evidence::default() };
+    let rehearsal = Rehearsal { plan: Arc::new(plan) };
     let effects = update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Rehearsal(rehearsal)));
     assert_eq!(effects, Vec::new());
 }
@@ -74,7 +74,9 @@ fn cordon_pins_the_object_and_runs_after_a_look() {
     assert_eq!(intent.targets.first().unwrap().uid, scene::uid(1003));
     assert_eq!(intent.context, "prod-eu");
     let text = desk.dump(120, 36);
-    for word in ["Rehearsal: cordon", "one zone has no other node", "kubectl cordon x", "uncordon"] {
+    for word in
+        ["Rehearsal: cordon", "zones left without a node that takes pods: a", "kubectl cordon x", "uncordon"]
+    {
         assert!(text.contains(word), "{word}:\n{text}");
     }
     desk.ui.clock_ms += 301;
@@ -149,14 +151,32 @@ fn another_plan_starts_the_confirmation_again() {
 }
 
 #[test]
-fn refusals_leave_nothing_to_confirm() {
+fn a_grave_warning_is_told_as_a_fault() {
     let mut desk = Desk::new(scene::trouble());
     rehearse(&mut desk, "C", |i| Plan {
-        refusals: vec![Refusal::new("rbac", "needs patch nodes")],
+        warnings: vec![
+            Warning::PlacementPartial,
+            Warning::KubeletSilent { node: "n1".into(), state: "Unknown", since: Since(None) },
+        ],
         ..plan(i, Confirm::Yes, "y")
     });
     let text = desk.dump(120, 36);
-    assert!(text.contains("needs patch nodes") && text.contains("blocked"), "{text}");
+    assert!(text.contains("✖ n1 is Unknown: its kubelet does not answer"), "{text}");
+    assert!(text.contains("! placement checked against the nodes known so far"), "{text}");
+}
+
+#[test]
+fn refusals_leave_nothing_to_confirm() {
+    let mut desk = Desk::new(scene::trouble());
+    rehearse(&mut desk, "C", |i| Plan {
+        refusals: vec![Refusal::NoConnection { context: "dr".into() }],
+        ..plan(i, Confirm::Yes, "y")
+    });
+    let text = desk.dump(120, 36);
+    assert!(
+        text.contains("✖ no permission: there is no connection to context dr") && text.contains("blocked"),
+        "{text}"
+    );
     desk.ui.clock_ms += 1000;
     assert!(!runs(&desk.press("y")));
     desk.press("esc");

@@ -14,8 +14,8 @@ impl Act {
                 FailoverKind::Standby(standby) => BTreeSet::from([standby.context.clone()]),
                 _ => BTreeSet::new(),
             },
-            Self::Undo(sequel) | Self::Resume(sequel) => {
-                sequel.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect()
+            Self::Undo(derived) | Self::Resume(derived) => {
+                derived.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty()).collect()
             }
             _ => BTreeSet::new(),
         }
@@ -25,7 +25,7 @@ impl Act {
     pub fn watched(&self) -> Option<&Watched> {
         match self {
             Self::Failover { plan, .. } => plan.watched.as_ref(),
-            Self::Resume(rest) => rest.watched.as_ref(),
+            Self::Resume(derived) => derived.watched.as_ref(),
             _ => None,
         }
     }

@@ -2,50 +2,63 @@
 
 use std::collections::HashSet;
 
-use super::{Plan, ServiceEffect, Step, StepKind};
+use super::{Plan, Refusal, ServiceEffect, Step, StepKind, Warning};
 
-impl Plan {
-    /// What of this plan the person who read `read` has not agreed to, in words; None = nothing. A plan that has become better
-    /// meanwhile (a Service has more ready pods, a warning is gone) and numbers that move by themselves (budgets, ages,
-    /// measured ratios) are nothing new.
-    pub fn goes_beyond(&self, read: &Self) -> Option<&'static str> {
-        let same_steps = self.steps.len() == read.steps.len()
-            && self.steps.iter().zip(&read.steps).all(|(now, then)| is_same_step(now, then));
-        if !same_steps || self.diff != read.diff {
-            return Some("what it does");
-        }
-        let fates = |plan: &Self| -> Vec<_> { plan.pods.iter().map(|p| (p.pod.clone(), p.fate)).collect() };
-        if fates(self) != fates(read) {
-            return Some("the pods that it affects");
-        }
-        if (self.confirm, &self.answer) != (read.confirm, &read.answer) {
-            return Some("what has to be typed");
-        }
-        if !self.services.iter().all(|now| read.services.iter().any(|then| loses_no_more(now, then))) {
-            return Some("what Services lose");
-        }
-        let unplaced: HashSet<_> = read.unplaced.iter().map(|u| (&u.namespace, &u.name)).collect();
-        if !self.unplaced.iter().all(|u| unplaced.contains(&(&u.namespace, &u.name))) {
-            return Some("the pods that no node has room for");
-        }
-        let said: HashSet<&str> = read.sentences().flat_map(steady_words).collect();
-        if !self.sentences().flat_map(steady_words).all(|word| said.contains(word)) {
-            return Some("its warnings");
-        }
-        None
-    }
+/// What of a plan a person has not agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    Steps,
+    Pods,
+    Answer,
+    Services,
+    Unplaced,
+    Warnings,
+}
 
-    fn sentences(&self) -> impl Iterator<Item = &str> {
-        self.refusals.iter().map(|r| r.reason.as_str()).chain(self.warnings.iter().map(String::as_str))
+impl std::fmt::Display for Beyond {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Steps => "what it does",
+            Self::Pods => "the pods that it affects",
+            Self::Answer => "what has to be typed",
+            Self::Services => "what Services lose",
+            Self::Unplaced => "the pods that no node has room for",
+            Self::Warnings => "its warnings",
+        })
     }
 }
 
-/// A sentence without what moves by itself: what begins with a digit, or with one in brackets, is a count, an age, a ratio.
-fn steady_words(sentence: &str) -> impl Iterator<Item = &str> {
-    let is_number =
-        |w: &&str| w.trim_start_matches(['(', '[', '~']).starts_with(|c: char| c.is_ascii_digit());
-    // the last of a list has no comma behind it
-    sentence.split_whitespace().filter(move |w| !is_number(w)).map(|w| w.trim_end_matches([',', ';', '.']))
+impl Plan {
+    /// What of this plan the person who read `read` has not agreed to; None = nothing. A plan that has become better
+    /// meanwhile (a Service has more ready pods, a warning is gone) and numbers that move by themselves (budgets, ages,
+    /// measured ratios) are nothing new.
+    pub fn goes_beyond(&self, read: &Self) -> Option<Beyond> {
+        let same_steps = self.steps.len() == read.steps.len()
+            && self.steps.iter().zip(&read.steps).all(|(now, then)| is_same_step(now, then));
+        if !same_steps || self.diff != read.diff {
+            return Some(Beyond::Steps);
+        }
+        let fates = |plan: &Self| -> Vec<_> { plan.pods.iter().map(|p| (p.pod.clone(), p.fate)).collect() };
+        if fates(self) != fates(read) {
+            return Some(Beyond::Pods);
+        }
+        if (self.confirm, &self.answer) != (read.confirm, &read.answer) {
+            return Some(Beyond::Answer);
+        }
+        if !self.services.iter().all(|now| read.services.iter().any(|then| loses_no_more(now, then))) {
+            return Some(Beyond::Services);
+        }
+        let unplaced: HashSet<_> = read.unplaced.iter().map(|u| (&u.namespace, &u.name)).collect();
+        if !self.unplaced.iter().all(|u| unplaced.contains(&(&u.namespace, &u.name))) {
+            return Some(Beyond::Unplaced);
+        }
+        let warned = |now: &Warning| read.warnings.iter().any(|then| now.is_told_by(then));
+        let refused = |now: &Refusal| read.refusals.iter().any(|then| now.is_told_by(then));
+        if !self.warnings.iter().all(warned) || !self.refusals.iter().all(refused) {
+            return Some(Beyond::Warnings);
+        }
+        None
+    }
 }
 
 fn is_same_step(now: &Step, then: &Step) -> bool {
@@ -54,7 +67,9 @@ fn is_same_step(now: &Step, then: &Step) -> bool {
         (StepKind::Check(now), StepKind::Check(then)) => now.name() == then.name(),
         // not the words beside the fields
         (StepKind::Change(now), StepKind::Change(then)) => now.fields == then.fields,
-        (now, then) => now.to_string() == then.to_string(),
+        // its version moves with every status
+        (StepKind::Restart { .. }, StepKind::Restart { .. }) => true,
+        (now, then) => now == then,
     };
     same_kind && now.on == then.on && now.context == then.context
 }

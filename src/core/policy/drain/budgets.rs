@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Drain, few, grace_secs, lacking, span};
+use super::{Drain, grace_secs, lacking, span};
 use crate::domain::budget::Pdb;
 use crate::domain::id::{Name, Uid};
-use crate::domain::plan::{BudgetWait, DrainOptions, Fate, Lacking, PdbEffect};
+use crate::domain::plan::{BudgetWait, DrainOptions, Fate, Lacking, PdbEffect, Warning};
 use crate::domain::pod::{Phase, Pod};
 use crate::facts::world::Cluster;
 
@@ -75,17 +75,13 @@ pub(super) fn judge(cluster: &Cluster, going: &[&Pod], options: &DrainOptions, d
         }
     }
     drain.pdbs = asked.into_values().map(Asked::effect).collect();
-    let never: Vec<String> = drain
+    let never = drain
         .pdbs
         .iter()
         .filter(|p| p.wait == Some(BudgetWait::Unbounded))
-        .map(|p| format!("{}/{}", p.namespace, p.name))
-        .collect();
-    if !never.is_empty() {
-        drain
-            .warnings
-            .push(format!("the drain cannot finish: these budgets never allow an eviction: {}", few(&never)));
-    }
+        .map(|p| format!("{}/{}", p.namespace, p.name));
+    let never = Warning::of(never.collect(), |budgets| Warning::BudgetsNeverAllow { budgets });
+    drain.warnings.extend(never);
 }
 
 impl Asked<'_> {
@@ -256,7 +252,7 @@ mod tests {
                 &cluster,
                 &["n".into()],
                 &DrainOptions::default(),
-                &crate::domain::plan::Extras::default(),
+                &crate::domain::plan::Lookups::default(),
                 false,
                 Stamp(0),
             );

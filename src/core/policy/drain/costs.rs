@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{Drain, few, full_name, grace_secs, span};
+use super::{Drain, full_name, grace_secs, span};
 use crate::domain::id::{Kind, Name, Uid};
-use crate::domain::plan::DrainOptions;
+use crate::domain::plan::{DrainOptions, Few, Warning, With};
 use crate::domain::pod::Pod;
 use crate::domain::workload::{Strategy, Workload};
 use crate::facts::world::{Cluster, NodeState};
@@ -31,38 +31,29 @@ pub(super) fn judge(
         // where they fit was not judged, so that they may not follow is all that can be said
         let zone = |pod: &Pod| cluster.node(pod.node.as_ref()?)?.zone.clone();
         let bound = going.iter().filter(|p| p.shape.claims);
-        let bound =
-            bound.filter_map(|p| Some(format!("{} ({})", full_name(p), zone(p)?))).collect::<Vec<_>>();
-        say(drain, "their volumes may bind them to the zone", &bound);
+        let bound = bound.filter_map(|p| Some(With { name: full_name(p), of: zone(p)? })).collect();
+        say(drain, bound, |pods| Warning::BoundToZone { pods });
     }
     let pods = |keep: &dyn Fn(&Pod) -> bool| {
         going.iter().filter(|p| keep(p)).map(|p| full_name(p)).collect::<Vec<_>>()
     };
     let owned = |pod: &Pod, kind: Kind| pod.owner.as_ref().is_some_and(|o| o.kind == kind);
-    for (what, names) in [
-        (
-            "re-created under the same name, only after the old one is gone",
-            pods(&|p| owned(p, Kind::StatefulSet)),
-        ),
-        ("jobs that start again from zero", pods(&|p| owned(p, Kind::Job))),
-        ("marked as not safe to evict, for the cluster autoscaler", pods(&|p| p.shape.keep_in_place)),
-        ("files in hostPath volumes stay behind", pods(&|p| p.shape.host_path)),
-    ] {
-        say(drain, what, &names);
-    }
+    say(drain, pods(&|p| owned(p, Kind::StatefulSet)), |pods| Warning::SameName { pods });
+    say(drain, pods(&|p| owned(p, Kind::Job)), |pods| Warning::JobsRestart { pods });
+    say(drain, pods(&|p| p.shape.keep_in_place), |pods| Warning::NotSafeToEvict { pods });
+    say(drain, pods(&|p| p.shape.host_path), |pods| Warning::HostPath { pods });
     if let Some(slowest) = going.iter().max_by_key(|p| grace_secs(p, options))
         && grace_secs(slowest, options) > LONG_GRACE_SECS
     {
-        let (name, grace) = (full_name(slowest), grace_secs(slowest, options));
-        drain.warnings.push(format!("{name} may take {} to end, and the drain as long", span(grace)));
+        let grace = span(grace_secs(slowest, options));
+        drain.warnings.push(Warning::LongGrace { pod: full_name(slowest), grace });
     }
     controllers(cluster, &owners, drain);
 }
 
-fn say(drain: &mut Drain, what: &str, names: &[String]) {
-    if !names.is_empty() {
-        drain.warnings.push(format!("{what}: {}", few(names)));
-    }
+/// One warning for all that it is about, if there is anything.
+fn say<T>(drain: &mut Drain, about: Vec<T>, warning: fn(Few<T>) -> Warning) {
+    drain.warnings.extend(Warning::of(about, warning));
 }
 
 /// The workloads that the pods belong to in the end.
@@ -108,12 +99,8 @@ fn outages(owners: &Owners<'_>, drain: &mut Drain) {
     let surges =
         |w: &Workload| w.kind == Kind::Deployment && w.strategy == Strategy::RollingUpdate && !w.paused;
     let names = |with: bool| single().filter(|w| surges(w) == with).map(|w| named(w)).collect::<Vec<_>>();
-    say(
-        drain,
-        "one replica, so an outage until its replacement is ready (cordon, then restart it with surge first)",
-        &names(true),
-    );
-    say(drain, "one replica, so an outage until it is ready again elsewhere", &names(false));
+    say(drain, names(true), |workloads| Warning::OutageUnlessSurged { workloads });
+    say(drain, names(false), |workloads| Warning::Outage { workloads });
 }
 
 /// Where an owner's pods that stay are.
@@ -136,9 +123,8 @@ fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>,
         *open.entry(zone).or_default() |= takes;
     }
     let left: BTreeSet<&Name> = nodes.iter().filter_map(|n| zone_of.get(n).copied()).collect();
-    let empty: Vec<String> =
-        left.iter().filter(|z| open.get(**z) == Some(&false)).map(ToString::to_string).collect();
-    say(drain, "zones left without a node that takes pods", &empty);
+    let empty = left.iter().filter(|z| open.get(**z) == Some(&false)).map(|z| (*z).clone()).collect();
+    say(drain, empty, |zones| Warning::ZonesEmptied { zones });
 
     let mut staying: HashMap<&Uid, Staying> = HashMap::new();
     for pod in cluster.pods.iter().filter(|p| !p.phase.is_finished() && !p.is_terminating()) {
@@ -171,30 +157,30 @@ fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>,
             losing.contains(&(**zone, &w.uid)) && stays.is_some_and(|s| !s.zones.contains(**zone))
         });
         if let Some(zone) = gone {
-            last.push(format!("{} ({zone})", named(w)));
+            last.push(With { name: named(w), of: (*zone).clone() });
         }
     }
-    say(drain, "every ready replica is on what is drained", &all);
-    say(drain, "the last replicas in their zone", &last);
+    say(drain, all, |workloads| Warning::AllReadyReplicas { workloads });
+    say(drain, last, |workloads| Warning::LastInZone { workloads });
 }
 
 /// What autoscalers and GitOps controllers make of it.
 fn controllers(cluster: &Cluster, owners: &Owners<'_>, drain: &mut Drain) {
     let scaled: HashMap<(&Name, &Kind, &Name), &crate::domain::autoscaler::Hpa> =
         cluster.hpas.iter().map(|h| ((&h.namespace, &h.target_kind, &h.target_name), &**h)).collect();
-    let full: Vec<String> = owners
+    let full = owners
         .workloads
         .values()
         .filter_map(|w| scaled.get(&(&w.namespace, &w.kind, &w.name)))
         .filter(|h| h.current.is_some_and(|n| n >= h.max))
-        .map(|h| format!("{}/{} ({})", h.namespace, h.name, h.max))
+        .map(|h| With { name: format!("{}/{}", h.namespace, h.name), of: h.max })
         .collect();
-    say(drain, "autoscalers at their maximum, which add nothing while the load moves", &full);
-    let reverted: Vec<String> = owners
+    say(drain, full, |hpas| Warning::AutoscalersFull { hpas });
+    let reverted = owners
         .workloads
         .values()
-        .filter_map(|w| Some((w, w.managed_by.as_ref().filter(|by| !by.starts_with("Helm"))?)))
-        .map(|(w, by)| format!("{} ({by})", named(w)))
+        .filter_map(|w| Some((w, w.managed_by.as_ref().filter(|by| by.tool.reverts())?)))
+        .map(|(w, by)| With { name: named(w), of: by.clone() })
         .collect();
-    say(drain, "managed by GitOps, which reverts edits made to let the drain pass", &reverted);
+    say(drain, reverted, |workloads| Warning::GitOpsReverts { workloads });
 }

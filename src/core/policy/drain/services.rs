@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Drain, few, lacking};
+use super::{Drain, lacking};
 use crate::domain::id::Name;
-use crate::domain::plan::{Lacking, ServiceEffect};
+use crate::domain::plan::{Burden, Lacking, ServiceEffect, Warning};
 use crate::domain::pod::Pod;
 use crate::facts::world::{Cluster, ServiceRow};
 
@@ -48,24 +48,11 @@ pub(super) fn judge(cluster: &Cluster, going: &[&Pod], drain: &mut Drain) {
     drain
         .services
         .sort_by(|a, b| (a.ready_after, &a.namespace, &a.name).cmp(&(b.ready_after, &b.namespace, &b.name)));
-    let last: Vec<String> = drain
-        .services
-        .iter()
-        .filter(|s| s.ready_after == 0)
-        .map(|s| format!("{}/{}", s.namespace, s.name))
-        .collect();
-    if !last.is_empty() {
-        drain.warnings.push(format!(
-            "services that lose their last ready endpoint until a replacement is ready: {}",
-            few(&last)
-        ));
-    }
-    let loaded: Vec<String> = drain.services.iter().filter(|s| is_burdened(s)).map(burden).collect();
-    if !loaded.is_empty() {
-        drain
-            .warnings
-            .push(format!("each remaining backend gets at least 50 % more requests: {}", few(&loaded)));
-    }
+    let last = drain.services.iter().filter(|s| s.ready_after == 0);
+    let last = last.map(|s| format!("{}/{}", s.namespace, s.name)).collect();
+    let loaded = drain.services.iter().filter(|s| is_burdened(s)).map(burden).collect();
+    drain.warnings.extend(Warning::of(last, |services| Warning::LastEndpoints { services }));
+    drain.warnings.extend(Warning::of(loaded, |services| Warning::Burdened { services }));
 }
 
 /// The load of each remaining backend rises by 50 % or more.
@@ -73,10 +60,10 @@ fn is_burdened(s: &ServiceEffect) -> bool {
     s.ready_after > 0 && u64::from(s.ready_before) * 2 >= u64::from(s.ready_after) * 3
 }
 
-fn burden(s: &ServiceEffect) -> String {
-    let name = format!("{}/{} {} to {} backends", s.namespace, s.name, s.ready_before, s.ready_after);
-    match (s.rps_before, s.rps_after) {
-        (Some(before), Some(after)) => format!("{name} ({before:.1} to {after:.1} rps each)"),
-        _ => name,
+fn burden(s: &ServiceEffect) -> Burden {
+    Burden {
+        service: format!("{}/{}", s.namespace, s.name),
+        backends: (s.ready_before, s.ready_after),
+        rps: s.rps_before.zip(s.rps_after),
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Why;
+use super::FilterReason;
 use crate::domain::id::{Name, Uid};
 use crate::domain::pod::Pod;
 use crate::domain::scheduling::{Namespaces, PodTerm, Scheduling, Spread};
@@ -80,7 +80,7 @@ struct Rules<'a> {
 }
 
 /// An anti-affinity term, and where the pods with this term are.
-struct Held<'a> {
+struct AntiAffinityCount<'a> {
     term: &'a PodTerm,
     namespace: &'a Name,
     count: Count,
@@ -88,7 +88,7 @@ struct Held<'a> {
 
 /// The counts that a placed pod of a class increments.
 #[derive(Clone, Copy)]
-enum Feed {
+enum CountTarget {
     Affinity(usize),
     Anti(usize, usize),
     Spread(usize, usize),
@@ -99,9 +99,9 @@ struct Class {
     rules: Option<usize>,
     repelled_by: Vec<usize>,
     holds: Vec<usize>,
-    feeds: Vec<Feed>,
+    targets: Vec<CountTarget>,
     /// It satisfies its own affinity, so the first pod of a group can go to any node.
-    is_own_company: bool,
+    satisfies_own_affinity: bool,
     /// For each spread constraint: whether it counts itself.
     counts_itself: Vec<bool>,
 }
@@ -116,7 +116,7 @@ struct Group<'a> {
 /// All counts that the placement of the leaving pods depends on.
 pub(super) struct Others<'a> {
     rules: Vec<Rules<'a>>,
-    held: Vec<Held<'a>>,
+    held: Vec<AntiAffinityCount<'a>>,
     classes: Vec<Class>,
     index: HashMap<Key<'a>, usize>,
 }
@@ -199,22 +199,22 @@ impl<'a> Rules<'a> {
     }
 
     /// The counts that pods of this class increment.
-    fn fed_by(&self, at: usize, pod: &Pod) -> Vec<Feed> {
-        let mut feeds = Vec::new();
+    fn counted_by(&self, at: usize, pod: &Pod) -> Vec<CountTarget> {
+        let mut targets = Vec::new();
         if self.is_company(pod) {
-            feeds.push(Feed::Affinity(at));
+            targets.push(CountTarget::Affinity(at));
         }
         for (i, term) in self.scheduling.anti_affinity.iter().enumerate() {
             if term.selects(self.namespace, &pod.namespace, pod) {
-                feeds.push(Feed::Anti(at, i));
+                targets.push(CountTarget::Anti(at, i));
             }
         }
         for (i, spread) in self.scheduling.spread.iter().enumerate() {
             if *self.namespace == pod.namespace && spread.selector.matches(pod) {
-                feeds.push(Feed::Spread(at, i));
+                targets.push(CountTarget::Spread(at, i));
             }
         }
-        feeds
+        targets
     }
 }
 
@@ -270,7 +270,7 @@ impl<'a> Others<'a> {
                         let concerns = kinds.iter().any(|pod| term.selects(namespace, &pod.namespace, *pod));
                         concerns.then(|| {
                             let count = topologies.count(&term.topology_key);
-                            self.held.push(Held { term, namespace, count });
+                            self.held.push(AntiAffinityCount { term, namespace, count });
                             self.held.len() - 1
                         })
                     });
@@ -291,11 +291,11 @@ impl<'a> Others<'a> {
     fn count(&mut self, groups: &[Group<'a>]) {
         for group in groups {
             for at in 0..self.rules.len() {
-                let feeds = self.rules.get(at).map(|r| r.fed_by(at, group.pod)).unwrap_or_default();
-                for feed in feeds {
+                let targets = self.rules.get(at).map(|r| r.counted_by(at, group.pod)).unwrap_or_default();
+                for feed in targets {
                     for (node, terminating) in &group.at {
                         // a terminating pod no longer counts for topology spread, but still for affinity
-                        if !(*terminating && matches!(feed, Feed::Spread(..))) {
+                        if !(*terminating && matches!(feed, CountTarget::Spread(..))) {
                             self.feed(feed, *node);
                         }
                     }
@@ -314,26 +314,27 @@ impl<'a> Others<'a> {
                 .filter(|(_, h)| h.term.selects(h.namespace, &pod.namespace, *pod))
                 .map(|(i, _)| i)
                 .collect();
-            class.feeds = self.rules.iter().enumerate().flat_map(|(i, rules)| rules.fed_by(i, pod)).collect();
+            class.targets =
+                self.rules.iter().enumerate().flat_map(|(i, rules)| rules.counted_by(i, pod)).collect();
             let Some(rules) = class.rules.and_then(|i| self.rules.get(i)) else { continue };
-            class.is_own_company = rules.is_company(pod);
+            class.satisfies_own_affinity = rules.is_company(pod);
             class.counts_itself = rules.spread.iter().map(|d| d.spread.selector.matches(*pod)).collect();
         }
     }
 
-    fn feed(&mut self, feed: Feed, node: usize) {
+    fn feed(&mut self, feed: CountTarget, node: usize) {
         match feed {
-            Feed::Affinity(rules) => {
+            CountTarget::Affinity(rules) => {
                 if let Some(rules) = self.rules.get_mut(rules) {
                     rules.affinity.iter_mut().for_each(|count| count.add(node));
                 }
             }
-            Feed::Anti(rules, i) => {
+            CountTarget::Anti(rules, i) => {
                 if let Some(count) = self.rules.get_mut(rules).and_then(|r| r.anti.get_mut(i)) {
                     count.add(node);
                 }
             }
-            Feed::Spread(rules, i) => {
+            CountTarget::Spread(rules, i) => {
                 if let Some(domains) = self.rules.get_mut(rules).and_then(|r| r.spread.get_mut(i)) {
                     domains.add(node);
                 }
@@ -352,36 +353,36 @@ impl<'a> Others<'a> {
     }
 
     /// Why a pod of this class cannot go on this node because of other pods.
-    pub(super) fn refuses(&self, class: usize, lows: &[u32], node: usize) -> Option<Why<'a>> {
+    pub(super) fn refuses(&self, class: usize, lows: &[u32], node: usize) -> Option<FilterReason<'a>> {
         let class = self.classes.get(class)?;
         if let Some(rules) = class.rules.and_then(|i| self.rules.get(i)) {
             for ((domains, low), itself) in rules.spread.iter().zip(lows).zip(&class.counts_itself) {
                 let Some(here) = domains.count.at(node) else {
-                    return Some(Why::NoDomain(&domains.spread.topology_key));
+                    return Some(FilterReason::NoDomain(&domains.spread.topology_key));
                 };
                 if here + u32::from(*itself) > low + domains.spread.max_skew {
-                    return Some(Why::Spread(&domains.spread.topology_key));
+                    return Some(FilterReason::Spread(&domains.spread.topology_key));
                 }
             }
             let judged =
                 || rules.affinity.iter().zip(&rules.scheduling.affinity).filter(|(_, t)| t.is_judged());
-            let alone = class.is_own_company && judged().all(|(count, _)| count.total == 0);
+            let alone = class.satisfies_own_affinity && judged().all(|(count, _)| count.total == 0);
             if judged().any(|(count, _)| count.at(node).is_none_or(|n| n == 0 && !alone)) {
-                return Some(Why::PodAffinity);
+                return Some(FilterReason::PodAffinity);
             }
             if rules.anti.iter().any(|count| count.at(node).is_some_and(|n| n > 0)) {
-                return Some(Why::AntiAffinity);
+                return Some(FilterReason::AntiAffinity);
             }
         }
         let held = class.repelled_by.iter().filter_map(|i| self.held.get(*i));
-        held.into_iter().any(|h| h.count.at(node).is_some_and(|n| n > 0)).then_some(Why::Repelled)
+        held.into_iter().any(|h| h.count.at(node).is_some_and(|n| n > 0)).then_some(FilterReason::Repelled)
     }
 
     /// Places a pod of this class on this node.
     pub(super) fn put(&mut self, class: usize, node: usize) {
         let Some(held) = self.classes.get(class) else { return };
-        let (feeds, holds) = (held.feeds.clone(), held.holds.clone());
-        for feed in feeds {
+        let (targets, holds) = (held.targets.clone(), held.holds.clone());
+        for feed in targets {
             self.feed(feed, node);
         }
         for i in holds {

@@ -1,19 +1,23 @@
 //! The planners of single kinds of actions, case by case: what would be sent, what is refused, what must be typed.
 
-mod back;
-mod machine;
+mod failover;
+mod guards;
+mod out_of_service;
+mod rollback;
 mod stages;
-mod ways;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Grounds, View, needs, plan};
+use super::{DataScope, PlanInput, lookups, plan};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use crate::domain::node::{Condition, Node, Status};
-use crate::domain::plan::{Act, Confirm, EvictOptions, Extras, Found, Intent, Need, Plan, Step, StepKind};
+use crate::domain::plan::{
+    Act, Confirm, EvictOptions, Guard, Intent, Lookup, LookupResult, Lookups, Plan, Refusal, Step, StepKind,
+    Warning,
+};
 use crate::domain::pod::{Phase, Pod, PodShape};
 use crate::domain::scheduling::{Scheduling, Toleration};
 use crate::domain::selector::Selector;
@@ -178,14 +182,23 @@ fn target(kind: Kind, uid: u128, name: &str) -> ObjectRef {
     ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Uuid(uid))
 }
 
-fn here(on: &ObjectRef, live: Value) -> (Need, Found) {
-    (Need::Object { context: "".into(), on: on.clone() }, Found::Objects(vec![live]))
+fn here(on: &ObjectRef, live: Value) -> (Lookup, LookupResult) {
+    (Lookup::Object { context: "".into(), on: on.clone() }, LookupResult::Objects(vec![live]))
 }
 
-fn make(cluster: &Cluster, act: Act, targets: Vec<ObjectRef>, extras: Vec<(Need, Found)>) -> Plan {
+fn make(cluster: &Cluster, act: Act, targets: Vec<ObjectRef>, lookups: Vec<(Lookup, LookupResult)>) -> Plan {
     let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets };
-    let (guards, extras) = (GuardSettings::default(), Extras(extras));
-    plan(Grounds { cluster, guards: &guards, view: View::Whole, extras: &extras, now: Stamp(0) }, &intent)
+    let (guards, lookups) = (GuardSettings::default(), Lookups(lookups));
+    plan(
+        PlanInput {
+            cluster,
+            guards: &guards,
+            scope: DataScope::FullCluster,
+            lookups: &lookups,
+            now: Stamp(0),
+        },
+        &intent,
+    )
 }
 
 /// The steps in words.
@@ -193,8 +206,19 @@ fn steps(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(|s| format!("{} {}", s.what, s.on.name)).collect()
 }
 
-fn refused(plan: &Plan) -> String {
-    plan.refusals.iter().map(|r| format!("{}: {}", r.guard, r.reason)).collect::<Vec<_>>().join("; ")
+/// The codes of the warnings.
+fn warned(plan: &Plan) -> Vec<&'static str> {
+    plan.warnings.iter().map(Warning::code).collect()
+}
+
+/// The codes of the refusals.
+fn refused(plan: &Plan) -> Vec<&'static str> {
+    plan.refusals.iter().map(Refusal::code).collect()
+}
+
+/// The codes of both.
+fn told(plan: &Plan) -> Vec<&'static str> {
+    [warned(plan), refused(plan)].concat()
 }
 
 fn fields(step: &Step) -> Vec<(&str, &Value, &Value)> {
@@ -205,19 +229,17 @@ fn fields(step: &Step) -> Vec<(&str, &Value, &Value)> {
 #[test]
 fn only_a_deployment_is_paused_and_only_once() {
     let cluster = cluster();
-    for (act, kind, uid, name, sent, said) in [
-        (Act::PauseRollout, Kind::Deployment, 30, "web", 1, ""),
-        (Act::PauseRollout, Kind::Deployment, 32, "moving", 1, "stops half way: 1 of 3"),
-        (Act::PauseRollout, Kind::Deployment, 31, "held", 0, "held is paused already"),
-        (Act::PauseRollout, Kind::StatefulSet, 21, "db", 0, "only a Deployment"),
-        (Act::ResumeRollout, Kind::Deployment, 31, "held", 1, ""),
-        (Act::ResumeRollout, Kind::Deployment, 30, "web", 0, "web is resumed already"),
-        (Act::PauseRollout, Kind::Deployment, 99, "web", 0, "is not in the cluster any more"),
+    for (act, kind, uid, name, sent, codes) in [
+        (Act::PauseRollout, Kind::Deployment, 30, "web", 1, vec![]),
+        (Act::PauseRollout, Kind::Deployment, 32, "moving", 1, vec!["stops-half-way"]),
+        (Act::PauseRollout, Kind::Deployment, 31, "held", 0, vec!["paused-already"]),
+        (Act::PauseRollout, Kind::StatefulSet, 21, "db", 0, vec!["only-deployments-pause"]),
+        (Act::ResumeRollout, Kind::Deployment, 31, "held", 1, vec![]),
+        (Act::ResumeRollout, Kind::Deployment, 30, "web", 0, vec!["resumed-already"]),
+        (Act::PauseRollout, Kind::Deployment, 99, "web", 0, vec!["gone"]),
     ] {
         let p = make(&cluster, act.clone(), vec![target(kind, uid, name)], vec![]);
-        let words = format!("{} {}", p.warnings.join("; "), refused(&p));
-        assert_eq!(p.steps.len(), sent, "{act:?} {name}: {words}");
-        assert!(words.contains(said), "{act:?} {name}: {words}");
+        assert_eq!((p.steps.len(), told(&p)), (sent, codes), "{act:?} {name}");
         if sent == 1 {
             let (yes, no) = (json!(true), json!(null));
             let (from, to) = if act == Act::PauseRollout { (&no, &yes) } else { (&yes, &no) };
@@ -230,27 +252,34 @@ fn only_a_deployment_is_paused_and_only_once() {
 #[test]
 fn bounds_are_checked_and_lowering_asks_for_more() {
     let cluster = cluster();
-    for (min, max, sent, confirm, said) in [
-        (None, Some(9), 1, Confirm::Yes, ""),
-        (Some(3), None, 1, Confirm::Yes, ""),
-        (Some(6), Some(9), 1, Confirm::Yes, "it has 4 replicas: 2 more start"),
-        (None, Some(3), 1, Confirm::Suffix, "it has 4 replicas: 1 of them go"),
-        (Some(1), None, 1, Confirm::Suffix, ""),
-        (Some(2), Some(5), 0, Confirm::Yes, "nothing to do"),
-        (Some(6), None, 0, Confirm::Yes, "6-5 are no bounds"),
-        (Some(-1), None, 0, Confirm::Yes, "-1-5 are no bounds"),
-        (Some(0), Some(0), 0, Confirm::Yes, "0-0 are no bounds"),
+    let go = |now, going| Some(Warning::ReplicasGo { now, going });
+    let start = |now, more| Some(Warning::ReplicasStart { now, more });
+    let already = || Some(Warning::BoundsAlready { hpa: "h".into() });
+    let no = |min, max| Some(Refusal::NoBounds { min, max });
+    for (min, max, sent, confirm, warning, refusal) in [
+        (None, Some(9), 1, Confirm::Yes, None, None),
+        (Some(3), None, 1, Confirm::Yes, None, None),
+        (Some(6), Some(9), 1, Confirm::Yes, start(4, 2), None),
+        (None, Some(3), 1, Confirm::Suffix, go(4, 1), None),
+        (Some(1), None, 1, Confirm::Suffix, None, None),
+        (Some(2), Some(5), 0, Confirm::Yes, already(), None),
+        (Some(6), None, 0, Confirm::Yes, None, no(6, 5)),
+        (Some(-1), None, 0, Confirm::Yes, None, no(-1, 5)),
+        (Some(0), Some(0), 0, Confirm::Yes, None, no(0, 0)),
     ] {
         let on = vec![target(Kind::HorizontalPodAutoscaler, 60, "h")];
         let p = make(&cluster, Act::Bounds { min, max }, on, vec![]);
-        let words = format!("{} {}", p.warnings.join("; "), refused(&p));
-        assert_eq!((p.steps.len(), p.confirm), (sent, confirm), "{min:?}-{max:?}: {words}");
-        assert!(words.contains(said), "{min:?}-{max:?}: {words}");
+        assert_eq!((p.steps.len(), p.confirm), (sent, confirm), "{min:?}-{max:?}: {:?}", told(&p));
+        assert_eq!(
+            (p.warnings, p.refusals),
+            (warning.into_iter().collect(), refusal.into_iter().collect()),
+            "{min:?}-{max:?}"
+        );
     }
     let on = vec![target(Kind::HorizontalPodAutoscaler, 61, "k")];
     let p = make(&cluster, Act::Bounds { min: None, max: Some(9) }, on, vec![]);
     assert_eq!(fields(&p.steps[0]), [("/spec/maxReplicas", &json!(5), &json!(9))], "only what changes");
-    assert!(p.warnings[0].contains("KEDA"), "{:?}", p.warnings);
+    assert_eq!(warned(&p), ["keda-reverts"]);
 }
 
 #[test]
@@ -259,23 +288,27 @@ fn wider_bounds_say_whether_there_is_room_for_what_they_ask() {
     let full = json!({ "metadata": { "name": "q" }, "status": { "hard": { "pods": "9" }, "used": { "pods": "6" } } });
     let raise = |min: Option<i32>, max: Option<i32>| {
         let on = vec![target(Kind::HorizontalPodAutoscaler, 60, "h")];
-        let quotas = (Need::Quotas("shop".into()), Found::Objects(vec![full.clone()]));
+        let quotas = (Lookup::Quotas("shop".into()), LookupResult::Objects(vec![full.clone()]));
         make(&cluster, Act::Bounds { min, max }, on, vec![quotas])
     };
     // one node with room for ten, three pods are there
     let p = raise(None, Some(20));
-    let words = p.warnings.join("; ");
-    assert!(words.contains("at 20 replicas 7 of 17 more pods find no node now"), "{words}");
-    assert!(words.contains("quota q leaves room for 3 of 17 more pods"), "{words}");
+    assert!(
+        matches!(
+            p.warnings[..],
+            [
+                Warning::QuotaFull { resource: "pods", fit: 3, more: 17, .. },
+                Warning::NoNode { replicas: 20, pods: 7, more: 17, .. }
+            ]
+        ),
+        "{:?}",
+        p.warnings
+    );
     assert_eq!(p.confirm, Confirm::Suffix);
     let p = raise(None, Some(6));
     assert_eq!((p.warnings.as_slice(), p.confirm), ([].as_slice(), Confirm::Yes));
     let p = raise(Some(1), None);
-    assert!(
-        !p.warnings.iter().any(|w| w.contains("more pods find")),
-        "nothing more is asked: {:?}",
-        p.warnings
-    );
+    assert_eq!(warned(&p), [""; 0], "nothing more is asked");
     let on = vec![target(Kind::HorizontalPodAutoscaler, 60, "h")];
     let intent = Intent {
         cluster: ClusterId(0),
@@ -283,30 +316,22 @@ fn wider_bounds_say_whether_there_is_room_for_what_they_ask() {
         act: Act::Bounds { min: None, max: Some(20) },
         targets: on,
     };
-    assert_eq!(needs(&cluster, &intent), [Need::Quotas("shop".into())]);
+    assert_eq!(lookups(&cluster, &intent), [Lookup::Quotas("shop".into())]);
 }
 
 #[test]
 fn an_eviction_says_what_does_not_come_back() {
     let cluster = cluster();
-    for (uid, name, delete, step, said) in [
-        (1, "a", false, "evict a", ""),
-        (1, "a", true, "delete a", "budgets are not asked"),
-        (
-            3,
-            "scratch",
-            false,
-            "evict scratch",
-            "nothing will re-create it; scratch: its emptyDir data is lost",
-        ),
-        (4, "static", false, "evict static", "static pod: its kubelet starts it again"),
+    for (uid, name, delete, step, codes) in [
+        (1, "a", false, "evict a", vec!["burdened", "not-readable"]),
+        (1, "a", true, "delete a", vec!["burdened", "budgets-not-asked"]),
+        (3, "scratch", false, "evict scratch", vec!["no-controller", "empty-dir-lost", "not-readable"]),
+        (4, "static", false, "evict static", vec!["not-readable", "static-pod"]),
     ] {
         let act = Act::Evict(EvictOptions { delete, grace_period: 7 });
         let p = make(&cluster, act, vec![target(Kind::Pod, uid, name)], vec![]);
-        let words = format!("{} {}", p.warnings.join("; "), refused(&p));
-        assert_eq!(steps(&p), [step]);
-        assert!(words.contains(said), "{name}: {words}");
-        assert_eq!(p.refusals.is_empty(), name != "static", "{words}");
+        assert_eq!((steps(&p), told(&p)), (vec![step.to_owned()], codes), "{name}");
+        assert_eq!(p.refusals.is_empty(), name != "static", "{name}");
         assert_eq!(p.confirm, Confirm::Suffix);
         let grace = match p.steps[0].what {
             StepKind::Evict { grace_period } | StepKind::Delete { grace_period } => grace_period,
@@ -328,7 +353,7 @@ fn a_pod_loses_as_few_labels_as_it_can() {
     };
     let (a, b) = (target(Kind::Pod, 1, "a"), target(Kind::Pod, 2, "b"));
     let p = out("web", std::slice::from_ref(&a));
-    assert_eq!((refused(&p).as_str(), p.confirm), ("", Confirm::Suffix));
+    assert_eq!((told(&p), p.confirm), (vec![], Confirm::Suffix));
     assert_eq!(
         fields(&p.steps[0]),
         [
@@ -341,27 +366,27 @@ fn a_pod_loses_as_few_labels_as_it_can() {
         ]
     );
     assert_eq!((p.services[0].ready_before, p.services[0].ready_after), (2, 1));
-    assert!(!p.warnings.iter().any(|w| w.contains("starts another pod")), "{:?}", p.warnings);
     // without a label of its own it leaves its controller too
     let p = out("all", std::slice::from_ref(&a));
-    assert!(p.warnings[0].contains("starts another pod in its place"), "{:?}", p.warnings);
+    assert_eq!(warned(&p), ["leaves-controller"]);
     assert_eq!(fields(&p.steps[0])[0].0, "/metadata/labels/app");
     // the last of them
     let p = out("web", &[a.clone(), b]);
     assert_eq!((p.confirm, p.services[0].ready_after), (Confirm::Context, 0));
-    for (service, uid, name, said) in [
-        ("nowhere", 1, "a", "service shop/nowhere is not there"),
-        ("db", 1, "a", "does not select a"),
-        ("none", 1, "a", "does not select a"),
-        ("outside", 1, "a", "does not select a"),
-        ("db", 5, "db-0", "two pods cannot share it"),
-        ("web", 99, "a", "is not in the cluster any more"),
+    for (service, uid, name, code) in [
+        ("nowhere", 1, "a", "service-missing"),
+        ("db", 1, "a", "not-selected"),
+        ("none", 1, "a", "not-selected"),
+        ("outside", 1, "a", "not-selected"),
+        ("db", 5, "db-0", "shared-identity"),
+        ("web", 99, "a", "gone"),
     ] {
         let p = out(service, &[target(Kind::Pod, uid, name)]);
-        assert!(refused(&p).contains(said), "{service} {name}: {}", refused(&p));
+        assert_eq!(refused(&p), [code], "{service} {name}");
     }
     let unread = make(&cluster, Act::OutOfRotation { service: "web".into() }, vec![a], vec![]);
-    assert!(refused(&unread).starts_with("incomplete-data"), "{}", refused(&unread));
+    assert_eq!(refused(&unread), ["target-not-read"]);
+    assert_eq!(unread.refusals[0].guard(), Guard::IncompleteData);
 }
 
 #[test]
@@ -374,7 +399,8 @@ fn a_pod_gets_back_what_was_taken() {
     assert_eq!(fields(&p.steps[0])[0], ("/metadata/labels/in", &json!(null), &json!("yes")));
     assert_eq!((p.confirm, fields(&p.steps[0])[1].2), (Confirm::Yes, &json!(null)));
     let p = back(json!({ "metadata": { "labels": { "in": "other" }, "annotations": taken } }));
-    assert!(refused(&p).contains("has label in=\"other\" by now"), "{}", refused(&p));
+    assert_eq!(refused(&p), ["other-label"]);
+    assert_eq!(p.refusals[0].to_string(), r#"a has label in="other" by now, not "yes""#);
     let p = back(json!({ "metadata": { "labels": {} } }));
-    assert!(refused(&p).contains("was not taken out of rotation by pilothouse"), "{}", refused(&p));
+    assert_eq!(refused(&p), ["never-taken-out"]);
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{cluster, here, labels, make, refused, steps};
+use super::{cluster, here, labels, make, refused, steps, warned};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, ObjectRef, Uid};
-use crate::domain::plan::{Act, Confirm, Found, Gate, Need, Plan, StepKind};
+use crate::domain::plan::{
+    Act, All, Confirm, Gate, Guard, Lookup, LookupResult, Plan, Refusal, StepKind, Warning,
+};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::Cluster;
@@ -16,8 +18,8 @@ fn way(kind: FailoverKind) -> FailoverPlan {
     FailoverPlan { name: "way".into(), kind, watched: None, soak_secs: 5, suggested: false }
 }
 
-fn go(cluster: &Cluster, way: FailoverPlan, revert: bool, extras: Vec<(Need, Found)>) -> Plan {
-    make(cluster, Act::Failover { plan: Box::new(way), revert }, vec![], extras)
+fn go(cluster: &Cluster, way: FailoverPlan, revert: bool, lookups: Vec<(Lookup, LookupResult)>) -> Plan {
+    make(cluster, Act::Failover { plan: Box::new(way), revert }, vec![], lookups)
 }
 
 #[test]
@@ -35,7 +37,7 @@ fn a_selector_moves_only_to_pods_that_are_ready() {
     };
     let there = || kind("color=blue", "color=green");
     let p = go(&cluster, there(), false, live("blue"));
-    assert_eq!((refused(&p).as_str(), p.confirm), ("", Confirm::Context));
+    assert_eq!((refused(&p), p.confirm), (vec![], Confirm::Context));
     assert_eq!(
         steps(&p),
         [
@@ -46,20 +48,20 @@ fn a_selector_moves_only_to_pods_that_are_ready() {
     );
     assert_eq!(p.steps[0].on.uid, Uid::Uuid(45), "pinned to what was read");
     assert_eq!((p.services[0].ready_before, p.services[0].ready_after), (2, 1));
-    assert!(p.warnings.iter().any(|w| w == "1 backends carry what 2 carry now"), "{:?}", p.warnings);
+    assert!(p.warnings.contains(&Warning::FewerBackends { ready: 1, before: 2 }), "{:?}", p.warnings);
     let p = go(&cluster, there(), true, live("green"));
     assert_eq!(steps(&p)[0], "selector color=green to color=blue color");
-    for (plan, extras, said) in [
-        (kind("color=blue", "color=red"), live("blue"), "no pod with app=web,color=red is ready"),
-        (there(), live("red"), "has color=red, not blue"),
-        (there(), vec![], "was not read"),
-        (there(), vec![(live("x")[0].0.clone(), Found::Absent)], "is not there"),
+    for (plan, lookups, code) in [
+        (kind("color=blue", "color=red"), live("blue"), "no-ready-pod"),
+        (there(), live("red"), "other-selector"),
+        (there(), vec![], "object-not-read"),
+        (there(), vec![(live("x")[0].0.clone(), LookupResult::Absent)], "object-missing"),
     ] {
-        let p = go(&cluster, plan, false, extras);
-        assert!(refused(&p).contains(said), "{said}: {}", refused(&p));
+        let p = go(&cluster, plan, false, lookups);
+        assert_eq!(refused(&p), [code]);
     }
     let p = go(&cluster, there(), false, live("green"));
-    assert!(p.steps.is_empty() && p.refusals.is_empty() && p.warnings[0].contains("nothing to do"));
+    assert_eq!((p.steps.len(), refused(&p), warned(&p)[0]), (0, vec![], "selected-already"));
 }
 
 fn shift(kind: &str, to: &str) -> WeightShift {
@@ -83,11 +85,11 @@ fn weights_move_in_steps_with_a_look_after_each() {
     let cluster = cluster();
     let plan = |kind: &str, to: &str, revert: bool, live: Value| {
         let shift = shift(kind, to);
-        let extras = vec![here(&shift.object(), live)];
-        go(&cluster, way(FailoverKind::Weight(shift)), revert, extras)
+        let lookups = vec![here(&shift.object(), live)];
+        go(&cluster, way(FailoverKind::Weight(shift)), revert, lookups)
     };
     let p = plan("TraefikService", "all", false, traefik(("web", 100), ("all", 0)));
-    assert_eq!(refused(&p), "");
+    assert_eq!(refused(&p), [""; 0]);
     assert_eq!(
         steps(&p),
         [
@@ -106,25 +108,21 @@ fn weights_move_in_steps_with_a_look_after_each() {
     let route = json!({ "metadata": { "uid": "u" }, "spec": { "rules": [{ "backendRefs": backends }] } });
     let p = plan("HTTPRoute", "all", false, route);
     assert_eq!(p.steps.iter().filter(|s| s.what == StepKind::Check(Gate::RouteAccepted)).count(), 2);
-    for (to, live, said) in [
-        ("none", traefik(("web", 1), ("none", 0)), "service shop/none has no ready endpoint"),
-        (
-            "gone",
-            traefik(("web", 1), ("all", 0)),
-            "has no rule with both web and gone; its backends are web, all",
-        ),
-    ] {
-        let p = plan("TraefikService", to, false, live);
-        assert!(refused(&p).contains(said), "{}", refused(&p));
-    }
+    let p = plan("TraefikService", "none", false, traefik(("web", 1), ("none", 0)));
+    let none = Refusal::NoReadyEndpoint { namespace: "shop".into(), service: "none".into() };
+    assert_eq!(p.refusals, [none]);
+    let p = plan("TraefikService", "gone", false, traefik(("web", 1), ("all", 0)));
+    assert_eq!(refused(&p), ["no-such-backends"]);
+    let words = p.refusals[0].to_string();
+    assert!(words.ends_with(" has no rule with both web and gone; its backends are web, all"), "{words}");
     let p = plan("TraefikService", "outside", false, traefik(("web", 1), ("outside", 0)));
-    assert_eq!(refused(&p), "", "what is outside of the cluster has no endpoints in it");
-    assert!(p.warnings[0].contains("outside of this cluster"), "{:?}", p.warnings);
+    assert_eq!(refused(&p), [""; 0], "what is outside of the cluster has no endpoints in it");
+    assert_eq!(warned(&p)[0], "outside-cluster");
     // run again, from half way or at the end: nothing goes back to where one flees from
     let p = plan("TraefikService", "all", false, traefik(("web", 50), ("all", 50)));
     assert_eq!(steps(&p), ["weight web:all from 50:50 to 0:100 r", "wait 5 s r"]);
     let p = plan("TraefikService", "all", false, traefik(("web", 0), ("all", 7)));
-    assert!(p.steps.is_empty() && p.warnings[0].contains("these weights already"), "{:?}", steps(&p));
+    assert_eq!((steps(&p), warned(&p)[0]), (vec![], "weights-already"));
 }
 
 #[test]
@@ -133,19 +131,22 @@ fn errors_that_are_there_already_do_not_stop_it() {
     let watched = Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 };
     let limit = |cluster: &Cluster| {
         let shift = shift("TraefikService", "all");
-        let extras = vec![here(&shift.object(), traefik(("web", 100), ("all", 0)))];
+        let lookups = vec![here(&shift.object(), traefik(("web", 100), ("all", 0)))];
         let way = FailoverPlan { watched: Some(watched.clone()), ..way(FailoverKind::Weight(shift)) };
-        let p = go(cluster, way, false, extras);
+        let p = go(cluster, way, false, lookups);
         let Act::Failover { plan, .. } = &p.intent.act else { panic!("{p:?}") };
         let in_soak = p.steps.iter().find_map(|s| match &s.what {
             StepKind::Check(Gate::Soak { watched, .. }) => watched.clone(),
             _ => None,
         });
         assert_eq!(plan.watched, in_soak, "one limit for the steps and between them");
-        (plan.watched.as_ref().unwrap().max_error_percent, p.warnings.join("; "))
+        let known = p.warnings.iter().any(|w| matches!(w, Warning::Watched { .. }));
+        let unknown = p.warnings.iter().any(|w| matches!(w, Warning::WatchedUnknown { .. }));
+        assert_ne!(known, unknown, "{:?}", p.warnings);
+        (plan.watched.as_ref().unwrap().max_error_percent, known)
     };
     let unknown = limit(&cluster);
-    assert!((unknown.0 - 5.0).abs() < 1e-9 && unknown.1.contains("now unknown"), "{unknown:?}");
+    assert!((unknown.0 - 5.0).abs() < 1e-9 && !unknown.1, "{unknown:?}");
     for (ratio, wanted) in [(0.0, 5.0), (0.049, 5.0), (0.3, 35.0), (1.0, 105.0)] {
         let row = ServiceTraffic {
             namespace: "shop".into(),
@@ -154,8 +155,8 @@ fn errors_that_are_there_already_do_not_stop_it() {
             ..ServiceTraffic::default()
         };
         cluster.traffic = Arc::new(TrafficSeen { at: Stamp(0), services: Arc::from([Arc::new(row)]) });
-        let (got, said) = limit(&cluster);
-        assert!((got - wanted).abs() < 1e-9, "{ratio}: {got}: {said}");
+        let (got, known) = limit(&cluster);
+        assert!((got - wanted).abs() < 1e-9 && known, "{ratio}: {got}");
     }
 }
 
@@ -165,21 +166,21 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     let on = ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default());
     let live = |replicas: i64, image: &str| {
         let template = json!({ "spec": { "containers": [{ "image": image }] } });
-        Found::Objects(vec![
+        LookupResult::Objects(vec![
             json!({ "metadata": { "uid": "u" }, "spec": { "replicas": replicas, "template": template } }),
         ])
     };
-    let need = |context: &str| Need::Object { context: context.into(), on: on.clone() };
-    let plan = |here_: Found, there: Found, moves: Option<WeightShift>, revert: bool| {
-        let mut extras = vec![(need(""), here_), (need("dr"), there)];
+    let lookup = |context: &str| Lookup::Object { context: context.into(), on: on.clone() };
+    let plan = |here_: LookupResult, there: LookupResult, moves: Option<WeightShift>, revert: bool| {
+        let mut lookups = vec![(lookup(""), here_), (lookup("dr"), there)];
         if let Some(shift) = &moves {
             let weights = if revert { (0, 100) } else { (100, 0) };
             let (from, to) = (shift.from.as_str(), shift.to.as_str());
-            extras.push(here(&shift.object(), traefik((from, weights.0), (to, weights.1))));
+            lookups.push(here(&shift.object(), traefik((from, weights.0), (to, weights.1))));
         }
         let workloads = vec![(Kind::Deployment, "shop".into(), "web".into())];
         let standby = Standby { context: "dr".into(), workloads, shift: moves, scale_down: true };
-        go(&cluster, way(FailoverKind::Standby(standby)), revert, extras)
+        go(&cluster, way(FailoverKind::Standby(standby)), revert, lookups)
     };
     let placed = |p: &Plan| -> Vec<String> {
         p.steps.iter().filter(|s| !s.is_check()).map(|s| format!("{}@{}", s.what, s.context)).collect()
@@ -189,9 +190,16 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
         (placed(&p), p.confirm),
         (vec!["scale 1 to 3@dr".into(), "scale 3 to 0@".into()], Confirm::Context)
     );
-    assert!(p.warnings.iter().any(|w| w.contains("runs a:1 in test and a:2 in dr")), "{:?}", p.warnings);
+    let differ = Warning::ImagesDiffer {
+        on: on.clone(),
+        images: All(vec!["a:1".into()]),
+        context: "test".into(),
+        others: All(vec!["a:2".into()]),
+        other: "dr".into(),
+    };
+    assert!(p.warnings.contains(&differ), "{:?}", p.warnings);
     // nothing here may go down as long as nobody can tell that traffic has left
-    assert!(refused(&p).contains("scale_down needs a route"), "{}", refused(&p));
+    assert_eq!(refused(&p), ["scale-down-needs-route"]);
     let p = plan(live(3, "a:1"), live(3, "a:1"), Some(shift("TraefikService", "outside")), false);
     assert_eq!(placed(&p).last().map(String::as_str), Some("scale 3 to 0@"));
     assert!(!placed(&p)[0].starts_with("scale"), "it is up already: {:?}", placed(&p));
@@ -199,19 +207,24 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     let mut none = shift("TraefikService", "outside");
     none.from = "none".into();
     let p = plan(live(0, "a:1"), live(3, "a:1"), Some(none), true);
-    assert_eq!(refused(&p), "");
+    assert_eq!(refused(&p), [""; 0]);
     let kinds: Vec<String> = p.steps.iter().map(|s| format!("{}@{}", s.what, s.context)).collect();
     assert_eq!(kinds[0], "scale 0 to 3@");
     assert_eq!(kinds[1], "check that 3 of its pods are ready@");
     assert!(kinds[2].starts_with("check that it is served by 1 or more of app=none"), "{kinds:?}");
     assert!(kinds[3].starts_with("weight outside:none"), "{kinds:?}");
     assert_eq!(kinds.last().map(String::as_str), Some("scale 3 to 0@dr"));
-    for (there, said) in [
-        (Found::Absent, "precondition: shop/deploy/web is not there in dr"),
-        (Found::Unread("403".into()), "incomplete-data: shop/deploy/web in dr cannot be read: 403"),
+    for (there, guard, said) in [
+        (LookupResult::Absent, Guard::Precondition, "shop/deploy/web is not there in dr"),
+        // the server's words decide nothing
+        (
+            LookupResult::Unread("it is not there".into()),
+            Guard::IncompleteData,
+            "shop/deploy/web in dr cannot be read: it is not there",
+        ),
     ] {
         let p = plan(live(3, "a:1"), there, None, false);
-        assert!(refused(&p).contains(said), "{}", refused(&p));
+        assert_eq!((p.refusals[0].guard(), p.refusals[0].to_string().as_str()), (guard, said));
         assert!(p.steps.is_empty(), "{:?}", steps(&p));
     }
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{cluster, here, make, refused, target};
 use crate::domain::id::{Kind, Uid};
 use crate::domain::log::{ErrorGroup, Level, LogSummary};
-use crate::domain::plan::{Act, Confirm, Found, Need};
-use crate::domain::workload::Workload;
+use crate::domain::plan::{Act, Confirm, LastChange, Lookup, LookupResult, Warning};
+use crate::domain::workload::{ManagedBy, Tool, Workload};
 use crate::facts::table::Rows;
 use crate::facts::world::Cluster;
 
@@ -35,25 +35,28 @@ fn a_roll_back_says_who_may_revert_it() {
         })
     };
     let on = target(Kind::Deployment, 30, "web");
-    let back = |cluster: &Cluster, manager: &str| {
-        let holders = Found::Objects(vec![holder(1, "a:1"), holder(2, "a:2")]);
-        let extras = vec![here(&on, live(manager)), (Need::Revisions(on.clone()), holders)];
-        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
-        assert_eq!((refused(&p).as_str(), p.steps.len()), ("", 1));
-        p.warnings.join("; ")
+    let back = |cluster: &Cluster, manager: &str| -> Vec<Warning> {
+        let holders = LookupResult::Objects(vec![holder(1, "a:1"), holder(2, "a:2")]);
+        let lookups = vec![here(&on, live(manager)), (Lookup::Revisions(on.clone()), holders)];
+        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], lookups);
+        assert_eq!((refused(&p), p.steps.len()), (vec![], 1));
+        p.warnings
     };
     let plain = cluster();
-    assert_eq!(back(&plain, "kubectl-edit"), "");
-    assert_eq!(back(&plain, "influxdb-operator"), "", "no flux");
-    let words = back(&plain, "argocd-controller");
-    assert!(words.contains("may revert this (last changed by argocd-controller at"), "{words}");
+    assert_eq!(back(&plain, "kubectl-edit"), []);
+    assert_eq!(back(&plain, "influxdb-operator"), [], "no flux");
+    let who = LastChange { manager: Some("argocd-controller".into()), at: "2026-01-02T00:00:00Z".into() };
+    let template = Warning::TemplateFromGitOps { name: "web".into(), who };
+    assert_eq!(back(&plain, "argocd-controller"), [template]);
     let mut labelled = Cluster::clone(&plain);
     let mut rows = Rows::default();
     for w in plain.deployments.iter() {
-        rows.upsert(Workload { managed_by: Some("Argo CD shop".into()), ..Workload::clone(w) });
+        let by = ManagedBy { tool: Tool::ArgoCd, name: Some("shop".into()) };
+        rows.upsert(Workload { managed_by: Some(by), ..Workload::clone(w) });
     }
     labelled.deployments = rows.table().clone();
-    assert_eq!(back(&labelled, "argocd-controller"), "web is managed by Argo CD shop, which may revert this");
+    let managed = Warning::ManagedBy { name: "web".into(), manager: "Argo CD shop".into() };
+    assert_eq!(back(&labelled, "argocd-controller"), [managed]);
 }
 
 #[test]
@@ -79,21 +82,27 @@ fn a_roll_back_does_not_roll_forward_to_what_was_left_without_saying_so() {
     let on = target(Kind::Deployment, 30, "web");
     let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T09:00:00Z");
     let back = |cluster: &Cluster, holders: Vec<Value>| {
-        let extras = vec![here(&on, live.clone()), (Need::Revisions(on.clone()), Found::Objects(holders))];
-        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], extras);
-        assert_eq!((refused(&p).as_str(), p.steps.len()), ("", 1));
-        (p.warnings.join("; "), p.confirm)
+        let lookups =
+            vec![here(&on, live.clone()), (Lookup::Revisions(on.clone()), LookupResult::Objects(holders))];
+        let p = make(cluster, Act::Rollback { to_revision: None }, vec![on.clone()], lookups);
+        assert_eq!((refused(&p), p.steps.len()), (vec![], 1));
+        (p.warnings, p.confirm)
     };
     let left = vec![holder(3, "r1", "a:1", old), holder(2, "r2", "a:2", new)];
     let cluster = cluster();
-    let (words, confirm) = back(&cluster, left.clone());
-    assert!(words.contains("revision 2 is NEWER than the template that runs now"), "{words}");
-    assert!(words.contains("was rolled back from it (last changed by pilothouse at"), "{words}");
-    assert!(words.contains("applied by argocd-controller, which may revert this"), "{words}");
+    let (told, confirm) = back(&cluster, left.clone());
+    let who = LastChange { manager: Some("pilothouse".into()), at: "2026-01-02T00:00:00Z".into() };
+    assert_eq!(
+        told,
+        [
+            Warning::NewerRevision { name: "web".into(), revision: 2, who },
+            Warning::AppliedBy { name: "web".into(), manager: "argocd-controller".into() }
+        ]
+    );
     assert_eq!(confirm, Confirm::Context);
     // the first way back is an ordinary one
-    let (words, confirm) = back(&cluster, vec![holder(1, "r0", "a:0", old), holder(2, "r1", "a:1", new)]);
-    assert!(!words.contains("NEWER"), "{words}");
+    let (told, confirm) = back(&cluster, vec![holder(1, "r0", "a:0", old), holder(2, "r1", "a:1", new)]);
+    assert!(!told.iter().any(|w| matches!(w, Warning::NewerRevision { .. })), "{told:?}");
     assert_eq!(confirm, Confirm::Suffix);
     // an error that only the pods of the target's version logged
     let mut logged = Cluster::clone(&cluster);
@@ -112,8 +121,12 @@ fn a_roll_back_does_not_roll_forward_to_what_was_left_without_saying_so() {
         } else {
             vec![holder(1, "r0", "a:0", old), holder(2, "r1", "a:1", new)]
         };
-        let (words, confirm) = back(&logged, holders);
-        assert_eq!(words.contains("only its pods logged (7 times): boom <n>"), version != "1", "{words}");
+        let (told, confirm) = back(&logged, holders);
+        let brings = told.iter().find_map(|w| match w {
+            Warning::BringsBackError { template, count, .. } => Some((template.as_str(), *count)),
+            _ => None,
+        });
+        assert_eq!(brings, (version != "1").then_some(("boom <n>", 7)), "{told:?}");
         assert_eq!(confirm, asks, "{version}");
     }
 }

@@ -1,38 +1,38 @@
-//! What a plan needs to know beyond the shared state, and what came of asking for it.
+//! What is read for a plan beyond the shared state, and the results.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{Name, ObjectRef};
 
-/// What a plan needs to know beyond the shared state: read for the rehearsal, at most once each.
+/// Something that a plan needs and the shared state does not have. The rehearsal reads each at most once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Need {
+pub enum Lookup {
     /// One object, of the cluster of this context (empty = the intent's).
     Object { context: Name, on: ObjectRef },
     /// The objects that hold a workload's templates: ReplicaSets or ControllerRevisions that it owns.
     Revisions(ObjectRef),
     /// The ResourceQuotas of a namespace.
     Quotas(Name),
-    /// How many nodes there are and which are cordoned, for a command that knows its targets alone; and of these zones
-    /// whether they have more nodes than so many.
+    /// How many nodes the cluster has and which are cordoned, and for each of these zones whether it has more nodes than
+    /// the given number. For headless commands, which read their targets only.
     Fleet(Vec<(Name, u32)>),
 }
 
-/// What a command is told of the nodes that are not its targets.
+/// What a headless command learns about the nodes that are not its targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
     pub nodes: usize,
     pub cordoned: Vec<Name>,
-    /// The zones of the question that have no other node.
+    /// The zones of the lookup that have no other node.
     pub whole_zones: Vec<Name>,
 }
 
-/// What came of it.
+/// What a lookup found.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
+pub enum LookupResult {
     Objects(Vec<serde_json::Value>),
     Fleet(Fleet),
-    /// There is none of that name.
+    /// No object has that name.
     Absent,
     /// It could not be read, and why.
     Unread(String),
@@ -40,10 +40,10 @@ pub enum Found {
 
 /// All that was read for a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Extras(pub Vec<(Need, Found)>);
+pub struct Lookups(pub Vec<(Lookup, LookupResult)>);
 
-impl Extras {
-    pub fn get(&self, need: &Need) -> Option<&Found> {
-        self.0.iter().find(|(n, _)| n == need).map(|(_, found)| found)
+impl Lookups {
+    pub fn get(&self, lookup: &Lookup) -> Option<&LookupResult> {
+        self.0.iter().find(|(of, _)| of == lookup).map(|(_, result)| result)
     }
 }

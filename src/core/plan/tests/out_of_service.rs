@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 use super::{cluster, fields, here, make, node, refused, target};
 use crate::domain::id::{Kind, Name};
 use crate::domain::node::{Node, Status};
-use crate::domain::plan::{Act, Confirm, DrainOptions, Fate, Lacking, Unread};
+use crate::domain::plan::{
+    Act, Change, Confirm, DrainOptions, Fate, FieldChange, Guard, Lacking, Refusal, Since, Unread, Warning,
+};
 use crate::domain::settings::GuardSettings;
 use crate::facts::table::{Coverage, Rows};
 use crate::facts::world::Cluster;
-use crate::plan::is_protected;
+use crate::plan::{adds_out_of_service, is_protected};
 
 #[test]
 fn the_taint_is_for_a_machine_that_is_off() {
@@ -20,7 +22,7 @@ fn the_taint_is_for_a_machine_that_is_off() {
     let (up, off) = (target(Kind::Node, 10, "up"), target(Kind::Node, 11, "off"));
     let with = |taints: &Value| vec![here(&off, json!({ "spec": { "taints": taints } }))];
     let p = make(&cluster, Act::OutOfService, vec![up.clone()], vec![here(&up, json!({ "spec": {} }))]);
-    assert!(refused(&p).contains("up is Ready"), "{}", refused(&p));
+    assert_eq!(p.refusals, [Refusal::NodeNotDead { node: "up".into(), state: "Ready" }]);
     assert!(p.steps.is_empty());
     let none = json!(null);
     for (act, before, after) in [
@@ -32,7 +34,7 @@ fn the_taint_is_for_a_machine_that_is_off() {
         (Act::InService, &json!([other]), None),
     ] {
         let p = make(&cluster, act.clone(), vec![off.clone()], with(before));
-        assert_eq!(refused(&p), "", "{act:?} of {before}");
+        assert_eq!(refused(&p), [""; 0], "{act:?} of {before}");
         let change = p.steps.first().map(fields);
         assert_eq!(change.map(|f| f[0].2.clone()), after, "{act:?} of {before}");
         if act == Act::OutOfService && after.is_some() {
@@ -42,7 +44,27 @@ fn the_taint_is_for_a_machine_that_is_off() {
         }
     }
     let p = make(&cluster, Act::OutOfService, vec![off], vec![]);
-    assert!(refused(&p).starts_with("incomplete-data"), "what was not read is not guessed: {}", refused(&p));
+    assert_eq!(refused(&p), ["node-not-read"], "what was not read is not guessed");
+    assert_eq!(p.refusals[0].guard(), Guard::IncompleteData);
+}
+
+#[test]
+fn a_change_adds_the_taint_by_its_key_and_not_by_mentioning_it() {
+    let key = crate::domain::node::OUT_OF_SERVICE;
+    let taints = |keys: &[&str]| json!(keys.iter().map(|k| json!({ "key": k })).collect::<Vec<_>>());
+    for (from, to, adds) in [
+        (json!(null), taints(&[key]), true),
+        (taints(&["team"]), taints(&["team", key]), true),
+        (taints(&[key]), taints(&[key, "team"]), false),
+        (taints(&[key]), json!(null), false),
+        (json!(null), json!({ "key": key }), true),
+        (json!(null), json!(format!("never {key}")), false),
+        (json!(null), json!([{ "key": "note", "value": key }]), false),
+    ] {
+        let field = FieldChange { pointer: "/spec/taints".into(), from, to };
+        let change = Change { words: String::new(), fields: vec![field] };
+        assert_eq!(adds_out_of_service(&change), adds, "{change:?}");
+    }
 }
 
 #[test]
@@ -58,7 +80,8 @@ fn what_becomes_of_its_pods_is_known_before_it_is_confirmed() {
     ] {
         loading.pods.cover = cover;
         let p = make(&loading, Act::OutOfService, vec![off.clone()], read());
-        assert_eq!(refused(&p).starts_with("incomplete-data: pods"), waits, "{}", refused(&p));
+        let of_pods = |r: &Refusal| matches!(r, Refusal::TableIncomplete { table, .. } if *table == "pods");
+        assert_eq!(p.refusals.iter().any(of_pods), waits, "{:?}", p.refusals);
     }
 }
 
@@ -77,7 +100,8 @@ fn a_drain_of_a_node_that_does_not_answer_says_so_first() {
     };
     let p = drain(&dead, 11, "off");
     assert_eq!(p.silent, [Name::from("off")]);
-    assert!(p.warnings[0].starts_with("off is Unknown: its kubelet does not answer"), "{:?}", p.warnings);
+    let silent = Warning::KubeletSilent { node: "off".into(), state: "Unknown", since: Since(None) };
+    assert_eq!(p.warnings[0], silent);
     assert_eq!(p.choices[0].act, Act::OutOfService);
     for (cluster, uid, name) in [(&dead, 10, "up"), (&*plain, 11, "off")] {
         // a kubelet that says NotReady itself answers
