@@ -74,7 +74,8 @@
 //! - **journal**: the record of all actions on disk, written before each request.
 //! - **session**: what one run of an action needs: clients, rate limit, cancellation. The **runner** takes an intent
 //!   through rehearsal, confirmation and execution, for the console and for headless commands.
-//! - **pane**: a list on the main screen (Nodes, Traffic, Errors, Autoscalers) or full screen.
+//! - **pane**: a list on the main screen (Nodes, Traffic, Errors, Autoscalers) or full screen; all are entries of one
+//!   table, [`mod@ui::pane`].
 
 pub mod action;
 pub mod bootstrap;

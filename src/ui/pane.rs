@@ -30,6 +30,10 @@ use super::app::Ui;
 use super::cell::{Cell, Grade, RowView};
 use super::command::{Cmd, Context};
 use super::list::{List, ListId, Spec};
+use super::rows::backends::Backend;
+use super::rows::changes::Entry;
+use super::rows::events::EventGroup;
+use super::rows::traffic::Joined;
 use super::widget::columns::Column;
 use orders::Order;
 use sources::State;
@@ -204,6 +208,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         state: |s| s.table("nodes", &s.cluster.nodes.cover, s.cluster.nodes.fresh),
         footer: |s| nodes::footer(s.cluster),
         narrows: |_| false,
+        cover: Some(|cluster| &cluster.nodes.cover),
         nothing: "no nodes",
         ..COMMON
     },
@@ -216,10 +221,10 @@ pub static PANES: [Pane; ListId::COUNT] = [
         columns: &traffic::COLUMNS,
         orders: &traffic::ORDERS,
         refresh: traffic::refresh,
-        key: |s, row| traffic::at(s, row).map(|joined| joined.key()),
-        grade: Some(|s, row| traffic::at(s, row).map(|joined| joined.grade())),
+        key: |s, row| traffic::at(s, row).map(Joined::key),
+        grade: Some(|s, row| traffic::at(s, row).map(Joined::grade)),
         row: |s, row| Some(traffic::row(traffic::at(s, row)?, s.ui.namespace.is_none(), s.ui.now)),
-        object: |s, uid| s.ui.rows.joined.iter().find(|j| j.key() == *uid).map(|joined| joined.object()),
+        object: |s, uid| s.ui.rows.joined.iter().find(|j| j.key() == *uid).map(Joined::object),
         enter: Enter::Backends,
         title: |_| "Traffic".into(),
         counts: |s| traffic::counts(&s.ui.rows.joined, &s.here()),
@@ -237,7 +242,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         columns: &errors::COLUMNS,
         orders: &errors::ORDERS,
         refresh: errors::refresh,
-        key: |s, row| errors::at(s, row).map(|group| errors::key(group)),
+        key: |s, row| errors::at(s, row).map(errors::key),
         grade: Some(|s, row| errors::at(s, row).map(|group| errors::grade(group, s.ui.now))),
         row: |s, row| Some(errors::row(errors::at(s, row)?, s.cluster, s.ui.now)),
         object: errors::object_of,
@@ -323,8 +328,8 @@ pub static PANES: [Pane; ListId::COUNT] = [
         columns: &backends::COLUMNS,
         orders: &backends::ORDERS,
         refresh: backends::refresh,
-        key: |s, row| backends::at(s, row).map(|backend| backend.key()),
-        grade: Some(|s, row| backends::at(s, row).map(|backend| backend.grade())),
+        key: |s, row| backends::at(s, row).map(Backend::key),
+        grade: Some(|s, row| backends::at(s, row).map(Backend::grade)),
         row: |s, row| backends::at(s, row).map(backends::row),
         object: |s, uid| s.ui.rows.backends.iter().find(|b| b.key() == *uid)?.object(&s.ui.service.0),
         title: |s| format!("Backends of {}/{}", s.ui.service.0, s.ui.service.1),
@@ -360,8 +365,8 @@ pub static PANES: [Pane; ListId::COUNT] = [
         place: Place::Over,
         columns: &changes::COLUMNS,
         refresh: changes::refresh,
-        key: |s, row| changes::at(s, row).map(|entry| entry.key()),
-        grade: Some(|s, row| changes::at(s, row).map(|entry| entry.grade())),
+        key: |s, row| changes::at(s, row).map(Entry::key),
+        grade: Some(|s, row| changes::at(s, row).map(Entry::grade)),
         row: |s, row| Some(changes::row(changes::at(s, row)?, s.ui.now)),
         object: |s, uid| s.ui.rows.changes.list.iter().find(|c| c.key() == *uid)?.object.clone(),
         title: |_| "Changed in the last 6 hours".into(),
@@ -378,7 +383,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         columns: &events::COLUMNS,
         orders: &events::ORDERS,
         refresh: events::refresh,
-        key: |s, row| events::at(s, row).map(|group| group.key()),
+        key: |s, row| events::at(s, row).map(EventGroup::key),
         grade: Some(|s, row| events::at(s, row).map(events::grade)),
         row: |s, row| Some(events::row(events::at(s, row)?, s.ui.now)),
         object: events::object_of,

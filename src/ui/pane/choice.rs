@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::list::ListId;
+use super::super::widget::columns::Column;
 use super::{PANES, Pane};
 
 /// A name in `[ui.columns]` that is not there.
@@ -23,7 +24,7 @@ fn has_choice(pane: &Pane) -> bool {
 }
 
 fn ids(pane: &Pane) -> Vec<String> {
-    pane.columns.iter().map(|column| column.id()).collect()
+    pane.columns.iter().map(Column::id).collect()
 }
 
 /// The chosen columns by their places in the table, and what is wrong with the choice. A pane with a mistake keeps all of

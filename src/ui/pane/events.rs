@@ -31,12 +31,12 @@ pub const ORDERS: [Order; 9] = [
 
 /// The columns.
 pub const COLUMNS: [Column; 8] = [
-    Column::left("NAMESPACE", 6, 18, 6),
+    Column::left("NAMESPACE", 6, 18, 5),
     Column::name("OBJECT", 16, 48),
-    Column::left("REASON", 8, 24, 0),
+    Column::left("REASON", 12, 28, 0),
     Column::right("COUNT", 5, 7, 0),
     Column::right("LAST", 4, 5, 0),
-    Column::right("FIRST", 5, 5, 4),
+    Column::right("FIRST", 5, 5, 8),
     Column::text("MESSAGE", 20, 0),
     Column::left("FROM", 8, 30, 9),
 ];
@@ -177,6 +177,6 @@ mod tests {
     fn what_is_not_known_is_no_number() {
         let cells = row(&group("a", "Pulled", false, 1200, 60), Stamp::from_secs(180)).cells;
         let texts: Vec<&str> = cells.iter().map(|c| c.text.as_str()).collect();
-        assert_eq!(texts.get(1..6), Some(["po/a", "Pulled", "1,200", "2m", "–"].as_slice()));
+        assert_eq!(texts.get(1..6), Some(["pod/a", "Pulled", "1,200", "2m", "–"].as_slice()));
     }
 }
