@@ -11,7 +11,7 @@ use pilothouse::ui::key::Key;
 use pilothouse::ui::request::Msg;
 use pilothouse::ui::theme::Theme;
 use pilothouse::ui::update::update;
-use pilothouse::ui::view;
+use pilothouse::ui::{run, view};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, Owner, Uid, Version};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::plan::{DrainOptions, Extras};
@@ -290,7 +290,7 @@ fn pods_view(shop: &Shop, state: &ClusterState) -> (Ui, World, Theme) {
 }
 
 fn draw(ui: &mut Ui, world: &World, theme: &Theme) -> view::Drawn {
-    let drawn = view::draw(ui, world, theme, false, 200, 50);
+    let drawn = run::draw(ui, world, theme, false, (200, 50));
     ui.painted(ui.frame);
     ui.frame += 1;
     drawn

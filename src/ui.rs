@@ -18,6 +18,7 @@ pub mod paint;
 pub mod pane;
 pub mod present;
 pub mod request;
+pub mod rows;
 pub mod run;
 pub mod targets;
 pub mod theme;

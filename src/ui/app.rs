@@ -1,32 +1,33 @@
 //! The state of the screen: what is open, focused, selected, typed. Nothing of the cluster is kept here but what a
 //! view was opened for.
 
+mod hit;
 mod reading;
+mod seen;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pilothouse_core::domain::autoscaler::Hpa;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::plan::Intent;
-use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::facts::world::{Cluster, NodeRow, ServiceRow, Severity, WorkloadRow, World};
+use pilothouse_core::facts::world::{Cluster, World};
 
 use super::clipboard::Clipboard;
-use super::command::Context;
 use super::key::Key;
 use super::keymap::{Fault, Keymap};
-use super::list::{Base, List, ListId};
+use super::list::{List, ListId};
 use super::mouse::Spots;
 use super::request::{KindWords, Rehearsal, TableText, Ticket};
+use super::rows::PaneRows;
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
+pub use self::hit::{Hit, Target};
 pub use self::reading::{Below, Details, LOG_LINES, LogView, TextLine, TextSource, TextView};
+pub use self::seen::{Seen, SeenList, SeenText};
 
 /// What the screen shows below the header.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ pub enum Prompt {
     },
     FindText,
     Palette {
-        hits: Vec<super::present::palette::Hit>,
+        hits: Vec<Hit>,
         at: usize,
     },
     Scale {
@@ -125,33 +126,6 @@ pub enum Prompt {
     /// Which of the silenced findings are shown again.
     Tell,
 }
-
-/// What the lists were made from.
-#[derive(Debug, Default)]
-pub struct Bases {
-    pub nodes: Base<NodeRow>,
-    pub workloads: Base<WorkloadRow>,
-    /// What NOW tells of the workloads, and how often that was something else.
-    pub told: super::pane::workloads::Told,
-    pub told_turn: u64,
-    pub pods: Base<Pod>,
-    /// The dead nodes that the pods were ordered with, and how often they were others.
-    pub dead: BTreeSet<Name>,
-    pub dead_turn: u32,
-    pub hpas: Base<Hpa>,
-    pub services: Option<pilothouse_core::facts::table::Table<ServiceRow>>,
-    pub traffic: Option<Arc<pilothouse_core::domain::traffic::TrafficSeen>>,
-    /// Namespaces and names of the Services that NOW has findings about.
-    pub found: Vec<(Name, Name, Severity)>,
-    pub joined: Vec<super::pane::traffic::Joined>,
-    pub namespaces: Vec<super::pane::namespaces::Place>,
-    pub backends: Vec<super::pane::backends::Backend>,
-    pub changes: super::pane::changes::Entries,
-}
-
-/// The focused pane of the first screen.
-pub const FOCUS: [ListId; 5] =
-    [ListId::Now, ListId::Nodes, ListId::Traffic, ListId::Errors, ListId::Autoscalers];
 
 /// Everything.
 #[derive(Debug)]
@@ -187,7 +161,7 @@ pub struct Ui {
     /// The list of actions shows those of other clusters too.
     pub all_actions: bool,
     lists: [List; ListId::COUNT],
-    pub bases: Bases,
+    pub rows: PaneRows,
     pub dialog: Option<Dialog>,
     pub question: Option<Question>,
     pub prompt: Option<Prompt>,
@@ -242,7 +216,7 @@ impl Ui {
             kinds_of: None,
             all_actions: false,
             lists: std::array::from_fn(|_| List::default()),
-            bases: Bases::default(),
+            rows: PaneRows::default(),
             dialog: None,
             question: None,
             prompt: None,
@@ -298,49 +272,6 @@ impl Ui {
             Screen::Panes => Some(self.focus),
             Screen::List(id) => Some(*id),
             Screen::Text(_) | Screen::Log(_) => None,
-        }
-    }
-
-    /// Where a key is looked up, the narrowest first.
-    pub fn contexts(&self) -> &'static [Context] {
-        if self.dialog.is_some() || self.question.is_some() {
-            return &[Context::Dialog];
-        }
-        self.contexts_of(self.screen())
-    }
-
-    /// The same for the screen below the one on top: what help, which is a screen itself, is asked about.
-    pub fn contexts_below(&self) -> &'static [Context] {
-        self.screens.iter().rev().nth(1).map_or(&[Context::Everywhere], |below| self.contexts_of(below))
-    }
-
-    fn contexts_of(&self, screen: &Screen) -> &'static [Context] {
-        use Context::{
-            Actions, Autoscalers, Backends, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text,
-            Traffic, Workloads,
-        };
-        let list = match screen {
-            Screen::Text(view) if matches!(view.source, TextSource::Action(_)) => {
-                return &[Actions, Text, Everywhere];
-            }
-            Screen::Text(view) if view.about().is_some() => return &[Text, Objects, Everywhere],
-            Screen::Text(_) => return &[Text, Everywhere],
-            Screen::Log(_) => return &[Log, Everywhere],
-            Screen::List(id) => *id,
-            Screen::Panes => self.focus,
-        };
-        match list {
-            ListId::Now => &[Now, Lists, Objects, Everywhere],
-            ListId::Nodes => &[Nodes, Lists, Objects, Everywhere],
-            ListId::Traffic => &[Traffic, Lists, Objects, Everywhere],
-            ListId::Errors => &[Errors, Lists, Objects, Everywhere],
-            ListId::Autoscalers => &[Autoscalers, Lists, Objects, Everywhere],
-            ListId::Workloads => &[Workloads, Lists, Objects, Everywhere],
-            ListId::Pods => &[Pods, Lists, Objects, Everywhere],
-            ListId::Backends => &[Backends, Lists, Objects, Everywhere],
-            ListId::Table | ListId::Changes => &[Lists, Objects, Everywhere],
-            ListId::Actions => &[Actions, Lists, Everywhere],
-            ListId::Namespaces => &[Lists, Everywhere],
         }
     }
 

@@ -75,7 +75,7 @@ pub struct ListView {
     /// Which list it is; None: none that keys act on.
     pub id: Option<ListId>,
     /// The key that focuses it.
-    pub key: Option<char>,
+    pub key: Option<String>,
     pub title: String,
     /// Counts, coverage, staleness, filter: after the title.
     pub notes: Vec<Cell>,

@@ -1,11 +1,15 @@
 //! The table of commands. Dispatch, the hint bar, help, the palette, `pilothouse keys`, the README's table, the
 //! keymap and the config's key section all derive from it.
 
+mod permit;
 mod print;
 mod table;
 
+pub use permit::permitted;
 pub use print::{keys_table_markdown, keys_text, places};
 pub use table::COMMANDS;
+
+use super::list::ListId;
 
 /// Where a command can be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,16 +107,11 @@ pub enum Risk {
 /// What a command is, for dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cmd {
-    FocusNodes,
-    FocusTraffic,
-    FocusErrors,
-    FocusAutoscalers,
+    /// The pane of this list.
+    Open(ListId),
     NextPane,
     PreviousPane,
     Zoom,
-    WorkloadsView,
-    ActionsView,
-    ChangesView,
     EventsView,
     Find,
     Help,
@@ -126,7 +125,6 @@ pub enum Cmd {
     Top,
     Bottom,
     AllNamespaces,
-    Namespaces,
     ScreenDump,
     Redraw,
     Suspend,
@@ -207,6 +205,18 @@ const fn look(
     hint: u8,
 ) -> Command {
     Command { cmd, id, title, doc, contexts, keys, risk: Risk::None, hint }
+}
+
+/// Opens a pane, from everywhere.
+const fn open(
+    list: ListId,
+    id: &'static str,
+    title: &'static str,
+    doc: &'static str,
+    keys: &'static [&'static str],
+    hint: u8,
+) -> Command {
+    look(Cmd::Open(list), id, title, doc, &[Context::Everywhere], keys, hint)
 }
 
 const fn act(

@@ -217,6 +217,9 @@ mod tests {
         let (map, _) = Keymap::new(&BTreeMap::new());
         let n = Key::char('n');
         assert_eq!(map.lookup(&[Context::Log, Context::Everywhere], n), Some(Cmd::NextMatch));
-        assert_eq!(map.lookup(&[Context::Lists, Context::Everywhere], n), Some(Cmd::Namespaces));
+        assert_eq!(
+            map.lookup(&[Context::Lists, Context::Everywhere], n),
+            Some(Cmd::Open(crate::ui::list::ListId::Namespaces))
+        );
     }
 }

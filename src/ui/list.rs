@@ -30,7 +30,7 @@ pub enum ListId {
 
 impl ListId {
     /// How many.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = Self::Table as usize + 1;
 }
 
 /// What a list's rows depend on besides its table.
@@ -178,11 +178,10 @@ impl List {
         self.selected.as_ref().filter(|_| !self.ids.is_empty())
     }
 
-    /// Keeps the selected row on a screen of `page` rows.
-    pub fn scroll(&mut self, page: usize) {
-        self.page = page;
+    /// The first row on a screen of `page` rows: the selected one stays in sight.
+    pub fn top_of(&self, page: usize) -> usize {
         let last = self.ids.len().saturating_sub(page);
-        self.top = self.top.min(last).min(self.at).max((self.at + 1).saturating_sub(page.max(1)));
+        self.top.min(last).min(self.at).max((self.at + 1).saturating_sub(page.max(1)))
     }
 
     /// Moves the selection by rows.

@@ -1,4 +1,5 @@
-//! The panes and the full-screen lists.
+//! THE table of panes: every list of rows, on the first screen or with a screen of its own. The layout, keys, help, filter
+//! and order, the choice of columns and `pilothouse get` derive from it. A pane's functions are in the file of its name.
 
 pub mod actions;
 pub mod autoscalers;
@@ -6,11 +7,399 @@ pub mod backends;
 pub mod causes;
 pub mod changes;
 pub mod errors;
-pub mod frame;
 pub mod namespaces;
 pub mod nodes;
 pub mod orders;
 pub mod pods;
+pub mod printed;
 pub mod sources;
 pub mod traffic;
 pub mod workloads;
+
+mod ask;
+
+use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{Cluster, World};
+
+pub use self::ask::{Shown, columns, in_context, key, object, of, of_kind, on_first_screen, row};
+use super::app::Ui;
+use super::cell::{Cell, Grade, RowView};
+use super::command::{Cmd, Context};
+use super::list::{List, ListId, Spec};
+use super::rows::backends::Backend;
+use super::rows::changes::Entry;
+use super::rows::traffic::Joined;
+use super::widget::columns::Column;
+use orders::Order;
+use sources::State;
+
+/// Where a pane is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The box at the top of the first screen.
+    Top,
+    /// A box below it, in the table's order.
+    First,
+    /// A screen of its own; Esc leads to the first screen.
+    Screen,
+    /// A screen of its own over any other; Esc leads back to that.
+    Over,
+    /// Opened from a row of another pane.
+    Below,
+}
+
+/// What Enter does with the selected row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enter {
+    /// Opens the text about it.
+    Text,
+    /// The same; a row that stands for several causes lists them.
+    Cause,
+    /// Lists its pods.
+    Pods,
+    /// Lists the backends of the Service.
+    Backends,
+    /// Shows the object as the server has it.
+    Yaml,
+    /// Shows this namespace only.
+    Namespace,
+}
+
+/// What the text about a row is, which also stands beneath a pane that has the screen for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// There is none.
+    Nothing,
+    /// What is known of the row's object.
+    Object,
+    /// The evidence of a cause.
+    Cause,
+    /// The lines of an error group.
+    ErrorGroup,
+    /// The steps of an action.
+    Action,
+}
+
+/// One pane.
+pub struct Pane {
+    pub id: ListId,
+    /// Its name in the config (`[ui.columns]`) and for `pilothouse get`.
+    pub name: &'static str,
+    /// The commands whose keys lead to it; the first one's key stands before the title.
+    pub keys: &'static [Cmd],
+    /// Where keys are looked up while it has the focus, the narrowest first.
+    pub contexts: &'static [Context],
+    pub place: Place,
+    /// The kinds whose lists `:` opens here.
+    pub kinds: &'static [Kind],
+    /// Kinds whose objects are among its rows too.
+    pub holds: &'static [Kind],
+    /// None where only the server knows them.
+    pub columns: &'static [Column],
+    /// Changes a column by the state of the screen, or leaves it out.
+    pub adjust: fn(&Ui, Column) -> Option<Column>,
+    /// Whether the columns have heads.
+    pub heads: bool,
+    /// The heads that the server has sent, each a column and an order.
+    pub printed: Option<fn(&Ui) -> &[String]>,
+    /// What `o` goes through; empty = its one order says something by itself.
+    pub orders: &'static [Order],
+    /// Filters and sorts: `List::sorted` becomes what the table and the `Spec` say.
+    pub refresh: fn(&mut Ui, &World, &Cluster, &mut Spec, &mut List),
+    /// A row's identity.
+    pub key: fn(&Shown<'_>, u32) -> Option<Uid>,
+    /// How bad a row is. Rows that have a grade keep their places for a while; the others follow their order at once.
+    pub grade: Option<fn(&Shown<'_>, u32) -> Option<Grade>>,
+    pub row: fn(&Shown<'_>, u32) -> Option<RowView>,
+    /// The object that a row is about.
+    pub object: fn(&Shown<'_>, &Uid) -> Option<ObjectRef>,
+    pub enter: Enter,
+    pub reads: Reads,
+    /// The row that is selected when it is opened; None = the one before.
+    pub opens_on: fn(&Shown<'_>) -> Option<Uid>,
+    pub title: fn(&Shown<'_>) -> String,
+    /// Counts after the title.
+    pub counts: fn(&Shown<'_>) -> Vec<Cell>,
+    /// How its source is.
+    pub state: fn(&Shown<'_>) -> State,
+    pub footer: fn(&Shown<'_>) -> Vec<Cell>,
+    /// Whether the chosen namespace leaves rows out.
+    pub narrows: fn(&Ui) -> bool,
+    /// What is read of its table: a namespace that is not read must not look like one without objects.
+    pub cover: Option<fn(&Cluster) -> &Coverage>,
+    /// What an empty one says.
+    pub nothing: &'static str,
+}
+
+/// What most panes have in common. The functions that every pane has of its own are replaced in the table.
+const COMMON: Pane = Pane {
+    id: ListId::Now,
+    name: "",
+    keys: &[],
+    contexts: &[Context::Lists, Context::Objects, Context::Everywhere],
+    place: Place::First,
+    kinds: &[],
+    holds: &[],
+    columns: &[],
+    adjust: |_, column| Some(column),
+    heads: true,
+    printed: None,
+    orders: &[],
+    refresh: |_, _, _, _, _| {},
+    key: |_, _| None,
+    grade: None,
+    row: |_, _| None,
+    object: |_, _| None,
+    enter: Enter::Text,
+    reads: Reads::Object,
+    opens_on: |_| None,
+    title: |_| String::new(),
+    counts: |_| Vec::new(),
+    state: |_| State::default(),
+    footer: |_| Vec::new(),
+    narrows: |_| true,
+    cover: None,
+    nothing: "no rows",
+};
+
+/// All panes, in the order of [`ListId`].
+pub static PANES: [Pane; ListId::COUNT] = [
+    Pane {
+        id: ListId::Now,
+        name: "now",
+        contexts: &[Context::Now, Context::Lists, Context::Objects, Context::Everywhere],
+        place: Place::Top,
+        columns: &causes::COLUMNS,
+        heads: false,
+        refresh: causes::refresh,
+        key: causes::key_of,
+        row: causes::row_of,
+        object: causes::object_of,
+        enter: Enter::Cause,
+        reads: Reads::Cause,
+        title: |_| "NOW".into(),
+        counts: causes::counts,
+        state: causes::state,
+        footer: |s| causes::changes(s.ui, s.cluster, s.ui.size.0 < 110),
+        nothing: "no causes",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Nodes,
+        name: "nodes",
+        keys: &[Cmd::Open(ListId::Nodes)],
+        contexts: &[Context::Nodes, Context::Lists, Context::Objects, Context::Everywhere],
+        kinds: &[Kind::Node],
+        columns: &nodes::COLUMNS,
+        orders: &nodes::ORDERS,
+        refresh: nodes::refresh,
+        key: |s, row| s.cluster.derived.nodes.at(row).map(|r| r.node.uid.clone()),
+        grade: Some(|s, row| s.cluster.derived.nodes.at(row).map(|r| nodes::grade(r))),
+        row: |s, row| Some(nodes::row(s.cluster.derived.nodes.at(row)?, &s.cluster.pods.cover, s.ui.now)),
+        object: |s, uid| s.cluster.derived.nodes.by_uid(uid).map(|r| nodes::object(r)),
+        enter: Enter::Pods,
+        title: |_| "Nodes".into(),
+        counts: nodes::counts,
+        state: |s| s.table("nodes", &s.cluster.nodes.cover, s.cluster.nodes.fresh),
+        footer: |s| nodes::footer(s.cluster),
+        narrows: |_| false,
+        nothing: "no nodes",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Traffic,
+        name: "traffic",
+        keys: &[Cmd::Open(ListId::Traffic)],
+        contexts: &[Context::Traffic, Context::Lists, Context::Objects, Context::Everywhere],
+        kinds: &[Kind::Service, Kind::EndpointSlice],
+        columns: &traffic::COLUMNS,
+        orders: &traffic::ORDERS,
+        refresh: traffic::refresh,
+        key: |s, row| traffic::at(s, row).map(Joined::key),
+        grade: Some(|s, row| traffic::at(s, row).map(Joined::grade)),
+        row: |s, row| Some(traffic::row(traffic::at(s, row)?, s.ui.namespace.is_none(), s.ui.now)),
+        object: |s, uid| s.ui.rows.joined.iter().find(|j| j.key() == *uid).map(Joined::object),
+        enter: Enter::Backends,
+        title: |_| "Traffic".into(),
+        counts: |s| traffic::counts(&s.ui.rows.joined, &s.here()),
+        state: traffic::state,
+        footer: traffic::footer,
+        cover: Some(|cluster| &cluster.services.cover),
+        nothing: "no services",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Errors,
+        name: "errors",
+        keys: &[Cmd::Open(ListId::Errors)],
+        contexts: &[Context::Errors, Context::Lists, Context::Objects, Context::Everywhere],
+        columns: &errors::COLUMNS,
+        orders: &errors::ORDERS,
+        refresh: errors::refresh,
+        key: |s, row| errors::at(s, row).map(errors::key),
+        grade: Some(|s, row| errors::at(s, row).map(|group| errors::grade(group, s.ui.now))),
+        row: |s, row| Some(errors::row(errors::at(s, row)?, s.cluster, s.ui.now)),
+        object: errors::object_of,
+        reads: Reads::ErrorGroup,
+        title: |_| "Errors".into(),
+        counts: |s| errors::counts(s.cluster, &s.here(), s.ui.now),
+        state: errors::state,
+        nothing: "no error lines so far",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Autoscalers,
+        name: "autoscalers",
+        keys: &[Cmd::Open(ListId::Autoscalers)],
+        contexts: &[Context::Autoscalers, Context::Lists, Context::Objects, Context::Everywhere],
+        kinds: &[Kind::HorizontalPodAutoscaler],
+        columns: &autoscalers::COLUMNS,
+        orders: &autoscalers::ORDERS,
+        refresh: autoscalers::refresh,
+        key: |s, row| s.cluster.hpas.at(row).map(|hpa| hpa.uid.clone()),
+        grade: Some(|s, row| s.cluster.hpas.at(row).map(|hpa| autoscalers::grade(hpa, s.ui.now))),
+        row: |s, row| Some(autoscalers::row(s.cluster.hpas.at(row)?, s.ui.now, s.ui.namespace.is_none())),
+        object: |s, uid| s.cluster.hpas.by_uid(uid).map(|hpa| autoscalers::object(hpa)),
+        title: |_| "Autoscalers".into(),
+        counts: |s| autoscalers::counts(s.cluster, &s.here(), s.ui.now),
+        state: |s| s.table("horizontalpodautoscalers", &s.cluster.hpas.cover, s.cluster.hpas.fresh),
+        footer: |s| autoscalers::footer(s.cluster, s.ui.namespace.is_some()),
+        cover: Some(|cluster| &cluster.hpas.cover),
+        nothing: "no autoscalers",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Workloads,
+        name: "workloads",
+        keys: &[Cmd::Open(ListId::Workloads)],
+        contexts: &[Context::Workloads, Context::Lists, Context::Objects, Context::Everywhere],
+        place: Place::Screen,
+        kinds: &[Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet],
+        holds: &[Kind::Job, Kind::ReplicaSet],
+        columns: &workloads::COLUMNS,
+        orders: &workloads::ORDERS,
+        refresh: workloads::refresh,
+        key: |s, row| s.cluster.derived.workloads.at(row).map(|r| r.workload.uid.clone()),
+        grade: Some(|s, row| Some(workloads::grade(s.cluster.derived.workloads.at(row)?, &s.ui.rows.told))),
+        row: |s, row| Some(workloads::row(s.cluster.derived.workloads.at(row)?, &s.ui.rows.told, s.ui.now)),
+        object: |s, uid| s.cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference()),
+        enter: Enter::Pods,
+        title: |_| "Workloads".into(),
+        counts: |s| workloads::counts(s.cluster, &s.here()),
+        state: workloads::state,
+        cover: Some(|cluster| &cluster.pods.cover),
+        nothing: "no workloads",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Pods,
+        name: "pods",
+        keys: &[Cmd::Open(ListId::Workloads), Cmd::TogglePods],
+        contexts: &[Context::Pods, Context::Lists, Context::Objects, Context::Everywhere],
+        place: Place::Screen,
+        kinds: &[Kind::Pod],
+        columns: &pods::COLUMNS,
+        adjust: pods::adjust,
+        orders: &pods::ORDERS,
+        refresh: pods::refresh,
+        key: |s, row| s.cluster.pods.at(row).map(|pod| pod.uid.clone()),
+        grade: Some(|s, row| Some(pods::grade(s.cluster.pods.at(row)?, &s.ui.rows.dead, s.ui.now))),
+        row: |s, row| Some(pods::row(s.cluster.pods.at(row)?, s.cluster, &s.ui.rows.dead, s.ui.now)),
+        object: |s, uid| s.cluster.pods.by_uid(uid).map(|pod| pods::object(pod)),
+        title: |s| pods::title(&s.ui.pod_scope),
+        counts: |s| pods::counts(s.ui, s.cluster),
+        state: |s| s.table("pods", &s.cluster.pods.cover, s.cluster.pods.fresh),
+        narrows: |ui| ui.pod_scope == super::app::PodScope::All,
+        cover: Some(|cluster| &cluster.pods.cover),
+        nothing: "no pods",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Backends,
+        name: "backends",
+        contexts: &[Context::Backends, Context::Lists, Context::Objects, Context::Everywhere],
+        place: Place::Below,
+        columns: &backends::COLUMNS,
+        orders: &backends::ORDERS,
+        refresh: backends::refresh,
+        key: |s, row| backends::at(s, row).map(Backend::key),
+        grade: Some(|s, row| backends::at(s, row).map(Backend::grade)),
+        row: |s, row| backends::at(s, row).map(backends::row),
+        object: |s, uid| s.ui.rows.backends.iter().find(|b| b.key() == *uid)?.object(&s.ui.service.0),
+        title: |s| format!("Backends of {}/{}", s.ui.service.0, s.ui.service.1),
+        footer: backends::footer,
+        narrows: |_| false,
+        nothing: "no backends",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Actions,
+        name: "actions",
+        keys: &[Cmd::Open(ListId::Actions)],
+        contexts: &[Context::Actions, Context::Lists, Context::Everywhere],
+        place: Place::Over,
+        columns: &actions::COLUMNS,
+        adjust: actions::adjust,
+        refresh: actions::refresh,
+        key: |s, row| s.world.actions.get(row as usize).map(|action| super::rows::actions::key(action)),
+        row: |s, row| Some(actions::row(s.world.actions.get(row as usize)?, s.ui.now)),
+        reads: Reads::Action,
+        opens_on: actions::opens_on,
+        title: |_| "Actions".into(),
+        counts: actions::counts,
+        state: |_| State::empty("no actions yet: they appear here with their steps"),
+        narrows: |_| false,
+        nothing: "no actions",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Changes,
+        name: "changes",
+        keys: &[Cmd::Open(ListId::Changes)],
+        place: Place::Over,
+        columns: &changes::COLUMNS,
+        refresh: changes::refresh,
+        key: |s, row| changes::at(s, row).map(Entry::key),
+        grade: Some(|s, row| changes::at(s, row).map(Entry::grade)),
+        row: |s, row| Some(changes::row(changes::at(s, row)?, s.ui.now)),
+        object: |s, uid| s.ui.rows.changes.list.iter().find(|c| c.key() == *uid)?.object.clone(),
+        title: |_| "Changed in the last 6 hours".into(),
+        narrows: |_| false,
+        nothing: "no changes in the last six hours",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Namespaces,
+        name: "namespaces",
+        contexts: &[Context::Lists, Context::Everywhere],
+        place: Place::Over,
+        kinds: &[Kind::Namespace],
+        columns: &namespaces::COLUMNS,
+        refresh: namespaces::refresh,
+        key: namespaces::key_of,
+        row: namespaces::row_of,
+        enter: Enter::Namespace,
+        reads: Reads::Nothing,
+        title: |_| "Namespaces".into(),
+        narrows: |_| false,
+        nothing: "no namespaces seen yet",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Table,
+        name: "table",
+        place: Place::Below,
+        printed: Some(|ui| &ui.table.columns),
+        refresh: printed::refresh,
+        key: printed::key,
+        row: printed::row,
+        object: printed::object,
+        enter: Enter::Yaml,
+        reads: Reads::Nothing,
+        title: |s| printed::title(s.ui),
+        state: printed::state,
+        narrows: |_| false,
+        ..COMMON
+    },
+];

@@ -15,7 +15,7 @@ use super::mouse::Mouse;
 use super::paint::{Painter, text_of};
 use super::request::{Effect, LogLine, LogNote, Msg, Reply, Ticket};
 use super::theme::Theme;
-use super::update::update;
+use super::update::{on_screen, update};
 use super::view;
 use crate::clock::Clock;
 
@@ -254,8 +254,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
         };
         if due && !show.busy {
             let (width, height) = ui.size;
-            let drawn = view::draw(&mut ui, &world, &stage.theme, stage.ascii, width, height);
-            ui.size = (width, height);
+            let drawn = draw(&mut ui, &world, &stage.theme, stage.ascii, (width, height));
             match show.send(drawn, ui.frame) {
                 Sent::Frame => ui.frame += 1,
                 // it is on the screen already
@@ -266,6 +265,15 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
             last_news = Some(now);
         }
     }
+}
+
+/// One frame: brings what is on the screen up to date, draws it, and takes in what there was room for.
+pub fn draw(ui: &mut Ui, world: &World, theme: &Theme, ascii: bool, size: (u16, u16)) -> view::Drawn {
+    ui.size = size;
+    on_screen(ui, world);
+    let drawn = view::draw(ui, world, theme, ascii);
+    ui.take_in(drawn.seen.clone());
+    drawn
 }
 
 /// Asks the terminal for clicks and the wheel, with places beyond column 223; or leaves them to it.

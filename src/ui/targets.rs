@@ -6,15 +6,13 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::Node;
 use pilothouse_core::domain::node::OUT_OF_SERVICE;
-use pilothouse_core::domain::plan::Act;
-use pilothouse_core::facts::event::Right;
-use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, Outcome, World};
+use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, World};
 
 use super::app::{Screen, TextSource, Ui};
 use super::command::{self, Cmd};
 use super::list::ListId;
-use super::pane::{actions, causes};
-use super::present::lists;
+use super::pane::{self, causes};
+use super::rows::actions::{self, is_left};
 
 /// Whether a command fits objects of a kind.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
@@ -60,7 +58,7 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     }
     let chosen: Vec<&Uid> =
         if list.marks.is_empty() { list.chosen().into_iter().collect() } else { list.marks.iter().collect() };
-    let objects = chosen.into_iter().filter_map(|uid| lists::object(ui, world, id, uid));
+    let objects = chosen.into_iter().filter_map(|uid| pane::object(ui, world, id, uid));
     objects.filter(|o| fits(cmd, &o.kind)).collect()
 }
 
@@ -135,39 +133,6 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     }
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
     !elsewhere || !of(ui, world, cmd).is_empty() || (cmd == Cmd::Scale && scales_bounds(ui, world))
-}
-
-/// Whether a command's requests can be allowed at all, by what is known beforehand: not in a read-only console, and not
-/// without any right of its kind. Not known counts as allowed: the rehearsal asks.
-pub fn permitted(ui: &Ui, world: &World, cmd: Cmd) -> bool {
-    let Some(cluster) = ui.shown(world).filter(|_| is_change(cmd)) else { return true };
-    if cluster.info.read_only {
-        return false;
-    }
-    let Some(may) = &cluster.identity.may else { return true };
-    let has = |right| may.contains(&right);
-    match cmd {
-        Cmd::Drain => has(Right::Nodes) && has(Right::Evictions),
-        Cmd::Cordon | Cmd::OutOfService => has(Right::Nodes),
-        Cmd::Restart | Cmd::Rollback | Cmd::PauseRollout => has(Right::Workloads),
-        Cmd::Scale => has(Right::Scales),
-        Cmd::Bounds => has(Right::Autoscalers),
-        Cmd::Evict => has(Right::Evictions),
-        Cmd::Rotation => has(Right::Pods),
-        _ => !may.is_empty(),
-    }
-}
-
-/// Opens a plan; stopping and dismissing send nothing by themselves.
-fn is_change(cmd: Cmd) -> bool {
-    let opens = command::of(cmd).is_some_and(|c| c.risk == command::Risk::Rehearsed);
-    opens && !matches!(cmd, Cmd::PauseAction | Cmd::Undo)
-}
-
-/// A drain that has ended with pods left: planned anew it cordons what has to be, and takes the rest.
-pub fn is_left(action: &ActionView) -> bool {
-    let stopped = matches!(action.outcome, Some(Outcome::Failed | Outcome::Cancelled | Outcome::Unknown));
-    stopped && !action.unfinished && matches!(action.plan.intent.act, Act::Drain(_))
 }
 
 /// Whether the selected action is one that somebody has to resume or dismiss.

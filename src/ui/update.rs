@@ -9,6 +9,7 @@ mod mouse;
 mod open;
 mod prompt;
 mod reply;
+mod rows;
 mod scroll;
 mod silence;
 mod unfit;
@@ -18,13 +19,14 @@ use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
-use super::app::{FOCUS, PodScope, Prompt, Screen, Stage, TextSource, TextView, Ui};
+use super::app::{PodScope, Prompt, Screen, Stage, TextSource, TextView, Ui};
 use super::command::Cmd;
 use super::list::ListId;
 use super::pane::{self, orders};
-use super::present;
 use super::request::{Effect, Msg, Request};
 use super::targets;
+
+pub use self::rows::on_screen;
 
 /// Takes one message in.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
@@ -76,22 +78,15 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
 /// Carries a command out, from a key or from the palette.
 pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
     match cmd {
-        Cmd::FocusNodes => focus(ui, ListId::Nodes, effects),
-        Cmd::FocusTraffic => focus(ui, ListId::Traffic, effects),
-        Cmd::FocusErrors => focus(ui, ListId::Errors, effects),
-        Cmd::FocusAutoscalers => focus(ui, ListId::Autoscalers, effects),
-        Cmd::NextPane => cycle(ui, 1),
-        Cmd::PreviousPane => cycle(ui, FOCUS.len() - 1),
+        Cmd::Open(id) => open::pane(ui, world, id, effects),
+        Cmd::NextPane => cycle(ui, true),
+        Cmd::PreviousPane => cycle(ui, false),
         Cmd::Zoom => match ui.screen() {
             Screen::Panes => ui.zoom = !ui.zoom,
             Screen::List(_) => ui.details.off = !ui.details.off,
             Screen::Text(_) | Screen::Log(_) => ui.say("this has the whole screen already"),
         },
-        Cmd::WorkloadsView => open::list(ui, ListId::Workloads, effects),
-        Cmd::ActionsView => open::actions(ui, world, effects),
-        Cmd::ChangesView => open::list(ui, ListId::Changes, effects),
-        Cmd::EventsView => open::table(ui, pane::frame::EVENTS, None, effects),
-        Cmd::Namespaces => open::view(ui, ListId::Namespaces, None, effects),
+        Cmd::EventsView => open::table(ui, "events", None, effects),
         Cmd::AllNamespaces => {
             ui.namespace = None;
             ui.say("all namespaces");
@@ -134,7 +129,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::MarkRange => {
             if let Some(id) = ui.active_list() {
                 let mut list = ui.take_list(id);
-                list.mark_range(|row| present::lists::key(ui, world, id, row));
+                list.mark_range(|row| pane::key(ui, world, id, row));
                 ui.put_list(id, list);
             }
         }
@@ -180,7 +175,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         }
         Cmd::Failover => failovers(ui, world, "failover ", effects),
         Cmd::Weight => failovers(ui, world, "weight ", effects),
-        Cmd::Undo => open::actions(ui, world, effects),
+        Cmd::Undo => open::pane(ui, world, ListId::Actions, effects),
         Cmd::UndoThis => actions::undo(ui, world, effects),
         Cmd::ResumeAction => actions::resume(ui, world, effects),
         Cmd::PauseAction => actions::pause(ui, world, effects),
@@ -232,16 +227,15 @@ fn whole_text(ui: &Ui) -> Option<String> {
     Some(lines.join("\n"))
 }
 
-fn focus(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
-    open::to_root(ui, effects);
-    ui.focus = id;
-}
-
-fn cycle(ui: &mut Ui, by: usize) {
-    if matches!(ui.screen(), Screen::Panes) {
-        let at = FOCUS.iter().position(|id| *id == ui.focus).unwrap_or(0);
-        ui.focus = FOCUS.get((at + by) % FOCUS.len()).copied().unwrap_or(ListId::Nodes);
+/// To the next pane of the first screen, or to the previous one.
+fn cycle(ui: &mut Ui, forward: bool) {
+    if !matches!(ui.screen(), Screen::Panes) {
+        return;
     }
+    let panes: Vec<ListId> = pane::on_first_screen().map(|pane| pane.id).collect();
+    let at = panes.iter().position(|id| *id == ui.focus).unwrap_or(0);
+    let by = if forward { 1 } else { panes.len().saturating_sub(1) };
+    ui.focus = panes.get((at + by) % panes.len().max(1)).copied().unwrap_or(ListId::Nodes);
 }
 
 fn toggle_pods(ui: &mut Ui) {
@@ -264,10 +258,13 @@ fn order(ui: &mut Ui, turn: bool) {
     if turn {
         let list = ui.list_mut(id);
         list.reverse = !list.reverse;
-        list.to_top();
     } else {
-        orders::next(ui, id);
+        let next = orders::next(ui, id);
+        let list = ui.list_mut(id);
+        (list.order, list.reverse) = (next, false);
     }
+    // what was chosen in another order is not what one looks for in this one
+    ui.list_mut(id).to_top();
     ui.say(format!("order: {}", orders::words(ui, id)));
 }
 
@@ -298,7 +295,7 @@ pub fn object(ui: &Ui, world: &World) -> Option<ObjectRef> {
         Screen::Panes | Screen::List(_) => {
             let id = ui.active_list()?;
             let selected = ui.list(id).chosen()?;
-            present::lists::object(ui, world, id, selected)
+            pane::object(ui, world, id, selected)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From view models to cells. Nothing here reads the World's tables or decides what matters.
+//! From view models to cells. Nothing here changes the state of the screen or decides what matters.
 
 mod canvas;
 mod detail;
@@ -16,7 +16,7 @@ use pilothouse_core::facts::world::World;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::app::Ui;
+use super::app::{Seen, Ui};
 use super::theme::Theme;
 use super::widget::ascii;
 use canvas::Canvas;
@@ -26,17 +26,18 @@ use canvas::Canvas;
 pub struct Drawn {
     pub buffer: Buffer,
     pub cursor: Option<(u16, u16)>,
+    /// What there was room for, to be taken in with [`Ui::take_in`].
+    pub seen: Seen,
 }
 
-/// Draws everything at a size. Also brings the lists' rows and selections up to date: what is drawn is what keys act on.
-pub fn draw(ui: &mut Ui, world: &World, theme: &Theme, ascii_only: bool, width: u16, height: u16) -> Drawn {
-    let area = Rect::new(0, 0, width, height);
+/// Draws everything in `ui.size` cells. What is on the screen was brought up to date before.
+pub fn draw(ui: &Ui, world: &World, theme: &Theme, ascii_only: bool) -> Drawn {
+    let area = Rect::new(0, 0, ui.size.0, ui.size.1);
     let mut canvas = Canvas::new(area, theme, ascii_only);
     screen::draw(ui, world, &mut canvas, area);
-    let (mut buffer, cursor, spots) = canvas.finish();
-    ui.spots = spots;
+    let (mut buffer, cursor, seen) = canvas.finish();
     if ascii_only {
         ascii::flatten(&mut buffer);
     }
-    Drawn { buffer, cursor }
+    Drawn { buffer, cursor, seen }
 }

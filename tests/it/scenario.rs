@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use pilothouse::ui::cell::Grade;
 use pilothouse::ui::pane::{autoscalers, nodes, workloads};
+use pilothouse::ui::rows;
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::cronjob::CronJob;
@@ -294,7 +295,7 @@ fn agree(cluster: &Cluster, at: Stamp) {
         let marked = autoscalers::grade_of(judge(hpa, at).state) >= Grade::Warning;
         assert_eq!(marked, is_told(&hpa.uid, Severity::Warning), "HPA {}", hpa.name);
     }
-    let told_of = workloads::told(cluster);
+    let told_of = rows::workloads::told(cluster);
     for row in d.workloads.iter() {
         let marked = workloads::grade(row, &told_of) >= Grade::Warning;
         let (name, uid) = (&row.workload.name, &row.workload.uid);

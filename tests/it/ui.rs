@@ -9,9 +9,9 @@ use pilothouse::ui::app::Ui;
 use pilothouse::ui::key::Key;
 use pilothouse::ui::paint::text_of;
 use pilothouse::ui::request::{Effect, Msg};
+use pilothouse::ui::run;
 use pilothouse::ui::theme::Theme;
 use pilothouse::ui::update::update;
-use pilothouse::ui::view;
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::facts::world::World;
 use pilothouse_core::state::ClusterState;
@@ -34,7 +34,7 @@ impl Desk {
     }
 
     fn dump(&mut self, width: u16, height: u16) -> String {
-        let drawn = view::draw(&mut self.ui, &self.world, &self.theme, false, width, height);
+        let drawn = run::draw(&mut self.ui, &self.world, &self.theme, false, (width, height));
         self.ui.painted(self.ui.frame);
         self.ui.frame += 1;
         text_of(&drawn.buffer)

@@ -1,6 +1,7 @@
 //! THE table: every command with its id, words, places and default keys.
 
-use super::{Cmd, Command, Context, act, look};
+use super::super::list::ListId;
+use super::{Cmd, Command, Context, act, look, open};
 use Context::{
     Actions, Autoscalers, Backends, Dialog, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Traffic,
     Workloads,
@@ -145,29 +146,13 @@ pub const COMMANDS: &[Command] = &[
         &[Actions],
         &["P"],
     ),
-    look(Cmd::FocusNodes, "focus-nodes", "nodes", "the Nodes pane", &[Everywhere], &["1"], 0),
-    look(Cmd::FocusTraffic, "focus-traffic", "traffic", "the Traffic pane", &[Everywhere], &["2"], 0),
-    look(Cmd::FocusErrors, "focus-errors", "errors", "the Errors pane", &[Everywhere], &["3"], 0),
-    look(
-        Cmd::FocusAutoscalers,
-        "focus-autoscalers",
-        "autoscalers",
-        "the Autoscalers pane",
-        &[Everywhere],
-        &["4"],
-        0,
-    ),
-    look(
-        Cmd::WorkloadsView,
-        "workloads-view",
-        "workloads",
-        "workloads and pods, full screen",
-        &[Everywhere],
-        &["5"],
-        6,
-    ),
-    look(Cmd::ChangesView, "changes-view", "changes", "what changed, and by whom", &[Everywhere], &["7"], 0),
-    look(Cmd::ActionsView, "actions-view", "actions", "running and past actions", &[Everywhere], &["8"], 0),
+    open(ListId::Nodes, "focus-nodes", "nodes", "the Nodes pane", &["1"], 0),
+    open(ListId::Traffic, "focus-traffic", "traffic", "the Traffic pane", &["2"], 0),
+    open(ListId::Errors, "focus-errors", "errors", "the Errors pane", &["3"], 0),
+    open(ListId::Autoscalers, "focus-autoscalers", "autoscalers", "the Autoscalers pane", &["4"], 0),
+    open(ListId::Workloads, "workloads-view", "workloads", "workloads and pods, full screen", &["5"], 6),
+    open(ListId::Changes, "changes-view", "changes", "what changed, and by whom", &["7"], 0),
+    open(ListId::Actions, "actions-view", "actions", "running and past actions", &["8"], 0),
     look(Cmd::EventsView, "events-view", "cluster events", "the cluster's events", &[Everywhere], &["9"], 0),
     look(
         Cmd::NextPane,
@@ -256,7 +241,7 @@ pub const COMMANDS: &[Command] = &[
         &["0"],
         0,
     ),
-    look(Cmd::Namespaces, "namespaces", "namespaces", "pick a namespace", &[Everywhere], &["n"], 0),
+    open(ListId::Namespaces, "namespaces", "namespaces", "pick a namespace", &["n"], 0),
     look(
         Cmd::ScreenDump,
         "screen-dump",

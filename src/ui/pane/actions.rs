@@ -2,16 +2,18 @@
 
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::{Stamp, age_of_running};
-use pilothouse_core::facts::world::{ActionView, Cluster, Outcome, StepState, World};
-use pilothouse_core::plan::undo;
+use pilothouse_core::facts::world::{ActionView, Cluster, World};
 
-use super::super::cell::{Cell, Grade, RowView, cell, plain};
+use super::super::app::Ui;
+use super::super::cell::{Cell, RowView, cell, plain};
 use super::super::command::Cmd;
 use super::super::keymap::Keymap;
-use super::super::list::Spec;
-use super::super::targets;
+use super::super::list::{List, ListId, Spec};
+use super::super::rows::actions::{grade, is_left, key, state, steps, title};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
+use super::Shown;
+use super::orders::indexes;
 
 /// The columns; CONTEXT is there where actions of other clusters are shown.
 pub const COLUMNS: [Column; 6] = [
@@ -25,13 +27,6 @@ pub const COLUMNS: [Column; 6] = [
 
 const CONTEXT: Column = Column::left("CONTEXT", 7, 30, 1);
 
-/// The columns of the list.
-pub fn columns(all: bool) -> Vec<Column> {
-    let mut columns = COLUMNS.to_vec();
-    columns.retain(|c| all || c.head != CONTEXT.head);
-    columns
-}
-
 /// Whether the list has it: of this cluster, or of all.
 pub fn passes(action: &ActionView, cluster: &Cluster, all: bool, spec: &Spec) -> bool {
     let mut texts = vec![title(action), state(action).to_owned(), steps(action), action.message.clone()];
@@ -43,9 +38,9 @@ pub fn passes(action: &ActionView, cluster: &Cluster, all: bool, spec: &Spec) ->
 }
 
 /// How many actions of other clusters there are, for the title.
-pub fn counts(world: &World, cluster: &Cluster, all: bool, keymap: &Keymap) -> Vec<Cell> {
-    let others = world.actions.iter().filter(|a| !a.is_of(cluster)).count();
-    match (others, all, keymap.key(Cmd::AllActions)) {
+pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
+    let others = s.world.actions.iter().filter(|a| !a.is_of(s.cluster)).count();
+    match (others, s.ui.all_actions, s.ui.keymap.key(Cmd::AllActions)) {
         (0, ..) => Vec::new(),
         (_, true, _) => vec![cell(Role::Info, "of all clusters")],
         (n, false, key) => {
@@ -55,58 +50,23 @@ pub fn counts(world: &World, cluster: &Cluster, all: bool, keymap: &Keymap) -> V
     }
 }
 
-/// How bad.
-pub fn grade(action: &ActionView) -> Grade {
-    match action.outcome {
-        None | Some(Outcome::Cancelled) => Grade::Info,
-        Some(Outcome::Done) => Grade::Fine,
-        Some(Outcome::Refused) => Grade::Warning,
-        Some(Outcome::Failed | Outcome::Unknown) => Grade::Critical,
-    }
-}
-
-/// `cordon no/ip-10-0-3-7`, `restart 3 objects`.
-pub fn title(action: &ActionView) -> String {
-    undo::title(&action.plan)
-}
-
-fn steps(action: &ActionView) -> String {
-    // what is left out because somebody ended it is not done
-    let cancelled = action.outcome == Some(Outcome::Cancelled);
-    let is_done = |state| state == StepState::Verified || (state == StepState::Skipped && !cancelled);
-    let done = action.steps.iter().filter(|step| is_done(step.state)).count();
-    format!("{done}/{}", action.steps.len())
-}
-
-/// In a word.
-pub fn state(action: &ActionView) -> &'static str {
-    action.outcome.map_or(if action.paused { "paused" } else { "running" }, Outcome::as_str)
-}
-
-/// One row; `all`: with its context.
-pub fn row(action: &ActionView, all: bool, now: Stamp) -> RowView {
+/// One row.
+pub fn row(action: &ActionView, now: Stamp) -> RowView {
     let grade = grade(action);
     let mut message = action.message.clone();
     // of those that have ended it does not matter whose they were
     if action.foreign && action.outcome.is_none() {
         message = format!("in another process: {message}");
     }
-    let mut cells = vec![
+    let cells = vec![
         cell(Role::Strong, title(action)),
+        plain(action.plan.intent.context.as_str()),
         cell(grade.role(), state(action)),
         plain(steps(action)),
         cell(Role::Dim, age_of_running(now.since(action.started))),
         plain(message),
     ];
-    if all {
-        cells.insert(1, plain(action.plan.intent.context.as_str()));
-    }
     RowView { grade, cells, ..RowView::default() }
-}
-
-/// The row's identity.
-pub fn key(action: &ActionView) -> Uid {
-    Uid::Text(action.id.clone())
 }
 
 /// An action of this cluster whose process ended in the middle, and what to press about it.
@@ -115,7 +75,11 @@ pub fn unfinished(world: &World, cluster: &Cluster, keymap: &Keymap) -> Vec<Cell
     let Some(action) = found.next() else { return Vec::new() };
     let more = found.count();
     let mut line = vec![cell(Role::Warning, "! unfinished:"), cell(Role::Strong, title(action))];
-    let keys = (keymap.key(Cmd::ActionsView), keymap.key(Cmd::ResumeAction), keymap.key(Cmd::CancelAction));
+    let keys = (
+        keymap.key(Cmd::Open(ListId::Actions)),
+        keymap.key(Cmd::ResumeAction),
+        keymap.key(Cmd::CancelAction),
+    );
     if let (Some(list), Some(resume), Some(dismiss)) = keys {
         line.push(cell(Role::Key, format!("· {list}, then {resume} resumes or {dismiss} dismisses it")));
     }
@@ -141,8 +105,8 @@ pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
         cell(grade.role(), format!("{} {}", grade.glyph().trim(), state(action)).trim().to_owned()),
         plain(format!("{} steps", steps(action))),
     ];
-    let (view, resume) = (keymap.key(Cmd::ActionsView), keymap.key(Cmd::ResumeAction));
-    if let (Some(view), Some(resume), true) = (&view, resume, targets::is_left(action)) {
+    let (view, resume) = (keymap.key(Cmd::Open(ListId::Actions)), keymap.key(Cmd::ResumeAction));
+    if let (Some(view), Some(resume), true) = (&view, resume, is_left(action)) {
         // before the reason, which may be long
         line.push(cell(Role::Key, format!("· {view}, then {resume} resumes it")));
     }
@@ -152,8 +116,27 @@ pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
     if running.len() > 1 {
         line.push(cell(Role::Info, format!("· {} more running", running.len() - 1)));
     }
-    if let Some(key) = view.filter(|_| !targets::is_left(action)) {
+    if let Some(key) = view.filter(|_| !is_left(action)) {
         line.push(cell(Role::Key, format!("· {key} view")));
     }
     line
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, world: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    list.sorted = indexes(&world.actions, |a| passes(a, cluster, ui.all_actions, spec));
+}
+
+/// The context is told only where actions of other clusters are shown.
+pub fn adjust(ui: &Ui, column: Column) -> Option<Column> {
+    Some(column).filter(|column| ui.all_actions || column.head != CONTEXT.head)
+}
+
+/// The one that runs, else one that is unfinished, else the newest.
+pub fn opens_on(s: &Shown<'_>) -> Option<Uid> {
+    let here = || s.world.actions.iter().filter(|a| a.is_of(s.cluster));
+    let runs = here().find(|a| a.outcome.is_none() && !a.foreign);
+    // then what waits for somebody, as the line at the bottom said
+    let first = runs.or_else(|| here().find(|a| a.unfinished)).or_else(|| here().next());
+    first.map(|a| key(a))
 }

@@ -8,15 +8,16 @@ use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::quantity::{Counts, show_milli};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::policy::hpa::{HpaState, HpaVerdict, judge};
 
+use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, cell, past, plain};
-use super::super::list::{NO_MORE, Spec};
+use super::super::list::{List, NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
-use super::orders::Order;
+use super::orders::{Order, texts, turned};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 7] = [
@@ -214,4 +215,24 @@ pub fn target(hpa: &Hpa) -> ObjectRef {
 /// Its namespace and name, for titles.
 pub fn name(hpa: &Hpa) -> (&Name, &Name) {
     (&hpa.namespace, &hpa.name)
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let now = ui.now;
+    // verdicts move with time: once a minute is enough
+    spec.salt = u64::try_from(now.0 / 60_000).unwrap_or(0);
+    let spec = &*spec;
+    ui.rows.hpas.refresh(
+        &mut list.sorted,
+        &cluster.hpas,
+        spec,
+        |h| passes(h, spec, || texts(row(h, now, true))),
+        |a, b| turned(order(a, b, spec.order, now), spec.reverse),
+    );
+}
+
+/// How bad a row is.
+pub fn grade(hpa: &Hpa, now: Stamp) -> Grade {
+    grade_of(judge(hpa, now).state)
 }

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::{Name, Uid};
+use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age_of_state};
-use pilothouse_core::facts::world::{Cause, Cluster, Severity};
+use pilothouse_core::facts::world::{Cause, Cluster, Severity, World};
 use pilothouse_core::policy::seen::{self, WhyNot};
 use pilothouse_core::state::ClusterState;
 use pilothouse_core::state::changes::{fold_for_people, recent, words};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, ListView, RowView, cell, plain};
-use super::super::command;
+use super::super::command::{self, permitted};
 use super::super::keymap::Keymap;
-use super::super::list::Spec;
+use super::super::list::{List, ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, Cut};
+use super::super::widget::text;
+use super::Shown;
+use super::orders::indexes;
+use super::sources::State;
 
 /// The columns.
 pub const COLUMNS: [Column; 3] = [
@@ -208,7 +212,9 @@ pub fn change_rows(cluster: &Cluster, namespace: Option<&Name>, now: Stamp) -> V
 /// The box with what changed.
 pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView {
     let mut notes = vec![cell(Role::Dim, format!("in the last {} min", ClusterState::window_minutes()))];
-    notes.extend(keymap.key(command::Cmd::ChangesView).map(|key| cell(Role::Key, format!("{key} all"))));
+    notes.extend(
+        keymap.key(command::Cmd::Open(ListId::Changes)).map(|key| cell(Role::Key, format!("{key} all"))),
+    );
     ListView {
         title: "Changed".into(),
         notes,
@@ -222,7 +228,10 @@ pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView 
 /// The last line: what changed lately. `brief`: there is little room.
 pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
     let (namespace, now) = (ui.namespace.as_ref(), ui.now);
-    let key = ui.keymap.key(command::Cmd::ChangesView).map_or_else(String::new, |key| format!("{key} all"));
+    let key = ui
+        .keymap
+        .key(command::Cmd::Open(ListId::Changes))
+        .map_or_else(String::new, |key| format!("{key} all"));
     let mut line = vec![cell(Role::Title, format!("changed {}m", ClusterState::window_minutes()))];
     line.push(cell(Role::Key, key));
     line.push(cell(Role::Title, ":"));
@@ -245,4 +254,56 @@ pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
         line.push(cell(Role::Dim, if blind { "not known: not all is read" } else { "no changes" }));
     }
     line
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let found = &cluster.derived.causes;
+    list.sorted = indexes(found, |c| passes(c, spec));
+    settle(found, &mut list.sorted, &mut list.selected, ui.folds_now());
+}
+
+/// The identity of a row, of one cause or of several.
+pub fn key_of(s: &Shown<'_>, row: u32) -> Option<Uid> {
+    let cause = s.cluster.derived.causes.get((row & !FOLDED) as usize)?;
+    Some(if row & FOLDED == 0 { key(cause) } else { fold_key(cause) })
+}
+
+/// One row, of one cause or of several.
+pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
+    let (all, ui) = (&s.cluster.derived.causes, s.ui);
+    let cause = all.get((row & !FOLDED) as usize)?;
+    if row & FOLDED != 0 {
+        return Some(folded_row(all, cause, &ui.keymap, ui.now));
+    }
+    let mut view = self::row(cause, &ui.keymap, ui.now, ui.size.0 < 110);
+    let command = cause.action.as_ref().and_then(|a| command::by_id(a.command));
+    if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
+        && !permitted(s.cluster, command.cmd)
+    {
+        keys.role = Role::Dim;
+    }
+    Some(view)
+}
+
+/// What the cause is about first.
+pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
+    s.cluster.derived.causes.iter().find(|c| key(c) == *uid)?.objects.first().cloned()
+}
+
+/// How many, and how many are silenced.
+pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
+    let (spec, derived) = (s.here(), &s.cluster.derived);
+    let n = derived.causes.iter().filter(|c| passes(c, &spec)).count();
+    let mut notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { Vec::new() };
+    let silenced = derived.silenced.iter().filter(|s| passes(&s.cause, &spec)).count();
+    if silenced > 0 {
+        notes.push(cell(Role::Dim, format!("{silenced} silenced")));
+    }
+    notes
+}
+
+/// Why there are no causes.
+pub fn state(s: &Shown<'_>) -> State {
+    State { why_empty: empty(s.cluster), ..State::default() }
 }

@@ -5,14 +5,18 @@ use std::cmp::Ordering;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::facts::world::{ChangeKind, Cluster};
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{ChangeKind, Cluster, World};
 
+use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, cell, plain, rate};
-use super::super::list::{NO_MORE, Spec};
+use super::super::list::{List, NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
-use super::orders::Order;
+use super::Shown;
+use super::orders::{Order, indexes, sort, texts};
+use super::sources::{self, State};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 11] = [
@@ -218,4 +222,45 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
 /// The row's identity.
 pub fn key(group: &ErrorGroup) -> Uid {
     Uid::Text(group.fingerprint.clone())
+}
+
+/// A row, by its place.
+pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a ErrorGroup> {
+    s.cluster.logs.groups.get(row as usize).map(AsRef::as_ref)
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let (groups, now) = (&cluster.logs.groups, ui.now);
+    list.sorted = indexes(groups, |g| passes(g, spec, || texts(row(g, cluster, now))));
+    sort(&mut list.sorted, groups, spec.reverse, |a, b| order(a, b, spec.order, now));
+}
+
+/// The workload that wrote it, the first of several.
+pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
+    let group = s.cluster.logs.groups.iter().find(|g| key(g) == *uid)?;
+    workload(s.cluster, group.workloads.first()?)
+}
+
+/// How the logs are followed.
+pub fn state(s: &Shown<'_>) -> State {
+    let cluster = s.cluster;
+    let mut state = sources::of_source(cluster, "logs", s.ui.now);
+    if cluster.logs.at.0 > 0 {
+        state.why_empty.retain(|c| c.role != Role::Dim);
+    }
+    // whose logs are followed is known from the pods
+    let pods = s.table("pods", &cluster.pods.cover, cluster.pods.fresh);
+    state.notes.extend(pods.notes.into_iter().filter(|n| n.role != Role::Dim));
+    if state.why_empty.is_empty() {
+        state.why_empty = match &cluster.pods.cover {
+            Coverage::Never => vec![cell(Role::Dim, "waiting for pods: their logs are followed then")],
+            cover if !cover.is_read() => pods.why_empty,
+            _ if cluster.logs.at.0 > 0 && cluster.logs.following == 0 => {
+                vec![cell(Role::Dim, "no logs are followed: no pod is in trouble, none has restarted lately")]
+            }
+            _ => Vec::new(),
+        };
+    }
+    state
 }

@@ -1,16 +1,20 @@
 //! The list of namespaces: those that were asked for, those that the server lists, and those that something lives in.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{Cause, Cluster};
+use pilothouse_core::facts::world::{Cause, Cluster, World};
 
+use super::super::app::Ui;
 use super::super::cell::{Grade, RowView, cell, plain};
+use super::super::list::{List, Spec};
+use super::super::rows::namespaces::{Place, places};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
+use super::Shown;
+use super::orders::indexes;
 
 /// The columns.
 pub const COLUMNS: [Column; 4] = [
@@ -19,47 +23,6 @@ pub const COLUMNS: [Column; 4] = [
     Column::right("CAUSES", 6, 6, 0),
     Column::left("", 8, 30, 3),
 ];
-
-/// One row: a namespace, or with an empty name all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    pub name: Name,
-    pub pods: usize,
-}
-
-impl Place {
-    /// As it is called on the screen.
-    pub fn title(&self) -> &str {
-        if self.name.is_empty() { "all namespaces" } else { &self.name }
-    }
-}
-
-/// All namespaces at once, then each by its name.
-pub fn places(cluster: &Cluster) -> Vec<Place> {
-    let mut pods: HashMap<&Name, usize> = HashMap::new();
-    for pod in cluster.pods.iter() {
-        *pods.entry(&pod.namespace).or_default() += 1;
-    }
-    let each = collect(cluster).into_iter().map(|name| {
-        let pods = pods.get(&name).copied().unwrap_or(0);
-        Place { name, pods }
-    });
-    let all = Place { name: Name::default(), pods: cluster.pods.len() };
-    std::iter::once(all).chain(each).collect()
-}
-
-/// All namespaces that are known, by name.
-pub fn collect(cluster: &Cluster) -> Vec<Name> {
-    let mut seen: HashSet<&Name> = HashSet::new();
-    seen.extend(cluster.pods.iter().map(|p| &p.namespace));
-    seen.extend(cluster.services.iter().map(|s| &s.namespace));
-    seen.extend(cluster.derived.workloads.iter().map(|w| &w.workload.namespace));
-    seen.extend(cluster.info.namespaces.iter());
-    seen.extend(cluster.identity.namespaces.iter().flatten());
-    let mut names: Vec<Name> = seen.into_iter().cloned().collect();
-    names.sort();
-    names
-}
 
 /// One row.
 pub fn row(cluster: &Cluster, place: &Place, current: Option<&Name>) -> RowView {
@@ -89,11 +52,28 @@ pub fn row(cluster: &Cluster, place: &Place, current: Option<&Name>) -> RowView 
     }
 }
 
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    ui.rows.namespaces = places(cluster);
+    list.sorted = indexes(&ui.rows.namespaces, |place| spec.filter.passes(&[place.title()]));
+}
+
+/// The identity of a row: its name.
+pub fn key_of(s: &Shown<'_>, row: u32) -> Option<Uid> {
+    s.ui.rows.namespaces.get(row as usize).map(|place| Uid::Text(place.name.clone()))
+}
+
+/// A row, by its place.
+pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
+    Some(self::row(s.cluster, s.ui.rows.namespaces.get(row as usize)?, s.ui.namespace.as_ref()))
+}
+
 #[cfg(test)]
 mod tests {
     use pilothouse_core::facts::event::Identity;
     use pilothouse_core::facts::world::ClusterInfo;
 
+    use super::super::super::rows::namespaces::collect;
     use super::*;
 
     #[test]

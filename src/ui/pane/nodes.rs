@@ -6,15 +6,17 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::node::{Condition, Node, Status, Taint};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState};
+use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState, World};
 use pilothouse_core::policy::health::short_problem;
 
+use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, address, ago, bytes, cell, cores, percent, plain};
-use super::super::list::Spec;
+use super::super::list::{List, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
-use super::orders::Order;
+use super::Shown;
+use super::orders::{Order, texts, turned};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 15] = [
@@ -241,8 +243,8 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
 }
 
 /// The counts after the title.
-pub fn counts(cluster: &Cluster) -> Vec<Cell> {
-    let rows = &cluster.derived.nodes;
+pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
+    let rows = &s.cluster.derived.nodes;
     let bad = rows.iter().filter(|r| grade(r) >= Grade::Warning).count();
     let off = rows.iter().filter(|r| r.is_out_of_service()).count();
     let grouped = |n: usize| text::grouped(n as u64);
@@ -255,6 +257,10 @@ pub fn counts(cluster: &Cluster) -> Vec<Cell> {
     }
     if off > 0 {
         counts.push(cell(Role::Info, format!("{} out of service", grouped(off))));
+    }
+    if s.ui.namespace.is_some() {
+        // its numbers are not those of the namespace that the other panes show
+        counts.push(cell(Role::Dim, "all namespaces"));
     }
     counts
 }
@@ -281,4 +287,16 @@ pub fn footer(cluster: &Cluster) -> Vec<Cell> {
 /// The object of a row.
 pub fn object(row: &NodeRow) -> ObjectRef {
     ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let (spec, now) = (&*spec, ui.now);
+    ui.rows.nodes.refresh(
+        &mut list.sorted,
+        &cluster.derived.nodes,
+        spec,
+        |r| passes(r, spec, || texts(row(r, &cluster.pods.cover, now))),
+        |a, b| turned(order(a, b, spec.order), spec.reverse),
+    );
 }

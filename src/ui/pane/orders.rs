@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 
 use super::super::app::Ui;
+use super::super::cell::RowView;
 use super::super::cell::{Cell, cell};
 use super::super::list::ListId;
-use super::super::present::lists;
+use super::super::pane;
 use super::super::theme::Role;
-use super::{autoscalers, backends, errors, nodes, pods, traffic, workloads};
+use super::super::widget::columns::Column;
 
 /// One order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,34 +45,19 @@ impl Order {
     }
 }
 
-/// The orders of a list; of what the server prints there is one for each column, which only the list knows.
-pub fn of(id: ListId) -> &'static [Order] {
-    match id {
-        ListId::Nodes => &nodes::ORDERS,
-        ListId::Traffic => &traffic::ORDERS,
-        ListId::Errors => &errors::ORDERS,
-        ListId::Autoscalers => &autoscalers::ORDERS,
-        ListId::Workloads => &workloads::ORDERS,
-        ListId::Pods => &pods::ORDERS,
-        ListId::Backends => &backends::ORDERS,
-        ListId::Now | ListId::Actions | ListId::Changes | ListId::Namespaces | ListId::Table => &[],
-    }
-}
-
 /// How many orders there are.
 pub fn count(ui: &Ui, id: ListId) -> usize {
-    if id == ListId::Table { ui.table.columns.len() + 1 } else { of(id).len() }
+    let pane = pane::of(id);
+    pane.printed.map_or(pane.orders.len(), |heads| heads(ui).len() + 1)
 }
 
 /// The order in words: `by pods`, `by pods, reversed`.
 pub fn words(ui: &Ui, id: ListId) -> String {
-    let list = ui.list(id);
-    let name = match (id, list.order.checked_sub(1)) {
-        (ListId::Table, Some(column)) => {
-            format!("by {}", ui.table.columns.get(column).map_or("", String::as_str))
-        }
-        (ListId::Table, None) => "as the server lists them".to_owned(),
-        _ => of(id).get(list.order).map_or("", |o| o.name).to_owned(),
+    let (pane, list) = (pane::of(id), ui.list(id));
+    let name = match (pane.printed, list.order.checked_sub(1)) {
+        (Some(heads), Some(column)) => format!("by {}", heads(ui).get(column).map_or("", String::as_str)),
+        (Some(_), None) => "as the server lists them".to_owned(),
+        (None, _) => pane.orders.get(list.order).map_or("", |o| o.name).to_owned(),
     };
     if list.reverse { format!("{name}, reversed") } else { name }
 }
@@ -82,14 +68,14 @@ pub fn note(ui: &Ui, id: ListId) -> Option<Cell> {
     (list.order > 0 || list.reverse).then(|| cell(Role::Info, words(ui, id)))
 }
 
-/// The column that the list is ordered by, by its index, and the mark in its head.
-pub fn mark(ui: &Ui, id: ListId, heads: &[&'static str]) -> Option<(usize, &'static str)> {
-    let list = ui.list(id);
-    let (column, falls) = if id == ListId::Table {
+/// The column that the list is ordered by, by its place among these, and the mark in its head.
+pub fn mark(ui: &Ui, id: ListId, columns: &[(usize, Column)]) -> Option<(usize, &'static str)> {
+    let (pane, list) = (pane::of(id), ui.list(id));
+    let (column, falls) = if pane.printed.is_some() {
         (list.order.checked_sub(1)?, false)
     } else {
-        let order = of(id).get(list.order).filter(|o| !o.head.is_empty())?;
-        (heads.iter().position(|head| *head == order.head)?, order.falls)
+        let order = pane.orders.get(list.order).filter(|o| !o.head.is_empty())?;
+        (columns.iter().position(|(_, column)| column.head == order.head)?, order.falls)
     };
     Some((column, if falls == list.reverse { "▲" } else { "▼" }))
 }
@@ -110,55 +96,39 @@ pub fn printed(a: &str, b: &str) -> Ordering {
 
 /// Whether `o` comes by the order: one for a column of a wide screen needs that to be seen.
 fn is_offered(ui: &Ui, id: ListId, at: usize) -> bool {
-    let Some(order) = of(id).get(at).filter(|order| order.wide) else { return true };
-    let columns = lists::columns(ui, id);
+    let Some(order) = pane::of(id).orders.get(at).filter(|order| order.wide) else { return true };
     let drawn = &ui.list(id).drawn;
-    columns.iter().position(|c| c.head == order.head).is_some_and(|i| drawn.contains(&i))
+    let columns = pane::columns(ui, id);
+    columns.iter().position(|(_, c)| c.head == order.head).is_some_and(|i| drawn.contains(&i))
 }
 
-/// The next order, from its top: what was chosen in another order is not what one looks for in this one.
-pub fn next(ui: &mut Ui, id: ListId) {
+/// The order that `o` goes to.
+pub fn next(ui: &Ui, id: ListId) -> usize {
     let (count, at) = (count(ui, id), ui.list(id).order);
-    let next = (1..=count).map(|step| (at + step) % count).find(|at| is_offered(ui, id, *at));
-    let list = ui.list_mut(id);
-    list.order = next.unwrap_or(0);
-    list.reverse = false;
-    list.to_top();
+    (1..=count).map(|step| (at + step) % count).find(|at| is_offered(ui, id, *at)).unwrap_or(0)
+}
+
+/// What stands in a row's columns.
+pub fn texts(row: RowView) -> Vec<String> {
+    row.cells.into_iter().map(|cell| cell.text).collect()
+}
+
+/// The places of the rows that pass.
+pub fn indexes<T>(rows: &[T], passes: impl Fn(&T) -> bool) -> Vec<u32> {
+    (0u32..).zip(rows).filter(|(_, row)| passes(row)).map(|(i, _)| i).collect()
+}
+
+/// Sorts places of rows as the list wants the rows.
+pub fn sort<T>(ids: &mut [u32], rows: &[T], reverse: bool, order: impl Fn(&T, &T) -> Ordering) {
+    ids.sort_by(|a, b| match (rows.get(*a as usize), rows.get(*b as usize)) {
+        (Some(a), Some(b)) => turned(order(a, b), reverse),
+        _ => Ordering::Equal,
+    });
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::widget::columns::{Column, Cut};
     use super::*;
-
-    #[test]
-    fn every_order_is_by_a_column_that_there_is() {
-        for (id, columns) in [
-            (ListId::Nodes, nodes::COLUMNS.to_vec()),
-            (ListId::Traffic, traffic::COLUMNS.to_vec()),
-            (ListId::Errors, errors::COLUMNS.to_vec()),
-            (ListId::Autoscalers, autoscalers::COLUMNS.to_vec()),
-            (ListId::Workloads, workloads::COLUMNS.to_vec()),
-            (ListId::Pods, pods::COLUMNS.to_vec()),
-            (ListId::Backends, backends::COLUMNS.to_vec()),
-        ] {
-            let orders = of(id);
-            let heads: Vec<&str> = columns.iter().map(|c| c.head).collect();
-            for order in orders.iter().skip(1) {
-                assert!(heads.contains(&order.head), "{id:?} {}", order.name);
-            }
-            // the state is in the order that a list has by itself, and what is drawn has none
-            let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "EXP", "METRIC", "ALL METRICS"];
-            let drawn = |c: &Column| c.cut == Cut::Scale || of_itself.contains(&c.head);
-            for column in columns.iter().filter(|c| !drawn(c)) {
-                assert!(
-                    orders.iter().any(|o| o.head == column.head),
-                    "{id:?} has no order by {}",
-                    column.head
-                );
-            }
-        }
-    }
 
     #[test]
     fn numbers_are_no_texts() {

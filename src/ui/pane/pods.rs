@@ -2,20 +2,22 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::logs::targets::belongs;
+use pilothouse_core::policy::rules::dead_nodes;
 
 use super::super::app::{PodScope, Ui};
 use super::super::cell::{Cell, Grade, RowView, address, ago, bytes, cell, cores, plain};
-use super::super::list::{ListId, Spec};
+use super::super::list::{List, ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
-use super::orders::Order;
+use super::orders::{Order, texts, turned};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 14] = [
@@ -221,6 +223,66 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
 /// The object of a row.
 pub fn object(pod: &Pod) -> ObjectRef {
     ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid)
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let (scope, now) = (ui.pod_scope.clone(), ui.now);
+    spec.scope = format!("{scope:?}");
+    if matches!(scope, PodScope::Owner { .. }) {
+        // whose a pod is may be known later than the pod
+        spec.salt = cluster.derived.replicaset_owner.len() as u64;
+    }
+    let dead = dead_nodes(cluster);
+    if ui.rows.dead != dead {
+        ui.rows.dead = dead;
+        ui.rows.dead_turn = ui.rows.dead_turn.wrapping_add(1);
+    }
+    // the other orders ask nothing of the nodes, and 150,000 rows are not sorted anew for them
+    if spec.order == 0 {
+        spec.salt |= u64::from(ui.rows.dead_turn) << 32;
+        // a pod that does not get ready is bad after a while
+        spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
+    }
+    if spec.order >= BESIDE {
+        // the same pods stand otherwise when they were measured again
+        spec.salt ^= Arc::as_ptr(&cluster.pod_usage) as u64;
+    }
+    let (spec, dead) = (&*spec, &ui.rows.dead);
+    let numeric = spec.filter.is_numeric();
+    ui.rows.pods.refresh(
+        &mut list.sorted,
+        &cluster.pods,
+        spec,
+        |p| {
+            passes(p, spec, &scope, cluster, || {
+                if numeric { texts(row(p, cluster, dead, now)) } else { Vec::new() }
+            })
+        },
+        |a, b| {
+            let by = if spec.order < BESIDE {
+                order(a, b, spec.order, dead, now)
+            } else {
+                order_beside(a, b, spec.order, cluster)
+            };
+            turned(by, spec.reverse)
+        },
+    );
+}
+
+/// The namespace of one workload's pods is in the title already: it leaves first.
+pub fn adjust(ui: &Ui, column: Column) -> Option<Column> {
+    let named = matches!(ui.pod_scope, PodScope::Owner { .. }) && column.head == "NAMESPACE";
+    Some(if named { column.leaving(u8::MAX) } else { column })
+}
+
+/// Whose pods they are.
+pub fn title(scope: &PodScope) -> String {
+    match scope {
+        PodScope::All => "Pods".into(),
+        PodScope::Owner { kind, namespace, name } => format!("Pods of {namespace}/{}/{name}", kind.short()),
+        PodScope::Node(node) => format!("Pods on {node}"),
+    }
 }
 
 #[cfg(test)]

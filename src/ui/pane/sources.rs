@@ -17,6 +17,13 @@ pub struct State {
     pub why_empty: Vec<Cell>,
 }
 
+impl State {
+    /// Nothing to note, and these words where there are no rows.
+    pub fn empty(words: &str) -> Self {
+        Self { notes: Vec::new(), why_empty: vec![cell(Role::Dim, words)] }
+    }
+}
+
 fn words(cluster: &Cluster, source: &str) -> Option<String> {
     let status = cluster.source(source)?;
     let error = status.error.as_ref()?;

@@ -1,23 +1,23 @@
 //! The Traffic pane: services with their requests, errors and balance.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::sync::Arc;
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::domain::service::{Endpoint, ServiceType};
+use pilothouse_core::domain::service::Endpoint;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
-use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity};
+use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::policy::shares;
 
-use super::super::app::Bases;
+use super::super::app::Ui;
 use super::super::cell::{self, Cell, Grade, RowView, cell, millis, plain, rate, ratio};
-use super::super::list::{NO_MORE, Spec};
+use super::super::list::{List, NO_MORE, Spec};
+use super::super::rows::traffic::{Joined, join};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
-use super::orders::Order;
+use super::Shown;
+use super::orders::{Order, indexes, sort, texts};
+use super::sources::{self, State};
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 13] = [
@@ -53,130 +53,6 @@ pub const COLUMNS: [Column; 14] = [
     Column::left("MEASURED BY", 11, 24, 15),
     Column::right("AGE", 4, 5, 16),
 ];
-
-/// A service with its traffic.
-#[derive(Clone, Debug, Default)]
-pub struct Joined {
-    pub row: Option<Arc<ServiceRow>>,
-    pub traffic: Option<Arc<ServiceTraffic>>,
-    /// How bad the findings are that NOW has about it.
-    pub found: Option<Severity>,
-    /// When the traffic was measured.
-    pub at: Stamp,
-    /// The highest rate of all services: what its bar is drawn against.
-    pub most_rps: f64,
-    /// Whether its endpoints are the whole truth now.
-    pub endpoints_known: bool,
-}
-
-impl Joined {
-    /// Namespace and name.
-    pub fn name(&self) -> (&str, &str) {
-        match (&self.row, &self.traffic) {
-            (Some(row), _) => (&row.service.namespace, &row.service.name),
-            (None, Some(traffic)) => (&traffic.namespace, &traffic.name),
-            (None, None) => ("", ""),
-        }
-    }
-
-    /// The row's identity.
-    pub fn key(&self) -> Uid {
-        if let Some(row) = &self.row {
-            return row.service.uid.clone();
-        }
-        let (ns, name) = self.name();
-        Uid::Text(Name::from(format!("traffic {ns}/{name}")))
-    }
-
-    /// The object of the row.
-    pub fn object(&self) -> ObjectRef {
-        let (ns, name) = self.name();
-        let uid = self.row.as_ref().map(|r| r.service.uid.clone()).unwrap_or_default();
-        ObjectRef::new(Kind::Service, &ns.into(), &name.into(), &uid)
-    }
-
-    /// How bad.
-    pub fn grade(&self) -> Grade {
-        let errors = self.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(0.0);
-        let dead = self.row.as_ref().is_some_and(|r| {
-            r.ready == 0 && !r.service.selector.is_empty() && r.service.kind != ServiceType::ExternalName
-        });
-        let wanted = self.row.as_ref().is_some_and(|r| r.total > 0) || self.traffic.is_some();
-        let partly = self.row.as_ref().is_some_and(|r| r.ready < r.total);
-        let measured = if errors >= GRAVE_ERRORS || (dead && wanted) {
-            Grade::Critical
-        } else if errors >= BAD_ERRORS || dead {
-            Grade::Warning
-        } else if partly {
-            Grade::Info
-        } else {
-            Grade::Fine
-        };
-        // what NOW holds on to while the numbers go to and fro over the line is no less here
-        measured.max(match self.found {
-            Some(Severity::Critical) => Grade::Critical,
-            Some(Severity::Warning) => Grade::Warning,
-            Some(Severity::Info) | None => Grade::Fine,
-        })
-    }
-}
-
-/// The Services that findings are about, in the order of their names.
-fn found(cluster: &Cluster) -> Vec<(Name, Name, Severity)> {
-    let causes = cluster.derived.causes.iter();
-    let services = causes.filter_map(|c| Some((c.objects.first()?, c.severity)));
-    let mut found: Vec<_> = services
-        .filter(|(object, _)| object.kind == Kind::Service)
-        .map(|(object, severity)| (object.namespace.clone(), object.name.clone(), severity))
-        .collect();
-    found.sort();
-    found
-}
-
-/// Services joined with traffic, again only if one of them is another than before. Returns true if it was done.
-pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
-    let found = found(cluster);
-    let known = |namespace: &str| cluster.knows_endpoints(namespace);
-    let same = found == bases.found
-        && bases.joined.iter().all(|j| j.endpoints_known == known(j.name().0))
-        && bases.services.as_ref().is_some_and(|s| s.same_rows(&cluster.derived.services))
-        && bases.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.traffic));
-    if same {
-        return false;
-    }
-    let mut by_name: HashMap<(&str, &str), usize> = HashMap::new();
-    let rows = cluster.derived.services.iter();
-    let mut joined: Vec<Joined> =
-        rows.map(|row| Joined { row: Some(row.clone()), ..Joined::default() }).collect();
-    for (i, row) in cluster.derived.services.iter().enumerate() {
-        by_name.insert((&row.service.namespace, &row.service.name), i);
-    }
-    for traffic in cluster.traffic.services.iter() {
-        let at = by_name
-            .get(&(traffic.namespace.as_str(), traffic.name.as_str()))
-            .and_then(|i| joined.get_mut(*i));
-        match at {
-            Some(held) => held.traffic = Some(traffic.clone()),
-            None => joined.push(Joined { traffic: Some(traffic.clone()), ..Joined::default() }),
-        }
-    }
-    // in the order of their severity: the worst is written last
-    let worst: HashMap<(&str, &str), Severity> =
-        found.iter().map(|(ns, name, severity)| ((ns.as_str(), name.as_str()), *severity)).collect();
-    let rates = || cluster.traffic.services.iter().filter_map(|t| t.rps).filter(|r| r.is_finite());
-    let most = rates().fold(0.0, f64::max);
-    for one in &mut joined {
-        one.most_rps = most;
-        one.found = worst.get(&one.name()).copied();
-        one.at = cluster.traffic.at;
-        one.endpoints_known = known(one.name().0);
-    }
-    bases.found = found;
-    bases.joined = joined;
-    bases.services = Some(cluster.derived.services.clone());
-    bases.traffic = Some(cluster.traffic.clone());
-    true
-}
 
 /// Whether it is wanted.
 pub fn passes(joined: &Joined, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
@@ -349,18 +225,48 @@ pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
 }
 
 /// The line below: where the numbers come from.
-pub fn footer(cluster: &Cluster) -> Vec<Cell> {
-    let Some(first) = cluster.traffic.services.first() else { return Vec::new() };
+pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
+    let Some(first) = s.cluster.traffic.services.first() else { return metrics(s).why_empty };
     vec![
         cell(Role::Dim, format!("expected: {} ({})", first.policy.as_str(), first.origin.as_str())),
         cell(Role::Dim, format!("{} over {}s", first.preset, first.window_secs)),
     ]
 }
 
+/// A row, by its place.
+pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a Joined> {
+    s.ui.rows.joined.get(row as usize)
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    join(&mut ui.rows, cluster);
+    let (joined, now) = (&ui.rows.joined, ui.now);
+    list.sorted = indexes(joined, |j| passes(j, spec, || texts(row(j, true, now))));
+    sort(&mut list.sorted, joined, spec.reverse, |a, b| order(a, b, spec.order));
+}
+
+fn metrics(s: &Shown<'_>) -> State {
+    sources::of_source(s.cluster, "prometheus", s.ui.now)
+}
+
+/// How its sources are: the Services, and what measures them.
+pub fn state(s: &Shown<'_>) -> State {
+    let services = &s.cluster.services;
+    let mut state = s.table("services", &services.cover, services.fresh);
+    // one word of waiting is enough
+    let told = |note: &Cell| note.role != Role::Dim || services.cover.is_complete();
+    state.notes.extend(metrics(s).notes.into_iter().filter(told));
+    state
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use pilothouse_core::domain::service::{Endpoint, EndpointSlice};
     use pilothouse_core::domain::traffic::BackendTraffic;
+    use pilothouse_core::facts::world::{ServiceRow, Severity};
 
     use super::*;
 

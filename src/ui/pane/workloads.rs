@@ -1,20 +1,23 @@
 //! View 5: workloads with their rollouts.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
-use pilothouse_core::domain::id::{Kind, Name, Uid};
+use pilothouse_core::domain::id::{Kind, Name};
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::workload::RolloutPhase;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::facts::world::{Cluster, Severity, WorkloadRow};
+use pilothouse_core::facts::world::{Cluster, Severity, WorkloadRow, World};
 
+use super::super::app::Ui;
 use super::super::cell::{self, Cell, Grade, RowView, cell, plain};
-use super::super::list::{NO_MORE, Spec};
+use super::super::list::{List, NO_MORE, Spec};
+use super::super::rows::workloads::{Told, told};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::orders::Order;
+use super::Shown;
+use super::orders::{Order, texts, turned};
+use super::sources::State;
 
 /// The orders that `o` goes through.
 pub const ORDERS: [Order; 10] = [
@@ -42,22 +45,6 @@ pub const COLUMNS: [Column; 9] = [
     Column::left("IMAGES", 12, 50, 8),
     Column::right("AGE", 4, 5, 7),
 ];
-
-/// What NOW tells of workloads: how bad, by their uid.
-pub type Told = HashMap<Uid, Severity>;
-
-/// Collects it.
-pub fn told(cluster: &Cluster) -> Told {
-    let mut told = Told::new();
-    for cause in cluster.derived.causes.iter() {
-        let tells = cause.tells().into_iter().map(|(_, object)| object);
-        for object in tells.filter(|o| cluster.workloads(&o.kind).is_some()) {
-            let worst = told.entry(object.uid).or_insert(cause.severity);
-            *worst = cause.severity.max(*worst);
-        }
-    }
-    told
-}
 
 /// How bad: never less than NOW has it.
 pub fn grade(row: &WorkloadRow, told: &Told) -> Grade {
@@ -211,6 +198,40 @@ pub fn row(row: &WorkloadRow, told: &Told, now: Stamp) -> RowView {
         ],
         ..RowView::default()
     }
+}
+
+/// Brings the rows up to date.
+pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    let told = told(cluster);
+    if ui.rows.told != told {
+        ui.rows.told = told;
+        ui.rows.told_turn = ui.rows.told_turn.wrapping_add(1);
+    }
+    spec.salt = ui.rows.told_turn;
+    let (spec, now, told) = (&*spec, ui.now, &ui.rows.told);
+    ui.rows.workloads.refresh(
+        &mut list.sorted,
+        &cluster.derived.workloads,
+        spec,
+        |r| passes(r, spec, || texts(row(r, told, now))),
+        |a, b| turned(order(a, b, spec.order, told), spec.reverse),
+    );
+}
+
+/// How its sources are.
+pub fn state(s: &Shown<'_>) -> State {
+    let cluster = s.cluster;
+    let mut state = s.table("deployments", &cluster.deployments.cover, cluster.deployments.fresh);
+    for (source, other) in [
+        ("statefulsets", &cluster.statefulsets),
+        ("daemonsets", &cluster.daemonsets),
+        ("jobs", &cluster.jobs),
+    ] {
+        for note in s.table(source, &other.cover, other.fresh).notes {
+            state.notes.push(cell(note.role, format!("{source} {}", note.text)));
+        }
+    }
+    state
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use pilothouse_core::policy::hpa;
 use super::super::app::TextLine;
 use super::super::cell::{ago, bytes, cores, past, percent, rate};
 use super::super::pane::{errors, nodes, workloads};
+use super::super::rows::workloads::told;
 use super::super::theme::Role;
 use super::super::widget::text;
 pub use lines::Lines;
@@ -136,7 +137,7 @@ fn cronjob(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -
     if !jobs.is_empty() {
         jobs.sort_by_key(|row| std::cmp::Reverse(row.workload.created));
         out.head("Jobs");
-        let told = workloads::told(cluster);
+        let told = told(cluster);
         for row in jobs {
             let (grade, w) = (workloads::grade(row, &told), &row.workload);
             let made = past(now, w.created);

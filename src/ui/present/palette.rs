@@ -6,41 +6,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
-use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::facts::world::World;
 
-use super::super::app::Ui;
+use super::super::app::{Hit, Target, Ui};
 use super::super::command::{COMMANDS, Cmd};
-use super::super::list::ListId;
 use super::super::widget::text::contains_fold;
-
-/// What a hit stands for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
-    Command(&'static str),
-    Object(ObjectRef),
-    Context(ClusterId, Name),
-    /// A list of ours, of one namespace or of those that are shown.
-    View(ListId, Option<Name>),
-    /// The contexts of the kubeconfig.
-    Contexts,
-    /// An action on an object.
-    Act(Cmd, ObjectRef),
-    /// A kind that the server prints, of one namespace or of those that are shown.
-    Resource(String, Option<Name>),
-    /// A plan of [`Ui::failovers`], and whether it is the way back.
-    Failover(usize, bool),
-    Quit,
-}
-
-/// One line of the palette.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hit {
-    pub target: Target,
-    pub kind: String,
-    pub title: String,
-    pub detail: String,
-}
 
 /// Kept.
 const MOST: usize = 30;

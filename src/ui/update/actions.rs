@@ -9,6 +9,7 @@ use pilothouse_core::plan::undo;
 
 use super::super::app::{Question, Ui};
 use super::super::request::{Effect, Order};
+use super::super::rows::actions::is_left;
 use super::super::targets;
 use super::dialog;
 
@@ -96,7 +97,7 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
-    if !action.unfinished && !targets::is_left(&action) {
+    if !action.unfinished && !is_left(&action) {
         return ui.say("this action has finished: nothing to resume");
     }
     if !is_here(ui, world, &action) {

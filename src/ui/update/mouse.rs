@@ -5,7 +5,7 @@ use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Ui};
 use super::super::mouse::{Gesture, Mouse, Spot, at};
-use super::super::present::lists;
+use super::super::pane;
 use super::super::request::Effect;
 use super::{dialog, keys, prompt, scroll};
 
@@ -37,7 +37,7 @@ pub fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>)
     match (by, spot) {
         (Some(by), Some(Spot::List(id) | Spot::Row(id, _))) => {
             let mut list = ui.take_list(id);
-            list.step(by, |row| lists::key(ui, world, id, row));
+            list.step(by, |row| pane::key(ui, world, id, row));
             ui.put_list(id, list);
         }
         (Some(by), _) => {
@@ -50,7 +50,7 @@ pub fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>)
         (None, Some(Spot::Row(id, row))) => {
             focus(ui, id);
             let mut list = ui.take_list(id);
-            list.go(row, |row| lists::key(ui, world, id, row));
+            list.go(row, |row| pane::key(ui, world, id, row));
             ui.put_list(id, list);
         }
         (None, None) => {}

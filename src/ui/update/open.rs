@@ -5,7 +5,7 @@ use pilothouse_core::facts::world::World;
 
 use super::super::app::{Below, PodScope, Screen, TextLine, TextSource, TextView, Ui};
 use super::super::list::{Filter, List, ListId};
-use super::super::pane::{actions, causes};
+use super::super::pane::{self, Enter, PANES, Place, Reads, Shown, causes};
 use super::super::present;
 use super::super::request::{Effect, Request, TableText};
 use super::super::theme::Role;
@@ -26,29 +26,29 @@ pub fn to_root(ui: &mut Ui, effects: &mut Vec<Effect>) {
     }
 }
 
-/// A full-screen list.
-pub fn list(ui: &mut Ui, id: ListId, effects: &mut Vec<Effect>) {
-    // what one only looks into goes back to where one came from
-    if !matches!(id, ListId::Namespaces | ListId::Actions | ListId::Changes) {
-        to_root(ui, effects);
+/// A pane: the focus goes to it on the first screen, or it gets a screen of its own.
+pub fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Effect>) {
+    let pane = pane::of(id);
+    let on_screen = matches!(ui.screen(), Screen::List(on_top) if *on_top == id);
+    match pane.place {
+        Place::Top | Place::First => {
+            to_root(ui, effects);
+            ui.focus = id;
+        }
+        Place::Over if on_screen => {}
+        Place::Over => ui.screens.push(Screen::List(id)),
+        Place::Screen | Place::Below => {
+            to_root(ui, effects);
+            ui.screens.push(Screen::List(id));
+        }
     }
-    if !matches!(ui.screen(), Screen::List(on_top) if *on_top == id) {
-        ui.screens.push(Screen::List(id));
+    if pane.enter == Enter::Namespace {
+        ui.list_mut(id).filter = Filter::default();
     }
-}
-
-/// The actions, on the one that runs, else on one that is unfinished, else on the newest.
-pub fn actions(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let Some(cluster) = ui.shown(world).cloned() else { return };
-    let here = || world.actions.iter().filter(|a| a.is_of(&cluster));
-    let runs = here().find(|a| a.outcome.is_none() && !a.foreign);
-    // then what waits for somebody, as the line at the bottom said
-    let first = runs.or_else(|| here().find(|a| a.unfinished)).or_else(|| here().next());
-    let first = first.map(|a| actions::key(a));
-    list(ui, ListId::Actions, effects);
-    let list = ui.list_mut(ListId::Actions);
-    list.selected = first.or_else(|| list.selected.take());
-    list.moved = true;
+    if let Some(row) = Shown::of(ui, world).and_then(|shown| (pane.opens_on)(&shown)) {
+        let list = ui.list_mut(id);
+        (list.selected, list.moved) = (Some(row), true);
+    }
 }
 
 fn deeper(ui: &mut Ui, id: ListId) {
@@ -120,23 +120,14 @@ pub fn contexts(ui: &mut Ui, effects: &mut Vec<Effect>) {
     effects.push(Effect::Fetch(ticket, Request::Contexts { cluster: ui.cluster }));
 }
 
-/// A list of ours, of a namespace if one is given.
-pub fn view(ui: &mut Ui, id: ListId, namespace: Option<Name>, effects: &mut Vec<Effect>) {
+/// A pane with all its rows, of a namespace if one is given.
+pub fn view(ui: &mut Ui, world: &World, id: ListId, namespace: Option<Name>, effects: &mut Vec<Effect>) {
     if namespace.is_some() {
         ui.namespace = namespace;
     }
     ui.list_mut(id).filter = Filter::default();
-    match id {
-        ListId::Namespaces => list(ui, id, effects),
-        ListId::Workloads | ListId::Pods => {
-            ui.pod_scope = PodScope::All;
-            list(ui, id, effects);
-        }
-        _ => {
-            to_root(ui, effects);
-            ui.focus = id;
-        }
-    }
+    ui.pod_scope = PodScope::All;
+    pane(ui, world, id, effects);
 }
 
 /// Whether the selected row is a line of NOW that stands for several causes.
@@ -202,12 +193,12 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     }
     let Some(id) = ui.active_list() else { return };
     let Some(selected) = ui.list(id).chosen().cloned() else { return };
-    let object = present::lists::object(ui, world, id, &selected);
-    match (id, object) {
-        (ListId::Now, _) if ui.folds_now() && list_has_fold(ui, world, &selected) => {
-            ui.screens.push(Screen::List(ListId::Now));
+    let object = pane::object(ui, world, id, &selected);
+    match (pane::of(id).enter, object) {
+        (Enter::Cause, _) if ui.folds_now() && list_has_fold(ui, world, &selected) => {
+            ui.screens.push(Screen::List(id));
         }
-        (ListId::Namespaces, _) => {
+        (Enter::Namespace, _) => {
             // the row of all namespaces has no name
             ui.namespace = match selected {
                 Uid::Text(name) => Some(name).filter(|name| !name.is_empty()),
@@ -215,20 +206,18 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             };
             close(ui, effects);
         }
-        (ListId::Traffic, Some(object)) => {
+        (Enter::Backends, Some(object)) => {
             ui.service = (object.namespace, object.name);
             deeper(ui, ListId::Backends);
         }
-        (ListId::Workloads, Some(object)) => {
-            ui.pod_scope =
-                PodScope::Owner { kind: object.kind, namespace: object.namespace, name: object.name };
+        (Enter::Pods, Some(object)) => {
+            ui.pod_scope = match object.kind {
+                Kind::Node => PodScope::Node(object.name),
+                kind => PodScope::Owner { kind, namespace: object.namespace, name: object.name },
+            };
             deeper(ui, ListId::Pods);
         }
-        (ListId::Nodes, Some(object)) => {
-            ui.pod_scope = PodScope::Node(object.name);
-            deeper(ui, ListId::Pods);
-        }
-        (ListId::Table, Some(object)) => yaml(ui, &object, effects),
+        (Enter::Yaml, Some(object)) => yaml(ui, &object, effects),
         (_, object) => match present::details::source(ui, world, id) {
             Some((title, source)) => {
                 ui.screens.push(Screen::Text(Box::new(TextView::new(title, source, object))));
@@ -248,25 +237,17 @@ pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
 /// Selects an object, and it alone, in its list; None: it has none.
 pub fn select(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) -> Option<ListId> {
     to_root(ui, effects);
-    let id = match object.kind {
-        Kind::Node => Some(ListId::Nodes),
-        Kind::Service => Some(ListId::Traffic),
-        Kind::HorizontalPodAutoscaler => Some(ListId::Autoscalers),
-        Kind::Pod => Some(ListId::Pods),
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Job | Kind::ReplicaSet => {
-            Some(ListId::Workloads)
-        }
-        _ => None,
-    };
+    let pane = PANES.iter().find(|p| p.kinds.contains(&object.kind) || p.holds.contains(&object.kind));
+    let id = pane.filter(|pane| pane.reads != Reads::Nothing).map(|pane| pane.id);
     if let Some(id) = id {
         if ui.namespace.as_ref().is_some_and(|ns| !object.namespace.is_empty() && *ns != object.namespace) {
             ui.namespace = None;
         }
-        if matches!(id, ListId::Pods | ListId::Workloads) {
-            ui.pod_scope = PodScope::All;
-            ui.screens.push(Screen::List(id));
-        } else {
+        ui.pod_scope = PodScope::All;
+        if matches!(pane::of(id).place, Place::Top | Place::First) {
             ui.focus = id;
+        } else {
+            ui.screens.push(Screen::List(id));
         }
         let list = ui.list_mut(id);
         list.filter = Filter::default();

@@ -3,18 +3,15 @@
 use pilothouse_core::domain::plan::{Act, ScaleBy};
 use pilothouse_core::facts::world::World;
 
-use super::super::app::{Prompt, Screen, Ui};
+use super::super::app::{Prompt, Screen, Target, Ui};
 use super::super::command::{self, Cmd};
 use super::super::key::{Code, Key};
 use super::super::list::Filter;
-use super::super::present::{
-    self,
-    palette::{self, Target},
-};
+use super::super::present::palette;
 use super::super::request::Effect;
 use super::super::targets;
 use super::super::widget::input::{Edit, InputLine};
-use super::{dialog, open, scroll, silence, unfit};
+use super::{dialog, open, rows, scroll, silence, unfit};
 
 /// Opens the filter of the active list.
 pub fn filter(ui: &mut Ui) {
@@ -196,12 +193,12 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 ui.cluster = id;
                 ui.say(format!("now showing {name}"));
             }
-            Some(Target::View(id, namespace)) => open::view(ui, id, namespace, effects),
+            Some(Target::View(id, namespace)) => open::view(ui, world, id, namespace, effects),
             Some(Target::Contexts) => open::contexts(ui, effects),
             Some(Target::Act(cmd, object)) => {
                 if let Some(id) = open::select(ui, &object, effects) {
                     // an action is about the rows of a list
-                    present::lists::refresh(ui, world, id, true);
+                    rows::refresh(ui, world, id, true);
                     super::run(ui, world, cmd, effects);
                 }
             }

@@ -4,14 +4,14 @@ use pilothouse_core::domain::log::Level;
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{LogView, Screen, TextLine, TextView, Ui};
-use super::super::present;
+use super::super::pane;
 use super::super::widget::text::{contains_fold, wrap};
 
 /// By rows.
 pub fn rows(ui: &mut Ui, world: &World, by: isize) {
     if let Some(id) = ui.active_list() {
         let mut list = ui.take_list(id);
-        list.step(by, |row| present::lists::key(ui, world, id, row));
+        list.step(by, |row| pane::key(ui, world, id, row));
         ui.put_list(id, list);
         return;
     }
@@ -83,7 +83,7 @@ pub fn ends(ui: &mut Ui, world: &World, bottom: bool) {
     if let Some(id) = ui.active_list() {
         let mut list = ui.take_list(id);
         let at = if bottom { list.ids.len().saturating_sub(1) } else { 0 };
-        list.go(at, |row| present::lists::key(ui, world, id, row));
+        list.go(at, |row| pane::key(ui, world, id, row));
         ui.put_list(id, list);
         return;
     }

@@ -9,7 +9,7 @@ use super::super::app::{Screen, Ui};
 use super::super::command::{self, Cmd, Command, Context, Risk};
 use super::super::key::Key;
 use super::super::list::{ListId, Spec};
-use super::super::pane::causes;
+use super::super::pane::{self, causes};
 use super::super::request::Effect;
 use super::super::targets;
 
@@ -36,7 +36,7 @@ pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec
     list.selected = Some(wanted);
     list.moved = true;
     if list.ids.is_empty() {
-        super::super::present::lists::refresh(ui, world, ListId::Now, true);
+        super::rows::refresh(ui, world, ListId::Now, true);
     }
     super::run(ui, world, cmd, effects);
     true
@@ -108,14 +108,10 @@ fn go_to(ui: &Ui, command: &Command) -> String {
         let keys = match context {
             Context::Now if in_now => continue,
             Context::Now => key(Cmd::NextPane),
-            Context::Nodes => key(Cmd::FocusNodes),
-            Context::Traffic => key(Cmd::FocusTraffic),
-            Context::Errors => key(Cmd::FocusErrors),
-            Context::Autoscalers => key(Cmd::FocusAutoscalers),
-            Context::Workloads => key(Cmd::WorkloadsView),
-            Context::Pods => format!("{} {}", key(Cmd::WorkloadsView), key(Cmd::TogglePods)),
-            Context::Actions => key(Cmd::ActionsView),
-            _ => continue,
+            other => match pane::in_context(*other).map(|pane| pane.keys) {
+                None | Some([]) => continue,
+                Some(keys) => keys.iter().map(|cmd| key(*cmd)).collect::<Vec<_>>().join(" "),
+            },
         };
         places.push(format!("{} ({keys})", context.title()));
     }

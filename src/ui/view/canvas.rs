@@ -3,8 +3,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::super::app::Seen;
 use super::super::cell::Cell;
-use super::super::mouse::{Spot, Spots};
+use super::super::mouse::Spot;
 use super::super::theme::{Role, Theme};
 use super::super::widget::text;
 
@@ -15,21 +16,22 @@ pub struct Canvas<'t> {
     /// Nothing but ASCII will be shown: signs that take two letters then are written so from the start.
     pub ascii: bool,
     pub cursor: Option<(u16, u16)>,
-    spots: Spots,
+    /// What there was room for.
+    pub seen: Seen,
 }
 
 impl<'t> Canvas<'t> {
     pub fn new(area: Rect, theme: &'t Theme, ascii: bool) -> Self {
-        Self { buffer: Buffer::empty(area), theme, ascii, cursor: None, spots: Spots::new() }
+        Self { buffer: Buffer::empty(area), theme, ascii, cursor: None, seen: Seen::default() }
     }
 
-    pub fn finish(self) -> (Buffer, Option<(u16, u16)>, Spots) {
-        (self.buffer, self.cursor, self.spots)
+    pub fn finish(self) -> (Buffer, Option<(u16, u16)>, Seen) {
+        (self.buffer, self.cursor, self.seen)
     }
 
     /// The mouse can act on this area.
     pub fn spot(&mut self, area: Rect, spot: Spot) {
-        self.spots.push(((area.x, area.y), (area.width, area.height), spot));
+        self.seen.spots.push(((area.x, area.y), (area.width, area.height), spot));
     }
 
     /// Writes text within `max` cells; returns the cell after it.

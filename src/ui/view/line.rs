@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::super::app::{Prompt, Screen, Ui};
 use super::super::cell::{Cell, ListView, RowView, cell};
-use super::super::command::{COMMANDS, Cmd, Risk};
+use super::super::command::{self, COMMANDS, Cmd, Risk};
 use super::super::key::Key;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
@@ -153,7 +153,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
                 Screen::Log(view) => !view.find.is_empty(),
                 _ => false,
             },
-            Cmd::WorkloadsView => !matches!(ui.screen(), Screen::List(ListId::Workloads)),
+            Cmd::Open(id) => !matches!(ui.screen(), Screen::List(on_top) if *on_top == id),
             _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
         })
         .collect();
@@ -173,8 +173,9 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
                 Cmd::Why if ui.active_list() == Some(ListId::Now) => "why",
                 _ => c.title,
             };
+            let permitted = |cmd| ui.shown(world).is_none_or(|cluster| command::permitted(cluster, cmd));
             let role = match c.risk {
-                Risk::Rehearsed if !targets::permitted(ui, world, c.cmd) => Role::Dim,
+                Risk::Rehearsed if !permitted(c.cmd) => Role::Dim,
                 Risk::Rehearsed => Role::KeyDanger,
                 Risk::None => Role::Key,
             };
@@ -234,7 +235,7 @@ fn says(cell: &Cell) -> bool {
 /// A line of cells that stands for a pane that has no room.
 pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, focused: bool) {
     let mut cells: Vec<Cell> = vec![
-        cell(Role::Key, view.key.map_or_else(String::new, |k| k.to_string())),
+        cell(Role::Key, view.key.as_deref().unwrap_or_default()),
         cell(if focused { Role::TitleFocus } else { Role::Title }, view.title.as_str()),
     ];
     cells.extend(view.notes.iter().cloned());

@@ -62,8 +62,8 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
     }
     let border = if view.focused { Role::BorderFocus } else { Role::Border };
     let mut title: Vec<Cell> = Vec::new();
-    if let Some(key) = view.key {
-        title.push(cell(Role::Key, key.to_string()));
+    if let Some(key) = &view.key {
+        title.push(cell(Role::Key, key.as_str()));
     }
     title.push(cell(if view.focused { Role::TitleFocus } else { Role::Title }, view.title.as_str()));
     title.extend(view.notes.iter().cloned());

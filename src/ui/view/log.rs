@@ -3,7 +3,7 @@
 use pilothouse_core::domain::log::Level;
 use ratatui::layout::Rect;
 
-use super::super::app::LogView;
+use super::super::app::{LogView, SeenText};
 use super::super::cell::{Cell, ListView, cell};
 use super::super::request::LogLine;
 use super::super::theme::Role;
@@ -20,18 +20,15 @@ fn role(level: Level) -> Role {
     }
 }
 
-/// Draws it and remembers how much fits.
-pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
+/// Draws it. Returns how much fits.
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &LogView) -> SeenText {
     let inner =
         Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
-    view.page = usize::from(inner.height);
     let below = notes(view, inner);
-    view.page -= below.len();
+    let page = usize::from(inner.height) - below.len();
     let last = view.lines.len().saturating_sub(1);
-    if view.follow {
-        view.top = last_page(view, inner.width);
-    }
-    view.top = view.top.min(last);
+    let top = if view.follow { last_page(view, inner.width, page) } else { view.top }.min(last);
+    let seen = SeenText { page, top, ..SeenText::default() };
     let mut notes: Vec<Cell> = vec![cell(Role::Dim, format!("{} lines", grouped(view.lines.len() as u64)))];
     if view.dropped > 0 {
         notes.push(cell(Role::Warning, format!("{} older ones let go", grouped(view.dropped))));
@@ -39,7 +36,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
     notes.push(match (view.ended, view.follow) {
         (true, _) => cell(Role::Stale, "ended"),
         (false, true) => cell(Role::Ok, "following"),
-        (false, false) => cell(Role::Info, format!("line {}; f follows", view.top + 1)),
+        (false, false) => cell(Role::Info, format!("line {}; f follows", top + 1)),
     });
     if !view.find.is_empty() {
         notes.push(cell(Role::Match, format!("/{}", view.find)));
@@ -48,21 +45,22 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut LogView) {
     let chrome = ListView { title: view.title.clone(), notes, focused: true, empty, ..ListView::default() };
     list::draw(canvas, area, &ListView { rows: Vec::new(), ..chrome.clone() }, Chrome::Frame, false);
     if view.lines.is_empty() && below.is_empty() {
-        return;
+        return seen;
     }
     canvas.clear(inner);
     let height = inner.height.saturating_sub(u16::try_from(below.len()).unwrap_or(0));
-    let end = lines(canvas, Rect { height, ..inner }, view);
+    let end = lines(canvas, Rect { height, ..inner }, view, top);
     for (y, words) in (end..inner.bottom()).zip(&below) {
         canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), Role::Warning, words);
     }
+    seen
 }
 
 /// Draws the lines that fit; returns the row after them.
-fn lines(canvas: &mut Canvas<'_>, inner: Rect, view: &LogView) -> u16 {
+fn lines(canvas: &mut Canvas<'_>, inner: Rect, view: &LogView, top: usize) -> u16 {
     let needle = view.find.to_lowercase();
     let mut y = inner.y;
-    for line in view.lines.iter().skip(view.top) {
+    for line in view.lines.iter().skip(top) {
         let mut x = inner.x;
         if y >= inner.bottom() {
             break;
@@ -142,11 +140,11 @@ fn notes(view: &LogView, inner: Rect) -> Vec<String> {
 }
 
 /// The first line with which the last one is still on the screen.
-fn last_page(view: &LogView, width: u16) -> usize {
+fn last_page(view: &LogView, width: u16, page: usize) -> usize {
     if !view.wrap {
-        return view.lines.len().saturating_sub(view.page);
+        return view.lines.len().saturating_sub(page);
     }
-    let mut left = view.page;
+    let mut left = page;
     let mut at = view.lines.len();
     for line in view.lines.iter().rev() {
         let (time, source) = prefix(view, line);

@@ -2,8 +2,8 @@
 
 use ratatui::layout::Rect;
 
+use super::super::app::Hit;
 use super::super::cell::{ListView, RowView, cell, plain};
-use super::super::present::palette::Hit;
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::canvas::Canvas;

@@ -3,13 +3,13 @@
 use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
-use super::super::app::{FOCUS, Prompt, Screen, Ui};
+use super::super::app::{Prompt, Screen, SeenList, SeenText, Ui};
 use super::super::cell::RowView;
 use super::super::command::Cmd;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
-use super::super::pane::causes;
-use super::super::present::{self, dialog as dialogs, header, lists};
+use super::super::pane::{self, Place, Reads, causes};
+use super::super::present::{dialog as dialogs, header, lists};
 use super::super::theme::Role;
 use super::super::widget::text::{width, wrap};
 use super::canvas::Canvas;
@@ -26,8 +26,7 @@ const SIDE: u16 = 160;
 const HIGH: u16 = 44;
 
 /// Draws all of it.
-pub fn draw(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
-    ui.size = (area.width, area.height);
+pub fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     if area.width < 40 || area.height < 10 {
         let words = format!("too small: {}x{}, needs 40x10", area.width, area.height);
         let lines = wrap(&words, usize::from(area.width.max(1)));
@@ -39,26 +38,21 @@ pub fn draw(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     }
     line::header(canvas, Rect { height: 1, ..area }, &header::view(ui, world));
     let main = Rect::new(area.x, area.y + 1, area.width, area.height - 3);
-    if !matches!(ui.screen(), Screen::List(_)) && !ui.zoom {
-        ui.details.list = None;
-    }
     match ui.screen() {
         Screen::Panes if ui.zoom => full(ui, world, canvas, main, ui.focus),
         Screen::Panes if area.width >= WIDE && area.height >= 28 => panes(ui, world, canvas, main),
         Screen::Panes if area.height >= HIGH => stacked(ui, world, canvas, main),
         Screen::Panes => compact(ui, world, canvas, main),
-        Screen::List(id) => {
-            let id = *id;
-            full(ui, world, canvas, main, id);
-        }
-        Screen::Text(_) | Screen::Log(_) => reading(ui, world, canvas, main),
+        Screen::List(id) => full(ui, world, canvas, main, *id),
+        Screen::Text(view) => canvas.seen.reading = Some(text::draw(canvas, main, view)),
+        Screen::Log(view) => canvas.seen.reading = Some(log::draw(canvas, main, view)),
     }
     line::job(canvas, Rect::new(area.x, area.bottom() - 2, area.width, 1), ui, world);
     line::keys(canvas, Rect::new(area.x, area.bottom() - 1, area.width, 1), ui, world);
     over(ui, canvas, area);
 }
 
-fn over(ui: &mut Ui, canvas: &mut Canvas<'_>, area: Rect) {
+fn over(ui: &Ui, canvas: &mut Canvas<'_>, area: Rect) {
     if let Some(Prompt::Palette { hits, at }) = &ui.prompt {
         overlay::palette(canvas, area, hits, *at);
     }
@@ -66,36 +60,27 @@ fn over(ui: &mut Ui, canvas: &mut Canvas<'_>, area: Rect) {
         dialog::draw(canvas, area, &dialogs::question(question), 0);
     }
     if let Some(open) = &ui.dialog {
-        let view = dialogs::view(ui, open);
-        let fit = dialog::draw(canvas, area, &view, open.top);
-        if ui.dialog_frame.is_none() && matches!(open.stage, super::super::app::Stage::Ready(_)) {
-            ui.dialog_frame = Some(ui.frame);
-        }
-        if let Some(open) = &mut ui.dialog {
-            open.page = fit.page;
-            open.rows = fit.rows;
-            open.top = fit.top;
-        }
+        let fit = dialog::draw(canvas, area, &dialogs::view(ui, open), open.top);
+        let seen = SeenText { page: fit.page, top: fit.top, rows: fit.rows, columns: 0 };
+        canvas.seen.dialog = Some(seen);
     }
 }
 
-fn has_heads(id: ListId) -> bool {
-    id != ListId::Now
-}
-
+/// A list in its place; `beneath`: its details are shown beneath it.
 fn one(
-    ui: &mut Ui,
+    ui: &Ui,
     world: &World,
     canvas: &mut Canvas<'_>,
     area: Rect,
     id: ListId,
-    focused: bool,
     chrome: Chrome,
+    beneath: bool,
 ) {
-    let heads = has_heads(id);
-    lists::refresh(ui, world, id, focused);
+    let heads = pane::of(id).heads;
+    let focused = ui.active_list() == Some(id);
     let mut view = lists::view(ui, world, id, room(area, chrome, heads), focused);
-    if ui.details.list == Some(id) {
+    let (page, top) = (room(area, chrome, heads), view.above);
+    if beneath {
         // it is said beneath
         view.rows.iter_mut().for_each(|row| row.below.clear());
     }
@@ -108,7 +93,8 @@ fn one(
             view.footer.clear();
         }
     }
-    ui.list_mut(id).drawn = list::draw(canvas, area, &view, chrome, heads);
+    let drawn = list::draw(canvas, area, &view, chrome, heads);
+    canvas.seen.lists.push((id, SeenList { page, top, drawn }));
 }
 
 /// Whether what changed stands beside NOW: where that leaves room for both.
@@ -117,26 +103,22 @@ fn beside(ui: &Ui, now: Rect) -> bool {
 }
 
 /// Alone on the screen, with what is known of the selected row beneath it. A narrow one has no cells for sides.
-fn full(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
+fn full(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
     let chrome = if area.width < WIDE { Chrome::Rule } else { Chrome::Frame };
     let height = beneath(ui, world, area, id, chrome);
-    ui.details.list = height.map(|_| id);
-    let Some(height) = height else { return one(ui, world, canvas, area, id, true, chrome) };
-    one(ui, world, canvas, Rect { height, ..area }, id, true, chrome);
-    present::details::refresh(ui, world, id);
+    canvas.seen.details = height.map(|_| id);
+    let Some(height) = height else { return one(ui, world, canvas, area, id, chrome, false) };
+    one(ui, world, canvas, Rect { height, ..area }, id, chrome, true);
     let rest = Rect { y: area.y + height, height: area.height - height, ..area };
-    let reads = match id {
-        ListId::Now | ListId::Errors | ListId::Actions => Cmd::Why,
-        _ => Cmd::Describe,
-    };
+    let reads = if pane::of(id).reads == Reads::Object { Cmd::Describe } else { Cmd::Why };
     let reads = ui.keymap.key(reads).map_or_else(String::new, |key| format!("{key} reads all"));
     detail::draw(canvas, rest, chrome, &ui.details.title, &ui.details.lines, &reads);
 }
 
 /// The height of a list that has details beneath it; None: it has none.
-fn beneath(ui: &mut Ui, world: &World, area: Rect, id: ListId, chrome: Chrome) -> Option<u16> {
+fn beneath(ui: &Ui, world: &World, area: Rect, id: ListId, chrome: Chrome) -> Option<u16> {
     let (zoomed, shown) = (matches!(ui.screen(), Screen::Panes), ui.details.list == Some(id));
-    if (ui.details.off && !zoomed) || matches!(id, ListId::Namespaces | ListId::Table) {
+    if (ui.details.off && !zoomed) || pane::of(id).reads == Reads::Nothing {
         return None;
     }
     let rows = need(ui, world, id, area.width, area.height).rows - u16::from(chrome == Chrome::Rule);
@@ -146,13 +128,12 @@ fn beneath(ui: &mut Ui, world: &World, area: Rect, id: ListId, chrome: Chrome) -
     detail::list_height(area.height, rows, shown)
 }
 
-/// What a list has to show in an area of that width. No list is asked for more rows than a screen could have.
-fn need(ui: &mut Ui, world: &World, id: ListId, width: u16, screen: u16) -> Need {
-    lists::refresh(ui, world, id, ui.focus == id);
+/// What a pane has to show in an area of that width. None is asked for more rows than a screen could have.
+fn need(ui: &Ui, world: &World, id: ListId, width: u16, screen: u16) -> Need {
     let (columns, rows) = lists::first_rows(ui, world, id, usize::from(screen));
     let cells = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX).min(screen);
     // the frame and the heads; where there are no rows, two lines say why
-    let around = 2 + u16::from(has_heads(id));
+    let around = 2 + u16::from(pane::of(id).heads);
     let (sentences, all) = Layout::new(&columns, &[], &rows, width.saturating_sub(2)).lines();
     Need {
         least: around + 2,
@@ -162,8 +143,7 @@ fn need(ui: &mut Ui, world: &World, id: ListId, width: u16, screen: u16) -> Need
 }
 
 /// NOW's wishes: a line for each of the first findings, then whole sentences, then what there is behind them.
-fn need_of_now(ui: &mut Ui, world: &World, width: u16, height: u16) -> Need {
-    lists::refresh(ui, world, ListId::Now, ui.focus == ListId::Now);
+fn need_of_now(ui: &Ui, world: &World, width: u16, height: u16) -> Need {
     let (columns, rows) = lists::first_rows(ui, world, ListId::Now, usize::from(height));
     let most = match height {
         40.. => 6,
@@ -177,15 +157,20 @@ fn need_of_now(ui: &mut Ui, world: &World, width: u16, height: u16) -> Need {
     Need { least, rows, all: (cells(all) + 2).clamp(rows, rows.max(height * 2 / 5)) }
 }
 
-/// 110x28 and more: NOW in its box, two columns of panes below, each sharing its height by need.
-fn panes(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
+/// The panes below NOW, in the table's order.
+fn below_now() -> impl Iterator<Item = ListId> {
+    pane::on_first_screen().filter(|pane| pane.place == Place::First).map(|pane| pane.id)
+}
+
+/// 110x28 and more: NOW in its box, the panes in two columns below, dealt out to them in turn, each sharing its column's
+/// height by need.
+fn panes(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let left = area.width / 2;
-    let right = area.width - left;
-    let columns = [
-        (area.x, left, [ListId::Nodes, ListId::Errors]),
-        (area.x + left, right, [ListId::Traffic, ListId::Autoscalers]),
-    ];
-    let wishes = columns.map(|(_, width, ids)| ids.map(|id| need(ui, world, id, width, area.height)));
+    let (even, odd): (Vec<_>, Vec<_>) = below_now().enumerate().partition(|(i, _)| i % 2 == 0);
+    let columns = [(area.x, left, even), (area.x + left, area.width - left, odd)];
+    let wishes = columns.each_ref().map(|(_, width, ids)| {
+        ids.iter().map(|(_, id)| need(ui, world, *id, *width, area.height)).collect::<Vec<_>>()
+    });
     let sum = |of: fn(&Need) -> u16| wishes.iter().map(|w| w.iter().map(of).sum::<u16>()).max().unwrap_or(0);
     let changes = changed(ui, world);
     // as wide as its longest text, NOW's texts have the rest
@@ -198,7 +183,7 @@ fn panes(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let heights = share(area.height, &[now, all]);
     let height = heights.first().copied().unwrap_or(now.least);
     let above = Rect { height, width: now_width, ..area };
-    one(ui, world, canvas, above, ListId::Now, ui.focus == ListId::Now, Chrome::Frame);
+    one(ui, world, canvas, above, ListId::Now, Chrome::Frame, false);
     if side > 0 {
         let place = Rect::new(area.x + now_width, area.y, side, height);
         list::draw(
@@ -211,23 +196,22 @@ fn panes(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     }
     for ((x, width, ids), wishes) in columns.into_iter().zip(wishes) {
         let mut y = area.y + height;
-        for (id, height) in ids.into_iter().zip(share(area.height - height, &wishes)) {
+        for ((_, id), height) in ids.into_iter().zip(share(area.height - height, &wishes)) {
             let place = Rect::new(x, y, width, height);
-            one(ui, world, canvas, place, id, ui.focus == id, Chrome::Frame);
+            one(ui, world, canvas, place, id, Chrome::Frame, false);
             y += height;
         }
     }
 }
 
 /// Narrow and high: all of them one above the other.
-fn stacked(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
+fn stacked(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let mut wishes = vec![need_of_now(ui, world, area.width, area.height)];
-    let panes = FOCUS.into_iter().filter(|id| *id != ListId::Now);
-    wishes.extend(panes.map(|id| need(ui, world, id, area.width, area.height)));
+    wishes.extend(below_now().map(|id| need(ui, world, id, area.width, area.height)));
     let mut y = area.y;
-    for (id, height) in FOCUS.into_iter().zip(share(area.height, &wishes)) {
+    for (pane, height) in pane::on_first_screen().zip(share(area.height, &wishes)) {
         let place = Rect::new(area.x, y, area.width, height);
-        one(ui, world, canvas, place, id, ui.focus == id, Chrome::Frame);
+        one(ui, world, canvas, place, pane.id, Chrome::Frame, false);
         y += height;
     }
 }
@@ -240,12 +224,13 @@ fn changed(ui: &Ui, world: &World) -> Vec<RowView> {
 
 /// 80x24: three causes, the changes, the focused pane, the others as a line each. What the focused pane does not need
 /// goes to the texts of NOW, then to more rows of the others.
-fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
+fn compact(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let focus = ui.focus;
     let mut y = area.y;
     // what there is room for: the focused pane comes first
-    let others: u16 = if area.height >= 14 { 3 } else { 0 };
+    let all = u16::try_from(below_now().count()).unwrap_or(u16::MAX);
+    let others: u16 = if area.height >= 14 { all.saturating_sub(1) } else { 0 };
     let lines: u16 = match area.height {
         20.. => 3,
         14..20 => 2,
@@ -256,7 +241,6 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         // the frame of a pane is a rule here
         let wanted = need(ui, world, focus, area.width, area.height).all.saturating_sub(1);
         let mut spare = area.height.saturating_sub(1 + below + wanted);
-        lists::refresh(ui, world, ListId::Now, false);
         let found = u16::try_from(ui.list(ListId::Now).ids.len()).unwrap_or(u16::MAX);
         let shown = (lines.max(spare.min(6))).min(found.max(1));
         let mut view = lists::view(ui, world, ListId::Now, usize::from(shown), false);
@@ -284,40 +268,14 @@ fn compact(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let changes = causes::changes(ui, &cluster, area.width < 110);
     canvas.cells(area.x + 1, y, area.right(), &changes);
     y += 1;
-    let pane = Rect::new(area.x, y, area.width, area.bottom().saturating_sub(y + below));
-    one(ui, world, canvas, pane, focus, true, Chrome::Rule);
-    y = pane.bottom();
-    for id in FOCUS.into_iter().filter(|id| *id != focus && *id != ListId::Now).take(usize::from(below)) {
-        lists::refresh(ui, world, id, false);
+    let place = Rect::new(area.x, y, area.width, area.bottom().saturating_sub(y + below));
+    one(ui, world, canvas, place, focus, Chrome::Rule, false);
+    y = place.bottom();
+    for id in below_now().filter(|id| *id != focus).take(usize::from(below)) {
         let view = lists::view(ui, world, id, 1, false);
         let strip = Rect::new(area.x, y, area.width, 1);
         canvas.spot(strip, Spot::List(id));
         line::pane(canvas, strip, &view, false);
         y += 1;
-    }
-}
-
-fn reading(ui: &mut Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
-    let source = match ui.screen() {
-        Screen::Text(view) => Some(view.source.clone()),
-        _ => None,
-    };
-    let lines = source.and_then(|source| present::texts::lines(ui, world, &source));
-    match ui.screens.last_mut() {
-        Some(Screen::Text(view)) => {
-            match lines {
-                Some(lines) => {
-                    view.lines = lines;
-                    view.lines.extend(view.below.lines.iter().cloned());
-                }
-                None if view.lines.is_empty() => {
-                    view.lines.push(super::super::app::TextLine::new(Role::Dim, "it is gone"));
-                }
-                None => {}
-            }
-            text::draw(canvas, area, view);
-        }
-        Some(Screen::Log(view)) => log::draw(canvas, area, view),
-        _ => {}
     }
 }

@@ -2,27 +2,26 @@
 
 use ratatui::layout::Rect;
 
-use super::super::app::{TextLine, TextView};
+use super::super::app::{SeenText, TextLine, TextView};
 use super::super::cell::{Cell, ListView, cell};
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::canvas::Canvas;
 use super::list::{self, Chrome};
 
-/// Draws it in its frame and remembers how much fits.
-pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
+/// Draws it in its frame. Returns how much fits.
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &TextView) -> SeenText {
     let inner =
         Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
     let cells = usize::from(inner.width.saturating_sub(1));
     let rows = rows(&view.lines, cells, view.wrap);
-    view.page = usize::from(inner.height);
-    view.rows = rows.len();
-    view.columns = cells;
-    view.top = view.top.min(view.rows.saturating_sub(view.page));
+    let page = usize::from(inner.height);
+    let top = view.top.min(rows.len().saturating_sub(page));
+    let seen = SeenText { page, top, rows: rows.len(), columns: cells };
     let mut notes: Vec<Cell> = Vec::new();
-    if view.rows > view.page {
-        let end = (view.top + view.page).min(view.rows);
-        notes.push(cell(Role::Dim, format!("{}-{end} of {}", view.top + 1, view.rows)));
+    if seen.rows > page {
+        let end = (top + page).min(seen.rows);
+        notes.push(cell(Role::Dim, format!("{}-{end} of {}", top + 1, seen.rows)));
     }
     if !view.find.is_empty() {
         notes.push(cell(Role::Match, format!("/{}", view.find)));
@@ -36,9 +35,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
     });
     let needle = view.find.to_lowercase();
     let marks = marks(view, cells);
-    for (at, (y, (role, line))) in
-        (view.top..).zip((inner.y..inner.bottom()).zip(rows.into_iter().skip(view.top)))
-    {
+    for (at, (y, (role, line))) in (top..).zip((inner.y..inner.bottom()).zip(rows.into_iter().skip(top))) {
         canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), role, &line);
         for (x, mark) in marks.get(at).copied().unwrap_or_default() {
             let x = inner.x.saturating_add(1).saturating_add(*x);
@@ -51,6 +48,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &mut TextView) {
             canvas.cover(Rect { y, height: 1, ..inner }, Role::Selected);
         }
     }
+    seen
 }
 
 /// The marks of each row, if any line has some.

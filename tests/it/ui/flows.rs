@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use pilothouse::ui::app::{Hit, Target};
 use pilothouse::ui::app::{Prompt, Screen, Stage};
 use pilothouse::ui::clipboard::Clipboard;
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::mouse::{Gesture, Mouse};
 use pilothouse::ui::paint::text_of;
 use pilothouse::ui::present::describe;
-use pilothouse::ui::present::palette::{Hit, Target};
 use pilothouse::ui::request::{
     Effect, KindWords, LogLine, LogNote, Msg, Order, Rehearsal, Reply, Request, TableLine, TableText, Ticket,
 };
+use pilothouse::ui::run;
 use pilothouse::ui::theme::Role;
 use pilothouse::ui::update::update;
-use pilothouse::ui::view;
 use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid};
@@ -1316,7 +1316,7 @@ fn weights_and_failovers_that_there_are_none_of_say_so() {
 fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
     // the style of the first character of words on the screen
     fn style(desk: &mut Desk, words: &str) -> (String, Option<ratatui::style::Style>) {
-        let drawn = view::draw(&mut desk.ui, &desk.world, &desk.theme, false, 120, 36);
+        let drawn = run::draw(&mut desk.ui, &desk.world, &desk.theme, false, (120, 36));
         let text = text_of(&drawn.buffer);
         let place = text.lines().enumerate().find_map(|(y, line)| {
             let at = line.find(words)?;

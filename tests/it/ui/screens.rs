@@ -153,7 +153,7 @@ fn too_small_says_so() {
 fn ascii_terminals_get_ascii() {
     let mut desk = Desk::new(scene::trouble());
     for (w, h) in [(80, 24), (120, 36)] {
-        let drawn = pilothouse::ui::view::draw(&mut desk.ui, &desk.world, &desk.theme, true, w, h);
+        let drawn = pilothouse::ui::run::draw(&mut desk.ui, &desk.world, &desk.theme, true, (w, h));
         let text = pilothouse::ui::paint::text_of(&drawn.buffer);
         assert!(text.is_ascii(), "{text}");
         assert!(text.contains("X shop/pay"), "{text}");
@@ -165,7 +165,7 @@ fn a_quiet_screen_writes_nothing() {
     let mut desk = Desk::new(scene::trouble());
     let mut painter = pilothouse::ui::paint::Painter::default();
     let draw =
-        |desk: &mut Desk| pilothouse::ui::view::draw(&mut desk.ui, &desk.world, &desk.theme, false, 120, 36);
+        |desk: &mut Desk| pilothouse::ui::run::draw(&mut desk.ui, &desk.world, &desk.theme, false, (120, 36));
     let first = painter.paint(draw(&mut desk).buffer, None).unwrap();
     assert!(first.len() < 16_000, "{}", first.len());
     desk.ui.now = desk.ui.now.plus_secs(1);

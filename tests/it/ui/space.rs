@@ -299,7 +299,7 @@ fn help_uses_the_width_and_begins_with_what_works_here() {
 #[test]
 fn an_arrow_is_two_letters_where_one_would_be_a_comparison() {
     let mut desk = incident();
-    let drawn = pilothouse::ui::view::draw(&mut desk.ui, &desk.world, &desk.theme, true, 200, 50);
+    let drawn = pilothouse::ui::run::draw(&mut desk.ui, &desk.world, &desk.theme, true, (200, 50));
     let text = pilothouse::ui::paint::text_of(&drawn.buffer);
     has(&text, &["30->46"]);
     assert!(text.is_ascii(), "{text}");

@@ -13,6 +13,7 @@ use pilothouse_core::policy::hpa;
 
 use super::super::super::cell::{millis, past, rate, ratio};
 use super::super::super::pane::{autoscalers, backends, workloads};
+use super::super::super::rows::backends::collect;
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
 use super::lines::TableRow;
@@ -74,7 +75,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
             ),
         );
     }
-    let (found, note) = backends::collect(cluster, &object.namespace, &object.name);
+    let (found, note) = collect(cluster, &object.namespace, &object.name);
     out.head(&format!("Backends: {}", found.len()));
     let mut found: Vec<_> = found.iter().collect();
     found.sort_by(|a, b| backends::order(a, b, 0));

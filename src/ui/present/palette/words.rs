@@ -3,26 +3,13 @@
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::facts::world::World;
 
-use super::super::super::app::Ui;
+use super::super::super::app::{Hit, Target, Ui};
 use super::super::super::command;
-use super::super::super::list::ListId;
-use super::super::super::pane::namespaces;
+use super::super::super::pane;
 use super::super::super::request::KindWords;
+use super::super::super::rows::namespaces;
 use super::super::super::targets;
-use super::{Hit, Target, objects};
-
-/// The list of ours that a kind has.
-fn list_of(kind: &Kind) -> Option<ListId> {
-    Some(match kind {
-        Kind::Node => ListId::Nodes,
-        Kind::Service | Kind::EndpointSlice => ListId::Traffic,
-        Kind::HorizontalPodAutoscaler => ListId::Autoscalers,
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => ListId::Workloads,
-        Kind::Pod => ListId::Pods,
-        Kind::Namespace => ListId::Namespaces,
-        _ => return None,
-    })
-}
+use super::objects;
 
 /// Kinds that nearly every server has: known before the server has said what it has, or if it does not.
 const USUAL: [&[&str]; 12] = [
@@ -88,7 +75,7 @@ pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
     let namespaces = || ui.shown(world).map_or_else(Vec::new, |c| namespaces::collect(c));
     let mut hits = acts(ui, world, first, rest);
     if let Some(kind) = Kind::from_word(first)
-        && let Some(list) = list_of(&kind)
+        && let Some(list) = pane::of_kind(&kind)
     {
         let view = |namespace: Option<Name>| Hit {
             kind: "view".into(),
@@ -96,7 +83,7 @@ pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
             detail: namespace
                 .as_ref()
                 .map_or_else(|| "the list".to_owned(), |ns| format!("the list, of namespace {ns}")),
-            target: Target::View(list, namespace),
+            target: Target::View(list.id, namespace),
         };
         if rest.is_empty() {
             hits.push(view(None));
@@ -124,7 +111,10 @@ pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
 pub fn kinds(ui: &Ui, needle: &str) -> Vec<Hit> {
     let word = needle.len() >= 2 && needle.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
     let known = ui.kinds.as_deref();
-    if !word || Kind::from_word(needle).is_some_and(|k| list_of(&k).is_some()) || is_served(known, needle) {
+    if !word
+        || Kind::from_word(needle).is_some_and(|k| pane::of_kind(&k).is_some())
+        || is_served(known, needle)
+    {
         return Vec::new();
     }
     begin_so(known, needle).into_iter().map(|plural| table(&plural, None)).collect()

@@ -1,0 +1,157 @@
+//! Questions to the table of panes.
+
+use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+use pilothouse_core::facts::table::{Coverage, Freshness};
+use pilothouse_core::facts::world::{Cluster, World};
+
+use super::super::app::{Screen, TextSource, Ui};
+use super::super::cell::RowView;
+use super::super::command::Context;
+use super::super::list::{ListId, Spec};
+use super::super::widget::columns::Column;
+use super::sources::{self, State};
+use super::{PANES, Pane, Place};
+
+/// What a pane's functions look at: the state of the screen, and the cluster that is shown.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    pub ui: &'a Ui,
+    pub world: &'a World,
+    pub cluster: &'a Cluster,
+}
+
+impl<'a> Shown<'a> {
+    /// None where no cluster is connected.
+    pub fn of(ui: &'a Ui, world: &'a World) -> Option<Self> {
+        Some(Self { ui, world, cluster: ui.shown(world)? })
+    }
+
+    /// All rows of the chosen namespace: what it leaves out is not counted either.
+    pub fn here(&self) -> Spec {
+        Spec { namespace: self.ui.namespace.clone(), ..Spec::default() }
+    }
+
+    /// The state of a table's source.
+    pub fn table(&self, source: &str, cover: &Coverage, fresh: Freshness) -> State {
+        sources::of_table(self.cluster, source, cover, fresh, self.ui.now)
+    }
+}
+
+/// The pane of a list.
+pub fn of(id: ListId) -> &'static Pane {
+    PANES.get(id as usize).unwrap_or(&PANES[0])
+}
+
+/// The panes of the first screen, the one at the top first.
+pub fn on_first_screen() -> impl DoubleEndedIterator<Item = &'static Pane> + Clone {
+    PANES.iter().filter(|pane| matches!(pane.place, Place::Top | Place::First))
+}
+
+/// The pane that has this place for keys to itself.
+pub fn in_context(context: Context) -> Option<&'static Pane> {
+    PANES.iter().find(|pane| pane.contexts.first() == Some(&context) && context != Context::Lists)
+}
+
+/// The pane that lists a kind.
+pub fn of_kind(kind: &Kind) -> Option<&'static Pane> {
+    PANES.iter().find(|pane| pane.kinds.contains(kind))
+}
+
+/// The identity of row `row` of a list.
+pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
+    (of(id).key)(&Shown::of(ui, world)?, row)
+}
+
+/// The object that a row is about.
+pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef> {
+    (of(id).object)(&Shown::of(ui, world)?, uid)
+}
+
+/// The columns of a list as the screen is, each with its place in the table.
+pub fn columns(ui: &Ui, id: ListId) -> Vec<(usize, Column)> {
+    let pane = of(id);
+    if let Some(heads) = pane.printed {
+        let column = |i: u8| match i {
+            0 => Column::name("", 10, 60),
+            i => Column::left("", 4, 40, i.min(200)),
+        };
+        return (0u8..).zip(heads(ui)).map(|(i, _)| (usize::from(i), column(i))).collect();
+    }
+    let all = pane.columns.iter().copied().enumerate();
+    all.filter_map(|(i, column)| Some((i, (pane.adjust)(ui, column)?))).collect()
+}
+
+/// A row of a list, with a cell for each of these columns.
+pub fn row(shown: &Shown<'_>, id: ListId, columns: &[(usize, Column)], row: u32) -> Option<RowView> {
+    let mut view = (of(id).row)(shown, row)?;
+    if columns.iter().map(|(at, _)| *at).ne(0..view.cells.len()) {
+        view.cells = columns.iter().map(|(at, _)| view.cells.get(*at).cloned().unwrap_or_default()).collect();
+    }
+    Some(view)
+}
+
+impl Ui {
+    /// Where a key is looked up, the narrowest first.
+    pub fn contexts(&self) -> &'static [Context] {
+        if self.dialog.is_some() || self.question.is_some() {
+            return &[Context::Dialog];
+        }
+        self.contexts_of(self.screen())
+    }
+
+    /// The same for the screen below the one on top: what help, which is a screen itself, is asked about.
+    pub fn contexts_below(&self) -> &'static [Context] {
+        self.screens.iter().rev().nth(1).map_or(&[Context::Everywhere], |below| self.contexts_of(below))
+    }
+
+    fn contexts_of(&self, screen: &Screen) -> &'static [Context] {
+        use Context::{Actions, Everywhere, Log, Objects, Text};
+        match screen {
+            Screen::Text(view) if matches!(view.source, TextSource::Action(_)) => {
+                &[Actions, Text, Everywhere]
+            }
+            Screen::Text(view) if view.about().is_some() => &[Text, Objects, Everywhere],
+            Screen::Text(_) => &[Text, Everywhere],
+            Screen::Log(_) => &[Log, Everywhere],
+            Screen::List(id) => of(*id).contexts,
+            Screen::Panes => of(self.focus).contexts,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::widget::columns::Cut;
+    use super::*;
+
+    #[test]
+    fn every_list_has_its_pane_and_every_name_is_another() {
+        for (at, pane) in PANES.iter().enumerate() {
+            assert_eq!((pane.id as usize, of(pane.id).name), (at, pane.name));
+            let same = |other: &&Pane| other.name == pane.name;
+            assert_eq!(PANES.iter().filter(same).count(), 1, "{}", pane.name);
+            assert!(!pane.name.is_empty() && pane.contexts.last() == Some(&Context::Everywhere));
+            assert_eq!(pane.columns.is_empty(), pane.printed.is_some(), "{}", pane.name);
+        }
+    }
+
+    #[test]
+    fn every_order_is_by_a_column_that_there_is() {
+        for pane in PANES.iter().filter(|pane| !pane.orders.is_empty()) {
+            let name = pane.name;
+            for order in pane.orders.iter().skip(1) {
+                assert!(pane.columns.iter().any(|c| c.head == order.head), "{name} {}", order.name);
+            }
+            // the state is in the order that a list has by itself, and what is drawn has none
+            let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "EXP", "METRIC", "ALL METRICS"];
+            let drawn = |c: &Column| c.cut == Cut::Scale || of_itself.contains(&c.head);
+            for column in pane.columns.iter().filter(|c| !drawn(c)) {
+                assert!(
+                    pane.orders.iter().any(|o| o.head == column.head),
+                    "{name} has no order by {}",
+                    column.head
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What NOW finds about workloads: it is part of how bad their rows are.
+
+use std::collections::HashMap;
+
+use pilothouse_core::domain::id::Uid;
+use pilothouse_core::facts::world::{Cluster, Severity};
+
+/// What NOW tells of workloads: how bad, by their uid.
+pub type Told = HashMap<Uid, Severity>;
+
+/// Collects it.
+pub fn told(cluster: &Cluster) -> Told {
+    let mut told = Told::new();
+    for cause in cluster.derived.causes.iter() {
+        let tells = cause.tells().into_iter().map(|(_, object)| object);
+        for object in tells.filter(|o| cluster.workloads(&o.kind).is_some()) {
+            let worst = told.entry(object.uid).or_insert(cause.severity);
+            *worst = cause.severity.max(*worst);
+        }
+    }
+    told
+}

@@ -1,0 +1,102 @@
+//! What a frame is drawn from is brought up to date here, and nowhere else: the rows and selections of the lists on the
+//! screen, the lines of texts that follow the World, the details of the selected row.
+
+use pilothouse_core::facts::world::World;
+
+use super::super::app::{Screen, TextLine, TextSource, Ui};
+use super::super::list::{ListId, Spec};
+use super::super::pane::{self, Reads, Shown};
+use super::super::present;
+use super::super::theme::Role;
+
+/// The details are made anew this often, and at once for another row: some of them look through all pods.
+const EVERY_MS: u64 = 1_000;
+
+/// Brings everything on the screen up to date: what is drawn is what keys act on.
+pub fn on_screen(ui: &mut Ui, world: &World) {
+    match ui.screen() {
+        Screen::Panes if !ui.zoom => {
+            for pane in pane::on_first_screen() {
+                refresh(ui, world, pane.id, ui.focus == pane.id);
+            }
+        }
+        Screen::Panes | Screen::List(_) => {
+            let Some(id) = ui.active_list() else { return };
+            refresh(ui, world, id, true);
+            let wanted = !ui.details.off || matches!(ui.screen(), Screen::Panes);
+            if wanted && pane::of(id).reads != Reads::Nothing {
+                details(ui, world, id);
+            }
+        }
+        Screen::Text(_) => text(ui, world),
+        Screen::Log(_) => {}
+    }
+}
+
+/// Brings a list's rows and selection up to date with the World.
+pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
+    let Some(cluster) = ui.shown(world).cloned() else { return };
+    let pane = pane::of(id);
+    let mut list = ui.take_list(id);
+    let mut spec = Spec {
+        filter: list.filter.clone(),
+        order: list.order,
+        reverse: list.reverse,
+        namespace: ui.namespace.clone(),
+        ..Spec::default()
+    };
+    (pane.refresh)(ui, world, &cluster, &mut spec, &mut list);
+    let shown = Shown { ui, world, cluster: &cluster };
+    list.ids = match pane.grade {
+        Some(grade) => {
+            let row = |row| Some(((pane.key)(&shown, row)?, grade(&shown, row)? as u8));
+            list.held.place(&list.sorted, &spec, ui.clock_ms, row)
+        }
+        None => list.sorted.clone(),
+    };
+    // before the first key nobody has read a row to act on: the worst one is selected, also when it comes later
+    let lost = list.settle(focused && ui.touched, |row| (pane.key)(&shown, row));
+    ui.put_list(id, list);
+    if lost.is_some() && focused {
+        ui.say("the selected row is gone; the selection moved to its neighbour");
+    }
+}
+
+/// The lines of a text that follows the World.
+fn text(ui: &mut Ui, world: &World) {
+    let source = match ui.screen() {
+        Screen::Text(view) => view.source.clone(),
+        _ => return,
+    };
+    let lines = present::texts::lines(ui, world, &source);
+    let Some(Screen::Text(view)) = ui.screens.last_mut() else { return };
+    match lines {
+        Some(lines) => {
+            view.lines = lines;
+            view.lines.extend(view.below.lines.iter().cloned());
+        }
+        None if view.lines.is_empty() => view.lines.push(TextLine::new(Role::Dim, "it is gone")),
+        None => {}
+    }
+}
+
+/// Brings the details up to date with the selected row and the World.
+fn details(ui: &mut Ui, world: &World, id: ListId) {
+    let (title, of) = match present::details::source(ui, world, id) {
+        Some((title, of)) => (title, Some(of)),
+        None => (String::new(), None),
+    };
+    let now = ui.clock_ms;
+    let fresh = ui.details.made.is_some_and(|at| now.saturating_sub(at) < EVERY_MS);
+    if fresh && ui.details.of == of {
+        return;
+    }
+    let mut lines = of.as_ref().and_then(|of| present::texts::lines(ui, world, of)).unwrap_or_default();
+    if let Some(TextSource::ErrorGroup(fingerprint)) = &of
+        && *fingerprint == ui.details.below_of
+    {
+        lines.extend(ui.details.below.lines.iter().cloned());
+    }
+    let details = &mut ui.details;
+    (details.title, details.of, details.lines, details.made) = (title, of, lines, Some(now));
+}
