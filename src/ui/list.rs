@@ -24,6 +24,7 @@ pub enum ListId {
     Backends,
     Actions,
     Changes,
+    Events,
     Namespaces,
     Table,
 }

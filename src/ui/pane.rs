@@ -7,6 +7,7 @@ pub mod backends;
 pub mod causes;
 pub mod changes;
 pub mod errors;
+pub mod events;
 pub mod namespaces;
 pub mod nodes;
 pub mod orders;
@@ -29,6 +30,7 @@ use super::command::{Cmd, Context};
 use super::list::{List, ListId, Spec};
 use super::rows::backends::Backend;
 use super::rows::changes::Entry;
+use super::rows::events::EventGroup;
 use super::rows::traffic::Joined;
 use super::widget::columns::Column;
 use orders::Order;
@@ -370,6 +372,26 @@ pub static PANES: [Pane; ListId::COUNT] = [
         ..COMMON
     },
     Pane {
+        id: ListId::Events,
+        name: "events",
+        keys: &[Cmd::Open(ListId::Events)],
+        place: Place::Over,
+        kinds: &[Kind::Event],
+        columns: &events::COLUMNS,
+        orders: &events::ORDERS,
+        refresh: events::refresh,
+        key: |s, row| events::at(s, row).map(EventGroup::key),
+        grade: Some(|s, row| events::at(s, row).map(events::grade)),
+        row: |s, row| Some(events::row(events::at(s, row)?, s.ui.now)),
+        object: events::object_of,
+        title: |_| "Events".into(),
+        counts: events::counts,
+        state: |s| s.table("events", &s.cluster.events.cover, s.cluster.events.fresh),
+        cover: Some(|cluster| &cluster.events.cover),
+        nothing: "no events",
+        ..COMMON
+    },
+    Pane {
         id: ListId::Namespaces,
         name: "namespaces",
         contexts: &[Context::Lists, Context::Everywhere],
@@ -397,7 +419,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         object: printed::object,
         enter: Enter::Yaml,
         reads: Reads::Nothing,
-        title: |s| printed::title(s.ui),
+        title: |s| s.ui.table_of.0.clone(),
         state: printed::state,
         narrows: |_| false,
         ..COMMON

@@ -4,6 +4,7 @@
 pub mod actions;
 pub mod backends;
 pub mod changes;
+pub mod events;
 pub mod namespaces;
 pub mod traffic;
 pub mod workloads;
@@ -43,4 +44,5 @@ pub struct PaneRows {
     /// What there is to say of their shares.
     pub backends_note: Option<String>,
     pub changes: changes::Entries,
+    pub events: events::EventGroups,
 }

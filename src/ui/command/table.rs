@@ -153,7 +153,7 @@ pub const COMMANDS: &[Command] = &[
     open(ListId::Workloads, "workloads-view", "workloads", "workloads and pods, full screen", &["5"], 6),
     open(ListId::Changes, "changes-view", "changes", "what changed, and by whom", &["7"], 0),
     open(ListId::Actions, "actions-view", "actions", "running and past actions", &["8"], 0),
-    look(Cmd::EventsView, "events-view", "cluster events", "the cluster's events", &[Everywhere], &["9"], 0),
+    open(ListId::Events, "events-view", "cluster events", "the cluster's events", &["9"], 0),
     look(
         Cmd::NextPane,
         "next-pane",

@@ -1462,11 +1462,43 @@ fn the_list_of_actions_opens_on_what_runs() {
 
 #[test]
 fn the_events_of_the_cluster_are_a_view() {
-    let mut desk = Desk::new(scene::trouble());
-    let asked = desk.press("9");
-    let table = |effect: &Effect| matches!(effect, Effect::Fetch(_, Request::Table { resource, .. }) if resource == "events");
-    assert!(asked.iter().any(table), "{asked:?}");
-    assert!(desk.dump(120, 36).contains(" 9 events "), "{}", desk.dump(120, 36));
+    let mut state = scene::trouble();
+    scene::scalings(&mut state);
+    let mut desk = Desk::new(state);
+    assert_eq!(desk.press("5 9"), [], "nothing is asked of the server: they are watched");
+    let text = desk.dump(140, 36);
+    let line = |text: &str, words: &str| {
+        text.lines().find(|l| l.contains(words)).unwrap_or_else(|| panic!("{words}: {text}")).to_owned()
+    };
+    assert!(line(&text, " 9 Events ").contains("1 warning of 2"), "{text}");
+    for head in ["OBJECT", "REASON", "COUNT", "LAST", "FIRST", "MESSAGE"] {
+        assert!(text.contains(head), "{head}: {text}");
+    }
+    // five events with one reason are one row, with the newest message
+    let scaled = line(&text, "SuccessfulRescale");
+    assert!(scaled.contains("hpa/checkout") && scaled.contains(" 5 "), "{text}");
+    assert!(scaled.contains("New size: 30") && !text.contains("New size: 26"), "{text}");
+    let first = desk.ui.list(ListId::Events).ids.clone();
+    assert_eq!(first.len(), 2);
+    let at = |text: &str, words: &str| text.lines().position(|l| l.contains(words));
+    assert!(at(&text, "NodeNotReady") < at(&text, "SuccessfulRescale"), "warnings come first: {text}");
+    // Enter reads what the event is about, and Esc leads back to where one came from
+    desk.press("/");
+    desk.type_text("rescale");
+    desk.press("enter");
+    desk.dump(140, 36);
+    assert_eq!(desk.ui.list(ListId::Events).ids.len(), 1);
+    desk.press("enter");
+    assert!(desk.dump(140, 36).contains("Describe shop/hpa/checkout"), "{}", desk.dump(140, 36));
+    desk.press("esc esc esc");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Workloads)));
+    // `:` leads there too, and a namespace leaves the others out
+    desk.press(":");
+    desk.type_text("ev shop");
+    desk.press("enter");
+    desk.dump(140, 36);
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Events)));
+    assert_eq!(desk.ui.namespace.as_deref(), Some("shop"));
 }
 
 #[test]
