@@ -1,6 +1,8 @@
 //! The state of a list: its filter, order, marks and selection. The selection is an object's identity, never a row
 //! number; the rows are ids into what the list shows, sorted once and repaired where the table changed.
 
+pub mod held;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -8,8 +10,8 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::facts::table::{CHUNK, Row, Table};
 
+use self::held::Held;
 pub use super::filter::{Filter, NO_MORE};
-use super::held::Held;
 
 /// The lists that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -33,6 +33,61 @@ const CORE_MAY_USE: [(&str, &[&str]); 6] = [
     ("state", &["domain", "facts", "policy"]),
 ];
 
+/// The same inside the screen, lowest first. Nothing but `run` sees both what changes the state of the screen and what
+/// draws it.
+const UI_MAY_USE: [(&str, &[&str]); 20] = [
+    ("key", &[]),
+    ("theme", &[]),
+    ("clipboard", &[]),
+    ("widget", &["key"]),
+    ("paint", &["widget"]),
+    ("filter", &["widget"]),
+    ("list", &["filter"]),
+    ("mouse", &["key", "list"]),
+    ("request", &["key", "mouse"]),
+    ("command", &["list"]),
+    ("keymap", &["command", "key"]),
+    // view models of rows, and how numbers are written
+    ("cell", &["list", "theme", "widget"]),
+    ("rows", &["cell", "list"]),
+    // the state of the screen
+    (
+        "app",
+        &[
+            "cell",
+            "clipboard",
+            "command",
+            "key",
+            "keymap",
+            "list",
+            "mouse",
+            "request",
+            "rows",
+            "theme",
+            "widget",
+        ],
+    ),
+    ("pane", &["app", "cell", "command", "keymap", "list", "request", "rows", "theme", "widget"]),
+    // what an action would act on
+    ("targets", &["app", "command", "list", "pane", "rows"]),
+    ("present", &["app", "cell", "command", "list", "pane", "request", "rows", "targets", "theme", "widget"]),
+    (
+        "view",
+        &[
+            "app", "cell", "command", "key", "list", "mouse", "pane", "present", "request", "targets",
+            "theme", "widget",
+        ],
+    ),
+    (
+        "update",
+        &[
+            "app", "cell", "command", "key", "list", "mouse", "pane", "present", "request", "rows",
+            "targets", "theme", "widget",
+        ],
+    ),
+    ("run", &["app", "key", "mouse", "paint", "request", "theme", "update", "view"]),
+];
+
 /// Files of the pure package that are compiled for tests only.
 const TEST_FILES: [&str; 2] = ["src/core/logs/level/tests.rs", "src/core/plan/table"];
 
@@ -164,6 +219,42 @@ fn a_room_of_the_pure_package_uses_only_those_below_it() {
     // a file of tests alone may build a whole cluster to look at
     files.retain(|name, _| !TEST_FILES.iter().any(|test| name.starts_with(test)));
     none(&beyond(&files, "src/core", &CORE_MAY_USE, false));
+}
+
+/// The files of the screen, with every path to one of its rooms written as `crate::ROOM`.
+fn rooms_of_the_screen() -> BTreeMap<String, String> {
+    let rewritten = |(file, text): (String, String)| {
+        let depth = file.trim_start_matches("src/ui/").trim_end_matches(".rs").split('/').count();
+        let text = text.replace(&"super::".repeat(depth), "crate::").replace("crate::ui::", "crate::");
+        (file, text)
+    };
+    files("src/ui").into_iter().map(rewritten).collect()
+}
+
+#[test]
+fn a_room_of_the_screen_uses_only_those_below_it() {
+    none(&beyond(&rooms_of_the_screen(), "src/ui", &UI_MAY_USE, false));
+    for (at, (room, may)) in UI_MAY_USE.iter().enumerate() {
+        let below = |name: &&str| UI_MAY_USE.iter().take(at).any(|(other, _)| other == name);
+        assert!(may.iter().all(|name| below(name)), "{room} uses a room that is not below it");
+    }
+}
+
+#[test]
+fn what_is_on_the_screen_is_changed_in_one_place() {
+    let mut violations = Vec::new();
+    for (file, text) in files("src/ui") {
+        let room = room_of(file.trim_start_matches("src/ui/"));
+        for (n, line) in without_tests(&text).lines().enumerate().filter(|(_, l)| code(l).contains("&mut Ui"))
+        {
+            // a pane brings its own rows up to date, when it is asked to
+            let refreshes = room == "pane" && line.contains("refresh");
+            if !matches!(room, "update" | "run" | "app") && !refreshes {
+                violations.push(format!("{file}:{}: {}", n + 1, line.trim()));
+            }
+        }
+    }
+    none(&violations);
 }
 
 #[test]

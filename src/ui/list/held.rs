@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use pilothouse_core::domain::id::Uid;
 
-use super::list::Spec;
+use super::Spec;
 
 /// How long rows keep their places at least.
 pub const HOLD_MS: u64 = 10_000;
