@@ -434,6 +434,8 @@ pub enum ConfigCommand {
     Print,
     /// The example file
     Example,
+    /// The columns that each pane has, for [ui.columns]
+    Columns,
 }
 
 /// A whole number; what is wrong about another text, in words.

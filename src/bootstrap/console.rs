@@ -18,6 +18,7 @@ use crate::report::exit;
 use crate::report::headless::tell;
 use crate::terminal::{self, Terminal};
 use crate::ui::app::Ui;
+use crate::ui::pane;
 use crate::ui::request::Effect;
 use crate::ui::run::{Input, Outcome, Stage, WorldCell, queue, run};
 
@@ -74,6 +75,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     cell.publish(session.world.borrow().clone());
     session.follow_logs(start);
     let (mut ui, _) = Ui::new(&start.settings.ui);
+    ui.columns = pane::chosen(&start.settings.ui.columns).0;
     ui.clipboard = look::clipboard();
     // of several all are shown, and one can be picked
     ui.namespace = match super::session::namespaces(start).as_slice() {

@@ -11,14 +11,20 @@ use crate::report::exit;
 use crate::report::headless::tell;
 use crate::source::prometheus;
 use crate::ui::keymap::Keymap;
+use crate::ui::pane;
 
-/// Adds what is wrong with the keys, the theme, the URL and the presets that the file sets.
+/// Adds what is wrong with the keys, the columns, the theme, the URL and the presets that the file sets.
 pub fn judge(loaded: &mut Loaded, home: &Home) {
     let (_, faults) = Keymap::new(&loaded.settings.ui.keys);
     for fault in faults {
         loaded.report(&format!("ui.keys.{}", fault.command), &fault.what, fault.hint);
         // keys that could not be read might have been meant to keep an action away
         loaded.unsafe_to_write = true;
+    }
+    for fault in pane::chosen(&loaded.settings.ui.columns).1 {
+        let known = fault.known.iter().map(String::as_str);
+        let hint = if fault.known.is_empty() { String::new() } else { nearest(&fault.name, known) };
+        loaded.report(&format!("ui.columns.{}", fault.pane), &fault.what, &hint);
     }
     if let Err(why) = appearance::named(home, &loaded.settings.ui.theme) {
         loaded.report("ui.theme", &why, "");
@@ -66,6 +72,7 @@ impl Start {
                 self.problems()
             }
             ConfigCommand::Example => said(Ok(config::fields::example())),
+            ConfigCommand::Columns => said(Ok(pane::columns_markdown())),
             ConfigCommand::Print => {
                 let mut settings = self.settings.clone();
                 let mut out = String::new();
@@ -133,6 +140,17 @@ mod tests {
                 "2: ui.keys.zoom: 1 is bound to both `zoom` and `focus-nodes` in everywhere",
                 true,
             ),
+            (
+                "[ui.columns]\npods = [\"pod\"]\nnodes = [\"node\", \"stat\"]\n",
+                "3: ui.columns.nodes: there is no column \"stat\"",
+                false,
+            ),
+            (
+                "[ui]\ncolumns = { knots = [\"node\"] }\n",
+                "2: ui.columns.knots: there is no pane of that name with columns",
+                false,
+            ),
+            ("[ui.columns]\nnodes = \"node\"\n", "1: ui.columns must be a table of lists of texts", false),
             ("[ui]\ntheme = \"nope\"\n", "2: ui.theme: ", false),
             ("[prometheus]\nurl = \"not a url\"\n", "2: prometheus.url: this is no URL: ", false),
             ("[prometheus]\nurl = \"ftp://x\"\n", "2: prometheus.url: ftp is not http or https", false),
@@ -150,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_is_right_is_no_problem() {
-        let text = "[ui]\ntheme = \"light\"\n[ui.keys]\nzoom = [\"w\"]\n[prometheus]\nurl = \"https://p.example/prom\"\npresets = [\"auto\"]\n";
+        let text = "[ui]\ntheme = \"light\"\n[ui.keys]\nzoom = [\"w\"]\n[ui.columns]\nnodes = [\"node\", \"cpu\"]\n[prometheus]\nurl = \"https://p.example/prom\"\npresets = [\"auto\"]\n";
         assert_eq!(judged(text), (Vec::new(), false));
         assert_eq!(judged(&crate::config::fields::example()), (Vec::new(), false));
     }

@@ -127,7 +127,14 @@ impl Walk<'_> {
                 self.globs(section, key, value.get_ref());
             }
             match set(field, value.get_ref(), &mut self.out.settings) {
-                Ok(()) => self.sets(format!("{section}.{key}"), &name.span()),
+                Ok(()) => {
+                    self.sets(format!("{section}.{key}"), &name.span());
+                    if let (Place::Lists(_), DeValue::Table(lists)) = (&field.place, value.get_ref()) {
+                        lists.keys().for_each(|list| {
+                            self.sets(format!("{section}.{key}.{}", list.get_ref()), &list.span());
+                        });
+                    }
+                }
                 Err(why) => {
                     self.problem(Some(value.span()), &format!("{section}.{key} {why}"), field.doc.to_owned());
                     self.out.unsafe_to_write |= section == "guards";
@@ -250,6 +257,11 @@ fn pairs(value: &DeValue<'_>) -> Option<std::collections::BTreeMap<String, Strin
     table.iter().map(pair).collect()
 }
 
+fn lists(value: &DeValue<'_>) -> Option<std::collections::BTreeMap<String, Vec<String>>> {
+    let DeValue::Table(table) = value else { return None };
+    table.iter().map(|(key, value)| Some((key.get_ref().to_string(), texts(value.get_ref())?))).collect()
+}
+
 fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<(), String> {
     match (&field.place, value) {
         (Place::Text(place), DeValue::String(text)) => *place(settings) = text.to_string(),
@@ -268,6 +280,10 @@ fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<()
         (Place::Pairs(place), value) => match pairs(value) {
             Some(table) => *place(settings) = table,
             None => return Err("must be a table of texts".into()),
+        },
+        (Place::Lists(place), value) => match lists(value) {
+            Some(table) => *place(settings) = table,
+            None => return Err("must be a table of lists of texts".into()),
         },
         (Place::Text(_), _) => return Err("must be a text in quotes".into()),
         (Place::Flag(_), _) => return Err("must be true or false".into()),

@@ -15,6 +15,8 @@ pub enum Place {
     Texts(fn(&mut Settings) -> &mut Vec<String>),
     /// A table of texts.
     Pairs(fn(&mut Settings) -> &mut BTreeMap<String, String>),
+    /// A table of lists of texts.
+    Lists(fn(&mut Settings) -> &mut BTreeMap<String, Vec<String>>),
 }
 
 /// One setting.
@@ -44,6 +46,12 @@ pub const FIELDS: &[Field] = &[
         key: "mouse",
         doc: "the mouse selects, scrolls and clicks keys; false leaves it to the terminal, which selects text",
         place: Place::Flag(|s| &mut s.ui.mouse),
+    },
+    Field {
+        section: "ui",
+        key: "columns",
+        doc: "the columns of a pane and their order, for example { nodes = [\"node\", \"state\", \"pods\"] }, or as a section [ui.columns]; `pilothouse config columns` lists them",
+        place: Place::Lists(|s| &mut s.ui.columns),
     },
     Field {
         section: "guards",
@@ -143,18 +151,23 @@ pub fn show(field: &Field, settings: &mut Settings) -> String {
         Place::Text(get) => toml::Value::from(get(settings).as_str()).to_string(),
         Place::Flag(get) => get(settings).to_string(),
         Place::Number(get, ..) => get(settings).to_string(),
-        Place::Texts(get) => {
-            let list: Vec<String> =
-                get(settings).iter().map(|t| toml::Value::from(t.as_str()).to_string()).collect();
-            format!("[{}]", list.join(", "))
-        }
-        Place::Pairs(get) => {
-            let text = |t: &str| toml::Value::from(t).to_string();
-            let pairs: Vec<String> =
-                get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), text(v))).collect();
-            if pairs.is_empty() { "{}".into() } else { format!("{{ {} }}", pairs.join(", ")) }
-        }
+        Place::Texts(get) => list(get(settings)),
+        Place::Pairs(get) => table(get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), text(v)))),
+        Place::Lists(get) => table(get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), list(v)))),
     }
+}
+
+fn text(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn list(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|t| text(t)).collect::<Vec<_>>().join(", "))
+}
+
+fn table(lines: impl Iterator<Item = String>) -> String {
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() { "{}".into() } else { format!("{{ {} }}", lines.join(", ")) }
 }
 
 /// The same without what is secret: the password of a URL, and the values of headers.
@@ -166,7 +179,7 @@ pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
             *get(settings) = open;
         }
         Place::Pairs(get) => get(settings).values_mut().for_each(|value| HIDDEN.clone_into(value)),
-        Place::Text(_) | Place::Flag(_) | Place::Number(..) | Place::Texts(_) => {}
+        Place::Text(_) | Place::Flag(_) | Place::Number(..) | Place::Texts(_) | Place::Lists(_) => {}
     }
     show(field, settings)
 }

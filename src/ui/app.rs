@@ -5,6 +5,7 @@ mod hit;
 mod reading;
 mod seen;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilothouse_core::domain::failover::FailoverPlan;
@@ -160,6 +161,8 @@ pub struct Ui {
     pub kinds_of: Option<Ticket>,
     /// The list of actions shows those of other clusters too.
     pub all_actions: bool,
+    /// The columns that a person has chosen, by their places in the pane's table.
+    pub columns: BTreeMap<ListId, Vec<usize>>,
     lists: [List; ListId::COUNT],
     pub rows: PaneRows,
     pub dialog: Option<Dialog>,
@@ -215,6 +218,7 @@ impl Ui {
             kinds: None,
             kinds_of: None,
             all_actions: false,
+            columns: BTreeMap::new(),
             lists: std::array::from_fn(|_| List::default()),
             rows: PaneRows::default(),
             dialog: None,

@@ -18,12 +18,14 @@ pub mod traffic;
 pub mod workloads;
 
 mod ask;
+mod choice;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, World};
 
 pub use self::ask::{Shown, columns, in_context, key, object, of, of_kind, on_first_screen, row};
+pub use self::choice::{NotThere, chosen, columns_markdown};
 use super::app::Ui;
 use super::cell::{Cell, Grade, RowView};
 use super::command::{Cmd, Context};

@@ -5,6 +5,7 @@ use std::path::Path;
 use pilothouse::config;
 use pilothouse::report::rights::markdown;
 use pilothouse::ui::command::keys_table_markdown;
+use pilothouse::ui::pane::columns_markdown;
 use pilothouse_core::domain::settings::Settings;
 
 fn read(name: &str) -> String {
@@ -30,9 +31,11 @@ fn the_example_config_is_exactly_the_defaults() {
 #[test]
 fn the_readme_has_the_tables_that_the_program_prints() {
     let readme = read("README.md");
-    for (name, table, command) in
-        [("keys", keys_table_markdown(), "keys --markdown"), ("permissions", markdown(), "rbac --markdown")]
-    {
+    for (name, table, command) in [
+        ("keys", keys_table_markdown(), "keys --markdown"),
+        ("permissions", markdown(), "rbac --markdown"),
+        ("columns", columns_markdown(), "config columns"),
+    ] {
         let (_, rest) =
             readme.split_once(&format!("<!-- {name} -->\n")).expect("the marker before the table");
         let (is, _) = rest.split_once(&format!("<!-- /{name} -->")).expect("the marker after the table");

@@ -23,11 +23,14 @@ pub struct UiSettings {
     pub mouse: bool,
     /// Command id -> keys, over the table's defaults.
     pub keys: std::collections::BTreeMap<String, Vec<String>>,
+    /// Pane -> the ids of its columns, in the order in which they are shown.
+    pub columns: std::collections::BTreeMap<String, Vec<String>>,
 }
 
 impl Default for UiSettings {
     fn default() -> Self {
-        Self { theme: "default".into(), max_fps: 20, mouse: true, keys: std::collections::BTreeMap::new() }
+        let none = std::collections::BTreeMap::new;
+        Self { theme: "default".into(), max_fps: 20, mouse: true, keys: none(), columns: none() }
     }
 }
 

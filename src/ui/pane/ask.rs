@@ -77,8 +77,11 @@ pub fn columns(ui: &Ui, id: ListId) -> Vec<(usize, Column)> {
         };
         return (0u8..).zip(heads(ui)).map(|(i, _)| (usize::from(i), column(i))).collect();
     }
-    let all = pane.columns.iter().copied().enumerate();
-    all.filter_map(|(i, column)| Some((i, (pane.adjust)(ui, column)?))).collect()
+    let column = |at: usize| Some((at, (pane.adjust)(ui, *pane.columns.get(at)?)?));
+    match ui.columns.get(&id) {
+        Some(own) => own.iter().filter_map(|at| column(*at)).collect(),
+        None => (0..pane.columns.len()).filter_map(column).collect(),
+    }
 }
 
 /// A row of a list, with a cell for each of these columns.

@@ -33,13 +33,13 @@ pub const ORDERS: [Order; 7] = [
 /// The columns.
 pub const COLUMNS: [Column; 10] = [
     Column::name("TARGET", 10, 40),
-    Column::left("NOW→WANT", 8, 13, 0).whole(),
+    Column::left("NOW→WANT", 8, 13, 0).whole().named("replicas"),
     Column::left("MIN-MAX", 6, 13, 4).whole(),
-    Column::meter("■now □want of max", "of max", 10, 10),
+    Column::meter("■now □want of max", "of max", 10, 10).named("replicas-meter"),
     // its end is the number
     Column::name("METRIC", 10, 28).leaving(6).whole(),
     Column::text("VERDICT", 12, 0),
-    Column::left("THE METRIC ASKS FOR", 12, 44, 11).short("ASKS FOR"),
+    Column::left("THE METRIC ASKS FOR", 12, 44, 11).short("ASKS FOR").named("asks-for"),
     Column::right("LAST SCALED", 6, 11, 9).short("SCALED"),
     Column::left("ALL METRICS", 11, 50, 12),
     Column::right("AGE", 4, 5, 13),

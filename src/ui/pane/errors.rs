@@ -38,8 +38,8 @@ pub const NEW_SECS: u64 = 600;
 
 /// The columns.
 pub const COLUMNS: [Column; 12] = [
-    Column::left("", 3, 3, 0),
-    Column::right("/MIN", 4, 5, 0),
+    Column::left("", 3, 3, 0).named("new"),
+    Column::right("/MIN", 4, 5, 0).named("rate"),
     Column::left("TREND", 5, 12, 10),
     Column::text("MESSAGE", 16, 0),
     Column::name("WHERE", 12, 34),

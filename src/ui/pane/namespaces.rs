@@ -21,7 +21,7 @@ pub const COLUMNS: [Column; 4] = [
     Column::name("NAMESPACE", 16, 60),
     Column::right("PODS", 4, 8, 0),
     Column::right("CAUSES", 6, 6, 0),
-    Column::left("", 8, 30, 3),
+    Column::left("", 8, 30, 3).named("state"),
 ];
 
 /// One row.

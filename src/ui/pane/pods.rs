@@ -71,8 +71,8 @@ pub const COLUMNS: [Column; 13] = [
     Column::name("NODE", 8, 34).leaving(7),
     Column::left("VERSION", 7, 26, 9),
     Column::right("AGE", 4, 5, 8),
-    Column::right("CPU use/req", 7, 13, 10).short("CPU u/r"),
-    Column::right("MEM use/req", 7, 13, 11).short("MEM u/r"),
+    Column::right("CPU use/req", 7, 13, 10).short("CPU u/r").named("cpu"),
+    Column::right("MEM use/req", 7, 13, 11).short("MEM u/r").named("memory"),
     Column::left("IP", 9, 39, 12),
     Column::name("OWNER", 8, 44).leaving(13),
 ];

@@ -40,8 +40,8 @@ pub const ORDERS: [Order; 13] = [
 pub const COLUMNS: [Column; 14] = [
     Column::name("SERVICE", 12, 48),
     Column::right("RPS", 4, 6, 0),
-    Column::meter("of the most", "of most", 10, 12),
-    Column::right("ERR%", 4, 5, 0),
+    Column::meter("of the most", "of most", 10, 12).named("rps-meter"),
+    Column::right("ERR%", 4, 5, 0).named("errors"),
     Column::right("P50", 5, 6, 10),
     Column::right("P95", 5, 6, 3),
     Column::right("P99", 5, 6, 11),

@@ -19,6 +19,8 @@ pub enum Cut {
 /// A column of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
+    /// Its name in the config, where the head does not say it; see [`Column::id`].
+    pub name: &'static str,
     pub head: &'static str,
     /// Never narrower.
     pub min: u16,
@@ -42,6 +44,7 @@ impl Column {
     /// A left-aligned column.
     pub const fn left(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
         Self {
+            name: "",
             head,
             min,
             max,
@@ -58,6 +61,7 @@ impl Column {
     /// A right-aligned column: numbers.
     pub const fn right(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
         Self {
+            name: "",
             head,
             min,
             max,
@@ -74,6 +78,7 @@ impl Column {
     /// A column of names.
     pub const fn name(head: &'static str, min: u16, max: u16) -> Self {
         Self {
+            name: "",
             head,
             min,
             max,
@@ -109,6 +114,17 @@ impl Column {
     pub const fn whole(mut self) -> Self {
         self.whole = true;
         self
+    }
+
+    /// The same column with a name of its own in the config.
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// What the config and `pilothouse get` call it: its head in lower case, or a name of its own.
+    pub fn id(&self) -> String {
+        if self.name.is_empty() { self.head.to_lowercase().replace(' ', "-") } else { self.name.to_owned() }
     }
 
     /// The head that fits.
