@@ -5,18 +5,19 @@ use unicode_width::UnicodeWidthStr;
 
 /// Rows under one head each. A column whose head begins with `>` is aligned to the right.
 #[derive(Debug)]
-pub struct Table<const N: usize> {
-    heads: [&'static str; N],
-    rows: Vec<[String; N]>,
+pub struct Table {
+    heads: Vec<String>,
+    rows: Vec<Vec<String>>,
 }
 
-impl<const N: usize> Table<N> {
-    pub fn new(heads: [&'static str; N]) -> Self {
-        Self { heads, rows: Vec::new() }
+impl Table {
+    pub fn new(heads: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { heads: heads.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    pub fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }));
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let some = |cell: String| if cell.is_empty() { "-".to_owned() } else { cell };
+        self.rows.push(cells.into_iter().map(some).collect());
     }
 
     /// The head and the rows; nothing if there is no row.
@@ -24,19 +25,19 @@ impl<const N: usize> Table<N> {
         if self.rows.is_empty() {
             return Vec::new();
         }
-        let right = self.heads.map(|head| head.starts_with('>'));
-        let heads = self.heads.map(|head| head.trim_start_matches('>').to_owned());
+        let right: Vec<bool> = self.heads.iter().map(|head| head.starts_with('>')).collect();
+        let heads = self.heads.iter().map(|head| head.trim_start_matches('>').to_owned()).collect();
         let all = || std::iter::once(&heads).chain(&self.rows);
-        let mut widths = [0; N];
+        let mut widths = vec![0; right.len()];
         for row in all() {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.width());
             }
         }
-        let line = |row: &[String; N]| {
-            let cells = row.iter().zip(widths).zip(right).map(|((cell, width), right)| {
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).zip(&right).map(|((cell, width), right)| {
                 let blank = " ".repeat(width.saturating_sub(cell.width()));
-                if right { format!("{blank}{cell}") } else { format!("{cell}{blank}") }
+                if *right { format!("{blank}{cell}") } else { format!("{cell}{blank}") }
             });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };

@@ -112,7 +112,6 @@ pub enum Cmd {
     NextPane,
     PreviousPane,
     Zoom,
-    EventsView,
     Find,
     Help,
     Back,

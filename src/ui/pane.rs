@@ -208,6 +208,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         state: |s| s.table("nodes", &s.cluster.nodes.cover, s.cluster.nodes.fresh),
         footer: |s| nodes::footer(s.cluster),
         narrows: |_| false,
+        cover: Some(|cluster| &cluster.nodes.cover),
         nothing: "no nodes",
         ..COMMON
     },

@@ -26,7 +26,7 @@ use super::pane::{self, orders};
 use super::request::{Effect, Msg, Request};
 use super::targets;
 
-pub use self::rows::on_screen;
+pub use self::rows::{on_screen, refresh};
 
 /// Takes one message in.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
@@ -86,7 +86,6 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             Screen::List(_) => ui.details.off = !ui.details.off,
             Screen::Text(_) | Screen::Log(_) => ui.say("this has the whole screen already"),
         },
-        Cmd::EventsView => open::table(ui, "events", None, effects),
         Cmd::AllNamespaces => {
             ui.namespace = None;
             ui.say("all namespaces");

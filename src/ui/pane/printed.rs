@@ -47,12 +47,6 @@ pub fn object(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
         .then(|| ObjectRef::new(Kind::parse(&line.kind), &line.namespace, &line.name, &Uid::default()))
 }
 
-/// The kind; events have a key.
-pub fn title(ui: &Ui) -> String {
-    let kind = &ui.table_of.0;
-    if kind == "events" { format!("9 {kind}") } else { kind.clone() }
-}
-
 /// Whether the server has answered.
 pub fn state(s: &Shown<'_>) -> State {
     State {

@@ -1461,6 +1461,28 @@ fn the_list_of_actions_opens_on_what_runs() {
 }
 
 #[test]
+fn a_pane_has_the_columns_that_were_chosen_for_it() {
+    let own = ["state", "node", "pods"].map(str::to_owned).to_vec();
+    let mut desk = Desk::new(scene::trouble());
+    desk.ui.columns = pilothouse::ui::pane::chosen(&[("nodes".to_owned(), own)].into()).0;
+    desk.press("1 z");
+    let heads = |text: &str| {
+        let line = text.lines().find(|line| line.contains("STATE")).unwrap_or_else(|| panic!("{text}"));
+        line.split(['│', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let text = desk.dump(120, 36);
+    assert_eq!(heads(&text), ["STATE", "NODE", "PODS", "bad"], "{text}");
+    // the order is marked where its column is now, and words are found in the other columns too
+    desk.press("o");
+    assert_eq!(heads(&desk.dump(120, 36)), ["STATE", "NODE▲", "PODS", "bad"]);
+    desk.press("/");
+    desk.type_text("52/12%");
+    desk.press("enter");
+    desk.dump(120, 36);
+    assert_eq!(desk.ui.list(ListId::Nodes).ids.len(), 1);
+}
+
+#[test]
 fn the_events_of_the_cluster_are_a_view() {
     let mut state = scene::trouble();
     scene::scalings(&mut state);
