@@ -354,6 +354,7 @@ impl Start {
             Command::Why { look, fail_on } => {
                 self.with_runtime(async |s| look::why(s, &look, fail_on.map(Into::into)).await)
             }
+            Command::Get(flags) => self.with_runtime(async |s| look::get(s, &flags).await),
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
             Command::Action(action) => self.with_runtime(async |s| act::run(s, action).await),
             Command::Journal { what } => journal::told(&self, &what),

@@ -4,6 +4,7 @@ pub mod access;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod drain;
+pub mod get;
 pub mod help;
 pub mod rbac;
 
@@ -163,6 +164,8 @@ pub enum Command {
         #[arg(long, value_enum, value_name = "SEVERITY")]
         fail_on: Option<FailOn>,
     },
+    /// The rows of a pane, once
+    Get(get::GetFlags),
     /// Each source, each permission, each config problem
     Doctor {
         #[command(flatten)]

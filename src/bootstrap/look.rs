@@ -1,4 +1,6 @@
-//! `snapshot`, `why` and `doctor`: look until the sources are complete, then print.
+//! `snapshot`, `why`, `get` and `doctor`: look until the sources are complete, then print.
+
+mod get;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use pilothouse_core::facts::world::{Cluster, Severity, World};
 use pilothouse_core::logs::targets::choose;
 use pilothouse_core::policy::seen;
 
+pub use self::get::get;
 use super::Start;
 use super::session::Session;
 use crate::cli::{Look, Output};

@@ -123,6 +123,7 @@ fn every_action_is_refused_and_nothing_is_sent() {
     let known = [
         "snapshot",
         "why",
+        "get",
         "doctor",
         "journal",
         "config",

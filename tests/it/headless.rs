@@ -66,6 +66,8 @@ fn nobody_reads_on_and_that_is_no_failure() {
         &["undo", "-o", "json"],
         &["why"],
         &["why", "-o", "json"],
+        &["get", "nodes"],
+        &["get", "pods", "-o", "json"],
         &["snapshot"],
         &["snapshot", "--watch"],
         &["snapshot", "--watch", "-o", "json"],
@@ -83,6 +85,41 @@ fn nobody_reads_on_and_that_is_no_failure() {
         let status = command.args(args).stdout(full).status().unwrap();
         assert_eq!(status.code(), Some(1), "{args:?}");
     }
+}
+
+#[test]
+fn get_prints_the_rows_of_a_pane() {
+    let said = run(&["get", "no"], node_with("MemoryPressure"));
+    let out = text(&said.stdout);
+    assert_eq!(said.status.code(), Some(0), "{out} {}", text(&said.stderr));
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[0].starts_with("GRADE    NODE ") && lines[0].contains(" CPU-use/req "), "{out}");
+    assert!(lines[1].starts_with("warning  node-7 ") && lines[1].contains("MemPress"), "{out}");
+    let said = run(&["get", "nodes", "-o", "json"], node_with("Ready"));
+    let doc: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(
+        (&doc["schema"], &doc["pane"], &doc["context"]),
+        (&json!("pilothouse/v1"), &json!("nodes"), &json!("test"))
+    );
+    let row = &doc["rows"][0];
+    assert_eq!(row["grade"], "critical");
+    assert_eq!(row["object"], json!({"kind": "Node", "namespace": "", "name": "node-7"}));
+    assert!(row["columns"]["state"].as_str().unwrap().starts_with("NotReady"), "{row}");
+    assert_eq!(row["columns"]["cpu-size"], "8", "the JSON has the columns of wide screens too");
+    // an empty list is no failure, and says what there is none of; what may not be read is one
+    let said = run(&["get", "svc"], well);
+    assert_eq!((said.status.code(), text(&said.stdout)), (Some(0), String::new()), "{}", text(&said.stderr));
+    assert!(text(&said.stderr).contains("no services"), "{}", text(&said.stderr));
+    let denied = |path: &str, _: u32| {
+        let services =
+            is_list(path) && path.split('?').next().is_some_and(|path| path.ends_with("/services"));
+        services.then(|| whole("403 Forbidden", "", "{}"))
+    };
+    let said = run(&["get", "svc"], denied);
+    assert_eq!(said.status.code(), Some(1), "{}", text(&said.stderr));
+    let said = run(&["get", "knots"], well);
+    assert_eq!(said.status.code(), Some(2), "{}", text(&said.stderr));
 }
 
 #[test]
