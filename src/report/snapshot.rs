@@ -128,15 +128,15 @@ fn silenced(cluster: &Cluster) -> Vec<doc::Silenced> {
 
 fn cause(c: &Cause) -> doc::Cause {
     doc::Cause {
-        rule: c.rule,
+        rule: c.rule(),
         severity: c.severity,
-        title: c.title.clone(),
+        title: c.to_string(),
         objects: c.objects.iter().map(object).collect(),
         since: c.since.map(|s| s.to_string()),
-        evidence: c.evidence.clone(),
+        evidence: c.lines(),
         action: c.action.as_ref().map(|a| doc::Suggested {
-            command: a.command,
-            title: a.title.clone(),
+            command: a.command().as_str(),
+            title: a.to_string(),
             on: object(&a.on),
         }),
     }

@@ -116,12 +116,12 @@ pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
     }
     for cause in cluster.derived.causes.iter() {
         let since = cause.since.map_or_else(String::new, |s| format!(" ({})", lasting(now.since(s))));
-        lines.push(format!("{} {}{since}", glyph(cause.severity), cause.title));
-        lines.extend(cause.evidence.iter().map(|e| format!("    {e}")));
+        lines.push(format!("{} {}{since}", glyph(cause.severity), cause));
+        lines.extend(cause.lines().into_iter().map(|line| format!("    {line}")));
         if let Some(action) = &cause.action {
             lines.push(match advice::command(cluster, cause, action, reach, now) {
-                Some(command) => format!("    do: {command}    # {}", action.title),
-                None => format!("    do: {}", action.title),
+                Some(command) => format!("    do: {command}    # {action}"),
+                None => format!("    do: {action}"),
             });
         }
     }
@@ -129,7 +129,7 @@ pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
         lines.push(format!("{} silenced:", silenced.len()));
     }
     for Silenced { cause, by } in silenced.iter() {
-        lines.push(format!("  {} {} ({})", glyph(cause.severity), cause.title, by.words()));
+        lines.push(format!("  {} {} ({})", glyph(cause.severity), cause, by.words()));
     }
     let changes = recent(&cluster.derived.changes, now);
     if !changes.is_empty() {
@@ -265,7 +265,7 @@ pub fn snapshot(doc: &Snapshot, cluster: &Cluster, now: Stamp) -> Vec<String> {
         let s = if causes.len() == 1 { "" } else { "s" };
         lines.push(format!("{} finding{s}; pilothouse why says more:", causes.len()));
     }
-    lines.extend(causes.iter().map(|cause| format!("  {} {}", glyph(cause.severity), cause.title)));
+    lines.extend(causes.iter().map(|cause| format!("  {} {}", glyph(cause.severity), cause)));
     let tables = [nodes(doc), services(doc), autoscalers(cluster, now), workloads(doc), error_groups(doc)];
     for table in tables.into_iter().filter(|table| !table.is_empty()) {
         lines.push(String::new());

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use pilothouse_core::domain::cause::FindingCode;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::pod::{Phase, Pod, PodShape, Trouble};
@@ -410,10 +411,11 @@ struct Follows {
 fn follows(cluster: &Cluster) -> Follows {
     let d = &cluster.derived;
     let cause = |c: &Cause| {
-        let mut c = c.clone();
-        c.objects.sort();
-        c.evidence.sort();
-        format!("{c:?}")
+        let (mut objects, mut lines) = (c.objects.clone(), c.lines());
+        objects.sort();
+        lines.sort();
+        let beside = (c.severity, c.since, &c.action, c.impact, &c.shared, &c.includes, &c.progress);
+        format!("{} {c} {:?} {objects:?} {lines:?} {beside:?}", c.code(), c.finding)
     };
     Follows {
         nodes: d
@@ -559,7 +561,12 @@ fn a_lease_that_was_replaced_in_a_list_still_tells_silence() {
     state.apply(Table::Leases.upsert(&[seed(1, 0)]), NOW);
     state.apply(Table::Leases.end(1), NOW);
     let cluster = state.publish(NOW, true).expect("a node became Suspect");
-    let suspects: Vec<&ObjectRef> =
-        cluster.derived.causes.iter().filter(|c| c.rule == "node-suspect").flat_map(|c| &c.objects).collect();
+    let suspects: Vec<&ObjectRef> = cluster
+        .derived
+        .causes
+        .iter()
+        .filter(|c| c.code() == FindingCode::NodeSuspect)
+        .flat_map(|c| &c.objects)
+        .collect();
     assert_eq!(suspects.len(), 1, "{:?}", cluster.derived.causes);
 }

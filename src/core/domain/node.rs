@@ -58,6 +58,32 @@ pub struct Taint {
     pub added: Option<Stamp>,
 }
 
+/// A node's state, worst last. `Suspect`: its Lease stopped renewing, but the control plane still says Ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NodeState {
+    #[default]
+    Ready,
+    Suspect,
+    NotReady,
+    Unknown,
+}
+
+impl NodeState {
+    /// Its kubelet is not to be believed: what it was told to end does not end, and its pods' states are history.
+    pub fn is_dead(self) -> bool {
+        self >= Self::NotReady
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Suspect => "Suspect",
+            Self::NotReady => "NotReady",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// A node as the console shows and plans with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {

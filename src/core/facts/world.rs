@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::domain::autoscaler::Hpa;
 use crate::domain::budget::Pdb;
 use crate::domain::cronjob::CronJob;
@@ -26,9 +24,8 @@ use crate::domain::workload::Workload;
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
 use super::table::{Coverage, Freshness, Row, Table};
-pub use crate::domain::cause::{
-    Alike, AlikeBy, Cause, Course, Effect, Kin, Reach, Remedy, Severity, Silenced, Suggestion,
-};
+pub use crate::domain::cause::{Cause, Effect, Severity, Silenced};
+pub use crate::domain::node::NodeState;
 
 /// Everything known, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -198,32 +195,6 @@ pub struct Counts {
     pub pods_bad: u32,
     pub pods_pending: u32,
     pub pods_unschedulable: u32,
-}
-
-/// A node's state, worst last. `Suspect`: its Lease stopped renewing, but the control plane still says Ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum NodeState {
-    #[default]
-    Ready,
-    Suspect,
-    NotReady,
-    Unknown,
-}
-
-impl NodeState {
-    /// Its kubelet is not to be believed: what it was told to end does not end, and its pods' states are history.
-    pub fn is_dead(self) -> bool {
-        self >= Self::NotReady
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Suspect => "Suspect",
-            Self::NotReady => "NotReady",
-            Self::Unknown => "Unknown",
-        }
-    }
 }
 
 /// What the pods bound to a node add up to, as `kubectl describe node` counts: finished ones left out.

@@ -330,7 +330,7 @@ fn fit(cluster: &Cluster, nodes: &[Name], going: &[&Pod], elsewhere: bool, drain
     }
     let placement = placement::place(cluster, nodes, going);
     if !placement.unplaced.is_empty() {
-        let pods = super::rules::count(placement.unplaced.len() as u64, "pod");
+        let pods = crate::domain::text::count(placement.unplaced.len() as u64, "pod");
         drain.warnings.push(format!("{pods} without room on any other node"));
     }
     let far: Vec<String> = placement

@@ -327,7 +327,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Now => {
             let cause = cluster.derived.causes.get(at)?;
             let mut view = causes::row(cause, &ui.keymap, now, ui.size.0 < 110);
-            let command = cause.action.as_ref().and_then(|a| command::by_id(a.command));
+            let command = cause.action.as_ref().and_then(|a| command::of(a.command().into()));
             if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
                 && !targets::permitted(ui, world, command.cmd)
             {

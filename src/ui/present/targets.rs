@@ -213,7 +213,7 @@ fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
 
 fn suggested(cause: &Cause, cmd: Cmd) -> Option<&ObjectRef> {
     let action = cause.action.as_ref()?;
-    (command::by_id(action.command)?.cmd == cmd).then_some(&action.on)
+    (Cmd::from(action.command()) == cmd).then_some(&action.on)
 }
 
 /// The object as it is now, with its identity; None if it is not among what is watched.

@@ -2,6 +2,7 @@
 //! offers it. In NOW the selected line is what is meant, so one sentence says what the key needs and where to go; it is made
 //! from the table of commands.
 
+use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, Uid};
 use pilothouse_core::facts::world::World;
 
@@ -24,9 +25,9 @@ pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec
     }
     let filter = ui.list(ListId::Now).filter.clone();
     let spec = Spec { namespace: ui.namespace.clone(), filter, ..Spec::default() };
-    let offers = |id: &str| command::by_id(id).is_some_and(|c| ui.keymap.keys(c.cmd).contains(&key));
+    let offers = |suggested: SuggestedCommand| ui.keymap.keys(suggested.into()).contains(&key);
     let mut offering = cluster.derived.causes.iter().filter(|cause| {
-        causes::passes(cause, &spec) && cause.action.as_ref().is_some_and(|a| offers(a.command))
+        causes::passes(cause, &spec) && cause.action.as_ref().is_some_and(|a| offers(a.command()))
     });
     let (Some(cause), None) = (offering.next(), offering.next()) else { return false };
     let wanted: Uid = causes::key(cause);
