@@ -6,6 +6,7 @@ use super::workloads::workload;
 use super::{Grounds, View, gone, here, kubectl};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::kinds::Purpose;
 use crate::domain::plan::{
     Change, Confirm, FieldChange, Found, Need, Plan, Refusal, ScaleBy, Step, StepKind,
 };
@@ -34,7 +35,7 @@ pub(super) fn scale(grounds: Grounds<'_>, plan: &mut Plan, by: &ScaleBy) {
         ));
     }
     for target in plan.intent.targets.clone() {
-        if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet) {
+        if !target.kind.takes(Purpose::Scale) {
             let why = format!("a {} cannot be scaled", target.kind);
             plan.refusals.push(Refusal::new("precondition", why));
             continue;

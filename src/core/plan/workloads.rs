@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Grounds, gone, here, kubectl};
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::image;
+use crate::domain::kinds::Purpose;
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, FieldChange, Found, Need, Plan, Refusal, Step, StepKind,
@@ -42,7 +43,7 @@ pub(super) fn restart(cluster: &Cluster, plan: &mut Plan) {
     let mut words = Vec::new();
     for target in plan.intent.targets.clone() {
         words.push((target.namespace.clone(), format!("{}/{}", target.kind.short(), quote(&target.name))));
-        if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
+        if !target.kind.takes(Purpose::Restart) {
             let why = format!("a {} has no rollout: evict or delete its pods instead", target.kind);
             plan.refusals.push(Refusal::new("precondition", why));
             continue;
@@ -204,7 +205,7 @@ pub(super) fn rollback(grounds: Grounds<'_>, plan: &mut Plan, to_revision: Optio
     plan.confirm = Confirm::Suffix;
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
-        if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
+        if !target.kind.takes(Purpose::Restart) {
             let why = format!("a {} has no rollout", target.kind);
             plan.refusals.push(Refusal::new("precondition", why));
             continue;

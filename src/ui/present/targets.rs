@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::kinds::Purpose;
 use pilothouse_core::domain::node::Node;
 use pilothouse_core::domain::node::OUT_OF_SERVICE;
 use pilothouse_core::domain::plan::Act;
@@ -15,20 +16,26 @@ use super::super::command::{self, Cmd};
 use super::super::list::ListId;
 use super::{causes, lists};
 
-/// Whether a command fits objects of a kind.
+/// Whether a command fits objects of a kind: whether the table of kinds has a right that it writes with.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
     match cmd {
-        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => *kind == Kind::Node,
-        Cmd::Restart | Cmd::Rollback => {
-            matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
-        }
-        Cmd::PauseRollout => *kind == Kind::Deployment,
-        Cmd::Scale => matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet),
-        Cmd::Evict | Cmd::Rotation => *kind == Kind::Pod,
-        Cmd::Bounds => *kind == Kind::HorizontalPodAutoscaler,
         // not about the object
         Cmd::Failover | Cmd::Weight | Cmd::Undo => true,
-        _ => false,
+        Cmd::PauseRollout => *kind == Kind::Deployment,
+        cmd => purpose(cmd).is_some_and(|purpose| kind.takes(purpose)),
+    }
+}
+
+/// What a command writes for, to the object that it is about.
+pub fn purpose(cmd: Cmd) -> Option<Purpose> {
+    match cmd {
+        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => Some(Purpose::Cordon),
+        Cmd::Restart | Cmd::Rollback | Cmd::PauseRollout => Some(Purpose::Restart),
+        Cmd::Scale => Some(Purpose::Scale),
+        Cmd::Bounds => Some(Purpose::Bounds),
+        Cmd::Evict => Some(Purpose::Evict),
+        Cmd::Rotation => Some(Purpose::Rotation),
+        _ => None,
     }
 }
 
@@ -145,14 +152,13 @@ pub fn permitted(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     }
     let Some(may) = &cluster.identity.may else { return true };
     let has = |right| may.contains(&right);
-    match cmd {
-        Cmd::Drain => has(Right::Nodes) && has(Right::Evictions),
-        Cmd::Cordon | Cmd::OutOfService => has(Right::Nodes),
-        Cmd::Restart | Cmd::Rollback | Cmd::PauseRollout => has(Right::Workloads),
-        Cmd::Scale => has(Right::Scales),
-        Cmd::Bounds => has(Right::Autoscalers),
-        Cmd::Evict => has(Right::Evictions),
-        Cmd::Rotation => has(Right::Pods),
+    match purpose(cmd) {
+        Some(Purpose::Cordon) => has(Right::Nodes) && (cmd != Cmd::Drain || has(Right::Evictions)),
+        Some(Purpose::Restart) => has(Right::Workloads),
+        Some(Purpose::Scale) => has(Right::Scales),
+        Some(Purpose::Bounds) => has(Right::Autoscalers),
+        Some(Purpose::Evict) => has(Right::Evictions),
+        Some(Purpose::Rotation) => has(Right::Pods),
         _ => !may.is_empty(),
     }
 }

@@ -4,6 +4,7 @@
 
 use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, Uid};
+use pilothouse_core::domain::kinds::{KINDS, Purpose};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, Ui};
@@ -87,13 +88,13 @@ pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
 /// `'out of service' needs a node`.
 fn needs(cmd: Cmd) -> String {
     let title = command::of(cmd).map_or("", |c| c.title);
-    let what = match cmd {
-        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => "a node",
-        Cmd::Restart | Cmd::Rollback | Cmd::Scale => "a workload",
-        Cmd::PauseRollout => "a Deployment",
-        Cmd::Bounds => "an autoscaler",
-        Cmd::Evict | Cmd::Rotation => "a pod",
-        Cmd::Failover | Cmd::Weight => "a service",
+    let what = match (cmd, targets::purpose(cmd)) {
+        (Cmd::PauseRollout, _) => "a Deployment",
+        (Cmd::Failover | Cmd::Weight, _) => "a service",
+        (_, Some(Purpose::Cordon)) => "a node",
+        (_, Some(Purpose::Restart | Purpose::Scale)) => "a workload",
+        (_, Some(Purpose::Bounds)) => "an autoscaler",
+        (_, Some(Purpose::Evict | Purpose::Rotation)) => "a pod",
         _ => "an action",
     };
     format!("'{title}' needs {what}")
@@ -126,17 +127,6 @@ fn go_to(ui: &Ui, command: &Command) -> String {
     }
 }
 
-/// The kinds that commands act on.
-const KINDS: [Kind; 7] = [
-    Kind::Node,
-    Kind::Pod,
-    Kind::Deployment,
-    Kind::StatefulSet,
-    Kind::DaemonSet,
-    Kind::ReplicaSet,
-    Kind::HorizontalPodAutoscaler,
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +156,26 @@ mod tests {
         for command in COMMANDS.iter().filter(|c| c.contexts.contains(&Context::Text)) {
             let about = command.risk == Risk::Rehearsed;
             assert_eq!(about, KINDS.iter().any(|kind| targets::fits(command.cmd, kind)), "{}", command.id);
+        }
+    }
+
+    #[test]
+    fn each_command_fits_the_kinds_that_kubectl_has_it_for() {
+        let fitting = |cmd: Cmd| KINDS.iter().filter(|kind| targets::fits(cmd, kind)).collect::<Vec<_>>();
+        let rolled_out = [&Kind::Deployment, &Kind::StatefulSet, &Kind::DaemonSet];
+        for (cmd, kinds) in [
+            (Cmd::Drain, &[&Kind::Node] as &[&Kind]),
+            (Cmd::Cordon, &[&Kind::Node]),
+            (Cmd::OutOfService, &[&Kind::Node]),
+            (Cmd::Restart, &rolled_out),
+            (Cmd::Rollback, &rolled_out),
+            (Cmd::PauseRollout, &[&Kind::Deployment]),
+            (Cmd::Scale, &[&Kind::Deployment, &Kind::ReplicaSet, &Kind::StatefulSet]),
+            (Cmd::Bounds, &[&Kind::HorizontalPodAutoscaler]),
+            (Cmd::Evict, &[&Kind::Pod]),
+            (Cmd::Rotation, &[&Kind::Pod]),
+        ] {
+            assert_eq!(fitting(cmd), kinds, "{cmd:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use crate::domain::cause::{
     Cause, Evidence, Finding, Impact, PodCount, Remediation, Severity, Shared, Suggestion, VolumeWait,
 };
 use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::kinds::Purpose;
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::text::count;
 use crate::domain::time::Stamp;
@@ -60,17 +61,16 @@ pub(super) fn impact(context: &RuleContext<'_, '_>, object: &ObjectRef, pods: &[
     Impact { services, pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Impact::default() }
 }
 
-fn has_rollouts(kind: &Kind) -> bool {
-    matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
-}
-
 fn restartable(object: &ObjectRef) -> Option<Suggestion> {
-    has_rollouts(&object.kind).then(|| Suggestion { what: Remediation::Restart, on: object.clone() })
+    object.kind.takes(Purpose::Restart).then(|| Suggestion { what: Remediation::Restart, on: object.clone() })
 }
 
 /// A rollout that does not get through goes back to the template before it.
 pub(super) fn revertible(object: &ObjectRef) -> Option<Suggestion> {
-    has_rollouts(&object.kind).then(|| Suggestion { what: Remediation::RollBack, on: object.clone() })
+    object
+        .kind
+        .takes(Purpose::Restart)
+        .then(|| Suggestion { what: Remediation::RollBack, on: object.clone() })
 }
 
 /// A pod's last exit and message, as evidence.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::domain::autoscaler::Hpa;
 use crate::domain::cause::{Cause, Effect, Evidence, Remedy, RemedyKind, Severity};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::kinds::Purpose;
 use crate::domain::pod::Pod;
 use crate::domain::selector::Selector;
 use crate::domain::time::Stamp;
@@ -117,11 +118,10 @@ fn effect(context: &RuleContext<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effe
 
 /// The workloads whose pods a finding is about, and the autoscalers that it is about or that scale these.
 fn subjects(context: &RuleContext<'_, '_>, cause: &Cause) -> Vec<Uid> {
-    let has_rollout = |kind: &Kind| matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet);
     let mut subjects: Vec<Uid> = cause
         .objects
         .iter()
-        .filter(|o| has_rollout(&o.kind) || o.kind == Kind::HorizontalPodAutoscaler)
+        .filter(|o| o.kind.takes(Purpose::Restart) || o.kind == Kind::HorizontalPodAutoscaler)
         .map(|o| o.uid.clone())
         .collect();
     for service in cause.objects.iter().filter(|o| o.kind == Kind::Service) {
