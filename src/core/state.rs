@@ -87,7 +87,7 @@ impl ClusterState {
             bad: &self.derivation.bad,
             unsettled: &self.derivation.unsettled,
             apart: &self.derivation.apart,
-            said: &self.derivation.said,
+            events: &self.derivation.events,
             latency: &self.derivation.latency,
             now,
             before: &[],

@@ -1,16 +1,17 @@
 //! What to do about a finding, as the command to type.
 
+use std::sync::Arc;
+
 use pilothouse_core::domain::cause::{Remediation, Suggestion};
 use pilothouse_core::domain::id::{Kind, ObjectRef};
-use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::facts::world::{Cause, Cluster};
-use pilothouse_core::policy::hpa;
+use pilothouse_core::facts::world::{Cause, Cluster, HpaRow};
 use pilothouse_core::policy::kubectl::quote;
 
 /// What the metrics ask for, which is more than the maximum.
-fn new_maximum(cluster: &Cluster, on: &ObjectRef, now: Stamp) -> Option<String> {
-    let hpa = cluster.hpas.iter().find(|hpa| hpa.namespace == on.namespace && hpa.name == on.name)?;
-    let wants = hpa::judge(hpa, now).wants.filter(|wants| *wants > hpa.max)?;
+fn new_maximum(cluster: &Cluster, on: &ObjectRef) -> Option<String> {
+    let is = |row: &&Arc<HpaRow>| row.hpa.namespace == on.namespace && row.hpa.name == on.name;
+    let row = cluster.derived.hpas.iter().find(is)?;
+    let wants = row.verdict.wants.filter(|wants| *wants > row.hpa.max)?;
     Some(format!(" --max {wants}"))
 }
 
@@ -29,16 +30,10 @@ fn typed(object: &ObjectRef) -> String {
 }
 
 /// `pilothouse rollback shop/deploy/checkout --context prod`; `reach` is what leads to this cluster.
-pub fn command(
-    cluster: &Cluster,
-    cause: &Cause,
-    suggestion: &Suggestion,
-    reach: &str,
-    now: Stamp,
-) -> Option<String> {
+pub fn command(cluster: &Cluster, cause: &Cause, suggestion: &Suggestion, reach: &str) -> Option<String> {
     let on = &suggestion.on;
     let (word, rest) = match &suggestion.what {
-        Remediation::Bounds => ("bounds", new_maximum(cluster, on, now)?),
+        Remediation::Bounds => ("bounds", new_maximum(cluster, on)?),
         Remediation::Cordon => ("cordon", String::new()),
         Remediation::OutOfService { .. } => ("out-of-service", besides(cause, on)),
         Remediation::Restart => ("restart", String::new()),
@@ -54,12 +49,11 @@ pub fn command(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use clap::Parser as _;
     use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
     use pilothouse_core::domain::cause::Finding;
     use pilothouse_core::domain::id::{Name, Uid};
+    use pilothouse_core::domain::time::Stamp;
     use pilothouse_core::facts::event::{Batch, Fact};
     use pilothouse_core::facts::world::{ClusterInfo, Severity};
     use pilothouse_core::state::ClusterState;
@@ -100,7 +94,7 @@ mod tests {
         let suggestion = Suggestion { what, on };
         let finding = Finding::Evicted { pods: 1 };
         let cause = Cause::new(finding, Severity::Warning, objects);
-        super::command(&cluster(), &cause, &suggestion, "--context prod", Stamp(0)).unwrap()
+        super::command(&cluster(), &cause, &suggestion, "--context prod").unwrap()
     }
 
     #[test]

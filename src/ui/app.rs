@@ -6,7 +6,6 @@ mod reading;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pilothouse_core::domain::autoscaler::Hpa;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::plan::Intent;
@@ -14,7 +13,9 @@ use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::facts::world::{Cluster, NodeRow, ServiceRow, Severity, WorkloadRow, World};
+use pilothouse_core::facts::world::{
+    Cluster, HpaRow, NodeRow, ServiceRow, Severity, TrafficRow, WorkloadRow, World,
+};
 
 use super::clipboard::Clipboard;
 use super::command::Context;
@@ -138,14 +139,16 @@ pub struct Bases {
     /// The dead nodes that the pods were ordered with, and how often they were others.
     pub dead: BTreeSet<Name>,
     pub dead_turn: u32,
-    pub hpas: Base<Hpa>,
+    pub hpas: Base<HpaRow>,
     pub services: Option<pilothouse_core::facts::table::Table<ServiceRow>>,
-    pub traffic: Option<Arc<pilothouse_core::domain::traffic::TrafficSeen>>,
+    pub traffic: Option<Arc<[Arc<TrafficRow>]>>,
     /// Namespaces and names of the Services that NOW has findings about.
     pub found: Vec<(Name, Name, Severity)>,
     pub joined: Vec<super::present::traffic::Joined>,
     pub namespaces: Vec<super::present::namespaces::Place>,
     pub backends: Vec<super::present::backends::Backend>,
+    /// What they were collected from.
+    pub backends_of: Option<super::present::backends::Inputs>,
     pub changes: super::present::changes::Entries,
 }
 

@@ -290,8 +290,10 @@ fn agree(cluster: &Cluster, at: Stamp) {
             "NOW tells of node {name}, and it is not marked"
         );
     }
-    for hpa in cluster.hpas.iter() {
-        let marked = autoscalers::grade_of(judge(hpa, at).state) >= Grade::Warning;
+    for row in d.hpas.iter() {
+        let hpa = &row.hpa;
+        assert_eq!(row.verdict, judge(hpa, at), "HPA {}", hpa.name);
+        let marked = autoscalers::grade_of(row.verdict.state) >= Grade::Warning;
         assert_eq!(marked, is_told(&hpa.uid, Severity::Warning), "HPA {}", hpa.name);
     }
     let told_of = workloads::told(cluster);

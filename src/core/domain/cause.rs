@@ -4,6 +4,7 @@
 //! these; the words are made where they are shown (`cause/words.rs`).
 
 mod code;
+mod details;
 mod evidence;
 mod finding;
 mod remedy;

@@ -24,6 +24,7 @@ use crate::domain::workload::Workload;
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
 use super::table::{Coverage, Freshness, Row, Table};
+pub use super::verdicts::{HpaRow, TrafficRow};
 pub use crate::domain::cause::{Cause, Effect, Severity, Silenced};
 pub use crate::domain::node::NodeState;
 
@@ -108,12 +109,18 @@ impl Cluster {
 
     /// True if the endpoints of a namespace's Services are the whole truth now: all were read, and none is late.
     pub fn knows_endpoints(&self, namespace: &str) -> bool {
-        self.slices.cover.covers(namespace) && self.slices.fresh.stale_since.is_none()
+        self.slices.is_current(namespace)
     }
 
     /// The row, if one may judge by its endpoints who is in rotation.
     pub fn in_rotation<'a>(&self, row: Option<&'a ServiceRow>) -> Option<&'a ServiceRow> {
         row.filter(|row| self.knows_endpoints(&row.service.namespace))
+    }
+
+    /// What is measured of a Service.
+    pub fn measured(&self, namespace: &str, name: &str) -> Option<&Arc<TrafficRow>> {
+        let is = |row: &&Arc<TrafficRow>| row.traffic.namespace == namespace && row.traffic.name == name;
+        self.derived.traffic.iter().find(is)
     }
 
     /// Every table that is watched: its source's name, how much of the truth it holds, and how late it is.
@@ -171,6 +178,9 @@ pub struct Derived {
     pub nodes: Table<NodeRow>,
     pub workloads: Table<WorkloadRow>,
     pub services: Table<ServiceRow>,
+    pub hpas: Table<HpaRow>,
+    /// One for each of [`Cluster::traffic`], in its order.
+    pub traffic: Arc<[Arc<TrafficRow>]>,
     /// ReplicaSet uid -> its owner.
     pub replicaset_owner: Arc<HashMap<Uid, Arc<crate::domain::id::Owner>>>,
     pub counts: Counts,
@@ -318,7 +328,7 @@ impl Row for ServiceRow {
 }
 
 /// Whether two rows say the same, their versions aside.
-fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
+pub(super) fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a.same_content(b)
 }
 

@@ -31,9 +31,9 @@ use crate::domain::selector::Selector;
 use crate::domain::silence::Silence;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::ServiceTraffic;
+use crate::facts::events_about::EventsAbout;
 use crate::facts::latency::Latency;
 use crate::facts::reduce::Parts;
-use crate::facts::said::Said;
 use crate::facts::world::{Cause, Cluster, ServiceRow, Severity, Silenced, WorkloadRow};
 
 /// What a rule may look at, and what it found the last time.
@@ -46,7 +46,7 @@ pub struct RuleContext<'s, 'c> {
     /// Pods that somebody took out of rotation, by uid.
     pub apart: &'s HashMap<Uid, Arc<Pod>>,
     /// What events say about an object.
-    pub said: &'s Said,
+    pub events: &'s EventsAbout,
     /// What latencies usually are.
     pub latency: &'s Latency,
     pub now: Stamp,

@@ -8,34 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
+use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic, Share, Shares};
 use crate::facts::world::ServiceRow;
-
-/// One backend's share.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Share {
-    pub observed: Option<f64>,
-    pub expected: Option<f64>,
-    /// None = cannot be judged (no expectation, too few requests, out).
-    pub significant: Option<bool>,
-    /// Worth a mark: it is significant, and does not only follow from another backend that gets too much.
-    pub marked: bool,
-    /// It gets nothing new: the balancer says that it is down, or it is no ready endpoint any more. What is still measured
-    /// of it is from before.
-    pub out: bool,
-    /// It came into rotation within the window of its rates: they are of less than the others' are.
-    pub new: bool,
-}
-
-/// The shares of all backends of one service, in their order, and why a judgement is missing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shares {
-    pub backends: Vec<Share>,
-    /// Ready endpoints of which nothing is measured although they have been there for longer than the window: nothing was
-    /// asked of them, or nobody measures them.
-    pub silent: Vec<Name>,
-    pub note: Option<String>,
-}
 
 /// Off by less than this is not worth a mark, however certain.
 const EFFECT: f64 = 0.25;
@@ -45,14 +19,21 @@ const LITTLE: f64 = 0.5;
 
 /// Whether an endpoint came so lately that rates measured at `at` are not of a whole window. The first scrape of it may
 /// have come late: half a window more.
-pub fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
+fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
     let settled_ms = u64::from(service.window_secs) * 1_500;
     row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms)
 }
 
-/// Which backends are out or new, in their order, and the ready endpoints that are silent. `row`: the Service's endpoints
+/// The ready endpoints of which nothing is measured: silent ones, and those that are arriving.
+#[derive(Default)]
+struct Unmeasured {
+    silent: Vec<Name>,
+    arriving: Vec<Name>,
+}
+
+/// Which backends are out or new, in their order, and the endpoints of which nothing is measured. `row`: the Service's endpoints
 /// now; they count where the source's backends are its pods, and say nothing of a proxy's servers under other names.
-fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, Vec<Name>) {
+fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, Unmeasured) {
     let endpoints = || row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
     // where none is ready the requests go to those that are ending and serve still, as kube-proxy has it
     let any_ready = endpoints().any(|e| e.ready);
@@ -72,13 +53,20 @@ fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<
         Share { out, new: !out && is_new(&b.name), ..Share::default() }
     });
     let shares = shares.collect();
-    let mut silent = Vec::new();
-    if by_pod && any_ready {
-        let measured: HashSet<&Name> = service.backends.iter().map(|b| &b.name).collect();
-        let ready = gets_requests.into_iter().filter(|(_, gets)| *gets).map(|(pod, _)| pod);
-        silent.extend(ready.filter(|pod| !measured.contains(pod) && !is_new(pod)).cloned());
+    let measured: HashSet<&Name> = service.backends.iter().map(|b| &b.name).collect();
+    let ready = gets_requests.into_iter().filter(|(pod, gets)| *gets && !measured.contains(pod));
+    let mut unmeasured = Unmeasured::default();
+    for (pod, _) in ready {
+        if is_new(pod) {
+            unmeasured.arriving.push(pod.clone());
+        } else if by_pod && any_ready {
+            unmeasured.silent.push(pod.clone());
+        }
     }
-    (shares, silent)
+    // a map has no order
+    unmeasured.silent.sort();
+    unmeasured.arriving.sort();
+    (shares, unmeasured)
 }
 
 /// What a backend should get beside another of weight 1, before anything is known of their number.
@@ -100,7 +88,7 @@ fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
 /// expects none. A backend that became ready inside the rate window has a rate that is too low, so it can be flagged for too
 /// much traffic, never for too little; its share is out of its own rate and that of the settled backends. `at`: when the traffic was measured.
 pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> Shares {
-    let (aside, silent) = aside(service, row, at);
+    let (aside, Unmeasured { silent, arriving }) = aside(service, row, at);
     let all = || service.backends.iter().zip(&aside);
     let settled = || all().filter(|(_, share)| !share.out && !share.new);
     let total: f64 = settled().filter_map(|(b, _)| b.rps).sum();
@@ -170,7 +158,7 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
     } else {
         None
     };
-    Shares { backends, silent, note }
+    Shares { backends, silent, arriving, note }
 }
 
 /// The z beyond which a two-sided normal deviate has probability `2 * tail` (Acklam's central and tail rational

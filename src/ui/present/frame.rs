@@ -87,7 +87,7 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
             (
                 Some('4'),
                 "Autoscalers".into(),
-                autoscalers::counts(cluster, &spec, now),
+                autoscalers::counts(cluster, &spec),
                 state,
                 autoscalers::footer(cluster, ui.namespace.is_some()),
             )
@@ -117,7 +117,7 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
             (Some('5'), title, pods::counts(ui, cluster), state, none())
         }
         ListId::Backends => {
-            let (_, note) = backends::collect(cluster, &ui.service.0, &ui.service.1);
+            let note = backends::note(cluster, &ui.service.0, &ui.service.1);
             let footer = note.map_or_else(none, |n| vec![cell(Role::Dim, n)]);
             (None, format!("Backends of {}/{}", ui.service.0, ui.service.1), none(), State::default(), footer)
         }

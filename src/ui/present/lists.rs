@@ -29,7 +29,7 @@ pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
         ListId::Nodes => cluster.derived.nodes.at(row).map(|r| r.node.uid.clone()),
         ListId::Traffic => ui.bases.joined.get(at).map(traffic::Joined::key),
         ListId::Errors => cluster.logs.groups.get(at).map(|g| errors::key(g)),
-        ListId::Autoscalers => cluster.hpas.at(row).map(|h| h.uid.clone()),
+        ListId::Autoscalers => cluster.derived.hpas.at(row).map(|row| row.hpa.uid.clone()),
         ListId::Workloads => cluster.derived.workloads.at(row).map(|r| r.workload.uid.clone()),
         ListId::Pods => cluster.pods.at(row).map(|p| p.uid.clone()),
         ListId::Backends => ui.bases.backends.get(at).map(backends::Backend::key),
@@ -130,14 +130,12 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         }
         ListId::Autoscalers => {
             let order = spec.order;
-            // verdicts move with time: once a minute is enough
-            spec.salt = u64::try_from(now.0 / 60_000).unwrap_or(0);
             ui.bases.hpas.refresh(
                 ids,
-                &cluster.hpas,
+                &cluster.derived.hpas,
                 &spec,
                 |h| autoscalers::passes(h, &spec, || texts(autoscalers::row(h, now, true))),
-                |a, b| turned(autoscalers::order(a, b, order, now), reverse),
+                |a, b| turned(autoscalers::order(a, b, order), reverse),
             );
         }
         ListId::Traffic => {
@@ -168,12 +166,12 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
             *ids = indexes(&ui.bases.changes.list, |c| c.passes(&spec));
         }
         ListId::Backends => {
-            let (found, _) = backends::collect(&cluster, &ui.service.0, &ui.service.1);
-            *ids = indexes(&found, |b| backends::passes(b, &spec, || texts(backends::row(b))));
+            backends::refresh(&mut ui.bases, &cluster, &ui.service);
+            let found = &ui.bases.backends;
+            *ids = indexes(found, |b| backends::passes(b, &spec, || texts(backends::row(b))));
             ids.sort_by(|a, b| {
-                turned(by_index(&found, *a, *b, |a, b| backends::order(a, b, spec.order)), reverse)
+                turned(by_index(found, *a, *b, |a, b| backends::order(a, b, spec.order)), reverse)
             });
-            ui.bases.backends = found;
         }
         ListId::Namespaces => {
             ui.bases.namespaces = namespaces::places(&cluster);
@@ -216,9 +214,7 @@ fn grade(ui: &Ui, cluster: &Cluster, id: ListId, row: u32) -> Option<Grade> {
         ListId::Nodes => nodes::grade(cluster.derived.nodes.at(row)?),
         ListId::Traffic => ui.bases.joined.get(at)?.grade(),
         ListId::Errors => errors::grade(cluster.logs.groups.get(at)?, now),
-        ListId::Autoscalers => {
-            autoscalers::grade_of(pilothouse_core::policy::hpa::judge(cluster.hpas.at(row)?, now).state)
-        }
+        ListId::Autoscalers => autoscalers::grade_of(cluster.derived.hpas.at(row)?.verdict.state),
         ListId::Workloads => workloads::grade(cluster.derived.workloads.at(row)?, &ui.bases.told),
         ListId::Pods => pods::grade(cluster.pods.at(row)?, &ui.bases.dead, now),
         ListId::Backends => ui.bases.backends.get(at)?.grade(),
@@ -338,7 +334,7 @@ fn row(ui: &Ui, world: &World, cluster: &Cluster, id: ListId, row: u32) -> Optio
         ListId::Nodes => nodes::row(cluster.derived.nodes.at(row)?, &cluster.pods.cover, now),
         ListId::Traffic => traffic::row(ui.bases.joined.get(at)?, several, now),
         ListId::Errors => errors::row(cluster.logs.groups.get(at)?, cluster, now),
-        ListId::Autoscalers => autoscalers::row(cluster.hpas.at(row)?, now, several),
+        ListId::Autoscalers => autoscalers::row(cluster.derived.hpas.at(row)?, now, several),
         ListId::Workloads => workloads::row(cluster.derived.workloads.at(row)?, &ui.bases.told, now),
         ListId::Pods => pods::row(cluster.pods.at(row)?, cluster, &ui.bases.dead, now),
         ListId::Backends => backends::row(ui.bases.backends.get(at)?),

@@ -8,8 +8,7 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::service::{Endpoint, ServiceType};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
-use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity};
-use pilothouse_core::policy::shares;
+use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity, TrafficRow};
 
 use super::super::app::Bases;
 use super::super::list::{NO_MORE, Spec};
@@ -61,12 +60,10 @@ pub struct Joined {
     pub traffic: Option<Arc<ServiceTraffic>>,
     /// How bad the findings are that NOW has about it.
     pub found: Option<Severity>,
-    /// When the traffic was measured.
-    pub at: Stamp,
     /// The highest rate of all services: what its bar is drawn against.
     pub most_rps: f64,
-    /// Whether its endpoints are the whole truth now.
-    pub endpoints_known: bool,
+    /// Its traffic with the shares of its backends.
+    pub measured: Option<Arc<TrafficRow>>,
 }
 
 impl Joined {
@@ -136,11 +133,9 @@ fn found(cluster: &Cluster) -> Vec<(Name, Name, Severity)> {
 /// Services joined with traffic, again only if one of them is another than before. Returns true if it was done.
 pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
     let found = found(cluster);
-    let known = |namespace: &str| cluster.knows_endpoints(namespace);
     let same = found == bases.found
-        && bases.joined.iter().all(|j| j.endpoints_known == known(j.name().0))
         && bases.services.as_ref().is_some_and(|s| s.same_rows(&cluster.derived.services))
-        && bases.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.traffic));
+        && bases.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.derived.traffic));
     if same {
         return false;
     }
@@ -151,13 +146,15 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
     for (i, row) in cluster.derived.services.iter().enumerate() {
         by_name.insert((&row.service.namespace, &row.service.name), i);
     }
-    for traffic in cluster.traffic.services.iter() {
+    for measured in cluster.derived.traffic.iter() {
+        let traffic = &measured.traffic;
         let at = by_name
             .get(&(traffic.namespace.as_str(), traffic.name.as_str()))
             .and_then(|i| joined.get_mut(*i));
+        let (traffic, measured) = (Some(traffic.clone()), Some(measured.clone()));
         match at {
-            Some(held) => held.traffic = Some(traffic.clone()),
-            None => joined.push(Joined { traffic: Some(traffic.clone()), ..Joined::default() }),
+            Some(held) => (held.traffic, held.measured) = (traffic, measured),
+            None => joined.push(Joined { traffic, measured, ..Joined::default() }),
         }
     }
     // in the order of their severity: the worst is written last
@@ -168,13 +165,11 @@ pub fn join(bases: &mut Bases, cluster: &Cluster) -> bool {
     for one in &mut joined {
         one.most_rps = most;
         one.found = worst.get(&one.name()).copied();
-        one.at = cluster.traffic.at;
-        one.endpoints_known = known(one.name().0);
     }
     bases.found = found;
     bases.joined = joined;
     bases.services = Some(cluster.derived.services.clone());
-    bases.traffic = Some(cluster.traffic.clone());
+    bases.traffic = Some(cluster.derived.traffic.clone());
     true
 }
 
@@ -227,8 +222,8 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
 
 /// `as expected`, `2 uneven`, `1 silent`, `–`.
 fn balance(joined: &Joined) -> Cell {
-    let Some(traffic) = &joined.traffic else { return cell(Role::Dim, "–") };
-    let shares = shares::judge(traffic, joined.row.as_deref().filter(|_| joined.endpoints_known), joined.at);
+    let Some(measured) = &joined.measured else { return cell(Role::Dim, "–") };
+    let (traffic, shares) = (&measured.traffic, &measured.shares);
     let uneven = shares.backends.iter().filter(|s| s.marked).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
@@ -359,8 +354,9 @@ pub fn footer(cluster: &Cluster) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::service::{Endpoint, EndpointSlice};
-    use pilothouse_core::domain::traffic::BackendTraffic;
+    use pilothouse_core::domain::traffic::{BackendTraffic, Shares};
+
+    use super::super::backends;
 
     use super::*;
 
@@ -406,24 +402,37 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_of_errors_has_one_colour_wherever_it_is_shown() {
+        for (ratio, role) in [
+            (0.0099, Role::Text),
+            (BAD_ERRORS, Role::Warning),
+            (0.0499, Role::Warning),
+            (GRAVE_ERRORS, Role::Critical),
+        ] {
+            assert_eq!(errors_role(Some(ratio)), role, "{ratio}");
+            let measured = BackendTraffic { error_ratio: Some(ratio), ..BackendTraffic::default() };
+            let backend = backends::Backend { traffic: Some(measured), ..backends::Backend::default() };
+            for grade in [joined("a", 40.0, ratio).grade(), backend.grade()] {
+                assert!(
+                    grade == Grade::Fine && role == Role::Text || grade.role() == role,
+                    "{ratio}: {grade:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn one_of_two_of_which_nothing_is_measured_is_told() {
         let measured = BackendTraffic { name: "a".into(), rps: Some(40.0), ..BackendTraffic::default() };
         let traffic =
             ServiceTraffic { backends: Arc::from([measured]), window_secs: 60, ..ServiceTraffic::default() };
-        let endpoint = |pod: &str| Endpoint { pod: Some(pod.into()), ready: true, ..Endpoint::default() };
-        let slice = EndpointSlice {
-            endpoints: Arc::from([endpoint("a"), endpoint("b")]),
-            ..EndpointSlice::default()
+        let shares = Shares { silent: vec!["b".into()], ..Shares::default() };
+        let mut row = TrafficRow { traffic: Arc::new(traffic), shares, ..TrafficRow::default() };
+        let balance = |row: &TrafficRow| {
+            balance(&Joined { measured: Some(Arc::new(row.clone())), ..Joined::default() }).text
         };
-        let row = ServiceRow { slices: Arc::from([Arc::new(slice)]), ..ServiceRow::default() };
-        let mut joined = Joined {
-            row: Some(Arc::new(row)),
-            traffic: Some(Arc::new(traffic)),
-            endpoints_known: true,
-            ..Joined::default()
-        };
-        assert_eq!(balance(&joined).text, "1 silent");
-        joined.endpoints_known = false;
-        assert_eq!(balance(&joined).text, "–");
+        assert_eq!(balance(&row), "1 silent");
+        row.shares.silent.clear();
+        assert_eq!(balance(&row), "–");
     }
 }

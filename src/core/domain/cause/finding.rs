@@ -1,6 +1,7 @@
 //! What is wrong, as data: one variant for each kind of finding. What it is about stands in [`super::Cause::objects`].
 
 use super::FindingCode;
+use crate::domain::autoscaler::HpaReason;
 use crate::domain::id::Name;
 use crate::domain::node::NodeState;
 use crate::domain::time::ShownTime;
@@ -36,8 +37,7 @@ pub enum Finding {
         wants: Option<i32>,
     },
     HpaFailing {
-        /// The verdict's reason.
-        why: String,
+        why: HpaReason,
     },
     ImagePull {
         pods: PodCount,

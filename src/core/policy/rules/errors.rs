@@ -8,12 +8,11 @@ use crate::domain::cause::{
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Policy, ServiceTraffic};
-use crate::facts::world::{Change, ChangeKind, Cluster};
+use crate::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
+use crate::facts::world::{Change, ChangeKind, Cluster, TrafficRow};
 
 use super::RuleContext;
 use super::pods::revertible;
-use crate::policy::shares::{self, Shares};
 
 /// Requests below this many in the window prove nothing.
 const ENOUGH: f64 = 20.0;
@@ -27,30 +26,31 @@ const FAILING_RATIO: f64 = 0.1;
 const FAILED: f64 = 20.0;
 
 pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
-    let services = context.cluster.traffic.services.iter().filter_map(|s| {
+    let services = context.cluster.derived.traffic.iter().filter_map(|row| {
+        let s = &row.traffic;
         let (rps, ratio) = (s.rps?, s.error_ratio?);
         let enough =
             rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
         let object = about(s);
         let is_held = context.was_found(&object);
         let held = is_held && ratio >= GOOD_RATIO;
-        let found = held || enough && ratio >= BAD_ERRORS || has_failing(context, s, is_held);
-        found.then_some((s, object, rps, ratio))
+        let found = held || enough && ratio >= BAD_ERRORS || has_failing(row, is_held);
+        found.then_some((row, object, rps, ratio))
     });
     let services: Vec<_> = services.collect();
     // what a proxy before a Service's pods counts is the same trouble, seen a second time
     let (proxies, services): (Vec<_>, Vec<_>) =
-        services.iter().partition(|(s, ..)| services.iter().any(|(other, ..)| is_proxy_of(s, other)));
+        services.iter().partition(|(row, ..)| services.iter().any(|(other, ..)| is_proxy_of(row, other)));
     services
         .into_iter()
-        .map(|(s, object, rps, ratio)| {
-            let (rps, ratio) = (*rps, *ratio);
-            let before = || proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, s));
+        .map(|(row, object, rps, ratio)| {
+            let (s, rps, ratio) = (&row.traffic, *rps, *ratio);
+            let before = || proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, row));
             let worst = before().fold(ratio, |worst, (.., ratio)| worst.max(*ratio));
             let was_grave =
                 context.before.iter().any(|c| c.severity == Severity::Critical && c.object() == Some(object));
             let grave = worst >= if was_grave { STILL_GRAVE } else { GRAVE_ERRORS };
-            let (asked, gone) = asked(context, s);
+            let (asked, gone) = asked(row);
             let is_bad = |b: &&BackendTraffic| b.error_ratio.is_some_and(|r| r >= BAD_ERRORS);
             // what pods have left behind that are out of rotation by now passes by itself
             let passing = !asked.is_empty() && !asked.iter().any(is_bad) && gone.iter().any(is_bad);
@@ -82,8 +82,9 @@ pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             }));
             evidence.push(measured_by(s).into());
             evidence.extend(before().map(|(proxy, _, rps, ratio)| {
-                let (name, ratio) = (&proxy.name, ratio * 100.0);
-                format!("proxy {name}: {ratio:.1}% errors at {rps:.0} rps, {}", measured_by(proxy)).into()
+                let (name, ratio) = (&proxy.traffic.name, ratio * 100.0);
+                let by = measured_by(&proxy.traffic);
+                format!("proxy {name}: {ratio:.1}% errors at {rps:.0} rps, {by}").into()
             }));
             let severity = if grave && !passing { Severity::Critical } else { Severity::Warning };
             let objects = [object.clone()].into_iter().chain(release.iter().map(|r| r.change.object.clone()));
@@ -114,7 +115,8 @@ fn measured_by(service: &ServiceTraffic) -> String {
 }
 
 /// True if one backend in rotation fails badly, and the others do not. Half as bad is enough for one that was `held` so.
-fn has_failing(context: &RuleContext<'_, '_>, service: &ServiceTraffic, held: bool) -> bool {
+fn has_failing(row: &TrafficRow, held: bool) -> bool {
+    let service = &row.traffic;
     let window = f64::from(service.window_secs);
     let least = if held { 0.5 } else { 1.0 };
     let fails = |b: &&BackendTraffic| {
@@ -125,7 +127,7 @@ fn has_failing(context: &RuleContext<'_, '_>, service: &ServiceTraffic, held: bo
         [one] => *one,
         _ => return false,
     };
-    let (asked, _) = asked(context, service);
+    let (asked, _) = asked(row);
     asked.iter().any(|b| b.name == one.name) && asked.len() > 1 && stands_out(&asked, &[one])
 }
 
@@ -142,7 +144,8 @@ fn own_errors(context: &RuleContext<'_, '_>, service: &ServiceTraffic, backend: 
 }
 
 /// True if this is what a proxy outside of Kubernetes' Services counts at some of that Service's pods.
-fn is_proxy_of(proxy: &ServiceTraffic, service: &ServiceTraffic) -> bool {
+fn is_proxy_of(proxy: &TrafficRow, service: &TrafficRow) -> bool {
+    let (proxy, service) = (&proxy.traffic, &service.traffic);
     let same = |b: &BackendTraffic| service.backends.iter().any(|other| other.name == b.name);
     proxy.namespace.is_empty()
         && !service.namespace.is_empty()
@@ -150,20 +153,10 @@ fn is_proxy_of(proxy: &ServiceTraffic, service: &ServiceTraffic) -> bool {
         && proxy.backends.iter().all(same)
 }
 
-fn shares_of(context: &RuleContext<'_, '_>, service: &ServiceTraffic) -> Shares {
-    let row = context.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
-    shares::judge(service, context.cluster.in_rotation(row.map(AsRef::as_ref)), context.cluster.traffic.at)
-}
-
 /// A Service's backends: those in rotation, and those that were.
-fn asked<'s>(
-    context: &RuleContext<'_, '_>,
-    service: &'s ServiceTraffic,
-) -> (Vec<&'s BackendTraffic>, Vec<&'s BackendTraffic>) {
-    let shares = shares_of(context, service).backends;
-    let (gone, asked): (Vec<_>, Vec<_>) =
-        service.backends.iter().zip(shares).partition(|(_, share)| share.out);
-    let only = |of: Vec<(&'s BackendTraffic, _)>| of.into_iter().map(|(backend, _)| backend).collect();
+fn asked(row: &TrafficRow) -> (Vec<&BackendTraffic>, Vec<&BackendTraffic>) {
+    let (gone, asked): (Vec<_>, Vec<_>) = row.backends().partition(|(_, share)| share.out);
+    let only = |of: Vec<_>| of.into_iter().map(|(backend, _)| backend).collect();
     (only(asked), only(gone))
 }
 
@@ -199,37 +192,18 @@ struct Burden<'s> {
     late: bool,
 }
 
-/// Whether a backend may get so many times its share, as far as it can be seen without the endpoints.
-fn may_be_uneven(service: &ServiceTraffic, times: f64) -> bool {
-    let rates = || service.backends.iter().filter_map(|b| b.rps);
-    match service.policy {
-        Policy::RoundRobin | Policy::Random => {
-            let (most, all) = rates().fold((0.0, 0.0), |(most, all), rps| (rps.max(most), all + rps));
-            // a backend out of rotation is counted too: that only makes this true more often
-            most * service.backends.len() as f64 >= all * times
-        }
-        Policy::Weighted | Policy::LeastConnections | Policy::ResponseTime => true,
-        // nothing is expected of one, or it cannot be judged
-        Policy::ByClient | Policy::ByRequest | Policy::ByName | Policy::Unknown => false,
-    }
-}
-
 /// A balancer that sends a backend several times its share. It needs a look where answers are late for it; until then, or
 /// where they never were, it is out of the ordinary.
 pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
-    let services = context.cluster.traffic.services.iter().filter_map(|s| {
+    let services = context.cluster.derived.traffic.iter().filter_map(|row| {
+        let s = &row.traffic;
         let times = if context.was_found(&about(s)) { STILL_UNEVEN } else { UNEVEN };
         let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
         late.sort_by(f64::total_cmp);
         let usual = *late.get(late.len() / 2)?;
         let is_late = |ms: f64| ms >= LATE_MS && ms >= usual * times;
-        // the few that stand out are worth a look at the endpoints, of which there may be very many
-        if !late.last().is_some_and(|ms| is_late(*ms)) && !may_be_uneven(s, times) {
-            return None;
-        }
-        let shares = shares_of(context, s);
         let (mut burdened, mut gets): (Vec<Burden<'_>>, Vec<f64>) = (Vec::new(), Vec::new());
-        for (backend, share) in s.backends.iter().zip(&shares.backends).filter(|(_, share)| !share.out) {
+        for (backend, share) in row.backends().filter(|(_, share)| !share.out) {
             let (Some(observed), Some(expected)) = (share.observed, share.expected.filter(|e| *e > 0.0))
             else {
                 continue;
@@ -249,7 +223,7 @@ pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             let order = b.late.cmp(&a.late).then_with(|| b.observed.total_cmp(&a.observed));
             order.then_with(|| a.backend.name.cmp(&b.backend.name))
         });
-        let all_settled = shares.backends.iter().all(|share| !share.new);
+        let all_settled = row.shares.backends.iter().all(|share| !share.new);
         burdened.iter().any(|b| b.heavy).then_some((s, usual, all_settled, burdened))
     });
     services

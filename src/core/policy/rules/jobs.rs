@@ -186,7 +186,7 @@ pub fn cronjob_missed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         let due = overdue(cronjob, context.now)?;
         let object = cronjob.reference();
         let last = cronjob.last_scheduled.map(|at| at.shown(context.now));
-        let warning = context.said.warning(&cronjob.uid, context.now.plus_secs(-3_600));
+        let warning = context.events.warning(&cronjob.uid, context.now.plus_secs(-3_600));
         let why = match warning {
             Some(event) => Missed::Event { reason: event.reason.clone(), message: event.message.clone() },
             None if cronjob.forbids && cronjob.active > 0 => Missed::StillRuns,

@@ -40,7 +40,7 @@ pub fn terminating(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .filter_map(|(object, pods)| {
             let first = pods.first()?;
             let held_by = held(context, first)?;
-            let warning = context.said.warning(&first.uid, first.deleting?.plus_secs(-600));
+            let warning = context.events.warning(&first.uid, first.deleting?.plus_secs(-600));
             let shared = match &held_by {
                 StillThere::Kubelet(node) | StillThere::NodeGone(node) => {
                     Shared::Node { reason: "Terminating".into(), node: node.clone() }

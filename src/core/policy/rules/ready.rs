@@ -41,7 +41,7 @@ fn unready(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Stamp> {
 
 /// The probe's words.
 fn probe<'s>(context: &RuleContext<'s, '_>, pod: &Pod) -> Option<&'s Name> {
-    let said = context.said.newest(&pod.uid, context.now.plus_secs(-PROBE_SECS), |e| e.reason == UNHEALTHY);
+    let said = context.events.newest(&pod.uid, context.now.plus_secs(-PROBE_SECS), |e| e.reason == UNHEALTHY);
     said.map(|event| &event.message)
 }
 

@@ -40,7 +40,7 @@ fn refusal(context: &RuleContext<'_, '_>, w: &Workload) -> Option<Refusal> {
         return lasts.then(|| Refusal { reason: c.reason.clone(), words: c.message.clone(), since: c.since });
     }
     missing(w)?;
-    let wanted = context.said.newest(&w.uid, context.now.plus_secs(-FRESH_SECS), |event| {
+    let wanted = context.events.newest(&w.uid, context.now.plus_secs(-FRESH_SECS), |event| {
         event.warning && event.reason == FAILED_CREATE
     });
     let event = wanted?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::domain::autoscaler::{HpaReason, HpaState};
 use crate::domain::budget::Pdb;
 use crate::domain::cause::{
     Blocked, Budget, Cause, Evidence, Finding, Impact, NoEndpoints, Remediation, Severity, Shared, Suggestion,
@@ -12,7 +13,6 @@ use crate::domain::node::Status;
 use crate::domain::pod::Pod;
 use crate::domain::service::ServiceType;
 use crate::logs::fingerprint::template;
-use crate::policy::hpa::{self as autoscaling, HpaState};
 use crate::policy::kubectl::{kubectl_in, quote};
 
 use super::RuleContext;
@@ -74,8 +74,8 @@ pub fn no_ready_endpoints(context: &RuleContext<'_, '_>) -> Vec<Cause> {
 
 pub fn hpa(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut found = Vec::new();
-    for hpa in context.cluster.hpas.iter() {
-        let verdict = autoscaling::judge(hpa, context.now);
+    for row in context.cluster.derived.hpas.iter() {
+        let (hpa, verdict) = (&row.hpa, &row.verdict);
         let finding = match verdict.state {
             HpaState::AtMax => Finding::HpaAtLimit { max: hpa.max, wants: verdict.wants },
             HpaState::Failing => Finding::HpaFailing { why: verdict.why.clone() },
@@ -94,20 +94,20 @@ pub fn hpa(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         }
         let target =
             ObjectRef::new(hpa.target_kind.clone(), &hpa.namespace, &hpa.target_name, &Uid::default());
-        let at_max = verdict.state == HpaState::AtMax;
         // autoscalers that lack the same API become one line
-        let failed = hpa.conditions.iter().find(|c| {
-            c.status == Status::False && matches!(c.kind.as_str(), "ScalingActive" | "AbleToScale")
-        });
-        let shared = failed.filter(|_| !at_max).map(|c| Shared::Message {
-            reason: c.reason.clone(),
-            template: template(&verdict.why),
-            namespace: None,
-        });
+        let shared = match &verdict.why {
+            HpaReason::CannotScale(failure) | HpaReason::Inactive(failure) => Some(Shared::Message {
+                reason: failure.reason.clone(),
+                template: template(failure.last_part()),
+                namespace: None,
+            }),
+            _ => None,
+        };
         found.push(Cause {
             since: verdict.since,
             evidence,
-            action: at_max.then(|| Suggestion { what: Remediation::Bounds, on: object.clone() }),
+            action: (verdict.state == HpaState::AtMax)
+                .then(|| Suggestion { what: Remediation::Bounds, on: object.clone() }),
             impact: Impact {
                 pods: u32::try_from(hpa.current.unwrap_or(0)).unwrap_or(0),
                 ..Impact::default()

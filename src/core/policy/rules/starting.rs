@@ -8,7 +8,7 @@ use crate::domain::event::KubeEvent;
 use crate::domain::id::{Name, Uid};
 use crate::domain::pod::{Phase, Pod};
 use crate::domain::time::Stamp;
-use crate::facts::said::PULLING;
+use crate::facts::events_about::PULLING;
 use crate::logs::fingerprint::template;
 
 use super::RuleContext;
@@ -54,12 +54,12 @@ fn judge(context: &RuleContext<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
         return (secs >= INIT_SECS).then(|| stuck(Severity::Warning, "PodInitializing", words.into()))?;
     }
     // some kubelets stamp their first event a moment before the start
-    let warning = context.said.warning(&pod.uid, since.plus_secs(-5));
+    let warning = context.events.warning(&pod.uid, since.plus_secs(-5));
     let is_fresh = |e: &&KubeEvent| e.last.is_some_and(|at| context.now.secs_since(at) <= FRESH_SECS);
     if let Some(event) = warning.filter(is_fresh) {
         return stuck(Severity::Warning, &event.reason, event.message.clone());
     }
-    let pulling = context.said.newest(&pod.uid, since, |e| e.reason == PULLING);
+    let pulling = context.events.newest(&pod.uid, since, |e| e.reason == PULLING);
     let limit = if pulling.is_some() { PULLING_SECS } else { SILENT_SECS };
     let severity = match secs {
         _ if secs >= limit => Severity::Warning,

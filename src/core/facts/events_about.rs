@@ -14,11 +14,11 @@ pub const PULLING: &str = "Pulling";
 
 /// The events that explain something, by the object that they are about, so that finding one needs no walk over all of them.
 #[derive(Default)]
-pub struct Said {
+pub struct EventsAbout {
     about: HashMap<Uid, Vec<Arc<KubeEvent>>>,
 }
 
-impl Said {
+impl EventsAbout {
     pub fn event(&mut self, delta: &Delta<KubeEvent>) {
         if let Some(old) = &delta.old
             && let Some(held) = self.about.get_mut(&old.about.uid)
