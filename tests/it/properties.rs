@@ -675,9 +675,13 @@ proptest! {
         state.publish(NOW, true);
         let mut once = truth.told_once();
         once.publish(NOW, true);
-        // what a rule reads of the pods besides its inputs, it reads again when time has passed
+        // what a rule reads of the pods besides its inputs, it reads again with time or with the next poll
+        let later = NOW.plus_secs(6);
         for told in [&mut state, &mut once] {
-            told.publish(NOW.plus_secs(6), true);
+            if let Some(content) = truth.traffic {
+                told.apply(Fact::Traffic(traffic(content)), later);
+            }
+            told.publish(later, true);
         }
         let (kept, fresh) = (follows(state.published()), follows(once.published()));
         prop_assert_eq!(kept.nodes, fresh.nodes);

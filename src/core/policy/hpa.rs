@@ -56,18 +56,15 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
     let limited = hpa.condition("ScalingLimited").filter(|c| c.status == Status::True);
     let asked = hpa.metrics.iter().filter_map(|m| ask(hpa, m)).max_by_key(|(wants, _)| *wants);
     let (wants, computed) = asked.unzip();
-    let (state, why, since, limited_by) = match unable(hpa, now) {
-        Some((state, why, since)) => (state, why, since, None),
-        None => {
-            let (state, why, since) = able(hpa, limited, wants);
-            let by = limited.map(|c| match c.reason.as_str() {
-                "TooManyReplicas" => "maxReplicas".into(),
-                "TooFewReplicas" => "minReplicas".into(),
-                other => other.to_owned(),
-            });
-            (state, why, since, by)
-        }
-    };
+    if let Some((state, why, since)) = unable(hpa, now) {
+        return HpaVerdict { state, why, since, wants, computed, limited_by: None };
+    }
+    let (state, why, since) = able(hpa, limited, wants);
+    let limited_by = limited.map(|c| match c.reason.as_str() {
+        "TooManyReplicas" => "maxReplicas".into(),
+        "TooFewReplicas" => "minReplicas".into(),
+        other => other.to_owned(),
+    });
     HpaVerdict { state, why, since, wants, computed, limited_by }
 }
 

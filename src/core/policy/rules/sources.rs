@@ -64,10 +64,11 @@ pub fn trouble(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .map(|((why, denied), sources)| {
             let names: Vec<Name> = sources.iter().map(|s| s.name.clone()).collect();
             let has = |vital: &&str| names.iter().any(|name| name == *vital);
+            let (all_vital, any_vital) = (VITAL.iter().all(has), VITAL.iter().any(has));
             // not some sources but the server behind them
             let server = &context.cluster.info.server;
-            let server = (!server.is_empty() && VITAL.iter().all(|vital| has(vital))).then(|| server.clone());
-            let severity = match (VITAL.iter().any(|vital| has(vital)), denied) {
+            let server = (!server.is_empty() && all_vital).then(|| server.clone());
+            let severity = match (any_vital, denied) {
                 (true, false) => Severity::Critical,
                 (true, true) | (false, false) => Severity::Warning,
                 (false, true) => Severity::Info,

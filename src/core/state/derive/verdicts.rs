@@ -45,8 +45,10 @@ impl Derivation {
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
         let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
             let endpoints = self.endpoints(facts, traffic);
-            let held =
-                self.traffic.get(i).filter(|held| is_same_poll && is_same(&held.endpoints, &endpoints));
+            let held = self
+                .traffic
+                .get(i)
+                .filter(|held| is_same_poll && is_same(held.endpoints.as_ref(), endpoints.as_ref()));
             held.cloned().unwrap_or_else(|| {
                 let shares = shares::judge(traffic, endpoints.as_deref(), seen.at);
                 Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, shares })
@@ -70,7 +72,7 @@ impl Derivation {
     }
 }
 
-fn is_same(a: &Option<Arc<ServiceRow>>, b: &Option<Arc<ServiceRow>>) -> bool {
+fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
         (None, None) => true,
