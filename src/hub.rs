@@ -107,13 +107,13 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut due = Instant::now();
+        let mut ticked = false;
         loop {
-            let mut ticked = false;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 Some(event) = queues.control.recv() => self.apply(event),
-                () = tokio::time::sleep_until(due), if self.is_dirty() => {}
+                () = tokio::time::sleep_until(due), if ticked || self.is_dirty() => {}
                 Some(event) = queues.facts.recv() => self.apply(event),
                 _ = tick.tick() => ticked = true,
             }
@@ -124,8 +124,8 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
                 self.apply(event);
                 budget -= 1;
             }
-            if ticked || (self.is_dirty() && Instant::now() >= due) {
-                self.publish(ticked);
+            if (ticked || self.is_dirty()) && Instant::now() >= due {
+                self.publish(std::mem::take(&mut ticked));
                 due = Instant::now() + PUBLISH_EVERY;
             }
         }
@@ -136,4 +136,104 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
 pub fn action_event(action: ActionView, at: Stamp) -> Event {
     let cluster: ClusterId = action.cluster;
     Event { at, cluster, fact: Fact::Action(action) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use pilothouse_core::domain::node::NodeLease;
+    use pilothouse_core::domain::source::{SourceState, SourceStatus};
+    use pilothouse_core::facts::event::Batch;
+
+    use super::*;
+
+    /// What was published, and when.
+    type Published = Arc<Mutex<Vec<(Instant, Arc<World>)>>>;
+
+    /// Runs a hub while `sources` send to its queues: facts first, then control.
+    async fn run(
+        sources: impl AsyncFnOnce(mpsc::Sender<Event>, mpsc::Sender<Event>),
+    ) -> Vec<(Instant, Arc<World>)> {
+        let published = Published::default();
+        let to = published.clone();
+        let publish = move |world| to.lock().unwrap().push((Instant::now(), world));
+        let hub = Hub::new(vec![ClusterInfo::default()], Vec::new(), Clock::manual(Stamp(0)), publish);
+        let (to_facts, facts) = mpsc::channel(FACTS);
+        let (to_control, control) = mpsc::channel(CONTROL);
+        tokio::select! {
+            biased;
+            () = sources(to_facts, to_control) => {}
+            () = hub.run(Queues { facts, control }, CancellationToken::new()) => {}
+        }
+        std::mem::take(&mut *published.lock().unwrap())
+    }
+
+    fn event(fact: Fact) -> Event {
+        Event { at: Stamp(0), cluster: ClusterId(0), fact }
+    }
+
+    fn source(name: &str) -> Event {
+        let state = SourceState::Live;
+        event(Fact::Source(SourceStatus { name: name.into(), state, ..SourceStatus::default() }))
+    }
+
+    async fn passes(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_action_or_a_source_says_waits_behind_no_fact() {
+        let published = run(async |facts, control| {
+            for i in 0..FACTS {
+                facts.try_send(source(&format!("fact-{i}"))).unwrap();
+            }
+            control.try_send(source("control")).unwrap();
+            passes(Duration::from_secs(1)).await;
+        });
+        let published = published.await;
+        let sources = |world: &World| world.clusters[0].sources.to_vec();
+        let first = sources(&published[0].1);
+        assert!(first.iter().any(|source| source.name == "control"), "{first:?}");
+        assert!(first.len() <= AT_ONCE + 1, "the facts are not folded in all at once: {}", first.len());
+        assert_eq!(sources(&published.last().unwrap().1).len(), FACTS + 1, "and none is lost");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_publishes_at_most_twenty_times_a_second() {
+        let published = run(async |facts, _| {
+            for i in 0..3_000 {
+                facts.send(source(&format!("fact-{i}"))).await.unwrap();
+                passes(Duration::from_millis(1)).await;
+            }
+        });
+        let published = published.await;
+        assert!((50..=61).contains(&published.len()), "{} in 3 s", published.len());
+        for pair in published.windows(2) {
+            assert!(pair[1].0 - pair[0].0 >= PUBLISH_EVERY, "{:?}", pair[1].0 - pair[0].0);
+            assert_eq!(pair[1].1.seq, pair[0].1.seq + 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_and_heartbeats_publish_nothing() {
+        let lease = |renewed: i64| {
+            let renewed = Some(Stamp(renewed));
+            let lease = NodeLease { node: "n".into(), renewed, ..NodeLease::default() };
+            event(Fact::Leases(Batch::Upsert(vec![lease])))
+        };
+        let published = run(async |facts, _| {
+            passes(Duration::from_secs(5)).await;
+            facts.send(source("nodes")).await.unwrap();
+            facts.send(lease(0)).await.unwrap();
+            passes(Duration::from_secs(1)).await;
+            for i in 1..100 {
+                // the same again, and a heartbeat
+                facts.send(source("nodes")).await.unwrap();
+                facts.send(lease(i)).await.unwrap();
+                passes(Duration::from_millis(100)).await;
+            }
+        });
+        assert_eq!(published.await.len(), 1, "for the one thing that was said");
+    }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
 use pilothouse_core::domain::id::{Kind, Name};
+use pilothouse_core::domain::kinds::Purpose;
 use pilothouse_core::policy::routes;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -247,7 +248,8 @@ impl Written<'_> {
             .map(|text| match text.split('/').collect::<Vec<_>>().as_slice() {
                 [kind, namespace, name] => {
                     let kind = Kind::from_word(kind)?;
-                    matches!(kind, Kind::Deployment | Kind::StatefulSet)
+                    // a ReplicaSet can be scaled too, and has no rollout to wait for
+                    (kind.takes(Purpose::Scale) && kind.takes(Purpose::Restart))
                         .then(|| (kind, Name::from(*namespace), Name::from(*name)))
                 }
                 _ => None,

@@ -6,10 +6,11 @@
 
 pub mod action;
 pub mod event;
+pub mod events_about;
 pub mod intern;
 pub mod latency;
 pub mod reduce;
-pub mod said;
 pub mod table;
 pub mod tables;
+pub mod verdicts;
 pub mod world;

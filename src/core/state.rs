@@ -6,7 +6,7 @@ pub mod derive;
 use std::sync::Arc;
 
 use crate::domain::time::Stamp;
-use crate::policy::rules::{Findings, Index, Scene};
+use crate::policy::rules::{Findings, Index, RuleContext};
 
 use self::changes::RECENT_SECS;
 use self::derive::Derivation;
@@ -82,18 +82,18 @@ impl ClusterState {
             self.derivation.latency.take(&self.facts.traffic, |service| findings.is_slow(service));
         }
         let index = Index::default();
-        let scene = Scene {
+        let context = RuleContext {
             cluster: &cluster,
             bad: &self.derivation.bad,
             unsettled: &self.derivation.unsettled,
             apart: &self.derivation.apart,
-            said: &self.derivation.said,
+            events: &self.derivation.events,
             latency: &self.derivation.latency,
             now,
             before: &[],
             index: &index,
         };
-        let told = self.findings.update(&scene, parts, &self.facts.silences);
+        let told = self.findings.update(&context, parts, &self.facts.silences);
         if silent && told.is_none() && !parts.meets(Parts::CHANGES) {
             return None;
         }

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use pilothouse_core::domain::autoscaler::Target;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, World};
-use pilothouse_core::policy::{hpa, seen, shares};
+use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, TrafficRow, World};
+use pilothouse_core::policy::seen;
 use pilothouse_core::state::changes::recent;
 
 use super::document as doc;
@@ -35,7 +34,7 @@ pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
         nodes: nodes(cluster, now),
         services: services(cluster),
         error_groups: errors(cluster),
-        autoscalers: autoscalers(cluster, now),
+        autoscalers: autoscalers(cluster),
         workloads: workloads(cluster),
         alerts: Vec::new(),
         actions: world.actions.iter().map(|a| action(a)).collect(),
@@ -128,15 +127,15 @@ fn silenced(cluster: &Cluster) -> Vec<doc::Silenced> {
 
 fn cause(c: &Cause) -> doc::Cause {
     doc::Cause {
-        rule: c.rule,
+        rule: c.rule(),
         severity: c.severity,
-        title: c.title.clone(),
+        title: c.to_string(),
         objects: c.objects.iter().map(object).collect(),
         since: c.since.map(|s| s.to_string()),
-        evidence: c.evidence.clone(),
+        evidence: c.lines(),
         action: c.action.as_ref().map(|a| doc::Suggested {
-            command: a.command,
-            title: a.title.clone(),
+            command: a.command().as_str(),
+            title: a.to_string(),
             on: object(&a.on),
         }),
     }
@@ -199,24 +198,24 @@ fn nodes(cluster: &Cluster, now: Stamp) -> Vec<doc::Node> {
 }
 
 fn services(cluster: &Cluster) -> Vec<doc::Service> {
-    type Halves<'a> = (Option<&'a ServiceRow>, Option<&'a ServiceTraffic>);
+    type Halves<'a> = (Option<&'a ServiceRow>, Option<&'a TrafficRow>);
     let mut rows: BTreeMap<(Name, Name), Halves<'_>> = BTreeMap::new();
     for row in cluster.derived.services.iter() {
         rows.entry((row.service.namespace.clone(), row.service.name.clone())).or_default().0 = Some(row);
     }
-    for traffic in cluster.traffic.services.iter() {
-        rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(traffic);
+    for measured in cluster.derived.traffic.iter() {
+        let traffic = &measured.traffic;
+        rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(measured);
     }
     rows.into_iter()
-        .map(|((namespace, name), (row, traffic))| service(cluster, (&namespace, &name), row, traffic))
+        .map(|((namespace, name), (row, measured))| service((&namespace, &name), row, measured))
         .collect()
 }
 
 fn service(
-    cluster: &Cluster,
     (namespace, name): (&str, &str),
     row: Option<&ServiceRow>,
-    traffic: Option<&ServiceTraffic>,
+    measured: Option<&TrafficRow>,
 ) -> doc::Service {
     let readiness: BTreeMap<&str, bool> = row
         .into_iter()
@@ -224,11 +223,10 @@ fn service(
         .flat_map(|s| s.endpoints.iter())
         .map(|e| (e.pod.as_ref().map_or(e.address.as_str(), |p| p.as_str()), e.ready))
         .collect();
-    let judged =
-        traffic.map(|t| shares::judge(t, cluster.in_rotation(row), cluster.traffic.at)).unwrap_or_default();
-    let mut backends: Vec<doc::Backend> = traffic
+    let traffic = measured.map(|measured| &*measured.traffic);
+    let mut backends: Vec<doc::Backend> = measured
         .into_iter()
-        .flat_map(|t| t.backends.iter().zip(&judged.backends))
+        .flat_map(TrafficRow::backends)
         .map(|(b, share)| doc::Backend {
             name: b.name.to_string(),
             ready: readiness.get(b.name.as_str()).copied().or(b.up),
@@ -285,12 +283,13 @@ fn errors(cluster: &Cluster) -> Vec<doc::ErrorGroup> {
     rows.collect()
 }
 
-fn autoscalers(cluster: &Cluster, now: Stamp) -> Vec<doc::Autoscaler> {
+fn autoscalers(cluster: &Cluster) -> Vec<doc::Autoscaler> {
     let mut rows: Vec<doc::Autoscaler> = cluster
+        .derived
         .hpas
         .iter()
-        .map(|h| {
-            let verdict = hpa::judge(h, now);
+        .map(|row| {
+            let (h, verdict) = (&row.hpa, &row.verdict);
             doc::Autoscaler {
                 namespace: h.namespace.to_string(),
                 name: h.name.to_string(),
@@ -300,8 +299,8 @@ fn autoscalers(cluster: &Cluster, now: Stamp) -> Vec<doc::Autoscaler> {
                 desired: h.desired,
                 min: h.min,
                 max: h.max,
-                computed: verdict.computed,
-                limited_by: verdict.limited_by,
+                computed: verdict.computed.clone(),
+                limited_by: verdict.limited_by.clone(),
                 metrics: h
                     .metrics
                     .iter()
@@ -316,7 +315,7 @@ fn autoscalers(cluster: &Cluster, now: Stamp) -> Vec<doc::Autoscaler> {
                         },
                     })
                     .collect(),
-                verdict: verdict.why,
+                verdict: verdict.why.to_string(),
             }
         })
         .collect();

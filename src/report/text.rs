@@ -1,10 +1,10 @@
 //! Snapshot, why and doctor for people and chats: plain lines, no colours, safe text.
 
+use pilothouse_core::domain::autoscaler::HpaState;
 use pilothouse_core::domain::id::Kind;
 use pilothouse_core::domain::time::{Stamp, age, skew};
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, Silenced};
-use pilothouse_core::policy::hpa::{HpaState, judge};
 use pilothouse_core::policy::rules::glyph;
 use pilothouse_core::policy::seen;
 use pilothouse_core::state::changes::{fold_for_people, recent, words};
@@ -116,12 +116,12 @@ pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
     }
     for cause in cluster.derived.causes.iter() {
         let since = cause.since.map_or_else(String::new, |s| format!(" ({})", lasting(now.since(s))));
-        lines.push(format!("{} {}{since}", glyph(cause.severity), cause.title));
-        lines.extend(cause.evidence.iter().map(|e| format!("    {e}")));
+        lines.push(format!("{} {}{since}", glyph(cause.severity), cause));
+        lines.extend(cause.lines().into_iter().map(|line| format!("    {line}")));
         if let Some(action) = &cause.action {
-            lines.push(match advice::command(cluster, cause, action, reach, now) {
-                Some(command) => format!("    do: {command}    # {}", action.title),
-                None => format!("    do: {}", action.title),
+            lines.push(match advice::command(cluster, cause, action, reach) {
+                Some(command) => format!("    do: {command}    # {action}"),
+                None => format!("    do: {action}"),
             });
         }
     }
@@ -129,7 +129,7 @@ pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
         lines.push(format!("{} silenced:", silenced.len()));
     }
     for Silenced { cause, by } in silenced.iter() {
-        lines.push(format!("  {} {} ({})", glyph(cause.severity), cause.title, by.words()));
+        lines.push(format!("  {} {} ({})", glyph(cause.severity), cause, by.words()));
     }
     let changes = recent(&cluster.derived.changes, now);
     if !changes.is_empty() {
@@ -220,12 +220,12 @@ fn error_groups(doc: &Snapshot) -> Vec<String> {
     table.lines()
 }
 
-fn autoscalers(cluster: &Cluster, now: Stamp) -> Vec<String> {
+fn autoscalers(cluster: &Cluster) -> Vec<String> {
     let mut table = Table::new(["AUTOSCALER", ">NOW", ">WANTS", ">MIN", ">MAX", "VERDICT"]);
-    let mut hpas: Vec<_> = cluster.hpas.iter().collect();
-    hpas.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    for hpa in hpas {
-        let verdict = judge(hpa, now);
+    let mut rows: Vec<_> = cluster.derived.hpas.iter().collect();
+    rows.sort_by(|a, b| (&a.hpa.namespace, &a.hpa.name).cmp(&(&b.hpa.namespace, &b.hpa.name)));
+    for row in rows {
+        let (hpa, verdict) = (&row.hpa, &row.verdict);
         // what the metrics ask for says more than what the maximum left of it
         let wants = verdict.wants.filter(|_| verdict.state == HpaState::AtMax).or(hpa.desired);
         table.row([
@@ -234,7 +234,7 @@ fn autoscalers(cluster: &Cluster, now: Stamp) -> Vec<String> {
             or_dash(wants),
             hpa.min.to_string(),
             hpa.max.to_string(),
-            verdict.why,
+            verdict.why.to_string(),
         ]);
     }
     table.lines()
@@ -265,8 +265,8 @@ pub fn snapshot(doc: &Snapshot, cluster: &Cluster, now: Stamp) -> Vec<String> {
         let s = if causes.len() == 1 { "" } else { "s" };
         lines.push(format!("{} finding{s}; pilothouse why says more:", causes.len()));
     }
-    lines.extend(causes.iter().map(|cause| format!("  {} {}", glyph(cause.severity), cause.title)));
-    let tables = [nodes(doc), services(doc), autoscalers(cluster, now), workloads(doc), error_groups(doc)];
+    lines.extend(causes.iter().map(|cause| format!("  {} {}", glyph(cause.severity), cause)));
+    let tables = [nodes(doc), services(doc), autoscalers(cluster), workloads(doc), error_groups(doc)];
     for table in tables.into_iter().filter(|table| !table.is_empty()) {
         lines.push(String::new());
         lines.extend(table);

@@ -5,7 +5,9 @@ mod permit;
 mod print;
 mod table;
 
-pub use permit::permitted;
+use pilothouse_core::domain::cause::SuggestedCommand;
+
+pub use permit::{permitted, purpose};
 pub use print::{keys_table_markdown, keys_text, places};
 pub use table::COMMANDS;
 
@@ -234,6 +236,19 @@ pub fn of(cmd: Cmd) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.cmd == cmd)
 }
 
+impl From<SuggestedCommand> for Cmd {
+    fn from(suggested: SuggestedCommand) -> Self {
+        match suggested {
+            SuggestedCommand::Bounds => Self::Bounds,
+            SuggestedCommand::Cordon => Self::Cordon,
+            SuggestedCommand::OutOfService => Self::OutOfService,
+            SuggestedCommand::Restart => Self::Restart,
+            SuggestedCommand::Rollback => Self::Rollback,
+            SuggestedCommand::Rotation => Self::Rotation,
+        }
+    }
+}
+
 /// The command with this id, which is its name in the config and in suggestions.
 pub fn by_id(id: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.id == id)
@@ -264,6 +279,23 @@ mod tests {
                 command.keys.iter().any(|k| k.len() == 1 && k.chars().all(|c| c.is_ascii_uppercase()));
             let exempt = matches!(command.cmd, Cmd::Bottom | Cmd::PreviousMatch | Cmd::PreviousError);
             assert_eq!(command.risk == Risk::Rehearsed, capital && !exempt, "{}", command.id);
+        }
+    }
+
+    #[test]
+    fn every_command_that_a_finding_suggests_is_in_the_table_and_works_where_findings_are_shown() {
+        for suggested in SuggestedCommand::ALL {
+            let command = of(suggested.into()).expect("a row of the table");
+            assert_eq!(command.id, suggested.as_str());
+            assert_eq!(command.risk, Risk::Rehearsed, "{}", command.id);
+            // the bounds of an autoscaler have the key of the replicas of a workload
+            let has_its_key = |other: &&Command| {
+                other.risk == Risk::Rehearsed && command.keys.iter().any(|key| other.keys.contains(key))
+            };
+            for context in [Context::Now, Context::Text] {
+                let mut here = COMMANDS.iter().filter(|other| other.contexts.contains(&context));
+                assert!(here.any(|other| has_its_key(&other)), "{} in {}", command.id, context.title());
+            }
         }
     }
 

@@ -262,12 +262,14 @@ pub static PANES: [Pane; ListId::COUNT] = [
         columns: &autoscalers::COLUMNS,
         orders: &autoscalers::ORDERS,
         refresh: autoscalers::refresh,
-        key: |s, row| s.cluster.hpas.at(row).map(|hpa| hpa.uid.clone()),
-        grade: Some(|s, row| s.cluster.hpas.at(row).map(|hpa| autoscalers::grade(hpa, s.ui.now))),
-        row: |s, row| Some(autoscalers::row(s.cluster.hpas.at(row)?, s.ui.now, s.ui.namespace.is_none())),
+        key: |s, row| s.cluster.derived.hpas.at(row).map(|row| row.hpa.uid.clone()),
+        grade: Some(|s, row| s.cluster.derived.hpas.at(row).map(|row| autoscalers::grade(row))),
+        row: |s, row| {
+            Some(autoscalers::row(s.cluster.derived.hpas.at(row)?, s.ui.now, s.ui.namespace.is_none()))
+        },
         object: |s, uid| s.cluster.hpas.by_uid(uid).map(|hpa| autoscalers::object(hpa)),
         title: |_| "Autoscalers".into(),
-        counts: |s| autoscalers::counts(s.cluster, &s.here(), s.ui.now),
+        counts: |s| autoscalers::counts(s.cluster, &s.here()),
         state: |s| s.table("horizontalpodautoscalers", &s.cluster.hpas.cover, s.cluster.hpas.fresh),
         footer: |s| autoscalers::footer(s.cluster, s.ui.namespace.is_some()),
         cover: Some(|cluster| &cluster.hpas.cover),

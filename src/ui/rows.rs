@@ -12,12 +12,10 @@ pub mod workloads;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pilothouse_core::domain::autoscaler::Hpa;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::Pod;
-use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::table::Table;
-use pilothouse_core::facts::world::{NodeRow, ServiceRow, Severity, WorkloadRow};
+use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, TrafficRow, WorkloadRow};
 
 use super::list::Base;
 
@@ -33,16 +31,16 @@ pub struct PaneRows {
     /// The dead nodes that the pods were ordered with, and how often they were others.
     pub dead: BTreeSet<Name>,
     pub dead_turn: u32,
-    pub hpas: Base<Hpa>,
+    pub hpas: Base<HpaRow>,
     pub services: Option<Table<ServiceRow>>,
-    pub traffic: Option<Arc<TrafficSeen>>,
+    pub traffic: Option<Arc<[Arc<TrafficRow>]>>,
     /// Namespaces and names of the Services that NOW has findings about.
     pub found: Vec<(Name, Name, Severity)>,
     pub joined: Vec<traffic::Joined>,
     pub namespaces: Vec<namespaces::Place>,
     pub backends: Vec<backends::Backend>,
-    /// What there is to say of their shares.
-    pub backends_note: Option<String>,
+    /// What they were collected from.
+    pub backends_of: Option<backends::Inputs>,
     pub changes: changes::Entries,
     pub events: events::EventGroups,
 }

@@ -9,25 +9,18 @@ use pilothouse_core::domain::node::OUT_OF_SERVICE;
 use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, World};
 
 use super::app::{Screen, TextSource, Ui};
-use super::command::{self, Cmd};
+use super::command::{Cmd, purpose};
 use super::list::ListId;
 use super::pane::{self, causes};
 use super::rows::actions::{self, is_left};
 
-/// Whether a command fits objects of a kind.
+/// Whether a command fits objects of a kind: whether the table of kinds has a right that it writes with.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
     match cmd {
-        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => *kind == Kind::Node,
-        Cmd::Restart | Cmd::Rollback => {
-            matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
-        }
-        Cmd::PauseRollout => *kind == Kind::Deployment,
-        Cmd::Scale => matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet),
-        Cmd::Evict | Cmd::Rotation => *kind == Kind::Pod,
-        Cmd::Bounds => *kind == Kind::HorizontalPodAutoscaler,
         // not about the object
         Cmd::Failover | Cmd::Weight | Cmd::Undo => true,
-        _ => false,
+        Cmd::PauseRollout => *kind == Kind::Deployment,
+        cmd => purpose(cmd).is_some_and(|purpose| kind.takes(purpose)),
     }
 }
 
@@ -179,7 +172,7 @@ fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
 
 fn suggested(cause: &Cause, cmd: Cmd) -> Option<&ObjectRef> {
     let action = cause.action.as_ref()?;
-    (command::by_id(action.command)?.cmd == cmd).then_some(&action.on)
+    (Cmd::from(action.command()) == cmd).then_some(&action.on)
 }
 
 /// The object as it is now, with its identity; None if it is not among what is watched.

@@ -4,6 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use pilothouse_core::domain::autoscaler::{Hpa, HpaVerdict, Metric, Target};
+use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::cause::FindingCode;
+use pilothouse_core::domain::event::KubeEvent;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::pod::{Phase, Pod, PodShape, Trouble};
@@ -17,7 +21,9 @@ use pilothouse_core::domain::usage::NodeUsage;
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::event::{Batch, Event, Fact, Gone, Identity};
 use pilothouse_core::facts::table::Row;
-use pilothouse_core::facts::world::{Cause, Cluster, ClusterInfo};
+use pilothouse_core::facts::world::{Cause, Cluster, ClusterInfo, ServiceRow};
+use pilothouse_core::policy::hpa::judge as judge_hpa;
+use pilothouse_core::policy::shares::judge as judge_shares;
 use pilothouse_core::state::ClusterState;
 use proptest::prelude::*;
 
@@ -39,84 +45,65 @@ impl Seed {
     }
 }
 
-/// The kinds that take part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Table {
-    Nodes,
-    Leases,
-    Pods,
-    Deployments,
-    ReplicaSets,
-    Services,
-    Slices,
+/// The kinds that take part, each with its fact and how a row is made.
+macro_rules! tables {
+    ($($table:ident $fact:ident $row:ident)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        enum Table {
+            $($table,)*
+        }
+
+        impl Table {
+            const ALL: &[Self] = &[$(Self::$table,)*];
+
+            fn upsert(self, seeds: &[Seed]) -> Fact {
+                match self {
+                    $(Self::$table => Fact::$fact(Batch::Upsert(seeds.iter().map(|s| $row(*s)).collect())),)*
+                }
+            }
+
+            fn gone(self, index: u32, life: u32, version: u64) -> Fact {
+                let gone = Gone { uid: self.uid(index, life), version: Version(version) };
+                match self {
+                    $(Self::$table => Fact::$fact(Batch::Gone(vec![gone])),)*
+                }
+            }
+
+            fn begin(self, generation: u32) -> Fact {
+                match self {
+                    $(Self::$table => Fact::$fact(Batch::Begin { generation }),)*
+                }
+            }
+
+            fn end(self, generation: u32) -> Fact {
+                let version = Version(1);
+                match self {
+                    $(Self::$table => Fact::$fact(Batch::End { generation, version }),)*
+                }
+            }
+        }
+    };
+}
+
+tables! {
+    Nodes Nodes node
+    Leases Leases lease
+    Pods Pods pod
+    Deployments Deployments deployment
+    ReplicaSets ReplicaSets replicaset
+    StatefulSets StatefulSets statefulset
+    DaemonSets DaemonSets daemonset
+    Jobs Jobs job
+    Services Services service
+    Slices EndpointSlices slice
+    Hpas Hpas hpa
+    Pdbs Pdbs pdb
+    Events Events event
 }
 
 impl Table {
-    const ALL: [Self; 7] = [
-        Self::Nodes,
-        Self::Leases,
-        Self::Pods,
-        Self::Deployments,
-        Self::ReplicaSets,
-        Self::Services,
-        Self::Slices,
-    ];
-
     fn uid(self, index: u32, life: u32) -> Uid {
         Uid::Uuid((self as u128 + 1) * 100_000 + u128::from(index) * 10 + u128::from(life))
-    }
-
-    fn upsert(self, seeds: &[Seed]) -> Fact {
-        fn all<T>(seeds: &[Seed], row: fn(Seed) -> T) -> Batch<T> {
-            Batch::Upsert(seeds.iter().map(|s| row(*s)).collect())
-        }
-        match self {
-            Self::Nodes => Fact::Nodes(all(seeds, node)),
-            Self::Leases => Fact::Leases(all(seeds, lease)),
-            Self::Pods => Fact::Pods(all(seeds, pod)),
-            Self::Deployments => Fact::Deployments(all(seeds, deployment)),
-            Self::ReplicaSets => Fact::ReplicaSets(all(seeds, replicaset)),
-            Self::Services => Fact::Services(all(seeds, service)),
-            Self::Slices => Fact::EndpointSlices(all(seeds, slice)),
-        }
-    }
-
-    fn gone(self, index: u32, life: u32, version: u64) -> Fact {
-        let gone = Gone { uid: self.uid(index, life), version: Version(version) };
-        match self {
-            Self::Nodes => Fact::Nodes(Batch::Gone(vec![gone])),
-            Self::Leases => Fact::Leases(Batch::Gone(vec![gone])),
-            Self::Pods => Fact::Pods(Batch::Gone(vec![gone])),
-            Self::Deployments => Fact::Deployments(Batch::Gone(vec![gone])),
-            Self::ReplicaSets => Fact::ReplicaSets(Batch::Gone(vec![gone])),
-            Self::Services => Fact::Services(Batch::Gone(vec![gone])),
-            Self::Slices => Fact::EndpointSlices(Batch::Gone(vec![gone])),
-        }
-    }
-
-    fn begin(self, generation: u32) -> Fact {
-        match self {
-            Self::Nodes => Fact::Nodes(Batch::Begin { generation }),
-            Self::Leases => Fact::Leases(Batch::Begin { generation }),
-            Self::Pods => Fact::Pods(Batch::Begin { generation }),
-            Self::Deployments => Fact::Deployments(Batch::Begin { generation }),
-            Self::ReplicaSets => Fact::ReplicaSets(Batch::Begin { generation }),
-            Self::Services => Fact::Services(Batch::Begin { generation }),
-            Self::Slices => Fact::EndpointSlices(Batch::Begin { generation }),
-        }
-    }
-
-    fn end(self, generation: u32) -> Fact {
-        let version = Version(1);
-        match self {
-            Self::Nodes => Fact::Nodes(Batch::End { generation, version }),
-            Self::Leases => Fact::Leases(Batch::End { generation, version }),
-            Self::Pods => Fact::Pods(Batch::End { generation, version }),
-            Self::Deployments => Fact::Deployments(Batch::End { generation, version }),
-            Self::ReplicaSets => Fact::ReplicaSets(Batch::End { generation, version }),
-            Self::Services => Fact::Services(Batch::End { generation, version }),
-            Self::Slices => Fact::EndpointSlices(Batch::End { generation, version }),
-        }
     }
 }
 
@@ -173,8 +160,17 @@ fn pod(s: Seed) -> Pod {
         namespace: "shop".into(),
         name: named("pod", s.index.into()),
         node: (s.pick(0, 4) > 0).then(|| named("node", s.pick(2, 4))),
-        owner: match s.pick(6, 6) {
+        owner: match s.pick(6, 9) {
             0 => None,
+            6 => Some(owner(
+                Kind::StatefulSet,
+                Table::StatefulSets.uid(s.pick(9, 2) as u32, 0),
+                named("set", 0),
+            )),
+            7 => {
+                Some(owner(Kind::DaemonSet, Table::DaemonSets.uid(s.pick(9, 2) as u32, 0), named("agent", 0)))
+            }
+            8 => Some(owner(Kind::Job, Table::Jobs.uid(s.pick(9, 2) as u32, 0), named("job", 0))),
             n => {
                 let index = n as u32 - 1;
                 let uid = Table::ReplicaSets.uid(index, s.pick(10, 2) as u32);
@@ -240,6 +236,165 @@ fn replicaset(s: Seed) -> Workload {
     }
 }
 
+/// A condition that has lasted for as long as a rule waits.
+fn lasting(kind: &str, status: Status, reason: &str) -> Condition {
+    let since = Some(NOW.plus_secs(-100));
+    Condition { kind: kind.into(), status, reason: reason.into(), message: "as said".into(), since }
+}
+
+/// What a StatefulSet and a DaemonSet have in common: a number of pods that are wanted and there.
+fn one_by_one(s: Seed, table: Table, kind: Kind, name: &str) -> Workload {
+    let desired = s.pick(0, 5) as i32;
+    Workload {
+        kind,
+        uid: table.uid(s.index, s.life),
+        version: Version(s.version),
+        namespace: "shop".into(),
+        name: named(name, s.index.into()),
+        created: NOW.plus_secs(-9_000),
+        replicas: desired,
+        desired,
+        current: s.pick(4, 5) as i32,
+        updated: s.pick(8, 5) as i32,
+        ready: s.pick(12, 5) as i32,
+        available: s.pick(12, 5) as i32,
+        current_revision: "a".into(),
+        update_revision: ["a", "b"][s.pick(16, 2) as usize].into(),
+        template_labels: Arc::from([("app".into(), named(name, s.index.into()))]),
+        ..Workload::default()
+    }
+}
+
+fn statefulset(s: Seed) -> Workload {
+    one_by_one(s, Table::StatefulSets, Kind::StatefulSet, "set")
+}
+
+fn daemonset(s: Seed) -> Workload {
+    one_by_one(s, Table::DaemonSets, Kind::DaemonSet, "agent")
+}
+
+fn job(s: Seed) -> Workload {
+    let condition = match s.pick(0, 4) {
+        0 => Some(lasting("Failed", Status::True, "BackoffLimitExceeded")),
+        1 => Some(lasting("Complete", Status::True, "CompletionsReached")),
+        _ => None,
+    };
+    let cron =
+        Owner { kind: Kind::CronJob, name: "nightly".into(), uid: Uid::Uuid(7), group: "batch".into() };
+    Workload {
+        kind: Kind::Job,
+        uid: Table::Jobs.uid(s.index, s.life),
+        version: Version(s.version),
+        namespace: "shop".into(),
+        name: named("job", s.index.into()),
+        // no two at one moment: the newest tells the reason
+        created: NOW.plus_secs(-1_000 - i64::from(s.index)),
+        replicas: 1,
+        desired: 1,
+        failed: s.pick(4, 3) as i32,
+        conditions: condition.into_iter().collect(),
+        owner: (s.pick(8, 2) == 0).then(|| Arc::new(cron)),
+        ..Workload::default()
+    }
+}
+
+fn hpa(s: Seed) -> Hpa {
+    let mut conditions = vec![lasting("AbleToScale", Status::True, "ReadyForNewScale")];
+    match s.pick(0, 4) {
+        // no status yet, or none ever
+        0 => conditions.clear(),
+        1 => conditions.push(lasting("ScalingActive", Status::False, "FailedGetResourceMetric")),
+        _ => conditions.push(lasting("ScalingActive", Status::True, "ValidMetricFound")),
+    }
+    if s.pick(4, 2) == 0 {
+        conditions.push(lasting("ScalingLimited", Status::True, "TooManyReplicas"));
+    }
+    Hpa {
+        uid: Table::Hpas.uid(s.index, s.life),
+        version: Version(s.version),
+        namespace: "shop".into(),
+        name: named("hpa", s.index.into()),
+        created: NOW.plus_secs(if s.pick(6, 2) == 0 { -10 } else { -9_000 }),
+        target_name: named("app", s.pick(8, 5)),
+        max: 4,
+        current: Some(s.pick(12, 5) as i32),
+        desired: Some(s.pick(16, 5) as i32),
+        metrics: Arc::from([Metric {
+            kind: "Resource".into(),
+            name: "cpu".into(),
+            target: Target::Utilization(60),
+            current: Some(s.pick(20, 200) as i64),
+        }]),
+        conditions: conditions.into(),
+        ..Hpa::default()
+    }
+}
+
+fn pdb(s: Seed) -> Pdb {
+    let healthy = s.pick(0, 4) as i32;
+    Pdb {
+        uid: Table::Pdbs.uid(s.index, s.life),
+        version: Version(s.version),
+        namespace: "shop".into(),
+        name: named("pdb", s.index.into()),
+        selector: Arc::new(Selector::from_labels([labels(s.pick(4, 3))])),
+        min_available: Some("3".into()),
+        allowed: s.pick(8, 2) as i32,
+        current_healthy: healthy,
+        desired_healthy: 3,
+        expected: 3,
+        ..Pdb::default()
+    }
+}
+
+fn event(s: Seed) -> KubeEvent {
+    let table = [Table::Pods, Table::StatefulSets, Table::Jobs][s.pick(0, 3) as usize];
+    let about = table.uid(s.pick(4, 5) as u32, s.pick(8, 2) as u32);
+    // no two at one moment: the newest counts
+    let at = Some(NOW.plus_secs(-30 - i64::from(s.index * 2 + s.life)));
+    KubeEvent {
+        uid: Table::Events.uid(s.index, s.life),
+        version: Version(s.version),
+        namespace: "shop".into(),
+        name: named("event", s.index.into()),
+        about: ObjectRef::new(Kind::Pod, &"shop".into(), &"any".into(), &about),
+        warning: s.pick(12, 3) > 0,
+        reason: ["FailedMount", "FailedCreate", "Unhealthy", "Pulling"][s.pick(16, 4) as usize].into(),
+        message: named("said", s.pick(20, 3)),
+        count: 1,
+        first: at,
+        last: at,
+        component: "kubelet".into(),
+    }
+}
+
+/// A poll: of some Services, with backends that are their pods, and of a proxy that is none of theirs. The ratios are far
+/// from all thresholds, so that what a rule found before does not count; it was measured long after all endpoints came.
+fn traffic(content: u64) -> TrafficSeen {
+    let ratio = |at: u64| [0.0, 0.003, 0.03, 0.2][((content >> (at % 60)) % 4) as usize];
+    let rps = |at: u64| [10.0, 40.0, 90.0][((content >> (at % 60)) % 3) as usize];
+    let service = |i: u64| {
+        let backends = (0..3).map(|n| BackendTraffic {
+            name: named("pod", (content >> ((i * 7 + n * 3) % 60)) % 6),
+            rps: Some(rps(i * 11 + n)),
+            error_ratio: Some(ratio(i * 5 + n * 2)),
+            ..BackendTraffic::default()
+        });
+        let namespace: Name = if i == 3 { "".into() } else { "shop".into() };
+        Arc::new(ServiceTraffic {
+            namespace,
+            name: named("svc", i),
+            preset: "test".into(),
+            rps: Some(120.0),
+            error_ratio: Some(ratio(i * 13)),
+            backends: backends.collect(),
+            window_secs: 60,
+            ..ServiceTraffic::default()
+        })
+    };
+    TrafficSeen { at: NOW.plus_secs(3_600), services: (0..content % 5).map(service).collect() }
+}
+
 fn service(s: Seed) -> Service {
     Service {
         uid: Table::Services.uid(s.index, s.life),
@@ -286,6 +441,8 @@ enum Step {
         seeds: Vec<Seed>,
         whole: bool,
     },
+    /// A poll of Prometheus.
+    Traffic(u64),
     Publish {
         tick: bool,
     },
@@ -301,12 +458,13 @@ fn seed() -> impl Strategy<Value = Seed> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let table = || prop::sample::select(&Table::ALL);
+    let table = || prop::sample::select(Table::ALL);
     let seeds = || prop::collection::vec(seed(), 0..5);
     prop_oneof![
         5 => (table(), seeds()).prop_map(|(table, seeds)| Step::Upsert(table, seeds)),
         2 => (table(), 0..5u32, 0..12u64).prop_map(|(table, index, version)| Step::Gone { table, index, version }),
         2 => (table(), seeds(), any::<bool>()).prop_map(|(table, seeds, whole)| Step::Relist { table, seeds, whole }),
+        1 => any::<u64>().prop_map(Step::Traffic),
         2 => any::<bool>().prop_map(|tick| Step::Publish { tick }),
     ]
 }
@@ -316,6 +474,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Truth {
     rows: BTreeMap<(Table, u32), Seed>,
     generation: u32,
+    /// The last poll.
+    traffic: Option<u64>,
 }
 
 impl Truth {
@@ -324,6 +484,10 @@ impl Truth {
         match step {
             Step::Publish { tick } => {
                 state.publish(NOW, *tick);
+            }
+            Step::Traffic(content) => {
+                state.apply(Fact::Traffic(traffic(*content)), NOW);
+                self.traffic = Some(*content);
             }
             Step::Upsert(table, seeds) => {
                 for seed in seeds {
@@ -379,10 +543,13 @@ impl Truth {
     /// A state that only got the final facts.
     fn told_once(&self) -> ClusterState {
         let mut state = empty();
-        for table in Table::ALL {
+        for &table in Table::ALL {
             let seeds: Vec<Seed> =
                 self.rows.iter().filter(|((t, _), _)| *t == table).map(|(_, s)| *s).collect();
             state.apply(table.upsert(&seeds), NOW);
+        }
+        if let Some(content) = self.traffic {
+            state.apply(Fact::Traffic(traffic(content)), NOW);
         }
         state
     }
@@ -403,6 +570,7 @@ struct Follows {
     nodes: BTreeMap<Uid, String>,
     workloads: BTreeMap<Uid, String>,
     services: BTreeMap<Uid, String>,
+    hpas: BTreeMap<Uid, HpaVerdict>,
     owners: BTreeMap<Uid, String>,
     counts: String,
     causes: BTreeSet<String>,
@@ -411,10 +579,11 @@ struct Follows {
 fn follows(cluster: &Cluster) -> Follows {
     let d = &cluster.derived;
     let cause = |c: &Cause| {
-        let mut c = c.clone();
-        c.objects.sort();
-        c.evidence.sort();
-        format!("{c:?}")
+        let (mut objects, mut lines) = (c.objects.clone(), c.lines());
+        objects.sort();
+        lines.sort();
+        let beside = (c.severity, c.since, &c.action, c.impact, &c.shared, &c.includes, &c.progress);
+        format!("{} {c} {:?} {objects:?} {lines:?} {beside:?}", c.code(), c.finding)
     };
     Follows {
         nodes: d
@@ -445,6 +614,7 @@ fn follows(cluster: &Cluster) -> Follows {
                 (r.service.uid.clone(), format!("{of:?}"))
             })
             .collect(),
+        hpas: d.hpas.iter().map(|r| (r.hpa.uid.clone(), r.verdict.clone())).collect(),
         owners: d.replicaset_owner.iter().map(|(uid, owner)| (uid.clone(), format!("{owner:?}"))).collect(),
         counts: format!("{:?}", d.counts),
         causes: d.causes.iter().map(|c| cause(c)).collect(),
@@ -458,7 +628,7 @@ fn finite() -> impl Strategy<Value = Option<f64>> {
 fn fact() -> impl Strategy<Value = Fact> {
     let text = || any::<String>().prop_map(Name::from);
     let stamp = || (0..4_000_000_000_000_i64).prop_map(Stamp);
-    let table = || prop::sample::select(&Table::ALL);
+    let table = || prop::sample::select(Table::ALL);
     prop_oneof![
         (table(), prop::collection::vec(seed(), 0..3)).prop_map(|(table, seeds)| table.upsert(&seeds)),
         (table(), seed()).prop_map(|(table, s)| table.gone(s.index, s.life, s.version)),
@@ -506,13 +676,48 @@ proptest! {
         state.publish(NOW, true);
         let mut once = truth.told_once();
         once.publish(NOW, true);
+        // what a rule reads of the pods besides its inputs, it reads again with time or with the next poll
+        let later = NOW.plus_secs(6);
+        for told in [&mut state, &mut once] {
+            if let Some(content) = truth.traffic {
+                told.apply(Fact::Traffic(traffic(content)), later);
+            }
+            told.publish(later, true);
+        }
         let (kept, fresh) = (follows(state.published()), follows(once.published()));
         prop_assert_eq!(kept.nodes, fresh.nodes);
         prop_assert_eq!(kept.workloads, fresh.workloads);
         prop_assert_eq!(kept.services, fresh.services);
+        prop_assert_eq!(kept.hpas, fresh.hpas);
         prop_assert_eq!(kept.owners, fresh.owners);
         prop_assert_eq!(kept.counts, fresh.counts);
         prop_assert_eq!(kept.causes, fresh.causes);
+    }
+
+    #[test]
+    fn shares_and_verdicts_are_those_of_the_rows_that_stand_beside_them(steps in prop::collection::vec(step(), 0..40)) {
+        let (mut state, mut truth) = (empty(), Truth::default());
+        for step in &steps {
+            truth.play(&mut state, step);
+        }
+        state.publish(NOW, true);
+        let cluster = state.published();
+        let d = &cluster.derived;
+        prop_assert_eq!(d.hpas.len(), cluster.hpas.len());
+        for row in d.hpas.iter() {
+            prop_assert_eq!(&row.hpa, cluster.hpas.by_uid(&row.hpa.uid).unwrap());
+            prop_assert_eq!(&row.verdict, &judge_hpa(&row.hpa, NOW));
+        }
+        prop_assert_eq!(d.traffic.len(), cluster.traffic.services.len());
+        for (row, service) in d.traffic.iter().zip(cluster.traffic.services.iter()) {
+            prop_assert!(Arc::ptr_eq(&row.traffic, service));
+            let is = |r: &&Arc<ServiceRow>| {
+                r.service.namespace == service.namespace && r.service.name == service.name
+            };
+            let endpoints = cluster.in_rotation(d.services.iter().find(is).map(AsRef::as_ref));
+            prop_assert_eq!(row.endpoints.as_deref(), endpoints);
+            prop_assert_eq!(&row.shares, &judge_shares(service, endpoints, cluster.traffic.at));
+        }
     }
 
     #[test]
@@ -560,7 +765,12 @@ fn a_lease_that_was_replaced_in_a_list_still_tells_silence() {
     state.apply(Table::Leases.upsert(&[seed(1, 0)]), NOW);
     state.apply(Table::Leases.end(1), NOW);
     let cluster = state.publish(NOW, true).expect("a node became Suspect");
-    let suspects: Vec<&ObjectRef> =
-        cluster.derived.causes.iter().filter(|c| c.rule == "node-suspect").flat_map(|c| &c.objects).collect();
+    let suspects: Vec<&ObjectRef> = cluster
+        .derived
+        .causes
+        .iter()
+        .filter(|c| c.code() == FindingCode::NodeSuspect)
+        .flat_map(|c| &c.objects)
+        .collect();
     assert_eq!(suspects.len(), 1, "{:?}", cluster.derived.causes);
 }

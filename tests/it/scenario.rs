@@ -23,6 +23,7 @@ use pilothouse::ui::pane::{autoscalers, nodes, workloads};
 use pilothouse::ui::rows;
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
+use pilothouse_core::domain::cause::FindingCode;
 use pilothouse_core::domain::claim::Claim;
 use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
@@ -177,7 +178,7 @@ fn parts(what: &str, wanted: &Value, is: &[String], all: bool) {
 
 fn check(cluster: &Cluster, published: bool, at: Stamp, expect: &Map<String, Value>) {
     let d = &cluster.derived;
-    let causes: Vec<String> = d.causes.iter().map(|c| format!("{}: {}", c.rule, c.title)).collect();
+    let causes: Vec<String> = d.causes.iter().map(|c| format!("{}: {c}", c.rule())).collect();
     for (what, wanted) in expect {
         match what.as_str() {
             "nodes" => compare(
@@ -240,13 +241,13 @@ fn check(cluster: &Cluster, published: bool, at: Stamp, expect: &Map<String, Val
             "causes" => parts(what, wanted, &causes, true),
             "silenced" => {
                 let silenced: Vec<String> =
-                    d.silenced.iter().map(|s| format!("{}: {}", s.cause.rule, s.cause.title)).collect();
+                    d.silenced.iter().map(|s| format!("{}: {}", s.cause.rule(), s.cause)).collect();
                 parts(what, wanted, &silenced, true);
             }
-            "why" => parts(what, wanted, &d.causes.first().expect("a cause").evidence, false),
+            "why" => parts(what, wanted, &d.causes.first().expect("a cause").lines(), false),
             "action" => {
                 let action = d.causes.first().and_then(|c| c.action.as_ref());
-                assert_eq!(json!(action.map(|a| format!("{} {}", a.command, a.on.uid))), *wanted);
+                assert_eq!(json!(action.map(|a| format!("{} {}", a.command().as_str(), a.on.uid))), *wanted);
             }
             "severity" => assert_eq!(json!(d.causes.first().map(|c| c.severity)), *wanted),
             "changes" => {
@@ -275,9 +276,9 @@ fn agree(cluster: &Cluster, at: Stamp) {
         .map(AsRef::as_ref)
         .chain(d.silenced.iter().map(|silenced| silenced.cause.as_ref()))
         .flat_map(|c| {
-            let of = |(rule, object)| (c.severity, rule, object);
-            let nodes = c.objects.iter().filter(|o| o.kind == Kind::Node).map(|o| (c.rule, o.clone()));
-            c.tells().into_iter().chain(nodes).map(of).collect::<Vec<_>>()
+            let of = |(code, object): (FindingCode, ObjectRef)| (c.severity, code.as_str(), object);
+            let nodes = c.objects.iter().filter(|o| o.kind == Kind::Node).map(|o| (c.code(), o.clone()));
+            c.included().into_iter().chain(nodes).map(of).collect::<Vec<_>>()
         })
         .collect();
     let is_told = |uid: &Uid, least: Severity| told.iter().any(|(s, _, o)| o.uid == *uid && *s >= least);
@@ -291,15 +292,17 @@ fn agree(cluster: &Cluster, at: Stamp) {
             "NOW tells of node {name}, and it is not marked"
         );
     }
-    for hpa in cluster.hpas.iter() {
-        let marked = autoscalers::grade_of(judge(hpa, at).state) >= Grade::Warning;
+    for row in d.hpas.iter() {
+        let hpa = &row.hpa;
+        assert_eq!(row.verdict, judge(hpa, at), "HPA {}", hpa.name);
+        let marked = autoscalers::grade_of(row.verdict.state) >= Grade::Warning;
         assert_eq!(marked, is_told(&hpa.uid, Severity::Warning), "HPA {}", hpa.name);
     }
     let told_of = rows::workloads::told(cluster);
     for row in d.workloads.iter() {
         let marked = workloads::grade(row, &told_of) >= Grade::Warning;
         let (name, uid) = (&row.workload.name, &row.workload.uid);
-        let silenced = d.silenced.iter().flat_map(|s| s.cause.tells()).any(|(_, o)| o.uid == *uid);
+        let silenced = d.silenced.iter().flat_map(|s| s.cause.included()).any(|(_, o)| o.uid == *uid);
         assert!(
             marked || silenced || !is_told(uid, Severity::Warning),
             "NOW tells of workload {name}, and it is not marked"

@@ -72,7 +72,7 @@ async fn tell(story: &Story, seed: u64, lasts: u64) -> Record {
 /// The line about this, if there is one and nothing was done about it yet.
 fn line(cluster: &Cluster, of: Line) -> Option<&Cause> {
     let mut causes = cluster.derived.causes.iter().map(AsRef::as_ref);
-    causes.find(|cause| judge::is(cause.rule, cause.objects.first(), of) && cause.course.remedy.is_none())
+    causes.find(|cause| judge::is(cause.rule(), cause.object(), of) && cause.progress.remedy.is_none())
 }
 
 /// A story waits for nothing outside of this thread: its clock moves on when all of its tasks wait.

@@ -1,5 +1,6 @@
 //! HorizontalPodAutoscalers (autoscaling/v2).
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -93,4 +94,118 @@ impl Default for Hpa {
             keda: false,
         }
     }
+}
+
+/// How bad it is, worst last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HpaState {
+    #[default]
+    Steady,
+    /// Was made seconds ago: no status yet.
+    New,
+    Scaling,
+    /// At its minimum with the metrics asking for less: normal at night.
+    AtMin,
+    /// The target is at 0: switched off until someone scales up.
+    Disabled,
+    /// Wants more than maxReplicas.
+    AtMax,
+    /// Cannot compute or cannot act.
+    Failing,
+}
+
+/// Why an HPA is in its state. Its `Display` is what the panes show: `at max`, `up now`, `cannot read cpu/memory use: …`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HpaReason {
+    #[default]
+    Steady,
+    /// Within the stabilization window.
+    Stabilizing,
+    /// The metrics ask for more than it has, and it does not scale: pods that are not ready or have no metrics count less
+    /// for the controller.
+    Held {
+        asks: i32,
+    },
+    Up,
+    Down,
+    AtMin,
+    AtMax,
+    /// At its maximum, and the metrics ask for no more.
+    AtMaxWhichIsEnough,
+    Off,
+    NoStatusYet,
+    NeverLookedAt,
+    WaitsForMetrics,
+    /// The condition AbleToScale is false.
+    CannotScale(HpaFailure),
+    /// The condition ScalingActive is false.
+    Inactive(HpaFailure),
+}
+
+/// What a condition says that is false.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HpaFailure {
+    pub reason: Name,
+    pub message: Name,
+}
+
+impl fmt::Display for HpaReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Steady => "steady",
+            Self::Stabilizing => "steady (stabilization window)",
+            Self::Held { asks } => return write!(f, "held: the metrics ask for {asks}"),
+            Self::Up => "up now",
+            Self::Down => "down now",
+            Self::AtMin => "at min",
+            Self::AtMax => "at max",
+            Self::AtMaxWhichIsEnough => "at max, which is enough",
+            Self::Off => "off: the target is at 0",
+            Self::NoStatusYet => "no status yet",
+            Self::NeverLookedAt => "the controller has not looked at it",
+            Self::WaitsForMetrics => "waits for the metrics of its pods",
+            Self::CannotScale(failure) => return write!(f, "cannot scale: {failure}"),
+            Self::Inactive(failure) => return write!(f, "{failure}"),
+        })
+    }
+}
+
+impl HpaFailure {
+    /// The controller chains its errors with colons: the last part says what is wrong.
+    pub fn last_part(&self) -> &str {
+        self.message.rsplit(": ").next().unwrap_or(&self.message)
+    }
+}
+
+impl fmt::Display for HpaFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.last_part();
+        match self.reason.as_str() {
+            "FailedGetResourceMetric" | "FailedGetContainerResourceMetric" => {
+                write!(f, "cannot read cpu/memory use: {last}")
+            }
+            "FailedGetPodsMetric" => write!(f, "cannot read the pods' metric: {last}"),
+            "FailedGetObjectMetric" => write!(f, "cannot read the object's metric: {last}"),
+            "FailedGetExternalMetric" => write!(f, "cannot read the external metric: {last}"),
+            "FailedGetScale" => write!(f, "target not found or without a scale: {last}"),
+            "AmbiguousSelector" => f.write_str("another autoscaler matches the same pods"),
+            "InvalidSelector" => f.write_str("the target's selector is invalid"),
+            reason if self.message.is_empty() => f.write_str(reason),
+            reason => write!(f, "{reason}: {last}"),
+        }
+    }
+}
+
+/// The verdict on one HPA.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HpaVerdict {
+    pub state: HpaState,
+    pub why: HpaReason,
+    pub since: Option<Stamp>,
+    /// What the metrics ask for, before the limits; None when they cannot be read.
+    pub wants: Option<i32>,
+    /// The arithmetic for `wants`: `ceil(4 x 82/60) = 6`.
+    pub computed: Option<String>,
+    /// `maxReplicas`, `minReplicas`, or what the condition ScalingLimited names.
+    pub limited_by: Option<String>,
 }

@@ -1,4 +1,24 @@
-//! What rules find: the lines of NOW, and what they have to do with each other.
+//! Findings: the lines of NOW, and how they belong together.
+//!
+//! A finding is a code with its data ([`Finding`]). Whatever compares, folds, joins, silences or remembers findings uses
+//! these; the words are made where they are shown (`cause/words.rs`).
+
+mod code;
+mod details;
+mod evidence;
+mod finding;
+mod remedy;
+mod suggestion;
+mod words;
+
+pub use code::FindingCode;
+pub use evidence::{Evidence, FirstSeen, Relation};
+pub use finding::{
+    Blocked, Budget, ClaimState, Culprit, Finding, Gains, Heartbeats, Missed, NoEndpoints, NodeLoss,
+    PodCount, Release, StillThere, UnboundClaim, VolumeWait,
+};
+pub use remedy::{Effect, Progress, Remedy, RemedyKind};
+pub use suggestion::{Remediation, SuggestedCommand, Suggestion};
 
 use std::sync::Arc;
 
@@ -16,103 +36,115 @@ pub enum Severity {
     Critical,
 }
 
-/// A finding of one rule, with what a person needs to judge and to act.
+/// A finding of one rule, with what a person needs to judge and to act. Its `Display` is its line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
-    /// The rule's name: `node-not-ready`.
-    pub rule: &'static str,
+    /// What is wrong and how much.
+    pub finding: Finding,
     pub severity: Severity,
-    /// What is wrong, where, how much: one line.
-    pub title: String,
     /// What it is about, the main object first.
     pub objects: Vec<ObjectRef>,
     pub since: Option<Stamp>,
-    /// Lines for "why": what was seen, with numbers and where they come from; folded findings too.
-    pub evidence: Vec<String>,
+    /// For "why": what was seen, with numbers and where they come from; the findings that this one explains.
+    pub evidence: Vec<Evidence>,
     pub action: Option<Suggestion>,
-    /// How far it reaches, for ranking.
-    pub reach: Reach,
-    pub kin: Kin,
-    pub course: Course,
+    /// How much is affected, for ranking.
+    pub impact: Impact,
+    /// What other findings of the rule may have in common with it; the first one counts first.
+    pub shared: Vec<Shared>,
+    /// If this line stands for several findings of one code: what they share.
+    pub group: Option<Group>,
+    /// What the loss of this node or zone has done to Services, for its line.
+    pub hits: Vec<ServiceHit>,
+    /// The findings that this line includes besides its own, by code and main object.
+    pub includes: Vec<(FindingCode, ObjectRef)>,
+    pub progress: Progress,
 }
 
 impl Cause {
-    /// Every finding that this line tells, by its rule and main object: its own first, then those folded into it. A line
+    /// A finding with nothing but what it is about; the rest is added by struct update.
+    pub fn new(finding: Finding, severity: Severity, objects: Vec<ObjectRef>) -> Self {
+        Self {
+            finding,
+            severity,
+            objects,
+            since: None,
+            evidence: Vec::new(),
+            action: None,
+            impact: Impact::default(),
+            shared: Vec::new(),
+            group: None,
+            hits: Vec::new(),
+            includes: Vec::new(),
+            progress: Progress::default(),
+        }
+    }
+
+    pub fn code(&self) -> FindingCode {
+        self.finding.code()
+    }
+
+    /// The name of its code, as silences, documents and the README have it: `node-not-ready`.
+    pub fn rule(&self) -> &'static str {
+        self.code().as_str()
+    }
+
+    /// The main object.
+    pub fn object(&self) -> Option<&ObjectRef> {
+        self.objects.first()
+    }
+
+    /// Whether both are the same finding at two times: of one code and about one object. What is about no object is told
+    /// apart by its cause.
+    pub fn is_same(&self, other: &Cause) -> bool {
+        self.code() == other.code()
+            && match (self.object(), other.object()) {
+                (None, None) => self.finding.reason() == other.finding.reason(),
+                (one, other) => one == other,
+            }
+    }
+
+    /// Every finding that this line includes, by its code and main object: its own first, then those folded into it. A line
     /// that stands for several of a kind has none of its own.
-    pub fn tells(&self) -> Vec<(&'static str, ObjectRef)> {
-        let mut all: Vec<_> = match self.objects.first() {
-            Some(object) => vec![(self.rule, object.clone())],
-            None => Vec::new(),
-        };
-        all.extend(
-            self.kin.told.iter().filter(|told| Some(*told) != all.first()).cloned().collect::<Vec<_>>(),
-        );
-        all
+    pub fn included(&self) -> Vec<(FindingCode, ObjectRef)> {
+        let own = self.object().map(|object| (self.code(), object.clone()));
+        let others = self.includes.iter().filter(|other| Some(*other) != own.as_ref()).cloned();
+        own.iter().cloned().chain(others).collect()
     }
 }
 
-/// How a finding goes on. Rules leave it empty; it is filled in where their findings are collected.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Course {
-    /// When it was found first, by our clock.
-    pub seen: Stamp,
-    pub remedy: Option<Remedy>,
-}
-
-/// What somebody does about a finding.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Remedy {
-    /// `rolled back 1.8.2→1.8.1`.
-    pub what: String,
-    pub at: Stamp,
-    /// Who, by managedFields.
-    pub by: Option<Name>,
-    /// The error ratio when it began, where errors are what was found.
-    pub before: Option<f64>,
-    /// Since when all pods are the new ones.
-    pub settled: Option<Stamp>,
-    pub effect: Effect,
-}
-
-/// Whether a remedy helps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It is under way, or the figures still cover the time before.
-    Pending,
-    /// It gets better.
-    Helps,
-    /// It has had its time, and nothing is better.
-    None,
-}
-
-/// What a finding has to do with others.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Kin {
-    /// Findings of one rule that have one of these in common are told in one line; the first one counts first.
-    pub alike: Vec<Alike>,
-    /// The findings that the line tells beside its own, by rule and main object.
-    pub told: Vec<(&'static str, ObjectRef)>,
-}
-
-/// A cause that several findings may share.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Alike {
-    pub by: AlikeBy,
-    /// What several of them are called: `workloads`.
-    pub noun: &'static str,
-    /// What is said of all of them: `cannot start: FailedMount …`.
-    pub words: String,
-}
-
+/// What several findings of one code have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AlikeBy {
-    /// The same reason, and the same words but for names and numbers; of one namespace if that is where it comes from.
-    Said { reason: Name, template: String, namespace: Option<Name> },
+pub enum Shared {
+    /// The same reason, and the same message but for names and numbers; of one namespace if that is where it comes from.
+    Message { reason: Name, template: String, namespace: Option<Name> },
     /// The same reason on one node.
     Node { reason: Name, node: Name },
+    /// A volume that is out of reach for the same reason.
+    Volume(VolumeWait),
+    /// The same finalizers.
+    Finalizers(Vec<Name>),
+    /// All findings of the code.
+    Code,
 }
 
-/// A finding that is not shown among the others, because somebody said so.
+/// Several findings of one code in one line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub by: Shared,
+    pub count: usize,
+    /// The main objects of the first few.
+    pub first: Vec<ObjectRef>,
+}
+
+/// What the loss of a node has done to a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServiceHit {
+    NoEndpoints { service: ObjectRef },
+    Errors { service: ObjectRef, ratio: f64 },
+}
+
+/// A finding that is not shown among the others, because somebody silenced it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Silenced {
     pub cause: Arc<Cause>,
@@ -121,20 +153,10 @@ pub struct Silenced {
 
 /// How much is affected.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reach {
+pub struct Impact {
     pub services: u32,
     pub pods: u32,
     pub nodes: u32,
     /// 0..1, where traffic is known.
     pub error_ratio: Option<f64>,
-}
-
-/// What the key in a NOW line opens: the id of a command of the table and its object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suggestion {
-    /// A command id (`cordon`, `rollout-restart`), which the front end maps to its key.
-    pub command: &'static str,
-    /// In words: `cordon node x`.
-    pub title: String,
-    pub on: ObjectRef,
 }

@@ -359,6 +359,14 @@ impl Kind {
         }
     }
 
+    /// Whether an action of this purpose can be about objects of this kind: whether it writes to them.
+    pub fn takes(&self, purpose: Purpose) -> bool {
+        let writes =
+            |need: &&Need| need.verbs.iter().any(|verb| matches!(*verb, "create" | "patch" | "delete"));
+        let needs = self.info().map(|info| info.needs).unwrap_or_default();
+        needs.iter().filter(|need| need.purpose == purpose).any(|need| writes(&need))
+    }
+
     /// kubectl's short name, as used in `deploy/checkout`; the kind itself, lower-cased, where there is none.
     pub fn short(&self) -> String {
         let short = self.info().and_then(|info| info.short.first());

@@ -59,6 +59,33 @@ pub struct Taint {
     pub added: Option<Stamp>,
 }
 
+/// A node's state, the worst last. `Suspect`: its Lease is no longer renewed, but the control plane still says Ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NodeState {
+    #[default]
+    Ready,
+    Suspect,
+    NotReady,
+    Unknown,
+}
+
+impl NodeState {
+    /// True if the kubelet is unreachable: deletions on the node do not complete, and the reported pod states are
+    /// stale.
+    pub fn is_dead(self) -> bool {
+        self >= Self::NotReady
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Suspect => "Suspect",
+            Self::NotReady => "NotReady",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// A node with the fields that the console shows and plans with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {

@@ -199,6 +199,18 @@ pub fn clean_lines(text: &str) -> String {
     out
 }
 
+/// `1 pod`, `3 pods`.
+pub fn count(n: impl Into<u64>, noun: &str) -> String {
+    let n = n.into();
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// The start of a message, for a line: its first line, up to a length that a screen holds.
+pub fn brief(message: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 160;
+    cap(message.lines().next().unwrap_or_default(), LONGEST)
+}
+
 /// At most `max` bytes, cut between characters, with a note about the rest: `… +1234 bytes`.
 pub fn cap(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {

@@ -43,16 +43,36 @@ impl Stamp {
 
     /// The time in texts: `03:12:45 UTC`, with the date if it is not today.
     pub fn told(self, now: Stamp) -> String {
+        self.shown(now).to_string()
+    }
+
+    /// The same, to be written later.
+    pub fn shown(self, now: Stamp) -> ShownTime {
         let day = |at: Stamp| at.to_chrono().map(|t| t.date_naive());
-        match (day(self), day(now)) {
-            (Some(day), Some(today)) if day != today => format!("{day} {} UTC", self.clock_secs()),
-            _ => format!("{} UTC", self.clock_secs()),
-        }
+        let other_day = matches!((day(self), day(now)), (Some(day), Some(today)) if day != today);
+        ShownTime { at: self, other_day }
     }
 
     /// `03:12:45` (UTC).
     pub fn clock_secs(self) -> String {
         self.to_chrono().map_or_else(|| "--:--:--".into(), |t| t.format("%H:%M:%S").to_string())
+    }
+}
+
+/// A moment as texts write it, see [`Stamp::told`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShownTime {
+    pub at: Stamp,
+    /// It was not on the day on which it is told.
+    pub other_day: bool,
+}
+
+impl fmt::Display for ShownTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(at) = self.at.to_chrono().filter(|_| self.other_day) {
+            write!(f, "{} ", at.date_naive())?;
+        }
+        write!(f, "{} UTC", self.at.clock_secs())
     }
 }
 

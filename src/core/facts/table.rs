@@ -203,6 +203,11 @@ impl<T> Table<T> {
 }
 
 impl<T: Row> Table<T> {
+    /// True if all rows of this namespace were read, and none is late.
+    pub fn is_current(&self, namespace: &str) -> bool {
+        self.cover.covers(namespace) && self.fresh.stale_since.is_none()
+    }
+
     /// Scans all rows: for a key press, not for a loop.
     pub fn by_uid(&self, uid: &Uid) -> Option<&Arc<T>> {
         self.iter().find(|row| row.uid() == uid)

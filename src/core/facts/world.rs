@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::LogSummary;
 use crate::domain::node::{Node, OUT_OF_SERVICE};
@@ -23,9 +21,9 @@ pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
 use super::table::{Row, Table};
 use super::tables::Tables;
-pub use crate::domain::cause::{
-    Alike, AlikeBy, Cause, Course, Effect, Kin, Reach, Remedy, Severity, Silenced, Suggestion,
-};
+pub use super::verdicts::{HpaRow, TrafficRow};
+pub use crate::domain::cause::{Cause, Effect, Severity, Silenced};
+pub use crate::domain::node::NodeState;
 
 /// The whole shared state at one time.
 #[derive(Clone, Debug, Default)]
@@ -110,12 +108,18 @@ impl Cluster {
 
     /// True if the endpoints of a namespace's Services are complete and current: all were read, and no source is late.
     pub fn knows_endpoints(&self, namespace: &str) -> bool {
-        self.slices.cover.covers(namespace) && self.slices.fresh.stale_since.is_none()
+        self.slices.is_current(namespace)
     }
 
     /// The Service's row, if its endpoints are complete enough to tell which pods are in rotation.
     pub fn in_rotation<'a>(&self, row: Option<&'a ServiceRow>) -> Option<&'a ServiceRow> {
         row.filter(|row| self.knows_endpoints(&row.service.namespace))
+    }
+
+    /// What is measured of a Service.
+    pub fn measured(&self, namespace: &str, name: &str) -> Option<&Arc<TrafficRow>> {
+        let is = |row: &&Arc<TrafficRow>| row.traffic.namespace == namespace && row.traffic.name == name;
+        self.derived.traffic.iter().find(is)
     }
 
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
@@ -153,6 +157,9 @@ pub struct Derived {
     pub nodes: Table<NodeRow>,
     pub workloads: Table<WorkloadRow>,
     pub services: Table<ServiceRow>,
+    pub hpas: Table<HpaRow>,
+    /// One for each of [`Cluster::traffic`], in its order.
+    pub traffic: Arc<[Arc<TrafficRow>]>,
     /// ReplicaSet uid -> its owner.
     pub replicaset_owner: Arc<HashMap<Uid, Arc<crate::domain::id::Owner>>>,
     pub counts: Counts,
@@ -177,33 +184,6 @@ pub struct Counts {
     pub pods_bad: u32,
     pub pods_pending: u32,
     pub pods_unschedulable: u32,
-}
-
-/// A node's state, the worst last. `Suspect`: its Lease is no longer renewed, but the control plane still says Ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum NodeState {
-    #[default]
-    Ready,
-    Suspect,
-    NotReady,
-    Unknown,
-}
-
-impl NodeState {
-    /// True if the kubelet is unreachable: deletions on the node do not complete, and the reported pod states are
-    /// stale.
-    pub fn is_dead(self) -> bool {
-        self >= Self::NotReady
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Suspect => "Suspect",
-            Self::NotReady => "NotReady",
-            Self::Unknown => "Unknown",
-        }
-    }
 }
 
 /// The sums over the pods bound to a node, as in `kubectl describe node`: terminated pods are left out.
@@ -327,7 +307,7 @@ impl Row for ServiceRow {
 }
 
 /// Whether two rows have the same content, apart from their versions.
-fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
+pub(super) fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a.same_content(b)
 }
 

@@ -6,6 +6,7 @@ use super::workloads::workload;
 use super::{DataScope, PlanInput, gone, here, kubectl};
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::kinds::Purpose;
 use crate::domain::plan::{
     Change, Confirm, FieldChange, Lookup, LookupResult, Plan, Refusal, ScaleBy, Step, StepKind, Warning,
 };
@@ -31,7 +32,7 @@ pub(super) fn scale(input: PlanInput<'_>, plan: &mut Plan, by: &ScaleBy) {
         plan.refusals.push(Refusal::NegativeReplicas { replicas: by.replicas });
     }
     for target in plan.intent.targets.clone() {
-        if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet) {
+        if !target.kind.takes(Purpose::Scale) {
             plan.refusals.push(Refusal::NotScalable { kind: target.kind });
             continue;
         }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{PlanInput, gone, here, kubectl};
 use crate::domain::id::{Kind, ObjectRef};
 use crate::domain::image;
+use crate::domain::kinds::Purpose;
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, FieldChange, Lookup, LookupResult, Plan, Refusal, Step, StepKind, Warning,
@@ -42,7 +43,7 @@ pub(super) fn restart(cluster: &Cluster, plan: &mut Plan) {
     let mut words = Vec::new();
     for target in plan.intent.targets.clone() {
         words.push((target.namespace.clone(), format!("{}/{}", target.kind.short(), quote(&target.name))));
-        if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
+        if !target.kind.takes(Purpose::Restart) {
             plan.refusals.push(Refusal::NoRestart { kind: target.kind });
             continue;
         }
@@ -193,7 +194,7 @@ pub(super) fn rollback(input: PlanInput<'_>, plan: &mut Plan, to_revision: Optio
     plan.confirm = Confirm::Suffix;
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {
-        if !matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet) {
+        if !target.kind.takes(Purpose::Restart) {
             plan.refusals.push(Refusal::NoRollout { kind: target.kind });
             continue;
         }

@@ -3,43 +3,12 @@
 //! Semantics: the controller's `horizontal.go` and `replica_calculator.go`; ScalingLimited keeps its old value while
 //! metrics fail, so "at max" counts only with ScalingActive=True.
 
-use crate::domain::autoscaler::{Hpa, Metric, Target};
-use crate::domain::node::Status;
+use std::cmp::Ordering;
+
+use crate::domain::autoscaler::{Hpa, HpaFailure, HpaReason, HpaState, HpaVerdict, Metric, Target};
+use crate::domain::node::{Condition, Status};
 use crate::domain::quantity::{Counts, show_milli};
 use crate::domain::time::Stamp;
-
-/// The severity of the verdict, the worst last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HpaState {
-    #[default]
-    Steady,
-    /// It was created seconds ago and has no status yet.
-    New,
-    Scaling,
-    /// At its minimum, and the metrics need fewer replicas: normal at night.
-    AtMin,
-    /// The target has 0 replicas, so the autoscaler is off until somebody scales it up.
-    Disabled,
-    /// It needs more than maxReplicas.
-    AtMax,
-    /// It cannot compute a number, or cannot scale.
-    Failing,
-}
-
-/// The verdict on one HPA.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HpaVerdict {
-    pub state: HpaState,
-    /// As a text: `at max`, `up now`, `cannot read cpu`.
-    pub why: String,
-    pub since: Option<Stamp>,
-    /// The number of replicas that the metrics need, before the limits; None if they cannot be read.
-    pub wants: Option<i32>,
-    /// The arithmetic for `wants`: `ceil(4 x 82/60) = 6`.
-    pub computed: Option<String>,
-    /// `maxReplicas`, `minReplicas`, or the limit that the condition ScalingLimited names.
-    pub limited_by: Option<String>,
-}
 
 /// The default tolerance, in thousandths (`--horizontal-pod-autoscaler-tolerance`).
 const TOLERANCE: i64 = 100;
@@ -84,119 +53,83 @@ const FAILING_SECS: u64 = 60;
 
 /// Judges one HPA.
 pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
-    let able = hpa.condition("AbleToScale");
-    let active = hpa.condition("ScalingActive");
-    let limited = hpa.condition("ScalingLimited");
+    let limited = hpa.condition("ScalingLimited").filter(|c| c.status == Status::True);
     let asked = hpa.metrics.iter().filter_map(|m| ask(hpa, m)).max_by_key(|(wants, _)| *wants);
-    let mut verdict = HpaVerdict {
-        wants: asked.as_ref().map(|(wants, _)| *wants),
-        computed: asked.map(|(_, arithmetic)| arithmetic),
-        ..HpaVerdict::default()
-    };
-    let mut say = |state, why: String, since| {
-        verdict.state = state;
-        verdict.why = why;
-        verdict.since = since;
-    };
-    if let Some(c) = able.filter(|c| c.status == Status::False) {
-        say(HpaState::Failing, format!("cannot scale: {}", words(&c.reason, &c.message)), c.since);
-        return verdict;
+    let (wants, computed) = asked.unzip();
+    if let Some((state, why, since)) = unable(hpa, now) {
+        return HpaVerdict { state, why, since, wants, computed, limited_by: None };
     }
-    if let Some(c) = active.filter(|c| c.status == Status::False) {
-        if c.reason == "ScalingDisabled" {
-            say(HpaState::Disabled, "off: the target is at 0".into(), c.since);
-        } else if c.since.is_some_and(|since| now.secs_since(since) < FAILING_SECS) {
-            say(HpaState::New, "waits for the metrics of its pods".into(), c.since);
+    let (state, why, since) = able(hpa, limited, wants);
+    let limited_by = limited.map(|c| match c.reason.as_str() {
+        "TooManyReplicas" => "maxReplicas".into(),
+        "TooFewReplicas" => "minReplicas".into(),
+        other => other.to_owned(),
+    });
+    HpaVerdict { state, why, since, wants, computed, limited_by }
+}
+
+/// A state with its reason, and since when.
+type Judged = (HpaState, HpaReason, Option<Stamp>);
+
+/// What keeps the autoscaler from acting.
+fn unable(hpa: &Hpa, now: Stamp) -> Option<Judged> {
+    let failure = |c: &Condition| HpaFailure { reason: c.reason.clone(), message: c.message.clone() };
+    if let Some(c) = hpa.condition("AbleToScale").filter(|c| c.status == Status::False) {
+        return Some((HpaState::Failing, HpaReason::CannotScale(failure(c)), c.since));
+    }
+    let Some(active) = hpa.condition("ScalingActive") else {
+        let is_new = now.secs_since(hpa.created) < 120;
+        let (state, why) = if is_new {
+            (HpaState::New, HpaReason::NoStatusYet)
         } else {
-            say(HpaState::Failing, words(&c.reason, &c.message), c.since);
-        }
-        return verdict;
+            (HpaState::Failing, HpaReason::NeverLookedAt)
+        };
+        return Some((state, why, Some(hpa.created)));
+    };
+    if active.status != Status::False {
+        return None;
     }
-    if active.is_none() {
-        let state = if now.secs_since(hpa.created) < 120 { HpaState::New } else { HpaState::Failing };
-        let why =
-            if state == HpaState::New { "no status yet" } else { "the controller has not looked at it" };
-        say(state, why.into(), Some(hpa.created));
-        return verdict;
-    }
+    let (state, why) = if active.reason == "ScalingDisabled" {
+        (HpaState::Disabled, HpaReason::Off)
+    } else if active.since.is_some_and(|since| now.secs_since(since) < FAILING_SECS) {
+        (HpaState::New, HpaReason::WaitsForMetrics)
+    } else {
+        (HpaState::Failing, HpaReason::Inactive(failure(active)))
+    };
+    Some((state, why, active.since))
+}
+
+/// What the autoscaler does, as it can act. `limited`: the condition ScalingLimited, if it is true.
+fn able(hpa: &Hpa, limited: Option<&Condition>, wants: Option<i32>) -> Judged {
     let (current, desired) = (hpa.current.unwrap_or(0), hpa.desired.unwrap_or(0));
-    let asks = verdict.wants.unwrap_or(0);
-    match limited.filter(|c| c.status == Status::True) {
+    match limited {
         Some(c) if c.reason == "TooManyReplicas" && current >= hpa.max => {
-            // within the tolerance of its maximum it has all that it needs
-            match verdict.wants {
-                Some(wants) if wants <= hpa.max => {
-                    say(HpaState::Steady, "at max, which is enough".into(), c.since);
-                }
-                _ => say(HpaState::AtMax, "at max".into(), c.since),
-            }
-            verdict.limited_by = Some("maxReplicas".into());
+            return match wants {
+                // within the tolerance of its maximum it has what it wants
+                Some(wants) if wants <= hpa.max => (HpaState::Steady, HpaReason::AtMaxWhichIsEnough, c.since),
+                _ => (HpaState::AtMax, HpaReason::AtMax, c.since),
+            };
         }
         Some(c) if c.reason == "TooFewReplicas" && current <= hpa.min => {
-            say(HpaState::AtMin, "at min".into(), c.since);
-            verdict.limited_by = Some("minReplicas".into());
+            return (HpaState::AtMin, HpaReason::AtMin, c.since);
         }
-        limited => {
-            if let Some(c) = limited {
-                verdict.limited_by = Some(match c.reason.as_str() {
-                    "TooManyReplicas" => "maxReplicas".into(),
-                    "TooFewReplicas" => "minReplicas".into(),
-                    other => other.to_owned(),
-                });
-            }
-            let mut say = |state, why: String, since| {
-                verdict.state = state;
-                verdict.why = why;
-                verdict.since = since;
-            };
-            match desired.cmp(&current) {
-                std::cmp::Ordering::Greater if desired > 0 => {
-                    say(HpaState::Scaling, "up now".into(), hpa.last_scale);
+        _ => {}
+    }
+    match desired.cmp(&current) {
+        Ordering::Greater if desired > 0 => (HpaState::Scaling, HpaReason::Up, hpa.last_scale),
+        Ordering::Less if desired > 0 => (HpaState::Scaling, HpaReason::Down, hpa.last_scale),
+        _ => {
+            let held = hpa.condition("AbleToScale");
+            let held = held.filter(|c| c.reason == "ScaleDownStabilized" || c.reason == "ScaleUpStabilized");
+            match (held, wants.unwrap_or(0)) {
+                (Some(c), _) => (HpaState::Steady, HpaReason::Stabilizing, c.since),
+                (None, asks) if asks > current => {
+                    (HpaState::Steady, HpaReason::Held { asks }, hpa.last_scale)
                 }
-                std::cmp::Ordering::Less if desired > 0 => {
-                    say(HpaState::Scaling, "down now".into(), hpa.last_scale);
-                }
-                _ => {
-                    let held =
-                        able.filter(|c| c.reason == "ScaleDownStabilized" || c.reason == "ScaleUpStabilized");
-                    match held {
-                        // the controller counts pods that are not ready or have no metrics with less load
-                        None if asks > current => {
-                            say(
-                                HpaState::Steady,
-                                format!("held: the metrics ask for {asks}"),
-                                hpa.last_scale,
-                            );
-                        }
-                        Some(c) => say(HpaState::Steady, "steady (stabilization window)".into(), c.since),
-                        None => say(HpaState::Steady, "steady".into(), hpa.last_scale),
-                    }
-                }
+                (None, _) => (HpaState::Steady, HpaReason::Steady, hpa.last_scale),
             }
         }
     }
-    verdict
-}
-
-fn words(reason: &str, message: &str) -> String {
-    match reason {
-        "FailedGetResourceMetric" | "FailedGetContainerResourceMetric" => {
-            format!("cannot read cpu/memory use: {}", tail(message))
-        }
-        "FailedGetPodsMetric" => format!("cannot read the pods' metric: {}", tail(message)),
-        "FailedGetObjectMetric" => format!("cannot read the object's metric: {}", tail(message)),
-        "FailedGetExternalMetric" => format!("cannot read the external metric: {}", tail(message)),
-        "FailedGetScale" => format!("target not found or without a scale: {}", tail(message)),
-        "AmbiguousSelector" => "another autoscaler matches the same pods".into(),
-        "InvalidSelector" => "the target's selector is invalid".into(),
-        _ if message.is_empty() => reason.to_owned(),
-        _ => format!("{reason}: {}", tail(message)),
-    }
-}
-
-/// The controller chains its errors with colons; the last part names the cause.
-fn tail(message: &str) -> &str {
-    message.rsplit(": ").next().unwrap_or(message)
 }
 
 #[cfg(test)]
@@ -204,7 +137,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::node::Condition;
 
     fn condition(kind: &str, status: Status, reason: &str) -> Condition {
         Condition {
@@ -269,7 +201,7 @@ mod tests {
         assert_eq!(v.state, HpaState::New, "new pods have no metrics at first");
         let v = judge(&hpa(10, 10, 92, failing), Stamp(60_007));
         assert_eq!(v.state, HpaState::Failing);
-        assert_eq!(v.why, "cannot read cpu/memory use: no metrics known");
+        assert_eq!(v.why.to_string(), "cannot read cpu/memory use: no metrics known");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! A rule says nothing over a table that was not received: no finding is better than a wrong one, and the missing
 //! source is a finding of its own.
 
-mod course;
 mod errors;
 mod fold;
 mod jobs;
@@ -12,6 +11,7 @@ mod join;
 mod leaving;
 mod nodes;
 mod pods;
+mod progress;
 mod ready;
 mod refused;
 mod rotation;
@@ -25,6 +25,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::domain::cause::FindingCode as Code;
 use crate::domain::claim::Claim;
 use crate::domain::id::{Name, ObjectRef, Uid};
 use crate::domain::pod::Pod;
@@ -32,13 +33,13 @@ use crate::domain::selector::Selector;
 use crate::domain::silence::Silence;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::ServiceTraffic;
+use crate::facts::events_about::EventsAbout;
 use crate::facts::latency::Latency;
 use crate::facts::reduce::{Part, Parts};
-use crate::facts::said::Said;
 use crate::facts::world::{Cause, Cluster, ServiceRow, Severity, Silenced, WorkloadRow};
 
-/// What a rule may look at.
-pub struct Scene<'s, 'c> {
+/// What a rule may look at, and what it found the last time.
+pub struct RuleContext<'s, 'c> {
     pub cluster: &'c Cluster,
     /// Pods that are not well, by uid.
     pub bad: &'s HashMap<Uid, Arc<Pod>>,
@@ -47,7 +48,7 @@ pub struct Scene<'s, 'c> {
     /// Pods that somebody took out of rotation, by uid.
     pub apart: &'s HashMap<Uid, Arc<Pod>>,
     /// What events say about an object.
-    pub said: &'s Said,
+    pub events: &'s EventsAbout,
     /// What latencies usually are.
     pub latency: &'s Latency,
     pub now: Stamp,
@@ -68,7 +69,7 @@ pub struct Index<'a> {
     claims: OnceCell<HashMap<(&'a str, &'a str), &'a Arc<Claim>>>,
 }
 
-impl<'s, 'c> Scene<'s, 'c> {
+impl<'s, 'c> RuleContext<'s, 'c> {
     /// The workloads of a namespace.
     fn workloads_in(&self, namespace: &str) -> &'s [&'c Arc<WorkloadRow>] {
         let all = self.index.workloads.get_or_init(|| {
@@ -134,17 +135,18 @@ impl<'s, 'c> Scene<'s, 'c> {
     }
 
     /// True if the running rule's last findings had one about this object.
-    fn held(&self, object: &ObjectRef) -> bool {
-        self.before.iter().any(|cause| cause.objects.first() == Some(object))
+    fn was_found(&self, object: &ObjectRef) -> bool {
+        self.before.iter().any(|cause| cause.object() == Some(object))
     }
 }
 
-/// One named rule.
+/// One rule.
 pub struct Rule {
-    pub name: &'static str,
+    /// The codes of what it finds.
+    pub finds: &'static [Code],
     /// It runs again when one of these changed.
     pub inputs: Parts,
-    pub find: fn(&Scene<'_, '_>) -> Vec<Cause>,
+    pub find: fn(&RuleContext<'_, '_>) -> Vec<Cause>,
 }
 
 /// What a finding about a workload's pods depends on: the pods, whose they are, which Services they stand behind, and
@@ -159,81 +161,86 @@ const CLAIMS: Parts = Parts::of(Part::PersistentVolumeClaim);
 /// All rules.
 pub const RULES: [Rule; 28] = [
     Rule {
-        name: "node-not-ready",
+        finds: &[Code::NodeNotReady],
         inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME),
         find: nodes::not_ready,
     },
-    Rule { name: "node-suspect", inputs: Parts::NODES, find: nodes::suspect },
-    Rule { name: "node-pressure", inputs: Parts::NODES.and(Parts::TIME), find: nodes::pressure },
-    Rule { name: "crash-loop", inputs: OWNED_PODS, find: pods::crash_loop },
-    Rule { name: "image-pull", inputs: OWNED_PODS, find: pods::image_pull },
-    Rule { name: "bad-config", inputs: OWNED_PODS, find: pods::config },
-    Rule { name: "oom-killed", inputs: OWNED_PODS, find: pods::oom },
+    Rule { finds: &[Code::NodeSuspect], inputs: Parts::NODES, find: nodes::suspect },
+    Rule { finds: &[Code::NodePressure], inputs: Parts::NODES.and(Parts::TIME), find: nodes::pressure },
+    Rule { finds: &[Code::CrashLoop], inputs: OWNED_PODS, find: pods::crash_loop },
+    Rule { finds: &[Code::ImagePull], inputs: OWNED_PODS, find: pods::image_pull },
+    Rule { finds: &[Code::BadConfig], inputs: OWNED_PODS, find: pods::config },
+    Rule { finds: &[Code::OomKilled], inputs: OWNED_PODS, find: pods::oom },
     Rule {
-        name: "unschedulable",
+        finds: &[Code::Unschedulable],
         inputs: OWNED_PODS.and(Parts::EVENTS).and(CLAIMS),
         find: pods::unschedulable,
     },
-    Rule { name: "volume-not-bound", inputs: OWNED_PODS.and(WAITING).and(CLAIMS), find: volumes::not_bound },
-    Rule { name: "not-starting", inputs: OWNED_PODS.and(WAITING), find: starting::not_starting },
-    Rule { name: "not-created", inputs: Parts::WORKLOADS.and(WAITING), find: refused::not_created },
-    Rule { name: "not-ready", inputs: OWNED_PODS.and(WAITING), find: ready::not_ready },
-    Rule { name: "rollout-waits", inputs: OWNED_PODS.and(WAITING), find: ready::rollout_waits },
-    Rule { name: "terminating", inputs: OWNED_PODS.and(WAITING), find: leaving::terminating },
-    Rule { name: "pod-failed", inputs: Parts::PODS.and(Parts::TIME), find: jobs::pod_failed },
-    Rule { name: "evicted", inputs: Parts::PODS.and(Parts::TIME), find: jobs::evicted },
     Rule {
-        name: "job-failed",
+        finds: &[Code::VolumeNotBound],
+        inputs: OWNED_PODS.and(WAITING).and(CLAIMS),
+        find: volumes::not_bound,
+    },
+    Rule { finds: &[Code::NotStarting], inputs: OWNED_PODS.and(WAITING), find: starting::not_starting },
+    Rule { finds: &[Code::NotCreated], inputs: Parts::WORKLOADS.and(WAITING), find: refused::not_created },
+    Rule { finds: &[Code::NotReady], inputs: OWNED_PODS.and(WAITING), find: ready::not_ready },
+    Rule { finds: &[Code::RolloutWaits], inputs: OWNED_PODS.and(WAITING), find: ready::rollout_waits },
+    Rule { finds: &[Code::Terminating], inputs: OWNED_PODS.and(WAITING), find: leaving::terminating },
+    Rule { finds: &[Code::PodFailed], inputs: Parts::PODS.and(Parts::TIME), find: jobs::pod_failed },
+    Rule { finds: &[Code::Evicted], inputs: Parts::PODS.and(Parts::TIME), find: jobs::evicted },
+    Rule {
+        finds: &[Code::JobFailed],
         inputs: Parts::WORKLOADS.and(Parts::CRONJOBS).and(Parts::TIME),
         find: jobs::job_failed,
     },
-    Rule { name: "cronjob-missed", inputs: Parts::CRONJOBS.and(Parts::TIME), find: jobs::cronjob_missed },
-    Rule { name: "rollout-stuck", inputs: Parts::WORKLOADS.and(Parts::SERVICES), find: pods::rollout_stuck },
     Rule {
-        name: "no-ready-endpoints",
+        finds: &[Code::CronJobMissed],
+        inputs: Parts::CRONJOBS.and(Parts::TIME),
+        find: jobs::cronjob_missed,
+    },
+    Rule {
+        finds: &[Code::RolloutStuck],
+        inputs: Parts::WORKLOADS.and(Parts::SERVICES),
+        find: pods::rollout_stuck,
+    },
+    Rule {
+        finds: &[Code::NoReadyEndpoints],
         inputs: Parts::SERVICES.and(Parts::WORKLOADS).and(Parts::TIME),
         find: services::no_ready_endpoints,
     },
     Rule {
-        name: "service-errors",
+        finds: &[Code::ServiceErrors],
         inputs: Parts::TRAFFIC.and(Parts::LOGS).and(Parts::SERVICES).and(Parts::WORKLOADS),
         find: errors::errors,
     },
-    Rule { name: "traffic-uneven", inputs: Parts::TRAFFIC.and(Parts::SERVICES), find: errors::uneven },
-    Rule { name: "service-slow", inputs: Parts::TRAFFIC, find: slow::slow },
+    Rule { finds: &[Code::TrafficUneven], inputs: Parts::TRAFFIC.and(Parts::SERVICES), find: errors::uneven },
+    Rule { finds: &[Code::ServiceSlow], inputs: Parts::TRAFFIC, find: slow::slow },
     Rule {
-        name: "errors-since-rollout",
+        finds: &[Code::ErrorsSinceRollout],
         inputs: Parts::LOGS.and(Parts::WORKLOADS),
         find: errors::errors_since_rollout,
     },
-    Rule { name: "hpa", inputs: Parts::HPAS.and(Parts::TIME), find: services::hpa },
     Rule {
-        name: "pdb-blocks",
+        finds: &[Code::HpaAtLimit, Code::HpaFailing],
+        inputs: Parts::HPAS.and(Parts::TIME),
+        find: services::hpa,
+    },
+    Rule {
+        finds: &[Code::PdbBlocks],
         inputs: Parts::PDBS.and(Parts::NODES).and(Parts::PODS).and(Parts::TIME),
         find: services::pdb,
     },
-    Rule { name: rotation::RULE, inputs: Parts::PODS.and(Parts::SERVICES), find: rotation::out_of_rotation },
-    Rule { name: "source", inputs: Parts::SOURCES.and(Parts::TIME), find: sources::trouble },
+    Rule {
+        finds: &[Code::OutOfRotation],
+        inputs: Parts::PODS.and(Parts::SERVICES),
+        find: rotation::out_of_rotation,
+    },
+    Rule { finds: &[Code::Source], inputs: Parts::SOURCES.and(Parts::TIME), find: sources::trouble },
 ];
 
-/// What is wrong with a workload's pods …
-const POD_RULES: [&str; 9] = [
-    "crash-loop",
-    "image-pull",
-    "bad-config",
-    "oom-killed",
-    "unschedulable",
-    "volume-not-bound",
-    "not-starting",
-    "not-created",
-    "not-ready",
-];
-/// … and what that holds up.
-const LEADING: [&str; 2] = ["rollout-stuck", "rollout-waits"];
-
-/// The names that findings have: `hpa` finds two kinds of things.
+/// The names of the codes of findings, for silences.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    RULES.iter().map(|rule| rule.name).filter(|name| *name != "hpa").chain(["hpa-at-limit", "hpa-failing"])
+    Code::ALL.iter().map(|code| code.as_str())
 }
 
 /// The findings of each rule, so that only rules with new input run again.
@@ -256,22 +263,27 @@ impl Findings {
     /// True if this service was found slow the last time.
     pub fn is_slow(&self, service: &ServiceTraffic) -> bool {
         let about = slow::about(service);
-        self.by_rule.iter().flatten().any(|c| c.rule == slow::RULE && c.objects.first() == Some(&about))
+        self.by_rule.iter().flatten().any(|c| c.code() == Code::ServiceSlow && c.object() == Some(&about))
     }
 
     /// Runs the rules that `parts` concerns; returns what is told if it is something else than before.
-    pub fn update(&mut self, scene: &Scene<'_, '_>, parts: Parts, silences: &[Arc<Silence>]) -> Option<Told> {
+    pub fn update(
+        &mut self,
+        context: &RuleContext<'_, '_>,
+        parts: Parts,
+        silences: &[Arc<Silence>],
+    ) -> Option<Told> {
         self.by_rule.resize_with(RULES.len(), Vec::new);
-        if self.began.is_none() && scene.cluster.pods.cover.is_read() {
-            self.began = Some(scene.now);
+        if self.began.is_none() && context.cluster.pods.cover.is_read() {
+            self.began = Some(context.now);
         }
         let mut ran = parts.meets(Parts::SILENCES);
         for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
             // what was done about a finding shows in the finding
             let acted_on = !found.is_empty() && parts.meets(Parts::CHANGES);
             if acted_on || parts.meets(rule.inputs) {
-                let mut now = (rule.find)(&Scene { before: found, ..*scene });
-                course::follow(scene, found, &mut now, self.began);
+                let mut now = (rule.find)(&RuleContext { before: found, ..*context });
+                progress::follow(context, found, &mut now, self.began);
                 *found = now;
                 ran = true;
             }
@@ -282,14 +294,14 @@ impl Findings {
         // before anything is folded: a silenced finding must not come back as the evidence of another one
         let (mut loud, mut quiet) = (Vec::new(), Vec::new());
         for cause in self.by_rule.iter().flatten() {
-            let object = cause.objects.first();
-            let by = silences.iter().find(|s| !s.is_over(scene.now) && s.matches(cause.rule, object));
+            let matches = |s: &&Arc<Silence>| s.matches(cause.rule(), cause.object());
+            let by = silences.iter().filter(|s| !s.is_over(context.now)).find(matches);
             match by {
                 Some(by) => quiet.push((cause.clone(), by)),
                 None => loud.push(cause.clone()),
             }
         }
-        let loud = rank(scene, loud);
+        let loud = rank(context, loud);
         quiet.sort_by(|(a, _), (b, _)| order(a, b));
         let same = loud.len() == self.told.causes.len()
             && quiet.len().min(MOST) == self.told.silenced.len()
@@ -311,49 +323,30 @@ impl Findings {
 /// More are counted in the last line, not listed.
 const MOST: usize = 200;
 
-/// Folds children under their causes and orders: severity, then reach, then the older first.
-pub fn rank(scene: &Scene<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
-    fold::fold(scene, &mut causes);
+/// Folds children under their causes and orders: severity, then impact, then the older first.
+pub fn rank(context: &RuleContext<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
+    fold::fold(context, &mut causes);
     causes.sort_by(order);
     causes.truncate(MOST);
     causes
 }
 
 fn order(a: &Cause, b: &Cause) -> std::cmp::Ordering {
+    let name = |cause: &Cause| cause.object().map(|object| (object.namespace.clone(), object.name.clone()));
     b.severity
         .cmp(&a.severity)
-        .then_with(|| b.reach.error_ratio.unwrap_or(0.0).total_cmp(&a.reach.error_ratio.unwrap_or(0.0)))
-        .then_with(|| b.reach.services.cmp(&a.reach.services))
-        .then_with(|| b.reach.pods.cmp(&a.reach.pods))
+        .then_with(|| b.impact.error_ratio.unwrap_or(0.0).total_cmp(&a.impact.error_ratio.unwrap_or(0.0)))
+        .then_with(|| b.impact.services.cmp(&a.impact.services))
+        .then_with(|| b.impact.pods.cmp(&a.impact.pods))
         .then_with(|| a.since.is_none().cmp(&b.since.is_none()))
         .then_with(|| a.since.cmp(&b.since))
-        .then_with(|| a.title.cmp(&b.title))
+        .then_with(|| name(a).cmp(&name(b)))
+        .then_with(|| a.code().cmp(&b.code()))
 }
 
 /// Nodes that are not to be believed: their pods' states are history.
 pub fn dead_nodes(cluster: &Cluster) -> BTreeSet<Name> {
     cluster.derived.nodes.iter().filter(|row| row.state.is_dead()).map(|row| row.node.name.clone()).collect()
-}
-
-/// `shop/checkout`.
-fn title_of(object: &ObjectRef) -> String {
-    if object.namespace.is_empty() {
-        object.name.to_string()
-    } else {
-        format!("{}/{}", object.namespace, object.name)
-    }
-}
-
-/// The start of an event's words, for a title: the first line, up to a length that a screen holds.
-fn brief(words: &str) -> std::borrow::Cow<'_, str> {
-    const LONGEST: usize = 160;
-    crate::domain::text::cap(words.lines().next().unwrap_or_default(), LONGEST)
-}
-
-/// `1 pod`, `3 pods`.
-pub fn count(n: impl Into<u64>, noun: &str) -> String {
-    let n = n.into();
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
 /// The glyph of a severity, legible without colour.
@@ -362,5 +355,17 @@ pub fn glyph(severity: Severity) -> &'static str {
         Severity::Critical => "✖",
         Severity::Warning => "!",
         Severity::Info => "~",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_is_found_by_one_rule() {
+        let mut found: Vec<Code> = RULES.iter().flat_map(|rule| rule.finds).copied().collect();
+        found.sort();
+        assert_eq!(found, Code::ALL);
     }
 }

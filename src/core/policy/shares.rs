@@ -8,33 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
+use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic, Share, Shares};
 use crate::facts::world::ServiceRow;
-
-/// One backend's share.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Share {
-    pub observed: Option<f64>,
-    pub expected: Option<f64>,
-    /// None: it cannot be judged (nothing is expected, there were too few requests, or it is out of rotation).
-    pub significant: Option<bool>,
-    /// It gets a mark: the difference is significant, and not only a consequence of another backend that gets too much.
-    pub marked: bool,
-    /// It gets no new requests: the balancer says that it is down, or it is no longer a ready endpoint. Its
-    /// measurements are from before.
-    pub out: bool,
-    /// It came into rotation within the rate window, so its rates cover less time than the others'.
-    pub new: bool,
-}
-
-/// The shares of all backends of one service, in their order, and why they could not be judged.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shares {
-    pub backends: Vec<Share>,
-    /// Ready endpoints without measurements for longer than the window: they get no requests, or they are not scraped.
-    pub silent: Vec<Name>,
-    pub note: Option<String>,
-}
 
 /// A smaller difference gets no mark, even if it is significant.
 const EFFECT: f64 = 0.25;
@@ -44,15 +19,21 @@ const LITTLE: f64 = 0.5;
 
 /// Whether an endpoint came so recently that rates measured at `at` do not cover a whole window. Half a window is
 /// added, because its first scrape may have been late.
-pub fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
+fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
     let settled_ms = u64::from(service.window_secs) * 1_500;
     row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms)
 }
 
-/// Which backends are out of rotation or new, in their order, and which ready endpoints have no measurements. `row`:
-/// the Service's current endpoints. They are used if the source's backends are the Service's pods; they say nothing
-/// about a proxy's servers under other names.
-fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, Vec<Name>) {
+/// The ready endpoints of which nothing is measured: silent ones, and those that are arriving.
+#[derive(Default)]
+struct Unmeasured {
+    silent: Vec<Name>,
+    arriving: Vec<Name>,
+}
+
+/// Which backends are out or new, in their order, and the endpoints of which nothing is measured. `row`: the Service's endpoints
+/// now; they count where the source's backends are its pods, and say nothing of a proxy's servers under other names.
+fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, Unmeasured) {
     let endpoints = || row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
     // as in kube-proxy, if no endpoint is ready, the requests go to those that are terminating and still serving
     let any_ready = endpoints().any(|e| e.ready);
@@ -72,13 +53,20 @@ fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<
         Share { out, new: !out && is_new(&b.name), ..Share::default() }
     });
     let shares = shares.collect();
-    let mut silent = Vec::new();
-    if by_pod && any_ready {
-        let measured: HashSet<&Name> = service.backends.iter().map(|b| &b.name).collect();
-        let ready = gets_requests.into_iter().filter(|(_, gets)| *gets).map(|(pod, _)| pod);
-        silent.extend(ready.filter(|pod| !measured.contains(pod) && !is_new(pod)).cloned());
+    let measured: HashSet<&Name> = service.backends.iter().map(|b| &b.name).collect();
+    let ready = gets_requests.into_iter().filter(|(pod, gets)| *gets && !measured.contains(pod));
+    let mut unmeasured = Unmeasured::default();
+    for (pod, _) in ready {
+        if is_new(pod) {
+            unmeasured.arriving.push(pod.clone());
+        } else if by_pod && any_ready {
+            unmeasured.silent.push(pod.clone());
+        }
     }
-    (shares, silent)
+    // a map has no order
+    unmeasured.silent.sort();
+    unmeasured.arriving.sort();
+    (shares, unmeasured)
 }
 
 /// The weight of a backend relative to another one of weight 1, before the number of backends is considered.
@@ -100,7 +88,7 @@ fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
 /// expects none. A backend that became ready inside the rate window has a rate that is too low, so it can be flagged for too
 /// much traffic, never for too little; its share is out of its own rate and that of the settled backends. `at`: when the traffic was measured.
 pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> Shares {
-    let (aside, silent) = aside(service, row, at);
+    let (aside, Unmeasured { silent, arriving }) = aside(service, row, at);
     let all = || service.backends.iter().zip(&aside);
     let settled = || all().filter(|(_, share)| !share.out && !share.new);
     let total: f64 = settled().filter_map(|(b, _)| b.rps).sum();
@@ -170,7 +158,7 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
     } else {
         None
     };
-    Shares { backends, silent, note }
+    Shares { backends, silent, arriving, note }
 }
 
 /// The z beyond which a two-sided normal deviate has probability `2 * tail` (Abramowitz & Stegun 26.2.23, accurate to

@@ -5,6 +5,7 @@
 
 mod leaving;
 mod services;
+mod verdicts;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use crate::policy::{health, rollout};
 
 use self::leaving::Leaving;
 use super::changes::Changes;
+use crate::domain::traffic::TrafficSeen;
+use crate::facts::events_about::EventsAbout;
 use crate::facts::latency::Latency;
 use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
-use crate::facts::said::Said;
 use crate::facts::table::{Rows, Wrote};
 use crate::facts::world::{
-    Counts, Derived, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, WorkloadRow,
+    Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, TrafficRow, WorkloadRow,
 };
 
 /// The hub's working memory beside the published [`Derived`].
@@ -40,6 +42,10 @@ pub struct Derivation {
     nodes: Rows<NodeRow>,
     workloads: Rows<WorkloadRow>,
     services: Rows<ServiceRow>,
+    hpas: Rows<HpaRow>,
+    traffic: Arc<[Arc<TrafficRow>]>,
+    /// The poll that they are of.
+    polled: Option<Arc<TrafficSeen>>,
     /// The endpoints were known whole when the last facts had been taken in.
     endpoints_known: bool,
     /// The same of the pods.
@@ -53,7 +59,7 @@ pub struct Derivation {
     pub unsettled: HashMap<Uid, Arc<Pod>>,
     /// Pods that somebody took out of rotation.
     pub apart: HashMap<Uid, Arc<Pod>>,
-    pub said: Said,
+    pub events: EventsAbout,
     pub latency: Latency,
     pub counts: Counts,
     pub changes: Changes,
@@ -87,7 +93,7 @@ impl Derivation {
             self.replicaset(delta, &mut owners);
         }
         for delta in &dirty.events {
-            self.said.event(delta);
+            self.events.event(delta);
         }
         self.tell_rollouts(facts, dirty, now);
         for delta in dirty.workloads() {
@@ -98,6 +104,9 @@ impl Derivation {
         }
         for delta in &dirty.hpas {
             self.changes.hpa(delta, now);
+        }
+        if self.refresh_hpas(dirty, now) {
+            changed.add(Parts::HPAS);
         }
         for name in &nodes {
             if self.refresh_node(facts, name, now, &mut owners) {
@@ -113,11 +122,16 @@ impl Derivation {
         if self.refresh_services(facts, dirty, now) {
             changed.add(Parts::SERVICES);
         }
+        let mut parts = dirty.parts;
+        parts.add(changed);
+        if parts.meets(Parts::TRAFFIC.and(Parts::SERVICES)) {
+            self.refresh_traffic(facts);
+        }
         changed
     }
 
-    /// What only time changes: nodes whose lease went silent, pods that take too long to get ready. Only those are looked
-    /// at whose verdict can be another by now. Returns the parts whose rows changed.
+    /// What only time changes: nodes whose lease went silent, pods that take too long to get ready, autoscalers that never
+    /// got a status. Only those are looked at whose verdict can be another by now. Returns the parts whose rows changed.
     pub fn tick(&mut self, facts: &Facts, now: Stamp) -> Parts {
         let silent = |lease: &&Arc<NodeLease>| now.since(lease.seen_at) > health::SUSPECT_AFTER_MS;
         let mut due: HashSet<Name> =
@@ -145,6 +159,9 @@ impl Derivation {
             self.recount_nodes();
         }
         changed.add(self.refresh_workloads(facts, owners));
+        if self.tick_hpas(now) {
+            changed.add(Parts::HPAS);
+        }
         changed
     }
 
@@ -170,6 +187,8 @@ impl Derivation {
         into.nodes = self.nodes.table().clone();
         into.workloads = self.workloads.table().clone();
         into.services = self.services.table().clone();
+        into.hpas = self.hpas.table().clone();
+        into.traffic = self.traffic.clone();
         into.replicaset_owner = self.replicaset_owner.clone();
         into.counts = self.counts;
         if let Some(changes) = self.changes.take(now) {

@@ -2,14 +2,13 @@
 
 use std::cmp::Ordering;
 
-use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
+use pilothouse_core::domain::autoscaler::{Hpa, HpaState, HpaVerdict, Metric, Target};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::quantity::{Counts, show_milli};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{Cluster, World};
-use pilothouse_core::policy::hpa::{HpaState, HpaVerdict, judge};
+use pilothouse_core::facts::world::{Cluster, HpaRow, World};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, cell, past, plain};
@@ -56,22 +55,25 @@ pub fn grade_of(state: HpaState) -> Grade {
 }
 
 /// Whether it is wanted.
-pub fn passes(hpa: &Hpa, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
+pub fn passes(row: &HpaRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
+    let hpa = &row.hpa;
     spec.namespace.as_ref().is_none_or(|ns| hpa.namespace == *ns)
         && (spec.filter.is_empty()
             || spec.filter.passes_or(&[&hpa.namespace, &hpa.name, &hpa.target_name], more))
 }
 
 /// The order of two rows.
-pub fn order(a: &Hpa, b: &Hpa, order: usize, now: Stamp) -> Ordering {
+pub fn order(a: &HpaRow, b: &HpaRow, order: usize) -> Ordering {
+    let (of_a, of_b) = (&a.verdict, &b.verdict);
+    let (a, b) = (&a.hpa, &b.hpa);
     let by = match order {
         1 => Ordering::Equal,
         2 => b.current.cmp(&a.current),
         3 => b.max.cmp(&a.max),
         4 => b.last_scale.cmp(&a.last_scale),
-        5 => judge(b, now).wants.cmp(&judge(a, now).wants),
+        5 => of_b.wants.cmp(&of_a.wants),
         6 => b.created.cmp(&a.created),
-        _ => judge(b, now).state.cmp(&judge(a, now).state).then_with(|| b.current.cmp(&a.current)),
+        _ => of_b.state.cmp(&of_a.state).then_with(|| b.current.cmp(&a.current)),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
 }
@@ -93,8 +95,8 @@ pub fn metric(metric: &Metric) -> String {
 }
 
 /// One row.
-pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
-    let verdict = judge(hpa, now);
+pub fn row(row: &HpaRow, now: Stamp, several_namespaces: bool) -> RowView {
+    let (hpa, verdict) = (&row.hpa, &row.verdict);
     let grade = grade_of(verdict.state);
     let current = hpa.current.map_or_else(|| "–".into(), |n| n.to_string());
     // what the metrics ask for says more than what the limits left of it
@@ -145,7 +147,7 @@ pub fn row(hpa: &Hpa, now: Stamp, several_namespaces: bool) -> RowView {
             cell(Role::Dim, if all.len() > 1 { all.join(", ") } else { String::new() }),
             cell(Role::Dim, age(now.since(hpa.created))),
         ],
-        below: said(hpa, &verdict, now),
+        below: said(hpa, verdict, now),
         ..RowView::default()
     }
 }
@@ -175,9 +177,9 @@ fn said(hpa: &Hpa, verdict: &HpaVerdict, now: Stamp) -> Vec<Cell> {
 }
 
 /// The counts after the title, of what the namespace leaves.
-pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
-    let here = || cluster.hpas.iter().filter(|h| passes(h, spec, NO_MORE));
-    let bad = here().filter(|h| grade_of(judge(h, now).state) >= Grade::Warning).count();
+pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
+    let here = || cluster.derived.hpas.iter().filter(|row| passes(row, spec, NO_MORE));
+    let bad = here().filter(|row| grade_of(row.verdict.state) >= Grade::Warning).count();
     match (bad, here().count()) {
         (_, 0) => Vec::new(),
         (0, all) => vec![cell(Role::Ok, format!("{all} ok"))],
@@ -220,19 +222,17 @@ pub fn name(hpa: &Hpa) -> (&Name, &Name) {
 /// Brings the rows up to date.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     let now = ui.now;
-    // verdicts move with time: once a minute is enough
-    spec.salt = u64::try_from(now.0 / 60_000).unwrap_or(0);
     let spec = &*spec;
     ui.rows.hpas.refresh(
         &mut list.sorted,
-        &cluster.hpas,
+        &cluster.derived.hpas,
         spec,
         |h| passes(h, spec, || texts(row(h, now, true))),
-        |a, b| turned(order(a, b, spec.order, now), spec.reverse),
+        |a, b| turned(order(a, b, spec.order), spec.reverse),
     );
 }
 
 /// How bad a row is.
-pub fn grade(hpa: &Hpa, now: Stamp) -> Grade {
-    grade_of(judge(hpa, now).state)
+pub fn grade(row: &HpaRow) -> Grade {
+    grade_of(row.verdict.state)
 }

@@ -6,7 +6,7 @@ use pilothouse_core::facts::world::{Cluster, World};
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 use super::super::list::{List, Spec};
-use super::super::rows::backends::{Backend, collect};
+use super::super::rows::backends::{self as collected, Backend, note};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::Shown;
@@ -119,7 +119,7 @@ pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a Backend> {
 
 /// Brings the rows up to date.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
-    (ui.rows.backends, ui.rows.backends_note) = collect(cluster, &ui.service.0, &ui.service.1);
+    collected::refresh(&mut ui.rows, cluster, &ui.service.clone());
     let found = &ui.rows.backends;
     list.sorted = indexes(found, |b| passes(b, spec, || texts(self::row(b))));
     sort(&mut list.sorted, found, spec.reverse, |a, b| order(a, b, spec.order));
@@ -127,5 +127,5 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
 
 /// What there is to say of the shares.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
-    s.ui.rows.backends_note.iter().map(|note| cell(Role::Dim, note.as_str())).collect()
+    note(s.cluster, &s.ui.service.0, &s.ui.service.1).map(|note| cell(Role::Dim, note)).into_iter().collect()
 }

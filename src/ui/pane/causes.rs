@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pilothouse_core::domain::cause::FindingCode;
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age_of_state};
 use pilothouse_core::facts::world::{Cause, Cluster, Severity, World};
@@ -30,8 +31,9 @@ pub const COLUMNS: [Column; 3] = [
 
 /// A cause's identity: its rule and main object, which stay while its words move.
 pub fn key(cause: &Cause) -> Uid {
-    let about = cause.objects.first().map_or_else(|| cause.title.clone(), ToString::to_string);
-    Uid::Text(Name::from(format!("{} {about}", cause.rule)))
+    let about = cause.object().map(ToString::to_string);
+    let about = about.or_else(|| cause.finding.reason().map(|(why, denied)| format!("{why} {denied}")));
+    Uid::Text(Name::from(format!("{} {}", cause.rule(), about.unwrap_or_default())))
 }
 
 /// More causes than this of one rule and severity stand in one line of the first screen.
@@ -41,7 +43,7 @@ pub const FOLDED: u32 = 1 << 31;
 
 /// Whether two causes are of one kind.
 fn alike(a: &Cause, b: &Cause) -> bool {
-    a.rule == b.rule && a.severity == b.severity
+    a.code() == b.code() && a.severity == b.severity
 }
 
 /// The rows of NOW on the first screen: findings that are too many of one rule become one row, where the first of them was.
@@ -71,7 +73,7 @@ pub fn settle(causes: &[Arc<Cause>], rows: &mut Vec<u32>, selected: &mut Option<
 
 /// The identity of a folded row.
 pub fn fold_key(cause: &Cause) -> Uid {
-    Uid::Text(Name::from(format!("all {} {:?}", cause.rule, cause.severity)))
+    Uid::Text(Name::from(format!("all {} {:?}", cause.code(), cause.severity)))
 }
 
 /// Carries the selection between the folded list and the whole one.
@@ -96,37 +98,32 @@ fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
 pub fn folded_row(causes: &[Arc<Cause>], first: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
     let grade = grade(first);
     let all: Vec<&Arc<Cause>> = causes.iter().filter(|c| alike(c, first)).collect();
-    let nouns = [("HPA ", "HPAs"), ("PDB ", "PDBs"), ("node ", "nodes"), ("service ", "services")];
-    let (word, noun) = nouns
-        .into_iter()
-        .find(|(word, _)| all.iter().all(|c| c.title.starts_with(word)))
-        .unwrap_or(("", if first.rule == "service-errors" { "services" } else { "findings" }));
-    // what all say need not be said again
-    let common = [" at max "].into_iter().find(|words| all.iter().all(|c| c.title.contains(words)));
-    let names: Vec<String> = all
-        .iter()
-        .map(|c| {
-            let title = c.title.strip_prefix(word).unwrap_or(&c.title);
-            match common.and_then(|words| title.split_once(words)) {
-                Some((name, rest)) => match rest.split_once(", wants ") {
-                    Some((max, wants)) => format!("{name} wants {wants} of {max}"),
-                    None => format!("{name} {rest}"),
-                },
-                None => title.to_owned(),
-            }
-        })
-        .collect();
-    let common = common.unwrap_or_default().trim_end();
+    let names: Vec<String> = all.iter().map(|c| c.in_list()).collect();
     let since = all.iter().filter_map(|c| c.since).min();
     let open = keymap.key(command::Cmd::Why).map_or_else(String::new, |k| format!("{k} all"));
     RowView {
         grade,
         cells: vec![
-            cell(Role::Strong, format!("{} {noun}{common}: {}", all.len(), names.join(", "))),
+            cell(Role::Strong, format!("{} {}: {}", all.len(), several(&all), names.join(", "))),
             cell(Role::Dim, since.map_or_else(String::new, |s| age_of_state(now.since(s)))),
             cell(Role::Key, open),
         ],
         ..RowView::default()
+    }
+}
+
+/// What several findings of one code are called.
+fn several(all: &[&Arc<Cause>]) -> String {
+    let code = all.first().map(|first| first.code());
+    if code == Some(FindingCode::HpaAtLimit) && all.iter().all(|c| c.noun().is_some()) {
+        // what all say need not be said again
+        return "HPAs at max".into();
+    }
+    let mut nouns = all.iter().map(|c| c.noun());
+    match nouns.next().flatten() {
+        Some(noun) if nouns.all(|other| other == Some(noun)) => format!("{noun}s"),
+        _ if code == Some(FindingCode::ServiceErrors) => "services".into(),
+        _ => "findings".into(),
     }
 }
 
@@ -144,14 +141,14 @@ pub fn passes(cause: &Cause, spec: &Spec) -> bool {
     let here = spec.namespace.as_ref().is_none_or(|ns| {
         cause.objects.is_empty() || cause.objects.iter().any(|o| o.namespace.is_empty() || o.namespace == *ns)
     });
-    here && spec.filter.passes(&[&cause.title, cause.rule])
+    here && spec.filter.passes(&[&cause.to_string(), cause.rule()])
 }
 
 /// One row. `brief`: with one key, where words need the room.
 pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp, brief: bool) -> RowView {
     let grade = grade(cause);
     let action = cause.action.as_ref().and_then(|a| {
-        let command = command::by_id(a.command)?;
+        let command = command::of(a.command().into())?;
         Some(format!("{} {}", keymap.key(command.cmd)?, command.title))
     });
     let why = keymap.key(command::Cmd::Why).map_or_else(String::new, |k| format!("{k} why"));
@@ -163,11 +160,11 @@ pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp, brief: bool) -> RowView {
     RowView {
         grade,
         cells: vec![
-            cell(if grade == Grade::Info { Role::Text } else { Role::Strong }, cause.title.as_str()),
+            cell(if grade == Grade::Info { Role::Text } else { Role::Strong }, cause.to_string()),
             cell(Role::Dim, cause.since.map_or_else(String::new, |s| age_of_state(now.since(s)))),
             cell(Role::Key, keys),
         ],
-        below: cause.evidence.iter().map(|line| cell(Role::Dim, line.as_str())).collect(),
+        below: cause.lines().into_iter().map(|line| cell(Role::Dim, line)).collect(),
         ..RowView::default()
     }
 }
@@ -277,7 +274,7 @@ pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
         return Some(folded_row(all, cause, &ui.keymap, ui.now));
     }
     let mut view = self::row(cause, &ui.keymap, ui.now, ui.size.0 < 110);
-    let command = cause.action.as_ref().and_then(|a| command::by_id(a.command));
+    let command = cause.action.as_ref().and_then(|a| command::of(a.command().into()));
     if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
         && !permitted(s.cluster, command.cmd)
     {

@@ -6,7 +6,6 @@ use pilothouse_core::domain::service::Endpoint;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
 use pilothouse_core::facts::world::{Cluster, World};
-use pilothouse_core::policy::shares;
 
 use super::super::app::Ui;
 use super::super::cell::{self, Cell, Grade, RowView, cell, millis, plain, rate, ratio};
@@ -103,8 +102,8 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
 
 /// `as expected`, `2 uneven`, `1 silent`, `–`.
 fn balance(joined: &Joined) -> Cell {
-    let Some(traffic) = &joined.traffic else { return cell(Role::Dim, "–") };
-    let shares = shares::judge(traffic, joined.row.as_deref().filter(|_| joined.endpoints_known), joined.at);
+    let Some(measured) = &joined.measured else { return cell(Role::Dim, "–") };
+    let (traffic, shares) = (&measured.traffic, &measured.shares);
     let uneven = shares.backends.iter().filter(|s| s.marked).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
@@ -264,10 +263,10 @@ pub fn state(s: &Shown<'_>) -> State {
 mod tests {
     use std::sync::Arc;
 
-    use pilothouse_core::domain::service::{Endpoint, EndpointSlice};
-    use pilothouse_core::domain::traffic::BackendTraffic;
-    use pilothouse_core::facts::world::{ServiceRow, Severity};
+    use pilothouse_core::domain::traffic::{BackendTraffic, Shares};
+    use pilothouse_core::facts::world::{Severity, TrafficRow};
 
+    use super::super::super::rows::backends;
     use super::*;
 
     fn joined(name: &str, rps: f64, error_ratio: f64) -> Joined {
@@ -312,24 +311,37 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_of_errors_has_one_colour_wherever_it_is_shown() {
+        for (ratio, role) in [
+            (0.0099, Role::Text),
+            (BAD_ERRORS, Role::Warning),
+            (0.0499, Role::Warning),
+            (GRAVE_ERRORS, Role::Critical),
+        ] {
+            assert_eq!(errors_role(Some(ratio)), role, "{ratio}");
+            let measured = BackendTraffic { error_ratio: Some(ratio), ..BackendTraffic::default() };
+            let backend = backends::Backend { traffic: Some(measured), ..backends::Backend::default() };
+            for grade in [joined("a", 40.0, ratio).grade(), backend.grade()] {
+                assert!(
+                    grade == Grade::Fine && role == Role::Text || grade.role() == role,
+                    "{ratio}: {grade:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn one_of_two_of_which_nothing_is_measured_is_told() {
         let measured = BackendTraffic { name: "a".into(), rps: Some(40.0), ..BackendTraffic::default() };
         let traffic =
             ServiceTraffic { backends: Arc::from([measured]), window_secs: 60, ..ServiceTraffic::default() };
-        let endpoint = |pod: &str| Endpoint { pod: Some(pod.into()), ready: true, ..Endpoint::default() };
-        let slice = EndpointSlice {
-            endpoints: Arc::from([endpoint("a"), endpoint("b")]),
-            ..EndpointSlice::default()
+        let shares = Shares { silent: vec!["b".into()], ..Shares::default() };
+        let mut row = TrafficRow { traffic: Arc::new(traffic), shares, ..TrafficRow::default() };
+        let balance = |row: &TrafficRow| {
+            balance(&Joined { measured: Some(Arc::new(row.clone())), ..Joined::default() }).text
         };
-        let row = ServiceRow { slices: Arc::from([Arc::new(slice)]), ..ServiceRow::default() };
-        let mut joined = Joined {
-            row: Some(Arc::new(row)),
-            traffic: Some(Arc::new(traffic)),
-            endpoints_known: true,
-            ..Joined::default()
-        };
-        assert_eq!(balance(&joined).text, "1 silent");
-        joined.endpoints_known = false;
-        assert_eq!(balance(&joined).text, "–");
+        assert_eq!(balance(&row), "1 silent");
+        row.shares.silent.clear();
+        assert_eq!(balance(&row), "–");
     }
 }

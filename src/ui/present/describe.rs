@@ -6,6 +6,7 @@ mod traffic;
 
 use std::sync::Arc;
 
+use pilothouse_core::domain::autoscaler::Hpa;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::log::ErrorGroup;
 use pilothouse_core::domain::node::{Condition, Status};
@@ -13,7 +14,6 @@ use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::health::is_problem;
-use pilothouse_core::policy::hpa;
 
 use super::super::app::TextLine;
 use super::super::cell::{ago, bytes, cores, past, percent, rate};
@@ -185,12 +185,9 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
     }
     out.field("restarted at", w.restarted_at.as_ref().map_or("", Name::as_str));
     out.field("age", age(now.since(w.created)));
-    for hpa in cluster
-        .hpas
-        .iter()
-        .filter(|h| h.namespace == w.namespace && h.target_name == w.name && h.target_kind == w.kind)
-    {
-        let verdict = hpa::judge(hpa, now);
+    let scales = |h: &Hpa| h.namespace == w.namespace && h.target_name == w.name && h.target_kind == w.kind;
+    for row in cluster.derived.hpas.iter().filter(|row| scales(&row.hpa)) {
+        let (hpa, verdict) = (&row.hpa, &row.verdict);
         out.field("autoscaler", format!("{} {}-{}: {}", hpa.name, hpa.min, hpa.max, verdict.why));
     }
     conditions(

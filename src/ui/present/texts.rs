@@ -24,7 +24,7 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
     }
     for (n, Silenced { cause, by }) in all.iter().enumerate() {
         let grade = causes::grade(cause);
-        out.say(grade.role(), format!("{:>3}. {} {}", n + 1, grade.glyph(), cause.title));
+        out.say(grade.role(), format!("{:>3}. {} {}", n + 1, grade.glyph(), cause));
         out.say(Role::Dim, format!("     {by}"));
     }
     if let Some(key) = ui.keymap.key(super::super::command::Cmd::Silence).filter(|_| !all.is_empty()) {
@@ -54,30 +54,30 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
         TextSource::Why(key) => {
             let cause = cluster.derived.causes.iter().find(|c| causes::key(c) == Uid::Text(key.clone()))?;
             let grade = causes::grade(cause);
-            out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
+            out.say(grade.role(), format!("{} {}", grade.glyph(), cause));
             let since = cause.since.map_or_else(
                 || "before this console started".into(),
                 |s| format!("{} ({})", s.told(now), past(now, s)),
             );
             out.say(Role::Text, String::new());
             out.field("since", since);
-            let r = cause.reach;
-            let mut reach: Vec<String> = [(r.services, "service"), (r.nodes, "node"), (r.pods, "pod")]
+            let r = cause.impact;
+            let mut affects: Vec<String> = [(r.services, "service"), (r.nodes, "node"), (r.pods, "pod")]
                 .into_iter()
                 .filter(|(n, _)| *n > 0)
                 .map(|(n, noun)| text::count(n as usize, noun))
                 .collect();
-            reach.extend(r.error_ratio.map(|e| format!("{:.1}% errors", e * 100.0)));
-            out.field("affects", reach.join(", "));
-            out.field("rule", cause.rule);
+            affects.extend(r.error_ratio.map(|e| format!("{:.1}% errors", e * 100.0)));
+            out.field("affects", affects.join(", "));
+            out.field("rule", cause.rule());
             if let Some(action) = &cause.action {
-                let key = super::super::command::by_id(action.command).and_then(|c| ui.keymap.key(c.cmd));
+                let key = ui.keymap.key(action.command().into());
                 let key = key.map_or_else(String::new, |k| format!("{k}: "));
-                out.say(Role::Key, format!("  {:<14} {key}{}", "can do", action.title));
+                out.say(Role::Key, format!("  {:<14} {key}{action}", "can do"));
             }
             choices(&mut out, ui, cause);
             out.head("Evidence");
-            for line in &cause.evidence {
+            for line in cause.lines() {
                 out.say(Role::Text, format!("  {line}"));
             }
             if cause.evidence.is_empty() {
@@ -107,7 +107,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             // what NOW says of it
             for cause in cluster.derived.causes.iter().filter(|c| c.objects.iter().any(is)).take(3) {
                 let grade = causes::grade(cause);
-                out.say(grade.role(), format!("{} {}", grade.glyph(), cause.title));
+                out.say(grade.role(), format!("{} {}", grade.glyph(), cause));
             }
             if !out.0.is_empty() {
                 out.say(Role::Text, "");

@@ -1,13 +1,16 @@
 //! The backends of one Service with all that is shown of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::image;
-use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS};
-use pilothouse_core::facts::world::Cluster;
-use pilothouse_core::policy::shares::{self, Share};
+use pilothouse_core::domain::pod::Pod;
+use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Share};
+use pilothouse_core::facts::table::Table;
+use pilothouse_core::facts::world::{Cluster, ServiceRow, TrafficRow};
 
+use super::PaneRows;
 use crate::ui::cell::Grade;
 
 /// One backend with everything that is shown of it.
@@ -25,33 +28,68 @@ pub struct Backend {
     pub version: String,
 }
 
-/// The backends of a service, and the note on their shares.
-pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>, Option<String>) {
+/// What the backends of a service are collected from: as long as it stays, so do they.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    service: (Name, Name),
+    traffic: Arc<[Arc<TrafficRow>]>,
+    services: Table<ServiceRow>,
+    pods: Table<Pod>,
+}
+
+impl Inputs {
+    fn of(cluster: &Cluster, service: &(Name, Name)) -> Self {
+        Self {
+            service: service.clone(),
+            traffic: cluster.derived.traffic.clone(),
+            services: cluster.derived.services.clone(),
+            pods: cluster.pods.clone(),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.service == other.service
+            && Arc::ptr_eq(&self.traffic, &other.traffic)
+            && self.services.same_rows(&other.services)
+            && self.pods.same_rows(&other.pods)
+    }
+}
+
+/// Collects the backends of a service again if something about them may be different.
+pub fn refresh(rows: &mut PaneRows, cluster: &Cluster, service: &(Name, Name)) {
+    let now = Inputs::of(cluster, service);
+    if rows.backends_of.as_ref().is_some_and(|of| of.is_same(&now)) {
+        return;
+    }
+    rows.backends = collect(cluster, &service.0, &service.1);
+    rows.backends_of = Some(now);
+}
+
+/// Why shares are not judged, or not all of them.
+pub fn note(cluster: &Cluster, namespace: &str, name: &str) -> Option<String> {
+    cluster.measured(namespace, name)?.shares.note.clone()
+}
+
+/// The backends of a service.
+pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
     let mut backends: Vec<Backend> = Vec::new();
     let mut place: HashMap<Name, usize> = HashMap::new();
-    let traffic = cluster.traffic.services.iter().find(|t| t.namespace == namespace && t.name == name);
-    let (mut note, mut silent) = (None, Vec::new());
+    let measured = cluster.measured(namespace, name);
     let row =
         cluster.derived.services.iter().find(|r| r.service.namespace == namespace && r.service.name == name);
-    if let Some(traffic) = traffic {
-        let shares = shares::judge(traffic, cluster.in_rotation(row.map(AsRef::as_ref)), cluster.traffic.at);
-        (note, silent) = (shares.note, shares.silent);
-        for (backend, share) in traffic.backends.iter().zip(shares.backends) {
+    if let Some(measured) = measured {
+        for (backend, share) in measured.backends() {
             place.insert(backend.name.clone(), backends.len());
             backends.push(Backend {
                 name: backend.name.clone(),
                 traffic: Some(backend.clone()),
-                share,
+                share: *share,
                 ready: backend.up,
                 ..Backend::default()
             });
         }
     }
-    let is_new = |pod: &Name| {
-        let at = cluster.traffic.at;
-        let row = cluster.in_rotation(row.map(AsRef::as_ref));
-        traffic.zip(row).is_some_and(|(traffic, row)| shares::is_new(traffic, row, pod, at))
-    };
+    let is_new = |pod: &Name| measured.is_some_and(|row| row.shares.arriving.contains(pod));
     for endpoint in row.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter()) {
         let id = endpoint.pod.clone().unwrap_or_else(|| endpoint.address.clone());
         let at = *place.entry(id.clone()).or_insert_with(|| {
@@ -66,8 +104,8 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
             backend.zone.clone_from(&endpoint.zone);
         }
     }
-    for name in silent {
-        if let Some(backend) = place.get(&name).and_then(|at| backends.get_mut(*at)) {
+    for name in measured.iter().flat_map(|row| &row.shares.silent) {
+        if let Some(backend) = place.get(name).and_then(|at| backends.get_mut(*at)) {
             backend.silent = true;
         }
     }
@@ -84,7 +122,7 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> (Vec<Backend>,
             }
         }
     }
-    (backends, note)
+    backends
 }
 
 impl Backend {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::service::ServiceType;
-use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{BAD_ERRORS, GRAVE_ERRORS, ServiceTraffic};
-use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity};
+use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity, TrafficRow};
 
 use super::PaneRows;
 use crate::ui::cell::Grade;
@@ -19,12 +18,10 @@ pub struct Joined {
     pub traffic: Option<Arc<ServiceTraffic>>,
     /// How bad the findings are that NOW has about it.
     pub found: Option<Severity>,
-    /// When the traffic was measured.
-    pub at: Stamp,
     /// The highest rate of all services: what its bar is drawn against.
     pub most_rps: f64,
-    /// Whether its endpoints are the whole truth now.
-    pub endpoints_known: bool,
+    /// Its traffic with the shares of its backends.
+    pub measured: Option<Arc<TrafficRow>>,
 }
 
 impl Joined {
@@ -94,11 +91,9 @@ fn found(cluster: &Cluster) -> Vec<(Name, Name, Severity)> {
 /// Services joined with traffic, again only if one of them is another than before. Returns true if it was done.
 pub fn join(rows: &mut PaneRows, cluster: &Cluster) -> bool {
     let found = found(cluster);
-    let known = |namespace: &str| cluster.knows_endpoints(namespace);
     let same = found == rows.found
-        && rows.joined.iter().all(|j| j.endpoints_known == known(j.name().0))
         && rows.services.as_ref().is_some_and(|s| s.same_rows(&cluster.derived.services))
-        && rows.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.traffic));
+        && rows.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.derived.traffic));
     if same {
         return false;
     }
@@ -109,13 +104,15 @@ pub fn join(rows: &mut PaneRows, cluster: &Cluster) -> bool {
     for (i, row) in cluster.derived.services.iter().enumerate() {
         by_name.insert((&row.service.namespace, &row.service.name), i);
     }
-    for traffic in cluster.traffic.services.iter() {
+    for measured in cluster.derived.traffic.iter() {
+        let traffic = &measured.traffic;
         let at = by_name
             .get(&(traffic.namespace.as_str(), traffic.name.as_str()))
             .and_then(|i| joined.get_mut(*i));
+        let (traffic, measured) = (Some(traffic.clone()), Some(measured.clone()));
         match at {
-            Some(held) => held.traffic = Some(traffic.clone()),
-            None => joined.push(Joined { traffic: Some(traffic.clone()), ..Joined::default() }),
+            Some(held) => (held.traffic, held.measured) = (traffic, measured),
+            None => joined.push(Joined { traffic, measured, ..Joined::default() }),
         }
     }
     // in the order of their severity: the worst is written last
@@ -126,12 +123,10 @@ pub fn join(rows: &mut PaneRows, cluster: &Cluster) -> bool {
     for one in &mut joined {
         one.most_rps = most;
         one.found = worst.get(&one.name()).copied();
-        one.at = cluster.traffic.at;
-        one.endpoints_known = known(one.name().0);
     }
     rows.found = found;
     rows.joined = joined;
     rows.services = Some(cluster.derived.services.clone());
-    rows.traffic = Some(cluster.traffic.clone());
+    rows.traffic = Some(cluster.derived.traffic.clone());
     true
 }

@@ -12,7 +12,7 @@ pub type Told = HashMap<Uid, Severity>;
 pub fn told(cluster: &Cluster) -> Told {
     let mut told = Told::new();
     for cause in cluster.derived.causes.iter() {
-        let tells = cause.tells().into_iter().map(|(_, object)| object);
+        let tells = cause.included().into_iter().map(|(_, object)| object);
         for object in tells.filter(|o| cluster.workloads(&o.kind).is_some()) {
             let worst = told.entry(object.uid).or_insert(cause.severity);
             *worst = cause.severity.max(*worst);

@@ -1,5 +1,6 @@
 //! Silencing findings for a time, and ending that.
 
+use pilothouse_core::domain::cause::FindingCode;
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
@@ -34,23 +35,23 @@ pub fn ask(ui: &mut Ui, world: &World) {
     let cause = key.and_then(|key| cluster.derived.causes.iter().find(|c| causes::key(c) == key).cloned());
     let Some(cause) = cause else { return ui.say("select one finding in NOW to silence it") };
     ui.input.clear();
-    ui.prompt = Some(Prompt::Silence { title: cause.title.clone(), silences: silences(&cause) });
+    ui.prompt = Some(Prompt::Silence { title: cause.to_string(), silences: silences(&cause) });
 }
 
 /// One for each finding that the line stands for.
 fn silences(cause: &Cause) -> Vec<Silence> {
-    let of = |rule: &str, object: Option<&ObjectRef>| Silence {
-        rule: rule.into(),
+    let of = |code: FindingCode, object: Option<&ObjectRef>| Silence {
+        rule: code.as_str().into(),
         namespace: object.map_or_else(|| "*".into(), |o| o.namespace.to_string()),
         name: object.map_or_else(|| "*".into(), |o| o.name.to_string()),
         in_session: true,
         ..Silence::default()
     };
-    let told = cause.tells();
-    if told.is_empty() {
-        return vec![of(cause.rule, None)];
+    let included = cause.included();
+    if included.is_empty() {
+        return vec![of(cause.code(), None)];
     }
-    told.iter().map(|(rule, object)| of(rule, Some(object))).collect()
+    included.iter().map(|(code, object)| of(*code, Some(object))).collect()
 }
 
 /// Silences them for as long as was typed.

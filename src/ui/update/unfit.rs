@@ -2,11 +2,13 @@
 //! offers it. In NOW the selected line is what is meant, so one sentence says what the key needs and where to go; it is made
 //! from the table of commands.
 
+use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, Uid};
+use pilothouse_core::domain::kinds::{KINDS, Purpose};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, Ui};
-use super::super::command::{self, Cmd, Command, Context, Risk};
+use super::super::command::{self, Cmd, Command, Context, Risk, purpose};
 use super::super::key::Key;
 use super::super::list::{ListId, Spec};
 use super::super::pane::{self, causes};
@@ -25,9 +27,9 @@ pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec
     }
     let filter = ui.list(ListId::Now).filter.clone();
     let spec = Spec { namespace: ui.namespace.clone(), filter, ..Spec::default() };
-    let offers = |id: &str| command::by_id(id).is_some_and(|c| ui.keymap.keys(c.cmd).contains(&key));
+    let offers = |suggested: SuggestedCommand| ui.keymap.keys(suggested.into()).contains(&key);
     let mut offering = cluster.derived.causes.iter().filter(|cause| {
-        causes::passes(cause, &spec) && cause.action.as_ref().is_some_and(|a| offers(a.command))
+        causes::passes(cause, &spec) && cause.action.as_ref().is_some_and(|a| offers(a.command()))
     });
     let (Some(cause), None) = (offering.next(), offering.next()) else { return false };
     let wanted: Uid = causes::key(cause);
@@ -89,13 +91,13 @@ pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
 /// `'out of service' needs a node`.
 fn needs(cmd: Cmd) -> String {
     let title = command::of(cmd).map_or("", |c| c.title);
-    let what = match cmd {
-        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => "a node",
-        Cmd::Restart | Cmd::Rollback | Cmd::Scale => "a workload",
-        Cmd::PauseRollout => "a Deployment",
-        Cmd::Bounds => "an autoscaler",
-        Cmd::Evict | Cmd::Rotation => "a pod",
-        Cmd::Failover | Cmd::Weight => "a service",
+    let what = match (cmd, purpose(cmd)) {
+        (Cmd::PauseRollout, _) => "a Deployment",
+        (Cmd::Failover | Cmd::Weight, _) => "a service",
+        (_, Some(Purpose::Cordon)) => "a node",
+        (_, Some(Purpose::Restart | Purpose::Scale)) => "a workload",
+        (_, Some(Purpose::Bounds)) => "an autoscaler",
+        (_, Some(Purpose::Evict | Purpose::Rotation)) => "a pod",
         _ => "an action",
     };
     format!("'{title}' needs {what}")
@@ -123,17 +125,6 @@ fn go_to(ui: &Ui, command: &Command) -> String {
         None => format!("it works in {}", command::places(command)),
     }
 }
-
-/// The kinds that commands act on.
-const KINDS: [Kind; 7] = [
-    Kind::Node,
-    Kind::Pod,
-    Kind::Deployment,
-    Kind::StatefulSet,
-    Kind::DaemonSet,
-    Kind::ReplicaSet,
-    Kind::HorizontalPodAutoscaler,
-];
 
 #[cfg(test)]
 mod tests {
@@ -164,6 +155,26 @@ mod tests {
         for command in COMMANDS.iter().filter(|c| c.contexts.contains(&Context::Text)) {
             let about = command.risk == Risk::Rehearsed;
             assert_eq!(about, KINDS.iter().any(|kind| targets::fits(command.cmd, kind)), "{}", command.id);
+        }
+    }
+
+    #[test]
+    fn each_command_fits_the_kinds_that_kubectl_has_it_for() {
+        let fitting = |cmd: Cmd| KINDS.iter().filter(|kind| targets::fits(cmd, kind)).collect::<Vec<_>>();
+        let rolled_out = [&Kind::Deployment, &Kind::StatefulSet, &Kind::DaemonSet];
+        for (cmd, kinds) in [
+            (Cmd::Drain, &[&Kind::Node] as &[&Kind]),
+            (Cmd::Cordon, &[&Kind::Node]),
+            (Cmd::OutOfService, &[&Kind::Node]),
+            (Cmd::Restart, &rolled_out),
+            (Cmd::Rollback, &rolled_out),
+            (Cmd::PauseRollout, &[&Kind::Deployment]),
+            (Cmd::Scale, &[&Kind::Deployment, &Kind::ReplicaSet, &Kind::StatefulSet]),
+            (Cmd::Bounds, &[&Kind::HorizontalPodAutoscaler]),
+            (Cmd::Evict, &[&Kind::Pod]),
+            (Cmd::Rotation, &[&Kind::Pod]),
+        ] {
+            assert_eq!(fitting(cmd), kinds, "{cmd:?}");
         }
     }
 

@@ -49,18 +49,20 @@ pub struct Record {
 
 impl Shown {
     fn of(cause: &Cause, server: &str) -> Self {
-        let offer =
-            cause.action.as_ref().map_or_else(String::new, |a| format!(" [{} {}]", a.command, a.on.name));
-        let remedy = cause.course.remedy.as_ref();
-        let title =
-            if server.is_empty() { cause.title.clone() } else { cause.title.replace(server, "SERVER") };
+        let offer = cause
+            .action
+            .as_ref()
+            .map_or_else(String::new, |a| format!(" [{} {}]", a.command().as_str(), a.on.name));
+        let remedy = cause.progress.remedy.as_ref();
+        let title = cause.to_string();
+        let title = if server.is_empty() { title } else { title.replace(server, "SERVER") };
         Self {
-            rule: cause.rule,
+            rule: cause.rule(),
             object: cause.objects.first().cloned(),
             severity: cause.severity,
-            tells: cause.tells(),
+            tells: cause.included().into_iter().map(|(code, object)| (code.as_str(), object)).collect(),
             recovers: remedy.is_some_and(|remedy| remedy.effect != Effect::None),
-            text: format!("{} {}: {title}{offer}", glyph(cause.severity), cause.rule),
+            text: format!("{} {}: {title}{offer}", glyph(cause.severity), cause.rule()),
         }
     }
 }

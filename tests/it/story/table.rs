@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pilothouse_core::domain::cause::Remediation;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::{Cause, Cluster, NodeRow};
@@ -196,13 +197,13 @@ impl With {
         match self {
             Self::Offered => {
                 let action = cause.action.as_ref().expect("the line offers what helps");
-                let act = match action.command {
-                    "rollback" => Act::Rollback { to_revision: None },
-                    "out-of-service" => Act::OutOfService,
+                let act = match &action.what {
+                    Remediation::RollBack => Act::Rollback { to_revision: None },
+                    Remediation::OutOfService { .. } => Act::OutOfService,
                     // the time that a user needs to type
-                    "bounds" => Act::Bounds { min: None, max: Some(20) },
-                    "rotation" => Act::OutOfRotation { service: cause.objects[0].name.clone() },
-                    other => panic!("{other}"),
+                    Remediation::Bounds => Act::Bounds { min: None, max: Some(20) },
+                    Remediation::OutOfRotation { service } => Act::OutOfRotation { service: service.clone() },
+                    other => panic!("{other:?}"),
                 };
                 (act, vec![action.on.clone()])
             }

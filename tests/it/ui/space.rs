@@ -247,7 +247,7 @@ fn texts_of_now_are_whole_where_there_is_room() {
     scene::more_services(&mut state, 20);
     let titles: Vec<String> = {
         let desk = Desk::new(state);
-        desk.world.clusters[0].derived.causes.iter().map(|c| c.title.clone()).collect()
+        desk.world.clusters[0].derived.causes.iter().map(ToString::to_string).collect()
     };
     let mut desk = incident();
     desk.dump(80, 24);

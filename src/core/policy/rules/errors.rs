@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::domain::cause::{
+    Cause, Culprit, Evidence, Finding, FirstSeen, Gains, Impact, Release, Remediation, Severity, Suggestion,
+};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Policy, ServiceTraffic};
-use crate::facts::world::{Cause, Change, ChangeKind, Cluster, Course, Kin, Reach, Severity, Suggestion};
+use crate::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
+use crate::facts::world::{Change, ChangeKind, Cluster, TrafficRow};
 
+use super::RuleContext;
 use super::pods::revertible;
-use super::{Scene, count, title_of};
-use crate::policy::shares::{self, Shares};
 
 /// Requests below this many in the window prove nothing.
 const ENOUGH: f64 = 20.0;
@@ -23,33 +25,32 @@ const FAILING_RATIO: f64 = 0.1;
 /// … if it has failed so many requests in the window.
 const FAILED: f64 = 20.0;
 
-pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let services = scene.cluster.traffic.services.iter().filter_map(|s| {
+pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let services = context.cluster.derived.traffic.iter().filter_map(|row| {
+        let s = &row.traffic;
         let (rps, ratio) = (s.rps?, s.error_ratio?);
         let enough =
             rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
         let object = about(s);
-        let is_held = scene.held(&object);
+        let is_held = context.was_found(&object);
         let held = is_held && ratio >= GOOD_RATIO;
-        let found = held || enough && ratio >= BAD_ERRORS || has_failing(scene, s, is_held);
-        found.then_some((s, object, rps, ratio))
+        let found = held || enough && ratio >= BAD_ERRORS || has_failing(row, is_held);
+        found.then_some((row, object, rps, ratio))
     });
     let services: Vec<_> = services.collect();
     // what a proxy before a Service's pods counts is the same trouble, seen a second time
     let (proxies, services): (Vec<_>, Vec<_>) =
-        services.iter().partition(|(s, ..)| services.iter().any(|(other, ..)| is_proxy_of(s, other)));
+        services.iter().partition(|(row, ..)| services.iter().any(|(other, ..)| is_proxy_of(row, other)));
     services
         .into_iter()
-        .map(|(s, object, rps, ratio)| {
-            let (rps, ratio) = (*rps, *ratio);
-            let before = || proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, s));
+        .map(|(row, object, rps, ratio)| {
+            let (s, rps, ratio) = (&row.traffic, *rps, *ratio);
+            let before = || proxies.iter().filter(|(proxy, ..)| is_proxy_of(proxy, row));
             let worst = before().fold(ratio, |worst, (.., ratio)| worst.max(*ratio));
-            let was_grave = scene
-                .before
-                .iter()
-                .any(|c| c.severity == Severity::Critical && c.objects.first() == Some(object));
+            let was_grave =
+                context.before.iter().any(|c| c.severity == Severity::Critical && c.object() == Some(object));
             let grave = worst >= if was_grave { STILL_GRAVE } else { GRAVE_ERRORS };
-            let (asked, gone) = asked(scene, s);
+            let (asked, gone) = asked(row);
             let is_bad = |b: &&BackendTraffic| b.error_ratio.is_some_and(|r| r >= BAD_ERRORS);
             // what pods have left behind that are out of rotation by now passes by itself
             let passing = !asked.is_empty() && !asked.iter().any(is_bad) && gone.iter().any(is_bad);
@@ -58,77 +59,64 @@ pub fn errors(scene: &Scene<'_, '_>) -> Vec<Cause> {
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
             let alone = alone(&asked, &bad).filter(|_| !passing);
             // one bad backend of a release that the others bear is that backend's fault
-            let release = release_behind(scene, s).filter(|r| alone.is_none() || r.group.pod_count > 1);
-            let whom = match (alone, bad.len()) {
-                _ if passing => ", from pods already out of rotation".into(),
-                (Some(one), _) => format!(", only backend {}", one.name),
+            let release = release_behind(context, s).filter(|r| alone.is_none() || r.group.pod_count > 1);
+            let who = match (alone, bad.len()) {
+                _ if passing => Culprit::OutOfRotation,
+                (Some(one), _) => Culprit::Backend(one.name.clone()),
                 // a ratio a little over the line on some and a little under it on others is everybody's
                 (None, some) if some > 0 && some < asked.len() && stands_out(&asked, &bad) => {
-                    format!(", {some} of {} backends", asked.len())
+                    Culprit::Some { bad: some, of: asked.len() }
                 }
-                _ => ", all backends".into(),
+                _ => Culprit::All,
             };
+            // what it comes from says more than who has it
+            let mut evidence: Vec<Evidence> = Vec::new();
+            match (&release, alone) {
+                (Some(release), _) => evidence.extend(release.evidence(context.now)),
+                (None, Some(one)) => evidence.extend(own_errors(context, s, &one.name)),
+                (None, None) => {}
+            }
+            evidence.extend(bad.iter().map(|b| {
+                let (ratio, rps) = (b.error_ratio.unwrap_or(0.0) * 100.0, b.rps.unwrap_or(0.0));
+                format!("backend {}: {ratio:.1}% errors at {rps:.1} rps", b.name).into()
+            }));
+            evidence.push(measured_by(s).into());
+            evidence.extend(before().map(|(proxy, _, rps, ratio)| {
+                let (name, ratio) = (&proxy.traffic.name, ratio * 100.0);
+                let by = measured_by(&proxy.traffic);
+                format!("proxy {name}: {ratio:.1}% errors at {rps:.0} rps, {by}").into()
+            }));
+            let severity = if grave && !passing { Severity::Critical } else { Severity::Warning };
+            let objects = [object.clone()].into_iter().chain(release.iter().map(|r| r.change.object.clone()));
+            let finding =
+                Finding::ServiceErrors { ratio, rps, release: release.as_ref().map(NewErrors::release), who };
             Cause {
-                rule: "service-errors",
-                kin: Kin::default(),
-                course: Course::default(),
-                severity: if grave && !passing { Severity::Critical } else { Severity::Warning },
-                title: format!(
-                    "{}{} {:.1}% errors at {rps:.0} rps{}{whom}",
-                    title_of(object),
-                    if passing { " recovering:" } else { "" },
-                    ratio * 100.0,
-                    release.as_ref().map_or_else(String::new, Release::told)
-                ),
-                objects: [object.clone()]
-                    .into_iter()
-                    .chain(release.iter().map(|r| r.change.object.clone()))
-                    .collect(),
                 since: release.as_ref().map(|r| r.group.first),
-                // what it comes from says more than who has it
-                evidence: release
-                    .iter()
-                    .flat_map(|release| release.evidence(scene.now))
-                    .chain(
-                        alone.filter(|_| release.is_none()).and_then(|one| own_errors(scene, s, &one.name)),
-                    )
-                    .chain(bad.iter().map(|b| {
-                        format!(
-                            "backend {}: {:.1}% errors at {:.1} rps",
-                            b.name,
-                            b.error_ratio.unwrap_or(0.0) * 100.0,
-                            b.rps.unwrap_or(0.0)
-                        )
-                    }))
-                    .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
-                    .chain(before().map(|(proxy, _, rps, ratio)| {
-                        format!(
-                            "proxy {}: {:.1}% errors at {rps:.0} rps, measured by {} over {} s",
-                            proxy.name,
-                            ratio * 100.0,
-                            proxy.preset,
-                            proxy.window_secs
-                        )
-                    }))
-                    .collect(),
+                evidence,
                 action: match (&release, alone) {
-                    (Some(release), _) => release.roll_back(),
-                    (None, Some(one)) => removable(scene, s, &one.name),
+                    (Some(release), _) => revertible(&release.change.object),
+                    (None, Some(one)) => removable(context, s, &one.name),
                     (None, None) => None,
                 },
-                reach: Reach {
+                impact: Impact {
                     services: 1,
                     pods: u32::try_from(bad.len()).unwrap_or(u32::MAX),
                     error_ratio: Some(ratio),
-                    ..Reach::default()
+                    ..Impact::default()
                 },
+                ..Cause::new(finding, severity, objects.collect())
             }
         })
         .collect()
 }
 
+fn measured_by(service: &ServiceTraffic) -> String {
+    format!("measured by {} over {} s", service.preset, service.window_secs)
+}
+
 /// True if one backend in rotation fails badly, and the others do not. Half as bad is enough for one that was `held` so.
-fn has_failing(scene: &Scene<'_, '_>, service: &ServiceTraffic, held: bool) -> bool {
+fn has_failing(row: &TrafficRow, held: bool) -> bool {
+    let service = &row.traffic;
     let window = f64::from(service.window_secs);
     let least = if held { 0.5 } else { 1.0 };
     let fails = |b: &&BackendTraffic| {
@@ -139,24 +127,25 @@ fn has_failing(scene: &Scene<'_, '_>, service: &ServiceTraffic, held: bool) -> b
         [one] => *one,
         _ => return false,
     };
-    let (asked, _) = asked(scene, service);
+    let (asked, _) = asked(row);
     asked.iter().any(|b| b.name == one.name) && asked.len() > 1 && stands_out(&asked, &[one])
 }
 
 /// What this pod alone logs.
-fn own_errors(scene: &Scene<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<String> {
+fn own_errors(context: &RuleContext<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Evidence> {
     let pod = format!("{}/{backend}", service.namespace);
     let only_it = |group: &&Arc<ErrorGroup>| {
         group.level >= Level::Error
-            && !group.has_stopped(scene.now)
+            && !group.has_stopped(context.now)
             && matches!(&*group.pods, [one] if *one == pod.as_str())
     };
-    let worst = scene.cluster.logs.groups.iter().filter(only_it).max_by_key(|group| group.count)?;
-    Some(format!("only {backend} logs, {:.0}/min: {}", worst.per_minute, worst.template))
+    let worst = context.cluster.logs.groups.iter().filter(only_it).max_by_key(|group| group.count)?;
+    Some(format!("only {backend} logs, {:.0}/min: {}", worst.per_minute, worst.template).into())
 }
 
 /// True if this is what a proxy outside of Kubernetes' Services counts at some of that Service's pods.
-fn is_proxy_of(proxy: &ServiceTraffic, service: &ServiceTraffic) -> bool {
+fn is_proxy_of(proxy: &TrafficRow, service: &TrafficRow) -> bool {
+    let (proxy, service) = (&proxy.traffic, &service.traffic);
     let same = |b: &BackendTraffic| service.backends.iter().any(|other| other.name == b.name);
     proxy.namespace.is_empty()
         && !service.namespace.is_empty()
@@ -164,20 +153,10 @@ fn is_proxy_of(proxy: &ServiceTraffic, service: &ServiceTraffic) -> bool {
         && proxy.backends.iter().all(same)
 }
 
-fn shares_of(scene: &Scene<'_, '_>, service: &ServiceTraffic) -> Shares {
-    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
-    shares::judge(service, scene.cluster.in_rotation(row.map(AsRef::as_ref)), scene.cluster.traffic.at)
-}
-
 /// A Service's backends: those in rotation, and those that were.
-fn asked<'s>(
-    scene: &Scene<'_, '_>,
-    service: &'s ServiceTraffic,
-) -> (Vec<&'s BackendTraffic>, Vec<&'s BackendTraffic>) {
-    let shares = shares_of(scene, service).backends;
-    let (gone, asked): (Vec<_>, Vec<_>) =
-        service.backends.iter().zip(shares).partition(|(_, share)| share.out);
-    let only = |of: Vec<(&'s BackendTraffic, _)>| of.into_iter().map(|(backend, _)| backend).collect();
+fn asked(row: &TrafficRow) -> (Vec<&BackendTraffic>, Vec<&BackendTraffic>) {
+    let (gone, asked): (Vec<_>, Vec<_>) = row.backends().partition(|(_, share)| share.out);
+    let only = |of: Vec<_>| of.into_iter().map(|(backend, _)| backend).collect();
     (only(asked), only(gone))
 }
 
@@ -213,37 +192,18 @@ struct Burden<'s> {
     late: bool,
 }
 
-/// Whether a backend may get so many times its share, as far as it can be seen without the endpoints.
-fn may_be_uneven(service: &ServiceTraffic, times: f64) -> bool {
-    let rates = || service.backends.iter().filter_map(|b| b.rps);
-    match service.policy {
-        Policy::RoundRobin | Policy::Random => {
-            let (most, all) = rates().fold((0.0, 0.0), |(most, all), rps| (rps.max(most), all + rps));
-            // a backend out of rotation is counted too: that only makes this true more often
-            most * service.backends.len() as f64 >= all * times
-        }
-        Policy::Weighted | Policy::LeastConnections | Policy::ResponseTime => true,
-        // nothing is expected of one, or it cannot be judged
-        Policy::ByClient | Policy::ByRequest | Policy::ByName | Policy::Unknown => false,
-    }
-}
-
 /// A balancer that sends a backend several times its share. It needs a look where answers are late for it; until then, or
 /// where they never were, it is out of the ordinary.
-pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let services = scene.cluster.traffic.services.iter().filter_map(|s| {
-        let times = if scene.held(&about(s)) { STILL_UNEVEN } else { UNEVEN };
+pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let services = context.cluster.derived.traffic.iter().filter_map(|row| {
+        let s = &row.traffic;
+        let times = if context.was_found(&about(s)) { STILL_UNEVEN } else { UNEVEN };
         let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
         late.sort_by(f64::total_cmp);
         let usual = *late.get(late.len() / 2)?;
         let is_late = |ms: f64| ms >= LATE_MS && ms >= usual * times;
-        // the few that stand out are worth a look at the endpoints, of which there may be very many
-        if !late.last().is_some_and(|ms| is_late(*ms)) && !may_be_uneven(s, times) {
-            return None;
-        }
-        let shares = shares_of(scene, s);
         let (mut burdened, mut gets): (Vec<Burden<'_>>, Vec<f64>) = (Vec::new(), Vec::new());
-        for (backend, share) in s.backends.iter().zip(&shares.backends).filter(|(_, share)| !share.out) {
+        for (backend, share) in row.backends().filter(|(_, share)| !share.out) {
             let (Some(observed), Some(expected)) = (share.observed, share.expected.filter(|e| *e > 0.0))
             else {
                 continue;
@@ -263,57 +223,49 @@ pub fn uneven(scene: &Scene<'_, '_>) -> Vec<Cause> {
             let order = b.late.cmp(&a.late).then_with(|| b.observed.total_cmp(&a.observed));
             order.then_with(|| a.backend.name.cmp(&b.backend.name))
         });
-        let all_settled = shares.backends.iter().all(|share| !share.new);
+        let all_settled = row.shares.backends.iter().all(|share| !share.new);
         burdened.iter().any(|b| b.heavy).then_some((s, usual, all_settled, burdened))
     });
     services
         .filter_map(|(s, usual, all_settled, burdened)| {
             let first = burdened.first()?;
             let about_it = about(s);
-            let was = scene.before.iter().find(|b| b.objects.first() == Some(&about_it)).map(|b| b.severity);
-            let of = if all_settled { "the requests" } else { "what it and the settled pods get" };
-            let each = burdened.iter().map(|b| format!("{} gets {:.0}%", b.backend.name, b.observed * 100.0));
-            Some(Cause {
-                rule: "traffic-uneven",
-                kin: Kin::default(),
-                course: Course::default(),
-                // once a warning, it stays one until the share is normal again
-                severity: if first.late { Severity::Warning } else { was.unwrap_or(Severity::Info) },
-                title: format!(
-                    "{} uneven: {} of {of} instead of {:.0}%",
-                    title_of(&about(s)),
-                    each.collect::<Vec<_>>().join(", "),
-                    first.expected * 100.0
-                ),
-                objects: vec![about(s)],
-                since: None,
-                evidence: burdened
+            let was = context.before.iter().find(|b| b.object() == Some(&about_it)).map(|b| b.severity);
+            let finding = Finding::TrafficUneven {
+                gains: burdened
                     .iter()
-                    .map(|b| {
-                        let (name, p95) = (&b.backend.name, b.backend.p95_ms.unwrap_or(0.0));
-                        format!("p95 of {name}: {p95:.0} ms, of the others about {usual:.0} ms")
-                    })
-                    .chain([format!("measured by {} over {} s", s.preset, s.window_secs)])
+                    .map(|b| Gains { backend: b.backend.name.clone(), share: b.observed })
                     .collect(),
+                expected: first.expected,
+                all_settled,
+            };
+            // once a warning, it stays one until the share is normal again
+            let severity = if first.late { Severity::Warning } else { was.unwrap_or(Severity::Info) };
+            let late = |b: &Burden<'_>| {
+                let (name, p95) = (&b.backend.name, b.backend.p95_ms.unwrap_or(0.0));
+                format!("p95 of {name}: {p95:.0} ms, of the others about {usual:.0} ms")
+            };
+            Some(Cause {
+                evidence: burdened.iter().map(late).chain([measured_by(s)]).map(Evidence::from).collect(),
                 // the others bear its share until the balancer is mended
-                action: removable(scene, s, &first.backend.name),
-                reach: Reach {
+                action: removable(context, s, &first.backend.name),
+                impact: Impact {
                     services: 1,
                     pods: u32::try_from(burdened.len()).unwrap_or(u32::MAX),
-                    ..Reach::default()
+                    ..Impact::default()
                 },
+                ..Cause::new(finding, severity, vec![about_it])
             })
         })
         .collect()
 }
 
 /// Taking the one bad backend out of its Service. Not a StatefulSet's pod: nobody else can have its name.
-fn removable(scene: &Scene<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Suggestion> {
-    let pod = scene.cluster.pod(&service.namespace, backend)?;
+fn removable(context: &RuleContext<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Suggestion> {
+    let pod = context.cluster.pod(&service.namespace, backend)?;
     let stays = pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet);
     (!stays).then(|| Suggestion {
-        command: "rotation",
-        title: format!("take {backend} out of {}", service.name),
+        what: Remediation::OutOfRotation { service: service.name.clone() },
         on: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
     })
 }
@@ -326,96 +278,85 @@ fn about(service: &ServiceTraffic) -> ObjectRef {
 const AFTER_SECS: u64 = 600;
 
 /// A rollout, and an error that nobody had seen before it.
-struct Release<'a> {
+struct NewErrors<'a> {
     change: &'a Change,
     group: &'a ErrorGroup,
 }
 
-impl Release<'_> {
-    /// `, after rollout v1.8.1→v1.8.2 by argocd`: after, for what was never read before may still be old.
-    fn told(&self) -> String {
-        let what = self.change.what.trim_start_matches("rollout ");
-        // the container has the workload's name more often than not
-        let what = what.strip_prefix(self.change.object.name.as_str()).map_or(what, str::trim_start);
-        let by = self.change.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
-        format!(", after rollout {what}{by}")
+impl NewErrors<'_> {
+    fn release(&self) -> Release {
+        let change = self.change;
+        Release { rollout: change.what.clone(), workload: change.object.name.clone(), by: change.by.clone() }
     }
 
-    fn evidence(&self, now: Stamp) -> [String; 3] {
+    fn after_secs(&self) -> u64 {
+        self.group.first.secs_since(self.change.at)
+    }
+
+    fn evidence(&self, now: Stamp) -> [Evidence; 3] {
         let (change, group) = (self.change, self.group);
         let by = change.by.as_ref().map_or("unknown", |by| by.as_str());
         [
-            format!("{} at {} by {by}", change.what, change.at.told(now)),
-            format!(
-                "error first seen {}s after it, {} lines, {:.0}/min, {}: {}",
-                group.first.secs_since(change.at),
-                group.count,
-                group.per_minute,
-                count(group.pod_count, "pod"),
-                group.template
-            ),
-            format!("sample: {}", group.sample),
+            format!("{} at {} by {by}", change.what, change.at.told(now)).into(),
+            Evidence::FirstSeen(FirstSeen {
+                after_secs: self.after_secs(),
+                lines: group.count,
+                per_minute: group.per_minute,
+                pods: group.pod_count,
+                template: group.template.clone(),
+            }),
+            format!("sample: {}", group.sample).into(),
         ]
-    }
-
-    fn roll_back(&self) -> Option<Suggestion> {
-        revertible(&self.change.object)
     }
 }
 
 /// The newest rollout of the one workload that logs an error which is not older than it.
-fn release_of<'a>(scene: &Scene<'_, 'a>, group: &'a ErrorGroup) -> Option<Release<'a>> {
+fn release_of<'a>(context: &RuleContext<'_, 'a>, group: &'a ErrorGroup) -> Option<NewErrors<'a>> {
     let [workload] = &*group.workloads else { return None };
-    let rollouts = scene.cluster.derived.changes.iter().filter(|c| {
+    let rollouts = context.cluster.derived.changes.iter().filter(|c| {
         matches!(c.kind, ChangeKind::Rollout { .. })
             && workload.split_once('/') == Some((c.object.namespace.as_str(), c.object.name.as_str()))
     });
     // once it was rolled back, or on, the rollout before that is no longer what to undo
     let change = rollouts.max_by_key(|c| c.at)?;
     let after = group.first >= change.at && group.first.secs_since(change.at) <= AFTER_SECS;
-    let goes_on = !group.has_stopped(scene.now);
+    let goes_on = !group.has_stopped(context.now);
     let ChangeKind::Rollout { from, back, .. } = &change.kind else { return None };
     // what the version before logs as well is not this one's, and a way back is not to be undone
     let shared = !from.is_empty() && group.versions.contains(from);
-    (after && goes_on && !shared && !back).then_some(Release { change, group })
+    (after && goes_on && !shared && !back).then_some(NewErrors { change, group })
 }
 
 /// The same, of a workload behind a Service: of several errors the most frequent.
-fn release_behind<'a>(scene: &Scene<'_, 'a>, service: &ServiceTraffic) -> Option<Release<'a>> {
-    let row = scene.services_in(&service.namespace).iter().find(|r| r.service.name == service.name)?;
+fn release_behind<'a>(context: &RuleContext<'_, 'a>, service: &ServiceTraffic) -> Option<NewErrors<'a>> {
+    let row = context.services_in(&service.namespace).iter().find(|r| r.service.name == service.name)?;
     let selected = |object: &ObjectRef| {
-        scene.workload(&object.uid).is_some_and(|w| w.workload.may_have_pods_for(&row.service.selector))
+        context.workload(&object.uid).is_some_and(|w| w.workload.may_have_pods_for(&row.service.selector))
     };
-    let cluster: &'a Cluster = scene.cluster;
-    let releases = cluster.logs.groups.iter().filter_map(|group| release_of(scene, group));
+    let cluster: &'a Cluster = context.cluster;
+    let releases = cluster.logs.groups.iter().filter_map(|group| release_of(context, group));
     releases
         .filter(|release| !row.service.selector.is_empty() && selected(&release.change.object))
         .max_by_key(|release| release.group.count)
 }
 
 /// An error that was first seen within ten minutes after a rollout of the only workload that logs it.
-pub fn errors_since_rollout(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let releases = scene.cluster.logs.groups.iter().filter_map(|group| release_of(scene, group));
+pub fn errors_since_rollout(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let releases = context.cluster.logs.groups.iter().filter_map(|group| release_of(context, group));
     releases
         .map(|release| {
             let (change, group) = (release.change, release.group);
+            let finding = Finding::ErrorsSinceRollout {
+                after_secs: release.after_secs(),
+                rollout: change.what.clone(),
+                template: group.template.clone(),
+            };
             Cause {
-                rule: "errors-since-rollout",
-                kin: Kin::default(),
-                course: Course::default(),
-                severity: Severity::Warning,
-                title: format!(
-                    "{} error first seen {}s after {}: {}",
-                    title_of(&change.object),
-                    group.first.secs_since(change.at),
-                    change.what,
-                    group.template
-                ),
-                objects: vec![change.object.clone()],
                 since: Some(group.first),
-                evidence: release.evidence(scene.now).to_vec(),
-                action: release.roll_back(),
-                reach: Reach { services: 0, pods: group.pod_count, ..Reach::default() },
+                evidence: release.evidence(context.now).to_vec(),
+                action: revertible(&change.object),
+                impact: Impact { services: 0, pods: group.pod_count, ..Impact::default() },
+                ..Cause::new(finding, Severity::Warning, vec![change.object.clone()])
             }
         })
         .collect()

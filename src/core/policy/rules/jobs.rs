@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::domain::cause::{Cause, Finding, Impact, Missed, Severity};
 use crate::domain::cronjob::CronJob;
 use crate::domain::id::{Kind, Name, ObjectRef, Owner, Uid};
 use crate::domain::node::{Condition, Status};
 use crate::domain::pod::{Phase, Pod, Trouble};
+use crate::domain::text::count;
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
-use crate::facts::world::{Cause, Course, Kin, Reach, Severity};
 use crate::policy::cron::Schedule;
 
+use super::RuleContext;
 use super::pods::evidence;
-use super::{Scene, brief, count, title_of};
 
 /// A failure that is older than a day is history: it is shown, but nobody has to get up for it.
 const HISTORY_SECS: u64 = 86_400;
@@ -27,14 +28,14 @@ fn succeeded(job: &Workload) -> bool {
 }
 
 /// How old a failure is.
-fn severity(scene: &Scene<'_, '_>, since: Option<Stamp>) -> Severity {
-    let old = since.is_some_and(|since| scene.now.secs_since(since) >= HISTORY_SECS);
+fn severity(context: &RuleContext<'_, '_>, since: Option<Stamp>) -> Severity {
+    let old = since.is_some_and(|since| context.now.secs_since(since) >= HISTORY_SECS);
     if old { Severity::Info } else { Severity::Warning }
 }
 
 /// Jobs that failed, one line for those of a CronJob: only those after its newest Job that succeeded.
-pub fn job_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let jobs = || scene.cluster.jobs.iter();
+pub fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let jobs = || context.cluster.jobs.iter();
     let of_cron = |job: &Workload| job.owner.clone().filter(|owner| owner.kind == Kind::CronJob);
     // when the newest successful Job of an owner was created
     let mut good: HashMap<Uid, Stamp> = HashMap::new();
@@ -45,7 +46,7 @@ pub fn job_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
         }
     }
     let made_good = |owner: &Owner, job: &Workload| {
-        let cronjob = scene.cluster.cronjobs.by_uid(&owner.uid);
+        let cronjob = context.cluster.cronjobs.by_uid(&owner.uid);
         cronjob.is_some_and(|c| c.last_successful > Some(job.created))
             || good.get(&owner.uid).is_some_and(|newest| *newest > job.created)
     };
@@ -64,48 +65,34 @@ pub fn job_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
         .filter_map(|(object, mut failed)| {
             failed.sort_by_key(|(job, _)| std::cmp::Reverse(job.created));
             let (newest, why) = *failed.first()?;
-            let what = match (&object.kind, failed.len()) {
-                (Kind::CronJob, 1) => format!("CronJob {}: job {} failed", title_of(&object), newest.name),
-                (Kind::CronJob, n) => format!("CronJob {}: its last {n} jobs failed", title_of(&object)),
-                _ => format!("job {} failed", title_of(&object)),
+            let finding = Finding::JobFailed {
+                failed: failed.len(),
+                newest: newest.name.clone(),
+                reason: why.reason.clone(),
+                message: why.message.clone(),
+            };
+            let jobs = failed.iter().map(|(job, _)| job.reference()).filter(|job| *job != object);
+            let objects = std::iter::once(object.clone()).chain(jobs).collect();
+            let evidence = |(job, why): &(&Arc<Workload>, &Condition)| {
+                let (good, of) = (job.succeeded, job.desired);
+                let bad = count(u32::try_from(job.failed).unwrap_or(0), "pod");
+                let (reason, message) = (&why.reason, &why.message);
+                format!("job {}: {reason}: {message}; {good} of {of} completed, {bad} failed", job.name)
+                    .into()
             };
             Some(Cause {
-                rule: "job-failed",
-                severity: severity(scene, why.since),
-                title: format!("{what}: {}: {}", why.reason, brief(&why.message)),
                 since: failed.iter().filter_map(|(_, why)| why.since).min(),
-                evidence: failed
-                    .iter()
-                    .take(5)
-                    .map(|(job, why)| {
-                        let (good, of) = (job.succeeded, job.desired);
-                        format!(
-                            "job {}: {}: {}; {good} of {of} completed, {} failed",
-                            job.name,
-                            why.reason,
-                            why.message,
-                            count(u32::try_from(job.failed).unwrap_or(0), "pod")
-                        )
-                    })
-                    .collect(),
-                action: None,
-                reach: Reach { pods: u32::try_from(newest.failed).unwrap_or(0), ..Reach::default() },
-                objects: {
-                    let jobs = failed.iter().map(|(job, _)| job.reference()).filter(|job| *job != object);
-                    let mut objects: Vec<ObjectRef> = jobs.collect();
-                    objects.insert(0, object);
-                    objects
-                },
-                kin: Kin::default(),
-                course: Course::default(),
+                evidence: failed.iter().take(5).map(evidence).collect(),
+                impact: Impact { pods: u32::try_from(newest.failed).unwrap_or(0), ..Impact::default() },
+                ..Cause::new(finding, severity(context, why.since), objects)
             })
         })
         .collect()
 }
 
 /// A pod that no controller replaces.
-pub fn pod_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let failed = scene.bad.values().filter(|pod| {
+pub fn pod_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let failed = context.bad.values().filter(|pod| {
         pod.phase == Phase::Failed
             && pod.owner.is_none()
             && pod.trouble != Some(Trouble::Evicted)
@@ -115,24 +102,14 @@ pub fn pod_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
         .map(|pod| {
             let object = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
             let ended = pod.last_exit.as_ref().and_then(|exit| exit.at);
-            let exit = pod.last_exit.as_ref().map_or_else(String::new, |exit| {
-                format!(", {} exited {} ({})", exit.container, exit.code, exit.reason)
-            });
+            let exit = pod.last_exit.as_ref();
+            let exit = exit.map(|exit| (exit.container.clone(), exit.code, exit.reason.clone()));
+            let severity = severity(context, ended.or(Some(pod.created)));
             Cause {
-                rule: "pod-failed",
-                severity: severity(scene, ended.or(Some(pod.created))),
-                title: format!(
-                    "pod {} failed: {}{exit}; no controller replaces it",
-                    title_of(&object),
-                    pod.status
-                ),
                 since: ended,
-                evidence: evidence(std::slice::from_ref(pod), scene.now),
-                action: None,
-                reach: Reach { pods: 1, ..Reach::default() },
-                objects: vec![object],
-                kin: Kin::default(),
-                course: Course::default(),
+                evidence: evidence(std::slice::from_ref(pod), context.now),
+                impact: Impact { pods: 1, ..Impact::default() },
+                ..Cause::new(Finding::PodFailed { status: pod.status.clone(), exit }, severity, vec![object])
             }
         })
         .collect()
@@ -140,29 +117,25 @@ pub fn pod_failed(scene: &Scene<'_, '_>) -> Vec<Cause> {
 
 /// Pods that a kubelet evicted stay until somebody deletes them. Their controllers have made others; the pressure
 /// itself is the node's finding.
-pub fn evicted(scene: &Scene<'_, '_>) -> Vec<Cause> {
+pub fn evicted(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut of: BTreeMap<&Name, Vec<&Arc<Pod>>> = BTreeMap::new();
-    for pod in scene.bad.values().filter(|pod| pod.trouble == Some(Trouble::Evicted)) {
+    for pod in context.bad.values().filter(|pod| pod.trouble == Some(Trouble::Evicted)) {
         of.entry(&pod.namespace).or_default().push(pod);
     }
     of.into_iter()
         .map(|(namespace, mut pods)| {
             pods.sort_by(|a, b| a.name.cmp(&b.name));
             let all: Vec<Arc<Pod>> = pods.iter().map(|pod| Arc::clone(pod)).collect();
+            let count = u32::try_from(pods.len()).unwrap_or(u32::MAX);
+            let objects = [ObjectRef::new(Kind::Namespace, &Name::default(), namespace, &Uid::default())]
+                .into_iter()
+                .chain(pods.iter().map(|p| ObjectRef::new(Kind::Pod, &p.namespace, &p.name, &p.uid)))
+                .collect();
             Cause {
-                rule: "evicted",
-                severity: Severity::Info,
-                title: format!("{namespace}: {} left behind by evictions", count(pods.len() as u64, "pod")),
                 since: pods.iter().map(|pod| pod.started.unwrap_or(pod.created)).min(),
-                evidence: evidence(&all, scene.now),
-                action: None,
-                reach: Reach { pods: u32::try_from(pods.len()).unwrap_or(u32::MAX), ..Reach::default() },
-                objects: [ObjectRef::new(Kind::Namespace, &Name::default(), namespace, &Uid::default())]
-                    .into_iter()
-                    .chain(pods.iter().map(|p| ObjectRef::new(Kind::Pod, &p.namespace, &p.name, &p.uid)))
-                    .collect(),
-                kin: Kin::default(),
-                course: Course::default(),
+                evidence: evidence(&all, context.now),
+                impact: Impact { pods: count, ..Impact::default() },
+                ..Cause::new(Finding::Evicted { pods: count }, Severity::Info, objects)
             }
         })
         .collect()
@@ -207,41 +180,32 @@ fn overdue(cronjob: &CronJob, now: Stamp) -> Option<Stamp> {
 }
 
 /// CronJobs whose time has passed without a Job. Suspended ones are so on purpose.
-pub fn cronjob_missed(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let rows = scene.cluster.cronjobs.iter().filter(|c| !c.suspended);
+pub fn cronjob_missed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let rows = context.cluster.cronjobs.iter().filter(|c| !c.suspended);
     rows.filter_map(|cronjob| {
-        let due = overdue(cronjob, scene.now)?;
+        let due = overdue(cronjob, context.now)?;
         let object = cronjob.reference();
-        let last = cronjob
-            .last_scheduled
-            .map_or_else(|| "never run".to_owned(), |at| format!("last run {}", at.told(scene.now)));
-        let warning = scene.said.warning(&cronjob.uid, scene.now.plus_secs(-3_600));
+        let last = cronjob.last_scheduled.map(|at| at.shown(context.now));
+        let warning = context.events.warning(&cronjob.uid, context.now.plus_secs(-3_600));
         let why = match warning {
-            Some(event) => format!("{}: {}", event.reason, brief(&event.message)),
-            None if cronjob.forbids && cronjob.active > 0 => {
-                "its last job still runs, and concurrencyPolicy is Forbid".into()
-            }
-            None => "no event says why; is the CronJob controller running?".into(),
+            Some(event) => Missed::Event { reason: event.reason.clone(), message: event.message.clone() },
+            None if cronjob.forbids && cronjob.active > 0 => Missed::StillRuns,
+            None => Missed::Unknown,
         };
         let zone = cronjob.time_zone.as_ref().map_or_else(String::new, |tz| format!(" {tz}"));
+        let last_words = last.map_or_else(|| "none".to_owned(), |at| at.to_string());
         Some(Cause {
-            rule: "cronjob-missed",
-            severity: Severity::Warning,
-            title: format!("CronJob {} has missed its schedule, {last}: {why}", title_of(&object)),
             since: Some(due),
             evidence: vec![
-                format!("schedule {}{zone}; due at {} at the latest", cronjob.schedule, due.told(scene.now)),
                 format!(
-                    "lastScheduleTime {}, active {}",
-                    cronjob.last_scheduled.map_or_else(|| "none".to_owned(), |at| at.told(scene.now)),
-                    cronjob.active
-                ),
+                    "schedule {}{zone}; due at {} at the latest",
+                    cronjob.schedule,
+                    due.told(context.now)
+                )
+                .into(),
+                format!("lastScheduleTime {last_words}, active {}", cronjob.active).into(),
             ],
-            action: None,
-            reach: Reach::default(),
-            objects: vec![object],
-            kin: Kin::default(),
-            course: Course::default(),
+            ..Cause::new(Finding::CronJobMissed { last, why }, Severity::Warning, vec![object])
         })
     })
     .collect()

@@ -1,75 +1,68 @@
 //! Findings of different rules that are one trouble: a caller that fails because the service that it calls does, a budget
 //! of pods that are in trouble themselves, services that got slow when a node was lost.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::domain::cause::{Cause, Effect, FindingCode as Code, Relation, ServiceHit, Severity};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::log::Level;
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
-use crate::facts::world::{Cause, Effect, Severity};
 
-use super::{Scene, title_of};
+use super::RuleContext;
+use super::fold::included;
 
 /// A service that gets slow within this time of a node's loss does so for its sake.
 const AFTER_LOSS_SECS: u64 = 300;
 
 /// Services that the line of a lost node names; the others are in its evidence.
-const IN_TITLE: usize = 3;
+const IN_LINE: usize = 3;
 
 /// `gone`: findings that are told by others already.
-pub(super) fn join(scene: &Scene<'_, '_>, causes: &mut [Cause], gone: &mut [bool]) {
-    let mut hits: HashMap<usize, usize> = HashMap::new();
+pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &mut [bool]) {
     // in an order of its own: that of the tables is the one in which their rows came
     let mut order: Vec<usize> = there(causes, gone).map(|(i, _)| i).collect();
-    order.sort_by_key(|i| causes.get(*i).map(|cause| (cause.rule, cause.objects.clone())));
+    order.sort_by_key(|i| causes.get(*i).map(|cause| (cause.code(), cause.objects.clone())));
     for i in order {
         let Some(child) = causes.get(i) else { continue };
-        let parent = match child.rule {
-            "service-errors" => {
-                called(scene, causes, gone, i).or_else(|| cut_off(scene, causes, gone, child))
+        let parent = match child.code() {
+            Code::ServiceErrors => {
+                called(context, causes, gone, i).or_else(|| cut_off(context, causes, gone, child))
             }
-            "no-ready-endpoints" => cut_off(scene, causes, gone, child),
-            "service-slow" => slow_for(causes, gone, child),
-            "pdb-blocks" => budget_of(scene, causes, gone, child),
+            Code::NoReadyEndpoints => cut_off(context, causes, gone, child),
+            Code::ServiceSlow => slow_for(causes, gone, child),
+            Code::PdbBlocks => budget_of(context, causes, gone, child),
             _ => None,
         };
         let Some(parent) = parent.filter(|parent| *parent != i) else { continue };
         let child = child.clone();
-        let named = hits.entry(parent).or_default();
         if let Some(parent) = causes.get_mut(parent) {
-            parent.kin.told.extend(child.tells());
-            if parent.rule == "node-not-ready"
-                && let Some(hit) = hit_of(&child)
-                && *named < IN_TITLE
-            {
-                *named += 1;
-                parent.title.push_str(&hit);
+            parent.includes.extend(child.included());
+            if parent.code() == Code::NodeNotReady && parent.hits.len() < IN_LINE {
+                parent.hits.extend(hit_of(&child));
             }
-            let words = match (child.rule, parent.rule) {
-                ("service-errors", "service-errors") => format!("its caller {}", child.title),
-                _ => child.title,
-            };
-            parent.evidence.push(words);
-            parent.evidence.extend(child.evidence.into_iter().map(|line| format!("  {line}")));
             // while the one recovers so does what comes from it
-            let recovers = parent.course.remedy.as_ref().is_some_and(|remedy| remedy.effect != Effect::None);
+            let recovers =
+                parent.progress.remedy.as_ref().is_some_and(|remedy| remedy.effect != Effect::None);
             if !recovers {
                 parent.severity = parent.severity.max(child.severity);
             }
-            parent.reach.services += child.reach.services;
+            parent.impact.services += child.impact.services;
+            let calls = child.code() == Code::ServiceErrors && parent.code() == Code::ServiceErrors;
+            let relation = if calls { Relation::Caller } else { Relation::Consequence };
+            parent.evidence.push(included(relation, child));
         }
         gone.get_mut(i).into_iter().for_each(|g| *g = true);
     }
 }
 
 /// What the loss of a node has done to a Service, for the node's line.
-fn hit_of(child: &Cause) -> Option<String> {
-    let service = title_of(child.objects.first()?);
-    match (child.rule, child.reach.error_ratio) {
-        ("no-ready-endpoints", _) => Some(format!("; {service} has no ready endpoints")),
-        (_, Some(ratio)) => Some(format!("; {service} {:.1}% errors", ratio * 100.0)),
+fn hit_of(child: &Cause) -> Option<ServiceHit> {
+    let service = child.object()?.clone();
+    match (child.code(), child.impact.error_ratio) {
+        (Code::NoReadyEndpoints, _) => Some(ServiceHit::NoEndpoints { service }),
+        (_, Some(ratio)) => Some(ServiceHit::Errors { service, ratio }),
         _ => None,
     }
 }
@@ -79,20 +72,20 @@ fn there<'c>(causes: &'c [Cause], gone: &'c [bool]) -> impl Iterator<Item = (usi
 }
 
 /// The failing service that the callers' own error lines name, if it fails at least as badly.
-fn called(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], i: usize) -> Option<usize> {
+fn called(context: &RuleContext<'_, '_>, causes: &[Cause], gone: &[bool], i: usize) -> Option<usize> {
     let caller = causes.get(i)?;
     let of = caller.objects.first().filter(|o| o.kind == Kind::Service)?;
-    let workloads = workloads_of(scene, of);
+    let workloads = workloads_of(context, of);
     let lines = || {
-        scene.cluster.logs.groups.iter().filter(|group| {
+        context.cluster.logs.groups.iter().filter(|group| {
             group.level >= Level::Error
-                && !group.has_stopped(scene.now)
+                && !group.has_stopped(context.now)
                 && group.workloads.iter().any(|w| workloads.contains(w.as_str()))
         })
     };
-    let ratio = |cause: &Cause| cause.reach.error_ratio.unwrap_or(0.0);
+    let ratio = |cause: &Cause| cause.impact.error_ratio.unwrap_or(0.0);
     there(causes, gone)
-        .filter(|(n, cause)| *n != i && cause.rule == "service-errors" && ratio(cause) >= ratio(caller))
+        .filter(|(n, cause)| *n != i && cause.code() == Code::ServiceErrors && ratio(cause) >= ratio(caller))
         .find(|(_, cause)| {
             let Some(service) = cause.objects.first() else { return false };
             lines().any(|group| names_host(&group.sample, service))
@@ -102,29 +95,29 @@ fn called(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], i: usize) -> O
 
 /// The node or zone that was lost just before, if it has pods of this Service: the others bear their load, or there are
 /// none.
-fn cut_off(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], child: &Cause) -> Option<usize> {
+fn cut_off(context: &RuleContext<'_, '_>, causes: &[Cause], gone: &[bool], child: &Cause) -> Option<usize> {
     let service = child.objects.first().filter(|o| o.kind == Kind::Service)?;
     // what a release, one bad pod or somebody's remedy explains is not the node's doing
-    if child.objects.len() > 1 || child.action.is_some() || child.course.remedy.is_some() {
+    if child.objects.len() > 1 || child.action.is_some() || child.progress.remedy.is_some() {
         return None;
     }
-    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name)?;
-    let lost = |pod: &&&Arc<Pod>| row.service.selector.matches(**pod) && scene.is_on_dead_node(pod);
-    let pods = scene.pods_in(&service.namespace).iter().filter(lost);
+    let row = context.services_in(&service.namespace).iter().find(|row| row.service.name == service.name)?;
+    let lost = |pod: &&&Arc<Pod>| row.service.selector.matches(**pod) && context.is_on_dead_node(pod);
+    let pods = context.pods_in(&service.namespace).iter().filter(lost);
     let nodes: BTreeSet<&Name> = pods.filter_map(|pod| pod.node.as_ref()).collect();
     let hosts = |(_, c): &(usize, &Cause)| c.objects.iter().any(|o| nodes.contains(&o.name));
     // of several the one that took the most
     let (n, loss) = lost_before(causes, gone, child)
         .filter(hosts)
-        .max_by(|(_, a), (_, b)| a.reach.pods.cmp(&b.reach.pods).then_with(|| b.objects.cmp(&a.objects)))?;
-    let released = child.rule == "service-errors" && is_released_since(scene, service, loss.since?);
+        .max_by(|(_, a), (_, b)| a.impact.pods.cmp(&b.impact.pods).then_with(|| b.objects.cmp(&a.objects)))?;
+    let released = child.code() == Code::ServiceErrors && is_released_since(context, service, loss.since?);
     (!released).then_some(n)
 }
 
 /// A newer release is at least as likely to be at fault: its logs will tell.
-fn is_released_since(scene: &Scene<'_, '_>, service: &ObjectRef, at: Stamp) -> bool {
-    let workloads = workloads_of(scene, service);
-    let changes = scene.cluster.derived.changes.iter();
+fn is_released_since(context: &RuleContext<'_, '_>, service: &ObjectRef, at: Stamp) -> bool {
+    let workloads = workloads_of(context, service);
+    let changes = context.cluster.derived.changes.iter();
     changes
         .take_while(|c| c.at >= at)
         .filter(|c| c.kind.is_rollout())
@@ -132,12 +125,12 @@ fn is_released_since(scene: &Scene<'_, '_>, service: &ObjectRef, at: Stamp) -> b
 }
 
 /// `namespace/workload` of what may stand behind a Service.
-fn workloads_of(scene: &Scene<'_, '_>, service: &ObjectRef) -> BTreeSet<String> {
-    let row = scene.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
+fn workloads_of(context: &RuleContext<'_, '_>, service: &ObjectRef) -> BTreeSet<String> {
+    let row = context.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
     let Some(selector) = row.map(|row| &row.service.selector).filter(|s| !s.is_empty()) else {
         return BTreeSet::new();
     };
-    let behind = scene.workloads_in(&service.namespace).iter();
+    let behind = context.workloads_in(&service.namespace).iter();
     let behind = behind.filter(|w| w.workload.may_have_pods_for(selector));
     behind.map(|w| format!("{}/{}", w.workload.namespace, w.workload.name)).collect()
 }
@@ -160,10 +153,10 @@ fn lost_before<'c>(
     gone: &'c [bool],
     of: &Cause,
 ) -> impl Iterator<Item = (usize, &'c Cause)> {
-    let began = of.since.unwrap_or(of.course.seen);
+    let began = of.since.unwrap_or(of.progress.first_seen);
     there(causes, gone).filter(move |(_, c)| {
         let since = c.since.filter(|since| *since <= began);
-        c.rule == "node-not-ready"
+        c.code() == Code::NodeNotReady
             && c.severity >= Severity::Warning
             && since.is_some_and(|since| began.secs_since(since) <= AFTER_LOSS_SECS)
     })
@@ -174,20 +167,25 @@ fn slow_for(causes: &[Cause], gone: &[bool], slow: &Cause) -> Option<usize> {
     let lost = lost_before(causes, gone, slow);
     // errors of the service itself say more
     let errors = there(causes, gone)
-        .find(|(_, c)| c.rule == "service-errors" && c.objects.first() == slow.objects.first())
+        .find(|(_, c)| c.code() == Code::ServiceErrors && c.objects.first() == slow.objects.first())
         .map(|(n, _)| n);
-    errors.or(lost.max_by_key(|(_, c)| c.reach.pods).map(|(n, _)| n))
+    errors.or(lost.max_by_key(|(_, c)| c.impact.pods).map(|(n, _)| n))
 }
 
 /// The workload's finding, where its own pods are what the budget misses.
-fn budget_of(scene: &Scene<'_, '_>, causes: &[Cause], gone: &[bool], blocked: &Cause) -> Option<usize> {
-    let pdb = scene.cluster.pdbs.by_uid(&blocked.objects.first()?.uid)?;
+fn budget_of(
+    context: &RuleContext<'_, '_>,
+    causes: &[Cause],
+    gone: &[bool],
+    blocked: &Cause,
+) -> Option<usize> {
+    let pdb = context.cluster.pdbs.by_uid(&blocked.objects.first()?.uid)?;
     if pdb.current_healthy >= pdb.expected {
         return None;
     }
     there(causes, gone)
         .find(|(_, c)| {
-            let workload = c.objects.first().and_then(|o| scene.workload(&o.uid));
+            let workload = c.objects.first().and_then(|o| context.workload(&o.uid));
             workload.is_some_and(|row| {
                 row.workload.namespace == pdb.namespace && row.workload.may_have_pods_for(&pdb.selector)
             })

@@ -2,36 +2,31 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::cause::{
+    Cause, Evidence, Finding, Heartbeats, Impact, NodeLoss, Remediation, Severity, Suggestion,
+};
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::facts::world::{Cause, Cluster, Course, Kin, NodeRow, NodeState, Reach, Severity, Suggestion};
+use crate::facts::world::{Cluster, NodeRow, NodeState};
 use crate::policy::health;
 
-use super::{Scene, count};
+use super::RuleContext;
 
 fn reference(row: &NodeRow) -> ObjectRef {
     ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
 }
 
 fn cordon(row: &NodeRow) -> Option<Suggestion> {
-    (!row.node.cordoned).then(|| Suggestion {
-        command: "cordon",
-        title: format!("cordon {}", row.node.name),
-        on: reference(row),
-    })
+    (!row.node.cordoned).then(|| Suggestion { what: Remediation::Cordon, on: reference(row) })
 }
 
 /// The way out for a machine that the control plane has lost: its pods are deleted and its volumes detached once a person
 /// says that it is off. Nothing is scheduled on it anyway, so cordoning it would change nothing.
-fn out_of_service(row: &NodeRow) -> Suggestion {
-    Suggestion {
-        command: "out-of-service",
-        title: format!("take {} out of service, if its machine is really off", row.node.name),
-        on: reference(row),
-    }
+fn out_of_service(row: &NodeRow, zone: Option<Name>) -> Suggestion {
+    Suggestion { what: Remediation::OutOfService { zone }, on: reference(row) }
 }
 
-fn lost_alone(scene: &Scene<'_, '_>) -> bool {
-    scene.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Unknown).count() == 1
+fn lost_alone(context: &RuleContext<'_, '_>) -> bool {
+    context.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Unknown).count() == 1
 }
 
 /// A node that joins is not Ready at once: its kubelet reports first, then its network comes.
@@ -40,22 +35,22 @@ const JOINING_SECS: u64 = 120;
 const FIRST_SECS: u64 = 10;
 
 /// True if it has just been made and was not Ready yet.
-fn is_joining(scene: &Scene<'_, '_>, row: &NodeRow) -> bool {
+fn is_joining(context: &RuleContext<'_, '_>, row: &NodeRow) -> bool {
     let first = row
         .node
         .condition("Ready")
         .is_none_or(|ready| ready.since.is_none_or(|since| since.secs_since(row.node.created) <= FIRST_SECS));
-    first && scene.now.secs_since(row.node.created) < JOINING_SECS
+    first && context.now.secs_since(row.node.created) < JOINING_SECS
 }
 
 /// One line a node; a zone in which nothing is Ready any more is one line.
-pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
+pub fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut zones: BTreeMap<Name, (Vec<&NodeRow>, usize)> = BTreeMap::new();
-    let rows: Vec<_> = scene.cluster.derived.nodes.iter().collect();
+    let rows: Vec<_> = context.cluster.derived.nodes.iter().collect();
     let mut found = Vec::new();
     for row in &rows {
-        if row.state.is_dead() && is_joining(scene, row) {
-            found.push(Cause { severity: Severity::Info, action: None, ..one(scene, row) });
+        if row.state.is_dead() && is_joining(context, row) {
+            found.push(Cause { severity: Severity::Info, action: None, ..one(context, row) });
             continue;
         }
         let zone = zones.entry(row.node.zone.clone().unwrap_or_default()).or_default();
@@ -68,62 +63,51 @@ pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
     for (zone, (mut down, all)) in zones {
         down.sort_by(|a, b| a.node.name.cmp(&b.node.name));
         if several && !zone.is_empty() && down.len() == all && all >= 3 {
-            found.push(whole_zone(scene.cluster, &zone, &down));
+            found.push(whole_zone(context.cluster, &zone, &down));
         } else {
-            found.extend(down.into_iter().map(|row| one(scene, row)));
+            found.extend(down.into_iter().map(|row| one(context, row)));
         }
     }
     found
 }
 
-fn one(scene: &Scene<'_, '_>, row: &NodeRow) -> Cause {
-    let why = health::judge(&row.node, None, None, scene.now).why;
-    let mut title = format!("node {} {}", row.node.name, row.state.as_str());
-    if let Some(zone) = &row.node.zone {
-        title.push_str(&format!(", {zone}"));
-    }
+fn one(context: &RuleContext<'_, '_>, row: &NodeRow) -> Cause {
+    let why = health::judge(&row.node, None, None, context.now).why;
     // what is on it has been let go: it is no emergency any more, and stays to be repaired
     let let_go = row.is_out_of_service();
-    if let_go {
-        title.push_str(", out of service");
-    }
     // before they are read, none are known, which is not the same as none
-    let pods_known = scene.cluster.pods.cover.is_read();
-    if pods_known {
-        title.push_str(&format!(": {} on it", count(row.totals.pods, "pod")));
-    } else {
-        title.push_str(": its pods are not known");
-    }
-    if row.totals.terminating > 0 {
-        title.push_str(&format!(", {} stuck Terminating", row.totals.terminating));
-    }
-    let mut evidence = vec![format!("condition Ready: {why}")];
+    let pods_known = context.cluster.pods.cover.is_read();
+    let mut evidence: Vec<Evidence> = vec![format!("condition Ready: {why}").into()];
     if let Some(since) = row.since {
-        evidence.push(format!("since {} (lastTransitionTime)", since.told(scene.now)));
+        evidence.push(format!("since {} (lastTransitionTime)", since.told(context.now)).into());
     }
     for taint in row.node.taints.iter() {
-        evidence.push(format!("taint {}={}:{}", taint.key, taint.value, taint.effect));
+        evidence.push(format!("taint {}={}:{}", taint.key, taint.value, taint.effect).into());
     }
     if pods_known {
+        let totals = row.totals;
         evidence
-            .push(format!("{} of its pods are bad, {} terminating", row.totals.bad, row.totals.terminating));
+            .push(format!("{} of its pods are bad, {} terminating", totals.bad, totals.terminating).into());
     }
+    let loss = NodeLoss::Node {
+        state: row.state,
+        zone: row.node.zone.clone(),
+        out_of_service: let_go,
+        pods: pods_known.then_some(row.totals.pods),
+        terminating: row.totals.terminating,
+    };
+    let severity = if let_go { Severity::Info } else { Severity::Critical };
     Cause {
-        rule: "node-not-ready",
-        kin: Kin::default(),
-        course: Course::default(),
-        severity: if let_go { Severity::Info } else { Severity::Critical },
-        title,
-        objects: vec![reference(row)],
         since: row.since,
         evidence,
         action: match row.state {
             _ if let_go => None,
             // of several that are lost at once none is to be declared dead: the network is likelier
-            NodeState::Unknown => lost_alone(scene).then(|| out_of_service(row)),
+            NodeState::Unknown => lost_alone(context).then(|| out_of_service(row, None)),
             _ => cordon(row),
         },
-        reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
+        impact: Impact { pods: row.totals.pods, nodes: 1, ..Impact::default() },
+        ..Cause::new(Finding::NodeNotReady(loss), severity, vec![reference(row)])
     }
 }
 
@@ -132,111 +116,90 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
     let left = cluster.derived.counts.nodes_ready;
     // said to be off, one and all: what was on them has been let go, and they stay to be repaired
     let let_go = down.iter().all(|row| row.is_out_of_service());
+    let loss = NodeLoss::Zone {
+        zone: zone.clone(),
+        nodes: down.len(),
+        out_of_service: let_go,
+        pods,
+        ready_elsewhere: left,
+    };
+    let severity = if let_go { Severity::Info } else { Severity::Critical };
+    let since = |row: &NodeRow| row.since.map_or_else(|| "unknown".into(), |s| s.to_string());
+    let evidence = |row: &&NodeRow| {
+        Evidence::from(format!("{} {} since {}", row.node.name, row.state.as_str(), since(row)))
+    };
     Cause {
-        rule: "node-not-ready",
-        kin: Kin::default(),
-        course: Course::default(),
-        severity: if let_go { Severity::Info } else { Severity::Critical },
-        title: format!(
-            "{zone}: all {} nodes down{}, {} on them; {left} nodes Ready elsewhere",
-            down.len(),
-            if let_go { " and out of service" } else { "" },
-            count(pods, "pod")
-        ),
-        objects: down.iter().map(|row| reference(row)).collect(),
         since: down.iter().filter_map(|row| row.since).min(),
-        evidence: down
-            .iter()
-            .map(|row| {
-                format!(
-                    "{} {} since {}",
-                    row.node.name,
-                    row.state.as_str(),
-                    row.since.map_or_else(|| "unknown".into(), |s| s.to_string())
-                )
-            })
-            .collect(),
-        action: down.first().filter(|_| !let_go && left > 0).map(|row| Suggestion {
-            command: "out-of-service",
-            title: format!("take the nodes of {zone} out of service, if their machines are really off"),
-            on: reference(row),
-        }),
-        reach: Reach { pods, nodes: u32::try_from(down.len()).unwrap_or(u32::MAX), ..Reach::default() },
+        evidence: down.iter().map(evidence).collect(),
+        action: down
+            .first()
+            .filter(|_| !let_go && left > 0)
+            .map(|row| out_of_service(row, Some(zone.clone()))),
+        impact: Impact { pods, nodes: u32::try_from(down.len()).unwrap_or(u32::MAX), ..Impact::default() },
+        ..Cause::new(Finding::NodeNotReady(loss), severity, down.iter().map(|row| reference(row)).collect())
     }
 }
 
 /// Heartbeats stopped, the control plane has not noticed yet.
-pub fn suspect(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let rows = || scene.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Suspect);
-    let all = scene.cluster.derived.nodes.len();
+pub fn suspect(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let rows = || context.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Suspect);
+    let all = context.cluster.derived.nodes.len();
     let silent = rows().count();
     // all at once is more likely our view, or the API server's, than the machines
     if silent > 2 && silent * 2 > all {
-        let since = rows().filter_map(|row| row.since).min();
         return vec![Cause {
-            rule: "node-suspect",
-            kin: Kin::default(),
-            course: Course::default(),
-            severity: Severity::Warning,
-            title: format!(
-                "{silent} of {all} nodes stopped renewing their leases: look at the control plane or our own connection first"
-            ),
-            objects: rows().map(|row| reference(row)).collect(),
-            since,
-            evidence: vec!["leases in kube-node-lease are renewed every 10 s".into()],
-            action: None,
-            reach: Reach { nodes: u32::try_from(silent).unwrap_or(u32::MAX), ..Reach::default() },
+            since: rows().filter_map(|row| row.since).min(),
+            evidence: vec!["leases in kube-node-lease are renewed every 10 s".to_owned().into()],
+            impact: Impact { nodes: u32::try_from(silent).unwrap_or(u32::MAX), ..Impact::default() },
+            ..Cause::new(
+                Finding::NodeSuspect(Heartbeats::Most { silent, of: all }),
+                Severity::Warning,
+                rows().map(|row| reference(row)).collect(),
+            )
         }];
     }
     rows()
         .map(|row| Cause {
-            rule: "node-suspect",
-            kin: Kin::default(),
-            course: Course::default(),
-            severity: Severity::Warning,
-            title: format!(
-                "node {} stopped its heartbeat, still Ready by the control plane: {}",
-                row.node.name,
-                count(row.totals.pods, "pod")
-            ),
-            objects: vec![reference(row)],
             since: row.since,
-            evidence: vec![format!(
-                "its Lease in kube-node-lease has not changed for more than {} s (renewed every 10 s)",
-                health::SUSPECT_AFTER_MS / 1000
-            )],
+            evidence: vec![
+                format!(
+                    "its Lease in kube-node-lease has not changed for more than {} s (renewed every 10 s)",
+                    health::SUSPECT_AFTER_MS / 1000
+                )
+                .into(),
+            ],
             action: cordon(row),
-            reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
+            impact: Impact { pods: row.totals.pods, nodes: 1, ..Impact::default() },
+            ..Cause::new(
+                Finding::NodeSuspect(Heartbeats::Node { pods: row.totals.pods }),
+                Severity::Warning,
+                vec![reference(row)],
+            )
         })
         .collect()
 }
 
 /// Pressure conditions and what a problem detector adds.
-pub fn pressure(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let rows = scene.cluster.derived.nodes.iter().filter(|row| !row.state.is_dead());
+pub fn pressure(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let rows = context.cluster.derived.nodes.iter().filter(|row| !row.state.is_dead());
     rows.filter(|row| !row.problems.is_empty())
         .filter_map(|row| {
-            let problems = health::lasting_problems(&row.node, scene.now);
-            let names: Vec<String> = problems.iter().map(|c| health::problem_words(c)).collect();
+            let problems = health::lasting_problems(&row.node, context.now);
+            let names = problems.iter().map(|c| health::problem_words(c).into()).collect();
+            let pods = row.totals.pods;
             (!problems.is_empty()).then(|| Cause {
-                rule: "node-pressure",
-                kin: Kin::default(),
-                course: Course::default(),
-                severity: Severity::Warning,
-                title: format!(
-                    "node {} {}: {}",
-                    row.node.name,
-                    names.join(", "),
-                    count(row.totals.pods, "pod")
-                ),
-                objects: vec![reference(row)],
                 since: problems.iter().filter_map(|c| c.since).min(),
                 evidence: problems
                     .iter()
-                    .map(|c| format!("{}: {} {}", health::problem_words(c), c.reason, c.message))
+                    .map(|c| format!("{}: {} {}", health::problem_words(c), c.reason, c.message).into())
                     .collect(),
                 action: cordon(row),
-                reach: Reach { pods: row.totals.pods, nodes: 1, ..Reach::default() },
+                impact: Impact { pods, nodes: 1, ..Impact::default() },
+                ..Cause::new(
+                    Finding::NodePressure { problems: names, pods },
+                    Severity::Warning,
+                    vec![reference(row)],
+                )
             })
         })
         .collect()

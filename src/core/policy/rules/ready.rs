@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::domain::cause::{Cause, Evidence, Finding, Impact, Severity, Shared};
 use crate::domain::id::{Kind, Name, Uid};
 use crate::domain::pod::{Phase, Pod, START_SECS};
 use crate::domain::time::Stamp;
 use crate::domain::workload::RolloutPhase;
 use crate::domain::workload::{Strategy, Workload};
-use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity, WorkloadRow};
+use crate::facts::world::WorkloadRow;
 use crate::logs::fingerprint::template;
 
-use super::pods::{group, objects, of_how_many, reach, revertible};
-use super::{Scene, brief, count, title_of};
+use super::RuleContext;
+use super::pods::{group, impact, objects, pod_count, revertible};
 
 /// Longer than a start, a restart or a moment of overload; what the probes themselves allow for a start comes on top.
 const NOT_READY_SECS: u64 = 300;
@@ -25,7 +26,7 @@ const PROBE_SECS: i64 = 900;
 const UNHEALTHY: &str = "Unhealthy";
 
 /// Since when a pod is not ready although it runs, if that is too long.
-fn unready(scene: &Scene<'_, '_>, pod: &Pod) -> Option<Stamp> {
+fn unready(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Stamp> {
     let runs = pod.phase == Phase::Running && !pod.ready && pod.trouble.is_none() && !pod.is_terminating();
     // of what runs to its end, one container is done before the others
     if !runs || pod.shape.runs_to_end {
@@ -33,74 +34,59 @@ fn unready(scene: &Scene<'_, '_>, pod: &Pod) -> Option<Stamp> {
     }
     let since = pod.ready_since.or(pod.started).unwrap_or(pod.created);
     let was_ready = pod.started.is_some_and(|started| since.secs_since(started) > START_SECS);
-    let patience = if was_ready && probe(scene, pod).is_some() { LOST_SECS } else { NOT_READY_SECS };
+    let patience = if was_ready && probe(context, pod).is_some() { LOST_SECS } else { NOT_READY_SECS };
     let allowed = patience + u64::from(pod.shape.startup_secs);
-    (scene.now.secs_since(since) >= allowed && !scene.is_on_dead_node(pod)).then_some(since)
+    (context.now.secs_since(since) >= allowed && !context.is_on_dead_node(pod)).then_some(since)
 }
 
 /// The probe's words.
-fn probe<'s>(scene: &Scene<'s, '_>, pod: &Pod) -> Option<&'s Name> {
-    let said = scene.said.newest(&pod.uid, scene.now.plus_secs(-PROBE_SECS), |e| e.reason == UNHEALTHY);
+fn probe<'s>(context: &RuleContext<'s, '_>, pod: &Pod) -> Option<&'s Name> {
+    let said = context.events.newest(&pod.uid, context.now.plus_secs(-PROBE_SECS), |e| e.reason == UNHEALTHY);
     said.map(|event| &event.message)
 }
 
 /// One line a workload.
-pub fn not_ready(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let waiting = scene.bad.values().filter(|pod| unready(scene, pod).is_some());
-    group(scene, waiting)
+pub fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let waiting = context.bad.values().filter(|pod| unready(context, pod).is_some());
+    group(context, waiting)
         .into_iter()
         .map(|(object, pods)| {
-            let (many, none_left) = of_how_many(scene, &object, pods.len());
-            let said = pods.iter().find_map(|pod| probe(scene, pod));
-            let words = match said {
-                Some(said) => format!("not ready: {}", brief(said)),
-                None => "not ready, no event says why".to_owned(),
-            };
-            let alike = said.map(|said| Alike {
-                by: AlikeBy::Said {
-                    reason: UNHEALTHY.into(),
-                    template: template(said),
-                    namespace: Some(object.namespace.clone()),
-                },
-                noun: "workloads",
-                words: format!("of {} {words}", object.namespace),
+            let (count, none_left) = pod_count(context, &object, pods.len());
+            let said = pods.iter().find_map(|pod| probe(context, pod)).cloned();
+            let shared = said.as_ref().map(|said| Shared::Message {
+                reason: UNHEALTHY.into(),
+                template: template(said),
+                namespace: Some(object.namespace.clone()),
             });
+            let is_workload = context.workload(&object.uid).is_some();
+            let severity = if none_left && is_workload { Severity::Critical } else { Severity::Warning };
             Cause {
-                rule: "not-ready",
-                severity: if none_left && scene.workload(&object.uid).is_some() {
-                    Severity::Critical
-                } else {
-                    Severity::Warning
-                },
-                title: format!("{} {many} {words}", title_of(&object)),
-                since: pods.iter().filter_map(|pod| unready(scene, pod)).min(),
-                evidence: evidence(scene, &pods),
-                action: None,
-                reach: reach(scene, &object, &pods),
-                objects: objects(object, &pods),
-                kin: Kin { alike: alike.into_iter().collect(), ..Kin::default() },
-                course: Course::default(),
+                since: pods.iter().filter_map(|pod| unready(context, pod)).min(),
+                evidence: evidence(context, &pods),
+                impact: impact(context, &object, &pods),
+                shared: shared.into_iter().collect(),
+                ..Cause::new(Finding::NotReady { pods: count, probe: said }, severity, objects(object, &pods))
             }
         })
         .collect()
 }
 
-fn evidence(scene: &Scene<'_, '_>, pods: &[Arc<Pod>]) -> Vec<String> {
+fn evidence(context: &RuleContext<'_, '_>, pods: &[Arc<Pod>]) -> Vec<Evidence> {
     const SHOWN: usize = 5;
-    let mut lines: Vec<String> = pods
+    let mut lines: Vec<Evidence> = pods
         .iter()
         .take(SHOWN)
         .map(|pod| {
             let since =
-                unready(scene, pod).map_or_else(String::new, |s| format!(" since {}", s.told(scene.now)));
+                unready(context, pod).map_or_else(String::new, |s| format!(" since {}", s.told(context.now)));
             let node = pod.node.as_ref().map_or_else(String::new, |n| format!(" on {n}"));
-            let said = probe(scene, pod).map_or_else(String::new, |said| format!(": {said}"));
+            let said = probe(context, pod).map_or_else(String::new, |said| format!(": {said}"));
             let (ready, all) = (pod.containers_ready, pod.containers);
-            format!("pod {} {} {ready}/{all}{node}, not ready{since}{said}", pod.name, pod.status)
+            format!("pod {} {} {ready}/{all}{node}, not ready{since}{said}", pod.name, pod.status).into()
         })
         .collect();
     if pods.len() > SHOWN {
-        lines.push(format!("and {} more", pods.len() - SHOWN));
+        lines.push(format!("and {} more", pods.len() - SHOWN).into());
     }
     lines
 }
@@ -120,8 +106,8 @@ fn is_rolling(row: &WorkloadRow) -> bool {
 }
 
 /// Since when a pod holds up the replacement of the others, if that is too long.
-fn holds_up(scene: &Scene<'_, '_>, pod: &Pod) -> Option<Stamp> {
-    if pod.ready || pod.phase.is_finished() || scene.is_on_dead_node(pod) {
+fn holds_up(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Stamp> {
+    if pod.ready || pod.phase.is_finished() || context.is_on_dead_node(pod) {
         return None;
     }
     let since = match pod.deleting {
@@ -129,60 +115,53 @@ fn holds_up(scene: &Scene<'_, '_>, pod: &Pod) -> Option<Stamp> {
         None => pod.ready_since.or(pod.started).unwrap_or(pod.created),
     };
     let allowed = NOT_READY_SECS + u64::from(pod.shape.startup_secs);
-    (scene.now.secs_since(since) >= allowed).then_some(since)
+    (context.now.secs_since(since) >= allowed).then_some(since)
 }
 
 /// A StatefulSet or DaemonSet whose rollout waits, and for which pod.
-pub fn rollout_waits(scene: &Scene<'_, '_>) -> Vec<Cause> {
+pub fn rollout_waits(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut held: HashMap<&Uid, Vec<(Stamp, &Arc<Pod>)>> = HashMap::new();
-    for pod in scene.bad.values().chain(scene.unsettled.values()) {
-        if let (Some(owner), Some(since)) = (&pod.owner, holds_up(scene, pod)) {
+    for pod in context.bad.values().chain(context.unsettled.values()) {
+        if let (Some(owner), Some(since)) = (&pod.owner, holds_up(context, pod)) {
             held.entry(&owner.uid).or_default().push((since, pod));
         }
     }
-    let rows = scene.cluster.derived.workloads.iter().filter(|row| is_rolling(row));
+    let rows = context.cluster.derived.workloads.iter().filter(|row| is_rolling(row));
     rows.filter_map(|row| {
         let w: &Workload = &row.workload;
         let mut pods = held.remove(&w.uid)?;
         pods.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
         pods.dedup_by(|a, b| a.1.uid == b.1.uid);
         let (since, first) = *pods.first()?;
-        let more = match pods.len() {
-            1 => String::new(),
-            n => format!(" and {}", count(n as u64 - 1, "more pod")),
-        };
         let object = w.reference();
-        let (updated, wanted) = (w.updated, w.desired - w.partition.unwrap_or(0).max(0));
+        let finding = Finding::RolloutWaits {
+            pod: first.name.clone(),
+            state: state(first),
+            more: pods.len() - 1,
+            updated: w.updated,
+            wanted: w.desired - w.partition.unwrap_or(0).max(0),
+        };
         let pods: Vec<Arc<Pod>> = pods.into_iter().map(|(_, pod)| pod.clone()).collect();
+        let severity = if row.totals.ready == 0 { Severity::Critical } else { Severity::Warning };
         Some(Cause {
-            rule: "rollout-waits",
-            severity: if row.totals.ready == 0 { Severity::Critical } else { Severity::Warning },
-            title: format!(
-                "{} rollout waits for {}{more} ({}): {updated} of {wanted} pods updated",
-                title_of(&object),
-                first.name,
-                state(first)
-            ),
             since: Some(since),
-            evidence: evidence(scene, &pods),
+            evidence: evidence(context, &pods),
             action: revertible(&object),
-            reach: Reach {
-                services: scene.services_that(&w.namespace, |s| w.may_have_pods_for(s)),
+            impact: Impact {
+                services: context.services_that(&w.namespace, |s| w.may_have_pods_for(s)),
                 pods: u32::try_from(pods.len()).unwrap_or(u32::MAX),
-                ..Reach::default()
+                ..Impact::default()
             },
-            objects: objects(object, &pods),
-            kin: Kin::default(),
-            course: Course::default(),
+            ..Cause::new(finding, severity, objects(object, &pods))
         })
     })
     .collect()
 }
 
-fn state(pod: &Pod) -> &str {
+fn state(pod: &Pod) -> Name {
     match pod.phase {
-        _ if pod.is_terminating() => "Terminating",
-        Phase::Running if pod.trouble.is_none() => "not ready",
-        _ => &pod.status,
+        _ if pod.is_terminating() => "Terminating".into(),
+        Phase::Running if pod.trouble.is_none() => "not ready".into(),
+        _ => pod.status.clone(),
     }
 }

@@ -1,12 +1,11 @@
 //! Services that answer much later than they usually do.
 
+use crate::domain::cause::{Cause, Finding, Impact, Severity, Shared};
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::traffic::ServiceTraffic;
-use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Reach, Severity};
 
-use super::{Scene, title_of};
+use super::RuleContext;
 
-pub(super) const RULE: &str = "service-slow";
 /// This many times its usual latency is slow …
 const TIMES: f64 = 3.0;
 /// … if it is later by this much, too.
@@ -21,38 +20,32 @@ pub(super) fn about(service: &ServiceTraffic) -> ObjectRef {
 }
 
 /// One line for all that got slow.
-pub fn slow(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let services = scene.cluster.traffic.services.iter();
+pub fn slow(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let services = context.cluster.traffic.services.iter();
     services
         .filter_map(|s| {
-            let (p95, usual, rps) = (s.p95_ms?, scene.latency.usual_ms(s)?, s.rps?);
+            let (p95, usual, rps) = (s.p95_ms?, context.latency.usual_ms(s)?, s.rps?);
             let object = about(s);
             let slow = p95 >= usual * TIMES && p95 >= usual + LATER_MS && rps * f64::from(s.window_secs) >= ENOUGH;
-            let held = scene.held(&object) && p95 >= usual * STILL;
+            let held = context.was_found(&object) && p95 >= usual * STILL;
             (slow || held).then(|| Cause {
-                rule: RULE,
-                severity: Severity::Warning,
-                title: format!("{} slow: P95 {p95:.0} ms, usually {usual:.0} ms", title_of(&object)),
-                since: None,
-                evidence: vec![format!(
-                    "P50 {}, P95 {p95:.0} ms, P99 {} at {rps:.0} rps; measured by {} over {} s; the median of P95 in the last half hour is {usual:.0} ms",
-                    ms(s.p50_ms),
-                    ms(s.p99_ms),
-                    s.preset,
-                    s.window_secs
-                )],
-                action: None,
-                reach: Reach { services: 1, ..Reach::default() },
-                objects: vec![object],
-                kin: Kin {
-                    alike: vec![Alike {
-                        by: AlikeBy::Said { reason: RULE.into(), template: String::new(), namespace: None },
-                        noun: "services",
-                        words: "slow".into(),
-                    }],
-                    ..Kin::default()
-                },
-                course: Course::default(),
+                evidence: vec![
+                    format!(
+                        "P50 {}, P95 {p95:.0} ms, P99 {} at {rps:.0} rps; measured by {} over {} s; the median of P95 in the last half hour is {usual:.0} ms",
+                        ms(s.p50_ms),
+                        ms(s.p99_ms),
+                        s.preset,
+                        s.window_secs
+                    )
+                    .into(),
+                ],
+                impact: Impact { services: 1, ..Impact::default() },
+                shared: vec![Shared::Code],
+                ..Cause::new(
+                    Finding::ServiceSlow { p95_ms: p95, usual_ms: usual },
+                    Severity::Warning,
+                    vec![object],
+                )
             })
         })
         .collect()

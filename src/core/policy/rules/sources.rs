@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::cause::{Cause, Finding, Severity};
 use crate::domain::id::Name;
 use crate::domain::source::{SourceState, SourceStatus};
 use crate::domain::time::Stamp;
-use crate::facts::world::{Cause, Course, Kin, Reach, Severity};
 
-use super::Scene;
+use super::RuleContext;
 
 /// Sources without which the panes cannot be believed.
 const VITAL: [&str; 2] = ["nodes", "pods"];
@@ -25,15 +25,16 @@ fn may_pass(source: &SourceStatus, now: Stamp) -> bool {
 }
 
 /// No vital source has ever answered: there is no server, and nothing to wait for.
-fn is_down(scene: &Scene<'_, '_>) -> bool {
-    let down = |name| scene.cluster.source(name).is_some_and(|s| matches!(s.state, SourceState::Down { .. }));
+fn is_down(context: &RuleContext<'_, '_>) -> bool {
+    let down =
+        |name| context.cluster.source(name).is_some_and(|s| matches!(s.state, SourceState::Down { .. }));
     VITAL.into_iter().all(down)
 }
 
 /// The API server has not said anything yet, or does not any more: what is asked through it is not to blame.
-fn is_silent(scene: &Scene<'_, '_>) -> bool {
+fn is_silent(context: &RuleContext<'_, '_>) -> bool {
     let silent = |name| {
-        scene.cluster.source(name).is_none_or(|s| {
+        context.cluster.source(name).is_none_or(|s| {
             let fails = matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. });
             fails || s.state == SourceState::Starting
         })
@@ -42,11 +43,14 @@ fn is_silent(scene: &Scene<'_, '_>) -> bool {
 }
 
 /// One line for all sources that fail for the same reason.
-pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
+pub fn trouble(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut groups: BTreeMap<(String, bool), Vec<&SourceStatus>> = BTreeMap::new();
-    let (silent, down) = (is_silent(scene), is_down(scene));
-    let troubled =
-        scene.cluster.sources.iter().filter(|s| s.state.is_trouble() && (down || !may_pass(s, scene.now)));
+    let (silent, down) = (is_silent(context), is_down(context));
+    let troubled = context
+        .cluster
+        .sources
+        .iter()
+        .filter(|s| s.state.is_trouble() && (down || !may_pass(s, context.now)));
     for source in troubled.filter(|s| !(silent && BEHIND.contains(&s.name.as_str()))) {
         let why = source.error.as_ref().map_or(source.state.as_str(), Name::as_str);
         // the line names the sources: an error that begins with the name of its API needs it no more
@@ -58,44 +62,30 @@ pub fn trouble(scene: &Scene<'_, '_>) -> Vec<Cause> {
     groups
         .into_iter()
         .map(|((why, denied), sources)| {
-            let names: Vec<&str> = sources.iter().map(|s| s.name.as_str()).collect();
-            let vital = names.iter().any(|name| VITAL.contains(name));
-            let list = match names.as_slice() {
-                [a, b, c, rest @ ..] if !rest.is_empty() => format!("{a}, {b}, {c} and {} more", rest.len()),
-                some => some.join(", "),
+            let names: Vec<Name> = sources.iter().map(|s| s.name.clone()).collect();
+            let has = |vital: &&str| names.iter().any(|name| name == *vital);
+            let (all_vital, any_vital) = (VITAL.iter().all(has), VITAL.iter().any(has));
+            // not some sources but the server behind them
+            let server = &context.cluster.info.server;
+            let server = (!server.is_empty() && all_vital).then(|| server.clone());
+            let severity = match (any_vital, denied) {
+                (true, false) => Severity::Critical,
+                (true, true) | (false, false) => Severity::Warning,
+                (false, true) => Severity::Info,
             };
-            let server = scene.cluster.info.server.as_str();
-            let title = if denied {
-                format!("no permission: {list}")
-            } else if !server.is_empty() && VITAL.iter().all(|vital| names.contains(vital)) {
-                // not some sources but the server behind them
-                format!("no answer from {server}: {why} ({} sources)", names.len())
-            } else {
-                format!("no fresh data from {list}: {why}")
+            let line = |s: &&SourceStatus| {
+                let error = s.error.as_ref().map_or("", |e| e.as_str());
+                let request = s.request.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+                format!("{}: {} {error}{request}", s.name, s.state.as_str()).into()
             };
-            let since = sources.iter().filter_map(|s| since(s)).min();
             Cause {
-                rule: "source",
-                kin: Kin::default(),
-                course: Course::default(),
-                severity: match (vital, denied) {
-                    (true, false) => Severity::Critical,
-                    (true, true) | (false, false) => Severity::Warning,
-                    (false, true) => Severity::Info,
-                },
-                title,
-                objects: Vec::new(),
-                since,
-                evidence: sources
-                    .iter()
-                    .map(|s| {
-                        let error = s.error.as_ref().map_or("", |e| e.as_str());
-                        let request = s.request.as_ref().map_or(String::new(), |r| format!(" ({r})"));
-                        format!("{}: {} {error}{request}", s.name, s.state.as_str())
-                    })
-                    .collect(),
-                action: None,
-                reach: Reach::default(),
+                since: sources.iter().filter_map(|s| since(s)).min(),
+                evidence: sources.iter().map(line).collect(),
+                ..Cause::new(
+                    Finding::Source { sources: names, why: why.into(), denied, server },
+                    severity,
+                    Vec::new(),
+                )
             }
         })
         .collect()

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::domain::cause::{Cause, Evidence, Finding, Severity, Shared};
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{Name, Uid};
 use crate::domain::pod::{Phase, Pod};
 use crate::domain::time::Stamp;
-use crate::facts::said::PULLING;
-use crate::facts::world::{Alike, AlikeBy, Cause, Course, Kin, Severity};
+use crate::facts::events_about::PULLING;
 use crate::logs::fingerprint::template;
 
-use super::pods::{group, objects, of_how_many, reach};
-use super::{Scene, brief, title_of};
+use super::RuleContext;
+use super::pods::{group, impact, objects, pod_count};
 
 /// A warning that the kubelet or the attach controller gives is believed after this long: a volume that is still
 /// attached elsewhere, and a network that comes with the node, settle within half a minute in a drain or a join.
@@ -40,9 +40,9 @@ struct Stuck {
 }
 
 /// Why a pod does not come up, if it takes longer than it should.
-fn judge(scene: &Scene<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
+fn judge(context: &RuleContext<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
     let since = pod.started.unwrap_or(pod.created);
-    let secs = scene.now.secs_since(since);
+    let secs = context.now.secs_since(since);
     if secs < WARNED_SECS {
         return None;
     }
@@ -54,12 +54,12 @@ fn judge(scene: &Scene<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
         return (secs >= INIT_SECS).then(|| stuck(Severity::Warning, "PodInitializing", words.into()))?;
     }
     // some kubelets stamp their first event a moment before the start
-    let warning = scene.said.warning(&pod.uid, since.plus_secs(-5));
-    let is_fresh = |e: &&KubeEvent| e.last.is_some_and(|at| scene.now.secs_since(at) <= FRESH_SECS);
+    let warning = context.events.warning(&pod.uid, since.plus_secs(-5));
+    let is_fresh = |e: &&KubeEvent| e.last.is_some_and(|at| context.now.secs_since(at) <= FRESH_SECS);
     if let Some(event) = warning.filter(is_fresh) {
         return stuck(Severity::Warning, &event.reason, event.message.clone());
     }
-    let pulling = scene.said.newest(&pod.uid, since, |e| e.reason == PULLING);
+    let pulling = context.events.newest(&pod.uid, since, |e| e.reason == PULLING);
     let limit = if pulling.is_some() { PULLING_SECS } else { SILENT_SECS };
     let severity = match secs {
         _ if secs >= limit => Severity::Warning,
@@ -74,72 +74,71 @@ fn judge(scene: &Scene<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
 }
 
 /// One line a workload: how many of its pods, why, and on which nodes.
-pub fn not_starting(scene: &Scene<'_, '_>) -> Vec<Cause> {
-    let starting = scene.unsettled.values().filter(|pod| {
+pub fn not_starting(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+    let starting = context.unsettled.values().filter(|pod| {
         pod.phase == Phase::Pending
             && pod.node.is_some()
             && pod.trouble.is_none()
             && !pod.is_terminating()
-            && !scene.is_on_dead_node(pod)
+            && !context.is_on_dead_node(pod)
     });
     let stuck: HashMap<&Uid, Stuck> =
-        starting.filter_map(|pod| Some((&pod.uid, judge(scene, pod)?))).collect();
-    group(scene, stuck.values().map(|one| &one.pod))
+        starting.filter_map(|pod| Some((&pod.uid, judge(context, pod)?))).collect();
+    group(context, stuck.values().map(|one| &one.pod))
         .into_iter()
         .filter_map(|(object, pods)| {
             let mut of: Vec<&Stuck> = pods.iter().filter_map(|pod| stuck.get(&pod.uid)).collect();
             of.sort_by(|a, b| (b.severity, a.since, &a.pod.name).cmp(&(a.severity, b.since, &b.pod.name)));
             let worst = *of.first()?;
-            let (many, none_left) = of_how_many(scene, &object, pods.len());
-            let is_over = scene.now.secs_since(worst.since) >= CRITICAL_SECS;
-            let lost = none_left && is_over && scene.workload(&object.uid).is_some();
-            let words = format!("cannot start: {}: {}", worst.reason, brief(&worst.words));
+            let (count, none_left) = pod_count(context, &object, pods.len());
+            let is_over = context.now.secs_since(worst.since) >= CRITICAL_SECS;
+            let lost = none_left && is_over && context.workload(&object.uid).is_some();
+            let severity = match worst.severity {
+                Severity::Warning if lost => Severity::Critical,
+                severity => severity,
+            };
+            let (reason, message) = (worst.reason.clone(), worst.words.clone());
             Some(Cause {
-                rule: "not-starting",
-                severity: match worst.severity {
-                    Severity::Warning if lost => Severity::Critical,
-                    severity => severity,
-                },
-                title: format!("{} {words} ({many})", title_of(&object)),
                 since: of.iter().map(|one| one.since).min(),
                 evidence: evidence(&of),
-                action: None,
-                reach: reach(scene, &object, &pods),
-                objects: objects(object, &pods),
-                kin: Kin { alike: alike(&of, worst, &words), ..Kin::default() },
-                course: Course::default(),
+                impact: impact(context, &object, &pods),
+                shared: shared(&of, worst),
+                ..Cause::new(
+                    Finding::NotStarting { pods: count, reason, message },
+                    severity,
+                    objects(object, &pods),
+                )
             })
         })
         .collect()
 }
 
-/// What other workloads may share: the reason with its words, or the reason and the node.
-fn alike(of: &[&Stuck], worst: &Stuck, words: &str) -> Vec<Alike> {
-    let said =
-        AlikeBy::Said { reason: worst.reason.clone(), template: template(&worst.words), namespace: None };
-    let mut alike = vec![Alike { by: said, noun: "workloads", words: words.to_owned() }];
+/// What other workloads may share: the reason with its message, or the reason and the node.
+fn shared(of: &[&Stuck], worst: &Stuck) -> Vec<Shared> {
+    let reason = &worst.reason;
+    let mut shared =
+        vec![Shared::Message { reason: reason.clone(), template: template(&worst.words), namespace: None }];
     if let Some(node) = &worst.pod.node
         && of.iter().all(|one| one.pod.node.as_ref() == Some(node))
     {
-        let by = AlikeBy::Node { reason: worst.reason.clone(), node: node.clone() };
-        alike.push(Alike { by, noun: "workloads", words: format!("on {node} {words}") });
+        shared.push(Shared::Node { reason: reason.clone(), node: node.clone() });
     }
-    alike
+    shared
 }
 
-fn evidence(of: &[&Stuck]) -> Vec<String> {
+fn evidence(of: &[&Stuck]) -> Vec<Evidence> {
     const SHOWN: usize = 5;
-    let mut lines: Vec<String> = of
+    let mut lines: Vec<Evidence> = of
         .iter()
         .take(SHOWN)
         .map(|one| {
             let node = one.pod.node.as_ref().map_or("no node", |node| node.as_str());
             let (pod, status) = (&one.pod.name, &one.pod.status);
-            format!("pod {pod} {status} on {node} since {}: {}: {}", one.since, one.reason, one.words)
+            format!("pod {pod} {status} on {node} since {}: {}: {}", one.since, one.reason, one.words).into()
         })
         .collect();
     if of.len() > SHOWN {
-        lines.push(format!("and {} more", of.len() - SHOWN));
+        lines.push(format!("and {} more", of.len() - SHOWN).into());
     }
     lines
 }

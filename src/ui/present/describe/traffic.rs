@@ -7,13 +7,13 @@ use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::facts::world::{Cluster, HpaRow};
 use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::hpa;
 
 use super::super::super::cell::{millis, past, rate, ratio};
 use super::super::super::pane::{autoscalers, backends, workloads};
-use super::super::super::rows::backends::collect;
+use super::super::super::rows::backends::{collect, note};
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
 use super::lines::TableRow;
@@ -79,7 +79,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
             ),
         );
     }
-    let (found, note) = collect(cluster, &object.namespace, &object.name);
+    let found = collect(cluster, &object.namespace, &object.name);
     out.head(&format!("Backends: {}", found.len()));
     let mut found: Vec<_> = found.iter().collect();
     found.sort_by(|a, b| backends::order(a, b, 0));
@@ -97,15 +97,16 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         .map(|c| if c.right { format!(" {}", c.head) } else { c.head.to_owned() })
         .collect();
     out.table(&heads.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
-    if let Some(note) = note {
+    if let Some(note) = note(cluster, &object.namespace, &object.name) {
         out.say(Role::Dim, format!("  {note}"));
     }
     Some(())
 }
 
 pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
-    let h = cluster.hpas.iter().find(|h| h.namespace == object.namespace && h.name == object.name)?;
-    let verdict = hpa::judge(h, now);
+    let is = |row: &&Arc<HpaRow>| row.hpa.namespace == object.namespace && row.hpa.name == object.name;
+    let row = cluster.derived.hpas.iter().find(is)?;
+    let (h, verdict) = (&row.hpa, &row.verdict);
     let grade = autoscalers::grade_of(verdict.state);
     out.head(&format!("HorizontalPodAutoscaler {}/{}", h.namespace, h.name));
     let since =

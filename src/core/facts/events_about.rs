@@ -16,11 +16,11 @@ const CLAIM: &str = "PersistentVolumeClaim";
 
 /// The events that explain a problem, by their object's UID, so that a lookup does not have to scan all events.
 #[derive(Default)]
-pub struct Said {
+pub struct EventsAbout {
     about: HashMap<Uid, Vec<Arc<KubeEvent>>>,
 }
 
-impl Said {
+impl EventsAbout {
     pub fn event(&mut self, delta: &Delta<KubeEvent>) {
         if let Some(old) = &delta.old
             && let Some(held) = self.about.get_mut(&old.about.uid)

@@ -1,0 +1,94 @@
+//! What a finding rests on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Cause;
+use crate::domain::id::Name;
+use crate::domain::text::count;
+
+/// One thing that was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evidence {
+    /// In words, for reading only.
+    Seen(String),
+    /// An error that began after a rollout: told once in a line, however many of its findings rest on it.
+    FirstSeen(FirstSeen),
+    /// A finding that this one includes.
+    Finding { relation: Relation, cause: Arc<Cause> },
+}
+
+/// When an error was seen first, and how much of it there is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirstSeen {
+    pub after_secs: u64,
+    pub lines: u64,
+    pub per_minute: f64,
+    pub pods: u32,
+    pub template: Name,
+}
+
+/// How an included finding belongs to the one that includes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// Of the same workload: its rollout, its pods, the Service before it.
+    SameWorkload,
+    /// A Service that calls the failing one.
+    Caller,
+    /// Another thing that the same trouble does.
+    Consequence,
+    /// One of the findings that a line stands for.
+    Member,
+}
+
+impl Evidence {
+    /// Adds its lines, as a reader wants them.
+    fn add_to(&self, lines: &mut Vec<String>) {
+        match self {
+            Self::Seen(words) => lines.push(words.clone()),
+            Self::FirstSeen(seen) => lines.push(seen.to_string()),
+            Self::Finding { relation: Relation::SameWorkload, cause } => {
+                lines.push(format!("{}: {cause}", cause.code()));
+                lines.extend(cause.lines());
+            }
+            Self::Finding { relation, cause } => {
+                lines.push(match relation {
+                    Relation::Caller => format!("its caller {cause}"),
+                    _ => cause.to_string(),
+                });
+                lines.extend(cause.lines().into_iter().map(|line| format!("  {line}")));
+            }
+        }
+    }
+}
+
+impl From<String> for Evidence {
+    fn from(words: String) -> Self {
+        Self::Seen(words)
+    }
+}
+
+impl fmt::Display for FirstSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "error first seen {}s after it, {} lines, {:.0}/min, {}: {}",
+            self.after_secs,
+            self.lines,
+            self.per_minute,
+            count(self.pods, "pod"),
+            self.template
+        )
+    }
+}
+
+impl Cause {
+    /// The evidence in lines, those of included findings indented.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for evidence in &self.evidence {
+            evidence.add_to(&mut lines);
+        }
+        lines
+    }
+}

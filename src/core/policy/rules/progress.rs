@@ -1,0 +1,221 @@
+//! How findings go on: since when they are watched, and whether what somebody does about them helps.
+//!
+//! A roll-back, a restart, more replicas need a while to show in what is measured. Until then the finding says that it
+//! is recovering, from what to what, instead of asking again for what was just done.
+
+use std::sync::Arc;
+
+use crate::domain::autoscaler::Hpa;
+use crate::domain::cause::{Cause, Effect, Evidence, Remedy, RemedyKind, Severity};
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::kinds::Purpose;
+use crate::domain::pod::Pod;
+use crate::domain::selector::Selector;
+use crate::domain::time::Stamp;
+use crate::domain::workload::RolloutPhase;
+use crate::domain::workload::Workload;
+use crate::facts::world::{Change, ChangeKind, NodeRow};
+
+use super::RuleContext;
+
+/// A finding first seen within this time after our start may be older than it, so its beginning is not known.
+const WATCHED_SECS: u64 = 15;
+/// How long a remedy may take to show, once the new pods have taken over and a whole rate window has passed.
+const PATIENCE_SECS: u64 = 30;
+/// Where no rates are known.
+const WINDOW_SECS: u64 = 60;
+/// Below this part of what it was, it gets better.
+const BETTER: f64 = 0.9;
+/// Above this part of what it was, it gets worse: what was done is no remedy.
+const WORSE: f64 = 1.3;
+
+/// Fills in how what a rule has found goes on. `before`: what it found the last time. `began`: since when the cluster
+/// is watched.
+pub(super) fn follow(
+    context: &RuleContext<'_, '_>,
+    before: &[Cause],
+    found: &mut [Cause],
+    began: Option<Stamp>,
+) {
+    for cause in found {
+        let prior = before.iter().find(|b| b.is_same(cause));
+        let seen = prior.map_or(context.now, |p| p.progress.first_seen);
+        cause.progress.first_seen = seen;
+        if cause.since.is_none() && began.is_some_and(|began| seen.secs_since(began) >= WATCHED_SECS) {
+            cause.since = Some(seen);
+        }
+        let Some(prior) = prior else { continue };
+        cause.progress.remedy = remedy(context, prior, cause);
+        recover(cause, context.now);
+    }
+}
+
+/// The newest thing that was done about it since it is there.
+fn remedy(context: &RuleContext<'_, '_>, prior: &Cause, cause: &Cause) -> Option<Remedy> {
+    let held = prior.progress.remedy.as_ref();
+    let after = held.map_or(prior.progress.first_seen, |held| held.at);
+    let subjects = subjects(context, cause);
+    // a release, and what somebody does about it, say more than the nodes of its pods
+    let for_nodes = held.is_none() && cause.objects.len() == 1;
+    let done = context.cluster.derived.changes.iter().filter(|c| c.at > after);
+    let done = done.filter(|c| c.kind != ChangeKind::Scaled || !is_autoscaled(context, &c.object));
+    let newest = done
+        .filter(|change| for_nodes || change.kind != ChangeKind::Taints)
+        .filter_map(|change| Some((change, remedy_kind(context, cause, &subjects, change)?)))
+        .max_by_key(|(change, _)| change.at);
+    let mut remedy = match (held, newest) {
+        (_, Some((change, kind))) => begun(change, kind, prior),
+        (Some(held), None) => held.clone(),
+        (None, None) => return None,
+    };
+    // what began less than a window ago rises in the figures for a while after it has ended
+    let fills = is_filling(context, cause);
+    if let (true, Some(was), Some(is)) = (fills, remedy.before, cause.impact.error_ratio) {
+        remedy.before = Some(was.max(is));
+    }
+    if remedy.settled.is_none() && !subjects.iter().any(|uid| is_rolling(context, uid)) {
+        remedy.settled = Some(context.now);
+    }
+    remedy.effect = effect(context, &remedy, cause);
+    Some(remedy)
+}
+
+fn begun(change: &Arc<Change>, kind: RemedyKind, prior: &Cause) -> Remedy {
+    Remedy {
+        kind,
+        at: change.at,
+        by: change.by.clone(),
+        // of several remedies in a row the first one's figure is that of the trouble
+        before: prior.progress.remedy.as_ref().map_or(prior.impact.error_ratio, |r| r.before),
+        settled: None,
+        effect: Effect::Pending,
+    }
+}
+
+/// The window of the rates, in seconds.
+fn window(context: &RuleContext<'_, '_>) -> u64 {
+    let services = &context.cluster.traffic.services;
+    services.iter().map(|s| u64::from(s.window_secs)).max().unwrap_or(WINDOW_SECS).max(WINDOW_SECS)
+}
+
+/// The rates are of a time in which it had not begun yet.
+fn is_filling(context: &RuleContext<'_, '_>, cause: &Cause) -> bool {
+    context.now.secs_since(cause.since.unwrap_or(cause.progress.first_seen)) < window(context)
+}
+
+fn effect(context: &RuleContext<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effect {
+    let had_its_time =
+        remedy.settled.is_some_and(|at| context.now.secs_since(at) > window(context) + PATIENCE_SECS);
+    // until a whole window has passed, the figures include the time before the remedy and the replaced pods
+    let shows = context.now.secs_since(remedy.at) > window(context);
+    match (remedy.before, cause.impact.error_ratio) {
+        (Some(was), Some(is)) if is > was * WORSE && shows => Effect::None,
+        (Some(was), Some(is)) if is < was * BETTER && !had_its_time => Effect::Helps,
+        _ if had_its_time => Effect::None,
+        _ => Effect::Pending,
+    }
+}
+
+/// The workloads whose pods a finding is about, and the autoscalers that it is about or that scale these.
+fn subjects(context: &RuleContext<'_, '_>, cause: &Cause) -> Vec<Uid> {
+    let mut subjects: Vec<Uid> = cause
+        .objects
+        .iter()
+        .filter(|o| o.kind.takes(Purpose::Restart) || o.kind == Kind::HorizontalPodAutoscaler)
+        .map(|o| o.uid.clone())
+        .collect();
+    for service in cause.objects.iter().filter(|o| o.kind == Kind::Service) {
+        subjects.extend(behind(context, service));
+    }
+    subjects
+}
+
+fn behind(context: &RuleContext<'_, '_>, service: &ObjectRef) -> Vec<Uid> {
+    let Some(selector) = selector_of(context, service) else { return Vec::new() };
+    let workloads = context.workloads_in(&service.namespace).iter().map(|row| &row.workload);
+    let workloads: Vec<_> = workloads.filter(|w| w.may_have_pods_for(selector)).collect();
+    let scales = |hpa: &&Arc<Hpa>| {
+        let is_target = |w: &&Arc<Workload>| w.kind == hpa.target_kind && w.name == hpa.target_name;
+        hpa.namespace == service.namespace && workloads.iter().any(is_target)
+    };
+    let hpas = context.cluster.hpas.iter().filter(scales).map(|hpa| hpa.uid.clone());
+    workloads.iter().map(|w| w.uid.clone()).chain(hpas).collect()
+}
+
+fn selector_of<'c>(context: &RuleContext<'_, 'c>, service: &ObjectRef) -> Option<&'c Selector> {
+    let row = context.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
+    row.map(|row| &*row.service.selector).filter(|selector| !selector.is_empty())
+}
+
+/// Something is measured of this pod as a backend of the Service.
+fn has_answered(context: &RuleContext<'_, '_>, service: &ObjectRef, pod: &Name) -> bool {
+    let mut services = context.cluster.traffic.services.iter();
+    let of = services.find(|s| s.namespace == service.namespace && s.name == service.name);
+    of.is_some_and(|s| s.backends.iter().any(|backend| backend.name == *pod))
+}
+
+fn is_rolling(context: &RuleContext<'_, '_>, workload: &Uid) -> bool {
+    context.workload(workload).is_some_and(|row| row.rollout.phase == RolloutPhase::Progressing)
+}
+
+/// True if an autoscaler sets the replicas. It goes on doing so whatever is wrong, and nobody has done anything then.
+fn is_autoscaled(context: &RuleContext<'_, '_>, workload: &ObjectRef) -> bool {
+    context.cluster.hpas.iter().any(|hpa| {
+        hpa.target_kind == workload.kind
+            && hpa.namespace == workload.namespace
+            && hpa.target_name == workload.name
+    })
+}
+
+/// What was done, if it can be a remedy of this finding.
+fn remedy_kind(
+    context: &RuleContext<'_, '_>,
+    cause: &Cause,
+    subjects: &[Uid],
+    change: &Change,
+) -> Option<RemedyKind> {
+    let of_subject = subjects.contains(&change.object.uid);
+    let service = cause.object().filter(|o| o.kind == Kind::Service);
+    match &change.kind {
+        ChangeKind::Rollout { from, to, back } if of_subject => {
+            let (from, to) = (from.clone(), to.clone());
+            Some(if *back { RemedyKind::RolledBack { from, to } } else { RemedyKind::Rollout { from, to } })
+        }
+        ChangeKind::SameImages | ChangeKind::Restarted if of_subject => Some(RemedyKind::Restarted),
+        ChangeKind::Resumed | ChangeKind::Scaled | ChangeKind::Bounds if of_subject => {
+            Some(RemedyKind::Changed(change.what.clone()))
+        }
+        // a pod that the Service no longer selects; other labels change nothing. Shares are of those that are left at once
+        ChangeKind::Labels if cause.impact.error_ratio.is_some() => {
+            let (service, pod) = (service?, &change.object);
+            let answered = pod.namespace == service.namespace && has_answered(context, service, &pod.name);
+            let labels = answered.then(|| context.cluster.pod(&pod.namespace, &pod.name)).flatten()?;
+            let out = !selector_of(context, service)?.matches(&**labels);
+            out.then(|| RemedyKind::OutOfRotation { pod: pod.name.clone() })
+        }
+        // the nodes of its pods
+        ChangeKind::Taints => {
+            let (service, node) = (service?, &change.object);
+            let is_off = |row: &&Arc<NodeRow>| row.node.uid == node.uid && row.is_out_of_service();
+            context.cluster.derived.nodes.iter().find(is_off)?;
+            let selector = selector_of(context, service)?;
+            let on_it = |pod: &&Arc<Pod>| pod.node.as_ref() == Some(&node.name) && selector.matches(&***pod);
+            let pods = context.pods_in(&service.namespace);
+            pods.iter().any(on_it).then_some(RemedyKind::NodesOutOfService)
+        }
+        _ => None,
+    }
+}
+
+/// What a remedy changes in its finding: the evidence has it, and while it may help it is not asked for again.
+fn recover(cause: &mut Cause, now: Stamp) {
+    let Some(remedy) = &cause.progress.remedy else { return };
+    cause.evidence.insert(0, Evidence::Seen(format!("{remedy} at {}", remedy.at.told(now))));
+    if remedy.effect == Effect::None {
+        return;
+    }
+    cause.action = None;
+    cause.since = Some(remedy.at);
+    let most = if remedy.effect == Effect::Helps { Severity::Info } else { Severity::Warning };
+    cause.severity = cause.severity.min(most);
+}

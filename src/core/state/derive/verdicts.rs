@@ -1,0 +1,81 @@
+//! Verdicts on autoscalers, and the shares of backends: made here once, read by everyone.
+
+use std::sync::Arc;
+
+use crate::domain::autoscaler::{Hpa, HpaState};
+use crate::domain::id::Version;
+use crate::domain::time::Stamp;
+use crate::domain::traffic::ServiceTraffic;
+use crate::policy::{hpa, shares};
+
+use super::{Derivation, put};
+use crate::facts::reduce::{Dirty, Facts};
+use crate::facts::table::Wrote;
+use crate::facts::world::{HpaRow, ServiceRow, TrafficRow};
+
+impl Derivation {
+    /// Judges the autoscalers that changed.
+    pub(super) fn refresh_hpas(&mut self, dirty: &Dirty, now: Stamp) -> bool {
+        let mut changed = false;
+        for delta in &dirty.hpas {
+            changed |= match (&delta.new, &delta.old) {
+                (Some(new), _) => self.refresh_hpa(new, now),
+                (None, Some(old)) => matches!(self.hpas.remove(&old.uid, Version(0)), Wrote::Removed(_)),
+                (None, None) => false,
+            };
+        }
+        changed
+    }
+
+    /// Time alone makes a new autoscaler a failing one.
+    pub(super) fn tick_hpas(&mut self, now: Stamp) -> bool {
+        let new = self.hpas.table().iter().filter(|row| row.verdict.state == HpaState::New);
+        let new: Vec<Arc<Hpa>> = new.map(|row| row.hpa.clone()).collect();
+        let judged: Vec<bool> = new.iter().map(|hpa| self.refresh_hpa(hpa, now)).collect();
+        judged.contains(&true)
+    }
+
+    fn refresh_hpa(&mut self, hpa: &Arc<Hpa>, now: Stamp) -> bool {
+        put(&mut self.hpas, HpaRow { hpa: hpa.clone(), verdict: hpa::judge(hpa, now) })
+    }
+
+    /// Judges the shares of all Services after a poll; between two polls, of those whose endpoints are others.
+    pub(super) fn refresh_traffic(&mut self, facts: &Facts) {
+        let seen = &facts.traffic;
+        let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
+        let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
+            let endpoints = self.endpoints(facts, traffic);
+            let held = self
+                .traffic
+                .get(i)
+                .filter(|held| is_same_poll && is_same(held.endpoints.as_ref(), endpoints.as_ref()));
+            held.cloned().unwrap_or_else(|| {
+                let shares = shares::judge(traffic, endpoints.as_deref(), seen.at);
+                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, shares })
+            })
+        };
+        let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();
+        let all_held = rows.iter().zip(self.traffic.iter()).all(|(row, held)| Arc::ptr_eq(row, held));
+        if !is_same_poll || !all_held {
+            self.traffic = rows.into();
+            self.polled = Some(seen.clone());
+        }
+    }
+
+    /// The Service's row, if one may judge by its endpoints who is in rotation.
+    fn endpoints(&self, facts: &Facts, traffic: &ServiceTraffic) -> Option<Arc<ServiceRow>> {
+        if !facts.slices.table().is_current(&traffic.namespace) {
+            return None;
+        }
+        let uid = self.service_by_name.get(&(traffic.namespace.clone(), traffic.name.clone()))?;
+        self.services.get(uid).cloned()
+    }
+}
+
+fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
