@@ -30,7 +30,7 @@
 //!
 //! Where to look first: what NOW finds is `pilothouse_core::policy::rules`; what a drain would do
 //! `pilothouse_core::policy::drain`; how lists and watches survive what servers do [`wire::list_watch`]; every key
-//! and command [`ui::command`]; what an action would do `pilothouse_core::plan`, how it is carried out
+//! and command [`ui::command`]; every source [`source::SOURCES`]; what an action would do `pilothouse_core::plan`, how it is carried out
 //! [`action::executor`], a drain [`action`]'s `drain`, and what becomes of one whose process ended [`action::resume`].
 //! A demo differs from any other cluster in `bootstrap`'s `demo` alone.
 

@@ -16,6 +16,7 @@ use crate::action::executor::Pace;
 
 use crate::report::exit;
 use crate::report::headless::tell;
+use crate::source::Wanted;
 use crate::terminal::{self, Terminal};
 use crate::ui::app::Ui;
 use crate::ui::request::Effect;
@@ -70,9 +71,9 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let cell = WorldCell::new(inbox_in.clone());
     let publish = cell.clone();
     let guard = runtime.enter();
-    let mut session = Session::open(start, connection, past, move |world| publish.publish(world.clone()))?;
+    let publish = move |world: &_| publish.publish(Arc::clone(world));
+    let session = Session::open(start, connection, past, Wanted::All, publish)?;
     cell.publish(session.world.borrow().clone());
-    session.follow_logs(start);
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.clipboard = look::clipboard();
     // of several all are shown, and one can be picked
@@ -101,7 +102,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         dialer: start.dialer(),
         world: session.world.clone(),
         inbox: inbox_in.clone(),
-        lines: session.logs.clone(),
+        lines: session.lines.clone(),
         control: session.control.clone(),
         supervisor: session.supervisor.child(),
         stop: session.supervisor.token(),

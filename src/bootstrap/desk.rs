@@ -58,8 +58,7 @@ pub(super) struct Desk {
     pub dialer: Dialer,
     pub world: watch::Receiver<Arc<World>>,
     pub inbox: SyncSender<Input>,
-    /// None where logs are not followed.
-    pub lines: Option<Arc<LogStore>>,
+    pub lines: Arc<LogStore>,
     pub control: mpsc::Sender<pilothouse_core::facts::event::Event>,
     pub supervisor: Supervisor,
     pub stop: CancellationToken,
@@ -340,10 +339,7 @@ impl Desk {
                     }
                     None => Err("that cluster is not there".into()),
                 },
-                Request::ErrorLines { fingerprint, .. } => match lines {
-                    Some(store) => Ok(error_lines(&store, fingerprint)),
-                    None => Err("logs are not followed: logs.enabled is false".into()),
-                },
+                Request::ErrorLines { fingerprint, .. } => Ok(error_lines(&lines, fingerprint)),
             };
             let reply = reply.unwrap_or_else(Reply::Failed);
             hand(&inbox, Input::Reply(ticket, reply)).await;

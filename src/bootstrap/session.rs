@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
-use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
@@ -13,14 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Start;
 use crate::hub::{CONTROL, FACTS, Hub, Queues};
-use crate::source::kube::{self, Scope};
-use crate::source::logs::{self, FollowPlan, LogStore, choose_while_it_changes};
-use crate::source::prometheus::{self, Prometheus, PrometheusOptions};
+use crate::source::kube::Scope;
+use crate::source::logs::LogStore;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
+use crate::source::{self, Setup, Started, Wanted, prometheus};
 use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
-use crate::wire::env::Env;
 use crate::wire::error::ApiError;
 
 /// What runs while somebody looks.
@@ -30,9 +28,10 @@ pub struct Session {
     pub world: watch::Receiver<Arc<World>>,
     pub supervisor: Supervisor,
     pub control: mpsc::Sender<Event>,
-    pub sink: FactSink,
+    /// The sources that run.
+    pub started: Vec<Started>,
     /// The lines of the logs that are followed by themselves.
-    pub logs: Option<Arc<LogStore>>,
+    pub lines: Arc<LogStore>,
     stop: CancellationToken,
     hub: Option<std::thread::JoinHandle<()>>,
 }
@@ -69,6 +68,7 @@ impl Session {
         start: &Start,
         connection: Connection,
         past: Vec<Arc<ActionView>>,
+        wanted: Wanted,
         mut publish: impl FnMut(&Arc<World>) + Send + 'static,
     ) -> Result<Self, String> {
         let (facts, facts_in) = mpsc::channel(FACTS);
@@ -83,38 +83,21 @@ impl Session {
             });
         let stop = CancellationToken::new();
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
-        let scope = Scope { namespaces: namespaces(start) };
-        let started = kube::start(&connection, &scope, &sink, &supervisor).map_err(|e| e.to_string())?;
-        prometheus_from(start, &sink, &supervisor)?;
-        Ok(Self {
-            connection,
-            reader: started.client,
-            world,
-            supervisor,
-            control,
-            sink,
-            logs: None,
-            stop,
-            hub: Some(hub),
-        })
-    }
-
-    /// Follows the logs of pods in trouble, as the settings allow.
-    pub fn follow_logs(&mut self, start: &Start) {
-        let settings = &start.settings.logs;
-        if !settings.enabled {
-            return;
-        }
-        let store = Arc::new(LogStore::new(settings.memory_mib as usize * 1024 * 1024));
-        let (plan_out, plan) = watch::channel(FollowPlan::default());
-        logs::start(&self.reader, &store, &plan, settings.max_streams, &self.sink, &self.supervisor);
-        self.supervisor.spawn_once(choose_while_it_changes(
-            self.world.clone(),
-            plan_out,
-            settings.max_streams as usize,
-            start.clock.clone(),
-        ));
-        self.logs = Some(store);
+        let reader = connection.reader().map_err(|e| e.to_string())?;
+        let lines = Arc::new(LogStore::new(start.settings.logs.memory_mib as usize * 1024 * 1024));
+        let setup = Setup {
+            connection: &connection,
+            reader: &reader,
+            scope: Scope { namespaces: namespaces(start) },
+            settings: &start.settings,
+            world: &world,
+            lines: &lines,
+            pods: &watch::channel(None).0,
+            sink: &sink,
+            supervisor: &supervisor,
+        };
+        let started = source::start(&setup, wanted)?;
+        Ok(Self { connection, reader, world, supervisor, control, started, lines, stop, hub: Some(hub) })
     }
 
     /// Stops the sources, then the hub, within about `within`.
@@ -152,46 +135,6 @@ pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option
         .then(|| format!("there is no namespace {} in {}", missing.join(", "), connection.context))
 }
 
-/// Starts the polls of a Prometheus, if one is configured.
-fn prometheus_from(start: &Start, sink: &FactSink, supervisor: &Supervisor) -> Result<(), String> {
-    let settings = &start.settings.prometheus;
-    if settings.url.is_empty() {
-        let (sink, off) = (sink.clone(), SourceState::Off);
-        let how = "no Prometheus is configured: --prometheus URL, or prometheus.url in the config";
-        let name = Name::from("prometheus");
-        supervisor.spawn_once(async move {
-            sink.status(SourceStatus {
-                name,
-                state: off,
-                error: Some(how.into()),
-                ..SourceStatus::default()
-            })
-            .await;
-        });
-        return Ok(());
-    }
-    let token = match settings.token_env.as_str() {
-        "" => None,
-        name => Some(std::env::var(name).map_err(|_| {
-            format!("prometheus.token_env names {name}, which is not set in the environment")
-        })?),
-    };
-    let path = |text: &String| Some(text).filter(|t| !t.is_empty()).map(std::path::PathBuf::from);
-    let options = PrometheusOptions {
-        url: settings.url.clone(),
-        token: token.map(Into::into),
-        token_file: path(&settings.token_file),
-        headers: settings.headers.clone(),
-        ca_file: path(&settings.ca_file),
-        insecure: settings.insecure,
-        user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
-        env: Env::default(),
-    };
-    let client = Prometheus::new(&options).map_err(|e| e.to_string())?;
-    prometheus::start(&client, settings, sink, supervisor);
-    Ok(())
-}
-
 /// Only the traffic, for a headless action that watches an error ratio: polls without the rest of a session.
 pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver<Arc<TrafficSeen>>, String> {
     let (facts, mut facts_in) = mpsc::channel(FACTS);
@@ -206,7 +149,9 @@ pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver
             }
         }
     });
-    prometheus_from(start, &sink, supervisor)?;
+    if prometheus::off(&start.settings).is_none() {
+        prometheus::start(&start.settings.prometheus, &sink, supervisor)?;
+    }
     Ok(traffic)
 }
 

@@ -114,7 +114,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         section: "prometheus",
         key: "presets",
-        doc: "where traffic is read from: auto, or names in order (haproxy, http_requests_total)",
+        doc: "where traffic is read from: auto, or names in order (haproxy, http_requests_total); the first that knows a service tells it",
         place: Place::Texts(|s| &mut s.prometheus.presets),
     },
     Field {

@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name};
-use pilothouse_core::domain::kinds::{KindInfo, Watched};
+use pilothouse_core::domain::kinds::{KINDS, KindInfo, Watched};
 use pilothouse_core::facts::event::{Batch, Fact};
 use pilothouse_core::facts::table::Row;
 use tokio::sync::watch;
 
 use self::several::Several;
+use super::Setup;
 use super::sink::{FactSink, Rows};
 use super::supervise::Supervisor;
 use crate::wire::client::ReadClient;
-use crate::wire::connect::{ConnectError, Connection};
 use crate::wire::decode::node::Heartbeats;
 use crate::wire::decode::{self, Pools};
 use crate::wire::list_watch::{DecodeError, ListWatch, Outlet, Place, Plan, Pulse};
@@ -36,16 +36,6 @@ pub struct Scope {
     pub namespaces: Vec<Name>,
 }
 
-/// What runs for one cluster.
-#[derive(Clone, Debug)]
-pub struct Started {
-    pub client: ReadClient,
-    /// How many pods the last complete list had.
-    pub pods: watch::Receiver<Option<u64>>,
-    /// Whether the API server answers at all.
-    pub pulse: watch::Receiver<Pulse>,
-}
-
 /// What all of a cluster's machines share.
 struct Machines<'a> {
     supervisor: &'a Supervisor,
@@ -58,19 +48,15 @@ struct Machines<'a> {
     nodes: watch::Receiver<Option<u64>>,
 }
 
-/// Starts a cluster's sources: objects, identity, heartbeat and metrics. They end with the supervisor.
-pub fn start(
-    connection: &Connection,
-    scope: &Scope,
-    sink: &FactSink,
-    supervisor: &Supervisor,
-) -> Result<Started, ConnectError> {
-    let client = connection.reader()?;
+/// Starts what keeps a cluster's objects current, and the heartbeat.
+pub fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
+    let Setup { supervisor, reader: client, connection, .. } = *setup;
     let (pulse_out, pulse) = watch::channel(Pulse::default());
     let (nodes_out, nodes) = watch::channel(None);
-    let (pods_out, pods) = watch::channel(None);
-    let fallback = Name::from(connection.namespace.as_str());
-    let at = Machines { supervisor, sink, client: &client, pulse: &pulse, fallback: &fallback, scope, nodes };
+    let pods_out = setup.pods.clone();
+    let fallback = setup.fallback();
+    let scope = &setup.scope;
+    let at = Machines { supervisor, sink, client, pulse: &pulse, fallback: &fallback, scope, nodes };
     at.spawn(&Kind::Node, None, Some(nodes_out), Fact::Nodes, |_| {
         let mut pools = Pools::default();
         Box::new(move |json| decode::node::node(&mut pools, json).map(Some))
@@ -94,9 +80,9 @@ pub fn start(
     at.plain(&Kind::HorizontalPodAutoscaler, Fact::Hpas, decode::policy::hpa);
     at.plain(&Kind::PodDisruptionBudget, Fact::Pdbs, decode::policy::pdb);
     at.plain(&Kind::Event, Fact::Events, decode::event::event);
-    identity::start(connection, &client, scope, sink, supervisor, pulse_out);
-    metrics::start(&client, scope, sink, supervisor, &pods, &fallback);
-    Ok(Started { client, pods, pulse })
+    identity::start(connection, client, scope, sink, supervisor, pulse_out);
+    let watched = KINDS.iter().filter_map(Kind::info).filter(|info| info.watched != Watched::OnDemand);
+    watched.map(|info| info.plural.into()).collect()
 }
 
 type Decode<T> = Box<dyn FnMut(&[u8]) -> Result<Option<T>, DecodeError> + Send + Sync>;

@@ -482,7 +482,8 @@ fn fact() -> impl Strategy<Value = Fact> {
                 backends: Arc::from([backend]),
                 ..ServiceTraffic::default()
             };
-            Fact::Traffic(TrafficSeen { at, services: Arc::from([Arc::new(service)]) })
+            let services = Arc::from([Arc::new(service)]);
+            Fact::Traffic(TrafficSeen { at, services, ..TrafficSeen::default() })
         }),
         (text(), prop::option::of(text()), stamp()).prop_map(|(name, error, since)| Fact::Source(
             SourceStatus { name, state: SourceState::Stale { since }, error, ..SourceStatus::default() }

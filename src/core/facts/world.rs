@@ -10,14 +10,14 @@ use crate::domain::budget::Pdb;
 use crate::domain::cronjob::CronJob;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
-use crate::domain::log::LogSummary;
+use crate::domain::log::Logs;
 use crate::domain::node::OUT_OF_SERVICE;
 use crate::domain::node::{Node, NodeLease};
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
 use crate::domain::service::{EndpointSlice, Service};
 use crate::domain::silence::Silence;
-use crate::domain::source::SourceStatus;
+use crate::domain::source::{Feed, SourceStatus};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
@@ -90,8 +90,9 @@ pub struct Cluster {
     pub node_usage_source: Option<Name>,
     /// By (namespace, pod).
     pub pod_usage: Arc<HashMap<(Name, Name), PodUsage>>,
+    /// Of all sources of traffic together.
     pub traffic: Arc<TrafficSeen>,
-    pub logs: Arc<LogSummary>,
+    pub logs: Arc<Logs>,
     pub sources: Arc<[SourceStatus]>,
     pub derived: Derived,
 }
@@ -153,6 +154,11 @@ impl Cluster {
 
     pub fn source(&self, name: &str) -> Option<&SourceStatus> {
         self.sources.iter().find(|s| s.name == name)
+    }
+
+    /// The sources that publish this.
+    pub fn sources_of(&self, feed: Feed) -> impl Iterator<Item = &SourceStatus> + Clone {
+        self.sources.iter().filter(move |s| s.feed == feed)
     }
 
     /// The workload that a pod belongs to in the end: a Deployment for a pod of one of its ReplicaSets, else the
@@ -317,7 +323,7 @@ pub struct ServiceRow {
     /// Endpoints (distinct targets) that are ready, and in all.
     pub ready: u32,
     pub total: u32,
-    /// When endpoints came into rotation, of those that came within the last twenty minutes, by their pods' names in order. Rates over
+    /// When endpoints came into rotation, of those that came within the last hundred minutes, by their pods' names in order. Rates over
     /// a window say less of them than of the others.
     pub came: Arc<[(Name, Stamp)]>,
 }

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 const CHOOSE_EVERY: Duration = Duration::from_secs(2);
 
 /// Keeps the follow plan in step with the world.
-pub async fn choose_while_it_changes(
+pub(super) async fn choose_while_it_changes(
     mut world: watch::Receiver<Arc<World>>,
     plan: watch::Sender<FollowPlan>,
     most: usize,

@@ -1,6 +1,7 @@
 //! The Errors pane: groups of error lines.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::{ErrorGroup, Level};
@@ -67,7 +68,8 @@ pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
 pub fn passes(group: &ErrorGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let here = spec.namespace.as_ref().is_none_or(|ns| {
         group.workloads.is_empty()
-            || group.workloads.iter().any(|w| w.split_once('/').is_some_and(|(n, _)| n == ns.as_str()))
+            // a file is in no namespace, and whoever named it wants it in any
+            || group.workloads.iter().any(|w| w.split_once('/').is_none_or(|(n, _)| n == ns.as_str()))
     });
     here && (spec.filter.is_empty() || {
         let mut texts: Vec<&str> = vec![&group.template, &group.sample];
@@ -202,11 +204,16 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     if new > 0 {
         notes.push(cell(Role::Warning, format!("{new} new")));
     }
-    notes.push(plain(format!(
-        "logs of {} of {} pods",
-        text::grouped(u64::from(logs.following)),
-        text::grouped(u64::from(logs.candidates))
-    )));
+    let mut by_unit: BTreeMap<&Name, (u32, u32)> = BTreeMap::new();
+    for summary in logs.sources.iter() {
+        let sum = by_unit.entry(&summary.unit).or_default();
+        *sum = (sum.0 + summary.following, sum.1 + summary.candidates);
+    }
+    let units = by_unit.into_iter().map(|(unit, (following, candidates))| {
+        let of = |n: u32| text::grouped(u64::from(n));
+        format!("{} of {} {unit}", of(following), of(candidates))
+    });
+    notes.push(plain(format!("logs of {}", units.collect::<Vec<_>>().join(", "))));
     let dropped = logs.dropped;
     notes.push(cell(
         if dropped > 0 { Role::Warning } else { Role::Dim },

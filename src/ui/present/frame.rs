@@ -1,5 +1,6 @@
 //! What stands around a list: its key, its title with the counts, the state of its source, and the line below.
 
+use pilothouse_core::domain::source::Feed;
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::Cluster;
 
@@ -43,7 +44,7 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
         }
         ListId::Traffic => {
             let mut state = table("services", &cluster.services.cover, cluster.services.fresh);
-            let metrics = sources::of_source(cluster, "prometheus", now);
+            let metrics = sources::of_feed(cluster, Feed::Traffic, now);
             // one word of waiting is enough
             state.notes.extend(
                 metrics
@@ -58,7 +59,7 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
             (Some('2'), "Traffic".into(), traffic::counts(&ui.bases.joined, &spec), state, footer)
         }
         ListId::Errors => {
-            let mut state = sources::of_source(cluster, "logs", now);
+            let mut state = sources::of_feed(cluster, Feed::Logs, now);
             if cluster.logs.at.0 > 0 {
                 state.why_empty.retain(|c| c.role != Role::Dim);
             }
@@ -71,7 +72,7 @@ pub fn of(ui: &Ui, cluster: &Cluster, id: ListId) -> (Option<char>, String, Vec<
                         vec![cell(Role::Dim, "waiting for pods: their logs are followed then")]
                     }
                     cover if !cover.is_read() => pods.why_empty,
-                    _ if cluster.logs.at.0 > 0 && cluster.logs.following == 0 => {
+                    _ if cluster.logs.at.0 > 0 && !cluster.logs.is_following() => {
                         vec![cell(
                             Role::Dim,
                             "no logs are followed: no pod is in trouble, none has restarted lately",

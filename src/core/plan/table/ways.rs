@@ -8,7 +8,6 @@ use super::{cluster, here, labels, make, refused, steps};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Standby, Watched, WeightShift};
 use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::plan::{Act, Confirm, Found, Gate, Need, Plan, StepKind};
-use crate::domain::time::Stamp;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::Cluster;
 
@@ -153,7 +152,8 @@ fn errors_that_are_there_already_do_not_stop_it() {
             error_ratio: Some(ratio),
             ..ServiceTraffic::default()
         };
-        cluster.traffic = Arc::new(TrafficSeen { at: Stamp(0), services: Arc::from([Arc::new(row)]) });
+        cluster.traffic =
+            Arc::new(TrafficSeen { services: Arc::from([Arc::new(row)]), ..TrafficSeen::default() });
         let (got, said) = limit(&cluster);
         assert!((got - wanted).abs() < 1e-9, "{ratio}: {got}: {said}");
     }

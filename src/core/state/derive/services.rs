@@ -12,8 +12,9 @@ use crate::facts::reduce::{Dirty, Facts};
 use crate::facts::table::Wrote;
 use crate::facts::world::ServiceRow;
 
-/// Who came longer ago is like any other: no rate is over a longer window.
-const LATELY_MS: u64 = 20 * 60_000;
+/// A backend that came longer ago is like any other: the longest window of the rates is an hour, and one and a half
+/// windows must have passed.
+const LATELY_MS: u64 = 100 * 60_000;
 
 /// The pods that are ready, with their uids: a pod of a StatefulSet comes back under its name as another.
 fn ready(slices: &[Arc<EndpointSlice>]) -> impl Iterator<Item = (&Name, Option<&Uid>)> {
