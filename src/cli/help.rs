@@ -5,6 +5,7 @@ use clap::{Command, CommandFactory, FromArgMatches};
 use pilothouse_core::domain::near::nearest;
 
 use super::Cli;
+use super::settings::{FLAGS, Use};
 
 /// What a command has to do with, as far as the options for all commands go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,19 +38,20 @@ const ABOUT: [(&str, About); 11] = [
 ];
 
 /// Options of the screen alone.
-const OF_THE_SCREEN: [&str; 3] = ["theme", "ascii", "color"];
+const OF_THE_SCREEN: [&str; 2] = ["ascii", "color"];
 /// Options that make or choose a simulated cluster.
 const SIMULATED: [&str; 2] = ["seed", "scale"];
-/// Options of the settings.
-const OF_SETTINGS: [&str; 4] = ["config", "theme", "read_only", "prometheus"];
 
 /// Whether an option for all commands has to do with a command.
 fn shows(about: About, option: &str) -> bool {
+    let flag = FLAGS.iter().find(|flag| flag.id == option).map(|flag| flag.for_);
+    let of_the_screen = OF_THE_SCREEN.contains(&option) || flag == Some(Use::Screen);
+    let simulated = SIMULATED.contains(&option);
     match about {
-        About::Cluster => !OF_THE_SCREEN.contains(&option),
-        About::Change => !OF_THE_SCREEN.contains(&option) && !SIMULATED.contains(&option) && option != "demo",
-        About::Simulated => SIMULATED.contains(&option),
-        About::Files => OF_SETTINGS.contains(&option),
+        About::Cluster => !of_the_screen,
+        About::Change => !of_the_screen && !simulated && option != "demo" && flag != Some(Use::Looking),
+        About::Simulated => simulated,
+        About::Files => option == "config" || flag.is_some(),
         About::Itself => false,
     }
 }
@@ -92,7 +94,9 @@ where
 {
     let mut grammar = grammar();
     let matches = grammar.try_get_matches_from_mut(line).map_err(|e| meant(e, &grammar))?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.global.settings.note(&grammar, &matches);
+    Ok(cli)
 }
 
 /// Adds the command that was meant, where the grammar's own guess finds none.
