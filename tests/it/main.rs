@@ -12,6 +12,7 @@ mod headless;
 mod logs;
 mod properties;
 mod scenario;
+mod sources;
 #[cfg(feature = "demo")]
 mod story;
 mod trust;
