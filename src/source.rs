@@ -6,6 +6,7 @@
 //! demand.
 
 pub mod kube;
+mod log_file;
 pub mod logs;
 pub mod objects;
 pub mod prometheus;
@@ -119,6 +120,15 @@ pub const SOURCES: &[Source] = &[
         start: |setup, sink| Ok(logs::start(setup, sink)),
         // what pods in trouble log is waited for where it is wanted: most clusters have none
         is_settled: |_, _| true,
+    },
+    Source {
+        name: "log file",
+        feed: Feed::Logs,
+        section: "",
+        needs: &[],
+        off: |_| None,
+        start: |setup, sink| Ok(log_file::start(setup, sink)),
+        is_settled: log_file::is_settled,
     },
 ];
 

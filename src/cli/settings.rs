@@ -1,5 +1,7 @@
 //! Flags that go over the settings of the config file: what each sets, and which commands' help shows it.
 
+use std::path::PathBuf;
+
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
 use pilothouse_core::domain::settings::Settings;
@@ -30,6 +32,7 @@ pub const FLAGS: &[Flag] = &[
     Flag { id: "theme", key: "ui.theme", for_: Use::Screen },
     Flag { id: "read_only", key: "guards.read_only", for_: Use::Every },
     Flag { id: "prometheus", key: "prometheus.url", for_: Use::Every },
+    Flag { id: "log_file", key: "logs.files", for_: Use::Looking },
 ];
 
 /// The flags as they were given.
@@ -44,6 +47,9 @@ pub struct SettingFlags {
     /// Base URL of a Prometheus, over the config's
     #[arg(long, global = true, value_name = "URL", env = "PILOTHOUSE_PROMETHEUS")]
     prometheus: Option<String>,
+    /// A log file that is followed like the logs of pods, by its name as tail -F does (may be given several times)
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Vec<PathBuf>,
     /// What was given, and by whom.
     #[arg(skip)]
     given: Vec<Given>,
@@ -73,6 +79,7 @@ impl SettingFlags {
         if let Some(url) = &self.prometheus {
             settings.prometheus.url.clone_from(url);
         }
+        settings.logs.files.clone_from(&self.log_file);
     }
 
     pub fn given(&self) -> &[Given] {

@@ -9,6 +9,7 @@ mod decoders;
 mod documents;
 mod fake;
 mod headless;
+mod log_files;
 mod logs;
 mod properties;
 mod scenario;
