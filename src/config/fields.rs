@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::domain::text::without_credentials;
+use pilothouse_core::domain::traffic::LONGEST_WINDOW_SECS;
 
 /// How a field's value is reached and what it may be.
 pub enum Place {
@@ -109,7 +110,7 @@ pub const FIELDS: &[Field] = &[
         section: "prometheus",
         key: "window_secs",
         doc: "window of the rates in seconds, 10 to 3600; at least four scrape intervals",
-        place: Place::Number(|s| &mut s.prometheus.window_secs, 10, 3600),
+        place: Place::Number(|s| &mut s.prometheus.window_secs, 10, LONGEST_WINDOW_SECS),
     },
     Field {
         section: "prometheus",

@@ -13,6 +13,9 @@ pub const BAD_ERRORS: f64 = 0.01;
 /// From which on people are called.
 pub const GRAVE_ERRORS: f64 = 0.05;
 
+/// The longest window that rates are taken over.
+pub const LONGEST_WINDOW_SECS: u32 = 3_600;
+
 /// How requests are meant to be spread over the backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Policy {

@@ -323,7 +323,7 @@ pub struct ServiceRow {
     /// Endpoints (distinct targets) that are ready, and in all.
     pub ready: u32,
     pub total: u32,
-    /// When endpoints came into rotation, of those that came within the last hundred minutes, by their pods' names in order. Rates over
+    /// When endpoints came into rotation, of those that came lately, by their pods' names in order. Rates over
     /// a window say less of them than of the others.
     pub came: Arc<[(Name, Stamp)]>,
 }

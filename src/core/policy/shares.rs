@@ -46,8 +46,12 @@ const LITTLE: f64 = 0.5;
 /// Whether an endpoint came so lately that rates measured at `at` are not of a whole window. The first scrape of it may
 /// have come late: half a window more.
 pub fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
-    let settled_ms = u64::from(service.window_secs) * 1_500;
-    row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms)
+    row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms(service.window_secs))
+}
+
+/// From when on an endpoint's rates over such a window are like any other's.
+pub const fn settled_ms(window_secs: u32) -> u64 {
+    window_secs as u64 * 1_500
 }
 
 /// Which backends are out or new, in their order, and the ready endpoints that are silent. `row`: the Service's endpoints

@@ -46,13 +46,22 @@ struct Rig {
 
 impl Rig {
     fn start(presets: &[&str], answer: impl Fn(&str, u64) -> Answer + Send + Sync + 'static) -> Self {
+        Self::over(60, presets, answer)
+    }
+
+    /// With rates over so many seconds.
+    fn over(
+        window_secs: u32,
+        presets: &[&str],
+        answer: impl Fn(&str, u64) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let (facts_in, facts) = mpsc::channel(64);
         let (control, status) = mpsc::channel(64);
         let out = FactSink::new(ClusterId(0), Clock::manual(NOW), facts_in, control);
         let settings = PrometheusSettings {
             presets: presets.iter().map(ToString::to_string).collect(),
             poll_secs: 10,
-            window_secs: 60,
+            window_secs,
             ..PrometheusSettings::default()
         };
         let asked: Arc<Mutex<Vec<(u64, String)>>> = Arc::default();
@@ -164,6 +173,20 @@ async fn the_first_preset_of_the_config_tells_a_service_that_two_know() {
         let seen = rig.traffic().await;
         let rows: Vec<_> = seen.services.iter().map(|s| (s.name.as_str(), s.rps.unwrap())).collect();
         assert_eq!(rows, told, "{presets:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rates_are_over_the_window_of_the_config_up_to_an_hour() {
+    for window in [120, 3_600] {
+        let mut rig = Rig::over(window, &["haproxy"], both);
+        assert_eq!(rig.traffic().await.services[0].window_secs, window);
+        let asked = rig.asked.lock().unwrap();
+        let rates: Vec<_> = asked.iter().filter(|(_, q)| q.contains("rate(")).collect();
+        assert!(
+            !rates.is_empty() && rates.iter().all(|(_, q)| q.contains(&format!("[{window}s]"))),
+            "{rates:?}"
+        );
     }
 }
 
