@@ -1,6 +1,6 @@
 //! `snapshot`, `why` and `doctor`: look until the sources are complete, then print.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -193,7 +193,7 @@ pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
 }
 
 /// The API groups that the server has; None = it does not say.
-async fn groups(reader: &ReadClient) -> Option<HashSet<String>> {
+async fn groups(reader: &ReadClient) -> Option<BTreeSet<String>> {
     let list: serde_json::Value = reader.get_json("/apis").await.ok()?;
     let groups = list.get("groups")?.as_array()?;
     let name = |group: &serde_json::Value| group.get("name")?.as_str().map(str::to_owned);

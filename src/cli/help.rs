@@ -132,9 +132,13 @@ mod tests {
             (&["journal", "list"], &["--output", "--config"], &["--kubeconfig", "--token", "--scale"]),
             (&["config", "print"], &["--config", "--prometheus"], &["--kubeconfig", "--as-group"]),
             (&["sim"], &["--seed", "--scale", "--port"], &["--kubeconfig <", "--prometheus", "--token"]),
-            (&["why"], &["--kubeconfig", "--token", "--demo", "--fail-on"], &["--theme", "--ascii"]),
+            (
+                &["why"],
+                &["--kubeconfig", "--token", "--demo", "--fail-on", "--log-file"],
+                &["--theme", "--ascii"],
+            ),
             (&["scale"], &["--replicas", "--context", "--token"], &["--scale", "--seed", "--ascii"]),
-            (&["drain"], &["--kubeconfig", "--force"], &["--scale", "--demo"]),
+            (&["drain"], &["--kubeconfig", "--force"], &["--scale", "--demo", "--log-file"]),
             (&[], &["--kubeconfig", "--theme", "--demo", "--scale"], &[]),
         ] {
             let text = help(line);

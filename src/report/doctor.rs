@@ -1,6 +1,6 @@
 //! `doctor`: which rights are asked for, and what is said of them, of the sources, the config and the failover plans.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use pilothouse_core::domain::id::Name;
@@ -21,7 +21,7 @@ pub struct Question {
 
 /// What to ask: every right that is used, in each namespace where it makes a difference. `served`: the API groups that
 /// the server has; without it nothing is left out.
-pub fn questions(namespaces: &[Name], served: Option<&HashSet<String>>) -> Vec<Question> {
+pub fn questions(namespaces: &[Name], served: Option<&BTreeSet<String>>) -> Vec<Question> {
     let everywhere = [Name::default()];
     let places = if namespaces.is_empty() { &everywhere } else { namespaces };
     let is_served = |right: &Right| {

@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_there_begins_with_its_last_ten_lines() {
-        let text: String = (0..30).map(|n| format!("INFO line {n}\n")).collect();
+        let text = (0..30).map(|n| format!("INFO line {n}\n")).collect::<Vec<_>>().concat();
         let mut rig = Rig::with(&text);
         let lines = rig.lines();
         assert_eq!((lines.len(), lines[0].as_str(), lines[9].as_str()), (10, "INFO line 20", "INFO line 29"));
@@ -458,7 +458,7 @@ mod tests {
         let error = rig.log.look().unwrap_err();
         assert_eq!(words(&error), "there is no such file; it is read once it is there");
         assert_eq!(rig.log.input.summary(NOW).following, 0);
-        let text: String = (0..30).map(|n| format!("INFO line {n}\n")).collect();
+        let text = (0..30).map(|n| format!("INFO line {n}\n")).collect::<Vec<_>>().concat();
         rig.append("app.log", &text);
         assert_eq!(rig.lines().len(), 30);
     }

@@ -162,6 +162,9 @@ mod tests {
         let told: Vec<_> = both.services.iter().map(|s| (s.name.as_str(), s.rps)).collect();
         assert_eq!(told, [("cart", Some(1.0)), ("pay", Some(2.0)), ("web", Some(4.0))]);
         assert_eq!((both.at, both.source.as_str()), (Stamp(5), ""));
-        assert!(Arc::ptr_eq(&TrafficSeen::together(&[a.clone()]), &a), "one source is taken as it is");
+        assert!(
+            Arc::ptr_eq(&TrafficSeen::together(std::slice::from_ref(&a)), &a),
+            "one source is taken as it is"
+        );
     }
 }

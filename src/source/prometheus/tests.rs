@@ -98,18 +98,18 @@ impl Drop for Rig {
     }
 }
 
-fn vector(samples: &[(&[(&str, &str)], f64)]) -> Answer {
+fn vector(samples: &[(&[(&str, &str)], f64)]) -> Vector {
     let sample = |(labels, value): &(&[(&str, &str)], f64)| Sample {
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         value: Some(*value),
     };
-    Ok(Vector { samples: samples.iter().map(sample).collect(), warnings: Vec::new() })
+    Vector { samples: samples.iter().map(sample).collect(), warnings: Vec::new() }
 }
 
 /// A Prometheus that scrapes both presets every 5 s; both know `shop` by their own names.
 fn both(query: &str, _: u64) -> Answer {
     let of = |metric| query.contains("rate") && query.contains(metric);
-    match query {
+    Ok(match query {
         HAPROXY | HTTP => vector(&[(&[], 60.0)]),
         _ if of("haproxy_server_http_responses_total") => {
             vector(&[(&[("proxy", "shop"), ("server", "a"), ("code", "2xx")], 3.0)])
@@ -119,14 +119,14 @@ fn both(query: &str, _: u64) -> Answer {
             (&[("service", "pay"), ("pod", "b"), ("code", "200")], 1.0),
         ]),
         _ => vector(&[]),
-    }
+    })
 }
 
 #[tokio::test(start_paused = true)]
 async fn presets_are_detected_once_a_minute_and_only_those_are_asked() {
     let mut rig = Rig::start(&["auto"], |query, secs| match query {
         // an HAProxy is scraped from the second minute on
-        HAPROXY if secs < 60 => vector(&[]),
+        HAPROXY if secs < 60 => Ok(vector(&[])),
         query => both(query, secs),
     });
     for _ in 0..6 {
@@ -151,7 +151,7 @@ async fn presets_are_detected_once_a_minute_and_only_those_are_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn while_nothing_is_known_it_is_looked_for_with_each_poll() {
-    let mut rig = Rig::start(&["haproxy"], |_, _| vector(&[]));
+    let mut rig = Rig::start(&["haproxy"], |_, _| Ok(vector(&[])));
     for _ in 0..3 {
         let status = rig.status().await;
         assert_eq!(status.state, SourceState::Live, "it answers");

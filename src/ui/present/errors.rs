@@ -226,3 +226,42 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
 pub fn key(group: &ErrorGroup) -> Uid {
     Uid::Text(group.fingerprint.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pilothouse_core::domain::log::{LogSummary, Logs};
+
+    use super::*;
+
+    #[test]
+    fn each_kind_of_log_is_counted_by_itself() {
+        let summary = |source: &str, unit: &str, following, candidates, dropped| LogSummary {
+            source: source.into(),
+            unit: unit.into(),
+            at: Stamp(1),
+            following,
+            candidates,
+            dropped,
+            ..LogSummary::default()
+        };
+        let logs = Logs::default()
+            .with(summary("logs", "pods", 50, 3_120, 2))
+            .with(summary("log file a", "files", 1, 1, 0))
+            .with(summary("log file b", "files", 0, 1, 1));
+        let cluster = Cluster { logs: Arc::new(logs), ..Cluster::default() };
+        let notes = counts(&cluster, &Spec::default(), Stamp(1));
+        let words: Vec<&str> = notes.iter().map(|note| note.text.as_str()).collect();
+        assert_eq!(words, ["logs of 1 of 2 files, 50 of 3,120 pods", "3 dropped"]);
+    }
+
+    #[test]
+    fn errors_of_a_file_are_in_every_namespace() {
+        let spec = Spec { namespace: Some("shop".into()), ..Spec::default() };
+        for (workload, shown) in [("shop/cart", true), ("pay/cart", false), ("haproxy.log", true)] {
+            let group = ErrorGroup { workloads: [Name::from(workload)].into(), ..ErrorGroup::default() };
+            assert_eq!(passes(&group, &spec, NO_MORE), shown, "{workload}");
+        }
+    }
+}

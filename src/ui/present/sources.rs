@@ -150,3 +150,36 @@ fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
     }
     state
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_of_one_feed_are_told_together() {
+        let status = |name: &str, feed, state| SourceStatus {
+            name: name.into(),
+            feed,
+            state,
+            error: Some("why".into()),
+            ..SourceStatus::default()
+        };
+        let mut cluster = Cluster::default();
+        let notes = |cluster: &Cluster| -> Vec<String> {
+            of_feed(cluster, Feed::Logs, Stamp(9_000)).notes.into_iter().map(|n| n.text).collect()
+        };
+        assert_eq!(notes(&cluster), ["loading"]);
+        let down = SourceState::Down { since: Stamp(2_000) };
+        cluster.sources = [
+            status("log file a", Feed::Logs, down.clone()),
+            status("logs", Feed::Logs, SourceState::Live),
+            status("prometheus", Feed::Traffic, down),
+        ]
+        .into();
+        assert_eq!(notes(&cluster), ["log file a DOWN now"]);
+        let words: Vec<String> =
+            of_feed(&cluster, Feed::Logs, Stamp(9_000)).why_empty.iter().map(|c| c.text.clone()).collect();
+        assert_eq!(words.first().unwrap(), "log file a does not answer");
+        assert!(words.iter().any(|w| w == "why"), "{words:?}");
+    }
+}
