@@ -27,6 +27,7 @@ use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::policy::kubectl::quote;
 
 use crate::action::journal::Journal;
+use crate::cli::settings::By;
 use crate::cli::{self, Cli, Command, Global};
 use crate::clock::Clock;
 use crate::config::{self, Home, Loaded, Origin};
@@ -116,22 +117,17 @@ impl Start {
         };
         judge::judge(&mut loaded, &home);
         let mut settings = loaded.settings.clone();
-        let mut set = |key: &str, origin| loaded.origins.push((key.to_owned(), origin));
-        if let Some(theme) = &global.theme {
-            settings.ui.theme.clone_from(theme);
-            set("ui.theme", Origin::Flag("--theme"));
-        }
-        if let Some(url) = &global.prometheus {
-            settings.prometheus.url.clone_from(url);
-            set("prometheus.url", Origin::Flag("--prometheus"));
-        }
-        if global.read_only {
-            settings.guards.read_only = true;
-            set("guards.read_only", Origin::Flag("--read-only"));
-        }
+        global.settings.over(&mut settings);
+        loaded.origins.extend(global.settings.given().iter().map(|given| {
+            let origin = match &given.by {
+                By::Flag(flag) => Origin::Flag(flag.clone()),
+                By::Environment(name) => Origin::Environment(name.clone()),
+            };
+            (given.key.to_owned(), origin)
+        }));
         if loaded.unsafe_to_write {
             settings.guards.read_only = true;
-            set("guards.read_only", Origin::Problems);
+            loaded.origins.push(("guards.read_only".to_owned(), Origin::Problems));
         }
         #[cfg(feature = "demo")]
         if global.demo.demo.is_none() && global.demo.scale != 1 {
@@ -161,7 +157,7 @@ impl Start {
                 ..settings.prometheus
             };
             settings.failover.clear();
-            loaded.origins.push(("prometheus.url".to_owned(), Origin::Flag("--demo")));
+            loaded.origins.push(("prometheus.url".to_owned(), Origin::Flag("--demo".to_owned())));
         }
         let clock = Clock::system();
         let first = global.context.first().cloned();

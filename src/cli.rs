@@ -7,6 +7,7 @@ pub mod drain;
 pub mod get;
 pub mod help;
 pub mod rbac;
+pub mod settings;
 
 use std::path::PathBuf;
 
@@ -52,15 +53,8 @@ pub struct Global {
     /// Config file instead of $XDG_CONFIG_HOME/pilothouse/config.toml
     #[arg(long, global = true, value_name = "FILE", env = "PILOTHOUSE_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Theme: default, light, mono, or the name of a file in the themes folder
-    #[arg(long, global = true, value_name = "NAME")]
-    pub theme: Option<String>,
-    /// Send only reads and access reviews
-    #[arg(long, global = true)]
-    pub read_only: bool,
-    /// Base URL of Prometheus; overrides the config
-    #[arg(long, global = true, value_name = "URL", env = "PILOTHOUSE_PROMETHEUS")]
-    pub prometheus: Option<String>,
+    #[command(flatten)]
+    pub settings: settings::SettingFlags,
     /// Draw borders and glyphs in ASCII
     #[arg(long, global = true)]
     pub ascii: bool,

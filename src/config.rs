@@ -20,8 +20,9 @@ pub use check::{Problem, check};
 pub enum Origin {
     Default,
     File(PathBuf),
-    Environment(&'static str),
-    Flag(&'static str),
+    /// A variable's name.
+    Environment(String),
+    Flag(String),
     /// Set because the file has problems.
     Problems,
 }

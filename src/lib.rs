@@ -37,8 +37,9 @@
 //! |---|---|
 //! | Which code decides that a node is bad? | its state: [`pilothouse_core::policy::health`], called by [`pilothouse_core::state::derive`]; whether NOW shows it: the rules in [`pilothouse_core::policy::rules`] (`nodes.rs`) |
 //! | Which code decides what NOW shows, and in which order? | [`pilothouse_core::policy::rules`]: one function for each rule, listed in `RULES`, then ranked and folded |
-//! | Where does a kind get a new field or column? | the field: its type in [`pilothouse_core::domain`], its decoder in [`wire::decode`]; the column: the file named after the list (`pods.rs`, `nodes.rs`), next to its rows, in [`ui`] |
-//! | Where is a watched kind added, for example PersistentVolumeClaim? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], a watch in [`source::kube`] |
+//! | Where does a kind get a new field or column? | the field: its type in [`pilothouse_core::domain`], its decoder in [`wire::decode`]; the column: the pane's file (`pods.rs`, `nodes.rs`) below [`mod@ui::pane`] |
+//! | Where is a watched kind added, for example PersistentVolumeClaim? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], which [`source::kube`] then watches |
+//! | Where is a source added, for example a log file? | one entry in [`source::SOURCES`] |
 //! | How does a LIST or WATCH survive errors? | [`wire::list_watch`] |
 //! | How does a Prometheus sample become a SHARE? | queries and their results: [`source::prometheus`]; observed and expected share: [`pilothouse_core::policy::shares`] |
 //! | How does a log line become an error group? | [`pilothouse_core::logs`] reads level and message; [`source::logs`] follows the pods and counts the groups |

@@ -2,6 +2,7 @@
 //! commands that print them.
 
 pub mod advice;
+pub mod doctor;
 pub mod document;
 pub mod headless;
 pub mod plan;

@@ -11,6 +11,7 @@ use super::Start;
 use super::fetch::Resources;
 use crate::action::cluster::{Clients, ClusterClients, Clusters};
 use crate::action::control::EvictionRateLimiter;
+use crate::source::Started;
 use crate::source::logs::LogStore;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
@@ -29,8 +30,10 @@ pub struct ClusterHandle {
     pub sources: Supervisor,
     /// Where its sources publish.
     pub sink: FactSink,
-    /// The lines of the logs that are followed by themselves; None where none are.
-    pub logs: Option<Arc<LogStore>>,
+    /// Which sources run.
+    pub started: Vec<Started>,
+    /// The lines of the logs that are followed by themselves.
+    pub logs: Arc<LogStore>,
     /// The kinds that its server has.
     pub resources: Arc<Resources>,
 }
@@ -49,10 +52,6 @@ impl Handles {
     /// The handle of the cluster that something is about.
     pub fn get(&self, id: ClusterId) -> Result<&ClusterHandle, String> {
         self.0.get(&id).ok_or_else(|| "that cluster is not there".to_owned())
-    }
-
-    pub fn each(&mut self) -> impl Iterator<Item = &mut ClusterHandle> {
-        self.0.values_mut()
     }
 
     /// What actions use of them.

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::hub::action_event;
 use crate::report::exit;
 use crate::report::headless::tell;
+use crate::source::Wanted;
 use crate::terminal::{self, Terminal};
 use crate::ui::app::Ui;
 use crate::ui::pane;
@@ -75,10 +76,9 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let cell = WorldCell::new(inbox_in.clone());
     let publish = cell.clone();
     let guard = runtime.enter();
-    let mut session =
-        Session::open(start, connection, true, past, move |world| publish.publish(world.clone()))?;
+    let publish = move |world: &_| publish.publish(std::sync::Arc::clone(world));
+    let session = Session::open(start, connection, true, past, Wanted::All, publish)?;
     cell.publish(session.world.borrow().clone());
-    session.follow_logs(start);
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.columns = pane::chosen(&start.settings.ui.columns).0;
     ui.clipboard = look::clipboard();

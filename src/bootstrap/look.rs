@@ -2,14 +2,11 @@
 
 mod get;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::source::{SourceState, SourceStatus};
-use pilothouse_core::facts::event::Identity;
-use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, Severity, World};
 use pilothouse_core::logs::targets::choose;
 use pilothouse_core::policy::seen;
@@ -19,40 +16,15 @@ use super::Start;
 use super::session::Session;
 use crate::cli::{Look, Output};
 use crate::clock::Clock;
+use crate::report::doctor::{self, Checkup, Permission};
 use crate::report::headless::{print, still_read, tell};
-use crate::report::rights::{self, Right};
+use crate::report::rights::Right;
 use crate::report::{exit, snapshot as documents, text};
+use crate::source::{Wanted, are_settled, logs};
 use crate::wire::client::{Ask, ReadClient};
-use crate::wire::connect::Connection;
 
 /// How long sources get to stop.
 const CLOSE: Duration = Duration::from_millis(500);
-
-/// True once everything has been seen that can be: a failure may pass, a refusal does not.
-fn is_settled(start: &Start, cluster: &Cluster) -> bool {
-    // a table's rows and what its source is doing come by different ways
-    let told = |name: &str| cluster.source(name).is_some_and(|s| s.state != SourceState::Starting);
-    let passing = |name: &str| {
-        let failing =
-            |s: &SourceStatus| matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. });
-        cluster.source(name).is_some_and(|s| !s.lasting && failing(s))
-    };
-    let over = |name: &str| {
-        cluster.source(name).is_some_and(|s| {
-            s.lasting || matches!(s.state, SourceState::Denied | SourceState::NotInstalled | SourceState::Off)
-        })
-    };
-    // the names of the other namespaces come with our identity
-    let partly = cluster.info.namespaces.is_empty()
-        && cluster.tables().iter().any(|(_, cover, _)| matches!(cover, Coverage::Namespaces(_)));
-    let known = !partly || cluster.identity != Identity::default();
-    cluster.tables().iter().all(|(name, ..)| told(name))
-        && !seen::may_come(cluster)
-        && known
-        && (cluster.node_usage_source.is_some() || over("metrics.k8s.io"))
-        && !passing("metrics.k8s.io pods")
-        && (start.settings.prometheus.url.is_empty() || told("prometheus"))
-}
 
 /// Most time that the logs of pods in trouble get, once everything else was seen.
 const LOGS: Duration = Duration::from_secs(5);
@@ -71,7 +43,8 @@ async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
     let chosen = chosen.filter(|chosen| *chosen > 0 && start.settings.logs.enabled);
     let Some(chosen) = chosen.and_then(|chosen| u32::try_from(chosen).ok()) else { return };
     let front = session.front;
-    let read = session.world.wait_for(|w| w.cluster(front).is_some_and(|c| c.logs.following >= chosen));
+    let following = |c: &Arc<Cluster>| c.logs.of(logs::NAME).is_some_and(|s| s.following >= chosen);
+    let read = session.world.wait_for(|w| w.cluster(front).is_some_and(following));
     if tokio::time::timeout_at(until.into(), read).await.is_ok() {
         tokio::time::sleep_until(until.min(Clock::deadline(GROUPED)).into()).await;
     }
@@ -89,13 +62,12 @@ async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<Wo
         tell(&format!("pilothouse: {note}"));
     }
     let unknown = connection.clone();
-    let mut session =
-        Session::open(start, connection, false, start.journal().history().0, |_| {}).map_err(failed)?;
-    if logs {
-        session.follow_logs(start);
-    }
+    let wanted = if logs { Wanted::All } else { Wanted::WithoutPodLogs };
+    let mut session = Session::open(start, connection, false, start.journal().history().0, wanted, |_| {})
+        .map_err(failed)?;
     let front = session.front;
-    let settled = session.world.wait_for(|w| w.cluster(front).is_some_and(|c| is_settled(start, c)));
+    let started = session.shown().map_err(failed)?.started.clone();
+    let settled = session.world.wait_for(|w| w.cluster(front).is_some_and(|c| are_settled(&started, c)));
     // an incomplete picture is printed all the same: it says what is missing
     let (unknown, complete) = tokio::join!(
         tokio::time::timeout_at(until.into(), super::session::no_such_namespace(start, &unknown)),
@@ -226,65 +198,36 @@ pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
     status
 }
 
-/// What was asked about one right: in which namespace ("" for all), the answer, and the server's reason.
-struct Permission {
-    words: String,
-    purposes: Vec<&'static str>,
-    /// None = there was no answer.
-    allowed: Option<bool>,
-    why: String,
-}
-
 /// The API groups that the server has; None = it does not say.
-async fn groups(reader: &ReadClient) -> Option<HashSet<String>> {
+async fn groups(reader: &ReadClient) -> Option<BTreeSet<String>> {
     let list: serde_json::Value = reader.get_json("/apis").await.ok()?;
     let groups = list.get("groups")?.as_array()?;
     let name = |group: &serde_json::Value| group.get("name")?.as_str().map(str::to_owned);
     Some(groups.iter().filter_map(name).collect())
 }
 
-/// Asks for every right that is used, in each namespace where it makes a difference.
-async fn permissions(reader: &ReadClient, places: &[Name], until: Instant) -> Vec<Permission> {
+/// Asks for every right that is used.
+async fn permissions(reader: &ReadClient, namespaces: &[Name], until: Instant) -> Vec<Permission> {
     let served = tokio::time::timeout_at(until.into(), groups(reader)).await.ok().flatten();
-    let is_served = |right: &rights::Right| {
-        // without an answer nothing is left out
-        served.as_ref().is_none_or(|served| right.info.group.is_empty() || served.contains(right.info.group))
-    };
-    let rights: Vec<_> = rights::all().into_iter().filter(is_served).collect();
-    let mut questions: Vec<(&rights::Right, &str)> = Vec::new();
-    for right in &rights {
-        for place in places {
-            let asked = (right, right.namespace(place));
-            if !questions.contains(&asked) {
-                questions.push(asked);
-            }
-        }
-    }
-    let answers = futures::future::join_all(questions.iter().map(|(right, namespace)| {
-        let Right { info, verb, subresource, .. } = right;
+    let questions = doctor::questions(namespaces, served.as_ref());
+    let answers = futures::future::join_all(questions.iter().map(async |question| {
+        let Right { info, verb, subresource, .. } = &question.right;
         let asked = reader.may(Ask {
             verb,
             group: info.group,
             resource: info.plural,
             subresource,
-            namespace,
+            namespace: &question.namespace,
             name: "",
         });
-        tokio::time::timeout_at(until.into(), asked)
-    }))
-    .await;
-    let told = questions.into_iter().zip(answers).map(|((right, namespace), answer)| {
-        let several = places.len() > 1 && right.info.namespaced && !namespace.is_empty();
-        let place = if several { format!(" in {namespace}") } else { String::new() };
-        let (allowed, why) = match answer {
-            Ok(Ok(a)) => (Some(a.allowed), a.reason),
-            Ok(Err(e)) => (None, e.to_string()),
-            Err(_) => (None, "no answer".into()),
-        };
-        let purposes = right.purposes.iter().map(|p| p.as_str()).collect();
-        Permission { words: format!("{}{place}", right.words()), purposes, allowed, why }
-    });
-    told.collect()
+        match tokio::time::timeout_at(until.into(), asked).await {
+            Ok(Ok(answer)) => Ok((answer.allowed, answer.reason)),
+            Ok(Err(e)) => Err(e.to_string()),
+            Err(_) => Err("no answer".to_owned()),
+        }
+    }));
+    let answers = answers.await;
+    doctor::permissions(questions, answers, namespaces)
 }
 
 pub async fn doctor(start: &Start, flags: &Look) -> u8 {
@@ -297,126 +240,30 @@ pub async fn doctor(start: &Start, flags: &Look) -> u8 {
     let (Some(cluster), Ok(handle)) = (world.cluster(session.front), session.shown()) else {
         return exit::FAILED;
     };
-    let mut places = super::session::namespaces(start);
-    if places.is_empty() {
-        places.push(Name::default());
-    }
-    let permissions = permissions(handle.reader(), &places, last).await;
+    let permissions = permissions(handle.reader(), &super::session::namespaces(start), last).await;
     let failover = &start.settings.failover;
     let checked = super::failover::validate(failover, &handle.clients, &handle.info, now);
     let checked = tokio::time::timeout_at(Clock::deadline(PLANS).into(), checked).await;
     let plans = checked.unwrap_or_else(|_| {
         failover.iter().map(|plan| (plan.name.clone(), vec!["not checked: no answer".to_owned()])).collect()
     });
-    let missing = plans.iter().any(|(_, against)| !against.is_empty());
-    let troubled =
-        missing || cluster.sources.iter().any(|s| s.state.is_trouble()) || !start.loaded.problems.is_empty();
-    let troubled = troubled || seen::unseen(cluster).iter().any(|u| u.why.is_fault());
+    let checkup = Checkup {
+        context: &handle.connection.context,
+        server: &handle.connection.server,
+        insecure: handle.connection.insecure,
+        cluster,
+        now,
+        config: &start.loaded.path,
+        problems: start.loaded.problems.iter().map(ToString::to_string).collect(),
+        journal: super::journal_folder(&start.home),
+        permissions,
+        plans,
+    };
     let text = match flags.output {
-        Output::Json => serde_json::to_string(&serde_json::json!({
-            "schema": "pilothouse/doctor/v1",
-            "context": handle.connection.context, "server": handle.connection.server,
-            "version": cluster.identity.version, "user": cluster.identity.user,
-            "clock_offset_ms": cluster.identity.clock_offset_ms,
-            "insecure": handle.connection.insecure,
-            "config": {
-                "path": start.loaded.path,
-                "problems": start.loaded.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            },
-            "journal": super::journal_folder(&start.home),
-            "failover": plans.iter().map(|(name, against)| serde_json::json!({
-                "name": name, "missing": against,
-            })).collect::<Vec<_>>(),
-            "not_seen": documents::not_seen(cluster),
-            "sources": documents::sources(cluster, now),
-            "permissions": permissions.iter().map(|p| serde_json::json!({
-                "access": p.words, "allowed": p.allowed, "reason": p.why, "for": p.purposes,
-            })).collect::<Vec<_>>(),
-        }))
-        .unwrap_or_default(),
-        Output::Text => {
-            let mut lines = doctor_text(start, &handle.connection, cluster, &permissions);
-            for (name, against) in &plans {
-                match against.as_slice() {
-                    [] => lines.push(format!("  failover {name}: ready")),
-                    more => lines.extend(more.iter().map(|why| format!("✖ FAILOVER {name}: {why}"))),
-                }
-            }
-            let faulty = plans.iter().filter(|(_, against)| !against.is_empty()).count();
-            lines.push(summary(start, cluster, &permissions, faulty));
-            lines.join("\n")
-        }
+        Output::Json => checkup.json().to_string(),
+        Output::Text => checkup.text().join("\n"),
     };
-    let printed = print(&text).is_ok();
+    let well = print(&text).is_ok() && !checkup.is_troubled();
     session.close(CLOSE).await;
-    if printed && !troubled { exit::DONE } else { exit::FAILED }
-}
-
-/// What a summary counts, and how many of them there are.
-fn counted(n: usize, of: usize, what: &str) -> Option<String> {
-    (n > 0).then(|| format!("{n} of {of} {what}"))
-}
-
-/// The last line: whether all is well, and else how much of what is not.
-fn summary(start: &Start, cluster: &Cluster, permissions: &[Permission], faulty_plans: usize) -> String {
-    let sources = &cluster.sources;
-    let troubled = sources.iter().filter(|s| s.state.is_trouble() || s.state == SourceState::Starting);
-    let denied = permissions.iter().filter(|p| p.allowed == Some(false)).count();
-    let unknown = permissions.iter().filter(|p| p.allowed.is_none()).count();
-    let problems = start.loaded.problems.len();
-    let wrong: Vec<String> = [
-        counted(troubled.count(), sources.len(), "sources are not live"),
-        counted(denied, permissions.len(), "permissions are denied: what needs them is missing or refused"),
-        counted(unknown, permissions.len(), "permissions could not be asked for"),
-        counted(faulty_plans, start.settings.failover.len(), "failover plans cannot run"),
-        (problems > 0).then(|| format!("{problems} in the config")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    match wrong.as_slice() {
-        [] => format!("all is well: {} sources, {} permissions", sources.len(), permissions.len()),
-        _ => format!("not all is well: {}", wrong.join("; ")),
-    }
-}
-
-fn doctor_text(start: &Start, c: &Connection, cluster: &Cluster, permissions: &[Permission]) -> Vec<String> {
-    let or_unknown = |v: Option<&Name>| v.map_or("unknown".to_owned(), ToString::to_string);
-    let mut lines = text::not_seen(cluster);
-    lines.extend([
-        format!("context {} at {}", c.context, c.server),
-        format!("server version {}", or_unknown(cluster.identity.version.as_ref())),
-        format!("user {}", or_unknown(cluster.identity.user.as_ref())),
-    ]);
-    lines.extend(text::clock(cluster));
-    if c.insecure {
-        lines.push("! INSECURE: the server's certificate is not checked".into());
-    }
-    let shown = |path: Option<&std::path::Path>| {
-        path.map_or_else(|| "none: there is no home directory".to_owned(), |path| path.display().to_string())
-    };
-    let config = Some(start.loaded.path.as_path()).filter(|path| !path.as_os_str().is_empty());
-    lines.push(format!("config {}", shown(config)));
-    lines.extend(start.loaded.problems.iter().map(|p| format!("✖ CONFIG: {p}")));
-    lines.push(format!("journal {}", shown(super::journal_folder(&start.home).as_deref())));
-    lines.extend(text::sources(cluster, start.clock.now()));
-    for Permission { words: name, purposes, allowed, why } in permissions {
-        let (mark, word) = match allowed {
-            Some(true) => ("", "yes"),
-            Some(false) => ("✖ ", "NO"),
-            None => ("! ", "unknown"),
-        };
-        let refused = cluster.identity.user.as_ref().map(|user| format!("User \"{user}\" cannot {name}"));
-        let why = match (allowed, why.as_str()) {
-            (Some(true), _) => String::new(),
-            // a server that gives no reason refuses whom it takes us for
-            (Some(false), "") => refused.unwrap_or_default(),
-            (_, why) => why.to_owned(),
-        };
-        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        let lost =
-            if *allowed == Some(true) { String::new() } else { format!(", for: {}", purposes.join("; ")) };
-        lines.push(format!("{mark}may {name}: {word}{why}{lost}"));
-    }
-    lines
+    if well { exit::DONE } else { exit::FAILED }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
-use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
@@ -14,13 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::Start;
 use super::cluster::{ClusterHandle, Handles, clients};
 use crate::hub::{CONTROL, FACTS, Hub, Queues};
-use crate::source::kube::{self, Scope};
-use crate::source::logs::{self, FollowPlan, LogStore, choose_while_it_changes};
-use crate::source::prometheus::{self, Prometheus, PrometheusOptions};
+use crate::source::kube::Scope;
+use crate::source::logs::LogStore;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
+use crate::source::{self, Setup, Wanted, prometheus};
 use crate::wire::connect::Connection;
-use crate::wire::env::Env;
 use crate::wire::error::ApiError;
 
 /// What runs while somebody looks.
@@ -72,6 +70,7 @@ impl Session {
         connection: Connection,
         writes: bool,
         past: Vec<Arc<ActionView>>,
+        wanted: Wanted,
         mut publish: impl FnMut(&Arc<World>) + Send + 'static,
     ) -> Result<Self, String> {
         let (facts, facts_in) = mpsc::channel(FACTS);
@@ -87,7 +86,7 @@ impl Session {
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
         let open = |(info, connection): (ClusterInfo, Connection)| {
             let sink = FactSink::new(info.id, start.clock.clone(), facts.clone(), control.clone());
-            cluster(start, info, connection, writes, sink, supervisor.child())
+            cluster(start, info, connection, writes, wanted, &world, sink, supervisor.child())
         };
         let clusters = infos.into_iter().zip([connection]).map(open).collect::<Result<Handles, String>>()?;
         Ok(Self { clusters, front: FIRST, world, supervisor, control, stop, hub: Some(hub) })
@@ -96,28 +95,6 @@ impl Session {
     /// The handle of the cluster that is shown first.
     pub fn shown(&self) -> Result<&ClusterHandle, String> {
         self.clusters.get(self.front)
-    }
-
-    /// Follows the logs of pods in trouble, as the settings allow.
-    pub fn follow_logs(&mut self, start: &Start) {
-        let settings = &start.settings.logs;
-        if !settings.enabled {
-            return;
-        }
-        for cluster in self.clusters.each() {
-            let store = Arc::new(LogStore::new(settings.memory_mib as usize * 1024 * 1024));
-            let (plan_out, plan) = watch::channel(FollowPlan::default());
-            let (reader, streams) = (cluster.reader(), settings.max_streams);
-            logs::start(reader, &store, &plan, streams, &cluster.sink, &cluster.sources);
-            cluster.sources.spawn_once(choose_while_it_changes(
-                self.world.clone(),
-                cluster.info.id,
-                plan_out,
-                streams as usize,
-                start.clock.clone(),
-            ));
-            cluster.logs = Some(store);
-        }
     }
 
     /// Stops the sources, then the hub, within about `within`.
@@ -134,21 +111,33 @@ impl Session {
     }
 }
 
-/// Starts the sources of a cluster.
+/// Opens a cluster: its clients and its sources.
 fn cluster(
     start: &Start,
     info: ClusterInfo,
     connection: Connection,
     writes: bool,
+    wanted: Wanted,
+    world: &watch::Receiver<Arc<World>>,
     sink: FactSink,
     sources: Supervisor,
 ) -> Result<ClusterHandle, String> {
-    let scope = Scope { namespaces: info.namespaces.to_vec() };
-    let started = kube::start(&connection, &scope, &sink, &sources).map_err(|e| e.to_string())?;
-    prometheus_from(start, &sink, &sources)?;
-    let clients = clients(start, info.id, &connection, started.client, writes)?;
-    let (logs, resources) = (None, Arc::default());
-    Ok(ClusterHandle { info, connection, clients, sources, sink, logs, resources })
+    let reader = connection.reader().map_err(|e| e.to_string())?;
+    let logs = Arc::new(LogStore::new(start.settings.logs.memory_mib as usize * 1024 * 1024));
+    let setup = Setup {
+        connection: &connection,
+        reader: &reader,
+        scope: Scope { namespaces: info.namespaces.to_vec() },
+        settings: &start.settings,
+        world,
+        lines: &logs,
+        pods: &watch::channel(None).0,
+        sink: &sink,
+        supervisor: &sources,
+    };
+    let started = source::start(&setup, wanted)?;
+    let clients = clients(start, info.id, &connection, reader, writes)?;
+    Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources: Arc::default() })
 }
 
 /// In words, if the server says that a namespace that was asked for does not exist: an empty picture must not pass
@@ -172,46 +161,6 @@ pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option
         .then(|| format!("there is no namespace {} in {}", missing.join(", "), connection.context))
 }
 
-/// Starts the polls of a Prometheus, if one is configured.
-fn prometheus_from(start: &Start, sink: &FactSink, supervisor: &Supervisor) -> Result<(), String> {
-    let settings = &start.settings.prometheus;
-    if settings.url.is_empty() {
-        let (sink, off) = (sink.clone(), SourceState::Off);
-        let how = "no Prometheus is configured: --prometheus URL, or prometheus.url in the config";
-        let name = Name::from("prometheus");
-        supervisor.spawn_once(async move {
-            sink.status(SourceStatus {
-                name,
-                state: off,
-                error: Some(how.into()),
-                ..SourceStatus::default()
-            })
-            .await;
-        });
-        return Ok(());
-    }
-    let token = match settings.token_env.as_str() {
-        "" => None,
-        name => Some(std::env::var(name).map_err(|_| {
-            format!("prometheus.token_env names {name}, which is not set in the environment")
-        })?),
-    };
-    let path = |text: &String| Some(text).filter(|t| !t.is_empty()).map(std::path::PathBuf::from);
-    let options = PrometheusOptions {
-        url: settings.url.clone(),
-        token: token.map(Into::into),
-        token_file: path(&settings.token_file),
-        headers: settings.headers.clone(),
-        ca_file: path(&settings.ca_file),
-        insecure: settings.insecure,
-        user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
-        env: Env::default(),
-    };
-    let client = Prometheus::new(&options).map_err(|e| e.to_string())?;
-    prometheus::start(&client, settings, sink, supervisor);
-    Ok(())
-}
-
 /// Only the traffic, for a headless action that watches an error ratio: polls without the rest of a session.
 pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver<Arc<TrafficSeen>>, String> {
     let (facts, mut facts_in) = mpsc::channel(FACTS);
@@ -226,7 +175,9 @@ pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver
             }
         }
     });
-    prometheus_from(start, &sink, supervisor)?;
+    if prometheus::off(&start.settings).is_none() {
+        prometheus::start(&start.settings.prometheus, &sink, supervisor)?;
+    }
     Ok(traffic)
 }
 

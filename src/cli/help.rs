@@ -6,6 +6,7 @@ use clap::{Command, CommandFactory, FromArgMatches};
 use pilothouse_core::domain::near::nearest;
 
 use super::Cli;
+use super::settings::{FLAGS, Use};
 
 /// What a command works on. This decides which global options its help shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,19 +39,20 @@ const ABOUT: [(&str, About); 11] = [
 ];
 
 /// Options that matter only to the screen.
-const OF_THE_SCREEN: [&str; 3] = ["theme", "ascii", "color"];
+const OF_THE_SCREEN: [&str; 2] = ["ascii", "color"];
 /// Options that make or choose a simulated cluster.
 const SIMULATED: [&str; 2] = ["seed", "scale"];
-/// Options that override a setting.
-const OF_SETTINGS: [&str; 4] = ["config", "theme", "read_only", "prometheus"];
 
 /// Whether the help of a command shows this global option.
 fn shows(about: About, option: &str) -> bool {
+    let flag = FLAGS.iter().find(|flag| flag.id == option).map(|flag| flag.for_);
+    let of_the_screen = OF_THE_SCREEN.contains(&option) || flag == Some(Use::Screen);
+    let simulated = SIMULATED.contains(&option);
     match about {
-        About::Cluster => !OF_THE_SCREEN.contains(&option),
-        About::Change => !OF_THE_SCREEN.contains(&option) && !SIMULATED.contains(&option) && option != "demo",
-        About::Simulated => SIMULATED.contains(&option),
-        About::Files => OF_SETTINGS.contains(&option),
+        About::Cluster => !of_the_screen,
+        About::Change => !of_the_screen && !simulated && option != "demo" && flag != Some(Use::Looking),
+        About::Simulated => simulated,
+        About::Files => option == "config" || flag.is_some(),
         About::Itself => false,
     }
 }
@@ -93,7 +95,9 @@ where
 {
     let mut grammar = grammar();
     let matches = grammar.try_get_matches_from_mut(line).map_err(|e| meant(e, &grammar))?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.global.settings.note(&grammar, &matches);
+    Ok(cli)
 }
 
 /// Adds the nearest command to the error if clap suggests none.
@@ -129,9 +133,13 @@ mod tests {
             (&["journal", "list"], &["--output", "--config"], &["--kubeconfig", "--token", "--scale"]),
             (&["config", "print"], &["--config", "--prometheus"], &["--kubeconfig", "--as-group"]),
             (&["sim"], &["--seed", "--scale", "--port"], &["--kubeconfig <", "--prometheus", "--token"]),
-            (&["why"], &["--kubeconfig", "--token", "--demo", "--fail-on"], &["--theme", "--ascii"]),
+            (
+                &["why"],
+                &["--kubeconfig", "--token", "--demo", "--fail-on", "--log-file"],
+                &["--theme", "--ascii"],
+            ),
             (&["scale"], &["--replicas", "--context", "--token"], &["--scale", "--seed", "--ascii"]),
-            (&["drain"], &["--kubeconfig", "--force"], &["--scale", "--demo"]),
+            (&["drain"], &["--kubeconfig", "--force"], &["--scale", "--demo", "--log-file"]),
             (&[], &["--kubeconfig", "--theme", "--demo", "--scale"], &[]),
         ] {
             let text = help(line);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::domain::text::without_credentials;
+use pilothouse_core::domain::traffic::LONGEST_WINDOW_SECS;
 
 /// The type of a setting's value, with a function that returns its field in [`Settings`].
 pub enum Place {
@@ -117,7 +118,7 @@ pub const FIELDS: &[Field] = &[
         section: "prometheus",
         key: "window_secs",
         doc: "window over which rates are computed, in seconds, 10 to 3600; use at least four scrape intervals",
-        place: Place::Number(|s| &mut s.prometheus.window_secs, 10, 3600),
+        place: Place::Number(|s| &mut s.prometheus.window_secs, 10, LONGEST_WINDOW_SECS),
     },
     Field {
         section: "prometheus",

@@ -22,8 +22,8 @@ pub struct Snapshot {
     pub error_groups: Vec<ErrorGroup>,
     pub autoscalers: Vec<Autoscaler>,
     pub workloads: Vec<Workload>,
-    /// Alertmanager is not read yet.
-    pub alerts: Vec<serde_json::Value>,
+    /// Null: no Alertmanager was asked.
+    pub alerts: Option<Vec<serde_json::Value>>,
     pub actions: Vec<Action>,
 }
 

@@ -36,7 +36,7 @@ pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
         error_groups: errors(cluster),
         autoscalers: autoscalers(cluster),
         workloads: workloads(cluster),
-        alerts: Vec::new(),
+        alerts: None,
         actions: world.actions.iter().map(|a| action(a)).collect(),
     }
 }

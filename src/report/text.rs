@@ -297,7 +297,7 @@ mod tests {
     use std::sync::Arc;
 
     use pilothouse_core::domain::id::Name;
-    use pilothouse_core::domain::source::{SourceState, SourceStatus};
+    use pilothouse_core::domain::source::{Feed, SourceState, SourceStatus};
     use pilothouse_core::facts::event::{Batch, Fact, Identity};
     use pilothouse_core::facts::world::ClusterInfo;
     use pilothouse_core::state::ClusterState;
@@ -355,7 +355,8 @@ mod tests {
         let mut state = ClusterState::new(info);
         let status = |name: &str, state, error: Option<&str>| {
             let error = error.map(Name::from);
-            Fact::Source(SourceStatus { name: name.into(), state, error, ..SourceStatus::default() })
+            let feed = if name == "nodes" { Feed::Objects } else { Feed::Usage };
+            Fact::Source(SourceStatus { name: name.into(), feed, state, error, ..SourceStatus::default() })
         };
         state.apply(status("nodes", SourceState::Starting, None), Stamp(0));
         let down = SourceState::Down { since: Stamp(0) };

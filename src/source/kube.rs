@@ -8,15 +8,15 @@ mod several;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name};
-use pilothouse_core::domain::kinds::{KindInfo, Watched, with_tables};
+use pilothouse_core::domain::kinds::{KINDS, KindInfo, Watched, with_tables};
 use pilothouse_core::facts::event::{Batch, Fact};
 use tokio::sync::watch;
 
 use self::several::Several;
+use super::Setup;
 use super::sink::{FactSink, Rows};
 use super::supervise::Supervisor;
 use crate::wire::client::ReadClient;
-use crate::wire::connect::{ConnectError, Connection};
 use crate::wire::decode::Decode;
 use crate::wire::list_watch::{ListWatch, Outlet, Place, Plan, Pulse};
 
@@ -28,16 +28,6 @@ const NODES_FIRST: Duration = Duration::from_millis(250);
 pub struct Scope {
     /// `-n NS`, once or several times: these namespaces only. None = all.
     pub namespaces: Vec<Name>,
-}
-
-/// What runs for one cluster.
-#[derive(Clone, Debug)]
-pub struct Started {
-    pub client: ReadClient,
-    /// How many pods the last complete list had.
-    pub pods: watch::Receiver<Option<u64>>,
-    /// Whether the API server answers at all.
-    pub pulse: watch::Receiver<Pulse>,
 }
 
 /// What all of a cluster's machines share.
@@ -64,31 +54,18 @@ macro_rules! start_all {
 }
 with_tables!(start_all);
 
-/// Starts a cluster's sources: objects, identity, heartbeat and metrics. They end with the supervisor.
-pub fn start(
-    connection: &Connection,
-    scope: &Scope,
-    sink: &FactSink,
-    supervisor: &Supervisor,
-) -> Result<Started, ConnectError> {
-    let client = connection.reader()?;
+/// Starts what keeps a cluster's objects current, and the heartbeat. Returns the names of the sources.
+pub fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
+    let Setup { supervisor, reader: client, connection, .. } = *setup;
     let (pulse_out, pulse) = watch::channel(Pulse::default());
     let (nodes, _) = watch::channel(None);
-    let (pods, pods_listed) = watch::channel(None);
-    let fallback = Name::from(connection.namespace.as_str());
-    start_all(&Machines {
-        supervisor,
-        sink,
-        client: &client,
-        pulse: &pulse,
-        fallback: &fallback,
-        scope,
-        nodes,
-        pods,
-    });
-    identity::start(connection, &client, scope, sink, supervisor, pulse_out);
-    metrics::start(&client, scope, sink, supervisor, &pods_listed, &fallback);
-    Ok(Started { client, pods: pods_listed, pulse })
+    let fallback = setup.fallback();
+    let scope = &setup.scope;
+    let pods = setup.pods.clone();
+    start_all(&Machines { supervisor, sink, client, pulse: &pulse, fallback: &fallback, scope, nodes, pods });
+    identity::start(connection, client, scope, sink, supervisor, pulse_out);
+    let watched = KINDS.iter().filter_map(Kind::info).filter(|info| info.watched != Watched::OnDemand);
+    watched.map(|info| info.plural.into()).collect()
 }
 
 impl Machines<'_> {

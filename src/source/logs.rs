@@ -3,13 +3,12 @@
 mod choose;
 pub mod follow;
 mod group;
-mod join;
+pub(super) mod join;
 mod out;
 pub mod pod;
 pub mod store;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Name, Uid};
@@ -17,13 +16,16 @@ use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::facts::event::Fact;
 use tokio::sync::watch;
 
-pub use self::choose::choose_while_it_changes;
+use self::choose::choose_while_it_changes;
 pub use self::follow::{LogQuery, Told, fetch_log, follow_log};
-pub use self::store::{LogFilter, LogLine, LogStore};
+pub use self::store::{LogFilter, LogInput, LogLine, LogStore};
+use super::Setup;
 use super::sink::FactSink;
 use super::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 
+/// The source that follows the pods in trouble.
+pub const NAME: &str = "logs";
 /// Between the starts of two streams: each is a connection of the API server and one of a kubelet.
 const STAGGER: Duration = Duration::from_millis(25);
 /// Summaries a second at most: two.
@@ -33,7 +35,7 @@ const TELL_QUIET: u32 = 20;
 
 /// One container to follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Target {
+pub(super) struct Target {
     pub namespace: Name,
     pub pod: Name,
     /// Another pod of the same name is another target.
@@ -47,31 +49,40 @@ pub struct Target {
 
 /// What to follow: the caller decides it from the world and changes it at any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FollowPlan {
+pub(super) struct FollowPlan {
     /// Most interesting first: only the first `max_streams` are followed.
     pub targets: Vec<Target>,
     /// How many pods could be followed.
     pub candidates: u32,
 }
 
-/// Starts following what the plan names. The store is shared with the views.
-pub fn start(
-    client: &ReadClient,
-    store: &Arc<LogStore>,
-    plan: &watch::Receiver<FollowPlan>,
-    max_streams: u32,
-    sink: &FactSink,
-    supervisor: &Supervisor,
-) {
-    let (client, kept, out) = (client.clone(), store.clone(), sink.clone());
-    let (plan, group) = (plan.clone(), supervisor.child());
-    supervisor.spawn("logs", sink.clone(), move || {
+/// Starts following the pods that are worth it, as the world and the settings have it.
+pub fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
+    let most = setup.settings.logs.max_streams;
+    let input = setup.lines.input(NAME, "pods");
+    let (plan_out, plan) = watch::channel(FollowPlan::default());
+    let (client, kept, out) = (setup.reader.clone(), input.clone(), sink.clone());
+    let group = setup.supervisor.child();
+    setup.supervisor.spawn(NAME, sink.clone(), move || {
         // a restart after a panic begins with no streams: those of the run before are stopped with its group
         let streams = group.child();
-        run(client.clone(), kept.clone(), plan.clone(), max_streams, out.clone(), streams)
+        run(client.clone(), kept.clone(), plan.clone(), most, out.clone(), streams)
     });
-    let (kept, out) = (store.clone(), sink.clone());
-    supervisor.spawn("log groups", sink.clone(), move || tell(kept.clone(), out.clone()));
+    setup.supervisor.spawn_once(choose_while_it_changes(
+        setup.world.clone(),
+        sink.cluster(),
+        plan_out,
+        most as usize,
+        sink.clock().clone(),
+    ));
+    keep_telling(&input, setup.supervisor, sink);
+    vec![input.source().clone()]
+}
+
+/// Tells the shared state what an input has, from now on.
+pub(super) fn keep_telling(input: &LogInput, supervisor: &Supervisor, sink: &FactSink) {
+    let (input, out) = (input.clone(), sink.clone());
+    supervisor.spawn(input.source().to_string(), sink.clone(), move || tell(input.clone(), out.clone()));
 }
 
 /// Ends its streams with itself.
@@ -88,7 +99,7 @@ impl Drop for Streams {
 
 async fn run(
     client: ReadClient,
-    store: Arc<LogStore>,
+    input: LogInput,
     mut plan: watch::Receiver<FollowPlan>,
     max_streams: u32,
     out: FactSink,
@@ -113,9 +124,9 @@ async fn run(
             }
             let stream = streams.group.child();
             streams.running.insert(target.clone(), stream.clone());
-            let (client, store, target) = (client.clone(), store.clone(), target.clone());
+            let (client, input, target) = (client.clone(), input.clone(), target.clone());
             stream.spawn("log stream", out.clone(), move || {
-                follow::keep_following(client.clone(), store.clone(), target.clone())
+                follow::keep_following(client.clone(), input.clone(), target.clone())
             });
             tokio::time::sleep(STAGGER).await;
             if plan.has_changed().unwrap_or(false) {
@@ -123,10 +134,10 @@ async fn run(
                 break;
             }
         }
-        store.following(streams.running.len(), wanted.candidates);
+        input.following(streams.running.len(), wanted.candidates);
         let now = out.clock().now();
         let status = SourceStatus {
-            name: Name::from("logs"),
+            name: input.source().clone(),
             state: SourceState::Live,
             last_ok: Some(now),
             ..SourceStatus::default()
@@ -137,17 +148,17 @@ async fn run(
     std::future::pending::<()>().await;
 }
 
-async fn tell(store: Arc<LogStore>, out: FactSink) {
+async fn tell(input: LogInput, out: FactSink) {
     let mut last = None;
     let mut quiet = 0;
     loop {
         tokio::time::sleep(TELL_EVERY).await;
-        let changes = store.changes();
+        let changes = input.changes();
         quiet += 1;
-        let due = last != Some(changes) || (quiet >= TELL_QUIET && store.has_groups());
+        let due = last != Some(changes) || (quiet >= TELL_QUIET && input.has_groups());
         if due {
             (last, quiet) = (Some(changes), 0);
-            let summary = store.summary(out.clock().now());
+            let summary = input.summary(out.clock().now());
             out.fact(Fact::Logs(summary)).await;
         }
     }

@@ -3,37 +3,74 @@
 pub mod client;
 mod presets;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::settings::PrometheusSettings;
+use pilothouse_core::domain::settings::{PrometheusSettings, Settings};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::domain::traffic::TrafficSeen;
+use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen, each_once};
 use pilothouse_core::facts::event::Fact;
 
+use self::client::Queries;
 pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
 use self::presets::{Found, Preset};
 use super::sink::FactSink;
 use super::supervise::{Backoff, Supervisor};
+use crate::wire::env::Env;
 use crate::wire::list_watch::jitter;
 
+/// The source's name.
+pub const NAME: &str = "prometheus";
 /// How often it is looked which presets there are.
 const DETECT_EVERY: Duration = Duration::from_secs(60);
-/// The longest rate window.
-const WINDOW_AT_MOST: u32 = 600;
 
-/// Starts the polls.
-pub fn start(client: &Prometheus, settings: &PrometheusSettings, sink: &FactSink, supervisor: &Supervisor) {
-    let (client, settings, out) = (client.clone(), settings.clone(), sink.clone());
-    supervisor.spawn("prometheus", sink.clone(), move || poll(client.clone(), settings.clone(), out.clone()));
+/// Why no Prometheus is asked.
+pub fn off(settings: &Settings) -> Option<&'static str> {
+    let off = settings.prometheus.url.is_empty();
+    off.then_some("no Prometheus is configured: --prometheus URL, or prometheus.url in the config")
 }
 
-async fn poll(client: Prometheus, settings: PrometheusSettings, out: FactSink) {
+/// Starts the polls of the Prometheus that the settings name.
+pub fn start(
+    settings: &PrometheusSettings,
+    sink: &FactSink,
+    supervisor: &Supervisor,
+) -> Result<Vec<Name>, String> {
+    let client = Prometheus::new(&options(settings, Env::default())?).map_err(|e| e.to_string())?;
+    let (settings, out) = (settings.clone(), sink.clone());
+    supervisor.spawn(NAME, sink.clone(), move || poll(client.clone(), settings.clone(), out.clone()));
+    Ok(vec![NAME.into()])
+}
+
+/// How the Prometheus of the settings is reached.
+fn options(settings: &PrometheusSettings, env: Env) -> Result<PrometheusOptions, String> {
+    let token = match settings.token_env.as_str() {
+        "" => None,
+        name => Some(env.var(name).ok_or_else(|| {
+            format!("prometheus.token_env names {name}, which is not set in the environment")
+        })?),
+    };
+    let path = |text: &String| Some(text).filter(|t| !t.is_empty()).map(PathBuf::from);
+    Ok(PrometheusOptions {
+        url: settings.url.clone(),
+        token: token.map(Into::into),
+        token_file: path(&settings.token_file),
+        headers: settings.headers.clone(),
+        ca_file: path(&settings.ca_file),
+        insecure: settings.insecure,
+        user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
+        env,
+    })
+}
+
+async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink) {
     let every = Duration::from_secs(u64::from(settings.poll_secs.max(1)));
     // below the poll, so that answers never pile up
     let limit = every.mul_f64(0.8).clamp(Duration::from_millis(800), Duration::from_secs(15));
-    let mut held = SourceStatus { name: Name::from("prometheus"), ..SourceStatus::default() };
+    let mut held = SourceStatus { name: Name::from(NAME), ..SourceStatus::default() };
     let mut backoff = Backoff::api();
     let mut found: Vec<Found> = Vec::new();
     let mut detected: Option<tokio::time::Instant> = None;
@@ -46,17 +83,17 @@ async fn poll(client: Prometheus, settings: PrometheusSettings, out: FactSink) {
             ask(&client, &found, limit).await
         };
         let now = out.clock().now();
-        let wait = match asked.await {
+        let (wait, least) = match asked.await {
             Ok((services, warnings)) => {
                 backoff.reset();
                 let said = if found.is_empty() {
-                    Some("no known traffic metrics (haproxy, http_requests_total)".to_owned())
+                    Some(nothing_known(&settings.presets))
                 } else if warnings.is_empty() {
                     None
                 } else {
                     Some(format!("partial: {}", warnings.join("; ")))
                 };
-                let seen = TrafficSeen { at: now, services: services.into() };
+                let seen = TrafficSeen { source: NAME.into(), at: now, services: services.into() };
                 out.fact(Fact::Traffic(seen)).await;
                 held = SourceStatus {
                     name: held.name,
@@ -65,11 +102,12 @@ async fn poll(client: Prometheus, settings: PrometheusSettings, out: FactSink) {
                     error: said.map(Name::from),
                     ..SourceStatus::default()
                 };
-                every
+                (every, Duration::ZERO)
             }
             Err(error) => {
                 detected = None;
-                let wait = backoff.next().max(every).max(error.retry_after().unwrap_or_default());
+                let least = error.retry_after().unwrap_or_default();
+                let wait = backoff.next().max(every).max(least);
                 held.state = match held.state {
                     SourceState::Live => SourceState::Stale { since: held.last_ok.unwrap_or(now) },
                     SourceState::Starting | SourceState::Off | SourceState::Denied => {
@@ -82,11 +120,11 @@ async fn poll(client: Prometheus, settings: PrometheusSettings, out: FactSink) {
                 held.retry_at = Some(Stamp(now.0 + i64::try_from(wait.as_millis()).unwrap_or(0)));
                 held.attempts = held.attempts.saturating_add(1);
                 held.lasting = error.is_lasting();
-                wait
+                (wait, least)
             }
         };
         out.status(held.clone()).await;
-        tokio::time::sleep(jitter(wait, 0.05)).await;
+        tokio::time::sleep(jitter(wait, 0.05).max(least)).await;
     }
 }
 
@@ -95,38 +133,54 @@ pub fn preset_names() -> impl Iterator<Item = &'static str> {
     Preset::ALL.into_iter().map(Preset::as_str)
 }
 
+/// The presets that the settings name, in their order; `auto` stands for all that are not named.
+fn wanted(names: &[String]) -> Vec<Preset> {
+    let auto = ["auto".to_owned()];
+    let names = if names.is_empty() { &auto } else { names };
+    let mut wanted = Vec::new();
+    for name in names {
+        let meant = |preset: &Preset| {
+            let by_name = |name: &String| name == preset.as_str();
+            if name == "auto" { !names.iter().any(by_name) } else { by_name(name) }
+        };
+        for preset in Preset::ALL.into_iter().filter(meant) {
+            if !wanted.contains(&preset) {
+                wanted.push(preset);
+            }
+        }
+    }
+    wanted
+}
+
+/// What is said when it has data for none of them.
+fn nothing_known(names: &[String]) -> String {
+    let names: Vec<&str> = wanted(names).into_iter().map(Preset::as_str).collect();
+    format!("no known traffic metrics ({})", names.join(", "))
+}
+
 /// Which presets this Prometheus has data for, and the rate window that each needs.
-async fn detect(
-    client: &Prometheus,
+async fn detect<C: Queries>(
+    client: &C,
     settings: &PrometheusSettings,
     limit: Duration,
 ) -> Result<Vec<Found>, PrometheusError> {
-    let auto = settings.presets.is_empty() || settings.presets.iter().any(|p| p == "auto");
     let mut found = Vec::new();
-    for preset in Preset::ALL {
-        if !auto && !settings.presets.iter().any(|p| p == preset.as_str()) {
-            continue;
-        }
+    for preset in wanted(&settings.presets) {
         let answer = client.query(&presets::samples_query(preset), limit).await?;
         let Some(samples) = answer.samples.first().and_then(|s| s.value).filter(|v| *v >= 1.0) else {
             continue;
         };
-        found.push(Found {
-            preset,
-            window_secs: presets::window(samples, settings.window_secs, WINDOW_AT_MOST),
-        });
+        found.push(Found { preset, window_secs: presets::window(samples, settings.window_secs) });
     }
     Ok(found)
 }
 
-async fn ask(
-    client: &Prometheus,
+/// All services of the presets, with the server's warnings. A service that two presets know is told by the first.
+async fn ask<C: Queries>(
+    client: &C,
     found: &[Found],
     limit: Duration,
-) -> Result<
-    (Vec<std::sync::Arc<pilothouse_core::domain::traffic::ServiceTraffic>>, Vec<String>),
-    PrometheusError,
-> {
+) -> Result<(Vec<Arc<ServiceTraffic>>, Vec<String>), PrometheusError> {
     let mut services = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
     for preset in found.iter().copied() {
@@ -147,5 +201,8 @@ async fn ask(
         }
         services.extend(presets::services(preset, &answers));
     }
-    Ok((services, warnings))
+    Ok((each_once(services.into_iter()), warnings))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Where sources put what they saw: two bounded queues, one for facts and one, read first, for the sources' own state.
 
 use pilothouse_core::domain::id::ClusterId;
-use pilothouse_core::domain::source::SourceStatus;
+use pilothouse_core::domain::source::{Feed, SourceStatus};
 use pilothouse_core::facts::event::{Batch, Event, Fact, Identity};
 use tokio::sync::mpsc;
 
@@ -15,6 +15,8 @@ pub struct FactSink {
     clock: Clock,
     facts: mpsc::Sender<Event>,
     control: mpsc::Sender<Event>,
+    /// What the source publishes that tells its state here.
+    feed: Feed,
 }
 
 impl FactSink {
@@ -24,7 +26,13 @@ impl FactSink {
         facts: mpsc::Sender<Event>,
         control: mpsc::Sender<Event>,
     ) -> Self {
-        Self { cluster, clock, facts, control }
+        Self { cluster, clock, facts, control, feed: Feed::default() }
+    }
+
+    /// The same for a source that publishes this.
+    #[must_use]
+    pub fn of(&self, feed: Feed) -> Self {
+        Self { feed, ..self.clone() }
     }
 
     pub fn cluster(&self) -> ClusterId {
@@ -42,7 +50,7 @@ impl FactSink {
 
     /// How a source is doing.
     pub async fn status(&self, status: SourceStatus) {
-        self.send(&self.control, Fact::Source(status)).await;
+        self.send(&self.control, Fact::Source(SourceStatus { feed: self.feed, ..status })).await;
     }
 
     /// Who we are to the cluster.

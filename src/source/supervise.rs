@@ -112,13 +112,10 @@ fn panicked(name: &str, words: &str, sink: &FactSink, tries: u32, wait: Duration
     SourceStatus {
         name: Name::from(name),
         state: SourceState::Down { since: now },
-        failing: None,
-        last_ok: None,
         error: Some(Name::from(text::clean(&format!("internal error, restarting: {words}")).into_owned())),
-        request: None,
         retry_at: Some(now.plus_secs(i64::try_from(wait.as_secs()).unwrap_or(30))),
         attempts: tries,
-        lasting: false,
+        ..SourceStatus::default()
     }
 }
 

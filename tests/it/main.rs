@@ -9,10 +9,12 @@ mod decoders;
 mod documents;
 mod fake;
 mod headless;
+mod log_files;
 mod logs;
 mod properties;
 mod runner;
 mod scenario;
+mod sources;
 #[cfg(feature = "demo")]
 mod story;
 mod trust;

@@ -392,7 +392,11 @@ fn traffic(content: u64) -> TrafficSeen {
             ..ServiceTraffic::default()
         })
     };
-    TrafficSeen { at: NOW.plus_secs(3_600), services: (0..content % 5).map(service).collect() }
+    TrafficSeen {
+        at: NOW.plus_secs(3_600),
+        services: (0..content % 5).map(service).collect(),
+        ..TrafficSeen::default()
+    }
 }
 
 fn service(s: Seed) -> Service {
@@ -653,7 +657,8 @@ fn fact() -> impl Strategy<Value = Fact> {
                 backends: Arc::from([backend]),
                 ..ServiceTraffic::default()
             };
-            Fact::Traffic(TrafficSeen { at, services: Arc::from([Arc::new(service)]) })
+            let services = Arc::from([Arc::new(service)]);
+            Fact::Traffic(TrafficSeen { at, services, ..TrafficSeen::default() })
         }),
         (text(), prop::option::of(text()), stamp()).prop_map(|(name, error, since)| Fact::Source(
             SourceStatus { name, state: SourceState::Stale { since }, error, ..SourceStatus::default() }

@@ -18,6 +18,7 @@ use pilothouse::bootstrap::desk::Desk;
 use pilothouse::bootstrap::dialer::Dialer;
 use pilothouse::clock::Clock;
 use pilothouse::config::Home;
+use pilothouse::source::logs::LogStore;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse::ui::request::{Effect, LogRequest, Reply, Request, Ticket};
@@ -316,7 +317,8 @@ fn handle(fake: &Fake, id: ClusterId) -> ClusterHandle {
         clients: clients(fake, id),
         sources: Supervisor::new(),
         sink: FactSink::new(id, Clock::system(), facts, control),
-        logs: None,
+        started: Vec::new(),
+        logs: Arc::new(LogStore::new(1 << 20)),
         resources: Arc::default(),
     }
 }

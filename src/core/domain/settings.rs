@@ -102,11 +102,13 @@ pub struct LogSettings {
     pub max_streams: u32,
     /// The log store's memory for lines, in MiB.
     pub memory_mib: u32,
+    /// Files that are followed as well; by flags only.
+    pub files: Vec<std::path::PathBuf>,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { enabled: true, max_streams: 50, memory_mib: 16 }
+        Self { enabled: true, max_streams: 50, memory_mib: 16, files: Vec::new() }
     }
 }
 

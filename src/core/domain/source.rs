@@ -5,6 +5,31 @@ use serde::{Deserialize, Serialize};
 use super::id::Name;
 use super::time::Stamp;
 
+/// What a source publishes. Panes and rules find the sources that they depend on by it, never by a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Feed {
+    /// The rows of a table.
+    #[default]
+    Objects,
+    /// CPU and memory in use, from a server that is asked through the API server.
+    Usage,
+    /// Requests and errors of services.
+    Traffic,
+    /// Log lines and groups of errors.
+    Logs,
+}
+
+impl Feed {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Objects => "objects",
+            Self::Usage => "usage",
+            Self::Traffic => "traffic",
+            Self::Logs => "logs",
+        }
+    }
+}
+
 /// The state of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SourceState {
@@ -48,6 +73,8 @@ impl SourceState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceStatus {
     pub name: Name,
+    #[serde(default)]
+    pub feed: Feed,
     pub state: SourceState,
     /// Since when it has a problem, according to the events; set where the events are folded in.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! Traffic per backend, from Prometheus.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,9 @@ use super::time::Stamp;
 pub const BAD_ERRORS: f64 = 0.01;
 /// The error ratio from which on it has severity critical.
 pub const GRAVE_ERRORS: f64 = 0.05;
+
+/// The longest window that rates can be computed over, in seconds.
+pub const LONGEST_WINDOW_SECS: u32 = 3_600;
 
 /// How requests should be distributed over the backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -110,8 +114,32 @@ pub struct BackendTraffic {
 /// All services of one poll.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrafficSeen {
+    /// The name of the source that reported it; empty for several sources together.
+    #[serde(default)]
+    pub source: Name,
     pub at: Stamp,
     pub services: Arc<[Arc<ServiceTraffic>]>,
+}
+
+impl TrafficSeen {
+    /// The newest polls of several sources together, as of the newest poll. A service that two of them know is told by
+    /// the first.
+    pub fn together(polls: &[Arc<Self>]) -> Arc<Self> {
+        if let [only] = polls {
+            return only.clone();
+        }
+        Arc::new(Self {
+            source: Name::default(),
+            at: polls.iter().map(|poll| poll.at).max().unwrap_or_default(),
+            services: each_once(polls.iter().flat_map(|poll| poll.services.iter().cloned())).into(),
+        })
+    }
+}
+
+/// The services without those that came before.
+pub fn each_once(services: impl Iterator<Item = Arc<ServiceTraffic>>) -> Vec<Arc<ServiceTraffic>> {
+    let mut known: HashSet<(Name, Name)> = HashSet::new();
+    services.filter(|s| known.insert((s.namespace.clone(), s.name.clone()))).collect()
 }
 
 /// One backend's share.
@@ -140,4 +168,31 @@ pub struct Shares {
     /// Ready endpoints of which nothing is measured yet: they came into rotation within the window of the rates.
     pub arriving: Vec<Name>,
     pub note: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(source: &str, at: i64, services: &[(&str, f64)]) -> Arc<TrafficSeen> {
+        let one = |(name, rps): &(&str, f64)| {
+            Arc::new(ServiceTraffic { name: (*name).into(), rps: Some(*rps), ..ServiceTraffic::default() })
+        };
+        let services = services.iter().map(one).collect();
+        Arc::new(TrafficSeen { source: source.into(), at: Stamp(at), services })
+    }
+
+    #[test]
+    fn a_service_that_two_sources_know_is_told_by_the_first() {
+        let (a, b) =
+            (poll("a", 3, &[("cart", 1.0), ("pay", 2.0)]), poll("b", 5, &[("pay", 9.0), ("web", 4.0)]));
+        let both = TrafficSeen::together(&[a.clone(), b]);
+        let told: Vec<_> = both.services.iter().map(|s| (s.name.as_str(), s.rps)).collect();
+        assert_eq!(told, [("cart", Some(1.0)), ("pay", Some(2.0)), ("web", Some(4.0))]);
+        assert_eq!((both.at, both.source.as_str()), (Stamp(5), ""));
+        assert!(
+            Arc::ptr_eq(&TrafficSeen::together(std::slice::from_ref(&a)), &a),
+            "one source is taken as it is"
+        );
+    }
 }

@@ -82,7 +82,10 @@ mod tests {
         let service =
             ServiceTraffic { name: "web".into(), p95_ms: Some(p95_ms), ..ServiceTraffic::default() };
         let services = Arc::from([Arc::new(service.clone())]);
-        latency.take(&Arc::new(TrafficSeen { at: Stamp(secs * 1000), services }), |_| slow);
+        latency.take(
+            &Arc::new(TrafficSeen { at: Stamp(secs * 1000), services, ..TrafficSeen::default() }),
+            |_| slow,
+        );
         service
     }
 
@@ -100,7 +103,7 @@ mod tests {
             poll(&mut latency, 200 + secs * 30, 768.0, true);
         }
         assert_eq!(latency.usual_ms(&service), Some(24.0));
-        let gone = TrafficSeen { at: Stamp(9_000_000), services: Arc::default() };
+        let gone = TrafficSeen { at: Stamp(9_000_000), ..TrafficSeen::default() };
         latency.take(&Arc::new(gone), |_| false);
         assert_eq!(latency.usual_ms(&service), None, "of what is gone nothing is kept");
     }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::domain::id::{Name, Uid};
-use crate::domain::log::LogSummary;
+use crate::domain::log::Logs;
 use crate::domain::silence::Silence;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
@@ -29,8 +29,11 @@ pub struct Facts {
     pub node_usage: Arc<HashMap<Name, NodeUsage>>,
     pub node_usage_source: Option<Name>,
     pub pod_usage: Arc<HashMap<(Name, Name), PodUsage>>,
+    /// The newest poll of each source, in the order of the sources' names.
+    pub polls: Vec<Arc<TrafficSeen>>,
+    /// The polls together.
     pub traffic: Arc<TrafficSeen>,
-    pub logs: Arc<LogSummary>,
+    pub logs: Arc<Logs>,
     pub sources: Arc<[SourceStatus]>,
     /// The silences.
     pub silences: Vec<Arc<Silence>>,
@@ -161,11 +164,14 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             dirty.parts.add(Parts::USAGE);
         }
         Fact::Traffic(seen) => {
-            facts.traffic = Arc::new(seen);
+            facts.polls.retain(|held| held.source != seen.source);
+            let at = facts.polls.partition_point(|held| held.source < seen.source);
+            facts.polls.insert(at, Arc::new(seen));
+            facts.traffic = TrafficSeen::together(&facts.polls);
             dirty.parts.add(Parts::TRAFFIC);
         }
         Fact::Logs(summary) => {
-            facts.logs = Arc::new(summary);
+            facts.logs = Arc::new(facts.logs.with(summary));
             dirty.parts.add(Parts::LOGS);
         }
         Fact::Source(mut status) => {
@@ -214,5 +220,37 @@ impl Facts {
         [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs]
             .into_iter()
             .find_map(|rows| rows.get(uid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::log::LogSummary;
+    use crate::domain::traffic::ServiceTraffic;
+
+    #[test]
+    fn facts_of_two_sources_stand_side_by_side() {
+        let (mut facts, mut dirty) = (Facts::default(), Dirty::default());
+        let service =
+            |name: &str| Arc::new(ServiceTraffic { name: name.into(), ..ServiceTraffic::default() });
+        let polls = [("b", "web"), ("a", "cart"), ("b", "pay")];
+        for (at, (source, name)) in polls.into_iter().enumerate() {
+            let at = Stamp(at as i64);
+            let seen = TrafficSeen { source: source.into(), at, services: [service(name)].into() };
+            reduce(&mut facts, Fact::Traffic(seen), at, &mut dirty);
+        }
+        let told: Vec<&str> = facts.traffic.services.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!((told, facts.traffic.at), (vec!["cart", "pay"], Stamp(2)), "the newest poll of each");
+        for (source, following) in [("logs", 3), ("log file x", 1), ("logs", 5)] {
+            let summary = LogSummary { source: source.into(), following, ..LogSummary::default() };
+            reduce(&mut facts, Fact::Logs(summary), Stamp(1), &mut dirty);
+        }
+        let following = |source| facts.logs.of(source).map(|s| s.following);
+        assert_eq!(
+            (following("logs"), following("log file x"), following("other")),
+            (Some(5), Some(1), None)
+        );
+        assert!(dirty.parts.meets(Parts::TRAFFIC) && dirty.parts.meets(Parts::LOGS));
     }
 }

@@ -5,13 +5,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
-use crate::domain::log::LogSummary;
+use crate::domain::log::Logs;
 use crate::domain::node::{Node, OUT_OF_SERVICE};
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
 use crate::domain::service::{EndpointSlice, Service};
 use crate::domain::silence::Silence;
-use crate::domain::source::SourceStatus;
+use crate::domain::source::{Feed, SourceStatus};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
@@ -73,8 +73,9 @@ pub struct Cluster {
     pub node_usage_source: Option<Name>,
     /// Usage by (namespace, pod).
     pub pod_usage: Arc<HashMap<(Name, Name), PodUsage>>,
+    /// Of all sources of traffic together.
     pub traffic: Arc<TrafficSeen>,
-    pub logs: Arc<LogSummary>,
+    pub logs: Arc<Logs>,
     pub sources: Arc<[SourceStatus]>,
     pub derived: Derived,
 }
@@ -136,6 +137,11 @@ impl Cluster {
 
     pub fn source(&self, name: &str) -> Option<&SourceStatus> {
         self.sources.iter().find(|s| s.name == name)
+    }
+
+    /// The sources that publish data of this kind.
+    pub fn sources_of(&self, feed: Feed) -> impl Iterator<Item = &SourceStatus> + Clone {
+        self.sources.iter().filter(move |s| s.feed == feed)
     }
 
     /// The workload at the top of a pod's owners: the Deployment for a pod of one of its ReplicaSets, otherwise the
@@ -277,7 +283,7 @@ pub struct ServiceRow {
     /// The number of ready endpoints (distinct targets), and the number of all.
     pub ready: u32,
     pub total: u32,
-    /// The pods that came into rotation within the last twenty minutes, with the time, ordered by name. Their rates
+    /// The pods that came into rotation recently, with the time, ordered by name. Their rates
     /// over a window are too low, because they did not receive requests for the whole window.
     pub came: Arc<[(Name, Stamp)]>,
 }

@@ -2,7 +2,7 @@
 //! was.
 
 use crate::domain::id::Name;
-use crate::domain::source::{SourceState, SourceStatus};
+use crate::domain::source::{Feed, SourceState, SourceStatus};
 use crate::domain::text::few;
 use crate::facts::table::{Coverage, Freshness};
 use crate::facts::world::Cluster;
@@ -54,15 +54,14 @@ pub fn unseen(cluster: &Cluster) -> Vec<Unseen> {
     let tables = cluster.tables();
     let mut out: Vec<Unseen> =
         tables.into_iter().filter_map(|(name, cover, fresh)| of_table(cluster, name, cover, fresh)).collect();
-    let configured = cluster.source("prometheus").filter(|s| s.state != SourceState::Off);
-    out.extend(configured.and_then(|status| {
+    out.extend(cluster.sources_of(Feed::Traffic).filter_map(|status| {
         let why = match status.state {
             SourceState::Stale { .. } | SourceState::Down { .. } => WhyNot::Failing,
             SourceState::Starting => WhyNot::Loading,
             SourceState::Denied => WhyNot::Denied,
             SourceState::Live | SourceState::NotInstalled | SourceState::Off => return None,
         };
-        Some(whole("prometheus", why, Some(status)))
+        Some(whole(&status.name, why, Some(status)))
     }));
     out
 }
@@ -188,7 +187,9 @@ mod tests {
     }
 
     fn status(name: &str, state: SourceState, error: Option<&str>) -> SourceStatus {
-        SourceStatus { name: name.into(), state, error: error.map(Name::from), ..SourceStatus::default() }
+        let feed = if name == "prometheus" { Feed::Traffic } else { Feed::Objects };
+        let error = error.map(Name::from);
+        SourceStatus { name: name.into(), feed, state, error, ..SourceStatus::default() }
     }
 
     fn only(names: &[&str]) -> Coverage {

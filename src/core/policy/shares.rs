@@ -19,9 +19,13 @@ const LITTLE: f64 = 0.5;
 
 /// Whether an endpoint came so recently that rates measured at `at` do not cover a whole window. Half a window is
 /// added, because its first scrape may have been late.
-fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
-    let settled_ms = u64::from(service.window_secs) * 1_500;
-    row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms)
+pub fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
+    row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms(service.window_secs))
+}
+
+/// The age in milliseconds at which an endpoint's rates cover a whole window of this length.
+pub const fn settled_ms(window_secs: u32) -> u64 {
+    window_secs as u64 * 1_500
 }
 
 /// The ready endpoints of which nothing is measured: silent ones, and those that are arriving.

@@ -8,18 +8,23 @@ use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::usage::{NodeUsage, PodUsage};
 use pilothouse_core::facts::event::Fact;
+use pilothouse_core::facts::world::Cluster;
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::Scope;
+use crate::source::Setup;
 use crate::source::sink::FactSink;
-use crate::source::supervise::{Backoff, Supervisor};
+use crate::source::supervise::Backoff;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::decode::{Labels, Meta, Pools, Text, read};
 use crate::wire::error::ApiError;
 use crate::wire::list_watch::{DecodeError, jitter};
 use crate::wire::pages;
 
+/// The sources of this file.
+const NODES: &str = "metrics.k8s.io";
+const PODS: &str = "metrics.k8s.io pods";
 const ROOT: &str = "/apis/metrics.k8s.io/v1beta1";
 const NODES_EVERY: Duration = Duration::from_secs(15);
 const PODS_EVERY: Duration = Duration::from_secs(30);
@@ -60,21 +65,26 @@ struct ContainerDoc<'a> {
     usage: Labels<'a>,
 }
 
-pub(super) fn start(
-    client: &ReadClient,
-    scope: &Scope,
-    sink: &FactSink,
-    supervisor: &Supervisor,
-    pods: &watch::Receiver<Option<u64>>,
-    fallback: &Name,
-) {
-    let (reader, out) = (client.clone(), sink.clone());
-    supervisor.spawn("metrics.k8s.io", sink.clone(), move || nodes(reader.clone(), out.clone()));
-    let (reader, out, pods) = (client.clone(), sink.clone(), pods.clone());
-    let (scope, fallback) = (scope.clone(), fallback.clone());
-    supervisor.spawn("metrics.k8s.io pods", sink.clone(), move || {
+pub(in crate::source) fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
+    let (reader, out) = (setup.reader.clone(), sink.clone());
+    setup.supervisor.spawn(NODES, sink.clone(), move || nodes(reader.clone(), out.clone()));
+    let (reader, out, pods) = (setup.reader.clone(), sink.clone(), setup.pods.subscribe());
+    let (scope, fallback) = (setup.scope.clone(), setup.fallback());
+    setup.supervisor.spawn(PODS, sink.clone(), move || {
         self::pods(reader.clone(), out.clone(), scope.clone(), pods.clone(), fallback.clone())
     });
+    vec![NODES.into(), PODS.into()]
+}
+
+/// Whether what is known of usage will not get better by waiting.
+pub(in crate::source) fn is_settled(cluster: &Cluster, _: &[Name]) -> bool {
+    let source = |name| cluster.source(name);
+    let over = source(NODES).is_some_and(|s| {
+        s.lasting || matches!(s.state, SourceState::Denied | SourceState::NotInstalled | SourceState::Off)
+    });
+    let failing = |s: &SourceStatus| matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. });
+    let passing = source(PODS).is_some_and(|s| !s.lasting && failing(s));
+    (cluster.node_usage_source.is_some() || over) && !passing
 }
 
 /// What is told about a poll.
@@ -134,7 +144,6 @@ impl Teller {
             _ => self.backoff.next().max(every),
         };
         self.held = SourceStatus {
-            failing: None,
             name: Name::from(self.name),
             state,
             last_ok: self.held.last_ok,
@@ -143,6 +152,7 @@ impl Teller {
             retry_at: Some(Stamp(now.0 + i64::try_from(wait.as_millis()).unwrap_or(0))),
             attempts: tries,
             lasting: matches!(error, ApiError::Unauthorized(_)) || tries >= SOON,
+            ..SourceStatus::default()
         };
         out.status(self.held.clone()).await;
         wait
@@ -151,12 +161,12 @@ impl Teller {
 
 async fn nodes(client: ReadClient, out: FactSink) {
     let path = format!("{ROOT}/nodes");
-    let mut teller = Teller::new("metrics.k8s.io", "list nodes.metrics.k8s.io", path.clone());
+    let mut teller = Teller::new(NODES, "list nodes.metrics.k8s.io", path.clone());
     let mut pools = Pools::default();
     loop {
         let wait = match list(&client, &path, "NodeMetricsList", |json| node(&mut pools, json)).await {
             Ok(rows) => {
-                out.fact(Fact::NodeUsage { source: Name::from("metrics.k8s.io"), rows }).await;
+                out.fact(Fact::NodeUsage { source: Name::from(NODES), rows }).await;
                 teller.ok(&out).await;
                 NODES_EVERY
             }
@@ -179,7 +189,7 @@ async fn pods(
     if everywhere {
         paths.push(format!("{ROOT}/pods"));
     }
-    let mut teller = Teller::new("metrics.k8s.io pods", "list pods.metrics.k8s.io", paths.join(" "));
+    let mut teller = Teller::new(PODS, "list pods.metrics.k8s.io", paths.join(" "));
     let mut pools = Pools::default();
     loop {
         // how many there are is known from the list of pods
@@ -210,7 +220,7 @@ async fn pods(
         }
         let wait = match ended {
             Ok(()) => {
-                out.fact(Fact::PodUsage { source: Name::from("metrics.k8s.io"), rows }).await;
+                out.fact(Fact::PodUsage { source: Name::from(NODES), rows }).await;
                 teller.ok(&out).await;
                 PODS_EVERY
             }
@@ -225,7 +235,7 @@ async fn pods(
                     wait
                 } else {
                     // one namespace that is refused does not make the usage of the others old
-                    out.fact(Fact::PodUsage { source: Name::from("metrics.k8s.io"), rows }).await;
+                    out.fact(Fact::PodUsage { source: Name::from(NODES), rows }).await;
                     wait.min(PODS_EVERY)
                 }
             }

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 const CHOOSE_EVERY: Duration = Duration::from_secs(2);
 
 /// Keeps the follow plan of a cluster in step with the world.
-pub async fn choose_while_it_changes(
+pub(super) async fn choose_while_it_changes(
     mut world: watch::Receiver<Arc<World>>,
     cluster: ClusterId,
     plan: watch::Sender<FollowPlan>,

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -17,7 +16,7 @@ use super::join::{JUDGE_CAP, Joiner, Raw, raw};
 pub use super::out::Told;
 use super::out::{Kept, Out};
 use super::pod::{Container, PodState, PodWatch};
-use super::store::{LogLine, LogStore, Origin};
+use super::store::{LogInput, LogLine, Origin};
 use crate::source::supervise::Backoff;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
@@ -92,7 +91,7 @@ pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut
 }
 
 /// Follows a target into the store until it is stopped or nothing more can come.
-pub(super) async fn keep_following(read: ReadClient, store: Arc<LogStore>, target: Target) {
+pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Target) {
     let origin = Origin { workload: target.workload.clone(), version: target.version.clone() };
     let pod = PodWatch::new(&read, &target.namespace, &target.pod, target.uid);
     let query = LogQuery {
@@ -102,7 +101,7 @@ pub(super) async fn keep_following(read: ReadClient, store: Arc<LogStore>, targe
         previous: false,
         tail: BEGIN_LINES,
     };
-    let mut out = Kept::new(store, origin);
+    let mut out = Kept::new(input, origin);
     if pod
         .since(Instant::now())
         .await

@@ -124,7 +124,7 @@ impl Groups {
             let oldest = minute(group.last) - MINUTES as i64;
             group.minutes.retain(|m, _| *m > oldest);
         }
-        if group.pods.len() < PODS {
+        if group.pods.len() < PODS && !line.pod.is_empty() {
             group.pods.insert(line.pod.clone());
         }
         for (set, name) in [(&mut group.workloads, &origin.workload), (&mut group.versions, &origin.version)]

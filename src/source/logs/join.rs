@@ -10,16 +10,16 @@ use pilothouse_core::logs::{fingerprint, level};
 use super::store::LogLine;
 
 /// A longer line is shown up to here, with what is missing said.
-pub(super) const LINE_CAP: usize = 16 << 10;
+pub(in crate::source) const LINE_CAP: usize = 16 << 10;
 /// A line is judged up to here: a JSON line may name its level at its end.
-pub(super) const JUDGE_CAP: usize = 256 << 10;
+pub(in crate::source) const JUDGE_CAP: usize = 256 << 10;
 /// An entry of several lines.
 const ENTRY_LINES: usize = 200;
 const ENTRY_BYTES: usize = 64 << 10;
 
 /// A line with the kubelet's time stamp and its colours taken off.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Raw {
+pub(in crate::source) struct Raw {
     pub at: Option<Stamp>,
     /// The stamp's text: its nanoseconds tell repeated lines from equal ones.
     pub stamp: String,
@@ -31,7 +31,7 @@ pub(super) struct Raw {
 }
 
 /// `2026-01-01T00:00:00.123456789Z text`.
-pub(super) fn raw(line: &[u8]) -> Raw {
+pub(in crate::source) fn raw(line: &[u8]) -> Raw {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let whole = String::from_utf8_lossy(line);
     let (stamp, rest) = whole.split_once(' ').unwrap_or((&whole, ""));
@@ -47,7 +47,7 @@ pub(super) fn raw(line: &[u8]) -> Raw {
 
 /// Joins the lines of one container's stream.
 #[derive(Debug)]
-pub(super) struct Joiner {
+pub(in crate::source) struct Joiner {
     pod: Name,
     container: Name,
     held: Option<Held>,

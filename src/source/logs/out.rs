@@ -1,11 +1,9 @@
 //! Where what comes of a container's log goes: to whoever has it open, or into the store.
 
-use std::sync::Arc;
-
 use pilothouse_core::domain::id::Name;
 use tokio::sync::mpsc;
 
-use super::store::{LogLine, LogStore, Origin};
+use super::store::{LogInput, LogLine, Origin};
 
 /// What comes of a container's log.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,25 +34,25 @@ impl Out for mpsc::Sender<Told> {
 /// Into the store. Notes are dropped: nobody has this log open.
 #[derive(Debug)]
 pub(super) struct Kept {
-    store: Arc<LogStore>,
+    input: LogInput,
     origin: Origin,
 }
 
 impl Kept {
-    pub fn new(store: Arc<LogStore>, origin: Origin) -> Self {
-        Self { store, origin }
+    pub fn new(input: LogInput, origin: Origin) -> Self {
+        Self { input, origin }
     }
 }
 
 impl Out for Kept {
     async fn put(&mut self, told: Told) -> bool {
         if let Told::Line(line) = told {
-            self.store.push(line, &self.origin);
+            self.input.push(line, &self.origin);
         }
         true
     }
 
     fn cut(&mut self, lines: u64) {
-        self.store.lost(lines);
+        self.input.lost(lines);
     }
 }

@@ -1,8 +1,8 @@
 //! The lines themselves: one ring with a cap on its bytes, the oldest dropped first and counted. Shared between the
 //! followers and the views; every lock is held for as long as a copy takes.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{Level, LogSummary};
@@ -17,8 +17,9 @@ const OVERHEAD: usize = 120;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogLine {
     pub at: Stamp,
-    /// `namespace/name`.
+    /// `namespace/name`; empty where the log is not a pod's.
     pub pod: Name,
+    /// The container, or the file's name where the log is not a pod's.
     pub container: Name,
     /// Info when the line names none.
     pub level: Level,
@@ -53,10 +54,9 @@ pub struct Origin {
     pub version: Name,
 }
 
+/// What one source has put in.
 #[derive(Debug, Default)]
-struct Inner {
-    ring: VecDeque<LogLine>,
-    bytes: usize,
+struct Part {
     groups: Groups,
     lines: u64,
     dropped: u64,
@@ -65,7 +65,15 @@ struct Inner {
     changes: u64,
 }
 
-/// The store.
+#[derive(Debug, Default)]
+struct Inner {
+    ring: VecDeque<LogLine>,
+    bytes: usize,
+    /// By the source's name.
+    parts: BTreeMap<Name, Part>,
+}
+
+/// The store: one ring for the lines of all sources, and the groups of each source.
 #[derive(Debug)]
 pub struct LogStore {
     inner: Mutex<Inner>,
@@ -83,31 +91,6 @@ impl LogStore {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line; errors are grouped.
-    pub fn push(&self, line: LogLine, origin: &Origin) {
-        let mut inner = self.lock();
-        inner.lines += 1;
-        inner.changes += 1;
-        if line.fingerprint.is_some() {
-            inner.groups.add(&line, origin);
-        }
-        inner.bytes += line.text.len() + OVERHEAD;
-        inner.ring.push_back(line);
-        while inner.bytes > self.cap {
-            let Some(oldest) = inner.ring.pop_front() else { break };
-            inner.bytes = inner.bytes.saturating_sub(oldest.text.len() + OVERHEAD);
-        }
-    }
-
-    /// Lines that never reached the store: cut off by a limit, or lost with a connection.
-    pub fn lost(&self, lines: u64) {
-        if lines > 0 {
-            let mut inner = self.lock();
-            inner.dropped += lines;
-            inner.changes += 1;
-        }
-    }
-
     /// The newest `max` lines that the filter wants, oldest first.
     pub fn lines(&self, filter: &LogFilter, max: usize) -> Vec<LogLine> {
         let mut out: Vec<LogLine> =
@@ -118,36 +101,87 @@ impl LogStore {
         out
     }
 
+    /// The way in for one source; `unit`: what its logs are of, in the plural (`pods`).
+    pub fn input(self: &Arc<Self>, source: &str, unit: &str) -> LogInput {
+        LogInput { store: self.clone(), source: source.into(), unit: unit.into() }
+    }
+}
+
+/// One source's way into the store. What it puts in counts as that source's.
+#[derive(Clone, Debug)]
+pub struct LogInput {
+    store: Arc<LogStore>,
+    source: Name,
+    unit: Name,
+}
+
+impl LogInput {
+    pub fn source(&self) -> &Name {
+        &self.source
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Part) -> T) -> T {
+        let mut inner = self.store.lock();
+        change(inner.parts.entry(self.source.clone()).or_default())
+    }
+
+    /// Adds a line; errors are grouped.
+    pub fn push(&self, line: LogLine, origin: &Origin) {
+        let mut inner = self.store.lock();
+        let part = inner.parts.entry(self.source.clone()).or_default();
+        part.lines += 1;
+        part.changes += 1;
+        part.groups.add(&line, origin);
+        inner.bytes += line.text.len() + OVERHEAD;
+        inner.ring.push_back(line);
+        while inner.bytes > self.store.cap {
+            let Some(oldest) = inner.ring.pop_front() else { break };
+            inner.bytes = inner.bytes.saturating_sub(oldest.text.len() + OVERHEAD);
+        }
+    }
+
+    /// Lines that never reached the store: cut off by a limit, or lost with a connection.
+    pub fn lost(&self, lines: u64) {
+        if lines > 0 {
+            self.change(|part| {
+                part.dropped += lines;
+                part.changes += 1;
+            });
+        }
+    }
+
+    /// How many logs are followed, and how many could be.
+    pub fn following(&self, streams: usize, candidates: u32) {
+        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+        self.change(|part| {
+            if (part.following, part.candidates) != (streams, candidates) {
+                (part.following, part.candidates) = (streams, candidates);
+                part.changes += 1;
+            }
+        });
+    }
+
     /// The state of collection and the groups of errors.
     pub fn summary(&self, now: Stamp) -> LogSummary {
-        let mut inner = self.lock();
-        let groups = inner.groups.view(now);
-        LogSummary {
+        self.change(|part| LogSummary {
+            source: self.source.clone(),
             at: now,
-            following: inner.following,
-            candidates: inner.candidates,
-            lines: inner.lines,
-            dropped: inner.dropped,
-            groups,
-        }
+            unit: self.unit.clone(),
+            following: part.following,
+            candidates: part.candidates,
+            lines: part.lines,
+            dropped: part.dropped,
+            groups: part.groups.view(now),
+        })
     }
 
     /// Grows with everything that changes the summary.
     pub fn changes(&self) -> u64 {
-        self.lock().changes
+        self.change(|part| part.changes)
     }
 
-    pub(super) fn has_groups(&self) -> bool {
-        !self.lock().groups.is_empty()
-    }
-
-    pub(super) fn following(&self, streams: usize, candidates: u32) {
-        let mut inner = self.lock();
-        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
-        if (inner.following, inner.candidates) != (streams, candidates) {
-            (inner.following, inner.candidates) = (streams, candidates);
-            inner.changes += 1;
-        }
+    pub fn has_groups(&self) -> bool {
+        self.change(|part| !part.groups.is_empty())
     }
 }
 
@@ -161,21 +195,23 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first_and_the_newest_are_shown() {
-        let store = LogStore::new(3 * (OVERHEAD + 10));
+        let store = Arc::new(LogStore::new(3 * (OVERHEAD + 10)));
+        let input = store.input("logs", "pods");
         for i in 0..5 {
-            store.push(line(i, "n/p", "0123456789"), &Origin::default());
+            input.push(line(i, "n/p", "0123456789"), &Origin::default());
         }
         let shown = store.lines(&LogFilter::default(), 10);
         assert_eq!(shown.iter().map(|l| l.at.0).collect::<Vec<_>>(), [2, 3, 4]);
         assert_eq!(store.lines(&LogFilter::default(), 1)[0].at.0, 4);
-        assert_eq!(store.summary(Stamp(0)).lines, 5);
+        assert_eq!(input.summary(Stamp(0)).lines, 5);
     }
 
     #[test]
     fn filters() {
-        let store = LogStore::new(1 << 20);
-        store.push(line(1, "n/a", "x"), &Origin::default());
-        store.push(
+        let store = Arc::new(LogStore::new(1 << 20));
+        let input = store.input("logs", "pods");
+        input.push(line(1, "n/a", "x"), &Origin::default());
+        input.push(
             LogLine { level: Level::Error, fingerprint: Some("f".into()), ..line(2, "n/b", "y") },
             &Origin::default(),
         );
@@ -183,6 +219,33 @@ mod tests {
         assert_eq!(of(LogFilter { pods: vec!["n/a".into()], ..LogFilter::default() }), 1);
         assert_eq!(of(LogFilter { fingerprint: Some("f".into()), ..LogFilter::default() }), 1);
         assert_eq!(of(LogFilter { at_least: Some(Level::Warn), ..LogFilter::default() }), 1);
-        assert_eq!(store.summary(Stamp(2)).groups.len(), 1);
+        assert_eq!(input.summary(Stamp(2)).groups.len(), 1);
+    }
+
+    #[test]
+    fn sources_share_the_lines_and_have_their_own_numbers() {
+        let store = Arc::new(LogStore::new(2 * (OVERHEAD + 10)));
+        let (pods, files) = (store.input("logs", "pods"), store.input("log file a", "files"));
+        let error = |at| LogLine {
+            level: Level::Error,
+            fingerprint: Some("f".into()),
+            ..line(at, "n/p", "0123456789")
+        };
+        pods.push(error(1), &Origin::default());
+        pods.push(error(2), &Origin::default());
+        files.push(error(3), &Origin::default());
+        files.lost(4);
+        pods.following(1, 2);
+        let told = |input: &LogInput| {
+            let s = input.summary(Stamp(9));
+            (s.unit.to_string(), s.lines, s.dropped, s.following, s.groups[0].count)
+        };
+        assert_eq!(told(&pods), ("pods".into(), 2, 0, 1, 2));
+        assert_eq!(told(&files), ("files".into(), 1, 4, 0, 1));
+        let kept: Vec<i64> = store.lines(&LogFilter::default(), 9).iter().map(|l| l.at.0).collect();
+        assert_eq!(kept, [2, 3], "the memory for lines is one for all");
+        let before = pods.changes();
+        files.push(error(4), &Origin::default());
+        assert_eq!(pods.changes(), before, "one source's lines are no news of another");
     }
 }

@@ -149,6 +149,28 @@ struct Data {
     result: Option<serde_json::Value>,
 }
 
+/// Whoever answers instant queries: a Prometheus, or a test's script.
+pub(super) trait Queries: Send + Sync {
+    /// The address, for people.
+    fn shown(&self) -> String;
+    /// An instant query, evaluated at the server's now.
+    fn query(
+        &self,
+        expr: &str,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Vector, PrometheusError>> + Send;
+}
+
+impl Queries for Prometheus {
+    fn shown(&self) -> String {
+        Self::shown(self)
+    }
+
+    async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, PrometheusError> {
+        Self::query(self, expr, limit).await
+    }
+}
+
 impl Prometheus {
     /// Checks the settings; nothing is sent yet.
     pub fn new(options: &PrometheusOptions) -> Result<Self, PrometheusError> {

@@ -48,9 +48,9 @@ pub(super) fn samples_query(preset: Preset) -> String {
 }
 
 /// At least four scrape intervals, at least what is configured.
-pub(super) fn window(samples_in_5m: f64, configured: u32, most: u32) -> u32 {
+pub(super) fn window(samples_in_5m: f64, configured: u32) -> u32 {
     let interval = (300.0 / samples_in_5m.max(1.0)).ceil() as u32;
-    configured.max(interval.saturating_mul(4)).clamp(1, most)
+    configured.max(interval.saturating_mul(4))
 }
 
 /// HAProxy, answers per second by code: RPS is the sum over the codes, errors are `5xx`.
@@ -270,9 +270,10 @@ mod tests {
 
     #[test]
     fn the_window_is_four_scrapes_at_least() {
-        assert_eq!(window(60.0, 60, 600), 60, "every 5 s");
-        assert_eq!(window(10.0, 60, 600), 120, "every 30 s");
-        assert_eq!(window(1.0, 60, 600), 600, "capped");
+        assert_eq!(window(60.0, 60), 60, "every 5 s");
+        assert_eq!(window(10.0, 60), 120, "every 30 s");
+        assert_eq!(window(1.0, 60), 1200, "every 300 s, the slowest that is detected");
+        assert_eq!(window(60.0, 3600), 3600, "the longest that can be configured");
     }
 
     #[test]

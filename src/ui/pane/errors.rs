@@ -1,9 +1,11 @@
 //! The Errors pane: groups of error lines.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::{ErrorGroup, Level};
+use pilothouse_core::domain::source::Feed;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{ChangeKind, Cluster, World};
@@ -71,7 +73,8 @@ pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
 pub fn passes(group: &ErrorGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let here = spec.namespace.as_ref().is_none_or(|ns| {
         group.workloads.is_empty()
-            || group.workloads.iter().any(|w| w.split_once('/').is_some_and(|(n, _)| n == ns.as_str()))
+            // a file is in no namespace, and whoever named it wants it in any
+            || group.workloads.iter().any(|w| w.split_once('/').is_none_or(|(n, _)| n == ns.as_str()))
     });
     here && (spec.filter.is_empty() || {
         let mut texts: Vec<&str> = vec![&group.template, &group.sample];
@@ -206,11 +209,16 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     if new > 0 {
         notes.push(cell(Role::Warning, format!("{new} new")));
     }
-    notes.push(plain(format!(
-        "logs of {} of {} pods",
-        text::grouped(u64::from(logs.following)),
-        text::grouped(u64::from(logs.candidates))
-    )));
+    let mut by_unit: BTreeMap<&Name, (u32, u32)> = BTreeMap::new();
+    for summary in logs.sources.iter() {
+        let sum = by_unit.entry(&summary.unit).or_default();
+        *sum = (sum.0 + summary.following, sum.1 + summary.candidates);
+    }
+    let units = by_unit.into_iter().map(|(unit, (following, candidates))| {
+        let of = |n: u32| text::grouped(u64::from(n));
+        format!("{} of {} {unit}", of(following), of(candidates))
+    });
+    notes.push(plain(format!("logs of {}", units.collect::<Vec<_>>().join(", "))));
     let dropped = logs.dropped;
     notes.push(cell(
         if dropped > 0 { Role::Warning } else { Role::Dim },
@@ -245,7 +253,7 @@ pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
 /// How the logs are followed.
 pub fn state(s: &Shown<'_>) -> State {
     let cluster = s.cluster;
-    let mut state = sources::of_source(cluster, "logs", s.ui.now);
+    let mut state = sources::of_feed(cluster, Feed::Logs, s.ui.now);
     if cluster.logs.at.0 > 0 {
         state.why_empty.retain(|c| c.role != Role::Dim);
     }
@@ -256,11 +264,50 @@ pub fn state(s: &Shown<'_>) -> State {
         state.why_empty = match &cluster.pods.cover {
             Coverage::Never => vec![cell(Role::Dim, "waiting for pods: their logs are followed then")],
             cover if !cover.is_read() => pods.why_empty,
-            _ if cluster.logs.at.0 > 0 && cluster.logs.following == 0 => {
+            _ if cluster.logs.at.0 > 0 && !cluster.logs.is_following() => {
                 vec![cell(Role::Dim, "no logs are followed: no pod is in trouble, none has restarted lately")]
             }
             _ => Vec::new(),
         };
     }
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pilothouse_core::domain::log::{LogSummary, Logs};
+
+    use super::*;
+
+    #[test]
+    fn each_kind_of_log_is_counted_by_itself() {
+        let summary = |source: &str, unit: &str, following, candidates, dropped| LogSummary {
+            source: source.into(),
+            unit: unit.into(),
+            at: Stamp(1),
+            following,
+            candidates,
+            dropped,
+            ..LogSummary::default()
+        };
+        let logs = Logs::default()
+            .with(summary("logs", "pods", 50, 3_120, 2))
+            .with(summary("log file a", "files", 1, 1, 0))
+            .with(summary("log file b", "files", 0, 1, 1));
+        let cluster = Cluster { logs: Arc::new(logs), ..Cluster::default() };
+        let notes = counts(&cluster, &Spec::default(), Stamp(1));
+        let words: Vec<&str> = notes.iter().map(|note| note.text.as_str()).collect();
+        assert_eq!(words, ["logs of 1 of 2 files, 50 of 3,120 pods", "3 dropped"]);
+    }
+
+    #[test]
+    fn errors_of_a_file_are_in_every_namespace() {
+        let spec = Spec { namespace: Some("shop".into()), ..Spec::default() };
+        for (workload, shown) in [("shop/cart", true), ("pay/cart", false), ("haproxy.log", true)] {
+            let group = ErrorGroup { workloads: [Name::from(workload)].into(), ..ErrorGroup::default() };
+            assert_eq!(passes(&group, &spec, NO_MORE), shown, "{workload}");
+        }
+    }
 }

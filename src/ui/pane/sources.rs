@@ -1,6 +1,6 @@
 //! What a source's trouble means for a pane: a note for its title, and the words that stand where rows would be.
 
-use pilothouse_core::domain::source::SourceState;
+use pilothouse_core::domain::source::{Feed, SourceState, SourceStatus};
 use pilothouse_core::domain::time::{Stamp, age_of_state};
 use pilothouse_core::facts::table::{Coverage, Freshness};
 use pilothouse_core::facts::world::Cluster;
@@ -102,14 +102,24 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
     state
 }
 
-/// The state of a source that has no table: prometheus, logs, metrics.k8s.io.
-pub fn of_source(cluster: &Cluster, source: &str, now: Stamp) -> State {
+/// The state of the sources that publish something else than tables, together.
+pub fn of_feed(cluster: &Cluster, feed: Feed, now: Stamp) -> State {
     let mut state = State::default();
-    let Some(status) = cluster.source(source) else {
+    for status in cluster.sources_of(feed) {
+        let one = of_source(cluster, status, now);
+        state.notes.extend(one.notes);
+        state.why_empty.extend(one.why_empty);
+    }
+    if cluster.sources_of(feed).next().is_none() {
         state.notes.push(cell(Role::Dim, "loading"));
-        state.why_empty.push(cell(Role::Dim, format!("waiting for {source} …")));
-        return state;
-    };
+        state.why_empty.push(cell(Role::Dim, format!("waiting for {} …", feed.as_str())));
+    }
+    state
+}
+
+fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
+    let mut state = State::default();
+    let source = status.name.as_str();
     let error = status.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
     match status.state {
         SourceState::Live => {}
@@ -146,4 +156,37 @@ pub fn of_source(cluster: &Cluster, source: &str, now: Stamp) -> State {
         }
     }
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_of_one_feed_are_told_together() {
+        let status = |name: &str, feed, state| SourceStatus {
+            name: name.into(),
+            feed,
+            state,
+            error: Some("why".into()),
+            ..SourceStatus::default()
+        };
+        let mut cluster = Cluster::default();
+        let notes = |cluster: &Cluster| -> Vec<String> {
+            of_feed(cluster, Feed::Logs, Stamp(9_000)).notes.into_iter().map(|n| n.text).collect()
+        };
+        assert_eq!(notes(&cluster), ["loading"]);
+        let down = SourceState::Down { since: Stamp(2_000) };
+        cluster.sources = [
+            status("log file a", Feed::Logs, down.clone()),
+            status("logs", Feed::Logs, SourceState::Live),
+            status("prometheus", Feed::Traffic, down),
+        ]
+        .into();
+        assert_eq!(notes(&cluster), ["log file a DOWN now"]);
+        let words: Vec<String> =
+            of_feed(&cluster, Feed::Logs, Stamp(9_000)).why_empty.iter().map(|c| c.text.clone()).collect();
+        assert_eq!(words.first().unwrap(), "log file a does not answer");
+        assert!(words.iter().any(|w| w == "why"), "{words:?}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use pilothouse_core::domain::service::Endpoint;
+use pilothouse_core::domain::source::Feed;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
 use pilothouse_core::facts::world::{Cluster, World};
@@ -246,7 +247,7 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
 }
 
 fn metrics(s: &Shown<'_>) -> State {
-    sources::of_source(s.cluster, "prometheus", s.ui.now)
+    sources::of_feed(s.cluster, Feed::Traffic, s.ui.now)
 }
 
 /// How its sources are: the Services, and what measures them.

@@ -136,7 +136,9 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                     None => out.say(Role::Text, format!("  {workload}")),
                 }
             }
-            out.head(&format!("Pods: {}", group.pod_count));
+            if group.pod_count > 0 {
+                out.head(&format!("Pods: {}", group.pod_count));
+            }
             for name in group.pods.iter() {
                 match errors::pod(cluster, name) {
                     Some(object) => out.about(Role::Text, format!("  {name}"), object),
@@ -187,7 +189,9 @@ pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
     for line in lines.iter().rev() {
         let at = line.at.map_or_else(|| "--:--:--".into(), Stamp::clock_secs);
         let mut parts = line.text.lines();
-        out.say(Role::Text, format!("  {at} {} {}", line.pod, parts.next().unwrap_or_default()));
+        // a line of a file is told by the file's name
+        let who = if line.pod.is_empty() { &line.container } else { &line.pod };
+        out.say(Role::Text, format!("  {at} {who} {}", parts.next().unwrap_or_default()));
         for part in parts {
             out.say(Role::Dim, format!("           {}", part.replace('\t', "    ")));
         }

@@ -172,7 +172,6 @@ where
         });
         self.out
             .status(SourceStatus {
-                failing: None,
                 name: Name::from(self.plan.name),
                 state,
                 last_ok: run.last_ok,
@@ -181,6 +180,7 @@ where
                 lasting: run.lasting && retry_at.is_some(),
                 retry_at,
                 attempts: run.attempts,
+                ..SourceStatus::default()
             })
             .await;
     }

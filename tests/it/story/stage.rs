@@ -11,15 +11,15 @@ use pilothouse::action::journal::Journal;
 use pilothouse::action::rehearse::rehearse;
 use pilothouse::clock::Clock;
 use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, action_event};
-use pilothouse::source::kube::{self, Scope};
-use pilothouse::source::logs::{self, FollowPlan, LogStore, choose_while_it_changes};
-use pilothouse::source::prometheus::{self, Prometheus, PrometheusOptions};
+use pilothouse::source::kube::Scope;
+use pilothouse::source::logs::LogStore;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
+use pilothouse::source::{self, Setup, Wanted};
 use pilothouse::wire::connect::{ConnectOptions, Connection};
 use pilothouse_core::domain::id::{ClusterId, ObjectRef};
 use pilothouse_core::domain::plan::{Act, Intent};
-use pilothouse_core::domain::settings::{LogSettings, PrometheusSettings};
+use pilothouse_core::domain::settings::{PrometheusSettings, Settings};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{Cluster, ClusterInfo, Outcome, World};
@@ -170,21 +170,18 @@ fn look(
     });
     let queues = Queues { facts: facts_in, control: control_in };
     tokio::spawn(hub.run(queues, CancellationToken::new()));
-    let started = kube::start(connection, &Scope::default(), &sink, &supervisor).unwrap();
-    let options = PrometheusOptions { url: sim.prometheus(), ..PrometheusOptions::default() };
-    let settings = PrometheusSettings::default();
-    prometheus::start(&Prometheus::new(&options).unwrap(), &settings, &sink, &supervisor);
-    let streams = LogSettings::default().max_streams;
-    let store = Arc::new(LogStore::new(16 << 20));
-    let (plan_out, plan) = watch::channel(FollowPlan::default());
-    logs::start(&started.client, &store, &plan, streams, &sink, &supervisor);
-    let most = streams as usize;
-    supervisor.spawn_once(choose_while_it_changes(
-        world.clone(),
-        ClusterId(0),
-        plan_out,
-        most,
-        clock.clone(),
-    ));
+    let prometheus = PrometheusSettings { url: sim.prometheus(), ..PrometheusSettings::default() };
+    let setup = Setup {
+        connection,
+        reader: &connection.reader().unwrap(),
+        scope: Scope::default(),
+        settings: &Settings { prometheus, ..Settings::default() },
+        world: &world,
+        lines: &Arc::new(LogStore::new(16 << 20)),
+        pods: &watch::channel(None).0,
+        sink: &sink,
+        supervisor: &supervisor,
+    };
+    source::start(&setup, Wanted::All).unwrap();
     (world, control)
 }

@@ -12,7 +12,7 @@ use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShap
 use pilothouse_core::domain::quantity::Resources;
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
-use pilothouse_core::domain::source::{SourceState, SourceStatus};
+use pilothouse_core::domain::source::{Feed, SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{BackendTraffic, Origin, Policy, ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::usage::NodeUsage;
@@ -264,6 +264,7 @@ fn traffic() -> TrafficSeen {
         })
     };
     TrafficSeen {
+        source: "prometheus".into(),
         at: NOW,
         services: Arc::from([of("checkout", 842.0, 0.041, 810.0), of("cart", 1270.0, 0.0002, 35.0)]),
     }
@@ -292,6 +293,8 @@ fn logs() -> LogSummary {
         })
     };
     LogSummary {
+        source: "logs".into(),
+        unit: "pods".into(),
         at: NOW,
         following: 50,
         candidates: 3120,
@@ -358,6 +361,11 @@ fn source(name: &str, state: SourceState, error: Option<&str>) -> Fact {
     };
     Fact::Source(SourceStatus {
         name: name.into(),
+        feed: match name {
+            "prometheus" => Feed::Traffic,
+            "logs" => Feed::Logs,
+            _ => Feed::Objects,
+        },
         failing,
         state,
         last_ok: Some(ago(40)),

@@ -10,7 +10,6 @@ use crate::domain::id::{Kind, ObjectRef, Uid};
 use crate::domain::plan::{
     Act, All, Confirm, Gate, Guard, Lookup, LookupResult, Plan, Refusal, StepKind, Warning,
 };
-use crate::domain::time::Stamp;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::Cluster;
 
@@ -154,7 +153,8 @@ fn errors_that_are_there_already_do_not_stop_it() {
             error_ratio: Some(ratio),
             ..ServiceTraffic::default()
         };
-        cluster.traffic = Arc::new(TrafficSeen { at: Stamp(0), services: Arc::from([Arc::new(row)]) });
+        cluster.traffic =
+            Arc::new(TrafficSeen { services: Arc::from([Arc::new(row)]), ..TrafficSeen::default() });
         let (got, known) = limit(&cluster);
         assert!((got - wanted).abs() < 1e-9 && known, "{ratio}: {got}");
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{cluster, here, make, refused, target};
 use crate::domain::id::{Kind, Uid};
-use crate::domain::log::{ErrorGroup, Level, LogSummary};
+use crate::domain::log::{ErrorGroup, Level, Logs};
 use crate::domain::plan::{Act, Confirm, LastChange, Lookup, LookupResult, Warning};
 use crate::domain::workload::{ManagedBy, Tool, Workload};
 use crate::facts::table::Rows;
@@ -115,7 +115,7 @@ fn a_roll_back_does_not_roll_forward_to_what_was_left_without_saying_so() {
             versions: Arc::from([version.into()]),
             ..ErrorGroup::default()
         };
-        logged.logs = Arc::new(LogSummary { groups: Arc::from([Arc::new(group)]), ..LogSummary::default() });
+        logged.logs = Arc::new(Logs { groups: Arc::from([Arc::new(group)]), ..Logs::default() });
         let holders = if version == "2" {
             left.clone()
         } else {

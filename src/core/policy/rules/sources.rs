@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::domain::cause::{Cause, Finding, Severity};
 use crate::domain::id::Name;
-use crate::domain::source::{SourceState, SourceStatus};
+use crate::domain::source::{Feed, SourceState, SourceStatus};
 use crate::domain::time::Stamp;
 
 use super::RuleContext;
 
 /// Sources without which the panes cannot be believed.
 const VITAL: [&str; 2] = ["nodes", "pods"];
-
-/// Sources of other servers that are asked through the API server.
-const BEHIND: [&str; 2] = ["metrics.k8s.io", "metrics.k8s.io pods"];
 
 /// A request that fails is sent again within seconds: a source that fails for no longer than this is no trouble yet.
 const PASSING_SECS: u64 = 5;
@@ -51,7 +48,7 @@ pub fn trouble(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .sources
         .iter()
         .filter(|s| s.state.is_trouble() && (down || !may_pass(s, context.now)));
-    for source in troubled.filter(|s| !(silent && BEHIND.contains(&s.name.as_str()))) {
+    for source in troubled.filter(|s| !(silent && s.feed == Feed::Usage)) {
         let why = source.error.as_ref().map_or(source.state.as_str(), Name::as_str);
         // the line names the sources: an error that begins with the name of its API needs it no more
         let api = source.name.split(' ').next().unwrap_or_default();

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use crate::domain::id::{Name, Uid, Version};
 use crate::domain::service::EndpointSlice;
 use crate::domain::time::Stamp;
+use crate::domain::traffic::LONGEST_WINDOW_SECS;
 
 use super::{Derivation, put};
 use crate::facts::reduce::{Dirty, Facts};
 use crate::facts::table::Wrote;
 use crate::facts::world::ServiceRow;
+use crate::policy::shares::settled_ms;
 
-/// Who came longer ago is like any other: no rate is over a longer window.
-const LATELY_MS: u64 = 20 * 60_000;
+/// A backend that came longer ago is like any other, whatever the window of the rates.
+const LATELY_MS: u64 = settled_ms(LONGEST_WINDOW_SECS);
 
 /// The pods that are ready, with their uids: a pod of a StatefulSet comes back under its name as another.
 fn ready(slices: &[Arc<EndpointSlice>]) -> impl Iterator<Item = (&Name, Option<&Uid>)> {
@@ -122,5 +124,50 @@ impl Derivation {
         }
         self.endpoints_known = facts.slices.table().cover.is_read();
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::service::{Endpoint, Service};
+    use crate::domain::traffic::ServiceTraffic;
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::policy::shares::is_new;
+    use crate::state::ClusterState;
+
+    #[test]
+    fn a_backend_is_new_for_as_long_as_the_longest_window_needs() {
+        let mut state = ClusterState::new(ClusterInfo::default());
+        let service = Service { uid: Uid::parse("s"), name: "cart".into(), ..Service::default() };
+        let slice = |version: u64, pods: &[&str]| EndpointSlice {
+            uid: Uid::parse("e"),
+            version: Version(version),
+            service: "cart".into(),
+            endpoints: pods
+                .iter()
+                .map(|pod| Endpoint { pod: Some((*pod).into()), ready: true, ..Endpoint::default() })
+                .collect(),
+            ..EndpointSlice::default()
+        };
+        let (generation, version) = (1, Version(1));
+        state.apply(Fact::Services(Batch::Upsert(vec![service])), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::Begin { generation }), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::Upsert(vec![slice(1, &["a"])])), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::End { generation, version }), Stamp(0));
+        state.publish(Stamp(0), false);
+        let mut at = |minutes: i64, version: u64, pods: &[&str]| {
+            let now = Stamp(minutes * 60_000);
+            state.apply(Fact::EndpointSlices(Batch::Upsert(vec![slice(version, pods)])), now);
+            let cluster = state.publish(now, false).unwrap();
+            let row = cluster.derived.services.iter().next().unwrap().clone();
+            [60, 3600].map(|window_secs| {
+                is_new(&ServiceTraffic { window_secs, ..ServiceTraffic::default() }, &row, "b", now)
+            })
+        };
+        assert_eq!(at(1, 2, &["a", "b"]), [true, true]);
+        assert_eq!(at(90, 3, &["a", "b", "c"]), [false, true], "its rates are not yet of a whole hour");
+        assert_eq!(at(92, 4, &["a", "b"]), [false, false]);
     }
 }

@@ -1,0 +1,289 @@
+//! The polls against a script in place of a Prometheus: detection, back-off, partial answers, the order of presets.
+
+use std::sync::Mutex;
+
+use pilothouse_core::domain::id::ClusterId;
+use pilothouse_core::facts::event::Event;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::client::{Sample, Vector};
+use super::*;
+use crate::clock::Clock;
+
+const NOW: Stamp = Stamp(1_000_000);
+const HAPROXY: &str = "max(count_over_time(haproxy_server_http_responses_total[5m]))";
+const HTTP: &str = "max(count_over_time(http_requests_total[5m]))";
+
+type Answer = Result<Vector, PrometheusError>;
+
+/// Answers by the query and the time since the start, and notes what was asked when.
+struct Script<F> {
+    answer: F,
+    began: Instant,
+    asked: Arc<Mutex<Vec<(u64, String)>>>,
+}
+
+impl<F: Fn(&str, u64) -> Answer + Send + Sync> Queries for Script<F> {
+    fn shown(&self) -> String {
+        "http://prometheus".into()
+    }
+
+    async fn query(&self, expr: &str, _: Duration) -> Answer {
+        let secs = self.began.elapsed().as_secs();
+        self.asked.lock().unwrap().push((secs, expr.to_owned()));
+        (self.answer)(expr, secs)
+    }
+}
+
+/// A poll loop that runs against a script.
+struct Rig {
+    asked: Arc<Mutex<Vec<(u64, String)>>>,
+    facts: mpsc::Receiver<Event>,
+    status: mpsc::Receiver<Event>,
+    all: Supervisor,
+}
+
+impl Rig {
+    fn start(presets: &[&str], answer: impl Fn(&str, u64) -> Answer + Send + Sync + 'static) -> Self {
+        Self::over(60, presets, answer)
+    }
+
+    /// With rates over so many seconds.
+    fn over(
+        window_secs: u32,
+        presets: &[&str],
+        answer: impl Fn(&str, u64) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let (facts_in, facts) = mpsc::channel(64);
+        let (control, status) = mpsc::channel(64);
+        let out = FactSink::new(ClusterId(0), Clock::manual(NOW), facts_in, control);
+        let settings = PrometheusSettings {
+            presets: presets.iter().map(ToString::to_string).collect(),
+            poll_secs: 10,
+            window_secs,
+            ..PrometheusSettings::default()
+        };
+        let asked: Arc<Mutex<Vec<(u64, String)>>> = Arc::default();
+        let script = Script { answer, began: Instant::now(), asked: asked.clone() };
+        let all = Supervisor::new();
+        all.spawn_once(poll(script, settings, out));
+        Self { asked, facts, status, all }
+    }
+
+    async fn status(&mut self) -> SourceStatus {
+        match self.status.recv().await.unwrap().fact {
+            Fact::Source(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn traffic(&mut self) -> TrafficSeen {
+        match self.facts.recv().await.unwrap().fact {
+            Fact::Traffic(seen) => seen,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// When this was asked, in seconds.
+    fn asked(&self, query: &str) -> Vec<u64> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(_, q)| q == query).map(|(secs, _)| *secs).collect()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.all.cancel();
+    }
+}
+
+fn vector(samples: &[(&[(&str, &str)], f64)]) -> Vector {
+    let sample = |(labels, value): &(&[(&str, &str)], f64)| Sample {
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        value: Some(*value),
+    };
+    Vector { samples: samples.iter().map(sample).collect(), warnings: Vec::new() }
+}
+
+/// A Prometheus that scrapes both presets every 5 s; both know `shop` by their own names.
+fn both(query: &str, _: u64) -> Answer {
+    let of = |metric| query.contains("rate") && query.contains(metric);
+    Ok(match query {
+        HAPROXY | HTTP => vector(&[(&[], 60.0)]),
+        _ if of("haproxy_server_http_responses_total") => {
+            vector(&[(&[("proxy", "shop"), ("server", "a"), ("code", "2xx")], 3.0)])
+        }
+        _ if of("http_requests_total") => vector(&[
+            (&[("service", "shop"), ("pod", "a"), ("code", "200")], 7.0),
+            (&[("service", "pay"), ("pod", "b"), ("code", "200")], 1.0),
+        ]),
+        _ => vector(&[]),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn presets_are_detected_once_a_minute_and_only_those_are_asked() {
+    let mut rig = Rig::start(&["auto"], |query, secs| match query {
+        // an HAProxy is scraped from the second minute on
+        HAPROXY if secs < 60 => Ok(vector(&[])),
+        query => both(query, secs),
+    });
+    for _ in 0..6 {
+        assert_eq!(rig.status().await.state, SourceState::Live);
+        let names: Vec<Name> = rig.traffic().await.services.iter().map(|s| s.preset.clone()).collect();
+        assert_eq!(names, ["http_requests_total", "http_requests_total"]);
+    }
+    let until = rig.asked(HTTP).len();
+    assert_eq!((until, rig.asked(HAPROXY).len()), (1, 1));
+    assert!(!rig.asked.lock().unwrap().iter().any(|(_, q)| q.contains("haproxy_server_current_sessions")));
+    // the polls are 10 s apart, give or take the jitter: the minute is over after one or two more
+    let seen = loop {
+        let seen = rig.traffic().await;
+        if rig.asked(HAPROXY).len() == 2 {
+            break seen;
+        }
+    };
+    let presets: Vec<_> = seen.services.iter().map(|s| (s.name.as_str(), s.preset.as_str())).collect();
+    assert_eq!(presets, [("shop", "haproxy"), ("pay", "http_requests_total")]);
+    assert_eq!(seen.source, NAME);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_is_known_it_is_looked_for_with_each_poll() {
+    let mut rig = Rig::start(&["haproxy"], |_, _| Ok(vector(&[])));
+    for _ in 0..3 {
+        let status = rig.status().await;
+        assert_eq!(status.state, SourceState::Live, "it answers");
+        assert_eq!(status.error.unwrap(), "no known traffic metrics (haproxy)");
+    }
+    assert_eq!(rig.asked(HAPROXY).len(), 3);
+    assert_eq!(rig.asked(HTTP), Vec::<u64>::new(), "a preset that is not named is not looked for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_preset_of_the_config_tells_a_service_that_two_know() {
+    for (presets, told) in [
+        (&["haproxy", "http_requests_total"][..], [("shop", 3.0), ("pay", 1.0)]),
+        (&["http_requests_total", "haproxy"], [("pay", 1.0), ("shop", 7.0)]),
+        (&["http_requests_total", "auto"], [("pay", 1.0), ("shop", 7.0)]),
+        (&["auto"], [("shop", 3.0), ("pay", 1.0)]),
+    ] {
+        let mut rig = Rig::start(presets, both);
+        let seen = rig.traffic().await;
+        let rows: Vec<_> = seen.services.iter().map(|s| (s.name.as_str(), s.rps.unwrap())).collect();
+        assert_eq!(rows, told, "{presets:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rates_are_over_the_window_of_the_config_up_to_an_hour() {
+    for window in [120, 3_600] {
+        let mut rig = Rig::over(window, &["haproxy"], both);
+        assert_eq!(rig.traffic().await.services[0].window_secs, window);
+        let asked = rig.asked.lock().unwrap();
+        let rates: Vec<_> = asked.iter().filter(|(_, q)| q.contains("rate(")).collect();
+        assert!(
+            !rates.is_empty() && rates.iter().all(|(_, q)| q.contains(&format!("[{window}s]"))),
+            "{rates:?}"
+        );
+    }
+}
+
+#[test]
+fn auto_stands_for_the_presets_that_are_not_named() {
+    let of = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        wanted(&names).into_iter().map(Preset::as_str).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&[]), ["haproxy", "http_requests_total"]);
+    assert_eq!(of(&["auto", "haproxy"]), ["http_requests_total", "haproxy"]);
+    assert_eq!(of(&["http_requests_total", "http_requests_total"]), ["http_requests_total"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_with_its_next_attempt_and_ends_with_the_first_answer() {
+    let refused = || Err(PrometheusError::Unreachable("connection refused".into()));
+    let mut rig = Rig::start(&["auto"], move |query, secs| match secs {
+        0..100 => refused(),
+        100..200 => both(query, secs),
+        _ => refused(),
+    });
+    let mut attempts = 0;
+    let live = loop {
+        let status = rig.status().await;
+        if status.state == SourceState::Live {
+            break status;
+        }
+        attempts += 1;
+        assert_eq!((status.state, status.attempts), (SourceState::Down { since: NOW }, attempts));
+        assert_eq!(status.error.unwrap(), "connection refused");
+        assert_eq!(status.request.unwrap(), "GET http://prometheus/api/v1/query");
+        let wait = status.retry_at.unwrap().since(NOW);
+        assert!((10_000..=30_000).contains(&wait), "never sooner than the next poll: {wait} ms");
+        assert!(!status.lasting);
+    };
+    assert!(attempts >= 3, "{attempts}");
+    assert_eq!((live.attempts, live.error, live.retry_at, live.last_ok), (0, None, None, Some(NOW)));
+    let stale = loop {
+        let status = rig.status().await;
+        if status.state != SourceState::Live {
+            break status;
+        }
+    };
+    assert_eq!((stale.state, stale.attempts), (SourceState::Stale { since: NOW }, 1));
+    assert_eq!(stale.last_ok, Some(NOW), "since when the numbers are old");
+    // what failed is detected anew
+    let detections = rig.asked(HAPROXY).len();
+    rig.status().await;
+    assert_eq!(rig.asked(HAPROXY).len(), detections + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_not_asked_before_the_time_that_it_names() {
+    let mut rig = Rig::start(&["auto"], |_, _| {
+        let retry_after = Some(Duration::from_secs(120));
+        Err(PrometheusError::Refused { code: 429, message: "slow down".into(), retry_after })
+    });
+    for _ in 0..3 {
+        let status = rig.status().await;
+        assert!(!status.lasting, "it passes by itself");
+        assert_eq!(status.retry_at.unwrap().since(NOW), 120_000);
+    }
+    let asked = rig.asked(HAPROXY);
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= 120), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_query_that_fails_leaves_the_numbers_of_the_poll_before() {
+    let mut rig = Rig::start(&["haproxy"], |query, secs| match query {
+        _ if secs >= 5 && query.contains("haproxy_server_weight") => {
+            Err(PrometheusError::Refused { code: 422, message: "too many samples".into(), retry_after: None })
+        }
+        query => both(query, secs),
+    });
+    assert_eq!(rig.status().await.state, SourceState::Live);
+    let stale = rig.status().await;
+    assert_eq!((stale.state, stale.lasting), (SourceState::Stale { since: NOW }, true));
+    assert_eq!(stale.error.unwrap(), "422: too many samples");
+    rig.traffic().await;
+    assert!(rig.facts.try_recv().is_err(), "half a poll is not published");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_warns_of_makes_the_answer_partial() {
+    let mut rig = Rig::start(&["haproxy"], |query, secs| {
+        let vector = both(query, secs)?;
+        let warnings = match query {
+            HAPROXY => Vec::new(),
+            _ => vec!["store-1 did not answer".to_owned(), format!("about {}", query.len())],
+        };
+        Ok(Vector { warnings, ..vector })
+    });
+    let status = rig.status().await;
+    assert_eq!(status.state, SourceState::Live);
+    let words = status.error.unwrap();
+    assert!(words.starts_with("partial: store-1 did not answer; about "), "{words}");
+    assert_eq!((words.matches("store-1").count(), words.matches(';').count()), (1, 2), "{words}");
+    assert_eq!(rig.traffic().await.services.len(), 1, "what came is shown");
+}
