@@ -88,8 +88,9 @@ const UI_MAY_USE: [(&str, &[&str]); 20] = [
     ("run", &["app", "key", "mouse", "paint", "request", "theme", "update", "view"]),
 ];
 
-/// Files of the pure package that are compiled for tests only.
-const TEST_FILES: [&str; 2] = ["src/core/logs/level/tests.rs", "src/core/plan/tests"];
+/// Files that are compiled for tests only.
+const TEST_FILES: [&str; 3] =
+    ["src/core/logs/level/tests.rs", "src/core/plan/tests", "src/action/drain/tests.rs"];
 
 /// Files that hold more than 450 lines without their tests. Shrink these when they are touched next; add none.
 const LONG: [&str; 0] = [];
@@ -427,7 +428,9 @@ fn every_public_item_is_used() {
             let rest = if rest.starts_with("const fn ") { rest.trim_start_matches("const ") } else { rest };
             let Some((kind, rest)) = rest.split_once(' ') else { continue };
             let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            if !kinds.contains(&kind) || FOR_TESTS.iter().any(|(known, _)| *known == name) {
+            // the name of a macro's item is a variable
+            if name.is_empty() || !kinds.contains(&kind) || FOR_TESTS.iter().any(|(known, _)| *known == name)
+            {
                 continue;
             }
             let uses: usize = counted.values().filter_map(|words| words.get(name.as_str())).sum();
