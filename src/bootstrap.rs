@@ -222,7 +222,7 @@ impl Start {
     fn headless(self, command: Command) -> u8 {
         if self.global.context.len() > 1 && matches!(command, Command::Action(_)) {
             tell(
-                "pilothouse: an action takes one --context, so that there is no doubt which cluster it changes",
+                "pilothouse: an action takes exactly one --context",
             );
             return exit::USAGE;
         }

@@ -44,7 +44,7 @@ pub struct PlanFacts {
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
-    #[error("internal error: the picture is frozen; nothing can be judged by it: restart pilothouse")]
+    #[error("internal error: the display is no longer updated; restart pilothouse")]
     Frozen,
     #[error("that cluster is not there")]
     NoCluster,

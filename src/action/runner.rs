@@ -212,7 +212,7 @@ impl Runner {
         let follows = match confirmed.follows {
             None => None,
             Some((old, how)) => {
-                self.took_up(&old, &format!("taken up by {id}")).await;
+                self.took_up(&old, &format!("resumed by {id}")).await;
                 Some(follows(&parts.journal, old, how).await)
             }
         };

@@ -251,7 +251,7 @@ async fn attempt(
     let place = match start.global.namespace.as_slice() {
         [] => Place { namespace: connection.namespace.as_str().into(), asked: false },
         [one] => Place { namespace: one.as_str().into(), asked: true },
-        _ => return Err(usage("an action takes one -n, so that there is no doubt what it changes".into())),
+        _ => return Err(usage("an action takes exactly one -n".into())),
     };
     let targets = targets.resolve(&place).map_err(usage)?;
     let context = connection.context.as_str().into();
@@ -361,7 +361,7 @@ impl Headless {
                 // once: finish what was sent and end in order; twice, or told to end: now
                 again = signals.next() => match self.runner.control(&started.id) {
                     Some(control) if !again && !control.is_cancelled() => {
-                        tell("cancelled: nothing more is sent; once more ends it now");
+                        tell("cancelling: no further requests are sent; Ctrl-C again exits at once");
                         control.cancel(false);
                     }
                     _ => {

@@ -192,7 +192,7 @@ impl Checkup<'_> {
                 permissions.len(),
                 "permissions are denied: what needs them is missing or refused",
             ),
-            counted(unknown, permissions.len(), "permissions could not be asked for"),
+            counted(unknown, permissions.len(), "permissions could not be checked"),
             counted(self.faulty_plans(), self.plans.len(), "failover plans cannot run"),
             (problems > 0).then(|| format!("{problems} in the config")),
         ]
@@ -201,7 +201,7 @@ impl Checkup<'_> {
         .collect();
         match wrong.as_slice() {
             [] => format!("all is well: {} sources, {} permissions", sources.len(), permissions.len()),
-            _ => format!("not all is well: {}", wrong.join("; ")),
+            _ => format!("problems: {}", wrong.join("; ")),
         }
     }
 }
@@ -352,8 +352,8 @@ mod tests {
         }
         assert_eq!(
             lines.last().unwrap(),
-            "not all is well: 1 of 3 sources are not live; 1 of 3 permissions are denied: what needs them is missing or \
-             refused; 1 of 3 permissions could not be asked for; 1 of 2 failover plans cannot run; 1 in the config"
+            "problems: 1 of 3 sources are not live; 1 of 3 permissions are denied: what needs them is missing or \
+             refused; 1 of 3 permissions could not be checked; 1 of 2 failover plans cannot run; 1 in the config"
         );
         assert!(checkup.is_troubled());
         let json = checkup.json();

@@ -512,7 +512,7 @@ async fn a_pod_of_a_protected_namespace_that_comes_in_between_is_left_alone() {
     let (fake, done) = drains(3, late, guards()).await;
     assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
     assert!(
-        done.message.contains("vault/p77: came meanwhile, and its namespace is protected"),
+        done.message.contains("vault/p77: was scheduled here meanwhile, and its namespace is protected"),
         "{}",
         done.message
     );

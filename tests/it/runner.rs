@@ -232,9 +232,9 @@ async fn nothing_is_judged_by_a_picture_that_is_frozen() {
     // the hub has ended
     two.world = watch::channel(Arc::default()).0;
     let why = two.runner.rehearse(&scale(B)).await.unwrap_err().to_string();
-    assert!(why.contains("the picture is frozen"), "{why}");
+    assert!(why.contains("the display is no longer updated"), "{why}");
     let done = two.run(read, "y").await;
-    assert!(done.message.contains("the picture is frozen"), "{}", done.message);
+    assert!(done.message.contains("the display is no longer updated"), "{}", done.message);
     assert_eq!((done.outcome, two.written()), (Some(Outcome::Refused), (0, 0)));
 }
 

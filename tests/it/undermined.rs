@@ -386,7 +386,7 @@ async fn a_pod_of_a_protected_namespace_that_comes_to_a_dead_node_is_not_deleted
         let done = executor.run("1".into(), &plan, Control::default(), None).await;
         let sent = fake.state.lock().unwrap().total();
         if late {
-            stopped(&done, &["vault/p77 came meanwhile, and its namespace is protected"]);
+            stopped(&done, &["vault/p77 was scheduled here meanwhile, and its namespace is protected"]);
         } else {
             assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
         }

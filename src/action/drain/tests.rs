@@ -226,7 +226,7 @@ async fn pods_that_come_meanwhile_are_judged_by_kubectls_filters() {
             "1 of 1 pods evicted",
         ),
         ("bare", Pod { owner: None, ..late() }, 1, Outcome::Failed, "shop/late came meanwhile"),
-        ("protected", Pod { namespace: "guarded".into(), ..late() }, 1, Outcome::Failed, "confirm anew"),
+        ("protected", Pod { namespace: "guarded".into(), ..late() }, 1, Outcome::Failed, "confirm again"),
     ] {
         let cluster = Cluster::new(Vec::new());
         let web = pod(1, "web-a");

@@ -400,7 +400,7 @@ fn a_pod_gets_back_what_was_taken() {
     assert_eq!((p.confirm, fields(&p.steps[0])[1].2), (Confirm::Yes, &json!(null)));
     let p = back(json!({ "metadata": { "labels": { "in": "other" }, "annotations": taken } }));
     assert_eq!(refused(&p), ["other-label"]);
-    assert_eq!(p.refusals[0].to_string(), r#"a has label in="other" by now, not "yes""#);
+    assert_eq!(p.refusals[0].to_string(), r#"a now has label in="other", not "yes""#);
     let p = back(json!({ "metadata": { "labels": {} } }));
     assert_eq!(refused(&p), ["never-taken-out"]);
 }

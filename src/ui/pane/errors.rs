@@ -265,7 +265,7 @@ pub fn state(s: &Shown<'_>) -> State {
             Coverage::Never => vec![cell(Role::Dim, "waiting for pods: their logs are followed then")],
             cover if !cover.is_read() => pods.why_empty,
             _ if cluster.logs.at.0 > 0 && !cluster.logs.is_following() => {
-                vec![cell(Role::Dim, "no logs are followed: no pod is in trouble, none has restarted lately")]
+                vec![cell(Role::Dim, "no logs are followed: no pod is unhealthy or has restarted recently")]
             }
             _ => Vec::new(),
         };

@@ -131,7 +131,7 @@ impl NodeDrain<'_, '_> {
             }
             if !pod.is_terminating() && self.run.is_newly_protected(&pod.namespace) {
                 let why =
-                    "came meanwhile, and its namespace is protected: left alone, confirm anew to evict it";
+                    "was scheduled here meanwhile, and its namespace is protected: not evicted; confirm again to evict it";
                 self.failures.failed.push((why.into(), format!("{}/{}", pod.namespace, pod.name)));
                 continue;
             }

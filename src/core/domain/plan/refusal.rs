@@ -85,7 +85,7 @@ coded! {
     "table-incomplete" TableIncomplete { table: &'static str; note: String }
         = "{table} are not completely known ({note}): the plan may be incomplete"
     "table-stale" TableStale { table: &'static str; since: String }
-        = "what is known of {table} is stale since {since}: the plan could be wrong by now"
+        = "the {table} are stale since {since}: the plan may be wrong"
 
     // undo and resume
     "revision-gone" RevisionGone { on: ObjectRef, revision: i64 }
@@ -130,7 +130,7 @@ coded! {
     "never-taken-out" NeverTakenOut { pod: Name, annotation: &'static str }
         = "{pod} was not taken out of rotation by pilothouse (no annotation {annotation})"
     "other-label" OtherLabel { pod: Name, label: String, now: String, was: String }
-        = "{pod} has label {label}={now} by now, not {was}"
+        = "{pod} now has label {label}={now}, not {was}"
 
     // failover
     "object-missing" ObjectMissing { on: ObjectRef, context: Elsewhere } = "{on} is not there{context}"
