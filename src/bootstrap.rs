@@ -221,9 +221,7 @@ impl Start {
 
     fn headless(self, command: Command) -> u8 {
         if self.global.context.len() > 1 && matches!(command, Command::Action(_)) {
-            tell(
-                "pilothouse: an action takes exactly one --context",
-            );
+            tell("pilothouse: an action takes exactly one --context");
             return exit::USAGE;
         }
         let needs_config = !matches!(

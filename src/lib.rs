@@ -38,19 +38,20 @@
 //! | Which code decides that a node is bad? | its state: [`pilothouse_core::policy::health`], called by [`pilothouse_core::state::derive`]; whether NOW shows it: the rules in [`pilothouse_core::policy::rules`] (`nodes.rs`) |
 //! | Which code decides what NOW shows, and in which order? | [`pilothouse_core::policy::rules`]: one function for each rule, listed in `RULES`, then ranked and folded |
 //! | Where does a kind get a new field or column? | the field: its type in [`pilothouse_core::domain`], its decoder in [`wire::decode`]; the column: the pane's file (`pods.rs`, `nodes.rs`) below [`mod@ui::pane`] |
-//! | Where is a watched kind added, for example PersistentVolumeClaim? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], which [`source::kube`] then watches |
+//! | Where is a pane added? | one entry in [`mod@ui::pane`] and a file below it; kinds without a pane show the server's own columns (`ui/pane/printed.rs`) |
+//! | Where is another watched kind added, for example Ingress? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], which [`source::kube`] then watches |
 //! | Where is a source added, for example a log file? | one entry in [`source::SOURCES`] |
 //! | How does a LIST or WATCH survive errors? | [`wire::list_watch`] |
-//! | How does a Prometheus sample become a SHARE? | queries and their results: [`source::prometheus`]; observed and expected share: [`pilothouse_core::policy::shares`] |
+//! | How does a Prometheus sample become a SHARE? | queries and their results: [`source::prometheus`] (`presets.rs`); observed and expected share: [`pilothouse_core::policy::shares`], called by [`pilothouse_core::state::derive`] (`verdicts.rs`) |
 //! | How does a log line become an error group? | [`pilothouse_core::logs`] reads level and message; [`source::logs`] follows the pods and counts the groups |
 //! | Which file binds a key to a command? | default keys: [`ui::command`] (`table.rs`); keys from the config: [`ui::keymap`]; the code that a command runs: [`ui::update`] |
-//! | What happens between a key press and the frame? | [`terminal`] decodes the key, [`ui::run`] takes it from the queue, [`ui::update`] runs its command, [`ui::present`] makes view models, [`ui::view`] draws cells, [`ui::paint`] turns them into bytes, and the terminal's writer thread writes them |
-//! | Which code decides that a drain is refused? | for each pod: [`pilothouse_core::policy::drain`] (kubectl's filters); for the plan: [`pilothouse_core::plan`] (`nodes.rs`); while it runs: [`action::executor`] and [`action::drain`] |
-//! | Which file sends an eviction? | [`action::drain`] (`node.rs`) decides when, [`action::requests`] builds the request, [`wire::write`] sends it |
-//! | Which code writes the journal? | [`action::journal`] writes the files; the executor calls it before each request |
+//! | What happens between a key press and the frame? | [`terminal`] decodes the key, [`ui::run`] takes it from the queue, [`ui::update`] runs its command and refreshes the rows of the panes ([`mod@ui::pane`], `ui::rows`), [`ui::view`] draws cells from the view models of [`ui::present`], [`ui::paint`] turns them into bytes, and the terminal's writer thread writes them |
+//! | Which code decides that a drain is refused? | for each pod: [`pilothouse_core::policy::drain`] (kubectl's filters); for the plan: [`pilothouse_core::plan`] (`nodes.rs`; guards such as read-only: `plan.rs`); by the server: [`action::rehearse`] (access reviews, dry runs); while it runs: [`action::executor`] and [`action::drain`] |
+//! | Which file sends an eviction? | [`action::drain`] (`node.rs`) decides when, [`action::requests`] builds the request, [`wire::write`] sends it, called by the drain's `api.rs` |
+//! | Which code writes the journal? | [`action::journal`] writes and syncs the files; executor and drain call it through [`action::recorder`] before each request |
 //! | What becomes of an action whose process ended? | [`action::resume`] |
 //! | Where are the permissions listed? | with the kinds, in [`pilothouse_core::domain::kinds`]; [`report::rights`] prints them for `doctor`, `rbac` and the README |
-//! | Where is the format of the config file defined? | [`config::fields`]; failover plans in [`config::failover`], silences in [`config::silence`]; [`config::check()`] reads a file |
+//! | Where is the format of the config file defined? | [`config::fields`], types and defaults in [`pilothouse_core::domain::settings`]; failover plans in [`config::failover`], silences in [`config::silence`]; [`config::check()`] reads a file |
 //! | Where are the clients, guards and sources of a cluster? | in its handle, [`bootstrap::cluster`]; code that sends a request takes the handle of the object |
 //! | How does a demo differ from another cluster? | only in `bootstrap/demo.rs`, which starts the simulated cluster and connects to it |
 //!

@@ -222,7 +222,7 @@ spec:
     act(&rig, &["undo", lowered["id"].as_str().unwrap()], 0);
     assert_eq!(bounds(), (2, 9));
     let refused = act(&rig, &["bounds", "auto", "--min", "10"], 3);
-    assert!(refused["refusals"][0]["reason"].as_str().unwrap().contains("10-9 are no bounds"), "{refused}");
+    assert!(refused["refusals"][0]["reason"].as_str().unwrap().contains("invalid bounds 10-9"), "{refused}");
     rig.kubectl_ok(&[
         "-n",
         NAMESPACE,

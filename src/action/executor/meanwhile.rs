@@ -139,6 +139,8 @@ impl Executor {
                 && self.session.guards.protects_namespace(&namespace)
         })?;
         let (namespace, name) = (text(new, "/metadata/namespace"), text(new, "/metadata/name"));
-        Some(format!("{namespace}/{name} was scheduled here meanwhile, and its namespace is protected: confirm again"))
+        Some(format!(
+            "{namespace}/{name} was scheduled here meanwhile, and its namespace is protected: confirm again"
+        ))
     }
 }

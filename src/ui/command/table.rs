@@ -115,7 +115,7 @@ pub const COMMANDS: &[Command] = &[
         Cmd::UndoThis,
         "undo",
         "undo",
-        "undo this action; refused if somebody changed the object since; confirm with y for a cordon, otherwise with the last letters of the name",
+        "undo this action; refused if the object was changed after it; confirm with y for a cordon, otherwise with the last letters of the name",
         &[Actions],
         &["U"],
     ),

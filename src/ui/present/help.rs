@@ -31,7 +31,10 @@ pub fn lines(out: &mut Lines, ui: &Ui) {
         }
         out.say(Role::Text, String::new());
     }
-    out.say(Role::Strong, "CAPITALS change the cluster, always after a rehearsal; lower case never does.");
+    out.say(
+        Role::Strong,
+        "CAPITALS change the cluster, and only after a rehearsal; lower-case keys never do.",
+    );
     out.say(Role::Dim, "glyphs: ✖ broken   ! needs attention   ~ unusual   – not known   + marked");
     out.say(Role::Text, String::new());
     // the frame and the mark of a match

@@ -171,7 +171,7 @@ fn choices(out: &mut Lines, ui: &Ui, cause: &Cause) {
         return;
     }
     // a key that fits the object may do nothing about the trouble
-    let helps = if cause.action.is_some() { "" } else { "; none is known to help here" };
+    let helps = if cause.action.is_some() { "" } else { "; none of them is known to fix this" };
     out.head(&format!("Actions on {main}, each with a rehearsal{helps}"));
     for (key, command) in fitting {
         out.say(Role::Text, format!("  {key}  {:<16} {}", command.title, command.doc));

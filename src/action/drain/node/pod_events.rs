@@ -130,8 +130,7 @@ impl NodeDrain<'_, '_> {
                 continue;
             }
             if !pod.is_terminating() && self.run.is_newly_protected(&pod.namespace) {
-                let why =
-                    "was scheduled here meanwhile, and its namespace is protected: not evicted; confirm again to evict it";
+                let why = "was scheduled here meanwhile, and its namespace is protected: not evicted; confirm again to evict it";
                 self.failures.failed.push((why.into(), format!("{}/{}", pod.namespace, pod.name)));
                 continue;
             }

@@ -114,7 +114,7 @@ coded! {
     "not-scalable" NotScalable { kind: Kind } = "a {kind} cannot be scaled"
     "other-replicas" OtherReplicas { name: Name, replicas: i32, seen: i32, who: LastChange }
         = "{name} has {replicas} replicas, not {seen}{who}"
-    "no-bounds" NoBounds { min: i32, max: i32 } = "{min}-{max} are no bounds: 0 <= min <= max and max >= 1"
+    "no-bounds" NoBounds { min: i32, max: i32 } = "invalid bounds {min}-{max}: the minimum must be 0 or more, the maximum at least 1 and not below the minimum"
 
     // single pods
     "static-pod" StaticPod { pod: Name }
@@ -233,7 +233,7 @@ impl std::fmt::Display for NoRevision {
             Self::None => f.write_str("it has no revisions"),
             Self::Unknown { number, known } => {
                 let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-                write!(f, "it has no revision {number}; there are {}", known.join(", "))
+                write!(f, "it has no revision {number}; its revisions are {}", known.join(", "))
             }
             Self::OnlyOne => f.write_str("it has only one revision: there is nothing to go back to"),
         }

@@ -15,9 +15,9 @@ coded! {
     "recorded" Recorded { words: String } = "{words}"
     "not-readable" NotReadable { what: Unread } = "{what}"
     "review-unanswered" ReviewUnanswered { access: Access, context: InContext; error: String }
-        = "could not be asked: may you {access}{context}: {error}"
+        = "the access review for {access}{context} failed: {error}"
     "dry-run-unanswered" DryRunUnanswered { on: ObjectRef; error: String }
-        = "could not be asked: dry run of {on}: {error}"
+        = "the dry run of {on} failed: {error}"
     "journal-unusable" JournalUnusable { error: String }
         = "{error}: the record of this would be kept in memory only and is lost with this process"
     "managed-by" ManagedBy { name: Name, manager: String } = "{name} is managed by {manager}, which may revert this"
@@ -115,9 +115,9 @@ coded! {
         = "the template of {name} comes from GitOps, which may revert this{who}"
     "applied-by" AppliedBy { name: Name, manager: String } = "{name} is applied by {manager}, which may revert this"
     "newer-revision" NewerRevision { name: Name, revision: i64, who: LastChange }
-        = "revision {revision} is NEWER than the template that runs now: {name} was rolled back from it{who}; this rolls forward to it again"
+        = "{name} was rolled back from revision {revision}{who}; this rolls it FORWARD to that revision again"
     "brings-back-error" BringsBackError { revision: i64, template: Name; count: u64 }
-        = "revision {revision} brings back an error that only its pods logged ({count} times): {template}"
+        = "only pods of revision {revision} logged this error, {count} times; it can return: {template}"
     "template-already" TemplateAlready { name: Name, revision: i64 }
         = "{name} has the template of revision {revision} already"
     "rollout-just-begun" RolloutJustBegun { name: Name, revision: i64 }

@@ -139,9 +139,12 @@ pub(super) fn pod(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: S
     for service in cluster.traffic.services.iter().filter(|t| t.namespace == pod.namespace) {
         for b in service.backends.iter().filter(|b| b.name == pod.name) {
             let (rps, errors) = (rate(b.rps), ratio(b.error_ratio));
-            let latency = millis(b.p95_ms.or(b.mean_ms));
+            let latency = match b.p95_ms {
+                Some(p95) => format!("p95 {}", millis(Some(p95))),
+                None => format!("mean {}", millis(b.mean_ms)),
+            };
             let role = errors_role(b.error_ratio);
-            let words = format!("{rps} rps of {}, {errors}% errors, p95 {latency}", service.name);
+            let words = format!("{rps} rps as {}, {errors}% errors, {latency}", service.name);
             out.say(role, format!("  {:<14} {words}", "traffic"));
         }
     }
