@@ -19,7 +19,6 @@ mod resume;
 mod session;
 mod signals;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
@@ -151,7 +150,7 @@ impl Start {
                 url: demo.prometheus.clone(),
                 token_env: String::new(),
                 token_file: String::new(),
-                headers: BTreeMap::new(),
+                headers: std::collections::BTreeMap::new(),
                 ca_file: String::new(),
                 insecure: false,
                 ..settings.prometheus

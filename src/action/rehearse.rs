@@ -120,7 +120,7 @@ async fn probe(
         match answer {
             Ok(answer) => {
                 let reason = Reason(answer.reason);
-                let denied = (!answer.allowed).then(|| Refusal::Denied { access, context, reason });
+                let denied = (!answer.allowed).then_some(Refusal::Denied { access, context, reason });
                 answers.keep(question, denied.clone(), now);
                 checks.refusals.extend(denied);
             }

@@ -86,7 +86,8 @@ impl Session {
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
         let open = |(info, connection): (ClusterInfo, Connection)| {
             let sink = FactSink::new(info.id, start.clock.clone(), facts.clone(), control.clone());
-            cluster(start, info, connection, writes, wanted, &world, sink, supervisor.child())
+            let plan = Opening { writes, wanted, world: &world };
+            cluster(start, info, connection, &plan, sink, supervisor.child())
         };
         let clusters = infos.into_iter().zip([connection]).map(open).collect::<Result<Handles, String>>()?;
         Ok(Self { clusters, front: FIRST, world, supervisor, control, stop, hub: Some(hub) })
@@ -111,14 +112,20 @@ impl Session {
     }
 }
 
+/// What a cluster is opened for.
+struct Opening<'a> {
+    /// Whether actions can be done.
+    writes: bool,
+    wanted: Wanted,
+    world: &'a watch::Receiver<Arc<World>>,
+}
+
 /// Opens a cluster: its clients and its sources.
 fn cluster(
     start: &Start,
     info: ClusterInfo,
     connection: Connection,
-    writes: bool,
-    wanted: Wanted,
-    world: &watch::Receiver<Arc<World>>,
+    opening: &Opening<'_>,
     sink: FactSink,
     sources: Supervisor,
 ) -> Result<ClusterHandle, String> {
@@ -129,14 +136,14 @@ fn cluster(
         reader: &reader,
         scope: Scope { namespaces: info.namespaces.to_vec() },
         settings: &start.settings,
-        world,
+        world: opening.world,
         lines: &logs,
         pods: &watch::channel(None).0,
         sink: &sink,
         supervisor: &sources,
     };
-    let started = source::start(&setup, wanted)?;
-    let clients = clients(start, info.id, &connection, reader, writes)?;
+    let started = source::start(&setup, opening.wanted)?;
+    let clients = clients(start, info.id, &connection, reader, opening.writes)?;
     Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources: Arc::default() })
 }
 

@@ -237,7 +237,7 @@ fn a_room_of_the_screen_uses_only_those_below_it() {
     none(&beyond(&rooms_of_the_screen(), "src/ui", &UI_MAY_USE, false));
     for (at, (room, may)) in UI_MAY_USE.iter().enumerate() {
         let below = |name: &&str| UI_MAY_USE.iter().take(at).any(|(other, _)| other == name);
-        assert!(may.iter().all(|name| below(name)), "{room} uses a room that is not below it");
+        assert!(may.iter().all(below), "{room} uses a room that is not below it");
     }
 }
 
