@@ -1,7 +1,8 @@
 //! Owns every long-lived task: named, cancelled together, restarted after a panic, joined at shutdown. The only place
 //! that spawns.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
@@ -19,6 +20,8 @@ pub use crate::wire::backoff::Backoff;
 pub struct Supervisor {
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// None: tasks draw from the generator of their thread.
+    seed: Option<u64>,
 }
 
 /// Ends the task with its owner.
@@ -35,9 +38,20 @@ impl Supervisor {
         Self::default()
     }
 
+    /// A group whose tasks draw their random numbers (the jitter of polls) from generators of their own: the same seed
+    /// and the same name give the same numbers, whatever other tasks there are and in whichever order they run. For
+    /// tests.
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed: Some(seed), ..Self::default() }
+    }
+
     /// A group within this one: it can be stopped by itself (one cluster's sources), and stops with this one.
     pub fn child(&self) -> Self {
-        Self { stop: self.stop.child_token(), tasks: self.tasks.clone() }
+        Self {
+            stop: self.stop.child_token(),
+            tasks: self.tasks.clone(),
+            seed: self.seed.map(|seed| seed ^ fastrand::u64(..)),
+        }
     }
 
     /// Cancelled at shutdown.
@@ -55,11 +69,12 @@ impl Supervisor {
     {
         let name = name.into();
         let stop = self.stop.clone();
+        let seed = self.seed.map(|seed| keyed(seed, &name));
         let work = async move {
             let mut backoff = Backoff::api();
             loop {
                 let began = crate::clock::Clock::instant();
-                let mut task = Owned(tokio::spawn(make()));
+                let mut task = Owned(tokio::spawn(drawing(seed, make())));
                 let ended = tokio::select! {
                     ended = &mut task.0 => ended,
                     () = stop.cancelled() => return,
@@ -107,6 +122,29 @@ impl Supervisor {
     }
 }
 
+/// FNV-1a: stable between builds, unlike the standard library's hasher.
+fn keyed(seed: u64, name: &str) -> u64 {
+    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Runs a task with a random generator of its own, if there is a seed for it.
+async fn drawing<T: Future<Output = ()>>(seed: Option<u64>, task: T) {
+    let Some(mut own) = seed else { return task.await };
+    let mut task = pin!(task);
+    poll_fn(|cx| {
+        let others = fastrand::get_seed();
+        fastrand::seed(own);
+        let polled = task.as_mut().poll(cx);
+        own = fastrand::get_seed();
+        fastrand::seed(others);
+        polled
+    })
+    .await;
+}
+
 fn panicked(name: &str, words: &str, sink: &FactSink, tries: u32, wait: Duration) -> SourceStatus {
     let now = sink.clock().now();
     SourceStatus {
@@ -150,5 +188,44 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert!(all.shutdown(Duration::from_secs(1)).await, "children end with their group");
+    }
+
+    /// What each task draws in three rounds, when the tasks run in this order.
+    async fn drawn(names: &'static [&'static str]) -> std::collections::BTreeMap<&'static str, Vec<u64>> {
+        let (facts, _f) = mpsc::channel(8);
+        let (control, _c) = mpsc::channel(8);
+        let sink = FactSink::new(ClusterId(0), Clock::system(), facts, control);
+        let all = Supervisor::seeded(1);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        for name in names {
+            let tell = tell.clone();
+            all.spawn(*name, sink.clone(), move || {
+                let tell = tell.clone();
+                async move {
+                    for _ in 0..3 {
+                        tell.send((*name, fastrand::u64(..))).unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                }
+            });
+        }
+        drop(tell);
+        let mut all_drawn = std::collections::BTreeMap::<_, Vec<u64>>::new();
+        while let Some((name, number)) = told.recv().await {
+            all_drawn.entry(name).or_default().push(number);
+        }
+        all_drawn
+    }
+
+    #[tokio::test]
+    async fn what_a_seeded_task_draws_does_not_depend_on_other_tasks() {
+        let few = drawn(&["prometheus", "pods"]).await;
+        let more = drawn(&["leases", "pods", "prometheus"]).await;
+        assert_eq!(few["prometheus"], more["prometheus"]);
+        assert_eq!(few["pods"], more["pods"]);
+        assert_ne!(few["pods"], few["prometheus"]);
+        let mut one = few["pods"].clone();
+        one.dedup();
+        assert_eq!(one.len(), 3, "a task goes on where it was");
     }
 }

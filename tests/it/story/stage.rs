@@ -50,7 +50,7 @@ impl Stage {
     /// Opens a scenario and connects to it with the default settings.
     pub async fn open(scenario: &str, seed: u64) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
-        // the jitter of polls
+        // the names of actions; the jitter of polls is the supervisor's
         fastrand::seed(1);
         let opening = parse(OPENING).unwrap();
         let options =
@@ -158,7 +158,9 @@ fn look(
     let (facts, facts_in) = mpsc::channel(FACTS);
     let (control, control_in) = mpsc::channel(CONTROL);
     let sink = FactSink::new(ClusterId(0), clock.clone(), facts, control.clone());
-    let supervisor = Supervisor::new();
+    // Within one instant, tasks run in any order. So what one of them draws must not depend on the others, or its polls
+    // would come at other times in each run, and see other samples.
+    let supervisor = Supervisor::seeded(1);
     let (world_out, world) = watch::channel(Arc::new(World::default()));
     let info = ClusterInfo {
         context: connection.context.as_str().into(),
