@@ -1,15 +1,35 @@
 //! The table of commands. Dispatch, the hint bar, help, the palette, `pilothouse keys`, the README's table, the keymap
 //! and the config's section of keys are all derived from it.
 
+mod acts;
 mod permit;
 mod print;
 mod table;
 
+use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::plan::Act;
+use pilothouse_core::facts::event::Right;
+use pilothouse_core::facts::world::Cluster;
+
+pub use acts::ChangeCmd;
 pub use permit::permitted;
 pub use print::{keys_table_markdown, keys_text, places};
-pub use table::COMMANDS;
 
 use super::list::ListId;
+
+const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len();
+
+/// All commands: those that change the cluster, then the others.
+pub const COMMANDS: &[Command] = &{
+    let mut all = [table::LOOKS[0]; COUNT];
+    let mut i = 0;
+    while i < COUNT {
+        let of_changes = acts::CHANGES.len();
+        all[i] = if i < of_changes { acts::CHANGES[i] } else { table::LOOKS[i - of_changes] };
+        i += 1;
+    }
+    all
+};
 
 /// Where a command can be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,6 +129,8 @@ pub enum Risk {
 pub enum Cmd {
     /// The pane of this list.
     Open(ListId),
+    /// Changes the cluster.
+    Change(ChangeCmd),
     NextPane,
     PreviousPane,
     Zoom,
@@ -143,22 +165,6 @@ pub enum Cmd {
     Hint,
     Silence,
     Silenced,
-    Drain,
-    Cordon,
-    OutOfService,
-    Restart,
-    Rollback,
-    PauseRollout,
-    Scale,
-    Bounds,
-    Evict,
-    Rotation,
-    Weight,
-    Failover,
-    Undo,
-    UndoThis,
-    PauseAction,
-    ResumeAction,
     TogglePods,
     CancelAction,
     AllActions,
@@ -192,6 +198,56 @@ pub struct Command {
     pub risk: Risk,
     /// Position in the hint bar, 1 is the first; 0: not in the hint bar.
     pub hint: u8,
+    /// What it acts on; None: it changes nothing in the cluster.
+    pub on: Option<On>,
+}
+
+/// What a command that changes the cluster acts on.
+#[derive(Clone, Copy, Debug)]
+pub struct On {
+    /// `a node`, for messages.
+    pub words: &'static str,
+    pub fits: Fits,
+    /// The rights without which none of its requests is allowed; empty: one right of any kind is enough.
+    pub rights: &'static [Right],
+    /// The act that its key opens on these objects. None: [`super::update`] asks for something first.
+    pub opens: Option<fn(&Cluster, &[ObjectRef]) -> Act>,
+}
+
+/// The objects that a command fits.
+#[derive(Clone, Copy, Debug)]
+pub enum Fits {
+    /// Objects of these kinds.
+    Kinds(&'static [Kind]),
+    /// Any: it is not about the object.
+    Anything,
+    /// No object of the cluster: it is about an action.
+    Nothing,
+}
+
+impl Fits {
+    pub fn kind(self, kind: &Kind) -> bool {
+        match self {
+            Self::Kinds(kinds) => kinds.contains(kind),
+            Self::Anything => true,
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Opens a plan for objects of these kinds.
+const fn on(
+    words: &'static str,
+    kinds: &'static [Kind],
+    rights: &'static [Right],
+    opens: fn(&Cluster, &[ObjectRef]) -> Act,
+) -> On {
+    On { words, fits: Fits::Kinds(kinds), rights, opens: Some(opens) }
+}
+
+/// Asks for something before a plan can be made.
+const fn asks(words: &'static str, fits: Fits, rights: &'static [Right]) -> On {
+    On { words, fits, rights, opens: None }
 }
 
 const fn look(
@@ -203,7 +259,7 @@ const fn look(
     keys: &'static [&'static str],
     hint: u8,
 ) -> Command {
-    Command { cmd, id, title, doc, contexts, keys, risk: Risk::None, hint }
+    Command { cmd, id, title, doc, contexts, keys, risk: Risk::None, hint, on: None }
 }
 
 /// Opens a pane, from everywhere.
@@ -219,14 +275,16 @@ const fn open(
 }
 
 const fn act(
-    cmd: Cmd,
+    cmd: ChangeCmd,
     id: &'static str,
     title: &'static str,
     doc: &'static str,
     contexts: &'static [Context],
     keys: &'static [&'static str],
+    on: On,
 ) -> Command {
-    Command { cmd, id, title, doc, contexts, keys, risk: Risk::Rehearsed, hint: 1 }
+    let cmd = Cmd::Change(cmd);
+    Command { cmd, id, title, doc, contexts, keys, risk: Risk::Rehearsed, hint: 1, on: Some(on) }
 }
 
 /// The table's row of a command.

@@ -6,7 +6,7 @@ use pilothouse_core::domain::id::{Kind, Uid};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, Ui};
-use super::super::command::{self, Cmd, Command, Context, Risk};
+use super::super::command::{self, ChangeCmd, Cmd, Command, Context, Risk};
 use super::super::key::Key;
 use super::super::list::{ListId, Spec};
 use super::super::pane::{self, causes};
@@ -45,7 +45,7 @@ pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec
 /// Whether a command that acts on an object is given where the selected one does not fit.
 pub fn is_about_nothing(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     let about = KINDS.iter().any(|kind| targets::fits(cmd, kind)) && !targets::fits(cmd, &Kind::Event);
-    let bounds = || cmd == Cmd::Scale && targets::scales_bounds(ui, world);
+    let bounds = || cmd == Cmd::Change(ChangeCmd::Scale) && targets::scales_bounds(ui, world);
     about && targets::of(ui, world, cmd).is_empty() && !bounds()
 }
 
@@ -88,16 +88,9 @@ pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
 
 /// `'out of service' needs a node`.
 fn needs(cmd: Cmd) -> String {
-    let title = command::of(cmd).map_or("", |c| c.title);
-    let what = match cmd {
-        Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => "a node",
-        Cmd::Restart | Cmd::Rollback | Cmd::Scale => "a workload",
-        Cmd::PauseRollout => "a Deployment",
-        Cmd::Bounds => "an autoscaler",
-        Cmd::Evict | Cmd::Rotation => "a pod",
-        Cmd::Failover | Cmd::Weight => "a service",
-        _ => "an action",
-    };
+    let command = command::of(cmd);
+    let title = command.map_or("", |c| c.title);
+    let what = command.and_then(|c| c.on).map_or("an action", |on| on.words);
     format!("'{title}' needs {what}")
 }
 
