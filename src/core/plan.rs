@@ -141,6 +141,25 @@ fn here(target: &ObjectRef) -> Lookup {
     Lookup::Object { context: Name::default(), on: target.clone() }
 }
 
+/// The same as it was read, or the refusal that says why there is none.
+fn live<'a>(input: PlanInput<'a>, plan: &mut Plan, target: &ObjectRef) -> Option<&'a serde_json::Value> {
+    match input.lookups.get(&here(target)) {
+        Some(LookupResult::Objects(objects)) if !objects.is_empty() => objects.first(),
+        Some(LookupResult::Unread(why)) => {
+            plan.refusals.push(Refusal::NotReadable { why: why.clone() });
+            None
+        }
+        Some(LookupResult::Absent) => {
+            plan.refusals.push(gone(target));
+            None
+        }
+        _ => {
+            plan.refusals.push(Refusal::TargetNotRead { target: target.clone() });
+            None
+        }
+    }
+}
+
 /// The steps were worked out from the journal. What somebody changed since is not overwritten.
 fn undo(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
     plan_recorded_steps(input, plan, derived);
