@@ -57,6 +57,9 @@ pub struct Hpa {
     /// Tolerances of `spec.behavior` in thousandths; None: the cluster's default (0.1).
     pub tolerance_up: Option<i64>,
     pub tolerance_down: Option<i64>,
+    /// It scales neither up nor down: `selectPolicy: Disabled` in both directions of `spec.behavior`.
+    #[serde(default)]
+    pub paused: bool,
     pub changed: Option<ChangedBy>,
     /// Owned by a ScaledObject, which reverts edits.
     pub keda: bool,
@@ -89,6 +92,7 @@ impl Default for Hpa {
             last_scale: None,
             tolerance_up: None,
             tolerance_down: None,
+            paused: false,
             changed: None,
             keda: false,
         }

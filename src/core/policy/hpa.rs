@@ -20,6 +20,8 @@ pub enum HpaState {
     AtMin,
     /// The target has 0 replicas, so the autoscaler is off until somebody scales it up.
     Disabled,
+    /// Its behavior allows neither direction.
+    Paused,
     /// It needs more than maxReplicas.
     AtMax,
     /// It cannot compute a number, or cannot scale.
@@ -117,6 +119,12 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
         let why =
             if state == HpaState::New { "no status yet" } else { "the controller has not looked at it" };
         say(state, why.into(), Some(hpa.created));
+        return verdict;
+    }
+    if hpa.paused {
+        say(HpaState::Paused, "paused: scaleUp and scaleDown are Disabled".into(), None);
+        let limits = verdict.wants.is_some_and(|wants| Some(wants) != hpa.current);
+        verdict.limited_by = limits.then(|| "selectPolicy".into());
         return verdict;
     }
     let (current, desired) = (hpa.current.unwrap_or(0), hpa.desired.unwrap_or(0));
@@ -281,6 +289,19 @@ mod tests {
         assert_eq!(judge(&h, Stamp(500_000)).state, HpaState::Failing);
         h.conditions = active().into();
         assert_eq!(judge(&h, Stamp(5_000)).state, HpaState::Steady);
+    }
+
+    #[test]
+    fn a_paused_one_says_so_unless_it_fails() {
+        let paused = |conditions| Hpa { paused: true, ..hpa(4, 4, 82, conditions) };
+        let v = judge(&paused(active()), Stamp(0));
+        assert_eq!(
+            (v.state, v.why.as_str()),
+            (HpaState::Paused, "paused: scaleUp and scaleDown are Disabled")
+        );
+        assert_eq!((v.wants, v.limited_by.as_deref()), (Some(6), Some("selectPolicy")));
+        let failing = vec![condition("ScalingActive", Status::False, "FailedGetResourceMetric")];
+        assert_eq!(judge(&paused(failing), Stamp(90_000)).state, HpaState::Failing);
     }
 
     #[test]
