@@ -118,17 +118,8 @@ pub async fn fetch(
             fetch.service(&namespaces, service).await;
         }
         Act::Failover { plan, .. } => fetch.failover(&plan.kind).await?,
-        Act::Cordon
-        | Act::Uncordon
-        | Act::InService
-        | Act::Restart
-        | Act::Rollback { .. }
-        | Act::PauseRollout
-        | Act::ResumeRollout
-        | Act::Bounds { .. }
-        | Act::IntoRotation
-        | Act::Undo(_)
-        | Act::Resume(_) => {}
+        // the others need their targets alone
+        _ => {}
     }
     let (id, context) = (state.info.id, state.info.context.clone());
     let cluster = state.publish(now, false).unwrap_or_else(|| state.published().clone());

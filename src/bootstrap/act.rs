@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::near::meant;
-use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions, Intent, Plan, ScaleBy};
+use pilothouse_core::domain::plan::{Act, Intent, Plan};
 use pilothouse_core::facts::world::{ActionView, ClusterInfo};
 use pilothouse_core::plan::undo;
 use pilothouse_core::policy::pick::nodes_of;
@@ -35,7 +35,6 @@ const REPORTS: usize = 64;
 
 /// What an action is about, as it was typed.
 enum Targets<'a> {
-    Nodes(&'a [String]),
     /// With their kinds, or all of this kind; in the connection's namespace unless they name one.
     Named(Option<Kind>, &'a [String]),
     /// Worked out by the plan (failover), or pinned before (undo).
@@ -51,7 +50,7 @@ impl Targets<'_> {
             }
         };
         match self {
-            Self::Nodes(names) => {
+            Self::Named(Some(Kind::Node), names) => {
                 for name in names {
                     let name = name.strip_prefix("node/").unwrap_or(name);
                     add(ObjectRef::new(Kind::Node, &Name::default(), &name.into(), &Uid::default()));
@@ -71,65 +70,20 @@ impl Targets<'_> {
 /// A headless action of the command line.
 pub async fn run(start: &Start, command: ActionCommand) -> u8 {
     let flags = command.flags().clone();
+    if let Some((act, kind, names)) = command.act() {
+        return status(attempt(start, act, Targets::Named(kind, names), &flags).await);
+    }
     let done = match &command {
-        ActionCommand::Drain { nodes, zone, pool, drain, .. } => {
-            let options: DrainOptions = drain.clone().into();
+        ActionCommand::Drain { zone, pool, drain, .. } => {
             let pick = zone.as_ref().map(|z| Pick::Zone(z.as_str().into()));
             let pick = pick.or_else(|| pool.as_ref().map(|p| Pick::Pool(p.as_str().into())));
-            match pick {
-                None => attempt(start, Act::Drain(options), Targets::Nodes(nodes), &flags).await,
-                Some(pick) => match picked_nodes(start, &pick).await {
-                    Ok(nodes) => attempt(start, Act::Drain(options), Targets::Nodes(&nodes), &flags).await,
-                    Err(e) => Err(e),
-                },
+            match picked_nodes(start, &pick.unwrap_or(Pick::Nodes(Vec::new()))).await {
+                Ok(nodes) => {
+                    let act = Act::Drain(drain.clone().into());
+                    attempt(start, act, Targets::Named(Some(Kind::Node), &nodes), &flags).await
+                }
+                Err(e) => Err(e),
             }
-        }
-        ActionCommand::Cordon { nodes, .. } => {
-            attempt(start, Act::Cordon, Targets::Nodes(nodes), &flags).await
-        }
-        ActionCommand::Uncordon { nodes, .. } => {
-            attempt(start, Act::Uncordon, Targets::Nodes(nodes), &flags).await
-        }
-        ActionCommand::OutOfService { nodes, .. } => {
-            attempt(start, Act::OutOfService, Targets::Nodes(nodes), &flags).await
-        }
-        ActionCommand::InService { nodes, .. } => {
-            attempt(start, Act::InService, Targets::Nodes(nodes), &flags).await
-        }
-        ActionCommand::Restart { workload, .. } => {
-            attempt(start, Act::Restart, Targets::Named(None, std::slice::from_ref(workload)), &flags).await
-        }
-        ActionCommand::Rollback { workload, to_revision, .. } => {
-            let act = Act::Rollback { to_revision: to_revision.filter(|n| *n != 0) };
-            attempt(start, act, Targets::Named(None, std::slice::from_ref(workload)), &flags).await
-        }
-        ActionCommand::PauseRollout { workload, .. } => {
-            attempt(start, Act::PauseRollout, Targets::Named(None, std::slice::from_ref(workload)), &flags)
-                .await
-        }
-        ActionCommand::ResumeRollout { workload, .. } => {
-            attempt(start, Act::ResumeRollout, Targets::Named(None, std::slice::from_ref(workload)), &flags)
-                .await
-        }
-        ActionCommand::Scale { workload, replicas, current_replicas, .. } => {
-            let by = ScaleBy { replicas: *replicas, current_replicas: *current_replicas };
-            attempt(start, Act::Scale(by), Targets::Named(None, std::slice::from_ref(workload)), &flags).await
-        }
-        ActionCommand::Bounds { hpa, min, max, .. } => {
-            let kind = Some(Kind::HorizontalPodAutoscaler);
-            let act = Act::Bounds { min: *min, max: *max };
-            attempt(start, act, Targets::Named(kind, std::slice::from_ref(hpa)), &flags).await
-        }
-        ActionCommand::Evict { pods, delete, grace_period, .. } => {
-            let act = Act::Evict(EvictOptions { delete: *delete, grace_period: *grace_period });
-            attempt(start, act, Targets::Named(Some(Kind::Pod), pods), &flags).await
-        }
-        ActionCommand::OutOfRotation { pods, service, .. } => {
-            let act = Act::OutOfRotation { service: service.as_str().into() };
-            attempt(start, act, Targets::Named(Some(Kind::Pod), pods), &flags).await
-        }
-        ActionCommand::IntoRotation { pods, .. } => {
-            attempt(start, Act::IntoRotation, Targets::Named(Some(Kind::Pod), pods), &flags).await
         }
         ActionCommand::Failover { plan, revert, .. } => match failover_plan(start, plan) {
             Ok(plan) => {
@@ -146,7 +100,14 @@ pub async fn run(start: &Start, command: ActionCommand) -> u8 {
             Ok((act, targets)) => attempt(start, act, Targets::Pinned(targets), &flags).await,
             Err(e) => Err((exit::USAGE, e)),
         },
+        // each of the others names its objects
+        _ => Err((exit::USAGE, "this command names no object".into())),
     };
+    status(done)
+}
+
+/// The exit status; why it failed is told.
+fn status(done: Result<u8, (u8, String)>) -> u8 {
     match done {
         Ok(status) => status,
         Err((status, why)) => {

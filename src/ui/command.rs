@@ -1,17 +1,37 @@
 //! The table of commands. Dispatch, the hint bar, help, the palette, `pilothouse keys`, the README's table, the keymap
 //! and the config's section of keys are all derived from it.
 
+mod acts;
 mod permit;
 mod print;
 mod table;
 
 use pilothouse_core::domain::cause::SuggestedCommand;
+use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::kinds::Purpose;
+use pilothouse_core::domain::plan::Act;
+use pilothouse_core::facts::event::Right;
+use pilothouse_core::facts::world::Cluster;
 
-pub use permit::{permitted, purpose};
+pub use acts::ChangeCmd;
+pub use permit::permitted;
 pub use print::{keys_table_markdown, keys_text, places};
-pub use table::COMMANDS;
 
 use super::list::ListId;
+
+const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len();
+
+/// All commands: those that change the cluster, then the others.
+pub const COMMANDS: &[Command] = &{
+    let mut all = [table::LOOKS[0]; COUNT];
+    let mut i = 0;
+    while i < COUNT {
+        let of_changes = acts::CHANGES.len();
+        all[i] = if i < of_changes { acts::CHANGES[i] } else { table::LOOKS[i - of_changes] };
+        i += 1;
+    }
+    all
+};
 
 /// Where a command can be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,6 +131,8 @@ pub enum Risk {
 pub enum Cmd {
     /// The pane of this list.
     Open(ListId),
+    /// Changes the cluster.
+    Change(ChangeCmd),
     NextPane,
     PreviousPane,
     Zoom,
@@ -145,22 +167,6 @@ pub enum Cmd {
     Hint,
     Silence,
     Silenced,
-    Drain,
-    Cordon,
-    OutOfService,
-    Restart,
-    Rollback,
-    PauseRollout,
-    Scale,
-    Bounds,
-    Evict,
-    Rotation,
-    Weight,
-    Failover,
-    Undo,
-    UndoThis,
-    PauseAction,
-    ResumeAction,
     TogglePods,
     CancelAction,
     AllActions,
@@ -194,6 +200,59 @@ pub struct Command {
     pub risk: Risk,
     /// Position in the hint bar, 1 is the first; 0: not in the hint bar.
     pub hint: u8,
+    /// What it acts on; None: it changes nothing in the cluster.
+    pub on: Option<On>,
+}
+
+/// What a command that changes the cluster acts on.
+#[derive(Clone, Copy, Debug)]
+pub struct On {
+    /// `a node`, for messages.
+    pub words: &'static str,
+    pub fits: Fits,
+    /// The rights without which none of its requests is allowed; empty: one right of any kind is enough.
+    pub rights: &'static [Right],
+    /// The act that its key opens on these objects. None: [`super::update`] asks for something first.
+    pub opens: Option<fn(&Cluster, &[ObjectRef]) -> Act>,
+}
+
+/// The objects that a command fits.
+#[derive(Clone, Copy, Debug)]
+pub enum Fits {
+    /// Objects of the kinds that the table of kinds has for this purpose.
+    Purpose(Purpose),
+    /// Objects of one kind.
+    Kind(&'static Kind),
+    /// Any: it is not about the object.
+    Anything,
+    /// No object of the cluster: it is about an action.
+    Nothing,
+}
+
+impl Fits {
+    pub fn kind(self, kind: &Kind) -> bool {
+        match self {
+            Self::Purpose(purpose) => kind.takes(purpose),
+            Self::Kind(one) => kind == one,
+            Self::Anything => true,
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Opens a plan for the objects that it fits.
+const fn on(
+    words: &'static str,
+    fits: Fits,
+    rights: &'static [Right],
+    opens: fn(&Cluster, &[ObjectRef]) -> Act,
+) -> On {
+    On { words, fits, rights, opens: Some(opens) }
+}
+
+/// Asks for something before a plan can be made.
+const fn asks(words: &'static str, fits: Fits, rights: &'static [Right]) -> On {
+    On { words, fits, rights, opens: None }
 }
 
 const fn look(
@@ -205,7 +264,7 @@ const fn look(
     keys: &'static [&'static str],
     hint: u8,
 ) -> Command {
-    Command { cmd, id, title, doc, contexts, keys, risk: Risk::None, hint }
+    Command { cmd, id, title, doc, contexts, keys, risk: Risk::None, hint, on: None }
 }
 
 /// Opens a pane, from everywhere.
@@ -221,14 +280,16 @@ const fn open(
 }
 
 const fn act(
-    cmd: Cmd,
+    cmd: ChangeCmd,
     id: &'static str,
     title: &'static str,
     doc: &'static str,
     contexts: &'static [Context],
     keys: &'static [&'static str],
+    on: On,
 ) -> Command {
-    Command { cmd, id, title, doc, contexts, keys, risk: Risk::Rehearsed, hint: 1 }
+    let cmd = Cmd::Change(cmd);
+    Command { cmd, id, title, doc, contexts, keys, risk: Risk::Rehearsed, hint: 1, on: Some(on) }
 }
 
 /// The table's row of a command.
@@ -238,14 +299,14 @@ pub fn of(cmd: Cmd) -> Option<&'static Command> {
 
 impl From<SuggestedCommand> for Cmd {
     fn from(suggested: SuggestedCommand) -> Self {
-        match suggested {
-            SuggestedCommand::Bounds => Self::Bounds,
-            SuggestedCommand::Cordon => Self::Cordon,
-            SuggestedCommand::OutOfService => Self::OutOfService,
-            SuggestedCommand::Restart => Self::Restart,
-            SuggestedCommand::Rollback => Self::Rollback,
-            SuggestedCommand::Rotation => Self::Rotation,
-        }
+        Self::Change(match suggested {
+            SuggestedCommand::Bounds => ChangeCmd::Bounds,
+            SuggestedCommand::Cordon => ChangeCmd::Cordon,
+            SuggestedCommand::OutOfService => ChangeCmd::OutOfService,
+            SuggestedCommand::Restart => ChangeCmd::Restart,
+            SuggestedCommand::Rollback => ChangeCmd::Rollback,
+            SuggestedCommand::Rotation => ChangeCmd::Rotation,
+        })
     }
 }
 

@@ -4,24 +4,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
-use pilothouse_core::domain::node::Node;
-use pilothouse_core::domain::node::OUT_OF_SERVICE;
+use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, World};
 
 use super::app::{Screen, TextSource, Ui};
-use super::command::{Cmd, purpose};
+use super::command::{self, ChangeCmd, Cmd};
 use super::list::ListId;
 use super::pane::{self, causes};
 use super::rows::actions::{self, is_left};
 
 /// Whether a command fits objects of a kind: whether the table of kinds has a right that it writes with.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
-    match cmd {
-        // not about the object
-        Cmd::Failover | Cmd::Weight | Cmd::Undo => true,
-        Cmd::PauseRollout => *kind == Kind::Deployment,
-        cmd => purpose(cmd).is_some_and(|purpose| kind.takes(purpose)),
-    }
+    command::of(cmd).and_then(|command| command.on).is_some_and(|on| on.fits.kind(kind))
+}
+
+/// The act that a command's key opens on what is chosen. None: nothing is, or the command asks for something first.
+pub fn act(ui: &Ui, world: &World, cmd: Cmd) -> Option<(Act, Vec<ObjectRef>)> {
+    let opens = command::of(cmd)?.on?.opens?;
+    let chosen = of(ui, world, cmd);
+    (!chosen.is_empty()).then_some(())?;
+    Some((opens(ui.shown(world)?, &chosen), chosen))
 }
 
 /// The marked rows, else the selected one; in NOW what the cause is about; in a text the object it describes.
@@ -55,39 +57,22 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     objects.filter(|o| fits(cmd, &o.kind)).collect()
 }
 
-/// Whether all the chosen Deployments are paused: the key would resume them.
-pub fn all_paused(ui: &Ui, world: &World) -> bool {
-    let Some(cluster) = ui.shown(world) else { return false };
-    let chosen = of(ui, world, Cmd::PauseRollout);
-    let paused = |o: &ObjectRef| cluster.workload(&o.kind, &o.namespace, &o.name).is_some_and(|w| w.paused);
-    !chosen.is_empty() && chosen.iter().all(paused)
-}
-
-fn is_off(node: &Node) -> bool {
-    node.taints.iter().any(|t| t.key == OUT_OF_SERVICE)
-}
-
-/// Whether all the chosen nodes have the taint of a machine that is off.
-pub fn all_out_of_service(ui: &Ui, world: &World) -> bool {
-    let Some(cluster) = ui.shown(world) else { return false };
-    let chosen = of(ui, world, Cmd::OutOfService);
-    let has = |o: &ObjectRef| cluster.nodes.by_uid(&o.uid).is_some_and(|n| is_off(n));
-    !chosen.is_empty() && chosen.iter().all(has)
-}
-
 /// Whether all the chosen nodes are dead or said to be off: no other is a machine that may be off.
 fn all_down(ui: &Ui, world: &World) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
-    let chosen = of(ui, world, Cmd::OutOfService);
+    let chosen = of(ui, world, Cmd::Change(ChangeCmd::OutOfService));
     let chosen: BTreeSet<&Uid> = chosen.iter().map(|o| &o.uid).collect();
     // one walk over the rows, however many are chosen
-    let down = |r: &&Arc<NodeRow>| (r.state.is_dead() || is_off(&r.node)) && chosen.contains(&r.node.uid);
+    let down = |r: &&Arc<NodeRow>| {
+        (r.state.is_dead() || r.node.has_out_of_service_taint()) && chosen.contains(&r.node.uid)
+    };
     !chosen.is_empty() && cluster.derived.nodes.iter().filter(down).count() == chosen.len()
 }
 
 /// One key: where the object is an autoscaler, its bounds are what can be scaled.
 pub fn scales_bounds(ui: &Ui, world: &World) -> bool {
-    of(ui, world, Cmd::Scale).is_empty() && !of(ui, world, Cmd::Bounds).is_empty()
+    of(ui, world, Cmd::Change(ChangeCmd::Scale)).is_empty()
+        && !of(ui, world, Cmd::Change(ChangeCmd::Bounds)).is_empty()
 }
 
 /// The Service that the chosen pods would leave; None: no Service selects them, so they would come back.
@@ -103,29 +88,24 @@ pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
     cluster.services.iter().find(selects).map(|s| s.name.clone())
 }
 
-/// Whether there are nodes to act on and all of them are cordoned: the key would uncordon them.
-pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
-    let Some(cluster) = ui.shown(world) else { return false };
-    let nodes = of(ui, world, Cmd::Cordon);
-    !nodes.is_empty() && nodes.iter().all(|o| cluster.nodes.by_uid(&o.uid).is_some_and(|node| node.cordoned))
-}
-
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     match cmd {
         Cmd::CancelAction if dismissible(ui, world) => return true,
-        Cmd::PauseAction | Cmd::CancelAction => {
+        Cmd::Change(ChangeCmd::PauseAction) | Cmd::CancelAction => {
             return action(ui, world).is_some_and(|a| a.outcome.is_none() && !a.foreign);
         }
-        Cmd::UndoThis => return action(ui, world).is_some_and(|a| a.outcome.is_some()),
-        Cmd::ResumeAction => {
+        Cmd::Change(ChangeCmd::UndoThis) => return action(ui, world).is_some_and(|a| a.outcome.is_some()),
+        Cmd::Change(ChangeCmd::ResumeAction) => {
             return action(ui, world).is_some_and(|a| a.unfinished || is_left(a));
         }
-        Cmd::OutOfService => return all_down(ui, world),
+        Cmd::Change(ChangeCmd::OutOfService) => return all_down(ui, world),
         _ => {}
     }
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
-    !elsewhere || !of(ui, world, cmd).is_empty() || (cmd == Cmd::Scale && scales_bounds(ui, world))
+    !elsewhere
+        || !of(ui, world, cmd).is_empty()
+        || (cmd == Cmd::Change(ChangeCmd::Scale) && scales_bounds(ui, world))
 }
 
 /// Whether the selected action is one that somebody has to resume or dismiss.
@@ -153,10 +133,10 @@ fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
     let nodes: Vec<&ObjectRef> = cause.objects.iter().filter(|o| o.kind == Kind::Node).collect();
     if nodes.len() > 1 && fits(cmd, &Kind::Node) {
         let all: Vec<ObjectRef> = nodes.into_iter().filter_map(|o| known(cluster, o)).collect();
-        let off = |o: &ObjectRef| cluster.nodes.by_uid(&o.uid).is_some_and(|n| is_off(n));
+        let off = |o: &ObjectRef| cluster.nodes.by_uid(&o.uid).is_some_and(|n| n.has_out_of_service_taint());
         let left: Vec<ObjectRef> = all.iter().filter(|o| !off(o)).cloned().collect();
         // those that were said to be off already are not asked about again
-        return if cmd == Cmd::OutOfService && !left.is_empty() { left } else { all };
+        return if cmd == Cmd::Change(ChangeCmd::OutOfService) && !left.is_empty() { left } else { all };
     }
     // so are pods that are out of rotation: they come back together
     let all_pods = cause.objects.iter().all(|o| o.kind == Kind::Pod);

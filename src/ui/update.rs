@@ -15,12 +15,12 @@ mod silence;
 mod unfit;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
-use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions};
+use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
 use super::app::{PodScope, Prompt, Screen, TextSource, TextView, Ui};
-use super::command::Cmd;
+use super::command::{ChangeCmd, Cmd};
 use super::list::ListId;
 use super::pane::{self, orders};
 use super::request::{Effect, Msg, Request};
@@ -146,38 +146,9 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             effects.push(Effect::Copy(name));
         }),
         Cmd::Hint => ui.say("lower case changes nothing here: C cordons and uncordons, R restarts, S scales, D drains, K evicts"),
-        Cmd::Drain => rehearse(ui, world, cmd, Act::Drain(DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() }), effects),
-        Cmd::Cordon => cordon(ui, world, effects),
-        Cmd::OutOfService => {
-            let off = targets::all_out_of_service(ui, world);
-            rehearse(ui, world, cmd, if off { Act::InService } else { Act::OutOfService }, effects);
-        }
-        Cmd::Restart => rehearse(ui, world, cmd, Act::Restart, effects),
-        Cmd::Rollback => rehearse(ui, world, cmd, Act::Rollback { to_revision: None }, effects),
-        Cmd::PauseRollout => {
-            let paused = targets::all_paused(ui, world);
-            rehearse(ui, world, cmd, if paused { Act::ResumeRollout } else { Act::PauseRollout }, effects);
-        }
-        Cmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
-        Cmd::Scale => prompt::scale(ui, world),
-        Cmd::Bounds => prompt::bounds(ui, world),
+        Cmd::Change(what) => change(ui, world, what, effects),
         Cmd::Silence => silence::ask(ui, world),
         Cmd::Silenced => silence::show(ui),
-        Cmd::Evict => rehearse(ui, world, cmd, Act::Evict(EvictOptions::default()), effects),
-        Cmd::Rotation => {
-            let pods = targets::of(ui, world, cmd);
-            let act = match targets::service_of(ui, world, &pods) {
-                Some(service) => Act::OutOfRotation { service },
-                None => Act::IntoRotation,
-            };
-            rehearse(ui, world, cmd, act, effects);
-        }
-        Cmd::Failover => failovers(ui, world, "failover ", effects),
-        Cmd::Weight => failovers(ui, world, "weight ", effects),
-        Cmd::Undo => open::pane(ui, world, ListId::Actions, effects),
-        Cmd::UndoThis => actions::undo(ui, world, effects),
-        Cmd::ResumeAction => actions::resume(ui, world, effects),
-        Cmd::PauseAction => actions::pause(ui, world, effects),
         Cmd::CancelAction => actions::cancel(ui, world),
         Cmd::AllActions => ui.all_actions = !ui.all_actions,
         Cmd::FindText => {
@@ -306,17 +277,44 @@ fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)
     }
 }
 
-fn cordon(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let act = if targets::all_cordoned(ui, world) { Act::Uncordon } else { Act::Cordon };
-    rehearse(ui, world, Cmd::Cordon, act, effects);
+/// Opens the plan of a command that changes the cluster, or asks for what it needs first.
+fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>) {
+    match what {
+        ChangeCmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
+        ChangeCmd::Scale => prompt::scale(ui, world),
+        ChangeCmd::Bounds => prompt::bounds(ui, world),
+        ChangeCmd::Rotation => {
+            let pods = targets::of(ui, world, Cmd::Change(what));
+            let act = match targets::service_of(ui, world, &pods) {
+                Some(service) => Act::OutOfRotation { service },
+                None => Act::IntoRotation,
+            };
+            rehearse(ui, world, what, Some((act, pods)), effects);
+        }
+        ChangeCmd::Failover => failovers(ui, world, "failover ", effects),
+        ChangeCmd::Weight => failovers(ui, world, "weight ", effects),
+        ChangeCmd::Undo => open::pane(ui, world, ListId::Actions, effects),
+        ChangeCmd::UndoThis => actions::undo(ui, world, effects),
+        ChangeCmd::ResumeAction => actions::resume(ui, world, effects),
+        ChangeCmd::PauseAction => actions::pause(ui, world, effects),
+        _ => {
+            let act = targets::act(ui, world, Cmd::Change(what));
+            rehearse(ui, world, what, act, effects);
+        }
+    }
 }
 
-fn rehearse(ui: &mut Ui, world: &World, cmd: Cmd, act: Act, effects: &mut Vec<Effect>) {
-    let targets = targets::of(ui, world, cmd);
-    if targets.is_empty() {
-        return ui.say(unfit::target(ui, world, cmd));
+fn rehearse(
+    ui: &mut Ui,
+    world: &World,
+    what: ChangeCmd,
+    act: Option<(Act, Vec<ObjectRef>)>,
+    effects: &mut Vec<Effect>,
+) {
+    match act {
+        Some((act, targets)) if !targets.is_empty() => dialog::open(ui, world, act, targets, effects),
+        _ => ui.say(unfit::target(ui, world, Cmd::Change(what))),
     }
-    dialog::open(ui, world, act, targets, effects);
 }
 
 /// Opens the palette on failover plans, and asks for those of the cluster.

@@ -58,6 +58,9 @@ pub struct Hpa {
     /// Tolerances of `spec.behavior` in thousandths; None: the cluster's default (0.1).
     pub tolerance_up: Option<i64>,
     pub tolerance_down: Option<i64>,
+    /// It scales neither up nor down: `selectPolicy: Disabled` in both directions of `spec.behavior`.
+    #[serde(default)]
+    pub paused: bool,
     pub changed: Option<ChangedBy>,
     /// Owned by a ScaledObject, which reverts edits.
     pub keda: bool,
@@ -90,6 +93,7 @@ impl Default for Hpa {
             last_scale: None,
             tolerance_up: None,
             tolerance_down: None,
+            paused: false,
             changed: None,
             keda: false,
         }
@@ -108,6 +112,8 @@ pub enum HpaState {
     AtMin,
     /// The target is at 0: switched off until someone scales up.
     Disabled,
+    /// Its behavior allows neither direction.
+    Paused,
     /// Wants more than maxReplicas.
     AtMax,
     /// Cannot compute or cannot act.
@@ -133,6 +139,8 @@ pub enum HpaReason {
     /// At its maximum, and the metrics ask for no more.
     AtMaxWhichIsEnough,
     Off,
+    /// scaleUp and scaleDown have selectPolicy Disabled.
+    Paused,
     NoStatusYet,
     NeverLookedAt,
     WaitsForMetrics,
@@ -161,6 +169,7 @@ impl fmt::Display for HpaReason {
             Self::AtMax => "at max",
             Self::AtMaxWhichIsEnough => "at max, which is enough",
             Self::Off => "off: the target is at 0",
+            Self::Paused => "paused: scaleUp and scaleDown are Disabled",
             Self::NoStatusYet => "no status yet",
             Self::NeverLookedAt => "the controller has not looked at it",
             Self::WaitsForMetrics => "waits for the metrics of its pods",

@@ -112,6 +112,11 @@ pub struct Node {
 row!(Node, in "");
 
 impl Node {
+    /// True if it has the taint of a machine that is off.
+    pub fn has_out_of_service_taint(&self) -> bool {
+        self.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
+    }
+
     pub fn label(&self, key: &str) -> Option<&Name> {
         self.labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
     }

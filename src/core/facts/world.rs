@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::Logs;
-use crate::domain::node::{Node, OUT_OF_SERVICE};
+use crate::domain::node::Node;
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
 use crate::domain::service::{EndpointSlice, Service};
@@ -217,7 +217,7 @@ pub struct NodeRow {
 impl NodeRow {
     /// The node is dead and has the out-of-service taint, which declares the machine powered off.
     pub fn is_out_of_service(&self) -> bool {
-        self.state.is_dead() && self.node.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
+        self.state.is_dead() && self.node.has_out_of_service_taint()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{PlanInput, gone, here, kubectl};
+use super::{PlanInput, gone, kubectl, live};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::plan::{
-    Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, LookupResult, Plan, PodFate,
-    Refusal, ServiceEffect, Step, StepKind, Warning,
+    Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, Plan, PodFate, Refusal,
+    ServiceEffect, Step, StepKind, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::domain::workload::POD_NAME;
@@ -108,24 +108,6 @@ fn label_field(key: &str, from: Value, to: Value) -> FieldChange {
 
 fn note_field(from: Value, to: Value) -> FieldChange {
     FieldChange { pointer: format!("/metadata/annotations/{}", escape(OUT_OF_ROTATION)), from, to }
-}
-
-fn live<'a>(input: PlanInput<'a>, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Value> {
-    match input.lookups.get(&here(target)) {
-        Some(LookupResult::Objects(objects)) if !objects.is_empty() => objects.first(),
-        Some(LookupResult::Unread(why)) => {
-            plan.refusals.push(Refusal::NotReadable { why: why.clone() });
-            None
-        }
-        Some(LookupResult::Absent) => {
-            plan.refusals.push(gone(target));
-            None
-        }
-        _ => {
-            plan.refusals.push(Refusal::TargetNotRead { target: target.clone() });
-            None
-        }
-    }
 }
 
 /// The labels that leave a pod so that the Service no longer selects it. One that its controller does not select by,

@@ -59,6 +59,18 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
     if let Some((state, why, since)) = unable(hpa, now) {
         return HpaVerdict { state, why, since, wants, computed, limited_by: None };
     }
+    if hpa.paused {
+        let limits = wants.is_some_and(|wants| Some(wants) != hpa.current);
+        let limited_by = limits.then(|| "selectPolicy".into());
+        return HpaVerdict {
+            state: HpaState::Paused,
+            why: HpaReason::Paused,
+            since: None,
+            wants,
+            computed,
+            limited_by,
+        };
+    }
     let (state, why, since) = able(hpa, limited, wants);
     let limited_by = limited.map(|c| match c.reason.as_str() {
         "TooManyReplicas" => "maxReplicas".into(),
@@ -213,6 +225,19 @@ mod tests {
         assert_eq!(judge(&h, Stamp(500_000)).state, HpaState::Failing);
         h.conditions = active().into();
         assert_eq!(judge(&h, Stamp(5_000)).state, HpaState::Steady);
+    }
+
+    #[test]
+    fn a_paused_one_says_so_unless_it_fails() {
+        let paused = |conditions| Hpa { paused: true, ..hpa(4, 4, 82, conditions) };
+        let v = judge(&paused(active()), Stamp(0));
+        assert_eq!(
+            (v.state, v.why.to_string().as_str()),
+            (HpaState::Paused, "paused: scaleUp and scaleDown are Disabled")
+        );
+        assert_eq!((v.wants, v.limited_by.as_deref()), (Some(6), Some("selectPolicy")));
+        let failing = vec![condition("ScalingActive", Status::False, "FailedGetResourceMetric")];
+        assert_eq!(judge(&paused(failing), Stamp(90_000)).state, HpaState::Failing);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use pilothouse_core::facts::world::{ActionView, Cluster, World};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, RowView, cell, plain};
-use super::super::command::Cmd;
+use super::super::command::{ChangeCmd, Cmd};
 use super::super::keymap::Keymap;
 use super::super::list::{List, ListId, Spec};
 use super::super::rows::actions::{grade, is_left, key, state, steps, title};
@@ -77,7 +77,7 @@ pub fn unfinished(world: &World, cluster: &Cluster, keymap: &Keymap) -> Vec<Cell
     let mut line = vec![cell(Role::Warning, "! unfinished:"), cell(Role::Strong, title(action))];
     let keys = (
         keymap.key(Cmd::Open(ListId::Actions)),
-        keymap.key(Cmd::ResumeAction),
+        keymap.key(Cmd::Change(ChangeCmd::ResumeAction)),
         keymap.key(Cmd::CancelAction),
     );
     if let (Some(list), Some(resume), Some(dismiss)) = keys {
@@ -105,7 +105,8 @@ pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
         cell(grade.role(), format!("{} {}", grade.glyph().trim(), state(action)).trim().to_owned()),
         plain(format!("{} steps", steps(action))),
     ];
-    let (view, resume) = (keymap.key(Cmd::Open(ListId::Actions)), keymap.key(Cmd::ResumeAction));
+    let (view, resume) =
+        (keymap.key(Cmd::Open(ListId::Actions)), keymap.key(Cmd::Change(ChangeCmd::ResumeAction)));
     if let (Some(view), Some(resume), true) = (&view, resume, is_left(action)) {
         // before the reason, which may be long
         line.push(cell(Role::Key, format!("· {view}, then {resume} resumes it")));

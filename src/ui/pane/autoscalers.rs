@@ -49,7 +49,7 @@ pub fn grade_of(state: HpaState) -> Grade {
     match state {
         HpaState::Failing => Grade::Critical,
         HpaState::AtMax => Grade::Warning,
-        HpaState::Scaling | HpaState::Disabled | HpaState::New => Grade::Info,
+        HpaState::Scaling | HpaState::Disabled | HpaState::Paused | HpaState::New => Grade::Info,
         HpaState::Steady | HpaState::AtMin => Grade::Fine,
     }
 }

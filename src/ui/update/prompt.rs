@@ -4,7 +4,7 @@ use pilothouse_core::domain::plan::{Act, ScaleBy};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Target, Ui};
-use super::super::command::{self, Cmd};
+use super::super::command::{self, ChangeCmd, Cmd};
 use super::super::key::{Code, Key};
 use super::super::list::Filter;
 use super::super::present::palette;
@@ -31,9 +31,9 @@ pub fn palette(ui: &mut Ui, world: &World, text: &str) {
 
 /// Asks how many replicas.
 pub fn scale(ui: &mut Ui, world: &World) {
-    let targets = targets::of(ui, world, Cmd::Scale);
+    let targets = targets::of(ui, world, Cmd::Change(ChangeCmd::Scale));
     if targets.is_empty() {
-        return ui.say(unfit::target(ui, world, Cmd::Scale));
+        return ui.say(unfit::target(ui, world, Cmd::Change(ChangeCmd::Scale)));
     }
     let from = match targets.as_slice() {
         [one] => {
@@ -47,10 +47,10 @@ pub fn scale(ui: &mut Ui, world: &World) {
 
 /// Asks for the bounds of an autoscaler.
 pub fn bounds(ui: &mut Ui, world: &World) {
-    let target = targets::of(ui, world, Cmd::Bounds).into_iter().next();
+    let target = targets::of(ui, world, Cmd::Change(ChangeCmd::Bounds)).into_iter().next();
     let hpa = target.as_ref().and_then(|t| ui.shown(world)?.hpas.by_uid(&t.uid).cloned());
     let (Some(target), Some(hpa)) = (target, hpa) else {
-        return ui.say(unfit::target(ui, world, Cmd::Bounds));
+        return ui.say(unfit::target(ui, world, Cmd::Change(ChangeCmd::Bounds)));
     };
     ui.input.clear();
     ui.prompt = Some(Prompt::Bounds { target, min: hpa.min, max: hpa.max });

@@ -4,11 +4,11 @@
 
 use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, Uid};
-use pilothouse_core::domain::kinds::{KINDS, Purpose};
+use pilothouse_core::domain::kinds::KINDS;
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, Ui};
-use super::super::command::{self, Cmd, Command, Context, Risk, purpose};
+use super::super::command::{self, ChangeCmd, Cmd, Command, Context, Risk};
 use super::super::key::Key;
 use super::super::list::{ListId, Spec};
 use super::super::pane::{self, causes};
@@ -47,7 +47,7 @@ pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec
 /// Whether a command that acts on an object is given where the selected one does not fit.
 pub fn is_about_nothing(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     let about = KINDS.iter().any(|kind| targets::fits(cmd, kind)) && !targets::fits(cmd, &Kind::Event);
-    let bounds = || cmd == Cmd::Scale && targets::scales_bounds(ui, world);
+    let bounds = || cmd == Cmd::Change(ChangeCmd::Scale) && targets::scales_bounds(ui, world);
     about && targets::of(ui, world, cmd).is_empty() && !bounds()
 }
 
@@ -90,16 +90,9 @@ pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
 
 /// `'out of service' needs a node`.
 fn needs(cmd: Cmd) -> String {
-    let title = command::of(cmd).map_or("", |c| c.title);
-    let what = match (cmd, purpose(cmd)) {
-        (Cmd::PauseRollout, _) => "a Deployment",
-        (Cmd::Failover | Cmd::Weight, _) => "a service",
-        (_, Some(Purpose::Cordon)) => "a node",
-        (_, Some(Purpose::Restart | Purpose::Scale)) => "a workload",
-        (_, Some(Purpose::Bounds)) => "an autoscaler",
-        (_, Some(Purpose::Evict | Purpose::Rotation)) => "a pod",
-        _ => "an action",
-    };
+    let command = command::of(cmd);
+    let title = command.map_or("", |c| c.title);
+    let what = command.and_then(|c| c.on).map_or("an action", |on| on.words);
     format!("'{title}' needs {what}")
 }
 
@@ -160,19 +153,21 @@ mod tests {
 
     #[test]
     fn each_command_fits_the_kinds_that_kubectl_has_it_for() {
-        let fitting = |cmd: Cmd| KINDS.iter().filter(|kind| targets::fits(cmd, kind)).collect::<Vec<_>>();
+        let fitting =
+            |cmd| KINDS.iter().filter(|kind| targets::fits(Cmd::Change(cmd), kind)).collect::<Vec<_>>();
         let rolled_out = [&Kind::Deployment, &Kind::StatefulSet, &Kind::DaemonSet];
         for (cmd, kinds) in [
-            (Cmd::Drain, &[&Kind::Node] as &[&Kind]),
-            (Cmd::Cordon, &[&Kind::Node]),
-            (Cmd::OutOfService, &[&Kind::Node]),
-            (Cmd::Restart, &rolled_out),
-            (Cmd::Rollback, &rolled_out),
-            (Cmd::PauseRollout, &[&Kind::Deployment]),
-            (Cmd::Scale, &[&Kind::Deployment, &Kind::ReplicaSet, &Kind::StatefulSet]),
-            (Cmd::Bounds, &[&Kind::HorizontalPodAutoscaler]),
-            (Cmd::Evict, &[&Kind::Pod]),
-            (Cmd::Rotation, &[&Kind::Pod]),
+            (ChangeCmd::Drain, &[&Kind::Node] as &[&Kind]),
+            (ChangeCmd::Cordon, &[&Kind::Node]),
+            (ChangeCmd::OutOfService, &[&Kind::Node]),
+            (ChangeCmd::Restart, &rolled_out),
+            (ChangeCmd::Rollback, &rolled_out),
+            (ChangeCmd::PauseRollout, &[&Kind::Deployment]),
+            (ChangeCmd::Scale, &[&Kind::Deployment, &Kind::ReplicaSet, &Kind::StatefulSet]),
+            (ChangeCmd::Bounds, &[&Kind::HorizontalPodAutoscaler]),
+            (ChangeCmd::PauseAutoscaler, &[&Kind::HorizontalPodAutoscaler]),
+            (ChangeCmd::Evict, &[&Kind::Pod]),
+            (ChangeCmd::Rotation, &[&Kind::Pod]),
         ] {
             assert_eq!(fitting(cmd), kinds, "{cmd:?}");
         }

@@ -1,11 +1,12 @@
 //! The single lines: header, job or message, keys.
 
+use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
 use super::super::app::{Prompt, Screen, Ui};
 use super::super::cell::{Cell, ListView, RowView, cell};
-use super::super::command::{self, COMMANDS, Cmd, Risk};
+use super::super::command::{self, COMMANDS, ChangeCmd, Cmd, Risk};
 use super::super::key::Key;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
@@ -161,13 +162,15 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
         .into_iter()
         .map(|(c, key, _)| {
             let paused = || targets::action(ui, world).is_some_and(|a| a.paused);
+            let opens =
+                |cmd, act: &Act| targets::act(ui, world, cmd).is_some_and(|(opened, _)| opened == *act);
             let title = match c.cmd {
-                Cmd::Cordon if targets::all_cordoned(ui, world) => "uncordon",
-                Cmd::OutOfService if targets::all_out_of_service(ui, world) => "back in service",
-                Cmd::PauseAction if paused() => "continue",
+                Cmd::Change(ChangeCmd::Cordon) if opens(c.cmd, &Act::Uncordon) => "uncordon",
+                Cmd::Change(ChangeCmd::OutOfService) if opens(c.cmd, &Act::InService) => "back in service",
+                Cmd::Change(ChangeCmd::PauseAction) if paused() => "continue",
                 Cmd::CancelAction if targets::dismissible(ui, world) => "dismiss",
                 Cmd::AllActions if ui.all_actions => "this cluster",
-                Cmd::Scale if targets::scales_bounds(ui, world) => "bounds",
+                Cmd::Change(ChangeCmd::Scale) if targets::scales_bounds(ui, world) => "bounds",
                 // as its rows call it
                 Cmd::Why if ui.active_list() == Some(ListId::Now) => "why",
                 _ => c.title,

@@ -58,10 +58,12 @@ struct Behavior<'a> {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct ScalingRules<'a> {
     #[serde(borrow)]
     tolerance: Text<'a>,
+    #[serde(borrow)]
+    select_policy: Text<'a>,
 }
 
 /// An entry of `spec.metrics` or `status.currentMetrics`. While a metric fails, the latter is `{"type":""}`.
@@ -215,6 +217,9 @@ pub fn hpa(pools: &mut Pools, json: &[u8]) -> Result<Hpa, DecodeError> {
     let tolerance = |rules: Option<&ScalingRules<'_>>| {
         rules.filter(|r| !r.tolerance.is_empty()).and_then(|r| quantity::milli(&r.tolerance))
     };
+    let disabled = |rules: &Option<ScalingRules<'_>>| {
+        rules.as_ref().is_some_and(|rules| &*rules.select_policy == "Disabled")
+    };
     let behavior = spec.behavior.unwrap_or_default();
     Ok(Hpa {
         uid: meta.uid(),
@@ -234,6 +239,7 @@ pub fn hpa(pools: &mut Pools, json: &[u8]) -> Result<Hpa, DecodeError> {
         last_scale: status.last_scale_time.stamp(),
         tolerance_up: tolerance(behavior.scale_up.as_ref()),
         tolerance_down: tolerance(behavior.scale_down.as_ref()),
+        paused: disabled(&behavior.scale_up) && disabled(&behavior.scale_down),
         changed: pools.changed(meta, &["\"f:spec\""]),
         keda: meta.owner_references.iter().flatten().any(|o| &*o.kind == "ScaledObject"),
     })
@@ -334,6 +340,22 @@ mod tests {
         );
         assert_eq!((hpa.min, hpa.max, hpa.current, hpa.tolerance_up), (1, 5, None, Some(50)));
         assert_eq!(hpa.target_kind, Kind::Deployment);
+    }
+
+    #[test]
+    fn it_is_paused_if_neither_direction_may_change_anything() {
+        for (behavior, paused) in [
+            (r#"{"scaleUp":{"selectPolicy":"Disabled"},"scaleDown":{"selectPolicy":"Disabled"}}"#, true),
+            (r#"{"scaleUp":{"selectPolicy":"Max"},"scaleDown":{"selectPolicy":"Disabled"}}"#, false),
+            (r#"{"scaleUp":{"selectPolicy":"Disabled"}}"#, false),
+            ("{}", false),
+            ("null", false),
+        ] {
+            let json = format!(
+                r#"{{"metadata":{{"name":"h","uid":"u"}},"spec":{{"maxReplicas":5,"behavior":{behavior}}}}}"#
+            );
+            assert_eq!(hpa(&mut Pools::default(), json.as_bytes()).unwrap().paused, paused, "{behavior}");
+        }
     }
 
     trait Milli {

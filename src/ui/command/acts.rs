@@ -1,0 +1,219 @@
+//! The commands that change the cluster: id, title, documentation, contexts, default keys, and what each acts on.
+
+use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::kinds::Purpose;
+use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions};
+use pilothouse_core::facts::event::Right;
+
+use super::{Command, Context, Fits, act, asks, on};
+use Context::{Actions, Autoscalers, Backends, Everywhere, Nodes, Now, Pods, Text, Traffic, Workloads};
+
+/// Identifies a command that changes the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChangeCmd {
+    Drain,
+    Cordon,
+    OutOfService,
+    Restart,
+    Rollback,
+    PauseRollout,
+    Scale,
+    Bounds,
+    PauseAutoscaler,
+    Evict,
+    Rotation,
+    Weight,
+    Failover,
+    Undo,
+    UndoThis,
+    PauseAction,
+    ResumeAction,
+}
+
+/// All of them.
+pub(super) const CHANGES: &[Command] = &[
+    act(
+        ChangeCmd::Drain,
+        "drain",
+        "drain",
+        "cordon a node and evict its pods; confirm by typing the last letters of its name; undo uncordons it, evicted pods do not move back",
+        &[Nodes, Now, Text],
+        &["D"],
+        on("a node", Fits::Purpose(Purpose::Cordon), &[Right::Nodes, Right::Evictions], |_, _| {
+            Act::Drain(DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() })
+        }),
+    ),
+    act(
+        ChangeCmd::Cordon,
+        "cordon",
+        "cordon",
+        "cordon or uncordon a node; confirm with y; undo restores the former state",
+        &[Nodes, Now, Text],
+        &["C"],
+        on("a node", Fits::Purpose(Purpose::Cordon), &[Right::Nodes], |cluster, nodes| {
+            let cordoned = |o: &ObjectRef| cluster.nodes.by_uid(&o.uid).is_some_and(|node| node.cordoned);
+            if nodes.iter().all(cordoned) { Act::Uncordon } else { Act::Cordon }
+        }),
+    ),
+    act(
+        ChangeCmd::OutOfService,
+        "out-of-service",
+        "out of service",
+        "taint a powered-off node out-of-service, so its pods are deleted and its volumes detach; on a tainted node, remove the taint; confirm by typing the context's name; undo restores the former state",
+        &[Nodes, Now, Text],
+        &["O"],
+        on("a node", Fits::Purpose(Purpose::Cordon), &[Right::Nodes], |cluster, nodes| {
+            let off = |o: &ObjectRef| {
+                cluster.nodes.by_uid(&o.uid).is_some_and(|node| node.has_out_of_service_taint())
+            };
+            if nodes.iter().all(off) { Act::InService } else { Act::OutOfService }
+        }),
+    ),
+    act(
+        ChangeCmd::Restart,
+        "restart",
+        "restart",
+        "restart the workload's pods (rollout restart); confirm with y, or with the last letters of the name if it is not healthy; cannot be undone",
+        &[Workloads, Now, Text],
+        &["R"],
+        on("a workload", Fits::Purpose(Purpose::Restart), &[Right::Workloads], |_, _| Act::Restart),
+    ),
+    act(
+        ChangeCmd::Rollback,
+        "rollback",
+        "roll back",
+        "roll back to an earlier revision (o selects it); confirm by typing the last letters of the name; undo restores the newer revision",
+        &[Workloads, Now, Text],
+        &["B"],
+        on("a workload", Fits::Purpose(Purpose::Restart), &[Right::Workloads], |_, _| Act::Rollback {
+            to_revision: None,
+        }),
+    ),
+    act(
+        ChangeCmd::Scale,
+        "scale",
+        "scale",
+        "change the number of replicas; confirm with y to raise it, with the last letters of the name to lower it, with the context's name for 0; undo restores the former number",
+        &[Workloads, Now, Text],
+        &["S"],
+        asks("a workload", Fits::Purpose(Purpose::Scale), &[Right::Scales]),
+    ),
+    Command {
+        hint: 0,
+        ..act(
+            ChangeCmd::PauseRollout,
+            "pause-rollout",
+            "pause",
+            "pause or resume a Deployment's rollout; confirm with y; undo restores the former state",
+            &[Workloads, Text],
+            &["P"],
+            on("a Deployment", Fits::Kind(&Kind::Deployment), &[Right::Workloads], |cluster, objects| {
+                let paused = |o: &ObjectRef| {
+                    cluster.workload(&o.kind, &o.namespace, &o.name).is_some_and(|workload| workload.paused)
+                };
+                if objects.iter().all(paused) { Act::ResumeRollout } else { Act::PauseRollout }
+            }),
+        )
+    },
+    act(
+        ChangeCmd::Bounds,
+        "bounds",
+        "bounds",
+        "change minReplicas and maxReplicas; confirm with y, or with the last letters of the name to lower one; undo restores both",
+        &[Autoscalers],
+        &["S"],
+        asks("an autoscaler", Fits::Purpose(Purpose::Bounds), &[Right::Autoscalers]),
+    ),
+    act(
+        ChangeCmd::PauseAutoscaler,
+        "pause-autoscaler",
+        "pause",
+        "pause or resume an autoscaler (selectPolicy Disabled for scaleUp and scaleDown); confirm with y; undo restores the former state",
+        &[Autoscalers],
+        &["P"],
+        on("an autoscaler", Fits::Purpose(Purpose::Bounds), &[Right::Autoscalers], |cluster, hpas| {
+            let paused = |o: &ObjectRef| cluster.hpas.by_uid(&o.uid).is_some_and(|hpa| hpa.paused);
+            if hpas.iter().all(paused) { Act::ResumeAutoscaler } else { Act::PauseAutoscaler }
+        }),
+    ),
+    act(
+        ChangeCmd::Evict,
+        "evict",
+        "evict",
+        "evict pods (o: delete them instead); confirm by typing the last letters of the name; cannot be undone",
+        &[Pods, Backends, Now, Text],
+        &["K"],
+        on("a pod", Fits::Purpose(Purpose::Evict), &[Right::Evictions], |_, _| {
+            Act::Evict(EvictOptions::default())
+        }),
+    ),
+    act(
+        ChangeCmd::Rotation,
+        "rotation",
+        "out/in rotation",
+        "take a pod out of its Service (its labels are removed, it keeps running), or put it back; confirm by typing the last letters of the name, for the last ready pod the context's name; undo restores the labels",
+        &[Backends, Pods, Now, Text],
+        &["X"],
+        asks("a pod", Fits::Purpose(Purpose::Rotation), &[Right::Pods]),
+    ),
+    act(
+        ChangeCmd::Failover,
+        "failover",
+        "failover",
+        "run a failover plan, from the config or suggested for this cluster; confirm by typing the context's name; undo reverts the completed steps",
+        &[Traffic, Backends, Nodes, Now],
+        &["F"],
+        asks("a service", Fits::Anything, &[]),
+    ),
+    Command {
+        hint: 0,
+        ..act(
+            ChangeCmd::Weight,
+            "weight",
+            "weight",
+            "change the weights of a route's backends; confirm by typing the context's name; undo restores them",
+            &[Traffic, Backends],
+            &["W"],
+            asks("a service", Fits::Anything, &[]),
+        )
+    },
+    act(
+        ChangeCmd::UndoThis,
+        "undo",
+        "undo",
+        "undo this action; refused if the object was changed after it; confirm with y for a cordon, otherwise with the last letters of the name",
+        &[Actions],
+        &["U"],
+        asks("an action", Fits::Nothing, &[]),
+    ),
+    Command {
+        hint: 0,
+        ..act(
+            ChangeCmd::Undo,
+            "undo-list",
+            "undo",
+            "open the list of actions, to undo one of them",
+            &[Everywhere],
+            &["U"],
+            asks("an action", Fits::Anything, &[]),
+        )
+    },
+    act(
+        ChangeCmd::ResumeAction,
+        "resume-action",
+        "resume",
+        "resume an action whose process ended, or a drain that stopped; the confirmation is the same as for the action",
+        &[Actions],
+        &["R"],
+        asks("an action", Fits::Nothing, &[]),
+    ),
+    act(
+        ChangeCmd::PauseAction,
+        "pause-action",
+        "pause",
+        "pause this action, or continue it; evictions that were already sent still finish; no confirmation",
+        &[Actions],
+        &["P"],
+        asks("an action", Fits::Nothing, &[]),
+    ),
+];
