@@ -1,4 +1,4 @@
-//! Why an action must not be done.
+//! The reasons why an action is refused.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -6,20 +6,20 @@ use super::coded::{All, Elsewhere, InContext, LastChange, Reason, coded};
 use super::{Access, StepKind};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 
-/// What refuses.
+/// The check that refuses an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {
     ReadOnly,
-    /// A right is missing.
+    /// A permission is missing.
     Rbac,
-    /// What kubectl drain refuses by default.
+    /// `kubectl drain` refuses this by default.
     KubectlFilter,
-    /// Something is not as the action needs it.
+    /// The cluster is not in the state that the action requires.
     Precondition,
-    /// What it would be judged by is not known.
+    /// The data to judge the action by is not known.
     IncompleteData,
-    /// The server's dry run.
+    /// The server's dry run failed.
     DryRun,
 }
 
@@ -42,7 +42,7 @@ impl std::fmt::Display for Guard {
     }
 }
 
-/// What kubectl's filters refuse a pod for, in the order of their words.
+/// The filters of `kubectl drain` that refuse a pod, in the order of kubectl's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FilterRefusal {
     DaemonSet,
@@ -69,7 +69,7 @@ impl std::fmt::Display for FilterRefusal {
 }
 
 coded! {
-    /// Why an action must not be done. Each code and its fields; `Display` gives the reason in words.
+    /// Why an action is refused. Each code has its fields. `Display` gives the reason in words.
     Refusal
 
     // of any action
@@ -151,7 +151,7 @@ coded! {
 }
 
 impl Refusal {
-    /// What refuses.
+    /// Returns the check that refuses.
     pub fn guard(&self) -> Guard {
         match self {
             Self::Recorded { guard, .. } => *guard,
@@ -201,7 +201,7 @@ impl Refusal {
         }
     }
 
-    /// For people: the reason, with who refuses where it does not say so itself.
+    /// Returns the reason for people. It begins with the check that refuses, unless the reason names it.
     pub fn words(&self) -> String {
         let who = match self.guard() {
             Guard::KubectlFilter => "kubectl drain would refuse as well: ",
@@ -214,12 +214,12 @@ impl Refusal {
     }
 }
 
-/// Why there is no revision to go back to.
+/// Why a rollback has no revision to go back to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoRevision {
-    /// The workload has none at all.
+    /// The workload has no revisions.
     None,
-    /// Not this one, but these.
+    /// The workload does not have this revision. `known` lists the revisions that it has.
     Unknown {
         number: i64,
         known: Vec<i64>,
@@ -240,14 +240,14 @@ impl std::fmt::Display for NoRevision {
     }
 }
 
-/// As the journal has it.
+/// The format of a refusal in the journal.
 #[derive(Serialize, Deserialize)]
 struct Record {
     guard: Guard,
     reason: String,
 }
 
-/// The journal keeps the words that were shown.
+/// The journal stores the words that were shown.
 impl Serialize for Refusal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Record { guard: self.guard(), reason: self.to_string() }.serialize(serializer)

@@ -1,4 +1,4 @@
-//! What a person should know before confirming a plan.
+//! The warnings that a person reads before confirming a plan.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -8,7 +8,7 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::workload::ManagedBy;
 
 coded! {
-    /// What a person should know before confirming. Each code and its fields; `Display` gives the words.
+    /// A warning that a person reads before confirming. Each code has its fields. `Display` gives the words.
     Warning
 
     // of any action
@@ -194,18 +194,18 @@ coded! {
 }
 
 impl Warning {
-    /// True for what a person reads first: the action cannot come to its end so.
+    /// Returns true for a warning that comes first, because the action cannot finish.
     pub fn is_grave(&self) -> bool {
         matches!(self, Self::KubeletSilent { .. })
     }
 
-    /// The same list of names, unless it is empty.
+    /// Returns a warning about these names, or `None` if there are none.
     pub(crate) fn of<T>(names: Vec<T>, say: impl FnOnce(Few<T>) -> Self) -> Option<Self> {
         (!names.is_empty()).then(|| say(Few(names)))
     }
 }
 
-/// The journal keeps the words that were shown.
+/// The journal stores the words that were shown.
 impl Serialize for Warning {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
