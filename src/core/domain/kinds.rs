@@ -309,12 +309,12 @@ kinds! {
     }
 }
 
-/// Hands the list of tables to the macro `$then`. There is a table for every kind that is watched; a line names the kind,
-/// the type of its rows, the field of the table (`cluster.pods`), and the variant of
-/// [`Fact`](crate::facts::event::Fact) by which its rows arrive and are recorded.
+/// Passes the list of tables to the macro `$then`. Every watched kind has a table. A line has the kind, the type of its
+/// rows, the field of the table (`cluster.pods`), and the variant of [`Fact`](crate::facts::event::Fact) that its rows
+/// arrive in and are recorded as.
 ///
-/// The list makes the facts, the tables, what is dirty, the coverage of `snapshot`, and the lists and watches
-/// that are started. A kind is listed and watched in the order of this list.
+/// The facts, the tables, the dirty sets, the coverage of `snapshot`, and the lists and watches are generated from this
+/// list. The kinds are listed and watched in its order.
 #[macro_export]
 macro_rules! with_tables {
     ($then:ident) => {
@@ -344,13 +344,15 @@ pub use with_tables;
 pub const ROUTES: [Kind; 3] = [Kind::HTTPRoute, Kind::VirtualService, Kind::TraefikService];
 
 impl Kind {
-    /// From the API's spelling; never fails. Where another group may have a kind of the same name use [`Self::of`].
+    /// Returns the kind that the API spells like this. It never fails. Use [`Self::of`] if another group may have a kind of
+    /// the same name.
     pub fn parse(text: &str) -> Self {
         let known = KINDS.iter().find(|kind| kind.as_str() == text);
         known.cloned().unwrap_or_else(|| Self::Other(Name::from(text)))
     }
 
-    /// By its group as well (`apps`, "" for core): another group's `Job` or `Service` must not pass for a built-in one.
+    /// Returns the kind with this name in this group (`apps`, "" for core). A `Job` or `Service` of another group must not be
+    /// treated as the built-in kind.
     pub fn of(text: &str, group: &str) -> Self {
         let kind = Self::parse(text);
         match kind.info() {
@@ -359,7 +361,7 @@ impl Kind {
         }
     }
 
-    /// Whether an action of this purpose can be about objects of this kind: whether it writes to them.
+    /// Returns true if an action of this purpose writes to objects of this kind.
     pub fn takes(&self, purpose: Purpose) -> bool {
         let writes =
             |need: &&Need| need.verbs.iter().any(|verb| matches!(*verb, "create" | "patch" | "delete"));
@@ -367,14 +369,14 @@ impl Kind {
         needs.iter().filter(|need| need.purpose == purpose).any(|need| writes(&need))
     }
 
-    /// kubectl's short name, as used in `deploy/checkout`; the kind itself, lower-cased, where there is none.
+    /// Returns kubectl's short name, as used in `deploy/checkout`. If there is none, returns the kind in lower case.
     pub fn short(&self) -> String {
         let short = self.info().and_then(|info| info.short.first());
         short.map_or_else(|| self.as_str().to_lowercase(), ToString::to_string)
     }
 
-    /// Reads what people type: `deploy`, `deployment`, `deployments`, `deployment.apps`, `deployments.v1.apps` (kubectl's
-    /// ways). None for a kind of another group: `service.serving.knative.dev` is no Service.
+    /// Parses the names that kubectl accepts: `deploy`, `deployment`, `deployments`, `deployment.apps`,
+    /// `deployments.v1.apps`. Returns `None` for a kind of another group, such as `service.serving.knative.dev`.
     pub fn from_word(word: &str) -> Option<Self> {
         let lower = word.to_lowercase();
         let (base, group) = lower.split_once('.').map_or((lower.as_str(), None), |(b, g)| (b, Some(g)));
@@ -389,14 +391,15 @@ impl Kind {
         KINDS.iter().find(meant).cloned()
     }
 
-    /// False for a kind of the cluster. What is not known is taken for namespaced, as most kinds are.
+    /// Returns false for a cluster-scoped kind. An unknown kind is treated as namespaced. Most kinds are.
     pub fn is_namespaced(&self) -> bool {
         self.info().is_none_or(|info| info.namespaced)
     }
 }
 
 impl KindInfo {
-    /// As kubectl compares what stands behind the first dot: the group or its beginning, perhaps after the version.
+    /// Compares the text after the first dot like kubectl does. It is the group or its beginning, with an optional version
+    /// before it.
     fn is_in(&self, text: &str) -> bool {
         let rest = text.strip_prefix(self.version).unwrap_or(text);
         let rest = rest.strip_prefix('.').unwrap_or(rest);
@@ -411,7 +414,7 @@ impl fmt::Display for Kind {
 }
 
 impl<'de> Deserialize<'de> for Kind {
-    /// Also what older versions wrote, for which fewer kinds had a name.
+    /// Also reads the format of older versions, which knew fewer kinds by name.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]

@@ -1,12 +1,14 @@
-//! Where pods that leave their nodes can go: the scheduler's filters over the known state, first fit decreasing.
+//! Finds nodes for pods that leave their own. It runs the scheduler's filters on the known state, first fit
+//! decreasing.
 //!
 //! It checks readiness, cordon, taints, node selector and required node affinity, host ports, requests, required pod
-//! affinity and anti-affinity (in both directions), and topology spread with `DoNotSchedule`, in the order of
-//! kube-scheduler's filters, so that a node counts under the reason that the scheduler would give. It does not check
-//! extended resources, namespace selectors of pod affinity, and where persistent volumes can be attached; the result
-//! says so.
+//! affinity and anti-affinity (in both directions), and topology spread with `DoNotSchedule`. The order is that of
+//! kube-scheduler's filters, so that a node counts under the reason that the scheduler would give.
 //!
-//! It needs one pass over all pods, and nothing that grows with pods times pods: see [`others`].
+//! It does not check extended resources, namespace selectors of pod affinity, and where persistent volumes can be
+//! attached. The result reports these limits.
+//!
+//! It visits all pods once. No step compares every pod with every other pod: see [`others`].
 
 mod others;
 
@@ -21,12 +23,12 @@ use crate::domain::quantity::Resources;
 use crate::domain::scheduling::HostPort;
 use crate::facts::world::{Cluster, NodeRow, NodeState};
 
-/// The result: where the pods would go.
+/// The nodes that the pods would run on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     pub placed: Vec<Placed>,
     pub unplaced: Vec<Unplaced>,
-    /// Pods with requests that are not counted, with the resource: `ml/train-0 (nvidia.com/gpu)`.
+    /// Pods that request resources which are not checked: `ml/train-0 (nvidia.com/gpu)`.
     pub extended: Vec<String>,
     /// Pods with affinity to namespaces that are selected by labels.
     pub by_labels: Vec<String>,
@@ -38,7 +40,7 @@ pub struct Placed {
     pub namespace: Name,
     pub name: Name,
     pub node: Name,
-    /// It has volumes and fits on no node of its current zone.
+    /// The pod's current zone, if the pod has volumes and fits on no node of that zone.
     pub out_of: Option<Name>,
 }
 
@@ -78,7 +80,8 @@ struct CandidateNode<'a> {
 }
 
 impl<'a> CandidateNode<'a> {
-    /// As in the scheduler, an overcommitted node still accepts a pod without requests.
+    /// Returns which resources are insufficient. Like in the scheduler, an overcommitted node still accepts a pod
+    /// without requests.
     fn short(&self, need: Resources) -> Option<Insufficient> {
         let lacks = |need: i64, free: i64| need > 0 && need > free;
         let short = Insufficient {
@@ -90,7 +93,8 @@ impl<'a> CandidateNode<'a> {
         (short != Insufficient::default()).then_some(short)
     }
 
-    /// The first filter that rejects the pod for this node, apart from those that depend on other pods.
+    /// Returns the first filter that rejects the pod for this node. Filters that depend on other pods are not
+    /// included.
     fn refuses(&self, pod: &Pod) -> Option<FilterReason<'a>> {
         let wants = &pod.shape.scheduling;
         let node = &self.row.node;
@@ -116,7 +120,7 @@ impl<'a> CandidateNode<'a> {
     }
 }
 
-/// Whether a controller recreates the pod after its eviction, and has not done so already.
+/// Returns true if a controller recreates the pod after its eviction, and has not done so already.
 fn comes_back(pod: &Pod) -> bool {
     pod.owner.as_ref().is_some_and(|owner| {
         let same_name = owner.kind == Kind::StatefulSet;
@@ -124,16 +128,16 @@ fn comes_back(pod: &Pod) -> bool {
     })
 }
 
-/// Finds a node for each of the pods that leave; the drained nodes are not candidates.
+/// Finds a node for each of the leaving pods. The drained nodes are not candidates.
 pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
     let mut rows: Vec<&NodeRow> = cluster.derived.nodes.iter().map(AsRef::as_ref).collect();
-    // slots have no order, but the same cluster must give the same plan
+    // The rows have no fixed order, but the same cluster must give the same plan.
     rows.sort_by(|a, b| a.node.name.cmp(&b.node.name));
     let leaving: HashSet<&Name> = leaving.iter().collect();
     let gone: HashSet<&Uid> = going.iter().map(|p| &p.uid).collect();
     let index: HashMap<&Name, usize> = rows.iter().enumerate().map(|(i, r)| (&r.node.name, i)).collect();
     let mut pods: Vec<&Pod> = going.iter().copied().filter(|p| comes_back(p)).collect();
-    // the pods of one owner come one after the other, because the result for one is valid for the next
+    // The pods of one owner follow each other, because the result for one is valid for the next.
     pods.sort_by_key(|p| {
         let owner = p.owner.as_ref().map(|o| &o.name);
         (Reverse((p.requests.cpu_milli, p.requests.memory_bytes)), &p.namespace, owner, &p.name)
@@ -158,7 +162,8 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
     for pod in pods {
         note_unjudged(pod, &mut out);
         let Some(class) = others.class(pod) else { continue };
-        // free resources only shrink; but a pod placed since then may be the one that this pod's affinity needs
+        // The free resources only decrease, so the failure stays valid. A pod that was placed since then can satisfy
+        // the affinity of this one, so such pods are checked again.
         if let Some((same, requests, placed, reason)) = &failed
             && *same == class
             && *requests == pod.requests
@@ -170,7 +175,7 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
         let lows = others.lows(class);
         let fits = |i: usize, candidate: &CandidateNode<'_>| {
             !candidate.leaving
-                // the cheapest check first: most nodes that do not fit are full
+                // This check comes first because it is cheap and most nodes that do not fit are full.
                 && candidate.short(pod.requests).is_none()
                 && candidate.refuses(pod).is_none()
                 && others.refuses(class, &lows, i).is_none()
@@ -220,7 +225,7 @@ fn note_unjudged(pod: &Pod, out: &mut Placement) {
     }
 }
 
-/// The host ports of the pods that stay.
+/// Adds the host ports of the pods that stay.
 fn take_ports<'a>(
     cluster: &'a Cluster,
     gone: &HashSet<&Uid>,
@@ -239,7 +244,8 @@ fn take_ports<'a>(
     }
 }
 
-/// `0 of 49 other nodes: 30 taint dedicated=gpu, 12 insufficient cpu, 7 do not match its node selector`.
+/// Returns why no node fits: `0 of 49 other nodes: 30 taint dedicated=gpu, 12 insufficient cpu, 7 do not match its
+/// node selector`.
 fn why(
     candidates: &[CandidateNode<'_>],
     others: &Others<'_>,
