@@ -302,8 +302,9 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     };
 }
 
-/// Returns true if the context of the plan or of a step is protected, or the namespace of a target, a step or a pod that
-/// would be deleted. It is also true if it is not known which pods would be deleted and any namespace is protected.
+/// Returns true if the context of the plan or of a step is protected, or the namespace of a target, a step or a pod
+/// that would be deleted. It is also true if it is not known which pods would be deleted and any namespace is
+/// protected.
 pub fn is_protected(plan: &Plan, guards: &GuardSettings) -> bool {
     let going = plan.pods.iter().filter(|p| matches!(p.fate, Fate::Evict | Fate::Wait)).map(|p| &p.pod);
     let unknown = plan.unread.iter().any(|u| u.what == Lacking::Pods);

@@ -344,15 +344,15 @@ pub use with_tables;
 pub const ROUTES: [Kind; 3] = [Kind::HTTPRoute, Kind::VirtualService, Kind::TraefikService];
 
 impl Kind {
-    /// Returns the kind that the API spells like this. It never fails. Use [`Self::of`] if another group may have a kind of
-    /// the same name.
+    /// Returns the kind with this name in the API. It never fails. Use [`Self::of`] if another group may have a kind
+    /// of the same name.
     pub fn parse(text: &str) -> Self {
         let known = KINDS.iter().find(|kind| kind.as_str() == text);
         known.cloned().unwrap_or_else(|| Self::Other(Name::from(text)))
     }
 
-    /// Returns the kind with this name in this group (`apps`, "" for core). A `Job` or `Service` of another group must not be
-    /// treated as the built-in kind.
+    /// Returns the kind with this name in this group (`apps`, "" for core). A `Job` or `Service` of another group
+    /// must not be treated as the built-in kind.
     pub fn of(text: &str, group: &str) -> Self {
         let kind = Self::parse(text);
         match kind.info() {
@@ -398,8 +398,8 @@ impl Kind {
 }
 
 impl KindInfo {
-    /// Compares the text after the first dot like kubectl does. It is the group or its beginning, with an optional version
-    /// before it.
+    /// Compares the text after the first dot like kubectl does. It is the group or its beginning, with an optional
+    /// version before it.
     fn is_in(&self, text: &str) -> bool {
         let rest = text.strip_prefix(self.version).unwrap_or(text);
         let rest = rest.strip_prefix('.').unwrap_or(rest);

@@ -403,7 +403,7 @@ mod tests {
     use crate::plan::{plan, takes_many_nodes};
     use crate::state::ClusterState;
 
-    /// What a headless command asks for that knows `targets` nodes of zone a.
+    /// Returns what a headless command asks for if it knows `targets` nodes of zone a.
     fn asks(act: Act, targets: u128, fleet: &LookupResult) -> (Confirm, bool) {
         let info = ClusterInfo { context: "test".into(), ..ClusterInfo::default() };
         let mut state = ClusterState::new(info);

@@ -114,8 +114,8 @@ fn on_the_dead(uid: u128, name: &str, tolerations: Box<[Toleration]>) -> Pod {
     Pod { node: Some("off".into()), ..pod }
 }
 
-/// Returns a cluster with workload `web` and its pods `a` and `b`. Service `web` selects them by a label that no controller
-/// selects by. Service `all` selects them only by a label of their controller.
+/// Returns a cluster with workload `web` and its pods `a` and `b`. Service `web` selects them by a label that no
+/// controller selects by. Service `all` selects them only by a label of their controller.
 fn cluster() -> Arc<Cluster> {
     let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
     let rs = || Some((Kind::ReplicaSet, 20));

@@ -4,7 +4,7 @@
 //!
 //! Semantics: kubectl's `pkg/drain/filters.go` and the eviction subresource's `eviction.go`. The order of the filters
 //! is skip-deleted, DaemonSet, mirror, local storage, no controller. The first filter that returns "do not delete"
-//! ends the chain. An owner of kind DaemonSet in any group is looked up by name among the DaemonSets of `apps/v1`.
+//! ends the chain. An owner of kind DaemonSet is looked up by name among the DaemonSets of `apps/v1`.
 
 mod budgets;
 mod costs;
@@ -69,11 +69,11 @@ pub enum DaemonSet {
     Unread(String),
 }
 
-/// Returns the DaemonSet that a pod's owner names. Returns `None` if the owner is of another kind. Also returns
-/// `None` if the pod has finished, because the DaemonSet then does not matter.
+/// Returns the DaemonSet that a pod's owner names. Returns `None` if the owner is of another kind or group. Also
+/// returns `None` if the pod has finished, because the DaemonSet then does not matter.
 ///
-/// kubectl 1.36 compares the kind and the group; 1.32 compares the kind's name alone, and looks for the name of a foreign
-/// DaemonSet in `apps/v1`.
+/// kubectl 1.36 compares the kind and the group. kubectl 1.32 compares only the kind, so it looks for the name of
+/// another group's DaemonSet in `apps/v1`.
 pub fn daemonset_of(pod: &Pod) -> Option<ObjectRef> {
     let owner = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet && !pod.phase.is_finished())?;
     // The lookup is by name, like in kubectl. An earlier DaemonSet with the same name counts too.
@@ -461,7 +461,7 @@ mod tests {
     }
 
     fn daemon(pod: &mut Pod, name: &str, group: &str) {
-        // as the decoder has it
+        // The decoder sets the same kind.
         let kind = if group == "apps" { Kind::DaemonSet } else { Kind::Other("DaemonSet".into()) };
         pod.owner =
             Some(Arc::new(Owner { kind, name: name.into(), uid: Uid::Uuid(77), group: group.into() }));
@@ -493,7 +493,7 @@ mod tests {
             empty_dir(p);
         };
         assert_eq!(fate(|_| {}, &none), (Fate::Evict, true));
-        // by kind, group and name, whatever the owner's uid
+        // The DaemonSet is found by kind, group and name. The owner's uid does not matter.
         assert_eq!(fate(|p| daemon(p, "ds", "apps"), &none), (Fate::Refuse, false));
         assert_eq!(fate(|p| daemon(p, "ds", "apps"), &all), (Fate::Skip, true));
         assert_eq!(fate(|p| daemon(p, "gone", "apps"), &none), (Fate::Refuse, false), "not there");
@@ -512,7 +512,7 @@ mod tests {
                 "of another group"
             );
         }
-        // a controller of a kind that nobody knows is a controller
+        // A controller of an unknown kind counts as a controller.
         let foreign = |p: &mut Pod| {
             p.owner = Some(Arc::new(Owner {
                 kind: Kind::Other("Rollout".into()),
@@ -624,7 +624,7 @@ mod tests {
         assert!(drain.pods[0].reason.contains("more than one"));
     }
 
-    /// The numbers of one budget over `ready` pods of this node: the wait and its words.
+    /// Returns the wait and its words for one budget over `ready` pods of this node.
     fn wait(pdb: Pdb, ready: &[bool], options: &DrainOptions) -> (Option<BudgetWait>, String) {
         let pods = ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
         let c = cluster(pods, vec![pdb]);
@@ -640,7 +640,7 @@ mod tests {
             assert_eq!(got, want, "{note}");
             assert!(note.contains(words), "{note}");
         };
-        // three pods one at a time with the default grace of 30 s
+        // Three pods leave one at a time, with the default grace period of 30 s.
         has(wait(pdb(1), &[true; 3], &options), Some(BudgetWait::AtLeast(90)), "3 rounds, 1m30s if each");
         has(wait(pdb(3), &[true; 3], &options), Some(BudgetWait::AtLeast(30)), "lets all 3 go at once");
         has(
@@ -693,7 +693,7 @@ mod tests {
         assert_eq!((span(0), span(90), span(7205)), ("0s".into(), "1m30s".into(), "2h5s".into()));
     }
 
-    /// Two zones with two nodes each; `a1` is drained.
+    /// Returns a cluster with two zones of two nodes each. Node `a1` is drained.
     fn shop(pods: Vec<Pod>, more: Vec<Fact>) -> Arc<Cluster> {
         let mut state = ClusterState::new(ClusterInfo::default());
         let node = |name: &str, zone: &str| Node {
@@ -832,7 +832,7 @@ mod tests {
             !zone.iter().any(|w| matches!(w, Warning::LastInZone { .. })),
             "the zone says it already: {zone:?}"
         );
-        // a headless command knows the targets alone: what it has no data for it does not claim
+        // A headless command knows only its targets. It must not report anything that it has no data for.
         let (alone, whole) = warned(&shop(pods, vec![]), &["a1"], false);
         let bound = With { name: "shop/p01".into(), of: "a".into() };
         let bound = Warning::BoundToZone { pods: Few(vec![bound]) };
@@ -947,7 +947,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pods, a plan never evicts more ready pods of a budget than it allows.
+        /// A plan never evicts more ready pods of a budget than the budget allows.
         #[test]
         fn a_plan_never_breaks_a_budget(allowed in 0i32..4, ready in prop::collection::vec(any::<bool>(), 0..12)) {
             let pods: Vec<Pod> =

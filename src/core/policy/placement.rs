@@ -398,7 +398,7 @@ mod tests {
         place(&cluster, &leaving, &going)
     }
 
-    /// `pod=node`, sorted, and `pod: reason` for pods that fit on no node.
+    /// Returns `pod=node` for placed pods and `pod: reason` for the others, sorted.
     fn said(p: &Placement) -> Vec<String> {
         let mut all: Vec<String> = p.placed.iter().map(|p| format!("{}={}", p.name, p.node)).collect();
         all.extend(p.unplaced.iter().map(|u| format!("{}: {}", u.name, u.reason)));
@@ -465,13 +465,13 @@ mod tests {
             said(&run(nodes, pods, &["old"])),
             ["p0=n", "p1=n", "p2: 0 of 1 other node: 1 insufficient pod slots"]
         );
-        // largest first: 3000 and 1000 fill one node, 2500 needs the other
+        // The largest pods are placed first: 3000 and 1000 fill one node, and 2500 needs the other.
         let nodes = vec![node("old", &[]), node("n1", &[]), node("n2", &[])];
         let pods = [("a", 1000), ("b", 2500), ("c", 3000)]
             .map(|(n, cpu)| pod(n, "old", cpu, n, Scheduling::default()))
             .to_vec();
         assert_eq!(said(&run(nodes, pods, &["old"])), ["a=n1", "b=n2", "c=n1"]);
-        // an overcommitted node still accepts a pod without requests
+        // An overcommitted node still accepts a pod without requests.
         let mut free = pod("free", "old", 0, "a", Scheduling::default());
         free.requests.memory_bytes = 0;
         let nodes = vec![node("old", &[]), node("n", &[])];
@@ -497,8 +497,8 @@ mod tests {
         );
     }
 
-    /// "More practical use-cases" of the documentation: three caches, each on a node of its own, and three web servers,
-    /// each on a node with a cache and without another web server.
+    /// From "More practical use-cases" of the documentation: three caches, each on its own node, and three web
+    /// servers, each on a node with a cache and without another web server.
     #[test]
     fn affinity_and_anti_affinity() {
         let host = "kubernetes.io/hostname";
@@ -514,20 +514,20 @@ mod tests {
         pods.push(pod("web1", "n1", 1, "web", server.clone()));
         pods.push(pod("web2", "old", 1, "web", server.clone()));
         assert_eq!(said(&run(nodes(), pods.clone(), &["old"])), ["web2=n2"]);
-        // no node is left for the cache itself: every other node has one
+        // No node is left for the cache, because every other node has one.
         pods.push(pod("store4", "old", 5, "store", cache.clone()));
         assert_eq!(
             said(&run(nodes(), pods, &["old"])),
             ["store4: 0 of 3 other nodes: 3 have pods that it must not be with", "web2=n2"]
         );
-        // anti-affinity works in the other direction too: the staying pod has it, the new one does not
+        // Anti-affinity also works in the other direction: the staying pod has it, and the new one does not.
         let pods = vec![
             pod("store1", "n1", 1, "store", cache),
             pod("plain", "old", 1, "store", Scheduling::default()),
         ];
         let p = run(vec![node("old", &[]), node("n1", &[])], pods, &["old"]);
         assert_eq!(said(&p), ["plain: 0 of 1 other node: 1 has pods that must not be with it"]);
-        // without any cache a server fits on no node, unless it satisfies its own affinity
+        // Without a cache, a server fits on no node, unless it satisfies its own affinity.
         let p = run(nodes(), vec![pod("w", "old", 1, "web", server)], &["old"]);
         assert_eq!(said(&p), ["w: 0 of 3 other nodes: 3 do not meet its pod affinity"]);
         let own = Scheduling { affinity: [term("web", "zone")].into(), ..Scheduling::default() };
@@ -541,8 +541,8 @@ mod tests {
         assert_eq!(said(&run(zones, pods, &["old"])), ["w0=a", "w1=a"], "the second follows the first");
     }
 
-    /// The examples of "Pod Topology Spread Constraints": three pods in two zones with two nodes each, and one more
-    /// pod.
+    /// From the examples of "Pod Topology Spread Constraints": three pods in two zones with two nodes each, and one
+    /// more pod.
     #[test]
     fn topology_spread() {
         let nodes = || {
@@ -564,10 +564,10 @@ mod tests {
             said(&run(nodes(), pods, &["old"]))
         };
         assert_eq!(run_with(std::slice::from_ref(&zone), &["node1", "node2", "node3"]), ["mypod=node3"]);
-        // zone and node together: only node4 is left; the drained node has no zone and is no domain
+        // With zone and node together, only node4 is left. The drained node has no zone and is no domain.
         let both = [zone.clone(), spread("kubernetes.io/hostname")];
         assert_eq!(run_with(&both, &["node1", "node2", "node3"]), ["mypod=node4"]);
-        // conflicting constraints: by zone it could only go to node3, by node only to node2
+        // The constraints conflict: by zone only node3 is possible, and by node only node2.
         let nodes3 = || {
             [("old", ""), ("node1", "A"), ("node2", "A"), ("node3", "B")]
                 .map(|(n, z)| if z.is_empty() { node(n, &[]) } else { node(n, &[("zone", z)]) })
@@ -584,7 +584,7 @@ mod tests {
             ["mypod: 0 of 3 other nodes: 2 would break its spread over zone, \
               1 would break its spread over kubernetes.io/hostname"]
         );
-        // minDomains: two zones are too few, so the fewest counts as none
+        // With minDomains, two zones are too few, so the smallest count is 0.
         let three = Spread { min_domains: 3, ..zone.clone() };
         assert_eq!(
             run_with(&[three], &["node1", "node3"]),
@@ -642,7 +642,7 @@ mod tests {
     }
 
     proptest! {
-        /// In any cluster, no node is overcommitted, no taint, selector or anti-affinity is violated, and each pod is
+        /// In any cluster, no node is overcommitted and no taint, selector or anti-affinity is violated. Each pod is
         /// either placed or reported.
         #[test]
         fn a_placement_keeps_every_rule(
@@ -686,7 +686,7 @@ mod tests {
                 for p in &came {
                     let s = &p.shape.scheduling;
                     prop_assert!(s.repelled_by(n).is_none() && s.selects(n) && s.has_affinity_to(n));
-                    // no pod here has anti-affinity to it, and it has none to any pod here
+                    // No pod here has anti-affinity to this pod, and this pod has none to them.
                     for other in came.iter().chain(&stayed).filter(|o| o.uid != p.uid) {
                         for (a, b) in [(p, other), (other, p)] {
                             prop_assert!(!a.shape.scheduling.anti_affinity.iter().any(|t| t.selects(&a.namespace, &b.namespace, *b)));

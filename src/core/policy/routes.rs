@@ -131,8 +131,8 @@ pub fn pairs(kind: &Kind, route: &Value, from: &str, to: &str) -> Vec<Pair> {
             let from = of(rule).find(|b| b.name == from)?;
             let to = of(rule).find(|b| b.name == to)?;
             let sum = from.weight + to.weight;
-            // A small sum has few possible shares. If the two are the only backends of their rule, their sum can
-            // become 100.
+            // A small sum has few possible shares. If the two are the only backends of their rule, their sum
+            // becomes 100.
             let total = if of(rule).count() == 2 || sum == 0 { 100 } else { sum };
             Some(Pair { from: from.clone(), to: to.clone(), total })
         })

@@ -172,7 +172,7 @@ mod tests {
     use crate::facts::tables::Tables;
     use crate::facts::world::ClusterInfo;
 
-    /// Everything was seen, by somebody who asked for `asked`.
+    /// Returns a completely read cluster. The user asked for the namespaces `asked`.
     fn cluster(asked: &[&str]) -> Cluster {
         macro_rules! complete {
             ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {{
@@ -259,7 +259,7 @@ mod tests {
         let all = ["pay", "shop", "web"].map(Name::from).to_vec();
         c.identity = Identity { namespaces: Some(all), ..Identity::default() };
         assert_eq!(words(&unseen(&c)), "pods, services in pay, web (no permission)");
-        // who asks for some does not miss the others
+        // A user who asks for some namespaces does not need the others.
         let mut c = Cluster { identity: c.identity, ..cluster(&["shop", "pay"]) };
         c.pods.cover = only(&["shop", "pay"]);
         assert_eq!(unseen(&c), []);

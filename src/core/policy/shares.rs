@@ -192,7 +192,7 @@ mod tests {
     use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
     use crate::facts::world::ServiceRow;
 
-    /// When everything is measured.
+    /// The time of all measurements.
     const AT: Stamp = Stamp(1_000_000);
 
     fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
@@ -228,7 +228,7 @@ mod tests {
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));
     }
 
-    /// The Service's endpoints: name, ready.
+    /// Returns the Service's endpoints, from names and readiness.
     fn row(endpoints: &[(&str, bool)]) -> ServiceRow {
         let endpoint = |(name, ready): &(&str, bool)| Endpoint {
             pod: Some((*name).into()),
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_left_the_endpoints_is_out_and_the_rest_share_what_they_get() {
-        // d's samples are from before it was taken out of rotation; c is an endpoint that is not ready
+        // The samples of d are from before it was taken out of rotation. The endpoint c is not ready.
         let s = named(&[("a", 20.0), ("b", 20.0), ("c", 12.0), ("d", 15.0)]);
         let judged = judge(&s, Some(&row(&[("a", true), ("b", true), ("c", false)])));
         let expected: Vec<_> = judged.backends.iter().map(|b| b.expected.unwrap()).collect();
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn effect_and_evidence() {
-        // 10,000 requests split 3700/3300/3000 are significant, but only 11 % off: no mark
+        // 10,000 requests split 3700/3300/3000 are significant, but the difference is only 11 %, so there is no mark.
         let per = |n: f64| (n / 60.0, 1.0, 1.0);
         let s = judge(&service(Policy::RoundRobin, &[per(3700.0), per(3300.0), per(3000.0)]), None);
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));

@@ -72,7 +72,7 @@ coded! {
     /// Why an action is refused. Each code has its fields. `Display` gives the reason in words.
     Refusal
 
-    // of any action
+    // For any action.
     "recorded" Recorded { guard: Guard, words: String } = "{words}"
     "read-only" ReadOnly = "read-only: by --read-only, or guards.read_only of the config"
     "nothing-selected" NothingSelected = "nothing is selected"
@@ -87,20 +87,20 @@ coded! {
     "table-stale" TableStale { table: &'static str; since: String }
         = "the {table} are stale since {since}: the plan may be wrong"
 
-    // undo and resume
+    // For undo and resume.
     "revision-gone" RevisionGone { on: ObjectRef, revision: i64 }
         = "revision {revision} of {on} is not there any more"
     "node-is-ready" NodeIsReady { node: ObjectRef } = "{node} is Ready: the taint would delete its pods by force"
     "changed-since" ChangedSince { on: ObjectRef; why: String } = "{on} was changed since: {why}"
     "nothing-to-undo" NothingToUndo { title: String, why: String } = "nothing of {title} can be undone: {why}"
 
-    // nodes
+    // For nodes.
     "node-not-dead" NodeNotDead { node: Name, state: &'static str }
         = "{node} is {state}: the taint is only for a machine that is off, and deletes its pods by force"
     "node-not-read" NodeNotRead { node: Name } = "{node} could not be read"
     "filter" Filter { filter: FilterRefusal, pods: All<String> } = "{filter}: {pods}"
 
-    // workloads
+    // For workloads.
     "no-rollout" NoRollout { kind: Kind } = "a {kind} has no rollout"
     "no-restart" NoRestart { kind: Kind } = "a {kind} has no rollout: evict or delete its pods instead"
     "only-deployments-pause" OnlyDeploymentsPause { kind: Kind } = "only a Deployment can be paused, not a {kind}"
@@ -108,7 +108,7 @@ coded! {
     "revisions-not-read" RevisionsNotRead { name: Name } = "the revisions of {name} were not read"
     "no-revision" NoRevision { name: Name, why: NoRevision } = "{name}: {why}"
 
-    // replicas and autoscalers
+    // For replicas and autoscalers.
     "negative-replicas" NegativeReplicas { replicas: i32 }
         = "{replicas} replicas: a number of 0 or more is needed"
     "not-scalable" NotScalable { kind: Kind } = "a {kind} cannot be scaled"
@@ -116,7 +116,7 @@ coded! {
         = "{name} has {replicas} replicas, not {seen}{who}"
     "no-bounds" NoBounds { min: i32, max: i32 } = "{min}-{max} are no bounds: 0 <= min <= max and max >= 1"
 
-    // single pods
+    // For single pods.
     "static-pod" StaticPod { pod: Name }
         = "{pod} is a static pod: its kubelet starts it again, whatever the API says"
     "service-missing" ServiceMissing { namespace: Name, service: Name } = "service {namespace}/{service} is not there"
@@ -132,7 +132,7 @@ coded! {
     "other-label" OtherLabel { pod: Name, label: String, now: String, was: String }
         = "{pod} now has label {label}={now}, not {was}"
 
-    // failover
+    // For failover.
     "object-missing" ObjectMissing { on: ObjectRef, context: Elsewhere } = "{on} is not there{context}"
     "object-not-readable" ObjectNotReadable { on: ObjectRef, context: Elsewhere; why: String }
         = "{on}{context} cannot be read: {why}"

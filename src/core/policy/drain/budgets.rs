@@ -205,7 +205,7 @@ mod tests {
     use crate::policy::drain::rehearse;
     use crate::state::ClusterState;
 
-    /// The server sees the labels that tell one pod of a StatefulSet from the others.
+    /// The server sees the labels that distinguish the pods of a StatefulSet.
     #[test]
     fn a_budget_for_one_pod_of_a_statefulset_holds_it() {
         let pod = |n: u128| Pod {

@@ -58,8 +58,7 @@ pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             let mut bad: Vec<_> = asked.iter().copied().filter(is_bad).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
             let alone = alone(&asked, &bad).filter(|_| !passing);
-            // If only one backend fails and other backends run the same release, the backend is at fault, not the
-            // release.
+            // If only one backend fails and only one pod logs the error, the backend is at fault, not the release.
             let release = release_behind(context, s).filter(|r| alone.is_none() || r.group.pod_count > 1);
             let who = match (alone, bad.len()) {
                 _ if passing => Culprit::OutOfRotation,

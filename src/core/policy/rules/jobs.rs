@@ -233,7 +233,8 @@ mod tests {
             ("*/5 * * * *", Some("Asia/Kathmandu"), "2026-01-01T03:05:45Z", true),
             ("0 3 * * *", Some("UTC"), "2026-01-02T03:00:30Z", false),
             ("0 3 * * *", Some("UTC"), "2026-01-02T03:01:00Z", true),
-            // 03:00 UTC is 04:00 in Berlin: the next may be at 05:00 there, or an hour after the clock was moved
+            // 03:00 UTC is 04:00 in Berlin. The next run may be at 05:00 there, or an hour later after a clock
+            // change.
             ("0 4,5 * * *", Some("Europe/Berlin"), "2026-01-01T04:30:00Z", false),
             ("0 4 * * *", Some("Europe/Berlin"), "2026-01-02T03:30:00Z", false),
             ("0 4 * * *", Some("Europe/Berlin"), "2026-01-02T04:01:00Z", true),
