@@ -1,8 +1,9 @@
-//! Planning: an intent and the shared state give the plan with its blast radius; what the server adds (access, dry
-//! run) is added to it. Pure: the same inputs give the same plan.
+//! Planning: makes a plan with its effects from an intent and the shared state. The server's answers (access reviews,
+//! dry runs) are added afterwards. Planning is pure: the same inputs give the same plan.
 //!
-//! One file for each family of actions: `nodes`, `workloads`, `scale`, `autoscaler`, `pods`, [`failover`]; [`access()`] says what rights
-//! a plan needs, [`lookups`] what has to be read for it beyond the shared state.
+//! There is one file for each family of actions: `nodes`, `workloads`, `scale`, `pods`, [`failover`]. [`access()`]
+//! returns the permissions that a plan needs, and [`lookups`] the data that has to be read in addition to the shared
+//! state.
 
 mod access;
 mod autoscaler;
@@ -37,24 +38,24 @@ use crate::policy::revisions;
 /// How much of the cluster the planner knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataScope {
-    /// The live console: completeness is what the tables say.
+    /// The live console. The coverage of each table tells how complete it is.
     FullCluster,
-    /// A headless command that fetched just what it needs: the pods of the named nodes and nothing elsewhere.
+    /// A headless command that read only the data it needs, such as the pods of the named nodes.
     TargetsOnly,
 }
 
-/// What a planner works with.
+/// The input of a planner.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
     pub cluster: &'a Cluster,
     pub guards: &'a GuardSettings,
     pub scope: DataScope,
-    /// The answers to [`lookups`].
+    /// The results of [`lookups`].
     pub lookups: &'a Lookups,
     pub now: Stamp,
 }
 
-/// Makes the plan. A target that is not in the state is a refusal, never a guess.
+/// Makes the plan. A target that is not in the shared state is refused.
 pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
     let PlanInput { cluster, now, .. } = input;
     let mut plan = Plan::new(intent.clone(), now);
@@ -89,13 +90,13 @@ pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
     plan
 }
 
-/// What has to be read for a plan beyond the shared state.
+/// Returns the lookups that a plan needs in addition to the shared state.
 pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
     match &intent.act {
         Act::Drain(_) => nodes::drain_lookups(cluster, &intent.targets),
         Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_lookups).collect(),
         Act::Scale(by) => {
-            // who was faster is told by the object itself
+            // The object shows who changed the replicas first.
             let seen = intent.targets.iter().filter(|_| by.current_replicas.is_some()).map(here);
             quotas_of(intent).chain(seen).collect()
         }
@@ -125,24 +126,25 @@ pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
     }
 }
 
-/// What a headless command has to ask in addition, which knows nothing but its targets.
+/// Returns the additional lookup of a headless command, which knows only its targets.
 pub fn lookups_of_targets(cluster: &Cluster, intent: &Intent) -> Option<Lookup> {
     matches!(intent.act, Act::Cordon | Act::Drain(_)).then(|| nodes::fleet_lookup(cluster, &intent.targets))
 }
 
-/// True where `--yes` alone is no answer although nothing is protected: a whole zone or many nodes at once.
+/// Returns true if `--yes` alone is not enough although nothing is protected: the plan affects a whole zone or many
+/// nodes.
 pub fn takes_many_nodes(plan: &Plan) -> bool {
     matches!(plan.intent.act, Act::Cordon | Act::Drain(_)) && plan.confirm == Confirm::Context
 }
 
-/// The quotas of the targets' namespaces: what may leave no room for more pods.
+/// Returns the lookups of the ResourceQuotas in the targets' namespaces. A quota can prevent more pods.
 fn quotas_of(intent: &Intent) -> impl Iterator<Item = Lookup> + use<> {
     let mut namespaces: Vec<Name> = intent.targets.iter().map(|t| t.namespace.clone()).collect();
     namespaces.dedup();
     namespaces.into_iter().map(Lookup::Quotas)
 }
 
-/// A target as it is in the cluster.
+/// Returns the lookup of a target in the intent's own cluster.
 fn here(target: &ObjectRef) -> Lookup {
     Lookup::Object { context: Name::default(), on: target.clone() }
 }
@@ -181,8 +183,8 @@ fn undo(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
     plan.kubectl = format!("pilothouse undo {}", quote(&derived.of));
 }
 
-/// Steps that were worked out from the journal, checked against the cluster as it is now. A step that is done already is a
-/// warning, a field that somebody else changed since is a refusal.
+/// Adds the steps that were derived from the journal, after checking them against the current cluster. A step that is
+/// already done becomes a warning. A field that was changed since becomes a refusal.
 fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &DerivedPlan) {
     let found = |step: &Step, on: &ObjectRef| {
         input.lookups.get(&Lookup::Object { context: step.context.clone(), on: on.clone() })
@@ -208,7 +210,7 @@ fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &Derived
             }
             continue;
         };
-        // a later stage on the same object stands on what the stage before it leaves, not on what is there now
+        // A later stage starts from the result of the stage before it, not from the current object.
         if is_resume && plan.steps.iter().any(|earlier| is_stage_of(earlier, step)) {
             plan.steps.push(step.clone());
             continue;
@@ -228,14 +230,14 @@ fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &Derived
             }
             what => drift::of_step(live, what),
         };
-        // the same value by somebody else is not ours to take back
+        // If another manager set the same value since, an undo must not remove it.
         let drift = match drift::set_since(live, &step.what) {
             Some(why) if drift == Drift::Before => Drift::Other(why),
             _ => drift,
         };
         match drift {
             Drift::Before => {
-                // nothing puts the taint of a machine that is off on a node that answers
+                // A node that answers must never get the out-of-service taint.
                 let alive =
                     matches!(&step.what, StepKind::Change(c) if adds_out_of_service(c)) && is_ready(live);
                 if alive {
@@ -252,13 +254,13 @@ fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &Derived
     plan.confirm = recorded.confirm.max(weight(plan));
 }
 
-/// The same field of the same object, as the weights of a route are shifted in stages.
+/// Returns true if both steps change the same object in the same way, like the stages of a weight shift.
 fn is_stage_of(earlier: &Step, step: &Step) -> bool {
     std::mem::discriminant(&earlier.what) == std::mem::discriminant(&step.what)
         && (&earlier.on, &earlier.context) == (&step.on, &step.context)
 }
 
-/// How much steps ask for by what they do, whoever asked for them.
+/// Returns the confirmation that the steps require because of their effect.
 fn weight(plan: &Plan) -> Confirm {
     let of = |step: &Step| match &step.what {
         StepKind::Scale { to: 0, .. } => Confirm::Context,
@@ -269,7 +271,7 @@ fn weight(plan: &Plan) -> Confirm {
     plan.steps.iter().map(of).max().unwrap_or(Confirm::Suffix)
 }
 
-/// True if the node gets the taint of a machine that is off.
+/// Returns true if the change adds the out-of-service taint to a node.
 pub fn adds_out_of_service(change: &Change) -> bool {
     let key =
         |taint: &serde_json::Value| taint.get("key").and_then(|key| key.as_str()) == Some(OUT_OF_SERVICE);
@@ -279,7 +281,7 @@ pub fn adds_out_of_service(change: &Change) -> bool {
     change.fields.iter().any(|f| has(&f.to) && !has(&f.from))
 }
 
-/// The node's own word.
+/// Returns true if the node's Ready condition is True.
 fn is_ready(node: &serde_json::Value) -> bool {
     let conditions = node.pointer("/status/conditions").and_then(|c| c.as_array());
     let text = |c: &serde_json::Value, key: &str| c.get(key).and_then(|v| v.as_str()).map(str::to_owned);
@@ -289,15 +291,15 @@ fn is_ready(node: &serde_json::Value) -> bool {
         .any(|c| text(c, "type").as_deref() == Some("Ready") && text(c, "status").as_deref() == Some("True"))
 }
 
-/// The steps that an action whose process ended had not done. What it had is not done again; what somebody changed
-/// since is not overwritten.
+/// Plans the steps that an action had not done when its process ended. A step that is done is not done again. A field
+/// that was changed since is not overwritten.
 fn resume(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
     plan_recorded_steps(input, plan, derived);
     plan.undo = "as the action itself: select it in the list of actions".into();
     plan.kubectl = format!("pilothouse resume {}", quote(&derived.of));
 }
 
-/// Read-only, protection, several objects, and what has to be typed.
+/// Applies read-only mode and protection, and sets the text that must be typed.
 fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     if cluster.info.read_only || guards.read_only {
         plan.refusals.push(Refusal::ReadOnly);
@@ -307,13 +309,13 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     }
     if is_protected(plan, guards) {
         plan.confirm = plan.confirm.raised();
-        // the number of one object is no question
+        // Typing the number of a single object would confirm nothing.
         if plan.confirm == Confirm::Count && plan.intent.targets.len() == 1 {
             plan.confirm = Confirm::Context;
         }
     }
     if plan.confirm == Confirm::Suffix && plan.intent.targets.is_empty() {
-        // there is no name whose end could be typed
+        // Without a target, there is no name whose end could be typed.
         plan.confirm = Confirm::Context;
     }
     plan.answer = match plan.confirm {
@@ -324,8 +326,9 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     };
 }
 
-/// True if the context, a target's namespace or that of a pod that would go is protected, or if it is not known which
-/// pods would go and some namespace is.
+/// Returns true if the context of the plan or of a step is protected, or the namespace of a target, a step or a pod
+/// that would be deleted. It is also true if it is not known which pods would be deleted and any namespace is
+/// protected.
 pub fn is_protected(plan: &Plan, guards: &GuardSettings) -> bool {
     let going = plan.pods.iter().filter(|p| matches!(p.fate, Fate::Evict | Fate::Wait)).map(|p| &p.pod);
     let unknown = plan.unread.iter().any(|u| u.what == Lacking::Pods);
@@ -341,7 +344,7 @@ pub fn is_protected(plan: &Plan, guards: &GuardSettings) -> bool {
             .any(|o| guards.protects_namespace(&o.namespace))
 }
 
-/// The last characters of the name: four or more, enough to tell it from the others of its kind.
+/// Returns the last characters of the name: at least four, and enough to distinguish it from other names of its kind.
 fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
     let Some(target) = target else { return String::new() };
     let others: Vec<Name> = match &target.kind {
@@ -371,7 +374,7 @@ fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
     }
 }
 
-/// The kubectl command for this plan's cluster.
+/// Returns the kubectl command for the cluster of this plan.
 fn kubectl(cluster: &Cluster, plan: &Plan, words: &str) -> String {
     kubectl_in(cluster, &plan.intent.context, words)
 }
@@ -380,7 +383,7 @@ fn gone(target: &ObjectRef) -> Refusal {
     Refusal::Gone { target: target.clone(), uid: target.uid.clone() }
 }
 
-/// Adds what only the server knew.
+/// Adds the server's answers to the plan.
 pub fn apply_server_checks(mut plan: Plan, checks: ServerChecks) -> Plan {
     plan.refusals.extend(checks.refusals);
     plan.warnings.extend(checks.warnings);

@@ -1,4 +1,4 @@
-//! One cluster's state inside the hub: facts in, snapshot out. The hub thread owns it; nobody else writes.
+//! The state of one cluster inside the hub. It takes facts and publishes snapshots. Only the hub thread writes it.
 
 pub mod changes;
 pub mod derive;
@@ -14,10 +14,10 @@ use crate::facts::event::Fact;
 use crate::facts::reduce::{Dirty, Facts, Parts, reduce};
 use crate::facts::world::{ActionView, Cluster, ClusterInfo, Derived};
 
-/// Rules that depend on time count in half minutes: this is often enough for them.
+/// The period of the rules that depend on time. They count in half minutes, so this is often enough.
 const TIMED_EVERY_MS: u64 = 5_000;
 
-/// Facts, what follows from them, and what was published last.
+/// The facts, the data derived from them, and the last published snapshot.
 pub struct ClusterState {
     pub info: Arc<ClusterInfo>,
     facts: Facts,
@@ -25,7 +25,7 @@ pub struct ClusterState {
     findings: Findings,
     derived: Derived,
     dirty: Dirty,
-    /// When the rules that depend on time ran last.
+    /// When the rules that depend on time last ran.
     timed: Stamp,
     published: Arc<Cluster>,
 }
@@ -48,7 +48,7 @@ impl ClusterState {
         }
     }
 
-    /// Folds one fact in. Actions belong to no cluster's tables and are handed back.
+    /// Applies one fact. An action belongs to no cluster's tables, so it is returned.
     pub fn apply(&mut self, fact: Fact, at: Stamp) -> Option<ActionView> {
         reduce(&mut self.facts, fact, at, &mut self.dirty)
     }
@@ -57,7 +57,8 @@ impl ClusterState {
         !self.dirty.is_empty()
     }
 
-    /// Brings what follows up to date and publishes, if anything that people see changed. `tick`: time has passed.
+    /// Updates the derived data, and publishes if visible data changed. `tick` is true if the call is made because
+    /// time has passed.
     pub fn publish(&mut self, now: Stamp, tick: bool) -> Option<Arc<Cluster>> {
         let dirty = std::mem::take(&mut self.dirty);
         let mut changed = self.derivation.update(&self.facts, &dirty, now);
@@ -126,7 +127,7 @@ impl ClusterState {
         }
     }
 
-    /// How far back "changed" looks, for titles.
+    /// Returns how far back the recent changes go, for titles.
     pub fn window_minutes() -> i64 {
         RECENT_SECS / 60
     }

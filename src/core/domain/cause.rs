@@ -1,7 +1,7 @@
 //! Findings: the lines of NOW, and how they belong together.
 //!
-//! A finding is a code with its data ([`Finding`]). Whatever compares, folds, joins, silences or remembers findings uses
-//! these; the words are made where they are shown (`cause/words.rs`).
+//! A finding is a code with its data ([`Finding`]). The code that compares, folds, joins, silences or stores findings
+//! works on this data. The words are made where a finding is shown (`cause/words.rs`).
 
 mod code;
 mod details;
@@ -36,33 +36,34 @@ pub enum Severity {
     Critical,
 }
 
-/// A finding of one rule, with what a person needs to judge and to act. Its `Display` is its line.
+/// A finding of one rule, with the data that a person needs to judge it and to act. Its `Display` is its line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
-    /// What is wrong and how much.
+    /// What is wrong, with its numbers.
     pub finding: Finding,
     pub severity: Severity,
-    /// What it is about, the main object first.
+    /// The objects that the finding is about. The main object comes first.
     pub objects: Vec<ObjectRef>,
     pub since: Option<Stamp>,
-    /// For "why": what was seen, with numbers and where they come from; the findings that this one explains.
+    /// The evidence for `why`: what was seen, with numbers and their sources, and the findings that this one
+    /// explains.
     pub evidence: Vec<Evidence>,
     pub action: Option<Suggestion>,
-    /// How much is affected, for ranking.
+    /// How much is affected. NOW ranks the findings by it.
     pub impact: Impact,
-    /// What other findings of the rule may have in common with it; the first one counts first.
+    /// What this finding may have in common with other findings of the rule, in order of priority.
     pub shared: Vec<Shared>,
-    /// If this line stands for several findings of one code: what they share.
+    /// Set if this line stands for several findings of one code.
     pub group: Option<Group>,
-    /// What the loss of this node or zone has done to Services, for its line.
+    /// The Services that the loss of this node or zone affects. The line names them.
     pub hits: Vec<ServiceHit>,
-    /// The findings that this line includes besides its own, by code and main object.
+    /// The other findings that this line includes, by code and main object.
     pub includes: Vec<(FindingCode, ObjectRef)>,
     pub progress: Progress,
 }
 
 impl Cause {
-    /// A finding with nothing but what it is about; the rest is added by struct update.
+    /// Returns a finding that has only its objects. The caller adds the rest by struct update.
     pub fn new(finding: Finding, severity: Severity, objects: Vec<ObjectRef>) -> Self {
         Self {
             finding,
@@ -84,18 +85,18 @@ impl Cause {
         self.finding.code()
     }
 
-    /// The name of its code, as silences, documents and the README have it: `node-not-ready`.
+    /// Returns the name of its code, as silences, documents and the README spell it: `node-not-ready`.
     pub fn rule(&self) -> &'static str {
         self.code().as_str()
     }
 
-    /// The main object.
+    /// Returns the main object.
     pub fn object(&self) -> Option<&ObjectRef> {
         self.objects.first()
     }
 
-    /// Whether both are the same finding at two times: of one code and about one object. What is about no object is told
-    /// apart by its cause.
+    /// Returns true if both are the same finding at two times: they have the same code and the same main object.
+    /// Findings without an object are the same if their reasons are the same.
     pub fn is_same(&self, other: &Cause) -> bool {
         self.code() == other.code()
             && match (self.object(), other.object()) {
@@ -104,8 +105,8 @@ impl Cause {
             }
     }
 
-    /// Every finding that this line includes, by its code and main object: its own first, then those folded into it. A line
-    /// that stands for several of a kind has none of its own.
+    /// Returns every finding that this line includes, by code and main object: its own first, then those folded into
+    /// it. A line that stands for several findings has no finding of its own.
     pub fn included(&self) -> Vec<(FindingCode, ObjectRef)> {
         let own = self.object().map(|object| (self.code(), object.clone()));
         let others = self.includes.iter().filter(|other| Some(*other) != own.as_ref()).cloned();
@@ -116,11 +117,12 @@ impl Cause {
 /// What several findings of one code have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shared {
-    /// The same reason, and the same message but for names and numbers; of one namespace if that is where it comes from.
+    /// The same reason, and the same message apart from names and numbers. `namespace` is set if the message comes
+    /// from something in one namespace.
     Message { reason: Name, template: String, namespace: Option<Name> },
     /// The same reason on one node.
     Node { reason: Name, node: Name },
-    /// A volume that is out of reach for the same reason.
+    /// A volume that cannot be reached, for the same reason.
     Volume(VolumeWait),
     /// The same finalizers.
     Finalizers(Vec<Name>),
@@ -133,7 +135,7 @@ pub enum Shared {
 pub struct Group {
     pub by: Shared,
     pub count: usize,
-    /// The main objects of the first few.
+    /// The main objects of the first few findings.
     pub first: Vec<ObjectRef>,
 }
 
@@ -144,7 +146,7 @@ pub enum ServiceHit {
     Errors { service: ObjectRef, ratio: f64 },
 }
 
-/// A finding that is not shown among the others, because somebody silenced it.
+/// A finding that is not listed with the others because a person silenced it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Silenced {
     pub cause: Arc<Cause>,
@@ -157,6 +159,6 @@ pub struct Impact {
     pub services: u32,
     pub pods: u32,
     pub nodes: u32,
-    /// 0..1, where traffic is known.
+    /// The share of failed requests, 0..1. `None` if the traffic is not known.
     pub error_ratio: Option<f64>,
 }

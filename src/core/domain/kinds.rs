@@ -1,9 +1,9 @@
-//! The kinds of the Kubernetes API that Pilothouse names: one table. Which of them are watched, how they are written in
-//! paths, on the screen and on the command line, and which rights are needed for what all come from it.
+//! The table of the Kubernetes kinds that Pilothouse knows by name. It defines which kinds are watched, their names
+//! in paths, on the screen and on the command line, and the permissions that each purpose needs.
 //!
-//! To watch one more kind: write the type of its rows in a file of [`crate::domain`], add its entry and the line of its
-//! table here, and its decoder in a file of `wire::decode` of the main package. Recording, coverage, `doctor`, the
-//! permissions and the watch itself follow from that.
+//! To watch another kind, write the type of its rows in a file of [`crate::domain`], add its entry and the line of
+//! its table here, and add its decoder in a file of `wire::decode` of the main package. Recording, coverage,
+//! `doctor`, the permissions and the watch follow from these.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::Name;
 
-/// What a right is needed for.
+/// What a permission is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Purpose {
     See,
@@ -44,7 +44,7 @@ impl Purpose {
         Self::Failover,
     ];
 
-    /// What a person does who needs the right.
+    /// Returns the name of the purpose for people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::See => "see what runs",
@@ -62,23 +62,23 @@ impl Purpose {
         }
     }
 
-    /// True if it changes nothing: all that a viewer needs.
+    /// Returns true if the purpose changes nothing in the cluster. A viewer needs only these.
     pub fn is_reading(self) -> bool {
         matches!(self, Self::See | Self::Usage | Self::Logs | Self::Describe)
     }
 }
 
-/// Rights on one kind, and what for.
+/// Permissions on one kind, and their purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     pub purpose: Purpose,
     pub verbs: &'static [&'static str],
-    /// `scale`, `log`, `eviction`; "" for the object itself.
+    /// `scale`, `log` or `eviction`. "" for the object itself.
     pub subresource: &'static str,
 }
 
 impl Need {
-    /// The resource with its subresource, as RBAC names it: `pods/log`.
+    /// Returns the resource with its subresource, as RBAC names it: `pods/log`.
     pub fn of(&self, plural: &str) -> String {
         let slash = if self.subresource.is_empty() { "" } else { "/" };
         format!("{plural}{slash}{}", self.subresource)
@@ -92,29 +92,29 @@ const fn need(purpose: Purpose, verbs: &'static [&'static str], subresource: &'s
 const SEE: Need = need(Purpose::See, &["list", "watch"], "");
 const DESCRIBE: Need = need(Purpose::Describe, &["get"], "");
 
-/// Whether a kind is kept up to date while a cluster is open.
+/// Whether a kind is watched while a cluster is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// It is, by a list and a watch. A kind whose API the server does not have is looked for again and again.
+    /// The kind is listed and watched. If the server does not have its API, the console looks for it again and again.
     Always,
-    /// The same, in this namespace only.
+    /// The kind is listed and watched in this namespace only.
     In(&'static str),
-    /// It is read when a person or an action asks for it.
+    /// The kind is read when a person or an action asks for it.
     OnDemand,
 }
 
-/// What there is to know about a kind.
+/// The API data of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KindInfo {
     /// The API group, "" for core.
     pub group: &'static str,
     pub version: &'static str,
     pub plural: &'static str,
-    /// The kind of a list of it: `NodeList`.
+    /// The kind of a list of these objects: `NodeList`.
     pub list: &'static str,
-    /// kubectl's short names; the first is what is shown, as in `deploy/checkout`.
+    /// kubectl's short names. The first one is shown, as in `deploy/checkout`.
     pub short: &'static [&'static str],
-    /// Further short names that kubectl takes, and that are not shown because the kind's own name is hardly longer.
+    /// Other short names that kubectl accepts. They are not shown, because the kind's own name is hardly longer.
     pub words: &'static [&'static str],
     pub namespaced: bool,
     pub watched: Watched,
@@ -134,7 +134,7 @@ impl KindInfo {
         needs: &[],
     };
 
-    /// Where its paths begin: `/api/v1`, `/apis/apps/v1`.
+    /// Returns the root of its paths: `/api/v1`, `/apis/apps/v1`.
     pub fn root(&self) -> String {
         match self.group {
             "" => format!("/api/{}", self.version),
@@ -142,7 +142,7 @@ impl KindInfo {
         }
     }
 
-    /// The plural with the group behind it, as RBAC and kubectl name it: `deployments.apps`, `nodes`.
+    /// Returns the plural with its group, as RBAC and kubectl name it: `deployments.apps`, `nodes`.
     pub fn resource(&self) -> String {
         let dot = if self.group.is_empty() { "" } else { "." };
         format!("{}{dot}{}", self.plural, self.group)
@@ -151,18 +151,18 @@ impl KindInfo {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident { $($field:ident: $value:expr),* $(,)? })*) => {
-        /// The kinds that Pilothouse knows by name. Everything else is `Other` with its Kind as the server spells it.
+        /// The kinds that Pilothouse knows by name. Any other kind is `Other`, with the Kind that the API spells.
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         pub enum Kind {
             $($(#[$doc])* $kind,)*
             Other(Name),
         }
 
-        /// Every kind that is known by name.
+        /// Every kind that Pilothouse knows by name.
         pub const KINDS: &[Kind] = &[$(Kind::$kind),*];
 
         impl Kind {
-            /// The Kind as the API spells it.
+            /// Returns the Kind as the API spells it.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$kind => stringify!($kind),)*
@@ -170,7 +170,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// What the table says of it; None for a kind that is not known by name.
+            /// Returns the data of the kind in the table, or `None` if Pilothouse does not know the kind by name.
             pub fn info(&self) -> Option<&'static KindInfo> {
                 match self {
                     $(Self::$kind => {
@@ -273,7 +273,7 @@ kinds! {
         plural: "persistentvolumeclaims", short: &["pvc"], watched: Watched::Always, needs: &[SEE, DESCRIBE],
     }
     Event { plural: "events", words: &["ev"], watched: Watched::Always, needs: &[SEE] }
-    /// Only the heartbeats of kubelets.
+    /// Only the heartbeats of the kubelets are watched.
     Lease {
         group: "coordination.k8s.io", plural: "leases", watched: Watched::In("kube-node-lease"), needs: &[SEE],
     }
@@ -309,12 +309,12 @@ kinds! {
     }
 }
 
-/// Hands the list of tables to the macro `$then`. There is a table for every kind that is watched; a line names the kind,
-/// the type of its rows, the field of the table (`cluster.pods`), and the variant of
-/// [`Fact`](crate::facts::event::Fact) by which its rows arrive and are recorded.
+/// Passes the list of tables to the macro `$then`. Every watched kind has a table. A line has the kind, the type of its
+/// rows, the field of the table (`cluster.pods`), and the variant of [`Fact`](crate::facts::event::Fact) that its rows
+/// arrive in and are recorded as.
 ///
-/// The list makes the facts, the tables, what is dirty, the coverage of `snapshot`, and the lists and watches
-/// that are started. A kind is listed and watched in the order of this list.
+/// The facts, the tables, the dirty sets, the coverage of `snapshot`, and the lists and watches are generated from this
+/// list. The kinds are listed and watched in its order.
 #[macro_export]
 macro_rules! with_tables {
     ($then:ident) => {
@@ -344,13 +344,15 @@ pub use with_tables;
 pub const ROUTES: [Kind; 3] = [Kind::HTTPRoute, Kind::VirtualService, Kind::TraefikService];
 
 impl Kind {
-    /// From the API's spelling; never fails. Where another group may have a kind of the same name use [`Self::of`].
+    /// Returns the kind with this name in the API. It never fails. Use [`Self::of`] if another group may have a kind
+    /// of the same name.
     pub fn parse(text: &str) -> Self {
         let known = KINDS.iter().find(|kind| kind.as_str() == text);
         known.cloned().unwrap_or_else(|| Self::Other(Name::from(text)))
     }
 
-    /// By its group as well (`apps`, "" for core): another group's `Job` or `Service` must not pass for a built-in one.
+    /// Returns the kind with this name in this group (`apps`, "" for core). A `Job` or `Service` of another group
+    /// must not be treated as the built-in kind.
     pub fn of(text: &str, group: &str) -> Self {
         let kind = Self::parse(text);
         match kind.info() {
@@ -359,7 +361,7 @@ impl Kind {
         }
     }
 
-    /// Whether an action of this purpose can be about objects of this kind: whether it writes to them.
+    /// Returns true if an action of this purpose writes to objects of this kind.
     pub fn takes(&self, purpose: Purpose) -> bool {
         let writes =
             |need: &&Need| need.verbs.iter().any(|verb| matches!(*verb, "create" | "patch" | "delete"));
@@ -367,14 +369,14 @@ impl Kind {
         needs.iter().filter(|need| need.purpose == purpose).any(|need| writes(&need))
     }
 
-    /// kubectl's short name, as used in `deploy/checkout`; the kind itself, lower-cased, where there is none.
+    /// Returns kubectl's short name, as used in `deploy/checkout`. If there is none, returns the kind in lower case.
     pub fn short(&self) -> String {
         let short = self.info().and_then(|info| info.short.first());
         short.map_or_else(|| self.as_str().to_lowercase(), ToString::to_string)
     }
 
-    /// Reads what people type: `deploy`, `deployment`, `deployments`, `deployment.apps`, `deployments.v1.apps` (kubectl's
-    /// ways). None for a kind of another group: `service.serving.knative.dev` is no Service.
+    /// Parses the names that kubectl accepts: `deploy`, `deployment`, `deployments`, `deployment.apps`,
+    /// `deployments.v1.apps`. Returns `None` for a kind of another group, such as `service.serving.knative.dev`.
     pub fn from_word(word: &str) -> Option<Self> {
         let lower = word.to_lowercase();
         let (base, group) = lower.split_once('.').map_or((lower.as_str(), None), |(b, g)| (b, Some(g)));
@@ -389,14 +391,15 @@ impl Kind {
         KINDS.iter().find(meant).cloned()
     }
 
-    /// False for a kind of the cluster. What is not known is taken for namespaced, as most kinds are.
+    /// Returns false for a cluster-scoped kind. An unknown kind is treated as namespaced. Most kinds are.
     pub fn is_namespaced(&self) -> bool {
         self.info().is_none_or(|info| info.namespaced)
     }
 }
 
 impl KindInfo {
-    /// As kubectl compares what stands behind the first dot: the group or its beginning, perhaps after the version.
+    /// Compares the text after the first dot like kubectl does. It is the group or its beginning, with an optional
+    /// version before it.
     fn is_in(&self, text: &str) -> bool {
         let rest = text.strip_prefix(self.version).unwrap_or(text);
         let rest = rest.strip_prefix('.').unwrap_or(rest);
@@ -411,7 +414,7 @@ impl fmt::Display for Kind {
 }
 
 impl<'de> Deserialize<'de> for Kind {
-    /// Also what older versions wrote, for which fewer kinds had a name.
+    /// Also reads the format of older versions, which knew fewer kinds by name.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]

@@ -1,7 +1,7 @@
-//! Actions before they happen: the intent, and the plan that a rehearsal makes of it.
+//! Actions before they run: the intent, and the plan that a rehearsal makes of it.
 //!
-//! Planning is pure ([`crate::plan`]); what only the server knows (access, dry run) is added as [`ServerChecks`]
-//! by [`crate::plan::apply_server_checks`].
+//! Planning is pure ([`crate::plan`]). The answers that only the server can give (access reviews, dry runs) are added
+//! as [`ServerChecks`] by [`crate::plan::apply_server_checks`].
 
 mod access;
 mod act;
@@ -28,37 +28,37 @@ pub use step::{Change, FieldChange, Gate, RevisionRef, Step, StepKind};
 pub use unread::{Lacking, Unread};
 pub use warning::Warning;
 
-/// What a person wants, pinned at the key press.
+/// The action that a person asked for, fixed when the key was pressed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     pub cluster: ClusterId,
-    /// The context's name, pinned with it: an action never moves to another cluster.
+    /// The context's name. It is fixed too, so that an action never moves to another cluster.
     pub context: Name,
     pub act: Act,
-    /// With UIDs.
+    /// The target objects, with their UIDs.
     pub targets: Vec<ObjectRef>,
 }
 
-/// The verbs. Each has a planner in [`crate::plan`] and its steps an executor in the action room.
+/// The actions. Each has a planner in [`crate::plan`], and the action room runs its steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Act {
     Cordon,
     Uncordon,
     Drain(DrainOptions),
-    /// A person asserts that the machine is off: the taint `node.kubernetes.io/out-of-service`.
+    /// Adds the taint `node.kubernetes.io/out-of-service`. A person asserts that the machine is off.
     OutOfService,
-    /// The taint away again.
+    /// Removes the taint.
     InService,
     Restart,
-    /// To this revision; None = the one before the newest, as kubectl's `--to-revision=0`.
+    /// Goes back to this revision. `None` means the revision before the newest one, like kubectl's `--to-revision=0`.
     Rollback {
         to_revision: Option<i64>,
     },
     PauseRollout,
     ResumeRollout,
     Scale(ScaleBy),
-    /// minReplicas and maxReplicas of an HPA; None = as it is.
+    /// Sets minReplicas and maxReplicas of an HPA. `None` leaves the field unchanged.
     Bounds {
         min: Option<i32>,
         max: Option<i32>,
@@ -67,19 +67,19 @@ pub enum Act {
     PauseAutoscaler,
     ResumeAutoscaler,
     Evict(EvictOptions),
-    /// Pods lose the labels that this Service selects.
+    /// Removes the labels from the pods that this Service selects them by.
     OutOfRotation {
         service: Name,
     },
-    /// They get them back.
+    /// Gives the pods these labels back.
     IntoRotation,
     Failover {
         plan: Box<FailoverPlan>,
         revert: bool,
     },
-    /// The inverse steps of an action, worked out when it was asked for.
+    /// Runs the inverse steps of an action. They were derived when the undo was requested.
     Undo(Box<DerivedPlan>),
-    /// What is left of an action whose process ended in the middle.
+    /// Runs the remaining steps of an action whose process ended before it was complete.
     Resume(Box<DerivedPlan>),
 }
 
@@ -110,30 +110,30 @@ impl Act {
     }
 }
 
-/// What follows an action of the journal: its inverse, or the rest of it.
+/// A plan derived from an action in the journal: its inverse, or its remaining steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DerivedPlan {
     /// The id of that action.
     pub of: Name,
-    /// What it was: `scale shop/deploy/checkout`.
+    /// The title of that action: `scale shop/deploy/checkout`.
     pub title: String,
     pub steps: Vec<Step>,
-    /// What an undo does not restore, in words; empty = it restores everything.
+    /// What an undo does not restore, in words. Empty if it restores everything.
     #[serde(rename = "remains")]
     pub not_restored: String,
-    /// What it asks for at least.
+    /// The weakest confirmation that it accepts.
     pub confirm: Confirm,
-    /// Whose errors stop it.
+    /// The Service whose errors stop the action.
     #[serde(default)]
     pub watched: Option<Watched>,
 }
 
-/// How single pods go.
+/// Options for the eviction of single pods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvictOptions {
-    /// DELETE instead of the eviction API: budgets are not checked.
+    /// Delete the pods instead of evicting them. Budgets are not checked.
     pub delete: bool,
-    /// Seconds; -1 = each pod's own.
+    /// The grace period in seconds. -1 means each pod's own.
     pub grace_period: i64,
 }
 
@@ -143,32 +143,33 @@ impl Default for EvictOptions {
     }
 }
 
-/// The new number of replicas, and what the person saw when deciding.
+/// The new number of replicas, and the number that the person saw when deciding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScaleBy {
     pub replicas: i32,
-    /// The precondition: refuse if the number is another by now. None = whatever the plan finds.
+    /// The precondition: the action is refused if the workload has another number of replicas. `None` accepts any
+    /// number.
     pub current_replicas: Option<i32>,
 }
 
-/// kubectl drain's options under its names, with its defaults.
+/// The options of `kubectl drain`, with the same names and defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainOptions {
     pub force: bool,
     pub ignore_daemonsets: bool,
     pub delete_emptydir_data: bool,
-    /// Delete instead of evict: budgets are not asked.
+    /// Delete the pods instead of evicting them. Budgets are not checked.
     pub disable_eviction: bool,
-    /// -1 = each pod's own.
+    /// The grace period in seconds. -1 means each pod's own.
     pub grace_period: i64,
-    /// Seconds; 0 = forever.
+    /// In seconds. 0 means no timeout.
     pub timeout: u64,
-    /// Seconds; 0 = wait for all.
+    /// In seconds. 0 means to wait for all pods.
     pub skip_wait_for_delete_timeout: u64,
     pub pod_selector: Option<String>,
-    /// Nodes that are emptied at the same time (kubectl: one after another).
+    /// The number of nodes that are drained at the same time. kubectl drains one after another.
     pub nodes_at_once: u16,
-    /// Evictions under way on a node at the same time; 0 = all of them, as kubectl does.
+    /// The number of evictions that run at the same time on a node. 0 means all of them, like kubectl.
     pub pods_at_once: u16,
 }
 
@@ -189,7 +190,7 @@ impl Default for DrainOptions {
     }
 }
 
-/// How much a confirmation asks for, weakest first.
+/// What a person must type to confirm. The weakest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confirm {
@@ -204,7 +205,7 @@ pub enum Confirm {
 }
 
 impl Confirm {
-    /// What a protected context or namespace makes of it.
+    /// Returns the confirmation that a protected context or namespace requires.
     pub fn raised(self) -> Self {
         match self {
             Self::Yes => Self::Suffix,
@@ -223,12 +224,12 @@ impl Confirm {
     }
 }
 
-/// What will become of a pod.
+/// What a drain does with a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
     Evict,
-    /// Evict, but a budget holds it back now.
+    /// Evict, but a budget blocks the eviction now.
     Wait,
     Skip,
     /// kubectl would refuse the node because of this pod.
@@ -261,13 +262,13 @@ pub struct PdbEffect {
     pub namespace: Name,
     pub name: Name,
     pub allowed: i32,
-    /// The names of the pods that it holds back.
+    /// The names of the pods that the budget blocks.
     pub blocks: Vec<Name>,
     pub since: Option<Stamp>,
-    /// How long its pods take to leave; None = not known.
+    /// How long its pods take to terminate. `None` if that is not known.
     #[serde(default)]
     pub wait: Option<BudgetWait>,
-    /// The same in words, with what would unblock it.
+    /// The wait in words, and what would unblock the eviction.
     #[serde(default)]
     pub note: String,
 }
@@ -275,9 +276,10 @@ pub struct PdbEffect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BudgetWait {
-    /// Seconds, if each pod takes its whole grace period; what the replacements need to become ready comes on top.
+    /// In seconds, if each pod takes its whole grace period. The time until the replacements are ready is not
+    /// included.
     AtLeast(u64),
-    /// As things are, no drain ever ends.
+    /// In the current state, no drain can finish.
     Unbounded,
 }
 
@@ -287,10 +289,10 @@ pub struct ServiceEffect {
     pub name: Name,
     pub ready_before: u32,
     pub ready_after: u32,
-    /// The share of each ready backend that remains, if the load is spread evenly: 1/N.
+    /// The share of the requests that each ready backend gets, if the load is spread evenly: 1/N.
     #[serde(default)]
     pub share_after: Option<f64>,
-    /// Requests per second of one ready backend; None where the traffic is not known.
+    /// Requests per second of one ready backend. `None` if the traffic is not known.
     #[serde(default)]
     pub rps_before: Option<f64>,
     #[serde(default)]
@@ -304,7 +306,7 @@ pub struct Unplaced {
     pub reason: String,
 }
 
-/// What will happen, to whom, and what it takes to allow it.
+/// What an action will do, which objects it affects, and what it takes to confirm it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub intent: Intent,
@@ -314,44 +316,45 @@ pub struct Plan {
     pub pdbs: Vec<PdbEffect>,
     pub services: Vec<ServiceEffect>,
     pub unplaced: Vec<Unplaced>,
-    /// Nodes that it empties although they are not ready.
+    /// The drained nodes that are not ready.
     #[serde(default)]
     pub not_ready: Vec<Name>,
-    /// Other ways to do it, for the dialog: switches and revisions. Not kept in the journal.
+    /// Variants of the action for the dialog: switches and revisions. The journal does not store them.
     #[serde(skip)]
     pub choices: Vec<Choice>,
-    /// What a template or an object would lose and gain, a line each: `- image: a:1`, `+ image: a:2`.
+    /// The lines that a template or an object loses and gains: `- image: a:1`, `+ image: a:2`.
     #[serde(default)]
     pub diff: Vec<String>,
     pub warnings: Vec<Warning>,
-    /// What could not be read. Each is among the warnings too.
+    /// The data that could not be read. Each entry is also a warning.
     #[serde(default)]
     pub unread: Vec<Unread>,
-    /// Nodes whose kubelet does not answer: a pod that is evicted from one stays Terminating. Among the warnings too.
+    /// Nodes whose kubelet does not answer. A pod that is evicted from such a node stays Terminating. Each is also a
+    /// warning.
     #[serde(default)]
     pub silent: Vec<Name>,
     pub refusals: Vec<Refusal>,
     pub confirm: Confirm,
-    /// What must be typed for `confirm` (the suffix, the count, the context).
+    /// The text that must be typed for `confirm`: the suffix, the count or the context.
     pub answer: String,
-    /// The same with kubectl.
+    /// The equivalent kubectl commands.
     pub kubectl: String,
-    /// What undo would restore, in words; empty = nothing can be undone.
+    /// What an undo would restore, in words. Empty if nothing can be undone.
     pub undo: String,
 }
 
-/// The same action done in another way.
+/// A variant of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
     pub words: String,
-    /// What it would be then.
+    /// The act of this variant.
     pub act: Act,
-    /// True if it is so now.
+    /// True if the plan has this variant now.
     pub on: bool,
 }
 
 impl Plan {
-    /// Without any step yet.
+    /// Returns a plan without steps.
     pub fn new(intent: Intent, made_at: Stamp) -> Self {
         Self {
             intent,
@@ -376,11 +379,11 @@ impl Plan {
     }
 }
 
-/// What the server said when it was asked before the confirmation.
+/// The server's answers to the checks before the confirmation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerChecks {
-    /// Rights that the access reviews denied, and steps that the dry run refused.
+    /// The permissions that the access reviews denied, and the steps that the dry run refused.
     pub refusals: Vec<Refusal>,
-    /// What could not be asked: shown, and not taken for a yes.
+    /// The checks that the server did not answer. They are shown, and they do not count as allowed.
     pub warnings: Vec<Warning>,
 }

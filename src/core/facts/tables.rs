@@ -1,6 +1,6 @@
-//! The tables of the watched kinds, made from the one list of them, [`with_tables`].
+//! The tables of the watched kinds. They are generated from one list of kinds, [`with_tables`].
 //!
-//! A table has three sides, each a field of the same name. The hub writes [`Rows`] (`facts.pods`), notes what changed as
+//! Each kind has three fields of the same name. The hub writes its [`Rows`] (`facts.pods`), collects the changes as
 //! [`Delta`]s (`dirty.pods`), and publishes a [`Table`] (`cluster.pods`).
 
 use std::sync::Arc;
@@ -15,25 +15,26 @@ use super::table::{Coverage, Freshness, Row, Rows, Table, Wrote};
 
 macro_rules! tables {
     ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {
-        /// The hub's side of every table.
+        /// The rows of every table, as the hub writes them.
         #[derive(Default)]
         pub struct TableRows {
             $(pub $table: Rows<domain::$module::$row>,)*
         }
 
-        /// What happened to the rows of every table since the last publish.
+        /// The changes to the rows of every table since the last publish.
         #[derive(Default)]
         pub struct TableDeltas {
             $(pub $table: Vec<Delta<domain::$module::$row>>,)*
         }
 
-        /// Every table as it was published.
+        /// Every table as it was last published.
         #[derive(Clone, Debug, Default)]
         pub struct Tables {
             $(pub $table: Table<domain::$module::$row>,)*
         }
 
-        /// The kinds of data that rules and publishing depend on: the watched kinds, and what is in no table.
+        /// The kinds of data that rules and publishing depend on: the watched kinds, and the data that is in no
+        /// table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Part {
             $($kind,)*
@@ -55,14 +56,14 @@ macro_rules! tables {
         }
 
         impl Tables {
-            /// Every table by the plural of its kind, which is also the name of its source: how much of the truth it
-            /// holds, and how late it is.
+            /// Returns the coverage and the freshness of every table, by the plural of its kind. The plural is also
+            /// the name of its source.
             pub fn tables(&self) -> [(&'static str, &Coverage, Freshness); TABLES] {
                 [$((Kind::$kind.info().map_or("", |info| info.plural), &self.$table.cover, self.$table.fresh)),*]
             }
         }
 
-        /// How many tables there are.
+        /// The number of tables.
         const TABLES: usize = [$(stringify!($kind)),*].len();
 
         /// Folds a batch of rows into its table. A fact that belongs to no table changes nothing.
@@ -71,7 +72,7 @@ macro_rules! tables {
                 $(Fact::$fact(batch) => {
                     let deltas = &mut dirty.deltas.$table;
                     let (before, table) = (deltas.len(), &mut rows.$table);
-                    // a rule may have had to wait for a complete table
+                    // A rule may have been waiting for a complete table.
                     let cover = fold_batch(table, batch, deltas);
                     if cover || deltas.len() > before {
                         dirty.parts.add(Parts::of(Part::$kind));
@@ -92,7 +93,7 @@ macro_rules! tables {
 }
 with_tables!(tables);
 
-/// Returns true if the table's coverage or freshness is another than before.
+/// Returns true if the coverage or the freshness of the table has changed.
 fn fold_batch<T: Row>(rows: &mut Rows<T>, batch: Batch<T>, deltas: &mut Vec<Delta<T>>) -> bool {
     let (cover, fresh) = (rows.table().cover.clone(), rows.table().fresh);
     let removed = |old: Arc<T>| Delta { old: Some(old), new: None };

@@ -1,4 +1,4 @@
-//! Rows that hold a verdict beside what it is about: made once by the hub, read by everyone.
+//! Rows of an object with its verdict. The hub judges once, and every reader uses the result.
 
 use std::sync::Arc;
 
@@ -30,17 +30,17 @@ impl Row for HpaRow {
     }
 }
 
-/// What is measured of a Service or proxy, with its backends' shares.
+/// The measured traffic of a Service or a proxy, with the shares of its backends.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrafficRow {
     pub traffic: Arc<ServiceTraffic>,
-    /// The Service, if its endpoints are the whole truth now.
+    /// The Service's row. `None` if its endpoints are not completely known now.
     pub endpoints: Option<Arc<ServiceRow>>,
     pub shares: Shares,
 }
 
 impl TrafficRow {
-    /// The backends, each with its share.
+    /// Returns the backends with their shares.
     pub fn backends(&self) -> impl Iterator<Item = (&BackendTraffic, &Share)> {
         self.traffic.backends.iter().zip(&self.shares.backends)
     }

@@ -1,15 +1,15 @@
-//! The rights that a plan needs, as access reviews ask for them.
+//! The permissions that a plan needs, as access reviews check them.
 
 use crate::domain::id::{Kind, Name};
 use crate::domain::plan::{Access, Plan, Step, StepKind};
 
-/// The group and the plural of a kind, for reviews.
+/// Returns the group and the plural of a kind, for access reviews. Returns `None` if the kind is not known by name.
 pub fn resource(kind: &Kind) -> Option<(&'static str, &'static str)> {
     kind.info().map(|info| (info.group, info.plural))
 }
 
-/// The rights that the steps need, each asked once (evictions by namespace, not by pod). `context`: those of the steps
-/// on this cluster, empty = the intent's.
+/// Returns the permissions that the steps in one cluster need, without duplicates. Evictions need one permission for
+/// each namespace, not one for each pod. `context` selects the cluster. An empty context means the intent's.
 pub fn access(plan: &Plan, context: &str) -> Vec<Access> {
     let mut needed: Vec<Access> = Vec::new();
     for access in plan.steps.iter().filter(|s| s.context == context).filter_map(to_write) {
@@ -20,7 +20,7 @@ pub fn access(plan: &Plan, context: &str) -> Vec<Access> {
     needed
 }
 
-/// The right that a step needs for its write. None: it writes nothing.
+/// Returns the permission that a step needs to write. Returns `None` if the step writes nothing.
 pub fn to_write(step: &Step) -> Option<Access> {
     let (group, resource) = resource(&step.on.kind)?;
     let (verb, subresource) = match step.what {
@@ -38,7 +38,7 @@ pub fn to_write(step: &Step) -> Option<Access> {
     Some(Access { verb, group, resource, subresource, namespace: step.on.namespace.clone(), name })
 }
 
-/// The right by which a step's object is looked at.
+/// Returns the permission that a step needs to read its object.
 pub fn to_look(step: &Step) -> Option<Access> {
     let (group, resource) = resource(&step.on.kind)?;
     let (namespace, name) = (step.on.namespace.clone(), step.on.name.clone());

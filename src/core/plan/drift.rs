@@ -1,4 +1,4 @@
-//! Whether an object is still as a step was planned with, or as it left it.
+//! Compares a live object with the state before and after a step.
 
 use std::collections::BTreeSet;
 
@@ -8,21 +8,21 @@ use crate::domain::plan::{Change, FieldChange, LastChange, StepKind};
 use crate::domain::time::Stamp;
 use crate::policy::revisions;
 
-/// The field manager that our changes carry in managedFields.
+/// The field manager in managedFields of the changes that Pilothouse makes.
 pub const MANAGER: &str = "pilothouse";
 
-/// Where the fields of a change stand.
+/// The state of the fields of a change in the live object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Drift {
-    /// As before the change.
+    /// The fields have the values from before the change.
     Before,
-    /// As after it.
+    /// The fields have the values from after the change.
     After,
-    /// Neither: which field, and who changed the object last.
+    /// The fields have other values. The text names the field and who changed it last.
     Other(String),
 }
 
-/// Where a change stands in the live object.
+/// Compares the live object with a change.
 pub fn of_change(live: &Value, change: &Change) -> Drift {
     let is = |f: &FieldChange| live.pointer(&f.pointer).cloned().unwrap_or(Value::Null);
     if change.fields.iter().all(|f| is(f) == f.to) {
@@ -38,7 +38,7 @@ pub fn of_change(live: &Value, change: &Change) -> Drift {
     Drift::Other(format!("{at} is {is}, not {from}{}", last_change(live, at)))
 }
 
-/// Where the template of a roll-back stands, by the objects that hold the two.
+/// Compares the template of the live object with the two objects that store the revisions of a rollback.
 pub fn of_template(live: &Value, from: Option<&Value>, to: Option<&Value>) -> Drift {
     let is = revisions::template(live);
     let same = |holder: Option<&Value>| holder.is_some_and(|h| revisions::template(h) == is);
@@ -53,11 +53,11 @@ pub fn of_template(live: &Value, from: Option<&Value>, to: Option<&Value>) -> Dr
     }
 }
 
-/// Where a workload has its pods' template.
+/// The pointer to the pod template of a workload.
 pub const TEMPLATE: &str = "/spec/template";
 
-/// The first field in which two values differ, as a pointer that begins with `at`; where lists have other lengths it
-/// is the list.
+/// Returns the pointer to the first field in which two values differ. It begins with `at`. If two lists differ in
+/// length, it is the pointer to the list.
 pub fn difference(at: &str, one: &Value, other: &Value) -> Option<String> {
     let below = |key: &str| format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
     match (one, other) {
@@ -77,7 +77,7 @@ pub fn difference(at: &str, one: &Value, other: &Value) -> Option<String> {
     }
 }
 
-/// Where a step stands, for those whose value is in the object itself.
+/// Compares the live object with a step whose result is visible in the object's fields.
 pub fn of_step(live: &Value, what: &StepKind) -> Drift {
     let judge = |is: i64, from: i64, to: i64| {
         if is == to {
@@ -101,17 +101,17 @@ pub fn of_step(live: &Value, what: &StepKind) -> Drift {
     }
 }
 
-/// What a step wrote, where the object's own fields do not say it.
+/// The data that a step wrote, for steps whose result is not visible in the object's fields alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Written<'a> {
-    /// The value of a restart's annotation.
+    /// The value of the restart annotation.
     pub stamp: &'a str,
-    /// Of a roll-back: the object that holds the revision that was there, and the one to go to.
+    /// The object that stores the revision before a rollback.
     pub from: Option<&'a Value>,
     pub to: Option<&'a Value>,
 }
 
-/// Where a step stands, by what it wrote.
+/// Compares the live object with the data that a step wrote.
 pub fn of_written(live: &Value, what: &StepKind, written: Written<'_>) -> Drift {
     match what {
         StepKind::Restart { .. } => of_restart(live, written.stamp),
@@ -120,15 +120,17 @@ pub fn of_written(live: &Value, what: &StepKind, written: Written<'_>) -> Drift 
     }
 }
 
-/// What `kubectl rollout restart` writes, so that its history and other tools see the same.
+/// The annotation that `kubectl rollout restart` writes. Pilothouse uses the same one, so that other tools recognize
+/// the restart.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// Where a workload has the annotation of a restart.
+/// Returns the pointer to the restart annotation of a workload.
 pub fn restarted_at() -> String {
     format!("{TEMPLATE}/metadata/annotations/{}", RESTARTED_AT.replace('/', "~1"))
 }
 
-/// Where a restart stands: after it is a later restart, which replaces its annotation.
+/// Compares the live object with a restart. A later restart counts as another change, because it replaces the
+/// annotation.
 fn of_restart(live: &Value, stamp: &str) -> Drift {
     let found = live.pointer(&restarted_at()).and_then(Value::as_str);
     if found == Some(stamp) {
@@ -141,20 +143,21 @@ fn of_restart(live: &Value, stamp: &str) -> Drift {
     Drift::Before
 }
 
-/// Who changed a field last and when, from the object's managedFields, status writers left out: ` (last changed by …)`.
-/// Their times are whole seconds, so of two writers it is the owner of the field, and then the newer one. What was
-/// written by the scale subresource has no time at all.
+/// Returns who changed a field last, and when, in words: ` (last changed by …)`. It is empty if that is not known.
+///
+/// The source is managedFields without the writers of the status. The times there are whole seconds, so the owner of
+/// the field goes before a newer writer. An entry of the scale subresource has no time.
 pub fn last_change(live: &Value, pointer: &str) -> String {
     changed_by(live, pointer).to_string()
 }
 
-/// The same as data.
+/// Returns the same as [`last_change`], as data.
 pub fn changed_by(live: &Value, pointer: &str) -> LastChange {
     last_writer(live, pointer)
         .map_or_else(LastChange::default, |(manager, at)| LastChange { manager: Some(manager), at })
 }
 
-/// Who that was, and when, as managedFields have them; the time may be empty.
+/// Returns the manager that changed a field last, and the time. The time can be empty.
 pub fn last_writer(live: &Value, pointer: &str) -> Option<(String, String)> {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let text =
@@ -167,20 +170,22 @@ pub fn last_writer(live: &Value, pointer: &str) -> Option<(String, String)> {
     newest.map(|e| (text(e, "manager"), text(e, "time")))
 }
 
-/// Everybody who owns a field of the object, but for its status.
+/// Returns all managers that own fields of the object, except fields of its status.
 pub fn managers(live: &Value) -> Vec<&str> {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let of_spec = |e: &&Value| e.get("subresource").and_then(Value::as_str) != Some("status");
     entries.into_iter().flatten().filter(of_spec).filter_map(|e| e.get("manager")?.as_str()).collect()
 }
 
-/// Who set this very field last, and when (the time may be empty). None where nobody owns it: a field that was removed
-/// has no owner.
+/// Returns the manager that owns this field, and the time. If there are several, it returns the one that wrote last.
+/// The time can be empty.
+///
+/// Returns `None` if no manager owns the field. A removed field has no owner.
 pub fn owner(live: &Value, pointer: &str) -> Option<(String, String)> {
     owners(live, pointer).max_by(|a, b| a.1.cmp(&b.1))
 }
 
-/// Each manager that owns a field, and when it wrote last.
+/// Returns each manager that owns a field, with the time of its last write.
 fn owners<'a>(live: &'a Value, pointer: &'a str) -> impl Iterator<Item = (String, String)> + 'a {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let text =
@@ -190,7 +195,7 @@ fn owners<'a>(live: &'a Value, pointer: &'a str) -> impl Iterator<Item = (String
     owning.map(move |e| (text(e, "manager"), text(e, "time")))
 }
 
-/// The field by which a step is known. None: its value tells whose it is.
+/// Returns the field whose owner shows who made the change of a step. Returns `None` if the value itself shows that.
 pub fn written(what: &StepKind) -> Option<&str> {
     match what {
         StepKind::Cordon | StepKind::Uncordon => Some("/spec/unschedulable"),
@@ -203,9 +208,11 @@ pub fn written(what: &StepKind) -> Option<&str> {
     }
 }
 
-/// Before an undo, where the field is as the undone action left it: who has set it to the same value since, in words.
-/// None: it is still ours, or nobody can tell. A removed field has no owner, and parts of a list or a template are
-/// owned one by one.
+/// Returns which other manager has set the field to the same value since, in words. An undo checks this if the field
+/// still has the value that the undone action wrote.
+///
+/// Returns `None` if Pilothouse still owns the field, or if the owner is not known. A removed field has no owner, and
+/// the items of a list or a template have owners of their own.
 pub fn set_since(live: &Value, what: &StepKind) -> Option<String> {
     let pointer = written(what)?;
     let is = live.pointer(pointer).filter(|v| v.is_boolean() || v.is_number() || v.is_string());
@@ -218,7 +225,8 @@ pub fn set_since(live: &Value, what: &StepKind) -> Option<String> {
     Some(format!("{pointer} is as it was left, and {manager} has set it since{at}"))
 }
 
-/// How far down the path to a field an entry of managedFields owns: keyed items of lists have no place in a pointer.
+/// Returns how many segments of the path to a field an entry of managedFields owns. A keyed list item cannot be
+/// addressed by a pointer.
 fn owned(entry: &Value, pointer: &str) -> usize {
     let mut fields = entry.get("fieldsV1");
     let below = |segment: &str| {

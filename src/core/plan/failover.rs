@@ -1,7 +1,7 @@
-//! Failover: what moves, in which order, and what must hold in between.
+//! Failover: the changes, their order, and the checks between them.
 //!
-//! Every stopping point is safe: traffic moves only to what a step before has seen ready, and what is left stays up
-//! until the end.
+//! A failover can stop safely after each step. Traffic moves only to backends that an earlier check found ready, and
+//! the old backends keep running until the end.
 
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ fn service_ref(namespace: &Name, service: &Name) -> ObjectRef {
     ObjectRef::new(Kind::Service, namespace, service, &Uid::default())
 }
 
-/// What has to be read.
+/// Returns the objects that have to be read for the plan.
 pub(super) fn lookups(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Lookup> {
     let here = Name::default();
     match &plan.kind {
@@ -50,7 +50,7 @@ pub(super) fn lookups(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Lookup> {
     }
 }
 
-/// The one object that was read, or a refusal.
+/// Returns the object that was read. If it was not read, adds a refusal and returns `None`.
 fn read<'a>(lookups: &'a Lookups, plan: &mut Plan, context: &Name, on: &ObjectRef) -> Option<&'a Value> {
     let (needed, context) = (object(context, on.clone()), Elsewhere(context.clone()));
     let on = on.clone();
@@ -68,7 +68,7 @@ fn pinned(on: &ObjectRef, live: &Value) -> ObjectRef {
     ObjectRef { uid: Uid::parse(uid), ..on.clone() }
 }
 
-/// The plan of a way, or of its way back.
+/// Makes the plan of a failover, or of its revert.
 pub(super) fn plan(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, revert: bool) {
     plan.confirm = Confirm::Context;
     let way = &from_where_it_stands(input.cluster, plan, way);
@@ -91,7 +91,8 @@ pub(super) fn plan(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, re
     }
 }
 
-/// One fails over because something fails: errors that are there already do not stop it, more of them do.
+/// Raises the error limit by the errors that already exist. They are often the reason for the failover, so only
+/// additional errors may stop it.
 fn from_where_it_stands(cluster: &Cluster, plan: &mut Plan, way: &FailoverPlan) -> FailoverPlan {
     let mut way = way.clone();
     let Some(watched) = way.watched.as_mut() else { return way };
@@ -110,7 +111,7 @@ fn turned(shift: &WeightShift, revert: bool) -> WeightShift {
     if !revert {
         return shift.clone();
     }
-    // back at once: what one flees from is the new place
+    // A revert goes back in one step, because something is wrong in the new place.
     WeightShift { from: shift.to.clone(), to: shift.from.clone(), steps: vec![100], ..shift.clone() }
 }
 
@@ -122,7 +123,7 @@ fn soak(plan: &mut Plan, way: &FailoverPlan) {
     }
 }
 
-/// The error ratio that would stop it, as it is now.
+/// Adds a warning with the error limit that stops the failover, and the current error ratio.
 fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
     let Some(watched) = watched else {
         plan.warnings.push(Warning::NotWatched);
@@ -137,9 +138,9 @@ fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
     });
 }
 
-/// The error ratio of the watched Service, 0..1; None where no metric tells.
+/// Returns the error ratio of the watched Service, 0..1. Returns `None` if no metric has it.
 pub fn error_ratio(traffic: &TrafficSeen, watched: &Watched) -> Option<f64> {
-    // a proxy outside the cluster knows no namespaces; its backends are usually called NAMESPACE_NAME
+    // A proxy outside the cluster has no namespaces. Its backends are usually named NAMESPACE_NAME.
     let outside = format!("{}_{}", watched.namespace, watched.service);
     let of = |t: &&std::sync::Arc<ServiceTraffic>| {
         (t.namespace == watched.namespace && t.name == watched.service)
@@ -148,7 +149,7 @@ pub fn error_ratio(traffic: &TrafficSeen, watched: &Watched) -> Option<f64> {
     traffic.services.iter().filter(of).find_map(|t| t.error_ratio)
 }
 
-/// Blue/green: the Service's selector from one value to another.
+/// Plans a blue/green switch: changes the Service's selector from one value to another.
 fn selector(
     input: PlanInput<'_>,
     plan: &mut Plan,
@@ -237,8 +238,8 @@ fn words(labels: &[(Name, Name)]) -> String {
     labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
 }
 
-/// The weight of two backends of a route, in steps.
-/// `rises`: the steps before it start what answers behind `shift.to`.
+/// Plans the change of the weights of two backends of a route, in steps. `rises` is true if earlier steps start the
+/// pods behind `shift.to`.
 fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift, rises: bool) {
     let route = shift.object();
     let Some(live) = read(input.lookups, plan, &Name::default(), &route) else { return };
@@ -287,7 +288,7 @@ fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
     plan.undo = format!("weights back to {}", pairs.first().map(now).unwrap_or_default());
 }
 
-/// The Service that would get the traffic has somebody who answers.
+/// Checks that the Service that gets the traffic has a ready endpoint.
 fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: bool) {
     let name = routes::service_name(&shift.to);
     let row = cluster
@@ -296,7 +297,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
         .iter()
         .find(|r| r.service.namespace == shift.namespace && r.service.name == *name);
     match row {
-        // what is outside the cluster has no endpoints here
+        // An ExternalName Service has no endpoints in this cluster.
         Some(row) if row.service.kind == ServiceType::ExternalName => {
             plan.warnings.push(Warning::OutsideCluster { backend: shift.to.clone() });
         }
@@ -320,7 +321,7 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
     }
 }
 
-/// Nodes are emptied, and stay cordoned.
+/// Plans a drain of the nodes. They stay cordoned until the revert.
 fn evacuate(input: PlanInput<'_>, plan: &mut Plan, pick: &Pick, revert: bool) {
     plan.intent.targets = nodes_of(input.cluster, pick);
     if plan.intent.targets.is_empty() {
@@ -341,7 +342,7 @@ fn replicas(live: &Value) -> i32 {
     i32::try_from(replicas).unwrap_or(i32::MAX)
 }
 
-/// Another cluster takes over, or gives back.
+/// Plans that another cluster takes over the workloads, or gives them back.
 fn standby(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
     let here = Name::default();
     let (up_in, down_in) = if revert { (&here, &standby.context) } else { (&standby.context, &here) };
@@ -381,7 +382,7 @@ fn standby(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &
             down.push(step);
         }
     }
-    // ready there, whoever scaled it, before anything moves
+    // The workloads must be ready before traffic moves, even if this plan does not scale them.
     plan.steps.extend(ready);
     match &standby.shift {
         None if standby.scale_down => plan.refusals.push(Refusal::ScaleDownNeedsRoute),

@@ -1,4 +1,4 @@
-//! Actions on nodes: cordon, drain, the taint of a machine that is off.
+//! Actions on nodes: cordon, drain, and the out-of-service taint.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::facts::world::{Cluster, NodeState};
 use crate::policy::kubectl::quote;
 use crate::policy::{drain as draining, health};
 
-/// At most this many nodes are cordoned or draining at once without typing the context.
+/// Returns how many nodes can be cordoned at once before the context's name must be typed.
 fn most_cordoned(nodes: usize) -> usize {
     (nodes / 20).max(1)
 }
@@ -53,7 +53,7 @@ pub(super) fn cordon(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
     plan.kubectl = kubectl(cluster, plan, &format!("{verb} {}", names.join(" ")));
 }
 
-/// What a headless command has to ask for, as it knows its targets alone.
+/// Returns the lookup of the other nodes. A headless command reads only its targets, so it has to ask for them.
 pub(super) fn fleet_lookup(cluster: &Cluster, targets: &[ObjectRef]) -> Lookup {
     let mut zones: BTreeMap<Name, u32> = BTreeMap::new();
     let ours = cluster.nodes.iter().filter(|n| targets.iter().any(|t| t.uid == n.uid));
@@ -61,7 +61,7 @@ pub(super) fn fleet_lookup(cluster: &Cluster, targets: &[ObjectRef]) -> Lookup {
         *zones.entry(zone).or_default() += 1;
     }
     if targets.len() < 2 {
-        // a zone of one node is none
+        // A single target is not treated as a whole zone.
         zones.clear();
     }
     Lookup::Fleet(zones.into_iter().collect())
@@ -70,7 +70,7 @@ pub(super) fn fleet_lookup(cluster: &Cluster, targets: &[ObjectRef]) -> Lookup {
 fn too_many_cordoned(input: PlanInput<'_>, plan: &mut Plan) {
     let PlanInput { cluster, scope, lookups, .. } = input;
     if matches!(plan.intent.act, Act::Failover { .. }) && scope == DataScope::TargetsOnly {
-        // it asks for the context's name in any case
+        // A failover always asks for the context's name.
         return;
     }
     let (all, already) = if scope == DataScope::TargetsOnly {
@@ -115,7 +115,7 @@ fn too_many_cordoned(input: PlanInput<'_>, plan: &mut Plan) {
     }
 }
 
-/// The DaemonSets that a drain of these nodes has to read.
+/// Returns the lookups of the DaemonSets that a drain of these nodes needs.
 pub(super) fn drain_lookups(cluster: &Cluster, targets: &[ObjectRef]) -> Vec<Lookup> {
     let nodes: Vec<Name> = targets.iter().map(|t| t.name.clone()).collect();
     let sets = draining::daemonsets_to_read(cluster, &nodes);
@@ -154,7 +154,7 @@ pub(super) fn drain(input: PlanInput<'_>, plan: &mut Plan, options: &DrainOption
         ("daemonsets", &cluster.daemonsets.cover, cluster.daemonsets.fresh),
         ("poddisruptionbudgets", &cluster.pdbs.cover, cluster.pdbs.fresh),
     ] {
-        // as kubectl: what may not be listed is read one by one, or planned without
+        // Like kubectl, a drain reads objects one by one if it may not list them, or it continues without them.
         let enough = match cover {
             Coverage::Complete => true,
             Coverage::Never | Coverage::Loading { .. } => {
@@ -225,7 +225,7 @@ pub(super) fn drain(input: PlanInput<'_>, plan: &mut Plan, options: &DrainOption
     plan.kubectl = kubectl(cluster, plan, &words);
 }
 
-/// kubectl's switches, with the pods that each concerns.
+/// Adds the switches of `kubectl drain` to the choices, with the pods that each switch affects.
 fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[Name]) {
     let on_nodes = |p: &&std::sync::Arc<Pod>| {
         p.node.as_ref().is_some_and(|n| nodes.contains(n)) && !p.phase.is_finished() && !p.mirror
@@ -366,7 +366,7 @@ pub(super) fn out_of_service(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
     }
     let loading = matches!(cluster.pods.cover, Coverage::Never | Coverage::Loading { .. });
     if on && input.scope == DataScope::FullCluster && loading {
-        // a moment later it would be another plan
+        // The plan would change when the pods are loaded.
         let note = cluster.pods.cover.note().unwrap_or_default();
         plan.refusals.push(Refusal::TableIncomplete { table: "pods", note });
     } else if on && let Some(why) = cluster.pods.cover.note() {
@@ -403,7 +403,7 @@ mod tests {
     use crate::plan::{plan, takes_many_nodes};
     use crate::state::ClusterState;
 
-    /// What a headless command asks for that knows `targets` nodes of zone a.
+    /// Returns what a headless command asks for if it knows `targets` nodes of zone a.
     fn asks(act: Act, targets: u128, fleet: &LookupResult) -> (Confirm, bool) {
         let info = ClusterInfo { context: "test".into(), ..ClusterInfo::default() };
         let mut state = ClusterState::new(info);

@@ -1,4 +1,4 @@
-//! Actions on single pods: evict, and out of or into the rotation of a Service.
+//! Actions on single pods: eviction, and moving a pod out of or into the rotation of a Service.
 
 use serde_json::{Map, Value, json};
 
@@ -22,7 +22,7 @@ fn pod<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Option<
     found.map(AsRef::as_ref)
 }
 
-/// Single pods by the eviction API, or by DELETE.
+/// Plans the eviction of single pods by the eviction API, or by DELETE.
 pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) {
     plan.confirm = Confirm::Suffix;
     let grace_period = options.grace_period;
@@ -79,7 +79,7 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
         if options.delete {
             return format!("-n {} delete pod {}{grace}", quote(&t.namespace), quote(&t.name));
         }
-        // kubectl has no word of its own for an eviction
+        // kubectl has no command for an eviction.
         let mut body = json!({
             "apiVersion": "policy/v1", "kind": "Eviction",
             "metadata": { "namespace": t.namespace.as_str(), "name": t.name.as_str() },
@@ -94,10 +94,10 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
-/// What was taken from a pod, so that anybody can give it back: the labels as a JSON object.
+/// The annotation that stores the labels removed from a pod, as a JSON object. Anyone can restore them from it.
 pub const OUT_OF_ROTATION: &str = "pilothouse.dev/out-of-rotation";
 
-/// A key as a part of a JSON pointer.
+/// Returns a key as a segment of a JSON pointer.
 fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
@@ -125,7 +125,7 @@ fn labels_to_take(cluster: &Cluster, pod: &Pod, selector: &[(Name, Name)]) -> (V
     }
 }
 
-/// A backend leaves its Service and stays for a look at it.
+/// Plans that a pod leaves its Service and keeps running, so that a person can inspect it.
 pub(super) fn out_of_rotation(input: PlanInput<'_>, plan: &mut Plan, service: &Name) {
     let cluster = input.cluster;
     plan.confirm = Confirm::Suffix;
@@ -192,7 +192,7 @@ pub(super) fn out_of_rotation(input: PlanInput<'_>, plan: &mut Plan, service: &N
     plan.kubectl = commands.join(" && ");
 }
 
-/// What the Services of these pods have left.
+/// Adds the effect on the Service: how many ready endpoints it keeps.
 fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
     let namespace = plan.intent.targets.first().map(|t| t.namespace.clone()).unwrap_or_default();
     let row = cluster
@@ -226,7 +226,7 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
     });
 }
 
-/// A backend gets back what was taken from it.
+/// Plans that a pod gets back the labels that were removed.
 pub(super) fn into_rotation(input: PlanInput<'_>, plan: &mut Plan) {
     let mut commands = Vec::new();
     for target in plan.intent.targets.clone() {

@@ -1,4 +1,4 @@
-//! Numbers of replicas: a workload's own, and the bounds of its autoscaler.
+//! Changes of replicas: the number of a workload, and the bounds of its autoscaler.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::policy::drain as draining;
 use crate::policy::kubectl::quote;
 use crate::policy::placement::place;
 
-/// The HPA that scales a workload, found by its reference and not by its name.
+/// Returns the HPA that scales a workload. It is found by its scaleTargetRef, because its name can differ.
 pub fn autoscaler_of<'a>(cluster: &'a Cluster, target: &ObjectRef) -> Option<&'a Hpa> {
     cluster.hpas.iter().map(AsRef::as_ref).find(|h| {
         h.namespace == target.namespace && h.target_kind == target.kind && h.target_name == target.name
@@ -94,7 +94,7 @@ pub(super) fn scale(input: PlanInput<'_>, plan: &mut Plan, by: &ScaleBy) {
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
-/// The Services that lose endpoints when a workload shrinks.
+/// Adds the Services that lose endpoints when a workload is scaled down.
 fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i32) {
     let lost = u32::try_from(w.replicas - replicas).unwrap_or(0);
     if lost == 0 {
@@ -114,7 +114,7 @@ fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i3
     }
 }
 
-/// What an autoscaler will make of a manual number.
+/// Returns how an autoscaler reacts to a number that a person set.
 fn autoscaled(hpa: &Hpa, wanted: i32) -> Warning {
     let (name, min, max) = (hpa.name.clone(), hpa.min, hpa.max);
     if wanted == 0 {
@@ -129,10 +129,10 @@ fn autoscaled(hpa: &Hpa, wanted: i32) -> Warning {
     Warning::AutoscalerRecomputes { hpa: name, min, max }
 }
 
-/// Most new pods that are looked for a place for.
+/// The maximum number of new pods that are placed on nodes for the check.
 const MOST_PLACED: i32 = 5_000;
 
-/// Whether more pods of this kind find a node now.
+/// Warns if more pods of this workload find no node now.
 fn headroom(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let more = replicas.saturating_sub(w.replicas).min(MOST_PLACED);
     let cluster = input.cluster;
@@ -164,7 +164,7 @@ fn headroom(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) 
     }
 }
 
-/// The quotas of the namespace that more pods would not fit under.
+/// Warns about the ResourceQuotas of the namespace that leave no room for more pods.
 fn quotas(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let more = i64::from(replicas) - i64::from(w.replicas);
     if more <= 0 {
@@ -209,7 +209,8 @@ fn quotas(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     }
 }
 
-/// Whether there is room for the pods that wider bounds ask for: up to a maximum that is raised, else to the minimum.
+/// Checks the room for the pods that wider bounds allow: up to the new maximum if it is raised, or else up to the new
+/// minimum.
 fn room_for(input: PlanInput<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_max: i32) {
     let most = if to_max > hpa.max {
         to_max
@@ -223,7 +224,7 @@ fn room_for(input: PlanInput<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_ma
             quotas(input, plan, w, most);
             headroom(input, plan, w, most);
         }
-        // a headless command fetches the autoscaler alone, and judges no headroom anyway
+        // A headless command reads only the autoscaler. It does not check the headroom in any case.
         None if input.scope == DataScope::TargetsOnly => {}
         None => {
             let (kind, name) = (hpa.target_kind.clone(), hpa.target_name.clone());
@@ -232,7 +233,7 @@ fn room_for(input: PlanInput<'_>, plan: &mut Plan, hpa: &Hpa, to_min: i32, to_ma
     }
 }
 
-/// minReplicas and maxReplicas of an autoscaler.
+/// Plans new values of minReplicas and maxReplicas.
 pub(super) fn bounds(input: PlanInput<'_>, plan: &mut Plan, min: Option<i32>, max: Option<i32>) {
     let cluster = input.cluster;
     let mut commands = Vec::new();

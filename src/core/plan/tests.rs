@@ -1,4 +1,4 @@
-//! The planners of single kinds of actions, case by case: what would be sent, what is refused, what must be typed.
+//! Tests of the planners, by action: the requests, the refusals and the confirmations.
 
 mod autoscaler;
 mod failover;
@@ -107,7 +107,7 @@ fn whole<T>(rows: Vec<T>, fact: fn(Batch<T>) -> Fact) -> [Fact; 3] {
     [fact(Batch::Begin { generation: 1 }), fact(Batch::Upsert(rows)), fact(end)]
 }
 
-/// `web` with pods a and b behind the Services `web` (a label that no controller selects by) and `all` (only such).
+/// Returns a pod on the dead node `off`.
 fn on_the_dead(uid: u128, name: &str, tolerations: Box<[Toleration]>) -> Pod {
     let mut pod = pod(uid, name, "app=left", Some((Kind::DaemonSet, 22)));
     let scheduling = Arc::new(Scheduling { tolerations, ..Scheduling::default() });
@@ -115,6 +115,8 @@ fn on_the_dead(uid: u128, name: &str, tolerations: Box<[Toleration]>) -> Pod {
     Pod { node: Some("off".into()), ..pod }
 }
 
+/// Returns a cluster with workload `web` and its pods `a` and `b`. Service `web` selects them by a label that no
+/// controller selects by. Service `all` selects them only by a label of their controller.
 fn cluster() -> Arc<Cluster> {
     let mut state = ClusterState::new(ClusterInfo { context: "test".into(), ..ClusterInfo::default() });
     let rs = || Some((Kind::ReplicaSet, 20));
@@ -202,22 +204,22 @@ fn make(cluster: &Cluster, act: Act, targets: Vec<ObjectRef>, lookups: Vec<(Look
     )
 }
 
-/// The steps in words.
+/// Returns the steps in words.
 fn steps(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(|s| format!("{} {}", s.what, s.on.name)).collect()
 }
 
-/// The codes of the warnings.
+/// Returns the codes of the warnings.
 fn warned(plan: &Plan) -> Vec<&'static str> {
     plan.warnings.iter().map(Warning::code).collect()
 }
 
-/// The codes of the refusals.
+/// Returns the codes of the refusals.
 fn refused(plan: &Plan) -> Vec<&'static str> {
     plan.refusals.iter().map(Refusal::code).collect()
 }
 
-/// The codes of both.
+/// Returns the codes of the warnings and the refusals.
 fn told(plan: &Plan) -> Vec<&'static str> {
     [warned(plan), refused(plan)].concat()
 }
@@ -292,7 +294,7 @@ fn wider_bounds_say_whether_there_is_room_for_what_they_ask() {
         let quotas = (Lookup::Quotas("shop".into()), LookupResult::Objects(vec![full.clone()]));
         make(&cluster, Act::Bounds { min, max }, on, vec![quotas])
     };
-    // one node with room for ten, three pods are there
+    // The one node has room for ten pods, and three pods exist.
     let p = raise(None, Some(20));
     assert!(
         matches!(
@@ -367,11 +369,11 @@ fn a_pod_loses_as_few_labels_as_it_can() {
         ]
     );
     assert_eq!((p.services[0].ready_before, p.services[0].ready_after), (2, 1));
-    // without a label of its own it leaves its controller too
+    // No label is free to remove, so the pod leaves its controller too.
     let p = out("all", std::slice::from_ref(&a));
     assert_eq!(warned(&p), ["leaves-controller"]);
     assert_eq!(fields(&p.steps[0])[0].0, "/metadata/labels/app");
-    // the last of them
+    // These are the last two backends.
     let p = out("web", &[a.clone(), b]);
     assert_eq!((p.confirm, p.services[0].ready_after), (Confirm::Context, 0));
     for (service, uid, name, code) in [

@@ -1,11 +1,11 @@
-//! Undo: the inverse of what an action did, worked out from its plan and from how far it got.
+//! Undo: the inverse of an action, derived from its plan and from the steps that ran.
 
 use serde_json::Value;
 
 use crate::domain::plan::{Act, Change, Confirm, DerivedPlan, FieldChange, Plan, Step, StepKind};
 use crate::facts::world::{ActionView, StepState};
 
-/// The inverse of a step. None = it has none.
+/// Returns the inverse of a step. Returns `None` if the step has no inverse.
 fn inverse(what: &StepKind) -> Option<StepKind> {
     Some(match what {
         StepKind::Cordon => StepKind::Uncordon,
@@ -26,8 +26,8 @@ fn inverse(what: &StepKind) -> Option<StepKind> {
     })
 }
 
-/// What an undo of this action would do. Steps that were never sent are left out; of those that were, each is checked
-/// against the cluster before it is written, so that one that was not applied costs nothing.
+/// Returns the plan that undoes this action. Steps that were never sent are left out. Every other step is checked
+/// against the cluster before its inverse is written, so a step that was not applied changes nothing.
 pub fn derive_undo(action: &ActionView) -> DerivedPlan {
     let plan = &action.plan;
     let mut steps: Vec<Step> = Vec::new();
@@ -39,7 +39,7 @@ pub fn derive_undo(action: &ActionView) -> DerivedPlan {
         }
         match (&step.what, inverse(&step.what)) {
             (StepKind::Evict { .. } | StepKind::Delete { .. }, _) => {
-                // held back by a budget: it was asked for, and nothing happened
+                // A step that a budget blocks was requested, but nothing happened.
                 gone += usize::from(!matches!(view.state, StepState::Held | StepState::Failed));
             }
             (StepKind::Restart { .. }, _) => restarted.push(step.on.to_string()),
@@ -70,10 +70,10 @@ pub fn derive_undo(action: &ActionView) -> DerivedPlan {
     if steps.is_empty() && not_restored.is_empty() {
         not_restored.push("it changed nothing".into());
     }
-    // what moved traffic or a whole cluster's load asks as much on its way back
+    // The undo of an action that moved traffic or load asks for the same confirmation as the action.
     let confirm = match &plan.intent.act {
         Act::Failover { .. } => Confirm::Context,
-        // either is the other one's way back
+        // Cordon and uncordon are the inverse of each other.
         Act::Cordon | Act::Uncordon => plan.confirm,
         Act::Undo(derived) | Act::Resume(derived) => derived.confirm,
         _ => Confirm::Suffix,
@@ -88,8 +88,8 @@ pub fn derive_undo(action: &ActionView) -> DerivedPlan {
     }
 }
 
-/// Steps of the same object that undo each other, or that go the same way in stages, become one: back to where the
-/// first began.
+/// Adds a step. Steps of the same object that undo each other, or that are stages of one change, are merged into one
+/// step back to the first value.
 fn push(steps: &mut Vec<Step>, step: Step) {
     let same = |held: &&mut Step| held.on == step.on && held.context == step.context;
     for held in steps.iter_mut().filter(same) {
@@ -114,7 +114,7 @@ fn push(steps: &mut Vec<Step>, step: Step) {
     steps.push(step);
 }
 
-/// A step that leaves everything as it is; never in a plan.
+/// A step that changes nothing. A plan never has it.
 const NOTHING: StepKind = StepKind::Scale { from: 0, to: 0 };
 
 fn is_nothing(what: &StepKind) -> bool {
@@ -145,7 +145,7 @@ fn words(change: &Change) -> String {
     fields.join(", ")
 }
 
-/// `scale shop/deploy/checkout`, `drain 3 objects`.
+/// Returns the title of an action: `scale shop/deploy/checkout`, `drain 3 objects`.
 pub fn title(plan: &Plan) -> String {
     let act = plan.intent.act.as_str();
     match (&plan.intent.act, plan.intent.targets.as_slice()) {

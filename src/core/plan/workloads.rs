@@ -1,4 +1,4 @@
-//! Actions on workloads: restart, roll back, pause.
+//! Actions on workloads: restart, roll back, pause and resume.
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::policy::kubectl::quote;
 use crate::policy::revisions::{self, Revision};
 use crate::policy::rollout;
 
-/// Finds the targeted workload and notes who else has a say in it.
+/// Returns the target workload, and warns if something else manages it.
 pub(super) fn workload<'a>(
     cluster: &'a Cluster,
     plan: &mut Plan,
@@ -86,7 +86,7 @@ pub(super) fn restart(cluster: &Cluster, plan: &mut Plan) {
     plan.kubectl = each.collect::<Vec<_>>().join(" && ");
 }
 
-/// Pause or resume a Deployment's rollout.
+/// Plans to pause or to resume the rollout of a Deployment.
 pub(super) fn pause(cluster: &Cluster, plan: &mut Plan, on: bool) {
     let mut words = Vec::new();
     let verb = if on { "pause" } else { "resume" };
@@ -132,7 +132,7 @@ pub(super) fn rollback_lookups(target: &ObjectRef) -> [Lookup; 2] {
     [here(target), Lookup::Revisions(target.clone())]
 }
 
-/// The revisions, the newest first.
+/// Returns the revisions to choose from. The newest comes first.
 fn choices(history: &[revisions::Revision], chosen: Option<i64>) -> Vec<Choice> {
     let default = history.iter().rev().nth(1).map(|r| r.number);
     let choice = |r: &revisions::Revision| {
@@ -146,11 +146,11 @@ fn choices(history: &[revisions::Revision], chosen: Option<i64>) -> Vec<Choice> 
     history.iter().rev().skip(1).map(choice).collect()
 }
 
-/// How the controllers that apply what a repository says call themselves in managedFields.
+/// The names in managedFields of the controllers that apply the contents of a repository.
 const APPLIERS: [&str; 4] = ["argocd", "flux", "kustomize-controller", "helm-controller"];
 
-/// A workload that says nothing of GitOps may be applied by it all the same: whoever owns one of its fields is on record,
-/// also when somebody else changed the template since.
+/// Warns if GitOps applies the workload. A workload without GitOps labels can be applied by GitOps too. managedFields
+/// shows that, even if the template was changed by another manager afterwards.
 fn applied_by_gitops(plan: &mut Plan, w: &Workload, live: &Value) {
     const SPEC: &str = "/spec/template/spec/containers";
     if w.managed_by.is_some() {
@@ -165,7 +165,7 @@ fn applied_by_gitops(plan: &mut Plan, w: &Workload, live: &Value) {
     }
 }
 
-/// What speaks against going to this revision.
+/// Adds the warnings about this revision.
 fn forward(cluster: &Cluster, plan: &mut Plan, w: &Workload, live: &Value, from: &Revision, to: &Revision) {
     if from.is_return_from(to) {
         let who = changed_by(live, "/spec/template/spec/containers");
@@ -189,7 +189,7 @@ fn forward(cluster: &Cluster, plan: &mut Plan, w: &Workload, live: &Value, from:
     }
 }
 
-/// Back to an earlier template, as `kubectl rollout undo`.
+/// Plans the return to an earlier template, like `kubectl rollout undo`.
 pub(super) fn rollback(input: PlanInput<'_>, plan: &mut Plan, to_revision: Option<i64>) {
     plan.confirm = Confirm::Suffix;
     let mut commands = Vec::new();

@@ -1,11 +1,11 @@
-//! Schedules of CronJobs, parsed as robfig/cron's standard parser does: five fields or an `@` word. It computes when
-//! the next Job is due, without a table of time zones.
+//! Schedules of CronJobs. They are parsed like the standard parser of robfig/cron does: five fields or an `@` word.
+//! The next due time is calculated without a table of time zones.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, Timelike, Utc};
 
 use crate::domain::time::Stamp;
 
-/// A schedule: its minutes, hours, days and months, one bit each.
+/// A schedule: its minutes, hours, days and months, with one bit each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     minutes: u64,
@@ -13,11 +13,12 @@ pub struct Schedule {
     days: u64,
     months: u64,
     weekdays: u64,
-    /// Neither the day of the month nor the day of the week is `*`, so a date that matches one of them is enough.
+    /// True if neither the day of the month nor the day of the week is `*`. A date then has to match only one of
+    /// them.
     either_day: bool,
 }
 
-/// Longer than the longest gap between two days of any recurring schedule (29 February, over a century).
+/// The search limit. It is longer than the longest gap of any recurring schedule (29 February, over a century).
 const FARTHEST_DAYS: u64 = 366 * 9;
 
 const MONTHS: [&str; 12] =
@@ -25,7 +26,8 @@ const MONTHS: [&str; 12] =
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl Schedule {
-    /// None if the text is not a schedule, and for `@every`, which has no fixed times.
+    /// Parses a schedule. Returns `None` if the text is not a schedule. Also returns `None` for `@every`, which has
+    /// no fixed times.
     pub fn parse(text: &str) -> Option<Self> {
         let text = match text.trim() {
             "@yearly" | "@annually" => "0 0 1 1 *",
@@ -45,7 +47,7 @@ impl Schedule {
             months: bits(month, 1, 12, &MONTHS)?,
             weekdays: {
                 let days = bits(weekday, 0, 7, &WEEKDAYS)?;
-                // 7 is Sunday too
+                // 7 means Sunday too.
                 if days & 1 << 7 == 0 { days } else { days | 1 }
             },
             either_day: !free(day) && !free(weekday),
@@ -59,7 +61,7 @@ impl Schedule {
         fits && self.months & 1 << date.month() != 0
     }
 
-    /// The first time after `after`, by UTC.
+    /// Returns the first scheduled time after `after`, in UTC.
     pub fn next(&self, after: Stamp) -> Option<Stamp> {
         let after = after.to_chrono()?;
         let minute = after.hour() * 60 + after.minute();
@@ -82,8 +84,8 @@ impl Schedule {
         (0..24 * 60).filter(|m| self.hours & 1 << (m / 60) != 0 && self.minutes & 1 << (m % 60) != 0)
     }
 
-    /// The longest gap between two scheduled times of the next year, in seconds. After this time without a Job, a
-    /// scheduled time was missed, whatever the time zone is.
+    /// Returns the longest gap between two scheduled times of the next year, in seconds. If no Job is created for
+    /// longer than this, a scheduled time was missed in any time zone.
     pub fn longest_gap(&self, after: Stamp) -> Option<u64> {
         const YEAR: u64 = 366;
         let (first, last) = (self.minutes_of_a_day().next()?, self.minutes_of_a_day().last()?);
@@ -105,7 +107,8 @@ impl Schedule {
         Some(longest?.max(u64::from(within.unwrap_or(0))) * 60)
     }
 
-    /// The same minutes in every hour of every day, so a time zone of whole hours makes no difference.
+    /// Returns true if the schedule has the same minutes in every hour of every day. A time zone of whole hours makes
+    /// no difference to it.
     pub fn is_hourly(&self) -> bool {
         self.hours == range(0, 23, 1)
             && self.months == range(1, 12, 1)
@@ -135,7 +138,7 @@ fn bits(field: &str, least: u32, most: u32, names: &[&str]) -> Option<u64> {
         };
         let (from, to) = match span.split_once('-') {
             Some((from, to)) => (number(from)?, number(to)?),
-            // 7 is another name for Sunday, which is 0
+            // 7 is another name for Sunday, which is 0.
             None if matches!(span, "*" | "?") => (least, if names.len() == 7 { 6 } else { most }),
             None => (number(span)?, if step.is_some() { most } else { number(span)? }),
         };

@@ -1,9 +1,10 @@
-//! Drain, as kubectl does it: which pods go, which stay, which make the node refuse; and what kubectl does not tell:
-//! which budget holds whom back, which Services lose endpoints, and what no longer fits elsewhere.
+//! Drains nodes like kubectl does: which pods are evicted, which are skipped, and which block the node. It also
+//! reports which budgets block evictions, which Services lose endpoints, and which pods find no other node. kubectl
+//! does not report these.
 //!
-//! Semantics: kubectl's `pkg/drain/filters.go` (an owner of kind DaemonSet, of whatever group, is looked for by its name
-//! among the DaemonSets of `apps/v1`; order: skip-deleted, DaemonSet, mirror, local storage, no controller;
-//! the first filter that says "do not delete" ends the chain) and the eviction subresource's `eviction.go`.
+//! Semantics: kubectl's `pkg/drain/filters.go` and the eviction subresource's `eviction.go`. The order of the filters
+//! is skip-deleted, DaemonSet, mirror, local storage, no controller. The first filter that returns "do not delete"
+//! ends the chain. An owner of kind DaemonSet is looked up by name among the DaemonSets of `apps/v1`.
 
 mod budgets;
 mod costs;
@@ -23,14 +24,14 @@ use crate::domain::time::Stamp;
 use crate::facts::table::Coverage;
 use crate::facts::world::Cluster;
 
-/// What one filter says.
+/// The result of one filter.
 enum Verdict {
     Delete { warning: Option<FilterWarning> },
     Skip { warning: Option<FilterWarning> },
     Error(FilterRefusal),
 }
 
-/// What kubectl's filters warn of, in the order of their words.
+/// The warnings of kubectl's filters, in the order of kubectl's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum FilterWarning {
     Unmanaged,
@@ -40,7 +41,7 @@ enum FilterWarning {
 }
 
 impl FilterWarning {
-    /// Of these pods.
+    /// Returns the warning about these pods.
     fn of(self, pods: Vec<String>) -> Warning {
         let pods = Few(pods);
         match self {
@@ -52,34 +53,34 @@ impl FilterWarning {
     }
 }
 
-/// What the whole chain of filters says of one pod, before budgets.
+/// The result of all filters for one pod. Budgets are judged later.
 enum Judged {
     Evict(Option<FilterWarning>),
     Skip(Option<FilterWarning>),
     Refuse(FilterRefusal),
 }
 
-/// Whether the DaemonSet that a pod's owner names exists.
+/// Whether the DaemonSet that owns a pod exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DaemonSet {
     There,
     Gone,
-    /// Nobody could say; what the server said.
+    /// It is not known, because of this error of the server.
     Unread(String),
 }
 
-/// The DaemonSet that a pod's owner names. None: its owner is of another kind or group, or it is of no concern because
-/// the pod has finished.
+/// Returns the DaemonSet that a pod's owner names. Returns `None` if the owner is of another kind or group. Also
+/// returns `None` if the pod has finished, because the DaemonSet then does not matter.
 ///
-/// kubectl 1.36 compares the kind and the group; 1.32 compares the kind's name alone, and looks for the name of a foreign
-/// DaemonSet in `apps/v1`.
+/// kubectl 1.36 compares the kind and the group. kubectl 1.32 compares only the kind, so it looks for the name of
+/// another group's DaemonSet in `apps/v1`.
 pub fn daemonset_of(pod: &Pod) -> Option<ObjectRef> {
     let owner = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet && !pod.phase.is_finished())?;
-    // by its name: an earlier one of the same name counts, as it does for kubectl
+    // The lookup is by name, like in kubectl. An earlier DaemonSet with the same name counts too.
     Some(ObjectRef::new(Kind::DaemonSet, &pod.namespace, &owner.name, &Uid::default()))
 }
 
-/// The DaemonSets of the pods of these nodes that are not told by the shared state: each has to be read.
+/// Returns the DaemonSets of the pods on these nodes that are not in the shared state. Each of them has to be read.
 pub fn daemonsets_to_read(cluster: &Cluster, nodes: &[Name]) -> Vec<ObjectRef> {
     let table = &cluster.daemonsets;
     if table.cover.is_complete() {
@@ -93,7 +94,7 @@ pub fn daemonsets_to_read(cluster: &Cluster, nodes: &[Name]) -> Vec<ObjectRef> {
     asked
 }
 
-/// What is known of a pod's DaemonSet, by the shared state and by what was read for the plan.
+/// Returns whether a pod's DaemonSet exists, from the shared state or from the lookups of the plan.
 fn find(cluster: &Cluster, lookups: &Lookups, pod: &Pod) -> DaemonSet {
     let Some(on) = daemonset_of(pod) else { return DaemonSet::There };
     let table = &cluster.daemonsets;
@@ -111,7 +112,7 @@ fn find(cluster: &Cluster, lookups: &Lookups, pod: &Pod) -> DaemonSet {
     }
 }
 
-/// One filter of the chain: the pod, the options, whether its DaemonSet exists, the time.
+/// One filter of the chain. Its arguments are the pod, the options, the state of its DaemonSet and the time.
 type Filter = fn(&Pod, &DrainOptions, &DaemonSet, Stamp) -> Verdict;
 
 const FILTERS: [Filter; 5] = [skip_deleted, daemonset, mirror, local_storage, unreplicated];
@@ -161,12 +162,12 @@ fn unreplicated(pod: &Pod, options: &DrainOptions, _: &DaemonSet, _: Stamp) -> V
     }
 }
 
-/// The chain for one pod.
+/// Runs all filters on one pod.
 fn judge(pod: &Pod, options: &DrainOptions, set: &DaemonSet, now: Stamp) -> Judged {
     let mut group = None;
     for filter in FILTERS {
         match filter(pod, options, set, now) {
-            // every warning is kept; kubectl loses all but the last
+            // kubectl drops a warning if a later filter returns none. Here the warning is kept.
             Verdict::Delete { warning } => group = warning.or(group),
             Verdict::Skip { warning } => return Judged::Skip(warning),
             Verdict::Error(why) => return Judged::Refuse(why),
@@ -176,7 +177,7 @@ fn judge(pod: &Pod, options: &DrainOptions, set: &DaemonSet, now: Stamp) -> Judg
 }
 
 impl Judged {
-    /// The pod's fate, and the reason that is shown beside it.
+    /// Returns the pod's fate, with the reason that is shown next to it.
     fn fate(&self, pod: &Pod) -> (Fate, String) {
         match self {
             Self::Skip(Some(_)) => (Fate::Skip, "managed by a DaemonSet".into()),
@@ -199,12 +200,12 @@ impl Judged {
     }
 }
 
-/// The filters alone, for a pod that came after the plan was made. `set`: the DaemonSet that owns it.
+/// Judges a pod that was created after the plan was made. Only the filters run. `set` is the state of its DaemonSet.
 pub fn fate(pod: &Pod, options: &DrainOptions, set: &DaemonSet, now: Stamp) -> (Fate, String) {
     judge(pod, options, set, now).fate(pod)
 }
 
-/// What a drain of some nodes would do.
+/// The effects of a drain.
 #[derive(Debug, Default)]
 pub struct Drain {
     pub pods: Vec<PodFate>,
@@ -214,13 +215,15 @@ pub struct Drain {
     pub warnings: Vec<Warning>,
     pub unread: Vec<Unread>,
     pub refusals: Vec<Refusal>,
-    /// All nodes of some zone are among the drained ones.
+    /// True if the drained nodes include all nodes of a zone.
     pub whole_zone: bool,
 }
 
-/// Rehearses. The caller has made sure that the pods are completely known; what else could not be read is told.
-/// `lookups`: the answers to [`daemonsets_to_read`]; `elsewhere`: whether the pods of other nodes are known too, without
-/// which nothing can be said about where pods will fit.
+/// Rehearses a drain. The caller must check that the pods are completely known. Other data that could not be read is
+/// reported in the result.
+///
+/// `lookups` has the results for [`daemonsets_to_read`]. `elsewhere` is true if the pods of other nodes are known
+/// too. Without them, the placement of pods cannot be checked.
 pub fn rehearse(
     cluster: &Cluster,
     nodes: &[Name],
@@ -273,7 +276,7 @@ pub fn rehearse(
             });
         }
         if refused {
-            // kubectl evicts nothing on a node with such a pod; what would have gone is still shown
+            // kubectl evicts no pod of such a node. The pods that could be evicted are shown anyway.
             let count = drain.pods.iter().skip(first).filter(|p| p.fate == Fate::Evict).count();
             drain.warnings.push(Warning::NothingEvicted { node: node.clone(), pods: count });
         }
@@ -291,7 +294,7 @@ pub fn rehearse(
     drain
 }
 
-/// One line for the DaemonSets that fail for the same reason.
+/// Adds the namespace to the one entry for DaemonSets that could not be read.
 fn unread_daemonset(unread: &mut Vec<Unread>, namespace: &Name, why: &str) {
     match unread.iter_mut().find(|u| u.what == Lacking::DaemonSets) {
         Some(held) if held.namespaces.contains(namespace) => {}
@@ -303,7 +306,7 @@ fn unread_daemonset(unread: &mut Vec<Unread>, namespace: &Name, why: &str) {
     }
 }
 
-/// The namespaces of these pods that a table does not hold whole, each once, and why.
+/// Returns the namespaces of these pods that a table does not completely cover, with the reason.
 fn lacking(what: Lacking, tables: &[&Coverage], pods: &[&Pod]) -> Option<Unread> {
     let mut namespaces: Vec<Name> = Vec::new();
     let known = |namespace: &str| tables.iter().all(|cover| cover.covers(namespace));
@@ -321,7 +324,7 @@ fn lacking(what: Lacking, tables: &[&Coverage], pods: &[&Pod]) -> Option<Unread>
     (!namespaces.is_empty()).then(|| Unread { what, namespaces, why: why.unwrap_or_default() })
 }
 
-/// Single pods that a person has named: whether budgets hold them back, and what their Services have left.
+/// Judges single pods that a person selected: which budgets block them, and which endpoints their Services keep.
 pub fn single(cluster: &Cluster, pods: Vec<PodFate>, options: &DrainOptions) -> Drain {
     let named = |fate: &PodFate| cluster.pods.by_uid(&fate.pod.uid).map(AsRef::as_ref);
     let going: Vec<&Pod> = pods.iter().filter_map(named).collect();
@@ -333,14 +336,14 @@ pub fn single(cluster: &Cluster, pods: Vec<PodFate>, options: &DrainOptions) -> 
     drain
 }
 
-/// Where pods that are deleted with their nodes come up again; only the warnings and what fits nowhere are filled in.
+/// Checks where pods can run that are deleted with their nodes. Only the warnings and the unplaced pods are set.
 pub fn elsewhere(cluster: &Cluster, nodes: &[Name], going: &[&Pod], whole: bool) -> Drain {
     let mut drain = Drain::default();
     fit(cluster, nodes, going, whole, &mut drain);
     drain
 }
 
-/// What finds no other node, and what of that could not be judged.
+/// Adds the pods that find no other node, and the limits of the check.
 fn fit(cluster: &Cluster, nodes: &[Name], going: &[&Pod], elsewhere: bool, drain: &mut Drain) {
     if !elsewhere {
         drain.warnings.push(Warning::PlacementUnchecked);
@@ -373,7 +376,7 @@ fn full_name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
-/// `45s`, `1m30s`, `2h`: to the second, for estimates that are added up.
+/// Returns a time span to the second: `45s`, `1m30s`, `2h`. Estimates that are added up need the seconds.
 fn span(secs: u64) -> String {
     let (hours, minutes, rest) = (secs / 3600, secs / 60 % 60, secs % 60);
     let part = |n: u64, unit: &str| if n > 0 { format!("{n}{unit}") } else { String::new() };
@@ -383,7 +386,7 @@ fn span(secs: u64) -> String {
     part(hours, "h") + &part(minutes, "m") + &part(rest, "s")
 }
 
-/// How long a pod may take to end: what the drain sets for all, else its own.
+/// Returns the grace period of a pod: the one of the drain if it is set, or else the pod's own.
 fn grace_secs(pod: &Pod, options: &DrainOptions) -> u64 {
     u64::try_from(options.grace_period).unwrap_or_else(|_| u64::from(pod.shape.grace_secs.unwrap_or(30)))
 }
@@ -458,7 +461,7 @@ mod tests {
     }
 
     fn daemon(pod: &mut Pod, name: &str, group: &str) {
-        // as the decoder has it
+        // The decoder sets the same kind.
         let kind = if group == "apps" { Kind::DaemonSet } else { Kind::Other("DaemonSet".into()) };
         pod.owner =
             Some(Arc::new(Owner { kind, name: name.into(), uid: Uid::Uuid(77), group: group.into() }));
@@ -490,7 +493,7 @@ mod tests {
             empty_dir(p);
         };
         assert_eq!(fate(|_| {}, &none), (Fate::Evict, true));
-        // by kind, group and name, whatever the owner's uid
+        // The DaemonSet is found by kind, group and name. The owner's uid does not matter.
         assert_eq!(fate(|p| daemon(p, "ds", "apps"), &none), (Fate::Refuse, false));
         assert_eq!(fate(|p| daemon(p, "ds", "apps"), &all), (Fate::Skip, true));
         assert_eq!(fate(|p| daemon(p, "gone", "apps"), &none), (Fate::Refuse, false), "not there");
@@ -509,7 +512,7 @@ mod tests {
                 "of another group"
             );
         }
-        // a controller of a kind that nobody knows is a controller
+        // A controller of an unknown kind counts as a controller.
         let foreign = |p: &mut Pod| {
             p.owner = Some(Arc::new(Owner {
                 kind: Kind::Other("Rollout".into()),
@@ -621,7 +624,7 @@ mod tests {
         assert!(drain.pods[0].reason.contains("more than one"));
     }
 
-    /// The numbers of one budget over `ready` pods of this node: the wait and its words.
+    /// Returns the wait and its words for one budget over `ready` pods of this node.
     fn wait(pdb: Pdb, ready: &[bool], options: &DrainOptions) -> (Option<BudgetWait>, String) {
         let pods = ready.iter().enumerate().map(|(i, r)| pod(i as u32 + 1, |p| p.ready = *r)).collect();
         let c = cluster(pods, vec![pdb]);
@@ -637,7 +640,7 @@ mod tests {
             assert_eq!(got, want, "{note}");
             assert!(note.contains(words), "{note}");
         };
-        // three pods one at a time with the default grace of 30 s
+        // Three pods leave one at a time, with the default grace period of 30 s.
         has(wait(pdb(1), &[true; 3], &options), Some(BudgetWait::AtLeast(90)), "3 rounds, 1m30s if each");
         has(wait(pdb(3), &[true; 3], &options), Some(BudgetWait::AtLeast(30)), "lets all 3 go at once");
         has(
@@ -690,7 +693,7 @@ mod tests {
         assert_eq!((span(0), span(90), span(7205)), ("0s".into(), "1m30s".into(), "2h5s".into()));
     }
 
-    /// Two zones with two nodes each; `a1` is drained.
+    /// Returns a cluster with two zones of two nodes each. Node `a1` is drained.
     fn shop(pods: Vec<Pod>, more: Vec<Fact>) -> Arc<Cluster> {
         let mut state = ClusterState::new(ClusterInfo::default());
         let node = |name: &str, zone: &str| Node {
@@ -829,7 +832,7 @@ mod tests {
             !zone.iter().any(|w| matches!(w, Warning::LastInZone { .. })),
             "the zone says it already: {zone:?}"
         );
-        // a headless command knows the targets alone: what it has no data for it does not claim
+        // A headless command knows only its targets. It must not report anything that it has no data for.
         let (alone, whole) = warned(&shop(pods, vec![]), &["a1"], false);
         let bound = With { name: "shop/p01".into(), of: "a".into() };
         let bound = Warning::BoundToZone { pods: Few(vec![bound]) };
@@ -944,7 +947,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pods, a plan never evicts more ready pods of a budget than it allows.
+        /// A plan never evicts more ready pods of a budget than the budget allows.
         #[test]
         fn a_plan_never_breaks_a_budget(allowed in 0i32..4, ready in prop::collection::vec(any::<bool>(), 0..12)) {
             let pods: Vec<Pod> =

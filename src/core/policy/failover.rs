@@ -1,5 +1,5 @@
-//! Failover plans that are suggested from the cluster's objects: for a Service with a blue and a green workload, for a
-//! route with two backends, for a zone.
+//! Suggests failover plans from the cluster's objects: for a Service with a blue and a green workload, for a route
+//! with two backends, and for a zone.
 
 use serde_json::Value;
 
@@ -8,14 +8,14 @@ use crate::domain::id::{Kind, Name};
 use crate::facts::world::Cluster;
 use crate::policy::routes;
 
-/// Maximum number of plans of each kind, so that the list stays readable.
+/// The maximum number of plans of each kind. More would make the list hard to read.
 const MOST: usize = 40;
 
-/// Labels that name an application. A workload with another value of one is another application, not another colour of
-/// the same one.
+/// Labels that name an application. A workload with another value of such a label is another application. It is not
+/// another colour of the same one.
 const IDENTITY: [&str; 4] = ["app", "app.kubernetes.io/name", "k8s-app", "app.kubernetes.io/component"];
 
-/// The plans that can be suggested for the cluster. `routes`: objects of the kinds in [`routes::ROUTES`].
+/// Returns the suggested plans. `routes` has the objects of the kinds in [`routes::ROUTES`].
 pub fn suggest(cluster: &Cluster, routes: &[(Kind, Value)]) -> Vec<FailoverPlan> {
     let mut plans = Vec::new();
     plans.extend(blue_green(cluster).take(MOST));
@@ -33,8 +33,8 @@ fn watch(namespace: &Name, service: &Name) -> Watched {
     Watched { namespace: namespace.clone(), service: service.clone(), max_error_percent: 5.0 }
 }
 
-/// Services where another ready workload matches the selector except for the value of one label (blue/green
-/// candidates).
+/// Returns a plan for each Service where another ready workload matches the selector except for the value of one
+/// label.
 fn blue_green(cluster: &Cluster) -> impl Iterator<Item = FailoverPlan> {
     cluster.services.iter().filter(|s| s.selector.labels.len() > 1).flat_map(move |service| {
         let selector = &service.selector.labels;
@@ -68,7 +68,7 @@ fn blue_green(cluster: &Cluster) -> impl Iterator<Item = FailoverPlan> {
     })
 }
 
-/// Plans from the heaviest backend of a rule to each other one.
+/// Returns the plans that shift traffic from the heaviest backend of a rule to another one.
 fn shifts(kind: &Kind, route: &Value) -> Vec<FailoverPlan> {
     let text = |pointer: &str| Name::from(route.pointer(pointer).and_then(Value::as_str).unwrap_or_default());
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));

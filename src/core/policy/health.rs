@@ -1,15 +1,15 @@
-//! Node health: the state from the control plane, the heartbeat, and the verdict from both.
+//! The health of nodes: the verdict from the control plane's state and the heartbeat.
 
 use crate::domain::node::{Condition, Node, NodeLease, Status};
 use crate::domain::settings::glob;
 use crate::domain::time::Stamp;
 use crate::facts::world::NodeState;
 
-/// A Lease is renewed every 10 s. After two missed renewals the node is suspect, before the control plane's grace
-/// period is over.
+/// A kubelet renews its Lease every 10 s. After two missed renewals the node is suspect. The grace period of the
+/// control plane is longer.
 pub const SUSPECT_AFTER_MS: u64 = 22_000;
 
-/// A node's state with its reason.
+/// The state of a node, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeVerdict {
     pub state: NodeState,
@@ -17,8 +17,8 @@ pub struct NodeVerdict {
     pub why: String,
 }
 
-/// Judges a node. `watched`: since when leases have been watched without a break; without it, a missing renewal has no
-/// meaning.
+/// Judges a node. `watched` is the time since which leases have been watched without a break. Without it, a missing
+/// renewal has no meaning.
 pub fn judge(node: &Node, lease: Option<&NodeLease>, watched: Option<Stamp>, now: Stamp) -> NodeVerdict {
     let ready = node.condition("Ready");
     let (state, since, why) = match ready {
@@ -51,20 +51,22 @@ pub fn judge(node: &Node, lease: Option<&NodeLease>, watched: Option<Stamp>, now
 /// How to read a condition of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
-    /// True is healthy, False is a problem.
+    /// True is healthy. False is a problem.
     Good,
     /// True is a problem.
     Bad,
-    /// It is shown, but no finding: without knowing the type, it is not known which status is the bad one.
+    /// The condition is shown, but it causes no finding. For an unknown type, it is not known which status is a
+    /// problem.
     Told,
 }
 
-/// The table of node conditions by type, the first match counts: the kubelet's own, those of node-problem-detector and
-/// similar detectors of cloud providers, and the agents' `…Ready`. `*` stands for any text.
+/// The node conditions by type. The first match counts. The table has the kubelet's own conditions, those of
+/// node-problem-detector and similar detectors of cloud providers, and the `…Ready` conditions of agents. `*` stands
+/// for any text.
 const MEANINGS: [(&str, Meaning); 20] = [
-    // `judge` reads this one
+    // `judge` handles this condition.
     ("Ready", Meaning::Told),
-    // a member that is not promoted yet will vote later
+    // A new etcd member becomes a voter later.
     ("EtcdIsVoter", Meaning::Told),
     ("*Unhealthy", Meaning::Bad),
     ("*NotReady", Meaning::Bad),
@@ -91,7 +93,7 @@ fn meaning(kind: &str) -> Meaning {
     known.map_or(Meaning::Told, |(_, meaning)| *meaning)
 }
 
-/// Whether it is a bad condition other than Ready.
+/// Returns true if the condition reports a problem. Ready is not included.
 pub fn is_problem(condition: &Condition) -> bool {
     match meaning(&condition.kind) {
         Meaning::Good => condition.status == Status::False,
@@ -100,15 +102,15 @@ pub fn is_problem(condition: &Condition) -> bool {
     }
 }
 
-/// The bad conditions other than Ready.
+/// Returns the conditions that report a problem. Ready is not included.
 pub fn problems(node: &Node) -> Vec<&Condition> {
     node.conditions.iter().filter(|c| is_problem(c)).collect()
 }
 
-/// A new node is not complete at once: a pod sets up its network, and its agents start one by one.
+/// The time in which a new node is completed. A pod sets up its network, and its agents start one by one.
 const COMPLETE_AFTER_SECS: u64 = 60;
 
-/// The problems that are not a normal part of a node's start.
+/// Returns the problems that are not a normal part of a node's start.
 pub fn lasting_problems(node: &Node, now: Stamp) -> Vec<&Condition> {
     let comes_up = |c: &Condition| meaning(&c.kind) == Meaning::Good || c.kind == "NetworkUnavailable";
     let lasts = |c: &&Condition| {
@@ -117,7 +119,7 @@ pub fn lasting_problems(node: &Node, now: Stamp) -> Vec<&Condition> {
     problems(node).into_iter().filter(lasts).collect()
 }
 
-/// `NetworkingReady=False`, `KernelDeadlock`: a problem in a short readable form.
+/// Returns a problem in short words: `NetworkingReady=False`, `KernelDeadlock`.
 pub fn problem_words(condition: &Condition) -> String {
     match condition.status {
         Status::True => condition.kind.to_string(),
@@ -125,7 +127,7 @@ pub fn problem_words(condition: &Condition) -> String {
     }
 }
 
-/// `DiskPressure` -> `DiskPress`, which fits into a column.
+/// Returns a name that fits into a column: `DiskPressure` becomes `DiskPress`.
 pub fn short_problem(kind: &str) -> &str {
     match kind {
         "MemoryPressure" => "MemPress",

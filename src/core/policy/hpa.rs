@@ -1,7 +1,7 @@
 //! The state of a HorizontalPodAutoscaler and its reason, from its spec, status and conditions.
 //!
-//! Semantics: the controller's `horizontal.go` and `replica_calculator.go`; ScalingLimited keeps its old value while
-//! metrics fail, so "at max" counts only with ScalingActive=True.
+//! Semantics: the controller's `horizontal.go` and `replica_calculator.go`. ScalingLimited keeps its old value while
+//! metrics fail, so the HPA is at its maximum only with ScalingActive=True.
 
 use std::cmp::Ordering;
 
@@ -13,10 +13,10 @@ use crate::domain::time::Stamp;
 /// The default tolerance, in thousandths (`--horizontal-pod-autoscaler-tolerance`).
 const TOLERANCE: i64 = 100;
 
-/// The number of replicas that one metric needs, with the arithmetic.
+/// Returns the number of replicas that one metric asks for, with the calculation.
 ///
-/// The controller multiplies by the number of ready pods. The status has only the number of replicas, so with unready
-/// pods this is an upper bound.
+/// The controller multiplies by the number of ready pods. The status has only the number of replicas, so the result
+/// is an upper bound if some pods are not ready.
 pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     let current = i64::from(hpa.current?);
     let value = metric.current?;
@@ -33,7 +33,7 @@ pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     }
     let up = hpa.tolerance_up.unwrap_or(TOLERANCE);
     let down = hpa.tolerance_down.unwrap_or(TOLERANCE);
-    // within tolerance: (1 - down) <= value/target <= (1 + up), in exact integers
+    // The value is within the tolerance if (1 - down) <= value/target <= (1 + up). Integers keep this exact.
     if i128::from(value) * 1000 <= i128::from(target) * i128::from(1000 + up)
         && i128::from(value) * 1000 >= i128::from(target) * i128::from(1000 - down)
     {
@@ -48,7 +48,7 @@ pub fn ask(hpa: &Hpa, metric: &Metric) -> Option<(i32, String)> {
     Some((wants, format!("ceil({current} x {shown_value}/{shown_target}) = {wants}")))
 }
 
-/// While a rollout replaces every pod there are no metrics; half a minute later there are.
+/// A rollout that replaces every pod leaves the HPA without metrics for about half a minute. That is no failure.
 const FAILING_SECS: u64 = 60;
 
 /// Judges one HPA.
@@ -80,10 +80,10 @@ pub fn judge(hpa: &Hpa, now: Stamp) -> HpaVerdict {
     HpaVerdict { state, why, since, wants, computed, limited_by }
 }
 
-/// A state with its reason, and since when.
+/// A state, its reason, and the time since which it holds.
 type Judged = (HpaState, HpaReason, Option<Stamp>);
 
-/// What keeps the autoscaler from acting.
+/// Returns why the HPA cannot act. Returns `None` if it can.
 fn unable(hpa: &Hpa, now: Stamp) -> Option<Judged> {
     let failure = |c: &Condition| HpaFailure { reason: c.reason.clone(), message: c.message.clone() };
     if let Some(c) = hpa.condition("AbleToScale").filter(|c| c.status == Status::False) {
@@ -111,13 +111,13 @@ fn unable(hpa: &Hpa, now: Stamp) -> Option<Judged> {
     Some((state, why, active.since))
 }
 
-/// What the autoscaler does, as it can act. `limited`: the condition ScalingLimited, if it is true.
+/// Returns the state of an HPA that can act. `limited` is the condition ScalingLimited if it is True.
 fn able(hpa: &Hpa, limited: Option<&Condition>, wants: Option<i32>) -> Judged {
     let (current, desired) = (hpa.current.unwrap_or(0), hpa.desired.unwrap_or(0));
     match limited {
         Some(c) if c.reason == "TooManyReplicas" && current >= hpa.max => {
             return match wants {
-                // within the tolerance of its maximum it has what it wants
+                // Within the tolerance of its maximum, the HPA has the replicas that it asks for.
                 Some(wants) if wants <= hpa.max => (HpaState::Steady, HpaReason::AtMaxWhichIsEnough, c.since),
                 _ => (HpaState::AtMax, HpaReason::AtMax, c.since),
             };

@@ -1,4 +1,4 @@
-//! Selects nodes by name, by pool label, or by zone.
+//! Selects nodes by name, by pool label or by zone.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -15,7 +15,8 @@ fn takes(pick: &Pick, node: &Node) -> bool {
     }
 }
 
-/// The selected nodes, ordered by name. A name without a node is left out; compare the numbers where this matters.
+/// Returns the selected nodes, ordered by name. A name without a node is left out, so compare the numbers if that
+/// matters.
 pub fn nodes_of(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
     let mut found: Vec<ObjectRef> = cluster
         .nodes
@@ -27,7 +28,7 @@ pub fn nodes_of(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
     found
 }
 
-/// True if these are all nodes of some zone. Draining a whole zone needs the context's name as confirmation.
+/// Returns true if the nodes include all nodes of a zone. A drain of a whole zone asks for the context's name.
 pub fn empties_zone(cluster: &Cluster, nodes: &[Name]) -> bool {
     let taken: HashSet<&Name> = nodes.iter().collect();
     let mut touched: BTreeSet<&Name> = BTreeSet::new();

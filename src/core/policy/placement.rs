@@ -1,12 +1,14 @@
-//! Where pods that leave their nodes can go: the scheduler's filters over the known state, first fit decreasing.
+//! Finds nodes for pods that leave their own. It runs the scheduler's filters on the known state, first fit
+//! decreasing.
 //!
 //! It checks readiness, cordon, taints, node selector and required node affinity, host ports, requests, required pod
-//! affinity and anti-affinity (in both directions), and topology spread with `DoNotSchedule`, in the order of
-//! kube-scheduler's filters, so that a node counts under the reason that the scheduler would give. It does not check
-//! extended resources, namespace selectors of pod affinity, and where persistent volumes can be attached; the result
-//! says so.
+//! affinity and anti-affinity (in both directions), and topology spread with `DoNotSchedule`. The order is that of
+//! kube-scheduler's filters, so that a node counts under the reason that the scheduler would give.
 //!
-//! It needs one pass over all pods, and nothing that grows with pods times pods: see [`others`].
+//! It does not check extended resources, namespace selectors of pod affinity, and where persistent volumes can be
+//! attached. The result reports these limits.
+//!
+//! It visits all pods once. No step compares every pod with every other pod: see [`others`].
 
 mod others;
 
@@ -21,12 +23,12 @@ use crate::domain::quantity::Resources;
 use crate::domain::scheduling::HostPort;
 use crate::facts::world::{Cluster, NodeRow, NodeState};
 
-/// The result: where the pods would go.
+/// The nodes that the pods would run on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     pub placed: Vec<Placed>,
     pub unplaced: Vec<Unplaced>,
-    /// Pods with requests that are not counted, with the resource: `ml/train-0 (nvidia.com/gpu)`.
+    /// Pods that request resources which are not checked: `ml/train-0 (nvidia.com/gpu)`.
     pub extended: Vec<String>,
     /// Pods with affinity to namespaces that are selected by labels.
     pub by_labels: Vec<String>,
@@ -38,7 +40,7 @@ pub struct Placed {
     pub namespace: Name,
     pub name: Name,
     pub node: Name,
-    /// It has volumes and fits on no node of its current zone.
+    /// The pod's current zone, if the pod has volumes and fits on no node of that zone.
     pub out_of: Option<Name>,
 }
 
@@ -78,7 +80,8 @@ struct CandidateNode<'a> {
 }
 
 impl<'a> CandidateNode<'a> {
-    /// As in the scheduler, an overcommitted node still accepts a pod without requests.
+    /// Returns which resources are insufficient. Like in the scheduler, an overcommitted node still accepts a pod
+    /// without requests.
     fn short(&self, need: Resources) -> Option<Insufficient> {
         let lacks = |need: i64, free: i64| need > 0 && need > free;
         let short = Insufficient {
@@ -90,7 +93,8 @@ impl<'a> CandidateNode<'a> {
         (short != Insufficient::default()).then_some(short)
     }
 
-    /// The first filter that rejects the pod for this node, apart from those that depend on other pods.
+    /// Returns the first filter that rejects the pod for this node. Filters that depend on other pods are not
+    /// included.
     fn refuses(&self, pod: &Pod) -> Option<FilterReason<'a>> {
         let wants = &pod.shape.scheduling;
         let node = &self.row.node;
@@ -116,7 +120,7 @@ impl<'a> CandidateNode<'a> {
     }
 }
 
-/// Whether a controller recreates the pod after its eviction, and has not done so already.
+/// Returns true if a controller recreates the pod after its eviction, and has not done so already.
 fn comes_back(pod: &Pod) -> bool {
     pod.owner.as_ref().is_some_and(|owner| {
         let same_name = owner.kind == Kind::StatefulSet;
@@ -124,16 +128,16 @@ fn comes_back(pod: &Pod) -> bool {
     })
 }
 
-/// Finds a node for each of the pods that leave; the drained nodes are not candidates.
+/// Finds a node for each of the leaving pods. The drained nodes are not candidates.
 pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
     let mut rows: Vec<&NodeRow> = cluster.derived.nodes.iter().map(AsRef::as_ref).collect();
-    // slots have no order, but the same cluster must give the same plan
+    // The rows have no fixed order, but the same cluster must give the same plan.
     rows.sort_by(|a, b| a.node.name.cmp(&b.node.name));
     let leaving: HashSet<&Name> = leaving.iter().collect();
     let gone: HashSet<&Uid> = going.iter().map(|p| &p.uid).collect();
     let index: HashMap<&Name, usize> = rows.iter().enumerate().map(|(i, r)| (&r.node.name, i)).collect();
     let mut pods: Vec<&Pod> = going.iter().copied().filter(|p| comes_back(p)).collect();
-    // the pods of one owner come one after the other, because the result for one is valid for the next
+    // The pods of one owner follow each other, because the result for one is valid for the next.
     pods.sort_by_key(|p| {
         let owner = p.owner.as_ref().map(|o| &o.name);
         (Reverse((p.requests.cpu_milli, p.requests.memory_bytes)), &p.namespace, owner, &p.name)
@@ -158,7 +162,8 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
     for pod in pods {
         note_unjudged(pod, &mut out);
         let Some(class) = others.class(pod) else { continue };
-        // free resources only shrink; but a pod placed since then may be the one that this pod's affinity needs
+        // The free resources only decrease, so the failure stays valid. A pod that was placed since then can satisfy
+        // the affinity of this one, so such pods are checked again.
         if let Some((same, requests, placed, reason)) = &failed
             && *same == class
             && *requests == pod.requests
@@ -170,7 +175,7 @@ pub fn place(cluster: &Cluster, leaving: &[Name], going: &[&Pod]) -> Placement {
         let lows = others.lows(class);
         let fits = |i: usize, candidate: &CandidateNode<'_>| {
             !candidate.leaving
-                // the cheapest check first: most nodes that do not fit are full
+                // This check comes first because it is cheap and most nodes that do not fit are full.
                 && candidate.short(pod.requests).is_none()
                 && candidate.refuses(pod).is_none()
                 && others.refuses(class, &lows, i).is_none()
@@ -220,7 +225,7 @@ fn note_unjudged(pod: &Pod, out: &mut Placement) {
     }
 }
 
-/// The host ports of the pods that stay.
+/// Adds the host ports of the pods that stay.
 fn take_ports<'a>(
     cluster: &'a Cluster,
     gone: &HashSet<&Uid>,
@@ -239,7 +244,8 @@ fn take_ports<'a>(
     }
 }
 
-/// `0 of 49 other nodes: 30 taint dedicated=gpu, 12 insufficient cpu, 7 do not match its node selector`.
+/// Returns why no node fits: `0 of 49 other nodes: 30 taint dedicated=gpu, 12 insufficient cpu, 7 do not match its
+/// node selector`.
 fn why(
     candidates: &[CandidateNode<'_>],
     others: &Others<'_>,
@@ -392,7 +398,7 @@ mod tests {
         place(&cluster, &leaving, &going)
     }
 
-    /// `pod=node`, sorted, and `pod: reason` for pods that fit on no node.
+    /// Returns `pod=node` for placed pods and `pod: reason` for the others, sorted.
     fn said(p: &Placement) -> Vec<String> {
         let mut all: Vec<String> = p.placed.iter().map(|p| format!("{}={}", p.name, p.node)).collect();
         all.extend(p.unplaced.iter().map(|u| format!("{}: {}", u.name, u.reason)));
@@ -459,13 +465,13 @@ mod tests {
             said(&run(nodes, pods, &["old"])),
             ["p0=n", "p1=n", "p2: 0 of 1 other node: 1 insufficient pod slots"]
         );
-        // largest first: 3000 and 1000 fill one node, 2500 needs the other
+        // The largest pods are placed first: 3000 and 1000 fill one node, and 2500 needs the other.
         let nodes = vec![node("old", &[]), node("n1", &[]), node("n2", &[])];
         let pods = [("a", 1000), ("b", 2500), ("c", 3000)]
             .map(|(n, cpu)| pod(n, "old", cpu, n, Scheduling::default()))
             .to_vec();
         assert_eq!(said(&run(nodes, pods, &["old"])), ["a=n1", "b=n2", "c=n1"]);
-        // an overcommitted node still accepts a pod without requests
+        // An overcommitted node still accepts a pod without requests.
         let mut free = pod("free", "old", 0, "a", Scheduling::default());
         free.requests.memory_bytes = 0;
         let nodes = vec![node("old", &[]), node("n", &[])];
@@ -491,8 +497,8 @@ mod tests {
         );
     }
 
-    /// "More practical use-cases" of the documentation: three caches, each on a node of its own, and three web servers,
-    /// each on a node with a cache and without another web server.
+    /// From "More practical use-cases" of the documentation: three caches, each on its own node, and three web
+    /// servers, each on a node with a cache and without another web server.
     #[test]
     fn affinity_and_anti_affinity() {
         let host = "kubernetes.io/hostname";
@@ -508,20 +514,20 @@ mod tests {
         pods.push(pod("web1", "n1", 1, "web", server.clone()));
         pods.push(pod("web2", "old", 1, "web", server.clone()));
         assert_eq!(said(&run(nodes(), pods.clone(), &["old"])), ["web2=n2"]);
-        // no node is left for the cache itself: every other node has one
+        // No node is left for the cache, because every other node has one.
         pods.push(pod("store4", "old", 5, "store", cache.clone()));
         assert_eq!(
             said(&run(nodes(), pods, &["old"])),
             ["store4: 0 of 3 other nodes: 3 have pods that it must not be with", "web2=n2"]
         );
-        // anti-affinity works in the other direction too: the staying pod has it, the new one does not
+        // Anti-affinity also works in the other direction: the staying pod has it, and the new one does not.
         let pods = vec![
             pod("store1", "n1", 1, "store", cache),
             pod("plain", "old", 1, "store", Scheduling::default()),
         ];
         let p = run(vec![node("old", &[]), node("n1", &[])], pods, &["old"]);
         assert_eq!(said(&p), ["plain: 0 of 1 other node: 1 has pods that must not be with it"]);
-        // without any cache a server fits on no node, unless it satisfies its own affinity
+        // Without a cache, a server fits on no node, unless it satisfies its own affinity.
         let p = run(nodes(), vec![pod("w", "old", 1, "web", server)], &["old"]);
         assert_eq!(said(&p), ["w: 0 of 3 other nodes: 3 do not meet its pod affinity"]);
         let own = Scheduling { affinity: [term("web", "zone")].into(), ..Scheduling::default() };
@@ -535,8 +541,8 @@ mod tests {
         assert_eq!(said(&run(zones, pods, &["old"])), ["w0=a", "w1=a"], "the second follows the first");
     }
 
-    /// The examples of "Pod Topology Spread Constraints": three pods in two zones with two nodes each, and one more
-    /// pod.
+    /// From the examples of "Pod Topology Spread Constraints": three pods in two zones with two nodes each, and one
+    /// more pod.
     #[test]
     fn topology_spread() {
         let nodes = || {
@@ -558,10 +564,10 @@ mod tests {
             said(&run(nodes(), pods, &["old"]))
         };
         assert_eq!(run_with(std::slice::from_ref(&zone), &["node1", "node2", "node3"]), ["mypod=node3"]);
-        // zone and node together: only node4 is left; the drained node has no zone and is no domain
+        // With zone and node together, only node4 is left. The drained node has no zone and is no domain.
         let both = [zone.clone(), spread("kubernetes.io/hostname")];
         assert_eq!(run_with(&both, &["node1", "node2", "node3"]), ["mypod=node4"]);
-        // conflicting constraints: by zone it could only go to node3, by node only to node2
+        // The constraints conflict: by zone only node3 is possible, and by node only node2.
         let nodes3 = || {
             [("old", ""), ("node1", "A"), ("node2", "A"), ("node3", "B")]
                 .map(|(n, z)| if z.is_empty() { node(n, &[]) } else { node(n, &[("zone", z)]) })
@@ -578,7 +584,7 @@ mod tests {
             ["mypod: 0 of 3 other nodes: 2 would break its spread over zone, \
               1 would break its spread over kubernetes.io/hostname"]
         );
-        // minDomains: two zones are too few, so the fewest counts as none
+        // With minDomains, two zones are too few, so the smallest count is 0.
         let three = Spread { min_domains: 3, ..zone.clone() };
         assert_eq!(
             run_with(&[three], &["node1", "node3"]),
@@ -636,7 +642,7 @@ mod tests {
     }
 
     proptest! {
-        /// In any cluster, no node is overcommitted, no taint, selector or anti-affinity is violated, and each pod is
+        /// In any cluster, no node is overcommitted and no taint, selector or anti-affinity is violated. Each pod is
         /// either placed or reported.
         #[test]
         fn a_placement_keeps_every_rule(
@@ -680,7 +686,7 @@ mod tests {
                 for p in &came {
                     let s = &p.shape.scheduling;
                     prop_assert!(s.repelled_by(n).is_none() && s.selects(n) && s.has_affinity_to(n));
-                    // no pod here has anti-affinity to it, and it has none to any pod here
+                    // No pod here has anti-affinity to this pod, and this pod has none to them.
                     for other in came.iter().chain(&stayed).filter(|o| o.uid != p.uid) {
                         for (a, b) in [(p, other), (other, p)] {
                             prop_assert!(!a.shape.scheduling.anti_affinity.iter().any(|t| t.selects(&a.namespace, &b.namespace, *b)));

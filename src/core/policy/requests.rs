@@ -1,9 +1,9 @@
-//! The effective requests of a pod, exactly as `kubectl describe node` and the scheduler compute them
-//! (component-helpers' `resource.PodRequests`).
+//! Calculates the effective requests of a pod like `kubectl describe node` and the scheduler do (component-helpers'
+//! `resource.PodRequests`).
 
 use crate::domain::quantity::Resources;
 
-/// The fields of a container that count.
+/// The fields of a container that the calculation uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Container {
     /// `spec.containers[].resources.requests`.
@@ -12,24 +12,24 @@ pub struct Container {
     pub actuated: Option<Resources>,
     /// `status.containerStatuses[].allocatedResources`.
     pub allocated: Option<Resources>,
-    /// An init container with `restartPolicy: Always`.
+    /// True for an init container with `restartPolicy: Always`.
     pub sidecar: bool,
 }
 
-/// The fields of a pod that count.
+/// The fields of a pod that the calculation uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodRequests {
     pub containers: Vec<Container>,
-    /// In order.
+    /// The init containers, in the order of the spec.
     pub init_containers: Vec<Container>,
-    /// `spec.resources.requests` (pod level): replaces the sum for each resource that it names.
+    /// `spec.resources.requests` (pod level). It replaces the sum for each resource that it names.
     pub pod_level: PodLevel,
     pub overhead: Resources,
-    /// Condition PodResizePending with reason Infeasible: the requests in the spec do not count.
+    /// True if the condition PodResizePending has reason Infeasible. The requests in the spec then do not count.
     pub resize_infeasible: bool,
 }
 
-/// Pod-level requests; None: not set for this resource.
+/// Pod-level requests. `None` if a resource has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PodLevel {
     pub cpu_milli: Option<i64>,
@@ -48,10 +48,10 @@ impl Container {
     }
 }
 
-/// The effective requests of a pod.
+/// Returns the effective requests of a pod.
 ///
-/// The order matters: a sidecar that starts before an init container runs at the same time, one that starts later does
-/// not.
+/// The order of the init containers matters. A sidecar that starts before an init container runs at the same time. A
+/// sidecar that starts after it does not.
 pub fn effective(pod: &PodRequests) -> Resources {
     let of = |c: &Container| c.effective(pod.resize_infeasible);
     let main = pod

@@ -1,50 +1,50 @@
-//! Revisions of workloads: which exist, which one a roll-back goes to, and how two templates differ.
+//! Revisions of workloads: the list of revisions, the target of a rollback, and the difference between two templates.
 //!
-//! Semantics: kubectl's `pkg/polymorphichelpers/{history,rollback}.go`. A Deployment's templates are in the ReplicaSets
-//! that it owns (annotation `deployment.kubernetes.io/revision`), those of StatefulSets and DaemonSets in
-//! ControllerRevisions (`.revision`, `.data`).
+//! Semantics: kubectl's `pkg/polymorphichelpers/{history,rollback}.go`. A Deployment's templates are in the
+//! ReplicaSets that it owns (annotation `deployment.kubernetes.io/revision`). The templates of StatefulSets and
+//! DaemonSets are in ControllerRevisions (`.revision`, `.data`).
 
 use serde_json::{Map, Value};
 
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::plan::{NoRevision, RevisionRef};
 
-/// The annotation that numbers a Deployment's ReplicaSets.
+/// The annotation with the revision number of a Deployment's ReplicaSet.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 const CAUSE: &str = "kubernetes.io/change-cause";
-/// The label that a Deployment's controller adds to the templates of its ReplicaSets.
+/// The label that the Deployment controller adds to the templates of its ReplicaSets.
 const HASH: &str = "pod-template-hash";
 
-/// One revision.
+/// One revision of a workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
     pub number: i64,
     pub name: Name,
     pub uid: Uid,
-    /// Annotation `kubernetes.io/change-cause`.
+    /// The annotation `kubernetes.io/change-cause`.
     pub cause: String,
     pub images: Vec<String>,
-    /// When its template was first used, as the API server writes it.
+    /// The time when its template was first used, as the API server writes it.
     pub created: String,
-    /// The ReplicaSet or ControllerRevision.
+    /// The ReplicaSet or the ControllerRevision.
     pub object: Value,
 }
 
 impl Revision {
-    /// True if this one's template is older than that of `other`, which has an earlier number. A roll-back gives the
-    /// restored template the next number, and the object that holds it stays the same.
+    /// Returns true if a rollback restored this template: its number is higher than that of `other`, but its object
+    /// is older. A rollback gives the restored template the next number and keeps the object that stores it.
     pub fn is_return_from(&self, other: &Self) -> bool {
         other.number < self.number && !self.created.is_empty() && self.created < other.created
     }
 
-    /// The reference for a plan of `workload`.
+    /// Returns the reference for a plan of `workload`.
     pub fn reference(&self, workload: &ObjectRef) -> RevisionRef {
         let holder = ObjectRef::new(holder_kind(&workload.kind), &workload.namespace, &self.name, &self.uid);
         RevisionRef { number: self.number, holder }
     }
 }
 
-/// The kind of object that holds the templates of a workload.
+/// Returns the kind of object that stores the templates of a workload.
 pub fn holder_kind(workload: &Kind) -> Kind {
     match workload {
         Kind::Deployment => Kind::ReplicaSet,
@@ -64,7 +64,7 @@ fn annotation<'a>(object: &'a Value, key: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// The revisions that a workload owns, the oldest first.
+/// Returns the revisions that a workload owns. The oldest comes first.
 pub fn history(kind: &Kind, workload: &Uid, holders: &[Value]) -> Vec<Revision> {
     let workload = workload.to_string();
     let owned = |object: &&Value| {
@@ -100,7 +100,7 @@ pub fn history(kind: &Kind, workload: &Uid, holders: &[Value]) -> Vec<Revision> 
     history
 }
 
-/// The newest revision and the one to roll back to. Err: why there is none.
+/// Returns the newest revision and the target of a rollback. Returns an error if there is no target.
 pub fn choose(history: &[Revision], to: Option<i64>) -> Result<(&Revision, &Revision), NoRevision> {
     let Some(newest) = history.last() else { return Err(NoRevision::None) };
     let wanted = match to {
@@ -113,7 +113,7 @@ pub fn choose(history: &[Revision], to: Option<i64>) -> Result<(&Revision, &Revi
     Ok((newest, wanted))
 }
 
-/// The template of a workload, a ReplicaSet or a ControllerRevision, without the fields that controllers add.
+/// Returns the template of a workload, a ReplicaSet or a ControllerRevision, without the fields that controllers add.
 pub fn template(object: &Value) -> Value {
     let held = object.pointer("/data/spec/template").or_else(|| object.pointer("/spec/template"));
     let mut template = held.cloned().unwrap_or(Value::Null);
@@ -131,7 +131,7 @@ pub fn template(object: &Value) -> Value {
     template
 }
 
-/// The differences between two templates, a line for each field: `~ containers[app].image: a:1 -> a:2`.
+/// Returns the differences between two templates, one line for each field: `~ containers[app].image: a:1 -> a:2`.
 pub fn diff(from: &Value, to: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     compare(&mut lines, "", from, to);
@@ -157,7 +157,7 @@ fn compare(lines: &mut Vec<String>, path: &str, from: &Value, to: &Value) {
                 );
             }
         }
-        // lists whose items have names are compared by name, because their order has little meaning
+        // Items with names are compared by name, because their order usually has no meaning.
         (Value::Array(a), Value::Array(b)) if is_named(a) && is_named(b) => {
             let (a, b) = (by_name(a), by_name(b));
             let mut names: Vec<&String> = a.keys().chain(b.keys()).collect();

@@ -4,7 +4,7 @@ use crate::domain::id::Kind;
 use crate::domain::node::Status;
 use crate::domain::workload::{Rollout, RolloutPhase, Strategy, Workload};
 
-/// Judges one workload.
+/// Judges the rollout of one workload.
 pub fn judge(w: &Workload) -> Rollout {
     match w.kind {
         Kind::Deployment => deployment(w),
@@ -59,7 +59,7 @@ fn deployment(w: &Workload) -> Rollout {
 }
 
 fn available_new(w: &Workload) -> i32 {
-    // status.availableReplicas counts old and new pods alike; at most the updated ones are new
+    // status.availableReplicas counts old and new pods together. At most the updated ones are new.
     w.available.min(w.updated)
 }
 

@@ -1,35 +1,37 @@
-//! Routes that split traffic by weight, as far as shifting needs them: the backends, their weights, and where these are
-//! in the object.
+//! Routes that split traffic by weight. This file reads the backends, their weights, and the paths of the weights in
+//! the object.
 //!
-//! HTTPRoute (`spec.rules[].backendRefs[].weight`, default 1), Istio's VirtualService (`spec.http[].route[].weight`,
-//! a lone destination without one gets everything), Traefik's TraefikService (`spec.weighted.services[].weight`,
-//! default 1). Shares are weights over the sum of their rule.
+//! The supported kinds are HTTPRoute (`spec.rules[].backendRefs[].weight`, default 1), Istio's VirtualService
+//! (`spec.http[].route[].weight`, where a single destination without a weight gets everything) and Traefik's
+//! TraefikService (`spec.weighted.services[].weight`, default 1). The share of a backend is its weight divided by the
+//! sum of its rule.
 
 use serde_json::Value;
 
 use crate::domain::id::{Kind, Name};
 use crate::domain::kinds::ROUTES;
 
-/// The kind of route that a word in the config or on the command line stands for.
+/// Returns the kind of route that a word in the config or on the command line names.
 pub fn kind(word: &str) -> Option<Kind> {
     Kind::from_word(word).filter(|kind| ROUTES.contains(kind))
 }
 
-/// One weighted backend.
+/// A backend with its weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
-    /// The index of the route's rule that has it.
+    /// The index of the rule that has the backend.
     pub rule: usize,
-    /// The name of a Service; for a VirtualService a host, with `/subset` if there is one.
+    /// The name of a Service. In a VirtualService it is a host, followed by `/subset` if there is one.
     pub name: Name,
     pub weight: i64,
-    /// The path of the weight, and its current value (`Null`: none).
+    /// The path of the weight and its current value. The value is `Null` if there is no weight.
     pub held: (String, Value),
-    /// The path of its name, and the name. Items of a list have only an index, which another client may have changed.
+    /// The paths of the fields that name the backend, with their values. A list item has only an index, so these
+    /// fields show whether another client has moved it.
     pub named: Vec<(String, Value)>,
 }
 
-/// All weighted backends of a route.
+/// Returns all weighted backends of a route.
 pub fn backends(kind: &Kind, route: &Value) -> Vec<Backend> {
     let (rules, list, default) = match kind {
         Kind::HTTPRoute => ("/spec/rules", "backendRefs", 1),
@@ -81,7 +83,7 @@ fn name(item: &Value) -> Name {
     }
 }
 
-/// The Service that a backend's name stands for: without a subset and without the cluster's domain.
+/// Returns the Service that a backend names, without the subset and the cluster's domain.
 pub fn service_name(backend: &str) -> &str {
     let host = backend.split('/').next().unwrap_or(backend);
     host.split('.').next().unwrap_or(host)
@@ -92,24 +94,24 @@ pub fn service_name(backend: &str) -> &str {
 pub struct Pair {
     pub from: Backend,
     pub to: Backend,
-    /// The sum of both weights; the other backends of the rule keep their share.
+    /// The sum of both weights. The other backends of the rule keep their shares.
     total: i64,
 }
 
 impl Pair {
-    /// The weights of `from` and `to` if `to` gets this percentage of both.
+    /// Returns the weights of `from` and `to` if `to` gets this percentage of both.
     pub fn weights(&self, percent: u8) -> (i64, i64) {
         let to = (self.total * i64::from(percent.min(100)) + 50) / 100;
         (self.total - to, to)
     }
 
-    /// True if `to` has this percentage already, or more.
+    /// Returns true if `to` already has this percentage or more.
     pub fn has(&self, percent: u8) -> bool {
         let sum = self.from.weight + self.to.weight;
         sum > 0 && self.to.weight * 100 >= sum * i64::from(percent)
     }
 
-    /// The path and the new weight of `from` and of `to`. A step never lowers the share of `to`.
+    /// Returns the path and the new weight of `from` and of `to`. A step never lowers the share of `to`.
     pub fn at(&self, percent: u8) -> [(String, Value); 2] {
         if self.has(percent) {
             return [self.from.held.clone(), self.to.held.clone()];
@@ -119,7 +121,7 @@ impl Pair {
     }
 }
 
-/// The pairs of a route, one for each rule that has both.
+/// Returns the pairs of a route: one for each rule that has both backends.
 pub fn pairs(kind: &Kind, route: &Value, from: &str, to: &str) -> Vec<Pair> {
     let all = backends(kind, route);
     let of = |rule: usize| all.iter().filter(move |b| b.rule == rule);
@@ -129,7 +131,8 @@ pub fn pairs(kind: &Kind, route: &Value, from: &str, to: &str) -> Vec<Pair> {
             let from = of(rule).find(|b| b.name == from)?;
             let to = of(rule).find(|b| b.name == to)?;
             let sum = from.weight + to.weight;
-            // a small sum cannot be split finely; if the two are alone in their rule, their sum becomes 100
+            // A small sum has few possible shares. If the two are the only backends of their rule, their sum
+            // becomes 100.
             let total = if of(rule).count() == 2 || sum == 0 { 100 } else { sum };
             Some(Pair { from: from.clone(), to: to.clone(), total })
         })

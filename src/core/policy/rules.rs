@@ -1,7 +1,7 @@
-//! NOW: small named rules over the shared state. Each finds causes of one kind; [`rank`] orders what all of them found
-//! and folds children under their cause.
+//! NOW: small named rules over the shared state. Each rule finds problems of one kind. [`rank`] orders all findings,
+//! and folds the findings that another one explains into it.
 //!
-//! A rule says nothing over a table that was not received: no finding is better than a wrong one, and the missing
+//! A rule finds nothing in a table that was not read, because no finding is better than a wrong one. The missing
 //! source is a finding of its own.
 
 mod errors;
@@ -38,27 +38,28 @@ use crate::facts::latency::Latency;
 use crate::facts::reduce::{Part, Parts};
 use crate::facts::world::{Cause, Cluster, ServiceRow, Severity, Silenced, WorkloadRow};
 
-/// What a rule may look at, and what it found the last time.
+/// The data that a rule may read, and its last findings.
 pub struct RuleContext<'s, 'c> {
     pub cluster: &'c Cluster,
-    /// Pods that are not well, by uid.
+    /// Pods with a problem, by uid.
     pub bad: &'s HashMap<Uid, Arc<Pod>>,
-    /// Pods on their way up or out, by uid.
+    /// Pods that are starting or terminating, by uid.
     pub unsettled: &'s HashMap<Uid, Arc<Pod>>,
-    /// Pods that somebody took out of rotation, by uid.
+    /// Pods that a person took out of rotation, by uid.
     pub apart: &'s HashMap<Uid, Arc<Pod>>,
-    /// What events say about an object.
+    /// The events, by the object that they are about.
     pub events: &'s EventsAbout,
-    /// What latencies usually are.
+    /// The usual latencies.
     pub latency: &'s Latency,
     pub now: Stamp,
-    /// What the rule that runs found the last time: for those that clear later than they fire.
+    /// The last findings of the running rule. Some rules need them, because their findings end at a lower limit than
+    /// they begin.
     pub before: &'s [Cause],
     pub index: &'s Index<'c>,
 }
 
-/// Look-ups that several rules need, each made when first asked for: a rule that scans for every finding is slow just
-/// when there are many.
+/// Indexes that several rules need. Each is built on first use. Without them, a rule would scan the tables for every
+/// finding, and it would be slowest when there are many.
 #[derive(Default)]
 pub struct Index<'a> {
     workloads: OnceCell<HashMap<&'a str, Vec<&'a Arc<WorkloadRow>>>>,
@@ -70,7 +71,7 @@ pub struct Index<'a> {
 }
 
 impl<'s, 'c> RuleContext<'s, 'c> {
-    /// The workloads of a namespace.
+    /// Returns the workloads of a namespace.
     fn workloads_in(&self, namespace: &str) -> &'s [&'c Arc<WorkloadRow>] {
         let all = self.index.workloads.get_or_init(|| {
             let mut all: HashMap<&str, Vec<_>> = HashMap::new();
@@ -89,13 +90,13 @@ impl<'s, 'c> RuleContext<'s, 'c> {
         all.get(uid).map(|row: &&'c Arc<WorkloadRow>| -> &'c WorkloadRow { row })
     }
 
-    /// The pod's node is dead, so that the pod's status is out of date.
+    /// Returns true if the pod's node is dead. The pod's status is then out of date.
     fn is_on_dead_node(&self, pod: &Pod) -> bool {
         let dead = self.index.dead.get_or_init(|| dead_nodes(self.cluster));
         pod.node.as_ref().is_some_and(|node| dead.contains(node))
     }
 
-    /// The Services of a namespace.
+    /// Returns the Services of a namespace.
     fn services_in(&self, namespace: &str) -> &'s [&'c Arc<ServiceRow>] {
         let all = self.index.services.get_or_init(|| {
             let mut all: HashMap<&str, Vec<_>> = HashMap::new();
@@ -107,7 +108,7 @@ impl<'s, 'c> RuleContext<'s, 'c> {
         all.get(namespace).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The pods of a namespace.
+    /// Returns the pods of a namespace.
     fn pods_in(&self, namespace: &str) -> &'s [&'c Arc<Pod>] {
         let all = self.index.pods.get_or_init(|| {
             let mut all: HashMap<&str, Vec<_>> = HashMap::new();
@@ -119,7 +120,7 @@ impl<'s, 'c> RuleContext<'s, 'c> {
         all.get(namespace).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// A claim by its namespace and name.
+    /// Returns a PersistentVolumeClaim by its namespace and name.
     fn claim(&self, namespace: &str, name: &str) -> Option<&'c Claim> {
         let all = self.index.claims.get_or_init(|| {
             self.cluster.claims.iter().map(|c| ((c.namespace.as_str(), c.name.as_str()), c)).collect()
@@ -127,14 +128,14 @@ impl<'s, 'c> RuleContext<'s, 'c> {
         all.get(&(namespace, name)).map(|claim: &&'c Arc<Claim>| -> &'c Claim { claim })
     }
 
-    /// How many Services of a namespace have a selector that `picks` takes.
+    /// Returns how many Services of a namespace have a selector that `picks` accepts.
     fn services_that(&self, namespace: &str, picks: impl Fn(&Selector) -> bool) -> u32 {
         let selects =
             |row: &&&Arc<ServiceRow>| !row.service.selector.is_empty() && picks(&row.service.selector);
         u32::try_from(self.services_in(namespace).iter().filter(selects).count()).unwrap_or(u32::MAX)
     }
 
-    /// True if the running rule's last findings had one about this object.
+    /// Returns true if the last findings of the running rule include this object.
     fn was_found(&self, object: &ObjectRef) -> bool {
         self.before.iter().any(|cause| cause.object() == Some(object))
     }
@@ -142,18 +143,18 @@ impl<'s, 'c> RuleContext<'s, 'c> {
 
 /// One rule.
 pub struct Rule {
-    /// The codes of what it finds.
+    /// The codes of its findings.
     pub finds: &'static [Code],
-    /// It runs again when one of these changed.
+    /// The rule runs again if one of these parts has changed.
     pub inputs: Parts,
     pub find: fn(&RuleContext<'_, '_>) -> Vec<Cause>,
 }
 
-/// What a finding about a workload's pods depends on: the pods, whose they are, which Services they stand behind, and
-/// whether their nodes can be believed.
+/// The parts that a finding about a workload's pods depends on: the pods, their workloads, the Services that select
+/// them, and the state of their nodes.
 const OWNED_PODS: Parts = Parts::PODS.and(Parts::WORKLOADS).and(Parts::SERVICES).and(Parts::NODES);
 
-/// What a finding depends on that comes when something takes too long, with the words of events.
+/// The parts that a finding about a delay depends on: the time, and the events that explain it.
 const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
 
 const CLAIMS: Parts = Parts::of(Part::PersistentVolumeClaim);
@@ -238,21 +239,21 @@ pub const RULES: [Rule; 28] = [
     Rule { finds: &[Code::Source], inputs: Parts::SOURCES.and(Parts::TIME), find: sources::trouble },
 ];
 
-/// The names of the codes of findings, for silences.
+/// Returns the names of the codes, for silences.
 pub fn names() -> impl Iterator<Item = &'static str> {
     Code::ALL.iter().map(|code| code.as_str())
 }
 
-/// The findings of each rule, so that only rules with new input run again.
+/// The findings of each rule. They are kept, so that only the rules with new input run again.
 #[derive(Default)]
 pub struct Findings {
     by_rule: Vec<Vec<Cause>>,
-    /// Since when the cluster is watched.
+    /// The time when the pods were first read.
     began: Option<Stamp>,
     told: Told,
 }
 
-/// All findings: those to look at, ranked, and those that somebody has silenced.
+/// All findings: the ranked ones to show, and the silenced ones.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub causes: Arc<[Arc<Cause>]>,
@@ -260,13 +261,13 @@ pub struct Told {
 }
 
 impl Findings {
-    /// True if this service was found slow the last time.
+    /// Returns true if the last findings report this service as slow.
     pub fn is_slow(&self, service: &ServiceTraffic) -> bool {
         let about = slow::about(service);
         self.by_rule.iter().flatten().any(|c| c.code() == Code::ServiceSlow && c.object() == Some(&about))
     }
 
-    /// Runs the rules that `parts` concerns; returns what is told if it is something else than before.
+    /// Runs the rules that depend on `parts`. Returns the findings if they have changed.
     pub fn update(
         &mut self,
         context: &RuleContext<'_, '_>,
@@ -279,7 +280,7 @@ impl Findings {
         }
         let mut ran = parts.meets(Parts::SILENCES);
         for (rule, found) in RULES.iter().zip(self.by_rule.iter_mut()) {
-            // what was done about a finding shows in the finding
+            // A finding shows the actions that were taken about it.
             let acted_on = !found.is_empty() && parts.meets(Parts::CHANGES);
             if acted_on || parts.meets(rule.inputs) {
                 let mut now = (rule.find)(&RuleContext { before: found, ..*context });
@@ -291,7 +292,8 @@ impl Findings {
         if !ran {
             return None;
         }
-        // before anything is folded: a silenced finding must not come back as the evidence of another one
+        // Silences apply before folding, so that a silenced finding does not come back as the evidence of another
+        // one.
         let (mut loud, mut quiet) = (Vec::new(), Vec::new());
         for cause in self.by_rule.iter().flatten() {
             let matches = |s: &&Arc<Silence>| s.matches(cause.rule(), cause.object());
@@ -320,10 +322,10 @@ impl Findings {
     }
 }
 
-/// More are counted in the last line, not listed.
+/// The maximum number of findings in a list.
 const MOST: usize = 200;
 
-/// Folds children under their causes and orders: severity, then impact, then the older first.
+/// Folds findings into those that explain them, and sorts by severity, then by impact, then the oldest first.
 pub fn rank(context: &RuleContext<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause> {
     fold::fold(context, &mut causes);
     causes.sort_by(order);
@@ -344,12 +346,12 @@ fn order(a: &Cause, b: &Cause) -> std::cmp::Ordering {
         .then_with(|| a.code().cmp(&b.code()))
 }
 
-/// Nodes that are not to be believed: their pods' states are history.
+/// Returns the dead nodes. The status of their pods is out of date.
 pub fn dead_nodes(cluster: &Cluster) -> BTreeSet<Name> {
     cluster.derived.nodes.iter().filter(|row| row.state.is_dead()).map(|row| row.node.name.clone()).collect()
 }
 
-/// The glyph of a severity, legible without colour.
+/// Returns the glyph of a severity. It is readable without colour.
 pub fn glyph(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "✖",

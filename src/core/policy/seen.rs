@@ -1,5 +1,5 @@
-//! What was not seen of a cluster: that nothing is wrong may be said only when everything that findings rest on
-//! was.
+//! The data of a cluster that could not be read. The console may report "nothing is wrong" only if it has all the
+//! data that findings use.
 
 use crate::domain::id::Name;
 use crate::domain::source::{Feed, SourceState, SourceStatus};
@@ -7,16 +7,16 @@ use crate::domain::text::few;
 use crate::facts::table::{Coverage, Freshness};
 use crate::facts::world::Cluster;
 
-/// Why something was not seen.
+/// Why data could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WhyNot {
-    /// It fails, or what is known of it is late.
+    /// The source fails, or its data is stale.
     Failing,
-    /// Some objects were there and could not be read.
+    /// Some objects exist, but they cannot be read.
     Unreadable,
-    /// Not answered yet.
+    /// The source has not answered yet.
     Loading,
-    /// The server refuses: no fault of the cluster.
+    /// The server denies access. That is not a fault of the cluster.
     Denied,
 }
 
@@ -30,26 +30,28 @@ impl WhyNot {
         }
     }
 
-    /// Something is wrong, here or on the way: whoever relies on the answer must be told.
+    /// Returns true if something fails in the cluster or on the way to it. A user who relies on the answer must be
+    /// warned.
     pub fn is_fault(self) -> bool {
         self != Self::Denied
     }
 }
 
-/// One source that was not seen, or not all of it.
+/// A source that was not read, or not completely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
     pub source: Name,
     pub why: WhyNot,
-    /// Only of these namespaces. Empty: all of it, or the names of the others are not known ([`Unseen::elsewhere`]).
+    /// The namespaces that were not read. Empty if no namespace was read, or if their names are not known
+    /// ([`Unseen::elsewhere`]).
     pub namespaces: Vec<Name>,
-    /// Everything outside these, which were seen.
+    /// The namespaces that were read, if the names of the others are not known.
     pub elsewhere: Vec<Name>,
-    /// What the source says.
+    /// The error of the source.
     pub words: Option<Name>,
 }
 
-/// Everything that findings rest on and that was not seen.
+/// Returns all sources that findings use and that were not completely read.
 pub fn unseen(cluster: &Cluster) -> Vec<Unseen> {
     let tables = cluster.tables();
     let mut out: Vec<Unseen> =
@@ -66,7 +68,7 @@ pub fn unseen(cluster: &Cluster) -> Vec<Unseen> {
     out
 }
 
-/// Whether waiting can still change what is known: something was not seen that may come by itself.
+/// Returns true if waiting can still help: a source that was not read may recover by itself.
 pub fn may_come(cluster: &Cluster) -> bool {
     unseen(cluster).iter().any(|u| {
         let lasting = cluster.source(&u.source).is_some_and(|s| s.lasting);
@@ -89,7 +91,7 @@ fn of_table(cluster: &Cluster, name: &str, cover: &Coverage, fresh: Freshness) -
     let failing =
         status.is_some_and(|s| matches!(s.state, SourceState::Stale { .. } | SourceState::Down { .. }));
     let why = match cover {
-        // nothing is missing: there is none
+        // The kind does not exist on the server, so no data is missing.
         Coverage::NotInstalled => return None,
         Coverage::Denied(reason) => {
             return Some(Unseen { words: Some(reason.clone()), ..whole(name, WhyNot::Denied, None) });
@@ -104,17 +106,17 @@ fn of_table(cluster: &Cluster, name: &str, cover: &Coverage, fresh: Freshness) -
         }
         Coverage::Complete => WhyNot::Unreadable,
     };
-    // a source that lives and yet has something to say could not read some of its objects
+    // A live source with an error could not read some of its objects.
     (why != WhyNot::Unreadable || status.is_some_and(|s| s.error.is_some())).then(|| whole(name, why, status))
 }
 
-/// What of a table may not be read beside these namespaces.
+/// Returns the part of a table that may not be read, if only these namespaces may.
 fn others(cluster: &Cluster, name: &str, read: &[Name]) -> Option<Unseen> {
     let asked = &cluster.info.namespaces;
     let unread = |all: &[Name]| all.iter().filter(|n| !read.contains(n)).cloned().collect::<Vec<_>>();
     let (namespaces, elsewhere) = match (&**asked, &cluster.identity.namespaces) {
         ([], Some(all)) => (unread(all), Vec::new()),
-        // which others there are is not known; that there are some is assumed
+        // The names of the other namespaces are not known. The code assumes that others exist.
         ([], None) => (Vec::new(), read.to_vec()),
         (asked, _) => (unread(asked), Vec::new()),
     };
@@ -122,13 +124,13 @@ fn others(cluster: &Cluster, name: &str, read: &[Name]) -> Option<Unseen> {
     some.then(|| Unseen { namespaces, elsewhere, ..whole(name, WhyNot::Denied, None) })
 }
 
-/// `no permission for User "ann"`: whom a refusal names is often not who was meant.
+/// Returns `no permission for User "ann"`. The user is named, because the request may use another user than expected.
 fn denied(reason: &str) -> String {
     let user = reason.split_once("User \"").and_then(|(_, rest)| rest.split_once('"'));
     user.map_or_else(|| "no permission".into(), |(user, _)| format!("no permission for User \"{user}\""))
 }
 
-/// All of it in one line, faults first: `pods, events (503: Service Unavailable); nodes (no permission)`.
+/// Returns all of them in one line, faults first: `pods, events (503: Service Unavailable); nodes (no permission)`.
 pub fn words(unseen: &[Unseen]) -> String {
     type Group<'a> = (String, Vec<&'a str>);
     let mut groups: Vec<(WhyNot, Group<'_>)> = Vec::new();
@@ -170,7 +172,7 @@ mod tests {
     use crate::facts::tables::Tables;
     use crate::facts::world::ClusterInfo;
 
-    /// Everything was seen, by somebody who asked for `asked`.
+    /// Returns a completely read cluster. The user asked for the namespaces `asked`.
     fn cluster(asked: &[&str]) -> Cluster {
         macro_rules! complete {
             ($($kind:ident: $module:ident::$row:ident, $table:ident, $fact:ident;)*) => {{
@@ -257,7 +259,7 @@ mod tests {
         let all = ["pay", "shop", "web"].map(Name::from).to_vec();
         c.identity = Identity { namespaces: Some(all), ..Identity::default() };
         assert_eq!(words(&unseen(&c)), "pods, services in pay, web (no permission)");
-        // who asks for some does not miss the others
+        // A user who asks for some namespaces does not need the others.
         let mut c = Cluster { identity: c.identity, ..cluster(&["shop", "pay"]) };
         c.pods.cover = only(&["shop", "pay"]);
         assert_eq!(unseen(&c), []);

@@ -1,8 +1,8 @@
 //! The expected and the observed distribution of traffic, and whether the difference is significant.
 //!
-//! Expected: 1/N under round robin and random, W_i / sum W under weights, (w_i/T_i) / sum under least connections and
-//! response time (Little's law). A verdict needs an effect (25 % off) and evidence (z beyond its 99 % bound,
-//! corrected for the number of backends).
+//! The expected share is 1/N under round robin and random, W_i / sum W under weights, and (w_i/T_i) / sum under least
+//! connections and response time (Little's law). A verdict needs an effect (25 % difference) and evidence (z beyond
+//! its 99 % bound, corrected for the number of backends).
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,35 +17,37 @@ const EFFECT: f64 = 0.25;
 /// A backend below this part of its share gets a mark, even if another one gets too much.
 const LITTLE: f64 = 0.5;
 
-/// Whether an endpoint came so recently that rates measured at `at` do not cover a whole window. Half a window is
-/// added, because its first scrape may have been late.
+/// Returns true if an endpoint is so recent that the rates at `at` do not cover a whole window. Half a window is
+/// added, because the first scrape may have been late.
 pub fn is_new(service: &ServiceTraffic, row: &ServiceRow, pod: &str, at: Stamp) -> bool {
     row.came_at(pod).is_some_and(|came| at.since(came) < settled_ms(service.window_secs))
 }
 
-/// The age in milliseconds at which an endpoint's rates cover a whole window of this length.
+/// Returns the age in milliseconds at which an endpoint's rates cover a whole window of this length.
 pub const fn settled_ms(window_secs: u32) -> u64 {
     window_secs as u64 * 1_500
 }
 
-/// The ready endpoints of which nothing is measured: silent ones, and those that are arriving.
+/// The ready endpoints without measurements. The arriving ones are too recent to have any.
 #[derive(Default)]
 struct Unmeasured {
     silent: Vec<Name>,
     arriving: Vec<Name>,
 }
 
-/// Which backends are out or new, in their order, and the endpoints of which nothing is measured. `row`: the Service's endpoints
-/// now; they count where the source's backends are its pods, and say nothing of a proxy's servers under other names.
+/// Returns which backends are out of rotation or new, in their order, and the endpoints without measurements.
+///
+/// `row` has the Service's current endpoints. They count only if the source's backends are the Service's pods. A
+/// proxy's servers have other names, so the endpoints do not describe them.
 fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, Unmeasured) {
     let endpoints = || row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
-    // as in kube-proxy, if no endpoint is ready, the requests go to those that are terminating and still serving
+    // Like in kube-proxy, if no endpoint is ready, the requests go to those that are terminating and still serving.
     let any_ready = endpoints().any(|e| e.ready);
     let mut gets_requests: HashMap<&Name, bool> = HashMap::new();
     for endpoint in endpoints() {
         if let Some(pod) = &endpoint.pod {
             let last_ones = !any_ready && endpoint.serving && endpoint.terminating;
-            // one for each address family
+            // A pod has one endpoint for each address family.
             *gets_requests.entry(pod).or_default() |= endpoint.ready || last_ones;
         }
     }
@@ -67,13 +69,13 @@ fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<
             unmeasured.silent.push(pod.clone());
         }
     }
-    // a map has no order
+    // A map has no fixed order.
     unmeasured.silent.sort();
     unmeasured.arriving.sort();
     (shares, unmeasured)
 }
 
-/// The weight of a backend relative to another one of weight 1, before the number of backends is considered.
+/// Returns the weight of a backend relative to one with weight 1. The number of backends is not considered yet.
 fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
     match service.policy {
         Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
@@ -88,15 +90,19 @@ fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
     }
 }
 
-/// Computes the shares of the settled backends in rotation, out of their sum. A backend out of rotation has no share and
-/// expects none. A backend that became ready inside the rate window has a rate that is too low, so it can be flagged for too
-/// much traffic, never for too little; its share is out of its own rate and that of the settled backends. `at`: when the traffic was measured.
+/// Calculates the shares of the settled backends in rotation, as parts of their sum. `at` is the time of the
+/// measurement.
+///
+/// A backend out of rotation has no share and expects none. A backend that became ready within the rate window has a
+/// rate that is too low. It can be marked for too much traffic, but never for too little. Its share is calculated
+/// from its own rate and those of the settled backends.
 pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> Shares {
     let (aside, Unmeasured { silent, arriving }) = aside(service, row, at);
     let all = || service.backends.iter().zip(&aside);
     let settled = || all().filter(|(_, share)| !share.out && !share.new);
     let total: f64 = settled().filter_map(|(b, _)| b.rps).sum();
-    // without the weight of one settled backend no share is expected; one out of rotation needs no weight
+    // If the weight of one settled backend is missing, no share can be expected. A backend out of rotation needs no
+    // weight.
     let whole = settled().all(|(b, _)| weight(service, b).is_some());
     let sum: f64 = settled().filter_map(|(b, _)| weight(service, b)).sum();
     let window = f64::from(service.window_secs);
@@ -128,7 +134,7 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
                     }
                 }
                 (Some(o), Some(0.0)) => Some(o * n >= 5.0),
-                // the only backend gets all requests
+                // The only backend gets all requests.
                 _ => None,
             };
             let much = significant == Some(true) && observed > expected;
@@ -165,8 +171,8 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
     Shares { backends, silent, arriving, note }
 }
 
-/// The z beyond which a two-sided normal deviate has probability `2 * tail` (Abramowitz & Stegun 26.2.23, accurate to
-/// 4.5e-4, which is enough here).
+/// Returns the z beyond which a two-sided normal deviate has probability `2 * tail` (Abramowitz & Stegun 26.2.23,
+/// accurate to 4.5e-4, which is enough here).
 fn critical(tail: f64) -> f64 {
     let t = (-2.0 * tail.ln()).sqrt();
     let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
@@ -186,7 +192,7 @@ mod tests {
     use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
     use crate::facts::world::ServiceRow;
 
-    /// When everything is measured.
+    /// The time of all measurements.
     const AT: Stamp = Stamp(1_000_000);
 
     fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
@@ -222,7 +228,7 @@ mod tests {
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));
     }
 
-    /// The Service's endpoints: name, ready.
+    /// Returns the Service's endpoints, from names and readiness.
     fn row(endpoints: &[(&str, bool)]) -> ServiceRow {
         let endpoint = |(name, ready): &(&str, bool)| Endpoint {
             pod: Some((*name).into()),
@@ -245,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_left_the_endpoints_is_out_and_the_rest_share_what_they_get() {
-        // d's samples are from before it was taken out of rotation; c is an endpoint that is not ready
+        // The samples of d are from before it was taken out of rotation. The endpoint c is not ready.
         let s = named(&[("a", 20.0), ("b", 20.0), ("c", 12.0), ("d", 15.0)]);
         let judged = judge(&s, Some(&row(&[("a", true), ("b", true), ("c", false)])));
         let expected: Vec<_> = judged.backends.iter().map(|b| b.expected.unwrap()).collect();
@@ -351,7 +357,7 @@ mod tests {
 
     #[test]
     fn effect_and_evidence() {
-        // 10,000 requests split 3700/3300/3000 are significant, but only 11 % off: no mark
+        // 10,000 requests split 3700/3300/3000 are significant, but the difference is only 11 %, so there is no mark.
         let per = |n: f64| (n / 60.0, 1.0, 1.0);
         let s = judge(&service(Policy::RoundRobin, &[per(3700.0), per(3300.0), per(3000.0)]), None);
         assert!(s.backends.iter().all(|b| b.significant == Some(false)));

@@ -1,5 +1,5 @@
-//! The changes of the last hours: rollouts, scalings, autoscaler edits, nodes that joined, left, were cordoned or
-//! changed state. At the start it is filled from the timestamps in the objects.
+//! The changes of the last hours: rollouts, scalings, autoscaler edits, and nodes that joined, left, were cordoned or
+//! changed state. At the start, the list is filled from the timestamps in the objects.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use crate::domain::workload::Workload;
 use crate::facts::reduce::{Delta, Facts};
 use crate::facts::world::{Change, ChangeKind};
 
-/// How far back changes are kept.
+/// How long changes are kept.
 pub const WINDOW_SECS: i64 = 6 * 3600;
-/// How far back the line below NOW goes.
+/// How far back the line of changes below NOW goes.
 pub const RECENT_SECS: i64 = 30 * 60;
 const CAP: usize = 1000;
-/// Similar changes within this time of each other are shown as one …
+/// Similar changes within this time of each other are shown as one.
 const ALIKE_MS: u64 = 60_000;
-/// … if they are at least this many.
+/// The number of similar changes from which they are shown as one.
 const FOLD_FROM: usize = 3;
 
-/// Evictions from one node are one change for this long after the first.
+/// The evictions from one node are merged into one change for this time after the first.
 const GROWS_MS: u64 = 30 * 60_000;
 
-/// The changes that are kept, newest first, limited in number.
+/// The list of changes. The newest comes first. The length is limited.
 #[derive(Default)]
 pub struct Changes {
     list: VecDeque<Arc<Change>>,
@@ -47,7 +47,7 @@ impl Changes {
         self.dirty = true;
     }
 
-    /// The list, if it has changed since the last call.
+    /// Returns the list if it has changed since the last call.
     pub fn take(&mut self, now: Stamp) -> Option<Arc<[Arc<Change>]>> {
         let oldest = now.plus_secs(-WINDOW_SECS);
         while self.list.back().is_some_and(|change| change.at < oldest) {
@@ -94,7 +94,7 @@ impl Changes {
         }
     }
 
-    /// A pod whose labels were changed: it may have been taken out of its Service's rotation, or put back.
+    /// Adds a change if the labels of a pod changed. The pod may have left or entered the rotation of a Service.
     pub fn pod(&mut self, old: &Pod, new: &Pod, now: Stamp) {
         if Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own || old.uid != new.uid {
             return;
@@ -113,7 +113,8 @@ impl Changes {
         }
     }
 
-    /// A pod that was evicted. The evictions from one node are one change that grows: a drain.
+    /// Adds the eviction of a pod. The evictions from one node are one change with a count, because they are usually
+    /// a drain.
     pub fn evicted(&mut self, pod: &Pod, node: Option<&Node>, now: Stamp) {
         let on = pod.node.clone().unwrap_or_default();
         let held = self.list.iter().position(|c| {
@@ -135,7 +136,7 @@ impl Changes {
             let uid = node.map_or_else(Uid::default, |node| node.uid.clone());
             (ObjectRef::new(Kind::Node, &Name::default(), &on, &uid), format!("{pods} pods evicted"))
         };
-        // an eviction does not say who asked for it; the user who drained the node cordoned it before
+        // An eviction does not record who requested it. Usually the user who drained the node also cordoned it.
         let by = node.filter(|node| node.cordoned).and_then(|node| node.changed.as_ref());
         let what = by.map_or_else(|| what.clone(), |by| format!("{what}, node cordoned by {}", by.manager));
         self.say(at, ChangeKind::Evicted { node: on, pods }, &what, object, None, now);
@@ -159,7 +160,8 @@ impl Changes {
         if old.restarted_at != new.restarted_at && new.restarted_at.is_some() {
             self.say(now, ChangeKind::Restarted, "restarted", new.reference(), by.clone(), now);
         }
-        // a Deployment's rollouts are reported by its ReplicaSets, which also show those before our start
+        // A Deployment's rollouts are reported by its ReplicaSets. They also show the rollouts before Pilothouse
+        // started.
         if new.kind != Kind::Deployment && old.images != new.images {
             let what = format!("rollout {}", images(&old.images, &new.images));
             let (from, to) = tags(&old.images, &new.images);
@@ -168,7 +170,7 @@ impl Changes {
         }
     }
 
-    /// A ReplicaSet that is new, or that became the current one again, is a rollout of its Deployment.
+    /// Adds a rollout of a Deployment if its ReplicaSet is new, or if it became the current one again.
     pub fn replicaset(&mut self, facts: &Facts, delta: &Delta<Workload>, now: Stamp) {
         let Some(new) = delta.new.as_deref() else { return };
         let (Some(owner), Some(revision)) = (&new.owner, new.revision) else { return };
@@ -190,7 +192,7 @@ impl Changes {
             .filter(|rs| rs.uid != new.uid && rs.owner.as_ref().is_some_and(|o| o.uid == owner.uid))
             .filter(|rs| rs.revision.is_some_and(|r| r < revision))
             .max_by_key(|rs| rs.revision);
-        // a ReplicaSet that is not new has an earlier template
+        // An existing ReplicaSet has an earlier template.
         let again = delta.old.is_some();
         let (kind, what) = match before {
             Some(before) if before.images == new.images => {
@@ -216,7 +218,7 @@ impl Changes {
         self.say(at, kind, &what, object, by, now);
     }
 
-    /// True if a rollout in the list replaced this tag.
+    /// Returns true if a rollout in the list replaced this tag.
     fn was_left(&self, workload: &Uid, tag: &Name) -> bool {
         let left = |c: &Arc<Change>| matches!(&c.kind, ChangeKind::Rollout { from, .. } if from == tag);
         !tag.is_empty() && self.list.iter().any(|c| c.object.uid == *workload && left(c))
@@ -260,15 +262,15 @@ fn node_ref(node: &Node) -> ObjectRef {
     ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid)
 }
 
-/// The changes of the last half hour.
+/// Returns the changes of the last half hour.
 pub fn recent(changes: &[Arc<Change>], now: Stamp) -> &[Arc<Change>] {
     let oldest = now.plus_secs(-RECENT_SECS);
     let end = changes.partition_point(|change| change.at >= oldest);
     changes.get(..end).unwrap_or_default()
 }
 
-/// The changes as a person reads them, newest first: many similar ones are one entry without an object's name (`50
-/// nodes joined`), and a restart is not shown a second time for its ReplicaSet.
+/// Returns the changes for people. The newest comes first. Many similar changes become one entry without an object's
+/// name (`50 nodes joined`). A restart is not shown again for its ReplicaSet.
 pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
     let mut groups: Vec<(String, Vec<&Change>)> = Vec::new();
     for change in changes {
@@ -323,7 +325,7 @@ pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
     told
 }
 
-/// The kind of change without its numbers: `scaled` of `scaled 3→5`.
+/// Returns the words of a change without its numbers: `scaled` for `scaled 3→5`.
 fn stem(what: &str) -> String {
     let end = what.find(|c: char| c.is_ascii_digit()).unwrap_or(what.len());
     let words = what.get(..end).unwrap_or(what).trim_end();
@@ -337,8 +339,8 @@ fn plural(kind: &Kind) -> String {
     }
 }
 
-/// A change as a text, without its time: `shop/checkout rollout app 1.0→1.1 (argocd)`; `brief`, for narrow places:
-/// `checkout 1.0→1.1`.
+/// Returns a change as text without its time: `shop/checkout rollout app 1.0→1.1 (argocd)`. With `brief`, for narrow
+/// places: `checkout 1.0→1.1`.
 pub fn words(change: &Change, brief: bool) -> String {
     let object = &change.object;
     let mut what = change.what.as_str();
@@ -349,7 +351,7 @@ pub fn words(change: &Change, brief: bool) -> String {
         (Kind::HorizontalPodAutoscaler, name) if brief => format!("HPA {name} "),
         (Kind::HorizontalPodAutoscaler, name) => format!("HPA {}/{name} ", object.namespace),
         (_, name) if brief || object.namespace.is_empty() => {
-            // an image with the same name as its workload is not named a second time
+            // The name of the image is left out if it is the name of the workload.
             if let Some(rest) = what.strip_prefix("rollout ") {
                 what = rest.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')).unwrap_or(rest);
             }
@@ -361,14 +363,14 @@ pub fn words(change: &Change, brief: bool) -> String {
     format!("{place}{what}{by}")
 }
 
-/// Who made the change, if the newest entry of managedFields is recent enough to be about it.
+/// Returns who made the change. Returns `None` if the newest entry of managedFields is too old to belong to it.
 fn author(changed: Option<&ChangedBy>, now: Stamp) -> Option<Name> {
     changed.filter(|c| c.at.0.abs_diff(now.0) < 60_000).map(|c| c.manager.clone())
 }
 
-/// The taints that were added to a node, and those that were removed.
+/// Returns the taints that were added to a node, and those that were removed.
 fn taints<'a>(old: &'a Node, new: &'a Node) -> Vec<(&'static str, &'a Taint)> {
-    // the node controller's own taints repeat Ready and cordon
+    // The node controller's own taints repeat the Ready condition and the cordon.
     let own = |t: &&Taint| !t.key.starts_with("node.kubernetes.io/") || t.key == OUT_OF_SERVICE;
     let only = |of: &'a Node, than: &'a Node| {
         let same = |a: &Taint, b: &Taint| (&a.key, &a.effect) == (&b.key, &b.effect);
@@ -378,7 +380,7 @@ fn taints<'a>(old: &'a Node, new: &'a Node) -> Vec<(&'static str, &'a Taint)> {
     added.chain(only(old, new).map(|t| ("no more taint", t))).collect()
 }
 
-/// The tags of the one image that changed; empty if several or none changed.
+/// Returns the tags of the image that changed. They are empty unless exactly one image changed.
 fn tags(old: &[Name], new: &[Name]) -> (Name, Name) {
     let mut changed = old.iter().zip(new).filter(|(a, b)| a != b);
     match (changed.next(), changed.next()) {
@@ -389,7 +391,7 @@ fn tags(old: &[Name], new: &[Name]) -> (Name, Name) {
     }
 }
 
-/// `app:1.0→1.1` for one image that changed; the count for more.
+/// Returns `app:1.0→1.1` if one image changed. Returns the number of images if several changed.
 fn images(old: &[Name], new: &[Name]) -> String {
     let changed: Vec<(&str, &str)> =
         old.iter().zip(new).filter(|(a, b)| a != b).map(|(a, b)| (a.as_str(), b.as_str())).collect();

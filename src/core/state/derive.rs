@@ -1,7 +1,7 @@
-//! What follows from the facts, kept incrementally: per-node and per-owner sums by adding the new row and taking the
-//! old one off, joined rows for the panes, counts, causes and changes.
+//! Data derived from the facts. It is updated incrementally. The sums for each node and each owner add the new row
+//! and subtract the old one. The joined rows for the panes, the counts and the changes are kept here too.
 //!
-//! A property test holds it to the sums recomputed from scratch.
+//! A property test compares the sums with a calculation from scratch.
 
 mod leaving;
 mod services;
@@ -27,12 +27,12 @@ use crate::facts::world::{
     Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, TrafficRow, WorkloadRow,
 };
 
-/// The hub's working memory beside the published [`Derived`].
+/// The hub's working data, in addition to the published [`Derived`].
 #[derive(Default)]
 pub struct Derivation {
     node_totals: HashMap<Name, NodeTotals>,
     owner_totals: HashMap<Uid, OwnerTotals>,
-    /// Deployment uid -> its ReplicaSets.
+    /// Maps a Deployment's uid to its ReplicaSets.
     children: HashMap<Uid, Vec<Uid>>,
     replicaset_owner: Arc<HashMap<Uid, Arc<Owner>>>,
     node_by_name: HashMap<Name, Uid>,
@@ -44,31 +44,31 @@ pub struct Derivation {
     services: Rows<ServiceRow>,
     hpas: Rows<HpaRow>,
     traffic: Arc<[Arc<TrafficRow>]>,
-    /// The poll that they are of.
+    /// The poll of the traffic that the rows are from.
     polled: Option<Arc<TrafficSeen>>,
-    /// The endpoints were known whole when the last facts had been taken in.
+    /// True if the endpoints were completely known at the last update.
     endpoints_known: bool,
-    /// The same of the pods.
+    /// True if the pods were completely known at the last update.
     pods_known: bool,
     leaving: Leaving,
-    /// Pods that are not ready yet and not counted as bad for as long as a start takes.
+    /// Pods that are not ready yet. They do not count as bad during the usual start time.
     starting: HashMap<Uid, Arc<Pod>>,
-    /// Pods that are not well, for the rules.
+    /// Pods with a problem, for the rules.
     pub bad: HashMap<Uid, Arc<Pod>>,
-    /// Pods on their way up or out: well for now, unless it takes too long.
+    /// Pods that are starting or terminating. They have no problem unless it takes too long.
     pub unsettled: HashMap<Uid, Arc<Pod>>,
-    /// Pods that somebody took out of rotation.
+    /// Pods that a person took out of rotation.
     pub apart: HashMap<Uid, Arc<Pod>>,
     pub events: EventsAbout,
     pub latency: Latency,
     pub counts: Counts,
     pub changes: Changes,
-    /// ReplicaSets that came before their list was complete.
+    /// ReplicaSets that arrived before their list was complete.
     waiting_replicasets: Vec<Delta<crate::domain::workload::Workload>>,
 }
 
 impl Derivation {
-    /// Brings everything up to date with what `dirty` names. Returns the parts whose *derived* rows changed.
+    /// Updates everything that depends on the changes in `dirty`. Returns the parts whose *derived* rows changed.
     pub fn update(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) -> Parts {
         let mut changed = Parts::default();
         let mut nodes: HashSet<Name> = dirty.usage.iter().cloned().collect();
@@ -117,7 +117,7 @@ impl Derivation {
             self.recount_nodes();
             changed.add(Parts::NODES);
         }
-        // the ReplicaSets that were adopted just now had a row of their own
+        // A ReplicaSet that just got an owner had a row of its own before.
         changed.add(self.refresh_workloads(facts, owners));
         if self.refresh_services(facts, dirty, now) {
             changed.add(Parts::SERVICES);
@@ -130,8 +130,9 @@ impl Derivation {
         changed
     }
 
-    /// What only time changes: nodes whose lease went silent, pods that take too long to get ready, autoscalers that never
-    /// got a status. Only those are looked at whose verdict can be another by now. Returns the parts whose rows changed.
+    /// Updates the verdicts that change with time alone: nodes whose lease was not renewed, pods that take too long
+    /// to become ready, and autoscalers that never got a status. Only rows whose verdict can have changed are judged.
+    /// Returns the parts whose rows changed.
     pub fn tick(&mut self, facts: &Facts, now: Stamp) -> Parts {
         let silent = |lease: &&Arc<NodeLease>| now.since(lease.seen_at) > health::SUSPECT_AFTER_MS;
         let mut due: HashSet<Name> =
@@ -149,7 +150,7 @@ impl Derivation {
             owners.extend(pod.owner.as_ref().map(|owner| owner.uid.clone()));
             changed.add(Parts::PODS);
         }
-        // time alone makes a node suspect, never dead
+        // Time alone can make a node suspect, but not dead.
         for name in due {
             if self.refresh_node(facts, &name, now, &mut HashSet::new()) {
                 changed.add(Parts::NODES);
@@ -165,7 +166,7 @@ impl Derivation {
         changed
     }
 
-    /// The rows of these owners and of the workloads that own them.
+    /// Updates the rows of these owners, and of the workloads that own them.
     fn refresh_workloads(&mut self, facts: &Facts, mut owners: HashSet<Uid>) -> Parts {
         let tops: Vec<Uid> = owners
             .iter()
@@ -377,7 +378,7 @@ impl Derivation {
         }
     }
 
-    /// Rollouts are told once the list of ReplicaSets is complete: the one before must be known.
+    /// Adds rollouts as soon as the list of ReplicaSets is complete. The previous ReplicaSet must be known.
     fn tell_rollouts(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) {
         let oldest = now.plus_secs(-crate::state::changes::WINDOW_SECS);
         let worth = dirty.replicasets.iter().filter(|d| {
@@ -396,7 +397,7 @@ impl Derivation {
     }
 
     fn refresh_workload(&mut self, facts: &Facts, uid: &Uid) -> bool {
-        // a ReplicaSet that nobody owns is a workload of its own
+        // A ReplicaSet without an owner is a workload of its own.
         let workload =
             facts.workload(uid).or_else(|| facts.replicasets.get(uid).filter(|rs| rs.owner.is_none()));
         let Some(workload) = workload else {
@@ -413,8 +414,8 @@ impl Derivation {
     }
 }
 
-/// Upserts a joined row; false if it says what it said before. Which version of an object counts was decided when its
-/// facts were folded in, so that here the last one wins.
+/// Upserts a joined row. Returns false if its content has not changed. The versions of objects are compared when
+/// their facts are applied, so the last row wins here.
 fn put<T: crate::facts::table::Row>(rows: &mut Rows<T>, row: T) -> bool {
     if let Some(held) = rows.get(row.uid()).cloned() {
         if held.same_content(&row) {

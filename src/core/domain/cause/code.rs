@@ -1,4 +1,4 @@
-//! The codes of findings: what silences, `why --output json`, `snapshot` and the README call them.
+//! The codes of findings. Silences, `why --output json`, `snapshot` and the README use these names.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ macro_rules! codes {
         impl FindingCode {
             pub const ALL: &'static [Self] = &[$(Self::$code,)*];
 
-            /// Its name: `node-not-ready`.
+            /// Returns its name: `node-not-ready`.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$code => $name,)*
@@ -57,7 +57,7 @@ codes! {
 }
 
 impl FindingCode {
-    /// What is wrong with a workload's pods.
+    /// Returns true if the finding is about the pods of a workload.
     pub fn is_of_pods(self) -> bool {
         matches!(
             self,
@@ -73,7 +73,7 @@ impl FindingCode {
         )
     }
 
-    /// What is wrong with a workload's rollout, which its pods hold up.
+    /// Returns true if the finding is about a rollout that waits for its pods.
     pub fn is_of_a_rollout(self) -> bool {
         matches!(self, Self::RolloutStuck | Self::RolloutWaits)
     }

@@ -1,4 +1,4 @@
-//! The words of what findings consist of.
+//! The words of the parts of findings.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -62,10 +62,11 @@ impl Display for Blocked {
 }
 
 impl Display for Release {
-    /// `, after rollout v1.8.1→v1.8.2 by argocd`: after, for what was never read before may still be old.
+    /// Writes `, after rollout v1.8.1→v1.8.2 by argocd`. The words say "after", not "since": the errors may be older
+    /// than the rollout if the logs were not read before.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let what = self.rollout.trim_start_matches("rollout ");
-        // the container has the workload's name more often than not
+        // The container often has the workload's name.
         let what = what.strip_prefix(self.workload.as_str()).map_or(what, str::trim_start);
         write!(f, ", after rollout {what}")?;
         match &self.by {

@@ -1,4 +1,4 @@
-//! What a finding rests on.
+//! The evidence of a finding.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use super::Cause;
 use crate::domain::id::Name;
 use crate::domain::text::count;
 
-/// One thing that was seen.
+/// One observation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evidence {
-    /// In words, for reading only.
+    /// Text for people only.
     Seen(String),
-    /// An error that began after a rollout: told once in a line, however many of its findings rest on it.
+    /// An error that began after a rollout. A line shows it once, even if several of its findings refer to it.
     FirstSeen(FirstSeen),
     /// A finding that this one includes.
     Finding { relation: Relation, cause: Arc<Cause> },
 }
 
-/// When an error was seen first, and how much of it there is.
+/// When an error was first seen, and how often it occurs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FirstSeen {
     pub after_secs: u64,
@@ -28,21 +28,21 @@ pub struct FirstSeen {
     pub template: Name,
 }
 
-/// How an included finding belongs to the one that includes it.
+/// How an included finding is related to the finding that includes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
-    /// Of the same workload: its rollout, its pods, the Service before it.
+    /// It is about the same workload: its rollout, its pods or its Service.
     SameWorkload,
-    /// A Service that calls the failing one.
+    /// It is about a Service that calls the failing one.
     Caller,
-    /// Another thing that the same trouble does.
+    /// It has the same cause.
     Consequence,
-    /// One of the findings that a line stands for.
+    /// It is one of several findings that a line stands for.
     Member,
 }
 
 impl Evidence {
-    /// Adds its lines, as a reader wants them.
+    /// Appends the lines of this evidence.
     fn add_to(&self, lines: &mut Vec<String>) {
         match self {
             Self::Seen(words) => lines.push(words.clone()),
@@ -83,7 +83,7 @@ impl fmt::Display for FirstSeen {
 }
 
 impl Cause {
-    /// The evidence in lines, those of included findings indented.
+    /// Returns the lines of the evidence. The lines of included findings are indented.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for evidence in &self.evidence {

@@ -1,4 +1,5 @@
-//! What is wrong, as data: one variant for each kind of finding. What it is about stands in [`super::Cause::objects`].
+//! The data of a finding: one variant for each kind. [`super::Cause::objects`] has the objects that a finding is
+//! about.
 
 use super::FindingCode;
 use crate::domain::autoscaler::HpaReason;
@@ -13,27 +14,27 @@ pub enum Finding {
     },
     CrashLoop {
         pods: PodCount,
-        /// Code and reason of the last exit.
+        /// The exit code and the reason of the last exit.
         exit: Option<(i32, Name)>,
     },
     CronJobMissed {
-        /// None = it has never run.
+        /// `None` if it has never run.
         last: Option<ShownTime>,
         why: Missed,
     },
     ErrorsSinceRollout {
         after_secs: u64,
-        /// The change's own words.
+        /// The rollout, in the words of its change.
         rollout: String,
         template: Name,
     },
-    /// Pods left behind by evictions in a namespace.
+    /// Pods of a namespace that evictions left behind.
     Evicted {
         pods: u32,
     },
     HpaAtLimit {
         max: i32,
-        /// What the metrics ask for.
+        /// The number of replicas that the metrics ask for.
         wants: Option<i32>,
     },
     HpaFailing {
@@ -44,7 +45,7 @@ pub enum Finding {
         image: Option<Name>,
     },
     JobFailed {
-        /// Jobs that failed: more than one of a CronJob.
+        /// The number of Jobs that failed. Greater than 1 only for a CronJob.
         failed: usize,
         newest: Name,
         reason: Name,
@@ -60,12 +61,12 @@ pub enum Finding {
     NotCreated {
         has: i32,
         wants: i32,
-        /// What refused them, in the server's words.
+        /// Why the server refused to create the pods, in the server's words.
         refused: Name,
     },
     NotReady {
         pods: PodCount,
-        /// What the kubelet says of the failing probe.
+        /// The kubelet's message about the failing probe.
         probe: Option<Name>,
     },
     NotStarting {
@@ -83,12 +84,12 @@ pub enum Finding {
     },
     PdbBlocks {
         why: Blocked,
-        /// Pods on cordoned nodes that it keeps from being evicted.
+        /// The number of pods on cordoned nodes that the budget protects from eviction.
         waiting: u64,
     },
     PodFailed {
         status: Name,
-        /// Container, code and reason of the exit.
+        /// The container, and the code and reason of its exit.
         exit: Option<(Name, i32, Name)>,
     },
     RolloutStuck {
@@ -99,13 +100,13 @@ pub enum Finding {
         pod: Name,
         /// The pod's state: `not ready`, `Terminating`.
         state: Name,
-        /// Pods that it waits for besides this one.
+        /// The number of further pods that the rollout waits for.
         more: usize,
         updated: i32,
         wanted: i32,
     },
     ServiceErrors {
-        /// 0..1.
+        /// The share of failed requests, 0..1.
         ratio: f64,
         rps: f64,
         release: Option<Release>,
@@ -117,10 +118,10 @@ pub enum Finding {
     },
     Source {
         sources: Vec<Name>,
-        /// The error that all of them have; empty if access is denied.
+        /// The error that all of the sources have. Empty if access is denied.
         why: Name,
         denied: bool,
-        /// The API server, if it is what does not answer.
+        /// The API server, if none of its sources answers.
         server: Option<Name>,
     },
     Terminating {
@@ -129,14 +130,14 @@ pub enum Finding {
     },
     TrafficUneven {
         gains: Vec<Gains>,
-        /// 0..1.
+        /// The fair share of each backend, 0..1.
         expected: f64,
-        /// All backends have been in rotation for the whole window of the rates.
+        /// True if all backends have been in rotation for the whole window of the rates.
         all_settled: bool,
     },
     Unschedulable {
         pods: PodCount,
-        /// What the scheduler says.
+        /// The scheduler's message.
         message: Name,
         volume: Option<VolumeWait>,
     },
@@ -182,7 +183,7 @@ impl Finding {
         }
     }
 
-    /// What tells findings of one code apart that are about no object.
+    /// Returns the data that distinguishes findings of one code that are about no object.
     pub fn reason(&self) -> Option<(&Name, bool)> {
         match self {
             Self::Source { why, denied, .. } => Some((why, *denied)),
@@ -191,18 +192,18 @@ impl Finding {
     }
 }
 
-/// How many of a workload's pods.
+/// How many pods of a workload have the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodCount {
     pub bad: usize,
-    /// How many the workload has; None = not known, or no workload.
+    /// The number of pods of the workload. `None` if it is not known, or if there is no workload.
     pub of: Option<u32>,
 }
 
 /// Why a CronJob may have missed its schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missed {
-    /// A warning about it.
+    /// A warning event of the CronJob.
     Event {
         reason: Name,
         message: Name,
@@ -219,7 +220,7 @@ pub enum NoEndpoints {
     ScaledToZero {
         workload: Name,
     },
-    /// A Job that is done.
+    /// The workload is a Job that has finished.
     Ended {
         workload: Name,
     },
@@ -236,7 +237,7 @@ pub enum NodeLoss {
         state: NodeState,
         zone: Option<Name>,
         out_of_service: bool,
-        /// None = not read yet.
+        /// `None` if the pods are not read yet.
         pods: Option<u32>,
         terminating: u32,
     },
@@ -255,14 +256,14 @@ pub enum Heartbeats {
     Node {
         pods: u32,
     },
-    /// Most of them at once.
+    /// Most of the nodes stopped at the same time.
     Most {
         silent: usize,
         of: usize,
     },
 }
 
-/// A budget's bound, as written.
+/// The limit that a PodDisruptionBudget sets, as its spec has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Budget {
     MinAvailable(Name),
@@ -270,23 +271,23 @@ pub enum Budget {
     None,
 }
 
-/// Why a budget allows no disruption.
+/// Why a PodDisruptionBudget allows no disruption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
     Unhealthy { healthy: i32, expected: i32, needs: i32 },
     NoRoom { budget: Budget, expected: i32 },
 }
 
-/// A rollout that errors came with.
+/// A rollout after which errors began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The change's own words: `rollout app 1.0→1.1`.
+    /// The rollout, in the words of its change: `rollout app 1.0→1.1`.
     pub rollout: String,
     pub workload: Name,
     pub by: Option<Name>,
 }
 
-/// Whose errors a Service answers with.
+/// Which backends of a Service answer with errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Culprit {
     All,
@@ -295,42 +296,42 @@ pub enum Culprit {
         of: usize,
     },
     Backend(Name),
-    /// Pods that are out of rotation already: it passes by itself.
+    /// Only pods that are already out of rotation. These errors stop without an action.
     OutOfRotation,
 }
 
-/// What keeps a pod from being gone.
+/// Why a Terminating pod still exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StillThere {
     Finalizers(Vec<Name>),
-    /// The kubelet of this node answers and does not end it.
+    /// The kubelet of this node answers, but it has not ended the pod.
     Kubelet(Name),
-    /// The node is gone from the cluster, and the pod garbage collector has not come by.
+    /// The node no longer exists, and the pod garbage collector has not deleted the pod yet.
     NodeGone(Name),
 }
 
-/// A backend that gets more than its share.
+/// A backend that gets more than its share of the requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gains {
     pub backend: Name,
-    /// 0..1.
+    /// Its share of the requests, 0..1.
     pub share: f64,
 }
 
-/// A claim that keeps pods from being scheduled.
+/// A PersistentVolumeClaim that keeps pods from being scheduled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnboundClaim {
     pub name: Name,
     pub state: ClaimState,
-    /// The event that says why: its reason and its message.
+    /// The reason and the message of the event that explains the state.
     pub event: Option<(Name, Name)>,
 }
 
-/// Why a claim is not bound.
+/// Why a PersistentVolumeClaim is not bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimState {
     DoesNotExist,
-    /// The volume that it was bound to does not exist.
+    /// The volume that the claim was bound to no longer exists.
     Lost {
         volume: Option<Name>,
     },
@@ -339,10 +340,10 @@ pub enum ClaimState {
     },
 }
 
-/// Why a volume is out of reach.
+/// Why a volume cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum VolumeWait {
-    /// The volume is in the one zone whose nodes are all lost.
+    /// The volume is in this zone only, and all nodes of the zone are lost.
     Zone(Name),
     NoNode,
 }

@@ -1,26 +1,26 @@
-//! How findings go on: since when they are known, and what somebody does about them.
+//! How a finding develops: when it was first seen, and what was done about it.
 
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
 
-/// How a finding goes on. Rules leave it empty; it is filled in where their findings are collected.
+/// How a finding develops. The rules leave it empty. It is filled in where the findings are collected.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// When it was found first, by our clock.
+    /// When the finding was first seen, by the local clock.
     pub first_seen: Stamp,
     pub remedy: Option<Remedy>,
 }
 
-/// What somebody does about a finding.
+/// An action that was taken about a finding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remedy {
     pub kind: RemedyKind,
     pub at: Stamp,
-    /// Who, by managedFields.
+    /// The manager that made the change, from managedFields.
     pub by: Option<Name>,
-    /// The error ratio when it began, where errors are what was found.
+    /// The error ratio when the remedy began. `None` if the finding is not about errors.
     pub before: Option<f64>,
-    /// Since when all pods are the new ones.
+    /// The time since which all pods are of the new revision.
     pub settled: Option<Stamp>,
     pub effect: Effect,
 }
@@ -28,7 +28,7 @@ pub struct Remedy {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemedyKind {
-    /// The versions are empty where they are not known.
+    /// The versions are empty if they are not known.
     RolledBack {
         from: Name,
         to: Name,
@@ -38,7 +38,7 @@ pub enum RemedyKind {
         to: Name,
     },
     Restarted,
-    /// Resumed, scaled, other bounds: the change's own words.
+    /// Another change (resumed, scaled, other bounds), in the words of the change.
     Changed(String),
     OutOfRotation {
         pod: Name,
@@ -49,10 +49,10 @@ pub enum RemedyKind {
 /// Whether a remedy helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It is under way, or the figures still cover the time before.
+    /// The change is in progress, or the figures still include the time before it.
     Pending,
-    /// It gets better.
+    /// The figures improve.
     Helps,
-    /// It has had its time, and nothing is better.
+    /// The figures did not improve in the time that the remedy was given.
     None,
 }

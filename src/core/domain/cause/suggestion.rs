@@ -1,10 +1,10 @@
-//! What helps against a finding: a command of the console and its object.
+//! The action that a finding suggests: a command of the console and its object.
 
 use std::fmt;
 
 use crate::domain::id::{Name, ObjectRef};
 
-/// A command of the console that a finding may suggest. The table of commands has the same id.
+/// A command of the console that a finding can suggest. The table of commands has the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SuggestedCommand {
     Bounds,
@@ -19,7 +19,7 @@ impl SuggestedCommand {
     pub const ALL: [Self; 6] =
         [Self::Bounds, Self::Cordon, Self::OutOfService, Self::Restart, Self::Rollback, Self::Rotation];
 
-    /// Its id in the table of commands.
+    /// Returns its id in the table of commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bounds => "bounds",
@@ -32,13 +32,13 @@ impl SuggestedCommand {
     }
 }
 
-/// What is to be done.
+/// The suggested action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remediation {
     Bounds,
     Cordon,
     OutOfService {
-        /// All nodes of this zone.
+        /// The zone, if the action is for all of its nodes.
         zone: Option<Name>,
     },
     Restart,
@@ -52,7 +52,7 @@ pub enum Remediation {
 }
 
 impl Remediation {
-    /// The command that does it.
+    /// Returns the command that runs the action.
     pub fn command(&self) -> SuggestedCommand {
         match self {
             Self::Bounds => SuggestedCommand::Bounds,
@@ -65,7 +65,7 @@ impl Remediation {
     }
 }
 
-/// What the key in a NOW line opens.
+/// The action that the key in a NOW line opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suggestion {
     pub what: Remediation,

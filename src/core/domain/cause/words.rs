@@ -1,4 +1,4 @@
-//! The words of findings: what NOW, `why` and the documents show.
+//! The words of findings, for NOW, `why` and the documents.
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
@@ -9,10 +9,10 @@ use super::{
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::text::{brief, count};
 
-/// Names that the line of a group holds.
+/// The maximum number of names in the line of a group.
 const NAMED: usize = 3;
 
-/// `shop/checkout`.
+/// Returns `shop/checkout`, or the name alone for an object without a namespace.
 pub(super) fn place(object: &ObjectRef) -> String {
     if object.namespace.is_empty() {
         object.name.to_string()
@@ -31,7 +31,8 @@ impl Display for Cause {
 }
 
 impl Cause {
-    /// The noun that its line begins with: the kind of its object, where the name alone would not say it.
+    /// Returns the noun that its line begins with: the kind of its object. `None` if the line says the kind
+    /// elsewhere.
     pub fn noun(&self) -> Option<&'static str> {
         if self.group.is_some()
             || self.errors_of_remedy().is_some_and(|(remedy, _)| remedy.effect != Effect::None)
@@ -49,7 +50,7 @@ impl Cause {
         }
     }
 
-    /// The line without its [`Self::noun`], as one that stands for several findings lists it.
+    /// Returns the line without its [`Self::noun`], for the list in a line that stands for several findings.
     pub fn in_list(&self) -> String {
         let mut words = String::new();
         let written = match self.finding {
@@ -60,7 +61,7 @@ impl Cause {
             }
             _ => self.without_noun(&mut words),
         };
-        // a String takes all
+        // Writing to a `String` cannot fail.
         written.map_or_else(|_| String::new(), |()| words)
     }
 
@@ -94,13 +95,14 @@ impl Cause {
         Ok(())
     }
 
-    /// The remedy, and the error ratio from when it began to now, where errors are what was found.
+    /// Returns the remedy, and the change of the error ratio since it began. `None` if the finding is not about
+    /// errors.
     fn errors_of_remedy(&self) -> Option<(&Remedy, String)> {
         let remedy = self.progress.remedy.as_ref()?;
         let (was, is) = (remedy.before?, self.impact.error_ratio?);
         let (shown_was, shown_is) = (format!("{:.1}", was * 100.0), format!("{:.1}", is * 100.0));
         let errors = match remedy.effect {
-            // they have not begun to fall: an arrow upwards would contradict the word before it
+            // The errors have not decreased yet. An arrow to a higher number would contradict "recovering".
             Effect::Pending | Effect::Helps if shown_was == shown_is || is >= was => {
                 format!("still {shown_is} %")
             }
@@ -109,13 +111,13 @@ impl Cause {
         Some((remedy, errors))
     }
 
-    /// What its remedy adds to the line.
+    /// Writes the words that the remedy adds to the line.
     fn remedy(&self, f: &mut impl fmt::Write) -> fmt::Result {
         match (self.progress.remedy.as_ref(), self.errors_of_remedy()) {
             (Some(remedy), Some((_, errors))) if remedy.effect == Effect::None => {
                 write!(f, "; {remedy} did not help: {errors}")
             }
-            // without a measure it may be another trouble by now: its own words say enough
+            // Without a measure, the finding may have another cause now, so its own words are enough.
             (Some(remedy), None) if remedy.effect != Effect::None => write!(f, "; recovering: {remedy}"),
             _ => Ok(()),
         }
@@ -168,7 +170,7 @@ impl Cause {
         }
     }
 
-    /// What was found, its object named first.
+    /// Writes the finding. The name of its object comes first.
     fn itself(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let about = self.about();
         match &self.finding {
@@ -306,7 +308,7 @@ impl Cause {
 }
 
 impl fmt::Display for ClaimState {
-    /// `is Pending, storage class fast`
+    /// Writes `is Pending, storage class fast`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DoesNotExist => f.write_str("does not exist"),
@@ -321,7 +323,7 @@ impl fmt::Display for ClaimState {
 }
 
 impl fmt::Display for UnboundClaim {
-    /// `claim data-db-0 is Pending: ProvisioningFailed: …`
+    /// Writes `claim data-db-0 is Pending: ProvisioningFailed: …`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "claim {} {}", self.name, self.state)?;
         match (&self.event, &self.state) {
@@ -367,8 +369,8 @@ fn first_three(names: &[Name]) -> String {
     }
 }
 
-/// `0/50 nodes are available: 50 Insufficient cpu`: without what preemption would do, and with the taints last, which say
-/// least.
+/// Returns `0/50 nodes are available: 50 Insufficient cpu`. The part about preemption is dropped, and the taints come
+/// last because they explain the least.
 fn in_short(message: &str) -> String {
     let short = message.split(". ").next().unwrap_or(message).trim_end_matches('.');
     let Some((nodes, parts)) = short.split_once(": ") else { return short.to_owned() };

@@ -1,8 +1,8 @@
-//! One right, as an access review asks for it.
+//! A permission that an access review checks.
 
 use crate::domain::id::Name;
 
-/// One right that a plan needs, as an access review asks for it.
+/// A permission that a plan needs, in the terms of an access review.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     pub verb: &'static str,

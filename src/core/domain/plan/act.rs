@@ -1,4 +1,4 @@
-//! What an action is about beyond its targets: the other clusters that it touches, and whose errors stop it.
+//! The other clusters that an action changes, and the Service whose errors stop it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::domain::failover::{FailoverKind, Watched};
 use crate::domain::id::Name;
 
 impl Act {
-    /// The contexts of the other clusters that it touches.
+    /// Returns the contexts of the other clusters that the action changes.
     pub fn contexts(&self) -> BTreeSet<Name> {
         match self {
             Self::Failover { plan, .. } => match &plan.kind {
@@ -21,7 +21,7 @@ impl Act {
         }
     }
 
-    /// The Service whose error ratio stops it.
+    /// Returns the Service whose error ratio stops the action.
     pub fn watched(&self) -> Option<&Watched> {
         match self {
             Self::Failover { plan, .. } => plan.watched.as_ref(),

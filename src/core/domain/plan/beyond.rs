@@ -1,10 +1,10 @@
-//! Whether a plan that was made anew does more, or worse, than the one that a person has read.
+//! Compares a plan that was made again with the plan that a person has read: does it do more, or is it worse?
 
 use std::collections::HashSet;
 
 use super::{Plan, Refusal, ServiceEffect, Step, StepKind, Warning};
 
-/// What of a plan a person has not agreed to.
+/// The part of a plan that a person has not agreed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beyond {
     Steps,
@@ -29,9 +29,10 @@ impl std::fmt::Display for Beyond {
 }
 
 impl Plan {
-    /// What of this plan the person who read `read` has not agreed to; None = nothing. A plan that has become better
-    /// meanwhile (a Service has more ready pods, a warning is gone) and numbers that move by themselves (budgets, ages,
-    /// measured ratios) are nothing new.
+    /// Returns the part of this plan that the person who read `read` has not agreed to, or `None` if there is none.
+    ///
+    /// An improvement (a Service has more ready pods, a warning is gone) needs no new agreement. Numbers that change
+    /// all the time (budgets, ages, measured ratios) do not count either.
     pub fn goes_beyond(&self, read: &Self) -> Option<Beyond> {
         let same_steps = self.steps.len() == read.steps.len()
             && self.steps.iter().zip(&read.steps).all(|(now, then)| is_same_step(now, then));
@@ -63,18 +64,19 @@ impl Plan {
 
 fn is_same_step(now: &Step, then: &Step) -> bool {
     let same_kind = match (&now.what, &then.what) {
-        // its bounds hold measured ratios
+        // The limits of a check include measured ratios.
         (StepKind::Check(now), StepKind::Check(then)) => now.name() == then.name(),
-        // not the words beside the fields
+        // The fields decide. The words next to them do not.
         (StepKind::Change(now), StepKind::Change(then)) => now.fields == then.fields,
-        // its version moves with every status
+        // The version changes with every status update.
         (StepKind::Restart { .. }, StepKind::Restart { .. }) => true,
         (now, then) => now == then,
     };
     same_kind && now.on == then.on && now.context == then.context
 }
 
-/// The same Service loses no larger quarter of its ready pods, and its last one only if that was said.
+/// Returns true if this Service loses no larger quarter of its ready pods than before. It may lose its last ready pod
+/// only if the plan that was read said so.
 fn loses_no_more(now: &ServiceEffect, then: &ServiceEffect) -> bool {
     let quarters = |effect: &ServiceEffect| {
         let lost = effect.ready_before.saturating_sub(effect.ready_after);

@@ -1,4 +1,4 @@
-//! What a plan says to a person, as a code with its data. The words are made where they are shown.
+//! The messages of a plan, as codes with data. The words are made where a message is shown.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,8 +8,9 @@ use super::{Access, StepKind, Unread};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::workload::ManagedBy;
 
-/// An enum from a table: a code, a variant, its fields and its words. The fields before `;` say what it is about: in
-/// another plan they are compared. Those behind it move by themselves (counts, ages, rates) and are not.
+/// Defines an enum from a table: code, variant, fields and words. The fields before `;` say what the message is
+/// about, and two plans are compared by them. The fields after `;` change all the time (counts, ages, rates) and are
+/// not compared.
 macro_rules! coded {
     (
         $(#[$meta:meta])*
@@ -33,14 +34,14 @@ macro_rules! coded {
             #[cfg(test)]
             pub(super) const CODES: &'static [&'static str] = &[$($code),*];
 
-            /// Which it is, for scripts and comparisons.
+            /// Returns the code, for scripts and comparisons.
             pub fn code(&self) -> &'static str {
                 match self {
                     $( Self::$variant { .. } => $code, )*
                 }
             }
 
-            /// What each field is about that does not move by itself.
+            /// Returns the names in each field that is compared.
             fn about(&self) -> Vec<std::collections::BTreeSet<String>> {
                 match self {
                     $( Self::$variant { $($($about,)*)? .. } => {
@@ -49,15 +50,15 @@ macro_rules! coded {
                 }
             }
 
-            /// True if a person who has read `read` knows this: the same code, about nothing else. Numbers that move by
-            /// themselves may be others.
+            /// Returns true if a person who has read `read` knows this message: `read` has the same code, and it
+            /// names everything that this message names. Other fields may differ.
             pub fn is_told_by(&self, read: &Self) -> bool {
                 let (now, then) = (self.about(), read.about());
                 self.code() == read.code() && now.iter().zip(&then).all(|(now, then)| now.is_subset(then))
             }
         }
 
-        // some fields are data only
+        // Some fields are not part of the words.
         #[allow(unused_variables)]
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,12 +71,12 @@ macro_rules! coded {
 }
 pub(super) use coded;
 
-/// A field of a warning or a refusal: which things it names.
+/// A field of a warning or a refusal, with the things that it names.
 pub trait Subject {
     fn names(&self) -> BTreeSet<String>;
 }
 
-/// What names one thing: itself.
+/// Implements [`Subject`] for a type that names one thing.
 macro_rules! one {
     ($($kind:ty),*) => {
         $(impl Subject for $kind {
@@ -111,7 +112,7 @@ impl Subject for Unread {
     }
 }
 
-/// Several of a kind; a person reads the first five: `a, b, c, d, e and 7 more`.
+/// A list of which the words show the first five: `a, b, c, d, e and 7 more`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Few<T>(pub Vec<T>);
 
@@ -135,7 +136,7 @@ impl<T: Subject> Subject for Few<T> {
     }
 }
 
-/// Several of a kind, each of them in the words: `a, b, c`.
+/// A list of which the words show every entry: `a, b, c`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct All<T>(pub Vec<T>);
 
@@ -165,7 +166,7 @@ impl fmt::Display for Pods {
     }
 }
 
-/// `name` with a place or a number of its own: `shop/web (a)`.
+/// A name with its place or its number: `shop/web (a)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct With<T> {
     pub name: String,
@@ -178,7 +179,7 @@ impl<T: fmt::Display> fmt::Display for With<T> {
     }
 }
 
-/// Which it names: with its place, without its number.
+/// Names the place too. `With<i32>` does not name its number, because a number can change all the time.
 impl Subject for With<Name> {
     fn names(&self) -> BTreeSet<String> {
         [self.to_string()].into()
@@ -197,7 +198,7 @@ impl Subject for With<i32> {
     }
 }
 
-/// The Service whose remaining backends get more requests.
+/// A Service whose remaining backends get more requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Burden {
     pub service: String,
@@ -222,7 +223,7 @@ impl Subject for Burden {
     }
 }
 
-/// Since when; empty where nobody knows: ` since 03:12:45 UTC`.
+/// A start time: ` since 03:12:45 UTC`. Empty if it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Since(pub Option<String>);
 
@@ -232,12 +233,12 @@ impl fmt::Display for Since {
     }
 }
 
-/// Who changed a field last, and when: ` (last changed by kubectl at 2026-01-02T00:00:00Z)`; empty where nobody knows.
+/// The last change of a field: ` (last changed by kubectl at 2026-01-02T00:00:00Z)`. Empty if it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastChange {
-    /// As managedFields names it; None = not known.
+    /// The manager in managedFields. `None` if it is not known.
     pub manager: Option<String>,
-    /// As managedFields has it; may be empty.
+    /// The time in managedFields. It can be empty.
     pub at: String,
 }
 
@@ -249,7 +250,7 @@ impl fmt::Display for LastChange {
     }
 }
 
-/// The context of a step for which a right is asked: ` in context dr`; empty in the intent's own cluster.
+/// The context of the step that needs a permission: ` in context dr`. Empty for the intent's own cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InContext(pub Name);
 
@@ -259,7 +260,7 @@ impl fmt::Display for InContext {
     }
 }
 
-/// What the server adds to its answer: ` (no RBAC policy matched)`; empty where it adds nothing.
+/// The server's explanation of its answer: ` (no RBAC policy matched)`. Empty if it gives none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reason(pub String);
 
@@ -269,7 +270,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Where a step is: ` in dr`; empty in the intent's own cluster.
+/// The context of a step: ` in dr`. Empty for the intent's own cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elsewhere(pub Name);
 

@@ -1,29 +1,29 @@
-//! What is read for a plan beyond the shared state, and the results.
+//! The data that is read for a plan in addition to the shared state.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{Name, ObjectRef};
 
-/// Something that a plan needs and the shared state does not have. The rehearsal reads each at most once.
+/// Data that a plan needs and the shared state does not have. A rehearsal reads each of them once at most.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Lookup {
-    /// One object, of the cluster of this context (empty = the intent's).
+    /// One object in the cluster of this context. An empty context means the intent's.
     Object { context: Name, on: ObjectRef },
     /// The objects that hold a workload's templates: ReplicaSets or ControllerRevisions that it owns.
     Revisions(ObjectRef),
     /// The ResourceQuotas of a namespace.
     Quotas(Name),
-    /// How many nodes the cluster has and which are cordoned, and for each of these zones whether it has more nodes than
-    /// the given number. For headless commands, which read their targets only.
+    /// How many nodes the cluster has, which of them are cordoned, and which of these zones have no more nodes than
+    /// the given number. Only for headless commands, which read only their targets.
     Fleet(Vec<(Name, u32)>),
 }
 
-/// What a headless command learns about the nodes that are not its targets.
+/// The facts about the other nodes that a headless command needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
     pub nodes: usize,
     pub cordoned: Vec<Name>,
-    /// The zones of the lookup that have no other node.
+    /// The zones of the lookup that have no other nodes.
     pub whole_zones: Vec<Name>,
 }
 
@@ -34,11 +34,11 @@ pub enum LookupResult {
     Fleet(Fleet),
     /// No object has that name.
     Absent,
-    /// It could not be read, and why.
+    /// The read failed, for this reason.
     Unread(String),
 }
 
-/// All that was read for a plan.
+/// All lookups of a plan, with their results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lookups(pub Vec<(Lookup, LookupResult)>);
 

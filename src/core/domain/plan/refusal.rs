@@ -1,4 +1,4 @@
-//! Why an action must not be done.
+//! The reasons why an action is refused.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -6,20 +6,20 @@ use super::coded::{All, Elsewhere, InContext, LastChange, Reason, coded};
 use super::{Access, StepKind};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 
-/// What refuses.
+/// The check that refuses an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {
     ReadOnly,
-    /// A right is missing.
+    /// A permission is missing.
     Rbac,
-    /// What kubectl drain refuses by default.
+    /// `kubectl drain` refuses this by default.
     KubectlFilter,
-    /// Something is not as the action needs it.
+    /// The cluster is not in the state that the action requires.
     Precondition,
-    /// What it would be judged by is not known.
+    /// The data to judge the action by is not known.
     IncompleteData,
-    /// The server's dry run.
+    /// The server's dry run failed.
     DryRun,
 }
 
@@ -42,7 +42,7 @@ impl std::fmt::Display for Guard {
     }
 }
 
-/// What kubectl's filters refuse a pod for, in the order of their words.
+/// The filters of `kubectl drain` that refuse a pod, in the order of kubectl's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FilterRefusal {
     DaemonSet,
@@ -69,10 +69,10 @@ impl std::fmt::Display for FilterRefusal {
 }
 
 coded! {
-    /// Why an action must not be done. Each code and its fields; `Display` gives the reason in words.
+    /// Why an action is refused. Each code has its fields. `Display` gives the reason in words.
     Refusal
 
-    // of any action
+    // For any action.
     "recorded" Recorded { guard: Guard, words: String } = "{words}"
     "read-only" ReadOnly = "read-only: by --read-only, or guards.read_only of the config"
     "nothing-selected" NothingSelected = "nothing is selected"
@@ -87,20 +87,20 @@ coded! {
     "table-stale" TableStale { table: &'static str; since: String }
         = "the {table} are stale since {since}: the plan may be wrong"
 
-    // undo and resume
+    // For undo and resume.
     "revision-gone" RevisionGone { on: ObjectRef, revision: i64 }
         = "revision {revision} of {on} is not there any more"
     "node-is-ready" NodeIsReady { node: ObjectRef } = "{node} is Ready: the taint would delete its pods by force"
     "changed-since" ChangedSince { on: ObjectRef; why: String } = "{on} was changed since: {why}"
     "nothing-to-undo" NothingToUndo { title: String, why: String } = "nothing of {title} can be undone: {why}"
 
-    // nodes
+    // For nodes.
     "node-not-dead" NodeNotDead { node: Name, state: &'static str }
         = "{node} is {state}: the taint is only for a machine that is off, and deletes its pods by force"
     "node-not-read" NodeNotRead { node: Name } = "{node} could not be read"
     "filter" Filter { filter: FilterRefusal, pods: All<String> } = "{filter}: {pods}"
 
-    // workloads
+    // For workloads.
     "no-rollout" NoRollout { kind: Kind } = "a {kind} has no rollout"
     "no-restart" NoRestart { kind: Kind } = "a {kind} has no rollout: evict or delete its pods instead"
     "only-deployments-pause" OnlyDeploymentsPause { kind: Kind } = "only a Deployment can be paused, not a {kind}"
@@ -108,7 +108,7 @@ coded! {
     "revisions-not-read" RevisionsNotRead { name: Name } = "the revisions of {name} were not read"
     "no-revision" NoRevision { name: Name, why: NoRevision } = "{name}: {why}"
 
-    // replicas and autoscalers
+    // For replicas and autoscalers.
     "negative-replicas" NegativeReplicas { replicas: i32 }
         = "{replicas} replicas: a number of 0 or more is needed"
     "not-scalable" NotScalable { kind: Kind } = "a {kind} cannot be scaled"
@@ -116,7 +116,7 @@ coded! {
         = "{name} has {replicas} replicas, not {seen}{who}"
     "no-bounds" NoBounds { min: i32, max: i32 } = "invalid bounds {min}-{max}: the minimum must be 0 or more, the maximum at least 1 and not below the minimum"
 
-    // single pods
+    // For single pods.
     "static-pod" StaticPod { pod: Name }
         = "{pod} is a static pod: its kubelet starts it again, whatever the API says"
     "service-missing" ServiceMissing { namespace: Name, service: Name } = "service {namespace}/{service} is not there"
@@ -132,7 +132,7 @@ coded! {
     "other-label" OtherLabel { pod: Name, label: String, now: String, was: String }
         = "{pod} now has label {label}={now}, not {was}"
 
-    // failover
+    // For failover.
     "object-missing" ObjectMissing { on: ObjectRef, context: Elsewhere } = "{on} is not there{context}"
     "object-not-readable" ObjectNotReadable { on: ObjectRef, context: Elsewhere; why: String }
         = "{on}{context} cannot be read: {why}"
@@ -151,7 +151,7 @@ coded! {
 }
 
 impl Refusal {
-    /// What refuses.
+    /// Returns the check that refuses.
     pub fn guard(&self) -> Guard {
         match self {
             Self::Recorded { guard, .. } => *guard,
@@ -201,7 +201,7 @@ impl Refusal {
         }
     }
 
-    /// For people: the reason, with who refuses where it does not say so itself.
+    /// Returns the reason for people. It begins with the check that refuses, unless the reason names it.
     pub fn words(&self) -> String {
         let who = match self.guard() {
             Guard::KubectlFilter => "kubectl drain would refuse as well: ",
@@ -214,12 +214,12 @@ impl Refusal {
     }
 }
 
-/// Why there is no revision to go back to.
+/// Why a rollback has no revision to go back to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoRevision {
-    /// The workload has none at all.
+    /// The workload has no revisions.
     None,
-    /// Not this one, but these.
+    /// The workload does not have this revision. `known` lists the revisions that it has.
     Unknown {
         number: i64,
         known: Vec<i64>,
@@ -240,14 +240,14 @@ impl std::fmt::Display for NoRevision {
     }
 }
 
-/// As the journal has it.
+/// The format of a refusal in the journal.
 #[derive(Serialize, Deserialize)]
 struct Record {
     guard: Guard,
     reason: String,
 }
 
-/// The journal keeps the words that were shown.
+/// The journal stores the words that were shown.
 impl Serialize for Refusal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Record { guard: self.guard(), reason: self.to_string() }.serialize(serializer)

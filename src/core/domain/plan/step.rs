@@ -1,16 +1,16 @@
-//! The steps of a plan: the requests that exist, and what must hold in between.
+//! The steps of a plan: the requests, and the checks between them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::failover::Watched;
 use crate::domain::id::{Name, ObjectRef, Version};
 
-/// One step, in order. Evictions that follow each other run at the same time, everything else one by one.
+/// One step of a plan. Consecutive evictions run at the same time. All other steps run one by one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub what: StepKind,
     pub on: ObjectRef,
-    /// Another cluster than the intent's, by its context; empty = the intent's.
+    /// The context of another cluster. Empty for the intent's own.
     #[serde(default, skip_serializing_if = "Name::is_empty")]
     pub context: Name,
 }
@@ -24,46 +24,46 @@ impl Step {
         matches!(self.what, StepKind::Evict { .. } | StepKind::Delete { .. })
     }
 
-    /// True for what only looks.
+    /// Returns true if the step sends no change.
     pub fn is_check(&self) -> bool {
         matches!(self.what, StepKind::Check(_))
     }
 }
 
-/// The requests that exist. `Display` gives the words for people.
+/// The kinds of requests. `Display` gives the words for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepKind {
     Cordon,
     Uncordon,
-    /// Write the annotation of the template.
+    /// Writes the restart annotation of the pod template.
     Restart {
         version: Version,
     },
-    /// Put back the template of a revision.
+    /// Restores the pod template of a revision.
     Rollback {
         to: RevisionRef,
         from: RevisionRef,
     },
-    /// From what was seen to what is wanted, by the scale subresource.
+    /// Changes the replicas by the scale subresource, if the number is still `from`.
     Scale {
         from: i32,
         to: i32,
     },
     Evict {
-        /// Seconds; -1 = the pod's own.
+        /// The grace period in seconds. -1 means the pod's own.
         grace_period: i64,
     },
     Delete {
         grace_period: i64,
     },
-    /// Fields of one object.
+    /// Changes fields of one object.
     Change(Change),
-    /// Sends nothing: what must hold before the next step.
+    /// Sends no request. The condition must hold before the next step.
     Check(Gate),
 }
 
-/// Fields of one object from what was seen to what is wanted, in one request that changes nothing if they are others.
+/// Changes of fields of one object in one request. The request fails if a field no longer has its `from` value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// For people: `selector version=blue to version=green`.
@@ -71,17 +71,17 @@ pub struct Change {
     pub fields: Vec<FieldChange>,
 }
 
-/// One field. `Null` = absent.
+/// The change of one field. `Null` means that the field is absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
-    /// RFC 6901.
+    /// A JSON Pointer (RFC 6901).
     pub pointer: String,
     pub from: serde_json::Value,
     pub to: serde_json::Value,
 }
 
 impl FieldChange {
-    /// What must be there for the change to mean what it was planned for, and stays as it is.
+    /// Returns a change that only tests that the field has this value. The planned change depends on it.
     pub fn guard(pointer: &str, value: &serde_json::Value) -> Self {
         Self { pointer: pointer.to_owned(), from: value.clone(), to: value.clone() }
     }
@@ -91,25 +91,25 @@ impl FieldChange {
     }
 }
 
-/// A revision of a workload by its number and the object that holds its template.
+/// A revision of a workload: its number, and the object that stores its template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionRef {
     pub number: i64,
-    /// ReplicaSet or ControllerRevision.
+    /// The ReplicaSet or the ControllerRevision.
     pub holder: ObjectRef,
 }
 
-/// What must hold before an action goes on.
+/// A condition that must hold before an action continues.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
-    /// The Service's ready endpoints are pods with these labels, at least so many, and nobody else.
+    /// All ready endpoints of the Service are pods with these labels, and there are at least this many.
     ServedBy { labels: Vec<(Name, Name)>, at_least: u32 },
-    /// So many pods of the workload are ready.
+    /// At least this many pods of the workload are ready.
     Ready { replicas: i32 },
-    /// The route's controllers have accepted this generation of it.
+    /// The controllers of the route have accepted this generation.
     RouteAccepted,
-    /// A while in which the watched error ratio stays below its limit.
+    /// The watched error ratio stays below its limit for this time.
     Soak { secs: u32, watched: Option<Watched> },
 }
 
@@ -132,7 +132,7 @@ impl std::fmt::Display for StepKind {
 }
 
 impl Gate {
-    /// Which it is, without its numbers.
+    /// Returns the kind of the check, without its numbers.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ServedBy { .. } => "served-by",

@@ -1,26 +1,26 @@
-//! What a rehearsal was made without.
+//! The data that a rehearsal could not read.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::Name;
 use crate::domain::text::few;
 
-/// What a rehearsal would have judged by and could not read; it was planned without, as kubectl would.
+/// Data that a rehearsal could not read. The plan was made without it, like kubectl does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unread {
     pub what: Lacking,
-    /// Where; empty = in the whole cluster.
+    /// The namespaces that could not be read. Empty for the whole cluster.
     pub namespaces: Vec<Name>,
-    /// What the server said.
+    /// The server's error.
     pub why: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lacking {
-    /// PodDisruptionBudgets: the eviction API knows them all the same.
+    /// The PodDisruptionBudgets. The eviction API respects them even if they cannot be read.
     Budgets,
-    /// Services and their endpoints.
+    /// The Services and their endpoints.
     Services,
     /// The DaemonSets that own pods.
     DaemonSets,

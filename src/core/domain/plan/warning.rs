@@ -1,4 +1,4 @@
-//! What a person should know before confirming a plan.
+//! The warnings that a person reads before confirming a plan.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -8,10 +8,10 @@ use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::workload::ManagedBy;
 
 coded! {
-    /// What a person should know before confirming. Each code and its fields; `Display` gives the words.
+    /// A warning that a person reads before confirming. Each code has its fields. `Display` gives the words.
     Warning
 
-    // of any action
+    // For any action.
     "recorded" Recorded { words: String } = "{words}"
     "not-readable" NotReadable { what: Unread } = "{what}"
     "review-unanswered" ReviewUnanswered { access: Access, context: InContext; error: String }
@@ -26,12 +26,12 @@ coded! {
     "last-endpoint" LastEndpoint { namespace: Name, service: Name }
         = "service {namespace}/{service} is left without a ready endpoint"
 
-    // undo and resume
+    // For undo and resume.
     "gone-already" GoneAlready { on: ObjectRef } = "{on} is gone already"
     "done-already" DoneAlready { on: ObjectRef, step: StepKind } = "{on}: {step} already"
     "not-restored" NotRestored { what: String } = "not restored: {what}"
 
-    // nodes
+    // For nodes.
     "cordoned-already" CordonedAlready { node: Name } = "{node} is already cordoned: nothing to do"
     "uncordoned-already" UncordonedAlready { node: Name } = "{node} is already uncordoned: nothing to do"
     "whole-zone" WholeZone { zone: Name } = "these are all nodes of zone {zone}: that asks for the context's name"
@@ -49,7 +49,7 @@ coded! {
     "machine-must-be-off" MachineMustBeOff
         = "only if the machine is really off: two writers on one volume destroy data; the taint stays until you remove it with the same key"
 
-    // drain: kubectl's filters, budgets and Services
+    // For a drain: kubectl's filters, budgets and Services.
     "nothing-evicted" NothingEvicted { node: Name; pods: usize }
         = "{node}: nothing is evicted while pods are refused; {pods} could go"
     "unmanaged-pods" UnmanagedPods { pods: Few<String> } = "deleting Pods that declare no controller: {pods}"
@@ -64,7 +64,7 @@ coded! {
     "burdened" Burdened { services: Few<Burden> }
         = "each remaining backend gets at least 50 % more requests: {services}"
 
-    // drain: where pods come up again
+    // For a drain: the placement of the pods.
     "placement-unchecked" PlacementUnchecked = "placement not checked: only this node's pods are known here"
     "placement-partial" PlacementPartial
         = "placement checked against the nodes known so far: the list is not complete"
@@ -76,7 +76,7 @@ coded! {
     "affinity-unjudged" AffinityUnjudged { pods: Few<String> }
         = "affinity to namespaces by their labels was not judged for: {pods}"
 
-    // drain: what it costs
+    // For a drain: its costs.
     "bound-to-zone" BoundToZone { pods: Few<With<Name>> } = "their volumes may bind them to the zone: {pods}"
     "same-name" SameName { pods: Few<String> }
         = "re-created under the same name, only after the old one is gone: {pods}"
@@ -98,7 +98,7 @@ coded! {
     "gitops-reverts" GitOpsReverts { workloads: Few<With<ManagedBy>> }
         = "managed by GitOps, which reverts edits made to let the drain pass: {workloads}"
 
-    // workloads
+    // For workloads.
     "restart-on-delete" RestartOnDelete { name: Name }
         = "{name} has strategy OnDelete: nothing restarts until each pod is deleted"
     "rollback-on-delete" RollbackOnDelete { name: Name }
@@ -126,7 +126,7 @@ coded! {
     "broken-pod-stays" BrokenPodStays
         = "a pod of the newer revision that never became ready is not replaced by this: evict it afterwards"
 
-    // replicas and autoscalers
+    // For replicas and autoscalers.
     "replicas-already" ReplicasAlready { name: Name, replicas: i32 }
         = "{name} has {replicas} replicas already: nothing to do"
     "none-ready" NoneReady { name: Name; replicas: i32 }
@@ -159,7 +159,7 @@ coded! {
     "replicas-start" ReplicasStart {; now: i32, more: i32 }
         = "it has {now} replicas: {more} more start at its next sync"
 
-    // single pods
+    // For single pods.
     "no-controller" NoController { pod: Name } = "{pod} has no controller: nothing will re-create it"
     "empty-dir-lost" EmptyDirLost { pod: Name } = "{pod}: its emptyDir data is lost"
     "budgets-not-asked" BudgetsNotAsked = "deleted, not evicted: budgets are not asked"
@@ -169,7 +169,7 @@ coded! {
     "one-too-many" OneTooMany
         = "its controller may have started another pod meanwhile: then it deletes one of them"
 
-    // failover
+    // For failover.
     "not-watched" NotWatched = "no error ratio is watched: it does not stop by itself"
     "watched" Watched { namespace: Name, service: Name; limit: f64, percent: f64 }
         = "it stops when {namespace}/{service} has more than {limit} % errors; now {percent:.1} %"
@@ -194,18 +194,18 @@ coded! {
 }
 
 impl Warning {
-    /// True for what a person reads first: the action cannot come to its end so.
+    /// Returns true for a warning that comes first, because the action cannot finish.
     pub fn is_grave(&self) -> bool {
         matches!(self, Self::KubeletSilent { .. })
     }
 
-    /// The same list of names, unless it is empty.
+    /// Returns a warning about these names, or `None` if there are none.
     pub(crate) fn of<T>(names: Vec<T>, say: impl FnOnce(Few<T>) -> Self) -> Option<Self> {
         (!names.is_empty()).then(|| say(Few(names)))
     }
 }
 
-/// The journal keeps the words that were shown.
+/// The journal stores the words that were shown.
 impl Serialize for Warning {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -1,4 +1,4 @@
-//! Failover: each kind of way, there and back.
+//! Tests of each kind of failover and its revert.
 
 use std::sync::Arc;
 
@@ -99,10 +99,10 @@ fn weights_move_in_steps_with_a_look_after_each() {
         ]
     );
     assert_eq!(p.undo, "weights back to 100:0");
-    // back at once
+    // The revert runs in one step.
     let p = plan("TraefikService", "all", true, traefik(("web", 0), ("all", 100)));
     assert_eq!(steps(&p), ["weight all:web from 100:0 to 0:100 r", "wait 5 s r"]);
-    // a gateway has to accept each
+    // The controllers of a gateway must accept each change.
     let backends = json!([{ "name": "web", "weight": 100 }, { "name": "all", "weight": 0 }]);
     let route = json!({ "metadata": { "uid": "u" }, "spec": { "rules": [{ "backendRefs": backends }] } });
     let p = plan("HTTPRoute", "all", false, route);
@@ -117,7 +117,7 @@ fn weights_move_in_steps_with_a_look_after_each() {
     let p = plan("TraefikService", "outside", false, traefik(("web", 1), ("outside", 0)));
     assert_eq!(refused(&p), [""; 0], "what is outside of the cluster has no endpoints in it");
     assert_eq!(warned(&p)[0], "outside-cluster");
-    // run again, from half way or at the end: nothing goes back to where one flees from
+    // A second run may start half way or at the end. It moves no traffic back to the failing backend.
     let p = plan("TraefikService", "all", false, traefik(("web", 50), ("all", 50)));
     assert_eq!(steps(&p), ["weight web:all from 50:50 to 0:100 r", "wait 5 s r"]);
     let p = plan("TraefikService", "all", false, traefik(("web", 0), ("all", 7)));
@@ -198,12 +198,12 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
         other: "dr".into(),
     };
     assert!(p.warnings.contains(&differ), "{:?}", p.warnings);
-    // nothing here may go down as long as nobody can tell that traffic has left
+    // No workload may be scaled down here, because the plan cannot tell that the traffic has left.
     assert_eq!(refused(&p), ["scale-down-needs-route"]);
     let p = plan(live(3, "a:1"), live(3, "a:1"), Some(shift("TraefikService", "outside")), false);
     assert_eq!(placed(&p).last().map(String::as_str), Some("scale 3 to 0@"));
     assert!(!placed(&p)[0].starts_with("scale"), "it is up already: {:?}", placed(&p));
-    // back: what answers here has to be seen before the traffic comes, since it was at 0
+    // In the revert, the pods here must be ready before the traffic comes, because they were scaled to 0.
     let mut none = shift("TraefikService", "outside");
     none.from = "none".into();
     let p = plan(live(0, "a:1"), live(3, "a:1"), Some(none), true);
@@ -216,7 +216,7 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     assert_eq!(kinds.last().map(String::as_str), Some("scale 3 to 0@dr"));
     for (there, guard, said) in [
         (LookupResult::Absent, Guard::Precondition, "shop/deploy/web is not there in dr"),
-        // the server's words decide nothing
+        // The error text of the server decides nothing.
         (
             LookupResult::Unread("it is not there".into()),
             Guard::IncompleteData,

@@ -1,4 +1,4 @@
-//! What every plan goes through: guards, what must be typed, what a second rehearsal may change, undo and resume.
+//! Tests of the parts that all plans share: guards, confirmations, changes in a second rehearsal, undo and resume.
 
 use std::sync::Arc;
 
@@ -228,7 +228,7 @@ fn what_moves_by_itself_is_no_other_plan_and_what_is_worse_is() {
     assert_eq!(now.goes_beyond(&then), None);
     for (worse, what) in [
         (made(12.3, errors("pay", 12.3), 9, "a", ""), Beyond::Warnings),
-        // the same words about nothing that was read before
+        // The message is the same, but it is about an object that was not in the plan that was read.
         (made(12.3, burdened(&[("shop/web", 1.0)]), 9, "a", ""), Beyond::Warnings),
         (made(12.3, errors("web", 12.3), 1, "a", ""), Beyond::Services),
         (made(12.3, errors("web", 12.3), 9, "b", ""), Beyond::Unplaced),
@@ -239,14 +239,14 @@ fn what_moves_by_itself_is_no_other_plan_and_what_is_worse_is() {
     let mut refused = read.clone();
     refused.refusals.push(Refusal::ReadOnly);
     assert_eq!((beyond(&refused), read.goes_beyond(&refused)), (Some(Beyond::Warnings), None));
-    // the version of an object moves with its status
+    // The version of an object changes with its status.
     let restart = |version| {
         let mut p = read.clone();
         p.steps[0].what = StepKind::Restart { version: Version(version) };
         p
     };
     assert_eq!(restart(8).goes_beyond(&restart(7)), None);
-    // a Service that has got its pods back meanwhile holds nobody up
+    // A Service that has got its pods back needs no new agreement.
     let mut poorer = rates(&[("data/catalog-db", 1.0), ("shop/inventory", 2.0)]);
     poorer.services[0].ready_before = 3;
     poorer.services[0].ready_after = 2;
@@ -322,7 +322,7 @@ fn an_undo_asks_for_what_its_steps_do() {
     let p = by("kubectl");
     assert_eq!((p.refusals[0].code(), p.steps.len()), ("changed-since", 0));
     assert!(p.refusals[0].to_string().contains("kubectl has set it since"), "{:?}", p.refusals);
-    // without a name there is nothing whose end could be typed: an empty answer would be Enter alone
+    // Without a name, there is no text to type. An empty answer would be Enter alone.
     let p = undo(StepKind::Scale { from: 5, to: 3 }, &web, live, Vec::new());
     assert_eq!((p.confirm, p.answer.as_str()), (Confirm::Context, "test"));
 }

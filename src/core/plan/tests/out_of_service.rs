@@ -1,4 +1,4 @@
-//! The taint of a machine that is off.
+//! Tests of the out-of-service taint.
 
 use serde_json::{Value, json};
 
@@ -104,7 +104,7 @@ fn a_drain_of_a_node_that_does_not_answer_says_so_first() {
     assert_eq!(p.warnings[0], silent);
     assert_eq!(p.choices[0].act, Act::OutOfService);
     for (cluster, uid, name) in [(&dead, 10, "up"), (&*plain, 11, "off")] {
-        // a kubelet that says NotReady itself answers
+        // A kubelet that reports NotReady itself still answers.
         let p = drain(cluster, uid, name);
         assert!(p.silent.is_empty() && !matches!(p.choices[0].act, Act::OutOfService), "{name}");
     }
@@ -122,7 +122,7 @@ fn its_pods_of_a_protected_namespace_ask_for_their_confirmation() {
     };
     assert!(is_protected(&made(), &guards("shop")));
     assert!(!is_protected(&made(), &guards("vault")));
-    // nobody knows whose pods go
+    // It is not known which pods would be deleted.
     let mut blind = made();
     blind.pods.clear();
     blind.unread.push(Unread { what: Lacking::Pods, namespaces: Vec::new(), why: "403".into() });

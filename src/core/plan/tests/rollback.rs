@@ -1,4 +1,4 @@
-//! Roll-backs: who may revert them, and whether they lead back at all.
+//! Tests of rollbacks: the tools that may revert them, and targets that are newer than the running template.
 
 use std::sync::Arc;
 
@@ -100,11 +100,11 @@ fn a_roll_back_does_not_roll_forward_to_what_was_left_without_saying_so() {
         ]
     );
     assert_eq!(confirm, Confirm::Context);
-    // the first way back is an ordinary one
+    // The first rollback goes to an older template.
     let (told, confirm) = back(&cluster, vec![holder(1, "r0", "a:0", old), holder(2, "r1", "a:1", new)]);
     assert!(!told.iter().any(|w| matches!(w, Warning::NewerRevision { .. })), "{told:?}");
     assert_eq!(confirm, Confirm::Suffix);
-    // an error that only the pods of the target's version logged
+    // Only pods of the target's version logged the error.
     let mut logged = Cluster::clone(&cluster);
     for (version, asks) in [("2", Confirm::Context), ("0", Confirm::Context), ("1", Confirm::Suffix)] {
         let group = ErrorGroup {

@@ -1,4 +1,4 @@
-//! What is left of an action that shifts traffic in stages.
+//! Tests of resuming an action that shifts traffic in stages.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Which budget holds whom back, for how long at least, and what would unblock it.
+//! Which budgets block which pods, for how long at least, and what would unblock them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,28 +11,28 @@ use crate::facts::world::Cluster;
 
 type Key = (Name, Name);
 
-/// What is found out about one budget on the way.
+/// The data collected about one budget.
 struct Asked<'a> {
     pdb: &'a Pdb,
     left: i32,
-    /// Pods that take from it, and the longest grace period among them.
+    /// The number of pods whose evictions the budget counts, and the longest grace period among them.
     pods: u64,
     grace: u64,
     blocks: Vec<Name>,
-    /// Unready pods that it does not let go.
+    /// True if the budget blocks pods that are not ready.
     unready: bool,
-    /// Another budget over the same pod.
+    /// Another budget that selects the same pod.
     shared_with: Option<Name>,
 }
 
-/// Marks the pods that budgets hold back now. The server debits per eviction, so the pods of one budget are summed.
+/// Marks the pods that budgets block now. The server counts each eviction, so the pods of one budget are summed.
 pub(super) fn judge(cluster: &Cluster, going: &[&Pod], options: &DrainOptions, drain: &mut Drain) {
     drain.unread.extend(lacking(Lacking::Budgets, &[&cluster.pdbs.cover], going));
     let mut asked: BTreeMap<Key, Asked<'_>> = BTreeMap::new();
     let at: HashMap<Uid, usize> =
         drain.pods.iter().enumerate().map(|(i, fate)| (fate.pod.uid.clone(), i)).collect();
     for pod in going {
-        // the server does not ask budgets for these
+        // The server does not check budgets for these pods.
         if pod.phase != Phase::Running && pod.phase != Phase::Unknown || pod.is_terminating() {
             continue;
         }
@@ -85,7 +85,7 @@ pub(super) fn judge(cluster: &Cluster, going: &[&Pod], options: &DrainOptions, d
 }
 
 impl Asked<'_> {
-    /// What the eviction API would say for one more pod; None = it goes.
+    /// Returns why the eviction API would refuse one more pod. Returns `None` if it would evict the pod.
     fn ask(&mut self, pod: &Pod, grace: u64) -> Option<String> {
         let pdb = self.pdb;
         let who = format!("PDB {}/{}", pdb.namespace, pdb.name);
@@ -126,7 +126,7 @@ impl Asked<'_> {
         }
     }
 
-    /// How long its pods take at least, and why.
+    /// Returns how long the pods of the budget take at least, and why.
     fn wait(&self) -> (Option<BudgetWait>, String) {
         let pdb = self.pdb;
         let never = |why: String| (Some(BudgetWait::Unbounded), why);
@@ -205,7 +205,7 @@ mod tests {
     use crate::policy::drain::rehearse;
     use crate::state::ClusterState;
 
-    /// The server sees the labels that tell one pod of a StatefulSet from the others.
+    /// The server sees the labels that distinguish the pods of a StatefulSet.
     #[test]
     fn a_budget_for_one_pod_of_a_statefulset_holds_it() {
         let pod = |n: u128| Pod {

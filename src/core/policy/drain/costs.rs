@@ -1,5 +1,5 @@
-//! What a drain costs beside budgets and endpoints: outages of what has one replica, work that is lost, volumes that do
-//! not follow, zones that are left empty. One line per kind.
+//! The costs of a drain in addition to budgets and endpoints: outages of workloads with one replica, lost work,
+//! volumes that do not follow, and zones without nodes. Each kind has one warning.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::domain::workload::{Strategy, Workload};
 use crate::facts::world::{Cluster, NodeState};
 use crate::policy::pick;
 
-/// A grace period that is worth a word.
+/// A longer grace period gets a warning.
 const LONG_GRACE_SECS: u64 = 120;
 
 pub(super) fn judge(
@@ -28,7 +28,7 @@ pub(super) fn judge(
     if elsewhere {
         zones(cluster, nodes, &going, &owners, drain);
     } else {
-        // where they fit was not judged, so that they may not follow is all that can be said
+        // The placement was not checked, so the warning can only say that the volumes may not follow.
         let zone = |pod: &Pod| cluster.node(pod.node.as_ref()?)?.zone.clone();
         let bound = going.iter().filter(|p| p.shape.claims);
         let bound = bound.filter_map(|p| Some(With { name: full_name(p), of: zone(p)? })).collect();
@@ -51,16 +51,16 @@ pub(super) fn judge(
     controllers(cluster, &owners, drain);
 }
 
-/// One warning for all that it is about, if there is anything.
+/// Adds one warning about all of these, if there are any.
 fn say<T>(drain: &mut Drain, about: Vec<T>, warning: fn(Few<T>) -> Warning) {
     drain.warnings.extend(Warning::of(about, warning));
 }
 
-/// The workloads that the pods belong to in the end.
+/// The workloads that own the pods, directly or through a ReplicaSet.
 struct Owners<'a> {
-    /// Direct owner to the top one: a ReplicaSet's Deployment.
+    /// Maps a direct owner to the top owner: a ReplicaSet to its Deployment.
     top: HashMap<&'a Uid, &'a Uid>,
-    /// By top owner; only what is known.
+    /// The known workloads, by top owner.
     workloads: BTreeMap<(&'a Name, &'a Name, &'a Uid), &'a Workload>,
 }
 
@@ -93,7 +93,8 @@ fn named(w: &Workload) -> String {
     format!("{}/{}", w.namespace, w.name)
 }
 
-/// What has one replica is away until the replacement is ready: eviction deletes, it does not surge.
+/// Warns about workloads with one replica. They have an outage until the replacement is ready, because an eviction
+/// does not surge.
 fn outages(owners: &Owners<'_>, drain: &mut Drain) {
     let single = || owners.workloads.values().filter(|w| w.replicas == 1);
     let surges =
@@ -103,14 +104,15 @@ fn outages(owners: &Owners<'_>, drain: &mut Drain) {
     say(drain, names(false), |workloads| Warning::Outage { workloads });
 }
 
-/// Where an owner's pods that stay are.
+/// The pods of an owner that stay, with their zones.
 #[derive(Default)]
 struct Staying {
     ready: u32,
     zones: HashSet<Name>,
 }
 
-/// Zones that are left without a node to schedule on, and owners that are left without a replica in a zone.
+/// Warns about zones that are left without a schedulable node, and about workloads that are left without a replica in
+/// a zone.
 fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>, drain: &mut Drain) {
     let drained: HashSet<&Name> = nodes.iter().collect();
     drain.whole_zone = pick::empties_zone(cluster, nodes);
@@ -136,7 +138,7 @@ fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>,
             stays.zones.insert((*zone).clone());
         }
     }
-    // which owner loses pods in which zone
+    // The workloads that lose pods, by zone.
     let mut losing: BTreeSet<(&Name, &Uid)> = BTreeSet::new();
     for pod in going {
         if let (Some(zone), Some(top)) = (pod.node.as_ref().and_then(|n| zone_of.get(n)), owners.of(pod)) {
@@ -148,11 +150,11 @@ fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>,
     for w in owners.workloads.values().filter(|w| w.replicas > 1) {
         let stays = staying.get(&w.uid);
         if stays.is_none_or(|s| s.ready == 0) {
-            // what was not ready anywhere loses nothing
+            // A workload without any ready pod loses nothing.
             all.extend(serving.contains(&w.uid).then(|| named(w)));
             continue;
         }
-        // a zone without nodes has been told of already
+        // Zones without nodes already have a warning.
         let gone = left.iter().filter(|z| open.get(**z) == Some(&true)).find(|zone| {
             losing.contains(&(**zone, &w.uid)) && stays.is_some_and(|s| !s.zones.contains(**zone))
         });
@@ -164,7 +166,7 @@ fn zones(cluster: &Cluster, nodes: &[Name], going: &[&Pod], owners: &Owners<'_>,
     say(drain, last, |workloads| Warning::LastInZone { workloads });
 }
 
-/// What autoscalers and GitOps controllers make of it.
+/// Warns about autoscalers at their maximum, and about workloads that GitOps controllers manage.
 fn controllers(cluster: &Cluster, owners: &Owners<'_>, drain: &mut Drain) {
     let scaled: HashMap<(&Name, &Kind, &Name), &crate::domain::autoscaler::Hpa> =
         cluster.hpas.iter().map(|h| ((&h.namespace, &h.target_kind, &h.target_name), &**h)).collect();

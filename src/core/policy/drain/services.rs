@@ -1,4 +1,4 @@
-//! Which Services lose ready endpoints, and what the rest has to carry.
+//! Which Services lose ready endpoints, and the load on the remaining ones.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,8 +8,8 @@ use crate::domain::plan::{Burden, Lacking, ServiceEffect, Warning};
 use crate::domain::pod::Pod;
 use crate::facts::world::{Cluster, ServiceRow};
 
-/// A Service with `ready_after` ready endpoints instead of those that it has. Load is taken to spread evenly; what the
-/// policy really makes of it is only known afterwards.
+/// Returns the effect on a Service that keeps `ready_after` ready endpoints. The calculation assumes an even load,
+/// because the effect of the policy is not known in advance.
 pub fn effect(cluster: &Cluster, row: &ServiceRow, ready_after: u32) -> ServiceEffect {
     let (namespace, name) = (row.service.namespace.clone(), row.service.name.clone());
     let seen = cluster.traffic.services.iter().filter(|t| t.namespace == namespace && t.name == name);
@@ -55,7 +55,7 @@ pub(super) fn judge(cluster: &Cluster, going: &[&Pod], drain: &mut Drain) {
     drain.warnings.extend(Warning::of(loaded, |services| Warning::Burdened { services }));
 }
 
-/// The load of each remaining backend rises by 50 % or more.
+/// Returns true if the load of each remaining backend increases by 50 % or more.
 fn is_burdened(s: &ServiceEffect) -> bool {
     s.ready_after > 0 && u64::from(s.ready_before) * 2 >= u64::from(s.ready_after) * 3
 }

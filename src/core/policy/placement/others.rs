@@ -1,8 +1,8 @@
-//! The filters that depend on other pods: affinity, anti-affinity in both directions, topology spread.
+//! The filters that depend on other pods: affinity, anti-affinity in both directions, and topology spread.
 //!
-//! Pods of one shape, one namespace and the same labels form one *class*. A selector is matched against classes, never
-//! against pods. All pods are visited once, to count the relevant classes per node; placing a pod then increments the
-//! counts that its class contributes to.
+//! Pods with the same shape, namespace and labels form one *class*. Selectors are matched against classes, never
+//! against pods. All pods are visited once to count the relevant classes on each node. The placement of a pod then
+//! increments the counts of its class.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::facts::world::{Cluster, NodeRow};
 /// The domain of a node without the topology key.
 const NOWHERE: u32 = u32::MAX;
 
-/// A class: the addresses of the shared shape and of the pod's own values, and the namespace.
+/// The key of a class: the addresses of the shared shape and of the pod's own values, and the namespace.
 type Key<'a> = (usize, usize, &'a Name);
 
 fn key(pod: &Pod) -> Key<'_> {
@@ -32,7 +32,7 @@ struct Count {
 }
 
 impl Count {
-    /// None if the node has no such domain.
+    /// Returns the number of pods in the node's domain. Returns `None` if the node has no domain.
     fn at(&self, node: usize) -> Option<u32> {
         self.by.get(*self.of.get(node)? as usize).copied()
     }
@@ -46,12 +46,12 @@ impl Count {
     }
 }
 
-/// One spread constraint: only pods on eligible nodes count, and only the domains of these nodes.
+/// One spread constraint. Only pods on eligible nodes count, and only the domains of these nodes.
 struct Domains<'a> {
     spread: &'a Spread,
     count: Count,
     eligible: Vec<bool>,
-    /// For each domain: whether it has an eligible node.
+    /// For each domain: true if it has an eligible node.
     is_domain: Vec<bool>,
 }
 
@@ -62,7 +62,7 @@ impl Domains<'_> {
         }
     }
 
-    /// The smallest number of pods in a domain.
+    /// Returns the smallest number of pods in a domain.
     fn low(&self) -> u32 {
         let held = || self.count.by.iter().zip(&self.is_domain).filter(|(_, is)| **is).map(|(n, _)| *n);
         if held().count() < self.spread.min_domains as usize { 0 } else { held().min().unwrap_or(0) }
@@ -73,20 +73,20 @@ impl Domains<'_> {
 struct Rules<'a> {
     scheduling: &'a Scheduling,
     namespace: &'a Name,
-    /// Pods that match *all* affinity terms, for each term's topology.
+    /// The number of pods that match *all* affinity terms, for each term's topology.
     affinity: Vec<Count>,
     anti: Vec<Count>,
     spread: Vec<Domains<'a>>,
 }
 
-/// An anti-affinity term, and where the pods with this term are.
+/// An anti-affinity term, and the number of pods with this term in each domain.
 struct AntiAffinityCount<'a> {
     term: &'a PodTerm,
     namespace: &'a Name,
     count: Count,
 }
 
-/// The counts that a placed pod of a class increments.
+/// A count that a placed pod of a class increments.
 #[derive(Clone, Copy)]
 enum CountTarget {
     Affinity(usize),
@@ -100,15 +100,15 @@ struct Class {
     repelled_by: Vec<usize>,
     holds: Vec<usize>,
     targets: Vec<CountTarget>,
-    /// It satisfies its own affinity, so the first pod of a group can go to any node.
+    /// True if the pods satisfy their own affinity. The first pod of the group can then go to any node.
     satisfies_own_affinity: bool,
-    /// For each spread constraint: whether it counts itself.
+    /// For each spread constraint: true if the pod counts itself.
     counts_itself: Vec<bool>,
 }
 
 /// The staying pods of one class, by node.
 struct Group<'a> {
-    /// One of them, as an example of all.
+    /// One pod, as an example for the class.
     pod: &'a Pod,
     at: Vec<(usize, bool)>,
 }
@@ -121,7 +121,7 @@ pub(super) struct Others<'a> {
     index: HashMap<Key<'a>, usize>,
 }
 
-/// The domains of the nodes for each topology key, each computed once.
+/// The domains of the nodes for each topology key. Each key is calculated once.
 struct Topologies<'a> {
     rows: &'a [&'a NodeRow],
     known: HashMap<&'a Name, (Arc<[u32]>, usize)>,
@@ -173,7 +173,7 @@ impl<'a> Rules<'a> {
                     .enumerate()
                     .map(|(i, row)| {
                         let node = &row.node;
-                        // a drained node still counts as a domain unless the constraint honours its cordon
+                        // A drained node still counts as a domain, unless the constraint honours its cordon.
                         let open = !spread.honor_taints
                             || !(node.cordoned || away(i)) && scheduling.repelled_by(node).is_none();
                         open && keys.iter().all(|of| of.get(i).is_some_and(|d| *d != NOWHERE))
@@ -198,7 +198,7 @@ impl<'a> Rules<'a> {
         terms.peek().is_some() && terms.all(|t| t.selects(self.namespace, &pod.namespace, pod))
     }
 
-    /// The counts that pods of this class increment.
+    /// Returns the counts that pods of this class increment.
     fn counted_by(&self, at: usize, pod: &Pod) -> Vec<CountTarget> {
         let mut targets = Vec::new();
         if self.is_company(pod) {
@@ -219,7 +219,8 @@ impl<'a> Rules<'a> {
 }
 
 impl<'a> Others<'a> {
-    /// `rows`: all nodes; `away`: whether a node is drained; `gone`: the pods that leave the drained nodes.
+    /// Makes the counts. `rows` has all nodes, `away` returns whether a node is drained, and `gone` has the pods that
+    /// leave the drained nodes.
     pub(super) fn new(
         cluster: &'a Cluster,
         rows: &'a [&'a NodeRow],
@@ -256,7 +257,7 @@ impl<'a> Others<'a> {
         all
     }
 
-    /// Registers the anti-affinity terms that apply to a leaving pod, and where the pods with these terms are.
+    /// Registers the anti-affinity terms that apply to a leaving pod, and counts the pods with these terms.
     fn hold(&mut self, groups: &[Group<'a>], kinds: &[&'a Pod], topologies: &mut Topologies<'a>) {
         let mut known: HashMap<(usize, &Name, usize), Option<usize>> = HashMap::new();
         let staying = groups.iter().map(|g| (g.pod, &*g.at, None));
@@ -294,7 +295,7 @@ impl<'a> Others<'a> {
                 let targets = self.rules.get(at).map(|r| r.counted_by(at, group.pod)).unwrap_or_default();
                 for feed in targets {
                     for (node, terminating) in &group.at {
-                        // a terminating pod no longer counts for topology spread, but still for affinity
+                        // A terminating pod no longer counts for topology spread, but it still counts for affinity.
                         if !(*terminating && matches!(feed, CountTarget::Spread(..))) {
                             self.feed(feed, *node);
                         }
@@ -304,7 +305,7 @@ impl<'a> Others<'a> {
         }
     }
 
-    /// The terms that apply to each class, and the counts that it increments.
+    /// Sets the terms that apply to each class, and the counts that it increments.
     fn link(&mut self, kinds: &[&'a Pod]) {
         for (class, pod) in self.classes.iter_mut().zip(kinds) {
             class.repelled_by = self
@@ -346,13 +347,13 @@ impl<'a> Others<'a> {
         self.index.get(&key(pod)).copied()
     }
 
-    /// The smallest number of pods in a domain now, for each spread constraint of the class.
+    /// Returns the smallest number of pods in a domain now, for each spread constraint of the class.
     pub(super) fn lows(&self, class: usize) -> Vec<u32> {
         let rules = self.classes.get(class).and_then(|c| self.rules.get(c.rules?));
         rules.map(|r| r.spread.iter().map(Domains::low).collect()).unwrap_or_default()
     }
 
-    /// Why a pod of this class cannot go on this node because of other pods.
+    /// Returns why a pod of this class cannot run on this node because of other pods.
     pub(super) fn refuses(&self, class: usize, lows: &[u32], node: usize) -> Option<FilterReason<'a>> {
         let class = self.classes.get(class)?;
         if let Some(rules) = class.rules.and_then(|i| self.rules.get(i)) {
@@ -393,7 +394,7 @@ impl<'a> Others<'a> {
     }
 }
 
-/// The classes of staying pods that some term selects, or that have terms of their own.
+/// Returns the classes of staying pods that a term may select, or that have anti-affinity terms of their own.
 fn groups<'a>(
     cluster: &'a Cluster,
     rules: &[Rules<'a>],

@@ -1,4 +1,4 @@
-//! Rules about errors: what Services answer, and what logs say since a rollout.
+//! Rules about errors: error responses of Services, and new errors in logs since a rollout.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use crate::facts::world::{Change, ChangeKind, Cluster, TrafficRow};
 use super::RuleContext;
 use super::pods::revertible;
 
-/// Requests below this many in the window prove nothing.
+/// The minimum number of requests in the window. Fewer do not prove a problem.
 const ENOUGH: f64 = 20.0;
-/// A finding goes only below this one, so that a ratio at the threshold does not flicker.
+/// A finding ends only below this ratio, so that it does not flicker near the threshold.
 const GOOD_RATIO: f64 = 0.005;
 /// A critical finding becomes a warning only below this ratio, so that it does not flicker.
 const STILL_GRAVE: f64 = 0.04;
-/// A backend that alone fails at this ratio is a finding however little of the Service it serves …
+/// A single backend that fails at this ratio is a finding, even if it serves a small part of the Service …
 const FAILING_RATIO: f64 = 0.1;
-/// … if it has failed so many requests in the window.
+/// … if it has failed this many requests in the window.
 const FAILED: f64 = 20.0;
 
 pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
@@ -38,7 +38,7 @@ pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         found.then_some((row, object, rps, ratio))
     });
     let services: Vec<_> = services.collect();
-    // what a proxy before a Service's pods counts is the same trouble, seen a second time
+    // A proxy in front of a Service's pods counts the same errors again.
     let (proxies, services): (Vec<_>, Vec<_>) =
         services.iter().partition(|(row, ..)| services.iter().any(|(other, ..)| is_proxy_of(row, other)));
     services
@@ -52,24 +52,24 @@ pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             let grave = worst >= if was_grave { STILL_GRAVE } else { GRAVE_ERRORS };
             let (asked, gone) = asked(row);
             let is_bad = |b: &&BackendTraffic| b.error_ratio.is_some_and(|r| r >= BAD_ERRORS);
-            // what pods have left behind that are out of rotation by now passes by itself
+            // Errors of pods that are already out of rotation stop without an action.
             let passing = !asked.is_empty() && !asked.iter().any(is_bad) && gone.iter().any(is_bad);
             let asked = if passing { gone } else { asked };
             let mut bad: Vec<_> = asked.iter().copied().filter(is_bad).collect();
             bad.sort_by(|a, b| b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0)));
             let alone = alone(&asked, &bad).filter(|_| !passing);
-            // one bad backend of a release that the others bear is that backend's fault
+            // If only one backend fails and only one pod logs the error, the backend is at fault, not the release.
             let release = release_behind(context, s).filter(|r| alone.is_none() || r.group.pod_count > 1);
             let who = match (alone, bad.len()) {
                 _ if passing => Culprit::OutOfRotation,
                 (Some(one), _) => Culprit::Backend(one.name.clone()),
-                // a ratio a little over the line on some and a little under it on others is everybody's
+                // If the ratios of the bad backends are close to those of the others, all backends are affected.
                 (None, some) if some > 0 && some < asked.len() && stands_out(&asked, &bad) => {
                     Culprit::Some { bad: some, of: asked.len() }
                 }
                 _ => Culprit::All,
             };
-            // what it comes from says more than who has it
+            // The origin of the errors comes first in the evidence, because it says more than the backends.
             let mut evidence: Vec<Evidence> = Vec::new();
             match (&release, alone) {
                 (Some(release), _) => evidence.extend(release.evidence(context.now)),
@@ -114,7 +114,8 @@ fn measured_by(service: &ServiceTraffic) -> String {
     format!("measured by {} over {} s", service.preset, service.window_secs)
 }
 
-/// True if one backend in rotation fails badly, and the others do not. Half as bad is enough for one that was `held` so.
+/// Returns true if exactly one backend in rotation fails badly. For a finding that is already `held`, half of the
+/// limits is enough.
 fn has_failing(row: &TrafficRow, held: bool) -> bool {
     let service = &row.traffic;
     let window = f64::from(service.window_secs);
@@ -131,7 +132,7 @@ fn has_failing(row: &TrafficRow, held: bool) -> bool {
     asked.iter().any(|b| b.name == one.name) && asked.len() > 1 && stands_out(&asked, &[one])
 }
 
-/// What this pod alone logs.
+/// Returns the error that only this pod logs.
 fn own_errors(context: &RuleContext<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Evidence> {
     let pod = format!("{}/{backend}", service.namespace);
     let only_it = |group: &&Arc<ErrorGroup>| {
@@ -143,7 +144,7 @@ fn own_errors(context: &RuleContext<'_, '_>, service: &ServiceTraffic, backend: 
     Some(format!("only {backend} logs, {:.0}/min: {}", worst.per_minute, worst.template).into())
 }
 
-/// True if this is what a proxy outside of Kubernetes' Services counts at some of that Service's pods.
+/// Returns true if the proxy counts requests to pods of this Service only.
 fn is_proxy_of(proxy: &TrafficRow, service: &TrafficRow) -> bool {
     let (proxy, service) = (&proxy.traffic, &service.traffic);
     let same = |b: &BackendTraffic| service.backends.iter().any(|other| other.name == b.name);
@@ -153,14 +154,14 @@ fn is_proxy_of(proxy: &TrafficRow, service: &TrafficRow) -> bool {
         && proxy.backends.iter().all(same)
 }
 
-/// A Service's backends: those in rotation, and those that were.
+/// Returns the backends of a Service: those in rotation, and those out of rotation.
 fn asked(row: &TrafficRow) -> (Vec<&BackendTraffic>, Vec<&BackendTraffic>) {
     let (gone, asked): (Vec<_>, Vec<_>) = row.backends().partition(|(_, share)| share.out);
     let only = |of: Vec<_>| of.into_iter().map(|(backend, _)| backend).collect();
     (only(asked), only(gone))
 }
 
-/// True if the bad backends are at least three times as bad as every other one that answers requests.
+/// Returns true if the bad backends have at least three times the error ratio of every other one.
 fn stands_out(asked: &[&BackendTraffic], bad: &[&BackendTraffic]) -> bool {
     let ratio = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
     let least = bad.iter().map(|b| ratio(b)).fold(f64::INFINITY, f64::min);
@@ -168,32 +169,33 @@ fn stands_out(asked: &[&BackendTraffic], bad: &[&BackendTraffic]) -> bool {
     others.map(|b| ratio(b)).all(|other| other * 3.0 <= least)
 }
 
-/// The one backend whose fault it is.
+/// Returns the single backend that is at fault.
 fn alone<'b>(asked: &[&BackendTraffic], bad: &[&'b BackendTraffic]) -> Option<&'b BackendTraffic> {
     let [one] = bad else { return None };
     (asked.len() > 1 && stands_out(asked, bad)).then_some(*one)
 }
 
-/// A backend that gets this many times its share is worth a line; it needs a look if its answers are late by as much.
+/// A backend that gets this many times its share is a finding. It is a warning if its responses are slower by the
+/// same factor.
 const UNEVEN: f64 = 2.0;
-/// The line goes only below this, so that it does not flicker.
+/// The finding ends only below this factor, so that it does not flicker.
 const STILL_UNEVEN: f64 = 1.5;
-/// Answers faster than this are not late, whatever the others need.
+/// Faster responses are not late, even if other backends are much faster.
 const LATE_MS: f64 = 50.0;
 
-/// A backend that certainly gets more than its share, both 0..1.
+/// A backend that significantly gets more than its share, both 0..1.
 struct Burden<'s> {
     backend: &'s BackendTraffic,
     observed: f64,
     expected: f64,
-    /// By several times …
+    /// True if it gets several times its share …
     heavy: bool,
-    /// … and its answers are late.
+    /// … and its responses are late.
     late: bool,
 }
 
-/// A balancer that sends a backend several times its share. It needs a look where answers are late for it; until then, or
-/// where they never were, it is out of the ordinary.
+/// Finds load balancers that send a backend several times its share. It is a warning if the backend's responses are
+/// late, and otherwise an info.
 pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let services = context.cluster.derived.traffic.iter().filter_map(|row| {
         let s = &row.traffic;
@@ -215,7 +217,8 @@ pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
                 burdened.push(Burden { backend, observed, expected, heavy, late });
             }
         }
-        // a backend that gets several times what most get is named too, although its answers are not late yet
+        // A backend that gets several times as much as most backends is named too, even if its responses are not late
+        // yet.
         gets.sort_by(f64::total_cmp);
         let most = *gets.get(gets.len().saturating_sub(1) / 2)?;
         burdened.retain(|b| b.heavy || b.observed / b.expected >= most * UNEVEN);
@@ -239,7 +242,7 @@ pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
                 expected: first.expected,
                 all_settled,
             };
-            // once a warning, it stays one until the share is normal again
+            // A warning stays a warning until the share is normal again.
             let severity = if first.late { Severity::Warning } else { was.unwrap_or(Severity::Info) };
             let late = |b: &Burden<'_>| {
                 let (name, p95) = (&b.backend.name, b.backend.p95_ms.unwrap_or(0.0));
@@ -247,7 +250,7 @@ pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             };
             Some(Cause {
                 evidence: burdened.iter().map(late).chain([measured_by(s)]).map(Evidence::from).collect(),
-                // the others bear its share until the balancer is mended
+                // The other backends take over its share until the load balancer is fixed.
                 action: removable(context, s, &first.backend.name),
                 impact: Impact {
                     services: 1,
@@ -260,7 +263,8 @@ pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .collect()
 }
 
-/// Taking the one bad backend out of its Service. Not a StatefulSet's pod: nobody else can have its name.
+/// Suggests to take the one bad backend out of its Service. A pod of a StatefulSet is not suggested, because no other
+/// pod can have its name.
 fn removable(context: &RuleContext<'_, '_>, service: &ServiceTraffic, backend: &Name) -> Option<Suggestion> {
     let pod = context.cluster.pod(&service.namespace, backend)?;
     let stays = pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet);
@@ -274,10 +278,10 @@ fn about(service: &ServiceTraffic) -> ObjectRef {
     ObjectRef::new(Kind::Service, &service.namespace, &service.name, &Uid::default())
 }
 
-/// Errors count as a rollout's when they were first seen within this time after it.
+/// An error belongs to a rollout if it was first seen within this time after it.
 const AFTER_SECS: u64 = 600;
 
-/// A rollout, and an error that nobody had seen before it.
+/// A rollout, and an error that was never seen before it.
 struct NewErrors<'a> {
     change: &'a Change,
     group: &'a ErrorGroup,
@@ -310,24 +314,25 @@ impl NewErrors<'_> {
     }
 }
 
-/// The newest rollout of the one workload that logs an error which is not older than it.
+/// Returns the newest rollout of the workload that logs an error, if the error began after it. Returns `None` if
+/// several workloads log the error.
 fn release_of<'a>(context: &RuleContext<'_, 'a>, group: &'a ErrorGroup) -> Option<NewErrors<'a>> {
     let [workload] = &*group.workloads else { return None };
     let rollouts = context.cluster.derived.changes.iter().filter(|c| {
         matches!(c.kind, ChangeKind::Rollout { .. })
             && workload.split_once('/') == Some((c.object.namespace.as_str(), c.object.name.as_str()))
     });
-    // once it was rolled back, or on, the rollout before that is no longer what to undo
+    // After a rollback or a newer rollout, the older rollout is no longer the one to undo.
     let change = rollouts.max_by_key(|c| c.at)?;
     let after = group.first >= change.at && group.first.secs_since(change.at) <= AFTER_SECS;
     let goes_on = !group.has_stopped(context.now);
     let ChangeKind::Rollout { from, back, .. } = &change.kind else { return None };
-    // what the version before logs as well is not this one's, and a way back is not to be undone
+    // If the previous version logs the error too, this rollout is not the cause. A rollback must not be undone.
     let shared = !from.is_empty() && group.versions.contains(from);
     (after && goes_on && !shared && !back).then_some(NewErrors { change, group })
 }
 
-/// The same, of a workload behind a Service: of several errors the most frequent.
+/// Returns the rollout and the error of a workload behind a Service. Of several errors, it is the most frequent one.
 fn release_behind<'a>(context: &RuleContext<'_, 'a>, service: &ServiceTraffic) -> Option<NewErrors<'a>> {
     let row = context.services_in(&service.namespace).iter().find(|r| r.service.name == service.name)?;
     let selected = |object: &ObjectRef| {
@@ -340,7 +345,7 @@ fn release_behind<'a>(context: &RuleContext<'_, 'a>, service: &ServiceTraffic) -
         .max_by_key(|release| release.group.count)
 }
 
-/// An error that was first seen within ten minutes after a rollout of the only workload that logs it.
+/// Finds errors that were first seen within ten minutes after a rollout of the only workload that logs them.
 pub fn errors_since_rollout(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let releases = context.cluster.logs.groups.iter().filter_map(|group| release_of(context, group));
     releases

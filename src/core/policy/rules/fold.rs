@@ -1,4 +1,4 @@
-//! Findings that others explain become their evidence: one line on the screen for one trouble.
+//! Findings that another one explains become its evidence, so that one problem is one line on the screen.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use crate::domain::workload::Workload;
 
 use super::RuleContext;
 
-/// A workload's pods in trouble explain its stuck rollout, and both explain a Service without endpoints.
+/// Folds findings. Problems of a workload's pods explain its stuck rollout, and both explain a Service without
+/// endpoints.
 pub(super) fn fold(context: &RuleContext<'_, '_>, causes: &mut Vec<Cause>) {
     let workload_of = |cause: &Cause| cause.object().filter(|o| o.kind != Kind::Pod).map(|o| o.uid.clone());
-    // 1. one workload, several findings: the rollout that they hold up leads
+    // 1. A workload with several findings: the finding about its rollout includes those about its pods.
     let stuck: HashMap<Uid, usize> = causes
         .iter()
         .enumerate()
@@ -31,7 +32,7 @@ pub(super) fn fold(context: &RuleContext<'_, '_>, causes: &mut Vec<Cause>) {
             gone.get_mut(i).into_iter().for_each(|g| *g = true);
         }
     }
-    // 2. a Service without endpoints belongs to the workload that it selects
+    // 2. A Service without endpoints belongs to the workload that it selects.
     let parents: Vec<Parent> = causes
         .iter()
         .enumerate()
@@ -64,7 +65,7 @@ pub(super) fn fold(context: &RuleContext<'_, '_>, causes: &mut Vec<Cause>) {
             gone.get_mut(i).into_iter().for_each(|g| *g = true);
         }
     }
-    // 3. new errors of a workload whose Service answers with errors are evidence of that
+    // 3. New errors of a workload become evidence if its Service responds with errors.
     let told: HashMap<Uid, usize> = causes
         .iter()
         .enumerate()
@@ -95,7 +96,8 @@ pub(super) fn fold(context: &RuleContext<'_, '_>, causes: &mut Vec<Cause>) {
     }
 }
 
-/// Findings of one code that share a cause become one line: what they have in common, and who they are.
+/// Groups findings of one code that share a cause into one line. The line has the shared cause and the names of the
+/// objects.
 fn group(causes: &mut Vec<Cause>) {
     let most = causes.iter().map(|c| c.shared.len()).max().unwrap_or(0);
     for nth in 0..most {
@@ -126,9 +128,9 @@ fn group(causes: &mut Vec<Cause>) {
     }
 }
 
-/// Names that the line of a group holds.
+/// The maximum number of names in the line of a group.
 const NAMED: usize = 3;
-/// Members whose evidence is kept.
+/// The number of group members whose evidence is kept.
 const WITH_EVIDENCE: usize = 10;
 
 fn together(mut of: Vec<Cause>, nth: usize) -> Option<Cause> {
@@ -136,7 +138,7 @@ fn together(mut of: Vec<Cause>, nth: usize) -> Option<Cause> {
     let first = of.first()?.clone();
     let by = first.shared.get(nth)?.clone();
     let heads: Vec<ObjectRef> = of.iter().filter_map(|c| c.object().cloned()).collect();
-    // a set: thousands of pods may share one cause
+    // A set is fast enough if thousands of pods share one cause.
     let mut seen: HashSet<&ObjectRef> = HashSet::new();
     let all = heads.iter().chain(of.iter().flat_map(|c| &c.objects));
     let objects: Vec<ObjectRef> = all.filter(|object| seen.insert(object)).cloned().collect();
@@ -164,12 +166,12 @@ fn together(mut of: Vec<Cause>, nth: usize) -> Option<Cause> {
     })
 }
 
-/// A finding as the evidence of the one that includes it.
+/// Returns a finding as the evidence of the one that includes it.
 pub(super) fn included(relation: Relation, cause: Cause) -> Evidence {
     Evidence::Finding { relation, cause: Arc::new(cause) }
 }
 
-/// A cause's place in the list, and its workload.
+/// The index of a finding in the list, and its workload.
 type Parent = (usize, Arc<Workload>);
 
 fn adopt(parent: Option<&mut Cause>, child: &Cause) {

@@ -1,4 +1,4 @@
-//! Jobs that failed, CronJobs that missed their schedule, pods that failed or were evicted.
+//! Jobs that failed, CronJobs that missed their schedule, and pods that failed or were evicted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::policy::cron::Schedule;
 use super::RuleContext;
 use super::pods::evidence;
 
-/// A failure that is older than a day is history: it is shown, but nobody has to get up for it.
+/// A failure older than a day is only an info. It is shown, but nobody has to react to it at once.
 const HISTORY_SECS: u64 = 86_400;
 
 fn failure(job: &Workload) -> Option<&Condition> {
@@ -27,17 +27,18 @@ fn succeeded(job: &Workload) -> bool {
     job.condition("Complete").is_some_and(|c| c.status == Status::True)
 }
 
-/// How old a failure is.
+/// Returns the severity of a failure by its age.
 fn severity(context: &RuleContext<'_, '_>, since: Option<Stamp>) -> Severity {
     let old = since.is_some_and(|since| context.now.secs_since(since) >= HISTORY_SECS);
     if old { Severity::Info } else { Severity::Warning }
 }
 
-/// Jobs that failed, one line for those of a CronJob: only those after its newest Job that succeeded.
+/// Finds Jobs that failed. The Jobs of a CronJob share one line, and only those after its newest successful Job
+/// count.
 pub fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let jobs = || context.cluster.jobs.iter();
     let of_cron = |job: &Workload| job.owner.clone().filter(|owner| owner.kind == Kind::CronJob);
-    // when the newest successful Job of an owner was created
+    // The creation time of the newest successful Job of each owner.
     let mut good: HashMap<Uid, Stamp> = HashMap::new();
     for job in jobs().filter(|job| succeeded(job)) {
         if let Some(owner) = &job.owner {
@@ -90,7 +91,7 @@ pub fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .collect()
 }
 
-/// A pod that no controller replaces.
+/// Finds failed pods without a controller. Nothing replaces them.
 pub fn pod_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let failed = context.bad.values().filter(|pod| {
         pod.phase == Phase::Failed
@@ -115,8 +116,8 @@ pub fn pod_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .collect()
 }
 
-/// Pods that a kubelet evicted stay until somebody deletes them. Their controllers have made others; the pressure
-/// itself is the node's finding.
+/// Finds pods that a kubelet evicted. They stay until they are deleted, although their controllers have created
+/// replacements. The pressure itself is a finding about the node.
 pub fn evicted(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut of: BTreeMap<&Name, Vec<&Arc<Pod>>> = BTreeMap::new();
     for pod in context.bad.values().filter(|pod| pod.trouble == Some(Trouble::Evicted)) {
@@ -141,25 +142,25 @@ pub fn evicted(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .collect()
 }
 
-/// The controller makes a Job within seconds of its time.
+/// The controller creates a Job within seconds of its scheduled time.
 const LATE_SECS: u64 = 40;
-/// With `concurrencyPolicy: Forbid` a Job that still runs suppresses the next ones on purpose: it is reported only after
-/// this many.
+/// With `concurrencyPolicy: Forbid`, a running Job suppresses the next ones on purpose. It is reported after this
+/// many scheduled times.
 const FORBIDDEN_TIMES: u64 = 3;
-/// By how much a time zone may move its clock in summer.
+/// The change of the clock for summer time.
 const SUMMER_TIME_SECS: u64 = 3_600;
 
-/// When a Job is overdue.
+/// Returns the time since which a Job is overdue.
 ///
-/// The time zone of a schedule is known where it says UTC, and does not matter where every hour is the same; for any
-/// other only the longest gap between two of its times is certain.
+/// The time zone is certain if the schedule says UTC, and it does not matter if every hour is the same. For other
+/// schedules, only the longest gap between two scheduled times is certain.
 fn overdue(cronjob: &CronJob, now: Stamp) -> Option<Stamp> {
     let schedule = Schedule::parse(&cronjob.schedule)?;
     let base = cronjob.last_scheduled.unwrap_or(cronjob.created);
-    // a schedule that was changed, or resumed, since counts from then
+    // If the schedule was changed or resumed, the time counts from then.
     let base = cronjob.changed.as_ref().map_or(base, |changed| changed.at.max(base));
     let is_utc = cronjob.time_zone.as_ref().is_some_and(|tz| matches!(tz.as_str(), "UTC" | "Etc/UTC"));
-    // a controller half an hour off UTC shows it by the times that it used
+    // The last scheduled time shows if the controller's time zone differs from UTC by half an hour.
     let by_utc = |last: Stamp| schedule.next(last.plus_secs(-60)) == Some(last);
     let is_hourly =
         cronjob.time_zone.is_none() && schedule.is_hourly() && cronjob.last_scheduled.is_none_or(by_utc);
@@ -179,7 +180,7 @@ fn overdue(cronjob: &CronJob, now: Stamp) -> Option<Stamp> {
     (now.secs_since(due) >= late).then_some(due)
 }
 
-/// CronJobs whose time has passed without a Job. Suspended ones are so on purpose.
+/// Finds CronJobs whose scheduled time has passed without a Job. Suspended CronJobs are skipped.
 pub fn cronjob_missed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = context.cluster.cronjobs.iter().filter(|c| !c.suspended);
     rows.filter_map(|cronjob| {
@@ -232,7 +233,8 @@ mod tests {
             ("*/5 * * * *", Some("Asia/Kathmandu"), "2026-01-01T03:05:45Z", true),
             ("0 3 * * *", Some("UTC"), "2026-01-02T03:00:30Z", false),
             ("0 3 * * *", Some("UTC"), "2026-01-02T03:01:00Z", true),
-            // 03:00 UTC is 04:00 in Berlin: the next may be at 05:00 there, or an hour after the clock was moved
+            // 03:00 UTC is 04:00 in Berlin. The next run may be at 05:00 there, or an hour later after a clock
+            // change.
             ("0 4,5 * * *", Some("Europe/Berlin"), "2026-01-01T04:30:00Z", false),
             ("0 4 * * *", Some("Europe/Berlin"), "2026-01-02T03:30:00Z", false),
             ("0 4 * * *", Some("Europe/Berlin"), "2026-01-02T04:01:00Z", true),

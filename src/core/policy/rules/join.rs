@@ -1,5 +1,5 @@
-//! Findings of different rules that are one trouble: a caller that fails because the service that it calls does, a budget
-//! of pods that are in trouble themselves, services that got slow when a node was lost.
+//! Joins findings of different rules about one problem: a caller that fails because the called service fails, a
+//! budget over pods that have problems, and services that became slow when a node was lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::domain::time::Stamp;
 use super::RuleContext;
 use super::fold::included;
 
-/// A service that gets slow within this time of a node's loss does so for its sake.
+/// A service that becomes slow within this time after a node's loss does so because of it.
 const AFTER_LOSS_SECS: u64 = 300;
 
-/// Services that the line of a lost node names; the others are in its evidence.
+/// The number of services that the line of a lost node names. The others are in its evidence.
 const IN_LINE: usize = 3;
 
-/// `gone`: findings that are told by others already.
+/// Joins the findings. `gone` marks those that another finding already includes.
 pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &mut [bool]) {
-    // in an order of its own: that of the tables is the one in which their rows came
+    // The order of the tables is the order in which rows arrived. Sorting makes the result stable.
     let mut order: Vec<usize> = there(causes, gone).map(|(i, _)| i).collect();
     order.sort_by_key(|i| causes.get(*i).map(|cause| (cause.code(), cause.objects.clone())));
     for i in order {
@@ -42,7 +42,7 @@ pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &m
             if parent.code() == Code::NodeNotReady && parent.hits.len() < IN_LINE {
                 parent.hits.extend(hit_of(&child));
             }
-            // while the one recovers so does what comes from it
+            // If the parent is recovering, its consequences are too.
             let recovers =
                 parent.progress.remedy.as_ref().is_some_and(|remedy| remedy.effect != Effect::None);
             if !recovers {
@@ -57,7 +57,7 @@ pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &m
     }
 }
 
-/// What the loss of a node has done to a Service, for the node's line.
+/// Returns the effect of a node's loss on a Service, for the node's line.
 fn hit_of(child: &Cause) -> Option<ServiceHit> {
     let service = child.object()?.clone();
     match (child.code(), child.impact.error_ratio) {
@@ -71,7 +71,7 @@ fn there<'c>(causes: &'c [Cause], gone: &'c [bool]) -> impl Iterator<Item = (usi
     causes.iter().enumerate().filter(|(i, _)| !gone.get(*i).copied().unwrap_or(true))
 }
 
-/// The failing service that the callers' own error lines name, if it fails at least as badly.
+/// Returns the failing service that the caller's own error lines name. Its error ratio must be at least as high.
 fn called(context: &RuleContext<'_, '_>, causes: &[Cause], gone: &[bool], i: usize) -> Option<usize> {
     let caller = causes.get(i)?;
     let of = caller.objects.first().filter(|o| o.kind == Kind::Service)?;
@@ -93,11 +93,11 @@ fn called(context: &RuleContext<'_, '_>, causes: &[Cause], gone: &[bool], i: usi
         .map(|(n, _)| n)
 }
 
-/// The node or zone that was lost just before, if it has pods of this Service: the others bear their load, or there are
-/// none.
+/// Returns the node or zone that was lost just before, if pods of this Service run there. The remaining pods take
+/// their load, or there are none.
 fn cut_off(context: &RuleContext<'_, '_>, causes: &[Cause], gone: &[bool], child: &Cause) -> Option<usize> {
     let service = child.objects.first().filter(|o| o.kind == Kind::Service)?;
-    // what a release, one bad pod or somebody's remedy explains is not the node's doing
+    // If a release, one bad pod or a remedy explains the finding, the node is not the cause.
     if child.objects.len() > 1 || child.action.is_some() || child.progress.remedy.is_some() {
         return None;
     }
@@ -106,7 +106,7 @@ fn cut_off(context: &RuleContext<'_, '_>, causes: &[Cause], gone: &[bool], child
     let pods = context.pods_in(&service.namespace).iter().filter(lost);
     let nodes: BTreeSet<&Name> = pods.filter_map(|pod| pod.node.as_ref()).collect();
     let hosts = |(_, c): &(usize, &Cause)| c.objects.iter().any(|o| nodes.contains(&o.name));
-    // of several the one that took the most
+    // Of several losses, this is the one with the most pods.
     let (n, loss) = lost_before(causes, gone, child)
         .filter(hosts)
         .max_by(|(_, a), (_, b)| a.impact.pods.cmp(&b.impact.pods).then_with(|| b.objects.cmp(&a.objects)))?;
@@ -114,7 +114,8 @@ fn cut_off(context: &RuleContext<'_, '_>, causes: &[Cause], gone: &[bool], child
     (!released).then_some(n)
 }
 
-/// A newer release is at least as likely to be at fault: its logs will tell.
+/// Returns true if a workload of the Service had a rollout after the loss. The rollout is then at least as likely to
+/// be the cause.
 fn is_released_since(context: &RuleContext<'_, '_>, service: &ObjectRef, at: Stamp) -> bool {
     let workloads = workloads_of(context, service);
     let changes = context.cluster.derived.changes.iter();
@@ -124,7 +125,7 @@ fn is_released_since(context: &RuleContext<'_, '_>, service: &ObjectRef, at: Sta
         .any(|c| workloads.contains(format!("{}/{}", c.object.namespace, c.object.name).as_str()))
 }
 
-/// `namespace/workload` of what may stand behind a Service.
+/// Returns `namespace/workload` of the workloads that may be behind a Service.
 fn workloads_of(context: &RuleContext<'_, '_>, service: &ObjectRef) -> BTreeSet<String> {
     let row = context.services_in(&service.namespace).iter().find(|row| row.service.name == service.name);
     let Some(selector) = row.map(|row| &row.service.selector).filter(|s| !s.is_empty()) else {
@@ -135,7 +136,8 @@ fn workloads_of(context: &RuleContext<'_, '_>, service: &ObjectRef) -> BTreeSet<
     behind.map(|w| format!("{}/{}", w.workload.namespace, w.workload.name)).collect()
 }
 
-/// True if a line names this Service as a host: `checkout.shop`, `checkout.shop.svc.cluster.local`, `//checkout:80/`.
+/// Returns true if a line names this Service as a host: `checkout.shop`, `checkout.shop.svc.cluster.local`,
+/// `//checkout:80/`.
 fn names_host(line: &str, service: &ObjectRef) -> bool {
     let host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     let full = format!("{}.{}", service.name, service.namespace);
@@ -147,7 +149,7 @@ fn names_host(line: &str, service: &ObjectRef) -> bool {
     })
 }
 
-/// Nodes and zones that were lost just before a finding began.
+/// Returns the nodes and zones that were lost just before a finding began.
 fn lost_before<'c>(
     causes: &'c [Cause],
     gone: &'c [bool],
@@ -162,17 +164,17 @@ fn lost_before<'c>(
     })
 }
 
-/// What a slow service comes from: its own errors, or a node that was lost.
+/// Returns the cause of a slow service: its own errors, or a lost node.
 fn slow_for(causes: &[Cause], gone: &[bool], slow: &Cause) -> Option<usize> {
     let lost = lost_before(causes, gone, slow);
-    // errors of the service itself say more
+    // The service's own errors explain more.
     let errors = there(causes, gone)
         .find(|(_, c)| c.code() == Code::ServiceErrors && c.objects.first() == slow.objects.first())
         .map(|(n, _)| n);
     errors.or(lost.max_by_key(|(_, c)| c.impact.pods).map(|(n, _)| n))
 }
 
-/// The workload's finding, where its own pods are what the budget misses.
+/// Returns the finding about the workload whose pods the budget lacks.
 fn budget_of(
     context: &RuleContext<'_, '_>,
     causes: &[Cause],

@@ -1,4 +1,4 @@
-//! Pods that should be gone and are not.
+//! Pods that stay Terminating for too long.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::domain::text::brief;
 use super::RuleContext;
 use super::pods::{group, impact, objects};
 
-/// Controllers remove their finalizers soon after the deletion, most of them within the grace period.
+/// Controllers usually remove their finalizers soon after the deletion, most of them within the grace period.
 const FINALIZER_SECS: u64 = 45;
-/// After the grace period the kubelet kills; then it takes volumes and the sandbox down.
+/// After the grace period, the kubelet kills the containers. Then it removes the volumes and the sandbox.
 const KUBELET_SECS: u64 = 120;
 
-/// What holds a pod past its grace period. A dead node's pods are the node's finding.
+/// Returns why a pod still exists after its grace period. Pods on a dead node belong to the node's finding.
 fn held(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<StillThere> {
     let late = context.now.secs_since(pod.deleting?);
     if late < FINALIZER_SECS || context.is_on_dead_node(pod) {
@@ -22,7 +22,7 @@ fn held(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<StillThere> {
     }
     let node = pod.node.as_ref().filter(|_| !pod.phase.is_finished());
     match node {
-        // a pod that has finished waits for its finalizers only, wherever its node is
+        // A finished pod waits only for its finalizers, even if its node is gone.
         Some(node) if context.cluster.nodes.cover.is_complete() && context.cluster.node(node).is_none() => {
             (late >= KUBELET_SECS).then(|| StillThere::NodeGone(node.clone()))
         }
@@ -32,7 +32,7 @@ fn held(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<StillThere> {
     }
 }
 
-/// One line a workload.
+/// Finds pods that are stuck Terminating. Each workload has one line.
 pub fn terminating(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let stuck = context.unsettled.values().filter(|pod| held(context, pod).is_some());
     group(context, stuck)

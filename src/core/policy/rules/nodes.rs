@@ -19,8 +19,9 @@ fn cordon(row: &NodeRow) -> Option<Suggestion> {
     (!row.node.cordoned).then(|| Suggestion { what: Remediation::Cordon, on: reference(row) })
 }
 
-/// The way out for a machine that the control plane has lost: its pods are deleted and its volumes detached once a person
-/// says that it is off. Nothing is scheduled on it anyway, so cordoning it would change nothing.
+/// Suggests the out-of-service taint for a node that the control plane has lost. When a person confirms that the
+/// machine is off, its pods are deleted and its volumes detached. A cordon would change nothing, because nothing is
+/// scheduled on such a node.
 fn out_of_service(row: &NodeRow, zone: Option<Name>) -> Suggestion {
     Suggestion { what: Remediation::OutOfService { zone }, on: reference(row) }
 }
@@ -29,12 +30,13 @@ fn lost_alone(context: &RuleContext<'_, '_>) -> bool {
     context.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Unknown).count() == 1
 }
 
-/// A node that joins is not Ready at once: its kubelet reports first, then its network comes.
+/// The time that a new node may need to become Ready. Its kubelet reports first, and its network follows.
 const JOINING_SECS: u64 = 120;
-/// Its first condition is that of its creation, give or take the clocks of the kubelet and the API server.
+/// The node's first Ready condition is as old as the node. The clocks of the kubelet and the API server may differ by
+/// this much.
 const FIRST_SECS: u64 = 10;
 
-/// True if it has just been made and was not Ready yet.
+/// Returns true if the node is new and was never Ready.
 fn is_joining(context: &RuleContext<'_, '_>, row: &NodeRow) -> bool {
     let first = row
         .node
@@ -43,7 +45,7 @@ fn is_joining(context: &RuleContext<'_, '_>, row: &NodeRow) -> bool {
     first && context.now.secs_since(row.node.created) < JOINING_SECS
 }
 
-/// One line a node; a zone in which nothing is Ready any more is one line.
+/// Finds nodes that are not Ready. A zone without any Ready node has one line.
 pub fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut zones: BTreeMap<Name, (Vec<&NodeRow>, usize)> = BTreeMap::new();
     let rows: Vec<_> = context.cluster.derived.nodes.iter().collect();
@@ -73,9 +75,9 @@ pub fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
 
 fn one(context: &RuleContext<'_, '_>, row: &NodeRow) -> Cause {
     let why = health::judge(&row.node, None, None, context.now).why;
-    // what is on it has been let go: it is no emergency any more, and stays to be repaired
+    // The pods of an out-of-service node are released. The node is no emergency, but it still needs a repair.
     let let_go = row.is_out_of_service();
-    // before they are read, none are known, which is not the same as none
+    // Before the pods are read, their number is not known. It is not 0.
     let pods_known = context.cluster.pods.cover.is_read();
     let mut evidence: Vec<Evidence> = vec![format!("condition Ready: {why}").into()];
     if let Some(since) = row.since {
@@ -102,7 +104,8 @@ fn one(context: &RuleContext<'_, '_>, row: &NodeRow) -> Cause {
         evidence,
         action: match row.state {
             _ if let_go => None,
-            // of several that are lost at once none is to be declared dead: the network is likelier
+            // If several nodes are lost at once, the network is the more likely cause. No node should be declared
+            // dead then.
             NodeState::Unknown => lost_alone(context).then(|| out_of_service(row, None)),
             _ => cordon(row),
         },
@@ -114,7 +117,7 @@ fn one(context: &RuleContext<'_, '_>, row: &NodeRow) -> Cause {
 fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
     let pods = down.iter().map(|row| row.totals.pods).sum::<u32>();
     let left = cluster.derived.counts.nodes_ready;
-    // said to be off, one and all: what was on them has been let go, and they stay to be repaired
+    // All nodes of the zone are out of service and their pods are released, but the nodes still need a repair.
     let let_go = down.iter().all(|row| row.is_out_of_service());
     let loss = NodeLoss::Zone {
         zone: zone.clone(),
@@ -140,12 +143,12 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
     }
 }
 
-/// Heartbeats stopped, the control plane has not noticed yet.
+/// Finds nodes whose heartbeats stopped while the control plane still calls them Ready.
 pub fn suspect(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = || context.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Suspect);
     let all = context.cluster.derived.nodes.len();
     let silent = rows().count();
-    // all at once is more likely our view, or the API server's, than the machines
+    // If most nodes stop at once, the connection or the API server is the more likely cause.
     if silent > 2 && silent * 2 > all {
         return vec![Cause {
             since: rows().filter_map(|row| row.since).min(),
@@ -179,7 +182,7 @@ pub fn suspect(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .collect()
 }
 
-/// Pressure conditions and what a problem detector adds.
+/// Finds nodes with pressure conditions, or with conditions of a problem detector.
 pub fn pressure(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = context.cluster.derived.nodes.iter().filter(|row| !row.state.is_dead());
     rows.filter(|row| !row.problems.is_empty())

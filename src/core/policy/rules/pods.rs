@@ -15,7 +15,7 @@ use crate::domain::workload::RolloutPhase;
 
 use super::{RuleContext, volumes};
 
-/// The bad pods of one trouble.
+/// Returns the pods with this trouble.
 fn in_trouble<'s>(context: &RuleContext<'s, '_>, trouble: Trouble) -> impl Iterator<Item = &'s Arc<Pod>> {
     context.bad.values().filter(move |pod| {
         pod.trouble == Some(trouble)
@@ -25,7 +25,8 @@ fn in_trouble<'s>(context: &RuleContext<'s, '_>, trouble: Trouble) -> impl Itera
     })
 }
 
-/// Pods by the workload that they belong to in the end (the pod itself when it has no owner), each workload's by their names.
+/// Pods by the workload that owns them directly or through a ReplicaSet. A pod without an owner is its own key. The
+/// pods of a workload are sorted by name.
 pub(super) type Groups = BTreeMap<ObjectRef, Vec<Arc<Pod>>>;
 
 pub(super) fn group<'p>(context: &RuleContext<'_, '_>, pods: impl Iterator<Item = &'p Arc<Pod>>) -> Groups {
@@ -47,7 +48,7 @@ pub(super) fn owner(context: &RuleContext<'_, '_>, pod: &Pod) -> ObjectRef {
     ObjectRef::new(top.kind.clone(), &pod.namespace, &top.name, &top.uid)
 }
 
-/// How many of the workload's pods, and whether none is ready.
+/// Returns how many of the workload's pods are bad, and whether none is ready.
 pub(super) fn pod_count(context: &RuleContext<'_, '_>, object: &ObjectRef, bad: usize) -> (PodCount, bool) {
     match context.workload(&object.uid).filter(|row| row.totals.pods > 0) {
         Some(row) => (PodCount { bad, of: Some(row.totals.pods) }, row.totals.ready == 0),
@@ -64,7 +65,7 @@ fn restartable(object: &ObjectRef) -> Option<Suggestion> {
     object.kind.takes(Purpose::Restart).then(|| Suggestion { what: Remediation::Restart, on: object.clone() })
 }
 
-/// A rollout that does not get through goes back to the template before it.
+/// Suggests a rollback to the previous template.
 pub(super) fn revertible(object: &ObjectRef) -> Option<Suggestion> {
     object
         .kind
@@ -72,7 +73,7 @@ pub(super) fn revertible(object: &ObjectRef) -> Option<Suggestion> {
         .then(|| Suggestion { what: Remediation::RollBack, on: object.clone() })
 }
 
-/// A pod's last exit and message, as evidence.
+/// Returns the last exit and the message of each pod, as evidence.
 pub(super) fn evidence(pods: &[Arc<Pod>], now: Stamp) -> Vec<Evidence> {
     const SHOWN: usize = 5;
     let mut lines: Vec<Evidence> = pods
@@ -108,7 +109,8 @@ fn since(pods: &[Arc<Pod>]) -> Option<Stamp> {
     pods.iter().filter_map(|pod| pod.started.or(Some(pod.created))).min()
 }
 
-/// One cause for each workload with pods of this trouble. `mild`: the severity while some of its pods are still ready.
+/// Returns one finding for each workload that has pods with this trouble. `mild` is the severity while other pods of
+/// the workload are ready.
 fn find(
     context: &RuleContext<'_, '_>,
     trouble: Trouble,
@@ -133,7 +135,7 @@ fn find(
 
 pub(super) fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
     let of = |pod: &Arc<Pod>| ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
-    // a pod of nobody is the object itself
+    // A pod without an owner is the object itself.
     let others: Vec<ObjectRef> = pods.iter().map(of).filter(|pod| *pod != object).collect();
     let mut all = vec![object];
     all.extend(others);
@@ -165,7 +167,8 @@ pub fn oom(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     })
 }
 
-/// Pods that the scheduler finds no node for, with its reason. Those that wait for a claim are found with the claim.
+/// Finds pods that the scheduler finds no node for. Pods that wait for a PersistentVolumeClaim belong to the claim's
+/// finding.
 pub fn unschedulable(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let pods =
         in_trouble(context, Trouble::Unschedulable).filter(|pod| !volumes::waits_for_claim(context, pod));
@@ -195,10 +198,10 @@ pub fn unschedulable(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .collect()
 }
 
-/// What the scheduler says of a volume that no usable node can reach.
+/// The scheduler's words for a volume that no usable node can reach.
 const VOLUME: &str = "volume node affinity";
 
-/// Where a pod's volume is, if that is what it waits for. The scheduler says so in words alone.
+/// Returns why the pod's volume cannot be reached, if the pod waits for one. Only the scheduler's message tells this.
 fn waits_for_volume(context: &RuleContext<'_, '_>, message: &str) -> Option<VolumeWait> {
     if !message.contains(VOLUME) && !message.contains("PersistentVolume's node affinity") {
         return None;

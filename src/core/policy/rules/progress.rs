@@ -1,7 +1,7 @@
-//! How findings go on: since when they are watched, and whether what somebody does about them helps.
+//! How findings develop: when they were first seen, and whether the actions taken about them help.
 //!
-//! A roll-back, a restart, more replicas need a while to show in what is measured. Until then the finding says that it
-//! is recovering, from what to what, instead of asking again for what was just done.
+//! A rollback, a restart or more replicas need some time until the measurements show them. Until then, the finding
+//! says that it is recovering and shows the change. It does not suggest the action again.
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use crate::facts::world::{Change, ChangeKind, NodeRow};
 
 use super::RuleContext;
 
-/// A finding first seen within this time after our start may be older than it, so its beginning is not known.
+/// A finding first seen within this time after the start may be older, so its beginning is not known.
 const WATCHED_SECS: u64 = 15;
-/// How long a remedy may take to show, once the new pods have taken over and a whole rate window has passed.
+/// The time that a remedy may take to show, after the new pods have taken over and a whole rate window has passed.
 const PATIENCE_SECS: u64 = 30;
-/// Where no rates are known.
+/// The window to use if no rates are known.
 const WINDOW_SECS: u64 = 60;
-/// Below this part of what it was, it gets better.
+/// Below this part of the first value, the figures have improved.
 const BETTER: f64 = 0.9;
-/// Above this part of what it was, it gets worse: what was done is no remedy.
+/// Above this part of the first value, the figures are worse, so the change is no remedy.
 const WORSE: f64 = 1.3;
 
-/// Fills in how what a rule has found goes on. `before`: what it found the last time. `began`: since when the cluster
-/// is watched.
+/// Fills in the progress of a rule's findings. `before` has the last findings of the rule. `began` is the time since
+/// which the cluster is watched.
 pub(super) fn follow(
     context: &RuleContext<'_, '_>,
     before: &[Cause],
@@ -50,12 +50,12 @@ pub(super) fn follow(
     }
 }
 
-/// The newest thing that was done about it since it is there.
+/// Returns the newest action that was taken about a finding since it began.
 fn remedy(context: &RuleContext<'_, '_>, prior: &Cause, cause: &Cause) -> Option<Remedy> {
     let held = prior.progress.remedy.as_ref();
     let after = held.map_or(prior.progress.first_seen, |held| held.at);
     let subjects = subjects(context, cause);
-    // a release, and what somebody does about it, say more than the nodes of its pods
+    // A release, and an action about it, explain more than the nodes of the pods.
     let for_nodes = held.is_none() && cause.objects.len() == 1;
     let done = context.cluster.derived.changes.iter().filter(|c| c.at > after);
     let done = done.filter(|c| c.kind != ChangeKind::Scaled || !is_autoscaled(context, &c.object));
@@ -68,7 +68,7 @@ fn remedy(context: &RuleContext<'_, '_>, prior: &Cause, cause: &Cause) -> Option
         (Some(held), None) => held.clone(),
         (None, None) => return None,
     };
-    // what began less than a window ago rises in the figures for a while after it has ended
+    // Errors that began less than a window ago still increase in the figures after they have ended.
     let fills = is_filling(context, cause);
     if let (true, Some(was), Some(is)) = (fills, remedy.before, cause.impact.error_ratio) {
         remedy.before = Some(was.max(is));
@@ -85,20 +85,20 @@ fn begun(change: &Arc<Change>, kind: RemedyKind, prior: &Cause) -> Remedy {
         kind,
         at: change.at,
         by: change.by.clone(),
-        // of several remedies in a row the first one's figure is that of the trouble
+        // If several remedies follow each other, the first one has the ratio of the problem.
         before: prior.progress.remedy.as_ref().map_or(prior.impact.error_ratio, |r| r.before),
         settled: None,
         effect: Effect::Pending,
     }
 }
 
-/// The window of the rates, in seconds.
+/// Returns the window of the rates, in seconds.
 fn window(context: &RuleContext<'_, '_>) -> u64 {
     let services = &context.cluster.traffic.services;
     services.iter().map(|s| u64::from(s.window_secs)).max().unwrap_or(WINDOW_SECS).max(WINDOW_SECS)
 }
 
-/// The rates are of a time in which it had not begun yet.
+/// Returns true if the rates still include the time before the finding began.
 fn is_filling(context: &RuleContext<'_, '_>, cause: &Cause) -> bool {
     context.now.secs_since(cause.since.unwrap_or(cause.progress.first_seen)) < window(context)
 }
@@ -106,7 +106,7 @@ fn is_filling(context: &RuleContext<'_, '_>, cause: &Cause) -> bool {
 fn effect(context: &RuleContext<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effect {
     let had_its_time =
         remedy.settled.is_some_and(|at| context.now.secs_since(at) > window(context) + PATIENCE_SECS);
-    // until a whole window has passed, the figures include the time before the remedy and the replaced pods
+    // Until a whole window has passed, the figures include the time before the remedy and the replaced pods.
     let shows = context.now.secs_since(remedy.at) > window(context);
     match (remedy.before, cause.impact.error_ratio) {
         (Some(was), Some(is)) if is > was * WORSE && shows => Effect::None,
@@ -116,7 +116,8 @@ fn effect(context: &RuleContext<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effe
     }
 }
 
-/// The workloads whose pods a finding is about, and the autoscalers that it is about or that scale these.
+/// Returns the workloads whose pods a finding is about, and the autoscalers that it is about or that scale these
+/// workloads.
 fn subjects(context: &RuleContext<'_, '_>, cause: &Cause) -> Vec<Uid> {
     let mut subjects: Vec<Uid> = cause
         .objects
@@ -147,7 +148,7 @@ fn selector_of<'c>(context: &RuleContext<'_, 'c>, service: &ObjectRef) -> Option
     row.map(|row| &*row.service.selector).filter(|selector| !selector.is_empty())
 }
 
-/// Something is measured of this pod as a backend of the Service.
+/// Returns true if the Service's traffic has measurements of this pod.
 fn has_answered(context: &RuleContext<'_, '_>, service: &ObjectRef, pod: &Name) -> bool {
     let mut services = context.cluster.traffic.services.iter();
     let of = services.find(|s| s.namespace == service.namespace && s.name == service.name);
@@ -158,7 +159,8 @@ fn is_rolling(context: &RuleContext<'_, '_>, workload: &Uid) -> bool {
     context.workload(workload).is_some_and(|row| row.rollout.phase == RolloutPhase::Progressing)
 }
 
-/// True if an autoscaler sets the replicas. It goes on doing so whatever is wrong, and nobody has done anything then.
+/// Returns true if an autoscaler sets the replicas. It keeps doing so in any case, so its scaling is no remedy that a
+/// person took.
 fn is_autoscaled(context: &RuleContext<'_, '_>, workload: &ObjectRef) -> bool {
     context.cluster.hpas.iter().any(|hpa| {
         hpa.target_kind == workload.kind
@@ -167,7 +169,7 @@ fn is_autoscaled(context: &RuleContext<'_, '_>, workload: &ObjectRef) -> bool {
     })
 }
 
-/// What was done, if it can be a remedy of this finding.
+/// Returns the kind of the change, if it can be a remedy for this finding.
 fn remedy_kind(
     context: &RuleContext<'_, '_>,
     cause: &Cause,
@@ -185,7 +187,7 @@ fn remedy_kind(
         ChangeKind::Resumed | ChangeKind::Scaled | ChangeKind::Bounds if of_subject => {
             Some(RemedyKind::Changed(change.what.clone()))
         }
-        // a pod that the Service no longer selects; other labels change nothing. Shares are of those that are left at once
+        // The pod is one that the Service no longer selects. Other labels change nothing.
         ChangeKind::Labels if cause.impact.error_ratio.is_some() => {
             let (service, pod) = (service?, &change.object);
             let answered = pod.namespace == service.namespace && has_answered(context, service, &pod.name);
@@ -193,7 +195,7 @@ fn remedy_kind(
             let out = !selector_of(context, service)?.matches(&**labels);
             out.then(|| RemedyKind::OutOfRotation { pod: pod.name.clone() })
         }
-        // the nodes of its pods
+        // The change is about a node of the Service's pods.
         ChangeKind::Taints => {
             let (service, node) = (service?, &change.object);
             let is_off = |row: &&Arc<NodeRow>| row.node.uid == node.uid && row.is_out_of_service();
@@ -207,7 +209,7 @@ fn remedy_kind(
     }
 }
 
-/// What a remedy changes in its finding: the evidence has it, and while it may help it is not asked for again.
+/// Adds the remedy to the evidence. While it may help, the finding suggests no action and has a lower severity.
 fn recover(cause: &mut Cause, now: Stamp) {
     let Some(remedy) = &cause.progress.remedy else { return };
     cause.evidence.insert(0, Evidence::Seen(format!("{remedy} at {}", remedy.at.told(now))));

@@ -1,4 +1,4 @@
-//! Pods that run and do not become ready, and the rollouts that wait for them.
+//! Pods that run but do not become ready, and rollouts that wait for them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::logs::fingerprint::template;
 use super::RuleContext;
 use super::pods::{group, impact, objects, pod_count, revertible};
 
-/// Longer than a start, a restart or a moment of overload; what the probes themselves allow for a start comes on top.
+/// This is longer than a start, a restart or a moment of overload. The time that the startup probes allow is added.
 const NOT_READY_SECS: u64 = 300;
-/// A pod that was ready, and whose probe fails since, is worth a look sooner: nothing of a start explains it.
+/// A pod that was ready and whose probe fails now is reported sooner, because its start cannot be the reason.
 const LOST_SECS: u64 = 60;
-/// How old the event of a failing probe may be: the kubelet repeats it every few minutes.
+/// The maximum age of the event about a failing probe. The kubelet repeats it every few minutes.
 const PROBE_SECS: i64 = 900;
 
-/// What the kubelet says of a probe that fails.
+/// The reason of the kubelet's event about a failing probe.
 const UNHEALTHY: &str = "Unhealthy";
 
-/// Since when a pod is not ready although it runs, if that is too long.
+/// Returns the time since which a running pod is not ready, if that is too long.
 fn unready(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Stamp> {
     let runs = pod.phase == Phase::Running && !pod.ready && pod.trouble.is_none() && !pod.is_terminating();
-    // of what runs to its end, one container is done before the others
+    // In a pod that runs to completion, one container can end before the others.
     if !runs || pod.shape.runs_to_end {
         return None;
     }
@@ -39,13 +39,13 @@ fn unready(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Stamp> {
     (context.now.secs_since(since) >= allowed && !context.is_on_dead_node(pod)).then_some(since)
 }
 
-/// The probe's words.
+/// Returns the message of the failing probe.
 fn probe<'s>(context: &RuleContext<'s, '_>, pod: &Pod) -> Option<&'s Name> {
     let said = context.events.newest(&pod.uid, context.now.plus_secs(-PROBE_SECS), |e| e.reason == UNHEALTHY);
     said.map(|event| &event.message)
 }
 
-/// One line a workload.
+/// Finds pods that are not ready. Each workload has one line.
 pub fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let waiting = context.bad.values().filter(|pod| unready(context, pod).is_some());
     group(context, waiting)
@@ -91,8 +91,8 @@ fn evidence(context: &RuleContext<'_, '_>, pods: &[Arc<Pod>]) -> Vec<Evidence> {
     lines
 }
 
-/// True if its controller replaces pods one after the other and is not through. A partition and OnDelete are on
-/// purpose: what they leave is not waited for.
+/// Returns true if the controller replaces pods one by one and has not finished. Pods that a partition or OnDelete
+/// keeps are kept on purpose, so they do not count.
 fn is_rolling(row: &WorkloadRow) -> bool {
     let w = &row.workload;
     let wanted = w.desired - w.partition.unwrap_or(0).max(0);
@@ -105,7 +105,7 @@ fn is_rolling(row: &WorkloadRow) -> bool {
         && w.updated < wanted
 }
 
-/// Since when a pod holds up the replacement of the others, if that is too long.
+/// Returns the time since which a pod blocks the replacement of the others, if that is too long.
 fn holds_up(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Stamp> {
     if pod.ready || pod.phase.is_finished() || context.is_on_dead_node(pod) {
         return None;
@@ -118,7 +118,7 @@ fn holds_up(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Stamp> {
     (context.now.secs_since(since) >= allowed).then_some(since)
 }
 
-/// A StatefulSet or DaemonSet whose rollout waits, and for which pod.
+/// Finds StatefulSets and DaemonSets whose rollout waits for a pod.
 pub fn rollout_waits(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut held: HashMap<&Uid, Vec<(Stamp, &Arc<Pod>)>> = HashMap::new();
     for pod in context.bad.values().chain(context.unsettled.values()) {

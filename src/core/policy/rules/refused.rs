@@ -1,4 +1,4 @@
-//! Pods that cannot be created: a quota, an admission webhook or policy, a limit refuses them.
+//! Pods that cannot be created because a quota, an admission webhook, a policy or a limit refuses them.
 
 use crate::domain::cause::{Cause, Finding, Impact, Severity, Shared};
 use crate::domain::id::{Kind, Name};
@@ -9,9 +9,9 @@ use crate::logs::fingerprint::template;
 
 use super::RuleContext;
 
-/// A refusal is reported after this long: controllers try again within seconds, and the next try may succeed.
+/// A refusal is reported after this time. Controllers try again within seconds, and the next attempt may succeed.
 const PATIENCE_SECS: u64 = 20;
-/// Controllers wait longer and longer before they try again, about a quarter of an hour in the end.
+/// Controllers wait longer after each attempt, up to about a quarter of an hour.
 const FRESH_SECS: i64 = 1_200;
 
 /// The reason of the event of a controller that could not create a pod.
@@ -23,7 +23,7 @@ struct Refusal {
     since: Option<Stamp>,
 }
 
-/// How many pods it has and should have now; None if none is missing.
+/// Returns how many pods the workload has and should have now. Returns `None` if no pod is missing.
 fn missing(w: &Workload) -> Option<(i32, i32)> {
     let wanted = match w.kind {
         Kind::Job if w.paused || w.is_finished() => 0,
@@ -33,7 +33,8 @@ fn missing(w: &Workload) -> Option<(i32, i32)> {
     (w.current < wanted).then_some((w.current, wanted))
 }
 
-/// Deployments and ReplicaSets have a condition for it; for the others there are only the events and the missing pods.
+/// Returns why pods cannot be created. Deployments and ReplicaSets have a condition for it. For other workloads, the
+/// events and the missing pods show it.
 fn refusal(context: &RuleContext<'_, '_>, w: &Workload) -> Option<Refusal> {
     if let Some(c) = w.condition("ReplicaFailure").filter(|c| c.status == Status::True) {
         let lasts = c.since.is_none_or(|since| context.now.secs_since(since) >= PATIENCE_SECS);
@@ -49,7 +50,8 @@ fn refusal(context: &RuleContext<'_, '_>, w: &Workload) -> Option<Refusal> {
     lasts.then(|| Refusal { reason: event.reason.clone(), words: event.message.clone(), since })
 }
 
-/// `pods "web-x" is forbidden: exceeded quota: q, …` -> the part after the pod's name, which differs from try to try.
+/// Returns the part after the pod's name, which differs in each attempt: `pods "web-x" is forbidden: exceeded quota:
+/// q, …`.
 fn short(words: &str) -> &str {
     let after = |sign: &str| words.split_once(sign).map(|(_, rest)| rest);
     after(" is forbidden: ").or_else(|| after(" error: ")).unwrap_or(words)

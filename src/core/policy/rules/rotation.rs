@@ -1,5 +1,5 @@
-//! Pods that were taken out of rotation: they stay until somebody brings them back or deletes them, and take no part in
-//! anything meanwhile, so that nothing else reminds of them.
+//! Pods that were taken out of rotation. They keep running until a person brings them back or deletes them. No other
+//! finding mentions them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::domain::pod::Pod;
 
 use super::RuleContext;
 
-/// One line for the pods that one Service misses.
+/// Finds pods that were taken out of rotation. The pods of one Service share one line.
 pub fn out_of_rotation(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut groups: BTreeMap<(Name, Option<Name>), Vec<&Arc<Pod>>> = BTreeMap::new();
     for pod in context.apart.values().filter(|pod| !pod.is_terminating() && !pod.phase.is_finished()) {
@@ -31,7 +31,7 @@ pub fn out_of_rotation(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     found.collect()
 }
 
-/// The Service that selected the pod while it had its labels.
+/// Returns the Service that selected the pod before its labels were removed.
 fn service_of(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Name> {
     let mut all: Vec<(Name, Name)> = pod.labels().iter().cloned().collect();
     all.retain(|(key, _)| pod.taken().iter().all(|(taken, _)| taken != key));

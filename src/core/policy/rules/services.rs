@@ -1,4 +1,4 @@
-//! Rules about Services without backends, autoscalers and budgets.
+//! Rules about Services without endpoints, autoscalers and budgets.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::policy::kubectl::{kubectl_in, quote};
 
 use super::RuleContext;
 
-/// A Service is given this long to get its first endpoints.
+/// The time that a Service may need to get its first endpoints.
 const GRACE_SECS: u64 = 30;
 
 pub fn no_ready_endpoints(context: &RuleContext<'_, '_>) -> Vec<Cause> {
-    // without endpoint data every Service would look empty
+    // Without endpoint data, every Service would look empty.
     if !context.cluster.slices.cover.is_complete()
         && !matches!(context.cluster.slices.cover, crate::facts::table::Coverage::Namespaces(_))
     {
@@ -47,7 +47,7 @@ pub fn no_ready_endpoints(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         let c = context.cluster;
         let known =
             [&c.deployments, &c.statefulsets, &c.daemonsets].iter().all(|t| t.cover.covers(&s.namespace));
-        // pods of kinds that are not watched count as well
+        // Pods of kinds that are not watched count too.
         let has_pods = || context.pods_in(&s.namespace).iter().any(|pod| s.selector.matches(*pod));
         let known = known && context.cluster.pods.cover.covers(&s.namespace);
         let first = behind.first().map(|w| &w.workload);
@@ -94,7 +94,7 @@ pub fn hpa(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         }
         let target =
             ObjectRef::new(hpa.target_kind.clone(), &hpa.namespace, &hpa.target_name, &Uid::default());
-        // autoscalers that lack the same API become one line
+        // Autoscalers that fail because of the same missing API share one line.
         let shared = match &verdict.why {
             HpaReason::CannotScale(failure) | HpaReason::Inactive(failure) => Some(Shared::Message {
                 reason: failure.reason.clone(),
@@ -119,11 +119,13 @@ pub fn hpa(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     found
 }
 
-/// A restart, an eviction, a step of a rollout uses up a budget's last disruption for about as long as a pod takes to start.
+/// A restart, an eviction or a step of a rollout can use a budget's last disruption for about as long as a pod takes
+/// to start.
 const PASSING_SECS: u64 = 120;
 
-/// Budgets that let no pod go. One whose pods are not all healthy is the trouble of these pods, which has findings of its
-/// own, unless a drain waits for it. One that never allows anything is told before a drain finds out.
+/// Finds budgets that allow no disruption. If some of its pods are not healthy, these pods have findings of their
+/// own, so the budget is reported only if a drain waits for it. A budget that can never allow a disruption is
+/// reported before a drain is started.
 pub fn pdb(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let nodes = context.cluster.derived.nodes.iter();
     let cordoned: BTreeSet<&Name> =
@@ -171,7 +173,8 @@ pub fn pdb(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             let severity = if waiting > 0 { Severity::Warning } else { Severity::Info };
             Some(Cause {
                 since: p.blocked_since(),
-                // pods that get ready are room enough
+                // If pods become ready, the budget allows disruptions again. The command to edit it is not needed
+                // then.
                 evidence: evidence
                     .into_iter()
                     .chain((!unhealthy).then_some(edit))

@@ -1,4 +1,4 @@
-//! Services that answer much later than they usually do.
+//! Services that respond much later than usual.
 
 use crate::domain::cause::{Cause, Finding, Impact, Severity, Shared};
 use crate::domain::id::{Kind, ObjectRef, Uid};
@@ -6,20 +6,20 @@ use crate::domain::traffic::ServiceTraffic;
 
 use super::RuleContext;
 
-/// This many times its usual latency is slow …
+/// A service is slow if its latency is this many times the usual one …
 const TIMES: f64 = 3.0;
-/// … if it is later by this much, too.
+/// … and if it is later by at least this much.
 const LATER_MS: f64 = 100.0;
-/// The finding goes only below this many times, so that it does not flicker.
+/// The finding ends only below this factor, so that it does not flicker.
 const STILL: f64 = 1.5;
-/// Requests below this many in the window prove nothing.
+/// The minimum number of requests in the window. Fewer do not prove a problem.
 const ENOUGH: f64 = 50.0;
 
 pub(super) fn about(service: &ServiceTraffic) -> ObjectRef {
     ObjectRef::new(Kind::Service, &service.namespace, &service.name, &Uid::default())
 }
 
-/// One line for all that got slow.
+/// Finds slow services. All of them share one line.
 pub fn slow(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let services = context.cluster.traffic.services.iter();
     services

@@ -1,4 +1,4 @@
-//! Rules about our own sources: what we cannot see must not look healthy.
+//! Rules about the sources of Pilothouse. Missing data must not look healthy.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,27 @@ use crate::domain::time::Stamp;
 
 use super::RuleContext;
 
-/// Sources without which the panes cannot be believed.
+/// The sources that all panes depend on.
 const VITAL: [&str; 2] = ["nodes", "pods"];
 
-/// A request that fails is sent again within seconds: a source that fails for no longer than this is no trouble yet.
+/// A failed request is sent again within seconds. A source that fails for a shorter time than this is not reported.
 const PASSING_SECS: u64 = 5;
 
-/// It fails for so short a time that it may pass unnoticed. Who is denied stays so.
+/// Returns true if the source may recover before a person notices. A denied source does not recover.
 fn may_pass(source: &SourceStatus, now: Stamp) -> bool {
     let fails = matches!(source.state, SourceState::Stale { .. } | SourceState::Down { .. });
     fails && !source.lasting && source.failing.is_some_and(|since| now.secs_since(since) < PASSING_SECS)
 }
 
-/// No vital source has ever answered: there is no server, and nothing to wait for.
+/// Returns true if no vital source has ever answered. There is probably no server, so waiting does not help.
 fn is_down(context: &RuleContext<'_, '_>) -> bool {
     let down =
         |name| context.cluster.source(name).is_some_and(|s| matches!(s.state, SourceState::Down { .. }));
     VITAL.into_iter().all(down)
 }
 
-/// The API server has not said anything yet, or does not any more: what is asked through it is not to blame.
+/// Returns true if the API server has not answered yet, or no longer answers. Sources that are reached through it are
+/// then not at fault.
 fn is_silent(context: &RuleContext<'_, '_>) -> bool {
     let silent = |name| {
         context.cluster.source(name).is_none_or(|s| {
@@ -39,7 +40,7 @@ fn is_silent(context: &RuleContext<'_, '_>) -> bool {
     VITAL.into_iter().all(silent)
 }
 
-/// One line for all sources that fail for the same reason.
+/// Finds sources that fail. Those with the same reason share one line.
 pub fn trouble(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut groups: BTreeMap<(String, bool), Vec<&SourceStatus>> = BTreeMap::new();
     let (silent, down) = (is_silent(context), is_down(context));
@@ -50,7 +51,7 @@ pub fn trouble(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .filter(|s| s.state.is_trouble() && (down || !may_pass(s, context.now)));
     for source in troubled.filter(|s| !(silent && s.feed == Feed::Usage)) {
         let why = source.error.as_ref().map_or(source.state.as_str(), Name::as_str);
-        // the line names the sources: an error that begins with the name of its API needs it no more
+        // The line names the sources, so an error does not need to begin with the name of its API.
         let api = source.name.split(' ').next().unwrap_or_default();
         let why = why.strip_prefix(api).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why).to_owned();
         let denied = source.state == SourceState::Denied;
@@ -62,7 +63,7 @@ pub fn trouble(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             let names: Vec<Name> = sources.iter().map(|s| s.name.clone()).collect();
             let has = |vital: &&str| names.iter().any(|name| name == *vital);
             let (all_vital, any_vital) = (VITAL.iter().all(has), VITAL.iter().any(has));
-            // not some sources but the server behind them
+            // The server is at fault, because all vital sources fail.
             let server = &context.cluster.info.server;
             let server = (!server.is_empty() && all_vital).then(|| server.clone());
             let severity = match (any_vital, denied) {

@@ -1,4 +1,4 @@
-//! Pods that are bound to a node and do not come up: volumes, networks, images, init containers.
+//! Pods that are bound to a node but do not start, because of volumes, networks, images or init containers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,20 +14,21 @@ use crate::logs::fingerprint::template;
 use super::RuleContext;
 use super::pods::{group, impact, objects, pod_count};
 
-/// A warning that the kubelet or the attach controller gives is believed after this long: a volume that is still
-/// attached elsewhere, and a network that comes with the node, settle within half a minute in a drain or a join.
+/// A warning of the kubelet or the attach controller counts after this time. In a drain or a join, a volume that is
+/// attached elsewhere and the network of a new node are usually settled within half a minute.
 const WARNED_SECS: u64 = 45;
-/// A warning is fresh for this long: the kubelet tries a volume again every two minutes.
+/// The time that a warning stays valid. The kubelet tries a volume again every two minutes.
 const FRESH_SECS: u64 = 600;
-/// Without a warning this is out of the ordinary …
+/// Without a warning, a start is unusually slow after this time …
 const SLOW_SECS: u64 = 120;
-/// … and this is wrong: without a pull, nothing that a kubelet does before it starts a container takes minutes.
+/// … and it is a warning after this time. Unless it pulls an image, a kubelet does not need minutes to start a
+/// container.
 const SILENT_SECS: u64 = 300;
-/// Large images are pulled for minutes.
+/// Large images take minutes to pull.
 const PULLING_SECS: u64 = 600;
-/// Init containers wait for others, migrate, restore: they get the longest.
+/// Init containers get the most time, because they wait for other services, migrate or restore data.
 const INIT_SECS: u64 = 900;
-/// A workload without any pod is critical, but only when it has lasted longer than a normal start.
+/// A workload without a ready pod is critical, but only after more time than a normal start takes.
 const CRITICAL_SECS: u64 = 300;
 
 struct Stuck {
@@ -35,11 +36,11 @@ struct Stuck {
     since: Stamp,
     severity: Severity,
     reason: Name,
-    /// The event's words.
+    /// The message of the event.
     words: Name,
 }
 
-/// Why a pod does not come up, if it takes longer than it should.
+/// Returns why a pod does not start, if it takes too long.
 fn judge(context: &RuleContext<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
     let since = pod.started.unwrap_or(pod.created);
     let secs = context.now.secs_since(since);
@@ -53,7 +54,7 @@ fn judge(context: &RuleContext<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
         let words = format!("an init container runs: {}", pod.status);
         return (secs >= INIT_SECS).then(|| stuck(Severity::Warning, "PodInitializing", words.into()))?;
     }
-    // some kubelets stamp their first event a moment before the start
+    // Some kubelets give their first event a time shortly before the start.
     let warning = context.events.warning(&pod.uid, since.plus_secs(-5));
     let is_fresh = |e: &&KubeEvent| e.last.is_some_and(|at| context.now.secs_since(at) <= FRESH_SECS);
     if let Some(event) = warning.filter(is_fresh) {
@@ -73,7 +74,7 @@ fn judge(context: &RuleContext<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
     }
 }
 
-/// One line a workload: how many of its pods, why, and on which nodes.
+/// Finds pods that do not start. Each workload has one line, with the number of pods, the reason and the nodes.
 pub fn not_starting(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let starting = context.unsettled.values().filter(|pod| {
         pod.phase == Phase::Pending
@@ -113,7 +114,7 @@ pub fn not_starting(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         .collect()
 }
 
-/// What other workloads may share: the reason with its message, or the reason and the node.
+/// Returns what other workloads may share: the reason with its message, or the reason and the node.
 fn shared(of: &[&Stuck], worst: &Stuck) -> Vec<Shared> {
     let reason = &worst.reason;
     let mut shared =

@@ -1,4 +1,4 @@
-//! Pods that wait for a volume: their claim does not exist, has lost its volume, or is not bound to one.
+//! Pods that wait for a volume: their PersistentVolumeClaim does not exist, has lost its volume, or is not bound.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,32 +14,33 @@ use crate::logs::fingerprint::template;
 use super::RuleContext;
 use super::pods::{group, impact, objects, pod_count};
 
-/// A claim that is applied together with its pods may be created a moment after them.
+/// The time after which a missing claim counts. A claim that is applied together with its pods may be created shortly
+/// after them.
 const MISSING_SECS: u64 = 15;
 /// A storage provider takes up to a minute to create a volume.
 const BINDING_SECS: u64 = 60;
-/// A warning is fresh for this long: provisioners try again every few minutes in the end.
+/// The time that a warning stays valid. Provisioners wait longer after each attempt, up to a few minutes.
 const FRESH_SECS: i64 = 600;
 
-/// The events of a claim whose storage class binds with `WaitForFirstConsumer`. It waits for its pod to get a node, not
-/// the pod for it.
+/// The events of a claim whose storage class binds with `WaitForFirstConsumer`. Such a claim waits until its pod has
+/// a node. The pod does not wait for the claim.
 const WAITS_FOR_POD: [&str; 2] = ["WaitForFirstConsumer", "WaitForPodScheduled"];
 
-/// A claim without which a pod does not start.
+/// A claim that keeps a pod from starting.
 struct MissedClaim {
-    /// None if it does not exist.
+    /// The claim. `None` if it does not exist.
     object: Option<ObjectRef>,
-    /// Since when the pod waits for it.
+    /// The time since which the pod waits for it.
     since: Stamp,
-    /// How long that is normal.
+    /// The time for which waiting is normal, in seconds.
     grace: u64,
     claim: UnboundClaim,
 }
 
-/// The first claim that keeps a pod from being scheduled, however short that has been so.
+/// Returns the first claim that keeps a pod from being scheduled, even if the pod has waited only briefly.
 fn missed(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<MissedClaim> {
     let claims = &context.cluster.claims;
-    // what is not known is not missing
+    // If the claims are not completely known, a claim that is not in the table may exist.
     let is_known = claims.cover.is_read() && claims.cover.covers(&pod.namespace);
     if !is_known || claims.fresh.stale_since.is_some() {
         return None;
@@ -67,7 +68,7 @@ fn missed(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<MissedClaim> {
     })
 }
 
-/// A claim that is not bound, unless it is the one that waits.
+/// Returns a claim that is not bound. Returns `None` if the claim waits for the pod.
 fn pending(context: &RuleContext<'_, '_>, pod: &Pod, claim: &Claim) -> Option<MissedClaim> {
     let missed = |since: Stamp, event: Option<&KubeEvent>| MissedClaim {
         object: Some(claim.reference()),
@@ -84,23 +85,23 @@ fn pending(context: &RuleContext<'_, '_>, pod: &Pod, claim: &Claim) -> Option<Mi
         Some(newest) if waits(newest) => None,
         Some(newest) => {
             let warning = context.events.warning(&claim.uid, context.now.plus_secs(-FRESH_SECS));
-            // each try may say it in other words: the first of them counts
+            // Each attempt can have another message, so the first attempt counts.
             let tries = context.events.about(&claim.uid).filter(|event| !waits(event));
             let since = tries.filter_map(|event| event.first.or(event.last)).min();
             Some(missed(since.unwrap_or(claim.created), Some(warning.unwrap_or(newest))))
         }
-        // without its events nobody can tell whether it waits for its pod
+        // Without the events, it is not known whether the claim waits for its pod.
         None if pod.trouble.is_some() || !context.cluster.events.cover.covers(&pod.namespace) => None,
         None => Some(missed(claim.created, None)),
     }
 }
 
-/// True if a pod is not scheduled because of one of its claims.
+/// Returns true if a pod is not scheduled because of one of its claims.
 pub(super) fn waits_for_claim(context: &RuleContext<'_, '_>, pod: &Pod) -> bool {
     missed(context, pod).is_some()
 }
 
-/// Pods that are not scheduled because a claim of theirs has no volume.
+/// Finds pods that are not scheduled because one of their claims is not bound.
 pub fn not_bound(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let pods = context.bad.values().chain(context.unsettled.values());
     let waiting: HashMap<&Uid, (&Arc<Pod>, MissedClaim)> = pods

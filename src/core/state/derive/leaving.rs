@@ -1,5 +1,4 @@
-//! Terminating pods. If their node is dead, no kubelet is there to finish the deletion: they are stuck, and count as
-//! bad.
+//! Terminating pods. If their node is dead, no kubelet can finish the deletion. Such pods are stuck and count as bad.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use crate::domain::pod::Pod;
 
 use super::Derivation;
 
-/// The pods that are terminating and otherwise healthy, and the dead nodes that they are on.
+/// The Terminating pods that have no other problem, and the dead nodes.
 #[derive(Default)]
 pub struct Leaving {
     dead: HashSet<Name>,
@@ -33,14 +32,15 @@ impl Leaving {
         }
     }
 
-    /// It is terminating on a node without a working kubelet.
+    /// Returns true if the pod is Terminating on a dead node.
     pub fn is_stuck(&self, pod: &Pod) -> bool {
         pod.is_leaving() && pod.node.as_ref().is_some_and(|node| self.dead.contains(node))
     }
 }
 
 impl Derivation {
-    /// A node died or came back: counts its terminating pods again. `owners`: the owners whose sums changed.
+    /// Records that a node died or came back, and counts its Terminating pods again. Adds the owners whose sums
+    /// changed to `owners`.
     pub(super) fn mark_dead(&mut self, node: &Name, dead: bool, owners: &mut HashSet<Uid>) {
         if self.leaving.dead.contains(node) == dead {
             return;

@@ -1,4 +1,4 @@
-//! Services joined with their EndpointSlices.
+//! Rows of Services joined with their EndpointSlices.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::facts::table::Wrote;
 use crate::facts::world::ServiceRow;
 use crate::policy::shares::settled_ms;
 
-/// A backend that came longer ago is like any other, whatever the window of the rates.
+/// After this time, a backend no longer counts as new in any window of the rates.
 const LATELY_MS: u64 = settled_ms(LONGEST_WINDOW_SECS);
 
-/// The pods that are ready, with their uids: a pod of a StatefulSet comes back under its name as another.
+/// Returns the ready pods with their uids. A new pod of a StatefulSet has the name of the old one, but another uid.
 fn ready(slices: &[Arc<EndpointSlice>]) -> impl Iterator<Item = (&Name, Option<&Uid>)> {
     let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter());
     endpoints
@@ -25,9 +25,10 @@ fn ready(slices: &[Arc<EndpointSlice>]) -> impl Iterator<Item = (&Name, Option<&
         .filter_map(|one| Some((one.pod.as_ref()?, one.pod_uid.as_ref())))
 }
 
-/// When the endpoints that are ready came into rotation, of those that came lately, by their pods' names. `before` is the
-/// row that was there, if its endpoints were known: who was not ready there comes now. Else the pod tells since when it
-/// is ready.
+/// Returns when the ready endpoints came into rotation, by the names of their pods. Only recent ones are listed.
+///
+/// `before` is the previous row, if its endpoints were known. A pod that was not ready in it comes into rotation now.
+/// Without a previous row, the pod's own `ready_since` is used.
 fn came(
     facts: &Facts,
     before: Option<&Arc<ServiceRow>>,
@@ -42,7 +43,7 @@ fn came(
     };
     let since = ready(slices).filter_map(|(pod, uid)| Some((pod.clone(), since(pod, uid)?)));
     let mut came: Vec<(Name, Stamp)> = since.filter(|(_, since)| now.since(*since) < LATELY_MS).collect();
-    // one pod has an endpoint per address family
+    // A pod has one endpoint for each address family.
     came.sort();
     came.dedup_by(|a, b| a.0 == b.0);
     came.into()
@@ -89,7 +90,7 @@ impl Derivation {
             }
         }
         let pods_known = facts.pods.table().cover.is_read();
-        // What was said while the pods were being read said nothing of them.
+        // Rows that were made before the pods were read have no times of the pods.
         let again = pods_known && !std::mem::replace(&mut self.pods_known, pods_known);
         if again {
             keys.extend(self.service_by_name.keys().cloned());
@@ -107,7 +108,7 @@ impl Derivation {
                 .collect();
             let mut seen: HashMap<&str, bool> = HashMap::new();
             for endpoint in slices.iter().flat_map(|s| s.endpoints.iter()) {
-                // one pod has an endpoint per address family: count it once
+                // A pod has one endpoint for each address family, and counts once.
                 let id = endpoint.pod.as_ref().map_or(endpoint.address.as_str(), |pod| pod.as_str());
                 *seen.entry(id).or_default() |= endpoint.ready;
             }

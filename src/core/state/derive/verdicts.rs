@@ -1,4 +1,4 @@
-//! Verdicts on autoscalers, and the shares of backends: made here once, read by everyone.
+//! Verdicts on autoscalers, and the shares of backends. They are made here once, and every reader uses the result.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Derivation {
         changed
     }
 
-    /// Time alone makes a new autoscaler a failing one.
+    /// Judges new autoscalers again, because time alone can turn them into failing ones.
     pub(super) fn tick_hpas(&mut self, now: Stamp) -> bool {
         let new = self.hpas.table().iter().filter(|row| row.verdict.state == HpaState::New);
         let new: Vec<Arc<Hpa>> = new.map(|row| row.hpa.clone()).collect();
@@ -39,7 +39,8 @@ impl Derivation {
         put(&mut self.hpas, HpaRow { hpa: hpa.clone(), verdict: hpa::judge(hpa, now) })
     }
 
-    /// Judges the shares of all Services after a poll; between two polls, of those whose endpoints are others.
+    /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints
+    /// changed.
     pub(super) fn refresh_traffic(&mut self, facts: &Facts) {
         let seen = &facts.traffic;
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
@@ -62,7 +63,8 @@ impl Derivation {
         }
     }
 
-    /// The Service's row, if one may judge by its endpoints who is in rotation.
+    /// Returns the Service's row. Returns `None` if the EndpointSlices are not current, so that they do not show
+    /// which pods are in rotation.
     fn endpoints(&self, facts: &Facts, traffic: &ServiceTraffic) -> Option<Arc<ServiceRow>> {
         if !facts.slices.table().is_current(&traffic.namespace) {
             return None;
