@@ -114,9 +114,8 @@ pub(super) fn pause(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
         };
         let Some(live) = live(input, plan, &target) else { continue };
         let name = hpa.name.clone();
-        let disabled = |d: &&str| is_disabled(live, d);
-        let nothing_to_do =
-            if on { DIRECTIONS.iter().all(disabled) } else { !DIRECTIONS.iter().any(|d| disabled(&d)) };
+        let disabled = DIRECTIONS.iter().filter(|d| is_disabled(live, d)).count();
+        let nothing_to_do = if on { disabled == DIRECTIONS.len() } else { disabled == 0 };
         if nothing_to_do {
             let warning = if on { Warning::PausedAlready { name } } else { Warning::ResumedAlready { name } };
             plan.warnings.push(warning);
